@@ -1,0 +1,1 @@
+//! Change streams in, durable disks and recovery points out; knows nothing of hosts.

@@ -1,0 +1,30 @@
+//! The command line of mtctl as a library, so that man pages, completions and tests read the same
+//! definition that the program runs. What the verbs do lives in `provisioning` and `blockio`.
+
+pub mod cli;
+pub mod exit;
+mod report;
+mod verb;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use exit::Exit;
+
+/// Parses `arguments`, runs the verb, reports what went wrong, and gives the exit code of the
+/// contract ([`Exit`]).
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return report::usage(&error).into(),
+    };
+    let outcome = match cli.command {
+        Command::Kickstart(arguments) => verb::kickstart::run(&arguments),
+    };
+    outcome
+        .unwrap_or_else(|error| report::failure(&error))
+        .into()
+}

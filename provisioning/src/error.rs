@@ -1,0 +1,116 @@
+//! The one error of this crate: what kind of failure, what was being done, why, and what to do now.
+//! Exit codes are not here: the command maps [`ErrorKind`] to them.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What every fallible function of this crate returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The kinds a caller can act on; small and stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Something was tried and did not work.
+    Failed,
+    /// The request or the configuration cannot be acted on; nothing was touched.
+    Usage,
+    /// The host is not what it has to be, and this program cannot make it so.
+    NotReady,
+    /// A guard said no; nothing was touched.
+    Refused,
+    /// Bytes are not what their format says they are.
+    Integrity,
+}
+
+/// An error: kind, context (a gerund phrase naming the object), the cause, and a hint.
+///
+/// `Display` prints the context only; the cause is reached through `source()`, so that a reporter
+/// that prints the chain says nothing twice.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    context: String,
+    hint: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error without a deeper cause. `context` is lower case and names the object.
+    pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
+        Self {
+            kind,
+            context: context.into(),
+            hint: None,
+            source: None,
+        }
+    }
+
+    /// An error of kind [`ErrorKind::Failed`] with the cause that was reported.
+    pub fn failed(
+        context: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self::new(ErrorKind::Failed, context).caused_by(source)
+    }
+
+    /// An error of kind [`ErrorKind::Refused`]: a guard said no.
+    pub fn refused(context: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Refused, context)
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The same error with one line that says what to do now.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What a caller can match on.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What to do now, if there is something.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.context)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_prints_the_context_and_leaves_the_cause_to_the_chain() {
+        let cause = std::io::Error::from_raw_os_error(5);
+        let error = Error::failed("reading /dev/sdb", cause).with_hint("look at dmesg");
+        assert_eq!(error.to_string(), "reading /dev/sdb");
+        assert!(
+            error
+                .source()
+                .is_some_and(|source| source.to_string().contains("os error 5"))
+        );
+        assert_eq!(error.hint(), Some("look at dmesg"));
+    }
+}

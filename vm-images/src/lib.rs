@@ -1,0 +1,1 @@
+//! Builds test VMs and boots them in QEMU; nothing here ships in the product.
