@@ -12,10 +12,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command};
-use exit::Exit;
 
 /// Parses `arguments`, runs the verb, reports what went wrong, and gives the exit code of the
-/// contract ([`Exit`]).
+/// contract ([`exit::Exit`]).
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
