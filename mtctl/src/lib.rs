@@ -23,7 +23,5 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match cli.command {
         Command::Kickstart(arguments) => verb::kickstart::run(&arguments),
     };
-    outcome
-        .unwrap_or_else(|error| report::failure(&error))
-        .into()
+    outcome.unwrap_or_else(|error| report::failure(&error)).into()
 }

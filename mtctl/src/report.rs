@@ -8,11 +8,7 @@ use crate::exit::Exit;
 pub(crate) fn usage(error: &clap::Error) -> Exit {
     // A closed pipe while printing help is nothing to complain about.
     let _ = error.print();
-    if error.use_stderr() {
-        Exit::Usage
-    } else {
-        Exit::Done
-    }
+    if error.use_stderr() { Exit::Usage } else { Exit::Done }
 }
 
 /// Reports a failed verb.

@@ -37,12 +37,7 @@ pub struct Error {
 impl Error {
     /// An error without a deeper cause. `context` is lower case and names the object.
     pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
-        Self {
-            kind,
-            context: context.into(),
-            hint: None,
-            source: None,
-        }
+        Self { kind, context: context.into(), hint: None, source: None }
     }
 
     /// An error of kind [`ErrorKind::Failed`] with the cause that was reported.
@@ -91,9 +86,7 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source
-            .as_deref()
-            .map(|source| source as &(dyn StdError + 'static))
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -106,11 +99,7 @@ mod tests {
         let cause = std::io::Error::from_raw_os_error(5);
         let error = Error::failed("reading /dev/sdb", cause).with_hint("look at dmesg");
         assert_eq!(error.to_string(), "reading /dev/sdb");
-        assert!(
-            error
-                .source()
-                .is_some_and(|source| source.to_string().contains("os error 5"))
-        );
+        assert!(error.source().is_some_and(|source| source.to_string().contains("os error 5")));
         assert_eq!(error.hint(), Some("look at dmesg"));
     }
 }
