@@ -67,6 +67,17 @@ impl Error {
         self
     }
 
+    /// Context and causes on one line, as a reporter prints them.
+    pub fn chain(&self) -> String {
+        let mut text = self.context.clone();
+        let mut cause = StdError::source(self);
+        while let Some(one) = cause {
+            text.push_str(&format!(": {one}"));
+            cause = one.source();
+        }
+        text
+    }
+
     /// What a caller can match on.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -1,9 +1,11 @@
 //! Makes a host a master target.
 //!
-//! Data flows one way: [`host`] is read by the observers, the observation and the operator's wishes become a
-//! plan (a pure value), the plan is applied step by step, and the host is observed again.
-//! Nothing here knows of extents, streams or recovery points: those are the crate `blockio`.
+//! What this crate stands on so far: the one door to the machine, and what SCSI disks say of
+//! themselves. Nothing here knows of extents, streams or recovery points: that is `blockio`.
 
 pub mod error;
+#[allow(clippy::disallowed_methods, reason = "this module is the one door")]
+pub mod host;
+pub mod scsi;
 
 pub use error::{Error, ErrorKind, Result};

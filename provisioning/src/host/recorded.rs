@@ -1,0 +1,217 @@
+//! A host written down: the files that were read and the commands that were run, as one JSON
+//! document. Support can replay a customer's host from it; tests do nothing else.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::command::{CommandRunner, Invocation, Output};
+use super::memory::{MemoryTree, Node};
+use super::{RingProbe, UdevDatabase, io_failed};
+use crate::error::Result;
+
+/// Files of binary content are written down as hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RecordedNode {
+    Text(String),
+    Hex(String),
+    Directory,
+    Link(PathBuf),
+    Block { device_number: (u32, u32), blank: bool, busy: bool },
+}
+
+/// One command and what it answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedCommand {
+    /// What was run, as typed.
+    pub command: String,
+    /// Its exit status.
+    pub status: Option<i32>,
+    /// What it printed on stdout.
+    #[serde(default)]
+    pub stdout: String,
+    /// What it printed on stderr.
+    #[serde(default)]
+    pub stderr: String,
+}
+
+/// A recorded host: serialisable, and good for [`super::Host::recorded`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedHost {
+    /// Where the record comes from, in words.
+    #[serde(default)]
+    pub about: String,
+    /// What io_uring answered.
+    #[serde(default = "unknown_ring")]
+    pub(super) io_uring: RingProbe,
+    files: BTreeMap<PathBuf, RecordedNode>,
+    commands: Vec<RecordedCommand>,
+}
+
+fn unknown_ring() -> RingProbe {
+    RingProbe::Unknown
+}
+
+impl RecordedHost {
+    /// A record of `tree` and `commands`, made by hand.
+    pub fn new(about: &str, tree: &MemoryTree, commands: Vec<RecordedCommand>) -> Self {
+        let files = tree.nodes().into_iter().map(|(path, node)| (path, written(node))).collect();
+        Self { about: about.to_owned(), io_uring: RingProbe::Unknown, files, commands }
+    }
+
+    /// The same record with what io_uring answered.
+    #[must_use]
+    pub fn with_io_uring(self, io_uring: RingProbe) -> Self {
+        Self { io_uring, ..self }
+    }
+
+    /// The tree in memory and the runner that answers from the record.
+    pub(super) fn into_parts(self) -> (MemoryTree, RecordedRunner) {
+        let tree = MemoryTree::new();
+        for (path, node) in self.files {
+            tree.put(path, replayed(node));
+        }
+        (tree, RecordedRunner { commands: self.commands })
+    }
+}
+
+fn written(node: Node) -> RecordedNode {
+    match node {
+        Node::File(bytes) => match String::from_utf8(bytes) {
+            Ok(text) if !text.contains('\0') => RecordedNode::Text(text),
+            Ok(text) => RecordedNode::Hex(hex(text.as_bytes())),
+            Err(error) => RecordedNode::Hex(hex(error.as_bytes())),
+        },
+        Node::Directory => RecordedNode::Directory,
+        Node::Link(target) => RecordedNode::Link(target),
+        Node::BlockDevice { device_number, blank, busy } => {
+            RecordedNode::Block { device_number, blank, busy }
+        }
+    }
+}
+
+fn replayed(node: RecordedNode) -> Node {
+    match node {
+        RecordedNode::Text(text) => Node::File(text.into_bytes()),
+        RecordedNode::Hex(digits) => Node::File(unhex(&digits)),
+        RecordedNode::Directory => Node::Directory,
+        RecordedNode::Link(target) => Node::Link(target),
+        RecordedNode::Block { device_number, blank, busy } => {
+            Node::BlockDevice { device_number, blank, busy }
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of pairs of hexadecimal digits; what is no digit ends it.
+fn unhex(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().chunks_exact(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.map_while(byte).collect()
+}
+
+/// Answers from the record; what was not recorded is as if it were not installed.
+pub(super) struct RecordedRunner {
+    commands: Vec<RecordedCommand>,
+}
+
+impl CommandRunner for RecordedRunner {
+    fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> Result<Output> {
+        let typed = invocation.to_string();
+        let Some(found) = self.commands.iter().find(|recorded| recorded.command == typed) else {
+            let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(io_failed("starting (not in the record)", Path::new(&typed), cause));
+        };
+        found.stdout.lines().for_each(watch);
+        Ok(Output {
+            status: found.status,
+            stdout: found.stdout.clone(),
+            stderr: found.stderr.clone(),
+        })
+    }
+}
+
+/// Runs commands and puts down what they answered.
+pub(super) struct RecordingRunner(pub(super) Rc<RefCell<Vec<RecordedCommand>>>);
+
+impl CommandRunner for RecordingRunner {
+    fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> Result<Output> {
+        let output = super::RealRunner.run(invocation, watch)?;
+        self.0.borrow_mut().push(RecordedCommand {
+            command: invocation.to_string(),
+            status: output.status,
+            stdout: output.stdout.clone(),
+            stderr: output.stderr.clone(),
+        });
+        Ok(output)
+    }
+}
+
+/// The block devices of `udevadm info --export-db`: stanzas of `P:`, `N:` and `E:` rows.
+pub(super) fn parse_udev_export(text: &str) -> UdevDatabase {
+    let mut database = UdevDatabase::new();
+    for stanza in text.split("\n\n") {
+        let properties: BTreeMap<String, String> = stanza
+            .lines()
+            .filter_map(|line| line.strip_prefix("E: ")?.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let name = stanza.lines().find_map(|line| line.strip_prefix("N: "));
+        let is_block = properties.get("SUBSYSTEM").is_some_and(|value| value == "block");
+        if let (Some(name), true) = (name, is_block) {
+            database.insert(name.to_owned(), properties);
+        }
+    }
+    database
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Host;
+    use super::*;
+
+    #[test]
+    fn a_record_survives_json_with_binary_files_and_links() {
+        let tree = MemoryTree::new();
+        tree.put("/sys/page", Node::File(vec![0, 0x83, 0, 0xff]));
+        tree.put("/sys/link", Node::Link("page".into()));
+        tree.put_text("/etc/fstab", "# empty\n");
+        let record = RecordedHost::new("a test", &tree, Vec::new());
+        let json = serde_json::to_string(&record).unwrap();
+        let read: RecordedHost = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, record);
+        let host = Host::recorded(read);
+        assert_eq!(host.machine().read("/sys/link").unwrap(), [0, 0x83, 0, 0xff]);
+    }
+
+    #[test]
+    fn a_command_that_was_not_recorded_is_an_error() {
+        let commands = vec![RecordedCommand {
+            command: "lsblk --json".into(),
+            status: Some(0),
+            stdout: "{}\n".into(),
+            stderr: String::new(),
+        }];
+        let host = Host::recorded(RecordedHost::new("", &MemoryTree::new(), commands));
+        let known = Invocation::new("lsblk").argument("--json");
+        assert_eq!(host.ask_checked(&known).unwrap(), "{}\n");
+        assert!(host.ask(&Invocation::new("lsblk")).is_err());
+    }
+
+    #[test]
+    fn an_exported_udev_database_is_read_by_kernel_name() {
+        let text = "P: /devices/a/block/sda\nN: sda\nE: SUBSYSTEM=block\nE: ID_FS_TYPE=ext4\n\n\
+                    P: /devices/b\nN: tty0\nE: SUBSYSTEM=tty\n";
+        let database = parse_udev_export(text);
+        assert_eq!(database.len(), 1);
+        assert_eq!(database["sda"]["ID_FS_TYPE"], "ext4");
+    }
+}

@@ -1,0 +1,20 @@
+//! The udev database through libudev; without that feature, `udevadm` is asked.
+
+use super::{UdevDatabase, UdevProperties};
+
+/// Every block device's properties, or `None` when libudev cannot be asked.
+pub(super) fn block_devices() -> Option<UdevDatabase> {
+    let mut enumerator = udev::Enumerator::new().ok()?;
+    enumerator.match_subsystem("block").ok()?;
+    let devices = enumerator.scan_devices().ok()?;
+    let entry = |device: udev::Device| {
+        let name = device.sysname().to_string_lossy().into_owned();
+        (name, properties(&device))
+    };
+    Some(devices.map(entry).collect())
+}
+
+fn properties(device: &udev::Device) -> UdevProperties {
+    let text = |value: &std::ffi::OsStr| value.to_string_lossy().into_owned();
+    device.properties().map(|entry| (text(entry.name()), text(entry.value()))).collect()
+}

@@ -1,0 +1,13 @@
+//! What a SCSI device says it is: VPD pages 0x80 and 0x83, and the identity chosen from them.
+//! Reading the pages from sysfs and opening devices is not here: the crate's `host` does that.
+
+pub mod designator;
+mod recorded;
+pub mod sg_io;
+pub mod vpd;
+pub mod wwid;
+
+pub use designator::{Association, CodeSet, Designator, DesignatorFault, Eui64, Identifier, Naa};
+pub use sg_io::inquire_vpd;
+pub use vpd::{VpdError, VpdPage80, VpdPage83};
+pub use wwid::Wwid;

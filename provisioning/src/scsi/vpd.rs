@@ -1,0 +1,200 @@
+//! Decoders of the VPD pages that identify a logical unit: 0x80 (serial) and 0x83 (designators).
+//! Single designators are in `designator`; where the bytes come from is not here.
+//!
+//! Layout of both pages (SPC-5 7.7.1): byte 0 peripheral qualifier and type, byte 1 page code,
+//! bytes 2-3 big-endian page length, then that many bytes. Bytes after them belong to the buffer,
+//! not to the page, and are ignored: an INQUIRY may transfer more than the page, while sysfs keeps
+//! exactly four bytes more than the page length.
+
+use super::designator::{Designator, DesignatorFault};
+use super::wwid::Wwid;
+
+/// Page code of the unit serial number page.
+pub const UNIT_SERIAL_NUMBER: u8 = 0x80;
+/// Page code of the device identification page.
+pub const DEVICE_IDENTIFICATION: u8 = 0x83;
+/// Bytes before the content of a page, and before each designator.
+const HEADER_LEN: usize = 4;
+
+/// Why bytes are not the page that was asked for. Offsets are in bytes from the start of the page.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VpdError {
+    /// Fewer bytes than the header of a page has.
+    #[error("a VPD page has a header of 4 bytes, these are {available}")]
+    ShortHeader {
+        /// How many bytes there are.
+        available: usize,
+    },
+    /// The header names another page.
+    #[error("expected VPD page {expected:#04x}, found {found:#04x}")]
+    WrongPage {
+        /// The page code asked for.
+        expected: u8,
+        /// The page code in the bytes.
+        found: u8,
+    },
+    /// The page length goes beyond the bytes.
+    #[error("the page length is {declared}, but {available} bytes follow the header")]
+    PageLength {
+        /// The length the header declares.
+        declared: usize,
+        /// How many bytes follow the header.
+        available: usize,
+    },
+    /// The page ends inside the header of a designator.
+    #[error("the page ends inside the designator header at byte {offset}")]
+    DesignatorHeader {
+        /// Where the header starts.
+        offset: usize,
+    },
+    /// A designator reaches over the end of the page.
+    #[error("the designator at byte {offset} has {declared} bytes, the page {available} more")]
+    DesignatorOverrun {
+        /// Where the header of the designator starts.
+        offset: usize,
+        /// The length its header declares.
+        declared: usize,
+        /// What the page has left after that header.
+        available: usize,
+    },
+    /// A designator is within the page, but not what its type requires.
+    #[error("the designator at byte {offset} is malformed: {fault}")]
+    Designator {
+        /// Where the header of the designator starts.
+        offset: usize,
+        /// What is wrong with it.
+        fault: DesignatorFault,
+    },
+    /// A byte of a serial number that is not printable ASCII.
+    #[error("the serial number has the byte {byte:#04x} at {offset}")]
+    SerialByte {
+        /// Where the byte is.
+        offset: usize,
+        /// The byte.
+        byte: u8,
+    },
+}
+
+/// The device identification page, 0x83 (SPC-5 7.7.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VpdPage83 {
+    designators: Vec<Designator>,
+}
+
+impl VpdPage83 {
+    /// Decodes a page as sysfs (`device/vpd_pg83`) or an INQUIRY gives it.
+    ///
+    /// A page without designators is well formed. Designators of reserved types, or with a code
+    /// set that is reserved or not allowed for their type, are kept as opaque bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`VpdError`] when the page is malformed; nothing of a malformed page is believed, because
+    /// a wrong length hides where the next designator begins.
+    pub fn parse(bytes: &[u8]) -> Result<Self, VpdError> {
+        let mut rest = content(DEVICE_IDENTIFICATION, bytes)?;
+        let mut offset = HEADER_LEN;
+        let mut designators = Vec::new();
+        while !rest.is_empty() {
+            let (designator, after) = next_designator(offset, rest)?;
+            designators.push(designator);
+            offset += rest.len() - after.len();
+            rest = after;
+        }
+        Ok(Self { designators })
+    }
+
+    /// Every designator of the page, in its order.
+    pub fn designators(&self) -> &[Designator] {
+        &self.designators
+    }
+
+    /// The designator that names the logical unit best, and its text form.
+    ///
+    /// Only designators associated with the logical unit count, in the order of
+    /// [`Preference`](super::designator::Preference); of equal ones the first. `None` when no
+    /// designator of the page can tell this logical unit from every other.
+    pub fn identity(&self) -> Option<(&Designator, Wwid)> {
+        self.designators
+            .iter()
+            .filter_map(|designator| Some((designator.preference()?, designator)))
+            .filter_map(|(preference, designator)| {
+                Some((preference, designator, designator.wwid()?))
+            })
+            .rev() // max_by_key gives the last of equal ones, udev and multipath take the first
+            .max_by_key(|(preference, _, _)| *preference)
+            .map(|(_, designator, wwid)| (designator, wwid))
+    }
+}
+
+/// The unit serial number page, 0x80 (SPC-5 7.7.19).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VpdPage80 {
+    serial: Option<String>,
+}
+
+impl VpdPage80 {
+    /// Decodes a page as sysfs (`device/vpd_pg80`) or an INQUIRY gives it.
+    ///
+    /// The standard has ASCII, right-aligned and filled with spaces; LIO ends it with a NUL. Both
+    /// paddings are taken off at both ends.
+    ///
+    /// # Errors
+    ///
+    /// [`VpdError`] when the header is wrong, the page length goes beyond the bytes, or a byte
+    /// between the paddings is not printable ASCII.
+    pub fn parse(bytes: &[u8]) -> Result<Self, VpdError> {
+        let field = content(UNIT_SERIAL_NUMBER, bytes)?;
+        let is_filled = |byte: &u8| !matches!(byte, 0 | b' ');
+        let first = field.iter().position(is_filled);
+        let last = field.iter().rposition(is_filled);
+        let (Some(first), Some(last)) = (first, last) else {
+            return Ok(Self { serial: None });
+        };
+        let serial = &field[first..=last];
+        if let Some(index) = serial.iter().position(|byte| !matches!(byte, b' '..=b'~')) {
+            return Err(VpdError::SerialByte {
+                offset: HEADER_LEN + first + index,
+                byte: serial[index],
+            });
+        }
+        let serial = serial.iter().copied().map(char::from).collect();
+        Ok(Self { serial: Some(serial) })
+    }
+
+    /// The serial number without its padding; `None` when the device left it blank.
+    pub fn serial(&self) -> Option<&str> {
+        self.serial.as_deref()
+    }
+}
+
+/// What a page carries after its header, checked against the page code and the page length.
+fn content(expected: u8, bytes: &[u8]) -> Result<&[u8], VpdError> {
+    let Some((&[_, found, high, low], rest)) = bytes.split_first_chunk() else {
+        let available = bytes.len();
+        return Err(VpdError::ShortHeader { available });
+    };
+    if found != expected {
+        return Err(VpdError::WrongPage { expected, found });
+    }
+    let declared = usize::from(u16::from_be_bytes([high, low]));
+    rest.get(..declared).ok_or(VpdError::PageLength { declared, available: rest.len() })
+}
+
+/// Splits the first designator off what is left of a page.
+fn next_designator(offset: usize, rest: &[u8]) -> Result<(Designator, &[u8]), VpdError> {
+    let Some((header, rest)) = rest.split_first_chunk::<HEADER_LEN>() else {
+        return Err(VpdError::DesignatorHeader { offset });
+    };
+    let declared = usize::from(header[3]);
+    let Some((bytes, after)) = rest.split_at_checked(declared) else {
+        let available = rest.len();
+        return Err(VpdError::DesignatorOverrun { offset, declared, available });
+    };
+    let designator = Designator::decode(*header, bytes)
+        .map_err(|fault| VpdError::Designator { offset, fault })?;
+    Ok((designator, after))
+}
+
+#[cfg(test)]
+mod tests;
