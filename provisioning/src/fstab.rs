@@ -1,0 +1,283 @@
+//! Reads and edits /etc/fstab (fstab(5)) losslessly; our one row carries our mark in its options.
+//! Nothing is read from disk or mounted here.
+
+use std::fmt;
+
+use crate::lines::{appended, lines};
+use crate::octal_escape::{decoded, encoded};
+
+#[cfg(test)]
+mod tests;
+
+/// Where fstab is.
+pub const FSTAB_PATH: &str = "/etc/fstab";
+
+/// How our row is marked as ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// `x-mtctl`: options that start with `x-` are kept from the kernel by every mount(8) built on
+    /// libmount (distribution releases 7 and newer, Debian, Ubuntu).
+    XOption,
+    /// `comment=mtctl`: the mount(8) of util-linux-ng 2.17 (release 6) hands `x-` options to the
+    /// kernel, where ext4 and xfs refuse them; `comment=` it has always kept to itself. There is no
+    /// systemd there either, so the row has no `x-systemd` option.
+    Comment,
+}
+
+impl Mark {
+    const ALL: [Self; 2] = [Self::XOption, Self::Comment];
+
+    fn option(self) -> &'static str {
+        match self {
+            Self::XOption => "x-mtctl",
+            Self::Comment => "comment=mtctl",
+        }
+    }
+}
+
+/// What one row says, its octal escapes decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// `UUID=…`, `LABEL=…`, a path, or what the filesystem takes; without the quotes of a tag.
+    pub source: String,
+    /// Where it is mounted; `none` or `swap` for swap space.
+    pub mount_point: String,
+    /// The filesystem; `auto` where the row leaves it out.
+    pub filesystem: String,
+    /// The options, split at commas.
+    pub options: Vec<String>,
+    /// For dump(8).
+    pub dump_frequency: u32,
+    /// Order of fsck(8) at boot; 0 is never.
+    pub pass: u32,
+}
+
+impl Entry {
+    /// Whether the row carries our mark, in either form.
+    pub fn is_ours(&self) -> bool {
+        let ours = |option: &String| Mark::ALL.iter().any(|mark| mark.option() == option);
+        self.options.iter().any(ours)
+    }
+
+    fn parse(row: &str) -> Option<Self> {
+        let row = row.trim();
+        if row.starts_with('#') {
+            return None;
+        }
+        let mut fields = row.split([' ', '\t']).filter(|field| !field.is_empty());
+        let source = decoded(fields.next()?)?.replace('"', "");
+        let mount_point = decoded(fields.next()?)?;
+        let filesystem = decoded(fields.next().unwrap_or("auto"))?;
+        let options = decoded(fields.next().unwrap_or("defaults"))?;
+        let mut number = || fields.next().and_then(|field| field.parse().ok());
+        Some(Self {
+            source,
+            mount_point,
+            filesystem,
+            options: options.split(',').map(str::to_owned).collect(),
+            dump_frequency: number().unwrap_or(0),
+            pass: number().unwrap_or(0),
+        })
+    }
+
+    fn is_mounted_at(&self, mount_point: &str) -> bool {
+        self.mount_point.starts_with('/')
+            && components(&self.mount_point).eq(components(mount_point))
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts = [&self.source, &self.mount_point, &self.filesystem];
+        for text in texts {
+            write!(f, "{} ", encoded(text))?;
+        }
+        let options = encoded(&self.options.join(","));
+        write!(f, "{options} {} {}", self.dump_frequency, self.pass)
+    }
+}
+
+/// `/mnt//retention/` and `/mnt/retention` name one directory.
+fn components(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|component| !component.is_empty())
+}
+
+/// The row the retention volume is to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetentionRow {
+    /// UUID of the filesystem, as blkid(8) prints it.
+    pub uuid: String,
+    /// An absolute path.
+    pub mount_point: String,
+    /// `ext4` or `xfs`.
+    pub filesystem: String,
+    /// What this host's mount(8) understands.
+    pub mark: Mark,
+}
+
+impl RetentionRow {
+    /// The row: `nofail` and the device timeout so that a missing disk delays the boot and does not
+    /// stop it; checked at boot after the root filesystem, except XFS, whose fsck.xfs(8) does
+    /// nothing by design (it heals from its log when mounted), so that 0 says what happens.
+    pub fn entry(&self) -> Entry {
+        let options: &[&str] = match self.mark {
+            Mark::XOption => &[
+                "defaults",
+                "nofail",
+                "x-systemd.device-timeout=30s",
+                "noatime",
+                Mark::XOption.option(),
+            ],
+            Mark::Comment => &["defaults", "nofail", "noatime", Mark::Comment.option()],
+        };
+        Entry {
+            source: format!("UUID={}", self.uuid),
+            mount_point: self.mount_point.clone(),
+            filesystem: self.filesystem.clone(),
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+            dump_frequency: 0,
+            pass: if self.filesystem == "xfs" { 0 } else { 2 },
+        }
+    }
+}
+
+/// What a row of somebody else has in common with the row we want.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConflictKind {
+    /// The same mount point.
+    MountPoint,
+    /// The same source, mounted elsewhere.
+    Source,
+}
+
+/// A row without our mark that stands in the way. It is not overwritten: the caller refuses and
+/// shows it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {row}", self.said())]
+pub struct Conflict {
+    /// Number of the line, from 1.
+    pub line: usize,
+    /// The row, as it stands.
+    pub row: String,
+    /// What is in conflict.
+    pub kind: ConflictKind,
+}
+
+impl Conflict {
+    fn said(&self) -> String {
+        let line = self.line;
+        match self.kind {
+            ConflictKind::MountPoint => {
+                format!("line {line} of fstab, not written by mtctl, has the same mount point")
+            }
+            ConflictKind::Source => {
+                format!("line {line} of fstab, not written by mtctl, mounts the same filesystem")
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Row {
+    body: String,
+    ending: String,
+    /// Nothing for comments, blank lines and rows nobody can read.
+    entry: Option<Entry>,
+}
+
+/// /etc/fstab; printing it gives every byte that was read, except what was edited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fstab {
+    rows: Vec<Row>,
+}
+
+impl Fstab {
+    /// Reads any text: rows that are none are kept as they are.
+    pub fn parse(text: &str) -> Self {
+        let rows = lines(text).map(|line| Row {
+            body: line.body.to_owned(),
+            ending: line.ending.to_owned(),
+            entry: Entry::parse(line.body),
+        });
+        Self { rows: rows.collect() }
+    }
+
+    /// The entries with the numbers of their lines (from 1).
+    pub fn entries(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        let numbered = self.rows.iter().enumerate();
+        numbered.filter_map(|(index, row)| Some((index + 1, row.entry.as_ref()?)))
+    }
+
+    /// The entries mounted at a directory; the last one decides what is seen there.
+    pub fn by_mount_point<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (usize, &'a Entry)> {
+        self.entries().filter(move |(_, entry)| entry.is_mounted_at(path))
+    }
+
+    /// The entries with this source, as [`Entry::source`] spells it.
+    pub fn by_source<'a>(&'a self, source: &'a str) -> impl Iterator<Item = (usize, &'a Entry)> {
+        self.entries().filter(move |(_, entry)| entry.source == source)
+    }
+
+    /// Our row, if there is one.
+    pub fn ours(&self) -> Option<(usize, &Entry)> {
+        self.entries().find(|(_, entry)| entry.is_ours())
+    }
+
+    /// The table with exactly one row of ours, saying what is wanted: in the place of the first
+    /// one there was, else at the end. Equal to `self` when that is so already.
+    ///
+    /// # Errors
+    /// A row of somebody else for the same mount point or the same filesystem.
+    pub fn with_retention(&self, wanted: &RetentionRow) -> Result<Self, Conflict> {
+        let entry = wanted.entry();
+        self.refuse_conflict(&entry)?;
+        if self.ours().is_none() {
+            let row = entry.to_string();
+            return Ok(Self::parse(&appended(&self.to_string(), [row.as_str()])));
+        }
+        let mut entry = Some(entry);
+        let mut table = Self::default();
+        for row in &self.rows {
+            match row.entry.as_ref().filter(|found| found.is_ours()) {
+                None => table.rows.push(row.clone()),
+                Some(found) => {
+                    table.rows.extend(entry.take().map(|entry| row.saying(found, entry)))
+                }
+            }
+        }
+        Ok(table)
+    }
+
+    fn refuse_conflict(&self, wanted: &Entry) -> Result<(), Conflict> {
+        let foreign = self.entries().filter(|(_, entry)| !entry.is_ours());
+        for (line, entry) in foreign {
+            let kind = if entry.is_mounted_at(&wanted.mount_point) {
+                ConflictKind::MountPoint
+            } else if entry.source == wanted.source {
+                ConflictKind::Source
+            } else {
+                continue;
+            };
+            let row = self.rows[line - 1].body.trim().to_owned();
+            return Err(Conflict { line, row, kind });
+        }
+        Ok(())
+    }
+}
+
+impl Row {
+    /// The row with what is wanted; its own bytes, spacing included, when it says that already.
+    fn saying(&self, found: &Entry, wanted: Entry) -> Self {
+        if *found == wanted {
+            return self.clone();
+        }
+        Self { body: wanted.to_string(), ending: self.ending.clone(), entry: Some(wanted) }
+    }
+}
+
+impl fmt::Display for Fstab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows = self.rows.iter();
+        rows.try_for_each(|row| write!(f, "{}{}", row.body, row.ending))
+    }
+}

@@ -1,0 +1,156 @@
+//! One line of an OpenSSH public key file, decoded as far as needed to know that it will work.
+//! The encoding is RFC 4253 6.6 and RFC 4648 4. No options and no certificates: keys only.
+
+use super::super::refusal;
+use super::super::release::Release;
+use crate::error::Result;
+
+const OPTION: &str = "--ssh-key";
+const LINE_MAX: usize = 8192;
+/// Crypto policies since release 8 refuse shorter RSA keys; nobody should use them before.
+const RSA_BITS_MIN: usize = 2048;
+
+/// A public key line whose every byte is safe within quotes.
+pub(in super::super) struct SshKey(String);
+
+impl SshKey {
+    pub(in super::super) fn parse(text: &str, release: Release) -> Result<Self> {
+        let line = text.trim();
+        if line.contains("PRIVATE KEY") {
+            return Err(refusal::of_secret(
+                OPTION,
+                "this is a private key, which never leaves its machine",
+            )
+            .with_hint("give the line in the file that ends in .pub"));
+        }
+        check_line(line, release).map(|()| Self(line.to_owned())).map_err(|why| {
+            refusal::of(OPTION, &shortened(line), why)
+                .with_hint("give the whole line: --ssh-key \"$(cat ~/.ssh/id_rsa.pub)\"")
+        })
+    }
+
+    pub(in super::super) fn line(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Enough of it to recognise it.
+fn shortened(line: &str) -> String {
+    const SHOWN: usize = 40;
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line.to_owned(),
+    }
+}
+
+fn check_line(line: &str, release: Release) -> std::result::Result<(), String> {
+    if line.len() > LINE_MAX {
+        return Err(format!("it is longer than {LINE_MAX} bytes"));
+    }
+    let mut words = line.splitn(3, ' ');
+    let kind = words.next().unwrap_or_default();
+    let body = words.next().unwrap_or_default();
+    let comment = words.next().unwrap_or_default();
+    if !comment.bytes().all(is_comment_byte) {
+        return Err("its comment has other characters than letters, digits, spaces and \
+                    @ . _ - + : , / ( ); leave the comment out"
+            .into());
+    }
+    let fields_wanted = check_kind(kind, release)?;
+    let blob = decode_base64(body).ok_or("its second word is not base64")?;
+    let fields = split_fields(&blob).ok_or("its key is cut off or damaged")?;
+    if fields.len() != fields_wanted || fields.first() != Some(&kind.as_bytes()) {
+        return Err("its key is not of the kind its first word says".into());
+    }
+    check_strength(kind, &fields)
+}
+
+fn is_comment_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b" @._-+:,/()".contains(&byte)
+}
+
+/// How many fields a key of this kind has, if the release's sshd takes it: 6 has OpenSSH 5.3, 7 and
+/// 8 have 7.4 and 8.0, 9 and later have security keys (8.2).
+fn check_kind(kind: &str, release: Release) -> std::result::Result<usize, String> {
+    let (fields, since) = match kind {
+        "ssh-rsa" => (3, Release::El6),
+        "ssh-ed25519" => (2, Release::El7),
+        "ecdsa-sha2-nistp256" | "ecdsa-sha2-nistp384" | "ecdsa-sha2-nistp521" => (3, Release::El7),
+        "sk-ssh-ed25519@openssh.com" => (3, Release::El9),
+        "sk-ecdsa-sha2-nistp256@openssh.com" => (4, Release::El9),
+        "ssh-dss" => return Err("DSA keys are refused by sshd since 7".into()),
+        _ => return Err("it does not start with the kind of an OpenSSH public key".into()),
+    };
+    if release < since {
+        return Err(format!("the sshd of release {release} cannot be relied on to take {kind}"));
+    }
+    Ok(fields)
+}
+
+fn check_strength(kind: &str, fields: &[&[u8]]) -> std::result::Result<(), String> {
+    match (kind, fields) {
+        ("ssh-rsa", [_, _, modulus]) if bit_len(modulus) < RSA_BITS_MIN => Err(format!(
+            "an RSA key has at least {RSA_BITS_MIN} bits, this one {}",
+            bit_len(modulus)
+        )),
+        ("ssh-ed25519", [_, key]) if key.len() != 32 => Err("an Ed25519 key has 32 bytes".into()),
+        _ => Ok(()),
+    }
+}
+
+/// The length in bits of a big-endian number.
+fn bit_len(number: &[u8]) -> usize {
+    let significant = number
+        .iter()
+        .position(|byte| *byte != 0)
+        .and_then(|start| number.get(start..))
+        .unwrap_or_default();
+    let leading = significant.first().map_or(0, |byte| byte.leading_zeros());
+    (significant.len() * 8).saturating_sub(leading as usize)
+}
+
+/// The length-prefixed strings a key blob consists of, to its very end.
+fn split_fields(blob: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut fields = Vec::new();
+    let mut rest = blob;
+    while !rest.is_empty() {
+        let (len, after) = rest.split_first_chunk::<4>()?;
+        let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
+        fields.push(after.get(..len)?);
+        rest = after.get(len..)?;
+    }
+    Some(fields)
+}
+
+/// Standard base64, padded, with nothing else in it.
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let symbols = text.trim_end_matches('=');
+    let padding = text.len() - symbols.len();
+    if text.is_empty() || text.len() % 4 != 0 || padding > 2 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    for symbol in symbols.bytes() {
+        held = (held << 6 | sextet(symbol)?) & 0xffff;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(((held >> bits) & 0xff) as u8);
+        }
+    }
+    // What is left are padding bits, which are zero.
+    (held & ((1 << bits) - 1) == 0).then_some(bytes)
+}
+
+fn sextet(symbol: u8) -> Option<u32> {
+    let value = match symbol {
+        b'A'..=b'Z' => symbol - b'A',
+        b'a'..=b'z' => symbol - b'a' + 26,
+        b'0'..=b'9' => symbol - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    };
+    Some(u32::from(value))
+}

@@ -1,0 +1,14 @@
+//! How an answer is refused: one shape for every option. What is right or wrong is not decided
+//! here.
+
+use crate::error::{Error, ErrorKind};
+
+/// A usage error naming the option, the value (escaped), and why it cannot be used.
+pub(super) fn of(option: &str, value: &str, why: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Usage, format!("reading {option} {value:?}")).caused_by(why.into())
+}
+
+/// The same for a value that must not be shown: a password typed by mistake stays out of logs.
+pub(super) fn of_secret(option: &str, why: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Usage, format!("reading {option}")).caused_by(why.into())
+}

@@ -1,0 +1,211 @@
+//! Keeps LVM off the attached disks by a marked block in lvmlocal.conf, and reads what LVM says.
+//! No command is run and no volume activated here; other LVM settings are only read.
+
+use serde::Deserialize;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::marked_block::{self, BlockError};
+
+pub mod configuration;
+pub mod own;
+#[cfg(test)]
+mod tests;
+
+/// The file that holds our block: read after lvm.conf, and its settings override those there.
+pub const LOCAL_FILE: &str = "/etc/lvm/lvmlocal.conf";
+/// The main file.
+pub const MAIN_FILE: &str = "/etc/lvm/lvm.conf";
+/// The default devices file (lvmdevices(8)).
+pub const DEVICES_FILE: &str = "/etc/lvm/devices/system.devices";
+
+const FILTER: &str = "devices/global_filter";
+const AUTO_ACTIVATION: &str = "activation/auto_activation_volume_list";
+
+/// What decides which disks LVM looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceSelection {
+    /// `devices/global_filter`: releases before 9, Debian, Ubuntu, and a release 9 or 10 whose
+    /// [`DEVICES_FILE`] does not exist or whose `devices/use_devicesfile` is 0.
+    Filter,
+    /// [`DEVICES_FILE`] exists and is in use: what is not listed there is not looked at, filters
+    /// are ignored, and every command complains of them. So the block has none. A file made later
+    /// (vgcreate(8) does so) only narrows what LVM sees: the filter of before does no harm then.
+    DevicesFile,
+}
+
+/// What of LVM belongs to the host itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnLvm {
+    /// Paths of its physical volumes that name them for good (/dev/disk/by-id/…, /dev/mapper/…).
+    /// One that is missing, or names nothing, is rejected: a host with its root in LVM needs every
+    /// one of them to boot.
+    pub physical_volumes: Vec<String>,
+    /// Its volume groups, activated at boot as before.
+    pub volume_groups: Vec<String>,
+}
+
+/// Why the block cannot be put.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GuardError {
+    /// Somebody else sets the same in this file. The later one would win, with a warning by every
+    /// command; it is not overwritten.
+    #[error("line {line} of lvmlocal.conf, not written by mtctl, sets {setting}")]
+    Conflict {
+        /// Number of the line, from 1.
+        line: usize,
+        /// The setting, `section/name`.
+        setting: String,
+    },
+    /// The file is not LVM configuration: a block at its end could mean anything.
+    #[error("lvmlocal.conf cannot be read: {0}")]
+    Syntax(#[from] configuration::SyntaxError),
+    /// Our markers do not pair.
+    #[error("lvmlocal.conf: {0}")]
+    Block(#[from] BlockError),
+    /// A path or name that cannot stand in a filter or list.
+    #[error("{0:?} cannot be written to lvmlocal.conf as a device path or volume group")]
+    Name(String),
+}
+
+/// The text of lvmlocal.conf with our block, which makes LVM accept the host's own physical volumes
+/// only and activate only its own volume groups by itself.
+///
+/// # Errors
+/// As [`GuardError`] says; nothing is to be edited then.
+pub fn with_guard(
+    text: &str,
+    selection: DeviceSelection,
+    own: &OwnLvm,
+) -> std::result::Result<String, GuardError> {
+    let body = guard_body(selection, own)?;
+    // What stands outside the block must be whole by itself, so that the block is at top level.
+    configuration::settings(&marked_block::remove(text)?)?;
+    let ours = marked_block::find(text)?.map_or(0..0, |region| region.start..region.end);
+    for setting in configuration::settings(text)? {
+        let same = setting.path == FILTER || setting.path == AUTO_ACTIVATION;
+        if same && !ours.contains(&setting.start) {
+            return Err(GuardError::Conflict { line: setting.line, setting: setting.path });
+        }
+    }
+    Ok(marked_block::put(text, &body)?)
+}
+
+fn guard_body(selection: DeviceSelection, own: &OwnLvm) -> std::result::Result<String, GuardError> {
+    let accepted = own.physical_volumes.iter().map(|path| accept(path));
+    let mut filter = accepted.collect::<std::result::Result<Vec<_>, _>>()?;
+    filter.push("\"r|.*|\"".to_owned());
+    let groups = own.volume_groups.iter().map(|name| group(name));
+    let groups = groups.collect::<std::result::Result<Vec<_>, _>>()?;
+    let filter = section("devices", "global_filter", &filter);
+    let groups = section("activation", "auto_activation_volume_list", &groups);
+    Ok(match selection {
+        DeviceSelection::Filter => filter + &groups,
+        DeviceSelection::DevicesFile => groups,
+    })
+}
+
+/// In sections, not as `section/name = …`, which old releases need not understand.
+fn section(section: &str, name: &str, values: &[String]) -> String {
+    let values = values.join(", ");
+    format!("{section} {{\n\t{name} = [ {values} ]\n}}\n")
+}
+
+/// The pattern that accepts exactly this path; `.` and `+` mean something to LVM's matcher, and
+/// brackets, unlike backslashes, pass its string reader unchanged.
+fn accept(path: &str) -> std::result::Result<String, GuardError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._:=@+-".contains(&byte);
+    if !path.starts_with("/dev/") || !path.bytes().all(plain) {
+        return Err(GuardError::Name(path.to_owned()));
+    }
+    let pattern = path.replace('.', "[.]").replace('+', "[+]");
+    Ok(format!("\"a|^{pattern}$|\""))
+}
+
+/// A volume group by its name; lvm(8) says which characters it can have.
+fn group(name: &str) -> std::result::Result<String, GuardError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+_.-".contains(&byte);
+    if name.is_empty() || !name.bytes().all(plain) {
+        return Err(GuardError::Name(name.to_owned()));
+    }
+    Ok(format!("\"{name}\""))
+}
+
+/// A volume group. Its name is chosen by whoever made it: two groups can have the same one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeGroup {
+    /// Its name.
+    pub name: String,
+    /// What tells it from every other.
+    pub uuid: String,
+}
+
+/// One physical volume of `pvs --reportformat json -o pv_name,vg_name,vg_uuid`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhysicalVolume {
+    /// Path of the device, as LVM calls it.
+    pub path: String,
+    /// Its volume group, when it is in one.
+    pub volume_group: Option<VolumeGroup>,
+}
+
+#[derive(Deserialize)]
+struct Report {
+    report: Vec<ReportPart>,
+}
+
+#[derive(Deserialize)]
+struct ReportPart {
+    #[serde(default)]
+    pv: Vec<ReportRow>,
+}
+
+#[derive(Deserialize)]
+struct ReportRow {
+    pv_name: String,
+    vg_name: String,
+    vg_uuid: String,
+}
+
+/// Reads the report.
+///
+/// # Errors
+/// [`ErrorKind::Failed`] when it is not such a report.
+pub fn parse_physical_volumes(json: &str) -> Result<Vec<PhysicalVolume>> {
+    let report: Report = serde_json::from_str(json).map_err(|cause| {
+        Error::new(ErrorKind::Failed, "reading the report of pvs as JSON").caused_by(cause)
+    })?;
+    let rows = report.report.into_iter().flat_map(|part| part.pv);
+    let volumes = rows.map(|row| PhysicalVolume {
+        path: row.pv_name,
+        volume_group: (!row.vg_name.is_empty())
+            .then_some(VolumeGroup { name: row.vg_name, uuid: row.vg_uuid }),
+    });
+    Ok(volumes.collect())
+}
+
+/// One row of a devices file (lvmdevices(8)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListedDevice {
+    /// How the device is identified: `sys_wwid`, `sys_serial`, `devname`, …
+    pub id_type: String,
+    /// By what: `naa.6000c29…` for `sys_wwid`.
+    pub id_name: String,
+}
+
+/// Reads a devices file; what is no device is passed over.
+pub fn parse_devices_file(text: &str) -> Vec<ListedDevice> {
+    let rows = text.lines().map(str::trim_start);
+    rows.filter(|row| row.starts_with("IDTYPE=")).map(parse_listed_device).collect()
+}
+
+fn parse_listed_device(row: &str) -> ListedDevice {
+    let mut device = ListedDevice::default();
+    for (key, value) in row.split_whitespace().filter_map(|word| word.split_once('=')) {
+        match key {
+            "IDTYPE" => device.id_type = value.to_owned(),
+            "IDNAME" => device.id_name = value.to_owned(),
+            _ => {}
+        }
+    }
+    device
+}

@@ -1,0 +1,218 @@
+//! Keeps MD from assembling arrays found on attached disks: a marked block in mdadm.conf(5); and
+//! reads which arrays run (/proc/mdstat) and which the file names. Nothing is assembled here.
+
+use crate::lines::Line;
+use crate::marked_block::{self, BlockError};
+
+#[cfg(test)]
+mod tests;
+
+/// Why the block cannot be put.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AutoError {
+    /// The first AUTO row counts and later ones are silently ignored, and this one of somebody else
+    /// lets arrays be assembled.
+    #[error(
+        "line {line} of mdadm.conf, not written by mtctl, decides on automatic assembly: {row}"
+    )]
+    Conflict {
+        /// Number of the line, from 1.
+        line: usize,
+        /// The row.
+        row: String,
+    },
+    /// Our markers do not pair.
+    #[error("mdadm.conf: {0}")]
+    Block(#[from] BlockError),
+    /// Not the UUID of an array: 32 hexadecimal digits.
+    #[error("{0:?} is not the uuid of an array")]
+    Uuid(String),
+}
+
+/// One ARRAY row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArrayRow {
+    /// Number of the line, from 1.
+    pub line: usize,
+    /// The device it names; none is allowed.
+    pub device: Option<String>,
+    /// Its UUID as 32 lower-case hexadecimal digits.
+    pub uuid: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+}
+
+/// One row of the file: a line and its continuations (lines that start with white space).
+struct Row {
+    line: usize,
+    words: Vec<String>,
+}
+
+impl Row {
+    /// mdadm takes keywords in any case and shortened down to three letters.
+    fn is(&self, keyword: &str) -> bool {
+        self.words.first().is_some_and(|word| {
+            let start = keyword.get(..word.len());
+            word.len() >= 3 && start.is_some_and(|start| start.eq_ignore_ascii_case(word))
+        })
+    }
+}
+
+/// The text of mdadm.conf with our block: `AUTO -all`, by which only arrays named in the file are
+/// assembled by themselves, and an ARRAY row for each of the host's own that no row names yet.
+/// Where somebody else's AUTO row says the same, only missing ARRAY rows are added; where nothing
+/// is missing, the text is returned as it is.
+///
+/// `own_arrays` are UUIDs as mdadm(8) prints them.
+///
+/// # Errors
+/// As [`AutoError`] says; nothing is to be edited then.
+pub fn with_auto_off(text: &str, own_arrays: &[String]) -> Result<String, AutoError> {
+    let rows = rows(marked_block::foreign_lines(text)?);
+    let named: Vec<_> = rows.iter().filter_map(array_row).collect();
+    let mut body = String::new();
+    if !is_off_already(&rows)? {
+        body.push_str("AUTO -all\n");
+    }
+    for own in own_arrays {
+        let uuid = normalised(own).ok_or_else(|| AutoError::Uuid(own.clone()))?;
+        let known = |row: &ArrayRow| row.uuid.as_ref() == Some(&uuid);
+        if !named.iter().any(known) {
+            body.push_str(&format!("ARRAY UUID={}\n", with_colons(&uuid)));
+        }
+    }
+    match body.is_empty() {
+        true => Ok(marked_block::remove(text)?),
+        false => Ok(marked_block::put(text, &body)?),
+    }
+}
+
+/// The ARRAY rows, ours included; rows that forbid an array (`<ignore>`) are not among them.
+pub fn arrays(text: &str) -> Vec<ArrayRow> {
+    let numbered = crate::lines::lines(text).enumerate();
+    let rows = rows(numbered.map(|(index, line)| (index + 1, line)));
+    rows.iter().filter_map(array_row).collect()
+}
+
+fn is_off_already(rows: &[Row]) -> Result<bool, AutoError> {
+    let Some(auto) = rows.iter().find(|row| row.is("auto")) else {
+        return Ok(false);
+    };
+    let first = auto.words.get(1).map(|word| word.to_ascii_lowercase());
+    if first.as_deref() == Some("-all") {
+        return Ok(true);
+    }
+    Err(AutoError::Conflict { line: auto.line, row: auto.words.join(" ") })
+}
+
+fn rows<'a>(lines: impl Iterator<Item = (usize, Line<'a>)>) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for (line, Line { body, .. }) in lines {
+        // A comment starts with a word that starts with '#'.
+        let words = body.split_whitespace();
+        let words = words.take_while(|word| !word.starts_with('#'));
+        let words = words.map(|word| word.replace(['"', '\''], ""));
+        match rows.last_mut() {
+            Some(row) if body.starts_with([' ', '\t']) => row.words.extend(words),
+            _ => rows.push(Row { line, words: words.collect() }),
+        }
+    }
+    rows
+}
+
+fn array_row(row: &Row) -> Option<ArrayRow> {
+    if !row.is("array") {
+        return None;
+    }
+    let mut array = ArrayRow { line: row.line, ..ArrayRow::default() };
+    for word in &row.words[1..] {
+        match word.split_once('=') {
+            Some((tag, value)) if tag.eq_ignore_ascii_case("uuid") => {
+                array.uuid = normalised(value);
+            }
+            Some((tag, value)) if tag.eq_ignore_ascii_case("name") => {
+                array.name = Some(value.to_owned());
+            }
+            Some(_) => {}
+            None => array.device = Some(word.clone()),
+        }
+    }
+    Some(array).filter(|array| array.device.as_deref() != Some("<ignore>"))
+}
+
+/// The 32 digits; mdadm allows punctuation between them anywhere.
+fn normalised(uuid: &str) -> Option<String> {
+    let digits: String = uuid.chars().filter(|c| !matches!(c, ':' | '-' | '.' | ' ')).collect();
+    let fits = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fits.then(|| digits.to_ascii_lowercase())
+}
+
+fn with_colons(digits: &str) -> String {
+    let groups = [0, 8, 16, 24].map(|at| digits.get(at..at + 8).unwrap_or_default());
+    groups.join(":")
+}
+
+/// One array of /proc/mdstat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Array {
+    /// The kernel's name: `md0`, `md_d1`.
+    pub name: String,
+    /// Whether it runs.
+    pub active: bool,
+    /// Whether it is only readable, until the first write or for good.
+    pub read_only: bool,
+    /// `raid1`, `linear`, …; inactive arrays have none.
+    pub level: Option<String>,
+    /// Its members.
+    pub members: Vec<Member>,
+}
+
+/// One member of an array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The kernel's name of the device: `sda1`.
+    pub device: String,
+    /// Number in the array.
+    pub number: u32,
+    /// Letters in parentheses: `S` spare, `F` failed, `W` write-mostly, `J` journal,
+    /// `R` replacement.
+    pub flags: String,
+}
+
+/// Reads /proc/mdstat; lines that name no array are details and passed over.
+pub fn parse_mdstat(text: &str) -> Vec<Array> {
+    text.lines().filter_map(parse_array).collect()
+}
+
+fn parse_array(line: &str) -> Option<Array> {
+    let (name, rest) = line.split_once(" : ")?;
+    if !name.starts_with("md") || name.contains(char::is_whitespace) {
+        return None;
+    }
+    let mut words = rest.split_whitespace().peekable();
+    let active = match words.next()? {
+        "active" => true,
+        "inactive" => false,
+        _ => return None,
+    };
+    let read_only = words.next_if(|word| word.starts_with('(')).is_some();
+    let level = words.next_if(|word| !word.contains('['));
+    let level = level.map(str::to_owned);
+    Some(Array {
+        name: name.to_owned(),
+        active,
+        read_only,
+        level,
+        members: words.filter_map(parse_member).collect(),
+    })
+}
+
+fn parse_member(word: &str) -> Option<Member> {
+    let (device, rest) = word.split_once('[')?;
+    let (number, flags) = rest.split_once(']')?;
+    Some(Member {
+        device: device.to_owned(),
+        number: number.parse().ok()?,
+        flags: flags.chars().filter(char::is_ascii_uppercase).collect(),
+    })
+}

@@ -1,0 +1,83 @@
+//! Turning disk.EnableUUID on in .vmx files: every guard first, then one atomic replacement a file,
+//! then reading it again.
+
+use std::path::PathBuf;
+
+use super::machine::{self, Machine};
+use super::survey::Survey;
+use super::vmx::EnableUuid;
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::{FileWriteMode, Tree};
+
+/// Turns disk.EnableUUID on in every machine of `survey` that needs it, and gives the files that
+/// were changed. Doing it twice changes nothing.
+///
+/// # Errors
+/// [`ErrorKind::Refused`], with no file touched, when one that needs it runs, is suspended or is
+/// encrypted, or when two disks have one UUID: with the setting on, multipath would take them for
+/// paths to one disk. [`ErrorKind::Failed`] when a file cannot be written; it is then as it was.
+pub fn run(tree: &Tree, survey: &Survey) -> Result<Vec<PathBuf>> {
+    let needy = survey.machines.iter().filter(|machine| machine.edited.is_some());
+    let needy: Vec<&Machine> = needy.collect();
+    for machine in &needy {
+        guard(machine)?;
+    }
+    if let (false, Some(error)) = (needy.is_empty(), survey.clash_error(ErrorKind::Refused)) {
+        return Err(error);
+    }
+    let mut changed = Vec::new();
+    for machine in needy {
+        match edit(tree, machine) {
+            Ok(()) => changed.push(machine.path.clone()),
+            // "Refused" promises that nothing was touched.
+            Err(error) if !changed.is_empty() => {
+                let context = format!("fixing {}, {} done", machine.path.display(), changed.len());
+                return Err(Error::failed(context, error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(changed)
+}
+
+/// Reads the machine once more, because it may have been started or edited since, and writes.
+fn edit(tree: &Tree, machine: &Machine) -> Result<()> {
+    let path = &machine.path;
+    let now = machine::read(tree, path)?;
+    guard(&now)?;
+    if let Some(bytes) = &now.edited {
+        // A crash leaves the old file or the new one, whole: see `Tree::replace`.
+        tree.replace(path, bytes, FileWriteMode::Keep)?;
+    }
+    match machine::read(tree, path)? {
+        after if after.enable_uuid == EnableUuid::On && after.edited.is_none() => Ok(()),
+        _ => {
+            let context = format!("reading {} again: disk.EnableUUID is still off", path.display());
+            Err(Error::new(ErrorKind::Failed, context))
+        }
+    }
+}
+
+fn guard(machine: &Machine) -> Result<()> {
+    let context = |why: String| format!("editing {}: {why}", machine.path.display());
+    if let Some(lock) = machine.locks.first() {
+        let error =
+            Error::refused(context(format!("the VM is running: {} is there", lock.display())));
+        let hint = "shut the VM down; a lock of a VM that is certainly off may be deleted";
+        return Err(error.with_hint(hint));
+    }
+    if let Some(file) = &machine.suspended_to {
+        let error = Error::refused(context(format!("the VM is suspended to {file}")));
+        return Err(error.with_hint("resume it and shut it down"));
+    }
+    if machine.is_encrypted {
+        let error = Error::refused(context("its settings are encrypted".to_owned()));
+        let hint = "set disk.EnableUUID to TRUE in the VM's configuration parameters";
+        return Err(error.with_hint(hint));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the tests look at real files from outside")]
+mod tests;

@@ -1,0 +1,168 @@
+//! Real files are fixed with mode and owner kept; running machines are refused.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use super::super::image;
+use super::*;
+
+/// A folder on disk with machines in it; the tree's root is the folder.
+struct Folder {
+    directory: tempfile::TempDir,
+    tree: Tree,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = Tree::directory(directory.path());
+        Self { directory, tree }
+    }
+
+    fn put(&self, path: &str, bytes: impl AsRef<[u8]>) {
+        self.tree.replace(path, bytes.as_ref(), FileWriteMode::Keep).unwrap();
+    }
+
+    fn bytes(&self, path: &str) -> Vec<u8> {
+        self.tree.read(path).unwrap()
+    }
+
+    fn outside(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path.trim_start_matches('/'))
+    }
+
+    fn fix(&self, paths: &[&str]) -> Result<Vec<PathBuf>> {
+        run(&self.tree, &Survey::read(&self.tree, paths).unwrap())
+    }
+}
+
+const OFF: &[u8] = b".encoding = \"windows-1252\"\r\ndisplayName = \"B\xFCro\"\r\n\
+                     disk.EnableUUID = \"false\"\r\n# last";
+
+#[test]
+fn a_fix_changes_the_row_keeps_mode_and_owner_and_is_done_once() {
+    let folder = Folder::new();
+    folder.put("/vm/a.vmx", OFF);
+    let path = folder.outside("/vm/a.vmx");
+    // Only root may give a file away; for others the owner stays the same by itself.
+    let _ = std::os::unix::fs::chown(&path, Some(1234), Some(5678));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o751)).unwrap();
+    let owner = std::fs::metadata(&path).unwrap();
+    assert_eq!(folder.fix(&["/vm/a.vmx"]).unwrap(), [Path::new("/vm/a.vmx")]);
+    let after = std::fs::metadata(&path).unwrap();
+    assert_eq!(after.permissions().mode() & 0o7777, 0o751);
+    assert_eq!((after.uid(), after.gid()), (owner.uid(), owner.gid()));
+    let expected = b".encoding = \"windows-1252\"\r\ndisplayName = \"B\xFCro\"\r\n\
+                     disk.EnableUUID = \"TRUE\"\r\n# last";
+    assert_eq!(folder.bytes("/vm/a.vmx"), expected);
+    assert_eq!(folder.tree.list("/vm"), ["a.vmx"]);
+
+    assert!(folder.fix(&["/vm/a.vmx"]).unwrap().is_empty());
+    assert_eq!(std::fs::metadata(&path).unwrap().ino(), after.ino());
+}
+
+#[test]
+fn a_machine_that_needs_nothing_may_run() {
+    let folder = Folder::new();
+    folder.put("/vm/a.vmx", "disk.EnableUUID = \"TRUE\"\n");
+    folder.put("/vm/a.vmx.lck/M1.lck", "");
+    assert!(folder.fix(&["/vm/a.vmx"]).unwrap().is_empty());
+}
+
+#[test]
+fn one_machine_that_may_not_be_touched_keeps_all_from_being_touched() {
+    let clone = "version=1\nddb.uuid = \"60 00 C2 9a 00 00 00 00-00 00 00 00 00 00 00 0a\"\n";
+    let cases: [(&str, &[(&str, &str)]); 4] = [
+        ("is running", &[("/vm/b.vmx", "a = 1\n"), ("/vm/b.vmx.lck/M1.lck", "")]),
+        ("is suspended", &[("/vm/b.vmx", "checkpoint.vmState = \"b.vmss\"\n")]),
+        ("are encrypted", &[("/vm/b.vmx", "encryption.data = \"x\"\n")]),
+        (
+            "have the same UUID",
+            &[
+                ("/vm/b.vmx", "scsi0:0.fileName = \"b.vmdk\"\nscsi0:1.fileName = \"c.vmdk\"\n"),
+                ("/vm/b.vmdk", clone),
+                ("/vm/c.vmdk", clone),
+            ],
+        ),
+    ];
+    for (words, files) in cases {
+        let folder = Folder::new();
+        folder.put("/vm/a.vmx", OFF);
+        files.iter().for_each(|(path, text)| folder.put(path, text));
+        let before = folder.bytes("/vm/b.vmx");
+        let error = folder.fix(&["/vm/a.vmx", "/vm/b.vmx"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{words}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.hint().is_some());
+        assert_eq!(folder.bytes("/vm/a.vmx"), OFF);
+        assert_eq!(folder.bytes("/vm/b.vmx"), before);
+    }
+}
+
+#[test]
+fn a_machine_started_after_the_survey_is_refused() {
+    let folder = Folder::new();
+    folder.put("/vm/a.vmx", OFF);
+    let survey = Survey::read(&folder.tree, &["/vm/a.vmx"]).unwrap();
+    folder.put("/vm/a.vmx.lck/M1.lck", "");
+    let error = run(&folder.tree, &survey).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert_eq!(folder.bytes("/vm/a.vmx"), OFF);
+}
+
+#[test]
+fn an_edit_made_after_the_survey_is_not_lost() {
+    let folder = Folder::new();
+    folder.put("/vm/a.vmx", "a = 1\n");
+    let survey = Survey::read(&folder.tree, &["/vm/a.vmx"]).unwrap();
+    folder.put("/vm/a.vmx", "a = 2\n");
+    run(&folder.tree, &survey).unwrap();
+    assert_eq!(folder.bytes("/vm/a.vmx"), b"a = 2\ndisk.EnableUUID = \"TRUE\"\n");
+}
+
+#[test]
+fn a_folder_that_takes_no_new_file_is_an_error_and_the_file_is_as_it_was() {
+    // A temporary file's name is longer than this one's, which is as long as names may be but for
+    // the lock's ending. A read-only folder would not stop root, who runs the tests.
+    let name = format!("/vm/{}.vmx", "n".repeat(255 - ".vmem.lck".len()));
+    let folder = Folder::new();
+    std::fs::create_dir(folder.outside("/vm")).unwrap();
+    std::fs::write(folder.outside(&name), OFF).unwrap();
+    let error = folder.fix(&[&name]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Failed);
+    assert!(error.to_string().starts_with("writing /vm/nnn"), "{error}");
+    assert_eq!(folder.bytes(&name), OFF);
+    assert_eq!(folder.tree.list("/vm").len(), 1);
+}
+
+#[test]
+fn a_failure_after_the_first_file_does_not_say_that_nothing_was_touched() {
+    let folder = Folder::new();
+    folder.put("/vm/a.vmx", OFF);
+    folder.put("/vm/b.vmx", OFF);
+    let survey = Survey::read(&folder.tree, &["/vm/a.vmx", "/vm/b.vmx"]).unwrap();
+    folder.put("/vm/b.vmx.lck/M1.lck", "");
+    let error = run(&folder.tree, &survey).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Failed);
+    assert_eq!(error.to_string(), "fixing /vm/b.vmx, 1 done");
+}
+
+#[test]
+fn a_descriptor_inside_a_sparse_disk_on_disk_is_read_from_its_head() {
+    let folder = Folder::new();
+    let text = "version=1\nddb.uuid = \"60 00 C2 9a 00 00 00 00-00 00 00 00 00 00 00 0a\"\n";
+    let mut disk = b"KDMV".to_vec();
+    disk.resize(28, 0);
+    disk.extend(1u64.to_le_bytes());
+    disk.extend(20u64.to_le_bytes());
+    disk.resize(512, 0);
+    disk.extend(text.as_bytes());
+    folder.put("/vm/a.vmdk", disk);
+    // Far larger than what the tree reads whole.
+    let file = std::fs::OpenOptions::new().write(true).open(folder.outside("/vm/a.vmdk")).unwrap();
+    file.set_len(1 << 40).unwrap();
+    folder.put("/vm/a.vmx", "scsi0:0.fileName = \"a.vmdk\"\n");
+    let machine = machine::read(&folder.tree, Path::new("/vm/a.vmx")).unwrap();
+    let disks: Vec<&image::Disk> = machine.disks.iter().collect();
+    assert!(disks[0].uuid.is_some(), "{:?}", machine.findings);
+}

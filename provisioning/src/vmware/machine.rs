@@ -1,0 +1,137 @@
+//! One virtual machine: everything that its .vmx and the files around it tell. Comparing several is
+//! not here (`survey`), nor is editing (`fix`).
+
+mod findings;
+
+use std::path::{Path, PathBuf};
+
+use super::devices::{self, Controller};
+use super::image::{self, Disk};
+use super::snapshot;
+use super::vmx::{self, DuplicateKey, EnableUuid, Vmx};
+use crate::error::{Error, Result};
+use crate::finding::{Finding, Status};
+use crate::host::Tree;
+
+/// A virtual machine as its files describe it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The .vmx, as it was named.
+    pub path: PathBuf,
+    /// The state of disk.EnableUUID.
+    pub enable_uuid: EnableUuid,
+    /// Whether the settings are in an encrypted row.
+    pub is_encrypted: bool,
+    /// What says that the VM runs: the locks on its files, links followed.
+    pub locks: Vec<PathBuf>,
+    /// The file that the VM is suspended to.
+    pub suspended_to: Option<String>,
+    /// Keys that several rows set.
+    pub duplicate_keys: Vec<DuplicateKey>,
+    /// Snapshots by name; where the .vmsd names none, the differences that are attached as disks.
+    pub snapshots: Vec<String>,
+    /// Controllers that are present, in the order of their addresses.
+    pub controllers: Vec<Controller>,
+    /// Disks that are present, in the order of their addresses.
+    pub disks: Vec<Disk>,
+    /// What is wrong or worth knowing.
+    pub findings: Vec<Finding>,
+    /// The file's bytes with disk.EnableUUID on; `None` when nothing is to be changed.
+    pub(super) edited: Option<Vec<u8>>,
+}
+
+impl Machine {
+    /// Whether some process holds the machine's files.
+    pub fn is_running(&self) -> bool {
+        !self.locks.is_empty()
+    }
+
+    /// Whether nothing is wrong; warnings may be there.
+    pub fn is_ready(&self) -> bool {
+        self.findings.iter().all(|finding| finding.status != Status::Fail)
+    }
+}
+
+/// Reads the .vmx at `path`, its .vmsd, the locks beside it and the descriptors of its disks.
+///
+/// # Errors
+/// When the .vmx cannot be read or is none. Trouble with the other files is a finding.
+pub fn read(tree: &Tree, path: &Path) -> Result<Machine> {
+    let bytes = tree.read(path)?;
+    let vmx = vmx::parse(&bytes).map_err(|cause| {
+        let hint = "VMware would refuse it too: restore it from a backup or from vmware.log";
+        Error::failed(format!("reading {}", path.display()), cause).with_hint(hint)
+    })?;
+    // Locks and disks are beside the file itself, not beside a link to it.
+    let real = tree.canonical(path).unwrap_or_else(|| path.to_owned());
+    let folder = real.parent().unwrap_or(Path::new("/"));
+    let (controllers, attachments) = devices::of(&vmx);
+    let read_disk = |attachment| image::read(tree, folder, attachment);
+    let (disks, disk_findings): (Vec<Disk>, Vec<Vec<Finding>>) =
+        attachments.into_iter().map(read_disk).unzip();
+    let (snapshots, snapshot_finding) = snapshots(tree, &real, &disks);
+    let mut machine = Machine {
+        path: path.to_owned(),
+        enable_uuid: vmx.enable_uuid(),
+        is_encrypted: vmx.is_encrypted(),
+        locks: locks(tree, &real, &disks),
+        suspended_to: suspended_to(&vmx),
+        duplicate_keys: vmx.duplicate_keys(),
+        edited: vmx.with_enable_uuid(),
+        findings: Vec::new(),
+        snapshots,
+        controllers,
+        disks,
+    };
+    machine.findings = findings::of(&machine);
+    machine.findings.extend(snapshot_finding);
+    machine.findings.extend(disk_findings.into_iter().flatten());
+    Ok(machine)
+}
+
+fn suspended_to(vmx: &Vmx<'_>) -> Option<String> {
+    vmx.text("checkpoint.vmState").filter(|file| !file.is_empty())
+}
+
+/// The locks that a running VM holds: `NAME.lck` beside its .vmx, its memory file and its disks (a
+/// folder on Workstation and Fusion, a file on VMFS), or a hidden `.lck-*` on NFS, which does not
+/// say whose it is. Parents of a disk are left out: several clones may hold one.
+fn locks(tree: &Tree, real: &Path, disks: &[Disk]) -> Vec<PathBuf> {
+    let disks = disks.iter().filter_map(|disk| disk.path.clone());
+    let files = [real.to_owned(), real.with_extension("vmem")].into_iter().chain(disks);
+    let mut locks: Vec<PathBuf> = files.map(lock_of).filter(|lock| tree.exists(lock)).collect();
+    let folder = real.parent().unwrap_or(Path::new("/"));
+    let names = tree.list(folder).into_iter();
+    locks.extend(names.filter(|name| name.starts_with(".lck-")).map(|name| folder.join(name)));
+    locks
+}
+
+fn lock_of(file: PathBuf) -> PathBuf {
+    let mut name = file.into_os_string();
+    name.push(".lck");
+    PathBuf::from(name)
+}
+
+fn snapshots(tree: &Tree, real: &Path, disks: &[Disk]) -> (Vec<String>, Option<Finding>) {
+    let path = real.with_extension("vmsd");
+    let listed = match tree.read_if_exists(&path) {
+        Ok(bytes) => snapshot::parse(&bytes.unwrap_or_default()).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let (mut names, finding) = match listed {
+        Ok(names) => (names, None),
+        Err(cause) => {
+            let message = format!("reading {}: {cause}", path.display());
+            let hint = "look at the VM in VMware's snapshot manager".to_owned();
+            (Vec::new(), Some(Finding::warn("snapshot", "vmsd", message).hint(hint)))
+        }
+    };
+    if names.is_empty() {
+        let files = disks.iter().map(|disk| &disk.attachment.file);
+        names.extend(files.filter(|file| snapshot::is_difference(file)).cloned());
+    }
+    (names, finding)
+}
+
+#[cfg(test)]
+mod tests;

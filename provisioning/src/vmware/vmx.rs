@@ -1,0 +1,221 @@
+//! A .vmx file: disk.EnableUUID read and set, duplicate keys, encryption. Its disks are in
+//! `devices`; opening files is not here.
+
+use std::collections::BTreeMap;
+
+use super::dictionary::{self, Dictionary, Row, SyntaxError};
+
+/// The setting that makes a VMDK's UUID visible to the guest as a SCSI identity.
+pub const ENABLE_UUID: &str = "disk.EnableUUID";
+const CANONICAL_ROW: &[u8] = b"disk.EnableUUID = \"TRUE\"";
+
+/// Why a file is not a .vmx.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VmxError {
+    /// Not a dictionary.
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+    /// No row sets anything: what a full datastore leaves behind.
+    #[error("it is empty: no row sets anything")]
+    Empty,
+}
+
+/// What a .vmx says about disk.EnableUUID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnableUuid {
+    /// TRUE or 1, in any case.
+    On,
+    /// There, with another value.
+    Off(String),
+    /// Not there, which counts as off.
+    Absent,
+}
+
+/// A key that several rows set: VMware refuses to start such a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DuplicateKey {
+    /// The key as its first row writes it.
+    pub key: String,
+    /// The lines, from 1.
+    pub lines: Vec<usize>,
+}
+
+/// A parsed .vmx.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vmx<'a> {
+    dictionary: Dictionary<'a>,
+    encoding: Vec<u8>,
+}
+
+/// Parses a .vmx.
+///
+/// # Errors
+/// [`VmxError`] where VMware would refuse the file too, and past the limits of `dictionary`.
+pub fn parse(bytes: &[u8]) -> Result<Vmx<'_>, VmxError> {
+    let dictionary = dictionary::parse(bytes)?;
+    if dictionary.assignments().next().is_none() {
+        return Err(VmxError::Empty);
+    }
+    let encoding = dictionary.value(".encoding").unwrap_or_default();
+    Ok(Vmx { dictionary, encoding })
+}
+
+impl<'a> Vmx<'a> {
+    /// The rows.
+    pub fn dictionary(&self) -> &Dictionary<'a> {
+        &self.dictionary
+    }
+
+    /// The bytes that were parsed.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.dictionary.to_bytes()
+    }
+
+    /// The value of `key` as text, decoded as `.encoding` says.
+    pub fn text(&self, key: &str) -> Option<String> {
+        self.dictionary.value(key).map(|bytes| self.decode(bytes))
+    }
+
+    /// Every assignment in order: its key as written, and its value as text.
+    pub fn texts(&self) -> impl Iterator<Item = (&'a [u8], String)> {
+        let assignments = self.dictionary.assignments();
+        assignments.map(|(_, assignment)| (assignment.key, self.decode(assignment.value())))
+    }
+
+    /// The state of disk.EnableUUID.
+    pub fn enable_uuid(&self) -> EnableUuid {
+        match self.dictionary.value(ENABLE_UUID) {
+            None => EnableUuid::Absent,
+            Some(value) if is_true(&value) => EnableUuid::On,
+            Some(value) => EnableUuid::Off(self.decode(value)),
+        }
+    }
+
+    /// Keys that several rows set, by key. Rows like `.encoding` may repeat.
+    pub fn duplicate_keys(&self) -> Vec<DuplicateKey> {
+        let mut seen: BTreeMap<Vec<u8>, DuplicateKey> = BTreeMap::new();
+        for (line, assignment) in self.dictionary.assignments() {
+            if assignment.key.starts_with(b".") {
+                continue;
+            }
+            let first = || DuplicateKey {
+                key: String::from_utf8_lossy(assignment.key).into_owned(),
+                lines: Vec::new(),
+            };
+            let entry = seen.entry(assignment.key.to_ascii_lowercase());
+            entry.or_insert_with(first).lines.push(line);
+        }
+        let several = |duplicate: &DuplicateKey| duplicate.lines.len() > 1;
+        seen.into_values().filter(several).collect()
+    }
+
+    /// Whether the settings are inside an encrypted row, where nobody without the key sees or sets
+    /// them. A machine that only has a virtual TPM is "partial": its settings are in the open.
+    pub fn is_encrypted(&self) -> bool {
+        let partial = self.dictionary.value("encryption.type");
+        let is_partial = partial.is_some_and(|value| value.eq_ignore_ascii_case(b"partial"));
+        self.dictionary.value("encryption.data").is_some() && !is_partial
+    }
+
+    /// The file with disk.EnableUUID on, in one row; `None` when it says so already.
+    ///
+    /// Every other byte stays: the first row of that key is rewritten in place, comments after it
+    /// and after its repetitions stay too, and where there is no row one is added at the end.
+    pub fn with_enable_uuid(&self) -> Option<Vec<u8>> {
+        let count = self.enable_uuid_rows().count();
+        if count == 1 && self.enable_uuid() == EnableUuid::On {
+            return None;
+        }
+        if count == 0 {
+            return Some(self.with_row_appended());
+        }
+        let mut out = self.dictionary.byte_order_mark.to_vec();
+        let mut is_first = true;
+        for row in &self.dictionary.rows {
+            if !sets_enable_uuid(row) {
+                row.print(&mut out);
+            } else if is_first {
+                is_first = false;
+                print_canonical(row, &mut out);
+            } else {
+                print_comment(row, &mut out);
+            }
+        }
+        Some(out)
+    }
+
+    fn enable_uuid_rows(&self) -> impl Iterator<Item = &Row<'a>> {
+        self.dictionary.rows.iter().filter(|row| sets_enable_uuid(row))
+    }
+
+    fn with_row_appended(&self) -> Vec<u8> {
+        let terminator: &[u8] = match self.dictionary.rows.first() {
+            Some(first) if !first.terminator.is_empty() => first.terminator,
+            _ => b"\n",
+        };
+        let mut out = self.dictionary.to_bytes();
+        if self.dictionary.rows.last().is_some_and(|last| last.terminator.is_empty()) {
+            out.extend_from_slice(terminator);
+        }
+        out.extend_from_slice(CANONICAL_ROW);
+        out.extend_from_slice(terminator);
+        out
+    }
+
+    fn decode(&self, bytes: Vec<u8>) -> String {
+        decode(bytes, &self.encoding)
+    }
+}
+
+fn sets_enable_uuid(row: &Row<'_>) -> bool {
+    row.assignment.is_some_and(|assignment| assignment.is(ENABLE_UUID))
+}
+
+fn print_canonical(row: &Row<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(row.before);
+    out.extend_from_slice(CANONICAL_ROW);
+    out.extend_from_slice(row.after);
+    out.extend_from_slice(row.terminator);
+}
+
+/// What stays of a repeated row: its comment, if it has one.
+fn print_comment(row: &Row<'_>, out: &mut Vec<u8>) {
+    if row.after.contains(&b'#') {
+        out.extend_from_slice(row.before);
+        out.extend_from_slice(row.after);
+        out.extend_from_slice(row.terminator);
+    }
+}
+
+fn is_true(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"TRUE") || value == b"1"
+}
+
+/// The text of a value. VMware writes UTF-8 on ESXi and the local code page on Windows; of those,
+/// windows-1252 is decoded, and what cannot be decoded shows as U+FFFD.
+pub fn decode(bytes: Vec<u8>, encoding: &[u8]) -> String {
+    let western: [&[u8]; 2] = [b"windows-1252", b"iso-8859-1"];
+    let is_western = western.iter().any(|name| encoding.eq_ignore_ascii_case(name));
+    match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) if is_western => {
+            error.as_bytes().iter().map(|byte| western_char(*byte)).collect()
+        }
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    }
+}
+
+/// Windows-1252: Latin-1 but for 0x80 to 0x9F (as in the WHATWG Encoding Standard).
+fn western_char(byte: u8) -> char {
+    const UPPER_CONTROLS: [char; 32] = [
+        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8D}', 'Ž',
+        '\u{8F}', '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9D}',
+        'ž', 'Ÿ',
+    ];
+    let index = byte.checked_sub(0x80).map(usize::from);
+    let special = index.and_then(|index| UPPER_CONTROLS.get(index));
+    special.copied().unwrap_or(char::from(byte))
+}
+
+#[cfg(test)]
+mod tests;
