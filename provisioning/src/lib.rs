@@ -1,12 +1,17 @@
 //! Makes a host a master target.
 //!
-//! What this crate stands on so far: the one door to the machine, and parsers and editors of the
-//! files that a master target is made of. Nothing here knows of extents, streams or recovery
-//! points: that is `blockio`.
+//! Data flows one way: [`host`] is read by the observers, the observation and the operator's wishes
+//! become a plan (a pure value), the plan is applied step by step, and the host is observed again.
+//! Nothing here knows of extents, streams or recovery points: those are the crate `blockio`.
 
+pub mod apply;
+pub mod check;
+pub mod disk;
 pub mod error;
+pub mod filesystem;
 pub mod finding;
 pub mod fstab;
+pub mod guard;
 #[allow(clippy::disallowed_methods, reason = "this module is the one door")]
 pub mod host;
 pub mod hosts;
@@ -17,9 +22,18 @@ pub mod marked_block;
 pub mod md;
 pub mod mount;
 pub mod multipath;
+pub mod observe;
 mod octal_escape;
+pub mod packages;
+pub mod plan;
+pub mod platform;
+pub mod prepare;
+pub mod record;
+pub mod retention;
 pub mod scsi;
 pub mod size;
+pub mod spec;
+pub mod step;
 pub mod tuning;
 pub mod vmware;
 

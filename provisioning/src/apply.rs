@@ -1,0 +1,285 @@
+//! Carries out a plan, step by step and action by action. What is to be done was decided in `plan`;
+//! whether it may still be done is asked again right before each irreversible action.
+
+mod format;
+mod initramfs;
+mod mount;
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::{FileWriteMode, Host};
+use crate::observe;
+use crate::packages;
+use crate::plan::{self, Plan, PlannedStep};
+use crate::platform;
+use crate::record::{self, OnceRecord};
+use crate::spec::Desired;
+use crate::step::{Action, FileChange, Outcome, StepId, StepReport};
+use crate::vmware;
+
+/// What happens while a plan is carried out.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A step begins.
+    StepStarted(StepId),
+    /// An action begins.
+    ActionStarted(&'a Action),
+    /// A point between two durable changes of an action, in words: where a crash is interesting.
+    Reached(&'static str),
+    /// A program that runs printed a line.
+    Line(&'a str),
+    /// An action ended well.
+    ActionFinished(&'a Action),
+    /// A step ended.
+    StepFinished(&'a StepReport),
+}
+
+/// Told of every [`Event`]; answering [`ControlFlow::Break`] stops before the next change.
+pub type Watch<'a> = &'a mut dyn FnMut(&Event<'_>) -> ControlFlow<()>;
+
+/// A step's report, and what went wrong in it.
+#[derive(Debug)]
+pub struct Carried {
+    /// One report for each step of the plan.
+    pub steps: Vec<StepReport>,
+    /// The first error; the steps after it were not tried. A refusal only if nothing was changed.
+    pub error: Option<Error>,
+    /// Whether something was done that is in full effect only after a restart.
+    pub needs_reboot: bool,
+}
+
+/// Carries out `plan`, which must have no refusal in it.
+pub fn apply(host: &Host, plan: &Plan, desired: &Desired, watch: Watch<'_>) -> Carried {
+    let mut steps = Vec::new();
+    let mut done = Done::default();
+    let mut error = is_free(host, plan).err();
+    let mut rest: VecDeque<PlannedStep> = plan.steps.iter().cloned().collect();
+    while let Some(step) = rest.pop_front() {
+        let report = match &error {
+            Some((failed, cause)) if *failed == step.id => failure(step.id, cause),
+            Some((failed, _)) => not_tried(&step, *failed),
+            None => match apply_step(host, &step, desired, &mut done, watch) {
+                Ok(report) => {
+                    error = replan(host, &step, &mut rest, desired).err();
+                    report
+                }
+                Err(cause) => {
+                    let report = failure(step.id, &cause);
+                    error = Some((step.id, cause));
+                    report
+                }
+            },
+        };
+        let _ = watch(&Event::StepFinished(&report));
+        steps.push(report);
+    }
+    let error = error.map(|(_, error)| if done.actions > 0 { half_way(error) } else { error });
+    Carried { steps, error, needs_reboot: done.needs_reboot }
+}
+
+/// What was done so far.
+#[derive(Debug, Default)]
+struct Done {
+    actions: usize,
+    needs_reboot: bool,
+}
+
+/// A step, and why it cannot be taken.
+type StepError = (StepId, Error);
+
+/// A disk that is to be formatted and is busy is told before anything else is changed.
+fn is_free(host: &Host, plan: &Plan) -> std::result::Result<(), StepError> {
+    for step in &plan.steps {
+        for action in &step.actions {
+            if let Action::Format(format) = action {
+                host.open_device_exclusively(&format.path).map_err(|cause| (step.id, cause))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A refusal promises that nothing was touched: after the first change it is a failure.
+fn half_way(error: Error) -> Error {
+    if error.kind() != ErrorKind::Refused {
+        return error;
+    }
+    let hint = error.hint().unwrap_or("run mtctl prepare again").to_owned();
+    Error::failed("stopping after some of the changes", error).with_hint(hint)
+}
+
+fn replan(
+    host: &Host,
+    step: &PlannedStep,
+    rest: &mut VecDeque<PlannedStep>,
+    desired: &Desired,
+) -> std::result::Result<(), StepError> {
+    if step.actions.iter().any(|action| matches!(action, Action::Install { .. })) {
+        let observed = observe::observe(host, desired).map_err(|cause| (step.id, cause))?;
+        *rest = plan_again(&plan::plan(&observed, desired), rest)?;
+    }
+    Ok(())
+}
+
+/// The steps that remain, planned anew: packages bring files of their own, and what was planned for
+/// a file that was not there yet does not fit the one that is. Nothing may come of it that was not
+/// agreed to: no other format, and no step where there was none.
+fn plan_again(
+    again: &Plan,
+    rest: &VecDeque<PlannedStep>,
+) -> std::result::Result<VecDeque<PlannedStep>, StepError> {
+    let planned = |before: &PlannedStep| {
+        let after = again.steps.iter().find(|step| step.id == before.id);
+        // That a step which is done needs a restart cannot be seen any more.
+        let after = after.filter(|after| after.needs_reboot || before.id != StepId::Reboot);
+        after.unwrap_or(before).clone()
+    };
+    let again: VecDeque<PlannedStep> = rest.iter().map(planned).collect();
+    for (before, after) in rest.iter().zip(&again) {
+        if let plan::Standing::Refused(refusal) = &after.standing {
+            return Err((after.id, refusal.clone().into()));
+        }
+        let is_agreed = |action: &&Action| match action {
+            Action::Format(_) => before.actions.contains(action),
+            _ => !before.actions.is_empty(),
+        };
+        if let Some(other) = after.actions.iter().find(|action| !is_agreed(action)) {
+            let context = format!("the packages changed what is to be done: {other}");
+            return Err((after.id, Error::refused(context).with_hint("run mtctl prepare again")));
+        }
+    }
+    Ok(again)
+}
+
+fn not_tried(step: &PlannedStep, failed: StepId) -> StepReport {
+    let mut report = step.report_undone();
+    if !step.actions.is_empty() {
+        report.detail = format!("not tried, because {failed} failed");
+    }
+    report
+}
+
+fn failure(id: StepId, error: &Error) -> StepReport {
+    let outcome =
+        if error.kind() == ErrorKind::Refused { Outcome::Refused } else { Outcome::Failed };
+    let mut detail = error.chain();
+    if let Some(hint) = error.hint() {
+        detail.push_str(&format!("; hint: {hint}"));
+    }
+    StepReport { id, outcome, detail }
+}
+
+fn apply_step(
+    host: &Host,
+    step: &PlannedStep,
+    desired: &Desired,
+    so_far: &mut Done,
+    watch: Watch<'_>,
+) -> Result<StepReport> {
+    if step.actions.is_empty() {
+        return Ok(step.report_undone());
+    }
+    go_on(watch(&Event::StepStarted(step.id)))?;
+    if step.needs_reboot {
+        remember_reboot(host)?;
+        so_far.needs_reboot = true;
+    }
+    let mut done = Vec::new();
+    for action in &step.actions {
+        go_on(watch(&Event::ActionStarted(action)))?;
+        tracing::info!(step = %step.id, action = %action, "doing");
+        carry_out(host, action, desired, watch)?;
+        so_far.actions += 1;
+        done.push(action.to_string());
+        go_on(watch(&Event::ActionFinished(action)))?;
+    }
+    let warning = step.warning.iter().map(|warning| format!("warning: {warning}"));
+    let detail = done.into_iter().chain(warning).collect::<Vec<_>>().join("; ");
+    Ok(StepReport { id: step.id, outcome: Outcome::Changed, detail })
+}
+
+/// A later run in the same boot still says that a restart is needed. Before the first change: a
+/// crash after it must not lose that.
+fn remember_reboot(host: &Host) -> Result<()> {
+    let mut record = record::load(host)?;
+    record.reboot_pending = platform::boot_id(host);
+    record::store(host, &record)
+}
+
+/// Stops when the watcher says so: every action is a place to stop at, and the next run goes on.
+fn go_on(flow: ControlFlow<()>) -> Result<()> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::new(ErrorKind::Failed, "interrupted")
+            .with_hint("nothing is half done: run the same command again to go on")),
+    }
+}
+
+fn carry_out(host: &Host, action: &Action, desired: &Desired, watch: Watch<'_>) -> Result<()> {
+    match action {
+        Action::WriteFile(change) => write_file(host, change),
+        Action::FixVmx(change) => {
+            let survey = vmware::survey::Survey::read(host.machine(), &[&change.path])?;
+            vmware::fix::run(host.machine(), &survey).map(|_| ())
+        }
+        Action::SetAttribute { path, after, .. } => host.machine().write_attribute(path, after),
+        Action::Install { manager, packages, root } => {
+            let commands = packages::install_commands(*manager, packages, root);
+            commands.iter().try_for_each(|command| install(host, command, watch))
+        }
+        Action::Run { invocation, .. } => host.change(invocation, &mut |_| {}).map(|_| ()),
+        Action::NoteInitramfsDue => initramfs::note_due(host),
+        Action::RebuildInitramfs(invocation) => initramfs::rebuild(host, invocation),
+        Action::Format(format) => format::format(host, format, desired, watch),
+        Action::Adopt(volume) => format::adopt(host, volume),
+        Action::MakeDirectory(path) => host.system().create_directories(path),
+        Action::Mount { mount_point, uuid } => mount::mount(host, mount_point, uuid, watch),
+        Action::RunOnce { path, sha256 } => run_once(host, path, sha256, watch),
+    }
+}
+
+/// A crash leaves the old file or the new one, both whole.
+fn write_file(host: &Host, change: &FileChange) -> Result<()> {
+    let found = host.system().text_if_exists(&change.path)?;
+    if found != change.before {
+        let context = format!("{} changed since the plan was made", change.path.display());
+        return Err(Error::refused(context).with_hint("run mtctl prepare again"));
+    }
+    host.system().replace(&change.path, change.after.as_bytes(), FileWriteMode::Keep)
+}
+
+fn install(host: &Host, command: &crate::host::Invocation, watch: Watch<'_>) -> Result<()> {
+    let installed = host.change(command, &mut |line| {
+        let _ = watch(&Event::Line(line));
+    });
+    installed.map(|_| ()).map_err(|cause| {
+        let hint = "make the package repositories reachable and run it again, or go on without: \
+                    mtctl prepare --skip packages";
+        Error::failed("installing packages", cause).with_hint(hint)
+    })
+}
+
+/// Recorded after it ran: a crash in between runs it again, and such scripts have to bear that. The
+/// other order would lose a change without a word.
+fn run_once(host: &Host, path: &std::path::Path, sha256: &str, watch: Watch<'_>) -> Result<()> {
+    let command = crate::host::Invocation::new(path.display().to_string());
+    let ran = host.change(&command, &mut |line| {
+        let _ = watch(&Event::Line(line));
+    });
+    ran.map_err(|error| {
+        error.with_hint("mend the script and run mtctl prepare again: it is not marked as run")
+    })?;
+    let flow = watch(&Event::Reached("the change ran, not recorded"));
+    let mut record = record::load(host)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    record.ran_once.retain(|once| once.name != name);
+    record.ran_once.push(OnceRecord { name, sha256: sha256.to_owned() });
+    record::store(host, &record)?;
+    // Not sooner: stopping before it is recorded would run it twice.
+    go_on(flow)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! Makes the retention filesystem: the one irreversible action. Everything that the plan saw of the
+//! disk is looked at again before the first byte changes.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use super::{Event, Watch, go_on};
+use crate::disk::inventory::Signatures;
+use crate::disk::{self, Disk};
+use crate::error::{Error, Result};
+use crate::filesystem;
+use crate::guard::{self, Begun};
+use crate::host::{Host, Invocation};
+use crate::observe;
+use crate::platform;
+use crate::record::{self, FormatIntent, RetentionRecord};
+use crate::spec::Desired;
+use crate::step::{Consent, Format};
+
+/// Formats. Durable states in order, and what a crash after each leaves:
+///
+/// 1. the intent is recorded: the disk is as it was; where there is content, the next run asks for
+///    the agreement to destroy it again;
+/// 2. old signatures are wiped: a disk without one, ours to format by the intent;
+/// 3. mkfs has run, in part or to its end: formatted again by the intent unless it was mounted
+///    since, and remembered as it is when it was (`guard::Begun`);
+/// 4. the record names the volume and the intent is gone: the next run only mounts it.
+///
+/// A program that fails takes the intent away again: then somebody knows, and what is on the disk
+/// from then on is nobody's to format without being named. One that is killed leaves it, as a
+/// crash.
+pub(super) fn format(
+    host: &Host,
+    planned: &Format,
+    desired: &Desired,
+    watch: Watch<'_>,
+) -> Result<()> {
+    // While this is open, the kernel gives the device number to no other disk.
+    let pinned = host.open_device(&planned.path)?;
+    if pinned.device_number() != planned.device_number {
+        return Err(changed(planned, "the path leads to another device"));
+    }
+    let disks = observe_again(host)?;
+    let found = disks.iter().find(|disk| disk.path == planned.path);
+    let disk = found.ok_or_else(|| changed(planned, "it is gone"))?;
+    is_still_the_one(planned, disk)?;
+    is_still_allowed(host, planned, disk, &disks, desired)?;
+    // Closed at once: mkfs wants the device exclusively itself.
+    let mut exclusive = host.open_device_exclusively(&planned.path)?;
+    if planned.consent == Consent::Blank && !exclusive.is_blank()? {
+        return Err(changed(planned, "it is not blank any more"));
+    }
+    drop(exclusive);
+    // Before anything is wiped: that the program is there and starts.
+    host.ask_checked(&Invocation::new(planned.filesystem.mkfs_program()).argument("-V"))?;
+    remember_intent(host, planned)?;
+    let flow = match make(host, planned, watch) {
+        Ok(flow) => flow,
+        Err(Unmade::CutOff(error)) => return Err(error),
+        Err(Unmade::Failed(error)) => {
+            forget_intent(host)?;
+            return Err(error);
+        }
+    };
+    drop(pinned);
+    settle(host);
+    adopt(host, &volume(planned))?;
+    go_on(flow)
+}
+
+/// Why the filesystem was not made.
+enum Unmade {
+    /// Somebody said no: the operator, a program, or the device.
+    Failed(Error),
+    /// A program was killed in the middle of it.
+    CutOff(Error),
+}
+
+impl From<Error> for Unmade {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn remember_intent(host: &Host, planned: &Format) -> Result<()> {
+    let mut record = record::load(host)?;
+    record.formatting = Some(FormatIntent {
+        machine: platform::machine(host),
+        disk: planned.disk.clone(),
+        size_bytes: planned.size_bytes,
+        filesystem: planned.filesystem,
+        uuid: planned.uuid,
+        replaces: planned.signature.clone(),
+    });
+    record::store(host, &record)
+}
+
+fn forget_intent(host: &Host) -> Result<()> {
+    let mut record = record::load(host)?;
+    record.formatting = None;
+    record::store(host, &record)
+}
+
+/// Wipes and makes. Stopping is possible until the first byte changes, and then not before the end:
+/// there is nothing to go back to. Gives whether to stop then.
+fn make(
+    host: &Host,
+    planned: &Format,
+    watch: Watch<'_>,
+) -> std::result::Result<ControlFlow<()>, Unmade> {
+    go_on(watch(&Event::Reached("the intent is recorded")))?;
+    let mut flow = ControlFlow::Continue(());
+    if planned.consent != Consent::Blank {
+        let wipe = Invocation::new("wipefs").arguments(["--all", "--quiet"]);
+        run(host, &wipe.argument(planned.path.display().to_string()))?;
+        flow = watch(&Event::Reached("the old signatures are wiped"));
+    }
+    run(host, &planned.filesystem.mkfs(&planned.path, planned.uuid, planned.features))?;
+    let stop = watch(&Event::Reached("the filesystem is made, not recorded"));
+    is_what_was_made(host, planned)?;
+    Ok(if flow.is_break() { flow } else { stop })
+}
+
+fn run(host: &Host, invocation: &Invocation) -> std::result::Result<(), Unmade> {
+    let output = host.change_output(invocation, &mut |_| {})?;
+    let was_killed = output.status.is_none();
+    let error = output.into_stdout(invocation).err();
+    error.map_or(Ok(()), |error| {
+        Err(if was_killed { Unmade::CutOff(error) } else { Unmade::Failed(error) })
+    })
+}
+
+fn volume(planned: &Format) -> RetentionRecord {
+    RetentionRecord {
+        disk: planned.disk.clone(),
+        filesystem: planned.filesystem,
+        uuid: planned.uuid.hyphenated().to_string(),
+    }
+}
+
+/// Remembers `volume`, in one step with forgetting the format that made it.
+pub(super) fn adopt(host: &Host, volume: &RetentionRecord) -> Result<()> {
+    let mut record = record::load(host)?;
+    record.formatting = None;
+    record.retention = Some(volume.clone());
+    record::store(host, &record)
+}
+
+/// Lets udev take in what was made, so that mounting by UUID finds it. Where udev is late, mount(8)
+/// looks at the disks itself.
+fn settle(host: &Host) {
+    if host.machine().exists("/run/udev/control") {
+        let _ = host.ask(&Invocation::new("udevadm").arguments(["settle", "--timeout=30"]));
+    }
+}
+
+fn observe_again(host: &Host) -> Result<Vec<Disk>> {
+    let mounts = observe::mount_table(host)?;
+    let swaps = observe::swaps(host)?;
+    Ok(disk::inventory::observe(host, mounts.mounts(), &swaps, Signatures::Direct))
+}
+
+fn is_still_the_one(planned: &Format, disk: &Disk) -> Result<()> {
+    if disk.known_by.as_ref() != Some(&planned.disk) {
+        let now = disk.known_by.as_ref().map_or("none".to_owned(), ToString::to_string);
+        return Err(changed(planned, &format!("it was {}, and is {now}", planned.disk)));
+    }
+    if disk.size_bytes != planned.size_bytes {
+        let (was, is) = (planned.size_bytes, disk.size_bytes);
+        return Err(changed(planned, &format!("it had {was} bytes, and has {is}")));
+    }
+    if disk.diskseq != planned.diskseq || disk.device_number != planned.device_number {
+        return Err(changed(planned, "it was detached and attached again"));
+    }
+    if disk.signature != planned.signature {
+        let (was, is) = (&planned.signature, &disk.signature);
+        return Err(changed(planned, &format!("it had {was}, and has {is}")));
+    }
+    Ok(())
+}
+
+fn is_still_allowed(
+    host: &Host,
+    planned: &Format,
+    disk: &Disk,
+    all: &[Disk],
+    desired: &Desired,
+) -> Result<()> {
+    let begun = begun(host, planned, disk)?;
+    let is_named = planned.consent == Consent::Destroy && desired.destroy.is_some();
+    let consent = guard::may_format(disk, all, is_named, begun.as_ref())?;
+    if consent == planned.consent {
+        return Ok(());
+    }
+    Err(changed(planned, "its content is not what it was"))
+}
+
+/// The format that was cut off, as it stands now; only when the plan rests on it.
+fn begun(host: &Host, planned: &Format, disk: &Disk) -> Result<Option<Begun>> {
+    let intent = record::load(host)?.formatting;
+    let machine = platform::machine(host);
+    let Some(intent) =
+        intent.filter(|intent| planned.consent == Consent::Unfinished && intent.machine == machine)
+    else {
+        return Ok(None);
+    };
+    let is_in_use = filesystem::was_used(host, intent.filesystem, &disk.path);
+    Ok(Some(Begun { intent, is_in_use }))
+}
+
+fn is_what_was_made(host: &Host, planned: &Format) -> Result<()> {
+    let found = filesystem::probe_signature(host, &planned.path)?;
+    let uuid = planned.uuid.hyphenated().to_string();
+    if found.filesystem.as_deref() == Some(planned.filesystem.name())
+        && found.uuid.as_deref() == Some(uuid.as_str())
+    {
+        return Ok(());
+    }
+    let context = format!("formatting {}: it shows {found} afterwards", shown(&planned.path));
+    Err(Error::failed(context, "the new filesystem is not there")
+        .with_hint("look at: dmesg | tail"))
+}
+
+fn changed(planned: &Format, what: &str) -> Error {
+    let context = format!("{} changed since the plan was made: {what}", shown(&planned.path));
+    Error::refused(context).with_hint("nothing was written to it; run mtctl prepare again")
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,27 @@
+//! Rebuilding the initramfs, once for every change to what it has a copy of. When it is due is
+//! decided in `plan`.
+
+use crate::error::Result;
+use crate::host::{Host, Invocation};
+use crate::record;
+
+/// Notes durably that a rebuild is due. A crash after this and before any file changed leaves one
+/// rebuild too many; after a file changed, the next run still knows that the rebuild is missing.
+pub(super) fn note_due(host: &Host) -> Result<()> {
+    set_due(host, true)
+}
+
+/// Rebuilds. When it fails, or a crash comes before the record is stored, it stays due: a second
+/// rebuild does no harm.
+pub(super) fn rebuild(host: &Host, invocation: &Invocation) -> Result<()> {
+    host.change(invocation, &mut |_| {}).map_err(|error| {
+        error.with_hint("mend what it says and run mtctl prepare again: the rebuild stays due")
+    })?;
+    set_due(host, false)
+}
+
+fn set_due(host: &Host, is_due: bool) -> Result<()> {
+    let mut record = record::load(host)?;
+    record.initramfs_due = is_due;
+    record::store(host, &record)
+}

@@ -1,0 +1,41 @@
+//! Mounts the retention volume by its fstab row, and proves that the next boot will.
+
+use std::path::Path;
+
+use super::{Event, Watch, go_on};
+use crate::error::{Error, Result};
+use crate::filesystem;
+use crate::host::{Host, Invocation};
+use crate::observe;
+
+/// Mounts, unmounts, and mounts again as a boot does. A crash in between leaves the volume mounted
+/// or not; its fstab row is there already, and the next run or the next boot mounts it.
+pub(super) fn mount(host: &Host, mount_point: &Path, uuid: &str, watch: Watch<'_>) -> Result<()> {
+    let at = mount_point.display().to_string();
+    host.change(&Invocation::new("mount").argument(&at), &mut |_| {})?;
+    is_mounted(host, mount_point, uuid)?;
+    go_on(watch(&Event::Reached("mounted once")))?;
+    host.change(&Invocation::new("umount").argument(&at), &mut |_| {})?;
+    go_on(watch(&Event::Reached("unmounted")))?;
+    // Only rows with our mark: what else is in fstab is nobody's business here.
+    let all = Invocation::new("mount").arguments(["--all", "--test-opts", "x-mtctl"]);
+    host.change(&all, &mut |_| {})?;
+    is_mounted(host, mount_point, uuid)
+}
+
+fn is_mounted(host: &Host, mount_point: &Path, uuid: &str) -> Result<()> {
+    let mounts = observe::mount_table(host)?;
+    let failed = |why: String| {
+        Error::failed(format!("mounting {}", mount_point.display()), why)
+            .with_hint("look at: grep x-mtctl /etc/fstab; dmesg | tail")
+    };
+    let at = mount_point.to_str().unwrap_or_default();
+    let Some(mount) = mounts.topmost(at) else {
+        return Err(failed("mount succeeded, but nothing is mounted there".into()));
+    };
+    let found = filesystem::probe_signature(host, Path::new(&mount.source))?;
+    if found.uuid.as_deref() == Some(uuid) {
+        return Ok(());
+    }
+    Err(failed(format!("{} is mounted there, and is not UUID={uuid}", mount.source)))
+}

@@ -1,0 +1,128 @@
+//! Is this host a master target? Findings, each with what to do about it. Nothing is changed, and
+//! what `prepare` would change is asked of the plan and not decided a second time.
+
+mod disks;
+mod machine;
+mod retention;
+mod software;
+
+use std::path::Path;
+
+use serde::Serialize;
+
+pub use crate::finding::{Finding, Status};
+use crate::host::Invocation;
+use crate::multipath::MultipathPolicy;
+use crate::observe::Observed;
+use crate::plan::{self, Standing};
+use crate::spec::{Desired, Profile, RETENTION_MOUNT_DEFAULT};
+use crate::step::StepId;
+
+/// What a check came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// Whether no finding failed.
+    pub ready: bool,
+    /// Every finding, in a fixed order.
+    pub findings: Vec<Finding>,
+}
+
+/// Checks every requirement.
+pub fn check(observed: &Observed, desired: &Desired) -> Check {
+    let parts = [
+        machine::platform(observed, desired),
+        disks::check(observed, desired),
+        software::check(observed, desired),
+        retention::check(observed, desired),
+        software::tuning(observed, desired),
+        machine::network(observed),
+        machine::guest_tools(observed, desired),
+    ];
+    let findings = parts.into_iter().flatten();
+    let findings = findings.map(|finding| unless_unreadable(finding, observed));
+    let findings: Vec<Finding> =
+        findings.map(|finding| with_same_options(finding, observed, desired)).collect();
+    let ready = findings.iter().all(|finding| finding.status != Status::Fail);
+    Check { ready, findings }
+}
+
+/// The files that a finding rests on.
+fn files_behind(id: &str) -> &'static [&'static str] {
+    match id {
+        "multipath" => &["/etc/multipath.conf", "/etc/multipath/conf.d/mtctl.conf"],
+        "lvm" => &[
+            "/etc/lvm/lvmlocal.conf",
+            "/etc/lvm/lvm.conf",
+            "/etc/mdadm.conf",
+            "/etc/mdadm/mdadm.conf",
+            "/etc/udev/rules.d/61-mtctl.rules",
+        ],
+        "tuning" => &["/etc/udev/rules.d/61-mtctl.rules", "/etc/sysctl.d/90-mtctl.conf"],
+        "kernel-updates" => {
+            &["/etc/dnf/dnf.conf", "/etc/yum.conf", "/etc/apt/preferences.d/mtctl-kernel"]
+        }
+        "retention" => &[crate::fstab::FSTAB_PATH],
+        "hosts-file" => &["/etc/hosts", "/etc/hostname", "/etc/sysconfig/network"],
+        _ => &[],
+    }
+}
+
+/// What cannot be read is no reason for a verdict.
+fn unless_unreadable(finding: Finding, observed: &Observed) -> Finding {
+    let mut files = files_behind(finding.id).iter();
+    let Some(file) = files.find(|file| observed.unreadable.contains(Path::new(file))) else {
+        return finding;
+    };
+    let message = format!("unknown: {file} may not be read by this user");
+    Finding::skip(finding.id, &finding.subject, message).hint("sudo mtctl check")
+}
+
+/// Hints that are copied must mean the host and the wishes that were checked.
+fn with_same_options(mut finding: Finding, observed: &Observed, desired: &Desired) -> Finding {
+    const COMMAND: &str = "mtctl prepare";
+    let mount = (desired.retention_mount != Path::new(RETENTION_MOUNT_DEFAULT))
+        .then(|| desired.retention_mount.display().to_string());
+    let is_policy_typed = desired.multipath != MultipathPolicy::default();
+    let options = [
+        ("--root", observed.image.as_ref().map(|image| image.display().to_string())),
+        ("--multipath", is_policy_typed.then(|| desired.multipath.to_string())),
+        ("--profile", (desired.profile == Profile::Asr).then(|| "asr".to_owned())),
+        ("--retention-mount", mount),
+    ];
+    let mut command = Invocation::new("mtctl").argument("prepare");
+    for (name, value) in options {
+        if let (Some(value), false) = (value, finding.hint.contains(name)) {
+            command = command.arguments([name, value.as_str()]);
+        }
+    }
+    finding.hint = finding.hint.replace(COMMAND, &command.to_string());
+    finding
+}
+
+/// A finding for a step of `prepare`: passed when the step has nothing to do.
+fn by_plan(
+    id: &'static str,
+    step: StepId,
+    subject: &str,
+    observed: &Observed,
+    desired: &Desired,
+) -> Finding {
+    let planned = plan::plan_step(step, observed, desired);
+    match planned.standing {
+        Standing::AsWanted(detail) => Finding::pass(id, subject, detail),
+        Standing::ToDo(_) => {
+            let count = planned.actions.len();
+            let noun = if count == 1 { "change is" } else { "changes are" };
+            let first = planned.actions.first().map(ToString::to_string).unwrap_or_default();
+            let more = if count > 1 { ", …" } else { "" };
+            Finding::fail(id, subject, format!("{count} {noun} missing: {first}{more}"))
+                .hint(format!("mtctl prepare --only {step}"))
+        }
+        Standing::Refused(refusal) | Standing::NotReady(refusal) => {
+            Finding::fail(id, subject, refusal.reason).hint(refusal.hint)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Findings about the retention volume: that it is there at every boot, and its six criteria.
+
+use super::Finding;
+use crate::disk::{Disk, Use};
+use crate::mount::Mount;
+use crate::observe::Observed;
+use crate::retention;
+use crate::size;
+use crate::spec::{Desired, RETENTION_MOUNT_DEFAULT};
+
+const NO_VOLUME: &str = "no retention volume is mounted";
+
+pub(super) fn check(observed: &Observed, desired: &Desired) -> Vec<Finding> {
+    let at = desired.retention_mount.display().to_string();
+    let mount = observed.retention_mount(desired);
+    let disk = observed.retention_disk(desired);
+    let mut findings = vec![in_place(observed, desired, &at)];
+    let Some(mount) = mount else {
+        let ids = [
+            "retention-mount-point",
+            "retention-exclusive",
+            "retention-unlocked",
+            "retention-not-system",
+            "retention-not-fat",
+            "retention-capacity",
+        ];
+        findings.extend(ids.map(|id| Finding::skip(id, &at, NO_VOLUME)));
+        return findings;
+    };
+    findings.push(mount_point(&at));
+    findings.push(exclusive(observed, mount, disk, &at));
+    findings.push(unlocked(mount, disk, &at));
+    findings.push(not_system(disk, mount, &at));
+    findings.push(not_fat(mount, &at));
+    findings.push(capacity(observed, desired, disk, &at));
+    findings
+}
+
+/// Mounted, and mounted again at every boot.
+fn in_place(observed: &Observed, desired: &Desired, at: &str) -> Finding {
+    let id = "retention";
+    match retention::plan(observed, desired) {
+        Ok(actions) if actions.is_empty() => {
+            let source = observed.retention_mount(desired).map(|mount| mount.source.clone());
+            let source = source.unwrap_or_else(|| "the image's fstab row".to_owned());
+            Finding::pass(id, at, format!("mounted from {source}, at every boot by its UUID"))
+        }
+        Ok(actions) => {
+            let first = actions.first().map(ToString::to_string).unwrap_or_default();
+            let disk = match actions.first() {
+                Some(crate::step::Action::Format(format)) => {
+                    format!(" --retention-disk {}", format.path.display())
+                }
+                _ => String::new(),
+            };
+            Finding::fail(id, at, format!("not in place; missing: {first}"))
+                .hint(format!("mtctl prepare --only retention{disk}"))
+        }
+        Err(refusal) => Finding::fail(id, at, refusal.reason).hint(refusal.hint),
+    }
+}
+
+fn mount_point(at: &str) -> Finding {
+    let id = "retention-mount-point";
+    if at == RETENTION_MOUNT_DEFAULT {
+        return Finding::pass(id, at, "a mount point of its own, at the default place");
+    }
+    let message = format!("a mount point of its own; the default is {RETENTION_MOUNT_DEFAULT}");
+    Finding::pass(id, at, message)
+}
+
+/// Used for nothing else: neither mounted elsewhere nor held by anything.
+fn exclusive(observed: &Observed, mount: &Mount, disk: Option<&Disk>, at: &str) -> Finding {
+    let id = "retention-exclusive";
+    let others: Vec<String> = observed
+        .mounts
+        .of_device(mount.device)
+        .filter(|other| other.mount_point != mount.mount_point)
+        .map(|other| format!("mounted:{}", other.mount_point))
+        .collect();
+    let holders = disk.into_iter().flat_map(|disk| &disk.used_by).filter(|one| match one {
+        Use::Mounted(path) => path.as_os_str() != mount.mount_point.as_str(),
+        one => one.is_active(),
+    });
+    let mut uses: Vec<String> = holders.map(ToString::to_string).chain(others).collect();
+    uses.sort();
+    uses.dedup();
+    if uses.is_empty() {
+        return Finding::pass(id, at, "used for nothing else");
+    }
+    Finding::fail(id, at, format!("also used: {}", uses.join(", ")))
+        .hint(format!("findmnt {}; lsblk {}", mount.source, mount.source))
+}
+
+/// Not locked: it can be written.
+fn unlocked(mount: &Mount, disk: Option<&Disk>, at: &str) -> Finding {
+    let id = "retention-unlocked";
+    let has = |options: &[String]| options.iter().any(|option| option == "ro");
+    let is_locked = has(&mount.options) || has(&mount.super_options);
+    if is_locked || disk.is_some_and(|disk| disk.read_only) {
+        return Finding::fail(id, at, "read-only")
+            .hint(format!("dmesg | tail; umount {at} && fsck -n {0} && mount {at}", mount.source));
+    }
+    Finding::pass(id, at, "writable")
+}
+
+fn not_system(disk: Option<&Disk>, mount: &Mount, at: &str) -> Finding {
+    let id = "retention-not-system";
+    match disk {
+        Some(disk) if disk.is_system() => {
+            let message = format!("on {}, the disk of the running system", disk.path.display());
+            Finding::fail(id, at, message).hint(format!("umount {at}; attach a disk of its own"))
+        }
+        Some(disk) => {
+            Finding::pass(id, at, format!("on {}, a disk of its own", disk.path.display()))
+        }
+        None => Finding::fail(id, at, format!("{} is no disk of this host", mount.source))
+            .hint(format!("umount {at}; attach a disk of its own")),
+    }
+}
+
+fn not_fat(mount: &Mount, at: &str) -> Finding {
+    let id = "retention-not-fat";
+    match mount.filesystem.as_str() {
+        "vfat" | "msdos" | "exfat" => Finding::fail(id, at, format!("is {}", mount.filesystem))
+            .hint(format!("umount {at}; mtctl prepare --only retention --retention-disk PATH")),
+        name => Finding::pass(id, at, format!("is {name}")),
+    }
+}
+
+fn capacity(observed: &Observed, desired: &Desired, disk: Option<&Disk>, at: &str) -> Finding {
+    let id = "retention-capacity";
+    let bytes = disk.map_or(0, |disk| disk.size_bytes);
+    if bytes == 0 {
+        return Finding::fail(id, at, "has no capacity").hint("attach a disk");
+    }
+    match retention::warning(observed, desired, &[]) {
+        Some(warning) => Finding::warn(id, at, warning).hint("attach a larger retention disk"),
+        None => Finding::pass(id, at, size::binary(bytes)),
+    }
+}

@@ -1,0 +1,298 @@
+//! One disk of this host: what it is, who uses it, and what it could be used for. How it is found
+//! is in `disk::inventory`; whether it may be formatted is decided in `guard`.
+
+pub mod inventory;
+mod uses;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::filesystem::Signature;
+use crate::scsi::wwid::Wwid;
+
+/// The smallest retention volume, in bytes: below it not even a filesystem is worth having.
+pub const RETENTION_BYTES_MIN: u64 = 64 << 20;
+
+/// How a disk is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskKind {
+    /// A SCSI disk, SATA and SAS included: everything behind the kernel's sd driver.
+    Scsi,
+    /// An NVMe namespace.
+    Nvme,
+    /// A virtio-blk disk.
+    Virtio,
+    /// A device-mapper multipath map: several paths, one disk.
+    Multipath,
+    /// A loop device.
+    Loop,
+    /// Another device-mapper device: a logical volume, a crypt mapping.
+    Mapped,
+    /// A software RAID array.
+    Raid,
+    /// Anything else with a block device.
+    Other,
+}
+
+/// Where a disk's identity was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdentitySource {
+    /// A designator of VPD page 0x83.
+    Page83,
+    /// The serial number of VPD page 0x80.
+    Page80,
+    /// A SCSI disk that tells neither.
+    None,
+    /// Not a SCSI disk.
+    NotScsi,
+}
+
+/// What recognises the same disk again, the strongest that this disk has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskIdentity {
+    /// The WWID: the same on every host and after every boot.
+    Wwid(Wwid),
+    /// Model and serial number of a disk without a WWID.
+    Serial {
+        /// Its model.
+        model: String,
+        /// Its serial number.
+        serial: String,
+    },
+    /// The file behind a loop device.
+    BackingFile {
+        /// Major and minor number of the filesystem it is on.
+        location: (u32, u32),
+        /// Its inode there.
+        inode: u64,
+    },
+    /// Only this attachment in this boot: the kernel's disk sequence number.
+    Attachment {
+        /// BLKGETDISKSEQ's number.
+        diskseq: u64,
+        /// /proc/sys/kernel/random/boot_id.
+        boot_id: String,
+    },
+}
+
+impl DiskIdentity {
+    /// Whether both last longer than an attachment and tell two disks apart.
+    pub fn is_other_disk(&self, other: &Self) -> bool {
+        let lasts = |one: &Self| !matches!(one, Self::Attachment { .. });
+        lasts(self) && lasts(other) && self != other
+    }
+}
+
+impl fmt::Display for DiskIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wwid(wwid) => write!(f, "WWID {wwid}"),
+            Self::Serial { serial, .. } => write!(f, "serial number {serial}"),
+            Self::BackingFile { inode, .. } => write!(f, "backing file inode {inode}"),
+            Self::Attachment { diskseq, .. } => write!(f, "disk sequence number {diskseq}"),
+        }
+    }
+}
+
+/// Somebody or something that uses a disk. Printed and serialised as `kind:object`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// It carries the running system: /, /boot, /usr, /var or swap.
+    System,
+    /// Mounted, it or a part of it.
+    Mounted(PathBuf),
+    /// Swapped on, it or a part of it.
+    Swap,
+    /// A path of this multipath map.
+    MultipathPath(String),
+    /// An active logical volume on it.
+    LogicalVolume(String),
+    /// An active software RAID array with it.
+    RaidArray(String),
+    /// Another kernel holder.
+    Holder(String),
+    /// A loop device made of it.
+    Loop(String),
+    /// It has a partition table of this kind.
+    PartitionTable(String),
+    /// An LVM physical volume, active or not.
+    LvmMember,
+    /// A software RAID member, active or not.
+    RaidMember,
+    /// Any other signature: a filesystem, swap space, a crypt container.
+    Signature(String),
+    /// No signature that is known, but bytes that are not zero.
+    UnknownContent,
+}
+
+impl Use {
+    /// Whether the kernel or a process works with the disk now, as against content that lies on it.
+    pub fn is_active(&self) -> bool {
+        match self {
+            Self::System
+            | Self::Mounted(_)
+            | Self::Swap
+            | Self::MultipathPath(_)
+            | Self::LogicalVolume(_)
+            | Self::RaidArray(_)
+            | Self::Holder(_)
+            | Self::Loop(_) => true,
+            Self::PartitionTable(_)
+            | Self::LvmMember
+            | Self::RaidMember
+            | Self::Signature(_)
+            | Self::UnknownContent => false,
+        }
+    }
+}
+
+impl fmt::Display for Use {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("system"),
+            Self::Mounted(path) => write!(f, "mounted:{}", path.display()),
+            Self::Swap => f.write_str("swap"),
+            Self::MultipathPath(map) => write!(f, "multipath:{map}"),
+            Self::LogicalVolume(name) => write!(f, "lvm:{name}"),
+            Self::RaidArray(name) => write!(f, "md:{name}"),
+            Self::Holder(name) => write!(f, "holder:{name}"),
+            Self::Loop(name) => write!(f, "loop:{name}"),
+            Self::PartitionTable(kind) => write!(f, "partition-table:{kind}"),
+            Self::LvmMember => f.write_str("lvm-member"),
+            Self::RaidMember => f.write_str("md-member"),
+            Self::Signature(name) => write!(f, "filesystem:{name}"),
+            Self::UnknownContent => f.write_str("unknown-content"),
+        }
+    }
+}
+
+impl Serialize for Use {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What a disk could be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// Blank, large enough and nobody's: it could become the retention volume.
+    Retention,
+    /// Nobody works with it: replicated changes could be applied to it.
+    Target,
+}
+
+/// One disk. Sizes are in bytes; absent texts were not told by the device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Disk {
+    /// The device node: `/dev/sda`, `/dev/mapper/NAME` for maps.
+    pub path: PathBuf,
+    /// The kernel's name: `sda`, `dm-0`.
+    #[serde(skip)]
+    pub name: String,
+    /// How it is attached.
+    pub kind: DiskKind,
+    /// Host, channel, target and LUN: where it sits today, no identity.
+    pub scsi_address: Option<String>,
+    /// The controller's driver.
+    pub controller: Option<String>,
+    /// Vendor.
+    pub vendor: Option<String>,
+    /// Model.
+    pub model: Option<String>,
+    /// Revision.
+    pub revision: Option<String>,
+    /// Serial number.
+    pub serial: Option<String>,
+    /// World-wide identifier.
+    pub wwid: Option<Wwid>,
+    /// Where the WWID was read.
+    pub identity: IdentitySource,
+    /// Capacity.
+    pub size_bytes: u64,
+    /// Logical block size.
+    pub sector_bytes: u32,
+    /// Physical block size.
+    pub physical_sector_bytes: u32,
+    /// Whether the kernel takes it for a spinning one.
+    pub rotational: bool,
+    /// Whether writing to it is forbidden.
+    pub read_only: bool,
+    /// Major and minor number.
+    #[serde(skip)]
+    pub device_number: (u32, u32),
+    /// The kernel's number of this attachment (since Linux 5.15).
+    pub diskseq: Option<u64>,
+    /// Name of the multipath map that this disk is, or is a path of.
+    pub multipath: Option<String>,
+    /// Who uses it.
+    pub used_by: Vec<Use>,
+    /// What it could be used for.
+    pub eligible_for: Vec<Purpose>,
+    /// The signature on the whole disk.
+    #[serde(skip)]
+    pub signature: Signature,
+    /// What recognises it again, if anything does.
+    #[serde(skip)]
+    pub known_by: Option<DiskIdentity>,
+    /// Something that could not be read, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+impl Disk {
+    /// Whether a list without `--all` shows it: disks as such, not what is made out of them.
+    pub fn is_listed_by_default(&self) -> bool {
+        match self.kind {
+            DiskKind::Scsi | DiskKind::Nvme | DiskKind::Virtio | DiskKind::Multipath => true,
+            DiskKind::Other => self.size_bytes > 0 && !self.is_memory(),
+            DiskKind::Loop | DiskKind::Mapped | DiskKind::Raid => false,
+        }
+    }
+
+    /// Whether a list with `--all` shows it: loop devices without a file behind are nothing.
+    pub fn is_listed_with_all(&self) -> bool {
+        self.size_bytes > 0 || self.is_listed_by_default()
+    }
+
+    /// Whether it is a whole disk that could hold a retention volume at all.
+    pub fn is_whole_disk(&self) -> bool {
+        match self.kind {
+            DiskKind::Scsi
+            | DiskKind::Nvme
+            | DiskKind::Virtio
+            | DiskKind::Multipath
+            | DiskKind::Loop
+            | DiskKind::Other => true,
+            DiskKind::Mapped | DiskKind::Raid => false,
+        }
+    }
+
+    /// Whether it is compressed memory (zram), mostly swapped to, which no replication is about.
+    pub fn is_memory(&self) -> bool {
+        self.name
+            .strip_prefix("zram")
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    }
+
+    /// Whether anybody works with it now.
+    pub fn is_in_use(&self) -> bool {
+        self.used_by.iter().any(Use::is_active)
+    }
+
+    /// Whether it carries the running system.
+    pub fn is_system(&self) -> bool {
+        self.used_by.contains(&Use::System)
+    }
+
+    /// Whether it is one of the disks that machines are replicated to: not the system's, not made
+    /// out of another disk.
+    pub fn is_attached_disk(&self) -> bool {
+        self.is_listed_by_default() && !self.is_system()
+    }
+}

@@ -1,0 +1,330 @@
+//! Finds every block device: sysfs tells what it is, udev (or blkid) what lies on it.
+
+use std::path::{Path, PathBuf};
+
+use super::uses::{self, Kernel};
+use super::{Disk, DiskIdentity, DiskKind, IdentitySource, Purpose, RETENTION_BYTES_MIN, Use};
+use crate::filesystem::{self, Signature};
+use crate::host::{Host, Tree};
+use crate::mount::{Mount, Swap};
+use crate::platform;
+use crate::scsi::vpd;
+use crate::scsi::wwid::Wwid;
+
+/// sysfs counts capacity in units of 512 bytes, whatever the sector size (block/stat.rst).
+const SYSFS_SECTOR_BYTES: u64 = 512;
+
+/// Where signatures are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signatures {
+    /// In udev's database, where there is one: fast, and as of udev's last look.
+    Cached,
+    /// On the disk itself; in udev's database only where it may not be read.
+    Direct,
+}
+
+/// Every block device of the machine, by path. Partitions are part of their disk.
+///
+/// `mounts` and `swaps` are those of the machine. Reads the first and last 16 MiB of disks that
+/// look blank, which needs root; without it they are eligible for nothing.
+pub fn observe(host: &Host, mounts: &[Mount], swaps: &[Swap], signatures: Signatures) -> Vec<Disk> {
+    let kernel = Kernel::read(host, mounts, swaps);
+    let udev = host.udev_block_devices();
+    let boot_id = platform::boot_id(host);
+    let names = host.machine().list("/sys/block");
+    let mut disks: Vec<Disk> = names
+        .iter()
+        .filter(|name| !is_never_a_disk(name))
+        .map(|name| {
+            let mut disk = describe(host.machine(), name);
+            identify(host, &mut disk, boot_id.as_deref());
+            let known = udev.as_ref().and_then(|database| database.get(name.as_str()));
+            let known = known.filter(|properties| is_probed_by_udev(properties));
+            disk.signature = match (known.map(Signature::from_udev), signatures) {
+                (Some(cached), Signatures::Cached) => cached,
+                (cached, _) => probe(host, &mut disk, cached),
+            };
+            disk.used_by = kernel.uses_of(&disk);
+            if disk.is_system() {
+                // What the system runs from needs no look at its content.
+                disk.problem = None;
+            }
+            disk.used_by.extend(uses::content(&disk.signature));
+            disk.multipath = kernel.multipath_of(&disk);
+            look_for_content(host, &mut disk);
+            look_for_holder(host, &mut disk);
+            disk.eligible_for = eligible_for(&disk);
+            disk
+        })
+        .collect();
+    disks.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
+    disks
+}
+
+/// Path and WWID of every disk that has one: only what the devices say they are is read, nothing of
+/// what lies on them.
+pub fn wwids(host: &Host) -> Vec<(PathBuf, Wwid)> {
+    let identified = |name: &String| {
+        let mut disk = describe(host.machine(), name);
+        identify(host, &mut disk, None);
+        disk.wwid.map(|wwid| (disk.path, wwid))
+    };
+    let names = host.machine().list("/sys/block");
+    names.iter().filter(|name| !is_never_a_disk(name)).filter_map(identified).collect()
+}
+
+/// RAM disks, floppies and optical drives hold nothing that anybody replicates.
+fn is_never_a_disk(name: &str) -> bool {
+    ["ram", "fd", "sr"].iter().any(|prefix| {
+        name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    })
+}
+
+/// sda before sdb before sdaa: letters by length, then by order; numbers by value.
+fn natural(name: &str) -> (usize, &str) {
+    (name.len(), name)
+}
+
+/// udev's own probing leaves a mark; a device that it has not come to yet has none.
+fn is_probed_by_udev(properties: &crate::host::UdevProperties) -> bool {
+    properties.keys().any(|key| key.starts_with("ID_FS_") || key.starts_with("ID_PART_TABLE_"))
+}
+
+fn describe(machine: &Tree, name: &str) -> Disk {
+    let base = format!("/sys/block/{name}");
+    let text = |file: &str| machine.attribute(format!("{base}/{file}"));
+    let number = |file: &str| text(file).and_then(|text| text.parse::<u64>().ok());
+    let sector =
+        |file: &str| number(file).and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(512);
+    let kind = kind_of(machine, name);
+    let canonical = machine.canonical(format!("{base}/device"));
+    let map_name = text("dm/name");
+    let path = match (&map_name, kind) {
+        (Some(map), DiskKind::Multipath | DiskKind::Mapped) => format!("/dev/mapper/{map}"),
+        _ => format!("/dev/{}", name.replace('!', "/")),
+    };
+    Disk {
+        path: PathBuf::from(path),
+        name: name.to_owned(),
+        kind,
+        scsi_address: canonical.as_deref().filter(|_| kind == DiskKind::Scsi).and_then(last_name),
+        controller: canonical.as_deref().and_then(|device| controller(machine, device)),
+        vendor: text("device/vendor").filter(|_| kind == DiskKind::Scsi),
+        model: text("device/model"),
+        revision: text("device/rev").or_else(|| text("device/firmware_rev")),
+        serial: text("serial").or_else(|| text("device/serial")),
+        wwid: None,
+        identity: IdentitySource::NotScsi,
+        size_bytes: number("size").unwrap_or(0).saturating_mul(SYSFS_SECTOR_BYTES),
+        sector_bytes: sector("queue/logical_block_size"),
+        physical_sector_bytes: sector("queue/physical_block_size"),
+        rotational: number("queue/rotational") == Some(1),
+        read_only: number("ro") == Some(1),
+        device_number: text("dev").and_then(|text| uses::device_number(&text)).unwrap_or((0, 0)),
+        diskseq: number("diskseq"),
+        multipath: None,
+        used_by: Vec::new(),
+        eligible_for: Vec::new(),
+        signature: Signature::default(),
+        known_by: None,
+        problem: None,
+    }
+}
+
+fn kind_of(machine: &Tree, name: &str) -> DiskKind {
+    let base = format!("/sys/block/{name}");
+    let mapper_uuid = machine.attribute(format!("{base}/dm/uuid")).unwrap_or_default();
+    match name {
+        _ if name.starts_with("loop") => DiskKind::Loop,
+        _ if name.starts_with("nvme") => DiskKind::Nvme,
+        _ if name.starts_with("vd") => DiskKind::Virtio,
+        _ if name.starts_with("md") => DiskKind::Raid,
+        _ if mapper_uuid.starts_with("mpath-") => DiskKind::Multipath,
+        _ if name.starts_with("dm-") => DiskKind::Mapped,
+        _ if machine.exists(format!("{base}/device/scsi_level")) => DiskKind::Scsi,
+        _ if name.starts_with("sd") => DiskKind::Scsi,
+        _ => DiskKind::Other,
+    }
+}
+
+fn last_name(path: &Path) -> Option<String> {
+    path.file_name().map(|name| name.to_string_lossy().into_owned())
+}
+
+/// The driver of the host adapter: what the SCSI host calls itself, else the nearest driver above
+/// the device that is not the disk driver.
+fn controller(machine: &Tree, device: &Path) -> Option<String> {
+    let host = device.ancestors().filter_map(last_name).find(|name| {
+        name.strip_prefix("host").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    let called = host
+        .and_then(|host| machine.attribute(format!("/sys/class/scsi_host/{host}/proc_name")))
+        .filter(|name| name != "<NULL>" && name != "(null)");
+    called.or_else(|| {
+        let drivers =
+            device.ancestors().filter_map(|above| machine.canonical(above.join("driver")));
+        drivers.filter_map(|driver| last_name(&driver)).find(|name| name != "sd")
+    })
+}
+
+fn identify(host: &Host, disk: &mut Disk, boot_id: Option<&str>) {
+    match disk.kind {
+        DiskKind::Scsi => identify_scsi(host, disk),
+        DiskKind::Multipath => {
+            disk.wwid = map_wwid(host.machine(), &disk.name);
+            if disk.wwid.is_some() {
+                disk.identity = IdentitySource::Page83;
+            }
+        }
+        DiskKind::Nvme => disk.wwid = nvme_wwid(host.machine(), &disk.name),
+        DiskKind::Virtio | DiskKind::Loop | DiskKind::Mapped | DiskKind::Raid | DiskKind::Other => {
+        }
+    }
+    disk.known_by = known_by(host.machine(), disk, boot_id);
+}
+
+fn identify_scsi(host: &Host, disk: &mut Disk) {
+    match read_identity(host, disk) {
+        Ok((wwid, identity, serial)) => {
+            disk.wwid = wwid;
+            disk.identity = identity;
+            disk.serial = serial.or_else(|| disk.serial.take());
+        }
+        Err(problem) => {
+            disk.identity = IdentitySource::None;
+            disk.problem = Some(problem);
+        }
+    }
+}
+
+type ScsiIdentity = (Option<Wwid>, IdentitySource, Option<String>);
+
+/// Page 0x83 by the standard's order of preference, else page 0x80, else none. A page that is there
+/// but malformed is a problem that is told, never a reason to try the weaker page.
+fn read_identity(host: &Host, disk: &Disk) -> Result<ScsiIdentity, String> {
+    let malformed = |page: &str, error: vpd::VpdError| format!("VPD page {page}: {error}");
+    let serial = match page(host, disk, 0x80) {
+        Some(bytes) => {
+            let page = vpd::VpdPage80::parse(&bytes).map_err(|e| malformed("0x80", e))?;
+            page.serial().map(str::to_owned)
+        }
+        None => None,
+    };
+    if let Some(bytes) = page(host, disk, 0x83) {
+        let page = vpd::VpdPage83::parse(&bytes).map_err(|e| malformed("0x83", e))?;
+        if let Some((_, wwid)) = page.identity() {
+            return Ok((Some(wwid), IdentitySource::Page83, serial));
+        }
+    }
+    let from_serial = serial.as_deref().and_then(|serial| {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        Wwid::from_unit_serial(&text(&disk.vendor), &text(&disk.model), serial)
+    });
+    let identity =
+        if from_serial.is_some() { IdentitySource::Page80 } else { IdentitySource::None };
+    Ok((from_serial, identity, serial))
+}
+
+/// A VPD page from sysfs, or by SG_IO where this kernel's sysfs has none at all.
+fn page(host: &Host, disk: &Disk, code: u8) -> Option<Vec<u8>> {
+    let base = format!("/sys/block/{}/device", disk.name);
+    let machine = host.machine();
+    let file = |code: u8| format!("{base}/vpd_pg{code:02x}");
+    if let Some(bytes) = machine.read_if_exists(file(code)).ok().flatten() {
+        return (!bytes.is_empty()).then_some(bytes);
+    }
+    let has_pages =
+        ["0", "80", "83"].iter().any(|code| machine.exists(format!("{base}/vpd_pg{code}")));
+    if has_pages {
+        return None;
+    }
+    host.inquire_vpd(&disk.path, code)
+}
+
+/// A map's WWID is in its device-mapper UUID: `mpath-3600…`.
+fn map_wwid(machine: &Tree, name: &str) -> Option<Wwid> {
+    let uuid = machine.attribute(format!("/sys/block/{name}/dm/uuid"))?;
+    Wwid::parse_operator(uuid.strip_prefix("mpath-")?).ok()
+}
+
+/// NVMe namespaces tell `eui.…`, `uuid.…` or `nvme.…`; a VMware controller's serial number is
+/// shared by all its namespaces and identifies nothing.
+fn nvme_wwid(machine: &Tree, name: &str) -> Option<Wwid> {
+    Wwid::parse_operator(&machine.attribute(format!("/sys/block/{name}/wwid"))?).ok()
+}
+
+fn known_by(machine: &Tree, disk: &Disk, boot_id: Option<&str>) -> Option<DiskIdentity> {
+    if let Some(wwid) = &disk.wwid {
+        return Some(DiskIdentity::Wwid(wwid.clone()));
+    }
+    if disk.kind == DiskKind::Loop {
+        let file = machine.attribute(format!("/sys/block/{}/loop/backing_file", disk.name))?;
+        let status = machine.status(file)?;
+        let (location, inode) = status.location;
+        return Some(DiskIdentity::BackingFile { location, inode });
+    }
+    if let (Some(serial), DiskKind::Virtio) = (&disk.serial, disk.kind) {
+        let model = disk.model.clone().unwrap_or_default();
+        return Some(DiskIdentity::Serial { model, serial: serial.clone() });
+    }
+    if disk.is_memory() {
+        return None;
+    }
+    let boot_id = boot_id?.to_owned();
+    disk.diskseq.map(|diskseq| DiskIdentity::Attachment { diskseq, boot_id })
+}
+
+/// Asks blkid, which needs root. A device without capacity has nothing on it.
+fn probe(host: &Host, disk: &mut Disk, cached: Option<Signature>) -> Signature {
+    if disk.size_bytes == 0 || !disk.is_whole_disk() {
+        return Signature::default();
+    }
+    match filesystem::probe_signature(host, &disk.path) {
+        Ok(signature) => signature,
+        Err(error) => {
+            let told = format!("signatures unknown: {}", error.chain());
+            disk.problem.get_or_insert(told);
+            cached.unwrap_or_default()
+        }
+    }
+}
+
+/// A disk that nobody uses and that shows no signature is blank only if its bytes are.
+fn look_for_content(host: &Host, disk: &mut Disk) {
+    if !disk.used_by.is_empty() || disk.size_bytes == 0 || !disk.is_whole_disk() {
+        return;
+    }
+    match host.looks_blank(&disk.path) {
+        Ok(true) => {}
+        Ok(false) => disk.used_by.push(Use::UnknownContent),
+        Err(error) => {
+            let told = format!("content unknown: {}", error.chain());
+            disk.problem.get_or_insert(told);
+        }
+    }
+}
+
+/// What sysfs and the mount table do not tell of, the kernel still refuses to open exclusively: the
+/// second disk of a mounted btrfs, a disk given to a virtual machine.
+fn look_for_holder(host: &Host, disk: &mut Disk) {
+    if disk.is_in_use() || disk.size_bytes == 0 || !disk.is_whole_disk() {
+        return;
+    }
+    if host.is_held(&disk.path) {
+        disk.used_by.insert(0, Use::Holder("kernel".into()));
+    }
+}
+
+fn eligible_for(disk: &Disk) -> Vec<Purpose> {
+    let is_usable =
+        disk.is_whole_disk() && !disk.is_memory() && !disk.read_only && !disk.is_in_use();
+    // What cannot be recognised again is not formatted (`guard`).
+    let is_blank = disk.used_by.is_empty() && disk.problem.is_none() && disk.known_by.is_some();
+    let retention = is_usable && is_blank && disk.size_bytes >= RETENTION_BYTES_MIN;
+    let target = is_usable && disk.size_bytes > 0;
+    let purposes = [(retention, Purpose::Retention), (target, Purpose::Target)];
+    purposes.into_iter().filter_map(|(is_fit, purpose)| is_fit.then_some(purpose)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,329 @@
+//! Filesystems: which ones the kernel and the tools support, what signatures a device carries, and
+//! how a retention filesystem is made. Which device is formatted is decided in `retention`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::host::{Host, Invocation, Output};
+use crate::platform::Platform;
+
+/// The label every retention filesystem gets; 12 characters, the longest that XFS takes.
+pub const RETENTION_LABEL: &str = "mt-retention";
+
+/// Which features a new filesystem may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Features {
+    /// What mkfs gives by itself.
+    Current,
+    /// What Linux 2.6.32 and e2fsprogs 1.41 know: for images of releases 6 and 7, whose kernels
+    /// cannot mount, and whose fsck cannot check, what a newer host's mkfs makes by itself.
+    OfRelease6,
+}
+
+impl Features {
+    fn ext4_options(self) -> &'static [&'static str] {
+        match self {
+            Self::Current => &[],
+            Self::OfRelease6 => &[
+                "-O",
+                "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,flex_bg,\
+                 sparse_super,large_file,huge_file,uninit_bg,dir_nlink,extra_isize",
+            ],
+        }
+    }
+}
+
+/// The filesystems a retention volume can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetentionFilesystem {
+    /// ext4, the default.
+    Ext4,
+    /// XFS.
+    Xfs,
+}
+
+impl RetentionFilesystem {
+    /// The kernel's and blkid's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+        }
+    }
+
+    /// The package that has its tools, on every distribution.
+    pub fn package(self) -> &'static str {
+        match self {
+            Self::Ext4 => "e2fsprogs",
+            Self::Xfs => "xfsprogs",
+        }
+    }
+
+    /// The program that makes one.
+    pub fn mkfs_program(self) -> &'static str {
+        match self {
+            Self::Ext4 => "mkfs.ext4",
+            Self::Xfs => "mkfs.xfs",
+        }
+    }
+
+    /// The smallest disk that its mkfs takes, in bytes; mkfs.xfs(8) says 300 MiB. Asked before old
+    /// signatures are wiped, which a mkfs that then says no would not bring back.
+    pub fn disk_bytes_min(self) -> u64 {
+        match self {
+            Self::Ext4 => crate::disk::RETENTION_BYTES_MIN,
+            Self::Xfs => 300 << 20,
+        }
+    }
+
+    /// The command that makes one on `device` with this UUID.
+    ///
+    /// `-F` and `-f` answer the questions about whole disks and old signatures that the guards have
+    /// asked already; neither program formats a mounted device for it. No blocks are reserved for
+    /// root on ext4: five percent of the volume would be history that cannot be kept.
+    pub fn mkfs(self, device: &Path, uuid: Uuid, features: Features) -> Invocation {
+        let device = device.display().to_string();
+        let uuid = uuid.hyphenated().to_string();
+        let mkfs = Invocation::new(self.mkfs_program());
+        match self {
+            Self::Ext4 => mkfs
+                .arguments(["-q", "-F", "-m", "0"])
+                .arguments(features.ext4_options().iter().copied())
+                .arguments(["-L", RETENTION_LABEL, "-U"]),
+            Self::Xfs => mkfs.arguments(["-q", "-f", "-L", RETENTION_LABEL, "-m"]),
+        }
+        .argument(if self == Self::Xfs { format!("uuid={uuid}") } else { uuid })
+        .argument(device)
+    }
+}
+
+impl fmt::Display for RetentionFilesystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a device's own bytes say it holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    /// blkid's TYPE: `ext4`, `swap`, `LVM2_member`, `linux_raid_member`, …
+    pub filesystem: Option<String>,
+    /// blkid's PTTYPE: `gpt`, `dos`, …
+    pub partition_table: Option<String>,
+    /// The partition table's UUID (the disk identifier of a DOS table): two empty-looking tables of
+    /// one kind are not the same content.
+    #[serde(default)]
+    pub partition_table_uuid: Option<String>,
+    /// The filesystem's UUID, as blkid prints it.
+    pub uuid: Option<String>,
+    /// Its label.
+    pub label: Option<String>,
+    /// Signatures were found, but several that contradict each other.
+    #[serde(default)]
+    pub is_ambivalent: bool,
+}
+
+impl Signature {
+    /// Whether nothing at all was recognised.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// From the properties that udev keeps, in blkid's own words.
+    pub fn from_udev(properties: &BTreeMap<String, String>) -> Self {
+        let value = |key: &str| properties.get(key).cloned();
+        Self {
+            filesystem: value("ID_FS_TYPE"),
+            partition_table: value("ID_PART_TABLE_TYPE"),
+            partition_table_uuid: value("ID_PART_TABLE_UUID"),
+            uuid: value("ID_FS_UUID"),
+            label: value("ID_FS_LABEL"),
+            is_ambivalent: value("ID_FS_AMBIVALENT").is_some(),
+        }
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = self.partition_table.as_ref().map(|table| format!("{table} partition table"));
+        let filesystem = self.filesystem.as_ref().map(|name| format!("{name} signature"));
+        let found: Vec<String> = table.into_iter().chain(filesystem).collect();
+        match (found.is_empty(), self.is_ambivalent) {
+            (false, _) => f.write_str(&found.join(" and ")),
+            (true, true) => f.write_str("several contradicting signatures"),
+            (true, false) => f.write_str("no signature"),
+        }
+    }
+}
+
+/// Reads the signatures on `device` from its bytes, past every cache.
+///
+/// # Errors
+/// When blkid cannot be run, or cannot read the device.
+pub fn probe_signature(host: &Host, device: &Path) -> Result<Signature> {
+    let probe = Invocation::new("blkid")
+        .arguments(["-p", "-o", "export"])
+        .argument(device.display().to_string());
+    let output = host.ask(&probe)?;
+    parse_blkid(&output).ok_or_else(|| {
+        let said = output.stderr.trim().to_owned();
+        Error::failed(format!("running {probe} (status {})", output.status_text()), said)
+    })
+}
+
+/// Reads what `blkid -p -o export` printed. Its statuses (blkid(8)): 0 found, 2 nothing found,
+/// 8 ambivalent; anything else is a failure and gives `None`.
+fn parse_blkid(output: &Output) -> Option<Signature> {
+    match output.status {
+        // Status 2 with a message means that the device could not be opened.
+        Some(2) if output.stderr.trim().is_empty() => return Some(Signature::default()),
+        Some(8) => return Some(Signature { is_ambivalent: true, ..Signature::default() }),
+        Some(0) => {}
+        _ => return None,
+    }
+    let value = |key: &str| {
+        let row = output.stdout.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        row.map(str::to_owned)
+    };
+    Some(Signature {
+        filesystem: value("TYPE"),
+        partition_table: value("PTTYPE"),
+        partition_table_uuid: value("PTUUID"),
+        uuid: value("UUID"),
+        label: value("LABEL"),
+        is_ambivalent: false,
+    })
+}
+
+/// Whether the filesystem on `device` was finished and may have been used: for ext4 the superblock
+/// tells of the last mount, and XFS is marked as in progress until its mkfs ends. What cannot be
+/// read that far was never finished.
+pub fn was_used(host: &Host, filesystem: RetentionFilesystem, device: &Path) -> bool {
+    let device = device.display().to_string();
+    let ask = match filesystem {
+        RetentionFilesystem::Ext4 => Invocation::new("dumpe2fs").arguments(["-h", &device]),
+        RetentionFilesystem::Xfs => {
+            Invocation::new("xfs_db").arguments(["-r", "-c", "sb 0", "-c", "p inprogress", &device])
+        }
+    };
+    let printed = host.ask_checked(&ask).unwrap_or_default();
+    match filesystem {
+        RetentionFilesystem::Ext4 => {
+            let row = printed.lines().find_map(|line| line.strip_prefix("Last mount time:"));
+            row.is_some_and(|time| time.trim() != "n/a")
+        }
+        RetentionFilesystem::Xfs => printed.trim() == "inprogress = 0",
+    }
+}
+
+/// How far a filesystem is supported here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Support {
+    /// The running kernel has it, built in or as a module.
+    pub kernel: bool,
+    /// The programs that make and check it are there.
+    pub tools: bool,
+}
+
+/// The filesystems a replicated volume may hold, with the program that tells that its tools are
+/// there.
+pub const REPLICATED_FILESYSTEMS: [(&str, &str); 5] = [
+    ("ext4", "mkfs.ext4"),
+    ("xfs", "mkfs.xfs"),
+    ("btrfs", "mkfs.btrfs"),
+    ("vfat", "mkfs.vfat"),
+    ("reiserfs", "mkfs.reiserfs"),
+];
+
+/// Support of [`REPLICATED_FILESYSTEMS`] by the kernel and in the system being prepared.
+pub fn observe_support(host: &Host, platform: &Platform) -> BTreeMap<String, Support> {
+    let loaded = host.machine().attribute("/proc/filesystems").unwrap_or_default();
+    let modules = available_modules(host, &platform.kernel_release);
+    let supported = |(name, program): &(&str, &str)| {
+        let is_loaded = loaded.split_whitespace().any(|word| word == *name);
+        let kernel = is_loaded || modules.iter().any(|module| module == name);
+        let tools = ["/usr/sbin", "/sbin"]
+            .iter()
+            .any(|directory| host.system().exists(format!("{directory}/{program}")));
+        ((*name).to_owned(), Support { kernel, tools })
+    };
+    REPLICATED_FILESYSTEMS.iter().map(supported).collect()
+}
+
+/// Names of the kernel's modules, from modules.dep and modules.builtin.
+fn available_modules(host: &Host, kernel_release: &str) -> Vec<String> {
+    let name = |line: &str| {
+        let path = line.split(':').next()?;
+        let file = path.rsplit('/').next()?;
+        file.split(".ko").next().map(str::to_owned)
+    };
+    ["modules.dep", "modules.builtin"]
+        .iter()
+        .filter_map(|file| {
+            let path = format!("/lib/modules/{kernel_release}/{file}");
+            host.machine().text_if_exists(path).ok().flatten()
+        })
+        .flat_map(|text| text.lines().filter_map(name).collect::<Vec<_>>())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(status: i32, stdout: &str, stderr: &str) -> Output {
+        Output { status: Some(status), stdout: stdout.into(), stderr: stderr.into() }
+    }
+
+    #[test]
+    fn blkid_answers_are_told_apart() {
+        let ext4 = "DEVNAME=/dev/sdb\nLABEL=data\nUUID=11-22\nTYPE=ext4\nUSAGE=filesystem\n";
+        let found = parse_blkid(&printed(0, ext4, "")).unwrap();
+        assert_eq!(found.filesystem.as_deref(), Some("ext4"));
+        assert_eq!(found.label.as_deref(), Some("data"));
+        let table =
+            parse_blkid(&printed(0, "DEVNAME=/dev/sdb\nPTUUID=33-44\nPTTYPE=gpt\n", "")).unwrap();
+        assert_eq!(table.partition_table.as_deref(), Some("gpt"));
+        assert_eq!(table.partition_table_uuid.as_deref(), Some("33-44"));
+        assert!(parse_blkid(&printed(2, "", "")).unwrap().is_empty());
+        assert!(!parse_blkid(&printed(8, "", "ambivalent result")).unwrap().is_empty());
+        assert_eq!(parse_blkid(&printed(2, "", "error: /dev/sdb: Permission denied")), None);
+        assert_eq!(parse_blkid(&printed(4, "", "")), None);
+    }
+
+    #[test]
+    fn mkfs_names_the_label_the_uuid_and_the_device_last() {
+        let uuid = Uuid::from_u128(0x1234);
+        let ext4 = RetentionFilesystem::Ext4
+            .mkfs(Path::new("/dev/sdb"), uuid, Features::Current)
+            .to_string();
+        assert_eq!(
+            ext4,
+            "mkfs.ext4 -q -F -m 0 -L mt-retention -U 00000000-0000-0000-0000-000000001234 /dev/sdb"
+        );
+        let xfs = RetentionFilesystem::Xfs
+            .mkfs(Path::new("/dev/sdb"), uuid, Features::Current)
+            .to_string();
+        assert!(xfs.ends_with("-m uuid=00000000-0000-0000-0000-000000001234 /dev/sdb"), "{xfs}");
+    }
+
+    #[test]
+    fn tables_of_one_kind_are_told_apart_by_their_uuid() {
+        let table = |uuid: &str| printed(0, &format!("PTUUID={uuid}\nPTTYPE=dos\n"), "");
+        let (one, other) = (parse_blkid(&table("ab")), parse_blkid(&table("cd")));
+        assert_ne!(one, other);
+        assert_eq!(one, parse_blkid(&table("ab")));
+    }
+
+    #[test]
+    fn the_label_fits_every_retention_filesystem() {
+        assert!(RETENTION_LABEL.len() <= 12);
+    }
+}

@@ -1,0 +1,260 @@
+//! What must be true of a disk before it may be formatted. Pure: the same questions are asked of
+//! the disk as planned and, right before mkfs, of the disk as it is then (`apply::format`).
+
+use serde::Serialize;
+
+use crate::disk::{Disk, DiskKind, RETENTION_BYTES_MIN, Use};
+use crate::error::Error;
+use crate::filesystem::{RetentionFilesystem, Signature};
+use crate::record::FormatIntent;
+use crate::size;
+use crate::step::Consent;
+
+/// A no: why, and what to do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong, on what.
+    pub reason: String,
+    /// What to do now.
+    pub hint: String,
+}
+
+impl Refusal {
+    /// A refusal with its hint.
+    pub fn new(reason: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { reason: reason.into(), hint: hint.into() }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(refusal.reason).with_hint(refusal.hint)
+    }
+}
+
+/// What is done about a thing that exists or not, is wanted or not, is as wanted or not, and may be
+/// destroyed or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Leave it as it is.
+    Keep,
+    /// Make it where nothing is.
+    Create,
+    /// Replace what is there.
+    Change,
+    /// Leave it and say why.
+    Refuse,
+}
+
+/// The one matrix: (exists, wanted, matches, may destroy). What is not wanted is never removed.
+pub fn verdict(exists: bool, wanted: bool, matches: bool, may_destroy: bool) -> Verdict {
+    match (exists, wanted, matches, may_destroy) {
+        (_, false, _, _) | (true, true, true, _) => Verdict::Keep,
+        (false, true, _, _) => Verdict::Create,
+        (true, true, false, true) => Verdict::Change,
+        (true, true, false, false) => Verdict::Refuse,
+    }
+}
+
+/// Whether `disk` may be formatted, and why: blank, named with --destroy, or begun by us earlier.
+/// `all` are the disks of the host, itself included.
+///
+/// # Errors
+/// The first reason why not.
+pub fn may_format(
+    disk: &Disk,
+    all: &[Disk],
+    is_named_for_destruction: bool,
+    begun: Option<&Begun>,
+) -> Result<Consent, Refusal> {
+    is_a_disk_to_format(disk)?;
+    is_nobodys(disk)?;
+    is_the_only_one(disk, all)?;
+    if let Some(problem) = &disk.problem {
+        let reason = format!("{} could not be examined: {problem}", disk.path.display());
+        return Err(Refusal::new(reason, "run as root; look at: dmesg | tail"));
+    }
+    let is_unfinished = begun.is_some_and(|begun| begun.is_left_on(disk));
+    let exists = !disk.used_by.is_empty();
+    match verdict(exists, true, false, is_named_for_destruction || is_unfinished) {
+        Verdict::Keep | Verdict::Create => Ok(Consent::Blank),
+        Verdict::Change if is_unfinished => Ok(Consent::Unfinished),
+        Verdict::Change => Ok(Consent::Destroy),
+        Verdict::Refuse => Err(has_content(disk)),
+    }
+}
+
+fn is_a_disk_to_format(disk: &Disk) -> Result<(), Refusal> {
+    let path = disk.path.display();
+    let another = "name another disk: mtctl disks lists them";
+    match disk.kind {
+        DiskKind::Mapped | DiskKind::Raid => {
+            let reason = format!("{path} is made out of other disks");
+            return Err(Refusal::new(reason, "name a whole disk: mtctl disks lists them"));
+        }
+        DiskKind::Scsi
+        | DiskKind::Nvme
+        | DiskKind::Virtio
+        | DiskKind::Multipath
+        | DiskKind::Loop
+        | DiskKind::Other => {}
+    }
+    if disk.size_bytes == 0 {
+        return Err(Refusal::new(format!("{path} has no capacity (0 bytes)"), another));
+    }
+    if disk.size_bytes < RETENTION_BYTES_MIN {
+        let (has, needs) = (size::binary(disk.size_bytes), size::binary(RETENTION_BYTES_MIN));
+        let reason = format!("{path} is too small for retention: {has}, at least {needs} needed");
+        return Err(Refusal::new(reason, another));
+    }
+    if disk.read_only {
+        return Err(Refusal::new(format!("{path} is read-only"), another));
+    }
+    if disk.known_by.is_none() {
+        let reason = format!("{path} has no identity by which it could be recognised again");
+        let hint =
+            "set disk.EnableUUID = \"TRUE\" (mtctl vmx --fix FILE) or give it a serial number";
+        return Err(Refusal::new(reason, hint));
+    }
+    Ok(())
+}
+
+/// Whether `filesystem` can be made on a disk of this size at all.
+///
+/// # Errors
+/// The size that it needs.
+pub fn is_large_enough(disk: &Disk, filesystem: RetentionFilesystem) -> Result<(), Refusal> {
+    let needed = filesystem.disk_bytes_min();
+    if disk.size_bytes >= needed {
+        return Ok(());
+    }
+    let (has, needs) = (size::binary(disk.size_bytes), size::binary(needed));
+    let path = disk.path.display();
+    let reason = format!("{path} is too small for {filesystem}: {has}, at least {needs} needed");
+    Err(Refusal::new(reason, "name a larger disk, or another --filesystem"))
+}
+
+fn is_nobodys(disk: &Disk) -> Result<(), Refusal> {
+    let path = disk.path.display();
+    let users: Vec<&Use> = disk.used_by.iter().filter(|one| one.is_active()).collect();
+    for user in &users {
+        match user {
+            Use::System => {
+                let reason = format!("{path} carries the running system ({})", listed(&users[1..]));
+                return Err(Refusal::new(reason, "name another disk: mtctl disks lists them"));
+            }
+            Use::MultipathPath(map) => {
+                let reason = format!("{path} is a path of the multipath map {map}");
+                let hint = format!("name the map: --retention-disk /dev/mapper/{map}");
+                return Err(Refusal::new(reason, hint));
+            }
+            Use::Mounted(_)
+            | Use::Swap
+            | Use::LogicalVolume(_)
+            | Use::RaidArray(_)
+            | Use::Holder(_)
+            | Use::Loop(_)
+            | Use::PartitionTable(_)
+            | Use::LvmMember
+            | Use::RaidMember
+            | Use::Signature(_)
+            | Use::UnknownContent => {}
+        }
+    }
+    if users.is_empty() {
+        return Ok(());
+    }
+    let reason = format!("{path} is in use ({})", listed(&users));
+    Err(Refusal::new(reason, format!("find its user with: lsblk {path}; fuser -vm {path}")))
+}
+
+fn listed(users: &[&Use]) -> String {
+    let words: Vec<String> = users.iter().map(ToString::to_string).collect();
+    words.join(", ")
+}
+
+/// Two nodes that lead to one disk: O_EXCL on one of them says nothing of the other.
+fn is_the_only_one(disk: &Disk, all: &[Disk]) -> Result<(), Refusal> {
+    let is_a_path = |other: &Disk| other.multipath.is_some() && other.multipath == disk.multipath;
+    let twin = all.iter().find(|other| {
+        other.name != disk.name
+            && other.known_by.is_some()
+            && other.known_by == disk.known_by
+            && !is_a_path(other)
+    });
+    let Some((twin, identity)) = twin.zip(disk.known_by.as_ref()) else { return Ok(()) };
+    let reason = format!(
+        "{} and {} have the same {identity}: two ways to one disk, or clones of one template",
+        disk.path.display(),
+        twin.path.display()
+    );
+    Err(Refusal::new(reason, "two paths: mtctl prepare --multipath require; clones: detach one"))
+}
+
+fn has_content(disk: &Disk) -> Refusal {
+    let users: Vec<&Use> = disk.used_by.iter().collect();
+    let reason = format!("{} is not blank ({})", disk.path.display(), listed(&users));
+    let name =
+        disk.wwid.as_ref().map_or_else(|| disk.path.display().to_string(), |w| w.to_string());
+    Refusal::new(reason, format!("if its content may be destroyed, add: --destroy {name}"))
+}
+
+/// A format that a crash cut off, and what is known of the filesystem that it was making.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Begun {
+    /// What was recorded before the first byte changed.
+    pub intent: FormatIntent,
+    /// The filesystem is there and was mounted since, or is whole: what it holds is somebody's.
+    pub is_in_use: bool,
+}
+
+impl Begun {
+    /// Whether what is on `disk` is what the crash left: the disk is exactly the one, and it shows
+    /// no signature, or our new filesystem that nobody can have used. Content whose destruction was
+    /// agreed to but not begun needs that agreement again: it may have been changed since.
+    pub fn is_left_on(&self, disk: &Disk) -> bool {
+        let is_the_disk = disk.known_by.as_ref() == Some(&self.intent.disk)
+            && disk.size_bytes == self.intent.size_bytes;
+        let no_signature = disk.signature == Signature::default();
+        is_the_disk && (no_signature || (self.is_ours(&disk.signature) && !self.is_in_use))
+    }
+
+    /// Whether this is the filesystem that was being made.
+    pub fn is_ours(&self, found: &Signature) -> bool {
+        let uuid = self.intent.uuid.hyphenated().to_string();
+        found.filesystem.as_deref() == Some(self.intent.filesystem.name())
+            && found.uuid.as_deref() == Some(uuid.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_matrix_is_what_the_operator_notes_say() {
+        let rows = [
+            // exists, wanted, matches, may destroy
+            (false, false, false, false, Verdict::Keep),
+            (false, false, false, true, Verdict::Keep),
+            (false, false, true, false, Verdict::Keep),
+            (false, false, true, true, Verdict::Keep),
+            (false, true, false, false, Verdict::Create),
+            (false, true, false, true, Verdict::Create),
+            (false, true, true, false, Verdict::Create),
+            (false, true, true, true, Verdict::Create),
+            (true, false, false, false, Verdict::Keep),
+            (true, false, false, true, Verdict::Keep),
+            (true, false, true, false, Verdict::Keep),
+            (true, false, true, true, Verdict::Keep),
+            (true, true, false, false, Verdict::Refuse),
+            (true, true, false, true, Verdict::Change),
+            (true, true, true, false, Verdict::Keep),
+            (true, true, true, true, Verdict::Keep),
+        ];
+        for (exists, wanted, matches, may_destroy, expected) in rows {
+            let got = verdict(exists, wanted, matches, may_destroy);
+            assert_eq!(got, expected, "{exists} {wanted} {matches} {may_destroy}");
+        }
+    }
+}

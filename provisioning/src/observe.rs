@@ -1,0 +1,337 @@
+//! Everything that planning and checking look at, read once: a value. Nothing is changed here, and
+//! nothing is judged.
+
+mod custom_changes;
+mod network;
+mod storage;
+mod tuned;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use custom_changes::{CUSTOM_CHANGES_DIRECTORY, CustomChange};
+pub use network::{Address, Network};
+pub use storage::StorageStacks;
+pub use tuned::TunedAttribute;
+
+use crate::disk::inventory::Signatures;
+use crate::disk::{self, Disk};
+use crate::error::{Error, ErrorKind, Result};
+use crate::filesystem::{self, Support};
+use crate::guard::{Begun, Refusal};
+use crate::host::{FileKind, Host, RingProbe};
+use crate::mount::{self, Mount, MountTable, Swap};
+use crate::packages::{self, PackagesObserved};
+use crate::platform::{self, Platform};
+use crate::record::{self, Record};
+use crate::spec::{Desired, DiskName};
+
+/// The files of the system that some step may edit or that a finding reads.
+const FILES: [&str; 15] = [
+    crate::fstab::FSTAB_PATH,
+    "/etc/hosts",
+    "/etc/hostname",
+    "/etc/multipath.conf",
+    "/etc/multipath/conf.d/mtctl.conf",
+    "/etc/lvm/lvmlocal.conf",
+    "/etc/lvm/lvm.conf",
+    "/etc/mdadm.conf",
+    "/etc/mdadm/mdadm.conf",
+    "/etc/udev/rules.d/61-mtctl.rules",
+    "/etc/sysctl.d/90-mtctl.conf",
+    "/etc/dnf/dnf.conf",
+    "/etc/yum.conf",
+    "/etc/apt/preferences.d/mtctl-kernel",
+    "/etc/sysconfig/network",
+];
+
+/// The retention directory as a path of the system being prepared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MountPoint {
+    /// Whether it is there and a directory.
+    pub exists: bool,
+    /// How many entries it has.
+    pub entries: usize,
+}
+
+/// The host as it is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Observed {
+    /// Machine and distribution.
+    pub platform: Platform,
+    /// Every disk.
+    pub disks: Vec<Disk>,
+    /// Every mount of the running machine.
+    pub mounts: MountTable,
+    /// Texts of the files that matter; `None` for those that are not there.
+    pub files: BTreeMap<&'static str, Option<String>>,
+    /// Files that are there and may not be read by who asks: what rests on them is unknown.
+    pub unreadable: BTreeSet<PathBuf>,
+    /// The directory of the image that is looked at, when it is one.
+    pub image: Option<PathBuf>,
+    /// Packages.
+    pub packages: PackagesObserved,
+    /// Filesystem support by name.
+    pub filesystems: BTreeMap<String, Support>,
+    /// LVM, software RAID, multipath and udisks.
+    pub storage: StorageStacks,
+    /// Kernel attributes that tuning sets.
+    pub attributes: Vec<TunedAttribute>,
+    /// /proc/sys/kernel/io_uring_disabled, where the kernel has it.
+    pub io_uring_disabled: Option<u32>,
+    /// Whether a ring can be set up.
+    pub io_uring: RingProbe,
+    /// Addresses and names.
+    pub network: Network,
+    /// The site's own changes.
+    pub custom_changes: Vec<CustomChange>,
+    /// What this program remembers.
+    pub record: Record,
+    /// A format that a crash of this machine cut off.
+    pub begun: Option<Begun>,
+    /// The retention directory.
+    pub mount_point: MountPoint,
+    /// The .vmx that was named, and its text.
+    pub vmx: Option<(PathBuf, Vec<u8>)>,
+    /// Whether the system asks for a restart, or an earlier run did and there was none since.
+    pub reboot_requested: bool,
+    /// Device numbers of the paths that the operator typed.
+    named: BTreeMap<PathBuf, (u32, u32)>,
+}
+
+impl Observed {
+    /// The text of one of the files that are looked at.
+    pub fn file(&self, path: &str) -> Option<&str> {
+        self.files.get(path)?.as_deref()
+    }
+
+    /// The path by which a shell of the running machine reaches `path` of the system: below the
+    /// image, when that is what is looked at.
+    pub fn outside_path(&self, path: &Path) -> PathBuf {
+        let inside = path.strip_prefix("/").unwrap_or(path);
+        self.image.as_ref().map_or_else(|| path.to_owned(), |image| image.join(inside))
+    }
+
+    /// The mount that is seen at the retention directory. A mounted image has none: the running
+    /// machine's mounts are not its.
+    pub fn retention_mount(&self, desired: &Desired) -> Option<&Mount> {
+        if self.platform.is_image {
+            return None;
+        }
+        self.mounts.topmost(desired.retention_mount.to_str()?)
+    }
+
+    /// The disk that is mounted at the retention directory.
+    pub fn retention_disk(&self, desired: &Desired) -> Option<&Disk> {
+        let mount = self.retention_mount(desired)?;
+        let is_mounted = |disk: &&Disk| {
+            let point = disk::Use::Mounted(PathBuf::from(&mount.mount_point));
+            disk.device_number == mount.device || disk.used_by.contains(&point)
+        };
+        // The device itself before the disks that it is made of.
+        let exact = self.disks.iter().find(|disk| disk.device_number == mount.device);
+        exact.or_else(|| self.disks.iter().find(is_mounted))
+    }
+
+    /// The disk that `name` means.
+    ///
+    /// # Errors
+    /// When it means none, a part of one, or more than one.
+    pub fn find_disk(&self, name: &DiskName) -> std::result::Result<&Disk, Refusal> {
+        let list = "mtctl disks --all lists what there is";
+        let found: Vec<&Disk> = match name {
+            DiskName::Path(path) => {
+                let number = self.named.get(path);
+                self.disks.iter().filter(|disk| number == Some(&disk.device_number)).collect()
+            }
+            DiskName::Wwid(wwid) => {
+                let named = self.disks.iter().filter(|disk| disk.wwid.as_ref() == Some(wwid));
+                // A map stands for its paths.
+                let (maps, others): (Vec<_>, Vec<_>) =
+                    named.partition(|disk| disk.kind == disk::DiskKind::Multipath);
+                if maps.is_empty() { others } else { maps }
+            }
+        };
+        match (found.as_slice(), name) {
+            ([disk], _) => Ok(disk),
+            ([], DiskName::Path(path)) => {
+                let reason = format!("{} is a part of a disk, or no disk at all", path.display());
+                Err(Refusal::new(reason, format!("name a whole disk: {list}")))
+            }
+            ([], DiskName::Wwid(wwid)) => {
+                Err(Refusal::new(format!("no disk has the WWID {wwid}"), list))
+            }
+            ([one, other, ..], _) => {
+                let (one, other) = (one.path.display(), other.path.display());
+                let reason = format!("{name} means more than one disk: {one} and {other}");
+                Err(Refusal::new(reason, "name one of them by its path"))
+            }
+        }
+    }
+}
+
+/// Looks at the host.
+///
+/// # Errors
+/// When something that must be known cannot be read.
+pub fn observe(host: &Host, desired: &Desired) -> Result<Observed> {
+    let platform = platform::observe(host)?;
+    let mounts = mount_table(host)?;
+    let disks = disk::inventory::observe(host, mounts.mounts(), &swaps(host)?, Signatures::Direct);
+    let record = record::load(host)?;
+    let mut unreadable = BTreeSet::new();
+    Ok(Observed {
+        packages: packages::observe(host, &platform),
+        filesystems: filesystem::observe_support(host, &platform),
+        storage: storage::observe(host, &disks, &desired.retention_mount),
+        attributes: tuned::observe(host, &disks),
+        io_uring_disabled: io_uring_disabled(host),
+        io_uring: host.probe_io_uring(),
+        network: network::observe(host)?,
+        begun: begun(host, &record, &disks, &platform),
+        custom_changes: custom_changes::observe(host, &mut unreadable)?,
+        mount_point: mount_point(host, desired),
+        vmx: vmx(host, desired)?,
+        reboot_requested: is_reboot_requested(host, &record),
+        record,
+        named: named(host, desired),
+        files: files(host, &mut unreadable)?,
+        unreadable,
+        image: host.image().map(Path::to_owned),
+        platform,
+        disks,
+        mounts,
+    })
+}
+
+/// The mounts of the machine.
+///
+/// # Errors
+/// When the kernel's table cannot be read or is not understood.
+pub fn mount_table(host: &Host) -> Result<MountTable> {
+    let text = host.machine().text_if_exists("/proc/self/mountinfo")?.unwrap_or_default();
+    MountTable::parse(&text).map_err(|cause| Error::failed("reading /proc/self/mountinfo", cause))
+}
+
+/// The swap areas of the machine.
+///
+/// # Errors
+/// When the kernel's table cannot be read or is not understood.
+pub fn swaps(host: &Host) -> Result<Vec<Swap>> {
+    let text = host.machine().text_if_exists("/proc/swaps")?.unwrap_or_default();
+    mount::parse_swaps(&text).map_err(|cause| Error::failed("reading /proc/swaps", cause))
+}
+
+fn is_reboot_requested(host: &Host, record: &Record) -> bool {
+    let is_pending =
+        record.reboot_pending.is_some() && record.reboot_pending == platform::boot_id(host);
+    host.image().is_none() && (is_pending || host.machine().exists("/run/reboot-required"))
+}
+
+fn files(
+    host: &Host,
+    unreadable: &mut BTreeSet<PathBuf>,
+) -> Result<BTreeMap<&'static str, Option<String>>> {
+    let text = |path: &&'static str| {
+        let text = host.system().text_if_exists(path);
+        Ok((*path, unless_forbidden(text, path.as_ref(), unreadable)?.flatten()))
+    };
+    FILES.iter().map(text).collect()
+}
+
+/// What was read, or `None` when it may not be: then `path` is put down as unreadable. Whoever only
+/// looks need not be root.
+fn unless_forbidden<T>(
+    read: Result<T>,
+    path: &Path,
+    unreadable: &mut BTreeSet<PathBuf>,
+) -> Result<Option<T>> {
+    let is_forbidden = |error: &Error| {
+        let cause = std::error::Error::source(error);
+        let cause = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
+        cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    match read {
+        Err(error) if is_forbidden(&error) => {
+            unreadable.insert(path.to_owned());
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
+}
+
+fn io_uring_disabled(host: &Host) -> Option<u32> {
+    host.machine().attribute("/proc/sys/kernel/io_uring_disabled")?.parse().ok()
+}
+
+/// The recorded intent, unless it is another machine's.
+fn begun(host: &Host, record: &Record, disks: &[Disk], platform: &Platform) -> Option<Begun> {
+    let intent = record.formatting.clone().filter(|intent| intent.machine == platform.machine)?;
+    let mut begun = Begun { intent, is_in_use: false };
+    let ours = disks.iter().find(|disk| begun.is_ours(&disk.signature));
+    begun.is_in_use = ours.is_some_and(|disk| {
+        disk.is_in_use() || filesystem::was_used(host, begun.intent.filesystem, &disk.path)
+    });
+    Some(begun)
+}
+
+fn mount_point(host: &Host, desired: &Desired) -> MountPoint {
+    let path = &desired.retention_mount;
+    let status = host.system().status(path);
+    MountPoint {
+        exists: status.is_some_and(|status| status.kind == FileKind::Directory),
+        entries: host.system().list(path).len(),
+    }
+}
+
+fn vmx(host: &Host, desired: &Desired) -> Result<Option<(PathBuf, Vec<u8>)>> {
+    let Some(path) = &desired.vmx else { return Ok(None) };
+    Ok(Some((path.clone(), host.machine().read(path)?)))
+}
+
+/// Links are followed by device number; a path that is no block device means no disk.
+fn named(host: &Host, desired: &Desired) -> BTreeMap<PathBuf, (u32, u32)> {
+    let number = |path: &Path| {
+        let status = host.machine().status(path)?;
+        let is_device = status.kind == FileKind::BlockDevice;
+        is_device.then(|| (path.to_owned(), status.device_number))
+    };
+    desired.named_paths().filter_map(number).collect()
+}
+
+/// Whether `name` can mean a disk at all: a WWID, or a path to a block device.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when it cannot.
+pub fn is_nameable(host: &Host, name: &DiskName) -> Result<()> {
+    let DiskName::Path(path) = name else { return Ok(()) };
+    let status = host.machine().status(path);
+    if status.is_some_and(|status| status.kind == FileKind::BlockDevice) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Usage, format!("{} is not a block device", path.display()))
+        .with_hint("mtctl disks lists the disks of this host"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_not_be_read_is_unknown() {
+        let reading = |kind: std::io::ErrorKind| -> Result<()> {
+            Err(Error::failed("reading /etc/x", std::io::Error::from(kind)))
+        };
+        let path = Path::new("/etc/x");
+        let mut unreadable = BTreeSet::new();
+        let other =
+            unless_forbidden(reading(std::io::ErrorKind::InvalidData), path, &mut unreadable);
+        assert!(other.is_err() && unreadable.is_empty());
+        let forbidden =
+            unless_forbidden(reading(std::io::ErrorKind::PermissionDenied), path, &mut unreadable);
+        assert_eq!(forbidden.unwrap(), None);
+        assert!(unreadable.contains(path));
+    }
+}

@@ -1,0 +1,166 @@
+//! What of LVM, software RAID and multipath is installed, and what of it belongs to the host
+//! itself, so that keeping these off customers' disks never touches the host's own.
+
+mod volumes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::disk::{Disk, DiskKind, Use};
+use crate::guard::Refusal;
+use crate::host::{Host, Invocation};
+use crate::lvm::{self, OwnLvm};
+use crate::md;
+use crate::multipath::{OwnDisks, OwnMap};
+
+/// Storage stacks that could take hold of attached disks.
+#[derive(Clone, Debug, Serialize)]
+pub struct StorageStacks {
+    /// LVM's program is installed.
+    pub has_lvm: bool,
+    /// The devices file, which takes the place of filters where it exists.
+    pub lvm_devices_file: Option<String>,
+    /// The system's own physical volumes and volume groups, or why they could not be told.
+    #[serde(skip)]
+    pub own_lvm: std::result::Result<OwnLvm, Refusal>,
+    /// Names of the active volume groups that are not its own.
+    #[serde(skip)]
+    pub foreign_volume_groups: BTreeSet<String>,
+    /// mdadm is installed.
+    pub has_mdadm: bool,
+    /// UUIDs of the host's own arrays; `None` when one of them could not be asked.
+    pub own_arrays: Option<Vec<String>>,
+    /// multipathd is installed.
+    pub has_multipath: bool,
+    /// The maps and plain disks that the system runs from, or that are the retention volume.
+    #[serde(skip)]
+    pub own_disks: OwnDisks,
+    /// The program that rebuilds the initramfs is installed.
+    pub has_initramfs_tool: bool,
+    /// SELinux is on, and new mount points want a label.
+    pub has_selinux: bool,
+    /// Every disk by its kernel name as one of the host's own, should it become one.
+    #[serde(skip)]
+    pub if_own: BTreeMap<String, OwnDisks>,
+    /// udevd is running.
+    pub has_udev: bool,
+}
+
+/// A disk is the system's own when the host uses it now: mounted or swapped on, in part or by way
+/// of volumes and arrays; the retention volume, too. A mounted image has only what is mounted at
+/// its directory or below: the rest is the preparing host's.
+fn is_own(uses: &[Use], image: Option<&Path>) -> bool {
+    uses.iter().any(|one| match (one, image) {
+        (Use::Mounted(path), Some(image)) => path.starts_with(image),
+        (Use::System | Use::Mounted(_) | Use::Swap, None) => true,
+        _ => false,
+    })
+}
+
+/// Looks. `disks` are those of the machine.
+pub(super) fn observe(host: &Host, disks: &[Disk], retention_mount: &Path) -> StorageStacks {
+    let retention = Use::Mounted(retention_mount.to_owned());
+    let system = host.system();
+    let has = |program: &str| {
+        ["/usr/sbin", "/sbin", "/usr/bin"].iter().any(|at| system.exists(format!("{at}/{program}")))
+    };
+    let own: Vec<&Disk> = disks.iter().filter(|disk| is_own(&disk.used_by, host.image())).collect();
+    let has_lvm = has("lvm");
+    let own_lvm = volumes::observe(host, &own, has_lvm);
+    let is_carrier = |disk: &&Disk| match host.image() {
+        Some(_) => is_own(&disk.used_by, host.image()),
+        None => disk.used_by.contains(&retention),
+    };
+    StorageStacks {
+        has_lvm,
+        lvm_devices_file: system.text_if_exists(lvm::DEVICES_FILE).ok().flatten(),
+        foreign_volume_groups: match &own_lvm {
+            Ok(own) if host.image().is_none() => volumes::shut_out(disks, own),
+            _ => BTreeSet::new(),
+        },
+        own_lvm,
+        has_mdadm: has("mdadm"),
+        own_arrays: own_arrays(host, &own),
+        has_multipath: has("multipathd"),
+        has_initramfs_tool: has("update-initramfs") || has("dracut"),
+        has_selinux: host.machine().exists("/sys/fs/selinux/enforce") && has("restorecon"),
+        own_disks: disks
+            .iter()
+            .filter(|disk| disk.is_system() || is_carrier(disk))
+            .fold(OwnDisks::default(), |all, disk| all.with(if_own(host, disk))),
+        if_own: disks.iter().map(|disk| (disk.name.clone(), if_own(host, disk))).collect(),
+        has_udev: host.machine().exists("/run/udev/control"),
+    }
+}
+
+fn own_arrays(host: &Host, own: &[&Disk]) -> Option<Vec<String>> {
+    let text = host.machine().attribute("/proc/mdstat").unwrap_or_default();
+    let arrays = md::parse_mdstat(&text);
+    let is_own = |array: &md::Array| {
+        own.iter().any(|disk| {
+            disk.name == array.name || disk.used_by.contains(&Use::RaidArray(array.name.clone()))
+        })
+    };
+    arrays.iter().filter(|array| array.active && is_own(array)).map(|one| uuid(host, one)).collect()
+}
+
+fn uuid(host: &Host, array: &md::Array) -> Option<String> {
+    let ask = Invocation::new("mdadm")
+        .arguments(["--detail", "--export"])
+        .argument(format!("/dev/{}", array.name));
+    let text = host.ask_checked(&ask).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("MD_UUID=")).map(str::to_owned)
+}
+
+/// How multipath-tools name `disk`: by a map, or as a plain disk.
+fn if_own(host: &Host, disk: &Disk) -> OwnDisks {
+    let mut found = OwnDisks::default();
+    match disk.kind {
+        DiskKind::Multipath => {
+            let uuid = host.machine().attribute(format!("/sys/block/{}/dm/uuid", disk.name));
+            let wwid = uuid.and_then(|uuid| uuid.strip_prefix("mpath-").map(str::to_owned));
+            let map = wwid.zip(disk.multipath.clone()).map(|(wwid, name)| OwnMap { wwid, name });
+            found.mapped.extend(map);
+        }
+        DiskKind::Scsi if disk.multipath.is_none() => {
+            found.plain.extend(disk.wwid.as_ref().and_then(|wwid| wwid.scsi_id_text()));
+        }
+        // udev's ID_WWN, which multipath-tools go by for NVMe, is this attribute as it stands.
+        DiskKind::Nvme if disk.multipath.is_none() => {
+            found.plain.extend(host.machine().attribute(format!("/sys/block/{}/wwid", disk.name)));
+        }
+        DiskKind::Scsi
+        | DiskKind::Nvme
+        | DiskKind::Virtio
+        | DiskKind::Loop
+        | DiskKind::Mapped
+        | DiskKind::Raid
+        | DiskKind::Other => {}
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_owns_what_is_mounted_at_it_and_not_the_preparing_hosts_disks() {
+        let mounted = |path: &str| Use::Mounted(path.into());
+        let image = Some(Path::new("/mnt/image"));
+        let rows = [
+            (vec![Use::System, mounted("/")], true, false),
+            (vec![Use::Swap], true, false),
+            (vec![Use::LogicalVolume("rl-root".into()), mounted("/mnt/image")], true, true),
+            (vec![mounted("/mnt/image/boot")], true, true),
+            (vec![mounted("/mnt/images")], true, false),
+            (vec![Use::LvmMember, Use::LogicalVolume("data-x".into())], false, false),
+        ];
+        for (uses, of_host, of_image) in rows {
+            assert_eq!(is_own(&uses, None), of_host, "{uses:?}");
+            assert_eq!(is_own(&uses, image), of_image, "{uses:?}");
+        }
+    }
+}

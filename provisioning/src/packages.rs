@@ -1,0 +1,275 @@
+//! Which packages a master target needs, by each distribution's own names, which of them are
+//! installed, and the command that installs the rest. When to install is decided in `plan`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::host::{Host, Invocation, Tree};
+use crate::multipath::MultipathPolicy;
+use crate::platform::{Family, Platform};
+
+/// The package tools that are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PackageManager {
+    /// Release 8 and later.
+    Dnf,
+    /// Releases 6 and 7.
+    Yum,
+    /// Debian and Ubuntu.
+    Apt,
+}
+
+/// Whose package tool and database are used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PackageRoot {
+    /// The running host's own.
+    Host,
+    /// The image's own, run inside it: its configuration, its lists, and its database in the format
+    /// that its release reads.
+    Inside(PathBuf),
+    /// The running host's tool on an image that has none.
+    InstallRoot(PathBuf),
+}
+
+impl PackageRoot {
+    /// `program`, where it has to run.
+    fn program(&self, program: &str) -> Invocation {
+        match self {
+            Self::Host | Self::InstallRoot(_) => Invocation::new(program),
+            Self::Inside(image) => {
+                Invocation::new("chroot").argument(image.display().to_string()).argument(program)
+            }
+        }
+    }
+}
+
+/// What was found about packages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PackagesObserved {
+    /// The tool, when one was found.
+    pub manager: Option<PackageManager>,
+    /// Whose.
+    pub root: PackageRoot,
+    /// Which of [`known_names`] are installed.
+    pub installed: BTreeSet<String>,
+}
+
+/// Why a package is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Every master target.
+    Always,
+    /// Virtual machines on VMware.
+    VmWare,
+    /// Multipath policy auto or require.
+    Multipath,
+}
+
+/// A package: the need, and its names by family (empty: that family has none).
+struct Package {
+    need: Need,
+    red_hat: &'static str,
+    debian: &'static str,
+}
+
+const fn package(need: Need, red_hat: &'static str, debian: &'static str) -> Package {
+    Package { need, red_hat, debian }
+}
+
+/// The manual procedure's list and what this program itself calls; btrfs-progs, reiserfs tools and
+/// kernel modules are not packaged by RHEL and its family.
+const PACKAGES: [Package; 15] = [
+    package(Need::Always, "xfsprogs", "xfsprogs"),
+    package(Need::Always, "e2fsprogs", "e2fsprogs"),
+    package(Need::Always, "dosfstools", "dosfstools"),
+    package(Need::Always, "", "btrfs-progs"),
+    package(Need::Always, "util-linux", "util-linux"),
+    package(Need::Always, "lsscsi", "lsscsi"),
+    package(Need::Always, "rsync", "rsync"),
+    package(Need::Always, "wget", "wget"),
+    package(Need::Always, "perl", "perl"),
+    package(Need::Always, "mdadm", "mdadm"),
+    package(Need::Always, "lvm2", "lvm2"),
+    package(Need::Always, "kexec-tools", "kexec-tools"),
+    package(Need::VmWare, "open-vm-tools", "open-vm-tools"),
+    package(Need::Multipath, "device-mapper-multipath", "multipath-tools"),
+    package(Need::Multipath, "kpartx", "kpartx"),
+];
+
+/// Every package name that may be wanted on `family`'s release `major_version`.
+pub fn known_names(family: Family, major_version: u32) -> Vec<&'static str> {
+    names(family, major_version, |_| true)
+}
+
+/// The packages wanted on this platform under `policy`.
+pub fn wanted_names(platform: &Platform, policy: MultipathPolicy) -> Vec<&'static str> {
+    let distribution = &platform.distribution;
+    names(distribution.family, distribution.major_version, |need| match need {
+        Need::Always => true,
+        Need::VmWare => platform.is_vmware(),
+        Need::Multipath => policy != MultipathPolicy::Off,
+    })
+}
+
+fn names(
+    family: Family,
+    major_version: u32,
+    is_needed: impl Fn(Need) -> bool,
+) -> Vec<&'static str> {
+    let name = |package: &Package| match family {
+        Family::RedHat => red_hat_name(package.red_hat, major_version),
+        Family::Debian => package.debian,
+        Family::Unknown => "",
+    };
+    let wanted = PACKAGES.iter().filter(|package| is_needed(package.need)).map(name);
+    wanted.filter(|name| !name.is_empty()).collect()
+}
+
+/// Release 10 moved kdump out of kexec-tools; release 6 has util-linux under its old name, and its
+/// VMware tools only in a repository that is not the distribution's own.
+fn red_hat_name(name: &'static str, major_version: u32) -> &'static str {
+    match (name, major_version) {
+        ("kexec-tools", 10..) => "kdump-utils",
+        ("util-linux", 6) => "util-linux-ng",
+        ("open-vm-tools", 6) => "",
+        _ => name,
+    }
+}
+
+/// Finds the package tool and asks it what is installed.
+pub fn observe(host: &Host, platform: &Platform) -> PackagesObserved {
+    let distribution = &platform.distribution;
+    let known = known_names(distribution.family, distribution.major_version);
+    let (manager, root) = find_manager(host, distribution.family);
+    let installed = match distribution.family {
+        Family::Debian => installed_debs(host, &root, &known),
+        Family::RedHat => installed_rpms(host, &root, &known),
+        Family::Unknown => BTreeSet::new(),
+    };
+    PackagesObserved { manager, root, installed }
+}
+
+fn find_manager(host: &Host, family: Family) -> (Option<PackageManager>, PackageRoot) {
+    let own = manager_of(host.system(), family);
+    match (host.image(), own) {
+        (None, own) => (own, PackageRoot::Host),
+        (Some(image), Some(own)) => (Some(own), PackageRoot::Inside(image.to_owned())),
+        (Some(image), None) => {
+            (manager_of(host.machine(), family), PackageRoot::InstallRoot(image.to_owned()))
+        }
+    }
+}
+
+fn manager_of(tree: &Tree, family: Family) -> Option<PackageManager> {
+    let has = |program: &str| {
+        ["/usr/bin", "/bin"].iter().any(|directory| tree.exists(format!("{directory}/{program}")))
+    };
+    match family {
+        Family::Debian => has("apt-get").then_some(PackageManager::Apt),
+        Family::RedHat if has("dnf") || has("dnf5") => Some(PackageManager::Dnf),
+        Family::RedHat => has("yum").then_some(PackageManager::Yum),
+        Family::Unknown => None,
+    }
+}
+
+fn installed_debs(host: &Host, root: &PackageRoot, names: &[&str]) -> BTreeSet<String> {
+    let mut query = root.program("dpkg-query");
+    if let PackageRoot::InstallRoot(image) = root {
+        query = query.argument(format!("--admindir={}/var/lib/dpkg", image.display()));
+    }
+    let format = "--showformat=${Package}\\t${Status}\\n";
+    let query = query.arguments(["--show", format]).arguments(names.iter().copied());
+    // Status 1 only says that some of the names are unknown; the others are still printed.
+    let printed = host.ask(&query).map(|output| output.stdout).unwrap_or_default();
+    parse_dpkg_query(&printed)
+}
+
+/// Rows `name<TAB>install ok installed`.
+fn parse_dpkg_query(printed: &str) -> BTreeSet<String> {
+    let row = |line: &str| {
+        let (name, status) = line.split_once('\t')?;
+        status.ends_with(" ok installed").then(|| name.to_owned())
+    };
+    printed.lines().filter_map(row).collect()
+}
+
+fn installed_rpms(host: &Host, root: &PackageRoot, names: &[&str]) -> BTreeSet<String> {
+    let mut query = root.program("rpm");
+    if let PackageRoot::InstallRoot(image) = root {
+        query = query.argument("--root").argument(image.display().to_string());
+    }
+    let query =
+        query.arguments(["-q", "--queryformat", "%{NAME}\\n"]).arguments(names.iter().copied());
+    let printed = host.ask(&query).map(|output| output.stdout).unwrap_or_default();
+    // For a name it does not know, rpm prints a sentence on stdout: never one of the names.
+    let is_name = |line: &&str| names.contains(line);
+    printed.lines().map(str::trim).filter(is_name).map(str::to_owned).collect()
+}
+
+/// The commands that install `packages` by way of `root`.
+pub fn install_commands(
+    manager: PackageManager,
+    packages: &[String],
+    root: &PackageRoot,
+) -> Vec<Invocation> {
+    let names = packages.iter().map(String::as_str);
+    let red_hat = |program: &str| {
+        let install = root.program(program).argument("-y");
+        let install = match root {
+            PackageRoot::InstallRoot(image) => {
+                install.argument(format!("--installroot={}", image.display()))
+            }
+            PackageRoot::Host | PackageRoot::Inside(_) => install,
+        };
+        install.argument("install")
+    };
+    match manager {
+        PackageManager::Dnf => vec![red_hat("dnf").arguments(names)],
+        PackageManager::Yum => vec![red_hat("yum").arguments(names)],
+        PackageManager::Apt => {
+            let apt = || root.program("apt-get").environment("DEBIAN_FRONTEND", "noninteractive");
+            // Without the option, update takes unreachable repositories for warnings and succeeds.
+            let update = apt().arguments(["-o", "APT::Update::Error-Mode=any", "update"]);
+            let install = apt().arguments(["install", "-y", "--no-install-recommends"]);
+            vec![update, install.arguments(names)]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_release() {
+        assert!(known_names(Family::RedHat, 10).contains(&"kdump-utils"));
+        assert!(known_names(Family::RedHat, 9).contains(&"kexec-tools"));
+        assert!(!known_names(Family::RedHat, 6).contains(&"open-vm-tools"));
+        assert!(known_names(Family::Debian, 12).contains(&"multipath-tools"));
+        assert!(known_names(Family::Unknown, 0).is_empty());
+    }
+
+    #[test]
+    fn an_image_is_installed_into_and_the_host_is_not() {
+        let image = PathBuf::from("/mnt/image");
+        let inside = PackageRoot::Inside(image.clone());
+        for manager in [PackageManager::Dnf, PackageManager::Yum, PackageManager::Apt] {
+            for command in install_commands(manager, &["lsscsi".into()], &inside) {
+                assert!(command.to_string().contains("chroot /mnt/image "), "{command}");
+            }
+        }
+        let from_outside = PackageRoot::InstallRoot(image);
+        let commands = install_commands(PackageManager::Dnf, &["lsscsi".into()], &from_outside);
+        assert_eq!(commands[0].to_string(), "dnf -y --installroot=/mnt/image install lsscsi");
+    }
+
+    #[test]
+    fn a_removed_package_with_configuration_left_is_not_installed() {
+        let printed = "rsync\tinstall ok installed\nlsscsi\tdeinstall ok config-files\n";
+        assert_eq!(parse_dpkg_query(printed), BTreeSet::from(["rsync".to_owned()]));
+    }
+}

@@ -1,0 +1,75 @@
+//! Step `scsi-ids`: every SCSI disk has an id, and no two disks share one.
+
+use super::PlannedStep;
+use crate::disk::{Disk, DiskKind, IdentitySource};
+use crate::guard::Refusal;
+use crate::multipath::MultipathPolicy;
+use crate::observe::Observed;
+use crate::spec::Desired;
+use crate::step::StepId;
+
+pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {
+    let id = StepId::ScsiIds;
+    if let Some((one, other)) = shared(&observed.disks, desired.multipath) {
+        let reason = format!(
+            "{} and {} have the same WWID: clones of one template, or two paths to one disk",
+            one.path.display(),
+            other.path.display()
+        );
+        let hint = "clones: detach one, or give its VMDK a new ddb.uuid; \
+                    paths: --multipath require; or, knowing better: --skip scsi-ids";
+        return PlannedStep::refused(id, Refusal::new(reason, hint));
+    }
+    let nameless: Vec<String> =
+        without_id(&observed.disks).map(|disk| disk.path.display().to_string()).collect();
+    if !nameless.is_empty() {
+        let reason = format!("no SCSI id: {}", nameless.join(" "));
+        return PlannedStep::not_ready(id, reason, ENABLE_UUID_HINT);
+    }
+    let count = observed.disks.iter().filter(|disk| disk.kind == DiskKind::Scsi).count();
+    PlannedStep::as_wanted(
+        id,
+        match count {
+            0 => "no SCSI disks".to_owned(),
+            count => format!("{count} SCSI disks, each with its own id"),
+        },
+    )
+}
+
+/// What to do about disks without an id.
+pub(crate) const ENABLE_UUID_HINT: &str =
+    "power the VM off and set disk.EnableUUID = \"TRUE\": mtctl vmx --fix FILE.vmx";
+
+/// SCSI disks that tell no id at all.
+pub(crate) fn without_id(disks: &[Disk]) -> impl Iterator<Item = &Disk> {
+    disks.iter().filter(|disk| disk.kind == DiskKind::Scsi && disk.identity == IdentitySource::None)
+}
+
+/// Two of VMware's virtual disks on one adapter are two disks, whatever they say and whatever map a
+/// multipathd made of them: a virtual disk is attached to an adapter once.
+fn are_copies(one: &Disk, other: &Disk) -> bool {
+    let is_virtual = |disk: &Disk| disk.vendor.as_deref().is_some_and(|v| v.starts_with("VMware"));
+    let adapter = |disk: &Disk| {
+        disk.scsi_address.as_ref().and_then(|text| text.split(':').next().map(str::to_owned))
+    };
+    is_virtual(one) && is_virtual(other) && adapter(one).is_some() && adapter(one) == adapter(other)
+}
+
+/// Two disks with one WWID that are not paths of one map. Under a policy that makes maps of paths,
+/// two disks that are in no map yet may be paths whose map is to come.
+pub(crate) fn shared(disks: &[Disk], policy: MultipathPolicy) -> Option<(&Disk, &Disk)> {
+    let is_one_map = |a: &Disk, b: &Disk| a.multipath.is_some() && a.multipath == b.multipath;
+    let may_be_paths = |a: &Disk, b: &Disk| {
+        policy == MultipathPolicy::Require && a.multipath.is_none() && b.multipath.is_none()
+    };
+    disks.iter().enumerate().find_map(|(index, one)| {
+        let rest = &disks[index + 1..];
+        let twin = rest.iter().find(|other| {
+            one.wwid.is_some()
+                && one.wwid == other.wwid
+                && (are_copies(one, other)
+                    || (!is_one_map(one, other) && !may_be_paths(one, other)))
+        });
+        twin.map(|other| (one, other))
+    })
+}

@@ -1,0 +1,122 @@
+//! Step `lvm`: LVM, software RAID and udisks keep off the attached disks, and the host's own
+//! volumes and arrays stay as they are.
+
+use super::{PlannedStep, packages, write};
+use crate::fstab::FSTAB_PATH;
+use crate::guard::Refusal;
+use crate::host::Invocation;
+use crate::lvm::{self, DeviceSelection, LOCAL_FILE, MAIN_FILE};
+use crate::md;
+use crate::observe::Observed;
+use crate::platform::Family;
+use crate::spec::Desired;
+use crate::step::{Action, StepId};
+
+pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {
+    let id = StepId::Lvm;
+    let changes = [lvm_change(observed, desired), raid_change(observed, desired)];
+    match changes.into_iter().collect::<Result<Vec<_>, _>>() {
+        Ok(found) => {
+            let writes: Vec<Action> = found.into_iter().flatten().collect();
+            let warning = warning(observed).filter(|_| !writes.is_empty());
+            let actions = with_initramfs(observed, writes);
+            let detail = "LVM and RAID keep off the attached disks";
+            PlannedStep { warning, ..PlannedStep::doing(id, actions, detail).with_reboot() }
+        }
+        Err(refusal) => PlannedStep::refused(id, refusal),
+    }
+}
+
+fn lvm_change(observed: &Observed, desired: &Desired) -> Result<Option<Action>, Refusal> {
+    if !observed.storage.has_lvm && !packages::will_install(observed, desired, &["lvm2"]) {
+        return Ok(None);
+    }
+    let selection = match observed.storage.lvm_devices_file {
+        Some(_) if uses_devices_file(observed)? => DeviceSelection::DevicesFile,
+        Some(_) | None => DeviceSelection::Filter,
+    };
+    let own = observed.storage.own_lvm.as_ref().map_err(Clone::clone)?;
+    let text = observed.file(LOCAL_FILE).unwrap_or_default();
+    let after = lvm::with_guard(text, selection, own).map_err(|error| {
+        Refusal::new(error.to_string(), format!("edit {LOCAL_FILE}, or --skip lvm"))
+    })?;
+    Ok(write(observed, LOCAL_FILE, after))
+}
+
+/// Where mdadm's configuration is on this distribution.
+pub(crate) fn mdadm_file(family: Family) -> &'static str {
+    match family {
+        Family::Debian => "/etc/mdadm/mdadm.conf",
+        Family::RedHat | Family::Unknown => "/etc/mdadm.conf",
+    }
+}
+
+fn raid_change(observed: &Observed, desired: &Desired) -> Result<Option<Action>, Refusal> {
+    if !observed.storage.has_mdadm && !packages::will_install(observed, desired, &["mdadm"]) {
+        return Ok(None);
+    }
+    let path = mdadm_file(observed.platform.distribution.family);
+    let Some(own) = &observed.storage.own_arrays else {
+        let reason = "an array of this host's own did not tell its UUID";
+        return Err(Refusal::new(reason, "look at: mdadm --detail --scan; or --skip lvm"));
+    };
+    let text = observed.file(path).unwrap_or_default();
+    let after = md::with_auto_off(text, own)
+        .map_err(|error| Refusal::new(error.to_string(), format!("edit {path}, or --skip lvm")))?;
+    Ok(write(observed, path, after))
+}
+
+/// The initramfs has copies of lvmlocal.conf and mdadm.conf, and disks are looked at there first. A
+/// rebuild that failed, or did not come to pass, is due until one succeeds. An image's own kernel
+/// rebuilds it: there it is only noted.
+fn with_initramfs(observed: &Observed, writes: Vec<Action>) -> Vec<Action> {
+    let Some(rebuild) = rebuild(observed).filter(|_| observed.storage.has_initramfs_tool) else {
+        return writes;
+    };
+    let is_due = observed.record.initramfs_due;
+    let note = (!is_due && !writes.is_empty()).then_some(Action::NoteInitramfsDue);
+    let is_wanted = !observed.platform.is_image && (is_due || !writes.is_empty());
+    let rebuild = is_wanted.then_some(Action::RebuildInitramfs(rebuild));
+    note.into_iter().chain(writes).chain(rebuild).collect()
+}
+
+fn rebuild(observed: &Observed) -> Option<Invocation> {
+    let distribution = &observed.platform.distribution;
+    Some(match (distribution.family, distribution.major_version) {
+        (Family::Debian, _) => Invocation::new("update-initramfs").arguments(["-u", "-k", "all"]),
+        // The dracut of release 6 (004) cannot do all kernels at once: it does the running one.
+        (Family::RedHat, ..=6) => Invocation::new("dracut").argument("--force"),
+        (Family::RedHat, _) => Invocation::new("dracut").arguments(["--force", "--regenerate-all"]),
+        (Family::Unknown, _) => return None,
+    })
+}
+
+/// What the operator loses by it.
+fn warning(observed: &Observed) -> Option<String> {
+    let groups: Vec<&str> =
+        observed.storage.foreign_volume_groups.iter().map(String::as_str).collect();
+    (!groups.is_empty()).then(|| {
+        format!(
+            "volume groups active now, and not the system's own, will be shut out: {}; to keep \
+             one, name a volume of it in {FSTAB_PATH}",
+            groups.join(" ")
+        )
+    })
+}
+
+/// Whether LVM reads its devices file: lvmlocal.conf has the last word, then lvm.conf, then what
+/// LVM of this release was built with.
+fn uses_devices_file(observed: &Observed) -> Result<bool, Refusal> {
+    let mut said = None;
+    for path in [MAIN_FILE, LOCAL_FILE] {
+        let text = observed.file(path).unwrap_or_default();
+        let word = lvm::configuration::last_value(text, "devices/use_devicesfile");
+        let word = word.map_err(|error| {
+            Refusal::new(format!("{path}: {error}"), format!("edit {path}, or --skip lvm"))
+        })?;
+        said = word.or(said);
+    }
+    let distribution = &observed.platform.distribution;
+    let is_default = distribution.family == Family::RedHat && distribution.major_version >= 9;
+    Ok(said.map_or(is_default, |word| word != "0"))
+}

@@ -1,0 +1,219 @@
+//! What machine and which distribution this is: os-release, kernel, memory, cores, DMI, who runs
+//! us. Whether that is good enough is judged in `check`.
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::host::Host;
+
+/// The distributions this program knows how to treat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// Debian, Ubuntu and what is made from them.
+    Debian,
+    /// RHEL, CentOS, Rocky, Alma, Oracle, Fedora.
+    RedHat,
+    /// Anything else: nothing is installed or edited there by guess.
+    Unknown,
+}
+
+/// The distribution, from os-release(5), or /etc/redhat-release where there is none (release 6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Distribution {
+    /// Whom it is made from.
+    pub family: Family,
+    /// `debian`, `centos`, `rhel`, …
+    pub id: String,
+    /// The first number of the version; 0 when there is none (testing, rolling).
+    pub major_version: u32,
+    /// For people.
+    pub pretty_name: String,
+}
+
+/// The machine and who runs us on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Platform {
+    /// The distribution of the system being prepared.
+    pub distribution: Distribution,
+    /// The running kernel's release.
+    pub kernel_release: String,
+    /// DMI system vendor; `VMware, Inc.` on VMware.
+    pub system_vendor: String,
+    /// DMI product name.
+    pub product_name: String,
+    /// Usable memory, in bytes.
+    pub memory_bytes: u64,
+    /// Processors online.
+    pub cores: usize,
+    /// Whether the effective user is root.
+    pub is_root: bool,
+    /// Whether systemd is the running init.
+    pub has_systemd: bool,
+    /// What tells this machine from its clones: machine-id(5) and the product UUID of DMI.
+    #[serde(skip)]
+    pub machine: String,
+    /// Whether this is a mounted image and not the running host.
+    pub is_image: bool,
+}
+
+impl Platform {
+    /// Whether DMI says VMware.
+    pub fn is_vmware(&self) -> bool {
+        self.system_vendor.starts_with("VMware")
+    }
+}
+
+/// Reads the platform.
+///
+/// # Errors
+/// When a file that exists cannot be read.
+pub fn observe(host: &Host) -> Result<Platform> {
+    let kernel = host.machine();
+    let dmi = |name: &str| kernel.attribute(format!("/sys/class/dmi/id/{name}"));
+    let status = kernel.text_if_exists("/proc/self/status")?.unwrap_or_default();
+    let memory = kernel.text_if_exists("/proc/meminfo")?.unwrap_or_default();
+    let processors = kernel.text_if_exists("/proc/cpuinfo")?.unwrap_or_default();
+    Ok(Platform {
+        distribution: distribution(host)?,
+        kernel_release: kernel.attribute("/proc/sys/kernel/osrelease").unwrap_or_default(),
+        system_vendor: dmi("sys_vendor").unwrap_or_default(),
+        product_name: dmi("product_name").unwrap_or_default(),
+        memory_bytes: memory_bytes(&memory),
+        cores: processors.lines().filter(|line| line.starts_with("processor")).count(),
+        is_root: effective_user(&status) == Some(0),
+        has_systemd: kernel.exists("/run/systemd/system"),
+        machine: self::machine(host),
+        is_image: host.image().is_some(),
+    })
+}
+
+/// machine-id(5) is copied with a machine, and the product UUID is the hypervisor's: both together.
+pub fn machine(host: &Host) -> String {
+    let text = |path: &str| host.machine().attribute(path).unwrap_or_default();
+    format!("{} {}", text("/etc/machine-id"), text("/sys/class/dmi/id/product_uuid"))
+}
+
+fn distribution(host: &Host) -> Result<Distribution> {
+    for path in ["/etc/os-release", "/usr/lib/os-release"] {
+        if let Some(text) = host.system().text_if_exists(path)? {
+            return Ok(parse_os_release(&text));
+        }
+    }
+    let release = host.system().text_if_exists("/etc/redhat-release")?;
+    Ok(release.map_or_else(unknown, |text| parse_redhat_release(&text)))
+}
+
+fn unknown() -> Distribution {
+    Distribution {
+        family: Family::Unknown,
+        id: "unknown".into(),
+        major_version: 0,
+        pretty_name: "unknown (no os-release)".into(),
+    }
+}
+
+/// The boot that the machine is in: a UUID that is new at every start.
+pub fn boot_id(host: &Host) -> Option<String> {
+    host.machine().attribute("/proc/sys/kernel/random/boot_id")
+}
+
+/// Reads os-release(5). Values may be quoted; unknown rows are skipped.
+pub fn parse_os_release(text: &str) -> Distribution {
+    let value = |key: &str| {
+        let row = text.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='));
+        row.map(|value| value.trim_matches(['"', '\'']).to_owned()).unwrap_or_default()
+    };
+    let (id, like) = (value("ID"), value("ID_LIKE"));
+    let named = |known: &[&str]| {
+        known.contains(&id.as_str()) || like.split_whitespace().any(|name| known.contains(&name))
+    };
+    let family = if named(&["debian", "ubuntu"]) {
+        Family::Debian
+    } else if named(&["rhel", "centos", "fedora"]) {
+        Family::RedHat
+    } else {
+        Family::Unknown
+    };
+    let pretty_name = Some(value("PRETTY_NAME")).filter(|name| !name.is_empty());
+    Distribution {
+        family,
+        major_version: leading_number(&value("VERSION_ID")),
+        pretty_name: pretty_name.unwrap_or_else(|| id.clone()),
+        id,
+    }
+}
+
+/// Reads /etc/redhat-release: `CentOS release 6.6 (Final)`.
+fn parse_redhat_release(text: &str) -> Distribution {
+    let version =
+        text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    Distribution {
+        family: Family::RedHat,
+        id: text.split_whitespace().next().unwrap_or("rhel").to_lowercase(),
+        major_version: leading_number(version.unwrap_or_default()),
+        pretty_name: text.trim().to_owned(),
+    }
+}
+
+fn leading_number(text: &str) -> u32 {
+    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
+}
+
+/// `MemTotal:` of /proc/meminfo, which counts KiB and calls them kB.
+fn memory_bytes(meminfo: &str) -> u64 {
+    let row = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = row.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0).saturating_mul(1024)
+}
+
+/// The effective uid, the second number of `Uid:` in /proc/self/status (proc(5)).
+fn effective_user(status: &str) -> Option<u32> {
+    let row = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    row.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_family_comes_from_the_id_or_from_what_it_is_like() {
+        let rows = [
+            ("ID=debian\nVERSION_ID=\"12\"\n", Family::Debian, 12),
+            ("ID=ubuntu\nID_LIKE=debian\nVERSION_ID=\"20.04\"\n", Family::Debian, 20),
+            (
+                "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=\"9.4\"\n",
+                Family::RedHat,
+                9,
+            ),
+            ("ID=\"centos\"\nVERSION_ID=\"7\"\n", Family::RedHat, 7),
+            ("ID=arch\n", Family::Unknown, 0),
+            ("", Family::Unknown, 0),
+        ];
+        for (text, family, major_version) in rows {
+            let read = parse_os_release(text);
+            assert_eq!((read.family, read.major_version), (family, major_version), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn release_6_has_no_os_release_and_is_still_known() {
+        let read = parse_redhat_release("CentOS release 6.6 (Final)\n");
+        assert_eq!((read.family, read.major_version), (Family::RedHat, 6));
+        assert_eq!(read.id, "centos");
+    }
+
+    #[test]
+    fn the_effective_user_counts_not_the_real_one() {
+        assert_eq!(effective_user("Name:\tx\nUid:\t1000\t0\t0\t0\n"), Some(0));
+        assert_eq!(effective_user("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn memory_is_in_bytes() {
+        assert_eq!(memory_bytes("MemTotal:        6291456 kB\n"), 6 << 30);
+        assert_eq!(memory_bytes("nothing"), 0);
+    }
+}

@@ -1,0 +1,436 @@
+//! The retention volume: which disk it is or becomes, and what is missing for it to be mounted at
+//! every boot. Pure; carrying it out is `apply`, and judging it for people is `check`.
+
+use std::path::Path;
+
+use uuid::Uuid;
+
+use crate::disk::{Disk, Purpose, Use};
+use crate::filesystem::{Features, RetentionFilesystem};
+use crate::fstab::{FSTAB_PATH, Fstab, Mark, RetentionRow};
+use crate::guard::{self, Refusal};
+use crate::host::Invocation;
+use crate::multipath::MultipathPolicy;
+use crate::observe::Observed;
+use crate::plan::packages::will_install;
+use crate::platform::Family;
+use crate::record::RetentionRecord;
+use crate::spec::Desired;
+use crate::step::{Action, FileChange, Format};
+
+/// The filesystem that is, or will be, the retention volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Volume {
+    uuid: String,
+    filesystem: RetentionFilesystem,
+}
+
+/// What has to be done for the retention volume; empty when it is as wanted.
+///
+/// # Errors
+/// The reason why nothing may be done.
+pub fn plan(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refusal> {
+    let (volume, format) = volume(observed, desired)?;
+    is_mount_point_free(observed, desired)?;
+    let mut actions: Vec<Action> = match format {
+        Some(format) => vec![Action::Format(format)],
+        None => adoption(observed, desired, &volume)?.into_iter().collect(),
+    };
+    if !observed.mount_point.exists {
+        actions.push(Action::MakeDirectory(desired.retention_mount.clone()));
+    }
+    let fstab = fstab_change(observed, desired, &volume)?;
+    if fstab.is_some() && observed.platform.has_systemd && !observed.platform.is_image {
+        actions.extend(fstab);
+        actions.push(Action::Run {
+            invocation: Invocation::new("systemctl").argument("daemon-reload"),
+            purpose: "systemd reads fstab".to_owned(),
+        });
+    } else {
+        actions.extend(fstab);
+    }
+    let is_mounted = observed.retention_mount(desired).is_some();
+    if !is_mounted && !observed.platform.is_image {
+        let mount_point = desired.retention_mount.clone();
+        let at = mount_point.display().to_string();
+        actions.push(Action::Mount { mount_point, uuid: volume.uuid });
+        if observed.storage.has_selinux {
+            let invocation = Invocation::new("restorecon").argument(at);
+            actions.push(Action::Run { invocation, purpose: "SELinux label".to_owned() });
+        }
+    }
+    Ok(actions)
+}
+
+/// The volume, and how it is made unless it is there.
+fn volume(observed: &Observed, desired: &Desired) -> Result<(Volume, Option<Format>), Refusal> {
+    if let Some(volume) = mounted_volume(observed, desired)? {
+        return Ok((volume, None));
+    }
+    if let Some(volume) = existing_volume(observed, desired)? {
+        return Ok((volume, None));
+    }
+    let format = new_volume(observed, desired)?;
+    let volume = Volume { uuid: text(format.uuid), filesystem: format.filesystem };
+    Ok((volume, Some(format)))
+}
+
+/// Whether the volume that is there has to be remembered anew: a format that was cut off made it,
+/// or it is on another disk than it was made on and the operator named that one.
+fn adoption(
+    observed: &Observed,
+    desired: &Desired,
+    volume: &Volume,
+) -> Result<Option<Action>, Refusal> {
+    let carriers = carriers(observed, &volume.uuid);
+    if let [one, other, ..] = carriers.as_slice() {
+        return Err(copies(one, other, &volume.uuid));
+    }
+    let Some((disk, known_by)) =
+        carriers.first().and_then(|disk| disk.known_by.clone().map(|by| (disk, by)))
+    else {
+        return Ok(None);
+    };
+    let made_on = observed.record.retention.as_ref().filter(|made| made.uuid == volume.uuid);
+    let moved = made_on.filter(|made| made.disk.is_other_disk(&known_by));
+    if let (Some(made), None) = (moved, &desired.retention_disk) {
+        let path = disk.path.display();
+        let reason = format!(
+            "the retention volume UUID={} was made on the disk with {}, and is on {path} now, \
+             which has {known_by}: a copy?",
+            volume.uuid, made.disk
+        );
+        return Err(Refusal::new(reason, format!("if it is the one: --retention-disk {path}")));
+    }
+    if moved.is_none() && observed.record.formatting.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Action::Adopt(RetentionRecord {
+        disk: known_by,
+        filesystem: volume.filesystem,
+        uuid: volume.uuid.clone(),
+    })))
+}
+
+/// The disks that carry the filesystem with this UUID.
+fn carriers<'a>(observed: &'a Observed, uuid: &str) -> Vec<&'a Disk> {
+    let carries =
+        |disk: &&Disk| disk.signature.uuid.as_deref() == Some(uuid) && !is_path_of_a_map(disk);
+    observed.disks.iter().filter(carries).collect()
+}
+
+fn copies(one: &Disk, other: &Disk, uuid: &str) -> Refusal {
+    let (one, other) = (one.path.display(), other.path.display());
+    let reason = format!("{one} and {other} both carry the retention volume UUID={uuid}");
+    Refusal::new(reason, "detach the copy")
+}
+
+/// The disk that is, or by this plan becomes, the retention volume; `None` when that is refused.
+pub fn planned_disk<'a>(observed: &'a Observed, desired: &Desired) -> Option<&'a Disk> {
+    let (volume, format) = volume(observed, desired).ok()?;
+    observed.disks.iter().find(|disk| match &format {
+        Some(format) => disk.path == format.path,
+        None => disk.signature.uuid.as_ref() == Some(&volume.uuid) && !is_path_of_a_map(disk),
+    })
+}
+
+/// Mounting hides what lies in the directory, and what wrote it would not notice.
+fn is_mount_point_free(observed: &Observed, desired: &Desired) -> Result<(), Refusal> {
+    let entries = observed.mount_point.entries;
+    if observed.retention_mount(desired).is_some() || entries == 0 {
+        return Ok(());
+    }
+    let at = desired.retention_mount.display();
+    let reason = format!("{at} holds {entries} entries on another filesystem: mounting hides them");
+    Err(Refusal::new(reason, format!("move them away: mv {at} {at}.old")))
+}
+
+/// A warning about the volume that is mounted, or is about to be made by `actions`.
+pub fn warning(observed: &Observed, desired: &Desired, actions: &[Action]) -> Option<String> {
+    let to_be = actions.iter().find_map(|action| match action {
+        Action::Format(format) => observed.disks.iter().find(|disk| disk.path == format.path),
+        _ => None,
+    });
+    let retention = to_be.or_else(|| observed.retention_disk(desired))?;
+    let attached = observed.disks.iter().filter(|disk| {
+        disk.is_attached_disk() && disk.name != retention.name && !is_path_of_a_map(disk)
+    });
+    let attached_bytes: u64 = attached.map(|disk| disk.size_bytes).sum();
+    (retention.size_bytes < attached_bytes / 10).then(|| {
+        format!(
+            "the retention volume ({}) is smaller than a tenth of the attached disks ({})",
+            crate::size::binary(retention.size_bytes),
+            crate::size::binary(attached_bytes)
+        )
+    })
+}
+
+fn is_path_of_a_map(disk: &Disk) -> bool {
+    disk.used_by.iter().any(|one| matches!(one, Use::MultipathPath(_)))
+}
+
+fn text(uuid: Uuid) -> String {
+    uuid.hyphenated().to_string()
+}
+
+/// What is mounted at the retention directory, if it can stay there.
+fn mounted_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volume>, Refusal> {
+    let Some(mount) = observed.retention_mount(desired) else { return Ok(None) };
+    let at = desired.retention_mount.display();
+    let unmount = format!("unmount it (umount {at}) or choose another --retention-mount");
+    let Some(filesystem) = supported(&mount.filesystem) else {
+        let reason = match mount.filesystem.as_str() {
+            name @ ("vfat" | "msdos" | "exfat") => {
+                format!("{at} is a FAT filesystem ({name}, {}): no retention volume", mount.source)
+            }
+            name => format!("{at} is a {name} mount of {}: no retention volume", mount.source),
+        };
+        return Err(Refusal::new(reason, unmount));
+    };
+    let Some(disk) = observed.retention_disk(desired) else {
+        let reason =
+            format!("{at} is mounted from {}, which is no disk of this host", mount.source);
+        return Err(Refusal::new(reason, unmount));
+    };
+    if disk.is_system() {
+        let reason = format!("{at} is on {}, the disk of the running system", disk.path.display());
+        return Err(Refusal::new(reason, unmount));
+    }
+    if let Some(wanted) = named_disk(observed, desired)?.filter(|named| named.name != disk.name) {
+        let (has, wanted) = (disk.path.display(), wanted.path.display());
+        let reason = format!("{at} is mounted from {has}, not from {wanted}");
+        return Err(Refusal::new(reason, unmount));
+    }
+    is_the_filesystem_wanted(filesystem, desired, &disk.path)?;
+    let Some(uuid) = disk.signature.uuid.clone().filter(|_| mount.device == disk.device_number)
+    else {
+        let reason = format!("{at} is mounted from a part of {}", disk.path.display());
+        return Err(Refusal::new(reason, unmount));
+    };
+    Ok(Some(Volume { uuid, filesystem }))
+}
+
+fn is_the_filesystem_wanted(
+    found: RetentionFilesystem,
+    desired: &Desired,
+    path: &Path,
+) -> Result<(), Refusal> {
+    match desired.filesystem {
+        Some(wanted) if wanted != found => Err(Refusal::new(
+            format!("the retention volume on {} is {found}, not {wanted}", path.display()),
+            format!("leave --filesystem out, or say --filesystem {found}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn supported(name: &str) -> Option<RetentionFilesystem> {
+    [RetentionFilesystem::Ext4, RetentionFilesystem::Xfs]
+        .into_iter()
+        .find(|filesystem| filesystem.name() == name)
+}
+
+/// A retention volume made earlier that is attached but not mounted: known by our fstab row or our
+/// record, both of which name the UUID.
+fn existing_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volume>, Refusal> {
+    let Some(uuid) = known_uuid(observed) else { return Ok(None) };
+    let named = named_disk(observed, desired)?;
+    let holders = carriers(observed, &uuid);
+    match (holders.as_slice(), named) {
+        ([], Some(_)) => Ok(None),
+        ([], None) => Err(Refusal::new(
+            format!("the retention volume UUID={uuid} is not attached"),
+            "attach its disk, or name a blank one: --retention-disk PATH",
+        )),
+        ([disk], named) if named.is_none_or(|named| named.name == disk.name) => {
+            let found = disk.signature.filesystem.as_deref().and_then(supported);
+            let Some(filesystem) = found else { return Ok(None) };
+            let is_other = desired.filesystem.is_some_and(|wanted| wanted != filesystem);
+            if is_other && destroyed_disk(observed, desired, disk)? {
+                return Ok(None);
+            }
+            is_the_filesystem_wanted(filesystem, desired, &disk.path)?;
+            Ok(Some(Volume { uuid, filesystem }))
+        }
+        ([disk], _) => Err(Refusal::new(
+            format!("{} is the retention volume already (UUID={uuid})", disk.path.display()),
+            format!("to give it up, remove its x-mtctl row from {FSTAB_PATH} and {}", RECORD_HINT),
+        )),
+        ([one, other, ..], _) => Err(copies(one, other, &uuid)),
+    }
+}
+
+const RECORD_HINT: &str = "move /var/lib/mtctl/provisioning.json away";
+
+/// The UUID by which the volume is known: what a cut-off format made and somebody uses since, our
+/// row in fstab, or our record.
+pub(crate) fn known_uuid(observed: &Observed) -> Option<String> {
+    if let Some(begun) = observed.begun.as_ref().filter(|begun| begun.is_in_use) {
+        return Some(text(begun.intent.uuid));
+    }
+    let fstab = Fstab::parse(observed.file(FSTAB_PATH).unwrap_or_default());
+    let row =
+        fstab.ours().and_then(|(_, entry)| entry.source.strip_prefix("UUID=").map(str::to_owned));
+    row.or_else(|| observed.record.retention.as_ref().map(|volume| volume.uuid.clone()))
+}
+
+/// The disk that is to be formatted, after every guard.
+fn new_volume(observed: &Observed, desired: &Desired) -> Result<Format, Refusal> {
+    let disk = match named_disk(observed, desired)? {
+        Some(disk) => disk,
+        None => the_only_blank_disk(observed)?,
+    };
+    if desired.multipath == MultipathPolicy::Require && disk.multipath.is_none() {
+        let reason =
+            format!("{} is no multipath map, and --multipath require", disk.path.display());
+        let hint =
+            "make the maps first: mtctl prepare --only packages multipath --multipath require";
+        return Err(Refusal::new(reason, hint));
+    }
+    let destroy = destroyed_disk(observed, desired, disk)?;
+    let begun = observed.begun.as_ref();
+    let consent = guard::may_format(disk, &observed.disks, destroy, begun)?;
+    let Some(known_by) = disk.known_by.clone() else {
+        let reason = format!("{} has no identity", disk.path.display());
+        return Err(Refusal::new(reason, "name another disk"));
+    };
+    let begun = begun.filter(|begun| begun.is_left_on(disk)).map(|begun| &begun.intent);
+    let filesystem = desired
+        .filesystem
+        .or_else(|| begun.map(|intent| intent.filesystem))
+        .unwrap_or(RetentionFilesystem::Ext4);
+    guard::is_large_enough(disk, filesystem)?;
+    can_be_made(observed, desired, filesystem)?;
+    Ok(Format {
+        path: disk.path.clone(),
+        disk: known_by,
+        device_number: disk.device_number,
+        diskseq: disk.diskseq,
+        size_bytes: disk.size_bytes,
+        signature: disk.signature.clone(),
+        consent,
+        filesystem,
+        features: features(observed, filesystem)?,
+        uuid: begun.map_or(desired.new_filesystem_uuid, |intent| intent.uuid),
+    })
+}
+
+fn named_disk<'a>(observed: &'a Observed, desired: &Desired) -> Result<Option<&'a Disk>, Refusal> {
+    desired.retention_disk.as_ref().map(|name| observed.find_disk(name)).transpose()
+}
+
+/// Whether --destroy names `disk`; naming another one is a contradiction.
+fn destroyed_disk(observed: &Observed, desired: &Desired, disk: &Disk) -> Result<bool, Refusal> {
+    let Some(name) = &desired.destroy else { return Ok(false) };
+    let named = observed.find_disk(name)?;
+    if named.name == disk.name {
+        return Ok(true);
+    }
+    let reason = format!(
+        "--destroy names {}, but the retention disk is {}",
+        named.path.display(),
+        disk.path.display()
+    );
+    Err(Refusal::new(reason, "name the same disk twice, or leave --destroy out"))
+}
+
+/// The one disk that may be proposed without being named.
+fn the_only_blank_disk(observed: &Observed) -> Result<&Disk, Refusal> {
+    let blank: Vec<&Disk> = observed
+        .disks
+        .iter()
+        .filter(|disk| disk.is_listed_by_default())
+        .filter(|disk| disk.eligible_for.contains(&Purpose::Retention) || is_begun(observed, disk))
+        .collect();
+    let name = "name one: --retention-disk PATH|WWID (mtctl disks lists them)";
+    match blank.as_slice() {
+        [disk] => Ok(disk),
+        [] => {
+            let hint =
+                format!("attach a blank disk, or {name}; or go on without: --skip retention");
+            Err(Refusal::new("there is no blank disk for the retention volume", hint))
+        }
+        several => {
+            let paths: Vec<String> =
+                several.iter().map(|disk| disk.path.display().to_string()).collect();
+            let reason = format!("there are {} blank disks: {}", several.len(), paths.join(", "));
+            Err(Refusal::new(reason, name))
+        }
+    }
+}
+
+fn is_begun(observed: &Observed, disk: &Disk) -> bool {
+    let begun = observed.begun.as_ref();
+    begun.is_some_and(|begun| begun.is_left_on(disk)) && !is_path_of_a_map(disk)
+}
+
+/// The features that the kernel of the system being prepared can mount.
+fn features(observed: &Observed, filesystem: RetentionFilesystem) -> Result<Features, Refusal> {
+    let platform = &observed.platform;
+    let distribution = &platform.distribution;
+    let is_old = platform.is_image
+        && distribution.family == Family::RedHat
+        && distribution.major_version <= 7;
+    match (is_old, filesystem) {
+        (false, _) => Ok(Features::Current),
+        (true, RetentionFilesystem::Ext4) => Ok(Features::OfRelease6),
+        (true, RetentionFilesystem::Xfs) => Err(Refusal::new(
+            format!("{} may not mount the XFS that is made here", distribution.pretty_name),
+            "leave --filesystem out: ext4 is made with the features of its kernel",
+        )),
+    }
+}
+
+/// Whether kernel and tools can make and mount the filesystem: asked before anything is wiped.
+fn can_be_made(
+    observed: &Observed,
+    desired: &Desired,
+    filesystem: RetentionFilesystem,
+) -> Result<(), Refusal> {
+    let support = observed.filesystems.get(filesystem.name());
+    let in_kernel = support.is_some_and(|support| support.kernel) || observed.platform.is_image;
+    if !in_kernel {
+        let reason = format!("this kernel cannot mount {filesystem}");
+        return Err(Refusal::new(reason, "name one that it can: --filesystem ext4|xfs"));
+    }
+    let package = filesystem.package();
+    let has_tools = support.is_some_and(|support| support.tools) || observed.platform.is_image;
+    if has_tools || will_install(observed, desired, &[package]) {
+        return Ok(());
+    }
+    let reason = format!("{} is not installed", filesystem.mkfs_program());
+    Err(Refusal::new(reason, format!("install {package}, or do not --skip packages")))
+}
+
+fn fstab_change(
+    observed: &Observed,
+    desired: &Desired,
+    volume: &Volume,
+) -> Result<Option<Action>, Refusal> {
+    let before = observed.file(FSTAB_PATH);
+    let row = RetentionRow {
+        uuid: volume.uuid.clone(),
+        mount_point: desired.retention_mount.display().to_string(),
+        filesystem: volume.filesystem.name().to_owned(),
+        mark: mark(observed),
+    };
+    let fstab = Fstab::parse(before.unwrap_or_default());
+    let after = fstab.with_retention(&row).map_err(|conflict| {
+        let hint = format!("comment that row out: sed -i '{}s/^/#/' {FSTAB_PATH}", conflict.line);
+        Refusal::new(format!("{FSTAB_PATH}: {conflict}"), hint)
+    })?;
+    let after = after.to_string();
+    if before == Some(after.as_str()) {
+        return Ok(None);
+    }
+    let before = before.map(str::to_owned);
+    Ok(Some(Action::WriteFile(FileChange { path: FSTAB_PATH.into(), before, after })))
+}
+
+fn mark(observed: &Observed) -> Mark {
+    let distribution = &observed.platform.distribution;
+    match (distribution.family, distribution.major_version) {
+        (Family::RedHat, ..=6) => Mark::Comment,
+        _ => Mark::XOption,
+    }
+}
