@@ -2,7 +2,12 @@
 
 use clap::{Parser, Subcommand};
 
+pub use crate::verb::check::Arguments as CheckArguments;
+pub use crate::verb::demo::Arguments as DemoArguments;
+pub use crate::verb::disks::Arguments as DisksArguments;
 pub use crate::verb::kickstart::Arguments as KickstartArguments;
+pub use crate::verb::prepare::Arguments as PrepareArguments;
+pub use crate::verb::vmx::Arguments as VmxArguments;
 
 /// Makes a Linux VM a master target, and brings replicated disks home.
 #[derive(Debug, Parser)]
@@ -16,8 +21,18 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// List disks: SCSI id, WWID, controller, size, who uses it, what it could be used for
+    Disks(DisksArguments),
+    /// Tell whether this host is a master target, and what to do if not; changes nothing
+    Check(CheckArguments),
+    /// Make this host a master target
+    Prepare(PrepareArguments),
     /// Print an unattended installation for a master target
     Kickstart(KickstartArguments),
+    /// Check or fix disk.EnableUUID of VMs; map their disks to this host's
+    Vmx(VmxArguments),
+    /// See it work on loop devices that nobody else sees: disks, check, prepare, a refusal
+    Demo(DemoArguments),
 }
 
 const EXIT_CODES: &str = "\

@@ -2,7 +2,12 @@
 //! definition that the program runs. What the verbs do lives in `provisioning` and `blockio`.
 
 pub mod cli;
+mod configuration;
+mod desired_options;
 pub mod exit;
+mod host_options;
+mod logging;
+mod output;
 mod report;
 mod verb;
 
@@ -21,7 +26,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return report::usage(&error).into(),
     };
     let outcome = match cli.command {
+        Command::Demo(arguments) => verb::demo::run(&arguments),
+        Command::Disks(arguments) => verb::disks::run(&arguments),
+        Command::Check(arguments) => verb::check::run(&arguments),
+        Command::Prepare(arguments) => verb::prepare::run(&arguments),
         Command::Kickstart(arguments) => verb::kickstart::run(&arguments),
+        Command::Vmx(arguments) => verb::vmx::run(&arguments),
     };
     outcome.unwrap_or_else(|error| report::failure(&error)).into()
 }

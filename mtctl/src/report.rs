@@ -3,6 +3,7 @@
 use provisioning::ErrorKind;
 
 use crate::exit::Exit;
+use crate::output;
 
 /// Reports what clap has to say: help and version go to stdout and are no failure.
 pub(crate) fn usage(error: &clap::Error) -> Exit {
@@ -13,29 +14,28 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
 
 /// Reports a failed verb.
 pub(crate) fn failure(error: &anyhow::Error) -> Exit {
-    if is_closed_pipe(error) {
-        return Exit::Done;
-    }
-    eprintln!("mtctl: {error:#}");
+    output::complain(&format!("mtctl: {error:#}"));
     let Some(ours) = error.downcast_ref::<provisioning::Error>() else {
         return Exit::Failed;
     };
-    if let Some(hint) = ours.hint() {
-        eprintln!("hint: {hint}");
+    hint_and_exit(ours)
+}
+
+/// Reports an error of the library that ended a verb which had something to print all the same.
+pub(crate) fn ours(error: &provisioning::Error) -> Exit {
+    output::complain(&format!("mtctl: {}", error.chain()));
+    hint_and_exit(error)
+}
+
+fn hint_and_exit(error: &provisioning::Error) -> Exit {
+    if let Some(hint) = error.hint() {
+        output::complain(&format!("hint: {hint}"));
     }
-    match ours.kind() {
+    match error.kind() {
         ErrorKind::Failed => Exit::Failed,
         ErrorKind::Usage => Exit::Usage,
         ErrorKind::NotReady => Exit::NotReady,
         ErrorKind::Refused => Exit::Refused,
         ErrorKind::Integrity => Exit::Integrity,
     }
-}
-
-/// Whether the reader of our stdout went away (`mtctl disks | head`).
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }

@@ -1,0 +1,64 @@
+//! Options that say which host is looked at; shared by the verbs that look at one.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use provisioning::host::{Host, RecordedHost};
+
+/// Which host.
+#[derive(Debug, Default, Args)]
+pub(crate) struct HostOptions {
+    /// Look at a host recorded in FILE instead of this one
+    #[arg(long, value_name = "FILE")]
+    recorded: Option<PathBuf>,
+
+    /// Also write what was read of this host into FILE, for support to look at
+    #[arg(long, value_name = "FILE", conflicts_with = "recorded")]
+    record: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Say on stderr what is run
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+impl HostOptions {
+    /// The host that was asked for.
+    pub(crate) fn open(&self) -> anyhow::Result<Host> {
+        crate::logging::start(self.verbose);
+        match (&self.recorded, &self.record) {
+            (Some(file), _) => Ok(Host::recorded(read_record(file)?)),
+            (None, Some(_)) => Ok(Host::recording()),
+            (None, None) => Ok(Host::running()),
+        }
+    }
+
+    /// Whether the host is one that was recorded.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.recorded.is_some()
+    }
+
+    /// Writes the record, when one was asked for.
+    pub(crate) fn finish(&self, host: &Host, about: &str) -> anyhow::Result<()> {
+        let (Some(file), Some(mut record)) = (&self.record, host.record()) else { return Ok(()) };
+        record.about = about.to_owned();
+        let mut out = std::fs::File::create(file)
+            .with_context(|| format!("writing the record {}", file.display()))?;
+        serde_json::to_writer_pretty(&mut out, &record)?;
+        Ok(writeln!(out)?)
+    }
+}
+
+fn read_record(file: &PathBuf) -> anyhow::Result<RecordedHost> {
+    let reading = || format!("reading the record {}", file.display());
+    let bytes = std::fs::read(file).with_context(reading)?;
+    let usage = |cause: serde_json::Error| {
+        provisioning::Error::new(provisioning::ErrorKind::Usage, reading()).caused_by(cause)
+    };
+    Ok(serde_json::from_slice(&bytes).map_err(usage)?)
+}

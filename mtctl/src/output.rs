@@ -1,0 +1,173 @@
+//! Stdout for people and programs: tables that fit the terminal, colour only on one, JSON.
+
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// The widest that anything is printed, in columns.
+const WIDTH_MAX: u16 = 100;
+
+/// Stdout; what is written after its reader went away (`mtctl disks | head`) is lost, and nothing
+/// else: the verb goes on to its own exit code.
+pub(crate) fn stdout() -> impl Write {
+    Forgiving(std::io::stdout())
+}
+
+struct Forgiving<W>(W);
+
+impl<W: Write> Write for Forgiving<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(cause) if cause.kind() == ErrorKind::BrokenPipe => Ok(bytes.len()),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self.0.flush() {
+            Err(cause) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
+            flushed => flushed,
+        }
+    }
+}
+
+/// Prints a line on stderr. Where nobody listens any more, that is no reason to stop or to panic.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// What a terminal has that does not tell, as a serial console (it says 0).
+const WIDTH_UNKNOWN: u16 = 80;
+
+/// Columns of the terminal, else what COLUMNS says, else and at most [`WIDTH_MAX`].
+pub(crate) fn width() -> u16 {
+    let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    width_on(comfy_table::Table::new().width(), told)
+}
+
+fn width_on(terminal: Option<u16>, told: Option<u16>) -> u16 {
+    let known = terminal.filter(|columns| *columns > 0).or(told);
+    let unknown = if terminal.is_some() { WIDTH_UNKNOWN } else { WIDTH_MAX };
+    known.unwrap_or(unknown).clamp(40, WIDTH_MAX)
+}
+
+/// A table without rules, as wide as [`width`].
+pub(crate) fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(width())
+        .set_header(header.iter().copied());
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// Prints `table` without the blanks at the ends of its lines.
+pub(crate) fn print_table(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
+    for line in table.to_string().lines() {
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Prints `value` as one JSON document.
+pub(crate) fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
+    // Not written by serde, which would make something else of an I/O error.
+    let text = serde_json::to_string_pretty(value)?;
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
+}
+
+/// Whether stdout may be coloured: a terminal, or somebody said CLICOLOR_FORCE (who shows it on
+/// one); and nobody said NO_COLOR (no-color.org).
+pub(crate) fn may_colour() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_some();
+    (is_terminal || is_set("CLICOLOR_FORCE")) && !is_set("NO_COLOR")
+}
+
+/// The colours in use; colour is never the only sign.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Colour {
+    Green,
+    Yellow,
+    Red,
+    Dim,
+    Bold,
+}
+
+/// `text` in `colour` when that is allowed.
+pub(crate) fn coloured(text: &str, colour: Colour) -> String {
+    if !may_colour() {
+        return text.to_owned();
+    }
+    let code = match colour {
+        Colour::Green => "32",
+        Colour::Yellow => "33",
+        Colour::Red => "31",
+        Colour::Dim => "2",
+        Colour::Bold => "1",
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+/// `text` broken at blanks into lines of [`width`], each after `indent` blanks.
+pub(crate) fn wrapped(text: &str, indent: usize) -> String {
+    let room = usize::from(width()).saturating_sub(indent).max(20);
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join(&format!("\n{}", " ".repeat(indent)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Broken(ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn only_a_reader_that_went_away_is_forgiven() {
+        let mut gone = Forgiving(Broken(ErrorKind::BrokenPipe));
+        assert!(gone.write_all(b"text").is_ok() && gone.flush().is_ok());
+        let mut full = Forgiving(Broken(ErrorKind::StorageFull));
+        assert!(full.write_all(b"text").is_err() && full.flush().is_err());
+    }
+
+    #[test]
+    fn a_terminal_that_does_not_know_its_width_is_not_the_narrowest() {
+        let cases = [
+            (None, None, 100),
+            (None, Some(60), 60),
+            (Some(0), None, 80),
+            (Some(0), Some(90), 90),
+            (Some(20), None, 40),
+            (Some(90), Some(60), 90),
+            (Some(400), None, 100),
+        ];
+        for (terminal, told, expected) in cases {
+            assert_eq!(width_on(terminal, told), expected, "{terminal:?} {told:?}");
+        }
+    }
+}

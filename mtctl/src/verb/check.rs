@@ -1,0 +1,90 @@
+//! `mtctl check`: is this host a master target? Every requirement is judged in
+//! `provisioning::check`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use provisioning::check::{self, Finding, Status};
+use provisioning::host::Host;
+use provisioning::observe;
+
+use crate::configuration;
+use crate::desired_options::DesiredOptions;
+use crate::exit::Exit;
+use crate::host_options::HostOptions;
+use crate::output::{self, Colour};
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl check                       every requirement, and what to do about those not met
+  mtctl check --profile asr         by the rules of the vendor's procedure
+  mtctl check --json | jq -r '.findings[] | select(.status == \"fail\") | .hint'
+  mtctl check --record host.json    also write down what was read, for support
+
+Exit codes: 0 ready; 3 not ready. Nothing is changed.";
+
+/// What was typed after `mtctl check`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    desired: DesiredOptions,
+
+    /// Check the system mounted at DIR, with the disks of this machine
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["recorded", "record"])]
+    root: Option<PathBuf>,
+
+    #[command(flatten)]
+    host: HostOptions,
+}
+
+/// Checks, and prints the findings.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let host = match &arguments.root {
+        Some(root) => Host::with_image(root)?,
+        None => arguments.host.open()?,
+    };
+    let configured = configuration::load(host.system())?;
+    let desired = arguments.desired.resolve(configured.prepare)?;
+    let observed = observe::observe(&host, &desired)?;
+    arguments.host.finish(&host, "mtctl check")?;
+    let check = check::check(&observed, &desired);
+    let mut out = output::stdout();
+    if arguments.host.json {
+        output::print_json(&mut out, &check)?;
+    } else {
+        print(&mut out, &check.findings)?;
+        let verdict = if check.ready { "ready" } else { "NOT ready: mend what failed above" };
+        writeln!(out, "\nThis host is {verdict}.")?;
+    }
+    out.flush()?;
+    Ok(if check.ready { Exit::Done } else { Exit::NotReady })
+}
+
+fn print(out: &mut impl Write, findings: &[Finding]) -> std::io::Result<()> {
+    let id_width = findings.iter().map(|finding| finding.id.len()).max().unwrap_or(0);
+    for finding in findings {
+        let (word, colour) = match finding.status {
+            Status::Pass => ("pass", Colour::Green),
+            Status::Skip => ("skip", Colour::Dim),
+            Status::Warn => ("WARN", Colour::Yellow),
+            Status::Fail => ("FAIL", Colour::Red),
+        };
+        let indent = 6 + id_width + 2;
+        let text = format!("{}: {}", finding.subject, finding.message);
+        let text = output::wrapped(&text, indent);
+        writeln!(out, "{}  {:id_width$}  {text}", output::coloured(word, colour), finding.id)?;
+        if !finding.hint.is_empty() && finding.status >= Status::Warn {
+            writeln!(out, "      -> {}", hint(&finding.hint, 9))?;
+        }
+    }
+    Ok(())
+}
+
+/// A command is there to be copied and stays on one line; several things to do, or words, are
+/// wrapped.
+fn hint(text: &str, indent: usize) -> String {
+    let is_command = !text.contains("; ") && !text.contains(", ");
+    if is_command { text.to_owned() } else { output::wrapped(text, indent) }
+}

@@ -1,0 +1,257 @@
+//! Where the story plays: a mount namespace of our own with scratch copies of what `prepare` edits,
+//! and three loop devices, the only disks to be seen there. When this process ends, in whatever
+//! way, the kernel takes all of it away: nothing here is known outside, and nothing needs cleaning.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use provisioning::Error;
+
+use super::loop_device::{Closed, LoopDevice};
+
+/// A directory of every machine; covered by a filesystem in memory, nothing in it is seen.
+pub(super) const SCRATCH: &str = "/tmp";
+/// At most so much memory is used, whatever the sizes of the disks.
+const SCRATCH_OPTIONS: &str = "size=1g,mode=755";
+/// Where the disk with a filesystem is mounted, when it is.
+pub(super) const ATTACHED_MOUNT: &str = "/mnt/attached";
+const RETENTION_MOUNT: &str = provisioning::spec::RETENTION_MOUNT_DEFAULT;
+
+const BLANK_BYTES: u64 = 1 << 30;
+const ATTACHED_BYTES: u64 = 64 << 20;
+/// Files on the disk with a filesystem.
+pub(super) const ATTACHED_FILES: u64 = 24;
+/// udev may look at a device for a moment after it was closed.
+const DETACH_TIME_MAX: Duration = Duration::from_secs(10);
+
+const FSTAB: &str = "\
+# The demo's own fstab: the one of this machine is out of sight.
+";
+
+/// The three disks.
+#[derive(Debug)]
+pub(super) struct Stage {
+    /// Nothing is on it.
+    pub(super) blank: LoopDevice,
+    /// An ext4 filesystem with files: somebody's.
+    pub(super) filesystem: LoopDevice,
+    /// A partition table: somebody else's.
+    pub(super) table: LoopDevice,
+}
+
+impl Stage {
+    /// Goes into a namespace of our own, and sets the stage there.
+    ///
+    /// # Errors
+    /// [`provisioning::ErrorKind::Refused`] without root or where this may not be done.
+    pub(super) fn set() -> Result<Self> {
+        enter_namespace()?;
+        mount_scratch().context("making scratch copies of /etc, /var/lib and /mnt")?;
+        let stage = Self::with_disks().context("making three disks")?;
+        stage.hide_other_disks().context("hiding the disks of this machine")?;
+        Ok(stage)
+    }
+
+    fn with_disks() -> Result<Self> {
+        // The name by which losetup shows them outside.
+        let folder = Path::new(SCRATCH).join(format!("mtctl-demo-{}", std::process::id()));
+        fs::create_dir(&folder)?;
+        let image = |name: &str, size_bytes: u64| -> Result<_> {
+            let path = folder.join(name);
+            let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+            file.set_len(size_bytes)?;
+            Ok((path, file))
+        };
+        let (_, blank) = image("blank", BLANK_BYTES)?;
+        let (path, filesystem) = image("filesystem", ATTACHED_BYTES)?;
+        make_filesystem(&path)?;
+        let (_, mut table) = image("table", ATTACHED_BYTES)?;
+        table.write_all(&partition_table())?;
+        let stage = Self {
+            blank: attach(&blank)?,
+            filesystem: attach(&filesystem)?,
+            table: attach(&table)?,
+        };
+        stage.fill_filesystem()?;
+        Ok(stage)
+    }
+
+    fn fill_filesystem(&self) -> Result<()> {
+        fs::create_dir(ATTACHED_MOUNT)?;
+        let ext4 = Some("ext4");
+        mount(Some(self.filesystem.path()), ATTACHED_MOUNT, ext4, MsFlags::empty(), None::<&str>)?;
+        for number in 1..=ATTACHED_FILES {
+            let path = format!("{ATTACHED_MOUNT}/invoice-{number:02}.dat");
+            fs::write(path, generated_bytes(number, 64 << 10))?;
+        }
+        Ok(umount2(ATTACHED_MOUNT, MntFlags::empty())?)
+    }
+
+    /// Where the kernel lists disks, only ours are listed.
+    fn hide_other_disks(&self) -> Result<()> {
+        let list = Path::new(SCRATCH).join("block");
+        fs::create_dir(&list)?;
+        for disk in [&self.blank, &self.filesystem, &self.table] {
+            let name = disk.path().file_name().context("a loop device has a name")?;
+            symlink(Path::new("../devices/virtual/block").join(name), list.join(name))?;
+        }
+        bind(&list, "/sys/block")
+    }
+
+    /// Takes everything down, and looks whether it is gone.
+    ///
+    /// # Errors
+    /// When a disk is still there after a while.
+    pub(super) fn strike(self) -> Result<()> {
+        for mount_point in [RETENTION_MOUNT, ATTACHED_MOUNT] {
+            unmount(mount_point);
+        }
+        let closed = [self.blank, self.filesystem, self.table].map(LoopDevice::close);
+        let begun = Instant::now();
+        while let Some(left) = closed.iter().find(|disk| !disk.is_gone()) {
+            if begun.elapsed() > DETACH_TIME_MAX {
+                return Err(still_there(left).into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+fn still_there(left: &Closed) -> Error {
+    let path = left.path().display();
+    Error::failed(format!("cleaning up: {path}"), "it is still attached: somebody has it open")
+        .with_hint(format!("fuser -v {path}; losetup --detach {path}"))
+}
+
+/// Also when it is not mounted, or mounted twice; the namespace's end would do it, too.
+fn unmount(mount_point: &str) {
+    while umount2(mount_point, MntFlags::empty()).is_ok() {}
+    let _ = umount2(mount_point, MntFlags::MNT_DETACH);
+}
+
+fn enter_namespace() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Error::refused("the demo makes and mounts loop devices, which needs root")
+            .with_hint("sudo mtctl demo")
+            .into());
+    }
+    unshare(CloneFlags::CLONE_NEWNS).map_err(|cause| {
+        Error::refused("making a mount namespace").caused_by(cause).with_hint(
+            "a container needs CAP_SYS_ADMIN for this (--privileged); or use a virtual machine",
+        )
+    })?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
+        .context("making the mounts private")
+}
+
+fn mount_scratch() -> Result<()> {
+    mount(Some("mtctl-demo"), SCRATCH, Some("tmpfs"), MsFlags::empty(), Some(SCRATCH_OPTIONS))?;
+    let folder = |name: &str| -> Result<_> {
+        let path = Path::new(SCRATCH).join(name);
+        fs::create_dir(&path)?;
+        Ok(path)
+    };
+    let etc = folder("etc")?;
+    copy_etc(&etc)?;
+    bind(&etc, "/etc")?;
+    bind(&folder("mnt")?, "/mnt")?;
+    let installed = folder("installed")?;
+    bind(Path::new("/var/lib"), &installed.display().to_string())?;
+    let library = folder("library")?;
+    link_all_but_ours(&installed, &library)?;
+    bind(&library, "/var/lib")?;
+    // The init system is not to hear of an fstab that is not its own, and what udev knows of a loop
+    // device may be a moment old and about another file: without it, the device itself is asked.
+    for name in ["systemd", "udev"] {
+        let place = format!("/run/{name}");
+        if Path::new(&place).is_dir() {
+            bind(&folder(name)?, &place)?;
+        }
+    }
+    Ok(())
+}
+
+fn bind(from: &Path, onto: &str) -> Result<()> {
+    mount(Some(from), onto, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .with_context(|| format!("covering {onto}"))
+}
+
+/// The demo has no configuration, and nothing else in its fstab: `mount -a` mounts what it says.
+fn copy_etc(scratch: &Path) -> Result<()> {
+    let copied = Command::new("cp").args(["--archive", "/etc/."]).arg(scratch).output()?;
+    let said = String::from_utf8_lossy(&copied.stderr);
+    anyhow::ensure!(copied.status.success(), "copying /etc: {}", said.trim());
+    let configuration = scratch.join("mtctl");
+    if configuration.exists() {
+        fs::remove_dir_all(configuration)?;
+    }
+    Ok(fs::write(scratch.join("fstab"), FSTAB)?)
+}
+
+/// Package databases stay where they are; what mtctl remembered on this machine does not count.
+fn link_all_but_ours(installed: &Path, scratch: &Path) -> Result<()> {
+    for entry in fs::read_dir(installed)? {
+        let name = entry?.file_name();
+        if name != "mtctl" {
+            symlink(installed.join(&name), scratch.join(&name))?;
+        }
+    }
+    Ok(())
+}
+
+fn make_filesystem(path: &Path) -> Result<()> {
+    let mut mkfs = Command::new("mkfs.ext4");
+    mkfs.args(["-q", "-F", "-L", "accounting"]).arg(path);
+    let made = mkfs.output().map_err(|cause| {
+        Error::failed("starting mkfs.ext4", cause).with_hint("install the package e2fsprogs")
+    })?;
+    let said = String::from_utf8_lossy(&made.stderr);
+    anyhow::ensure!(made.status.success(), "mkfs.ext4: {}", said.trim());
+    Ok(())
+}
+
+fn attach(file: &File) -> Result<LoopDevice> {
+    LoopDevice::attach(file).map_err(|cause| {
+        Error::refused("making a loop device")
+            .caused_by(cause)
+            .with_hint(
+                "modprobe loop; a container has to be given /dev/loop-control and /dev/loop*",
+            )
+            .into()
+    })
+}
+
+/// A master boot record with one Linux partition from the first MiB to the end.
+fn partition_table() -> [u8; 512] {
+    const SECTOR_BYTES: u64 = 512;
+    let first: u32 = 2048;
+    let sectors = u32::try_from(ATTACHED_BYTES / SECTOR_BYTES).unwrap_or(u32::MAX) - first;
+    let mut record = [0; 512];
+    record[440..444].copy_from_slice(&0x6d74_6374_u32.to_le_bytes());
+    record[446 + 4] = 0x83;
+    record[446 + 8..446 + 12].copy_from_slice(&first.to_le_bytes());
+    record[446 + 12..446 + 16].copy_from_slice(&sectors.to_le_bytes());
+    record[510..].copy_from_slice(&[0x55, 0xaa]);
+    record
+}
+
+/// Bytes that do not repeat soon, the same for the same `seed`: xorshift64.
+pub(super) fn generated_bytes(seed: u64, len_bytes: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.flatten().take(len_bytes).collect()
+}

@@ -1,0 +1,302 @@
+//! Tells the story: paragraphs, commands as an operator types them with what they print, and what
+//! they are expected to come to. Which chapters there are is in `chapters`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use provisioning::{Error, ErrorKind};
+use serde::Serialize;
+
+use super::stage::SCRATCH;
+use crate::output::{self, Colour, coloured};
+
+/// Columns before everything that is not a title.
+const INDENT: usize = 2;
+
+/// Where the programs of the system are; root's own PATH may lack the half of them.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin";
+
+/// What became of one command.
+#[derive(Debug, Serialize)]
+struct Ran {
+    command: String,
+    exit: Option<i32>,
+}
+
+/// What became of one chapter.
+#[derive(Debug, Serialize)]
+struct Told {
+    title: &'static str,
+    commands: Vec<Ran>,
+    ok: bool,
+}
+
+/// `--json`.
+#[derive(Serialize)]
+struct Json<'a> {
+    chapters: &'a [Told],
+    ok: bool,
+}
+
+/// What was printed last: what comes next is set apart from it, or not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Blank,
+    SilentCommand,
+    Text,
+}
+
+/// The narrator.
+pub(super) struct Story {
+    out: Box<dyn Write>,
+    told: Vec<Told>,
+    interrupted: Arc<AtomicBool>,
+    last: Last,
+}
+
+impl Story {
+    /// A story told to `out`; it ends before the next command once `interrupted` is set.
+    pub(super) fn new(out: Box<dyn Write>, interrupted: Arc<AtomicBool>) -> Self {
+        Self { out, told: Vec::new(), interrupted, last: Last::Blank }
+    }
+
+    /// Begins the next chapter; the one before went well.
+    pub(super) fn begin(&mut self, title: &'static str) -> Result<()> {
+        self.told.push(Told { title, commands: Vec::new(), ok: false });
+        let number = self.told.len();
+        self.heading(&format!("{number}. {title}"))
+    }
+
+    /// The chapter went as expected.
+    pub(super) fn end_well(&mut self) {
+        if let Some(chapter) = self.told.last_mut() {
+            chapter.ok = true;
+        }
+    }
+
+    /// A line that stands alone, at the margin.
+    pub(super) fn heading(&mut self, text: &str) -> Result<()> {
+        self.blank_line_after(&[Last::Text, Last::SilentCommand])?;
+        writeln!(self.out, "{}\n", coloured(text, Colour::Bold))?;
+        self.last = Last::Blank;
+        Ok(())
+    }
+
+    /// A paragraph.
+    pub(super) fn say(&mut self, text: &str) -> Result<()> {
+        self.lines(&output::wrapped(text, INDENT).replace(&format!("\n{:INDENT$}", ""), "\n"))
+    }
+
+    /// Lines as they are.
+    pub(super) fn lines(&mut self, text: &str) -> Result<()> {
+        self.blank_line_after(&[Last::Text, Last::SilentCommand])?;
+        text.lines().try_for_each(|line| line_out(&mut self.out, line))?;
+        self.last = Last::Text;
+        Ok(self.out.flush()?)
+    }
+
+    fn blank_line_after(&mut self, those: &[Last]) -> std::io::Result<()> {
+        if those.contains(&self.last) { writeln!(self.out) } else { Ok(()) }
+    }
+
+    /// Runs `typed`, which is expected to exit with one of `exits`, and shows what it prints: only
+    /// the blocks of lines (those that belong to one line without a margin) that `is_shown`
+    /// accepts. Gives everything that it printed.
+    ///
+    /// # Errors
+    /// When it cannot be run or exits otherwise.
+    pub(super) fn run_showing(
+        &mut self,
+        typed: &str,
+        exits: &[i32],
+        is_shown: fn(&str) -> bool,
+    ) -> Result<String> {
+        self.is_interrupted()?;
+        self.blank_line_after(&[Last::Text])?;
+        let line = format!("$ {}", broken(typed, usize::from(output::width()) - INDENT - 2));
+        line.lines().try_for_each(|line| line_out(&mut self.out, &coloured(line, Colour::Bold)))?;
+        self.out.flush()?;
+        let (text, exit) = self.run_to_the_end(typed, is_shown)?;
+        self.is_interrupted()?;
+        if let Some(chapter) = self.told.last_mut() {
+            chapter.commands.push(Ran { command: typed.to_owned(), exit });
+        }
+        if exit != Some(0) {
+            let code =
+                exit.map_or_else(|| "none, but a signal".to_owned(), |code| code.to_string());
+            line_out(&mut self.out, &coloured(&format!("[exit code {code}]"), Colour::Dim))?;
+        }
+        let is_silent = text.is_empty() && exit == Some(0);
+        self.last = if is_silent { Last::SilentCommand } else { Last::Text };
+        self.out.flush()?;
+        expect(exit.is_some_and(|code| exits.contains(&code)), || {
+            format!("`{typed}` ended with {exit:?}, expected was one of {exits:?}:\n{text}")
+        })?;
+        Ok(text)
+    }
+
+    /// As [`Story::run_showing`], and shows everything.
+    ///
+    /// # Errors
+    /// When it cannot be run or exits otherwise.
+    pub(super) fn run(&mut self, typed: &str, exit: i32) -> Result<String> {
+        self.run_showing(typed, &[exit], |_| true)
+    }
+
+    fn run_to_the_end(
+        &mut self,
+        typed: &str,
+        is_shown: fn(&str) -> bool,
+    ) -> Result<(String, Option<i32>)> {
+        // Both streams in one pipe: what is printed comes in the order in which it was printed.
+        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let mut command = command(typed);
+        command.stdout(Stdio::from(write.try_clone()?)).stderr(Stdio::from(write));
+        let spawned = command.stdin(Stdio::null()).spawn();
+        // It has the writing ends of the pipe.
+        drop(command);
+        let mut child = spawned.with_context(|| format!("running {typed}"))?;
+        let shown = self.show(File::from(read), is_shown);
+        // Waited for even when nobody listens any more: it works on the disks.
+        let status = child.wait()?;
+        Ok((shown?, status.code()))
+    }
+
+    /// Reads to the end also when nobody listens any more: who prints into a closed pipe may break
+    /// off in the middle of its work.
+    fn show(&mut self, read: File, is_shown: fn(&str) -> bool) -> Result<String> {
+        let mut text = String::new();
+        let mut told = Ok(());
+        let (mut is_block_shown, mut hidden) = (true, 0_usize);
+        for line in BufReader::new(read).split(b'\n') {
+            let line = String::from_utf8_lossy(&line?).into_owned();
+            let plain = without_colours(&line);
+            text.push_str(&plain);
+            text.push('\n');
+            if !plain.starts_with(' ') && !plain.is_empty() {
+                is_block_shown = is_shown(&plain);
+                hidden += usize::from(!is_block_shown);
+            }
+            if is_block_shown && told.is_ok() {
+                told = line_out(&mut self.out, &line).and_then(|()| self.out.flush());
+            }
+        }
+        if hidden > 0 && told.is_ok() {
+            let line = format!("[and {hidden} more lines, about this machine]");
+            told = line_out(&mut self.out, &coloured(&line, Colour::Dim));
+        }
+        told?;
+        Ok(text)
+    }
+
+    fn is_interrupted(&self) -> Result<()> {
+        if !self.interrupted.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Failed, "interrupted")
+            .with_hint("nothing is left behind; begin again with: mtctl demo")
+            .into())
+    }
+
+    /// What was told, as JSON.
+    pub(super) fn json(&self, out: &mut impl Write, ok: bool) -> Result<()> {
+        output::print_json(out, &Json { chapters: &self.told, ok })
+    }
+}
+
+/// Fails with `otherwise` when `holds` is false: something in the story is not as it should be.
+///
+/// # Errors
+/// When `holds` is false.
+pub(super) fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
+    if holds {
+        return Ok(());
+    }
+    Err(Error::failed("this is not as it should be", otherwise().trim_end())
+        .with_hint("nothing is left behind; please report this with all of the output above")
+        .into())
+}
+
+fn line_out(out: &mut impl Write, line: &str) -> std::io::Result<()> {
+    if line.is_empty() {
+        return writeln!(out);
+    }
+    writeln!(out, "{:INDENT$}{line}", "")
+}
+
+/// The program that `typed` names: this very one for `mtctl`.
+fn command(typed: &str) -> Command {
+    let mut words = typed.split_whitespace();
+    let program = words.next().unwrap_or_default();
+    let program = if program == "mtctl" { "/proc/self/exe" } else { program };
+    let mut command = Command::new(program);
+    command.args(words).current_dir("/").env("LC_ALL", "C").env("PATH", PATH);
+    // What this machine's operator has set up says nothing about the demo's disks.
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    for name in ours.filter(|name| name.to_string_lossy().starts_with("MTCTL_")) {
+        command.env_remove(name);
+    }
+    command.env("MTCTL_LOG", "warn");
+    command.env("COLUMNS", (usize::from(output::width()) - INDENT).to_string());
+    command.env("BLKID_FILE", format!("{SCRATCH}/blkid.tab"));
+    if output::may_colour() {
+        command.env("CLICOLOR_FORCE", "1");
+    }
+    command
+}
+
+/// `typed` with line ends that a shell takes for blanks, so that no line has more than `columns`.
+fn broken(typed: &str, columns: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in typed.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() + 2 <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) => lines.push(format!("      {word}")),
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines.join(" \\\n")
+}
+
+/// `line` without the escape sequences that colour it.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split("\x1b[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str(part.split_once('m').map_or("", |(_, rest)| rest));
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_command_is_broken_where_a_shell_joins_it_again() {
+        assert_eq!(broken("mtctl disks --all", 80), "mtctl disks --all");
+        let text = broken("mtctl prepare --only retention --yes", 24);
+        assert_eq!(text, "mtctl prepare --only \\\n      retention --yes");
+    }
+
+    #[test]
+    fn colours_are_taken_out_of_what_is_compared() {
+        assert_eq!(without_colours("\x1b[32mok\x1b[0m  1 changed"), "ok  1 changed");
+        assert_eq!(without_colours("plain"), "plain");
+    }
+
+    #[test]
+    fn what_is_not_as_expected_is_a_failure_and_no_refusal() {
+        assert!(expect(true, String::new).is_ok());
+        let error = expect(false, || "1 and not 2".to_owned()).unwrap_err();
+        let ours = error.downcast_ref::<Error>().unwrap();
+        assert_eq!(ours.kind(), ErrorKind::Failed);
+    }
+}

@@ -1,0 +1,135 @@
+//! `mtctl disks`: every disk, who uses it and what it could be used for. Finding them is
+//! `provisioning::disk::inventory`.
+
+use std::io::Write;
+
+use clap::Args;
+use provisioning::disk::{Disk, IdentitySource, Purpose, inventory, inventory::Signatures};
+use provisioning::observe;
+use provisioning::size;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::host_options::HostOptions;
+use crate::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl disks                       every SCSI, SATA, NVMe and virtio disk, and multipath maps
+  mtctl disks --all                 loop devices, logical volumes and arrays, too
+  mtctl disks --json | jq -r '.disks[] | select(.eligible_for | index(\"retention\")) | .path'
+
+Run it as root: otherwise contents cannot be looked at, and no disk is called blank.";
+
+/// What was typed after `mtctl disks`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Also loop devices, logical volumes, crypt mappings and software RAID arrays
+    #[arg(long)]
+    all: bool,
+
+    #[command(flatten)]
+    host: HostOptions,
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    disks: &'a [Disk],
+}
+
+/// Lists the disks.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let host = arguments.host.open()?;
+    let mounts = observe::mount_table(&host)?;
+    let mut disks =
+        inventory::observe(&host, mounts.mounts(), &observe::swaps(&host)?, Signatures::Cached);
+    arguments.host.finish(&host, "mtctl disks")?;
+    disks.retain(|disk| match arguments.all {
+        true => disk.is_listed_with_all(),
+        false => disk.is_listed_by_default(),
+    });
+    let mut out = output::stdout();
+    if arguments.host.json {
+        output::print_json(&mut out, &Json { disks: &disks })?;
+    } else if disks.is_empty() {
+        writeln!(
+            out,
+            "no disks; mtctl disks --all also lists loop devices and what is made of disks"
+        )?;
+    } else {
+        print(&mut out, &disks)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Two lines a disk: what it is above, where that comes from below.
+fn print(out: &mut impl Write, disks: &[Disk]) -> anyhow::Result<()> {
+    let mut table = output::table(&["DISK", "SIZE", "DEVICE", "ID", "USED BY"]);
+    for disk in disks {
+        table.add_row([
+            lines([Some(disk.path.display().to_string()), disk.scsi_address.clone()]),
+            lines([Some(size::binary(disk.size_bytes)), sectors(disk)]),
+            lines([device(disk), disk.controller.clone()]),
+            lines([Some(id(disk)), id_source(disk)]),
+            lines([Some(used_by(disk)), fit_for(disk)]),
+        ]);
+    }
+    output::print_table(out, &table)?;
+    for disk in disks {
+        if let Some(problem) = &disk.problem {
+            let text = format!("{}: {problem}", disk.path.display());
+            writeln!(out, "note: {}", output::wrapped(&text, 6))?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+fn lines<const N: usize>(texts: [Option<String>; N]) -> String {
+    texts.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+/// Said only when it is not the usual 512-byte sector.
+fn sectors(disk: &Disk) -> Option<String> {
+    (disk.sector_bytes != 512).then(|| format!("{} B sectors", disk.sector_bytes))
+}
+
+fn device(disk: &Disk) -> Option<String> {
+    let words = [&disk.vendor, &disk.model, &disk.revision];
+    let text = words.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ");
+    if text.is_empty() { Some(format!("{:?}", disk.kind).to_lowercase()) } else { Some(text) }
+}
+
+fn id(disk: &Disk) -> String {
+    let serial = || disk.serial.as_ref().map(|serial| format!("serial {serial}"));
+    let wwid = disk.wwid.as_ref().map(ToString::to_string);
+    wwid.or_else(serial).unwrap_or_else(|| "-".to_owned())
+}
+
+fn id_source(disk: &Disk) -> Option<String> {
+    match disk.identity {
+        IdentitySource::Page83 => Some("page 0x83".to_owned()),
+        IdentitySource::Page80 => Some("page 0x80".to_owned()),
+        IdentitySource::None => Some("NO SCSI ID".to_owned()),
+        IdentitySource::NotScsi => None,
+    }
+}
+
+fn used_by(disk: &Disk) -> String {
+    if disk.used_by.is_empty() {
+        return "-".to_owned();
+    }
+    disk.used_by.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn fit_for(disk: &Disk) -> Option<String> {
+    let words: Vec<&str> = disk
+        .eligible_for
+        .iter()
+        .map(|purpose| match purpose {
+            Purpose::Retention => "retention",
+            Purpose::Target => "target",
+        })
+        .collect();
+    (!words.is_empty()).then(|| format!("fit for: {}", words.join(", ")))
+}

@@ -1,0 +1,268 @@
+//! `mtctl prepare`: shows what will be done, asks, does it. What has to be done is decided in
+//! `provisioning::plan` and done by `provisioning::apply`.
+
+mod progress;
+mod show;
+
+use std::io::{IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use provisioning::host::Host;
+use provisioning::observe;
+use provisioning::plan::Plan;
+use provisioning::prepare::{Finished, Preparation, Purpose};
+use provisioning::spec::{Desired, DiskName};
+use provisioning::step::{Outcome, Report, StepId};
+use provisioning::{Error, ErrorKind};
+
+use crate::configuration;
+use crate::desired_options::{DesiredOptions, FilesystemName};
+use crate::exit::Exit;
+use crate::host_options::HostOptions;
+use crate::output;
+use crate::report;
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl prepare                                   show the plan, ask, carry it out
+  mtctl prepare --dry-run                         only show the plan: 0 nothing to do, 3 something
+  mtctl prepare --retention-disk /dev/sdb --yes   without asking, on the disk named
+  mtctl prepare --retention-disk naa.6000c29… --destroy naa.6000c29…
+                                                  on a disk with content, which is lost
+  mtctl prepare --skip packages                   when the repositories cannot be reached
+  mtctl prepare --only multipath lvm              these steps only
+  mtctl prepare --root /mnt/image --yes           a mounted system; nothing else is mounted
+
+Steps: platform scsi-ids enable-uuid packages filesystems multipath lvm retention tuning
+custom-changes reboot. Without a terminal and without --yes it is a dry run.
+Exit codes: 0 done or nothing to do; 1 failed; 2 usage; 3 drift, or not ready; 4 refused by a
+guard, nothing touched.";
+
+/// What was typed after `mtctl prepare`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The disk that becomes the retention volume; without it, the one blank disk is proposed
+    #[arg(long, value_name = "PATH|WWID")]
+    retention_disk: Option<String>,
+
+    /// Filesystem of a new retention volume [default: ext4]
+    #[arg(long, value_name = "NAME", env = "MTCTL_FILESYSTEM", hide_env = true)]
+    filesystem: Option<FilesystemName>,
+
+    /// Destroy the content of this disk, which must be the retention disk, named again
+    #[arg(long, value_name = "PATH|WWID", requires = "retention_disk")]
+    destroy: Option<String>,
+
+    #[command(flatten)]
+    desired: DesiredOptions,
+
+    /// Prepare the system mounted at DIR: files are edited there, and nothing is mounted
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["recorded", "record"])]
+    root: Option<PathBuf>,
+
+    /// Only these steps
+    #[arg(long, value_name = "STEP", num_args = 1.., value_delimiter = ',', value_parser = steps())]
+    only: Vec<String>,
+
+    /// Not these steps
+    #[arg(long, value_name = "STEP", num_args = 1.., value_delimiter = ',', value_parser = steps())]
+    skip: Vec<String>,
+
+    /// The .vmx of this machine, where it can be reached: disk.EnableUUID is set in it
+    #[arg(long, value_name = "FILE")]
+    vmx: Option<PathBuf>,
+
+    /// Show the plan and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+
+    #[command(flatten)]
+    host: HostOptions,
+}
+
+fn steps() -> PossibleValuesParser {
+    PossibleValuesParser::new(StepId::ALL.map(StepId::name))
+}
+
+/// Shows the plan, asks, and carries it out.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let host = arguments.host.open()?;
+    let host = match &arguments.root {
+        Some(root) => Host::with_image(root)?,
+        None => host,
+    };
+    let desired = desired(arguments, &host)?;
+    let why_dry = why_dry(arguments, has_terminal());
+    let purpose = if why_dry.is_some() { Purpose::Look } else { Purpose::Change };
+    let preparation = Preparation::begin(&host, desired, purpose)?;
+    arguments.host.finish(&host, "mtctl prepare")?;
+    let plan = preparation.plan();
+    if plan.is_refused() || plan.is_empty() || why_dry.is_some() {
+        show_only(arguments, &preparation, why_dry)?;
+        return Ok(exit_undone(plan, why_dry.is_some()));
+    }
+    if !arguments.host.json {
+        show::plan(&mut std::io::stdout().lock(), plan).map_err(plan_not_shown)?;
+    }
+    if !arguments.yes && !agreed()? {
+        output::complain("nothing was done");
+        return Ok(Exit::NotReady);
+    }
+    let finished = carry_out(preparation, arguments.host.json)?;
+    finish(arguments, &finished)
+}
+
+/// Whether there is somebody who sees the plan and the question, and can answer.
+fn has_terminal() -> bool {
+    std::io::stdin().is_terminal()
+        && std::io::stdout().is_terminal()
+        && std::io::stderr().is_terminal()
+}
+
+/// Why nothing may be changed, if so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhyDry {
+    /// It was asked for.
+    Asked,
+    /// The host is not there.
+    Recorded,
+    /// Nobody agreed, and nobody can be asked.
+    NobodyToAsk,
+}
+
+fn why_dry(arguments: &Arguments, has_terminal: bool) -> Option<WhyDry> {
+    match () {
+        () if arguments.dry_run => Some(WhyDry::Asked),
+        () if arguments.host.is_recorded() => Some(WhyDry::Recorded),
+        () if arguments.yes || (has_terminal && !arguments.host.json) => None,
+        () => Some(WhyDry::NobodyToAsk),
+    }
+}
+
+/// A dry run tells whether there is something to do, and no more; a run that was to make the host
+/// ready also tells that it is not.
+fn exit_undone(plan: &Plan, is_dry: bool) -> Exit {
+    match () {
+        () if plan.is_refused() => Exit::Refused,
+        () if !plan.is_empty() => Exit::NotReady,
+        () if plan.is_not_ready() && !is_dry => Exit::NotReady,
+        () => Exit::Done,
+    }
+}
+
+fn desired(arguments: &Arguments, host: &Host) -> provisioning::Result<Desired> {
+    let configured = configuration::load(host.system())?;
+    let mut desired = arguments.desired.resolve(configured.prepare)?;
+    let disk = |typed: &Option<String>| -> provisioning::Result<Option<DiskName>> {
+        let name = typed.as_deref().map(DiskName::parse).transpose()?;
+        name.iter().try_for_each(|name| observe::is_nameable(host, name))?;
+        Ok(name)
+    };
+    desired.retention_disk = disk(&arguments.retention_disk)?.or(desired.retention_disk);
+    desired.destroy = disk(&arguments.destroy)?;
+    desired.filesystem = arguments.filesystem.map(Into::into).or(desired.filesystem);
+    let named = |names: &[String]| {
+        StepId::ALL.into_iter().filter(|id| names.iter().any(|name| name == id.name())).collect()
+    };
+    desired.only = named(&arguments.only);
+    desired.skip = named(&arguments.skip);
+    desired.vmx = match &arguments.vmx {
+        Some(path) => Some(std::path::absolute(path).map_err(|cause| {
+            Error::new(ErrorKind::Usage, format!("reading {}", path.display())).caused_by(cause)
+        })?),
+        None => None,
+    };
+    Ok(desired)
+}
+
+fn show_only(
+    arguments: &Arguments,
+    preparation: &Preparation<'_>,
+    why_dry: Option<WhyDry>,
+) -> anyhow::Result<()> {
+    let plan = preparation.plan();
+    let mut out = output::stdout();
+    if arguments.host.json {
+        output::print_json(&mut out, &preparation.report_undone())?;
+    } else {
+        show::plan(&mut out, plan)?;
+        show::summary(&mut out, plan, why_dry)?;
+    }
+    Ok(out.flush()?)
+}
+
+fn agreed() -> anyhow::Result<bool> {
+    let mut stderr = std::io::stderr();
+    write!(stderr, "\nCarry this out? Type yes: ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim().eq_ignore_ascii_case("yes"))
+}
+
+/// The ways to be told to stop: Ctrl-C, a service manager, a session that is gone.
+const STOP_SIGNALS: [i32; 3] =
+    [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
+
+/// Carries the plan out; a signal stops between two changes. None of them ends us while a program
+/// runs, however often it comes: its output would have no reader, and a package manager that is
+/// killed by that leaves a broken database. Ctrl-\ still does.
+fn carry_out(preparation: Preparation<'_>, quiet: bool) -> anyhow::Result<Finished> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in STOP_SIGNALS {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    let mut progress = progress::Progress::new(quiet);
+    Ok(preparation.carry_out(&mut |event| {
+        progress.on(event);
+        match interrupted.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }))
+}
+
+fn finish(arguments: &Arguments, finished: &Finished) -> anyhow::Result<Exit> {
+    let Finished { report, error } = finished;
+    let printed = print_report(arguments, report);
+    if error.is_none() {
+        printed?;
+    }
+    Ok(match error {
+        Some(error) => report::ours(error),
+        None if is_not_ready(report) => Exit::NotReady,
+        None => Exit::Done,
+    })
+}
+
+fn print_report(arguments: &Arguments, report: &Report) -> anyhow::Result<()> {
+    let mut out = output::stdout();
+    if arguments.host.json {
+        return output::print_json(&mut out, report);
+    }
+    show::report(&mut out, report)?;
+    Ok(out.flush()?)
+}
+
+/// A closed pipe is nothing to complain about where only looking was asked for. Here it would be
+/// taken for done what was not even begun.
+fn plan_not_shown(cause: std::io::Error) -> Error {
+    Error::new(ErrorKind::Failed, format!("showing the plan, nothing was touched: {cause}"))
+}
+
+fn is_not_ready(report: &Report) -> bool {
+    report.steps.iter().any(|step| step.outcome == Outcome::Failed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! A plan and a report for people: files as unified diffs, everything else as sentences.
+
+use std::io::Write;
+
+use provisioning::plan::{Plan, PlannedStep, Standing};
+use provisioning::step::{Action, FileChange, Outcome, Report};
+
+use super::WhyDry;
+use crate::output::{Colour, coloured, wrapped};
+
+/// Columns before a step's text.
+const INDENT: usize = 26;
+
+/// Every step and what it will do.
+pub(super) fn plan(out: &mut impl Write, plan: &Plan) -> std::io::Result<()> {
+    for step in &plan.steps {
+        planned(out, step)?;
+        if let Some(warning) = &step.warning {
+            row(out, "warning", Colour::Yellow, step.id.name(), warning)?;
+        }
+    }
+    Ok(())
+}
+
+fn planned(out: &mut impl Write, step: &PlannedStep) -> std::io::Result<()> {
+    match &step.standing {
+        Standing::AsWanted(detail) => row(out, "ok", Colour::Green, step.id.name(), detail),
+        Standing::ToDo(_) => {
+            let count = step.actions.len();
+            let noun = if count == 1 { "change" } else { "changes" };
+            let text = format!("{count} {noun}:");
+            row(out, "to do", Colour::Yellow, step.id.name(), &text)?;
+            step.actions.iter().try_for_each(|one| action(out, one))
+        }
+        Standing::Refused(refusal) => {
+            row(out, "REFUSED", Colour::Red, step.id.name(), &refusal.reason)?;
+            hint(out, &refusal.hint)
+        }
+        Standing::NotReady(refusal) => {
+            row(out, "NOT READY", Colour::Red, step.id.name(), &refusal.reason)?;
+            hint(out, &refusal.hint)
+        }
+    }
+}
+
+fn row(
+    out: &mut impl Write,
+    word: &str,
+    colour: Colour,
+    id: &str,
+    text: &str,
+) -> std::io::Result<()> {
+    let word = coloured(&format!("{word:9}"), colour);
+    writeln!(out, "{word} {id:14}  {}", wrapped(text, INDENT))
+}
+
+fn hint(out: &mut impl Write, hint: &str) -> std::io::Result<()> {
+    // Further left than what it belongs to: a command in it rather stays on one line.
+    writeln!(out, "{:10}-> {}", "", wrapped(hint, 13))
+}
+
+fn action(out: &mut impl Write, action: &Action) -> std::io::Result<()> {
+    writeln!(out, "  - {}", wrapped(&action.to_string(), 4))?;
+    match action {
+        Action::WriteFile(change) | Action::FixVmx(change) => diff(out, change),
+        Action::SetAttribute { .. }
+        | Action::Install { .. }
+        | Action::Run { .. }
+        | Action::NoteInitramfsDue
+        | Action::RebuildInitramfs(_)
+        | Action::Format(_)
+        | Action::Adopt(_)
+        | Action::MakeDirectory(_)
+        | Action::Mount { .. }
+        | Action::RunOnce { .. } => Ok(()),
+    }
+}
+
+fn diff(out: &mut impl Write, change: &FileChange) -> std::io::Result<()> {
+    for line in change.unified_diff().lines() {
+        let colour = match line.as_bytes().first() {
+            Some(b'+') => Colour::Green,
+            Some(b'-') => Colour::Red,
+            _ => Colour::Dim,
+        };
+        writeln!(out, "      {}", coloured(line, colour))?;
+    }
+    Ok(())
+}
+
+/// What a run that changes nothing has to say at the end.
+pub(super) fn summary(
+    out: &mut impl Write,
+    plan: &Plan,
+    why_dry: Option<WhyDry>,
+) -> std::io::Result<()> {
+    writeln!(out)?;
+    if plan.is_refused() {
+        return writeln!(out, "Refused: nothing was touched.");
+    }
+    if plan.is_empty() && plan.is_not_ready() {
+        return writeln!(out, "Not ready, and nothing that mtctl can change: 0 changed.");
+    }
+    if plan.is_empty() {
+        return writeln!(out, "Nothing to do: 0 changed.");
+    }
+    match why_dry {
+        Some(WhyDry::NobodyToAsk) => {
+            let why = "not run on a terminal and without --yes";
+            writeln!(out, "Dry run ({why}): nothing was touched. To do it, add --yes.")
+        }
+        Some(WhyDry::Recorded) => writeln!(out, "Dry run (a recorded host): nothing was touched."),
+        Some(WhyDry::Asked) | None => writeln!(out, "Dry run: nothing was touched."),
+    }
+}
+
+/// What was done.
+pub(super) fn report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
+    writeln!(out)?;
+    for step in &report.steps {
+        let (word, colour) = match step.outcome {
+            Outcome::Unchanged => ("unchanged", Colour::Dim),
+            Outcome::Changed => ("changed", Colour::Green),
+            Outcome::Refused => ("REFUSED", Colour::Red),
+            Outcome::Failed => ("FAILED", Colour::Red),
+        };
+        // What was done stands above, in the plan.
+        let detail = if step.outcome == Outcome::Changed { "as planned" } else { &step.detail };
+        row(out, word, colour, step.id.name(), detail)?;
+    }
+    let reboot = if report.reboot_required { " A restart is needed: reboot" } else { "" };
+    writeln!(out, "\n{} changed.{reboot}", report.changed)
+}

@@ -1,0 +1,205 @@
+//! `mtctl vmx`: what .vmx files say, and turning disk.EnableUUID on. What is right, wrong and
+//! refused is decided in `provisioning::vmware`.
+
+mod table;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use provisioning::ErrorKind;
+use provisioning::disk::inventory;
+use provisioning::finding::Finding;
+use provisioning::host::Host;
+use provisioning::vmware::fix;
+use provisioning::vmware::identity::{DiskUuid, by_uuid};
+use provisioning::vmware::image::Disk;
+use provisioning::vmware::machine::Machine;
+use provisioning::vmware::survey::Survey;
+use provisioning::vmware::vmx::{ENABLE_UUID, EnableUuid};
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl vmx /vmfs/volumes/ds1/mt01/mt01.vmx          look at one VM
+  mtctl vmx --fix mt01/mt01.vmx                      turn disk.EnableUUID on; the VM must be off
+  mtctl vmx mt01/mt01.vmx web01/web01.vmx            also look for disks with the same UUID
+  mtctl vmx --json mt01.vmx | jq '.machines[].disks[] | {slot, uuid, wwid_matches}'
+
+Exit codes: 0 every VM is as it has to be; 1 a file cannot be read or written; 2 usage;
+3 disk.EnableUUID is off, or something else is wrong; 4 --fix was refused, nothing touched.";
+
+/// What was typed after `mtctl vmx`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Configuration file of a virtual machine, with its other files beside it
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// Write disk.EnableUUID = "TRUE" where it is off; every other byte, mode and owner stay
+    #[arg(long)]
+    fix: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads the files, edits them if asked to, and prints what they say.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let host = Host::running();
+    let tree = host.machine();
+    let files = absolute(&arguments.files)?;
+    let mut survey = Survey::read(tree, &files)?;
+    let changed = if arguments.fix { fix::run(tree, &survey)? } else { Vec::new() };
+    if !changed.is_empty() {
+        survey = Survey::read(tree, &files)?;
+    }
+    let reports = reports(&host, &survey, &changed);
+    let mut out = output::stdout();
+    if arguments.json {
+        output::print_json(&mut out, &Json { machines: &reports })?;
+    } else {
+        for report in &reports {
+            print(&mut out, report)?;
+        }
+    }
+    out.flush()?;
+    if let Some(error) = survey.clash_error(ErrorKind::NotReady) {
+        return Err(error.into());
+    }
+    Ok(if survey.is_ready() { Exit::Done } else { Exit::NotReady })
+}
+
+fn absolute(files: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let each = files.iter().map(|file| {
+        std::path::absolute(file).with_context(|| format!("finding {}", file.display()))
+    });
+    each.collect()
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    machines: &'a [Report<'a>],
+}
+
+/// One machine as it is printed; the fields are the JSON contract (docs/operating/vmx.md).
+#[derive(Serialize)]
+struct Report<'a> {
+    path: String,
+    enable_uuid: bool,
+    changed: bool,
+    running: bool,
+    snapshots: Vec<String>,
+    controllers: Vec<ControllerReport<'a>>,
+    disks: Vec<DiskReport<'a>>,
+    findings: &'a [Finding],
+    #[serde(skip)]
+    machine: &'a Machine,
+}
+
+#[derive(Serialize)]
+struct ControllerReport<'a> {
+    name: String,
+    kind: &'a str,
+}
+
+#[derive(Serialize)]
+struct DiskReport<'a> {
+    slot: &'a str,
+    file: &'a str,
+    uuid: Option<&'a str>,
+    size_bytes: Option<u64>,
+    mode: Option<&'a str>,
+    wwid_matches: Option<String>,
+}
+
+fn reports<'a>(host: &Host, survey: &'a Survey, changed: &[PathBuf]) -> Vec<Report<'a>> {
+    let here = by_uuid(inventory::wwids(host));
+    let machines = survey.machines.iter();
+    machines.map(|machine| report(machine, &here, changed.contains(&machine.path))).collect()
+}
+
+fn report<'a>(
+    machine: &'a Machine,
+    here: &BTreeMap<DiskUuid, PathBuf>,
+    changed: bool,
+) -> Report<'a> {
+    let controllers = machine.controllers.iter();
+    Report {
+        path: text(&machine.path),
+        enable_uuid: machine.enable_uuid == EnableUuid::On,
+        changed,
+        running: machine.is_running(),
+        snapshots: machine.snapshots.clone(),
+        controllers: controllers
+            .map(|controller| ControllerReport { name: controller.name(), kind: &controller.kind })
+            .collect(),
+        disks: machine.disks.iter().map(|disk| disk_report(disk, here)).collect(),
+        findings: &machine.findings,
+        machine,
+    }
+}
+
+fn disk_report<'a>(disk: &'a Disk, here: &BTreeMap<DiskUuid, PathBuf>) -> DiskReport<'a> {
+    let matches = disk.uuid.as_ref().and_then(|uuid| here.get(uuid));
+    DiskReport {
+        slot: &disk.attachment.slot,
+        file: &disk.attachment.file,
+        uuid: disk.uuid.as_ref().map(DiskUuid::as_str),
+        size_bytes: disk.capacity_bytes,
+        mode: disk.attachment.mode.as_deref(),
+        wwid_matches: matches.map(|path| text(path)),
+    }
+}
+
+fn print(out: &mut impl Write, report: &Report<'_>) -> std::io::Result<()> {
+    let machine = report.machine;
+    writeln!(out, "{}", printable(&report.path))?;
+    let setting = match &machine.enable_uuid {
+        EnableUuid::On if report.changed => "on (just written)".to_owned(),
+        EnableUuid::On => "on".to_owned(),
+        EnableUuid::Off(value) => format!("off (\"{}\")", printable(value)),
+        EnableUuid::Absent if machine.is_encrypted => "unknown (encrypted)".to_owned(),
+        EnableUuid::Absent => "off (not set)".to_owned(),
+    };
+    let state = match (machine.locks.first(), &machine.suspended_to) {
+        (Some(lock), _) => format!("running ({})", printable(&text(lock))),
+        (None, Some(file)) => format!("suspended ({})", printable(file)),
+        (None, None) => "off (no lock)".to_owned(),
+    };
+    let snapshots = match &report.snapshots[..] {
+        [] => "none".to_owned(),
+        names => printable(&names.join(", ")),
+    };
+    writeln!(out, "  {ENABLE_UUID}: {setting}\n  VM: {state}\n  snapshots: {snapshots}")?;
+    for line in table::of(report).lines() {
+        writeln!(out, " {}", line.trim_end())?;
+    }
+    for finding in report.findings {
+        print_finding(out, finding)?;
+    }
+    writeln!(out)
+}
+
+fn print_finding(out: &mut impl Write, finding: &Finding) -> std::io::Result<()> {
+    let status = finding.status.name();
+    let (subject, message) = (printable(&finding.subject), printable(&finding.message));
+    writeln!(out, "  {status} {} {subject}: {message}", finding.id)?;
+    writeln!(out, "       hint: {}", printable(&finding.hint))
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// A file's text for a terminal: names may hold escape sequences.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+}

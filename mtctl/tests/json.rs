@@ -1,0 +1,162 @@
+//! The JSON that programs read: names and types of its keys as documented; more keys may be there.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "every function here belongs to a test")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+fn hosts() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/hosts");
+    let files = std::fs::read_dir(directory).unwrap();
+    let mut found: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    found.sort();
+    assert!(found.len() >= 14, "{found:?}");
+    found
+}
+
+/// What the verb prints, and its exit code.
+fn run(verb: &[&str], host: &Path) -> (Value, i32) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mtctl"));
+    let output = command.args(verb).arg("--json").arg("--recorded").arg(host).output().unwrap();
+    (serde_json::from_slice(&output.stdout).unwrap(), output.status.code().unwrap())
+}
+
+/// The kinds a value may have: `s`tring, `n`umber, `b`ool, n`u`ll, list of `l` strings.
+fn has_kind(value: &Value, kinds: &str) -> bool {
+    kinds.chars().any(|kind| match kind {
+        's' => value.is_string(),
+        'n' => value.is_u64(),
+        'b' => value.is_boolean(),
+        'u' => value.is_null(),
+        'l' => value.as_array().is_some_and(|all| all.iter().all(Value::is_string)),
+        _ => false,
+    })
+}
+
+fn assert_keys(value: &Value, keys: &[(&str, &str)]) {
+    for (key, kinds) in keys {
+        let found = value.get(key).unwrap_or_else(|| panic!("no key {key} in {value}"));
+        assert!(has_kind(found, kinds), "{key} is {found}");
+    }
+}
+
+fn is_one_of(value: &Value, known: &[&str]) -> bool {
+    value.as_str().is_some_and(|text| known.contains(&text))
+}
+
+#[test]
+fn disks_are_as_documented() {
+    let keys = [
+        ("path", "s"),
+        ("scsi_address", "su"),
+        ("controller", "su"),
+        ("vendor", "su"),
+        ("model", "su"),
+        ("serial", "su"),
+        ("wwid", "su"),
+        ("identity", "s"),
+        ("size_bytes", "n"),
+        ("sector_bytes", "n"),
+        ("used_by", "l"),
+        ("eligible_for", "l"),
+    ];
+    for host in hosts() {
+        let (printed, code) = run(&["disks"], &host);
+        assert_eq!(code, 0);
+        for disk in printed["disks"].as_array().unwrap() {
+            assert_keys(disk, &keys);
+            let known = ["page83", "page80", "none", "not-scsi"];
+            assert!(is_one_of(&disk["identity"], &known), "{disk}");
+            for purpose in disk["eligible_for"].as_array().unwrap() {
+                assert!(is_one_of(purpose, &["retention", "target"]), "{disk}");
+            }
+        }
+    }
+}
+
+#[test]
+fn findings_are_as_documented_and_the_exit_code_says_ready() {
+    let keys = [("id", "s"), ("status", "s"), ("subject", "s"), ("message", "s"), ("hint", "s")];
+    for host in hosts() {
+        let (printed, code) = run(&["check"], &host);
+        assert_keys(&printed, &[("ready", "b")]);
+        assert_eq!(code, if printed["ready"] == true { 0 } else { 3 }, "{}", host.display());
+        for finding in printed["findings"].as_array().unwrap() {
+            assert_keys(finding, &keys);
+            let known = ["pass", "warn", "fail", "skip"];
+            assert!(is_one_of(&finding["status"], &known), "{finding}");
+        }
+    }
+}
+
+#[test]
+fn the_report_of_prepare_is_as_documented_and_the_exit_code_follows_it() {
+    for host in hosts() {
+        let (printed, code) = run(&["prepare", "--dry-run"], &host);
+        assert_keys(&printed, &[("changed", "n"), ("reboot_required", "b")]);
+        assert_eq!(printed["changed"], 0);
+        let steps = printed["steps"].as_array().unwrap();
+        assert_eq!(steps.len(), 11);
+        for step in steps {
+            assert_keys(step, &[("id", "s"), ("outcome", "s"), ("detail", "s")]);
+            let known = ["unchanged", "changed", "refused", "failed"];
+            assert!(is_one_of(&step["outcome"], &known), "{step}");
+        }
+        let has = |outcome: &str| steps.iter().any(|step| step["outcome"] == outcome);
+        let is_due = |step: &Value| step["detail"].as_str().unwrap().starts_with("not done");
+        let expected = match () {
+            () if has("refused") => 4,
+            // A dry run says whether there is something to do; what cannot be done is in the steps.
+            () if steps.iter().any(is_due) => 3,
+            () => 0,
+        };
+        assert_eq!(code, expected, "{}", host.display());
+    }
+}
+
+#[test]
+fn nothing_is_coloured_when_piped() {
+    for host in hosts() {
+        for verb in [&["disks"][..], &["check"], &["prepare", "--dry-run"]] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_mtctl"));
+            command.args(verb).arg("--recorded").arg(&host).env("TERM", "xterm-256color");
+            let output = command.output().unwrap();
+            assert!(!output.stdout.contains(&0x1b), "{verb:?} {}", host.display());
+        }
+    }
+}
+
+#[test]
+fn no_row_of_a_table_is_wider_than_100_columns() {
+    for host in hosts() {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mtctl"));
+        let output = command.args(["disks", "--all", "--recorded"]).arg(&host).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= 100, "{widest} in {}", host.display());
+    }
+}
+
+#[test]
+fn sixty_disks_take_little_cpu_time() {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/hosts/sixty-disks.json");
+    let spent = || {
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+        let [user, system] = [usage.user_time(), usage.system_time()];
+        (user.tv_sec() + system.tv_sec()) * 1_000_000 + user.tv_usec() + system.tv_usec()
+    };
+    // Other tests of this program have children, too: the least of several runs is ours.
+    let once = || {
+        let before = spent();
+        run(&["disks"], &host);
+        spent() - before
+    };
+    let least_us = (0..5).map(|_| once()).min().unwrap();
+    println!("mtctl disks on 60 disks: {least_us} us of CPU");
+    if !cfg!(debug_assertions) {
+        assert!(least_us < 50_000, "{least_us} us of CPU");
+    }
+}

@@ -1,0 +1,126 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_mtctl_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_mtctl_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_mtctl_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_mtctl_using_subcommand
+    set -l cmd (__fish_mtctl_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c mtctl -n "__fish_mtctl_needs_command" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_needs_command" -s V -l version -d 'Print version'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "disks" -d 'List disks: SCSI id, WWID, controller, size, who uses it, what it could be used for'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "check" -d 'Tell whether this host is a master target, and what to do if not; changes nothing'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "prepare" -d 'Make this host a master target'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "kickstart" -d 'Print an unattended installation for a master target'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "vmx" -d 'Check or fix disk.EnableUUID of VMs; map their disks to this host\'s'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "demo" -d 'See it work on loop devices that nobody else sees: disks, check, prepare, a refusal'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand disks" -l recorded -d 'Look at a host recorded in FILE instead of this one' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand disks" -l record -d 'Also write what was read of this host into FILE, for support to look at' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand disks" -l all -d 'Also loop devices, logical volumes, crypt mappings and software RAID arrays'
+complete -c mtctl -n "__fish_mtctl_using_subcommand disks" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand disks" -s v -l verbose -d 'Say on stderr what is run'
+complete -c mtctl -n "__fish_mtctl_using_subcommand disks" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand check" -l retention-mount -d 'Where the retention volume is mounted [default: /mnt/retention]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand check" -l multipath -d 'What multipathing is wanted [default: auto]' -r -f -a "off\t'No disk is claimed but those the host itself runs on'
+auto\t'What is a map stays one; nothing new is claimed'
+require\t'Every attached disk is used through a map'"
+complete -c mtctl -n "__fish_mtctl_using_subcommand check" -l profile -d 'Which rules: what replication needs, or also what the vendor\'s procedure demands [default: generic]' -r -f -a "generic\t'What replication needs'
+asr\t'Also a VMware machine, 6 GiB, 4 cores, kernel updates held'"
+complete -c mtctl -n "__fish_mtctl_using_subcommand check" -l root -d 'Check the system mounted at DIR, with the disks of this machine' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand check" -l recorded -d 'Look at a host recorded in FILE instead of this one' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand check" -l record -d 'Also write what was read of this host into FILE, for support to look at' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand check" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand check" -s v -l verbose -d 'Say on stderr what is run'
+complete -c mtctl -n "__fish_mtctl_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l retention-disk -d 'The disk that becomes the retention volume; without it, the one blank disk is proposed' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l filesystem -d 'Filesystem of a new retention volume [default: ext4]' -r -f -a "ext4\t'The default'
+xfs\t'XFS'"
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l destroy -d 'Destroy the content of this disk, which must be the retention disk, named again' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l retention-mount -d 'Where the retention volume is mounted [default: /mnt/retention]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l multipath -d 'What multipathing is wanted [default: auto]' -r -f -a "off\t'No disk is claimed but those the host itself runs on'
+auto\t'What is a map stays one; nothing new is claimed'
+require\t'Every attached disk is used through a map'"
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l profile -d 'Which rules: what replication needs, or also what the vendor\'s procedure demands [default: generic]' -r -f -a "generic\t'What replication needs'
+asr\t'Also a VMware machine, 6 GiB, 4 cores, kernel updates held'"
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l root -d 'Prepare the system mounted at DIR: files are edited there, and nothing is mounted' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l only -d 'Only these steps' -r -f -a "platform\t''
+scsi-ids\t''
+enable-uuid\t''
+packages\t''
+filesystems\t''
+multipath\t''
+lvm\t''
+retention\t''
+tuning\t''
+custom-changes\t''
+reboot\t''"
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l skip -d 'Not these steps' -r -f -a "platform\t''
+scsi-ids\t''
+enable-uuid\t''
+packages\t''
+filesystems\t''
+multipath\t''
+lvm\t''
+retention\t''
+tuning\t''
+custom-changes\t''
+reboot\t''"
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l vmx -d 'The .vmx of this machine, where it can be reached: disk.EnableUUID is set in it' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l recorded -d 'Look at a host recorded in FILE instead of this one' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l record -d 'Also write what was read of this host into FILE, for support to look at' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l dry-run -d 'Show the plan and change nothing'
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -s y -l yes -d 'Do not ask'
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -s v -l verbose -d 'Say on stderr what is run'
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l release -d 'Release of CentOS, RHEL or a rebuild' -r -f -a "6\t''
+7\t''
+8\t''
+9\t''
+10\t''"
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l hostname -d 'Host name, short or fully qualified (RFC 1123)' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l disk -d 'Disk to install on; its content is lost: /dev/disk/by-id/wwn-… (best), or sda' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l address -d 'Static address with its prefix length, IPv4 or IPv6' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l gateway -d 'Default gateway, in the network of the address' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l dns -d 'Name server; may be given up to three times' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l timezone -d 'Time zone, as in Europe/Berlin' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l interface -d 'Network interface: name, MAC address, link (first with a carrier) or bootif [default: link; on release 6 the first interface]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l root-password-hash -d 'Root\'s password as a crypt(3) hash: $6$…, $5$…, since release 9 also $y$… [this, --ssh-key or both]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l ssh-key -d 'Root\'s OpenSSH public key, the whole line' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l install-from -d 'Where packages come from: cdrom, or the URL of an installation tree [default: cdrom]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l retention-disk -d 'Retention disk that the first boot names to mtctl prepare; the installer does not touch it' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l mtctl-url -d 'Where the installation fetches the mtctl program' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l mtctl-sha256 -d 'SHA-256 of that program' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l json -d 'Print {"release","kickstart","warnings"} as JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand vmx" -l fix -d 'Write disk.EnableUUID = "TRUE" where it is off; every other byte, mode and owner stay'
+complete -c mtctl -n "__fish_mtctl_using_subcommand vmx" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand vmx" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand demo" -l json -d 'Print JSON instead of the story: the chapters, their commands and exit codes'
+complete -c mtctl -n "__fish_mtctl_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare kickstart vmx demo help" -f -a "disks" -d 'List disks: SCSI id, WWID, controller, size, who uses it, what it could be used for'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare kickstart vmx demo help" -f -a "check" -d 'Tell whether this host is a master target, and what to do if not; changes nothing'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare kickstart vmx demo help" -f -a "prepare" -d 'Make this host a master target'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare kickstart vmx demo help" -f -a "kickstart" -d 'Print an unattended installation for a master target'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare kickstart vmx demo help" -f -a "vmx" -d 'Check or fix disk.EnableUUID of VMs; map their disks to this host\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare kickstart vmx demo help" -f -a "demo" -d 'See it work on loop devices that nobody else sees: disks, check, prepare, a refusal'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare kickstart vmx demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
