@@ -1,1 +1,16 @@
-//! What the integration tests share: loop devices, recorded hosts, hashes of whole disks.
+//! What the integration tests share: a scratch machine, loop devices, recorded hosts, the program
+//! under test, and the one way to skip. What is tested is in `tests/`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
+
+pub mod content;
+pub mod loop_device;
+pub mod machine;
+pub mod program;
+pub mod raid_member;
+pub mod recorded;
+pub mod scratch_machine;
+pub mod skip;
+pub mod sysfs;
+pub mod terminal;
+pub mod vpd;

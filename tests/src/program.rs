@@ -1,0 +1,121 @@
+//! Runs programs, the one under test included, and holds what they say against what is expected.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// What a program came to.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What was run, for messages.
+    pub command: String,
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed on stdout.
+    pub stdout: String,
+    /// What it printed on stderr.
+    pub stderr: String,
+}
+
+impl Run {
+    /// Fails unless the exit code is `code`, and shows everything that was said.
+    #[track_caller]
+    pub fn exits(&self, code: i32) -> &Self {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self
+    }
+
+    /// Fails unless `text` was said on either stream. White space counts as one blank: long lines
+    /// are broken for people.
+    #[track_caller]
+    pub fn says(&self, text: &str) -> &Self {
+        assert!(self.said().contains(text), "expected {text:?} in {self:#?}");
+        self
+    }
+
+    /// Fails if `text` was said on either stream.
+    #[track_caller]
+    pub fn does_not_say(&self, text: &str) -> &Self {
+        assert!(!self.said().contains(text), "{text:?} in {self:#?}");
+        self
+    }
+
+    fn said(&self) -> String {
+        let both = format!("{}\n{}", self.stdout, self.stderr);
+        both.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Stdout as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+}
+
+/// `program` with these arguments: English, no terminal, the system's own PATH, and none of the
+/// variables that would change what mtctl does.
+pub fn command<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: &[S]) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| {
+        name.to_string_lossy().starts_with("MTCTL_") || name.to_string_lossy() == "NO_COLOR"
+    }) {
+        command.env_remove(name);
+    }
+    command
+        .args(arguments)
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C")
+        .env("LVM_SUPPRESS_FD_WARNINGS", "1")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs `command` to its end.
+#[track_caller]
+pub fn finish(command: &mut Command) -> Run {
+    let output = command.output().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
+    Run {
+        command: format!("{command:?}"),
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Runs a tool that must succeed and gives its stdout.
+#[track_caller]
+pub fn run(program: &str, arguments: &[&str]) -> String {
+    let run = finish(&mut command(program, arguments));
+    run.exits(0);
+    run.stdout
+}
+
+/// Runs a POSIX shell script that must succeed and gives its stdout.
+#[track_caller]
+pub fn shell(script: &str) -> String {
+    run("sh", &["-euc", script])
+}
+
+/// The program as its users get it, built once by cargo: an old one must never be what is tested,
+/// and `cargo test -p mt-tests` alone builds no program of another package.
+pub fn mtctl() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let build = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--locked", "-p", "mtctl", "--message-format", "json"])
+            .current_dir(workspace)
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(build.status.success(), "building mtctl");
+        let messages = String::from_utf8(build.stdout).unwrap();
+        let program = messages.lines().find_map(|line| {
+            let message: serde_json::Value = serde_json::from_str(line).ok()?;
+            (message["target"]["name"] == "mtctl").then_some(())?;
+            message["executable"].as_str().map(PathBuf::from)
+        });
+        program.expect("cargo names the program it built")
+    })
+}

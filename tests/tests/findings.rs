@@ -1,0 +1,244 @@
+//! The findings of `check` on every recorded host: their ids, their status, and a hint for whatever
+//! does not pass.
+
+#![allow(clippy::unwrap_used, reason = "every function here belongs to a test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use mt_tests::machine::{Distribution, Machine};
+use mt_tests::recorded::{self, desired};
+use provisioning::check::{Check, Finding, Status, check};
+use provisioning::host::Host;
+use provisioning::observe::observe;
+use provisioning::spec::{Desired, Profile};
+
+const IDS: [&str; 25] = [
+    "platform",
+    "root",
+    "memory",
+    "cores",
+    "scsi-ids",
+    "duplicate-ids",
+    "enable-uuid",
+    "disk-count",
+    "packages",
+    "filesystems",
+    "multipath",
+    "lvm",
+    "retention",
+    "retention-mount-point",
+    "retention-exclusive",
+    "retention-unlocked",
+    "retention-not-system",
+    "retention-not-fat",
+    "retention-capacity",
+    "tuning",
+    "io-uring",
+    "hosts-file",
+    "static-address",
+    "vm-tools",
+    "kernel-updates",
+];
+
+fn recorded_host(name: &str) -> Host {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("hosts").join(format!("{name}.json"));
+    Host::recorded(serde_json::from_slice(&fs::read(path).unwrap()).unwrap())
+}
+
+fn names() -> Vec<String> {
+    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("hosts")).unwrap();
+    let stem = |entry: fs::DirEntry| entry.path().file_stem().unwrap().to_str().unwrap().to_owned();
+    files.map(|entry| stem(entry.unwrap())).collect()
+}
+
+fn check_host(host: &Host, profile: Profile) -> Check {
+    let hold_kernel_updates = profile == Profile::Asr;
+    let desired = Desired { profile, hold_kernel_updates, ..desired() };
+    check(&observe(host, &desired).unwrap(), &desired)
+}
+
+/// The worst status of each id.
+fn statuses(findings: &[Finding]) -> BTreeMap<&'static str, Status> {
+    let mut worst = BTreeMap::new();
+    for finding in findings {
+        let known = worst.entry(finding.id).or_insert(finding.status);
+        *known = finding.status.max(*known);
+    }
+    worst
+}
+
+fn ids_with(host: &Host, status: Status) -> Vec<&'static str> {
+    let found = statuses(&check_host(host, Profile::Generic).findings);
+    IDS.into_iter().filter(|id| found[id] == status).collect()
+}
+
+#[test]
+fn every_id_is_there_on_every_host_and_no_other() {
+    let expected: BTreeSet<&str> = IDS.into();
+    assert!(names().len() >= 14);
+    for name in names() {
+        for profile in [Profile::Generic, Profile::Asr] {
+            let checked = check_host(&recorded_host(&name), profile);
+            let found: BTreeSet<&str> = checked.findings.iter().map(|one| one.id).collect();
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_pass_has_a_hint_and_a_host_is_ready_when_nothing_fails() {
+    for name in names() {
+        for profile in [Profile::Generic, Profile::Asr] {
+            let checked = check_host(&recorded_host(&name), profile);
+            for finding in &checked.findings {
+                let needs_hint = finding.status >= Status::Warn;
+                assert_eq!(needs_hint, !finding.hint.is_empty(), "{name}: {finding:?}");
+                assert!(!finding.subject.is_empty() && !finding.message.is_empty(), "{finding:?}");
+                assert!(!finding.hint.contains('\n') && !finding.message.contains('\n'));
+            }
+            let fails = checked.findings.iter().any(|one| one.status == Status::Fail);
+            assert_eq!(checked.ready, !fails, "{name}");
+        }
+    }
+}
+
+#[test]
+fn each_recorded_host_fails_for_its_own_reasons() {
+    let unprepared = ["packages", "multipath", "lvm", "retention", "tuning"];
+    let with = |more: &[&'static str]| {
+        let all: BTreeSet<&str> = unprepared.iter().chain(more).copied().collect();
+        IDS.into_iter().filter(|id| all.contains(id)).collect::<Vec<_>>()
+    };
+    let rows: [(&str, Vec<&str>); 8] = [
+        ("vmware-ready", vec![]),
+        ("vmware-enabled", with(&["vm-tools"])),
+        ("debian-12", with(&["vm-tools"])),
+        ("centos-7", with(&["vm-tools"])),
+        (
+            "vmware-disabled",
+            IDS.into_iter()
+                .filter(|id| {
+                    ["scsi-ids", "enable-uuid", "multipath", "lvm", "retention", "tuning"]
+                        .contains(id)
+                })
+                .collect(),
+        ),
+        (
+            "vmware-mixed",
+            IDS.into_iter()
+                .filter(|id| {
+                    ["scsi-ids", "enable-uuid", "multipath", "lvm", "retention", "tuning"]
+                        .contains(id)
+                })
+                .collect(),
+        ),
+        ("clones", vec!["duplicate-ids", "multipath", "lvm", "retention", "tuning"]),
+        (
+            "malformed-page",
+            vec!["scsi-ids", "enable-uuid", "multipath", "lvm", "retention", "tuning"],
+        ),
+    ];
+    for (name, expected) in rows {
+        assert_eq!(ids_with(&recorded_host(name), Status::Fail), expected, "{name}");
+    }
+}
+
+fn with_files(machine: &Machine, files: &[(&str, &str)]) -> Vec<(&'static str, Status)> {
+    files.iter().for_each(|(path, text)| machine.tree().put_text(path, *text));
+    let found = statuses(&check_host(&machine.host(), Profile::Generic).findings);
+    found.into_iter().filter(|(_, status)| *status >= Status::Warn).collect()
+}
+
+#[test]
+fn each_requirement_is_missed_alone() {
+    let rows: [(&str, &str, &str, Status); 9] = [
+        ("/etc/os-release", "ID=arch\n", "platform", Status::Fail),
+        ("/proc/self/status", "Uid:\t1000\t1000\t1000\t1000\n", "root", Status::Warn),
+        ("/proc/meminfo", "MemTotal: 2000000 kB\n", "memory", Status::Warn),
+        ("/proc/cpuinfo", "processor\t: 0\n", "cores", Status::Warn),
+        ("/etc/hosts", "127.0.0.1 localhost\n", "hosts-file", Status::Warn),
+        ("/etc/udev/rules.d/61-mtctl.rules", "", "tuning", Status::Fail),
+        ("/sys/block/sdc/device/timeout", "30\n", "tuning", Status::Fail),
+        ("/etc/lvm/lvmlocal.conf", "", "lvm", Status::Fail),
+        ("/etc/fstab", "", "retention", Status::Fail),
+    ];
+    for (path, text, id, status) in rows {
+        let machine = recorded::ready(Distribution::Debian12);
+        let path = machine.host().machine().canonical(path).unwrap();
+        let missed = with_files(&machine, &[(path.to_str().unwrap(), text)]);
+        assert!(missed.contains(&(id, status)), "{id}: {missed:?}");
+    }
+}
+
+#[test]
+fn the_retention_volume_is_judged_by_six_criteria() {
+    let ready = "/ /mnt/retention rw,noatime shared:1 - ext4 /dev/sdb rw";
+    let rows = [
+        ("/ /srv rw shared:1 - ext4 /dev/sdb rw", "retention-exclusive"),
+        ("/ /mnt/retention ro,noatime shared:1 - ext4 /dev/sdb rw", "retention-unlocked"),
+        ("/ /mnt/retention rw,noatime shared:1 - vfat /dev/sdb rw", "retention-not-fat"),
+    ];
+    for (row, id) in rows {
+        let machine = recorded::ready(Distribution::Debian12);
+        let host = machine.host();
+        let mounts = host.machine().attribute("/proc/self/mountinfo").unwrap();
+        assert!(mounts.contains(ready), "{mounts}");
+        let changed = match id {
+            "retention-exclusive" => format!("{mounts}\n99 31 8:16 {row}\n"),
+            _ => mounts.replace(ready, row),
+        };
+        machine.tree().put_text("/proc/self/mountinfo", changed + "\n");
+        let found = statuses(&check_host(&host, Profile::Generic).findings);
+        assert_eq!(found[id], Status::Fail, "{id}");
+    }
+    let machine = recorded::ready(Distribution::Debian12);
+    let mounts = machine.host().machine().attribute("/proc/self/mountinfo").unwrap();
+    let moved = mounts.replace("8:16 / /mnt/retention", "8:2 / /mnt/retention");
+    let moved = moved.replace("ext4 /dev/sdb", "ext4 /dev/sda2");
+    machine.tree().put_text("/proc/self/mountinfo", moved + "\n");
+    let found = statuses(&check_host(&machine.host(), Profile::Generic).findings);
+    assert_eq!(found["retention-not-system"], Status::Fail);
+    assert_eq!(found["retention"], Status::Fail);
+}
+
+#[test]
+fn the_procedures_numbers_are_the_rule_in_its_profile_only() {
+    let machine = recorded::ready(Distribution::Debian12);
+    machine.tree().put_text("/proc/meminfo", "MemTotal: 2000000 kB\n");
+    machine.tree().put_text("/proc/cpuinfo", "processor\t: 0\n");
+    for (profile, status) in [(Profile::Generic, Status::Warn), (Profile::Asr, Status::Fail)] {
+        let checked = check_host(&machine.host(), profile);
+        let found = statuses(&checked.findings);
+        assert_eq!((found["memory"], found["cores"]), (status, status));
+        assert_eq!(checked.ready, profile == Profile::Generic);
+    }
+    machine.tree().put_text("/sys/class/dmi/id/sys_vendor", "QEMU\n");
+    let asr = statuses(&check_host(&machine.host(), Profile::Asr).findings);
+    assert_eq!(asr["platform"], Status::Fail);
+    assert_eq!(asr["kernel-updates"], Status::Fail);
+}
+
+#[test]
+fn leased_addresses_and_a_sixty_first_disk_are_told() {
+    let found = statuses(&check_host(&recorded_host("sixty-disks"), Profile::Generic).findings);
+    assert_eq!(found["disk-count"], Status::Pass);
+    let warned = ids_with(&recorded_host("greedy-multipath"), Status::Warn);
+    assert!(!warned.is_empty(), "{warned:?}");
+    let lvm = check_host(&recorded_host("lvm-root"), Profile::Generic);
+    let platform: Vec<_> = lvm.findings.iter().filter(|one| one.id == "platform").collect();
+    assert!(platform.iter().any(|one| one.message.contains("LVM")), "{platform:?}");
+}
+
+#[test]
+fn the_retention_disk_does_not_count_as_an_attached_one() {
+    let count = |machine: &Machine| {
+        let checked = check_host(&machine.host(), Profile::Generic);
+        let finding = checked.findings.iter().find(|one| one.id == "disk-count").unwrap();
+        let words: Vec<&str> = finding.message.split(' ').collect();
+        words[0].parse::<usize>().unwrap()
+    };
+    let fresh = count(&recorded::fresh(Distribution::Debian12));
+    assert_eq!(count(&recorded::ready(Distribution::Debian12)), fresh - 1);
+}

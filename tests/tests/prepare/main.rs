@@ -1,0 +1,67 @@
+//! `mtctl prepare` on real loop devices, each case on a machine of its own: what it makes, what it
+//! refuses, and what it makes of its own accidents.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
+
+mod accidents;
+mod blank_disks;
+mod changed_since_the_plan;
+mod destruction;
+mod full_disks;
+mod images;
+mod refusals;
+mod requests;
+mod standing_licences;
+
+use mt_tests::loop_device::LoopDevice;
+use mt_tests::program::{Run, command, finish};
+use mt_tests::scratch_machine::{FSTAB, ScratchMachine};
+
+/// Fails unless nothing at all was done: every byte of `disk` is as before, fstab too, and nothing
+/// is mounted.
+#[track_caller]
+fn untouched(machine: &ScratchMachine, disk: &LoopDevice, sha256: &str) {
+    assert_eq!(disk.sha256(), sha256, "the disk was written to");
+    assert_eq!(machine.fstab(), FSTAB);
+    assert_eq!(machine.mounted_at("/mnt/retention"), None);
+}
+
+/// Fails unless `disk` is mounted as the retention volume, with the filesystem that is named, and
+/// fstab has the rows of others as they were and one of ours.
+#[track_caller]
+fn is_the_retention_volume(machine: &ScratchMachine, disk: &LoopDevice, filesystem: &str) {
+    assert_eq!(machine.mounted_at("/mnt/retention").as_deref(), Some(disk.path()));
+    let tag = |name: &str| tag(disk, name);
+    assert_eq!(tag("TYPE"), filesystem);
+    let pass = if filesystem == "xfs" { 0 } else { 2 };
+    let row = format!(
+        "UUID={} /mnt/retention {filesystem} \
+         defaults,nofail,x-systemd.device-timeout=30s,noatime,x-mtctl 0 {pass}\n",
+        tag("UUID")
+    );
+    assert_eq!(machine.fstab(), format!("{FSTAB}{row}"));
+}
+
+/// What blkid reads from the disk's own bytes.
+fn tag(disk: &LoopDevice, name: &str) -> String {
+    let arguments = ["-p", "-o", "value", "-s", name, disk.path()];
+    finish(&mut command("blkid", &arguments)).stdout.trim().to_owned()
+}
+
+/// `prepare --yes` on `disk` again and again: it ends with a retention volume, and then it has
+/// nothing more to do.
+#[track_caller]
+fn converges(machine: &ScratchMachine, disk: &LoopDevice, filesystem: &str) {
+    let again = ["--filesystem", filesystem, "--yes"];
+    machine.prepare(disk.path(), &again).exits(0);
+    is_the_retention_volume(machine, disk, filesystem);
+    machine.prepare(disk.path(), &again).exits(0).says("Nothing to do: 0 changed");
+    is_the_retention_volume(machine, disk, filesystem);
+}
+
+/// Runs the library with an accident in it.
+#[track_caller]
+fn scripted(disk: &str, filesystem: &str, script: &[&str]) -> Run {
+    let arguments = [&[disk, filesystem], script].concat();
+    finish(&mut command(env!("CARGO_BIN_EXE_scripted_prepare"), &arguments))
+}

@@ -1,0 +1,94 @@
+//! Style as a test: the rules of CONTRIBUTING.md that no other linter knows. Each rule is a pure
+//! function from a file's text to offences, with tests that show what it refuses.
+
+mod functions;
+mod licences;
+mod lines;
+mod names;
+mod repository;
+mod tree;
+
+use anyhow::{Result, ensure};
+use tree::Tracked;
+
+/// One broken rule: where, and what is wrong there.
+#[derive(Debug, PartialEq, Eq)]
+struct Offence {
+    place: String,
+    message: String,
+}
+
+impl Offence {
+    fn new(place: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { place: place.into(), message: message.into() }
+    }
+
+    fn at(path: &str, line: usize, message: impl Into<String>) -> Self {
+        Self::new(format!("{path}:{line}"), message)
+    }
+}
+
+/// Fails with every offence on a line of its own, so that one run shows all there is to mend.
+fn expect_none(offences: &[Offence]) -> Result<()> {
+    let list: Vec<String> =
+        offences.iter().map(|offence| format!("{}: {}", offence.place, offence.message)).collect();
+    ensure!(list.is_empty(), "{} offence(s):\n{}\n", list.len(), list.join("\n"));
+    Ok(())
+}
+
+/// The tracked files whose path ends like `suffix`; there must be some, or a rule guards nothing.
+fn files(suffix: &str) -> Result<Vec<Tracked>> {
+    let files: Vec<Tracked> =
+        tree::tracked()?.into_iter().filter(|file| file.path.ends_with(suffix)).collect();
+    ensure!(!files.is_empty(), "no tracked file ends in {suffix:?}");
+    Ok(files)
+}
+
+#[test]
+fn lines_of_code_are_in_order() -> Result<()> {
+    let offences: Vec<Offence> =
+        files(".rs")?.iter().flat_map(|file| lines::offences(&file.path, &file.text)).collect();
+    expect_none(&offences)
+}
+
+#[test]
+fn functions_are_in_order() -> Result<()> {
+    let offences: Vec<Offence> =
+        files(".rs")?.iter().flat_map(|file| functions::offences(&file.path, &file.text)).collect();
+    expect_none(&offences)
+}
+
+#[test]
+fn names_and_words_are_in_order_in_every_file() -> Result<()> {
+    let offences: Vec<Offence> =
+        files("")?.iter().flat_map(|file| names::offences(&file.path, &file.text)).collect();
+    expect_none(&offences)
+}
+
+#[test]
+fn the_makefile_has_few_verbs_of_one_line_each() -> Result<()> {
+    expect_none(&repository::makefile(&tree::read("Makefile")?))
+}
+
+#[test]
+fn every_crate_takes_lints_and_versions_from_the_workspace() -> Result<()> {
+    let offences: Vec<Offence> = files("/Cargo.toml")?
+        .iter()
+        .filter(|file| !file.path.starts_with("fuzz/"))
+        .flat_map(|file| repository::manifest(&file.path, &file.text))
+        .collect();
+    expect_none(&offences)
+}
+
+#[test]
+fn every_dependency_has_its_reason_in_the_architecture_document() -> Result<()> {
+    expect_none(&repository::dependency_reasons(
+        &tree::read("Cargo.toml")?,
+        &tree::read("ARCHITECTURE.md")?,
+    ))
+}
+
+#[test]
+fn every_dependency_may_be_used_under_a_licence_that_we_accept() -> Result<()> {
+    expect_none(&licences::offences(&tree::cargo_metadata()?))
+}
