@@ -1,0 +1,52 @@
+# The verbs of this repository: one line each, everything longer is a script or cargo's business.
+
+export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
+# Who may make loop devices and mount: root, or sudo for the one command that needs it.
+ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PREFIX ?= /usr/local
+
+.DEFAULT_GOAL := help
+
+help: ## print the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install what is missing to build and test
+	@packaging/setup
+
+build: ## the optimised program, target/release/mtctl (installs what is missing)
+	@packaging/setup build && cargo build --release --locked -p mtctl
+
+demo: build ## see it work on loop devices: disks, check, prepare, and a refusal
+	$(ROOT) target/release/mtctl demo
+
+test: setup ## everything: style, lints, documentation, licences, all tests
+	@tests/run
+
+lint: ## clippy, with every warning an error
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+doc: ## the documentation of the crates, with every warning an error
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+fmt: ## format the code
+	cargo fmt --all
+
+man: ## write man pages and completions anew from the command line's definition
+	MTCTL_UPDATE=1 cargo test --locked -p mtctl --test generated
+
+audit: ## licences of all dependencies, and the style rules
+	cargo fetch --locked && cargo test --locked -p mt-tests --test tidy
+
+bench: ## the benchmarks
+	cargo bench --workspace --locked
+
+fuzz: ## one minute for each decoder (needs cargo-fuzz and a nightly toolchain)
+	@fuzz/run
+
+install: build ## install program, man pages and completions below PREFIX (/usr/local)
+	$(ROOT) packaging/install $(PREFIX)
+
+clean: ## remove everything that was built
+	cargo clean
+
+.PHONY: help setup build demo test lint doc fmt man audit bench fuzz install clean
