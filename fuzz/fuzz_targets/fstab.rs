@@ -1,5 +1,5 @@
 //! Feeds arbitrary text to the fstab editor: what is read is written again byte for byte, and our
-//! row can be put, put again and taken away.
+//! row can be put, and put again without a change.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -21,6 +21,5 @@ fuzz_target!(|text: &str| {
         assert_eq!(ours.mount_point, row.mount_point);
         let again = read.with_retention(&row).expect("our own row is no conflict");
         assert_eq!(again.to_string(), with_row.to_string());
-        assert!(Fstab::parse(&again.without_retention().to_string()).ours().is_none());
     }
 });

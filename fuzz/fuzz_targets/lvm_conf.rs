@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use provisioning::lvm::{self, DeviceSelection, OwnLvm};
-use provisioning::md;
 use provisioning::multipath::configuration::Configuration;
+use provisioning::{marked_block, md};
 
 fuzz_target!(|text: &str| {
     let own = OwnLvm {
@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
     for selection in [DeviceSelection::Filter, DeviceSelection::DevicesFile] {
         let Ok(guarded) = lvm::with_guard(text, selection, &own) else { continue };
         assert_eq!(lvm::with_guard(&guarded, selection, &own).as_ref(), Ok(&guarded));
-        assert!(lvm::without_guard(&guarded).is_ok());
+        assert!(marked_block::remove(&guarded).is_ok());
     }
     let _ = lvm::parse_devices_file(text);
     let _ = lvm::parse_physical_volumes(text);
