@@ -128,10 +128,10 @@ fn copies(one: &Disk, other: &Disk, uuid: &str) -> Refusal {
 /// The disk that is, or by this plan becomes, the retention volume; `None` when that is refused.
 pub fn planned_disk<'a>(observed: &'a Observed, desired: &Desired) -> Option<&'a Disk> {
     let (volume, format) = volume(observed, desired).ok()?;
-    observed.disks.iter().find(|disk| match &format {
-        Some(format) => disk.path == format.path,
-        None => disk.signature.uuid.as_ref() == Some(&volume.uuid) && !is_path_of_a_map(disk),
-    })
+    match format {
+        Some(format) => observed.disks.iter().find(|disk| disk.path == format.path),
+        None => carriers(observed, &volume.uuid).first().copied(),
+    }
 }
 
 /// Mounting hides what lies in the directory, and what wrote it would not notice.
