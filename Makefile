@@ -16,7 +16,7 @@ setup: ## install what is missing to build and test
 build: ## the optimised program, target/release/mtctl (installs what is missing)
 	@packaging/setup build && cargo build --release --locked -p mtctl
 
-demo: build ## see it work on loop devices: disks, check, prepare, and a refusal
+demo: build ## see it work on loop devices: disks, check, prepare, apply, and refusals
 	$(ROOT) target/release/mtctl demo
 
 test: setup ## everything: style, lints, documentation, licences, all tests
@@ -37,8 +37,8 @@ man: ## write man pages and completions anew from the command line's definition
 audit: ## licences of all dependencies, and the style rules
 	cargo fetch --locked && cargo test --locked -p mt-tests --test tidy
 
-bench: ## the benchmarks
-	cargo bench --workspace --locked
+bench: ## measure whole commands against their peers; writes bench/results.json (needs root)
+	@packaging/setup bench && cargo build --release --locked -p mtctl -p mt-bench && $(ROOT) target/release/mt-bench
 
 fuzz: ## one minute for each decoder (needs cargo-fuzz and a nightly toolchain)
 	@fuzz/run

@@ -199,6 +199,25 @@ extent!(
     Lba, SectorCount, "sectors"
 );
 
+/// Whether some byte is in both lists, each ascending and disjoint, as
+/// [`coalesce`](Extent::coalesce) leaves them. O(n + m).
+#[must_use]
+pub fn overlaps(these: &[Extent], those: &[Extent]) -> bool {
+    let (mut these, mut those) = (these.iter().peekable(), those.iter().peekable());
+    while let (Some(this), Some(that)) = (these.peek(), those.peek()) {
+        if this.overlaps(**that) {
+            return true;
+        }
+        // The one that ends first has met all that it could.
+        if this.end() <= that.end() {
+            these.next()
+        } else {
+            those.next()
+        };
+    }
+    false
+}
+
 impl Extent {
     /// The smallest extent of whole sectors that covers this one; none if its end would leave the
     /// 64-bit range.

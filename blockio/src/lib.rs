@@ -1,7 +1,18 @@
 //! Change streams in, durable disks and recovery points out; knows nothing of hosts.
 //!
-//! [`units`] and [`extent`] are the arithmetic that everything else stands on: typed, checked,
-//! without allocation.
+//! Data flows one way: [`stream`] decodes, [`verify`] believes or refuses, [`plan`] decides what is
+//! written where, and [`apply`] does it, on a [`device`]. [`units`] and [`extent`] are the
+//! arithmetic that everything else stands on: typed, checked, without allocation.
 
+pub mod apply;
+pub mod device;
+mod error;
 pub mod extent;
+pub mod group;
+pub mod plan;
+pub mod stream;
 pub mod units;
+pub mod verify;
+pub mod volume;
+
+pub use error::{Error, ErrorKind, Result};

@@ -2,11 +2,13 @@
 
 use clap::{Parser, Subcommand};
 
+pub use crate::verb::apply::Arguments as ApplyArguments;
 pub use crate::verb::check::Arguments as CheckArguments;
 pub use crate::verb::demo::Arguments as DemoArguments;
 pub use crate::verb::disks::Arguments as DisksArguments;
 pub use crate::verb::kickstart::Arguments as KickstartArguments;
 pub use crate::verb::prepare::Arguments as PrepareArguments;
+pub use crate::verb::stream::Command as StreamCommand;
 pub use crate::verb::vmx::Arguments as VmxArguments;
 
 /// Makes a Linux VM a master target, and brings replicated disks home.
@@ -27,11 +29,16 @@ pub enum Command {
     Check(CheckArguments),
     /// Make this host a master target
     Prepare(PrepareArguments),
+    /// Apply change streams to disks
+    Apply(ApplyArguments),
+    /// Look into change streams, and convert them
+    #[command(subcommand)]
+    Stream(StreamCommand),
     /// Print an unattended installation for a master target
     Kickstart(KickstartArguments),
     /// Check or fix disk.EnableUUID of VMs; map their disks to this host's
     Vmx(VmxArguments),
-    /// See it work on loop devices that nobody else sees: disks, check, prepare, a refusal
+    /// See it work on loop devices that nobody else sees: disks, check, prepare, apply
     Demo(DemoArguments),
 }
 

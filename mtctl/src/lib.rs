@@ -1,6 +1,7 @@
 //! The command line of mtctl as a library, so that man pages, completions and tests read the same
 //! definition that the program runs. What the verbs do lives in `provisioning` and `blockio`.
 
+mod byte_progress;
 pub mod cli;
 mod configuration;
 mod desired_options;
@@ -9,6 +10,8 @@ mod host_options;
 mod logging;
 mod output;
 mod report;
+mod stream_options;
+mod target_argument;
 mod verb;
 
 use std::ffi::OsString;
@@ -30,6 +33,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Disks(arguments) => verb::disks::run(&arguments),
         Command::Check(arguments) => verb::check::run(&arguments),
         Command::Prepare(arguments) => verb::prepare::run(&arguments),
+        Command::Apply(arguments) => verb::apply::run(&arguments),
+        Command::Stream(command) => verb::stream::run(&command),
         Command::Kickstart(arguments) => verb::kickstart::run(&arguments),
         Command::Vmx(arguments) => verb::vmx::run(&arguments),
     };

@@ -115,6 +115,12 @@ pub(crate) fn coloured(text: &str, colour: Colour) -> String {
     format!("\x1b[{code}m{text}\x1b[0m")
 }
 
+/// `1 extent`, `2 extents`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// `text` broken at blanks into lines of [`width`], each after `indent` blanks.
 pub(crate) fn wrapped(text: &str, indent: usize) -> String {
     let room = usize::from(width()).saturating_sub(indent).max(20);

@@ -116,6 +116,93 @@ fn the_report_of_prepare_is_as_documented_and_the_exit_code_follows_it() {
     }
 }
 
+fn data(name: &str) -> String {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data");
+    directory.join(name).display().to_string()
+}
+
+/// What a verb that knows no recorded host prints, and its exit code.
+fn run_here(verb: &[&str]) -> (Value, i32) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mtctl"));
+    let output = command.args(verb).arg("--json").output().unwrap();
+    (serde_json::from_slice(&output.stdout).unwrap(), output.status.code().unwrap())
+}
+
+#[test]
+fn what_is_in_a_stream_is_as_documented() {
+    let samples = [
+        ("native/two-volumes.mts", 0),
+        ("native/damaged.mts", 5),
+        ("rbd/names.rbdimage2", 0),
+        ("rbd/odd.o4-o5.truncated.rbddiff", 5),
+        ("svd/two-marks.svd", 0),
+    ];
+    for (sample, expected) in samples {
+        let (printed, code) = run_here(&["stream", "inspect", &data(sample)]);
+        assert_eq!(code, expected, "{sample}");
+        let keys = [("input", "s"), ("bytes", "n"), ("stream_count", "n"), ("error", "su")];
+        assert_keys(&printed, &keys);
+        assert_eq!(printed["error"].is_null(), code == 0, "{sample}");
+        for stream in printed["streams"].as_array().unwrap() {
+            check_stream(stream);
+        }
+    }
+}
+
+fn check_stream(stream: &Value) {
+    assert_keys(stream, &[("format", "s"), ("identity", "su"), ("batches", "n")]);
+    assert_keys(stream, &[("mark_count", "n"), ("complete", "b"), ("consistent", "b")]);
+    assert!(is_one_of(&stream["format"], &["native", "rbd-diff", "svd", "raw"]), "{stream}");
+    for volume in stream["volumes"].as_array().unwrap() {
+        assert_keys(volume, &[("name", "su"), ("size_bytes", "nu"), ("from", "su"), ("to", "su")]);
+        assert_keys(volume, &[("extents", "n"), ("data_bytes", "n")]);
+        assert_keys(volume, &[("zero_bytes", "n"), ("discard_bytes", "n")]);
+    }
+    for mark in stream["marks"].as_array().unwrap() {
+        assert_keys(mark, &[("time", "su"), ("kind", "s"), ("name", "su"), ("group", "su")]);
+        let known = ["crash-consistent", "application-consistent"];
+        assert!(is_one_of(&mark["kind"], &known), "{mark}");
+    }
+}
+
+#[test]
+fn what_convert_wrote_is_as_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.mts").display().to_string();
+    let input = data("rbd/odd.o2-o3.rbddiff");
+    let verb = ["stream", "convert", &input, "--to", "native", "--output", &output];
+    let (printed, code) = run_here(&verb);
+    assert_eq!(code, 0);
+    let keys = ["extents", "data_bytes", "zero_bytes", "marks", "marks_lost"].map(|key| (key, "n"));
+    assert_keys(&printed, &keys);
+    assert_eq!(printed["data_bytes"], 37);
+}
+
+#[test]
+fn what_apply_did_is_as_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (name, size) in [("db.img", 1 << 30), ("log.img", 8 << 20)] {
+        std::fs::File::create(path(name)).unwrap().set_len(size).unwrap();
+    }
+    let (stream, state) = (data("native/two-volumes.mts"), path("state"));
+    let (db, log) = (format!("db={}", path("db.img")), format!("log={}", path("log.img")));
+    let group = ["--group", "web", "--state-dir", &state];
+    let verb = [&["apply", &stream, "--map", &db, "--map", &log][..], &group].concat();
+    // Once for real, and once with nothing to do.
+    for (bytes, left_out) in [(517, 0), (0, 1)] {
+        let (printed, code) = run_here(&verb);
+        assert_eq!(code, 0);
+        assert_keys(&printed, &[("bytes", "n"), ("extents", "n"), ("zero_bytes", "n")]);
+        assert_keys(&printed, &[("recovery_points", "n"), ("resumed_from", "nu")]);
+        assert_keys(&printed, &[("inputs_left_out", "n"), ("complete", "b")]);
+        assert_keys(&printed, &[("failed_volumes", "l")]);
+        assert!(printed["seconds"].is_f64(), "{printed}");
+        assert_eq!(printed["bytes"], bytes, "{printed}");
+        assert_eq!(printed["inputs_left_out"], left_out, "{printed}");
+    }
+}
+
 #[test]
 fn nothing_is_coloured_when_piped() {
     for host in hosts() {

@@ -16,6 +16,9 @@ _mtctl() {
             ",$1")
                 cmd="mtctl"
                 ;;
+            mtctl,apply)
+                cmd="mtctl__subcmd__apply"
+                ;;
             mtctl,check)
                 cmd="mtctl__subcmd__check"
                 ;;
@@ -34,8 +37,14 @@ _mtctl() {
             mtctl,prepare)
                 cmd="mtctl__subcmd__prepare"
                 ;;
+            mtctl,stream)
+                cmd="mtctl__subcmd__stream"
+                ;;
             mtctl,vmx)
                 cmd="mtctl__subcmd__vmx"
+                ;;
+            mtctl__subcmd__help,apply)
+                cmd="mtctl__subcmd__help__subcmd__apply"
                 ;;
             mtctl__subcmd__help,check)
                 cmd="mtctl__subcmd__help__subcmd__check"
@@ -55,8 +64,35 @@ _mtctl() {
             mtctl__subcmd__help,prepare)
                 cmd="mtctl__subcmd__help__subcmd__prepare"
                 ;;
+            mtctl__subcmd__help,stream)
+                cmd="mtctl__subcmd__help__subcmd__stream"
+                ;;
             mtctl__subcmd__help,vmx)
                 cmd="mtctl__subcmd__help__subcmd__vmx"
+                ;;
+            mtctl__subcmd__help__subcmd__stream,convert)
+                cmd="mtctl__subcmd__help__subcmd__stream__subcmd__convert"
+                ;;
+            mtctl__subcmd__help__subcmd__stream,inspect)
+                cmd="mtctl__subcmd__help__subcmd__stream__subcmd__inspect"
+                ;;
+            mtctl__subcmd__stream,convert)
+                cmd="mtctl__subcmd__stream__subcmd__convert"
+                ;;
+            mtctl__subcmd__stream,help)
+                cmd="mtctl__subcmd__stream__subcmd__help"
+                ;;
+            mtctl__subcmd__stream,inspect)
+                cmd="mtctl__subcmd__stream__subcmd__inspect"
+                ;;
+            mtctl__subcmd__stream__subcmd__help,convert)
+                cmd="mtctl__subcmd__stream__subcmd__help__subcmd__convert"
+                ;;
+            mtctl__subcmd__stream__subcmd__help,help)
+                cmd="mtctl__subcmd__stream__subcmd__help__subcmd__help"
+                ;;
+            mtctl__subcmd__stream__subcmd__help,inspect)
+                cmd="mtctl__subcmd__stream__subcmd__help__subcmd__inspect"
                 ;;
             *)
                 ;;
@@ -65,12 +101,54 @@ _mtctl() {
 
     case "${cmd}" in
         mtctl)
-            opts="-h -V --help --version disks check prepare kickstart vmx demo help"
+            opts="-h -V --help --version disks check prepare apply stream kickstart vmx demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__apply)
+            opts="-v -h --target --map --group --format --engine --retention --state-dir --resume --verify --accept-resize --dry-run --json --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --map)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "auto native rbd-diff svd raw" -- "${cur}"))
+                    return 0
+                    ;;
+                --engine)
+                    COMPREPLY=($(compgen -W "auto uring blocking" -- "${cur}"))
+                    return 0
+                    ;;
+                --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -153,8 +231,22 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help)
-            opts="disks check prepare kickstart vmx demo help"
+            opts="disks check prepare apply stream kickstart vmx demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__help__subcmd__apply)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -239,6 +331,48 @@ _mtctl() {
         mtctl__subcmd__help__subcmd__prepare)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__help__subcmd__stream)
+            opts="inspect convert"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__help__subcmd__stream__subcmd__convert)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__help__subcmd__stream__subcmd__inspect)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -387,6 +521,132 @@ _mtctl() {
                     ;;
                 --record)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__stream)
+            opts="-h --help inspect convert help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__stream__subcmd__convert)
+            opts="-o -h --to --output --format --size --compression --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -W "native rbd-diff-v1 rbd-diff-v2" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "auto native rbd-diff svd raw" -- "${cur}"))
+                    return 0
+                    ;;
+                --size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --compression)
+                    COMPREPLY=($(compgen -W "none lz4 zstd" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__stream__subcmd__help)
+            opts="inspect convert help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__stream__subcmd__help__subcmd__convert)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__stream__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__stream__subcmd__help__subcmd__inspect)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__stream__subcmd__inspect)
+            opts="-h --format --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "auto native rbd-diff svd raw" -- "${cur}"))
                     return 0
                     ;;
                 *)

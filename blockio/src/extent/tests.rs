@@ -104,6 +104,21 @@ proptest! {
     }
 
     #[test]
+    fn lists_overlap_where_they_share_a_place(
+        (mut these, mut those) in bases().prop_flat_map(|base| (
+            prop::collection::vec(in_world(base), 0..4),
+            prop::collection::vec(in_world(base), 0..4),
+        )),
+    ) {
+        Extent::coalesce(&mut these);
+        Extent::coalesce(&mut those);
+        let all = |list: &[Extent]| -> Places { list.iter().flat_map(|e| places(*e)).collect() };
+        let shared = !all(&these).is_disjoint(&all(&those));
+        prop_assert_eq!(overlaps(&these, &those), shared);
+        prop_assert_eq!(overlaps(&those, &these), shared);
+    }
+
+    #[test]
     fn whole_sectors_around_and_inside_are_the_tightest(
         size in sizes(), start in any::<u64>(), length in 1..20_000_u64,
     ) {

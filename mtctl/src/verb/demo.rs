@@ -2,6 +2,8 @@
 //! is a check as well: anything that is not as expected ends it with exit code 1.
 
 mod chapters;
+mod delta;
+mod homecoming;
 mod loop_device;
 mod stage;
 mod story;
@@ -25,7 +27,7 @@ Examples:
   sudo mtctl demo | less            at leisure
   mtctl demo --json | jq .ok        as a check: does it work on this machine?
 
-It needs root, and touches only three loop devices that it makes, in a mount namespace of its own.
+It needs root, and touches only loop devices that it makes, in a mount namespace of its own.
 When it ends, also by Ctrl-C or kill -9, the kernel takes all of it away.
 Exit codes: 0 all as expected; 1 something was not; 4 refused: no root, or no loop devices.";
 
@@ -72,7 +74,7 @@ fn tell(story: &mut Story) -> Result<()> {
     let struck = world.into_stage().strike();
     told?;
     struck?;
-    story.say("The three disks are gone, and nothing is left behind.")?;
+    story.say("The disks are gone, and nothing is left behind.")?;
     story.heading("On a real machine")?;
     story.lines(ON_A_REAL_MACHINE)
 }
@@ -80,7 +82,7 @@ fn tell(story: &mut Story) -> Result<()> {
 fn tell_chapters(story: &mut Story, world: &mut World) -> Result<()> {
     story.heading("mtctl: a freshly installed Linux VM becomes a master target")?;
     story.say(
-        "Everything below is done for real, on three disks made for the occasion, in a mount \
+        "Everything below is done for real, on disks made for the occasion, in a mount \
          namespace that only this process is in: there /etc, /var/lib and /mnt are scratch copies, \
          and the disks of this machine are out of sight. After a $ stands what you would type.",
     )?;
@@ -98,6 +100,7 @@ mtctl check               what is missing; changes nothing
 mtctl prepare --dry-run   everything that would be done
 mtctl prepare             shows it, asks, does it
 mtctl check               says ready
+mtctl apply FILE.mts      what changed in the cloud, onto its disk at home
 
 Before you attach disks on VMware: mtctl vmx FILE.vmx (disk.EnableUUID).
 No VM yet? mtctl kickstart --help. Every verb has --help with examples.

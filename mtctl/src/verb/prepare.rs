@@ -210,16 +210,12 @@ fn agreed() -> anyhow::Result<bool> {
     Ok(answer.trim().eq_ignore_ascii_case("yes"))
 }
 
-/// The ways to be told to stop: Ctrl-C, a service manager, a session that is gone.
-const STOP_SIGNALS: [i32; 3] =
-    [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
-
 /// Carries the plan out; a signal stops between two changes. None of them ends us while a program
 /// runs, however often it comes: its output would have no reader, and a package manager that is
 /// killed by that leaves a broken database. Ctrl-\ still does.
 fn carry_out(preparation: Preparation<'_>, quiet: bool) -> anyhow::Result<Finished> {
     let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in STOP_SIGNALS {
+    for signal in super::STOP_SIGNALS {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
     }
     let mut progress = progress::Progress::new(quiet);

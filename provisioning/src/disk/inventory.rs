@@ -61,16 +61,40 @@ pub fn observe(host: &Host, mounts: &[Mount], swaps: &[Swap], signatures: Signat
     disks
 }
 
-/// Path and WWID of every disk that has one: only what the devices say they are is read, nothing of
-/// what lies on them.
-pub fn wwids(host: &Host) -> Vec<(PathBuf, Wwid)> {
+/// What a disk says it is; nothing of what lies on it or who uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentifiedDisk {
+    /// The device node, as [`Disk::path`].
+    pub path: PathBuf,
+    /// How it is attached.
+    pub kind: DiskKind,
+    /// Major and minor number.
+    pub device_number: (u32, u32),
+    /// Capacity in bytes.
+    pub size_bytes: u64,
+    /// The kernel's number of this attachment (since Linux 5.15).
+    pub diskseq: Option<u64>,
+    /// World-wide identifier.
+    pub wwid: Option<Wwid>,
+}
+
+/// Every block device of the machine and what it says it is, without a look at any content.
+/// Partitions are part of their disk.
+pub fn identified(host: &Host) -> Vec<IdentifiedDisk> {
     let identified = |name: &String| {
         let mut disk = describe(host.machine(), name);
         identify(host, &mut disk, None);
-        disk.wwid.map(|wwid| (disk.path, wwid))
+        let Disk { path, kind, device_number, size_bytes, diskseq, wwid, .. } = disk;
+        IdentifiedDisk { path, kind, device_number, size_bytes, diskseq, wwid }
     };
     let names = host.machine().list("/sys/block");
-    names.iter().filter(|name| !is_never_a_disk(name)).filter_map(identified).collect()
+    names.iter().filter(|name| !is_never_a_disk(name)).map(identified).collect()
+}
+
+/// Path and WWID of every disk that has one.
+pub fn wwids(host: &Host) -> Vec<(PathBuf, Wwid)> {
+    let disks = identified(host).into_iter();
+    disks.filter_map(|disk| Some((disk.path, disk.wwid?))).collect()
 }
 
 /// RAM disks, floppies and optical drives hold nothing that anybody replicates.

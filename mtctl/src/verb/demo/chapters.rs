@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::homecoming;
 use super::stage::{ATTACHED_FILES, ATTACHED_MOUNT, SCRATCH, Stage, generated_bytes};
 use super::story::{Story, expect};
 
@@ -19,7 +20,7 @@ pub(super) struct World {
 type Chapter = (&'static str, fn(&mut Story, &mut World) -> Result<()>);
 
 /// All of them.
-pub(super) const CHAPTERS: [Chapter; 8] = [
+pub(super) const CHAPTERS: [Chapter; 11] = [
     ("Three disks", three_disks),
     ("Is this host a master target?", not_ready_yet),
     ("The wrong disk is refused", wrong_disk),
@@ -28,6 +29,9 @@ pub(super) const CHAPTERS: [Chapter; 8] = [
     ("Doing it twice changes nothing", again),
     ("Data, and what a restart does", data),
     ("What came of it", outcome),
+    ("A disk comes home", homecoming::all_of_it),
+    ("What changed since, and a damaged copy of it", homecoming::what_changed),
+    ("The proof", homecoming::proof),
 ];
 
 const RETENTION: &str = "/mnt/retention";
@@ -40,6 +44,17 @@ impl World {
     /// The stage, to be taken down.
     pub(super) fn into_stage(self) -> Stage {
         self.stage
+    }
+
+    /// Two more disks: one in the cloud, one at home.
+    pub(super) fn attach_replica(&mut self) -> Result<()> {
+        self.stage.attach_replica()
+    }
+
+    /// The paths of those two.
+    pub(super) fn replica(&self) -> Result<[String; 2]> {
+        let disks = self.stage.replica.as_ref().context("the replica is not attached")?;
+        Ok(disks.each_ref().map(|disk| disk.path().display().to_string()))
     }
 
     fn blank(&self) -> String {
@@ -111,10 +126,19 @@ fn wrong_disk(story: &mut Story, world: &mut World) -> Result<()> {
 }
 
 fn refused(story: &mut Story, typed: &str, why: &str) -> Result<()> {
-    let text = story.run(typed, 4)?;
-    // The reason may have been broken into lines.
-    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    expect(words(&text).contains(why), || format!("'{why}' was expected in:\n{text}"))
+    refused_with(story, typed, 4, why)
+}
+
+/// Runs `typed`, which must end with the exit code `exit` and say `why`.
+pub(super) fn refused_with(story: &mut Story, typed: &str, exit: i32, why: &str) -> Result<()> {
+    let text = story.run(typed, exit)?;
+    says(&text, why)
+}
+
+/// `words` are in `text`, which may have broken them into lines.
+pub(super) fn says(text: &str, words: &str) -> Result<()> {
+    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    expect(joined.contains(words), || format!("'{words}' was expected in:\n{text}"))
 }
 
 fn same_bytes(before: &str, after: &str) -> Result<()> {

@@ -1,11 +1,11 @@
 //! Where the story plays: a mount namespace of our own with scratch copies of what `prepare` edits,
-//! and three loop devices, the only disks to be seen there. When this process ends, in whatever
+//! and loop devices, the only disks to be seen there. When this process ends, in whatever
 //! way, the kernel takes all of it away: nothing here is known outside, and nothing needs cleaning.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,18 @@ pub(super) const SCRATCH: &str = "/tmp";
 const SCRATCH_OPTIONS: &str = "size=1g,mode=755";
 /// Where the disk with a filesystem is mounted, when it is.
 pub(super) const ATTACHED_MOUNT: &str = "/mnt/attached";
+/// Where the disk in the cloud is mounted, when it is.
+pub(super) const SOURCE_MOUNT: &str = "/mnt/cloud";
+/// Where its disk at home is mounted, when it is.
+pub(super) const TARGET_MOUNT: &str = "/mnt/home";
+/// Where the kernel lists disks.
+const DISK_LIST: &str = "/sys/block";
 const RETENTION_MOUNT: &str = provisioning::spec::RETENTION_MOUNT_DEFAULT;
 
 const BLANK_BYTES: u64 = 1 << 30;
 const ATTACHED_BYTES: u64 = 64 << 20;
+/// Each of the two disks of the replica.
+pub(super) const REPLICA_BYTES: u64 = 64 << 20;
 /// Files on the disk with a filesystem.
 pub(super) const ATTACHED_FILES: u64 = 24;
 /// udev may look at a device for a moment after it was closed.
@@ -35,7 +43,7 @@ const FSTAB: &str = "\
 # The demo's own fstab: the one of this machine is out of sight.
 ";
 
-/// The three disks.
+/// The disks.
 #[derive(Debug)]
 pub(super) struct Stage {
     /// Nothing is on it.
@@ -44,6 +52,8 @@ pub(super) struct Stage {
     pub(super) filesystem: LoopDevice,
     /// A partition table: somebody else's.
     pub(super) table: LoopDevice,
+    /// Once they are needed: a disk in the cloud, and its disk at home.
+    pub(super) replica: Option<[LoopDevice; 2]>,
 }
 
 impl Stage {
@@ -60,15 +70,7 @@ impl Stage {
     }
 
     fn with_disks() -> Result<Self> {
-        // The name by which losetup shows them outside.
-        let folder = Path::new(SCRATCH).join(format!("mtctl-demo-{}", std::process::id()));
-        fs::create_dir(&folder)?;
-        let image = |name: &str, size_bytes: u64| -> Result<_> {
-            let path = folder.join(name);
-            let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-            file.set_len(size_bytes)?;
-            Ok((path, file))
-        };
+        fs::create_dir(image_folder())?;
         let (_, blank) = image("blank", BLANK_BYTES)?;
         let (path, filesystem) = image("filesystem", ATTACHED_BYTES)?;
         make_filesystem(&path)?;
@@ -78,6 +80,7 @@ impl Stage {
             blank: attach(&blank)?,
             filesystem: attach(&filesystem)?,
             table: attach(&table)?,
+            replica: None,
         };
         stage.fill_filesystem()?;
         Ok(stage)
@@ -99,10 +102,25 @@ impl Stage {
         let list = Path::new(SCRATCH).join("block");
         fs::create_dir(&list)?;
         for disk in [&self.blank, &self.filesystem, &self.table] {
-            let name = disk.path().file_name().context("a loop device has a name")?;
-            symlink(Path::new("../devices/virtual/block").join(name), list.join(name))?;
+            list_disk(disk, &list)?;
         }
-        bind(&list, "/sys/block")
+        bind(&list, DISK_LIST)
+    }
+
+    /// Makes two more disks, for a disk and its replica.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub(super) fn attach_replica(&mut self) -> Result<()> {
+        let (_, cloud) = image("cloud", REPLICA_BYTES)?;
+        let (_, home) = image("home", REPLICA_BYTES)?;
+        let disks = [attach(&cloud)?, attach(&home)?];
+        for disk in &disks {
+            list_disk(disk, Path::new(DISK_LIST))?;
+        }
+        self.replica = Some(disks);
+        fs::create_dir(SOURCE_MOUNT)?;
+        Ok(fs::create_dir(TARGET_MOUNT)?)
     }
 
     /// Takes everything down, and looks whether it is gone.
@@ -110,10 +128,12 @@ impl Stage {
     /// # Errors
     /// When a disk is still there after a while.
     pub(super) fn strike(self) -> Result<()> {
-        for mount_point in [RETENTION_MOUNT, ATTACHED_MOUNT] {
+        for mount_point in [RETENTION_MOUNT, ATTACHED_MOUNT, SOURCE_MOUNT, TARGET_MOUNT] {
             unmount(mount_point);
         }
-        let closed = [self.blank, self.filesystem, self.table].map(LoopDevice::close);
+        let disks = [self.blank, self.filesystem, self.table].into_iter();
+        let disks = disks.chain(self.replica.into_iter().flatten());
+        let closed: Vec<Closed> = disks.map(LoopDevice::close).collect();
         let begun = Instant::now();
         while let Some(left) = closed.iter().find(|disk| !disk.is_gone()) {
             if begun.elapsed() > DETACH_TIME_MAX {
@@ -123,6 +143,25 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// Has the name by which losetup shows the disks outside.
+fn image_folder() -> PathBuf {
+    Path::new(SCRATCH).join(format!("mtctl-demo-{}", std::process::id()))
+}
+
+/// What is behind a disk.
+fn image(name: &str, size_bytes: u64) -> Result<(PathBuf, File)> {
+    let path = image_folder().join(name);
+    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+    file.set_len(size_bytes)?;
+    Ok((path, file))
+}
+
+/// Adds `disk` to the disks in `list`.
+fn list_disk(disk: &LoopDevice, list: &Path) -> Result<()> {
+    let name = disk.path().file_name().context("a loop device has a name")?;
+    Ok(symlink(Path::new("../devices/virtual/block").join(name), list.join(name))?)
 }
 
 fn still_there(left: &Closed) -> Error {

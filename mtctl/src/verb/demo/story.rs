@@ -182,7 +182,9 @@ impl Story {
                 hidden += usize::from(!is_block_shown);
             }
             if is_block_shown && told.is_ok() {
-                told = line_out(&mut self.out, &line).and_then(|()| self.out.flush());
+                let mut lines = fitted(&line).into_iter();
+                told = lines.try_for_each(|line| line_out(&mut self.out, &line));
+                told = told.and_then(|()| self.out.flush());
             }
         }
         if hidden > 0 && told.is_ok() {
@@ -226,6 +228,14 @@ fn line_out(out: &mut impl Write, line: &str) -> std::io::Result<()> {
         return writeln!(out);
     }
     writeln!(out, "{:INDENT$}{line}", "")
+}
+
+/// An error is one line, however long, for whoever searches a log; here it is for reading.
+fn fitted(line: &str) -> Vec<String> {
+    if !line.starts_with("mtctl: ") && !line.starts_with("hint: ") {
+        return vec![line.to_owned()];
+    }
+    output::wrapped(line, INDENT + 2).lines().map(|line| line.trim_start().to_owned()).collect()
 }
 
 /// The program that `typed` names: this very one for `mtctl`.

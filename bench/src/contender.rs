@@ -1,0 +1,356 @@
+//! Who is measured: the command line of every contender, in one place.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::measure::{Input, Measured, quietly};
+use crate::representation::Representations;
+use crate::workload::Workload;
+
+/// How fio may be told to replay; which one is fastest depends on the workload and the machine, so
+/// all are tried. Registered files are not among them: fio 3.33 refuses them for a log.
+const FIO_SETTINGS: [&str; 3] = [
+    "--iodepth_batch_submit=16 --iodepth_batch_complete_min=1",
+    "--iodepth_batch_submit=16 --iodepth_batch_complete_min=1 --iodepth_batch_complete_max=64 \
+     --scramble_buffers=0 --gtod_reduce=1 --thread",
+    "--iodepth_batch_submit=32 --iodepth_batch_complete_min=16 --iodepth_batch_complete_max=64 \
+     --scramble_buffers=0 --gtod_reduce=1 --thread",
+];
+
+/// Why a contender is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Role {
+    /// What the others are compared with.
+    Reference,
+    /// `mtctl` as it is judged.
+    Subject,
+    /// A command that is measured a second time: what differs is noise.
+    Control,
+    /// Anything else.
+    Peer,
+}
+
+/// What tells how long a contender took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// Ours, from its start to its end.
+    Ours,
+    /// mtctl's own, from its first look at the stream to the last flush: what fio is compared with.
+    Mtctl,
+    /// fio's own: without the time that it takes to read its log, which is more than half a second.
+    Fio,
+}
+
+/// One command that does the whole work of a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Contender {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) command: Vec<String>,
+    pub(crate) input: Input,
+    pub(crate) clock: Clock,
+}
+
+/// A contender that could not be measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Skipped {
+    pub(crate) name: String,
+    pub(crate) reason: String,
+}
+
+impl Contender {
+    fn new(name: &str, role: Role, command: &str) -> Self {
+        let command = command.split_whitespace().map(str::to_owned).collect();
+        Self { name: name.to_owned(), role, command, input: Input::None, clock: Clock::Ours }
+    }
+
+    fn reading(self, input: Input) -> Self {
+        Self { input, ..self }
+    }
+
+    /// The same again, under another name.
+    fn again(&self) -> Self {
+        Self { name: format!("{} again", self.name), role: Role::Control, ..self.clone() }
+    }
+
+    /// Whether it writes the bytes of the workload, and not only as many.
+    pub(crate) fn writes_payload(&self) -> bool {
+        self.clock != Clock::Fio
+    }
+
+    /// The seconds that count, of a run that was to write `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// fio did not say, or did not write everything.
+    pub(crate) fn seconds(&self, measured: &Measured, bytes: u64) -> Result<f64> {
+        match self.clock {
+            Clock::Ours => Ok(measured.wall_seconds),
+            Clock::Mtctl => mtctl_seconds(&measured.output),
+            Clock::Fio => fio_seconds(&measured.output, bytes),
+        }
+    }
+}
+
+/// What mtctl says that it took.
+fn mtctl_seconds(output: &str) -> Result<f64> {
+    let said: Value = serde_json::from_str(output).context("parsing what mtctl printed")?;
+    said["seconds"].as_f64().context("mtctl does not say how long it took")
+}
+
+/// What fio says that it took. When its log is read it stops its clock: what is in flight then, at
+/// most its queue of 64, it neither waits for nor counts, so its rate is applied to all of `bytes`.
+fn fio_seconds(output: &str, bytes: u64) -> Result<f64> {
+    let json = output.find('{').map_or("", |start| &output[start..]);
+    let said: Value = serde_json::from_str(json).context("parsing what fio printed")?;
+    let write = &said["jobs"][0]["write"];
+    let written = write["io_bytes"].as_f64().context("fio does not say what it wrote")?;
+    let milliseconds = write["runtime"].as_f64().context("fio does not say how long it took")?;
+    ensure!(written >= 0.9 * bytes as f64, "fio wrote {written} of {bytes} bytes");
+    Ok(milliseconds / 1000.0 * bytes as f64 / written)
+}
+
+/// The programs that are there.
+#[derive(Clone, Debug)]
+pub(crate) struct Tools {
+    mtctl: PathBuf,
+    /// Each program's first line about itself.
+    pub(crate) versions: BTreeMap<String, String>,
+}
+
+impl Tools {
+    /// Looks for them: `mtctl` beside this program, the others where programs are.
+    pub(crate) fn find() -> Result<Self> {
+        let ourselves = env::current_exe().context("finding this program")?;
+        let mtctl = ourselves.with_file_name("mtctl");
+        let mut versions = BTreeMap::new();
+        for program in ["fio", "qemu-img", "dd"] {
+            versions.extend(version(program).map(|said| (program.to_owned(), said)));
+        }
+        if quietly("sh", &["-c", "command -v bdsync"]).is_ok() {
+            versions.insert("bdsync".to_owned(), "present".to_owned());
+        }
+        if quietly(&mtctl.to_string_lossy(), &["apply", "--help"]).is_ok() {
+            versions
+                .extend(version(&mtctl.to_string_lossy()).map(|said| ("mtctl".to_owned(), said)));
+        }
+        for needed in ["fio", "qemu-img"] {
+            ensure!(
+                versions.contains_key(needed),
+                "there is no {needed}\nhint: packaging/setup bench"
+            );
+        }
+        Ok(Self { mtctl, versions })
+    }
+
+    /// Whether bdsync is there.
+    pub(crate) fn patching(&self) -> bool {
+        self.versions.contains_key("bdsync")
+    }
+
+    fn applying(&self) -> bool {
+        self.versions.contains_key("mtctl")
+    }
+}
+
+fn version(program: &str) -> Option<String> {
+    let said = quietly(program, &["--version"]).ok()?;
+    said.lines().next().map(str::to_owned)
+}
+
+/// What may be the reference of `workload`; the fastest is.
+pub(crate) fn references(
+    workload: &Workload,
+    files: &Representations,
+    device: &str,
+) -> Vec<Contender> {
+    let Some(iolog) = &files.iolog else {
+        let image = files.image.as_deref().unwrap_or(Path::new(""));
+        return vec![convert(Role::Reference, image, device)];
+    };
+    FIO_SETTINGS
+        .iter()
+        .map(|setting| {
+            let command = format!(
+                "fio --name={} --read_iolog={} --replay_redirect={device} --replay_no_stall=1 \
+                 --ioengine=io_uring --direct=1 --iodepth=64 --fixedbufs {setting} \
+                 --output-format=json",
+                workload.name,
+                iolog.display(),
+            );
+            Contender {
+                clock: Clock::Fio,
+                ..Contender::new("fio replay", Role::Reference, &command)
+            }
+        })
+        .collect()
+}
+
+/// Everybody but the reference, and who is not there.
+pub(crate) fn others(
+    reference: &Contender,
+    workload: &Workload,
+    files: &Representations,
+    device: &str,
+    tools: &Tools,
+) -> (Vec<Contender>, Vec<Skipped>) {
+    let mut found = Vec::new();
+    let mut skipped = Vec::new();
+    if tools.applying() {
+        found.extend(mtctl(workload, files, device, &tools.mtctl));
+    } else {
+        skipped.push(Skipped {
+            name: "mtctl apply".to_owned(),
+            reason: format!("{} has no verb apply", tools.mtctl.display()),
+        });
+        found.push(reference.again());
+    }
+    if let Some(overlay) = &files.overlay {
+        let command = format!("qemu-img commit -q -d -t none {}", overlay.display());
+        found.push(Contender::new("qemu-img commit", Role::Peer, &command));
+        if let Some(patch) = &files.patch {
+            let command = format!("bdsync --patch={device}");
+            let input = Input::File(patch.clone());
+            found.push(Contender::new("bdsync", Role::Peer, &command).reading(input));
+        } else {
+            let reason =
+                "bdsync is not installed (Debian 12 and the RHEL family do not package it)";
+            skipped.push(Skipped { name: "bdsync".to_owned(), reason: reason.to_owned() });
+        }
+    }
+    if let Some(image) = &files.image {
+        if workload.is_delta() {
+            found.push(convert(Role::Peer, image, device));
+        }
+        let command = format!(
+            "dd if={} of={device} bs=1M oflag=direct conv=notrunc status=none",
+            image.display()
+        );
+        found.push(Contender::new("dd", Role::Peer, &command));
+    }
+    (found, skipped)
+}
+
+/// `qemu-img convert` that also makes zeros of the holes: no `--target-is-zero`.
+fn convert(role: Role, image: &Path, device: &str) -> Contender {
+    let command = format!(
+        "qemu-img convert -n -W -m 16 -t none -T none -f raw -O raw {} {device}",
+        image.display()
+    );
+    Contender::new("qemu-img convert", role, &command)
+}
+
+/// `mtctl apply`, and again; for the mixed delta also its other engine, and from a socket.
+fn mtctl(
+    workload: &Workload,
+    files: &Representations,
+    device: &str,
+    program: &Path,
+) -> Vec<Contender> {
+    let streams = [(&files.native, "native"), (&files.image, "raw")];
+    let first = streams.into_iter().find_map(|(file, format)| Some((file.as_ref()?, format)));
+    let Some((stream, format)) = first else { return Vec::new() };
+    let apply = |name: &str, role, source: &str, engine: &str| {
+        let command = format!(
+            "{} apply {source} --format {format} --target {device} --engine {engine} --json",
+            program.display()
+        );
+        // fio is timed by its own clock; convert, the reference of images, is not.
+        let clock = if format == "native" { Clock::Mtctl } else { Clock::Ours };
+        Contender { clock, ..Contender::new(name, role, &command) }
+    };
+    let source = stream.to_string_lossy();
+    let subject = apply("mtctl apply", Role::Subject, &source, "uring");
+    let mut found = vec![subject.clone(), subject.again()];
+    if workload.name == "mixed-delta" {
+        found.push(apply("mtctl apply, blocking", Role::Peer, &source, "blocking"));
+        let socket = Input::Socket(stream.clone());
+        found.push(apply("mtctl apply, socket", Role::Peer, "-", "uring").reading(socket));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tools(programs: &[&str]) -> Tools {
+        let versions = programs.iter().map(|name| ((*name).to_owned(), String::new())).collect();
+        Tools { mtctl: PathBuf::from("/bin/mtctl"), versions }
+    }
+
+    fn delta() -> (Workload, Representations) {
+        let files = Representations {
+            native: Some(PathBuf::from("/m/stream")),
+            iolog: Some(PathBuf::from("/m/iolog")),
+            overlay: Some(PathBuf::from("/m/overlay")),
+            ..Representations::default()
+        };
+        (Workload::new("mixed-delta", 1 << 30), files)
+    }
+
+    fn names(contenders: &[Contender]) -> Vec<&str> {
+        contenders.iter().map(|contender| contender.name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_mixed_delta_has_all_rows_of_mtctl_and_says_who_is_missing() {
+        let (workload, files) = delta();
+        let reference = references(&workload, &files, "/dev/loop9").remove(0);
+        let tools = tools(&["mtctl"]);
+        let (found, skipped) = others(&reference, &workload, &files, "/dev/loop9", &tools);
+        let wanted = [
+            "mtctl apply",
+            "mtctl apply again",
+            "mtctl apply, blocking",
+            "mtctl apply, socket",
+            "qemu-img commit",
+        ];
+        assert_eq!(names(&found), wanted);
+        assert_eq!(found[0].command, found[1].command);
+        assert_eq!(found[3].input, Input::Socket(PathBuf::from("/m/stream")));
+        assert!(found[3].command.contains(&"-".to_owned()), "{:?}", found[3]);
+        assert_eq!(skipped[0].name, "bdsync");
+    }
+
+    #[test]
+    fn without_apply_the_reference_is_its_own_control() {
+        let (workload, files) = delta();
+        let reference = references(&workload, &files, "/dev/loop9").remove(0);
+        let tools = tools(&[]);
+        let (found, skipped) = others(&reference, &workload, &files, "/dev/loop9", &tools);
+        assert_eq!(names(&found), ["fio replay again", "qemu-img commit"]);
+        assert_eq!((found[0].role, found[0].clock), (Role::Control, Clock::Fio));
+        assert_eq!(skipped[0].name, "mtctl apply");
+    }
+
+    #[test]
+    fn an_image_is_compared_with_convert() {
+        let workload = Workload::new("half-zero-image", 1 << 30);
+        let image = Some(PathBuf::from("/m/image"));
+        let files = Representations { image, ..Representations::default() };
+        let reference = references(&workload, &files, "/dev/loop9").remove(0);
+        let tools = tools(&["mtctl"]);
+        let (found, _) = others(&reference, &workload, &files, "/dev/loop9", &tools);
+        assert_eq!(reference.name, "qemu-img convert");
+        assert_eq!(names(&found), ["mtctl apply", "mtctl apply again", "dd"]);
+        assert!(found[0].command.contains(&"raw".to_owned()), "{:?}", found[0]);
+    }
+
+    #[test]
+    fn fio_is_timed_by_itself_and_has_to_have_written_everything() {
+        let said = |bytes| {
+            format!("note\n{{\"jobs\":[{{\"write\":{{\"io_bytes\":{bytes},\"runtime\":500}}}}]}}")
+        };
+        assert!((fio_seconds(&said(1000), 1000).unwrap() - 0.5).abs() < 1e-9);
+        assert!((fio_seconds(&said(940), 1000).unwrap() - 0.5 * 1000.0 / 940.0).abs() < 1e-9);
+        assert!(fio_seconds(&said(899), 1000).is_err());
+        assert!(fio_seconds("no JSON", 1000).is_err());
+    }
+}

@@ -1,0 +1,137 @@
+//! `make bench`: whole commands, measured against their peers on one device in memory. How and why:
+//! docs/performance.md. Micro benchmarks are not here; those are `cargo bench`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
+
+use crate::contender::Tools;
+use crate::machine::{Machine, available_mib};
+use crate::report::{Report, WorkloadReport};
+use crate::rounds::{Bench, say};
+use crate::target::Target;
+use crate::workload::Workload;
+
+mod contender;
+mod machine;
+mod measure;
+mod report;
+mod representation;
+mod rounds;
+mod statistics;
+mod target;
+mod workload;
+
+/// Measures whole commands that write changes to a disk, against each other, in interleaved rounds.
+#[derive(Debug, Parser)]
+#[command(name = "mt-bench")]
+struct Arguments {
+    /// How often each contender runs
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Only this workload; can be given several times
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(workload::NAMES))]
+    workload: Vec<String>,
+    /// Size of the target in GiB; less if memory is short
+    #[arg(long, value_name = "GiB", default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1024))]
+    size: u64,
+    /// Where the results are written
+    #[arg(long, value_name = "FILE", default_value = "bench/results.json")]
+    output: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if !nix::unistd::Uid::effective().is_root() {
+        bail!("making loop devices needs root\nhint: make bench, or sudo target/release/mt-bench");
+    }
+    let interrupted = flag_on_signals()?;
+    let tools = Tools::find()?;
+    let mut notes = Vec::new();
+    let bytes = affordable(arguments.size << 30, &mut notes)?;
+    say(&format!("filling a target of {} MiB in memory", bytes >> 20));
+    let target = Target::new(bytes)?;
+    let rounds = usize::from(arguments.rounds);
+    let bench = Bench { target: &target, tools: &tools, rounds, interrupted: &interrupted };
+    let mut workloads = Vec::new();
+    for name in chosen(&arguments.workload) {
+        let results = bench.run(Workload::new(name, bytes))?;
+        workloads.push(WorkloadReport::new(results));
+    }
+    let report = Report {
+        date: machine::date()?,
+        machine: Machine::here()?,
+        versions: tools.versions.clone(),
+        target_bytes: bytes,
+        rounds,
+        notes,
+        workloads,
+        must_show: Vec::new(),
+    }
+    .judged();
+    report::print(&report);
+    write(&report, &arguments.output)?;
+    Ok(if report.is_wrong() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A signal ends the run between two commands, so that everything is put away.
+fn flag_on_signals() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in
+        [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
+    {
+        signal_hook::flag::register(signal, Arc::clone(&flag)).context("catching signals")?;
+    }
+    Ok(flag)
+}
+
+/// `wanted` bytes, or what memory is enough for: the target, its image afterwards and an overlay at
+/// once, and some for the contenders.
+fn affordable(wanted: u64, notes: &mut Vec<String>) -> Result<u64> {
+    const STEP: u64 = 256 << 20;
+    let available = available_mib()? << 20;
+    let most = available.saturating_sub(1 << 30) * 10 / 32 / STEP * STEP;
+    if most >= wanted {
+        return Ok(wanted);
+    }
+    ensure!(most > 0, "{} MiB of free memory are too few to measure anything", available >> 20);
+    let note = format!(
+        "the target has {} MiB instead of {}: {} MiB of memory were available",
+        most >> 20,
+        wanted >> 20,
+        available >> 20
+    );
+    say(&note);
+    notes.push(note);
+    Ok(most)
+}
+
+/// The workloads asked for, or all, in their order.
+fn chosen(asked: &[String]) -> impl Iterator<Item = &'static str> {
+    let all = workload::NAMES.into_iter();
+    all.filter(move |name| asked.is_empty() || asked.iter().any(|asked| asked == name))
+}
+
+fn write(report: &Report, path: &Path) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(report).context("writing JSON")?;
+    text.push('\n');
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+    say(&format!("results are in {}", path.display()));
+    Ok(())
+}

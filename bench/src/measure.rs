@@ -1,0 +1,178 @@
+//! Runs one command and measures it: wall clock, processor time, memory. Decides nothing.
+
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::measure::kernel_threads::Snapshot;
+use crate::measure::wait::wait;
+
+mod kernel_threads;
+mod wait;
+
+/// Where a command's standard input comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Nowhere.
+    None,
+    /// This file.
+    File(PathBuf),
+    /// A Unix socket into which a thread of ours sends this file, as fast as it is taken.
+    Socket(PathBuf),
+}
+
+/// What one run took.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Measured {
+    /// From before the start of the process until it is reaped, in seconds.
+    pub(crate) wall_seconds: f64,
+    /// Processor time of the process, its threads and its children, in seconds.
+    pub(crate) own_seconds: f64,
+    /// Processor time of kernel threads meanwhile, in seconds.
+    pub(crate) kernel_seconds: f64,
+    /// Processor time of everything on this machine meanwhile, in seconds: other work shows here.
+    pub(crate) machine_seconds: f64,
+    /// The most memory that the process had, in MiB.
+    pub(crate) peak_mib: f64,
+    /// What it printed to standard output.
+    pub(crate) output: String,
+}
+
+/// Runs `command` to its end; `directory` takes what it prints.
+///
+/// # Errors
+///
+/// It cannot be started, or fails: with the end of what it said.
+pub(crate) fn run(command: &[String], input: &Input, directory: &Path) -> Result<Measured> {
+    let (program, arguments) = command.split_first().context("running an empty command")?;
+    let (output, errors) = (directory.join("output"), directory.join("errors"));
+    let mut process = Command::new(program);
+    process
+        .args(arguments)
+        .stdout(File::create(&output).context("creating a file for output")?)
+        .stderr(File::create(&errors).context("creating a file for errors")?);
+    let sender = connect(&mut process, input)?;
+
+    let before = Snapshot::take()?;
+    let start = Instant::now();
+    let child = process.spawn().with_context(|| format!("starting {program}"))?;
+    // Closes our copy of its end of the socket, without which a sender would wait for ever.
+    drop(process);
+    let sending = sender.map(|(file, socket)| thread::spawn(move || send(file, socket)));
+    let ended = wait(&child).with_context(|| format!("waiting for {program}"))?;
+    let wall_seconds = start.elapsed().as_secs_f64();
+    let after = Snapshot::take()?;
+
+    if let Some(sending) = sending {
+        // It fails when the command stops reading, and then the command has failed too.
+        let _ = sending.join();
+    }
+    if !ended.success {
+        bail!("running \"{}\" failed: {}", command.join(" "), last_words(&errors, &output));
+    }
+    Ok(Measured {
+        wall_seconds,
+        own_seconds: ended.processor_seconds,
+        kernel_seconds: after.kernel_seconds_since(&before),
+        machine_seconds: after.machine_seconds_since(&before),
+        peak_mib: ended.peak_kib as f64 / 1024.0,
+        output: fs::read_to_string(&output).unwrap_or_default(),
+    })
+}
+
+/// Gives `process` its standard input; what has to be sent into it, and where.
+fn connect(process: &mut Command, input: &Input) -> Result<Option<(File, UnixStream)>> {
+    let open =
+        |path: &PathBuf| File::open(path).with_context(|| format!("opening {}", path.display()));
+    match input {
+        Input::None => {
+            process.stdin(Stdio::null());
+            Ok(None)
+        }
+        Input::File(path) => {
+            process.stdin(open(path)?);
+            Ok(None)
+        }
+        Input::Socket(path) => {
+            let (ours, theirs) = UnixStream::pair().context("making a pair of sockets")?;
+            process.stdin(OwnedFd::from(theirs));
+            Ok(Some((open(path)?, ours)))
+        }
+    }
+}
+
+/// Sends `file`; the kernel copies (sendfile), so this thread adds little of its own.
+fn send(mut file: File, mut socket: UnixStream) -> std::io::Result<u64> {
+    std::io::copy(&mut file, &mut socket)
+}
+
+/// The last lines that a command printed.
+fn last_words(errors: &Path, output: &Path) -> String {
+    let said = [errors, output].map(|path| fs::read_to_string(path).unwrap_or_default()).join("\n");
+    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(5)..].join("; ")
+}
+
+/// Runs a command that is not measured, and gives what it printed.
+///
+/// # Errors
+///
+/// It cannot be started, or fails: with what it said.
+pub(crate) fn quietly(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("starting {program}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "running {program} {} failed: {said}", arguments.join(" "));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, input: &Input) -> Result<Measured> {
+        let directory = tempfile::tempdir().unwrap();
+        run(&["sh", "-c", script].map(str::to_owned), input, directory.path())
+    }
+
+    #[test]
+    fn a_busy_process_is_charged_for_its_time_and_a_small_one_for_little_memory() {
+        let script = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done";
+        let measured = shell(script, &Input::None).unwrap();
+        assert!(measured.own_seconds > 0.01, "{measured:?}");
+        assert!(measured.wall_seconds > 0.01, "{measured:?}");
+        assert!((0.1..64.0).contains(&measured.peak_mib), "{measured:?}");
+        assert_eq!(measured.output, "done\n");
+    }
+
+    #[test]
+    fn a_failure_is_an_error_with_the_last_words() {
+        let error = shell("echo no room >&2; exit 3", &Input::None).unwrap_err();
+        assert!(format!("{error:#}").ends_with("failed: no room"), "{error:#}");
+    }
+
+    #[test]
+    fn a_file_comes_through_a_socket_whole() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), vec![7; 1 << 20]).unwrap();
+        let measured = shell("wc -c", &Input::Socket(file.path().to_owned())).unwrap();
+        assert_eq!(measured.output.trim(), "1048576");
+    }
+
+    #[test]
+    fn a_command_that_does_not_read_its_socket_to_the_end_does_not_hang_us() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), vec![7; 8 << 20]).unwrap();
+        let measured = shell("head -c 5 | wc -c", &Input::Socket(file.path().to_owned())).unwrap();
+        assert_eq!(measured.output.trim(), "5");
+    }
+}

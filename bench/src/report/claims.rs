@@ -1,0 +1,71 @@
+//! What the engine has to show, and whether this run shows it.
+
+use serde::Serialize;
+
+use crate::contender::Role;
+use crate::report::{ContenderReport, WorkloadReport};
+use crate::statistics::{Spread, speed_ratios};
+
+/// One requirement.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Claim {
+    pub(crate) name: &'static str,
+    /// The bound, with its direction: ">= 0.95".
+    pub(crate) required: String,
+    /// Null: not measured in this run.
+    pub(crate) measured: Option<f64>,
+    /// Null: not measured in this run.
+    pub(crate) met: Option<bool>,
+}
+
+/// Speed of `mtctl apply` relative to the reference of a workload, at least.
+const SPEEDS: [(&str, &str, f64); 4] = [
+    ("sequential 1M, speed relative to fio", "sequential-1m", 0.95),
+    ("random 4K, speed relative to fio", "random-4k", 0.90),
+    ("mixed delta, speed relative to fio", "mixed-delta", 0.95),
+    ("image with holes, speed relative to qemu-img convert", "half-zero-image", 0.95),
+];
+
+/// All requirements, with what `workloads` say of them.
+pub(crate) fn judge(workloads: &[WorkloadReport]) -> Vec<Claim> {
+    let find = |name: &str| workloads.iter().find(|workload| workload.name == name);
+    let subject = |name| find(name).and_then(|workload| workload.role(Role::Subject));
+    let mut claims: Vec<Claim> = SPEEDS
+        .into_iter()
+        .map(|(name, workload, bound)| {
+            at_least(name, bound, subject(workload).and_then(|runs| runs.ratio_to_limit))
+        })
+        .collect();
+    let mixed = subject("mixed-delta");
+    let commit = find("mixed-delta").and_then(|workload| {
+        let peers = &workload.contenders;
+        let commit = peers.iter().find(|contender| contender.name == "qemu-img commit")?;
+        Spread::of(&speed_ratios(&commit.process_wall_s, &mixed?.process_wall_s))
+    });
+    claims.push(at_least("mixed delta, speed relative to qemu-img commit", 1.5, commit));
+    let processor = mixed.and_then(|runs| Spread::of(&runs.cpu_s_per_gib));
+    let name = "mixed delta, CPU seconds per GiB";
+    claims.push(claim(name, "<=", 0.45, processor.map(|spread| spread.median)));
+    claims.push(claim("peak memory of any mtctl apply, MiB", "<", 64.0, peak(workloads)));
+    claims
+}
+
+/// The most memory that any run of `mtctl apply` had.
+fn peak(workloads: &[WorkloadReport]) -> Option<f64> {
+    let ours = |contender: &&ContenderReport| contender.name.starts_with("mtctl apply");
+    let all = workloads.iter().flat_map(|workload| &workload.contenders);
+    all.filter(ours).map(|contender| contender.peak_mib).max_by(f64::total_cmp)
+}
+
+fn at_least(name: &'static str, bound: f64, ratio: Option<Spread>) -> Claim {
+    claim(name, ">=", bound, ratio.map(|spread| spread.median))
+}
+
+fn claim(name: &'static str, relation: &str, bound: f64, measured: Option<f64>) -> Claim {
+    let met = measured.map(|value| match relation {
+        ">=" => value >= bound,
+        "<=" => value <= bound,
+        _ => value < bound,
+    });
+    Claim { name, required: format!("{relation} {bound}"), measured, met }
+}

@@ -1,0 +1,103 @@
+//! One workload in the forms that the contenders read. All are made from one list of extents.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::contender::Tools;
+use crate::measure::quietly;
+use crate::target::{Target, write_all};
+use crate::workload::{Filling, Workload};
+
+mod iolog;
+mod native;
+
+/// The files of a workload. A form that it does not need, or that no tool can make, is not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Representations {
+    /// Our own change stream.
+    pub(crate) native: Option<PathBuf>,
+    /// What fio replays: where to write and how much, without payload.
+    pub(crate) iolog: Option<PathBuf>,
+    /// What qemu-img commits: the changes over the target, in clusters of 64 KiB.
+    pub(crate) overlay: Option<PathBuf>,
+    /// The whole image afterwards, with holes where it is zero.
+    pub(crate) image: Option<PathBuf>,
+    /// What bdsync patches with.
+    pub(crate) patch: Option<PathBuf>,
+}
+
+impl Representations {
+    /// Makes the files of `workload`. The target holds afterwards what it held before.
+    pub(crate) fn make(workload: &Workload, target: &Target, tools: &Tools) -> Result<Self> {
+        let mut made = Self::default();
+        if !workload.is_delta() {
+            made.image = Some(image(workload, target)?);
+            return Ok(made);
+        }
+        made.iolog = Some(iolog::write(workload, &target.path("iolog"))?);
+        // First what takes the most memory: the image is deleted again.
+        match workload.name {
+            "mixed-delta" => {
+                let after = image_after(workload, target)?;
+                made.overlay = Some(overlay(target, &after)?);
+                made.patch = tools.patching().then(|| patch(target, &after)).transpose()?;
+                fs::remove_file(&after).context("deleting an image")?;
+            }
+            "sequential-1m" => made.image = Some(image_after(workload, target)?),
+            _ => {}
+        }
+        made.native = Some(native::write(workload, target.bytes(), &target.path("stream.mtcs"))?);
+        Ok(made)
+    }
+
+    /// Deletes the files.
+    pub(crate) fn delete(self) -> Result<()> {
+        let files = [self.native, self.iolog, self.overlay, self.image, self.patch];
+        for file in files.into_iter().flatten() {
+            fs::remove_file(&file).with_context(|| format!("deleting {}", file.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The image alone: data, and holes that were never written.
+fn image(workload: &Workload, target: &Target) -> Result<PathBuf> {
+    let path = target.path("image.raw");
+    let file = File::create(&path).context("creating an image")?;
+    file.set_len(target.bytes()).context("sizing an image")?;
+    write_all(&file, &workload.data, Filling::Payload)?;
+    Ok(path)
+}
+
+/// What the target holds after the changes, as a copy.
+fn image_after(workload: &Workload, target: &Target) -> Result<PathBuf> {
+    let path = target.path("image.raw");
+    fs::copy(target.backing(), &path).context("copying the target")?;
+    let file = File::options().write(true).open(&path).context("opening an image")?;
+    write_all(&file, &workload.data, Filling::Payload)?;
+    Ok(path)
+}
+
+/// A qcow2 overlay over the target that holds what `after` has otherwise.
+fn overlay(target: &Target, after: &Path) -> Result<PathBuf> {
+    let path = target.path("overlay.qcow2");
+    let (name, after) = (path.to_string_lossy(), after.to_string_lossy());
+    quietly("qemu-img", &["create", "-q", "-f", "qcow2", "-b", &after, "-F", "raw", &name])?;
+    quietly("qemu-img", &["rebase", "-q", "-b", target.device(), "-F", "raw", &name])?;
+    Ok(path)
+}
+
+/// A binary patch that makes the target what `after` is.
+fn patch(target: &Target, after: &Path) -> Result<PathBuf> {
+    let path = target.path("patch.bdsync");
+    let script = format!(
+        "bdsync 'bdsync --server' {} {} >{}",
+        after.display(),
+        target.device(),
+        path.display()
+    );
+    quietly("sh", &["-c", &script])?;
+    Ok(path)
+}

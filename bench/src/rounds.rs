@@ -1,0 +1,184 @@
+//! Interleaved rounds of one workload: everybody once a round, in alternating order, so that what
+//! the machine does meanwhile meets everybody. Who writes the wrong bytes is not timed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+
+use crate::contender::{Contender, Skipped, Tools, others, references};
+use crate::measure::{Measured, run};
+use crate::representation::Representations;
+use crate::statistics::Spread;
+use crate::target::{Checksums, Target};
+use crate::workload::{Filling, Workload};
+
+/// How often each candidate runs when the reference is chosen.
+const TRIALS: usize = 3;
+
+/// The runs of one contender, one a round.
+#[derive(Clone, Debug)]
+pub(crate) struct Runs {
+    pub(crate) contender: Contender,
+    /// The seconds that count.
+    pub(crate) seconds: Vec<f64>,
+    pub(crate) measured: Vec<Measured>,
+}
+
+/// What came of a workload.
+#[derive(Clone, Debug)]
+pub(crate) struct Results {
+    pub(crate) workload: Workload,
+    /// The reference first.
+    pub(crate) runs: Vec<Runs>,
+    pub(crate) skipped: Vec<Skipped>,
+    /// Who failed or wrote the wrong bytes, and where.
+    pub(crate) wrong: Vec<Skipped>,
+}
+
+/// What every workload is run with.
+#[derive(Debug)]
+pub(crate) struct Bench<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) tools: &'a Tools,
+    pub(crate) rounds: usize,
+    pub(crate) interrupted: &'a AtomicBool,
+}
+
+impl Bench<'_> {
+    /// Runs `workload`: makes its files, verifies, measures, deletes them.
+    ///
+    /// # Errors
+    ///
+    /// A contender failed, or a signal came.
+    pub(crate) fn run(&self, workload: Workload) -> Result<Results> {
+        say(&format!("{}: making streams and images", workload.name));
+        // Noise, so that no byte is by chance what it will become: an overlay has to hold all.
+        self.target.restore(&workload)?;
+        let files = Representations::make(&workload, self.target, self.tools)?;
+        let device = self.target.device();
+        let reference = self.reference(&workload, references(&workload, &files, device))?;
+        let (mut contenders, skipped) = others(&reference, &workload, &files, device, self.tools);
+        contenders.insert(0, reference);
+        let wrong = self.verify(&workload, &contenders)?;
+        contenders.retain(|contender| wrong.iter().all(|skipped| skipped.name != contender.name));
+        let runs = self.rounds(&workload, contenders)?;
+        files.delete()?;
+        Ok(Results { workload, runs, skipped, wrong })
+    }
+
+    /// The fastest of `candidates`, by the median of a few interleaved runs.
+    fn reference(&self, workload: &Workload, mut candidates: Vec<Contender>) -> Result<Contender> {
+        let count = candidates.len();
+        if count > 1 {
+            say(&format!("{}: choosing the fastest of {count} settings", workload.name));
+            let mut taken = vec![Vec::new(); count];
+            for trial in 0..TRIALS {
+                for index in order(count, trial) {
+                    taken[index].push(self.once(workload, &candidates[index])?.0);
+                }
+            }
+            let medians = taken.iter().map(|seconds| median(seconds));
+            let fastest = medians.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
+            candidates.swap(0, fastest.map_or(0, |(index, _)| index));
+        }
+        candidates.into_iter().next().context("choosing a reference among none")
+    }
+
+    /// Lets everybody who writes payload write it over something else, and compares all of the
+    /// target with what it has to be. This also warms up.
+    fn verify(&self, workload: &Workload, contenders: &[Contender]) -> Result<Vec<Skipped>> {
+        self.target.apply(workload, Filling::Payload)?;
+        let wanted = self.target.checksums()?;
+        let mut wrong = Vec::new();
+        for contender in contenders.iter().filter(|contender| contender.writes_payload()) {
+            self.target.apply(workload, Filling::Noise)?;
+            let name = contender.name.clone();
+            let Some(reason) = self.trial(workload, contender, &wanted)? else {
+                say(&format!("{}: {name}: all bytes are right", workload.name));
+                continue;
+            };
+            say(&format!("{}: {name}: {reason}", workload.name));
+            wrong.push(Skipped { name, reason });
+            // What was written elsewhere must not be blamed on the next one.
+            self.target.restore(workload)?;
+        }
+        Ok(wrong)
+    }
+
+    /// Lets `contender` write; what is wrong then, if anything is.
+    fn trial(
+        &self,
+        workload: &Workload,
+        contender: &Contender,
+        wanted: &Checksums,
+    ) -> Result<Option<String>> {
+        if let Err(error) = self.once(workload, contender) {
+            self.check_signals()?;
+            return Ok(Some(format!("{error:#}")));
+        }
+        let difference = self.target.checksums()?.first_difference(wanted);
+        Ok(difference.map(|place| format!("wrote the wrong bytes, first in MiB {place}")))
+    }
+
+    /// The rounds that count.
+    fn rounds(&self, workload: &Workload, contenders: Vec<Contender>) -> Result<Vec<Runs>> {
+        let none = |contender| Runs { contender, seconds: Vec::new(), measured: Vec::new() };
+        let mut runs: Vec<Runs> = contenders.into_iter().map(none).collect();
+        for round in 0..self.rounds {
+            for index in order(runs.len(), round) {
+                let (seconds, measured) = self.once(workload, &runs[index].contender)?;
+                say(&format!(
+                    "{}: round {} of {}: {}: {seconds:.3} s",
+                    workload.name,
+                    round + 1,
+                    self.rounds,
+                    runs[index].contender.name
+                ));
+                runs[index].seconds.push(seconds);
+                runs[index].measured.push(measured);
+            }
+        }
+        Ok(runs)
+    }
+
+    /// One run, on a target that is full again; the seconds that count, and the rest.
+    fn once(&self, workload: &Workload, contender: &Contender) -> Result<(f64, Measured)> {
+        self.check_signals()?;
+        self.target.fill_holes(workload)?;
+        let measured = run(&contender.command, &contender.input, self.target.directory())?;
+        Ok((contender.seconds(&measured, workload.bytes())?, measured))
+    }
+
+    fn check_signals(&self) -> Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            bail!("interrupted; nothing is left behind");
+        }
+        Ok(())
+    }
+}
+
+/// Indices below `count`, forwards in even rounds and backwards in odd ones.
+fn order(count: usize, round: usize) -> Vec<usize> {
+    if round % 2 == 0 { (0..count).collect() } else { (0..count).rev().collect() }
+}
+
+fn median(values: &[f64]) -> f64 {
+    Spread::of(values).map_or(f64::INFINITY, |spread| spread.median)
+}
+
+/// Progress, on standard error.
+pub(crate) fn say(text: &str) {
+    eprintln!("bench: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_alternates() {
+        assert_eq!(order(3, 0), [0, 1, 2]);
+        assert_eq!(order(3, 1), [2, 1, 0]);
+        assert_eq!(order(3, 2), [0, 1, 2]);
+    }
+}

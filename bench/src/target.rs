@@ -1,0 +1,205 @@
+//! The device that everything is written to: a loop device over a file in memory, filled before,
+//! so that software is measured and neither a disk nor the first touch of memory.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::measure::quietly;
+use crate::workload::{Filling, Range, Workload};
+
+/// Where files in memory are.
+const MEMORY: &str = "/dev/shm";
+/// The unit in which content is compared, in bytes.
+const CHUNK: usize = 1 << 20;
+
+/// A loop device over a file in a directory of its own; both are gone when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Target {
+    device: String,
+    bytes: u64,
+    backing: File,
+    // Last: the device is detached before its file is deleted.
+    directory: TempDir,
+}
+
+/// The CRC32C of every MiB of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Checksums(Vec<u32>);
+
+impl Target {
+    /// Makes a target of `bytes`, each of them written and none of them zero.
+    pub(crate) fn new(bytes: u64) -> Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("mtctl-bench-")
+            .tempdir_in(MEMORY)
+            .with_context(|| format!("making a directory in {MEMORY}"))?;
+        let path = directory.path().join("target");
+        let backing = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .with_context(|| format!("creating {}", path.display()))?;
+        let whole = [Range { offset: 0, length: bytes }];
+        write_all(&backing, &whole, Filling::Before)?;
+        let name = path.to_string_lossy();
+        let device = quietly("losetup", &["--find", "--show", "--direct-io=on", &name])?;
+        let target = Self { device: device.trim().to_owned(), bytes, backing, directory };
+        target.check_direct()?;
+        Ok(target)
+    }
+
+    /// The device node.
+    pub(crate) fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// The file behind the device.
+    pub(crate) fn backing(&self) -> PathBuf {
+        self.path("target")
+    }
+
+    /// Its size, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The directory in memory for all files of a run.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A path in [`directory`](Self::directory).
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Applies `workload` as simply as it can be done, which is what others are compared with.
+    pub(crate) fn apply(&self, workload: &Workload, filling: Filling) -> Result<()> {
+        write_all(&self.backing, &workload.data, filling)?;
+        match filling {
+            Filling::Payload => write_zeros(&self.backing, &workload.zeros),
+            Filling::Before | Filling::Noise => self.fill_holes(workload),
+        }
+    }
+
+    /// Puts back what the target held at first, and noise where `workload` writes.
+    pub(crate) fn restore(&self, workload: &Workload) -> Result<()> {
+        write_all(&self.backing, &[Range { offset: 0, length: self.bytes }], Filling::Before)?;
+        self.apply(workload, Filling::Noise)
+    }
+
+    /// Writes something into what the workload makes zeros: a hole that is one already costs less.
+    pub(crate) fn fill_holes(&self, workload: &Workload) -> Result<()> {
+        write_all(&self.backing, &workload.zeros, Filling::Noise)
+    }
+
+    /// Reads everything.
+    pub(crate) fn checksums(&self) -> Result<Checksums> {
+        let mut chunk = vec![0; CHUNK];
+        let mut checksums = Vec::new();
+        for offset in (0..self.bytes).step_by(CHUNK) {
+            let length = CHUNK.min(usize::try_from(self.bytes - offset)?);
+            self.backing
+                .read_exact_at(&mut chunk[..length], offset)
+                .context("reading the target")?;
+            checksums.push(crc32c::crc32c(&chunk[..length]));
+        }
+        Ok(Checksums(checksums))
+    }
+
+    /// Whether the kernel really writes around its cache: else its cache would be measured.
+    fn check_direct(&self) -> Result<()> {
+        let name = self.device.trim_start_matches("/dev/");
+        let path = format!("/sys/block/{name}/loop/dio");
+        let direct = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        if direct.trim() != "1" {
+            bail!(
+                "{} does no direct I/O to a file in {MEMORY}\nhint: it takes Linux 6.6",
+                self.device
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Err(error) = quietly("losetup", &["--detach", &self.device]) {
+            eprintln!("bench: {error:#}\nhint: losetup --detach {}", self.device);
+        }
+    }
+}
+
+impl Checksums {
+    /// The first MiB in which they differ; none if nowhere.
+    pub(crate) fn first_difference(&self, other: &Self) -> Option<usize> {
+        (0..self.0.len().max(other.0.len())).find(|index| self.0.get(*index) != other.0.get(*index))
+    }
+}
+
+/// Writes `filling` to `ranges` of `file`, in order.
+pub(crate) fn write_all(file: &File, ranges: &[Range], filling: Filling) -> Result<()> {
+    let mut chunk = vec![0; CHUNK];
+    for (index, range) in ranges.iter().enumerate() {
+        for part in (0..range.length).step_by(CHUNK) {
+            let length = CHUNK.min(usize::try_from(range.length - part)?);
+            // The parts of a long range differ: `index` is in the lower half, the part above.
+            filling.fill(index as u64 | (part << 20), &mut chunk[..length]);
+            file.write_all_at(&chunk[..length], range.offset + part).context("writing content")?;
+        }
+    }
+    Ok(())
+}
+
+fn write_zeros(file: &File, ranges: &[Range]) -> Result<()> {
+    let zeros = vec![0; CHUNK];
+    for range in ranges {
+        for part in (0..range.length).step_by(CHUNK) {
+            let length = CHUNK.min(usize::try_from(range.length - part)?);
+            file.write_all_at(&zeros[..length], range.offset + part).context("writing zeros")?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_named_also_when_one_is_shorter() {
+        let of = |values: &[u32]| Checksums(values.to_vec());
+        assert_eq!(of(&[1, 2, 3]).first_difference(&of(&[1, 2, 3])), None);
+        assert_eq!(of(&[1, 2, 3]).first_difference(&of(&[1, 9, 9])), Some(1));
+        assert_eq!(of(&[1, 2]).first_difference(&of(&[1])), Some(1));
+    }
+
+    #[test]
+    fn where_ranges_overlap_the_later_one_is_read() {
+        let file = tempfile::tempfile().unwrap();
+        let ranges = [Range { offset: 0, length: 64 }, Range { offset: 32, length: 64 }];
+        write_all(&file, &ranges, Filling::Payload).unwrap();
+        let mut wanted = [0; 64];
+        Filling::Payload.fill(1, &mut wanted);
+        let mut found = [0; 64];
+        file.read_exact_at(&mut found, 32).unwrap();
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn zeros_are_written_as_such() {
+        let file = tempfile::tempfile().unwrap();
+        let ranges = [Range { offset: 0, length: 3 * CHUNK as u64 }];
+        write_all(&file, &ranges, Filling::Before).unwrap();
+        write_zeros(&file, &[Range { offset: 100, length: 2 * CHUNK as u64 }]).unwrap();
+        let mut found = vec![1; 3 * CHUNK];
+        file.read_exact_at(&mut found, 0).unwrap();
+        let zeros = found.iter().filter(|byte| **byte == 0).count();
+        assert_eq!(zeros, 2 * CHUNK);
+    }
+}

@@ -1,0 +1,230 @@
+//! What is written: lists of extents made from a seed, the same on every machine and in every run.
+
+/// The seed of every list.
+const SEED: u64 = 0x6d74_6265_6e63_6801;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+/// All offsets and lengths are multiples of this.
+const PAGE: u64 = 4 * KIB;
+
+/// The workloads, by name, in the order in which they run.
+pub(crate) const NAMES: [&str; 5] =
+    ["sequential-1m", "random-64k", "random-4k", "mixed-delta", "half-zero-image"];
+
+/// A range of the target, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+}
+
+/// A workload: what every contender writes, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    /// Ranges that get data; where two overlap, the later one wins.
+    pub(crate) data: Vec<Range>,
+    /// Ranges that become zeros: the holes of an image. They overlap nothing.
+    pub(crate) zeros: Vec<Range>,
+}
+
+impl Workload {
+    /// The workload called `name`, one of [`NAMES`], for a target of `target_bytes`.
+    pub(crate) fn new(name: &'static str, target_bytes: u64) -> Self {
+        let mut numbers = Numbers(SEED);
+        let mut zeros = Vec::new();
+        let data = match name {
+            "sequential-1m" => blocks(target_bytes, MIB).collect(),
+            "random-64k" => random_blocks(target_bytes, 64 * KIB, 2, &mut numbers),
+            "random-4k" => random_blocks(target_bytes, PAGE, 4, &mut numbers),
+            "mixed-delta" => mixed(target_bytes, &mut numbers),
+            _ => {
+                let (data, holes) = half_zero(target_bytes, &mut numbers);
+                zeros = holes;
+                data
+            }
+        };
+        Self { name, data, zeros }
+    }
+
+    /// Whether a change is written onto what is there, and not a whole image.
+    pub(crate) fn is_delta(&self) -> bool {
+        self.zeros.is_empty()
+    }
+
+    /// Bytes that a contender is told to write, zeros included.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.data.iter().chain(&self.zeros).map(|range| range.length).sum()
+    }
+
+    /// [`bytes`](Self::bytes) in GiB.
+    pub(crate) fn gib(&self) -> f64 {
+        self.bytes() as f64 / GIB as f64
+    }
+}
+
+/// Every block of the target once, in order.
+fn blocks(target_bytes: u64, length: u64) -> impl Iterator<Item = Range> {
+    (0..target_bytes / length).map(move |block| Range { offset: block * length, length })
+}
+
+/// One block of `share`, each at most once, in random order.
+fn random_blocks(
+    target_bytes: u64,
+    length: u64,
+    share: usize,
+    numbers: &mut Numbers,
+) -> Vec<Range> {
+    let mut all: Vec<Range> = blocks(target_bytes, length).collect();
+    let wanted = all.len() / share;
+    for place in 0..wanted {
+        let other = place as u64 + numbers.below((all.len() - place) as u64);
+        all.swap(place, other as usize);
+    }
+    all.truncate(wanted);
+    all.shrink_to_fit();
+    all
+}
+
+/// Changes as a server makes them: 10,000 for each GiB; 50 % of 4 KiB, 40 % of 8 to 64 KiB, 10 % of
+/// 256 KiB to 1 MiB, anywhere, some of them over others.
+fn mixed(target_bytes: u64, numbers: &mut Numbers) -> Vec<Range> {
+    let count = target_bytes * 10_000 / GIB;
+    (0..count)
+        .map(|_| {
+            let pages = match numbers.below(10) {
+                0..=4 => 1,
+                5..=8 => numbers.between(2, 16),
+                _ => numbers.between(64, 256),
+            };
+            let last = target_bytes / PAGE - pages;
+            Range { offset: numbers.between(0, last) * PAGE, length: pages * PAGE }
+        })
+        .collect()
+}
+
+/// Data and holes by turns, 1 to 16 MiB each, until half of the target is data.
+fn half_zero(target_bytes: u64, numbers: &mut Numbers) -> (Vec<Range>, Vec<Range>) {
+    let (mut data, mut zeros) = (Vec::new(), Vec::new());
+    let mut offset = 0;
+    while offset < target_bytes {
+        let length = (numbers.between(1, 16) * MIB).min((target_bytes - offset).div_ceil(2));
+        data.push(Range { offset, length });
+        offset += length;
+        let length = length.min(target_bytes - offset);
+        zeros.push(Range { offset, length });
+        offset += length;
+    }
+    (data, zeros)
+}
+
+/// Numbers that look random (splitmix64).
+#[derive(Clone, Debug)]
+pub(crate) struct Numbers(u64);
+
+impl Numbers {
+    /// The next number.
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Less than `limit`, which is not zero. What is a little more frequent does not matter here.
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn between(&mut self, first: u64, last: u64) -> u64 {
+        first + self.below(last - first + 1)
+    }
+}
+
+/// Bytes for a range: never two ranges the same, and no zeros, so that nothing can be skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filling {
+    /// What the target holds before.
+    Before,
+    /// What the workload brings.
+    Payload,
+    /// What neither of them is: written over the ranges to see that a contender wrote them.
+    Noise,
+}
+
+impl Filling {
+    /// Fills `bytes`, the content of the range that is number `index` of its list.
+    pub(crate) fn fill(self, index: u64, bytes: &mut [u8]) {
+        let mut numbers =
+            Numbers((self as u64 + 1) << 56 ^ index.wrapping_mul(0xa076_1d64_78bd_642f));
+        for word in bytes.chunks_mut(8) {
+            // The lowest bit of each byte: no byte is zero.
+            let number = numbers.next() | 0x0101_0101_0101_0101;
+            word.copy_from_slice(&number.to_le_bytes()[..word.len()]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_workload_is_the_same_each_time_and_stays_on_the_target() {
+        for name in NAMES {
+            let workload = Workload::new(name, GIB);
+            assert_eq!(workload, Workload::new(name, GIB));
+            assert!(!workload.data.is_empty(), "{name}");
+            for range in workload.data.iter().chain(&workload.zeros) {
+                assert!(range.length > 0 || !workload.is_delta(), "{name}: {range:?}");
+                assert!(range.offset + range.length <= GIB, "{name}: {range:?}");
+                assert_eq!((range.offset % PAGE, range.length % PAGE), (0, 0), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_mixed_delta_is_the_one_described() {
+        let workload = Workload::new("mixed-delta", 4 * GIB);
+        assert_eq!(workload.data.len(), 40_000);
+        assert!((3.0..3.2).contains(&workload.gib()), "{}", workload.gib());
+        let small = workload.data.iter().filter(|range| range.length == PAGE).count();
+        let large = workload.data.iter().filter(|range| range.length >= 256 * KIB).count();
+        assert!((19_500..20_500).contains(&small), "{small}");
+        assert!((3_700..4_300).contains(&large), "{large}");
+    }
+
+    #[test]
+    fn random_blocks_are_never_written_twice() {
+        let mut offsets: Vec<u64> =
+            Workload::new("random-4k", GIB).data.iter().map(|range| range.offset).collect();
+        assert_eq!(offsets.len(), 65_536);
+        assert!(!offsets.is_sorted());
+        offsets.sort_unstable();
+        offsets.dedup();
+        assert_eq!(offsets.len(), 65_536);
+    }
+
+    #[test]
+    fn half_of_the_image_is_holes_and_both_halves_are_the_whole() {
+        let workload = Workload::new("half-zero-image", GIB);
+        let holes: u64 = workload.zeros.iter().map(|range| range.length).sum();
+        assert_eq!(workload.bytes(), GIB);
+        assert!(holes.abs_diff(GIB / 2) <= MIB, "{holes}");
+    }
+
+    #[test]
+    fn fillings_have_no_zeros_and_differ_from_each_other_and_from_range_to_range() {
+        let of = |filling: Filling, index| {
+            let mut bytes = [0; 37];
+            filling.fill(index, &mut bytes);
+            bytes
+        };
+        assert!(!of(Filling::Payload, 0).contains(&0));
+        assert_eq!(of(Filling::Payload, 7), of(Filling::Payload, 7));
+        assert_ne!(of(Filling::Payload, 0), of(Filling::Payload, 1));
+        assert_ne!(of(Filling::Payload, 0), of(Filling::Noise, 0));
+        assert_ne!(of(Filling::Before, 0), of(Filling::Noise, 0));
+    }
+}

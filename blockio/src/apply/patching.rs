@@ -1,0 +1,87 @@
+//! Sectors of which a part changes: read, changed in memory, written. The rest of such a sector is
+//! the target's own and stays.
+
+use std::sync::Arc;
+
+use crate::apply::under_way::UnderWay;
+use crate::device::buffer::{Arena, ArenaPool};
+use crate::device::{BlockDevice, DeviceError, ReadBatch, Transfer, WriteBatch};
+use crate::plan::{Change, Patch};
+use crate::units::SectorSize;
+
+/// Writes `patches` with the new bytes from `arena`; returns when the last part was begun.
+///
+/// A crash leaves a sector old or new: a device writes one sector whole or not at all, as far as it
+/// keeps its promise; torn ones are made whole by applying the batch again, since what changes is
+/// in the stream, and what does not change is the same in the old sector and in the new.
+pub(crate) fn write(
+    device: &mut dyn BlockDevice,
+    patches: &[Patch],
+    arena: &Arena,
+    scratch: &ArenaPool,
+    under_way: &mut UnderWay,
+) -> Result<(), DeviceError> {
+    let size = device.geometry().sector_size;
+    let sector_bytes = bytes(size);
+    let room = scratch.regions().first().map_or(1, |region| region.length / sector_bytes).max(1);
+    for some in patches.chunks(room) {
+        let transfers = transfers(some, size);
+        // What is replaced whole need not be read, and may be a sector that cannot be.
+        let partial = some.iter().zip(&transfers).filter(|(patch, _)| !patch.covers(size));
+        let reads = partial.map(|(_, transfer)| *transfer).collect();
+        let read = ReadBatch { arena: free(device, scratch)?, reads };
+        let mut sectors = device.read_batch(read)?;
+        for (patch, sector) in
+            some.iter().zip(sectors.as_mut_slice().chunks_exact_mut(sector_bytes))
+        {
+            change(sector, &patch.changes, arena.as_slice());
+        }
+        let sectors = Arc::new(sectors);
+        under_way.add(&sectors, transfers.iter().filter_map(Transfer::extent).collect());
+        let batch = WriteBatch { arena: sectors, writes: transfers, clears: Vec::new() };
+        device.write_batch(batch)?;
+    }
+    Ok(())
+}
+
+/// A free arena; the device may have to be asked for one of those that it was given before.
+fn free(device: &mut dyn BlockDevice, scratch: &ArenaPool) -> Result<Arena, DeviceError> {
+    loop {
+        match scratch.try_take() {
+            Some(arena) => return Ok(arena),
+            None => {
+                device.reap()?;
+            }
+        }
+    }
+}
+
+fn transfers(patches: &[Patch], size: SectorSize) -> Vec<Transfer> {
+    let length = bytes(size);
+    let places = patches.iter().filter_map(|patch| size.offset_of(patch.sector));
+    places
+        .enumerate()
+        .map(|(index, at)| Transfer { at, position: index * length, length })
+        .collect()
+}
+
+/// Makes the changes to a sector. Those are inside it, and their bytes inside the arena: the plan
+/// says so; one that is not is left out rather than a panic.
+pub(crate) fn change(sector: &mut [u8], changes: &[Change], arena: &[u8]) {
+    for one in changes {
+        let Some(place) = sector.get_mut(one.within..one.within + one.length) else { continue };
+        match one.position {
+            None => place.fill(0),
+            Some(position) => {
+                if let Some(new) = arena.get(position..position + one.length) {
+                    place.copy_from_slice(new);
+                }
+            }
+        }
+    }
+}
+
+fn bytes(size: SectorSize) -> usize {
+    // 512 or 4096.
+    size.bytes().get() as usize
+}

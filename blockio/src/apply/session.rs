@@ -1,0 +1,547 @@
+//! One run: takes what the feeder hands on, in its order, and decides when things become durable.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use crate::apply::admission::{Admission, Question, Start, admit, admit_next};
+use crate::apply::feed::{Answer, Fed, Feed, Feeder};
+use crate::apply::volumes::{AllFlushed, Volumes};
+use crate::apply::{Assignment, Ending, Event, Job, Options, Outcome, StreamArgument, Summary};
+use crate::device::buffer::ArenaPool;
+use crate::group::Group;
+use crate::group::state::{APPLIED_COUNT_MAX, Fingerprint, GroupState, InBetween, exact};
+use crate::stream::{
+    BATCH_BYTES_MAX, Content, Format, Piece, StreamHeader, VolumeHeader, VolumeIndex,
+};
+use crate::verify::{Bounds, VerifiedBatch};
+use crate::{Error, ErrorKind, Result};
+
+/// So many batches can be read ahead, or be under way to the devices.
+const ARENAS: usize = 4;
+const ARENA_BYTES: NonZeroUsize = NonZeroUsize::new(BATCH_BYTES_MAX).expect("invariant: not zero");
+/// A checkpoint is due when so much was written since the last one, in bytes …
+const CHECKPOINT_BYTES: u64 = 256 << 20;
+/// … or so much time went by.
+const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
+/// While nothing comes in, this is how often the stop flag is looked at.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// A run.
+pub(crate) struct Session<'a> {
+    volumes: Volumes,
+    group: Option<Group>,
+    options: Options,
+    pool: ArenaPool,
+    feed: Feed,
+    stop: &'a AtomicBool,
+    observe: &'a mut dyn FnMut(Event<'_>),
+    summary: Summary,
+    // Of the input that is being applied.
+    input: Option<Input>,
+    // Lengths of the inputs that came to their end.
+    consumed_before: u64,
+    written_since: u64,
+    checkpointed: Instant,
+    has_written: bool,
+}
+
+/// The input that is being applied.
+struct Input {
+    fingerprint: Fingerprint,
+    header: StreamHeader,
+    /// Which volume each volume of the stream is.
+    route: Vec<usize>,
+    consumed: u64,
+    /// Everything up to here was applied by a run before.
+    resumed: u64,
+    marks: u64,
+    /// It is recorded that its volumes are in-between.
+    is_marked: bool,
+    /// The stream ended here; not recorded yet.
+    ended: Option<AllFlushed>,
+}
+
+/// Whether the run goes on.
+enum Next {
+    Go,
+    End(Ending),
+}
+
+impl<'a> Session<'a> {
+    /// Prepares a run: memory, and the thread that reads.
+    pub(crate) fn begin(
+        job: Job,
+        stop: &'a AtomicBool,
+        observe: &'a mut dyn FnMut(Event<'_>),
+    ) -> Result<Self> {
+        let Job { mut inputs, assignments, group, options } = job;
+        none_is_its_own_target(&inputs, &assignments)?;
+        let pool = ArenaPool::new(ARENAS, ARENA_BYTES)
+            .map_err(|error| Error::failed("allocating memory for I/O", error))?;
+        let mut summary = Summary::default();
+        if let Some(begun) = group.as_ref().and_then(|g| begun_before(g, &inputs, options, &pool)) {
+            summary.inputs_left_out = begun as u64;
+            inputs.drain(..begun);
+        }
+        let has_pipe = inputs.iter().any(StreamArgument::is_pipe);
+        let feeder = Feeder::new(inputs, options.format, pool.clone());
+        let feed = match has_pipe {
+            true => Feed::thread(feeder)?,
+            false => Feed::Inline(Box::new(feeder)),
+        };
+        Ok(Self {
+            volumes: Volumes::new(assignments),
+            group,
+            options,
+            pool,
+            feed,
+            stop,
+            observe,
+            summary,
+            input: None,
+            consumed_before: 0,
+            written_since: 0,
+            checkpointed: Instant::now(),
+            has_written: false,
+        })
+    }
+
+    /// Runs to the end, whichever it is.
+    pub(crate) fn run(mut self) -> Result<Outcome> {
+        let ending = loop {
+            let next = match self.next_fed() {
+                Some(fed) => self.take(fed),
+                None => Ok(Next::End(Ending::Stopped)),
+            };
+            match next {
+                Ok(Next::Go) if self.volumes.have_all_failed() => break Ending::Complete,
+                Ok(Next::Go) => {}
+                Ok(Next::End(ending)) => break ending,
+                Err(error) if !self.has_written => return Err(error),
+                Err(error) => break Ending::Failed(error),
+            }
+        };
+        let checkpointed = self.checkpoint();
+        self.tell_failures();
+        let ending = match (ending, checkpointed) {
+            (Ending::Failed(error), _) | (_, Err(error)) => Ending::Failed(error),
+            (ending, Ok(())) => ending,
+        };
+        Ok(Outcome { summary: self.summary, ending, failed_volumes: self.volumes.into_failures() })
+    }
+
+    /// What comes next; none when the run is to stop. While nothing comes, and while every arena is
+    /// on its way to a device, writes under way are waited for.
+    fn next_fed(&mut self) -> Option<Fed> {
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            match &mut self.feed {
+                Feed::Inline(feeder) => {
+                    let has_room = self.pool.try_take().is_some();
+                    if has_room || !self.volumes.reap() {
+                        return Some(feeder.next());
+                    }
+                }
+                Feed::Thread { fed, .. } => match fed.try_recv() {
+                    Ok(fed) => return Some(fed),
+                    Err(TryRecvError::Disconnected) => return Some(feeder_is_gone()),
+                    Err(TryRecvError::Empty) if self.volumes.reap() => {}
+                    Err(TryRecvError::Empty) => match fed.recv_timeout(IDLE) {
+                        Ok(fed) => return Some(fed),
+                        Err(RecvTimeoutError::Disconnected) => return Some(feeder_is_gone()),
+                        Err(RecvTimeoutError::Timeout) => {
+                            if let Err(error) = self.idle() {
+                                return Some(Fed::Failed { error, is_cut_pipe: false });
+                            }
+                        }
+                    },
+                },
+            }
+        }
+    }
+
+    /// A pipe is silent: what it sent so far is made durable, and recorded.
+    fn idle(&mut self) -> Result<()> {
+        if self.written_since > 0 && self.checkpointed.elapsed() >= CHECKPOINT_AFTER {
+            self.checkpoint()?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, fed: Fed) -> Result<Next> {
+        match fed {
+            Fed::Begin { header, is_first, consumed } => {
+                let answer = match is_first {
+                    true => self.first_stream(header, consumed)?,
+                    false => self.next_stream(header, consumed)?,
+                };
+                self.feed.answer(answer);
+            }
+            Fed::Batch(batch, consumed) => self.batch(batch, consumed)?,
+            Fed::Mark(mark, consumed) => {
+                tracing::debug!(?mark, consumed, "recovery point");
+                self.summary.recovery_points += 1;
+                // Several marks may be at one place of the stream: a checkpoint between them would
+                // leave out those after it when applying goes on. The next batch makes it.
+                self.advance(consumed, |input| input.marks += 1);
+                self.written_since = CHECKPOINT_BYTES;
+            }
+            Fed::End(end, consumed) => {
+                let flushed = self.flush();
+                let makes_point = |input: &Input| input.marks == 0 && consumed > input.resumed;
+                let makes_point = self.input.as_ref().is_some_and(makes_point);
+                self.summary.recovery_points += u64::from(makes_point && end.consistent);
+                self.advance(consumed, |input| input.ended = Some(flushed));
+            }
+            Fed::InputEnd => self.input_end()?,
+            Fed::Failed { error: _, is_cut_pipe: true } if self.options.resume => {
+                return Ok(Next::End(Ending::Incomplete));
+            }
+            Fed::Failed { error, .. } => return Err(error),
+            Fed::Done => {
+                self.warn_of_what_was_in_no_stream();
+                return Ok(Next::End(Ending::Complete));
+            }
+        }
+        Ok(Next::Go)
+    }
+
+    fn advance(&mut self, consumed: u64, change: impl FnOnce(&mut Input)) {
+        if let Some(input) = &mut self.input {
+            input.consumed = consumed;
+            change(input);
+        }
+        let consumed = self.consumed_before.saturating_add(consumed);
+        (self.observe)(Event::Progress { consumed });
+    }
+
+    fn batch(&mut self, batch: VerifiedBatch, consumed: u64) -> Result<()> {
+        let batch = batch.into_batch();
+        self.count(&batch.header.pieces);
+        if !self.options.dry_run {
+            self.mark_in_between()?;
+            let arena = Arc::new(batch.arena);
+            let route = self.input.as_ref().map_or_else(Vec::new, |input| input.route.clone());
+            for (index, pieces) in by_volume(batch.header.pieces, route.len()) {
+                let volume = route[index];
+                if self.volumes.get(volume).applied_to < consumed {
+                    self.volumes.write(volume, &pieces, &arena);
+                }
+            }
+        }
+        self.tell_failures();
+        self.advance(consumed, |_| {});
+        let due = self.written_since >= CHECKPOINT_BYTES
+            || self.checkpointed.elapsed() >= CHECKPOINT_AFTER;
+        if due && self.group.is_some() { self.checkpoint() } else { Ok(()) }
+    }
+
+    /// Before the first write: the volumes are between two streams from now on.
+    fn mark_in_between(&mut self) -> Result<()> {
+        match &mut self.input {
+            Some(input) if !input.is_marked => input.is_marked = true,
+            _ => return Ok(()),
+        }
+        self.has_written = true;
+        let flushed = self.flush();
+        self.record(flushed, false)
+    }
+
+    fn count(&mut self, pieces: &[Piece]) {
+        self.summary.extents += pieces.len() as u64;
+        for piece in pieces {
+            let length = piece.extent.length().get();
+            match piece.content {
+                Content::Data { .. } => self.summary.bytes += length,
+                Content::Zero | Content::Discard => self.summary.zero_bytes += length,
+            }
+            self.written_since += length;
+        }
+    }
+
+    fn flush(&mut self) -> AllFlushed {
+        let flushed = self.volumes.flush();
+        self.tell_failures();
+        flushed
+    }
+
+    /// Everything so far becomes durable, then known to be so.
+    fn checkpoint(&mut self) -> Result<()> {
+        let flushed = self.flush();
+        (self.written_since, self.checkpointed) = (0, Instant::now());
+        self.record(flushed, false)
+    }
+
+    /// Records how far the input was applied (BARRIER 3), and with `complete` that it was all.
+    fn record(&mut self, _proof: AllFlushed, complete: bool) -> Result<()> {
+        let (Some(group), Some(input)) = (&mut self.group, &mut self.input) else { return Ok(()) };
+        // A stream without changes has begun nothing, but the volume is at its end now.
+        if !(input.is_marked || complete || input.ended.is_some()) {
+            return Ok(());
+        }
+        let ended = input.ended.take().is_some();
+        for index in &input.route {
+            let volume = self.volumes.get(*index);
+            if !volume.has_failed() {
+                volume.applied_to = volume.applied_to.max(input.consumed);
+            }
+        }
+        let volumes = &mut self.volumes;
+        let change = |state: &mut GroupState| {
+            for (index, header) in input.route.iter().zip(&input.header.volumes) {
+                let volume = volumes.get(*index);
+                if volume.has_failed() || volume.applied_to == u64::MAX {
+                    continue;
+                }
+                let known = state.volumes.entry(volume.label().to_owned()).or_default();
+                known.target = Some(volume.identity().to_owned());
+                known.target_bytes = volume.capacity().get();
+                if let Some(size) = header.size {
+                    known.source_bytes = Some(size.get());
+                }
+                if ended {
+                    known.ends_at = header.to.as_ref().map(exact);
+                }
+                let position = volume.applied_to;
+                match complete {
+                    true => known.complete(input.fingerprint.clone()),
+                    false => {
+                        let input = input.fingerprint.clone();
+                        known.in_between = Some(InBetween { input, position });
+                    }
+                }
+            }
+        };
+        match self.options.dry_run {
+            true => {
+                group.suppose(change);
+                Ok(())
+            }
+            false => group.update(change),
+        }
+    }
+
+    fn input_end(&mut self) -> Result<()> {
+        let flushed = self.flush();
+        self.record(flushed, true)?;
+        if let Some(input) = self.input.take() {
+            self.consumed_before = self.consumed_before.saturating_add(input.consumed);
+        }
+        Ok(())
+    }
+
+    fn tell_failures(&mut self) {
+        for error in self.volumes.new_failures() {
+            (self.observe)(Event::VolumeFailed(error));
+        }
+    }
+
+    fn warn_of_what_was_in_no_stream(&mut self) {
+        // Of inputs that were left out unread nothing is known.
+        if self.summary.inputs_left_out > 0 {
+            return;
+        }
+        for volume in self.volumes.in_no_stream() {
+            let text = format!("{}: no stream had this volume", volume.shown());
+            (self.observe)(Event::Warning(&text));
+        }
+    }
+
+    /// The first stream of an input: may it be applied, and from where?
+    fn first_stream(&mut self, header: StreamHeader, begins_at: u64) -> Result<Answer> {
+        let route = self.volumes.route(&header)?;
+        let fingerprint = Fingerprint::of(&header, begins_at);
+        let mut resume_after = None;
+        for (index, admission) in self.ask_all(&header, &route, &fingerprint, admit)? {
+            let volume = self.volumes.get(index);
+            volume.applied_to = match admission.start {
+                Start::Beginning => 0,
+                Start::After(position) => position,
+                Start::Nowhere => u64::MAX,
+            };
+            if volume.applied_to == u64::MAX {
+                continue;
+            }
+            resume_after = Some(resume_after.unwrap_or(u64::MAX).min(volume.applied_to));
+            self.prepare(index, &admission)?;
+        }
+        let Some(resumed) = resume_after else {
+            self.summary.inputs_left_out += 1;
+            return Ok(Answer::SkipInput);
+        };
+        if resumed > 0 {
+            self.summary.resumed_from.get_or_insert(resumed);
+        }
+        let bounds = self.bounds(&header, &route)?;
+        let marks = 0;
+        let consumed = resumed;
+        self.input = Some(Input {
+            fingerprint,
+            header,
+            route,
+            consumed,
+            resumed,
+            marks,
+            is_marked: false,
+            ended: None,
+        });
+        Ok(Answer::Apply { bounds, resume_after: resumed })
+    }
+
+    /// Another stream in the same input: it follows the one before.
+    fn next_stream(&mut self, header: StreamHeader, consumed: u64) -> Result<Answer> {
+        let flushed = self.flush();
+        self.record(flushed, false)?;
+        let route = self.volumes.route(&header)?;
+        let Some(input) = &self.input else { return Ok(Answer::SkipInput) };
+        let (fingerprint, resumed) = (input.fingerprint.clone(), input.resumed);
+        if consumed > resumed {
+            for (index, admission) in self.ask_all(&header, &route, &fingerprint, admit_next)? {
+                self.prepare(index, &admission)?;
+            }
+        }
+        let bounds = self.bounds(&header, &route)?;
+        if let Some(input) = &mut self.input {
+            (input.header, input.route, input.marks) = (header, route, 0);
+        }
+        Ok(Answer::Apply { bounds, resume_after: resumed })
+    }
+
+    /// Asks about all volumes of a stream, before anything is done to one of them. One that failed
+    /// is not asked about: it is left, and keeps nothing from the others.
+    fn ask_all(
+        &mut self,
+        header: &StreamHeader,
+        route: &[usize],
+        input: &Fingerprint,
+        decide: fn(&Question<'_>) -> Result<Admission>,
+    ) -> Result<Vec<(usize, Admission)>> {
+        let mut admissions = Vec::new();
+        for (index, of_volume) in route.iter().zip(&header.volumes) {
+            if !self.volumes.get(*index).has_failed() {
+                let admission = self.ask(*index, of_volume, header.format, input, decide)?;
+                admissions.push((*index, admission));
+            }
+        }
+        Ok(admissions)
+    }
+
+    fn ask(
+        &mut self,
+        index: usize,
+        header: &VolumeHeader,
+        format: Format,
+        input: &Fingerprint,
+        decide: fn(&Question<'_>) -> Result<Admission>,
+    ) -> Result<Admission> {
+        let volume = self.volumes.get(index);
+        volume.was_in_a_stream = true;
+        let known = self.group.as_ref().and_then(|g| g.state().volumes.get(volume.label()));
+        let admission = decide(&Question {
+            shown: &volume.shown(),
+            known,
+            in_group: self.group.is_some(),
+            format,
+            header,
+            input,
+            identity: volume.identity(),
+            capacity: volume.capacity(),
+            is_image_file: volume.is_image_file(),
+            accept_resize: self.options.accept_resize,
+        })?;
+        for warning in &admission.warnings {
+            (self.observe)(Event::Warning(warning));
+        }
+        Ok(admission)
+    }
+
+    fn prepare(&mut self, index: usize, admission: &Admission) -> Result<()> {
+        if self.options.dry_run {
+            return Ok(());
+        }
+        if let Some(size) = admission.grow_to {
+            self.volumes.get(index).grow_to(size)?;
+        }
+        self.volumes.get(index).open(&self.options, self.pool.regions())
+    }
+
+    fn bounds(&mut self, header: &StreamHeader, route: &[usize]) -> Result<Vec<Bounds>> {
+        let dry_run_grows = self.options.dry_run && self.options.accept_resize;
+        let bounds = route.iter().zip(&header.volumes).map(|(index, of_volume)| {
+            let volume = self.volumes.get(*index);
+            let would_grow = dry_run_grows && volume.is_image_file();
+            let target = Some(volume.capacity()).filter(|_| !would_grow);
+            Bounds { source: of_volume.size, target }
+        });
+        Ok(bounds.collect())
+    }
+}
+
+/// It says why it ends; if it did not, it must not look like an end.
+fn feeder_is_gone() -> Fed {
+    let error = Error::new(ErrorKind::Failed, "reading the streams: the reading thread ended");
+    Fed::Failed { error, is_cut_pipe: false }
+}
+
+/// What is read must not be written over.
+fn none_is_its_own_target(inputs: &[StreamArgument], assignments: &[Assignment]) -> Result<()> {
+    for input in inputs {
+        if assignments.iter().any(|assignment| input.is_also(assignment.target.file())) {
+            let context = format!("{} is a stream and a target at once", input.name());
+            return Err(Error::refused(context).with_hint("name the disk that it is to go to"));
+        }
+    }
+    Ok(())
+}
+
+/// The pieces of each volume of the stream that has some, in the order of the stream.
+fn by_volume(pieces: Vec<Piece>, volumes: usize) -> Vec<(usize, Vec<Piece>)> {
+    if volumes == 1 {
+        return vec![(0, pieces)];
+    }
+    let mut sorted = vec![Vec::new(); volumes];
+    for piece in pieces {
+        let VolumeIndex(index) = piece.volume;
+        // Verification refused what is on no volume.
+        if let Some(of_volume) = sorted.get_mut(usize::from(index)) {
+            of_volume.push(piece);
+        }
+    }
+    sorted.into_iter().enumerate().filter(|(_, pieces)| !pieces.is_empty()).collect()
+}
+
+/// How many of `inputs` come before the one that the group is in the middle of: those were applied
+/// by the run that was cut short. None if it is in the middle of none of them, or one of those
+/// before it was never applied: it is then asked for admission, and refused.
+fn begun_before(
+    group: &Group,
+    inputs: &[StreamArgument],
+    options: Options,
+    pool: &ArenaPool,
+) -> Option<usize> {
+    let volumes = || group.state().volumes.values();
+    let is_begun = |one: &Fingerprint| {
+        volumes().filter_map(|v| v.in_between.as_ref()).any(|begun| begun.input == *one)
+    };
+    let was_applied = |one: &Fingerprint| volumes().any(|volume| volume.applied.contains(one));
+    if volumes().all(|volume| volume.in_between.is_none()) {
+        return None;
+    }
+    let known = inputs.iter().map(|input| input.fingerprint(options.format, pool.clone()));
+    let mut before = Vec::new();
+    for fingerprint in known {
+        let fingerprint = fingerprint?;
+        if is_begun(&fingerprint) {
+            // No more than these are remembered.
+            let mut last = before.iter().rev().take(APPLIED_COUNT_MAX);
+            return last.all(was_applied).then_some(before.len());
+        }
+        before.push(fingerprint);
+    }
+    None
+}

@@ -1,0 +1,240 @@
+//! The volumes of a job: their targets, which of them are still written, and the flush of all of
+//! them. The order of things is `session`'s.
+
+use std::sync::Arc;
+
+use crate::apply::history::History;
+use crate::apply::writer::Writer;
+use crate::apply::{Assignment, Options};
+use crate::device::buffer::{Arena, Region};
+use crate::device::open::open;
+use crate::plan::{Planner, WritePlan};
+use crate::stream::{Piece, StreamHeader};
+use crate::units::{ByteCount, SectorSize};
+use crate::volume::TargetKind;
+use crate::{Error, ErrorKind, Result};
+
+/// Proof that everything written to every volume that has not failed is durable (BARRIER 2). Only
+/// [`Volumes::flush`] makes one; a checkpoint needs it.
+#[must_use = "progress may be recorded now, and only now"]
+#[derive(Debug)]
+pub(crate) struct AllFlushed(());
+
+/// One volume of a job.
+pub(crate) struct Volume {
+    assignment: Assignment,
+    /// Everything up to this byte of the input is applied to it.
+    pub(crate) applied_to: u64,
+    /// A stream had it.
+    pub(crate) was_in_a_stream: bool,
+    state: State,
+}
+
+enum State {
+    /// Nothing was asked of it yet.
+    Closed,
+    /// It is written.
+    Open(Writer),
+    /// A write or a flush failed: nothing more is asked of it.
+    Failed,
+}
+
+impl Volume {
+    /// The name that the group knows it by.
+    pub(crate) fn label(&self) -> &str {
+        self.assignment.source.as_deref().unwrap_or("")
+    }
+
+    /// What messages call it.
+    pub(crate) fn shown(&self) -> String {
+        let path = self.assignment.target.path().display();
+        match &self.assignment.source {
+            Some(source) => format!("{source} on {path}"),
+            None => path.to_string(),
+        }
+    }
+
+    /// What its target is known by.
+    pub(crate) fn identity(&self) -> &str {
+        &self.assignment.identity
+    }
+
+    /// The size of its target.
+    pub(crate) fn capacity(&self) -> ByteCount {
+        self.assignment.target.geometry().capacity
+    }
+
+    /// Whether it is a file that can be grown.
+    pub(crate) fn is_image_file(&self) -> bool {
+        self.assignment.target.kind() == TargetKind::ImageFile
+    }
+
+    /// Whether it failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.state, State::Failed)
+    }
+
+    /// Grows its image file.
+    pub(crate) fn grow_to(&mut self, size: ByteCount) -> Result<()> {
+        self.state = State::Closed;
+        self.assignment.target.grow_to(size)
+    }
+
+    fn sector_size(&self) -> SectorSize {
+        self.assignment.target.geometry().sector_size
+    }
+
+    /// Opens its device, unless it is open or has failed. Writes will come from `regions`.
+    pub(crate) fn open(&mut self, options: &Options, regions: &[Region]) -> Result<()> {
+        if matches!(self.state, State::Closed) {
+            let target = &self.assignment.target;
+            let file = target.file().try_clone().map_err(|error| {
+                Error::failed(format!("opening {}", target.path().display()), error)
+            })?;
+            let device = open(file, target.geometry(), options.engine, regions)?;
+            self.state = State::Open(Writer::new(self.shown(), device, options.verify));
+        }
+        Ok(())
+    }
+
+    fn writer(&mut self) -> Option<&mut Writer> {
+        match &mut self.state {
+            State::Open(writer) => Some(writer),
+            State::Closed | State::Failed => None,
+        }
+    }
+}
+
+/// The volumes of a job.
+pub(crate) struct Volumes {
+    volumes: Vec<Volume>,
+    planner: Planner,
+    history: History,
+    failures: Vec<Error>,
+    /// Failures from here on were not told yet.
+    told: usize,
+}
+
+impl Volumes {
+    pub(crate) fn new(assignments: Vec<Assignment>) -> Self {
+        let volumes = assignments.into_iter().map(|assignment| Volume {
+            assignment,
+            applied_to: 0,
+            was_in_a_stream: false,
+            state: State::Closed,
+        });
+        Self {
+            volumes: volumes.collect(),
+            planner: Planner::default(),
+            history: History::None,
+            failures: Vec::new(),
+            told: 0,
+        }
+    }
+
+    pub(crate) fn get(&mut self, index: usize) -> &mut Volume {
+        &mut self.volumes[index]
+    }
+
+    /// Which volume each volume of the stream is, in the stream's order.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: one of the stream's has no target, or two have the same.
+    pub(crate) fn route(&self, header: &StreamHeader) -> Result<Vec<usize>> {
+        let names = header.volumes.iter().map(|v| v.name.as_ref().map(ToString::to_string));
+        let is_only = header.volumes.len() == 1;
+        let mut route = Vec::new();
+        for name in names {
+            let index = self.route_one(name.as_deref(), is_only)?;
+            if route.contains(&index) {
+                let shown = name.unwrap_or_default();
+                let context = format!("the stream has two volumes \"{shown}\"");
+                return Err(Error::new(ErrorKind::Usage, context)
+                    .with_hint("one disk cannot hold both: give them names where it is made"));
+            }
+            route.push(index);
+        }
+        Ok(route)
+    }
+
+    fn route_one(&self, name: Option<&str>, is_only: bool) -> Result<usize> {
+        let assigned = |volume: &Volume| match volume.assignment.source.as_deref() {
+            Some(source) => name == Some(source),
+            None => is_only,
+        };
+        self.volumes.iter().position(assigned).ok_or_else(|| {
+            let shown = name.map_or_else(|| "without a name".to_owned(), |n| format!("\"{n}\""));
+            Error::new(
+                ErrorKind::Usage,
+                format!("the stream has a volume {shown}, which has no target"),
+            )
+            .with_hint(match is_only {
+                true => "name its disk: --target DEVICE",
+                false => "name the disk of each volume: --map SOURCE=DEVICE, once for each",
+            })
+        })
+    }
+
+    /// The volumes that no stream had: mostly a name with a typing error.
+    pub(crate) fn in_no_stream(&self) -> impl Iterator<Item = &Volume> {
+        self.volumes.iter().filter(|volume| !volume.was_in_a_stream)
+    }
+
+    /// Begins to write `pieces`, all of one volume, with data from `arena`; or only plans them.
+    pub(crate) fn write(&mut self, index: usize, pieces: &[Piece], arena: &Arc<Arena>) {
+        let volume = &mut self.volumes[index];
+        let size = volume.sector_size();
+        let Some(writer) = volume.writer() else { return };
+        let mut plan = WritePlan::default();
+        self.planner.plan_into(pieces, size, &mut plan);
+        let preserved = self.history.preserve(&plan);
+        let written = writer.write(plan, Arc::clone(arena), preserved);
+        self.note(index, written);
+    }
+
+    /// Waits for something that is under way; false if nothing is.
+    pub(crate) fn reap(&mut self) -> bool {
+        let busy = self
+            .volumes
+            .iter_mut()
+            .position(|volume| volume.writer().is_some_and(Writer::has_something_under_way));
+        let Some(index) = busy else { return false };
+        let reaped = self.volumes[index].writer().map_or(Ok(()), Writer::reap);
+        self.note(index, reaped);
+        true
+    }
+
+    /// Makes everything written durable; a volume that cannot do it fails.
+    pub(crate) fn flush(&mut self) -> AllFlushed {
+        for index in 0..self.volumes.len() {
+            // The proof of the one device goes into the proof of all.
+            let flushed = self.volumes[index].writer().map(|writer| writer.flush().map(drop));
+            self.note(index, flushed.unwrap_or(Ok(())));
+        }
+        AllFlushed(())
+    }
+
+    /// The failures since this was asked last.
+    pub(crate) fn new_failures(&mut self) -> &[Error] {
+        let from = std::mem::replace(&mut self.told, self.failures.len());
+        &self.failures[from..]
+    }
+
+    /// Every failure.
+    pub(crate) fn into_failures(self) -> Vec<Error> {
+        self.failures
+    }
+
+    /// Whether there is nothing left to write to.
+    pub(crate) fn have_all_failed(&self) -> bool {
+        self.volumes.iter().all(Volume::has_failed)
+    }
+
+    fn note(&mut self, index: usize, result: Result<()>) {
+        if let Err(error) = result {
+            self.volumes[index].state = State::Failed;
+            self.failures.push(error);
+        }
+    }
+}

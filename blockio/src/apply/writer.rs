@@ -1,0 +1,149 @@
+//! One volume's device: a plan goes in, in the only order that is safe, and an error poisons the
+//! volume. What comes before (what may be written) and after (checkpoints) is not here.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use crate::apply::history::Preserved;
+use crate::apply::patching;
+use crate::apply::read_back::{self, ReadBackError};
+use crate::apply::under_way::UnderWay;
+use crate::device::buffer::{Arena, ArenaPool};
+use crate::device::{BlockDevice, DeviceError, Flushed, Geometry, TRANSFER_BYTES_MAX, WriteBatch};
+use crate::extent::Extent;
+use crate::plan::WritePlan;
+use crate::{Error, Result};
+
+/// So many bytes of sectors are read at a time to be changed in part: enough to keep a device busy.
+const PATCH_BYTES: NonZeroUsize = NonZeroUsize::new(256 << 10).expect("invariant: not zero");
+/// One batch of them is read while the one before is written.
+const PATCH_ARENAS: usize = 2;
+/// What is read back comes in pieces of this size, in bytes.
+const READ_BACK_BYTES: NonZeroUsize =
+    NonZeroUsize::new(TRANSFER_BYTES_MAX).expect("invariant: not zero");
+
+/// A volume that is being written.
+pub(crate) struct Writer {
+    shown: String,
+    device: Box<dyn BlockDevice>,
+    reads_back: bool,
+    // Made when the first sector changes in part: most streams have none.
+    patch_pool: Option<ArenaPool>,
+    read_back_pool: Option<ArenaPool>,
+    under_way: UnderWay,
+}
+
+impl Writer {
+    /// Writes to `device`, which messages call `shown`; `reads_back` all of it and compares.
+    pub(crate) fn new(shown: String, device: Box<dyn BlockDevice>, reads_back: bool) -> Self {
+        let (patch_pool, read_back_pool) = (None, None);
+        let under_way = UnderWay::default();
+        Self { shown, device, reads_back, patch_pool, read_back_pool, under_way }
+    }
+
+    /// What the device is.
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.device.geometry()
+    }
+
+    /// Begins to write `plan`, of which the data lies in `arena`.
+    ///
+    /// A crash in the middle leaves any of its sectors old and any new; applying the batch again
+    /// makes them all new.
+    pub(crate) fn write(
+        &mut self,
+        plan: WritePlan,
+        arena: Arc<Arena>,
+        _proof: Preserved,
+    ) -> Result<()> {
+        self.wait_for_what_touches(&plan.touched)?;
+        self.patch(&plan, &arena)?;
+        let expected = self.reads_back.then(|| read_back::expected(&plan, &arena));
+        self.under_way.add(&arena, plan.touched);
+        let batch = WriteBatch { arena, writes: plan.writes, clears: plan.clears };
+        self.device.write_batch(batch).map_err(|error| self.failed(error))?;
+        expected.map_or(Ok(()), |expected| self.read_back(&expected))
+    }
+
+    fn patch(&mut self, plan: &WritePlan, arena: &Arena) -> Result<()> {
+        if plan.patches.is_empty() {
+            return Ok(());
+        }
+        let scratch = pool(&mut self.patch_pool, PATCH_ARENAS, PATCH_BYTES)?;
+        let device = self.device.as_mut();
+        patching::write(device, &plan.patches, arena, &scratch, &mut self.under_way)
+            .map_err(|error| self.failed(error))
+    }
+
+    fn read_back(&mut self, expected: &[read_back::Expected]) -> Result<()> {
+        let scratch = pool(&mut self.read_back_pool, 1, READ_BACK_BYTES)?;
+        self.settle()?;
+        read_back::compare(self.device.as_mut(), expected, &scratch).map_err(|error| match error {
+            ReadBackError::Device(error) => self.failed(error),
+            ReadBackError::Differs(extent) => self.differs(extent),
+        })
+    }
+
+    /// Whether a batch may not be done yet.
+    pub(crate) fn has_something_under_way(&mut self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    /// Waits for something under way to be done, so that its arena comes back.
+    pub(crate) fn reap(&mut self) -> Result<()> {
+        let busy = self.device.reap().map_err(|error| self.failed(error))?;
+        if !busy {
+            // An arena that is still held is held by another volume of the same batch.
+            self.under_way.clear();
+        }
+        Ok(())
+    }
+
+    /// Makes everything written durable (BARRIER 2).
+    pub(crate) fn flush(&mut self) -> Result<Flushed> {
+        let flushed = self.device.settle().and_then(|settled| self.device.flush(settled));
+        self.under_way.clear();
+        flushed.map_err(|error| self.failed(error))
+    }
+
+    /// A device may do what is under way in any order: a sector that is being written is waited for
+    /// before it is written, or read, again.
+    fn wait_for_what_touches(&mut self, touched: &[Extent]) -> Result<()> {
+        while self.under_way.touches(touched) {
+            self.reap()?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        // The proof is for a flush; here nothing but the wait is wanted.
+        self.device.settle().map(drop).map_err(|error| self.failed(error))?;
+        self.under_way.clear();
+        Ok(())
+    }
+
+    fn failed(&self, error: DeviceError) -> Error {
+        let size = self.geometry().sector_size;
+        let place = error.attempt.sectors(size).map_or_else(String::new, |s| format!(" ({s})"));
+        Error::failed(format!("{}: {}{place}", self.shown, error.attempt), error.cause).with_hint(
+            "the volume is left as it is and nothing more is written to it; look at the kernel's \
+             log, repair the disk, and run the same command again",
+        )
+    }
+
+    fn differs(&self, extent: Extent) -> Error {
+        let context = format!("{}: {extent} do not read back as they were written", self.shown);
+        Error::new(crate::ErrorKind::Integrity, context)
+            .with_hint("do not trust this disk: replace it, and apply from the beginning")
+    }
+}
+
+/// The pool in `slot`, made if it is not there.
+fn pool(slot: &mut Option<ArenaPool>, count: usize, length: NonZeroUsize) -> Result<ArenaPool> {
+    if let Some(pool) = slot {
+        return Ok(pool.clone());
+    }
+    let made = ArenaPool::new(count, length)
+        .map_err(|error| Error::failed("allocating memory for I/O", error))?;
+    Ok(slot.insert(made).clone())
+}

@@ -1,0 +1,290 @@
+//! Memory for I/O: arenas, aligned for O_DIRECT, in huge pages where there are some, from a pool of
+//! a fixed number. A pool that is empty makes its caller wait: that is what bounds our memory.
+#![expect(unsafe_code, reason = "memory that is mapped, aligned, and shared with the kernel")]
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
+
+/// Huge pages are of this size, in bytes, on every machine that we run on.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// A mapping that is unmapped when dropped, and the aligned part of it that is used.
+#[derive(Debug)]
+struct Mapping {
+    mapped: NonNull<u8>,
+    mapped_bytes: usize,
+    start: NonNull<u8>,
+    length: usize,
+    serial: u64,
+}
+
+/// The next mapping's serial number.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: the mapping is private anonymous memory that only its owner reaches; nothing about it
+// belongs to a thread.
+unsafe impl Send for Mapping {}
+// SAFETY: through `&Mapping` the memory is only read.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    fn new(length: NonZeroUsize) -> io::Result<Self> {
+        let mapping = Self::of_reserved_pages(length).or_else(|_| Self::aligned(length))?;
+        // A child must not share these pages: with kernels before 5.19, a fork while a disk reads
+        // into them can leave the bytes with the child alone (open(2), O_DIRECT).
+        // SAFETY: the range was mapped just now; nobody's child uses it.
+        let _ = unsafe {
+            madvise(mapping.mapped.cast(), mapping.mapped_bytes, MmapAdvise::MADV_DONTFORK)
+        };
+        Ok(mapping)
+    }
+
+    /// In huge pages that the administrator has set aside; usually there are none.
+    fn of_reserved_pages(length: NonZeroUsize) -> io::Result<Self> {
+        if length.get() % HUGE_PAGE_BYTES != 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mapped = map(length, MapFlags::MAP_HUGETLB)?;
+        Ok(Self::of(mapped, length, mapped, length))
+    }
+
+    /// Where transparent huge pages may be: one huge page more is mapped (not used) to align it.
+    fn aligned(length: NonZeroUsize) -> io::Result<Self> {
+        let more = length.checked_add(HUGE_PAGE_BYTES).ok_or(io::ErrorKind::OutOfMemory)?;
+        let mapped = map(more, MapFlags::empty())?;
+        let gap = mapped.as_ptr().align_offset(HUGE_PAGE_BYTES);
+        // SAFETY: `gap` is below a huge page, and so much more than `length` was mapped.
+        let start = unsafe { mapped.add(gap) };
+        // SAFETY: inside the range mapped above; advice changes nothing that is in it. Kernels
+        // without huge pages refuse it, which costs nothing but time.
+        let _ = unsafe { madvise(start.cast(), length.get(), MmapAdvise::MADV_HUGEPAGE) };
+        Ok(Self::of(mapped, more, start, length))
+    }
+
+    fn of(
+        mapped: NonNull<u8>,
+        mapped_bytes: NonZeroUsize,
+        start: NonNull<u8>,
+        length: NonZeroUsize,
+    ) -> Self {
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        Self { mapped, mapped_bytes: mapped_bytes.get(), start, length: length.get(), serial }
+    }
+
+    fn region(&self) -> Region {
+        let address = self.start.as_ptr().addr();
+        Region { address, length: self.length, serial: self.serial }
+    }
+}
+
+fn map(length: NonZeroUsize, more: MapFlags) -> io::Result<NonNull<u8>> {
+    let flags = MapFlags::MAP_PRIVATE | more;
+    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing of ours.
+    let start = unsafe { mmap_anonymous(None, length, protection, flags) }?;
+    Ok(start.cast())
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new` with this length, and unmapped once. A failure would leave it
+        // mapped, which is safe.
+        let _ = unsafe { munmap(self.mapped.cast(), self.mapped_bytes) };
+    }
+}
+
+/// One owner's memory for I/O, of its pool's size; goes back to the pool when dropped.
+#[derive(Debug)]
+pub struct Arena {
+    // Taken out only by `drop`.
+    mapping: Option<Mapping>,
+    home: Sender<Mapping>,
+}
+
+impl Arena {
+    /// Its bytes, read only: also while a device takes them from here.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        let mapping = self.mapping();
+        // SAFETY: mapped and initialised (zeros, at least) for its length; lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(mapping.start.as_ptr(), mapping.length) }
+    }
+
+    /// Its bytes. That it can be borrowed so says that no device is using it.
+    #[must_use]
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        let mapping = self.mapping();
+        // SAFETY: as above; `&mut self` makes it the only reference. A device that uses an arena
+        // owns it, or an `Arc` of it.
+        unsafe { std::slice::from_raw_parts_mut(mapping.start.as_ptr(), mapping.length) }
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn region(&self) -> Region {
+        self.mapping().region()
+    }
+
+    fn mapping(&self) -> &Mapping {
+        self.mapping.as_ref().expect("invariant: only drop takes the mapping out")
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        if let Some(mapping) = self.mapping.take() {
+            // When the pool is gone the mapping comes back in the error, and is unmapped there.
+            let _ = self.home.send(mapping);
+        }
+    }
+}
+
+/// Where an arena of a pool lies, for registration with a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// The address of its first byte.
+    pub address: usize,
+    /// Its length in bytes.
+    pub length: usize,
+    // A later mapping at the same address is another region: what a ring has registered are the
+    // pages, and those of a pool that is gone must never be taken for those of a new one.
+    serial: u64,
+}
+
+/// A fixed number of arenas of one size; a clone is the same pool.
+#[derive(Clone, Debug)]
+pub struct ArenaPool {
+    free: Arc<Mutex<Receiver<Mapping>>>,
+    home: Sender<Mapping>,
+    regions: Arc<[Region]>,
+}
+
+impl ArenaPool {
+    /// A pool of `count` arenas of `length` bytes each.
+    ///
+    /// # Errors
+    ///
+    /// What mmap(2) said; ENOMEM.
+    pub fn new(count: usize, length: NonZeroUsize) -> io::Result<Self> {
+        let (home, free) = channel();
+        let mut regions = Vec::with_capacity(count);
+        for _ in 0..count {
+            let mapping = Mapping::new(length)?;
+            regions.push(mapping.region());
+            home.send(mapping).map_err(io::Error::other)?;
+        }
+        Ok(Self { free: Arc::new(Mutex::new(free)), home, regions: regions.into() })
+    }
+
+    /// An arena; waits until one is free. Its content is what its last user left there.
+    #[must_use]
+    pub fn take(&self) -> Arena {
+        // Nothing can panic while it is locked: a poisoned lock guards a sound receiver.
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mapping = free.recv().expect("invariant: the pool holds a sender of its own");
+        Arena { mapping: Some(mapping), home: self.home.clone() }
+    }
+
+    /// An arena, if one is free now.
+    #[must_use]
+    pub fn try_take(&self) -> Option<Arena> {
+        let free = self.free.try_lock().ok()?;
+        let mapping = free.try_recv().ok()?;
+        Some(Arena { mapping: Some(mapping), home: self.home.clone() })
+    }
+
+    /// Where its arenas lie.
+    #[must_use]
+    pub fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(count: usize) -> ArenaPool {
+        ArenaPool::new(count, NonZeroUsize::new(8192).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_arena_is_aligned_and_where_its_region_says() {
+        let pool = pool(2);
+        let (mut first, second) = (pool.take(), pool.take());
+        first.as_mut_slice()[8191] = 7;
+        assert_eq!(first.as_slice()[8191], 7);
+        for arena in [first, second] {
+            assert!(pool.regions().contains(&arena.region()));
+            assert_eq!(arena.as_slice().as_ptr().addr(), arena.region().address);
+            assert_eq!((arena.region().address % 4096, arena.region().length), (0, 8192));
+        }
+    }
+
+    #[test]
+    fn a_dropped_arena_goes_back_and_an_arena_outlives_its_pool() {
+        let pool = pool(1);
+        drop(pool.take());
+        let mut last = pool.take();
+        drop(pool);
+        last.as_mut_slice().fill(1);
+        assert_eq!(last.as_slice()[0], 1);
+    }
+
+    #[test]
+    fn a_pool_at_the_address_of_one_that_is_gone_is_another_region() {
+        let mut earlier = Vec::new();
+        for _ in 0..100 {
+            let region = pool(1).take().region();
+            assert!(!earlier.contains(&region), "{region:?}");
+            earlier.push(region);
+        }
+    }
+
+    #[test]
+    fn an_arena_lies_in_huge_pages_where_there_are_some() {
+        let setting = "/sys/kernel/mm/transparent_hugepage/enabled";
+        let setting = std::fs::read_to_string(setting).unwrap_or_default();
+        if !setting.contains("[madvise]") && !setting.contains("[always]") {
+            return;
+        }
+        let pool = ArenaPool::new(1, NonZeroUsize::new(8 << 20).unwrap()).unwrap();
+        pool.take().as_mut_slice().fill(1);
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let kib = huge_kib_at(&maps, pool.regions()[0].address);
+        assert!(kib >= 8 << 10, "{kib} KiB in huge pages");
+    }
+
+    /// How much of the mapping at `address` is huge pages, by proc_pid_smaps(5).
+    fn huge_kib_at(maps: &str, address: usize) -> u64 {
+        let number = |text: &str| usize::from_str_radix(text, 16).ok();
+        let range = |line: &str| -> Option<(usize, usize)> {
+            let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+            Some((number(start)?, number(end)?))
+        };
+        let is_ours =
+            |line: &&str| range(line).is_some_and(|(start, end)| (start..end).contains(&address));
+        let fields = maps.lines().skip_while(|line| !is_ours(line)).skip(1);
+        let fields = fields.take_while(|line| range(line).is_none());
+        let huge = fields.filter(|line| {
+            line.starts_with("AnonHugePages:") || line.starts_with("Private_Hugetlb:")
+        });
+        huge.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+    }
+
+    #[test]
+    fn an_empty_pool_makes_its_caller_wait_for_an_arena() {
+        let pool = pool(1);
+        let arena = pool.take();
+        let only = arena.region();
+        let waiter = std::thread::spawn(move || pool.take().region());
+        drop(arena);
+        assert_eq!(waiter.join().unwrap(), only);
+    }
+}

@@ -1,0 +1,219 @@
+//! Makes ranges of a file or disk read as zeros, the cheapest way that it takes: deallocation,
+//! zeroing by the file system or disk, or zeros written. When to do it is the engines'.
+#![expect(unsafe_code, reason = "an ioctl that nix has no function for")]
+
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+
+use crate::device::buffer::{Arena, ArenaPool};
+use crate::extent::Extent;
+use crate::units::ByteOffset;
+
+/// The longest range that the kernel is asked to clear at once, in bytes: the call cannot be
+/// interrupted, and some disks take long.
+const PIECE_BYTES_MAX: u64 = 1 << 30;
+
+/// How much is written at once where zeros have to be written, in bytes.
+const ZEROS_BYTES: NonZeroUsize = NonZeroUsize::new(1 << 20).expect("invariant: not zero");
+
+/// The ways, best first. What was refused once is not tried again on the same disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// fallocate(2) that deallocates. On block devices too it promises zeros (Linux 4.9).
+    PunchHole,
+    /// fallocate(2) that zeroes and keeps the space.
+    ZeroRange,
+    /// The ioctl for block devices of kernels before that.
+    BlkZeroOut,
+    /// Zeros, written.
+    Written,
+}
+
+/// How one disk is cleared.
+#[derive(Debug)]
+pub(super) struct Clearing {
+    way: Way,
+    zeros: Option<Arena>,
+}
+
+impl Default for Clearing {
+    fn default() -> Self {
+        Self { way: Way::PunchHole, zeros: None }
+    }
+}
+
+impl Clearing {
+    /// Makes `extent`, whole sectors of `file`, read as zeros.
+    pub(super) fn clear(&mut self, file: &File, extent: Extent) -> io::Result<()> {
+        let mut rest = Some(extent);
+        while let Some(now) = rest {
+            let piece = first(now, PIECE_BYTES_MAX);
+            self.clear_piece(file, piece)?;
+            rest = Extent::between(piece.end(), now.end()).ok();
+        }
+        Ok(())
+    }
+
+    fn clear_piece(&mut self, file: &File, piece: Extent) -> io::Result<()> {
+        loop {
+            let refused = match self.attempt(file, piece) {
+                Err(error) if is_refusal(&error) => error,
+                done => return done,
+            };
+            self.way = match self.way {
+                Way::PunchHole => Way::ZeroRange,
+                Way::ZeroRange => Way::BlkZeroOut,
+                Way::BlkZeroOut => Way::Written,
+                Way::Written => return Err(refused),
+            };
+        }
+    }
+
+    fn attempt(&mut self, file: &File, piece: Extent) -> io::Result<()> {
+        let keep_size = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        match self.way {
+            Way::PunchHole => {
+                allocate(file, FallocateFlags::FALLOC_FL_PUNCH_HOLE | keep_size, piece)
+            }
+            Way::ZeroRange => {
+                allocate(file, FallocateFlags::FALLOC_FL_ZERO_RANGE | keep_size, piece)
+            }
+            Way::BlkZeroOut => zero_out(file, piece),
+            Way::Written => self.write_zeros(file, piece),
+        }
+    }
+
+    fn write_zeros(&mut self, file: &File, piece: Extent) -> io::Result<()> {
+        let zeros = match self.zeros.take() {
+            Some(zeros) => zeros,
+            // Its content is zeros from the beginning, and nobody writes to it.
+            None => ArenaPool::new(1, ZEROS_BYTES)?.take(),
+        };
+        let mut rest = Some(piece);
+        while let Some(now) = rest {
+            let part = first(now, ZEROS_BYTES.get() as u64);
+            let length = part.length().get() as usize;
+            file.write_all_at(&zeros.as_slice()[..length], part.start().get())?;
+            rest = Extent::between(part.end(), now.end()).ok();
+        }
+        self.zeros = Some(zeros);
+        Ok(())
+    }
+}
+
+/// The beginning of `extent`, of at most `most` bytes.
+fn first(extent: Extent, most: u64) -> Extent {
+    let cut = ByteOffset::new(extent.start().get().saturating_add(most));
+    extent.split_at(cut).map_or(extent, |(first, _)| first)
+}
+
+/// Whether the kernel said "not this way" rather than "this failed".
+fn is_refusal(error: &io::Error) -> bool {
+    let refusals = [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EINVAL, Errno::ENODEV, Errno::ENOTTY];
+    error.raw_os_error().is_some_and(|errno| refusals.contains(&Errno::from_raw(errno)))
+}
+
+fn allocate(file: &File, flags: FallocateFlags, piece: Extent) -> io::Result<()> {
+    let too_far = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let start = piece.start().get().try_into().map_err(too_far)?;
+    let length = piece.length().get().try_into().map_err(too_far)?;
+    retry_interrupted(|| fallocate(file, flags, start, length))
+}
+
+fn zero_out(file: &File, piece: Extent) -> io::Result<()> {
+    let range = [piece.start().get(), piece.length().get()];
+    // SAFETY: the kernel reads two numbers of 64 bits from `range`, which outlives the call.
+    retry_interrupted(|| unsafe { ioctl::zero_out(file.as_raw_fd(), &range) }.map(drop))
+}
+
+fn retry_interrupted(mut call: impl FnMut() -> nix::Result<()>) -> io::Result<()> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            done => return Ok(done?),
+        }
+    }
+}
+
+mod ioctl {
+    nix::ioctl_write_ptr_bad!(
+        /// BLKZEROOUT of linux/fs.h: start and length in bytes.
+        zero_out,
+        nix::request_code_none!(0x12, 127),
+        [u64; 2]
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::ByteCount;
+
+    const SECTOR: u64 = 4096;
+    const SECTORS: u64 = 600;
+
+    /// A file of 0xEE in `directory`, of which all but the first and last sector is cleared.
+    fn cleared(way: Way, directory: &str) -> (Clearing, bool) {
+        let file = tempfile::tempfile_in(directory).unwrap();
+        let length = (SECTORS * SECTOR) as usize;
+        file.write_all_at(&vec![0xEE; length], 0).unwrap();
+        let middle = ByteCount::new((SECTORS - 2) * SECTOR);
+        let middle = Extent::new(ByteOffset::new(SECTOR), middle).unwrap();
+        let mut clearing = Clearing { way, zeros: None };
+        clearing.clear(&file, middle).unwrap();
+        let mut found = vec![1; length];
+        file.read_exact_at(&mut found, 0).unwrap();
+        let edge = SECTOR as usize;
+        let (first, rest) = found.split_at(edge);
+        let (middle, last) = rest.split_at(length - 2 * edge);
+        let is_kept = first.iter().chain(last).all(|&byte| byte == 0xEE);
+        let is_zero = middle.iter().all(|&byte| byte == 0);
+        let is_as_long = file.metadata().unwrap().len() == SECTORS * SECTOR;
+        (clearing, is_kept && is_zero && is_as_long)
+    }
+
+    #[test]
+    fn every_way_clears_what_was_named_and_nothing_beside_it() {
+        for way in [Way::PunchHole, Way::ZeroRange, Way::BlkZeroOut, Way::Written] {
+            for directory in [".", "/dev/shm"] {
+                assert!(cleared(way, directory).1, "{way:?} in {directory}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_file_refuses_is_not_asked_again() {
+        // The ioctl is for block devices.
+        let (clearing, _) = cleared(Way::BlkZeroOut, ".");
+        assert_eq!(clearing.way, Way::Written);
+        let (clearing, _) = cleared(Way::PunchHole, "/dev/shm");
+        assert_eq!(clearing.way, Way::PunchHole);
+    }
+
+    #[test]
+    fn a_failure_is_no_refusal() {
+        // Open for reading only: EBADF, whatever the way.
+        let file = File::open("/proc/self/exe").unwrap();
+        let extent = Extent::new(ByteOffset::ZERO, ByteCount::new(SECTOR)).unwrap();
+        let mut clearing = Clearing::default();
+        let failure = clearing.clear(&file, extent).unwrap_err();
+        assert_eq!(failure.raw_os_error(), Some(Errno::EBADF as i32));
+        assert_eq!(clearing.way, Way::PunchHole);
+    }
+
+    #[test]
+    fn long_ranges_are_cut_into_pieces_without_a_gap() {
+        let whole =
+            Extent::new(ByteOffset::new(5), ByteCount::new(2 * PIECE_BYTES_MAX + 1)).unwrap();
+        let piece = first(whole, PIECE_BYTES_MAX);
+        assert_eq!((piece.start(), piece.length().get()), (whole.start(), PIECE_BYTES_MAX));
+        let last = Extent::new(ByteOffset::new(5), ByteCount::new(3)).unwrap();
+        assert_eq!(first(last, PIECE_BYTES_MAX), last);
+    }
+}

@@ -1,0 +1,80 @@
+//! Opens a disk or an image file with an engine, and falls back to blocking I/O with one warning
+//! where io_uring is refused. Guards (mounted, held, identity) are `volume`'s.
+
+use std::fs::File;
+use std::io;
+use std::sync::Once;
+
+use crate::device::blocking::BlockingDevice;
+use crate::device::buffer::Region;
+use crate::device::uring::UringDevice;
+use crate::device::{BlockDevice, Geometry};
+use crate::{Error, Result};
+
+/// Which engine the operator wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// io_uring where it is to be had, else blocking.
+    #[default]
+    Auto,
+    /// io_uring or nothing.
+    Uring,
+    /// preadv(2) and pwritev(2).
+    Blocking,
+}
+
+/// What an operator can do about a refusal.
+const HINT: &str = "io_uring is refused by the sysctl kernel.io_uring_disabled, by a container's \
+                    seccomp profile, or by a kernel before 5.6: allow it, or use --engine blocking";
+
+/// Makes a device of `file`, which is open for reading and writing with O_DIRECT where that is
+/// possible. `regions` are the arenas that writes will come from, to be registered.
+/// [`BlockDevice::engine_name`] says which engine it became.
+///
+/// # Errors
+///
+/// Of kind `Failed` if [`Engine::Uring`] is wanted and not to be had, or if an image that is not
+/// whole sectors cannot be opened once more without O_DIRECT.
+pub fn open(
+    file: File,
+    geometry: Geometry,
+    engine: Engine,
+    regions: &[Region],
+) -> Result<Box<dyn BlockDevice>> {
+    match engine {
+        Engine::Blocking => open_blocking(file, geometry),
+        Engine::Uring => match open_uring(&file, geometry, regions) {
+            Ok(device) => Ok(device),
+            Err(cause) => Err(Error::failed("setting up io_uring", cause).with_hint(HINT)),
+        },
+        Engine::Auto => match open_uring(&file, geometry, regions) {
+            Ok(device) => Ok(device),
+            Err(cause) => {
+                warn_once(&cause);
+                open_blocking(file, geometry)
+            }
+        },
+    }
+}
+
+fn open_uring(
+    file: &File,
+    geometry: Geometry,
+    regions: &[Region],
+) -> io::Result<Box<dyn BlockDevice>> {
+    Ok(Box::new(UringDevice::new(file.try_clone()?, geometry, regions)?))
+}
+
+fn open_blocking(file: File, geometry: Geometry) -> Result<Box<dyn BlockDevice>> {
+    let device = BlockingDevice::new(file, geometry)
+        .map_err(|cause| Error::failed("opening an image for its last sector", cause))?;
+    Ok(Box::new(device))
+}
+
+/// Once a process, however many disks it opens: the reason is the same for all.
+fn warn_once(cause: &io::Error) {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        tracing::warn!(%cause, "io_uring is refused: using blocking I/O, which is slower");
+    });
+}

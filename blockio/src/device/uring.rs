@@ -1,0 +1,368 @@
+//! The engine that queues: io_uring, with up to 64 transfers under way. Order is the caller's: the
+//! ring's own ways to order entries (links, drains, its fsync) are not used.
+//!
+//! A transfer under way owns its memory, and nothing gives that back but its completion: not an
+//! error, not a drop.
+#![expect(unsafe_code, reason = "transfers are addresses for the kernel")]
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+
+use crate::device::buffer::{Arena, Region};
+use crate::device::disk_file::{DiskFile, Parts, extent_of};
+use crate::device::{
+    Attempt, BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Settled, Transfer, WriteBatch,
+};
+
+mod ring;
+
+use ring::{DEPTH, Direction, Request, Ring};
+
+/// How many completions a full queue is waited for, so that as many can be submitted at once.
+const REAP: usize = 4;
+/// How many entries are queued before the kernel is told of them: each call costs, and a disk that
+/// waits for the whole queue to fill costs more.
+const SUBMIT: usize = 16;
+
+/// A disk or an image file.
+pub struct UringDevice {
+    ring: Ring,
+    disk: DiskFile,
+    // One for each entry that the kernel may have; `free` are the indices of those without.
+    slots: Vec<Option<Operation>>,
+    free: Vec<usize>,
+    // What reads under way read into; theirs until the last of them is done.
+    reading: Option<Arena>,
+    reads_under_way: usize,
+    first_failed_write: Option<DeviceError>,
+    first_failed_read: Option<DeviceError>,
+}
+
+/// A transfer under way.
+#[derive(Debug)]
+struct Operation {
+    owner: Owner,
+    transfer: Transfer,
+    done: usize,
+    address: usize,
+    buffer: Option<u16>,
+}
+
+/// Whose memory is used, and so which way.
+#[derive(Debug)]
+enum Owner {
+    /// A write's, which holds its batch's arena.
+    Write(#[expect(dead_code, reason = "held, not read")] Arc<Arena>),
+    /// A read's: the device holds the arena.
+    Read,
+}
+
+impl Operation {
+    fn request(&self) -> Request {
+        let direction = match self.owner {
+            Owner::Write(_) => Direction::Write,
+            Owner::Read => Direction::Read,
+        };
+        Request {
+            direction,
+            offset: self.transfer.at.get() + self.done as u64,
+            address: self.address + self.done,
+            length: self.transfer.length - self.done,
+            buffer: self.buffer,
+        }
+    }
+}
+
+impl UringDevice {
+    /// A device of `file`, which is open for reading and writing, as `geometry` says it is.
+    /// `regions` are the arenas to register; others work as well.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said to a ring (EPERM and ENOSYS: it is refused to us), or to opening `file`
+    /// once more, which an image that is not whole sectors needs.
+    pub fn new(file: File, geometry: Geometry, regions: &[Region]) -> io::Result<Self> {
+        Ok(Self {
+            ring: Ring::new(&file, regions)?,
+            disk: DiskFile::new(file, geometry)?,
+            slots: (0..DEPTH).map(|_| None).collect(),
+            free: (0..DEPTH).collect(),
+            reading: None,
+            reads_under_way: 0,
+            first_failed_write: None,
+            first_failed_read: None,
+        })
+    }
+
+    fn under_way(&self) -> usize {
+        DEPTH - self.free.len()
+    }
+
+    /// Begins an operation; waits for a slot if there is none.
+    fn begin(&mut self, operation: Operation) -> io::Result<()> {
+        if self.under_way() == 0 {
+            self.ring.take_over(self.disk.file())?;
+        }
+        let slot = loop {
+            if let Some(slot) = self.free.pop() {
+                break slot;
+            }
+            self.wait(REAP)?;
+        };
+        match &operation.owner {
+            Owner::Write(_) => {}
+            Owner::Read => self.reads_under_way += 1,
+        }
+        let request = operation.request();
+        self.slots[slot] = Some(operation);
+        // SAFETY: the operation is in its slot, and with it (or in `reading`) the arena that its
+        // address and length were checked against, until `complete` takes it out.
+        unsafe { self.ring.push(slot, request) };
+        // The disk works on these while the next ones are pushed.
+        if self.ring.queued() >= SUBMIT { self.wait(0) } else { Ok(()) }
+    }
+
+    /// Submits all that is queued.
+    fn submit(&mut self) -> io::Result<()> {
+        while self.ring.queued() > 0 {
+            self.wait(0)?;
+        }
+        Ok(())
+    }
+
+    /// Submits, waits for about so many completions, and reaps all that are there.
+    fn wait(&mut self, completions: usize) -> io::Result<()> {
+        if !self.ring.is_of_this_thread() {
+            let message = "the disk was given to another thread with transfers under way";
+            return Err(io::Error::other(message));
+        }
+        self.ring.enter(completions)?;
+        while let Some((slot, result)) = self.ring.next_completion() {
+            self.complete(slot, result);
+        }
+        Ok(())
+    }
+
+    fn wait_for_all(&mut self) -> io::Result<()> {
+        while self.under_way() > 0 {
+            self.wait(self.under_way())?;
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, slot: usize, result: i32) {
+        let mut operation =
+            self.slots[slot].take().expect("invariant: a completion is of a slot under way");
+        let failure = match outcome(&operation, result) {
+            Ok(bytes) => {
+                operation.done += bytes;
+                if operation.done < operation.transfer.length {
+                    let request = operation.request();
+                    self.slots[slot] = Some(operation);
+                    // SAFETY: as in `begin`: the operation is back in its slot.
+                    unsafe { self.ring.push(slot, request) };
+                    return;
+                }
+                None
+            }
+            Err(cause) => Some(cause),
+        };
+        self.free.push(slot);
+        self.end(operation, failure);
+    }
+
+    fn end(&mut self, operation: Operation, failure: Option<io::Error>) {
+        let extent = extent_of(operation.transfer);
+        let (attempt, first_failed) = match operation.owner {
+            Owner::Write(_) => (Attempt::Write(extent), &mut self.first_failed_write),
+            Owner::Read => {
+                self.reads_under_way -= 1;
+                (Attempt::Read(extent), &mut self.first_failed_read)
+            }
+        };
+        if let Some(cause) = failure {
+            first_failed.get_or_insert(DeviceError { attempt, cause });
+        }
+    }
+
+    fn clear_all(&mut self, batch: &WriteBatch) -> Result<(), DeviceError> {
+        for &extent in &batch.clears {
+            let failed = |cause| DeviceError { attempt: Attempt::Clear(extent), cause };
+            self.wait_for_all().and_then(|()| self.disk.clear(extent)).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, arena: &Arc<Arena>, transfer: Transfer) -> io::Result<()> {
+        let Parts { whole, tail } = self.disk.parts(transfer, arena.as_slice().len())?;
+        if let Some(tail) = tail {
+            self.wait_for_all()?;
+            self.disk.write_tail(&arena.as_slice()[tail.position..][..tail.length])?;
+        }
+        let Some(transfer) = whole else { return Ok(()) };
+        let region = arena.region();
+        self.begin(Operation {
+            owner: Owner::Write(Arc::clone(arena)),
+            transfer,
+            done: 0,
+            address: region.address + transfer.position,
+            buffer: self.ring.buffer_index(region, transfer.position + transfer.length),
+        })
+    }
+
+    fn write_all(&mut self, batch: &WriteBatch) -> Result<(), DeviceError> {
+        self.clear_all(batch)?;
+        for &transfer in &batch.writes {
+            let attempt = Attempt::Write(extent_of(transfer));
+            let failed = |cause| DeviceError { attempt, cause };
+            self.write(&batch.arena, transfer).map_err(failed)?;
+        }
+        let Some(&last) = batch.writes.last() else { return Ok(()) };
+        let attempt = Attempt::Write(extent_of(last));
+        let failed = |cause| DeviceError { attempt, cause };
+        self.submit().map_err(failed)
+    }
+
+    /// Begins the reads of `batch`, and holds its arena until `wait_for_reads` is through.
+    fn begin_reads(&mut self, batch: ReadBatch) -> Result<(), DeviceError> {
+        let ReadBatch { mut arena, reads } = batch;
+        let mut of_whole_sectors = Vec::with_capacity(reads.len());
+        // Before the first read is under way: from then on the arena is the kernel's to write to.
+        for &transfer in &reads {
+            of_whole_sectors.extend(self.read_tail(transfer, arena.as_mut_slice())?);
+        }
+        let region = arena.region();
+        self.reading = Some(arena);
+        for transfer in of_whole_sectors {
+            let buffer = self.ring.buffer_index(region, transfer.position + transfer.length);
+            let address = region.address + transfer.position;
+            let attempt = Attempt::Read(extent_of(transfer));
+            self.begin(Operation { owner: Owner::Read, transfer, done: 0, address, buffer })
+                .map_err(|cause| DeviceError { attempt, cause })?;
+        }
+        Ok(())
+    }
+
+    /// Reads what of `transfer` is in the last sector, if that is not whole, and gives the rest.
+    fn read_tail(
+        &self,
+        transfer: Transfer,
+        arena: &mut [u8],
+    ) -> Result<Option<Transfer>, DeviceError> {
+        let attempt = Attempt::Read(extent_of(transfer));
+        let failed = |cause| DeviceError { attempt, cause };
+        let Parts { whole, tail } = self.disk.parts(transfer, arena.len()).map_err(failed)?;
+        if let Some(tail) = tail {
+            let sector = &mut arena[tail.position..][..tail.length];
+            self.disk.read_tail(sector).map_err(failed)?;
+        }
+        Ok(whole)
+    }
+
+    fn wait_for_reads(&mut self) -> io::Result<()> {
+        while self.reads_under_way > 0 {
+            self.wait(self.reads_under_way.min(REAP))?;
+        }
+        Ok(())
+    }
+
+    /// The ring itself failed: what is under way is lost sight of.
+    fn waiting_failed(&mut self, cause: io::Error) -> DeviceError {
+        let under_way = self.slots.iter().flatten().next();
+        let attempt = under_way
+            .map_or(Attempt::Flush, |operation| Attempt::Write(extent_of(operation.transfer)));
+        let failure = DeviceError { attempt, cause };
+        self.first_failed_write.get_or_insert(failure).again()
+    }
+
+    fn check_failure(&self) -> Result<(), DeviceError> {
+        self.first_failed_write.as_ref().map_or(Ok(()), |failure| Err(failure.again()))
+    }
+}
+
+/// Bytes done; none where it is to be tried again.
+fn outcome(operation: &Operation, result: i32) -> io::Result<usize> {
+    match usize::try_from(result) {
+        Ok(0) => Err(match operation.owner {
+            Owner::Write(_) => io::ErrorKind::WriteZero.into(),
+            Owner::Read => io::ErrorKind::UnexpectedEof.into(),
+        }),
+        Ok(bytes) => Ok(bytes),
+        Err(_) => match Errno::from_raw(result.wrapping_neg()) {
+            Errno::EINTR | Errno::EAGAIN => Ok(0),
+            _ => Err(io::Error::from_raw_os_error(result.wrapping_neg())),
+        },
+    }
+}
+
+impl BlockDevice for UringDevice {
+    fn geometry(&self) -> Geometry {
+        self.disk.geometry()
+    }
+
+    fn engine_name(&self) -> &'static str {
+        "io_uring"
+    }
+
+    fn read_batch(&mut self, batch: ReadBatch) -> Result<Arena, DeviceError> {
+        let Some(&first) = batch.reads.first() else { return Ok(batch.arena) };
+        let attempt = Attempt::Read(extent_of(first));
+        let begun = self.begin_reads(batch);
+        // Whatever failed, what began is waited for. If even that fails the arena stays ours.
+        self.wait_for_reads().map_err(|cause| DeviceError { attempt, cause })?;
+        let arena = self.reading.take();
+        begun?;
+        let arena = arena.expect("invariant: reads that began have an arena");
+        self.first_failed_read.take().map_or(Ok(arena), Err)
+    }
+
+    fn write_batch(&mut self, batch: WriteBatch) -> Result<(), DeviceError> {
+        self.check_failure()?;
+        if let Err(failure) = self.write_all(&batch) {
+            self.first_failed_write.get_or_insert(failure);
+        }
+        self.check_failure()
+    }
+
+    fn reap(&mut self) -> Result<bool, DeviceError> {
+        let before = self.under_way();
+        let mut waited = self.wait(0);
+        if waited.is_ok() && before > 0 && self.under_way() == before {
+            waited = self.wait(1);
+        }
+        waited.map_err(|cause| self.waiting_failed(cause))?;
+        self.check_failure().map(|()| self.under_way() > 0)
+    }
+
+    fn settle(&mut self) -> Result<Settled, DeviceError> {
+        if let Err(cause) = self.wait_for_all() {
+            return Err(self.waiting_failed(cause));
+        }
+        self.check_failure()?;
+        Ok(Settled(()))
+    }
+
+    fn flush(&mut self, Settled(()): Settled) -> Result<Flushed, DeviceError> {
+        // Costs nothing, and a proof from before the last batch does no harm.
+        let Settled(()) = self.settle()?;
+        let failed = |cause| DeviceError { attempt: Attempt::Flush, cause };
+        self.disk.flush().map_err(failed)?;
+        Ok(Flushed(()))
+    }
+}
+
+impl Drop for UringDevice {
+    fn drop(&mut self) {
+        if self.wait_for_all().is_err() {
+            // The kernel may still use these arenas: they are nobody's for ever.
+            std::mem::forget(std::mem::take(&mut self.slots));
+            std::mem::forget(self.reading.take());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! The ring on a file: what is dropped, moved between threads, cut short, or not registered.
+
+use std::num::NonZeroUsize;
+use std::os::unix::fs::FileExt;
+
+use super::*;
+use crate::device::buffer::ArenaPool;
+use crate::units::{ByteCount, ByteOffset, SectorSize};
+
+const BYTES: usize = 1 << 20;
+
+fn pool(count: usize) -> ArenaPool {
+    ArenaPool::new(count, NonZeroUsize::new(BYTES).unwrap()).unwrap()
+}
+
+fn device(pool: &ArenaPool) -> (File, UringDevice) {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(BYTES as u64).unwrap();
+    let capacity = ByteCount::new(BYTES as u64);
+    let geometry = Geometry { capacity, sector_size: SectorSize::Bytes512 };
+    let device = UringDevice::new(file.try_clone().unwrap(), geometry, pool.regions()).unwrap();
+    (file, device)
+}
+
+fn transfers(count: usize, length: usize) -> Vec<Transfer> {
+    let one = |index| Transfer {
+        at: ByteOffset::new((index * length) as u64),
+        position: index * length,
+        length,
+    };
+    (0..count).map(one).collect()
+}
+
+fn batch(mut arena: Arena, byte: u8) -> WriteBatch {
+    arena.as_mut_slice().fill(byte);
+    let writes = transfers(BYTES / 4096, 4096);
+    WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() }
+}
+
+fn holds(file: &File, byte: u8) -> bool {
+    let mut bytes = vec![0; BYTES];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes.iter().all(|&found| found == byte)
+}
+
+#[test]
+fn a_dropped_device_has_written_everything_and_given_back_its_arenas() {
+    let pool = pool(1);
+    let (file, mut device) = device(&pool);
+    device.write_batch(batch(pool.take(), 7)).unwrap();
+    drop(device);
+    assert!(holds(&file, 7));
+    drop(pool.take());
+}
+
+#[test]
+fn a_settled_device_works_on_in_another_thread() {
+    let pool = pool(1);
+    let (file, mut device) = device(&pool);
+    device.write_batch(batch(pool.take(), 1)).unwrap();
+    let _ = device.settle().unwrap();
+    let second = batch(pool.take(), 2);
+    let work = move || {
+        device.write_batch(second).unwrap();
+        device.settle().map(drop)
+    };
+    std::thread::spawn(work).join().unwrap().unwrap();
+    assert!(holds(&file, 2));
+}
+
+#[test]
+fn reaping_gives_arenas_back_to_who_waits_for_one() {
+    let pool = pool(1);
+    let (file, mut device) = device(&pool);
+    for number in 0..BYTES / 4096 {
+        let arena = loop {
+            match pool.try_take() {
+                Some(arena) => break arena,
+                None => drop(device.reap().unwrap()),
+            }
+        };
+        let mut batch = batch(arena, 9);
+        batch.writes = vec![batch.writes[number]];
+        device.write_batch(batch).unwrap();
+    }
+    let _ = device.settle().unwrap();
+    assert!(holds(&file, 9));
+}
+
+#[test]
+fn a_read_past_where_the_file_was_cut_says_so_and_the_device_lives_on() {
+    let pool = pool(2);
+    let (file, mut device) = device(&pool);
+    file.set_len(4096).unwrap();
+    let reads = transfers(4, 4096);
+    let failure = device.read_batch(ReadBatch { arena: pool.take(), reads }).unwrap_err();
+    assert_eq!(failure.cause.kind(), io::ErrorKind::UnexpectedEof);
+    let reads = transfers(1, 4096);
+    assert!(device.read_batch(ReadBatch { arena: pool.take(), reads }).is_ok());
+    assert!(device.settle().is_ok());
+}
+
+#[test]
+fn a_transfer_outside_of_the_disk_or_its_arena_touches_nothing_and_fails_from_then_on() {
+    for (at, position, length) in [
+        (BYTES as u64, 0, 512),
+        (0, BYTES, 512),
+        (0, 0, 0),
+        (100, 0, 512),
+        (0, 1, 512),
+        (u64::MAX - 511, 0, 512),
+    ] {
+        let pool = pool(1);
+        let (file, mut device) = device(&pool);
+        let transfer = Transfer { at: ByteOffset::new(at), position, length };
+        let mut batch = batch(pool.take(), 3);
+        batch.writes = vec![transfer];
+        let failure = device.write_batch(batch).unwrap_err();
+        assert_eq!(failure.cause.kind(), io::ErrorKind::InvalidInput, "{transfer:?}");
+        assert!(device.settle().is_err());
+        assert!(holds(&file, 0), "{transfer:?}");
+    }
+}
+
+#[test]
+fn a_write_that_was_done_in_part_goes_on_where_it_stopped() {
+    let transfer = Transfer { at: ByteOffset::new(8192), position: 4096, length: 4096 };
+    let mut operation =
+        Operation { owner: Owner::Read, transfer, done: 0, address: 1 << 20, buffer: None };
+    operation.done += outcome(&operation, 512).unwrap();
+    let request = operation.request();
+    assert_eq!((request.offset, request.address, request.length), (8704, (1 << 20) + 512, 3584));
+    for again in [Errno::EINTR, Errno::EAGAIN] {
+        assert_eq!(outcome(&operation, -(again as i32)).unwrap(), 0);
+    }
+    let failure = outcome(&operation, -(Errno::EIO as i32)).unwrap_err();
+    assert_eq!(failure.raw_os_error(), Some(Errno::EIO as i32));
+}

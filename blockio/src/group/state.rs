@@ -1,0 +1,169 @@
+//! What is known of a group's volumes: a value, its text form, and nothing that touches a file.
+//!
+//! The text is one line of JSON and one line with its CRC32C, so that it can be read by eye and
+//! a change by hand, or half a file, is noticed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::stream::{Format, Name, StreamHeader};
+
+/// The version of the text form; another one is refused.
+const VERSION: u32 = 1;
+
+/// What is known of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupState {
+    version: u32,
+    /// Its volumes, by the name of the source; the one volume of a stream without names is "".
+    pub volumes: BTreeMap<String, VolumeState>,
+}
+
+impl Default for GroupState {
+    fn default() -> Self {
+        Self { version: VERSION, volumes: BTreeMap::new() }
+    }
+}
+
+/// What is known of a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeState {
+    /// What the target is known by: its WWID, or the path of an image file.
+    pub target: Option<String>,
+    /// The size of the source in its last stream that said so, in bytes.
+    pub source_bytes: Option<u64>,
+    /// The size of the target, in bytes.
+    pub target_bytes: u64,
+    /// The snapshot that the last stream ended at, if it had a name: where the next one must begin.
+    pub ends_at: Option<String>,
+    /// The last streams that were applied to their end, the latest last; at most
+    /// [`APPLIED_COUNT_MAX`].
+    pub applied: Vec<Fingerprint>,
+    /// The stream that is being applied: the volume is in-between (I4).
+    pub in_between: Option<InBetween>,
+}
+
+/// How many streams applied to their end are remembered for a volume.
+pub const APPLIED_COUNT_MAX: usize = 256;
+
+impl VolumeState {
+    /// The input `input` was applied to its end.
+    pub fn complete(&mut self, input: Fingerprint) {
+        self.in_between = None;
+        self.applied.retain(|earlier| *earlier != input);
+        self.applied.push(input);
+        let too_many = self.applied.len().saturating_sub(APPLIED_COUNT_MAX);
+        self.applied.drain(..too_many);
+    }
+}
+
+/// A stream that was begun and not yet applied to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InBetween {
+    /// Which input, told by the first stream in it.
+    pub input: Fingerprint,
+    /// Every batch that ends at or before this byte of the input is applied and durable.
+    pub position: u64,
+}
+
+/// What a stream is recognised by when it comes again: readable, as it stands in messages.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// Of the stream that begins with `header`: format and identity, or from, to and size, and how
+    /// many bytes of the input that took, `header_bytes`. A diff of v1, one of v2, and an export
+    /// that begins with it differ in nothing else, and a place in one is none in the others.
+    #[must_use]
+    pub fn of(header: &StreamHeader, header_bytes: u64) -> Self {
+        let mut text = header.format.to_string();
+        if let Some(identity) = header.identity {
+            text.push(':');
+            identity.iter().for_each(|byte| text.push_str(&format!("{byte:02x}")));
+            return Self(text);
+        }
+        for volume in &header.volumes {
+            let name = |name: &Option<Name>| name.as_ref().map(exact).unwrap_or_default();
+            let size = volume.size.map_or_else(String::new, |size| format!("/{size}"));
+            text.push_str(&format!(":{}..{}{size}", name(&volume.from), name(&volume.to)));
+        }
+        if header.format == Format::RbdDiff {
+            text.push_str(&format!("@{header_bytes}"));
+        }
+        Self(text)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A name as text from which it can be had back: UTF-8 as it is, else with `\x` and hex.
+#[must_use]
+pub fn exact(name: &Name) -> String {
+    match std::str::from_utf8(name.as_bytes()) {
+        Ok(text) => text.to_owned(),
+        Err(_) => format!("\\x{}", name.as_bytes().escape_ascii()),
+    }
+}
+
+/// Why a text is no state.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// There is no second line, or it is no checksum.
+    #[error("its last line is no checksum")]
+    NoChecksum,
+    /// The first line is not what was written.
+    #[error("its checksum is {found:08x}, and its last line says {expected:08x}")]
+    Checksum {
+        /// Of the first line.
+        found: u32,
+        /// In the second.
+        expected: u32,
+    },
+    /// Not JSON of this shape.
+    #[error("it is not what this version writes")]
+    Json(#[from] serde_json::Error),
+    /// Of another version of this program.
+    #[error("its version is {0}, and this program knows {VERSION}")]
+    Version(u32),
+}
+
+/// `state` as text.
+#[must_use]
+pub fn print(state: &GroupState) -> String {
+    let json = serde_json::to_string(state).expect("invariant: maps with text keys print as JSON");
+    let checksum = crc32c::crc32c(json.as_bytes());
+    format!("{json}\ncrc32c {checksum:08x}\n")
+}
+
+/// The state that `text` is.
+///
+/// # Errors
+///
+/// Why it is none.
+pub fn parse(text: &str) -> Result<GroupState, StateError> {
+    let (json, last) = text.split_once('\n').ok_or(StateError::NoChecksum)?;
+    let expected = last
+        .strip_prefix("crc32c ")
+        .and_then(|rest| rest.strip_suffix('\n'))
+        .and_then(|hex| u32::from_str_radix(hex, 16).ok())
+        .ok_or(StateError::NoChecksum)?;
+    let found = crc32c::crc32c(json.as_bytes());
+    if found != expected {
+        return Err(StateError::Checksum { found, expected });
+    }
+    let state: GroupState = serde_json::from_str(json)?;
+    if state.version != VERSION {
+        return Err(StateError::Version(state.version));
+    }
+    Ok(state)
+}

@@ -1,0 +1,90 @@
+//! What will be written: the pieces of a verified batch for one volume become disjoint transfers
+//! of whole sectors, in LBA order; where pieces overlap the last one wins. Pure: no device, no
+//! payload.
+//!
+//! Edges that are not whole sectors become [`Patch`]es, to be read, changed and written by `apply`.
+
+use crate::device::Transfer;
+use crate::extent::Extent;
+use crate::stream::Piece;
+use crate::units::{Lba, SectorSize};
+
+mod overlay;
+mod sectors;
+#[cfg(test)]
+mod tests;
+
+use overlay::Overlay;
+
+/// What is to be done to one volume for one batch. Everything in it is disjoint, and so may be done
+/// in any order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WritePlan {
+    /// Whole sectors from the batch's arena, by LBA; neighbours in both are one, and none is longer
+    /// than [`TRANSFER_BYTES_MAX`](crate::device::TRANSFER_BYTES_MAX).
+    pub writes: Vec<Transfer>,
+    /// Whole sectors that become zeros, by LBA.
+    pub clears: Vec<Extent>,
+    /// Sectors of which a part changes, by LBA; at most one for a sector.
+    pub patches: Vec<Patch>,
+    /// Every sector that changes, as whole sectors, by LBA, coalesced: what a batch that follows is
+    /// compared with, and what before-images are kept of.
+    pub touched: Vec<Extent>,
+}
+
+/// A sector of which a part changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patch {
+    /// Which.
+    pub sector: Lba,
+    /// What changes in it: disjoint, ascending.
+    pub changes: Vec<Change>,
+}
+
+/// A part of a sector that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// From which byte of the sector on.
+    pub within: usize,
+    /// How many bytes; never all of the sector's.
+    pub length: usize,
+    /// Where in the batch's arena the new bytes are; none: zeros.
+    pub position: Option<usize>,
+}
+
+impl Patch {
+    /// Whether the changes replace every byte of the sector, which then need not be read first.
+    #[must_use]
+    pub fn covers(&self, size: SectorSize) -> bool {
+        // They are disjoint and inside the sector, so their lengths add up to at most its own.
+        let changed: usize = self.changes.iter().map(|change| change.length).sum();
+        changed as u64 == size.bytes().get()
+    }
+}
+
+/// Plans batch after batch with the same working memory.
+#[derive(Debug, Default)]
+pub struct Planner(Overlay);
+
+impl Planner {
+    /// As [`plan`], into a plan of before, whose vectors keep their allocation.
+    pub fn plan_into(&mut self, pieces: &[Piece], size: SectorSize, plan: &mut WritePlan) {
+        plan.clear();
+        self.0.runs(pieces, |run| plan.add(run, size));
+    }
+}
+
+/// Plans `pieces` (of one volume, in the order of the stream) for sectors of `size`, in
+/// O(n log n) however they overlap.
+///
+/// The pieces are those of a verified batch: inside the volume, their data inside the arena, at
+/// positions congruent to their offsets. No other piece makes it panic: a position past the address
+/// space saturates, and so lies in no arena; what is `touched` in the last, incomplete sector of
+/// the 64-bit range ends at 2⁶⁴ - 1. Only the size of a plan relies on verification: it has a
+/// transfer for each [`TRANSFER_BYTES_MAX`](crate::device::TRANSFER_BYTES_MAX) of data.
+#[must_use]
+pub fn plan(pieces: &[Piece], size: SectorSize) -> WritePlan {
+    let mut plan = WritePlan::default();
+    Planner::default().plan_into(pieces, size, &mut plan);
+    plan
+}

@@ -1,0 +1,246 @@
+//! One or several inputs into one stream of another format. Verified on the way, as for applying.
+//!
+//! What the other format cannot say is lost and counted ([`Conversion`]); what it must say and the
+//! inputs do not is asked for. Which file is written, and how it gets its name, is the caller's.
+
+use std::io::Write;
+
+use crate::device::buffer::Arena;
+use crate::extent::Extent;
+use crate::stream::open::Source;
+use crate::stream::{
+    Batch, Content, End, Frame, Mark, MarkKind, Piece, StreamHeader, Timestamp, VolumeHeader,
+    VolumeIndex, native, rbd_diff,
+};
+use crate::units::{ByteCount, ByteOffset};
+use crate::verify::{Bounds, verify};
+use crate::{Error, ErrorKind, Result};
+
+/// What to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Our own format.
+    Native(native::Options),
+    /// rbd diff.
+    RbdDiff(rbd_diff::Version),
+}
+
+/// What was written, and what was not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conversion {
+    /// Extents of any content.
+    pub extents: u64,
+    /// Bytes of data.
+    pub data_bytes: u64,
+    /// Bytes of zeros and discards.
+    pub zero_bytes: u64,
+    /// Marks written.
+    pub marks: u64,
+    /// Marks that the output cannot hold.
+    pub marks_lost: u64,
+}
+
+/// The header of one stream that says what the streams `headers`, one after another, say.
+///
+/// # Errors
+///
+/// `Usage`: their volumes are not the same, one does not begin where the one before ends, or no
+/// size is known (`size_bytes` is taken where the inputs do not say).
+pub fn joined_header(headers: &[StreamHeader], size: Option<ByteCount>) -> Result<StreamHeader> {
+    let Some((first, rest)) = headers.split_first() else {
+        return Err(Error::new(ErrorKind::Usage, "there is nothing to convert"));
+    };
+    // Another stream: its records are at other places.
+    let mut joined = StreamHeader { identity: None, ..first.clone() };
+    for next in rest {
+        join(&mut joined, next)?;
+    }
+    for volume in &mut joined.volumes {
+        volume.size = volume.size.or(size);
+        if volume.size.is_none() {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                "the input does not say how large its disk is",
+            )
+            .with_hint("say it: --size BYTES"));
+        }
+    }
+    Ok(joined)
+}
+
+fn join(joined: &mut StreamHeader, next: &StreamHeader) -> Result<()> {
+    let refuse = |why: &str| Err(Error::new(ErrorKind::Usage, format!("joining streams: {why}")));
+    if joined.volumes.len() != next.volumes.len() {
+        return refuse("they have different numbers of volumes");
+    }
+    for (volume, next) in joined.volumes.iter_mut().zip(&next.volumes) {
+        if volume.name != next.name {
+            return refuse("their volumes have different names");
+        }
+        let is_chained = volume.to.is_some() || next.from.is_some();
+        if is_chained && volume.to != next.from {
+            return refuse("one does not begin where the one before it ends");
+        }
+        (volume.to, volume.size) = (next.to.clone(), next.size.or(volume.size));
+    }
+    Ok(())
+}
+
+/// Writes what `sources` (their names and how to open them, in order) hold to `output`, as one
+/// stream with the header `header`.
+///
+/// # Errors
+///
+/// `Integrity`: an input is not what it must be; the output is then not ended. `Failed`: an input
+/// cannot be read, or the output not written. `Usage`: the output cannot hold it.
+pub fn convert<W: Write>(
+    sources: impl IntoIterator<Item = Result<(String, Source)>>,
+    header: &StreamHeader,
+    to: Output,
+    output: W,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Conversion> {
+    let mut sink = Sink::new(header, to, output)?;
+    let mut done = Conversion::default();
+    let mut before = 0;
+    let mut pending = None;
+    for source in sources {
+        let (name, mut source) = source?;
+        let mut bounds = Vec::new();
+        while let Some(frame) = source.next_frame()? {
+            progress(before + source.consumed());
+            match frame {
+                Frame::Begin(header) => {
+                    bounds = bounds_of(&header);
+                    // Only what another stream follows needs a mark: the last end is the header's.
+                    if let Some(mark) = pending.take() {
+                        sink.mark(&mark, &mut done)?;
+                    }
+                    pending = end_mark(&header);
+                }
+                Frame::Batch(batch) => sink.batch(&name, batch, &bounds, &mut done)?,
+                Frame::Mark(mark) => sink.mark(&mark, &mut done)?,
+                Frame::End(End { consistent, .. }) => sink.is_consistent = consistent,
+            }
+        }
+        before += source.consumed();
+    }
+    sink.finish()?;
+    Ok(done)
+}
+
+fn bounds_of(header: &StreamHeader) -> Vec<Bounds> {
+    let volumes = header.volumes.iter();
+    volumes.map(|volume| Bounds { source: volume.size, target: None }).collect()
+}
+
+/// The recovery point that a stream of one volume ends in by its header; at a time not known.
+fn end_mark(header: &StreamHeader) -> Option<Mark> {
+    let [VolumeHeader { to: Some(name), .. }] = header.volumes.as_slice() else { return None };
+    let (time, kind) = (Timestamp(0), MarkKind::CrashConsistent);
+    Some(Mark { time, kind, name: Some(name.clone()), group: None })
+}
+
+enum Encoder<W: Write> {
+    Native(native::Encoder<W>),
+    RbdDiff(rbd_diff::Encoder<W>),
+}
+
+struct Sink<W: Write> {
+    encoder: Encoder<W>,
+    is_consistent: bool,
+}
+
+impl<W: Write> Sink<W> {
+    fn new(header: &StreamHeader, to: Output, output: W) -> Result<Self> {
+        let encoder = match (to, header.volumes.as_slice()) {
+            (Output::Native(options), _) => {
+                Encoder::Native(native::Encoder::new(output, header, options)?)
+            }
+            (Output::RbdDiff(version), [volume]) => {
+                Encoder::RbdDiff(rbd_diff::Encoder::new(output, version, volume)?)
+            }
+            (Output::RbdDiff(_), volumes) => {
+                let context =
+                    format!("an rbd diff has one volume, and the input {}", volumes.len());
+                return Err(Error::new(ErrorKind::Usage, context));
+            }
+        };
+        Ok(Self { encoder, is_consistent: true })
+    }
+
+    fn batch(
+        &mut self,
+        name: &str,
+        batch: Batch,
+        bounds: &[Bounds],
+        done: &mut Conversion,
+    ) -> Result<()> {
+        let batch = verify(batch, bounds)
+            .map_err(|unverified| Error::integrity(format!("verifying {name}"), unverified))?
+            .into_batch();
+        for piece in &batch.header.pieces {
+            self.piece(piece, &batch.arena)?;
+            let length = piece.extent.length().get();
+            done.extents += 1;
+            match piece.content {
+                Content::Data { .. } => done.data_bytes += length,
+                Content::Zero | Content::Discard => done.zero_bytes += length,
+            }
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, piece: &Piece, arena: &Arena) -> Result<()> {
+        let Piece { volume, extent, content } = *piece;
+        match content {
+            Content::Data { position } => {
+                let data = payload(arena, position, extent)?;
+                self.data(volume, extent.start(), data)
+            }
+            Content::Zero => match &mut self.encoder {
+                Encoder::Native(encoder) => encoder.zero(volume, extent),
+                Encoder::RbdDiff(encoder) => encoder.zero(extent),
+            },
+            Content::Discard => match &mut self.encoder {
+                Encoder::Native(encoder) => encoder.discard(volume, extent),
+                Encoder::RbdDiff(encoder) => encoder.zero(extent),
+            },
+        }
+    }
+
+    fn data(&mut self, volume: VolumeIndex, start: ByteOffset, data: &[u8]) -> Result<()> {
+        match &mut self.encoder {
+            Encoder::Native(encoder) => encoder.data(volume, start, data),
+            Encoder::RbdDiff(encoder) => encoder.data(start, data),
+        }
+    }
+
+    fn mark(&mut self, mark: &Mark, done: &mut Conversion) -> Result<()> {
+        match &mut self.encoder {
+            Encoder::Native(encoder) => {
+                done.marks += 1;
+                encoder.mark(mark)
+            }
+            Encoder::RbdDiff(_) => {
+                done.marks_lost += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        match self.encoder {
+            Encoder::Native(encoder) => encoder.finish(self.is_consistent).map(drop),
+            Encoder::RbdDiff(encoder) => encoder.finish().map(drop),
+        }
+    }
+}
+
+fn payload(arena: &Arena, position: usize, extent: Extent) -> Result<&[u8]> {
+    let length = usize::try_from(extent.length().get()).unwrap_or(usize::MAX);
+    let end = position.checked_add(length);
+    end.and_then(|end| arena.as_slice().get(position..end)).ok_or_else(|| {
+        Error::new(ErrorKind::Integrity, "a piece's payload lies outside of its batch")
+    })
+}

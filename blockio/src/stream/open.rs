@@ -1,0 +1,143 @@
+//! Opens an input as the format it is: the one the operator named, or the one its first bytes tell.
+//! A raw image has no first bytes to be known by: it is never guessed.
+
+use std::num::NonZeroUsize;
+
+use crate::device::buffer::ArenaPool;
+use crate::stream::raw::RawReader;
+use crate::stream::reader::{Input, Reader};
+use crate::stream::{BATCH_BYTES_MAX, Format, Frame, native, rbd_diff, svd};
+use crate::{Error, ErrorKind, Result};
+
+/// What an rbd diff may begin with, and an export of format 2.
+const RBD_BANNERS: [&[u8]; 3] = [b"rbd diff v1\n", b"rbd diff v2\n", b"rbd image v2\n"];
+/// As many of an input's first bytes as tell its format.
+const HEAD_BYTES: usize = 16;
+
+/// The frames of one input, whatever its format.
+#[derive(Debug)]
+pub enum Source {
+    /// Our own format.
+    Native(Box<Reader<native::Decoder>>),
+    /// rbd diff, or an rbd export.
+    RbdDiff(Reader<rbd_diff::Decoder>),
+    /// The disk filter driver's.
+    Svd(Reader<svd::Decoder>),
+    /// A raw image.
+    Raw(RawReader),
+}
+
+impl Source {
+    /// Which format it is.
+    pub fn format(&self) -> Format {
+        match self {
+            Self::Native(_) => Format::Native,
+            Self::RbdDiff(_) => Format::RbdDiff,
+            Self::Svd(_) => Format::Svd,
+            Self::Raw(_) => Format::Raw,
+        }
+    }
+
+    /// The next frame; none after the end of the input.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Integrity` if the stream is not what it must be, with the place; of kind `Failed`
+    /// if the input cannot be read.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>> {
+        match self {
+            Self::Native(reader) => reader.next_frame(),
+            Self::RbdDiff(reader) => reader.next_frame(),
+            Self::Svd(reader) => reader.next_frame(),
+            Self::Raw(reader) => reader.next_frame(),
+        }
+    }
+
+    /// How many bytes of the stream were taken: after a frame, where it ends.
+    pub fn consumed(&self) -> u64 {
+        match self {
+            Self::Native(reader) => reader.consumed(),
+            Self::RbdDiff(reader) => reader.consumed(),
+            Self::Svd(reader) => reader.consumed(),
+            Self::Raw(reader) => reader.consumed(),
+        }
+    }
+
+    /// Leaves out the batches and marks that end at or before byte `position` of the stream. Asked
+    /// before the first batch.
+    pub fn resume_after(&mut self, position: u64) {
+        match self {
+            Self::Native(reader) => reader.resume_after(position),
+            Self::RbdDiff(reader) => reader.resume_after(position),
+            Self::Svd(reader) => reader.resume_after(position),
+            Self::Raw(reader) => reader.resume_after(position),
+        }
+    }
+}
+
+/// Arenas for who reads one batch after the other and keeps none.
+///
+/// # Errors
+///
+/// `Failed`: there is no memory.
+pub fn arenas_for_reading() -> Result<ArenaPool> {
+    let length = NonZeroUsize::new(BATCH_BYTES_MAX).expect("invariant: not zero");
+    ArenaPool::new(1, length).map_err(|error| Error::failed("allocating memory for I/O", error))
+}
+
+/// Opens `input`, which messages call `name`, as `format`, or as what its first bytes tell. Payload
+/// goes to arenas of at least [`BATCH_BYTES_MAX`] from `pool`.
+///
+/// # Errors
+///
+/// Of kind `Integrity` if no format is named and the first bytes are of none that we know; of kind
+/// `Failed` if the input cannot be read.
+pub fn open(
+    name: &str,
+    mut input: Input,
+    format: Option<Format>,
+    pool: ArenaPool,
+) -> Result<Source> {
+    let format = match format {
+        Some(format) => format,
+        None => recognised(name, &mut input)?,
+    };
+    Ok(match format {
+        Format::Native => {
+            Source::Native(Box::new(Reader::new(name, input, native::Decoder::new(), pool)))
+        }
+        Format::RbdDiff => {
+            Source::RbdDiff(Reader::new(name, input, rbd_diff::Decoder::new(), pool))
+        }
+        Format::Svd => Source::Svd(Reader::new(name, input, svd::Decoder::new(), pool)),
+        Format::Raw => Source::Raw(RawReader::new(name, input, pool)?),
+    })
+}
+
+/// The format that a stream beginning with `head` has; never [`Format::Raw`].
+#[must_use]
+pub fn detect(head: &[u8]) -> Option<Format> {
+    let begins = |word: &[u8]| head.starts_with(word);
+    if begins(&native::MAGIC) {
+        Some(Format::Native)
+    } else if RBD_BANNERS.into_iter().any(begins) {
+        Some(Format::RbdDiff)
+    } else if begins(&svd::WORD_LITTLE) || begins(&svd::WORD_BIG) {
+        Some(Format::Svd)
+    } else {
+        None
+    }
+}
+
+fn recognised(name: &str, input: &mut Input) -> Result<Format> {
+    let head =
+        input.peek(HEAD_BYTES).map_err(|error| Error::failed(format!("reading {name}"), error))?;
+    detect(&head).ok_or_else(|| {
+        let context = format!("reading {name}: it is no change stream that we know");
+        Error::new(ErrorKind::Integrity, context)
+            .with_hint("a raw image is taken for one only when it is named: add --format raw")
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! The decoder and the encoder of rbd diffs: what every test here needs, and what a batch holds.
+
+mod batches;
+mod malformed;
+mod round_trip;
+mod samples;
+
+use crate::stream::rbd_diff::{Decoder, Version};
+use crate::stream::{
+    self, BATCH_BYTES_MAX, BATCH_PIECES_MAX, Content, Decoder as _, Event, Malformed, Piece,
+    Problem, StreamHeader, Totals, VolumeHeader, Want,
+};
+
+/// An event; of a batch its pieces and what they hold, and where in the stream it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    Begin(VolumeHeader),
+    Batch { pieces: Vec<(Piece, Vec<u8>)>, position: u64 },
+    End(Totals),
+}
+
+/// What came of `input`, and what was wrong with it in the end.
+fn decode(input: &[u8]) -> (Vec<Seen>, Result<(), Malformed>) {
+    let (mut decoder, mut seen) = (Decoder::new(), Vec::new());
+    let mut arena = vec![0; BATCH_BYTES_MAX];
+    let mut left = input;
+    let outcome = loop {
+        while let Some(event) = decoder.event() {
+            seen.push(see(event, &arena, decoder.consumed()));
+        }
+        match step(&mut decoder, &mut left, &mut arena) {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(malformed) => break Err(malformed),
+        }
+    };
+    while let Some(event) = decoder.event() {
+        seen.push(see(event, &arena, decoder.consumed()));
+    }
+    (seen, outcome)
+}
+
+/// Takes what is wanted; false at the end.
+fn step(decoder: &mut Decoder, left: &mut &[u8], arena: &mut [u8]) -> Result<bool, Malformed> {
+    let want = decoder.want();
+    let length = match want {
+        Want::Bytes(length) | Want::Payload { length, .. } => length,
+        Want::End => 1,
+        other => panic!("{other:?} is not for this format"),
+    };
+    if left.is_empty() {
+        return decoder.end().map(|()| false);
+    }
+    let Some((bytes, rest)) = left.split_at_checked(length) else {
+        let end = decoder.consumed() + left.len() as u64;
+        return Err(Malformed::new(end, Problem::Truncated));
+    };
+    *left = rest;
+    if let Want::Payload { position, .. } = want {
+        arena[position..position + length].copy_from_slice(bytes);
+        return decoder.payload_taken().map(|()| true);
+    }
+    // What is skipped is taken in small parts, too.
+    assert!((1..=64 << 10).contains(&length));
+    decoder.take(bytes).map(|()| true)
+}
+
+fn see(event: Event, arena: &[u8], position: u64) -> Seen {
+    match event {
+        Event::Begin(StreamHeader { format, identity, mut volumes }) => {
+            assert_eq!((format, identity, volumes.len()), (stream::Format::RbdDiff, None, 1));
+            Seen::Begin(volumes.remove(0))
+        }
+        Event::Batch(batch) => {
+            assert!((1..=BATCH_PIECES_MAX).contains(&batch.pieces.len()));
+            assert_eq!(batch.checksum, None);
+            let held = |piece: Piece| (piece, held(piece, &arena[..batch.payload_bytes]));
+            Seen::Batch { pieces: batch.pieces.into_iter().map(held).collect(), position }
+        }
+        Event::Mark(mark) => panic!("{mark:?} has no place in this format"),
+        Event::End(end) => {
+            assert!(end.consistent);
+            Seen::End(end.totals)
+        }
+    }
+}
+
+fn held(piece: Piece, payload: &[u8]) -> Vec<u8> {
+    let (start, length) = (piece.extent.start().get(), piece.extent.length().get());
+    match piece.content {
+        Content::Data { position } => {
+            assert_eq!(position as u64 % 4096, start % 4096);
+            payload[position..][..usize::try_from(length).unwrap()].to_vec()
+        }
+        Content::Zero => Vec::new(),
+        Content::Discard => panic!("nothing is discarded in this format"),
+    }
+}
+
+/// What came of `input`, which is in order.
+fn decode_sound(input: &[u8]) -> Vec<Seen> {
+    let (seen, outcome) = decode(input);
+    assert_eq!(outcome, Ok(()));
+    seen
+}
+
+/// Does to `disk` what was seen: the later wins.
+fn apply(seen: &[Seen], disk: &mut Vec<u8>) {
+    for event in seen {
+        match event {
+            Seen::Begin(volume) => {
+                let size = volume.size.expect("an rbd diff always tells the size").get();
+                disk.resize(usize::try_from(size).unwrap(), 0);
+            }
+            Seen::Batch { pieces, .. } => {
+                pieces.iter().for_each(|(piece, bytes)| write(disk, piece, bytes));
+            }
+            Seen::End(_) => {}
+        }
+    }
+}
+
+fn write(disk: &mut [u8], piece: &Piece, bytes: &[u8]) {
+    let start = usize::try_from(piece.extent.start().get()).unwrap();
+    let end = usize::try_from(piece.extent.end().get()).unwrap();
+    match piece.content {
+        Content::Data { .. } => disk[start..end].copy_from_slice(bytes),
+        Content::Zero | Content::Discard => disk[start..end].fill(0),
+    }
+}
+
+/// A record; of v2 with the length of what follows.
+fn record(version: Version, tag: u8, content: &[&[u8]]) -> Vec<u8> {
+    let content = content.concat();
+    let length = (content.len() as u64).to_le_bytes();
+    match version {
+        Version::V1 => [&[tag], &content[..]].concat(),
+        Version::V2 => [&[tag], &length[..], &content].concat(),
+    }
+}
+
+fn name(version: Version, tag: u8, name: &str) -> Vec<u8> {
+    record(version, tag, &[&(name.len() as u32).to_le_bytes(), name.as_bytes()])
+}
+
+fn size(version: Version, size: u64) -> Vec<u8> {
+    record(version, b's', &[&size.to_le_bytes()])
+}
+
+fn data(version: Version, start: u64, bytes: &[u8]) -> Vec<u8> {
+    record(version, b'w', &[&start.to_le_bytes(), &(bytes.len() as u64).to_le_bytes(), bytes])
+}
+
+fn zero(version: Version, start: u64, length: u64) -> Vec<u8> {
+    record(version, b'z', &[&start.to_le_bytes(), &length.to_le_bytes()])
+}
+
+/// A diff of `records` with banner and end.
+fn diff(version: Version, records: &[Vec<u8>]) -> Vec<u8> {
+    [version.banner(), &records.concat()[..], b"e"].concat()
+}
+
+/// An export of `diffs`, with an image's own records, one of them of a kind that is not known.
+fn export(diffs: &[Vec<u8>]) -> Vec<u8> {
+    let number = 18_u64.to_le_bytes();
+    let header = [b'O', b'T', b'U', b'C'].map(|tag| record(Version::V2, tag, &[&number])).concat();
+    let more = [record(Version::V2, b'M', &[b"key and value"]), record(Version::V2, b'?', &[])];
+    let count = (diffs.len() as u64).to_le_bytes();
+    let banners = [&b"rbd image v2\n"[..], b"Erbd image diffs v2\n"];
+    [banners[0], &header, &more.concat(), banners[1], &count, &diffs.concat()].concat()
+}

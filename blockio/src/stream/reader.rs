@@ -1,0 +1,271 @@
+//! Reads an input, drives a [`Decoder`], and gives frames with their payload in arenas.
+//!
+//! Formats are not here, nor belief: a frame is what was said. Payload is read from the input
+//! straight to where it stays; the only copies are the kernel's and those of a small buffer for
+//! what lies between payloads.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+
+use crate::device::buffer::{Arena, ArenaPool};
+use crate::stream::native::compression;
+use crate::stream::{
+    BATCH_BYTES_MAX, Batch, Decoder, Event, Frame, Malformed, Problem, WANT_BYTES_MAX, Want,
+};
+use crate::{Error, Result};
+
+/// What lies between payloads is read in pieces of this size, in bytes.
+const BUFFER_BYTES: usize = 32 << 10;
+
+/// Where the bytes come from.
+#[derive(Debug)]
+pub enum Input {
+    /// A regular file: what is not wanted is passed over.
+    File(BufReader<File>),
+    /// Anything else: a pipe, a socket. What is not wanted is read and dropped.
+    Pipe(BufReader<Box<dyn PipeRead>>),
+}
+
+/// What an [`Input::Pipe`] reads from.
+pub trait PipeRead: Read + Send + std::fmt::Debug {}
+impl<T: Read + Send + std::fmt::Debug> PipeRead for T {}
+
+impl Input {
+    /// Reads from `file`, as a file if it is a regular one, from where it stands.
+    ///
+    /// # Errors
+    ///
+    /// What fstat(2) said.
+    pub fn from_file(file: File) -> io::Result<Self> {
+        if file.metadata()?.is_file() {
+            return Ok(Self::File(BufReader::with_capacity(BUFFER_BYTES, file)));
+        }
+        Ok(Self::from_pipe(file))
+    }
+
+    /// Reads from anything.
+    pub fn from_pipe(pipe: impl PipeRead + 'static) -> Self {
+        Self::Pipe(BufReader::with_capacity(BUFFER_BYTES, Box::new(pipe)))
+    }
+
+    /// The first `length` bytes, or all there are, without taking them.
+    ///
+    /// # Errors
+    ///
+    /// What read(2) said.
+    pub fn peek(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut head = vec![0; length];
+        match self {
+            Self::File(file) => {
+                let start = file.stream_position()?;
+                let read = read_up_to(file, &mut head)?;
+                file.seek(SeekFrom::Start(start))?;
+                head.truncate(read);
+            }
+            Self::Pipe(pipe) => {
+                let read = read_up_to(pipe, &mut head)?;
+                head.truncate(read);
+                let rest = std::mem::replace(pipe, BufReader::new(Box::new(io::empty())));
+                let again = io::Cursor::new(head.clone()).chain(rest);
+                *pipe = BufReader::with_capacity(BUFFER_BYTES, Box::new(again));
+            }
+        }
+        Ok(head)
+    }
+
+    pub(in crate::stream) fn read_up_to(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => read_up_to(file, bytes),
+            Self::Pipe(pipe) => read_up_to(pipe, bytes),
+        }
+    }
+
+    /// Passes over `length` bytes, and says how many there were.
+    pub(in crate::stream) fn pass_over(&mut self, length: u64) -> io::Result<u64> {
+        match self {
+            Self::File(file) => {
+                let size = file.get_ref().metadata()?.len();
+                let left = size.saturating_sub(file.stream_position()?);
+                let passed = length.min(left);
+                file.seek_relative(i64::try_from(passed).map_err(io::Error::other)?)?;
+                Ok(passed)
+            }
+            Self::Pipe(pipe) => io::copy(&mut pipe.take(length), &mut io::sink()),
+        }
+    }
+}
+
+/// Reads until `bytes` is full or the input ends, and says how much that was.
+fn read_up_to(input: &mut impl BufRead, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match input.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Gives the frames of one input.
+#[derive(Debug)]
+pub struct Reader<D> {
+    name: String,
+    input: Input,
+    decoder: D,
+    pool: ArenaPool,
+    // Of the batch that is being read; taken from the pool when its first payload comes.
+    arena: Option<Arena>,
+    // For what is not payload, and for compressed payload.
+    bytes: Vec<u8>,
+    resume_after: u64,
+    ended: bool,
+}
+
+impl<D: Decoder> Reader<D> {
+    /// Reads `input`, which messages call `name`, with arenas of at least [`BATCH_BYTES_MAX`] from
+    /// `pool`.
+    pub fn new(name: impl Into<String>, input: Input, decoder: D, pool: ArenaPool) -> Self {
+        let name = name.into();
+        let (arena, bytes) = (None, Vec::new());
+        Self { name, input, decoder, pool, arena, bytes, resume_after: 0, ended: false }
+    }
+
+    /// Leaves out the batches and marks that end at or before byte `position` of the stream: they
+    /// were applied. Their records are still decoded, so that the order is checked; their payload
+    /// is passed over.
+    pub fn resume_after(&mut self, position: u64) {
+        self.resume_after = position;
+    }
+
+    /// How many bytes of the stream were taken: after a frame, where it ends.
+    pub fn consumed(&self) -> u64 {
+        self.decoder.consumed()
+    }
+
+    /// The next frame; none after the end of the input.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Integrity` if the stream is not what it must be, with the place; of kind `Failed`
+    /// if the input cannot be read.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>> {
+        while !self.ended {
+            if let Some(event) = self.decoder.event() {
+                match self.frame(event) {
+                    Some(frame) => return Ok(Some(frame)),
+                    None => continue,
+                }
+            }
+            self.step()?;
+        }
+        Ok(self.decoder.event().and_then(|event| self.frame(event)))
+    }
+
+    fn frame(&mut self, event: Event) -> Option<Frame> {
+        let applied_before = self.decoder.consumed() <= self.resume_after;
+        Some(match event {
+            Event::Begin(header) => Frame::Begin(header),
+            Event::Mark(_) if applied_before => return None,
+            Event::Mark(mark) => Frame::Mark(mark),
+            Event::End(end) => Frame::End(end),
+            Event::Batch(header) => {
+                let arena = self.arena.take();
+                if applied_before {
+                    return None;
+                }
+                let arena = arena.unwrap_or_else(|| self.pool.take());
+                Frame::Batch(Batch { header, arena })
+            }
+        })
+    }
+
+    fn step(&mut self) -> Result<()> {
+        match self.decoder.want() {
+            Want::Bytes(length) => self.take(length, false),
+            Want::BytesOrEnd(length) => self.take(length, true),
+            Want::End => self.take(1, true),
+            Want::Payload { position, length } => self.take_payload(position, length),
+            Want::Compressed { method, stored, unpacked } => {
+                self.take_compressed(method, stored, unpacked)
+            }
+        }
+    }
+
+    fn take(&mut self, length: usize, end_allowed: bool) -> Result<()> {
+        debug_assert!((1..=WANT_BYTES_MAX).contains(&length));
+        self.bytes.resize(length, 0);
+        let read =
+            self.input.read_up_to(&mut self.bytes).map_err(|error| self.unreadable(error))?;
+        let outcome = match read {
+            0 => {
+                self.ended = true;
+                self.decoder.end()
+            }
+            _ if read == length => self.decoder.take(&self.bytes),
+            _ if end_allowed && self.decoder.want() == Want::End => self.decoder.take(&self.bytes),
+            _ => Err(self.truncated(read)),
+        };
+        outcome.map_err(|malformed| self.malformed(malformed))
+    }
+
+    /// Payload that was applied before is passed over, but for the last batches before the place:
+    /// where a batch begins may be told differently by another version of this program.
+    fn take_payload(&mut self, position: usize, length: usize) -> Result<()> {
+        let end = self.decoder.consumed().saturating_add(length as u64);
+        let read = if end.saturating_add(2 * BATCH_BYTES_MAX as u64) <= self.resume_after {
+            let passed = self.input.pass_over(length as u64);
+            passed.map(|passed| usize::try_from(passed).unwrap_or(usize::MAX))
+        } else {
+            let arena = self.arena.get_or_insert_with(|| self.pool.take());
+            self.input.read_up_to(&mut arena.as_mut_slice()[position..position + length])
+        };
+        let outcome = match read.map_err(|error| self.unreadable(error))? {
+            read if read == length => self.decoder.payload_taken(),
+            read => Err(self.truncated(read)),
+        };
+        outcome.map_err(|malformed| self.malformed(malformed))
+    }
+
+    fn take_compressed(
+        &mut self,
+        method: compression::Method,
+        stored: usize,
+        unpacked: usize,
+    ) -> Result<()> {
+        self.bytes.resize(stored, 0);
+        let read =
+            self.input.read_up_to(&mut self.bytes).map_err(|error| self.unreadable(error))?;
+        let at = self.decoder.consumed();
+        let arena = self.arena.get_or_insert_with(|| self.pool.take());
+        let outcome = if read < stored {
+            Err(self.truncated(read))
+        } else {
+            compression::unpack(method, &self.bytes, &mut arena.as_mut_slice()[..unpacked])
+                .map_err(|problem| Malformed::new(at, problem))
+                .and_then(|()| self.decoder.payload_taken())
+        };
+        outcome.map_err(|malformed| self.malformed(malformed))
+    }
+
+    fn truncated(&self, read: usize) -> Malformed {
+        Malformed::new(self.decoder.consumed().saturating_add(read as u64), Problem::Truncated)
+    }
+
+    fn malformed(&mut self, malformed: Malformed) -> Error {
+        // The batch begun is dropped with its arena: nothing of it is written (I7).
+        self.arena = None;
+        Error::integrity(format!("reading {}", self.name), malformed).with_hint(
+            "nothing of the batch in question is used; get the stream again from where it was made",
+        )
+    }
+
+    fn unreadable(&self, error: io::Error) -> Error {
+        Error::failed(format!("reading {}", self.name), error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

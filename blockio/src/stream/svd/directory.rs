@@ -1,0 +1,73 @@
+//! Puts the files of a directory of svd streams into the order in which they were written. Their
+//! content past the first stream's beginning is not looked at.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::stream::svd::Decoder;
+use crate::stream::svd::section::{HEADER_BYTES, PREFIX_BYTES, STAMP_BYTES};
+use crate::stream::{Decoder as _, Malformed, Problem, Want};
+use crate::{Error, ErrorKind, Result};
+
+/// What is looked at of a file: its first word, SVD1 and TFV2.
+const HEAD_BYTES: usize = 4 + PREFIX_BYTES + HEADER_BYTES + PREFIX_BYTES + STAMP_BYTES;
+
+/// The files of `directory`, by the first sequence number of each, then by name: a stream may be
+/// there twice, and both are kept.
+///
+/// # Errors
+///
+/// Of kind `Integrity` if something in it is no svd stream, which is named: a gap in a chain of
+/// changes must be seen before anything is written. Of kind `Usage` if it is empty. Of kind
+/// `Failed` if it cannot be read.
+pub fn ordered(directory: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = |error| Error::failed(format!("reading {}", directory.display()), error);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        files.push((first_sequence_of(&path)?, path));
+    }
+    if files.is_empty() {
+        let context = format!("reading {}: no stream is in it", directory.display());
+        return Err(Error::new(ErrorKind::Usage, context));
+    }
+    files.sort_unstable();
+    Ok(files.into_iter().map(|(_, path)| path).collect())
+}
+
+fn first_sequence_of(path: &Path) -> Result<u64> {
+    let context = format!("reading {}", path.display());
+    let head = head_of(path).map_err(|error| Error::failed(context.clone(), error))?;
+    first_sequence(&head).map_err(|malformed| {
+        Error::integrity(context, malformed)
+            .with_hint("in a directory of svd streams every file must be one: move this one away")
+    })
+}
+
+/// A pipe or a device in the directory would be waited for without end: only files are read.
+fn head_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    File::open(path)?.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// The sequence number that the stream which begins with `head` begins with.
+fn first_sequence(mut head: &[u8]) -> std::result::Result<u64, Malformed> {
+    let mut decoder = Decoder::new();
+    while decoder.event().is_none() {
+        let Want::Bytes(length) = decoder.want() else {
+            return Err(Malformed::new(decoder.consumed(), Problem::Missing("TFV2")));
+        };
+        let Some((taken, rest)) = head.split_at_checked(length) else {
+            let end = decoder.consumed() + head.len() as u64;
+            return Err(Malformed::new(end, Problem::Truncated));
+        };
+        decoder.take(taken)?;
+        head = rest;
+    }
+    Ok(decoder.first_sequence())
+}

@@ -1,0 +1,389 @@
+//! One target: a whole disk or an image file, opened for us alone and only if nobody else uses it.
+//! What is written to it, and whether it is large enough, is `apply`'s.
+//!
+//! Order matters. First what the path leads to is looked at, then it is opened and claimed, and
+//! only then measured and compared: what is true of an open file stays true of it, and a name may
+//! lead elsewhere a moment later. Nothing here writes, but [`Target::grow_to`].
+//!
+//! A disk is claimed with O_EXCL: the kernel refuses it while the disk or a part of it is mounted,
+//! swapped to, or held by a mapping, an array or another exclusive opener, and refuses all of them
+//! while it is ours. What the kernel lets pass is looked for here: a loop device made of the disk.
+//! An image file is locked in both ways that programs lock files, and must neither be behind a loop
+//! device nor be swapped to.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, FlockArg, fcntl};
+
+use crate::device::Geometry;
+use crate::units::{ByteCount, SectorSize};
+use crate::{Error, ErrorKind, Result};
+
+mod kernel;
+mod users;
+
+#[cfg(test)]
+mod tests;
+
+/// How long the kernel is given to let go of what a process had that was just killed.
+const RELEASE_WAIT: Duration = Duration::from_secs(1);
+/// How often it is asked meanwhile.
+const RELEASE_POLL: Duration = Duration::from_millis(20);
+
+/// A target as somebody wants it opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TargetRequest {
+    /// The device node or image file, or a link to it.
+    pub path: PathBuf,
+    /// What it was when it was chosen.
+    pub expected: Expected,
+}
+
+/// What an inventory saw. Read again of the open target and compared: a name may have come to mean
+/// another disk meanwhile. What is `None` is not compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Its length.
+    pub size: Option<ByteCount>,
+    /// The kernel's number of this attachment of the disk (BLKGETDISKSEQ).
+    pub disk_sequence: Option<u64>,
+}
+
+/// What a target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    /// A whole disk.
+    BlockDevice,
+    /// A regular file with the bytes of a disk.
+    ImageFile,
+}
+
+/// A target that is open for reading and writing, and nobody else's as long as its file is open.
+#[derive(Debug)]
+pub struct Target {
+    path: PathBuf,
+    kind: TargetKind,
+    geometry: Geometry,
+    disk_sequence: Option<u64>,
+    file: File,
+}
+
+impl Target {
+    /// The path that it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> TargetKind {
+        self.kind
+    }
+
+    /// Its length and the unit of its transfers. For an image file that unit is 4096 bytes where
+    /// O_DIRECT needs more than 512, and its length need not be whole units.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// The kernel's number of this attachment of the disk; none of image files, and before Linux
+    /// 5.15.
+    pub fn disk_sequence(&self) -> Option<u64> {
+        self.disk_sequence
+    }
+
+    /// The open file: with O_DIRECT, unless the filesystem of an image file cannot do that.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The open file. It carries the claim: whoever closes it gives the target up.
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
+    /// Makes an image file `size` long; what is new reads as zeros. Durable with the next flush.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`] for a disk, which has the length it has, and for a `size` below what
+    /// is there; [`ErrorKind::Failed`] when the filesystem does not do it.
+    pub fn grow_to(&mut self, size: ByteCount) -> Result<()> {
+        let growing = || format!("growing {} to {size} bytes", self.path.display());
+        if self.kind == TargetKind::BlockDevice {
+            return Err(Error::refused(format!("{}: it is a disk", growing()))
+                .with_hint("enlarge the disk where it is made, or name a larger one"));
+        }
+        if size < self.geometry.capacity {
+            let has = self.geometry.capacity;
+            return Err(Error::refused(format!("{}: it has {has} and is not cut", growing())));
+        }
+        self.file.set_len(size.get()).map_err(|cause| Error::failed(growing(), cause))?;
+        self.geometry = image_geometry(&self.file, &self.path)?;
+        Ok(())
+    }
+}
+
+/// Opens what `request` names, for us alone.
+///
+/// # Errors
+///
+/// - [`ErrorKind::Usage`]: nothing is there, or neither a disk nor a regular file.
+/// - [`ErrorKind::Refused`]: in use, and by whom as far as that can be found; a partition;
+///   read-only; without capacity; of sectors that we do not write; not what was expected.
+/// - [`ErrorKind::Failed`]: it could not be opened or measured.
+pub fn open(request: &TargetRequest) -> Result<Target> {
+    let path = request.path.as_path();
+    let seen = fs::metadata(path).map_err(|cause| not_reached(path, cause))?;
+    let target = if seen.file_type().is_block_device() {
+        open_disk(path, &seen)?
+    } else if seen.file_type().is_file() {
+        open_image(path, &seen)?
+    } else {
+        return Err(neither(path, &seen));
+    };
+    is_as_expected(&target, request.expected)?;
+    Ok(target)
+}
+
+fn open_disk(path: &Path, seen: &fs::Metadata) -> Result<Target> {
+    if let Some(disk) = users::disk_of_partition(seen.rdev()) {
+        let disk = disk.display();
+        return Err(refused(path, format!("it is a partition of {disk}"))
+            .with_hint(format!("a target is a whole disk: name {disk}")));
+    }
+    let open = || open_with(path, libc::O_DIRECT | libc::O_EXCL);
+    let named = || users::of_disk(seen.rdev()).is_ok_and(|users| !users.is_empty());
+    let file = patiently(open, |cause| is(cause, libc::EBUSY) && !named()).map_err(|cause| {
+        if is(&cause, libc::EBUSY) { in_use(path, seen.rdev()) } else { not_opened(path, cause) }
+    })?;
+    is_what_was_seen(&file, path, seen)?;
+    is_under_no_loop_device(path, users::loops_on_disk(seen.rdev()))?;
+    let disk_sequence = kernel::disk_sequence(&file).map_err(|cause| not_measured(path, cause))?;
+    let geometry = disk_geometry(&file, path)?;
+    let (path, kind) = (path.to_owned(), TargetKind::BlockDevice);
+    Ok(Target { path, kind, geometry, disk_sequence, file })
+}
+
+fn open_image(path: &Path, seen: &fs::Metadata) -> Result<Target> {
+    let file = open_with(path, libc::O_DIRECT).or_else(|cause| {
+        // Not every filesystem has direct I/O.
+        if is(&cause, libc::EINVAL) { open_with(path, 0) } else { Err(cause) }
+    });
+    let file = file.map_err(|cause| not_opened(path, cause))?;
+    is_what_was_seen(&file, path, seen)?;
+    patiently(|| lock(&file), is_lock_held).map_err(|cause| locked(path, cause))?;
+    is_under_no_loop_device(path, users::loops_on_file(seen))?;
+    if users::is_swap_file(seen).map_err(|cause| not_measured(path, cause))? {
+        let hint = "name another file; swapon --show lists the swap areas";
+        return Err(refused(path, "it is used as swap").with_hint(hint));
+    }
+    let geometry = image_geometry(&file, path)?;
+    let (path, kind) = (path.to_owned(), TargetKind::ImageFile);
+    Ok(Target { path, kind, geometry, disk_sequence: None, file })
+}
+
+fn open_with(path: &Path, flags: i32) -> io::Result<File> {
+    // Rust opens everything with O_CLOEXEC.
+    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
+}
+
+/// Between the look and the open, the name may have been given to something else.
+fn is_what_was_seen(file: &File, path: &Path, seen: &fs::Metadata) -> Result<()> {
+    let opened = file.metadata().map_err(|cause| not_measured(path, cause))?;
+    let identity = |of: &fs::Metadata| match of.file_type().is_block_device() {
+        true => (of.rdev(), None),
+        false => (of.dev(), Some(of.ino())),
+    };
+    if opened.file_type() == seen.file_type() && identity(&opened) == identity(seen) {
+        return Ok(());
+    }
+    Err(refused(path, "the path came to mean something else meanwhile")
+        .with_hint("look what it is now, and start again: mtctl disks"))
+}
+
+/// flock(2) keeps out util-linux and ourselves; the lock of fcntl(2) on the whole file keeps out
+/// programs that run virtual machines. Both end when the file is closed.
+fn lock(file: &File) -> io::Result<()> {
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    flock_exclusively(file)
+        .and_then(|()| fcntl(file, FcntlArg::F_OFD_SETLK(&whole)).map(drop))
+        .map_err(io::Error::from)
+}
+
+fn is_lock_held(cause: &io::Error) -> bool {
+    is(cause, libc::EAGAIN) || is(cause, libc::EACCES)
+}
+
+fn locked(path: &Path, cause: io::Error) -> Error {
+    let shown = path.display();
+    if !is_lock_held(&cause) {
+        return Error::failed(format!("locking {shown}"), cause);
+    }
+    refused(path, "it is locked by another program")
+        .with_hint(format!("see which with: fuser -v {shown}; lslocks; or name another file"))
+}
+
+/// Tries again for a moment while `is_held`: what a killed process had under way on a ring is
+/// finished by the kernel, which lets go of the file only then.
+fn patiently<T>(
+    mut attempt: impl FnMut() -> io::Result<T>,
+    is_held: impl Fn(&io::Error) -> bool,
+) -> io::Result<T> {
+    let until = Instant::now() + RELEASE_WAIT;
+    loop {
+        match attempt() {
+            Err(cause) if is_held(&cause) && Instant::now() < until => {
+                std::thread::sleep(RELEASE_POLL);
+            }
+            done => return done,
+        }
+    }
+}
+
+#[expect(deprecated, reason = "the lock is to live as long as the file, wherever that goes")]
+fn flock_exclusively(file: &File) -> nix::Result<()> {
+    use std::os::fd::AsRawFd;
+    nix::fcntl::flock(file.as_raw_fd(), FlockArg::LockExclusiveNonblock)
+}
+
+fn is_under_no_loop_device(path: &Path, found: io::Result<Vec<String>>) -> Result<()> {
+    let found = found.map_err(|cause| not_measured(path, cause))?;
+    let Some(name) = found.first() else { return Ok(()) };
+    let reason = format!("it is behind the loop device /dev/{name}");
+    let hint = format!("name /dev/{name} itself, or detach it first: losetup --detach /dev/{name}");
+    Err(refused(path, reason).with_hint(hint))
+}
+
+fn disk_geometry(file: &File, path: &Path) -> Result<Geometry> {
+    let failed = |cause| not_measured(path, cause);
+    if kernel::is_read_only(file).map_err(failed)? {
+        return Err(read_only(path));
+    }
+    let capacity = ByteCount::new(kernel::size_bytes(file).map_err(failed)?);
+    if capacity.is_zero() {
+        return Err(refused(path, "it has no capacity (0 bytes)")
+            .with_hint("name another disk: mtctl disks lists them"));
+    }
+    let sector_size = sector_size(kernel::sector_bytes(file).map_err(failed)?, path)?;
+    Ok(Geometry { capacity, sector_size })
+}
+
+fn image_geometry(file: &File, path: &Path) -> Result<Geometry> {
+    let failed = |cause| not_measured(path, cause);
+    let metadata = file.metadata().map_err(failed)?;
+    let told = kernel::direct_alignment(file).map_err(failed)?;
+    let alignment = told.or_else(|| users::sector_bytes_below(metadata.dev()));
+    let sector_size = sector_size(image_sector_bytes(alignment), path)?;
+    Ok(Geometry { capacity: ByteCount::new(metadata.len()), sector_size })
+}
+
+/// The sector of an image file whose direct I/O asks for `alignment`, in bytes: 512 will do for
+/// many filesystems, and what needs more is mostly given 4096.
+fn image_sector_bytes(alignment: Option<u64>) -> u64 {
+    match alignment {
+        None | Some(0..=512) => 512,
+        Some(513..=4096) => 4096,
+        Some(more) => more,
+    }
+}
+
+fn sector_size(bytes: u64, path: &Path) -> Result<SectorSize> {
+    SectorSize::try_from(bytes).map_err(|unsupported| {
+        refused(path, unsupported).with_hint("name another disk: mtctl disks lists them")
+    })
+}
+
+fn is_as_expected(target: &Target, expected: Expected) -> Result<()> {
+    let changed = |what: String| {
+        refused(&target.path, format!("it is not the disk that was meant: {what}"))
+            .with_hint("see what it is now with: mtctl disks --all; then start again")
+    };
+    let capacity = target.geometry.capacity;
+    if let Some(size) = expected.size.filter(|size| *size != capacity) {
+        return Err(changed(format!("it has {capacity} bytes now, and had {size}")));
+    }
+    let Some(sequence) = expected.disk_sequence else { return Ok(()) };
+    if target.disk_sequence == Some(sequence) {
+        return Ok(());
+    }
+    let now = target.disk_sequence.map_or_else(|| "none".to_owned(), |number| number.to_string());
+    Err(changed(format!("its disk sequence number is {now} now, and was {sequence}")))
+}
+
+/// The kernel says no more than EBUSY.
+fn in_use(path: &Path, number: u64) -> Error {
+    let found = users::of_disk(number).unwrap_or_default();
+    let reason = match found.as_slice() {
+        [] => "another program or the kernel has it open exclusively".to_owned(),
+        found => found.join(", "),
+    };
+    let shown = path.display();
+    refused(path, reason).with_hint(format!(
+        "see who uses it with: lsblk {shown}; fuser -v {shown}; or name another disk"
+    ))
+}
+
+fn refused(path: &Path, reason: impl fmt::Display) -> Error {
+    Error::refused(format!("opening {} as a target: {reason}", path.display()))
+}
+
+fn read_only(path: &Path) -> Error {
+    refused(path, "it is read-only")
+        .with_hint("make it writable where it is attached, or name another disk")
+}
+
+fn not_opened(path: &Path, cause: io::Error) -> Error {
+    if is(&cause, libc::EROFS) {
+        return read_only(path);
+    }
+    let is_forbidden = cause.kind() == io::ErrorKind::PermissionDenied;
+    let error = Error::failed(format!("opening {} as a target", path.display()), cause);
+    if is_forbidden { error.with_hint("run as root; look at: lsattr, ls -l") } else { error }
+}
+
+fn not_measured(path: &Path, cause: io::Error) -> Error {
+    Error::failed(format!("finding out about the target {}", path.display()), cause)
+}
+
+fn not_reached(path: &Path, cause: io::Error) -> Error {
+    let is_absent = matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    let error = Error::failed(format!("opening {} as a target", path.display()), cause);
+    if !is_absent {
+        return error;
+    }
+    usage(path, "there is no such disk or file")
+}
+
+fn neither(path: &Path, seen: &fs::Metadata) -> Error {
+    let kind = seen.file_type();
+    let what = match () {
+        () if kind.is_dir() => "a directory",
+        () if kind.is_char_device() => "a character device",
+        () if kind.is_fifo() => "a pipe",
+        () if kind.is_socket() => "a socket",
+        () => "something else",
+    };
+    usage(path, format!("it is {what}, neither a disk nor an image file"))
+}
+
+fn usage(path: &Path, reason: impl fmt::Display) -> Error {
+    let context = format!("opening {} as a target: {reason}", path.display());
+    Error::new(ErrorKind::Usage, context).with_hint(
+        "mtctl disks lists the disks; an image file has to be there: truncate --size SIZE FILE",
+    )
+}
+
+fn is(cause: &io::Error, errno: i32) -> bool {
+    cause.raw_os_error() == Some(errno)
+}

@@ -1,0 +1,329 @@
+//! Who uses a disk or an image file, as far as /proc and /sys tell: mounts, swap, holders, loop
+//! devices. Texts are read apart from being understood. What a use means is decided in `volume`.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{major, minor};
+
+use super::kernel;
+
+/// A disk or a partition, as the kernel names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    /// The kernel's name: `sda1`.
+    name: String,
+    /// Its directory in /sys.
+    directory: PathBuf,
+    /// As `st_rdev` has it.
+    number: u64,
+}
+
+/// The directory in /sys of the block device with this number.
+pub(super) fn directory_of(number: u64) -> PathBuf {
+    PathBuf::from(format!("/sys/dev/block/{}:{}", major(number), minor(number)))
+}
+
+/// The disk that the block device with this number is a partition of; none if it is a disk itself.
+pub(super) fn disk_of_partition(number: u64) -> Option<PathBuf> {
+    let directory = directory_of(number);
+    if !directory.join("partition").exists() {
+        return None;
+    }
+    let disk = fs::canonicalize(directory).ok()?;
+    let name = disk.parent()?.file_name()?.to_str()?;
+    Some(PathBuf::from(format!("/dev/{}", name.replace('!', "/"))))
+}
+
+/// The logical block size of the disk that the filesystem with this number is on, if it is on one.
+pub(super) fn sector_bytes_below(filesystem: u64) -> Option<u64> {
+    let directory = directory_of(filesystem);
+    let queues = ["queue/logical_block_size", "../queue/logical_block_size"];
+    // The parent is that of the directory and not of the link.
+    let directory = fs::canonicalize(directory).ok()?;
+    let text = queues.iter().find_map(|queue| fs::read_to_string(directory.join(queue)).ok())?;
+    text.trim().parse().ok()
+}
+
+/// Every use of the disk with this number and of its partitions that can be found, in words that
+/// follow "it is" or "its partition … is".
+///
+/// # Errors
+///
+/// A table that is there and cannot be read.
+pub(super) fn of_disk(number: u64) -> io::Result<Vec<String>> {
+    let mounts = mount_table()?;
+    let swaps = swap_areas()?;
+    let loops = loop_devices()?;
+    let mut uses = Vec::new();
+    for (index, part) in disk_and_partitions(number).iter().enumerate() {
+        let subject = match index {
+            0 => "it is".to_owned(),
+            _ => format!("its partition {} is", part.name),
+        };
+        let mounted = mount_points(&mounts, part.number);
+        let mut found: Vec<String> =
+            mounted.iter().map(|place| format!("mounted at {place}")).collect();
+        if swaps.iter().any(|area| area.rdev() == part.number) {
+            found.push("used as swap".to_owned());
+        }
+        found.extend(holders(&part.directory).iter().map(|name| format!("held by {name}")));
+        let above = loops.iter().filter(|(_, backing)| backing.device == part.number);
+        found.extend(above.map(|(name, _)| format!("behind the loop device /dev/{name}")));
+        uses.extend(found.into_iter().map(|one| format!("{subject} {one}")));
+    }
+    Ok(uses)
+}
+
+/// The loop devices made of the disk with this number or of a partition of it: the only use that
+/// the kernel lets another exclusive opener share.
+///
+/// # Errors
+///
+/// A list that cannot be read.
+pub(super) fn loops_on_disk(number: u64) -> io::Result<Vec<String>> {
+    let parts = disk_and_partitions(number);
+    let is_below = |backing: &kernel::LoopBacking| {
+        backing.device != 0 && parts.iter().any(|part| part.number == backing.device)
+    };
+    let found = loop_devices()?.into_iter().filter(|(_, backing)| is_below(backing));
+    Ok(found.map(|(name, _)| name).collect())
+}
+
+/// The loop devices made of this file.
+///
+/// # Errors
+///
+/// A list that cannot be read.
+pub(super) fn loops_on_file(file: &fs::Metadata) -> io::Result<Vec<String>> {
+    let is_below = |backing: &kernel::LoopBacking| {
+        (backing.filesystem, backing.inode) == (file.dev(), file.ino())
+    };
+    let found = loop_devices()?.into_iter().filter(|(_, backing)| is_below(backing));
+    Ok(found.map(|(name, _)| name).collect())
+}
+
+/// Whether this file is a swap area.
+///
+/// # Errors
+///
+/// A table that cannot be read.
+pub(super) fn is_swap_file(file: &fs::Metadata) -> io::Result<bool> {
+    let is_it = |area: &fs::Metadata| (area.dev(), area.ino()) == (file.dev(), file.ino());
+    Ok(swap_areas()?.iter().any(is_it))
+}
+
+/// The disk, and then its partitions.
+fn disk_and_partitions(number: u64) -> Vec<Part> {
+    let directory = directory_of(number);
+    let name = fs::canonicalize(&directory).ok().and_then(|path| last_name(&path));
+    let disk = Part { name: name.unwrap_or_default(), directory: directory.clone(), number };
+    let partitions = names_in(&directory).unwrap_or_default().into_iter().filter_map(|name| {
+        let directory = directory.join(&name);
+        fs::metadata(directory.join("partition")).ok()?;
+        let number = device_number(&fs::read_to_string(directory.join("dev")).ok()?)?;
+        Some(Part { name, directory, number })
+    });
+    std::iter::once(disk).chain(partitions).collect()
+}
+
+fn last_name(path: &Path) -> Option<String> {
+    path.file_name().map(|name| name.to_string_lossy().into_owned())
+}
+
+/// What is made of a device: kernel names, and what device-mapper calls them.
+fn holders(directory: &Path) -> Vec<String> {
+    let holders = directory.join("holders");
+    let named = |name: String| match fs::read_to_string(holders.join(&name).join("dm/name")) {
+        Ok(called) => format!("/dev/{name} ({})", called.trim()),
+        Err(_) => format!("/dev/{name}"),
+    };
+    names_in(&holders).unwrap_or_default().into_iter().map(named).collect()
+}
+
+/// Names in a directory, sorted; none if it is not there.
+fn names_in(directory: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) => return Err(cause),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Every attached loop device with what it is made of.
+fn loop_devices() -> io::Result<Vec<(String, kernel::LoopBacking)>> {
+    let names = names_in(Path::new("/sys/block"))?;
+    let attached = names.into_iter().filter(|name| {
+        name.starts_with("loop") && Path::new("/sys/block").join(name).join("loop").exists()
+    });
+    let with_backing = |name: String| loop_backing(&name).map(|backing| (name, backing));
+    Ok(attached.filter_map(with_backing).collect())
+}
+
+/// The kernel knows the file by its inode, whatever became of its name. Where there is no node to
+/// ask it through, the name has to do.
+fn loop_backing(name: &str) -> Option<kernel::LoopBacking> {
+    if let Ok(device) = File::open(Path::new("/dev").join(name)) {
+        return kernel::loop_backing(&device).ok().flatten();
+    }
+    let file = fs::read(format!("/sys/block/{name}/loop/backing_file")).ok()?;
+    let file = fs::metadata(backing_path(&file)).ok()?;
+    let (filesystem, inode, device) = (file.dev(), file.ino(), file.rdev());
+    Some(kernel::LoopBacking { filesystem, inode, device })
+}
+
+/// The mounts that this thread sees.
+fn mount_table() -> io::Result<String> {
+    // Mount namespaces belong to threads. Before Linux 3.17 there is only the process to ask.
+    let table =
+        fs::read("/proc/thread-self/mountinfo").or_else(|_| fs::read("/proc/self/mountinfo"));
+    Ok(String::from_utf8_lossy(&table?).into_owned())
+}
+
+/// Every swap area that can be reached by its name.
+fn swap_areas() -> io::Result<Vec<fs::Metadata>> {
+    let table = match fs::read("/proc/swaps") {
+        Ok(table) => table,
+        // A kernel without swap.
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) => return Err(cause),
+    };
+    Ok(swap_paths(&table).into_iter().filter_map(|path| fs::metadata(path).ok()).collect())
+}
+
+/// Where the device is mounted, from the text of mountinfo (proc(5)): the third field is the
+/// device, the fifth the place.
+fn mount_points(table: &str, number: u64) -> Vec<String> {
+    let wanted = format!("{}:{}", major(number), minor(number));
+    let rows = table.lines().map(|row| row.split(' ').collect::<Vec<_>>());
+    let of_device = rows.filter(|fields| fields.get(2) == Some(&wanted.as_str()));
+    let places =
+        of_device.filter_map(|fields| fields.get(4).map(|place| unescaped(place.as_bytes())));
+    places.map(|place| String::from_utf8_lossy(&place).into_owned()).collect()
+}
+
+/// The first column of /proc/swaps, without the heading.
+fn swap_paths(table: &[u8]) -> Vec<PathBuf> {
+    let rows = table.split(|&byte| byte == b'\n').skip(1);
+    let names = rows.filter_map(|row| row.split(|&byte| byte == b' ' || byte == b'\t').next());
+    let names = names.filter(|name| !name.is_empty());
+    names.map(|name| PathBuf::from(OsString::from_vec(unescaped(name)))).collect()
+}
+
+/// The path in a loop device's `backing_file`, which says so when its name is gone.
+fn backing_path(text: &[u8]) -> PathBuf {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    let path = text.strip_suffix(b" (deleted)").unwrap_or(text);
+    PathBuf::from(OsString::from_vec(path.to_vec()))
+}
+
+/// `8:16` as a `dev` attribute has it.
+fn device_number(text: &str) -> Option<u64> {
+    let (major, minor) = text.trim().split_once(':')?;
+    Some(nix::sys::stat::makedev(major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// The bytes of a field of /proc, in which blanks are written as `\040`.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, after @ ..] = rest {
+        let (byte, left) = match rest {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', left @ ..] => {
+                ((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'), left)
+            }
+            _ => (*first, after),
+        };
+        plain.push(byte);
+        rest = left;
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::stat::makedev;
+
+    use super::*;
+
+    const MOUNTS: &str = "\
+22 28 0:21 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n\
+28 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro\n\
+95 28 8:17 / /srv/customer\\040data rw,relatime shared:50 - xfs /dev/sdb1 rw,attr2\n\
+96 28 8:17 /sub /mnt/back\\134slash ro - xfs /dev/sdb1 rw\n\
+cut off\n";
+
+    #[test]
+    fn every_place_where_a_device_is_mounted_is_found_by_its_number() {
+        assert_eq!(mount_points(MOUNTS, makedev(8, 1)), ["/"]);
+        let both = ["/srv/customer data", "/mnt/back\\slash"];
+        assert_eq!(mount_points(MOUNTS, makedev(8, 17)), both);
+        assert_eq!(mount_points(MOUNTS, makedev(8, 16)), [""; 0]);
+        assert_eq!(mount_points(MOUNTS, makedev(8, 171)), [""; 0]);
+    }
+
+    #[test]
+    fn swap_areas_are_the_first_column_without_its_heading() {
+        let table = b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n\
+            /dev/sda2                               partition\t1003516\t\t0\t\t-2\n\
+            /swap\\040file\tfile\t\t1024\t\t0\t\t-3\n";
+        let expected = ["/dev/sda2", "/swap file"].map(PathBuf::from);
+        assert_eq!(swap_paths(table), expected);
+        assert!(swap_paths(b"").is_empty());
+        assert!(swap_paths(b"Filename Type\n").is_empty());
+    }
+
+    #[test]
+    fn a_holder_is_told_by_the_name_that_device_mapper_gives_it() {
+        let disk = tempfile::TempDir::new().unwrap();
+        assert_eq!(holders(disk.path()), [""; 0], "there need not be a list");
+        let place = |name: &str| disk.path().join("holders").join(name);
+        fs::create_dir_all(place("dm-0").join("dm")).unwrap();
+        fs::write(place("dm-0/dm/name"), "system-root\n").unwrap();
+        fs::create_dir_all(place("md127")).unwrap();
+        assert_eq!(holders(disk.path()), ["/dev/dm-0 (system-root)", "/dev/md127"]);
+    }
+
+    #[test]
+    fn the_file_behind_a_loop_device_may_have_lost_its_name() {
+        for (text, path) in [
+            ("/srv/disk.img\n", "/srv/disk.img"),
+            ("/srv/disk.img (deleted)\n", "/srv/disk.img"),
+            ("/srv/with blank\n", "/srv/with blank"),
+        ] {
+            assert_eq!(backing_path(text.as_bytes()), PathBuf::from(path));
+        }
+    }
+
+    #[test]
+    fn only_three_octal_digits_of_a_byte_are_an_escape() {
+        let rows: [(&[u8], &[u8]); 5] = [
+            (b"a\\040b", b"a b"),
+            (b"\\134040", b"\\040"),
+            (b"\\04", b"\\04"),
+            (b"\\477", b"\\477"),
+            (b"\\303\\244", "ä".as_bytes()),
+        ];
+        for (field, plain) in rows {
+            assert_eq!(unescaped(field), plain, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_number_is_two_decimals() {
+        assert_eq!(device_number("259:3\n"), Some(makedev(259, 3)));
+        for text in ["", "8", "8:", "a:b", "8:1:2"] {
+            assert_eq!(device_number(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! How streams are named on the command line: `STREAM…`, `-`, a directory, `--format`. Shared by
+//! the verbs that read them.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use blockio::apply::StreamArgument;
+use blockio::stream::Format;
+use blockio::stream::reader::Input;
+use blockio::stream::svd::directory;
+use clap::ValueEnum;
+
+/// A format by its name.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FormatName {
+    /// told by the first bytes
+    Auto,
+    /// our own
+    Native,
+    /// rbd diff v1 or v2, or an rbd export of format 2
+    RbdDiff,
+    /// the disk filter driver's
+    Svd,
+    /// a raw image; its holes become zeros
+    Raw,
+}
+
+impl From<FormatName> for Option<Format> {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Auto => None,
+            FormatName::Native => Some(Format::Native),
+            FormatName::RbdDiff => Some(Format::RbdDiff),
+            FormatName::Svd => Some(Format::Svd),
+            FormatName::Raw => Some(Format::Raw),
+        }
+    }
+}
+
+/// The inputs that `paths` name, in their order, to be read as `format`.
+///
+/// # Errors
+///
+/// Of kind `Usage`: one is not there, or is no stream but holds one; standard input is a terminal,
+/// or named twice. Others: a directory cannot be read, or has what is no svd stream in it.
+pub(crate) fn inputs(paths: &[PathBuf], format: FormatName) -> anyhow::Result<Vec<StreamArgument>> {
+    let mut inputs = Vec::new();
+    let mut standard_inputs = 0;
+    for path in paths {
+        if path.as_os_str() == "-" {
+            standard_inputs += 1;
+            inputs.push(standard_input(standard_inputs)?);
+        } else if path.is_dir() {
+            inputs.extend(directory::ordered(path)?.into_iter().map(StreamArgument::Path));
+        } else {
+            check_is_there(path)?;
+            if matches!(format, FormatName::Auto) {
+                check_is_not_packed(path)?;
+            }
+            inputs.push(StreamArgument::Path(path.clone()));
+        }
+    }
+    Ok(inputs)
+}
+
+fn usage(context: String, hint: impl Into<String>) -> blockio::Error {
+    blockio::Error::new(blockio::ErrorKind::Usage, context).with_hint(hint)
+}
+
+fn check_is_there(path: &Path) -> blockio::Result<()> {
+    path.metadata().map(drop).map_err(|cause| {
+        let context = format!("looking for the stream {}", path.display());
+        blockio::Error::new(blockio::ErrorKind::Usage, context).caused_by(cause)
+    })
+}
+
+/// A file that somebody compressed is said to be one: what unpacks it reads it for us.
+fn check_is_not_packed(path: &Path) -> blockio::Result<()> {
+    // A pipe has one reader, and its first bytes are not ours to take.
+    if !path.is_file() {
+        return Ok(());
+    }
+    let mut head = [0; 6];
+    let packed = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    // Whoever reads it says what is wrong with it.
+    let tool = packed.ok().and_then(|()| PACKERS.iter().find(|(magic, _)| head.starts_with(magic)));
+    let Some((_, tool)) = tool else { return Ok(()) };
+    let context = format!("{} is compressed, by {tool}", path.display());
+    Err(usage(context, format!("{tool} --decompress --stdout {} | mtctl … -", path.display())))
+}
+
+/// First bytes, and who made them.
+const PACKERS: [(&[u8], &str); 4] = [
+    (&[0x1f, 0x8b], "gzip"),
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz"),
+    (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
+    (b"BZh", "bzip2"),
+];
+
+/// The `number`th that was named.
+fn standard_input(number: usize) -> anyhow::Result<StreamArgument> {
+    if number > 1 {
+        let context = "- is named twice, and there is one standard input".to_owned();
+        Err(usage(context, "one stream after the other: cat FIRST SECOND | mtctl … -"))?;
+    }
+    if std::io::stdin().is_terminal() {
+        let context = "standard input is a terminal: no stream comes from there".to_owned();
+        Err(usage(context, "COMMAND | mtctl … -, or mtctl … - < FILE"))?;
+    }
+    let opening = || "opening standard input";
+    let file = std::io::stdin().as_fd().try_clone_to_owned().with_context(opening)?;
+    let input = Input::from_file(File::from(file)).with_context(opening)?;
+    Ok(StreamArgument::Open { name: "standard input".to_owned(), input })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compressed_file_is_named_with_what_unpacks_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [0xfd, b'7', b'z', b'X', b'Z', 0, 1]).unwrap();
+        let error = check_is_not_packed(file.path()).unwrap_err();
+        assert_eq!(error.kind(), blockio::ErrorKind::Usage);
+        assert!(error.hint().unwrap().starts_with("xz --decompress --stdout "), "{error:?}");
+    }
+
+    #[test]
+    fn what_is_not_compressed_is_left_to_whoever_reads_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for bytes in [&b""[..], b"\x1f", b"rbd diff v1\n"] {
+            std::fs::write(file.path(), bytes).unwrap();
+            assert!(check_is_not_packed(file.path()).is_ok(), "{bytes:?}");
+        }
+    }
+}

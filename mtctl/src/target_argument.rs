@@ -1,0 +1,161 @@
+//! A target as it is typed: a path, or a disk's WWID. Which disk of this host that is, and what it
+//! was when it was looked up; opening it and comparing is `blockio::volume`'s.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use blockio::units::ByteCount;
+use blockio::volume::{Expected, TargetRequest};
+use provisioning::disk::DiskKind;
+use provisioning::disk::inventory::{self, IdentifiedDisk};
+use provisioning::host::{FileKind, FileStatus, Host};
+use provisioning::scsi::wwid::Wwid;
+use provisioning::{Error, ErrorKind, Result};
+
+const LIST: &str = "mtctl disks --all lists what there is";
+
+/// What was typed for a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TargetArgument {
+    /// A device node, a link to one, or an image file.
+    Path(PathBuf),
+    /// A WWID in any of the usual spellings.
+    Wwid(Wwid),
+}
+
+impl FromStr for TargetArgument {
+    type Err = Error;
+
+    /// `wwid:` says that a WWID follows. Without it, what reads as one is one, and all else is a
+    /// path; whatever has a `/` in it is a path in any case.
+    fn from_str(typed: &str) -> Result<Self> {
+        if let Some(wwid) = typed.strip_prefix("wwid:") {
+            return Wwid::parse_operator(wwid).map(Self::Wwid);
+        }
+        if typed.is_empty() {
+            let context = "reading the name of a target: it is empty";
+            return Err(Error::new(ErrorKind::Usage, context).with_hint(LIST));
+        }
+        let wwid = Wwid::parse_operator(typed).ok().filter(|_| !typed.contains('/'));
+        Ok(wwid.map_or_else(|| Self::Path(PathBuf::from(typed)), Self::Wwid))
+    }
+}
+
+/// A target that was looked up on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedTarget {
+    /// What is to be opened, and what it must still be then.
+    pub request: TargetRequest,
+    /// The disk's WWID; none of image files, and of disks that have none.
+    pub identity: Option<String>,
+}
+
+/// Looks all `targets` up, in their order, on the running host.
+///
+/// # Errors
+///
+/// As [`resolve_on`].
+pub(crate) fn resolve<'a>(
+    targets: impl IntoIterator<Item = &'a TargetArgument>,
+) -> Result<Vec<NamedTarget>> {
+    resolve_on(&Host::running(), targets)
+}
+
+/// Looks all `targets` up, in their order, on `host`. What is no disk is left to whoever opens it.
+///
+/// # Errors
+///
+/// [`ErrorKind::Usage`] when a WWID is no disk's, or two of them mean the same target;
+/// [`ErrorKind::Refused`] when a WWID is more than one disk's.
+pub(crate) fn resolve_on<'a>(
+    host: &Host,
+    targets: impl IntoIterator<Item = &'a TargetArgument>,
+) -> Result<Vec<NamedTarget>> {
+    let disks = inventory::identified(host);
+    let found = targets.into_iter().map(|target| match target {
+        TargetArgument::Wwid(wwid) => {
+            disk_of_wwid(&disks, wwid).map(|disk| named(&disk.path, disk))
+        }
+        TargetArgument::Path(path) => of_path(host, &disks, path),
+    });
+    let found: Vec<NamedTarget> = found.collect::<Result<_>>()?;
+    for (index, one) in found.iter().enumerate() {
+        if let Some(other) = found[..index].iter().find(|other| is_same(host, one, other)) {
+            return Err(named_twice(&one.request.path, &other.request.path));
+        }
+    }
+    Ok(found)
+}
+
+fn of_path(host: &Host, disks: &[IdentifiedDisk], path: &Path) -> Result<NamedTarget> {
+    let status = status(host, path).filter(|one| one.kind == FileKind::BlockDevice);
+    let number = status.map(|status| status.device_number);
+    let Some(disk) = disks.iter().find(|disk| Some(disk.device_number) == number) else {
+        let request = TargetRequest { path: path.to_owned(), expected: Expected::default() };
+        return Ok(NamedTarget { request, identity: None });
+    };
+    if let Some(wwid) = &disk.wwid {
+        is_not_shared(disks, wwid)?;
+    }
+    Ok(named(path, disk))
+}
+
+/// What is at `path`; from the current directory, as everybody else understands it.
+fn status(host: &Host, path: &Path) -> Option<FileStatus> {
+    host.machine().status(std::path::absolute(path).ok()?)
+}
+
+fn named(path: &Path, disk: &IdentifiedDisk) -> NamedTarget {
+    // A size of zero is said better by whoever opens it.
+    let size = (disk.size_bytes > 0).then(|| ByteCount::new(disk.size_bytes));
+    let expected = Expected { size, disk_sequence: disk.diskseq };
+    let request = TargetRequest { path: path.to_owned(), expected };
+    NamedTarget { request, identity: disk.wwid.as_ref().map(ToString::to_string) }
+}
+
+fn disk_of_wwid<'a>(disks: &'a [IdentifiedDisk], wwid: &Wwid) -> Result<&'a IdentifiedDisk> {
+    is_not_shared(disks, wwid)?;
+    with_wwid(disks, wwid).first().copied().ok_or_else(|| {
+        let context = format!("looking for the target wwid:{wwid}: no disk has this WWID");
+        Error::new(ErrorKind::Usage, context)
+            .with_hint(format!("{LIST}; a file of this name is ./{wwid}"))
+    })
+}
+
+/// The disks with this WWID; a multipath map stands for its paths.
+fn with_wwid<'a>(disks: &'a [IdentifiedDisk], wwid: &Wwid) -> Vec<&'a IdentifiedDisk> {
+    let found = disks.iter().filter(|disk| disk.wwid.as_ref() == Some(wwid));
+    let (maps, others): (Vec<_>, Vec<_>) = found.partition(|disk| disk.kind == DiskKind::Multipath);
+    if maps.is_empty() { others } else { maps }
+}
+
+/// Two nodes that lead to one disk: holding one of them says nothing of the other. Or two disks,
+/// which nobody can tell apart another day.
+fn is_not_shared(disks: &[IdentifiedDisk], wwid: &Wwid) -> Result<()> {
+    let [one, other, ..] = with_wwid(disks, wwid)[..] else { return Ok(()) };
+    let reason = format!(
+        "{} and {} have the same WWID {wwid}: two ways to one disk, or clones of one template",
+        one.path.display(),
+        other.path.display()
+    );
+    Err(Error::refused(reason)
+        .with_hint("two paths: mtctl prepare --multipath require; clones: detach one"))
+}
+
+fn is_same(host: &Host, one: &NamedTarget, other: &NamedTarget) -> bool {
+    let what = |target: &NamedTarget| {
+        let status = status(host, &target.request.path)?;
+        let is_device = status.kind == FileKind::BlockDevice;
+        Some((is_device, if is_device { (status.device_number, 0) } else { status.location }))
+    };
+    one.request.path == other.request.path || what(one).is_some_and(|one| Some(one) == what(other))
+}
+
+fn named_twice(one: &Path, other: &Path) -> Error {
+    let (one, other) = (one.display(), other.display());
+    let context = format!("looking up the targets: {other} and {one} are the same");
+    Error::new(ErrorKind::Usage, context).with_hint("each volume needs a target of its own")
+}
+
+#[cfg(test)]
+mod tests;

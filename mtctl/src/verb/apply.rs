@@ -1,0 +1,228 @@
+//! `mtctl apply`: change streams onto disks. What it means is `blockio::apply`'s; here it is named,
+//! shown, and given an exit code.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use blockio::apply::{Assignment, Ending, Event, Job, Options, Outcome, StreamArgument};
+use blockio::device::open::Engine;
+use blockio::group::Group;
+use blockio::volume;
+use clap::{ArgGroup, Args, ValueEnum};
+
+use crate::byte_progress::ByteProgress;
+use crate::exit::Exit;
+use crate::output;
+use crate::report;
+use crate::stream_options::{self, FormatName};
+use crate::target_argument::{self, NamedTarget, TargetArgument};
+
+mod place;
+mod show;
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl apply delta.rbd --target /dev/sdb
+  mtctl apply full.mts day1.mts --group web --target wwid:6000c29f3a2b4c5d6e7f8091a2b3c4d5
+                                              remembers where it is: the same command goes on
+  nc -l 9443 | mtctl apply - --group web --resume --map db=/dev/sdb --map log=/dev/sdc
+  mtctl apply disk.img --format raw --target /srv/images/disk.raw --verify
+  mtctl apply delta.rbd --target /dev/sdb --dry-run     read, verify, plan; write nothing
+
+A stream whose checksum, order or bounds are wrong ends it with exit code 5, and nothing of the
+batch in question is written. What was applied before is durable, and remembered with --group.
+
+Without --group nothing is remembered: no resuming, no check that a stream follows the last one.";
+
+/// What was typed after `mtctl apply`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+#[command(group = ArgGroup::new("where").required(true).args(["target", "map"]))]
+pub struct Arguments {
+    /// Streams in the order in which they are applied; - is standard input, a directory is the svd
+    /// streams in it by sequence number
+    #[arg(value_name = "STREAM", required = true)]
+    streams: Vec<PathBuf>,
+
+    /// The disk or image file of streams with one volume: a path, or wwid:ID
+    #[arg(long, value_name = "DEVICE")]
+    target: Option<TargetArgument>,
+
+    /// The disk of the stream's volume SOURCE; once for each volume
+    #[arg(long, value_name = "SOURCE=DEVICE", value_parser = mapping)]
+    map: Vec<(String, TargetArgument)>,
+
+    /// The protection group: remembers what was applied, so that it is resumed, and checked
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+
+    /// The format; a raw image has to be named
+    #[arg(long, value_enum, default_value_t = FormatName::Auto)]
+    format: FormatName,
+
+    /// How disks are written
+    #[arg(long, value_enum, default_value_t = EngineName::Auto)]
+    engine: EngineName,
+
+    /// The retention volume, or none [default with --group: /mnt/retention if it is mounted]
+    #[arg(long, value_name = "DIR|none")]
+    retention: Option<PathBuf>,
+
+    /// Where the group's state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP
+    #[arg(long, value_name = "DIR", requires = "group")]
+    state_dir: Option<PathBuf>,
+
+    /// A pipe that ends before its stream does is no failure: the rest comes another time
+    #[arg(long, requires = "group")]
+    resume: bool,
+
+    /// Read back what was written and compare checksums
+    #[arg(long)]
+    verify: bool,
+
+    /// Take it that the source has another size than before; grow an image file that is too small
+    #[arg(long)]
+    accept_resize: bool,
+
+    /// Read, verify and plan; write nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Say on stderr what is done
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EngineName {
+    /// io_uring, or blocking where it is refused
+    Auto,
+    /// io_uring or nothing
+    Uring,
+    /// one write after the other
+    Blocking,
+}
+
+impl From<EngineName> for Engine {
+    fn from(name: EngineName) -> Self {
+        match name {
+            EngineName::Auto => Self::Auto,
+            EngineName::Uring => Self::Uring,
+            EngineName::Blocking => Self::Blocking,
+        }
+    }
+}
+
+/// The last `=` divides: a device has none in its name, a volume may.
+fn mapping(text: &str) -> Result<(String, TargetArgument), String> {
+    let (source, device) = text.rsplit_once('=').ok_or("no = between SOURCE and DEVICE")?;
+    let target = device.parse().map_err(|error| format!("{error}"))?;
+    Ok((source.to_owned(), target))
+}
+
+/// Applies the streams.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    crate::logging::start(arguments.verbose);
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in super::STOP_SIGNALS {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let group = open_group(arguments)?;
+    let inputs = stream_options::inputs(&arguments.streams, arguments.format)?;
+    let progress = ByteProgress::new(inputs.iter().map(StreamArgument::length_bytes).sum());
+    let (assignments, options) = (assignments(arguments)?, options(arguments));
+    let job = Job { inputs, assignments, group, options };
+    let started = Instant::now();
+    let outcome = blockio::apply::run(job, &stop, &mut |event| show_event(&progress, &event));
+    drop(progress);
+    finish(arguments, &outcome?, started.elapsed())
+}
+
+fn show_event(progress: &ByteProgress, event: &Event<'_>) {
+    match event {
+        Event::Progress { consumed } => progress.at(*consumed),
+        Event::Warning(text) => progress.say(&output::wrapped(&format!("warning: {text}"), 2)),
+        Event::VolumeFailed(error) => progress.suspend(|| {
+            report::ours(*error);
+        }),
+    }
+}
+
+fn options(arguments: &Arguments) -> Options {
+    Options {
+        format: arguments.format.into(),
+        engine: arguments.engine.into(),
+        verify: arguments.verify,
+        resume: arguments.resume,
+        dry_run: arguments.dry_run,
+        accept_resize: arguments.accept_resize,
+    }
+}
+
+fn open_group(arguments: &Arguments) -> anyhow::Result<Option<Group>> {
+    let Some(name) = &arguments.group else {
+        place::check_without_group(arguments.retention.as_deref())?;
+        return Ok(None);
+    };
+    Group::check_name(name)?;
+    let directory =
+        place::of_group(name, arguments.state_dir.as_deref(), arguments.retention.as_deref())?;
+    let open = if arguments.dry_run { Group::look } else { Group::open };
+    Ok(Some(open(&directory, name)?))
+}
+
+fn assignments(arguments: &Arguments) -> anyhow::Result<Vec<Assignment>> {
+    let single = arguments.target.iter().map(|target| (None, target));
+    let mapped = arguments.map.iter().map(|(source, target)| (Some(source.clone()), target));
+    let wanted: Vec<_> = single.chain(mapped).collect();
+    is_mapped_once(&arguments.map)?;
+    let named = target_argument::resolve(wanted.iter().map(|(_, target)| *target))?;
+    let opened = wanted.into_iter().zip(named).map(|((source, _), named)| {
+        let NamedTarget { request, identity } = named;
+        let target = volume::open(&request)?;
+        let identity = identity.unwrap_or_else(|| place::of_target(&request.path));
+        Ok(Assignment { source, target, identity })
+    });
+    opened.collect()
+}
+
+/// A volume has one target: of two that were named, one was not meant.
+fn is_mapped_once(map: &[(String, TargetArgument)]) -> blockio::Result<()> {
+    for (index, (source, _)) in map.iter().enumerate() {
+        if map[..index].iter().any(|(earlier, _)| earlier == source) {
+            let context = format!("the volume \"{source}\" is mapped twice");
+            return Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
+                .with_hint("a volume has one target"));
+        }
+    }
+    Ok(())
+}
+
+fn finish(
+    arguments: &Arguments,
+    outcome: &Outcome,
+    elapsed: std::time::Duration,
+) -> anyhow::Result<Exit> {
+    show::outcome(outcome, elapsed, arguments)?;
+    Ok(match &outcome.ending {
+        Ending::Failed(error) => match report::ours(error) {
+            // A guard said no, and something was written before: 4 promises that nothing was.
+            Exit::Refused | Exit::Usage => Exit::Failed,
+            exit => exit,
+        },
+        Ending::Stopped => Exit::Failed,
+        Ending::Complete | Ending::Incomplete => volumes_exit(outcome),
+    })
+}
+
+/// Failed volumes were told when they failed.
+fn volumes_exit(outcome: &Outcome) -> Exit {
+    let kinds = outcome.failed_volumes.iter().map(blockio::Error::kind);
+    kinds.map(report::exit_of).next().unwrap_or(Exit::Done)
+}

@@ -1,0 +1,114 @@
+//! What an apply came to, for people and for programs.
+
+use std::io::Write;
+use std::time::Duration;
+
+use blockio::apply::{Ending, Outcome, Summary};
+use provisioning::size;
+use serde::Serialize;
+
+use super::Arguments;
+use crate::output;
+
+/// Stable: fields are added, never changed.
+#[derive(Serialize)]
+struct Json {
+    bytes: u64,
+    extents: u64,
+    zero_bytes: u64,
+    seconds: f64,
+    recovery_points: u64,
+    resumed_from: Option<u64>,
+    inputs_left_out: u64,
+    complete: bool,
+    failed_volumes: Vec<String>,
+}
+
+/// Prints `outcome`.
+pub(super) fn outcome(
+    outcome: &Outcome,
+    elapsed: Duration,
+    arguments: &Arguments,
+) -> anyhow::Result<()> {
+    let mut out = output::stdout();
+    if arguments.json {
+        return output::print_json(&mut out, &json(outcome, elapsed));
+    }
+    let summary = &outcome.summary;
+    let done = if arguments.dry_run { "would apply" } else { "applied" };
+    if nothing_to_do(outcome) {
+        writeln!(out, "nothing to do: every stream was applied before")?;
+    } else {
+        let text = format!("{done} {}", in_words(summary, elapsed));
+        writeln!(out, "{}", output::wrapped(&text, 2))?;
+    }
+    let more = match &outcome.ending {
+        Ending::Stopped => format!("stopped; {}", how_to_go_on(arguments)),
+        Ending::Incomplete => {
+            "the stream is not complete: send it again with --resume, and it goes on where it ended"
+                .to_owned()
+        }
+        Ending::Complete | Ending::Failed(_) => String::new(),
+    };
+    if !more.is_empty() {
+        writeln!(out, "{}", output::wrapped(&more, 2))?;
+    }
+    Ok(out.flush()?)
+}
+
+fn how_to_go_on(arguments: &Arguments) -> &'static str {
+    match arguments.group {
+        Some(_) => "the same command goes on from here",
+        None => "without --group nothing is remembered: begin at the first stream",
+    }
+}
+
+fn nothing_to_do(outcome: &Outcome) -> bool {
+    let Summary { extents, recovery_points, inputs_left_out, .. } = outcome.summary;
+    let complete = matches!(outcome.ending, Ending::Complete);
+    complete && inputs_left_out > 0 && extents == 0 && recovery_points == 0
+}
+
+fn in_words(summary: &Summary, elapsed: Duration) -> String {
+    let mut text = format!(
+        "{} in {}, {} of zeros, in {:.1} s",
+        size::binary(summary.bytes),
+        output::counted(summary.extents, "extent"),
+        size::binary(summary.zero_bytes),
+        elapsed.as_secs_f64(),
+    );
+    // In less than this, it says more about starting than about writing.
+    if elapsed >= Duration::from_millis(500) && summary.bytes > 0 {
+        let rate = summary.bytes as f64 / elapsed.as_secs_f64();
+        text += &format!(" ({}/s)", size::binary(rate as u64));
+    }
+    if summary.recovery_points > 0 {
+        text += &format!("; {}", output::counted(summary.recovery_points, "recovery point"));
+    }
+    if let Some(position) = summary.resumed_from {
+        text += &format!("; went on after byte {position} of the stream");
+    }
+    match summary.inputs_left_out {
+        0 => {}
+        1 => text += "; 1 stream had been applied before",
+        more => text += &format!("; {more} streams had been applied before"),
+    }
+    text
+}
+
+fn json(outcome: &Outcome, elapsed: Duration) -> Json {
+    let Summary { bytes, extents, zero_bytes, recovery_points, resumed_from, inputs_left_out } =
+        outcome.summary;
+    let all_volumes = outcome.failed_volumes.is_empty();
+    Json {
+        bytes,
+        extents,
+        zero_bytes,
+        seconds: elapsed.as_secs_f64(),
+        recovery_points,
+        resumed_from,
+        inputs_left_out,
+        complete: matches!(outcome.ending, Ending::Complete) && all_volumes,
+        failed_volumes: outcome.failed_volumes.iter().map(blockio::Error::chain).collect(),
+    }
+}

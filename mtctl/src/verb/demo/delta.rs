@@ -1,0 +1,134 @@
+//! What the cloud side does, as far as the demo needs it: compares a disk with a copy from before,
+//! and writes what differs as a change stream. Applying it is the story's.
+
+use std::fs::File;
+use std::io::{BufWriter, Read};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use blockio::extent::Extent;
+use blockio::stream::native::{Encoder, Options};
+use blockio::stream::{
+    Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
+};
+use blockio::units::{ByteCount, ByteOffset};
+
+/// What is compared at once; disks here are multiples of it.
+const BLOCK_BYTES: usize = 4096;
+const VOLUME: VolumeIndex = VolumeIndex(0);
+
+/// Writes to `stream` what makes a disk that is as `before` one that is as `now`, which has
+/// `size_bytes`, with a recovery point called `point` at its end; without `before`, all of `now`.
+///
+/// # Errors
+/// When one of them cannot be read, or the stream cannot be written.
+pub(super) fn capture(
+    before: Option<&Path>,
+    now: &Path,
+    size_bytes: u64,
+    stream: &Path,
+    point: &str,
+) -> Result<()> {
+    let capturing =
+        || format!("capturing the changes of {} in {}", now.display(), stream.display());
+    let mut before = before.map(File::open).transpose().with_context(capturing)?;
+    let mut now = File::open(now).with_context(capturing)?;
+    let output = BufWriter::new(File::create(stream).with_context(capturing)?);
+    let mut encoder = Encoder::new(output, &header(size_bytes), Options::default())?;
+    let (mut old, mut new) = ([0; BLOCK_BYTES], [0; BLOCK_BYTES]);
+    for start in (0..size_bytes).step_by(BLOCK_BYTES) {
+        now.read_exact(&mut new).with_context(capturing)?;
+        if let Some(before) = &mut before {
+            before.read_exact(&mut old).with_context(capturing)?;
+        }
+        if before.is_none() || old != new {
+            write(&mut encoder, ByteOffset::new(start), &new)?;
+        }
+    }
+    encoder.mark(&mark(point))?;
+    encoder.finish(true)?;
+    Ok(())
+}
+
+fn write(encoder: &mut Encoder<BufWriter<File>>, start: ByteOffset, block: &[u8]) -> Result<()> {
+    if block.iter().all(|byte| *byte == 0) {
+        encoder.zero(VOLUME, Extent::new(start, ByteCount::new(block.len() as u64))?)?;
+    } else {
+        encoder.data(VOLUME, start, block)?;
+    }
+    Ok(())
+}
+
+fn header(size_bytes: u64) -> StreamHeader {
+    let volume = VolumeHeader {
+        name: Name::new(b"accounting"),
+        size: Some(ByteCount::new(size_bytes)),
+        ..VolumeHeader::default()
+    };
+    StreamHeader { format: Format::Native, identity: None, volumes: vec![volume] }
+}
+
+fn mark(point: &str) -> Mark {
+    let nanoseconds = jiff::Timestamp::now().as_nanosecond();
+    Mark {
+        time: Timestamp(u64::try_from(nanoseconds).unwrap_or(0)),
+        // It was unmounted: nothing was on its way.
+        kind: MarkKind::ApplicationConsistent,
+        name: Name::new(point.as_bytes()),
+        group: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    const SIZE_BYTES: usize = 64 * BLOCK_BYTES;
+
+    /// What a disk that is as `disk` becomes by the stream.
+    fn applied(stream: &Path, disk: &[u8]) -> Vec<u8> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), disk).unwrap();
+        let request = blockio::volume::TargetRequest {
+            path: file.path().to_owned(),
+            expected: blockio::volume::Expected::default(),
+        };
+        let target = blockio::volume::open(&request).unwrap();
+        let identity = "test".to_owned();
+        let job = blockio::apply::Job {
+            inputs: vec![blockio::apply::StreamArgument::Path(stream.to_owned())],
+            assignments: vec![blockio::apply::Assignment { source: None, target, identity }],
+            group: None,
+            options: blockio::apply::Options::default(),
+        };
+        blockio::apply::run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        std::fs::read(file.path()).unwrap()
+    }
+
+    #[test]
+    fn a_delta_holds_what_differs_and_a_full_stream_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let old = super::super::stage::generated_bytes(1, SIZE_BYTES);
+        let mut new = old.clone();
+        new[5 * BLOCK_BYTES + 7] ^= 1;
+        new[9 * BLOCK_BYTES..12 * BLOCK_BYTES].fill(0);
+        std::fs::write(path("old"), &old).unwrap();
+        std::fs::write(path("new"), &new).unwrap();
+        let size_bytes = SIZE_BYTES as u64;
+        capture(Some(&path("old")), &path("new"), size_bytes, &path("delta"), "p").unwrap();
+        capture(None, &path("new"), size_bytes, &path("full"), "p").unwrap();
+        assert_eq!(applied(&path("delta"), &old), new);
+        assert_eq!(applied(&path("full"), &vec![0xff; SIZE_BYTES]), new);
+        // Of all the rest the delta says nothing.
+        let other = vec![0xff; SIZE_BYTES];
+        let changed = applied(&path("delta"), &other);
+        let blocks =
+            |bytes: &[u8]| bytes.chunks(BLOCK_BYTES).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let (changed, other) = (blocks(&changed), blocks(&other));
+        let differ: Vec<usize> = (0..64).filter(|index| changed[*index] != other[*index]).collect();
+        assert_eq!(differ, [5, 9, 10, 11]);
+    }
+}

@@ -1,0 +1,145 @@
+//! The chapters in which a machine's disk comes home: all of it, then what changed since, then the
+//! proof. The streams are made by `delta`; the disks are `stage`'s.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::chapters::{World, refused_with, says};
+use super::delta;
+use super::stage::{REPLICA_BYTES, SCRATCH, SOURCE_MOUNT, TARGET_MOUNT, generated_bytes};
+use super::story::{Story, expect};
+
+const FULL: &str = "/tmp/full.mts";
+const DELTA: &str = "/tmp/monday.mts";
+const DAMAGED: &str = "/tmp/damaged.mts";
+/// The source, as it was when the full stream was made.
+const BEFORE: &str = "/tmp/before.img";
+const INVOICES: u64 = 8;
+const LEDGER_BEFORE: &str = "Friday: balance 100.00\n";
+const LEDGER: &str = "Friday: balance 100.00\nMonday: balance 250.00\n";
+/// What the damage makes of it, in the same number of bytes.
+const FORGED: &str = "Friday: balance 100.00\nMonday: balance 950.00\n";
+
+/// The paths of the two disks.
+struct Pair {
+    source: String,
+    target: String,
+}
+
+fn pair(world: &World) -> Result<Pair> {
+    let [source, target] = world.replica()?;
+    Ok(Pair { source, target })
+}
+
+fn apply(stream: &str, pair: &Pair) -> String {
+    format!("mtctl apply {stream} --group accounting --target {}", pair.target)
+}
+
+pub(super) fn all_of_it(story: &mut Story, world: &mut World) -> Result<()> {
+    world.attach_replica()?;
+    let pair = pair(world)?;
+    let Pair { source, target } = &pair;
+    story.say(&format!(
+        "What a master target is for. {source} stands for the disk of a machine that runs in a \
+         cloud, with ext4 and files on it; {target} for its disk at home, which is blank. The \
+         cloud side is not part of mtctl: this demo reads {source}, and writes the change streams. \
+         The first one holds the whole disk."
+    ))?;
+    fill(story, &pair)?;
+    delta::capture(None, Path::new(source), REPLICA_BYTES, Path::new(FULL), "friday")?;
+    let text = story.run(&apply(FULL, &pair), 0)?;
+    says(&text, "1 recovery point")
+}
+
+/// Makes the filesystem, and keeps a copy of the disk.
+fn fill(story: &mut Story, Pair { source, .. }: &Pair) -> Result<()> {
+    for (name, ledger) in [("friday", LEDGER_BEFORE), ("monday", LEDGER)] {
+        fs::write(format!("{SCRATCH}/{name}.txt"), ledger)?;
+    }
+    story.run(&format!("mkfs.ext4 -q -L accounting {source}"), 0)?;
+    story.run(&format!("mount {source} {SOURCE_MOUNT}"), 0)?;
+    story.run(&format!("cp {SCRATCH}/friday.txt {SOURCE_MOUNT}/ledger.txt"), 0)?;
+    for number in 1..=INVOICES {
+        let path = format!("{SOURCE_MOUNT}/invoice-{number}.dat");
+        fs::write(path, generated_bytes(number, 128 << 10))?;
+    }
+    story.run(&format!("umount {SOURCE_MOUNT}"), 0)?;
+    let copy = || std::io::copy(&mut File::open(source)?, &mut File::create(BEFORE)?);
+    copy().map(drop).context("copying the source")
+}
+
+pub(super) fn what_changed(story: &mut Story, world: &mut World) -> Result<()> {
+    let pair = pair(world)?;
+    story
+        .say("In the cloud, work goes on. A file is written anew, one is made, one is deleted:")?;
+    change(story, &pair)?;
+    delta::capture(
+        Some(Path::new(BEFORE)),
+        Path::new(&pair.source),
+        REPLICA_BYTES,
+        Path::new(DELTA),
+        "monday",
+    )?;
+    story.say("Only what differs from Friday is in the next stream:")?;
+    let text = story.run(&format!("mtctl stream inspect {DELTA}"), 0)?;
+    says(&text, "monday complete:")?;
+    damaged(story, &pair)?;
+    story.say("The stream as it was sent, and then once more by mistake:")?;
+    story.run(&format!("{} --verify", apply(DELTA, &pair)), 0)?;
+    let text = story.run(&apply(DELTA, &pair), 0)?;
+    says(&text, "nothing to do")
+}
+
+fn change(story: &mut Story, Pair { source, .. }: &Pair) -> Result<()> {
+    story.run(&format!("mount {source} {SOURCE_MOUNT}"), 0)?;
+    story.run(&format!("cp {SCRATCH}/monday.txt {SOURCE_MOUNT}/ledger.txt"), 0)?;
+    story.run(&format!("cp {SOURCE_MOUNT}/invoice-1.dat {SOURCE_MOUNT}/invoice-9.dat"), 0)?;
+    story.run(&format!("rm {SOURCE_MOUNT}/invoice-3.dat"), 0)?;
+    story.run(&format!("umount {SOURCE_MOUNT}"), 0)?;
+    Ok(())
+}
+
+fn damaged(story: &mut Story, pair: &Pair) -> Result<()> {
+    story.say(
+        "A copy of it was damaged on its way: in one byte, a balance of 250 has become one of 950. \
+         The batch that holds it is not written, not one byte of it:",
+    )?;
+    forge()?;
+    let hash = format!("sha256sum {}", pair.target);
+    let before = story.run(&hash, 0)?;
+    refused_with(story, &apply(DAMAGED, pair), 5, "checksum")?;
+    let after = story.run(&hash, 0)?;
+    expect(before == after, || format!("{} was changed by a damaged stream", pair.target))
+}
+
+/// Writes the stream with one byte changed: a digit of the ledger.
+fn forge() -> Result<()> {
+    let mut bytes = fs::read(DELTA)?;
+    let ledger = LEDGER.as_bytes();
+    let place = bytes.windows(ledger.len()).position(|window| window == ledger);
+    let place = place.context("the ledger is not in the stream")?;
+    bytes[place..place + ledger.len()].copy_from_slice(FORGED.as_bytes());
+    Ok(fs::write(DAMAGED, bytes)?)
+}
+
+pub(super) fn proof(story: &mut Story, world: &mut World) -> Result<()> {
+    let pair = pair(world)?;
+    let Pair { source, target } = &pair;
+    story.say(
+        "Is the disk at home the disk in the cloud? A whole filesystem, and the same bytes:",
+    )?;
+    story.run(&format!("e2fsck -fn {target}"), 0)?;
+    let sums = story.run(&format!("sha256sum {source} {target}"), 0)?;
+    let mut hashes = sums.lines().filter_map(|line| line.split_whitespace().next());
+    let [cloud, home] = [hashes.next(), hashes.next()];
+    expect(cloud.is_some() && cloud == home, || format!("{source} and {target} differ"))?;
+    story.say("And what the people in accounting look at:")?;
+    story.run(&format!("mount -o ro {target} {TARGET_MOUNT}"), 0)?;
+    story.run(&format!("ls -m {TARGET_MOUNT}"), 0)?;
+    let ledger = story.run(&format!("cat {TARGET_MOUNT}/ledger.txt"), 0)?;
+    expect(ledger == LEDGER, || format!("Monday's ledger was expected, and not:\n{ledger}"))?;
+    story.run(&format!("umount {TARGET_MOUNT}"), 0)?;
+    story.say("Both hashes agree: the machine is home, with all of Monday's work.")
+}

@@ -1,0 +1,25 @@
+//! `mtctl stream`: looking into change streams, and converting them. One file a verb.
+
+use clap::Subcommand;
+
+use crate::exit::Exit;
+
+pub(crate) mod convert;
+pub(crate) mod inspect;
+
+/// What can be done with a stream.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell what is in a stream, and the first thing that is wrong with it
+    Inspect(inspect::Arguments),
+    /// Write streams as one of another format
+    Convert(convert::Arguments),
+}
+
+/// Runs one of them.
+pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Convert(arguments) => convert::run(arguments),
+    }
+}

@@ -1,0 +1,230 @@
+//! `mtctl stream convert`: streams into one of another format. What that means is
+//! `blockio::stream::convert`'s; here the output gets its name once it is whole.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use blockio::apply::StreamArgument;
+use blockio::stream::StreamHeader;
+use blockio::stream::convert::{Conversion, Output, convert, joined_header};
+use blockio::stream::native::compression::Method;
+use blockio::stream::open::{Source, arenas_for_reading};
+use blockio::stream::{native, rbd_diff};
+use blockio::units::ByteCount;
+use clap::{Args, ValueEnum};
+use provisioning::size;
+use serde::Serialize;
+
+use crate::byte_progress::ByteProgress;
+use crate::exit::Exit;
+use crate::output;
+use crate::stream_options::{self, FormatName};
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl stream convert s1-s2.rbd --to native --output day1.mts
+  mtctl stream convert /var/spool/svd --size 107374182400 --to native --output svd.mts
+  mtctl stream convert day1.mts --to rbd-diff-v1 --output - | rbd import-diff - pool/image
+
+Several inputs become one stream, in the order given. FILE gets its name only when it is whole.";
+
+/// What was typed after `mtctl stream convert`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Streams in their order; a directory is the svd streams in it by sequence number
+    #[arg(value_name = "INPUT", required = true)]
+    inputs: Vec<PathBuf>,
+
+    /// The format to write
+    #[arg(long, value_enum)]
+    to: To,
+
+    /// The file to write; - is standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+
+    /// The format of the inputs; a raw image has to be named
+    #[arg(long, value_enum, default_value_t = FormatName::Auto)]
+    format: FormatName,
+
+    /// The size of the disk, where the inputs do not say it
+    #[arg(long, value_name = "BYTES")]
+    size: Option<u64>,
+
+    /// Compress each batch of a native stream
+    #[arg(long, value_enum, default_value_t = Compression::None)]
+    compression: Compression,
+
+    /// Print JSON, on stderr if the stream goes to stdout
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum To {
+    /// our own
+    Native,
+    /// rbd diff v1, as `rbd import-diff` reads it
+    RbdDiffV1,
+    /// rbd diff v2
+    RbdDiffV2,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Compression {
+    /// as it is
+    None,
+    /// fast
+    Lz4,
+    /// small
+    Zstd,
+}
+
+/// Stable: fields are added, never changed.
+#[derive(Serialize)]
+struct Json {
+    extents: u64,
+    data_bytes: u64,
+    zero_bytes: u64,
+    marks: u64,
+    marks_lost: u64,
+}
+
+/// Converts.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    check(arguments)?;
+    let inputs = stream_options::inputs(&arguments.inputs, arguments.format)?;
+    let header = joined_header(&headers(arguments, &inputs)?, arguments.size.map(ByteCount::new))?;
+    let done = if arguments.output.as_os_str() == "-" {
+        write(arguments, inputs, &header, std::io::stdout().lock())?
+    } else {
+        write_file(arguments, inputs, &header)?
+    };
+    tell(arguments, &done)?;
+    Ok(Exit::Done)
+}
+
+/// What can be said no to before anything is read.
+fn check(arguments: &Arguments) -> blockio::Result<()> {
+    let usage = |context: &str| blockio::Error::new(blockio::ErrorKind::Usage, context);
+    if arguments.compression != Compression::None && arguments.to != To::Native {
+        return Err(usage("--compression: an rbd diff has none")
+            .with_hint("compress the file: mtctl stream convert … --output - | zstd > FILE"));
+    }
+    if arguments.output.as_os_str() != "-" {
+        return check_is_file(&arguments.output);
+    }
+    match std::io::stdout().is_terminal() {
+        true => Err(usage("standard output is a terminal: a stream is not for reading")
+            .with_hint("mtctl stream convert … --output - | COMMAND")),
+        false => Ok(()),
+    }
+}
+
+fn target(arguments: &Arguments) -> Output {
+    let compression = match arguments.compression {
+        Compression::None => None,
+        Compression::Lz4 => Some(Method::Lz4),
+        Compression::Zstd => Some(Method::Zstd),
+    };
+    match arguments.to {
+        To::Native => Output::Native(native::Options { compression, ..native::Options::default() }),
+        To::RbdDiffV1 => Output::RbdDiff(rbd_diff::Version::V1),
+        To::RbdDiffV2 => Output::RbdDiff(rbd_diff::Version::V2),
+    }
+}
+
+/// What all the streams say of themselves: the output says it in its first bytes.
+fn headers(arguments: &Arguments, inputs: &[StreamArgument]) -> anyhow::Result<Vec<StreamHeader>> {
+    let pool = arenas_for_reading()?;
+    let mut headers = Vec::new();
+    for input in inputs {
+        headers.extend(input.headers(arguments.format.into(), pool.clone())?);
+    }
+    Ok(headers)
+}
+
+/// A crash, or an error, leaves what was there before under that name.
+fn write_file(
+    arguments: &Arguments,
+    inputs: Vec<StreamArgument>,
+    header: &StreamHeader,
+) -> anyhow::Result<Conversion> {
+    let path = &arguments.output;
+    let directory = directory_of(path);
+    let writing = || format!("writing {}", path.display());
+    let mut file = tempfile::Builder::new()
+        .prefix(".mtctl-convert.")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(directory)
+        .with_context(writing)?;
+    let done = write(arguments, inputs, header, BufWriter::new(file.as_file_mut()))?;
+    file.as_file().sync_all().with_context(writing)?;
+    file.persist(path).with_context(writing)?;
+    File::open(directory).and_then(|directory| directory.sync_all()).with_context(writing)?;
+    Ok(done)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    directory.unwrap_or(Path::new("."))
+}
+
+fn check_is_file(path: &Path) -> blockio::Result<()> {
+    let directory = directory_of(path);
+    if !directory.is_dir() {
+        let context =
+            format!("writing {}: {} is no directory", path.display(), directory.display());
+        return Err(blockio::Error::new(blockio::ErrorKind::Usage, context));
+    }
+    if path.exists() && !path.is_file() {
+        let context = format!("{} is there and is no regular file", path.display());
+        return Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
+            .with_hint("to write to a disk, apply the stream to it: mtctl apply"));
+    }
+    Ok(())
+}
+
+fn write(
+    arguments: &Arguments,
+    inputs: Vec<StreamArgument>,
+    header: &StreamHeader,
+    output: impl Write,
+) -> anyhow::Result<Conversion> {
+    let length: Option<u64> = inputs.iter().map(StreamArgument::length_bytes).sum();
+    let progress = ByteProgress::new(length);
+    let pool = arenas_for_reading()?;
+    let sources = inputs.into_iter().map(|input| -> blockio::Result<(String, Source)> {
+        Ok((input.name(), input.open(arguments.format.into(), pool.clone())?))
+    });
+    Ok(convert(sources, header, target(arguments), output, &mut |bytes| progress.at(bytes))?)
+}
+
+fn tell(arguments: &Arguments, done: &Conversion) -> anyhow::Result<()> {
+    let Conversion { extents, data_bytes, zero_bytes, marks, marks_lost } = *done;
+    let to_stdout = arguments.output.as_os_str() == "-";
+    let mut out: Box<dyn Write> = match to_stdout {
+        true => Box::new(std::io::stderr()),
+        false => Box::new(output::stdout()),
+    };
+    if arguments.json {
+        let json = Json { extents, data_bytes, zero_bytes, marks, marks_lost };
+        return output::print_json(&mut out, &json);
+    }
+    let text = format!(
+        "wrote {} in {}, {} of zeros, {}",
+        size::binary(data_bytes),
+        output::counted(extents, "extent"),
+        size::binary(zero_bytes),
+        output::counted(marks, "mark"),
+    );
+    writeln!(out, "{text}")?;
+    if marks_lost > 0 {
+        let lost = output::counted(marks_lost, "mark");
+        writeln!(out, "{lost} left out: an rbd diff cannot hold any")?;
+    }
+    Ok(out.flush()?)
+}

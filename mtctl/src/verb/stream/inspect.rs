@@ -1,0 +1,225 @@
+//! `mtctl stream inspect`: headers, volumes, counts, marks, and the first thing that is wrong. The
+//! reading is `blockio::stream::inspect`'s.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use blockio::stream::inspect::{Inspection, StreamInspection, inspect};
+use blockio::stream::open::arenas_for_reading;
+use blockio::stream::{Mark, MarkKind, Name, Timestamp};
+use clap::Args;
+use provisioning::size;
+use serde::Serialize;
+
+use crate::byte_progress::ByteProgress;
+use crate::exit::Exit;
+use crate::output;
+use crate::report;
+use crate::stream_options::{self, FormatName};
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl stream inspect delta.rbd
+  rbd export-diff --from-snap s1 pool/image@s2 - | mtctl stream inspect -
+  mtctl stream inspect day1.mts --json | jq '.streams[].marks[].name'
+
+All of it is read and verified, as for applying. If something is wrong the exit code is 5, and what
+was found up to there is printed all the same.";
+
+/// What was typed after `mtctl stream inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The stream; - is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// The format; a raw image has to be named
+    #[arg(long, value_enum, default_value_t = FormatName::Auto)]
+    format: FormatName,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Inspects the stream.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let mut inputs =
+        stream_options::inputs(std::slice::from_ref(&arguments.file), arguments.format)?;
+    let mut exit = Exit::Done;
+    let mut out = output::stdout();
+    for input in inputs.drain(..) {
+        let (name, progress) = (input.name(), ByteProgress::new(input.length_bytes()));
+        let mut source = input.open(arguments.format.into(), arenas_for_reading()?)?;
+        let found = inspect(&name, &mut source, &mut |bytes| progress.at(bytes));
+        drop(progress);
+        match arguments.json {
+            true => output::print_json(&mut out, &json(&name, &found))?,
+            false => print(&mut out, &name, &found)?,
+        }
+        out.flush()?;
+        if let Some(error) = &found.error {
+            exit = report::ours(error);
+        }
+    }
+    Ok(exit)
+}
+
+fn print(out: &mut impl Write, name: &str, found: &Inspection) -> anyhow::Result<()> {
+    for stream in &found.streams {
+        print_stream(out, name, stream)?;
+    }
+    let more = found.stream_count.saturating_sub(found.streams.len() as u64);
+    if more > 0 {
+        writeln!(out, "and {more} more streams in the same input")?;
+    }
+    let end = if found.error.is_some() { "read up to byte" } else { "complete:" };
+    Ok(writeln!(out, "{end} {} ({})", found.bytes, size::binary(found.bytes))?)
+}
+
+fn print_stream(out: &mut impl Write, name: &str, stream: &StreamInspection) -> anyhow::Result<()> {
+    writeln!(out, "{name}: {} stream{}", stream.header.format, identity(stream))?;
+    let mut table =
+        output::table(&["VOLUME", "SIZE", "FROM", "TO", "EXTENTS", "DATA", "ZERO", "DISCARD"]);
+    for (header, volume) in stream.header.volumes.iter().zip(&stream.volumes) {
+        table.add_row([
+            shown(header.name.as_ref()),
+            header.size.map_or_else(|| "-".to_owned(), |bytes| size::binary(bytes.get())),
+            shown(header.from.as_ref()),
+            shown(header.to.as_ref()),
+            volume.extents.to_string(),
+            size::binary(volume.data_bytes),
+            size::binary(volume.zero_bytes),
+            size::binary(volume.discard_bytes),
+        ]);
+    }
+    output::print_table(out, &table)?;
+    for mark in &stream.marks {
+        let line = format!("mark {} {} {}", time(mark.time), kind(mark), shown(mark.name.as_ref()));
+        writeln!(out, "{}", output::wrapped(&line, 5))?;
+    }
+    let more = stream.mark_count.saturating_sub(stream.marks.len() as u64);
+    if more > 0 {
+        writeln!(out, "and {more} more marks")?;
+    }
+    let no_point = stream.end.as_ref().is_some_and(|end| !end.consistent);
+    if no_point {
+        writeln!(out, "its end is no recovery point: the order of its writes was not kept")?;
+    }
+    Ok(())
+}
+
+fn identity(stream: &StreamInspection) -> String {
+    stream.header.identity.map_or_else(String::new, |bytes| format!(" {}", hex(&bytes)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn shown(name: Option<&Name>) -> String {
+    name.map_or_else(|| "-".to_owned(), ToString::to_string)
+}
+
+fn kind(mark: &Mark) -> &'static str {
+    match mark.kind {
+        MarkKind::CrashConsistent => "crash-consistent",
+        MarkKind::ApplicationConsistent => "application-consistent",
+    }
+}
+
+/// In RFC 3339, UTC; 0 is not known.
+fn time(Timestamp(nanoseconds): Timestamp) -> String {
+    let known = (nanoseconds > 0).then(|| i128::from(nanoseconds));
+    known
+        .and_then(|nanoseconds| jiff::Timestamp::from_nanosecond(nanoseconds).ok())
+        .map_or_else(|| "-".to_owned(), |time| time.to_string())
+}
+
+/// Stable: fields are added, never changed.
+#[derive(Serialize)]
+struct Json<'a> {
+    input: &'a str,
+    bytes: u64,
+    streams: Vec<JsonStream>,
+    stream_count: u64,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct JsonStream {
+    format: String,
+    identity: Option<String>,
+    volumes: Vec<JsonVolume>,
+    batches: u64,
+    marks: Vec<JsonMark>,
+    mark_count: u64,
+    complete: bool,
+    consistent: bool,
+}
+
+#[derive(Serialize)]
+struct JsonVolume {
+    name: Option<String>,
+    size_bytes: Option<u64>,
+    from: Option<String>,
+    to: Option<String>,
+    extents: u64,
+    data_bytes: u64,
+    zero_bytes: u64,
+    discard_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct JsonMark {
+    time: Option<String>,
+    kind: &'static str,
+    name: Option<String>,
+    group: Option<String>,
+}
+
+fn json<'a>(name: &'a str, found: &Inspection) -> Json<'a> {
+    Json {
+        input: name,
+        bytes: found.bytes,
+        streams: found.streams.iter().map(json_stream).collect(),
+        stream_count: found.stream_count,
+        error: found.error.as_ref().map(blockio::Error::chain),
+    }
+}
+
+fn json_stream(stream: &StreamInspection) -> JsonStream {
+    let text = |name: &Option<Name>| name.as_ref().map(ToString::to_string);
+    let volumes = stream.header.volumes.iter().zip(&stream.volumes);
+    JsonStream {
+        format: stream.header.format.to_string(),
+        identity: stream.header.identity.map(|bytes| hex(&bytes)),
+        volumes: volumes
+            .map(|(header, volume)| JsonVolume {
+                name: text(&header.name),
+                size_bytes: header.size.map(|size| size.get()),
+                from: text(&header.from),
+                to: text(&header.to),
+                extents: volume.extents,
+                data_bytes: volume.data_bytes,
+                zero_bytes: volume.zero_bytes,
+                discard_bytes: volume.discard_bytes,
+            })
+            .collect(),
+        batches: stream.batches,
+        marks: stream.marks.iter().map(json_mark).collect(),
+        mark_count: stream.mark_count,
+        complete: stream.end.is_some(),
+        consistent: stream.end.as_ref().is_some_and(|end| end.consistent),
+    }
+}
+
+fn json_mark(mark: &Mark) -> JsonMark {
+    JsonMark {
+        time: Some(time(mark.time)).filter(|text| text != "-"),
+        kind: kind(mark),
+        name: mark.name.as_ref().map(ToString::to_string),
+        group: mark.group.as_ref().map(ToString::to_string),
+    }
+}

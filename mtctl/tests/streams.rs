@@ -1,0 +1,176 @@
+//! The stream verbs and `apply` as an operator uses them: on a terminal, through pipes, on files
+//! that are something else; and the samples of our own format, which no change may make unreadable.
+
+#![allow(clippy::unwrap_used, reason = "every function here belongs to a test")]
+
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use blockio::extent::Extent;
+use blockio::stream::native::{Encoder, Options};
+use blockio::stream::{
+    Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
+};
+use blockio::units::{ByteCount, ByteOffset};
+use nix::pty::openpty;
+
+/// 2026-01-02T03:04:05Z.
+const TIME: Timestamp = Timestamp(1_767_323_045_000_000_000);
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data")
+}
+
+fn mtctl(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mtctl"));
+    command.args(arguments).env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn volume(name: &str, size: u64, from: Option<&str>) -> VolumeHeader {
+    let name_of = |text: &str| Name::new(text.as_bytes());
+    VolumeHeader {
+        name: name_of(name),
+        size: Some(ByteCount::new(size)),
+        from: from.and_then(name_of),
+        to: name_of("monday"),
+    }
+}
+
+fn mark(kind: MarkKind, name: Option<&str>) -> Mark {
+    let name = name.and_then(|name| Name::new(name.as_bytes()));
+    Mark { time: TIME, kind, name, group: Name::new(b"web") }
+}
+
+/// Two volumes, every kind of extent, two marks.
+fn two_volumes() -> Vec<u8> {
+    let volumes = vec![volume("db", 1 << 30, Some("friday")), volume("log", 8 << 20, None)];
+    let identity = Some(*b"mtctl-sample-0-1");
+    let header = StreamHeader { format: Format::Native, identity, volumes };
+    let options = Options { created: Some(TIME), ..Options::default() };
+    let mut stream = Vec::new();
+    let mut encoder = Encoder::new(&mut stream, &header, options).unwrap();
+    let (database, log) = (VolumeIndex(0), VolumeIndex(1));
+    let extent = |start: u64, length: u64| {
+        Extent::new(ByteOffset::new(start), ByteCount::new(length)).unwrap()
+    };
+    encoder.data(database, ByteOffset::new(4096), &[0x5a; 512]).unwrap();
+    encoder.zero(database, extent(1 << 20, 64 << 10)).unwrap();
+    encoder.mark(&mark(MarkKind::CrashConsistent, None)).unwrap();
+    encoder.data(log, ByteOffset::new(0), b"begin").unwrap();
+    encoder.discard(log, extent(4 << 20, 4 << 20)).unwrap();
+    encoder.mark(&mark(MarkKind::ApplicationConsistent, Some("nightly"))).unwrap();
+    encoder.finish(true).unwrap();
+    stream
+}
+
+/// The same with one byte of payload changed, that of "begin".
+fn damaged() -> Vec<u8> {
+    let mut stream = two_volumes();
+    let place = stream.windows(5).position(|window| window == b"begin").unwrap();
+    stream[place] = b'B';
+    stream
+}
+
+/// A stream that was written once is read for ever: these bytes do not change with the encoder.
+#[test]
+fn the_encoder_writes_version_1_as_it_always_did() {
+    for (name, stream) in [("two-volumes.mts", two_volumes()), ("damaged.mts", damaged())] {
+        let path = data().join("native").join(name);
+        if std::env::var_os("MTCTL_UPDATE").is_some() {
+            fs::write(&path, &stream).unwrap();
+        }
+        let differs = fs::read(&path).unwrap() != stream;
+        assert!(!differs, "{} is not what the encoder writes", path.display());
+    }
+}
+
+#[test]
+fn an_rbd_diff_comes_back_as_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let original = data().join("rbd/odd.o2-o3.rbddiff");
+    let (native, back) = (path("native.mts"), path("back.rbd"));
+    let convert = |input: &str, to: &str, output: &str| {
+        let arguments = ["stream", "convert", input, "--to", to, "--output", output];
+        let output = mtctl(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    };
+    convert(original.to_str().unwrap(), "native", &native);
+    convert(&native, "rbd-diff-v1", &back);
+    assert_eq!(fs::read(back).unwrap(), fs::read(original).unwrap());
+}
+
+#[test]
+fn what_was_there_stays_when_the_input_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.mts");
+    fs::write(&output, "from before").unwrap();
+    let input = data().join("native/damaged.mts");
+    let mut command = mtctl(&["stream", "convert", "--to", "native", "--output"]);
+    let ran = command.arg(&output).arg(input).output().unwrap();
+    assert_eq!(ran.status.code(), Some(5), "{}", said(&ran));
+    assert_eq!(fs::read_to_string(&output).unwrap(), "from before");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file is left");
+}
+
+#[test]
+fn a_terminal_is_no_stream_and_takes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("target.img");
+    File::create(&target).unwrap().set_len(1 << 20).unwrap();
+    let target = target.display().to_string();
+    let sample = data().join("rbd/odd.o2-o3.rbddiff").display().to_string();
+    let convert = ["stream", "convert", &sample, "--to", "native", "--output", "-"];
+    for arguments in
+        [&["apply", "-", "--target", &target][..], &["stream", "inspect", "-"], &convert]
+    {
+        // Waiting for somebody to type a stream would be for ever.
+        let terminal = openpty(None, None).unwrap();
+        let mut command = mtctl(arguments);
+        command.stdin(terminal.slave.try_clone().unwrap()).stdout(terminal.slave);
+        let output = command.stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
+        assert!(said(&output).contains("is a terminal"), "{}", said(&output));
+        assert!(said(&output).contains("hint: "), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_reader_that_went_away_does_not_change_the_exit_code_of_inspect() {
+    for (sample, code) in [("two-volumes.mts", 0), ("damaged.mts", 5)] {
+        let (reader, writer) = UnixStream::pair().unwrap();
+        drop(reader);
+        let mut command = mtctl(&["stream", "inspect"]);
+        let output = command.arg(data().join("native").join(sample)).stdout(OwnedFd::from(writer));
+        assert_eq!(output.output().unwrap().status.code(), Some(code), "{sample}");
+    }
+}
+
+#[test]
+fn nothing_of_a_damaged_batch_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (name, size) in [("db", 1 << 30), ("log", 8 << 20)] {
+        File::create(path(name)).unwrap().set_len(size).unwrap();
+    }
+    let sample = data().join("native/damaged.mts").display().to_string();
+    let [database, log] = ["db", "log"].map(|name| format!("{name}={}", path(name)));
+    let arguments = ["apply", &sample, "--map", &database, "--map", &log];
+    let output = mtctl(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert!(said(&output).contains("byte "), "no place is named: {}", said(&output));
+    // The batch before it was good.
+    let mut written = [0; 512];
+    File::open(path("db")).unwrap().read_exact_at(&mut written, 4096).unwrap();
+    assert_eq!(written, [0x5a; 512]);
+    assert!(fs::read(path("log")).unwrap().iter().all(|byte| *byte == 0));
+}
