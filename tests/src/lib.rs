@@ -3,11 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
+pub mod change_stream;
 pub mod content;
+pub mod disk_plan;
 pub mod loop_device;
 pub mod machine;
 pub mod program;
 pub mod raid_member;
+pub mod random;
 pub mod recorded;
 pub mod scratch_machine;
 pub mod skip;

@@ -65,13 +65,15 @@ pub fn on_a_scratch_machine(case: impl FnOnce(&ScratchMachine) + Send) {
     assert!(!mounts.contains(&own), "mounts are left: {mounts}");
 }
 
-fn take_turn() -> Flock<fs::File> {
+/// Waits until no other test on this host has disks of its own.
+pub fn take_turn() -> Flock<fs::File> {
     let path = Path::new(BACKING_DIRECTORY).join("mtctl-test.lock");
     let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path);
     Flock::lock(file.unwrap(), FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap()
 }
 
-fn scratch_directory() -> TempDir {
+/// A directory in memory for the disks of a test; [`sweep`] knows it by its name.
+pub fn scratch_directory() -> TempDir {
     tempfile::Builder::new()
         .prefix(&format!("{DIRECTORY_PREFIX}{}-", std::process::id()))
         .permissions(fs::Permissions::from_mode(0o755))
