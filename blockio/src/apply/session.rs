@@ -307,6 +307,10 @@ impl<'a> Session<'a> {
                 if ended {
                     known.ends_at = header.to.as_ref().map(exact);
                 }
+                if complete && input.header.format == Format::Raw {
+                    // It replaced all that was there: what was applied before may come again.
+                    known.applied.clear();
+                }
                 let position = volume.applied_to;
                 match complete {
                     true => known.complete(input.fingerprint.clone()),

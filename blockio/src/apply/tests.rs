@@ -193,13 +193,21 @@ fn a_named_pipe_is_read_once_when_a_volume_is_in_between() {
 
 /// A native stream with 100 bytes of `fill` at the beginning of each of the `volumes`.
 fn native(volumes: &[(&str, u64)], fill: u8) -> StreamArgument {
+    native_known_as(None, volumes, fill)
+}
+
+fn native_known_as(
+    identity: Option<[u8; 16]>,
+    volumes: &[(&str, u64)],
+    fill: u8,
+) -> StreamArgument {
     let of = |(volume, size): &(&str, u64)| VolumeHeader {
         name: name(volume),
         size: Some(ByteCount::new(*size)),
         ..VolumeHeader::default()
     };
     let volumes: Vec<_> = volumes.iter().map(of).collect();
-    let header = StreamHeader { format: Format::Native, identity: None, volumes };
+    let header = StreamHeader { format: Format::Native, identity, volumes };
     let mut bytes = Vec::new();
     let mut encoder = native::Encoder::new(&mut bytes, &header, Default::default()).unwrap();
     for index in 0..header.volumes.len() {
@@ -269,4 +277,16 @@ fn two_volumes_of_one_name_are_refused() {
     let job = Job { inputs, assignments, group: None, options: of(Format::Native) };
     let refused = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Usage);
+}
+
+#[test]
+fn after_a_whole_image_a_stream_that_was_applied_before_it_is_applied_again() {
+    let place = Place::new();
+    let day = || vec![native_known_as(Some([7; 16]), &[("", SIZE)], 9)];
+    place.apply(day(), of(Format::Native)).unwrap();
+    assert_eq!(place.apply(day(), of(Format::Native)).unwrap().summary.inputs_left_out, 1);
+    place.apply(vec![pipe(vec![1; SIZE as usize])], of(Format::Raw)).unwrap();
+    assert_eq!(place.content(0), 1);
+    place.apply(day(), of(Format::Native)).unwrap();
+    assert_eq!(place.content(0), 9);
 }
