@@ -40,7 +40,7 @@ impl Group {
     /// state file is not what was written. `Failed`: a file or directory cannot be made or read.
     pub fn open(directory: &Path, name: &str) -> Result<Self> {
         Self::check_name(name)?;
-        fs::create_dir_all(directory).map_err(|error| failed("making", directory, error))?;
+        make_durably(directory).map_err(|error| failed("making", directory, error))?;
         let path = directory.join("lock");
         let lock = File::options().create(true).append(true).open(&path);
         let lock = lock.map_err(|error| failed("opening", &path, error))?;
@@ -111,6 +111,22 @@ impl Group {
         file.persist(self.directory.join("state")).map_err(|error| error.error)?;
         File::open(&self.directory)?.sync_all()
     }
+}
+
+/// Makes `directory` and what is missing above it, so that they are there after a power cut: the
+/// state that is saved in it must not vanish with its name.
+fn make_durably(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    make_durably(parent)?;
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    File::open(parent)?.sync_all()
 }
 
 fn read_state(path: &Path) -> Result<GroupState> {

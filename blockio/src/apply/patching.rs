@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
+use crate::apply::read_back::Expected;
 use crate::apply::under_way::UnderWay;
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::{BlockDevice, DeviceError, ReadBatch, Transfer, WriteBatch};
 use crate::plan::{Change, Patch};
 use crate::units::SectorSize;
 
-/// Writes `patches` with the new bytes from `arena`; returns when the last part was begun.
+/// Writes `patches` with the new bytes from `arena`; returns when the last part was begun, with what
+/// the sectors must read as.
 ///
 /// A crash leaves a sector old or new: a device writes one sector whole or not at all, as far as it
 /// keeps its promise; torn ones are made whole by applying the batch again, since what changes is
@@ -20,7 +22,8 @@ pub(crate) fn write(
     arena: &Arena,
     scratch: &ArenaPool,
     under_way: &mut UnderWay,
-) -> Result<(), DeviceError> {
+) -> Result<Vec<Expected>, DeviceError> {
+    let mut written = Vec::new();
     let size = device.geometry().sector_size;
     let sector_bytes = bytes(size);
     let room = scratch.regions().first().map_or(1, |region| region.length / sector_bytes).max(1);
@@ -36,12 +39,19 @@ pub(crate) fn write(
         {
             change(sector, &patch.changes, arena.as_slice());
         }
+        let sectors_now = sectors.as_slice().chunks_exact(sector_bytes);
+        written.extend(
+            transfers
+                .iter()
+                .zip(sectors_now)
+                .filter_map(|(transfer, sector)| Some(Expected::data(transfer.extent()?, sector))),
+        );
         let sectors = Arc::new(sectors);
         under_way.add(&sectors, transfers.iter().filter_map(Transfer::extent).collect());
         let batch = WriteBatch { arena: sectors, writes: transfers, clears: Vec::new() };
         device.write_batch(batch)?;
     }
-    Ok(())
+    Ok(written)
 }
 
 /// A free arena; the device may have to be asked for one of those that it was given before.

@@ -14,6 +14,13 @@ pub(crate) struct Expected {
     checksum: Option<u32>,
 }
 
+impl Expected {
+    /// `data`, at `extent`.
+    pub(crate) fn data(extent: Extent, data: &[u8]) -> Self {
+        Self { extent, checksum: Some(crc32c::crc32c(data)) }
+    }
+}
+
 /// What went wrong.
 #[derive(Debug)]
 pub(crate) enum ReadBackError {
@@ -29,13 +36,13 @@ impl From<DeviceError> for ReadBackError {
     }
 }
 
-/// What the whole sectors of `plan` must read as, when their data comes from `arena`. Patched
-/// sectors are left out: what the rest of them holds is known to the device alone.
+/// What the whole sectors of `plan` must read as, when their data comes from `arena`. What
+/// patched sectors must read as, those who patch them know.
 pub(crate) fn expected(plan: &WritePlan, arena: &Arena) -> Vec<Expected> {
     let writes = plan.writes.iter().filter_map(|write| {
         let extent = write.extent()?;
         let data = arena.as_slice().get(write.position..write.position + write.length)?;
-        Some(Expected { extent, checksum: Some(crc32c::crc32c(data)) })
+        Some(Expected::data(extent, data))
     });
     let clears = plan.clears.iter().map(|extent| Expected { extent: *extent, checksum: None });
     writes.chain(clears).collect()

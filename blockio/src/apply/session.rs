@@ -253,14 +253,14 @@ impl<'a> Session<'a> {
     }
 
     fn count(&mut self, pieces: &[Piece]) {
-        self.summary.extents += pieces.len() as u64;
+        self.summary.extents = self.summary.extents.saturating_add(pieces.len() as u64);
         for piece in pieces {
             let length = piece.extent.length().get();
             match piece.content {
-                Content::Data { .. } => self.summary.bytes += length,
-                Content::Zero | Content::Discard => self.summary.zero_bytes += length,
+                Content::Data { .. } => add(&mut self.summary.bytes, length),
+                Content::Zero | Content::Discard => add(&mut self.summary.zero_bytes, length),
             }
-            self.written_since += length;
+            add(&mut self.written_since, length);
         }
     }
 
@@ -501,6 +501,11 @@ fn none_is_its_own_target(inputs: &[StreamArgument], assignments: &[Assignment])
         }
     }
     Ok(())
+}
+
+/// Totals that a stream claims end at the largest number.
+fn add(total: &mut u64, more: u64) {
+    *total = total.saturating_add(more);
 }
 
 /// The pieces of each volume of the stream that has some, in the order of the stream.

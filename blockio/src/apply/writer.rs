@@ -57,17 +57,21 @@ impl Writer {
         _proof: Preserved,
     ) -> Result<()> {
         self.wait_for_what_touches(&plan.touched)?;
-        self.patch(&plan, &arena)?;
-        let expected = self.reads_back.then(|| read_back::expected(&plan, &arena));
+        let patched = self.patch(&plan, &arena)?;
+        let expected = self.reads_back.then(|| {
+            let mut expected = read_back::expected(&plan, &arena);
+            expected.extend(patched);
+            expected
+        });
         self.under_way.add(&arena, plan.touched);
         let batch = WriteBatch { arena, writes: plan.writes, clears: plan.clears };
         self.device.write_batch(batch).map_err(|error| self.failed(error))?;
         expected.map_or(Ok(()), |expected| self.read_back(&expected))
     }
 
-    fn patch(&mut self, plan: &WritePlan, arena: &Arena) -> Result<()> {
+    fn patch(&mut self, plan: &WritePlan, arena: &Arena) -> Result<Vec<read_back::Expected>> {
         if plan.patches.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let scratch = pool(&mut self.patch_pool, PATCH_ARENAS, PATCH_BYTES)?;
         let device = self.device.as_mut();

@@ -27,6 +27,10 @@ use crate::{Error, ErrorKind, Result};
 const ZERO_BLOCK_BYTES: usize = 64 << 10;
 static ZEROS: [u8; ZERO_BLOCK_BYTES] = [0; ZERO_BLOCK_BYTES];
 
+/// So much is read for one batch, in bytes, if it turns out to be zeros: whoever waits for the batch
+/// has signals and progress to see to.
+const READ_BYTES_MAX: u64 = 64 << 20;
+
 /// Gives the frames of one raw image.
 #[derive(Debug)]
 pub struct RawReader {
@@ -167,17 +171,27 @@ impl RawReader {
     fn next_batch(&mut self) -> Result<Option<Batch>> {
         let mut collected = Collected::default();
         let mut arena = None;
-        while !collected.is_full() {
+        let mut read = 0;
+        while !collected.is_full() && read < READ_BYTES_MAX {
             let segment = self.image.segment(self.position);
-            let taken = match segment.map_err(|error| self.unreadable(error))? {
-                Segment::Hole(end) => self.take_hole(end, &mut collected),
-                Segment::Data(end) => self.take_data(end, &mut collected, &mut arena)?,
-                Segment::Unknown => self.take_data(u64::MAX, &mut collected, &mut arena)?,
+            let end = match segment.map_err(|error| self.unreadable(error))? {
+                Segment::Hole(end) => {
+                    let passed = self.take_hole(end, &mut collected);
+                    self.position += passed;
+                    match passed {
+                        0 => break,
+                        _ => continue,
+                    }
+                }
+                Segment::Data(end) => end,
+                Segment::Unknown => u64::MAX,
             };
+            let taken = self.take_data(end, &mut collected, &mut arena)?;
             if taken == 0 {
                 break;
             }
             self.position += taken;
+            read += taken;
         }
         Ok(collected.close().map(|header| self.batch(header, arena)))
     }
