@@ -10,8 +10,8 @@ use crate::device::{BlockDevice, DeviceError, ReadBatch, Transfer, WriteBatch};
 use crate::plan::{Change, Patch};
 use crate::units::SectorSize;
 
-/// Writes `patches` with the new bytes from `arena`; returns when the last part was begun, with what
-/// the sectors must read as.
+/// Writes `patches` with the new bytes from `arena`; returns when the last part was begun, with
+/// what the sectors must read as.
 ///
 /// A crash leaves a sector old or new: a device writes one sector whole or not at all, as far as it
 /// keeps its promise; torn ones are made whole by applying the batch again, since what changes is

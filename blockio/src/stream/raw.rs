@@ -27,8 +27,8 @@ use crate::{Error, ErrorKind, Result};
 const ZERO_BLOCK_BYTES: usize = 64 << 10;
 static ZEROS: [u8; ZERO_BLOCK_BYTES] = [0; ZERO_BLOCK_BYTES];
 
-/// So much is read for one batch, in bytes, if it turns out to be zeros: whoever waits for the batch
-/// has signals and progress to see to.
+/// So much is read for one batch, in bytes, if it turns out to be zeros: whoever waits for the
+/// batch has signals and progress to see to.
 const READ_BYTES_MAX: u64 = 64 << 20;
 
 /// Gives the frames of one raw image.
