@@ -10,9 +10,11 @@ mod error;
 pub mod extent;
 pub mod group;
 pub mod plan;
+pub mod storage;
 pub mod stream;
 pub mod units;
 pub mod verify;
+pub mod view;
 pub mod volume;
 
 pub use error::{Error, ErrorKind, Result};

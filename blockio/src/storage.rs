@@ -1,0 +1,91 @@
+//! Where a group's history is kept: one state, replaced whole, and segments, which are files of a
+//! fixed length written like disks. What is in them is `group`'s and `journal`'s.
+//!
+//! What a crash leaves is part of the contract, and everything above relies on it:
+//! - a state that was replaced is the new one once `replace_state` came back; before that it is the
+//!   old one or the new one, never half of each;
+//! - a segment that was created is there once `create_segment` came back, with its length and any
+//!   content; before that it is there or not;
+//! - a segment that was removed, or shortened, is so once the next `replace_state` came back;
+//!   before that it is so or not;
+//! - what is written to a segment is durable after a flush of it, as with every disk.
+
+use std::io;
+
+use crate::device::BlockDevice;
+
+/// The number of a segment: they are numbered from 1 on in the order in which they are made, and no
+/// number comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentNumber(pub u64);
+
+/// Room on the volume that the segments are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// All there is, in bytes.
+    pub total_bytes: u64,
+    /// What may still be taken, in bytes.
+    pub free_bytes: u64,
+}
+
+/// Where a group's history is kept.
+pub trait Storage: Send + Sync {
+    /// The state, if one was ever saved.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    fn read_state(&self) -> io::Result<Option<String>>;
+
+    /// Makes `text` the state, durably.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said; the old state is still there then, or the new one is.
+    fn replace_state(&self, text: &str) -> io::Result<()>;
+
+    /// Makes segment `number` of `bytes`, with room set aside for all of them, durably.
+    ///
+    /// # Errors
+    ///
+    /// ENOSPC: there is no room, and nothing was made. EEXIST: it is there already. Else what the
+    /// kernel said.
+    fn create_segment(&self, number: SegmentNumber, bytes: u64)
+    -> io::Result<Box<dyn BlockDevice>>;
+
+    /// Opens segment `number`, to be read, and flushed.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT: it is not there. Else what the kernel said.
+    fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>>;
+
+    /// Gives back what is past `bytes` of segment `number`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    fn shorten_segment(&self, number: SegmentNumber, bytes: u64) -> io::Result<()>;
+
+    /// Removes segment `number`; one that is not there is removed. Who has it open can go on
+    /// reading it.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    fn remove_segment(&self, number: SegmentNumber) -> io::Result<()>;
+
+    /// The segments that are there, ascending.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    fn segments(&self) -> io::Result<Vec<SegmentNumber>>;
+
+    /// How much room there is.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    fn space(&self) -> io::Result<Space>;
+}
