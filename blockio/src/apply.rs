@@ -17,22 +17,25 @@
 //!    repeats the batches since the last one, which gives the same bytes.
 
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
+use crate::device::buffer::ArenaPool;
 use crate::device::open::Engine;
 use crate::group::Group;
+pub use crate::journal::keeper::Settings;
 use crate::stream::Format;
 use crate::volume::Target;
 use crate::{Error, Result};
 
 mod admission;
 mod feed;
-mod history;
+pub(crate) mod history;
 mod inputs;
 mod patching;
 mod read_back;
 mod session;
 mod under_way;
-mod volumes;
+pub(crate) mod volumes;
 mod writer;
 
 #[cfg(test)]
@@ -66,10 +69,13 @@ pub struct Options {
     pub dry_run: bool,
     /// A source or target of another size than before is what the operator wants.
     pub accept_resize: bool,
+    /// A crash-consistent point is made so often, where the batches of a stream come in the order
+    /// of the writes and it has not made one itself.
+    pub point_every: Option<Duration>,
 }
 
 /// What is to be done.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Job {
     /// The streams, in the order in which they are applied.
     pub inputs: Vec<StreamArgument>,
@@ -79,6 +85,10 @@ pub struct Job {
     pub group: Option<Group>,
     /// How.
     pub options: Options,
+    /// How the history of the group is kept, if it has one.
+    pub history: Settings,
+    /// Memory for batches; none: some is made.
+    pub pool: Option<ArenaPool>,
 }
 
 /// What was done, or would be.

@@ -127,7 +127,7 @@ impl Attempt {
 
 impl DeviceError {
     /// The same error once more, for a device that says it each time it is asked.
-    fn again(&self) -> Self {
+    pub(crate) fn again(&self) -> Self {
         let cause = match self.cause.raw_os_error() {
             Some(errno) => io::Error::from_raw_os_error(errno),
             None => io::Error::new(self.cause.kind(), self.cause.to_string()),

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 /// What every fallible function of this crate returns, unless it has an error of its own to match.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The kinds a caller can act on; small and stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

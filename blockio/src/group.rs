@@ -1,16 +1,15 @@
-//! A protection group on disk: who works on it (a lock), and what is known of its volumes (the
-//! state file). Recovery points and before-images are not here.
-//!
-//! The state file is replaced whole: written beside, made durable, renamed, and the directory made
-//! durable. A crash before the rename leaves the old state, a crash after it the new one; there is
-//! no third.
+//! A protection group: who works on it (a lock), and what is known of it (its state, which is
+//! replaced whole). How that is kept is `storage`'s, what is in its history `journal`'s.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::storage::Storage;
+use crate::storage::directory::Directory;
 use crate::{Error, ErrorKind, Result};
 
 pub mod state;
@@ -21,33 +20,64 @@ use state::GroupState;
 pub const GROUP_NAME_BYTES_MAX: usize = 200;
 
 /// A protection group, held by this process.
-#[derive(Debug)]
 pub struct Group {
-    directory: PathBuf,
     name: String,
     state: GroupState,
-    // Held until the group is dropped; none: it was only looked at.
-    lock: Option<Flock<File>>,
+    storage: Arc<dyn Storage>,
+    access: Access,
+    keeps_history: bool,
+}
+
+/// What may be done with a group.
+enum Access {
+    /// It is ours until it is dropped.
+    Held { _lock: Option<Flock<File>> },
+    /// It was looked at: nothing is saved.
+    Looked,
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Group").field("name", &self.name).field("state", &self.state).finish()
+    }
+}
+
+/// Where a group is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The directory of its state and its lock.
+    pub state: PathBuf,
+    /// The directory of its history; none: no history is kept.
+    pub history: Option<PathBuf>,
+}
+
+impl Place {
+    /// A group without a history.
+    #[must_use]
+    pub fn without_history(state: &Path) -> Self {
+        Self { state: state.to_owned(), history: None }
+    }
 }
 
 impl Group {
-    /// Takes hold of the group `name` whose directory is `directory`, which is made if it is not
-    /// there.
+    /// Takes hold of the group `name` at `place`, whose directories are made if they are not there.
     ///
     /// # Errors
     ///
     /// `Usage`: the name is none. `Refused`: another process holds the group. `Integrity`: the
     /// state file is not what was written. `Failed`: a file or directory cannot be made or read.
-    pub fn open(directory: &Path, name: &str) -> Result<Self> {
+    pub fn open(place: &Place, name: &str) -> Result<Self> {
         Self::check_name(name)?;
-        make_durably(directory).map_err(|error| failed("making", directory, error))?;
-        let path = directory.join("lock");
+        for directory in std::iter::once(&place.state).chain(&place.history) {
+            make_durably(directory).map_err(|error| failed("making", directory, error))?;
+        }
+        let path = place.state.join("lock");
         let lock = File::options().create(true).append(true).open(&path);
         let lock = lock.map_err(|error| failed("opening", &path, error))?;
         let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
             .map_err(|(_, errno)| locked(name, &path, errno))?;
-        let state = read_state(&directory.join("state"))?;
-        Ok(Self { directory: directory.to_owned(), name: name.to_owned(), state, lock: Some(lock) })
+        let access = Access::Held { _lock: Some(lock) };
+        Self::of(storage(place)?, place.history.is_some(), name, access)
     }
 
     /// Looks at the group without taking hold of it: makes nothing, and no change is saved.
@@ -55,10 +85,46 @@ impl Group {
     /// # Errors
     ///
     /// `Usage`, `Integrity` and `Failed` as [`open`](Self::open).
-    pub fn look(directory: &Path, name: &str) -> Result<Self> {
+    pub fn look(place: &Place, name: &str) -> Result<Self> {
         Self::check_name(name)?;
-        let state = read_state(&directory.join("state"))?;
-        Ok(Self { directory: directory.to_owned(), name: name.to_owned(), state, lock: None })
+        if !place.state.is_dir() {
+            let storage: Arc<dyn Storage> = Arc::new(crate::storage::Nothing);
+            return Self::of(storage, place.history.is_some(), name, Access::Looked);
+        }
+        let there = |path: &PathBuf| path.is_dir();
+        let place = Place { history: place.history.clone().filter(there), ..place.clone() };
+        Self::of(storage(&place)?, place.history.is_some(), name, Access::Looked)
+    }
+
+    /// The group `name` in `storage`, which is nobody else's.
+    ///
+    /// # Errors
+    ///
+    /// `Integrity` and `Failed` as [`open`](Self::open).
+    pub fn in_storage(storage: Arc<dyn Storage>, name: &str) -> Result<Self> {
+        Self::of(storage, true, name, Access::Held { _lock: None })
+    }
+
+    fn of(
+        storage: Arc<dyn Storage>,
+        keeps_history: bool,
+        name: &str,
+        access: Access,
+    ) -> Result<Self> {
+        let state = read_state(storage.as_ref(), name)?;
+        Ok(Self { name: name.to_owned(), state, storage, access, keeps_history })
+    }
+
+    /// Whether what is overwritten is kept.
+    #[must_use]
+    pub fn keeps_history(&self) -> bool {
+        self.keeps_history
+    }
+
+    /// Where its history is kept.
+    #[must_use]
+    pub fn storage(&self) -> Arc<dyn Storage> {
+        Arc::clone(&self.storage)
     }
 
     /// Whether `name` can be a group's: it becomes that of a directory.
@@ -88,29 +154,30 @@ impl Group {
     /// which is older and true.
     pub fn update(&mut self, change: impl FnOnce(&mut GroupState)) -> Result<()> {
         change(&mut self.state);
-        if self.lock.is_none() {
-            return Ok(());
+        match self.access {
+            Access::Looked => Ok(()),
+            Access::Held { .. } => {
+                self.storage.replace_state(&state::print(&self.state)).map_err(|error| {
+                    Error::failed(format!("writing the state of group {}", self.name), error)
+                        .with_hint(
+                            "what was applied is durable; make room or repair, and run it again",
+                        )
+                })
+            }
         }
-        self.save().map_err(|error| {
-            failed("writing", &self.directory.join("state"), error)
-                .with_hint("what was applied is durable; make room or repair, and run it again")
-        })
     }
 
-    /// Changes what is known by `change`, for this process only: what a dry run would have made of
-    /// one stream is what the next one is held against.
+    /// Changes what is known by `change`, and does not save it: what a dry run would have made of
+    /// one stream is what the next one is held against; what is saved with the next update.
     pub(crate) fn suppose(&mut self, change: impl FnOnce(&mut GroupState)) {
         change(&mut self.state);
     }
+}
 
-    fn save(&self) -> io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix("state.").tempfile_in(&self.directory)?;
-        file.write_all(state::print(&self.state).as_bytes())?;
-        // A crash from here on leaves a temporary file, which nothing reads.
-        file.as_file().sync_all()?;
-        file.persist(self.directory.join("state")).map_err(|error| error.error)?;
-        File::open(&self.directory)?.sync_all()
-    }
+fn storage(place: &Place) -> Result<Arc<dyn Storage>> {
+    let history = place.history.as_ref().unwrap_or(&place.state);
+    let opened = Directory::open(&place.state, history);
+    Ok(Arc::new(opened.map_err(|error| failed("opening", &place.state, error))?))
 }
 
 /// Makes `directory` and what is missing above it, so that they are there after a power cut: the
@@ -129,16 +196,15 @@ fn make_durably(directory: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-fn read_state(path: &Path) -> Result<GroupState> {
-    match fs::read_to_string(path) {
-        Ok(text) => state::parse(&text).map_err(|problem| {
-            Error::integrity(format!("reading {}", path.display()), problem).with_hint(
-                "the file was changed or damaged; restore it, or begin anew with another group",
-            )
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(GroupState::default()),
-        Err(error) => Err(failed("reading", path, error)),
-    }
+fn read_state(storage: &dyn Storage, name: &str) -> Result<GroupState> {
+    let doing = || format!("reading the state of group {name}");
+    let text = storage.read_state().map_err(|error| Error::failed(doing(), error))?;
+    let Some(text) = text else { return Ok(GroupState::default()) };
+    state::parse(&text).map_err(|problem| {
+        Error::integrity(doing(), problem).with_hint(
+            "the file was changed or damaged; restore it, or begin anew with another group",
+        )
+    })
 }
 
 fn failed(doing: &str, path: &Path, error: io::Error) -> Error {
@@ -173,7 +239,7 @@ mod tests {
     #[test]
     fn what_was_saved_is_there_at_the_next_open() {
         let directory = tempfile::tempdir().unwrap();
-        let mut group = Group::open(directory.path(), "g").unwrap();
+        let mut group = Group::open(&Place::without_history(directory.path()), "g").unwrap();
         group
             .update(|state| {
                 state.volumes.entry("db".to_owned()).or_default().source_bytes = Some(7);
@@ -181,7 +247,7 @@ mod tests {
             .unwrap();
         let saved = group.state().clone();
         drop(group);
-        assert_eq!(*Group::open(directory.path(), "g").unwrap().state(), saved);
+        assert_eq!(*Group::open(&Place::without_history(directory.path()), "g").unwrap().state(), saved);
         assert_eq!(saved.volumes["db"].source_bytes, Some(7));
     }
 
@@ -189,7 +255,7 @@ mod tests {
     fn looking_at_a_group_makes_nothing_and_saves_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("g");
-        let mut seen = Group::look(&place, "g").unwrap();
+        let mut seen = Group::look(&Place::without_history(&place), "g").unwrap();
         seen.update(|state| drop(state.volumes.insert("db".to_owned(), Default::default())))
             .unwrap();
         assert!(!place.exists());
@@ -198,23 +264,23 @@ mod tests {
     #[test]
     fn a_group_has_one_process_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
-        let first = Group::open(directory.path(), "g").unwrap();
-        let second = Group::open(directory.path(), "g").unwrap_err();
+        let first = Group::open(&Place::without_history(directory.path()), "g").unwrap();
+        let second = Group::open(&Place::without_history(directory.path()), "g").unwrap_err();
         assert_eq!(second.kind(), ErrorKind::Refused);
         drop(first);
-        assert!(Group::open(directory.path(), "g").is_ok());
+        assert!(Group::open(&Place::without_history(directory.path()), "g").is_ok());
     }
 
     #[test]
     fn a_state_that_was_changed_by_hand_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        Group::open(directory.path(), "g").unwrap().update(|_| {}).unwrap();
+        Group::open(&Place::without_history(directory.path()), "g").unwrap().update(|_| {}).unwrap();
         let path = directory.path().join("state");
         let text = fs::read_to_string(&path).unwrap();
         for changed in [text.replace("\"version\":1", "\"version\": 1"), text[..9].to_owned()] {
             assert_ne!(changed, text);
             fs::write(&path, changed).unwrap();
-            let refused = Group::open(directory.path(), "g").unwrap_err();
+            let refused = Group::open(&Place::without_history(directory.path()), "g").unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::Integrity);
         }
     }

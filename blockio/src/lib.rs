@@ -5,11 +5,17 @@
 //! arithmetic that everything else stands on: typed, checked, without allocation.
 
 pub mod apply;
+pub mod bug;
+pub mod commit;
 pub mod device;
 mod error;
 pub mod extent;
 pub mod group;
+pub mod journal;
 pub mod plan;
+pub mod points;
+pub mod recover;
+pub mod rollback;
 pub mod storage;
 pub mod stream;
 pub mod units;

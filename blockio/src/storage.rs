@@ -6,13 +6,15 @@
 //!   old one or the new one, never half of each;
 //! - a segment that was created is there once `create_segment` came back, with its length and any
 //!   content; before that it is there or not;
-//! - a segment that was removed, or shortened, is so once the next `replace_state` came back;
-//!   before that it is so or not;
+//! - a segment that was removed is so once the next `replace_state` came back;
+//!   before that it is there or not;
 //! - what is written to a segment is durable after a flush of it, as with every disk.
 
 use std::io;
 
 use crate::device::BlockDevice;
+
+pub mod directory;
 
 /// The number of a segment: they are numbered from 1 on in the order in which they are made, and no
 /// number comes again.
@@ -60,7 +62,15 @@ pub trait Storage: Send + Sync {
     /// ENOENT: it is not there. Else what the kernel said.
     fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>>;
 
-    /// Gives back what is past `bytes` of segment `number`.
+    /// A number that is another one whenever the state was replaced.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    fn state_stamp(&self) -> io::Result<u64>;
+
+    /// Gives back the room past `bytes` of segment `number`, whose length stays as it is: what was
+    /// there reads as zeros from then on, or as it was.
     ///
     /// # Errors
     ///
@@ -88,4 +98,46 @@ pub trait Storage: Send + Sync {
     ///
     /// What the kernel said.
     fn space(&self) -> io::Result<Space>;
+}
+
+/// Where nothing was ever kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nothing;
+
+impl Storage for Nothing {
+    fn read_state(&self) -> io::Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn replace_state(&self, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn state_stamp(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn create_segment(&self, _: SegmentNumber, _: u64) -> io::Result<Box<dyn BlockDevice>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn open_segment(&self, _: SegmentNumber) -> io::Result<Box<dyn BlockDevice>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn shorten_segment(&self, _: SegmentNumber, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn remove_segment(&self, _: SegmentNumber) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn segments(&self) -> io::Result<Vec<SegmentNumber>> {
+        Ok(Vec::new())
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        Ok(Space { total_bytes: 0, free_bytes: 0 })
+    }
 }

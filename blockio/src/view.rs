@@ -3,13 +3,21 @@
 //! is elsewhere.
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::device::buffer::ArenaPool;
+use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::{BlockDevice, DeviceError, Geometry, ReadBatch, TRANSFER_BYTES_MAX, Transfer};
 use crate::extent::Extent;
+use crate::journal::catalogue::PointId;
+use crate::journal::index::{Image, Index, Place};
+use crate::journal::layout::{BLOCK_BYTES, padded};
+use crate::storage::Storage;
 use crate::units::{ByteCount, ByteOffset};
 use crate::{Error, ErrorKind, Result};
+
+mod history;
+
+use history::History;
 
 /// One piece of a disk is read at a time, of at most this many bytes.
 const PIECE_BYTES: NonZeroUsize =
@@ -22,7 +30,61 @@ pub struct View {
     shown: String,
     geometry: Geometry,
     device: Mutex<Box<dyn BlockDevice>>,
+    past: Option<Past>,
     pool: ArenaPool,
+}
+
+/// What a view of a recovery point has besides the disk.
+struct Past {
+    /// The number of the volume in the journal.
+    volume: u32,
+    history: Arc<Mutex<History>>,
+}
+
+/// The images since a recovery point, for the views of all volumes of a group.
+pub struct PointHistory {
+    history: Arc<Mutex<History>>,
+    volumes: Vec<crate::journal::catalogue::JournalVolume>,
+}
+
+impl PointHistory {
+    /// Opens what was kept since `point` in `storage`. Nothing is written; whoever works on the
+    /// group may go on.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: the point is not kept. `Integrity`: the history is damaged. `Failed`: it cannot be
+    /// read.
+    pub fn open(storage: Arc<dyn Storage>, point: PointId) -> Result<Self> {
+        let pool = pool()?;
+        Self::open_with(storage, point, pool)
+    }
+
+    /// The same, with this memory: arenas of at least 1 MiB.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(
+        storage: Arc<dyn Storage>,
+        point: PointId,
+        pool: ArenaPool,
+    ) -> Result<Self> {
+        let volumes = history::read_catalogue(&storage)?.map(|known| known.volumes);
+        let history = History::open(storage, point, pool)?;
+        let history = Arc::new(Mutex::new(history));
+        Ok(Self { history, volumes: volumes.unwrap_or_default() })
+    }
+
+    /// The names of the volumes that there are images of.
+    pub fn volumes(&self) -> impl Iterator<Item = &str> {
+        self.volumes.iter().map(|volume| volume.name.as_str())
+    }
+}
+
+fn pool() -> Result<ArenaPool> {
+    ArenaPool::new(PIECES, PIECE_BYTES)
+        .map_err(|error| Error::failed("allocating memory for I/O", error))
 }
 
 /// A part of a view, and whether it is known to be zeros.
@@ -41,9 +103,58 @@ impl View {
     ///
     /// `Failed`: no memory.
     pub fn of_disk(shown: String, device: Box<dyn BlockDevice>) -> Result<Self> {
-        let pool = ArenaPool::new(PIECES, PIECE_BYTES)
-            .map_err(|error| Error::failed("allocating memory for I/O", error))?;
-        Ok(Self { shown, geometry: device.geometry(), device: Mutex::new(device), pool })
+        Ok(Self::with(shown, device, None, pool()?))
+    }
+
+    /// Volume `name` of a group as it was at the point of `history`; `device` is its disk, which may
+    /// be written meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`: the disk has another size than it had. `Failed`: no memory.
+    pub fn of_point(
+        shown: String,
+        device: Box<dyn BlockDevice>,
+        history: &PointHistory,
+        name: &str,
+    ) -> Result<Self> {
+        Self::of_point_with(shown, device, history, name, pool()?)
+    }
+
+    /// The same, with this memory: arenas of at least 1 MiB.
+    ///
+    /// # Errors
+    ///
+    /// As [`of_point`](Self::of_point).
+    pub fn of_point_with(
+        shown: String,
+        device: Box<dyn BlockDevice>,
+        history: &PointHistory,
+        name: &str,
+        pool: ArenaPool,
+    ) -> Result<Self> {
+        let known = history.volumes.iter().position(|volume| volume.name == name);
+        let Some(number) = known else {
+            // Nothing of it was ever overwritten.
+            return Ok(Self::with(shown, device, None, pool));
+        };
+        let (then, now) = (history.volumes[number].capacity(), device.geometry().capacity);
+        if now < then {
+            let context = format!("{shown}: it has {now} bytes, and had {then}");
+            return Err(Error::refused(context).with_hint("attach the disk that was written"));
+        }
+        let volume = u32::try_from(number).unwrap_or(u32::MAX);
+        let past = Past { volume, history: Arc::clone(&history.history) };
+        Ok(Self::with(shown, device, Some(past), pool))
+    }
+
+    fn with(
+        shown: String,
+        device: Box<dyn BlockDevice>,
+        past: Option<Past>,
+        pool: ArenaPool,
+    ) -> Self {
+        Self { shown, geometry: device.geometry(), device: Mutex::new(device), past, pool }
     }
 
     /// What messages call it.
@@ -91,7 +202,17 @@ impl View {
         if extent.end().get() > self.geometry.capacity.get() {
             return Err(self.outside());
         }
-        Ok(vec![Allocation { extent, is_hole: false }])
+        let Some(past) = &self.past else { return Ok(vec![Allocation { extent, is_hole: false }]) };
+        let images = lock(&past.history).index(past.volume).map(|index| index.images_of(extent));
+        let mut parts: Vec<Allocation> = Vec::new();
+        let mut from = extent.start();
+        for image in images.unwrap_or_default() {
+            push(&mut parts, from, image.extent.start(), false);
+            push(&mut parts, image.extent.start(), image.extent.end(), image.place == Place::Zeros);
+            from = image.extent.end();
+        }
+        push(&mut parts, from, extent.end(), false);
+        Ok(parts)
     }
 
     fn inside(&self, at: ByteOffset, length: usize) -> Result<Extent> {
@@ -107,12 +228,62 @@ impl View {
 
     /// Reads the sectors from `sector` on that hold `piece`, which begins `skipped` bytes in.
     fn read_piece(&self, sector: ByteOffset, skipped: usize, piece: &mut [u8]) -> Result<()> {
+        let Some(past) = &self.past else {
+            return self.read_disk(sector, skipped, piece);
+        };
+        let start = ByteOffset::new(sector.get() + skipped as u64);
+        let wanted = Extent::new(start, ByteCount::new(piece.len() as u64))
+            .map_err(|_| self.outside())?;
+        let is_kept_whole = {
+            let history = lock(&past.history);
+            history.index(past.volume).is_some_and(|index| is_covered(index, wanted))
+        };
+        if !is_kept_whole {
+            // The disk first, images after it: an image that comes in between is found.
+            self.read_disk(sector, skipped, piece)?;
+            lock(&past.history).follow()?;
+        }
+        let history = lock(&past.history);
+        let images = history.index(past.volume).map(|index| index.images_of(wanted));
+        for image in images.unwrap_or_default() {
+            let from = (image.extent.start().get() - wanted.start().get()) as usize;
+            let until = (image.extent.end().get() - wanted.start().get()) as usize;
+            self.read_image(&history, image, &mut piece[from..until])?;
+        }
+        Ok(())
+    }
+
+    fn read_image(&self, history: &History, image: Image, into: &mut [u8]) -> Result<()> {
+        let (place, skipped) = match image.place {
+            Place::Zeros => {
+                into.fill(0);
+                return Ok(());
+            }
+            Place::Segment { segment, at } => {
+                let skipped = at % BLOCK_BYTES as u64;
+                (Place::Segment { segment, at: at - skipped }, skipped as usize)
+            }
+        };
+        let total = skipped + into.len();
+        for from in (0..total).step_by(PIECE_BYTES.get()) {
+            let until = total.min(from + PIECE_BYTES.get());
+            let place = [(place.after(from as u64), 0, padded(until - from))];
+            let arena = history.images().read(&place, self.pool.take(), &self.pool)?;
+            // What was skipped is before the first byte that is wanted.
+            let first = from.max(skipped);
+            into[first - skipped..until - skipped]
+                .copy_from_slice(&arena.as_slice()[first - from..until - from]);
+        }
+        Ok(())
+    }
+
+    fn read_disk(&self, sector: ByteOffset, skipped: usize, piece: &mut [u8]) -> Result<()> {
         let size = self.geometry.sector_size.bytes().get() as usize;
         let length = (skipped + piece.len()).next_multiple_of(size);
         let reads = vec![Transfer { at: sector, position: 0, length }];
         let batch = ReadBatch { arena: self.pool.take(), reads };
-        let mut device = self.device.lock().unwrap_or_else(PoisonError::into_inner);
-        let arena = device.read_batch(batch).map_err(|error| self.failed(error))?;
+        let arena: Arena =
+            lock(&self.device).read_batch(batch).map_err(|error| self.failed(error))?;
         piece.copy_from_slice(&arena.as_slice()[skipped..skipped + piece.len()]);
         Ok(())
     }
@@ -120,4 +291,26 @@ impl View {
     fn failed(&self, error: DeviceError) -> Error {
         Error::failed(format!("{}: {}", self.shown, error.attempt), error.cause)
     }
+}
+
+/// Whether all of `extent` has images.
+fn is_covered(index: &Index, extent: Extent) -> bool {
+    let images = index.images_of(extent);
+    let bytes: u64 = images.iter().map(|image| image.extent.length().get()).sum();
+    bytes == extent.length().get()
+}
+
+fn push(parts: &mut Vec<Allocation>, from: ByteOffset, until: ByteOffset, is_hole: bool) {
+    let Ok(extent) = Extent::between(from, until) else { return };
+    match parts.last_mut() {
+        Some(last) if last.is_hole == is_hole => {
+            last.extent = last.extent.join(extent).unwrap_or(last.extent);
+        }
+        _ => parts.push(Allocation { extent, is_hole }),
+    }
+}
+
+/// Who panicked was reading: nothing is half done.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

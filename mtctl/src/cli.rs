@@ -4,10 +4,14 @@ use clap::{Parser, Subcommand};
 
 pub use crate::verb::apply::Arguments as ApplyArguments;
 pub use crate::verb::check::Arguments as CheckArguments;
+pub use crate::verb::commit::Arguments as CommitArguments;
 pub use crate::verb::demo::Arguments as DemoArguments;
 pub use crate::verb::disks::Arguments as DisksArguments;
 pub use crate::verb::kickstart::Arguments as KickstartArguments;
+pub use crate::verb::points::Command as PointsCommand;
 pub use crate::verb::prepare::Arguments as PrepareArguments;
+pub use crate::verb::recover::Arguments as RecoverArguments;
+pub use crate::verb::rollback::Arguments as RollbackArguments;
 pub use crate::verb::stream::Command as StreamCommand;
 pub use crate::verb::vmx::Arguments as VmxArguments;
 
@@ -31,6 +35,15 @@ pub enum Command {
     Prepare(PrepareArguments),
     /// Apply change streams to disks
     Apply(ApplyArguments),
+    /// List, make, pin and unpin the recovery points of a group
+    #[command(subcommand)]
+    Points(PointsCommand),
+    /// Bring the disks of a group back to a recovery point
+    Rollback(RollbackArguments),
+    /// Bring disks that are in-between, after a crash, back to where their group knows them
+    Recover(RecoverArguments),
+    /// Accept the disks of a group as they are, and drop its history
+    Commit(CommitArguments),
     /// Look into change streams, and convert them
     #[command(subcommand)]
     Stream(StreamCommand),

@@ -6,9 +6,13 @@ pub mod cli;
 mod configuration;
 mod desired_options;
 pub mod exit;
+mod group_place;
+mod group_targets;
 mod host_options;
 mod logging;
 mod output;
+mod policy_options;
+mod question;
 mod report;
 mod stream_options;
 mod target_argument;
@@ -34,6 +38,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(arguments) => verb::check::run(&arguments),
         Command::Prepare(arguments) => verb::prepare::run(&arguments),
         Command::Apply(arguments) => verb::apply::run(&arguments),
+        Command::Points(command) => verb::points::run(&command),
+        Command::Rollback(arguments) => verb::rollback::run(&arguments),
+        Command::Recover(arguments) => verb::recover::run(&arguments),
+        Command::Commit(arguments) => verb::commit::run(&arguments),
         Command::Stream(command) => verb::stream::run(&command),
         Command::Kickstart(arguments) => verb::kickstart::run(&arguments),
         Command::Vmx(arguments) => verb::vmx::run(&arguments),

@@ -2,10 +2,14 @@
 
 pub(crate) mod apply;
 pub(crate) mod check;
+pub(crate) mod commit;
 pub(crate) mod demo;
 pub(crate) mod disks;
 pub(crate) mod kickstart;
+pub(crate) mod points;
 pub(crate) mod prepare;
+pub(crate) mod recover;
+pub(crate) mod rollback;
 pub(crate) mod stream;
 pub(crate) mod vmx;
 

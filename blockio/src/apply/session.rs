@@ -8,19 +8,28 @@ use std::time::{Duration, Instant};
 
 use crate::apply::admission::{Admission, Question, Start, admit, admit_next};
 use crate::apply::feed::{Answer, Fed, Feed, Feeder};
+use crate::apply::history::History;
 use crate::apply::volumes::{AllFlushed, Volumes};
 use crate::apply::{Assignment, Ending, Event, Job, Options, Outcome, StreamArgument, Summary};
 use crate::device::buffer::ArenaPool;
 use crate::group::Group;
-use crate::group::state::{APPLIED_COUNT_MAX, Fingerprint, GroupState, InBetween, exact};
+use crate::group::state::{APPLIED_COUNT_MAX, Fingerprint};
+use crate::journal::catalogue::{NewPoint, PointKind};
+use crate::journal::keeper::{Keeper, now};
 use crate::stream::{
     BATCH_BYTES_MAX, Content, Format, Piece, StreamHeader, VolumeHeader, VolumeIndex,
 };
 use crate::verify::{Bounds, VerifiedBatch};
 use crate::{Error, ErrorKind, Result};
 
+mod record;
+
+use record::When;
+
 /// So many batches can be read ahead, or be under way to the devices.
 const ARENAS: usize = 4;
+/// With history, batches wait for it as well.
+const ARENAS_WITH_HISTORY: usize = 8;
 const ARENA_BYTES: NonZeroUsize = NonZeroUsize::new(BATCH_BYTES_MAX).expect("invariant: not zero");
 /// A checkpoint is due when so much was written since the last one, in bytes …
 const CHECKPOINT_BYTES: u64 = 256 << 20;
@@ -46,6 +55,10 @@ pub(crate) struct Session<'a> {
     written_since: u64,
     checkpointed: Instant,
     has_written: bool,
+    // Recovery points of the place that was reached; made before anything else is written.
+    points: Vec<NewPoint>,
+    point_made: Instant,
+    has_told_forecast: bool,
 }
 
 /// The input that is being applied.
@@ -64,6 +77,13 @@ struct Input {
     ended: Option<AllFlushed>,
 }
 
+impl Input {
+    /// Its batches come in the order in which the source was written.
+    fn is_in_write_order(&self) -> bool {
+        self.header.format == Format::Native
+    }
+}
+
 /// Whether the run goes on.
 enum Next {
     Go,
@@ -77,9 +97,18 @@ impl<'a> Session<'a> {
         stop: &'a AtomicBool,
         observe: &'a mut dyn FnMut(Event<'_>),
     ) -> Result<Self> {
-        let Job { mut inputs, assignments, group, options } = job;
+        let Job { mut inputs, assignments, mut group, options, history, pool } = job;
         none_is_its_own_target(&inputs, &assignments)?;
-        let pool = ArenaPool::new(ARENAS, ARENA_BYTES)
+        group.as_ref().map_or(Ok(()), crate::points::is_not_rolling_back)?;
+        let keeps = group.as_ref().is_some_and(Group::keeps_history) && !options.dry_run;
+        let history = match (keeps, &mut group) {
+            (true, Some(group)) => History::Kept(Box::new(Keeper::open(group, history)?)),
+            _ => History::None,
+        };
+        let arenas = if keeps { ARENAS_WITH_HISTORY } else { ARENAS };
+        let made = || ArenaPool::new(arenas, ARENA_BYTES);
+        let pool = pool
+            .map_or_else(made, Ok)
             .map_err(|error| Error::failed("allocating memory for I/O", error))?;
         let mut summary = Summary::default();
         if let Some(begun) = group.as_ref().and_then(|g| begun_before(g, &inputs, options, &pool)) {
@@ -93,7 +122,7 @@ impl<'a> Session<'a> {
             false => Feed::Inline(Box::new(feeder)),
         };
         Ok(Self {
-            volumes: Volumes::new(assignments),
+            volumes: Volumes::new(assignments, history),
             group,
             options,
             pool,
@@ -106,6 +135,9 @@ impl<'a> Session<'a> {
             written_since: 0,
             checkpointed: Instant::now(),
             has_written: false,
+            points: Vec::new(),
+            point_made: Instant::now(),
+            has_told_forecast: false,
         })
     }
 
@@ -124,7 +156,7 @@ impl<'a> Session<'a> {
                 Err(error) => break Ending::Failed(error),
             }
         };
-        let checkpointed = self.checkpoint();
+        let checkpointed = self.checkpoint(When::AtTheEnd);
         self.tell_failures();
         let ending = match (ending, checkpointed) {
             (Ending::Failed(error), _) | (_, Err(error)) => Ending::Failed(error),
@@ -143,22 +175,27 @@ impl<'a> Session<'a> {
             match &mut self.feed {
                 Feed::Inline(feeder) => {
                     let has_room = self.pool.try_take().is_some();
-                    if has_room || !self.volumes.reap() {
-                        return Some(feeder.next());
+                    match if has_room { Ok(false) } else { self.volumes.reap() } {
+                        Ok(true) => {}
+                        Ok(false) => return Some(feeder.next()),
+                        Err(error) => return Some(Fed::Failed { error, is_cut_pipe: false }),
                     }
                 }
                 Feed::Thread { fed, .. } => match fed.try_recv() {
                     Ok(fed) => return Some(fed),
                     Err(TryRecvError::Disconnected) => return Some(feeder_is_gone()),
-                    Err(TryRecvError::Empty) if self.volumes.reap() => {}
-                    Err(TryRecvError::Empty) => match fed.recv_timeout(IDLE) {
-                        Ok(fed) => return Some(fed),
-                        Err(RecvTimeoutError::Disconnected) => return Some(feeder_is_gone()),
-                        Err(RecvTimeoutError::Timeout) => {
-                            if let Err(error) = self.idle() {
-                                return Some(Fed::Failed { error, is_cut_pipe: false });
+                    Err(TryRecvError::Empty) => match self.volumes.reap() {
+                        Ok(true) => {}
+                        Ok(false) => match fed.recv_timeout(IDLE) {
+                            Ok(fed) => return Some(fed),
+                            Err(RecvTimeoutError::Disconnected) => return Some(feeder_is_gone()),
+                            Err(RecvTimeoutError::Timeout) => {
+                                if let Err(error) = self.idle() {
+                                    return Some(Fed::Failed { error, is_cut_pipe: false });
+                                }
                             }
-                        }
+                        },
+                        Err(error) => return Some(Fed::Failed { error, is_cut_pipe: false }),
                     },
                 },
             }
@@ -167,10 +204,22 @@ impl<'a> Session<'a> {
 
     /// A pipe is silent: what it sent so far is made durable, and recorded.
     fn idle(&mut self) -> Result<()> {
-        if self.written_since > 0 && self.checkpointed.elapsed() >= CHECKPOINT_AFTER {
-            self.checkpoint()?;
+        self.point_by_timer();
+        let has_news = self.written_since > 0 || !self.points.is_empty();
+        if has_news && self.checkpointed.elapsed() >= CHECKPOINT_AFTER {
+            self.checkpoint(When::OnTheWay)?;
         }
         Ok(())
+    }
+
+    /// A point is due by the clock: where nothing else is written before it is made.
+    fn point_by_timer(&mut self) {
+        let is_due = |every| self.point_made.elapsed() >= every;
+        let is_in_order =
+            self.input.as_ref().is_some_and(|input| input.is_marked && input.is_in_write_order());
+        if is_in_order && self.points.is_empty() && self.options.point_every.is_some_and(is_due) {
+            self.points.push(NewPoint { time: now(), kind: PointKind::Crash, name: None });
+        }
     }
 
     fn take(&mut self, fed: Fed) -> Result<Next> {
@@ -189,13 +238,16 @@ impl<'a> Session<'a> {
                 // Several marks may be at one place of the stream: a checkpoint between them would
                 // leave out those after it when applying goes on. The next batch makes it.
                 self.advance(consumed, |input| input.marks += 1);
+                self.points.push(record::of_mark(mark));
                 self.written_since = CHECKPOINT_BYTES;
             }
             Fed::End(end, consumed) => {
-                let flushed = self.flush();
-                let makes_point = |input: &Input| input.marks == 0 && consumed > input.resumed;
-                let makes_point = self.input.as_ref().is_some_and(makes_point);
-                self.summary.recovery_points += u64::from(makes_point && end.consistent);
+                let flushed = self.flush()?;
+                let makes_point = |input: &&Input| input.marks == 0 && consumed > input.resumed;
+                let ended = self.input.as_ref().filter(makes_point).filter(|_| end.consistent);
+                let point = ended.map(|input| record::of_end(&input.header, now()));
+                self.summary.recovery_points += u64::from(point.is_some());
+                self.points.extend(point);
                 self.advance(consumed, |input| input.ended = Some(flushed));
             }
             Fed::InputEnd => self.input_end()?,
@@ -221,6 +273,11 @@ impl<'a> Session<'a> {
     }
 
     fn batch(&mut self, batch: VerifiedBatch, consumed: u64) -> Result<()> {
+        self.point_by_timer();
+        if !self.points.is_empty() && self.group.is_some() {
+            // What is at the points must not be overwritten before they are made.
+            self.checkpoint(When::OnTheWay)?;
+        }
         let batch = batch.into_batch();
         self.count(&batch.header.pieces);
         if !self.options.dry_run {
@@ -230,7 +287,7 @@ impl<'a> Session<'a> {
             for (index, pieces) in by_volume(batch.header.pieces, route.len()) {
                 let volume = route[index];
                 if self.volumes.get(volume).applied_to < consumed {
-                    self.volumes.write(volume, &pieces, &arena);
+                    self.volumes.write(volume, &pieces, &arena, self.group.as_mut())?;
                 }
             }
         }
@@ -238,7 +295,7 @@ impl<'a> Session<'a> {
         self.advance(consumed, |_| {});
         let due = self.written_since >= CHECKPOINT_BYTES
             || self.checkpointed.elapsed() >= CHECKPOINT_AFTER;
-        if due && self.group.is_some() { self.checkpoint() } else { Ok(()) }
+        if due && self.group.is_some() { self.checkpoint(When::OnTheWay) } else { Ok(()) }
     }
 
     /// Before the first write: the volumes are between two streams from now on.
@@ -248,8 +305,11 @@ impl<'a> Session<'a> {
             _ => return Ok(()),
         }
         self.has_written = true;
-        let flushed = self.flush();
-        self.record(flushed, false)
+        if let (Some(keeper), Some(group)) = (self.volumes.keeper(), &mut self.group) {
+            keeper.begin_if_new(group)?;
+        }
+        let flushed = self.flush()?;
+        self.record(flushed, When::OnTheWay)
     }
 
     fn count(&mut self, pieces: &[Piece]) {
@@ -264,75 +324,22 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn flush(&mut self) -> AllFlushed {
-        let flushed = self.volumes.flush();
+    fn flush(&mut self) -> Result<AllFlushed> {
+        let flushed = self.volumes.flush()?;
         self.tell_failures();
-        flushed
+        Ok(flushed)
     }
 
     /// Everything so far becomes durable, then known to be so.
-    fn checkpoint(&mut self) -> Result<()> {
-        let flushed = self.flush();
+    fn checkpoint(&mut self, when: When) -> Result<()> {
+        let flushed = self.flush()?;
         (self.written_since, self.checkpointed) = (0, Instant::now());
-        self.record(flushed, false)
-    }
-
-    /// Records how far the input was applied (BARRIER 3), and with `complete` that it was all.
-    fn record(&mut self, _proof: AllFlushed, complete: bool) -> Result<()> {
-        let (Some(group), Some(input)) = (&mut self.group, &mut self.input) else { return Ok(()) };
-        // A stream without changes has begun nothing, but the volume is at its end now.
-        if !(input.is_marked || complete || input.ended.is_some()) {
-            return Ok(());
-        }
-        let ended = input.ended.take().is_some();
-        for index in &input.route {
-            let volume = self.volumes.get(*index);
-            if !volume.has_failed() {
-                volume.applied_to = volume.applied_to.max(input.consumed);
-            }
-        }
-        let volumes = &mut self.volumes;
-        let change = |state: &mut GroupState| {
-            for (index, header) in input.route.iter().zip(&input.header.volumes) {
-                let volume = volumes.get(*index);
-                if volume.has_failed() || volume.applied_to == u64::MAX {
-                    continue;
-                }
-                let known = state.volumes.entry(volume.label().to_owned()).or_default();
-                known.target = Some(volume.identity().to_owned());
-                known.target_bytes = volume.capacity().get();
-                if let Some(size) = header.size {
-                    known.source_bytes = Some(size.get());
-                }
-                if ended {
-                    known.ends_at = header.to.as_ref().map(exact);
-                }
-                if complete && input.header.format == Format::Raw {
-                    // It replaced all that was there: what was applied before may come again.
-                    known.applied.clear();
-                }
-                let position = volume.applied_to;
-                match complete {
-                    true => known.complete(input.fingerprint.clone()),
-                    false => {
-                        let input = input.fingerprint.clone();
-                        known.in_between = Some(InBetween { input, position });
-                    }
-                }
-            }
-        };
-        match self.options.dry_run {
-            true => {
-                group.suppose(change);
-                Ok(())
-            }
-            false => group.update(change),
-        }
+        self.record(flushed, when)
     }
 
     fn input_end(&mut self) -> Result<()> {
-        let flushed = self.flush();
-        self.record(flushed, true)?;
+        let flushed = self.flush()?;
+        self.record(flushed, When::InputComplete)?;
         if let Some(input) = self.input.take() {
             self.consumed_before = self.consumed_before.saturating_add(input.consumed);
         }
@@ -399,8 +406,8 @@ impl<'a> Session<'a> {
 
     /// Another stream in the same input: it follows the one before.
     fn next_stream(&mut self, header: StreamHeader, consumed: u64) -> Result<Answer> {
-        let flushed = self.flush();
-        self.record(flushed, false)?;
+        let flushed = self.flush()?;
+        self.record(flushed, When::OnTheWay)?;
         let route = self.volumes.route(&header)?;
         let Some(input) = &self.input else { return Ok(Answer::SkipInput) };
         let (fingerprint, resumed) = (input.fingerprint.clone(), input.resumed);

@@ -42,7 +42,7 @@ impl Place {
     }
 
     fn group(&self) -> Group {
-        Group::open(&self.path("group"), "g").unwrap()
+        Group::open(&crate::group::Place::without_history(&self.path("group")), "g").unwrap()
     }
 
     /// The volume without a name is in the middle of what its group calls `input`.
@@ -51,7 +51,7 @@ impl Place {
             .update(|state| {
                 let volume = state.volumes.get_mut("").unwrap();
                 let input = volume.applied.pop().unwrap();
-                let mut between = InBetween { input, position: 0 };
+                let mut between = InBetween { input, position: 0, exact: false };
                 change(&mut between);
                 volume.in_between = Some(between);
             })
@@ -61,7 +61,7 @@ impl Place {
     fn apply(&self, inputs: Vec<StreamArgument>, options: Options) -> Result<Outcome> {
         let assignments = vec![self.target("disk", None)];
         let group = Some(self.group());
-        run(Job { inputs, assignments, group, options }, &AtomicBool::new(false), &mut |_| {})
+        run(Job { inputs, assignments, group, options, ..Job::default() }, &AtomicBool::new(false), &mut |_| {})
     }
 
     fn content(&self, at: usize) -> u8 {
@@ -231,7 +231,7 @@ fn an_image_file_is_not_grown_when_another_volume_is_refused() {
         .unwrap();
     let group = Some(place.group());
     let inputs = vec![native(&[("a", 2 * SIZE), ("b", SIZE)], 1)];
-    let job = Job { inputs, assignments, group, options };
+    let job = Job { inputs, assignments, group, options, ..Job::default() };
     let refused = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert_eq!(fs::metadata(place.path("a")).unwrap().len(), SIZE);
@@ -246,7 +246,7 @@ fn a_volume_that_failed_in_one_stream_does_not_keep_the_others_from_the_next() {
     let volumes = [("a", SIZE), ("b", SIZE)];
     let inputs = vec![native(&volumes, 1), native(&volumes, 2)];
     let group = Some(place.group());
-    let job = Job { inputs, assignments, group, options: of(Format::Native) };
+    let job = Job { inputs, assignments, group, options: of(Format::Native), ..Job::default() };
     let outcome = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert!(matches!(outcome.ending, Ending::Complete), "{outcome:?}");
     assert_eq!(outcome.failed_volumes.len(), 1);
@@ -274,7 +274,7 @@ fn two_volumes_of_one_name_are_refused() {
     let place = Place::new();
     let assignments = vec![place.target("a", Some("a"))];
     let inputs = vec![native(&[("a", SIZE), ("a", SIZE)], 1)];
-    let job = Job { inputs, assignments, group: None, options: of(Format::Native) };
+    let job = Job { inputs, assignments, group: None, options: of(Format::Native), ..Job::default() };
     let refused = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Usage);
 }

@@ -1,13 +1,18 @@
 //! The volumes of a job: their targets, which of them are still written, and the flush of all of
 //! them. The order of things is `session`'s.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::apply::history::History;
+use crate::apply::history::{History, Preserved};
 use crate::apply::writer::Writer;
 use crate::apply::{Assignment, Options};
+use crate::bug::{self, Bug};
 use crate::device::buffer::{Arena, Region};
-use crate::device::open::open;
+use crate::device::open::{Engine, open};
+use crate::group::Group;
+use crate::journal::Ticket;
+use crate::journal::keeper::{Keeper, Preserve, PreserveError};
 use crate::plan::{Planner, WritePlan};
 use crate::stream::{Piece, StreamHeader};
 use crate::units::{ByteCount, SectorSize};
@@ -86,13 +91,23 @@ impl Volume {
 
     /// Opens its device, unless it is open or has failed. Writes will come from `regions`.
     pub(crate) fn open(&mut self, options: &Options, regions: &[Region]) -> Result<()> {
+        self.open_to_write(options.engine, options.verify, regions)
+    }
+
+    /// The same, with what it takes of the options.
+    pub(crate) fn open_to_write(
+        &mut self,
+        engine: Engine,
+        reads_back: bool,
+        regions: &[Region],
+    ) -> Result<()> {
         if matches!(self.state, State::Closed) {
             let target = &self.assignment.target;
             let file = target.file().try_clone().map_err(|error| {
                 Error::failed(format!("opening {}", target.path().display()), error)
             })?;
-            let device = open(file, target.geometry(), options.engine, regions)?;
-            self.state = State::Open(Writer::new(self.shown(), device, options.verify));
+            let device = open(file, target.geometry(), engine, regions)?;
+            self.state = State::Open(Writer::new(self.shown(), device, reads_back));
         }
         Ok(())
     }
@@ -110,13 +125,23 @@ pub(crate) struct Volumes {
     volumes: Vec<Volume>,
     planner: Planner,
     history: History,
+    /// Planned, and not written before its history is durable; the oldest first.
+    pending: VecDeque<Pending>,
     failures: Vec<Error>,
     /// Failures from here on were not told yet.
     told: usize,
 }
 
+/// What is written once its history is durable.
+struct Pending {
+    ticket: Ticket,
+    index: usize,
+    plan: WritePlan,
+    arena: Arc<Arena>,
+}
+
 impl Volumes {
-    pub(crate) fn new(assignments: Vec<Assignment>) -> Self {
+    pub(crate) fn new(assignments: Vec<Assignment>, history: History) -> Self {
         let volumes = assignments.into_iter().map(|assignment| Volume {
             assignment,
             applied_to: 0,
@@ -126,7 +151,8 @@ impl Volumes {
         Self {
             volumes: volumes.collect(),
             planner: Planner::default(),
-            history: History::None,
+            history,
+            pending: VecDeque::new(),
             failures: Vec::new(),
             told: 0,
         }
@@ -181,38 +207,125 @@ impl Volumes {
         self.volumes.iter().filter(|volume| !volume.was_in_a_stream)
     }
 
-    /// Begins to write `pieces`, all of one volume, with data from `arena`; or only plans them.
-    pub(crate) fn write(&mut self, index: usize, pieces: &[Piece], arena: &Arc<Arena>) {
-        let volume = &mut self.volumes[index];
-        let size = volume.sector_size();
-        let Some(writer) = volume.writer() else { return };
+    /// Begins to write `pieces`, all of one volume, with data from `arena`.
+    ///
+    /// # Errors
+    ///
+    /// The history could not be kept: nothing more may be written to any volume.
+    pub(crate) fn write(
+        &mut self,
+        index: usize,
+        pieces: &[Piece],
+        arena: &Arc<Arena>,
+        group: Option<&mut Group>,
+    ) -> Result<()> {
+        let size = self.volumes[index].sector_size();
         let mut plan = WritePlan::default();
         self.planner.plan_into(pieces, size, &mut plan);
-        let preserved = self.history.preserve(&plan);
-        let written = writer.write(plan, Arc::clone(arena), preserved);
+        self.write_plan(index, plan, Arc::clone(arena), group)
+    }
+
+    /// Begins to write `plan`: first its history is preserved.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub(crate) fn write_plan(
+        &mut self,
+        index: usize,
+        plan: WritePlan,
+        arena: Arc<Arena>,
+        group: Option<&mut Group>,
+    ) -> Result<()> {
+        let volume = &mut self.volumes[index];
+        let name = volume.label().to_owned();
+        let Some(writer) = volume.writer() else { return Ok(()) };
+        let preserve = Preserve { name: &name, geometry: writer.geometry() };
+        let read = &mut |batch| writer.read(batch);
+        let ticket = match self.history.preserve(group, &preserve, &plan.touched, read) {
+            Ok(ticket) => ticket,
+            Err(PreserveError::Journal(error)) => return Err(error),
+            Err(PreserveError::Volume(error)) => {
+                let error = writer.failed(error);
+                self.note(index, Err(error));
+                return Ok(());
+            }
+        };
+        self.pending.push_back(Pending { ticket, index, plan, arena });
+        self.write_what_is_preserved()
+    }
+
+    /// Writes what may be written by now, in its order.
+    fn write_what_is_preserved(&mut self) -> Result<()> {
+        while let Some(next) = self.pending.front() {
+            let Some(preserved) = self.history.poll(next.ticket)? else { return Ok(()) };
+            self.write_next(preserved);
+        }
+        Ok(())
+    }
+
+    /// Waits until the oldest of what is pending may be written, and writes it; false if nothing
+    /// is pending.
+    fn wait_for_history(&mut self) -> Result<bool> {
+        let Some(next) = self.pending.front() else { return Ok(false) };
+        let preserved = self.history.wait(next.ticket)?;
+        self.write_next(preserved);
+        Ok(true)
+    }
+
+    fn write_next(&mut self, preserved: Preserved) {
+        let Some(Pending { index, plan, arena, .. }) = self.pending.pop_front() else { return };
+        let Some(writer) = self.volumes[index].writer() else { return };
+        let written = writer.write(plan, arena, preserved);
         self.note(index, written);
     }
 
-    /// Waits for something that is under way; false if nothing is.
-    pub(crate) fn reap(&mut self) -> bool {
+    /// Waits for something that is under way, or for history; false if there is neither.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub(crate) fn reap(&mut self) -> Result<bool> {
+        if self.wait_for_history()? {
+            self.write_what_is_preserved()?;
+            return Ok(true);
+        }
         let busy = self
             .volumes
             .iter_mut()
             .position(|volume| volume.writer().is_some_and(Writer::has_something_under_way));
-        let Some(index) = busy else { return false };
+        let Some(index) = busy else { return Ok(false) };
         let reaped = self.volumes[index].writer().map_or(Ok(()), Writer::reap);
         self.note(index, reaped);
-        true
+        Ok(true)
     }
 
     /// Makes everything written durable; a volume that cannot do it fails.
-    pub(crate) fn flush(&mut self) -> AllFlushed {
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write): what was not written yet stays unwritten.
+    pub(crate) fn flush(&mut self) -> Result<AllFlushed> {
+        while self.wait_for_history()? {}
+        self.flush_what_is_written()
+    }
+
+    /// Makes durable what was written, and leaves what waits for its history.
+    pub(crate) fn flush_what_is_written(&mut self) -> Result<AllFlushed> {
+        if bug::is_planted(Bug::NoBarrier2) {
+            return Ok(AllFlushed(()));
+        }
         for index in 0..self.volumes.len() {
             // The proof of the one device goes into the proof of all.
             let flushed = self.volumes[index].writer().map(|writer| writer.flush().map(drop));
             self.note(index, flushed.unwrap_or(Ok(())));
         }
-        AllFlushed(())
+        Ok(AllFlushed(()))
+    }
+
+    /// Who keeps the history, if somebody does.
+    pub(crate) fn keeper(&mut self) -> Option<&mut Keeper> {
+        self.history.keeper()
     }
 
     /// The failures since this was asked last.

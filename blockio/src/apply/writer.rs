@@ -9,7 +9,9 @@ use crate::apply::patching;
 use crate::apply::read_back::{self, ReadBackError};
 use crate::apply::under_way::UnderWay;
 use crate::device::buffer::{Arena, ArenaPool};
-use crate::device::{BlockDevice, DeviceError, Flushed, Geometry, TRANSFER_BYTES_MAX, WriteBatch};
+use crate::device::{
+    BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, TRANSFER_BYTES_MAX, WriteBatch,
+};
 use crate::extent::Extent;
 use crate::plan::WritePlan;
 use crate::{Error, Result};
@@ -44,6 +46,11 @@ impl Writer {
     /// What the device is.
     pub(crate) fn geometry(&self) -> Geometry {
         self.device.geometry()
+    }
+
+    /// Reads sectors that nothing under way touches.
+    pub(crate) fn read(&mut self, batch: ReadBatch) -> std::result::Result<Arena, DeviceError> {
+        self.device.read_batch(batch)
     }
 
     /// Begins to write `plan`, of which the data lies in `arena`.
@@ -126,7 +133,8 @@ impl Writer {
         Ok(())
     }
 
-    fn failed(&self, error: DeviceError) -> Error {
+    /// `error`, as the operator is told of it.
+    pub(crate) fn failed(&self, error: DeviceError) -> Error {
         let size = self.geometry().sector_size;
         let place = error.attempt.sectors(size).map_or_else(String::new, |s| format!(" ({s})"));
         Error::failed(format!("{}: {}{place}", self.shown, error.attempt), error.cause).with_hint(

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::journal::catalogue::Catalogue;
 use crate::stream::{Format, Name, StreamHeader};
 
 /// The version of the text form; another one is refused.
@@ -20,11 +21,14 @@ pub struct GroupState {
     version: u32,
     /// Its volumes, by the name of the source; the one volume of a stream without names is "".
     pub volumes: BTreeMap<String, VolumeState>,
+    /// Its history; none is kept without a retention volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<Catalogue>,
 }
 
 impl Default for GroupState {
     fn default() -> Self {
-        Self { version: VERSION, volumes: BTreeMap::new() }
+        Self { version: VERSION, volumes: BTreeMap::new(), journal: None }
     }
 }
 
@@ -43,6 +47,9 @@ pub struct VolumeState {
     /// The last streams that were applied to their end, the latest last; at most
     /// [`APPLIED_COUNT_MAX`].
     pub applied: Vec<Fingerprint>,
+    /// How many there were in all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub applied_total: u64,
     /// The stream that is being applied: the volume is in-between (I4).
     pub in_between: Option<InBetween>,
 }
@@ -56,6 +63,7 @@ impl VolumeState {
         self.in_between = None;
         self.applied.retain(|earlier| *earlier != input);
         self.applied.push(input);
+        self.applied_total = self.applied_total.saturating_add(1);
         let too_many = self.applied.len().saturating_sub(APPLIED_COUNT_MAX);
         self.applied.drain(..too_many);
     }
@@ -69,6 +77,68 @@ pub struct InBetween {
     pub input: Fingerprint,
     /// Every batch that ends at or before this byte of the input is applied and durable.
     pub position: u64,
+    /// Nothing was written after it: the run that applied it ended in order.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exact: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// How far the volumes of a group were at a recovery point: what it takes to go on from there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Progress(pub BTreeMap<String, VolumeProgress>);
+
+/// How far a volume was at a recovery point.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeProgress {
+    /// As in [`VolumeState`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_bytes: Option<u64>,
+    /// As in [`VolumeState`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<String>,
+    /// As in [`VolumeState`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_between: Option<InBetween>,
+    /// As in [`VolumeState`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub applied_total: u64,
+}
+
+impl GroupState {
+    /// How far its volumes are.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let volumes = self.volumes.iter().map(|(name, volume)| {
+            let VolumeState { source_bytes, ends_at, in_between, applied_total, .. } =
+                volume.clone();
+            // At a point nothing was written after it.
+            let in_between = in_between.map(|between| InBetween { exact: true, ..between });
+            (name.clone(), VolumeProgress { source_bytes, ends_at, in_between, applied_total })
+        });
+        Progress(volumes.collect())
+    }
+
+    /// Its volumes were brought back to where they were at `progress`. One that was not known then
+    /// is forgotten, but for its target.
+    pub fn go_back(&mut self, progress: &Progress) {
+        for (name, volume) in &mut self.volumes {
+            let then = progress.0.get(name).cloned().unwrap_or_default();
+            let since = volume.applied_total.saturating_sub(then.applied_total);
+            let since = usize::try_from(since).unwrap_or(usize::MAX);
+            let kept = volume.applied.len().saturating_sub(since);
+            volume.applied.truncate(kept);
+            volume.applied_total = then.applied_total;
+            volume.source_bytes = then.source_bytes;
+            volume.ends_at = then.ends_at;
+            volume.in_between = then.in_between;
+        }
+    }
 }
 
 /// What a stream is recognised by when it comes again: readable, as it stands in messages.

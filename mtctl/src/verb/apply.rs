@@ -14,12 +14,13 @@ use clap::{ArgGroup, Args, ValueEnum};
 
 use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
+use crate::group_place::{self, RetentionOptions};
+use crate::policy_options::PolicyOptions;
 use crate::output;
 use crate::report;
 use crate::stream_options::{self, FormatName};
 use crate::target_argument::{self, NamedTarget, TargetArgument};
 
-mod place;
 mod show;
 
 const EXAMPLES: &str = "\
@@ -66,13 +67,11 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = EngineName::Auto)]
     engine: EngineName,
 
-    /// The retention volume, or none [default with --group: /mnt/retention if it is mounted]
-    #[arg(long, value_name = "DIR|none")]
-    retention: Option<PathBuf>,
+    #[command(flatten)]
+    at: RetentionOptions,
 
-    /// Where the group's state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP
-    #[arg(long, value_name = "DIR", requires = "group")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyOptions,
 
     /// A pipe that ends before its stream does is no failure: the rest comes another time
     #[arg(long, requires = "group")]
@@ -137,7 +136,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let inputs = stream_options::inputs(&arguments.streams, arguments.format)?;
     let progress = ByteProgress::new(inputs.iter().map(StreamArgument::length_bytes).sum());
     let (assignments, options) = (assignments(arguments)?, options(arguments));
-    let job = Job { inputs, assignments, group, options };
+    let history = arguments.policy.settings()?;
+    let job = Job { inputs, assignments, group, options, history, pool: None };
     let started = Instant::now();
     let outcome = blockio::apply::run(job, &stop, &mut |event| show_event(&progress, &event));
     drop(progress);
@@ -162,19 +162,25 @@ fn options(arguments: &Arguments) -> Options {
         resume: arguments.resume,
         dry_run: arguments.dry_run,
         accept_resize: arguments.accept_resize,
+        point_every: arguments.policy.point_every(),
     }
 }
 
 fn open_group(arguments: &Arguments) -> anyhow::Result<Option<Group>> {
     let Some(name) = &arguments.group else {
-        place::check_without_group(arguments.retention.as_deref())?;
+        group_place::check_without_group(arguments.at.retention.as_deref())?;
         return Ok(None);
     };
     Group::check_name(name)?;
-    let directory =
-        place::of_group(name, arguments.state_dir.as_deref(), arguments.retention.as_deref())?;
+    let place = group_place::of_group(name, &arguments.at)?;
+    if place.history.is_none() && arguments.at.retention.is_none() {
+        let text = "warning: nothing is mounted on /mnt/retention: no history is kept, and there \
+                    is no way back to a recovery point; --retention DIR keeps one, --retention \
+                    none says that none is wanted";
+        output::complain(&output::wrapped(text, 2));
+    }
     let open = if arguments.dry_run { Group::look } else { Group::open };
-    Ok(Some(open(&directory, name)?))
+    Ok(Some(open(&place, name)?))
 }
 
 fn assignments(arguments: &Arguments) -> anyhow::Result<Vec<Assignment>> {
@@ -186,7 +192,7 @@ fn assignments(arguments: &Arguments) -> anyhow::Result<Vec<Assignment>> {
     let opened = wanted.into_iter().zip(named).map(|((source, _), named)| {
         let NamedTarget { request, identity } = named;
         let target = volume::open(&request)?;
-        let identity = identity.unwrap_or_else(|| place::of_target(&request.path));
+        let identity = identity.unwrap_or_else(|| group_place::of_target(&request.path));
         Ok(Assignment { source, target, identity })
     });
     opened.collect()

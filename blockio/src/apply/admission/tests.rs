@@ -97,7 +97,7 @@ fn a_volume_in_between_takes_only_the_stream_that_was_begun() {
     let (begun, other) = (header("s1", "s2", 1000), header("s1", "s3", 1000));
     let mut known = at("s1");
     let input = fingerprint(Format::RbdDiff, &begun);
-    known.in_between = Some(InBetween { input, position: 4096 });
+    known.in_between = Some(InBetween { input, position: 4096, exact: false });
     assert_eq!(ask(&begun, Some(&known)).unwrap().start, Start::After(4096));
     let refused = refusal(ask(&other, Some(&known)));
     assert!(refused.contains("byte 4096") && refused.contains("s1..s2"), "{refused}");

@@ -100,8 +100,7 @@ mod tests {
         let job = blockio::apply::Job {
             inputs: vec![blockio::apply::StreamArgument::Path(stream.to_owned())],
             assignments: vec![blockio::apply::Assignment { source: None, target, identity }],
-            group: None,
-            options: blockio::apply::Options::default(),
+            ..Default::default()
         };
         blockio::apply::run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
         std::fs::read(file.path()).unwrap()

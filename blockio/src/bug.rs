@@ -1,0 +1,69 @@
+//! Deliberate bugs: what the simulator must catch, each planted by name, in tests only. Without the
+//! feature `sim` nothing can be planted, and the questions are constants.
+
+/// A bug that can be planted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bug {
+    /// Before-images are not flushed before what they are of is overwritten.
+    NoBarrier1,
+    /// Volumes are not flushed before progress is recorded.
+    NoBarrier2,
+    /// Progress is told as durable before it is recorded.
+    NoBarrier3,
+    /// A record of another session is taken for one of this.
+    StaleBytesTakenForLog,
+    /// What was preserved before a crash is preserved again after it.
+    FirstTouchSetNotRebuilt,
+    /// A segment that a kept point needs is removed.
+    ExpiryOfANeededSegment,
+    /// A record is believed though one before it is missing.
+    NonConsecutiveNumbers,
+    /// A record whose payload is torn is believed.
+    PayloadNotChecked,
+    /// A rollback does not preserve what it overwrites.
+    RollbackNotLogged,
+    /// A point is made before the volumes are flushed.
+    PointBeforeFlush,
+    /// What a process before left in a cache is relied on as durable.
+    SegmentsNotFlushedAtOpen,
+    /// Segments are removed before the state that needs them is replaced.
+    UnlinkBeforeState,
+    /// Of two merged epochs the later image counts.
+    MergeKeepsTheLaterImage,
+    /// A view asks for images before it reads the disk, and not after.
+    ViewDoesNotLookAgain,
+    /// A rollback that is not complete is recorded as complete.
+    RollbackRecordedBeforeFlush,
+}
+
+#[cfg(any(test, feature = "sim"))]
+mod planted {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Plants `bug` in this thread, or none.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+
+    /// Whether it is planted.
+    #[must_use]
+    pub fn is_planted(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+}
+
+#[cfg(any(test, feature = "sim"))]
+pub use planted::{is_planted, plant};
+
+/// Nothing is planted in what is used.
+#[cfg(not(any(test, feature = "sim")))]
+#[must_use]
+pub const fn is_planted(_: Bug) -> bool {
+    false
+}

@@ -1,0 +1,37 @@
+//! The retention journal: what disks held before it was overwritten, so that they can be brought
+//! back to any recovery point that is kept. An undo log: of each block that is overwritten between
+//! two recovery points, the first before-image is kept.
+//!
+//! ```text
+//! layout      bytes of segments and records            pure
+//! touched     what was preserved in this epoch         pure
+//! catalogue   the points, and their segments           pure, saved with the group's state
+//! retention   what is to go, and when                  pure
+//! selector    how people name a point                  pure
+//! draft       a record in the making
+//! log         records become durable                   BARRIER 1
+//! open        what a crash left of the open epoch
+//! keeper      preserve, begin an epoch
+//! scan        what is in a segment
+//! index       where a point's bytes are               pure
+//! images      all images since a point, to be read
+//! check       is it all there                          reads only
+//! dump        a line a record                          reads only
+//! ```
+//!
+//! Not here: what is written to the disks (`apply`, `rollback`), and how a point is read (`view`).
+
+pub mod catalogue;
+mod draft;
+pub(crate) mod images;
+pub(crate) mod index;
+pub mod keeper;
+pub mod layout;
+mod log;
+pub(crate) mod open;
+pub mod retention;
+pub(crate) mod scan;
+pub mod selector;
+mod touched;
+
+pub(crate) use log::Ticket;

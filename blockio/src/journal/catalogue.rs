@@ -1,0 +1,385 @@
+//! Which recovery points a group has, and which segments lead back to each: a value that is saved
+//! with the group's state, and so changes as a whole or not at all. What is to go when is
+//! `retention`'s; how a point is named by people is `selector`'s.
+
+use serde::{Deserialize, Serialize};
+
+use crate::journal::layout::Identity;
+use crate::storage::SegmentNumber;
+use crate::units::{ByteCount, SectorSize};
+
+/// So many expired points are remembered, to be refused by name.
+pub const EXPIRED_COUNT_MAX: usize = 256;
+
+/// The number of a recovery point. Numbers rise with time and never come again; 0 is where the
+/// history begins.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
+)]
+#[serde(transparent)]
+pub struct PointId(pub u64);
+
+impl std::fmt::Display for PointId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What a point is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PointKind {
+    /// What was there before the first stream: no recovery point of the source, but a way back.
+    Start,
+    /// As after a power cut of the source.
+    Crash,
+    /// The application had made its data consistent.
+    App,
+}
+
+/// Segments of consecutive records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u64, u64, u64)", into = "(u64, u64, u64, u64)")]
+pub struct Span {
+    /// Which segment.
+    pub segment: SegmentNumber,
+    /// How much of it is used, in bytes: the header and whole records.
+    pub bytes: u64,
+    /// The number of its first record.
+    pub first_record: u64,
+    /// One more than the number of its last.
+    pub next_record: u64,
+}
+
+impl From<(u64, u64, u64, u64)> for Span {
+    fn from((segment, bytes, first_record, next_record): (u64, u64, u64, u64)) -> Self {
+        Self { segment: SegmentNumber(segment), bytes, first_record, next_record }
+    }
+}
+
+impl From<Span> for (u64, u64, u64, u64) {
+    fn from(span: Span) -> Self {
+        (span.segment.0, span.bytes, span.first_record, span.next_record)
+    }
+}
+
+/// A recovery point, and what leads back to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Point {
+    /// Its number.
+    pub id: PointId,
+    /// When the source was as the point has it: nanoseconds since 1970, by the source's clock.
+    pub time: u64,
+    /// When it was made here, by this host's clock.
+    pub taken: u64,
+    /// What it is.
+    pub kind: PointKind,
+    /// Its name, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// It does not expire.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
+    /// The segments with the images of what was overwritten from this point to the next, in the
+    /// order of their records; an image that comes earlier is the one that counts. Of the last
+    /// point there may be more than is said here.
+    pub spans: Vec<Span>,
+}
+
+impl Point {
+    /// How much of the journal leads from the next point (or from the disks) back to this one.
+    #[must_use]
+    pub fn journal_bytes(&self) -> u64 {
+        self.spans.iter().map(|span| span.bytes).sum()
+    }
+
+    /// Its age is counted from here: what the source says of its clock is believed as long as it
+    /// does not lie in the future.
+    #[must_use]
+    pub fn dated(&self) -> u64 {
+        self.time.min(self.taken)
+    }
+}
+
+/// A point that is no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expired {
+    /// Its number.
+    pub id: PointId,
+    /// When the source was as it had it.
+    pub time: u64,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// A volume, as the records of a journal mean it by its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JournalVolume {
+    /// The name that the group knows it by.
+    pub name: String,
+    /// The sectors of its target, in bytes.
+    pub sector_bytes: u64,
+    /// The length of its target, in bytes.
+    pub capacity_bytes: u64,
+}
+
+impl JournalVolume {
+    /// The sectors of its target.
+    ///
+    /// # Errors
+    ///
+    /// The number of bytes, if it is none that sectors have.
+    pub fn sector_size(&self) -> Result<SectorSize, u64> {
+        SectorSize::try_from(self.sector_bytes).map_err(|_| self.sector_bytes)
+    }
+
+    /// The length of its target.
+    #[must_use]
+    pub fn capacity(&self) -> ByteCount {
+        ByteCount::new(self.capacity_bytes)
+    }
+}
+
+/// The history of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalogue {
+    /// In every header of every segment.
+    #[serde(with = "hex_identity")]
+    pub identity: Identity,
+    /// The number of the next segment that was not given away when this was saved.
+    pub next_segment: u64,
+    /// Every record before this one was durable when this was saved.
+    pub next_record: u64,
+    /// The number of the next point.
+    pub next_point: u64,
+    /// Its volumes; their place is their number in the records.
+    pub volumes: Vec<JournalVolume>,
+    /// The points that are kept, the oldest first. There is always one.
+    pub points: Vec<Point>,
+    /// How often it was opened to be written: who reads meanwhile looks at everything anew when
+    /// this has changed.
+    pub session: u64,
+    /// A rollback to this point is complete, and nothing was written since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back_to: Option<PointId>,
+    /// A rollback to this point was begun and not finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolling_back_to: Option<PointId>,
+    /// Points that expired, the oldest first; at most [`EXPIRED_COUNT_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expired: Vec<Expired>,
+    /// For want of room points had to go that were younger than the retention window: the window
+    /// that was left, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_cut_to: Option<u64>,
+}
+
+impl Catalogue {
+    /// A history that begins `now` (nanoseconds since 1970).
+    #[must_use]
+    pub fn new(identity: Identity, now: u64) -> Self {
+        let start = Point {
+            id: PointId(0),
+            time: now,
+            taken: now,
+            kind: PointKind::Start,
+            name: None,
+            pinned: false,
+            spans: Vec::new(),
+        };
+        Self {
+            identity,
+            next_segment: 1,
+            next_record: 1,
+            next_point: 1,
+            volumes: Vec::new(),
+            points: vec![start],
+            session: 0,
+            rolled_back_to: None,
+            rolling_back_to: None,
+            expired: Vec::new(),
+            window_cut_to: None,
+        }
+    }
+
+    /// The points of the source: all but the start.
+    pub fn recovery_points(&self) -> impl DoubleEndedIterator<Item = &Point> {
+        self.points.iter().filter(|point| point.kind != PointKind::Start)
+    }
+
+    /// The point with this number.
+    #[must_use]
+    pub fn point(&self, id: PointId) -> Option<&Point> {
+        let at = self.points.binary_search_by_key(&id, |point| point.id).ok()?;
+        self.points.get(at)
+    }
+
+    /// The point that the images of the open epoch lead back to.
+    #[must_use]
+    pub fn open_epoch(&self) -> PointId {
+        self.points.last().map_or(PointId(0), |point| point.id)
+    }
+
+    /// All segments that are known, the oldest first.
+    pub fn spans(&self) -> impl Iterator<Item = &Span> {
+        self.points.iter().flat_map(|point| &point.spans)
+    }
+
+    /// The whole of it, in bytes.
+    #[must_use]
+    pub fn journal_bytes(&self) -> u64 {
+        self.points.iter().map(Point::journal_bytes).sum()
+    }
+
+    /// The number of the volume `name`; it is given one if it has none.
+    pub fn number_volume(&mut self, name: &str, volume: impl FnOnce() -> JournalVolume) -> u32 {
+        let known = self.volumes.iter().position(|known| known.name == name);
+        let at = known.unwrap_or_else(|| {
+            self.volumes.push(volume());
+            self.volumes.len() - 1
+        });
+        // A group has at most VOLUMES_MAX volumes.
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+
+    /// Another point begins: `spans` are all of the epoch that ends with it.
+    pub fn seal(&mut self, spans: Vec<Span>, new: NewPoint, now: u64) -> PointId {
+        if let Some(last) = self.points.last_mut() {
+            last.spans = spans;
+        }
+        let id = PointId(self.next_point);
+        self.next_point += 1;
+        let NewPoint { time, kind, name } = new;
+        self.points.push(Point {
+            id,
+            time,
+            taken: now,
+            kind,
+            name,
+            pinned: false,
+            spans: Vec::new(),
+        });
+        self.rolled_back_to = None;
+        id
+    }
+
+    /// Forgets the points of `ids`, never the last one, and says which segments nothing leads back
+    /// to any more. What led back to a forgotten point leads on to the one before it, if there is
+    /// one.
+    ///
+    /// The order that this needs of its caller: the state is saved, then the segments are removed.
+    /// A crash in between leaves segments that no point has, which are removed at the next open.
+    #[must_use = "these segments are to be removed, after the state was saved"]
+    pub fn forget(&mut self, ids: &[PointId]) -> Vec<SegmentNumber> {
+        let last = self.open_epoch();
+        let mut kept: Vec<Point> = Vec::with_capacity(self.points.len());
+        let mut unneeded = Vec::new();
+        for point in std::mem::take(&mut self.points) {
+            if point.id == last || !ids.contains(&point.id) {
+                kept.push(point);
+                continue;
+            }
+            match kept.last_mut() {
+                Some(before) => before.spans.extend(&point.spans),
+                None => unneeded.extend(point.spans.iter().map(|span| span.segment)),
+            }
+            if point.kind != PointKind::Start {
+                let Point { id, time, name, .. } = point;
+                self.expired.push(Expired { id, time, name });
+            }
+        }
+        self.points = kept;
+        let too_many = self.expired.len().saturating_sub(EXPIRED_COUNT_MAX);
+        self.expired.drain(..too_many);
+        unneeded
+    }
+}
+
+/// A point that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPoint {
+    /// When the source was as the point has it: nanoseconds since 1970.
+    pub time: u64,
+    /// What it is.
+    pub kind: PointKind,
+    /// Its name.
+    pub name: Option<String>,
+}
+
+mod hex_identity {
+    //! An identity as 32 hexadecimal digits.
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::journal::layout::Identity;
+
+    pub(super) fn serialize<S: Serializer>(id: &Identity, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format!("{:032x}", u128::from_be_bytes(*id)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Identity, D::Error> {
+        let text = String::deserialize(from)?;
+        let number = u128::from_str_radix(&text, 16).map_err(D::Error::custom)?;
+        Ok(number.to_be_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(segment: u64) -> Span {
+        Span { segment: SegmentNumber(segment), bytes: 10, first_record: 1, next_record: 2 }
+    }
+
+    fn crash(time: u64) -> NewPoint {
+        NewPoint { time, kind: PointKind::Crash, name: None }
+    }
+
+    fn catalogue() -> Catalogue {
+        let mut catalogue = Catalogue::new([7; 16], 1);
+        for number in 1..=4 {
+            catalogue.seal(vec![span(number)], crash(number), 100);
+        }
+        catalogue
+    }
+
+    fn ids(catalogue: &Catalogue) -> Vec<u64> {
+        catalogue.points.iter().map(|point| point.id.0).collect()
+    }
+
+    #[test]
+    fn the_oldest_points_go_with_their_segments() {
+        let mut catalogue = catalogue();
+        assert_eq!(catalogue.forget(&[PointId(0), PointId(1)]), [1, 2].map(SegmentNumber));
+        assert_eq!(ids(&catalogue), [2, 3, 4]);
+        assert_eq!(catalogue.expired.len(), 1);
+    }
+
+    #[test]
+    fn a_point_in_the_middle_leaves_its_segments_to_the_one_before() {
+        let mut catalogue = catalogue();
+        assert_eq!(catalogue.forget(&[PointId(2)]), []);
+        let one = catalogue.point(PointId(1)).unwrap();
+        assert_eq!(one.spans, [span(2), span(3)]);
+    }
+
+    #[test]
+    fn the_last_point_is_never_forgotten() {
+        let mut catalogue = catalogue();
+        let all: Vec<_> = catalogue.points.iter().map(|point| point.id).collect();
+        let _ = catalogue.forget(&all);
+        assert_eq!(ids(&catalogue), [4]);
+    }
+
+    #[test]
+    fn it_comes_back_from_its_text() {
+        let catalogue = catalogue();
+        let text = serde_json::to_string(&catalogue).unwrap();
+        assert_eq!(serde_json::from_str::<Catalogue>(&text).unwrap(), catalogue);
+    }
+}

@@ -1,0 +1,242 @@
+//! A record in the making: before-images lie in memory where they will be written from, behind room
+//! for the header. Reading them, and where the record goes, is done elsewhere.
+
+use crate::device::buffer::Arena;
+use crate::device::{TRANSFER_BYTES_MAX, Transfer};
+use crate::extent::Extent;
+use crate::journal::layout::{
+    BLOCK_BYTES, ENTRIES_MAX, Entry, HEADER_BYTES_MAX, Held, RECORD_BYTES_MAX, RecordHeader,
+    RecordKind, header_bytes, padded,
+};
+use crate::units::{ByteCount, ByteOffset};
+
+/// The most bytes of images in a record.
+const PAYLOAD_BYTES_MAX: u64 = (RECORD_BYTES_MAX - HEADER_BYTES_MAX) as u64;
+/// An image is cut into entries of this length, in bytes: what of them is zeros takes no room.
+const ENTRY_BYTES_MAX: u64 = 64 << 10;
+
+/// What the header of every record of a segment has in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamp {
+    pub(crate) salt: u64,
+    pub(crate) tag: [u8; 8],
+}
+
+/// The extents that go into one record, as entries.
+#[derive(Debug, Default)]
+pub(crate) struct Outline {
+    entries: Vec<Entry>,
+    extents: Vec<Extent>,
+    /// Each entry padded to whole blocks.
+    bytes: u64,
+}
+
+impl Outline {
+    /// Divides `extents` of `volume` (whole sectors) into records.
+    pub(crate) fn of(volume: u32, extents: &[Extent], limit: u64) -> Vec<Self> {
+        let limit = limit.min(PAYLOAD_BYTES_MAX) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+        let mut outlines = vec![Self::default()];
+        for extent in extents {
+            let mut rest = Some(*extent);
+            while let Some(extent) = rest {
+                let last = outlines.last_mut().expect("invariant: there is one from the start");
+                match last.take(volume, extent, limit) {
+                    Some(after) => rest = after,
+                    None => outlines.push(Self::default()),
+                }
+            }
+        }
+        outlines.retain(|outline| !outline.entries.is_empty());
+        outlines
+    }
+
+    /// Takes the beginning of `extent`, and says what is left of it; none if there is no room.
+    fn take(&mut self, volume: u32, extent: Extent, limit: u64) -> Option<Option<Extent>> {
+        let room = limit.saturating_sub(self.bytes).min(ENTRY_BYTES_MAX);
+        if room == 0 || self.entries.len() == ENTRIES_MAX {
+            return None;
+        }
+        let length = extent.length().get().min(room);
+        let middle = extent.start().checked_add(ByteCount::new(length))?;
+        let (taken, rest) = match extent.split_at(middle) {
+            Some((taken, rest)) => (taken, Some(rest)),
+            None => (extent, None),
+        };
+        let entry = Entry { volume, extent: taken, held: Held::Data };
+        self.bytes += entry.payload_bytes();
+        self.entries.push(entry);
+        match self.extents.last_mut() {
+            Some(last) if last.end() == taken.start() => *last = last.join(taken)?,
+            _ => self.extents.push(taken),
+        }
+        Some(rest)
+    }
+
+    /// How the images are read into an arena of [`RECORD_BYTES_MAX`].
+    pub(crate) fn reads(&self) -> Vec<Transfer> {
+        let mut position = header_bytes(self.entries.len());
+        let mut reads = Vec::with_capacity(self.extents.len());
+        for extent in &self.extents {
+            let mut at = extent.start().get();
+            while at < extent.end().get() {
+                // At most TRANSFER_BYTES_MAX.
+                let length = (extent.end().get() - at).min(TRANSFER_BYTES_MAX as u64) as usize;
+                reads.push(Transfer { at: ByteOffset::new(at), position, length });
+                // Only the end of a volume is not whole blocks.
+                position += padded(length);
+                at += length as u64;
+            }
+        }
+        reads
+    }
+}
+
+/// A record whose images are in memory.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    arena: Arena,
+    header: RecordHeader,
+}
+
+impl Draft {
+    /// Of the images that were read into `arena` as `outline` said. What is zeros is left out.
+    pub(crate) fn of_images(outline: Outline, mut arena: Arena, stamp: Stamp) -> Self {
+        let Outline { mut entries, bytes, .. } = outline;
+        let begin = header_bytes(entries.len());
+        let bytes = leave_out_zeros(&mut entries, &mut arena.as_mut_slice()[begin..], bytes);
+        Self::new(arena, stamp, RecordKind::Images, entries, bytes)
+    }
+
+    /// Of a text: how an epoch begins. `text` is at most as long as the payload of a record can be.
+    pub(crate) fn of_text(text: &str, mut arena: Arena, stamp: Stamp) -> Self {
+        let begin = header_bytes(0);
+        arena.as_mut_slice()[begin..begin + text.len()].copy_from_slice(text.as_bytes());
+        Self::new(arena, stamp, RecordKind::EpochBegins, Vec::new(), text.len())
+    }
+
+    fn new(
+        mut arena: Arena,
+        stamp: Stamp,
+        kind: RecordKind,
+        entries: Vec<Entry>,
+        bytes: usize,
+    ) -> Self {
+        let begin = header_bytes(entries.len());
+        arena.as_mut_slice()[begin + bytes..begin + padded(bytes)].fill(0);
+        let header = RecordHeader {
+            number: 0,
+            salt: stamp.salt,
+            tag: stamp.tag,
+            kind,
+            entries,
+            // Below RECORD_BYTES_MAX.
+            payload_bytes: bytes as u32,
+            payload_checksum: 0,
+        };
+        Self { arena, header }
+    }
+
+    /// Its length, in bytes.
+    pub(crate) fn record_bytes(&self) -> usize {
+        self.header.record_bytes()
+    }
+
+    /// Writes the header, for a record of this number; gives the bytes as they are to be written.
+    pub(crate) fn seal(mut self, number: u64) -> Arena {
+        let begin = self.header.header_bytes();
+        let payload = begin..begin + self.header.payload_bytes as usize;
+        self.header.number = number;
+        self.header.payload_checksum = crc32c::crc32c(&self.arena.as_slice()[payload]);
+        self.header.write(self.arena.as_mut_slice());
+        self.arena
+    }
+}
+
+/// Marks the entries that are zeros, and closes the gaps that they leave in `payload`; gives its
+/// new length.
+fn leave_out_zeros(entries: &mut [Entry], payload: &mut [u8], bytes: u64) -> usize {
+    let (mut from, mut to) = (0, 0);
+    for entry in entries {
+        // Below RECORD_BYTES_MAX.
+        let length = entry.extent.length().get() as usize;
+        let padded = padded(length);
+        payload[from + length..from + padded].fill(0);
+        if is_zeros(&payload[from..from + length]) {
+            entry.held = Held::Zeros;
+        } else {
+            if from != to {
+                payload.copy_within(from..from + padded, to);
+            }
+            to += padded;
+        }
+        from += padded;
+    }
+    debug_assert_eq!(from as u64, bytes);
+    to
+}
+
+/// Mostly the first bytes tell.
+fn is_zeros(bytes: &[u8]) -> bool {
+    bytes.chunks(4096).all(|chunk| chunk.iter().fold(0, |any, byte| any | byte) == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::device::buffer::ArenaPool;
+
+    fn extent(start: u64, length: u64) -> Extent {
+        Extent::new(ByteOffset::new(start), ByteCount::new(length)).unwrap()
+    }
+
+    fn arena() -> Arena {
+        ArenaPool::new(1, NonZeroUsize::new(RECORD_BYTES_MAX).unwrap()).unwrap().take()
+    }
+
+    const STAMP: Stamp = Stamp { salt: 3, tag: [4; 8] };
+
+    #[test]
+    fn extents_are_divided_into_records_without_a_gap() {
+        let extents = [extent(0, 512), extent(4096, 20 << 20)];
+        let outlines = Outline::of(0, &extents, u64::MAX);
+        assert!(outlines.len() >= 5);
+        let mut all: Vec<_> =
+            outlines.iter().flat_map(|one| one.entries.iter().map(|e| e.extent)).collect();
+        Extent::coalesce(&mut all);
+        assert_eq!(all, extents);
+        for outline in outlines {
+            let reads = outline.reads();
+            let last = reads.last().unwrap();
+            assert!(last.position + last.length <= RECORD_BYTES_MAX);
+            assert!(reads.iter().all(|read| read.length <= TRANSFER_BYTES_MAX));
+        }
+    }
+
+    #[test]
+    fn many_small_extents_do_not_overflow_the_table() {
+        let extents: Vec<_> = (0..5000).map(|n| extent(n * 8192, 4096)).collect();
+        let outlines = Outline::of(0, &extents, u64::MAX);
+        assert!(outlines.iter().all(|one| one.entries.len() <= ENTRIES_MAX));
+        assert_eq!(outlines.iter().map(|one| one.entries.len()).sum::<usize>(), 5000);
+    }
+
+    #[test]
+    fn zeros_take_no_room_and_the_rest_keeps_its_order() {
+        let extents = [extent(0, 4096), extent(8192, 4096), extent(16384, 4096)];
+        let outline = Outline::of(2, &extents, u64::MAX).remove(0);
+        let mut memory = arena();
+        for (read, byte) in outline.reads().iter().zip([1, 0, 3]) {
+            memory.as_mut_slice()[read.position..][..read.length].fill(byte);
+        }
+        let draft = Draft::of_images(outline, memory, STAMP);
+        assert_eq!(draft.record_bytes(), 3 * 4096);
+        let sealed = draft.seal(9);
+        let header = RecordHeader::read(sealed.as_slice()).unwrap();
+        let held: Vec<_> = header.entries.iter().map(|entry| entry.held).collect();
+        assert_eq!(held, [Held::Data, Held::Zeros, Held::Data]);
+        assert_eq!(sealed.as_slice()[4096..12288], [[1; 4096], [3; 4096]].concat());
+        assert_eq!(header.payload_checksum, crc32c::crc32c(&sealed.as_slice()[4096..12288]));
+    }
+}

@@ -1,0 +1,304 @@
+//! All images since a recovery point: found by reading the headers of its records and of those
+//! after it, and read when they are asked for. No image is given away whose record does not match
+//! its checksum.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::device::buffer::{Arena, ArenaPool};
+use crate::device::{BlockDevice, ReadBatch, TRANSFER_BYTES_MAX, Transfer};
+use crate::group::state::Progress;
+use crate::journal::catalogue::{Catalogue, PointId, Span};
+use crate::journal::index::{Image, Index, Place};
+use crate::journal::layout::{BLOCK_BYTES, Held, Identity, RecordKind, padded};
+use crate::journal::scan::{Next, Record, SegmentError, SegmentReader, WINDOW_BYTES, read};
+use crate::storage::{SegmentNumber, Storage};
+use crate::units::ByteOffset;
+use crate::{Error, ErrorKind, Result};
+
+/// The images of all volumes since a point.
+pub(crate) struct Images {
+    segments: Vec<Segment>,
+    indexes: Vec<Index>,
+    progress: Option<Progress>,
+}
+
+/// A segment that has some of them.
+struct Segment {
+    number: SegmentNumber,
+    device: Mutex<Box<dyn BlockDevice>>,
+    records: Mutex<Vec<Checked>>,
+}
+
+/// A record, and whether its payload was compared with its checksum.
+#[derive(Clone, Copy, Debug)]
+struct Checked {
+    payload_at: u64,
+    payload_bytes: u32,
+    checksum: u32,
+    is_whole: bool,
+}
+
+impl Images {
+    /// Those since `point` of `catalogue`, as far as its spans say. `observe` is told of each
+    /// segment, by how many bytes it has.
+    ///
+    /// # Errors
+    ///
+    /// `Integrity`: a segment is missing or damaged. `Failed`: it cannot be read.
+    pub(crate) fn since(
+        storage: &Arc<dyn Storage>,
+        catalogue: &Catalogue,
+        point: PointId,
+        pool: &ArenaPool,
+    ) -> Result<Self> {
+        let mut images = Self { segments: Vec::new(), indexes: Vec::new(), progress: None };
+        images.indexes.resize_with(catalogue.volumes.len(), Index::default);
+        let from = catalogue.points.iter().filter(|one| one.id >= point);
+        let mut spans: Vec<&Span> = from.flat_map(|one| &one.spans).collect();
+        if crate::bug::is_planted(crate::bug::Bug::MergeKeepsTheLaterImage) {
+            spans.reverse();
+        }
+        for span in spans {
+            let number = span.segment;
+            let mut reader = open(storage, &catalogue.identity, number, pool)
+                .map_err(|error| damaged(number, &error.to_string()))?;
+            let place = images.begin_segment(storage, number)?;
+            while reader.next_record() < span.next_record {
+                match reader.next().map_err(|error| damaged(number, &error.to_string()))? {
+                    Next::Record(record) => images.take(place, &record, &mut reader)?,
+                    Next::End(why) => {
+                        let missing = reader.next_record();
+                        return Err(damaged(number, &format!("record {missing}: {why}")));
+                    }
+                }
+            }
+        }
+        Ok(images)
+    }
+
+    /// The segment `number` comes next.
+    pub(crate) fn begin_segment(
+        &mut self,
+        storage: &Arc<dyn Storage>,
+        number: SegmentNumber,
+    ) -> Result<u32> {
+        let device = storage
+            .open_segment(number)
+            .map_err(|error| Error::failed(format!("opening segment {}", number.0), error))?;
+        let device = Mutex::new(device);
+        self.segments.push(Segment { number, device, records: Mutex::new(Vec::new()) });
+        u32::try_from(self.segments.len() - 1)
+            .map_err(|error| Error::failed("reading the history: too many segments", error))
+    }
+
+    /// `record` of the segment at `place` comes next.
+    pub(crate) fn take(
+        &mut self,
+        place: u32,
+        record: &Record,
+        reader: &mut SegmentReader,
+    ) -> Result<()> {
+        let header = &record.header;
+        let number = self.segments[place as usize].number;
+        if header.kind == RecordKind::EpochBegins {
+            if self.progress.is_none() {
+                let text = reader.text(record).map_err(|e| damaged(number, &e.to_string()))?;
+                let progress = text.and_then(|text| serde_json::from_str(&text).ok());
+                let wrong = || damaged(number, &format!("record {} is not whole", header.number));
+                self.progress = Some(progress.ok_or_else(wrong)?);
+            }
+            return Ok(());
+        }
+        lock(&self.segments[place as usize].records).push(Checked {
+            payload_at: record.payload_at,
+            payload_bytes: header.payload_bytes,
+            checksum: header.payload_checksum,
+            is_whole: false,
+        });
+        let mut at = record.payload_at;
+        for entry in &header.entries {
+            let volume = entry.volume as usize;
+            if self.indexes.len() <= volume {
+                self.indexes.resize_with(volume + 1, Index::default);
+            }
+            let found = match entry.held {
+                Held::Data => Place::Segment { segment: place, at },
+                Held::Zeros => Place::Zeros,
+            };
+            self.indexes[volume].add(Image { extent: entry.extent, place: found });
+            at += entry.payload_bytes();
+        }
+        Ok(())
+    }
+
+    /// Where the volumes were at the point.
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.clone().unwrap_or_default()
+    }
+
+    /// The images of a volume.
+    pub(crate) fn of(&self, volume: u32) -> Option<&Index> {
+        self.indexes.get(volume as usize)
+    }
+
+    /// Reads what is at `places` (in a segment, with the position in the arena and a length, both
+    /// in whole blocks) into `arena`.
+    ///
+    /// # Errors
+    ///
+    /// `Integrity`: a record does not match its checksum. `Failed`: it cannot be read.
+    pub(crate) fn read(
+        &self,
+        places: &[(Place, usize, usize)],
+        mut arena: Arena,
+        pool: &ArenaPool,
+    ) -> Result<Arena> {
+        let mut sorted: Vec<_> = places.to_vec();
+        sorted.sort_by_key(|(place, ..)| match place {
+            Place::Zeros => (u32::MAX, 0),
+            Place::Segment { segment, at } => (*segment, *at),
+        });
+        for of_one in sorted.chunk_by(|one, other| segment_of(one.0) == segment_of(other.0)) {
+            let Some(segment) = segment_of(of_one[0].0) else {
+                for (_, position, length) in of_one {
+                    arena.as_mut_slice()[*position..position + length].fill(0);
+                }
+                continue;
+            };
+            arena = self.segments[segment as usize].read(of_one, arena, pool)?;
+        }
+        Ok(arena)
+    }
+
+    /// Compares every record with its checksum; `observe` is told of the bytes of each.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(crate) fn check(
+        &self,
+        pool: &ArenaPool,
+        observe: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<()> {
+        for segment in &self.segments {
+            let count = lock(&segment.records).len();
+            for number in 0..count {
+                let bytes = segment.check(number, pool)?;
+                observe(bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of all records.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        let of_segment = |segment: &Segment| -> u64 {
+            lock(&segment.records).iter().map(|record| u64::from(record.payload_bytes)).sum()
+        };
+        self.segments.iter().map(of_segment).sum()
+    }
+}
+
+impl Segment {
+    fn read(
+        &self,
+        places: &[(Place, usize, usize)],
+        arena: Arena,
+        pool: &ArenaPool,
+    ) -> Result<Arena> {
+        let mut reads: Vec<Transfer> = Vec::with_capacity(places.len());
+        for (place, position, length) in places {
+            let Place::Segment { at, .. } = place else { continue };
+            self.check_what_holds(*at, *length as u64, pool)?;
+            let next = Transfer { at: ByteOffset::new(*at), position: *position, length: *length };
+            match reads.last_mut().filter(|last| continues(last, &next)) {
+                Some(last) => last.length += next.length,
+                None => reads.push(next),
+            }
+        }
+        lock(&self.device).read_batch(ReadBatch { arena, reads }).map_err(|error| {
+            let context = format!("reading segment {} of the history", self.number.0);
+            Error::failed(context, error.cause)
+        })
+    }
+
+    /// The records that hold `length` bytes from `at` on match their checksums.
+    fn check_what_holds(&self, at: u64, length: u64, pool: &ArenaPool) -> Result<()> {
+        let first = lock(&self.records).partition_point(|one| one.payload_at <= at);
+        let mut number = first.saturating_sub(1);
+        loop {
+            let record = lock(&self.records).get(number).copied();
+            match record {
+                Some(record) if record.payload_at < at + length => self.check(number, pool)?,
+                _ => return Ok(()),
+            };
+            number += 1;
+        }
+    }
+
+    /// Compares a record with its checksum, once; gives its bytes.
+    fn check(&self, number: usize, pool: &ArenaPool) -> Result<u64> {
+        let record = lock(&self.records)[number];
+        if record.is_whole {
+            return Ok(u64::from(record.payload_bytes));
+        }
+        let (mut checksum, mut done) = (0, 0);
+        while done < record.payload_bytes as usize {
+            let length = (record.payload_bytes as usize - done).min(WINDOW_BYTES.get());
+            let at = record.payload_at + done as u64;
+            let mut device = lock(&self.device);
+            let arena = read(device.as_mut(), pool.take(), at, padded(length));
+            let arena = arena.map_err(|error| {
+                let context = format!("reading segment {} of the history", self.number.0);
+                Error::failed(context, error.cause)
+            })?;
+            checksum = crc32c::crc32c_append(checksum, &arena.as_slice()[..length]);
+            done += length;
+        }
+        if checksum != record.checksum {
+            let at = record.payload_at;
+            return Err(damaged(self.number, &format!("the images at byte {at} are damaged")));
+        }
+        lock(&self.records)[number].is_whole = true;
+        Ok(u64::from(record.payload_bytes))
+    }
+}
+
+fn continues(last: &Transfer, next: &Transfer) -> bool {
+    last.at.get() + last.length as u64 == next.at.get()
+        && last.position + last.length == next.position
+        && last.length + next.length <= TRANSFER_BYTES_MAX
+}
+
+fn segment_of(place: Place) -> Option<u32> {
+    match place {
+        Place::Zeros => None,
+        Place::Segment { segment, .. } => Some(segment),
+    }
+}
+
+/// Opens a segment to be read through.
+pub(crate) fn open(
+    storage: &Arc<dyn Storage>,
+    identity: &Identity,
+    number: SegmentNumber,
+    pool: &ArenaPool,
+) -> Result<SegmentReader, SegmentError> {
+    let device = storage.open_segment(number).map_err(SegmentError::Io)?;
+    SegmentReader::new(device, pool.clone(), identity, number)
+}
+
+/// Nothing that is behind it is half done: who panicked was copying.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A segment is not what was written.
+pub(crate) fn damaged(number: SegmentNumber, what: &str) -> Error {
+    let context = format!("reading segment {} of the history: {what}", number.0);
+    Error::new(ErrorKind::Integrity, context).with_hint(
+        "points before it cannot be reached; see which with: mtctl journal check --group GROUP",
+    )
+}
+
+const _: () = assert!(TRANSFER_BYTES_MAX % BLOCK_BYTES == 0);

@@ -1,0 +1,191 @@
+//! Where each part of a volume is to be found as it was at a recovery point: which image of which
+//! segment. What no image is of was not overwritten since, and is on the disk.
+
+use std::collections::BTreeMap;
+
+use crate::extent::Extent;
+use crate::units::ByteOffset;
+
+/// Where the bytes of a part are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// They are zeros.
+    Zeros,
+    /// In a segment, by its place in some list, from this byte on.
+    Segment { segment: u32, at: u64 },
+}
+
+impl Place {
+    /// The place so many bytes further on.
+    pub(crate) fn after(self, bytes: u64) -> Self {
+        match self {
+            Self::Zeros => Self::Zeros,
+            Self::Segment { segment, at } => Self::Segment { segment, at: at + bytes },
+        }
+    }
+}
+
+/// A part of a volume, and where its bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub(crate) extent: Extent,
+    pub(crate) place: Place,
+}
+
+/// The images of one volume, by where they begin: apart from each other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Index {
+    images: BTreeMap<u64, (u64, Place)>,
+    bytes: u64,
+}
+
+impl Index {
+    /// How many bytes of the volume have an image.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many images it takes.
+    pub(crate) fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    /// Takes the parts of `image` that have none yet: the image that was taken first counts.
+    pub(crate) fn add(&mut self, image: Image) {
+        let (start, end) = (image.extent.start().get(), image.extent.end().get());
+        let mut from = start;
+        let mut gaps = Vec::new();
+        for known in self.overlapping(start, end) {
+            if from < known.0 {
+                gaps.push((from, known.0));
+            }
+            from = from.max(known.1);
+        }
+        if from < end {
+            gaps.push((from, end));
+        }
+        for (from, until) in gaps {
+            self.insert(from, until, image.place.after(from - start));
+        }
+    }
+
+    /// What of `extent` has an image: ascending.
+    pub(crate) fn images_of(&self, extent: Extent) -> Vec<Image> {
+        let (start, end) = (extent.start().get(), extent.end().get());
+        let overlapping = self.overlapping(start, end).into_iter();
+        let cut = overlapping.filter_map(|(from, until, place)| {
+            let (low, high) = (from.max(start), until.min(end));
+            let extent = Extent::between(ByteOffset::new(low), ByteOffset::new(high)).ok()?;
+            Some(Image { extent, place: place.after(low - from) })
+        });
+        cut.collect()
+    }
+
+    /// Whether something of `extent` has an image.
+    pub(crate) fn overlaps(&self, extent: Extent) -> bool {
+        let before = self.images.range(..extent.end().get()).next_back();
+        before.is_some_and(|(_, (until, _))| *until > extent.start().get())
+    }
+
+    /// All images, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Image> {
+        self.images.iter().filter_map(|(from, (until, place))| {
+            let extent = Extent::between(ByteOffset::new(*from), ByteOffset::new(*until)).ok()?;
+            Some(Image { extent, place: *place })
+        })
+    }
+
+    fn overlapping(&self, start: u64, end: u64) -> Vec<(u64, u64, Place)> {
+        let mut found = Vec::new();
+        if let Some((from, (until, place))) = self.images.range(..start).next_back() {
+            if *until > start {
+                found.push((*from, *until, *place));
+            }
+        }
+        let inside = self.images.range(start..end);
+        found.extend(inside.map(|(from, (until, place))| (*from, *until, *place)));
+        found
+    }
+
+    /// `from..until` has none yet. Neighbours on the disk and in the segment are one.
+    fn insert(&mut self, mut from: u64, mut until: u64, mut place: Place) {
+        self.bytes += until - from;
+        if let Some((&before, &(end, earlier))) = self.images.range(..from).next_back() {
+            if end == from && earlier.after(from - before) == place {
+                self.images.remove(&before);
+                (from, place) = (before, earlier);
+            }
+        }
+        if let Some(&(end, later)) = self.images.get(&until) {
+            if place.after(until - from) == later {
+                self.images.remove(&until);
+                until = end;
+            }
+        }
+        self.images.insert(from, (until, place));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn image(start: u64, end: u64, at: u64) -> Image {
+        let extent = Extent::between(ByteOffset::new(start), ByteOffset::new(end)).unwrap();
+        Image { extent, place: Place::Segment { segment: 0, at } }
+    }
+
+    #[test]
+    fn the_image_that_came_first_counts() {
+        let mut index = Index::default();
+        index.add(image(10, 20, 1000));
+        index.add(image(0, 30, 2000));
+        let all: Vec<_> = index.iter().collect();
+        assert_eq!(all, [image(0, 10, 2000), image(10, 20, 1000), image(20, 30, 2020)]);
+        assert_eq!(index.bytes(), 30);
+    }
+
+    #[test]
+    fn neighbours_are_one() {
+        let mut index = Index::default();
+        index.add(image(10, 20, 110));
+        index.add(image(0, 10, 100));
+        index.add(image(20, 30, 120));
+        assert_eq!(index.iter().collect::<Vec<_>>(), [image(0, 30, 100)]);
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_list_of_bytes(
+            images in prop::collection::vec((0_u64..64, 1_u64..16, 0_u64..1000), 0..24),
+            asked in (0_u64..64, 1_u64..32),
+        ) {
+            let mut index = Index::default();
+            let mut model = vec![None; 128];
+            for (number, (start, length, at)) in images.iter().enumerate() {
+                let place = Place::Segment { segment: number as u32, at: *at };
+                let extent = Extent::between(
+                    ByteOffset::new(*start), ByteOffset::new(start + length)).unwrap();
+                index.add(Image { extent, place });
+                for byte in *start..start + length {
+                    model[byte as usize].get_or_insert(place.after(byte - start));
+                }
+            }
+            let (start, length) = asked;
+            let extent =
+                Extent::between(ByteOffset::new(start), ByteOffset::new(start + length)).unwrap();
+            let mut found = vec![None; 128];
+            for image in index.images_of(extent) {
+                for byte in image.extent.start().get()..image.extent.end().get() {
+                    found[byte as usize] = Some(image.place.after(byte - image.extent.start().get()));
+                }
+            }
+            let (low, high) = (start as usize, (start + length) as usize);
+            prop_assert_eq!(&found[low..high], &model[low..high]);
+            prop_assert_eq!(index.overlaps(extent), model[low..high].iter().any(Option::is_some));
+            prop_assert_eq!(index.bytes(), model.iter().flatten().count() as u64);
+        }
+    }
+}

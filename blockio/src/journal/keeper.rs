@@ -1,0 +1,420 @@
+//! Keeps the history of a group while its volumes are written: opens the journal, preserves what a
+//! plan will overwrite, and begins an epoch when a recovery point is made.
+//!
+//! What opening does by itself, since nothing is lost by it: segments of the open epoch are flushed
+//! (a process before may have left them in a cache), a record that is not whole at the end is left
+//! out (what it is about was never overwritten), segments that no point has are removed (they were
+//! made, or given up, just before a crash), and the set of what was preserved is rebuilt, so that
+//! applying again never preserves what is half new.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use crate::device::buffer::{Arena, ArenaPool};
+use crate::device::{DeviceError, Geometry, ReadBatch};
+use crate::extent::Extent;
+use crate::group::Group;
+use crate::group::state::Progress;
+use crate::journal::catalogue::{Catalogue, JournalVolume, PointId, Span};
+use crate::journal::draft::{Draft, Outline};
+use crate::journal::layout::{Identity, RECORD_BYTES_MAX};
+use crate::journal::log::{End, ImagesDurable, Log, Ticket};
+use crate::journal::open::{Opened, open_epoch};
+use crate::journal::retention::{self, Policy};
+use crate::journal::touched::Touched;
+use crate::storage::{SegmentNumber, Storage};
+use crate::units::ByteOffset;
+use crate::{Error, ErrorKind, Result};
+
+const RECORD_BYTES: NonZeroUsize =
+    NonZeroUsize::new(RECORD_BYTES_MAX).expect("invariant: not zero");
+/// So many records can be filled, or be on their way to the journal.
+const RECORDS: usize = 8;
+/// Segments are a part of the volume that they are on: not more than this, in bytes …
+const SEGMENT_BYTES_MAX: u64 = 256 << 20;
+/// … not less than this …
+const SEGMENT_BYTES_MIN: u64 = 8 << 20;
+/// … else a part of this many.
+const SEGMENTS_ON_A_VOLUME: u64 = 64;
+/// So much of a volume is left free, for the state and for others: a part of this many …
+const RESERVE_PART: u64 = 20;
+/// … but not more than this, in bytes.
+const RESERVE_BYTES_MAX: u64 = 64 << 20;
+
+/// How a history is kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long points are kept.
+    pub policy: Policy,
+    /// The length of a segment, in bytes; none: by the size of the volume.
+    pub segment_bytes: Option<u64>,
+    /// Records are written by a thread of their own.
+    pub in_thread: bool,
+    /// Nanoseconds since 1970.
+    pub clock: fn() -> u64,
+    /// Random numbers, that never come again.
+    pub random: fn() -> u128,
+    /// Memory for records; none: some is made.
+    pub pool: Option<ArenaPool>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            segment_bytes: None,
+            in_thread: true,
+            clock: now,
+            random: || uuid::Uuid::new_v4().as_u128(),
+            pool: None,
+        }
+    }
+}
+
+/// This host's clock: nanoseconds since 1970.
+#[must_use]
+pub fn now() -> u64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Memory for so many records.
+pub(crate) fn record_pool() -> Result<ArenaPool> {
+    ArenaPool::new(RECORDS, RECORD_BYTES)
+        .map_err(|error| Error::failed("allocating memory for history", error))
+}
+
+/// Keeps the history of one group.
+pub(crate) struct Keeper {
+    storage: Arc<dyn Storage>,
+    log: Log,
+    pool: ArenaPool,
+    settings: Settings,
+    segment_bytes: u64,
+    touched: Vec<Touched>,
+    /// Nothing was overwritten since the last point.
+    is_epoch_empty: bool,
+    notes: Vec<String>,
+}
+
+impl Keeper {
+    /// Opens the journal of `group`, or begins one.
+    ///
+    /// # Errors
+    ///
+    /// `Integrity`: something of it is missing or damaged. `Failed`: it cannot be read or flushed.
+    pub(crate) fn open(group: &mut Group, settings: Settings) -> Result<Self> {
+        let storage = group.storage();
+        let pool = settings.pool.clone().map_or_else(record_pool, Ok)?;
+        let random = settings.random;
+        let begin = || Catalogue::new(new_identity(random), (settings.clock)());
+        group.suppose(|state| {
+            state.journal.get_or_insert_with(begin).session += 1;
+        });
+        let catalogue = catalogue(group)?;
+        let opened = open_epoch(&storage, catalogue, &pool)?;
+        let Opened { spans, next_segment, next_record, touched, is_empty, orphans, mut notes } =
+            opened;
+        for orphan in orphans {
+            storage.remove_segment(orphan).map_err(failed("removing a segment of no point"))?;
+            notes.push(format!("segment {} belongs to no point: removed", orphan.0));
+        }
+        let (identity, epoch) = (catalogue.identity, catalogue.open_epoch());
+        let end = End { identity, epoch, next_segment, next_record, spans };
+        // A salt of 64 bits: cut on purpose.
+        let salt = (settings.random)() as u64;
+        let log = Log::new(Arc::clone(&storage), end, salt, settings.in_thread)?;
+        let space = storage.space().map_err(failed("asking the retention volume for its size"))?;
+        let usual = (space.total_bytes / SEGMENTS_ON_A_VOLUME) >> 20 << 20;
+        let usual = usual.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        let segment_bytes = settings.segment_bytes.unwrap_or(usual);
+        let is_epoch_empty = is_empty;
+        Ok(Self {
+            storage,
+            log,
+            pool,
+            settings,
+            segment_bytes,
+            touched,
+            is_epoch_empty,
+            notes,
+        })
+    }
+
+    /// Memory for records.
+    pub(crate) fn pool(&self) -> ArenaPool {
+        self.pool.clone()
+    }
+
+    /// What the operator should know, since this was asked last.
+    pub(crate) fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Whether nothing was overwritten since the last point: the volumes are there.
+    pub(crate) fn is_epoch_empty(&self) -> bool {
+        self.is_epoch_empty
+    }
+
+    /// Preserves what `touched` (whole sectors, ascending, coalesced) of a volume holds that was
+    /// not preserved in this epoch. It may be overwritten once the ticket is durable.
+    pub(crate) fn preserve(
+        &mut self,
+        group: &mut Group,
+        volume: &Preserve<'_>,
+        touched: &[Extent],
+        read: &mut dyn FnMut(ReadBatch) -> Result<Arena, DeviceError>,
+    ) -> Result<Ticket, PreserveError> {
+        let number = self.volume_number(group, volume);
+        let capacity = ByteOffset::new(volume.geometry.capacity.get());
+        let end = volume.geometry.sector_size.align_up(capacity).unwrap_or(capacity);
+        let first = self.touched[number as usize].first_touches(touched, end);
+        if first.is_empty() {
+            return Ok(self.log.submitted());
+        }
+        self.is_epoch_empty = false;
+        for outline in Outline::of(number, &first, self.segment_bytes / 2) {
+            let batch = ReadBatch { arena: self.pool.take(), reads: outline.reads() };
+            let arena = read(batch).map_err(PreserveError::Volume)?;
+            let draft = Draft::of_images(outline, arena, self.log.stamp());
+            self.submit(group, draft).map_err(PreserveError::Journal)?;
+        }
+        self.touched[number as usize].insert(&first);
+        Ok(self.log.submitted())
+    }
+
+    fn volume_number(&mut self, group: &mut Group, volume: &Preserve<'_>) -> u32 {
+        let mut number = 0;
+        group.suppose(|state| {
+            let Some(catalogue) = &mut state.journal else { return };
+            number = catalogue.number_volume(volume.name, || JournalVolume {
+                name: volume.name.to_owned(),
+                sector_bytes: volume.geometry.sector_size.bytes().get(),
+                capacity_bytes: volume.geometry.capacity.get(),
+            });
+        });
+        let needed = number as usize + 1;
+        if self.touched.len() < needed {
+            self.touched.resize_with(needed, Touched::default);
+        }
+        number
+    }
+
+    fn submit(&mut self, group: &mut Group, draft: Draft) -> Result<Ticket> {
+        if !self.log.has_room(draft.record_bytes()) {
+            let epoch = catalogue(group)?.open_epoch();
+            self.begin_segment(group, epoch)?;
+        }
+        self.log.submit(draft)
+    }
+
+    /// The proof for everything up to `ticket`, if it is there by now.
+    pub(crate) fn poll(&mut self, ticket: Ticket) -> Result<Option<ImagesDurable>> {
+        self.log.poll(ticket)
+    }
+
+    /// Waits until everything up to `ticket` is durable.
+    pub(crate) fn wait(&mut self, ticket: Ticket) -> Result<ImagesDurable> {
+        self.log.wait(ticket)
+    }
+
+    /// Begins the epoch that leads back to `point`, where the volumes are as `progress` says.
+    ///
+    /// The caller then saves the state with the point. A crash before that leaves a segment of a
+    /// point that is not there, which is removed at the next open.
+    pub(crate) fn begin_epoch(
+        &mut self,
+        group: &mut Group,
+        point: PointId,
+        progress: &Progress,
+    ) -> Result<Vec<Span>> {
+        let ended = self.log.submitted();
+        let _ = self.log.wait(ended)?;
+        let spans = self.log.spans();
+        let text = serde_json::to_string(progress)
+            .map_err(|error| Error::failed("writing down where the volumes are", error))?;
+        // The segment that is used now ends with the epoch.
+        self.begin_segment(group, point)?;
+        let draft = Draft::of_text(&text, self.pool.take(), self.log.stamp());
+        let begun = self.log.submit(draft)?;
+        let _ = self.log.wait(begun)?;
+        self.touched.iter_mut().for_each(|touched| *touched = Touched::default());
+        self.is_epoch_empty = true;
+        Ok(spans)
+    }
+
+    /// Begins the first epoch of a history that has none yet.
+    pub(crate) fn begin_if_new(&mut self, group: &mut Group) -> Result<()> {
+        if !self.log.spans().is_empty() {
+            return Ok(());
+        }
+        let (first, progress) = (catalogue(group)?.open_epoch(), group.state().progress());
+        self.begin_epoch(group, first, &progress).map(drop)
+    }
+
+    /// What the operator should know about the window that the volume can hold.
+    pub(crate) fn forecast(&self, catalogue: &Catalogue) -> Option<String> {
+        let space = self.storage.space().ok()?;
+        let limit = self.settings.policy.journal_bytes_max.unwrap_or(u64::MAX);
+        let capacity = space.free_bytes.saturating_add(catalogue.journal_bytes()).min(limit);
+        let held = retention::forecast(catalogue, capacity)?;
+        let wanted = self.settings.policy.window;
+        (held < wanted).then(|| {
+            format!(
+                "at the rate at which the disks change, the retention volume holds {}, and the \
+                 retention window is {}: enlarge the volume, or shorten the window",
+                in_hours(held),
+                in_hours(wanted)
+            )
+        })
+    }
+
+    /// A window that was cut for want of room is whole again once points reach as far.
+    pub(crate) fn note_window(&self, catalogue: &mut Catalogue) {
+        if retention::reach(catalogue) >= self.settings.policy.window {
+            catalogue.window_cut_to = None;
+        }
+    }
+
+    /// Brings `catalogue` up to what the log is; nothing of it is known to be durable but what was
+    /// waited for.
+    pub(crate) fn describe(&self, catalogue: &mut Catalogue) {
+        let (next_segment, next_record) = self.log.next_numbers();
+        catalogue.next_segment = next_segment;
+        catalogue.next_record = next_record;
+        if let Some(last) = catalogue.points.last_mut() {
+            last.spans = self.log.spans();
+        }
+    }
+
+    /// Everything that was submitted is durable.
+    pub(crate) fn wait_for_all(&mut self) -> Result<ImagesDurable> {
+        let all = self.log.submitted();
+        self.log.wait(all)
+    }
+
+    /// Removes segments that the saved state does not have any more. One that cannot be removed is
+    /// removed at the next open.
+    pub(crate) fn remove(&mut self, segments: &[SegmentNumber]) {
+        for number in segments {
+            if let Err(error) = self.storage.remove_segment(*number) {
+                self.notes.push(format!("segment {} could not be removed: {error}", number.0));
+            }
+        }
+    }
+
+    /// The points that are to go now by their age.
+    pub(crate) fn due(&self, catalogue: &Catalogue) -> Vec<PointId> {
+        retention::due(catalogue, &self.settings.policy)
+    }
+
+    /// This host's clock.
+    pub(crate) fn now(&self) -> u64 {
+        (self.settings.clock)()
+    }
+
+    /// Makes a segment; while there is no room for it, the oldest points go.
+    fn begin_segment(&mut self, group: &mut Group, epoch: PointId) -> Result<()> {
+        loop {
+            let used = catalogue(group)?.journal_bytes();
+            if self.is_there_room(used)? {
+                match self.log.begin_segment(epoch, self.segment_bytes) {
+                    Ok(()) => return Ok(()),
+                    Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {}
+                    Err(error) => return Err(failed("making a segment of the journal")(error)),
+                }
+            }
+            self.give_up_the_oldest(group)?;
+        }
+    }
+
+    fn is_there_room(&self, used_bytes: u64) -> Result<bool> {
+        let space = self.storage.space().map_err(failed("asking the retention volume for room"))?;
+        let reserve = (space.total_bytes / RESERVE_PART).min(RESERVE_BYTES_MAX);
+        let has_room = space.free_bytes >= self.segment_bytes.saturating_add(reserve);
+        let limit = self.settings.policy.journal_bytes_max.unwrap_or(u64::MAX);
+        Ok(has_room && used_bytes.saturating_add(self.segment_bytes) <= limit)
+    }
+
+    /// For want of room the oldest point goes, with a warning: first the state is saved without it,
+    /// then its segments are removed.
+    fn give_up_the_oldest(&mut self, group: &mut Group) -> Result<()> {
+        let known = catalogue(group)?;
+        let Some(oldest) = retention::first_to_go(known) else { return Err(full(known)) };
+        let point = known.point(oldest).map_or(String::new(), crate::journal::selector::shown);
+        let mut unneeded = Vec::new();
+        let window = self.settings.policy.window;
+        group.update(|state| {
+            let Some(catalogue) = &mut state.journal else { return };
+            unneeded = catalogue.forget(&[oldest]);
+            let left = retention::reach(catalogue);
+            if left < window {
+                let left = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+                catalogue.window_cut_to = Some(left);
+            }
+        })?;
+        self.remove(&unneeded);
+        self.notes.push(format!("the retention volume is full: {point} had to go"));
+        Ok(())
+    }
+}
+
+/// A volume whose parts are preserved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Preserve<'a> {
+    /// The name that the group knows it by.
+    pub(crate) name: &'a str,
+    /// What it is.
+    pub(crate) geometry: Geometry,
+}
+
+/// Why something was not preserved.
+#[derive(Debug)]
+pub(crate) enum PreserveError {
+    /// The volume could not be read.
+    Volume(DeviceError),
+    /// The journal could not be written.
+    Journal(Error),
+}
+
+/// The history of `group`, which has one.
+pub(crate) fn catalogue(group: &Group) -> Result<&Catalogue> {
+    group.state().journal.as_ref().ok_or_else(|| {
+        Error::new(ErrorKind::Usage, format!("group {} has no history", group.name()))
+            .with_hint("apply a stream with --retention, and there is one from then on")
+    })
+}
+
+/// A duration for people.
+#[must_use]
+pub fn in_hours(duration: std::time::Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
+
+fn new_identity(random: fn() -> u128) -> Identity {
+    random().to_le_bytes()
+}
+
+fn failed(doing: &'static str) -> impl Fn(std::io::Error) -> Error {
+    move |error| Error::failed(doing, error)
+}
+
+fn full(catalogue: &Catalogue) -> Error {
+    let oldest = catalogue.points.first();
+    let pinned = oldest.filter(|point| point.pinned);
+    let context = "the retention volume is full, and nothing is overwritten without its history";
+    Error::new(ErrorKind::Failed, context).with_hint(match pinned {
+        Some(point) => format!(
+            "{} is pinned and keeps everything since: unpin it, or enlarge the volume; then run \
+             the same command again",
+            crate::journal::selector::shown(point)
+        ),
+        None => "what changed since the last recovery point alone does not fit: enlarge the \
+                 retention volume, then run the same command again"
+            .to_owned(),
+    })
+}

@@ -1,0 +1,353 @@
+//! The bytes of the retention journal: headers of segments and records. Pure: reads slices, writes
+//! vectors, touches no device. docs/format/retention-journal-v1.md is the authority.
+
+use std::fmt;
+
+use crate::extent::Extent;
+use crate::storage::SegmentNumber;
+use crate::units::{ByteCount, ByteOffset};
+
+/// Everything in a segment begins at a multiple of this, in bytes: what any disk writes directly.
+pub const BLOCK_BYTES: usize = 4096;
+/// The version of the format.
+pub const VERSION: u32 = 1;
+/// The most entries that a record has.
+pub const ENTRIES_MAX: usize = 2048;
+/// The longest record, in bytes, with its header.
+pub const RECORD_BYTES_MAX: usize = 4 << 20;
+/// The longest header of a record, in bytes.
+pub const HEADER_BYTES_MAX: usize = padded(FIXED_BYTES + ENTRIES_MAX * ENTRY_BYTES);
+
+const SEGMENT_MAGIC: [u8; 8] = *b"MTJSEGM\x01";
+const RECORD_MAGIC: [u8; 8] = *b"MTJRECO\x01";
+const FIXED_BYTES: usize = 64;
+const ENTRY_BYTES: usize = 24;
+const RECORD_CHECKSUM_AT: usize = 60;
+const SEGMENT_USED_BYTES: usize = 72;
+const SEGMENT_CHECKSUM_AT: usize = BLOCK_BYTES - 4;
+
+/// A journal's identity: random, made when it begins.
+pub type Identity = [u8; 16];
+
+/// What the first block of a segment says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentHeader {
+    /// The journal that it belongs to.
+    pub journal: Identity,
+    /// Its own number.
+    pub number: SegmentNumber,
+    /// The recovery point that its images lead back to.
+    pub epoch: u64,
+    /// The number of its first record.
+    pub first_record: u64,
+    /// Random, another one each time the journal is opened: in every record of the segment.
+    pub salt: u64,
+    /// Its length, in bytes, when it was made.
+    pub length_bytes: u64,
+}
+
+/// What a record is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// Before-images.
+    Images,
+    /// An epoch begins; the payload is JSON.
+    EpochBegins,
+}
+
+/// What a range held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The bytes that are in the payload, in the order of the entries, each padded to whole blocks.
+    Data,
+    /// Zeros; nothing is in the payload.
+    Zeros,
+}
+
+/// One before-image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Which volume of the journal.
+    pub volume: u32,
+    /// Which bytes of it: whole sectors, but for the end of an image file.
+    pub extent: Extent,
+    /// What they held.
+    pub held: Held,
+}
+
+impl Entry {
+    /// How much of the payload it takes, in bytes.
+    #[must_use]
+    pub fn payload_bytes(&self) -> u64 {
+        let length = self.extent.length().get();
+        match self.held {
+            Held::Data => length.checked_next_multiple_of(BLOCK_BYTES as u64).unwrap_or(u64::MAX),
+            Held::Zeros => 0,
+        }
+    }
+}
+
+/// What the header of a record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordHeader {
+    /// Its number: one more than that of the record before it.
+    pub number: u64,
+    /// The salt of its segment.
+    pub salt: u64,
+    /// The first half of the journal's identity.
+    pub tag: [u8; 8],
+    /// What it is for.
+    pub kind: RecordKind,
+    /// Its before-images; none of a record of another kind.
+    pub entries: Vec<Entry>,
+    /// The length of the payload, in bytes.
+    pub payload_bytes: u32,
+    /// The CRC32C of the payload.
+    pub payload_checksum: u32,
+}
+
+/// Why bytes are no header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoHeader {
+    /// They do not begin as one.
+    Magic,
+    /// They are of another version of the format.
+    Version(u32),
+    /// The checksum is another one.
+    Checksum,
+    /// A field has a value that it cannot have, though the checksum is right.
+    Field(&'static str),
+    /// It goes on past what was given.
+    Short,
+}
+
+impl fmt::Display for NoHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Magic => write!(f, "it does not begin as a header"),
+            Self::Version(version) => write!(f, "its version is {version}, not {VERSION}"),
+            Self::Checksum => write!(f, "its checksum is wrong"),
+            Self::Field(name) => write!(f, "its {name} cannot be"),
+            Self::Short => write!(f, "it is cut short"),
+        }
+    }
+}
+
+/// `length` rounded up to whole blocks.
+#[must_use]
+pub const fn padded(length: usize) -> usize {
+    length.next_multiple_of(BLOCK_BYTES)
+}
+
+/// The length of the header of a record with so many entries, in bytes.
+#[must_use]
+pub const fn header_bytes(entries: usize) -> usize {
+    padded(FIXED_BYTES + entries * ENTRY_BYTES)
+}
+
+impl SegmentHeader {
+    /// Writes it into the first block of `block`.
+    ///
+    /// # Panics
+    ///
+    /// None, if `block` is at least [`BLOCK_BYTES`] long.
+    pub fn write(&self, block: &mut [u8]) {
+        let block = &mut block[..BLOCK_BYTES];
+        block.fill(0);
+        block[..8].copy_from_slice(&SEGMENT_MAGIC);
+        block[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        block[16..32].copy_from_slice(&self.journal);
+        put(block, 32, self.number.0);
+        put(block, 40, self.epoch);
+        put(block, 48, self.first_record);
+        put(block, 56, self.salt);
+        put(block, 64, self.length_bytes);
+        let checksum = crc32c::crc32c(&block[..SEGMENT_CHECKSUM_AT]);
+        block[SEGMENT_CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none.
+    pub fn read(block: &[u8]) -> Result<Self, NoHeader> {
+        let block = block.get(..BLOCK_BYTES).ok_or(NoHeader::Short)?;
+        if block[..8] != SEGMENT_MAGIC {
+            return Err(NoHeader::Magic);
+        }
+        if u32_at(block, SEGMENT_CHECKSUM_AT) != crc32c::crc32c(&block[..SEGMENT_CHECKSUM_AT]) {
+            return Err(NoHeader::Checksum);
+        }
+        if u32_at(block, 8) != VERSION {
+            return Err(NoHeader::Version(u32_at(block, 8)));
+        }
+        let is_zero = |range: std::ops::Range<usize>| block[range].iter().all(|byte| *byte == 0);
+        if !is_zero(12..16) || !is_zero(SEGMENT_USED_BYTES..SEGMENT_CHECKSUM_AT) {
+            return Err(NoHeader::Field("reserved part"));
+        }
+        let mut journal = Identity::default();
+        journal.copy_from_slice(&block[16..32]);
+        Ok(Self {
+            journal,
+            number: SegmentNumber(u64_at(block, 32)),
+            epoch: u64_at(block, 40),
+            first_record: u64_at(block, 48),
+            salt: u64_at(block, 56),
+            length_bytes: u64_at(block, 64),
+        })
+    }
+}
+
+impl RecordHeader {
+    /// Its length, in bytes.
+    #[must_use]
+    pub fn header_bytes(&self) -> usize {
+        header_bytes(self.entries.len())
+    }
+
+    /// The length of the whole record, in bytes.
+    #[must_use]
+    pub fn record_bytes(&self) -> usize {
+        self.header_bytes() + padded(self.payload_bytes as usize)
+    }
+
+    /// Writes it to the beginning of `place`.
+    ///
+    /// # Panics
+    ///
+    /// None, if `place` is at least [`header_bytes`](Self::header_bytes) long.
+    pub fn write(&self, place: &mut [u8]) {
+        let place = &mut place[..self.header_bytes()];
+        place.fill(0);
+        place[..8].copy_from_slice(&RECORD_MAGIC);
+        put(place, 8, self.number);
+        put(place, 16, self.salt);
+        place[24..32].copy_from_slice(&self.tag);
+        let kind: u32 = match self.kind {
+            RecordKind::Images => 1,
+            RecordKind::EpochBegins => 2,
+        };
+        place[32..36].copy_from_slice(&kind.to_le_bytes());
+        // At most ENTRIES_MAX.
+        place[36..40].copy_from_slice(&(self.entries.len() as u32).to_le_bytes());
+        place[40..44].copy_from_slice(&self.payload_bytes.to_le_bytes());
+        place[44..48].copy_from_slice(&self.payload_checksum.to_le_bytes());
+        for (entry, row) in self.entries.iter().zip(place[FIXED_BYTES..].chunks_mut(ENTRY_BYTES)) {
+            let held: u32 = match entry.held {
+                Held::Data => 1,
+                Held::Zeros => 2,
+            };
+            row[..4].copy_from_slice(&entry.volume.to_le_bytes());
+            row[4..8].copy_from_slice(&held.to_le_bytes());
+            put(row, 8, entry.extent.start().get());
+            put(row, 16, entry.extent.length().get());
+        }
+        let checksum = crc32c::crc32c(place);
+        place[RECORD_CHECKSUM_AT..FIXED_BYTES].copy_from_slice(&checksum.to_le_bytes());
+    }
+
+    /// How long the header is that begins with `place`, if it is one: at most
+    /// [`HEADER_BYTES_MAX`]. Its checksum is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none.
+    pub fn length(place: &[u8]) -> Result<usize, NoHeader> {
+        let fixed = place.get(..FIXED_BYTES).ok_or(NoHeader::Short)?;
+        if fixed[..8] != RECORD_MAGIC {
+            return Err(NoHeader::Magic);
+        }
+        let entries = u32_at(fixed, 36) as usize;
+        if entries > ENTRIES_MAX {
+            return Err(NoHeader::Field("number of entries"));
+        }
+        Ok(header_bytes(entries))
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none.
+    pub fn read(place: &[u8]) -> Result<Self, NoHeader> {
+        let length = Self::length(place)?;
+        let place = place.get(..length).ok_or(NoHeader::Short)?;
+        let before = crc32c::crc32c(&place[..RECORD_CHECKSUM_AT]);
+        let with_zeros = crc32c::crc32c_append(before, &[0; 4]);
+        if u32_at(place, RECORD_CHECKSUM_AT)
+            != crc32c::crc32c_append(with_zeros, &place[FIXED_BYTES..])
+        {
+            return Err(NoHeader::Checksum);
+        }
+        let kind = match u32_at(place, 32) {
+            1 => RecordKind::Images,
+            2 => RecordKind::EpochBegins,
+            _ => return Err(NoHeader::Field("kind")),
+        };
+        let mut tag = [0; 8];
+        tag.copy_from_slice(&place[24..32]);
+        let count = u32_at(place, 36) as usize;
+        let rows = place[FIXED_BYTES..].chunks(ENTRY_BYTES).take(count);
+        let header = Self {
+            number: u64_at(place, 8),
+            salt: u64_at(place, 16),
+            tag,
+            kind,
+            entries: rows.map(read_entry).collect::<Result<_, _>>()?,
+            payload_bytes: u32_at(place, 40),
+            payload_checksum: u32_at(place, 44),
+        };
+        header.is_whole()?;
+        Ok(header)
+    }
+
+    /// The lengths belong together.
+    fn is_whole(&self) -> Result<(), NoHeader> {
+        if self.record_bytes() > RECORD_BYTES_MAX {
+            return Err(NoHeader::Field("payload length"));
+        }
+        let data = self.entries.iter().filter(|entry| entry.held == Held::Data);
+        let data = data.map(|entry| entry.payload_bytes());
+        let total = data.fold(0, u64::saturating_add);
+        match self.kind {
+            RecordKind::Images if total != u64::from(self.payload_bytes) => {
+                Err(NoHeader::Field("payload length"))
+            }
+            RecordKind::EpochBegins if !self.entries.is_empty() => {
+                Err(NoHeader::Field("number of entries"))
+            }
+            RecordKind::Images | RecordKind::EpochBegins => Ok(()),
+        }
+    }
+}
+
+fn read_entry(row: &[u8]) -> Result<Entry, NoHeader> {
+    let held = match u32_at(row, 4) {
+        1 => Held::Data,
+        2 => Held::Zeros,
+        _ => return Err(NoHeader::Field("kind of an entry")),
+    };
+    let (start, length) = (ByteOffset::new(u64_at(row, 8)), ByteCount::new(u64_at(row, 16)));
+    let extent = Extent::new(start, length).map_err(|_| NoHeader::Field("extent of an entry"))?;
+    Ok(Entry { volume: u32_at(row, 0), extent, held })
+}
+
+fn put(place: &mut [u8], at: usize, number: u64) {
+    place[at..at + 8].copy_from_slice(&number.to_le_bytes());
+}
+
+fn u32_at(place: &[u8], at: usize) -> u32 {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&place[at..at + 4]);
+    u32::from_le_bytes(bytes)
+}
+
+fn u64_at(place: &[u8], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&place[at..at + 8]);
+    u64::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,414 @@
+//! The end of the journal that is written: records go into segments, several become durable with
+//! one flush, and whoever waits for them holds a ticket. What the records hold, and when an epoch
+//! ends, is `keeper`'s.
+//!
+//! Order, and what a crash in between leaves:
+//!
+//! 1. a segment is made and its header durable before a record goes into it: a crash leaves a
+//!    segment without records, or none;
+//! 2. records are written, then flushed: a crash in between leaves any of their sectors. Such a
+//!    record does not match its checksums, or is whole; none of what it is about was overwritten
+//!    yet, so either is right;
+//! 3. only then are their tickets durable (BARRIER 1).
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
+
+use crate::bug::{self, Bug};
+use crate::device::buffer::{Arena, ArenaPool};
+use crate::device::{BlockDevice, DeviceError, TRANSFER_BYTES_MAX, Transfer, WriteBatch};
+use crate::journal::catalogue::{PointId, Span};
+use crate::journal::draft::{Draft, Stamp};
+use crate::journal::layout::{BLOCK_BYTES, Identity, SegmentHeader};
+use crate::storage::{SegmentNumber, Storage};
+use crate::units::ByteOffset;
+use crate::{Error, ErrorKind, Result};
+
+const BLOCK: NonZeroUsize = NonZeroUsize::new(BLOCK_BYTES).expect("invariant: not zero");
+
+/// A place in the order of records: what was submitted up to there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
+/// Where the next record goes.
+#[derive(Debug)]
+struct Place {
+    segment: SegmentNumber,
+    at: u64,
+    length: u64,
+    first_record: u64,
+}
+
+/// The end of a journal.
+pub(crate) struct Log {
+    storage: Arc<dyn Storage>,
+    identity: Identity,
+    salt: u64,
+    worker: Worker,
+    place: Option<Place>,
+    epoch: PointId,
+    next_segment: u64,
+    next_record: u64,
+    /// The segments of the open epoch that are full, or of a session before.
+    spans: Vec<Span>,
+    submitted: Ticket,
+    durable: Ticket,
+    has_failed: bool,
+}
+
+/// Where a log goes on.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) identity: Identity,
+    pub(crate) epoch: PointId,
+    pub(crate) next_segment: u64,
+    pub(crate) next_record: u64,
+    pub(crate) spans: Vec<Span>,
+}
+
+/// Proof that every record up to a ticket is durable (BARRIER 1). Only [`Log`] makes one.
+#[must_use = "what the records are about may be overwritten now, and only now"]
+#[derive(Debug)]
+pub(crate) struct ImagesDurable(());
+
+impl Log {
+    /// Goes on at `end`, in a new segment with a new `salt`; `in_thread` writes while the caller
+    /// does something else.
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        end: End,
+        salt: u64,
+        in_thread: bool,
+    ) -> Result<Self> {
+        let End { identity, epoch, next_segment, next_record, spans } = end;
+        Ok(Self {
+            storage,
+            identity,
+            salt,
+            worker: if in_thread { Worker::thread()? } else { Worker::Inline(Writing::default()) },
+            place: None,
+            epoch,
+            next_segment,
+            next_record,
+            spans,
+            submitted: Ticket(0),
+            durable: Ticket(0),
+            has_failed: false,
+        })
+    }
+
+    /// What every record of this session carries.
+    pub(crate) fn stamp(&self) -> Stamp {
+        let mut tag = [0; 8];
+        tag.copy_from_slice(&self.identity[..8]);
+        Stamp { salt: self.salt, tag }
+    }
+
+    /// Whether a record of `bytes` goes into the segment that is there.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.place.as_ref().is_some_and(|place| place.length - place.at >= bytes as u64)
+    }
+
+    /// The segments of the open epoch, as far as they are used.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        let open = self.place.as_ref().map(|place| Span {
+            segment: place.segment,
+            bytes: place.at,
+            first_record: place.first_record,
+            next_record: self.next_record,
+        });
+        self.spans.iter().copied().chain(open).collect()
+    }
+
+    /// The numbers that were not given away yet, of segments and of records.
+    pub(crate) fn next_numbers(&self) -> (u64, u64) {
+        (self.next_segment, self.next_record)
+    }
+
+    /// Makes the next segment, of `bytes`, in `epoch`; records go there from now on.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said; nothing has changed then.
+    pub(crate) fn begin_segment(&mut self, epoch: PointId, bytes: u64) -> std::io::Result<()> {
+        let number = SegmentNumber(self.next_segment);
+        let mut device = self.storage.create_segment(number, bytes)?;
+        let header = SegmentHeader {
+            journal: self.identity,
+            number,
+            epoch: epoch.0,
+            first_record: self.next_record,
+            salt: self.salt,
+            length_bytes: bytes,
+        };
+        if let Err(error) = write_header(device.as_mut(), &header) {
+            let _ = self.storage.remove_segment(number);
+            return Err(error);
+        }
+        self.end_segment()?;
+        if epoch != self.epoch {
+            self.spans.clear();
+            self.epoch = epoch;
+        }
+        self.next_segment += 1;
+        let (at, first_record) = (BLOCK_BYTES as u64, self.next_record);
+        self.place = Some(Place { segment: number, at, length: bytes, first_record });
+        self.worker.take(Job::Segment(device));
+        Ok(())
+    }
+
+    /// What is not used of the segment is given back.
+    fn end_segment(&mut self) -> std::io::Result<()> {
+        self.spans = self.spans();
+        match self.place.take() {
+            Some(place) => self.storage.shorten_segment(place.segment, place.at),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins to write `draft`; there must be room for it.
+    ///
+    /// # Errors
+    ///
+    /// An earlier record could not be written.
+    pub(crate) fn submit(&mut self, draft: Draft) -> Result<Ticket> {
+        let bytes = draft.record_bytes() as u64;
+        let Some(place) = &mut self.place else { return Err(no_segment()) };
+        if place.length - place.at < bytes {
+            return Err(no_segment());
+        }
+        let (at, number) = (ByteOffset::new(place.at), self.next_record);
+        place.at += bytes;
+        self.next_record += 1;
+        self.submitted.0 += 1;
+        self.worker.take(Job::Record { draft, number, at, ticket: self.submitted });
+        Ok(self.submitted)
+    }
+
+    /// Everything that was submitted so far.
+    pub(crate) fn submitted(&self) -> Ticket {
+        self.submitted
+    }
+
+    /// The proof for what was submitted up to `ticket`, if it is durable by now.
+    ///
+    /// # Errors
+    ///
+    /// A record could not be written.
+    pub(crate) fn poll(&mut self, ticket: Ticket) -> Result<Option<ImagesDurable>> {
+        while self.durable < ticket {
+            match self.worker.done() {
+                Some(done) => self.note(done)?,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(ImagesDurable(())))
+    }
+
+    /// Waits until everything up to `ticket` is durable.
+    ///
+    /// # Errors
+    ///
+    /// A record could not be written.
+    pub(crate) fn wait(&mut self, ticket: Ticket) -> Result<ImagesDurable> {
+        while self.durable < ticket {
+            let done = self.worker.wait();
+            self.note(done)?;
+        }
+        Ok(ImagesDurable(()))
+    }
+
+    fn note(&mut self, done: Done) -> Result<()> {
+        let failed = |attempt: &str| {
+            Error::new(ErrorKind::Failed, format!("writing the retention journal: {attempt}"))
+                .with_hint("nothing was overwritten without its history; see to the retention \
+                            volume, and run the same command again")
+        };
+        if self.has_failed {
+            return Err(failed("it failed before"));
+        }
+        match done {
+            Done::Durable(ticket) => {
+                self.durable = self.durable.max(ticket);
+                Ok(())
+            }
+            Done::Failed(error) => {
+                self.has_failed = true;
+                Err(failed(&error.attempt.to_string()).caused_by(error.cause))
+            }
+            Done::Gone => {
+                self.has_failed = true;
+                Err(failed("the thread that writes it ended"))
+            }
+        }
+    }
+}
+
+fn no_segment() -> Error {
+    Error::new(ErrorKind::Failed, "writing the retention journal: no segment has room")
+}
+
+fn write_header(device: &mut dyn BlockDevice, header: &SegmentHeader) -> std::io::Result<()> {
+    let mut arena = ArenaPool::new(1, BLOCK)?.take();
+    header.write(arena.as_mut_slice());
+    let writes = vec![Transfer { at: ByteOffset::ZERO, position: 0, length: BLOCK_BYTES }];
+    let batch = WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() };
+    let written = device.write_batch(batch).and_then(|()| device.settle());
+    written.and_then(|settled| device.flush(settled)).map(drop).map_err(|error| error.cause)
+}
+
+/// What is to be written.
+enum Job {
+    /// Into this segment from now on.
+    Segment(Box<dyn BlockDevice>),
+    /// A record.
+    Record { draft: Draft, number: u64, at: ByteOffset, ticket: Ticket },
+}
+
+/// What came of it.
+enum Done {
+    /// Everything up to here is durable.
+    Durable(Ticket),
+    /// Nothing more will be.
+    Failed(DeviceError),
+    /// Nobody writes any more.
+    Gone,
+}
+
+/// Who writes.
+enum Worker {
+    /// The caller: each record is durable when `submit` comes back.
+    Inline(Writing),
+    /// A thread: what came while it waited for a flush goes with the next one.
+    Thread { jobs: Option<Sender<Job>>, done: Receiver<Done>, thread: Option<JoinHandle<()>> },
+}
+
+impl Worker {
+    fn thread() -> Result<Self> {
+        let (jobs, inbox) = channel();
+        let (outbox, done) = channel();
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || Writing::default().run(&inbox, &outbox))
+            .map_err(|error| Error::failed("starting the thread that writes history", error))?;
+        Ok(Self::Thread { jobs: Some(jobs), done, thread: Some(thread) })
+    }
+
+    fn take(&mut self, job: Job) {
+        match self {
+            Self::Inline(writing) => writing.take(job),
+            // A thread that is gone is noticed when it is waited for.
+            Self::Thread { jobs, .. } => {
+                let _ = jobs.as_ref().map(|jobs| jobs.send(job));
+            }
+        }
+    }
+
+    fn done(&mut self) -> Option<Done> {
+        match self {
+            Self::Inline(writing) => Some(writing.commit()),
+            Self::Thread { done, .. } => match done.try_recv() {
+                Ok(done) => Some(done),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => Some(Done::Gone),
+            },
+        }
+    }
+
+    fn wait(&mut self) -> Done {
+        match self {
+            Self::Inline(writing) => writing.commit(),
+            Self::Thread { done, .. } => done.recv().unwrap_or(Done::Gone),
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Self::Thread { jobs, thread, .. } = self {
+            // Without jobs the thread ends; what it wrote is done then.
+            drop(jobs.take());
+            if let Some(thread) = thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// The segment that is being written.
+#[derive(Default)]
+struct Writing {
+    device: Option<Box<dyn BlockDevice>>,
+    written: Ticket,
+    failed: Option<DeviceError>,
+}
+
+impl Writing {
+    fn run(mut self, jobs: &Receiver<Job>, done: &Sender<Done>) {
+        while let Ok(job) = jobs.recv() {
+            let before = self.written;
+            self.take(job);
+            while let Ok(job) = jobs.try_recv() {
+                self.take(job);
+            }
+            let has_news = self.written > before || self.failed.is_some();
+            if has_news && done.send(self.commit()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, job: Job) {
+        if self.failed.is_some() {
+            return;
+        }
+        let taken = match job {
+            Job::Segment(device) => {
+                let flushed = self.flush();
+                self.device = Some(device);
+                flushed
+            }
+            Job::Record { draft, number, at, ticket } => {
+                let bytes = draft.record_bytes();
+                let written = self.write(draft.seal(number), at, bytes);
+                self.written = ticket;
+                written
+            }
+        };
+        self.failed = taken.err();
+    }
+
+    fn write(&mut self, arena: Arena, at: ByteOffset, bytes: usize) -> Result<(), DeviceError> {
+        let Some(device) = &mut self.device else { return Ok(()) };
+        let mut writes = Vec::with_capacity(bytes.div_ceil(TRANSFER_BYTES_MAX));
+        for position in (0..bytes).step_by(TRANSFER_BYTES_MAX) {
+            let at = ByteOffset::new(at.get() + position as u64);
+            let length = (bytes - position).min(TRANSFER_BYTES_MAX);
+            writes.push(Transfer { at, position, length });
+        }
+        device.write_batch(WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() })
+    }
+
+    fn flush(&mut self) -> Result<(), DeviceError> {
+        let Some(device) = &mut self.device else { return Ok(()) };
+        let settled = device.settle()?;
+        device.flush(settled).map(drop)
+    }
+
+    /// Makes everything written durable.
+    fn commit(&mut self) -> Done {
+        if self.failed.is_none() && !bug::is_planted(Bug::NoBarrier1) {
+            self.failed = self.flush().err();
+        }
+        match self.failed.take() {
+            None => Done::Durable(self.written),
+            Some(error) => {
+                let told = error.again();
+                self.failed = Some(error);
+                Done::Failed(told)
+            }
+        }
+    }
+}

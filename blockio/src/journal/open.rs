@@ -1,0 +1,223 @@
+//! What is there of the open epoch when a journal is opened: which segments, up to which record, and
+//! which blocks were preserved. Reads and flushes; changes nothing.
+//!
+//! Records that were durable when the state was saved are relied on; a later one counts if all of
+//! it is whole, payload included, and no record before it is missing.
+
+use std::sync::Arc;
+
+use crate::device::buffer::ArenaPool;
+use crate::journal::catalogue::{Catalogue, PointId, Span};
+use crate::journal::layout::RecordKind;
+use crate::journal::scan::{Next, Record, SegmentError, SegmentReader};
+use crate::journal::touched::Touched;
+use crate::storage::{SegmentNumber, Storage};
+use crate::{Error, Result};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    /// The segments of the open epoch, as far as they are used.
+    pub(crate) spans: Vec<Span>,
+    /// The number of the next segment.
+    pub(crate) next_segment: u64,
+    /// The number of the next record.
+    pub(crate) next_record: u64,
+    /// What was preserved, by the number of the volume.
+    pub(crate) touched: Vec<Touched>,
+    /// Nothing was overwritten in it.
+    pub(crate) is_empty: bool,
+    /// Segments that no point has.
+    pub(crate) orphans: Vec<SegmentNumber>,
+    /// What is worth saying.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Looks at the open epoch of `catalogue`.
+///
+/// # Errors
+///
+/// `Integrity`: something that was durable is missing or damaged. `Failed`: it cannot be read.
+pub(crate) fn open_epoch(
+    storage: &Arc<dyn Storage>,
+    catalogue: &Catalogue,
+    pool: &ArenaPool,
+) -> Result<Opened> {
+    let mut opening = Opening {
+        storage: Arc::clone(storage),
+        catalogue,
+        pool,
+        found: Opened {
+            next_segment: catalogue.next_segment,
+            next_record: catalogue.next_record,
+            is_empty: true,
+            ..Opened::default()
+        },
+    };
+    let open = catalogue.points.last().map_or(&[][..], |point| &point.spans);
+    if let Some(first) = open.first() {
+        opening.found.next_record = first.first_record;
+    }
+    for (place, span) in open.iter().enumerate() {
+        let until = open.get(place + 1).map(|next| next.first_record);
+        opening.known(span, until)?;
+    }
+    opening.followers()?;
+    opening.is_complete()?;
+    opening.find_orphans()?;
+    Ok(opening.found)
+}
+
+struct Opening<'a> {
+    storage: Arc<dyn Storage>,
+    catalogue: &'a Catalogue,
+    pool: &'a ArenaPool,
+    found: Opened,
+}
+
+impl Opening<'_> {
+    /// A segment that the saved state has; of the last one there may be more than it says.
+    fn known(&mut self, span: &Span, until: Option<u64>) -> Result<()> {
+        let number = span.segment;
+        let mut reader = self.reader(number).map_err(|error| damaged(number, &error))?;
+        let first = reader.header().first_record;
+        if first != self.found.next_record {
+            return Err(missing(self.found.next_record, first.saturating_sub(1)));
+        }
+        self.read(&mut reader, number, until)
+    }
+
+    /// Segments of this epoch that were made after the state was saved.
+    fn followers(&mut self) -> Result<()> {
+        let epoch = self.catalogue.open_epoch();
+        for number in self.later()? {
+            // A segment whose header never came to the disk has no records either.
+            let Ok(mut reader) = self.reader(number) else { break };
+            let header = *reader.header();
+            let follows = PointId(header.epoch) == epoch
+                && header.first_record == self.found.next_record
+                && number.0 == self.found.next_segment;
+            if !follows {
+                break;
+            }
+            self.read(&mut reader, number, None)?;
+            self.found.next_segment = number.0 + 1;
+        }
+        Ok(())
+    }
+
+    fn later(&self) -> Result<Vec<SegmentNumber>> {
+        let all = self.storage.segments().map_err(|e| Error::failed("listing the journal", e))?;
+        Ok(all.into_iter().filter(|number| number.0 >= self.catalogue.next_segment).collect())
+    }
+
+    fn reader(&self, number: SegmentNumber) -> Result<SegmentReader, SegmentError> {
+        let device = self.storage.open_segment(number).map_err(SegmentError::Io)?;
+        SegmentReader::new(device, self.pool.clone(), &self.catalogue.identity, number)
+    }
+
+    fn read(
+        &mut self,
+        reader: &mut SegmentReader,
+        number: SegmentNumber,
+        until: Option<u64>,
+    ) -> Result<()> {
+        let failed = |error: SegmentError| damaged(number, &error);
+        if !crate::bug::is_planted(crate::bug::Bug::SegmentsNotFlushedAtOpen) {
+            // What is read below may be in a cache only, left there by a process that was killed;
+            // a power cut later must not take back what will be relied on.
+            reader.flush().map_err(failed)?;
+        }
+        while until.is_none_or(|until| reader.next_record() < until) {
+            let Next::Record(record) = reader.next().map_err(failed)? else { break };
+            if !self.is_whole(reader, &record).map_err(failed)? {
+                reader.put_back(&record);
+                let left = record.header.number;
+                let note = format!("record {left} of segment {} is not whole: left out", number.0);
+                self.found.notes.push(note);
+                break;
+            }
+            self.take(&record);
+        }
+        self.found.next_record = reader.next_record();
+        self.found.spans.push(Span {
+            segment: number,
+            bytes: reader.at(),
+            first_record: reader.header().first_record,
+            next_record: reader.next_record(),
+        });
+        Ok(())
+    }
+
+    fn is_whole(&self, reader: &mut SegmentReader, record: &Record) -> Result<bool, SegmentError> {
+        let was_durable = record.header.number < self.catalogue.next_record;
+        if was_durable || crate::bug::is_planted(crate::bug::Bug::PayloadNotChecked) {
+            return Ok(true);
+        }
+        reader.is_payload_whole(record)
+    }
+
+    fn take(&mut self, record: &Record) {
+        match record.header.kind {
+            RecordKind::EpochBegins => {}
+            RecordKind::Images => {
+                self.found.is_empty = false;
+                if crate::bug::is_planted(crate::bug::Bug::FirstTouchSetNotRebuilt) {
+                    return;
+                }
+                for entry in &record.header.entries {
+                    let number = entry.volume as usize;
+                    if self.found.touched.len() <= number {
+                        self.found.touched.resize_with(number + 1, Touched::default);
+                    }
+                    self.found.touched[number].insert(&[entry.extent]);
+                }
+            }
+        }
+    }
+
+    /// Nothing that was durable is missing.
+    fn is_complete(&self) -> Result<()> {
+        if self.found.next_record >= self.catalogue.next_record {
+            return Ok(());
+        }
+        Err(missing(self.found.next_record, self.catalogue.next_record - 1))
+    }
+
+    fn find_orphans(&mut self) -> Result<()> {
+        let all =
+            self.storage.segments().map_err(|error| Error::failed("listing the journal", error))?;
+        let mut known: Vec<_> = self.catalogue.spans().map(|span| span.segment).collect();
+        known.extend(self.found.spans.iter().map(|span| span.segment));
+        known.sort_unstable();
+        self.found.orphans =
+            all.into_iter().filter(|number| known.binary_search(number).is_err()).collect();
+        Ok(())
+    }
+}
+
+const HINT: &str = "see how much is damaged with: mtctl journal check --group GROUP; the disks are \
+                    as they were left, and nothing was written";
+
+fn missing(record: u64, last: u64) -> Error {
+    let context = format!(
+        "reading the retention journal: record {record} is missing or damaged, and records up to \
+         {last} were durable"
+    );
+    Error::new(crate::ErrorKind::Integrity, context).with_hint(HINT)
+}
+
+fn damaged(number: SegmentNumber, error: &SegmentError) -> Error {
+    let context = format!("reading segment {} of the retention journal: {error}", number.0);
+    let (kind, cause) = match error {
+        SegmentError::Io(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            (crate::ErrorKind::Failed, Some(cause.to_string()))
+        }
+        SegmentError::Io(cause) => (crate::ErrorKind::Integrity, Some(cause.to_string())),
+        SegmentError::Header(_) | SegmentError::Foreign | SegmentError::Number(_) => {
+            (crate::ErrorKind::Integrity, None)
+        }
+    };
+    let error = Error::new(kind, context).with_hint(HINT);
+    cause.into_iter().fold(error, |error, cause| error.caused_by(cause))
+}

@@ -1,0 +1,247 @@
+//! Reads a segment: its header, then record after record, as far as they are what the journal would
+//! have written there. What the records are for, and what to make of an end, is the caller's.
+
+use std::io;
+use std::num::NonZeroUsize;
+
+use crate::device::buffer::{Arena, ArenaPool};
+use crate::device::{BlockDevice, DeviceError, ReadBatch, TRANSFER_BYTES_MAX, Transfer};
+use crate::journal::layout::{
+    BLOCK_BYTES, HEADER_BYTES_MAX, Identity, NoHeader, RecordHeader, SegmentHeader, padded,
+};
+use crate::storage::SegmentNumber;
+use crate::units::ByteOffset;
+
+/// So much is read at a time while looking for headers, in bytes.
+pub(crate) const WINDOW_BYTES: NonZeroUsize =
+    NonZeroUsize::new(256 << 10).expect("invariant: not zero");
+
+const _: () = assert!(HEADER_BYTES_MAX <= WINDOW_BYTES.get());
+const _: () = assert!(WINDOW_BYTES.get() <= TRANSFER_BYTES_MAX);
+
+/// A record, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) header: RecordHeader,
+    /// Where in the segment its payload begins, in bytes.
+    pub(crate) payload_at: u64,
+}
+
+/// What comes next in a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// A record.
+    Record(Record),
+    /// Nothing that belongs there: the end of what was written, as a rule.
+    End(NoRecord),
+}
+
+/// Why there is no further record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoRecord {
+    #[error("the segment ends")]
+    SegmentEnds,
+    #[error("no header: {0}")]
+    Header(NoHeader),
+    #[error("it is of another session or journal")]
+    Foreign,
+    #[error("its number is {0}, which is not the next")]
+    Number(u64),
+    #[error("it goes on past the end of the segment")]
+    Long,
+}
+
+/// A segment that is read.
+pub(crate) struct SegmentReader {
+    device: Box<dyn BlockDevice>,
+    pool: ArenaPool,
+    header: SegmentHeader,
+    window: Option<(u64, Arena)>,
+    at: u64,
+    next_record: u64,
+}
+
+/// Why a segment cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SegmentError {
+    #[error("reading it")]
+    Io(#[source] io::Error),
+    #[error("its header is none: {0}")]
+    Header(NoHeader),
+    #[error("it belongs to another journal")]
+    Foreign,
+    #[error("its header says that it is segment {}", .0.0)]
+    Number(SegmentNumber),
+}
+
+impl From<DeviceError> for SegmentError {
+    fn from(error: DeviceError) -> Self {
+        Self::Io(error.cause)
+    }
+}
+
+impl SegmentReader {
+    /// Of segment `number` of `journal`, open as `device`. Arenas of `pool` hold at least
+    /// [`WINDOW_BYTES`].
+    pub(crate) fn new(
+        mut device: Box<dyn BlockDevice>,
+        pool: ArenaPool,
+        journal: &Identity,
+        number: SegmentNumber,
+    ) -> Result<Self, SegmentError> {
+        let arena = read(device.as_mut(), pool.take(), 0, BLOCK_BYTES)?;
+        let header = SegmentHeader::read(arena.as_slice()).map_err(SegmentError::Header)?;
+        if header.journal != *journal {
+            return Err(SegmentError::Foreign);
+        }
+        if header.number != number {
+            return Err(SegmentError::Number(header.number));
+        }
+        let (at, next_record) = (BLOCK_BYTES as u64, header.first_record);
+        Ok(Self { device, pool, header, window: None, at, next_record })
+    }
+
+    /// What its first block says.
+    pub(crate) fn header(&self) -> &SegmentHeader {
+        &self.header
+    }
+
+    /// Where the next record would be, in bytes.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// The number that the next record must have.
+    pub(crate) fn next_record(&self) -> u64 {
+        self.next_record
+    }
+
+    /// Makes everything that is in it durable: a process before may have left writes in a cache.
+    pub(crate) fn flush(&mut self) -> Result<(), SegmentError> {
+        let settled = self.device.settle()?;
+        Ok(self.device.flush(settled).map(drop)?)
+    }
+
+    /// The next record, if there is one by now.
+    pub(crate) fn next(&mut self) -> Result<Next, SegmentError> {
+        let capacity = self.device.geometry().capacity.get();
+        if self.at >= capacity {
+            return Ok(Next::End(NoRecord::SegmentEnds));
+        }
+        let header = match self.header_here(capacity)? {
+            Ok(header) => header,
+            Err(no_header) => {
+                // Asked again, it is to be read again: it may be there then.
+                self.window = None;
+                return Ok(Next::End(NoRecord::Header(no_header)));
+            }
+        };
+        let is_foreign =
+            header.salt != self.header.salt || header.tag[..] != self.header.journal[..8];
+        let end = self.at + header.record_bytes() as u64;
+        let none = match () {
+            () if is_foreign && !crate::bug::is_planted(crate::bug::Bug::StaleBytesTakenForLog) => {
+                NoRecord::Foreign
+            }
+            () if header.number != self.next_record
+                && !crate::bug::is_planted(crate::bug::Bug::NonConsecutiveNumbers) =>
+            {
+                NoRecord::Number(header.number)
+            }
+            () if end > capacity => NoRecord::Long,
+            () => {
+                let payload_at = self.at + header.header_bytes() as u64;
+                self.at = end;
+                self.next_record = header.number + 1;
+                return Ok(Next::Record(Record { header, payload_at }));
+            }
+        };
+        self.window = None;
+        Ok(Next::End(none))
+    }
+
+    /// Puts back the record that was read last.
+    pub(crate) fn put_back(&mut self, record: &Record) {
+        self.at = record.payload_at - record.header.header_bytes() as u64;
+        self.next_record = record.header.number;
+        self.window = None;
+    }
+
+    /// Whether the payload of `record` is what was written.
+    pub(crate) fn is_payload_whole(&mut self, record: &Record) -> Result<bool, SegmentError> {
+        let (mut checksum, mut rest) = (0, record.header.payload_bytes as usize);
+        let mut at = record.payload_at;
+        while rest > 0 {
+            let length = rest.min(WINDOW_BYTES.get());
+            let arena = read(self.device.as_mut(), self.pool.take(), at, padded(length))?;
+            checksum = crc32c::crc32c_append(checksum, &arena.as_slice()[..length]);
+            rest -= length;
+            at += length as u64;
+        }
+        Ok(checksum == record.header.payload_checksum)
+    }
+
+    /// The payload of `record`, which is at most [`WINDOW_BYTES`] long: a text.
+    pub(crate) fn text(&mut self, record: &Record) -> Result<Option<String>, SegmentError> {
+        let length = record.header.payload_bytes as usize;
+        let mut bytes = Vec::with_capacity(length);
+        let mut at = record.payload_at;
+        while bytes.len() < length {
+            let part = (length - bytes.len()).min(WINDOW_BYTES.get());
+            let arena = read(self.device.as_mut(), self.pool.take(), at, padded(part))?;
+            bytes.extend_from_slice(&arena.as_slice()[..part]);
+            at += part as u64;
+        }
+        let is_whole = crc32c::crc32c(&bytes) == record.header.payload_checksum;
+        Ok(String::from_utf8(bytes).ok().filter(|_| is_whole))
+    }
+
+    /// The device, to read images from.
+    pub(crate) fn into_device(self) -> Box<dyn BlockDevice> {
+        self.device
+    }
+
+    /// The header at the place where we are.
+    fn header_here(
+        &mut self,
+        capacity: u64,
+    ) -> Result<Result<RecordHeader, NoHeader>, SegmentError> {
+        if let Some(found) = self.in_window() {
+            match RecordHeader::read(found) {
+                Err(NoHeader::Short) => {}
+                read => return Ok(read),
+            }
+        }
+        let length = (capacity - self.at).min(WINDOW_BYTES.get() as u64) as usize;
+        let whole = length / BLOCK_BYTES * BLOCK_BYTES;
+        // The old window goes back to its pool before another one is taken.
+        self.window = None;
+        if whole == 0 {
+            return Ok(Err(NoHeader::Short));
+        }
+        let arena = read(self.device.as_mut(), self.pool.take(), self.at, whole)?;
+        let header = RecordHeader::read(&arena.as_slice()[..whole]);
+        self.window = Some((self.at, arena));
+        Ok(header)
+    }
+
+    fn in_window(&self) -> Option<&[u8]> {
+        let (from, arena) = self.window.as_ref()?;
+        let capacity = self.device.geometry().capacity.get();
+        let until = (from + WINDOW_BYTES.get() as u64).min(capacity / 4096 * 4096);
+        let (skipped, length) = (self.at.checked_sub(*from)?, until.checked_sub(self.at)?);
+        let found = arena.as_slice().get(skipped as usize..)?;
+        found.get(..length as usize).filter(|found| !found.is_empty())
+    }
+}
+
+/// Reads `length` bytes at `at` into the beginning of `arena`.
+pub(crate) fn read(
+    device: &mut dyn BlockDevice,
+    arena: Arena,
+    at: u64,
+    length: usize,
+) -> Result<Arena, DeviceError> {
+    let reads = vec![Transfer { at: ByteOffset::new(at), position: 0, length }];
+    device.read_batch(ReadBatch { arena, reads })
+}

@@ -1,0 +1,268 @@
+//! A group's history in directories: the state in one, the segments in one that may be another.
+//!
+//! The directories are held open, and everything in them is reached through that: if a retention
+//! volume is unmounted under us, nothing is ever written to what comes to light below it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::statvfs::fstatvfs;
+
+use crate::device::open::{Engine, open};
+use crate::device::{BlockDevice, Geometry};
+use crate::storage::{SegmentNumber, Space, Storage};
+use crate::units::{ByteCount, SectorSize};
+
+const STATE: &str = "state";
+const SEGMENT: &str = "segment-";
+
+/// The directories of a group.
+#[derive(Debug)]
+pub struct Directory {
+    state: Held,
+    segments: Held,
+    engine: Engine,
+}
+
+/// A directory that is open.
+#[derive(Debug)]
+struct Held {
+    path: PathBuf,
+    file: File,
+}
+
+impl Held {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path)?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Where it is reached, whatever has become of its path.
+    fn inside(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+    }
+
+    /// Its path still leads to it.
+    fn is_there(&self) -> io::Result<()> {
+        let (open, named) = (self.file.metadata()?, fs::metadata(&self.path));
+        let is_same = |named: fs::Metadata| (named.dev(), named.ino()) == (open.dev(), open.ino());
+        if named.is_ok_and(is_same) {
+            return Ok(());
+        }
+        let shown = self.path.display();
+        let message = format!("{shown} was unmounted or moved while it was in use");
+        Err(io::Error::new(io::ErrorKind::NotFound, message))
+    }
+}
+
+impl Directory {
+    /// The directories, which are there.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn open(state: &Path, segments: &Path) -> io::Result<Self> {
+        let engine = Engine::default();
+        Ok(Self { state: Held::open(state)?, segments: Held::open(segments)?, engine })
+    }
+
+    /// The same, with segments written by `engine`.
+    #[must_use]
+    pub fn with_engine(self, engine: Engine) -> Self {
+        Self { engine, ..self }
+    }
+
+    fn path(&self, number: SegmentNumber) -> PathBuf {
+        self.segments.inside().join(format!("{SEGMENT}{:016}", number.0))
+    }
+
+    fn device(&self, file: File, bytes: u64, engine: Engine) -> io::Result<Box<dyn BlockDevice>> {
+        let sector_size = SectorSize::Bytes4096;
+        let geometry = Geometry { capacity: ByteCount::new(bytes), sector_size };
+        open(file, geometry, engine, &[]).map_err(io::Error::other)
+    }
+
+    fn create(&self, path: &Path, bytes: u64) -> io::Result<File> {
+        let file = directly(path, OpenOptions::new().read(true).write(true).create_new(true))?;
+        let length = i64::try_from(bytes).map_err(io::Error::other)?;
+        match fallocate(&file, FallocateFlags::empty(), 0, length) {
+            // Not every filesystem sets room aside; then a full one is met while writing.
+            Err(nix::Error::EOPNOTSUPP) => file.set_len(bytes)?,
+            done => done?,
+        }
+        file.sync_all()?;
+        self.segments.file.sync_all()?;
+        Ok(file)
+    }
+}
+
+/// Opens `path` for direct I/O, where the filesystem can do that.
+fn directly(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    match options.custom_flags(libc::O_DIRECT).open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            // The file may have been made all the same.
+            options.custom_flags(0).create_new(false).create(true).open(path)
+        }
+        opened => opened,
+    }
+}
+
+impl Storage for Directory {
+    fn read_state(&self) -> io::Result<Option<String>> {
+        match fs::read_to_string(self.state.inside().join(STATE)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn replace_state(&self, text: &str) -> io::Result<()> {
+        let directory = self.state.inside();
+        let mut file = tempfile::Builder::new().prefix("state.").tempfile_in(&directory)?;
+        file.write_all(text.as_bytes())?;
+        // A crash from here on leaves a temporary file, which nothing reads.
+        file.as_file().sync_all()?;
+        file.persist(directory.join(STATE)).map_err(|error| error.error)?;
+        self.state.file.sync_all()?;
+        if self.state.path != self.segments.path {
+            // What was removed is removed once the state was replaced: so it is agreed.
+            self.segments.file.sync_all()?;
+        }
+        Ok(())
+    }
+
+    fn create_segment(
+        &self,
+        number: SegmentNumber,
+        bytes: u64,
+    ) -> io::Result<Box<dyn BlockDevice>> {
+        self.segments.is_there()?;
+        let path = self.path(number);
+        match self.create(&path, bytes) {
+            Ok(file) => self.device(file, bytes, self.engine),
+            Err(error) => {
+                if error.raw_os_error() != Some(libc::EEXIST) {
+                    // What was begun holds room that is wanted elsewhere.
+                    let _ = fs::remove_file(&path);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>> {
+        let file = directly(&self.path(number), OpenOptions::new().read(true))?;
+        let bytes = file.metadata()?.len();
+        // Many are open at once, and each is read by one reader: no ring for each.
+        self.device(file, bytes, Engine::Blocking)
+    }
+
+    fn shorten_segment(&self, number: SegmentNumber, bytes: u64) -> io::Result<()> {
+        // Its length stays: somebody may be reading on where it ends.
+        let file = OpenOptions::new().write(true).open(self.path(number))?;
+        let length = file.metadata()?.len();
+        let (Ok(from), Ok(rest)) = (i64::try_from(bytes), i64::try_from(length - bytes.min(length)))
+        else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        match if rest > 0 { fallocate(&file, flags, from, rest) } else { Ok(()) } {
+            Err(nix::Error::EOPNOTSUPP) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
+    fn state_stamp(&self) -> io::Result<u64> {
+        match fs::metadata(self.state.inside().join(STATE)) {
+            // The old state and the new one are there at once, so they are different files; times
+            // tell apart those that follow.
+            Ok(of) => {
+                let time = of.ctime().wrapping_mul(1_000_000_000).wrapping_add(of.ctime_nsec());
+                Ok(of.ino().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ time.cast_unsigned())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove_segment(&self, number: SegmentNumber) -> io::Result<()> {
+        match fs::remove_file(self.path(number)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
+    fn segments(&self) -> io::Result<Vec<SegmentNumber>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.segments.inside())? {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix(SEGMENT)?.parse().ok());
+            found.extend(number.map(SegmentNumber));
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let found = fstatvfs(&self.segments.file)?;
+        let unit = found.fragment_size();
+        Ok(Space {
+            total_bytes: found.blocks().saturating_mul(unit),
+            free_bytes: found.blocks_available().saturating_mul(unit),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(of: &tempfile::TempDir) -> Directory {
+        Directory::open(of.path(), of.path()).unwrap()
+    }
+
+    #[test]
+    fn a_segment_is_there_with_its_room_until_it_is_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = directory(&place);
+        let made = directory.create_segment(SegmentNumber(3), 1 << 20).unwrap();
+        assert_eq!(made.geometry().capacity, ByteCount::new(1 << 20));
+        let again = directory.create_segment(SegmentNumber(3), 1 << 20).err().unwrap();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(directory.segments().unwrap(), [SegmentNumber(3)]);
+        directory.shorten_segment(SegmentNumber(3), 4096).unwrap();
+        let file = fs::metadata(place.path().join("segment-0000000000000003")).unwrap();
+        assert_eq!((file.len(), file.blocks() * 512), (1 << 20, 4096));
+        directory.remove_segment(SegmentNumber(3)).unwrap();
+        directory.remove_segment(SegmentNumber(3)).unwrap();
+        assert_eq!(directory.segments().unwrap(), []);
+    }
+
+    #[test]
+    fn other_files_are_no_segments() {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["segment-", "segment-x", "state", "lock", "segment-1.old"] {
+            fs::write(place.path().join(name), "").unwrap();
+        }
+        assert_eq!(directory(&place).segments().unwrap(), []);
+    }
+
+    #[test]
+    fn nothing_is_made_in_a_directory_that_took_the_place_of_ours() {
+        let place = tempfile::tempdir().unwrap();
+        let (ours, moved) = (place.path().join("ours"), place.path().join("moved"));
+        fs::create_dir(&ours).unwrap();
+        let directory = Directory::open(&ours, &ours).unwrap();
+        fs::rename(&ours, &moved).unwrap();
+        fs::create_dir(&ours).unwrap();
+        let refused = directory.create_segment(SegmentNumber(1), 4096).err().unwrap();
+        assert!(refused.to_string().contains("was unmounted or moved"), "{refused}");
+        directory.replace_state("text").unwrap();
+        assert_eq!(fs::read_dir(&ours).unwrap().count(), 0);
+        assert!(moved.join("state").exists());
+    }
+}

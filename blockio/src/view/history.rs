@@ -1,0 +1,187 @@
+//! The images that a view needs, kept up to date while somebody else goes on writing: the segments
+//! that were there are held open (they may be removed meanwhile), and what is appended is followed.
+//!
+//! Why nothing is ever missed: a before-image is durable, and so can be read, before what it is of
+//! is overwritten. Who reads the disk first and looks for new images after that either finds the
+//! image, or has read the disk before it was overwritten.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::bug::{self, Bug};
+use crate::device::buffer::ArenaPool;
+use crate::group::state;
+use crate::journal::catalogue::{Catalogue, PointId};
+use crate::journal::images::{Images, damaged, open};
+use crate::journal::index::Index;
+use crate::journal::scan::{Next, SegmentError, SegmentReader};
+use crate::storage::{SegmentNumber, Storage};
+use crate::{Error, ErrorKind, Result};
+
+/// The images since a point, of all volumes of a group.
+pub(super) struct History {
+    storage: Arc<dyn Storage>,
+    pool: ArenaPool,
+    point: PointId,
+    images: Images,
+    /// The segment that is being appended to, read up to its end, and its place among the images.
+    tail: (SegmentReader, u32),
+    seen: Seen,
+}
+
+/// What was known of the group when it was looked at last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    stamp: u64,
+    identity: [u8; 16],
+    session: u64,
+}
+
+impl History {
+    /// The images since `point` of the group in `storage`.
+    pub(super) fn open(storage: Arc<dyn Storage>, point: PointId, pool: ArenaPool) -> Result<Self> {
+        let (images, tail, seen) = load(&storage, point, &pool)?;
+        Ok(Self { storage, pool, point, images, tail, seen })
+    }
+
+    pub(super) fn images(&self) -> &Images {
+        &self.images
+    }
+
+    pub(super) fn index(&self, volume: u32) -> Option<&Index> {
+        self.images.of(volume)
+    }
+
+    /// Takes what was appended since. Says whether there was something.
+    pub(super) fn follow(&mut self) -> Result<bool> {
+        if bug::is_planted(Bug::ViewDoesNotLookAgain) {
+            return Ok(false);
+        }
+        let stamp = self.storage.state_stamp().map_err(failed("looking at the group's state"))?;
+        let mut has_news = stamp != self.seen.stamp && self.look_at_the_state(stamp)?;
+        loop {
+            let (reader, place) = &mut self.tail;
+            let number = reader.header().number;
+            let next = reader.next().map_err(|error| damaged(number, &error.to_string()))?;
+            if let Next::Record(record) = next {
+                let is_whole = reader.is_payload_whole(&record);
+                if !is_whole.map_err(|error| damaged(number, &error.to_string()))? {
+                    // It is being written: nothing that it is about was overwritten yet.
+                    reader.put_back(&record);
+                    return Ok(has_news);
+                }
+                self.images.take(*place, &record, reader)?;
+                has_news = true;
+            } else if !self.next_segment()? {
+                return Ok(has_news);
+            }
+        }
+        Ok(has_news)
+    }
+
+    /// Goes on to the segment after the one that is read; false while there is none.
+    fn next_segment(&mut self) -> Result<bool> {
+        let (reader, _) = &self.tail;
+        let number = SegmentNumber(reader.header().number.0 + 1);
+        let next = match open(&self.storage, &self.seen.identity, number, &self.pool) {
+            Ok(next) => next,
+            Err(SegmentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(false);
+            }
+            // Its header is not there yet, and so nothing else is.
+            Err(SegmentError::Header(_)) => return Ok(false),
+            Err(error) => return Err(damaged(number, &error.to_string())),
+        };
+        if next.header().first_record != reader.next_record() {
+            return Ok(false);
+        }
+        let place = self.images.begin_segment(&self.storage, number)?;
+        self.tail = (next, place);
+        Ok(true)
+    }
+
+    /// The state was replaced: by the one who writes, as ever; or somebody else writes now, and
+    /// everything is looked at anew.
+    fn look_at_the_state(&mut self, stamp: u64) -> Result<bool> {
+        let catalogue = read_catalogue(&self.storage)?;
+        let identity = catalogue.as_ref().map(|known| known.identity);
+        let session = catalogue.as_ref().map(|known| known.session);
+        if identity != Some(self.seen.identity) {
+            let context = format!("point {} is gone: the group was committed", self.point);
+            return Err(Error::new(ErrorKind::Failed, context));
+        }
+        if session == Some(self.seen.session) {
+            self.seen.stamp = stamp;
+            return Ok(false);
+        }
+        (self.images, self.tail, self.seen) = load(&self.storage, self.point, &self.pool)?;
+        Ok(true)
+    }
+}
+
+type Loaded = (Images, (SegmentReader, u32), Seen);
+
+fn load(storage: &Arc<dyn Storage>, point: PointId, pool: &ArenaPool) -> Result<Loaded> {
+    // The state may be replaced while segments are opened, and some be removed with that.
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let stamp = storage.state_stamp().map_err(failed("looking at the group's state"))?;
+        let loaded = try_load(storage, point, pool, stamp);
+        let is_same = storage.state_stamp().is_ok_and(|now| now == stamp);
+        if is_same || loaded.is_ok() || attempts == 10 {
+            return loaded;
+        }
+    }
+}
+
+fn try_load(
+    storage: &Arc<dyn Storage>,
+    point: PointId,
+    pool: &ArenaPool,
+    stamp: u64,
+) -> Result<Loaded> {
+    let catalogue = read_catalogue(storage)?.filter(|known| known.point(point).is_some());
+    let catalogue = catalogue.ok_or_else(|| {
+        Error::new(ErrorKind::Usage, format!("point {point} has expired"))
+            .with_hint("see which are kept with: mtctl points list")
+    })?;
+    let seen = Seen { stamp, identity: catalogue.identity, session: catalogue.session };
+    let images = Images::since(storage, &catalogue, point, pool)?;
+    let tail = tail(storage, &catalogue, images, pool)?;
+    Ok((tail.0, tail.1, seen))
+}
+
+/// Where what is appended will be found.
+fn tail(
+    storage: &Arc<dyn Storage>,
+    catalogue: &Catalogue,
+    mut images: Images,
+    pool: &ArenaPool,
+) -> Result<(Images, (SegmentReader, u32))> {
+    let last = catalogue.points.last().and_then(|point| point.spans.last());
+    let last = last.ok_or_else(|| Error::new(ErrorKind::Usage, "nothing is kept there yet"))?;
+    let number = last.segment;
+    let mut reader = open(storage, &catalogue.identity, number, pool)
+        .map_err(|error| damaged(number, &error.to_string()))?;
+    while reader.next_record() < last.next_record {
+        let Ok(Next::Record(_)) = reader.next() else {
+            return Err(damaged(number, "a record is missing"));
+        };
+    }
+    let place = images.begin_segment(storage, number)?;
+    Ok((images, (reader, place)))
+}
+
+/// The history of the group in `storage`, if it has one.
+pub(super) fn read_catalogue(storage: &Arc<dyn Storage>) -> Result<Option<Catalogue>> {
+    let text = storage.read_state().map_err(failed("reading the group's state"))?;
+    let Some(text) = text else { return Ok(None) };
+    let state = state::parse(&text)
+        .map_err(|problem| Error::integrity("reading the group's state", problem))?;
+    Ok(state.journal)
+}
+
+fn failed(doing: &'static str) -> impl Fn(io::Error) -> Error {
+    move |error| Error::failed(doing, error)
+}

@@ -1,0 +1,176 @@
+//! Where a group lives: on the retention volume that was named, or is mounted, with its history;
+//! else in /var/lib, without one. What is there is `blockio::group`'s.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use blockio::group::{Group, Place};
+use blockio::{Error, ErrorKind, Result};
+use clap::Args;
+
+/// Where `mtctl prepare` mounts the retention volume.
+const RETENTION: &str = "/mnt/retention";
+/// Where groups live that have no retention volume.
+const GROUPS: &str = "/var/lib/mtctl/groups";
+
+/// Where history is kept.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RetentionOptions {
+    /// The retention volume, or none [default with --group: /mnt/retention if it is mounted]
+    #[arg(long, value_name = "DIR|none")]
+    pub(crate) retention: Option<PathBuf>,
+
+    /// Take --retention though nothing is mounted there: for tests, on a disk that is no other's
+    #[arg(long, requires = "retention")]
+    pub(crate) retention_unmounted: bool,
+
+    /// Where the group's state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP
+    #[arg(long, value_name = "DIR", requires = "group")]
+    pub(crate) state_dir: Option<PathBuf>,
+}
+
+/// A group that is there.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct GroupOptions {
+    /// The protection group
+    #[arg(long, value_name = "NAME")]
+    pub(crate) group: String,
+
+    #[command(flatten)]
+    pub(crate) at: RetentionOptions,
+}
+
+impl GroupOptions {
+    /// Takes hold of the group.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: it is not there. Else as [`Group::open`].
+    pub(crate) fn open(&self) -> Result<Group> {
+        Group::open(&self.place()?, &self.group)
+    }
+
+    /// Looks at the group; somebody may be working on it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub(crate) fn look(&self) -> Result<Group> {
+        Group::look(&self.place()?, &self.group)
+    }
+
+    fn place(&self) -> Result<Place> {
+        Group::check_name(&self.group)?;
+        let place = of_group(&self.group, &self.at)?;
+        if place.state.join("state").is_file() {
+            return Ok(place);
+        }
+        let context = format!("there is no group {} in {}", self.group, place.state.display());
+        Err(Error::new(ErrorKind::Usage, context).with_hint(
+            "mount the retention volume, name it (--retention DIR), or see the spelling",
+        ))
+    }
+}
+
+/// Where group `name` is.
+///
+/// # Errors
+///
+/// `Usage`: the retention directory that was named is not there. `Refused`: nothing is mounted
+/// there.
+pub(crate) fn of_group(name: &str, at: &RetentionOptions) -> Result<Place> {
+    let retention = match &at.retention {
+        Some(none) if none.as_os_str() == "none" => None,
+        Some(directory) if !directory.is_dir() => {
+            let context = format!("{} is no directory", directory.display());
+            return Err(Error::new(ErrorKind::Usage, context)
+                .with_hint("mount the retention volume first, or say --retention none"));
+        }
+        Some(directory) if at.retention_unmounted || is_mount_point(directory) => {
+            Some(directory.as_path())
+        }
+        Some(directory) => {
+            let context = format!("nothing is mounted on {}", directory.display());
+            return Err(Error::refused(context).with_hint(
+                "what is kept there would fill another filesystem: mount the retention volume, \
+                 or say --retention-unmounted",
+            ));
+        }
+        None => Some(Path::new(RETENTION)).filter(|path| is_mount_point(path)),
+    };
+    let history = retention.map(|retention| retention.join(name));
+    let state = at.state_dir.clone().or_else(|| history.clone());
+    Ok(Place { state: state.unwrap_or_else(|| Path::new(GROUPS).join(name)), history })
+}
+
+/// Without a group there is nothing to keep on a retention volume.
+///
+/// # Errors
+///
+/// `Usage`: a retention volume was named.
+pub(crate) fn check_without_group(retention: Option<&Path>) -> Result<()> {
+    match retention {
+        Some(directory) if directory.as_os_str() != "none" => {
+            let context = format!("--retention {} without --group", directory.display());
+            Err(Error::new(ErrorKind::Usage, context)
+                .with_hint("name the group whose history is to be kept there: --group NAME"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a target without a WWID is known by: where it is.
+pub(crate) fn of_target(path: &Path) -> String {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
+/// Whether something is mounted on `path`: it lies on another file system than its parent.
+fn is_mount_point(path: &Path) -> bool {
+    let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
+    let above = path.parent().and_then(device);
+    device(path).is_some_and(|own| above.is_some_and(|above| above != own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(retention: Option<&Path>, state: Option<&Path>) -> RetentionOptions {
+        RetentionOptions {
+            retention: retention.map(Path::to_owned),
+            retention_unmounted: true,
+            state_dir: state.map(Path::to_owned),
+        }
+    }
+
+    #[test]
+    fn what_was_named_comes_first_then_retention_then_var() {
+        let here = tempfile::tempdir().unwrap();
+        let none = Some(Path::new("none"));
+        let place = |retention, state| of_group("g", &options(retention, state)).unwrap();
+        let named = place(Some(here.path()), Some(Path::new("/s")));
+        assert_eq!((named.state, named.history), ("/s".into(), Some(here.path().join("g"))));
+        let kept = place(Some(here.path()), None);
+        assert_eq!((kept.state, kept.history.is_some()), (here.path().join("g"), true));
+        let without = place(none, None);
+        assert_eq!(without, Place::without_history(Path::new("/var/lib/mtctl/groups/g")));
+        let missing = here.path().join("missing");
+        let refused = of_group("g", &options(Some(&missing), None)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Usage);
+    }
+
+    #[test]
+    fn a_directory_that_is_no_mount_point_is_refused_unless_it_is_said() {
+        let here = tempfile::tempdir().unwrap();
+        let said = options(Some(here.path()), None);
+        let unsaid = RetentionOptions { retention_unmounted: false, ..said };
+        assert_eq!(of_group("g", &unsaid).unwrap_err().kind(), ErrorKind::Refused);
+    }
+
+    #[test]
+    fn a_mount_point_is_told_from_a_directory() {
+        assert!(is_mount_point(Path::new("/proc")));
+        assert!(!is_mount_point(Path::new("/proc/self/fd")));
+        assert!(!is_mount_point(Path::new("/no/such/directory")));
+    }
+}

@@ -1,0 +1,284 @@
+//! `mtctl points`: the recovery points of a group, listed, made, pinned.
+
+use std::io::Write;
+
+use blockio::group::Group;
+use blockio::journal::catalogue::{Catalogue, Point, PointKind};
+use blockio::journal::keeper::in_hours;
+use blockio::journal::selector::{self, Selector};
+use blockio::points;
+use clap::{Args, Subcommand, ValueEnum};
+use provisioning::size;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::group_place::GroupOptions;
+use crate::output;
+use crate::policy_options::PolicyOptions;
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl points list --group web
+  mtctl points create --group web --kind app --name before-upgrade
+  mtctl points pin before-upgrade --group web     it does not expire
+  mtctl points show latest --group web --json
+
+A point is named by its number, its name, a time (the newest point that is not after it), latest,
+latest-app, or start (what was there before the first stream). What is ambiguous or expired is
+refused, and nothing else taken instead.";
+
+/// What can be done with recovery points.
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub enum Command {
+    /// List the points that are kept
+    List(List),
+    /// Show one point
+    Show(One),
+    /// Make a point of what the disks hold now
+    Create(Create),
+    /// Keep a point: it does not expire
+    Pin(One),
+    /// Let a point expire like all others
+    Unpin(One),
+}
+
+/// What was typed after `mtctl points list`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct List {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was typed after `mtctl points show`, `pin` and `unpin`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct One {
+    /// Which point: a number, a name, a time, latest, latest-app, or start
+    #[arg(value_name = "POINT")]
+    point: Selector,
+
+    #[command(flatten)]
+    of: GroupOptions,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was typed after `mtctl points create`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Create {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    /// What the disks hold
+    #[arg(long, value_enum, default_value_t = KindName::Crash)]
+    kind: KindName,
+
+    /// A name for it
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    #[command(flatten)]
+    policy: PolicyOptions,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum KindName {
+    /// As after a power cut of the source
+    Crash,
+    /// As the application made it consistent
+    App,
+}
+
+/// Runs one of them.
+pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::List(arguments) => list(arguments),
+        Command::Show(arguments) => show(arguments),
+        Command::Create(arguments) => create(arguments),
+        Command::Pin(arguments) => pin(arguments, true),
+        Command::Unpin(arguments) => pin(arguments, false),
+    }
+}
+
+/// Stable: fields are added, never changed.
+#[derive(Serialize)]
+struct Json<'a> {
+    points: Vec<JsonPoint<'a>>,
+    start: Option<JsonPoint<'a>>,
+    journal_bytes: u64,
+    window_cut_to_seconds: Option<u64>,
+    rolling_back_to: Option<u64>,
+    rolled_back_to: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct JsonPoint<'a> {
+    id: u64,
+    time: String,
+    kind: PointKind,
+    name: Option<&'a str>,
+    pinned: bool,
+    journal_bytes: u64,
+}
+
+fn json_point(point: &Point) -> JsonPoint<'_> {
+    JsonPoint {
+        id: point.id.0,
+        time: selector::time(point.time),
+        kind: point.kind,
+        name: point.name.as_deref(),
+        pinned: point.pinned,
+        journal_bytes: point.journal_bytes(),
+    }
+}
+
+fn json<'a>(known: Option<&'a Catalogue>, points: &[&'a Point]) -> Json<'a> {
+    let start = known.and_then(|known| known.points.first());
+    Json {
+        points: points.iter().map(|point| json_point(point)).collect(),
+        start: start.filter(|point| point.kind == PointKind::Start).map(json_point),
+        journal_bytes: known.map_or(0, Catalogue::journal_bytes),
+        window_cut_to_seconds: known
+            .and_then(|known| known.window_cut_to)
+            .map(|nanoseconds| nanoseconds / 1_000_000_000),
+        rolling_back_to: known.and_then(|known| known.rolling_back_to).map(|id| id.0),
+        rolled_back_to: known.and_then(|known| known.rolled_back_to).map(|id| id.0),
+    }
+}
+
+fn list(arguments: &List) -> anyhow::Result<Exit> {
+    let group = arguments.of.look()?;
+    let known = group.state().journal.as_ref();
+    let points: Vec<_> = known.into_iter().flat_map(Catalogue::recovery_points).collect();
+    let mut out = output::stdout();
+    if arguments.json {
+        output::print_json(&mut out, &json(known, &points))?;
+        return Ok(Exit::Done);
+    }
+    if points.is_empty() {
+        writeln!(out, "group {} has no recovery points", group.name())?;
+    } else {
+        table(&mut out, &points)?;
+    }
+    known.map_or(Ok(()), |known| remarks(&mut out, known))?;
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+fn table(out: &mut impl Write, points: &[&Point]) -> anyhow::Result<()> {
+    let mut table = output::table(&["ID", "TIME", "KIND", "NAME", "PINNED", "JOURNAL"]);
+    for point in points {
+        table.add_row([
+            point.id.to_string(),
+            selector::time(point.time),
+            kind(point.kind).to_owned(),
+            point.name.clone().unwrap_or_else(|| "-".to_owned()),
+            if point.pinned { "pinned" } else { "-" }.to_owned(),
+            size::binary(point.journal_bytes()),
+        ]);
+    }
+    Ok(output::print_table(out, &table)?)
+}
+
+fn kind(kind: PointKind) -> &'static str {
+    match kind {
+        PointKind::Start => "start",
+        PointKind::Crash => "crash",
+        PointKind::App => "app",
+    }
+}
+
+/// What an operator must not overlook.
+fn remarks(out: &mut impl Write, known: &Catalogue) -> anyhow::Result<()> {
+    let mut say = |text: &str| writeln!(out, "{}", output::wrapped(text, 2));
+    if let Some(start) = known.points.first().filter(|point| point.kind == PointKind::Start) {
+        let kept = size::binary(start.journal_bytes());
+        say(&format!("what was there before the first stream is kept too ({kept}): start"))?;
+    }
+    if let Some(cut) = known.window_cut_to {
+        let held = in_hours(std::time::Duration::from_nanos(cut));
+        say(&format!(
+            "ALARM: for want of room, points had to go that were younger than the retention \
+             window; {held} were left"
+        ))?;
+    }
+    if let Some(to) = known.rolling_back_to {
+        say(&format!("a rollback to point {to} is not finished: mtctl recover finishes it"))?;
+    }
+    if let Some(to) = known.rolled_back_to {
+        say(&format!("the disks were rolled back to point {to}"))?;
+    }
+    Ok(())
+}
+
+fn show(arguments: &One) -> anyhow::Result<Exit> {
+    let group = arguments.of.look()?;
+    print_one(&group, &arguments.point, arguments.json)
+}
+
+fn print_one(group: &Group, selector: &Selector, as_json: bool) -> anyhow::Result<Exit> {
+    let known = group.state().journal.as_ref();
+    let point = selector::find(catalogue(group)?, selector)?;
+    let mut out = output::stdout();
+    if as_json {
+        output::print_json(&mut out, &json(known, &[point]))?;
+    } else {
+        table(&mut out, &[point])?;
+        out.flush()?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The history of `group`.
+pub(crate) fn catalogue(group: &Group) -> blockio::Result<&Catalogue> {
+    group.state().journal.as_ref().ok_or_else(|| {
+        let context = format!("group {} has no history", group.name());
+        blockio::Error::new(blockio::ErrorKind::Usage, context)
+            .with_hint("apply a stream with --retention, and there is one from then on")
+    })
+}
+
+fn create(arguments: &Create) -> anyhow::Result<Exit> {
+    let kind = match arguments.kind {
+        KindName::Crash => PointKind::Crash,
+        KindName::App => PointKind::App,
+    };
+    let mut group = arguments.of.open()?;
+    if !group.keeps_history() {
+        let context = format!("group {} is on no retention volume", group.name());
+        return Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
+            .with_hint("mount it on /mnt/retention, or name it: --retention DIR")
+            .into());
+    }
+    let settings = arguments.policy.settings()?;
+    let (id, notes) = points::create(&mut group, kind, arguments.name.clone(), settings)?;
+    for note in notes {
+        output::complain(&output::wrapped(&format!("warning: {note}"), 2));
+    }
+    print_one(&group, &Selector::Text(format!("id:{id}")), arguments.json)
+}
+
+fn pin(arguments: &One, pinned: bool) -> anyhow::Result<Exit> {
+    let mut group = arguments.of.open()?;
+    let id = selector::find(catalogue(&group)?, &arguments.point)?.id;
+    points::pin(&mut group, id, pinned)?;
+    // The start has no number that a person would type.
+    let selector = match &arguments.point {
+        Selector::Start => Selector::Start,
+        _ => Selector::Text(format!("id:{id}")),
+    };
+    print_one(&group, &selector, arguments.json)
+}

@@ -1,0 +1,76 @@
+//! `mtctl recover`: brings disks that are in-between back to where their group knows them. What it
+//! takes is decided by `blockio::recover`.
+
+use std::io::Write;
+
+use blockio::journal::catalogue::PointId;
+use blockio::journal::selector;
+use blockio::recover::{Recovery, needed};
+use clap::Args;
+
+use crate::exit::Exit;
+use crate::group_place::GroupOptions;
+use crate::policy_options::PolicyOptions;
+use crate::verb::points::catalogue;
+use crate::verb::rollback;
+use crate::{output, question};
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl recover --group web
+  mtctl recover --group web --yes
+
+After a crash, applying the same stream again goes on where it stopped, and needs no recover. This
+is the other way: back to the last recovery point, or to the end of a rollback that was cut short.";
+
+/// What was typed after `mtctl recover`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    #[command(flatten)]
+    policy: PolicyOptions,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Recovers.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let group = arguments.of.open()?;
+    let (id, why): (PointId, &str) = match needed(&group) {
+        Recovery::AtCheckpoint => {
+            let mut out = output::stdout();
+            if arguments.json {
+                let nothing = serde_json::json!({ "complete": true, "bytes": 0 });
+                output::print_json(&mut out, &nothing)?;
+            } else {
+                writeln!(out, "nothing to do: the disks are where the group knows them")?;
+                out.flush()?;
+            }
+            return Ok(Exit::Done);
+        }
+        Recovery::FinishRollback(id) => (id, "a rollback was cut short"),
+        Recovery::BackTo(id) => (id, "a run was cut short"),
+        Recovery::ApplyAgain => {
+            let context = format!("group {} has no history to go back with", group.name());
+            return Err(blockio::Error::refused(context)
+                .with_hint("apply the same stream again: it goes on where it stopped")
+                .into());
+        }
+    };
+    let point = catalogue(&group)?.point(id);
+    let shown = point.map_or_else(|| format!("point {id}"), selector::shown);
+    if !question::agreed(&format!("{why}: go back to {shown}?"), arguments.yes)? {
+        output::complain("nothing was touched");
+        return Ok(Exit::Done);
+    }
+    rollback::carry_out(group, id, &shown, &arguments.policy, arguments.json)
+}

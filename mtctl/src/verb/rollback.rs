@@ -1,0 +1,165 @@
+//! `mtctl rollback`: shows what will change, asks, and brings the disks of a group back to a
+//! recovery point. How is `blockio::rollback`'s.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use blockio::group::Group;
+use blockio::journal::catalogue::PointId;
+use blockio::journal::selector::{self, Selector};
+use blockio::rollback::{self, Ending, Event, Job};
+use clap::Args;
+use provisioning::size;
+use serde::Serialize;
+
+use crate::byte_progress::ByteProgress;
+use crate::exit::Exit;
+use crate::group_place::GroupOptions;
+use crate::policy_options::PolicyOptions;
+use crate::verb::points::catalogue;
+use crate::{group_targets, output, question};
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl rollback --group web --to latest-app
+  mtctl rollback --group web --to before-upgrade --yes
+  mtctl rollback --group web --to 2026-11-22T03:00:00Z --dry-run     what would be written
+
+What is overwritten is kept: until the commit, rollback --to another point, earlier or later, works.
+Interrupted, the same command goes on.";
+
+/// What was typed after `mtctl rollback`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    /// Where to: a number, a name, a time, latest, latest-app, or start
+    #[arg(long, value_name = "POINT")]
+    to: Selector,
+
+    #[command(flatten)]
+    policy: PolicyOptions,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    /// Show what would be written, and write nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Json {
+    point: u64,
+    bytes: u64,
+    seconds: f64,
+    complete: bool,
+}
+
+/// Rolls back.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let group = arguments.of.open()?;
+    let point = selector::find(catalogue(&group)?, &arguments.to)?;
+    let (id, shown) = (point.id, selector::shown(point));
+    if !arguments.json {
+        show_preview(&group, id, &shown)?;
+    }
+    if arguments.dry_run {
+        return Ok(Exit::Done);
+    }
+    if !question::agreed(&format!("Roll back to {shown}?"), arguments.yes)? {
+        output::complain("nothing was touched");
+        return Ok(Exit::Done);
+    }
+    carry_out(group, id, &shown, &arguments.policy, arguments.json)
+}
+
+fn show_preview(group: &Group, id: PointId, shown: &str) -> anyhow::Result<()> {
+    let preview = rollback::preview(group, id)?;
+    let mut out = output::stdout();
+    writeln!(out, "{}", output::wrapped(&format!("back to {shown}"), 2))?;
+    let mut table = output::table(&["VOLUME", "DISK", "TO BE WRITTEN"]);
+    for (name, bytes) in &preview.volumes {
+        let volume = group.state().volumes.get(name);
+        let disk = volume.and_then(|volume| volume.target.clone()).unwrap_or_default();
+        let name = if name.is_empty() { "-" } else { name };
+        table.add_row([name.to_owned(), disk, size::binary(*bytes)]);
+    }
+    output::print_table(&mut out, &table)?;
+    Ok(out.flush()?)
+}
+
+/// Brings the disks of `group` back to point `id`.
+pub(crate) fn carry_out(
+    group: Group,
+    id: PointId,
+    shown: &str,
+    policy: &PolicyOptions,
+    json: bool,
+) -> anyhow::Result<Exit> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in super::STOP_SIGNALS {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let assignments = group_targets::open(&group)?;
+    let history = policy.settings()?;
+    let engine = blockio::device::open::Engine::Auto;
+    let job = Job { group, assignments, to: id, engine, history, pool: None };
+    let started = Instant::now();
+    let mut progress: Option<(ByteProgress, bool)> = None;
+    let ending = rollback::run(job, &stop, &mut |event| show(&mut progress, event));
+    drop(progress);
+    let ending = ending?;
+    let seconds = started.elapsed().as_secs_f64();
+    let (bytes, complete) = match ending {
+        Ending::Complete { bytes } => (bytes, true),
+        Ending::NothingToDo => (0, true),
+        Ending::Stopped => (0, false),
+    };
+    let mut out = output::stdout();
+    if json {
+        output::print_json(&mut out, &Json { point: id.0, bytes, seconds, complete })?;
+    } else {
+        let text = match ending {
+            Ending::Complete { bytes } => {
+                format!("the disks are at {shown}: {} in {seconds:.1} s", size::binary(bytes))
+            }
+            Ending::NothingToDo => format!("nothing to do: the disks are at {shown}"),
+            Ending::Stopped => "stopped; the same command goes on from here".to_owned(),
+        };
+        writeln!(out, "{}", output::wrapped(&text, 2))?;
+        out.flush()?;
+    }
+    Ok(if complete { Exit::Done } else { Exit::Failed })
+}
+
+/// One line for the check of the history, one for the writing.
+fn show(progress: &mut Option<(ByteProgress, bool)>, event: Event<'_>) {
+    let (done, of, writes) = match event {
+        Event::Checked { done, of } => (done, of, false),
+        Event::Written { done, of } => (done, of, true),
+        Event::Warning(text) => {
+            let text = output::wrapped(&format!("warning: {text}"), 2);
+            match progress {
+                Some((progress, _)) => progress.say(&text),
+                None => output::complain(&text),
+            }
+            return;
+        }
+    };
+    if progress.as_ref().is_none_or(|(_, was_writing)| *was_writing != writes) {
+        *progress = Some((ByteProgress::new(Some(of)), writes));
+    }
+    if let Some((progress, _)) = progress {
+        progress.at(done);
+    }
+}
