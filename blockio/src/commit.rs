@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::apply::Settings;
-use crate::device::{ReadBatch, TRANSFER_BYTES_MAX, Transfer};
-use crate::device::buffer::ArenaPool;
 use crate::device::BlockDevice;
+use crate::device::buffer::ArenaPool;
+use crate::device::{ReadBatch, TRANSFER_BYTES_MAX, Transfer};
 use crate::group::Group;
 use crate::journal::catalogue::PointId;
 use crate::journal::images::Images;
@@ -66,10 +66,11 @@ pub fn where_it_is(group: &mut Group, history: Settings) -> Result<Proof> {
     if keeper.is_epoch_empty() {
         return Ok(Proof::NothingWritten(known.open_epoch()));
     }
-    Err(Error::refused(format!("the volumes of group {name} are at no recovery point"))
-        .with_hint(format!(
+    Err(Error::refused(format!("the volumes of group {name} are at no recovery point")).with_hint(
+        format!(
             "go to one: mtctl rollback --group {name} --to latest; or apply the stream to its end"
-        )))
+        ),
+    ))
 }
 
 /// Compares every image since `point` with what `volumes` hold; `observe` is told of bytes done,

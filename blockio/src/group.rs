@@ -247,7 +247,10 @@ mod tests {
             .unwrap();
         let saved = group.state().clone();
         drop(group);
-        assert_eq!(*Group::open(&Place::without_history(directory.path()), "g").unwrap().state(), saved);
+        assert_eq!(
+            *Group::open(&Place::without_history(directory.path()), "g").unwrap().state(),
+            saved
+        );
         assert_eq!(saved.volumes["db"].source_bytes, Some(7));
     }
 
@@ -274,7 +277,10 @@ mod tests {
     #[test]
     fn a_state_that_was_changed_by_hand_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        Group::open(&Place::without_history(directory.path()), "g").unwrap().update(|_| {}).unwrap();
+        Group::open(&Place::without_history(directory.path()), "g")
+            .unwrap()
+            .update(|_| {})
+            .unwrap();
         let path = directory.path().join("state");
         let text = fs::read_to_string(&path).unwrap();
         for changed in [text.replace("\"version\":1", "\"version\": 1"), text[..9].to_owned()] {

@@ -343,7 +343,9 @@ impl Step {
         let middle = extent.start().checked_add(ByteCount::new(length))?;
         let (taken, rest) = match extent.split_at(middle) {
             None => (extent, None),
-            Some((taken, rest)) => (taken, Some(Image { extent: rest, place: place.after(length) })),
+            Some((taken, rest)) => {
+                (taken, Some(Image { extent: rest, place: place.after(length) }))
+            }
         };
         // At most TRANSFER_BYTES_MAX.
         let (length, position) = (length as usize, self.used);

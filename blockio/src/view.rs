@@ -65,11 +65,7 @@ impl PointHistory {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn open_with(
-        storage: Arc<dyn Storage>,
-        point: PointId,
-        pool: ArenaPool,
-    ) -> Result<Self> {
+    pub fn open_with(storage: Arc<dyn Storage>, point: PointId, pool: ArenaPool) -> Result<Self> {
         let volumes = history::read_catalogue(&storage)?.map(|known| known.volumes);
         let history = History::open(storage, point, pool)?;
         let history = Arc::new(Mutex::new(history));
@@ -232,8 +228,8 @@ impl View {
             return self.read_disk(sector, skipped, piece);
         };
         let start = ByteOffset::new(sector.get() + skipped as u64);
-        let wanted = Extent::new(start, ByteCount::new(piece.len() as u64))
-            .map_err(|_| self.outside())?;
+        let wanted =
+            Extent::new(start, ByteCount::new(piece.len() as u64)).map_err(|_| self.outside())?;
         let is_kept_whole = {
             let history = lock(&past.history);
             history.index(past.volume).is_some_and(|index| is_covered(index, wanted))

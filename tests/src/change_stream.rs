@@ -49,7 +49,8 @@ impl Change {
         }
     }
 
-    fn extent(&self) -> Extent {
+    /// Which bytes change.
+    pub fn extent(&self) -> Extent {
         Extent::new(ByteOffset::new(self.start), ByteCount::new(self.length())).unwrap()
     }
 

@@ -61,7 +61,11 @@ impl Place {
     fn apply(&self, inputs: Vec<StreamArgument>, options: Options) -> Result<Outcome> {
         let assignments = vec![self.target("disk", None)];
         let group = Some(self.group());
-        run(Job { inputs, assignments, group, options, ..Job::default() }, &AtomicBool::new(false), &mut |_| {})
+        run(
+            Job { inputs, assignments, group, options, ..Job::default() },
+            &AtomicBool::new(false),
+            &mut |_| {},
+        )
     }
 
     fn content(&self, at: usize) -> u8 {
@@ -274,7 +278,8 @@ fn two_volumes_of_one_name_are_refused() {
     let place = Place::new();
     let assignments = vec![place.target("a", Some("a"))];
     let inputs = vec![native(&[("a", SIZE), ("a", SIZE)], 1)];
-    let job = Job { inputs, assignments, group: None, options: of(Format::Native), ..Job::default() };
+    let job =
+        Job { inputs, assignments, group: None, options: of(Format::Native), ..Job::default() };
     let refused = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Usage);
 }

@@ -129,16 +129,7 @@ impl Keeper {
         let usual = usual.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let segment_bytes = settings.segment_bytes.unwrap_or(usual);
         let is_epoch_empty = is_empty;
-        Ok(Self {
-            storage,
-            log,
-            pool,
-            settings,
-            segment_bytes,
-            touched,
-            is_epoch_empty,
-            notes,
-        })
+        Ok(Self { storage, log, pool, settings, segment_bytes, touched, is_epoch_empty, notes })
     }
 
     /// Memory for records.

@@ -223,8 +223,10 @@ impl Log {
     fn note(&mut self, done: Done) -> Result<()> {
         let failed = |attempt: &str| {
             Error::new(ErrorKind::Failed, format!("writing the retention journal: {attempt}"))
-                .with_hint("nothing was overwritten without its history; see to the retention \
-                            volume, and run the same command again")
+                .with_hint(
+                    "nothing was overwritten without its history; see to the retention \
+                            volume, and run the same command again",
+                )
         };
         if self.has_failed {
             return Err(failed("it failed before"));

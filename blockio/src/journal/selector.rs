@@ -84,8 +84,9 @@ fn find_text<'a>(catalogue: &'a Catalogue, text: &str) -> Result<&'a Point> {
         several => {
             let shown: Vec<_> = several.iter().map(|point| shown(point)).collect();
             let context = format!("\"{text}\" is ambiguous: {}", shown.join("; "));
-            return Err(Error::new(ErrorKind::Usage, context)
-                .with_hint("name it by its number: id:NUMBER"));
+            return Err(
+                Error::new(ErrorKind::Usage, context).with_hint("name it by its number: id:NUMBER")
+            );
         }
     }
     let gone = catalogue.expired.iter().rev();
@@ -123,8 +124,10 @@ fn at_time<'a>(catalogue: &'a Catalogue, text: &str, wanted: u64) -> Result<&'a 
         catalogue.recovery_points().filter(|point| point.time <= wanted).collect();
     before.sort_by_key(|point| (point.time, point.id));
     let Some(newest) = before.last() else {
-        let context = format!("there is no recovery point at or before {text}: it expired, if ever \
-                               there was one");
+        let context = format!(
+            "there is no recovery point at or before {text}: it expired, if ever \
+                               there was one"
+        );
         return Err(refuse(catalogue, context));
     };
     let same: Vec<_> = before.iter().filter(|point| point.time == newest.time).collect();

@@ -165,7 +165,8 @@ impl Storage for Directory {
         // Its length stays: somebody may be reading on where it ends.
         let file = OpenOptions::new().write(true).open(self.path(number))?;
         let length = file.metadata()?.len();
-        let (Ok(from), Ok(rest)) = (i64::try_from(bytes), i64::try_from(length - bytes.min(length)))
+        let (Ok(from), Ok(rest)) =
+            (i64::try_from(bytes), i64::try_from(length - bytes.min(length)))
         else {
             return Err(io::ErrorKind::InvalidInput.into());
         };

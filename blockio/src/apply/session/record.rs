@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::{Input, Session};
+use crate::Result;
 use crate::apply::Event;
 use crate::apply::volumes::{AllFlushed, Volumes};
 use crate::bug::{self, Bug};
@@ -12,7 +13,6 @@ use crate::group::state::{Fingerprint, GroupState, InBetween, exact};
 use crate::journal::catalogue::{Catalogue, NewPoint, PointId, PointKind, Span};
 use crate::journal::keeper::{Keeper, catalogue};
 use crate::stream::{Format, Mark, MarkKind, Name, StreamHeader};
-use crate::Result;
 
 /// When something is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +88,9 @@ impl Session<'_> {
         let in_stream: Vec<_> =
             input.route.iter().map(|index| volumes.get(*index).label().to_owned()).collect();
         let others = self.group.iter().flat_map(|group| &group.state().volumes);
-        let half = others.filter(|(name, _)| !in_stream.contains(name)).any(|(_, volume)| {
-            volume.in_between.as_ref().is_some_and(|between| !between.exact)
-        });
+        let half = others
+            .filter(|(name, _)| !in_stream.contains(name))
+            .any(|(_, volume)| volume.in_between.as_ref().is_some_and(|between| !between.exact));
         let is_whole = !behind && !half;
         if !is_whole && !self.points.is_empty() && volumes.keeper().is_some() {
             let text = "no recovery point is made here: not all volumes of the group are at it";

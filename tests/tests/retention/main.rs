@@ -1,0 +1,118 @@
+//! Retention as its users have it, on real loop devices: recovery points, rollbacks, commits, and
+//! what is left after accidents. Each case has a machine of its own, with a retention volume.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
+
+mod points;
+mod rollbacks;
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use blockio::stream::native::{self, Options};
+use blockio::stream::{
+    Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
+};
+use mt_tests::change_stream::{Become, Change};
+use mt_tests::loop_device::LoopDevice;
+use mt_tests::program::{Run, run};
+use mt_tests::scratch_machine::ScratchMachine;
+
+const MIB: u64 = 1 << 20;
+
+/// A machine's retention volume, mounted where it is by default.
+fn retention(machine: &ScratchMachine, mib: u64) -> LoopDevice {
+    let disk = machine.disk("retention.img", mib);
+    run("mkfs.ext4", &["-q", disk.path()]);
+    fs::create_dir_all("/mnt/retention").unwrap();
+    run("mount", &[disk.path(), "/mnt/retention"]);
+    disk
+}
+
+/// An image file with these bytes: its path.
+fn image(machine: &ScratchMachine, name: &str, bytes: &[u8]) -> String {
+    let path = machine.file(name);
+    fs::write(&path, bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// What `image` holds after `changes`.
+fn after(image: &[u8], changes: &[Change]) -> Vec<u8> {
+    let mut image = image.to_vec();
+    changes.iter().for_each(|change| change.apply(&mut image));
+    image
+}
+
+/// Something of a stream.
+enum Part<'a> {
+    /// A change of a volume, by its place in the header.
+    Change(u16, &'a Change),
+    /// A mark: kind and name.
+    Mark(MarkKind, &'a str),
+}
+
+/// A native stream of `volumes`.
+fn stream(
+    machine: &ScratchMachine,
+    name: &str,
+    volumes: Vec<VolumeHeader>,
+    parts: &[Part],
+) -> String {
+    let mut bytes = Vec::new();
+    let header = StreamHeader { format: Format::Native, identity: None, volumes };
+    let options = Options { batch_bytes: 64 << 10, ..Options::default() };
+    let mut encoder = native::Encoder::new(&mut bytes, &header, options).unwrap();
+    let mut time = 1_700_000_000_000_000_000;
+    for part in parts {
+        match part {
+            Part::Change(volume, change) => {
+                let (index, extent) = (VolumeIndex(*volume), change.extent());
+                match &change.becomes {
+                    Become::Data(bytes) => encoder.data(index, extent.start(), bytes),
+                    Become::Zero(_) => encoder.zero(index, extent),
+                    Become::Discard(_) => encoder.discard(index, extent),
+                }
+                .unwrap();
+            }
+            Part::Mark(kind, name) => {
+                time += 1_000_000_000;
+                let name = (!name.is_empty()).then(|| Name::new(name.as_bytes()).unwrap());
+                let time = Timestamp(time);
+                encoder.mark(&Mark { time, kind: *kind, name, group: None }).unwrap();
+            }
+        }
+    }
+    encoder.finish(true).unwrap();
+    let path = machine.file(name);
+    fs::write(&path, bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Fails unless the file holds `expected`; says where it does not.
+#[track_caller]
+fn holds(file: impl AsRef<Path>, expected: &[u8]) {
+    let found = fs::read(file).unwrap();
+    assert_eq!(found.len(), expected.len(), "the length");
+    let first = found.iter().zip(expected).position(|(one, other)| one != other);
+    assert_eq!(first, None, "the first byte that differs");
+}
+
+/// The points of group g, as JSON.
+#[track_caller]
+fn points(machine: &ScratchMachine) -> Vec<serde_json::Value> {
+    let listed = machine.mtctl(&["points", "list", "--group", "g", "--json"]);
+    listed.exits(0).json()["points"].as_array().unwrap().clone()
+}
+
+/// Rolls group g back.
+#[track_caller]
+fn rollback(machine: &ScratchMachine, to: &str) -> Run {
+    machine.mtctl(&["rollback", "--group", "g", "--to", to, "--yes"])
+}
+
+/// An image of so many bytes, all zeros.
+fn blank(machine: &ScratchMachine, name: &str, bytes: u64) -> String {
+    let path = machine.file(name);
+    File::create(&path).unwrap().set_len(bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}

@@ -1,0 +1,78 @@
+//! Back to a recovery point, and to another one.
+
+use blockio::stream::MarkKind;
+use mt_tests::change_stream::{random_changes, volume};
+use mt_tests::random::Random;
+use mt_tests::scratch_machine::on_a_scratch_machine;
+
+use crate::{MIB, Part, after, blank, holds, image, points, retention, rollback, stream};
+
+const SIZE: u64 = 4 * MIB;
+
+#[test]
+fn every_point_of_a_stream_is_reached_in_any_order_until_the_commit() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 256);
+        let mut random = Random::new(41);
+        let mut held = random.bytes(SIZE as usize);
+        let target = image(machine, "target.img", &held);
+        let start = held.clone();
+        let all: Vec<_> = (0..8).map(|_| random_changes(&mut random, SIZE, 12)).collect();
+        let mut parts = Vec::new();
+        let mut kept = Vec::new();
+        for changes in &all {
+            parts.extend(changes.iter().map(|change| Part::Change(0, change)));
+            parts.push(Part::Mark(MarkKind::CrashConsistent, ""));
+            held = after(&held, changes);
+            kept.push(held.clone());
+        }
+        let stream = stream(machine, "s.mts", vec![volume("", SIZE, "", "")], &parts);
+        machine.mtctl(&["apply", &stream, "--group", "g", "--target", &target]).exits(0);
+        holds(&target, &held);
+        let listed = points(machine);
+        assert_eq!(listed.len(), 8, "{listed:#?}");
+        for _ in 0..24 {
+            let number = random.below(9);
+            match number {
+                0 => rollback(machine, "start").exits(0),
+                id => rollback(machine, &id.to_string()).exits(0),
+            };
+            let expected = if number == 0 { &start } else { &kept[number as usize - 1] };
+            holds(&target, expected);
+            assert_eq!(points(machine).len(), 8);
+        }
+        rollback(machine, "3").exits(0);
+        machine.mtctl(&["commit", "--group", "g", "--yes"]).exits(0);
+        holds(&target, &kept[2]);
+        assert_eq!(points(machine).len(), 0);
+    });
+}
+
+#[test]
+fn a_stream_goes_on_from_the_point_that_was_rolled_back_to() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 256);
+        let mut random = Random::new(42);
+        let target = blank(machine, "target.img", SIZE);
+        let first = random_changes(&mut random, SIZE, 20);
+        let second = random_changes(&mut random, SIZE, 20);
+        let mut parts: Vec<_> = first.iter().map(|change| Part::Change(0, change)).collect();
+        parts.push(Part::Mark(MarkKind::ApplicationConsistent, "half"));
+        parts.extend(second.iter().map(|change| Part::Change(0, change)));
+        let stream = stream(machine, "s.mts", vec![volume("", SIZE, "", "")], &parts);
+        let half = after(&vec![0; SIZE as usize], &first);
+        let whole = after(&half, &second);
+        let apply = || machine.mtctl(&["apply", &stream, "--group", "g", "--target", &target]);
+        apply().exits(0);
+        holds(&target, &whole);
+        rollback(machine, "latest-app").exits(0).says("point 1 \"half\"");
+        holds(&target, &half);
+        rollback(machine, "half").exits(0).says("nothing to do");
+        apply().exits(0).says("went on after byte");
+        holds(&target, &whole);
+        rollback(machine, "start").exits(0);
+        holds(&target, &vec![0; SIZE as usize]);
+        apply().exits(0);
+        holds(&target, &whole);
+    });
+}
