@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod device;
+pub mod digest;
 mod error;
 pub mod extent;
 pub mod group;
