@@ -5,10 +5,12 @@ use clap::{Parser, Subcommand};
 pub use crate::verb::apply::Arguments as ApplyArguments;
 pub use crate::verb::check::Arguments as CheckArguments;
 pub use crate::verb::demo::Arguments as DemoArguments;
+pub use crate::verb::digest::Arguments as DigestArguments;
 pub use crate::verb::disks::Arguments as DisksArguments;
 pub use crate::verb::kickstart::Arguments as KickstartArguments;
 pub use crate::verb::prepare::Arguments as PrepareArguments;
 pub use crate::verb::stream::Command as StreamCommand;
+pub use crate::verb::verify::Arguments as VerifyArguments;
 pub use crate::verb::vmx::Arguments as VmxArguments;
 
 /// Makes a Linux VM a master target, and brings replicated disks home.
@@ -31,6 +33,10 @@ pub enum Command {
     Prepare(PrepareArguments),
     /// Apply change streams to disks
     Apply(ApplyArguments),
+    /// Hash a disk: the BLAKE3 of all of it, and of its parts
+    Digest(DigestArguments),
+    /// Tell whether a disk is what a digest or another disk says, and where it differs
+    Verify(VerifyArguments),
     /// Look into change streams, and convert them
     #[command(subcommand)]
     Stream(StreamCommand),

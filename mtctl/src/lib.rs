@@ -13,6 +13,7 @@ mod report;
 mod stream_options;
 mod target_argument;
 mod verb;
+mod whole_file;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(arguments) => verb::check::run(&arguments),
         Command::Prepare(arguments) => verb::prepare::run(&arguments),
         Command::Apply(arguments) => verb::apply::run(&arguments),
+        Command::Digest(arguments) => verb::digest::run(&arguments),
+        Command::Verify(arguments) => verb::verify::run(&arguments),
         Command::Stream(command) => verb::stream::run(&command),
         Command::Kickstart(arguments) => verb::kickstart::run(&arguments),
         Command::Vmx(arguments) => verb::vmx::run(&arguments),

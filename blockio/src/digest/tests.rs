@@ -213,7 +213,7 @@ fn only_what_begins_with_our_key_is_a_document() {
     for bytes in [&b""[..], b"{", b"{}", b"{\"other\": 1, \"mtctl_digest\": 1}", b"\0\0\0\0"] {
         assert!(!is_document(bytes), "{bytes:?}");
     }
-    assert!(is_document(b" \n{\t\"mtctl_digest\": 9}");
+    assert!(is_document(b" \n{\t\"mtctl_digest\": 9}"));
 }
 
 #[test]
