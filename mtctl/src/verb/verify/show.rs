@@ -96,16 +96,15 @@ fn print(out: &mut impl Write, comparison: &Comparison) -> anyhow::Result<()> {
     if length != other {
         writeln!(out, "{subject} has {length} bytes ({}),", shown(length))?;
         writeln!(out, "{against} has {other} bytes ({})", shown(other))?;
-        if compared > 0 {
-            writeln!(out, "compared: the first {compared} bytes ({})", shown(compared))?;
-        }
+        writeln!(out, "compared: the first {compared} bytes ({})", shown(compared))?;
+    }
+    if compared < length.min(other) {
+        writeln!(out, "of what follows, the digest of a longer disk does not tell")?;
     }
     if findings.extent_count == 0 {
-        let told = match compared {
-            0 => "a digest does not tell where a disk with less than it differs",
-            _ => "no byte of these differs",
-        };
-        writeln!(out, "{told}")?;
+        if compared > 0 {
+            writeln!(out, "no byte of these differs")?;
+        }
         return Ok(());
     }
     let ranges = output::counted(findings.extent_count, "range");
