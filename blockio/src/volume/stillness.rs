@@ -1,5 +1,5 @@
-//! Whether a disk or an image file stayed as it was while it was read. Claims and locks keep out who
-//! asks for them; what writes without asking is found here, afterwards.
+//! Whether a disk or an image file stayed as it was while it was read. Claims and locks keep out
+//! who asks for them, and are `volume`'s; what writes without asking is found here, afterwards.
 
 use std::fs::File;
 use std::io;

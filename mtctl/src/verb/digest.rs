@@ -21,7 +21,7 @@ use subject::{Looking, Subject, SubjectArguments};
 const EXAMPLES: &str = "\
 Examples:
   mtctl digest /dev/sdb                            prints what b3sum /dev/sdb prints
-  mtctl digest /dev/sdb --output sdb.digest        keep it: mtctl verify tells later where it differs
+  mtctl digest /dev/sdb --output sdb.digest        for mtctl verify, which tells what differs
   mtctl digest disk.img --leaf 64K --json | jq -r .root
 
 The disk is held exclusively while it is read, and nothing is written to it. One that is in use, or
