@@ -1,12 +1,12 @@
 //! Many pieces of a disk worked on at once, in bounded memory, with results in their order. What is
 //! done with a piece is `hashing`'s and `differences`'.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::available_parallelism;
 
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{BroadcastContext, ThreadPool, ThreadPoolBuilder};
 
 use crate::extent::Extent;
 use crate::units::{ByteCount, ByteOffset};
@@ -71,12 +71,39 @@ impl Crew {
         };
         for first in (0..pieces).step_by(round as usize) {
             let end = first.saturating_add(round).min(pieces);
-            let results: Result<Vec<T>> =
-                self.pool.install(|| (first..end).into_par_iter().map(one).collect());
-            results?.into_iter().for_each(&mut take);
+            self.round(first..end, &one)?.into_iter().for_each(&mut take);
             (watch.progress)(end.saturating_mul(piece_bytes).min(length.get()));
         }
         Ok(())
+    }
+
+    /// The results of `one` for each of `indices`, or the first error. Who is free takes the next
+    /// index, so that the disk is read from its beginning to its end: not every disk likes leaps.
+    fn round<T: Send>(
+        &self,
+        indices: Range<u64>,
+        one: &(impl Fn(u64) -> Result<T> + Sync),
+    ) -> Result<Vec<T>> {
+        let next = AtomicU64::new(indices.start);
+        let of_one_thread = |_: BroadcastContext<'_>| {
+            let mut results = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= indices.end {
+                    return results;
+                }
+                let result = one(index);
+                if result.is_err() {
+                    // The others finish what they have begun, and begin nothing more.
+                    next.fetch_max(indices.end, Ordering::Relaxed);
+                }
+                results.push((index, result));
+            }
+        };
+        let mut results: Vec<_> =
+            self.pool.broadcast(of_one_thread).into_iter().flatten().collect();
+        results.sort_unstable_by_key(|(index, _)| *index);
+        results.into_iter().map(|(_, result)| result).collect()
     }
 }
 
@@ -161,5 +188,13 @@ mod tests {
         assert_eq!(starts, (0..=3 * ROUND_BYTES).step_by(1 << 20).collect::<Vec<_>>());
         assert_eq!(told.last(), Some(&length.get()));
         assert!(crew.memory.lock().unwrap().len() <= THREADS_MAX);
+    }
+
+    #[test]
+    fn the_error_of_one_piece_is_the_error_of_all() {
+        let crew = Crew::new().unwrap();
+        let failing = |index: u64| if index == 3 { Err(stopped()) } else { Ok(index) };
+        assert!(crew.round(0..1000, &failing).is_err());
+        assert_eq!(crew.round(4..7, &failing).unwrap(), [4, 5, 6]);
     }
 }
