@@ -8,6 +8,7 @@ pub mod apply;
 pub mod bug;
 pub mod commit;
 pub mod device;
+pub mod digest;
 mod error;
 pub mod extent;
 pub mod group;

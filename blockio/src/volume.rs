@@ -10,6 +10,9 @@
 //! while it is ours. What the kernel lets pass is looked for here: a loop device made of the disk.
 //! An image file is locked in both ways that programs lock files, and must neither be behind a loop
 //! device nor be swapped to.
+//!
+//! Who only reads ([`open_for_reading`]) claims a disk in the same way, and shares an image file
+//! with others who read. That nobody writes who asks for no claim, [`stillness`] tells afterwards.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -25,6 +28,7 @@ use crate::units::{ByteCount, SectorSize};
 use crate::{Error, ErrorKind, Result};
 
 mod kernel;
+pub mod stillness;
 mod users;
 
 #[cfg(test)]
@@ -63,7 +67,15 @@ pub enum TargetKind {
     ImageFile,
 }
 
-/// A target that is open for reading and writing, and nobody else's as long as its file is open.
+/// What is done with what is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Write,
+    Read,
+}
+
+/// A target that is open for reading and writing, and nobody else's as long as its file is open;
+/// or one that is open for reading, and that nobody writes who claims what he writes.
 #[derive(Debug)]
 pub struct Target {
     path: PathBuf,
@@ -137,12 +149,26 @@ impl Target {
 ///   read-only; without capacity; of sectors that we do not write; not what was expected.
 /// - [`ErrorKind::Failed`]: it could not be opened or measured.
 pub fn open(request: &TargetRequest) -> Result<Target> {
+    open_to(Access::Write, request)
+}
+
+/// Opens what `request` names to be read; it may be read-only. An image file may be open for
+/// reading more than once.
+///
+/// # Errors
+///
+/// As [`open`], but not for what is read-only.
+pub fn open_for_reading(request: &TargetRequest) -> Result<Target> {
+    open_to(Access::Read, request)
+}
+
+fn open_to(access: Access, request: &TargetRequest) -> Result<Target> {
     let path = request.path.as_path();
     let seen = fs::metadata(path).map_err(|cause| not_reached(path, cause))?;
     let target = if seen.file_type().is_block_device() {
-        open_disk(path, &seen)?
+        open_disk(access, path, &seen)?
     } else if seen.file_type().is_file() {
-        open_image(path, &seen)?
+        open_image(access, path, &seen)?
     } else {
         return Err(neither(path, &seen));
     };
@@ -150,33 +176,40 @@ pub fn open(request: &TargetRequest) -> Result<Target> {
     Ok(target)
 }
 
-fn open_disk(path: &Path, seen: &fs::Metadata) -> Result<Target> {
+fn open_disk(access: Access, path: &Path, seen: &fs::Metadata) -> Result<Target> {
     if let Some(disk) = users::disk_of_partition(seen.rdev()) {
         let disk = disk.display();
         return Err(refused(path, format!("it is a partition of {disk}"))
             .with_hint(format!("a target is a whole disk: name {disk}")));
     }
-    let open = || open_with(path, libc::O_DIRECT | libc::O_EXCL);
+    let open = || open_with(access, path, libc::O_DIRECT | libc::O_EXCL);
     let named = || users::of_disk(seen.rdev()).is_ok_and(|users| !users.is_empty());
     let file = patiently(open, |cause| is(cause, libc::EBUSY) && !named()).map_err(|cause| {
-        if is(&cause, libc::EBUSY) { in_use(path, seen.rdev()) } else { not_opened(path, cause) }
+        if is(&cause, libc::EBUSY) {
+            in_use(access, path, seen.rdev())
+        } else {
+            not_opened(path, cause)
+        }
     })?;
     is_what_was_seen(&file, path, seen)?;
     is_under_no_loop_device(path, users::loops_on_disk(seen.rdev()))?;
     let disk_sequence = kernel::disk_sequence(&file).map_err(|cause| not_measured(path, cause))?;
+    if access == Access::Write {
+        is_writable(&file, path)?;
+    }
     let geometry = disk_geometry(&file, path)?;
     let (path, kind) = (path.to_owned(), TargetKind::BlockDevice);
     Ok(Target { path, kind, geometry, disk_sequence, file })
 }
 
-fn open_image(path: &Path, seen: &fs::Metadata) -> Result<Target> {
-    let file = open_with(path, libc::O_DIRECT).or_else(|cause| {
+fn open_image(access: Access, path: &Path, seen: &fs::Metadata) -> Result<Target> {
+    let file = open_with(access, path, libc::O_DIRECT).or_else(|cause| {
         // Not every filesystem has direct I/O.
-        if is(&cause, libc::EINVAL) { open_with(path, 0) } else { Err(cause) }
+        if is(&cause, libc::EINVAL) { open_with(access, path, 0) } else { Err(cause) }
     });
     let file = file.map_err(|cause| not_opened(path, cause))?;
     is_what_was_seen(&file, path, seen)?;
-    patiently(|| lock(&file), is_lock_held).map_err(|cause| locked(path, cause))?;
+    patiently(|| lock(access, &file), is_lock_held).map_err(|cause| locked(path, cause))?;
     is_under_no_loop_device(path, users::loops_on_file(seen))?;
     if users::is_swap_file(seen).map_err(|cause| not_measured(path, cause))? {
         let hint = "name another file; swapon --show lists the swap areas";
@@ -187,9 +220,9 @@ fn open_image(path: &Path, seen: &fs::Metadata) -> Result<Target> {
     Ok(Target { path, kind, geometry, disk_sequence: None, file })
 }
 
-fn open_with(path: &Path, flags: i32) -> io::Result<File> {
+fn open_with(access: Access, path: &Path, flags: i32) -> io::Result<File> {
     // Rust opens everything with O_CLOEXEC.
-    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
+    OpenOptions::new().read(true).write(access == Access::Write).custom_flags(flags).open(path)
 }
 
 /// Between the look and the open, the name may have been given to something else.
@@ -208,15 +241,19 @@ fn is_what_was_seen(file: &File, path: &Path, seen: &fs::Metadata) -> Result<()>
 
 /// flock(2) keeps out util-linux and ourselves; the lock of fcntl(2) on the whole file keeps out
 /// programs that run virtual machines. Both end when the file is closed.
-fn lock(file: &File) -> io::Result<()> {
+fn lock(access: Access, file: &File) -> io::Result<()> {
+    let (kind, flock) = match access {
+        Access::Write => (libc::F_WRLCK, FlockArg::LockExclusiveNonblock),
+        Access::Read => (libc::F_RDLCK, FlockArg::LockSharedNonblock),
+    };
     let whole = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
+        l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: 0,
         l_len: 0,
         l_pid: 0,
     };
-    flock_exclusively(file)
+    lock_as_a_whole(file, flock)
         .and_then(|()| fcntl(file, FcntlArg::F_OFD_SETLK(&whole)).map(drop))
         .map_err(io::Error::from)
 }
@@ -252,9 +289,9 @@ fn patiently<T>(
 }
 
 #[expect(deprecated, reason = "the lock is to live as long as the file, wherever that goes")]
-fn flock_exclusively(file: &File) -> nix::Result<()> {
+fn lock_as_a_whole(file: &File, how: FlockArg) -> nix::Result<()> {
     use std::os::fd::AsRawFd;
-    nix::fcntl::flock(file.as_raw_fd(), FlockArg::LockExclusiveNonblock)
+    nix::fcntl::flock(file.as_raw_fd(), how)
 }
 
 fn is_under_no_loop_device(path: &Path, found: io::Result<Vec<String>>) -> Result<()> {
@@ -265,11 +302,15 @@ fn is_under_no_loop_device(path: &Path, found: io::Result<Vec<String>>) -> Resul
     Err(refused(path, reason).with_hint(hint))
 }
 
+fn is_writable(file: &File, path: &Path) -> Result<()> {
+    match kernel::is_read_only(file).map_err(|cause| not_measured(path, cause))? {
+        true => Err(read_only(path)),
+        false => Ok(()),
+    }
+}
+
 fn disk_geometry(file: &File, path: &Path) -> Result<Geometry> {
     let failed = |cause| not_measured(path, cause);
-    if kernel::is_read_only(file).map_err(failed)? {
-        return Err(read_only(path));
-    }
     let capacity = ByteCount::new(kernel::size_bytes(file).map_err(failed)?);
     if capacity.is_zero() {
         return Err(refused(path, "it has no capacity (0 bytes)")
@@ -322,20 +363,23 @@ fn is_as_expected(target: &Target, expected: Expected) -> Result<()> {
 }
 
 /// The kernel says no more than EBUSY.
-fn in_use(path: &Path, number: u64) -> Error {
+fn in_use(access: Access, path: &Path, number: u64) -> Error {
     let found = users::of_disk(number).unwrap_or_default();
     let reason = match found.as_slice() {
         [] => "another program or the kernel has it open exclusively".to_owned(),
         found => found.join(", "),
     };
+    let otherwise = match access {
+        Access::Write => "name another disk",
+        Access::Read => "read a recovery point of it: --group GROUP --to POINT",
+    };
     let shown = path.display();
-    refused(path, reason).with_hint(format!(
-        "see who uses it with: lsblk {shown}; fuser -v {shown}; or name another disk"
-    ))
+    let hint = format!("see who uses it with: lsblk {shown}; fuser -v {shown}; or {otherwise}");
+    refused(path, reason).with_hint(hint)
 }
 
 fn refused(path: &Path, reason: impl fmt::Display) -> Error {
-    Error::refused(format!("opening {} as a target: {reason}", path.display()))
+    Error::refused(format!("opening {}: {reason}", path.display()))
 }
 
 fn read_only(path: &Path) -> Error {
@@ -348,17 +392,17 @@ fn not_opened(path: &Path, cause: io::Error) -> Error {
         return read_only(path);
     }
     let is_forbidden = cause.kind() == io::ErrorKind::PermissionDenied;
-    let error = Error::failed(format!("opening {} as a target", path.display()), cause);
+    let error = Error::failed(format!("opening {}", path.display()), cause);
     if is_forbidden { error.with_hint("run as root; look at: lsattr, ls -l") } else { error }
 }
 
 fn not_measured(path: &Path, cause: io::Error) -> Error {
-    Error::failed(format!("finding out about the target {}", path.display()), cause)
+    Error::failed(format!("finding out about {}", path.display()), cause)
 }
 
 fn not_reached(path: &Path, cause: io::Error) -> Error {
     let is_absent = matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-    let error = Error::failed(format!("opening {} as a target", path.display()), cause);
+    let error = Error::failed(format!("opening {}", path.display()), cause);
     if !is_absent {
         return error;
     }
@@ -378,7 +422,7 @@ fn neither(path: &Path, seen: &fs::Metadata) -> Error {
 }
 
 fn usage(path: &Path, reason: impl fmt::Display) -> Error {
-    let context = format!("opening {} as a target: {reason}", path.display());
+    let context = format!("opening {}: {reason}", path.display());
     Error::new(ErrorKind::Usage, context).with_hint(
         "mtctl disks lists the disks; an image file has to be there: truncate --size SIZE FILE",
     )

@@ -6,6 +6,7 @@ pub use crate::verb::apply::Arguments as ApplyArguments;
 pub use crate::verb::check::Arguments as CheckArguments;
 pub use crate::verb::commit::Arguments as CommitArguments;
 pub use crate::verb::demo::Arguments as DemoArguments;
+pub use crate::verb::digest::Arguments as DigestArguments;
 pub use crate::verb::disks::Arguments as DisksArguments;
 pub use crate::verb::kickstart::Arguments as KickstartArguments;
 pub use crate::verb::points::Command as PointsCommand;
@@ -13,6 +14,7 @@ pub use crate::verb::prepare::Arguments as PrepareArguments;
 pub use crate::verb::recover::Arguments as RecoverArguments;
 pub use crate::verb::rollback::Arguments as RollbackArguments;
 pub use crate::verb::stream::Command as StreamCommand;
+pub use crate::verb::verify::Arguments as VerifyArguments;
 pub use crate::verb::vmx::Arguments as VmxArguments;
 
 /// Makes a Linux VM a master target, and brings replicated disks home.
@@ -44,6 +46,10 @@ pub enum Command {
     Recover(RecoverArguments),
     /// Accept the disks of a group as they are, and drop its history
     Commit(CommitArguments),
+    /// Hash a disk: the BLAKE3 of all of it, and of its parts
+    Digest(DigestArguments),
+    /// Tell whether a disk is what a digest or another disk says, and where it differs
+    Verify(VerifyArguments),
     /// Look into change streams, and convert them
     #[command(subcommand)]
     Stream(StreamCommand),

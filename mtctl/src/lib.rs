@@ -17,6 +17,7 @@ mod report;
 mod stream_options;
 mod target_argument;
 mod verb;
+mod whole_file;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -42,6 +43,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Rollback(arguments) => verb::rollback::run(&arguments),
         Command::Recover(arguments) => verb::recover::run(&arguments),
         Command::Commit(arguments) => verb::commit::run(&arguments),
+        Command::Digest(arguments) => verb::digest::run(&arguments),
+        Command::Verify(arguments) => verb::verify::run(&arguments),
         Command::Stream(command) => verb::stream::run(&command),
         Command::Kickstart(arguments) => verb::kickstart::run(&arguments),
         Command::Vmx(arguments) => verb::vmx::run(&arguments),

@@ -4,6 +4,7 @@ pub(crate) mod apply;
 pub(crate) mod check;
 pub(crate) mod commit;
 pub(crate) mod demo;
+pub(crate) mod digest;
 pub(crate) mod disks;
 pub(crate) mod kickstart;
 pub(crate) mod points;
@@ -11,6 +12,7 @@ pub(crate) mod prepare;
 pub(crate) mod recover;
 pub(crate) mod rollback;
 pub(crate) mod stream;
+pub(crate) mod verify;
 pub(crate) mod vmx;
 
 /// The ways to be told to stop: Ctrl-C, a service manager, a session that is gone.

@@ -25,6 +25,9 @@ _mtctl() {
             mtctl,demo)
                 cmd="mtctl__subcmd__demo"
                 ;;
+            mtctl,digest)
+                cmd="mtctl__subcmd__digest"
+                ;;
             mtctl,disks)
                 cmd="mtctl__subcmd__disks"
                 ;;
@@ -40,6 +43,9 @@ _mtctl() {
             mtctl,stream)
                 cmd="mtctl__subcmd__stream"
                 ;;
+            mtctl,verify)
+                cmd="mtctl__subcmd__verify"
+                ;;
             mtctl,vmx)
                 cmd="mtctl__subcmd__vmx"
                 ;;
@@ -51,6 +57,9 @@ _mtctl() {
                 ;;
             mtctl__subcmd__help,demo)
                 cmd="mtctl__subcmd__help__subcmd__demo"
+                ;;
+            mtctl__subcmd__help,digest)
+                cmd="mtctl__subcmd__help__subcmd__digest"
                 ;;
             mtctl__subcmd__help,disks)
                 cmd="mtctl__subcmd__help__subcmd__disks"
@@ -66,6 +75,9 @@ _mtctl() {
                 ;;
             mtctl__subcmd__help,stream)
                 cmd="mtctl__subcmd__help__subcmd__stream"
+                ;;
+            mtctl__subcmd__help,verify)
+                cmd="mtctl__subcmd__help__subcmd__verify"
                 ;;
             mtctl__subcmd__help,vmx)
                 cmd="mtctl__subcmd__help__subcmd__vmx"
@@ -101,7 +113,7 @@ _mtctl() {
 
     case "${cmd}" in
         mtctl)
-            opts="-h -V --help --version disks check prepare apply stream kickstart vmx demo help"
+            opts="-h -V --help --version disks check prepare apply digest verify stream kickstart vmx demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -208,6 +220,32 @@ _mtctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mtctl__subcmd__digest)
+            opts="-o -h --leaf --output --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --leaf)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mtctl__subcmd__disks)
             opts="-v -h --all --recorded --record --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -231,7 +269,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help)
-            opts="disks check prepare apply stream kickstart vmx demo help"
+            opts="disks check prepare apply digest verify stream kickstart vmx demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -273,6 +311,20 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help__subcmd__demo)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__help__subcmd__digest)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -373,6 +425,20 @@ _mtctl() {
         mtctl__subcmd__help__subcmd__stream__subcmd__inspect)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -647,6 +713,24 @@ _mtctl() {
             case "${prev}" in
                 --format)
                     COMPREPLY=($(compgen -W "auto native rbd-diff svd raw" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__verify)
+            opts="-h --against --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --against)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)

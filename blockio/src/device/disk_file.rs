@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
 use crate::device::clear::Clearing;
 use crate::device::{Geometry, TRANSFER_BYTES_MAX, Transfer};
 use crate::extent::Extent;
@@ -152,5 +154,7 @@ pub(super) fn extent_of(transfer: Transfer) -> Extent {
 
 fn reopen(file: &File) -> io::Result<File> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    OpenOptions::new().read(true).write(true).open(path)
+    let flags = OFlag::from_bits_truncate(fcntl(file, FcntlArg::F_GETFL)?);
+    let is_writable = flags & OFlag::O_ACCMODE == OFlag::O_RDWR;
+    OpenOptions::new().read(true).write(is_writable).open(path)
 }

@@ -94,7 +94,7 @@ fn an_image_that_another_program_locked_in_either_way_is_refused() {
     let directory = TempDir::new().unwrap();
     let path = image(&directory, MIB);
     let other = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    flock_exclusively(&other).unwrap();
+    lock_as_a_whole(&other, FlockArg::LockExclusiveNonblock).unwrap();
     is_refused(&request(&path), "locked by another program");
     drop(other);
     // As QEMU does it: a shared lock on a single byte.
@@ -140,7 +140,7 @@ fn a_name_that_led_elsewhere_between_the_look_and_the_open_is_refused() {
     // The first keeps its inode: it is only renamed.
     fs::rename(&path, directory.path().join("first")).unwrap();
     image(&directory, MIB);
-    let error = open_image(&path, &seen).unwrap_err();
+    let error = open_image(Access::Write, &path, &seen).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.to_string().contains("something else"), "{error}");
 }
@@ -193,4 +193,38 @@ fn the_sector_of_an_image_is_what_direct_writes_must_be_aligned_to() {
     let error = sector_size(image_sector_bytes(Some(16384)), Path::new("x")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.to_string().contains("16384"), "{error}");
+}
+
+#[test]
+fn an_image_file_is_read_by_many_and_written_by_one() {
+    let directory = TempDir::new().unwrap();
+    let request = request(&image(&directory, MIB));
+    let one = open_for_reading(&request).unwrap();
+    let other = open_for_reading(&request).unwrap();
+    is_refused(&request, "locked by another program");
+    drop((one, other));
+    let _written = open(&request).unwrap();
+    let error = open_for_reading(&request).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+}
+
+#[test]
+fn what_is_opened_for_reading_cannot_be_written() {
+    let directory = TempDir::new().unwrap();
+    let target = open_for_reading(&request(&image(&directory, MIB))).unwrap();
+    let error = target.file().set_len(0).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+}
+
+#[test]
+fn an_image_file_that_is_written_without_asking_is_told_afterwards() {
+    let directory = TempDir::new().unwrap();
+    let path = image(&directory, MIB);
+    let target = open_for_reading(&request(&path)).unwrap();
+    stillness::Stillness::begin(&target).unwrap().end().unwrap();
+    let stillness = stillness::Stillness::begin(&target).unwrap();
+    std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"x").unwrap();
+    let error = stillness.end().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+    assert!(error.to_string().contains("written to meanwhile"), "{error:?}");
 }

@@ -1,11 +1,9 @@
 //! `mtctl stream convert`: streams into one of another format. What that means is
 //! `blockio::stream::convert`'s; here the output gets its name once it is whole.
 
-use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use blockio::apply::StreamArgument;
 use blockio::stream::StreamHeader;
 use blockio::stream::convert::{Conversion, Output, convert, joined_header};
@@ -21,6 +19,7 @@ use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
 use crate::output;
 use crate::stream_options::{self, FormatName};
+use crate::whole_file;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,7 +100,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let done = if arguments.output.as_os_str() == "-" {
         write(arguments, inputs, &header, std::io::stdout().lock())?
     } else {
-        write_file(arguments, inputs, &header)?
+        whole_file::write(&arguments.output, |file| {
+            write(arguments, inputs, &header, BufWriter::new(file))
+        })?
     };
     tell(arguments, &done)?;
     Ok(Exit::Done)
@@ -115,7 +116,10 @@ fn check(arguments: &Arguments) -> blockio::Result<()> {
             .with_hint("compress the file: mtctl stream convert … --output - | zstd > FILE"));
     }
     if arguments.output.as_os_str() != "-" {
-        return check_is_file(&arguments.output);
+        return whole_file::check(
+            &arguments.output,
+            "to write to a disk, apply the stream to it: mtctl apply",
+        );
     }
     match std::io::stdout().is_terminal() {
         true => Err(usage("standard output is a terminal: a stream is not for reading")
@@ -145,47 +149,6 @@ fn headers(arguments: &Arguments, inputs: &[StreamArgument]) -> anyhow::Result<V
         headers.extend(input.headers(arguments.format.into(), pool.clone())?);
     }
     Ok(headers)
-}
-
-/// A crash, or an error, leaves what was there before under that name.
-fn write_file(
-    arguments: &Arguments,
-    inputs: Vec<StreamArgument>,
-    header: &StreamHeader,
-) -> anyhow::Result<Conversion> {
-    let path = &arguments.output;
-    let directory = directory_of(path);
-    let writing = || format!("writing {}", path.display());
-    let mut file = tempfile::Builder::new()
-        .prefix(".mtctl-convert.")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(directory)
-        .with_context(writing)?;
-    let done = write(arguments, inputs, header, BufWriter::new(file.as_file_mut()))?;
-    file.as_file().sync_all().with_context(writing)?;
-    file.persist(path).with_context(writing)?;
-    File::open(directory).and_then(|directory| directory.sync_all()).with_context(writing)?;
-    Ok(done)
-}
-
-fn directory_of(path: &Path) -> &Path {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    directory.unwrap_or(Path::new("."))
-}
-
-fn check_is_file(path: &Path) -> blockio::Result<()> {
-    let directory = directory_of(path);
-    if !directory.is_dir() {
-        let context =
-            format!("writing {}: {} is no directory", path.display(), directory.display());
-        return Err(blockio::Error::new(blockio::ErrorKind::Usage, context));
-    }
-    if path.exists() && !path.is_file() {
-        let context = format!("{} is there and is no regular file", path.display());
-        return Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
-            .with_hint("to write to a disk, apply the stream to it: mtctl apply"));
-    }
-    Ok(())
 }
 
 fn write(

@@ -1,0 +1,54 @@
+//! The digest of a view: its leaves are hashed by many threads, each with one read in memory.
+
+use blake3::hazmat::HasherExt;
+use blake3::{Hash, Hasher};
+
+use super::crew::{Crew, Watch, read_through};
+use super::{LeafSize, TreeDigest};
+use crate::extent::Extent;
+use crate::units::ByteCount;
+use crate::view::View;
+use crate::{Error, ErrorKind, Result};
+
+/// The digest of the first `length` bytes of `view`.
+///
+/// # Errors
+///
+/// `Usage`: `length` is zero, or more than there is. `Failed`: it could not be read, or it was
+/// stopped.
+pub fn digest(
+    view: &View,
+    length: ByteCount,
+    leaf_size: LeafSize,
+    watch: &mut Watch<'_>,
+) -> Result<TreeDigest> {
+    let capacity = view.geometry().capacity;
+    if length.is_zero() || length > capacity {
+        let context = format!("hashing {length} of the {capacity} bytes of {}", view.shown());
+        return Err(Error::new(ErrorKind::Usage, context)
+            .with_hint("what is empty has no digest: name another disk"));
+    }
+    let crew = Crew::new()?;
+    let is_single = length.get() <= leaf_size.bytes();
+    let mut leaves = Vec::new();
+    crew.each_piece(
+        (length, leaf_size.bytes()),
+        watch,
+        |extent| crew.with_memory(|memory| leaf(view, extent, is_single, memory)),
+        |leaf| leaves.push(leaf),
+    )?;
+    TreeDigest::of_leaves(length, leaf_size, leaves)
+}
+
+/// A leaf knows where in the tree it is; a single one is the whole tree.
+fn leaf(view: &View, extent: Extent, is_single: bool, memory: &mut [u8]) -> Result<Hash> {
+    let mut hasher = Hasher::new();
+    hasher.set_input_offset(extent.start().get());
+    read_through(view, extent, memory, |bytes| {
+        hasher.update(bytes);
+    })?;
+    Ok(match is_single {
+        true => hasher.finalize(),
+        false => Hash::from_bytes(hasher.finalize_non_root()),
+    })
+}

@@ -1,0 +1,78 @@
+//! Whether a disk or an image file stayed as it was while it was read. Claims and locks keep out
+//! who asks for them, and are `volume`'s; what writes without asking is found here, afterwards.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use super::{Target, TargetKind, users};
+use crate::{Error, Result};
+
+/// What a target was like when reading began.
+#[derive(Debug)]
+pub struct Stillness {
+    shown: String,
+    file: File,
+    kind: TargetKind,
+    before: Mark,
+}
+
+/// What changes when somebody writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// Sectors written to the disk since it is there.
+    Sectors(Option<u64>),
+    /// Length and time of the last write, in seconds and nanoseconds.
+    File(u64, i64, i64),
+}
+
+impl Stillness {
+    /// Begins: what was written up to now, and is in memory only, goes to the disk first.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: that did not work.
+    pub fn begin(target: &Target) -> Result<Self> {
+        let shown = target.path().display().to_string();
+        let failed = |cause| not_told(&shown, cause);
+        let file = target.file().try_clone().map_err(failed)?;
+        let kind = target.kind();
+        let before = mark(&file, kind).map_err(failed)?;
+        Ok(Self { shown, file, kind, before })
+    }
+
+    /// Ends: nothing was written since it began, as far as the kernel tells.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`: something was. `Failed`: the kernel does not say.
+    pub fn end(self) -> Result<()> {
+        let now = mark(&self.file, self.kind).map_err(|cause| not_told(&self.shown, cause))?;
+        if now == self.before {
+            return Ok(());
+        }
+        let context = format!("reading {}: it was written to meanwhile", self.shown);
+        Err(Error::refused(context).with_hint(format!(
+            "what was read is no one state of it; see who writes with: fuser -v {}",
+            self.shown
+        )))
+    }
+}
+
+/// Pages of a disk are only counted when they are written back, so that is done first.
+fn mark(file: &File, kind: TargetKind) -> io::Result<Mark> {
+    if kind == TargetKind::BlockDevice {
+        file.sync_all()?;
+    }
+    let metadata = file.metadata()?;
+    Ok(match kind {
+        TargetKind::BlockDevice => Mark::Sectors(users::sectors_changed(metadata.rdev())),
+        TargetKind::ImageFile => {
+            Mark::File(metadata.len(), metadata.mtime(), metadata.mtime_nsec())
+        }
+    })
+}
+
+fn not_told(shown: &str, cause: io::Error) -> Error {
+    Error::failed(format!("finding out whether {shown} is written to"), cause)
+}

@@ -1,0 +1,97 @@
+//! What is hashed or compared: how it is named, how it becomes a view, and that it stayed as it
+//! was. The one place where the verbs that only read get a view from.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use blockio::device::open::{self, Engine};
+use blockio::digest::Watch;
+use blockio::view::View;
+use blockio::volume;
+use blockio::volume::stillness::Stillness;
+use blockio::{Error, ErrorKind};
+use clap::Args;
+
+use crate::byte_progress::ByteProgress;
+use crate::target_argument::{NamedTarget, TargetArgument};
+
+/// What names it.
+#[derive(Debug, Args)]
+pub(crate) struct SubjectArguments {
+    /// The disk or image file: a path, or wwid:ID
+    #[arg(value_name = "DEVICE")]
+    pub(crate) device: TargetArgument,
+}
+
+/// Something to be read.
+pub(crate) struct Subject {
+    /// Its bytes.
+    pub(crate) view: View,
+    /// None where nobody can write to it.
+    stillness: Option<Stillness>,
+}
+
+impl Subject {
+    /// A disk or an image file as it is, claimed as long as this lives.
+    ///
+    /// # Errors
+    ///
+    /// As [`volume::open_for_reading`]; `Usage`: it is empty.
+    pub(crate) fn of_target(named: &NamedTarget) -> blockio::Result<Self> {
+        let target = volume::open_for_reading(&named.request)?;
+        let (shown, geometry) = (target.path().display().to_string(), target.geometry());
+        if geometry.capacity.is_zero() {
+            let context = format!("reading {shown}: it is empty");
+            return Err(Error::new(ErrorKind::Usage, context)
+                .with_hint("name another: mtctl disks lists the disks"));
+        }
+        let stillness = Some(Stillness::begin(&target)?);
+        // One read at a time is what a view asks for: a ring would be no faster.
+        let device = open::open(target.into_file(), geometry, Engine::Blocking, &[])?;
+        Ok(Self { view: View::of_disk(shown, device)?, stillness })
+    }
+
+    /// Its length in bytes.
+    pub(crate) fn length(&self) -> u64 {
+        self.view.geometry().capacity.get()
+    }
+
+    /// Gives it up after the last read, and gives what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`: it was written to meanwhile, and what was read is no one state of it.
+    pub(crate) fn end(self) -> blockio::Result<String> {
+        if let Some(stillness) = self.stillness {
+            stillness.end()?;
+        }
+        Ok(self.view.shown().to_owned())
+    }
+}
+
+/// Looks on while something is read: a moving line, and the signals that end it.
+pub(crate) struct Looking {
+    progress: ByteProgress,
+    stop: Arc<AtomicBool>,
+}
+
+impl Looking {
+    /// Begins, with so many bytes to go.
+    ///
+    /// # Errors
+    ///
+    /// The signals cannot be had.
+    pub(crate) fn begin(length: u64) -> anyhow::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in crate::verb::STOP_SIGNALS {
+            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        }
+        Ok(Self { progress: ByteProgress::new(Some(length)), stop })
+    }
+
+    /// Does `work`, and ends the moving line.
+    pub(crate) fn watch<T>(self, work: impl FnOnce(&mut Watch<'_>) -> T) -> T {
+        let progress = &mut |bytes| self.progress.at(bytes);
+        work(&mut Watch { stop: &self.stop, progress })
+    }
+}
