@@ -24,10 +24,10 @@ use crate::device::open::Engine;
 use crate::group::Group;
 pub use crate::journal::keeper::Settings;
 use crate::stream::Format;
-use crate::volume::Target;
 use crate::{Error, Result};
 
 mod admission;
+mod disk;
 mod feed;
 pub(crate) mod history;
 mod inputs;
@@ -41,6 +41,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use disk::{Disk, OpenDevice};
 pub use inputs::StreamArgument;
 
 /// Which target a volume of the streams goes to.
@@ -49,7 +50,7 @@ pub struct Assignment {
     /// The volume's name in the stream; none: the streams have one volume, and this is it.
     pub source: Option<String>,
     /// The target, open.
-    pub target: Target,
+    pub target: Disk,
     /// What the target is known by: its WWID; without one, its path.
     pub identity: String,
 }

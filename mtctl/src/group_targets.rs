@@ -39,7 +39,7 @@ pub(crate) fn open(group: &Group) -> anyhow::Result<Vec<Assignment>> {
         is_as_long(group, &name, &target)?;
         let identity = identity.unwrap_or_else(|| crate::group_place::of_target(&request.path));
         let source = (!name.is_empty()).then_some(name);
-        assignments.push(Assignment { source, target, identity });
+        assignments.push(Assignment { source, target: target.into(), identity });
     }
     Ok(assignments)
 }

@@ -502,7 +502,8 @@ fn feeder_is_gone() -> Fed {
 /// What is read must not be written over.
 fn none_is_its_own_target(inputs: &[StreamArgument], assignments: &[Assignment]) -> Result<()> {
     for input in inputs {
-        if assignments.iter().any(|assignment| input.is_also(assignment.target.file())) {
+        let mut files = assignments.iter().filter_map(|assignment| assignment.target.file());
+        if files.any(|file| input.is_also(file)) {
             let context = format!("{} is a stream and a target at once", input.name());
             return Err(Error::refused(context).with_hint("name the disk that it is to go to"));
         }

@@ -38,7 +38,7 @@ impl Place {
         let request = TargetRequest { path: path.clone(), ..TargetRequest::default() };
         let target = volume::open(&request).unwrap();
         let identity = path.display().to_string();
-        Assignment { source: source.map(str::to_owned), target, identity }
+        Assignment { source: source.map(str::to_owned), target: target.into(), identity }
     }
 
     fn group(&self) -> Group {

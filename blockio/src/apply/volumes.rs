@@ -9,14 +9,13 @@ use crate::apply::writer::Writer;
 use crate::apply::{Assignment, Options};
 use crate::bug::{self, Bug};
 use crate::device::buffer::{Arena, Region};
-use crate::device::open::{Engine, open};
+use crate::device::open::Engine;
 use crate::group::Group;
 use crate::journal::Ticket;
 use crate::journal::keeper::{Keeper, Preserve, PreserveError};
 use crate::plan::{Planner, WritePlan};
 use crate::stream::{Piece, StreamHeader};
 use crate::units::{ByteCount, SectorSize};
-use crate::volume::TargetKind;
 use crate::{Error, ErrorKind, Result};
 
 /// Proof that everything written to every volume that has not failed is durable (BARRIER 2). Only
@@ -52,10 +51,10 @@ impl Volume {
 
     /// What messages call it.
     pub(crate) fn shown(&self) -> String {
-        let path = self.assignment.target.path().display();
+        let path = self.assignment.target.shown();
         match &self.assignment.source {
             Some(source) => format!("{source} on {path}"),
-            None => path.to_string(),
+            None => path,
         }
     }
 
@@ -71,7 +70,7 @@ impl Volume {
 
     /// Whether it is a file that can be grown.
     pub(crate) fn is_image_file(&self) -> bool {
-        self.assignment.target.kind() == TargetKind::ImageFile
+        self.assignment.target.is_image_file()
     }
 
     /// Whether it failed.
@@ -102,11 +101,7 @@ impl Volume {
         regions: &[Region],
     ) -> Result<()> {
         if matches!(self.state, State::Closed) {
-            let target = &self.assignment.target;
-            let file = target.file().try_clone().map_err(|error| {
-                Error::failed(format!("opening {}", target.path().display()), error)
-            })?;
-            let device = open(file, target.geometry(), engine, regions)?;
+            let device = self.assignment.target.open(engine, regions)?;
             self.state = State::Open(Writer::new(self.shown(), device, reads_back));
         }
         Ok(())

@@ -193,7 +193,7 @@ fn assignments(arguments: &Arguments) -> anyhow::Result<Vec<Assignment>> {
         let NamedTarget { request, identity } = named;
         let target = volume::open(&request)?;
         let identity = identity.unwrap_or_else(|| group_place::of_target(&request.path));
-        Ok(Assignment { source, target, identity })
+        Ok(Assignment { source, target: target.into(), identity })
     });
     opened.collect()
 }

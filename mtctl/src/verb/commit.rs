@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use blockio::commit::{self, Proof, Volume};
-use blockio::device::open::{Engine, open};
+use blockio::device::open::Engine;
 use blockio::group::Group;
 use blockio::journal::catalogue::{Catalogue, PointId};
 use blockio::journal::selector;
@@ -96,10 +96,9 @@ fn compare(group: &Group, point: PointId) -> anyhow::Result<()> {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     let mut volumes = Vec::new();
-    for assignment in group_targets::open(group)? {
-        let geometry = assignment.target.geometry();
+    for mut assignment in group_targets::open(group)? {
+        let device = assignment.target.open(Engine::Auto, &[])?;
         let name = assignment.source.unwrap_or_default();
-        let device = open(assignment.target.into_file(), geometry, Engine::Auto, &[])?;
         volumes.push(Volume { name, device });
     }
     let mut progress: Option<ByteProgress> = None;

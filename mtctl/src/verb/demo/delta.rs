@@ -99,7 +99,11 @@ mod tests {
         let identity = "test".to_owned();
         let job = blockio::apply::Job {
             inputs: vec![blockio::apply::StreamArgument::Path(stream.to_owned())],
-            assignments: vec![blockio::apply::Assignment { source: None, target, identity }],
+            assignments: vec![blockio::apply::Assignment {
+                source: None,
+                target: target.into(),
+                identity,
+            }],
             ..Default::default()
         };
         blockio::apply::run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();

@@ -1,0 +1,114 @@
+//! What a volume is written to: a target of this host, or a device that somebody has opened.
+
+use std::fs::File;
+
+use crate::device::buffer::Region;
+use crate::device::open::{Engine, open};
+use crate::device::{BlockDevice, Geometry};
+use crate::units::ByteCount;
+use crate::volume::{Target, TargetKind};
+use crate::{Error, ErrorKind, Result};
+
+/// A disk to write to.
+#[derive(Debug)]
+pub enum Disk {
+    /// A disk or an image file of this host, held.
+    Target(Target),
+    /// A device that is open already.
+    Device(OpenDevice),
+}
+
+/// A device that is open, until it is taken to be written.
+pub struct OpenDevice {
+    shown: String,
+    geometry: Geometry,
+    device: Option<Box<dyn BlockDevice>>,
+}
+
+impl std::fmt::Debug for OpenDevice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenDevice").field("shown", &self.shown).finish_non_exhaustive()
+    }
+}
+
+impl OpenDevice {
+    /// `device`, which messages call `shown`.
+    #[must_use]
+    pub fn new(shown: String, device: Box<dyn BlockDevice>) -> Self {
+        Self { shown, geometry: device.geometry(), device: Some(device) }
+    }
+}
+
+impl From<Target> for Disk {
+    fn from(target: Target) -> Self {
+        Self::Target(target)
+    }
+}
+
+impl Disk {
+    /// What messages call it.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Target(target) => target.path().display().to_string(),
+            Self::Device(device) => device.shown.clone(),
+        }
+    }
+
+    /// Its length and sectors.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        match self {
+            Self::Target(target) => target.geometry(),
+            Self::Device(device) => device.geometry,
+        }
+    }
+
+    /// Whether it is a file that can be grown.
+    pub(super) fn is_image_file(&self) -> bool {
+        match self {
+            Self::Target(target) => target.kind() == TargetKind::ImageFile,
+            Self::Device(_) => false,
+        }
+    }
+
+    /// The file behind it, if it is one of this host.
+    pub(super) fn file(&self) -> Option<&File> {
+        match self {
+            Self::Target(target) => Some(target.file()),
+            Self::Device(_) => None,
+        }
+    }
+
+    /// Grows its image file.
+    pub(super) fn grow_to(&mut self, size: ByteCount) -> Result<()> {
+        match self {
+            Self::Target(target) => target.grow_to(size),
+            Self::Device(device) => {
+                let context = format!("growing {}: it has the length it has", device.shown);
+                Err(Error::refused(context).with_hint("name a larger one"))
+            }
+        }
+    }
+
+    /// Opens it to be written from `regions`.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: it could not be opened, or is written already.
+    pub fn open(&mut self, engine: Engine, regions: &[Region]) -> Result<Box<dyn BlockDevice>> {
+        let opening = |shown: &str| format!("opening {shown}");
+        match self {
+            Self::Target(target) => {
+                let shown = target.path().display().to_string();
+                let file = target.file().try_clone();
+                let file = file.map_err(|error| Error::failed(opening(&shown), error))?;
+                open(file, target.geometry(), engine, regions)
+            }
+            Self::Device(device) => device.device.take().ok_or_else(|| {
+                let context = format!("{}: it is written already", opening(&device.shown));
+                Error::new(ErrorKind::Failed, context)
+            }),
+        }
+    }
+}
