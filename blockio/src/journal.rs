@@ -12,6 +12,7 @@
 //! log         records become durable                   BARRIER 1
 //! open        what a crash left of the open epoch
 //! keeper      preserve, begin an epoch
+//! compact     merged epochs, without what does not count
 //! scan        what is in a segment
 //! index       where a point's bytes are               pure
 //! images      all images since a point, to be read
@@ -22,6 +23,7 @@
 //! Not here: what is written to the disks (`apply`, `rollback`), and how a point is read (`view`).
 
 pub mod catalogue;
+mod compact;
 mod draft;
 pub(crate) mod images;
 pub(crate) mod index;

@@ -72,6 +72,8 @@ pub enum TargetKind {
 enum Access {
     Write,
     Read,
+    /// Read, and keep nobody out.
+    Look,
 }
 
 /// A target that is open for reading and writing, and nobody else's as long as its file is open;
@@ -162,6 +164,16 @@ pub fn open_for_reading(request: &TargetRequest) -> Result<Target> {
     open_to(Access::Read, request)
 }
 
+/// Opens what `request` names to look at it while somebody else may be writing: nobody is kept out.
+/// What is read is no one state of it, but for who knows what was there before (`view`).
+///
+/// # Errors
+///
+/// As [`open_for_reading`], but not for what is in use.
+pub fn open_to_look(request: &TargetRequest) -> Result<Target> {
+    open_to(Access::Look, request)
+}
+
 fn open_to(access: Access, request: &TargetRequest) -> Result<Target> {
     let path = request.path.as_path();
     let seen = fs::metadata(path).map_err(|cause| not_reached(path, cause))?;
@@ -182,7 +194,8 @@ fn open_disk(access: Access, path: &Path, seen: &fs::Metadata) -> Result<Target>
         return Err(refused(path, format!("it is a partition of {disk}"))
             .with_hint(format!("a target is a whole disk: name {disk}")));
     }
-    let open = || open_with(access, path, libc::O_DIRECT | libc::O_EXCL);
+    let claim = if access == Access::Look { 0 } else { libc::O_EXCL };
+    let open = || open_with(access, path, libc::O_DIRECT | claim);
     let named = || users::of_disk(seen.rdev()).is_ok_and(|users| !users.is_empty());
     let file = patiently(open, |cause| is(cause, libc::EBUSY) && !named()).map_err(|cause| {
         if is(&cause, libc::EBUSY) {
@@ -192,7 +205,9 @@ fn open_disk(access: Access, path: &Path, seen: &fs::Metadata) -> Result<Target>
         }
     })?;
     is_what_was_seen(&file, path, seen)?;
-    is_under_no_loop_device(path, users::loops_on_disk(seen.rdev()))?;
+    if access != Access::Look {
+        is_under_no_loop_device(path, users::loops_on_disk(seen.rdev()))?;
+    }
     let disk_sequence = kernel::disk_sequence(&file).map_err(|cause| not_measured(path, cause))?;
     if access == Access::Write {
         is_writable(&file, path)?;
@@ -209,6 +224,11 @@ fn open_image(access: Access, path: &Path, seen: &fs::Metadata) -> Result<Target
     });
     let file = file.map_err(|cause| not_opened(path, cause))?;
     is_what_was_seen(&file, path, seen)?;
+    if access == Access::Look {
+        let geometry = image_geometry(&file, path)?;
+        let (path, kind) = (path.to_owned(), TargetKind::ImageFile);
+        return Ok(Target { path, kind, geometry, disk_sequence: None, file });
+    }
     patiently(|| lock(access, &file), is_lock_held).map_err(|cause| locked(path, cause))?;
     is_under_no_loop_device(path, users::loops_on_file(seen))?;
     if users::is_swap_file(seen).map_err(|cause| not_measured(path, cause))? {
@@ -244,7 +264,7 @@ fn is_what_was_seen(file: &File, path: &Path, seen: &fs::Metadata) -> Result<()>
 fn lock(access: Access, file: &File) -> io::Result<()> {
     let (kind, flock) = match access {
         Access::Write => (libc::F_WRLCK, FlockArg::LockExclusiveNonblock),
-        Access::Read => (libc::F_RDLCK, FlockArg::LockSharedNonblock),
+        Access::Read | Access::Look => (libc::F_RDLCK, FlockArg::LockSharedNonblock),
     };
     let whole = libc::flock {
         l_type: kind as libc::c_short,
@@ -371,7 +391,7 @@ fn in_use(access: Access, path: &Path, number: u64) -> Error {
     };
     let otherwise = match access {
         Access::Write => "name another disk",
-        Access::Read => "read a recovery point of it: --group GROUP --to POINT",
+        Access::Read | Access::Look => "read a recovery point of it: --group GROUP --to POINT",
     };
     let shown = path.display();
     let hint = format!("see who uses it with: lsblk {shown}; fuser -v {shown}; or {otherwise}");

@@ -11,6 +11,7 @@ mod group_targets;
 mod host_options;
 mod logging;
 mod output;
+mod point_views;
 mod policy_options;
 mod question;
 mod report;

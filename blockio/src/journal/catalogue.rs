@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bug::{self, Bug};
 use crate::journal::layout::Identity;
 use crate::storage::SegmentNumber;
 use crate::units::{ByteCount, SectorSize};
@@ -274,19 +275,26 @@ impl Catalogue {
     ///
     /// The order that this needs of its caller: the state is saved, then the segments are removed.
     /// A crash in between leaves segments that no point has, which are removed at the next open.
-    #[must_use = "these segments are to be removed, after the state was saved"]
-    pub fn forget(&mut self, ids: &[PointId]) -> Vec<SegmentNumber> {
+    pub fn forget(&mut self, ids: &[PointId]) -> Forgotten {
         let last = self.open_epoch();
         let mut kept: Vec<Point> = Vec::with_capacity(self.points.len());
-        let mut unneeded = Vec::new();
+        let mut forgotten = Forgotten::default();
         for point in std::mem::take(&mut self.points) {
             if point.id == last || !ids.contains(&point.id) {
                 kept.push(point);
                 continue;
             }
             match kept.last_mut() {
-                Some(before) => before.spans.extend(&point.spans),
-                None => unneeded.extend(point.spans.iter().map(|span| span.segment)),
+                Some(before) => {
+                    before.spans.extend(&point.spans);
+                    forgotten.merged.push(before.id);
+                    if bug::is_planted(Bug::ExpiryOfANeededSegment) {
+                        forgotten.unneeded.extend(point.spans.iter().map(|span| span.segment));
+                    }
+                }
+                None => {
+                    forgotten.unneeded.extend(point.spans.iter().map(|span| span.segment));
+                }
             }
             if point.kind != PointKind::Start {
                 let Point { id, time, name, .. } = point;
@@ -296,8 +304,19 @@ impl Catalogue {
         self.points = kept;
         let too_many = self.expired.len().saturating_sub(EXPIRED_COUNT_MAX);
         self.expired.drain(..too_many);
-        unneeded
+        forgotten.merged.dedup();
+        forgotten
     }
+}
+
+/// What is left to do when points were forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "segments are to be removed, after the state was saved"]
+pub struct Forgotten {
+    /// Nothing leads back to them any more.
+    pub unneeded: Vec<SegmentNumber>,
+    /// These points took over what led back to others.
+    pub merged: Vec<PointId>,
 }
 
 /// A point that is to be made.
@@ -355,7 +374,8 @@ mod tests {
     #[test]
     fn the_oldest_points_go_with_their_segments() {
         let mut catalogue = catalogue();
-        assert_eq!(catalogue.forget(&[PointId(0), PointId(1)]), [1, 2].map(SegmentNumber));
+        let forgotten = catalogue.forget(&[PointId(0), PointId(1)]);
+        assert_eq!(forgotten.unneeded, [1, 2].map(SegmentNumber));
         assert_eq!(ids(&catalogue), [2, 3, 4]);
         assert_eq!(catalogue.expired.len(), 1);
     }
@@ -363,7 +383,8 @@ mod tests {
     #[test]
     fn a_point_in_the_middle_leaves_its_segments_to_the_one_before() {
         let mut catalogue = catalogue();
-        assert_eq!(catalogue.forget(&[PointId(2)]), []);
+        let forgotten = catalogue.forget(&[PointId(2)]);
+        assert_eq!((forgotten.unneeded, forgotten.merged), (vec![], vec![PointId(1)]));
         let one = catalogue.point(PointId(1)).unwrap();
         assert_eq!(one.spans, [span(2), span(3)]);
     }

@@ -32,6 +32,11 @@ pub(crate) struct Outline {
 }
 
 impl Outline {
+    /// Its entries, in the order of the payload.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// Divides `extents` of `volume` (whole sectors) into records.
     pub(crate) fn of(volume: u32, extents: &[Extent], limit: u64) -> Vec<Self> {
         let limit = limit.min(PAYLOAD_BYTES_MAX) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;

@@ -81,12 +81,6 @@ impl Index {
         cut.collect()
     }
 
-    /// Whether something of `extent` has an image.
-    pub(crate) fn overlaps(&self, extent: Extent) -> bool {
-        let before = self.images.range(..extent.end().get()).next_back();
-        before.is_some_and(|(_, (until, _))| *until > extent.start().get())
-    }
-
     /// All images, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Image> {
         self.images.iter().filter_map(|(from, (until, place))| {
@@ -184,7 +178,6 @@ mod tests {
             }
             let (low, high) = (start as usize, (start + length) as usize);
             prop_assert_eq!(&found[low..high], &model[low..high]);
-            prop_assert_eq!(index.overlaps(extent), model[low..high].iter().any(Option::is_some));
             prop_assert_eq!(index.bytes(), model.iter().flatten().count() as u64);
         }
     }

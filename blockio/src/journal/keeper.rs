@@ -15,7 +15,8 @@ use crate::device::{DeviceError, Geometry, ReadBatch};
 use crate::extent::Extent;
 use crate::group::Group;
 use crate::group::state::Progress;
-use crate::journal::catalogue::{Catalogue, JournalVolume, PointId, Span};
+use crate::journal::catalogue::{Catalogue, Forgotten, JournalVolume, PointId, Span};
+use crate::journal::compact::{Compaction, Copy};
 use crate::journal::draft::{Draft, Outline};
 use crate::journal::layout::{Identity, RECORD_BYTES_MAX};
 use crate::journal::log::{End, ImagesDurable, Log, Ticket};
@@ -278,10 +279,44 @@ impl Keeper {
         }
     }
 
-    /// Everything that was submitted is durable.
-    pub(crate) fn wait_for_all(&mut self) -> Result<ImagesDurable> {
-        let all = self.log.submitted();
-        self.log.wait(all)
+    /// Does what is left to do when points were forgotten, after the state was saved without them.
+    ///
+    /// # Errors
+    ///
+    /// `Integrity`, `Failed`: what was merged cannot be read, or the state not be saved.
+    pub(crate) fn clean_up(&mut self, group: &mut Group, forgotten: &Forgotten) -> Result<()> {
+        self.remove(&forgotten.unneeded);
+        forgotten.merged.iter().try_for_each(|point| self.compact(group, *point))
+    }
+
+    /// Of what `point` took over from others, only what counts is kept.
+    fn compact(&mut self, group: &mut Group, point: PointId) -> Result<()> {
+        let known = catalogue(group)?;
+        // The epoch that is open is still written.
+        let found = known.point(point).filter(|found| found.id != known.open_epoch());
+        let Some(found) = found else { return Ok(()) };
+        let compaction = Compaction {
+            storage: &self.storage,
+            catalogue: known,
+            pool: &self.pool,
+            // A salt of 64 bits: cut on purpose.
+            salt: (self.settings.random)() as u64,
+            next_segment: self.log.next_numbers().0,
+            segment_bytes: self.segment_bytes,
+        };
+        let Some(Copy { spans, next_segment }) = compaction.run(found)? else { return Ok(()) };
+        let originals: Vec<_> = found.spans.iter().map(|span| span.segment).collect();
+        self.log.skip_segments(next_segment);
+        group.update(|state| {
+            let Some(catalogue) = &mut state.journal else { return };
+            catalogue.next_segment = next_segment;
+            let points = &mut catalogue.points;
+            points.iter_mut().filter(|one| one.id == point).for_each(|one| {
+                one.spans.clone_from(&spans);
+            });
+        })?;
+        self.remove(&originals);
+        Ok(())
     }
 
     /// Removes segments that the saved state does not have any more. One that cannot be removed is
@@ -333,18 +368,18 @@ impl Keeper {
         let known = catalogue(group)?;
         let Some(oldest) = retention::first_to_go(known) else { return Err(full(known)) };
         let point = known.point(oldest).map_or(String::new(), crate::journal::selector::shown);
-        let mut unneeded = Vec::new();
+        let mut forgotten = Forgotten::default();
         let window = self.settings.policy.window;
         group.update(|state| {
             let Some(catalogue) = &mut state.journal else { return };
-            unneeded = catalogue.forget(&[oldest]);
+            forgotten = catalogue.forget(&[oldest]);
             let left = retention::reach(catalogue);
             if left < window {
                 let left = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
                 catalogue.window_cut_to = Some(left);
             }
         })?;
-        self.remove(&unneeded);
+        self.remove(&forgotten.unneeded);
         self.notes.push(format!("the retention volume is full: {point} had to go"));
         Ok(())
     }

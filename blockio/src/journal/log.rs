@@ -127,6 +127,11 @@ impl Log {
         (self.next_segment, self.next_record)
     }
 
+    /// The numbers before `next` were given to others.
+    pub(crate) fn skip_segments(&mut self, next: u64) {
+        self.next_segment = self.next_segment.max(next);
+    }
+
     /// Makes the next segment, of `bytes`, in `epoch`; records go there from now on.
     ///
     /// # Errors
@@ -159,8 +164,8 @@ impl Log {
         Ok(())
     }
 
-    /// What is not used of the segment is given back.
-    fn end_segment(&mut self) -> std::io::Result<()> {
+    /// What is not used of the segment is given back; the next record goes into another one.
+    pub(crate) fn end_segment(&mut self) -> std::io::Result<()> {
         self.spans = self.spans();
         match self.place.take() {
             Some(place) => self.storage.shorten_segment(place.segment, place.at),

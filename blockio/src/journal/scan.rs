@@ -196,11 +196,6 @@ impl SegmentReader {
         Ok(String::from_utf8(bytes).ok().filter(|_| is_whole))
     }
 
-    /// The device, to read images from.
-    pub(crate) fn into_device(self) -> Box<dyn BlockDevice> {
-        self.device
-    }
-
     /// The header at the place where we are.
     fn header_here(
         &mut self,

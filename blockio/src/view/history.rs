@@ -26,6 +26,10 @@ pub(super) struct History {
     images: Images,
     /// The segment that is being appended to, read up to its end, and its place among the images.
     tail: (SegmentReader, u32),
+    /// The number of the segment that comes after it.
+    next_segment: u64,
+    /// A segment did not follow, though this record should have been its first.
+    looked_again_for: Option<(u64, u64)>,
     seen: Seen,
 }
 
@@ -35,13 +39,16 @@ struct Seen {
     stamp: u64,
     identity: [u8; 16],
     session: u64,
+    next_segment: u64,
 }
 
 impl History {
     /// The images since `point` of the group in `storage`.
     pub(super) fn open(storage: Arc<dyn Storage>, point: PointId, pool: ArenaPool) -> Result<Self> {
         let (images, tail, seen) = load(&storage, point, &pool)?;
-        Ok(Self { storage, pool, point, images, tail, seen })
+        let next_segment = tail.0.header().number.0 + 1;
+        let looked_again_for = None;
+        Ok(Self { storage, pool, point, images, tail, next_segment, looked_again_for, seen })
     }
 
     pub(super) fn images(&self) -> &Images {
@@ -76,28 +83,55 @@ impl History {
                 return Ok(has_news);
             }
         }
-        Ok(has_news)
     }
 
     /// Goes on to the segment after the one that is read; false while there is none.
+    ///
+    /// Between the segments of the log may be others: copies of what earlier epochs preserved, for
+    /// which nothing was overwritten. That none of the log was missed is told by the numbers of
+    /// its records.
     fn next_segment(&mut self) -> Result<bool> {
-        let (reader, _) = &self.tail;
-        let number = SegmentNumber(reader.header().number.0 + 1);
-        let next = match open(&self.storage, &self.seen.identity, number, &self.pool) {
-            Ok(next) => next,
-            Err(SegmentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(false);
+        loop {
+            let number = SegmentNumber(self.next_segment);
+            let (reader, _) = &self.tail;
+            let next = match open(&self.storage, &self.seen.identity, number, &self.pool) {
+                Ok(next) => next,
+                Err(SegmentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                    if number.0 >= self.seen.next_segment {
+                        return Ok(false);
+                    }
+                    self.next_segment += 1;
+                    continue;
+                }
+                // Its header is not there yet, and so nothing else is.
+                Err(SegmentError::Header(_)) => return Ok(false),
+                Err(error) => return Err(damaged(number, &error.to_string())),
+            };
+            if next.header().epoch < reader.header().epoch {
+                self.next_segment += 1;
+                continue;
             }
-            // Its header is not there yet, and so nothing else is.
-            Err(SegmentError::Header(_)) => return Ok(false),
-            Err(error) => return Err(damaged(number, &error.to_string())),
-        };
-        if next.header().first_record != reader.next_record() {
-            return Ok(false);
+            let expected = (number.0, reader.next_record());
+            if next.header().first_record == reader.next_record() {
+                let place = self.images.begin_segment(&self.storage, number)?;
+                self.tail = (next, place);
+                self.next_segment += 1;
+                return Ok(true);
+            }
+            // Records may have come just before the segment ended. If not, some are gone.
+            if self.looked_again_for == Some(expected) {
+                self.load()?;
+            }
+            self.looked_again_for = Some(expected);
+            return Ok(true);
         }
-        let place = self.images.begin_segment(&self.storage, number)?;
-        self.tail = (next, place);
-        Ok(true)
+    }
+
+    fn load(&mut self) -> Result<()> {
+        (self.images, self.tail, self.seen) = load(&self.storage, self.point, &self.pool)?;
+        self.next_segment = self.tail.0.header().number.0 + 1;
+        self.looked_again_for = None;
+        Ok(())
     }
 
     /// The state was replaced: by the one who writes, as ever; or somebody else writes now, and
@@ -112,9 +146,10 @@ impl History {
         }
         if session == Some(self.seen.session) {
             self.seen.stamp = stamp;
+            self.seen.next_segment = catalogue.map_or(0, |known| known.next_segment);
             return Ok(false);
         }
-        (self.images, self.tail, self.seen) = load(&self.storage, self.point, &self.pool)?;
+        self.load()?;
         Ok(true)
     }
 }
@@ -146,7 +181,8 @@ fn try_load(
         Error::new(ErrorKind::Usage, format!("point {point} has expired"))
             .with_hint("see which are kept with: mtctl points list")
     })?;
-    let seen = Seen { stamp, identity: catalogue.identity, session: catalogue.session };
+    let Catalogue { identity, session, next_segment, .. } = catalogue;
+    let seen = Seen { stamp, identity, session, next_segment };
     let images = Images::since(storage, &catalogue, point, pool)?;
     let tail = tail(storage, &catalogue, images, pool)?;
     Ok((tail.0, tail.1, seen))

@@ -22,6 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   mtctl digest /dev/sdb                            prints what b3sum /dev/sdb prints
   mtctl digest /dev/sdb --output sdb.digest        for mtctl verify, which tells what differs
+  mtctl digest --group web --to latest --volume db  a disk as it was at a recovery point
   mtctl digest disk.img --leaf 64K --json | jq -r .root
 
 The disk is held exclusively while it is read, and nothing is written to it. One that is in use, or
@@ -66,9 +67,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     if let Some(path) = &arguments.output {
         check_output(path)?;
     }
-    let named = target_argument::resolve([&arguments.subject.device])?;
-    let [named] = named.as_slice() else { return Ok(Exit::Failed) };
-    let subject = Subject::of_target(named)?;
+    let subject = match arguments.subject.at_point()? {
+        Some(subject) => subject,
+        None => {
+            let named = target_argument::resolve(&arguments.subject.device)?;
+            let [named] = named.as_slice() else { return Ok(Exit::Failed) };
+            Subject::of_target(named)?
+        }
+    };
     let looking = Looking::begin(subject.length())?;
     let length = subject.view.geometry().capacity;
     let digest = looking.watch(|watch| digest(&subject.view, length, arguments.leaf, watch))?;

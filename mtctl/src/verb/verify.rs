@@ -20,6 +20,7 @@ const EXAMPLES: &str = "\
 Examples:
   mtctl verify /dev/sdb --against sdb.digest        a file that mtctl digest --output wrote
   mtctl verify /dev/sdb --against /dev/sdc          byte by byte; ranges are exact to the sector
+  mtctl verify --group web --to 7 --against before.raw    a disk as it was at a recovery point
   mtctl verify disk.raw --against other.raw --json | jq '.ranges[]'
 
 The exit code is 0 when every byte and the length are the same, and 5 when not. A digest names
@@ -76,8 +77,10 @@ fn digest_file(against: &TargetArgument) -> anyhow::Result<Option<PathBuf>> {
 fn with_digest(arguments: &Arguments, path: &Path) -> anyhow::Result<Comparison> {
     let against = path.display().to_string();
     let document = read(path).with_context(|| against.clone())?;
-    let named = target_argument::resolve([&arguments.subject.device])?;
-    let subject = open(&named)?;
+    let subject = match arguments.subject.at_point()? {
+        Some(subject) => subject,
+        None => open(&target_argument::resolve(&arguments.subject.device)?)?,
+    };
     let expected = &document.digest;
     let looking = Looking::begin(subject.length().min(expected.length().get()))?;
     let findings = looking.watch(|watch| verify(&subject.view, expected, watch))?;
@@ -93,8 +96,14 @@ fn read(path: &Path) -> anyhow::Result<Document> {
 }
 
 fn with_disk(arguments: &Arguments) -> anyhow::Result<Comparison> {
-    let named = target_argument::resolve([&arguments.subject.device, &arguments.against])?;
-    let (subject, other) = (open(&named)?, open(&named[1..])?);
+    let (subject, other) = match arguments.subject.at_point()? {
+        Some(subject) => (subject, open(&target_argument::resolve([&arguments.against])?)?),
+        None => {
+            let device = arguments.subject.device.iter();
+            let named = target_argument::resolve(device.chain([&arguments.against]))?;
+            (open(&named)?, open(&named[1..])?)
+        }
+    };
     let looking = Looking::begin(subject.length().min(other.length()))?;
     let findings = looking.watch(|watch| differences(&subject.view, &other.view, watch))?;
     let sector_bytes = sector_bytes(&subject);

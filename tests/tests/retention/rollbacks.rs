@@ -76,3 +76,36 @@ fn a_stream_goes_on_from_the_point_that_was_rolled_back_to() {
         holds(&target, &whole);
     });
 }
+
+#[test]
+fn every_point_can_be_looked_at_without_going_there() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 256);
+        let mut random = Random::new(43);
+        let mut held = random.bytes(SIZE as usize);
+        let target = image(machine, "target.img", &held);
+        let all: Vec<_> = (0..5).map(|_| random_changes(&mut random, SIZE, 12)).collect();
+        let mut kept = vec![("start".to_owned(), image(machine, "start.img", &held))];
+        let mut parts = Vec::new();
+        for (number, changes) in all.iter().enumerate() {
+            parts.extend(changes.iter().map(|change| Part::Change(0, change)));
+            parts.push(Part::Mark(MarkKind::CrashConsistent, ""));
+            held = after(&held, changes);
+            let copy = image(machine, &format!("copy{number}.img"), &held);
+            kept.push(((number + 1).to_string(), copy));
+        }
+        let stream = stream(machine, "s.mts", vec![volume("", SIZE, "", "")], &parts);
+        machine.mtctl(&["apply", &stream, "--group", "g", "--target", &target]).exits(0);
+        let looks_right = || {
+            for (point, copy) in &kept {
+                let point = ["verify", "--group", "g", "--to", point, "--against", copy];
+                machine.mtctl(&point).exits(0);
+            }
+        };
+        looks_right();
+        let other = ["verify", "--group", "g", "--to", "2", "--against", &kept[1].1];
+        machine.mtctl(&other).exits(5);
+        rollback(machine, "2").exits(0);
+        looks_right();
+    });
+}

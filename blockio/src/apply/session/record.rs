@@ -10,7 +10,7 @@ use crate::apply::volumes::{AllFlushed, Volumes};
 use crate::bug::{self, Bug};
 use crate::group::Group;
 use crate::group::state::{Fingerprint, GroupState, InBetween, exact};
-use crate::journal::catalogue::{Catalogue, NewPoint, PointId, PointKind, Span};
+use crate::journal::catalogue::{Catalogue, Forgotten, NewPoint, PointId, PointKind, Span};
 use crate::journal::keeper::{Keeper, catalogue};
 use crate::stream::{Format, Mark, MarkKind, Name, StreamHeader};
 
@@ -133,23 +133,22 @@ fn record_with_history(
         let last = catalogue(group)?.next_point + points.len() as u64 - 1;
         ended = Some(keeper.begin_epoch(group, PointId(last), &next.progress())?);
     }
-    let mut unneeded = Vec::new();
+    let mut forgotten = Forgotten::default();
     let is_early = bug::is_planted(Bug::UnlinkBeforeState);
     if is_early {
         let mut early = catalogue(group)?.clone();
         seal(&mut early, keeper, points.clone(), ended.clone());
         let due = keeper.due(&early);
-        keeper.remove(&early.forget(&due));
+        keeper.remove(&early.forget(&due).unneeded);
     }
     group.update(|state| {
         change(state);
         let Some(catalogue) = &mut state.journal else { return };
         seal(catalogue, keeper, points, ended);
-        unneeded = catalogue.forget(&keeper.due(catalogue));
+        forgotten = catalogue.forget(&keeper.due(catalogue));
         keeper.note_window(catalogue);
     })?;
-    keeper.remove(&unneeded);
-    Ok(())
+    keeper.clean_up(group, &forgotten)
 }
 
 fn seal(

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use blockio::device::open::{self, Engine};
 use blockio::digest::Watch;
+use blockio::journal::selector::Selector;
 use blockio::view::View;
 use blockio::volume;
 use blockio::volume::stillness::Stillness;
@@ -13,14 +14,52 @@ use blockio::{Error, ErrorKind};
 use clap::Args;
 
 use crate::byte_progress::ByteProgress;
+use crate::group_place::{GroupOptions, RetentionOptions};
+use crate::point_views;
 use crate::target_argument::{NamedTarget, TargetArgument};
 
 /// What names it.
 #[derive(Debug, Args)]
 pub(crate) struct SubjectArguments {
     /// The disk or image file: a path, or wwid:ID
-    #[arg(value_name = "DEVICE")]
-    pub(crate) device: TargetArgument,
+    #[arg(value_name = "DEVICE", required_unless_present = "to", conflicts_with = "to")]
+    pub(crate) device: Option<TargetArgument>,
+
+    /// A recovery point of a group, instead of a disk; replication may go on meanwhile
+    #[arg(long, value_name = "POINT", requires = "group")]
+    to: Option<Selector>,
+
+    /// Which volume of the group
+    #[arg(long, value_name = "NAME", requires = "to")]
+    volume: Option<String>,
+
+    /// The protection group of the recovery point
+    #[arg(long, value_name = "NAME", requires = "to")]
+    group: Option<String>,
+
+    #[command(flatten)]
+    at: RetentionOptions,
+}
+
+impl SubjectArguments {
+    /// The volume at the recovery point that is named, if one is.
+    ///
+    /// # Errors
+    ///
+    /// As [`point_views::at`]; `Usage`: several volumes are meant.
+    pub(crate) fn at_point(&self) -> anyhow::Result<Option<Subject>> {
+        let (Some(to), Some(group)) = (&self.to, &self.group) else { return Ok(None) };
+        let group = GroupOptions { group: group.clone(), at: self.at.clone() }.look()?;
+        let (_, mut views) = point_views::at(&group, to, self.volume.as_deref())?;
+        let only = views.pop().filter(|_| views.is_empty());
+        let only = only.ok_or_else(|| {
+            let names: Vec<_> = group.state().volumes.keys().map(String::as_str).collect();
+            let context = format!("group {} has several volumes", group.name());
+            Error::new(ErrorKind::Usage, context)
+                .with_hint(format!("name one: --volume NAME, of {}", names.join(", ")))
+        })?;
+        Ok(Some(Subject { view: only.view, stillness: None }))
+    }
 }
 
 /// Something to be read.

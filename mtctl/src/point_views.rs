@@ -1,0 +1,58 @@
+//! The volumes of a group as they were at a recovery point, to be read; somebody may go on writing
+//! to the disks meanwhile. For the verbs that only read.
+
+use blockio::device::open::{Engine, open};
+use blockio::group::Group;
+use blockio::journal::selector::{self, Selector};
+use blockio::view::{PointHistory, View};
+use blockio::{Error, ErrorKind, volume};
+
+use crate::group_targets;
+use crate::verb::points::catalogue;
+
+/// A volume at a point.
+pub(crate) struct PointView {
+    /// The name that the group knows it by; empty for the only one of a stream without names.
+    pub(crate) name: String,
+    /// Its bytes.
+    pub(crate) view: View,
+}
+
+/// The volumes of `group` at the point that is meant; only `volume` if it is named. With them what
+/// messages call the point.
+///
+/// # Errors
+///
+/// `Usage`: there is no such point or volume. `Refused`: a disk is not what it was. `Integrity`,
+/// `Failed`: the history is damaged, or a disk or the history cannot be read.
+pub(crate) fn at(
+    group: &Group,
+    to: &Selector,
+    volume: Option<&str>,
+) -> anyhow::Result<(String, Vec<PointView>)> {
+    let point = selector::find(catalogue(group)?, to)?;
+    let shown = selector::shown(point);
+    let history = PointHistory::open(group.storage(), point.id)?;
+    let mut views = Vec::new();
+    for (name, named) in group_targets::named(group)? {
+        if volume.is_some_and(|wanted| wanted != name) {
+            continue;
+        }
+        let target = volume::open_to_look(&named.request)?;
+        let path = target.path().display().to_string();
+        let geometry = target.geometry();
+        // One read at a time is what a view asks for: a ring would be no faster.
+        let device = open(target.into_file(), geometry, Engine::Blocking, &[])?;
+        let view = View::of_point(format!("{path} at {shown}"), device, &history, &name)?;
+        views.push(PointView { name, view });
+    }
+    if views.is_empty() {
+        let wanted = volume.unwrap_or_default();
+        let context = format!("group {} has no volume \"{wanted}\"", group.name());
+        let names: Vec<_> = group.state().volumes.keys().map(String::as_str).collect();
+        return Err(Error::new(ErrorKind::Usage, context)
+            .with_hint(format!("its volumes are: {}", names.join(", ")))
+            .into());
+    }
+    Ok((shown, views))
+}
