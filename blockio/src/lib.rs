@@ -9,6 +9,7 @@ pub mod device;
 mod error;
 pub mod extent;
 pub mod group;
+pub mod nbd;
 pub mod plan;
 pub mod storage;
 pub mod stream;
