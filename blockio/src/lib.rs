@@ -13,6 +13,7 @@ mod error;
 pub mod extent;
 pub mod group;
 pub mod journal;
+pub mod nbd;
 pub mod plan;
 pub mod points;
 pub mod recover;

@@ -8,6 +8,7 @@ pub use crate::verb::commit::Arguments as CommitArguments;
 pub use crate::verb::demo::Arguments as DemoArguments;
 pub use crate::verb::digest::Arguments as DigestArguments;
 pub use crate::verb::disks::Arguments as DisksArguments;
+pub use crate::verb::export::Arguments as ExportArguments;
 pub use crate::verb::kickstart::Arguments as KickstartArguments;
 pub use crate::verb::points::Command as PointsCommand;
 pub use crate::verb::prepare::Arguments as PrepareArguments;
@@ -40,6 +41,8 @@ pub enum Command {
     /// List, make, pin and unpin the recovery points of a group
     #[command(subcommand)]
     Points(PointsCommand),
+    /// Serve a recovery point over NBD, to look inside before rolling back
+    Export(ExportArguments),
     /// Bring the disks of a group back to a recovery point
     Rollback(RollbackArguments),
     /// Bring disks that are in-between, after a crash, back to where their group knows them

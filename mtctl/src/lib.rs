@@ -41,6 +41,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Prepare(arguments) => verb::prepare::run(&arguments),
         Command::Apply(arguments) => verb::apply::run(&arguments),
         Command::Points(command) => verb::points::run(&command),
+        Command::Export(arguments) => verb::export::run(&arguments),
         Command::Rollback(arguments) => verb::rollback::run(&arguments),
         Command::Recover(arguments) => verb::recover::run(&arguments),
         Command::Commit(arguments) => verb::commit::run(&arguments),

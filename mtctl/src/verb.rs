@@ -6,6 +6,7 @@ pub(crate) mod commit;
 pub(crate) mod demo;
 pub(crate) mod digest;
 pub(crate) mod disks;
+pub(crate) mod export;
 pub(crate) mod kickstart;
 pub(crate) mod points;
 pub(crate) mod prepare;

@@ -1,0 +1,74 @@
+//! What a client can choose by name: a disk as it is to be seen, and, where writes are wanted, the
+//! layer that takes them. In which words a client asks for it is not here.
+
+use std::sync::Arc;
+
+use crate::Result;
+use crate::extent::Extent;
+use crate::nbd::protocol::transmission;
+use crate::nbd::scratch::Scratch;
+use crate::units::ByteOffset;
+use crate::view::{Allocation, View};
+
+/// A disk under a name.
+pub struct Export {
+    /// What clients call it: not empty, at most
+    /// [`STRING_BYTES_MAX`](crate::nbd::protocol::STRING_BYTES_MAX).
+    pub name: String,
+    /// What is read.
+    pub view: Arc<View>,
+    /// What takes writes, made for `view`; without it, writes are refused.
+    pub scratch: Option<Scratch>,
+}
+
+impl Export {
+    /// How long it is, in bytes.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.view.geometry().capacity.get()
+    }
+
+    /// What it can do, as the protocol says it. Several connections see the same bytes in either
+    /// case: a read-only view does not change, and all of them share the one layer.
+    pub(crate) fn transmission_flags(&self, is_structured: bool) -> u16 {
+        let mut flags = transmission::HAS_FLAGS | transmission::CAN_MULTI_CONN;
+        // What is read-only has nothing to flush; clients that ask before they use several
+        // connections want to be told that they may.
+        flags |= transmission::SEND_FLUSH;
+        flags |= match self.scratch {
+            None => transmission::READ_ONLY,
+            Some(_) => {
+                transmission::SEND_FUA
+                    | transmission::SEND_TRIM
+                    | transmission::SEND_WRITE_ZEROES
+            }
+        };
+        if is_structured {
+            flags |= transmission::SEND_DF;
+        }
+        flags
+    }
+
+    /// Fills `buffer` with what is there from `at` on.
+    pub(crate) fn read(&self, at: ByteOffset, buffer: &mut [u8]) -> Result<()> {
+        match &self.scratch {
+            None => self.view.read(at, buffer),
+            Some(scratch) => scratch.read(&self.view, at, buffer),
+        }
+    }
+
+    /// What of `extent` is known to be zeros: parts that follow each other and are all of it.
+    pub(crate) fn allocation(&self, extent: Extent) -> Result<Vec<Allocation>> {
+        match &self.scratch {
+            None => self.view.allocation(extent),
+            Some(scratch) => scratch.allocation(&self.view, extent),
+        }
+    }
+}
+
+/// The export that `name` means: the one of that name; for the empty name, the only one there is.
+pub(crate) fn find<'a>(exports: &'a [Export], name: &str) -> Option<&'a Export> {
+    match exports {
+        [only] if name.is_empty() => Some(only),
+        all => all.iter().find(|export| export.name == name),
+    }
+}

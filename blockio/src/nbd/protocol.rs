@@ -1,0 +1,336 @@
+//! The bytes of NBD: what its numbers mean, requests taken apart, replies put together. Pure: there
+//! is no I/O here, and nothing a client says is believed before its length is checked. What is said
+//! before a disk is chosen is in [`option`].
+
+pub mod option;
+
+/// The longest read or write that a client may ask for, in bytes.
+pub const PAYLOAD_BYTES_MAX: u32 = 32 << 20;
+/// The longest name of an export, and the longest message, in bytes.
+pub const STRING_BYTES_MAX: usize = 4096;
+/// The length of a request without its payload, in bytes.
+pub const REQUEST_BYTES: usize = 28;
+/// The length of a simple reply without its payload, in bytes.
+pub const SIMPLE_REPLY_BYTES: usize = 16;
+/// The length of a structured reply's header, in bytes.
+pub const CHUNK_HEADER_BYTES: usize = 20;
+/// The context id that `base:allocation` has here.
+pub const ALLOCATION_CONTEXT: u32 = 1;
+
+const REQUEST_MAGIC: u32 = 0x2560_9513;
+const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
+const CHUNK_MAGIC: u32 = 0x668e_33ef;
+
+/// What an export can do, as the handshake tells it.
+pub mod transmission {
+    /// Flags are given at all.
+    pub const HAS_FLAGS: u16 = 1 << 0;
+    /// Writes are refused.
+    pub const READ_ONLY: u16 = 1 << 1;
+    /// `Flush` is understood.
+    pub const SEND_FLUSH: u16 = 1 << 2;
+    /// Writes may ask to be durable when they are answered.
+    pub const SEND_FUA: u16 = 1 << 3;
+    /// `Trim` is understood.
+    pub const SEND_TRIM: u16 = 1 << 5;
+    /// `WriteZeroes` is understood.
+    pub const SEND_WRITE_ZEROES: u16 = 1 << 6;
+    /// A read may ask for an answer in one piece (structured replies only).
+    pub const SEND_DF: u16 = 1 << 7;
+    /// Several connections see the same bytes.
+    pub const CAN_MULTI_CONN: u16 = 1 << 8;
+}
+
+/// What a request can ask beside its command.
+pub mod command_flag {
+    /// Durable when answered.
+    pub const FUA: u16 = 1 << 0;
+    /// Zeros are to take up space.
+    pub const NO_HOLE: u16 = 1 << 1;
+    /// One piece.
+    pub const DF: u16 = 1 << 2;
+    /// One extent.
+    pub const REQ_ONE: u16 = 1 << 3;
+    /// Zeros only if that is fast.
+    pub const FAST_ZERO: u16 = 1 << 4;
+}
+
+/// What an extent is, in the context `base:allocation`.
+pub mod allocation_flag {
+    /// Nothing is kept for it.
+    pub const HOLE: u32 = 1 << 0;
+    /// It reads as zeros.
+    pub const ZERO: u32 = 1 << 1;
+}
+
+/// What a client asks of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Give bytes.
+    Read,
+    /// Take bytes; they follow the request.
+    Write,
+    /// The client goes; there is no answer.
+    Disconnect,
+    /// What was written is to be durable.
+    Flush,
+    /// What is there is no longer needed.
+    Trim,
+    /// Zeros from here on.
+    WriteZeroes,
+    /// What is known to be zeros.
+    BlockStatus,
+    /// Anything else, to be refused.
+    Unknown(u16),
+}
+
+impl Command {
+    fn of(number: u16) -> Self {
+        match number {
+            0 => Self::Read,
+            1 => Self::Write,
+            2 => Self::Disconnect,
+            3 => Self::Flush,
+            4 => Self::Trim,
+            6 => Self::WriteZeroes,
+            7 => Self::BlockStatus,
+            other => Self::Unknown(other),
+        }
+    }
+
+    /// The flags of [`command_flag`] that may go with it.
+    #[must_use]
+    pub fn flags_allowed(self) -> u16 {
+        let own = match self {
+            Self::Read => command_flag::DF,
+            Self::WriteZeroes => command_flag::NO_HOLE | command_flag::FAST_ZERO,
+            Self::BlockStatus => command_flag::REQ_ONE,
+            Self::Write | Self::Disconnect | Self::Flush | Self::Trim | Self::Unknown(_) => 0,
+        };
+        own | command_flag::FUA
+    }
+}
+
+/// One request, without the payload that a write brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Of [`command_flag`], and what else the client set.
+    pub flags: u16,
+    /// What is asked.
+    pub command: Command,
+    /// What the client calls this request; the answer says it again.
+    pub cookie: u64,
+    /// Where on the disk, in bytes.
+    pub offset: u64,
+    /// How much, in bytes: not checked against the disk.
+    pub length: u32,
+}
+
+/// What a client must not say; after it, nothing it says can be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Breach {
+    /// A request that does not begin as requests do.
+    #[error("a request begins with {0:#010x}")]
+    RequestMagic(u32),
+    /// An option that does not begin as options do.
+    #[error("an option begins with {0:#018x}")]
+    OptionMagic(u64),
+    /// Flags that this server did not offer.
+    #[error("client flags {0:#x}")]
+    ClientFlags(u32),
+    /// A write of more than [`PAYLOAD_BYTES_MAX`].
+    #[error("a write of {0} bytes")]
+    WriteTooLong(u32),
+    /// The old way to choose an export, with a name that no export has.
+    #[error("an export of that name is not served")]
+    NoSuchExport,
+}
+
+impl Request {
+    /// Takes a request apart.
+    ///
+    /// # Errors
+    ///
+    /// [`Breach::RequestMagic`], and [`Breach::WriteTooLong`]: a payload of that length is not read.
+    pub fn parse(bytes: &[u8; REQUEST_BYTES]) -> Result<Self, Breach> {
+        let mut fields = Fields(bytes);
+        let magic = fields.u32().unwrap_or_default();
+        if magic != REQUEST_MAGIC {
+            return Err(Breach::RequestMagic(magic));
+        }
+        let request = Self {
+            flags: fields.u16().unwrap_or_default(),
+            command: Command::of(fields.u16().unwrap_or_default()),
+            cookie: fields.u64().unwrap_or_default(),
+            offset: fields.u64().unwrap_or_default(),
+            length: fields.u32().unwrap_or_default(),
+        };
+        if request.command == Command::Write && request.length > PAYLOAD_BYTES_MAX {
+            return Err(Breach::WriteTooLong(request.length));
+        }
+        Ok(request)
+    }
+}
+
+/// What can be wrong with a request, in the protocol's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// EPERM: the export is read-only.
+    ReadOnly,
+    /// EIO: the disk failed.
+    Disk,
+    /// EINVAL: not understood, or past the end.
+    Invalid,
+    /// ENOSPC: past the end, or no room for what is written.
+    NoSpace,
+    /// EOVERFLOW: too long for one piece.
+    TooLong,
+    /// ENOTSUP: not to be had.
+    Unsupported,
+}
+
+impl Fault {
+    /// The number that goes over the wire.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        match self {
+            Self::ReadOnly => 1,
+            Self::Disk => 5,
+            Self::Invalid => 22,
+            Self::NoSpace => 28,
+            Self::TooLong => 75,
+            Self::Unsupported => 95,
+        }
+    }
+}
+
+/// A part of a structured reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunk {
+    /// Nothing to say but that it is done.
+    Nothing,
+    /// Bytes: their place (8 bytes) and themselves follow.
+    Data,
+    /// A hole: its place (8 bytes) and its length (4 bytes) follow.
+    Hole,
+    /// What is zeros: the context (4 bytes) and descriptors (8 bytes each) follow.
+    BlockStatus,
+    /// It failed: the error (4 bytes), and a message after its length (2 bytes) follow.
+    Error,
+}
+
+impl Chunk {
+    fn number(self) -> u16 {
+        match self {
+            Self::Nothing => 0,
+            Self::Data => 1,
+            Self::Hole => 2,
+            Self::BlockStatus => 5,
+            Self::Error => 1 << 15 | 1,
+        }
+    }
+}
+
+/// A simple reply without its payload.
+#[must_use]
+pub fn simple_reply(cookie: u64, fault: Option<Fault>) -> [u8; SIMPLE_REPLY_BYTES] {
+    let mut reply = [0; SIMPLE_REPLY_BYTES];
+    reply[..4].copy_from_slice(&SIMPLE_REPLY_MAGIC.to_be_bytes());
+    reply[4..8].copy_from_slice(&fault.map_or(0, Fault::number).to_be_bytes());
+    reply[8..].copy_from_slice(&cookie.to_be_bytes());
+    reply
+}
+
+/// The header of a chunk that `length` bytes follow; `is_last` ends the reply.
+#[must_use]
+pub fn chunk_header(
+    cookie: u64,
+    chunk: Chunk,
+    is_last: bool,
+    length: u32,
+) -> [u8; CHUNK_HEADER_BYTES] {
+    let mut header = [0; CHUNK_HEADER_BYTES];
+    header[..4].copy_from_slice(&CHUNK_MAGIC.to_be_bytes());
+    header[4..6].copy_from_slice(&u16::from(is_last).to_be_bytes());
+    header[6..8].copy_from_slice(&chunk.number().to_be_bytes());
+    header[8..16].copy_from_slice(&cookie.to_be_bytes());
+    header[16..].copy_from_slice(&length.to_be_bytes());
+    header
+}
+
+/// A whole chunk that says that nothing more comes.
+#[must_use]
+pub fn nothing_chunk(cookie: u64) -> Vec<u8> {
+    chunk_header(cookie, Chunk::Nothing, true, 0).to_vec()
+}
+
+/// A whole chunk for a hole.
+#[must_use]
+pub fn hole_chunk(cookie: u64, is_last: bool, offset: u64, length: u32) -> Vec<u8> {
+    let mut chunk = chunk_header(cookie, Chunk::Hole, is_last, 12).to_vec();
+    chunk.extend(offset.to_be_bytes());
+    chunk.extend(length.to_be_bytes());
+    chunk
+}
+
+/// A whole chunk that ends a reply with an error, without a message.
+#[must_use]
+pub fn error_chunk(cookie: u64, fault: Fault) -> Vec<u8> {
+    let mut chunk = chunk_header(cookie, Chunk::Error, true, 6).to_vec();
+    chunk.extend(fault.number().to_be_bytes());
+    chunk.extend(0_u16.to_be_bytes());
+    chunk
+}
+
+/// A whole chunk that ends a reply with what is zeros: lengths, each with [`allocation_flag`]s.
+#[must_use]
+pub fn block_status_chunk(cookie: u64, descriptors: &[(u32, u32)]) -> Vec<u8> {
+    let length = (4 + 8 * descriptors.len()) as u32;
+    let mut chunk = chunk_header(cookie, Chunk::BlockStatus, true, length).to_vec();
+    chunk.extend(ALLOCATION_CONTEXT.to_be_bytes());
+    for (length, flags) in descriptors {
+        chunk.extend(length.to_be_bytes());
+        chunk.extend(flags.to_be_bytes());
+    }
+    chunk
+}
+
+/// Numbers and strings from the front of a slice, most significant byte first; none where it ends.
+#[derive(Clone, Copy, Debug)]
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn array<const LENGTH: usize>(&mut self) -> Option<[u8; LENGTH]> {
+        self.take(LENGTH)?.try_into().ok()
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    /// A string after its length, of at most [`STRING_BYTES_MAX`].
+    fn string(&mut self) -> Option<&'a str> {
+        let length = self.u32()? as usize;
+        if length > STRING_BYTES_MAX {
+            return None;
+        }
+        std::str::from_utf8(self.take(length)?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

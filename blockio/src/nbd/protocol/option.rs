@@ -1,0 +1,284 @@
+//! What is said before a disk is chosen: the greeting, the options of a client, and their answers.
+//! In which order they may come is the handshake's business, not this module's.
+
+use crate::nbd::protocol::{ALLOCATION_CONTEXT, Breach, Fields, PAYLOAD_BYTES_MAX};
+
+/// The length of an option without its data, in bytes.
+pub const OPTION_HEADER_BYTES: usize = 16;
+/// The longest data of an option that is looked at, in bytes; longer ones are skipped and refused.
+pub const OPTION_DATA_BYTES_MAX: u32 = 64 << 10;
+/// The name of the one metadata context there is.
+pub const ALLOCATION: &str = "base:allocation";
+
+const GREETING_MAGIC: &[u8; 8] = b"NBDMAGIC";
+const OPTION_MAGIC: u64 = 0x4948_4156_454F_5054;
+const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
+const FIXED_NEWSTYLE: u16 = 1 << 0;
+const NO_ZEROES: u16 = 1 << 1;
+/// What is smallest, best and largest for a request, in bytes: any, a page, and the most.
+const BLOCK_SIZES: [u32; 3] = [1, 4096, PAYLOAD_BYTES_MAX];
+/// So many zeros end the answer to the oldest option, unless the client wants none.
+const TRAILING_ZEROES: usize = 124;
+
+/// What the server says first.
+#[must_use]
+pub fn greeting() -> [u8; 18] {
+    let mut greeting = [0; 18];
+    greeting[..8].copy_from_slice(GREETING_MAGIC);
+    greeting[8..16].copy_from_slice(&OPTION_MAGIC.to_be_bytes());
+    greeting[16..].copy_from_slice(&(FIXED_NEWSTYLE | NO_ZEROES).to_be_bytes());
+    greeting
+}
+
+/// What the client says to that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientFlags {
+    /// The zeros behind the answer to [`Code::ExportName`] are not to be sent.
+    pub no_zeroes: bool,
+}
+
+impl ClientFlags {
+    /// Takes them apart.
+    ///
+    /// # Errors
+    ///
+    /// [`Breach::ClientFlags`]: what was not offered.
+    pub fn parse(bytes: [u8; 4]) -> Result<Self, Breach> {
+        let flags = u32::from_be_bytes(bytes);
+        if flags & !u32::from(FIXED_NEWSTYLE | NO_ZEROES) != 0 {
+            return Err(Breach::ClientFlags(flags));
+        }
+        Ok(Self { no_zeroes: flags & u32::from(NO_ZEROES) != 0 })
+    }
+}
+
+/// What an option is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// Choose an export, the old way: no error can be told.
+    ExportName,
+    /// Go away.
+    Abort,
+    /// Which exports there are.
+    List,
+    /// What an export is.
+    Info,
+    /// What an export is, and choose it.
+    Go,
+    /// Replies in chunks from now on.
+    StructuredReply,
+    /// Which metadata contexts there are.
+    ListMetaContext,
+    /// Choose metadata contexts.
+    SetMetaContext,
+    /// Anything else, to be refused: STARTTLS, EXTENDED_HEADERS, what is yet to come.
+    Unknown,
+}
+
+/// The front of an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The client's number of it, which answers repeat.
+    pub number: u32,
+    /// How much data follows, in bytes: not bounded yet.
+    pub length: u32,
+}
+
+impl Header {
+    /// Takes it apart.
+    ///
+    /// # Errors
+    ///
+    /// [`Breach::OptionMagic`].
+    pub fn parse(bytes: &[u8; OPTION_HEADER_BYTES]) -> Result<Self, Breach> {
+        let mut fields = Fields(bytes);
+        let magic = fields.u64().unwrap_or_default();
+        if magic != OPTION_MAGIC {
+            return Err(Breach::OptionMagic(magic));
+        }
+        let number = fields.u32().unwrap_or_default();
+        Ok(Self { number, length: fields.u32().unwrap_or_default() })
+    }
+
+    /// What the number means.
+    #[must_use]
+    pub fn code(self) -> Code {
+        match self.number {
+            1 => Code::ExportName,
+            2 => Code::Abort,
+            3 => Code::List,
+            6 => Code::Info,
+            7 => Code::Go,
+            8 => Code::StructuredReply,
+            9 => Code::ListMetaContext,
+            10 => Code::SetMetaContext,
+            _ => Code::Unknown,
+        }
+    }
+}
+
+/// What [`Code::Info`] and [`Code::Go`] ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InfoRequest<'a> {
+    /// Which export; empty for the default one.
+    pub name: &'a str,
+    /// The name is to be told.
+    pub wants_name: bool,
+}
+
+const INFO_EXPORT: u16 = 0;
+const INFO_NAME: u16 = 1;
+const INFO_BLOCK_SIZE: u16 = 3;
+
+impl<'a> InfoRequest<'a> {
+    /// Takes the data of the option apart; none if it is not what it says it is.
+    #[must_use]
+    pub fn parse(data: &'a [u8]) -> Option<Self> {
+        let mut fields = Fields(data);
+        let name = fields.string()?;
+        let count = fields.u16()?;
+        let mut wants_name = false;
+        for _ in 0..count {
+            wants_name |= fields.u16()? == INFO_NAME;
+        }
+        fields.0.is_empty().then_some(Self { name, wants_name })
+    }
+}
+
+/// What [`Code::ListMetaContext`] and [`Code::SetMetaContext`] ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContextRequest<'a> {
+    /// Of which export; empty for the default one.
+    pub name: &'a str,
+    /// Patterns of contexts, as many as the data has room for.
+    pub queries: Vec<&'a str>,
+}
+
+impl<'a> ContextRequest<'a> {
+    /// Takes the data of the option apart; none if it is not what it says it is.
+    #[must_use]
+    pub fn parse(data: &'a [u8]) -> Option<Self> {
+        let mut fields = Fields(data);
+        let name = fields.string()?;
+        let count = fields.u32()?;
+        // Grows with what is there, not with what the client says is there.
+        let mut queries = Vec::new();
+        for _ in 0..count {
+            queries.push(fields.string()?);
+        }
+        fields.0.is_empty().then_some(Self { name, queries })
+    }
+
+    /// Whether `base:allocation` is listed: all contexts, or all of `base:`, or itself.
+    #[must_use]
+    pub fn lists_allocation(&self) -> bool {
+        let matches = |query: &&str| *query == "base:" || *query == ALLOCATION;
+        self.queries.is_empty() || self.queries.iter().any(matches)
+    }
+
+    /// Whether `base:allocation` is chosen: by its name only.
+    #[must_use]
+    pub fn chooses_allocation(&self) -> bool {
+        self.queries.contains(&ALLOCATION)
+    }
+}
+
+/// What an option is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Done.
+    Acknowledged,
+    /// One export.
+    Server,
+    /// A fact about an export.
+    Info,
+    /// One metadata context.
+    MetaContext,
+    /// The option is not known.
+    Unsupported,
+    /// The option is known and its data is wrong, or it comes too early.
+    Invalid,
+    /// No export has that name.
+    UnknownExport,
+    /// The data is too long.
+    TooBig,
+}
+
+impl Reply {
+    fn number(self) -> u32 {
+        const ERROR: u32 = 1 << 31;
+        match self {
+            Self::Acknowledged => 1,
+            Self::Server => 2,
+            Self::Info => 3,
+            Self::MetaContext => 4,
+            Self::Unsupported => ERROR | 1,
+            Self::Invalid => ERROR | 3,
+            Self::UnknownExport => ERROR | 6,
+            Self::TooBig => ERROR | 9,
+        }
+    }
+}
+
+/// An answer to `option` with `data`; with an error, the data is a message for people.
+#[must_use]
+pub fn reply(option: Header, reply: Reply, data: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(20 + data.len());
+    bytes.extend(REPLY_MAGIC.to_be_bytes());
+    bytes.extend(option.number.to_be_bytes());
+    bytes.extend(reply.number().to_be_bytes());
+    bytes.extend((data.len() as u32).to_be_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+/// One export of the list.
+#[must_use]
+pub fn server_reply(option: Header, name: &str) -> Vec<u8> {
+    let mut data = (name.len() as u32).to_be_bytes().to_vec();
+    data.extend(name.as_bytes());
+    reply(option, Reply::Server, &data)
+}
+
+/// That `base:allocation` is there; a list gives no id.
+#[must_use]
+pub fn allocation_reply(option: Header) -> Vec<u8> {
+    let id = if option.code() == Code::SetMetaContext { ALLOCATION_CONTEXT } else { 0 };
+    let mut data = id.to_be_bytes().to_vec();
+    data.extend(ALLOCATION.as_bytes());
+    reply(option, Reply::MetaContext, &data)
+}
+
+/// What an export is: all answers to [`Code::Info`] and [`Code::Go`], the last included.
+#[must_use]
+pub fn info_replies(
+    option: Header,
+    name: Option<&str>,
+    bytes: u64,
+    transmission_flags: u16,
+) -> Vec<u8> {
+    let mut export = INFO_EXPORT.to_be_bytes().to_vec();
+    export.extend(bytes.to_be_bytes());
+    export.extend(transmission_flags.to_be_bytes());
+    let mut sizes = INFO_BLOCK_SIZE.to_be_bytes().to_vec();
+    BLOCK_SIZES.iter().for_each(|size| sizes.extend(size.to_be_bytes()));
+    let mut all = reply(option, Reply::Info, &export);
+    all.extend(reply(option, Reply::Info, &sizes));
+    if let Some(name) = name {
+        let data = [&INFO_NAME.to_be_bytes(), name.as_bytes()].concat();
+        all.extend(reply(option, Reply::Info, &data));
+    }
+    all.extend(reply(option, Reply::Acknowledged, &[]));
+    all
+}
+
+/// The answer to [`Code::ExportName`].
+#[must_use]
+pub fn export_name_reply(client: ClientFlags, bytes: u64, transmission_flags: u16) -> Vec<u8> {
+    let mut reply = bytes.to_be_bytes().to_vec();
+    reply.extend(transmission_flags.to_be_bytes());
+    if !client.no_zeroes {
+        reply.resize(reply.len() + TRAILING_ZEROES, 0);
+    }
+    reply
+}

@@ -1,0 +1,338 @@
+//! Listens on a unix socket or a TCP address and gives each client a thread. What is said to a
+//! client is `connection`'s business.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::nbd::connection;
+use crate::nbd::export::Export;
+use crate::nbd::protocol::STRING_BYTES_MAX;
+use crate::nbd::wire::{Patience, STOP_POLL_MS, Socket, Wire};
+use crate::{Error, ErrorKind, Result};
+
+/// So many clients are served at once; one more is sent away.
+pub const CONNECTIONS_MAX: usize = 64;
+
+/// Where clients find a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// A unix socket at this path, for the user who starts the server only.
+    Unix(PathBuf),
+    /// A TCP address, for whoever reaches it; port 0 is any that is free.
+    Tcp(SocketAddr),
+}
+
+impl Listen {
+    /// What a client is given to find the export `name`, as the NBD URI specification says it; the
+    /// empty name means the only export.
+    #[must_use]
+    pub fn uri(&self, name: &str) -> String {
+        let name = percent_encoded(name.as_bytes(), b"");
+        match self {
+            Self::Unix(path) => {
+                let path = percent_encoded(path.as_os_str().as_encoded_bytes(), b"/");
+                format!("nbd+unix:///{name}?socket={path}")
+            }
+            Self::Tcp(address) => format!("nbd://{address}/{name}"),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => path.display().fmt(f),
+            Self::Tcp(address) => address.fmt(f),
+        }
+    }
+}
+
+fn percent_encoded(bytes: &[u8], also_kept: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        let is_kept = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if is_kept || also_kept.contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+/// A server that listens, with what it serves.
+pub struct Server {
+    listener: Listener,
+    address: Listen,
+    exports: Vec<Export>,
+    pub(super) patience: Patience,
+}
+
+enum Listener {
+    Unix(UnixListener, SocketFile),
+    Tcp(TcpListener),
+}
+
+/// The file of a unix socket: removed with the server, if it is still the server's.
+struct SocketFile {
+    path: PathBuf,
+    device_and_inode: (u64, u64),
+}
+
+impl Server {
+    /// Listens at `address`: clients can connect from now on, and are served by
+    /// [`serve`](Self::serve). A socket file that nobody listens on any more is replaced; it is
+    /// replaced again by a server that starts at the same moment, which then has the clients.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: no export, two of the same name, or a name that is empty or too long. `Refused`:
+    /// somebody listens there, or the file is no socket. `Failed`: it cannot be listened there.
+    pub fn bind(address: Listen, exports: Vec<Export>) -> Result<Self> {
+        check_names(&exports)?;
+        let (listener, address) = match address {
+            Listen::Unix(path) => {
+                let (listener, file) = listen_unix(&path)?;
+                (Listener::Unix(listener, file), Listen::Unix(path))
+            }
+            Listen::Tcp(address) => {
+                let (listener, address) = listen_tcp(address)?;
+                (Listener::Tcp(listener), Listen::Tcp(address))
+            }
+        };
+        Ok(Self { listener, address, exports, patience: Patience::default() })
+    }
+
+    /// Where clients find it; the port is the one it really has.
+    #[must_use]
+    pub fn address(&self) -> &Listen {
+        &self.address
+    }
+
+    /// What it serves.
+    #[must_use]
+    pub fn exports(&self) -> &[Export] {
+        &self.exports
+    }
+
+    /// Serves clients until `stop` is set; then requests that have begun are finished (a client that
+    /// takes long over it is cut off), connections are closed, and the socket file is removed.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: clients can no longer be waited for; `stop` is set then. What goes wrong with one client ends its own
+    /// connection only.
+    pub fn serve(&self, stop: &AtomicBool) -> Result<()> {
+        let connections = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            let result = self.accept_until(stop, |socket| {
+                let Some(seat) = Seat::take(&connections) else {
+                    tracing::debug!("an NBD client is sent away: {CONNECTIONS_MAX} are served");
+                    return;
+                };
+                let work = move || {
+                    let _seat = seat;
+                    let mut wire = Wire::new(socket, stop, self.patience);
+                    let ended = connection::run(&mut wire, &self.exports);
+                    tracing::debug!("an NBD connection ended: {ended}");
+                };
+                let thread = thread::Builder::new().name("nbd".to_owned());
+                if let Err(error) = thread.spawn_scoped(scope, work) {
+                    tracing::debug!(%error, "an NBD client is sent away: no thread for it");
+                }
+            });
+            // Before the last connections end: nobody is to find a server that takes no more.
+            self.listener.retire();
+            if result.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            result
+        })
+    }
+
+    fn accept_until(
+        &self,
+        stop: &AtomicBool,
+        mut serve: impl FnMut(Box<dyn Socket>),
+    ) -> Result<()> {
+        while !stop.load(Ordering::Relaxed) {
+            let mut descriptors = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut descriptors, PollTimeout::from(STOP_POLL_MS)) {
+                Ok(0) | Err(Errno::EINTR) => continue,
+                Ok(_) => {}
+                Err(error) => {
+                    let context = format!("waiting for clients at {}", self.address);
+                    return Err(Error::failed(context, io::Error::from(error)));
+                }
+            }
+            match self.listener.accept() {
+                Ok(socket) => serve(socket),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    tracing::debug!(%error, "an NBD client could not be accepted");
+                    // It may be that descriptors ran out: the client still waits, so do not spin.
+                    let _ = poll(&mut [], PollTimeout::from(STOP_POLL_MS));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.listener.retire();
+    }
+}
+
+/// One of the places for clients; free again when it is dropped.
+struct Seat<'a>(&'a AtomicUsize);
+
+impl<'a> Seat<'a> {
+    /// Only the thread that accepts takes places: between looking and taking they can only get more.
+    fn take(connections: &'a AtomicUsize) -> Option<Self> {
+        if connections.load(Ordering::Acquire) >= CONNECTIONS_MAX {
+            return None;
+        }
+        connections.fetch_add(1, Ordering::AcqRel);
+        Some(Self(connections))
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(listener, _) => listener.as_fd(),
+            Self::Tcp(listener) => listener.as_fd(),
+        }
+    }
+
+    fn accept(&self) -> io::Result<Box<dyn Socket>> {
+        match self {
+            Self::Unix(listener, _) => {
+                let (socket, _) = listener.accept()?;
+                socket.set_nonblocking(true)?;
+                Ok(Box::new(socket))
+            }
+            Self::Tcp(listener) => {
+                let (socket, _) = listener.accept()?;
+                socket.set_nonblocking(true)?;
+                // Every reply is sent whole: waiting for more of it would only cost time.
+                socket.set_nodelay(true)?;
+                Ok(Box::new(socket))
+            }
+        }
+    }
+
+    fn retire(&self) {
+        match self {
+            Self::Unix(_, file) => file.remove(),
+            Self::Tcp(_) => {}
+        }
+    }
+}
+
+impl SocketFile {
+    fn remove(&self) {
+        let Ok(metadata) = fs::symlink_metadata(&self.path) else { return };
+        if (metadata.dev(), metadata.ino()) != self.device_and_inode {
+            // Whoever replaced it needs it.
+            return;
+        }
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!(%error, "the socket file stays behind");
+        }
+    }
+}
+
+fn check_names(exports: &[Export]) -> Result<()> {
+    let usage = |message: String| Err(Error::new(ErrorKind::Usage, message));
+    if exports.is_empty() {
+        return usage("serving disks over NBD: there is none to serve".to_owned());
+    }
+    for (index, export) in exports.iter().enumerate() {
+        let name = &export.name;
+        if name.is_empty() || name.len() > STRING_BYTES_MAX {
+            return usage(format!(
+                "serving {}: a name of {} bytes",
+                export.view.shown(),
+                name.len()
+            ));
+        }
+        if exports[..index].iter().any(|other| other.name == *name) {
+            return usage(format!("serving disks over NBD: two of them are named {name}"));
+        }
+    }
+    Ok(())
+}
+
+fn listen_unix(path: &Path) -> Result<(UnixListener, SocketFile)> {
+    remove_stale(path)?;
+    let listen = || {
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        let metadata = fs::symlink_metadata(path)?;
+        let device_and_inode = (metadata.dev(), metadata.ino());
+        Ok((listener, SocketFile { path: path.to_owned(), device_and_inode }))
+    };
+    listen().map_err(|error: io::Error| failed_to_listen(path.display(), error))
+}
+
+fn failed_to_listen(place: impl fmt::Display, error: io::Error) -> Error {
+    Error::failed(format!("listening at {place}"), error)
+        .with_hint("choose another place for clients to connect to")
+}
+
+/// Removes a socket file that a server left behind which was killed.
+fn remove_stale(path: &Path) -> Result<()> {
+    let refused = |what: &str| {
+        Err(Error::refused(format!("listening at {}: {what}", path.display()))
+            .with_hint("choose another path, or end what uses this one"))
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed_to_listen(path.display(), error)),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return refused("a file is there that is not a socket");
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|error| failed_to_listen(path.display(), error))
+        }
+        // Another error, as of a full queue or of permissions, is no sign that nobody listens.
+        Ok(_) | Err(_) => refused("somebody listens there already"),
+    }
+}
+
+fn listen_tcp(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let listen = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    listen().map_err(|error| failed_to_listen(address, error))
+}
+
+#[cfg(test)]
+mod tests;

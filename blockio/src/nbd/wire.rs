@@ -1,0 +1,213 @@
+//! A connection's socket: whole messages in and out, never waiting for ever. It knows when the
+//! server is to stop and when a client stalls; what the bytes mean is not here.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::nbd::protocol::Breach;
+
+/// How often a wait looks whether the server is to stop, in milliseconds.
+pub(crate) const STOP_POLL_MS: u16 = 100;
+
+/// A socket that does not block.
+pub(crate) trait Socket: Read + Write + AsFd + Send {}
+
+impl<S: Read + Write + AsFd + Send> Socket for S {}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    /// The client said that it goes.
+    #[error("the client is done")]
+    Done,
+    /// The server stops.
+    #[error("the server stops")]
+    Stopped,
+    /// The client went without a word.
+    #[error("the client went away in the middle")]
+    Vanished,
+    /// The client is too slow.
+    #[error("the client neither sends nor takes what is due")]
+    Stalled,
+    /// The client does not speak the protocol.
+    #[error("the client breaks the protocol: {0}")]
+    Breach(#[from] Breach),
+    /// The socket failed.
+    #[error("the socket failed: {0}")]
+    Socket(#[from] io::Error),
+}
+
+/// How long is waited for a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For all of the handshake.
+    pub handshake: Duration,
+    /// For the next byte of a message that has begun, in or out.
+    pub progress: Duration,
+    /// For a message that has begun when the server is to stop.
+    pub stopping: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(30),
+            progress: Duration::from_secs(60),
+            stopping: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Both directions of one connection.
+pub(crate) struct Wire<'a> {
+    socket: Box<dyn Socket + 'a>,
+    stop: &'a AtomicBool,
+    patience: Patience,
+    /// The handshake is to be over by then.
+    deadline: Option<Instant>,
+    stop_seen: Option<Instant>,
+}
+
+/// What a wait is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// A message that may never come.
+    Message,
+    /// More of one that has begun.
+    Rest,
+    /// Room for what is being sent.
+    Room,
+}
+
+impl<'a> Wire<'a> {
+    /// A wire whose handshake begins now. `socket` must not block.
+    pub(crate) fn new(
+        socket: Box<dyn Socket + 'a>,
+        stop: &'a AtomicBool,
+        patience: Patience,
+    ) -> Self {
+        let deadline = Some(Instant::now() + patience.handshake);
+        Self { socket, stop, patience, deadline, stop_seen: None }
+    }
+
+    /// The handshake is over: a client may be silent between requests for as long as it likes.
+    pub(crate) fn handshake_is_over(&mut self) {
+        self.deadline = None;
+    }
+
+    /// Fills `message`, which may never come: a client that goes before its first byte is
+    /// [`Ended::Done`], and a server that is to stop does not wait for it.
+    pub(crate) fn receive_next(&mut self, message: &mut [u8]) -> Result<(), Ended> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Ended::Stopped);
+        }
+        // Also where nothing is waited for: a client that talks without end is late, too.
+        self.check_deadline()?;
+        let received = self.receive_some(message, Wait::Message)?;
+        if received == 0 && !message.is_empty() {
+            return Err(Ended::Done);
+        }
+        self.receive(&mut message[received..])
+    }
+
+    /// Fills `rest`, which belongs to a message that has begun.
+    pub(crate) fn receive(&mut self, rest: &mut [u8]) -> Result<(), Ended> {
+        let mut filled = 0;
+        while filled < rest.len() {
+            match self.receive_some(&mut rest[filled..], Wait::Rest)? {
+                0 => return Err(Ended::Vanished),
+                received => filled += received,
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives `length` bytes and forgets them.
+    pub(crate) fn skip(&mut self, length: u32) -> Result<(), Ended> {
+        let mut left = length as usize;
+        let mut piece = [0; 16 << 10];
+        while left > 0 {
+            let length = left.min(piece.len());
+            self.receive(&mut piece[..length])?;
+            left -= length;
+        }
+        Ok(())
+    }
+
+    /// Sends all of `bytes`.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.socket.write(&bytes[sent..]) {
+                Ok(0) => return Err(Ended::Vanished),
+                Ok(more) => sent += more,
+                Err(error) => self.after(error, Wait::Room)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_some(&mut self, buffer: &mut [u8], wait: Wait) -> Result<usize, Ended> {
+        loop {
+            match self.socket.read(buffer) {
+                Ok(received) => return Ok(received),
+                Err(error) => self.after(error, wait)?,
+            }
+        }
+    }
+
+    /// What an error of the socket comes to: another try, after a wait if need be, or the end.
+    fn after(&mut self, error: io::Error, wait: Wait) -> Result<(), Ended> {
+        match error.kind() {
+            io::ErrorKind::Interrupted => self.check_deadline(),
+            io::ErrorKind::WouldBlock => self.wait(wait),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Err(Ended::Vanished),
+            _ => Err(Ended::Socket(error)),
+        }
+    }
+
+    fn wait(&mut self, wait: Wait) -> Result<(), Ended> {
+        let began = Instant::now();
+        let interest = match wait {
+            Wait::Message | Wait::Rest => PollFlags::POLLIN,
+            Wait::Room => PollFlags::POLLOUT,
+        };
+        loop {
+            self.check_deadline()?;
+            self.check_stop(wait)?;
+            if wait != Wait::Message && began.elapsed() > self.patience.progress {
+                return Err(Ended::Stalled);
+            }
+            let mut descriptors = [PollFd::new(self.socket.as_fd(), interest)];
+            match poll(&mut descriptors, PollTimeout::from(STOP_POLL_MS)) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(Ended::Socket(error.into())),
+            }
+        }
+    }
+
+    fn check_deadline(&self) -> Result<(), Ended> {
+        match self.deadline {
+            Some(deadline) if Instant::now() > deadline => Err(Ended::Stalled),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A request that has begun is finished, unless the client takes too long over it.
+    fn check_stop(&mut self, wait: Wait) -> Result<(), Ended> {
+        if !self.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let seen = *self.stop_seen.get_or_insert_with(Instant::now);
+        if wait == Wait::Message || seen.elapsed() > self.patience.stopping {
+            return Err(Ended::Stopped);
+        }
+        Ok(())
+    }
+}
