@@ -253,6 +253,14 @@ impl Log {
     }
 }
 
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Room that was set aside and is not used. Whoever opens the journal again begins another
+        // segment, so that nobody ever writes there.
+        let _ = self.end_segment();
+    }
+}
+
 fn no_segment() -> Error {
     Error::new(ErrorKind::Failed, "writing the retention journal: no segment has room")
 }

@@ -37,9 +37,7 @@ impl Export {
         flags |= match self.scratch {
             None => transmission::READ_ONLY,
             Some(_) => {
-                transmission::SEND_FUA
-                    | transmission::SEND_TRIM
-                    | transmission::SEND_WRITE_ZEROES
+                transmission::SEND_FUA | transmission::SEND_TRIM | transmission::SEND_WRITE_ZEROES
             }
         };
         if is_structured {

@@ -5,6 +5,7 @@ mod chapters;
 mod delta;
 mod homecoming;
 mod loop_device;
+mod ransomware;
 mod stage;
 mod story;
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::homecoming;
+use super::ransomware;
 use super::stage::{ATTACHED_FILES, ATTACHED_MOUNT, SCRATCH, Stage, generated_bytes};
 use super::story::{Story, expect};
 
@@ -20,7 +21,7 @@ pub(super) struct World {
 type Chapter = (&'static str, fn(&mut Story, &mut World) -> Result<()>);
 
 /// All of them.
-pub(super) const CHAPTERS: [Chapter; 11] = [
+pub(super) const CHAPTERS: [Chapter; 14] = [
     ("Three disks", three_disks),
     ("Is this host a master target?", not_ready_yet),
     ("The wrong disk is refused", wrong_disk),
@@ -32,6 +33,9 @@ pub(super) const CHAPTERS: [Chapter; 11] = [
     ("A disk comes home", homecoming::all_of_it),
     ("What changed since, and a damaged copy of it", homecoming::what_changed),
     ("The proof", homecoming::proof),
+    ("A week, and what happened on Saturday", ransomware::a_week),
+    ("A look inside the day before", ransomware::a_look_inside),
+    ("Back", ransomware::back),
 ];
 
 const RETENTION: &str = "/mnt/retention";

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -145,6 +145,45 @@ impl Story {
     /// When it cannot be run or exits otherwise.
     pub(super) fn run(&mut self, typed: &str, exit: i32) -> Result<String> {
         self.run_showing(typed, &[exit], |_| true)
+    }
+
+    /// Starts `typed`, which goes on in the background, and shows what it says when it is ready:
+    /// its first lines, up to one with a margin.
+    ///
+    /// # Errors
+    /// When it cannot be run, or ends without saying that it is ready.
+    pub(super) fn start(&mut self, typed: &str) -> Result<Child> {
+        self.is_interrupted()?;
+        self.blank_line_after(&[Last::Text])?;
+        let line = format!("$ {} &", broken(typed, usize::from(output::width()) - INDENT - 4));
+        line.lines().try_for_each(|line| line_out(&mut self.out, &coloured(line, Colour::Bold)))?;
+        let mut command = command(typed);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("running {typed}"))?;
+        let stdout = child.stdout.take().context("invariant: it was piped")?;
+        for line in BufReader::new(stdout).lines() {
+            let line = line?;
+            line_out(&mut self.out, &line)?;
+            if line.starts_with(' ') {
+                self.last = Last::Text;
+                self.out.flush()?;
+                return Ok(child);
+            }
+        }
+        let status = child.wait()?;
+        expect(false, || format!("`{typed}` ended with {status}"))?;
+        Ok(child)
+    }
+
+    /// Ends what was started, as Ctrl-C does.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub(super) fn stop(&mut self, mut child: Child) -> Result<()> {
+        let process = nix::unistd::Pid::from_raw(i32::try_from(child.id())?);
+        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM)?;
+        let status = child.wait()?;
+        expect(status.success(), || format!("what ran in the background ended with {status}"))
     }
 
     fn run_to_the_end(

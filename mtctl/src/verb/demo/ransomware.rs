@@ -1,0 +1,150 @@
+//! The chapters in which a week goes by, everything is encrypted, and the disk goes back to the day
+//! before. The disks are `stage`'s, the streams are made by `delta`.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::chapters::{World, says};
+use super::delta;
+use super::stage::{REPLICA_BYTES, SOURCE_MOUNT, TARGET_MOUNT, generated_bytes};
+use super::story::{Story, expect};
+
+const DAYS: [&str; 5] = ["tuesday", "wednesday", "thursday", "friday-evening", "saturday"];
+/// The day to which the disk goes back: the last one before the attack.
+const LAST_GOOD: &str = "friday-evening";
+const SOCKET: &str = "/tmp/export.sock";
+const COPY: &str = "/tmp/before-the-attack.img";
+const GROUP: &str = "--group accounting";
+
+/// Where a copy of the source is kept, as it was on `day`.
+fn kept(day: &str) -> String {
+    format!("/tmp/source-{day}.img")
+}
+
+fn copy_source(source: &str, day: &str) -> Result<()> {
+    let copy = || std::io::copy(&mut File::open(source)?, &mut File::create(kept(day))?);
+    copy().map(drop).context("copying the source")
+}
+
+/// Makes the stream of what changed since the copy of the day before, and applies it.
+fn replicate(story: &mut Story, [source, target]: &[String; 2], days: [&str; 2]) -> Result<()> {
+    let [before, day] = days;
+    let (stream, copy) = (format!("/tmp/{day}.mts"), kept(before));
+    delta::capture(
+        Some(Path::new(&copy)),
+        Path::new(source),
+        REPLICA_BYTES,
+        Path::new(&stream),
+        day,
+    )?;
+    fs::remove_file(copy)?;
+    copy_source(source, day)?;
+    let text = story.run(&format!("mtctl apply {stream} {GROUP} --target {target}"), 0)?;
+    says(&text, "1 recovery point")
+}
+
+pub(super) fn a_week(story: &mut Story, world: &mut World) -> Result<()> {
+    let disks = world.replica()?;
+    story.say(
+        "The days go by, and every evening what changed is sent home. On the retention volume, what \
+         the disk held before is kept: a recovery point for each day. On Saturday nobody works, and \
+         yet every file changes.",
+    )?;
+    copy_source(&disks[0], "monday")?;
+    let mut before = "monday";
+    for (number, day) in DAYS.into_iter().enumerate() {
+        work(&disks[0], number as u64, day)?;
+        replicate(story, &disks, [before, day])?;
+        before = day;
+    }
+    let text = story.run(&format!("mtctl points list {GROUP}"), 0)?;
+    says(&text, LAST_GOOD)
+}
+
+/// What changes on a day: a new file and one that is written anew, or all of them.
+fn work(source: &str, number: u64, day: &str) -> Result<()> {
+    if day == "saturday" {
+        return encrypt(source);
+    }
+    let mounted = |arguments: &[&str]| {
+        let status = Command::new(arguments[0]).args(&arguments[1..]).status()?;
+        expect(status.success(), || format!("{arguments:?} failed"))
+    };
+    mounted(&["mount", source, SOURCE_MOUNT])?;
+    let path = format!("{SOURCE_MOUNT}/report-{day}.txt");
+    fs::write(path, format!("Everything is fine on {day}.\n"))?;
+    fs::write(format!("{SOURCE_MOUNT}/invoice-1.dat"), generated_bytes(100 + number, 256 << 10))?;
+    mounted(&["umount", SOURCE_MOUNT])
+}
+
+/// Ransomware, as the disk sees it: all of it is written, with what nobody can read.
+fn encrypt(source: &str) -> Result<()> {
+    let disk = File::options().write(true).open(source)?;
+    let noise = generated_bytes(666, 1 << 20);
+    for at in (0..REPLICA_BYTES).step_by(noise.len()) {
+        disk.write_all_at(&noise, at)?;
+    }
+    Ok(disk.sync_all()?)
+}
+
+pub(super) fn a_look_inside(story: &mut Story, world: &mut World) -> Result<()> {
+    let [_, target] = world.replica()?;
+    story.say("On Sunday somebody notices. The disk at home has it too:")?;
+    let text = story.run(&format!("blkid -p {target}"), 2)?;
+    expect(text.is_empty(), || format!("no filesystem was expected on it, and not:\n{text}"))?;
+    story.say(
+        "Which day was good? A recovery point can be looked at without moving anything: served as a \
+         disk over NBD.",
+    )?;
+    let typed = format!("mtctl export {GROUP} --to {LAST_GOOD} --socket {SOCKET}");
+    let export = story.start(&typed)?;
+    let uri = format!("nbd+unix:///?socket={SOCKET}");
+    let client = [
+        ("nbdcopy", format!("nbdcopy {uri} {COPY}")),
+        ("qemu-img", format!("qemu-img convert -O raw {uri} {COPY}")),
+    ];
+    let found = client.into_iter().find(|(program, _)| is_there(program));
+    match found {
+        Some((_, typed)) => {
+            story.run(&typed, 0)?;
+            story.run(&format!("e2fsck -fn {COPY}"), 0)?;
+        }
+        None => {
+            story.say("No NBD client is installed here (nbdcopy, qemu-img): no look inside.")?
+        }
+    }
+    story.stop(export)?;
+    Ok(())
+}
+
+fn is_there(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+pub(super) fn back(story: &mut Story, world: &mut World) -> Result<()> {
+    let [_, target] = world.replica()?;
+    story.say("That is the day. Back to it:")?;
+    story.run(&format!("mtctl rollback {GROUP} --to {LAST_GOOD} --yes"), 0)?;
+    story.say("All that can be proved: the filesystem, the bytes, and what people look at.")?;
+    story.run(&format!("e2fsck -fn {target}"), 0)?;
+    if Path::new(COPY).exists() {
+        story.run(&format!("mtctl verify {target} --against {COPY}"), 0)?;
+    }
+    story.run(&format!("mount -o ro,noload {target} {TARGET_MOUNT}"), 0)?;
+    let report = story.run(&format!("cat {TARGET_MOUNT}/report-{LAST_GOOD}.txt"), 0)?;
+    says(&report, "Everything is fine")?;
+    story.run(&format!("umount {TARGET_MOUNT}"), 0)?;
+    story.say(
+        "Until the commit any other day can be gone to, Saturday included. Then the disk is \
+         accepted, and its history dropped.",
+    )?;
+    story.run(&format!("mtctl rollback {GROUP} --to saturday --yes"), 0)?;
+    story.run(&format!("mtctl rollback {GROUP} --to {LAST_GOOD} --yes"), 0)?;
+    story.run(&format!("mtctl commit {GROUP} --yes"), 0)?;
+    story.run(&format!("e2fsck -fn {target}"), 0)?;
+    Ok(())
+}
