@@ -18,3 +18,6 @@ mod wire;
 pub use export::Export;
 pub use scratch::Scratch;
 pub use server::{Listen, Server};
+
+#[cfg(test)]
+mod tests;

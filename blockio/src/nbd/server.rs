@@ -333,6 +333,3 @@ fn listen_tcp(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     };
     listen().map_err(|error| failed_to_listen(address, error))
 }
-
-#[cfg(test)]
-mod tests;

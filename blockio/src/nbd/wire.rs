@@ -211,3 +211,73 @@ impl<'a> Wire<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use super::*;
+
+    fn pair(stop: &AtomicBool, patience: Patience) -> (Wire<'_>, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (Wire::new(Box::new(ours), stop, patience), theirs)
+    }
+
+    fn impatient() -> Patience {
+        let short = Duration::from_millis(20);
+        Patience { progress: short, stopping: short, ..Patience::default() }
+    }
+
+    #[test]
+    fn whoever_takes_nothing_of_a_long_message_stalls() {
+        let stop = AtomicBool::new(false);
+        let (mut wire, mut client) = pair(&stop, impatient());
+        assert!(matches!(wire.send(&vec![7; 8 << 20]), Err(Ended::Stalled)));
+        // The same with a message that begins and goes on no more.
+        client.write_all(b"half").unwrap();
+        assert!(matches!(wire.receive_next(&mut [0; 8]), Err(Ended::Stalled)));
+    }
+
+    #[test]
+    fn silence_between_messages_is_no_stall_once_the_handshake_is_over() {
+        let stop = AtomicBool::new(false);
+        let patience = Patience { handshake: Duration::ZERO, ..impatient() };
+        let (mut wire, mut client) = pair(&stop, patience);
+        assert!(matches!(wire.receive_next(&mut [0; 1]), Err(Ended::Stalled)));
+        wire.handshake_is_over();
+        thread::scope(|scope| {
+            // Sent at whatever moment: nothing but the bytes ends the wait.
+            scope.spawn(move || client.write_all(b"late").map(|()| client));
+            let mut message = [0; 4];
+            wire.receive_next(&mut message).unwrap();
+            assert_eq!(&message, b"late");
+        });
+    }
+
+    #[test]
+    fn a_client_that_goes_between_messages_is_done_and_within_one_has_vanished() {
+        let stop = AtomicBool::new(false);
+        let (mut wire, client) = pair(&stop, Patience::default());
+        drop(client);
+        assert!(matches!(wire.receive_next(&mut [0; 4]), Err(Ended::Done)));
+        assert!(matches!(wire.send(b"hello"), Err(Ended::Vanished)));
+        let (mut wire, mut client) = pair(&stop, Patience::default());
+        client.write_all(b"hal").unwrap();
+        drop(client);
+        assert!(matches!(wire.receive_next(&mut [0; 4]), Err(Ended::Vanished)));
+        assert!(matches!(wire.skip(1), Err(Ended::Vanished)));
+    }
+
+    #[test]
+    fn a_stop_ends_a_wait_for_a_message_at_once_and_for_its_rest_after_a_while() {
+        let stop = AtomicBool::new(true);
+        let patience = Patience { stopping: Duration::from_millis(20), ..Patience::default() };
+        let (mut wire, mut client) = pair(&stop, patience);
+        client.write_all(b"more").unwrap();
+        assert!(matches!(wire.receive_next(&mut [0; 4]), Err(Ended::Stopped)));
+        wire.receive(&mut [0; 4]).unwrap();
+        assert!(matches!(wire.receive(&mut [0; 4]), Err(Ended::Stopped)));
+    }
+}
