@@ -1,9 +1,9 @@
-//! Deliberate bugs: what the simulator must catch, each planted by name, in tests only. Without the
-//! feature `sim` nothing can be planted, and the questions are constants.
+//! Deliberate bugs: what the simulator must catch, each planted by name, in tests only.
+//! Outside of them nothing can be planted, and the questions are constants.
 
 /// A bug that can be planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Bug {
+pub(crate) enum Bug {
     /// Before-images are not flushed before what they are of is overwritten.
     NoBarrier1,
     /// Volumes are not flushed before progress is recorded.
@@ -36,7 +36,29 @@ pub enum Bug {
     RollbackRecordedBeforeFlush,
 }
 
-#[cfg(any(test, feature = "sim"))]
+#[cfg(test)]
+impl Bug {
+    /// All of them.
+    pub(crate) const ALL: [Self; 15] = [
+        Self::NoBarrier1,
+        Self::NoBarrier2,
+        Self::NoBarrier3,
+        Self::StaleBytesTakenForLog,
+        Self::FirstTouchSetNotRebuilt,
+        Self::ExpiryOfANeededSegment,
+        Self::NonConsecutiveNumbers,
+        Self::PayloadNotChecked,
+        Self::RollbackNotLogged,
+        Self::PointBeforeFlush,
+        Self::SegmentsNotFlushedAtOpen,
+        Self::UnlinkBeforeState,
+        Self::MergeKeepsTheLaterImage,
+        Self::ViewDoesNotLookAgain,
+        Self::RollbackRecordedBeforeFlush,
+    ];
+}
+
+#[cfg(test)]
 mod planted {
     use std::cell::Cell;
 
@@ -47,23 +69,23 @@ mod planted {
     }
 
     /// Plants `bug` in this thread, or none.
-    pub fn plant(bug: Option<Bug>) {
+    pub(crate) fn plant(bug: Option<Bug>) {
         PLANTED.set(bug);
     }
 
     /// Whether it is planted.
     #[must_use]
-    pub fn is_planted(bug: Bug) -> bool {
+    pub(crate) fn is_planted(bug: Bug) -> bool {
         PLANTED.get() == Some(bug)
     }
 }
 
-#[cfg(any(test, feature = "sim"))]
-pub use planted::{is_planted, plant};
+#[cfg(test)]
+pub(crate) use planted::{is_planted, plant};
 
 /// Nothing is planted in what is used.
-#[cfg(not(any(test, feature = "sim")))]
+#[cfg(not(test))]
 #[must_use]
-pub const fn is_planted(_: Bug) -> bool {
+pub(crate) const fn is_planted(_: Bug) -> bool {
     false
 }

@@ -147,7 +147,11 @@ fn compare_one(images: &Images, image: Image, volume: &mut Volume, pool: &ArenaP
 ///
 /// `Failed`: the state could not be saved, or a segment not be removed.
 pub fn drop_history(group: &mut Group) -> Result<()> {
-    group.update(|state| state.journal = None)?;
+    group.update(|state| {
+        state.journal = None;
+        // What was begun on the volumes is not gone on with: they are accepted as they are.
+        state.volumes.values_mut().for_each(|volume| volume.in_between = None);
+    })?;
     remove_all(group.storage().as_ref())
         .map_err(|error| Error::failed("removing the segments of the history", error))
 }

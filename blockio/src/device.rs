@@ -82,11 +82,27 @@ pub struct ReadBatch {
 #[derive(Debug)]
 pub struct Settled(());
 
+#[cfg(test)]
+impl Settled {
+    /// Of a simulated device, which lives elsewhere.
+    pub(crate) fn simulated() -> Self {
+        Self(())
+    }
+}
+
 /// Proof that what was settled is durable (BARRIER 2). Only a device makes one; a checkpoint needs
 /// it.
 #[must_use = "progress may be recorded now, and only now"]
 #[derive(Debug)]
 pub struct Flushed(());
+
+#[cfg(test)]
+impl Flushed {
+    /// Of a simulated device, which lives elsewhere.
+    pub(crate) fn simulated() -> Self {
+        Self(())
+    }
+}
 
 /// What was tried on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

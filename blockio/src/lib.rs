@@ -5,7 +5,7 @@
 //! arithmetic that everything else stands on: typed, checked, without allocation.
 
 pub mod apply;
-pub mod bug;
+mod bug;
 pub mod commit;
 pub mod device;
 pub mod digest;
@@ -18,6 +18,8 @@ pub mod plan;
 pub mod points;
 pub mod recover;
 pub mod rollback;
+#[cfg(test)]
+mod sim;
 pub mod storage;
 pub mod stream;
 pub mod units;

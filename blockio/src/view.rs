@@ -36,15 +36,14 @@ pub struct View {
 
 /// What a view of a recovery point has besides the disk.
 struct Past {
-    /// The number of the volume in the journal.
-    volume: u32,
+    /// The name that the group knows it by.
+    name: String,
     history: Arc<Mutex<History>>,
 }
 
 /// The images since a recovery point, for the views of all volumes of a group.
 pub struct PointHistory {
     history: Arc<Mutex<History>>,
-    volumes: Vec<crate::journal::catalogue::JournalVolume>,
 }
 
 impl PointHistory {
@@ -66,15 +65,8 @@ impl PointHistory {
     ///
     /// As [`open`](Self::open).
     pub fn open_with(storage: Arc<dyn Storage>, point: PointId, pool: ArenaPool) -> Result<Self> {
-        let volumes = history::read_catalogue(&storage)?.map(|known| known.volumes);
         let history = History::open(storage, point, pool)?;
-        let history = Arc::new(Mutex::new(history));
-        Ok(Self { history, volumes: volumes.unwrap_or_default() })
-    }
-
-    /// The names of the volumes that there are images of.
-    pub fn volumes(&self) -> impl Iterator<Item = &str> {
-        self.volumes.iter().map(|volume| volume.name.as_str())
+        Ok(Self { history: Arc::new(Mutex::new(history)) })
     }
 }
 
@@ -129,18 +121,13 @@ impl View {
         name: &str,
         pool: ArenaPool,
     ) -> Result<Self> {
-        let known = history.volumes.iter().position(|volume| volume.name == name);
-        let Some(number) = known else {
-            // Nothing of it was ever overwritten.
-            return Ok(Self::with(shown, device, None, pool));
-        };
-        let (then, now) = (history.volumes[number].capacity(), device.geometry().capacity);
-        if now < then {
+        let then = lock(&history.history).capacity(name);
+        let now = device.geometry().capacity;
+        if let Some(then) = then.filter(|then| now < *then) {
             let context = format!("{shown}: it has {now} bytes, and had {then}");
             return Err(Error::refused(context).with_hint("attach the disk that was written"));
         }
-        let volume = u32::try_from(number).unwrap_or(u32::MAX);
-        let past = Past { volume, history: Arc::clone(&history.history) };
+        let past = Past { name: name.to_owned(), history: Arc::clone(&history.history) };
         Ok(Self::with(shown, device, Some(past), pool))
     }
 
@@ -199,7 +186,7 @@ impl View {
             return Err(self.outside());
         }
         let Some(past) = &self.past else { return Ok(vec![Allocation { extent, is_hole: false }]) };
-        let images = lock(&past.history).index(past.volume).map(|index| index.images_of(extent));
+        let images = lock(&past.history).index(&past.name).map(|index| index.images_of(extent));
         let mut parts: Vec<Allocation> = Vec::new();
         let mut from = extent.start();
         for image in images.unwrap_or_default() {
@@ -232,7 +219,7 @@ impl View {
             Extent::new(start, ByteCount::new(piece.len() as u64)).map_err(|_| self.outside())?;
         let is_kept_whole = {
             let history = lock(&past.history);
-            history.index(past.volume).is_some_and(|index| is_covered(index, wanted))
+            history.index(&past.name).is_some_and(|index| is_covered(index, wanted))
         };
         if !is_kept_whole {
             // The disk first, images after it: an image that comes in between is found.
@@ -240,7 +227,7 @@ impl View {
             lock(&past.history).follow()?;
         }
         let history = lock(&past.history);
-        let images = history.index(past.volume).map(|index| index.images_of(wanted));
+        let images = history.index(&past.name).map(|index| index.images_of(wanted));
         for image in images.unwrap_or_default() {
             let from = (image.extent.start().get() - wanted.start().get()) as usize;
             let until = (image.extent.end().get() - wanted.start().get()) as usize;

@@ -11,6 +11,7 @@ use crate::apply::feed::{Answer, Fed, Feed, Feeder};
 use crate::apply::history::History;
 use crate::apply::volumes::{AllFlushed, Volumes};
 use crate::apply::{Assignment, Ending, Event, Job, Options, Outcome, StreamArgument, Summary};
+use crate::bug::{self, Bug};
 use crate::device::buffer::ArenaPool;
 use crate::group::Group;
 use crate::group::state::{APPLIED_COUNT_MAX, Fingerprint};
@@ -70,7 +71,6 @@ struct Input {
     consumed: u64,
     /// Everything up to here was applied by a run before.
     resumed: u64,
-    marks: u64,
     /// It is recorded that its volumes are in-between.
     is_marked: bool,
     /// The stream ended here; not recorded yet.
@@ -237,13 +237,15 @@ impl<'a> Session<'a> {
                 self.summary.recovery_points += 1;
                 // Several marks may be at one place of the stream: a checkpoint between them would
                 // leave out those after it when applying goes on. The next batch makes it.
-                self.advance(consumed, |input| input.marks += 1);
+                self.advance(consumed, |_| {});
                 self.points.push(record::of_mark(mark));
                 self.written_since = CHECKPOINT_BYTES;
             }
             Fed::End(end, consumed) => {
                 let flushed = self.flush()?;
-                let makes_point = |input: &&Input| input.marks == 0 && consumed > input.resumed;
+                // Marks that a run before has passed count as well.
+                let makes_point =
+                    |input: &&Input| end.totals.marks == 0 && consumed > input.resumed;
                 let ended = self.input.as_ref().filter(makes_point).filter(|_| end.consistent);
                 let point = ended.map(|input| record::of_end(&input.header, now()));
                 self.summary.recovery_points += u64::from(point.is_some());
@@ -332,6 +334,10 @@ impl<'a> Session<'a> {
 
     /// Everything so far becomes durable, then known to be so.
     fn checkpoint(&mut self, when: When) -> Result<()> {
+        if bug::is_planted(Bug::PointBeforeFlush) && !self.points.is_empty() {
+            let early = crate::apply::volumes::AllFlushed::lie();
+            self.record(early, when)?;
+        }
         let flushed = self.flush()?;
         (self.written_since, self.checkpointed) = (0, Instant::now());
         self.record(flushed, when)
@@ -389,7 +395,6 @@ impl<'a> Session<'a> {
             self.summary.resumed_from.get_or_insert(resumed);
         }
         let bounds = self.bounds(&header, &route)?;
-        let marks = 0;
         let consumed = resumed;
         self.input = Some(Input {
             fingerprint,
@@ -397,7 +402,6 @@ impl<'a> Session<'a> {
             route,
             consumed,
             resumed,
-            marks,
             is_marked: false,
             ended: None,
         });
@@ -418,7 +422,7 @@ impl<'a> Session<'a> {
         }
         let bounds = self.bounds(&header, &route)?;
         if let Some(input) = &mut self.input {
-            (input.header, input.route, input.marks) = (header, route, 0);
+            (input.header, input.route) = (header, route);
         }
         Ok(Answer::Apply { bounds, resume_after: resumed })
     }

@@ -24,6 +24,13 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug)]
 pub(crate) struct AllFlushed(());
 
+impl AllFlushed {
+    /// For a deliberate bug: nothing was flushed.
+    pub(crate) fn lie() -> Self {
+        Self(())
+    }
+}
+
 /// One volume of a job.
 pub(crate) struct Volume {
     assignment: Assignment,

@@ -157,7 +157,7 @@ impl Keeper {
         touched: &[Extent],
         read: &mut dyn FnMut(ReadBatch) -> Result<Arena, DeviceError>,
     ) -> Result<Ticket, PreserveError> {
-        let number = self.volume_number(group, volume);
+        let number = self.volume_number(group, volume).map_err(PreserveError::Journal)?;
         let capacity = ByteOffset::new(volume.geometry.capacity.get());
         let end = volume.geometry.sector_size.align_up(capacity).unwrap_or(capacity);
         let first = self.touched[number as usize].first_touches(touched, end);
@@ -175,21 +175,31 @@ impl Keeper {
         Ok(self.log.submitted())
     }
 
-    fn volume_number(&mut self, group: &mut Group, volume: &Preserve<'_>) -> u32 {
-        let mut number = 0;
-        group.suppose(|state| {
-            let Some(catalogue) = &mut state.journal else { return };
-            number = catalogue.number_volume(volume.name, || JournalVolume {
-                name: volume.name.to_owned(),
-                sector_bytes: volume.geometry.sector_size.bytes().get(),
-                capacity_bytes: volume.geometry.capacity.get(),
-            });
-        });
+    /// The number that records mean the volume by. A new one is saved before a record has it: a
+    /// crash in between leaves a volume without records.
+    fn volume_number(&mut self, group: &mut Group, volume: &Preserve<'_>) -> Result<u32> {
+        let known = catalogue(group)?.volumes.iter().position(|known| known.name == volume.name);
+        let number = match known {
+            // A group has at most VOLUMES_MAX volumes.
+            Some(place) => u32::try_from(place).unwrap_or(u32::MAX),
+            None => {
+                let mut number = 0;
+                group.update(|state| {
+                    let Some(catalogue) = &mut state.journal else { return };
+                    number = catalogue.number_volume(volume.name, || JournalVolume {
+                        name: volume.name.to_owned(),
+                        sector_bytes: volume.geometry.sector_size.bytes().get(),
+                        capacity_bytes: volume.geometry.capacity.get(),
+                    });
+                })?;
+                number
+            }
+        };
         let needed = number as usize + 1;
         if self.touched.len() < needed {
             self.touched.resize_with(needed, Touched::default);
         }
-        number
+        Ok(number)
     }
 
     fn submit(&mut self, group: &mut Group, draft: Draft) -> Result<Ticket> {

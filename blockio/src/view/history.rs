@@ -11,11 +11,12 @@ use std::sync::Arc;
 use crate::bug::{self, Bug};
 use crate::device::buffer::ArenaPool;
 use crate::group::state;
-use crate::journal::catalogue::{Catalogue, PointId};
+use crate::journal::catalogue::{Catalogue, JournalVolume, PointId};
 use crate::journal::images::{Images, damaged, open};
 use crate::journal::index::Index;
 use crate::journal::scan::{Next, SegmentError, SegmentReader};
 use crate::storage::{SegmentNumber, Storage};
+use crate::units::ByteCount;
 use crate::{Error, ErrorKind, Result};
 
 /// The images since a point, of all volumes of a group.
@@ -24,6 +25,8 @@ pub(super) struct History {
     pool: ArenaPool,
     point: PointId,
     images: Images,
+    /// The volumes, by the numbers that images have of them.
+    volumes: Vec<JournalVolume>,
     /// The segment that is being appended to, read up to its end, and its place among the images.
     tail: (SegmentReader, u32),
     /// The number of the segment that comes after it.
@@ -45,18 +48,36 @@ struct Seen {
 impl History {
     /// The images since `point` of the group in `storage`.
     pub(super) fn open(storage: Arc<dyn Storage>, point: PointId, pool: ArenaPool) -> Result<Self> {
-        let (images, tail, seen) = load(&storage, point, &pool)?;
+        let Loaded { images, volumes, tail, seen } = load(&storage, point, &pool)?;
         let next_segment = tail.0.header().number.0 + 1;
         let looked_again_for = None;
-        Ok(Self { storage, pool, point, images, tail, next_segment, looked_again_for, seen })
+        Ok(Self {
+            storage,
+            pool,
+            point,
+            images,
+            volumes,
+            tail,
+            next_segment,
+            looked_again_for,
+            seen,
+        })
     }
 
     pub(super) fn images(&self) -> &Images {
         &self.images
     }
 
-    pub(super) fn index(&self, volume: u32) -> Option<&Index> {
-        self.images.of(volume)
+    /// The images of the volume `name`; none while nothing of it was overwritten.
+    pub(super) fn index(&self, name: &str) -> Option<&Index> {
+        let number = self.volumes.iter().position(|volume| volume.name == name)?;
+        self.images.of(u32::try_from(number).ok()?)
+    }
+
+    /// How long the volume `name` was.
+    pub(super) fn capacity(&self, name: &str) -> Option<ByteCount> {
+        let volume = self.volumes.iter().find(|volume| volume.name == name)?;
+        Some(volume.capacity())
     }
 
     /// Takes what was appended since. Says whether there was something.
@@ -72,14 +93,16 @@ impl History {
             let next = reader.next().map_err(|error| damaged(number, &error.to_string()))?;
             if let Next::Record(record) = next {
                 let is_whole = reader.is_payload_whole(&record);
-                if !is_whole.map_err(|error| damaged(number, &error.to_string()))? {
-                    // It is being written: nothing that it is about was overwritten yet.
-                    reader.put_back(&record);
-                    return Ok(has_news);
+                if is_whole.map_err(|error| damaged(number, &error.to_string()))? {
+                    self.images.take(*place, &record, reader)?;
+                    has_news = true;
+                    continue;
                 }
-                self.images.take(*place, &record, reader)?;
-                has_news = true;
-            } else if !self.next_segment()? {
+                // It is being written, or was when a process ended: nothing that it is about was
+                // overwritten. In the latter case another session goes on in another segment.
+                reader.put_back(&record);
+            }
+            if !self.next_segment()? {
                 return Ok(has_news);
             }
         }
@@ -103,9 +126,14 @@ impl History {
                     self.next_segment += 1;
                     continue;
                 }
-                // Its header is not there yet, and so nothing else is.
-                Err(SegmentError::Header(_)) => return Ok(false),
-                Err(error) => return Err(damaged(number, &error.to_string())),
+                // Its header is not there yet, and so nothing else is: what is there may be of
+                // another segment that had the same blocks.
+                Err(SegmentError::Header(_) | SegmentError::Foreign | SegmentError::Number(_)) => {
+                    return Ok(false);
+                }
+                Err(error @ SegmentError::Io(_)) => {
+                    return Err(damaged(number, &error.to_string()));
+                }
             };
             if next.header().epoch < reader.header().epoch {
                 self.next_segment += 1;
@@ -128,7 +156,8 @@ impl History {
     }
 
     fn load(&mut self) -> Result<()> {
-        (self.images, self.tail, self.seen) = load(&self.storage, self.point, &self.pool)?;
+        let Loaded { images, volumes, tail, seen } = load(&self.storage, self.point, &self.pool)?;
+        (self.images, self.volumes, self.tail, self.seen) = (images, volumes, tail, seen);
         self.next_segment = self.tail.0.header().number.0 + 1;
         self.looked_again_for = None;
         Ok(())
@@ -146,7 +175,8 @@ impl History {
         }
         if session == Some(self.seen.session) {
             self.seen.stamp = stamp;
-            self.seen.next_segment = catalogue.map_or(0, |known| known.next_segment);
+            self.seen.next_segment = catalogue.as_ref().map_or(0, |known| known.next_segment);
+            self.volumes = catalogue.map(|known| known.volumes).unwrap_or_default();
             return Ok(false);
         }
         self.load()?;
@@ -154,7 +184,13 @@ impl History {
     }
 }
 
-type Loaded = (Images, (SegmentReader, u32), Seen);
+/// What there is of a history.
+struct Loaded {
+    images: Images,
+    volumes: Vec<JournalVolume>,
+    tail: (SegmentReader, u32),
+    seen: Seen,
+}
 
 fn load(storage: &Arc<dyn Storage>, point: PointId, pool: &ArenaPool) -> Result<Loaded> {
     // The state may be replaced while segments are opened, and some be removed with that.
@@ -182,10 +218,11 @@ fn try_load(
             .with_hint("see which are kept with: mtctl points list")
     })?;
     let Catalogue { identity, session, next_segment, .. } = catalogue;
+    let volumes = catalogue.volumes.clone();
     let seen = Seen { stamp, identity, session, next_segment };
     let images = Images::since(storage, &catalogue, point, pool)?;
-    let tail = tail(storage, &catalogue, images, pool)?;
-    Ok((tail.0, tail.1, seen))
+    let (images, tail) = tail(storage, &catalogue, images, pool)?;
+    Ok(Loaded { images, volumes, tail, seen })
 }
 
 /// Where what is appended will be found.
@@ -210,7 +247,7 @@ fn tail(
 }
 
 /// The history of the group in `storage`, if it has one.
-pub(super) fn read_catalogue(storage: &Arc<dyn Storage>) -> Result<Option<Catalogue>> {
+fn read_catalogue(storage: &Arc<dyn Storage>) -> Result<Option<Catalogue>> {
     let text = storage.read_state().map_err(failed("reading the group's state"))?;
     let Some(text) = text else { return Ok(None) };
     let state = state::parse(&text)

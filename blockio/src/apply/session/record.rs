@@ -60,17 +60,17 @@ impl Session<'_> {
             group.suppose(change);
             return Ok(());
         }
-        let points = std::mem::take(&mut self.points);
+        if !is_whole {
+            self.points.clear();
+        }
         match self.volumes.keeper() {
             None => group.update(change)?,
-            Some(keeper) => {
-                let made = is_whole && !points.is_empty();
-                let points = if is_whole { points } else { Vec::new() };
-                record_with_history(group, keeper, points, change)?;
-                if made {
-                    self.point_made = Instant::now();
-                }
-            }
+            // Points that could not be made are still to be made: nothing after them is recorded.
+            Some(keeper) => record_with_history(group, keeper, self.points.clone(), change)?,
+        }
+        if !self.points.is_empty() {
+            self.points.clear();
+            self.point_made = Instant::now();
         }
         self.tell_notes();
         Ok(())

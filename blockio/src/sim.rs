@@ -1,0 +1,40 @@
+//! Simulated disks and power cuts: the proof that what `apply`, `journal`, `rollback` and `commit`
+//! promise holds after any crash. The code that runs on it is the one that is used; only the disks,
+//! the directory of the history, the clock and chance are simulated. For tests only.
+//!
+//! # What may happen, and must be survived
+//!
+//! - **Volatile caches.** What is written to a disk is in its cache until a flush of that disk came
+//!   back. At a power cut each block of 4096 bytes in a cache is on the disk, or not, whatever was
+//!   written before or after it; of several writes to one block any may be the last that came
+//!   there.
+//! - **Torn blocks.** Of a block that was being written, any first part in whole sectors of 512
+//!   bytes may be new, and the rest old.
+//! - **The directory.** A new segment is there when it was made, and holds what its blocks held
+//!   before, which may be records of segments that were removed. One that was removed may be there
+//!   again, until the state was replaced. The state is replaced as a whole, or not.
+//! - **A killed process.** What it wrote is in the caches, and stays there when the next process
+//!   begins: a later power cut may still take it away.
+//! - **EIO** from a write or a flush of a volume or of the history, at any place; nothing that the
+//!   disk said before is taken back. **ENOSPC** when a segment is made.
+//! - **A crash while recovering**: in a run that goes on after a crash, and inside a rollback.
+//!
+//! # What must hold
+//!
+//! After each of these: every recovery point that is kept reads byte for byte as it was (I1, I5);
+//! what was told as durable is (I2, I3); a rollback that is recorded as complete is; applying the
+//! same streams again leads to the same disks, and rolling back again heals a rollback that was cut
+//! short (I4, I6); and the history passes its own check.
+//!
+//! # What need not be survived
+//!
+//! Bits that change in what is durable are noticed (tests of `journal::check`), not repaired. A disk
+//! that lies about its flush is no disk.
+
+mod cuts;
+mod disk;
+mod machine;
+mod scenario;
+mod storage;
+mod tests;
+mod world;

@@ -1,0 +1,200 @@
+//! What a power cut may leave: at each place of a run, every choice of what of the caches came to
+//! the disks, or, where there are too many, a sample of them.
+//!
+//! A state in which the last write did not come to the disk was there before that write as well: it
+//! is not visited twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::world::{BLOCK_BYTES, Block, DiskId, Operation, Snapshot, World};
+
+/// Up to so many choices all are visited.
+const EXHAUSTIVE_MAX: usize = 64;
+/// Else so many, besides all, none, each alone, and each missing.
+const SAMPLES: usize = 12;
+
+/// What is in the caches.
+#[derive(Default)]
+struct Caches {
+    /// Of each block, what was written to it since the last flush, the latest last.
+    writes: BTreeMap<(DiskId, usize), Vec<Block>>,
+    /// Segments that were removed since the state was replaced.
+    removed: Vec<(DiskId, Vec<Block>)>,
+}
+
+/// Seeded chance: splitmix64.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chance(pub(super) u64);
+
+impl Chance {
+    pub(super) fn any(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(super) fn below(&mut self, limit: usize) -> usize {
+        (self.any() % limit as u64) as usize
+    }
+}
+
+/// Visits what cuts of the run of `world`, after its operation `from`, may leave: with the number
+/// of operations before the cut. `visit` says whether to go on.
+pub(super) fn visit(
+    world: &World,
+    from: usize,
+    chance: &mut Chance,
+    visit: &mut dyn FnMut(usize, Snapshot) -> bool,
+) -> bool {
+    let mut durable = world.start.clone();
+    let mut caches = Caches::default();
+    if from == 0 && !visit(0, durable.clone()) {
+        return false;
+    }
+    for (number, operation) in world.operations.iter().enumerate() {
+        let last = take(&mut durable, &mut caches, operation);
+        if number < from {
+            continue;
+        }
+        let goes_on = match last {
+            Some(last) => choices(&durable, &caches, last, chance, &mut |s| visit(number + 1, s)),
+            None => visit(number + 1, oldest(&durable, &caches)),
+        };
+        if !goes_on {
+            return false;
+        }
+    }
+    true
+}
+
+/// The block that was written last, if that is what was done.
+fn take(
+    durable: &mut Snapshot,
+    caches: &mut Caches,
+    operation: &Operation,
+) -> Option<(DiskId, usize)> {
+    match operation {
+        Operation::Write { disk, block, content } => {
+            let place = (*disk, *block);
+            caches.writes.entry(place).or_default().push(Arc::clone(content));
+            return Some(place);
+        }
+        Operation::Flush(disk) => {
+            let range = (*disk, 0)..=(*disk, usize::MAX);
+            let flushed: Vec<_> = caches.writes.range(range).map(|(place, _)| *place).collect();
+            for place in flushed {
+                let versions = caches.writes.remove(&place).unwrap();
+                if let Some(blocks) = durable.disks.get_mut(disk) {
+                    blocks[place.1] = Arc::clone(versions.last().unwrap());
+                }
+            }
+        }
+        Operation::Create { disk, content } => {
+            caches.removed.retain(|(removed, _)| removed != disk);
+            caches.writes.retain(|(of, _), _| of != disk);
+            durable.disks.insert(*disk, content.clone());
+        }
+        Operation::Remove(disk) => {
+            if let Some(content) = durable.disks.remove(disk) {
+                caches.removed.push((*disk, content));
+            }
+            caches.writes.retain(|(of, _), _| of != disk);
+        }
+        Operation::State(text) => {
+            durable.state = Some(Arc::clone(text));
+            durable.stamp += 1;
+            let gone = caches.removed.drain(..).map(|(_, content)| content);
+            durable.garbage.extend(gone);
+        }
+    }
+    None
+}
+
+/// Nothing of the caches came to the disks; what was removed is there again.
+fn oldest(durable: &Snapshot, caches: &Caches) -> Snapshot {
+    let mut left = durable.clone();
+    left.disks.extend(caches.removed.iter().cloned());
+    left
+}
+
+/// Which version of each cached block is on the disk: 0 the old one, then each that was written,
+/// then the last one, torn.
+fn choices(
+    durable: &Snapshot,
+    caches: &Caches,
+    last: (DiskId, usize),
+    chance: &mut Chance,
+    visit: &mut dyn FnMut(Snapshot) -> bool,
+) -> bool {
+    let places: Vec<_> = caches.writes.keys().copied().collect();
+    let counts: Vec<usize> = caches.writes.values().map(|versions| versions.len() + 2).collect();
+    let of_last = places.iter().position(|place| *place == last).unwrap();
+    let all: usize = counts.iter().fold(1_usize, |product, count| product.saturating_mul(*count));
+    let mut go = |chosen: &[usize], chance: &mut Chance| {
+        visit(materialise(durable, caches, &places, chosen, chance))
+    };
+    if all <= EXHAUSTIVE_MAX {
+        let mut chosen = vec![0; places.len()];
+        loop {
+            // Without the last write it is a state of before.
+            if chosen[of_last] >= counts[of_last] - 2 && !go(&chosen, chance) {
+                return false;
+            }
+            let Some(next) = (0..chosen.len()).find(|at| chosen[*at] + 1 < counts[*at]) else {
+                return true;
+            };
+            chosen[next] += 1;
+            chosen[..next].fill(0);
+        }
+    }
+    let newest: Vec<_> = counts.iter().map(|count| count - 2).collect();
+    let mut special = vec![newest.clone()];
+    let mut alone = vec![0; places.len()];
+    alone[of_last] = newest[of_last];
+    special.push(alone);
+    let other = chance.below(places.len());
+    let mut missing = newest.clone();
+    missing[other] = 0;
+    missing[of_last] = newest[of_last];
+    special.push(missing);
+    for _ in 0..SAMPLES {
+        let mut chosen: Vec<_> = counts.iter().map(|count| chance.below(*count)).collect();
+        chosen[of_last] = newest[of_last] + chance.below(2);
+        special.push(chosen);
+    }
+    special.iter().all(|chosen| go(chosen, chance))
+}
+
+fn materialise(
+    durable: &Snapshot,
+    caches: &Caches,
+    places: &[(DiskId, usize)],
+    chosen: &[usize],
+    chance: &mut Chance,
+) -> Snapshot {
+    let mut left = durable.clone();
+    for (disk, content) in &caches.removed {
+        if chance.below(2) == 0 {
+            left.disks.insert(*disk, content.clone());
+        }
+    }
+    for (place, choice) in places.iter().zip(chosen) {
+        let versions = &caches.writes[place];
+        let Some(blocks) = left.disks.get_mut(&place.0) else { continue };
+        match choice.checked_sub(1) {
+            None => {}
+            Some(version) if version < versions.len() => {
+                blocks[place.1] = Arc::clone(&versions[version]);
+            }
+            Some(_) => {
+                let cut = (1 + chance.below(BLOCK_BYTES / 512 - 1)) * 512;
+                let new = versions.last().unwrap();
+                Arc::make_mut(&mut blocks[place.1])[..cut].copy_from_slice(&new[..cut]);
+            }
+        }
+    }
+    left
+}

@@ -1,0 +1,155 @@
+//! A disk of the simulated machine, as the engine sees it.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::world::{BLOCK_BYTES, Block, DiskId, Operation, World, zeros};
+use crate::device::buffer::Arena;
+use crate::device::{
+    Attempt, BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Settled, Transfer, WriteBatch,
+};
+use crate::extent::Extent;
+use crate::units::{ByteCount, SectorSize};
+
+/// A disk that is open.
+pub(super) struct SimulatedDisk {
+    world: Arc<Mutex<World>>,
+    id: DiskId,
+    geometry: Geometry,
+    /// Its content when it was opened: a segment that is removed can still be read by who has it.
+    held: Option<Vec<Block>>,
+    failed: Option<DeviceError>,
+}
+
+pub(super) fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SimulatedDisk {
+    /// Opens a disk that is there.
+    pub(super) fn open(world: &Arc<Mutex<World>>, id: DiskId) -> Option<Self> {
+        let blocks = lock(world).now.disks.get(&id)?.len();
+        let sector_size = match id {
+            DiskId::Volume(_) => SectorSize::Bytes512,
+            DiskId::Segment(_) => SectorSize::Bytes4096,
+        };
+        let capacity = ByteCount::new((blocks * BLOCK_BYTES) as u64);
+        let geometry = Geometry { capacity, sector_size };
+        Some(Self { world: Arc::clone(world), id, geometry, held: None, failed: None })
+    }
+
+    fn read(&mut self, transfer: Transfer, arena: &mut [u8]) -> io::Result<()> {
+        let world = lock(&self.world);
+        let found = world.now.disks.get(&self.id).or(self.held.as_ref());
+        let blocks = found.ok_or(io::ErrorKind::NotFound)?;
+        let (mut at, mut to) = (transfer.at.get() as usize, transfer.position);
+        let end = at + transfer.length;
+        while at < end {
+            let (block, within) = (at / BLOCK_BYTES, at % BLOCK_BYTES);
+            let length = (BLOCK_BYTES - within).min(end - at);
+            let content = blocks.get(block).ok_or(io::ErrorKind::UnexpectedEof)?;
+            arena[to..to + length].copy_from_slice(&content[within..within + length]);
+            at += length;
+            to += length;
+        }
+        if matches!(self.id, DiskId::Segment(_)) {
+            self.held = Some(blocks.clone());
+        }
+        Ok(())
+    }
+
+    /// Writes `length` bytes from `at` on: those of `bytes`, or zeros.
+    fn write(&self, at: usize, length: usize, bytes: Option<&[u8]>) -> io::Result<()> {
+        let mut world = lock(&self.world);
+        world.count()?;
+        let mut done = 0;
+        while done < length {
+            let (block, within) = ((at + done) / BLOCK_BYTES, (at + done) % BLOCK_BYTES);
+            let part = (BLOCK_BYTES - within).min(length - done);
+            let blocks = world.now.disks.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
+            let place = blocks.get_mut(block).ok_or(io::ErrorKind::UnexpectedEof)?;
+            let mut content = if part == BLOCK_BYTES { zeros() } else { Arc::clone(place) };
+            let new = Arc::make_mut(&mut content);
+            match bytes {
+                Some(bytes) => {
+                    new[within..within + part].copy_from_slice(&bytes[done..done + part])
+                }
+                None => new[within..within + part].fill(0),
+            }
+            *place = Arc::clone(&content);
+            let disk = self.id;
+            world.note(|| Operation::Write { disk, block, content });
+            done += part;
+        }
+        Ok(())
+    }
+
+    fn write_all(&self, batch: &WriteBatch) -> Result<(), DeviceError> {
+        for extent in &batch.clears {
+            let (at, length) = (extent.start().get() as usize, extent.length().get() as usize);
+            let failed = |cause| DeviceError { attempt: Attempt::Clear(*extent), cause };
+            self.write(at, length, None).map_err(failed)?;
+        }
+        for transfer in &batch.writes {
+            let failed =
+                |cause| DeviceError { attempt: Attempt::Write(extent_of(transfer)), cause };
+            let bytes = &batch.arena.as_slice()[transfer.position..][..transfer.length];
+            self.write(transfer.at.get() as usize, transfer.length, Some(bytes)).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), DeviceError> {
+        self.failed.as_ref().map_or(Ok(()), |failed| Err(failed.again()))
+    }
+}
+
+fn extent_of(transfer: &Transfer) -> Extent {
+    transfer.extent().unwrap()
+}
+
+impl BlockDevice for SimulatedDisk {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn engine_name(&self) -> &'static str {
+        "simulated"
+    }
+
+    fn read_batch(&mut self, batch: ReadBatch) -> Result<Arena, DeviceError> {
+        let ReadBatch { mut arena, reads } = batch;
+        for transfer in reads {
+            let failed =
+                |cause| DeviceError { attempt: Attempt::Read(extent_of(&transfer)), cause };
+            self.read(transfer, arena.as_mut_slice()).map_err(failed)?;
+        }
+        Ok(arena)
+    }
+
+    fn write_batch(&mut self, batch: WriteBatch) -> Result<(), DeviceError> {
+        self.check()?;
+        let written = self.write_all(&batch);
+        if let Err(failed) = &written {
+            self.failed = Some(failed.again());
+        }
+        written
+    }
+
+    fn reap(&mut self) -> Result<bool, DeviceError> {
+        self.check().map(|()| false)
+    }
+
+    fn settle(&mut self) -> Result<Settled, DeviceError> {
+        self.check()?;
+        Ok(Settled::simulated())
+    }
+
+    fn flush(&mut self, _: Settled) -> Result<Flushed, DeviceError> {
+        let mut world = lock(&self.world);
+        world.count().map_err(|cause| DeviceError { attempt: Attempt::Flush, cause })?;
+        let id = self.id;
+        world.note(|| Operation::Flush(id));
+        Ok(Flushed::simulated())
+    }
+}

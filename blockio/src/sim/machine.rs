@@ -1,0 +1,238 @@
+//! The simulated machine with the program on it: runs what an operator runs, on the code that is
+//! used.
+
+use std::cell::Cell;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::disk::{SimulatedDisk, lock};
+use super::storage::SimulatedStorage;
+use super::world::{BLOCK_BYTES, DiskId, Snapshot, World};
+use crate::apply::{Assignment, Disk, Ending, Job, OpenDevice, Options, Settings, StreamArgument};
+use crate::device::buffer::ArenaPool;
+use crate::device::open::Engine;
+use crate::group::Group;
+use crate::group::state::GroupState;
+use crate::journal::catalogue::PointId;
+use crate::journal::layout::RECORD_BYTES_MAX;
+use crate::journal::retention::Policy;
+use crate::storage::Storage;
+use crate::stream::BATCH_BYTES_MAX;
+use crate::units::ByteOffset;
+use crate::view::{PointHistory, View};
+use crate::{Error, ErrorKind, Result, commit, rollback};
+
+/// The length of a segment.
+pub(super) const SEGMENT_BLOCKS: usize = 16;
+
+thread_local! {
+    static TICKS: Cell<u64> = const { Cell::new(1) };
+}
+
+fn tick() -> u64 {
+    TICKS.set(TICKS.get() + 1);
+    TICKS.get()
+}
+
+/// A second goes by whenever somebody looks.
+fn clock() -> u64 {
+    1_700_000_000_000_000_000 + tick() * 1_000_000_000
+}
+
+fn random() -> u128 {
+    u128::from(tick()).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+}
+
+/// Memory, made once for all machines.
+#[derive(Clone)]
+pub(super) struct Memory {
+    batches: ArenaPool,
+    records: ArenaPool,
+    pieces: ArenaPool,
+}
+
+impl Memory {
+    pub(super) fn new() -> Self {
+        let pool =
+            |count, length| ArenaPool::new(count, NonZeroUsize::new(length).unwrap()).unwrap();
+        Self {
+            batches: pool(4, BATCH_BYTES_MAX),
+            records: pool(6, RECORD_BYTES_MAX),
+            pieces: pool(8, 1 << 20),
+        }
+    }
+}
+
+/// The machine.
+#[derive(Clone)]
+pub(super) struct Machine {
+    pub(super) world: Arc<Mutex<World>>,
+    memory: Memory,
+    policy: Policy,
+}
+
+impl Machine {
+    pub(super) fn new(world: World, policy: Policy, memory: &Memory) -> Self {
+        Self { world: Arc::new(Mutex::new(world)), memory: memory.clone(), policy }
+    }
+
+    /// The same machine after a power cut that left `snapshot`.
+    pub(super) fn after(&self, snapshot: Snapshot, is_forgetful: bool) -> Self {
+        let room = lock(&self.world).room_blocks;
+        let world = World { is_forgetful, ..World::from_snapshot(snapshot, room) };
+        Self::new(world, self.policy, &self.memory)
+    }
+
+    /// The same program on another world.
+    pub(super) fn on(&self, world: World) -> Self {
+        Self::new(world, self.policy, &self.memory)
+    }
+
+    fn storage(&self) -> Arc<dyn Storage> {
+        Arc::new(SimulatedStorage(Arc::clone(&self.world)))
+    }
+
+    pub(super) fn group(&self) -> Result<Group> {
+        Group::in_storage(self.storage(), "g")
+    }
+
+    pub(super) fn state(&self) -> Result<GroupState> {
+        Ok(self.group()?.state().clone())
+    }
+
+    pub(super) fn volumes(&self) -> usize {
+        let world = lock(&self.world);
+        world.now.disks.keys().filter(|id| matches!(id, DiskId::Volume(_))).count()
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            policy: self.policy,
+            segment_bytes: Some((SEGMENT_BLOCKS * BLOCK_BYTES) as u64),
+            in_thread: false,
+            clock,
+            random,
+            pool: Some(self.memory.records.clone()),
+        }
+    }
+
+    fn assignments(&self) -> Vec<Assignment> {
+        let assignment = |place: usize| {
+            let name = format!("v{place}");
+            let disk = SimulatedDisk::open(&self.world, DiskId::Volume(place)).unwrap();
+            let target = Disk::Device(OpenDevice::new(name.clone(), Box::new(disk)));
+            Assignment { source: Some(name.clone()), target, identity: name }
+        };
+        (0..self.volumes()).map(assignment).collect()
+    }
+
+    /// Applies streams; `observe` is asked now and then.
+    pub(super) fn apply(&self, streams: &[&Path], observe: &mut dyn FnMut()) -> Result<()> {
+        let job = Job {
+            inputs: streams.iter().map(|path| StreamArgument::Path((*path).to_owned())).collect(),
+            assignments: self.assignments(),
+            group: Some(self.group()?),
+            options: Options::default(),
+            history: self.settings(),
+            pool: Some(self.memory.batches.clone()),
+        };
+        let outcome = crate::apply::run(job, &AtomicBool::new(false), &mut |_| observe())?;
+        if let Some(failed) = outcome.failed_volumes.first() {
+            return Err(Error::new(failed.kind(), failed.to_string()));
+        }
+        match outcome.ending {
+            Ending::Complete => Ok(()),
+            Ending::Failed(error) => Err(error),
+            Ending::Incomplete | Ending::Stopped => Err(Error::new(ErrorKind::Failed, "stopped")),
+        }
+    }
+
+    pub(super) fn rollback(&self, to: PointId) -> Result<()> {
+        let job = rollback::Job {
+            group: self.group()?,
+            assignments: self.assignments(),
+            to,
+            engine: Engine::Blocking,
+            history: self.settings(),
+            pool: Some(self.memory.batches.clone()),
+        };
+        rollback::run(job, &AtomicBool::new(false), &mut |_| {}).map(drop)
+    }
+
+    /// Accepts the volumes, after the proof.
+    pub(super) fn commit(&self) -> Result<()> {
+        let mut group = self.group()?;
+        let proof = commit::where_it_is(&mut group, self.settings())?;
+        if let commit::Proof::RolledBack(point) = proof {
+            let volume = |place: usize| commit::Volume {
+                name: format!("v{place}"),
+                device: Box::new(SimulatedDisk::open(&self.world, DiskId::Volume(place)).unwrap()),
+            };
+            let mut volumes: Vec<_> = (0..self.volumes()).map(volume).collect();
+            let stop = AtomicBool::new(false);
+            commit::compare(&group, point, &mut volumes, &stop, &mut |_, _| {})?;
+        }
+        commit::drop_history(&mut group)
+    }
+
+    /// Pins a point.
+    pub(super) fn pin(&self, id: PointId) -> Result<()> {
+        crate::points::pin(&mut self.group()?, id, true)
+    }
+
+    /// The volumes as they were at a point, to be read.
+    pub(super) fn views(&self, point: PointId) -> Result<Vec<View>> {
+        let pool = &self.memory.pieces;
+        let history = PointHistory::open_with(self.storage(), point, pool.clone())?;
+        let view = |place: usize| {
+            let name = format!("v{place}");
+            let disk = SimulatedDisk::open(&self.world, DiskId::Volume(place)).unwrap();
+            View::of_point_with(name.clone(), Box::new(disk), &history, &name, pool.clone())
+        };
+        (0..self.volumes()).map(view).collect()
+    }
+
+    /// What a point holds.
+    pub(super) fn at(&self, point: PointId) -> Result<Vec<Vec<u8>>> {
+        self.views(point)?.iter().map(whole).collect()
+    }
+
+    /// What the volumes hold.
+    pub(super) fn contents(&self) -> Vec<Vec<u8>> {
+        let world = lock(&self.world);
+        let volumes = world.now.disks.keys().filter(|id| matches!(id, DiskId::Volume(_))).count();
+        (0..volumes).map(|place| world.volume(place)).collect()
+    }
+}
+
+/// All of a view.
+pub(super) fn whole(view: &View) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; view.geometry().capacity.get() as usize];
+    view.read(ByteOffset::ZERO, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// All points stay for an hour, and then go: nothing is thinned.
+pub(super) fn keep_all() -> Policy {
+    let hour = Duration::from_secs(3600);
+    Policy { window: hour, keep_all: hour, thin_to: hour, journal_bytes_max: None }
+}
+
+/// Points of marks (which are a second apart) are thinned to one in three, and go after some more.
+pub(super) fn thinning() -> Policy {
+    let seconds = Duration::from_secs;
+    Policy {
+        window: seconds(6),
+        keep_all: seconds(1),
+        thin_to: seconds(3),
+        journal_bytes_max: None,
+    }
+}
+
+/// The history passes its check.
+pub(super) fn is_whole(_: &Machine) -> std::result::Result<(), String> {
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! What is done on the simulated machine, and what must come of it: streams, and a model of plain
+//! bytes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::cuts::Chance;
+use super::world::{BLOCK_BYTES, Block, World};
+use crate::extent::Extent;
+use crate::stream::native::{Encoder, Options};
+use crate::stream::{
+    Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
+};
+use crate::units::{ByteCount, ByteOffset};
+
+/// What all volumes hold.
+pub(super) type Contents = Vec<Vec<u8>>;
+
+/// How large a scenario is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    pub(super) volumes: usize,
+    pub(super) blocks: usize,
+    pub(super) streams: usize,
+    pub(super) marks: usize,
+    pub(super) writes: usize,
+    pub(super) room_blocks: usize,
+    /// After the last mark of a stream it goes on.
+    pub(super) goes_on: bool,
+}
+
+/// Streams, and what they lead to.
+pub(super) struct Scenario {
+    pub(super) size: Size,
+    pub(super) initial: Contents,
+    pub(super) streams: Vec<PathBuf>,
+    /// After each of the streams.
+    pub(super) after: Vec<Contents>,
+    /// At each point, by its number; 0 is the start.
+    pub(super) points: BTreeMap<u64, Contents>,
+    _directory: TempDir,
+}
+
+impl Scenario {
+    pub(super) fn new(size: Size, chance: &mut Chance) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let bytes = size.blocks * BLOCK_BYTES;
+        let volume = |chance: &mut Chance| -> Vec<u8> {
+            // Some blocks are zeros: they have images of their own kind.
+            let block = |chance: &mut Chance| match chance.below(3) {
+                0 => [0; BLOCK_BYTES],
+                _ => [chance.any() as u8 | 1; BLOCK_BYTES],
+            };
+            (0..size.blocks).flat_map(|_| block(chance)).collect()
+        };
+        let initial: Contents = (0..size.volumes).map(|_| volume(chance)).collect();
+        let mut now = initial.clone();
+        let mut scenario = Self {
+            size,
+            points: BTreeMap::from([(0, initial.clone())]),
+            initial,
+            streams: Vec::new(),
+            after: Vec::new(),
+            _directory: directory,
+        };
+        for number in 0..size.streams {
+            let path = scenario._directory.path().join(format!("{number}.mts"));
+            std::fs::write(&path, scenario.stream(&mut now, bytes as u64, chance)).unwrap();
+            scenario.streams.push(path);
+            scenario.after.push(now.clone());
+        }
+        scenario
+    }
+
+    /// A stream that begins where `now` is, and changes it.
+    fn stream(&mut self, now: &mut Contents, bytes: u64, chance: &mut Chance) -> Vec<u8> {
+        let volume = |place| VolumeHeader {
+            name: Name::new(format!("v{place}").as_bytes()),
+            size: Some(ByteCount::new(bytes)),
+            ..VolumeHeader::default()
+        };
+        let volumes = (0..self.size.volumes).map(volume).collect();
+        let header = StreamHeader { format: Format::Native, identity: None, volumes };
+        let options = Options { batch_bytes: 8192, ..Options::default() };
+        let mut stream = Vec::new();
+        let mut encoder = Encoder::new(&mut stream, &header, options).unwrap();
+        for _ in 0..self.size.marks {
+            for _ in 0..1 + chance.below(self.size.writes) {
+                change(&mut encoder, now, bytes, chance);
+            }
+            let point = self.points.len() as u64;
+            encoder.mark(&mark(point)).unwrap();
+            self.points.insert(point, now.clone());
+        }
+        if self.size.goes_on {
+            change(&mut encoder, now, bytes, chance);
+        }
+        encoder.finish(true).unwrap();
+        stream
+    }
+
+    /// The machine before the first of it.
+    pub(super) fn world(&self) -> World {
+        let blocks = |bytes: &Vec<u8>| -> Vec<Block> {
+            bytes.chunks(BLOCK_BYTES).map(|chunk| Arc::new(chunk.try_into().unwrap())).collect()
+        };
+        let volumes: Vec<_> = self.initial.iter().map(blocks).collect();
+        World::new(&volumes, self.size.room_blocks)
+    }
+
+    /// After all of it.
+    pub(super) fn end(&self) -> &Contents {
+        self.after.last().unwrap()
+    }
+}
+
+fn mark(point: u64) -> Mark {
+    Mark {
+        time: Timestamp(1_700_000_000_000_000_000 + point * 1_000_000_000),
+        kind: MarkKind::CrashConsistent,
+        name: None,
+        group: None,
+    }
+}
+
+/// One write, of a few sectors as a rule, to a few places again and again.
+fn change(
+    encoder: &mut Encoder<&mut Vec<u8>>,
+    now: &mut Contents,
+    bytes: u64,
+    chance: &mut Chance,
+) {
+    let place = chance.below(now.len());
+    let unit = if chance.below(2) == 0 { 512 } else { BLOCK_BYTES as u64 };
+    let length = unit * (1 + chance.below(2) as u64);
+    let start = chance.below(((bytes - length) / unit + 1) as usize) as u64 * unit;
+    let volume = VolumeIndex(place as u16);
+    let extent = Extent::new(ByteOffset::new(start), ByteCount::new(length)).unwrap();
+    let range = start as usize..(start + length) as usize;
+    if chance.below(5) == 0 {
+        encoder.zero(volume, extent).unwrap();
+        now[place][range].fill(0);
+    } else {
+        let data = vec![chance.any() as u8 | 1; length as usize];
+        encoder.data(volume, extent.start(), &data).unwrap();
+        now[place][range].copy_from_slice(&data);
+    }
+}

@@ -1,0 +1,91 @@
+//! The directory of a history on the simulated machine.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use super::disk::{SimulatedDisk, lock};
+use super::world::{BLOCK_BYTES, DiskId, Operation, World, zeros};
+use crate::device::BlockDevice;
+use crate::storage::{SegmentNumber, Space, Storage};
+
+/// The directory.
+pub(super) struct SimulatedStorage(pub(super) Arc<Mutex<World>>);
+
+impl Storage for SimulatedStorage {
+    fn read_state(&self) -> io::Result<Option<String>> {
+        Ok(lock(&self.0).now.state.as_deref().map(str::to_owned))
+    }
+
+    fn replace_state(&self, text: &str) -> io::Result<()> {
+        let mut world = lock(&self.0);
+        let text: Arc<str> = text.into();
+        world.now.state = Some(Arc::clone(&text));
+        world.now.stamp += 1;
+        world.note(|| Operation::State(text));
+        Ok(())
+    }
+
+    fn state_stamp(&self) -> io::Result<u64> {
+        Ok(lock(&self.0).now.stamp)
+    }
+
+    fn create_segment(
+        &self,
+        number: SegmentNumber,
+        bytes: u64,
+    ) -> io::Result<Box<dyn BlockDevice>> {
+        let mut world = lock(&self.0);
+        let (disk, blocks) = (DiskId::Segment(number.0), bytes as usize / BLOCK_BYTES);
+        if world.now.disks.contains_key(&disk) {
+            return Err(io::Error::from_raw_os_error(libc::EEXIST));
+        }
+        if world.segment_blocks() + blocks > world.room_blocks {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        let mut content = world.now.garbage.pop().unwrap_or_default();
+        content.resize(blocks, zeros());
+        world.now.disks.insert(disk, content.clone());
+        world.note(|| Operation::Create { disk, content });
+        drop(world);
+        self.open_segment(number)
+    }
+
+    fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>> {
+        let opened = SimulatedDisk::open(&self.0, DiskId::Segment(number.0));
+        Ok(Box::new(opened.ok_or(io::ErrorKind::NotFound)?))
+    }
+
+    fn shorten_segment(&self, _: SegmentNumber, _: u64) -> io::Result<()> {
+        // What was there reads as it was: that is allowed, and the worse for who reads it.
+        Ok(())
+    }
+
+    fn remove_segment(&self, number: SegmentNumber) -> io::Result<()> {
+        let mut world = lock(&self.0);
+        let disk = DiskId::Segment(number.0);
+        if let Some(content) = world.now.disks.remove(&disk) {
+            world.now.garbage.push(content);
+            world.note(|| Operation::Remove(disk));
+        }
+        Ok(())
+    }
+
+    fn segments(&self) -> io::Result<Vec<SegmentNumber>> {
+        let world = lock(&self.0);
+        let numbers = world.now.disks.keys().filter_map(|id| match id {
+            DiskId::Volume(_) => None,
+            DiskId::Segment(number) => Some(SegmentNumber(*number)),
+        });
+        Ok(numbers.collect())
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let world = lock(&self.0);
+        let free = world.room_blocks.saturating_sub(world.segment_blocks());
+        Ok(Space {
+            // So that nothing is held in reserve: room is what is wanted to run out.
+            total_bytes: 0,
+            free_bytes: (free * BLOCK_BYTES) as u64,
+        })
+    }
+}

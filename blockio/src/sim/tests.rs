@@ -1,0 +1,379 @@
+//! Runs scenarios, cuts the power wherever it can be cut, and looks at what is left. A number of
+//! states is told by each test; a seed, and what was wrong, by one that fails.
+
+#![cfg(test)]
+
+use std::path::Path;
+
+use super::cuts::{self, Chance};
+use super::disk::lock;
+use super::machine::{Machine, Memory, keep_all, thinning, whole};
+use super::scenario::{Contents, Scenario, Size};
+use super::world::{Operation, Snapshot, World};
+use crate::bug::{self, Bug};
+use crate::journal::catalogue::PointId;
+use crate::journal::retention::Policy;
+
+/// What a look at a state came to: what is wrong with it.
+type Verdict = Result<(), String>;
+
+const SMALL: Size = Size {
+    volumes: 1,
+    blocks: 4,
+    streams: 2,
+    marks: 2,
+    writes: 3,
+    room_blocks: 512,
+    goes_on: true,
+};
+const LARGE: Size =
+    Size { volumes: 2, blocks: 12, marks: 3, writes: 6, room_blocks: 2048, ..SMALL };
+/// Room for a few segments only: points have to go.
+const TIGHT: Size = Size { blocks: 6, marks: 4, room_blocks: 5 * 16, ..SMALL };
+/// The end of the first stream is its last point, and is accepted.
+const ACCEPTED: Size = Size { goes_on: false, ..SMALL };
+
+/// What is done with streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    Apply,
+    ApplyAndRollBack,
+    ApplyAndCommitAndApply,
+}
+
+/// One run, and what was told as durable on the way: after so many operations, so many streams.
+struct Run {
+    plan: Plan,
+    scenario: Scenario,
+    machine: Machine,
+    told: Vec<(usize, u64)>,
+    /// The identity of the first history.
+    first: [u8; 16],
+    chance: Chance,
+    states: u64,
+}
+
+fn run(plan: Plan, size: Size, policy: Policy, seed: u64, memory: &Memory) -> Result<Run, String> {
+    let mut chance = Chance(seed);
+    let scenario = Scenario::new(size, &mut chance);
+    let machine = Machine::new(scenario.world(), policy, memory);
+    let (told, first, states) = (Vec::new(), [0; 16], 0);
+    let mut run = Run { plan, scenario, machine, told, first, chance, states };
+    run.play().map_err(|error| format!("seed {seed}: {error}"))?;
+    Ok(run)
+}
+
+fn text(error: crate::Error) -> String {
+    error.chain()
+}
+
+impl Run {
+    fn play(&mut self) -> Verdict {
+        let streams = self.scenario.streams.clone();
+        for (number, stream) in streams.iter().enumerate() {
+            if number == 1 && self.plan == Plan::ApplyAndCommitAndApply {
+                self.machine.commit().map_err(text)?;
+            }
+            self.apply_looking_back(stream)?;
+            let done = lock(&self.machine.world).operations.len();
+            self.told.push((done, number as u64 + 1));
+            if number == 0 {
+                let known = self.machine.state().map_err(text)?.journal;
+                self.first = known.map_or([0; 16], |known| known.identity);
+                if self.chance.below(2) == 0 && self.plan == Plan::Apply {
+                    let kept = self.machine.state().map_err(text)?.journal;
+                    let kept: Vec<_> = kept.iter().flat_map(|k| k.recovery_points()).collect();
+                    let one = kept[self.chance.below(kept.len())].id;
+                    self.machine.pin(one).map_err(text)?;
+                }
+            }
+        }
+        if self.plan == Plan::ApplyAndRollBack {
+            for _ in 0..2 {
+                let to = self.some_point(&self.machine.clone())?;
+                self.machine.rollback(to).map_err(text)?;
+                self.holds(&self.machine, &self.scenario.points[&to.0])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies, while somebody looks at the first point all the time.
+    fn apply_looking_back(&mut self, stream: &Path) -> Verdict {
+        let before = self.machine.state().map_err(text)?.journal;
+        let oldest = before.and_then(|known| known.points.first().cloned());
+        let views = match &oldest {
+            Some(point) => self.machine.views(point.id).map_err(text)?,
+            None => Vec::new(),
+        };
+        let expected = oldest.map(|point| self.expected(&self.machine, point.id)).transpose()?;
+        let mut wrong = None;
+        self.machine
+            .apply(&[stream], &mut || {
+                for (view, expected) in views.iter().zip(expected.iter().flatten()) {
+                    match whole(view) {
+                        Ok(found) if found == *expected => {}
+                        Ok(_) => wrong = Some("a view changed".to_owned()),
+                        Err(error) => wrong = Some(text(error)),
+                    }
+                }
+            })
+            .map_err(text)?;
+        wrong.map_or(Ok(()), Err)
+    }
+
+    fn some_point(&mut self, machine: &Machine) -> Result<PointId, String> {
+        let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
+        Ok(known.points[self.chance.below(known.points.len())].id)
+    }
+
+    /// What `point` of the history that `machine` has must hold.
+    fn expected(&self, machine: &Machine, point: PointId) -> Result<Contents, String> {
+        let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
+        let is_first = self.plan != Plan::ApplyAndCommitAndApply
+            || self.first == [0; 16]
+            || known.identity == self.first;
+        // After the commit, the history begins with what was accepted: the last point before.
+        let shift = if is_first { 0 } else { self.scenario.size.marks as u64 };
+        let found = self.scenario.points.get(&(point.0 + shift));
+        found.cloned().ok_or_else(|| format!("point {point} was never made"))
+    }
+
+    fn holds(&self, machine: &Machine, expected: &Contents) -> Verdict {
+        match machine.contents() == *expected {
+            true => Ok(()),
+            false => Err("the volumes hold something else".to_owned()),
+        }
+    }
+
+    fn reads(&self, machine: &Machine, point: PointId) -> Verdict {
+        let found = machine.at(point).map_err(|error| format!("point {point}: {}", text(error)))?;
+        let expected = self.expected(machine, point)?;
+        let pairs = found.iter().flatten().zip(expected.iter().flatten());
+        match pairs.enumerate().find(|(_, (one, other))| one != other) {
+            None => Ok(()),
+            Some((byte, _)) => Err(format!("point {point} reads otherwise, from byte {byte} on")),
+        }
+    }
+
+    /// What must hold whatever was left: points read as they were, and what was told is there.
+    fn look(&mut self, machine: &Machine, done: usize) -> Verdict {
+        let state = machine.state().map_err(text)?;
+        let told = self.told.iter().rev().find(|(operations, _)| *operations <= done);
+        if let (Some((_, streams)), Plan::Apply) = (told, self.plan) {
+            let known = state.volumes.get("v0").map_or(0, |volume| volume.applied_total);
+            if known < *streams {
+                return Err(format!("{streams} streams were told as durable, and {known} are"));
+            }
+        }
+        let Some(known) = state.journal else { return Ok(()) };
+        if let Some(to) = known.rolled_back_to {
+            self.holds(machine, &self.expected(machine, to)?)?;
+        }
+        let one = self.chance.below(known.points.len());
+        for point in [0, one].iter().take(if one == 0 { 1 } else { 2 }) {
+            self.reads(machine, known.points[*point].id)?;
+        }
+        Ok(())
+    }
+
+    /// What an operator can do then leads to where it should.
+    fn go_on(&mut self, machine: &Machine) -> Verdict {
+        let state = machine.state().map_err(text)?;
+        let is_rolling = state.journal.as_ref().is_some_and(|k| k.rolling_back_to.is_some());
+        let was_rolled = state.journal.as_ref().is_some_and(|k| k.rolled_back_to.is_some());
+        let may_apply = !is_rolling && !was_rolled && self.plan != Plan::ApplyAndCommitAndApply;
+        if may_apply && self.chance.below(3) > 0 {
+            let streams: Vec<_> = self.scenario.streams.iter().map(|p| p.as_path()).collect();
+            machine.apply(&streams, &mut || {}).map_err(text)?;
+            self.holds(machine, self.scenario.end())?;
+        } else if state.journal.is_some() {
+            let to = self.some_point(machine)?;
+            machine.rollback(to).map_err(text)?;
+            self.holds(machine, &self.expected(machine, to)?)?;
+        }
+        let known = machine.state().map_err(text)?.journal;
+        for point in known.iter().flat_map(|known| &known.points) {
+            self.reads(machine, point.id)?;
+        }
+        super::machine::is_whole(machine)
+    }
+
+    /// Cuts the power everywhere; goes on from one state in `every`, and cuts it there again.
+    fn cut(&mut self, every: usize) -> Verdict {
+        let world = lock(&self.machine.world).clone();
+        let mut chance = self.chance;
+        let mut verdict = Ok(());
+        cuts::visit(&world, 0, &mut chance, &mut |done, left| {
+            self.states += 1;
+            verdict = self.one_state(done, left, every);
+            verdict = std::mem::replace(&mut verdict, Ok(()))
+                .map_err(|wrong| format!("cut after operation {done}: {wrong}"));
+            if verdict.is_err() && std::env::var_os("SIM_OPERATIONS").is_some() {
+                for (n, operation) in world.operations.iter().take(done).enumerate() {
+                    println!("{n}: {operation:?}");
+                }
+            }
+            verdict.is_ok()
+        });
+        verdict
+    }
+
+    fn one_state(&mut self, done: usize, left: Snapshot, every: usize) -> Verdict {
+        let machine = self.machine.after(left.clone(), true);
+        self.look(&machine, done)?;
+        if self.chance.below(every) != 0 {
+            return Ok(());
+        }
+        let machine = self.machine.after(left, false);
+        self.go_on(&machine).map_err(|wrong| format!("going on: {wrong}"))?;
+        self.cut_again(&machine, 0)
+    }
+
+    /// Cuts the power while `machine` went on, after its operation `from`.
+    fn cut_again(&mut self, machine: &Machine, from: usize) -> Verdict {
+        let world = lock(&machine.world).clone();
+        let mut chance = self.chance;
+        self.chance.any();
+        let mut verdict = Ok(());
+        cuts::visit(&world, from, &mut chance, &mut |done, left| {
+            self.states += 1;
+            let machine = self.machine.after(left, true);
+            verdict = self.look(&machine, 0);
+            if verdict.is_ok() && self.chance.below(16) == 0 {
+                verdict = self.go_on(&machine).map_err(|wrong| format!("going on: {wrong}"));
+            }
+            verdict = std::mem::replace(&mut verdict, Ok(()))
+                .map_err(|wrong| format!("cut again after operation {done}: {wrong}"));
+            verdict.is_ok()
+        });
+        verdict
+    }
+
+    /// Kills the process at some places: its caches stay, another process goes on, and then the
+    /// power is cut.
+    fn kill(&mut self, kills: usize) -> Verdict {
+        let world = lock(&self.machine.world).clone();
+        for _ in 0..kills {
+            let done = 1 + self.chance.below(world.operations.len());
+            let machine = self.machine.on(killed(&world, done));
+            let told = |wrong| format!("killed after operation {done}: {wrong}");
+            self.look(&machine, done).map_err(told)?;
+            self.go_on(&machine).map_err(told)?;
+            self.cut_again(&machine, done).map_err(told)?;
+        }
+        Ok(())
+    }
+
+    /// A write or a flush fails, at some places; it is repaired, and gone on with.
+    fn fail(&mut self, times: usize) -> Verdict {
+        let total = lock(&self.machine.world).done;
+        for _ in 0..times {
+            let mut world = self.scenario.world();
+            let at = self.chance.below(total);
+            world.fails_at = Some(at);
+            let told = |wrong| format!("operation {at} failed: {wrong}");
+            let machine = self.machine.on(world);
+            let streams: Vec<_> = self.scenario.streams.iter().map(|p| p.as_path()).collect();
+            // With the last failure behind it, it may as well have gone well.
+            let _ = machine.apply(&streams, &mut || {});
+            lock(&machine.world).fails_at = None;
+            self.look(&machine, 0).map_err(told)?;
+            self.go_on(&machine).map_err(told)?;
+            self.cut_again(&machine, 0).map_err(told)?;
+        }
+        Ok(())
+    }
+}
+
+/// The world as a process left it that was killed after `done` operations.
+fn killed(world: &World, done: usize) -> World {
+    let mut now = world.start.clone();
+    for operation in &world.operations[..done] {
+        match operation {
+            Operation::Write { disk, block, content } => {
+                if let Some(blocks) = now.disks.get_mut(disk) {
+                    blocks[*block] = content.clone();
+                }
+            }
+            Operation::Flush(_) => {}
+            Operation::Create { disk, content } => drop(now.disks.insert(*disk, content.clone())),
+            Operation::Remove(disk) => now.garbage.extend(now.disks.remove(disk)),
+            Operation::State(text) => {
+                now.state = Some(text.clone());
+                now.stamp += 1;
+            }
+        }
+    }
+    let (start, operations) = (world.start.clone(), world.operations[..done].to_vec());
+    World { start, now, operations, room_blocks: world.room_blocks, ..World::default() }
+}
+
+/// All sorts of runs with `seed`; how many states, or what was wrong.
+fn explore(seed: u64, memory: &Memory) -> Result<u64, String> {
+    let mut states = 0;
+    let sorts = [
+        (Plan::Apply, SMALL, keep_all()),
+        (Plan::ApplyAndRollBack, SMALL, keep_all()),
+        (Plan::ApplyAndCommitAndApply, ACCEPTED, keep_all()),
+        (Plan::Apply, LARGE, keep_all()),
+        (Plan::ApplyAndRollBack, LARGE, thinning()),
+        (Plan::Apply, TIGHT, thinning()),
+        (Plan::Apply, TIGHT, keep_all()),
+    ];
+    for (number, (plan, size, policy)) in sorts.into_iter().enumerate() {
+        let told = |wrong| format!("seed {seed}, sort {number} ({plan:?}): {wrong}");
+        let mut run = run(plan, size, policy, seed, memory).map_err(told)?;
+        run.cut(64).map_err(told)?;
+        run.kill(2).map_err(told)?;
+        if plan != Plan::ApplyAndCommitAndApply {
+            run.fail(2).map_err(told)?;
+        }
+        states += run.states;
+    }
+    Ok(states)
+}
+
+/// Explores until so many states were looked at, and prints how many.
+fn explore_many(first_seed: u64, states: u64) {
+    let memory = Memory::new();
+    let mut looked_at = 0;
+    let mut seed = first_seed;
+    while looked_at < states {
+        match explore(seed, &memory) {
+            Ok(more) => looked_at += more,
+            Err(wrong) => panic!("{wrong}"),
+        }
+        seed += 1;
+    }
+    println!("{looked_at} states after a crash, 0 violations (seeds {first_seed}..{seed})");
+}
+
+#[test]
+fn no_crash_loses_a_point_or_what_was_told_as_durable_first_half() {
+    explore_many(1, 500_000);
+}
+
+#[test]
+fn no_crash_loses_a_point_or_what_was_told_as_durable_second_half() {
+    explore_many(1_000_000, 500_000);
+}
+
+/// How many seeds a bug is looked for with.
+const SEEDS: u64 = 40;
+
+#[test]
+fn each_deliberate_bug_is_caught() {
+    let memory = Memory::new();
+    let mut missed = Vec::new();
+    for bug in Bug::ALL {
+        bug::plant(Some(bug));
+        let caught = (1..=SEEDS).find_map(|seed| explore(seed, &memory).err());
+        bug::plant(None);
+        match caught {
+            Some(how) => println!("{bug:?}: {how}"),
+            None => missed.push(bug),
+        }
+    }
+    assert_eq!(missed, [], "bugs that nothing noticed");
+}

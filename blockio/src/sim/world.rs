@@ -1,0 +1,119 @@
+//! All that is durable or cached on the simulated machine, and what was done to it, in one order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a disk writes as one, or tears.
+pub(super) const BLOCK_BYTES: usize = 4096;
+
+/// The content of a block; states of the world share those that are the same in both.
+pub(super) type Block = Arc<[u8; BLOCK_BYTES]>;
+
+/// A disk of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum DiskId {
+    /// A volume, by its place.
+    Volume(usize),
+    /// A segment of the history, by its number.
+    Segment(u64),
+}
+
+/// What disks hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Snapshot {
+    pub(super) disks: BTreeMap<DiskId, Vec<Block>>,
+    pub(super) state: Option<Arc<str>>,
+    /// What segments held that were removed: new ones begin with it.
+    pub(super) garbage: Vec<Vec<Block>>,
+    /// How often the state was replaced.
+    pub(super) stamp: u64,
+}
+
+impl std::fmt::Debug for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Write { disk, block, .. } => write!(f, "write {disk:?} block {block}"),
+            Self::Flush(disk) => write!(f, "flush {disk:?}"),
+            Self::Create { disk, .. } => write!(f, "create {disk:?}"),
+            Self::Remove(disk) => write!(f, "remove {disk:?}"),
+            Self::State(text) => write!(f, "state {text}"),
+        }
+    }
+}
+
+/// Something that was done.
+#[derive(Clone)]
+pub(super) enum Operation {
+    /// A block was written, into a cache.
+    Write { disk: DiskId, block: usize, content: Block },
+    /// What was written to a disk is durable.
+    Flush(DiskId),
+    /// A segment was made.
+    Create { disk: DiskId, content: Vec<Block> },
+    /// A segment was removed.
+    Remove(DiskId),
+    /// The state was replaced.
+    State(Arc<str>),
+}
+
+/// The machine.
+#[derive(Clone, Debug, Default)]
+pub(super) struct World {
+    /// What was durable when it began.
+    pub(super) start: Snapshot,
+    /// What a process reads.
+    pub(super) now: Snapshot,
+    pub(super) operations: Vec<Operation>,
+    /// Room for segments, in blocks.
+    pub(super) room_blocks: usize,
+    /// The write or flush with this number fails: counted from 0, over all disks.
+    pub(super) fails_at: Option<usize>,
+    pub(super) done: usize,
+    /// Nothing is noted: only the content counts.
+    pub(super) is_forgetful: bool,
+}
+
+pub(super) fn zeros() -> Block {
+    Arc::new([0; BLOCK_BYTES])
+}
+
+impl World {
+    /// A machine with volumes of so many blocks, and room for so many blocks of history.
+    pub(super) fn new(volumes: &[Vec<Block>], room_blocks: usize) -> Self {
+        let disks = volumes.iter().enumerate();
+        let disks = disks.map(|(place, blocks)| (DiskId::Volume(place), blocks.clone())).collect();
+        Self::from_snapshot(Snapshot { disks, ..Snapshot::default() }, room_blocks)
+    }
+
+    /// The machine after a power cut that left `snapshot`.
+    pub(super) fn from_snapshot(snapshot: Snapshot, room_blocks: usize) -> Self {
+        Self { start: snapshot.clone(), now: snapshot, room_blocks, ..Self::default() }
+    }
+
+    pub(super) fn note(&mut self, operation: impl FnOnce() -> Operation) {
+        if !self.is_forgetful {
+            self.operations.push(operation());
+        }
+    }
+
+    /// A write or a flush begins: may it go well?
+    pub(super) fn count(&mut self) -> std::io::Result<()> {
+        let number = self.done;
+        self.done += 1;
+        match self.fails_at {
+            Some(at) if at == number => Err(std::io::Error::from_raw_os_error(libc::EIO)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The bytes of a volume.
+    pub(super) fn volume(&self, place: usize) -> Vec<u8> {
+        let blocks = &self.now.disks[&DiskId::Volume(place)];
+        blocks.iter().flat_map(|block| block.iter().copied()).collect()
+    }
+
+    pub(super) fn segment_blocks(&self) -> usize {
+        let segments = self.now.disks.iter().filter(|(id, _)| matches!(id, DiskId::Segment(_)));
+        segments.map(|(_, blocks)| blocks.len()).sum()
+    }
+}
