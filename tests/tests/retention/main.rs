@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
+mod kills;
 mod points;
 mod rollbacks;
 
@@ -34,6 +35,13 @@ fn image(machine: &ScratchMachine, name: &str, bytes: &[u8]) -> String {
     let path = machine.file(name);
     fs::write(&path, bytes).unwrap();
     path.to_str().unwrap().to_owned()
+}
+
+/// A disk that holds `bytes`, with sectors of so many bytes.
+fn disk(machine: &ScratchMachine, name: &str, bytes: &[u8], sector: &str) -> LoopDevice {
+    let path = machine.file(name);
+    fs::write(&path, bytes).unwrap();
+    LoopDevice::attach(&["--direct-io=on", "--sector-size", sector], &path)
 }
 
 /// What `image` holds after `changes`.

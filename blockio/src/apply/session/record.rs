@@ -60,18 +60,19 @@ impl Session<'_> {
             group.suppose(change);
             return Ok(());
         }
-        let points = std::mem::take(&mut self.points);
         match self.volumes.keeper() {
             None => group.update(change)?,
             Some(keeper) => {
-                let made = is_whole && !points.is_empty();
-                let points = if is_whole { points } else { Vec::new() };
+                let points = if is_whole { self.points.clone() } else { Vec::new() };
+                let made = !points.is_empty();
                 record_with_history(group, keeper, points, change)?;
                 if made {
                     self.point_made = Instant::now();
                 }
             }
         }
+        // Not before: without room for them, what is recorded at the end must not be past them.
+        self.points.clear();
         self.tell_notes();
         Ok(())
     }
