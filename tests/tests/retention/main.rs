@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
+mod accidents;
+mod filesystems;
 mod kills;
+mod mounts;
 mod points;
 mod rollbacks;
 
