@@ -41,7 +41,7 @@ struct Update {
 impl Session<'_> {
     /// Records how far the input was applied (BARRIER 3), and makes the points of this place.
     pub(super) fn record(&mut self, _proof: AllFlushed, when: When) -> Result<()> {
-        let is_whole = self.make_points_only_if_whole();
+        let is_whole = self.make_points_only_if_whole(when);
         let (Some(group), Some(input)) = (&mut self.group, &mut self.input) else {
             self.points.clear();
             return Ok(());
@@ -63,15 +63,16 @@ impl Session<'_> {
         match self.volumes.keeper() {
             None => group.update(change)?,
             Some(keeper) => {
-                let points = if is_whole { self.points.clone() } else { Vec::new() };
-                let made = !points.is_empty();
-                record_with_history(group, keeper, points, change)?;
+                if !is_whole {
+                    self.points.clear();
+                }
+                let made = !self.points.is_empty();
+                record_with_history(group, keeper, &mut self.points, change)?;
                 if made {
                     self.point_made = Instant::now();
                 }
             }
         }
-        // Not before: without room for them, what is recorded at the end must not be past them.
         self.points.clear();
         self.tell_notes();
         Ok(())
@@ -79,12 +80,14 @@ impl Session<'_> {
 
     /// A point is one of all volumes: not while one has failed, or is ahead of the others, or was
     /// left half written by another run.
-    fn make_points_only_if_whole(&mut self) -> bool {
+    fn make_points_only_if_whole(&mut self, when: When) -> bool {
         let Some(input) = &self.input else { return true };
         let volumes = &mut self.volumes;
         let behind = input.route.iter().any(|index| {
             let volume = volumes.get(*index);
-            volume.has_failed() || volume.applied_to > input.consumed
+            // Who was at the end of the input before is ahead of the others until they are, too.
+            let is_at_the_end = volume.applied_to == u64::MAX && when == When::InputComplete;
+            volume.has_failed() || (volume.applied_to > input.consumed && !is_at_the_end)
         });
         let in_stream: Vec<_> =
             input.route.iter().map(|index| volumes.get(*index).label().to_owned()).collect();
@@ -119,12 +122,13 @@ impl Session<'_> {
 /// Makes `points`, and changes the state by `change`: at once.
 ///
 /// Before it, the segment of the new epoch is durable; a crash between the two leaves a segment of
-/// no point. After it, segments of points that are no more are removed; a crash before that leaves
-/// them to the next open.
+/// no point, and `points` stay where they are: what is recorded at the end of the run must not be
+/// past a mark without its point. After it, segments of points that are no more are removed; a
+/// crash before that leaves them to the next open.
 fn record_with_history(
     group: &mut Group,
     keeper: &mut Keeper,
-    points: Vec<NewPoint>,
+    points: &mut Vec<NewPoint>,
     change: impl Fn(&mut GroupState),
 ) -> Result<()> {
     let mut ended = None;
@@ -134,6 +138,7 @@ fn record_with_history(
         let last = catalogue(group)?.next_point + points.len() as u64 - 1;
         ended = Some(keeper.begin_epoch(group, PointId(last), &next.progress())?);
     }
+    let points = std::mem::take(points);
     let mut forgotten = Forgotten::default();
     let is_early = bug::is_planted(Bug::UnlinkBeforeState);
     if is_early {
