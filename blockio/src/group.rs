@@ -160,10 +160,10 @@ impl Group {
             Access::Held { .. } if bug::is_planted(Bug::NoBarrier3) => Ok(()),
             Access::Held { .. } => {
                 self.storage.replace_state(&state::print(&self.state)).map_err(|error| {
-                    Error::failed(format!("writing the state of group {}", self.name), error)
-                        .with_hint(
-                            "what was applied is durable; make room or repair, and run it again",
-                        )
+                    let doing = about_state("writing", self.storage.as_ref(), &self.name);
+                    Error::failed(doing, error).with_hint(
+                        "what was applied is durable; make room or repair, and run it again",
+                    )
                 })
             }
         }
@@ -198,8 +198,13 @@ fn make_durably(directory: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
+fn about_state(doing: &str, storage: &dyn Storage, name: &str) -> String {
+    let file = storage.state_file().map(|path| format!(", {}", path.display()));
+    format!("{doing} the state of group {name}{}", file.unwrap_or_default())
+}
+
 fn read_state(storage: &dyn Storage, name: &str) -> Result<GroupState> {
-    let doing = || format!("reading the state of group {name}");
+    let doing = || about_state("reading", storage, name);
     let text = storage.read_state().map_err(|error| Error::failed(doing(), error))?;
     let Some(text) = text else { return Ok(GroupState::default()) };
     state::parse(&text).map_err(|problem| {

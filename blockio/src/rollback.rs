@@ -24,7 +24,7 @@ use crate::device::open::Engine;
 use crate::device::{TRANSFER_BYTES_MAX, Transfer};
 use crate::extent::Extent;
 use crate::group::Group;
-use crate::group::state::GroupState;
+use crate::group::state::{GroupState, Progress, VolumeState};
 use crate::journal::catalogue::PointId;
 use crate::journal::images::Images;
 use crate::journal::index::{Image, Index, Place};
@@ -127,12 +127,12 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
     let mut keeper = Keeper::open(&mut group, history)?;
     group.suppose(|state| state.journal.iter_mut().for_each(|known| keeper.describe(known)));
     let known = catalogue(&group)?;
-    if known.rolled_back_to == Some(to)
-        || (known.open_epoch() == to && keeper.is_epoch_empty() && known.rolling_back_to.is_none())
-    {
+    let holds_it = known.rolled_back_to == Some(to)
+        || (known.open_epoch() == to && keeper.is_epoch_empty() && known.rolling_back_to.is_none());
+    let images = Images::since(&group.storage(), known, to, &keeper.pool())?;
+    if holds_it && is_known_to_be_at(&group, &images.progress()) {
         return Ok(Ending::NothingToDo);
     }
-    let images = Images::since(&group.storage(), known, to, &keeper.pool())?;
     check(&images, &keeper.pool(), stop, observe)?;
     let names: Vec<_> = known.volumes.iter().map(|volume| volume.name.clone()).collect();
     let made = || ArenaPool::new(ARENAS, ARENA_BYTES);
@@ -158,6 +158,16 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
         }
     }
     rollback.complete(to)
+}
+
+/// The group knows its volumes to be as far as `then`. Where a stream was begun since, it does not,
+/// even if nothing of that stream was written yet: no other one would be taken.
+fn is_known_to_be_at(group: &Group, then: &Progress) -> bool {
+    let half = |volume: &VolumeState| volume.in_between.as_ref().is_some_and(|one| !one.exact);
+    let is_half = group.state().volumes.values().any(half);
+    let now = group.state().progress();
+    let then = |name: &str| then.0.get(name).cloned().unwrap_or_default();
+    !is_half && now.0.iter().all(|(name, progress)| *progress == then(name))
 }
 
 /// Nothing is touched before all that is needed is known to be whole.

@@ -11,6 +11,7 @@
 //! - what is written to a segment is durable after a flush of it, as with every disk.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::device::BlockDevice;
 
@@ -32,6 +33,11 @@ pub struct Space {
 
 /// Where a group's history is kept.
 pub trait Storage: Send + Sync {
+    /// The file that the state is in, for messages; none if it is in no file.
+    fn state_file(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// The state, if one was ever saved.
     ///
     /// # Errors

@@ -56,6 +56,8 @@ pub(crate) struct Session<'a> {
     written_since: u64,
     checkpointed: Instant,
     has_written: bool,
+    // Some volumes may have a batch that others do not have.
+    is_in_a_batch: bool,
     // Recovery points of the place that was reached; made before anything else is written.
     points: Vec<NewPoint>,
     point_made: Instant,
@@ -135,6 +137,7 @@ impl<'a> Session<'a> {
             written_since: 0,
             checkpointed: Instant::now(),
             has_written: false,
+            is_in_a_batch: false,
             points: Vec::new(),
             point_made: Instant::now(),
             has_told_forecast: false,
@@ -156,7 +159,9 @@ impl<'a> Session<'a> {
                 Err(error) => break Ending::Failed(error),
             }
         };
-        let checkpointed = self.checkpoint(When::AtTheEnd);
+        // What stopped in the middle of a batch may have written some of it.
+        let when = if self.is_in_a_batch { When::OnTheWay } else { When::AtTheEnd };
+        let checkpointed = self.checkpoint(when);
         self.tell_failures();
         let ending = match (ending, checkpointed) {
             (Ending::Failed(error), _) | (_, Err(error)) => Ending::Failed(error),
@@ -286,6 +291,7 @@ impl<'a> Session<'a> {
             self.mark_in_between()?;
             let arena = Arc::new(batch.arena);
             let route = self.input.as_ref().map_or_else(Vec::new, |input| input.route.clone());
+            self.is_in_a_batch = true;
             for (index, pieces) in by_volume(batch.header.pieces, route.len()) {
                 let volume = route[index];
                 if self.volumes.get(volume).applied_to < consumed {
@@ -295,6 +301,7 @@ impl<'a> Session<'a> {
         }
         self.tell_failures();
         self.advance(consumed, |_| {});
+        self.is_in_a_batch = false;
         let due = self.written_since >= CHECKPOINT_BYTES
             || self.checkpointed.elapsed() >= CHECKPOINT_AFTER;
         if due && self.group.is_some() { self.checkpoint(When::OnTheWay) } else { Ok(()) }

@@ -47,9 +47,6 @@ pub struct VolumeState {
     /// The last streams that were applied to their end, the latest last; at most
     /// [`APPLIED_COUNT_MAX`].
     pub applied: Vec<Fingerprint>,
-    /// How many there were in all.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub applied_total: u64,
     /// The stream that is being applied: the volume is in-between (I4).
     pub in_between: Option<InBetween>,
 }
@@ -63,7 +60,6 @@ impl VolumeState {
         self.in_between = None;
         self.applied.retain(|earlier| *earlier != input);
         self.applied.push(input);
-        self.applied_total = self.applied_total.saturating_add(1);
         let too_many = self.applied.len().saturating_sub(APPLIED_COUNT_MAX);
         self.applied.drain(..too_many);
     }
@@ -80,11 +76,6 @@ pub struct InBetween {
     /// Nothing was written after it: the run that applied it ended in order.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exact: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// How far the volumes of a group were at a recovery point: what it takes to go on from there.
@@ -105,21 +96,23 @@ pub struct VolumeProgress {
     /// As in [`VolumeState`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_between: Option<InBetween>,
-    /// As in [`VolumeState`].
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub applied_total: u64,
+    /// As in [`VolumeState`]: a rollback may lead forward as well, to where more was applied. Of
+    /// many long ones only the latest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub applied: Vec<Fingerprint>,
 }
 
 impl GroupState {
     /// How far its volumes are.
     #[must_use]
     pub fn progress(&self) -> Progress {
+        let room = APPLIED_BYTES_MAX / self.volumes.len().max(1);
         let volumes = self.volumes.iter().map(|(name, volume)| {
-            let VolumeState { source_bytes, ends_at, in_between, applied_total, .. } =
-                volume.clone();
+            let VolumeState { source_bytes, ends_at, in_between, .. } = volume.clone();
             // At a point nothing was written after it.
             let in_between = in_between.map(|between| InBetween { exact: true, ..between });
-            (name.clone(), VolumeProgress { source_bytes, ends_at, in_between, applied_total })
+            let applied = latest(&volume.applied, room).to_vec();
+            (name.clone(), VolumeProgress { source_bytes, ends_at, in_between, applied })
         });
         Progress(volumes.collect())
     }
@@ -129,16 +122,27 @@ impl GroupState {
     pub fn go_back(&mut self, progress: &Progress) {
         for (name, volume) in &mut self.volumes {
             let then = progress.0.get(name).cloned().unwrap_or_default();
-            let since = volume.applied_total.saturating_sub(then.applied_total);
-            let since = usize::try_from(since).unwrap_or(usize::MAX);
-            let kept = volume.applied.len().saturating_sub(since);
-            volume.applied.truncate(kept);
-            volume.applied_total = then.applied_total;
+            volume.applied = then.applied;
             volume.source_bytes = then.source_bytes;
             volume.ends_at = then.ends_at;
             volume.in_between = then.in_between;
         }
     }
+}
+
+/// All streams that are remembered at a point take at most so many bytes: they go into one record.
+const APPLIED_BYTES_MAX: usize = 1 << 20;
+
+/// The latest of `applied` for which `room` is enough, in bytes.
+fn latest(applied: &[Fingerprint], room: usize) -> &[Fingerprint] {
+    let mut used = 0;
+    let fits = applied.iter().rev().take_while(|input| {
+        // With quotes and a comma; what is escaped is rare, and there is more room than this.
+        used += input.0.len() + 3;
+        used <= room
+    });
+    let count = fits.count();
+    &applied[applied.len() - count..]
 }
 
 /// What a stream is recognised by when it comes again: readable, as it stands in messages.

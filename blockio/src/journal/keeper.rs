@@ -120,6 +120,13 @@ impl Keeper {
             storage.remove_segment(orphan).map_err(failed("removing a segment of no point"))?;
             notes.push(format!("segment {} belongs to no point: removed", orphan.0));
         }
+        // The process before set room aside that it did not come to use. Records of this one go
+        // into another segment, so that the rest of those would be held for nothing.
+        for span in &spans {
+            if let Err(error) = storage.shorten_segment(span.segment, span.bytes) {
+                notes.push(format!("segment {} keeps its spare room: {error}", span.segment.0));
+            }
+        }
         let (identity, epoch) = (catalogue.identity, catalogue.open_epoch());
         let end = End { identity, epoch, next_segment, next_record, spans };
         // A salt of 64 bits: cut on purpose.
@@ -175,26 +182,21 @@ impl Keeper {
         Ok(self.log.submitted())
     }
 
-    /// The number that records mean the volume by. A new one is saved before a record has it: a
-    /// crash in between leaves a volume without records.
+    /// The number of `volume` in the records. A new one is saved before there is a record that has
+    /// it: whoever opens the journal after a crash must know whose images they are.
     fn volume_number(&mut self, group: &mut Group, volume: &Preserve<'_>) -> Result<u32> {
         let known = catalogue(group)?.volumes.iter().position(|known| known.name == volume.name);
-        let number = match known {
-            // A group has at most VOLUMES_MAX volumes.
-            Some(place) => u32::try_from(place).unwrap_or(u32::MAX),
-            None => {
-                let mut number = 0;
-                group.update(|state| {
-                    let Some(catalogue) = &mut state.journal else { return };
-                    number = catalogue.number_volume(volume.name, || JournalVolume {
-                        name: volume.name.to_owned(),
-                        sector_bytes: volume.geometry.sector_size.bytes().get(),
-                        capacity_bytes: volume.geometry.capacity.get(),
-                    });
-                })?;
-                number
-            }
-        };
+        let mut number = known.and_then(|at| u32::try_from(at).ok()).unwrap_or(u32::MAX);
+        if known.is_none() {
+            group.update(|state| {
+                let Some(catalogue) = &mut state.journal else { return };
+                number = catalogue.number_volume(volume.name, || JournalVolume {
+                    name: volume.name.to_owned(),
+                    sector_bytes: volume.geometry.sector_size.bytes().get(),
+                    capacity_bytes: volume.geometry.capacity.get(),
+                });
+            })?;
+        }
         let needed = number as usize + 1;
         if self.touched.len() < needed {
             self.touched.resize_with(needed, Touched::default);

@@ -117,9 +117,17 @@ impl Scenario {
     }
 }
 
+/// When the first point would be, in nanoseconds since 1970.
+const BEGIN: u64 = 1_700_000_000_000_000_000;
+
+/// The number of the point of this time.
+pub(super) fn point_of(time: u64) -> u64 {
+    time.saturating_sub(BEGIN) / 1_000_000_000
+}
+
 fn mark(point: u64) -> Mark {
     Mark {
-        time: Timestamp(1_700_000_000_000_000_000 + point * 1_000_000_000),
+        time: Timestamp(BEGIN + point * 1_000_000_000),
         kind: MarkKind::CrashConsistent,
         name: None,
         group: None,

@@ -8,10 +8,10 @@ use std::path::Path;
 use super::cuts::{self, Chance};
 use super::disk::lock;
 use super::machine::{Machine, Memory, keep_all, thinning, whole};
-use super::scenario::{Contents, Scenario, Size};
+use super::scenario::{Contents, Scenario, Size, point_of};
 use super::world::{Operation, Snapshot, World};
 use crate::bug::{self, Bug};
-use crate::journal::catalogue::PointId;
+use crate::journal::catalogue::{PointId, PointKind};
 use crate::journal::retention::Policy;
 
 /// What a look at a state came to: what is wrong with it.
@@ -92,7 +92,7 @@ impl Run {
             for _ in 0..2 {
                 let to = self.some_point(&self.machine.clone())?;
                 self.machine.rollback(to).map_err(text)?;
-                self.holds(&self.machine, &self.scenario.points[&to.0])?;
+                self.holds(&self.machine, &self.expected(&self.machine, to)?)?;
             }
         }
         Ok(())
@@ -127,15 +127,19 @@ impl Run {
         Ok(known.points[self.chance.below(known.points.len())].id)
     }
 
-    /// What `point` of the history that `machine` has must hold.
+    /// What `point` of the history that `machine` has must hold. Points are told by their times: a
+    /// mark that not all volumes were at has none.
     fn expected(&self, machine: &Machine, point: PointId) -> Result<Contents, String> {
         let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
-        let is_first = self.plan != Plan::ApplyAndCommitAndApply
-            || self.first == [0; 16]
-            || known.identity == self.first;
-        // After the commit, the history begins with what was accepted: the last point before.
-        let shift = if is_first { 0 } else { self.scenario.size.marks as u64 };
-        let found = self.scenario.points.get(&(point.0 + shift));
+        let found = known.point(point).ok_or("no such point")?;
+        let number = match found.kind {
+            PointKind::Start if self.plan != Plan::ApplyAndCommitAndApply => 0,
+            PointKind::Start if known.identity == self.first || self.first == [0; 16] => 0,
+            // The second history begins with what was accepted: the last point of the first.
+            PointKind::Start => self.scenario.size.marks as u64,
+            PointKind::Crash | PointKind::App => point_of(found.time),
+        };
+        let found = self.scenario.points.get(&number);
         found.cloned().ok_or_else(|| format!("point {point} was never made"))
     }
 
@@ -161,7 +165,7 @@ impl Run {
         let state = machine.state().map_err(text)?;
         let told = self.told.iter().rev().find(|(operations, _)| *operations <= done);
         if let (Some((_, streams)), Plan::Apply) = (told, self.plan) {
-            let known = state.volumes.get("v0").map_or(0, |volume| volume.applied_total);
+            let known = state.volumes.get("v0").map_or(0, |volume| volume.applied.len() as u64);
             if known < *streams {
                 return Err(format!("{streams} streams were told as durable, and {known} are"));
             }

@@ -112,6 +112,10 @@ fn directly(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 }
 
 impl Storage for Directory {
+    fn state_file(&self) -> Option<PathBuf> {
+        Some(self.state.path.join(STATE))
+    }
+
     fn read_state(&self) -> io::Result<Option<String>> {
         match fs::read_to_string(self.state.inside().join(STATE)) {
             Ok(text) => Ok(Some(text)),

@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
+mod accidents;
+mod filesystems;
+mod kills;
+mod mounts;
 mod points;
 mod rollbacks;
 
@@ -34,6 +38,13 @@ fn image(machine: &ScratchMachine, name: &str, bytes: &[u8]) -> String {
     let path = machine.file(name);
     fs::write(&path, bytes).unwrap();
     path.to_str().unwrap().to_owned()
+}
+
+/// A disk that holds `bytes`, with sectors of so many bytes.
+fn disk(machine: &ScratchMachine, name: &str, bytes: &[u8], sector: &str) -> LoopDevice {
+    let path = machine.file(name);
+    fs::write(&path, bytes).unwrap();
+    LoopDevice::attach(&["--direct-io=on", "--sector-size", sector], &path)
 }
 
 /// What `image` holds after `changes`.

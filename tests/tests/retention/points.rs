@@ -1,1 +1,224 @@
 //! Recovery points: where they come from, how they are named, and when they go.
+
+use std::fs;
+
+use blockio::stream::MarkKind;
+use blockio::stream::rbd_diff::Version;
+use mt_tests::change_stream::{Change, random_changes, rbd_diff, svd, volume};
+use mt_tests::program::shell;
+use mt_tests::random::Random;
+use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
+
+use crate::{MIB, Part, after, blank, holds, image, points, retention, rollback, stream};
+
+const SIZE: u64 = MIB;
+
+fn apply(machine: &ScratchMachine, stream: &str, target: &str, more: &[&str]) {
+    let arguments = ["apply", stream, "--group", "g", "--target", target];
+    machine.mtctl(&[&arguments[..], more].concat()).exits(0);
+}
+
+/// A stream with a mark for each (kind, name), and a change before each.
+fn marked(machine: &ScratchMachine, random: &mut Random, marks: &[(MarkKind, &str)]) -> String {
+    let changes: Vec<_> = marks
+        .iter()
+        .map(|_| Change::data(random.below(SIZE / 4096) * 4096, random.bytes(4096)))
+        .collect();
+    let parts: Vec<_> = changes
+        .iter()
+        .zip(marks)
+        .flat_map(|(change, (kind, name))| [Part::Change(0, change), Part::Mark(*kind, name)])
+        .collect();
+    stream(machine, "marked.mts", vec![volume("", SIZE, "", "")], &parts)
+}
+
+#[test]
+fn an_rbd_diff_ends_at_a_point_with_the_name_of_its_snapshot() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let mut random = Random::new(91);
+        let target = blank(machine, "target.img", SIZE);
+        let mut held = vec![0; SIZE as usize];
+        let mut kept = Vec::new();
+        for (from, to) in [("", "monday"), ("monday", "tuesday")] {
+            let changes = random_changes(&mut random, SIZE, 5);
+            let diff = rbd_diff(Version::V2, &volume("", SIZE, from, to), &changes);
+            apply(machine, &image(machine, "diff", &diff), &target, &[]);
+            held = after(&held, &changes);
+            kept.push(held.clone());
+        }
+        let listed = points(machine);
+        assert_eq!(listed.len(), 2);
+        for (point, (name, held)) in listed.iter().zip(["monday", "tuesday"].iter().zip(&kept)) {
+            assert_eq!((&point["name"], &point["kind"]), (&(*name).into(), &"crash".into()));
+            rollback(machine, name).exits(0);
+            holds(&target, held);
+        }
+    });
+}
+
+/// A stream of svd with nothing but a mark of this name, as the driver sends it.
+fn marks(name: &[u8]) -> Vec<u8> {
+    let mut stream = svd(3, &[]);
+    let total = stream.windows(4).position(|tag| tag == b"LODC").unwrap();
+    let last = stream.windows(4).position(|tag| tag == b"TLV2").unwrap();
+    let length = (name.len() as u32).to_le_bytes();
+    // Its last stamp is that of the mark, whose length is in the flags.
+    stream[last + 8..last + 12].copy_from_slice(&length);
+    stream[last + 16..last + 24].copy_from_slice(&3_u64.to_le_bytes());
+    let mark = [b"USER", &1_u32.to_le_bytes()[..], &length, name].concat();
+    stream.splice(total..last, mark);
+    stream
+}
+
+#[test]
+fn user_marks_of_svd_are_application_consistent_points_and_streams_without_marks_one_crash_point() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let target = blank(machine, "target.img", SIZE);
+        let plain = svd(1, &[(0, &[1; 512]), (4096, &[2; 512])]);
+        let bytes = marks(b"before-upgrade");
+        apply(machine, &image(machine, "plain.svd", &plain), &target, &[]);
+        let listed = points(machine);
+        assert_eq!(listed.len(), 1, "{listed:#?}");
+        assert_eq!((&listed[0]["kind"], listed[0]["name"].is_null()), (&"crash".into(), true));
+        apply(machine, &image(machine, "user.svd", &bytes), &target, &[]);
+        let listed = points(machine);
+        assert_eq!(listed.len(), 2, "{listed:#?}");
+        let last = &listed[1];
+        assert_eq!((&last["kind"], &last["name"]), (&"app".into(), &"before-upgrade".into()));
+    });
+}
+
+#[test]
+fn points_are_made_pinned_and_listed_by_hand() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let mut random = Random::new(92);
+        let target = blank(machine, "target.img", SIZE);
+        let one = marked(machine, &mut random, &[(MarkKind::CrashConsistent, "")]);
+        machine.mtctl(&["points", "create", "--group", "g"]).exits(2);
+        apply(machine, &one, &target, &[]);
+        let arguments =
+            ["points", "create", "--group", "g", "--kind", "app", "--name", "mine", "--json"];
+        let made = machine.mtctl(&arguments).exits(0).json();
+        let held = fs::read(&target).unwrap();
+        let mine = &made["points"][0];
+        assert_eq!(
+            (&mine["id"], &mine["name"], &mine["kind"]),
+            (&2.into(), &"mine".into(), &"app".into())
+        );
+        assert!(mine["time"].as_str().unwrap().ends_with('Z'));
+        assert!(mine["journal_bytes"].as_u64().is_some());
+        assert_eq!(mine["pinned"], false);
+        machine.mtctl(&["points", "pin", "mine", "--group", "g"]).exits(0).says("pinned");
+        let is_pinned = || {
+            let listed = points(machine);
+            listed.iter().find(|point| point["name"] == "mine").unwrap()["pinned"].clone()
+        };
+        assert_eq!(is_pinned(), true);
+        let two = marked(machine, &mut random, &[(MarkKind::CrashConsistent, "later")]);
+        apply(machine, &two, &target, &[]);
+        rollback(machine, "latest-app").exits(0).says("mine");
+        holds(&target, &held);
+        machine.mtctl(&["points", "unpin", "2", "--group", "g"]).exits(0);
+        assert_eq!(is_pinned(), false);
+        let listed = machine.mtctl(&["points", "list", "--group", "g"]);
+        listed.exits(0).says("ID").says("mine").says("rolled back to point 2");
+    });
+}
+
+#[test]
+fn what_is_ambiguous_or_expired_or_never_was_is_refused() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let mut random = Random::new(93);
+        let target = blank(machine, "target.img", SIZE);
+        let marks = [
+            (MarkKind::CrashConsistent, "old"),
+            (MarkKind::CrashConsistent, "same"),
+            (MarkKind::CrashConsistent, "same"),
+            (MarkKind::CrashConsistent, "pinned"),
+        ];
+        apply(machine, &marked(machine, &mut random, &marks), &target, &[]);
+        rollback(machine, "same").exits(2).says("ambiguous");
+        rollback(machine, "never").exits(2).says("there is no recovery point");
+        rollback(machine, "99").exits(2);
+        rollback(machine, "latest-app").exits(2);
+        machine.mtctl(&["points", "pin", "pinned", "--group", "g"]).exits(0);
+        // The marks are a second apart; what is older than none goes.
+        let last = marked(
+            machine,
+            &mut random,
+            &[
+                (MarkKind::CrashConsistent, "a"),
+                (MarkKind::CrashConsistent, "b"),
+                (MarkKind::CrashConsistent, "c"),
+                (MarkKind::CrashConsistent, "d"),
+                (MarkKind::CrashConsistent, "new"),
+            ],
+        );
+        apply(machine, &last, &target, &["--retention-window", "1s", "--keep-all", "1s"]);
+        let names: Vec<_> = points(machine).iter().map(|point| point["name"].clone()).collect();
+        assert!(names.contains(&"pinned".into()), "{names:?}");
+        assert!(names.contains(&"new".into()) && !names.contains(&"old".into()), "{names:?}");
+        rollback(machine, "old").exits(2).says("has expired");
+        rollback(machine, "1").exits(2).says("expired");
+        rollback(machine, "1999-01-01T00:00:00Z").exits(2);
+    });
+}
+
+#[test]
+fn a_commit_is_refused_between_points_and_leaves_nothing_when_it_is_done() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let mut random = Random::new(94);
+        let target = blank(machine, "target.img", SIZE);
+        let marks = [(MarkKind::CrashConsistent, "a"), (MarkKind::CrashConsistent, "b")];
+        let whole = fs::read(marked(machine, &mut random, &marks)).unwrap();
+        // Cut behind the second change: the disk is past a, and not at b.
+        let cut = image(machine, "cut.mts", &whole[..whole.len() - 60]);
+        let run = machine.mtctl(&["apply", &cut, "--group", "g", "--target", &target]);
+        run.exits(5);
+        let commit = || machine.mtctl(&["commit", "--group", "g", "--yes"]);
+        let listed = points(machine);
+        if listed.len() == 1 {
+            commit().exits(4).says("at no recovery point");
+        }
+        apply(machine, &image(machine, "whole.mts", &whole), &target, &[]);
+        commit().exits(0);
+        assert_eq!(points(machine), [] as [serde_json::Value; 0]);
+        let used: u64 = shell("du -sk /mnt/retention/g | cut -f1").trim().parse().unwrap();
+        assert!(used < 1024, "{used} KiB");
+        commit().exits(2);
+    });
+}
+
+#[test]
+fn a_commit_after_a_rollback_finds_what_somebody_else_wrote() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let mut random = Random::new(95);
+        let target = blank(machine, "target.img", SIZE);
+        let changes: Vec<_> = (0..3).map(|_| Change::data(8192, random.bytes(4096))).collect();
+        let names = ["a", "b", "c"];
+        let parts: Vec<_> = changes
+            .iter()
+            .zip(names)
+            .flat_map(|(one, name)| {
+                [Part::Change(0, one), Part::Mark(MarkKind::CrashConsistent, name)]
+            })
+            .collect();
+        let stream = stream(machine, "s.mts", vec![volume("", SIZE, "", "")], &parts);
+        apply(machine, &stream, &target, &[]);
+        rollback(machine, "a").exits(0);
+        shell(&format!("printf X | dd of={target} bs=1 seek=9000 conv=notrunc status=none"));
+        let commit = || machine.mtctl(&["commit", "--group", "g", "--yes"]);
+        commit().exits(5).says("not at the point");
+        assert_eq!(points(machine).len(), 3);
+        rollback(machine, "b").exits(0);
+        rollback(machine, "a").exits(0);
+        holds(&target, &after(&vec![0; SIZE as usize], &changes[..1]));
+        commit().exits(0);
+    });
+}

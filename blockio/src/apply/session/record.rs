@@ -41,7 +41,7 @@ struct Update {
 impl Session<'_> {
     /// Records how far the input was applied (BARRIER 3), and makes the points of this place.
     pub(super) fn record(&mut self, _proof: AllFlushed, when: When) -> Result<()> {
-        let is_whole = self.make_points_only_if_whole();
+        let is_whole = self.make_points_only_if_whole(when);
         let (Some(group), Some(input)) = (&mut self.group, &mut self.input) else {
             self.points.clear();
             return Ok(());
@@ -60,30 +60,34 @@ impl Session<'_> {
             group.suppose(change);
             return Ok(());
         }
-        if !is_whole {
-            self.points.clear();
-        }
         match self.volumes.keeper() {
             None => group.update(change)?,
-            // Points that could not be made are still to be made: nothing after them is recorded.
-            Some(keeper) => record_with_history(group, keeper, self.points.clone(), change)?,
+            Some(keeper) => {
+                if !is_whole {
+                    self.points.clear();
+                }
+                let made = !self.points.is_empty();
+                record_with_history(group, keeper, &mut self.points, change)?;
+                if made {
+                    self.point_made = Instant::now();
+                }
+            }
         }
-        if !self.points.is_empty() {
-            self.points.clear();
-            self.point_made = Instant::now();
-        }
+        self.points.clear();
         self.tell_notes();
         Ok(())
     }
 
     /// A point is one of all volumes: not while one has failed, or is ahead of the others, or was
     /// left half written by another run.
-    fn make_points_only_if_whole(&mut self) -> bool {
+    fn make_points_only_if_whole(&mut self, when: When) -> bool {
         let Some(input) = &self.input else { return true };
         let volumes = &mut self.volumes;
         let behind = input.route.iter().any(|index| {
             let volume = volumes.get(*index);
-            volume.has_failed() || volume.applied_to > input.consumed
+            // Who was at the end of the input before is ahead of the others until they are, too.
+            let is_at_the_end = volume.applied_to == u64::MAX && when == When::InputComplete;
+            volume.has_failed() || (volume.applied_to > input.consumed && !is_at_the_end)
         });
         let in_stream: Vec<_> =
             input.route.iter().map(|index| volumes.get(*index).label().to_owned()).collect();
@@ -118,12 +122,13 @@ impl Session<'_> {
 /// Makes `points`, and changes the state by `change`: at once.
 ///
 /// Before it, the segment of the new epoch is durable; a crash between the two leaves a segment of
-/// no point. After it, segments of points that are no more are removed; a crash before that leaves
-/// them to the next open.
+/// no point, and `points` stay where they are: what is recorded at the end of the run must not be
+/// past a mark without its point. After it, segments of points that are no more are removed; a
+/// crash before that leaves them to the next open.
 fn record_with_history(
     group: &mut Group,
     keeper: &mut Keeper,
-    points: Vec<NewPoint>,
+    points: &mut Vec<NewPoint>,
     change: impl Fn(&mut GroupState),
 ) -> Result<()> {
     let mut ended = None;
@@ -133,6 +138,7 @@ fn record_with_history(
         let last = catalogue(group)?.next_point + points.len() as u64 - 1;
         ended = Some(keeper.begin_epoch(group, PointId(last), &next.progress())?);
     }
+    let points = std::mem::take(points);
     let mut forgotten = Forgotten::default();
     let is_early = bug::is_planted(Bug::UnlinkBeforeState);
     if is_early {
