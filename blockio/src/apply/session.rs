@@ -383,6 +383,10 @@ impl<'a> Session<'a> {
         let mut resume_after = None;
         for (index, admission) in self.ask_all(&header, &route, &fingerprint, admit)? {
             let volume = self.volumes.get(index);
+            let known = self.group.as_ref().and_then(|g| g.state().volumes.get(volume.label()));
+            let between = known.and_then(|known| known.in_between.as_ref());
+            volume.unsure_from =
+                between.filter(|between| !between.exact).map(|between| between.position);
             volume.applied_to = match admission.start {
                 Start::Beginning => 0,
                 Start::After(position) => position,

@@ -36,6 +36,9 @@ pub(crate) struct Volume {
     assignment: Assignment,
     /// Everything up to this byte of the input is applied to it.
     pub(crate) applied_to: u64,
+    /// A run was cut short, and may have written more than up to this byte: what it holds there is
+    /// no state of the source.
+    pub(crate) unsure_from: Option<u64>,
     /// A stream had it.
     pub(crate) was_in_a_stream: bool,
     state: State,
@@ -147,6 +150,7 @@ impl Volumes {
         let volumes = assignments.into_iter().map(|assignment| Volume {
             assignment,
             applied_to: 0,
+            unsure_from: None,
             was_in_a_stream: false,
             state: State::Closed,
         });

@@ -182,7 +182,8 @@ impl SegmentHeader {
         if u32_at(block, 8) != VERSION {
             return Err(NoHeader::Version(u32_at(block, 8)));
         }
-        let is_zero = |range: std::ops::Range<usize>| block[range].iter().all(|byte| *byte == 0);
+        let is_zero =
+            |range: std::ops::Range<usize>| block[range.clone()] == [0; BLOCK_BYTES][range];
         if !is_zero(12..16) || !is_zero(SEGMENT_USED_BYTES..SEGMENT_CHECKSUM_AT) {
             return Err(NoHeader::Field("reserved part"));
         }

@@ -26,7 +26,7 @@ use crate::view::{PointHistory, View};
 use crate::{Error, ErrorKind, Result, commit, rollback};
 
 /// The length of a segment.
-pub(super) const SEGMENT_BLOCKS: usize = 16;
+pub(super) const SEGMENT_BLOCKS: usize = 8;
 
 thread_local! {
     static TICKS: Cell<u64> = const { Cell::new(1) };

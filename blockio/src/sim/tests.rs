@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::cuts::{self, Chance};
 use super::disk::lock;
-use super::machine::{Machine, Memory, keep_all, thinning, whole};
+use super::machine::{Machine, Memory, SEGMENT_BLOCKS, keep_all, thinning, whole};
 use super::scenario::{Contents, Scenario, Size, point_of};
 use super::world::{Operation, Snapshot, World};
 use crate::bug::{self, Bug};
@@ -29,7 +29,7 @@ const SMALL: Size = Size {
 const LARGE: Size =
     Size { volumes: 2, blocks: 12, marks: 3, writes: 6, room_blocks: 2048, ..SMALL };
 /// Room for a few segments only: points have to go.
-const TIGHT: Size = Size { blocks: 6, marks: 4, room_blocks: 5 * 16, ..SMALL };
+const TIGHT: Size = Size { blocks: 6, marks: 4, room_blocks: 6 * SEGMENT_BLOCKS, ..SMALL };
 /// The end of the first stream is its last point, and is accepted.
 const ACCEPTED: Size = Size { goes_on: false, ..SMALL };
 
@@ -249,6 +249,12 @@ impl Run {
             }
             verdict = std::mem::replace(&mut verdict, Ok(()))
                 .map_err(|wrong| format!("cut again after operation {done}: {wrong}"));
+            if verdict.is_err() && std::env::var_os("SIM_OPERATIONS").is_some() {
+                for (n, operation) in world.operations.iter().take(done).enumerate() {
+                    println!("{n}: {operation:?}");
+                }
+                println!("state then: {:?}", lock(&machine.world).now.state);
+            }
             verdict.is_ok()
         });
         verdict
@@ -320,12 +326,14 @@ fn explore(seed: u64, memory: &Memory) -> Result<u64, String> {
         (Plan::Apply, SMALL, keep_all()),
         (Plan::ApplyAndRollBack, SMALL, keep_all()),
         (Plan::ApplyAndCommitAndApply, ACCEPTED, keep_all()),
-        (Plan::Apply, LARGE, keep_all()),
-        (Plan::ApplyAndRollBack, LARGE, thinning()),
         (Plan::Apply, TIGHT, thinning()),
         (Plan::Apply, TIGHT, keep_all()),
+        (Plan::Apply, LARGE, keep_all()),
+        (Plan::ApplyAndRollBack, LARGE, thinning()),
     ];
-    for (number, (plan, size, policy)) in sorts.into_iter().enumerate() {
+    // The large ones take most of the time, and show little that the others do not.
+    let count = if seed % 8 == 0 { sorts.len() } else { 4 };
+    for (number, (plan, size, policy)) in sorts.into_iter().enumerate().take(count) {
         let told = |wrong| format!("seed {seed}, sort {number} ({plan:?}): {wrong}");
         let mut run = run(plan, size, policy, seed, memory).map_err(told)?;
         run.cut(64).map_err(told)?;
@@ -364,7 +372,7 @@ fn no_crash_loses_a_point_or_what_was_told_as_durable_second_half() {
 }
 
 /// How many seeds a bug is looked for with.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 16;
 
 #[test]
 fn each_deliberate_bug_is_caught() {

@@ -83,11 +83,19 @@ impl Session<'_> {
     fn make_points_only_if_whole(&mut self, when: When) -> bool {
         let Some(input) = &self.input else { return true };
         let volumes = &mut self.volumes;
+        let known = self.group.as_ref().map(|group| &group.state().volumes);
         let behind = input.route.iter().any(|index| {
             let volume = volumes.get(*index);
             // Who was at the end of the input before is ahead of the others until they are, too.
-            let is_at_the_end = volume.applied_to == u64::MAX && when == When::InputComplete;
-            volume.has_failed() || (volume.applied_to > input.consumed && !is_at_the_end)
+            let last = known.and_then(|known| known.get(volume.label())?.applied.last());
+            let is_at_the_end = volume.applied_to == u64::MAX
+                && when == When::InputComplete
+                && last == Some(&input.fingerprint);
+            let is_ahead = volume.applied_to > input.consumed && !is_at_the_end;
+            // Between two marks something is recorded: what was written without being recorded is
+            // from before the next mark, but after this one.
+            let is_unsure = volume.unsure_from.is_some_and(|from| input.consumed <= from);
+            volume.has_failed() || is_ahead || (is_unsure && !is_at_the_end)
         });
         let in_stream: Vec<_> =
             input.route.iter().map(|index| volumes.get(*index).label().to_owned()).collect();
