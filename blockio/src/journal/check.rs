@@ -258,8 +258,7 @@ impl Check<'_> {
             let until = known.points.get(place + 1).map(|next| next.id);
             for (nth, span) in point.spans.iter().enumerate() {
                 let is_open = until.is_none() && nth + 1 == point.spans.len();
-                let segment =
-                    SegmentCheck { state, known, point: point.id, until, span, is_open };
+                let segment = SegmentCheck { state, known, point: point.id, until, span, is_open };
                 self.segment(&segment, &mut epoch)?;
             }
         }

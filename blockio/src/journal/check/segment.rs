@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::Result;
 use crate::device::buffer::ArenaPool;
 use crate::group::state::{GroupState, Progress};
 use crate::journal::catalogue::{Catalogue, JournalVolume, PointId, Span};
@@ -13,7 +14,6 @@ use crate::journal::scan::{Next, NoRecord, Record, SegmentError, SegmentReader};
 use crate::journal::touched::Touched;
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
-use crate::Result;
 
 /// What is known of the epoch that is being read.
 #[derive(Debug, Default)]
@@ -347,4 +347,3 @@ fn is_new(epoch: &mut Epoch, entry: &Entry) -> bool {
     let length: u64 = new.iter().map(|extent| extent.length().get()).sum();
     length >= entry.extent.length().get()
 }
-
