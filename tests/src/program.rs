@@ -124,7 +124,8 @@ pub fn mtctl() -> &'static Path {
 /// `options`: the history is whole, whatever was done before. Gives the report.
 #[track_caller]
 pub fn history_is_whole(group: &str, options: &[&str]) -> serde_json::Value {
-    let arguments = [&["journal", "check", "--group", group, "--json"], options].concat();
+    let mut arguments = vec!["journal", "check", "--group", group, "--json"];
+    arguments.extend(options);
     let run = finish(&mut command(mtctl(), &arguments));
     run.exits(0);
     run.json()

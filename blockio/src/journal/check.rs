@@ -70,7 +70,7 @@ pub enum Class {
 }
 
 /// How far the damage goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Reach {
     /// Nothing is lost: a remark.
     Remark,
@@ -237,7 +237,7 @@ struct Found {
 impl Found {
     fn add(&mut self, finding: Finding) {
         let reach = finding.class.reach();
-        self.worst = self.worst.into_iter().chain([reach]).max_by_key(|reach| *reach as u8);
+        self.worst = self.worst.max(Some(reach));
         if self.findings.len() < FINDINGS_COUNT_MAX {
             self.findings.push(finding);
         } else {

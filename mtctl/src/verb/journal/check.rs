@@ -130,8 +130,8 @@ fn advice(report: &Report) -> &'static str {
     } else if report.unreachable.is_empty() {
         "every point can still be reached; keep this output for who looks into it"
     } else {
-        "all other points can be reached; if a lost one is needed, copy the retention volume before \
-         anything else, and see what its disk says: journalctl -k"
+        "all other points can be reached; if a lost one is needed, copy the retention volume \
+         before anything else, and see what its disk says: journalctl -k"
     }
 }
 
