@@ -176,7 +176,13 @@ impl Group {
     }
 }
 
-fn storage(place: &Place) -> Result<Arc<dyn Storage>> {
+/// Where the history of the group at `place` is, of which nothing is read: for who looks whether it
+/// can be.
+///
+/// # Errors
+///
+/// `Failed`: a directory cannot be opened.
+pub fn storage(place: &Place) -> Result<Arc<dyn Storage>> {
     let history = place.history.as_ref().unwrap_or(&place.state);
     let opened = Directory::open(&place.state, history);
     Ok(Arc::new(opened.map_err(|error| failed("opening", &place.state, error))?))

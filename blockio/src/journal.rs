@@ -23,8 +23,10 @@
 //! Not here: what is written to the disks (`apply`, `rollback`), and how a point is read (`view`).
 
 pub mod catalogue;
+pub mod check;
 mod compact;
 mod draft;
+pub mod dump;
 pub(crate) mod images;
 pub(crate) mod index;
 pub mod keeper;

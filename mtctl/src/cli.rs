@@ -9,6 +9,7 @@ pub use crate::verb::demo::Arguments as DemoArguments;
 pub use crate::verb::digest::Arguments as DigestArguments;
 pub use crate::verb::disks::Arguments as DisksArguments;
 pub use crate::verb::export::Arguments as ExportArguments;
+pub use crate::verb::journal::Command as JournalCommand;
 pub use crate::verb::kickstart::Arguments as KickstartArguments;
 pub use crate::verb::points::Command as PointsCommand;
 pub use crate::verb::prepare::Arguments as PrepareArguments;
@@ -49,6 +50,9 @@ pub enum Command {
     Recover(RecoverArguments),
     /// Accept the disks of a group as they are, and drop its history
     Commit(CommitArguments),
+    /// Tell whether the history of a group is whole, and look into it
+    #[command(subcommand)]
+    Journal(JournalCommand),
     /// Hash a disk: the BLAKE3 of all of it, and of its parts
     Digest(DigestArguments),
     /// Tell whether a disk is what a digest or another disk says, and where it differs

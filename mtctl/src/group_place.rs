@@ -3,8 +3,10 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use blockio::group::{Group, Place};
+use blockio::storage::Storage;
 use blockio::{Error, ErrorKind, Result};
 use clap::Args;
 
@@ -57,6 +59,18 @@ impl GroupOptions {
     /// As [`open`](Self::open).
     pub(crate) fn look(&self) -> Result<Group> {
         Group::look(&self.place()?, &self.group)
+    }
+
+    /// Where its history is, of which nothing is read yet.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: it is not there. `Failed`: it cannot be opened.
+    pub(crate) fn storage(&self) -> Result<Arc<dyn Storage>> {
+        let place = self.place()?;
+        // As when it is looked at: nothing is made that is not there.
+        let history = place.history.clone().filter(|history| history.is_dir());
+        blockio::group::storage(&Place { history, ..place })
     }
 
     fn place(&self) -> Result<Place> {

@@ -45,6 +45,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Rollback(arguments) => verb::rollback::run(&arguments),
         Command::Recover(arguments) => verb::recover::run(&arguments),
         Command::Commit(arguments) => verb::commit::run(&arguments),
+        Command::Journal(command) => verb::journal::run(&command),
         Command::Digest(arguments) => verb::digest::run(&arguments),
         Command::Verify(arguments) => verb::verify::run(&arguments),
         Command::Stream(command) => verb::stream::run(&command),

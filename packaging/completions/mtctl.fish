@@ -30,6 +30,12 @@ complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "disks" -d 'List disks: 
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "check" -d 'Tell whether this host is a master target, and what to do if not; changes nothing'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "prepare" -d 'Make this host a master target'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "apply" -d 'Apply change streams to disks'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "points" -d 'List, make, pin and unpin the recovery points of a group'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "export" -d 'Serve a recovery point over NBD, to look inside before rolling back'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "rollback" -d 'Bring the disks of a group back to a recovery point'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "recover" -d 'Bring disks that are in-between, after a crash, back to where their group knows them'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "commit" -d 'Accept the disks of a group as they are, and drop its history'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "journal" -d 'Tell whether the history of a group is whole, and look into it'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "digest" -d 'Hash a disk: the BLAKE3 of all of it, and of its parts'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "verify" -d 'Tell whether a disk is what a digest or another disk says, and where it differs'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "stream" -d 'Look into change streams, and convert them'
@@ -109,6 +115,11 @@ uring\t'io_uring or nothing'
 blocking\t'one write after the other'"
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-window -d 'How far back recovery points are kept' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-bytes -d 'The most that the history of the group may take [default: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l resume -d 'A pipe that ends before its stream does is no failure: the rest comes another time'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l verify -d 'Read back what was written and compare checksums'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-resize -d 'Take it that the source has another size than before; grow an image file that is too small'
@@ -116,11 +127,140 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l dry-run -d 'Read, 
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "list" -d 'List the points that are kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "show" -d 'Show one point'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "create" -d 'Make a point of what the disks hold now'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "pin" -d 'Keep a point: it does not expire'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "unpin" -d 'Let a point expire like all others'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l kind -d 'What the disks hold' -r -f -a "crash\t'As after a power cut of the source'
+app\t'As the application made it consistent'"
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l name -d 'A name for it' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l retention-window -d 'How far back recovery points are kept' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l retention-bytes -d 'The most that the history of the group may take [default: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the points that are kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show one point'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "create" -d 'Make a point of what the disks hold now'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "pin" -d 'Keep a point: it does not expire'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "unpin" -d 'Let a point expire like all others'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l to -d 'Which point: a number, a name, a time, latest, latest-app, or start' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l volume -d 'Only this volume' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l socket -d 'Serve on a unix socket at PATH' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l listen -d 'Serve on a TCP address' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l scratch-dir -d 'Where the throw-away layer is kept meanwhile' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l scratch -d 'Let clients write, into a layer that is thrown away at the end'
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l json -d 'Print JSON: one line, when clients can connect'
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l to -d 'Where to: a number, a name, a time, latest, latest-app, or start' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-window -d 'How far back recovery points are kept' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-bytes -d 'The most that the history of the group may take [default: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l yes -d 'Do not ask'
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l dry-run -d 'Show what would be written, and write nothing'
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-window -d 'How far back recovery points are kept' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-bytes -d 'The most that the history of the group may take [default: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l yes -d 'Do not ask'
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-window -d 'How far back recovery points are kept' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-bytes -d 'The most that the history of the group may take [default: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l yes -d 'Do not ask'
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump help" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump help" -f -a "check" -d 'Tell whether all that the recovery points need is there and whole; changes nothing'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump help" -f -a "dump" -d 'Print the history, a line a record'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l point -d 'Only what leads back to this point: a number, a name, a time, latest, latest-app, or start' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l extents -d 'Print a line for each range too'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from help" -f -a "check" -d 'Tell whether all that the recovery points need is there and whole; changes nothing'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from help" -f -a "dump" -d 'Print the history, a line a record'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l to -d 'A recovery point of a group, instead of a disk; replication may go on meanwhile' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l volume -d 'Which volume of the group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l group -d 'The protection group of the recovery point' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l leaf -d 'How much one hash of the document stands for: a power of two from 64K to 64M' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -s o -l output -d 'Write the document with all hashes to FILE; a digest that is there is replaced' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l json -d 'Print the document'
 complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l to -d 'A recovery point of a group, instead of a disk; replication may go on meanwhile' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l volume -d 'Which volume of the group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l group -d 'The protection group of the recovery point' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l against -d 'A digest file, or another disk or image file: a path, or wwid:ID' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l json -d 'Print JSON, with all ranges'
 complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and not __fish_seen_subcommand_from inspect convert help" -s h -l help -d 'Print help'
@@ -177,16 +317,29 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand vmx" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand vmx" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand demo" -l json -d 'Print JSON instead of the story: the chapters, their commands and exit codes'
 complete -c mtctl -n "__fish_mtctl_using_subcommand demo" -s h -l help -d 'Print help'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply digest verify stream kickstart vmx demo help" -f -a "disks" -d 'List disks: SCSI id, WWID, controller, size, who uses it, what it could be used for'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply digest verify stream kickstart vmx demo help" -f -a "check" -d 'Tell whether this host is a master target, and what to do if not; changes nothing'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply digest verify stream kickstart vmx demo help" -f -a "prepare" -d 'Make this host a master target'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply digest verify stream kickstart vmx demo help" -f -a "apply" -d 'Apply change streams to disks'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply digest verify stream kickstart vmx demo help" -f -a "digest" -d 'Hash a disk: the BLAKE3 of all of it, and of its parts'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply digest verify stream kickstart vmx demo help" -f -a "verify" -d 'Tell whether a disk is what a digest or another disk says, and where it differs'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply digest verify stream kickstart vmx demo help" -f -a "stream" -d 'Look into change streams, and convert them'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply digest verify stream kickstart vmx demo help" -f -a "kickstart" -d 'Print an unattended installation for a master target'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply digest verify stream kickstart vmx demo help" -f -a "vmx" -d 'Check or fix disk.EnableUUID of VMs; map their disks to this host\'s'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply digest verify stream kickstart vmx demo help" -f -a "demo" -d 'See it work on loop devices that nobody else sees: disks, check, prepare, apply'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply digest verify stream kickstart vmx demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "disks" -d 'List disks: SCSI id, WWID, controller, size, who uses it, what it could be used for'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "check" -d 'Tell whether this host is a master target, and what to do if not; changes nothing'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "prepare" -d 'Make this host a master target'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "apply" -d 'Apply change streams to disks'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "points" -d 'List, make, pin and unpin the recovery points of a group'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "export" -d 'Serve a recovery point over NBD, to look inside before rolling back'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "rollback" -d 'Bring the disks of a group back to a recovery point'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "recover" -d 'Bring disks that are in-between, after a crash, back to where their group knows them'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "commit" -d 'Accept the disks of a group as they are, and drop its history'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "journal" -d 'Tell whether the history of a group is whole, and look into it'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "digest" -d 'Hash a disk: the BLAKE3 of all of it, and of its parts'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "verify" -d 'Tell whether a disk is what a digest or another disk says, and where it differs'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "stream" -d 'Look into change streams, and convert them'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "kickstart" -d 'Print an unattended installation for a master target'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "vmx" -d 'Check or fix disk.EnableUUID of VMs; map their disks to this host\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "demo" -d 'See it work on loop devices that nobody else sees: disks, check, prepare, apply'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "list" -d 'List the points that are kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "show" -d 'Show one point'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "create" -d 'Make a point of what the disks hold now'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "pin" -d 'Keep a point: it does not expire'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "unpin" -d 'Let a point expire like all others'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from journal" -f -a "check" -d 'Tell whether all that the recovery points need is there and whole; changes nothing'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from journal" -f -a "dump" -d 'Print the history, a line a record'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from stream" -f -a "inspect" -d 'Tell what is in a stream, and the first thing that is wrong with it'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from stream" -f -a "convert" -d 'Write streams as one of another format'

@@ -119,3 +119,14 @@ pub fn mtctl() -> &'static Path {
         program.expect("cargo names the program it built")
     })
 }
+
+/// `mtctl journal check` of `group` on the retention volume that is mounted, or with more
+/// `options`: the history is whole, whatever was done before. Gives the report.
+#[track_caller]
+pub fn history_is_whole(group: &str, options: &[&str]) -> serde_json::Value {
+    let mut arguments = vec!["journal", "check", "--group", group, "--json"];
+    arguments.extend(options);
+    let run = finish(&mut command(mtctl(), &arguments));
+    run.exits(0);
+    run.json()
+}

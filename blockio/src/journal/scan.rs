@@ -167,6 +167,26 @@ impl SegmentReader {
         self.window = None;
     }
 
+    /// Looks for a record with a later number, block by block up to `limit`: behind one that is
+    /// damaged. The next one is it then; false if there is none.
+    pub(crate) fn skip_damage(&mut self, limit: u64, last: u64) -> Result<bool, SegmentError> {
+        let capacity = self.device.geometry().capacity.get();
+        let from = self.at;
+        while self.at.saturating_add(BLOCK_BYTES as u64) < limit.min(capacity) {
+            self.at += BLOCK_BYTES as u64;
+            let Ok(header) = self.header_here(capacity)? else { continue };
+            let is_ours =
+                header.salt == self.header.salt && header.tag[..] == self.header.journal[..8];
+            if is_ours && (self.next_record..last).contains(&header.number) {
+                self.next_record = header.number;
+                return Ok(true);
+            }
+        }
+        self.at = from;
+        self.window = None;
+        Ok(false)
+    }
+
     /// Whether the payload of `record` is what was written.
     pub(crate) fn is_payload_whole(&mut self, record: &Record) -> Result<bool, SegmentError> {
         let (mut checksum, mut rest) = (0, record.header.payload_bytes as usize);

@@ -104,8 +104,13 @@ impl Directory {
 fn directly(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     match options.custom_flags(libc::O_DIRECT).open(path) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            // The file may have been made all the same.
-            options.custom_flags(0).create_new(false).create(true).open(path)
+            // The file may have been made all the same: it is there, or it can be made.
+            match options.custom_flags(0).create_new(false).open(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    options.create(true).open(path)
+                }
+                opened => opened,
+            }
         }
         opened => opened,
     }

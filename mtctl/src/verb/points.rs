@@ -21,6 +21,7 @@ Examples:
   mtctl points list --group web
   mtctl points create --group web --kind app --name before-upgrade
   mtctl points pin before-upgrade --group web     it does not expire
+  mtctl points unpin before-upgrade --group web
   mtctl points show latest --group web --json
 
 A point is named by its number, its name, a time (the newest point that is not after it), latest,

@@ -2,6 +2,7 @@
 
 use blockio::stream::MarkKind;
 use mt_tests::change_stream::{random_changes, volume};
+use mt_tests::program::history_is_whole;
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::on_a_scratch_machine;
 
@@ -40,6 +41,7 @@ fn every_point_of_a_stream_is_reached_in_any_order_until_the_commit() {
             let expected = if number == 0 { &start } else { &kept[number as usize - 1] };
             holds(&target, expected);
             assert_eq!(points(machine).len(), 8);
+            history_is_whole("g", &[]);
         }
         rollback(machine, "3").exits(0);
         machine.mtctl(&["commit", "--group", "g", "--yes"]).exits(0);

@@ -1,0 +1,443 @@
+//! Is the whole history there? Reads everything that the recovery points of a group need, compares
+//! it with its checksums, and says what is wrong, where, and which points cannot be reached for it.
+//! Changes nothing, and does not ask that nobody else works on the group: what was removed in order
+//! meanwhile is not missing. Repairing is nobody's: what was overwritten is not to be had again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use crate::device::buffer::ArenaPool;
+use crate::group::state::{self, GroupState};
+use crate::journal::catalogue::{Catalogue, PointId, Span};
+use crate::journal::scan::WINDOW_BYTES;
+use crate::storage::{SegmentNumber, Storage};
+use crate::{Error, ErrorKind, Result};
+
+use segment::{Epoch, SegmentCheck};
+
+mod segment;
+
+/// So many findings are listed; of more only the number is told.
+pub const FINDINGS_COUNT_MAX: usize = 1000;
+
+/// What can be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// The state is not what was written: nothing is known of the points.
+    StateNotReadable,
+    /// A segment that a point needs is not there.
+    SegmentMissing,
+    /// The device failed to read something of a segment.
+    SegmentNotReadable,
+    /// The first block of a segment is no header, or its checksum is wrong.
+    SegmentHeaderDamaged,
+    /// A segment of another journal.
+    SegmentForeign,
+    /// A segment whose header has another number than its name.
+    SegmentNumberWrong,
+    /// A segment that preserves for another epoch than the point that has it.
+    SegmentEpochWrong,
+    /// Records that were durable are not there, or have other numbers.
+    RecordMissing,
+    /// The header of a record is none, or its checksum is wrong.
+    RecordHeaderDamaged,
+    /// The images of a record do not match its checksum.
+    PayloadDamaged,
+    /// A record that an earlier session, or another journal, left there.
+    RecordForeign,
+    /// The records take more or fewer bytes of the segment than the state says.
+    SpanLengthWrong,
+    /// Whole records follow where the state says that the segment ends: they would be left out.
+    SpanTooShort,
+    /// An image of a volume that the journal does not have.
+    VolumeUnknown,
+    /// An image that lies outside of its volume.
+    ImageOutsideVolume,
+    /// An image of a block that was preserved before in the same epoch: the first one counts.
+    ImageTwice,
+    /// The first record of an epoch is not the one that begins it, or does not say how.
+    EpochWithoutBeginning,
+    /// A segment that no point needs, left by a crash or about to be used: no damage.
+    SegmentOfNoPoint,
+    /// The last record is not whole: a crash cut it off, or it is being written: no damage.
+    TornTail,
+    /// A rollback was begun and not finished: no damage.
+    RollbackUnfinished,
+}
+
+/// How far the damage goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    /// Nothing is lost: a remark.
+    Remark,
+    /// Something is not as it should be, but every point can be reached.
+    NoPoint,
+    /// Only the point of this epoch: what is lost is where its streams were.
+    ThisPoint,
+    /// This point, and all before it.
+    AllBefore,
+}
+
+impl Class {
+    /// Whether it is damage, and not only worth saying.
+    #[must_use]
+    pub fn is_damage(self) -> bool {
+        self.reach() != Reach::Remark
+    }
+
+    fn reach(self) -> Reach {
+        match self {
+            Self::SegmentOfNoPoint | Self::TornTail | Self::RollbackUnfinished => Reach::Remark,
+            Self::SpanLengthWrong | Self::ImageTwice => Reach::NoPoint,
+            Self::EpochWithoutBeginning => Reach::ThisPoint,
+            Self::StateNotReadable
+            | Self::SegmentMissing
+            | Self::SegmentNotReadable
+            | Self::SegmentHeaderDamaged
+            | Self::SegmentForeign
+            | Self::SegmentNumberWrong
+            | Self::SegmentEpochWrong
+            | Self::RecordMissing
+            | Self::RecordHeaderDamaged
+            | Self::PayloadDamaged
+            | Self::RecordForeign
+            | Self::SpanTooShort
+            | Self::VolumeUnknown
+            | Self::ImageOutsideVolume => Reach::AllBefore,
+        }
+    }
+}
+
+/// Something that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it is.
+    pub class: Class,
+    /// The point whose epoch it is in.
+    pub point: Option<PointId>,
+    /// In which segment.
+    pub segment: Option<u64>,
+    /// At which byte of it.
+    pub byte: Option<u64>,
+    /// The number of the record, or of the first one.
+    pub record: Option<u64>,
+    /// In words, for people.
+    pub detail: String,
+}
+
+/// What a check came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Damage, in the order of the history; at most [`FINDINGS_COUNT_MAX`].
+    pub damage: Vec<Finding>,
+    /// What is worth saying and no damage; as many.
+    pub remarks: Vec<Finding>,
+    /// Findings that are not listed.
+    pub unlisted: u64,
+    /// The points that cannot be reached, ascending; the start is 0.
+    pub unreachable: Vec<PointId>,
+    /// The points that were looked at.
+    pub points: u64,
+    /// The segments that were read.
+    pub segments: u64,
+    /// The records that were read.
+    pub records: u64,
+    /// What was read and compared, in bytes.
+    pub bytes: u64,
+    /// Segments that were removed in order by another process meanwhile.
+    pub removed_meanwhile: u64,
+}
+
+impl Report {
+    /// Whether nothing is damaged.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.damage.is_empty()
+    }
+}
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of segments so far.
+    pub done: u64,
+    /// Of so many; more may be appended meanwhile.
+    pub of: u64,
+}
+
+/// Checks the history in `storage`. `stop` ends it at the next record.
+///
+/// # Errors
+///
+/// `Failed`: the directories cannot be read, or it was stopped. What is damaged is no error: it is
+/// in the report.
+pub fn check(
+    storage: &Arc<dyn Storage>,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(Progress),
+) -> Result<Report> {
+    let pool = ArenaPool::new(POOL_COUNT, WINDOW_BYTES)
+        .map_err(|error| Error::failed("allocating memory for reading", error))?;
+    // Before the state: what is there and in no state was not made after it.
+    let listed = list(storage)?;
+    let mut report = Report::default();
+    let state = match read_state(storage)? {
+        Ok(state) => state,
+        Err(problem) => {
+            report.damage.push(Finding {
+                class: Class::StateNotReadable,
+                point: None,
+                segment: None,
+                byte: None,
+                record: None,
+                detail: problem,
+            });
+            return Ok(report);
+        }
+    };
+    let catalogue = state.journal.clone();
+    let of = catalogue.as_ref().map_or(0, Catalogue::journal_bytes);
+    let seen = catalogue.iter().flat_map(|known| known.spans()).map(|span| span.segment).collect();
+    let mut check = Check { storage, pool, stop, observe, report, seen, of, blocked: None };
+    if let Some(known) = &catalogue {
+        check.history(&state, known)?;
+    }
+    check.orphans(&listed)?;
+    Ok(check.report)
+}
+
+/// One is held as a window while another is read into.
+const POOL_COUNT: usize = 3;
+
+struct Check<'a> {
+    storage: &'a Arc<dyn Storage>,
+    pool: ArenaPool,
+    stop: &'a AtomicBool,
+    observe: &'a mut dyn FnMut(Progress),
+    report: Report,
+    /// Segments that some point has.
+    seen: BTreeSet<SegmentNumber>,
+    of: u64,
+    /// This point cannot be reached, nor can any before it.
+    blocked: Option<PointId>,
+}
+
+/// What was found in one segment; it counts if the segment is still needed when it was read.
+#[derive(Debug, Default)]
+struct Found {
+    findings: Vec<Finding>,
+    unlisted: u64,
+    worst: Option<Reach>,
+}
+
+impl Found {
+    fn add(&mut self, finding: Finding) {
+        let reach = finding.class.reach();
+        self.worst = self.worst.max(Some(reach));
+        if self.findings.len() < FINDINGS_COUNT_MAX {
+            self.findings.push(finding);
+        } else {
+            self.unlisted += 1;
+        }
+    }
+
+    fn has_damage(&self) -> bool {
+        self.worst.is_some_and(|worst| worst != Reach::Remark)
+    }
+}
+
+impl Check<'_> {
+    fn history(&mut self, state: &GroupState, known: &Catalogue) -> Result<()> {
+        self.report.points = known.points.len() as u64;
+        let mut epoch = Epoch::default();
+        for (place, point) in known.points.iter().enumerate() {
+            let until = known.points.get(place + 1).map(|next| next.id);
+            for (nth, span) in point.spans.iter().enumerate() {
+                let is_open = until.is_none() && nth + 1 == point.spans.len();
+                let segment = SegmentCheck { state, known, point: point.id, until, span, is_open };
+                self.segment(&segment, &mut epoch)?;
+            }
+        }
+        self.followers(state, known, &mut epoch)?;
+        self.is_complete(known, &epoch)?;
+        if let Some(to) = known.rolling_back_to {
+            let detail = format!("a rollback to point {to} was begun and not finished");
+            self.remark(Class::RollbackUnfinished, Some(to), None, detail);
+        }
+        let blocked = self.blocked;
+        let gone = known.points.iter().map(|point| point.id);
+        self.report.unreachable.extend(gone.filter(|id| Some(*id) <= blocked));
+        self.report.unreachable.sort_unstable();
+        self.report.unreachable.dedup();
+        Ok(())
+    }
+
+    fn segment(&mut self, segment: &SegmentCheck<'_>, epoch: &mut Epoch) -> Result<()> {
+        let mut found = Found::default();
+        let before = self.report.bytes;
+        segment.run(self, epoch, &mut found)?;
+        // What could not be read counts as done too.
+        self.report.bytes = self.report.bytes.max(before + segment.span.bytes);
+        self.told();
+        let number = segment.span.segment;
+        if found.has_damage() && !self.is_still_needed(segment.known, number) {
+            self.report.removed_meanwhile += 1;
+            return Ok(());
+        }
+        self.report.segments += 1;
+        self.take(found, segment.point);
+        Ok(())
+    }
+
+    fn take(&mut self, found: Found, point: PointId) {
+        match found.worst {
+            Some(Reach::AllBefore) => self.blocked = self.blocked.max(Some(point)),
+            Some(Reach::ThisPoint) => self.report.unreachable.push(point),
+            Some(Reach::NoPoint | Reach::Remark) | None => {}
+        }
+        self.report.unlisted += found.unlisted;
+        for finding in found.findings {
+            let list = match finding.class.is_damage() {
+                true => &mut self.report.damage,
+                false => &mut self.report.remarks,
+            };
+            if list.len() < FINDINGS_COUNT_MAX {
+                list.push(finding);
+            } else {
+                self.report.unlisted += 1;
+            }
+        }
+    }
+
+    /// Segments of the open epoch that were made after the state was saved.
+    fn followers(
+        &mut self,
+        state: &GroupState,
+        known: &Catalogue,
+        epoch: &mut Epoch,
+    ) -> Result<()> {
+        let later = list(self.storage)?;
+        for number in later.into_iter().filter(|number| number.0 >= known.next_segment) {
+            let next = epoch.next_record(known);
+            let Ok(reader) = segment::open(self.storage, &self.pool, known, number) else {
+                continue;
+            };
+            let header = *reader.header();
+            // Others are copies of earlier epochs in the making, or of an epoch that begins.
+            if PointId(header.epoch) != known.open_epoch() || header.first_record != next {
+                continue;
+            }
+            drop(reader);
+            self.seen.insert(number);
+            let span = Span { segment: number, bytes: 0, first_record: next, next_record: next };
+            let point = known.open_epoch();
+            let (until, is_open) = (None, true);
+            let segment = SegmentCheck { state, known, point, until, span: &span, is_open };
+            self.segment(&segment, epoch)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing that was durable when the state was saved is missing at the end.
+    fn is_complete(&mut self, known: &Catalogue, epoch: &Epoch) -> Result<()> {
+        let next = epoch.next_record(known);
+        let (point, last) = (known.open_epoch(), known.points.last());
+        let is_whole = next >= known.next_record || epoch.is_unsure();
+        if is_whole || last.is_none_or(|last| last.spans.is_empty()) {
+            return Ok(());
+        }
+        let until = known.next_record - 1;
+        let mut found = Found::default();
+        found.add(Finding {
+            class: Class::RecordMissing,
+            point: Some(point),
+            segment: None,
+            byte: None,
+            record: Some(next),
+            detail: format!("records {next} to {until} were durable and are in no segment"),
+        });
+        self.take(found, point);
+        Ok(())
+    }
+
+    /// Segments that no point has: neither when this began, nor now.
+    fn orphans(&mut self, listed: &[SegmentNumber]) -> Result<()> {
+        let unknown: Vec<_> = listed.iter().filter(|one| !self.seen.contains(one)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let still = list(self.storage)?;
+        let now = read_state(self.storage)?.ok().and_then(|state| state.journal);
+        let has = |number: SegmentNumber| {
+            now.iter().flat_map(|known| known.spans()).any(|span| span.segment == number)
+        };
+        for number in unknown {
+            if still.contains(number) && !has(*number) {
+                let detail = "no point needs it: the next apply removes it".to_owned();
+                self.remark(Class::SegmentOfNoPoint, None, Some(number.0), detail);
+            }
+        }
+        Ok(())
+    }
+
+    /// The saved state, as it is now, still has the segment.
+    fn is_still_needed(&self, then: &Catalogue, number: SegmentNumber) -> bool {
+        // A state that cannot be read excuses nothing.
+        let Ok(Ok(state)) = read_state(self.storage) else { return true };
+        state.journal.is_some_and(|now| {
+            // A segment that came after the state is known by its number alone.
+            let is_later = number.0 >= then.next_segment;
+            let is_there = is_later || now.spans().any(|span| span.segment == number);
+            now.identity == then.identity && is_there
+        })
+    }
+
+    fn remark(
+        &mut self,
+        class: Class,
+        point: Option<PointId>,
+        segment: Option<u64>,
+        detail: String,
+    ) {
+        if self.report.remarks.len() == FINDINGS_COUNT_MAX {
+            self.report.unlisted += 1;
+            return;
+        }
+        let (byte, record) = (None, None);
+        self.report.remarks.push(Finding { class, point, segment, byte, record, detail });
+    }
+
+    fn read(&mut self, bytes: u64) -> Result<()> {
+        self.report.bytes += bytes;
+        self.told();
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(Error::new(ErrorKind::Failed, "stopped; nothing was changed")),
+            false => Ok(()),
+        }
+    }
+
+    fn told(&mut self) {
+        (self.observe)(Progress { done: self.report.bytes, of: self.of.max(self.report.bytes) });
+    }
+}
+
+fn list(storage: &Arc<dyn Storage>) -> Result<Vec<SegmentNumber>> {
+    storage.segments().map_err(|error| Error::failed("listing the journal", error))
+}
+
+/// The state, or what is wrong with it.
+fn read_state(storage: &Arc<dyn Storage>) -> Result<Result<GroupState, String>> {
+    match storage.read_state() {
+        Ok(None) => Ok(Ok(GroupState::default())),
+        Ok(Some(text)) => Ok(state::parse(&text).map_err(|problem| problem.to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Ok(Err(error.to_string())),
+        Err(error) => Err(Error::failed("reading the state of the group", error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

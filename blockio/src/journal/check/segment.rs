@@ -1,0 +1,349 @@
+//! One segment, from its header to its last record, held against what the state says of it. What
+//! that means for the points is `check`'s.
+
+use std::sync::Arc;
+
+use crate::Result;
+use crate::device::buffer::ArenaPool;
+use crate::group::state::{GroupState, Progress};
+use crate::journal::catalogue::{Catalogue, JournalVolume, PointId, Span};
+use crate::journal::check::{Check, Class, Finding, Found};
+use crate::journal::images;
+use crate::journal::layout::{Entry, NoHeader, RecordKind, SegmentHeader};
+use crate::journal::scan::{Next, NoRecord, Record, SegmentError, SegmentReader};
+use crate::journal::touched::Touched;
+use crate::storage::{SegmentNumber, Storage};
+use crate::units::ByteOffset;
+
+/// What is known of the epoch that is being read.
+#[derive(Debug, Default)]
+pub(super) struct Epoch {
+    number: Option<u64>,
+    /// The number that its next record has.
+    next_record: u64,
+    /// What was preserved in it, by the number of the volume.
+    touched: Vec<Touched>,
+    /// Something of it could not be read: what follows cannot be held against it.
+    is_unsure: bool,
+    /// A segment before was not read at all: it may have been the first of this epoch.
+    has_lost_segment: bool,
+}
+
+impl Epoch {
+    /// The number that the next record of the open epoch has.
+    pub(super) fn next_record(&self, known: &Catalogue) -> u64 {
+        let is_open = self.number == Some(known.open_epoch().0);
+        if is_open { self.next_record } else { known.next_record }
+    }
+
+    /// Something of it was found damaged already.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.is_unsure
+    }
+
+    /// The segment with `header` comes next; whether it is the first of its epoch.
+    fn enter(&mut self, header: &SegmentHeader) -> bool {
+        if self.number == Some(header.epoch) {
+            return false;
+        }
+        let is_unsure = self.has_lost_segment;
+        *self = Self {
+            number: Some(header.epoch),
+            next_record: header.first_record,
+            is_unsure,
+            ..Self::default()
+        };
+        !is_unsure
+    }
+}
+
+/// A segment, and what the state says of it.
+#[derive(Clone, Copy)]
+pub(super) struct SegmentCheck<'a> {
+    pub(super) state: &'a GroupState,
+    pub(super) known: &'a Catalogue,
+    pub(super) point: PointId,
+    /// The point after it.
+    pub(super) until: Option<PointId>,
+    pub(super) span: &'a Span,
+    /// It is the last one of the open epoch: there may be more in it than the state says.
+    pub(super) is_open: bool,
+}
+
+/// Opens segment `number`.
+pub(super) fn open(
+    storage: &Arc<dyn Storage>,
+    pool: &ArenaPool,
+    known: &Catalogue,
+    number: SegmentNumber,
+) -> Result<SegmentReader, SegmentError> {
+    images::open(storage, &known.identity, number, pool)
+}
+
+impl SegmentCheck<'_> {
+    pub(super) fn run(
+        &self,
+        check: &mut Check<'_>,
+        epoch: &mut Epoch,
+        found: &mut Found,
+    ) -> Result<()> {
+        let number = self.span.segment;
+        let mut reader = match open(check.storage, &check.pool, self.known, number) {
+            Ok(reader) => reader,
+            Err(error) => {
+                (epoch.is_unsure, epoch.has_lost_segment) = (true, true);
+                self.unreadable(&error, None, found);
+                return Ok(());
+            }
+        };
+        check.read(reader.at())?;
+        let header = *reader.header();
+        let is_first = epoch.enter(&header);
+        self.header(&header, epoch, found);
+        if is_first {
+            self.beginning(&mut reader, found);
+        }
+        match self.records(&mut reader, check, epoch, found)? {
+            Ok(()) => {}
+            Err(error) => {
+                epoch.is_unsure = true;
+                self.unreadable(&error, Some(reader.at()), found);
+            }
+        }
+        epoch.next_record = reader.next_record();
+        Ok(())
+    }
+
+    /// What its header says is what the state says.
+    fn header(&self, header: &SegmentHeader, epoch: &Epoch, found: &mut Found) {
+        let of = PointId(header.epoch);
+        if of < self.point || self.until.is_some_and(|until| of >= until) {
+            let detail = format!("it preserves for point {of}, and point {} has it", self.point);
+            self.add(Class::SegmentEpochWrong, Some(0), None, detail, found);
+        }
+        let expected = match epoch.is_unsure {
+            true => self.span.first_record,
+            false => epoch.next_record,
+        };
+        let first = header.first_record;
+        if first != self.span.first_record || first != expected {
+            let detail = format!("it begins with record {first}, and {expected} comes next");
+            self.add(Class::RecordMissing, Some(0), Some(expected.min(first)), detail, found);
+        }
+    }
+
+    /// The first record of an epoch says where its streams were.
+    fn beginning(&self, reader: &mut SegmentReader, found: &mut Found) {
+        let (at, number) = (reader.at(), reader.next_record());
+        // What cannot be read is found when its turn comes.
+        let Ok(Next::Record(record)) = reader.next() else { return };
+        let says = match record.header.kind {
+            RecordKind::Images => Some("the first record of the epoch is not its beginning"),
+            RecordKind::EpochBegins => match reader.text(&record) {
+                Ok(Some(text)) => serde_json::from_str::<Progress>(&text)
+                    .is_err()
+                    .then_some("the beginning of the epoch does not say where its streams were"),
+                Ok(None) | Err(_) => None,
+            },
+        };
+        reader.put_back(&record);
+        if let Some(says) = says {
+            let class = Class::EpochWithoutBeginning;
+            self.add(class, Some(at), Some(number), says.to_owned(), found);
+        }
+    }
+
+    /// All records. What was durable when the state was saved must be there; what was written since
+    /// counts as far as it is whole.
+    fn records(
+        &self,
+        reader: &mut SegmentReader,
+        check: &mut Check<'_>,
+        epoch: &mut Epoch,
+        found: &mut Found,
+    ) -> Result<Result<(), SegmentError>> {
+        loop {
+            let is_due = reader.next_record() < self.span.next_record;
+            if !is_due && !found.has_damage() && !self.is_open {
+                return Ok(self.end(reader, found));
+            }
+            if !is_due && !self.is_open {
+                return Ok(Ok(()));
+            }
+            let at = reader.at();
+            let next = match reader.next() {
+                Ok(next) => next,
+                Err(error) => return Ok(Err(error)),
+            };
+            let record = match next {
+                Next::Record(record) => record,
+                Next::End(why) if is_due => match self.damage(why, reader, epoch, found) {
+                    Ok(true) => continue,
+                    Ok(false) => return Ok(Ok(())),
+                    Err(error) => return Ok(Err(error)),
+                },
+                Next::End(why) => {
+                    self.tail(why, reader, found);
+                    return Ok(Ok(()));
+                }
+            };
+            match reader.is_payload_whole(&record) {
+                Ok(true) => self.images(&record, is_due, epoch, found),
+                Ok(false) if is_due => {
+                    let number = record.header.number;
+                    let detail = "what it preserved is damaged".to_owned();
+                    self.add(Class::PayloadDamaged, Some(at), Some(number), detail, found);
+                }
+                Ok(false) => {
+                    reader.put_back(&record);
+                    let (at, number) = (Some(at), Some(record.header.number));
+                    let detail = "the last record is not whole: it is left out".to_owned();
+                    self.add(Class::TornTail, at, number, detail, found);
+                    return Ok(Ok(()));
+                }
+                Err(error) => return Ok(Err(error)),
+            }
+            check.report.records += 1;
+            check.read(record.header.record_bytes() as u64)?;
+        }
+    }
+
+    /// A record that should be here is not; whether there is a later one to go on with.
+    fn damage(
+        &self,
+        why: NoRecord,
+        reader: &mut SegmentReader,
+        epoch: &mut Epoch,
+        found: &mut Found,
+    ) -> Result<bool, SegmentError> {
+        let (at, number) = (reader.at(), reader.next_record());
+        let class = match why {
+            NoRecord::SegmentEnds | NoRecord::Number(_) | NoRecord::Header(NoHeader::Short) => {
+                Class::RecordMissing
+            }
+            NoRecord::Header(
+                NoHeader::Magic | NoHeader::Version(_) | NoHeader::Checksum | NoHeader::Field(_),
+            )
+            | NoRecord::Long => Class::RecordHeaderDamaged,
+            NoRecord::Foreign => Class::RecordForeign,
+        };
+        epoch.is_unsure = true;
+        let goes_on = reader.skip_damage(self.span.bytes, self.span.next_record)?;
+        let until = if goes_on { reader.next_record() } else { self.span.next_record };
+        let last = until.saturating_sub(1).max(number);
+        let detail = match last == number {
+            true => format!("{why}"),
+            false => format!("{why}; records {number} to {last} are lost"),
+        };
+        self.add(class, Some(at), Some(number), detail, found);
+        Ok(goes_on)
+    }
+
+    /// What is behind the last record: as a rule nothing.
+    fn tail(&self, why: NoRecord, reader: &SegmentReader, found: &mut Found) {
+        let is_torn = match why {
+            NoRecord::Header(NoHeader::Checksum | NoHeader::Field(_)) | NoRecord::Long => true,
+            NoRecord::SegmentEnds
+            | NoRecord::Header(NoHeader::Magic | NoHeader::Version(_) | NoHeader::Short)
+            | NoRecord::Foreign
+            | NoRecord::Number(_) => false,
+        };
+        if is_torn {
+            let (at, number) = (Some(reader.at()), Some(reader.next_record()));
+            self.add(Class::TornTail, at, number, format!("{why}: it is left out"), found);
+        }
+    }
+
+    /// Where the state says that a segment ends, it ends.
+    fn end(&self, reader: &mut SegmentReader, found: &mut Found) -> Result<(), SegmentError> {
+        let (at, number) = (reader.at(), reader.next_record());
+        if at != self.span.bytes {
+            let said = self.span.bytes;
+            let detail = format!("its records end at byte {at}, and the state says {said}");
+            self.add(Class::SpanLengthWrong, Some(at), None, detail, found);
+        }
+        if let Next::Record(record) = reader.next()? {
+            if reader.is_payload_whole(&record)? {
+                let detail = "whole records follow that the state does not know of".to_owned();
+                self.add(Class::SpanTooShort, Some(at), Some(number), detail, found);
+            }
+            reader.put_back(&record);
+        }
+        Ok(())
+    }
+
+    /// Every image is of a volume, inside it, and the first of its blocks in this epoch.
+    fn images(&self, record: &Record, is_due: bool, epoch: &mut Epoch, found: &mut Found) {
+        let (mut at, number) = (Some(record.payload_at), Some(record.header.number));
+        for entry in &record.header.entries {
+            let volume = entry.volume as usize;
+            let Some(known) = self.known.volumes.get(volume) else {
+                // It was given its number after the state was saved.
+                if is_due {
+                    let detail = format!("volume {volume} is not known");
+                    self.add(Class::VolumeUnknown, at, number, detail, found);
+                }
+                continue;
+            };
+            let end = self.end_of(known);
+            let (extent, name) = (entry.extent, &known.name);
+            if extent.end() > end && is_due {
+                let detail = format!("{extent} of volume \"{name}\", which ends at {end}");
+                self.add(Class::ImageOutsideVolume, at, number, detail, found);
+            } else if !is_new(epoch, entry) {
+                let detail = format!("{extent} of volume \"{name}\" was preserved before");
+                self.add(Class::ImageTwice, at, number, detail, found);
+            }
+            at = at.map(|at| at.saturating_add(entry.payload_bytes()));
+        }
+    }
+
+    /// Image files grow: the larger of what it was and is.
+    fn end_of(&self, known: &JournalVolume) -> ByteOffset {
+        let now = self.state.volumes.get(&known.name).map_or(0, |volume| volume.target_bytes);
+        let end = ByteOffset::new(known.capacity_bytes.max(now));
+        match known.sector_size() {
+            Ok(sector_size) => sector_size.align_up(end).unwrap_or(end),
+            Err(_) => end,
+        }
+    }
+
+    fn unreadable(&self, error: &SegmentError, at: Option<u64>, found: &mut Found) {
+        let (class, detail) = match error {
+            SegmentError::Io(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+                (Class::SegmentMissing, "it is not there".to_owned())
+            }
+            SegmentError::Io(cause) => (Class::SegmentNotReadable, cause.to_string()),
+            SegmentError::Header(_) => (Class::SegmentHeaderDamaged, error.to_string()),
+            SegmentError::Foreign => (Class::SegmentForeign, error.to_string()),
+            SegmentError::Number(_) => (Class::SegmentNumberWrong, error.to_string()),
+        };
+        self.add(class, at, None, detail, found);
+    }
+
+    fn add(
+        &self,
+        class: Class,
+        byte: Option<u64>,
+        record: Option<u64>,
+        detail: String,
+        found: &mut Found,
+    ) {
+        let (point, segment) = (Some(self.point), Some(self.span.segment.0));
+        found.add(Finding { class, point, segment, byte, record, detail });
+    }
+}
+
+/// None of its blocks was preserved before; from now on all of them were.
+fn is_new(epoch: &mut Epoch, entry: &Entry) -> bool {
+    let volume = entry.volume as usize;
+    if epoch.touched.len() <= volume {
+        epoch.touched.resize_with(volume + 1, Touched::default);
+    }
+    let touched = &mut epoch.touched[volume];
+    let extents = [entry.extent];
+    let new = touched.first_touches(&extents, entry.extent.end());
+    touched.insert(&extents);
+    let length: u64 = new.iter().map(|extent| extent.length().get()).sum();
+    length >= entry.extent.length().get()
+}

@@ -1,0 +1,25 @@
+//! `mtctl journal`: looking into the history of a group. One file a verb.
+
+use clap::Subcommand;
+
+use crate::exit::Exit;
+
+pub(crate) mod check;
+pub(crate) mod dump;
+
+/// What can be done with a history.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell whether all that the recovery points need is there and whole; changes nothing
+    Check(check::Arguments),
+    /// Print the history, a line a record
+    Dump(dump::Arguments),
+}
+
+/// Runs one of them.
+pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Check(arguments) => check::run(arguments),
+        Command::Dump(arguments) => dump::run(arguments),
+    }
+}

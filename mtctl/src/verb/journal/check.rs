@@ -1,0 +1,163 @@
+//! `mtctl journal check`: whether the history of a group is whole. What is wrong is found by
+//! `blockio::journal::check`; here it is shown, with what to do.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use blockio::journal::check::{self, Class, Finding, Report};
+use clap::Args;
+use provisioning::size;
+
+use crate::byte_progress::ByteProgress;
+use crate::exit::Exit;
+use crate::group_place::GroupOptions;
+use crate::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl journal check --group web
+  mtctl journal check --group web --json | jq '.unreachable'
+
+Reads the whole history and compares it with its checksums; changes nothing, and can run while
+streams are applied. The exit code is 0 when it is whole, and 5 when something is damaged: then the
+points that cannot be reached any more are named, and all others still can.";
+
+/// What was typed after `mtctl journal check`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in crate::verb::STOP_SIGNALS {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let storage = arguments.of.storage()?;
+    let mut progress: Option<ByteProgress> = None;
+    let report = check::check(&storage, &stop, &mut |now| {
+        progress.get_or_insert_with(|| ByteProgress::new(Some(now.of))).at(now.done);
+    })?;
+    drop(progress);
+    let mut out = output::stdout();
+    if arguments.json {
+        output::print_json(&mut out, &report)?;
+    } else {
+        print(&mut out, &arguments.of.group, &report)?;
+    }
+    out.flush()?;
+    Ok(if report.is_clean() { Exit::Done } else { Exit::Integrity })
+}
+
+fn print(out: &mut impl Write, group: &str, report: &Report) -> anyhow::Result<()> {
+    let findings: Vec<_> = report.damage.iter().chain(&report.remarks).collect();
+    if !findings.is_empty() {
+        table(out, &findings)?;
+    }
+    let mut say = |text: &str| writeln!(out, "{}", output::wrapped(text, 2));
+    if report.unlisted > 0 {
+        say(&format!("{} not listed", output::counted(report.unlisted, "more finding")))?;
+    }
+    if report.removed_meanwhile > 0 {
+        let count = output::counted(report.removed_meanwhile, "segment");
+        say(&format!("{count} expired while this was looked at, and left out"))?;
+    }
+    say(&format!(
+        "{}, {}, {}, {} of history",
+        output::counted(report.points, "point"),
+        output::counted(report.segments, "segment"),
+        output::counted(report.records, "record"),
+        size::binary(report.bytes)
+    ))?;
+    verdict(out, group, report)
+}
+
+fn table(out: &mut impl Write, findings: &[&Finding]) -> anyhow::Result<()> {
+    let mut table = output::table(&["", "WHAT", "POINT", "SEGMENT", "BYTE", "RECORD", "IN WORDS"]);
+    let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
+    for finding in findings {
+        table.add_row([
+            if finding.class.is_damage() { "DAMAGE" } else { "remark" }.to_owned(),
+            class(finding.class),
+            number(finding.point.map(|point| point.0)),
+            number(finding.segment),
+            number(finding.byte),
+            number(finding.record),
+            finding.detail.clone(),
+        ]);
+    }
+    Ok(output::print_table(out, &table)?)
+}
+
+/// As JSON has it.
+fn class(class: Class) -> String {
+    match serde_json::to_value(class) {
+        Ok(serde_json::Value::String(name)) => name,
+        Ok(_) | Err(_) => format!("{class:?}"),
+    }
+}
+
+/// What it comes to, and what to do now.
+fn verdict(out: &mut impl Write, group: &str, report: &Report) -> anyhow::Result<()> {
+    let mut say = |text: &str| writeln!(out, "{}", output::wrapped(text, 2));
+    if report.remarks.iter().any(|finding| finding.class == Class::RollbackUnfinished) {
+        say(&format!("hint: finish the rollback: mtctl recover --group {group}"))?;
+    }
+    if report.is_clean() {
+        say(&format!("the history of group {group} is whole"))?;
+        return Ok(());
+    }
+    say(&format!("the history of group {group} is DAMAGED"))?;
+    if !report.unreachable.is_empty() {
+        let list = ranges(report.unreachable.iter().map(|point| point.0));
+        say(&format!("points that cannot be reached (0 is the start): {list}"))?;
+    }
+    Ok(say(&format!("hint: {}", advice(report)))?)
+}
+
+fn advice(report: &Report) -> &'static str {
+    if report.damage.iter().any(|finding| finding.class == Class::StateNotReadable) {
+        "the disks are untouched, and their history cannot be used: put back the state file from \
+         a copy, or begin anew with another group and a whole copy of the source"
+    } else if report.unreachable.is_empty() {
+        "every point can still be reached; keep this output for who looks into it"
+    } else {
+        "all other points can be reached; if a lost one is needed, copy the retention volume \
+         before anything else, and see what its disk says: journalctl -k"
+    }
+}
+
+/// `1-3, 7`.
+fn ranges(numbers: impl Iterator<Item = u64>) -> String {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    let text = |(first, last): &(u64, u64)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    runs.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_follow_one_another_are_one_range() {
+        assert_eq!(ranges([0, 1, 2, 5, 7, 8].into_iter()), "0-2, 5, 7-8");
+        assert_eq!(ranges(std::iter::empty()), "");
+    }
+}

@@ -1,0 +1,55 @@
+//! `mtctl journal dump`: the history of a group as text. What is in a line is
+//! `blockio::journal::dump`'s.
+
+use std::io::Write;
+
+use blockio::journal::dump::{self, Options};
+use blockio::journal::selector::{self, Selector};
+use clap::Args;
+
+use crate::exit::Exit;
+use crate::group_place::GroupOptions;
+use crate::output;
+use crate::verb::points::catalogue;
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl journal dump --group web
+  mtctl journal dump --group web --point latest --extents
+  mtctl journal dump --group web --extents | grep '\"db\"'    what was overwritten of a volume
+
+Below a point stands what leads from the next one back to it. Reading goes on past damage, in the
+next segment; what is damaged, and what that means, tells mtctl journal check.";
+
+/// What was typed after `mtctl journal dump`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    /// Only what leads back to this point: a number, a name, a time, latest, latest-app, or start
+    #[arg(long, value_name = "POINT")]
+    point: Option<Selector>,
+
+    /// Print a line for each range too
+    #[arg(long)]
+    extents: bool,
+}
+
+/// Prints it.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let group = arguments.of.look()?;
+    let known = catalogue(&group)?;
+    let point = match &arguments.point {
+        Some(point) => Some(selector::find(known, point)?),
+        None => None,
+    };
+    let mut out = std::io::BufWriter::new(output::stdout());
+    let options = Options { point, extents: arguments.extents };
+    dump::dump(&group.storage(), known, options, &mut |line| {
+        writeln!(out, "{line}").map_err(|error| blockio::Error::failed("printing", error))
+    })?;
+    out.flush()?;
+    Ok(Exit::Done)
+}
