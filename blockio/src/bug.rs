@@ -59,6 +59,16 @@ impl Bug {
 }
 
 #[cfg(test)]
+pub(crate) use planted::{is_planted, plant};
+
+/// Nothing is planted in what is used.
+#[cfg(not(test))]
+#[must_use]
+pub(crate) const fn is_planted(_: Bug) -> bool {
+    false
+}
+
+#[cfg(test)]
 mod planted {
     use std::cell::Cell;
 
@@ -78,14 +88,4 @@ mod planted {
     pub(crate) fn is_planted(bug: Bug) -> bool {
         PLANTED.get() == Some(bug)
     }
-}
-
-#[cfg(test)]
-pub(crate) use planted::{is_planted, plant};
-
-/// Nothing is planted in what is used.
-#[cfg(not(test))]
-#[must_use]
-pub(crate) const fn is_planted(_: Bug) -> bool {
-    false
 }

@@ -309,14 +309,14 @@ impl<'a> Session<'a> {
 
     /// Before the first write: the volumes are between two streams from now on.
     fn mark_in_between(&mut self) -> Result<()> {
-        match &mut self.input {
-            Some(input) if !input.is_marked => input.is_marked = true,
-            _ => return Ok(()),
+        if self.input.as_ref().is_none_or(|input| input.is_marked) {
+            return Ok(());
         }
-        self.has_written = true;
         if let (Some(keeper), Some(group)) = (self.volumes.keeper(), &mut self.group) {
             keeper.begin_if_new(group)?;
         }
+        self.input.iter_mut().for_each(|input| input.is_marked = true);
+        self.has_written = true;
         let flushed = self.flush()?;
         self.record(flushed, When::OnTheWay)
     }

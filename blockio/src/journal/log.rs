@@ -316,7 +316,9 @@ impl Worker {
             Self::Inline(writing) => writing.take(job),
             // A thread that is gone is noticed when it is waited for.
             Self::Thread { jobs, .. } => {
-                let _ = jobs.as_ref().map(|jobs| jobs.send(job));
+                if let Some(jobs) = jobs {
+                    drop(jobs.send(job));
+                }
             }
         }
     }

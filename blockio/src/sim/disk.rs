@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::world::{BLOCK_BYTES, Block, DiskId, Operation, World, zeros};
+use super::world::{BLOCK_BYTES, DiskId, Operation, World, zeros};
 use crate::device::buffer::Arena;
 use crate::device::{
     Attempt, BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Settled, Transfer, WriteBatch,
@@ -16,8 +16,6 @@ pub(super) struct SimulatedDisk {
     world: Arc<Mutex<World>>,
     id: DiskId,
     geometry: Geometry,
-    /// Its content when it was opened: a segment that is removed can still be read by who has it.
-    held: Option<Vec<Block>>,
     failed: Option<DeviceError>,
 }
 
@@ -35,12 +33,13 @@ impl SimulatedDisk {
         };
         let capacity = ByteCount::new((blocks * BLOCK_BYTES) as u64);
         let geometry = Geometry { capacity, sector_size };
-        Some(Self { world: Arc::clone(world), id, geometry, held: None, failed: None })
+        Some(Self { world: Arc::clone(world), id, geometry, failed: None })
     }
 
-    fn read(&mut self, transfer: Transfer, arena: &mut [u8]) -> io::Result<()> {
+    fn read(&self, transfer: Transfer, arena: &mut [u8]) -> io::Result<()> {
         let world = lock(&self.world);
-        let found = world.now.disks.get(&self.id).or(self.held.as_ref());
+        // A segment that was removed can still be read by who has it open.
+        let found = world.now.disks.get(&self.id).or_else(|| world.now.removed.get(&self.id));
         let blocks = found.ok_or(io::ErrorKind::NotFound)?;
         let (mut at, mut to) = (transfer.at.get() as usize, transfer.position);
         let end = at + transfer.length;
@@ -51,9 +50,6 @@ impl SimulatedDisk {
             arena[to..to + length].copy_from_slice(&content[within..within + length]);
             at += length;
             to += length;
-        }
-        if matches!(self.id, DiskId::Segment(_)) {
-            self.held = Some(blocks.clone());
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::device::open::Engine;
 use crate::group::Group;
 use crate::group::state::GroupState;
 use crate::journal::catalogue::PointId;
+use crate::journal::check::check;
 use crate::journal::layout::RECORD_BYTES_MAX;
 use crate::journal::retention::Policy;
 use crate::storage::Storage;
@@ -233,6 +234,11 @@ pub(super) fn thinning() -> Policy {
 }
 
 /// The history passes its check.
-pub(super) fn is_whole(_: &Machine) -> std::result::Result<(), String> {
-    Ok(())
+pub(super) fn is_whole(machine: &Machine) -> std::result::Result<(), String> {
+    let report = check(&machine.storage(), &AtomicBool::new(false), &mut |_| {});
+    let report = report.map_err(|error| error.chain())?;
+    match report.damage.first() {
+        None => Ok(()),
+        Some(found) => Err(format!("the history fails its check: {found:?}")),
+    }
 }

@@ -64,6 +64,7 @@ impl Storage for SimulatedStorage {
         let mut world = lock(&self.0);
         let disk = DiskId::Segment(number.0);
         if let Some(content) = world.now.disks.remove(&disk) {
+            world.now.removed.insert(disk, content.clone());
             world.now.garbage.push(content);
             world.note(|| Operation::Remove(disk));
         }

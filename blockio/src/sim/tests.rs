@@ -63,6 +63,15 @@ fn run(plan: Plan, size: Size, policy: Policy, seed: u64, memory: &Memory) -> Re
     Ok(run)
 }
 
+/// Whether it went well; a history for which there is no room stops everything, and that is right.
+fn is_full_at_worst(done: Verdict) -> Result<bool, String> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(why) if why.contains("the retention volume is full") => Ok(false),
+        Err(why) => Err(why),
+    }
+}
+
 fn text(error: crate::Error) -> String {
     error.chain()
 }
@@ -74,7 +83,9 @@ impl Run {
             if number == 1 && self.plan == Plan::ApplyAndCommitAndApply {
                 self.machine.commit().map_err(text)?;
             }
-            self.apply_looking_back(stream)?;
+            if !self.apply_looking_back(stream)? {
+                return Ok(());
+            }
             let done = lock(&self.machine.world).operations.len();
             self.told.push((done, number as u64 + 1));
             if number == 0 {
@@ -99,7 +110,7 @@ impl Run {
     }
 
     /// Applies, while somebody looks at the first point all the time.
-    fn apply_looking_back(&mut self, stream: &Path) -> Verdict {
+    fn apply_looking_back(&mut self, stream: &Path) -> Result<bool, String> {
         let before = self.machine.state().map_err(text)?.journal;
         let oldest = before.and_then(|known| known.points.first().cloned());
         let views = match &oldest {
@@ -108,7 +119,8 @@ impl Run {
         };
         let expected = oldest.map(|point| self.expected(&self.machine, point.id)).transpose()?;
         let mut wrong = None;
-        self.machine
+        let applied = self
+            .machine
             .apply(&[stream], &mut || {
                 for (view, expected) in views.iter().zip(expected.iter().flatten()) {
                     match whole(view) {
@@ -118,8 +130,9 @@ impl Run {
                     }
                 }
             })
-            .map_err(text)?;
-        wrong.map_or(Ok(()), Err)
+            .map_err(text);
+        let is_complete = is_full_at_worst(applied)?;
+        wrong.map_or(Ok(is_complete), Err)
     }
 
     fn some_point(&mut self, machine: &Machine) -> Result<PointId, String> {
@@ -189,12 +202,14 @@ impl Run {
         let may_apply = !is_rolling && !was_rolled && self.plan != Plan::ApplyAndCommitAndApply;
         if may_apply && self.chance.below(3) > 0 {
             let streams: Vec<_> = self.scenario.streams.iter().map(|p| p.as_path()).collect();
-            machine.apply(&streams, &mut || {}).map_err(text)?;
-            self.holds(machine, self.scenario.end())?;
+            if is_full_at_worst(machine.apply(&streams, &mut || {}).map_err(text))? {
+                self.holds(machine, self.scenario.end())?;
+            }
         } else if state.journal.is_some() {
             let to = self.some_point(machine)?;
-            machine.rollback(to).map_err(text)?;
-            self.holds(machine, &self.expected(machine, to)?)?;
+            if is_full_at_worst(machine.rollback(to).map_err(text))? {
+                self.holds(machine, &self.expected(machine, to)?)?;
+            }
         }
         let known = machine.state().map_err(text)?.journal;
         for point in known.iter().flat_map(|known| &known.points) {
@@ -332,7 +347,11 @@ fn explore(seed: u64, memory: &Memory) -> Result<u64, String> {
         (Plan::ApplyAndRollBack, LARGE, thinning()),
     ];
     // The large ones take most of the time, and show little that the others do not.
-    let count = if seed % 8 == 0 { sorts.len() } else { 4 };
+    let count = match seed {
+        seed if seed % 32 == 0 => sorts.len(),
+        seed if seed % 8 == 0 => 5,
+        _ => 3,
+    };
     for (number, (plan, size, policy)) in sorts.into_iter().enumerate().take(count) {
         let told = |wrong| format!("seed {seed}, sort {number} ({plan:?}): {wrong}");
         let mut run = run(plan, size, policy, seed, memory).map_err(told)?;

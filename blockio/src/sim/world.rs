@@ -25,6 +25,8 @@ pub(super) struct Snapshot {
     pub(super) state: Option<Arc<str>>,
     /// What segments held that were removed: new ones begin with it.
     pub(super) garbage: Vec<Vec<Block>>,
+    /// The same, by their numbers: who had one open can read it.
+    pub(super) removed: BTreeMap<DiskId, Vec<Block>>,
     /// How often the state was replaced.
     pub(super) stamp: u64,
 }

@@ -192,7 +192,8 @@ impl Storage for Directory {
             // tell apart those that follow.
             Ok(of) => {
                 let time = of.ctime().wrapping_mul(1_000_000_000).wrapping_add(of.ctime_nsec());
-                Ok(of.ino().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ time.cast_unsigned())
+                let time = u64::from_le_bytes(time.to_le_bytes());
+                Ok(of.ino().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ time)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),

@@ -85,5 +85,5 @@ fn lengths_that_contradict_each_other_are_no_header() {
 fn a_header_of_the_most_entries_is_as_long_as_is_said() {
     assert_eq!(header_bytes(ENTRIES_MAX), HEADER_BYTES_MAX);
     assert_eq!(header_bytes(0), BLOCK_BYTES);
-    assert!(HEADER_BYTES_MAX < RECORD_BYTES_MAX / 2);
+    const { assert!(HEADER_BYTES_MAX < RECORD_BYTES_MAX / 2) };
 }
