@@ -33,6 +33,8 @@ pub(super) struct History {
     next_segment: u64,
     /// A segment did not follow, though this record should have been its first.
     looked_again_for: Option<(u64, u64)>,
+    /// The same, and everything was looked at anew since.
+    loaded_for: Option<(u64, u64)>,
     seen: Seen,
 }
 
@@ -60,6 +62,7 @@ impl History {
             tail,
             next_segment,
             looked_again_for,
+            loaded_for: None,
             seen,
         })
     }
@@ -146,9 +149,16 @@ impl History {
                 self.next_segment += 1;
                 return Ok(true);
             }
-            // Records may have come just before the segment ended. If not, some are gone.
+            // Records may have come just before the segment ended. If not, some are gone, and where
+            // they went is known to the state. If that has nothing else to say, the segment has
+            // no header of its own yet: what is there is of another that had its blocks, and no
+            // record is in it.
+            if self.loaded_for == Some(expected) {
+                return Ok(false);
+            }
             if self.looked_again_for == Some(expected) {
                 self.load()?;
+                self.loaded_for = Some(expected);
             }
             self.looked_again_for = Some(expected);
             return Ok(true);
