@@ -98,6 +98,10 @@ fn start(question: &Question<'_>, known: &VolumeState) -> Result<Start> {
             let known_again = can_be_known_again(question);
             Ok(Start::After(if known_again { between.position } else { 0 }))
         }
+        // It is in the middle of a later one: another volume failed in this one, and was left.
+        Some(_) if question.format == Format::Native && known.applied.contains(question.input) => {
+            Ok(Start::Nowhere)
+        }
         Some(between) => Err(Error::refused(format!(
             "{}: stream {} was begun on it and not finished (applied up to byte {}), and this is \
              {}",

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::disk::{SimulatedDisk, lock};
+use super::scenario::BEGIN;
 use super::storage::SimulatedStorage;
 use super::world::{BLOCK_BYTES, DiskId, Snapshot, World};
 use crate::apply::{Assignment, Disk, Ending, Job, OpenDevice, Options, Settings, StreamArgument};
@@ -38,9 +39,14 @@ fn tick() -> u64 {
     TICKS.get()
 }
 
-/// A second goes by whenever somebody looks.
+thread_local! {
+    static IS_NEW: Cell<bool> = const { Cell::new(true) };
+}
+
+/// A history begins before the first mark, and everything else is after the last.
 fn clock() -> u64 {
-    1_700_000_000_000_000_000 + tick() * 1_000_000_000
+    let later = if IS_NEW.replace(false) { 0 } else { 1000 };
+    BEGIN + later * 1_000_000_000
 }
 
 fn random() -> u128 {
@@ -132,6 +138,7 @@ impl Machine {
 
     /// Applies streams; `observe` is asked now and then.
     pub(super) fn apply(&self, streams: &[&Path], observe: &mut dyn FnMut()) -> Result<()> {
+        IS_NEW.set(lock(&self.world).now.state.is_none());
         let job = Job {
             inputs: streams.iter().map(|path| StreamArgument::Path((*path).to_owned())).collect(),
             assignments: self.assignments(),

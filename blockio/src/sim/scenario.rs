@@ -118,7 +118,7 @@ impl Scenario {
 }
 
 /// When the first point would be, in nanoseconds since 1970.
-const BEGIN: u64 = 1_700_000_000_000_000_000;
+pub(super) const BEGIN: u64 = 1_700_000_000_000_000_000;
 
 /// The number of the point of this time.
 pub(super) fn point_of(time: u64) -> u64 {
