@@ -10,6 +10,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use crate::bug::{self, Bug};
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::{DeviceError, Geometry, ReadBatch};
 use crate::extent::Extent;
@@ -381,6 +382,10 @@ impl Keeper {
         let Some(oldest) = retention::first_to_go(known) else { return Err(full(known)) };
         let point = known.point(oldest).map_or(String::new(), crate::journal::selector::shown);
         let mut forgotten = Forgotten::default();
+        if bug::is_planted(Bug::UnlinkBeforeState) {
+            let early = known.clone().forget(&[oldest]).unneeded;
+            self.remove(&early);
+        }
         let window = self.settings.policy.window;
         group.update(|state| {
             let Some(catalogue) = &mut state.journal else { return };
