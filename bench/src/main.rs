@@ -19,6 +19,7 @@ use crate::target::Target;
 use crate::workload::Workload;
 
 mod contender;
+mod history;
 mod machine;
 mod measure;
 mod report;
