@@ -46,7 +46,14 @@ impl<'a> RetentionVolume<'a> {
     }
 
     /// `apply` of the workload for a group; with history, or else without.
-    fn apply(&self, name: &str, role: Role, stream: &Path, keeping: bool, mtctl: &Path) -> Contender {
+    fn apply(
+        &self,
+        name: &str,
+        role: Role,
+        stream: &Path,
+        keeping: bool,
+        mtctl: &Path,
+    ) -> Contender {
         let place = if keeping { self.place() } else { self.place_without() };
         let command = format!(
             "{} apply {} --target {} --group {GROUP} {place} --engine uring --json",
@@ -58,7 +65,8 @@ impl<'a> RetentionVolume<'a> {
         Contender { around, ..Contender::new(name, role, &command) }
     }
 
-    fn place(&self) -> String {
+    /// How it is named to mtctl.
+    pub(crate) fn place(&self) -> String {
         format!("--retention {}", self.mount_point.display())
     }
 
@@ -180,13 +188,16 @@ pub(crate) fn applying(
 /// Why QEMU's copy-before-write cannot be measured here.
 fn no_qemu(tools: &Tools) -> Option<String> {
     if !tools.versions.contains_key("qemu-storage-daemon") {
-        return Some("there is no qemu-storage-daemon (Debian has it in qemu-system-common)".into());
+        return Some(
+            "there is no qemu-storage-daemon (Debian has it in qemu-system-common)".into(),
+        );
     }
     let engine = quietly("fio", &["--enghelp=nbd"]);
     engine.is_err().then(|| "this fio has no NBD engine".to_owned())
 }
 
-/// Going back over a change that is applied before, twice.
+/// Going back over a change that is applied before, twice; the reference is the sequential limit of
+/// the device, as fio finds it over the same `bytes` from the beginning.
 ///
 /// # Errors
 ///
@@ -194,6 +205,7 @@ fn no_qemu(tools: &Tools) -> Option<String> {
 pub(crate) fn going_back(
     volume: &RetentionVolume<'_>,
     files: &Representations,
+    bytes: u64,
     tools: &Tools,
 ) -> Result<Vec<Contender>> {
     let stream = files.native.as_deref().context("there is no stream")?;
@@ -211,5 +223,16 @@ pub(crate) fn going_back(
         ..Contender::new("mtctl rollback", Role::Subject, &command)
     };
     let again = rollback.again();
-    Ok(vec![rollback, again])
+    // Not a replay: that would not count what is in flight at its end, much where writes are large.
+    let command = format!(
+        "fio --name=sequential --filename={} --rw=write --bs=1M --size={bytes} --direct=1 \
+         --ioengine=io_uring --iodepth=16 --fixedbufs --output-format=json",
+        volume.target.device()
+    );
+    let limit = Contender {
+        clock: Clock::Fio,
+        leaves: Leaves::Anything,
+        ..Contender::new("fio sequential", Role::Reference, &command)
+    };
+    Ok(vec![limit, rollback, again])
 }

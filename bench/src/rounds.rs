@@ -87,13 +87,11 @@ impl Bench<'_> {
         files: &Representations,
         volume: &RetentionVolume<'_>,
     ) -> Result<(Vec<Contender>, Vec<Skipped>)> {
-        if !workload.is_rollback() {
-            return history::applying(volume, files, self.tools);
+        if workload.is_rollback() {
+            let found = history::going_back(volume, files, workload.bytes(), self.tools)?;
+            return Ok((found, Vec::new()));
         }
-        let candidates = references(workload, files, self.target.device());
-        let mut found = vec![self.reference(workload, candidates)?];
-        found.extend(history::going_back(volume, files, self.tools)?);
-        Ok((found, Vec::new()))
+        history::applying(volume, files, self.tools)
     }
 
     /// The fastest of `candidates`, by the median of a few interleaved runs.

@@ -40,7 +40,7 @@ pub(crate) struct Workload {
 impl Workload {
     /// The workload called `name`, one of [`NAMES`], for a target of `target_bytes`.
     pub(crate) fn new(name: &'static str, target_bytes: u64) -> Self {
-        let mut numbers = Numbers(SEED);
+        let mut numbers = Numbers::new();
         let mut zeros = Vec::new();
         let data = match name {
             "sequential-1m" => blocks(target_bytes, MIB).collect(),
@@ -158,6 +158,11 @@ fn half_zero(target_bytes: u64, numbers: &mut Numbers) -> (Vec<Range>, Vec<Range
 pub(crate) struct Numbers(u64);
 
 impl Numbers {
+    /// From the seed that everything is made from.
+    pub(crate) fn new() -> Self {
+        Self(SEED)
+    }
+
     /// The next number.
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -167,11 +172,11 @@ impl Numbers {
     }
 
     /// Less than `limit`, which is not zero. What is a little more frequent does not matter here.
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
-    fn between(&mut self, first: u64, last: u64) -> u64 {
+    pub(crate) fn between(&mut self, first: u64, last: u64) -> u64 {
         first + self.below(last - first + 1)
     }
 }

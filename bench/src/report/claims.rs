@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::contender::Role;
 use crate::history::{QEMU_KEEPING, QEMU_PLAIN};
+use crate::limits::{self, Limit};
 use crate::report::{ContenderReport, WorkloadReport};
 use crate::statistics::{Spread, speed_ratios};
 
@@ -28,7 +29,7 @@ const SPEEDS: [(&str, &str, f64); 4] = [
 ];
 
 /// All requirements, with what `workloads` say of them.
-pub(crate) fn judge(workloads: &[WorkloadReport]) -> Vec<Claim> {
+pub(crate) fn judge(workloads: &[WorkloadReport], limits: &[Limit]) -> Vec<Claim> {
     let find = |name: &str| workloads.iter().find(|workload| workload.name == name);
     let subject = |name| find(name).and_then(|workload| workload.role(Role::Subject));
     let mut claims: Vec<Claim> = SPEEDS
@@ -52,7 +53,20 @@ pub(crate) fn judge(workloads: &[WorkloadReport]) -> Vec<Claim> {
     let back = find("rollback-dense").and_then(|workload| workload.role(Role::Subject));
     let name = "rollback of a dense change, speed relative to fio";
     claims.push(at_least(name, 0.7, back.and_then(|runs| runs.ratio_to_limit)));
+    claims.extend(of_limits(limits));
     claims
+}
+
+/// What has a bound of its own.
+fn of_limits(limits: &[Limit]) -> [Claim; 3] {
+    let find = |name: &str| limits.iter().find(|limit| limit.name == name);
+    let seconds = |name| find(name).map(|limit| limit.wall_s.median);
+    let peak = find(limits::DISKS_WRITTEN).map(|limit| limit.peak_mib);
+    [
+        claim("list of 10,000 recovery points, seconds", "<", 1.0, seconds(limits::LISTED)),
+        claim("open of 10,000 recovery points, seconds", "<", 1.0, seconds(limits::PREVIEWED)),
+        claim("peak memory with history, 60 disks of 1 TiB, MiB", "<", 256.0, peak),
+    ]
 }
 
 /// What keeping history may cost, beside what it costs QEMU.
