@@ -1,6 +1,6 @@
-//! Who is measured where history is kept: with a retention volume, beside the same without, and QEMU's
-//! copy-before-write, its export written by fio through NBD. What these are compared with is in
-//! `report::claims`.
+//! Who is measured where history is kept: with a retention volume, beside the same without, and
+//! QEMU's copy-before-write, its export written by fio through NBD. What these are compared with is
+//! in `report::claims`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,8 +30,8 @@ pub(crate) struct RetentionVolume<'a> {
 }
 
 impl<'a> RetentionVolume<'a> {
-    /// Makes and mounts one that has room for a before-image of all of `target`; `twice` that, where
-    /// a rollback keeps what it overwrites.
+    /// Makes and mounts one that has room for before-images of all of `target`; for more if
+    /// `twice`, where a rollback keeps what it overwrites.
     pub(crate) fn new(target: &'a Target, twice: bool) -> Result<Self> {
         let backing = target.path("retention");
         let mount_point = target.path("retention.mounted");
@@ -146,7 +146,8 @@ impl<'a> RetentionVolume<'a> {
 impl Drop for RetentionVolume<'_> {
     fn drop(&mut self) {
         let mount_point = self.mount_point.to_string_lossy().into_owned();
-        if let Err(error) = quietly("umount", &[&mount_point]) {
+        // A group whose last command was interrupted may still be let go of.
+        if let Err(error) = quietly("umount", &["--lazy", &mount_point]) {
             eprintln!("bench: {error:#}\nhint: umount {mount_point}");
         }
         self.device = None;
@@ -235,4 +236,17 @@ pub(crate) fn going_back(
         ..Contender::new("fio sequential", Role::Reference, &command)
     };
     Ok(vec![limit, rollback, again])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn without_qemu_both_of_its_rows_are_skipped_with_the_reason() {
+        let tools = Tools { mtctl: PathBuf::from("/bin/mtctl"), versions: BTreeMap::new() };
+        assert!(no_qemu(&tools).is_some_and(|reason| reason.contains("qemu-storage-daemon")));
+    }
 }

@@ -1,5 +1,6 @@
-//! What has a bound of its own, and is compared with nobody: how long a long list of recovery points
-//! takes, and how much memory many large disks. Each is one stream, made here, and one command.
+//! What has a bound of its own, and is compared with nobody: how long a long list of recovery
+//! points takes, and how much memory many large disks. Each is one stream, made here, and one
+//! command.
 
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -34,8 +35,8 @@ const POINTS: u64 = 10_000;
 const DISKS: u64 = 60;
 /// … each of so many bytes …
 const DISK_BYTES: u64 = 1 << 40;
-/// … with so many writes of all of them together, 4 to 64 KiB each.
-const WRITES: u64 = 60_000;
+/// … with so many writes to all of them together, 4 to 16 KiB each.
+const WRITES: u64 = 100_000;
 
 /// What was measured of one limit.
 #[derive(Clone, Debug, Serialize)]
@@ -128,7 +129,7 @@ fn write_disks(path: &Path) -> Result<()> {
     let mut numbers = Numbers::new();
     let mut bytes = Vec::new();
     for number in 0..WRITES {
-        let pages = numbers.between(1, 16);
+        let pages = numbers.between(1, 4);
         let page = numbers.between(0, DISK_BYTES / 4096 - pages);
         bytes.resize(usize::try_from(pages * 4096)?, 0);
         Filling::Payload.fill(number, &mut bytes);

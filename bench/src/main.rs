@@ -111,12 +111,12 @@ fn flag_on_signals() -> Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// `wanted` bytes, or what memory is enough for: the target, its image afterwards and an overlay at
-/// once, and some for the contenders.
+/// `wanted` bytes, or what memory is enough for: the target, a stream of as many bytes and a
+/// retention volume of a third more at once, and some for the contenders.
 fn affordable(wanted: u64, notes: &mut Vec<String>) -> Result<u64> {
     const STEP: u64 = 256 << 20;
     let available = available_mib()? << 20;
-    let most = available.saturating_sub(1 << 30) * 10 / 32 / STEP * STEP;
+    let most = available.saturating_sub(1 << 30) * 10 / 35 / STEP * STEP;
     if most >= wanted {
         return Ok(wanted);
     }

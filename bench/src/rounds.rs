@@ -184,8 +184,9 @@ impl Bench<'_> {
         quietly("sh", &["-ec", before])?;
         let measured = run(&contender.command, &contender.input, self.target.directory());
         // Also when it failed: nothing of it may be in the way of the next one.
-        quietly("sh", &["-ec", after])?;
+        let put_away = quietly("sh", &["-ec", after]);
         let measured = measured?;
+        put_away?;
         Ok((contender.seconds(&measured, workload.bytes())?, measured))
     }
 

@@ -136,7 +136,8 @@ impl LoopDevice {
     }
 }
 
-/// A new file of `bytes` at `path`, each of them written and none of them zero, and a device over it.
+/// A new file of `bytes` at `path`, each of them written and none of them zero, and a device over
+/// it.
 pub(crate) fn filled_device(path: &Path, bytes: u64) -> Result<(File, LoopDevice)> {
     let backing = File::options()
         .read(true)

@@ -60,7 +60,7 @@ fn ratios_are_within_rounds_and_noise_is_what_the_same_command_does_to_itself() 
 
 #[test]
 fn what_was_measured_is_judged_and_what_was_not_is_said_to_be_so() {
-    let claims = judge(&[report("mixed-delta")]);
+    let claims = judge(&[report("mixed-delta")], &[]);
     let met = |part: &str| {
         claims.iter().find(|claim| claim.name.contains(part)).map(|claim| claim.met).unwrap()
     };
