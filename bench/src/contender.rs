@@ -55,6 +55,20 @@ pub(crate) struct Contender {
     pub(crate) command: Vec<String>,
     pub(crate) input: Input,
     pub(crate) clock: Clock,
+    /// Shell scripts that run before and after it, and are not measured; empty for nothing.
+    pub(crate) around: [String; 2],
+    pub(crate) leaves: Leaves,
+}
+
+/// What a contender leaves on the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    /// The bytes of the workload.
+    Payload,
+    /// What was there before the workload: it goes back.
+    Before,
+    /// As many bytes as the workload has, but others.
+    Anything,
 }
 
 /// A contender that could not be measured.
@@ -65,9 +79,17 @@ pub(crate) struct Skipped {
 }
 
 impl Contender {
-    fn new(name: &str, role: Role, command: &str) -> Self {
-        let command = command.split_whitespace().map(str::to_owned).collect();
-        Self { name: name.to_owned(), role, command, input: Input::None, clock: Clock::Ours }
+    /// A contender that writes the payload, with our clock, from no input.
+    pub(crate) fn new(name: &str, role: Role, command: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            role,
+            command: command.split_whitespace().map(str::to_owned).collect(),
+            input: Input::None,
+            clock: Clock::Ours,
+            around: Default::default(),
+            leaves: Leaves::Payload,
+        }
     }
 
     fn reading(self, input: Input) -> Self {
@@ -75,13 +97,8 @@ impl Contender {
     }
 
     /// The same again, under another name.
-    fn again(&self) -> Self {
+    pub(crate) fn again(&self) -> Self {
         Self { name: format!("{} again", self.name), role: Role::Control, ..self.clone() }
-    }
-
-    /// Whether it writes the bytes of the workload, and not only as many.
-    pub(crate) fn writes_payload(&self) -> bool {
-        self.clock != Clock::Fio
     }
 
     /// The seconds that count, of a run that was to write `bytes`.
@@ -119,7 +136,7 @@ fn fio_seconds(output: &str, bytes: u64) -> Result<f64> {
 /// The programs that are there.
 #[derive(Clone, Debug)]
 pub(crate) struct Tools {
-    mtctl: PathBuf,
+    pub(crate) mtctl: PathBuf,
     /// Each program's first line about itself.
     pub(crate) versions: BTreeMap<String, String>,
 }
@@ -130,7 +147,7 @@ impl Tools {
         let ourselves = env::current_exe().context("finding this program")?;
         let mtctl = ourselves.with_file_name("mtctl");
         let mut versions = BTreeMap::new();
-        for program in ["fio", "qemu-img", "dd"] {
+        for program in ["fio", "qemu-img", "qemu-storage-daemon", "dd"] {
             versions.extend(version(program).map(|said| (program.to_owned(), said)));
         }
         if quietly("sh", &["-c", "command -v bdsync"]).is_ok() {
@@ -186,6 +203,7 @@ pub(crate) fn references(
             );
             Contender {
                 clock: Clock::Fio,
+                leaves: Leaves::Anything,
                 ..Contender::new("fio replay", Role::Reference, &command)
             }
         })

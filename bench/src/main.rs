@@ -19,6 +19,8 @@ use crate::target::Target;
 use crate::workload::Workload;
 
 mod contender;
+mod history;
+mod limits;
 mod machine;
 mod measure;
 mod report;
@@ -38,6 +40,9 @@ struct Arguments {
     /// Only this workload; can be given several times
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(workload::NAMES))]
     workload: Vec<String>,
+    /// Also the limits that have no workload; all of them without --workload
+    #[arg(long)]
+    limits: bool,
     /// Size of the target in GiB; less if memory is short
     #[arg(long, value_name = "GiB", default_value_t = 4)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1024))]
@@ -70,10 +75,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let rounds = usize::from(arguments.rounds);
     let bench = Bench { target: &target, tools: &tools, rounds, interrupted: &interrupted };
     let mut workloads = Vec::new();
-    for name in chosen(&arguments.workload) {
+    for name in chosen(arguments) {
         let results = bench.run(Workload::new(name, bytes))?;
         workloads.push(WorkloadReport::new(results));
     }
+    let limits = match arguments.workload.is_empty() || arguments.limits {
+        true => limits::measure(&target, &tools, rounds)?,
+        false => Vec::new(),
+    };
     let report = Report {
         date: machine::date()?,
         machine: Machine::here()?,
@@ -82,6 +91,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         rounds,
         notes,
         workloads,
+        limits,
         must_show: Vec::new(),
     }
     .judged();
@@ -101,12 +111,12 @@ fn flag_on_signals() -> Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// `wanted` bytes, or what memory is enough for: the target, its image afterwards and an overlay at
-/// once, and some for the contenders.
+/// `wanted` bytes, or what memory is enough for: the target, a stream of as many bytes and a
+/// retention volume of a third more at once, and some for the contenders.
 fn affordable(wanted: u64, notes: &mut Vec<String>) -> Result<u64> {
     const STEP: u64 = 256 << 20;
     let available = available_mib()? << 20;
-    let most = available.saturating_sub(1 << 30) * 10 / 32 / STEP * STEP;
+    let most = available.saturating_sub(1 << 30) * 10 / 35 / STEP * STEP;
     if most >= wanted {
         return Ok(wanted);
     }
@@ -123,9 +133,10 @@ fn affordable(wanted: u64, notes: &mut Vec<String>) -> Result<u64> {
 }
 
 /// The workloads asked for, or all, in their order.
-fn chosen(asked: &[String]) -> impl Iterator<Item = &'static str> {
+fn chosen(arguments: &Arguments) -> impl Iterator<Item = &'static str> {
+    let (asked, limits) = (&arguments.workload, arguments.limits);
     let all = workload::NAMES.into_iter();
-    all.filter(move |name| asked.is_empty() || asked.iter().any(|asked| asked == name))
+    all.filter(move |name| (asked.is_empty() && !limits) || asked.iter().any(|asked| asked == name))
 }
 
 fn write(report: &Report, path: &Path) -> Result<()> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::contender::{Role, Skipped};
+use crate::limits::Limit;
 use crate::machine::Machine;
 use crate::report::claims::Claim;
 use crate::rounds::{Results, Runs};
@@ -27,6 +28,8 @@ pub(crate) struct Report {
     /// What else a reader has to know of this run.
     pub(crate) notes: Vec<String>,
     pub(crate) workloads: Vec<WorkloadReport>,
+    /// What is compared with nobody.
+    pub(crate) limits: Vec<Limit>,
     pub(crate) must_show: Vec<Claim>,
 }
 
@@ -75,7 +78,7 @@ pub(crate) struct ContenderReport {
 impl Report {
     /// Adds what is judged, once all workloads are there.
     pub(crate) fn judged(mut self) -> Self {
-        self.must_show = claims::judge(&self.workloads);
+        self.must_show = claims::judge(&self.workloads, &self.limits);
         self
     }
 

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 
-use crate::contender::{Contender, Skipped, Tools, others, references};
-use crate::measure::{Measured, run};
+use crate::contender::{Contender, Leaves, Skipped, Tools, others, references};
+use crate::history::{self, RetentionVolume};
+use crate::measure::{Measured, quietly, run};
 use crate::representation::Representations;
 use crate::statistics::Spread;
 use crate::target::{Checksums, Target};
@@ -56,14 +57,41 @@ impl Bench<'_> {
         self.target.restore(&workload)?;
         let files = Representations::make(&workload, self.target, self.tools)?;
         let device = self.target.device();
-        let reference = self.reference(&workload, references(&workload, &files, device))?;
-        let (mut contenders, skipped) = others(&reference, &workload, &files, device, self.tools);
-        contenders.insert(0, reference);
+        let volume = workload
+            .keeps_history()
+            .then(|| RetentionVolume::new(self.target, workload.is_rollback()))
+            .transpose()?;
+        let (contenders, skipped) = match &volume {
+            Some(volume) => self.with_history(&workload, &files, volume)?,
+            None => {
+                let candidates = references(&workload, &files, device);
+                let reference = self.reference(&workload, candidates)?;
+                let (mut found, skipped) =
+                    others(&reference, &workload, &files, device, self.tools);
+                found.insert(0, reference);
+                (found, skipped)
+            }
+        };
+        let mut contenders = contenders;
         let wrong = self.verify(&workload, &contenders)?;
         contenders.retain(|contender| wrong.iter().all(|skipped| skipped.name != contender.name));
         let runs = self.rounds(&workload, contenders)?;
         files.delete()?;
         Ok(Results { workload, runs, skipped, wrong })
+    }
+
+    /// Everybody of a workload that is about history, the reference first.
+    fn with_history(
+        &self,
+        workload: &Workload,
+        files: &Representations,
+        volume: &RetentionVolume<'_>,
+    ) -> Result<(Vec<Contender>, Vec<Skipped>)> {
+        if workload.is_rollback() {
+            let found = history::going_back(volume, files, workload.bytes(), self.tools)?;
+            return Ok((found, Vec::new()));
+        }
+        history::applying(volume, files, self.tools)
     }
 
     /// The fastest of `candidates`, by the median of a few interleaved runs.
@@ -87,13 +115,20 @@ impl Bench<'_> {
     /// Lets everybody who writes payload write it over something else, and compares all of the
     /// target with what it has to be. This also warms up.
     fn verify(&self, workload: &Workload, contenders: &[Contender]) -> Result<Vec<Skipped>> {
+        self.target.apply(workload, Filling::Noise)?;
+        let before = self.target.checksums()?;
         self.target.apply(workload, Filling::Payload)?;
-        let wanted = self.target.checksums()?;
+        let after = self.target.checksums()?;
         let mut wrong = Vec::new();
-        for contender in contenders.iter().filter(|contender| contender.writes_payload()) {
+        for contender in contenders {
+            let wanted = match contender.leaves {
+                Leaves::Payload => &after,
+                Leaves::Before => &before,
+                Leaves::Anything => continue,
+            };
             self.target.apply(workload, Filling::Noise)?;
             let name = contender.name.clone();
-            let Some(reason) = self.trial(workload, contender, &wanted)? else {
+            let Some(reason) = self.trial(workload, contender, wanted)? else {
                 say(&format!("{}: {name}: all bytes are right", workload.name));
                 continue;
             };
@@ -145,7 +180,13 @@ impl Bench<'_> {
     fn once(&self, workload: &Workload, contender: &Contender) -> Result<(f64, Measured)> {
         self.check_signals()?;
         self.target.fill_holes(workload)?;
-        let measured = run(&contender.command, &contender.input, self.target.directory())?;
+        let [before, after] = &contender.around;
+        quietly("sh", &["-ec", before])?;
+        let measured = run(&contender.command, &contender.input, self.target.directory());
+        // Also when it failed: nothing of it may be in the way of the next one.
+        let put_away = quietly("sh", &["-ec", after]);
+        let measured = measured?;
+        put_away?;
         Ok((contender.seconds(&measured, workload.bytes())?, measured))
     }
 

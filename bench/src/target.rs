@@ -19,11 +19,17 @@ const CHUNK: usize = 1 << 20;
 /// A loop device over a file in a directory of its own; both are gone when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Target {
-    device: String,
+    device: LoopDevice,
     bytes: u64,
     backing: File,
     // Last: the device is detached before its file is deleted.
     directory: TempDir,
+}
+
+/// A loop device; it is detached when it is dropped.
+#[derive(Debug)]
+pub(crate) struct LoopDevice {
+    node: String,
 }
 
 /// The CRC32C of every MiB of a target.
@@ -37,25 +43,13 @@ impl Target {
             .prefix("mtctl-bench-")
             .tempdir_in(MEMORY)
             .with_context(|| format!("making a directory in {MEMORY}"))?;
-        let path = directory.path().join("target");
-        let backing = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .with_context(|| format!("creating {}", path.display()))?;
-        let whole = [Range { offset: 0, length: bytes }];
-        write_all(&backing, &whole, Filling::Before)?;
-        let name = path.to_string_lossy();
-        let device = quietly("losetup", &["--find", "--show", "--direct-io=on", &name])?;
-        let target = Self { device: device.trim().to_owned(), bytes, backing, directory };
-        target.check_direct()?;
-        Ok(target)
+        let (backing, device) = filled_device(&directory.path().join("target"), bytes)?;
+        Ok(Self { device, bytes, backing, directory })
     }
 
     /// The device node.
     pub(crate) fn device(&self) -> &str {
-        &self.device
+        self.device.node()
     }
 
     /// The file behind the device.
@@ -111,28 +105,52 @@ impl Target {
         }
         Ok(Checksums(checksums))
     }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        if let Err(error) = quietly("losetup", &["--detach", &self.node]) {
+            eprintln!("bench: {error:#}\nhint: losetup --detach {}", self.node);
+        }
+    }
+}
+
+impl LoopDevice {
+    /// The device node.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
 
     /// Whether the kernel really writes around its cache: else its cache would be measured.
     fn check_direct(&self) -> Result<()> {
-        let name = self.device.trim_start_matches("/dev/");
+        let name = self.node.trim_start_matches("/dev/");
         let path = format!("/sys/block/{name}/loop/dio");
         let direct = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         if direct.trim() != "1" {
             bail!(
                 "{} does no direct I/O to a file in {MEMORY}\nhint: it takes Linux 6.6",
-                self.device
+                self.node
             );
         }
         Ok(())
     }
 }
 
-impl Drop for Target {
-    fn drop(&mut self) {
-        if let Err(error) = quietly("losetup", &["--detach", &self.device]) {
-            eprintln!("bench: {error:#}\nhint: losetup --detach {}", self.device);
-        }
-    }
+/// A new file of `bytes` at `path`, each of them written and none of them zero, and a device over
+/// it.
+pub(crate) fn filled_device(path: &Path, bytes: u64) -> Result<(File, LoopDevice)> {
+    let backing = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .with_context(|| format!("creating {}", path.display()))?;
+    write_all(&backing, &[Range { offset: 0, length: bytes }], Filling::Before)?;
+    let name = path.to_string_lossy();
+    let node = quietly("losetup", &["--find", "--show", "--direct-io=on", &name])?;
+    let device = LoopDevice { node: node.trim().to_owned() };
+    device.check_direct()?;
+    Ok((backing, device))
 }
 
 impl Checksums {

@@ -9,8 +9,16 @@ const GIB: u64 = 1 << 30;
 const PAGE: u64 = 4 * KIB;
 
 /// The workloads, by name, in the order in which they run.
-pub(crate) const NAMES: [&str; 5] =
-    ["sequential-1m", "random-64k", "random-4k", "mixed-delta", "half-zero-image"];
+pub(crate) const NAMES: [&str; 8] = [
+    "sequential-1m",
+    "random-64k",
+    "random-4k",
+    "mixed-delta",
+    "half-zero-image",
+    "history-mixed",
+    "history-hot",
+    "rollback-dense",
+];
 
 /// A range of the target, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +40,15 @@ pub(crate) struct Workload {
 impl Workload {
     /// The workload called `name`, one of [`NAMES`], for a target of `target_bytes`.
     pub(crate) fn new(name: &'static str, target_bytes: u64) -> Self {
-        let mut numbers = Numbers(SEED);
+        let mut numbers = Numbers::new();
         let mut zeros = Vec::new();
         let data = match name {
             "sequential-1m" => blocks(target_bytes, MIB).collect(),
             "random-64k" => random_blocks(target_bytes, 64 * KIB, 2, &mut numbers),
             "random-4k" => random_blocks(target_bytes, PAGE, 4, &mut numbers),
-            "mixed-delta" => mixed(target_bytes, &mut numbers),
+            "mixed-delta" | "history-mixed" => mixed(target_bytes, &mut numbers),
+            "history-hot" => hot(target_bytes, &mut numbers),
+            "rollback-dense" => blocks(target_bytes / 2, MIB).collect(),
             _ => {
                 let (data, holes) = half_zero(target_bytes, &mut numbers);
                 zeros = holes;
@@ -51,6 +61,16 @@ impl Workload {
     /// Whether a change is written onto what is there, and not a whole image.
     pub(crate) fn is_delta(&self) -> bool {
         self.zeros.is_empty()
+    }
+
+    /// Whether it is about keeping history: it takes a retention volume.
+    pub(crate) fn keeps_history(&self) -> bool {
+        self.name.starts_with("history-") || self.is_rollback()
+    }
+
+    /// Whether what is measured is the way back.
+    pub(crate) fn is_rollback(&self) -> bool {
+        self.name == "rollback-dense"
     }
 
     /// Bytes that a contender is told to write, zeros included.
@@ -104,6 +124,20 @@ fn mixed(target_bytes: u64, numbers: &mut Numbers) -> Vec<Range> {
         .collect()
 }
 
+/// As many bytes as the target has, 4 to 64 KiB at a time, all of them into the same tenth of it.
+fn hot(target_bytes: u64, numbers: &mut Numbers) -> Vec<Range> {
+    let (start, pages_there) = (target_bytes / 2, target_bytes / 10 / PAGE);
+    let mut data = Vec::new();
+    let mut rest = target_bytes / PAGE;
+    while rest > 0 {
+        let pages = numbers.between(1, 16).min(rest);
+        let page = numbers.between(0, pages_there - pages);
+        data.push(Range { offset: start + page * PAGE, length: pages * PAGE });
+        rest -= pages;
+    }
+    data
+}
+
 /// Data and holes by turns, 1 to 16 MiB each, until half of the target is data.
 fn half_zero(target_bytes: u64, numbers: &mut Numbers) -> (Vec<Range>, Vec<Range>) {
     let (mut data, mut zeros) = (Vec::new(), Vec::new());
@@ -124,6 +158,11 @@ fn half_zero(target_bytes: u64, numbers: &mut Numbers) -> (Vec<Range>, Vec<Range
 pub(crate) struct Numbers(u64);
 
 impl Numbers {
+    /// From the seed that everything is made from.
+    pub(crate) fn new() -> Self {
+        Self(SEED)
+    }
+
     /// The next number.
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -133,11 +172,11 @@ impl Numbers {
     }
 
     /// Less than `limit`, which is not zero. What is a little more frequent does not matter here.
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
-    fn between(&mut self, first: u64, last: u64) -> u64 {
+    pub(crate) fn between(&mut self, first: u64, last: u64) -> u64 {
         first + self.below(last - first + 1)
     }
 }
@@ -204,6 +243,15 @@ mod tests {
         offsets.sort_unstable();
         offsets.dedup();
         assert_eq!(offsets.len(), 65_536);
+    }
+
+    #[test]
+    fn what_is_hot_is_a_tenth_of_the_target_written_ten_times() {
+        let workload = Workload::new("history-hot", GIB);
+        let first = workload.data.iter().map(|range| range.offset).min().unwrap();
+        let last = workload.data.iter().map(|range| range.offset + range.length).max().unwrap();
+        assert_eq!(workload.bytes(), GIB);
+        assert!(last - first <= GIB / 10, "{first} to {last}");
     }
 
     #[test]

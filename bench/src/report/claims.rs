@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use crate::contender::Role;
+use crate::history::{QEMU_KEEPING, QEMU_PLAIN};
+use crate::limits::{self, Limit};
 use crate::report::{ContenderReport, WorkloadReport};
 use crate::statistics::{Spread, speed_ratios};
 
@@ -27,7 +29,7 @@ const SPEEDS: [(&str, &str, f64); 4] = [
 ];
 
 /// All requirements, with what `workloads` say of them.
-pub(crate) fn judge(workloads: &[WorkloadReport]) -> Vec<Claim> {
+pub(crate) fn judge(workloads: &[WorkloadReport], limits: &[Limit]) -> Vec<Claim> {
     let find = |name: &str| workloads.iter().find(|workload| workload.name == name);
     let subject = |name| find(name).and_then(|workload| workload.role(Role::Subject));
     let mut claims: Vec<Claim> = SPEEDS
@@ -47,7 +49,44 @@ pub(crate) fn judge(workloads: &[WorkloadReport]) -> Vec<Claim> {
     let name = "mixed delta, CPU seconds per GiB";
     claims.push(claim(name, "<=", 0.45, processor.map(|spread| spread.median)));
     claims.push(claim("peak memory of any mtctl apply, MiB", "<", 64.0, peak(workloads)));
+    claims.extend(of_history(find("history-mixed"), find("history-hot")));
+    let back = find("rollback-dense").and_then(|workload| workload.role(Role::Subject));
+    let name = "rollback of a dense change, speed relative to fio";
+    claims.push(at_least(name, 0.7, back.and_then(|runs| runs.ratio_to_limit)));
+    claims.extend(of_limits(limits));
     claims
+}
+
+/// What has a bound of its own.
+fn of_limits(limits: &[Limit]) -> [Claim; 3] {
+    let find = |name: &str| limits.iter().find(|limit| limit.name == name);
+    let seconds = |name| find(name).map(|limit| limit.wall_s.median);
+    let peak = find(limits::DISKS_WRITTEN).map(|limit| limit.peak_mib);
+    [
+        claim("list of 10,000 recovery points, seconds", "<", 1.0, seconds(limits::LISTED)),
+        claim("open of 10,000 recovery points, seconds", "<", 1.0, seconds(limits::PREVIEWED)),
+        claim("peak memory with history, 60 disks of 1 TiB, MiB", "<", 256.0, peak),
+    ]
+}
+
+/// What keeping history may cost, beside what it costs QEMU.
+fn of_history(mixed: Option<&WorkloadReport>, hot: Option<&WorkloadReport>) -> Vec<Claim> {
+    let ours = |workload: Option<&WorkloadReport>| workload?.role(Role::Subject)?.ratio_to_limit;
+    let qemu = |workload: Option<&WorkloadReport>| {
+        let named = |name| workload?.contenders.iter().find(|found| found.name == name);
+        let (without, with) = (named(QEMU_PLAIN)?, named(QEMU_KEEPING)?);
+        Spread::of(&speed_ratios(&without.wall_s, &with.wall_s))
+    };
+    let (with, peer) = (ours(mixed), qemu(mixed));
+    let above = with.zip(peer).map(|(with, peer)| with.median / peer.median);
+    vec![
+        at_least("mixed delta, speed with history relative to without", 0.5, with),
+        at_least("hot tenth, speed with history relative to without", 0.9, ours(hot)),
+        // No bound of its own: it is what ours is seen beside.
+        at_least("mixed delta, QEMU copy-before-write relative to without", 0.0, peer),
+        at_least("hot tenth, QEMU copy-before-write relative to without", 0.0, qemu(hot)),
+        claim("mixed delta, our ratio relative to QEMU's", ">=", 1.0, above),
+    ]
 }
 
 /// The most memory that any run of `mtctl apply` had.

@@ -2,6 +2,7 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 
+use crate::limits::Limit;
 use crate::report::claims::Claim;
 use crate::report::{ContenderReport, Report, WorkloadReport};
 use crate::statistics::Spread;
@@ -20,6 +21,10 @@ pub(crate) fn print(report: &Report) {
             println!("WRONG: {}: {}", wrong.name, wrong.reason);
         }
         println!();
+    }
+    for limit in &report.limits {
+        let Limit { name, wall_s, peak_mib, .. } = limit;
+        println!("{name}: {:.2} s, {peak_mib:.0} MiB", wall_s.median);
     }
     println!("{}", must_show(&report.must_show));
     for note in &report.notes {

@@ -1,6 +1,6 @@
 //! Tests of what is computed from runs, with runs that were never run.
 
-use crate::contender::{Clock, Contender, Role};
+use crate::contender::{Clock, Contender, Leaves, Role};
 use crate::measure::{Input, Measured};
 use crate::report::claims::judge;
 use crate::report::{WorkloadReport, table};
@@ -16,6 +16,8 @@ fn runs(name: &str, role: Role, command: &str, seconds: &[f64]) -> Runs {
         command: vec![command.to_owned()],
         input: Input::None,
         clock: Clock::Ours,
+        around: Default::default(),
+        leaves: Leaves::Payload,
     };
     let measured = |wall: &f64| Measured {
         wall_seconds: *wall,
@@ -58,7 +60,7 @@ fn ratios_are_within_rounds_and_noise_is_what_the_same_command_does_to_itself() 
 
 #[test]
 fn what_was_measured_is_judged_and_what_was_not_is_said_to_be_so() {
-    let claims = judge(&[report("mixed-delta")]);
+    let claims = judge(&[report("mixed-delta")], &[]);
     let met = |part: &str| {
         claims.iter().find(|claim| claim.name.contains(part)).map(|claim| claim.met).unwrap()
     };
@@ -68,7 +70,7 @@ fn what_was_measured_is_judged_and_what_was_not_is_said_to_be_so() {
     assert_eq!(met("CPU"), Some(true));
     assert_eq!(met("peak memory"), Some(true));
     assert_eq!(met("random 4K"), None);
-    assert!(judge(&[]).iter().all(|claim| claim.met.is_none()));
+    assert!(judge(&[], &[]).iter().all(|claim| claim.met.is_none()));
 }
 
 #[test]
