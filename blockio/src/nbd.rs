@@ -2,10 +2,10 @@
 //! read-only, or with a layer above them that takes writes and is thrown away.
 //!
 //! The protocol is NetworkBlockDevice's doc/proto.md: fixed newstyle, structured replies,
-//! `base:allocation`. Data flows one way: [`protocol`] takes bytes apart and makes them, `handshake`
-//! and `connection` speak it over a `wire`, [`server`] listens, [`export`] is what is served. Which
-//! disk and which point of it that is, is decided elsewhere. There is no TLS: a unix socket is
-//! guarded by its file mode, a TCP address by whoever chooses it.
+//! `base:allocation`. Data flows one way: [`protocol`] takes bytes apart and makes them,
+//! `handshake` and `connection` speak it over a `wire`, [`server`] listens, [`export`] is what is
+//! served. Which disk and which point of it that is, is decided elsewhere. There is no TLS: a unix
+//! socket is guarded by its file mode, a TCP address by whoever chooses it.
 
 mod connection;
 pub mod export;

@@ -5,9 +5,9 @@
 //! Order, and what a crash in between leaves:
 //!
 //! 1. every record that is needed is compared with its checksum: until then nothing is touched;
-//! 2. *rolling back to* is recorded: from here on the volumes are in-between, and take nothing but a
-//!    rollback (I4). The same one, or one to another point, heals it: each writes what the volumes
-//!    held, whatever they hold now (I6);
+//! 2. *rolling back to* is recorded: from here on the volumes are in-between, and take nothing but
+//!    a rollback (I4). The same one, or one to another point, heals it: each writes what the
+//!    volumes held, whatever they hold now (I6);
 //! 3. images are preserved (BARRIER 1), written, and flushed (BARRIER 2);
 //! 4. *rolled back to* is recorded (BARRIER 3), with how far the streams were at the point.
 

@@ -28,8 +28,8 @@
 //!
 //! # What need not be survived
 //!
-//! Bits that change in what is durable are noticed (tests of `journal::check`), not repaired. A disk
-//! that lies about its flush is no disk.
+//! Bits that change in what is durable are noticed (tests of `journal::check`), not repaired. A
+//! disk that lies about its flush is no disk.
 
 mod cuts;
 mod disk;

@@ -94,8 +94,8 @@ impl View {
         Ok(Self::with(shown, device, None, pool()?))
     }
 
-    /// Volume `name` of a group as it was at the point of `history`; `device` is its disk, which may
-    /// be written meanwhile.
+    /// Volume `name` of a group as it was at the point of `history`; `device` is its disk, which
+    /// may be written meanwhile.
     ///
     /// # Errors
     ///

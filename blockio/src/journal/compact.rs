@@ -2,8 +2,8 @@
 //! others are left out by writing what counts anew, into segments of its own.
 //!
 //! Order, and what a crash in between leaves: the copy is durable, then the state is saved with it
-//! instead of what it was made of, then that is removed. A crash leaves a copy that no point has, or
-//! originals that none has; either is removed at the next open.
+//! instead of what it was made of, then that is removed. A crash leaves a copy that no point has,
+//! or originals that none has; either is removed at the next open.
 
 use std::sync::Arc;
 
@@ -26,7 +26,8 @@ pub(super) struct Compaction<'a> {
     pub(super) storage: &'a Arc<dyn Storage>,
     pub(super) catalogue: &'a Catalogue,
     pub(super) pool: &'a ArenaPool,
-    /// Another one than that of the log: what is left of an earlier copy must not be taken for this.
+    /// Another one than that of the log: what is left of an earlier copy must not be taken for
+    /// this.
     pub(super) salt: u64,
     /// The first number that the copy may have.
     pub(super) next_segment: u64,

@@ -173,7 +173,8 @@ mod tests {
             let mut found = vec![None; 128];
             for image in index.images_of(extent) {
                 for byte in image.extent.start().get()..image.extent.end().get() {
-                    found[byte as usize] = Some(image.place.after(byte - image.extent.start().get()));
+                    let place = image.place.after(byte - image.extent.start().get());
+                    found[byte as usize] = Some(place);
                 }
             }
             let (low, high) = (start as usize, (start + length) as usize);

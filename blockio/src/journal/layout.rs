@@ -351,6 +351,4 @@ fn u64_at(place: &[u8], at: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod example;
-#[cfg(test)]
 mod tests;

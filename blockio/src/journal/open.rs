@@ -1,5 +1,5 @@
-//! What is there of the open epoch when a journal is opened: which segments, up to which record, and
-//! which blocks were preserved. Reads and flushes; changes nothing.
+//! What is there of the open epoch when a journal is opened: which segments, up to which record,
+//! and which blocks were preserved. Reads and flushes; changes nothing.
 //!
 //! Records that were durable when the state was saved are relied on; a later one counts if all of
 //! it is whole, payload included, and no record before it is missing.

@@ -1,5 +1,5 @@
-//! One client, from its greeting to its end: its requests are done one after the other, in the order
-//! they come. What it asks is bounded before anything is done for it.
+//! One client, from its greeting to its end: its requests are done one after the other, in the
+//! order they come. What it asks is bounded before anything is done for it.
 
 use std::error::Error as _;
 use std::io;

@@ -151,7 +151,8 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`Breach::RequestMagic`], and [`Breach::WriteTooLong`]: a payload of that length is not read.
+    /// [`Breach::RequestMagic`], and [`Breach::WriteTooLong`]: a payload of that length is not
+    /// read.
     pub fn parse(bytes: &[u8; REQUEST_BYTES]) -> Result<Self, Breach> {
         let mut fields = Fields(bytes);
         let magic = fields.u32().unwrap_or_default();

@@ -89,8 +89,8 @@ impl Scratch {
     ///
     /// # Errors
     ///
-    /// `Usage`: not all of it is inside. `Failed`: there is no room, or what is `below` could not be
-    /// read; then some of it may be there.
+    /// `Usage`: not all of it is inside. `Failed`: there is no room, or what is `below` could not
+    /// be read; then some of it may be there.
     pub fn write(&self, below: &View, at: ByteOffset, data: &[u8]) -> Result<()> {
         self.end_inside(at, data.len() as u64)?;
         let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
@@ -237,8 +237,8 @@ impl Scratch {
         Ok(())
     }
 
-    /// Frees the room of blocks that are zeros now. Their bytes in the file are not read again: where
-    /// this cannot be done, room is lost and nothing else.
+    /// Frees the room of blocks that are zeros now. Their bytes in the file are not read again:
+    /// where this cannot be done, room is lost and nothing else.
     fn give_back(&self, start: u64, length: u64) {
         let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         let place = (i64::try_from(start), i64::try_from(length));

@@ -126,13 +126,13 @@ impl Server {
         &self.exports
     }
 
-    /// Serves clients until `stop` is set; then requests that have begun are finished (a client that
-    /// takes long over it is cut off), connections are closed, and the socket file is removed.
+    /// Serves clients until `stop` is set; then requests that have begun are finished (a client
+    /// that takes long over it is cut off), connections are closed, and the socket file is removed.
     ///
     /// # Errors
     ///
-    /// `Failed`: clients can no longer be waited for; `stop` is set then. What goes wrong with one client ends its own
-    /// connection only.
+    /// `Failed`: clients can no longer be waited for; `stop` is set then. What goes wrong with one
+    /// client ends its own connection only.
     pub fn serve(&self, stop: &AtomicBool) -> Result<()> {
         let connections = AtomicUsize::new(0);
         thread::scope(|scope| {
@@ -200,7 +200,8 @@ impl Drop for Server {
 struct Seat<'a>(&'a AtomicUsize);
 
 impl<'a> Seat<'a> {
-    /// Only the thread that accepts takes places: between looking and taking they can only get more.
+    /// Only the thread that accepts takes places: between looking and taking they can only get
+    /// more.
     fn take(connections: &'a AtomicUsize) -> Option<Self> {
         if connections.load(Ordering::Acquire) >= CONNECTIONS_MAX {
             return None;

@@ -3,6 +3,7 @@
 //!
 //! A state in which the last write did not come to the disk was there before that write as well: it
 //! is not visited twice.
+#![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

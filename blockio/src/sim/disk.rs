@@ -1,4 +1,5 @@
 //! A disk of the simulated machine, as the engine sees it.
+#![cfg(test)]
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

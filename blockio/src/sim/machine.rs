@@ -1,5 +1,6 @@
 //! The simulated machine with the program on it: runs what an operator runs, on the code that is
 //! used.
+#![cfg(test)]
 
 use std::cell::Cell;
 use std::num::NonZeroUsize;

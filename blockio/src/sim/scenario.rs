@@ -1,5 +1,6 @@
 //! What is done on the simulated machine, and what must come of it: streams, and a model of plain
 //! bytes.
+#![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

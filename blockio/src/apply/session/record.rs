@@ -1,5 +1,5 @@
-//! What is recorded of a run: how far each volume is, and the recovery points that were reached. One
-//! change of the group's state, so that both are there after a crash, or neither.
+//! What is recorded of a run: how far each volume is, and the recovery points that were reached.
+//! One change of the group's state, so that both are there after a crash, or neither.
 
 use std::time::Instant;
 

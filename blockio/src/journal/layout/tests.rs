@@ -1,4 +1,8 @@
+//! What is written is read again, and what was not written is not.
+
 use super::*;
+
+mod example;
 
 fn extent(start: u64, length: u64) -> Extent {
     Extent::new(ByteOffset::new(start), ByteCount::new(length)).unwrap()

@@ -50,9 +50,9 @@ fn replicate(story: &mut Story, [source, target]: &[String; 2], days: [&str; 2])
 pub(super) fn a_week(story: &mut Story, world: &mut World) -> Result<()> {
     let disks = world.replica()?;
     story.say(
-        "The days go by, and every evening what changed is sent home. On the retention volume, what \
-         the disk held before is kept: a recovery point for each day. On Saturday nobody works, and \
-         yet every file changes.",
+        "The days go by, and every evening what changed is sent home. On the retention volume, \
+         what the disk held before is kept: a recovery point for each day. On Saturday nobody \
+         works, and yet every file changes.",
     )?;
     copy_source(&disks[0], "monday")?;
     let mut before = "monday";
@@ -97,8 +97,8 @@ pub(super) fn a_look_inside(story: &mut Story, world: &mut World) -> Result<()> 
     let text = story.run(&format!("blkid -p {target}"), 2)?;
     expect(text.is_empty(), || format!("no filesystem was expected on it, and not:\n{text}"))?;
     story.say(
-        "Which day was good? A recovery point can be looked at without moving anything: served as a \
-         disk over NBD.",
+        "Which day was good? A recovery point can be looked at without moving anything: served as \
+         a disk over NBD.",
     )?;
     let typed = format!("mtctl export {GROUP} --to {LAST_GOOD} --socket {SOCKET}");
     let export = story.start(&typed)?;

@@ -1,8 +1,8 @@
 //! The example in the document is what is written, byte for byte.
 
-use super::*;
+use super::super::*;
 
-const DOCUMENT: &str = include_str!("../../../../docs/format/retention-journal-v1.md");
+const DOCUMENT: &str = include_str!("../../../../../docs/format/retention-journal-v1.md");
 
 /// The bytes of the hexdump in the document, lines of zeros filled in.
 fn documented() -> Vec<u8> {
