@@ -48,6 +48,8 @@ struct Rig<'a> {
     /// So many points may have this place: more than one where disks went back and came again.
     allowed: BTreeMap<Place, usize>,
     killed: u32,
+    /// What was done, for whoever reads of a failure.
+    story: Vec<String>,
 }
 
 fn name(place: Place) -> String {
@@ -91,8 +93,8 @@ impl<'a> Rig<'a> {
             streams.push(stream(machine, &format!("stream-{number}"), volumes, &parts));
         }
         let (seen, allowed) = (BTreeMap::new(), BTreeMap::new());
-        let (next, killed) = (0, 0);
-        Self { machine, random, disks, streams, model, start, next, seen, allowed, killed }
+        let (next, killed, story) = (0, 0, Vec::new());
+        Self { machine, random, disks, streams, model, start, next, seen, allowed, killed, story }
     }
 
     fn maps(&self) -> [String; 2] {
@@ -129,6 +131,7 @@ impl<'a> Rig<'a> {
         drop(stdin);
         let code = output.status.code();
         self.killed += u32::from(code.is_none());
+        self.story.push(format!("{} {code:?}", arguments.join(" ")));
         Run {
             command: format!("{arguments:?}"),
             code,
@@ -156,6 +159,7 @@ impl<'a> Rig<'a> {
     }
 
     fn stream_is_done(&mut self) {
+        self.story.push(format!("stream {} is done", self.next));
         let place = Place { stream: self.next, marks: MARKS };
         for (disk, expected) in self.disks.iter().zip(&self.model[&place]) {
             disk.sha256();
@@ -192,7 +196,8 @@ impl<'a> Rig<'a> {
         }
         for (place, count) in &counts {
             let allowed = self.allowed.get(place).copied().unwrap_or(1);
-            assert!(*count <= allowed, "{place:?} is there {count} times: {listed:#?}");
+            let story = self.story.join("\n");
+            assert!(*count <= allowed, "{place:?} is there {count} times: {listed:#?}\n{story}");
         }
         self.seen.clone_from(&now);
         now
@@ -201,6 +206,7 @@ impl<'a> Rig<'a> {
     /// The disks are at point `id`; what follows may come once more.
     #[track_caller]
     fn went_back(&mut self, id: u64) {
+        self.story.push(format!("went back to {id}"));
         let known = self.listed();
         let to = known.get(&id).copied().unwrap_or(self.start);
         for (at, disk) in self.disks.iter().enumerate() {
@@ -296,6 +302,8 @@ impl<'a> Rig<'a> {
         self.machine.mtctl(&["commit", "--group", "g", "--yes"]).exits(0);
         self.seen.clear();
         self.allowed.clear();
+        self.story.clear();
+        self.story.push(format!("committed at {:?}", self.start));
         assert_eq!(points(self.machine).len(), 0);
     }
 }

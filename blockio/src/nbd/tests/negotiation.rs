@@ -30,7 +30,7 @@ fn info_tells_length_flags_sizes_and_the_name_and_chooses_nothing() {
         let mut client = served.client();
         client.greet(3);
         client.agree_on_structure();
-        for (name, flags) in [("vda", 0b1_1000_0011_u16), ("vdb", 0b1_1110_1101)] {
+        for (name, flags) in [("vda", 0b1_1000_0111_u16), ("vdb", 0b1_1110_1101)] {
             let replies = client.option(6, &info(name, &[1, 2, 3]));
             let mut export = [&[0; 2], &(CAPACITY as u64).to_be_bytes()[..]].concat();
             export.extend(flags.to_be_bytes());
@@ -120,7 +120,7 @@ fn the_oldest_option_chooses_the_only_export_with_and_without_zeros_behind() {
             client.greet(flags);
             client.send_option(1, b"");
             assert_eq!(client.u64(), CAPACITY as u64);
-            let flags_and_zeros = [&[0x01, 0x03][..], &vec![0; zeros]].concat();
+            let flags_and_zeros = [&[0x01, 0x07][..], &vec![0; zeros]].concat();
             assert_eq!(client.take(2 + zeros), flags_and_zeros);
             client.send(&request(0, READ, 8, 16));
             assert_eq!(client.simple_reply(), 0);
