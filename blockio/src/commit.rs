@@ -149,8 +149,10 @@ fn compare_one(images: &Images, image: Image, volume: &mut Volume, pool: &ArenaP
 pub fn drop_history(group: &mut Group) -> Result<()> {
     group.update(|state| {
         state.journal = None;
-        // What was begun on the volumes is not gone on with: they are accepted as they are.
-        state.volumes.values_mut().for_each(|volume| volume.in_between = None);
+        // Where a stream was begun, the volumes are exactly at one of its marks: it can be gone on
+        // with, and nothing else fits.
+        let begun = state.volumes.values_mut().filter_map(|volume| volume.in_between.as_mut());
+        begun.for_each(|between| between.exact = true);
     })?;
     remove_all(group.storage().as_ref())
         .map_err(|error| Error::failed("removing the segments of the history", error))

@@ -398,7 +398,7 @@ fn each_deliberate_bug_is_caught() {
     for bug in Bug::ALL {
         bug::plant(Some(bug));
         let caught =
-            [1, 2, 3, 16, 32, 48, 64, 80].into_iter().find_map(|seed| explore(seed, &memory).err());
+            [1, 2, 3, 16, 32, 48, 64, 96].into_iter().find_map(|seed| explore(seed, &memory).err());
         bug::plant(None);
         match caught {
             Some(how) => println!("{bug:?}: {how}"),
