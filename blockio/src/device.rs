@@ -212,4 +212,8 @@ pub trait BlockDevice: Send {
     /// What the kernel said. What was written before is then in an unknown state: the kernel may
     /// have dropped it, and a second flush would not tell.
     fn flush(&mut self, settled: Settled) -> Result<Flushed, DeviceError>;
+
+    /// Another thread will use it from now on. Who does not say so finds its file in use for some
+    /// milliseconds after all of it was closed. Nothing may be under way.
+    fn hand_over(&mut self) {}
 }

@@ -352,6 +352,12 @@ impl BlockDevice for UringDevice {
         self.disk.flush().map_err(failed)?;
         Ok(Flushed(()))
     }
+
+    fn hand_over(&mut self) {
+        if self.under_way() == 0 {
+            self.ring.let_go(self.disk.file());
+        }
+    }
 }
 
 impl Drop for UringDevice {

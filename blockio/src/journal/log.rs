@@ -160,6 +160,7 @@ impl Log {
         self.next_segment += 1;
         let (at, first_record) = (BLOCK_BYTES as u64, self.next_record);
         self.place = Some(Place { segment: number, at, length: bytes, first_record });
+        device.hand_over();
         self.worker.take(Job::Segment(device));
         Ok(())
     }

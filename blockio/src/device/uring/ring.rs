@@ -81,6 +81,14 @@ impl Ring {
         Ok(())
     }
 
+    /// Another thread will take it over: it holds the file no longer, as only this thread can do
+    /// away with that. Nothing may be under way.
+    pub(super) fn let_go(&mut self, file: &File) {
+        if self.ring.submitter().unregister_files().is_ok() {
+            (self.file, self.flags) = (types::Fd(file.as_raw_fd()), squeue::Flags::empty());
+        }
+    }
+
     /// The index of `region` where it is registered, up to byte `end` of it at least.
     pub(super) fn buffer_index(&self, region: Region, end: usize) -> Option<u16> {
         if end > REGISTERED_BYTES {
