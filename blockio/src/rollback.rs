@@ -21,26 +21,24 @@ use crate::apply::{Assignment, Settings};
 use crate::bug::{self, Bug};
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::open::Engine;
-use crate::device::{TRANSFER_BYTES_MAX, Transfer};
-use crate::extent::Extent;
 use crate::group::Group;
 use crate::group::state::{GroupState, Progress, VolumeState};
 use crate::journal::catalogue::PointId;
 use crate::journal::images::Images;
-use crate::journal::index::{Image, Index, Place};
+use crate::journal::index::Index;
 use crate::journal::keeper::{Keeper, catalogue, record_pool};
-use crate::journal::layout::padded;
 use crate::plan::WritePlan;
-use crate::stream::BATCH_BYTES_MAX;
-use crate::units::{ByteCount, ByteOffset};
 use crate::{Error, ErrorKind, Result};
 
-const ARENAS: usize = 4;
-const ARENA_BYTES: NonZeroUsize = NonZeroUsize::new(BATCH_BYTES_MAX).expect("invariant: not zero");
-/// Zeros of this length, in bytes, are cleared; shorter ones are faster written.
-const CLEAR_BYTES_MIN: u64 = 1 << 20;
-/// So much is written at a time, in bytes.
-const STEP_BYTES: usize = 4 << 20;
+mod ahead;
+mod steps;
+
+use ahead::{Ahead, Ready};
+use steps::{STEP_BYTES, Steps};
+
+/// So many steps are read ahead, wait for what they overwrite to be preserved, or are written.
+const ARENAS: usize = 8;
+const ARENA_BYTES: NonZeroUsize = NonZeroUsize::new(STEP_BYTES).expect("invariant: not zero");
 
 /// What is to be done.
 #[derive(Debug)]
@@ -124,6 +122,7 @@ pub fn preview(group: &Group, to: PointId) -> Result<Preview> {
 pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Ending> {
     let Job { mut group, assignments, to, engine, history, pool } = job;
     let is_planted = bug::is_planted(Bug::RollbackNotLogged);
+    let in_thread = history.in_thread;
     let mut keeper = Keeper::open(&mut group, history)?;
     group.suppose(|state| state.journal.iter_mut().for_each(|known| keeper.describe(known)));
     let known = catalogue(&group)?;
@@ -133,7 +132,7 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
     if holds_it && is_known_to_be_at(&group, &images.progress()) {
         return Ok(Ending::NothingToDo);
     }
-    check(&images, &keeper.pool(), stop, observe)?;
+    check(&images, &keeper.pool(), in_thread, stop, observe)?;
     let names: Vec<_> = known.volumes.iter().map(|volume| volume.name.clone()).collect();
     let made = || ArenaPool::new(ARENAS, ARENA_BYTES);
     let pool = pool
@@ -151,7 +150,9 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
     }
     begin(&mut group, &mut volumes, to)?;
     let total = order.iter().filter_map(|(_, n)| images.of(*n)).map(Index::bytes).sum();
-    let mut rollback = Rollback { group, volumes, images, pool, records, done: 0, total };
+    let images = Arc::new(images);
+    let mut rollback =
+        Rollback { group, volumes, images, pool, records, in_thread, done: 0, total };
     for (index, number) in order {
         if !rollback.volume(index, number, stop, observe)? {
             return Ok(Ending::Stopped);
@@ -174,11 +175,12 @@ fn is_known_to_be_at(group: &Group, then: &Progress) -> bool {
 fn check(
     images: &Images,
     pool: &ArenaPool,
+    in_threads: bool,
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<()> {
     let (of, mut done) = (images.record_bytes(), 0);
-    images.check(pool, &mut |bytes| {
+    images.check(pool, in_threads, &mut |bytes| {
         done += bytes;
         observe(Event::Checked { done, of });
         match stop.load(Ordering::Relaxed) {
@@ -230,19 +232,12 @@ fn begin(group: &mut Group, volumes: &mut Volumes, to: PointId) -> Result<()> {
 struct Rollback {
     group: Group,
     volumes: Volumes,
-    images: Images,
+    images: Arc<Images>,
     pool: ArenaPool,
     records: ArenaPool,
+    in_thread: bool,
     done: u64,
     total: u64,
-}
-
-/// What is written next.
-#[derive(Default)]
-struct Step {
-    places: Vec<(Place, usize, usize)>,
-    plan: WritePlan,
-    used: usize,
 }
 
 impl Rollback {
@@ -254,55 +249,66 @@ impl Rollback {
         stop: &AtomicBool,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<bool> {
-        let all: Vec<Image> = self.images.of(number).into_iter().flat_map(Index::iter).collect();
-        let mut step = Step::default();
-        for image in all {
-            let mut rest = Some(image);
-            while let Some(image) = rest {
-                rest = step.take(image);
-                if rest.is_some() || step.used >= STEP_BYTES {
-                    self.write(index, std::mem::take(&mut step))?;
-                    observe(Event::Written { done: self.done, of: self.total });
-                    if stop.load(Ordering::Relaxed) {
-                        let _ = self.volumes.flush()?;
-                        return Ok(false);
+        let images = Arc::clone(&self.images);
+        let steps = Steps::new(images.of(number).into_iter().flat_map(Index::iter).collect());
+        let records = self.records.clone();
+        let goes_on = match self.in_thread {
+            false => {
+                self.write_all(index, &mut Ahead::inline(steps, &images, &records), stop, observe)
+            }
+            true => std::thread::scope(|scope| {
+                let mut ahead = Ahead::in_thread(scope, steps, &images, &records)?;
+                self.write_all(index, &mut ahead, stop, observe)
+            }),
+        }?;
+        self.tell_notes(observe);
+        Ok(goes_on)
+    }
+
+    fn write_all(
+        &mut self,
+        index: usize,
+        ahead: &mut Ahead<'_>,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<bool> {
+        while let Some((plan, arena)) = self.next(ahead)? {
+            self.write(index, plan, arena)?;
+            observe(Event::Written { done: self.done, of: self.total });
+            if stop.load(Ordering::Relaxed) {
+                let _ = self.volumes.flush()?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What is written next. Until it is read, what is under way is waited for: that is where memory
+    /// to read into comes from.
+    fn next(&mut self, ahead: &mut Ahead<'_>) -> Result<Option<(WritePlan, Arena)>> {
+        loop {
+            // What is given in vain is back in the pool at once.
+            while self.pool.try_take().is_some_and(|arena| ahead.give(arena)) {}
+            match ahead.next() {
+                Ready::Step(plan, arena) => return Ok(Some((plan, arena?))),
+                Ready::End => return Ok(None),
+                Ready::NotYet => {
+                    if !self.volumes.reap()? {
+                        ahead.wait();
                     }
                 }
             }
         }
-        self.write(index, step)?;
-        observe(Event::Written { done: self.done, of: self.total });
-        self.tell_notes(observe);
-        Ok(true)
     }
 
-    fn write(&mut self, index: usize, step: Step) -> Result<()> {
-        let Step { places, mut plan, .. } = step;
-        if plan.touched.is_empty() {
-            return Ok(());
-        }
-        Extent::coalesce(&mut plan.touched);
+    fn write(&mut self, index: usize, plan: WritePlan, arena: Arena) -> Result<()> {
         self.done += plan.touched.iter().map(|extent| extent.length().get()).sum::<u64>();
-        let arena = self.free_arena()?;
-        let arena = Arc::new(self.images.read(&places, arena, &self.records)?);
-        self.volumes.write_plan(index, plan, arena, Some(&mut self.group))?;
+        self.volumes.write_plan(index, plan, Arc::new(arena), Some(&mut self.group))?;
         match self.volumes.new_failures().first() {
             None => Ok(()),
             Some(error) => Err(Error::new(error.kind(), error.to_string())
                 .caused_by(error.chain())
                 .with_hint("repair the disk; the same command goes on")),
-        }
-    }
-
-    /// While all memory is on its way to a disk, what is under way is waited for.
-    fn free_arena(&mut self) -> Result<Arena> {
-        loop {
-            if let Some(arena) = self.pool.try_take() {
-                return Ok(arena);
-            }
-            if !self.volumes.reap()? {
-                return Ok(self.pool.take());
-            }
         }
     }
 
@@ -333,44 +339,5 @@ impl Rollback {
         for note in self.volumes.keeper().map(Keeper::take_notes).unwrap_or_default() {
             observe(Event::Warning(&note));
         }
-    }
-}
-
-impl Step {
-    /// Takes as much of `image` as there is room for; gives what is left.
-    fn take(&mut self, image: Image) -> Option<Image> {
-        let Image { extent, place } = image;
-        if place == Place::Zeros && extent.length().get() >= CLEAR_BYTES_MIN {
-            self.plan.clears.push(extent);
-            self.plan.touched.push(extent);
-            return None;
-        }
-        let room = STEP_BYTES.saturating_sub(self.used).min(TRANSFER_BYTES_MAX) as u64;
-        if room == 0 {
-            return Some(image);
-        }
-        let length = extent.length().get().min(room);
-        let middle = extent.start().checked_add(ByteCount::new(length))?;
-        let (taken, rest) = match extent.split_at(middle) {
-            None => (extent, None),
-            Some((taken, rest)) => {
-                (taken, Some(Image { extent: rest, place: place.after(length) }))
-            }
-        };
-        // At most TRANSFER_BYTES_MAX.
-        let (length, position) = (length as usize, self.used);
-        self.places.push((place, position, padded(length)));
-        let at: ByteOffset = taken.start();
-        match self.plan.writes.last_mut().filter(|last| {
-            last.at.get() + last.length as u64 == at.get()
-                && last.position + last.length == position
-                && last.length + length <= TRANSFER_BYTES_MAX
-        }) {
-            Some(last) => last.length += length,
-            None => self.plan.writes.push(Transfer { at, position, length }),
-        }
-        self.plan.touched.push(taken);
-        self.used += padded(length);
-        rest
     }
 }

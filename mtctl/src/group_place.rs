@@ -140,9 +140,11 @@ pub(crate) fn of_target(path: &Path) -> String {
 
 /// Whether something is mounted on `path`: it lies on another file system than its parent.
 fn is_mount_point(path: &Path) -> bool {
+    // A relative path of one name has no parent, and one that ends in `..` another.
+    let Ok(path) = path.canonicalize() else { return false };
     let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
     let above = path.parent().and_then(device);
-    device(path).is_some_and(|own| above.is_some_and(|above| above != own))
+    device(&path).is_some_and(|own| above.is_some_and(|above| above != own))
 }
 
 #[cfg(test)]
@@ -184,7 +186,9 @@ mod tests {
     #[test]
     fn a_mount_point_is_told_from_a_directory() {
         assert!(is_mount_point(Path::new("/proc")));
+        assert!(is_mount_point(Path::new("/proc/self/..")));
         assert!(!is_mount_point(Path::new("/proc/self/fd")));
+        assert!(!is_mount_point(Path::new("src")));
         assert!(!is_mount_point(Path::new("/no/such/directory")));
     }
 }

@@ -2,6 +2,8 @@
 //! after it, and read when they are asked for. No image is given away whose record does not match
 //! its checksum.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::device::buffer::{Arena, ArenaPool};
@@ -14,6 +16,9 @@ use crate::journal::scan::{Next, Record, SegmentError, SegmentReader, WINDOW_BYT
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
 use crate::{Error, ErrorKind, Result};
+
+/// So many segments are compared with their checksums at a time.
+const CHECKERS: usize = 4;
 
 /// The images of all volumes since a point.
 pub(crate) struct Images {
@@ -170,24 +175,43 @@ impl Images {
         Ok(arena)
     }
 
-    /// Compares every record with its checksum; `observe` is told of the bytes of each.
+    /// Compares every record with its checksum, several segments at a time if `in_threads`;
+    /// `observe` is told of the bytes of each, and ends it with an error.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read).
+    /// As [`read`](Self::read), and what `observe` says.
     pub(crate) fn check(
         &self,
         pool: &ArenaPool,
+        in_threads: bool,
         observe: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<()> {
-        for segment in &self.segments {
-            let count = lock(&segment.records).len();
-            for number in 0..count {
-                let bytes = segment.check(number, pool)?;
-                observe(bytes)?;
-            }
+        if !in_threads {
+            let mut all = self.segments.iter().flat_map(|segment| segment.check_all(pool));
+            return all.try_for_each(|bytes| observe(bytes?));
         }
-        Ok(())
+        let next = AtomicUsize::new(0);
+        let (outbox, inbox) = channel();
+        let work = |outbox: Sender<Result<u64>>| {
+            while let Some(segment) = self.segments.get(next.fetch_add(1, Ordering::Relaxed)) {
+                for bytes in segment.check_all(pool) {
+                    let has_failed = bytes.is_err();
+                    // Nobody listens any more once something failed.
+                    if outbox.send(bytes).is_err() || has_failed {
+                        return;
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..CHECKERS {
+                let outbox = outbox.clone();
+                scope.spawn(|| work(outbox));
+            }
+            drop(outbox);
+            inbox.into_iter().try_for_each(|bytes| observe(bytes?))
+        })
     }
 
     /// The bytes of all records.
@@ -234,6 +258,12 @@ impl Segment {
             };
             number += 1;
         }
+    }
+
+    /// Compares all of its records, one after the other.
+    fn check_all<'a>(&'a self, pool: &'a ArenaPool) -> impl Iterator<Item = Result<u64>> + 'a {
+        let count = lock(&self.records).len();
+        (0..count).map(move |number| self.check(number, pool))
     }
 
     /// Compares a record with its checksum, once; gives its bytes.
