@@ -76,6 +76,15 @@ pub struct ReadBatch {
     pub reads: Vec<Transfer>,
 }
 
+/// What became of a batch whose reading was begun.
+#[derive(Debug)]
+pub enum Reading {
+    /// It is done: this is its arena.
+    Done(Arena),
+    /// The device has it.
+    UnderWay,
+}
+
 /// Proof that nothing is under way on a device: every write so far was reaped, none failed, and
 /// short ones were finished. Only a device makes one; a flush needs it.
 #[must_use = "a settled device is to be flushed, or the writes are not known to be durable"]
@@ -178,6 +187,31 @@ pub trait BlockDevice: Send {
     ///
     /// The first read that failed, after all of them came to an end.
     fn read_batch(&mut self, batch: ReadBatch) -> Result<Arena, DeviceError>;
+
+    /// Begins to read `batch`, and may return before it is done. Batches come back through
+    /// [`finish_read`](Self::finish_read), in the order in which they were begun.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_batch`](Self::read_batch).
+    fn begin_read(&mut self, batch: ReadBatch) -> Result<Reading, DeviceError> {
+        self.read_batch(batch).map(Reading::Done)
+    }
+
+    /// Whether the oldest batch that is under way has been read by now.
+    fn is_read(&mut self) -> bool {
+        true
+    }
+
+    /// Waits for the oldest batch that is under way, and gives its arena back.
+    ///
+    /// # Errors
+    ///
+    /// The first read of it that failed, after all of them came to an end. None is under way.
+    fn finish_read(&mut self) -> Result<Arena, DeviceError> {
+        let (attempt, cause) = (Attempt::Flush, io::ErrorKind::InvalidInput.into());
+        Err(DeviceError { attempt, cause })
+    }
 
     /// Takes `batch` and begins it; may return before it is done. Blocks while the queue is full.
     ///

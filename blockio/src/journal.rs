@@ -25,7 +25,7 @@
 pub mod catalogue;
 pub mod check;
 mod compact;
-mod draft;
+pub(crate) mod draft;
 pub mod dump;
 pub(crate) mod images;
 pub(crate) mod index;

@@ -276,7 +276,7 @@ impl Rollback {
             self.write(index, plan, arena)?;
             observe(Event::Written { done: self.done, of: self.total });
             if stop.load(Ordering::Relaxed) {
-                let _ = self.volumes.flush()?;
+                let _ = self.volumes.flush(Some(&mut self.group))?;
                 return Ok(false);
             }
         }
@@ -293,7 +293,7 @@ impl Rollback {
                 Ready::Step(plan, arena) => return Ok(Some((plan, arena?))),
                 Ready::End => return Ok(None),
                 Ready::NotYet => {
-                    if !self.volumes.reap()? {
+                    if !self.volumes.reap(Some(&mut self.group))? {
                         ahead.wait();
                     }
                 }
@@ -314,7 +314,7 @@ impl Rollback {
 
     fn complete(mut self, to: PointId) -> Result<Ending> {
         if !bug::is_planted(Bug::RollbackRecordedBeforeFlush) {
-            let _proof = self.volumes.flush()?;
+            let _proof = self.volumes.flush(Some(&mut self.group))?;
         }
         if let Some(error) = self.volumes.new_failures().first() {
             return Err(Error::new(error.kind(), error.to_string())
@@ -331,7 +331,7 @@ impl Rollback {
                 keeper.describe(catalogue);
             }
         })?;
-        let _ = self.volumes.flush()?;
+        let _ = self.volumes.flush(Some(&mut self.group))?;
         Ok(Ending::Complete { bytes: self.done })
     }
 

@@ -1,14 +1,14 @@
 //! What was there before it is overwritten: kept in the retention journal, or given up where there
-//! is none. How it is kept is `journal`'s.
+//! is none. How it is kept is `journal`'s; what waits for it is `volumes`'.
 
-use crate::device::DeviceError;
-use crate::device::ReadBatch;
+use crate::Result;
 use crate::device::buffer::Arena;
 use crate::extent::Extent;
 use crate::group::Group;
 use crate::journal::Ticket;
-use crate::journal::keeper::{Keeper, Preserve, PreserveError};
-use crate::{Error, ErrorKind, Result};
+use crate::journal::draft::Outline;
+use crate::journal::keeper::{Keeper, Preserve};
+use crate::{Error, ErrorKind};
 
 /// Proof that the before-images of everything in a plan are durable, or that none are wanted
 /// (BARRIER 1, I1). Only a [`History`] makes one; a write needs it.
@@ -25,22 +25,47 @@ pub(crate) enum History {
 }
 
 impl History {
-    /// Begins to preserve what of `touched` was not preserved yet. What `read` reads is of the
-    /// volume.
-    pub(crate) fn preserve(
+    /// The records that what of `touched` was not preserved yet will take.
+    pub(crate) fn outline(
         &mut self,
         group: Option<&mut Group>,
         volume: &Preserve<'_>,
         touched: &[Extent],
-        read: &mut dyn FnMut(ReadBatch) -> Result<Arena, DeviceError>,
-    ) -> Result<Ticket, PreserveError> {
-        match (self, group) {
-            (Self::None, _) => Ok(Ticket::default()),
-            (Self::Kept(keeper), Some(group)) => keeper.preserve(group, volume, touched, read),
-            (Self::Kept(_), None) => {
-                let error = Error::new(ErrorKind::Failed, "keeping history without a group");
-                Err(PreserveError::Journal(error))
-            }
+    ) -> Result<Vec<Outline>> {
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::Kept(keeper) => keeper.outline(group.ok_or_else(no_group)?, volume, touched),
+        }
+    }
+
+    /// Memory for a record, if some is free now.
+    pub(crate) fn try_arena(&mut self) -> Option<Arena> {
+        self.keeper()?.pool().try_take()
+    }
+
+    /// Memory for a record: waits until one is written. None without history.
+    pub(crate) fn arena(&mut self) -> Option<Arena> {
+        Some(self.keeper()?.pool().take())
+    }
+
+    /// Begins to record what was read into `arena` as `outline` says.
+    pub(crate) fn record(
+        &mut self,
+        group: Option<&mut Group>,
+        outline: Outline,
+        arena: Arena,
+    ) -> Result<()> {
+        match self {
+            Self::None => Ok(()),
+            Self::Kept(keeper) => keeper.record(group.ok_or_else(no_group)?, outline, arena),
+        }
+    }
+
+    /// Everything that was recorded so far.
+    pub(crate) fn recorded(&self) -> Ticket {
+        match self {
+            Self::None => Ticket::default(),
+            Self::Kept(keeper) => keeper.recorded(),
         }
     }
 
@@ -67,4 +92,8 @@ impl History {
             Self::Kept(keeper) => Some(keeper),
         }
     }
+}
+
+fn no_group() -> Error {
+    Error::new(ErrorKind::Failed, "keeping history without a group")
 }

@@ -180,7 +180,8 @@ impl<'a> Session<'a> {
             match &mut self.feed {
                 Feed::Inline(feeder) => {
                     let has_room = self.pool.try_take().is_some();
-                    match if has_room { Ok(false) } else { self.volumes.reap() } {
+                    match if has_room { Ok(false) } else { self.volumes.reap(self.group.as_mut()) }
+                    {
                         Ok(true) => {}
                         Ok(false) => return Some(feeder.next()),
                         Err(error) => return Some(Fed::Failed { error, is_cut_pipe: false }),
@@ -189,7 +190,7 @@ impl<'a> Session<'a> {
                 Feed::Thread { fed, .. } => match fed.try_recv() {
                     Ok(fed) => return Some(fed),
                     Err(TryRecvError::Disconnected) => return Some(feeder_is_gone()),
-                    Err(TryRecvError::Empty) => match self.volumes.reap() {
+                    Err(TryRecvError::Empty) => match self.volumes.reap(self.group.as_mut()) {
                         Ok(true) => {}
                         Ok(false) => match fed.recv_timeout(IDLE) {
                             Ok(fed) => return Some(fed),
@@ -334,7 +335,7 @@ impl<'a> Session<'a> {
     }
 
     fn flush(&mut self) -> Result<AllFlushed> {
-        let flushed = self.volumes.flush()?;
+        let flushed = self.volumes.flush(self.group.as_mut())?;
         self.tell_failures();
         Ok(flushed)
     }

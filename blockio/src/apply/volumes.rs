@@ -4,19 +4,22 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::apply::history::{History, Preserved};
+use crate::apply::history::History;
 use crate::apply::writer::Writer;
 use crate::apply::{Assignment, Options};
 use crate::bug::{self, Bug};
 use crate::device::buffer::{Arena, Region};
 use crate::device::open::Engine;
 use crate::group::Group;
-use crate::journal::Ticket;
-use crate::journal::keeper::{Keeper, Preserve, PreserveError};
+use crate::journal::keeper::{Keeper, Preserve};
 use crate::plan::{Planner, WritePlan};
 use crate::stream::{Piece, StreamHeader};
 use crate::units::{ByteCount, SectorSize};
 use crate::{Error, ErrorKind, Result};
+
+mod pending;
+
+use pending::{Pending, Stage};
 
 /// Proof that everything written to every volume that has not failed is durable (BARRIER 2). Only
 /// [`Volumes::flush`] makes one; a checkpoint needs it.
@@ -132,17 +135,11 @@ pub(crate) struct Volumes {
     history: History,
     /// Planned, and not written before its history is durable; the oldest first.
     pending: VecDeque<Pending>,
+    /// Something could not be recorded, and so was not written.
+    has_lost_history: bool,
     failures: Vec<Error>,
     /// Failures from here on were not told yet.
     told: usize,
-}
-
-/// What is written once its history is durable.
-struct Pending {
-    ticket: Ticket,
-    index: usize,
-    plan: WritePlan,
-    arena: Arc<Arena>,
 }
 
 impl Volumes {
@@ -159,6 +156,7 @@ impl Volumes {
             planner: Planner::default(),
             history,
             pending: VecDeque::new(),
+            has_lost_history: false,
             failures: Vec::new(),
             told: 0,
         }
@@ -241,49 +239,20 @@ impl Volumes {
         index: usize,
         plan: WritePlan,
         arena: Arc<Arena>,
-        group: Option<&mut Group>,
+        mut group: Option<&mut Group>,
     ) -> Result<()> {
         let volume = &mut self.volumes[index];
         let name = volume.label().to_owned();
         let Some(writer) = volume.writer() else { return Ok(()) };
         let preserve = Preserve { name: &name, geometry: writer.geometry() };
-        let read = &mut |batch| writer.read(batch);
-        let ticket = match self.history.preserve(group, &preserve, &plan.touched, read) {
-            Ok(ticket) => ticket,
-            Err(PreserveError::Journal(error)) => return Err(error),
-            Err(PreserveError::Volume(error)) => {
-                let error = writer.failed(error);
-                self.note(index, Err(error));
-                return Ok(());
-            }
-        };
-        self.pending.push_back(Pending { ticket, index, plan, arena });
-        self.write_what_is_preserved()
-    }
-
-    /// Writes what may be written by now, in its order.
-    fn write_what_is_preserved(&mut self) -> Result<()> {
-        while let Some(next) = self.pending.front() {
-            let Some(preserved) = self.history.poll(next.ticket)? else { return Ok(()) };
-            self.write_next(preserved);
+        if self.has_lost_history {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Waits until the oldest of what is pending may be written, and writes it; false if nothing
-    /// is pending.
-    fn wait_for_history(&mut self) -> Result<bool> {
-        let Some(next) = self.pending.front() else { return Ok(false) };
-        let preserved = self.history.wait(next.ticket)?;
-        self.write_next(preserved);
-        Ok(true)
-    }
-
-    fn write_next(&mut self, preserved: Preserved) {
-        let Some(Pending { index, plan, arena, .. }) = self.pending.pop_front() else { return };
-        let Some(writer) = self.volumes[index].writer() else { return };
-        let written = writer.write(plan, arena, preserved);
-        self.note(index, written);
+        let outlines = self.history.outline(group.as_deref_mut(), &preserve, &plan.touched)?;
+        let stage = Stage::Reads { reads: VecDeque::new(), is_complete: false };
+        self.pending.push_back(Pending { index, plan, arena, stage });
+        self.begin_reads(outlines, group.as_deref_mut())?;
+        self.write_what_is_preserved(group)
     }
 
     /// Waits for something that is under way, or for history; false if there is neither.
@@ -291,9 +260,9 @@ impl Volumes {
     /// # Errors
     ///
     /// As [`write`](Self::write).
-    pub(crate) fn reap(&mut self) -> Result<bool> {
-        if self.wait_for_history()? {
-            self.write_what_is_preserved()?;
+    pub(crate) fn reap(&mut self, mut group: Option<&mut Group>) -> Result<bool> {
+        if self.wait_for_history(group.as_deref_mut())? {
+            self.write_what_is_preserved(group)?;
             return Ok(true);
         }
         let busy = self
@@ -311,13 +280,18 @@ impl Volumes {
     /// # Errors
     ///
     /// As [`write`](Self::write): what was not written yet stays unwritten.
-    pub(crate) fn flush(&mut self) -> Result<AllFlushed> {
-        while self.wait_for_history()? {}
+    pub(crate) fn flush(&mut self, mut group: Option<&mut Group>) -> Result<AllFlushed> {
+        self.record_what_is_read(true, group.as_deref_mut())?;
+        while self.wait_for_history(group.as_deref_mut())? {}
+        if self.has_lost_history {
+            let context = "what was not preserved is not written, and nothing after it";
+            return Err(Error::new(ErrorKind::Failed, context));
+        }
         self.flush_what_is_written()
     }
 
     /// Makes durable what was written, and leaves what waits for its history.
-    pub(crate) fn flush_what_is_written(&mut self) -> Result<AllFlushed> {
+    fn flush_what_is_written(&mut self) -> Result<AllFlushed> {
         if bug::is_planted(Bug::NoBarrier2) {
             return Ok(AllFlushed(()));
         }

@@ -10,7 +10,7 @@ use crate::apply::read_back::{self, ReadBackError};
 use crate::apply::under_way::UnderWay;
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::{
-    BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, TRANSFER_BYTES_MAX, WriteBatch,
+    BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Reading, TRANSFER_BYTES_MAX, WriteBatch,
 };
 use crate::extent::Extent;
 use crate::plan::WritePlan;
@@ -48,9 +48,22 @@ impl Writer {
         self.device.geometry()
     }
 
-    /// Reads sectors that nothing under way touches.
-    pub(crate) fn read(&mut self, batch: ReadBatch) -> std::result::Result<Arena, DeviceError> {
-        self.device.read_batch(batch)
+    /// Begins to read sectors that nothing under way touches.
+    pub(crate) fn begin_read(
+        &mut self,
+        batch: ReadBatch,
+    ) -> std::result::Result<Reading, DeviceError> {
+        self.device.begin_read(batch)
+    }
+
+    /// Whether the oldest of what is read has been read by now.
+    pub(crate) fn is_read(&mut self) -> bool {
+        self.device.is_read()
+    }
+
+    /// Waits for the oldest of what is read.
+    pub(crate) fn finish_read(&mut self) -> std::result::Result<Arena, DeviceError> {
+        self.device.finish_read()
     }
 
     /// Begins to write `plan`, of which the data lies in `arena`.

@@ -5,6 +5,7 @@
 //! error, not a drop.
 #![expect(unsafe_code, reason = "transfers are addresses for the kernel")]
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use nix::errno::Errno;
 use crate::device::buffer::{Arena, Region};
 use crate::device::disk_file::{DiskFile, Parts, extent_of};
 use crate::device::{
-    Attempt, BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Settled, Transfer, WriteBatch,
+    Attempt, BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Reading, Settled, Transfer,
+    WriteBatch,
 };
 
 mod ring;
@@ -34,11 +36,19 @@ pub struct UringDevice {
     // One for each entry that the kernel may have; `free` are the indices of those without.
     slots: Vec<Option<Operation>>,
     free: Vec<usize>,
-    // What reads under way read into; theirs until the last of them is done.
-    reading: Option<Arena>,
-    reads_under_way: usize,
+    // Batches that are read, the oldest first.
+    reading: VecDeque<BatchUnderWay>,
+    next_batch: u64,
     first_failed_write: Option<DeviceError>,
-    first_failed_read: Option<DeviceError>,
+}
+
+/// A batch that is read.
+struct BatchUnderWay {
+    number: u64,
+    // The kernel's to write to, until none is left.
+    arena: Arena,
+    left: usize,
+    first_failed: Option<DeviceError>,
 }
 
 /// A transfer under way.
@@ -56,15 +66,15 @@ struct Operation {
 enum Owner {
     /// A write's, which holds its batch's arena.
     Write(#[expect(dead_code, reason = "held, not read")] Arc<Arena>),
-    /// A read's: the device holds the arena.
-    Read,
+    /// A read's, of the batch of this number: the device holds the arena.
+    Read(u64),
 }
 
 impl Operation {
     fn request(&self) -> Request {
         let direction = match self.owner {
             Owner::Write(_) => Direction::Write,
-            Owner::Read => Direction::Read,
+            Owner::Read(_) => Direction::Read,
         };
         Request {
             direction,
@@ -90,10 +100,9 @@ impl UringDevice {
             disk: DiskFile::new(file, geometry)?,
             slots: (0..DEPTH).map(|_| None).collect(),
             free: (0..DEPTH).collect(),
-            reading: None,
-            reads_under_way: 0,
+            reading: VecDeque::new(),
+            next_batch: 0,
             first_failed_write: None,
-            first_failed_read: None,
         })
     }
 
@@ -114,7 +123,10 @@ impl UringDevice {
         };
         match &operation.owner {
             Owner::Write(_) => {}
-            Owner::Read => self.reads_under_way += 1,
+            Owner::Read(number) => {
+                let number = *number;
+                self.reading_of(number).left += 1;
+            }
         }
         let request = operation.request();
         self.slots[slot] = Some(operation);
@@ -178,14 +190,20 @@ impl UringDevice {
         let extent = extent_of(operation.transfer);
         let (attempt, first_failed) = match operation.owner {
             Owner::Write(_) => (Attempt::Write(extent), &mut self.first_failed_write),
-            Owner::Read => {
-                self.reads_under_way -= 1;
-                (Attempt::Read(extent), &mut self.first_failed_read)
+            Owner::Read(number) => {
+                let batch = self.reading_of(number);
+                batch.left -= 1;
+                (Attempt::Read(extent), &mut batch.first_failed)
             }
         };
         if let Some(cause) = failure {
             first_failed.get_or_insert(DeviceError { attempt, cause });
         }
+    }
+
+    fn reading_of(&mut self, number: u64) -> &mut BatchUnderWay {
+        let found = self.reading.iter_mut().find(|batch| batch.number == number);
+        found.expect("invariant: a batch is there until its reads are done")
     }
 
     fn clear_all(&mut self, batch: &WriteBatch) -> Result<(), DeviceError> {
@@ -226,24 +244,47 @@ impl UringDevice {
         self.submit().map_err(failed)
     }
 
-    /// Begins the reads of `batch`, and holds its arena until `wait_for_reads` is through.
-    fn begin_reads(&mut self, batch: ReadBatch) -> Result<(), DeviceError> {
+    /// Begins the reads of `batch`, and holds its arena until it is taken out by the number given.
+    fn begin_reads(&mut self, batch: ReadBatch) -> Result<u64, DeviceError> {
         let ReadBatch { mut arena, reads } = batch;
         let mut of_whole_sectors = Vec::with_capacity(reads.len());
         // Before the first read is under way: from then on the arena is the kernel's to write to.
         for &transfer in &reads {
             of_whole_sectors.extend(self.read_tail(transfer, arena.as_mut_slice())?);
         }
-        let region = arena.region();
-        self.reading = Some(arena);
+        let (region, number) = (arena.region(), self.next_batch);
+        self.next_batch += 1;
+        self.reading.push_back(BatchUnderWay { number, arena, left: 0, first_failed: None });
         for transfer in of_whole_sectors {
             let buffer = self.ring.buffer_index(region, transfer.position + transfer.length);
             let address = region.address + transfer.position;
-            let attempt = Attempt::Read(extent_of(transfer));
-            self.begin(Operation { owner: Owner::Read, transfer, done: 0, address, buffer })
-                .map_err(|cause| DeviceError { attempt, cause })?;
+            let owner = Owner::Read(number);
+            if let Err(cause) = self.begin(Operation { owner, transfer, done: 0, address, buffer })
+            {
+                let attempt = Attempt::Read(extent_of(transfer));
+                let batch = self.reading_of(number);
+                batch.first_failed.get_or_insert(DeviceError { attempt, cause });
+                break;
+            }
         }
-        Ok(())
+        Ok(number)
+    }
+
+    /// Waits for the batch at `place` of those that are read, and takes it out. If even waiting
+    /// fails, its arena stays ours.
+    fn take_out(&mut self, place: usize) -> Result<Arena, DeviceError> {
+        let failed = |cause| DeviceError { attempt: Attempt::Flush, cause };
+        loop {
+            let Some(batch) = self.reading.get(place) else {
+                return Err(failed(io::ErrorKind::InvalidInput.into()));
+            };
+            if batch.left == 0 {
+                break;
+            }
+            self.wait(batch.left.min(REAP)).map_err(failed)?;
+        }
+        let batch = self.reading.remove(place).expect("invariant: it was there just now");
+        batch.first_failed.map_or(Ok(batch.arena), Err)
     }
 
     /// Reads what of `transfer` is in the last sector, if that is not whole, and gives the rest.
@@ -260,13 +301,6 @@ impl UringDevice {
             self.disk.read_tail(sector).map_err(failed)?;
         }
         Ok(whole)
-    }
-
-    fn wait_for_reads(&mut self) -> io::Result<()> {
-        while self.reads_under_way > 0 {
-            self.wait(self.reads_under_way.min(REAP))?;
-        }
-        Ok(())
     }
 
     /// The ring itself failed: what is under way is lost sight of.
@@ -288,7 +322,7 @@ fn outcome(operation: &Operation, result: i32) -> io::Result<usize> {
     match usize::try_from(result) {
         Ok(0) => Err(match operation.owner {
             Owner::Write(_) => io::ErrorKind::WriteZero.into(),
-            Owner::Read => io::ErrorKind::UnexpectedEof.into(),
+            Owner::Read(_) => io::ErrorKind::UnexpectedEof.into(),
         }),
         Ok(bytes) => Ok(bytes),
         Err(_) => match Errno::from_raw(result.wrapping_neg()) {
@@ -308,15 +342,26 @@ impl BlockDevice for UringDevice {
     }
 
     fn read_batch(&mut self, batch: ReadBatch) -> Result<Arena, DeviceError> {
-        let Some(&first) = batch.reads.first() else { return Ok(batch.arena) };
-        let attempt = Attempt::Read(extent_of(first));
-        let begun = self.begin_reads(batch);
-        // Whatever failed, what began is waited for. If even that fails the arena stays ours.
-        self.wait_for_reads().map_err(|cause| DeviceError { attempt, cause })?;
-        let arena = self.reading.take();
-        begun?;
-        let arena = arena.expect("invariant: reads that began have an arena");
-        self.first_failed_read.take().map_or(Ok(arena), Err)
+        let number = self.begin_reads(batch)?;
+        let place = self.reading.iter().position(|batch| batch.number == number);
+        self.take_out(place.unwrap_or(usize::MAX))
+    }
+
+    fn begin_read(&mut self, batch: ReadBatch) -> Result<Reading, DeviceError> {
+        self.begin_reads(batch)?;
+        let failed = |cause| DeviceError { attempt: Attempt::Flush, cause };
+        self.submit().map_err(failed)?;
+        Ok(Reading::UnderWay)
+    }
+
+    fn is_read(&mut self) -> bool {
+        let is_read = |device: &Self| device.reading.front().is_none_or(|batch| batch.left == 0);
+        // Where asking fails, waiting will say so.
+        is_read(self) || self.wait(0).is_err() || is_read(self)
+    }
+
+    fn finish_read(&mut self) -> Result<Arena, DeviceError> {
+        self.take_out(0)
     }
 
     fn write_batch(&mut self, batch: WriteBatch) -> Result<(), DeviceError> {
@@ -365,7 +410,7 @@ impl Drop for UringDevice {
         if self.wait_for_all().is_err() {
             // The kernel may still use these arenas: they are nobody's for ever.
             std::mem::forget(std::mem::take(&mut self.slots));
-            std::mem::forget(self.reading.take());
+            std::mem::forget(std::mem::take(&mut self.reading));
         }
     }
 }

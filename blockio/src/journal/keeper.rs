@@ -11,8 +11,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use crate::bug::{self, Bug};
+use crate::device::Geometry;
 use crate::device::buffer::{Arena, ArenaPool};
-use crate::device::{DeviceError, Geometry, ReadBatch};
 use crate::extent::Extent;
 use crate::group::Group;
 use crate::group::state::Progress;
@@ -156,31 +156,41 @@ impl Keeper {
         self.is_epoch_empty
     }
 
-    /// Preserves what `touched` (whole sectors, ascending, coalesced) of a volume holds that was
-    /// not preserved in this epoch. It may be overwritten once the ticket is durable.
-    pub(crate) fn preserve(
+    /// What of `touched` (whole sectors, ascending, coalesced) of a volume was not preserved in this
+    /// epoch, as the records that it will take. It counts as preserved from now on, so each of them
+    /// has to be [`record`](Self::record)ed, or nothing more be written to the volume.
+    pub(crate) fn outline(
         &mut self,
         group: &mut Group,
         volume: &Preserve<'_>,
         touched: &[Extent],
-        read: &mut dyn FnMut(ReadBatch) -> Result<Arena, DeviceError>,
-    ) -> Result<Ticket, PreserveError> {
-        let number = self.volume_number(group, volume).map_err(PreserveError::Journal)?;
+    ) -> Result<Vec<Outline>> {
+        let number = self.volume_number(group, volume)?;
         let capacity = ByteOffset::new(volume.geometry.capacity.get());
         let end = volume.geometry.sector_size.align_up(capacity).unwrap_or(capacity);
         let first = self.touched[number as usize].first_touches(touched, end);
         if first.is_empty() {
-            return Ok(self.log.submitted());
+            return Ok(Vec::new());
         }
         self.is_epoch_empty = false;
-        for outline in Outline::of(number, &first, self.segment_bytes / 2) {
-            let batch = ReadBatch { arena: self.pool.take(), reads: outline.reads() };
-            let arena = read(batch).map_err(PreserveError::Volume)?;
-            let draft = Draft::of_images(outline, arena, self.log.stamp());
-            self.submit(group, draft).map_err(PreserveError::Journal)?;
-        }
         self.touched[number as usize].insert(&first);
-        Ok(self.log.submitted())
+        Ok(Outline::of(number, &first, self.segment_bytes / 2))
+    }
+
+    /// Begins to record the images that were read into `arena` as `outline` says.
+    pub(crate) fn record(
+        &mut self,
+        group: &mut Group,
+        outline: Outline,
+        arena: Arena,
+    ) -> Result<()> {
+        let draft = Draft::of_images(outline, arena, self.log.stamp());
+        self.submit(group, draft).map(drop)
+    }
+
+    /// Everything that was recorded so far: it may be overwritten once this is durable.
+    pub(crate) fn recorded(&self) -> Ticket {
+        self.log.submitted()
     }
 
     /// The number of `volume` in the records. A new one is saved before there is a record that has
@@ -409,15 +419,6 @@ pub(crate) struct Preserve<'a> {
     pub(crate) name: &'a str,
     /// What it is.
     pub(crate) geometry: Geometry,
-}
-
-/// Why something was not preserved.
-#[derive(Debug)]
-pub(crate) enum PreserveError {
-    /// The volume could not be read.
-    Volume(DeviceError),
-    /// The journal could not be written.
-    Journal(Error),
 }
 
 /// The history of `group`, which has one.

@@ -126,7 +126,7 @@ fn a_transfer_outside_of_the_disk_or_its_arena_touches_nothing_and_fails_from_th
 fn a_write_that_was_done_in_part_goes_on_where_it_stopped() {
     let transfer = Transfer { at: ByteOffset::new(8192), position: 4096, length: 4096 };
     let mut operation =
-        Operation { owner: Owner::Read, transfer, done: 0, address: 1 << 20, buffer: None };
+        Operation { owner: Owner::Read(0), transfer, done: 0, address: 1 << 20, buffer: None };
     operation.done += outcome(&operation, 512).unwrap();
     let request = operation.request();
     assert_eq!((request.offset, request.address, request.length), (8704, (1 << 20) + 512, 3584));
@@ -135,4 +135,38 @@ fn a_write_that_was_done_in_part_goes_on_where_it_stopped() {
     }
     let failure = outcome(&operation, -(Errno::EIO as i32)).unwrap_err();
     assert_eq!(failure.raw_os_error(), Some(Errno::EIO as i32));
+}
+
+#[test]
+fn batches_that_are_read_come_back_in_the_order_in_which_they_were_begun() {
+    let pool = pool(4);
+    let (file, mut device) = device(&pool);
+    for block in 0..3 {
+        file.write_all_at(&[block as u8 + 1; 4096], block * 4096).unwrap();
+    }
+    let read =
+        |block: u64| Transfer { at: ByteOffset::new(block * 4096), position: 0, length: 4096 };
+    let batch = |block| ReadBatch { arena: pool.take(), reads: vec![read(block)] };
+    assert!(matches!(device.begin_read(batch(0)).unwrap(), Reading::UnderWay));
+    assert!(matches!(device.begin_read(batch(1)).unwrap(), Reading::UnderWay));
+    // One that is waited for overtakes them.
+    assert_eq!(device.read_batch(batch(2)).unwrap().as_slice()[0], 3);
+    assert_eq!(device.finish_read().unwrap().as_slice()[4095], 1);
+    while !device.is_read() {}
+    assert_eq!(device.finish_read().unwrap().as_slice()[0], 2);
+    assert_eq!(device.finish_read().unwrap_err().cause.kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_batch_that_cannot_be_read_fails_when_it_is_asked_for_and_the_one_behind_it_does_not() {
+    let pool = pool(2);
+    let (file, mut device) = device(&pool);
+    file.set_len(8192).unwrap();
+    for reads in [transfers(4, 4096), transfers(2, 4096)] {
+        device.begin_read(ReadBatch { arena: pool.take(), reads }).unwrap();
+    }
+    let failure = device.finish_read().unwrap_err();
+    assert_eq!(failure.cause.kind(), io::ErrorKind::UnexpectedEof);
+    assert!(device.finish_read().is_ok());
+    let _both_are_back = (pool.take(), pool.take());
 }
