@@ -4,7 +4,7 @@
 use crate::apply::Settings;
 use crate::group::Group;
 use crate::group::state::{GroupState, InBetween};
-use crate::journal::catalogue::{Forgotten, NewPoint, PointId, PointKind};
+use crate::journal::catalogue::{NewPoint, PointId, PointKind};
 use crate::journal::keeper::{Keeper, catalogue};
 use crate::{Error, ErrorKind, Result};
 
@@ -34,15 +34,13 @@ pub fn create(
     // The segment of the new epoch first, then the state: a crash in between leaves a segment of no
     // point, which is removed at the next open.
     let spans = keeper.begin_epoch(group, point, &progress)?;
-    let mut forgotten = Forgotten::default();
+    // Nothing expires by this: how long points are kept is said to `apply`, and not known here.
     group.update(|state| {
         let Some(catalogue) = &mut state.journal else { return };
         let new = NewPoint { time: keeper.now(), kind, name };
         catalogue.seal(spans, new, keeper.now());
         keeper.describe(catalogue);
-        forgotten = catalogue.forget(&keeper.due(catalogue));
     })?;
-    keeper.clean_up(group, &forgotten)?;
     Ok((point, keeper.take_notes()))
 }
 

@@ -1,13 +1,15 @@
 //! A disk of the simulated machine, as the engine sees it.
 #![cfg(test)]
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::world::{BLOCK_BYTES, DiskId, Operation, World, zeros};
 use crate::device::buffer::Arena;
 use crate::device::{
-    Attempt, BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Settled, Transfer, WriteBatch,
+    Attempt, BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Reading, Settled, Transfer,
+    WriteBatch,
 };
 use crate::extent::Extent;
 use crate::units::{ByteCount, SectorSize};
@@ -18,6 +20,8 @@ pub(super) struct SimulatedDisk {
     id: DiskId,
     geometry: Geometry,
     failed: Option<DeviceError>,
+    /// Begun, and read as late as can be: when they are asked for.
+    reading: VecDeque<ReadBatch>,
 }
 
 pub(super) fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
@@ -34,7 +38,13 @@ impl SimulatedDisk {
         };
         let capacity = ByteCount::new((blocks * BLOCK_BYTES) as u64);
         let geometry = Geometry { capacity, sector_size };
-        Some(Self { world: Arc::clone(world), id, geometry, failed: None })
+        Some(Self {
+            world: Arc::clone(world),
+            id,
+            geometry,
+            failed: None,
+            reading: VecDeque::new(),
+        })
     }
 
     fn read(&self, transfer: Transfer, arena: &mut [u8]) -> io::Result<()> {
@@ -122,6 +132,27 @@ impl BlockDevice for SimulatedDisk {
             self.read(transfer, arena.as_mut_slice()).map_err(failed)?;
         }
         Ok(arena)
+    }
+
+    fn begin_read(&mut self, batch: ReadBatch) -> Result<Reading, DeviceError> {
+        self.reading.push_back(batch);
+        Ok(Reading::UnderWay)
+    }
+
+    fn is_read(&mut self) -> bool {
+        self.reading.is_empty()
+    }
+
+    fn finish_read(&mut self) -> Result<Arena, DeviceError> {
+        self.reading.pop_front().map_or_else(
+            || {
+                Err(DeviceError {
+                    attempt: Attempt::Flush,
+                    cause: io::ErrorKind::InvalidInput.into(),
+                })
+            },
+            |batch| self.read_batch(batch),
+        )
     }
 
     fn write_batch(&mut self, batch: WriteBatch) -> Result<(), DeviceError> {

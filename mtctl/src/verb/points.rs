@@ -14,7 +14,6 @@ use serde::Serialize;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::output;
-use crate::policy_options::PolicyOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -86,9 +85,6 @@ pub struct Create {
     /// A name for it
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-
-    #[command(flatten)]
-    policy: PolicyOptions,
 
     /// Print JSON
     #[arg(long)]
@@ -264,7 +260,7 @@ fn create(arguments: &Create) -> anyhow::Result<Exit> {
             .with_hint("mount it on /mnt/retention, or name it: --retention DIR")
             .into());
     }
-    let settings = arguments.policy.settings()?;
+    let settings = blockio::apply::Settings::default();
     let (id, notes) = points::create(&mut group, kind, arguments.name.clone(), settings)?;
     for note in notes {
         output::complain(&output::wrapped(&format!("warning: {note}"), 2));

@@ -222,3 +222,21 @@ fn a_commit_after_a_rollback_finds_what_somebody_else_wrote() {
         commit().exits(0);
     });
 }
+
+#[test]
+fn a_point_made_by_hand_ends_no_other() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let mut random = Random::new(97);
+        let target = blank(machine, "target.img", SIZE);
+        // Their marks are years old, and so older than any window but this one.
+        let crash = MarkKind::CrashConsistent;
+        let stream = marked(machine, &mut random, &[(crash, "one"), (crash, "two")]);
+        let long = ["--retention-window", "1000000h", "--keep-all", "1000000h"];
+        apply(machine, &stream, &target, &long);
+        machine.mtctl(&["points", "create", "--group", "g", "--name", "three"]).exits(0);
+        let listed = points(machine);
+        let names: Vec<_> = listed.iter().map(|point| point["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["one", "two", "three"]);
+    });
+}
