@@ -1092,7 +1092,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__points__subcmd__create)
-            opts="-h --group --retention --retention-unmounted --state-dir --kind --name --retention-window --keep-all --retention-bytes --point-every --json --help"
+            opts="-h --group --retention --retention-unmounted --state-dir --kind --name --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1115,22 +1115,6 @@ _mtctl() {
                     return 0
                     ;;
                 --name)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --retention-window)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --keep-all)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --retention-bytes)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --point-every)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

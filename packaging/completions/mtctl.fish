@@ -152,10 +152,6 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subc
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l kind -d 'What the disks hold' -r -f -a "crash\t'As after a power cut of the source'
 app\t'As the application made it consistent'"
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l name -d 'A name for it' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l retention-window -d 'How far back recovery points are kept' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l retention-bytes -d 'The most that the history of the group may take [default: what the volume has]' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'

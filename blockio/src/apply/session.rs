@@ -14,7 +14,7 @@ use crate::apply::{Assignment, Ending, Event, Job, Options, Outcome, StreamArgum
 use crate::bug::{self, Bug};
 use crate::device::buffer::ArenaPool;
 use crate::group::Group;
-use crate::group::state::{APPLIED_COUNT_MAX, Fingerprint};
+use crate::group::state::{APPLIED_COUNT_MAX, Fingerprint, VolumeState};
 use crate::journal::catalogue::{NewPoint, PointKind};
 use crate::journal::keeper::{Keeper, now};
 use crate::stream::{
@@ -113,7 +113,9 @@ impl<'a> Session<'a> {
             .map_or_else(made, Ok)
             .map_err(|error| Error::failed("allocating memory for I/O", error))?;
         let mut summary = Summary::default();
-        if let Some(begun) = group.as_ref().and_then(|g| begun_before(g, &inputs, options, &pool)) {
+        let names = || assignments.iter().map(|one| one.source.as_deref().unwrap_or(""));
+        let begun = |group| begun_before(group, names, &inputs, options, &pool);
+        if let Some(begun) = group.as_ref().and_then(begun) {
             summary.inputs_left_out = begun as u64;
             inputs.drain(..begun);
         }
@@ -549,30 +551,37 @@ fn by_volume(pieces: Vec<Piece>, volumes: usize) -> Vec<(usize, Vec<Piece>)> {
 }
 
 /// How many of `inputs` come before the one that the group is in the middle of: those were applied
-/// by the run that was cut short. None if it is in the middle of none of them, or one of those
-/// before it was never applied: it is then asked for admission, and refused.
-fn begun_before(
+/// by the run that was cut short. None if it is in the middle of none of them, or if it is not known
+/// of one of the volumes `names` that it has come as far (it may have failed, and been left behind):
+/// then each volume is asked about each input.
+fn begun_before<'n, N: Iterator<Item = &'n str>>(
     group: &Group,
+    names: impl Fn() -> N,
     inputs: &[StreamArgument],
     options: Options,
     pool: &ArenaPool,
 ) -> Option<usize> {
-    let volumes = || group.state().volumes.values();
-    let is_begun = |one: &Fingerprint| {
-        volumes().filter_map(|v| v.in_between.as_ref()).any(|begun| begun.input == *one)
+    let volumes = &group.state().volumes;
+    let is_in = |volume: &VolumeState, one: &Fingerprint| {
+        volume.in_between.as_ref().is_some_and(|begun| begun.input == *one)
     };
-    let was_applied = |one: &Fingerprint| volumes().any(|volume| volume.applied.contains(one));
-    if volumes().all(|volume| volume.in_between.is_none()) {
+    if volumes.values().all(|volume| volume.in_between.is_none()) {
         return None;
     }
     let known = inputs.iter().map(|input| input.fingerprint(options.format, pool.clone()));
     let mut before = Vec::new();
     for fingerprint in known {
         let fingerprint = fingerprint?;
-        if is_begun(&fingerprint) {
+        if volumes.values().any(|volume| is_in(volume, &fingerprint)) {
+            let has_passed = |one: &Fingerprint| {
+                let mut found = names().map(|name| volumes.get(name));
+                found.all(|volume| {
+                    volume.is_some_and(|v| v.applied.contains(one) || is_in(v, &fingerprint))
+                })
+            };
             // No more than these are remembered.
             let mut last = before.iter().rev().take(APPLIED_COUNT_MAX);
-            return last.all(was_applied).then_some(before.len());
+            return last.all(has_passed).then_some(before.len());
         }
         before.push(fingerprint);
     }
