@@ -574,10 +574,11 @@ fn begun_before<'n, N: Iterator<Item = &'n str>>(
         let fingerprint = fingerprint?;
         if volumes.values().any(|volume| is_in(volume, &fingerprint)) {
             let has_passed = |one: &Fingerprint| {
-                let mut found = names().map(|name| volumes.get(name));
-                found.all(|volume| {
-                    volume.is_some_and(|v| v.applied.contains(one) || is_in(v, &fingerprint))
-                })
+                let has = |volume: &VolumeState| volume.applied.contains(one);
+                let mut all = names().map(|name| volumes.get(name));
+                // Whoever is in the middle of this one has what came before, if it was in it.
+                let has_all = all.all(|v| v.is_some_and(|v| has(v) || is_in(v, &fingerprint)));
+                has_all && volumes.values().any(has)
             };
             // No more than these are remembered.
             let mut last = before.iter().rev().take(APPLIED_COUNT_MAX);
