@@ -144,6 +144,7 @@ pub(super) fn back(story: &mut Story, world: &mut World) -> Result<()> {
     )?;
     story.run(&format!("mtctl rollback {GROUP} --to saturday --yes"), 0)?;
     story.run(&format!("mtctl rollback {GROUP} --to {LAST_GOOD} --yes"), 0)?;
+    story.run(&format!("mtctl journal check {GROUP}"), 0)?;
     story.run(&format!("mtctl commit {GROUP} --yes"), 0)?;
     story.run(&format!("e2fsck -fn {target}"), 0)?;
     Ok(())
