@@ -283,8 +283,8 @@ impl Rollback {
         Ok(true)
     }
 
-    /// What is written next. Until it is read, what is under way is waited for: that is where memory
-    /// to read into comes from.
+    /// What is written next. Until it is read, what is under way is waited for: that is where
+    /// memory to read into comes from.
     fn next(&mut self, ahead: &mut Ahead<'_>) -> Result<Option<(WritePlan, Arena)>> {
         loop {
             // What is given in vain is back in the pool at once.

@@ -10,11 +10,11 @@ use crate::apply::admission::{Admission, Question, Start, admit, admit_next};
 use crate::apply::feed::{Answer, Fed, Feed, Feeder};
 use crate::apply::history::History;
 use crate::apply::volumes::{AllFlushed, Volumes};
-use crate::apply::{Assignment, Ending, Event, Job, Options, Outcome, StreamArgument, Summary};
+use crate::apply::{Ending, Event, Job, Options, Outcome, StreamArgument, Summary};
 use crate::bug::{self, Bug};
 use crate::device::buffer::ArenaPool;
 use crate::group::Group;
-use crate::group::state::{APPLIED_COUNT_MAX, Fingerprint, VolumeState};
+use crate::group::state::Fingerprint;
 use crate::journal::catalogue::{NewPoint, PointKind};
 use crate::journal::keeper::{Keeper, now};
 use crate::stream::{
@@ -23,8 +23,10 @@ use crate::stream::{
 use crate::verify::{Bounds, VerifiedBatch};
 use crate::{Error, ErrorKind, Result};
 
+mod inputs;
 mod record;
 
+use inputs::{begun_before, none_is_its_own_target};
 use record::When;
 
 /// So many batches can be read ahead, or be under way to the devices.
@@ -517,18 +519,6 @@ fn feeder_is_gone() -> Fed {
     Fed::Failed { error, is_cut_pipe: false }
 }
 
-/// What is read must not be written over.
-fn none_is_its_own_target(inputs: &[StreamArgument], assignments: &[Assignment]) -> Result<()> {
-    for input in inputs {
-        let mut files = assignments.iter().filter_map(|assignment| assignment.target.file());
-        if files.any(|file| input.is_also(file)) {
-            let context = format!("{} is a stream and a target at once", input.name());
-            return Err(Error::refused(context).with_hint("name the disk that it is to go to"));
-        }
-    }
-    Ok(())
-}
-
 /// Totals that a stream claims end at the largest number.
 fn add(total: &mut u64, more: u64) {
     *total = total.saturating_add(more);
@@ -548,43 +538,4 @@ fn by_volume(pieces: Vec<Piece>, volumes: usize) -> Vec<(usize, Vec<Piece>)> {
         }
     }
     sorted.into_iter().enumerate().filter(|(_, pieces)| !pieces.is_empty()).collect()
-}
-
-/// How many of `inputs` come before the one that the group is in the middle of: those were applied
-/// by the run that was cut short. None if it is in the middle of none of them, or if it is not known
-/// of one of the volumes `names` that it has come as far (it may have failed, and been left behind):
-/// then each volume is asked about each input.
-fn begun_before<'n, N: Iterator<Item = &'n str>>(
-    group: &Group,
-    names: impl Fn() -> N,
-    inputs: &[StreamArgument],
-    options: Options,
-    pool: &ArenaPool,
-) -> Option<usize> {
-    let volumes = &group.state().volumes;
-    let is_in = |volume: &VolumeState, one: &Fingerprint| {
-        volume.in_between.as_ref().is_some_and(|begun| begun.input == *one)
-    };
-    if volumes.values().all(|volume| volume.in_between.is_none()) {
-        return None;
-    }
-    let known = inputs.iter().map(|input| input.fingerprint(options.format, pool.clone()));
-    let mut before = Vec::new();
-    for fingerprint in known {
-        let fingerprint = fingerprint?;
-        if volumes.values().any(|volume| is_in(volume, &fingerprint)) {
-            let has_passed = |one: &Fingerprint| {
-                let has = |volume: &VolumeState| volume.applied.contains(one);
-                let mut all = names().map(|name| volumes.get(name));
-                // Whoever is in the middle of this one has what came before, if it was in it.
-                let has_all = all.all(|v| v.is_some_and(|v| has(v) || is_in(v, &fingerprint)));
-                has_all && volumes.values().any(has)
-            };
-            // No more than these are remembered.
-            let mut last = before.iter().rev().take(APPLIED_COUNT_MAX);
-            return last.all(has_passed).then_some(before.len());
-        }
-        before.push(fingerprint);
-    }
-    None
 }

@@ -156,9 +156,9 @@ impl Keeper {
         self.is_epoch_empty
     }
 
-    /// What of `touched` (whole sectors, ascending, coalesced) of a volume was not preserved in this
-    /// epoch, as the records that it will take. It counts as preserved from now on, so each of them
-    /// has to be [`record`](Self::record)ed, or nothing more be written to the volume.
+    /// What of `touched` (whole sectors, ascending, coalesced) of a volume was not preserved in
+    /// this epoch, as the records that it will take. It counts as preserved from now on, so each
+    /// of them has to be [`record`](Self::record)ed, or nothing more be written to the volume.
     pub(crate) fn outline(
         &mut self,
         group: &mut Group,
