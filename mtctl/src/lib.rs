@@ -10,6 +10,7 @@ mod group_place;
 mod group_targets;
 mod host_options;
 mod logging;
+mod open_files;
 mod output;
 mod point_views;
 mod policy_options;
@@ -34,6 +35,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return report::usage(&error).into(),
     };
+    open_files::allow_all();
     let outcome = match cli.command {
         Command::Demo(arguments) => verb::demo::run(&arguments),
         Command::Disks(arguments) => verb::disks::run(&arguments),

@@ -67,16 +67,20 @@ impl Images {
             let number = span.segment;
             let mut reader = open(storage, &catalogue.identity, number, pool)
                 .map_err(|error| damaged(number, &error.to_string()))?;
-            let place = images.begin_segment(storage, number)?;
+            let place = images.next_place()?;
+            let mut records = Vec::new();
             while reader.next_record() < span.next_record {
                 match reader.next().map_err(|error| damaged(number, &error.to_string()))? {
-                    Next::Record(record) => images.take(place, &record, &mut reader)?,
+                    Next::Record(record) => {
+                        records.extend(images.index(place, &record, &mut reader)?);
+                    }
                     Next::End(why) => {
                         let missing = reader.next_record();
                         return Err(damaged(number, &format!("record {missing}: {why}")));
                     }
                 }
             }
+            images.segments.push(Segment::new(number, reader.into_device(), records));
         }
         Ok(images)
     }
@@ -90,9 +94,13 @@ impl Images {
         let device = storage
             .open_segment(number)
             .map_err(|error| Error::failed(format!("opening segment {}", number.0), error))?;
-        let device = Mutex::new(device);
-        self.segments.push(Segment { number, device, records: Mutex::new(Vec::new()) });
-        u32::try_from(self.segments.len() - 1)
+        let place = self.next_place()?;
+        self.segments.push(Segment::new(number, device, Vec::new()));
+        Ok(place)
+    }
+
+    fn next_place(&self) -> Result<u32> {
+        u32::try_from(self.segments.len())
             .map_err(|error| Error::failed("reading the history: too many segments", error))
     }
 
@@ -103,8 +111,20 @@ impl Images {
         record: &Record,
         reader: &mut SegmentReader,
     ) -> Result<()> {
+        let records = self.index(place, record, reader)?;
+        lock(&self.segments[place as usize].records).extend(records);
+        Ok(())
+    }
+
+    /// Remembers what `record` has; it is returned if that is images.
+    fn index(
+        &mut self,
+        place: u32,
+        record: &Record,
+        reader: &mut SegmentReader,
+    ) -> Result<Option<Checked>> {
         let header = &record.header;
-        let number = self.segments[place as usize].number;
+        let number = reader.header().number;
         if header.kind == RecordKind::EpochBegins {
             if self.progress.is_none() {
                 let text = reader.text(record).map_err(|e| damaged(number, &e.to_string()))?;
@@ -112,14 +132,8 @@ impl Images {
                 let wrong = || damaged(number, &format!("record {} is not whole", header.number));
                 self.progress = Some(progress.ok_or_else(wrong)?);
             }
-            return Ok(());
+            return Ok(None);
         }
-        lock(&self.segments[place as usize].records).push(Checked {
-            payload_at: record.payload_at,
-            payload_bytes: header.payload_bytes,
-            checksum: header.payload_checksum,
-            is_whole: false,
-        });
         let mut at = record.payload_at;
         for entry in &header.entries {
             let volume = entry.volume as usize;
@@ -133,7 +147,12 @@ impl Images {
             self.indexes[volume].add(Image { extent: entry.extent, place: found });
             at += entry.payload_bytes();
         }
-        Ok(())
+        Ok(Some(Checked {
+            payload_at: record.payload_at,
+            payload_bytes: header.payload_bytes,
+            checksum: header.payload_checksum,
+            is_whole: false,
+        }))
     }
 
     /// Where the volumes were at the point.
@@ -224,6 +243,10 @@ impl Images {
 }
 
 impl Segment {
+    fn new(number: SegmentNumber, device: Box<dyn BlockDevice>, records: Vec<Checked>) -> Self {
+        Self { number, device: Mutex::new(device), records: Mutex::new(records) }
+    }
+
     fn read(
         &self,
         places: &[(Place, usize, usize)],

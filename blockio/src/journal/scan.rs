@@ -89,7 +89,10 @@ impl SegmentReader {
         journal: &Identity,
         number: SegmentNumber,
     ) -> Result<Self, SegmentError> {
-        let arena = read(device.as_mut(), pool.take(), 0, BLOCK_BYTES)?;
+        let capacity = device.geometry().capacity.get();
+        // With it come the first records: many segments are short, and one read is all they need.
+        let length = capacity.min(WINDOW_BYTES.get() as u64) as usize / BLOCK_BYTES * BLOCK_BYTES;
+        let arena = read(device.as_mut(), pool.take(), 0, length.max(BLOCK_BYTES))?;
         let header = SegmentHeader::read(arena.as_slice()).map_err(SegmentError::Header)?;
         if header.journal != *journal {
             return Err(SegmentError::Foreign);
@@ -98,7 +101,12 @@ impl SegmentReader {
             return Err(SegmentError::Number(header.number));
         }
         let (at, next_record) = (BLOCK_BYTES as u64, header.first_record);
-        Ok(Self { device, pool, header, window: None, at, next_record })
+        Ok(Self { device, pool, header, window: Some((0, arena)), at, next_record })
+    }
+
+    /// The segment itself.
+    pub(crate) fn into_device(self) -> Box<dyn BlockDevice> {
+        self.device
     }
 
     /// What its first block says.

@@ -2,7 +2,7 @@
 
 use blockio::stream::MarkKind;
 use mt_tests::change_stream::{random_changes, volume};
-use mt_tests::program::history_is_whole;
+use mt_tests::program::{history_is_whole, mtctl, shell};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::on_a_scratch_machine;
 
@@ -109,5 +109,26 @@ fn every_point_can_be_looked_at_without_going_there() {
         machine.mtctl(&other).exits(5);
         rollback(machine, "2").exits(0);
         looks_right();
+    });
+}
+
+#[test]
+fn there_may_be_more_points_than_a_login_shell_may_open_files() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let mut random = Random::new(46);
+        let before = random.bytes(MIB as usize);
+        let target = image(machine, "target.img", &before);
+        let all: Vec<_> = (0..80).map(|_| random_changes(&mut random, MIB, 1)).collect();
+        let points = all.iter().flat_map(|changes| {
+            let parts = changes.iter().map(|change| Part::Change(0, change));
+            parts.chain([Part::Mark(MarkKind::CrashConsistent, "")])
+        });
+        let parts: Vec<_> = points.collect();
+        let stream = stream(machine, "s.mts", vec![volume("", MIB, "", "")], &parts);
+        machine.mtctl(&["apply", &stream, "--group", "g", "--target", &target]).exits(0);
+        let mtctl = mtctl().display();
+        shell(&format!("ulimit -Sn 40; {mtctl} rollback --group g --to start --yes"));
+        holds(&target, &before);
     });
 }
