@@ -1,3 +1,14 @@
-//! Builds test VMs and boots them in QEMU; nothing here ships in the product.
+//! Builds test VMs from Debian's packages and boots them in QEMU; nothing here ships in the
+//! product. What is tested in them is told by the files in `cases`.
 
+pub mod case;
+pub mod hardware;
+pub mod image;
 pub mod kernel;
+pub mod machine;
+pub mod modules;
+pub mod monitor;
+pub mod packages;
+pub mod runner;
+pub mod servers;
+mod tool;

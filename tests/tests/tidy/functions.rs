@@ -20,11 +20,12 @@ pub(crate) fn offences(path: &str, text: &str) -> Vec<Offence> {
     finder.offences
 }
 
-/// Files that are tests as a whole: `name/tests.rs`, `name/tests/…`, `crate/tests/…`, benchmarks.
+/// Files that are tests as a whole: `name/tests.rs`, `name/tests/…`, `crate/tests/…`, benchmarks,
+/// cases of machines.
 fn is_test_file(path: &str) -> bool {
     let mut parts = path.rsplit('/');
     let file = parts.next().unwrap_or(path);
-    file == "tests.rs" || parts.any(|folder| folder == "tests" || folder == "benches")
+    file == "tests.rs" || parts.any(|folder| ["tests", "benches", "cases"].contains(&folder))
 }
 
 fn is_test(attributes: &[Attribute]) -> bool {

@@ -1,0 +1,12 @@
+//! What only a whole machine shows: SCSI identities, multipath, disks that fail, power cuts. One
+//! file for each subject, each case a story; how they are run is in the library.
+
+mod identity;
+
+fn main() -> std::process::ExitCode {
+    let cases: Vec<_> = [identity::CASES].concat();
+    match vm_images::runner::run(&cases) {
+        true => std::process::ExitCode::SUCCESS,
+        false => std::process::ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,152 @@
+//! A case: a story that a machine is taken through, and what it finds at hand.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::hardware::{Backing, Disk, Hardware, Identity};
+use crate::image::{Image, Kind};
+use crate::machine::{Machine, Start};
+use crate::servers::ScsiTarget;
+use crate::tool;
+
+/// A story with a name. It panics or gives an error when it does not come true.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// As it is asked for: `file::what_it_shows`.
+    pub name: &'static str,
+    /// What it boots.
+    pub image: Kind,
+    /// When its machines are killed.
+    pub limit: Duration,
+    /// The story.
+    pub story: fn(&mut Lab) -> Result<()>,
+}
+
+/// What happened in a case, for the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How often a machine was started.
+    pub boots: u32,
+    /// How often its power was cut.
+    pub cuts: u32,
+    /// How many faults were made: errors, lost paths, disks pulled, processes killed.
+    pub faults: u32,
+}
+
+/// What a story finds at hand: a folder, an image, and hands to plug things in.
+#[derive(Debug)]
+pub struct Lab {
+    image: Image,
+    directory: TempDir,
+    deadline: Instant,
+    system: Option<PathBuf>,
+    /// What happened so far.
+    pub tally: Tally,
+    files: RefCell<HashMap<String, PathBuf>>,
+}
+
+impl Lab {
+    /// For a case that boots `image`; `mtctl` is what its guests have as /usr/bin/mtctl.
+    ///
+    /// # Errors
+    ///
+    /// There is no room.
+    pub fn new(image: Image, mtctl: &Path, limit: Duration) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("mtctl-vm-").tempdir()?;
+        let share = directory.path().join("share");
+        fs::create_dir(&share)?;
+        fs::copy(mtctl, share.join("mtctl")).context("copying mtctl for the guest")?;
+        let system = match &image.system {
+            Some(system) => {
+                let copy = directory.path().join("system.qcow2");
+                let (system, copy_text) = (system.to_string_lossy(), copy.to_string_lossy());
+                let create = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b"];
+                tool::run("qemu-img", &[&create[..], &[&*system, &*copy_text]].concat())?;
+                Some(copy)
+            }
+            None => None,
+        };
+        let deadline = Instant::now() + limit;
+        let (tally, files) = (Tally::default(), RefCell::default());
+        Ok(Self { image, directory, deadline, system, tally, files })
+    }
+
+    /// Starts a machine; one at a time.
+    ///
+    /// # Errors
+    ///
+    /// It does not come up.
+    pub fn boot(&mut self, hardware: &Hardware) -> Result<Machine> {
+        self.tally.boots += 1;
+        Machine::start(&Start {
+            image: &self.image,
+            system: self.system.as_deref(),
+            hardware,
+            directory: self.directory.path(),
+            deadline: self.deadline,
+        })
+    }
+
+    /// A file of the case's folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The folder that the guests see as /host.
+    pub fn share(&self) -> PathBuf {
+        self.directory.path().join("share")
+    }
+
+    /// A new image file of so many MiB, all zeros: its path.
+    ///
+    /// # Errors
+    ///
+    /// There is no room.
+    pub fn blank(&self, name: &str, mib: u64) -> Result<PathBuf> {
+        let path = self.file(name);
+        File::create(&path)?.set_len(mib << 20)?;
+        self.files.borrow_mut().insert(name.to_owned(), path.clone());
+        Ok(path)
+    }
+
+    /// A disk as VMware shows it with disk.EnableUUID on, on the first controller.
+    ///
+    /// # Errors
+    ///
+    /// The target refuses it.
+    pub fn vmware_disk(
+        &self,
+        target: &mut ScsiTarget,
+        name: &str,
+        slot: u8,
+        mib: u64,
+    ) -> Result<Disk> {
+        let file = self.blank(&format!("{name}.raw"), mib)?;
+        let lun = target.add(&file, &vmware_uuid(name))?;
+        Ok(Disk {
+            name: name.to_owned(),
+            controller: 0,
+            slot,
+            backing: Backing::Iscsi { portal: target.portal(), lun },
+            identity: Identity::None,
+            sector_bytes: 512,
+        })
+    }
+
+    /// Keeps the folder of the case, to be looked at: its path.
+    pub fn keep(self) -> PathBuf {
+        self.directory.keep()
+    }
+}
+
+/// A UUID for the disk `name`, as VMware makes them: 32 digits.
+pub fn vmware_uuid(name: &str) -> String {
+    let digits = blake3::hash(name.as_bytes()).to_hex();
+    format!("6000c29{}", &digits[..25])
+}

@@ -1,0 +1,243 @@
+//! The images that cases boot: what is in each, and where it is kept. An image is named by the hash
+//! of everything that it is made of, made when it is missing, and used again when nothing changed.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::packages::{self, Package};
+use crate::{kernel, modules, tool};
+
+mod system;
+
+/// The variable that names the folder of packages and images; target/vm-images without it.
+pub const CACHE: &str = "MTCTL_VM_CACHE";
+
+/// Which image a case boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Kernel 6.1 of Debian 12; udev and the tools of file systems, multipath and SCSI.
+    Debian,
+    /// The same with kernel 6.12, which knows kernel.io_uring_disabled and ublk.
+    DebianNewKernel,
+    /// A system on a disk, with systemd, dnf and an RPM database, which says that it is a CentOS.
+    CentosLike,
+}
+
+impl Kind {
+    /// All of them, in the order in which they are made.
+    pub const ALL: [Self; 3] = [Self::Debian, Self::DebianNewKernel, Self::CentosLike];
+
+    /// How it is called in tables and file names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Debian => "debian",
+            Self::DebianNewKernel => "debian-6.12",
+            Self::CentosLike => "centos-like",
+        }
+    }
+}
+
+/// An image that can be booted.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The ELF kernel.
+    pub kernel: PathBuf,
+    /// The initramfs, LZ4.
+    pub initramfs: PathBuf,
+    /// The disk with the system, to be copied on write; none where the initramfs is all.
+    pub system: Option<PathBuf>,
+}
+
+/// What the test VMs have, beside what these need.
+const PACKAGES: &[&str] = &[
+    "bash",
+    "coreutils",
+    "grep",
+    "sed",
+    "mawk",
+    "findutils",
+    "diffutils",
+    "procps",
+    "hostname",
+    "kmod",
+    "udev",
+    "util-linux",
+    "mount",
+    "fdisk",
+    "e2fsprogs",
+    "xfsprogs",
+    "btrfs-progs",
+    "reiserfsprogs",
+    "dosfstools",
+    "multipath-tools",
+    "kpartx",
+    "dmsetup",
+    "lvm2",
+    "mdadm",
+    "lsscsi",
+    "sg3-utils",
+    "xxd",
+    "psmisc",
+    "libgcc-s1",
+    "libudev1",
+];
+
+/// What packages bring and no case uses, in the tree.
+const PRUNED: &str = "usr/share/{perl*,python*,zoneinfo,icons,pixmaps,applications,menu,reportbug,\
+    doc-base,info,debianutils,base-files,gcc,gdb,initramfs-tools,zsh,fish} usr/lib/python3* \
+    usr/bin/python3* usr/bin/perl* usr/lib/x86_64-linux-gnu/{libperl*,perl*,libicu*,libsqlite3*,\
+    libkrb5*,libgssapi*,libk5*,libstdc++*,libmvec*} usr/lib/udev/hwdb.d usr/lib/udev/hwdb.bin \
+    usr/sbin/xfs_scrub* usr/include usr/lib/bfd-plugins usr/lib/systemd/{catalog,user} \
+    var/lib/dpkg usr/lib/apt usr/bin/apt* usr/bin/dpkg* boot home";
+
+const INIT: &str = include_str!("../guest/init");
+const AGENT: &str = include_str!("../guest/agent");
+
+/// The folder of packages and images.
+pub fn cache() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    std::env::var_os(CACHE).map_or_else(|| workspace.join("target/vm-images"), PathBuf::from)
+}
+
+/// The programs of the host that images are built with.
+pub const BUILT_WITH: [&str; 9] =
+    ["apt-get", "apt-cache", "dpkg-deb", "tar", "cpio", "lz4", "depmod", "modprobe", "mkfs.ext4"];
+
+/// The image `kind`, made if it is not there; `say` is told of what takes a while.
+///
+/// # Errors
+///
+/// Packages cannot be had, or there is no room.
+pub fn get(kind: Kind, say: &dyn Fn(&str)) -> Result<Image> {
+    let cache = cache();
+    fs::create_dir_all(&cache).with_context(|| format!("making {}", cache.display()))?;
+    // Two programs make one image once.
+    let lock = File::create(cache.join("lock")).context("making the lock of the images")?;
+    let _lock = Flock::lock(lock, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| errno)
+        .context("locking the images")?;
+    let kernel = get_kernel(kind, &cache, say)?;
+    let initramfs = get_initramfs(&kernel, &cache, say)?;
+    let system = match kind {
+        Kind::Debian | Kind::DebianNewKernel => None,
+        Kind::CentosLike => Some(system::get(&kernel.0, &cache, say)?),
+    };
+    Ok(Image { kernel: kernel.0.join("vmlinux"), initramfs, system })
+}
+
+/// The unpacked package of a kernel, with its `vmlinux`, and its version.
+fn get_kernel(kind: Kind, cache: &Path, say: &dyn Fn(&str)) -> Result<(PathBuf, String)> {
+    let (begin, end) = match kind {
+        Kind::Debian | Kind::CentosLike => ("linux-image-6.1.0-", "-amd64"),
+        Kind::DebianNewKernel => ("linux-image-6.12.", "+deb12-amd64"),
+    };
+    let name = packages::newest(begin, end)?;
+    let version = name.trim_start_matches("linux-image-").to_owned();
+    let into = cache.join(&name);
+    if !into.join("vmlinux").exists() {
+        say(&format!("{name}: fetching and unpacking it"));
+        let package = packages::fetch_alone(&name, &cache.join("packages"))?;
+        making(&into, |tree| {
+            tool::run("dpkg-deb", &["-x".as_ref(), package.as_os_str(), tree.as_os_str()])?;
+            let image = fs::read(tree.join(format!("boot/vmlinuz-{version}")))?;
+            Ok(fs::write(tree.join("vmlinux"), kernel::Payload::locate(&image)?.vmlinux()?)?)
+        })?;
+    }
+    Ok((into, version))
+}
+
+/// The initramfs with the modules of this kernel.
+fn get_initramfs(
+    (kernel, version): &(PathBuf, String),
+    cache: &Path,
+    say: &dyn Fn(&str),
+) -> Result<PathBuf> {
+    let archives = cache.join("packages");
+    let packages = packages::resolve(PACKAGES, &archives)?;
+    let hash = hash(&packages, &[version, INIT, AGENT, PRUNED, &modules::WANTED.join(" ")]);
+    let into = cache.join(format!("initramfs-{version}-{hash}"));
+    if !into.exists() {
+        say(&format!("initramfs of {version}: {} packages", packages.len()));
+        packages::fetch(PACKAGES, &archives)?;
+        let tree = tempfile::tempdir_in(cache)?;
+        packages::tree(&packages, &archives, tree.path())?;
+        let prune = format!("cd \"$1\" && rm -rf {PRUNED}");
+        tool::script(&prune, &[tree.path()])?;
+        modules::copy(kernel, version, tree.path())?;
+        finish_tree(tree.path())?;
+        let part = into.with_extension("part");
+        // The kernel wants LZ4's legacy frame.
+        let pack = "cd \"$1\" && find . -print0 | cpio -o -0 -H newc -R 0:0 --quiet | \
+                    lz4 -q -l -1 - \"$2\"";
+        let _ = fs::remove_file(&part);
+        tool::script(pack, &[tree.path(), &part])?;
+        fs::rename(part, &into)?;
+    }
+    Ok(into)
+}
+
+/// What maintainer scripts would have done, and the two programs of our own.
+fn finish_tree(tree: &Path) -> Result<()> {
+    let link = |target: &str, name: &str| -> Result<()> {
+        let name = tree.join(name);
+        if name.symlink_metadata().is_err() {
+            std::os::unix::fs::symlink(target, name)?;
+        }
+        Ok(())
+    };
+    link("mawk", "usr/bin/awk")?;
+    link("bash", "usr/bin/sh")?;
+    link("/proc/mounts", "etc/mtab")?;
+    let groups = ["root:x:0:", "tty:x:5:", "disk:x:6:", "kmem:x:15:", "sgx:x:101:", "kvm:x:102:"];
+    let more = ["video:x:44:", "render:x:103:", "input:x:104:", "audio:x:29:", "cdrom:x:24:"];
+    let groups: Vec<&str> = groups.into_iter().chain(more).collect();
+    fs::write(tree.join("etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n")?;
+    fs::write(tree.join("etc/group"), groups.join("\n") + "\n")?;
+    fs::write(tree.join("etc/hostname"), "vm\n")?;
+    for (name, text) in [("init", INIT), ("agent", AGENT)] {
+        fs::write(tree.join(name), text)?;
+        tool::run("chmod", &["755".as_ref(), tree.join(name).as_os_str()])?;
+    }
+    Ok(())
+}
+
+/// The first digits of a hash over packages and texts.
+fn hash(packages: &[Package], texts: &[&str]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for package in packages {
+        hasher.update(package.file.as_bytes()).update(package.checksum.as_bytes());
+    }
+    for text in texts {
+        hasher.update(text.as_bytes()).update(&[0]);
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
+/// Makes the folder `into` by filling another one: what is there is whole.
+fn making(into: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let part = into.with_extension("part");
+    let _ = fs::remove_dir_all(&part);
+    fs::create_dir_all(&part)?;
+    fill(&part)?;
+    fs::rename(&part, into).with_context(|| format!("making {}", into.display()))
+}
+
+/// How large an image is on the host, in bytes, and how long its parts took: for people.
+pub fn describe(kind: Kind, say: &dyn Fn(&str)) -> Result<String> {
+    let begun = Instant::now();
+    let image = get(kind, say)?;
+    let mib = |path: &Path| fs::metadata(path).map(|found| found.len() >> 20);
+    let system = image.system.as_deref().map(mib).transpose()?;
+    Ok(format!(
+        "{:12} kernel {} MiB, initramfs {} MiB, {}ready in {:.1} s",
+        kind.name(),
+        mib(&image.kernel)?,
+        mib(&image.initramfs)?,
+        system.map_or_else(String::new, |mib| format!("system {mib} MiB, ")),
+        begun.elapsed().as_secs_f64()
+    ))
+}

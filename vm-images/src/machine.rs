@@ -1,0 +1,296 @@
+//! A machine that runs: QEMU, what it prints, and a way to run scripts in it. A machine that does
+//! not answer in time is killed, and its last words are in the error.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use mt_tests::program::Run;
+
+use crate::hardware::{Disk, Hardware};
+use crate::image::Image;
+use crate::monitor::{Monitor, object};
+
+/// The kernel's arguments, beside those of a case. An emulated processor has nothing to mitigate.
+const KERNEL_ARGUMENTS: &str =
+    "console=ttyS0 panic=-1 quiet tsc=reliable no_timer_check mitigations=off cryptomgr.notests";
+/// So many lines of a console are in an error.
+const LAST_LINES: usize = 60;
+
+/// What a machine is started with.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// What it boots.
+    pub image: &'a Image,
+    /// A copy of the image's system that it may write to.
+    pub system: Option<&'a Path>,
+    /// Controllers and disks.
+    pub hardware: &'a Hardware,
+    /// A folder for sockets and the console; what the guest sees as /host is `share` in it.
+    pub directory: &'a Path,
+    /// When it is killed at the latest.
+    pub deadline: Instant,
+}
+
+/// A script that runs in the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Job(u32);
+
+/// A running machine. Dropping it is pulling its plug.
+#[derive(Debug)]
+pub struct Machine {
+    process: Child,
+    agent: BufReader<UnixStream>,
+    asking: UnixStream,
+    directory: PathBuf,
+    hardware: Hardware,
+    deadline: Instant,
+    scripts: HashMap<u32, String>,
+    ended: HashMap<u32, i32>,
+    next_job: u32,
+}
+
+impl Machine {
+    /// Starts a machine and waits until it takes scripts.
+    ///
+    /// # Errors
+    ///
+    /// QEMU refuses an option; the machine does not come up in time.
+    pub fn start(start: &Start) -> Result<Self> {
+        let Start { image, system, hardware, directory, deadline } = start;
+        let share = directory.join("share");
+        fs::create_dir_all(&share)?;
+        for socket in ["agent", "monitor"] {
+            let _ = fs::remove_file(directory.join(socket));
+        }
+        let listener = UnixListener::bind(directory.join("agent"))?;
+        let mut append = format!("{KERNEL_ARGUMENTS} mt.disks={}", hardware.disks.len());
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(["-nodefaults", "-display", "none", "-no-reboot", "-M", "q35"]);
+        command.args(["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "Nehalem", "-smp", "1"]);
+        command.arg("-kernel").arg(&image.kernel).arg("-initrd").arg(&image.initramfs);
+        command.args(hardware.arguments());
+        if let Some(system) = system {
+            append += " mt.root=/dev/disk/by-id/virtio-system";
+            let node = format!(
+                "driver=qcow2,node-name=system,file.driver=file,file.filename={}",
+                system.display()
+            );
+            command.args(["-blockdev", &node]);
+            command.args(["-device", "virtio-blk-pci,drive=system,serial=system"]);
+        }
+        command.args(["-append", &append]);
+        let place = directory.display();
+        command.args(["-serial", &format!("file:{place}/console")]);
+        command.args(["-qmp", &format!("unix:{place}/monitor,server=on,wait=off")]);
+        command.args(["-device", "virtio-serial-pci"]);
+        command.args(["-chardev", &format!("socket,id=agent,path={place}/agent")]);
+        command.args(["-device", "virtserialport,chardev=agent,name=agent"]);
+        command.arg("-virtfs").arg(format!(
+            "local,path={place}/share,mount_tag=host,security_model=none,multidevs=remap"
+        ));
+        fs::write(directory.join("command"), format!("{command:?}\n"))?;
+        let errors = File::create(directory.join("qemu.err"))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        let mut process = command.spawn().context("starting qemu-system-x86_64")?;
+        let agent = match accept(&listener, &mut process) {
+            Ok(agent) => agent,
+            Err(error) => {
+                let _ = process.kill();
+                let _ = process.wait();
+                let said = fs::read_to_string(directory.join("qemu.err")).unwrap_or_default();
+                return Err(error.context(said));
+            }
+        };
+        let mut machine = Self {
+            process,
+            asking: agent.try_clone()?,
+            agent: BufReader::new(agent),
+            directory: directory.to_path_buf(),
+            hardware: (*hardware).clone(),
+            deadline: *deadline,
+            scripts: HashMap::new(),
+            ended: HashMap::new(),
+            next_job: 1,
+        };
+        let line = machine.line().context("the machine does not come up")?;
+        ensure!(line == "ready", "the agent begins with {line:?}");
+        Ok(machine)
+    }
+
+    /// Runs a script of bash in the machine, to its end.
+    ///
+    /// # Errors
+    ///
+    /// The machine does not answer in time.
+    pub fn run(&mut self, script: &str) -> Result<Run> {
+        let job = self.begin(script)?;
+        self.wait(job)
+    }
+
+    /// Runs a script that must succeed and gives its stdout.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::run`]; the script fails.
+    pub fn must(&mut self, script: &str) -> Result<String> {
+        let run = self.run(script)?;
+        ensure!(run.code == Some(0), "in the machine: {run:#?}");
+        Ok(run.stdout)
+    }
+
+    /// Begins a script and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// The machine is gone.
+    pub fn begin(&mut self, script: &str) -> Result<Job> {
+        let job = self.next_job;
+        self.next_job += 1;
+        fs::write(self.share().join(format!("{job}.sh")), script)?;
+        writeln!(self.asking, "{job}").context("asking the machine")?;
+        self.scripts.insert(job, script.to_owned());
+        Ok(Job(job))
+    }
+
+    /// Waits for a script, and gives what it came to.
+    ///
+    /// # Errors
+    ///
+    /// The machine does not answer in time.
+    pub fn wait(&mut self, Job(job): Job) -> Result<Run> {
+        while !self.ended.contains_key(&job) {
+            let line = self.line().with_context(|| {
+                format!("waiting for: {}", self.scripts.get(&job).map_or("", String::as_str))
+            })?;
+            let (number, status) = line.split_once(' ').context("what the agent says")?;
+            self.ended.insert(number.parse()?, status.parse()?);
+        }
+        let read = |kind: &str| -> Result<String> {
+            let path = self.share().join(format!("{job}.{kind}"));
+            Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
+        };
+        Ok(Run {
+            command: self.scripts.get(&job).cloned().unwrap_or_default(),
+            code: self.ended.get(&job).copied(),
+            stdout: read("out")?,
+            stderr: read("err")?,
+        })
+    }
+
+    /// The folder that the guest sees as /host.
+    pub fn share(&self) -> PathBuf {
+        self.directory.join("share")
+    }
+
+    /// Adds a disk while the machine runs.
+    ///
+    /// # Errors
+    ///
+    /// QEMU refuses it.
+    pub fn plug(&mut self, disk: &Disk) -> Result<()> {
+        let (node, device) = disk.options(&self.hardware.controllers);
+        let mut monitor = self.monitor()?;
+        monitor.command("blockdev-add", object(&node, "driver"))?;
+        monitor.command("device_add", object(&device, "driver"))?;
+        Ok(())
+    }
+
+    /// Takes a disk away while the machine runs, used or not.
+    ///
+    /// # Errors
+    ///
+    /// There is none of this name.
+    pub fn pull(&mut self, name: &str) -> Result<()> {
+        self.monitor()?.pull(name)
+    }
+
+    /// A connection to QEMU's monitor; it takes one at a time.
+    ///
+    /// # Errors
+    ///
+    /// QEMU is gone.
+    pub fn monitor(&self) -> Result<Monitor> {
+        Monitor::connect(&self.directory.join("monitor"))
+    }
+
+    /// Cuts the power: nothing in the guest is told. What its disks had taken is in the cache of
+    /// this host, so nothing is lost of it; a disk that loses is [`crate::servers::VolatileDisk`].
+    pub fn cut_power(self) {
+        drop(self);
+    }
+
+    /// Shuts the machine down as its system does, and waits until it is off.
+    ///
+    /// # Errors
+    ///
+    /// It does not go off in time.
+    pub fn shut_down(mut self) -> Result<()> {
+        let command = "if [ -d /run/systemd/system ]; then systemctl poweroff; \
+                       else sync; echo o >/proc/sysrq-trigger; fi";
+        self.begin(command)?;
+        while Instant::now() < self.deadline {
+            if self.process.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("the machine does not go off:\n{}", self.last_words())
+    }
+
+    /// The end of what it printed on its console.
+    pub fn last_words(&self) -> String {
+        let console = fs::read(self.directory.join("console")).unwrap_or_default();
+        let console = String::from_utf8_lossy(&console);
+        let lines: Vec<&str> = console.lines().collect();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    }
+
+    /// The next line of the agent.
+    fn line(&mut self) -> Result<String> {
+        let rest = self.deadline.saturating_duration_since(Instant::now());
+        let mut line = String::new();
+        // No time at all would mean: for ever.
+        self.agent.get_ref().set_read_timeout(Some(rest.max(Duration::from_millis(1))))?;
+        let read = self.agent.read_line(&mut line);
+        match read {
+            Ok(0) => bail!("the machine went off:\n{}", self.last_words()),
+            Ok(_) => Ok(line.trim().to_owned()),
+            Err(error) => {
+                let words = self.last_words();
+                Err(error).with_context(|| format!("no answer in time; its console:\n{words}"))
+            }
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// QEMU's connection for the agent; an error when QEMU ends instead.
+fn accept(listener: &UnixListener, process: &mut Child) -> Result<UnixStream> {
+    listener.set_nonblocking(true)?;
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false)?;
+                return Ok(stream);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(status) = process.try_wait()? {
+            bail!("QEMU ended at once ({status})");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,193 @@
+//! Runs cases: which, how many at a time, and the table of what they came to.
+
+use std::any::Any;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::case::{Case, Lab, Tally};
+use crate::image::{self, Image, Kind};
+use crate::tool;
+
+/// What one machine needs of the host's memory, in MiB: its own, and QEMU's translations.
+const MACHINE_MIB: u64 = 1700;
+/// The variable that keeps the folders of cases that failed.
+const KEEP: &str = "MTCTL_VM_KEEP";
+/// What the cases need of this host, beside what builds images.
+const NEEDED: [&str; 5] = ["qemu-system-x86_64", "qemu-img", "tgtd", "tgtadm", "nbdkit"];
+
+/// Boots virtual machines and takes them through stories.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Only cases whose name contains one of these.
+    cases: Vec<String>,
+    /// Print the names and do nothing.
+    #[arg(long)]
+    list: bool,
+    /// So many machines at a time; as many as processors and memory allow by default.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// What `cargo test` says to every test program; of no effect here.
+    #[arg(long, hide = true)]
+    nocapture: bool,
+    /// As `--nocapture`.
+    #[arg(short, long, hide = true)]
+    quiet: bool,
+}
+
+/// What a case came to.
+struct Outcome {
+    name: &'static str,
+    seconds: f64,
+    tally: Tally,
+    failure: Option<String>,
+}
+
+/// The program: runs what the command line asks for of `cases`, and says whether all came true.
+pub fn run(cases: &[Case]) -> bool {
+    let arguments = Arguments::parse();
+    let is_wanted = |case: &Case| {
+        arguments.cases.is_empty() || arguments.cases.iter().any(|part| case.name.contains(part))
+    };
+    let wanted: Vec<&Case> = cases.iter().filter(|case| is_wanted(case)).collect();
+    if arguments.list {
+        wanted.iter().for_each(|case| println!("{}", case.name));
+        return true;
+    }
+    let lacking = tool::missing(&[&NEEDED[..], &image::BUILT_WITH].concat());
+    if !lacking.is_empty() {
+        return skip(&wanted, &format!("not installed: {}", lacking.join(", ")));
+    }
+    match run_all(&wanted, arguments.jobs) {
+        Ok(outcomes) => report(&outcomes),
+        Err(error) => {
+            println!("the machines cannot be tried: {error:#}");
+            false
+        }
+    }
+}
+
+/// Every case is skipped for one reason.
+fn skip(cases: &[&Case], reason: &str) -> bool {
+    for case in cases {
+        if let Err(error) = mt_tests::skip::record(case.name, reason) {
+            println!("recording a skip: {error}");
+            return false;
+        }
+    }
+    println!("0 passed, 0 failed, {} skipped: {reason}", cases.len());
+    true
+}
+
+fn run_all(cases: &[&Case], jobs: Option<usize>) -> Result<Vec<Outcome>> {
+    let mut images: Vec<(Kind, Image)> = Vec::new();
+    for kind in Kind::ALL {
+        if cases.iter().any(|case| case.image == kind) {
+            images.push((kind, image::get(kind, &|text| println!("vm: {text}"))?));
+        }
+    }
+    let folder = tempfile::tempdir()?;
+    let mtctl = stripped(mt_tests::program::mtctl(), folder.path())?;
+    let jobs = jobs.unwrap_or_else(jobs_here).max(1);
+    println!("running {} cases in machines, {jobs} at a time", cases.len());
+    let next = AtomicUsize::new(0);
+    let outcomes = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let image = images.iter().find(|(kind, _)| *kind == case.image);
+                    let Some((_, image)) = image else { continue };
+                    let outcome = run_one(case, image, &mtctl);
+                    print_outcome(&outcome);
+                    if let Ok(mut outcomes) = outcomes.lock() {
+                        outcomes.push(outcome);
+                    }
+                }
+            });
+        }
+    });
+    Ok(outcomes.into_inner().unwrap_or_default())
+}
+
+/// Cases at a time: a processor and enough memory each.
+fn jobs_here() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    let machines = kib.unwrap_or(0_u64) / 1024 / MACHINE_MIB;
+    processors.min(usize::try_from(machines).unwrap_or(1))
+}
+
+/// A copy without symbols: an emulated machine reads every byte of it at each boot.
+fn stripped(program: &Path, folder: &Path) -> Result<PathBuf> {
+    let to = folder.join("mtctl");
+    tool::run("strip", &["-o".as_ref(), to.as_os_str(), program.as_os_str()])
+        .context("taking the symbols out of mtctl")?;
+    Ok(to)
+}
+
+fn run_one(case: &Case, image: &Image, mtctl: &Path) -> Outcome {
+    let begun = Instant::now();
+    let mut tally = Tally::default();
+    let failure = match Lab::new(image.clone(), mtctl, case.limit) {
+        Ok(mut lab) => {
+            let told = catch_unwind(AssertUnwindSafe(|| (case.story)(&mut lab)));
+            tally = lab.tally;
+            let failure = match told {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(format!("{error:?}")),
+                Err(panic) => Some(message(panic.as_ref())),
+            };
+            match failure {
+                Some(text) if std::env::var_os(KEEP).is_some() => {
+                    Some(format!("{text}\nits folder is kept: {}", lab.keep().display()))
+                }
+                failure => failure,
+            }
+        }
+        Err(error) => Some(format!("{error:?}")),
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    Outcome { name: case.name, seconds, tally, failure }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+fn print_outcome(outcome: &Outcome) {
+    let Outcome { name, seconds, tally, failure } = outcome;
+    let Tally { boots, cuts, faults } = tally;
+    let word = if failure.is_some() { "FAILED" } else { "passed" };
+    println!("{word} {name:58} {seconds:6.1} s {boots:3} boots {cuts:3} cuts {faults:3} faults");
+    if let Some(failure) = failure {
+        println!("---- {name}\n{failure}\n----");
+    }
+}
+
+/// The last lines; whether nothing failed.
+fn report(outcomes: &[Outcome]) -> bool {
+    let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
+    let passed = outcomes.len() - failed;
+    let sum = |of: fn(&Tally) -> u32| outcomes.iter().map(|one| of(&one.tally)).sum::<u32>();
+    let (boots, cuts, faults) = (sum(|t| t.boots), sum(|t| t.cuts), sum(|t| t.faults));
+    println!("{boots} boots, {cuts} power cuts, {faults} faults");
+    println!("{passed} passed, {failed} failed, 0 skipped");
+    // As every other test program ends, for who counts them together.
+    let word = if failed == 0 { "ok" } else { "FAILED" };
+    println!("test result: {word}. {passed} passed; {failed} failed; 0 ignored; in machines");
+    failed == 0
+}
+
+/// How long a case may take that boots once or twice and does little.
+pub const SHORT: Duration = Duration::from_secs(240);
