@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 .DEFAULT_GOAL := help
 
 help: ## print the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what is missing to build and test
 	@packaging/setup
@@ -21,6 +21,12 @@ demo: build ## see it work on loop devices: disks, check, prepare, apply, and re
 
 test: setup ## everything: style, lints, documentation, licences, all tests
 	@tests/run
+
+test-vm: setup ## the cases in machines alone; CASE=part of a name for some
+	cargo test --locked -p vm-images --test vm -- $(CASE)
+
+vm-images: setup ## build the images of the machines, and print sizes and boot times
+	cargo test --locked -p vm-images --test vm -- --images
 
 lint: ## clippy, with every warning an error
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -49,4 +55,4 @@ install: build ## install program, man pages and completions below PREFIX (/usr/
 clean: ## remove everything that was built
 	cargo clean
 
-.PHONY: help setup build demo test lint doc fmt man audit bench fuzz install clean
+.PHONY: help setup build demo test test-vm vm-images lint doc fmt man audit bench fuzz install clean

@@ -226,7 +226,11 @@ fn making(into: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     fs::rename(&part, into).with_context(|| format!("making {}", into.display()))
 }
 
-/// How large an image is on the host, in bytes, and how long its parts took: for people.
+/// How large the image `kind` is, and how long it took to have it: for people.
+///
+/// # Errors
+///
+/// As [`get`].
 pub fn describe(kind: Kind, say: &dyn Fn(&str)) -> Result<String> {
     let begun = Instant::now();
     let image = get(kind, say)?;

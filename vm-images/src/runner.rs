@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use crate::case::{Case, Lab, Tally};
+use crate::hardware::Hardware;
 use crate::image::{self, Image, Kind};
 use crate::tool;
 
@@ -30,6 +31,9 @@ struct Arguments {
     /// Print the names and do nothing.
     #[arg(long)]
     list: bool,
+    /// Build the images, boot each once, and print sizes and times.
+    #[arg(long)]
+    images: bool,
     /// So many machines at a time; as many as processors and memory allow by default.
     #[arg(long)]
     jobs: Option<usize>,
@@ -64,13 +68,34 @@ pub fn run(cases: &[Case]) -> bool {
     if !lacking.is_empty() {
         return skip(&wanted, &format!("not installed: {}", lacking.join(", ")));
     }
-    match run_all(&wanted, arguments.jobs) {
-        Ok(outcomes) => report(&outcomes),
-        Err(error) => {
-            println!("the machines cannot be tried: {error:#}");
-            false
-        }
+    let told = match arguments.images {
+        true => show_images().map(|()| true),
+        false => run_all(&wanted, arguments.jobs).map(|outcomes| report(&outcomes)),
+    };
+    told.unwrap_or_else(|error| {
+        println!("the machines cannot be tried: {error:#}");
+        false
+    })
+}
+
+/// Builds every image, and boots it.
+fn show_images() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mtctl = stripped(mt_tests::program::mtctl(), folder.path())?;
+    for kind in Kind::ALL {
+        let described = image::describe(kind, &say)?;
+        let mut lab = Lab::new(image::get(kind, &say)?, &mtctl, SHORT)?;
+        let begun = Instant::now();
+        let machine = lab.boot(&Hardware::default())?;
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("{described}, takes scripts {seconds:.1} s after power on");
+        machine.shut_down()?;
     }
+    Ok(())
+}
+
+fn say(text: &str) {
+    println!("vm: {text}");
 }
 
 /// Every case is skipped for one reason.
@@ -89,7 +114,7 @@ fn run_all(cases: &[&Case], jobs: Option<usize>) -> Result<Vec<Outcome>> {
     let mut images: Vec<(Kind, Image)> = Vec::new();
     for kind in Kind::ALL {
         if cases.iter().any(|case| case.image == kind) {
-            images.push((kind, image::get(kind, &|text| println!("vm: {text}"))?));
+            images.push((kind, image::get(kind, &say)?));
         }
     }
     let folder = tempfile::tempdir()?;
