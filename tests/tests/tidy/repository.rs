@@ -129,9 +129,9 @@ mod tests {
         assert!(messages(&makefile("a: ## x\n"))[0].starts_with("0 recipe lines"));
         assert_eq!(messages(&makefile("a: b\n\tc\n")), ["no `## help` for this verb"]);
         let verb = |number: usize| format!("a{number}: ## x\n\tb\n");
-        let many: String = (0..16).map(verb).collect();
-        assert_eq!(messages(&makefile(&many)), ["16 verbs, 1 to 15 allowed"]);
-        assert_eq!(messages(&makefile("")), ["0 verbs, 1 to 15 allowed"]);
+        let many: String = (0..=VERBS_MAX).map(verb).collect();
+        assert_eq!(messages(&makefile(&many)), ["17 verbs, 1 to 16 allowed"]);
+        assert_eq!(messages(&makefile("")), ["0 verbs, 1 to 16 allowed"]);
     }
 
     #[test]
