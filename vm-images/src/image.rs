@@ -157,7 +157,7 @@ fn get_initramfs(
     say: &dyn Fn(&str),
 ) -> Result<PathBuf> {
     let archives = cache.join("packages");
-    let packages = packages::resolve(PACKAGES, &archives)?;
+    let packages = packages::resolve(PACKAGES)?;
     let hash = hash(&packages, &[version, INIT, AGENT, PRUNED, &modules::WANTED.join(" ")]);
     let into = cache.join(format!("initramfs-{version}-{hash}"));
     if !into.exists() {

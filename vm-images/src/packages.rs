@@ -38,8 +38,11 @@ fn options(cache: &Path) -> Vec<String> {
 /// # Errors
 ///
 /// apt does not know one of them, or is not there.
-pub fn resolve(names: &[&str], cache: &Path) -> Result<Vec<Package>> {
-    let mut arguments = options(cache);
+pub fn resolve(names: &[&str]) -> Result<Vec<Package>> {
+    // Of packages that are in its cache already apt names no address: none is.
+    let empty = tempfile::tempdir()?;
+    fs::create_dir(empty.path().join("partial"))?;
+    let mut arguments = options(empty.path());
     arguments.extend(["--print-uris", "-y", "install"].map(str::to_owned));
     arguments.extend(names.iter().map(|name| (*name).to_owned()));
     let printed = tool::run("apt-get", &arguments)

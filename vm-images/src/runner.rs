@@ -120,6 +120,12 @@ fn run_all(cases: &[&Case], jobs: Option<usize>) -> Result<Vec<Outcome>> {
     let folder = tempfile::tempdir()?;
     let mtctl = stripped(mt_tests::program::mtctl(), folder.path())?;
     let jobs = jobs.unwrap_or_else(jobs_here).max(1);
+    // What was expected is shown with the case; where, here. Nobody needs the frames between.
+    std::panic::set_hook(Box::new(|panic| {
+        if let Some(place) = panic.location() {
+            println!("at {}:{}:", place.file(), place.line());
+        }
+    }));
     println!("running {} cases in machines, {jobs} at a time", cases.len());
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::new());
@@ -168,7 +174,7 @@ fn run_one(case: &Case, image: &Image, mtctl: &Path) -> Outcome {
             tally = lab.tally;
             let failure = match told {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(format!("{error:?}")),
+                Ok(Err(error)) => Some(format!("{error:#}")),
                 Err(panic) => Some(message(panic.as_ref())),
             };
             match failure {
@@ -178,7 +184,7 @@ fn run_one(case: &Case, image: &Image, mtctl: &Path) -> Outcome {
                 failure => failure,
             }
         }
-        Err(error) => Some(format!("{error:?}")),
+        Err(error) => Some(format!("{error:#}")),
     };
     let seconds = begun.elapsed().as_secs_f64();
     Outcome { name: case.name, seconds, tally, failure }

@@ -18,6 +18,8 @@ pub const TARGET_NAME: &str = "iqn.2026-11.test:vm";
 pub struct ScsiTarget {
     process: Child,
     port: u16,
+    /// Under which number tgtadm finds this tgtd among others: below 2^15.
+    control: String,
     units: u32,
 }
 
@@ -29,14 +31,15 @@ impl ScsiTarget {
     /// tgtd does not start.
     pub fn start() -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let control = (port % (1 << 15)).to_string();
         let process = Command::new("/usr/sbin/tgtd")
-            .args(["-f", "--iscsi", &format!("portal=127.0.0.1:{port}"), "-C", &port.to_string()])
+            .args(["-f", "--iscsi", &format!("portal=127.0.0.1:{port}"), "-C", &control])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .context("starting tgtd")?;
-        let target = Self { process, port, units: 0 };
+        let target = Self { process, port, control, units: 0 };
         let begun = Instant::now();
         let new = ["--mode", "target", "--op", "new", "--tid", "1", "-T", TARGET_NAME];
         while let Err(error) = target.administer(&new) {
@@ -74,8 +77,7 @@ impl ScsiTarget {
     }
 
     fn administer(&self, arguments: &[&str]) -> Result<String> {
-        let port = self.port.to_string();
-        tool::run("tgtadm", &[&["-C", &port, "--lld", "iscsi"], arguments].concat())
+        tool::run("tgtadm", &[&["-C", &self.control, "--lld", "iscsi"], arguments].concat())
     }
 }
 
