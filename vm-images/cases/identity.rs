@@ -70,10 +70,11 @@ fn on(lab: &mut Lab) -> Result<()> {
 
 /// The VM's own description names the same disks: `mtctl vmx` finds them on this host.
 fn vmx_agrees(lab: &Lab, machine: &mut Machine) -> Result<()> {
-    let mut vmx = String::from(".encoding = \"UTF-8\"\ndisk.EnableUUID = \"TRUE\"\n");
+    let mut vmx = String::from(
+        ".encoding = \"UTF-8\"\ndisk.EnableUUID = \"TRUE\"\nscsi0.present = \"TRUE\"\n\
+         scsi0.virtualDev = \"pvscsi\"\n",
+    );
     for (slot, name) in ["one", "two"].into_iter().enumerate() {
-        vmx += &format!("scsi0.present = \"TRUE\"\nscsi0.virtualDev = \"pvscsi\"\n")
-            .repeat(usize::from(slot == 0));
         vmx +=
             &format!("scsi0:{slot}.present = \"TRUE\"\nscsi0:{slot}.fileName = \"{name}.vmdk\"\n");
         let uuid = vmware_uuid(name);

@@ -1,10 +1,14 @@
 //! What only a whole machine shows: SCSI identities, multipath, disks that fail, power cuts. One
 //! file for each subject, each case a story; how they are run is in the library.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
+
 mod identity;
+mod power;
+mod replication;
 
 fn main() -> std::process::ExitCode {
-    let cases: Vec<_> = [identity::CASES].concat();
+    let cases: Vec<_> = [identity::CASES, power::CASES].concat();
     match vm_images::runner::run(&cases) {
         true => std::process::ExitCode::SUCCESS,
         false => std::process::ExitCode::FAILURE,

@@ -1,0 +1,125 @@
+//! What is replicated to machines: a chain of streams for two volumes, and what these hold at each
+//! mark, as the digests that `mtctl digest` prints.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use blockio::stream::native::{Encoder, Options};
+use blockio::stream::{
+    Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
+};
+use mt_tests::change_stream::{Become, Change, random_changes, volume};
+use mt_tests::random::Random;
+
+/// The names of the volumes; disks of machines are called the same.
+pub(crate) const VOLUMES: [&str; 2] = ["db", "log"];
+
+/// How large the chain is.
+#[derive(Clone, Copy)]
+pub(crate) struct Extent {
+    /// How many streams follow each other …
+    pub(crate) streams: usize,
+    /// … with so many marks each …
+    pub(crate) marks: usize,
+    /// … and so many changes before each mark, of up to 160 KiB.
+    pub(crate) changes: usize,
+    /// Of each volume.
+    pub(crate) bytes: u64,
+}
+
+/// The chain, as files `stream-N` of a folder, and what it makes of disks that were zeros.
+pub(crate) struct Replication {
+    digests: HashMap<String, [String; 2]>,
+    last: [Vec<u8>; 2],
+}
+
+/// How the mark after `marks` marks of stream `stream` is called.
+pub(crate) fn mark(stream: usize, marks: usize) -> String {
+    format!("s{stream}m{marks}")
+}
+
+/// Stream and marks of a mark's name.
+pub(crate) fn place(name: &str) -> (usize, usize) {
+    let parts = name.strip_prefix('s').and_then(|rest| rest.split_once('m'));
+    let (stream, marks) = parts.unwrap_or_else(|| panic!("{name} is none of our marks"));
+    (stream.parse().unwrap(), marks.parse().unwrap())
+}
+
+impl Replication {
+    /// Makes the chain in `folder`.
+    pub(crate) fn new(folder: &Path, seed: u64, extent: Extent) -> Result<Self> {
+        let mut random = Random::new(seed);
+        let mut held = VOLUMES.map(|_| vec![0; extent.bytes as usize]);
+        let mut digests = HashMap::from([("start".to_owned(), hashes(&held))]);
+        for stream in 0..extent.streams {
+            let (from, to) = match stream {
+                0 => (String::new(), "v0".to_owned()),
+                _ => (format!("v{}", stream - 1), format!("v{stream}")),
+            };
+            let volumes = VOLUMES.map(|name| volume(name, extent.bytes, &from, &to)).to_vec();
+            let mut bytes = Vec::new();
+            let mut encoder = encoder(&mut bytes, volumes)?;
+            for marks in 1..=extent.marks {
+                for change in random_changes(&mut random, extent.bytes, extent.changes) {
+                    let volume = random.below(2) as usize;
+                    put(&mut encoder, volume as u16, &change)?;
+                    change.apply(&mut held[volume]);
+                }
+                let name = mark(stream, marks);
+                let time = Timestamp(1_700_000_000_000_000_000 + (stream * 100 + marks) as u64);
+                let kind = MarkKind::CrashConsistent;
+                encoder.mark(&Mark {
+                    time,
+                    kind,
+                    name: Name::new(name.as_bytes()),
+                    group: None,
+                })?;
+                digests.insert(name, hashes(&held));
+            }
+            encoder.finish(true)?;
+            fs::write(folder.join(format!("stream-{stream}")), bytes)?;
+        }
+        Ok(Self { digests, last: held })
+    }
+
+    /// What the volumes hold at the mark `name`, or at "start".
+    pub(crate) fn digests(&self, name: &str) -> &[String; 2] {
+        self.digests.get(name).unwrap_or_else(|| panic!("{name} is none of our marks"))
+    }
+
+    /// What the volumes hold at the end.
+    pub(crate) fn last(&self) -> &[Vec<u8>; 2] {
+        &self.last
+    }
+}
+
+fn encoder(bytes: &mut Vec<u8>, volumes: Vec<VolumeHeader>) -> Result<Encoder<&mut Vec<u8>>> {
+    let header = StreamHeader { format: Format::Native, identity: None, volumes };
+    let options = Options { batch_bytes: 64 << 10, ..Options::default() };
+    Ok(Encoder::new(bytes, &header, options)?)
+}
+
+fn put(encoder: &mut Encoder<&mut Vec<u8>>, volume: u16, change: &Change) -> Result<()> {
+    let (index, extent) = (VolumeIndex(volume), change.extent());
+    Ok(match &change.becomes {
+        Become::Data(bytes) => encoder.data(index, extent.start(), bytes),
+        Become::Zero(_) => encoder.zero(index, extent),
+        Become::Discard(_) => encoder.discard(index, extent),
+    }?)
+}
+
+fn hashes(held: &[Vec<u8>; 2]) -> [String; 2] {
+    [0, 1].map(|volume| blake3::hash(&held[volume]).to_hex().to_string())
+}
+
+/// Functions of the shell for a machine whose disks have the serial numbers `db`, `log` and
+/// `retention`: `disk NAME` is a path, `go VERB …` runs mtctl for the group.
+pub(crate) const SHELL: &str = r#"
+disk() { echo "/dev/disk/by-id/scsi-0VMware_Virtual_disk_$1"; }
+go() { verb=$1; shift; mtctl "$verb" "$@" --group g; }
+stream() { go apply "/host/stream-$1" --map "db=$(disk db)" --map "log=$(disk log)"; }
+points() { mtctl points list --group g --json; }
+use_retention() { mkdir -p /mnt/retention; mount "$(disk retention)" /mnt/retention; }
+"#;
