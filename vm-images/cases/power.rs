@@ -22,6 +22,7 @@ const fn case(name: &'static str, story: fn(&mut Lab) -> Result<()>) -> Case {
 }
 
 pub(crate) const CASES: &[Case] = &[
+    case("power::the_disks_do_lose_what_was_not_flushed", disks_lose),
     case("power::cut_while_applying", |lab| cut(lab, 1, 10, Doing::Applying)),
     case("power::cut_while_applying_other_moments", |lab| cut(lab, 2, 10, Doing::Applying)),
     case("power::cut_while_rolling_back", |lab| cut(lab, 3, 8, Doing::RollingBack)),
@@ -99,6 +100,20 @@ fn make_disks(lab: &Lab) -> Result<()> {
     }
     let retention = lab.blank("retention", 256)?;
     run("mkfs.ext4", &["-q", &retention.to_string_lossy()]);
+    Ok(())
+}
+
+/// The rig itself: without this, no cut would mean anything.
+fn disks_lose(lab: &mut Lab) -> Result<()> {
+    make_disks(lab)?;
+    let mut rig = Rig::boot(lab)?;
+    let write = "yes | dd of=$(disk log) bs=64k count=1 iflag=fullblock oflag=direct conv=fsync";
+    rig.must(write)?;
+    rig.must("yes | dd of=$(disk db) bs=64k count=1 iflag=fullblock oflag=direct")?;
+    assert_eq!(rig.must("dd if=$(disk db) bs=2 count=1 iflag=fullblock")?, "y\n");
+    rig.cut_power(lab);
+    assert_eq!(&fs::read(lab.file("log"))?[..2], b"y\n", "what was flushed is gone");
+    assert_eq!(&fs::read(lab.file("db"))?[..2], [0, 0], "what was not flushed is there");
     Ok(())
 }
 
