@@ -5,10 +5,11 @@
 
 mod identity;
 mod power;
+mod prepare;
 mod replication;
 
 fn main() -> std::process::ExitCode {
-    let cases: Vec<_> = [identity::CASES, power::CASES].concat();
+    let cases: Vec<_> = [identity::CASES, power::CASES, prepare::CASES].concat();
     match vm_images::runner::run(&cases) {
         true => std::process::ExitCode::SUCCESS,
         false => std::process::ExitCode::FAILURE,

@@ -104,8 +104,20 @@ pub fn cache() -> PathBuf {
 }
 
 /// The programs of the host that images are built with.
-pub const BUILT_WITH: [&str; 9] =
-    ["apt-get", "apt-cache", "dpkg-deb", "tar", "cpio", "lz4", "depmod", "modprobe", "mkfs.ext4"];
+pub const BUILT_WITH: [&str; 12] = [
+    "apt-get",
+    "apt-cache",
+    "dpkg-deb",
+    "tar",
+    "cpio",
+    "lz4",
+    "depmod",
+    "modprobe",
+    "mkfs.ext4",
+    "rpm",
+    "rpmbuild",
+    "createrepo_c",
+];
 
 /// The image `kind`, made if it is not there; `say` is told of what takes a while.
 ///
@@ -124,7 +136,7 @@ pub fn get(kind: Kind, say: &dyn Fn(&str)) -> Result<Image> {
     let initramfs = get_initramfs(&kernel, &cache, say)?;
     let system = match kind {
         Kind::Debian | Kind::DebianNewKernel => None,
-        Kind::CentosLike => Some(system::get(&kernel.0, &cache, say)?),
+        Kind::CentosLike => Some(system::get(&kernel, &cache, say)?),
     };
     Ok(Image { kernel: kernel.0.join("vmlinux"), initramfs, system })
 }

@@ -69,7 +69,8 @@ impl Machine {
             let _ = fs::remove_file(directory.join(socket));
         }
         let listener = UnixListener::bind(directory.join("agent"))?;
-        let mut append = format!("{KERNEL_ARGUMENTS} mt.disks={}", hardware.disks.len());
+        let disks = hardware.disks.len() + usize::from(system.is_some());
+        let mut append = format!("{KERNEL_ARGUMENTS} mt.disks={disks}");
         let mut command = Command::new("qemu-system-x86_64");
         command.args(["-nodefaults", "-display", "none", "-no-reboot", "-M", "q35"]);
         command.args(["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "Nehalem", "-smp", "1"]);

@@ -1,12 +1,171 @@
 //! The disk with a whole system: Debian's systemd, dnf and rpm, and what makes it say that it is a
 //! CentOS. A root file system without partitions; the initramfs mounts it and starts systemd.
 
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 
-/// The disk, made if it is not there.
-pub(super) fn get(kernel: &Path, cache: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
-    let _ = (kernel, cache, say);
-    bail!("the system on a disk is not built yet")
+use super::{AGENT, finish_tree, hash};
+use crate::{modules, packages, tool};
+
+/// What the system has, beside what these need.
+const PACKAGES: &[&str] = &[
+    "bash",
+    "coreutils",
+    "grep",
+    "sed",
+    "mawk",
+    "findutils",
+    "diffutils",
+    "procps",
+    "hostname",
+    "systemd",
+    "udev",
+    "kmod",
+    "dnf",
+    "rpm",
+    "util-linux",
+    "mount",
+    "fdisk",
+    "e2fsprogs",
+    "xfsprogs",
+    "multipath-tools",
+    "kpartx",
+    "dmsetup",
+    "lvm2",
+    "mdadm",
+    "lsscsi",
+    "sg3-utils",
+    "psmisc",
+    "libgcc-s1",
+    "libudev1",
+];
+
+/// The packages that a master target wants on this release: `provisioning::packages` has the list.
+const STAND_INS: &str = "xfsprogs e2fsprogs dosfstools util-linux lsscsi rsync wget perl mdadm \
+    lvm2 kexec-tools open-vm-tools device-mapper-multipath kpartx";
+
+/// Builds the stand-ins and their repository: `$1` is the tree, `$2` a folder to work in. Each is a
+/// real RPM with one file; the programs of that name are in the tree already, from Debian.
+const REPOSITORY: &str = r#"
+mkdir -p "$1/srv/repo"
+for name in $3; do
+	printf '%s\n' "Name: $name" 'Version: 1' 'Release: 1' 'Summary: Stand-in' 'License: None' \
+		'BuildArch: noarch' 'AutoReqProv: no' '%description' 'Stand-in.' '%install' \
+		"mkdir -p %{buildroot}/usr/share/stand-in" \
+		"echo $name >%{buildroot}/usr/share/stand-in/$name" \
+		'%files' "/usr/share/stand-in/$name" >"$2/$name.spec"
+	rpmbuild -bb --quiet --define "_topdir $2/top" --define "_rpmdir $1/srv/repo" "$2/$name.spec"
+done
+createrepo_c --quiet "$1/srv/repo"
+rpm --root "$1" --define '_dbpath /var/lib/rpm' --initdb
+"#;
+
+/// The UUID of the root file system.
+const UUID: &str = "5e0f6a52-6d2c-4f0c-8a3e-0a1b2c3d4e5f";
+/// MiB of the disk; the file has holes.
+const MIB: u64 = 1536;
+
+/// Files of the system that no package has.
+const FILES: &[(&str, &str)] = &[
+    ("etc/centos-release", "CentOS Linux release 8.5.2111\n"),
+    ("etc/redhat-release", "CentOS Linux release 8.5.2111\n"),
+    (
+        "etc/os-release",
+        "NAME=\"CentOS Linux\"\nVERSION=\"8\"\nID=\"centos\"\nID_LIKE=\"rhel fedora\"\n\
+         VERSION_ID=\"8\"\nPLATFORM_ID=\"platform:el8\"\nPRETTY_NAME=\"CentOS Linux 8\"\n",
+    ),
+    ("etc/rpm/macros", "%_dbpath /var/lib/rpm\n"),
+    ("etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
+    ("etc/fstab", "UUID=5e0f6a52-6d2c-4f0c-8a3e-0a1b2c3d4e5f / ext4 defaults 1 1\n"),
+    ("etc/nsswitch.conf", "passwd: files\ngroup: files\n"),
+    (
+        "etc/yum.repos.d/local.repo",
+        "[local]\nname=local\nbaseurl=file:///srv/repo\nenabled=1\ngpgcheck=0\n",
+    ),
+    (
+        "etc/systemd/system/agent.service",
+        "[Unit]\nDescription=Runs what the host asks for\nAfter=local-fs.target\n\
+         [Service]\nExecStart=/agent\nStandardOutput=journal+console\nKillMode=process\n",
+    ),
+];
+
+/// Accounts that units and rules of udev name.
+const USERS: &str = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534::/:/usr/sbin/nologin\n";
+const MORE_GROUPS: &str = "nogroup:x:65534:\nsystemd-journal:x:999:\nutmp:x:43:\nlp:x:7:\n\
+    dialout:x:20:\ntape:x:26:\nadm:x:4:\nusers:x:100:\nshadow:x:42:\n";
+
+/// Links that `systemctl enable`, `mask` and `set-default` would have made.
+const LINKS: &[(&str, &str)] = &[
+    ("/usr/lib/systemd/system/multi-user.target", "default.target"),
+    ("../agent.service", "multi-user.target.wants/agent.service"),
+    ("/dev/null", "getty.target"),
+    ("/dev/null", "serial-getty@ttyS0.service"),
+    ("/dev/null", "systemd-hwdb-update.service"),
+    ("/dev/null", "systemd-firstboot.service"),
+];
+
+/// What packages bring and nothing here uses, in the tree.
+const PRUNED: &str = "usr/share/{zoneinfo,icons,pixmaps,applications,menu,reportbug,doc-base,\
+    perl*,initramfs-tools,zsh,fish} usr/include usr/lib/udev/hwdb.d usr/lib/systemd/catalog \
+    var/lib/dpkg boot home usr/lib/os-release etc/os-release";
+
+/// The disk with the modules of this kernel, made if it is not there.
+pub(super) fn get(
+    (kernel, version): &(PathBuf, String),
+    cache: &Path,
+    say: &dyn Fn(&str),
+) -> Result<PathBuf> {
+    let archives = cache.join("packages");
+    let found = packages::resolve(PACKAGES)?;
+    let wanted = modules::WANTED.join(" ");
+    let mut texts = vec![version, AGENT, PRUNED, &wanted, STAND_INS, REPOSITORY, USERS];
+    texts.extend([MORE_GROUPS, UUID, include_str!("system.rs")]);
+    let into = cache.join(format!("system-{version}-{}", hash(&found, &texts)));
+    if !into.exists() {
+        say(&format!("system of {version}: {} packages", found.len()));
+        packages::fetch(PACKAGES, &archives)?;
+        let tree = tempfile::tempdir_in(cache)?;
+        tool::run("chmod", &["755".as_ref(), tree.path().as_os_str()])?;
+        packages::tree(&found, &archives, tree.path())?;
+        tool::script(&format!("cd \"$1\" && rm -rf {PRUNED}"), &[tree.path()])?;
+        modules::copy(kernel, version, tree.path())?;
+        fill(tree.path())?;
+        let work = tempfile::tempdir_in(cache)?;
+        let (tree_text, work_text) = (tree.path().to_string_lossy(), work.path().to_string_lossy());
+        tool::script(REPOSITORY, &[&*tree_text, &*work_text, STAND_INS])
+            .context("making the repository of the system")?;
+        let part = into.with_extension("part");
+        let _ = fs::remove_file(&part);
+        File::create(&part)?.set_len(MIB << 20)?;
+        let part_text = part.to_string_lossy();
+        tool::run("mkfs.ext4", &["-q", "-F", "-U", UUID, "-d", &*tree_text, &*part_text])?;
+        fs::rename(part, &into)?;
+    }
+    Ok(into)
+}
+
+/// What maintainer scripts and an installer would have done.
+fn fill(tree: &Path) -> Result<()> {
+    finish_tree(tree)?;
+    fs::write(tree.join("etc/passwd"), USERS)?;
+    let groups = fs::read_to_string(tree.join("etc/group"))? + MORE_GROUPS;
+    fs::write(tree.join("etc/group"), groups)?;
+    for directory in ["mnt/image", "var/lib/rpm", "var/log", "var/tmp", "var/cache"] {
+        fs::create_dir_all(tree.join(directory))?;
+    }
+    for (name, text) in FILES {
+        let file = tree.join(name);
+        fs::create_dir_all(file.parent().unwrap_or(tree))?;
+        fs::write(&file, text).with_context(|| format!("writing {name}"))?;
+    }
+    for (target, name) in LINKS {
+        let link = tree.join("etc/systemd/system").join(name);
+        fs::create_dir_all(link.parent().unwrap_or(tree))?;
+        let _ = fs::remove_file(&link);
+        symlink(target, &link).with_context(|| format!("linking {name}"))?;
+    }
+    Ok(())
 }
