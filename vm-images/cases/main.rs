@@ -4,12 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
 mod identity;
+mod lvm_md;
 mod power;
 mod prepare;
 mod replication;
 
 fn main() -> std::process::ExitCode {
-    let cases: Vec<_> = [identity::CASES, power::CASES, prepare::CASES].concat();
+    let cases: Vec<_> = [identity::CASES, lvm_md::CASES, power::CASES, prepare::CASES].concat();
     match vm_images::runner::run(&cases) {
         true => std::process::ExitCode::SUCCESS,
         false => std::process::ExitCode::FAILURE,

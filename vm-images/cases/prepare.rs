@@ -1,23 +1,91 @@
 //! `mtctl prepare` on a machine with systemd, dnf and an RPM database, after its first boot.
 
 use anyhow::Result;
-use vm_images::case::{Case, Lab};
+use vm_images::case::{Case, Lab, vmware_uuid};
 use vm_images::hardware::Hardware;
 use vm_images::image::Kind;
+use vm_images::machine::Machine;
 use vm_images::runner::SHORT;
+use vm_images::servers::ScsiTarget;
 
-pub(crate) const CASES: &[Case] = &[Case {
-    name: "prepare::the_system_on_a_disk_boots_with_systemd_and_its_repository_has_the_packages",
-    image: Kind::CentosLike,
-    limit: SHORT,
-    story: boots,
-}];
+const fn case(name: &'static str, story: fn(&mut Lab) -> Result<()>) -> Case {
+    Case { name, image: Kind::CentosLike, limit: SHORT, story }
+}
 
-fn boots(lab: &mut Lab) -> Result<()> {
+pub(crate) const CASES: &[Case] = &[
+    case("prepare::a_blank_disk_is_the_retention_volume_after_a_reboot_too", first_boot),
+    case("prepare::killed_at_many_moments_and_without_packages_it_converges", killed),
+];
+
+/// The packages that must be there in the end; the repository has more.
+const INSTALLED: &str = "rpm -q xfsprogs lsscsi rsync wget perl mdadm lvm2 kexec-tools";
+
+fn with_retention(lab: &Lab, target: &mut ScsiTarget) -> Result<Hardware> {
+    let mut hardware = Hardware::default();
+    hardware.disks.push(lab.vmware_disk(target, "retention", 0, 64)?);
+    Ok(hardware)
+}
+
+fn prepare() -> String {
+    format!("mtctl prepare --yes --retention-disk naa.{}", vmware_uuid("retention"))
+}
+
+fn nothing_more_to_do(machine: &mut Machine) -> Result<()> {
+    machine.run(&prepare())?.exits(0).says("0 changed");
+    machine.must(INSTALLED)?;
+    machine.must("findmnt /mnt/retention").map(drop)
+}
+
+fn first_boot(lab: &mut Lab) -> Result<()> {
+    let mut target = ScsiTarget::start()?;
+    let hardware = with_retention(lab, &mut target)?;
+    let mut machine = lab.boot(&hardware)?;
+    let run = machine.run(&prepare())?;
+    println!("{} {}", run.stdout, run.stderr);
+    run.exits(0);
+    machine.must(INSTALLED)?;
+    machine.must("grep -q regenerate-all /var/log/dracut-calls")?;
+    machine.shut_down()?;
+
+    let mut machine = lab.boot(&hardware)?;
+    nothing_more_to_do(&mut machine)?;
+    machine.shut_down()?;
+
     let mut machine = lab.boot(&Hardware::default())?;
-    println!("{}", machine.must("cat /proc/uptime; cat /proc/1/comm; ls -l /dev/disk/by-id; cat /etc/centos-release; systemctl --failed --no-legend; findmnt /; rpm -qa; mtctl check")
-        .or_else(|e| { println!("{e:#}"); anyhow::Ok(String::new()) })?);
-    let r = machine.run("time dnf -y install lsscsi; rpm -q lsscsi; mtctl check; true")?;
-    println!("{r:#?}");
+    lab.tally.faults += 1;
+    machine.run("findmnt /mnt/retention")?.exits(1);
+    let run = machine.run("mtctl check")?;
+    println!("{}", run.stdout);
+    run.exits(3).says("FAIL retention");
+    machine.shut_down()
+}
+
+fn killed(lab: &mut Lab) -> Result<()> {
+    let mut target = ScsiTarget::start()?;
+    let hardware = with_retention(lab, &mut target)?;
+    let mut machine = lab.boot(&hardware)?;
+    machine.must("mv /srv/repo /srv/gone")?;
+    let run = machine.run(&prepare())?;
+    println!("{:?} {} {}", run.code, run.stdout, run.stderr);
+    run.exits(1).says("dnf");
+    machine.run(INSTALLED)?.exits(8);
+    machine.must("mv /srv/gone /srv/repo")?;
+
+    let mut kills = 0;
+    for tenths in (2..120).step_by(8) {
+        let seconds = format!("{}.{}", tenths / 10, tenths % 10);
+        let run = machine.run(&format!("timeout -s KILL {seconds} {}", prepare()))?;
+        if run.code != Some(137) {
+            run.exits(0);
+            break;
+        }
+        kills += 1;
+    }
+    lab.tally.faults += kills;
+    assert!(kills >= 3, "only {kills} were killed");
+    machine.run(&prepare())?.exits(0);
+    machine.shut_down()?;
+    let mut machine = lab.boot(&hardware)?;
+    nothing_more_to_do(&mut machine)?;
     machine.shut_down()
 }
