@@ -31,6 +31,10 @@ fn prepare() -> String {
 }
 
 fn nothing_more_to_do(machine: &mut Machine) -> Result<()> {
+    // Because of nofail nothing waits for it, and the agent is there before it is mounted.
+    let mounted = "for _ in $(seq 300); do findmnt /mnt/retention && exit; sleep 0.1; done; \
+                   ls -la /mnt/retention; systemctl --no-pager status mnt-retention.mount; exit 1";
+    machine.must(mounted)?;
     machine.run(&prepare())?.exits(0).says("0 changed");
     machine.must(INSTALLED)?;
     machine.must("findmnt /mnt/retention").map(drop)
