@@ -5,6 +5,7 @@ pub mod case;
 pub mod hardware;
 pub mod image;
 pub mod kernel;
+pub mod log_writes;
 pub mod machine;
 pub mod modules;
 pub mod monitor;
