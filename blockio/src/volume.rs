@@ -389,6 +389,9 @@ fn in_use(access: Access, path: &Path, number: u64) -> Error {
         [] => "another program or the kernel has it open exclusively".to_owned(),
         found => found.join(", "),
     };
+    if let Some(hint) = users::multipath_hint(number, path) {
+        return refused(path, reason).with_hint(hint);
+    }
     let otherwise = match access {
         Access::Write => "name another disk",
         Access::Read | Access::Look => "read a recovery point of it: --group GROUP --to POINT",

@@ -4,13 +4,23 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
 mod identity;
+mod log_writes;
 mod lvm_md;
+mod multipath;
 mod power;
 mod prepare;
 mod replication;
 
 fn main() -> std::process::ExitCode {
-    let cases: Vec<_> = [identity::CASES, lvm_md::CASES, power::CASES, prepare::CASES].concat();
+    let cases: Vec<_> = [
+        identity::CASES,
+        log_writes::CASES,
+        lvm_md::CASES,
+        multipath::CASES,
+        power::CASES,
+        prepare::CASES,
+    ]
+    .concat();
     match vm_images::runner::run(&cases) {
         true => std::process::ExitCode::SUCCESS,
         false => std::process::ExitCode::FAILURE,

@@ -83,7 +83,7 @@ pub(super) fn of_disk(number: u64) -> io::Result<Vec<String>> {
         if swaps.iter().any(|area| area.rdev() == part.number) {
             found.push("used as swap".to_owned());
         }
-        found.extend(holders(&part.directory).iter().map(|name| format!("held by {name}")));
+        found.extend(holders(&part.directory).iter().map(Holder::told));
         let above = loops.iter().filter(|(_, backing)| backing.device == part.number);
         found.extend(above.map(|(name, _)| format!("behind the loop device /dev/{name}")));
         uses.extend(found.into_iter().map(|one| format!("{subject} {one}")));
@@ -147,14 +147,72 @@ fn last_name(path: &Path) -> Option<String> {
     path.file_name().map(|name| name.to_string_lossy().into_owned())
 }
 
-/// What is made of a device: kernel names, and what device-mapper calls them.
-fn holders(directory: &Path) -> Vec<String> {
+/// Something made of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Holder {
+    /// The kernel's name.
+    name: String,
+    /// What device-mapper calls it.
+    mapping: Option<String>,
+    /// What it is by device-mapper's UUID: `mpath-…`, `part1-mpath-…`, `LVM-…`.
+    uuid: String,
+}
+
+impl Holder {
+    fn is_multipath_map(&self) -> bool {
+        self.uuid.starts_with("mpath-")
+    }
+
+    /// Made by kpartx of a map's partition table.
+    fn is_partition_of_a_map(&self) -> bool {
+        self.uuid.starts_with("part") && self.uuid.contains("-mpath-")
+    }
+
+    /// In words that follow "it is".
+    fn told(&self) -> String {
+        match &self.mapping {
+            Some(map) if self.is_multipath_map() => {
+                format!("a path of the multipath map /dev/mapper/{map}")
+            }
+            Some(called) => format!("held by /dev/{} ({called})", self.name),
+            None => format!("held by /dev/{}", self.name),
+        }
+    }
+}
+
+/// What to do about the disk with this number, at `path`, when multipath holds it, or partitions of
+/// the map that it is.
+pub(super) fn multipath_hint(number: u64, path: &Path) -> Option<String> {
+    multipath_hint_of(&holders(&directory_of(number)), path)
+}
+
+fn multipath_hint_of(holders: &[Holder], path: &Path) -> Option<String> {
+    if let Some(map) =
+        holders.iter().filter(|one| one.is_multipath_map()).find_map(|one| one.mapping.as_ref())
+    {
+        return Some(format!(
+            "name the map instead: /dev/mapper/{map}; where no second path leads to the disk, \
+             mtctl check says how to get it back"
+        ));
+    }
+    holders.iter().any(Holder::is_partition_of_a_map).then(|| {
+        format!(
+            "take the mappings of its partitions away: kpartx -d {}; where no second path leads \
+             to the disk, mtctl check says how to get it back",
+            path.display()
+        )
+    })
+}
+
+fn holders(directory: &Path) -> Vec<Holder> {
     let holders = directory.join("holders");
-    let named = |name: String| match fs::read_to_string(holders.join(&name).join("dm/name")) {
-        Ok(called) => format!("/dev/{name} ({})", called.trim()),
-        Err(_) => format!("/dev/{name}"),
+    let described = |name: String| {
+        let attribute = |file: &str| fs::read_to_string(holders.join(&name).join(file)).ok();
+        let mapping = attribute("dm/name").map(|text| text.trim().to_owned());
+        let uuid = attribute("dm/uuid").unwrap_or_default().trim().to_owned();
+        Holder { name, mapping, uuid }
     };
-    names_in(&holders).unwrap_or_default().into_iter().map(named).collect()
+    names_in(&holders).unwrap_or_default().into_iter().map(described).collect()
 }
 
 /// Names in a directory, sorted; none if it is not there.
@@ -298,12 +356,33 @@ cut off\n";
     #[test]
     fn a_holder_is_told_by_the_name_that_device_mapper_gives_it() {
         let disk = tempfile::TempDir::new().unwrap();
-        assert_eq!(holders(disk.path()), [""; 0], "there need not be a list");
+        assert!(holders(disk.path()).is_empty(), "there need not be a list");
         let place = |name: &str| disk.path().join("holders").join(name);
         fs::create_dir_all(place("dm-0").join("dm")).unwrap();
         fs::write(place("dm-0/dm/name"), "system-root\n").unwrap();
         fs::create_dir_all(place("md127")).unwrap();
-        assert_eq!(holders(disk.path()), ["/dev/dm-0 (system-root)", "/dev/md127"]);
+        let told: Vec<String> = holders(disk.path()).iter().map(Holder::told).collect();
+        assert_eq!(told, ["held by /dev/dm-0 (system-root)", "held by /dev/md127"]);
+        assert_eq!(multipath_hint_of(&holders(disk.path()), Path::new("/dev/sda")), None);
+    }
+
+    #[test]
+    fn a_path_of_a_map_is_told_the_map_and_a_map_with_partitions_how_to_free_it() {
+        let holder = |mapping: &str, uuid: &str| {
+            let mapping = Some(mapping.to_owned());
+            Holder { name: "dm-2".into(), mapping, uuid: uuid.into() }
+        };
+        let (map, partition) =
+            (holder("x", "mpath-36000c29"), holder("x1", "part1-mpath-36000c29"));
+        let hint = |held: &Holder, path: &str| {
+            multipath_hint_of(std::slice::from_ref(held), Path::new(path)).unwrap()
+        };
+        assert_eq!(map.told(), "a path of the multipath map /dev/mapper/x");
+        assert!(hint(&map, "/dev/sda").starts_with("name the map instead: /dev/mapper/x;"));
+        assert_eq!(partition.told(), "held by /dev/dm-2 (x1)");
+        assert!(hint(&partition, "/dev/mapper/x").contains("kpartx -d /dev/mapper/x;"));
+        let volume = holder("vg-root", "LVM-abc");
+        assert_eq!(multipath_hint_of(&[volume], Path::new("/dev/sda")), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::step::StepId;
 pub(super) fn check(observed: &Observed, desired: &Desired) -> Vec<Finding> {
     let mut findings = vec![packages(observed, desired)];
     findings.extend(filesystems(observed));
-    findings.push(by_plan("multipath", StepId::Multipath, "multipath-tools", observed, desired));
+    findings.push(multipath(observed, desired));
     findings.extend(claimed(observed, desired));
     findings.push(by_plan("lvm", StepId::Lvm, "LVM, MD, udisks", observed, desired));
     findings.extend(foreign_lvm_devices(observed));
@@ -57,6 +57,14 @@ fn filesystems(observed: &Observed) -> Vec<Finding> {
     observed.filesystems.iter().map(finding).collect()
 }
 
+/// As the host is now: that a disk which is to become the retention volume will be kept out, too, is
+/// done together with making it.
+fn multipath(observed: &Observed, desired: &Desired) -> Finding {
+    let mut desired = desired.clone();
+    desired.skip.insert(StepId::Retention);
+    by_plan("multipath", StepId::Multipath, "multipath-tools", observed, &desired)
+}
+
 /// Disks that multipath has claimed although one path leads to them, with the reason.
 fn claimed(observed: &Observed, desired: &Desired) -> Option<Finding> {
     if desired.multipath == MultipathPolicy::Require {
@@ -78,14 +86,22 @@ fn claimed(observed: &Observed, desired: &Desired) -> Option<Finding> {
     let (first, rest) = single.split_first()?;
     let configuration =
         Configuration::parse([MAIN_FILE, DROP_IN].iter().filter_map(|path| observed.file(path)));
-    let why = if configuration.claims_single_paths(generation(observed)) {
-        "its configuration claims every disk"
-    } else {
-        "they are in /etc/multipath/wwids"
+    let give_back = match rest {
+        [] => format!("multipath -f {first} && multipath -w {first}"),
+        _ => {
+            let names = single.join(" ");
+            format!("for map in {names}; do multipath -f $map && multipath -w $map; done")
+        }
     };
-    let message = format!("multipath holds {} single-path disks: {why}", rest.len() + 1);
-    let finding = Finding::warn("multipath", &single.join(" "), message);
-    Some(finding.hint(format!("multipath -f {first} && multipath -w {first}")))
+    let (why, hint) = if configuration.claims_single_paths(generation(observed)) {
+        // Given back first, they would be claimed again.
+        let hint = format!("mtctl prepare --only multipath && {give_back}");
+        ("its configuration claims every disk", hint)
+    } else {
+        ("they are in /etc/multipath/wwids", give_back)
+    };
+    let message = format!("multipath holds {} single-path disks: {why}", single.len());
+    Some(Finding::warn("multipath", &single.join(" "), message).hint(hint))
 }
 
 /// Attached disks that LVM's devices file lists: LVM looks at these whatever filters say.

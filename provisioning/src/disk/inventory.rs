@@ -40,6 +40,8 @@ pub fn observe(host: &Host, mounts: &[Mount], swaps: &[Swap], signatures: Signat
             identify(host, &mut disk, boot_id.as_deref());
             let known = udev.as_ref().and_then(|database| database.get(name.as_str()));
             let known = known.filter(|properties| is_probed_by_udev(properties));
+            disk.multipath = kernel.multipath_of(&disk);
+            let known = known.filter(|one| disk.multipath.is_some() || !is_path_to_udev(one));
             disk.signature = match (known.map(Signature::from_udev), signatures) {
                 (Some(cached), Signatures::Cached) => cached,
                 (cached, _) => probe(host, &mut disk, cached),
@@ -50,7 +52,6 @@ pub fn observe(host: &Host, mounts: &[Mount], swaps: &[Swap], signatures: Signat
                 disk.problem = None;
             }
             disk.used_by.extend(uses::content(&disk.signature));
-            disk.multipath = kernel.multipath_of(&disk);
             look_for_content(host, &mut disk);
             look_for_holder(host, &mut disk);
             disk.eligible_for = eligible_for(&disk);
@@ -112,6 +113,11 @@ fn natural(name: &str) -> (usize, &str) {
 /// udev's own probing leaves a mark; a device that it has not come to yet has none.
 fn is_probed_by_udev(properties: &crate::host::UdevProperties) -> bool {
     properties.keys().any(|key| key.starts_with("ID_FS_") || key.starts_with("ID_PART_TABLE_"))
+}
+
+/// Whether udev did not probe it, as a path of a map: it goes on saying so when the map is gone.
+fn is_path_to_udev(properties: &crate::host::UdevProperties) -> bool {
+    properties.get("ID_FS_TYPE").is_some_and(|name| name == "mpath_member")
 }
 
 fn describe(machine: &Tree, name: &str) -> Disk {

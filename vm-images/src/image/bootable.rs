@@ -1,5 +1,5 @@
 //! A disk that a machine starts by itself, as a real one does: boot sector, GRUB, a partition with
-//! the kernel and a whole system. The loader is put together from Debian's packages, as grub-install
+//! the kernel and a whole system. The loader is put together of Debian's packages, as grub-install
 //! would, but into a file and without mounting anything.
 
 use std::fs;

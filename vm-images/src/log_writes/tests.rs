@@ -42,14 +42,17 @@ fn image(log: &[u8], count: usize, length: usize) -> Vec<u8> {
 #[test]
 fn what_was_written_is_there_from_its_place_in_the_log_on() {
     let (one, two) = ([1; SECTOR], [2; 2 * SECTOR]);
-    let bytes = log(SECTOR, &[
-        (0, 1, 0, &one),
-        (1, 2, METADATA, &two),
-        (0, 0, FLUSH, &[]),
-        (0, 0, MARK, b"told"),
-        (2, 1, DISCARD, &[]),
-        (3, 1, FUA, &one),
-    ]);
+    let bytes = log(
+        SECTOR,
+        &[
+            (0, 1, 0, &one),
+            (1, 2, METADATA, &two),
+            (0, 0, FLUSH, &[]),
+            (0, 0, MARK, b"told"),
+            (2, 1, DISCARD, &[]),
+            (3, 1, FUA, &one),
+        ],
+    );
     let parsed = Log::parse(&bytes).unwrap();
     assert_eq!(parsed.barriers(), [3, 6]);
     assert_eq!(parsed.entries[3].becomes, Become::Marked("told".to_owned()));
