@@ -135,7 +135,6 @@ fn every_flush(lab: &mut Lab) -> Result<()> {
     let mut random = Random::new(22);
     let states = states(&recording, &mut random);
     let barriers = recording.parsed.barriers().len();
-    println!("{} entries, {barriers} barriers", recording.parsed.entries.len());
     assert!(barriers > STATES, "only {barriers}: nothing was flushed");
     for states in states.chunks(DISKS) {
         let mut hardware = Hardware::default();

@@ -18,6 +18,9 @@ const MAKE: &str = "modprobe -a dm-mod raid1; set -e; \
     vgcreate -y customer ${disks[0]}; lvcreate -y -L 16M -n data customer; \
     mdadm --create /dev/md7 --run --level=1 --metadata=1.2 --raid-devices=2 ${disks[1]} ${disks[2]}; \
     udevadm settle";
+/// Waits for both to be active.
+const TAKEN: &str = "for _ in $(seq 300); do dmsetup ls | grep -q customer && \
+    grep -q ^md /proc/mdstat && exit; sleep 0.1; done; exit 1";
 /// What is active: a line for each.
 const ACTIVE: &str = "dmsetup ls --target linear | grep customer; grep ^md /proc/mdstat; true";
 
@@ -33,9 +36,8 @@ fn untouched(lab: &mut Lab) -> Result<()> {
 
     // Without mtctl the system takes what it finds: or the rest of the story would show nothing.
     let mut machine = lab.boot(&hardware)?;
-    machine.must("for i in $(seq 100); do dmsetup ls | grep -q customer && grep -q ^md /proc/mdstat && exit; sleep 0.1; done; exit 1")?;
-    let run = machine.run("mtctl prepare --yes --only lvm")?;
-    println!("{:?} {} {}", run.code, run.stdout, run.stderr);
+    machine.must(TAKEN)?;
+    machine.run("mtctl prepare --yes --only lvm")?.exits(0);
     machine.shut_down()?;
 
     let files = names.map(|name| lab.file(&format!("{name}.raw")));

@@ -144,9 +144,9 @@ fn apply(source: &str) -> String {
     format!("mtctl apply {source} --group g {maps}")
 }
 
-/// A path to each disk, by its adapter: offline or running.
-fn set_paths(machine: &mut Machine, adapter: u32, state: &str) -> Result<()> {
-    let all = format!("/sys/class/scsi_device/{adapter}:*/device/state");
+/// The paths by an adapter to the disks with these target numbers: offline or running.
+fn set_paths(machine: &mut Machine, adapter: u32, targets: &str, state: &str) -> Result<()> {
+    let all = format!("/sys/class/scsi_device/{adapter}:0:{targets}:*/device/state");
     machine.must(&format!("for path in {all}; do echo {state} >$path; done")).map(drop)
 }
 
@@ -178,12 +178,12 @@ fn paths_lost(lab: &mut Lab) -> Result<()> {
     feed_next()?;
     wait_until(&mut machine, "mtctl points list --group g --json | grep -q s0m1")?;
 
-    set_paths(&mut machine, 0, "offline")?;
+    set_paths(&mut machine, 0, "*", "offline")?;
     lab.tally.faults += 3;
     feed_next()?;
     wait_until(&mut machine, "mtctl points list --group g --json | grep -q s0m3")?;
     machine.must(SOME_PATH_FAILED)?;
-    set_paths(&mut machine, 0, "running")?;
+    set_paths(&mut machine, 0, "*", "running")?;
     wait_until(&mut machine, &format!("! {SOME_PATH_FAILED}"))?;
 
     // The other way is taken away for good.
@@ -196,8 +196,17 @@ fn paths_lost(lab: &mut Lab) -> Result<()> {
     disks_are_at(&mut machine, &replication, &mark(0, EXTENT.marks))?;
     machine.must("mtctl journal check --group g")?;
 
-    set_paths(&mut machine, 0, "offline")?;
-    Ok(())
+    // The last way to one of them: that volume stops, and goes on when the way is back.
+    set_paths(&mut machine, 0, "0", "offline")?;
+    lab.tally.faults += 1;
+    let failed = machine.run(&apply("/host/stream-1"))?;
+    failed.exits(1).says(&format!("db on {}: ", map("db"))).does_not_say("6 recovery points");
+    set_paths(&mut machine, 0, "0", "running")?;
+    wait_until(&mut machine, &format!("! {SOME_PATH_FAILED}"))?;
+    machine.run(&apply("/host/stream-1"))?.exits(0);
+    disks_are_at(&mut machine, &replication, &mark(1, EXTENT.marks))?;
+    machine.must("mtctl journal check --group g")?;
+    machine.shut_down()
 }
 
 /// The retention volume is made on the map, stays there, and is the host's own.
@@ -215,7 +224,8 @@ fn prepare_on_maps(machine: &mut Machine) -> Result<()> {
     assert_eq!(mounted.trim(), map("retention"));
     machine.run(prepare)?.exits(0).says("0 changed");
     let check = machine.run("mtctl check --multipath require")?;
-    check.says("policy require").says("in place at /mnt/retention").says("2 attached, at most 60");
+    check.says("policy require").says("/mnt/retention: used for nothing else");
+    check.says("2 attached, at most 60");
     Ok(())
 }
 

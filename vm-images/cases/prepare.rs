@@ -44,9 +44,7 @@ fn first_boot(lab: &mut Lab) -> Result<()> {
     let mut target = ScsiTarget::start()?;
     let hardware = with_retention(lab, &mut target)?;
     let mut machine = lab.boot(&hardware)?;
-    let run = machine.run(&prepare())?;
-    println!("{} {}", run.stdout, run.stderr);
-    run.exits(0);
+    machine.run(&prepare())?.exits(0);
     machine.must(INSTALLED)?;
     machine.must("grep -q regenerate-all /var/log/dracut-calls")?;
     machine.shut_down()?;
@@ -58,9 +56,7 @@ fn first_boot(lab: &mut Lab) -> Result<()> {
     let mut machine = lab.boot(&Hardware::default())?;
     lab.tally.faults += 1;
     machine.run("findmnt /mnt/retention")?.exits(1);
-    let run = machine.run("mtctl check")?;
-    println!("{}", run.stdout);
-    run.exits(3).says("FAIL retention");
+    machine.run("mtctl check")?.exits(3).says("FAIL retention");
     machine.shut_down()
 }
 
@@ -69,9 +65,7 @@ fn killed(lab: &mut Lab) -> Result<()> {
     let hardware = with_retention(lab, &mut target)?;
     let mut machine = lab.boot(&hardware)?;
     machine.must("mv /srv/repo /srv/gone")?;
-    let run = machine.run(&prepare())?;
-    println!("{:?} {} {}", run.code, run.stdout, run.stderr);
-    run.exits(1).says("dnf");
+    machine.run(&prepare())?.exits(1).says("dnf");
     machine.run(INSTALLED)?.exits(8);
     machine.must("mv /srv/gone /srv/repo")?;
 

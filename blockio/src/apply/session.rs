@@ -64,6 +64,8 @@ pub(crate) struct Session<'a> {
     points: Vec<NewPoint>,
     point_made: Instant,
     has_told_forecast: bool,
+    // Told once, until points are made again.
+    has_told_not_whole: bool,
 }
 
 /// The input that is being applied.
@@ -145,6 +147,7 @@ impl<'a> Session<'a> {
             points: Vec::new(),
             point_made: Instant::now(),
             has_told_forecast: false,
+            has_told_not_whole: false,
         })
     }
 
@@ -228,6 +231,7 @@ impl<'a> Session<'a> {
         let is_in_order =
             self.input.as_ref().is_some_and(|input| input.is_marked && input.is_in_write_order());
         if is_in_order && self.points.is_empty() && self.options.point_every.is_some_and(is_due) {
+            self.summary.recovery_points += 1;
             self.points.push(NewPoint { time: now(), kind: PointKind::Crash, name: None });
         }
     }

@@ -64,6 +64,7 @@ impl Session<'_> {
             None => group.update(change)?,
             Some(keeper) => {
                 if !is_whole {
+                    self.summary.recovery_points -= self.points.len() as u64;
                     self.points.clear();
                 }
                 let made = !self.points.is_empty();
@@ -104,9 +105,12 @@ impl Session<'_> {
             .filter(|(name, _)| !in_stream.contains(name))
             .any(|(_, volume)| volume.in_between.as_ref().is_some_and(|between| !between.exact));
         let is_whole = !behind && !half;
-        if !is_whole && !self.points.is_empty() && volumes.keeper().is_some() {
-            let text = "no recovery point is made here: not all volumes of the group are at it";
-            (self.observe)(Event::Warning(text));
+        if !self.points.is_empty() && volumes.keeper().is_some() {
+            if !is_whole && !self.has_told_not_whole {
+                let text = "no recovery point is made here: not all volumes of the group are at it";
+                (self.observe)(Event::Warning(text));
+            }
+            self.has_told_not_whole = !is_whole;
         }
         is_whole
     }
