@@ -16,7 +16,7 @@ pub(crate) const CASES: &[Case] = &[Case {
 const MAKE: &str = "modprobe -a dm-mod raid1; set -e; \
     disks=($(lsblk -dnpo NAME,TYPE | sed -n 's/^\\(.dev.sd[a-z]*\\) .*/\\1/p')); \
     vgcreate -y customer ${disks[0]}; lvcreate -y -L 16M -n data customer; \
-    mdadm --create /dev/md7 --run --level=1 --metadata=1.2 --raid-devices=2 ${disks[1]} ${disks[2]}; \
+    mdadm --create /dev/md7 --run --level=1 --metadata=1.2 --raid-devices=2 ${disks[@]:1:2}; \
     udevadm settle";
 /// Waits for both to be active.
 const TAKEN: &str = "for _ in $(seq 300); do dmsetup ls | grep -q customer && \

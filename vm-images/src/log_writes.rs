@@ -3,8 +3,8 @@
 //! in, entries out, and an image in memory that they are done to.
 //!
 //! On the log device (drivers/md/dm-log-writes.c; all numbers little endian): a sector with magic,
-//! version, number of entries and bytes of a sector; then for each entry a sector that describes it,
-//! and after it what was written. A write is logged with the flush after it, or at once when it
+//! version, number of entries and bytes of a sector; then for each entry a sector that describes
+//! it, and after it what was written. A write is logged with the flush after it, or at once when it
 //! bypasses the cache (FUA). A mark is a text of somebody who looks on.
 
 use std::ops::Range;

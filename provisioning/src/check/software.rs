@@ -57,8 +57,8 @@ fn filesystems(observed: &Observed) -> Vec<Finding> {
     observed.filesystems.iter().map(finding).collect()
 }
 
-/// As the host is now: that a disk which is to become the retention volume will be kept out, too, is
-/// done together with making it.
+/// As the host is now: that a disk which is to become the retention volume will be kept out, too,
+/// is done together with making it.
 fn multipath(observed: &Observed, desired: &Desired) -> Finding {
     let mut desired = desired.clone();
     desired.skip.insert(StepId::Retention);
