@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
+mod first_boot;
 mod identity;
 mod log_writes;
 mod lvm_md;
@@ -13,6 +14,7 @@ mod replication;
 
 fn main() -> std::process::ExitCode {
     let cases: Vec<_> = [
+        first_boot::CASES,
         identity::CASES,
         log_writes::CASES,
         lvm_md::CASES,

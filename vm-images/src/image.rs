@@ -11,6 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::packages::{self, Package};
 use crate::{kernel, modules, tool};
 
+mod bootable;
 mod system;
 
 /// The variable that names the folder of packages and images; target/vm-images without it.
@@ -25,11 +26,14 @@ pub enum Kind {
     DebianNewKernel,
     /// A system on a disk, with systemd, dnf and an RPM database, which says that it is a CentOS.
     CentosLike,
+    /// The same on a disk with a boot loader, a login, and `mtctl prepare` at its first boot.
+    Bootable,
 }
 
 impl Kind {
     /// All of them, in the order in which they are made.
-    pub const ALL: [Self; 3] = [Self::Debian, Self::DebianNewKernel, Self::CentosLike];
+    pub const ALL: [Self; 4] =
+        [Self::Debian, Self::DebianNewKernel, Self::CentosLike, Self::Bootable];
 
     /// How it is called in tables and file names.
     pub fn name(self) -> &'static str {
@@ -37,6 +41,7 @@ impl Kind {
             Self::Debian => "debian",
             Self::DebianNewKernel => "debian-6.12",
             Self::CentosLike => "centos-like",
+            Self::Bootable => "bootable",
         }
     }
 }
@@ -44,12 +49,19 @@ impl Kind {
 /// An image that can be booted.
 #[derive(Clone, Debug)]
 pub struct Image {
+    /// What QEMU starts; none where the machine boots from the disk with the system.
+    pub started: Option<Started>,
+    /// The disk with the system, to be copied on write; none where the initramfs is all.
+    pub system: Option<PathBuf>,
+}
+
+/// What QEMU starts by itself, without BIOS and boot loader.
+#[derive(Clone, Debug)]
+pub struct Started {
     /// The ELF kernel.
     pub kernel: PathBuf,
     /// The initramfs, LZ4.
     pub initramfs: PathBuf,
-    /// The disk with the system, to be copied on write; none where the initramfs is all.
-    pub system: Option<PathBuf>,
 }
 
 /// What the test VMs have, beside what these need.
@@ -137,14 +149,19 @@ pub fn get(kind: Kind, say: &dyn Fn(&str)) -> Result<Image> {
     let system = match kind {
         Kind::Debian | Kind::DebianNewKernel => None,
         Kind::CentosLike => Some(system::get(&kernel, &cache, say)?),
+        Kind::Bootable => {
+            let system = Some(bootable::get(&kernel, &initramfs, &cache, say)?);
+            return Ok(Image { started: None, system });
+        }
     };
-    Ok(Image { kernel: kernel.0.join("vmlinux"), initramfs, system })
+    let started = Started { kernel: kernel.0.join("vmlinux"), initramfs };
+    Ok(Image { started: Some(started), system })
 }
 
 /// The unpacked package of a kernel, with its `vmlinux`, and its version.
 fn get_kernel(kind: Kind, cache: &Path, say: &dyn Fn(&str)) -> Result<(PathBuf, String)> {
     let (begin, end) = match kind {
-        Kind::Debian | Kind::CentosLike => ("linux-image-6.1.0-", "-amd64"),
+        Kind::Debian | Kind::CentosLike | Kind::Bootable => ("linux-image-6.1.0-", "-amd64"),
         Kind::DebianNewKernel => ("linux-image-6.12.", "+deb12-amd64"),
     };
     let name = packages::newest(begin, end)?;
@@ -247,13 +264,16 @@ pub fn describe(kind: Kind, say: &dyn Fn(&str)) -> Result<String> {
     let begun = Instant::now();
     let image = get(kind, say)?;
     let mib = |path: &Path| fs::metadata(path).map(|found| found.len() >> 20);
-    let system = image.system.as_deref().map(mib).transpose()?;
-    Ok(format!(
-        "{:12} kernel {} MiB, initramfs {} MiB, {}ready in {:.1} s",
-        kind.name(),
-        mib(&image.kernel)?,
-        mib(&image.initramfs)?,
-        system.map_or_else(String::new, |mib| format!("system {mib} MiB, ")),
-        begun.elapsed().as_secs_f64()
-    ))
+    let parts = [
+        ("kernel", image.started.as_ref().map(|started| &started.kernel)),
+        ("initramfs", image.started.as_ref().map(|started| &started.initramfs)),
+        ("system", image.system.as_ref()),
+    ];
+    let mut text = format!("{:12} ", kind.name());
+    for (name, path) in parts {
+        if let Some(path) = path {
+            text += &format!("{name} {} MiB, ", mib(path)?);
+        }
+    }
+    Ok(text + &format!("ready in {:.1} s", begun.elapsed().as_secs_f64()))
 }

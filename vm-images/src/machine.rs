@@ -17,7 +17,7 @@ use crate::image::Image;
 use crate::monitor::{Monitor, object};
 
 /// The kernel's arguments, beside those of a case. An emulated processor has nothing to mitigate.
-const KERNEL_ARGUMENTS: &str =
+pub(crate) const KERNEL_ARGUMENTS: &str =
     "console=ttyS0 panic=-1 quiet tsc=reliable no_timer_check mitigations=off cryptomgr.notests";
 /// So many lines of a console are in an error.
 const LAST_LINES: usize = 60;
@@ -35,6 +35,45 @@ pub struct Start<'a> {
     pub directory: &'a Path,
     /// When it is killed at the latest.
     pub deadline: Instant,
+}
+
+impl Start<'_> {
+    /// How QEMU is started.
+    fn command(&self) -> Command {
+        let Self { image, system, hardware, directory, .. } = self;
+        let disks = hardware.disks.len() + usize::from(system.is_some());
+        let mut append = format!("{KERNEL_ARGUMENTS} mt.disks={disks}");
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(["-nodefaults", "-display", "none", "-no-reboot", "-M", "q35"]);
+        command.args(["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "Nehalem", "-smp", "1"]);
+        command.args(hardware.arguments());
+        if let Some(system) = system {
+            append += " mt.root=/dev/disk/by-id/virtio-system";
+            let node = format!(
+                "driver=qcow2,node-name=system,file.driver=file,file.filename={}",
+                system.display()
+            );
+            command.args(["-blockdev", &node]);
+            // With a kernel to start, that is the first thing to boot from.
+            let first = if image.started.is_none() { ",bootindex=0" } else { "" };
+            let device = format!("virtio-blk-pci,drive=system,serial=system{first}");
+            command.args(["-device", &device]);
+        }
+        if let Some(started) = &image.started {
+            command.arg("-kernel").arg(&started.kernel).arg("-initrd").arg(&started.initramfs);
+            command.args(["-append", &append]);
+        }
+        let place = directory.display();
+        command.args(["-serial", &format!("file:{place}/console")]);
+        command.args(["-qmp", &format!("unix:{place}/monitor,server=on,wait=off")]);
+        command.args(["-device", "virtio-serial-pci"]);
+        command.args(["-chardev", &format!("socket,id=agent,path={place}/agent")]);
+        command.args(["-device", "virtserialport,chardev=agent,name=agent"]);
+        command.arg("-virtfs").arg(format!(
+            "local,path={place}/share,mount_tag=host,security_model=none,multidevs=remap"
+        ));
+        command
+    }
 }
 
 /// A script that runs in the machine.
@@ -62,39 +101,14 @@ impl Machine {
     ///
     /// QEMU refuses an option; the machine does not come up in time.
     pub fn start(start: &Start) -> Result<Self> {
-        let Start { image, system, hardware, directory, deadline } = start;
+        let Start { hardware, directory, deadline, .. } = start;
         let share = directory.join("share");
         fs::create_dir_all(&share)?;
         for socket in ["agent", "monitor"] {
             let _ = fs::remove_file(directory.join(socket));
         }
         let listener = UnixListener::bind(directory.join("agent"))?;
-        let disks = hardware.disks.len() + usize::from(system.is_some());
-        let mut append = format!("{KERNEL_ARGUMENTS} mt.disks={disks}");
-        let mut command = Command::new("qemu-system-x86_64");
-        command.args(["-nodefaults", "-display", "none", "-no-reboot", "-M", "q35"]);
-        command.args(["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "Nehalem", "-smp", "1"]);
-        command.arg("-kernel").arg(&image.kernel).arg("-initrd").arg(&image.initramfs);
-        command.args(hardware.arguments());
-        if let Some(system) = system {
-            append += " mt.root=/dev/disk/by-id/virtio-system";
-            let node = format!(
-                "driver=qcow2,node-name=system,file.driver=file,file.filename={}",
-                system.display()
-            );
-            command.args(["-blockdev", &node]);
-            command.args(["-device", "virtio-blk-pci,drive=system,serial=system"]);
-        }
-        command.args(["-append", &append]);
-        let place = directory.display();
-        command.args(["-serial", &format!("file:{place}/console")]);
-        command.args(["-qmp", &format!("unix:{place}/monitor,server=on,wait=off")]);
-        command.args(["-device", "virtio-serial-pci"]);
-        command.args(["-chardev", &format!("socket,id=agent,path={place}/agent")]);
-        command.args(["-device", "virtserialport,chardev=agent,name=agent"]);
-        command.arg("-virtfs").arg(format!(
-            "local,path={place}/share,mount_tag=host,security_model=none,multidevs=remap"
-        ));
+        let mut command = start.command();
         fs::write(directory.join("command"), format!("{command:?}\n"))?;
         let errors = File::create(directory.join("qemu.err"))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);

@@ -1,14 +1,16 @@
-//! The disk with a whole system: Debian's systemd, dnf and rpm, and what makes it say that it is a
-//! CentOS. A root file system without partitions; the initramfs mounts it and starts systemd.
+//! A whole system: Debian's systemd, dnf and rpm, and what makes it say that it is a CentOS; and the
+//! disk that is nothing but its root file system, which the initramfs mounts to start systemd.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use tempfile::TempDir;
 
 use super::{AGENT, finish_tree, hash};
-use crate::{modules, packages, tool};
+use crate::packages::{self, Package};
+use crate::{modules, tool};
 
 /// What the system has, beside what these need.
 const PACKAGES: &[&str] = &[
@@ -64,9 +66,9 @@ rpm --root "$1" --define '_dbpath /var/lib/rpm' --initdb
 "#;
 
 /// The UUID of the root file system.
-const UUID: &str = "5e0f6a52-6d2c-4f0c-8a3e-0a1b2c3d4e5f";
+pub(super) const UUID: &str = "5e0f6a52-6d2c-4f0c-8a3e-0a1b2c3d4e5f";
 /// MiB of the disk; the file has holes.
-const MIB: u64 = 1536;
+pub(super) const MIB: u64 = 1536;
 
 /// Files of the system that no package has.
 const FILES: &[(&str, &str)] = &[
@@ -86,9 +88,14 @@ const FILES: &[(&str, &str)] = &[
         "[local]\nname=local\nbaseurl=file:///srv/repo\nenabled=1\ngpgcheck=0\n",
     ),
     (
+        "etc/systemd/system/host.mount",
+        "[Mount]\nWhat=host\nWhere=/host\nType=9p\n\
+         Options=trans=virtio,version=9p2000.L,msize=512000\n",
+    ),
+    (
         "etc/systemd/system/agent.service",
         "[Unit]\nDescription=Runs what the host asks for\nAfter=local-fs.target\n\
-         [Service]\nExecStart=/agent\nStandardOutput=journal+console\nKillMode=process\n",
+         RequiresMountsFor=/host\n[Service]\nExecStart=/agent\nStandardOutput=journal+console\nKillMode=process\n",
     ),
 ];
 
@@ -116,36 +123,58 @@ const PRUNED: &str = "usr/share/{zoneinfo,icons,pixmaps,applications,menu,report
     perl*,initramfs-tools,zsh,fish} usr/include usr/lib/udev/hwdb.d usr/lib/systemd/catalog \
     var/lib/dpkg boot home usr/lib/os-release etc/os-release";
 
-/// The disk with the modules of this kernel, made if it is not there.
-pub(super) fn get(
-    (kernel, version): &(PathBuf, String),
-    cache: &Path,
-    say: &dyn Fn(&str),
-) -> Result<PathBuf> {
-    let archives = cache.join("packages");
-    let found = packages::resolve(PACKAGES)?;
-    let wanted = modules::WANTED.join(" ");
-    let mut texts = vec![version, AGENT, PRUNED, &wanted, STAND_INS, REPOSITORY, USERS];
-    texts.extend([MORE_GROUPS, UUID, include_str!("system.rs")]);
-    let into = cache.join(format!("system-{version}-{}", hash(&found, &texts)));
-    if !into.exists() {
-        say(&format!("system of {version}: {} packages", found.len()));
-        packages::fetch(PACKAGES, &archives)?;
+/// What a system is made of: these packages, beside those that each system has, and a kernel's
+/// modules.
+pub(super) struct Recipe<'a> {
+    names: Vec<&'a str>,
+    found: Vec<Package>,
+    kernel: &'a Path,
+    version: &'a str,
+}
+
+impl<'a> Recipe<'a> {
+    /// The recipe, as apt resolves it now.
+    pub(super) fn new(more: &[&'a str], (kernel, version): &'a (PathBuf, String)) -> Result<Self> {
+        let names = [PACKAGES, more].concat();
+        Ok(Self { found: packages::resolve(&names)?, names, kernel, version })
+    }
+
+    /// A hash over it, and over `more` texts.
+    pub(super) fn hash(&self, more: &[&str]) -> String {
+        let wanted = modules::WANTED.join(" ");
+        let own = [self.version, AGENT, PRUNED, &wanted, include_str!("system.rs")];
+        hash(&self.found, &[&own[..], more].concat())
+    }
+
+    /// The tree of the system, in a folder that goes when it is dropped.
+    pub(super) fn tree(&self, cache: &Path, say: &dyn Fn(&str)) -> Result<TempDir> {
+        say(&format!("system of {}: {} packages", self.version, self.found.len()));
+        let archives = cache.join("packages");
+        packages::fetch(&self.names, &archives)?;
         let tree = tempfile::tempdir_in(cache)?;
         tool::run("chmod", &["755".as_ref(), tree.path().as_os_str()])?;
-        packages::tree(&found, &archives, tree.path())?;
+        packages::tree(&self.found, &archives, tree.path())?;
         tool::script(&format!("cd \"$1\" && rm -rf {PRUNED}"), &[tree.path()])?;
-        modules::copy(kernel, version, tree.path())?;
+        modules::copy(self.kernel, self.version, tree.path())?;
         fill(tree.path())?;
         let work = tempfile::tempdir_in(cache)?;
-        let (tree_text, work_text) = (tree.path().to_string_lossy(), work.path().to_string_lossy());
-        tool::script(REPOSITORY, &[&*tree_text, &*work_text, STAND_INS])
+        tool::script(REPOSITORY, &[tree.path(), work.path(), Path::new(STAND_INS)])
             .context("making the repository of the system")?;
+        Ok(tree)
+    }
+}
+
+/// The disk with the modules of this kernel, made if it is not there.
+pub(super) fn get(kernel: &(PathBuf, String), cache: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
+    let recipe = Recipe::new(&[], kernel)?;
+    let into = cache.join(format!("system-{}-{}", kernel.1, recipe.hash(&[])));
+    if !into.exists() {
+        let tree = recipe.tree(cache, say)?;
         let part = into.with_extension("part");
         let _ = fs::remove_file(&part);
         File::create(&part)?.set_len(MIB << 20)?;
-        let part_text = part.to_string_lossy();
-        tool::run("mkfs.ext4", &["-q", "-F", "-U", UUID, "-d", &*tree_text, &*part_text])?;
+        let (tree, part_text) = (tree.path().to_string_lossy(), part.to_string_lossy());
+        tool::run("mkfs.ext4", &["-q", "-F", "-U", UUID, "-d", &*tree, &*part_text])?;
         fs::rename(part, &into)?;
     }
     Ok(into)
