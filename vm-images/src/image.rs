@@ -116,7 +116,7 @@ pub fn cache() -> PathBuf {
 }
 
 /// The programs of the host that images are built with.
-pub const BUILT_WITH: [&str; 12] = [
+pub const BUILT_WITH: [&str; 13] = [
     "apt-get",
     "apt-cache",
     "dpkg-deb",
@@ -126,6 +126,7 @@ pub const BUILT_WITH: [&str; 12] = [
     "depmod",
     "modprobe",
     "mkfs.ext4",
+    "sfdisk",
     "rpm",
     "rpmbuild",
     "createrepo_c",

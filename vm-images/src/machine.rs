@@ -258,6 +258,22 @@ impl Machine {
         bail!("the machine does not go off:\n{}", self.last_words())
     }
 
+    /// Waits until `text` is on its console.
+    ///
+    /// # Errors
+    ///
+    /// It does not print that in time.
+    pub fn prints(&self, text: &str) -> Result<()> {
+        while Instant::now() < self.deadline {
+            let console = fs::read(self.directory.join("console"))?;
+            if String::from_utf8_lossy(&console).contains(text) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("the machine does not print {text:?}:\n{}", self.last_words())
+    }
+
     /// The end of what it printed on its console.
     pub fn last_words(&self) -> String {
         let console = fs::read(self.directory.join("console")).unwrap_or_default();
