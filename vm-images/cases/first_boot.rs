@@ -22,7 +22,10 @@ const LIMIT: Duration = Duration::from_secs(420);
 /// Logs in as people do, at a terminal: who that is must be printed after the password.
 const LOG_IN: &str = r#"
 terminal=$(mktemp)
-shown() { for _ in $(seq 300); do ! grep -q "$1" "$terminal" || return 0; sleep 0.1; done; return 1; }
+shown() {
+	for _ in $(seq 300); do ! grep -q "$1" "$terminal" || return 0; sleep 0.1; done
+	return 1
+}
 {
 	shown Password: && echo master-target
 	shown '# $' && echo 'id -un; exit'

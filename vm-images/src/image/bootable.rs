@@ -1,7 +1,7 @@
 //! A disk that a machine starts by itself, as a real one does: boot sector, GRUB, a partition with
 //! the kernel and a whole system, a login, and the unit of `mtctl kickstart` that runs `mtctl
-//! prepare` at the first boot. The loader is put together as grub-install would, but into a file and
-//! without mounting anything. What else the system has is in `system`.
+//! prepare` at the first boot. The loader is put together as grub-install would, but into a file
+//! and without mounting anything. What else the system has is in `system`.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,5 +1,5 @@
-//! A whole system: Debian's systemd, dnf and rpm, and what makes it say that it is a CentOS; and the
-//! disk that is nothing but its root file system, which the initramfs mounts to start systemd.
+//! A whole system: Debian's systemd, dnf and rpm, and what makes it say that it is a CentOS; and
+//! the disk that is nothing but its root file system, which the initramfs mounts.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -95,7 +95,8 @@ const FILES: &[(&str, &str)] = &[
     (
         "etc/systemd/system/agent.service",
         "[Unit]\nDescription=Runs what the host asks for\nAfter=local-fs.target\n\
-         RequiresMountsFor=/host\n[Service]\nExecStart=/agent\nStandardOutput=journal+console\nKillMode=process\n",
+         RequiresMountsFor=/host\n[Service]\nExecStart=/agent\n\
+         StandardOutput=journal+console\nKillMode=process\n",
     ),
 ];
 
