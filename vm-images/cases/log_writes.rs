@@ -1,5 +1,7 @@
 //! Every write of a run with history, as dm-log-writes has it: the disk is made again as it was at
-//! its flushes, and in between with some of what followed; from each such state the group recovers.
+//! each of its flushes, and in between with some of what followed; from each such state the group
+//! recovers, and goes on. It is recorded in a machine, and looked at on loop devices of this host,
+//! which is twenty times faster and reads the same bytes.
 //! One log has the order of all three volumes, which are parts of one disk: so a flush of one is a
 //! flush of all here. Disks whose caches are lost one without the other are in `power`.
 
@@ -10,51 +12,39 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mt_tests::program::{Run, run};
+use mt_tests::loop_device::LoopDevice;
+use mt_tests::program::{Run, command, finish, mtctl, run};
 use mt_tests::random::Random;
+use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 use vm_images::case::{Case, Lab};
-use vm_images::hardware::{Hardware, Identity};
+use vm_images::hardware::Hardware;
 use vm_images::image::Kind;
 use vm_images::log_writes::{Become, Log};
-use vm_images::machine::Machine;
 
 use crate::replication::{Extent, Replication, SHELL};
 
 pub(crate) const CASES: &[Case] = &[Case {
     name: "log_writes::from_every_flush_a_group_recovers_and_goes_on",
     image: Kind::Debian,
-    limit: Duration::from_secs(900),
+    limit: Duration::from_secs(600),
     story: every_flush,
 }];
 
 const MIB: u64 = 1 << 20;
 const EXTENT: Extent = Extent { streams: 3, marks: 3, changes: 4, bytes: 2 * MIB };
-/// The parts of the disk: two volumes, and the retention volume behind them.
-const RETENTION_AT: usize = 2 * EXTENT.bytes as usize;
+/// Two volumes of 2 MiB, and the retention volume behind them.
+const PARTS: [(&str, usize); 3] = [("db", 2 << 20), ("log", 2 << 20), ("retention", 48 << 20)];
+/// The retention volume's place on the disk.
+const RETENTION_AT: usize = PARTS[0].1 + PARTS[1].1;
 const DISK_MIB: u64 = 52;
-/// So many states are looked at.
-const STATES: usize = 60;
-/// So many disks are in a machine at a time: as many as its controller takes.
-const DISKS: usize = 15;
-/// So many points of a state are read; a guest is slow.
-const POINTS: usize = 5;
+/// So many points of a state are read; which, goes round.
+const POINTS: usize = 3;
 
-/// For machines where the three volumes are parts of one disk: `parts DISK` makes them of it, the
-/// same device numbers each time, as the volumes are known by these.
-const PARTS: &str = r#"
-disk() { echo "/dev/mapper/$1"; }
-attached() { echo "/dev/disk/by-id/scsi-0VMware_Virtual_disk_$1"; }
-parts() {
-	set -e
-	at=0
-	for part in db:4096 log:4096 retention:98304; do
-		dmsetup create "${part%:*}" --table "0 ${part#*:} linear /dev/mapper/whole $at"
-		at=$((at + ${part#*:}))
-	done
-	use_retention
-	set +e
-}
-no_parts() { umount /mnt/retention && dmsetup remove retention log db whole; }
+/// Where both the machine and this host see the three volumes: a group knows them by their paths.
+/// `node NAME MAJOR MINOR` makes one there.
+const NODES: &str = r#"
+disk() { echo "/run/$1"; }
+node() { rm -f "/run/$1"; mknod "/run/$1" b "$2" "$3"; }
 applied() {
 	go apply /host/stream-0 /host/stream-1 /host/stream-2 \
 		--map "db=$(disk db)" --map "log=$(disk log)"
@@ -63,15 +53,23 @@ applied() {
 
 /// What is recorded. Whoever looks on writes down what was told, into the log itself.
 const RECORDED: &str = r#"
+set -e
+attached() { echo "/dev/disk/by-id/scsi-0VMware_Virtual_disk_$1"; }
 dmsetup create whole --table "0 $((52 * 2048)) log-writes $(attached whole) $(attached writes)"
-parts
+at=0
+for part in db:4096 log:4096 retention:98304; do
+	name=${part%:*} sectors=${part#*:}
+	dmsetup create "$name" --table "0 $sectors linear /dev/mapper/whole $at"
+	node "$name" $(dmsetup info -c --noheadings --separator ' ' -o major,minor "$name")
+	at=$((at + sectors))
+done
+use_retention
 told() { dmsetup message whole 0 mark "$1"; }
 listed() {
 	newest=$(points 2>/dev/null | grep -o '"id": *[0-9]*' | grep -o '[0-9]*' | sort -n | tail -n 1)
 	[ -z "$newest" ] || told "point-$newest"
 }
 watch() { while [ ! -e /tmp/over ]; do listed; done; }
-set -e
 watch &
 stream 0
 stream 1
@@ -83,11 +81,12 @@ touch /tmp/over
 wait
 told "end"
 points >/host/points
-no_parts
+umount /mnt/retention
+dmsetup remove retention log db whole
 "#;
 
 fn guest(script: &str) -> String {
-    format!("{SHELL}\n{PARTS}\n{script}")
+    format!("{SHELL}\n{NODES}\n{script}")
 }
 
 /// What was recorded.
@@ -117,8 +116,6 @@ enum Survivors {
 }
 
 impl Survivors {
-    const ALL: [Self; 4] = [Self::Nothing, Self::OfVolumes, Self::OfRetention, Self::Some];
-
     fn includes(self, at: usize, random: &mut Random) -> bool {
         match self {
             Self::Nothing => false,
@@ -130,36 +127,89 @@ impl Survivors {
 }
 
 fn every_flush(lab: &mut Lab) -> Result<()> {
-    let replication = Replication::new(&lab.share(), 21, EXTENT)?;
+    let share = lab.share();
+    let replication = Replication::new(&share, 21, EXTENT)?;
     let recording = record(lab)?;
+    let states = states(&recording);
     let mut random = Random::new(22);
-    let states = states(&recording, &mut random);
-    let barriers = recording.parsed.barriers().len();
-    assert!(barriers > STATES, "only {barriers}: nothing was flushed");
-    for states in states.chunks(DISKS) {
-        let mut hardware = Hardware::default();
-        for (slot, state) in states.iter().enumerate() {
-            let (name, file) = (format!("state{slot}"), lab.file(&format!("state{slot}")));
-            write_sparse(&file, &recording.disk(state, &mut random)?)?;
-            hardware = hardware.disk(&name, &file);
-            hardware = hardware.with(|disk| disk.identity = Identity::Serial(name));
-        }
-        let mut machine = lab.boot(&hardware)?;
-        for (slot, state) in states.iter().enumerate() {
+    println!("{} states of {} entries", states.len(), recording.parsed.entries.len());
+    let mut looked_at = Ok(());
+    on_a_scratch_machine(|machine| {
+        looked_at = states.iter().enumerate().try_for_each(|(index, state)| {
             let told = recording.told(state);
-            recovers(&mut machine, slot, &told, &recording, &replication).with_context(|| {
-                format!("after entry {} and {:?}, {told:?}", state.entries, state.survivors)
-            })?;
+            let _tells = Tells(format!("after entry {}: {told:?}", state.entries), state.survivors);
+            let disk = recording.disk(state, &mut random)?;
+            let volumes = Volumes::attach(machine, &disk, &share)?;
+            recovers(&volumes, index, &told, &recording, &replication)?;
+            // Applied to its end: byte for byte.
+            let held = volumes.detach()?;
+            assert!(held == *replication.last(), "it became something else");
             lab.tally.cuts += 1;
-        }
-        machine.shut_down()?;
-        for slot in 0..states.len() {
-            // Applied to its end: byte for byte, as the host sees the disk.
-            let found = read(&lab.file(&format!("state{slot}")), RETENTION_AT)?;
-            assert!(found == replication.last().concat(), "state {slot} became something else");
+            Ok(())
+        });
+    });
+    looked_at
+}
+
+/// Says which state was being looked at when something was not as it should be.
+struct Tells(String, Survivors);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}, and then of what was not flushed {:?}", self.0, self.1);
         }
     }
-    Ok(())
+}
+
+/// The volumes of a state, attached to this host, where they were in the machine.
+struct Volumes {
+    /// What is said before each script.
+    before: String,
+    devices: Vec<LoopDevice>,
+}
+
+impl Volumes {
+    fn attach(machine: &ScratchMachine, disk: &[u8], share: &Path) -> Result<Self> {
+        let directory = mtctl().parent().context("mtctl is in no folder")?.display();
+        // As the guest sees them.
+        let stream = share.display();
+        let before = format!("PATH={directory}:$PATH\n{SHELL}\n{NODES}\n")
+            .replace("/host", &stream.to_string());
+        let mut devices = Vec::new();
+        let mut at = 0;
+        let mut nodes = String::new();
+        for (name, length) in PARTS {
+            let file = machine.file(name);
+            write_sparse(&file, &disk[at..at + length])?;
+            let device = LoopDevice::attach(&["--direct-io=off"], &file);
+            nodes += &format!("node {name} $(stat -c '0x%t 0x%T' {})\n", device.path());
+            devices.push(device);
+            at += length;
+        }
+        let volumes = Self { before, devices };
+        volumes.must(&format!("set -e\n{nodes}\nuse_retention"));
+        Ok(volumes)
+    }
+
+    fn run(&self, script: &str) -> Run {
+        finish(&mut command("bash", &["-c", &format!("{}\n{script}", self.before)]))
+    }
+
+    fn must(&self, script: &str) -> String {
+        let run = self.run(script);
+        run.exits(0);
+        run.stdout
+    }
+
+    /// Lets go of them: what the two disks hold.
+    fn detach(self) -> Result<[Vec<u8>; 2]> {
+        self.must("umount /mnt/retention");
+        let files: Vec<_> = self.devices.iter().map(|device| device.file().to_owned()).collect();
+        self.devices.iter().for_each(|device| drop(device.sha256()));
+        drop(self.devices);
+        Ok([fs::read(&files[0])?, fs::read(&files[1])?])
+    }
 }
 
 /// Streams with marks, a rollback, and streams again, with all that is written in a log.
@@ -171,12 +221,7 @@ fn record(lab: &mut Lab) -> Result<Recording> {
     File::options().write(true).open(&whole)?.write_all_at(&made, RETENTION_AT as u64)?;
     let before = fs::read(&whole)?;
     let writes = lab.blank("writes", 256)?;
-    let named = |name: &str| Identity::Serial(name.to_owned());
-    let hardware = Hardware::default()
-        .disk("whole", &whole)
-        .with(|disk| disk.identity = named("whole"))
-        .disk("writes", &writes)
-        .with(|disk| disk.identity = named("writes"));
+    let hardware = Hardware::default().known_disk("whole", &whole).known_disk("writes", &writes);
     let mut machine = lab.boot(&hardware)?;
     machine.must(&guest(RECORDED))?;
     machine.shut_down()?;
@@ -192,17 +237,18 @@ fn record(lab: &mut Lab) -> Result<Recording> {
     Ok(recording)
 }
 
-/// As many as are looked at: evenly over the flushes, in turn with nothing, with some, and with all
-/// of either side of what was not flushed yet.
-fn states(recording: &Recording, random: &mut Random) -> Vec<State> {
-    let barriers = recording.parsed.barriers();
-    let count = STATES.min(barriers.len());
-    (0..count)
-        .map(|index| State {
-            entries: barriers[index * barriers.len() / count],
-            survivors: Survivors::ALL[(index + random.below(2) as usize * 2) % 4],
-        })
-        .collect()
+/// Every flush as it is, and every second once more with what had not been flushed yet: in turn
+/// some of it, and all of either side.
+fn states(recording: &Recording) -> Vec<State> {
+    const MORE: [Survivors; 3] = [Survivors::OfVolumes, Survivors::OfRetention, Survivors::Some];
+    let mut states = Vec::new();
+    for (index, entries) in recording.parsed.barriers().into_iter().enumerate() {
+        states.push(State { entries, survivors: Survivors::Nothing });
+        if index % 2 == 0 {
+            states.push(State { entries, survivors: MORE[index / 2 % MORE.len()] });
+        }
+    }
+    states
 }
 
 impl Recording {
@@ -240,56 +286,50 @@ fn points(listed: &str) -> Result<BTreeMap<u64, String>> {
     Ok(points.iter().filter_map(one).collect())
 }
 
-/// Boots nothing: takes the state on the disk `slot` through what an operator does after a cut.
+/// Takes the state through what an operator does after a cut.
 fn recovers(
-    machine: &mut Machine,
-    slot: usize,
+    volumes: &Volumes,
+    index: usize,
     told: &[&str],
     recording: &Recording,
     replication: &Replication,
 ) -> Result<()> {
-    let whole = format!(
-        "set -e; dmsetup create whole --table \"0 $((52 * 2048)) linear $(attached state{slot}) 0\"
-         parts; ls /mnt/retention/g 2>/dev/null || true"
-    );
-    let has_state = machine.must(&guest(&whole))?.lines().any(|name| name == "state");
-    let newest = told.iter().filter_map(|text| text.strip_prefix("point-")).next_back();
-    if has_state {
-        machine.must(&guest("mtctl journal check --group g"))?;
-        let listed = points(&machine.must(&guest("points"))?)?;
-        // I3: what was told is there.
-        let newest = newest.map_or(Ok(0), str::parse)?;
-        for (id, name) in recording.points.iter().filter(|(id, _)| **id <= newest) {
-            assert_eq!(listed.get(id), Some(name), "told before: {listed:?}");
-        }
-        // I1 and I5: every point is what it was.
-        // Each of them in one state or another: which, goes round.
-        let begin = slot % listed.len().max(1);
-        for (id, name) in listed.iter().cycle().skip(begin).take(POINTS.min(listed.len())) {
-            let digest = |volume| format!("go digest --to id:{id} --volume {volume}");
-            let found = digests(&machine.run(&guest(&["db", "log"].map(digest).join("\n")))?);
-            assert_eq!(found, replication.digests(name), "point {id}, {name}");
-        }
-        // I4 and I6: the disks are at a point, or come to one, the one that it says.
-        let recovered = machine.run(&guest("go recover --yes --json"))?;
-        let said = recovered.exits(0).json();
-        let held = machine.run(&guest("mtctl digest $(disk db); mtctl digest $(disk log)"))?;
-        let held = digests(&held);
-        let is_at = |name: &String| held == replication.digests(name);
-        match said["point"].as_u64() {
-            Some(0) => assert!(is_at(&"start".to_owned()), "not at the start"),
-            Some(id) => assert!(is_at(&listed[&id]), "not at point {id}: {listed:?}"),
-            None => {
-                let start = "start".to_owned();
-                let known = listed.values().chain([&start]).any(is_at);
-                assert!(known, "nothing to recover, and at no point: {listed:?}");
-            }
-        }
-    } else {
+    if !Path::new("/mnt/retention/g/state").exists() {
         assert!(told.is_empty(), "the group is gone: {told:?}");
+        volumes.must("applied");
+        return Ok(());
     }
-    // I2: what follows goes on from there, to the end that the host compares.
-    machine.must(&guest("applied && mtctl journal check --group g && no_parts"))?;
+    volumes.must("mtctl journal check --group g");
+    let listed = points(&volumes.must("points"))?;
+    // I3: what was told is there.
+    let newest = told.iter().filter_map(|text| text.strip_prefix("point-")).next_back();
+    let newest = newest.map_or(Ok(0), str::parse)?;
+    for (id, name) in recording.points.iter().filter(|(id, _)| **id <= newest) {
+        assert_eq!(listed.get(id), Some(name), "told before: {listed:?}");
+    }
+    // I1 and I5: every point is what it was.
+    let count = POINTS.min(listed.len());
+    for (id, name) in listed.iter().cycle().skip(index % listed.len().max(1)).take(count) {
+        let digest = |volume| format!("go digest --to id:{id} --volume {volume}");
+        let found = digests(&volumes.run(&["db", "log"].map(digest).join("\n")));
+        assert_eq!(found, replication.digests(name), "point {id}, {name}");
+    }
+    // I4 and I6: the disks are at a point, or come to one, the one that it says.
+    let recovered = volumes.run("go recover --yes --json");
+    let said = recovered.exits(0).json();
+    let held = digests(&volumes.run("mtctl digest $(disk db); mtctl digest $(disk log)"));
+    let is_at = |name: &String| held == replication.digests(name);
+    let start = "start".to_owned();
+    match said["point"].as_u64() {
+        Some(0) => assert!(is_at(&start), "not at the start"),
+        Some(id) => assert!(is_at(&listed[&id]), "not at point {id}: {listed:?}"),
+        None => {
+            let known = listed.values().chain([&start]).any(is_at);
+            assert!(known, "nothing to recover, and at no point: {listed:?}");
+        }
+    }
+    // I2: what follows goes on from there, to its end.
+    volumes.must("applied && mtctl journal check --group g");
     Ok(())
 }
 
@@ -299,14 +339,7 @@ fn digests(run: &Run) -> Vec<String> {
     run.stdout.lines().filter_map(hash).collect()
 }
 
-/// The first `length` bytes.
-fn read(path: &Path, length: usize) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    File::open(path)?.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes)
-}
-
-/// Writes what is not zeros: there are many disks.
+/// Writes what is not zeros.
 fn write_sparse(path: &Path, bytes: &[u8]) -> Result<()> {
     const PIECE: usize = 64 << 10;
     let file = File::create(path)?;

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
+mod apply;
+mod filesystems;
 mod first_boot;
 mod identity;
 mod log_writes;
@@ -14,6 +16,8 @@ mod replication;
 
 fn main() -> std::process::ExitCode {
     let cases: Vec<_> = [
+        apply::CASES,
+        filesystems::CASES,
         first_boot::CASES,
         identity::CASES,
         log_writes::CASES,

@@ -1,7 +1,6 @@
 //! Two paths to one disk: what each policy makes of them, the retention volume on a map, paths that
 //! are lost while streams are applied, and a multipathd that took what it should not.
 
-use std::fs;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,7 +11,7 @@ use vm_images::image::Kind;
 use vm_images::machine::Machine;
 use vm_images::servers::ScsiTarget;
 
-use crate::replication::{Extent, Replication, VOLUMES, mark};
+use crate::replication::{Extent, Feed, Replication, VOLUMES, mark};
 
 const fn case(name: &'static str, story: fn(&mut Lab) -> Result<()>) -> Case {
     Case { name, image: Kind::Debian, limit: Duration::from_secs(400), story }
@@ -49,12 +48,7 @@ const TAKE_UP: &str = "multipathd reconfigure && udevadm settle";
 
 fn start_multipathd(machine: &mut Machine) -> Result<()> {
     machine.must("modprobe -a dm-multipath dm-service-time && multipathd")?;
-    wait_until(machine, "multipathd show status")
-}
-
-/// Asks until it is so; the case has a limit.
-fn wait_until(machine: &mut Machine, is_so: &str) -> Result<()> {
-    machine.must(&format!("until {is_so}; do sleep 0.1; done")).map(drop)
+    machine.wait_until("multipathd show status")
 }
 
 fn apply_nothing(machine: &mut Machine, target: &str) -> Result<Run> {
@@ -94,7 +88,7 @@ fn policies(lab: &mut Lab) -> Result<()> {
 
     machine.run(&prepare("require"))?.exits(0).says("1 changed");
     machine.must(TAKE_UP)?;
-    wait_until(&mut machine, &format!("[ -b {} ]", map("db")))?;
+    machine.wait_until(&format!("[ -b {} ]", map("db")))?;
     let check = machine.run("mtctl check --multipath require")?;
     check.says("pass duplicate-ids").says("policy require").says("1 attached, at most 60");
     one_disk_is_fit(&mut machine)?;
@@ -106,7 +100,7 @@ fn policies(lab: &mut Lab) -> Result<()> {
 
     machine.run(&prepare("off"))?.exits(0).says("1 changed").says("A restart is needed");
     machine.must(TAKE_UP)?;
-    wait_until(&mut machine, &format!("[ ! -e {} ]", map("db")))?;
+    machine.wait_until(&format!("[ ! -e {} ]", map("db")))?;
     paths_are_refused(&mut machine)?;
     machine.run(&prepare("off"))?.exits(0).says("0 changed");
     machine.shut_down()
@@ -160,40 +154,26 @@ fn paths_lost(lab: &mut Lab) -> Result<()> {
     let mut machine = lab.boot(&hardware)?;
     prepare_on_maps(&mut machine)?;
 
-    let feed = format!(
-        "for piece in $(seq {PIECES}); do until [ -e /host/piece-$piece ]; do sleep 0.1; done; \
-         cat /host/piece-$piece; done | {}",
-        apply("-")
-    );
-    let applying = machine.begin(&feed)?;
-    let share = lab.share();
-    let stream = fs::read(share.join("stream-0"))?;
-    let mut pieces = stream.chunks(stream.len().div_ceil(PIECES)).zip(1..);
-    let mut feed_next = || -> Result<()> {
-        let (piece, number) = pieces.next().expect("invariant: as many as are asked for");
-        let part = share.join("part");
-        fs::write(&part, piece)?;
-        Ok(fs::rename(part, share.join(format!("piece-{number}")))?)
-    };
-    feed_next()?;
-    wait_until(&mut machine, "mtctl points list --group g --json | grep -q s0m1")?;
+    let mut feed = Feed::begin(&mut machine, 0, PIECES, &apply("-"))?;
+    feed.go_on()?;
+    machine.wait_until("mtctl points list --group g --json | grep -q s0m1")?;
 
     set_paths(&mut machine, 0, "*", "offline")?;
     lab.tally.faults += 3;
-    feed_next()?;
-    wait_until(&mut machine, "mtctl points list --group g --json | grep -q s0m3")?;
+    feed.go_on()?;
+    machine.wait_until("mtctl points list --group g --json | grep -q s0m3")?;
     machine.must(SOME_PATH_FAILED)?;
     set_paths(&mut machine, 0, "*", "running")?;
-    wait_until(&mut machine, &format!("! {SOME_PATH_FAILED}"))?;
+    machine.wait_until(&format!("! {SOME_PATH_FAILED}"))?;
 
     // The other way is taken away for good.
     for (name, _) in disks {
         machine.pull(&format!("{name}-2"))?;
         lab.tally.faults += 1;
     }
-    feed_next()?;
-    machine.wait(applying)?.exits(0);
-    disks_are_at(&mut machine, &replication, &mark(0, EXTENT.marks))?;
+    feed.go_on()?;
+    machine.wait(feed.job())?.exits(0);
+    replication.is_on(&mut machine, VOLUMES.map(map), &mark(0, EXTENT.marks))?;
     machine.must("mtctl journal check --group g")?;
 
     // The last way to one of them: that volume stops, and goes on when the way is back.
@@ -202,9 +182,9 @@ fn paths_lost(lab: &mut Lab) -> Result<()> {
     let failed = machine.run(&apply("/host/stream-1"))?;
     failed.exits(1).says(&format!("db on {}: ", map("db"))).does_not_say("6 recovery points");
     set_paths(&mut machine, 0, "0", "running")?;
-    wait_until(&mut machine, &format!("! {SOME_PATH_FAILED}"))?;
+    machine.wait_until(&format!("! {SOME_PATH_FAILED}"))?;
     machine.run(&apply("/host/stream-1"))?.exits(0);
-    disks_are_at(&mut machine, &replication, &mark(1, EXTENT.marks))?;
+    replication.is_on(&mut machine, VOLUMES.map(map), &mark(1, EXTENT.marks))?;
     machine.must("mtctl journal check --group g")?;
     machine.shut_down()
 }
@@ -214,7 +194,7 @@ fn prepare_on_maps(machine: &mut Machine) -> Result<()> {
     machine.must("mtctl prepare --only multipath --multipath require --yes")?;
     start_multipathd(machine)?;
     for name in ["db", "log", "retention"] {
-        wait_until(machine, &format!("[ -b {} ]", map(name)))?;
+        machine.wait_until(&format!("[ -b {} ]", map(name)))?;
     }
     let prepare = "mtctl prepare --only multipath retention --multipath require --yes";
     let named = format!("{prepare} --retention-disk {}", wwid("retention"));
@@ -226,14 +206,6 @@ fn prepare_on_maps(machine: &mut Machine) -> Result<()> {
     let check = machine.run("mtctl check --multipath require")?;
     check.says("policy require").says("/mnt/retention: used for nothing else");
     check.says("2 attached, at most 60");
-    Ok(())
-}
-
-fn disks_are_at(machine: &mut Machine, replication: &Replication, mark: &str) -> Result<()> {
-    let [db, log] = VOLUMES.map(map);
-    let found = machine.must(&format!("mtctl digest {db} && mtctl digest {log}"))?;
-    let found: Vec<_> = found.lines().filter_map(|line| line.split(' ').next()).collect();
-    assert_eq!(found, replication.digests(mark), "the disks at {mark}");
     Ok(())
 }
 
@@ -251,7 +223,7 @@ fn greedy(lab: &mut Lab) -> Result<()> {
     ))?;
     start_multipathd(&mut machine)?;
     lab.tally.faults += 1;
-    wait_until(&mut machine, &format!("[ -b {db}-part1 ] && [ -b {log} ]"))?;
+    machine.wait_until(&format!("[ -b {db}-part1 ] && [ -b {log} ]"))?;
 
     // A map that nobody uses is as good as the disk; one whose partitions have maps is not.
     apply_nothing(&mut machine, &format!("wwid:{}", wwid("log")))?.exits(0);

@@ -3,15 +3,16 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use blockio::stream::native::{Encoder, Options};
 use blockio::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
 };
 use mt_tests::change_stream::{Become, Change, random_changes, volume};
 use mt_tests::random::Random;
+use vm_images::machine::{Job, Machine};
 
 /// The names of the volumes; disks of machines are called the same.
 pub(crate) const VOLUMES: [&str; 2] = ["db", "log"];
@@ -89,9 +90,107 @@ impl Replication {
         self.digests.get(name).unwrap_or_else(|| panic!("{name} is none of our marks"))
     }
 
+    /// Fails unless the disks `paths` of a machine hold what the volumes hold at the mark `name`.
+    pub(crate) fn is_on<P: AsRef<str>>(
+        &self,
+        machine: &mut Machine,
+        paths: [P; 2],
+        name: &str,
+    ) -> Result<()> {
+        let [db, log] = paths;
+        let digest = format!("mtctl digest {} && mtctl digest {}", db.as_ref(), log.as_ref());
+        let found = machine.must(&format!("{SHELL}\n{digest}"))?;
+        let found: Vec<_> = found.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(found, self.digests(name), "the disks at {name}");
+        Ok(())
+    }
+
+    /// Fails unless the points that a machine lists hold what the volumes held: `count` of them,
+    /// the oldest and the newest and evenly between; a guest hashes slowly.
+    pub(crate) fn points_hold(&self, machine: &mut Machine, count: usize) -> Result<()> {
+        let listed = machine.must(&format!("{SHELL}\npoints"))?;
+        let listed: serde_json::Value = serde_json::from_str(&listed)?;
+        let points = listed["points"].as_array().context("no points")?;
+        assert!(!points.is_empty(), "no points are listed");
+        let last = points.len() - 1;
+        for index in 0..count {
+            let point = &points[index * last / (count - 1)];
+            let name = point["name"].as_str().context("a point without a name")?;
+            let digest = |volume| format!("go digest --to id:{} --volume {volume}", point["id"]);
+            let digests = VOLUMES.map(digest).join(" && ");
+            let found = machine.must(&format!("{SHELL}\n{digests}"))?;
+            let found: Vec<_> = found.lines().filter_map(|line| line.split(' ').next()).collect();
+            assert_eq!(found, self.digests(name), "point {name}");
+        }
+        Ok(())
+    }
+
     /// What the volumes hold at the end.
     pub(crate) fn last(&self) -> &[Vec<u8>; 2] {
         &self.last
+    }
+}
+
+/// Writes a stream for `volumes` with `changes` and one mark to `path`.
+pub(crate) fn write_stream(
+    path: &Path,
+    volumes: Vec<VolumeHeader>,
+    changes: &[(u16, Change)],
+    mark: &Mark,
+) -> Result<()> {
+    let mut bytes = Vec::new();
+    let mut encoder = encoder(&mut bytes, volumes)?;
+    changes.iter().try_for_each(|(volume, change)| put(&mut encoder, *volume, change))?;
+    encoder.mark(mark)?;
+    encoder.finish(true)?;
+    Ok(fs::write(path, bytes)?)
+}
+
+/// A stream that comes in pieces: what happens between two of them happens while it is applied.
+pub(crate) struct Feed {
+    share: PathBuf,
+    number: usize,
+    pieces: std::vec::IntoIter<Vec<u8>>,
+    given: u32,
+    job: Job,
+}
+
+impl Feed {
+    /// Begins to apply `stream-NUMBER` as `apply` says, which reads its standard input; nothing of
+    /// it is there yet.
+    pub(crate) fn begin(
+        machine: &mut Machine,
+        number: usize,
+        pieces: usize,
+        apply: &str,
+    ) -> Result<Self> {
+        let script = format!(
+            "{SHELL}\n
+             for piece in $(seq {pieces}); do
+                 until [ -e /host/piece-{number}-$piece ]; do sleep 0.1; done
+                 cat /host/piece-{number}-$piece
+             done | {apply}"
+        );
+        let job = machine.begin(&script)?;
+        let share = machine.share();
+        let stream = fs::read(share.join(format!("stream-{number}")))?;
+        let pieces: Vec<_> =
+            stream.chunks(stream.len().div_ceil(pieces)).map(<[u8]>::to_vec).collect();
+        Ok(Self { share, number, pieces: pieces.into_iter(), given: 0, job })
+    }
+
+    /// Gives it the next piece.
+    pub(crate) fn go_on(&mut self) -> Result<()> {
+        let piece = self.pieces.next().expect("invariant: as many as are asked for");
+        let part = self.share.join("part");
+        fs::write(&part, piece)?;
+        self.given += 1;
+        Ok(fs::rename(part, self.share.join(format!("piece-{}-{}", self.number, self.given)))?)
+    }
+
+    /// What was begun.
+    pub(crate) fn job(&self) -> Job {
+        self.job
     }
 }
 

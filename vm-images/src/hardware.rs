@@ -111,6 +111,11 @@ impl Hardware {
         self
     }
 
+    /// Adds a raw disk to the first controller whose serial number is its name.
+    pub fn known_disk(self, name: &str, file: &Path) -> Self {
+        self.disk(name, file).with(|disk| disk.identity = Identity::Serial(name.to_owned()))
+    }
+
     /// Changes the disk that was added last.
     ///
     /// # Panics

@@ -159,6 +159,15 @@ impl Machine {
         Ok(run.stdout)
     }
 
+    /// Asks again and again until the script `is_so` succeeds.
+    ///
+    /// # Errors
+    ///
+    /// It never does in the time that the case has.
+    pub fn wait_until(&mut self, is_so: &str) -> Result<()> {
+        self.must(&format!("until {is_so}; do sleep 0.1; done")).map(drop)
+    }
+
     /// Begins a script and does not wait for it.
     ///
     /// # Errors
