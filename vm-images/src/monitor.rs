@@ -51,9 +51,11 @@ impl Monitor {
         loop {
             let event = self.answer("event")?;
             if event["event"] == "DEVICE_DELETED" && event["data"]["device"] == name {
-                return Ok(());
+                break;
             }
         }
+        // So that it can come back.
+        self.command("blockdev-del", json!({ "node-name": name })).map(drop)
     }
 
     /// The next message that has `key`.

@@ -14,7 +14,7 @@ use crate::journal::draft::{Draft, Outline};
 use crate::journal::images::Images;
 use crate::journal::index::Place;
 use crate::journal::layout::{header_bytes, padded};
-use crate::journal::log::{End, Log};
+use crate::journal::log::{End, Log, failed};
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, Result};
 
@@ -55,7 +55,8 @@ impl Compaction<'_> {
             .map(|image| image.extent.length().get())
             .sum();
         let has = point.journal_bytes();
-        let space = self.storage.space().map_err(failed("asking the retention volume for room"))?;
+        let space =
+            self.storage.space().map_err(failed(&**self.storage, "asking its volume for room"))?;
         let is_worth = counts.saturating_mul(100) <= has.saturating_mul(WORTH_PERCENT);
         let needs = counts.saturating_add(counts / 8).saturating_add(2 * self.segment_bytes);
         if !is_worth || space.free_bytes < needs {
@@ -110,18 +111,14 @@ impl Compaction<'_> {
         }
         let all = log.submitted();
         let _ = log.wait(all)?;
-        log.end_segment().map_err(failed("ending a segment of the journal"))
+        log.end_segment().map_err(failed(&**self.storage, "ending a segment"))
     }
 
     fn submit(&self, log: &mut Log, point: &Point, draft: Draft) -> Result<()> {
         if !log.has_room(draft.record_bytes()) {
             log.begin_segment(point.id, self.segment_bytes)
-                .map_err(failed("making a segment of the journal"))?;
+                .map_err(failed(&**self.storage, "making a segment"))?;
         }
         log.submit(draft).map(drop)
     }
-}
-
-fn failed(doing: &'static str) -> impl Fn(std::io::Error) -> Error {
-    move |error| Error::failed(doing, error)
 }

@@ -20,7 +20,7 @@ use crate::journal::catalogue::{Catalogue, Forgotten, JournalVolume, PointId, Sp
 use crate::journal::compact::{Compaction, Copy};
 use crate::journal::draft::{Draft, Outline};
 use crate::journal::layout::{Identity, RECORD_BYTES_MAX};
-use crate::journal::log::{End, ImagesDurable, Log, Ticket};
+use crate::journal::log::{End, ImagesDurable, Log, Ticket, failed};
 use crate::journal::open::{Opened, open_epoch};
 use crate::journal::retention::{self, Policy};
 use crate::journal::touched::Touched;
@@ -118,7 +118,9 @@ impl Keeper {
         let Opened { spans, next_segment, next_record, touched, is_empty, orphans, mut notes } =
             opened;
         for orphan in orphans {
-            storage.remove_segment(orphan).map_err(failed("removing a segment of no point"))?;
+            storage
+                .remove_segment(orphan)
+                .map_err(failed(&*storage, "removing a segment of no point"))?;
             notes.push(format!("segment {} belongs to no point: removed", orphan.0));
         }
         // The process before set room aside that it did not come to use. Records of this one go
@@ -133,7 +135,7 @@ impl Keeper {
         // A salt of 64 bits: cut on purpose.
         let salt = (settings.random)() as u64;
         let log = Log::new(Arc::clone(&storage), end, salt, settings.in_thread)?;
-        let space = storage.space().map_err(failed("asking the retention volume for its size"))?;
+        let space = storage.space().map_err(failed(&*storage, "asking its volume for its size"))?;
         let usual = (space.total_bytes / SEGMENTS_ON_A_VOLUME) >> 20 << 20;
         let usual = usual.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let segment_bytes = settings.segment_bytes.unwrap_or(usual);
@@ -370,7 +372,9 @@ impl Keeper {
                 match self.log.begin_segment(epoch, self.segment_bytes) {
                     Ok(()) => return Ok(()),
                     Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {}
-                    Err(error) => return Err(failed("making a segment of the journal")(error)),
+                    Err(error) => {
+                        return Err(failed(&*self.storage, "making a segment")(error));
+                    }
                 }
             }
             self.give_up_the_oldest(group)?;
@@ -378,7 +382,8 @@ impl Keeper {
     }
 
     fn is_there_room(&self, used_bytes: u64) -> Result<bool> {
-        let space = self.storage.space().map_err(failed("asking the retention volume for room"))?;
+        let space =
+            self.storage.space().map_err(failed(&*self.storage, "asking its volume for room"))?;
         let reserve = (space.total_bytes / RESERVE_PART).min(RESERVE_BYTES_MAX);
         let has_room = space.free_bytes >= self.segment_bytes.saturating_add(reserve);
         let limit = self.settings.policy.journal_bytes_max.unwrap_or(u64::MAX);
@@ -441,10 +446,6 @@ pub fn in_hours(duration: std::time::Duration) -> String {
 
 fn new_identity(random: fn() -> u128) -> Identity {
     random().to_le_bytes()
-}
-
-fn failed(doing: &'static str) -> impl Fn(std::io::Error) -> Error {
-    move |error| Error::failed(doing, error)
 }
 
 fn full(catalogue: &Catalogue) -> Error {

@@ -12,6 +12,7 @@
 //! 3. only then are their tickets durable (BARRIER 1).
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
@@ -227,13 +228,8 @@ impl Log {
     }
 
     fn note(&mut self, done: Done) -> Result<()> {
-        let failed = |attempt: &str| {
-            Error::new(ErrorKind::Failed, format!("writing the retention journal: {attempt}"))
-                .with_hint(
-                    "nothing was overwritten without its history; see to the retention \
-                            volume, and run the same command again",
-                )
-        };
+        let storage = Arc::clone(&self.storage);
+        let failed = |attempt: &str| not_done(&*storage, attempt);
         if self.has_failed {
             return Err(failed("it failed before"));
         }
@@ -252,6 +248,23 @@ impl Log {
             }
         }
     }
+}
+
+/// What the retention volume did not do, where, and what to do now.
+fn not_done(storage: &dyn Storage, doing: &str) -> Error {
+    let file = storage.state_file();
+    let place = file.as_deref().and_then(Path::parent);
+    let place = place.map_or_else(String::new, |place| format!(" at {}", place.display()));
+    Error::new(ErrorKind::Failed, format!("the retention journal{place}: {doing}")).with_hint(
+        "nothing was overwritten without its history; see to the retention volume, and run the \
+         same command again",
+    )
+}
+
+/// [`not_done`], because of what the kernel said.
+pub(super) fn failed(storage: &dyn Storage, doing: &str) -> impl FnOnce(std::io::Error) -> Error {
+    let error = not_done(storage, doing);
+    move |cause| error.caused_by(cause)
 }
 
 impl Drop for Log {
@@ -428,5 +441,24 @@ impl Writing {
                 Done::Failed(told)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::directory::Directory;
+
+    #[test]
+    fn what_the_retention_volume_did_not_do_is_told_with_its_place_and_what_to_do() {
+        let place = tempfile::tempdir().unwrap();
+        let storage = Directory::open(place.path(), place.path()).unwrap();
+        let cause = std::io::Error::from_raw_os_error(libc::EIO);
+        let error = failed(&storage, "making a segment")(cause);
+        let expected =
+            format!("the retention journal at {}: making a segment", place.path().display());
+        assert!(error.chain().starts_with(&expected), "{}", error.chain());
+        assert!(error.chain().contains("Input/output error"), "{}", error.chain());
+        assert!(error.hint().is_some_and(|hint| hint.contains("run the same command again")));
     }
 }
