@@ -1,5 +1,6 @@
-//! `mtctl apply` to SCSI disks: sectors of both sizes on each adapter, disks that fail or are pulled
-//! while they are written, a retention volume that fails, and a kernel that forbids io_uring.
+//! `mtctl apply` to SCSI disks: sectors of both sizes on each adapter, disks that fail or are
+//! pulled while they are written, a retention volume that fails, and a kernel that forbids
+//! io_uring.
 //! Paths that are lost are in `multipath`, power that is lost in `power`.
 
 use std::time::Duration;
@@ -30,7 +31,8 @@ const PIECES: usize = 3;
 const SAS_WWN: u64 = 0x5000_c290_0000_0010;
 const MIB: u64 = EXTENT.bytes >> 20;
 
-/// Disks that can be made to fail: `/dev/mapper/NAME` is the disk NAME until `table` says otherwise.
+/// Disks that can be made to fail: `/dev/mapper/NAME` is the disk NAME until `table` says
+/// otherwise.
 const MAPS: &str = r#"
 part() { echo "0 $(blockdev --getsz "$(disk "$1")")"; }
 linear() { echo "$(part "$1") linear $(disk "$1") 0"; }
@@ -187,14 +189,17 @@ fn retention_fails(lab: &mut Lab) -> Result<()> {
     let mut machine = three_disks(lab)?;
     machine.must(&guest("maps retention"))?;
     let mount = "mkdir -p /mnt/retention && mount /dev/mapper/retention /mnt/retention";
-    for stream in 0..3 {
+    // Nothing works, then everything but writes, then nothing again.
+    let nothing = "\"$(part retention) error\"";
+    let reads = "\"$(part retention) flakey $(disk retention) 0 0 1 1 error_writes\"";
+    for (stream, fails) in [nothing, reads, nothing].into_iter().enumerate() {
         machine.must(mount)?;
         let apply = format!("go apply - {TO_DISKS}");
         let mut feed = Feed::begin(&mut machine, stream, PIECES, &apply)?;
         feed.go_on()?;
         machine.wait_until(&has_point(&mark(stream, 1)))?;
         let told = machine.must(&guest("points"))?;
-        machine.must(&guest("table retention \"$(part retention) error\""))?;
+        machine.must(&guest(&format!("table retention {fails}")))?;
         lab.tally.faults += 1;
         feed.go_on()?;
         feed.go_on()?;

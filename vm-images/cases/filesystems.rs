@@ -42,7 +42,7 @@ const EPOCHS: usize = 4;
 /// Back to these, one after the other: further back, forth, and to the newest.
 const ORDER: [usize; 4] = [2, 0, 1, 3];
 
-/// What is done in an epoch in a file system, `$1`, that is mounted at `$2`: files come, go, grow and
+/// What is done in epoch `$1` in a file system that is mounted at `$2`: files come, go, grow and
 /// get other names.
 const USE: &str = r#"
 epoch=$1

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use vm_images::case::{Case, Lab, vmware_uuid};
-use vm_images::hardware::Hardware;
+use vm_images::hardware::{Backing, Controller, Disk, Hardware, Identity};
 use vm_images::image::Kind;
 use vm_images::machine::Machine;
 use vm_images::runner::SHORT;
@@ -14,6 +14,7 @@ const fn case(name: &'static str, story: fn(&mut Lab) -> Result<()>) -> Case {
 
 pub(crate) const CASES: &[Case] = &[
     case("prepare::a_blank_disk_is_the_retention_volume_after_a_reboot_too", first_boot),
+    case("prepare::an_image_that_is_mounted_is_prepared_and_the_host_is_not", image),
     case("prepare::killed_at_many_moments_and_without_packages_it_converges", killed),
 ];
 
@@ -57,6 +58,44 @@ fn first_boot(lab: &mut Lab) -> Result<()> {
     lab.tally.faults += 1;
     machine.run("findmnt /mnt/retention")?.exits(1);
     machine.run("mtctl check")?.exits(3).says("FAIL retention");
+    machine.shut_down()
+}
+
+/// What the running system is made of, but for what is new in /run and /var.
+const OWN: &str = "find /etc /boot /usr/bin /usr/share -xdev -type f -o -type l | sort | \
+    xargs sha256sum 2>&1; rpm -qa | sort; ls /mnt /mnt/retention 2>&1; findmnt -n -o TARGET,SOURCE";
+
+fn image(lab: &mut Lab) -> Result<()> {
+    let mut target = ScsiTarget::start()?;
+    let retention = with_retention(lab, &mut target)?;
+    let second = lab.second_system()?;
+    let mut hardware = retention.clone();
+    hardware.controllers.push(Controller::VirtioBlk);
+    hardware.disks.push(Disk {
+        name: "image".to_owned(),
+        controller: 1,
+        slot: 0,
+        backing: Backing::Qcow2(second.clone()),
+        identity: Identity::Serial("image".to_owned()),
+        sector_bytes: 512,
+    });
+    let mut machine = lab.boot(&hardware)?;
+    machine.must("mount /dev/disk/by-id/virtio-image /mnt/image")?;
+    let own = machine.must(OWN)?;
+    machine.run(&format!("{} --root /mnt/image", prepare()))?.exits(0);
+    assert_eq!(machine.must(OWN)?, own, "the running system is another one");
+    machine.run(INSTALLED)?.exits(8);
+    machine.must(&INSTALLED.replace("rpm", "rpm --root /mnt/image"))?;
+    machine.run(&format!("{} --root /mnt/image", prepare()))?.exits(0).says("0 changed");
+    machine.must("umount /mnt/image")?;
+    machine.shut_down()?;
+
+    // The image as a machine of its own: the retention volume is there.
+    lab.start_from(second);
+    let mut machine = lab.boot(&retention)?;
+    machine.wait_until("findmnt /mnt/retention")?;
+    machine.must(INSTALLED)?;
+    machine.run("mtctl check")?.says("pass retention");
     machine.shut_down()
 }
 

@@ -62,16 +62,8 @@ impl Lab {
         let share = directory.path().join("share");
         fs::create_dir(&share)?;
         fs::copy(mtctl, share.join("mtctl")).context("copying mtctl for the guest")?;
-        let system = match &image.system {
-            Some(system) => {
-                let copy = directory.path().join("system.qcow2");
-                let (system, copy_text) = (system.to_string_lossy(), copy.to_string_lossy());
-                let create = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b"];
-                tool::run("qemu-img", &[&create[..], &[&*system, &*copy_text]].concat())?;
-                Some(copy)
-            }
-            None => None,
-        };
+        let copied = |system| copy_on_write(system, directory.path().join("system.qcow2"));
+        let system = image.system.as_deref().map(copied).transpose()?;
         let deadline = Instant::now() + limit;
         let (tally, files) = (Tally::default(), RefCell::default());
         Ok(Self { image, directory, deadline, system, tally, files })
@@ -115,6 +107,21 @@ impl Lab {
         Ok(path)
     }
 
+    /// The image's system once more, on another disk, to be a disk of a machine: its path.
+    ///
+    /// # Errors
+    ///
+    /// The image has none, or there is no room.
+    pub fn second_system(&self) -> Result<PathBuf> {
+        let system = self.image.system.as_deref().context("the image has no system")?;
+        copy_on_write(system, self.file("second-system.qcow2"))
+    }
+
+    /// From now on machines start from this system.
+    pub fn start_from(&mut self, system: PathBuf) {
+        self.system = Some(system);
+    }
+
     /// A disk as VMware shows it with disk.EnableUUID on, on the first controller.
     ///
     /// # Errors
@@ -143,6 +150,14 @@ impl Lab {
     pub fn keep(self) -> PathBuf {
         self.directory.keep()
     }
+}
+
+/// Makes `copy`, which holds what `system` does until it is written to.
+fn copy_on_write(system: &Path, copy: PathBuf) -> Result<PathBuf> {
+    let create = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b"];
+    let paths = [&*system.to_string_lossy(), &*copy.to_string_lossy()];
+    tool::run("qemu-img", &[&create[..], &paths].concat())?;
+    Ok(copy)
 }
 
 /// A UUID for the disk `name`, as VMware makes them: 32 digits.

@@ -59,7 +59,9 @@ pub fn run(cases: &[Case]) -> bool {
     let is_wanted = |case: &Case| {
         arguments.cases.is_empty() || arguments.cases.iter().any(|part| case.name.contains(part))
     };
-    let wanted: Vec<&Case> = cases.iter().filter(|case| is_wanted(case)).collect();
+    let mut wanted: Vec<&Case> = cases.iter().filter(|case| is_wanted(case)).collect();
+    // What may take long begins early, or the end is waited for with one machine.
+    wanted.sort_by_key(|case| std::cmp::Reverse(case.limit));
     if arguments.list {
         wanted.iter().for_each(|case| println!("{}", case.name));
         return true;
