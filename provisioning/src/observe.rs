@@ -308,10 +308,13 @@ fn named(host: &Host, desired: &Desired) -> BTreeMap<PathBuf, (u32, u32)> {
 pub fn is_nameable(host: &Host, name: &DiskName) -> Result<()> {
     let DiskName::Path(path) = name else { return Ok(()) };
     let status = host.machine().status(path);
-    if status.is_some_and(|status| status.kind == FileKind::BlockDevice) {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Usage, format!("{} is not a block device", path.display()))
+    let shown = path.display();
+    let reason = match status.map(|status| status.kind) {
+        Some(FileKind::BlockDevice) => return Ok(()),
+        Some(_) => format!("{shown} is not a block device"),
+        None => format!("there is no {shown}: the disk is not attached, or has another name"),
+    };
+    Err(Error::new(ErrorKind::Usage, reason)
         .with_hint("mtctl disks lists the disks of this host"))
 }
 

@@ -82,7 +82,7 @@ fn usage_errors_exit_2_and_touch_nothing() {
             (&["--retention-disk", path, "--destroy", "loop0"], "loop0"),
             (&["--retention-disk", file], "is not a block device"),
             (&["--retention-disk", "/dev/null"], "is not a block device"),
-            (&["--retention-disk", "/dev/no-such-disk"], "is not a block device"),
+            (&["--retention-disk", "/dev/no-such-disk"], "there is no /dev/no-such-disk"),
             (&["--retention-disk", path, "--filesystem", "btrfs"], "btrfs"),
         ];
         for (words, said) in rows {
