@@ -314,8 +314,7 @@ pub fn is_nameable(host: &Host, name: &DiskName) -> Result<()> {
         Some(_) => format!("{shown} is not a block device"),
         None => format!("there is no {shown}: the disk is not attached, or has another name"),
     };
-    Err(Error::new(ErrorKind::Usage, reason)
-        .with_hint("mtctl disks lists the disks of this host"))
+    Err(Error::new(ErrorKind::Usage, reason).with_hint("mtctl disks lists the disks of this host"))
 }
 
 #[cfg(test)]
