@@ -101,7 +101,7 @@ pub struct Summary {
     pub extents: u64,
     /// Bytes that became zeros: zero and discarded extents.
     pub zero_bytes: u64,
-    /// Recovery points that were passed.
+    /// Recovery points that were made; that were passed, where no history is kept.
     pub recovery_points: u64,
     /// The byte of the first input after which applying went on.
     pub resumed_from: Option<u64>,

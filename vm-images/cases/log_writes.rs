@@ -21,7 +21,7 @@ use vm_images::hardware::Hardware;
 use vm_images::image::Kind;
 use vm_images::log_writes::{Become, Log};
 
-use crate::replication::{Extent, Replication, SHELL};
+use crate::replication::{DIGESTS, Extent, Replication, SHELL, digests_in, digests_of, points_in};
 
 pub(crate) const CASES: &[Case] = &[Case {
     name: "log_writes::from_every_flush_a_group_recovers_and_goes_on",
@@ -225,7 +225,7 @@ fn record(lab: &mut Lab) -> Result<Recording> {
     let mut machine = lab.boot(&hardware)?;
     machine.must(&guest(RECORDED))?;
     machine.shut_down()?;
-    let points = points(&fs::read_to_string(lab.share().join("points"))?)?;
+    let points = points_in(&fs::read_to_string(lab.share().join("points"))?)?;
     let log = fs::read(&writes)?;
     let parsed = Log::parse(&log)?;
     let recording = Recording { log, parsed, before, points };
@@ -276,16 +276,6 @@ impl Recording {
     }
 }
 
-/// The points of a listing: number and name.
-fn points(listed: &str) -> Result<BTreeMap<u64, String>> {
-    let listed: serde_json::Value = serde_json::from_str(listed)?;
-    let points = listed["points"].as_array().context("no points")?;
-    let one = |point: &serde_json::Value| {
-        Some((point["id"].as_u64()?, point["name"].as_str()?.to_owned()))
-    };
-    Ok(points.iter().filter_map(one).collect())
-}
-
 /// Takes the state through what an operator does after a cut.
 fn recovers(
     volumes: &Volumes,
@@ -300,7 +290,7 @@ fn recovers(
         return Ok(());
     }
     volumes.must("mtctl journal check --group g");
-    let listed = points(&volumes.must("points"))?;
+    let listed = points_in(&volumes.must("points"))?;
     // I3: what was told is there.
     let newest = told.iter().filter_map(|text| text.strip_prefix("point-")).next_back();
     let newest = newest.map_or(Ok(0), str::parse)?;
@@ -310,14 +300,13 @@ fn recovers(
     // I1 and I5: every point is what it was.
     let count = POINTS.min(listed.len());
     for (id, name) in listed.iter().cycle().skip(index % listed.len().max(1)).take(count) {
-        let digest = |volume| format!("go digest --to id:{id} --volume {volume}");
-        let found = digests(&volumes.run(&["db", "log"].map(digest).join("\n")));
+        let found = digests_in(&volumes.must(&digests_of(*id)));
         assert_eq!(found, replication.digests(name), "point {id}, {name}");
     }
     // I4 and I6: the disks are at a point, or come to one, the one that it says.
     let recovered = volumes.run("go recover --yes --json");
     let said = recovered.exits(0).json();
-    let held = digests(&volumes.run("mtctl digest $(disk db); mtctl digest $(disk log)"));
+    let held = digests_in(&volumes.must(DIGESTS));
     let is_at = |name: &String| held == replication.digests(name);
     let start = "start".to_owned();
     match said["point"].as_u64() {
@@ -331,12 +320,6 @@ fn recovers(
     // I2: what follows goes on from there, to its end.
     volumes.must("applied && mtctl journal check --group g");
     Ok(())
-}
-
-fn digests(run: &Run) -> Vec<String> {
-    run.exits(0);
-    let hash = |line: &str| line.split(' ').next().map(str::to_owned);
-    run.stdout.lines().filter_map(hash).collect()
 }
 
 /// Writes what is not zeros.

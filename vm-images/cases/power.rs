@@ -15,7 +15,9 @@ use vm_images::image::Kind;
 use vm_images::machine::Machine;
 use vm_images::servers::VolatileDisk;
 
-use crate::replication::{Extent, Replication, SHELL, VOLUMES, mark, place};
+use crate::replication::{
+    DIGESTS, Extent, Replication, SHELL, VOLUMES, digests_in, digests_of, mark, place, points_in,
+};
 
 const fn case(name: &'static str, story: fn(&mut Lab) -> Result<()>) -> Case {
     Case { name, image: Kind::Debian, limit: Duration::from_secs(900), story }
@@ -76,20 +78,12 @@ impl Rig {
 
     /// The points that are listed: number and name.
     fn points(&mut self) -> Result<BTreeMap<u64, String>> {
-        let listed: serde_json::Value = serde_json::from_str(&self.must("points")?)?;
-        let points = listed["points"].as_array().context("no points")?;
-        let point = |point: &serde_json::Value| {
-            Some((point["id"].as_u64()?, point["name"].as_str()?.to_owned()))
-        };
-        Ok(points.iter().filter_map(point).collect())
+        points_in(&self.must("points")?)
     }
 
     /// The disks hold what they held at the mark `name`.
     fn disks_are_at(&mut self, replication: &Replication, name: &str) -> Result<()> {
-        let found = self.must("mtctl digest $(disk db); mtctl digest $(disk log)")?;
-        let found: Vec<_> = found.lines().filter_map(|line| line.split(' ').next()).collect();
-        assert_eq!(found, replication.digests(name), "the disks at {name}");
-        Ok(())
+        replication.is_on(&mut self.machine, ["$(disk db)", "$(disk log)"], name)
     }
 }
 
@@ -190,8 +184,7 @@ fn look(
         // The rollback that was cut goes on, and ends where it was to.
         Some(name) => {
             rig.must("go recover --yes")?;
-            let found = rig.must("mtctl digest $(disk db); mtctl digest $(disk log)")?;
-            let found: Vec<_> = found.lines().filter_map(|line| line.split(' ').next()).collect();
+            let found = digests_in(&rig.must(DIGESTS)?);
             // Cut before it had begun, it left the disks at the newest point.
             let (_, newest) = seen.last_key_value().context("no points")?;
             let at = [&name, newest].into_iter().find(|at| found == replication.digests(at));
@@ -234,9 +227,7 @@ fn points_hold_what_they_held(
         chosen.push(all[random.below(all.len() as u64) as usize]);
     }
     for (id, name) in chosen {
-        let digest = |volume| format!("go digest --to id:{id} --volume {volume}");
-        let found = rig.must(&VOLUMES.map(digest).join("\n"))?;
-        let found: Vec<_> = found.lines().filter_map(|line| line.split(' ').next()).collect();
+        let found = digests_in(&rig.must(&digests_of(*id))?);
         assert_eq!(found, replication.digests(name), "point {id}, {name}");
     }
     Ok(())

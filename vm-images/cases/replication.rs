@@ -1,7 +1,7 @@
 //! What is replicated to machines: a chain of streams for two volumes, and what these hold at each
 //! mark, as the digests that `mtctl digest` prints.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -99,8 +99,7 @@ impl Replication {
     ) -> Result<()> {
         let [db, log] = paths;
         let digest = format!("mtctl digest {} && mtctl digest {}", db.as_ref(), log.as_ref());
-        let found = machine.must(&format!("{SHELL}\n{digest}"))?;
-        let found: Vec<_> = found.lines().filter_map(|line| line.split(' ').next()).collect();
+        let found = digests_in(&machine.must(&format!("{SHELL}\n{digest}"))?);
         assert_eq!(found, self.digests(name), "the disks at {name}");
         Ok(())
     }
@@ -109,18 +108,13 @@ impl Replication {
     /// the oldest and the newest and evenly between; a guest hashes slowly.
     pub(crate) fn points_hold(&self, machine: &mut Machine, count: usize) -> Result<()> {
         let listed = machine.must(&format!("{SHELL}\npoints"))?;
-        let listed: serde_json::Value = serde_json::from_str(&listed)?;
-        let points = listed["points"].as_array().context("no points")?;
-        assert!(!points.is_empty(), "no points are listed");
-        let last = points.len() - 1;
+        let listed: Vec<_> = points_in(&listed)?.into_iter().collect();
+        assert!(!listed.is_empty(), "no points are listed");
+        let last = listed.len() - 1;
         for index in 0..count {
-            let point = &points[index * last / (count - 1)];
-            let name = point["name"].as_str().context("a point without a name")?;
-            let digest = |volume| format!("go digest --to id:{} --volume {volume}", point["id"]);
-            let digests = VOLUMES.map(digest).join(" && ");
-            let found = machine.must(&format!("{SHELL}\n{digests}"))?;
-            let found: Vec<_> = found.lines().filter_map(|line| line.split(' ').next()).collect();
-            assert_eq!(found, self.digests(name), "point {name}");
+            let (id, name) = &listed[index * last / (count - 1)];
+            let found = digests_in(&machine.must(&format!("{SHELL}\n{}", digests_of(*id)))?);
+            assert_eq!(found, self.digests(name), "point {id}, {name}");
         }
         Ok(())
     }
@@ -130,6 +124,30 @@ impl Replication {
         &self.last
     }
 }
+
+/// The points of a listing, `points list --json`: number and name.
+pub(crate) fn points_in(listed: &str) -> Result<BTreeMap<u64, String>> {
+    let listed: serde_json::Value = serde_json::from_str(listed)?;
+    let points = listed["points"].as_array().context("no points")?;
+    let point = |point: &serde_json::Value| {
+        Some((point["id"].as_u64()?, point["name"].as_str()?.to_owned()))
+    };
+    Ok(points.iter().filter_map(point).collect())
+}
+
+/// The digests that `mtctl digest` printed, a line each.
+pub(crate) fn digests_in(printed: &str) -> Vec<String> {
+    printed.lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
+}
+
+/// A script, after [`SHELL`], that prints the digests of both volumes at a point.
+pub(crate) fn digests_of(point: u64) -> String {
+    let digest = |volume| format!("go digest --to id:{point} --volume {volume}");
+    VOLUMES.map(digest).join(" && ")
+}
+
+/// A script, after [`SHELL`], that prints the digests of both disks.
+pub(crate) const DIGESTS: &str = "mtctl digest $(disk db) && mtctl digest $(disk log)";
 
 /// Writes a stream for `volumes` with `changes` and one mark to `path`.
 pub(crate) fn write_stream(

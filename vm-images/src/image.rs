@@ -64,8 +64,8 @@ pub struct Started {
     pub initramfs: PathBuf,
 }
 
-/// What the test VMs have, beside what these need.
-const PACKAGES: &[&str] = &[
+/// What every guest has, beside what these need.
+const COMMON: &[&str] = &[
     "bash",
     "coreutils",
     "grep",
@@ -82,9 +82,6 @@ const PACKAGES: &[&str] = &[
     "fdisk",
     "e2fsprogs",
     "xfsprogs",
-    "btrfs-progs",
-    "reiserfsprogs",
-    "dosfstools",
     "multipath-tools",
     "kpartx",
     "dmsetup",
@@ -92,11 +89,13 @@ const PACKAGES: &[&str] = &[
     "mdadm",
     "lsscsi",
     "sg3-utils",
-    "xxd",
     "psmisc",
     "libgcc-s1",
     "libudev1",
 ];
+
+/// What the test VMs that are an initramfs have as well.
+const MORE: &[&str] = &["btrfs-progs", "reiserfsprogs", "dosfstools", "xxd"];
 
 /// What packages bring and no case uses, in the tree.
 const PRUNED: &str = "usr/share/{perl*,python*,zoneinfo,icons,pixmaps,applications,menu,reportbug,\
@@ -187,12 +186,13 @@ fn get_initramfs(
     say: &dyn Fn(&str),
 ) -> Result<PathBuf> {
     let archives = cache.join("packages");
-    let packages = packages::resolve(PACKAGES)?;
+    let names = [COMMON, MORE].concat();
+    let packages = packages::resolve(&names)?;
     let hash = hash(&packages, &[version, INIT, AGENT, PRUNED, &modules::WANTED.join(" ")]);
     let into = cache.join(format!("initramfs-{version}-{hash}"));
     if !into.exists() {
         say(&format!("initramfs of {version}: {} packages", packages.len()));
-        packages::fetch(PACKAGES, &archives)?;
+        packages::fetch(&names, &archives)?;
         let tree = tempfile::tempdir_in(cache)?;
         packages::tree(&packages, &archives, tree.path())?;
         let prune = format!("cd \"$1\" && rm -rf {PRUNED}");

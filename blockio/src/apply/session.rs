@@ -231,7 +231,6 @@ impl<'a> Session<'a> {
         let is_in_order =
             self.input.as_ref().is_some_and(|input| input.is_marked && input.is_in_write_order());
         if is_in_order && self.points.is_empty() && self.options.point_every.is_some_and(is_due) {
-            self.summary.recovery_points += 1;
             self.points.push(NewPoint { time: now(), kind: PointKind::Crash, name: None });
         }
     }
@@ -248,7 +247,6 @@ impl<'a> Session<'a> {
             Fed::Batch(batch, consumed) => self.batch(batch, consumed)?,
             Fed::Mark(mark, consumed) => {
                 tracing::debug!(?mark, consumed, "recovery point");
-                self.summary.recovery_points += 1;
                 // Several marks may be at one place of the stream: a checkpoint between them would
                 // leave out those after it when applying goes on. The next batch makes it.
                 self.advance(consumed, |_| {});
@@ -262,7 +260,6 @@ impl<'a> Session<'a> {
                     |input: &&Input| end.totals.marks == 0 && consumed > input.resumed;
                 let ended = self.input.as_ref().filter(makes_point).filter(|_| end.consistent);
                 let point = ended.map(|input| record::of_end(&input.header, now()));
-                self.summary.recovery_points += u64::from(point.is_some());
                 self.points.extend(point);
                 self.advance(consumed, |input| input.ended = Some(flushed));
             }

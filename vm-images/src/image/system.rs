@@ -8,42 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use super::{AGENT, finish_tree, hash};
+use super::{AGENT, COMMON, finish_tree, hash};
 use crate::packages::{self, Package};
 use crate::{modules, tool};
 
-/// What the system has, beside what these need.
-const PACKAGES: &[&str] = &[
-    "bash",
-    "coreutils",
-    "grep",
-    "sed",
-    "mawk",
-    "findutils",
-    "diffutils",
-    "procps",
-    "hostname",
-    "systemd",
-    "udev",
-    "kmod",
-    "dnf",
-    "rpm",
-    "util-linux",
-    "mount",
-    "fdisk",
-    "e2fsprogs",
-    "xfsprogs",
-    "multipath-tools",
-    "kpartx",
-    "dmsetup",
-    "lvm2",
-    "mdadm",
-    "lsscsi",
-    "sg3-utils",
-    "psmisc",
-    "libgcc-s1",
-    "libudev1",
-];
+/// What makes it a system, beside what every guest has.
+const SYSTEM: &[&str] = &["systemd", "dnf", "rpm"];
 
 /// The packages that a master target wants on this release: `provisioning::packages` has the list.
 const STAND_INS: &str = "xfsprogs e2fsprogs dosfstools util-linux lsscsi rsync wget perl mdadm \
@@ -136,7 +106,7 @@ pub(super) struct Recipe<'a> {
 impl<'a> Recipe<'a> {
     /// The recipe, as apt resolves it now.
     pub(super) fn new(more: &[&'a str], (kernel, version): &'a (PathBuf, String)) -> Result<Self> {
-        let names = [PACKAGES, more].concat();
+        let names = [COMMON, SYSTEM, more].concat();
         Ok(Self { found: packages::resolve(&names)?, names, kernel, version })
     }
 

@@ -43,7 +43,7 @@ impl Session<'_> {
     pub(super) fn record(&mut self, _proof: AllFlushed, when: When) -> Result<()> {
         let is_whole = self.make_points_only_if_whole(when);
         let (Some(group), Some(input)) = (&mut self.group, &mut self.input) else {
-            self.points.clear();
+            self.summary.recovery_points += self.points.drain(..).count() as u64;
             return Ok(());
         };
         let complete = when == When::InputComplete;
@@ -56,25 +56,25 @@ impl Session<'_> {
             updates.iter().for_each(|update| update.make(state, when));
         };
         if self.options.dry_run {
-            self.points.clear();
+            self.summary.recovery_points += self.points.drain(..).count() as u64;
             group.suppose(change);
             return Ok(());
         }
+        if !is_whole && self.volumes.keeper().is_some() {
+            self.points.clear();
+        }
+        let made = self.points.len() as u64;
         match self.volumes.keeper() {
             None => group.update(change)?,
             Some(keeper) => {
-                if !is_whole {
-                    self.summary.recovery_points -= self.points.len() as u64;
-                    self.points.clear();
-                }
-                let made = !self.points.is_empty();
                 record_with_history(group, keeper, &mut self.points, change)?;
-                if made {
+                if made > 0 {
                     self.point_made = Instant::now();
                 }
             }
         }
         self.points.clear();
+        self.summary.recovery_points += made;
         self.tell_notes();
         Ok(())
     }
