@@ -9,8 +9,8 @@ use std::sync::Arc;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::bug::{self, Bug};
-use crate::storage::Storage;
 use crate::storage::directory::Directory;
+use crate::storage::{Storage, remedy};
 use crate::{Error, ErrorKind, Result};
 
 pub mod state;
@@ -161,9 +161,11 @@ impl Group {
             Access::Held { .. } => {
                 self.storage.replace_state(&state::print(&self.state)).map_err(|error| {
                     let doing = about_state("writing", self.storage.as_ref(), &self.name);
-                    Error::failed(doing, error).with_hint(
-                        "what was applied is durable; make room or repair, and run it again",
-                    )
+                    let hint = format!(
+                        "what was applied is durable; {}, and run the same command again",
+                        remedy(&error).unwrap_or("make room or repair")
+                    );
+                    Error::failed(doing, error).with_hint(hint)
                 })
             }
         }
@@ -221,7 +223,12 @@ fn read_state(storage: &dyn Storage, name: &str) -> Result<GroupState> {
 }
 
 fn failed(doing: &str, path: &Path, error: io::Error) -> Error {
-    Error::failed(format!("{doing} {}", path.display()), error)
+    let remedy = remedy(&error);
+    let failed = Error::failed(format!("{doing} {}", path.display()), error);
+    match remedy {
+        Some(hint) => failed.with_hint(format!("{hint}, and run the same command again")),
+        None => failed,
+    }
 }
 
 fn locked(name: &str, path: &Path, errno: nix::Error) -> Error {

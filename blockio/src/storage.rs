@@ -17,6 +17,17 @@ use crate::device::BlockDevice;
 
 pub mod directory;
 
+/// What to do after `error` of the volume that a history is on, if its file system is what failed.
+/// In this order: one that is mounted before it was checked can drop the journal in which it has
+/// what it did not write (docs/adr/0010).
+pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
+    // The last one is EFSCORRUPTED as well.
+    let is_of_file_system =
+        matches!(error.raw_os_error(), Some(libc::EIO | libc::EROFS | libc::EUCLEAN));
+    is_of_file_system
+        .then_some("see dmesg; unmount the retention volume, run `fsck -y` on its device, mount it")
+}
+
 /// The number of a segment: they are numbered from 1 on in the order in which they are made, and no
 /// number comes again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::ext4::ERRORS_REMOUNT_RO;
 use crate::lines::{appended, lines};
 use crate::octal_escape::{decoded, encoded};
 
@@ -118,23 +119,18 @@ pub struct RetentionRow {
 impl RetentionRow {
     /// The row: `nofail` and the device timeout so that a missing disk delays the boot and does not
     /// stop it; checked at boot after the root filesystem, except XFS, whose fsck.xfs(8) does
-    /// nothing by design (it heals from its log when mounted), so that 0 says what happens.
+    /// nothing by design (it heals from its log when mounted), so that 0 says what happens. An ext4
+    /// that went on after an error would lose what was durable (docs/adr/0010).
     pub fn entry(&self) -> Entry {
-        let options: &[&str] = match self.mark {
-            Mark::XOption => &[
-                "defaults",
-                "nofail",
-                "x-systemd.device-timeout=30s",
-                "noatime",
-                Mark::XOption.option(),
-            ],
-            Mark::Comment => &["defaults", "nofail", "noatime", Mark::Comment.option()],
-        };
+        let time_out = (self.mark == Mark::XOption).then_some("x-systemd.device-timeout=30s");
+        let on_error = (self.filesystem == "ext4").then_some(ERRORS_REMOUNT_RO);
+        let options = ["defaults", "nofail"].into_iter().chain(time_out).chain(["noatime"]);
+        let options = options.chain(on_error).chain([self.mark.option()]);
         Entry {
             source: format!("UUID={}", self.uuid),
             mount_point: self.mount_point.clone(),
             filesystem: self.filesystem.clone(),
-            options: options.iter().map(|&option| option.to_owned()).collect(),
+            options: options.map(str::to_owned).collect(),
             dump_frequency: 0,
             pass: if self.filesystem == "xfs" { 0 } else { 2 },
         }

@@ -8,6 +8,7 @@ pub mod apply;
 pub mod check;
 pub mod disk;
 pub mod error;
+pub mod ext4;
 pub mod filesystem;
 pub mod finding;
 pub mod fstab;

@@ -19,6 +19,7 @@ pub use tuned::TunedAttribute;
 use crate::disk::inventory::Signatures;
 use crate::disk::{self, Disk};
 use crate::error::{Error, ErrorKind, Result};
+use crate::ext4::Ext4;
 use crate::filesystem::{self, Support};
 use crate::guard::{Begun, Refusal};
 use crate::host::{FileKind, Host, RingProbe};
@@ -93,6 +94,8 @@ pub struct Observed {
     pub begun: Option<Begun>,
     /// The retention directory.
     pub mount_point: MountPoint,
+    /// What the kernel says of the retention volume, if an ext4 is mounted there.
+    pub retention_ext4: Option<Ext4>,
     /// The .vmx that was named, and its text.
     pub vmx: Option<(PathBuf, Vec<u8>)>,
     /// Whether the system asks for a restart, or an earlier run did and there was none since.
@@ -182,7 +185,7 @@ pub fn observe(host: &Host, desired: &Desired) -> Result<Observed> {
     let disks = disk::inventory::observe(host, mounts.mounts(), &swaps(host)?, Signatures::Direct);
     let record = record::load(host)?;
     let mut unreadable = BTreeSet::new();
-    Ok(Observed {
+    let mut observed = Observed {
         packages: packages::observe(host, &platform),
         filesystems: filesystem::observe_support(host, &platform),
         storage: storage::observe(host, &disks, &desired.retention_mount),
@@ -193,6 +196,7 @@ pub fn observe(host: &Host, desired: &Desired) -> Result<Observed> {
         begun: begun(host, &record, &disks, &platform),
         custom_changes: custom_changes::observe(host, &mut unreadable)?,
         mount_point: mount_point(host, desired),
+        retention_ext4: None,
         vmx: vmx(host, desired)?,
         reboot_requested: is_reboot_requested(host, &record),
         record,
@@ -203,7 +207,15 @@ pub fn observe(host: &Host, desired: &Desired) -> Result<Observed> {
         platform,
         disks,
         mounts,
-    })
+    };
+    observed.retention_ext4 = retention_ext4(host, &observed, desired);
+    Ok(observed)
+}
+
+fn retention_ext4(host: &Host, observed: &Observed, desired: &Desired) -> Option<Ext4> {
+    let mount = observed.retention_mount(desired).filter(|mount| mount.filesystem == "ext4")?;
+    let disk = observed.retention_disk(desired)?;
+    (disk.device_number == mount.device).then(|| Ext4::observe(host, &disk.name))
 }
 
 /// The mounts of the machine.

@@ -6,6 +6,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::disk::{Disk, Purpose, Use};
+use crate::ext4::{ERRORS_REMOUNT_RO, Ext4};
 use crate::filesystem::{Features, RetentionFilesystem};
 use crate::fstab::{FSTAB_PATH, Fstab, Mark, RetentionRow};
 use crate::guard::{self, Refusal};
@@ -58,6 +59,14 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refus
             let invocation = Invocation::new("restorecon").argument(at);
             actions.push(Action::Run { invocation, purpose: "SELinux label".to_owned() });
         }
+    }
+    if observed.retention_ext4.as_ref().is_some_and(Ext4::goes_on) {
+        let option = format!("remount,{ERRORS_REMOUNT_RO}");
+        let at = desired.retention_mount.display().to_string();
+        actions.push(Action::Run {
+            invocation: Invocation::new("mount").arguments(["-o", &option, &at]),
+            purpose: "on an error it stops, and loses nothing".to_owned(),
+        });
     }
     Ok(actions)
 }

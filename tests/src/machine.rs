@@ -15,7 +15,7 @@ mod distribution;
 mod programs;
 
 pub use distribution::Distribution;
-pub use programs::Programs;
+pub use programs::{Programs, ext4_options};
 
 /// What goes wrong on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

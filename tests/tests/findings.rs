@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use mt_tests::machine::{Distribution, Machine};
+use mt_tests::machine::{Distribution, Machine, ext4_options};
 use mt_tests::recorded::{self, desired};
 use provisioning::check::{Check, Finding, Status, check};
 use provisioning::host::Host;
 use provisioning::observe::observe;
 use provisioning::spec::{Desired, Profile};
 
-const IDS: [&str; 25] = [
+const IDS: [&str; 26] = [
     "platform",
     "root",
     "memory",
@@ -31,6 +31,7 @@ const IDS: [&str; 25] = [
     "retention-mount-point",
     "retention-exclusive",
     "retention-unlocked",
+    "retention-sound",
     "retention-not-system",
     "retention-not-fat",
     "retention-capacity",
@@ -201,6 +202,27 @@ fn the_retention_volume_is_judged_by_six_criteria() {
     let found = statuses(&check_host(&machine.host(), Profile::Generic).findings);
     assert_eq!(found["retention-not-system"], Status::Fail);
     assert_eq!(found["retention"], Status::Fail);
+}
+
+#[test]
+fn an_ext4_that_goes_on_after_errors_or_has_met_some_is_found_and_explained() {
+    let machine = recorded::ready(Distribution::Debian12);
+    let found = statuses(&check_host(&machine.host(), Profile::Generic).findings);
+    assert_eq!((found["retention"], found["retention-sound"]), (Status::Pass, Status::Pass));
+
+    machine.tree().put_text(ext4_options("sdb"), "rw\nerrors=continue\n");
+    machine.tree().put_text("/sys/fs/ext4/sdb/errors_count", "2\n");
+    let checked = check_host(&machine.host(), Profile::Generic);
+    let failed = checked.findings.iter().filter(|one| one.status == Status::Fail);
+    let failed: Vec<_> = failed.map(|one| format!("{}: {}", one.id, one.message)).collect();
+    assert_eq!(
+        failed,
+        [
+            "retention: not in place; missing: run mount -o remount,errors=remount-ro \
+             /mnt/retention (on an error it stops, and loses nothing)",
+            "retention-sound: 2 errors since its file system was checked",
+        ]
+    );
 }
 
 #[test]

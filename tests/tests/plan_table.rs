@@ -224,7 +224,7 @@ fn already(mounted: bool, row: bool, recorded: bool, attached: bool) -> Machine 
     if row {
         let row = format!(
             "UUID={UUID} /mnt/retention ext4 defaults,nofail,x-systemd.device-timeout=30s,noatime,\
-             x-mtctl 0 2\n"
+             errors=remount-ro,x-mtctl 0 2\n"
         );
         machine.tree().put_text("/etc/fstab", row);
     }

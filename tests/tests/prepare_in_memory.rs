@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use mt_tests::machine::{Distribution, Fault, Machine, filesystem};
+use mt_tests::machine::{Distribution, Fault, Machine, ext4_options, filesystem};
 use mt_tests::recorded::{self, RETENTION_UUID, desired, fresh};
 use provisioning::check::{self, Status};
 use provisioning::multipath::MultipathPolicy;
@@ -188,6 +188,25 @@ fn a_format_that_died_is_known_as_ours_and_done_again_without_destroy() {
     assert!(is_ready(&machine));
     let all = formats(&machine);
     assert!(all.len() == 3 && all[1].starts_with("wipefs"), "{all:?}");
+}
+
+/// As a volume is that was made before the row said it.
+#[test]
+fn a_mounted_ext4_that_goes_on_after_errors_is_told_to_stop_and_so_is_the_next_boot() {
+    let machine = recorded::ready(Distribution::Debian12);
+    let row = machine.host().machine().attribute("/etc/fstab").unwrap();
+    machine.tree().put_text("/etc/fstab", row.replace("errors=remount-ro,", "") + "\n");
+    machine.tree().put_text(ext4_options("sdb"), "rw\nerrors=continue\n");
+    let finished = prepare(&machine, &desired());
+    assert!(finished.error.is_none() && finished.report.changed == 1, "{:?}", finished.report);
+    let ran = machine.ran();
+    assert!(
+        ran.contains(&"mount -o remount,errors=remount-ro /mnt/retention".to_owned()),
+        "{ran:?}"
+    );
+    assert_eq!(machine.host().machine().attribute("/etc/fstab").unwrap(), row);
+    assert!(plan_of(&machine, &desired()).is_empty() && is_ready(&machine));
+    assert_eq!(formats(&machine).len(), 1, "not made anew");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `mtctl apply` to SCSI disks: sectors of both sizes on each adapter, disks that fail or are
-//! pulled while they are written, a retention volume that fails, and a kernel that forbids
-//! io_uring.
-//! Paths that are lost are in `multipath`, power that is lost in `power`.
+//! pulled while they are written, and a kernel that forbids io_uring.
+//! A retention volume that fails is in `retention`, paths that are lost are in `multipath`, power
+//! that is lost is in `power`.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use vm_images::hardware::{Controller, Hardware, Identity};
 use vm_images::image::Kind;
 use vm_images::machine::Machine;
 
-use crate::replication::{Extent, Feed, Replication, SHELL, VOLUMES, mark};
+use crate::faults::{EXTENT, PIECES, TO_DISKS, guest, has_point, three_disks};
+use crate::replication::{Extent, Feed, Replication, VOLUMES, mark};
 
 const fn case(name: &'static str, image: Kind, story: fn(&mut Lab) -> Result<()>) -> Case {
     Case { name, image, limit: Duration::from_secs(400), story }
@@ -21,50 +22,11 @@ pub(crate) const CASES: &[Case] = &[
     case("apply::sectors_of_512_and_4096_bytes_on_each_adapter", Kind::Debian, sectors),
     case("apply::a_disk_that_fails_stops_alone_and_catches_up", Kind::Debian, disks_fail),
     case("apply::a_disk_that_is_pulled_stops_alone_and_catches_up", Kind::Debian, pulled),
-    case("apply::a_retention_volume_that_fails_loses_nothing", Kind::Debian, retention_fails),
     case("apply::where_io_uring_is_forbidden_it_goes_on_without", Kind::DebianNewKernel, forbidden),
 ];
 
-const EXTENT: Extent = Extent { streams: 10, marks: 6, changes: 6, bytes: 16 << 20 };
-/// In so many pieces a stream comes when something happens between them.
-const PIECES: usize = 3;
 const SAS_WWN: u64 = 0x5000_c290_0000_0010;
-const MIB: u64 = EXTENT.bytes >> 20;
-
-/// Disks that can be made to fail: `/dev/mapper/NAME` is the disk NAME until `table` says
-/// otherwise.
-const MAPS: &str = r#"
-part() { echo "0 $(blockdev --getsz "$(disk "$1")")"; }
-linear() { echo "$(part "$1") linear $(disk "$1") 0"; }
-table() {
-	dmsetup suspend --noflush --nolockfs "$1" && dmsetup load "$1" --table "$2" &&
-		dmsetup resume "$1"
-}
-maps() { for name; do dmsetup create "$name" --table "$(linear "$name")" || return; done; }
-"#;
-
-fn guest(script: &str) -> String {
-    format!("{SHELL}\n{MAPS}\n{script}")
-}
-
-const TO_DISKS: &str = "--map db=$(disk db) --map log=$(disk log)";
 const TO_MAPS: &str = "--map db=/dev/mapper/db --map log=/dev/mapper/log";
-
-fn has_point(name: &str) -> String {
-    format!("mtctl points list --group g --json 2>/dev/null | grep -q '\"{name}\"'")
-}
-
-/// Both volumes, and a retention volume that has a file system and is not mounted.
-fn three_disks(lab: &mut Lab) -> Result<Machine> {
-    let mut hardware = Hardware::default();
-    for name in VOLUMES {
-        hardware = hardware.known_disk(name, &lab.blank(name, MIB)?);
-    }
-    hardware = hardware.known_disk("retention", &lab.blank("retention", 192)?);
-    let mut machine = lab.boot(&hardware)?;
-    machine.must(&guest("mkfs.ext4 -q $(disk retention)"))?;
-    Ok(machine)
-}
 
 fn sectors(lab: &mut Lab) -> Result<()> {
     let extent = Extent { streams: 1, bytes: 4 << 20, ..EXTENT };
@@ -181,44 +143,6 @@ fn pulled(lab: &mut Lab) -> Result<()> {
     replication.is_on(&mut machine, ["$(disk db)", "$(disk log)"], &mark(0, EXTENT.marks))?;
     replication.points_hold(&mut machine, 4)?;
     machine.must("mtctl journal check --group g")?;
-    machine.shut_down()
-}
-
-fn retention_fails(lab: &mut Lab) -> Result<()> {
-    let replication = Replication::new(&lab.share(), 34, EXTENT)?;
-    let mut machine = three_disks(lab)?;
-    machine.must(&guest("maps retention"))?;
-    let mount = "mkdir -p /mnt/retention && mount /dev/mapper/retention /mnt/retention";
-    // Nothing works, then everything but writes, then nothing again.
-    let nothing = "\"$(part retention) error\"";
-    let reads = "\"$(part retention) flakey $(disk retention) 0 0 1 1 error_writes\"";
-    for (stream, fails) in [nothing, reads, nothing].into_iter().enumerate() {
-        machine.must(mount)?;
-        let apply = format!("go apply - {TO_DISKS}");
-        let mut feed = Feed::begin(&mut machine, stream, PIECES, &apply)?;
-        feed.go_on()?;
-        machine.wait_until(&has_point(&mark(stream, 1)))?;
-        let told = machine.must(&guest("points"))?;
-        machine.must(&guest(&format!("table retention {fails}")))?;
-        lab.tally.faults += 1;
-        feed.go_on()?;
-        feed.go_on()?;
-        machine.wait(feed.job())?.exits(1).says("/mnt/retention");
-
-        machine.must(&guest("table retention \"$(linear retention)\""))?;
-        machine.must(&format!("umount /mnt/retention && {mount}"))?;
-        machine.must("mtctl journal check --group g")?;
-        let told: serde_json::Value = serde_json::from_str(&told)?;
-        for point in told["points"].as_array().unwrap() {
-            machine.must(&has_point(point["name"].as_str().unwrap()))?;
-        }
-        replication.points_hold(&mut machine, 4)?;
-        let again = format!("go apply /host/stream-{stream} {TO_DISKS}");
-        machine.run(&guest(&again))?.exits(0);
-        let disks = ["$(disk db)", "$(disk log)"];
-        replication.is_on(&mut machine, disks, &mark(stream, EXTENT.marks))?;
-        machine.must("umount /mnt/retention")?;
-    }
     machine.shut_down()
 }
 

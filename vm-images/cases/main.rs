@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
 mod apply;
+mod faults;
 mod filesystems;
 mod first_boot;
 mod identity;
@@ -13,6 +14,7 @@ mod multipath;
 mod power;
 mod prepare;
 mod replication;
+mod retention;
 
 fn main() -> std::process::ExitCode {
     let cases: Vec<_> = [
@@ -25,6 +27,7 @@ fn main() -> std::process::ExitCode {
         multipath::CASES,
         power::CASES,
         prepare::CASES,
+        retention::CASES,
     ]
     .concat();
     match vm_images::runner::run(&cases) {

@@ -23,7 +23,7 @@ use crate::device::{BlockDevice, DeviceError, TRANSFER_BYTES_MAX, Transfer, Writ
 use crate::journal::catalogue::{PointId, Span};
 use crate::journal::draft::{Draft, Stamp};
 use crate::journal::layout::{BLOCK_BYTES, Identity, SegmentHeader};
-use crate::storage::{SegmentNumber, Storage};
+use crate::storage::{SegmentNumber, Storage, remedy};
 use crate::units::ByteOffset;
 use crate::{Error, ErrorKind, Result};
 
@@ -206,6 +206,7 @@ impl Log {
     /// A record could not be written.
     pub(crate) fn poll(&mut self, ticket: Ticket) -> Result<Option<ImagesDurable>> {
         while self.durable < ticket {
+            self.has_not_failed()?;
             match self.worker.done() {
                 Some(done) => self.note(done)?,
                 None => return Ok(None),
@@ -221,18 +222,22 @@ impl Log {
     /// A record could not be written.
     pub(crate) fn wait(&mut self, ticket: Ticket) -> Result<ImagesDurable> {
         while self.durable < ticket {
+            self.has_not_failed()?;
             let done = self.worker.wait();
             self.note(done)?;
         }
         Ok(ImagesDurable(()))
     }
 
-    fn note(&mut self, done: Done) -> Result<()> {
-        let storage = Arc::clone(&self.storage);
-        let failed = |attempt: &str| not_done(&*storage, attempt);
-        if self.has_failed {
-            return Err(failed("it failed before"));
+    /// That it failed is told once by who writes: whoever waited again would wait for ever.
+    fn has_not_failed(&self) -> Result<()> {
+        match self.has_failed {
+            true => Err(not_done(&*self.storage, "it failed before", SEE_TO_IT)),
+            false => Ok(()),
         }
+    }
+
+    fn note(&mut self, done: Done) -> Result<()> {
         match done {
             Done::Durable(ticket) => {
                 self.durable = self.durable.max(ticket);
@@ -240,31 +245,35 @@ impl Log {
             }
             Done::Failed(error) => {
                 self.has_failed = true;
-                Err(failed(&error.attempt.to_string()).caused_by(error.cause))
+                Err(failed(&*self.storage, &error.attempt.to_string())(error.cause))
             }
             Done::Gone => {
                 self.has_failed = true;
-                Err(failed("the thread that writes it ended"))
+                Err(not_done(&*self.storage, "the thread that writes it ended", SEE_TO_IT))
             }
         }
     }
 }
 
+const SEE_TO_IT: &str = "see to the retention volume";
+
 /// What the retention volume did not do, where, and what to do now.
-fn not_done(storage: &dyn Storage, doing: &str) -> Error {
+fn not_done(storage: &dyn Storage, doing: &str, remedy: &str) -> Error {
     let file = storage.state_file();
     let place = file.as_deref().and_then(Path::parent);
     let place = place.map_or_else(String::new, |place| format!(" at {}", place.display()));
-    Error::new(ErrorKind::Failed, format!("the retention journal{place}: {doing}")).with_hint(
-        "nothing was overwritten without its history; see to the retention volume, and run the \
-         same command again",
-    )
+    let hint = format!(
+        "nothing was overwritten without its history; {remedy}, and run the same command again"
+    );
+    Error::new(ErrorKind::Failed, format!("the retention journal{place}: {doing}")).with_hint(hint)
 }
 
 /// [`not_done`], because of what the kernel said.
-pub(super) fn failed(storage: &dyn Storage, doing: &str) -> impl FnOnce(std::io::Error) -> Error {
-    let error = not_done(storage, doing);
-    move |cause| error.caused_by(cause)
+pub(super) fn failed<'a>(
+    storage: &'a dyn Storage,
+    doing: &'a str,
+) -> impl FnOnce(std::io::Error) -> Error + 'a {
+    move |cause| not_done(storage, doing, remedy(&cause).unwrap_or(SEE_TO_IT)).caused_by(cause)
 }
 
 impl Drop for Log {
@@ -446,8 +455,45 @@ impl Writing {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::device::Geometry;
+    use crate::device::memory::MemoryDevice;
+    use crate::storage::Nothing;
     use crate::storage::directory::Directory;
+    use crate::units::{ByteCount, SectorSize};
+
+    /// Who waits comes again: the checkpoint that failed, and the one at the end of the run.
+    #[test]
+    fn for_a_record_that_could_not_be_written_nobody_waits_for_ever() {
+        let end = End {
+            identity: Identity::default(),
+            epoch: PointId(1),
+            next_segment: 2,
+            next_record: 1,
+            spans: Vec::new(),
+        };
+        let mut log = Log::new(Arc::new(Nothing), end, 7, true).unwrap();
+        let (length, sector_size) = (1 << 20, SectorSize::Bytes512);
+        let device = MemoryDevice::new(Geometry { capacity: ByteCount::new(length), sector_size });
+        log.worker.take(Job::Segment(Box::new(device.failing_flushes(0, libc::EIO))));
+        let (segment, at) = (SegmentNumber(1), BLOCK_BYTES as u64);
+        log.place = Some(Place { segment, at, length, first_record: 1 });
+        let arena = ArenaPool::new(1, BLOCK.saturating_mul(BLOCK)).unwrap().take();
+        let ticket = log.submit(Draft::of_text("{}", arena, log.stamp())).unwrap();
+        let (told, heard) = channel();
+        std::thread::spawn(move || {
+            let tell = |log: &mut Log| told.send(log.wait(ticket).map_err(|error| error.chain()));
+            tell(&mut log).and_then(|()| tell(&mut log))
+        });
+        let again = [(), ()].map(|()| heard.recv_timeout(Duration::from_secs(30)).unwrap());
+        assert_eq!(
+            again[0].as_ref().unwrap_err(),
+            "the retention journal: flushing: Input/output error (os error 5)"
+        );
+        assert_eq!(again[1].as_ref().unwrap_err(), "the retention journal: it failed before");
+    }
 
     #[test]
     fn what_the_retention_volume_did_not_do_is_told_with_its_place_and_what_to_do() {
@@ -459,6 +505,11 @@ mod tests {
             format!("the retention journal at {}: making a segment", place.path().display());
         assert!(error.chain().starts_with(&expected), "{}", error.chain());
         assert!(error.chain().contains("Input/output error"), "{}", error.chain());
-        assert!(error.hint().is_some_and(|hint| hint.contains("run the same command again")));
+        let hint = error.hint().unwrap_or_default();
+        assert!(hint.contains("run the same command again"), "{hint}");
+        assert!(hint.contains("run `fsck -y` on its device, mount it"), "{hint}");
+        let cause = std::io::Error::from_raw_os_error(libc::ENOSPC);
+        let other = failed(&storage, "making a segment")(cause);
+        assert!(!other.hint().unwrap_or_default().contains("fsck"), "{other:?}");
     }
 }

@@ -131,8 +131,12 @@ impl Storage for Directory {
 
     fn replace_state(&self, text: &str) -> io::Result<()> {
         let directory = self.state.inside();
-        let mut file = tempfile::Builder::new().prefix("state.").tempfile_in(&directory)?;
-        file.write_all(text.as_bytes())?;
+        // Opened here, as tempfile's own errors hide what the kernel said behind the path of a
+        // handle of ours.
+        let make =
+            |path: &Path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let mut file = tempfile::Builder::new().prefix("state.").make_in(&directory, make)?;
+        file.as_file_mut().write_all(text.as_bytes())?;
         // A crash from here on leaves a temporary file, which nothing reads.
         file.as_file().sync_all()?;
         file.persist(directory.join(STATE)).map_err(|error| error.error)?;
@@ -260,6 +264,15 @@ mod tests {
             fs::write(place.path().join(name), "").unwrap();
         }
         assert_eq!(directory(&place).segments().unwrap(), []);
+    }
+
+    #[test]
+    fn why_the_state_was_not_replaced_is_what_the_kernel_said() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = directory(&place);
+        place.close().unwrap();
+        let error = directory.replace_state("{}").unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT), "{error}");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Findings about the retention volume: that it is there at every boot, and its six criteria.
+//! Findings about the retention volume: that it is there at every boot, that its file system is
+//! sound, and its six criteria.
 
 use super::Finding;
 use crate::disk::{Disk, Use};
@@ -20,6 +21,7 @@ pub(super) fn check(observed: &Observed, desired: &Desired) -> Vec<Finding> {
             "retention-mount-point",
             "retention-exclusive",
             "retention-unlocked",
+            "retention-sound",
             "retention-not-system",
             "retention-not-fat",
             "retention-capacity",
@@ -30,6 +32,7 @@ pub(super) fn check(observed: &Observed, desired: &Desired) -> Vec<Finding> {
     findings.push(mount_point(&at));
     findings.push(exclusive(observed, mount, disk, &at));
     findings.push(unlocked(mount, disk, &at));
+    findings.push(sound(observed, mount, &at));
     findings.push(not_system(disk, mount, &at));
     findings.push(not_fat(mount, &at));
     findings.push(capacity(observed, desired, disk, &at));
@@ -99,9 +102,31 @@ fn unlocked(mount: &Mount, disk: Option<&Disk>, at: &str) -> Finding {
     let is_locked = has(&mount.options) || has(&mount.super_options);
     if is_locked || disk.is_some_and(|disk| disk.read_only) {
         return Finding::fail(id, at, "read-only")
-            .hint(format!("dmesg | tail; umount {at} && fsck -n {0} && mount {at}", mount.source));
+            .hint(format!("dmesg | tail; {}", check_first(mount, at)));
     }
     Finding::pass(id, at, "writable")
+}
+
+/// How a file system is taken into use again after an error: the order keeps what mounting it
+/// unchecked can lose (docs/adr/0010). fsck(8) ends with 1 when it has repaired something.
+fn check_first(mount: &Mount, at: &str) -> String {
+    format!("umount {at} && {{ fsck -y {}; mount {at}; }}", mount.source)
+}
+
+/// Without an error since it was last checked.
+fn sound(observed: &Observed, mount: &Mount, at: &str) -> Finding {
+    let id = "retention-sound";
+    match observed.retention_ext4.as_ref().map(|ext4| ext4.errors) {
+        Some(Some(0)) => Finding::pass(id, at, "no errors since its file system was checked"),
+        Some(Some(count)) => {
+            let errors =
+                if count == 1 { "one error".to_owned() } else { format!("{count} errors") };
+            Finding::fail(id, at, format!("{errors} since its file system was checked"))
+                .hint(check_first(mount, at))
+        }
+        Some(None) => Finding::skip(id, at, "this kernel does not say"),
+        None => Finding::skip(id, at, format!("{} does not count errors", mount.filesystem)),
+    }
 }
 
 fn not_system(disk: Option<&Disk>, mount: &Mount, at: &str) -> Finding {

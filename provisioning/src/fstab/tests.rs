@@ -36,16 +36,20 @@ fn the_row_is_the_documented_one_for_every_mark_and_filesystem() {
         row,
         format!(
             "UUID={UUID} /mnt/retention ext4 \
-             defaults,nofail,x-systemd.device-timeout=30s,noatime,x-mtctl 0 2"
+             defaults,nofail,x-systemd.device-timeout=30s,noatime,errors=remount-ro,x-mtctl 0 2"
         )
     );
     let row = wanted(Mark::Comment).entry().to_string();
     assert_eq!(
         row,
-        format!("UUID={UUID} /mnt/retention ext4 defaults,nofail,noatime,comment=mtctl 0 2")
+        format!(
+            "UUID={UUID} /mnt/retention ext4 \
+             defaults,nofail,noatime,errors=remount-ro,comment=mtctl 0 2"
+        )
     );
     let xfs = RetentionRow { filesystem: "xfs".to_owned(), ..wanted(Mark::XOption) };
     assert_eq!(xfs.entry().pass, 0);
+    assert!(!xfs.entry().to_string().contains("errors="), "XFS does not know it");
 }
 
 #[test]

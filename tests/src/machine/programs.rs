@@ -64,6 +64,7 @@ impl Programs {
                 self.mkfs("xfs", label, uuid.strip_prefix("uuid=")?, path)
             }
             ("mount", ["--all", "--test-opts", "x-mtctl"]) => self.mount_all(),
+            ("mount", ["-o", options, mount_point]) => self.remount(options, mount_point)?,
             ("mount", [mount_point]) => self.mount(mount_point),
             ("umount", [mount_point]) => self.unmount(mount_point),
             (script, []) if script.starts_with("/etc/mtctl/") => Output::success("changed\n"),
@@ -269,12 +270,27 @@ impl Programs {
         let uuid = entry.source.strip_prefix("UUID=");
         let state = self.state.borrow();
         // A path of a map is held by the map: the map is what gets mounted.
-        let has_uuid = |device: &&Device| device.signature.uuid.as_deref() == uuid;
-        let Some(device) = state.devices.values().find(has_uuid) else {
+        let has_uuid = |(_, device): &(&String, &Device)| device.signature.uuid.as_deref() == uuid;
+        let Some((name, device)) = state.devices.iter().find(has_uuid) else {
             return failed(32, &format!("mount: {mount_point}: can't find {}.\n", entry.source));
         };
         mount_at(&self.tree, device, mount_point, &entry.filesystem, "rw,noatime");
+        if entry.filesystem == "ext4" {
+            let errors = entry.options.iter().find(|option| option.starts_with("errors="));
+            let errors = errors.map_or("errors=continue", String::as_str);
+            set_ext4_options(&self.tree, name, errors);
+            self.tree.put_text(format!("/sys/fs/ext4/{name}/errors_count"), "0\n");
+        }
         Output::success("")
+    }
+
+    /// What the kernel does with `remount,errors=…`; with anything else, nothing is known of it.
+    fn remount(&self, options: &str, mount_point: &str) -> Option<Output> {
+        let errors = options.strip_prefix("remount,").filter(|rest| rest.starts_with("errors="))?;
+        let mounts = mounts(&self.tree);
+        let name = mounts.topmost(mount_point)?.source.strip_prefix("/dev/")?;
+        set_ext4_options(&self.tree, name, errors);
+        Some(Output::success(""))
     }
 
     fn unmount(&self, mount_point: &str) -> Output {
@@ -286,6 +302,9 @@ impl Programs {
         let source = row.split(" - ").nth(1).and_then(|rest| rest.split(' ').nth(1));
         if let Some(source) = source {
             set_node(&self.tree, source, None, Some(false));
+            let name = source.trim_start_matches("/dev/");
+            self.tree.remove(ext4_options(name));
+            self.tree.remove(format!("/sys/fs/ext4/{name}/errors_count"));
         }
         let kept = before.lines().filter(|other| *other != row);
         self.tree.put_text(MOUNTS, kept.map(|row| format!("{row}\n")).collect::<String>());
@@ -367,6 +386,15 @@ fn mounts(tree: &MemoryTree) -> MountTable {
 
 pub(super) fn append(tree: &MemoryTree, path: &str, row: &str) {
     tree.put_text(path, text(tree, path) + row);
+}
+
+/// What the kernel says of a mounted ext4.
+pub fn ext4_options(name: &str) -> String {
+    format!("/proc/fs/ext4/{name}/options")
+}
+
+fn set_ext4_options(tree: &MemoryTree, name: &str, errors: &str) {
+    tree.put_text(ext4_options(name), format!("rw\nbsddf\n{errors}\ncommit=5\n"));
 }
 
 /// Mounts a device, whatever fstab says.

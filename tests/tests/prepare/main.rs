@@ -34,9 +34,10 @@ fn is_the_retention_volume(machine: &ScratchMachine, disk: &LoopDevice, filesyst
     let tag = |name: &str| tag(disk, name);
     assert_eq!(tag("TYPE"), filesystem);
     let pass = if filesystem == "xfs" { 0 } else { 2 };
+    let on_error = if filesystem == "ext4" { ",errors=remount-ro" } else { "" };
     let row = format!(
         "UUID={} /mnt/retention {filesystem} \
-         defaults,nofail,x-systemd.device-timeout=30s,noatime,x-mtctl 0 {pass}\n",
+         defaults,nofail,x-systemd.device-timeout=30s,noatime{on_error},x-mtctl 0 {pass}\n",
         tag("UUID")
     );
     assert_eq!(machine.fstab(), format!("{FSTAB}{row}"));

@@ -235,7 +235,7 @@ fn outcome(story: &mut Story, world: &mut World) -> Result<()> {
     // 0 where everything else about this machine is ready as well.
     let text = story.run_showing("mtctl check", &[0, 3], is_about_retention)?;
     let passed = text.lines().filter(|line| line.starts_with("pass  retention")).count();
-    expect(passed == 7, || format!("7 passed findings were expected in:\n{text}"))?;
+    expect(passed == 8, || format!("8 passed findings were expected in:\n{text}"))?;
     story.run("mtctl disks --all", 0)?;
     story.say("And the two disks that belong to somebody:")?;
     let after = world.hash_attached(story)?;
