@@ -74,6 +74,11 @@ impl RetentionFilesystem {
         }
     }
 
+    /// Whether fsck(8) does something for it; XFS heals when it is mounted.
+    pub fn is_checked_by_fsck(self) -> bool {
+        self == Self::Ext4
+    }
+
     /// The smallest disk that its mkfs takes, in bytes; mkfs.xfs(8) says 300 MiB. Asked before old
     /// signatures are wiped, which a mkfs that then says no would not bring back.
     pub fn disk_bytes_min(self) -> u64 {

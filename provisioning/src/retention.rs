@@ -54,7 +54,8 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refus
     if !is_mounted && !observed.platform.is_image {
         let mount_point = desired.retention_mount.clone();
         let at = mount_point.display().to_string();
-        actions.push(Action::Mount { mount_point, uuid: volume.uuid });
+        let Volume { uuid, filesystem } = volume;
+        actions.push(Action::Mount { mount_point, filesystem, uuid });
         if observed.storage.has_selinux {
             let invocation = Invocation::new("restorecon").argument(at);
             actions.push(Action::Run { invocation, purpose: "SELinux label".to_owned() });

@@ -178,10 +178,12 @@ pub enum Action {
     Adopt(RetentionRecord),
     /// Make a directory.
     MakeDirectory(PathBuf),
-    /// Mount the retention volume by its fstab row, and prove that a boot will.
+    /// Check and mount the retention volume by its fstab row, and prove that a boot will.
     Mount {
         /// Where.
         mount_point: PathBuf,
+        /// What it is.
+        filesystem: RetentionFilesystem,
         /// The filesystem's UUID.
         uuid: String,
     },
@@ -220,10 +222,11 @@ impl fmt::Display for Action {
                 )
             }
             Self::MakeDirectory(path) => write!(f, "make directory {}", path.display()),
-            Self::Mount { mount_point, uuid } => write!(
+            Self::Mount { mount_point, filesystem, uuid } => write!(
                 f,
-                "mount UUID={uuid} on {0}; prove it by umount {0} and mount -a",
-                mount_point.display()
+                "{1}mount UUID={uuid} on {0}; prove it by umount {0} and mount -a",
+                mount_point.display(),
+                if filesystem.is_checked_by_fsck() { "check and " } else { "" }
             ),
             Self::RunOnce { path, .. } => write!(f, "run {} once", path.display()),
         }

@@ -28,6 +28,8 @@ pub enum Fault {
     MkfsDies,
     /// mount says that it worked, and did nothing.
     MountLies,
+    /// fsck finds what it does not repair by itself.
+    FsckRefuses,
     /// udev keeps what it knew of a disk until it is asked to settle.
     UdevIsLate,
     /// Rebuilding the initramfs fails.

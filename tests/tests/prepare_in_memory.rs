@@ -210,6 +210,25 @@ fn a_mounted_ext4_that_goes_on_after_errors_is_told_to_stop_and_so_is_the_next_b
 }
 
 #[test]
+fn a_volume_that_a_boot_would_not_mount_is_not_mounted_either() {
+    let machine = recorded::ready(Distribution::Debian12);
+    let path = "/proc/self/mountinfo";
+    let mounts = machine.host().machine().attribute(path).unwrap();
+    let rows = mounts.lines().filter(|row| !row.contains("/mnt/retention"));
+    let unmounted = rows.fold(String::new(), |a, b| a + b + "\n");
+    machine.tree().put_text(path, unmounted.clone());
+    machine.break_by(Fault::FsckRefuses);
+    let finished = prepare(&machine, &desired());
+    let error = error_of(&finished);
+    assert!(error.chain().contains("RUN fsck MANUALLY"), "{}", error.chain());
+    assert!(error.hint().unwrap().starts_with("fsck -y /mnt/retention; "), "{:?}", error.hint());
+    assert_eq!(machine.host().machine().attribute(path).unwrap() + "\n", unmounted);
+    machine.mend();
+    assert!(prepare(&machine, &desired()).error.is_none());
+    assert!(is_ready(&machine));
+}
+
+#[test]
 fn a_udev_that_is_late_does_not_mislead() {
     for (disk, destroy) in [("/dev/sdb", None), ("/dev/sdd", Some("/dev/sdd"))] {
         let machine = fresh(Distribution::Debian12);

@@ -15,6 +15,7 @@ const fn case(name: &'static str, story: fn(&mut Lab) -> Result<()>) -> Case {
 pub(crate) const CASES: &[Case] = &[
     case("prepare::a_blank_disk_is_the_retention_volume_after_a_reboot_too", first_boot),
     case("prepare::an_image_that_is_mounted_is_prepared_and_the_host_is_not", image),
+    case("prepare::a_volume_that_a_boot_refuses_is_checked_and_then_mounted", refused_at_boot),
     case("prepare::killed_at_many_moments_and_without_packages_it_converges", killed),
 ];
 
@@ -58,6 +59,44 @@ fn first_boot(lab: &mut Lab) -> Result<()> {
     lab.tally.faults += 1;
     machine.run("findmnt /mnt/retention")?.exits(1);
     machine.run("mtctl check")?.exits(3).says("FAIL retention");
+    machine.shut_down()
+}
+
+/// The device takes nothing while the kernel writes back, as in `retention`, and the machine is
+/// shut down in order: only the journal has the file, and whoever mounts the volume drops it.
+fn refused_at_boot(lab: &mut Lab) -> Result<()> {
+    let mut target = ScsiTarget::start()?;
+    let hardware = with_retention(lab, &mut target)?;
+    let mut machine = lab.boot(&hardware)?;
+    let prepare = format!("{} --only retention", prepare());
+    machine.run(&prepare)?.exits(0);
+    machine.must(
+        "set -e; sysctl -qw vm.dirty_expire_centisecs=60000
+         disk=$(findmnt -n -o SOURCE /mnt/retention); umount /mnt/retention
+         linear=\"0 $(blockdev --getsz $disk) linear $disk 0\"
+         table() {
+             dmsetup suspend --noflush --nolockfs way; dmsetup load way --table \"$1\"
+             dmsetup resume way
+         }
+         dmsetup create way --table \"$linear\"
+         alone=no_prefetch_block_bitmaps,noinit_itable
+         mount -o errors=remount-ro,$alone /dev/mapper/way /mnt/retention
+         cd /mnt/retention; mkdir d; echo kept >d/file; sync d/file d .; cd /
+         table \"0 $(blockdev --getsz $disk) error\"; ! sync /dev/mapper/way; table \"$linear\"
+         umount /mnt/retention",
+    )?;
+    lab.tally.faults += 1;
+    machine.shut_down()?;
+
+    let mut machine = lab.boot(&hardware)?;
+    machine.wait_until("systemctl is-failed -q 'systemd-fsck@*'")?;
+    machine.run("mtctl check")?.exits(3).says("FAIL retention");
+    machine.run(&prepare)?.exits(1).says("fsck -y /mnt/retention; then run the same command again");
+    machine.run("findmnt /mnt/retention")?.exits(1);
+    machine.run("fsck -y /mnt/retention")?.exits(1).says("recovering journal");
+    machine.run(&prepare)?.exits(0);
+    machine.must("grep kept /mnt/retention/d/file")?;
+    machine.run(&prepare)?.exits(0).says("0 changed");
     machine.shut_down()
 }
 

@@ -1,4 +1,4 @@
-//! Mounts the retention volume by its fstab row, and proves that the next boot will.
+//! Checks and mounts the retention volume by its fstab row, and proves that the next boot will.
 
 use std::path::Path;
 
@@ -7,6 +7,25 @@ use crate::error::{Error, Result};
 use crate::filesystem;
 use crate::host::{Host, Invocation};
 use crate::observe;
+
+/// Checks the file system of the fstab row, as a boot does. One that a boot would not mount is not
+/// mounted here either: its journal, and what only that has, could be dropped (docs/adr/0010).
+pub(super) fn check(host: &Host, mount_point: &Path) -> Result<()> {
+    let at = mount_point.display().to_string();
+    let fsck = Invocation::new("fsck").arguments(["-p", &at]);
+    let output = host.change_output(&fsck, &mut |_| {})?;
+    // 1: it has repaired something (fsck(8)).
+    if matches!(output.status, Some(0 | 1)) {
+        return Ok(());
+    }
+    let why = format!("{}{}", output.stdout, output.stderr);
+    let why = why.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>();
+    let context =
+        format!("checking what is to be mounted on {at}: {fsck}: {}", output.status_text());
+    Err(Error::failed(context, why.join("; ")).with_hint(format!(
+        "fsck -y {at}; then run the same command again. Mounted before that, it can lose data"
+    )))
+}
 
 /// Mounts, unmounts, and mounts again as a boot does. A crash in between leaves the volume mounted
 /// or not; its fstab row is there already, and the next run or the next boot mounts it.

@@ -67,6 +67,10 @@ impl Programs {
             ("mount", ["-o", options, mount_point]) => self.remount(options, mount_point)?,
             ("mount", [mount_point]) => self.mount(mount_point),
             ("umount", [mount_point]) => self.unmount(mount_point),
+            ("fsck", ["-p", _]) if self.has(Fault::FsckRefuses) => {
+                failed(4, "/dev/sdb: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.\n")
+            }
+            ("fsck", ["-p", _]) => Output::success(""),
             (script, []) if script.starts_with("/etc/mtctl/") => Output::success("changed\n"),
             _ => return None,
         })
