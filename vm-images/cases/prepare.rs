@@ -1,5 +1,7 @@
 //! `mtctl prepare` on a machine with systemd, dnf and an RPM database, after its first boot.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use vm_images::case::{Case, Lab, vmware_uuid};
 use vm_images::hardware::{Backing, Controller, Disk, Hardware, Identity};
@@ -16,7 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     case("prepare::a_blank_disk_is_the_retention_volume_after_a_reboot_too", first_boot),
     case("prepare::an_image_that_is_mounted_is_prepared_and_the_host_is_not", image),
     case("prepare::a_volume_that_a_boot_refuses_is_checked_and_then_mounted", refused_at_boot),
-    case("prepare::killed_at_many_moments_and_without_packages_it_converges", killed),
+    case("prepare::killed_in_every_step_and_without_packages_it_converges", killed),
 ];
 
 /// The packages that must be there in the end; the repository has more.
@@ -138,6 +140,25 @@ fn image(lab: &mut Lab) -> Result<()> {
     machine.shut_down()
 }
 
+/// A script that kills `mtctl prepare`, and what it runs, in action number `action` of those that
+/// it begins, or soon after. Prints the step.
+fn killed_in(action: u32, tenths: u32) -> String {
+    format!(
+        "rm -f /run/said; mkfifo /run/said
+         setsid {} --verbose >/dev/null 2>/run/said & pid=$!
+         left={action}
+         while read -r line; do
+             case $line in *' doing '*)
+                 left=$((left - 1)) step=${{line##*step=}}
+                 [ $left != 0 ] || {{ [ {tenths} = 0 ] || sleep 0.{tenths}; kill -KILL -- -$pid; }}
+             esac
+         done </run/said
+         echo ${{step%% *}}
+         wait $pid",
+        prepare()
+    )
+}
+
 fn killed(lab: &mut Lab) -> Result<()> {
     let mut target = ScsiTarget::start()?;
     let hardware = with_retention(lab, &mut target)?;
@@ -147,19 +168,21 @@ fn killed(lab: &mut Lab) -> Result<()> {
     machine.run(INSTALLED)?.exits(8);
     machine.must("mv /srv/gone /srv/repo")?;
 
-    let mut kills = 0;
-    for tenths in (2..120).step_by(8) {
-        let seconds = format!("{}.{}", tenths / 10, tenths % 10);
-        let run = machine.run(&format!("timeout -s KILL {seconds} {}", prepare()))?;
+    let mut steps = BTreeSet::new();
+    // The first action is the packages; in the second, so that each run comes one action further.
+    let moments = [(2, 0), (2, 0), (2, 3)].into_iter().cycle().take(60);
+    for (action, tenths) in std::iter::once((1, 5)).chain(moments) {
+        let run = machine.run(&killed_in(action, tenths))?;
         if run.code != Some(137) {
             run.exits(0);
             break;
         }
-        kills += 1;
+        lab.tally.faults += 1;
+        steps.insert(run.stdout.trim().to_owned());
     }
-    lab.tally.faults += kills;
-    assert!(kills >= 3, "only {kills} were killed");
-    machine.run(&prepare())?.exits(0);
+    let all = ["lvm", "multipath", "packages", "retention", "tuning"].map(str::to_owned);
+    assert_eq!(steps, BTreeSet::from(all));
+    machine.run(&prepare())?.exits(0).says("0 changed");
     machine.shut_down()?;
     let mut machine = lab.boot(&hardware)?;
     nothing_more_to_do(&mut machine)?;
