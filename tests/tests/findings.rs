@@ -223,6 +223,9 @@ fn an_ext4_that_goes_on_after_errors_or_has_met_some_is_found_and_explained() {
             "retention-sound: 2 errors since its file system was checked",
         ]
     );
+    let sound = checked.findings.iter().find(|one| one.id == "retention-sound").unwrap();
+    let order = "umount /mnt/retention && fsck -y /dev/sdb; [ $? -le 1 ] && mount /mnt/retention";
+    assert_eq!(sound.hint, order);
 }
 
 #[test]

@@ -108,9 +108,10 @@ fn unlocked(mount: &Mount, disk: Option<&Disk>, at: &str) -> Finding {
 }
 
 /// How a file system is taken into use again after an error: the order keeps what mounting it
-/// unchecked can lose (docs/adr/0010). fsck(8) ends with 1 when it has repaired something.
+/// unchecked can lose (docs/adr/0010). fsck(8) ends with 1 when it has repaired something, and
+/// with more when it has not: then it is not mounted.
 fn check_first(mount: &Mount, at: &str) -> String {
-    format!("umount {at} && {{ fsck -y {}; mount {at}; }}", mount.source)
+    format!("umount {at} && fsck -y {}; [ $? -le 1 ] && mount {at}", mount.source)
 }
 
 /// Without an error since it was last checked.
