@@ -9,6 +9,8 @@ use blockio::group::{Group, Place};
 use blockio::storage::Storage;
 use blockio::{Error, ErrorKind, Result};
 use clap::Args;
+use provisioning::fstab::{FSTAB_PATH, Fstab};
+use provisioning::host::Tree;
 
 /// Where `mtctl prepare` mounts the retention volume.
 const RETENTION: &str = "/mnt/retention";
@@ -91,7 +93,7 @@ impl GroupOptions {
 /// # Errors
 ///
 /// `Usage`: the retention directory that was named is not there. `Refused`: nothing is mounted
-/// there.
+/// there, or none was named and the one that fstab has is not mounted.
 pub(crate) fn of_group(name: &str, at: &RetentionOptions) -> Result<Place> {
     let retention = match &at.retention {
         Some(none) if none.as_os_str() == "none" => None,
@@ -110,11 +112,30 @@ pub(crate) fn of_group(name: &str, at: &RetentionOptions) -> Result<Place> {
                  or say --retention-unmounted",
             ));
         }
-        None => Some(Path::new(RETENTION)).filter(|path| is_mount_point(path)),
+        None if is_mount_point(Path::new(RETENTION)) => Some(Path::new(RETENTION)),
+        None if is_in_fstab(RETENTION) => return Err(not_mounted()),
+        None => None,
     };
     let history = retention.map(|retention| retention.join(name));
     let state = at.state_dir.clone().or_else(|| history.clone());
     Ok(Place { state: state.unwrap_or_else(|| Path::new(GROUPS).join(name)), history })
+}
+
+/// Whether something is to be mounted on `path` at every boot. An fstab that cannot be read has no
+/// rows: as for mount(8).
+fn is_in_fstab(path: &str) -> bool {
+    let text = Tree::directory("/").text_if_exists(FSTAB_PATH).ok().flatten();
+    Fstab::parse(&text.unwrap_or_default()).by_mount_point(path).next().is_some()
+}
+
+/// Going on without it would overwrite without history, and leave the history that is on it behind.
+fn not_mounted() -> Error {
+    let context =
+        format!("the retention volume that {FSTAB_PATH} has is not mounted on {RETENTION}");
+    Error::refused(context).with_hint(
+        "`mtctl check` says why, `mtctl prepare` checks and mounts it; or name another place: \
+         --retention DIR, or --retention none to keep no history",
+    )
 }
 
 /// Without a group there is nothing to keep on a retention volume.

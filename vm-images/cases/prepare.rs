@@ -95,6 +95,7 @@ fn refused_at_boot(lab: &mut Lab) -> Result<()> {
     machine.run("mtctl check")?.exits(3).says("FAIL retention");
     machine.run(&prepare)?.exits(1).says("fsck -y /mnt/retention; then run the same command again");
     machine.run("findmnt /mnt/retention")?.exits(1);
+    machine.run("mtctl points list --group g")?.exits(4).says("mtctl prepare");
     machine.run("fsck -y /mnt/retention")?.exits(1).says("recovering journal");
     machine.run(&prepare)?.exits(0);
     machine.must("grep kept /mnt/retention/d/file")?;

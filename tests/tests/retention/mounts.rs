@@ -52,6 +52,22 @@ fn the_retention_volume_is_used_where_it_is_mounted_by_default_else_there_is_a_w
     });
 }
 
+/// As after a boot that did not find it, or whose check refused it: fstab says nofail.
+#[test]
+fn a_retention_volume_that_should_be_mounted_is_not_done_without_unless_it_is_said() {
+    on_a_scratch_machine(|machine| {
+        let (stream, target) = (one_stream(machine), blank(machine, "target.img", MIB));
+        let row = "UUID=11-22 /mnt/retention ext4 defaults,nofail,x-mtctl 0 2\n";
+        fs::write("/etc/fstab", row).unwrap();
+        let apply = ["apply", &stream, "--group", "g", "--target", &target];
+        for arguments in [&apply[..], &["points", "list", "--group", "g"]] {
+            machine.mtctl(arguments).exits(4).says("fstab has is not mounted on /mnt/retention");
+        }
+        assert_eq!(fs::read(&target).unwrap(), vec![0; MIB as usize]);
+        machine.mtctl(&[&apply[..], &["--retention", "none"]].concat()).exits(0);
+    });
+}
+
 #[test]
 fn a_retention_volume_on_the_target_is_refused() {
     on_a_scratch_machine(|machine| {
