@@ -110,7 +110,7 @@ fn write_points(path: &Path) -> Result<()> {
     let mut numbers = Numbers::new();
     let mut bytes = vec![0; 4096];
     // Their times are of this day, one a tenth of a second: none is due to be thinned.
-    let now = blockio::journal::keeper::now();
+    let now = blockio::group::keeper::now();
     for number in 0..POINTS {
         Filling::Payload.fill(number, &mut bytes);
         let page = numbers.below((64 << 20) / 4096);

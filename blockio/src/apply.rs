@@ -22,14 +22,13 @@ use std::time::Duration;
 use crate::device::buffer::ArenaPool;
 use crate::device::open::Engine;
 use crate::group::Group;
-pub use crate::journal::keeper::Settings;
+pub use crate::group::keeper::Settings;
 use crate::stream::Format;
 use crate::{Error, Result};
 
 mod admission;
 mod disk;
 mod feed;
-pub(crate) mod history;
 mod inputs;
 mod patching;
 mod read_back;
@@ -82,8 +81,8 @@ pub struct Job {
     pub inputs: Vec<StreamArgument>,
     /// Where to.
     pub assignments: Vec<Assignment>,
-    /// The protection group; none: nothing is remembered.
-    pub group: Option<Group>,
+    /// The protection group; the default one is none, and nothing is remembered.
+    pub group: Group,
     /// How.
     pub options: Options,
     /// How the history of the group is kept, if it has one.

@@ -1,7 +1,28 @@
-//! Deliberate bugs: what the simulator must catch, each planted by name, in tests only.
-//! Outside of them nothing can be planted, and the questions are constants.
+//! Deliberate bugs: what the simulator must catch, each planted by name, in tests only. Outside of
+//! tests neither the bugs nor what they do exist: [`planted!`] is `false` there, or nothing.
+
+/// Asks whether a bug is planted, or does what it does: `planted!(NoBarrier1)`, or
+/// `planted!(NoBarrier1 => { … })`.
+#[cfg(test)]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::bug::is_planted($crate::bug::Bug::$bug)
+    };
+    ($bug:ident => $does:block) => {
+        if $crate::bug::is_planted($crate::bug::Bug::$bug) $does
+    };
+}
+
+#[cfg(not(test))]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+    ($bug:ident => $does:block) => {};
+}
 
 /// A bug that can be planted.
+#[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Bug {
     /// Before-images are not flushed before what they are of is overwritten.
@@ -60,13 +81,6 @@ impl Bug {
 
 #[cfg(test)]
 pub(crate) use planted::{is_planted, plant};
-
-/// Nothing is planted in what is used.
-#[cfg(not(test))]
-#[must_use]
-pub(crate) const fn is_planted(_: Bug) -> bool {
-    false
-}
 
 #[cfg(test)]
 mod planted {

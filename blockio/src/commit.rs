@@ -1,4 +1,5 @@
-//! Accepts the disks: proves that they are at a recovery point, and drops the history.
+//! What is proven before the disks are accepted: that they are at a recovery point. Dropping the
+//! history is the group's.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,13 +8,11 @@ use crate::apply::Settings;
 use crate::device::BlockDevice;
 use crate::device::buffer::ArenaPool;
 use crate::device::{ReadBatch, TRANSFER_BYTES_MAX, Transfer};
-use crate::group::Group;
+use crate::group::{Group, GroupView};
 use crate::journal::catalogue::PointId;
 use crate::journal::images::Images;
 use crate::journal::index::{Image, Index};
-use crate::journal::keeper::{Keeper, catalogue};
 use crate::journal::layout::padded;
-use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
 use crate::{Error, ErrorKind, Result};
 
@@ -55,15 +54,14 @@ impl Proof {
 /// `Refused`: they are at none. `Integrity`, `Failed`: the history cannot be read. `Usage`: there
 /// is none.
 pub fn where_it_is(group: &mut Group, history: Settings) -> Result<Proof> {
-    let name = group.name().to_owned();
-    catalogue(group)?;
-    crate::points::is_not_rolling_back(group)?;
-    let keeper = Keeper::open(group, history)?;
-    let known = catalogue(group)?;
+    group.view().catalogue()?;
+    group.view().require_no_rollback()?;
+    group.open_history(history)?;
+    let (known, name) = (group.view().catalogue()?, group.view().name());
     if let Some(point) = known.rolled_back_to {
         return Ok(Proof::RolledBack(point));
     }
-    if keeper.is_epoch_empty() {
+    if group.is_epoch_empty() {
         return Ok(Proof::NothingWritten(known.open_epoch()));
     }
     Err(Error::refused(format!("the volumes of group {name} are at no recovery point")).with_hint(
@@ -81,13 +79,13 @@ pub fn where_it_is(group: &mut Group, history: Settings) -> Result<Proof> {
 /// `Integrity`: a volume holds something else, or the history is damaged. `Refused`: a volume is
 /// missing. `Failed`: it could not be read, or was stopped.
 pub fn compare(
-    group: &Group,
+    group: &GroupView,
     point: PointId,
     volumes: &mut [Volume],
     stop: &AtomicBool,
     observe: &mut dyn FnMut(u64, u64),
 ) -> Result<()> {
-    let known = catalogue(group)?;
+    let known = group.catalogue()?;
     let failed = |error| Error::failed("allocating memory for I/O", error);
     let pool = ArenaPool::new(4, PIECE_BYTES).map_err(failed)?;
     let images = Images::since(&group.storage(), known, point, &pool)?;
@@ -136,29 +134,4 @@ fn compare_one(images: &Images, image: Image, volume: &mut Volume, pool: &ArenaP
         at += length as u64;
     }
     Ok(())
-}
-
-/// Drops the history of `group`.
-///
-/// First the state is saved without it, then the segments are removed: a crash in between leaves
-/// segments of no history, which the next commit, or the next history, removes.
-///
-/// # Errors
-///
-/// `Failed`: the state could not be saved, or a segment not be removed.
-pub fn drop_history(group: &mut Group) -> Result<()> {
-    group.update(|state| {
-        state.journal = None;
-        // Where a stream was begun, the volumes are exactly at one of its marks: it can be gone on
-        // with, and nothing else fits.
-        let begun = state.volumes.values_mut().filter_map(|volume| volume.in_between.as_mut());
-        begun.for_each(|between| between.exact = true);
-    })?;
-    remove_all(group.storage().as_ref())
-        .map_err(|error| Error::failed("removing the segments of the history", error))
-}
-
-fn remove_all(storage: &dyn Storage) -> std::io::Result<()> {
-    let all: Vec<SegmentNumber> = storage.segments()?;
-    all.into_iter().try_for_each(|number| storage.remove_segment(number))
 }

@@ -244,7 +244,7 @@ pub trait BlockDevice: Send {
     /// # Errors
     ///
     /// What the kernel said. What was written before is then in an unknown state: the kernel may
-    /// have dropped it, and a second flush would not tell.
+    /// have dropped it, and a second flush would not tell. The device stays failed.
     fn flush(&mut self, settled: Settled) -> Result<Flushed, DeviceError>;
 
     /// Another thread will use it from now on. Who does not say so finds its file in use for some

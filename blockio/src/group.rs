@@ -1,62 +1,62 @@
-//! A protection group: who works on it (a lock), and what is known of it (its state, which is
-//! replaced whole). How that is kept is `storage`'s, what is in its history `journal`'s.
+//! A protection group: one living thing, opened once and held. It owns the lock, what is saved of it
+//! (`ledger`) and who keeps its history (`keeper`); only it saves, and each change has its verb here.
+//! A [`GroupView`] only looks.
+//!
+//! ```text
+//! place       directories, lock, the state as it is read
+//! view        what is known of a group, by anybody
+//! ledger      the state is replaced, and memory is never ahead of the disk
+//! keeper      the journal is opened, records are made, epochs begin
+//! preserve    a plan becomes one that may be written    BARRIER 1
+//! checkpoint  progress and points become durable        BARRIER 3
+//! ```
 
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::fcntl::{Flock, FlockArg};
-
-use crate::bug::{self, Bug};
-use crate::storage::directory::Directory;
-use crate::storage::{Storage, remedy};
+use crate::barrier::AllFlushed;
+use crate::device::buffer::ArenaPool;
+use crate::journal::catalogue::{Catalogue, NewPoint, PointId, PointKind};
+use crate::journal::state::{InBetween, Progress};
+use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, ErrorKind, Result};
 
-pub mod state;
+pub(crate) mod checkpoint;
+pub mod keeper;
+mod ledger;
+mod place;
+pub(crate) mod preserve;
+mod view;
 
-use state::GroupState;
+use keeper::{Keeper, Settings};
+use ledger::Ledger;
+pub use place::{GROUP_NAME_BYTES_MAX, Place, check_name, storage};
+pub use view::GroupView;
+use view::Keeps;
 
-/// The longest name of a group, in bytes: it is a directory's name.
-pub const GROUP_NAME_BYTES_MAX: usize = 200;
+/// Proof that what was reached is saved (BARRIER 3): only now may a sender be told that it will not
+/// be asked for it again (I3). Only a group makes one.
+#[must_use = "a source is told of what became durable"]
+#[derive(Debug)]
+pub(crate) struct Durable(());
 
-/// A protection group, held by this process.
+/// A protection group, held by this process; or none, and nothing is remembered.
 pub struct Group {
-    name: String,
-    state: GroupState,
-    storage: Arc<dyn Storage>,
-    access: Access,
-    keeps_history: bool,
-}
-
-/// What may be done with a group.
-enum Access {
-    /// It is ours until it is dropped.
-    Held { _lock: Option<Flock<File>> },
-    /// It was looked at: nothing is saved.
-    Looked,
+    ledger: Ledger,
+    keeper: Option<Box<Keeper>>,
+    // The last field: the journal is closed before the lock is given back.
+    _lock: Option<place::Lock>,
 }
 
 impl std::fmt::Debug for Group {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Group").field("name", &self.name).field("state", &self.state).finish()
+        f.debug_tuple("Group").field(&self.ledger).finish()
     }
 }
 
-/// Where a group is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The directory of its state and its lock.
-    pub state: PathBuf,
-    /// The directory of its history; none: no history is kept.
-    pub history: Option<PathBuf>,
-}
-
-impl Place {
-    /// A group without a history.
-    #[must_use]
-    pub fn without_history(state: &Path) -> Self {
-        Self { state: state.to_owned(), history: None }
+impl Default for Group {
+    /// No group: nothing is remembered.
+    fn default() -> Self {
+        Self { ledger: Ledger::rehearsing(GroupView::none()), keeper: None, _lock: None }
     }
 }
 
@@ -68,33 +68,23 @@ impl Group {
     /// `Usage`: the name is none. `Refused`: another process holds the group. `Integrity`: the
     /// state file is not what was written. `Failed`: a file or directory cannot be made or read.
     pub fn open(place: &Place, name: &str) -> Result<Self> {
-        Self::check_name(name)?;
-        for directory in std::iter::once(&place.state).chain(&place.history) {
-            make_durably(directory).map_err(|error| failed("making", directory, error))?;
-        }
-        let path = place.state.join("lock");
-        let lock = File::options().create(true).append(true).open(&path);
-        let lock = lock.map_err(|error| failed("opening", &path, error))?;
-        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
-            .map_err(|(_, errno)| locked(name, &path, errno))?;
-        let access = Access::Held { _lock: Some(lock) };
-        Self::of(storage(place)?, place.history.is_some(), name, access)
+        check_name(name)?;
+        let lock = place::lock(place, name)?;
+        let view = GroupView::of(storage(place)?, name, place.keeps())?;
+        Ok(Self { ledger: Ledger::saving(view), keeper: None, _lock: Some(lock) })
     }
 
-    /// Looks at the group without taking hold of it: makes nothing, and no change is saved.
-    ///
-    /// # Errors
-    ///
-    /// `Usage`, `Integrity` and `Failed` as [`open`](Self::open).
-    pub fn look(place: &Place, name: &str) -> Result<Self> {
-        Self::check_name(name)?;
-        if !place.state.is_dir() {
-            let storage: Arc<dyn Storage> = Arc::new(crate::storage::Nothing);
-            return Self::of(storage, place.history.is_some(), name, Access::Looked);
-        }
-        let there = |path: &PathBuf| path.is_dir();
-        let place = Place { history: place.history.clone().filter(there), ..place.clone() };
-        Self::of(storage(&place)?, place.history.is_some(), name, Access::Looked)
+    /// The group that was looked at, for a dry run: it changes in memory, and nothing is saved or
+    /// preserved.
+    #[must_use]
+    pub fn rehearse(view: GroupView) -> Self {
+        Self { ledger: Ledger::rehearsing(view), keeper: None, _lock: None }
+    }
+
+    /// The same group, still held, of which nothing is saved or preserved any more.
+    pub(crate) fn into_rehearsal(self) -> Self {
+        let ledger = Ledger::rehearsing(self.ledger.view().clone());
+        Self { ledger, keeper: None, ..self }
     }
 
     /// The group `name` in `storage`, which is nobody else's.
@@ -103,219 +93,231 @@ impl Group {
     ///
     /// `Integrity` and `Failed` as [`open`](Self::open).
     pub fn in_storage(storage: Arc<dyn Storage>, name: &str) -> Result<Self> {
-        Self::of(storage, true, name, Access::Held { _lock: None })
+        let view = GroupView::of(storage, name, Keeps::History)?;
+        Ok(Self { ledger: Ledger::saving(view), keeper: None, _lock: None })
     }
 
-    fn of(
-        storage: Arc<dyn Storage>,
-        keeps_history: bool,
-        name: &str,
-        access: Access,
-    ) -> Result<Self> {
-        let state = read_state(storage.as_ref(), name)?;
-        Ok(Self { name: name.to_owned(), state, storage, access, keeps_history })
-    }
-
-    /// Whether what is overwritten is kept.
+    /// What is known of it: as it was last saved.
     #[must_use]
-    pub fn keeps_history(&self) -> bool {
-        self.keeps_history
+    pub fn view(&self) -> &GroupView {
+        self.ledger.view()
     }
 
-    /// Where its history is kept.
-    #[must_use]
-    pub fn storage(&self) -> Arc<dyn Storage> {
-        Arc::clone(&self.storage)
-    }
-
-    /// Whether `name` can be a group's: it becomes that of a directory.
+    /// Opens its journal, or begins one; nothing where it keeps no history, or is only rehearsed.
+    /// Before this nothing of it can be preserved, and no point be made.
     ///
     /// # Errors
     ///
-    /// `Usage`.
-    pub fn check_name(name: &str) -> Result<()> {
-        check_name(name)
+    /// `Integrity`: something of it is missing or damaged. `Failed`: it cannot be read or flushed.
+    pub fn open_history(&mut self, settings: Settings) -> Result<()> {
+        if self.view().keeps_history() && !self.ledger.is_rehearsal() && self.keeper.is_none() {
+            self.keeper = Some(Box::new(Keeper::open(&mut self.ledger, settings)?));
+        }
+        Ok(())
     }
 
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// Whether what is overwritten is preserved from now on.
+    #[must_use]
+    pub fn has_history_open(&self) -> bool {
+        self.keeper.is_some()
     }
 
-    /// What is known of its volumes, as it was last saved or changed.
-    pub fn state(&self) -> &GroupState {
-        &self.state
+    /// Whether nothing was overwritten since the last point: the volumes are there.
+    pub(crate) fn is_epoch_empty(&self) -> bool {
+        self.keeper.as_ref().is_some_and(|keeper| keeper.is_epoch_empty())
     }
 
-    /// Changes the state by `change` and makes it durable.
+    /// Its history with all that is durable by now: what was saved may be less.
     ///
     /// # Errors
     ///
-    /// `Failed`: the file cannot be written. The state in memory is then ahead of the one on disk,
-    /// which is older and true.
-    pub fn update(&mut self, change: impl FnOnce(&mut GroupState)) -> Result<()> {
-        change(&mut self.state);
-        match self.access {
-            Access::Looked => Ok(()),
-            Access::Held { .. } if bug::is_planted(Bug::NoBarrier3) => Ok(()),
-            Access::Held { .. } => {
-                self.storage.replace_state(&state::print(&self.state)).map_err(|error| {
-                    let doing = about_state("writing", self.storage.as_ref(), &self.name);
-                    let hint = format!(
-                        "what was applied is durable; {}, and run the same command again",
-                        remedy(&error).unwrap_or("make room or repair")
-                    );
-                    Error::failed(doing, error).with_hint(hint)
-                })
-            }
+    /// `Usage`: it has none.
+    pub(crate) fn catalogue_now(&self) -> Result<Catalogue> {
+        let mut now = self.view().catalogue()?.clone();
+        if let Some(keeper) = &self.keeper {
+            keeper.describe(&mut now);
+        }
+        Ok(now)
+    }
+
+    /// Memory for records.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: there is none.
+    pub(crate) fn record_pool(&self) -> Result<ArenaPool> {
+        self.keeper.as_ref().map_or_else(keeper::record_pool, |keeper| Ok(keeper.pool()))
+    }
+
+    /// What the operator should know, since this was asked last.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        self.keeper.as_mut().map(|keeper| keeper.take_notes()).unwrap_or_default()
+    }
+
+    /// What the operator should know about the window that the volume can hold.
+    pub(crate) fn forecast(&self) -> Option<String> {
+        self.keeper.as_ref()?.forecast(self.view().catalogue().ok()?)
+    }
+
+    /// Begins the first epoch of a history that has none yet: `start` is what is there now.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: the journal cannot be written.
+    pub(crate) fn begin_history(&mut self) -> Result<()> {
+        match &mut self.keeper {
+            None => Ok(()),
+            Some(keeper) => keeper.begin_if_new(&mut self.ledger),
         }
     }
 
-    /// Changes what is known by `change`, and does not save it: what a dry run would have made of
-    /// one stream is what the next one is held against; what is saved with the next update.
-    pub(crate) fn suppose(&mut self, change: impl FnOnce(&mut GroupState)) {
-        change(&mut self.state);
+    /// Makes a point of what the volumes hold now, by hand; gives its number.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: the group has no volumes, or no history. `Refused`: the volumes are between two
+    /// states of their source. `Failed`: it could not be saved.
+    pub fn point(&mut self, kind: PointKind, name: Option<String>) -> Result<PointId> {
+        self.require_one_state()?;
+        self.begin_history()?;
+        let point = PointId(self.view().catalogue()?.next_point);
+        let progress = self.view().state().progress();
+        let Some(keeper) = &mut self.keeper else { return Err(not_open()) };
+        // The segment of the new epoch first, then the state: a crash in between leaves a segment
+        // of no point, which is removed at the next open.
+        let spans = keeper.begin_epoch(&mut self.ledger, point, &progress)?;
+        // Nothing expires by this: how long points are kept is said to `apply`.
+        self.ledger.save(|state| {
+            let Some(catalogue) = &mut state.journal else { return };
+            let new = NewPoint { time: keeper.now(), kind, name };
+            catalogue.seal(spans, new, keeper.now());
+            keeper.describe(catalogue);
+        })?;
+        Ok(point)
+    }
+
+    /// The volumes hold one state of their source.
+    fn require_one_state(&self) -> Result<()> {
+        if self.view().state().volumes.is_empty() {
+            let context = format!("group {} has no volumes", self.view().name());
+            return Err(Error::new(ErrorKind::Usage, context)
+                .with_hint("apply a stream first: what it leaves can be made a point"));
+        }
+        self.view().require_no_rollback()?;
+        let half = self.view().state().volumes.iter().find_map(|(name, volume)| {
+            let between = volume.in_between.as_ref()?;
+            (!is_a_state(between)).then_some((name, between))
+        });
+        match half {
+            None => Ok(()),
+            Some((name, between)) => Err(Error::refused(format!(
+                "making a recovery point: stream {} was begun on volume \"{name}\" and not finished",
+                between.input
+            ))
+            .with_hint("apply it to its end, or go back: mtctl recover")),
+        }
+    }
+
+    /// Pins a point, or lets it go.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: it could not be saved.
+    pub fn pin(&mut self, id: PointId, pinned: bool) -> Result<()> {
+        self.ledger.save(|state| {
+            let points = state.journal.iter_mut().flat_map(|known| &mut known.points);
+            points.filter(|point| point.id == id).for_each(|point| point.pinned = pinned);
+        })
+    }
+
+    /// From here on the volumes are in-between, on their way to point `to`.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: it could not be saved.
+    pub(crate) fn begin_rollback(&mut self, to: PointId) -> Result<()> {
+        self.begin_history()?;
+        let keeper = &self.keeper;
+        self.ledger.save(|state| {
+            let Some(catalogue) = &mut state.journal else { return };
+            catalogue.rolling_back_to = Some(to);
+            catalogue.rolled_back_to = None;
+            if let Some(keeper) = keeper {
+                keeper.describe(catalogue);
+            }
+        })
+    }
+
+    /// The volumes are at point `to`, as far as `then`.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: it could not be saved; the same rollback goes on.
+    pub(crate) fn end_rollback(
+        &mut self,
+        _proof: AllFlushed,
+        to: PointId,
+        then: &Progress,
+    ) -> Result<Durable> {
+        let keeper = &self.keeper;
+        self.ledger.save(|state| {
+            state.go_back(then);
+            let Some(catalogue) = &mut state.journal else { return };
+            catalogue.rolling_back_to = None;
+            catalogue.rolled_back_to = Some(to);
+            if let Some(keeper) = keeper {
+                keeper.describe(catalogue);
+            }
+        })?;
+        Ok(Durable(()))
+    }
+
+    /// Accepts the volumes as they are, and drops the history. That they are at a point is
+    /// `commit`'s to prove.
+    ///
+    /// First the state is saved without it, then the segments are removed: a crash in between
+    /// leaves segments of no history, which the next commit, or the next history, removes.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: the state could not be saved, or a segment not be removed.
+    pub fn commit(&mut self) -> Result<()> {
+        self.ledger.save(|state| {
+            state.journal = None;
+            // Where a stream was begun, the volumes are exactly at one of its marks: it can be gone
+            // on with, and nothing else fits.
+            let begun = state.volumes.values_mut().filter_map(|volume| volume.in_between.as_mut());
+            begun.for_each(|between| between.exact = true);
+        })?;
+        self.keeper = None;
+        remove_all(self.view().storage().as_ref())
+            .map_err(|error| Error::failed("removing the segments of the history", error))
+    }
+
+    /// Changes what is saved as nothing else may: for tests of what then happens.
+    #[cfg(test)]
+    pub(crate) fn overwrite(
+        &mut self,
+        change: impl FnOnce(&mut crate::journal::state::GroupState),
+    ) -> Result<()> {
+        self.ledger.save(change)
     }
 }
 
-/// Where the history of the group at `place` is, of which nothing is read: for who looks whether it
-/// can be.
-///
-/// # Errors
-///
-/// `Failed`: a directory cannot be opened.
-pub fn storage(place: &Place) -> Result<Arc<dyn Storage>> {
-    let history = place.history.as_ref().unwrap_or(&place.state);
-    let opened = Directory::open(&place.state, history);
-    Ok(Arc::new(opened.map_err(|error| failed("opening", &place.state, error))?))
+fn remove_all(storage: &dyn Storage) -> std::io::Result<()> {
+    let all: Vec<SegmentNumber> = storage.segments()?;
+    all.into_iter().try_for_each(|number| storage.remove_segment(number))
 }
 
-/// Makes `directory` and what is missing above it, so that they are there after a power cut: the
-/// state that is saved in it must not vanish with its name.
-fn make_durably(directory: &Path) -> io::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
-    }
-    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    make_durably(parent)?;
-    match fs::create_dir(directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    File::open(parent)?.sync_all()
+/// In the middle of a stream, only one in the order of the writes leaves a state of the source.
+fn is_a_state(between: &InBetween) -> bool {
+    between.exact && between.input.to_string().starts_with("native")
 }
 
-fn about_state(doing: &str, storage: &dyn Storage, name: &str) -> String {
-    let file = storage.state_file().map(|path| format!(", {}", path.display()));
-    format!("{doing} the state of group {name}{}", file.unwrap_or_default())
-}
-
-fn read_state(storage: &dyn Storage, name: &str) -> Result<GroupState> {
-    let doing = || about_state("reading", storage, name);
-    let text = storage.read_state().map_err(|error| Error::failed(doing(), error))?;
-    let Some(text) = text else { return Ok(GroupState::default()) };
-    state::parse(&text).map_err(|problem| {
-        Error::integrity(doing(), problem).with_hint(
-            "the file was changed or damaged; restore it, or begin anew with another group",
-        )
-    })
-}
-
-fn failed(doing: &str, path: &Path, error: io::Error) -> Error {
-    let remedy = remedy(&error);
-    let failed = Error::failed(format!("{doing} {}", path.display()), error);
-    match remedy {
-        Some(hint) => failed.with_hint(format!("{hint}, and run the same command again")),
-        None => failed,
-    }
-}
-
-fn locked(name: &str, path: &Path, errno: nix::Error) -> Error {
-    if errno == nix::Error::EWOULDBLOCK {
-        return Error::refused(format!("group {name} is being worked on by another process"))
-            .with_hint(format!("wait for it to end; `fuser {}` names it", path.display()));
-    }
-    failed("locking", path, errno.into())
-}
-
-fn check_name(name: &str) -> Result<()> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let good = name.len() <= GROUP_NAME_BYTES_MAX
-        && name.bytes().all(allowed)
-        && name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
-    if good {
-        return Ok(());
-    }
-    let context = format!("\"{}\" is no name for a group", name.escape_default());
-    Err(Error::new(ErrorKind::Usage, context)
-        .with_hint("letters, digits, and in between - _ . are allowed, 200 at most"))
+fn not_open() -> Error {
+    Error::new(ErrorKind::Usage, "no history is kept of this group")
+        .with_hint("apply a stream with --retention, and there is one from then on")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_saved_is_there_at_the_next_open() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut group = Group::open(&Place::without_history(directory.path()), "g").unwrap();
-        group
-            .update(|state| {
-                state.volumes.entry("db".to_owned()).or_default().source_bytes = Some(7);
-            })
-            .unwrap();
-        let saved = group.state().clone();
-        drop(group);
-        assert_eq!(
-            *Group::open(&Place::without_history(directory.path()), "g").unwrap().state(),
-            saved
-        );
-        assert_eq!(saved.volumes["db"].source_bytes, Some(7));
-    }
-
-    #[test]
-    fn looking_at_a_group_makes_nothing_and_saves_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let place = directory.path().join("g");
-        let mut seen = Group::look(&Place::without_history(&place), "g").unwrap();
-        seen.update(|state| drop(state.volumes.insert("db".to_owned(), Default::default())))
-            .unwrap();
-        assert!(!place.exists());
-    }
-
-    #[test]
-    fn a_group_has_one_process_at_a_time() {
-        let directory = tempfile::tempdir().unwrap();
-        let first = Group::open(&Place::without_history(directory.path()), "g").unwrap();
-        let second = Group::open(&Place::without_history(directory.path()), "g").unwrap_err();
-        assert_eq!(second.kind(), ErrorKind::Refused);
-        drop(first);
-        assert!(Group::open(&Place::without_history(directory.path()), "g").is_ok());
-    }
-
-    #[test]
-    fn a_state_that_was_changed_by_hand_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        Group::open(&Place::without_history(directory.path()), "g")
-            .unwrap()
-            .update(|_| {})
-            .unwrap();
-        let path = directory.path().join("state");
-        let text = fs::read_to_string(&path).unwrap();
-        for changed in [text.replace("\"version\":1", "\"version\": 1"), text[..9].to_owned()] {
-            assert_ne!(changed, text);
-            fs::write(&path, changed).unwrap();
-            let refused = Group::open(&Place::without_history(directory.path()), "g").unwrap_err();
-            assert_eq!(refused.kind(), ErrorKind::Integrity);
-        }
-    }
-
-    #[test]
-    fn a_name_that_is_a_path_is_no_name() {
-        for name in ["", ".", "..", "a/b", ".a", "-a", "a b", "a\n", &"a".repeat(201)] {
-            assert_eq!(check_name(name).unwrap_err().kind(), ErrorKind::Usage, "{name:?}");
-        }
-        assert!(check_name("db-1_x.2").is_ok());
-    }
-}
+mod tests;

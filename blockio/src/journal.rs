@@ -6,12 +6,12 @@
 //! layout      bytes of segments and records            pure
 //! touched     what was preserved in this epoch         pure
 //! catalogue   the points, and their segments           pure, saved with the group's state
+//! state       what is known of the volumes, as text    pure
 //! retention   what is to go, and when                  pure
 //! selector    how people name a point                  pure
 //! draft       a record in the making
 //! log         records become durable                   BARRIER 1
 //! open        what a crash left of the open epoch
-//! keeper      preserve, begin an epoch
 //! compact     merged epochs, without what does not count
 //! scan        what is in a segment
 //! index       where a point's bytes are               pure
@@ -20,22 +20,22 @@
 //! dump        a line a record                          reads only
 //! ```
 //!
-//! Not here: what is written to the disks (`apply`, `rollback`), and how a point is read (`view`).
+//! Not here: who preserves and saves (`group`), what is written to the disks (`apply`, `rollback`), and how a point is read (`view`).
 
 pub mod catalogue;
 pub mod check;
-mod compact;
+pub(crate) mod compact;
 pub(crate) mod draft;
 pub mod dump;
 pub(crate) mod images;
 pub(crate) mod index;
-pub mod keeper;
 pub mod layout;
-mod log;
+pub(crate) mod log;
 pub(crate) mod open;
 pub mod retention;
 pub(crate) mod scan;
 pub mod selector;
-mod touched;
+pub mod state;
+pub(crate) mod touched;
 
 pub(crate) use log::Ticket;

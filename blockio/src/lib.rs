@@ -4,8 +4,11 @@
 //! written where, and [`apply`] does it, on a [`device`]. [`units`] and [`extent`] are the
 //! arithmetic that everything else stands on: typed, checked, without allocation.
 
-pub mod apply;
+#[macro_use]
 mod bug;
+
+pub mod apply;
+mod barrier;
 pub mod commit;
 pub mod device;
 pub mod digest;
@@ -15,7 +18,6 @@ pub mod group;
 pub mod journal;
 pub mod nbd;
 pub mod plan;
-pub mod points;
 pub mod recover;
 pub mod rollback;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What brings the volumes of a group out of in-between: decided here, done by `rollback`, or by
 //! applying the stream again.
 
-use crate::group::Group;
+use crate::group::GroupView;
 use crate::journal::catalogue::PointId;
 
 /// What it takes.
@@ -20,9 +20,9 @@ pub enum Recovery {
 
 /// What `group` needs.
 #[must_use]
-pub fn needed(group: &Group) -> Recovery {
+pub fn needed(group: &GroupView) -> Recovery {
     let state = group.state();
-    if let Some(to) = state.journal.as_ref().and_then(|known| known.rolling_back_to) {
+    if let Some(to) = group.rolling_back_to() {
         return Recovery::FinishRollback(to);
     }
     let is_half = state

@@ -15,18 +15,16 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::apply::history::History;
 use crate::apply::volumes::Volumes;
 use crate::apply::{Assignment, Settings};
-use crate::bug::{self, Bug};
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::open::Engine;
-use crate::group::Group;
-use crate::group::state::{GroupState, Progress, VolumeState};
+use crate::group::keeper::record_pool;
+use crate::group::{Group, GroupView};
 use crate::journal::catalogue::PointId;
 use crate::journal::images::Images;
 use crate::journal::index::Index;
-use crate::journal::keeper::{Keeper, catalogue, record_pool};
+use crate::journal::state::{Progress, VolumeState};
 use crate::plan::WritePlan;
 use crate::{Error, ErrorKind, Result};
 
@@ -104,8 +102,8 @@ pub struct Preview {
 /// # Errors
 ///
 /// As [`run`].
-pub fn preview(group: &Group, to: PointId) -> Result<Preview> {
-    let known = catalogue(group)?;
+pub fn preview(group: &GroupView, to: PointId) -> Result<Preview> {
+    let known = group.catalogue()?;
     let images = Images::since(&group.storage(), known, to, &record_pool()?)?;
     let bytes = |number: usize| images.of(number as u32).map_or(0, Index::bytes);
     let volumes = known.volumes.iter().enumerate();
@@ -121,34 +119,31 @@ pub fn preview(group: &Group, to: PointId) -> Result<Preview> {
 /// goes on.
 pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Ending> {
     let Job { mut group, assignments, to, engine, history, pool } = job;
-    let is_planted = bug::is_planted(Bug::RollbackNotLogged);
     let in_thread = history.in_thread;
-    let mut keeper = Keeper::open(&mut group, history)?;
-    group.suppose(|state| state.journal.iter_mut().for_each(|known| keeper.describe(known)));
-    let known = catalogue(&group)?;
+    group.open_history(history)?;
+    let known = group.catalogue_now()?;
+    let records = group.record_pool()?;
     let holds_it = known.rolled_back_to == Some(to)
-        || (known.open_epoch() == to && keeper.is_epoch_empty() && known.rolling_back_to.is_none());
-    let images = Images::since(&group.storage(), known, to, &keeper.pool())?;
-    if holds_it && is_known_to_be_at(&group, &images.progress()) {
+        || (known.open_epoch() == to && group.is_epoch_empty() && known.rolling_back_to.is_none());
+    let images = Images::since(&group.view().storage(), &known, to, &records)?;
+    if holds_it && is_known_to_be_at(group.view(), &images.progress()) {
         return Ok(Ending::NothingToDo);
     }
-    check(&images, &keeper.pool(), in_thread, stop, observe)?;
+    check(&images, &records, in_thread, stop, observe)?;
     let names: Vec<_> = known.volumes.iter().map(|volume| volume.name.clone()).collect();
     let made = || ArenaPool::new(ARENAS, ARENA_BYTES);
     let pool = pool
         .map_or_else(made, Ok)
         .map_err(|error| Error::failed("allocating memory for I/O", error))?;
-    let records = keeper.pool();
     let order = order(&assignments, &names, &images)?;
-    for note in keeper.take_notes() {
+    for note in group.take_notes() {
         observe(Event::Warning(&note));
     }
-    let history = if is_planted { History::None } else { History::Kept(Box::new(keeper)) };
-    let mut volumes = Volumes::new(assignments, history);
+    let mut volumes = Volumes::new(assignments);
     for (index, _) in &order {
         volumes.get(*index).open_to_write(engine, false, pool.regions())?;
     }
-    begin(&mut group, &mut volumes, to)?;
+    group.begin_rollback(to)?;
     let total = order.iter().filter_map(|(_, n)| images.of(*n)).map(Index::bytes).sum();
     let images = Arc::new(images);
     let mut rollback =
@@ -163,7 +158,7 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
 
 /// The group knows its volumes to be as far as `then`. Where a stream was begun since, it does not,
 /// even if nothing of that stream was written yet: no other one would be taken.
-fn is_known_to_be_at(group: &Group, then: &Progress) -> bool {
+fn is_known_to_be_at(group: &GroupView, then: &Progress) -> bool {
     let half = |volume: &VolumeState| volume.in_between.as_ref().is_some_and(|one| !one.exact);
     let is_half = group.state().volumes.values().any(half);
     let now = group.state().progress();
@@ -213,22 +208,6 @@ fn order(
     Ok(order)
 }
 
-/// From here on the volumes are in-between.
-fn begin(group: &mut Group, volumes: &mut Volumes, to: PointId) -> Result<()> {
-    if let Some(keeper) = volumes.keeper() {
-        keeper.begin_if_new(group)?;
-    }
-    let keeper = volumes.keeper();
-    group.update(|state| {
-        let Some(catalogue) = &mut state.journal else { return };
-        catalogue.rolling_back_to = Some(to);
-        catalogue.rolled_back_to = None;
-        if let Some(keeper) = keeper {
-            keeper.describe(catalogue);
-        }
-    })
-}
-
 struct Rollback {
     group: Group,
     volumes: Volumes,
@@ -276,7 +255,7 @@ impl Rollback {
             self.write(index, plan, arena)?;
             observe(Event::Written { done: self.done, of: self.total });
             if stop.load(Ordering::Relaxed) {
-                let _ = self.volumes.flush(Some(&mut self.group))?;
+                let _ = self.volumes.flush(&mut self.group)?;
                 return Ok(false);
             }
         }
@@ -293,7 +272,7 @@ impl Rollback {
                 Ready::Step(plan, arena) => return Ok(Some((plan, arena?))),
                 Ready::End => return Ok(None),
                 Ready::NotYet => {
-                    if !self.volumes.reap(Some(&mut self.group))? {
+                    if !self.volumes.reap(&mut self.group)? {
                         ahead.wait();
                     }
                 }
@@ -303,7 +282,7 @@ impl Rollback {
 
     fn write(&mut self, index: usize, plan: WritePlan, arena: Arena) -> Result<()> {
         self.done += plan.touched.iter().map(|extent| extent.length().get()).sum::<u64>();
-        self.volumes.write_plan(index, plan, Arc::new(arena), Some(&mut self.group))?;
+        self.volumes.write_plan(index, plan, Arc::new(arena), &mut self.group)?;
         match self.volumes.new_failures().first() {
             None => Ok(()),
             Some(error) => Err(Error::new(error.kind(), error.to_string())
@@ -313,30 +292,21 @@ impl Rollback {
     }
 
     fn complete(mut self, to: PointId) -> Result<Ending> {
-        if !bug::is_planted(Bug::RollbackRecordedBeforeFlush) {
-            let _proof = self.volumes.flush(Some(&mut self.group))?;
-        }
+        planted!(RollbackRecordedBeforeFlush => {
+            let early = crate::barrier::AllFlushed::of_nothing();
+            let _ = self.group.end_rollback(early, to, &self.images.progress())?;
+        });
+        let flushed = self.volumes.flush(&mut self.group)?;
         if let Some(error) = self.volumes.new_failures().first() {
             return Err(Error::new(error.kind(), error.to_string())
                 .with_hint("repair the disk; the same command goes on"));
         }
-        let progress = self.images.progress();
-        let keeper = self.volumes.keeper();
-        self.group.update(|state: &mut GroupState| {
-            state.go_back(&progress);
-            let Some(catalogue) = &mut state.journal else { return };
-            catalogue.rolling_back_to = None;
-            catalogue.rolled_back_to = Some(to);
-            if let Some(keeper) = keeper {
-                keeper.describe(catalogue);
-            }
-        })?;
-        let _ = self.volumes.flush(Some(&mut self.group))?;
+        let _durable = self.group.end_rollback(flushed, to, &self.images.progress())?;
         Ok(Ending::Complete { bytes: self.done })
     }
 
     fn tell_notes(&mut self, observe: &mut dyn FnMut(Event<'_>)) {
-        for note in self.volumes.keeper().map(Keeper::take_notes).unwrap_or_default() {
+        for note in self.group.take_notes() {
             observe(Event::Warning(&note));
         }
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use blockio::group::{Group, Place};
+use blockio::group::{self, Group, GroupView, Place};
 use blockio::storage::Storage;
 use blockio::{Error, ErrorKind, Result};
 use clap::Args;
@@ -59,8 +59,8 @@ impl GroupOptions {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub(crate) fn look(&self) -> Result<Group> {
-        Group::look(&self.place()?, &self.group)
+    pub(crate) fn look(&self) -> Result<GroupView> {
+        GroupView::look(&self.place()?, &self.group)
     }
 
     /// Where its history is, of which nothing is read yet.
@@ -72,11 +72,11 @@ impl GroupOptions {
         let place = self.place()?;
         // As when it is looked at: nothing is made that is not there.
         let history = place.history.clone().filter(|history| history.is_dir());
-        blockio::group::storage(&Place { history, ..place })
+        group::storage(&Place { history, ..place })
     }
 
     fn place(&self) -> Result<Place> {
-        Group::check_name(&self.group)?;
+        group::check_name(&self.group)?;
         let place = of_group(&self.group, &self.at)?;
         if place.state.join("state").is_file() {
             return Ok(place);

@@ -1,7 +1,7 @@
 //! The disks of a group: found again on this host by what the group knows them by.
 
 use blockio::apply::Assignment;
-use blockio::group::Group;
+use blockio::group::GroupView;
 use blockio::volume;
 use blockio::{Error, ErrorKind, Result};
 
@@ -12,7 +12,7 @@ use crate::target_argument::{self, NamedTarget, TargetArgument};
 /// # Errors
 ///
 /// `Usage`, `Refused`: one is not attached, or twice.
-pub(crate) fn named(group: &Group) -> anyhow::Result<Vec<(String, NamedTarget)>> {
+pub(crate) fn named(group: &GroupView) -> anyhow::Result<Vec<(String, NamedTarget)>> {
     let mut wanted = Vec::new();
     for (name, volume) in &group.state().volumes {
         let Some(target) = &volume.target else { continue };
@@ -31,7 +31,7 @@ pub(crate) fn named(group: &Group) -> anyhow::Result<Vec<(String, NamedTarget)>>
 /// # Errors
 ///
 /// As [`named`], and as opening a target.
-pub(crate) fn open(group: &Group) -> anyhow::Result<Vec<Assignment>> {
+pub(crate) fn open(group: &GroupView) -> anyhow::Result<Vec<Assignment>> {
     let mut assignments = Vec::new();
     for (name, target) in named(group)? {
         let NamedTarget { request, identity } = target;
@@ -45,7 +45,7 @@ pub(crate) fn open(group: &Group) -> anyhow::Result<Vec<Assignment>> {
 }
 
 /// A disk of another length is another disk.
-fn is_as_long(group: &Group, name: &str, target: &volume::Target) -> Result<()> {
+fn is_as_long(group: &GroupView, name: &str, target: &volume::Target) -> Result<()> {
     let known = group.state().volumes.get(name).map_or(0, |volume| volume.target_bytes);
     let found = target.geometry().capacity.get();
     if found >= known {
@@ -56,7 +56,7 @@ fn is_as_long(group: &Group, name: &str, target: &volume::Target) -> Result<()> 
         .with_hint("attach the disk that was written"))
 }
 
-fn no_volumes(group: &Group) -> Error {
+fn no_volumes(group: &GroupView) -> Error {
     Error::new(ErrorKind::Usage, format!("group {} has no volumes yet", group.name()))
         .with_hint("apply a stream to it first")
 }

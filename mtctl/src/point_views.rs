@@ -2,13 +2,12 @@
 //! to the disks meanwhile. For the verbs that only read.
 
 use blockio::device::open::{Engine, open};
-use blockio::group::Group;
+use blockio::group::GroupView;
 use blockio::journal::selector::{self, Selector};
 use blockio::view::{PointHistory, View};
 use blockio::{Error, ErrorKind, volume};
 
 use crate::group_targets;
-use crate::verb::points::catalogue;
 
 /// A volume at a point.
 pub(crate) struct PointView {
@@ -26,11 +25,11 @@ pub(crate) struct PointView {
 /// `Usage`: there is no such point or volume. `Refused`: a disk is not what it was. `Integrity`,
 /// `Failed`: the history is damaged, or a disk or the history cannot be read.
 pub(crate) fn at(
-    group: &Group,
+    group: &GroupView,
     to: &Selector,
     volume: Option<&str>,
 ) -> anyhow::Result<(String, Vec<PointView>)> {
-    let point = selector::find(catalogue(group)?, to)?;
+    let point = selector::find(group.catalogue()?, to)?;
     let shown = selector::shown(point);
     let history = PointHistory::open(group.storage(), point.id)?;
     let mut views = Vec::new();

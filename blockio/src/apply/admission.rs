@@ -3,7 +3,7 @@
 //!
 //! Without a group nothing is known of a volume: only sizes are compared then.
 
-use crate::group::state::{Fingerprint, VolumeState, exact};
+use crate::journal::state::{Fingerprint, VolumeState, exact};
 use crate::stream::{Format, VolumeHeader};
 use crate::units::ByteCount;
 use crate::{Error, Result};

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 
 use crate::device::buffer::ArenaPool;
-use crate::group::state::Fingerprint;
+use crate::journal::state::Fingerprint;
 use crate::stream::open::{Source, open};
 use crate::stream::reader::Input;
 use crate::stream::{Format, Frame, StreamHeader};

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use crate::apply::admission::{Admission, Question, Start, admit, admit_next};
 use crate::apply::feed::{Answer, Fed, Feed, Feeder};
-use crate::apply::history::History;
-use crate::apply::volumes::{AllFlushed, Volumes};
+use crate::apply::volumes::Volumes;
 use crate::apply::{Ending, Event, Job, Options, Outcome, StreamArgument, Summary};
-use crate::bug::{self, Bug};
+use crate::barrier::AllFlushed;
 use crate::device::buffer::ArenaPool;
 use crate::group::Group;
-use crate::group::state::Fingerprint;
+use crate::group::checkpoint::When;
+use crate::group::keeper::now;
 use crate::journal::catalogue::{NewPoint, PointKind};
-use crate::journal::keeper::{Keeper, now};
+use crate::journal::state::Fingerprint;
 use crate::stream::{
     BATCH_BYTES_MAX, Content, Format, Piece, StreamHeader, VolumeHeader, VolumeIndex,
 };
@@ -27,7 +27,6 @@ mod inputs;
 mod record;
 
 use inputs::{begun_before, none_is_its_own_target};
-use record::When;
 
 /// So many batches can be read ahead, or be under way to the devices.
 const ARENAS: usize = 4;
@@ -44,7 +43,7 @@ const IDLE: Duration = Duration::from_millis(100);
 /// A run.
 pub(crate) struct Session<'a> {
     volumes: Volumes,
-    group: Option<Group>,
+    group: Group,
     options: Options,
     pool: ArenaPool,
     feed: Feed,
@@ -105,21 +104,19 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let Job { mut inputs, assignments, mut group, options, history, pool } = job;
         none_is_its_own_target(&inputs, &assignments)?;
-        group.as_ref().map_or(Ok(()), crate::points::is_not_rolling_back)?;
-        let keeps = group.as_ref().is_some_and(Group::keeps_history) && !options.dry_run;
-        let history = match (keeps, &mut group) {
-            (true, Some(group)) => History::Kept(Box::new(Keeper::open(group, history)?)),
-            _ => History::None,
-        };
-        let arenas = if keeps { ARENAS_WITH_HISTORY } else { ARENAS };
+        group.view().require_no_rollback()?;
+        if options.dry_run {
+            group = group.into_rehearsal();
+        }
+        group.open_history(history)?;
+        let arenas = if group.has_history_open() { ARENAS_WITH_HISTORY } else { ARENAS };
         let made = || ArenaPool::new(arenas, ARENA_BYTES);
         let pool = pool
             .map_or_else(made, Ok)
             .map_err(|error| Error::failed("allocating memory for I/O", error))?;
         let mut summary = Summary::default();
         let names = || assignments.iter().map(|one| one.source.as_deref().unwrap_or(""));
-        let begun = |group| begun_before(group, names, &inputs, options, &pool);
-        if let Some(begun) = group.as_ref().and_then(begun) {
+        if let Some(begun) = begun_before(group.view(), names, &inputs, options, &pool) {
             summary.inputs_left_out = begun as u64;
             inputs.drain(..begun);
         }
@@ -130,7 +127,7 @@ impl<'a> Session<'a> {
             false => Feed::Inline(Box::new(feeder)),
         };
         Ok(Self {
-            volumes: Volumes::new(assignments, history),
+            volumes: Volumes::new(assignments),
             group,
             options,
             pool,
@@ -187,8 +184,7 @@ impl<'a> Session<'a> {
             match &mut self.feed {
                 Feed::Inline(feeder) => {
                     let has_room = self.pool.try_take().is_some();
-                    match if has_room { Ok(false) } else { self.volumes.reap(self.group.as_mut()) }
-                    {
+                    match if has_room { Ok(false) } else { self.volumes.reap(&mut self.group) } {
                         Ok(true) => {}
                         Ok(false) => return Some(feeder.next()),
                         Err(error) => return Some(Fed::Failed { error, is_cut_pipe: false }),
@@ -197,7 +193,7 @@ impl<'a> Session<'a> {
                 Feed::Thread { fed, .. } => match fed.try_recv() {
                     Ok(fed) => return Some(fed),
                     Err(TryRecvError::Disconnected) => return Some(feeder_is_gone()),
-                    Err(TryRecvError::Empty) => match self.volumes.reap(self.group.as_mut()) {
+                    Err(TryRecvError::Empty) => match self.volumes.reap(&mut self.group) {
                         Ok(true) => {}
                         Ok(false) => match fed.recv_timeout(IDLE) {
                             Ok(fed) => return Some(fed),
@@ -287,7 +283,7 @@ impl<'a> Session<'a> {
 
     fn batch(&mut self, batch: VerifiedBatch, consumed: u64) -> Result<()> {
         self.point_by_timer();
-        if !self.points.is_empty() && self.group.is_some() {
+        if !self.points.is_empty() && self.group.view().remembers() {
             // What is at the points must not be overwritten before they are made.
             self.checkpoint(When::OnTheWay)?;
         }
@@ -301,7 +297,7 @@ impl<'a> Session<'a> {
             for (index, pieces) in by_volume(batch.header.pieces, route.len()) {
                 let volume = route[index];
                 if self.volumes.get(volume).applied_to < consumed {
-                    self.volumes.write(volume, &pieces, &arena, self.group.as_mut())?;
+                    self.volumes.write(volume, &pieces, &arena, &mut self.group)?;
                 }
             }
         }
@@ -310,7 +306,7 @@ impl<'a> Session<'a> {
         self.is_in_a_batch = false;
         let due = self.written_since >= CHECKPOINT_BYTES
             || self.checkpointed.elapsed() >= CHECKPOINT_AFTER;
-        if due && self.group.is_some() { self.checkpoint(When::OnTheWay) } else { Ok(()) }
+        if due && self.group.view().remembers() { self.checkpoint(When::OnTheWay) } else { Ok(()) }
     }
 
     /// Before the first write: the volumes are between two streams from now on.
@@ -318,9 +314,7 @@ impl<'a> Session<'a> {
         if self.input.as_ref().is_none_or(|input| input.is_marked) {
             return Ok(());
         }
-        if let (Some(keeper), Some(group)) = (self.volumes.keeper(), &mut self.group) {
-            keeper.begin_if_new(group)?;
-        }
+        self.group.begin_history()?;
         self.input.iter_mut().for_each(|input| input.is_marked = true);
         self.has_written = true;
         let flushed = self.flush()?;
@@ -340,17 +334,18 @@ impl<'a> Session<'a> {
     }
 
     fn flush(&mut self) -> Result<AllFlushed> {
-        let flushed = self.volumes.flush(self.group.as_mut())?;
+        let flushed = self.volumes.flush(&mut self.group)?;
         self.tell_failures();
         Ok(flushed)
     }
 
     /// Everything so far becomes durable, then known to be so.
     fn checkpoint(&mut self, when: When) -> Result<()> {
-        if bug::is_planted(Bug::PointBeforeFlush) && !self.points.is_empty() {
-            let early = crate::apply::volumes::AllFlushed::lie();
-            self.record(early, when)?;
-        }
+        planted!(PointBeforeFlush => {
+            if !self.points.is_empty() {
+                self.record(AllFlushed::of_nothing(), when)?;
+            }
+        });
         let flushed = self.flush()?;
         (self.written_since, self.checkpointed) = (0, Instant::now());
         self.record(flushed, when)
@@ -389,7 +384,7 @@ impl<'a> Session<'a> {
         let mut resume_after = None;
         for (index, admission) in self.ask_all(&header, &route, &fingerprint, admit)? {
             let volume = self.volumes.get(index);
-            let known = self.group.as_ref().and_then(|g| g.state().volumes.get(volume.label()));
+            let known = self.group.view().state().volumes.get(volume.label());
             let between = known.and_then(|known| known.in_between.as_ref());
             volume.unsure_from =
                 between.filter(|between| !between.exact).map(|between| between.position);
@@ -473,11 +468,11 @@ impl<'a> Session<'a> {
     ) -> Result<Admission> {
         let volume = self.volumes.get(index);
         volume.was_in_a_stream = true;
-        let known = self.group.as_ref().and_then(|g| g.state().volumes.get(volume.label()));
+        let known = self.group.view().state().volumes.get(volume.label());
         let admission = decide(&Question {
             shown: &volume.shown(),
             known,
-            in_group: self.group.is_some(),
+            in_group: self.group.view().remembers(),
             format,
             header,
             input,

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::ErrorKind;
-use crate::group::state::InBetween;
+use crate::journal::state::InBetween;
 use crate::stream::reader::Input;
 use crate::stream::{Name, StreamHeader, VolumeHeader, VolumeIndex, native, rbd_diff};
 use crate::units::{ByteCount, ByteOffset};
@@ -48,7 +48,7 @@ impl Place {
     /// The volume without a name is in the middle of what its group calls `input`.
     fn set_in_between(&self, change: impl Fn(&mut InBetween)) {
         self.group()
-            .update(|state| {
+            .overwrite(|state| {
                 let volume = state.volumes.get_mut("").unwrap();
                 let input = volume.applied.pop().unwrap();
                 let mut between = InBetween { input, position: 0, exact: false };
@@ -60,7 +60,7 @@ impl Place {
 
     fn apply(&self, inputs: Vec<StreamArgument>, options: Options) -> Result<Outcome> {
         let assignments = vec![self.target("disk", None)];
-        let group = Some(self.group());
+        let group = self.group();
         run(
             Job { inputs, assignments, group, options, ..Job::default() },
             &AtomicBool::new(false),
@@ -228,12 +228,12 @@ fn an_image_file_is_not_grown_when_another_volume_is_refused() {
     let options = Options { accept_resize: true, ..of(Format::Native) };
     place
         .group()
-        .update(|state| {
+        .overwrite(|state| {
             let known = state.volumes.entry("b".to_owned()).or_default();
             known.target = Some("another disk".to_owned());
         })
         .unwrap();
-    let group = Some(place.group());
+    let group = place.group();
     let inputs = vec![native(&[("a", 2 * SIZE), ("b", SIZE)], 1)];
     let job = Job { inputs, assignments, group, options, ..Job::default() };
     let refused = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
@@ -249,13 +249,13 @@ fn a_volume_that_failed_in_one_stream_does_not_keep_the_others_from_the_next() {
     File::options().write(true).open(place.path("b")).unwrap().set_len(0).unwrap();
     let volumes = [("a", SIZE), ("b", SIZE)];
     let inputs = vec![native(&volumes, 1), native(&volumes, 2)];
-    let group = Some(place.group());
+    let group = place.group();
     let job = Job { inputs, assignments, group, options: of(Format::Native), ..Job::default() };
     let outcome = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert!(matches!(outcome.ending, Ending::Complete), "{outcome:?}");
     assert_eq!(outcome.failed_volumes.len(), 1);
     assert_eq!(fs::read(place.path("a")).unwrap()[0], 2);
-    assert!(place.group().state().volumes["b"].in_between.is_some());
+    assert!(place.group().view().state().volumes["b"].in_between.is_some());
 }
 
 #[test]
@@ -278,8 +278,7 @@ fn two_volumes_of_one_name_are_refused() {
     let place = Place::new();
     let assignments = vec![place.target("a", Some("a"))];
     let inputs = vec![native(&[("a", SIZE), ("a", SIZE)], 1)];
-    let job =
-        Job { inputs, assignments, group: None, options: of(Format::Native), ..Job::default() };
+    let job = Job { inputs, assignments, options: of(Format::Native), ..Job::default() };
     let refused = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Usage);
 }

@@ -4,14 +4,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::apply::history::History;
 use crate::apply::writer::Writer;
 use crate::apply::{Assignment, Options};
-use crate::bug::{self, Bug};
+use crate::barrier::AllFlushed;
 use crate::device::buffer::{Arena, Region};
 use crate::device::open::Engine;
 use crate::group::Group;
-use crate::journal::keeper::{Keeper, Preserve};
+use crate::group::keeper::Preserve;
 use crate::plan::{Planner, WritePlan};
 use crate::stream::{Piece, StreamHeader};
 use crate::units::{ByteCount, SectorSize};
@@ -19,20 +18,7 @@ use crate::{Error, ErrorKind, Result};
 
 mod pending;
 
-use pending::{Pending, Stage};
-
-/// Proof that everything written to every volume that has not failed is durable (BARRIER 2). Only
-/// [`Volumes::flush`] makes one; a checkpoint needs it.
-#[must_use = "progress may be recorded now, and only now"]
-#[derive(Debug)]
-pub(crate) struct AllFlushed(());
-
-impl AllFlushed {
-    /// For a deliberate bug: nothing was flushed.
-    pub(crate) fn lie() -> Self {
-        Self(())
-    }
-}
+use pending::{Pending, Reads, Stage};
 
 /// One volume of a job.
 pub(crate) struct Volume {
@@ -132,7 +118,6 @@ impl Volume {
 pub(crate) struct Volumes {
     volumes: Vec<Volume>,
     planner: Planner,
-    history: History,
     /// Planned, and not written before its history is durable; the oldest first.
     pending: VecDeque<Pending>,
     /// Something could not be recorded, and so was not written.
@@ -143,7 +128,7 @@ pub(crate) struct Volumes {
 }
 
 impl Volumes {
-    pub(crate) fn new(assignments: Vec<Assignment>, history: History) -> Self {
+    pub(crate) fn new(assignments: Vec<Assignment>) -> Self {
         let volumes = assignments.into_iter().map(|assignment| Volume {
             assignment,
             applied_to: 0,
@@ -154,7 +139,6 @@ impl Volumes {
         Self {
             volumes: volumes.collect(),
             planner: Planner::default(),
-            history,
             pending: VecDeque::new(),
             has_lost_history: false,
             failures: Vec::new(),
@@ -221,7 +205,7 @@ impl Volumes {
         index: usize,
         pieces: &[Piece],
         arena: &Arc<Arena>,
-        group: Option<&mut Group>,
+        group: &mut Group,
     ) -> Result<()> {
         let size = self.volumes[index].sector_size();
         let mut plan = WritePlan::default();
@@ -239,7 +223,7 @@ impl Volumes {
         index: usize,
         plan: WritePlan,
         arena: Arc<Arena>,
-        mut group: Option<&mut Group>,
+        group: &mut Group,
     ) -> Result<()> {
         let volume = &mut self.volumes[index];
         let name = volume.label().to_owned();
@@ -248,10 +232,11 @@ impl Volumes {
         if self.has_lost_history {
             return Ok(());
         }
-        let outlines = self.history.outline(group.as_deref_mut(), &preserve, &plan.touched)?;
-        let stage = Stage::Reads { reads: VecDeque::new(), is_complete: false };
-        self.pending.push_back(Pending { index, plan, arena, stage });
-        self.begin_reads(outlines, group.as_deref_mut())?;
+        let outlines = group.outline(&preserve, &plan.touched)?;
+        let (under_way, is_complete) = (VecDeque::new(), false);
+        let stage = Stage::Reads(Reads { plan, arena, under_way, is_complete });
+        self.pending.push_back(Pending { index, stage });
+        self.begin_reads(outlines, group)?;
         self.write_what_is_preserved(group)
     }
 
@@ -260,8 +245,8 @@ impl Volumes {
     /// # Errors
     ///
     /// As [`write`](Self::write).
-    pub(crate) fn reap(&mut self, mut group: Option<&mut Group>) -> Result<bool> {
-        if self.wait_for_history(group.as_deref_mut())? {
+    pub(crate) fn reap(&mut self, group: &mut Group) -> Result<bool> {
+        if self.wait_for_history(group)? {
             self.write_what_is_preserved(group)?;
             return Ok(true);
         }
@@ -280,32 +265,28 @@ impl Volumes {
     /// # Errors
     ///
     /// As [`write`](Self::write): what was not written yet stays unwritten.
-    pub(crate) fn flush(&mut self, mut group: Option<&mut Group>) -> Result<AllFlushed> {
-        self.record_what_is_read(true, group.as_deref_mut())?;
-        while self.wait_for_history(group.as_deref_mut())? {}
+    pub(crate) fn flush(&mut self, group: &mut Group) -> Result<AllFlushed> {
+        self.record_what_is_read(true, group)?;
+        while self.wait_for_history(group)? {}
         if self.has_lost_history {
             let context = "what was not preserved is not written, and nothing after it";
             return Err(Error::new(ErrorKind::Failed, context));
         }
-        self.flush_what_is_written()
+        Ok(self.flush_what_is_written())
     }
 
     /// Makes durable what was written, and leaves what waits for its history.
-    fn flush_what_is_written(&mut self) -> Result<AllFlushed> {
-        if bug::is_planted(Bug::NoBarrier2) {
-            return Ok(AllFlushed(()));
-        }
-        for index in 0..self.volumes.len() {
-            // The proof of the one device goes into the proof of all.
-            let flushed = self.volumes[index].writer().map(|writer| writer.flush().map(drop));
-            self.note(index, flushed.unwrap_or(Ok(())));
-        }
-        Ok(AllFlushed(()))
-    }
-
-    /// Who keeps the history, if somebody does.
-    pub(crate) fn keeper(&mut self) -> Option<&mut Keeper> {
-        self.history.keeper()
+    fn flush_what_is_written(&mut self) -> AllFlushed {
+        planted!(NoBarrier2 => { return AllFlushed::of_nothing() });
+        AllFlushed::flush(0..self.volumes.len(), |index| {
+            match self.volumes[index].writer().map(Writer::flush)? {
+                Ok(flushed) => Some(flushed),
+                Err(error) => {
+                    self.note(index, Err(error));
+                    None
+                }
+            }
+        })
     }
 
     /// The failures since this was asked last.

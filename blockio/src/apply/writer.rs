@@ -2,9 +2,7 @@
 //! volume. What comes before (what may be written) and after (checkpoints) is not here.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
-use crate::apply::history::Preserved;
 use crate::apply::patching;
 use crate::apply::read_back::{self, ReadBackError};
 use crate::apply::under_way::UnderWay;
@@ -13,6 +11,7 @@ use crate::device::{
     BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Reading, TRANSFER_BYTES_MAX, WriteBatch,
 };
 use crate::extent::Extent;
+use crate::group::preserve::PreservedPlan;
 use crate::plan::WritePlan;
 use crate::{Error, Result};
 
@@ -66,16 +65,12 @@ impl Writer {
         self.device.finish_read()
     }
 
-    /// Begins to write `plan`, of which the data lies in `arena`.
+    /// Begins to write `preserved`.
     ///
     /// A crash in the middle leaves any of its sectors old and any new; applying the batch again
     /// makes them all new.
-    pub(crate) fn write(
-        &mut self,
-        plan: WritePlan,
-        arena: Arc<Arena>,
-        _proof: Preserved,
-    ) -> Result<()> {
+    pub(crate) fn write(&mut self, preserved: PreservedPlan) -> Result<()> {
+        let (plan, arena) = preserved.into_parts();
         self.wait_for_what_touches(&plan.touched)?;
         let patched = self.patch(&plan, &arena)?;
         let expected = self.reads_back.then(|| {

@@ -107,8 +107,12 @@ impl BlockDevice for BlockingDevice {
     }
 
     fn flush(&mut self, Settled(()): Settled) -> Result<Flushed, DeviceError> {
-        let failed = |cause| DeviceError { attempt: Attempt::Flush, cause };
-        self.disk.flush().map_err(failed)?;
+        // After a failed flush nobody knows what is durable, and a second one would not tell.
+        self.check_failure()?;
+        self.disk.flush().map_err(|cause| {
+            let failure = DeviceError { attempt: Attempt::Flush, cause };
+            self.first_failure.insert(failure).again()
+        })?;
         Ok(Flushed(()))
     }
 }

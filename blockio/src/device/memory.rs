@@ -170,8 +170,11 @@ impl BlockDevice for MemoryDevice {
     }
 
     fn flush(&mut self, Settled(()): Settled) -> Result<Flushed, DeviceError> {
-        let failed = |cause| DeviceError { attempt: Attempt::Flush, cause };
-        self.flushes.count().map_err(failed)?;
+        self.check_failure()?;
+        self.flushes.count().map_err(|cause| {
+            let failure = DeviceError { attempt: Attempt::Flush, cause };
+            self.first_failure.insert(Arc::new(failure)).again()
+        })?;
         Ok(Flushed(()))
     }
 }

@@ -39,7 +39,7 @@ pub struct UringDevice {
     // Batches that are read, the oldest first.
     reading: VecDeque<BatchUnderWay>,
     next_batch: u64,
-    first_failed_write: Option<DeviceError>,
+    first_failure: Option<DeviceError>,
 }
 
 /// A batch that is read.
@@ -102,7 +102,7 @@ impl UringDevice {
             free: (0..DEPTH).collect(),
             reading: VecDeque::new(),
             next_batch: 0,
-            first_failed_write: None,
+            first_failure: None,
         })
     }
 
@@ -189,7 +189,7 @@ impl UringDevice {
     fn end(&mut self, operation: Operation, failure: Option<io::Error>) {
         let extent = extent_of(operation.transfer);
         let (attempt, first_failed) = match operation.owner {
-            Owner::Write(_) => (Attempt::Write(extent), &mut self.first_failed_write),
+            Owner::Write(_) => (Attempt::Write(extent), &mut self.first_failure),
             Owner::Read(number) => {
                 let batch = self.reading_of(number);
                 batch.left -= 1;
@@ -309,11 +309,11 @@ impl UringDevice {
         let attempt = under_way
             .map_or(Attempt::Flush, |operation| Attempt::Write(extent_of(operation.transfer)));
         let failure = DeviceError { attempt, cause };
-        self.first_failed_write.get_or_insert(failure).again()
+        self.first_failure.get_or_insert(failure).again()
     }
 
     fn check_failure(&self) -> Result<(), DeviceError> {
-        self.first_failed_write.as_ref().map_or(Ok(()), |failure| Err(failure.again()))
+        self.first_failure.as_ref().map_or(Ok(()), |failure| Err(failure.again()))
     }
 }
 
@@ -367,7 +367,7 @@ impl BlockDevice for UringDevice {
     fn write_batch(&mut self, batch: WriteBatch) -> Result<(), DeviceError> {
         self.check_failure()?;
         if let Err(failure) = self.write_all(&batch) {
-            self.first_failed_write.get_or_insert(failure);
+            self.first_failure.get_or_insert(failure);
         }
         self.check_failure()
     }
@@ -393,8 +393,11 @@ impl BlockDevice for UringDevice {
     fn flush(&mut self, Settled(()): Settled) -> Result<Flushed, DeviceError> {
         // Costs nothing, and a proof from before the last batch does no harm.
         let Settled(()) = self.settle()?;
-        let failed = |cause| DeviceError { attempt: Attempt::Flush, cause };
-        self.disk.flush().map_err(failed)?;
+        // After a failed flush nobody knows what is durable, and a second one would not tell.
+        self.disk.flush().map_err(|cause| {
+            let failure = DeviceError { attempt: Attempt::Flush, cause };
+            self.first_failure.insert(failure).again()
+        })?;
         Ok(Flushed(()))
     }
 

@@ -4,7 +4,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bug::{self, Bug};
 use crate::journal::layout::Identity;
 use crate::storage::SegmentNumber;
 use crate::units::{ByteCount, SectorSize};
@@ -288,7 +287,7 @@ impl Catalogue {
                 Some(before) => {
                     before.spans.extend(&point.spans);
                     forgotten.merged.push(before.id);
-                    if bug::is_planted(Bug::ExpiryOfANeededSegment) {
+                    if planted!(ExpiryOfANeededSegment) {
                         forgotten.unneeded.extend(point.spans.iter().map(|span| span.segment));
                     }
                 }

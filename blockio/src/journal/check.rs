@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 
 use crate::device::buffer::ArenaPool;
-use crate::group::state::{self, GroupState};
 use crate::journal::catalogue::{Catalogue, PointId, Span};
 use crate::journal::scan::WINDOW_BYTES;
+use crate::journal::state::{self, GroupState};
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, ErrorKind, Result};
 

@@ -22,30 +22,30 @@ use crate::{Error, Result};
 const WORTH_PERCENT: u64 = 75;
 
 /// What a copy is made with.
-pub(super) struct Compaction<'a> {
-    pub(super) storage: &'a Arc<dyn Storage>,
-    pub(super) catalogue: &'a Catalogue,
-    pub(super) pool: &'a ArenaPool,
+pub(crate) struct Compaction<'a> {
+    pub(crate) storage: &'a Arc<dyn Storage>,
+    pub(crate) catalogue: &'a Catalogue,
+    pub(crate) pool: &'a ArenaPool,
     /// Another one than that of the log: what is left of an earlier copy must not be taken for
     /// this.
-    pub(super) salt: u64,
+    pub(crate) salt: u64,
     /// The first number that the copy may have.
-    pub(super) next_segment: u64,
-    pub(super) segment_bytes: u64,
+    pub(crate) next_segment: u64,
+    pub(crate) segment_bytes: u64,
 }
 
 /// A copy.
 #[derive(Debug)]
-pub(super) struct Copy {
-    pub(super) spans: Vec<Span>,
+pub(crate) struct Copy {
+    pub(crate) spans: Vec<Span>,
     /// The first number after it.
-    pub(super) next_segment: u64,
+    pub(crate) next_segment: u64,
 }
 
 impl Compaction<'_> {
     /// Copies what counts of the epoch that `point` begins; none if it is not worth it, or there is
     /// no room for it.
-    pub(super) fn run(&self, point: &Point) -> Result<Option<Copy>> {
+    pub(crate) fn run(&self, point: &Point) -> Result<Option<Copy>> {
         let only = Catalogue { points: vec![point.clone()], ..self.catalogue.clone() };
         let images = Images::since(self.storage, &only, point.id, self.pool)?;
         let counts: u64 = (0..only.volumes.len())

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::{BlockDevice, ReadBatch, TRANSFER_BYTES_MAX, Transfer};
-use crate::group::state::Progress;
 use crate::journal::catalogue::{Catalogue, PointId, Span};
 use crate::journal::index::{Image, Index, Place};
 use crate::journal::layout::{BLOCK_BYTES, Held, Identity, RecordKind, padded};
 use crate::journal::scan::{Next, Record, SegmentError, SegmentReader, WINDOW_BYTES, read};
+use crate::journal::state::Progress;
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
 use crate::{Error, ErrorKind, Result};
@@ -60,7 +60,7 @@ impl Images {
         images.indexes.resize_with(catalogue.volumes.len(), Index::default);
         let from = catalogue.points.iter().filter(|one| one.id >= point);
         let mut spans: Vec<&Span> = from.flat_map(|one| &one.spans).collect();
-        if crate::bug::is_planted(crate::bug::Bug::MergeKeepsTheLaterImage) {
+        if planted!(MergeKeepsTheLaterImage) {
             spans.reverse();
         }
         for span in spans {

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 
-use crate::bug::{self, Bug};
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::{BlockDevice, DeviceError, TRANSFER_BYTES_MAX, Transfer, WriteBatch};
 use crate::journal::catalogue::{PointId, Span};
@@ -269,7 +268,7 @@ fn not_done(storage: &dyn Storage, doing: &str, remedy: &str) -> Error {
 }
 
 /// [`not_done`], because of what the kernel said.
-pub(super) fn failed<'a>(
+pub(crate) fn failed<'a>(
     storage: &'a dyn Storage,
     doing: &'a str,
 ) -> impl FnOnce(std::io::Error) -> Error + 'a {
@@ -439,7 +438,7 @@ impl Writing {
 
     /// Makes everything written durable.
     fn commit(&mut self) -> Done {
-        if self.failed.is_none() && !bug::is_planted(Bug::NoBarrier1) {
+        if self.failed.is_none() && !planted!(NoBarrier1) {
             self.failed = self.flush().err();
         }
         match self.failed.take() {

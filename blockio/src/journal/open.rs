@@ -123,7 +123,7 @@ impl Opening<'_> {
         until: Option<u64>,
     ) -> Result<()> {
         let failed = |error: SegmentError| damaged(number, &error);
-        if !crate::bug::is_planted(crate::bug::Bug::SegmentsNotFlushedAtOpen) {
+        if !planted!(SegmentsNotFlushedAtOpen) {
             // What is read below may be in a cache only, left there by a process that was killed;
             // a power cut later must not take back what will be relied on.
             reader.flush().map_err(failed)?;
@@ -151,7 +151,7 @@ impl Opening<'_> {
 
     fn is_whole(&self, reader: &mut SegmentReader, record: &Record) -> Result<bool, SegmentError> {
         let was_durable = record.header.number < self.catalogue.next_record;
-        if was_durable || crate::bug::is_planted(crate::bug::Bug::PayloadNotChecked) {
+        if was_durable || planted!(PayloadNotChecked) {
             return Ok(true);
         }
         reader.is_payload_whole(record)
@@ -162,7 +162,7 @@ impl Opening<'_> {
             RecordKind::EpochBegins => {}
             RecordKind::Images => {
                 self.found.is_empty = false;
-                if crate::bug::is_planted(crate::bug::Bug::FirstTouchSetNotRebuilt) {
+                if planted!(FirstTouchSetNotRebuilt) {
                     return;
                 }
                 for entry in &record.header.entries {

@@ -148,12 +148,8 @@ impl SegmentReader {
             header.salt != self.header.salt || header.tag[..] != self.header.journal[..8];
         let end = self.at + header.record_bytes() as u64;
         let none = match () {
-            () if is_foreign && !crate::bug::is_planted(crate::bug::Bug::StaleBytesTakenForLog) => {
-                NoRecord::Foreign
-            }
-            () if header.number != self.next_record
-                && !crate::bug::is_planted(crate::bug::Bug::NonConsecutiveNumbers) =>
-            {
+            () if is_foreign && !planted!(StaleBytesTakenForLog) => NoRecord::Foreign,
+            () if header.number != self.next_record && !planted!(NonConsecutiveNumbers) => {
                 NoRecord::Number(header.number)
             }
             () if end > capacity => NoRecord::Long,

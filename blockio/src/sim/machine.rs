@@ -17,11 +17,11 @@ use crate::apply::{Assignment, Disk, Ending, Job, OpenDevice, Options, Settings,
 use crate::device::buffer::ArenaPool;
 use crate::device::open::Engine;
 use crate::group::Group;
-use crate::group::state::GroupState;
 use crate::journal::catalogue::PointId;
 use crate::journal::check::check;
 use crate::journal::layout::RECORD_BYTES_MAX;
 use crate::journal::retention::Policy;
+use crate::journal::state::GroupState;
 use crate::storage::Storage;
 use crate::stream::BATCH_BYTES_MAX;
 use crate::units::ByteOffset;
@@ -108,7 +108,7 @@ impl Machine {
     }
 
     pub(super) fn state(&self) -> Result<GroupState> {
-        Ok(self.group()?.state().clone())
+        Ok(self.group()?.view().state().clone())
     }
 
     pub(super) fn volumes(&self) -> usize {
@@ -143,7 +143,7 @@ impl Machine {
         let job = Job {
             inputs: streams.iter().map(|path| StreamArgument::Path((*path).to_owned())).collect(),
             assignments: self.assignments(),
-            group: Some(self.group()?),
+            group: self.group()?,
             options: Options::default(),
             history: self.settings(),
             pool: Some(self.memory.batches.clone()),
@@ -182,14 +182,14 @@ impl Machine {
             };
             let mut volumes: Vec<_> = (0..self.volumes()).map(volume).collect();
             let stop = AtomicBool::new(false);
-            commit::compare(&group, point, &mut volumes, &stop, &mut |_, _| {})?;
+            commit::compare(group.view(), point, &mut volumes, &stop, &mut |_, _| {})?;
         }
-        commit::drop_history(&mut group)
+        group.commit()
     }
 
     /// Pins a point.
     pub(super) fn pin(&self, id: PointId) -> Result<()> {
-        crate::points::pin(&mut self.group()?, id, true)
+        self.group()?.pin(id, true)
     }
 
     /// The volumes as they were at a point, to be read.

@@ -8,13 +8,12 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::bug::{self, Bug};
 use crate::device::buffer::ArenaPool;
-use crate::group::state;
 use crate::journal::catalogue::{Catalogue, JournalVolume, PointId};
 use crate::journal::images::{Images, damaged, open};
 use crate::journal::index::Index;
 use crate::journal::scan::{Next, SegmentError, SegmentReader};
+use crate::journal::state;
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteCount;
 use crate::{Error, ErrorKind, Result};
@@ -85,7 +84,7 @@ impl History {
 
     /// Takes what was appended since. Says whether there was something.
     pub(super) fn follow(&mut self) -> Result<bool> {
-        if bug::is_planted(Bug::ViewDoesNotLookAgain) {
+        if planted!(ViewDoesNotLookAgain) {
             return Ok(false);
         }
         let stamp = self.storage.state_stamp().map_err(failed("looking at the group's state"))?;

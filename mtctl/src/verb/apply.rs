@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use blockio::apply::{Assignment, Ending, Event, Job, Options, Outcome, StreamArgument};
 use blockio::device::open::Engine;
-use blockio::group::Group;
+use blockio::group::{self, Group, GroupView};
 use blockio::volume;
 use clap::{ArgGroup, Args, ValueEnum};
 
@@ -166,12 +166,12 @@ fn options(arguments: &Arguments) -> Options {
     }
 }
 
-fn open_group(arguments: &Arguments) -> anyhow::Result<Option<Group>> {
+fn open_group(arguments: &Arguments) -> anyhow::Result<Group> {
     let Some(name) = &arguments.group else {
         group_place::check_without_group(arguments.at.retention.as_deref())?;
-        return Ok(None);
+        return Ok(Group::default());
     };
-    Group::check_name(name)?;
+    group::check_name(name)?;
     let place = group_place::of_group(name, &arguments.at)?;
     if place.history.is_none() && arguments.at.retention.is_none() {
         let text = "warning: nothing is mounted on /mnt/retention: no history is kept, and there \
@@ -179,8 +179,10 @@ fn open_group(arguments: &Arguments) -> anyhow::Result<Option<Group>> {
                     none says that none is wanted";
         output::complain(&output::wrapped(text, 2));
     }
-    let open = if arguments.dry_run { Group::look } else { Group::open };
-    Ok(Some(open(&place, name)?))
+    Ok(match arguments.dry_run {
+        true => Group::rehearse(GroupView::look(&place, name)?),
+        false => Group::open(&place, name)?,
+    })
 }
 
 fn assignments(arguments: &Arguments) -> anyhow::Result<Vec<Assignment>> {

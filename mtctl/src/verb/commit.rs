@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use blockio::commit::{self, Proof, Volume};
 use blockio::device::open::Engine;
-use blockio::group::Group;
+use blockio::group::GroupView;
 use blockio::journal::catalogue::{Catalogue, PointId};
 use blockio::journal::selector;
 use clap::Args;
@@ -17,7 +17,6 @@ use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
-use crate::verb::points::catalogue;
 use crate::{group_targets, output, question};
 
 const EXAMPLES: &str = "\
@@ -51,11 +50,11 @@ pub struct Arguments {
 /// Commits.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut group = arguments.of.open()?;
-    let points = catalogue(&group)?.recovery_points().count();
-    let bytes = group.state().journal.as_ref().map_or(0, Catalogue::journal_bytes);
+    let points = group.view().catalogue()?.recovery_points().count();
+    let bytes = group.view().state().journal.as_ref().map_or(0, Catalogue::journal_bytes);
     let proof = commit::where_it_is(&mut group, arguments.policy.settings()?)?;
     let id = proof.point();
-    let shown = shown(&group, id);
+    let shown = shown(group.view(), id);
     if !arguments.json {
         let text = format!(
             "the disks are at {shown}; {} of history go, and with them {}",
@@ -71,26 +70,26 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     if let Proof::RolledBack(point) = proof {
-        compare(&group, point)?;
+        compare(group.view(), point)?;
     }
-    commit::drop_history(&mut group)?;
+    group.commit()?;
     let mut out = output::stdout();
     if arguments.json {
         let done = serde_json::json!({ "point": id.0, "dropped_points": points });
         output::print_json(&mut out, &done)?;
     } else {
-        writeln!(out, "committed: the history of group {} is dropped", group.name())?;
+        writeln!(out, "committed: the history of group {} is dropped", group.view().name())?;
         out.flush()?;
     }
     Ok(Exit::Done)
 }
 
-fn shown(group: &Group, id: PointId) -> String {
+fn shown(group: &GroupView, id: PointId) -> String {
     let point = group.state().journal.as_ref().and_then(|known| known.point(id));
     point.map_or_else(|| format!("point {id}"), selector::shown)
 }
 
-fn compare(group: &Group, point: PointId) -> anyhow::Result<()> {
+fn compare(group: &GroupView, point: PointId) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in super::STOP_SIGNALS {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;

@@ -2,11 +2,10 @@
 
 use std::io::Write;
 
-use blockio::group::Group;
+use blockio::group::GroupView;
+use blockio::group::keeper::in_hours;
 use blockio::journal::catalogue::{Catalogue, Point, PointKind};
-use blockio::journal::keeper::in_hours;
 use blockio::journal::selector::{self, Selector};
-use blockio::points;
 use clap::{Args, Subcommand, ValueEnum};
 use provisioning::size;
 use serde::Serialize;
@@ -226,9 +225,9 @@ fn show(arguments: &One) -> anyhow::Result<Exit> {
     print_one(&group, &arguments.point, arguments.json)
 }
 
-fn print_one(group: &Group, selector: &Selector, as_json: bool) -> anyhow::Result<Exit> {
+fn print_one(group: &GroupView, selector: &Selector, as_json: bool) -> anyhow::Result<Exit> {
     let known = group.state().journal.as_ref();
-    let point = selector::find(catalogue(group)?, selector)?;
+    let point = selector::find(group.catalogue()?, selector)?;
     let mut out = output::stdout();
     if as_json {
         output::print_json(&mut out, &json(known, &[point]))?;
@@ -239,43 +238,34 @@ fn print_one(group: &Group, selector: &Selector, as_json: bool) -> anyhow::Resul
     Ok(Exit::Done)
 }
 
-/// The history of `group`.
-pub(crate) fn catalogue(group: &Group) -> blockio::Result<&Catalogue> {
-    group.state().journal.as_ref().ok_or_else(|| {
-        let context = format!("group {} has no history", group.name());
-        blockio::Error::new(blockio::ErrorKind::Usage, context)
-            .with_hint("apply a stream with --retention, and there is one from then on")
-    })
-}
-
 fn create(arguments: &Create) -> anyhow::Result<Exit> {
     let kind = match arguments.kind {
         KindName::Crash => PointKind::Crash,
         KindName::App => PointKind::App,
     };
     let mut group = arguments.of.open()?;
-    if !group.keeps_history() {
-        let context = format!("group {} is on no retention volume", group.name());
+    if !group.view().keeps_history() {
+        let context = format!("group {} is on no retention volume", group.view().name());
         return Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
             .with_hint("mount it on /mnt/retention, or name it: --retention DIR")
             .into());
     }
-    let settings = blockio::apply::Settings::default();
-    let (id, notes) = points::create(&mut group, kind, arguments.name.clone(), settings)?;
-    for note in notes {
+    group.open_history(blockio::apply::Settings::default())?;
+    let id = group.point(kind, arguments.name.clone())?;
+    for note in group.take_notes() {
         output::complain(&output::wrapped(&format!("warning: {note}"), 2));
     }
-    print_one(&group, &Selector::Text(format!("id:{id}")), arguments.json)
+    print_one(group.view(), &Selector::Text(format!("id:{id}")), arguments.json)
 }
 
 fn pin(arguments: &One, pinned: bool) -> anyhow::Result<Exit> {
     let mut group = arguments.of.open()?;
-    let id = selector::find(catalogue(&group)?, &arguments.point)?.id;
-    points::pin(&mut group, id, pinned)?;
+    let id = selector::find(group.view().catalogue()?, &arguments.point)?.id;
+    group.pin(id, pinned)?;
     // The start has no number that a person would type.
     let selector = match &arguments.point {
         Selector::Start => Selector::Start,
         _ => Selector::Text(format!("id:{id}")),
     };
-    print_one(&group, &selector, arguments.json)
+    print_one(group.view(), &selector, arguments.json)
 }

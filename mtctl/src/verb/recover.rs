@@ -11,7 +11,6 @@ use clap::Args;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
-use crate::verb::points::catalogue;
 use crate::verb::rollback;
 use crate::{output, question};
 
@@ -45,7 +44,7 @@ pub struct Arguments {
 /// Recovers.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let group = arguments.of.open()?;
-    let (id, why): (PointId, &str) = match needed(&group) {
+    let (id, why): (PointId, &str) = match needed(group.view()) {
         Recovery::AtCheckpoint => {
             let mut out = output::stdout();
             if arguments.json {
@@ -60,13 +59,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Recovery::FinishRollback(id) => (id, "a rollback was cut short"),
         Recovery::BackTo(id) => (id, "a run was cut short"),
         Recovery::ApplyAgain => {
-            let context = format!("group {} has no history to go back with", group.name());
+            let context = format!("group {} has no history to go back with", group.view().name());
             return Err(blockio::Error::refused(context)
                 .with_hint("apply the same stream again: it goes on where it stopped")
                 .into());
         }
     };
-    let point = catalogue(&group)?.point(id);
+    let point = group.view().catalogue()?.point(id);
     let shown = point.map_or_else(|| format!("point {id}"), selector::shown);
     if !question::agreed(&format!("{why}: go back to {shown}?"), arguments.yes)? {
         output::complain("nothing was touched");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use blockio::group::Group;
+use blockio::group::{Group, GroupView};
 use blockio::journal::catalogue::PointId;
 use blockio::journal::selector::{self, Selector};
 use blockio::rollback::{self, Ending, Event, Job};
@@ -18,7 +18,6 @@ use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
-use crate::verb::points::catalogue;
 use crate::{group_targets, output, question};
 
 const EXAMPLES: &str = "\
@@ -68,10 +67,10 @@ struct Json {
 /// Rolls back.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let group = arguments.of.open()?;
-    let point = selector::find(catalogue(&group)?, &arguments.to)?;
+    let point = selector::find(group.view().catalogue()?, &arguments.to)?;
     let (id, shown) = (point.id, selector::shown(point));
     if !arguments.json {
-        show_preview(&group, id, &shown)?;
+        show_preview(group.view(), id, &shown)?;
     }
     if arguments.dry_run {
         return Ok(Exit::Done);
@@ -83,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     carry_out(group, id, &shown, &arguments.policy, arguments.json)
 }
 
-fn show_preview(group: &Group, id: PointId, shown: &str) -> anyhow::Result<()> {
+fn show_preview(group: &GroupView, id: PointId, shown: &str) -> anyhow::Result<()> {
     let preview = rollback::preview(group, id)?;
     let mut out = output::stdout();
     writeln!(out, "{}", output::wrapped(&format!("back to {shown}"), 2))?;
@@ -110,7 +109,7 @@ pub(crate) fn carry_out(
     for signal in super::STOP_SIGNALS {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let assignments = group_targets::open(&group)?;
+    let assignments = group_targets::open(group.view())?;
     let history = policy.settings()?;
     let engine = blockio::device::open::Engine::Auto;
     let job = Job { group, assignments, to: id, engine, history, pool: None };

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ErrorKind;
-use crate::group::state::InBetween;
+use crate::journal::state::InBetween;
 use crate::stream::{Name, StreamHeader};
 
 fn header(from: &str, to: &str, size: u64) -> VolumeHeader {

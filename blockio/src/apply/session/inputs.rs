@@ -3,8 +3,8 @@
 
 use crate::apply::{Assignment, Options, StreamArgument};
 use crate::device::buffer::ArenaPool;
-use crate::group::Group;
-use crate::group::state::{APPLIED_COUNT_MAX, Fingerprint, VolumeState};
+use crate::group::GroupView;
+use crate::journal::state::{APPLIED_COUNT_MAX, Fingerprint, VolumeState};
 use crate::{Error, Result};
 
 /// What is read must not be written over.
@@ -27,7 +27,7 @@ pub(super) fn none_is_its_own_target(
 /// known of one of the volumes `names` that it has come as far (it may have failed, and been left
 /// behind): then each volume is asked about each input.
 pub(super) fn begun_before<'n, N: Iterator<Item = &'n str>>(
-    group: &Group,
+    group: &GroupView,
     names: impl Fn() -> N,
     inputs: &[StreamArgument],
     options: Options,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::device::buffer::ArenaPool;
-use crate::group::state::{GroupState, Progress};
 use crate::journal::catalogue::{Catalogue, JournalVolume, PointId, Span};
 use crate::journal::check::{Check, Class, Finding, Found};
 use crate::journal::images;
 use crate::journal::layout::{Entry, NoHeader, RecordKind, SegmentHeader};
 use crate::journal::scan::{Next, NoRecord, Record, SegmentError, SegmentReader};
+use crate::journal::state::{GroupState, Progress};
 use crate::journal::touched::Touched;
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;

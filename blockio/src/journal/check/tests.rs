@@ -12,9 +12,9 @@ use super::*;
 use crate::apply::{self, Assignment, Job, Options, StreamArgument};
 use crate::device::open::Engine;
 use crate::extent::Extent;
-use crate::group::{Group, Place};
+use crate::group::keeper::Settings;
+use crate::group::{Group, GroupView, Place};
 use crate::journal::dump;
-use crate::journal::keeper::Settings;
 use crate::journal::layout::{BLOCK_BYTES, Entry, Held, RecordHeader, RecordKind, SegmentHeader};
 use crate::journal::retention::Policy;
 use crate::rollback;
@@ -71,7 +71,7 @@ impl History {
             engine: Engine::Blocking,
             ..Options::default()
         };
-        let (assignments, group) = (self.assignments(), Some(self.group()));
+        let (assignments, group) = (self.assignments(), self.group());
         let history = Settings { segment_bytes: Some(128 << 10), ..history };
         let job = Job { inputs, assignments, group, options, history, ..Job::default() };
         apply::run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
@@ -101,11 +101,11 @@ impl History {
     }
 
     fn catalogue(&self) -> Catalogue {
-        Group::look(&self.place(), "g").unwrap().state().journal.clone().unwrap()
+        GroupView::look(&self.place(), "g").unwrap().state().journal.clone().unwrap()
     }
 
     fn change_state(&self, change: impl FnOnce(&mut GroupState)) {
-        self.group().update(change).unwrap();
+        self.group().overwrite(change).unwrap();
     }
 
     fn change(&self, change: impl FnOnce(&mut Catalogue)) {

@@ -10,7 +10,6 @@ use clap::Args;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::output;
-use crate::verb::points::catalogue;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,7 +39,7 @@ pub struct Arguments {
 /// Prints it.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let group = arguments.of.look()?;
-    let known = catalogue(&group)?;
+    let known = group.catalogue()?;
     let point = match &arguments.point {
         Some(point) => Some(selector::find(known, point)?),
         None => None,

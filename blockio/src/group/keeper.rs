@@ -10,12 +10,9 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use crate::bug::{self, Bug};
 use crate::device::Geometry;
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::extent::Extent;
-use crate::group::Group;
-use crate::group::state::Progress;
 use crate::journal::catalogue::{Catalogue, Forgotten, JournalVolume, PointId, Span};
 use crate::journal::compact::{Compaction, Copy};
 use crate::journal::draft::{Draft, Outline};
@@ -23,10 +20,13 @@ use crate::journal::layout::{Identity, RECORD_BYTES_MAX};
 use crate::journal::log::{End, ImagesDurable, Log, Ticket, failed};
 use crate::journal::open::{Opened, open_epoch};
 use crate::journal::retention::{self, Policy};
+use crate::journal::state::Progress;
 use crate::journal::touched::Touched;
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
 use crate::{Error, ErrorKind, Result};
+
+use super::ledger::Ledger;
 
 const RECORD_BYTES: NonZeroUsize =
     NonZeroUsize::new(RECORD_BYTES_MAX).expect("invariant: not zero");
@@ -87,7 +87,7 @@ pub(crate) fn record_pool() -> Result<ArenaPool> {
 }
 
 /// Keeps the history of one group.
-pub(crate) struct Keeper {
+pub(super) struct Keeper {
     storage: Arc<dyn Storage>,
     log: Log,
     pool: ArenaPool,
@@ -100,20 +100,20 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Opens the journal of `group`, or begins one.
+    /// Opens the journal of the group whose state `ledger` has, or begins one.
     ///
     /// # Errors
     ///
     /// `Integrity`: something of it is missing or damaged. `Failed`: it cannot be read or flushed.
-    pub(crate) fn open(group: &mut Group, settings: Settings) -> Result<Self> {
-        let storage = group.storage();
+    pub(super) fn open(ledger: &mut Ledger, settings: Settings) -> Result<Self> {
+        let storage = ledger.view().storage();
         let pool = settings.pool.clone().map_or_else(record_pool, Ok)?;
         let random = settings.random;
         let begin = || Catalogue::new(new_identity(random), (settings.clock)());
-        group.suppose(|state| {
+        ledger.prepare(|state| {
             state.journal.get_or_insert_with(begin).session += 1;
         });
-        let catalogue = catalogue(group)?;
+        let catalogue = ledger.view().catalogue()?;
         let opened = open_epoch(&storage, catalogue, &pool)?;
         let Opened { spans, next_segment, next_record, touched, is_empty, orphans, mut notes } =
             opened;
@@ -144,30 +144,30 @@ impl Keeper {
     }
 
     /// Memory for records.
-    pub(crate) fn pool(&self) -> ArenaPool {
+    pub(super) fn pool(&self) -> ArenaPool {
         self.pool.clone()
     }
 
     /// What the operator should know, since this was asked last.
-    pub(crate) fn take_notes(&mut self) -> Vec<String> {
+    pub(super) fn take_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
     }
 
     /// Whether nothing was overwritten since the last point: the volumes are there.
-    pub(crate) fn is_epoch_empty(&self) -> bool {
+    pub(super) fn is_epoch_empty(&self) -> bool {
         self.is_epoch_empty
     }
 
     /// What of `touched` (whole sectors, ascending, coalesced) of a volume was not preserved in
     /// this epoch, as the records that it will take. It counts as preserved from now on, so each
     /// of them has to be [`record`](Self::record)ed, or nothing more be written to the volume.
-    pub(crate) fn outline(
+    pub(super) fn outline(
         &mut self,
-        group: &mut Group,
+        ledger: &mut Ledger,
         volume: &Preserve<'_>,
         touched: &[Extent],
     ) -> Result<Vec<Outline>> {
-        let number = self.volume_number(group, volume)?;
+        let number = self.volume_number(ledger, volume)?;
         let capacity = ByteOffset::new(volume.geometry.capacity.get());
         let end = volume.geometry.sector_size.align_up(capacity).unwrap_or(capacity);
         let first = self.touched[number as usize].first_touches(touched, end);
@@ -180,28 +180,29 @@ impl Keeper {
     }
 
     /// Begins to record the images that were read into `arena` as `outline` says.
-    pub(crate) fn record(
+    pub(super) fn record(
         &mut self,
-        group: &mut Group,
+        ledger: &mut Ledger,
         outline: Outline,
         arena: Arena,
     ) -> Result<()> {
         let draft = Draft::of_images(outline, arena, self.log.stamp());
-        self.submit(group, draft).map(drop)
+        self.submit(ledger, draft).map(drop)
     }
 
     /// Everything that was recorded so far: it may be overwritten once this is durable.
-    pub(crate) fn recorded(&self) -> Ticket {
+    pub(super) fn recorded(&self) -> Ticket {
         self.log.submitted()
     }
 
     /// The number of `volume` in the records. A new one is saved before there is a record that has
     /// it: whoever opens the journal after a crash must know whose images they are.
-    fn volume_number(&mut self, group: &mut Group, volume: &Preserve<'_>) -> Result<u32> {
-        let known = catalogue(group)?.volumes.iter().position(|known| known.name == volume.name);
+    fn volume_number(&mut self, ledger: &mut Ledger, volume: &Preserve<'_>) -> Result<u32> {
+        let known =
+            ledger.view().catalogue()?.volumes.iter().position(|known| known.name == volume.name);
         let mut number = known.and_then(|at| u32::try_from(at).ok()).unwrap_or(u32::MAX);
         if known.is_none() {
-            group.update(|state| {
+            ledger.save(|state| {
                 let Some(catalogue) = &mut state.journal else { return };
                 number = catalogue.number_volume(volume.name, || JournalVolume {
                     name: volume.name.to_owned(),
@@ -217,21 +218,21 @@ impl Keeper {
         Ok(number)
     }
 
-    fn submit(&mut self, group: &mut Group, draft: Draft) -> Result<Ticket> {
+    fn submit(&mut self, ledger: &mut Ledger, draft: Draft) -> Result<Ticket> {
         if !self.log.has_room(draft.record_bytes()) {
-            let epoch = catalogue(group)?.open_epoch();
-            self.begin_segment(group, epoch)?;
+            let epoch = ledger.view().catalogue()?.open_epoch();
+            self.begin_segment(ledger, epoch)?;
         }
         self.log.submit(draft)
     }
 
     /// The proof for everything up to `ticket`, if it is there by now.
-    pub(crate) fn poll(&mut self, ticket: Ticket) -> Result<Option<ImagesDurable>> {
+    pub(super) fn poll(&mut self, ticket: Ticket) -> Result<Option<ImagesDurable>> {
         self.log.poll(ticket)
     }
 
     /// Waits until everything up to `ticket` is durable.
-    pub(crate) fn wait(&mut self, ticket: Ticket) -> Result<ImagesDurable> {
+    pub(super) fn wait(&mut self, ticket: Ticket) -> Result<ImagesDurable> {
         self.log.wait(ticket)
     }
 
@@ -239,9 +240,9 @@ impl Keeper {
     ///
     /// The caller then saves the state with the point. A crash before that leaves a segment of a
     /// point that is not there, which is removed at the next open.
-    pub(crate) fn begin_epoch(
+    pub(super) fn begin_epoch(
         &mut self,
-        group: &mut Group,
+        ledger: &mut Ledger,
         point: PointId,
         progress: &Progress,
     ) -> Result<Vec<Span>> {
@@ -251,7 +252,7 @@ impl Keeper {
         let text = serde_json::to_string(progress)
             .map_err(|error| Error::failed("writing down where the volumes are", error))?;
         // The segment that is used now ends with the epoch.
-        self.begin_segment(group, point)?;
+        self.begin_segment(ledger, point)?;
         let draft = Draft::of_text(&text, self.pool.take(), self.log.stamp());
         let begun = self.log.submit(draft)?;
         let _ = self.log.wait(begun)?;
@@ -261,16 +262,17 @@ impl Keeper {
     }
 
     /// Begins the first epoch of a history that has none yet.
-    pub(crate) fn begin_if_new(&mut self, group: &mut Group) -> Result<()> {
+    pub(super) fn begin_if_new(&mut self, ledger: &mut Ledger) -> Result<()> {
         if !self.log.spans().is_empty() {
             return Ok(());
         }
-        let (first, progress) = (catalogue(group)?.open_epoch(), group.state().progress());
-        self.begin_epoch(group, first, &progress).map(drop)
+        let (first, progress) =
+            (ledger.view().catalogue()?.open_epoch(), ledger.view().state().progress());
+        self.begin_epoch(ledger, first, &progress).map(drop)
     }
 
     /// What the operator should know about the window that the volume can hold.
-    pub(crate) fn forecast(&self, catalogue: &Catalogue) -> Option<String> {
+    pub(super) fn forecast(&self, catalogue: &Catalogue) -> Option<String> {
         let space = self.storage.space().ok()?;
         let limit = self.settings.policy.journal_bytes_max.unwrap_or(u64::MAX);
         let capacity = space.free_bytes.saturating_add(catalogue.journal_bytes()).min(limit);
@@ -287,7 +289,7 @@ impl Keeper {
     }
 
     /// A window that was cut for want of room is whole again once points reach as far.
-    pub(crate) fn note_window(&self, catalogue: &mut Catalogue) {
+    pub(super) fn note_window(&self, catalogue: &mut Catalogue) {
         if retention::reach(catalogue) >= self.settings.policy.window {
             catalogue.window_cut_to = None;
         }
@@ -295,7 +297,7 @@ impl Keeper {
 
     /// Brings `catalogue` up to what the log is; nothing of it is known to be durable but what was
     /// waited for.
-    pub(crate) fn describe(&self, catalogue: &mut Catalogue) {
+    pub(super) fn describe(&self, catalogue: &mut Catalogue) {
         let (next_segment, next_record) = self.log.next_numbers();
         catalogue.next_segment = next_segment;
         catalogue.next_record = next_record;
@@ -309,14 +311,14 @@ impl Keeper {
     /// # Errors
     ///
     /// `Integrity`, `Failed`: what was merged cannot be read, or the state not be saved.
-    pub(crate) fn clean_up(&mut self, group: &mut Group, forgotten: &Forgotten) -> Result<()> {
+    pub(super) fn clean_up(&mut self, ledger: &mut Ledger, forgotten: &Forgotten) -> Result<()> {
         self.remove(&forgotten.unneeded);
-        forgotten.merged.iter().try_for_each(|point| self.compact(group, *point))
+        forgotten.merged.iter().try_for_each(|point| self.compact(ledger, *point))
     }
 
     /// Of what `point` took over from others, only what counts is kept.
-    fn compact(&mut self, group: &mut Group, point: PointId) -> Result<()> {
-        let known = catalogue(group)?;
+    fn compact(&mut self, ledger: &mut Ledger, point: PointId) -> Result<()> {
+        let known = ledger.view().catalogue()?;
         // The epoch that is open is still written.
         let found = known.point(point).filter(|found| found.id != known.open_epoch());
         let Some(found) = found else { return Ok(()) };
@@ -332,7 +334,7 @@ impl Keeper {
         let Some(Copy { spans, next_segment }) = compaction.run(found)? else { return Ok(()) };
         let originals: Vec<_> = found.spans.iter().map(|span| span.segment).collect();
         self.log.skip_segments(next_segment);
-        group.update(|state| {
+        ledger.save(|state| {
             let Some(catalogue) = &mut state.journal else { return };
             catalogue.next_segment = next_segment;
             let points = &mut catalogue.points;
@@ -346,7 +348,7 @@ impl Keeper {
 
     /// Removes segments that the saved state does not have any more. One that cannot be removed is
     /// removed at the next open.
-    pub(crate) fn remove(&mut self, segments: &[SegmentNumber]) {
+    pub(super) fn remove(&mut self, segments: &[SegmentNumber]) {
         for number in segments {
             if let Err(error) = self.storage.remove_segment(*number) {
                 self.notes.push(format!("segment {} could not be removed: {error}", number.0));
@@ -355,19 +357,19 @@ impl Keeper {
     }
 
     /// The points that are to go now by their age.
-    pub(crate) fn due(&self, catalogue: &Catalogue) -> Vec<PointId> {
+    pub(super) fn due(&self, catalogue: &Catalogue) -> Vec<PointId> {
         retention::due(catalogue, &self.settings.policy)
     }
 
     /// This host's clock.
-    pub(crate) fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         (self.settings.clock)()
     }
 
     /// Makes a segment; while there is no room for it, the oldest points go.
-    fn begin_segment(&mut self, group: &mut Group, epoch: PointId) -> Result<()> {
+    fn begin_segment(&mut self, ledger: &mut Ledger, epoch: PointId) -> Result<()> {
         loop {
-            let used = catalogue(group)?.journal_bytes();
+            let used = ledger.view().catalogue()?.journal_bytes();
             if self.is_there_room(used)? {
                 match self.log.begin_segment(epoch, self.segment_bytes) {
                     Ok(()) => return Ok(()),
@@ -377,7 +379,7 @@ impl Keeper {
                     }
                 }
             }
-            self.give_up_the_oldest(group)?;
+            self.give_up_the_oldest(ledger)?;
         }
     }
 
@@ -392,17 +394,17 @@ impl Keeper {
 
     /// For want of room the oldest point goes, with a warning: first the state is saved without it,
     /// then its segments are removed.
-    fn give_up_the_oldest(&mut self, group: &mut Group) -> Result<()> {
-        let known = catalogue(group)?;
+    fn give_up_the_oldest(&mut self, ledger: &mut Ledger) -> Result<()> {
+        let known = ledger.view().catalogue()?;
         let Some(oldest) = retention::first_to_go(known) else { return Err(full(known)) };
         let point = known.point(oldest).map_or(String::new(), crate::journal::selector::shown);
         let mut forgotten = Forgotten::default();
-        if bug::is_planted(Bug::UnlinkBeforeState) {
+        if planted!(UnlinkBeforeState) {
             let early = known.clone().forget(&[oldest]).unneeded;
             self.remove(&early);
         }
         let window = self.settings.policy.window;
-        group.update(|state| {
+        ledger.save(|state| {
             let Some(catalogue) = &mut state.journal else { return };
             forgotten = catalogue.forget(&[oldest]);
             let left = retention::reach(catalogue);
@@ -424,14 +426,6 @@ pub(crate) struct Preserve<'a> {
     pub(crate) name: &'a str,
     /// What it is.
     pub(crate) geometry: Geometry,
-}
-
-/// The history of `group`, which has one.
-pub(crate) fn catalogue(group: &Group) -> Result<&Catalogue> {
-    group.state().journal.as_ref().ok_or_else(|| {
-        Error::new(ErrorKind::Usage, format!("group {} has no history", group.name()))
-            .with_hint("apply a stream with --retention, and there is one from then on")
-    })
 }
 
 /// A duration for people.

@@ -1,0 +1,133 @@
+//! A checkpoint: how far each volume is, and the recovery points that were reached. One change of the
+//! group's state, so that both are there after a crash, or neither.
+
+use super::keeper::Keeper;
+use super::ledger::Ledger;
+use super::{Durable, Group};
+use crate::Result;
+use crate::barrier::AllFlushed;
+use crate::journal::catalogue::{Catalogue, Forgotten, NewPoint, PointId, Span};
+use crate::journal::state::{Fingerprint, GroupState, InBetween};
+
+/// When something is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// The input goes on.
+    OnTheWay,
+    /// The input was applied to its end.
+    InputComplete,
+    /// The run ends, and nothing is written after this.
+    AtTheEnd,
+}
+
+/// How far a volume has come.
+#[derive(Clone, Debug)]
+pub(crate) struct Reached {
+    /// The name that the group knows it by.
+    pub(crate) volume: String,
+    /// What its target is known by.
+    pub(crate) target: String,
+    /// The size of its target, in bytes.
+    pub(crate) target_bytes: u64,
+    /// The size of its source, in bytes, if the stream says so.
+    pub(crate) source_bytes: Option<u64>,
+    /// The snapshot that the stream ended at here; the outer none: it has not ended.
+    pub(crate) ends_at: Option<Option<String>>,
+    /// The input replaced all that was there: what was applied before may come again.
+    pub(crate) was_replaced: bool,
+    /// Which input.
+    pub(crate) input: Fingerprint,
+    /// Every batch that ends at or before this byte of the input is applied and durable.
+    pub(crate) position: u64,
+}
+
+impl Reached {
+    fn note(&self, state: &mut GroupState, when: When) {
+        let known = state.volumes.entry(self.volume.clone()).or_default();
+        known.target = Some(self.target.clone());
+        known.target_bytes = self.target_bytes;
+        known.source_bytes = self.source_bytes.or(known.source_bytes);
+        if let Some(ends_at) = &self.ends_at {
+            known.ends_at = ends_at.clone();
+        }
+        if self.was_replaced {
+            known.applied.clear();
+        }
+        let (input, position) = (self.input.clone(), self.position);
+        match when {
+            When::InputComplete => known.complete(input),
+            When::OnTheWay | When::AtTheEnd => {
+                let exact = when == When::AtTheEnd;
+                known.in_between = Some(InBetween { input, position, exact });
+            }
+        }
+    }
+}
+
+impl Group {
+    /// Saves how far the volumes have come (BARRIER 3), and makes `points` of what they hold.
+    ///
+    /// Before it, the segment of the new epoch is durable: a crash between the two leaves a segment
+    /// of no point. After it, segments of points that are no more are removed; a crash before that
+    /// leaves them to the next open.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: the journal or the state could not be written; nothing of it counts then, and
+    /// nothing more can be saved.
+    pub(crate) fn checkpoint(
+        &mut self,
+        _proof: AllFlushed,
+        reached: &[Reached],
+        when: When,
+        points: &[NewPoint],
+    ) -> Result<Durable> {
+        let note = |state: &mut GroupState| reached.iter().for_each(|one| one.note(state, when));
+        match &mut self.keeper {
+            None => self.ledger.save(note)?,
+            Some(keeper) => save(&mut self.ledger, keeper, points, note)?,
+        }
+        Ok(Durable(()))
+    }
+}
+
+/// Makes `points` and changes the state by `change`, at once.
+pub(super) fn save(
+    ledger: &mut Ledger,
+    keeper: &mut Keeper,
+    points: &[NewPoint],
+    change: impl Fn(&mut GroupState),
+) -> Result<()> {
+    let mut ended = None;
+    if !points.is_empty() {
+        let mut next = ledger.view().state().clone();
+        change(&mut next);
+        let last = ledger.view().catalogue()?.next_point + points.len() as u64 - 1;
+        ended = Some(keeper.begin_epoch(ledger, PointId(last), &next.progress())?);
+    }
+    planted!(UnlinkBeforeState => {
+        let mut early = ledger.view().catalogue()?.clone();
+        seal(&mut early, keeper, points, ended.clone());
+        let due = keeper.due(&early);
+        keeper.remove(&early.forget(&due).unneeded);
+    });
+    let mut forgotten = Forgotten::default();
+    ledger.save(|state| {
+        change(state);
+        let Some(catalogue) = &mut state.journal else { return };
+        seal(catalogue, keeper, points, ended);
+        forgotten = catalogue.forget(&keeper.due(catalogue));
+        keeper.note_window(catalogue);
+    })?;
+    keeper.clean_up(ledger, &forgotten)
+}
+
+fn seal(catalogue: &mut Catalogue, keeper: &Keeper, points: &[NewPoint], ended: Option<Vec<Span>>) {
+    // Between several points of one place there is nothing.
+    let mut spans = ended.unwrap_or_default();
+    for point in points {
+        catalogue.seal(std::mem::take(&mut spans), point.clone(), keeper.now());
+    }
+    catalogue.rolled_back_to = None;
+    keeper.describe(catalogue);
+}

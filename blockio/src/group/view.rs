@@ -1,0 +1,132 @@
+//! What is known of a group, to be looked at by anybody: no change can be made through it.
+
+use std::sync::Arc;
+
+use crate::journal::catalogue::{Catalogue, PointId};
+use crate::journal::state::GroupState;
+use crate::storage::{Nothing, Storage};
+use crate::{Error, ErrorKind, Result};
+
+use super::place::{self, Place};
+
+/// A group as it was last saved.
+#[derive(Clone)]
+pub struct GroupView {
+    pub(super) name: String,
+    pub(super) state: GroupState,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) keeps: Keeps,
+}
+
+/// What is remembered of what is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keeps {
+    /// Nothing: there is no group.
+    Nothing,
+    /// How far each volume is.
+    Progress,
+    /// That, and what was overwritten.
+    History,
+}
+
+impl std::fmt::Debug for GroupView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupView").field("name", &self.name).field("state", &self.state).finish()
+    }
+}
+
+impl GroupView {
+    /// Looks at the group `name` at `place`, without taking hold of it: somebody may be working on
+    /// it. Makes nothing that is not there.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: the name is none. `Integrity`: the state file is not what was written. `Failed`: it
+    /// cannot be read.
+    pub fn look(place: &Place, name: &str) -> Result<Self> {
+        place::check_name(name)?;
+        let keeps = place.keeps();
+        if !place.state.is_dir() {
+            return Self::of(Arc::new(Nothing), name, keeps);
+        }
+        let there = |path: &std::path::PathBuf| path.is_dir();
+        let seen = Place { history: place.history.clone().filter(there), ..place.clone() };
+        Self::of(place::storage(&seen)?, name, keeps)
+    }
+
+    pub(super) fn of(storage: Arc<dyn Storage>, name: &str, keeps: Keeps) -> Result<Self> {
+        let state = place::read_state(storage.as_ref(), name)?;
+        Ok(Self { name: name.to_owned(), state, storage, keeps })
+    }
+
+    /// No group.
+    pub(super) fn none() -> Self {
+        let (name, state, storage) = (String::new(), GroupState::default(), Arc::new(Nothing));
+        Self { name, state, storage, keeps: Keeps::Nothing }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is known of its volumes.
+    #[must_use]
+    pub fn state(&self) -> &GroupState {
+        &self.state
+    }
+
+    /// Where its history is kept.
+    #[must_use]
+    pub fn storage(&self) -> Arc<dyn Storage> {
+        Arc::clone(&self.storage)
+    }
+
+    /// Whether there is a group at all, and what is applied is remembered.
+    #[must_use]
+    pub fn remembers(&self) -> bool {
+        match self.keeps {
+            Keeps::Nothing => false,
+            Keeps::Progress | Keeps::History => true,
+        }
+    }
+
+    /// Whether what is overwritten is kept.
+    #[must_use]
+    pub fn keeps_history(&self) -> bool {
+        self.keeps == Keeps::History
+    }
+
+    /// Its points, and the segments that lead back to them.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: it has no history.
+    pub fn catalogue(&self) -> Result<&Catalogue> {
+        self.state.journal.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Usage, format!("group {} has no history", self.name))
+                .with_hint("apply a stream with --retention, and there is one from then on")
+        })
+    }
+
+    /// The point that a rollback was begun to and has not reached.
+    #[must_use]
+    pub fn rolling_back_to(&self) -> Option<PointId> {
+        self.state.journal.as_ref().and_then(|known| known.rolling_back_to)
+    }
+
+    /// No rollback was begun and not finished.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`.
+    pub fn require_no_rollback(&self) -> Result<()> {
+        let Some(to) = self.rolling_back_to() else { return Ok(()) };
+        let name = &self.name;
+        Err(Error::refused(format!("a rollback of group {name} to point {to} is not finished"))
+            .with_hint(format!(
+                "finish it: mtctl rollback --group {name} --to {to}; or go to another point"
+            )))
+    }
+}
