@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! place       directories, lock, the state as it is read
-//! view        what is known of a group, by anybody
+//! view        what is known of a group, by anybody; whereabouts: where its volumes are
 //! ledger      the state is replaced, and memory is never ahead of the disk
 //! keeper      the journal is opened, records are made, epochs begin
 //! preserve    a plan becomes one that may be written    BARRIER 1
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::barrier::AllFlushed;
 use crate::device::buffer::ArenaPool;
 use crate::journal::catalogue::{Catalogue, NewPoint, PointId, PointKind};
+use crate::journal::settings::GroupSettings;
 use crate::journal::state::{InBetween, Progress};
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, ErrorKind, Result};
@@ -26,12 +27,14 @@ mod ledger;
 mod place;
 pub(crate) mod preserve;
 mod view;
+mod whereabouts;
 
 use keeper::{Keeper, Settings};
 use ledger::Ledger;
 pub use place::{GROUP_NAME_BYTES_MAX, Place, check_name, storage};
 pub use view::GroupView;
 use view::Keeps;
+pub use whereabouts::Whereabouts;
 
 /// Proof that what was reached is saved (BARRIER 3): only now may a sender be told that it will not
 /// be asked for it again (I3). Only a group makes one.
@@ -101,6 +104,27 @@ impl Group {
     #[must_use]
     pub fn view(&self) -> &GroupView {
         self.ledger.view()
+    }
+
+    /// How it is kept, if nothing was ever set: saved with the first thing that is saved. A group
+    /// that is made by the first stream applied to it is there with that, or not at all.
+    pub fn begin_with(&mut self, settings: GroupSettings) {
+        if self.view().state().settings.is_none() {
+            self.ledger.prepare(|state| state.settings = Some(settings));
+        }
+    }
+
+    /// Sets how it is kept from now on. What that lets go expires with the next point.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: it could not be saved.
+    pub fn set(&mut self, settings: GroupSettings) -> Result<()> {
+        self.ledger.save(|state| state.settings = Some(settings))?;
+        if let Some(keeper) = &mut self.keeper {
+            keeper.follow(settings.policy);
+        }
+        Ok(())
     }
 
     /// Opens its journal, or begins one; nothing where it keeps no history, or is only rehearsed.

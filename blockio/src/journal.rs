@@ -9,6 +9,7 @@
 //! state       what is known of the volumes, as text    pure
 //! retention   what is to go, and when                  pure
 //! selector    how people name a point                  pure
+//! settings    how a group is kept, as it is saved      pure
 //! draft       a record in the making
 //! log         records become durable                   BARRIER 1
 //! open        what a crash left of the open epoch
@@ -35,6 +36,7 @@ pub(crate) mod open;
 pub mod retention;
 pub(crate) mod scan;
 pub mod selector;
+pub mod settings;
 pub mod state;
 pub(crate) mod touched;
 

@@ -9,6 +9,7 @@ pub use crate::verb::demo::Arguments as DemoArguments;
 pub use crate::verb::digest::Arguments as DigestArguments;
 pub use crate::verb::disks::Arguments as DisksArguments;
 pub use crate::verb::export::Arguments as ExportArguments;
+pub use crate::verb::group::Command as GroupCommand;
 pub use crate::verb::journal::Command as JournalCommand;
 pub use crate::verb::kickstart::Arguments as KickstartArguments;
 pub use crate::verb::points::Command as PointsCommand;
@@ -39,6 +40,9 @@ pub enum Command {
     Prepare(PrepareArguments),
     /// Apply change streams to disks
     Apply(ApplyArguments),
+    /// List protection groups, where their disks are, and how they are kept; create and set them
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// List, make, pin and unpin the recovery points of a group
     #[command(subcommand)]
     Points(PointsCommand),

@@ -95,6 +95,27 @@ impl GroupOptions {
 /// `Usage`: the retention directory that was named is not there. `Refused`: nothing is mounted
 /// there, or none was named and the one that fstab has is not mounted.
 pub(crate) fn of_group(name: &str, at: &RetentionOptions) -> Result<Place> {
+    let Roots { retention, without_history } = roots(at)?;
+    let history = retention.map(|retention| retention.join(name));
+    let state = at.state_dir.clone().or_else(|| history.clone());
+    Ok(Place { state: state.unwrap_or_else(|| without_history.join(name)), history })
+}
+
+/// The directories that groups are in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Roots {
+    /// The retention volume, if there is one.
+    pub(crate) retention: Option<PathBuf>,
+    /// Where groups are that keep no history.
+    pub(crate) without_history: PathBuf,
+}
+
+/// Where groups are.
+///
+/// # Errors
+///
+/// As [`of_group`].
+pub(crate) fn roots(at: &RetentionOptions) -> Result<Roots> {
     let retention = match &at.retention {
         Some(none) if none.as_os_str() == "none" => None,
         Some(directory) if !directory.is_dir() => {
@@ -116,9 +137,7 @@ pub(crate) fn of_group(name: &str, at: &RetentionOptions) -> Result<Place> {
         None if is_in_fstab(RETENTION) => return Err(not_mounted()),
         None => None,
     };
-    let history = retention.map(|retention| retention.join(name));
-    let state = at.state_dir.clone().or_else(|| history.clone());
-    Ok(Place { state: state.unwrap_or_else(|| Path::new(GROUPS).join(name)), history })
+    Ok(Roots { retention: retention.map(Path::to_owned), without_history: GROUPS.into() })
 }
 
 /// Whether something is to be mounted on `path` at every boot. An fstab that cannot be read has no

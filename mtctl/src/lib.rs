@@ -6,6 +6,7 @@ pub mod cli;
 mod configuration;
 mod desired_options;
 pub mod exit;
+mod group_list;
 mod group_place;
 mod group_targets;
 mod host_options;
@@ -42,6 +43,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(arguments) => verb::check::run(&arguments),
         Command::Prepare(arguments) => verb::prepare::run(&arguments),
         Command::Apply(arguments) => verb::apply::run(&arguments),
+        Command::Group(command) => verb::group::run(&command),
         Command::Points(command) => verb::points::run(&command),
         Command::Export(arguments) => verb::export::run(&arguments),
         Command::Rollback(arguments) => verb::rollback::run(&arguments),

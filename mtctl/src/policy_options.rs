@@ -1,66 +1,184 @@
-//! How long recovery points are kept, as it is typed.
+//! How a group is kept, as it is typed: what is left out is as it was set, or as it is by default.
 
 use std::time::Duration;
 
-use blockio::apply::Settings;
-use blockio::journal::retention::Policy;
+use blockio::device::open::Engine;
+use blockio::group::{Group, GroupView};
+use blockio::journal::settings::GroupSettings;
 use blockio::{Error, ErrorKind, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
 /// How long recovery points are kept, and when one is made by the clock.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct PolicyOptions {
-    /// How far back recovery points are kept
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
-    retention_window: Duration,
+    /// How far back recovery points are kept [default of a new group: 24h]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    retention_window: Option<Duration>,
 
-    /// Up to this age all of them are kept; of older ones, one an hour
-    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = duration)]
-    keep_all: Duration,
+    /// Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    keep_all: Option<Duration>,
 
-    /// The most that the history of the group may take [default: what the volume has]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    retention_bytes: Option<u64>,
+    /// The most that the history of the group may take [default of a new group: what the volume
+    /// has]
+    #[arg(long, value_name = "SIZE|none", value_parser = or_none(size))]
+    retention_bytes: Option<OrNone<u64>>,
 
     /// Make a crash-consistent point so often, in native streams whose batches come in the order of
     /// the writes
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    point_every: Option<Duration>,
+    #[arg(long, value_name = "DURATION|none", value_parser = or_none(duration))]
+    point_every: Option<OrNone<Duration>>,
+}
+
+/// A value, or `none`: what takes back one that was set.
+#[derive(Clone, Copy, Debug)]
+struct OrNone<T>(Option<T>);
+
+fn none() -> String {
+    "none".to_owned()
+}
+
+fn or_none<T>(
+    parse: fn(&str) -> std::result::Result<T, String>,
+) -> impl Fn(&str) -> std::result::Result<OrNone<T>, String> + Clone {
+    move |text| {
+        if text == "none" { Ok(OrNone(None)) } else { parse(text).map(|one| OrNone(Some(one))) }
+    }
+}
+
+fn over<T>(typed: Option<OrNone<T>>, kept: Option<T>) -> Option<T> {
+    typed.map_or(kept, |OrNone(typed)| typed)
+}
+
+/// How disks are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    /// io_uring, or blocking where it is refused
+    Auto,
+    /// io_uring or nothing
+    Uring,
+    /// one write after the other
+    Blocking,
+}
+
+impl From<EngineName> for Engine {
+    fn from(name: EngineName) -> Self {
+        match name {
+            EngineName::Auto => Self::Auto,
+            EngineName::Uring => Self::Uring,
+            EngineName::Blocking => Self::Blocking,
+        }
+    }
 }
 
 impl PolicyOptions {
-    /// As the library takes them.
+    /// `settings` with what was typed put over them.
     ///
     /// # Errors
     ///
     /// `Usage`: they contradict each other.
-    pub(crate) fn settings(&self) -> Result<Settings> {
-        if self.keep_all > self.retention_window {
-            let context = "--keep-all is longer than --retention-window";
+    pub(crate) fn over(
+        &self,
+        settings: GroupSettings,
+        engine: Option<EngineName>,
+    ) -> Result<GroupSettings> {
+        let GroupSettings { mut policy, point_every, engine: kept_engine } = settings;
+        policy.window = self.retention_window.unwrap_or(policy.window);
+        policy.journal_bytes_max = over(self.retention_bytes, policy.journal_bytes_max);
+        // Not said, it is what fits into the window.
+        policy.keep_all = self.keep_all.unwrap_or(policy.keep_all.min(policy.window));
+        if policy.keep_all > policy.window {
+            let context = "--keep-all is longer than the retention window";
             return Err(Error::new(ErrorKind::Usage, context)
                 .with_hint("points older than the window go in any case"));
         }
-        let policy = Policy {
-            window: self.retention_window,
-            keep_all: self.keep_all,
-            journal_bytes_max: self.retention_bytes,
-            ..Policy::default()
-        };
-        Ok(Settings { policy, ..Settings::default() })
+        let point_every = over(self.point_every, point_every);
+        let engine = engine.map_or(kept_engine, Engine::from);
+        Ok(GroupSettings { policy, point_every, engine })
     }
 
-    /// How often a point is made by the clock.
-    pub(crate) fn point_every(&self) -> Option<Duration> {
-        self.point_every
+    /// Takes what was typed for a group that is not kept in any way yet; of one that is, nothing is
+    /// changed by the way.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: something that was typed differs from what is set.
+    pub(crate) fn settle(&self, group: &mut Group, engine: Option<EngineName>) -> Result<()> {
+        let asked = self.over(group.view().settings(), engine)?;
+        if group.view().state().settings.is_some() {
+            return require_no_change(group.view(), asked);
+        }
+        group.begin_with(asked);
+        Ok(())
     }
+}
+
+fn require_no_change(group: &GroupView, asked: GroupSettings) -> Result<()> {
+    let changes = changes(&group.settings(), &asked);
+    let Some(first) = changes.first() else { return Ok(()) };
+    let context = format!(
+        "{} of group {} is set to {}, and {} was asked for",
+        first.option,
+        group.name(),
+        first.from,
+        first.to
+    );
+    let set: Vec<_> = changes.iter().map(|one| format!("{} {}", one.option, one.to)).collect();
+    Err(Error::new(ErrorKind::Usage, context).with_hint(format!(
+        "leave it out, or change it for good: mtctl group set --group {} {}",
+        group.name(),
+        set.join(" ")
+    )))
+}
+
+/// A setting that changes.
+pub(crate) struct Change {
+    /// The option that sets it.
+    pub(crate) option: &'static str,
+    /// As it is.
+    pub(crate) from: String,
+    /// As it will be.
+    pub(crate) to: String,
+}
+
+/// Each setting by its option, as it is typed.
+pub(crate) fn typed(settings: &GroupSettings) -> [(&'static str, String); 5] {
+    let policy = &settings.policy;
+    let engine = match settings.engine {
+        Engine::Auto => "auto",
+        Engine::Uring => "uring",
+        Engine::Blocking => "blocking",
+    };
+    [
+        ("--retention-window", shown(policy.window)),
+        ("--keep-all", shown(policy.keep_all)),
+        (
+            "--retention-bytes",
+            policy.journal_bytes_max.map_or_else(none, |bytes| bytes.to_string()),
+        ),
+        ("--point-every", settings.point_every.map_or_else(none, shown)),
+        ("--engine", engine.to_owned()),
+    ]
+}
+
+/// What is different in `to`.
+pub(crate) fn changes(from: &GroupSettings, to: &GroupSettings) -> Vec<Change> {
+    let pairs = typed(from).into_iter().zip(typed(to));
+    let changed = pairs.filter(|(from, to)| from != to);
+    changed.map(|((option, from), (_, to))| Change { option, from, to }).collect()
+}
+
+/// As it can be typed.
+fn shown(duration: Duration) -> String {
+    SignedDuration::try_from(duration)
+        .map_or_else(|_| format!("{duration:?}"), |one| format!("{one:#}"))
 }
 
 fn duration(text: &str) -> std::result::Result<Duration, String> {
     let parsed: SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
     Duration::try_from(parsed).map_err(|_| "it is negative".to_owned())
 }
-
 fn size(text: &str) -> std::result::Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|error| format!("{error}"))?;

@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod digest;
 pub(crate) mod disks;
 pub(crate) mod export;
+pub(crate) mod group;
 pub(crate) mod journal;
 pub(crate) mod kickstart;
 pub(crate) mod points;

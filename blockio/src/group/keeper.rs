@@ -43,11 +43,10 @@ const RESERVE_PART: u64 = 20;
 /// … but not more than this, in bytes.
 const RESERVE_BYTES_MAX: u64 = 64 << 20;
 
-/// How a history is kept.
+/// What a process keeps a history with. How long points are kept is the group's
+/// ([`GroupSettings`](crate::journal::settings::GroupSettings)).
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long points are kept.
-    pub policy: Policy,
     /// The length of a segment, in bytes; none: by the size of the volume.
     pub segment_bytes: Option<u64>,
     /// Records are written by a thread of their own.
@@ -63,7 +62,6 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            policy: Policy::default(),
             segment_bytes: None,
             in_thread: true,
             clock: now,
@@ -92,6 +90,7 @@ pub(super) struct Keeper {
     log: Log,
     pool: ArenaPool,
     settings: Settings,
+    policy: Policy,
     segment_bytes: u64,
     touched: Vec<Touched>,
     /// Nothing was overwritten since the last point.
@@ -140,7 +139,23 @@ impl Keeper {
         let usual = usual.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let segment_bytes = settings.segment_bytes.unwrap_or(usual);
         let is_epoch_empty = is_empty;
-        Ok(Self { storage, log, pool, settings, segment_bytes, touched, is_epoch_empty, notes })
+        let policy = ledger.view().settings().policy;
+        Ok(Self {
+            storage,
+            log,
+            pool,
+            settings,
+            policy,
+            segment_bytes,
+            touched,
+            is_epoch_empty,
+            notes,
+        })
+    }
+
+    /// From now on points are kept by `policy`.
+    pub(super) fn follow(&mut self, policy: Policy) {
+        self.policy = policy;
     }
 
     /// Memory for records.
@@ -274,10 +289,10 @@ impl Keeper {
     /// What the operator should know about the window that the volume can hold.
     pub(super) fn forecast(&self, catalogue: &Catalogue) -> Option<String> {
         let space = self.storage.space().ok()?;
-        let limit = self.settings.policy.journal_bytes_max.unwrap_or(u64::MAX);
+        let limit = self.policy.journal_bytes_max.unwrap_or(u64::MAX);
         let capacity = space.free_bytes.saturating_add(catalogue.journal_bytes()).min(limit);
         let held = retention::forecast(catalogue, capacity)?;
-        let wanted = self.settings.policy.window;
+        let wanted = self.policy.window;
         (held < wanted).then(|| {
             format!(
                 "at the rate at which the disks change, the retention volume holds {}, and the \
@@ -290,7 +305,7 @@ impl Keeper {
 
     /// A window that was cut for want of room is whole again once points reach as far.
     pub(super) fn note_window(&self, catalogue: &mut Catalogue) {
-        if retention::reach(catalogue) >= self.settings.policy.window {
+        if retention::reach(catalogue) >= self.policy.window {
             catalogue.window_cut_to = None;
         }
     }
@@ -358,7 +373,7 @@ impl Keeper {
 
     /// The points that are to go now by their age.
     pub(super) fn due(&self, catalogue: &Catalogue) -> Vec<PointId> {
-        retention::due(catalogue, &self.settings.policy)
+        retention::due(catalogue, &self.policy)
     }
 
     /// This host's clock.
@@ -388,7 +403,7 @@ impl Keeper {
             self.storage.space().map_err(failed(&*self.storage, "asking its volume for room"))?;
         let reserve = (space.total_bytes / RESERVE_PART).min(RESERVE_BYTES_MAX);
         let has_room = space.free_bytes >= self.segment_bytes.saturating_add(reserve);
-        let limit = self.settings.policy.journal_bytes_max.unwrap_or(u64::MAX);
+        let limit = self.policy.journal_bytes_max.unwrap_or(u64::MAX);
         Ok(has_room && used_bytes.saturating_add(self.segment_bytes) <= limit)
     }
 
@@ -403,7 +418,7 @@ impl Keeper {
             let early = known.clone().forget(&[oldest]).unneeded;
             self.remove(&early);
         }
-        let window = self.settings.policy.window;
+        let window = self.policy.window;
         ledger.save(|state| {
             let Some(catalogue) = &mut state.journal else { return };
             forgotten = catalogue.forget(&[oldest]);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::journal::catalogue::{Catalogue, PointId};
+use crate::journal::settings::GroupSettings;
 use crate::journal::state::GroupState;
 use crate::storage::{Nothing, Storage};
 use crate::{Error, ErrorKind, Result};
@@ -96,6 +97,12 @@ impl GroupView {
     #[must_use]
     pub fn keeps_history(&self) -> bool {
         self.keeps == Keeps::History
+    }
+
+    /// How it is kept: as it was set, else as groups are kept by default.
+    #[must_use]
+    pub fn settings(&self) -> GroupSettings {
+        self.state.settings.unwrap_or_default()
     }
 
     /// Its points, and the segments that lead back to them.

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::catalogue::Catalogue;
+use crate::journal::settings::GroupSettings;
 use crate::stream::{Format, Name, StreamHeader};
 
 /// The version of the text form; another one is refused.
@@ -21,6 +22,9 @@ pub struct GroupState {
     version: u32,
     /// Its volumes, by the name of the source; the one volume of a stream without names is "".
     pub volumes: BTreeMap<String, VolumeState>,
+    /// How it is kept; none in a state of a version that did not save it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<GroupSettings>,
     /// Its history; none is kept without a retention volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<Catalogue>,
@@ -28,7 +32,7 @@ pub struct GroupState {
 
 impl Default for GroupState {
     fn default() -> Self {
-        Self { version: VERSION, volumes: BTreeMap::new(), journal: None }
+        Self { version: VERSION, volumes: BTreeMap::new(), settings: None, journal: None }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::journal::catalogue::PointId;
 use crate::journal::check::check;
 use crate::journal::layout::RECORD_BYTES_MAX;
 use crate::journal::retention::Policy;
+use crate::journal::settings::GroupSettings;
 use crate::journal::state::GroupState;
 use crate::storage::Storage;
 use crate::stream::BATCH_BYTES_MAX;
@@ -104,7 +105,9 @@ impl Machine {
     }
 
     pub(super) fn group(&self) -> Result<Group> {
-        Group::in_storage(self.storage(), "g")
+        let mut group = Group::in_storage(self.storage(), "g")?;
+        group.begin_with(GroupSettings { policy: self.policy, ..GroupSettings::default() });
+        Ok(group)
     }
 
     pub(super) fn state(&self) -> Result<GroupState> {
@@ -118,7 +121,6 @@ impl Machine {
 
     fn settings(&self) -> Settings {
         Settings {
-            policy: self.policy,
             segment_bytes: Some((SEGMENT_BLOCKS * BLOCK_BYTES) as u64),
             in_thread: false,
             clock,

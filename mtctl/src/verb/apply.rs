@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use blockio::apply::{Assignment, Ending, Event, Job, Options, Outcome, StreamArgument};
-use blockio::device::open::Engine;
+use blockio::apply::{Assignment, Ending, Event, Job, Options, Outcome, Settings, StreamArgument};
 use blockio::group::{self, Group, GroupView};
+use blockio::journal::settings::GroupSettings;
 use blockio::volume;
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{ArgGroup, Args};
 
 use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
 use crate::group_place::{self, RetentionOptions};
 use crate::output;
-use crate::policy_options::PolicyOptions;
+use crate::policy_options::{EngineName, PolicyOptions};
 use crate::report;
 use crate::stream_options::{self, FormatName};
 use crate::target_argument::{self, NamedTarget, TargetArgument};
@@ -63,9 +63,9 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = FormatName::Auto)]
     format: FormatName,
 
-    /// How disks are written
-    #[arg(long, value_enum, default_value_t = EngineName::Auto)]
-    engine: EngineName,
+    /// How disks are written [default of a new group: auto]
+    #[arg(long, value_enum)]
+    engine: Option<EngineName>,
 
     #[command(flatten)]
     at: RetentionOptions,
@@ -98,26 +98,6 @@ pub struct Arguments {
     verbose: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum EngineName {
-    /// io_uring, or blocking where it is refused
-    Auto,
-    /// io_uring or nothing
-    Uring,
-    /// one write after the other
-    Blocking,
-}
-
-impl From<EngineName> for Engine {
-    fn from(name: EngineName) -> Self {
-        match name {
-            EngineName::Auto => Self::Auto,
-            EngineName::Uring => Self::Uring,
-            EngineName::Blocking => Self::Blocking,
-        }
-    }
-}
-
 /// The last `=` divides: a device has none in its name, a volume may.
 fn mapping(text: &str) -> Result<(String, TargetArgument), String> {
     let (source, device) = text.rsplit_once('=').ok_or("no = between SOURCE and DEVICE")?;
@@ -132,11 +112,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     for signal in super::STOP_SIGNALS {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let group = open_group(arguments)?;
+    let mut group = open_group(arguments)?;
     let inputs = stream_options::inputs(&arguments.streams, arguments.format)?;
     let progress = ByteProgress::new(inputs.iter().map(StreamArgument::length_bytes).sum());
-    let (assignments, options) = (assignments(arguments)?, options(arguments));
-    let history = arguments.policy.settings()?;
+    let assignments = assignments(arguments)?;
+    arguments.policy.settle(&mut group, arguments.engine)?;
+    let options = options(arguments, &group.view().settings());
+    let history = Settings::default();
     let job = Job { inputs, assignments, group, options, history, pool: None };
     let started = Instant::now();
     let outcome = blockio::apply::run(job, &stop, &mut |event| show_event(&progress, &event));
@@ -154,15 +136,15 @@ fn show_event(progress: &ByteProgress, event: &Event<'_>) {
     }
 }
 
-fn options(arguments: &Arguments) -> Options {
+fn options(arguments: &Arguments, settings: &GroupSettings) -> Options {
     Options {
         format: arguments.format.into(),
-        engine: arguments.engine.into(),
+        engine: settings.engine,
         verify: arguments.verify,
         resume: arguments.resume,
         dry_run: arguments.dry_run,
         accept_resize: arguments.accept_resize,
-        point_every: arguments.policy.point_every(),
+        point_every: settings.point_every,
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use blockio::apply::Settings;
 use blockio::commit::{self, Proof, Volume};
 use blockio::device::open::Engine;
 use blockio::group::GroupView;
@@ -52,7 +53,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut group = arguments.of.open()?;
     let points = group.view().catalogue()?.recovery_points().count();
     let bytes = group.view().state().journal.as_ref().map_or(0, Catalogue::journal_bytes);
-    let proof = commit::where_it_is(&mut group, arguments.policy.settings()?)?;
+    arguments.policy.settle(&mut group, None)?;
+    let proof = commit::where_it_is(&mut group, Settings::default())?;
     let id = proof.point();
     let shown = shown(group.view(), id);
     if !arguments.json {

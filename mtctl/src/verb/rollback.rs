@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use blockio::apply::Settings;
 use blockio::group::{Group, GroupView};
 use blockio::journal::catalogue::PointId;
 use blockio::journal::selector::{self, Selector};
@@ -99,7 +100,7 @@ fn show_preview(group: &GroupView, id: PointId, shown: &str) -> anyhow::Result<(
 
 /// Brings the disks of `group` back to point `id`.
 pub(crate) fn carry_out(
-    group: Group,
+    mut group: Group,
     id: PointId,
     shown: &str,
     policy: &PolicyOptions,
@@ -110,8 +111,9 @@ pub(crate) fn carry_out(
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     let assignments = group_targets::open(group.view())?;
-    let history = policy.settings()?;
-    let engine = blockio::device::open::Engine::Auto;
+    policy.settle(&mut group, None)?;
+    let history = Settings::default();
+    let engine = group.view().settings().engine;
     let job = Job { group, assignments, to: id, engine, history, pool: None };
     let started = Instant::now();
     let mut progress: Option<(ByteProgress, bool)> = None;

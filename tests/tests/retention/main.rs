@@ -5,6 +5,7 @@
 
 mod accidents;
 mod filesystems;
+mod groups;
 mod kills;
 mod mounts;
 mod points;

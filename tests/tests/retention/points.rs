@@ -158,7 +158,9 @@ fn what_is_ambiguous_or_expired_or_never_was_is_refused() {
                 (MarkKind::CrashConsistent, "new"),
             ],
         );
-        apply(machine, &last, &target, &["--retention-window", "1s", "--keep-all", "1s"]);
+        let short = ["--retention-window", "1s", "--keep-all", "1s"];
+        machine.mtctl(&[&["group", "set", "--group", "g"][..], &short].concat()).exits(0);
+        apply(machine, &last, &target, &[]);
         let names: Vec<_> = points(machine).iter().map(|point| point["name"].clone()).collect();
         assert!(names.contains(&"pinned".into()), "{names:?}");
         assert!(names.contains(&"new".into()) && !names.contains(&"old".into()), "{names:?}");

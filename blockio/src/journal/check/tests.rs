@@ -17,6 +17,7 @@ use crate::group::{Group, GroupView, Place};
 use crate::journal::dump;
 use crate::journal::layout::{BLOCK_BYTES, Entry, Held, RecordHeader, RecordKind, SegmentHeader};
 use crate::journal::retention::Policy;
+use crate::journal::settings::GroupSettings;
 use crate::rollback;
 use crate::stream::reader::Input;
 use crate::stream::{
@@ -46,6 +47,11 @@ impl History {
 
     fn group(&self) -> Group {
         Group::open(&self.place(), "g").unwrap()
+    }
+
+    fn keep_by(&self, policy: Policy) {
+        let settings = GroupSettings { policy, ..GroupSettings::default() };
+        self.group().set(settings).unwrap();
     }
 
     fn segment(&self, number: u64) -> PathBuf {
@@ -196,7 +202,8 @@ fn a_history_of_every_sort_is_clean() {
     assert_eq!(history.classes(), []);
     let nothing = std::time::Duration::ZERO;
     let policy = Policy { window: nothing, keep_all: nothing, ..Policy::default() };
-    history.apply(5, Settings { policy, ..Settings::default() });
+    history.keep_by(policy);
+    history.apply(5, Settings::default());
     assert_eq!(history.classes(), []);
     assert!(history.check().points < first.points);
 }
@@ -206,10 +213,11 @@ fn a_history_is_clean_while_it_is_written_and_expires() {
     let history = History::new();
     let second = std::time::Duration::from_secs(1);
     let policy = Policy { window: second, keep_all: second, ..Policy::default() };
+    history.keep_by(policy);
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for round in 4..12 {
-                history.apply(round, Settings { policy, ..Settings::default() });
+                history.apply(round, Settings::default());
             }
         });
         while !writer.is_finished() {

@@ -1,0 +1,99 @@
+//! How a group is kept, as it is saved with it: set once, and not typed again. Pure.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::device::open::Engine;
+use crate::journal::retention::Policy;
+
+/// How a group is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Saved", into = "Saved")]
+pub struct GroupSettings {
+    /// How long its points are kept.
+    pub policy: Policy,
+    /// A crash-consistent point is made so often, in streams that are in the order of the writes.
+    pub point_every: Option<Duration>,
+    /// How its disks are written.
+    pub engine: Engine,
+}
+
+/// The same as it stands in the state: plain numbers, so that it can be read by eye.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    window_ns: u64,
+    keep_all_ns: u64,
+    thin_to_ns: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    journal_bytes_max: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    point_every_ns: Option<u64>,
+    engine: SavedEngine,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SavedEngine {
+    Auto,
+    Uring,
+    Blocking,
+}
+
+/// Five centuries at most: a longer time is as good as for ever.
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl From<Saved> for GroupSettings {
+    fn from(saved: Saved) -> Self {
+        let policy = Policy {
+            window: Duration::from_nanos(saved.window_ns),
+            keep_all: Duration::from_nanos(saved.keep_all_ns),
+            thin_to: Duration::from_nanos(saved.thin_to_ns),
+            journal_bytes_max: saved.journal_bytes_max,
+        };
+        let engine = match saved.engine {
+            SavedEngine::Auto => Engine::Auto,
+            SavedEngine::Uring => Engine::Uring,
+            SavedEngine::Blocking => Engine::Blocking,
+        };
+        let point_every = saved.point_every_ns.map(Duration::from_nanos);
+        Self { policy, point_every, engine }
+    }
+}
+
+impl From<GroupSettings> for Saved {
+    fn from(settings: GroupSettings) -> Self {
+        let Policy { window, keep_all, thin_to, journal_bytes_max } = settings.policy;
+        let engine = match settings.engine {
+            Engine::Auto => SavedEngine::Auto,
+            Engine::Uring => SavedEngine::Uring,
+            Engine::Blocking => SavedEngine::Blocking,
+        };
+        Self {
+            window_ns: nanoseconds(window),
+            keep_all_ns: nanoseconds(keep_all),
+            thin_to_ns: nanoseconds(thin_to),
+            journal_bytes_max,
+            point_every_ns: settings.point_every.map(nanoseconds),
+            engine,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_saved_is_what_is_read() {
+        let policy = Policy { journal_bytes_max: Some(7), ..Policy::default() };
+        let point_every = Some(Duration::from_millis(500));
+        let settings = GroupSettings { policy, point_every, engine: Engine::Blocking };
+        let text = serde_json::to_string(&settings).unwrap();
+        assert!(text.contains("\"engine\":\"blocking\""), "{text}");
+        assert_eq!(serde_json::from_str::<GroupSettings>(&text).unwrap(), settings);
+    }
+}

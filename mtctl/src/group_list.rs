@@ -1,0 +1,60 @@
+//! Which groups there are on this host: on the retention volume, and in /var/lib where groups without
+//! one are. A directory is a group if it has a state.
+
+use std::path::{Path, PathBuf};
+
+use blockio::group::{GroupView, Place, check_name};
+use blockio::{Error, Result};
+
+use crate::group_place::{self, RetentionOptions};
+
+/// A group that was found.
+pub(crate) struct Found {
+    /// Its name: that of its directory.
+    pub(crate) name: String,
+    /// What is known of it, or why that cannot be told.
+    pub(crate) view: Result<GroupView>,
+}
+
+/// All groups, by name.
+///
+/// # Errors
+///
+/// As [`group_place::roots`], and `Failed` where a directory cannot be read.
+pub(crate) fn all(at: &RetentionOptions) -> Result<Vec<Found>> {
+    let roots = group_place::roots(at)?;
+    let mut found = Vec::new();
+    if let Some(retention) = &roots.retention {
+        for (name, path) in groups_in(retention)? {
+            let place = Place { state: path.clone(), history: Some(path) };
+            found.push(Found { view: GroupView::look(&place, &name), name });
+        }
+    }
+    for (name, path) in groups_in(&roots.without_history)? {
+        let history = roots.retention.as_ref().map(|retention| retention.join(&name));
+        let place = Place { state: path, history: history.filter(|history| history.is_dir()) };
+        found.push(Found { view: GroupView::look(&place, &name), name });
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+/// The directories in `root` that have a state, with their names.
+fn groups_in(root: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let reading = |error| Error::failed(format!("looking for groups in {}", root.display()), error);
+    let entries = match std::fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(reading(error)),
+    };
+    let mut groups = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(reading)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        let Some(name) = name.filter(|name| check_name(name).is_ok()) else { continue };
+        if path.join("state").is_file() {
+            groups.push((name, path));
+        }
+    }
+    Ok(groups)
+}

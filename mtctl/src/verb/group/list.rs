@@ -1,0 +1,172 @@
+//! `mtctl group list`: what an operator looks at first.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use blockio::group::keeper::in_hours;
+use blockio::group::{GroupView, Whereabouts};
+use blockio::journal::catalogue::Catalogue;
+use blockio::journal::retention;
+use blockio::journal::selector;
+use clap::Args;
+use provisioning::size;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::group_list::{self, Found};
+use crate::group_place::RetentionOptions;
+use crate::{output, report};
+
+/// What was typed after `mtctl group list`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The retention volume, or none [default: /mnt/retention if it is mounted]
+    #[arg(long, value_name = "DIR|none")]
+    retention: Option<PathBuf>,
+
+    /// Take --retention though nothing is mounted there
+    #[arg(long, requires = "retention")]
+    retention_unmounted: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is told of a group. Stable: fields are added, never changed.
+#[derive(Serialize)]
+pub(super) struct Summary {
+    pub(super) group: String,
+    pub(super) state: &'static str,
+    pub(super) detail: String,
+    volumes: usize,
+    points: usize,
+    newest: Option<String>,
+    reaches_seconds: u64,
+    window_seconds: u64,
+    journal_bytes: u64,
+    pub(super) alarms: Vec<String>,
+}
+
+/// Lists them. A group that cannot be read is listed, and makes the exit code that of its error.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let at = RetentionOptions {
+        retention: arguments.retention.clone(),
+        retention_unmounted: arguments.retention_unmounted,
+        state_dir: None,
+    };
+    let found = group_list::all(&at)?;
+    let summaries: Vec<Summary> = found.iter().map(summary_or_error).collect();
+    let mut out = output::stdout();
+    if arguments.json {
+        output::print_json(&mut out, &serde_json::json!({ "groups": summaries }))?;
+    } else if summaries.is_empty() {
+        writeln!(out, "there is no group yet: the first `mtctl apply --group NAME` makes one")?;
+    } else {
+        print(&mut out, &summaries)?;
+    }
+    out.flush()?;
+    let exits = found.iter().filter_map(|found| found.view.as_ref().err());
+    Ok(exits.map(|error| report::exit_of(error.kind())).next().unwrap_or(Exit::Done))
+}
+
+fn print(out: &mut impl Write, summaries: &[Summary]) -> anyhow::Result<()> {
+    let header = ["GROUP", "STATE", "VOLUMES", "POINTS", "NEWEST", "REACHES", "HISTORY"];
+    let mut table = output::table(&header);
+    for one in summaries {
+        table.add_row([
+            one.group.clone(),
+            one.detail.clone(),
+            one.volumes.to_string(),
+            one.points.to_string(),
+            one.newest.clone().unwrap_or_else(|| "-".to_owned()),
+            in_hours(std::time::Duration::from_secs(one.reaches_seconds)),
+            size::binary(one.journal_bytes),
+        ]);
+    }
+    output::print_table(out, &table)?;
+    for one in summaries {
+        for alarm in &one.alarms {
+            writeln!(out, "{}", output::wrapped(&format!("ALARM: {}: {alarm}", one.group), 2))?;
+        }
+    }
+    Ok(())
+}
+
+fn summary_or_error(found: &Found) -> Summary {
+    match &found.view {
+        Ok(view) => summary(view),
+        Err(error) => Summary {
+            group: found.name.clone(),
+            state: "unreadable",
+            detail: "unreadable".to_owned(),
+            volumes: 0,
+            points: 0,
+            newest: None,
+            reaches_seconds: 0,
+            window_seconds: 0,
+            journal_bytes: 0,
+            alarms: vec![error.chain()],
+        },
+    }
+}
+
+/// What is told of `group`.
+pub(super) fn summary(group: &GroupView) -> Summary {
+    let known = group.state().journal.as_ref();
+    let points: Vec<_> = known.into_iter().flat_map(Catalogue::recovery_points).collect();
+    let (state, detail) = told(&group.whereabouts());
+    Summary {
+        group: group.name().to_owned(),
+        state,
+        detail,
+        volumes: group.state().volumes.len(),
+        points: points.len(),
+        newest: points.last().map(|point| selector::time(point.time)),
+        reaches_seconds: known.map_or(0, |known| retention::reach(known).as_secs()),
+        window_seconds: group.settings().policy.window.as_secs(),
+        journal_bytes: known.map_or(0, Catalogue::journal_bytes),
+        alarms: alarms(group),
+    }
+}
+
+/// For programs, and for people.
+fn told(whereabouts: &Whereabouts) -> (&'static str, String) {
+    let text = |text: &str| text.to_owned();
+    match whereabouts {
+        Whereabouts::NeverWritten => ("never-written", text("nothing applied yet")),
+        Whereabouts::RollingBack(to) => ("rolling-back", format!("rolling back to point {to}")),
+        Whereabouts::InBetween(_) => ("in-between", text("in-between")),
+        Whereabouts::RolledBack(to) => ("rolled-back", format!("at point {to}")),
+        Whereabouts::WithinStream(_) => ("within-stream", text("within a stream")),
+        Whereabouts::Applied => ("applied", text("applied")),
+    }
+}
+
+fn alarms(group: &GroupView) -> Vec<String> {
+    let mut alarms = Vec::new();
+    let name = group.name();
+    match group.whereabouts() {
+        Whereabouts::RollingBack(to) => alarms.push(format!(
+            "a rollback to point {to} is not finished: mtctl recover --group {name}"
+        )),
+        Whereabouts::InBetween(_) => alarms.push(format!(
+            "a run was cut short: apply the same stream again, or mtctl recover --group {name}"
+        )),
+        Whereabouts::NeverWritten
+        | Whereabouts::RolledBack(_)
+        | Whereabouts::WithinStream(_)
+        | Whereabouts::Applied => {}
+    }
+    if !group.keeps_history() {
+        alarms.push("no history is kept: there is no way back".to_owned());
+    }
+    let cut = group.state().journal.as_ref().and_then(|known| known.window_cut_to);
+    if let Some(left) = cut {
+        alarms.push(format!(
+            "for want of room points had to go that were younger than the window; {} were left",
+            in_hours(std::time::Duration::from_nanos(left))
+        ));
+    }
+    alarms
+}

@@ -1,0 +1,120 @@
+//! `mtctl group create` and `set`: how a group is kept. What changes is shown.
+
+use std::io::Write;
+
+use blockio::group::{self, Group};
+use blockio::journal::settings::GroupSettings;
+use blockio::{Error, ErrorKind};
+use clap::Args;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::group_place::{self, GroupOptions};
+use crate::output;
+use crate::policy_options::{self, Change, EngineName, PolicyOptions};
+
+/// What was typed after `mtctl group create`.
+#[derive(Debug, Args)]
+pub struct Create {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    #[command(flatten)]
+    kept: Kept,
+}
+
+/// What was typed after `mtctl group set`.
+#[derive(Debug, Args)]
+pub struct Set {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    #[command(flatten)]
+    kept: Kept,
+}
+
+#[derive(Debug, Args)]
+struct Kept {
+    #[command(flatten)]
+    policy: PolicyOptions,
+
+    /// How its disks are written
+    #[arg(long, value_enum)]
+    engine: Option<EngineName>,
+
+    /// Show what would change, and change nothing: exit 3 if something would
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Creates a group.
+pub(super) fn create(arguments: &Create) -> anyhow::Result<Exit> {
+    let name = &arguments.of.group;
+    group::check_name(name)?;
+    let place = group_place::of_group(name, &arguments.of.at)?;
+    if place.state.join("state").is_file() {
+        let context = format!("there is a group {name} already, in {}", place.state.display());
+        return Err(Error::new(ErrorKind::Usage, context)
+            .with_hint(format!("see it with `mtctl group show --group {name}`"))
+            .into());
+    }
+    let settings = arguments.kept.policy.over(GroupSettings::default(), arguments.kept.engine)?;
+    let changes: Vec<Change> = policy_options::typed(&settings)
+        .into_iter()
+        .map(|(option, to)| Change { option, from: "-".to_owned(), to })
+        .collect();
+    if !arguments.kept.dry_run {
+        Group::open(&place, name)?.set(settings)?;
+    }
+    let done = format!("group {name} is created in {}", place.state.display());
+    show(&changes, &arguments.kept, &done)
+}
+
+/// Changes how a group is kept.
+pub(super) fn set(arguments: &Set) -> anyhow::Result<Exit> {
+    let mut group = arguments.of.open()?;
+    let before = group.view().settings();
+    let after = arguments.kept.policy.over(before, arguments.kept.engine)?;
+    let changes = policy_options::changes(&before, &after);
+    if !arguments.kept.dry_run && (!changes.is_empty() || group.view().state().settings.is_none()) {
+        group.set(after)?;
+    }
+    show(&changes, &arguments.kept, &format!("group {} is set", group.view().name()))
+}
+
+#[derive(Serialize)]
+struct JsonChange<'a> {
+    option: &'a str,
+    from: &'a str,
+    to: &'a str,
+}
+
+fn show(changes: &[Change], kept: &Kept, done: &str) -> anyhow::Result<Exit> {
+    let mut out = output::stdout();
+    if kept.json {
+        let changes = changes.iter().map(|change| JsonChange {
+            option: change.option,
+            from: &change.from,
+            to: &change.to,
+        });
+        let changes: Vec<_> = changes.collect();
+        let document = serde_json::json!({ "changes": changes, "changed": !kept.dry_run });
+        output::print_json(&mut out, &document)?;
+    } else if changes.is_empty() {
+        writeln!(out, "nothing to do: it is kept like this already")?;
+    } else {
+        let mut table = output::table(&["SETTING", "WAS", "IS"]);
+        for change in changes {
+            table.add_row([change.option, change.from.as_str(), change.to.as_str()]);
+        }
+        output::print_table(&mut out, &table)?;
+        let told = if kept.dry_run { "dry run: nothing was changed" } else { done };
+        writeln!(out, "{told}")?;
+    }
+    out.flush()?;
+    Ok(if kept.dry_run && !changes.is_empty() { Exit::NotReady } else { Exit::Done })
+}

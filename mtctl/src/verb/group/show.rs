@@ -1,0 +1,109 @@
+//! `mtctl group show`: one group, its volumes, and how it is kept.
+
+use std::io::Write;
+
+use blockio::group::GroupView;
+use blockio::journal::state::VolumeState;
+use clap::Args;
+use provisioning::size;
+use serde::Serialize;
+
+use super::list::{Summary, summary};
+use crate::exit::Exit;
+use crate::group_place::GroupOptions;
+use crate::{output, policy_options};
+
+/// What was typed after `mtctl group show`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Stable: fields are added, never changed.
+#[derive(Serialize)]
+struct Json<'a> {
+    #[serde(flatten)]
+    summary: Summary,
+    disks: Vec<JsonVolume<'a>>,
+    settings: Vec<JsonSetting>,
+}
+
+#[derive(Serialize)]
+struct JsonVolume<'a> {
+    volume: &'a str,
+    target: Option<&'a str>,
+    target_bytes: u64,
+    where_it_is: String,
+}
+
+#[derive(Serialize)]
+struct JsonSetting {
+    option: &'static str,
+    value: String,
+}
+
+/// Shows it.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let group = arguments.of.look()?;
+    let mut out = output::stdout();
+    if arguments.json {
+        output::print_json(&mut out, &json(&group))?;
+    } else {
+        print(&mut out, &group)?;
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+fn json(group: &GroupView) -> Json<'_> {
+    let disks = group.state().volumes.iter().map(|(name, volume)| JsonVolume {
+        volume: name,
+        target: volume.target.as_deref(),
+        target_bytes: volume.target_bytes,
+        where_it_is: where_it_is(volume),
+    });
+    let settings = policy_options::typed(&group.settings()).into_iter();
+    let settings = settings.map(|(option, value)| JsonSetting { option, value });
+    Json { summary: summary(group), disks: disks.collect(), settings: settings.collect() }
+}
+
+fn print(out: &mut impl Write, group: &GroupView) -> anyhow::Result<()> {
+    let told = summary(group);
+    writeln!(out, "group {}: {}", told.group, told.detail)?;
+    let mut table = output::table(&["VOLUME", "DISK", "SIZE", "WHERE IT IS"]);
+    for (name, volume) in &group.state().volumes {
+        let name = if name.is_empty() { "-" } else { name };
+        table.add_row([
+            name.escape_debug().to_string(),
+            volume.target.clone().unwrap_or_else(|| "-".to_owned()),
+            size::binary(volume.target_bytes),
+            where_it_is(volume),
+        ]);
+    }
+    output::print_table(out, &table)?;
+    for (option, value) in policy_options::typed(&group.settings()) {
+        writeln!(out, "{option:<19} {value}")?;
+    }
+    for alarm in &told.alarms {
+        writeln!(out, "{}", output::wrapped(&format!("ALARM: {alarm}"), 2))?;
+    }
+    Ok(())
+}
+
+fn where_it_is(volume: &VolumeState) -> String {
+    match (&volume.in_between, volume.applied.last()) {
+        (Some(between), _) if !between.exact => {
+            format!("in-between: {} after byte {}", between.input, between.position)
+        }
+        (Some(between), _) => format!("{} up to byte {}", between.input, between.position),
+        (None, Some(applied)) => format!("end of {applied}"),
+        (None, None) => "nothing applied yet".to_owned(),
+    }
+    .escape_debug()
+    .to_string()
+}
