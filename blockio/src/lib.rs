@@ -14,6 +14,7 @@ pub mod extent;
 pub mod group;
 pub mod journal;
 pub mod nbd;
+pub mod patience;
 pub mod plan;
 pub mod points;
 pub mod recover;

@@ -294,7 +294,7 @@ impl Rollback {
                 Ready::End => return Ok(None),
                 Ready::NotYet => {
                     if !self.volumes.reap(Some(&mut self.group))? {
-                        ahead.wait();
+                        ahead.wait()?;
                     }
                 }
             }

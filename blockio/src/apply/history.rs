@@ -44,8 +44,12 @@ impl History {
     }
 
     /// Memory for a record: waits until one is written. None without history.
-    pub(crate) fn arena(&mut self) -> Option<Arena> {
-        Some(self.keeper()?.pool().take())
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: none is written any more.
+    pub(crate) fn arena(&mut self) -> Result<Option<Arena>> {
+        self.keeper().map(|keeper| keeper.pool().take()).transpose()
     }
 
     /// Begins to record what was read into `arena` as `outline` says.

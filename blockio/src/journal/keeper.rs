@@ -110,9 +110,11 @@ impl Keeper {
         let pool = settings.pool.clone().map_or_else(record_pool, Ok)?;
         let random = settings.random;
         let begin = || Catalogue::new(new_identity(random), (settings.clock)());
-        group.suppose(|state| {
+        // Before anything is written: who looks at a point meanwhile goes on with what this session
+        // writes, and with nothing of the one before that this one does without (`view::history`).
+        group.update(|state| {
             state.journal.get_or_insert_with(begin).session += 1;
-        });
+        })?;
         let catalogue = catalogue(group)?;
         let opened = open_epoch(&storage, catalogue, &pool)?;
         let Opened { spans, next_segment, next_record, touched, is_empty, orphans, mut notes } =
@@ -252,7 +254,7 @@ impl Keeper {
             .map_err(|error| Error::failed("writing down where the volumes are", error))?;
         // The segment that is used now ends with the epoch.
         self.begin_segment(group, point)?;
-        let draft = Draft::of_text(&text, self.pool.take(), self.log.stamp());
+        let draft = Draft::of_text(&text, self.pool.take()?, self.log.stamp());
         let begun = self.log.submit(draft)?;
         let _ = self.log.wait(begun)?;
         self.touched.iter_mut().for_each(|touched| *touched = Touched::default());

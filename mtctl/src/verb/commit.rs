@@ -91,10 +91,7 @@ fn shown(group: &Group, id: PointId) -> String {
 }
 
 fn compare(group: &Group, point: PointId) -> anyhow::Result<()> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in super::STOP_SIGNALS {
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = crate::verb::stop_flag()?;
     let mut volumes = Vec::new();
     for mut assignment in group_targets::open(group)? {
         let device = assignment.target.open(Engine::Auto, &[])?;

@@ -68,10 +68,7 @@ pub struct Arguments {
 /// Serves.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     crate::logging::start(false);
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in super::STOP_SIGNALS {
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = crate::verb::stop_flag()?;
     let address = match (&arguments.socket, arguments.listen) {
         (Some(path), _) => Listen::Unix(path.clone()),
         (None, Some(address)) => Listen::Tcp(address),

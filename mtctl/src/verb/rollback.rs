@@ -106,10 +106,7 @@ pub(crate) fn carry_out(
     policy: &PolicyOptions,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in super::STOP_SIGNALS {
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = crate::verb::stop_flag()?;
     let assignments = group_targets::open(&group)?;
     let history = policy.settings()?;
     let engine = blockio::device::open::Engine::Auto;

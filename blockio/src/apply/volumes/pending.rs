@@ -77,7 +77,7 @@ impl Volumes {
                 return Ok(Some(arena));
             }
             if !self.record_oldest(group.as_deref_mut())? {
-                return Ok(self.history.arena());
+                return self.history.arena();
             }
         }
     }
