@@ -53,6 +53,8 @@ pub(crate) enum Bug {
     MergeKeepsTheLaterImage,
     /// A view asks for images before it reads the disk, and not after.
     ViewDoesNotLookAgain,
+    /// A view takes the end of what it read before it read the disk for the end.
+    ViewTrustsItsWindow,
     /// A rollback that is not complete is recorded as complete.
     RollbackRecordedBeforeFlush,
 }
@@ -60,7 +62,7 @@ pub(crate) enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::NoBarrier1,
         Self::NoBarrier2,
         Self::NoBarrier3,
@@ -75,6 +77,7 @@ impl Bug {
         Self::UnlinkBeforeState,
         Self::MergeKeepsTheLaterImage,
         Self::ViewDoesNotLookAgain,
+        Self::ViewTrustsItsWindow,
         Self::RollbackRecordedBeforeFlush,
     ];
 }

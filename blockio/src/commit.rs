@@ -118,9 +118,9 @@ fn compare_one(images: &Images, image: Image, volume: &mut Volume, pool: &ArenaP
         // At most TRANSFER_BYTES_MAX.
         let length = (end - at).min(TRANSFER_BYTES_MAX as u64) as usize;
         let place = image.place.after(at - image.extent.start().get());
-        let kept = images.read(&[(place, 0, padded(length))], pool.take(), pool)?;
+        let kept = images.read(&[(place, 0, padded(length))], pool.take()?, pool)?;
         let reads = vec![Transfer { at: ByteOffset::new(at), position: 0, length }];
-        let held = volume.device.read_batch(ReadBatch { arena: pool.take(), reads });
+        let held = volume.device.read_batch(ReadBatch { arena: pool.take()?, reads });
         let held = held.map_err(|error| {
             Error::failed(format!("{}: {}", volume.name, error.attempt), error.cause)
         })?;

@@ -17,6 +17,7 @@ pub mod extent;
 pub mod group;
 pub mod journal;
 pub mod nbd;
+pub mod patience;
 pub mod plan;
 pub mod recover;
 pub mod rollback;

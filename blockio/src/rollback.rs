@@ -273,7 +273,7 @@ impl Rollback {
                 Ready::End => return Ok(None),
                 Ready::NotYet => {
                     if !self.volumes.reap(&mut self.group)? {
-                        ahead.wait();
+                        ahead.wait()?;
                     }
                 }
             }

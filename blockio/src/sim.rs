@@ -10,6 +10,7 @@
 //!   there.
 //! - **Torn blocks.** Of a block that was being written, any first part in whole sectors of 512
 //!   bytes may be new, and the rest old.
+//! - **Memory under way.** What is written from comes back when somebody reaps, and not before.
 //! - **The directory.** A new segment is there when it was made, and holds what its blocks held
 //!   before, which may be records of segments that were removed. One that was removed may be there
 //!   again, until the state was replaced. The state is replaced as a whole, or not.
@@ -33,8 +34,20 @@
 
 mod cuts;
 mod disk;
+mod looking;
 mod machine;
 mod scenario;
+mod steps;
 mod storage;
 mod tests;
 mod world;
+
+#[cfg(test)]
+use std::sync::{Arc, Mutex};
+
+/// A directory with room for so many blocks, for tests of what is written there.
+#[cfg(test)]
+pub(crate) fn storage(room_blocks: usize) -> Arc<dyn crate::storage::Storage> {
+    let world = world::World::new(&[], room_blocks);
+    Arc::new(storage::SimulatedStorage(Arc::new(Mutex::new(world))))
+}

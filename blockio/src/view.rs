@@ -9,8 +9,7 @@ use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::{BlockDevice, DeviceError, Geometry, ReadBatch, TRANSFER_BYTES_MAX, Transfer};
 use crate::extent::Extent;
 use crate::journal::catalogue::PointId;
-use crate::journal::index::{Image, Index, Place};
-use crate::journal::layout::{BLOCK_BYTES, padded};
+use crate::journal::index::{Index, Place};
 use crate::storage::Storage;
 use crate::units::{ByteCount, ByteOffset};
 use crate::{Error, ErrorKind, Result};
@@ -38,12 +37,12 @@ pub struct View {
 struct Past {
     /// The name that the group knows it by.
     name: String,
-    history: Arc<Mutex<History>>,
+    history: Arc<History>,
 }
 
 /// The images since a recovery point, for the views of all volumes of a group.
 pub struct PointHistory {
-    history: Arc<Mutex<History>>,
+    history: Arc<History>,
 }
 
 impl PointHistory {
@@ -66,7 +65,7 @@ impl PointHistory {
     /// As [`open`](Self::open).
     pub fn open_with(storage: Arc<dyn Storage>, point: PointId, pool: ArenaPool) -> Result<Self> {
         let history = History::open(storage, point, pool)?;
-        Ok(Self { history: Arc::new(Mutex::new(history)) })
+        Ok(Self { history: Arc::new(history) })
     }
 }
 
@@ -121,7 +120,7 @@ impl View {
         name: &str,
         pool: ArenaPool,
     ) -> Result<Self> {
-        let then = lock(&history.history).capacity(name);
+        let then = history.history.capacity(name);
         let now = device.geometry().capacity;
         if let Some(then) = then.filter(|then| now < *then) {
             let context = format!("{shown}: it has {now} bytes, and had {then}");
@@ -186,7 +185,7 @@ impl View {
             return Err(self.outside());
         }
         let Some(past) = &self.past else { return Ok(vec![Allocation { extent, is_hole: false }]) };
-        let images = lock(&past.history).index(&past.name).map(|index| index.images_of(extent));
+        let images = past.history.of(&past.name, |index| index.images_of(extent));
         let mut parts: Vec<Allocation> = Vec::new();
         let mut from = extent.start();
         for image in images.unwrap_or_default() {
@@ -217,45 +216,16 @@ impl View {
         let start = ByteOffset::new(sector.get() + skipped as u64);
         let wanted =
             Extent::new(start, ByteCount::new(piece.len() as u64)).map_err(|_| self.outside())?;
-        let is_kept_whole = {
-            let history = lock(&past.history);
-            history.index(&past.name).is_some_and(|index| is_covered(index, wanted))
-        };
-        if !is_kept_whole {
+        let is_kept_whole = past.history.of(&past.name, |index| is_covered(index, wanted));
+        if !is_kept_whole.unwrap_or(false) {
             // The disk first, images after it: an image that comes in between is found.
             self.read_disk(sector, skipped, piece)?;
-            lock(&past.history).follow()?;
+            past.history.follow()?;
         }
-        let history = lock(&past.history);
-        let images = history.index(&past.name).map(|index| index.images_of(wanted));
-        for image in images.unwrap_or_default() {
-            let from = (image.extent.start().get() - wanted.start().get()) as usize;
-            let until = (image.extent.end().get() - wanted.start().get()) as usize;
-            self.read_image(&history, image, &mut piece[from..until])?;
-        }
-        Ok(())
-    }
-
-    fn read_image(&self, history: &History, image: Image, into: &mut [u8]) -> Result<()> {
-        let (place, skipped) = match image.place {
-            Place::Zeros => {
-                into.fill(0);
-                return Ok(());
-            }
-            Place::Segment { segment, at } => {
-                let skipped = at % BLOCK_BYTES as u64;
-                (Place::Segment { segment, at: at - skipped }, skipped as usize)
-            }
-        };
-        let total = skipped + into.len();
-        for from in (0..total).step_by(PIECE_BYTES.get()) {
-            let until = total.min(from + PIECE_BYTES.get());
-            let place = [(place.after(from as u64), 0, padded(until - from))];
-            let arena = history.images().read(&place, self.pool.take(), &self.pool)?;
-            // What was skipped is before the first byte that is wanted.
-            let first = from.max(skipped);
-            into[first - skipped..until - skipped]
-                .copy_from_slice(&arena.as_slice()[first - from..until - from]);
+        for found in past.history.found(&past.name, wanted) {
+            let from = (found.extent().start().get() - wanted.start().get()) as usize;
+            let until = (found.extent().end().get() - wanted.start().get()) as usize;
+            found.read(&mut piece[from..until], &self.pool)?;
         }
         Ok(())
     }
@@ -264,7 +234,7 @@ impl View {
         let size = self.geometry.sector_size.bytes().get() as usize;
         let length = (skipped + piece.len()).next_multiple_of(size);
         let reads = vec![Transfer { at: sector, position: 0, length }];
-        let batch = ReadBatch { arena: self.pool.take(), reads };
+        let batch = ReadBatch { arena: self.pool.take()?, reads };
         let arena: Arena =
             lock(&self.device).read_batch(batch).map_err(|error| self.failed(error))?;
         piece.copy_from_slice(&arena.as_slice()[skipped..skipped + piece.len()]);

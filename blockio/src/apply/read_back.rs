@@ -1,7 +1,9 @@
 //! `--verify`: what was just written is read from the device again and its checksum compared.
 
+use std::io;
+
 use crate::device::buffer::{Arena, ArenaPool};
-use crate::device::{BlockDevice, DeviceError, ReadBatch, TRANSFER_BYTES_MAX, Transfer};
+use crate::device::{Attempt, BlockDevice, DeviceError, ReadBatch, TRANSFER_BYTES_MAX, Transfer};
 use crate::extent::Extent;
 use crate::plan::WritePlan;
 use crate::units::ByteOffset;
@@ -56,7 +58,10 @@ pub(crate) fn compare(
 ) -> Result<(), ReadBackError> {
     for one in expected {
         for part in parts(one.extent, scratch) {
-            let read = device.read_batch(ReadBatch { arena: scratch.take(), reads: vec![part] })?;
+            let attempt = Attempt::Read(one.extent);
+            let failed = |error| DeviceError { attempt, cause: io::Error::other(error) };
+            let arena = scratch.take().map_err(failed)?;
+            let read = device.read_batch(ReadBatch { arena, reads: vec![part] })?;
             let data = &read.as_slice()[..part.length];
             let same = match one.checksum {
                 Some(checksum) => crc32c::crc32c(data) == checksum,

@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
+use crate::patience::{Limits, receive};
+use crate::{Error, Result};
+
 /// Huge pages are of this size, in bytes, on every machine that we run on.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
@@ -183,12 +186,23 @@ impl ArenaPool {
     }
 
     /// An arena; waits until one is free. Its content is what its last user left there.
-    #[must_use]
-    pub fn take(&self) -> Arena {
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: none became free in a time in which any transfer ends.
+    pub fn take(&self) -> Result<Arena> {
+        self.take_within(Limits::USUAL)
+    }
+
+    /// The same, and waits so long.
+    pub(crate) fn take_within(&self, limits: Limits) -> Result<Arena> {
+        let waited_for = format!("memory, of which {} parts are in use", self.regions.len());
         // Nothing can panic while it is locked: a poisoned lock guards a sound receiver.
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mapping = free.recv().expect("invariant: the pool holds a sender of its own");
-        Arena { mapping: Some(mapping), home: self.home.clone() }
+        let mapping = receive(&free, limits, &waited_for)
+            .map_err(|error| Error::failed("waiting for memory for I/O", error))?;
+        let mapping = mapping.expect("invariant: the pool holds a sender of its own");
+        Ok(Arena { mapping: Some(mapping), home: self.home.clone() })
     }
 
     /// An arena, if one is free now.
@@ -209,6 +223,7 @@ impl ArenaPool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::patience::tests::SHORT;
 
     fn pool(count: usize) -> ArenaPool {
         ArenaPool::new(count, NonZeroUsize::new(8192).unwrap()).unwrap()
@@ -217,7 +232,7 @@ mod tests {
     #[test]
     fn an_arena_is_aligned_and_where_its_region_says() {
         let pool = pool(2);
-        let (mut first, second) = (pool.take(), pool.take());
+        let (mut first, second) = (pool.take().unwrap(), pool.take().unwrap());
         first.as_mut_slice()[8191] = 7;
         assert_eq!(first.as_slice()[8191], 7);
         for arena in [first, second] {
@@ -230,8 +245,8 @@ mod tests {
     #[test]
     fn a_dropped_arena_goes_back_and_an_arena_outlives_its_pool() {
         let pool = pool(1);
-        drop(pool.take());
-        let mut last = pool.take();
+        drop(pool.take().unwrap());
+        let mut last = pool.take().unwrap();
         drop(pool);
         last.as_mut_slice().fill(1);
         assert_eq!(last.as_slice()[0], 1);
@@ -241,7 +256,7 @@ mod tests {
     fn a_pool_at_the_address_of_one_that_is_gone_is_another_region() {
         let mut earlier = Vec::new();
         for _ in 0..100 {
-            let region = pool(1).take().region();
+            let region = pool(1).take().unwrap().region();
             assert!(!earlier.contains(&region), "{region:?}");
             earlier.push(region);
         }
@@ -255,7 +270,7 @@ mod tests {
             return;
         }
         let pool = ArenaPool::new(1, NonZeroUsize::new(8 << 20).unwrap()).unwrap();
-        pool.take().as_mut_slice().fill(1);
+        pool.take().unwrap().as_mut_slice().fill(1);
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let kib = huge_kib_at(&maps, pool.regions()[0].address);
         assert!(kib >= 8 << 10, "{kib} KiB in huge pages");
@@ -281,10 +296,19 @@ mod tests {
     #[test]
     fn an_empty_pool_makes_its_caller_wait_for_an_arena() {
         let pool = pool(1);
-        let arena = pool.take();
+        let arena = pool.take().unwrap();
         let only = arena.region();
-        let waiter = std::thread::spawn(move || pool.take().region());
+        let waiter = std::thread::spawn(move || pool.take().unwrap().region());
         drop(arena);
         assert_eq!(waiter.join().unwrap(), only);
+    }
+
+    #[test]
+    fn who_holds_all_of_a_pool_and_wants_more_is_told_so_in_the_end() {
+        let pool = pool(2);
+        let _held = [pool.take().unwrap(), pool.take().unwrap()];
+        let error = pool.take_within(SHORT).unwrap_err();
+        let told = "waiting for memory for I/O: nothing came for 0 s: memory, of which 2 parts";
+        assert!(error.chain().contains(told), "{}", error.chain());
     }
 }

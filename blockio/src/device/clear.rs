@@ -93,7 +93,7 @@ impl Clearing {
         let zeros = match self.zeros.take() {
             Some(zeros) => zeros,
             // Its content is zeros from the beginning, and nobody writes to it.
-            None => ArenaPool::new(1, ZEROS_BYTES)?.take(),
+            None => ArenaPool::new(1, ZEROS_BYTES)?.take().map_err(io::Error::other)?,
         };
         let mut rest = Some(piece);
         while let Some(now) = rest {

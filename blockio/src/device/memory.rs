@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn batch(pool: &ArenaPool, at: u64) -> WriteBatch {
-        let mut arena = pool.take();
+        let mut arena = pool.take().unwrap();
         arena.as_mut_slice().fill(9);
         WriteBatch { arena: Arc::new(arena), writes: sector(at), clears: Vec::new() }
     }
@@ -220,7 +220,7 @@ mod tests {
     fn reads_and_flushes_fail_as_they_were_told() {
         let pool = ArenaPool::new(1, NonZeroUsize::new(512).unwrap()).unwrap();
         let mut device = disk().failing_reads(0, libc::EIO).failing_flushes(1, libc::ENOSPC);
-        let reads = ReadBatch { arena: pool.take(), reads: sector(0) };
+        let reads = ReadBatch { arena: pool.take().unwrap(), reads: sector(0) };
         assert!(matches!(device.read_batch(reads).unwrap_err().attempt, Attempt::Read(_)));
         let settled = device.settle().unwrap();
         let _ = device.flush(settled).unwrap();

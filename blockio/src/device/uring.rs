@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -18,16 +19,19 @@ use crate::device::{
     Attempt, BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Reading, Settled, Transfer,
     WriteBatch,
 };
+use crate::patience::{Limits, Patience};
 
 mod ring;
 
-use ring::{DEPTH, Direction, Request, Ring};
+use ring::{DEPTH, Direction, Entered, Request, Ring};
 
 /// How many completions a full queue is waited for, so that as many can be submitted at once.
 const REAP: usize = 4;
 /// How many entries are queued before the kernel is told of them: each call costs, and a disk that
 /// waits for the whole queue to fill costs more.
 const SUBMIT: usize = 16;
+/// How long a kernel that has no memory is left alone.
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
 /// A disk or an image file.
 pub struct UringDevice {
@@ -40,6 +44,9 @@ pub struct UringDevice {
     reading: VecDeque<BatchUnderWay>,
     next_batch: u64,
     first_failure: Option<DeviceError>,
+    limits: Limits,
+    // While nothing gets on.
+    patience: Option<Patience>,
 }
 
 /// A batch that is read.
@@ -103,6 +110,8 @@ impl UringDevice {
             reading: VecDeque::new(),
             next_batch: 0,
             first_failure: None,
+            limits: Limits::USUAL,
+            patience: None,
         })
     }
 
@@ -145,15 +154,39 @@ impl UringDevice {
         Ok(())
     }
 
-    /// Submits, waits for about so many completions, and reaps all that are there.
+    /// Submits, waits for about so many completions, and reaps all that are there. May come back
+    /// with fewer; but who asks again and again, and nothing gets on, is told so in the end.
     fn wait(&mut self, completions: usize) -> io::Result<()> {
         if !self.ring.is_of_this_thread() {
             let message = "the disk was given to another thread with transfers under way";
             return Err(io::Error::other(message));
         }
-        self.ring.enter(completions)?;
+        let queued = self.ring.queued();
+        let entered = self.ring.enter(completions)?;
+        let mut gets_on = self.ring.queued() < queued;
         while let Some((slot, result)) = self.ring.next_completion() {
-            self.complete(slot, result);
+            gets_on |= self.complete(slot, result);
+        }
+        let is_waiting = completions > 0 || self.ring.queued() > 0;
+        if gets_on || self.under_way() == 0 {
+            self.patience = None;
+        } else if is_waiting {
+            self.have_patience(entered)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing got on: may it be waited on?
+    fn have_patience(&mut self, entered: Entered) -> io::Result<()> {
+        let (under_way, limits) = (self.under_way(), self.limits);
+        let oldest = self.slots.iter().flatten().next().map(|it| extent_of(it.transfer));
+        let waited_for = || {
+            let of = oldest.map_or_else(String::new, |extent| format!(", {extent} among them"));
+            format!("{under_way} transfers of a disk are under way{of}")
+        };
+        self.patience.get_or_insert_with(|| Patience::new(limits)).go_on(waited_for)?;
+        if entered == Entered::Busy {
+            std::thread::sleep(BUSY_PAUSE);
         }
         Ok(())
     }
@@ -165,7 +198,8 @@ impl UringDevice {
         Ok(())
     }
 
-    fn complete(&mut self, slot: usize, result: i32) {
+    /// Takes note of a completion; says whether it got on, and was not just to be tried again.
+    fn complete(&mut self, slot: usize, result: i32) -> bool {
         let mut operation =
             self.slots[slot].take().expect("invariant: a completion is of a slot under way");
         let failure = match outcome(&operation, result) {
@@ -176,7 +210,7 @@ impl UringDevice {
                     self.slots[slot] = Some(operation);
                     // SAFETY: as in `begin`: the operation is back in its slot.
                     unsafe { self.ring.push(slot, request) };
-                    return;
+                    return bytes > 0;
                 }
                 None
             }
@@ -184,6 +218,7 @@ impl UringDevice {
         };
         self.free.push(slot);
         self.end(operation, failure);
+        true
     }
 
     fn end(&mut self, operation: Operation, failure: Option<io::Error>) {

@@ -37,7 +37,7 @@ fn write(device: &mut MemoryDevice, bytes: &[u8]) {
     let Some(room) = std::num::NonZeroUsize::new(length.min(1 << 20)) else { return };
     let pool = crate::device::buffer::ArenaPool::new(1, room).unwrap();
     for (index, piece) in bytes.chunks(1 << 20).enumerate() {
-        let mut arena = pool.take();
+        let mut arena = pool.take().unwrap();
         arena.as_mut_slice()[..piece.len()].copy_from_slice(piece);
         let at = ByteOffset::new((index << 20) as u64);
         let length = piece.len().next_multiple_of(size);

@@ -109,9 +109,17 @@ impl Keeper {
         let pool = settings.pool.clone().map_or_else(record_pool, Ok)?;
         let random = settings.random;
         let begin = || Catalogue::new(new_identity(random), (settings.clock)());
-        ledger.prepare(|state| {
-            state.journal.get_or_insert_with(begin).session += 1;
-        });
+        // Before anything is written: who looks at a point meanwhile goes on with what this session
+        // writes, and with nothing of the one before that this one does without (`view::history`).
+        // At a history that is only begun nobody looks; it is saved with the first thing in it.
+        match ledger.view().state().journal {
+            Some(_) => ledger.save(|state| {
+                state.journal.iter_mut().for_each(|known| known.session += 1);
+            })?,
+            None => {
+                ledger.prepare(|state| state.journal = Some(Catalogue { session: 1, ..begin() }))
+            }
+        }
         let catalogue = ledger.view().catalogue()?;
         let opened = open_epoch(&storage, catalogue, &pool)?;
         let Opened { spans, next_segment, next_record, touched, is_empty, orphans, mut notes } =
@@ -268,7 +276,7 @@ impl Keeper {
             .map_err(|error| Error::failed("writing down where the volumes are", error))?;
         // The segment that is used now ends with the epoch.
         self.begin_segment(ledger, point)?;
-        let draft = Draft::of_text(&text, self.pool.take(), self.log.stamp());
+        let draft = Draft::of_text(&text, self.pool.take()?, self.log.stamp());
         let begun = self.log.submit(draft)?;
         let _ = self.log.wait(begun)?;
         self.touched.iter_mut().for_each(|touched| *touched = Touched::default());

@@ -62,8 +62,12 @@ impl Group {
     }
 
     /// Memory for a record: waits until one is written. None without history.
-    pub(crate) fn arena(&self) -> Option<Arena> {
-        Some(self.keeper.as_ref()?.pool().take())
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: none is written any more.
+    pub(crate) fn arena(&self) -> Result<Option<Arena>> {
+        self.keeper.as_ref().map(|keeper| keeper.pool().take()).transpose()
     }
 
     /// Begins to record what was read into `arena` as `outline` says.

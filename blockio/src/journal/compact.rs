@@ -13,7 +13,7 @@ use crate::journal::catalogue::{Catalogue, Point, Span};
 use crate::journal::draft::{Draft, Outline};
 use crate::journal::images::Images;
 use crate::journal::index::Place;
-use crate::journal::layout::{header_bytes, padded};
+use crate::journal::layout::{COPIES_FROM, header_bytes, padded};
 use crate::journal::log::{End, Log, failed};
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, Result};
@@ -66,7 +66,7 @@ impl Compaction<'_> {
             identity: self.catalogue.identity,
             epoch: point.id,
             next_segment: self.next_segment,
-            next_record: 1,
+            next_record: COPIES_FROM,
             spans: Vec::new(),
         };
         let mut log = Log::new(Arc::clone(self.storage), end, self.salt, false)?;
@@ -88,7 +88,7 @@ impl Compaction<'_> {
     fn copy(&self, images: &Images, point: &Point, log: &mut Log) -> Result<()> {
         let text = serde_json::to_string(&images.progress())
             .map_err(|error| Error::failed("writing down where the volumes were", error))?;
-        let begin = Draft::of_text(&text, self.pool.take(), log.stamp());
+        let begin = Draft::of_text(&text, self.pool.take()?, log.stamp());
         self.submit(log, point, begin)?;
         for number in 0..self.catalogue.volumes.len() as u32 {
             let Some(index) = images.of(number) else { continue };
@@ -105,7 +105,7 @@ impl Compaction<'_> {
                     }
                     position += padded(entry.extent.length().get() as usize);
                 }
-                let arena = images.read(&places, self.pool.take(), self.pool)?;
+                let arena = images.read(&places, self.pool.take()?, self.pool)?;
                 self.submit(log, point, Draft::of_images(outline, arena, log.stamp()))?;
             }
         }
@@ -120,5 +120,97 @@ impl Compaction<'_> {
                 .map_err(failed(&**self.storage, "making a segment"))?;
         }
         log.submit(draft).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::group::keeper::record_pool;
+    use crate::journal::catalogue::{NewPoint, PointId, PointKind};
+    use crate::units::{ByteCount, ByteOffset};
+
+    const MIB: u64 = 1 << 20;
+
+    /// An epoch in which `volumes` volumes were overwritten twice, `each_bytes` of each.
+    fn merged(
+        storage: &Arc<dyn Storage>,
+        pool: &ArenaPool,
+        volumes: u32,
+        each_bytes: u64,
+    ) -> Point {
+        let epoch = PointId(0);
+        let end =
+            End { identity: [7; 16], epoch, next_segment: 1, next_record: 1, spans: Vec::new() };
+        let mut log = Log::new(Arc::clone(storage), end, 1, true).unwrap();
+        log.begin_segment(epoch, 256 * MIB).unwrap();
+        let begin = Draft::of_text("{}", pool.take().unwrap(), log.stamp());
+        log.submit(begin).unwrap();
+        let extent = Extent::new(ByteOffset::ZERO, ByteCount::new(each_bytes)).unwrap();
+        for byte in [1, 2] {
+            for volume in 0..volumes {
+                for outline in Outline::of(volume, &[extent], u64::MAX) {
+                    let mut arena = pool.take().unwrap();
+                    arena.as_mut_slice().fill(byte);
+                    log.submit(Draft::of_images(outline, arena, log.stamp())).unwrap();
+                }
+            }
+        }
+        let _ = log.wait(log.submitted()).unwrap();
+        log.end_segment().unwrap();
+        let mut catalogue = Catalogue::new([7; 16], 0);
+        let new = NewPoint { time: 1, kind: PointKind::Crash, name: None };
+        catalogue.seal(log.spans(), new, 1);
+        catalogue.points[0].clone()
+    }
+
+    /// Copies an epoch with the memory that is used, and gives how many bytes it took after; or
+    /// says that it never ended.
+    fn compacted(volumes: u32, each_bytes: u64) -> u64 {
+        let (told, heard) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            // Its disks hold what they write from until they are reaped, as rings do.
+            let storage = crate::sim::storage(1 << 20);
+            let pool = record_pool().unwrap();
+            let point = merged(&storage, &pool, volumes, each_bytes);
+            let mut catalogue = Catalogue::new([7; 16], 0);
+            let volume = |number: u32| crate::journal::catalogue::JournalVolume {
+                name: format!("v{number}"),
+                sector_bytes: 512,
+                capacity_bytes: each_bytes,
+            };
+            catalogue.volumes = (0..volumes).map(volume).collect();
+            let compaction = Compaction {
+                storage: &storage,
+                catalogue: &catalogue,
+                pool: &pool,
+                salt: 9,
+                next_segment: 2,
+                segment_bytes: 64 * MIB,
+            };
+            let copy = compaction.run(&point).unwrap().unwrap();
+            let copied = Point { spans: copy.spans, ..point };
+            catalogue.points = vec![copied.clone()];
+            let images = Images::since(&storage, &catalogue, PointId(0), &pool).unwrap();
+            images.check(&pool, false, &mut |_| Ok(())).unwrap();
+            let of_each = |number| images.of(number).map_or(0, crate::journal::index::Index::bytes);
+            assert!((0..volumes).all(|number| of_each(number) == each_bytes));
+            told.send(copied.journal_bytes()).unwrap();
+        });
+        heard.recv_timeout(Duration::from_secs(60)).expect("the copy never ended")
+    }
+
+    #[test]
+    fn an_epoch_of_more_than_all_memory_is_copied() {
+        let bytes = compacted(1, 40 * MIB);
+        assert!((40 * MIB..42 * MIB).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn an_epoch_of_as_many_volumes_as_there_is_memory_for_is_copied() {
+        let bytes = compacted(9, 64 << 10);
+        assert!((9 * 64 << 10..2 * MIB).contains(&bytes), "{bytes}");
     }
 }

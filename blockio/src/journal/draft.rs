@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn arena() -> Arena {
-        ArenaPool::new(1, NonZeroUsize::new(RECORD_BYTES_MAX).unwrap()).unwrap().take()
+        ArenaPool::new(1, NonZeroUsize::new(RECORD_BYTES_MAX).unwrap()).unwrap().take().unwrap()
     }
 
     const STAMP: Stamp = Stamp { salt: 3, tag: [4; 8] };

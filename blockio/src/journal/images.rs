@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::{BlockDevice, ReadBatch, TRANSFER_BYTES_MAX, Transfer};
+use crate::extent::Extent;
 use crate::journal::catalogue::{Catalogue, PointId, Span};
 use crate::journal::index::{Image, Index, Place};
 use crate::journal::layout::{BLOCK_BYTES, Held, Identity, RecordKind, padded};
@@ -22,7 +23,7 @@ const CHECKERS: usize = 4;
 
 /// The images of all volumes since a point.
 pub(crate) struct Images {
-    segments: Vec<Segment>,
+    segments: Vec<Arc<Segment>>,
     indexes: Vec<Index>,
     progress: Option<Progress>,
 }
@@ -85,15 +86,12 @@ impl Images {
         Ok(images)
     }
 
-    /// The segment `number` comes next.
+    /// The segment `number`, which is open as `device`, comes next.
     pub(crate) fn begin_segment(
         &mut self,
-        storage: &Arc<dyn Storage>,
         number: SegmentNumber,
+        device: Box<dyn BlockDevice>,
     ) -> Result<u32> {
-        let device = storage
-            .open_segment(number)
-            .map_err(|error| Error::failed(format!("opening segment {}", number.0), error))?;
         let place = self.next_place()?;
         self.segments.push(Segment::new(number, device, Vec::new()));
         Ok(place)
@@ -104,7 +102,7 @@ impl Images {
             .map_err(|error| Error::failed("reading the history: too many segments", error))
     }
 
-    /// `record` of the segment at `place` comes next.
+    /// `record` of the segment at `place` comes next, whose payload was compared with its checksum.
     pub(crate) fn take(
         &mut self,
         place: u32,
@@ -112,7 +110,8 @@ impl Images {
         reader: &mut SegmentReader,
     ) -> Result<()> {
         let records = self.index(place, record, reader)?;
-        lock(&self.segments[place as usize].records).extend(records);
+        let whole = records.map(|record| Checked { is_whole: true, ..record });
+        lock(&self.segments[place as usize].records).extend(whole);
         Ok(())
     }
 
@@ -163,6 +162,16 @@ impl Images {
     /// The images of a volume.
     pub(crate) fn of(&self, volume: u32) -> Option<&Index> {
         self.indexes.get(volume as usize)
+    }
+
+    /// The images of `extent` of a volume, ascending: they can be read whatever becomes of this.
+    pub(crate) fn found(&self, volume: u32, extent: Extent) -> Vec<Found> {
+        let images = self.of(volume).map_or_else(Vec::new, |index| index.images_of(extent));
+        let found = images.into_iter().map(|image| {
+            let segment = segment_of(image.place).map(|place| &self.segments[place as usize]);
+            Found { image, segment: segment.cloned() }
+        });
+        found.collect()
     }
 
     /// Reads what is at `places` (in a segment, with the position in the arena and a length, both
@@ -235,7 +244,7 @@ impl Images {
 
     /// The bytes of all records.
     pub(crate) fn record_bytes(&self) -> u64 {
-        let of_segment = |segment: &Segment| -> u64 {
+        let of_segment = |segment: &Arc<Segment>| -> u64 {
             lock(&segment.records).iter().map(|record| u64::from(record.payload_bytes)).sum()
         };
         self.segments.iter().map(of_segment).sum()
@@ -243,8 +252,12 @@ impl Images {
 }
 
 impl Segment {
-    fn new(number: SegmentNumber, device: Box<dyn BlockDevice>, records: Vec<Checked>) -> Self {
-        Self { number, device: Mutex::new(device), records: Mutex::new(records) }
+    fn new(
+        number: SegmentNumber,
+        device: Box<dyn BlockDevice>,
+        records: Vec<Checked>,
+    ) -> Arc<Self> {
+        Arc::new(Self { number, device: Mutex::new(device), records: Mutex::new(records) })
     }
 
     fn read(
@@ -300,7 +313,7 @@ impl Segment {
             let length = (record.payload_bytes as usize - done).min(WINDOW_BYTES.get());
             let at = record.payload_at + done as u64;
             let mut device = lock(&self.device);
-            let arena = read(device.as_mut(), pool.take(), at, padded(length));
+            let arena = read(device.as_mut(), pool.take()?, at, padded(length));
             let arena = arena.map_err(|error| {
                 let context = format!("reading segment {} of the history", self.number.0);
                 Error::failed(context, error.cause)
@@ -314,6 +327,46 @@ impl Segment {
         }
         lock(&self.records)[number].is_whole = true;
         Ok(u64::from(record.payload_bytes))
+    }
+}
+
+/// An image, and the segment that has it.
+pub(crate) struct Found {
+    image: Image,
+    segment: Option<Arc<Segment>>,
+}
+
+impl Found {
+    /// What it is of.
+    pub(crate) fn extent(&self) -> Extent {
+        self.image.extent
+    }
+
+    /// Reads it into `into`, which is as long as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Images::read`].
+    pub(crate) fn read(&self, into: &mut [u8], pool: &ArenaPool) -> Result<()> {
+        let (Place::Segment { segment, at }, Some(held)) = (self.image.place, &self.segment) else {
+            into.fill(0);
+            return Ok(());
+        };
+        let skipped = (at % BLOCK_BYTES as u64) as usize;
+        let (begin, total) = (at - skipped as u64, skipped + into.len());
+        for from in (0..total).step_by(TRANSFER_BYTES_MAX) {
+            let until = total.min(from + TRANSFER_BYTES_MAX);
+            let at = begin + from as u64;
+            let place = Place::Segment { segment, at };
+            // Before memory is taken: comparing takes some, and who waits must hold none.
+            held.check_what_holds(at, padded(until - from) as u64, pool)?;
+            let arena = held.read(&[(place, 0, padded(until - from))], pool.take()?, pool)?;
+            // What was skipped is before the first byte that is wanted.
+            let first = from.max(skipped);
+            into[first - skipped..until - skipped]
+                .copy_from_slice(&arena.as_slice()[first - from..until - from]);
+        }
+        Ok(())
     }
 }
 

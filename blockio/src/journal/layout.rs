@@ -13,6 +13,9 @@ pub const BLOCK_BYTES: usize = 4096;
 pub const VERSION: u32 = 1;
 /// The most entries that a record has.
 pub const ENTRIES_MAX: usize = 2048;
+/// Records of the log are numbered up to here, and those of copies (what merged epochs are made
+/// into) from here on: who follows the log never takes a copy for what comes next.
+pub const COPIES_FROM: u64 = 1 << 62;
 /// The longest record, in bytes, with its header.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// The longest header of a record, in bytes.

@@ -22,6 +22,7 @@ use crate::device::{BlockDevice, DeviceError, TRANSFER_BYTES_MAX, Transfer, Writ
 use crate::journal::catalogue::{PointId, Span};
 use crate::journal::draft::{Draft, Stamp};
 use crate::journal::layout::{BLOCK_BYTES, Identity, SegmentHeader};
+use crate::patience::{Limits, receive};
 use crate::storage::{SegmentNumber, Storage, remedy};
 use crate::units::ByteOffset;
 use crate::{Error, ErrorKind, Result};
@@ -223,6 +224,7 @@ impl Log {
         while self.durable < ticket {
             self.has_not_failed()?;
             let done = self.worker.wait();
+            let done = done.map_err(failed(&*self.storage, "waiting for records to be written"))?;
             self.note(done)?;
         }
         Ok(ImagesDurable(()))
@@ -288,7 +290,7 @@ fn no_segment() -> Error {
 }
 
 fn write_header(device: &mut dyn BlockDevice, header: &SegmentHeader) -> std::io::Result<()> {
-    let mut arena = ArenaPool::new(1, BLOCK)?.take();
+    let mut arena = ArenaPool::new(1, BLOCK)?.take().map_err(std::io::Error::other)?;
     header.write(arena.as_mut_slice());
     let writes = vec![Transfer { at: ByteOffset::ZERO, position: 0, length: BLOCK_BYTES }];
     let batch = WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() };
@@ -316,7 +318,7 @@ enum Done {
 
 /// Who writes.
 enum Worker {
-    /// The caller: each record is durable when `submit` comes back.
+    /// The caller: each record is written, and its memory free, when `submit` comes back.
     Inline(Writing),
     /// A thread: what came while it waited for a flush goes with the next one.
     Thread { jobs: Option<Sender<Job>>, done: Receiver<Done>, thread: Option<JoinHandle<()>> },
@@ -335,7 +337,10 @@ impl Worker {
 
     fn take(&mut self, job: Job) {
         match self {
-            Self::Inline(writing) => writing.take(job),
+            Self::Inline(writing) => {
+                writing.take(job);
+                writing.give_back();
+            }
             // A thread that is gone is noticed when it is waited for.
             Self::Thread { jobs, .. } => {
                 if let Some(jobs) = jobs {
@@ -356,20 +361,31 @@ impl Worker {
         }
     }
 
-    fn wait(&mut self) -> Done {
+    fn wait(&mut self) -> std::io::Result<Done> {
         match self {
-            Self::Inline(writing) => writing.commit(),
-            Self::Thread { done, .. } => done.recv().unwrap_or(Done::Gone),
+            Self::Inline(writing) => Ok(writing.commit()),
+            Self::Thread { done, .. } => {
+                let came = receive(done, Limits::USUAL, "the thread that writes history")?;
+                Ok(came.unwrap_or(Done::Gone))
+            }
         }
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if let Self::Thread { jobs, thread, .. } = self {
+        if let Self::Thread { jobs, done, thread } = self {
             // Without jobs the thread ends; what it wrote is done then.
             drop(jobs.take());
-            if let Some(thread) = thread.take() {
+            // One that does not end is left alone: it hangs in the kernel, or in a disk.
+            let has_ended = loop {
+                match receive(done, Limits::USUAL, "the thread that writes history to end") {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break true,
+                    Err(_) => break false,
+                }
+            };
+            if let Some(thread) = thread.take().filter(|_| has_ended) {
                 let _ = thread.join();
             }
         }
@@ -417,6 +433,17 @@ impl Writing {
             }
         };
         self.failed = taken.err();
+        if self.failed.is_some() {
+            // What is under way ends here, and its memory comes back: nobody else would reap it.
+            self.device = None;
+        }
+    }
+
+    /// Waits for what is under way, so that its memory comes back: the caller, who waits for some,
+    /// is the only one who could reap it.
+    fn give_back(&mut self) {
+        let Some(device) = self.device.as_mut().filter(|_| self.failed.is_none()) else { return };
+        self.failed = device.settle().err();
     }
 
     fn write(&mut self, arena: Arena, at: ByteOffset, bytes: usize) -> Result<(), DeviceError> {
@@ -479,7 +506,7 @@ mod tests {
         log.worker.take(Job::Segment(Box::new(device.failing_flushes(0, libc::EIO))));
         let (segment, at) = (SegmentNumber(1), BLOCK_BYTES as u64);
         log.place = Some(Place { segment, at, length, first_record: 1 });
-        let arena = ArenaPool::new(1, BLOCK.saturating_mul(BLOCK)).unwrap().take();
+        let arena = ArenaPool::new(1, BLOCK.saturating_mul(BLOCK)).unwrap().take().unwrap();
         let ticket = log.submit(Draft::of_text("{}", arena, log.stamp())).unwrap();
         let (told, heard) = channel();
         std::thread::spawn(move || {

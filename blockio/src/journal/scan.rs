@@ -92,7 +92,10 @@ impl SegmentReader {
         let capacity = device.geometry().capacity.get();
         // With it come the first records: many segments are short, and one read is all they need.
         let length = capacity.min(WINDOW_BYTES.get() as u64) as usize / BLOCK_BYTES * BLOCK_BYTES;
-        let arena = read(device.as_mut(), pool.take(), 0, length.max(BLOCK_BYTES))?;
+        if length == 0 {
+            return Err(SegmentError::Header(NoHeader::Short));
+        }
+        let arena = read(device.as_mut(), taken(&pool)?, 0, length)?;
         let header = SegmentHeader::read(arena.as_slice()).map_err(SegmentError::Header)?;
         if header.journal != *journal {
             return Err(SegmentError::Foreign);
@@ -133,8 +136,15 @@ impl SegmentReader {
     /// The next record, if there is one by now.
     pub(crate) fn next(&mut self) -> Result<Next, SegmentError> {
         let capacity = self.device.geometry().capacity.get();
-        if self.at >= capacity {
+        if self.at.saturating_add(BLOCK_BYTES as u64) > capacity {
             return Ok(Next::End(NoRecord::SegmentEnds));
+        }
+        if self.window.is_none() {
+            // Mostly it is asked again and again whether there is one by now: a block tells.
+            let block = read(self.device.as_mut(), taken(&self.pool)?, self.at, BLOCK_BYTES)?;
+            if let Err(none) = RecordHeader::length(block.as_slice()) {
+                return Ok(Next::End(NoRecord::Header(none)));
+            }
         }
         let header = match self.header_here(capacity)? {
             Ok(header) => header,
@@ -162,6 +172,11 @@ impl SegmentReader {
         };
         self.window = None;
         Ok(Next::End(none))
+    }
+
+    /// What comes next is read again: it may have been written meanwhile.
+    pub(crate) fn forget(&mut self) {
+        self.window = None;
     }
 
     /// Puts back the record that was read last.
@@ -197,7 +212,7 @@ impl SegmentReader {
         let mut at = record.payload_at;
         while rest > 0 {
             let length = rest.min(WINDOW_BYTES.get());
-            let arena = read(self.device.as_mut(), self.pool.take(), at, padded(length))?;
+            let arena = read(self.device.as_mut(), taken(&self.pool)?, at, padded(length))?;
             checksum = crc32c::crc32c_append(checksum, &arena.as_slice()[..length]);
             rest -= length;
             at += length as u64;
@@ -212,7 +227,7 @@ impl SegmentReader {
         let mut at = record.payload_at;
         while bytes.len() < length {
             let part = (length - bytes.len()).min(WINDOW_BYTES.get());
-            let arena = read(self.device.as_mut(), self.pool.take(), at, padded(part))?;
+            let arena = read(self.device.as_mut(), taken(&self.pool)?, at, padded(part))?;
             bytes.extend_from_slice(&arena.as_slice()[..part]);
             at += part as u64;
         }
@@ -238,7 +253,7 @@ impl SegmentReader {
         if whole == 0 {
             return Ok(Err(NoHeader::Short));
         }
-        let arena = read(self.device.as_mut(), self.pool.take(), self.at, whole)?;
+        let arena = read(self.device.as_mut(), taken(&self.pool)?, self.at, whole)?;
         let header = RecordHeader::read(&arena.as_slice()[..whole]);
         self.window = Some((self.at, arena));
         Ok(header)
@@ -252,6 +267,10 @@ impl SegmentReader {
         let found = arena.as_slice().get(skipped as usize..)?;
         found.get(..length as usize).filter(|found| !found.is_empty())
     }
+}
+
+fn taken(pool: &ArenaPool) -> Result<Arena, SegmentError> {
+    pool.take().map_err(|error| SegmentError::Io(io::Error::other(error)))
 }
 
 /// Reads `length` bytes at `at` into the beginning of `arena`.

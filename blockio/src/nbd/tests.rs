@@ -36,7 +36,7 @@ pub(super) fn disk(content: &[u8]) -> MemoryDevice {
     let capacity = ByteCount::new(content.len() as u64);
     let mut device = MemoryDevice::new(Geometry { capacity, sector_size: SectorSize::Bytes512 });
     let pool = ArenaPool::new(1, NonZeroUsize::new(content.len()).unwrap()).unwrap();
-    let mut arena = pool.take();
+    let mut arena = pool.take().unwrap();
     arena.as_mut_slice()[..content.len()].copy_from_slice(content);
     let pieces = (0..content.len()).step_by(MIB);
     let writes = pieces

@@ -7,6 +7,7 @@ use std::thread::{Builder, Scope};
 
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::journal::images::Images;
+use crate::patience::{Limits, receive};
 use crate::plan::WritePlan;
 use crate::rollback::steps::{Step, Steps};
 use crate::{Error, Result};
@@ -113,11 +114,19 @@ impl<'a> Ahead<'a> {
     }
 
     /// Waits until [`next`](Self::next) has something else to say.
-    pub(super) fn wait(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: nothing comes any more.
+    pub(super) fn wait(&mut self) -> Result<()> {
         match self {
             // Memory is all that it waits for.
-            Self::Inline { .. } => {}
-            Self::Thread { filled, waited_for, .. } => *waited_for = filled.recv().ok(),
+            Self::Inline { .. } => Ok(()),
+            Self::Thread { filled, waited_for, .. } => {
+                let came = receive(filled, Limits::USUAL, "images out of the history");
+                *waited_for = came.map_err(|error| Error::failed("reading the history", error))?;
+                Ok(())
+            }
         }
     }
 }

@@ -22,10 +22,20 @@ pub(super) struct SimulatedDisk {
     failed: Option<DeviceError>,
     /// Begun, and read as late as can be: when they are asked for.
     reading: VecDeque<ReadBatch>,
+    /// The memory of what was written: it comes back when somebody reaps, and not before.
+    writing: Vec<Arc<Arena>>,
 }
 
 pub(super) fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An operation begins.
+pub(super) fn step(world: &Mutex<World>) {
+    let steps = lock(world).steps.clone();
+    if let Some(steps) = steps {
+        steps.take();
+    }
 }
 
 impl SimulatedDisk {
@@ -44,10 +54,12 @@ impl SimulatedDisk {
             geometry,
             failed: None,
             reading: VecDeque::new(),
+            writing: Vec::new(),
         })
     }
 
     fn read(&self, transfer: Transfer, arena: &mut [u8]) -> io::Result<()> {
+        step(&self.world);
         let world = lock(&self.world);
         // A segment that was removed can still be read by who has it open.
         let found = world.now.disks.get(&self.id).or_else(|| world.now.removed.get(&self.id));
@@ -67,6 +79,7 @@ impl SimulatedDisk {
 
     /// Writes `length` bytes from `at` on: those of `bytes`, or zeros.
     fn write(&self, at: usize, length: usize, bytes: Option<&[u8]>) -> io::Result<()> {
+        step(&self.world);
         let mut world = lock(&self.world);
         world.count()?;
         let mut done = 0;
@@ -158,6 +171,7 @@ impl BlockDevice for SimulatedDisk {
     fn write_batch(&mut self, batch: WriteBatch) -> Result<(), DeviceError> {
         self.check()?;
         let written = self.write_all(&batch);
+        self.writing.push(batch.arena);
         if let Err(failed) = &written {
             self.failed = Some(failed.again());
         }
@@ -165,15 +179,18 @@ impl BlockDevice for SimulatedDisk {
     }
 
     fn reap(&mut self) -> Result<bool, DeviceError> {
+        self.writing.clear();
         self.check().map(|()| false)
     }
 
     fn settle(&mut self) -> Result<Settled, DeviceError> {
+        self.writing.clear();
         self.check()?;
         Ok(Settled::simulated())
     }
 
     fn flush(&mut self, _: Settled) -> Result<Flushed, DeviceError> {
+        step(&self.world);
         let mut world = lock(&self.world);
         world.count().map_err(|cause| DeviceError { attempt: Attempt::Flush, cause })?;
         let id = self.id;

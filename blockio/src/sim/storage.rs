@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::disk::{SimulatedDisk, lock};
+use super::disk::{SimulatedDisk, lock, step};
 use super::world::{BLOCK_BYTES, DiskId, Operation, World, zeros};
 use crate::device::BlockDevice;
 use crate::storage::{SegmentNumber, Space, Storage};
@@ -13,10 +13,12 @@ pub(super) struct SimulatedStorage(pub(super) Arc<Mutex<World>>);
 
 impl Storage for SimulatedStorage {
     fn read_state(&self) -> io::Result<Option<String>> {
+        step(&self.0);
         Ok(lock(&self.0).now.state.as_deref().map(str::to_owned))
     }
 
     fn replace_state(&self, text: &str) -> io::Result<()> {
+        step(&self.0);
         let mut world = lock(&self.0);
         let text: Arc<str> = text.into();
         world.now.state = Some(Arc::clone(&text));
@@ -26,6 +28,7 @@ impl Storage for SimulatedStorage {
     }
 
     fn state_stamp(&self) -> io::Result<u64> {
+        step(&self.0);
         Ok(lock(&self.0).now.stamp)
     }
 
@@ -34,6 +37,7 @@ impl Storage for SimulatedStorage {
         number: SegmentNumber,
         bytes: u64,
     ) -> io::Result<Box<dyn BlockDevice>> {
+        step(&self.0);
         let mut world = lock(&self.0);
         let (disk, blocks) = (DiskId::Segment(number.0), bytes as usize / BLOCK_BYTES);
         if world.now.disks.contains_key(&disk) {
@@ -51,6 +55,7 @@ impl Storage for SimulatedStorage {
     }
 
     fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>> {
+        step(&self.0);
         let opened = SimulatedDisk::open(&self.0, DiskId::Segment(number.0));
         Ok(Box::new(opened.ok_or(io::ErrorKind::NotFound)?))
     }
@@ -61,6 +66,7 @@ impl Storage for SimulatedStorage {
     }
 
     fn remove_segment(&self, number: SegmentNumber) -> io::Result<()> {
+        step(&self.0);
         let mut world = lock(&self.0);
         let disk = DiskId::Segment(number.0);
         if let Some(content) = world.now.disks.remove(&disk) {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::cuts::{self, Chance};
 use super::disk::lock;
+use super::looking::looked_beside;
 use super::machine::{Machine, Memory, SEGMENT_BLOCKS, keep_all, thinning, whole};
 use super::scenario::{Contents, Scenario, Size, point_of};
 use super::world::{Operation, Snapshot, World};
@@ -397,10 +398,12 @@ fn each_deliberate_bug_is_caught() {
     let mut missed = Vec::new();
     for bug in Bug::ALL {
         bug::plant(Some(bug));
+        let beside = || (1..20).find_map(|seed| looked_beside(seed, &memory).err());
         let caught = [1, 2, 3]
             .into_iter()
             .chain((16..400).step_by(16))
             .find_map(|seed| explore(seed, &memory).err());
+        let caught = caught.or_else(beside);
         bug::plant(None);
         match caught {
             Some(how) => println!("{bug:?}: {how}"),

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::steps::Steps;
+
 /// What a disk writes as one, or tears.
 pub(super) const BLOCK_BYTES: usize = 4096;
 
@@ -73,6 +75,8 @@ pub(super) struct World {
     pub(super) done: usize,
     /// Nothing is noted: only the content counts.
     pub(super) is_forgetful: bool,
+    /// Who writes and who looks take turns.
+    pub(super) steps: Option<Arc<Steps>>,
 }
 
 pub(super) fn zeros() -> Block {

@@ -19,6 +19,8 @@ use crate::units::{ByteCount, SectorSize};
 
 const STATE: &str = "state";
 const SEGMENT: &str = "segment-";
+/// One that is being made.
+const MAKING: &str = "segment.making";
 
 /// The directories of a group.
 #[derive(Debug)]
@@ -86,7 +88,29 @@ impl Directory {
         open(file, geometry, engine, &[]).map_err(io::Error::other)
     }
 
+    /// Makes a segment under another name first: under its own it is there with its length, or not
+    /// at all, for whoever looks for it meanwhile. A crash leaves the other name, which nothing
+    /// reads and the next one replaces.
     fn create(&self, path: &Path, bytes: u64) -> io::Result<File> {
+        if path.symlink_metadata().is_ok() {
+            return Err(io::Error::from_raw_os_error(libc::EEXIST));
+        }
+        let making = self.segments.inside().join(MAKING);
+        match fs::remove_file(&making) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let made = Self::make(&making, bytes);
+        let named = made.and_then(|file| fs::rename(&making, path).map(|()| file));
+        let file = named.inspect_err(|_| {
+            // What was begun holds room that is wanted elsewhere.
+            let _ = fs::remove_file(&making);
+        })?;
+        self.segments.file.sync_all()?;
+        Ok(file)
+    }
+
+    fn make(path: &Path, bytes: u64) -> io::Result<File> {
         let file = directly(path, OpenOptions::new().read(true).write(true).create_new(true))?;
         let length = i64::try_from(bytes).map_err(io::Error::other)?;
         match fallocate(&file, FallocateFlags::empty(), 0, length) {
@@ -95,7 +119,6 @@ impl Directory {
             done => done?,
         }
         file.sync_all()?;
-        self.segments.file.sync_all()?;
         Ok(file)
     }
 }
@@ -155,16 +178,8 @@ impl Storage for Directory {
     ) -> io::Result<Box<dyn BlockDevice>> {
         self.segments.is_there()?;
         let path = self.path(number);
-        match self.create(&path, bytes) {
-            Ok(file) => self.device(file, bytes, self.engine),
-            Err(error) => {
-                if error.raw_os_error() != Some(libc::EEXIST) {
-                    // What was begun holds room that is wanted elsewhere.
-                    let _ = fs::remove_file(&path);
-                }
-                Err(error)
-            }
-        }
+        let file = self.create(&path, bytes)?;
+        self.device(file, bytes, self.engine)
     }
 
     fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>> {
@@ -288,5 +303,36 @@ mod tests {
         directory.replace_state("text").unwrap();
         assert_eq!(fs::read_dir(&ours).unwrap().count(), 0);
         assert!(moved.join("state").exists());
+    }
+
+    #[test]
+    fn a_segment_is_never_seen_without_its_length() {
+        let place = tempfile::tempdir().unwrap();
+        let (writer, reader) = (directory(&place), directory(&place));
+        let making = std::thread::spawn(move || {
+            for number in 1..=200 {
+                drop(writer.create_segment(SegmentNumber(number), 1 << 20).unwrap());
+            }
+        });
+        for number in 1..=200 {
+            let opened = loop {
+                match reader.open_segment(SegmentNumber(number)) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    opened => break opened.unwrap(),
+                }
+            };
+            assert_eq!(opened.geometry().capacity, ByteCount::new(1 << 20), "segment {number}");
+        }
+        making.join().unwrap();
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_segment_is_in_nobodys_way() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join(MAKING), "half").unwrap();
+        let directory = directory(&place);
+        assert_eq!(directory.segments().unwrap(), []);
+        drop(directory.create_segment(SegmentNumber(1), 4096).unwrap());
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
     }
 }

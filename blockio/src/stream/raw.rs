@@ -14,7 +14,7 @@ use nix::unistd::{Whence, lseek64};
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::extent::Extent;
 use crate::stream::collected::{Collected, Place};
-use crate::stream::reader::Input;
+use crate::stream::reader::{Input, arena_of};
 use crate::stream::{
     Batch, BatchHeader, Content, End, Format, Frame, Malformed, Problem, StreamHeader, Totals,
     VolumeHeader,
@@ -193,10 +193,10 @@ impl RawReader {
             self.position += taken;
             read += taken;
         }
-        Ok(collected.close().map(|header| self.batch(header, arena)))
+        collected.close().map(|header| self.batch(header, arena)).transpose()
     }
 
-    fn batch(&mut self, header: BatchHeader, arena: Option<Arena>) -> Batch {
+    fn batch(&mut self, header: BatchHeader, arena: Option<Arena>) -> Result<Batch> {
         for piece in &header.pieces {
             let length = piece.extent.length().get();
             self.totals.extents += 1;
@@ -206,7 +206,8 @@ impl RawReader {
                 Content::Discard => self.totals.discard_bytes += length,
             }
         }
-        Batch { header, arena: arena.unwrap_or_else(|| self.pool.take()) }
+        let arena = arena.map_or_else(|| self.pool.take(), Ok)?;
+        Ok(Batch { header, arena })
     }
 
     /// Takes zeros up to `end`, and says how many.
@@ -230,7 +231,7 @@ impl RawReader {
         let limit = end.min(self.position.saturating_add(collected.wanting() as u64));
         let Some(wanted) = extent(self.position, limit) else { return Ok(0) };
         let place = collected.place(wanted);
-        let arena = arena.get_or_insert_with(|| self.pool.take());
+        let arena = arena_of(arena, &self.pool)?;
         let room = &mut arena.as_mut_slice()[place.position..place.position + place.length];
         let read = self.image.read(self.position, room).map_err(|error| self.unreadable(error))?;
         if read < place.length {

@@ -154,32 +154,32 @@ impl<D: Decoder> Reader<D> {
     pub fn next_frame(&mut self) -> Result<Option<Frame>> {
         while !self.ended {
             if let Some(event) = self.decoder.event() {
-                match self.frame(event) {
+                match self.frame(event)? {
                     Some(frame) => return Ok(Some(frame)),
                     None => continue,
                 }
             }
             self.step()?;
         }
-        Ok(self.decoder.event().and_then(|event| self.frame(event)))
+        self.decoder.event().map_or(Ok(None), |event| self.frame(event))
     }
 
-    fn frame(&mut self, event: Event) -> Option<Frame> {
+    fn frame(&mut self, event: Event) -> Result<Option<Frame>> {
         let applied_before = self.decoder.consumed() <= self.resume_after;
-        Some(match event {
+        Ok(Some(match event {
             Event::Begin(header) => Frame::Begin(header),
-            Event::Mark(_) if applied_before => return None,
+            Event::Mark(_) if applied_before => return Ok(None),
             Event::Mark(mark) => Frame::Mark(mark),
             Event::End(end) => Frame::End(end),
             Event::Batch(header) => {
                 let arena = self.arena.take();
                 if applied_before {
-                    return None;
+                    return Ok(None);
                 }
-                let arena = arena.unwrap_or_else(|| self.pool.take());
+                let arena = arena.map_or_else(|| self.pool.take(), Ok)?;
                 Frame::Batch(Batch { header, arena })
             }
-        })
+        }))
     }
 
     fn step(&mut self) -> Result<()> {
@@ -219,7 +219,7 @@ impl<D: Decoder> Reader<D> {
             let passed = self.input.pass_over(length as u64);
             passed.map(|passed| usize::try_from(passed).unwrap_or(usize::MAX))
         } else {
-            let arena = self.arena.get_or_insert_with(|| self.pool.take());
+            let arena = arena_of(&mut self.arena, &self.pool)?;
             self.input.read_up_to(&mut arena.as_mut_slice()[position..position + length])
         };
         let outcome = match read.map_err(|error| self.unreadable(error))? {
@@ -239,7 +239,7 @@ impl<D: Decoder> Reader<D> {
         let read =
             self.input.read_up_to(&mut self.bytes).map_err(|error| self.unreadable(error))?;
         let at = self.decoder.consumed();
-        let arena = self.arena.get_or_insert_with(|| self.pool.take());
+        let arena = arena_of(&mut self.arena, &self.pool)?;
         let outcome = if read < stored {
             Err(self.truncated(read))
         } else {
@@ -264,6 +264,17 @@ impl<D: Decoder> Reader<D> {
 
     fn unreadable(&self, error: io::Error) -> Error {
         Error::failed(format!("reading {}", self.name), error)
+    }
+}
+
+/// The arena that is filled, or one to begin with.
+pub(super) fn arena_of<'a>(
+    arena: &'a mut Option<Arena>,
+    pool: &ArenaPool,
+) -> Result<&'a mut Arena> {
+    match arena {
+        Some(arena) => Ok(arena),
+        None => Ok(arena.insert(pool.take()?)),
     }
 }
 

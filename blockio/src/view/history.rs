@@ -1,33 +1,80 @@
 //! The images that a view needs, kept up to date while somebody else goes on writing: the segments
 //! that were there are held open (they may be removed meanwhile), and what is appended is followed.
 //!
-//! Why nothing is ever missed: a before-image is durable, and so can be read, before what it is of
-//! is overwritten. Who reads the disk first and looks for new images after that either finds the
-//! image, or has read the disk before it was overwritten.
+//! # Why no byte of another time is ever read
+//!
+//! Who reads a part of the disk asks for images of it *after* that, with [`History::follow`]. Let
+//! the disk have been overwritten before it was read. Then its before-image is in the log: it was
+//! durable, and can be read, before the disk was written (I1). That `follow` finds it, since
+//!
+//! 1. **it begins after the disk was read**, and believes nothing that it read before that: of the
+//!    segment that it is in, it reads again where the next record would be. Somebody else's
+//!    `follow` counts if it began after ours was asked for;
+//! 2. **records have one order**: their numbers are consecutive over all segments of the log and
+//!    all sessions, and each becomes durable after those before it. A record that is not whole is
+//!    not durable, so nothing after it is, and nothing of it was overwritten; the next session
+//!    begins with its number. So from where we are, number by number, the way leads to that image,
+//!    or to a place where the next number is not to be had;
+//! 3. **what is not to be had was removed, or is not there yet.** Segments are removed (points
+//!    went, epochs were merged) after the state was saved without them, and everything is then
+//!    looked at anew, beginning with the state. So where a segment does not follow, and the state is
+//!    still the one that was looked at before the end was met, nothing was removed in between, and
+//!    the end is the end;
+//! 4. **what is not of the log is never taken for it.** Copies of merged epochs lie between its
+//!    segments; their records have numbers of their own
+//!    ([`COPIES_FROM`](crate::journal::layout::COPIES_FROM)). A session says in the state that it
+//!    writes before it writes anything: what it goes on with, and which segments of the session
+//!    before it does without, is looked at anew when that is seen;
+//! 5. **what was found stays.** An image is read from a segment that was opened before, whatever
+//!    has become of its name; what is in it is never written again. An image that was found first
+//!    counts, also after everything was looked at anew: a point that is kept has the same bytes
+//!    through all merging. A point that is gone is told, and nothing else is read instead.
+//!
+//! What is read from a disk or from segments is read without a lock on what is known; who needs to
+//! know more waits for one look at the end of the log, which then does for all who wait.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::device::buffer::ArenaPool;
+use crate::extent::Extent;
 use crate::journal::catalogue::{Catalogue, JournalVolume, PointId};
-use crate::journal::images::{Images, damaged, open};
+use crate::journal::images::{Found, Images, damaged, open};
 use crate::journal::index::Index;
+use crate::journal::layout::COPIES_FROM;
 use crate::journal::scan::{Next, SegmentError, SegmentReader};
 use crate::journal::state;
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteCount;
 use crate::{Error, ErrorKind, Result};
 
+/// So often in a row the state may be replaced while it is looked at.
+const LOOKS_MAX: usize = 1000;
+
 /// The images since a point, of all volumes of a group.
 pub(super) struct History {
     storage: Arc<dyn Storage>,
     pool: ArenaPool,
     point: PointId,
+    known: RwLock<Known>,
+    tail: Mutex<Tail>,
+    /// How many looks at the end were begun.
+    begun: AtomicU64,
+}
+
+/// What was found.
+struct Known {
     images: Images,
     /// The volumes, by the numbers that images have of them.
     volumes: Vec<JournalVolume>,
+}
+
+/// Where what is appended will be found.
+struct Tail {
     /// The segment that is being appended to, read up to its end, and its place among the images.
-    tail: (SegmentReader, u32),
+    reader: SegmentReader,
+    place: u32,
     /// The number of the segment that comes after it.
     next_segment: u64,
     /// A segment did not follow, though this record should have been its first.
@@ -35,6 +82,8 @@ pub(super) struct History {
     /// The same, and everything was looked at anew since.
     loaded_for: Option<(u64, u64)>,
     seen: Seen,
+    /// The last look at the end that found it, by its number.
+    complete: u64,
 }
 
 /// What was known of the group when it was looked at last.
@@ -46,66 +95,107 @@ struct Seen {
     next_segment: u64,
 }
 
+impl Known {
+    fn index(&self, name: &str) -> Option<&Index> {
+        self.images.of(self.number(name)?)
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        let number = self.volumes.iter().position(|volume| volume.name == name)?;
+        u32::try_from(number).ok()
+    }
+}
+
 impl History {
     /// The images since `point` of the group in `storage`.
     pub(super) fn open(storage: Arc<dyn Storage>, point: PointId, pool: ArenaPool) -> Result<Self> {
-        let Loaded { images, volumes, tail, seen } = load(&storage, point, &pool)?;
-        let next_segment = tail.0.header().number.0 + 1;
-        let looked_again_for = None;
-        Ok(Self {
-            storage,
-            pool,
-            point,
-            images,
-            volumes,
-            tail,
-            next_segment,
-            looked_again_for,
+        let Loaded { images, volumes, reader, place, seen } = load(&storage, point, &pool)?;
+        let tail = Tail {
+            next_segment: reader.header().number.0 + 1,
+            reader,
+            place,
+            looked_again_for: None,
             loaded_for: None,
             seen,
-        })
+            complete: 0,
+        };
+        let (known, tail) = (RwLock::new(Known { images, volumes }), Mutex::new(tail));
+        Ok(Self { storage, pool, point, known, tail, begun: AtomicU64::new(0) })
     }
 
-    pub(super) fn images(&self) -> &Images {
-        &self.images
+    /// The images of `extent` of the volume `name` that are known by now, ascending.
+    pub(super) fn found(&self, name: &str, extent: Extent) -> Vec<Found> {
+        let known = self.known();
+        known.number(name).map_or_else(Vec::new, |number| known.images.found(number, extent))
     }
 
-    /// The images of the volume `name`; none while nothing of it was overwritten.
-    pub(super) fn index(&self, name: &str) -> Option<&Index> {
-        let number = self.volumes.iter().position(|volume| volume.name == name)?;
-        self.images.of(u32::try_from(number).ok()?)
+    /// What `look` says of the images of the volume `name`; none while it has none.
+    pub(super) fn of<T>(&self, name: &str, look: impl FnOnce(&Index) -> T) -> Option<T> {
+        self.known().index(name).map(look)
     }
 
     /// How long the volume `name` was.
     pub(super) fn capacity(&self, name: &str) -> Option<ByteCount> {
-        let volume = self.volumes.iter().find(|volume| volume.name == name)?;
+        let known = self.known();
+        let volume = known.volumes.iter().find(|volume| volume.name == name)?;
         Some(volume.capacity())
     }
 
-    /// Takes what was appended since. Says whether there was something.
-    pub(super) fn follow(&mut self) -> Result<bool> {
+    /// Takes what was appended up to now.
+    pub(super) fn follow(&self) -> Result<()> {
         if planted!(ViewDoesNotLookAgain) {
-            return Ok(false);
+            return Ok(());
         }
-        let stamp = self.storage.state_stamp().map_err(failed("looking at the group's state"))?;
-        let mut has_news = stamp != self.seen.stamp && self.look_at_the_state(stamp)?;
+        let begun = self.begun.load(Ordering::SeqCst);
+        // What is behind it is true of any moment: who panicked was reading.
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        if tail.complete > begun {
+            // Somebody looked who began after we asked.
+            return Ok(());
+        }
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        self.find_the_end(&mut tail)?;
+        tail.complete = number;
+        Ok(())
+    }
+
+    fn find_the_end(&self, tail: &mut Tail) -> Result<()> {
+        if !planted!(ViewTrustsItsWindow) {
+            tail.reader.forget();
+        }
+        for _ in 0..LOOKS_MAX {
+            let stamp = self.stamp()?;
+            if stamp != tail.seen.stamp {
+                self.look_at_the_state(tail, stamp)?;
+            }
+            let found = self.read_to_the_end(tail);
+            // Segments may have been removed while we looked for them.
+            if self.stamp()? == tail.seen.stamp || planted!(ViewTrustsItsWindow) {
+                return found;
+            }
+            if found.is_err() {
+                self.load(tail)?;
+            }
+        }
+        let context = format!("looking at point {}: the group changes all the time", self.point);
+        Err(Error::new(ErrorKind::Failed, context))
+    }
+
+    fn read_to_the_end(&self, tail: &mut Tail) -> Result<()> {
         loop {
-            let (reader, place) = &mut self.tail;
-            let number = reader.header().number;
-            let next = reader.next().map_err(|error| damaged(number, &error.to_string()))?;
-            if let Next::Record(record) = next {
-                let is_whole = reader.is_payload_whole(&record);
-                if is_whole.map_err(|error| damaged(number, &error.to_string()))? {
-                    self.images.take(*place, &record, reader)?;
-                    has_news = true;
+            let number = tail.reader.header().number;
+            let wrong = |error: SegmentError| damaged(number, &error.to_string());
+            if let Next::Record(record) = tail.reader.next().map_err(wrong)? {
+                if tail.reader.is_payload_whole(&record).map_err(wrong)? {
+                    self.known_mut().images.take(tail.place, &record, &mut tail.reader)?;
                     continue;
                 }
                 // It is being written, or was when a process ended: nothing that it is about was
                 // overwritten. In the latter case another session goes on in another segment.
-                reader.put_back(&record);
+                tail.reader.put_back(&record);
             }
-            if !self.next_segment()? {
-                return Ok(has_news);
+            if !self.next_segment(tail)? {
+                return Ok(());
             }
         }
     }
@@ -115,17 +205,16 @@ impl History {
     /// Between the segments of the log may be others: copies of what earlier epochs preserved, for
     /// which nothing was overwritten. That none of the log was missed is told by the numbers of
     /// its records.
-    fn next_segment(&mut self) -> Result<bool> {
+    fn next_segment(&self, tail: &mut Tail) -> Result<bool> {
         loop {
-            let number = SegmentNumber(self.next_segment);
-            let (reader, _) = &self.tail;
-            let next = match open(&self.storage, &self.seen.identity, number, &self.pool) {
+            let number = SegmentNumber(tail.next_segment);
+            let next = match open(&self.storage, &tail.seen.identity, number, &self.pool) {
                 Ok(next) => next,
                 Err(SegmentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                    if number.0 >= self.seen.next_segment {
+                    if number.0 >= tail.seen.next_segment {
                         return Ok(false);
                     }
-                    self.next_segment += 1;
+                    tail.next_segment += 1;
                     continue;
                 }
                 // Its header is not there yet, and so nothing else is: what is there may be of
@@ -137,59 +226,83 @@ impl History {
                     return Err(damaged(number, &error.to_string()));
                 }
             };
-            if next.header().epoch < reader.header().epoch {
-                self.next_segment += 1;
+            let (header, of_tail) = (*next.header(), *tail.reader.header());
+            if header.first_record >= COPIES_FROM || header.epoch < of_tail.epoch {
+                tail.next_segment += 1;
                 continue;
             }
-            let expected = (number.0, reader.next_record());
-            if next.header().first_record == reader.next_record() {
-                let place = self.images.begin_segment(&self.storage, number)?;
-                self.tail = (next, place);
-                self.next_segment += 1;
-                return Ok(true);
+            let expected = (number.0, tail.reader.next_record());
+            if header.first_record == expected.1 {
+                return self.go_on_with(tail, next);
             }
             // Records may have come just before the segment ended. If not, some are gone, and where
             // they went is known to the state. If that has nothing else to say, the segment has
             // no header of its own yet: what is there is of another that had its blocks, and no
             // record is in it.
-            if self.loaded_for == Some(expected) {
+            if tail.loaded_for == Some(expected) {
                 return Ok(false);
             }
-            if self.looked_again_for == Some(expected) {
-                self.load()?;
-                self.loaded_for = Some(expected);
+            if tail.looked_again_for == Some(expected) {
+                self.load(tail)?;
+                tail.loaded_for = Some(expected);
             }
-            self.looked_again_for = Some(expected);
+            tail.looked_again_for = Some(expected);
             return Ok(true);
         }
     }
 
-    fn load(&mut self) -> Result<()> {
-        let Loaded { images, volumes, tail, seen } = load(&self.storage, self.point, &self.pool)?;
-        (self.images, self.volumes, self.tail, self.seen) = (images, volumes, tail, seen);
-        self.next_segment = self.tail.0.header().number.0 + 1;
-        self.looked_again_for = None;
+    /// `next` is the segment that follows. False if it is gone again already.
+    fn go_on_with(&self, tail: &mut Tail, next: SegmentReader) -> Result<bool> {
+        let number = next.header().number;
+        let device = match self.storage.open_segment(number) {
+            Ok(device) => device,
+            Err(error) => return Err(damaged(number, &error.to_string())),
+        };
+        tail.place = self.known_mut().images.begin_segment(number, device)?;
+        tail.reader = next;
+        tail.next_segment += 1;
+        Ok(true)
+    }
+
+    fn load(&self, tail: &mut Tail) -> Result<()> {
+        let loaded = load(&self.storage, self.point, &self.pool)?;
+        let Loaded { images, volumes, reader, place, seen } = loaded;
+        *self.known_mut() = Known { images, volumes };
+        (tail.reader, tail.place, tail.seen) = (reader, place, seen);
+        tail.next_segment = tail.reader.header().number.0 + 1;
+        tail.looked_again_for = None;
         Ok(())
     }
 
     /// The state was replaced: by the one who writes, as ever; or somebody else writes now, and
     /// everything is looked at anew.
-    fn look_at_the_state(&mut self, stamp: u64) -> Result<bool> {
+    fn look_at_the_state(&self, tail: &mut Tail, stamp: u64) -> Result<()> {
         let catalogue = read_catalogue(&self.storage)?;
-        let identity = catalogue.as_ref().map(|known| known.identity);
-        let session = catalogue.as_ref().map(|known| known.session);
-        if identity != Some(self.seen.identity) {
+        let catalogue = catalogue.filter(|known| known.identity == tail.seen.identity);
+        let Some(catalogue) = catalogue else {
             let context = format!("point {} is gone: the group was committed", self.point);
             return Err(Error::new(ErrorKind::Failed, context));
+        };
+        if catalogue.session != tail.seen.session {
+            return self.load(tail);
         }
-        if session == Some(self.seen.session) {
-            self.seen.stamp = stamp;
-            self.seen.next_segment = catalogue.as_ref().map_or(0, |known| known.next_segment);
-            self.volumes = catalogue.map(|known| known.volumes).unwrap_or_default();
-            return Ok(false);
-        }
-        self.load()?;
-        Ok(true)
+        tail.seen.stamp = stamp;
+        tail.seen.next_segment = catalogue.next_segment;
+        self.known_mut().volumes = catalogue.volumes;
+        Ok(())
+    }
+
+    fn stamp(&self) -> Result<u64> {
+        self.storage.state_stamp().map_err(failed("looking at the group's state"))
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing is read while this is held.
+    fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -197,7 +310,8 @@ impl History {
 struct Loaded {
     images: Images,
     volumes: Vec<JournalVolume>,
-    tail: (SegmentReader, u32),
+    reader: SegmentReader,
+    place: u32,
     seen: Seen,
 }
 
@@ -209,7 +323,7 @@ fn load(storage: &Arc<dyn Storage>, point: PointId, pool: &ArenaPool) -> Result<
         let stamp = storage.state_stamp().map_err(failed("looking at the group's state"))?;
         let loaded = try_load(storage, point, pool, stamp);
         let is_same = storage.state_stamp().is_ok_and(|now| now == stamp);
-        if is_same || loaded.is_ok() || attempts == 10 {
+        if is_same || loaded.is_ok() || attempts == LOOKS_MAX {
             return loaded;
         }
     }
@@ -230,8 +344,8 @@ fn try_load(
     let volumes = catalogue.volumes.clone();
     let seen = Seen { stamp, identity, session, next_segment };
     let images = Images::since(storage, &catalogue, point, pool)?;
-    let (images, tail) = tail(storage, &catalogue, images, pool)?;
-    Ok(Loaded { images, volumes, tail, seen })
+    let (images, reader, place) = tail(storage, &catalogue, images, pool)?;
+    Ok(Loaded { images, volumes, reader, place, seen })
 }
 
 /// Where what is appended will be found.
@@ -240,7 +354,7 @@ fn tail(
     catalogue: &Catalogue,
     mut images: Images,
     pool: &ArenaPool,
-) -> Result<(Images, (SegmentReader, u32))> {
+) -> Result<(Images, SegmentReader, u32)> {
     let last = catalogue.points.last().and_then(|point| point.spans.last());
     let last = last.ok_or_else(|| Error::new(ErrorKind::Usage, "nothing is kept there yet"))?;
     let number = last.segment;
@@ -251,8 +365,10 @@ fn tail(
             return Err(damaged(number, "a record is missing"));
         };
     }
-    let place = images.begin_segment(storage, number)?;
-    Ok((images, (reader, place)))
+    let device =
+        storage.open_segment(number).map_err(|error| damaged(number, &error.to_string()))?;
+    let place = images.begin_segment(number, device)?;
+    Ok((images, reader, place))
 }
 
 /// The history of the group in `storage`, if it has one.

@@ -2,8 +2,6 @@
 //! shown, and given an exit code.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use blockio::apply::{Assignment, Ending, Event, Job, Options, Outcome, Settings, StreamArgument};
@@ -108,10 +106,7 @@ fn mapping(text: &str) -> Result<(String, TargetArgument), String> {
 /// Applies the streams.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     crate::logging::start(arguments.verbose);
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in super::STOP_SIGNALS {
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = crate::verb::stop_flag()?;
     let mut group = open_group(arguments)?;
     let inputs = stream_options::inputs(&arguments.streams, arguments.format)?;
     let progress = ByteProgress::new(inputs.iter().map(StreamArgument::length_bytes).sum());

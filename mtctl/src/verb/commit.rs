@@ -2,8 +2,6 @@
 //! at a recovery point is proved by `blockio::commit`.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use blockio::apply::Settings;
 use blockio::commit::{self, Proof, Volume};
@@ -92,10 +90,7 @@ fn shown(group: &GroupView, id: PointId) -> String {
 }
 
 fn compare(group: &GroupView, point: PointId) -> anyhow::Result<()> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in super::STOP_SIGNALS {
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = crate::verb::stop_flag()?;
     let mut volumes = Vec::new();
     for mut assignment in group_targets::open(group)? {
         let device = assignment.target.open(Engine::Auto, &[])?;

@@ -2,8 +2,6 @@
 //! recovery point. How is `blockio::rollback`'s.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use blockio::apply::Settings;
@@ -106,10 +104,7 @@ pub(crate) fn carry_out(
     policy: &PolicyOptions,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in super::STOP_SIGNALS {
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = crate::verb::stop_flag()?;
     let assignments = group_targets::open(group.view())?;
     policy.settle(&mut group, None)?;
     let history = Settings::default();

@@ -7,9 +7,11 @@ mod accidents;
 mod filesystems;
 mod groups;
 mod kills;
+mod looking;
 mod mounts;
 mod points;
 mod rollbacks;
+mod thinning;
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -98,6 +100,29 @@ fn stream(
     let path = machine.file(name);
     fs::write(&path, bytes).unwrap();
     path.to_str().unwrap().to_owned()
+}
+
+/// A native stream of one of `volumes`: changes, and after them a mark at so many seconds.
+fn timed(
+    machine: &ScratchMachine,
+    name: &str,
+    volumes: Vec<VolumeHeader>,
+    parts: &[(u64, Vec<Change>)],
+) -> String {
+    let mut bytes = Vec::new();
+    let header = StreamHeader { format: Format::Native, identity: None, volumes };
+    let mut encoder = native::Encoder::new(&mut bytes, &header, Options::default()).unwrap();
+    for (seconds, changes) in parts {
+        for change in changes {
+            let Become::Data(bytes) = &change.becomes else { panic!("{change:?}") };
+            encoder.data(VolumeIndex(0), change.extent().start(), bytes).unwrap();
+        }
+        let time = Timestamp((1_700_000_000 + seconds) * 1_000_000_000);
+        let kind = MarkKind::CrashConsistent;
+        encoder.mark(&Mark { time, kind, name: None, group: None }).unwrap();
+    }
+    encoder.finish(true).unwrap();
+    image(machine, name, &bytes)
 }
 
 /// Fails unless the file holds `expected`; says where it does not.

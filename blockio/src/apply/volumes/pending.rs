@@ -78,7 +78,7 @@ impl Volumes {
                 return Ok(Some(arena));
             }
             if !self.record_oldest(group)? {
-                return Ok(group.arena());
+                return group.arena();
             }
         }
     }

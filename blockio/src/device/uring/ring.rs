@@ -12,6 +12,7 @@ use io_uring::{IoUring, Probe, opcode, squeue, types};
 use nix::errno::Errno;
 
 use crate::device::buffer::Region;
+use crate::patience::STEP;
 
 /// So much of each arena is registered, in bytes: what batches of the usual size use. Registering
 /// makes the kernel find every page at once, and finding pages that nobody uses takes longer than
@@ -31,6 +32,26 @@ pub(super) struct Ring {
     regions: Vec<Region>,
     // The only thread that the kernel lets enter it; none: any may.
     thread: Option<ThreadId>,
+}
+
+/// What became of entering a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entered {
+    /// What was queued was taken, or a part of it.
+    Done,
+    /// Nothing came in time, or a signal did.
+    Interrupted,
+    /// There is no memory at the moment, or completions must be reaped first.
+    Busy,
+}
+
+/// What `error` of entering a ring is: one that may be gone the next time, or one that stays.
+fn outcome_of(error: io::Error) -> io::Result<Entered> {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EINTR | Errno::ETIME) => Ok(Entered::Interrupted),
+        Some(Errno::EAGAIN | Errno::EBUSY) => Ok(Entered::Busy),
+        _ => Err(error),
+    }
 }
 
 /// Which way bytes go.
@@ -139,16 +160,22 @@ impl Ring {
         self.ring.submission().len()
     }
 
-    /// Submits what is queued and waits for `completions`. May come back earlier, or with entries
-    /// left in the queue, without an error: whoever needs more asks again.
-    pub(super) fn enter(&self, completions: usize) -> io::Result<()> {
-        match self.ring.submit_and_wait(completions) {
-            Ok(_) => Ok(()),
-            // A signal; no memory at the moment; or completions must be reaped first.
-            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::EINTR | Errno::EAGAIN | Errno::EBUSY) => Ok(()),
-                _ => Err(error),
-            },
+    /// Submits what is queued and waits for `completions`, but not longer than [`STEP`] where the
+    /// kernel (from 5.11 on) can end that. May come back earlier, or with entries left in the
+    /// queue, without an error: whoever needs more asks again, if it may still have patience.
+    pub(super) fn enter(&self, completions: usize) -> io::Result<Entered> {
+        let submitter = self.ring.submitter();
+        let step = types::Timespec::from(STEP);
+        let entered = match completions > 0 && self.ring.params().is_feature_ext_arg() {
+            true => {
+                let until = types::SubmitArgs::new().timespec(&step);
+                submitter.submit_with_args(completions, &until)
+            }
+            false => submitter.submit_and_wait(completions),
+        };
+        match entered {
+            Ok(_) => Ok(Entered::Done),
+            Err(error) => outcome_of(error),
         }
     }
 
@@ -174,6 +201,8 @@ fn set_up() -> io::Result<(IoUring, Option<ThreadId>)> {
     let entries = DEPTH as u32;
     let mut builder = IoUring::builder();
     builder.dontfork().setup_submit_all().setup_single_issuer().setup_defer_taskrun();
+    // Without it, who only looks whether something is done would never find that it is.
+    builder.setup_taskrun_flag();
     match builder.build(entries) {
         Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
             Ok((IoUring::builder().dontfork().build(entries)?, None))

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use super::*;
 use crate::device::buffer::ArenaPool;
+use crate::patience::tests::SHORT;
 use crate::units::{ByteCount, ByteOffset, SectorSize};
 
 const BYTES: usize = 1 << 20;
@@ -47,19 +48,19 @@ fn holds(file: &File, byte: u8) -> bool {
 fn a_dropped_device_has_written_everything_and_given_back_its_arenas() {
     let pool = pool(1);
     let (file, mut device) = device(&pool);
-    device.write_batch(batch(pool.take(), 7)).unwrap();
+    device.write_batch(batch(pool.take().unwrap(), 7)).unwrap();
     drop(device);
     assert!(holds(&file, 7));
-    drop(pool.take());
+    drop(pool.take().unwrap());
 }
 
 #[test]
 fn a_settled_device_works_on_in_another_thread() {
     let pool = pool(1);
     let (file, mut device) = device(&pool);
-    device.write_batch(batch(pool.take(), 1)).unwrap();
+    device.write_batch(batch(pool.take().unwrap(), 1)).unwrap();
     let _ = device.settle().unwrap();
-    let second = batch(pool.take(), 2);
+    let second = batch(pool.take().unwrap(), 2);
     let work = move || {
         device.write_batch(second).unwrap();
         device.settle().map(drop)
@@ -93,10 +94,10 @@ fn a_read_past_where_the_file_was_cut_says_so_and_the_device_lives_on() {
     let (file, mut device) = device(&pool);
     file.set_len(4096).unwrap();
     let reads = transfers(4, 4096);
-    let failure = device.read_batch(ReadBatch { arena: pool.take(), reads }).unwrap_err();
+    let failure = device.read_batch(ReadBatch { arena: pool.take().unwrap(), reads }).unwrap_err();
     assert_eq!(failure.cause.kind(), io::ErrorKind::UnexpectedEof);
     let reads = transfers(1, 4096);
-    assert!(device.read_batch(ReadBatch { arena: pool.take(), reads }).is_ok());
+    assert!(device.read_batch(ReadBatch { arena: pool.take().unwrap(), reads }).is_ok());
     assert!(device.settle().is_ok());
 }
 
@@ -113,7 +114,7 @@ fn a_transfer_outside_of_the_disk_or_its_arena_touches_nothing_and_fails_from_th
         let pool = pool(1);
         let (file, mut device) = device(&pool);
         let transfer = Transfer { at: ByteOffset::new(at), position, length };
-        let mut batch = batch(pool.take(), 3);
+        let mut batch = batch(pool.take().unwrap(), 3);
         batch.writes = vec![transfer];
         let failure = device.write_batch(batch).unwrap_err();
         assert_eq!(failure.cause.kind(), io::ErrorKind::InvalidInput, "{transfer:?}");
@@ -146,7 +147,7 @@ fn batches_that_are_read_come_back_in_the_order_in_which_they_were_begun() {
     }
     let read =
         |block: u64| Transfer { at: ByteOffset::new(block * 4096), position: 0, length: 4096 };
-    let batch = |block| ReadBatch { arena: pool.take(), reads: vec![read(block)] };
+    let batch = |block| ReadBatch { arena: pool.take().unwrap(), reads: vec![read(block)] };
     assert!(matches!(device.begin_read(batch(0)).unwrap(), Reading::UnderWay));
     assert!(matches!(device.begin_read(batch(1)).unwrap(), Reading::UnderWay));
     // One that is waited for overtakes them.
@@ -163,10 +164,50 @@ fn a_batch_that_cannot_be_read_fails_when_it_is_asked_for_and_the_one_behind_it_
     let (file, mut device) = device(&pool);
     file.set_len(8192).unwrap();
     for reads in [transfers(4, 4096), transfers(2, 4096)] {
-        device.begin_read(ReadBatch { arena: pool.take(), reads }).unwrap();
+        device.begin_read(ReadBatch { arena: pool.take().unwrap(), reads }).unwrap();
     }
     let failure = device.finish_read().unwrap_err();
     assert_eq!(failure.cause.kind(), io::ErrorKind::UnexpectedEof);
     assert!(device.finish_read().is_ok());
-    let _both_are_back = (pool.take(), pool.take());
+    let _both_are_back = (pool.take().unwrap(), pool.take().unwrap());
+}
+
+/// A device whose transfers never end: the end of a pipe to which nobody writes.
+fn stuck(pool: &ArenaPool) -> (std::io::PipeWriter, UringDevice) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let file = File::from(std::os::fd::OwnedFd::from(reader));
+    let capacity = ByteCount::new(BYTES as u64);
+    let geometry = Geometry { capacity, sector_size: SectorSize::Bytes512 };
+    let mut device = UringDevice::new(file, geometry, pool.regions()).unwrap();
+    device.limits = SHORT;
+    (writer, device)
+}
+
+#[test]
+fn a_transfer_that_never_ends_is_an_error_with_what_it_is_and_the_device_can_be_dropped() {
+    let pool = pool(1);
+    let (writer, mut device) = stuck(&pool);
+    let reads = transfers(2, 4096);
+    let failure = device.read_batch(ReadBatch { arena: pool.take().unwrap(), reads }).unwrap_err();
+    assert_eq!(failure.cause.kind(), io::ErrorKind::TimedOut);
+    let told = failure.cause.to_string();
+    assert!(told.contains("2 transfers of a disk are under way, bytes "), "{told}");
+    drop(device);
+    // What the kernel may still write to is never given to anybody.
+    assert!(pool.try_take().is_none());
+    drop(writer);
+}
+
+#[test]
+fn who_only_looks_finds_that_a_batch_is_read() {
+    let pool = pool(1);
+    let (_, mut device) = device(&pool);
+    let reads = transfers(16, 4096);
+    device.begin_read(ReadBatch { arena: pool.take().unwrap(), reads }).unwrap();
+    let begun = std::time::Instant::now();
+    while !device.is_read() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it is never read");
+        std::thread::yield_now();
+    }
+    device.finish_read().unwrap();
 }

@@ -121,10 +121,7 @@ impl Looking {
     ///
     /// The signals cannot be had.
     pub(crate) fn begin(length: u64) -> anyhow::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in crate::verb::STOP_SIGNALS {
-            signal_hook::flag::register(signal, Arc::clone(&stop))?;
-        }
+        let stop = crate::verb::stop_flag()?;
         Ok(Self { progress: ByteProgress::new(Some(length)), stop })
     }
 

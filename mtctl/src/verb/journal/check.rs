@@ -2,8 +2,6 @@
 //! `blockio::journal::check`; here it is shown, with what to do.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use blockio::journal::check::{self, Class, Finding, Report};
 use clap::Args;
@@ -37,10 +35,7 @@ pub struct Arguments {
 
 /// Checks.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in crate::verb::STOP_SIGNALS {
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = crate::verb::stop_flag()?;
     let storage = arguments.of.storage()?;
     let mut progress: Option<ByteProgress> = None;
     let report = check::check(&storage, &stop, &mut |now| {

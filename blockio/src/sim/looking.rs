@@ -1,0 +1,132 @@
+//! Somebody looks at points while somebody else writes, in any order of their operations: what is
+//! read is what the point was, or it is told that the point is gone.
+#![cfg(test)]
+
+use std::sync::Arc;
+
+use super::cuts::Chance;
+use super::disk::lock;
+use super::machine::{Machine, Memory, keep_all, thinning, whole};
+use super::scenario::{Scenario, Size, point_of};
+use super::steps::Steps;
+use crate::ErrorKind;
+use crate::bug::{self, Bug};
+use crate::journal::catalogue::{Point, PointKind};
+use crate::view::View;
+
+const SIZE: Size = Size {
+    volumes: 2,
+    blocks: 8,
+    streams: 4,
+    marks: 5,
+    writes: 6,
+    room_blocks: 4096,
+    goes_on: true,
+};
+
+/// What runs beside: the other streams, each again if an operation failed, and then a rollback.
+fn work(machine: &Machine, scenario: &Scenario, mut chance: Chance) -> Result<(), String> {
+    for stream in &scenario.streams[1..] {
+        let done = lock(&machine.world).done;
+        lock(&machine.world).fails_at = (chance.below(2) == 0).then_some(done + chance.below(60));
+        let applied = machine.apply(&[stream], &mut || {});
+        lock(&machine.world).fails_at = None;
+        if applied.is_err() {
+            machine.apply(&[stream], &mut || {}).map_err(|error| error.chain())?;
+        }
+    }
+    let known = machine.state().map_err(|error| error.chain())?.journal.unwrap();
+    let to = known.points[chance.below(known.points.len())].id;
+    machine.rollback(to).map_err(|error| error.chain())
+}
+
+/// Compares what `views` of `point` hold; how many were read, and none once it is gone.
+fn look(views: &[View], point: &Point, scenario: &Scenario) -> Result<u64, String> {
+    let number = match point.kind {
+        PointKind::Start => 0,
+        PointKind::Crash | PointKind::App => point_of(point.time),
+    };
+    for (view, expected) in views.iter().zip(&scenario.points[&number]) {
+        match whole(view) {
+            Ok(found) if found == *expected => {}
+            Ok(found) => {
+                let at = found.iter().zip(expected).position(|(one, other)| one != other);
+                return Err(format!("point {} reads otherwise, from byte {at:?} on", point.id));
+            }
+            Err(error) if error.chain().contains("has expired") => return Ok(0),
+            Err(error) => return Err(error.chain()),
+        }
+    }
+    Ok(views.len() as u64)
+}
+
+/// Looks until the run is over: at one point after the other, and again at the one before.
+fn look_all_the_time(
+    machine: &Machine,
+    scenario: &Scenario,
+    steps: &Steps,
+    mut chance: Chance,
+) -> Result<u64, String> {
+    let (mut looked, mut earlier) = (0, None);
+    while !steps.is_over() {
+        let known = machine.state().map_err(|error| error.chain())?.journal.unwrap();
+        let point = known.points[chance.below(known.points.len())].clone();
+        let views = match machine.views(point.id) {
+            Ok(views) => views,
+            // It went in between.
+            Err(error) if error.kind() == ErrorKind::Usage => continue,
+            Err(error) => return Err(error.chain()),
+        };
+        for _ in 0..1 + chance.below(3) {
+            looked += look(&views, &point, scenario)?;
+        }
+        // A view that is older than what was done meanwhile.
+        if let Some((views, point)) = earlier.replace((views, point)) {
+            let more = look(&views, &point, scenario);
+            looked += more.map_err(|wrong| format!("an earlier view: {wrong}"))?;
+        }
+    }
+    Ok(looked)
+}
+
+/// How many volumes were read of points beside a run with this seed, or what was wrong.
+pub(super) fn looked_beside(seed: u64, memory: &Memory) -> Result<u64, String> {
+    let mut chance = Chance(seed);
+    let policy = if chance.below(2) == 0 { keep_all() } else { thinning() };
+    let scenario = Scenario::new(SIZE, &mut chance);
+    let machine = Machine::new(scenario.world(), policy, memory);
+    machine.apply(&[&scenario.streams[0]], &mut || {}).map_err(|error| error.chain())?;
+    let steps = Arc::new(Steps::new(seed));
+    {
+        let mut world = lock(&machine.world);
+        (world.is_forgetful, world.steps) = (true, Some(Arc::clone(&steps)));
+    }
+    let looked = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| steps.write(|| work(&machine, &scenario, Chance(!seed))));
+        let looked = look_all_the_time(&machine, &scenario, &steps, chance);
+        steps.end();
+        writer.join().unwrap()?;
+        looked
+    });
+    looked.map_err(|wrong: String| format!("seed {seed}: {wrong}"))
+}
+
+#[test]
+fn in_any_order_of_steps_a_point_reads_as_it_was_while_others_write() {
+    let memory = Memory::new();
+    let first: u64 = std::env::var("MTCTL_SIM_SEED").map_or(1, |text| text.parse().unwrap());
+    let mut looked = 0;
+    for seed in first..first + 150 {
+        looked += looked_beside(seed, &memory).unwrap();
+    }
+    println!("{looked} volumes of points were read beside runs, none otherwise");
+}
+
+#[test]
+fn a_view_that_trusts_what_it_read_before_is_caught() {
+    let memory = Memory::new();
+    bug::plant(Some(Bug::ViewTrustsItsWindow));
+    let caught = (1..60).find_map(|seed| looked_beside(seed, &memory).err());
+    bug::plant(None);
+    println!("{}", caught.unwrap());
+}
