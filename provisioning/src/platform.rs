@@ -57,10 +57,48 @@ pub struct Platform {
     pub is_image: bool,
 }
 
+/// What runs the machine, as far as hints differ by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hypervisor {
+    /// VMware.
+    VmWare,
+    /// KVM and everything built on QEMU.
+    Kvm,
+    /// Hyper-V.
+    HyperV,
+    /// A physical machine, or a hypervisor that is not known.
+    NoneKnown,
+}
+
 impl Platform {
     /// Whether DMI says VMware.
     pub fn is_vmware(&self) -> bool {
-        self.system_vendor.starts_with("VMware")
+        self.hypervisor() == Hypervisor::VmWare
+    }
+
+    /// What DMI says that runs the machine.
+    pub fn hypervisor(&self) -> Hypervisor {
+        let (vendor, product) = (self.system_vendor.as_str(), self.product_name.as_str());
+        const OF_KVM: [&str; 9] = [
+            "QEMU",
+            "Red Hat",
+            "oVirt",
+            "Nutanix",
+            "OpenStack",
+            "KubeVirt",
+            "Amazon EC2",
+            "Google",
+            "Alibaba Cloud",
+        ];
+        if vendor.starts_with("VMware") {
+            Hypervisor::VmWare
+        } else if vendor == "Microsoft Corporation" && product == "Virtual Machine" {
+            Hypervisor::HyperV
+        } else if OF_KVM.iter().any(|name| vendor.starts_with(name)) || product.contains("KVM") {
+            Hypervisor::Kvm
+        } else {
+            Hypervisor::NoneKnown
+        }
     }
 }
 

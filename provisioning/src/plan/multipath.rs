@@ -1,5 +1,6 @@
 //! Step `multipath`: the policy is said to multipath-tools, where they are or will be installed.
 
+use super::identities::id_hint;
 use super::{PlannedStep, packages};
 use crate::disk::{Disk, DiskKind};
 use crate::guard::Refusal;
@@ -100,8 +101,7 @@ fn is_system_named(observed: &Observed) -> Result<(), Refusal> {
         "{} carries the system and tells no WWID: --multipath require could not keep off it",
         disk.path.display()
     );
-    let hint = "set disk.EnableUUID and restart first: mtctl vmx --fix FILE.vmx";
-    Err(Refusal::new(reason, hint))
+    Err(Refusal::new(reason, id_hint(disk, &observed.platform)))
 }
 
 /// A running daemon reads the new policy; with policy off a stopped one stays stopped.
