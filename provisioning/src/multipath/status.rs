@@ -30,7 +30,8 @@ mod tests {
 
     #[test]
     fn a_failed_path_is_told_from_an_active_one() {
-        let status = "mpatha: 0 2097152 multipath 2 0 0 0 2 1 A 0 1 2 8:0 A 0 0 1 E 0 1 2 8:64 F 3 1\n\
+        let status = "mpatha: 0 2097152 multipath 2 0 0 0 2 1 A 0 1 2 8:0 A 0 0 1 \
+            E 0 1 2 8:64 F 3 1\n\
             8:16: 0 2097152 multipath 2 0 1 0 1 1 A 0 1 0 66:128 F 1\n";
         assert_eq!(failed_paths(status), [(8, 64), (66, 128)].into());
         assert_eq!(failed_paths("No devices found\n"), [].into());

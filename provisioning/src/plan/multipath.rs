@@ -7,7 +7,7 @@ use crate::guard::Refusal;
 use crate::host::Invocation;
 use crate::multipath::{self, MAIN_FILE, MultipathGeneration, MultipathPolicy, OwnDisks};
 use crate::observe::Observed;
-use crate::platform::Family;
+use crate::platform::RedHatRelease;
 use crate::retention;
 use crate::spec::Desired;
 use crate::step::{Action, FileChange, StepId};
@@ -129,10 +129,11 @@ fn has_foreign_map(observed: &Observed) -> bool {
 }
 
 pub(crate) fn generation(observed: &Observed) -> MultipathGeneration {
-    let distribution = &observed.platform.distribution;
-    match (distribution.family, distribution.major_version) {
-        (Family::RedHat, ..=6) => MultipathGeneration::MainFileOnly,
-        (Family::RedHat, 7) => MultipathGeneration::YesNo,
-        (Family::RedHat | Family::Debian | Family::Unknown, _) => MultipathGeneration::Named,
+    match observed.platform.distribution.red_hat_release() {
+        Some(RedHatRelease::Six) => MultipathGeneration::MainFileOnly,
+        Some(RedHatRelease::Seven) => MultipathGeneration::YesNo,
+        Some(RedHatRelease::Eight | RedHatRelease::Nine | RedHatRelease::Ten) | None => {
+            MultipathGeneration::Named
+        }
     }
 }
