@@ -66,3 +66,23 @@ fn is_mounted(host: &Host, mount_point: &Path, uuid: &str) -> Result<()> {
     }
     Err(failed(format!("{} is mounted there, and is not UUID={uuid}", mount.source)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{MemoryTree, RecordedHost};
+
+    #[test]
+    fn the_row_is_mounted_by_the_mark_that_it_has() {
+        let rows = [
+            ("UUID=1 / ext4 defaults 0 1\nUUID=2 /r ext4 nofail,x-mtctl 0 2\n", Mark::XOption),
+            ("UUID=2 /r ext4 nofail,comment=mtctl 0 2\n", Mark::Comment),
+        ];
+        for (text, expected) in rows {
+            let tree = MemoryTree::new();
+            tree.put_text(FSTAB_PATH, text);
+            let host = Host::recorded(RecordedHost::new("", &tree, Vec::new()));
+            assert_eq!(mark(&host), expected, "{text}");
+        }
+    }
+}

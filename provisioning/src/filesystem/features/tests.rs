@@ -1,5 +1,5 @@
-//! What each distribution lets a filesystem have, by its kernels and tools; what mkfs makes of it is
-//! tested with the real programs in `tests`.
+//! What each distribution lets a filesystem have, by its kernels and tools; what mkfs makes of it
+//! is tested with the real programs in `tests`.
 
 use std::path::Path;
 
