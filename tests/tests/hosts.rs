@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use mt_tests::recorded::{self, naa};
 use mt_tests::vpd;
 use provisioning::disk::{Disk, IdentitySource, Purpose, inventory};
+use provisioning::guard::may_format;
 use provisioning::host::{Host, RecordedHost};
 use provisioning::observe;
 
@@ -245,4 +246,26 @@ fn stacked_devices_network_disks_memory_and_boot_areas_are_told_and_not_offered(
             "mmcblk0boot1 boot-area false []",
         ]
     );
+}
+
+#[test]
+fn what_is_no_attached_disk_is_refused_for_retention_by_name_with_the_reason() {
+    let all = disks("block-device-zoo");
+    let refusal = |name: &str| {
+        let disk = all.iter().find(|disk| disk.name == name).unwrap();
+        may_format(disk, &all, true, None).map_err(|refusal| refusal.reason)
+    };
+    for (name, reason) in [
+        ("drbd0", "/dev/drbd0 is made out of other disks"),
+        ("zd0", "/dev/zd0 is made out of other disks"),
+        ("dm-9", "/dev/mapper/customer-luks is made out of other disks"),
+        ("rbd0", "/dev/rbd0 is a disk of another host"),
+        ("pmem0", "/dev/pmem0 is memory, and no disk"),
+        ("mmcblk0boot0", "/dev/mmcblk0boot0 is an area for the machine's firmware"),
+    ] {
+        assert_eq!(refusal(name), Err(reason.to_owned()));
+    }
+    for name in ["xvdb", "dasda", "mmcblk0", "fioa", "skd0"] {
+        assert!(refusal(name).is_ok(), "{name}");
+    }
 }
