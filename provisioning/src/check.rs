@@ -3,6 +3,7 @@
 
 mod disks;
 mod machine;
+mod multipath;
 mod retention;
 mod software;
 

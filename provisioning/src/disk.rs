@@ -2,6 +2,8 @@
 //! is in `disk::inventory`; whether it may be formatted is decided in `guard`.
 
 pub mod inventory;
+mod kind;
+mod scsi_identity;
 mod uses;
 
 use std::fmt;
@@ -9,33 +11,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use kind::DiskKind;
+
 use crate::filesystem::Signature;
 use crate::scsi::wwid::Wwid;
 
 /// The smallest retention volume, in bytes: below it not even a filesystem is worth having.
 pub const RETENTION_BYTES_MIN: u64 = 64 << 20;
-
-/// How a disk is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DiskKind {
-    /// A SCSI disk, SATA and SAS included: everything behind the kernel's sd driver.
-    Scsi,
-    /// An NVMe namespace.
-    Nvme,
-    /// A virtio-blk disk.
-    Virtio,
-    /// A device-mapper multipath map: several paths, one disk.
-    Multipath,
-    /// A loop device.
-    Loop,
-    /// Another device-mapper device: a logical volume, a crypt mapping.
-    Mapped,
-    /// A software RAID array.
-    Raid,
-    /// Anything else with a block device.
-    Other,
-}
 
 /// Where a disk's identity was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -243,6 +225,9 @@ pub struct Disk {
     /// Something that could not be read, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// What is wrong with how it tells its identity, which is known all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl Disk {
@@ -250,8 +235,12 @@ impl Disk {
     pub fn is_listed_by_default(&self) -> bool {
         match self.kind {
             DiskKind::Scsi | DiskKind::Nvme | DiskKind::Virtio | DiskKind::Multipath => true,
-            DiskKind::Other => self.size_bytes > 0 && !self.is_memory(),
-            DiskKind::Loop | DiskKind::Mapped | DiskKind::Raid => false,
+            DiskKind::Other | DiskKind::Stacked | DiskKind::Network => self.size_bytes > 0,
+            DiskKind::Loop
+            | DiskKind::Mapped
+            | DiskKind::Raid
+            | DiskKind::Memory
+            | DiskKind::BootArea => false,
         }
     }
 
@@ -260,17 +249,10 @@ impl Disk {
         self.size_bytes > 0 || self.is_listed_by_default()
     }
 
-    /// Whether it is a whole disk that could hold a retention volume at all.
+    /// Whether what lies on it is looked at: of what LVM, crypt and RAID make out of disks, only
+    /// who uses it counts.
     pub fn is_whole_disk(&self) -> bool {
-        match self.kind {
-            DiskKind::Scsi
-            | DiskKind::Nvme
-            | DiskKind::Virtio
-            | DiskKind::Multipath
-            | DiskKind::Loop
-            | DiskKind::Other => true,
-            DiskKind::Mapped | DiskKind::Raid => false,
-        }
+        !matches!(self.kind, DiskKind::Mapped | DiskKind::Raid)
     }
 
     /// Whether it is compressed memory (zram), mostly swapped to, which no replication is about.
@@ -278,6 +260,12 @@ impl Disk {
         self.name
             .strip_prefix("zram")
             .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    }
+
+    /// Whether it is a virtual disk of VMware's, which tells its id when disk.EnableUUID is on.
+    pub fn is_vmware_virtual(&self) -> bool {
+        let texts = [&self.vendor, &self.model];
+        texts.into_iter().flatten().any(|text| text.starts_with("VMware"))
     }
 
     /// Whether anybody works with it now.
@@ -293,6 +281,6 @@ impl Disk {
     /// Whether it is one of the disks that machines are replicated to: not the system's, not made
     /// out of another disk.
     pub fn is_attached_disk(&self) -> bool {
-        self.is_listed_by_default() && !self.is_system()
+        self.kind.is_attached() && self.is_listed_by_default() && !self.is_system()
     }
 }

@@ -1,6 +1,8 @@
 //! Filesystems: which ones the kernel and the tools support, what signatures a device carries, and
 //! how a retention filesystem is made. Which device is formatted is decided in `retention`.
 
+pub mod features;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -8,36 +10,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use features::Features;
+
 use crate::error::{Error, Result};
 use crate::host::{Host, Invocation, Output};
 use crate::platform::Platform;
 
 /// The label every retention filesystem gets; 12 characters, the longest that XFS takes.
 pub const RETENTION_LABEL: &str = "mt-retention";
-
-/// Which features a new filesystem may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Features {
-    /// What mkfs gives by itself.
-    Current,
-    /// What Linux 2.6.32 and e2fsprogs 1.41 know: for images of releases 6 and 7, whose kernels
-    /// cannot mount, and whose fsck cannot check, what a newer host's mkfs makes by itself.
-    OfRelease6,
-}
-
-impl Features {
-    fn ext4_options(self) -> &'static [&'static str] {
-        match self {
-            Self::Current => &[],
-            Self::OfRelease6 => &[
-                "-O",
-                "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,flex_bg,\
-                 sparse_super,large_file,huge_file,uninit_bg,dir_nlink,extra_isize",
-            ],
-        }
-    }
-}
 
 /// The filesystems a retention volume can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,15 +76,18 @@ impl RetentionFilesystem {
     pub fn mkfs(self, device: &Path, uuid: Uuid, features: Features) -> Invocation {
         let device = device.display().to_string();
         let uuid = uuid.hyphenated().to_string();
+        let options = features.options(self);
         let mkfs = Invocation::new(self.mkfs_program());
+        let mkfs = match self {
+            Self::Ext4 => mkfs.arguments(["-q", "-F", "-m", "0"]),
+            Self::Xfs => mkfs.arguments(["-q", "-f"]),
+        };
+        let mkfs = mkfs.arguments(options.iter().map(String::as_str));
+        let mkfs = mkfs.arguments(["-L", RETENTION_LABEL]);
         match self {
-            Self::Ext4 => mkfs
-                .arguments(["-q", "-F", "-m", "0"])
-                .arguments(features.ext4_options().iter().copied())
-                .arguments(["-L", RETENTION_LABEL, "-U"]),
-            Self::Xfs => mkfs.arguments(["-q", "-f", "-L", RETENTION_LABEL, "-m"]),
+            Self::Ext4 => mkfs.arguments(["-U", &uuid]),
+            Self::Xfs => mkfs.argument("-m").argument(format!("uuid={uuid}")),
         }
-        .argument(if self == Self::Xfs { format!("uuid={uuid}") } else { uuid })
         .argument(device)
     }
 }

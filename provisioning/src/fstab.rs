@@ -28,7 +28,8 @@ pub enum Mark {
 impl Mark {
     const ALL: [Self; 2] = [Self::XOption, Self::Comment];
 
-    fn option(self) -> &'static str {
+    /// The option that is the mark.
+    pub fn option(self) -> &'static str {
         match self {
             Self::XOption => "x-mtctl",
             Self::Comment => "comment=mtctl",
@@ -56,8 +57,12 @@ pub struct Entry {
 impl Entry {
     /// Whether the row carries our mark, in either form.
     pub fn is_ours(&self) -> bool {
-        let ours = |option: &String| Mark::ALL.iter().any(|mark| mark.option() == option);
-        self.options.iter().any(ours)
+        self.mark().is_some()
+    }
+
+    /// Our mark, as the row carries it.
+    pub fn mark(&self) -> Option<Mark> {
+        Mark::ALL.into_iter().find(|mark| self.options.iter().any(|one| one == mark.option()))
     }
 
     fn parse(row: &str) -> Option<Self> {

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::disk::{Disk, DiskKind, RETENTION_BYTES_MIN, Use};
+use crate::disk::{Disk, RETENTION_BYTES_MIN, Use};
 use crate::error::Error;
 use crate::filesystem::{RetentionFilesystem, Signature};
 use crate::record::FormatIntent;
@@ -87,17 +87,9 @@ pub fn may_format(
 fn is_a_disk_to_format(disk: &Disk) -> Result<(), Refusal> {
     let path = disk.path.display();
     let another = "name another disk: mtctl disks lists them";
-    match disk.kind {
-        DiskKind::Mapped | DiskKind::Raid => {
-            let reason = format!("{path} is made out of other disks");
-            return Err(Refusal::new(reason, "name a whole disk: mtctl disks lists them"));
-        }
-        DiskKind::Scsi
-        | DiskKind::Nvme
-        | DiskKind::Virtio
-        | DiskKind::Multipath
-        | DiskKind::Loop
-        | DiskKind::Other => {}
+    if let Some(why) = disk.kind.no_retention() {
+        let reason = format!("{path} {why}");
+        return Err(Refusal::new(reason, "name a whole disk: mtctl disks lists them"));
     }
     if disk.size_bytes == 0 {
         return Err(Refusal::new(format!("{path} has no capacity (0 bytes)"), another));
@@ -112,8 +104,10 @@ fn is_a_disk_to_format(disk: &Disk) -> Result<(), Refusal> {
     }
     if disk.known_by.is_none() {
         let reason = format!("{path} has no identity by which it could be recognised again");
-        let hint =
-            "set disk.EnableUUID = \"TRUE\" (mtctl vmx --fix FILE) or give it a serial number";
+        let hint = match disk.is_vmware_virtual() {
+            true => "set disk.EnableUUID = \"TRUE\": mtctl vmx --fix FILE",
+            false => "give it a serial number or WWN of its own in the hypervisor, or name another",
+        };
         return Err(Refusal::new(reason, hint));
     }
     Ok(())

@@ -188,8 +188,34 @@ pub fn parse_physical_volumes(json: &str) -> Result<Vec<PhysicalVolume>> {
 pub struct ListedDevice {
     /// How the device is identified: `sys_wwid`, `sys_serial`, `devname`, …
     pub id_type: String,
-    /// By what: `naa.6000c29…` for `sys_wwid`.
+    /// By what: `naa.6000c29…` for `sys_wwid`; `.` when by nothing.
     pub id_name: String,
+    /// The path that the device had when LVM last saw it.
+    pub device_name: Option<String>,
+}
+
+impl ListedDevice {
+    /// Whether one of these names of a device is the one in the row. The types of ids differ in
+    /// where LVM reads the name (lvmdevices(8): sys_wwid, sys_serial, wwid_naa, mpath_uuid,
+    /// md_uuid, crypt_uuid, lvmlv_uuid, loop_file, devname …), and there will be more: whichever it
+    /// is, a device of that name is meant. The path of a row without an id is all there is of it.
+    pub fn is_one_of(&self, names: &[String]) -> bool {
+        let has_id = !matches!(self.id_name.as_str(), "" | ".");
+        let name = if has_id { Some(&self.id_name) } else { self.device_name.as_ref() };
+        let Some(name) = name else { return false };
+        let wanted = compared(name);
+        names.iter().any(|one| compared(one) == wanted)
+    }
+}
+
+/// LVM writes blanks as `_`, one for each or one for a run of them, by its version; of the UUID of
+/// a partition that kpartx mapped, the disk's own part counts.
+fn compared(name: &str) -> String {
+    let whole = name.strip_prefix("part").and_then(|rest| rest.split_once("-mpath-"));
+    let name = whole.map_or(name, |(_, map)| map);
+    let name = name.strip_prefix("mpath-").unwrap_or(name);
+    let words = name.split(['_', ' ', '\0']).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("_")
 }
 
 /// Reads a devices file; what is no device is passed over.
@@ -204,6 +230,7 @@ fn parse_listed_device(row: &str) -> ListedDevice {
         match key {
             "IDTYPE" => device.id_type = value.to_owned(),
             "IDNAME" => device.id_name = value.to_owned(),
+            "DEVNAME" => device.device_name = Some(value.to_owned()),
             _ => {}
         }
     }

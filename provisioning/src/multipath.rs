@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 
 pub mod configuration;
+pub mod status;
 #[cfg(test)]
 mod tests;
 

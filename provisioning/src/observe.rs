@@ -3,6 +3,7 @@
 
 mod custom_changes;
 mod network;
+mod readers;
 mod storage;
 mod tuned;
 
@@ -20,6 +21,7 @@ use crate::disk::inventory::Signatures;
 use crate::disk::{self, Disk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ext4::Ext4;
+use crate::filesystem::features::{Makers, Readers};
 use crate::filesystem::{self, Support};
 use crate::guard::{Begun, Refusal};
 use crate::host::{FileKind, Host, RingProbe};
@@ -74,6 +76,11 @@ pub struct Observed {
     pub image: Option<PathBuf>,
     /// Packages.
     pub packages: PackagesObserved,
+    /// What will mount and check what is made for an image, and what makes it; of the running host,
+    /// which is its own, nothing is asked.
+    pub image_readers: Option<(Readers, Makers)>,
+    /// Whether an image's mount(8) takes `x-` options for comments; `None` when that is not known.
+    pub knows_x_options: Option<bool>,
     /// Filesystem support by name.
     pub filesystems: BTreeMap<String, Support>,
     /// LVM, software RAID, multipath and udisks.
@@ -188,6 +195,10 @@ pub fn observe(host: &Host, desired: &Desired) -> Result<Observed> {
     let mut observed = Observed {
         packages: packages::observe(host, &platform),
         filesystems: filesystem::observe_support(host, &platform),
+        image_readers: host
+            .image()
+            .map(|_| (readers::readers(host.system()), readers::makers(host))),
+        knows_x_options: host.image().and_then(|_| readers::knows_x_options(host.system())),
         storage: storage::observe(host, &disks, &desired.retention_mount),
         attributes: tuned::observe(host, &disks),
         io_uring_disabled: io_uring_disabled(host),

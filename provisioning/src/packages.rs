@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::host::{Host, Invocation, Tree};
 use crate::multipath::MultipathPolicy;
-use crate::platform::{Family, Platform};
+use crate::platform::{Distribution, Family, Platform, RedHatRelease};
 
 /// The package tools that are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -100,28 +100,24 @@ const PACKAGES: [Package; 15] = [
     package(Need::Multipath, "kpartx", "kpartx"),
 ];
 
-/// Every package name that may be wanted on `family`'s release `major_version`.
-pub fn known_names(family: Family, major_version: u32) -> Vec<&'static str> {
-    names(family, major_version, |_| true)
+/// Every package name that may be wanted on this distribution.
+pub fn known_names(distribution: &Distribution) -> Vec<&'static str> {
+    names(distribution, |_| true)
 }
 
 /// The packages wanted on this platform under `policy`.
 pub fn wanted_names(platform: &Platform, policy: MultipathPolicy) -> Vec<&'static str> {
-    let distribution = &platform.distribution;
-    names(distribution.family, distribution.major_version, |need| match need {
+    names(&platform.distribution, |need| match need {
         Need::Always => true,
         Need::VmWare => platform.is_vmware(),
         Need::Multipath => policy != MultipathPolicy::Off,
     })
 }
 
-fn names(
-    family: Family,
-    major_version: u32,
-    is_needed: impl Fn(Need) -> bool,
-) -> Vec<&'static str> {
-    let name = |package: &Package| match family {
-        Family::RedHat => red_hat_name(package.red_hat, major_version),
+fn names(distribution: &Distribution, is_needed: impl Fn(Need) -> bool) -> Vec<&'static str> {
+    let release = distribution.red_hat_release();
+    let name = |package: &Package| match distribution.family {
+        Family::RedHat => red_hat_name(package.red_hat, release),
         Family::Debian => package.debian,
         Family::Unknown => "",
     };
@@ -131,11 +127,11 @@ fn names(
 
 /// Release 10 moved kdump out of kexec-tools; release 6 has util-linux under its old name, and its
 /// VMware tools only in a repository that is not the distribution's own.
-fn red_hat_name(name: &'static str, major_version: u32) -> &'static str {
-    match (name, major_version) {
-        ("kexec-tools", 10..) => "kdump-utils",
-        ("util-linux", 6) => "util-linux-ng",
-        ("open-vm-tools", 6) => "",
+fn red_hat_name(name: &'static str, release: Option<RedHatRelease>) -> &'static str {
+    match (name, release) {
+        ("kexec-tools", Some(RedHatRelease::Ten)) => "kdump-utils",
+        ("util-linux", Some(RedHatRelease::Six)) => "util-linux-ng",
+        ("open-vm-tools", Some(RedHatRelease::Six)) => "",
         _ => name,
     }
 }
@@ -143,7 +139,7 @@ fn red_hat_name(name: &'static str, major_version: u32) -> &'static str {
 /// Finds the package tool and asks it what is installed.
 pub fn observe(host: &Host, platform: &Platform) -> PackagesObserved {
     let distribution = &platform.distribution;
-    let known = known_names(distribution.family, distribution.major_version);
+    let known = known_names(distribution);
     let (manager, root) = find_manager(host, distribution.family);
     let installed = match distribution.family {
         Family::Debian => installed_debs(host, &root, &known),
@@ -246,11 +242,13 @@ mod tests {
 
     #[test]
     fn names_follow_the_release() {
-        assert!(known_names(Family::RedHat, 10).contains(&"kdump-utils"));
-        assert!(known_names(Family::RedHat, 9).contains(&"kexec-tools"));
-        assert!(!known_names(Family::RedHat, 6).contains(&"open-vm-tools"));
-        assert!(known_names(Family::Debian, 12).contains(&"multipath-tools"));
-        assert!(known_names(Family::Unknown, 0).is_empty());
+        let known = |text: &str| known_names(&crate::platform::parse_os_release(text));
+        assert!(known("ID=rhel\nVERSION_ID=10.1").contains(&"kdump-utils"));
+        assert!(known("ID=rhel\nVERSION_ID=9.4").contains(&"kexec-tools"));
+        assert!(known("ID=amzn\nVERSION_ID=2023").contains(&"kexec-tools"), "a year is no release");
+        assert!(!known("ID=rhel\nVERSION_ID=6.10").contains(&"open-vm-tools"));
+        assert!(known("ID=debian\nVERSION_ID=12").contains(&"multipath-tools"));
+        assert!(known("ID=arch").is_empty());
     }
 
     #[test]

@@ -25,10 +25,80 @@ pub struct Distribution {
     pub family: Family,
     /// `debian`, `centos`, `rhel`, …
     pub id: String,
-    /// The first number of the version; 0 when there is none (testing, rolling).
-    pub major_version: u32,
+    /// The first number of the version, which may be a year; `None` when there is none (testing,
+    /// rolling). What it means differs by distribution: ask [`Distribution::red_hat_release`].
+    pub major_version: Option<u32>,
     /// For people.
     pub pretty_name: String,
+}
+
+/// A release of Enterprise Linux, or the one that a distribution of its family is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RedHatRelease {
+    /// 6 and older: upstart, util-linux-ng, Linux 2.6.32.
+    Six,
+    /// 7.
+    Seven,
+    /// 8.
+    Eight,
+    /// 9.
+    Nine,
+    /// 10 and newer.
+    Ten,
+}
+
+impl RedHatRelease {
+    fn of_enterprise(version: u32) -> Option<Self> {
+        match version {
+            5 | 6 => Some(Self::Six),
+            7 => Some(Self::Seven),
+            8 => Some(Self::Eight),
+            9 => Some(Self::Nine),
+            10..=99 => Some(Self::Ten),
+            _ => None,
+        }
+    }
+
+    /// What each was branched from.
+    fn of_fedora(version: u32) -> Option<Self> {
+        match version {
+            12..=18 => Some(Self::Six),
+            19..=27 => Some(Self::Seven),
+            28..=33 => Some(Self::Eight),
+            34..=39 => Some(Self::Nine),
+            40..=99 => Some(Self::Ten),
+            _ => None,
+        }
+    }
+
+    /// 2018.03 is like release 6, 2 is like release 7, 2023 was made from Fedora 34 to 36.
+    fn of_amazon(version: u32) -> Option<Self> {
+        match version {
+            2010..=2018 => Some(Self::Six),
+            2 => Some(Self::Seven),
+            2022.. => Some(Self::Nine),
+            _ => None,
+        }
+    }
+}
+
+impl Distribution {
+    /// Which release of Enterprise Linux it is or is like; `None` outside of the family, and for a
+    /// version that says nothing: then it is taken for a newer one than is known.
+    pub fn red_hat_release(&self) -> Option<RedHatRelease> {
+        let version = self.major_version.filter(|_| self.family == Family::RedHat)?;
+        match self.id.as_str() {
+            "amzn" => RedHatRelease::of_amazon(version),
+            "fedora" => RedHatRelease::of_fedora(version),
+            _ => RedHatRelease::of_enterprise(version),
+        }
+    }
+
+    /// Whether it is release 9 or newer of the family, or one whose release is not known.
+    pub fn is_red_hat_nine_or_newer(&self) -> bool {
+        self.family == Family::RedHat
+            && self.red_hat_release().is_none_or(|release| release >= RedHatRelease::Nine)
+    }
 }
 
 /// The machine and who runs us on it.
@@ -57,10 +127,51 @@ pub struct Platform {
     pub is_image: bool,
 }
 
+/// What runs the machine, as far as hints differ by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hypervisor {
+    /// VMware.
+    VmWare,
+    /// KVM and everything built on QEMU.
+    Kvm,
+    /// Hyper-V.
+    HyperV,
+    /// A physical machine, or a hypervisor that is not known.
+    NoneKnown,
+}
+
 impl Platform {
     /// Whether DMI says VMware.
     pub fn is_vmware(&self) -> bool {
-        self.system_vendor.starts_with("VMware")
+        self.hypervisor() == Hypervisor::VmWare
+    }
+
+    /// What DMI says that runs the machine.
+    pub fn hypervisor(&self) -> Hypervisor {
+        hypervisor(&self.system_vendor, &self.product_name)
+    }
+}
+
+fn hypervisor(vendor: &str, product: &str) -> Hypervisor {
+    const OF_KVM: [&str; 9] = [
+        "QEMU",
+        "Red Hat",
+        "oVirt",
+        "Nutanix",
+        "OpenStack",
+        "KubeVirt",
+        "Amazon EC2",
+        "Google",
+        "Alibaba Cloud",
+    ];
+    if vendor.starts_with("VMware") {
+        Hypervisor::VmWare
+    } else if vendor == "Microsoft Corporation" && product == "Virtual Machine" {
+        Hypervisor::HyperV
+    } else if OF_KVM.iter().any(|name| vendor.starts_with(name)) || product.contains("KVM") {
+        Hypervisor::Kvm
+    } else {
+        Hypervisor::NoneKnown
     }
 }
 
@@ -108,7 +219,7 @@ fn unknown() -> Distribution {
     Distribution {
         family: Family::Unknown,
         id: "unknown".into(),
-        major_version: 0,
+        major_version: None,
         pretty_name: "unknown (no os-release)".into(),
     }
 }
@@ -130,7 +241,7 @@ pub fn parse_os_release(text: &str) -> Distribution {
     };
     let family = if named(&["debian", "ubuntu"]) {
         Family::Debian
-    } else if named(&["rhel", "centos", "fedora"]) {
+    } else if named(&["rhel", "centos", "fedora", "ol", "amzn", "rocky", "almalinux"]) {
         Family::RedHat
     } else {
         Family::Unknown
@@ -156,9 +267,9 @@ fn parse_redhat_release(text: &str) -> Distribution {
     }
 }
 
-fn leading_number(text: &str) -> u32 {
+fn leading_number(text: &str) -> Option<u32> {
     let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or(0)
+    digits.parse().ok().filter(|number| *number != 0)
 }
 
 /// `MemTotal:` of /proc/meminfo, which counts KiB and calls them kB.
@@ -181,16 +292,19 @@ mod tests {
     #[test]
     fn the_family_comes_from_the_id_or_from_what_it_is_like() {
         let rows = [
-            ("ID=debian\nVERSION_ID=\"12\"\n", Family::Debian, 12),
-            ("ID=ubuntu\nID_LIKE=debian\nVERSION_ID=\"20.04\"\n", Family::Debian, 20),
+            ("ID=debian\nVERSION_ID=\"12\"\n", Family::Debian, Some(12)),
+            ("ID=debian\nPRETTY_NAME=\"Debian trixie/sid\"\n", Family::Debian, None),
+            ("ID=ubuntu\nID_LIKE=debian\nVERSION_ID=\"20.04\"\n", Family::Debian, Some(20)),
             (
                 "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=\"9.4\"\n",
                 Family::RedHat,
-                9,
+                Some(9),
             ),
-            ("ID=\"centos\"\nVERSION_ID=\"7\"\n", Family::RedHat, 7),
-            ("ID=arch\n", Family::Unknown, 0),
-            ("", Family::Unknown, 0),
+            ("ID=\"centos\"\nVERSION_ID=\"7\"\n", Family::RedHat, Some(7)),
+            ("ID=\"ol\"\nVERSION_ID=\"7.9\"\n", Family::RedHat, Some(7)),
+            ("ID=openEuler\nVERSION_ID=\"22.03\"\n", Family::Unknown, Some(22)),
+            ("ID=arch\n", Family::Unknown, None),
+            ("", Family::Unknown, None),
         ];
         for (text, family, major_version) in rows {
             let read = parse_os_release(text);
@@ -201,8 +315,54 @@ mod tests {
     #[test]
     fn release_6_has_no_os_release_and_is_still_known() {
         let read = parse_redhat_release("CentOS release 6.6 (Final)\n");
-        assert_eq!((read.family, read.major_version), (Family::RedHat, 6));
+        assert_eq!((read.family, read.major_version), (Family::RedHat, Some(6)));
         assert_eq!(read.id, "centos");
+    }
+
+    #[test]
+    fn a_version_is_a_release_only_where_it_says_one() {
+        let rows = [
+            ("ID=rhel\nVERSION_ID=\"6.10\"\n", Some(RedHatRelease::Six)),
+            ("ID=\"ol\"\nVERSION_ID=\"7.9\"\n", Some(RedHatRelease::Seven)),
+            ("ID=\"ol\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"8.10\"\n", Some(RedHatRelease::Eight)),
+            ("ID=\"centos\"\nVERSION_ID=\"9\"\n", Some(RedHatRelease::Nine)),
+            ("ID=\"almalinux\"\nVERSION_ID=\"10.0\"\n", Some(RedHatRelease::Ten)),
+            (
+                "ID=amzn\nID_LIKE=\"rhel fedora\"\nVERSION_ID=\"2018.03\"\n",
+                Some(RedHatRelease::Six),
+            ),
+            ("ID=amzn\nVERSION_ID=\"2\"\n", Some(RedHatRelease::Seven)),
+            ("ID=amzn\nID_LIKE=fedora\nVERSION_ID=\"2023\"\n", Some(RedHatRelease::Nine)),
+            ("ID=fedora\nVERSION_ID=36\n", Some(RedHatRelease::Nine)),
+            ("ID=fedora\nVERSION_ID=41\n", Some(RedHatRelease::Ten)),
+            ("ID=fedora\n", None),
+            ("ID=x\nID_LIKE=fedora\nVERSION_ID=0\n", None),
+            ("ID=x\nID_LIKE=rhel\nVERSION_ID=2024.1\n", None),
+            ("ID=debian\nVERSION_ID=6\n", None),
+        ];
+        for (text, release) in rows {
+            let read = parse_os_release(text);
+            assert_eq!(read.red_hat_release(), release, "{text:?}");
+            let is_old = release.is_some_and(|release| release < RedHatRelease::Nine);
+            let is_new = read.family == Family::RedHat && !is_old;
+            assert_eq!(read.is_red_hat_nine_or_newer(), is_new, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_runs_the_machine_is_told_by_dmi() {
+        let rows = [
+            ("VMware, Inc.", "VMware20,1", Hypervisor::VmWare),
+            ("QEMU", "Standard PC (Q35 + ICH9, 2009)", Hypervisor::Kvm),
+            ("Red Hat", "RHEL-AV", Hypervisor::Kvm),
+            ("Microsoft Corporation", "Virtual Machine", Hypervisor::HyperV),
+            ("Microsoft Corporation", "Surface Pro", Hypervisor::NoneKnown),
+            ("Dell Inc.", "PowerEdge R640", Hypervisor::NoneKnown),
+            ("", "", Hypervisor::NoneKnown),
+        ];
+        for (vendor, product, expected) in rows {
+            assert_eq!(hypervisor(vendor, product), expected, "{vendor} {product}");
+        }
     }
 
     #[test]

@@ -7,15 +7,17 @@ use uuid::Uuid;
 
 use crate::disk::{Disk, Purpose, Use};
 use crate::ext4::{ERRORS_REMOUNT_RO, Ext4};
-use crate::filesystem::{Features, RetentionFilesystem};
+use crate::filesystem::RetentionFilesystem;
+use crate::filesystem::features::{Features, Unknown};
 use crate::fstab::{FSTAB_PATH, Fstab, Mark, RetentionRow};
 use crate::guard::{self, Refusal};
 use crate::host::Invocation;
 use crate::multipath::MultipathPolicy;
 use crate::observe::Observed;
 use crate::plan::packages::will_install;
-use crate::platform::Family;
+use crate::platform::RedHatRelease;
 use crate::record::RetentionRecord;
+use crate::size;
 use crate::spec::Desired;
 use crate::step::{Action, FileChange, Format};
 
@@ -264,7 +266,10 @@ fn existing_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volu
         }
         ([disk], _) => Err(Refusal::new(
             format!("{} is the retention volume already (UUID={uuid})", disk.path.display()),
-            format!("to give it up, remove its x-mtctl row from {FSTAB_PATH} and {}", RECORD_HINT),
+            format!(
+                "to give it up, remove its {} row from {FSTAB_PATH} and {RECORD_HINT}",
+                mark(observed).option()
+            ),
         )),
         ([one, other, ..], _) => Err(copies(one, other, &uuid)),
     }
@@ -320,7 +325,7 @@ fn new_volume(observed: &Observed, desired: &Desired) -> Result<Format, Refusal>
         signature: disk.signature.clone(),
         consent,
         filesystem,
-        features: features(observed, filesystem)?,
+        features: features(observed, disk, filesystem)?,
         uuid: begun.map_or(desired.new_filesystem_uuid, |intent| intent.uuid),
     })
 }
@@ -374,21 +379,49 @@ fn is_begun(observed: &Observed, disk: &Disk) -> bool {
     begun.is_some_and(|begun| begun.is_left_on(disk)) && !is_path_of_a_map(disk)
 }
 
-/// The features that the kernel of the system being prepared can mount.
-fn features(observed: &Observed, filesystem: RetentionFilesystem) -> Result<Features, Refusal> {
-    let platform = &observed.platform;
-    let distribution = &platform.distribution;
-    let is_old = platform.is_image
-        && distribution.family == Family::RedHat
-        && distribution.major_version <= 7;
-    match (is_old, filesystem) {
-        (false, _) => Ok(Features::Current),
-        (true, RetentionFilesystem::Ext4) => Ok(Features::OfRelease6),
-        (true, RetentionFilesystem::Xfs) => Err(Refusal::new(
-            format!("{} may not mount the XFS that is made here", distribution.pretty_name),
-            "leave --filesystem out: ext4 is made with the features of its kernel",
-        )),
+/// The features that the system being prepared knows: the running host's own mkfs, and for an image
+/// what its oldest kernel and its own tools know.
+fn features(
+    observed: &Observed,
+    disk: &Disk,
+    filesystem: RetentionFilesystem,
+) -> Result<Features, Refusal> {
+    let Some((readers, makers)) = &observed.image_readers else { return Ok(Features::Current) };
+    let features = Features::for_readers(filesystem, readers, makers);
+    let features = features.map_err(|why| not_for_image(observed, filesystem, &why))?;
+    match features.bytes_max() {
+        Some(most) if disk.size_bytes > most => {
+            let (has, most) = (size::binary(disk.size_bytes), size::binary(most));
+            let path = disk.path.display();
+            let reason = format!("{path} has {has}, and an {filesystem} for this image {most}");
+            Err(Refusal::new(reason, "name a smaller disk, or --filesystem xfs"))
+        }
+        _ => Ok(features),
     }
+}
+
+fn not_for_image(observed: &Observed, filesystem: RetentionFilesystem, why: &Unknown) -> Refusal {
+    let image = &observed.platform.distribution.pretty_name;
+    let ext4 = "leave --filesystem out: ext4 is made with what every kernel knows";
+    let package = filesystem.package();
+    let (reason, hint) = match why {
+        Unknown::Kernel => ("no kernel was found in /lib/modules".to_owned(), ext4.to_owned()),
+        Unknown::Tools => {
+            let hint = format!("install {package} in it, or {ext4}");
+            (format!("it has no {package} that tells its version"), hint)
+        }
+        Unknown::Makers => {
+            let hint = format!("install {package} on this host, or {ext4}");
+            (format!("{} of this host tells no version", filesystem.mkfs_program()), hint)
+        }
+        Unknown::TooOld(what) => {
+            (format!("{what} does not know what is made today"), ext4.to_owned())
+        }
+    };
+    Refusal::new(
+        format!("{image} may not mount the {filesystem} that is made here: {reason}"),
+        hint,
+    )
 }
 
 /// Whether kernel and tools can make and mount the filesystem: asked before anything is wiped.
@@ -437,10 +470,14 @@ fn fstab_change(
     Ok(Some(Action::WriteFile(FileChange { path: FSTAB_PATH.into(), before, after })))
 }
 
+/// By the image's mount(8); where it has none, by its release. The running host's is built on
+/// libmount, or this program would not run there.
 fn mark(observed: &Observed) -> Mark {
-    let distribution = &observed.platform.distribution;
-    match (distribution.family, distribution.major_version) {
-        (Family::RedHat, ..=6) => Mark::Comment,
-        _ => Mark::XOption,
+    let release = observed.platform.distribution.red_hat_release();
+    match observed.knows_x_options {
+        Some(true) => Mark::XOption,
+        Some(false) => Mark::Comment,
+        None if release == Some(RedHatRelease::Six) => Mark::Comment,
+        None => Mark::XOption,
     }
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use provisioning::filesystem::Signature;
 use provisioning::host::{Host, MemoryTree, Node, RecordedCommand, RecordedHost, RingProbe};
 use provisioning::packages;
+use provisioning::platform::parse_os_release;
 
 use crate::sysfs::{self, Block, ScsiDisk};
 
@@ -86,8 +87,7 @@ impl Machine {
         };
         let machine = Self { tree: MemoryTree::new(), state: Rc::new(RefCell::new(state)) };
         distribution.put_files(&machine.tree);
-        let (family, release) = distribution.family_and_release();
-        for name in packages::known_names(family, release) {
+        for name in packages::known_names(&parse_os_release(distribution.os_release())) {
             machine.install(name);
         }
         machine

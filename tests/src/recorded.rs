@@ -44,6 +44,11 @@ pub fn all() -> Vec<(&'static str, RecordedHost)> {
         ("centos-7", "CentOS 7: yum, no JSON from ip, no io_uring", fresh(Distribution::CentOs7)),
         ("debian-12", "Debian 12 on VMware", fresh(Distribution::Debian12)),
         ("nvme", "NVMe namespaces that share one serial number", nvme()),
+        (
+            "nvme-multipath",
+            "an NVMe namespace with two paths, which the kernel makes one disk of",
+            nvme_multipath(),
+        ),
         ("malformed-page", "a disk whose page 0x83 ends too early", malformed_page()),
         ("sixty-disks", "as many disks as one master target takes", sixty_disks()),
     ];
@@ -241,6 +246,27 @@ fn nvme() -> Machine {
     for namespace in [1, 2] {
         let wwid = format!("eui.81ab6c4d0000000{namespace}000c2969b1b2c3d4");
         machine.attach_nvme(namespace, 100 * GIB, &wwid);
+    }
+    machine
+}
+
+/// The kernel's own multipathing: each path is a block device without a node, with the identity of
+/// the namespace.
+pub fn nvme_multipath() -> Machine {
+    let machine = with_system(Distribution::Debian12, Some(naa(0)));
+    let wwid = "eui.81ab6c4d00000001000c2969b1b2c3d4";
+    machine.attach_nvme(1, 100 * GIB, wwid);
+    for (path, number) in [("nvme0c0n1", "259:8"), ("nvme0c1n1", "259:9")] {
+        let base = format!("/sys/block/{path}");
+        for (file, text) in [
+            ("hidden", "1"),
+            ("dev", number),
+            ("size", "209715200"),
+            ("wwid", wwid),
+            ("queue/scheduler", "[mq-deadline] none"),
+        ] {
+            machine.tree().put_text(format!("{base}/{file}"), format!("{text}\n"));
+        }
     }
     machine
 }

@@ -9,8 +9,10 @@ use std::path::Path;
 
 use mt_tests::machine::{Distribution, Machine, ext4_options};
 use mt_tests::recorded::{self, desired};
+use mt_tests::sysfs::ScsiDisk;
 use provisioning::check::{Check, Finding, Status, check};
 use provisioning::host::Host;
+use provisioning::multipath::MultipathPolicy;
 use provisioning::observe::observe;
 use provisioning::spec::{Desired, Profile};
 
@@ -266,4 +268,122 @@ fn the_retention_disk_does_not_count_as_an_attached_one() {
     };
     let fresh = count(&recorded::fresh(Distribution::Debian12));
     assert_eq!(count(&recorded::ready(Distribution::Debian12)), fresh - 1);
+}
+
+/// The findings with this id that are not passed, each with its subject, message and hint.
+fn missed(machine: &Host, desired: &Desired, id: &str) -> Vec<[String; 3]> {
+    let checked = check(&observe(machine, desired).unwrap(), desired);
+    let missed = checked.findings.into_iter().filter(|one| one.id == id);
+    let missed = missed.filter(|one| one.status >= Status::Warn);
+    missed.map(|one| [one.subject, one.message, one.hint]).collect()
+}
+
+#[test]
+fn a_disk_in_the_lvm_devices_file_is_told_by_whatever_id_it_is_listed() {
+    for name in ["lvm-devices-devname", "lvm-devices-serial"] {
+        let told = missed(&recorded_host(name), &desired(), "lvm");
+        let of_disk = [
+            "/dev/sdc".to_owned(),
+            "listed in /etc/lvm/devices/system.devices".to_owned(),
+            "lvmdevices --deldev /dev/sdc".to_owned(),
+        ];
+        assert!(told.contains(&of_disk), "{name}: {told:?}");
+    }
+    let machine = recorded::ready(Distribution::Rocky9);
+    machine.partition("sdd", 1, 1 << 30, mt_tests::machine::filesystem("LVM2_member", "x"));
+    let rows = [
+        "IDTYPE=sys_wwid IDNAME=naa.6000c293e4b5a1b2c3d4e5f60718293d",
+        "IDTYPE=wwid_naa IDNAME=naa.3000000100000001",
+        "IDTYPE=wwid_t10 IDNAME=t10.6000c293e4b5a1b2c3d4e5f60718293d",
+        "IDTYPE=sys_serial IDNAME=6000c293e4b5a1b2c3d4e5f60718293d",
+        "IDTYPE=devname IDNAME=/dev/sdd",
+        "IDTYPE=devname IDNAME=/dev/sdd1 PART=1",
+        "IDTYPE=sys_wwid IDNAME=. DEVNAME=/dev/sdd1",
+    ];
+    for row in rows {
+        machine
+            .tree()
+            .put_text("/etc/lvm/devices/system.devices", format!("VERSION=1.1.2\n{row}\n"));
+        let told = missed(&machine.host(), &desired(), "lvm");
+        assert!(told.iter().any(|one| one[2] == "lvmdevices --deldev /dev/sdd"), "{row}: {told:?}");
+    }
+    let foreign = "IDTYPE=sys_serial IDNAME=nobodys DEVNAME=/dev/sdd\n";
+    machine.tree().put_text("/etc/lvm/devices/system.devices", foreign);
+    let told = missed(&machine.host(), &desired(), "lvm");
+    assert!(told.iter().all(|one| one[0] == "LVM, MD, udisks"), "{told:?}");
+}
+
+#[test]
+fn a_foreign_volume_group_that_is_active_fails_and_is_given_back_by_the_hint() {
+    let machine = recorded::ready(Distribution::Debian12);
+    assert_eq!(missed(&machine.host(), &desired(), "lvm"), [[""; 3]; 0]);
+    machine.map("customer-data", 7, "LVM-bbbb", &["sdd"]);
+    let checked = check_host(&machine.host(), Profile::Generic);
+    assert!(!checked.ready);
+    let told = missed(&machine.host(), &desired(), "lvm");
+    assert_eq!(told[0][0], "customer");
+    assert!(told[0][2].starts_with("give back: vgchange -an customer --config "), "{told:?}");
+}
+
+#[test]
+fn under_require_a_lost_path_is_told() {
+    let require = Desired { multipath: MultipathPolicy::Require, ..desired() };
+    let of_map = |machine: &Machine, desired: &Desired| {
+        let told = missed(&machine.host(), desired, "multipath");
+        told.into_iter().filter(|one| one[0].starts_with("mpath")).collect::<Vec<_>>()
+    };
+    let machine = recorded::two_paths();
+    assert_eq!(of_map(&machine, &require), [[""; 3]; 0]);
+    let state = machine.host().machine().canonical("/sys/block/sde/device/state").unwrap();
+    machine.tree().put_text(&state, "transport-offline\n");
+    let told = of_map(&machine, &require);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0][1], "its path /dev/sde is transport-offline");
+    assert!(of_map(&machine, &desired()).is_empty(), "nobody asked for two paths");
+    machine.tree().put_text(&state, "running\n");
+    // A path that is gone shows only where another map of such disks has it.
+    let uuid = "mpath-360000000000000000e00000000010002";
+    machine.map("mpathb", 1, uuid, &["sdb"]);
+    assert_eq!(of_map(&machine, &require), [[""; 3]; 0], "another model may have one path");
+    machine.map("mpathc", 2, "mpath-360000000000000000e00000000010003", &["sdc", "sdd"]);
+    let told = of_map(&machine, &require);
+    assert_eq!(told.iter().map(|one| &*one[0]).collect::<Vec<_>>(), ["mpathb"]);
+    assert_eq!(told[0][1], "has 1 path, where another map has 2");
+}
+
+#[test]
+fn a_disk_without_an_id_is_mended_as_its_hypervisor_has_it() {
+    let machine = recorded::without_ids();
+    let hint = |machine: &Machine| missed(&machine.host(), &desired(), "scsi-ids")[0][2].clone();
+    assert!(hint(&machine).contains("disk.EnableUUID"));
+    let machine = Machine::new(Distribution::Debian12);
+    let disk = ScsiDisk::vmware("sda", "0:0:0:0", 1 << 40, None);
+    let inquiry = ["QEMU    ", "QEMU HARDDISK   ", "2.5+"].map(str::to_owned);
+    machine.attach(&ScsiDisk { inquiry, ..disk });
+    let rows = [
+        ("QEMU", "Standard PC", "serial= of QEMU"),
+        ("Red Hat", "KVM", "serial= of QEMU"),
+        ("Microsoft Corporation", "Virtual Machine", "VHDX"),
+        ("Dell Inc.", "PowerEdge R640", "sg_inq"),
+        ("VMware, Inc.", "VMware Virtual Platform", "sg_inq"),
+    ];
+    for (vendor, product, expected) in rows {
+        machine.tree().put_text("/sys/class/dmi/id/sys_vendor", format!("{vendor}\n"));
+        machine.tree().put_text("/sys/class/dmi/id/product_name", format!("{product}\n"));
+        let hint = hint(&machine);
+        assert!(hint.contains(expected) && !hint.contains("EnableUUID"), "{vendor}: {hint}");
+    }
+}
+
+#[test]
+fn only_attached_disks_count() {
+    let checked = check_host(&recorded_host("block-device-zoo"), Profile::Generic);
+    let count = checked.findings.iter().find(|one| one.id == "disk-count").unwrap();
+    // xvdb, mmcblk0, dasda, fioa and skd0.
+    assert_eq!(count.message, "5 attached, at most 60");
+    let checked = check_host(&recorded_host("nvme-multipath"), Profile::Generic);
+    let found = statuses(&checked.findings);
+    assert_eq!(found["duplicate-ids"], Status::Pass);
+    let count = checked.findings.iter().find(|one| one.id == "disk-count").unwrap();
+    assert_eq!(count.message, "1 attached, at most 60");
 }

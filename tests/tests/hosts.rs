@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use mt_tests::recorded::{self, naa};
 use mt_tests::vpd;
-use provisioning::disk::{Disk, IdentitySource, inventory};
+use provisioning::disk::{Disk, IdentitySource, Purpose, inventory};
+use provisioning::guard::may_format;
 use provisioning::host::{Host, RecordedHost};
 use provisioning::observe;
 
@@ -171,4 +172,100 @@ fn a_serial_number_that_namespaces_share_identifies_nothing() {
 #[test]
 fn the_host_that_was_recorded_as_it_is_tells_of_its_disk() {
     assert_eq!(rows("debian-12-virtio"), ["/dev/vda - virtio_blk not-scsi - system,mounted:/ - -"]);
+}
+
+#[test]
+fn a_fault_in_one_designator_or_serial_number_costs_no_disk_its_identity() {
+    let disk = |name: &str, kernel_name: &str| {
+        disks(name).into_iter().find(|disk| disk.name == kernel_name).unwrap()
+    };
+    let ssd = "t10.ATA_TEAM_T253X4TB_TPBF000000000000000";
+    let fault = "VPD page 0x83: the designator at byte 100 is malformed: \
+                 NAA designator that was left blank";
+    for (name, serial) in [("sdb", 1), ("sdc", 2)] {
+        let disk = disk("sata-wwn-zero", name);
+        assert_eq!(disk.wwid.unwrap().as_str(), format!("{ssd}{serial}"));
+        assert_eq!((disk.problem, disk.notes), (None, vec![fault.to_owned()]));
+    }
+    assert_eq!(
+        rows("sas-target-name")[1],
+        "/dev/sdb 7:0:0:0 ahci page83 naa.5000c500aa549d1f - retention,target -"
+    );
+    assert!(disk("sas-target-name", "sdb").notes.is_empty());
+    let bridge = disk("usb-serial-binary", "sdb");
+    assert_eq!(bridge.wwid.unwrap().as_str(), "naa.3044564198835000");
+    assert_eq!(bridge.notes, ["VPD page 0x80: the serial number has the byte 0x12 at 6"]);
+    assert_eq!(bridge.serial, None);
+    assert_eq!(bridge.eligible_for, [Purpose::Retention, Purpose::Target]);
+}
+
+#[test]
+fn the_hidden_paths_of_an_nvme_namespace_are_no_disks() {
+    let names: Vec<String> = disks("nvme-multipath").into_iter().map(|disk| disk.name).collect();
+    assert_eq!(names, ["sda", "nvme0n1"]);
+    let host = load("nvme-multipath");
+    let wwids: Vec<String> =
+        inventory::wwids(&host).iter().map(|(path, _)| path.display().to_string()).collect();
+    assert_eq!(wwids, ["/dev/nvme0n1", "/dev/sda"]);
+}
+
+#[test]
+fn stacked_devices_network_disks_memory_and_boot_areas_are_told_and_not_offered() {
+    let found: Vec<String> = disks("block-device-zoo")
+        .iter()
+        .map(|disk| {
+            let json = serde_json::to_value(disk).unwrap();
+            format!(
+                "{} {} {} {}",
+                disk.name,
+                json["kind"].as_str().unwrap(),
+                disk.is_listed_by_default(),
+                json["eligible_for"]
+            )
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "sda scsi true []",
+            "zd0 stacked true [\"target\"]",
+            "dm-9 mapped false []",
+            "fioa other true [\"retention\",\"target\"]",
+            "nbd0 network false []",
+            "nbd1 network true []",
+            "rbd0 network true [\"target\"]",
+            "skd0 other true [\"retention\",\"target\"]",
+            "xvdb other true [\"retention\",\"target\"]",
+            "dasda other true [\"retention\",\"target\"]",
+            "drbd0 stacked true [\"target\"]",
+            "pmem0 memory false []",
+            "zram0 memory false []",
+            "bcache0 stacked true [\"target\"]",
+            "mmcblk0 other true [\"retention\",\"target\"]",
+            "mmcblk0boot0 boot-area false []",
+            "mmcblk0boot1 boot-area false []",
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_attached_disk_is_refused_for_retention_by_name_with_the_reason() {
+    let all = disks("block-device-zoo");
+    let refusal = |name: &str| {
+        let disk = all.iter().find(|disk| disk.name == name).unwrap();
+        may_format(disk, &all, true, None).map_err(|refusal| refusal.reason)
+    };
+    for (name, reason) in [
+        ("drbd0", "/dev/drbd0 is made out of other disks"),
+        ("zd0", "/dev/zd0 is made out of other disks"),
+        ("dm-9", "/dev/mapper/customer-luks is made out of other disks"),
+        ("rbd0", "/dev/rbd0 is a disk of another host"),
+        ("pmem0", "/dev/pmem0 is memory, and no disk"),
+        ("mmcblk0boot0", "/dev/mmcblk0boot0 is an area for the machine's firmware"),
+    ] {
+        assert_eq!(refusal(name), Err(reason.to_owned()));
+    }
+    for name in ["xvdb", "dasda", "mmcblk0", "fioa", "skd0"] {
+        assert!(refusal(name).is_ok(), "{name}");
+    }
 }

@@ -110,6 +110,12 @@ fn a_multipath_map_stands_for_its_paths() {
 }
 
 #[test]
+fn the_hidden_paths_of_an_nvme_namespace_are_no_targets() {
+    let wwid = "wwid:eui.81ab6c4d00000001000c2969b1b2c3d4";
+    assert_eq!(one(&host("nvme-multipath"), wwid).request.path, Path::new("/dev/nvme0n1"));
+}
+
+#[test]
 fn two_volumes_never_get_one_target() {
     let host = host("debian-12");
     let link = "/dev/disk/by-id/wwn-0x6000c293e4b5a1b2c3d4e5f60718293b";

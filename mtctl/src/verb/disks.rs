@@ -77,8 +77,8 @@ fn print(out: &mut impl Write, disks: &[Disk]) -> anyhow::Result<()> {
     }
     output::print_table(out, &table)?;
     for disk in disks {
-        if let Some(problem) = &disk.problem {
-            let text = format!("{}: {problem}", disk.path.display());
+        for said in disk.problem.iter().chain(&disk.notes) {
+            let text = format!("{}: {said}", disk.path.display());
             writeln!(out, "note: {}", output::wrapped(&text, 6))?;
         }
     }
@@ -97,7 +97,7 @@ fn sectors(disk: &Disk) -> Option<String> {
 fn device(disk: &Disk) -> Option<String> {
     let words = [&disk.vendor, &disk.model, &disk.revision];
     let text = words.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ");
-    if text.is_empty() { Some(format!("{:?}", disk.kind).to_lowercase()) } else { Some(text) }
+    if text.is_empty() { Some(disk.kind.name().to_lowercase()) } else { Some(text) }
 }
 
 fn id(disk: &Disk) -> String {

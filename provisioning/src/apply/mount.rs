@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Event, Watch, go_on};
 use crate::error::{Error, Result};
 use crate::filesystem;
+use crate::fstab::{FSTAB_PATH, Fstab, Mark};
 use crate::host::{Host, Invocation};
 use crate::observe;
 
@@ -37,16 +38,23 @@ pub(super) fn mount(host: &Host, mount_point: &Path, uuid: &str, watch: Watch<'_
     host.change(&Invocation::new("umount").argument(&at), &mut |_| {})?;
     go_on(watch(&Event::Reached("unmounted")))?;
     // Only rows with our mark: what else is in fstab is nobody's business here.
-    let all = Invocation::new("mount").arguments(["--all", "--test-opts", "x-mtctl"]);
+    let all = Invocation::new("mount").arguments(["--all", "--test-opts", mark(host).option()]);
     host.change(&all, &mut |_| {})?;
     is_mounted(host, mount_point, uuid)
+}
+
+/// Our mark as the row in fstab has it.
+fn mark(host: &Host) -> Mark {
+    let text = host.system().text_if_exists(FSTAB_PATH).ok().flatten().unwrap_or_default();
+    let row = Fstab::parse(&text).ours().and_then(|(_, entry)| entry.mark());
+    row.unwrap_or(Mark::XOption)
 }
 
 fn is_mounted(host: &Host, mount_point: &Path, uuid: &str) -> Result<()> {
     let mounts = observe::mount_table(host)?;
     let failed = |why: String| {
         Error::failed(format!("mounting {}", mount_point.display()), why)
-            .with_hint("look at: grep x-mtctl /etc/fstab; dmesg | tail")
+            .with_hint(format!("look at: grep {} {FSTAB_PATH}; dmesg | tail", mark(host).option()))
     };
     let at = mount_point.to_str().unwrap_or_default();
     let Some(mount) = mounts.topmost(at) else {
@@ -57,4 +65,24 @@ fn is_mounted(host: &Host, mount_point: &Path, uuid: &str) -> Result<()> {
         return Ok(());
     }
     Err(failed(format!("{} is mounted there, and is not UUID={uuid}", mount.source)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{MemoryTree, RecordedHost};
+
+    #[test]
+    fn the_row_is_mounted_by_the_mark_that_it_has() {
+        let rows = [
+            ("UUID=1 / ext4 defaults 0 1\nUUID=2 /r ext4 nofail,x-mtctl 0 2\n", Mark::XOption),
+            ("UUID=2 /r ext4 nofail,comment=mtctl 0 2\n", Mark::Comment),
+        ];
+        for (text, expected) in rows {
+            let tree = MemoryTree::new();
+            tree.put_text(FSTAB_PATH, text);
+            let host = Host::recorded(RecordedHost::new("", &tree, Vec::new()));
+            assert_eq!(mark(&host), expected, "{text}");
+        }
+    }
 }

@@ -4,27 +4,28 @@ use super::{Finding, Status};
 use crate::disk::{Disk, DiskKind};
 use crate::observe::Observed;
 use crate::plan::enable_uuid;
-use crate::plan::identities::{ENABLE_UUID_HINT, shared, without_id};
+use crate::plan::identities::{ENABLE_UUID_HINT, id_hint, shared, without_id};
 use crate::spec::Desired;
 
 /// As many disks as one master target takes.
 const DISKS_MAX: usize = 60;
 
 pub(super) fn check(observed: &Observed, desired: &Desired) -> Vec<Finding> {
-    let mut findings = scsi_ids(&observed.disks);
+    let mut findings = scsi_ids(observed);
     findings.push(duplicate_ids(observed, desired));
     findings.push(enable_uuid(observed));
     findings.push(disk_count(observed, desired));
     findings
 }
 
-fn scsi_ids(disks: &[Disk]) -> Vec<Finding> {
+fn scsi_ids(observed: &Observed) -> Vec<Finding> {
     let id = "scsi-ids";
+    let disks = &observed.disks;
     let nameless: Vec<Finding> = without_id(disks)
         .map(|disk| {
             let message = disk.problem.clone().unwrap_or_else(|| "tells no SCSI id".to_owned());
             let path = disk.path.display().to_string();
-            Finding::fail(id, &path, message).hint(ENABLE_UUID_HINT)
+            Finding::fail(id, &path, message).hint(id_hint(disk, &observed.platform))
         })
         .collect();
     if !nameless.is_empty() {

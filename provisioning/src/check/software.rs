@@ -1,15 +1,13 @@
-//! Findings about software: packages, filesystems, multipath, LVM, tuning, io_uring, kernel
+//! Findings about software: packages, filesystems, LVM, tuning, io_uring, kernel
 //! updates.
 
 use super::{Finding, by_plan};
-use crate::disk::DiskKind;
+use crate::disk::Disk;
 use crate::filesystem::RetentionFilesystem;
+use crate::fstab::FSTAB_PATH;
 use crate::host::RingProbe;
 use crate::lvm;
-use crate::multipath::configuration::Configuration;
-use crate::multipath::{DROP_IN, MAIN_FILE, MultipathPolicy};
 use crate::observe::Observed;
-use crate::plan::multipath::generation;
 use crate::plan::packages::missing;
 use crate::plan::tuning::hold_of;
 use crate::spec::{Desired, Profile};
@@ -18,9 +16,9 @@ use crate::step::StepId;
 pub(super) fn check(observed: &Observed, desired: &Desired) -> Vec<Finding> {
     let mut findings = vec![packages(observed, desired)];
     findings.extend(filesystems(observed));
-    findings.push(multipath(observed, desired));
-    findings.extend(claimed(observed, desired));
+    findings.extend(super::multipath::check(observed, desired));
     findings.push(by_plan("lvm", StepId::Lvm, "LVM, MD, udisks", observed, desired));
+    findings.extend(foreign_volume_groups(observed));
     findings.extend(foreign_lvm_devices(observed));
     findings
 }
@@ -57,70 +55,36 @@ fn filesystems(observed: &Observed) -> Vec<Finding> {
     observed.filesystems.iter().map(finding).collect()
 }
 
-/// As the host is now: that a disk which is to become the retention volume will be kept out, too,
-/// is done together with making it.
-fn multipath(observed: &Observed, desired: &Desired) -> Finding {
-    let mut desired = desired.clone();
-    desired.skip.insert(StepId::Retention);
-    by_plan("multipath", StepId::Multipath, "multipath-tools", observed, &desired)
-}
-
-/// Disks that multipath has claimed although one path leads to them, with the reason.
-fn claimed(observed: &Observed, desired: &Desired) -> Option<Finding> {
-    if desired.multipath == MultipathPolicy::Require {
-        return None;
-    }
-    let paths = |name: &str| {
-        observed
-            .disks
-            .iter()
-            .filter(|disk| disk.kind != DiskKind::Multipath)
-            .filter(|disk| disk.multipath.as_deref() == Some(name))
-            .count()
-    };
-    let maps = observed.disks.iter().filter(|disk| disk.kind == DiskKind::Multipath);
-    let single: Vec<&str> = maps
-        .filter_map(|disk| disk.multipath.as_deref())
-        .filter(|name| paths(name) == 1 && !is_own(observed, name))
-        .collect();
-    let (first, rest) = single.split_first()?;
-    let configuration =
-        Configuration::parse([MAIN_FILE, DROP_IN].iter().filter_map(|path| observed.file(path)));
-    let give_back = match rest {
-        [] => format!("multipath -f {first} && multipath -w {first}"),
-        _ => {
-            let names = single.join(" ");
-            format!("for map in {names}; do multipath -f $map && multipath -w $map; done")
-        }
-    };
-    let (why, hint) = if configuration.claims_single_paths(generation(observed)) {
-        // Given back first, they would be claimed again.
-        let hint = format!("mtctl prepare --only multipath && {give_back}");
-        ("its configuration claims every disk", hint)
-    } else {
-        ("they are in /etc/multipath/wwids", give_back)
-    };
-    let message = format!("multipath holds {} single-path disks: {why}", single.len());
-    Some(Finding::warn("multipath", &single.join(" "), message).hint(hint))
-}
-
-/// Attached disks that LVM's devices file lists: LVM looks at these whatever filters say.
+/// Disks that are not the system's own and that LVM's devices file lists: LVM looks at these
+/// whatever filters say.
 fn foreign_lvm_devices(observed: &Observed) -> Vec<Finding> {
-    let text = observed.storage.lvm_devices_file.as_deref().unwrap_or_default();
-    let listed = lvm::parse_devices_file(text);
-    let foreign = observed.disks.iter().filter(|disk| disk.is_attached_disk() && !disk.is_in_use());
-    let finding = |disk: &crate::disk::Disk| {
-        let wwid = disk.wwid.as_ref()?.as_str();
-        listed.iter().find(|device| device.id_name == wwid)?;
+    let is_foreign = |disk: &&Disk| !disk.is_in_use() && disk.is_listed_with_all();
+    let is_listed = |disk: &&Disk| observed.storage.lvm_listed.contains(&disk.name);
+    let finding = |disk: &Disk| {
         let path = disk.path.display().to_string();
         let finding = Finding::warn("lvm", &path, format!("listed in {}", lvm::DEVICES_FILE));
-        Some(finding.hint(format!("lvmdevices --deldev {path}")))
+        finding.hint(format!("lvmdevices --deldev {path}"))
     };
-    foreign.filter_map(finding).collect()
+    observed.disks.iter().filter(is_foreign).filter(is_listed).map(finding).collect()
 }
 
-fn is_own(observed: &Observed, name: &str) -> bool {
-    observed.storage.own_disks.mapped.iter().any(|map| map.name == name)
+/// Volume groups that are active and not the system's own: somebody's disks are in use by this
+/// host, whatever it will do at its next boot. The filter that shuts them out would hide them from
+/// the command that gives them back.
+fn foreign_volume_groups(observed: &Observed) -> Option<Finding> {
+    let groups: Vec<&str> =
+        observed.storage.foreign_volume_groups.iter().map(String::as_str).collect();
+    let names = (!groups.is_empty()).then(|| groups.join(" "))?;
+    let sees_all = match observed.storage.lvm_devices_file {
+        Some(_) => "devices { use_devicesfile = 0 global_filter = [ \"a|.*|\" ] }",
+        None => "devices { global_filter = [ \"a|.*|\" ] }",
+    };
+    let message = "active on this host, and not the system's own";
+    let hint = format!(
+        "give back: vgchange -an {names} --config '{sees_all}'; or, to keep it: name a volume of \
+         it in {FSTAB_PATH}"
+    );
+    Some(Finding::fail("lvm", &names, message).hint(hint))
 }
 
 pub(super) fn tuning(observed: &Observed, desired: &Desired) -> Vec<Finding> {

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use super::kind::is_never_a_disk;
+use super::scsi_identity;
 use super::uses::{self, Kernel};
 use super::{Disk, DiskIdentity, DiskKind, IdentitySource, Purpose, RETENTION_BYTES_MIN, Use};
 use crate::filesystem::{self, Signature};
 use crate::host::{Host, Tree};
 use crate::mount::{Mount, Swap};
 use crate::platform;
-use crate::scsi::vpd;
 use crate::scsi::wwid::Wwid;
 
 /// sysfs counts capacity in units of 512 bytes, whatever the sector size (block/stat.rst).
@@ -31,10 +32,8 @@ pub fn observe(host: &Host, mounts: &[Mount], swaps: &[Swap], signatures: Signat
     let kernel = Kernel::read(host, mounts, swaps);
     let udev = host.udev_block_devices();
     let boot_id = platform::boot_id(host);
-    let names = host.machine().list("/sys/block");
-    let mut disks: Vec<Disk> = names
+    let mut disks: Vec<Disk> = names(host.machine())
         .iter()
-        .filter(|name| !is_never_a_disk(name))
         .map(|name| {
             let mut disk = describe(host.machine(), name);
             identify(host, &mut disk, boot_id.as_deref());
@@ -88,8 +87,7 @@ pub fn identified(host: &Host) -> Vec<IdentifiedDisk> {
         let Disk { path, kind, device_number, size_bytes, diskseq, wwid, .. } = disk;
         IdentifiedDisk { path, kind, device_number, size_bytes, diskseq, wwid }
     };
-    let names = host.machine().list("/sys/block");
-    names.iter().filter(|name| !is_never_a_disk(name)).map(identified).collect()
+    names(host.machine()).iter().map(identified).collect()
 }
 
 /// Path and WWID of every disk that has one.
@@ -98,11 +96,11 @@ pub fn wwids(host: &Host) -> Vec<(PathBuf, Wwid)> {
     disks.filter_map(|disk| Some((disk.path, disk.wwid?))).collect()
 }
 
-/// RAM disks, floppies and optical drives hold nothing that anybody replicates.
-fn is_never_a_disk(name: &str) -> bool {
-    ["ram", "fd", "sr"].iter().any(|prefix| {
-        name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-    })
+/// What sysfs calls every block device that can be a disk.
+fn names(machine: &Tree) -> Vec<String> {
+    let mut names = machine.list("/sys/block");
+    names.retain(|name| !is_never_a_disk(machine, name));
+    names
 }
 
 /// sda before sdb before sdaa: letters by length, then by order; numbers by value.
@@ -126,7 +124,7 @@ fn describe(machine: &Tree, name: &str) -> Disk {
     let number = |file: &str| text(file).and_then(|text| text.parse::<u64>().ok());
     let sector =
         |file: &str| number(file).and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(512);
-    let kind = kind_of(machine, name);
+    let kind = DiskKind::of(machine, name);
     let canonical = machine.canonical(format!("{base}/device"));
     let map_name = text("dm/name");
     let path = match (&map_name, kind) {
@@ -158,22 +156,7 @@ fn describe(machine: &Tree, name: &str) -> Disk {
         signature: Signature::default(),
         known_by: None,
         problem: None,
-    }
-}
-
-fn kind_of(machine: &Tree, name: &str) -> DiskKind {
-    let base = format!("/sys/block/{name}");
-    let mapper_uuid = machine.attribute(format!("{base}/dm/uuid")).unwrap_or_default();
-    match name {
-        _ if name.starts_with("loop") => DiskKind::Loop,
-        _ if name.starts_with("nvme") => DiskKind::Nvme,
-        _ if name.starts_with("vd") => DiskKind::Virtio,
-        _ if name.starts_with("md") => DiskKind::Raid,
-        _ if mapper_uuid.starts_with("mpath-") => DiskKind::Multipath,
-        _ if name.starts_with("dm-") => DiskKind::Mapped,
-        _ if machine.exists(format!("{base}/device/scsi_level")) => DiskKind::Scsi,
-        _ if name.starts_with("sd") => DiskKind::Scsi,
-        _ => DiskKind::Other,
+        notes: Vec::new(),
     }
 }
 
@@ -199,7 +182,7 @@ fn controller(machine: &Tree, device: &Path) -> Option<String> {
 
 fn identify(host: &Host, disk: &mut Disk, boot_id: Option<&str>) {
     match disk.kind {
-        DiskKind::Scsi => identify_scsi(host, disk),
+        DiskKind::Scsi => scsi_identity::identify(host, disk),
         DiskKind::Multipath => {
             disk.wwid = map_wwid(host.machine(), &disk.name);
             if disk.wwid.is_some() {
@@ -207,68 +190,17 @@ fn identify(host: &Host, disk: &mut Disk, boot_id: Option<&str>) {
             }
         }
         DiskKind::Nvme => disk.wwid = nvme_wwid(host.machine(), &disk.name),
-        DiskKind::Virtio | DiskKind::Loop | DiskKind::Mapped | DiskKind::Raid | DiskKind::Other => {
-        }
+        DiskKind::Virtio
+        | DiskKind::Loop
+        | DiskKind::Mapped
+        | DiskKind::Raid
+        | DiskKind::Stacked
+        | DiskKind::Network
+        | DiskKind::Memory
+        | DiskKind::BootArea
+        | DiskKind::Other => {}
     }
     disk.known_by = known_by(host.machine(), disk, boot_id);
-}
-
-fn identify_scsi(host: &Host, disk: &mut Disk) {
-    match read_identity(host, disk) {
-        Ok((wwid, identity, serial)) => {
-            disk.wwid = wwid;
-            disk.identity = identity;
-            disk.serial = serial.or_else(|| disk.serial.take());
-        }
-        Err(problem) => {
-            disk.identity = IdentitySource::None;
-            disk.problem = Some(problem);
-        }
-    }
-}
-
-type ScsiIdentity = (Option<Wwid>, IdentitySource, Option<String>);
-
-/// Page 0x83 by the standard's order of preference, else page 0x80, else none. A page that is there
-/// but malformed is a problem that is told, never a reason to try the weaker page.
-fn read_identity(host: &Host, disk: &Disk) -> Result<ScsiIdentity, String> {
-    let malformed = |page: &str, error: vpd::VpdError| format!("VPD page {page}: {error}");
-    let serial = match page(host, disk, 0x80) {
-        Some(bytes) => {
-            let page = vpd::VpdPage80::parse(&bytes).map_err(|e| malformed("0x80", e))?;
-            page.serial().map(str::to_owned)
-        }
-        None => None,
-    };
-    if let Some(bytes) = page(host, disk, 0x83) {
-        let page = vpd::VpdPage83::parse(&bytes).map_err(|e| malformed("0x83", e))?;
-        if let Some((_, wwid)) = page.identity() {
-            return Ok((Some(wwid), IdentitySource::Page83, serial));
-        }
-    }
-    let from_serial = serial.as_deref().and_then(|serial| {
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        Wwid::from_unit_serial(&text(&disk.vendor), &text(&disk.model), serial)
-    });
-    let identity =
-        if from_serial.is_some() { IdentitySource::Page80 } else { IdentitySource::None };
-    Ok((from_serial, identity, serial))
-}
-
-/// A VPD page from sysfs, or by SG_IO where this kernel's sysfs has none at all.
-fn page(host: &Host, disk: &Disk, code: u8) -> Option<Vec<u8>> {
-    let base = format!("/sys/block/{}/device", disk.name);
-    let machine = host.machine();
-    let file = |code: u8| format!("{base}/vpd_pg{code:02x}");
-    if let Some(bytes) = machine.read_if_exists(file(code)).ok().flatten() {
-        return (!bytes.is_empty()).then_some(bytes);
-    }
-    let has_pages =
-        ["0", "80", "83"].iter().any(|code| machine.exists(format!("{base}/vpd_pg{code}")));
-    if has_pages {
-        return None;
-    }
-    host.inquire_vpd(&disk.path, code)
 }
 
 /// A map's WWID is in its device-mapper UUID: `mpath-3600…`.
@@ -346,12 +278,14 @@ fn look_for_holder(host: &Host, disk: &mut Disk) {
 }
 
 fn eligible_for(disk: &Disk) -> Vec<Purpose> {
-    let is_usable =
-        disk.is_whole_disk() && !disk.is_memory() && !disk.read_only && !disk.is_in_use();
+    let is_usable = disk.is_whole_disk() && !disk.read_only && !disk.is_in_use();
     // What cannot be recognised again is not formatted (`guard`).
     let is_blank = disk.used_by.is_empty() && disk.problem.is_none() && disk.known_by.is_some();
-    let retention = is_usable && is_blank && disk.size_bytes >= RETENTION_BYTES_MIN;
-    let target = is_usable && disk.size_bytes > 0;
+    let may_be_offered = disk.kind.no_retention().is_none();
+    let is_large = disk.size_bytes >= RETENTION_BYTES_MIN;
+    let retention = is_usable && may_be_offered && is_blank && is_large;
+    let holds_nothing = matches!(disk.kind, DiskKind::Memory | DiskKind::BootArea);
+    let target = is_usable && !holds_nothing && disk.size_bytes > 0;
     let purposes = [(retention, Purpose::Retention), (target, Purpose::Target)];
     purposes.into_iter().filter_map(|(is_fit, purpose)| is_fit.then_some(purpose)).collect()
 }

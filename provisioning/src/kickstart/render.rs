@@ -41,8 +41,8 @@ fn header(request: &Request) -> String {
 # whose content is lost. No other disk is touched. Printed by mtctl kickstart.
 #
 # Before the VM starts from it:
-# - With the VM powered off, set disk.EnableUUID = \"TRUE\" in its configuration parameters. Without
-#   it disks have no identity in the guest, and no link in /dev/disk/by-id.
+# - On VMware, with the VM powered off, set disk.EnableUUID = \"TRUE\" in its configuration
+#   parameters. Without it disks have no identity in the guest, and no link in /dev/disk/by-id.
 # - Give it 4 cores, 6 GB of memory, a root disk of 100 GB and no snapshots.
 "
     );

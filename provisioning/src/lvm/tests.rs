@@ -142,6 +142,34 @@ fn a_devices_file_is_read() {
     assert_eq!(listed, [("sys_wwid", "naa.6000c29a"), ("devname", "/dev/sdb")]);
 }
 
+#[test]
+fn a_listed_device_is_known_by_whatever_lvm_knows_it_by() {
+    let rows = [
+        ("IDTYPE=sys_wwid IDNAME=naa.6000c29a", "naa.6000c29a"),
+        ("IDTYPE=wwid_naa IDNAME=naa.6000c29a", "naa.6000c29a"),
+        ("IDTYPE=sys_wwid IDNAME=t10.ATA_____DISK_1", "t10.ATA     DISK 1"),
+        ("IDTYPE=wwid_t10 IDNAME=t10.ATA_DISK_1", "t10.ATA     DISK 1"),
+        ("IDTYPE=sys_serial IDNAME=S1_2", "S1 2"),
+        ("IDTYPE=mpath_uuid IDNAME=mpath-36000c29a", "mpath-36000c29a"),
+        ("IDTYPE=mpath_uuid IDNAME=part2-mpath-36000c29a", "mpath-36000c29a"),
+        ("IDTYPE=crypt_uuid IDNAME=CRYPT-LUKS2-1-x", "CRYPT-LUKS2-1-x"),
+        ("IDTYPE=lvmlv_uuid IDNAME=LVM-abc", "LVM-abc"),
+        ("IDTYPE=md_uuid IDNAME=1:2:3:4", "1:2:3:4"),
+        ("IDTYPE=loop_file IDNAME=/srv/disk.img", "/srv/disk.img"),
+        ("IDTYPE=devname IDNAME=/dev/sdc1 PART=1", "/dev/sdc1"),
+        ("IDTYPE=nvme_uuid IDNAME=uuid.1-2", "uuid.1-2"),
+        ("IDTYPE=sys_wwid IDNAME=. DEVNAME=/dev/sdc", "/dev/sdc"),
+        ("IDTYPE=devname DEVNAME=/dev/sdc", "/dev/sdc"),
+    ];
+    for (row, name) in rows {
+        let [listed] = &parse_devices_file(row)[..] else { panic!("{row}") };
+        assert!(listed.is_one_of(&["other".into(), name.into()]), "{row}");
+        assert!(!listed.is_one_of(&["other".into()]), "{row}");
+    }
+    let moved = "IDTYPE=sys_wwid IDNAME=naa.1 DEVNAME=/dev/sdc";
+    assert!(!parse_devices_file(moved)[0].is_one_of(&["/dev/sdc".into()]), "the id counts");
+}
+
 proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in "[ab={}\\[\\],#\"\\\\ \r\né/]*") {

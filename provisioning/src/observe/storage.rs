@@ -1,6 +1,8 @@
 //! What of LVM, software RAID and multipath is installed, and what of it belongs to the host
 //! itself, so that keeping these off customers' disks never touches the host's own.
 
+mod lvm_devices;
+mod paths;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +24,9 @@ pub struct StorageStacks {
     pub has_lvm: bool,
     /// The devices file, which takes the place of filters where it exists.
     pub lvm_devices_file: Option<String>,
+    /// The kernel's names of the devices that are listed there.
+    #[serde(skip)]
+    pub lvm_listed: BTreeSet<String>,
     /// The system's own physical volumes and volume groups, or why they could not be told.
     #[serde(skip)]
     pub own_lvm: std::result::Result<OwnLvm, Refusal>,
@@ -34,6 +39,9 @@ pub struct StorageStacks {
     pub own_arrays: Option<Vec<String>>,
     /// multipathd is installed.
     pub has_multipath: bool,
+    /// The kernel's names of paths of maps that are lost, and how.
+    #[serde(skip)]
+    pub lost_paths: BTreeMap<String, String>,
     /// The maps and plain disks that the system runs from, or that are the retention volume.
     #[serde(skip)]
     pub own_disks: OwnDisks,
@@ -73,9 +81,11 @@ pub(super) fn observe(host: &Host, disks: &[Disk], retention_mount: &Path) -> St
         Some(_) => is_own(&disk.used_by, host.image()),
         None => disk.used_by.contains(&retention),
     };
+    let lvm_devices_file = system.text_if_exists(lvm::DEVICES_FILE).ok().flatten();
     StorageStacks {
         has_lvm,
-        lvm_devices_file: system.text_if_exists(lvm::DEVICES_FILE).ok().flatten(),
+        lvm_listed: lvm_devices::observe(host, disks, lvm_devices_file.as_deref()),
+        lvm_devices_file,
         foreign_volume_groups: match &own_lvm {
             Ok(own) if host.image().is_none() => volumes::shut_out(disks, own),
             _ => BTreeSet::new(),
@@ -84,6 +94,7 @@ pub(super) fn observe(host: &Host, disks: &[Disk], retention_mount: &Path) -> St
         has_mdadm: has("mdadm"),
         own_arrays: own_arrays(host, &own),
         has_multipath: has("multipathd"),
+        lost_paths: paths::lost(host, disks),
         has_initramfs_tool: has("update-initramfs") || has("dracut"),
         has_selinux: host.machine().exists("/sys/fs/selinux/enforce") && has("restorecon"),
         own_disks: disks
@@ -137,6 +148,10 @@ fn if_own(host: &Host, disk: &Disk) -> OwnDisks {
         | DiskKind::Loop
         | DiskKind::Mapped
         | DiskKind::Raid
+        | DiskKind::Stacked
+        | DiskKind::Network
+        | DiskKind::Memory
+        | DiskKind::BootArea
         | DiskKind::Other => {}
     }
     found

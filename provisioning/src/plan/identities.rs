@@ -5,6 +5,7 @@ use crate::disk::{Disk, DiskKind, IdentitySource};
 use crate::guard::Refusal;
 use crate::multipath::MultipathPolicy;
 use crate::observe::Observed;
+use crate::platform::{Hypervisor, Platform};
 use crate::spec::Desired;
 use crate::step::StepId;
 
@@ -20,11 +21,14 @@ pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {
                     paths: --multipath require; or, knowing better: --skip scsi-ids";
         return PlannedStep::refused(id, Refusal::new(reason, hint));
     }
-    let nameless: Vec<String> =
-        without_id(&observed.disks).map(|disk| disk.path.display().to_string()).collect();
-    if !nameless.is_empty() {
-        let reason = format!("no SCSI id: {}", nameless.join(" "));
-        return PlannedStep::not_ready(id, reason, ENABLE_UUID_HINT);
+    let nameless: Vec<&Disk> = without_id(&observed.disks).collect();
+    if let Some(first) = nameless.first() {
+        let paths: Vec<String> =
+            nameless.iter().map(|disk| disk.path.display().to_string()).collect();
+        let reason = format!("no SCSI id: {}", paths.join(" "));
+        // Of two kinds of disks, VMware's are mended by one setting.
+        let disk = nameless.iter().find(|disk| disk.is_vmware_virtual()).unwrap_or(first);
+        return PlannedStep::not_ready(id, reason, id_hint(disk, &observed.platform));
     }
     let count = observed.disks.iter().filter(|disk| disk.kind == DiskKind::Scsi).count();
     PlannedStep::as_wanted(
@@ -36,9 +40,29 @@ pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {
     )
 }
 
-/// What to do about disks without an id.
+/// What to do about VMware's disks without an id.
 pub(crate) const ENABLE_UUID_HINT: &str =
     "power the VM off and set disk.EnableUUID = \"TRUE\": mtctl vmx --fix FILE.vmx";
+
+/// What to do about a disk without an id: by what it is, and by what runs the machine.
+pub(crate) fn id_hint(disk: &Disk, platform: &Platform) -> &'static str {
+    if disk.is_vmware_virtual() {
+        return ENABLE_UUID_HINT;
+    }
+    match platform.hypervisor() {
+        Hypervisor::Kvm => {
+            "power the VM off and give the disk a WWN or a serial number of its own: <wwn> or \
+             <serial> of libvirt, wwn= or serial= of QEMU"
+        }
+        Hypervisor::HyperV => {
+            "power the VM off and attach the disk to a SCSI controller, as a VHDX: that tells an id"
+        }
+        Hypervisor::VmWare | Hypervisor::NoneKnown => {
+            "see what the disk tells: sg_inq --page=0x83 DISK; attach it without the bridge or \
+             controller that hides its id"
+        }
+    }
+}
 
 /// SCSI disks that tell no id at all.
 pub(crate) fn without_id(disks: &[Disk]) -> impl Iterator<Item = &Disk> {

@@ -1,12 +1,13 @@
 //! Step `multipath`: the policy is said to multipath-tools, where they are or will be installed.
 
+use super::identities::id_hint;
 use super::{PlannedStep, packages};
 use crate::disk::{Disk, DiskKind};
 use crate::guard::Refusal;
 use crate::host::Invocation;
 use crate::multipath::{self, MAIN_FILE, MultipathGeneration, MultipathPolicy, OwnDisks};
 use crate::observe::Observed;
-use crate::platform::Family;
+use crate::platform::RedHatRelease;
 use crate::retention;
 use crate::spec::Desired;
 use crate::step::{Action, FileChange, StepId};
@@ -100,8 +101,7 @@ fn is_system_named(observed: &Observed) -> Result<(), Refusal> {
         "{} carries the system and tells no WWID: --multipath require could not keep off it",
         disk.path.display()
     );
-    let hint = "set disk.EnableUUID and restart first: mtctl vmx --fix FILE.vmx";
-    Err(Refusal::new(reason, hint))
+    Err(Refusal::new(reason, id_hint(disk, &observed.platform)))
 }
 
 /// A running daemon reads the new policy; with policy off a stopped one stays stopped.
@@ -129,10 +129,11 @@ fn has_foreign_map(observed: &Observed) -> bool {
 }
 
 pub(crate) fn generation(observed: &Observed) -> MultipathGeneration {
-    let distribution = &observed.platform.distribution;
-    match (distribution.family, distribution.major_version) {
-        (Family::RedHat, ..=6) => MultipathGeneration::MainFileOnly,
-        (Family::RedHat, 7) => MultipathGeneration::YesNo,
-        (Family::RedHat | Family::Debian | Family::Unknown, _) => MultipathGeneration::Named,
+    match observed.platform.distribution.red_hat_release() {
+        Some(RedHatRelease::Six) => MultipathGeneration::MainFileOnly,
+        Some(RedHatRelease::Seven) => MultipathGeneration::YesNo,
+        Some(RedHatRelease::Eight | RedHatRelease::Nine | RedHatRelease::Ten) | None => {
+            MultipathGeneration::Named
+        }
     }
 }

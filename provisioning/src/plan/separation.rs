@@ -8,7 +8,7 @@ use crate::host::Invocation;
 use crate::lvm::{self, DeviceSelection, LOCAL_FILE, MAIN_FILE};
 use crate::md;
 use crate::observe::Observed;
-use crate::platform::Family;
+use crate::platform::{Family, RedHatRelease};
 use crate::spec::Desired;
 use crate::step::{Action, StepId};
 
@@ -82,10 +82,10 @@ fn with_initramfs(observed: &Observed, writes: Vec<Action>) -> Vec<Action> {
 
 fn rebuild(observed: &Observed) -> Option<Invocation> {
     let distribution = &observed.platform.distribution;
-    Some(match (distribution.family, distribution.major_version) {
+    Some(match (distribution.family, distribution.red_hat_release()) {
         (Family::Debian, _) => Invocation::new("update-initramfs").arguments(["-u", "-k", "all"]),
         // The dracut of release 6 (004) cannot do all kernels at once: it does the running one.
-        (Family::RedHat, ..=6) => Invocation::new("dracut").argument("--force"),
+        (Family::RedHat, Some(RedHatRelease::Six)) => Invocation::new("dracut").argument("--force"),
         (Family::RedHat, _) => Invocation::new("dracut").arguments(["--force", "--regenerate-all"]),
         (Family::Unknown, _) => return None,
     })
@@ -116,7 +116,6 @@ fn uses_devices_file(observed: &Observed) -> Result<bool, Refusal> {
         })?;
         said = word.or(said);
     }
-    let distribution = &observed.platform.distribution;
-    let is_default = distribution.family == Family::RedHat && distribution.major_version >= 9;
+    let is_default = observed.platform.distribution.is_red_hat_nine_or_newer();
     Ok(said.map_or(is_default, |word| word != "0"))
 }

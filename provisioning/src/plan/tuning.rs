@@ -5,7 +5,7 @@ use crate::guard::Refusal;
 use crate::host::Invocation;
 use crate::observe::Observed;
 use crate::packages::PackageManager;
-use crate::platform::Family;
+use crate::platform::RedHatRelease;
 use crate::spec::Desired;
 use crate::step::{Action, StepId};
 use crate::tuning::{
@@ -50,11 +50,12 @@ fn udev_rules(observed: &Observed) -> Vec<Action> {
 }
 
 /// Only where it is off for everybody: elsewhere our file would allow less than before. An image's
-/// kernel cannot be asked; release 9 and later switch it off.
+/// kernel cannot be asked; release 9 and later switch it off, and what is only like them does not.
 fn io_uring(observed: &Observed) -> Vec<Action> {
     let distribution = &observed.platform.distribution;
     let is_off = if observed.platform.is_image {
-        distribution.family == Family::RedHat && distribution.major_version >= 9
+        !matches!(distribution.id.as_str(), "fedora" | "amzn")
+            && distribution.red_hat_release() >= Some(RedHatRelease::Nine)
     } else {
         observed.io_uring_disabled == Some(2)
     };

@@ -1,5 +1,8 @@
 //! Designation descriptors of VPD page 0x83: decoding one, and how well it names a logical unit.
 //! The page around them is in `vpd`, the text form of an identity in `wwid`.
+//!
+//! Makers leave designators blank, cut them short or fill them with what the standard does not
+//! have. Such a one names nothing; its neighbours on the page are as good as before.
 
 use super::wwid::Wwid;
 
@@ -25,6 +28,10 @@ pub enum DesignatorFault {
     /// A SCSI name string that is not UTF-8, or not terminated and filled up with NULs.
     #[error("SCSI name string that is not UTF-8 ended by NULs")]
     NameString,
+    /// Nothing but zeros, ones or blanks where the name would be: every disk of a maker that left
+    /// it out has the same.
+    #[error("{0} that was left blank")]
+    Blank(&'static str),
 }
 
 /// What a designator belongs to (bits 4-5 of byte 1).
@@ -169,11 +176,15 @@ impl Designator {
         const PROTOCOL_IDENTIFIER_VALID: u8 = 0x80;
         let code_set = CodeSet::from_bits(header[0] & 0xf);
         let has_protocol = header[1] & PROTOCOL_IDENTIFIER_VALID != 0;
+        let identifier = Identifier::decode(header[1] & 0xf, code_set, bytes)?;
+        if identifier.is_left_blank() {
+            return Err(DesignatorFault::Blank(identifier.kind()));
+        }
         Ok(Self {
             association: Association::from_bits(header[1] >> 4 & 0x3),
             protocol: has_protocol.then_some(header[0] >> 4),
             code_set,
-            identifier: Identifier::decode(header[1] & 0xf, code_set, bytes)?,
+            identifier,
         })
     }
 
@@ -248,6 +259,7 @@ impl Naa {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DesignatorFault> {
         match bytes.first().map(|first| first >> 4) {
             None => Err(wrong_length("NAA designator", bytes, "8 or 16")),
+            Some(_) if is_blank(bytes) => Err(DesignatorFault::Blank("NAA designator")),
             Some(2) => array("NAA 2 designator", bytes, "8").map(Self::Extended),
             Some(3) => array("NAA 3 designator", bytes, "8").map(Self::LocallyAssigned),
             Some(5) => array("NAA 5 designator", bytes, "8").map(Self::Registered),
@@ -345,6 +357,28 @@ impl Identifier {
         }
     }
 
+    /// Whether it is of a type that names, and names nothing.
+    fn is_left_blank(&self) -> bool {
+        match self {
+            // The first four bits are the format, and those of the vendor may be there as well.
+            Self::Naa(naa) => {
+                let [first, rest @ ..] = naa.as_bytes() else { return true };
+                is_blank(&[&[first & 0xf], rest].concat())
+                    || is_blank(&[&[first | 0xf0], rest].concat())
+            }
+            Self::Eui64(eui) => is_blank(eui.as_bytes()),
+            Self::Uuid(bytes) | Self::Md5(bytes) => is_blank(bytes),
+            Self::T10Vendor(bytes) => bytes.iter().all(|byte| matches!(byte, 0 | b' ')),
+            Self::ScsiName(name) => names_nothing(name),
+            Self::VendorSpecific(_)
+            | Self::RelativeTargetPort(_)
+            | Self::TargetPortGroup(_)
+            | Self::LogicalUnitGroup(_)
+            | Self::ProtocolSpecificPort(_)
+            | Self::Opaque { .. } => false,
+        }
+    }
+
     /// What people call this type of designator.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -365,6 +399,21 @@ impl Identifier {
             Self::Opaque { .. } => "unknown",
         }
     }
+}
+
+/// A SCSI name that is empty, or hex digits as blank as a designator of that kind can be.
+fn names_nothing(name: &str) -> bool {
+    let digits = match name.split_once('.') {
+        Some(("naa", digits)) => digits.get(1..).unwrap_or_default(),
+        Some(("eui", digits)) => digits,
+        Some(_) | None => return name.trim().is_empty(),
+    };
+    [b'0', b'f'].iter().any(|filler| digits.bytes().all(|digit| digit == *filler))
+}
+
+/// Whether the bytes are what memory or flash holds that nobody has written to.
+fn is_blank(bytes: &[u8]) -> bool {
+    [0, 0xff].iter().any(|filler| bytes.iter().all(|byte| byte == filler))
 }
 
 fn wrong_length(kind: &'static str, bytes: &[u8], allowed: &'static str) -> DesignatorFault {

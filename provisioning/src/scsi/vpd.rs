@@ -75,10 +75,26 @@ pub enum VpdError {
     },
 }
 
+impl VpdError {
+    /// Whether it hides what else the page says: where the next designator begins is not known, or
+    /// the bytes are not the page at all.
+    pub fn hides_the_rest(&self) -> bool {
+        match self {
+            Self::Designator { .. } | Self::SerialByte { .. } => false,
+            Self::ShortHeader { .. }
+            | Self::WrongPage { .. }
+            | Self::PageLength { .. }
+            | Self::DesignatorHeader { .. }
+            | Self::DesignatorOverrun { .. } => true,
+        }
+    }
+}
+
 /// The device identification page, 0x83 (SPC-5 7.7.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VpdPage83 {
     designators: Vec<Designator>,
+    faults: Vec<VpdError>,
 }
 
 impl VpdPage83 {
@@ -87,24 +103,45 @@ impl VpdPage83 {
     /// A page without designators is well formed. Designators of reserved types, or with a code
     /// set that is reserved or not allowed for their type, are kept as opaque bytes.
     ///
+    /// What is wrong with one designator is no reason to disbelieve the others: it is left out, and
+    /// told by [`faults`](Self::faults). A wrong length hides where the next one begins: what
+    /// follows it is left out as well, and what stands before it counts. A page that ends before
+    /// its length says so has the designators that are whole.
+    ///
     /// # Errors
     ///
-    /// [`VpdError`] when the page is malformed; nothing of a malformed page is believed, because
-    /// a wrong length hides where the next designator begins.
+    /// [`VpdError`] when the bytes are no such page.
     pub fn parse(bytes: &[u8]) -> Result<Self, VpdError> {
-        let mut rest = content(DEVICE_IDENTIFICATION, bytes)?;
+        let Content { bytes: mut rest, cut } = content(DEVICE_IDENTIFICATION, bytes)?;
         let mut offset = HEADER_LEN;
-        let mut designators = Vec::new();
+        let mut page = Self { designators: Vec::new(), faults: Vec::new() };
         while !rest.is_empty() {
-            let (designator, after) = next_designator(offset, rest)?;
-            designators.push(designator);
-            offset += rest.len() - after.len();
-            rest = after;
+            match next_designator(offset, rest) {
+                Ok((decoded, after)) => {
+                    match decoded {
+                        Ok(designator) => page.designators.push(designator),
+                        Err(fault) => page.faults.push(VpdError::Designator { offset, fault }),
+                    }
+                    offset += rest.len() - after.len();
+                    rest = after;
+                }
+                Err(error) => {
+                    // Of a page that was cut, its own length is what is wrong.
+                    page.faults.extend(cut.is_none().then_some(error));
+                    break;
+                }
+            }
         }
-        Ok(Self { designators })
+        page.faults.extend(cut);
+        Ok(page)
     }
 
-    /// Every designator of the page, in its order.
+    /// What is wrong with the page, in its order; empty for a well-formed one.
+    pub fn faults(&self) -> &[VpdError] {
+        &self.faults
+    }
+
+    /// Every designator of the page that can be believed, in its order.
     pub fn designators(&self) -> &[Designator] {
         &self.designators
     }
@@ -144,7 +181,10 @@ impl VpdPage80 {
     /// [`VpdError`] when the header is wrong, the page length goes beyond the bytes, or a byte
     /// between the paddings is not printable ASCII.
     pub fn parse(bytes: &[u8]) -> Result<Self, VpdError> {
-        let field = content(UNIT_SERIAL_NUMBER, bytes)?;
+        let Content { bytes: field, cut } = content(UNIT_SERIAL_NUMBER, bytes)?;
+        if let Some(error) = cut {
+            return Err(error);
+        }
         let is_filled = |byte: &u8| !matches!(byte, 0 | b' ');
         let first = field.iter().position(is_filled);
         let last = field.iter().rposition(is_filled);
@@ -168,8 +208,15 @@ impl VpdPage80 {
     }
 }
 
-/// What a page carries after its header, checked against the page code and the page length.
-fn content(expected: u8, bytes: &[u8]) -> Result<&[u8], VpdError> {
+/// What a page carries after its header.
+struct Content<'a> {
+    bytes: &'a [u8],
+    /// That the page length goes beyond the bytes, when it does.
+    cut: Option<VpdError>,
+}
+
+/// Splits a page's header off, checked against the page code and the page length.
+fn content(expected: u8, bytes: &[u8]) -> Result<Content<'_>, VpdError> {
     let Some((&[_, found, high, low], rest)) = bytes.split_first_chunk() else {
         let available = bytes.len();
         return Err(VpdError::ShortHeader { available });
@@ -178,11 +225,17 @@ fn content(expected: u8, bytes: &[u8]) -> Result<&[u8], VpdError> {
         return Err(VpdError::WrongPage { expected, found });
     }
     let declared = usize::from(u16::from_be_bytes([high, low]));
-    rest.get(..declared).ok_or(VpdError::PageLength { declared, available: rest.len() })
+    let available = rest.len();
+    Ok(match rest.get(..declared) {
+        Some(bytes) => Content { bytes, cut: None },
+        None => Content { bytes: rest, cut: Some(VpdError::PageLength { declared, available }) },
+    })
 }
 
+type Decoded = Result<Designator, DesignatorFault>;
+
 /// Splits the first designator off what is left of a page.
-fn next_designator(offset: usize, rest: &[u8]) -> Result<(Designator, &[u8]), VpdError> {
+fn next_designator(offset: usize, rest: &[u8]) -> Result<(Decoded, &[u8]), VpdError> {
     let Some((header, rest)) = rest.split_first_chunk::<HEADER_LEN>() else {
         return Err(VpdError::DesignatorHeader { offset });
     };
@@ -191,9 +244,7 @@ fn next_designator(offset: usize, rest: &[u8]) -> Result<(Designator, &[u8]), Vp
         let available = rest.len();
         return Err(VpdError::DesignatorOverrun { offset, declared, available });
     };
-    let designator = Designator::decode(*header, bytes)
-        .map_err(|fault| VpdError::Designator { offset, fault })?;
-    Ok((designator, after))
+    Ok((Designator::decode(*header, bytes), after))
 }
 
 #[cfg(test)]

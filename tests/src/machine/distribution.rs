@@ -2,7 +2,6 @@
 //! and what its kernel has.
 
 use provisioning::host::{MemoryTree, Node, RingProbe};
-use provisioning::platform::Family;
 
 /// What is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,15 +15,6 @@ pub enum Distribution {
 }
 
 impl Distribution {
-    /// Family and release, as packages are named by.
-    pub fn family_and_release(self) -> (Family, u32) {
-        match self {
-            Self::Debian12 => (Family::Debian, 12),
-            Self::Rocky9 => (Family::RedHat, 9),
-            Self::CentOs7 => (Family::RedHat, 7),
-        }
-    }
-
     /// Whether its disks have sequence numbers.
     pub fn has_diskseq(self) -> bool {
         match self {
@@ -50,7 +40,7 @@ impl Distribution {
         }
     }
 
-    fn os_release(self) -> &'static str {
+    pub(super) fn os_release(self) -> &'static str {
         match self {
             Self::Debian12 => {
                 "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID=\"12\"\n"

@@ -78,6 +78,83 @@ fn an_image_of_release_6_gets_a_filesystem_that_its_kernel_can_mount() {
     });
 }
 
+/// Puts this host's program or file into the image, or nothing where it has none.
+fn copy_into(root: &std::path::Path, path: &str) {
+    let place = root.join(path.trim_start_matches('/'));
+    fs::create_dir_all(place.parent().unwrap()).unwrap();
+    fs::copy(path, place).unwrap();
+}
+
+fn ext4_features(disk: &str) -> String {
+    let printed = run("dumpe2fs", &["-h", disk]);
+    printed.lines().find(|line| line.starts_with("Filesystem features:")).unwrap().to_owned()
+}
+
+#[test]
+fn the_oldest_kernel_in_an_image_decides_what_is_made_for_it() {
+    on_a_scratch_machine(|machine| {
+        let root = image(machine);
+        for path in ["/usr/sbin/e2fsck", "/usr/sbin/xfs_repair", "/usr/bin/mount"] {
+            copy_into(&root, path);
+        }
+        let path = root.to_str().unwrap();
+        let kernel = |name: &str| fs::create_dir_all(root.join("lib/modules").join(name)).unwrap();
+        kernel("6.1.0-25-amd64");
+        let new = machine.disk("new", 300);
+        prepare_image(machine, path, new.path(), &["--yes"]).exits(0);
+        assert!(ext4_features(new.path()).contains("metadata_csum"));
+        let fstab = fs::read_to_string(root.join("etc/fstab")).unwrap();
+        assert!(fstab.contains("x-mtctl"), "its mount is built on libmount: {fstab}");
+
+        fs::write(root.join("etc/fstab"), "").unwrap();
+        fs::remove_dir_all(root.join("var/lib/mtctl")).unwrap();
+        kernel("3.10.0-1160.el7.x86_64");
+        fs::write(root.join("usr/bin/mount"), b"\x7fELF libblkid.so.1").unwrap();
+        let old = machine.disk("old", 400);
+        prepare_image(machine, path, old.path(), &["--yes"]).exits(0);
+        let features = ext4_features(old.path());
+        assert!(features.contains("64bit") && !features.contains("metadata_csum"), "{features}");
+        let fstab = fs::read_to_string(root.join("etc/fstab")).unwrap();
+        assert!(fstab.contains("comment=mtctl") && !fstab.contains("x-"), "{fstab}");
+
+        fs::write(root.join("etc/fstab"), "").unwrap();
+        fs::remove_dir_all(root.join("var/lib/mtctl")).unwrap();
+        let xfs = machine.disk("xfs", 400);
+        prepare_image(machine, path, xfs.path(), &["--filesystem", "xfs", "--yes"]).exits(0);
+        let printed = run("xfs_db", &["-r", "-c", "version", xfs.path()]);
+        assert!(!printed.contains("REFLINK") && !printed.contains("FINOBT"), "{printed}");
+    });
+}
+
+#[test]
+fn a_version_that_is_a_number_of_another_kind_is_not_an_old_release() {
+    on_a_scratch_machine(|machine| {
+        let root = image(machine);
+        for path in ["/usr/sbin/e2fsck", "/usr/sbin/xfs_repair"] {
+            copy_into(&root, path);
+        }
+        fs::create_dir_all(root.join("lib/modules/6.1.112-122.189.amzn2023.x86_64")).unwrap();
+        let path = root.to_str().unwrap();
+        for (index, release) in [
+            "ID=amzn\nID_LIKE=\"centos rhel fedora\"\nVERSION_ID=2\n",
+            "ID=centos\nID_LIKE=\"rhel fedora\"\n",
+            "ID=ol\nVERSION_ID=9.4\n",
+        ]
+        .iter()
+        .enumerate()
+        {
+            fs::write(root.join("etc/os-release"), release).unwrap();
+            fs::write(root.join("etc/fstab"), "").unwrap();
+            let _ = fs::remove_dir_all(root.join("var/lib/mtctl"));
+            let disk = machine.disk(&format!("disk{index}"), 64);
+            prepare_image(machine, path, disk.path(), &["--yes"]).exits(0);
+            assert!(ext4_features(disk.path()).contains("metadata_csum"), "{release}");
+            let fstab = fs::read_to_string(root.join("etc/fstab")).unwrap();
+            assert!(fstab.contains("x-mtctl"), "{release}: {fstab}");
+        }
+    });
+}
+
 #[test]
 fn absolute_links_of_the_image_lead_back_into_the_image() {
     on_a_scratch_machine(|machine| {

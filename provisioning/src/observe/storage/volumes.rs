@@ -74,15 +74,24 @@ fn described(host: &Host, volumes: &[&PhysicalVolume]) -> Result<OwnLvm, Refusal
                  be another disk's after the next boot",
                 volume.path
             );
-            let hint = "set disk.EnableUUID and restart first: mtctl vmx --fix FILE.vmx; \
-                        or --skip lvm";
-            Refusal::new(reason, hint)
+            Refusal::new(reason, lasting_hint(host))
         })?;
         own.physical_volumes.push(path);
         let name = volume.volume_group.as_ref().map(|group| group.name.clone());
         own.volume_groups.extend(name.filter(|name| !own.volume_groups.contains(name)));
     }
     Ok(own)
+}
+
+fn lasting_hint(host: &Host) -> &'static str {
+    let vendor = host.machine().attribute("/sys/class/dmi/id/sys_vendor").unwrap_or_default();
+    match vendor.starts_with("VMware") {
+        true => "set disk.EnableUUID and restart first: mtctl vmx --fix FILE.vmx; or --skip lvm",
+        false => {
+            "give its disk a serial number or WWN of its own in the hypervisor and restart first; \
+             or --skip lvm"
+        }
+    }
 }
 
 /// The kernel's name of a device: `sda2`, `dm-0`, `cciss!c0d0p1`.

@@ -67,8 +67,8 @@ fn a_name_string_is_a_multiple_of_four_and_ends_in_nuls() {
         let is_allowed = length > 0 && length % 4 == 0;
         assert_eq!(decode(UTF8, 8, &bytes).is_ok(), is_allowed, "{length}");
     }
-    let name = decode(UTF8, 8, b"naa.5000\0\0\0\0").unwrap();
-    assert_eq!(name, Identifier::ScsiName("naa.5000".to_owned()));
+    let name = decode(UTF8, 8, b"naa.5001\0\0\0\0").unwrap();
+    assert_eq!(name, Identifier::ScsiName("naa.5001".to_owned()));
 }
 
 #[test]
@@ -163,4 +163,30 @@ fn only_the_logical_units_own_names_have_a_preference() {
         assert_eq!(designator.preference(), None, "type {type_code}");
         assert_eq!(designator.wwid(), None, "type {type_code}");
     }
+}
+
+#[test]
+fn a_designator_that_was_left_blank_names_nothing() {
+    let rows: [(&str, u8, u8, &[u8]); 13] = [
+        ("NAA of zeros", BINARY, 3, &[0; 8]),
+        ("NAA of zeros, long", BINARY, 3, &[0; 16]),
+        ("NAA of ones", BINARY, 3, &[0xff; 8]),
+        ("NAA 5 of zeros", BINARY, 3, &[0x50, 0, 0, 0, 0, 0, 0, 0]),
+        ("NAA 5 of ones", BINARY, 3, &[0x5f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+        ("EUI-64 of zeros", BINARY, 2, &[0; 8]),
+        ("EUI-64 of ones", BINARY, 2, &[0xff; 16]),
+        ("the nil UUID", BINARY, 0xa, &[0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ("MD5 of zeros", BINARY, 7, &[0; 16]),
+        ("T10 of blanks", ASCII, 1, b"            "),
+        ("T10 of NULs", ASCII, 1, &[0; 12]),
+        ("an empty name", UTF8, 8, &[0; 4]),
+        ("a name of zeros", UTF8, 8, b"naa.5000000000000000\0\0\0\0"),
+    ];
+    for (what, code_set, type_code, bytes) in rows {
+        let found = decode(code_set, type_code, bytes);
+        assert!(matches!(found, Err(DesignatorFault::Blank(_))), "{what}: {found:?}");
+    }
+    let named = [0x60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    assert!(decode(BINARY, 3, &named).is_ok());
+    assert!(decode(ASCII, 1, b"        A1").is_ok(), "a serial number without a vendor");
 }

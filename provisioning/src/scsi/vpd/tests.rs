@@ -12,8 +12,11 @@ fn page(content: &[u8]) -> Vec<u8> {
     [&[0, DEVICE_IDENTIFICATION], &length[..], content].concat()
 }
 
+/// The only thing that is wrong with the page.
 fn fault(content: &[u8]) -> VpdError {
-    VpdPage83::parse(&page(content)).unwrap_err()
+    let page = VpdPage83::parse(&page(content)).unwrap();
+    let [fault] = page.faults() else { panic!("{:?}", page.faults()) };
+    fault.clone()
 }
 
 fn wwid(bytes: &[u8]) -> Option<String> {
@@ -77,15 +80,17 @@ fn the_page_of_lio_keeps_what_belongs_to_port_and_device_apart() {
 }
 
 #[test]
-fn an_naa_6_cut_to_eight_bytes_is_refused_as_a_wrong_length() {
-    let error = VpdPage83::parse(&bytes(CUT_NAA_6)).unwrap_err();
+fn an_naa_6_cut_to_eight_bytes_is_told_as_a_wrong_length() {
+    let page = VpdPage83::parse(&bytes(CUT_NAA_6)).unwrap();
+    let [error] = page.faults() else { panic!("{:?}", page.faults()) };
     assert_eq!(
-        error,
+        *error,
         VpdError::Designator {
             offset: 40,
             fault: DesignatorFault::Length { kind: "NAA 6 designator", found: 8, allowed: "16" },
         }
     );
+    assert_eq!((page.designators().len(), page.identity()), (1, None));
     assert_eq!(
         error.to_string(),
         "the designator at byte 40 is malformed: \
@@ -110,10 +115,15 @@ fn bytes_after_the_page_are_not_part_of_it() {
 #[test]
 fn each_malformed_frame_has_its_own_error() {
     let wrong_page = VpdError::WrongPage { expected: 0x83, found: 0x80 };
-    let cases: [(&[u8], VpdError); 6] = [
+    let cases: [(&[u8], VpdError); 3] = [
         (&[], VpdError::ShortHeader { available: 0 }),
         (&[0, 0x83, 0], VpdError::ShortHeader { available: 3 }),
         (&[0, 0x80, 0, 0], wrong_page),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(VpdPage83::parse(bytes), Err(expected), "{bytes:?}");
+    }
+    let cases: [(&[u8], VpdError); 3] = [
         (&[0, 0x83, 0, 5, 1, 0, 0, 0], VpdError::PageLength { declared: 5, available: 4 }),
         (&[0, 0x83, 0, 3, 1, 0, 0], VpdError::DesignatorHeader { offset: 4 }),
         (
@@ -122,17 +132,61 @@ fn each_malformed_frame_has_its_own_error() {
         ),
     ];
     for (bytes, expected) in cases {
-        assert_eq!(VpdPage83::parse(bytes), Err(expected), "{bytes:?}");
+        assert!(expected.hides_the_rest());
+        assert_eq!(VpdPage83::parse(bytes).unwrap().faults(), [expected], "{bytes:?}");
+    }
+}
+
+/// A good NAA 3 of a logical unit, and what it is called.
+const NAA_3: [u8; 12] = [1, 3, 0, 8, 0x30, 0x44, 0x56, 0x41, 0x98, 0x83, 0x50, 0];
+const NAA_3_TEXT: &str = "naa.3044564198835000";
+
+#[test]
+fn a_fault_inside_one_designator_leaves_the_others_as_they_are() {
+    let rows: [(&str, &[u8]); 10] = [
+        ("NAA of zeros", b"\x01\x03\0\x08\0\0\0\0\0\0\0\0"),
+        ("NAA of an unknown format", b"\x01\x03\0\x08\x40\0\0\0\0\0\0\x01"),
+        ("NAA without a byte", b"\x01\x03\0\0"),
+        ("EUI-64 of zeros", b"\x01\x02\0\x08\0\0\0\0\0\0\0\0"),
+        ("EUI-64 of nine bytes", b"\x01\x02\0\x09123456789"),
+        ("short T10", b"\x02\x01\0\x03ATA"),
+        ("T10 of blanks", b"\x02\x01\0\x0a          "),
+        ("MD5 of four bytes", b"\x01\x07\0\x041234"),
+        ("the name of a target that is not ended", b"\x63\xa8\0\x04naa."),
+        ("a name that is not UTF-8", b"\x03\x08\0\x04\xff\xfe\xfd\0"),
+    ];
+    for (what, bad) in rows {
+        for both in [[bad, &NAA_3].concat(), [&NAA_3, bad].concat()] {
+            let found = VpdPage83::parse(&page(&both)).unwrap();
+            let named = found.identity().map(|(_, wwid)| wwid.to_string());
+            assert_eq!(named.as_deref(), Some(NAA_3_TEXT), "{what}");
+            assert_eq!(found.faults().len(), 1, "{what}");
+            assert!(!found.faults()[0].hides_the_rest(), "{what}");
+        }
     }
 }
 
 #[test]
-fn a_designator_that_reaches_into_its_neighbour_is_refused() {
-    let first = [&[1, 3, 0, 12, 0x50][..], &[0; 7]].concat();
+fn what_stands_before_a_length_that_hides_the_rest_counts() {
+    let naa_6 = [&[1, 3, 0, 16][..], &[0x66; 16]].concat();
+    let beyond = [2, 0, 0, 200, 0x41];
+    let hidden = VpdPage83::parse(&page(&[&NAA_3[..], &beyond, &naa_6].concat())).unwrap();
+    assert_eq!(hidden.identity().unwrap().1.as_str(), NAA_3_TEXT);
+    assert!(hidden.faults()[0].hides_the_rest());
+    // A page that was cut in its last designator.
+    let whole = page(&[&NAA_3[..], &naa_6].concat());
+    let cut = VpdPage83::parse(&whole[..whole.len() - 3]).unwrap();
+    assert_eq!(cut.identity().unwrap().1.as_str(), NAA_3_TEXT);
+    assert_eq!(cut.faults(), [VpdError::PageLength { declared: 32, available: 29 }]);
+}
+
+#[test]
+fn a_designator_that_reaches_into_its_neighbour_is_told() {
+    let first = [&[1, 3, 0, 12, 0x50][..], &[1; 7]].concat();
     let second = [&[1, 4, 0, 4][..], &[0, 0, 0, 1]].concat();
-    let overlapping = fault(&[first, second].concat());
+    let overlapping = VpdPage83::parse(&page(&[first, second].concat())).unwrap();
     assert!(matches!(
-        overlapping,
+        overlapping.faults()[0],
         VpdError::Designator { offset: 4, fault: DesignatorFault::Length { found: 12, .. } }
     ));
     // Vendor specific bytes may have any length: what the neighbour then begins with is no header.
@@ -319,7 +373,7 @@ fn any_identifier() -> impl Strategy<Value = (CodeSet, Identifier)> {
         4 => binary.prop_map(|identifier| (CodeSet::Binary, identifier)),
         1 => any_bytes(0..=255).prop_map(|it| (CodeSet::Ascii, Identifier::VendorSpecific(it))),
         1 => any_bytes(8..=255).prop_map(|it| (CodeSet::Ascii, Identifier::T10Vendor(it))),
-        1 => "[^\0]{0,60}".prop_map(|it| (CodeSet::Utf8, Identifier::ScsiName(it))),
+        1 => "[!-~][^\0]{0,60}".prop_map(|it| (CodeSet::Utf8, Identifier::ScsiName(it))),
         1 => (4_u8..=0xf, 0_u8..=0xf, any_bytes(0..=255)).prop_map(|(bits, type_code, bytes)| {
             (CodeSet::Reserved(bits), Identifier::Opaque { type_code, bytes })
         }),
@@ -352,28 +406,38 @@ proptest! {
         let bytes = page(&designators.iter().flat_map(encode).collect::<Vec<_>>());
         let found = VpdPage83::parse(&bytes).unwrap();
         prop_assert_eq!(found.designators(), &designators[..]);
+        prop_assert_eq!(found.faults(), &[]);
     }
 
     #[test]
-    fn every_truncation_of_a_page_is_refused(
+    fn every_truncation_of_a_page_is_told_and_costs_the_designators_that_are_cut(
         designators in prop::collection::vec(any_designator(), 1..4)
     ) {
         let bytes = page(&designators.iter().flat_map(encode).collect::<Vec<_>>());
         for length in 0..bytes.len() {
-            prop_assert!(VpdPage83::parse(&bytes[..length]).is_err());
+            let Ok(found) = VpdPage83::parse(&bytes[..length]) else {
+                prop_assert!(length < HEADER_LEN);
+                continue;
+            };
+            prop_assert!(!found.faults().is_empty());
+            prop_assert!(designators.starts_with(found.designators()));
+            let kept: usize = found.designators().iter().map(|it| encode(it).len()).sum();
+            prop_assert!(kept + HEADER_LEN <= length);
         }
     }
 
     #[test]
-    fn a_page_that_ends_inside_a_designator_is_refused(
+    fn a_page_that_ends_inside_a_designator_is_told_and_keeps_those_before(
         before in prop::collection::vec(any_designator(), 0..3),
         last in any_designator(),
     ) {
-        let before: Vec<u8> = before.iter().flat_map(encode).collect();
+        let whole: Vec<u8> = before.iter().flat_map(encode).collect();
         let last = encode(&last);
         for length in 1..last.len() {
-            let content = [&before[..], &last[..length]].concat();
-            prop_assert!(VpdPage83::parse(&page(&content)).is_err());
+            let content = [&whole[..], &last[..length]].concat();
+            let found = VpdPage83::parse(&page(&content)).unwrap();
+            prop_assert_eq!(found.designators(), &before[..]);
+            prop_assert!(found.faults()[0].hides_the_rest());
         }
     }
 
