@@ -66,10 +66,10 @@ impl Entry {
             return None;
         }
         let mut fields = row.split([' ', '\t']).filter(|field| !field.is_empty());
-        let source = decoded(fields.next()?)?.replace('"', "");
-        let mount_point = decoded(fields.next()?)?;
-        let filesystem = decoded(fields.next().unwrap_or("auto"))?;
-        let options = decoded(fields.next().unwrap_or("defaults"))?;
+        let source = decoded(fields.next()?).replace('"', "");
+        let mount_point = decoded(fields.next()?);
+        let filesystem = decoded(fields.next().unwrap_or("auto"));
+        let options = decoded(fields.next().unwrap_or("defaults"));
         let mut number = || fields.next().and_then(|field| field.parse().ok());
         Some(Self {
             source,

@@ -195,7 +195,7 @@ pub fn observe(host: &Host, desired: &Desired) -> Result<Observed> {
         network: network::observe(host)?,
         begun: begun(host, &record, &disks, &platform),
         custom_changes: custom_changes::observe(host, &mut unreadable)?,
-        mount_point: mount_point(host, desired),
+        mount_point: mount_point(host, desired, &mut unreadable)?,
         retention_ext4: None,
         vmx: vmx(host, desired)?,
         reboot_requested: is_reboot_requested(host, &record),
@@ -223,11 +223,23 @@ fn retention_ext4(host: &Host, observed: &Observed, desired: &Desired) -> Option
 /// # Errors
 /// When the kernel's table cannot be read or is not understood.
 pub fn mount_table(host: &Host) -> Result<MountTable> {
-    let text = host.machine().text_if_exists("/proc/self/mountinfo")?.unwrap_or_default();
+    let text = table(host, "/proc/self/mountinfo")?;
     MountTable::parse(&text).map_err(|cause| Error::failed("reading /proc/self/mountinfo", cause))
 }
 
-/// The swap areas of the machine.
+/// The text of one of the kernel's tables. A kernel that answers has it: without it nothing would
+/// be known to be in use. A record may lack it.
+fn table(host: &Host, path: &str) -> Result<String> {
+    match host.machine().text_if_exists(path)? {
+        None if host.is_live() => {
+            let context = format!("reading {path}: there is none");
+            Err(Error::new(ErrorKind::Failed, context).with_hint("mount -t proc proc /proc"))
+        }
+        text => Ok(text.unwrap_or_default()),
+    }
+}
+
+/// The swap areas of the machine. A kernel without swap has no table of them.
 ///
 /// # Errors
 /// When the kernel's table cannot be read or is not understood.
@@ -289,13 +301,21 @@ fn begun(host: &Host, record: &Record, disks: &[Disk], platform: &Platform) -> O
     Some(begun)
 }
 
-fn mount_point(host: &Host, desired: &Desired) -> MountPoint {
+/// What cannot be listed is not empty: mounting would hide it.
+fn mount_point(
+    host: &Host,
+    desired: &Desired,
+    unreadable: &mut BTreeSet<PathBuf>,
+) -> Result<MountPoint> {
     let path = &desired.retention_mount;
     let status = host.system().status(path);
-    MountPoint {
-        exists: status.is_some_and(|status| status.kind == FileKind::Directory),
-        entries: host.system().list(path).len(),
+    let exists = status.is_some_and(|status| status.kind == FileKind::Directory);
+    if !exists {
+        return Ok(MountPoint::default());
     }
+    let names = host.system().list_if_exists(path);
+    let entries = unless_forbidden(names, path, unreadable)?.map_or(0, |names| names.len());
+    Ok(MountPoint { exists, entries })
 }
 
 fn vmx(host: &Host, desired: &Desired) -> Result<Option<(PathBuf, Vec<u8>)>> {

@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         return Ok(exit_undone(plan, why_dry.is_some()));
     }
     if !arguments.host.json {
-        show::plan(&mut std::io::stdout().lock(), plan).map_err(plan_not_shown)?;
+        show::plan(&mut output::shown(std::io::stdout().lock()), plan).map_err(plan_not_shown)?;
     }
     if !arguments.yes && !agreed()? {
         output::complain("nothing was done");

@@ -96,7 +96,8 @@ pub(super) fn observe(host: &Host, disks: &[Disk], retention_mount: &Path) -> St
 }
 
 fn own_arrays(host: &Host, own: &[&Disk]) -> Option<Vec<String>> {
-    let text = host.machine().attribute("/proc/mdstat").unwrap_or_default();
+    // Which arrays run is not known: none of them must lose its row.
+    let text = host.machine().text_if_exists("/proc/mdstat").ok()?.unwrap_or_default();
     let arrays = md::parse_mdstat(&text);
     let is_own = |array: &md::Array| {
         own.iter().any(|disk| {
