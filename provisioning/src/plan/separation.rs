@@ -118,5 +118,6 @@ fn uses_devices_file(observed: &Observed) -> Result<bool, Refusal> {
     }
     let distribution = &observed.platform.distribution;
     let is_default = distribution.family == Family::RedHat && distribution.major_version >= 9;
-    Ok(said.map_or(is_default, |word| word != "0"))
+    let is_no = |word: &str| ["0", "n", "no", "off", "false"].contains(&word);
+    Ok(said.map_or(is_default, |word| !is_no(&word.to_ascii_lowercase())))
 }
