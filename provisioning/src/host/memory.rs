@@ -33,9 +33,9 @@ pub enum Node {
 
 /// Files by absolute path; directories above a file exist by themselves.
 ///
-/// The keys are text ([`lossless_text`]) and compared byte by byte: comparing paths takes them apart each time, and a recorded
-/// host has thousands of them. What is below a directory stands together, after the directory's
-/// name and a slash.
+/// The keys are text ([`lossless_text`]) and compared byte by byte: comparing paths takes them
+/// apart each time, and a recorded host has thousands of them. What is below a directory stands
+/// together, after the directory's name and a slash.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryTree(Rc<RefCell<BTreeMap<OsString, Node>>>);
 
@@ -88,7 +88,8 @@ impl MemoryTree {
             let Some(rest) = key.strip_prefix(above.as_bytes()) else { break };
             let first = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
             if names.last().is_none_or(|last| last.as_bytes() != first) && !first.is_empty() {
-                names.push(lossless_text::from_bytes(first));
+                // Text already: taken for bytes, an escape would be escaped.
+                names.push(lossless_text::of_path(Path::new(OsStr::from_bytes(first))));
             }
         }
         // `a-b` stands between `a` and what is below `a`.

@@ -138,8 +138,8 @@ fn controller(vmx: &Vmx<'_>, bus: Bus, number: u16, properties: Option<&Properti
     Controller { bus, number, kind: kind.unwrap_or_else(|| bus.to_string()) }
 }
 
-/// A slot that does not say that something is present is empty: VMware leaves the other rows of what
-/// was once attached there.
+/// A slot that does not say that something is present is empty: VMware leaves the other rows of
+/// what was once attached there.
 fn attachment(
     vmx: &Vmx<'_>,
     bus: Bus,

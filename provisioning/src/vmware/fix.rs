@@ -24,7 +24,8 @@ pub enum UnknownUuids {
 /// # Errors
 /// [`ErrorKind::Refused`], with no file touched, when one that needs it runs, is suspended or is
 /// encrypted, or when two disks have one UUID, or may have: with the setting on, multipath would
-/// take them for paths to one disk. [`ErrorKind::Failed`] when a file cannot be written; it is then as it was.
+/// take them for paths to one disk. [`ErrorKind::Failed`] when a file cannot be written; it is
+/// then as it was.
 pub fn run(tree: &Tree, survey: &Survey, unknown: UnknownUuids) -> Result<Vec<PathBuf>> {
     let needy = survey.machines.iter().filter(|machine| machine.edited.is_some());
     let needy: Vec<&Machine> = needy.collect();

@@ -14,8 +14,8 @@ use crate::host::Tree;
 const CLASH_HINT: &str = "with its VM off, give one of them a new ddb.uuid (VMware KB 2006865), or \
                           detach it: multipath would take the two for one disk";
 
-const UNKNOWN_HINT: &str = "run this where the VMs' disks can be read; or, knowing that none of them is \
-                            a clone of another: --allow-unknown-uuids";
+const UNKNOWN_HINT: &str = "run this where the VMs' disks can be read; or, knowing that none of \
+                            them is a clone of another: --allow-unknown-uuids";
 
 /// A disk of a machine, named.
 #[derive(Clone, Debug, PartialEq, Eq)]
