@@ -196,7 +196,7 @@ fn number(rest: &str) -> (Token, usize) {
     (Token::Value(rest[..length].to_owned()), length)
 }
 
-/// A string, and its length with both quotes. Only in double quotes are `\"` and `\\` one character.
+/// A string, and its length with both quotes. In double quotes `\"` and `\\` are one character.
 fn quoted(rest: &str, quote: char) -> Option<(Token, usize)> {
     let mut text = String::new();
     let mut characters = rest.char_indices().skip(1);

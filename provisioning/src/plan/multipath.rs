@@ -31,7 +31,7 @@ pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {
         };
     }
     let own = own_disks(observed, desired);
-    let undone = undone::of(observed, policy, &own, generation(observed).file());
+    let undone = undone::of(observed, policy, generation(observed), &own);
     match (actions(observed, desired, &own), undone) {
         (Ok(_), Some(undone)) => PlannedStep::not_ready(id, undone.reason, undone.hint),
         (Ok(actions), None) => {

@@ -4,52 +4,65 @@
 use crate::disk::{Disk, DiskKind};
 use crate::guard::Refusal;
 use crate::multipath::blacklist::{Blacklist, Candidate, File, Hiding};
-use crate::multipath::configuration::Configuration;
-use crate::multipath::{MAIN_FILE, MultipathPolicy, OwnDisks};
+use crate::multipath::configuration::{Configuration, Setting};
+use crate::multipath::{self, DROP_IN, MAIN_FILE, MultipathGeneration, MultipathPolicy, OwnDisks};
 use crate::observe::Observed;
 
-/// Why the policy is not in effect once `ours` says it, if so. `own` are kept out on purpose.
+/// Why the policy is not in effect once our file says it, if so. `own` are kept out on purpose.
 pub(super) fn of(
     observed: &Observed,
     policy: MultipathPolicy,
+    generation: MultipathGeneration,
     own: &OwnDisks,
-    ours: &str,
 ) -> Option<Refusal> {
+    let files = files_of_others(observed, generation);
     match policy {
         MultipathPolicy::Off => None,
-        MultipathPolicy::Auto => overruled(observed, policy, ours),
+        MultipathPolicy::Auto => overruled(&files, policy, generation),
         MultipathPolicy::Require => {
-            overruled(observed, policy, ours).or_else(|| hidden(observed, own, ours))
+            let overruled = overruled(&files, policy, generation);
+            overruled.or_else(|| hidden(observed, &files, own))
         }
     }
 }
 
-/// The files, in the order in which they are read. Release 6 reads no drop-ins, and has none.
-fn files(observed: &Observed) -> impl Iterator<Item = File<'_>> {
+/// The files that others wrote, in the order in which they are read.
+fn files_of_others(observed: &Observed, generation: MultipathGeneration) -> Vec<File<'_>> {
     let main = observed.file(MAIN_FILE).map(|text| File { path: MAIN_FILE, text });
     let drop_ins = observed.storage.multipath_drop_ins.iter();
-    main.into_iter().chain(drop_ins.map(|(path, text)| File { path, text }))
+    let drop_ins = drop_ins.filter(|_| generation != MultipathGeneration::MainFileOnly);
+    let all = main.into_iter().chain(drop_ins.map(|(path, text)| File { path, text }));
+    all.filter(|file| file.path != generation.file()).collect()
 }
 
 /// A file read after ours has the last word.
-fn overruled(observed: &Observed, policy: MultipathPolicy, ours: &str) -> Option<Refusal> {
-    let later = files(observed).filter(|file| file.path > ours && file.path != MAIN_FILE);
+fn overruled(
+    files: &[File<'_>],
+    policy: MultipathPolicy,
+    generation: MultipathGeneration,
+) -> Option<Refusal> {
+    let text = multipath::policy_text(policy, generation, &OwnDisks::default()).ok()?;
+    let ours = Configuration::parse([text.as_str()]);
+    let later = files.iter().filter(|file| file.path > DROP_IN);
     let said = later.filter_map(|file| {
         let read = Configuration::parse([file.text]);
-        let mut settings = read.settings().iter().rev();
-        let setting =
-            settings.find(|one| one.section == ["defaults"] && one.keyword == "find_multipaths")?;
-        Some((file.path, setting.line, setting.value.clone()))
+        let is_it =
+            |one: &&Setting| one.section == ["defaults"] && one.keyword == "find_multipaths";
+        Some((file.path, read.settings().iter().rev().find(is_it)?.clone()))
     });
-    let (path, line, value) = said.last()?;
+    let (path, Setting { line, value, .. }) = said.last()?;
+    if ours.default_value("find_multipaths") == Some(value.as_str()) {
+        return None;
+    }
     let reason = format!(
-        "line {line} of {path} says find_multipaths {value} after {ours}, and --multipath {policy}"
+        "line {line} of {path} says find_multipaths {value}, after {DROP_IN}, and --multipath \
+         {policy}"
     );
     Some(Refusal::new(reason, format!("take that line out: sed -i '{line}d' {path}")))
 }
 
-fn hidden(observed: &Observed, own: &OwnDisks, ours: &str) -> Option<Refusal> {
-    let blacklist = Blacklist::parse(files(observed).filter(|file| file.path != ours));
+fn hidden(observed: &Observed, files: &[File<'_>], own: &OwnDisks) -> Option<Refusal> {
+    let blacklist = Blacklist::parse(files.iter().copied());
     let demanded = observed.disks.iter().filter(|disk| is_demanded(observed, disk, own));
     let found: Vec<(&Disk, Hiding)> = demanded
         .filter_map(|disk| Some((disk, blacklist.hides(&candidate(observed, disk))?)))
