@@ -209,8 +209,7 @@ fn parse_blkid(output: &Output) -> Option<Signature> {
 
 /// Whether the filesystem on `device` was finished and may have been used: for ext4 the superblock
 /// tells of the last mount, and XFS is marked as in progress until its mkfs ends. What cannot be
-/// read that far was never finished; where the program that reads it cannot be started, it may have
-/// been used.
+/// read that far was never finished.
 pub fn was_used(host: &Host, filesystem: RetentionFilesystem, device: &Path) -> bool {
     let device = device.display().to_string();
     let ask = match filesystem {
@@ -219,9 +218,7 @@ pub fn was_used(host: &Host, filesystem: RetentionFilesystem, device: &Path) -> 
             Invocation::new("xfs_db").arguments(["-r", "-c", "sb 0", "-c", "p inprogress", &device])
         }
     };
-    // Nobody was asked: that is no answer.
-    let Ok(output) = host.ask(&ask) else { return true };
-    let printed = if output.is_success() { output.stdout } else { String::new() };
+    let printed = host.ask_checked(&ask).unwrap_or_default();
     match filesystem {
         RetentionFilesystem::Ext4 => {
             let row = printed.lines().find_map(|line| line.strip_prefix("Last mount time:"));

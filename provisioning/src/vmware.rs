@@ -2,8 +2,9 @@
 //! and turning disk.EnableUUID on. SCSI identities as the guest reads them are not here (`scsi`).
 //!
 //! [`dictionary`] is the text format, [`encoding`] what its bytes say; [`vmx`], [`vmdk`] and
-//! [`snapshot`] are pure readers of it; [`devices`] and [`identity`] give it meaning. [`image`] and [`machine`] read the files around
-//! one .vmx, [`survey`] those of several and which disks share a UUID, [`fix`] edits.
+//! [`snapshot`] are pure readers of it; [`devices`] and [`identity`] give it meaning. [`image`] and
+//! [`machine`] read the files around one .vmx, [`survey`] those of several and which disks share a
+//! UUID, [`fix`] edits.
 
 pub mod devices;
 pub mod dictionary;
