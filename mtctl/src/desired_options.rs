@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use provisioning::filesystem::RetentionFilesystem;
+use provisioning::lossless_text;
 use provisioning::multipath::MultipathPolicy;
 use provisioning::spec::{Desired, DiskName, Profile, RETENTION_MOUNT_DEFAULT};
 use provisioning::{Error, ErrorKind};
@@ -110,15 +111,17 @@ fn lasting_name(written: &str) -> provisioning::Result<DiskName> {
         .with_hint("a file names a disk by its WWID or by /dev/disk/by-id/…: mtctl disks tells it"))
 }
 
-/// An absolute path without `.` and `..`, as fstab and the kernel's mount table write it.
+/// An absolute path without `.` and `..`, as fstab and the kernel's mount table write it, as text:
+/// it may hold bytes that are no UTF-8.
 fn mount_point(typed: Option<PathBuf>) -> provisioning::Result<PathBuf> {
     let path = typed.unwrap_or_else(|| PathBuf::from(RETENTION_MOUNT_DEFAULT));
     let is_plain = path.components().all(|component| {
         use std::path::Component::{Normal, RootDir};
         matches!(component, Normal(_) | RootDir)
     });
-    if path.is_absolute() && is_plain && path.components().count() > 1 && path.to_str().is_some() {
-        return Ok(path.components().collect());
+    if path.is_absolute() && is_plain && path.components().count() > 1 {
+        let path: PathBuf = path.components().collect();
+        return Ok(lossless_text::of_path(&path).into());
     }
     let context = format!("mounting the retention volume on '{}'", path.display());
     Err(Error::new(ErrorKind::Usage, context)

@@ -1,8 +1,10 @@
 //! Stdout for people and programs: tables that fit the terminal, colour only on one, JSON.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
+use provisioning::lossless_text;
 use serde::Serialize;
 
 /// The widest that anything is printed, in columns.
@@ -11,7 +13,27 @@ const WIDTH_MAX: u16 = 100;
 /// Stdout; what is written after its reader went away (`mtctl disks | head`) is lost, and nothing
 /// else: the verb goes on to its own exit code.
 pub(crate) fn stdout() -> impl Write {
-    Forgiving(std::io::stdout())
+    Forgiving(Shown(std::io::stdout()))
+}
+
+/// What `out` is shown of texts that hold bytes which are no UTF-8: U+FFFD for each.
+pub(crate) fn shown<W: Write>(out: W) -> impl Write {
+    Shown(out)
+}
+
+struct Shown<W>(W);
+
+impl<W: Write> Write for Shown<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match std::str::from_utf8(bytes).map(lossless_text::shown) {
+            Ok(Cow::Owned(text)) => self.0.write_all(text.as_bytes()).map(|()| bytes.len()),
+            Ok(Cow::Borrowed(_)) | Err(_) => self.0.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }
 
 struct Forgiving<W>(W);
@@ -34,7 +56,7 @@ impl<W: Write> Write for Forgiving<W> {
 
 /// Prints a line on stderr. Where nobody listens any more, that is no reason to stop or to panic.
 pub(crate) fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", lossless_text::shown(text));
 }
 
 /// What a terminal has that does not tell, as a serial console (it says 0).
@@ -159,6 +181,14 @@ mod tests {
         assert!(gone.write_all(b"text").is_ok() && gone.flush().is_ok());
         let mut full = Forgiving(Broken(ErrorKind::StorageFull));
         assert!(full.write_all(b"text").is_err() && full.flush().is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf_8_are_shown_as_replaced() {
+        let mut out = Vec::new();
+        let text = lossless_text::from_bytes(&b"d\xE9p\xF4t"[..]);
+        write!(shown(&mut out), "/mnt/{text}: é\n").unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "/mnt/d\u{FFFD}p\u{FFFD}t: é\n");
     }
 
     #[test]

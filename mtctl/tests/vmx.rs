@@ -68,6 +68,7 @@ fn a_machine_that_is_ready_exits_0_and_its_json_has_the_fields_of_the_contract()
             "slot": "scsi0:0",
             "file": "disk.vmdk",
             "uuid": "6000c29a102030405060708090a0b0c0",
+            "uuid_unknown": false,
             "size_bytes": 1 << 30,
             "mode": null,
             "wwid_matches": null,
@@ -139,7 +140,8 @@ fn an_unreadable_file_exits_1_and_no_file_exits_2() {
 fn the_report_for_people_fits_100_columns_and_holds_no_escape_sequence() {
     let folder = Folder::new();
     let name = format!("{}|1B[31m-000001.vmdk", "long ".repeat(30));
-    let text = format!("{OFF}{ON}scsi0:1.fileName = \"{name}\"\nnvme0.present = \"TRUE\"\n");
+    let more = "scsi0:1.present = \"TRUE\"\nnvme0.present = \"TRUE\"\n";
+    let text = format!("{OFF}{ON}scsi0:1.fileName = \"{name}\"\n{more}");
     let path = folder.machine("mt", &text, DISK);
     let output = mtctl(&[&path]);
     let report = String::from_utf8(output.stdout).unwrap();
@@ -148,4 +150,22 @@ fn the_report_for_people_fits_100_columns_and_holds_no_escape_sequence() {
     let table: Vec<&&str> = rows.iter().take_while(|line| !line.contains("warn")).collect();
     assert!(table.len() > 5, "{report}");
     assert!(table.iter().all(|line| line.chars().count() <= 100), "{report}");
+}
+
+#[test]
+fn several_machines_with_a_disk_that_is_not_there_are_fixed_only_when_told() {
+    let folder = Folder::new();
+    let first = folder.machine("a", OFF, DISK);
+    let second = folder.machine("b", &OFF.replace("disk.vmdk", "gone.vmdk"), DISK);
+    let looked = mtctl(&[flag("--json"), &first, &second]);
+    assert_eq!(json(&looked)["machines"][1]["disks"][0]["uuid_unknown"], true);
+    let refused = mtctl(&[flag("--fix"), &first, &second]);
+    assert_eq!(refused.status.code(), Some(4));
+    let said = stderr(&refused);
+    assert!(said.contains("not known of scsi0:0 (gone.vmdk)"), "{said}");
+    assert!(said.contains("--allow-unknown-uuids"), "{said}");
+    assert_eq!(fs::read_to_string(&first).unwrap(), OFF);
+    let told = mtctl(&[flag("--fix"), flag("--allow-unknown-uuids"), &first, &second]);
+    assert_eq!(told.status.code(), Some(0), "{}", stderr(&told));
+    assert_eq!(fs::read_to_string(&first).unwrap(), format!("{OFF}{ON}"));
 }

@@ -1642,7 +1642,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__vmx)
-            opts="-h --fix --json --help"
+            opts="-h --fix --allow-unknown-uuids --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -309,6 +309,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l mtctl-sha256 -
 complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l json -d 'Print {"release","kickstart","warnings"} as JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand vmx" -l fix -d 'Write disk.EnableUUID = "TRUE" where it is off; every other byte, mode and owner stay'
+complete -c mtctl -n "__fish_mtctl_using_subcommand vmx" -l allow-unknown-uuids -d 'With --fix on several VMs: go on where the UUID of a disk cannot be read, so that it is not known whether another one is its clone'
 complete -c mtctl -n "__fish_mtctl_using_subcommand vmx" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand vmx" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand demo" -l json -d 'Print JSON instead of the story: the chapters, their commands and exit codes'

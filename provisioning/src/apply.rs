@@ -222,7 +222,8 @@ fn carry_out(host: &Host, action: &Action, desired: &Desired, watch: Watch<'_>) 
         Action::WriteFile(change) => write_file(host, change),
         Action::FixVmx(change) => {
             let survey = vmware::survey::Survey::read(host.machine(), &[&change.path])?;
-            vmware::fix::run(host.machine(), &survey).map(|_| ())
+            let refused = vmware::fix::UnknownUuids::Refused;
+            vmware::fix::run(host.machine(), &survey, refused).map(|_| ())
         }
         Action::SetAttribute { path, after, .. } => host.machine().write_attribute(path, after),
         Action::Install { manager, packages, root } => {
@@ -252,7 +253,7 @@ fn write_file(host: &Host, change: &FileChange) -> Result<()> {
         let context = format!("{} changed since the plan was made", change.path.display());
         return Err(Error::refused(context).with_hint("run mtctl prepare again"));
     }
-    host.system().replace(&change.path, change.after.as_bytes(), FileWriteMode::Keep)
+    host.system().replace_text(&change.path, &change.after, FileWriteMode::Keep)
 }
 
 fn install(host: &Host, command: &crate::host::Invocation, watch: Watch<'_>) -> Result<()> {
@@ -269,7 +270,7 @@ fn install(host: &Host, command: &crate::host::Invocation, watch: Watch<'_>) -> 
 /// Recorded after it ran: a crash in between runs it again, and such scripts have to bear that. The
 /// other order would lose a change without a word.
 fn run_once(host: &Host, path: &std::path::Path, sha256: &str, watch: Watch<'_>) -> Result<()> {
-    let command = crate::host::Invocation::new(path.display().to_string());
+    let command = crate::host::Invocation::new(crate::lossless_text::of_path(path));
     let ran = host.change(&command, &mut |line| {
         let _ = watch(&Event::Line(line));
     });
@@ -278,7 +279,7 @@ fn run_once(host: &Host, path: &std::path::Path, sha256: &str, watch: Watch<'_>)
     })?;
     let flow = watch(&Event::Reached("the change ran, not recorded"));
     let mut record = record::load(host)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = crate::lossless_text::of_path(path.file_name().unwrap_or_default().as_ref());
     record.ran_once.retain(|once| once.name != name);
     record.ran_once.push(OnceRecord { name, sha256: sha256.to_owned() });
     record::store(host, &record)?;

@@ -2,11 +2,14 @@
 //! Nothing is read from disk or mounted here.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::ext4::ERRORS_REMOUNT_RO;
 use crate::lines::{appended, lines};
 use crate::octal_escape::{decoded, encoded};
 
+mod options;
+pub mod source;
 #[cfg(test)]
 mod tests;
 
@@ -70,11 +73,11 @@ impl Entry {
         if row.starts_with('#') {
             return None;
         }
-        let mut fields = row.split([' ', '\t']).filter(|field| !field.is_empty());
-        let source = decoded(fields.next()?)?.replace('"', "");
-        let mount_point = decoded(fields.next()?)?;
-        let filesystem = decoded(fields.next().unwrap_or("auto"))?;
-        let options = decoded(fields.next().unwrap_or("defaults"))?;
+        let mut fields = fields(row).map(|range| &row[range]);
+        let source = source::without_quotes(decoded(fields.next()?));
+        let mount_point = decoded(fields.next()?);
+        let filesystem = decoded(fields.next().unwrap_or("auto"));
+        let options = decoded(fields.next().unwrap_or("defaults"));
         let mut number = || fields.next().and_then(|field| field.parse().ok());
         Some(Self {
             source,
@@ -86,6 +89,18 @@ impl Entry {
         })
     }
 
+    /// The fields as they are written.
+    fn fields(&self) -> [String; 6] {
+        [
+            encoded(&self.source),
+            encoded(&self.mount_point),
+            encoded(&self.filesystem),
+            encoded(&self.options.join(",")),
+            self.dump_frequency.to_string(),
+            self.pass.to_string(),
+        ]
+    }
+
     fn is_mounted_at(&self, mount_point: &str) -> bool {
         self.mount_point.starts_with('/')
             && components(&self.mount_point).eq(components(mount_point))
@@ -94,13 +109,18 @@ impl Entry {
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts = [&self.source, &self.mount_point, &self.filesystem];
-        for text in texts {
-            write!(f, "{} ", encoded(text))?;
-        }
-        let options = encoded(&self.options.join(","));
-        write!(f, "{options} {} {}", self.dump_frequency, self.pass)
+        f.write_str(&self.fields().join(" "))
     }
+}
+
+/// Where the fields of a row are, in bytes.
+fn fields(row: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    row.split([' ', '\t']).filter_map(move |field| {
+        let range = start..start + field.len();
+        start = range.end + 1;
+        (!range.is_empty()).then_some(range)
+    })
 }
 
 /// `/mnt//retention/` and `/mnt/retention` name one directory.
@@ -225,13 +245,21 @@ impl Fstab {
     }
 
     /// The table with exactly one row of ours, saying what is wanted: in the place of the first
-    /// one there was, else at the end. Equal to `self` when that is so already.
+    /// one there was, else at the end. Equal to `self` when that is so already. Options that an
+    /// administrator added to our row stay.
+    ///
+    /// `is_same` tells of a source, as [`Entry::source`] spells it, whether it means the filesystem
+    /// that is wanted, too.
     ///
     /// # Errors
     /// A row of somebody else for the same mount point or the same filesystem.
-    pub fn with_retention(&self, wanted: &RetentionRow) -> Result<Self, Conflict> {
+    pub fn with_retention(
+        &self,
+        wanted: &RetentionRow,
+        is_same: impl Fn(&str) -> bool,
+    ) -> Result<Self, Conflict> {
         let entry = wanted.entry();
-        self.refuse_conflict(&entry)?;
+        self.refuse_conflict(&entry, is_same)?;
         if self.ours().is_none() {
             let row = entry.to_string();
             return Ok(Self::parse(&appended(&self.to_string(), [row.as_str()])));
@@ -249,12 +277,16 @@ impl Fstab {
         Ok(table)
     }
 
-    fn refuse_conflict(&self, wanted: &Entry) -> Result<(), Conflict> {
+    fn refuse_conflict(
+        &self,
+        wanted: &Entry,
+        is_same: impl Fn(&str) -> bool,
+    ) -> Result<(), Conflict> {
         let foreign = self.entries().filter(|(_, entry)| !entry.is_ours());
         for (line, entry) in foreign {
             let kind = if entry.is_mounted_at(&wanted.mount_point) {
                 ConflictKind::MountPoint
-            } else if entry.source == wanted.source {
+            } else if entry.source == wanted.source || is_same(&entry.source) {
                 ConflictKind::Source
             } else {
                 continue;
@@ -267,12 +299,29 @@ impl Fstab {
 }
 
 impl Row {
-    /// The row with what is wanted; its own bytes, spacing included, when it says that already.
-    fn saying(&self, found: &Entry, wanted: Entry) -> Self {
+    /// The row with what is wanted. Fields that say it already keep their bytes, and so does what
+    /// stands between and after them.
+    fn saying(&self, found: &Entry, mut wanted: Entry) -> Self {
+        if found.filesystem == wanted.filesystem {
+            wanted.options = options::merged(&found.options, &wanted.options);
+        }
         if *found == wanted {
             return self.clone();
         }
-        Self { body: wanted.to_string(), ending: self.ending.clone(), entry: Some(wanted) }
+        let (theirs, ours) = (found.fields(), wanted.fields());
+        let mut body = self.body.clone();
+        let spans: Vec<Range<usize>> = fields(&self.body).collect();
+        // From behind, so that what is in front stays where it is.
+        for (index, field) in ours.iter().enumerate().rev() {
+            match spans.get(index) {
+                Some(span) if theirs[index] != *field => body.replace_range(span.clone(), field),
+                Some(_) | None => {}
+            }
+        }
+        let missing = ours.iter().skip(spans.len());
+        let trimmed = body.trim_end().len();
+        body.insert_str(trimmed, &missing.map(|field| format!(" {field}")).collect::<String>());
+        Self { body, ending: self.ending.clone(), entry: Some(wanted) }
     }
 }
 

@@ -25,6 +25,7 @@ pub use recorded::{RecordedCommand, RecordedHost};
 pub use tree::{FileKind, FileStatus, FileWriteMode, Tree};
 
 use crate::error::{Error, Result};
+use crate::lossless_text;
 
 /// Whether this kernel lets this process set up an io_uring.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -83,7 +84,10 @@ impl Host {
         if absolute == Path::new("/") {
             return Ok(Self::running());
         }
-        Ok(Self { system: Tree::directory(&absolute), image: Some(absolute), ..Self::running() })
+        let system = Tree::directory(&absolute);
+        // As text: mount points, which it is compared with, are.
+        let image = lossless_text::of_path(&absolute).into();
+        Ok(Self { system, image: Some(image), ..Self::running() })
     }
 
     /// A host recorded earlier ([`RecordedHost`]): nothing of the running machine is looked at, and

@@ -27,7 +27,7 @@ impl Hosts {
         let mut hosts = Self::default();
         for (index, line) in text.lines().enumerate() {
             let said = line.split('#').next().unwrap_or_default();
-            let mut words = said.split_whitespace();
+            let mut words = said.split_ascii_whitespace();
             let Some(address) = words.next() else {
                 continue;
             };

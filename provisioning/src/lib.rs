@@ -18,6 +18,7 @@ pub mod host;
 pub mod hosts;
 pub mod kickstart;
 mod lines;
+pub mod lossless_text;
 pub mod lvm;
 pub mod marked_block;
 pub mod md;

@@ -109,7 +109,7 @@ fn rows<'a>(lines: impl Iterator<Item = (usize, Line<'a>)>) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for (line, Line { body, .. }) in lines {
         // A comment starts with a word that starts with '#'.
-        let words = body.split_whitespace();
+        let words = body.split_ascii_whitespace();
         let words = words.take_while(|word| !word.starts_with('#'));
         let words = words.map(|word| word.replace(['"', '\''], ""));
         match rows.last_mut() {
@@ -189,7 +189,7 @@ fn parse_array(line: &str) -> Option<Array> {
     if !name.starts_with("md") || name.contains(char::is_whitespace) {
         return None;
     }
-    let mut words = rest.split_whitespace().peekable();
+    let mut words = rest.split_ascii_whitespace().peekable();
     let active = match words.next()? {
         "active" => true,
         "inactive" => false,

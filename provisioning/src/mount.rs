@@ -123,14 +123,14 @@ fn parse_mount(row: &str) -> Result<Mount, &'static str> {
     let parent_id = number(next()?)?;
     let (major, minor) = next()?.split_once(':').ok_or("major:minor expected")?;
     let device = (number(major)?, number(minor)?);
-    let root = text(next()?)?;
-    let mount_point = text(next()?)?;
-    let options = list(next()?)?;
+    let root = decoded(next()?);
+    let mount_point = decoded(next()?);
+    let options = list(next()?);
     // Optional fields, as many as the kernel likes, up to the separator.
     while next()? != "-" {}
-    let filesystem = text(next()?)?;
-    let source = text(next()?)?;
-    let super_options = list(next()?)?;
+    let filesystem = decoded(next()?);
+    let source = decoded(next()?);
+    let super_options = list(next()?);
     Ok(Mount {
         mount_id,
         parent_id,
@@ -148,12 +148,8 @@ fn number<T: std::str::FromStr>(field: &str) -> Result<T, &'static str> {
     field.parse().map_err(|_| "a number expected")
 }
 
-fn text(field: &str) -> Result<String, &'static str> {
-    decoded(field).ok_or("an escaped field is not UTF-8")
-}
-
-fn list(field: &str) -> Result<Vec<String>, &'static str> {
-    field.split(',').map(text).collect()
+fn list(field: &str) -> Vec<String> {
+    field.split(',').map(decoded).collect()
 }
 
 /// One row of /proc/swaps.
@@ -185,10 +181,11 @@ pub fn parse_swaps(text: &str) -> Result<Vec<Swap>, TableError> {
 }
 
 fn parse_swap(row: &str) -> Result<Swap, &'static str> {
-    let mut fields = row.split_whitespace();
+    // Other white space than ASCII's is part of a path.
+    let mut fields = row.split_ascii_whitespace();
     let mut next = || fields.next().ok_or("a field is missing");
     Ok(Swap {
-        path: text(next()?)?,
+        path: decoded(next()?),
         kind: next()?.to_owned(),
         size_kib: number(next()?)?,
         used_kib: number(next()?)?,

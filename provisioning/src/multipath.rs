@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 
+pub mod blacklist;
 pub mod configuration;
 pub mod status;
 #[cfg(test)]
@@ -15,7 +16,9 @@ mod tests;
 
 /// The main file. Red Hat's service and udev rules do nothing at all unless it exists.
 pub const MAIN_FILE: &str = "/etc/multipath.conf";
-/// Our drop-in: read after the main file, the last word in alphabetical order counts.
+/// The directory of drop-ins, read after the main file in alphabetical order.
+pub const DROP_IN_DIRECTORY: &str = "/etc/multipath/conf.d";
+/// Our drop-in: the last word counts.
 pub const DROP_IN: &str = "/etc/multipath/conf.d/mtctl.conf";
 
 const FIRST_LINE: &str = "# Written by mtctl: changes here are lost.";

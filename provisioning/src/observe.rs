@@ -23,6 +23,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ext4::Ext4;
 use crate::filesystem::features::{Makers, Readers};
 use crate::filesystem::{self, Support};
+use crate::fstab::source::Source;
+use crate::fstab::{FSTAB_PATH, Fstab};
 use crate::guard::{Begun, Refusal};
 use crate::host::{FileKind, Host, RingProbe};
 use crate::mount::{self, Mount, MountTable, Swap};
@@ -70,6 +72,9 @@ pub struct Observed {
     pub mounts: MountTable,
     /// Texts of the files that matter; `None` for those that are not there.
     pub files: BTreeMap<&'static str, Option<String>>,
+    /// The devices that rows of fstab name by a path, or by a tag that udev has a link for
+    /// ([`crate::fstab::source`]), with their numbers; none of a mounted image.
+    pub fstab_devices: BTreeMap<String, (u32, u32)>,
     /// Files that are there and may not be read by who asks: what rests on them is unknown.
     pub unreadable: BTreeSet<PathBuf>,
     /// The directory of the image that is looked at, when it is one.
@@ -206,8 +211,9 @@ pub fn observe(host: &Host, desired: &Desired) -> Result<Observed> {
         network: network::observe(host)?,
         begun: begun(host, &record, &disks, &platform),
         custom_changes: custom_changes::observe(host, &mut unreadable)?,
-        mount_point: mount_point(host, desired),
+        mount_point: mount_point(host, desired, &mut unreadable)?,
         retention_ext4: None,
+        fstab_devices: BTreeMap::new(),
         vmx: vmx(host, desired)?,
         reboot_requested: is_reboot_requested(host, &record),
         record,
@@ -220,7 +226,21 @@ pub fn observe(host: &Host, desired: &Desired) -> Result<Observed> {
         mounts,
     };
     observed.retention_ext4 = retention_ext4(host, &observed, desired);
+    observed.fstab_devices = fstab_devices(host, &observed);
     Ok(observed)
+}
+
+fn fstab_devices(host: &Host, observed: &Observed) -> BTreeMap<String, (u32, u32)> {
+    if observed.image.is_some() {
+        return BTreeMap::new();
+    }
+    let fstab = Fstab::parse(observed.file(FSTAB_PATH).unwrap_or_default());
+    let paths = fstab.entries().filter_map(|(_, entry)| match Source::parse(&entry.source) {
+        Source::Path(path) => Some(path),
+        Source::Uuid(_) | Source::Label(_) | Source::Other => None,
+    });
+    let numbered = |path: String| Some((device_number(host, path.as_ref())?, path));
+    paths.filter_map(numbered).map(|(number, path)| (path, number)).collect()
 }
 
 fn retention_ext4(host: &Host, observed: &Observed, desired: &Desired) -> Option<Ext4> {
@@ -234,11 +254,23 @@ fn retention_ext4(host: &Host, observed: &Observed, desired: &Desired) -> Option
 /// # Errors
 /// When the kernel's table cannot be read or is not understood.
 pub fn mount_table(host: &Host) -> Result<MountTable> {
-    let text = host.machine().text_if_exists("/proc/self/mountinfo")?.unwrap_or_default();
+    let text = table(host, "/proc/self/mountinfo")?;
     MountTable::parse(&text).map_err(|cause| Error::failed("reading /proc/self/mountinfo", cause))
 }
 
-/// The swap areas of the machine.
+/// The text of one of the kernel's tables. A kernel that answers has it: without it nothing would
+/// be known to be in use. A record may lack it.
+fn table(host: &Host, path: &str) -> Result<String> {
+    match host.machine().text_if_exists(path)? {
+        None if host.is_live() => {
+            let context = format!("reading {path}: there is none");
+            Err(Error::new(ErrorKind::Failed, context).with_hint("mount -t proc proc /proc"))
+        }
+        text => Ok(text.unwrap_or_default()),
+    }
+}
+
+/// The swap areas of the machine. A kernel without swap has no table of them.
 ///
 /// # Errors
 /// When the kernel's table cannot be read or is not understood.
@@ -300,13 +332,21 @@ fn begun(host: &Host, record: &Record, disks: &[Disk], platform: &Platform) -> O
     Some(begun)
 }
 
-fn mount_point(host: &Host, desired: &Desired) -> MountPoint {
+/// What cannot be listed is not empty: mounting would hide it.
+fn mount_point(
+    host: &Host,
+    desired: &Desired,
+    unreadable: &mut BTreeSet<PathBuf>,
+) -> Result<MountPoint> {
     let path = &desired.retention_mount;
     let status = host.system().status(path);
-    MountPoint {
-        exists: status.is_some_and(|status| status.kind == FileKind::Directory),
-        entries: host.system().list(path).len(),
+    let exists = status.is_some_and(|status| status.kind == FileKind::Directory);
+    if !exists {
+        return Ok(MountPoint::default());
     }
+    let names = host.system().list_if_exists(path);
+    let entries = unless_forbidden(names, path, unreadable)?.map_or(0, |names| names.len());
+    Ok(MountPoint { exists, entries })
 }
 
 fn vmx(host: &Host, desired: &Desired) -> Result<Option<(PathBuf, Vec<u8>)>> {
@@ -316,12 +356,13 @@ fn vmx(host: &Host, desired: &Desired) -> Result<Option<(PathBuf, Vec<u8>)>> {
 
 /// Links are followed by device number; a path that is no block device means no disk.
 fn named(host: &Host, desired: &Desired) -> BTreeMap<PathBuf, (u32, u32)> {
-    let number = |path: &Path| {
-        let status = host.machine().status(path)?;
-        let is_device = status.kind == FileKind::BlockDevice;
-        is_device.then(|| (path.to_owned(), status.device_number))
-    };
+    let number = |path: &Path| Some((path.to_owned(), device_number(host, path)?));
     desired.named_paths().filter_map(number).collect()
+}
+
+fn device_number(host: &Host, path: &Path) -> Option<(u32, u32)> {
+    let status = host.machine().status(path)?;
+    (status.kind == FileKind::BlockDevice).then_some(status.device_number)
 }
 
 /// Whether `name` can mean a disk at all: a WWID, or a path to a block device.

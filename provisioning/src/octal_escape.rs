@@ -1,12 +1,12 @@
 //! The octal escapes of fstab(5) and of /proc's mount tables: `\040` for a space and the like.
 //! Which fields carry them is known to the formats, not here.
 
+use crate::lossless_text;
+
 /// The field with every `\ooo` (three octal digits, at most `\377`) turned into its byte; any other
-/// backslash stands for itself, as in the C library's getmntent(3).
-///
-/// `None` when the bytes are not UTF-8.
-pub(crate) fn decoded(field: &str) -> Option<String> {
-    let bytes = field.as_bytes();
+/// backslash stands for itself, as in the C library's getmntent(3). Both are `lossless_text`.
+pub(crate) fn decoded(field: &str) -> String {
+    let bytes = lossless_text::to_bytes(field);
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
@@ -17,7 +17,7 @@ pub(crate) fn decoded(field: &str) -> Option<String> {
         plain.push(escaped.unwrap_or(byte));
         at += if escaped.is_some() { 4 } else { 1 };
     }
-    String::from_utf8(plain).ok()
+    lossless_text::from_bytes(plain)
 }
 
 fn octal_byte(digits: &[u8]) -> Option<u8> {
@@ -53,17 +53,18 @@ mod tests {
     #[test]
     fn escapes_are_decoded_and_strange_backslashes_kept() {
         for (field, plain) in [
-            (r"/mnt/a\040b", Some("/mnt/a b")),
-            (r"\011\012\134", Some("\t\n\\")),
-            (r"\303\251", Some("é")),
-            (r"\04", Some(r"\04")),
-            (r"\049", Some(r"\049")),
-            (r"\400", Some(r"\400")),
-            (r"\134040", Some(r"\040")),
-            (r"\377", None),
-            ("\\é", Some("\\é")),
+            (r"/mnt/a\040b", "/mnt/a b"),
+            (r"\011\012\134", "\t\n\\"),
+            (r"\303\251", "é"),
+            (r"\04", r"\04"),
+            (r"\049", r"\049"),
+            (r"\400", r"\400"),
+            (r"\134040", r"\040"),
+            (r"\303\x", "\u{10F7C3}\\x"),
+            (r"\377", "\u{10F7FF}"),
+            ("\\é", "\\é"),
         ] {
-            assert_eq!(decoded(field).as_deref(), plain, "{field}");
+            assert_eq!(decoded(field), plain, "{field}");
         }
     }
 
@@ -72,7 +73,7 @@ mod tests {
         fn what_is_encoded_decodes_to_itself(plain in "[ -~\t\r\né]*") {
             let field = encoded(&plain);
             prop_assert!(!field.contains([' ', '\t', '\n', '\r', '#']));
-            prop_assert_eq!(decoded(&field), Some(plain));
+            prop_assert_eq!(decoded(&field), plain);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The retention volume: which disk it is or becomes, and what is missing for it to be mounted at
 //! every boot. Pure; carrying it out is `apply`, and judging it for people is `check`.
 
+mod spelling;
+
 use std::path::Path;
 
 use uuid::Uuid;
@@ -35,6 +37,7 @@ struct Volume {
 pub fn plan(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refusal> {
     let (volume, format) = volume(observed, desired)?;
     is_mount_point_free(observed, desired)?;
+    let fstab = fstab_change(observed, desired, &volume, format.as_ref())?;
     let mut actions: Vec<Action> = match format {
         Some(format) => vec![Action::Format(format)],
         None => adoption(observed, desired, &volume)?.into_iter().collect(),
@@ -42,7 +45,6 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refus
     if !observed.mount_point.exists {
         actions.push(Action::MakeDirectory(desired.retention_mount.clone()));
     }
-    let fstab = fstab_change(observed, desired, &volume)?;
     if fstab.is_some() && observed.platform.has_systemd && !observed.platform.is_image {
         actions.extend(fstab);
         actions.push(Action::Run {
@@ -449,6 +451,7 @@ fn fstab_change(
     observed: &Observed,
     desired: &Desired,
     volume: &Volume,
+    format: Option<&Format>,
 ) -> Result<Option<Action>, Refusal> {
     let before = observed.file(FSTAB_PATH);
     let row = RetentionRow {
@@ -458,7 +461,8 @@ fn fstab_change(
         mark: mark(observed),
     };
     let fstab = Fstab::parse(before.unwrap_or_default());
-    let after = fstab.with_retention(&row).map_err(|conflict| {
+    let names = spelling::Names::of(observed, volume, format);
+    let after = fstab.with_retention(&row, |source| names.include(source)).map_err(|conflict| {
         let hint = format!("comment that row out: sed -i '{}s/^/#/' {FSTAB_PATH}", conflict.line);
         Refusal::new(format!("{FSTAB_PATH}: {conflict}"), hint)
     })?;

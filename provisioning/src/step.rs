@@ -86,7 +86,8 @@ impl Serialize for StepId {
     }
 }
 
-/// A file that gets new text. `before` is what was there when it was looked at: applying compares.
+/// A file that gets new text ([`crate::lossless_text`]). `before` is what was there when it was
+/// looked at: applying compares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileChange {
     /// The path, as seen from inside the system being prepared.
@@ -141,7 +142,7 @@ pub enum Action {
     /// Replace or make a file of the system being prepared.
     WriteFile(FileChange),
     /// Set disk.EnableUUID in the .vmx that the operator named on the running machine. The texts
-    /// are for showing: bytes that are no UTF-8 are kept in the file and replaced here.
+    /// are for showing: the file is read again when it is done.
     FixVmx(FileChange),
     /// Write a kernel attribute below /sys or /proc/sys.
     SetAttribute {

@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use proptest::prelude::*;
 use provisioning::fstab::{Fstab, Mark, RetentionRow};
 use provisioning::lvm::configuration::settings;
 use provisioning::lvm::{DeviceSelection, OwnLvm, with_guard};
@@ -137,6 +139,97 @@ fn lvm_takes_the_guard_and_our_reader_agrees_with_lvm() {
     assert_eq!(value("local/host_id"), ["7"]);
 }
 
+/// Settings by path, the last of each: what a text comes to.
+fn came_to(text: &str) -> Option<BTreeMap<String, Vec<String>>> {
+    let found = settings(text).ok()?.into_iter();
+    Some(found.map(|setting| (setting.path, setting.values)).collect())
+}
+
+/// What LVM itself makes of a configuration: `None` when it refuses it. It prints no section and no
+/// setting that it does not know.
+fn lvm_reads(text: &str) -> Option<BTreeMap<String, Vec<String>>> {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("lvm.conf"), text).unwrap();
+    let output = lvmconfig(directory.path(), "--typeconfig=current");
+    let failed = String::from_utf8_lossy(&output.stderr).contains("Failed to load config file");
+    (!failed).then(|| came_to(&String::from_utf8_lossy(&output.stdout)).unwrap())
+}
+
+/// A text without any setting is as good as none, and LVM fails to load some of these. A string that
+/// the text ends in LVM takes without its last byte: nothing can be added to such a text.
+fn is_read_alike(text: &str) -> Result<(), String> {
+    if settings(text).is_err_and(|error| error.problem == "a string is not closed") {
+        return Ok(());
+    }
+    let (ours, theirs) = (came_to(text), lvm_reads(text));
+    let is_nothing = ours.as_ref().is_some_and(BTreeMap::is_empty);
+    let is_same = ours == theirs || (is_nothing && theirs.is_none());
+    if is_same { Ok(()) } else { Err(format!("{text:?}: {ours:?}, but LVM: {theirs:?}")) }
+}
+
+#[test]
+fn lvm_reads_every_form_of_its_syntax_as_we_do() {
+    let mut texts: Vec<String> = ["single", "single-hash", "single-braces", "quoted-key"]
+        .map(|name| format!("../provisioning/src/lvm/fixtures/{name}.conf"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .into();
+    let rows = [
+        "devices/filter=\"a\"\ndevices/filter=\"b\"",
+        "'devices' { 'scan'='/dev' }",
+        "devices { filter += [ \"a\" ] }",
+        "devices{filter=[\"a#b{}\" # c }\n,\"x\\\"y\\\\z\"]}",
+        "devices { filter = @tag }",
+        "devices { filter = [ \"a\", , \"b\" ] }",
+        "devices { filter = [ \"a\" \"b\", ] }",
+        "devices { filter = [] }",
+        "devices {",
+        "}",
+        "devices { filter = \"a\nb\" }",
+        "/devices//filter = \"z\"",
+        "devices { \"filter/x\" = 1 }",
+        "devices { filter = \"unterminated }",
+        "devices { filter = 'it\\'s' }",
+        "devices { use_devicesfile=0x }",
+        "devices { filter=\"a\" }\r\n",
+        "devices filter = 1",
+        "devices { filter = [\"a\"], }",
+        "devices#c\n{#d\nfilter#e\n=#f\n\"x\"#g\n}",
+        "devices { dir = a\"b\" scan = a,b }",
+        "devices { dir = a}b = 1",
+        "devices { scan = [ abc def ] }",
+        "devices { scan = [ @x, 12 ] }",
+        "devices { dir = 'a'use_devicesfile = 1 }",
+        "devices { use_devicesfile = 1dir = 'x' }",
+        "\"\" = 1",
+        "a[b = 1\n+x = 2\n1 = 2",
+        "devices { dir = \"a\u{a0}\" scan = x\u{a0}y }",
+        "",
+    ];
+    texts.extend(rows.map(str::to_owned));
+    for text in texts {
+        is_read_alike(&text).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 100, failure_persistence: None, ..ProptestConfig::default()
+    })]
+    #[test]
+    fn lvm_reads_random_texts_of_its_tokens_as_we_do(
+        tokens in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "devices {", "dir", " ", "\n", "}", "=", " = ", "[", "]", ",", "1", "23", "'y'",
+                "'", "\"", "\"{#\\\"\"", "# c\n", "devices { scan = ", "devices/dir = ", "\\", "z",
+            ]),
+            0..14,
+        ),
+    ) {
+        let text = tokens.concat();
+        is_read_alike(&text).map_err(TestCaseError::fail)?;
+    }
+}
+
 #[test]
 fn lvm_takes_the_guard_of_a_host_without_lvm() {
     let directory = TempDir::new().unwrap();
@@ -177,7 +270,7 @@ fn libmount_reads_the_table_as_we_do() {
         filesystem: "ext4".to_owned(),
         mark: Mark::XOption,
     };
-    let table = Fstab::parse(text).with_retention(&row).unwrap();
+    let table = Fstab::parse(text).with_retention(&row, |_| false).unwrap();
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("fstab");
     fs::write(&path, table.to_string()).unwrap();

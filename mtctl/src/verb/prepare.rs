@@ -14,7 +14,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use provisioning::host::Host;
 use provisioning::observe;
-use provisioning::plan::Plan;
+use provisioning::plan::{Plan, Standing};
 use provisioning::prepare::{Finished, Preparation, Purpose};
 use provisioning::spec::{Desired, DiskName};
 use provisioning::step::{Outcome, Report, StepId};
@@ -30,7 +30,7 @@ use crate::report;
 const EXAMPLES: &str = "\
 Examples:
   mtctl prepare                                   show the plan, ask, carry it out
-  mtctl prepare --dry-run                         only show the plan: 0 nothing to do, 3 something
+  mtctl prepare --dry-run                         only show the plan; exit 0: nothing is to do
   mtctl prepare --retention-disk /dev/sdb --yes   without asking, on the disk named
   mtctl prepare --retention-disk naa.6000c29… --destroy naa.6000c29…
                                                   on a disk with content, which is lost
@@ -109,10 +109,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let plan = preparation.plan();
     if plan.is_refused() || plan.is_empty() || why_dry.is_some() {
         show_only(arguments, &preparation, why_dry)?;
-        return Ok(exit_undone(plan, why_dry.is_some()));
+        complain_of_refusals(plan);
+        return Ok(exit_undone(plan));
     }
     if !arguments.host.json {
-        show::plan(&mut std::io::stdout().lock(), plan).map_err(plan_not_shown)?;
+        show::plan(&mut output::shown(std::io::stdout().lock()), plan).map_err(plan_not_shown)?;
     }
     if !arguments.yes && !agreed()? {
         output::complain("nothing was done");
@@ -149,14 +150,26 @@ fn why_dry(arguments: &Arguments, has_terminal: bool) -> Option<WhyDry> {
     }
 }
 
-/// A dry run tells whether there is something to do, and no more; a run that was to make the host
-/// ready also tells that it is not.
-fn exit_undone(plan: &Plan, is_dry: bool) -> Exit {
+/// Something to do and a host that is not ready are one answer to who asks by a script: there it is
+/// not done.
+fn exit_undone(plan: &Plan) -> Exit {
     match () {
         () if plan.is_refused() => Exit::Refused,
-        () if !plan.is_empty() => Exit::NotReady,
-        () if plan.is_not_ready() && !is_dry => Exit::NotReady,
+        () if !plan.is_empty() || plan.is_not_ready() => Exit::NotReady,
         () => Exit::Done,
+    }
+}
+
+/// The plan is a result and stands on stdout; why nothing of it is done is told as failures are.
+fn complain_of_refusals(plan: &Plan) {
+    for step in &plan.steps {
+        if let Standing::Refused(refusal) = &step.standing {
+            output::complain(&format!("mtctl: {}: {}", step.id, refusal.reason));
+            output::complain(&format!("hint: {}", refusal.hint));
+        }
+    }
+    if plan.is_refused() {
+        output::complain("Refused: nothing was touched.");
     }
 }
 

@@ -13,7 +13,7 @@ use provisioning::ErrorKind;
 use provisioning::disk::inventory;
 use provisioning::finding::Finding;
 use provisioning::host::Host;
-use provisioning::vmware::fix;
+use provisioning::vmware::fix::{self, UnknownUuids};
 use provisioning::vmware::identity::{DiskUuid, by_uuid};
 use provisioning::vmware::image::Disk;
 use provisioning::vmware::machine::Machine;
@@ -46,6 +46,11 @@ pub struct Arguments {
     #[arg(long)]
     fix: bool,
 
+    /// With --fix on several VMs: go on where the UUID of a disk cannot be read, so that it is not
+    /// known whether another one is its clone
+    #[arg(long, requires = "fix")]
+    allow_unknown_uuids: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -57,7 +62,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let tree = host.machine();
     let files = absolute(&arguments.files)?;
     let mut survey = Survey::read(tree, &files)?;
-    let changed = if arguments.fix { fix::run(tree, &survey)? } else { Vec::new() };
+    let unknown = match arguments.allow_unknown_uuids {
+        true => UnknownUuids::Allowed,
+        false => UnknownUuids::Refused,
+    };
+    let changed = if arguments.fix { fix::run(tree, &survey, unknown)? } else { Vec::new() };
     if !changed.is_empty() {
         survey = Survey::read(tree, &files)?;
     }
@@ -115,6 +124,7 @@ struct DiskReport<'a> {
     slot: &'a str,
     file: &'a str,
     uuid: Option<&'a str>,
+    uuid_unknown: bool,
     size_bytes: Option<u64>,
     mode: Option<&'a str>,
     wwid_matches: Option<String>,
@@ -151,8 +161,9 @@ fn disk_report<'a>(disk: &'a Disk, here: &BTreeMap<DiskUuid, PathBuf>) -> DiskRe
     let matches = disk.uuid.as_ref().and_then(|uuid| here.get(uuid));
     DiskReport {
         slot: &disk.attachment.slot,
-        file: &disk.attachment.file,
+        file: disk.attachment.file.as_str(),
         uuid: disk.uuid.as_ref().map(DiskUuid::as_str),
+        uuid_unknown: disk.is_unknown,
         size_bytes: disk.capacity_bytes,
         mode: disk.attachment.mode.as_deref(),
         wwid_matches: matches.map(|path| text(path)),

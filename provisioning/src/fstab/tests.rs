@@ -26,7 +26,7 @@ fn wanted(mark: Mark) -> RetentionRow {
 }
 
 fn edited(text: &str) -> String {
-    Fstab::parse(text).with_retention(&wanted(Mark::XOption)).unwrap().to_string()
+    Fstab::parse(text).with_retention(&wanted(Mark::XOption), |_| false).unwrap().to_string()
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_row_of_somebody_else_is_a_conflict_and_not_overwritten() {
         ("UUID=\"0c5be9c7-3a0c-4ac9-9d1f-0b2f0c1c7c11\" /data ext4 rw 0 0", ConflictKind::Source),
     ] {
         let table = Fstab::parse(&format!("# x\n{row}\n"));
-        let conflict = table.with_retention(&wanted(Mark::XOption)).unwrap_err();
+        let conflict = table.with_retention(&wanted(Mark::XOption), |_| false).unwrap_err();
         assert_eq!((conflict.line, conflict.kind), (2, kind));
         assert_eq!(conflict.row, row);
         assert!(conflict.to_string().contains(row), "{conflict}");
@@ -117,17 +117,42 @@ fn a_row_of_somebody_else_is_a_conflict_and_not_overwritten() {
 }
 
 #[test]
+fn the_same_filesystem_by_another_name_is_a_conflict() {
+    let text = "# x\nLABEL=\"data\" /data ext4 defaults 0 2\n";
+    let same = |source: &str| source == "LABEL=data";
+    let table = Fstab::parse(text);
+    let conflict = table.with_retention(&wanted(Mark::XOption), same).unwrap_err();
+    assert_eq!((conflict.line, conflict.kind), (2, ConflictKind::Source));
+    assert!(table.with_retention(&wanted(Mark::XOption), |_| false).is_ok());
+}
+
+#[test]
+fn options_that_were_added_to_our_row_stay_with_all_bytes_around_them() {
+    let row = wanted(Mark::XOption).entry().to_string().replace("noatime", "noatime,discard");
+    let spaced = format!("  {}\t# by hand", row.replace(' ', "\t "));
+    assert_eq!(edited(&format!("# x\n{spaced}\n")), format!("# x\n{spaced}\n"));
+    let start = format!("UUID=\"{UUID}\"\t/mnt/retention  ext4 commit=60,x-mtctl");
+    let added = start.replace(
+        ",x-mtctl",
+        ",nofail,x-systemd.device-timeout=30s,noatime,errors=remount-ro,x-mtctl",
+    );
+    for (end, expected) in [("\t0 0  # by hand\r\n", "\t0 2  # by hand\r\n"), (" \n", " 0 2 \n")] {
+        assert_eq!(edited(&format!("{start}{end}")), format!("{added}{expected}"));
+    }
+}
+
+#[test]
 fn a_mount_point_with_a_space_survives_the_round_trip() {
     let row = RetentionRow { mount_point: "/mnt/my retention".to_owned(), ..wanted(Mark::XOption) };
-    let table = Fstab::default().with_retention(&row).unwrap();
+    let table = Fstab::default().with_retention(&row, |_| false).unwrap();
     assert!(table.to_string().contains("/mnt/my\\040retention"));
     let again = Fstab::parse(&table.to_string());
-    assert_eq!(again.with_retention(&row), Ok(table));
+    assert_eq!(again.with_retention(&row, |_| false), Ok(table));
 }
 
 proptest! {
     #[test]
-    fn what_is_parsed_is_printed(text in "[a-d/=\\\\0-4,# \t\r\né\"-]*") {
+    fn what_is_parsed_is_printed(text in "[a-d/=\\\\0-4,# \t\r\né\"'-]*") {
         prop_assert_eq!(Fstab::parse(&text).to_string(), text);
     }
 

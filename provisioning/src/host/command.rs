@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::lossless_text;
 
 /// Where programs are looked for: never in the caller's PATH.
 const PROGRAM_DIRECTORIES: [&str; 6] =
@@ -85,7 +86,7 @@ fn quoted(word: &str) -> String {
 pub struct Output {
     /// The exit status; `None` when a signal ended it.
     pub status: Option<i32>,
-    /// What it printed on stdout.
+    /// What it printed on stdout ([`lossless_text`]).
     pub stdout: String,
     /// What it printed on stderr.
     pub stderr: String,
@@ -143,7 +144,7 @@ impl CommandRunner for RealRunner {
                 .with_hint(format!("is {} installed?", invocation.program))
         };
         let mut child = Command::new(find_program(&invocation.program))
-            .args(&invocation.arguments)
+            .args(invocation.arguments.iter().map(|word| os_word(word)))
             .env("LC_ALL", "C")
             .env("PATH", PROGRAM_DIRECTORIES.join(":"))
             .envs(invocation.environment.iter().map(|(name, value)| (name, value)))
@@ -265,15 +266,20 @@ impl Kept {
     }
 
     fn into_text(self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
+        lossless_text::from_bytes(self.bytes)
     }
+}
+
+/// `word` as the kernel has it: what was read can be named again, whatever its bytes.
+fn os_word(word: &str) -> std::ffi::OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(lossless_text::to_bytes(word))
 }
 
 /// The first of the system directories that has `program`, or the name itself for the error
 /// message.
 fn find_program(program: &str) -> std::path::PathBuf {
     if program.contains('/') {
-        return program.into();
+        return os_word(program).into();
     }
     PROGRAM_DIRECTORIES
         .iter()

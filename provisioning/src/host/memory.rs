@@ -3,12 +3,13 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::tree::{FileKind, FileStatus, Lookup};
+use crate::lossless_text;
 
 /// One thing in a [`MemoryTree`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +33,9 @@ pub enum Node {
 
 /// Files by absolute path; directories above a file exist by themselves.
 ///
-/// The keys are compared byte by byte: comparing paths takes them apart each time, and a recorded
-/// host has thousands of them. What is below a directory stands together, after the directory's
-/// name and a slash.
+/// The keys are text ([`lossless_text`]) and compared byte by byte: comparing paths takes them
+/// apart each time, and a recorded host has thousands of them. What is below a directory stands
+/// together, after the directory's name and a slash.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryTree(Rc<RefCell<BTreeMap<OsString, Node>>>);
 
@@ -48,7 +49,7 @@ impl MemoryTree {
     pub fn put(&self, path: impl AsRef<Path>, node: Node) {
         // Taken apart once, so that `/a//b/` is the key of `/a/b`.
         let key: PathBuf = path.as_ref().components().collect();
-        self.0.borrow_mut().insert(key.into_os_string(), node);
+        self.0.borrow_mut().insert(lossless_text::of_path(&key).into(), node);
     }
 
     /// Puts a text file at `path`.
@@ -58,7 +59,8 @@ impl MemoryTree {
 
     /// Takes away what is at `path`.
     pub fn remove(&self, path: impl AsRef<Path>) {
-        self.0.borrow_mut().remove(path.as_ref().as_os_str());
+        let key = lossless_text::of_path(path.as_ref());
+        self.0.borrow_mut().remove(OsStr::new(&key));
     }
 
     /// Every node by path.
@@ -86,7 +88,8 @@ impl MemoryTree {
             let Some(rest) = key.strip_prefix(above.as_bytes()) else { break };
             let first = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
             if names.last().is_none_or(|last| last.as_bytes() != first) && !first.is_empty() {
-                names.push(String::from_utf8_lossy(first).into_owned());
+                // Text already: taken for bytes, an escape would be escaped.
+                names.push(lossless_text::of_path(Path::new(OsStr::from_bytes(first))));
             }
         }
         // `a-b` stands between `a` and what is below `a`.

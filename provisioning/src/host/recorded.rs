@@ -13,7 +13,8 @@ use super::memory::{MemoryTree, Node};
 use super::{RingProbe, UdevDatabase, io_failed};
 use crate::error::Result;
 
-/// Files of binary content are written down as hexadecimal digits.
+/// Files of binary content are written down as hexadecimal digits; paths, link targets and what
+/// commands printed are `lossless_text`, which JSON can hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum RecordedNode {

@@ -1,22 +1,26 @@
 //! Files below a root prefix: reading, and replacing them atomically. Absolute paths are as seen
 //! from inside; symbolic links are followed inside, so that an image never leads out of itself.
-//! Block devices as devices are in `device`.
+//! Texts and paths that are no UTF-8 go in and out as `lossless_text`. Block devices as devices are
+//! in `device`.
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 use super::io_failed;
 use super::memory::{MemoryTree, Node};
 use crate::error::{Error, ErrorKind, Result};
+use crate::lossless_text;
+use on_disk::{
+    below, directory_names, is_absence, is_directory, not_read, read_bounded, read_head,
+    replace_file, status_of,
+};
 
+mod on_disk;
 #[cfg(test)]
 mod tests;
 
-/// Larger files are refused: nothing this crate reads comes near it.
-const FILE_BYTES_MAX: u64 = 32 << 20;
 /// As many symbolic links as the kernel follows before ELOOP.
 const LINKS_MAX: usize = 40;
 
@@ -155,7 +159,10 @@ impl Tree {
         let path = path.as_ref();
         let inside = self.locate(path)?;
         match &self.0 {
-            Storage::Memory(tree) => Ok(tree.file(&inside)),
+            Storage::Memory(tree) => match tree.status(&inside).map(|status| status.kind) {
+                Some(FileKind::Directory) => Err(not_read(path, is_directory())),
+                _ => Ok(tree.file(&inside)),
+            },
             Storage::Directory { root, .. } => match read_bounded(&below(root, &inside)) {
                 Ok(bytes) => {
                     if let Some(record) = self.recorder() {
@@ -164,7 +171,7 @@ impl Tree {
                     Ok(Some(bytes))
                 }
                 Err(cause) if is_absence(&cause) => Ok(None),
-                Err(cause) => Err(io_failed("reading", path, cause)),
+                Err(cause) => Err(not_read(path, cause)),
             },
         }
     }
@@ -200,44 +207,47 @@ impl Tree {
         }
     }
 
-    /// The file as text, or `None` when there is none.
+    /// The file as text ([`lossless_text`]), or `None` when there is none.
     ///
     /// # Errors
-    /// As [`Tree::read_if_exists`], and when it is not UTF-8.
+    /// As [`Tree::read_if_exists`].
     pub fn text_if_exists(&self, path: impl AsRef<Path>) -> Result<Option<String>> {
-        let path = path.as_ref();
-        let Some(bytes) = self.read_if_exists(path)? else {
-            return Ok(None);
-        };
-        String::from_utf8(bytes).map(Some).map_err(|cause| {
-            let context = format!("reading {}: it is not UTF-8 text", path.display());
-            Error::new(ErrorKind::Failed, context).caused_by(cause)
-        })
+        Ok(self.read_if_exists(path)?.map(lossless_text::from_bytes))
     }
 
     /// A kernel attribute: trimmed text, `None` when absent, empty or unreadable. sysfs answers
     /// some reads with EINVAL or ENXIO instead of leaving the attribute out.
     pub fn attribute(&self, path: impl AsRef<Path>) -> Option<String> {
         let bytes = self.read_if_exists(path).ok()??;
-        let text = String::from_utf8_lossy(&bytes);
+        let text = lossless_text::from_bytes(bytes);
         let trimmed = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
         (!trimmed.is_empty()).then(|| trimmed.to_owned())
     }
 
-    /// The names in a directory, sorted; empty when there is none.
+    /// The names in a directory, sorted; empty when there is none, or it cannot be read.
     pub fn list(&self, path: impl AsRef<Path>) -> Vec<String> {
-        let Ok(inside) = self.locate(path.as_ref()) else {
-            return Vec::new();
-        };
+        self.list_if_exists(path).unwrap_or_default()
+    }
+
+    /// The names in a directory, sorted; empty when there is none.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn list_if_exists(&self, path: impl AsRef<Path>) -> Result<Vec<String>> {
+        let path = path.as_ref();
+        let inside = self.locate(path)?;
         let mut names = match &self.0 {
             Storage::Memory(tree) => tree.list(&inside),
-            Storage::Directory { root, .. } => directory_names(&below(root, &inside)),
+            Storage::Directory { root, .. } => match directory_names(&below(root, &inside)) {
+                Err(cause) if !is_absence(&cause) => return Err(not_read(path, cause)),
+                names => names.unwrap_or_default(),
+            },
         };
         names.sort_unstable();
         if let Some(record) = self.recorder() {
             names.iter().for_each(|name| self.take_down(record, inside.join(name)));
         }
-        names
+        Ok(names)
     }
 
     /// Puts into the record that something is at the inside path, without reading it.
@@ -307,6 +317,19 @@ impl Tree {
         }
     }
 
+    /// As [`Tree::replace`], with the bytes that `text` was made of ([`lossless_text`]).
+    ///
+    /// # Errors
+    /// As [`Tree::replace`].
+    pub fn replace_text(
+        &self,
+        path: impl AsRef<Path>,
+        text: &str,
+        mode: FileWriteMode,
+    ) -> Result<()> {
+        self.replace(path, &lossless_text::to_bytes(text), mode)
+    }
+
     /// Writes a kernel attribute: one write to a file that is there, which is never replaced.
     ///
     /// # Errors
@@ -322,7 +345,7 @@ impl Tree {
             Storage::Directory { root, .. } => fs::OpenOptions::new()
                 .write(true)
                 .open(below(root, &inside))
-                .and_then(|mut file| file.write_all(value.as_bytes()))
+                .and_then(|mut file| file.write_all(&lossless_text::to_bytes(value)))
                 .map_err(|cause| io_failed("writing", path, cause)),
         }
     }
@@ -437,7 +460,8 @@ impl Tree {
                 let outside = below(root, inside);
                 let metadata = fs::symlink_metadata(&outside).ok()?;
                 if metadata.is_symlink() {
-                    return fs::read_link(&outside).ok().map(Lookup::Link);
+                    let target = fs::read_link(&outside).ok()?;
+                    return Some(Lookup::Link(lossless_text::of_path(&target).into()));
                 }
                 Some(Lookup::Other)
             }
@@ -466,10 +490,10 @@ pub(super) fn absolute_directory(root: &Path) -> Result<PathBuf> {
     Ok(absolute)
 }
 
-/// The components of `path` in reverse, so that the next one is popped.
+/// The components of `path` as text, in reverse, so that the next one is popped.
 fn components(path: &Path) -> Vec<OsString> {
     let kept = path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
+        Component::Normal(name) => Some(lossless_text::of_path(name.as_ref()).into()),
         Component::ParentDir => Some("..".into()),
         Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
     });
@@ -491,83 +515,4 @@ fn record_status(record: &MemoryTree, inside: &Path, status: FileStatus) {
     if record.node(inside).is_none() {
         record.put(inside, node);
     }
-}
-
-fn below(root: &Path, inside: &Path) -> PathBuf {
-    root.join(inside.strip_prefix("/").unwrap_or(inside))
-}
-
-fn is_absence(cause: &std::io::Error) -> bool {
-    matches!(cause.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
-}
-
-fn read_bounded(outside: &Path) -> std::io::Result<Vec<u8>> {
-    let bytes = read_head(outside, FILE_BYTES_MAX + 1)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge));
-    }
-    Ok(bytes)
-}
-
-fn read_head(outside: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // Opening a FIFO for reading would block for ever.
-    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(outside)?;
-    file.take(bytes_max).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn directory_names(outside: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(outside) else {
-        return Vec::new();
-    };
-    let name = |entry: fs::DirEntry| entry.file_name().into_string().ok();
-    entries.flatten().filter_map(name).collect()
-}
-
-fn status_of(metadata: &fs::Metadata) -> FileStatus {
-    let kind = metadata.file_type();
-    let split = |number| {
-        (u32::try_from(nix::sys::stat::major(number)), u32::try_from(nix::sys::stat::minor(number)))
-    };
-    let number = |number| match split(number) {
-        (Ok(major), Ok(minor)) => (major, minor),
-        _ => (0, 0),
-    };
-    FileStatus {
-        kind: match () {
-            () if kind.is_file() => FileKind::File,
-            () if kind.is_dir() => FileKind::Directory,
-            () if kind.is_block_device() => FileKind::BlockDevice,
-            () => FileKind::Other,
-        },
-        mode: metadata.permissions().mode() & 0o7777,
-        device_number: number(metadata.rdev()),
-        location: (number(metadata.dev()), metadata.ino()),
-    }
-}
-
-fn replace_file(outside: &Path, bytes: &[u8], mode: FileWriteMode) -> std::io::Result<()> {
-    let directory = outside.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(directory)?;
-    let former = fs::metadata(outside).ok();
-    let bits = match (mode, &former) {
-        (FileWriteMode::Exactly(bits), _) => bits,
-        (FileWriteMode::Keep, Some(former)) => former.permissions().mode() & 0o7777,
-        (FileWriteMode::Keep, None) => 0o644,
-    };
-    let name = outside.file_name().unwrap_or_default().to_string_lossy();
-    let mut file = tempfile::Builder::new()
-        .prefix(&format!(".{name}.mtctl-"))
-        .permissions(fs::Permissions::from_mode(0o600))
-        .tempfile_in(directory)?;
-    file.write_all(bytes)?;
-    if let Some(former) = &former {
-        std::os::unix::fs::fchown(file.as_file(), Some(former.uid()), Some(former.gid()))?;
-    }
-    // After chown, which may clear bits.
-    file.as_file().set_permissions(fs::Permissions::from_mode(bits))?;
-    file.as_file().sync_all()?;
-    file.persist(outside).map_err(|error| error.error)?;
-    fs::File::open(directory)?.sync_all()
 }

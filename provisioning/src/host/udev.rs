@@ -1,6 +1,7 @@
 //! The udev database through libudev; without that feature, `udevadm` is asked.
 
 use super::{UdevDatabase, UdevProperties};
+use crate::lossless_text;
 
 /// Every block device's properties, or `None` when libudev cannot be asked.
 pub(super) fn block_devices() -> Option<UdevDatabase> {
@@ -8,13 +9,13 @@ pub(super) fn block_devices() -> Option<UdevDatabase> {
     enumerator.match_subsystem("block").ok()?;
     let devices = enumerator.scan_devices().ok()?;
     let entry = |device: udev::Device| {
-        let name = device.sysname().to_string_lossy().into_owned();
+        let name = lossless_text::of_path(device.sysname().as_ref());
         (name, properties(&device))
     };
     Some(devices.map(entry).collect())
 }
 
 fn properties(device: &udev::Device) -> UdevProperties {
-    let text = |value: &std::ffi::OsStr| value.to_string_lossy().into_owned();
+    let text = |value: &std::ffi::OsStr| lossless_text::of_path(value.as_ref());
     device.properties().map(|entry| (text(entry.name()), text(entry.value()))).collect()
 }

@@ -266,8 +266,13 @@ impl Interface {
             "bootif" => Ok(Self::BootedFrom),
             "ibft" | "lo" => refuse("this one cannot hold the host's address"),
             _ if is_mac(text) => Ok(Self::Named(text.to_ascii_lowercase())),
-            _ if is_interface_name(text) => Ok(Self::Named(text.to_owned())),
-            _ => refuse("it is neither the name of an interface nor a MAC address"),
+            _ if !is_interface_name(text) => {
+                refuse("it is neither the name of an interface nor a MAC address")
+            }
+            _ => match made_of_others(text) {
+                Some(kind) => Err(refused_kind(text, kind)),
+                None => Ok(Self::Named(text.to_owned())),
+            },
         }
     }
 
@@ -284,6 +289,38 @@ fn is_interface_name(text: &str) -> bool {
     text.len() <= INTERFACE_NAME_MAX
         && text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// The installer would wait for a device that nothing has told it to make.
+fn refused_kind(name: &str, kind: &str) -> Error {
+    let why = format!("this is the name of {kind}: one interface of the hardware is configured");
+    refusal::of("--interface", name, &why).with_hint(format!(
+        "name an interface under it, as in ens192 or 00:50:56:01:02:03, and make {kind} after the \
+         installation"
+    ))
+}
+
+/// What a name says it is, when that is something made of interfaces and not one of the hardware.
+fn made_of_others(name: &str) -> Option<&'static str> {
+    const KINDS: [(&str, &str); 9] = [
+        ("bond", "a bond"),
+        ("team", "a team"),
+        ("vlan", "a VLAN"),
+        ("bridge", "a bridge"),
+        ("virbr", "a bridge"),
+        ("br", "a bridge"),
+        ("tun", "a tunnel"),
+        ("tap", "a tunnel"),
+        ("dummy", "an interface without hardware"),
+    ];
+    if name.contains('.') {
+        return Some("a VLAN");
+    }
+    let lower = name.to_ascii_lowercase();
+    let is_numbered =
+        |rest: &str| rest.is_empty() || rest.starts_with(|c: char| "-_0123456789".contains(c));
+    let kind = KINDS.iter().find(|(start, _)| lower.strip_prefix(start).is_some_and(is_numbered));
+    kind.map(|(_, kind)| *kind)
 }
 
 fn is_mac(text: &str) -> bool {

@@ -1,12 +1,16 @@
-//! Reads the syntax of lvm.conf(5) far enough to find settings and where they stand.
+//! Reads the syntax of lvm.conf(5) as LVM does, to find settings and where they stand.
 //! What a setting means is not known here.
+//!
+//! A section is `name { … }`, a setting `name = value` or `name = [ value, … ]`; `a/b = value` is
+//! `a { b = value }`. Names, like values, are bare words or strings: `"…"` with `\"` and `\\` in
+//! it, or `'…'` with nothing special in it. `#` begins a comment anywhere but in a string.
 
 /// One assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// `section/name`, whether written so or by nested sections.
+    /// `section/name`, whether written so or by nested sections, quoted or not.
     pub path: String,
-    /// The value, or the elements of the array; strings without their quotes, otherwise as written.
+    /// The value, or the elements of the array; strings without their quotes, numbers as written.
     pub values: Vec<String>,
     /// Number of the line, from 1, on which the name stands.
     pub line: usize,
@@ -26,7 +30,11 @@ pub struct SyntaxError {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
-    Word(String),
+    /// A bare word, or a number, where a name may stand.
+    Name(String),
+    /// A bare word, or a number, where a value may stand: after `=`, `[` and `,`.
+    Value(String),
+    /// Either, in quotes.
     Text(String),
     Sign(char),
 }
@@ -43,22 +51,21 @@ struct Placed {
 /// # Errors
 /// The first place where the text is not LVM configuration.
 pub fn settings(text: &str) -> Result<Vec<Setting>, SyntaxError> {
-    let tokens = tokens(text)?;
-    let mut tokens = tokens.into_iter().peekable();
+    let mut tokens = Tokens { text, at: 0, line: 1, last: None };
     let mut sections: Vec<String> = Vec::new();
     let mut found = Vec::new();
     let mut last_line = 1;
-    while let Some(Placed { token, line, start }) = tokens.next() {
+    while let Some(Placed { token, line, start }) = tokens.next()? {
         last_line = line;
         let name = match token {
-            Token::Word(name) => name,
+            Token::Name(name) | Token::Text(name) if !name.is_empty() => name,
             Token::Sign('}') if sections.pop().is_some() => continue,
-            Token::Sign(_) | Token::Text(_) => return Err(error(line, "a name expected")),
+            _ => return Err(error(line, "a name expected")),
         };
-        match tokens.next().map(|placed| placed.token) {
+        match tokens.next()?.map(|placed| placed.token) {
             Some(Token::Sign('{')) => sections.push(name),
             Some(Token::Sign('=')) => found.push(Setting {
-                path: joined(&sections, &name),
+                path: path(&sections, &name),
                 values: value(&mut tokens, line)?,
                 line,
                 start,
@@ -81,36 +88,36 @@ pub fn last_value(text: &str, path: &str) -> Result<Option<String>, SyntaxError>
     Ok(found.and_then(|setting| setting.values.into_iter().next()))
 }
 
-fn joined(sections: &[String], name: &str) -> String {
-    let mut path = sections.join("/");
-    if !path.is_empty() {
-        path.push('/');
-    }
-    path + name
+/// Slashes in a name are sections, too, and those that are too many nothing.
+fn path(sections: &[String], name: &str) -> String {
+    let names = sections.iter().map(String::as_str).chain([name]);
+    let parts = names.flat_map(|name| name.split('/')).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("/")
 }
 
-fn value(
-    tokens: &mut impl Iterator<Item = Placed>,
-    line: usize,
-) -> Result<Vec<String>, SyntaxError> {
-    match tokens.next().map(|placed| placed.token) {
-        Some(Token::Word(one) | Token::Text(one)) => Ok(vec![one]),
+fn value(tokens: &mut Tokens<'_>, line: usize) -> Result<Vec<String>, SyntaxError> {
+    match tokens.next()?.map(|placed| placed.token) {
+        Some(Token::Value(one) | Token::Text(one)) => Ok(vec![one]),
         Some(Token::Sign('[')) => elements(tokens, line),
         _ => Err(error(line, "a value expected")),
     }
 }
 
-fn elements(
-    tokens: &mut impl Iterator<Item = Placed>,
-    line: usize,
-) -> Result<Vec<String>, SyntaxError> {
+/// A comma may be left out before a string, and stand before the bracket.
+fn elements(tokens: &mut Tokens<'_>, line: usize) -> Result<Vec<String>, SyntaxError> {
     let mut values = Vec::new();
-    for placed in tokens {
+    let mut may_be_comma = false;
+    while let Some(placed) = tokens.next()? {
         match placed.token {
-            Token::Word(one) | Token::Text(one) => values.push(one),
-            Token::Sign(',') => {}
+            Token::Value(one) | Token::Text(one) => {
+                values.push(one);
+                may_be_comma = true;
+            }
+            Token::Sign(',') if may_be_comma => may_be_comma = false,
             Token::Sign(']') => return Ok(values),
-            Token::Sign(_) => return Err(error(placed.line, "an element expected")),
+            Token::Sign(_) | Token::Name(_) => {
+                return Err(error(placed.line, "an element expected"));
+            }
         }
     }
     Err(error(line, "an array is not closed"))
@@ -120,42 +127,84 @@ fn error(line: usize, problem: &'static str) -> SyntaxError {
     SyntaxError { line, problem }
 }
 
-fn tokens(text: &str) -> Result<Vec<Placed>, SyntaxError> {
-    let mut tokens = Vec::new();
-    let mut line = 1;
-    let mut at = 0;
-    while let Some(first) = text[at..].chars().next() {
-        let rest = &text[at..];
-        let (token, length) = match first {
-            '\n' => {
-                line += 1;
-                (None, 1)
-            }
-            '#' => (None, rest.find('\n').unwrap_or(rest.len())),
-            space if space.is_whitespace() => (None, space.len_utf8()),
-            '"' => quoted(rest).ok_or(error(line, "a string is not closed"))?,
-            '{' | '}' | '[' | ']' | '=' | ',' => (Some(Token::Sign(first)), 1),
-            _ => {
-                let ends = |c: char| c.is_whitespace() || "{}[]=,#\"".contains(c);
-                let length = rest.find(ends).unwrap_or(rest.len());
-                (Some(Token::Word(rest[..length].to_owned())), length)
-            }
-        };
-        tokens.extend(token.map(|token| Placed { token, line, start: at }));
-        line += rest[..length].matches('\n').count() * usize::from(first == '"');
-        at += length;
-    }
-    Ok(tokens)
+/// The tokens of a text. What a word is depends on what stands before it.
+struct Tokens<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+    last: Option<char>,
 }
 
-/// A string with `\"` and `\\` in it, and its length with both quotes.
-fn quoted(rest: &str) -> Option<(Option<Token>, usize)> {
+impl Tokens<'_> {
+    fn next(&mut self) -> Result<Option<Placed>, SyntaxError> {
+        self.pass_over_space();
+        let rest = &self.text[self.at..];
+        let Some(first) = rest.chars().next() else { return Ok(None) };
+        let is_value = matches!(self.last, Some('=' | '[' | ','));
+        let (token, length) = match first {
+            '\0' => return Err(error(self.line, "a NUL byte, after which LVM reads nothing")),
+            '"' | '\'' => quoted(rest, first).ok_or(error(self.line, "a string is not closed"))?,
+            '{' | '}' | '[' | ']' | '=' | ',' => (Token::Sign(first), 1),
+            '0'..='9' | '+' | '-' | '.' if is_value => number(rest),
+            _ if is_value => word(rest, Token::Value),
+            _ => word(rest, Token::Name),
+        };
+        let placed = Placed { token, line: self.line, start: self.at };
+        self.last = matches!(placed.token, Token::Sign(_)).then_some(first);
+        self.line += rest[..length].matches('\n').count();
+        self.at += length;
+        Ok(Some(placed))
+    }
+
+    fn pass_over_space(&mut self) {
+        loop {
+            let rest = &self.text[self.at..];
+            let length = match rest.chars().next() {
+                Some('#') => rest.find('\n').unwrap_or(rest.len()),
+                Some(space) if is_space(space) => 1,
+                _ => return,
+            };
+            self.line += rest[..length].matches('\n').count();
+            self.at += length;
+        }
+    }
+}
+
+/// As isspace(3) has it: a no-break space, say, is part of a word.
+fn is_space(character: char) -> bool {
+    matches!(character, ' ' | '\t'..='\r')
+}
+
+fn word(rest: &str, token: fn(String) -> Token) -> (Token, usize) {
+    let ends = |c: char| is_space(c) || matches!(c, '#' | '=' | '{' | '}' | '\0');
+    let length = rest.find(ends).unwrap_or(rest.len());
+    (token(rest[..length].to_owned()), length)
+}
+
+/// Digits with one point in them; what follows is another token, space between them or not.
+fn number(rest: &str) -> (Token, usize) {
+    let mut has_point = rest.starts_with('.');
+    let mut length = 1;
+    for byte in rest.bytes().skip(1) {
+        match byte {
+            b'.' if !has_point => has_point = true,
+            b'0'..=b'9' => {}
+            _ => break,
+        }
+        length += 1;
+    }
+    (Token::Value(rest[..length].to_owned()), length)
+}
+
+/// A string, and its length with both quotes. In double quotes `\"` and `\\` are one character.
+fn quoted(rest: &str, quote: char) -> Option<(Token, usize)> {
     let mut text = String::new();
     let mut characters = rest.char_indices().skip(1);
     while let Some((at, character)) = characters.next() {
         match character {
-            '"' => return Some((Some(Token::Text(text)), at + 1)),
-            '\\' => match characters.next()?.1 {
+            '\0' => return None,
+            _ if character == quote => return Some((Token::Text(text), at + 1)),
+            '\\' if quote == '"' => match characters.next()?.1 {
                 escaped @ ('"' | '\\') => text.push(escaped),
                 other => text.extend(['\\', other]),
             },

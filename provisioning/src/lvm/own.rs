@@ -83,7 +83,7 @@ pub fn groups_named<'a>(sources: impl IntoIterator<Item = &'a str>) -> BTreeSet<
 /// The devices of the rows of a crypttab(5).
 pub fn crypttab_sources(text: &str) -> impl Iterator<Item = &str> {
     let rows = text.lines().map(str::trim).filter(|row| !row.starts_with('#'));
-    rows.filter_map(|row| row.split_whitespace().nth(1))
+    rows.filter_map(|row| row.split_ascii_whitespace().nth(1))
 }
 
 #[cfg(test)]

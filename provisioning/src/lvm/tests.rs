@@ -72,6 +72,12 @@ fn text_that_is_no_configuration_is_refused() {
         ("a = [ {\n", 1, "an element expected"),
         ("a b\n", 1, "'=' or '{' expected"),
         ("a =\n", 1, "a value expected"),
+        ("a = 'x\n", 1, "a string is not closed"),
+        ("a = [ \"x\", , 1 ]\n", 1, "an element expected"),
+        ("a = [ b c ]\n", 1, "an element expected"),
+        ("a += 1\n", 1, "'=' or '{' expected"),
+        ("'' = 1\n", 1, "a name expected"),
+        ("a = 1\n\0b = 1\n", 2, "a NUL byte, after which LVM reads nothing"),
     ] {
         let wanted = GuardError::Syntax(SyntaxError { line, problem });
         let error = with_guard(text, DeviceSelection::Filter, &own()).unwrap_err();
@@ -102,18 +108,50 @@ fn names_that_would_break_the_file_are_refused() {
 
 #[test]
 fn settings_are_found_with_their_values() {
-    let text = "devices { # {\n\tfilter = [ \"a|x \\\"y\\\\z|\", 'b ]\n\tscan=1 }\ntop/x = yes\n";
+    let text =
+        "devices { # {\n\tfilter = [ \"a|x \\\"y\\\\z|\", 'b{}#' ]\n\tscan=1 }\ntop/x = yes\n";
     let found = settings(text).unwrap();
     let found: Vec<_> = found
         .iter()
         .map(|setting| (setting.line, setting.path.as_str(), setting.values.join("+")))
         .collect();
     let wanted = [
-        (2, "devices/filter", "a|x \"y\\z|+'b".to_owned()),
+        (2, "devices/filter", "a|x \"y\\z|+b{}#".to_owned()),
         (3, "devices/scan", "1".to_owned()),
         (4, "top/x", "yes".to_owned()),
     ];
     assert_eq!(found, wanted);
+}
+
+#[test]
+fn quotes_of_both_kinds_comments_and_paths_mean_what_they_mean_to_lvm() {
+    for (text, path, values) in [
+        (include_str!("fixtures/single.conf"), "devices/filter", "a|vda| a|vdb| r|.*|"),
+        (include_str!("fixtures/single-hash.conf"), FILTER, "a#^/dev/vda[0-9]*$# r#.*#"),
+        (
+            include_str!("fixtures/single-braces.conf"),
+            "devices/filter",
+            "a|^/dev/disk/by-id/scsi-36000c29a| r|/dev/sd[b-z]{1,2}| a|.*|",
+        ),
+        (include_str!("fixtures/quoted-key.conf"), "devices/use_devicesfile", "0"),
+        ("devices#c\n{#d\nfilter#e\n=#f\n'x'#g\n}", "devices/filter", "x"),
+        ("//devices//filter=a\\b", "devices/filter", "a\\b"),
+        ("\"devices/scan\" = [ \"a\" 'b' , c ]", "devices/scan", "a b c"),
+        ("a = 12b = 3", "b", "3"),
+        ("a = \"x\"b=-.5.5 = 1", ".5", "1"),
+        ("d { f = 'a\\' }", "d/f", "a\\"),
+        ("d { f = x\u{a0}y }", "d/f", "x\u{a0}y"),
+    ] {
+        let found = settings(text).unwrap().into_iter().rfind(|setting| setting.path == path);
+        assert_eq!(found.unwrap().values.join(" "), values, "{text}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_utf_8_stay_in_the_text_around_the_block() {
+    let latin = b"# ajout\xE9 le 3 f\xE9vrier\ndevices {\n\tfilter = [ \"a|.*|\" ]\n}\n";
+    let text = guarded(&crate::lossless_text::from_bytes(&latin[..]));
+    assert!(crate::lossless_text::to_bytes(&text).starts_with(latin), "{text}");
 }
 
 #[test]
@@ -172,7 +210,7 @@ fn a_listed_device_is_known_by_whatever_lvm_knows_it_by() {
 
 proptest! {
     #[test]
-    fn no_text_makes_the_reader_panic(text in "[ab={}\\[\\],#\"\\\\ \r\né/]*") {
+    fn no_text_makes_the_reader_panic(text in "[ab={}\\[\\],#\"'\\\\ \r\n\0é/0-9.+-]*") {
         let _ = settings(&text);
         let _ = with_guard(&text, DeviceSelection::Filter, &own());
     }

@@ -82,12 +82,28 @@ fn malformed_rows_are_refused_with_their_line() {
         ("1 1 8:99999999999 / / rw - ext4 a rw", "a number expected"),
         ("1 1 8:1 / / rw shared:1", "a field is missing"),
         ("1 1 8:1 / / rw - ext4", "a field is missing"),
-        ("1 1 8:1 / /\\377 rw - ext4 a rw", "an escaped field is not UTF-8"),
     ] {
         let text = format!("21 1 8:1 / / rw - ext4 /dev/sda1 rw\n{row}\n");
         let error = MountTable::parse(&text).unwrap_err();
         assert_eq!(error, TableError { line: 2, problem }, "{row}");
     }
+}
+
+#[test]
+fn bytes_that_are_no_utf_8_are_part_of_a_mount_point_and_of_a_swap_file() {
+    let text = crate::lossless_text::from_bytes(
+        &b"21 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+           22 21 8:17 / /mnt/d\xE9p\\040a rw - ext4 /dev/sdb rw\n\
+           23 21 8:33 / /mnt/\\351 rw - ext4 /dev/sdc rw\n"[..],
+    );
+    let table = MountTable::parse(&text).unwrap();
+    let at = |point: &[u8]| {
+        table.topmost(&crate::lossless_text::from_bytes(point)).map(|mount| mount.device)
+    };
+    assert_eq!((at(b"/mnt/d\xE9p a"), at(b"/mnt/\xE9")), (Some((8, 17)), Some((8, 33))));
+    let swaps = b"Filename Type Size Used Priority\n/sw\xE9p\xC2\xA0file file 1024 0 5\n";
+    let swaps = parse_swaps(&crate::lossless_text::from_bytes(&swaps[..])).unwrap();
+    assert_eq!(crate::lossless_text::to_bytes(&swaps[0].path), b"/sw\xE9p\xC2\xA0file");
 }
 
 #[test]

@@ -10,6 +10,8 @@ pub struct Setting {
     pub line: usize,
     /// The sections, outermost first: `["blacklist", "device"]`.
     pub section: Vec<String>,
+    /// Number of the line on which the innermost of them begins; 0 outside of any.
+    pub section_line: usize,
     /// The keyword.
     pub keyword: String,
     /// The value without its quotes; empty when there is none.
@@ -64,12 +66,12 @@ impl Configuration {
     }
 
     fn read(&mut self, text: &str) {
-        let mut open: Vec<String> = Vec::new();
+        let mut open: Vec<(String, usize)> = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let words = tokens(line).unwrap_or_default();
             match words.as_slice() {
                 [Token::Close] => drop(open.pop()),
-                [Token::Word(name), Token::Open] => open.push(name.clone()),
+                [Token::Word(name), Token::Open] => open.push((name.clone(), index + 1)),
                 [Token::Word(keyword)] => self.set(index + 1, &open, keyword, ""),
                 [Token::Word(keyword), Token::Word(value)] => {
                     self.set(index + 1, &open, keyword, value);
@@ -79,10 +81,11 @@ impl Configuration {
         }
     }
 
-    fn set(&mut self, line: usize, open: &[String], keyword: &str, value: &str) {
+    fn set(&mut self, line: usize, open: &[(String, usize)], keyword: &str, value: &str) {
         self.settings.push(Setting {
             line,
-            section: open.to_vec(),
+            section: open.iter().map(|(name, _)| name.clone()).collect(),
+            section_line: open.last().map_or(0, |(_, line)| *line),
             keyword: keyword.to_owned(),
             value: value.to_owned(),
         });

@@ -15,7 +15,8 @@ use crate::guard::Refusal;
 use crate::host::{Host, Invocation};
 use crate::lvm::{self, OwnLvm};
 use crate::md;
-use crate::multipath::{OwnDisks, OwnMap};
+use crate::multipath::blacklist::{self, Blacklist};
+use crate::multipath::{self, OwnDisks, OwnMap};
 
 /// Storage stacks that could take hold of attached disks.
 #[derive(Clone, Debug, Serialize)]
@@ -42,6 +43,13 @@ pub struct StorageStacks {
     /// The kernel's names of paths of maps that are lost, and how.
     #[serde(skip)]
     pub lost_paths: BTreeMap<String, String>,
+    /// The drop-ins of multipath's configuration, ours included, in the order in which they are
+    /// read: path and text.
+    pub multipath_drop_ins: Vec<(String, String)>,
+    /// The names of the udev properties of each disk, by its kernel name, where that configuration
+    /// asks for them.
+    #[serde(skip)]
+    pub udev_properties: BTreeMap<String, Vec<String>>,
     /// The maps and plain disks that the system runs from, or that are the retention volume.
     #[serde(skip)]
     pub own_disks: OwnDisks,
@@ -77,6 +85,7 @@ pub(super) fn observe(host: &Host, disks: &[Disk], retention_mount: &Path) -> St
     let own: Vec<&Disk> = disks.iter().filter(|disk| is_own(&disk.used_by, host.image())).collect();
     let has_lvm = has("lvm");
     let own_lvm = volumes::observe(host, &own, has_lvm);
+    let multipath_drop_ins = multipath_drop_ins(host);
     let is_carrier = |disk: &&Disk| match host.image() {
         Some(_) => is_own(&disk.used_by, host.image()),
         None => disk.used_by.contains(&retention),
@@ -95,6 +104,8 @@ pub(super) fn observe(host: &Host, disks: &[Disk], retention_mount: &Path) -> St
         own_arrays: own_arrays(host, &own),
         has_multipath: has("multipathd"),
         lost_paths: paths::lost(host, disks),
+        udev_properties: udev_properties(host, &multipath_drop_ins),
+        multipath_drop_ins,
         has_initramfs_tool: has("update-initramfs") || has("dracut"),
         has_selinux: host.machine().exists("/sys/fs/selinux/enforce") && has("restorecon"),
         own_disks: disks
@@ -106,8 +117,28 @@ pub(super) fn observe(host: &Host, disks: &[Disk], retention_mount: &Path) -> St
     }
 }
 
+fn multipath_drop_ins(host: &Host) -> Vec<(String, String)> {
+    let names = host.system().list(multipath::DROP_IN_DIRECTORY).into_iter();
+    let paths = names.filter(|name| name.ends_with(".conf"));
+    let paths = paths.map(|name| format!("{}/{name}", multipath::DROP_IN_DIRECTORY));
+    let read = |path: String| Some((host.system().text_if_exists(&path).ok()??, path));
+    paths.filter_map(read).map(|(text, path)| (path, text)).collect()
+}
+
+fn udev_properties(host: &Host, drop_ins: &[(String, String)]) -> BTreeMap<String, Vec<String>> {
+    let main = host.system().text_if_exists(multipath::MAIN_FILE).ok().flatten();
+    let texts = main.iter().chain(drop_ins.iter().map(|(_, text)| text));
+    let files = texts.map(|text| blacklist::File { path: "", text });
+    if !Blacklist::parse(files).asks_for_properties() {
+        return BTreeMap::new();
+    }
+    let database = host.udev_block_devices().unwrap_or_default().into_iter();
+    database.map(|(disk, properties)| (disk, properties.into_keys().collect())).collect()
+}
+
 fn own_arrays(host: &Host, own: &[&Disk]) -> Option<Vec<String>> {
-    let text = host.machine().attribute("/proc/mdstat").unwrap_or_default();
+    // Which arrays run is not known: none of them must lose its row.
+    let text = host.machine().text_if_exists("/proc/mdstat").ok()?.unwrap_or_default();
     let arrays = md::parse_mdstat(&text);
     let is_own = |array: &md::Array| {
         own.iter().any(|disk| {

@@ -3,6 +3,7 @@
 use super::PlannedStep;
 use super::identities::{ENABLE_UUID_HINT, without_id};
 use crate::disk::{Disk, DiskKind};
+use crate::lossless_text;
 use crate::observe::Observed;
 use crate::step::{Action, FileChange, StepId};
 use crate::vmware::vmx;
@@ -20,9 +21,9 @@ pub(super) fn plan(observed: &Observed) -> PlannedStep {
         let Some(after) = parsed.with_enable_uuid() else {
             return PlannedStep::as_wanted(id, format!("on in {}", path.display()));
         };
-        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let change =
-            FileChange { path: path.clone(), before: Some(lossy(bytes)), after: lossy(&after) };
+        let before = Some(lossless_text::from_bytes(bytes.as_slice()));
+        let after = lossless_text::from_bytes(after);
+        let change = FileChange { path: path.clone(), before, after };
         return PlannedStep::doing(id, vec![Action::FixVmx(change)], "").with_reboot();
     }
     match in_effect(observed) {

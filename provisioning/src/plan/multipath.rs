@@ -1,5 +1,7 @@
 //! Step `multipath`: the policy is said to multipath-tools, where they are or will be installed.
 
+mod undone;
+
 use super::identities::id_hint;
 use super::{PlannedStep, packages};
 use crate::disk::{Disk, DiskKind};
@@ -29,24 +31,26 @@ pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {
             }
         };
     }
-    match actions(observed, desired) {
-        Ok(actions) => {
+    let own = own_disks(observed, desired);
+    let undone = undone::of(observed, policy, generation(observed), &own);
+    match (actions(observed, desired, &own), undone) {
+        (Ok(_), Some(undone)) => PlannedStep::not_ready(id, undone.reason, undone.hint),
+        (Ok(actions), None) => {
             let needs_reboot = policy == MultipathPolicy::Off && has_foreign_map(observed);
             let step = PlannedStep::doing(id, actions, format!("policy {policy}"));
             if needs_reboot { step.with_reboot() } else { step }
         }
-        Err(refusal) => PlannedStep::refused(id, refusal),
+        (Err(refusal), _) => PlannedStep::refused(id, refusal),
     }
 }
 
-fn actions(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refusal> {
+fn actions(observed: &Observed, desired: &Desired, own: &OwnDisks) -> Result<Vec<Action>, Refusal> {
     let policy = desired.multipath;
     let generation = generation(observed);
     if policy == MultipathPolicy::Require {
         is_system_named(observed)?;
     }
-    let own = own_disks(observed, desired);
-    let text = multipath::policy_text(policy, generation, &own)
+    let text = multipath::policy_text(policy, generation, own)
         .map_err(|error| Refusal::new(error.to_string(), "--skip multipath"))?;
     let file = generation.file();
     let mut changes = Vec::new();

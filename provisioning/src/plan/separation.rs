@@ -117,5 +117,6 @@ fn uses_devices_file(observed: &Observed) -> Result<bool, Refusal> {
         said = word.or(said);
     }
     let is_default = observed.platform.distribution.is_red_hat_nine_or_newer();
-    Ok(said.map_or(is_default, |word| word != "0"))
+    let is_no = |word: &str| ["0", "n", "no", "off", "false"].contains(&word);
+    Ok(said.map_or(is_default, |word| !is_no(&word.to_ascii_lowercase())))
 }

@@ -11,7 +11,8 @@ use nom::combinator::{opt, rest, value};
 use nom::sequence::preceded;
 use nom::{IResult, Parser};
 
-use super::vmx::Vmx;
+use super::encoding::FileName;
+use super::vmx::{Vmx, is_true};
 
 /// What a disk can be attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,14 +64,14 @@ pub struct Attachment {
     pub slot: String,
     /// On which bus.
     pub bus: Bus,
-    /// `fileName`, as written.
-    pub file: String,
+    /// `fileName`.
+    pub file: FileName,
     /// `mode` where there is one: `independent-persistent`, …
     pub mode: Option<String>,
 }
 
-/// Everything said of one controller or one slot: property in lower case, and value.
-type Properties = BTreeMap<String, String>;
+/// Everything said of one controller or one slot: property in lower case, and value as it stands.
+type Properties = BTreeMap<String, Vec<u8>>;
 /// A controller's bus and number, and the unit where it is a slot.
 type Address = (Bus, u16, Option<u16>);
 
@@ -85,15 +86,15 @@ pub fn of(vmx: &Vmx<'_>) -> (Vec<Controller>, Vec<Attachment>) {
             continue;
         }
         let Some(unit) = unit else {
-            controllers.push(controller(bus, number, Some(properties)));
+            controllers.push(controller(vmx, bus, number, Some(properties)));
             continue;
         };
-        let Some(disk) = attachment(bus, number, unit, properties) else {
+        let Some(disk) = attachment(vmx, bus, number, unit, properties) else {
             continue;
         };
         // IDE controllers are there without a row of their own.
         if controllers.last().is_none_or(|last| (last.bus, last.number) != (bus, number)) {
-            controllers.push(controller(bus, number, above));
+            controllers.push(controller(vmx, bus, number, above));
         }
         disks.push(disk);
     }
@@ -102,12 +103,12 @@ pub fn of(vmx: &Vmx<'_>) -> (Vec<Controller>, Vec<Attachment>) {
 
 fn devices(vmx: &Vmx<'_>) -> BTreeMap<Address, Properties> {
     let mut devices: BTreeMap<Address, Properties> = BTreeMap::new();
-    for (key, value) in vmx.texts() {
-        let Ok((_, (address, property))) = device_key(key) else {
+    for (_, assignment) in vmx.dictionary().assignments() {
+        let Ok((_, (address, property))) = device_key(assignment.key) else {
             continue;
         };
         let property = String::from_utf8_lossy(property).to_ascii_lowercase();
-        devices.entry(address).or_default().entry(property).or_insert(value);
+        devices.entry(address).or_default().entry(property).or_insert(assignment.value());
     }
     devices
 }
@@ -128,30 +129,32 @@ fn device_key(key: &[u8]) -> IResult<&[u8], (Address, &[u8])> {
 
 fn is_absent(properties: &Properties) -> bool {
     let present = properties.get("present");
-    present.is_some_and(|value| value.eq_ignore_ascii_case("false") || value == "0")
+    present.is_some_and(|value| value.eq_ignore_ascii_case(b"false") || value == b"0")
 }
 
-fn controller(bus: Bus, number: u16, properties: Option<&Properties>) -> Controller {
+fn controller(vmx: &Vmx<'_>, bus: Bus, number: u16, properties: Option<&Properties>) -> Controller {
     let stated = properties.and_then(|properties| properties.get("virtualdev"));
-    Controller {
-        bus,
-        number,
-        kind: stated.map_or_else(|| bus.to_string(), |kind| kind.to_ascii_lowercase()),
-    }
+    let kind = stated.map(|kind| vmx.decode(kind).to_ascii_lowercase());
+    Controller { bus, number, kind: kind.unwrap_or_else(|| bus.to_string()) }
 }
 
-fn attachment(bus: Bus, number: u16, unit: u16, properties: &Properties) -> Option<Attachment> {
-    let file = properties.get("filename").filter(|file| !file.is_empty())?;
-    let kind = properties.get("devicetype").map_or("", String::as_str);
-    if !is_disk(&kind.to_ascii_lowercase(), file) {
+/// A slot that does not say that something is present is empty: VMware leaves the other rows of
+/// what was once attached there.
+fn attachment(
+    vmx: &Vmx<'_>,
+    bus: Bus,
+    number: u16,
+    unit: u16,
+    properties: &Properties,
+) -> Option<Attachment> {
+    properties.get("present").filter(|value| is_true(value))?;
+    let file = vmx.file_name(properties.get("filename").filter(|file| !file.is_empty())?);
+    let text = |property: &str| properties.get(property).map(|value| vmx.decode(value));
+    let kind = text("devicetype").unwrap_or_default().to_ascii_lowercase();
+    if !is_disk(&kind, file.as_str()) {
         return None;
     }
-    Some(Attachment {
-        slot: format!("{bus}{number}:{unit}"),
-        bus,
-        file: file.clone(),
-        mode: properties.get("mode").cloned(),
-    })
+    Some(Attachment { slot: format!("{bus}{number}:{unit}"), bus, file, mode: text("mode") })
 }
 
 /// Not a drive for media and not a host's device passed through. A raw device mapping is a disk:
@@ -181,8 +184,9 @@ mod tests {
             scsi0.pciSlotNumber = \"160\"\nSCSI0:10.filename = \"c.vmdk\"\n\
             scsi0:2.fileName = \"b.vmdk\"\nscsi0:2.present = \"1\"\nsata0.present = \"TRUE\"\n\
             sata0:1.fileName = \"s.vmdk\"\nscsi2.present = \"TRUE\"\n\
-            nvme0.present = \"TRUE\"\nnvme0:0.fileName = \"n.vmdk\"\n\
-            ide1:0.fileName = \"i.vmdk\"\n";
+            scsi0:10.present = true\nsata0:1.present = \"TRUE\"\nnvme0:0.present = \"True\"\n\
+            ide1:0.present = \"TRUE\"\nnvme0.present = \"TRUE\"\n\
+            nvme0:0.fileName = \"n.vmdk\"\nide1:0.fileName = \"i.vmdk\"\n";
         let (controllers, disks) = found(text);
         let expected =
             ["scsi0 pvscsi", "scsi1 lsisas1068", "scsi2 scsi", "sata0 sata", "nvme0 nvme"];
@@ -202,7 +206,11 @@ mod tests {
             scsi1:3.deviceType = \"CDROM-raw\"\nscsi1:4.fileName = \"/dev/sg1\"\n\
             scsi1:4.deviceType = \"scsi-passthru\"\nscsi1:5.fileName = \"rdm.vmdk\"\n\
             scsi1:5.deviceType = \"scsi-passThru-rdm\"\nscsi1:99999.fileName = \"d.vmdk\"\n\
-            scsi.fileName = \"e.vmdk\"\nsched.scsi1:6.fileName = \"f.vmdk\"\n";
+            scsi.fileName = \"e.vmdk\"\nsched.scsi1:6.fileName = \"f.vmdk\"\n\
+            scsi1:7.fileName = \"left.vmdk\"\nscsi1:8.fileName = \"left.vmdk\"\n\
+            scsi1:8.present = \"\"\nscsi1:1.present = \"1\"\nscsi1:2.present = \"1\"\n\
+            scsi1:3.present = \"1\"\nscsi1:4.present = \"1\"\nscsi1:5.present = \"1\"\n\
+            scsi0:0.present = \"TRUE\"\n";
         let (controllers, disks) = found(text);
         assert_eq!(controllers, ["scsi1 scsi"]);
         assert_eq!(disks, ["scsi1:5 rdm.vmdk"]);

@@ -9,20 +9,35 @@ use super::vmx::EnableUuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{FileWriteMode, Tree};
 
+/// What becomes of an edit of several machines while the UUIDs of some disks cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownUuids {
+    /// It is refused: clones among them would not be found.
+    Refused,
+    /// The operator knows that there are none.
+    Allowed,
+}
+
 /// Turns disk.EnableUUID on in every machine of `survey` that needs it, and gives the files that
 /// were changed. Doing it twice changes nothing.
 ///
 /// # Errors
 /// [`ErrorKind::Refused`], with no file touched, when one that needs it runs, is suspended or is
-/// encrypted, or when two disks have one UUID: with the setting on, multipath would take them for
-/// paths to one disk. [`ErrorKind::Failed`] when a file cannot be written; it is then as it was.
-pub fn run(tree: &Tree, survey: &Survey) -> Result<Vec<PathBuf>> {
+/// encrypted, or when two disks have one UUID, or may have: with the setting on, multipath would
+/// take them for paths to one disk. [`ErrorKind::Failed`] when a file cannot be written; it is
+/// then as it was.
+pub fn run(tree: &Tree, survey: &Survey, unknown: UnknownUuids) -> Result<Vec<PathBuf>> {
     let needy = survey.machines.iter().filter(|machine| machine.edited.is_some());
     let needy: Vec<&Machine> = needy.collect();
     for machine in &needy {
         guard(machine)?;
     }
-    if let (false, Some(error)) = (needy.is_empty(), survey.clash_error(ErrorKind::Refused)) {
+    let unknown = match unknown {
+        UnknownUuids::Refused => survey.unknown_error(),
+        UnknownUuids::Allowed => None,
+    };
+    let error = survey.clash_error(ErrorKind::Refused).or(unknown);
+    if let (false, Some(error)) = (needy.is_empty(), error) {
         return Err(error);
     }
     let mut changed = Vec::new();

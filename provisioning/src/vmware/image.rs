@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::devices::{Attachment, Bus};
+use super::encoding::FileName;
 use super::identity::DiskUuid;
 use super::vmdk::{self, Descriptor, HEAD_BYTES_MAX};
 use crate::finding::Finding;
@@ -21,6 +22,8 @@ pub struct Disk {
     pub path: Option<PathBuf>,
     /// The UUID that the guest sees on a SCSI controller.
     pub uuid: Option<DiskUuid>,
+    /// Whether the files that have it, or say that there is none yet, could not be read.
+    pub is_unknown: bool,
     /// `createType` of its descriptor.
     pub create_type: Option<String>,
     /// Its size in bytes.
@@ -33,24 +36,29 @@ enum Trouble {
     /// The name is one of another system's.
     Elsewhere(String),
     Missing(PathBuf),
+    /// Two files have the name, each in another encoding.
+    Ambiguous(PathBuf, PathBuf),
     Unreadable(PathBuf, String),
     TooManyParents,
 }
 
 /// Reads what the files of `attachment` say. `folder` is where the .vmx is.
 pub fn read(tree: &Tree, folder: &Path, attachment: Attachment) -> (Disk, Vec<Finding>) {
-    let path = locate(folder, &attachment.file).filter(|path| tree.exists(path));
     let mut findings: Vec<Finding> = unusual_bus(&attachment).into_iter().collect();
     let mut disk = Disk {
-        path: path.and_then(|path| tree.canonical(path)),
+        path: locate(tree, folder, &attachment.file).ok().and_then(|path| tree.canonical(path)),
         uuid: None,
+        is_unknown: false,
         create_type: None,
         capacity_bytes: None,
         attachment,
     };
     let slot = disk.attachment.slot.clone();
     match follow(tree, folder, &mut disk) {
-        Err(trouble) => findings.push(trouble.finding(&slot)),
+        Err(trouble) => {
+            disk.is_unknown = true;
+            findings.push(trouble.finding(&slot));
+        }
         Ok(()) if disk.uuid.is_none() => {
             let message = "its descriptor has no ddb.uuid yet".to_owned();
             let hint = "VMware writes one when the VM is powered on".to_owned();
@@ -63,26 +71,59 @@ pub fn read(tree: &Tree, folder: &Path, attachment: Attachment) -> (Disk, Vec<Fi
 
 /// Reads the descriptor, and those of its parents until one has a UUID.
 fn follow(tree: &Tree, folder: &Path, disk: &mut Disk) -> Result<(), Trouble> {
-    let mut folder = folder.to_owned();
-    let mut file = disk.attachment.file.clone();
-    for generation in 0..PARENTS_MAX {
-        let path = locate(&folder, &file).ok_or(Trouble::Elsewhere(file))?;
-        let descriptor = descriptor(tree, &path)?;
-        if generation == 0 {
-            disk.create_type = descriptor.create_type;
-            disk.capacity_bytes = Some(descriptor.capacity_bytes);
-        }
-        disk.uuid = descriptor.uuid;
-        let Some(parent) = descriptor.parent.filter(|_| disk.uuid.is_none()) else {
+    let mut path = locate(tree, folder, &disk.attachment.file)?;
+    let mut descriptor = descriptor_at(tree, &path)?;
+    disk.create_type = descriptor.create_type.clone();
+    disk.capacity_bytes = Some(descriptor.capacity_bytes);
+    for _ in 0..PARENTS_MAX {
+        disk.uuid = descriptor.uuid.clone();
+        let Some(parent) = descriptor.parent.as_ref().filter(|_| disk.uuid.is_none()) else {
             return Ok(());
         };
-        folder = path.parent().unwrap_or(&folder).to_owned();
-        file = parent;
+        (path, descriptor) = parent_of(tree, &path, &descriptor, parent)?;
     }
     Err(Trouble::TooManyParents)
 }
 
-fn descriptor(tree: &Tree, path: &Path) -> Result<Descriptor, Trouble> {
+/// The parent where the hint says; an absolute one that leads nowhere is the place before the
+/// machine was moved: then it is looked for beside the child, as VMware does. There another disk
+/// can have its name, and what they say of their content decides.
+fn parent_of(
+    tree: &Tree,
+    child_path: &Path,
+    child: &Descriptor,
+    hint: &FileName,
+) -> Result<(PathBuf, Descriptor), Trouble> {
+    let folder = child_path.parent().unwrap_or(Path::new("/"));
+    match locate(tree, folder, hint) {
+        Ok(path) => descriptor_at(tree, &path).map(|descriptor| (path, descriptor)),
+        Err(trouble @ (Trouble::Missing(_) | Trouble::Elsewhere(_))) if hint.is_absolute() => {
+            let beside = locate(tree, folder, &hint.last_part()).ok();
+            let found = beside.and_then(|path| Some((descriptor_at(tree, &path).ok()?, path)));
+            let found = found.filter(|(descriptor, _)| child.is_child_of(descriptor));
+            found.map(|(descriptor, path)| (path, descriptor)).ok_or(trouble)
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// The file that is there under one of its names.
+fn locate(tree: &Tree, folder: &Path, file: &FileName) -> Result<PathBuf, Trouble> {
+    if file.is_elsewhere() {
+        return Err(Trouble::Elsewhere(file.to_string()));
+    }
+    let paths = file.paths(folder);
+    let there: Vec<&PathBuf> = paths.iter().filter(|path| tree.exists(path)).collect();
+    match there.as_slice() {
+        [] => Err(Trouble::Missing(paths.into_iter().next().unwrap_or_default())),
+        [one, rest @ ..] => match rest.iter().find(|o| tree.canonical(o) != tree.canonical(one)) {
+            Some(other) => Err(Trouble::Ambiguous((*one).clone(), (*other).clone())),
+            None => Ok((*one).clone()),
+        },
+    }
+}
+
+fn descriptor_at(tree: &Tree, path: &Path) -> Result<Descriptor, Trouble> {
     let unreadable =
         |cause: &dyn std::fmt::Display| Trouble::Unreadable(path.to_owned(), cause.to_string());
     match tree.status(path).map(|status| status.kind) {
@@ -100,16 +141,6 @@ fn descriptor(tree: &Tree, path: &Path) -> Result<Descriptor, Trouble> {
 fn cause_of(error: &crate::Error) -> String {
     let source = std::error::Error::source(error);
     source.map_or_else(|| error.to_string(), ToString::to_string)
-}
-
-/// The path that a file name of VMware's means: beside `folder`, or absolute. `None` for a name of
-/// a Windows drive or share.
-fn locate(folder: &Path, file: &str) -> Option<PathBuf> {
-    let has_drive = file.as_bytes().get(1) == Some(&b':');
-    if has_drive || file.starts_with("\\\\") || file.contains('\0') {
-        return None;
-    }
-    Some(folder.join(file.replace('\\', "/")))
 }
 
 fn unusual_bus(attachment: &Attachment) -> Option<Finding> {
@@ -135,6 +166,12 @@ impl Trouble {
                 let hint = "run this where the VM's files are".to_owned();
                 Finding::warn("disk", slot, message).hint(hint)
             }
+            Self::Ambiguous(one, other) => {
+                let (one, other) = (one.display(), other.display());
+                let message = format!("{one} and {other} are both there: its UUID is unknown");
+                let hint = "the two are its name in different encodings: move the wrong one away";
+                Finding::warn("disk", slot, message).hint(hint)
+            }
             Self::Unreadable(path, cause) => {
                 let message = format!("reading {}: {cause}", path.display());
                 let hint = format!("look at it: head -c 512 {}", path.display());
@@ -145,28 +182,6 @@ impl Trouble {
                 let hint = "consolidate its snapshots".to_owned();
                 Finding::fail("disk", slot, message).hint(hint)
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_name_is_beside_the_vmx_or_absolute_or_of_another_system() {
-        let folder = Path::new("/vm/mt");
-        let cases = [
-            ("mt.vmdk", Some("/vm/mt/mt.vmdk")),
-            ("../base/b.vmdk", Some("/vm/mt/../base/b.vmdk")),
-            ("..\\base\\b.vmdk", Some("/vm/mt/../base/b.vmdk")),
-            ("/vmfs/volumes/ds/b.vmdk", Some("/vmfs/volumes/ds/b.vmdk")),
-            ("C:\\VMs\\b.vmdk", None),
-            ("\\\\server\\share\\b.vmdk", None),
-            ("a\0b", None),
-        ];
-        for (file, expected) in cases {
-            assert_eq!(locate(folder, file).as_deref(), expected.map(Path::new), "{file}");
         }
     }
 }

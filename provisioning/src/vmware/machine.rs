@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::devices::{self, Controller};
 use super::image::{self, Disk};
-use super::snapshot;
+use super::snapshot::{self, Snapshots};
 use super::vmx::{self, DuplicateKey, EnableUuid, Vmx};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Status};
@@ -30,6 +30,8 @@ pub struct Machine {
     pub duplicate_keys: Vec<DuplicateKey>,
     /// Snapshots by name; where the .vmsd names none, the differences that are attached as disks.
     pub snapshots: Vec<String>,
+    /// Whether its .vmsd says that disks are left to be consolidated.
+    pub needs_consolidation: bool,
     /// Controllers that are present, in the order of their addresses.
     pub controllers: Vec<Controller>,
     /// Disks that are present, in the order of their addresses.
@@ -69,7 +71,8 @@ pub fn read(tree: &Tree, path: &Path) -> Result<Machine> {
     let read_disk = |attachment| image::read(tree, folder, attachment);
     let (disks, disk_findings): (Vec<Disk>, Vec<Vec<Finding>>) =
         attachments.into_iter().map(read_disk).unzip();
-    let (snapshots, snapshot_finding) = snapshots(tree, &real, &disks);
+    let (Snapshots { names, needs_consolidation }, snapshot_finding) =
+        snapshots(tree, &real, &disks);
     let mut machine = Machine {
         path: path.to_owned(),
         enable_uuid: vmx.enable_uuid(),
@@ -79,7 +82,8 @@ pub fn read(tree: &Tree, path: &Path) -> Result<Machine> {
         duplicate_keys: vmx.duplicate_keys(),
         edited: vmx.with_enable_uuid(),
         findings: Vec::new(),
-        snapshots,
+        snapshots: names,
+        needs_consolidation,
         controllers,
         disks,
     };
@@ -112,25 +116,26 @@ fn lock_of(file: PathBuf) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn snapshots(tree: &Tree, real: &Path, disks: &[Disk]) -> (Vec<String>, Option<Finding>) {
+fn snapshots(tree: &Tree, real: &Path, disks: &[Disk]) -> (Snapshots, Option<Finding>) {
     let path = real.with_extension("vmsd");
     let listed = match tree.read_if_exists(&path) {
         Ok(bytes) => snapshot::parse(&bytes.unwrap_or_default()).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    let (mut names, finding) = match listed {
-        Ok(names) => (names, None),
+    let (mut listed, finding) = match listed {
+        Ok(listed) => (listed, None),
         Err(cause) => {
             let message = format!("reading {}: {cause}", path.display());
             let hint = "look at the VM in VMware's snapshot manager".to_owned();
-            (Vec::new(), Some(Finding::warn("snapshot", "vmsd", message).hint(hint)))
+            (Snapshots::default(), Some(Finding::warn("snapshot", "vmsd", message).hint(hint)))
         }
     };
-    if names.is_empty() {
-        let files = disks.iter().map(|disk| &disk.attachment.file);
-        names.extend(files.filter(|file| snapshot::is_difference(file)).cloned());
+    if listed.names.is_empty() {
+        let files = disks.iter().map(|disk| disk.attachment.file.as_str());
+        let differences = files.filter(|file| snapshot::is_difference(file));
+        listed.names.extend(differences.map(str::to_owned));
     }
-    (names, finding)
+    (listed, finding)
 }
 
 #[cfg(test)]

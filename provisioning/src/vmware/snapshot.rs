@@ -1,7 +1,8 @@
 //! Which snapshots a machine has: from its .vmsd, and from the names of its disks' files.
 
-use super::dictionary::{self, SyntaxError};
-use super::vmx;
+use super::dictionary::{self, Dictionary, SyntaxError};
+use super::encoding;
+use super::vmx::is_true;
 
 /// More than VMware allows by far (32 on ESXi).
 const SNAPSHOTS_MAX: usize = 1024;
@@ -17,15 +18,29 @@ pub enum SnapshotError {
     Count,
 }
 
-/// The names of the snapshots that a .vmsd lists, in its order. ESXi leaves an empty file where
-/// there are none.
+/// What a .vmsd says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshots {
+    /// The names of the snapshots, in the order of the file.
+    pub names: Vec<String>,
+    /// Whether disks are left as differences that belong to no snapshot any more.
+    pub needs_consolidation: bool,
+}
+
+/// Reads a .vmsd. ESXi leaves an empty file where there are no snapshots.
 ///
 /// # Errors
 /// [`SnapshotError`].
-pub fn parse(bytes: &[u8]) -> Result<Vec<String>, SnapshotError> {
+pub fn parse(bytes: &[u8]) -> Result<Snapshots, SnapshotError> {
     let rows = dictionary::parse(bytes)?;
+    let needs_consolidation =
+        rows.value("snapshot.needConsolidate").is_some_and(|value| is_true(&value));
+    Ok(Snapshots { names: names(&rows)?, needs_consolidation })
+}
+
+fn names(rows: &Dictionary<'_>) -> Result<Vec<String>, SnapshotError> {
     let encoding = rows.value(".encoding").unwrap_or_default();
-    let text = |key: &str| rows.value(key).map(|value| vmx::decode(value, &encoding));
+    let text = |key: &str| rows.value(key).map(|value| encoding::decode(&value, &encoding));
     let Some(count) = text("snapshot.numSnapshots") else {
         return Ok(Vec::new());
     };
@@ -60,13 +75,24 @@ mod tests {
             snapshot0.numDisks = \"1\"\nsnapshot0.disk0.fileName = \"mt.vmdk\"\n\
             snapshot0.disk0.node = \"scsi0:0\"\nsnapshot1.uid = \"2\"\nsnapshot1.parent = \"1\"\n\
             snapshot.numSnapshots = \"2\"\n";
-        assert_eq!(parse(text.as_bytes()).unwrap(), ["before \"patch\"", "snapshot1"]);
+        assert_eq!(parse(text.as_bytes()).unwrap().names, ["before \"patch\"", "snapshot1"]);
     }
 
     #[test]
     fn an_empty_file_and_a_count_of_zero_are_no_snapshots() {
         for text in ["", ".encoding = \"UTF-8\"\n", "snapshot.numSnapshots = \"0\"\n"] {
-            assert_eq!(parse(text.as_bytes()), Ok(Vec::new()));
+            assert_eq!(parse(text.as_bytes()), Ok(Snapshots::default()));
+        }
+    }
+
+    #[test]
+    fn disks_that_need_consolidation_are_told_whether_there_are_snapshots_or_none() {
+        for text in ["", "snapshot.numSnapshots = \"0\"\n"] {
+            for (value, expected) in [("TRUE", true), ("FALSE", false)] {
+                let text = format!("{text}snapshot.needConsolidate = \"{value}\"\n");
+                let read = parse(text.as_bytes()).unwrap();
+                assert_eq!(read.needs_consolidation, expected, "{text}");
+            }
         }
     }
 

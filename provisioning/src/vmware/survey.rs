@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::identity::DiskUuid;
+use super::image::Disk;
 use super::machine::{self, Machine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::finding::Finding;
@@ -12,6 +13,9 @@ use crate::host::Tree;
 
 const CLASH_HINT: &str = "with its VM off, give one of them a new ddb.uuid (VMware KB 2006865), or \
                           detach it: multipath would take the two for one disk";
+
+const UNKNOWN_HINT: &str = "run this where the VMs' disks can be read; or, knowing that none of \
+                            them is a clone of another: --allow-unknown-uuids";
 
 /// A disk of a machine, named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,16 @@ pub struct Holder {
     pub slot: String,
     /// Its file, as the .vmx names it.
     pub file: String,
+}
+
+impl Holder {
+    fn new(machine: &Machine, disk: &Disk) -> Self {
+        Self {
+            machine: machine.path.clone(),
+            slot: disk.attachment.slot.clone(),
+            file: disk.attachment.file.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Holder {
@@ -55,6 +69,8 @@ pub struct Survey {
     pub machines: Vec<Machine>,
     /// Pairs of disks with one UUID.
     pub clashes: Vec<Clash>,
+    /// Disks whose UUID could not be read: what they clash with is not known.
+    pub unknown: Vec<Holder>,
 }
 
 impl Survey {
@@ -78,7 +94,12 @@ impl Survey {
             let own = clashes.iter().filter(|clash| clash.concerns(&machine.path));
             machine.findings.extend(own.map(Clash::finding));
         }
-        Ok(Self { machines, clashes })
+        let unknown = machines.iter().flat_map(|machine| {
+            let disks = machine.disks.iter().filter(|disk| disk.is_unknown);
+            disks.map(|disk| Holder::new(machine, disk))
+        });
+        let unknown = unknown.collect();
+        Ok(Self { machines, clashes, unknown })
     }
 
     /// Whether nothing is wrong with any machine.
@@ -96,6 +117,17 @@ impl Survey {
         let each: Vec<String> = self.clashes.iter().map(Clash::to_string).collect();
         let context = format!("comparing disk UUIDs: {}", each.join("; "));
         Some(Error::new(kind, context).with_hint(CLASH_HINT))
+    }
+
+    /// The refusal of an edit of several machines of which some disks may be clones of others:
+    /// what cannot be compared is not different.
+    pub fn unknown_error(&self) -> Option<Error> {
+        if self.unknown.is_empty() || self.machines.len() < 2 {
+            return None;
+        }
+        let each: Vec<String> = self.unknown.iter().map(Holder::to_string).collect();
+        let context = format!("comparing disk UUIDs: not known of {}", each.join("; "));
+        Some(Error::refused(context).with_hint(UNKNOWN_HINT))
     }
 }
 
@@ -116,11 +148,7 @@ fn clashes(machines: &[Machine]) -> Vec<Clash> {
     for machine in machines {
         for disk in &machine.disks {
             let Some(uuid) = &disk.uuid else { continue };
-            let holder = Holder {
-                machine: machine.path.clone(),
-                slot: disk.attachment.slot.clone(),
-                file: disk.attachment.file.clone(),
-            };
+            let holder = Holder::new(machine, disk);
             let Some((first, path)) = first_of.get(uuid) else {
                 first_of.insert(uuid, (holder, disk.path.as_ref()));
                 continue;

@@ -13,8 +13,8 @@ use nom::sequence::{delimited, preceded};
 use nom::{IResult, Parser};
 
 use super::dictionary::{self, Assignment, Lines, blanks, is_blank};
+use super::encoding::{self, FileName};
 use super::identity::DiskUuid;
-use super::vmx;
 
 /// How much of a file has to be read to find its descriptor, in bytes: that of a disk of 62 TiB in
 /// pieces of 2 GB still fits.
@@ -57,13 +57,24 @@ pub struct Descriptor {
     /// `createType`, as written: `vmfs`, `monolithicSparse`, `vmfsRawDeviceMap`, …
     pub create_type: Option<String>,
     /// `parentFileNameHint`: the disk that this one is a difference to.
-    pub parent: Option<String>,
+    pub parent: Option<FileName>,
+    /// `CID`, as written: changes whenever the disk is written to after it was opened.
+    pub content_id: Option<String>,
+    /// `parentCID`: the `CID` that the parent must have.
+    pub parent_content_id: Option<String>,
     /// `ddb.uuid`. A snapshot's own file usually has none: the base disk's counts.
     pub uuid: Option<DiskUuid>,
     /// The sum of the extents in bytes.
     pub capacity_bytes: u64,
     encoding: Vec<u8>,
     has_version: bool,
+}
+
+impl Descriptor {
+    /// Whether this disk is a difference to `parent`, going by what both say of its content.
+    pub fn is_child_of(&self, parent: &Self) -> bool {
+        self.parent_content_id.is_some() && self.parent_content_id == parent.content_id
+    }
 }
 
 /// Parses the beginning of a file: the whole of a text descriptor, or at least as much of a sparse
@@ -157,11 +168,15 @@ impl Descriptor {
         if assignment.is("encoding") {
             self.encoding = assignment.value();
         }
-        let text = || vmx::decode(assignment.value(), &self.encoding);
+        let text = || encoding::decode(&assignment.value(), &self.encoding);
         if assignment.is("createType") {
             self.create_type = Some(text());
         } else if assignment.is("parentFileNameHint") {
-            self.parent = Some(text());
+            self.parent = Some(FileName::new(&assignment.value(), &self.encoding));
+        } else if assignment.is("CID") {
+            self.content_id = Some(text().to_ascii_lowercase());
+        } else if assignment.is("parentCID") {
+            self.parent_content_id = Some(text().to_ascii_lowercase());
         } else if assignment.is("ddb.uuid") {
             let uuid = DiskUuid::normalise(&text()).ok_or(DescriptorError::Uuid(number))?;
             if self.uuid.as_ref().is_some_and(|earlier| *earlier != uuid) {

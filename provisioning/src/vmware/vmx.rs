@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::dictionary::{self, Dictionary, Row, SyntaxError};
+use super::encoding::{self, FileName};
 
 /// The setting that makes a VMDK's UUID visible to the guest as a SCSI identity.
 pub const ENABLE_UUID: &str = "disk.EnableUUID";
@@ -73,13 +74,7 @@ impl<'a> Vmx<'a> {
 
     /// The value of `key` as text, decoded as `.encoding` says.
     pub fn text(&self, key: &str) -> Option<String> {
-        self.dictionary.value(key).map(|bytes| self.decode(bytes))
-    }
-
-    /// Every assignment in order: its key as written, and its value as text.
-    pub fn texts(&self) -> impl Iterator<Item = (&'a [u8], String)> {
-        let assignments = self.dictionary.assignments();
-        assignments.map(|(_, assignment)| (assignment.key, self.decode(assignment.value())))
+        self.dictionary.value(key).map(|bytes| self.decode(&bytes))
     }
 
     /// The state of disk.EnableUUID.
@@ -87,7 +82,7 @@ impl<'a> Vmx<'a> {
         match self.dictionary.value(ENABLE_UUID) {
             None => EnableUuid::Absent,
             Some(value) if is_true(&value) => EnableUuid::On,
-            Some(value) => EnableUuid::Off(self.decode(value)),
+            Some(value) => EnableUuid::Off(self.decode(&value)),
         }
     }
 
@@ -112,8 +107,9 @@ impl<'a> Vmx<'a> {
     /// Whether the settings are inside an encrypted row, where nobody without the key sees or sets
     /// them. A machine that only has a virtual TPM is "partial": its settings are in the open.
     pub fn is_encrypted(&self) -> bool {
-        let partial = self.dictionary.value("encryption.type");
-        let is_partial = partial.is_some_and(|value| value.eq_ignore_ascii_case(b"partial"));
+        let kinds = ["vmx.encryptionType", "encryption.type"];
+        let mut kinds = kinds.iter().filter_map(|key| self.dictionary.value(key));
+        let is_partial = kinds.any(|kind| kind.eq_ignore_ascii_case(b"partial"));
         self.dictionary.value("encryption.data").is_some() && !is_partial
     }
 
@@ -162,8 +158,14 @@ impl<'a> Vmx<'a> {
         out
     }
 
-    fn decode(&self, bytes: Vec<u8>) -> String {
-        decode(bytes, &self.encoding)
+    /// What the bytes of a value say, in the encoding of this file.
+    pub(super) fn decode(&self, bytes: &[u8]) -> String {
+        encoding::decode(bytes, &self.encoding)
+    }
+
+    /// The file that the bytes of a value name.
+    pub(super) fn file_name(&self, bytes: &[u8]) -> FileName {
+        FileName::new(bytes, &self.encoding)
     }
 }
 
@@ -187,34 +189,9 @@ fn print_comment(row: &Row<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn is_true(value: &[u8]) -> bool {
+/// Whether a value switches something on.
+pub(super) fn is_true(value: &[u8]) -> bool {
     value.eq_ignore_ascii_case(b"TRUE") || value == b"1"
-}
-
-/// The text of a value. VMware writes UTF-8 on ESXi and the local code page on Windows; of those,
-/// windows-1252 is decoded, and what cannot be decoded shows as U+FFFD.
-pub fn decode(bytes: Vec<u8>, encoding: &[u8]) -> String {
-    let western: [&[u8]; 2] = [b"windows-1252", b"iso-8859-1"];
-    let is_western = western.iter().any(|name| encoding.eq_ignore_ascii_case(name));
-    match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) if is_western => {
-            error.as_bytes().iter().map(|byte| western_char(*byte)).collect()
-        }
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-    }
-}
-
-/// Windows-1252: Latin-1 but for 0x80 to 0x9F (as in the WHATWG Encoding Standard).
-fn western_char(byte: u8) -> char {
-    const UPPER_CONTROLS: [char; 32] = [
-        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8D}', 'Ž',
-        '\u{8F}', '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9D}',
-        'ž', 'Ÿ',
-    ];
-    let index = byte.checked_sub(0x80).map(usize::from);
-    let special = index.and_then(|index| UPPER_CONTROLS.get(index));
-    special.copied().unwrap_or(char::from(byte))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use provisioning::apply::Event;
+use provisioning::lossless_text;
 
 use crate::output;
 
@@ -42,6 +43,7 @@ impl Progress {
                 self.spinner.set_message("");
                 if !self.is_quiet {
                     let text = output::wrapped(&format!("done: {action}"), 6);
+                    let text = lossless_text::shown(&text).into_owned();
                     // Nobody listens? The work goes on.
                     self.spinner.suspend(|| drop(writeln!(std::io::stderr(), "{text}")));
                 }

@@ -88,16 +88,16 @@ fn diff(out: &mut impl Write, change: &FileChange) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What a run that changes nothing has to say at the end.
+/// What a run that changes nothing has to say at the end; a refusal is told elsewhere.
 pub(super) fn summary(
     out: &mut impl Write,
     plan: &Plan,
     why_dry: Option<WhyDry>,
 ) -> std::io::Result<()> {
-    writeln!(out)?;
     if plan.is_refused() {
-        return writeln!(out, "Refused: nothing was touched.");
+        return Ok(());
     }
+    writeln!(out)?;
     if plan.is_empty() && plan.is_not_ready() {
         return writeln!(out, "Not ready, and nothing that mtctl can change: 0 changed.");
     }

@@ -24,7 +24,7 @@ pub(super) fn of(report: &Report<'_>) -> Table {
                 disk.slot.to_owned(),
                 printable(controller.kind),
                 disk.size_bytes.map_or("-".to_owned(), size::binary),
-                disk.uuid.unwrap_or("-").to_owned(),
+                disk.uuid.unwrap_or(if disk.uuid_unknown { "unknown" } else { "-" }).to_owned(),
                 disk.wwid_matches.clone().unwrap_or("-".to_owned()),
                 printable(disk.file),
             ]);

@@ -267,7 +267,22 @@ fn what_is_no_interface_is_refused() {
         ..answers(release)
     };
     assert_refused(&answers_for(Release::El6, "link"), "--interface", "release 6");
-    for interface in ["link", "bootif", "ens192", "eth0", "br-lan.7", "00:50:56:ab:cd:ef"] {
+    for (interface, kind) in [
+        ("bond0", "a bond"),
+        ("Bond1", "a bond"),
+        ("team0", "a team"),
+        ("eth0.5", "a VLAN"),
+        ("vlan5", "a VLAN"),
+        ("br-lan.7", "a VLAN"),
+        ("br0", "a bridge"),
+        ("br-lan", "a bridge"),
+        ("virbr0", "a bridge"),
+        ("tun0", "a tunnel"),
+    ] {
+        assert_refused(&answers_for(Release::El9, interface), "--interface", kind);
+    }
+    let taken = ["link", "bootif", "ens192", "eth0", "enp0s31f6", "brocade0", "00:50:56:ab:cd:ef"];
+    for interface in taken {
         assert_taken(&answers_for(Release::El7, interface), interface);
     }
 }

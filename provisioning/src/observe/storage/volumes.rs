@@ -15,7 +15,7 @@ use crate::lvm::{self, OwnLvm, PhysicalVolume, own};
 /// # Errors
 /// Why it cannot be told; a filter without the system's own volumes would keep it from booting.
 pub(super) fn observe(host: &Host, own_disks: &[&Disk], has_lvm: bool) -> Result<OwnLvm, Refusal> {
-    let named = groups_named(host);
+    let named = groups_named(host)?;
     let is_used = own_disks.iter().flat_map(|disk| &disk.used_by).any(is_volume);
     if !is_used && (named.is_empty() || (!has_lvm && host.image().is_none())) {
         return Ok(OwnLvm::default());
@@ -57,12 +57,21 @@ fn physical_volumes(host: &Host) -> Option<Vec<PhysicalVolume>> {
 }
 
 /// The volume groups that the system mounts or unlocks by name, at boot or when told to.
-fn groups_named(host: &Host) -> BTreeSet<String> {
-    let text = |path: &str| host.system().text_if_exists(path).ok().flatten().unwrap_or_default();
-    let fstab = Fstab::parse(&text(FSTAB_PATH));
-    let crypttab = text("/etc/crypttab");
+///
+/// # Errors
+/// When a file that may name one is there and cannot be read: none is not what it says.
+fn groups_named(host: &Host) -> Result<BTreeSet<String>, Refusal> {
+    let text = |path: &str| {
+        let text = host.system().text_if_exists(path).map_err(|error| {
+            let reason = format!("which LVM volumes {path} names is unknown: {}", error.chain());
+            Refusal::new(reason, "mend that file, or go on without: --skip lvm")
+        });
+        Ok(text?.unwrap_or_default())
+    };
+    let fstab = Fstab::parse(&text(FSTAB_PATH)?);
+    let crypttab = text("/etc/crypttab")?;
     let mounted = fstab.entries().map(|(_, entry)| entry.source.as_str());
-    own::groups_named(mounted.chain(own::crypttab_sources(&crypttab)))
+    Ok(own::groups_named(mounted.chain(own::crypttab_sources(&crypttab))))
 }
 
 fn described(host: &Host, volumes: &[&PhysicalVolume]) -> Result<OwnLvm, Refusal> {
@@ -97,7 +106,7 @@ fn lasting_hint(host: &Host) -> &'static str {
 /// The kernel's name of a device: `sda2`, `dm-0`, `cciss!c0d0p1`.
 fn kernel_name(host: &Host, path: &str) -> String {
     let inside = host.machine().canonical(path).unwrap_or_else(|| PathBuf::from(path));
-    let inside = inside.to_string_lossy();
+    let inside = crate::lossless_text::of_path(&inside);
     inside.strip_prefix("/dev/").unwrap_or(&inside).replace('/', "!")
 }
 
@@ -125,7 +134,7 @@ fn lasting_path(host: &Host, device: &str) -> Option<String> {
         let name = machine.attribute(format!("/sys/block/{kernel_name}/dm/name"))?;
         Some(format!("/dev/mapper/{name}"))
     };
-    found.map(|path| path.display().to_string()).or_else(mapped)
+    found.map(|path| crate::lossless_text::of_path(&path)).or_else(mapped)
 }
 
 /// Whether a link in /dev/disk/by-id to the device names it for good. Paths of a map carry the same
@@ -195,6 +204,22 @@ mod tests {
             .unwrap();
             assert_eq!(is_on(&host, &[&disk], &format!("/dev/{path}")), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn groups_are_named_beside_bytes_that_are_no_utf_8_and_a_file_that_is_none_is_not_empty() {
+        let tree = MemoryTree::new();
+        let latin = b"# G\xE9n\xE9ral\n/dev/data/home /srv/d\xE9p\xF4t xfs defaults 0 0\n".to_vec();
+        tree.put(FSTAB_PATH, Node::File(latin));
+        tree.put("/etc/crypttab", Node::File(b"# cl\xE9\nx /dev/vault/y\n".to_vec()));
+        let host = |tree: &MemoryTree| Host::recorded(RecordedHost::new("", tree, Vec::new()));
+        let named = groups_named(&host(&tree)).unwrap();
+        assert_eq!(named, ["data".to_owned(), "vault".to_owned()].into());
+        assert!(observe(&host(&tree), &[], true).is_err(), "pvs does not answer");
+
+        tree.put("/etc/crypttab", Node::Directory);
+        let refusal = observe(&host(&tree), &[], false).unwrap_err();
+        assert!(refusal.reason.contains("/etc/crypttab"), "{refusal:?}");
     }
 
     #[test]

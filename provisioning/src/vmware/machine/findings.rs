@@ -31,6 +31,14 @@ pub(super) fn of(machine: &Machine) -> Vec<Finding> {
         let hint = "delete it in VMware's snapshot manager, or consolidate the disks".to_owned();
         findings.push(Finding::warn("snapshot", name, message).hint(hint));
     }
+    if machine.needs_consolidation {
+        let name = machine.path.file_stem().unwrap_or_default();
+        let subject = crate::lossless_text::of_path(name.as_ref());
+        let message =
+            "VMware could not merge what deleted snapshots left: writes go to differences";
+        let hint = "consolidate the disks in VMware's snapshot manager".to_owned();
+        findings.push(Finding::warn("consolidate", &subject, message).hint(hint));
+    }
     findings
 }
 

@@ -149,7 +149,8 @@ fn trouble_with_the_files_of_a_disk_is_a_finding_about_its_slot() {
 
 #[test]
 fn disks_on_other_buses_and_on_other_systems_are_warned_of() {
-    let vmx = "disk.EnableUUID = \"1\"\nsata0:0.fileName = \"C:\\VMs\\a.vmdk\"\n";
+    let vmx = "disk.EnableUUID = \"1\"\nsata0:0.fileName = \"C:\\VMs\\a.vmdk\"\n\
+               sata0:0.present = \"TRUE\"\n";
     let memory = MemoryTree::new();
     memory.put_text(PATH, vmx);
     let machine = machine(&memory);
@@ -186,4 +187,51 @@ fn a_vmx_that_is_none_is_an_error_that_names_it_and_the_line() {
     assert_eq!(error.to_string(), format!("reading {PATH}"));
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(cause, "line 2: the quote after the = is never closed");
+}
+
+#[test]
+fn a_machine_with_a_virtual_tpm_shows_its_settings() {
+    let vmx = "vmx.encryptionType = \"partial\"\nencryptedVM.guid = \"{0}\"\n\
+        encryption.keySafe = \"vmware:key/list/(pair/(phrase/abc%3d))\"\n\
+        encryption.data = \"AAAABBBBCCCC\"\nvtpm.present = \"TRUE\"\n\
+        disk.EnableUUID = \"FALSE\"\n";
+    let memory = MemoryTree::new();
+    memory.put_text(PATH, vmx);
+    let found = machine(&memory);
+    assert!(!found.is_encrypted);
+    assert_eq!(ids(&found), [("enable-uuid", Status::Fail)]);
+    assert!(found.edited.is_some());
+}
+
+#[test]
+fn a_parent_whose_absolute_path_is_gone_is_found_beside_its_child_if_it_is_the_one() {
+    let folder = "/vmfs/volumes/ds/mt01";
+    for hint in ["/vmfs/volumes/old/mt01/mt01.vmdk", "C:\\VMs\\mt01\\mt01.vmdk"] {
+        for (content_id, is_known) in [("8b10d2f4", true), ("8B10D2F4", true), ("11111111", false)]
+        {
+            let memory = host(ON);
+            let vmx = format!("{VMX}{ON}").replace("\"mt01.vmdk\"", "\"mt01-000001.vmdk\"");
+            memory.put_text(PATH, vmx);
+            let child = DIFFERENCE.replace("Hint=\"mt01.vmdk\"", &format!("Hint=\"{hint}\""));
+            memory.put_text(format!("{folder}/mt01-000001.vmdk"), child);
+            let base: String = BASE
+                .lines()
+                .filter(|row| !row.starts_with("CID="))
+                .map(|row| format!("{row}\n"))
+                .collect();
+            memory.put_text(format!("{folder}/mt01.vmdk"), format!("{base}CID={content_id}\n"));
+            let disk = &machine(&memory).disks[0];
+            assert_eq!((disk.uuid.is_some(), disk.is_unknown), (is_known, !is_known), "{hint}");
+        }
+    }
+}
+
+#[test]
+fn disks_that_need_consolidation_are_told() {
+    let memory = host(ON);
+    let vmsd = "snapshot.numSnapshots = \"0\"\nsnapshot.needConsolidate = \"TRUE\"\n";
+    memory.put_text("/vmfs/volumes/ds/mt01/mt01.vmsd", vmsd);
+    let found = machine(&memory);
+    assert_eq!(ids(&found), [("consolidate", Status::Warn)]);
+    assert!(found.is_ready());
 }

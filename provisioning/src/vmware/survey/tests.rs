@@ -7,7 +7,9 @@ const A: &str = "60 00 C2 9a 00 00 00 00-00 00 00 00 00 00 00 0a";
 const B: &str = "60 00 C2 9a 00 00 00 00-00 00 00 00 00 00 00 0b";
 
 fn put_machine(memory: &MemoryTree, name: &str, files: &[&str]) {
-    let rows = (0..).zip(files).map(|(unit, file)| format!("scsi0:{unit}.fileName = \"{file}\"\n"));
+    let rows = (0..).zip(files).map(|(unit, file)| {
+        format!("scsi0:{unit}.fileName = \"{file}\"\nscsi0:{unit}.present = \"TRUE\"\n")
+    });
     let rows: String = rows.collect();
     let text = format!("disk.EnableUUID = \"TRUE\"\nscsi0.present = \"TRUE\"\n{rows}");
     memory.put_text(format!("/vm/{name}/{name}.vmx"), text);
@@ -81,4 +83,23 @@ fn different_disks_a_shared_disk_and_a_machine_named_twice_are_no_clash() {
     assert_eq!(survey.clashes, []);
     assert_eq!(survey.machines.len(), 2);
     assert!(survey.is_ready() && survey.clash_error(ErrorKind::NotReady).is_none());
+}
+
+#[test]
+fn what_is_left_in_a_slot_that_is_not_present_is_no_clash() {
+    let memory = MemoryTree::new();
+    put_machine(&memory, "old", &["d.vmdk"]);
+    put_machine(&memory, "new", &["n.vmdk"]);
+    for row in ["", "scsi0:1.present = \"FALSE\"\n"] {
+        let vmx = "disk.EnableUUID = \"FALSE\"\nscsi0.present = \"TRUE\"\n\
+            scsi0:0.present = \"TRUE\"\nscsi0:0.fileName = \"n.vmdk\"\n\
+            scsi0:1.fileName = \"d.vmdk\"\nscsi0:1.mode = \"independent-nonpersistent\"\n";
+        memory.put_text("/vm/new/new.vmx", format!("{vmx}{row}"));
+        put_disk(&memory, "/vm/new/n.vmdk", B);
+        put_disk(&memory, "/vm/new/d.vmdk", A);
+        put_disk(&memory, "/vm/old/d.vmdk", A);
+        let found = survey(&memory, &["old", "new"]);
+        assert_eq!((found.clashes.len(), found.unknown.len()), (0, 0), "{row}");
+        assert_eq!(found.machines[1].disks.len(), 1, "{row}");
+    }
 }

@@ -75,8 +75,12 @@ fn bytes_of_another_encoding_survive_an_edit() {
 
 #[test]
 fn text_in_an_encoding_that_is_not_known_still_reads() {
-    let vmx = b".encoding = \"GBK\"\ndisplayName = \"\xD6\xD0\"\n";
-    assert_eq!(parse(vmx).unwrap().text("displayName").as_deref(), Some("\u{FFFD}\u{FFFD}"));
+    let named = |encoding: &str| {
+        let vmx = [b".encoding = \"", encoding.as_bytes(), b"\"\nname = \"\xD6\xD0\"\n"].concat();
+        crate::lossless_text::to_bytes(&parse(&vmx).unwrap().text("NAME").unwrap())
+    };
+    assert_eq!(named("GBK"), "中".as_bytes());
+    assert_eq!(named("x-none"), b"\xD6\xD0");
 }
 
 #[test]
@@ -93,6 +97,8 @@ fn settings_inside_an_encrypted_row_are_known_to_be_out_of_sight() {
     let cases = [
         ("encryption.keySafe = \"k\"\nencryption.data = \"d\"\n", true),
         ("encryption.type = \"partial\"\nencryption.data = \"d\"\n", false),
+        ("vmx.encryptionType = \"Partial\"\nencryption.data = \"d\"\n", false),
+        ("vmx.encryptionType = \"full\"\nencryption.data = \"d\"\n", true),
         ("encryption.keySafe = \"k\"\n", false),
         ("a = \"b\"\n", false),
     ];
