@@ -136,6 +136,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let inputs = stream_options::inputs(&arguments.streams, arguments.format)?;
     let progress = ByteProgress::new(inputs.iter().map(StreamArgument::length_bytes).sum());
     let (assignments, options) = (assignments(arguments)?, options(arguments));
+    if let (Some(group), false) = (&group, arguments.dry_run) {
+        let place = group_place::of_group(group.name(), &arguments.at)?;
+        let targets = assignments.iter().map(|assignment| assignment.identity.as_str());
+        group_place::remember(&place, group.name(), targets)?;
+    }
     let history = arguments.policy.settings()?;
     let job = Job { inputs, assignments, group, options, history, pool: None };
     let started = Instant::now();
