@@ -10,6 +10,7 @@ use blockio::storage::Storage;
 use blockio::{Error, ErrorKind, Result};
 use clap::Args;
 use provisioning::fstab::{FSTAB_PATH, Fstab};
+use provisioning::groups::registry;
 use provisioning::host::Tree;
 
 /// Where `mtctl prepare` mounts the retention volume.
@@ -51,7 +52,11 @@ impl GroupOptions {
     ///
     /// `Usage`: it is not there. Else as [`Group::open`].
     pub(crate) fn open(&self) -> Result<Group> {
-        Group::open(&self.place()?, &self.group)
+        let place = self.place()?;
+        let group = Group::open(&place, &self.group)?;
+        let targets = group.view().state().volumes.values().filter_map(|volume| volume.target.as_deref());
+        remember(&place, &self.group, targets)?;
+        Ok(group)
     }
 
     /// Looks at the group; somebody may be working on it.
@@ -138,6 +143,38 @@ pub(crate) fn roots(at: &RetentionOptions) -> Result<Roots> {
         None => None,
     };
     Ok(Roots { retention: retention.map(Path::to_owned), without_history: GROUPS.into() })
+}
+
+/// Puts down where the state of group `name` is, so that `prepare` keeps off its `targets`. Image
+/// files are nothing that it could format.
+///
+/// # Errors
+///
+/// `Failed`: it could not be written. `Usage`: the path cannot stand there.
+pub(crate) fn remember<'a>(
+    place: &Place,
+    name: &str,
+    mut targets: impl Iterator<Item = &'a str>,
+) -> Result<()> {
+    if targets.all(|target| Path::new(target).is_file()) {
+        return Ok(());
+    }
+    let failed = |error| Error::failed(format!("finding {}", place.state.display()), error);
+    let directory = std::path::absolute(&place.state).map_err(failed)?;
+    let directory = directory.canonicalize().unwrap_or(directory);
+    registry::remember(&Tree::directory("/"), name, &directory).map_err(|error| {
+        let kind = match error.kind() {
+            provisioning::ErrorKind::Usage => ErrorKind::Usage,
+            _ => ErrorKind::Failed,
+        };
+        let hint = error.hint().map(str::to_owned);
+        let context = format!("putting down where the state of group {name} is");
+        let ours = Error::new(kind, context).caused_by(error);
+        match hint {
+            Some(hint) => ours.with_hint(hint),
+            None => ours,
+        }
+    })
 }
 
 /// Whether something is to be mounted on `path` at every boot. An fstab that cannot be read has no

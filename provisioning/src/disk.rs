@@ -1,6 +1,7 @@
 //! One disk of this host: what it is, who uses it, and what it could be used for. How it is found
 //! is in `disk::inventory`; whether it may be formatted is decided in `guard`.
 
+mod claims;
 pub mod inventory;
 mod kind;
 mod scsi_identity;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use kind::DiskKind;
 
+use crate::blank::Content;
 use crate::filesystem::Signature;
 use crate::scsi::wwid::Wwid;
 
@@ -100,6 +102,13 @@ pub enum Use {
     Holder(String),
     /// A loop device made of it.
     Loop(String),
+    /// A protection group writes to it, whether it works now or not.
+    Group {
+        /// The group's name.
+        name: String,
+        /// The file that says so.
+        state: PathBuf,
+    },
     /// It has a partition table of this kind.
     PartitionTable(String),
     /// An LVM physical volume, active or not.
@@ -124,7 +133,8 @@ impl Use {
             | Self::RaidArray(_)
             | Self::Holder(_)
             | Self::Loop(_) => true,
-            Self::PartitionTable(_)
+            Self::Group { .. }
+            | Self::PartitionTable(_)
             | Self::LvmMember
             | Self::RaidMember
             | Self::Signature(_)
@@ -144,6 +154,7 @@ impl fmt::Display for Use {
             Self::RaidArray(name) => write!(f, "md:{name}"),
             Self::Holder(name) => write!(f, "holder:{name}"),
             Self::Loop(name) => write!(f, "loop:{name}"),
+            Self::Group { name, .. } => write!(f, "group:{name}"),
             Self::PartitionTable(kind) => write!(f, "partition-table:{kind}"),
             Self::LvmMember => f.write_str("lvm-member"),
             Self::RaidMember => f.write_str("md-member"),
@@ -222,6 +233,8 @@ pub struct Disk {
     /// What recognises it again, if anything does.
     #[serde(skip)]
     pub known_by: Option<DiskIdentity>,
+    /// What was found where it shows no signature; `None` when that was not looked for.
+    pub content: Option<Content>,
     /// Something that could not be read, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,

@@ -3,9 +3,11 @@
 
 use serde::Serialize;
 
+use crate::blank::Content;
 use crate::disk::{Disk, RETENTION_BYTES_MIN, Use};
 use crate::error::Error;
 use crate::filesystem::{RetentionFilesystem, Signature};
+use crate::groups::Groups;
 use crate::record::FormatIntent;
 use crate::size;
 use crate::step::Consent;
@@ -57,18 +59,22 @@ pub fn verdict(exists: bool, wanted: bool, matches: bool, may_destroy: bool) -> 
 }
 
 /// Whether `disk` may be formatted, and why: blank, named with --destroy, or begun by us earlier.
-/// `all` are the disks of the host, itself included.
+/// `all` are the disks of the host, itself included; `groups` is what is known of who writes to
+/// them.
 ///
 /// # Errors
 /// The first reason why not.
 pub fn may_format(
     disk: &Disk,
     all: &[Disk],
+    groups: &Groups,
     is_named_for_destruction: bool,
     begun: Option<&Begun>,
 ) -> Result<Consent, Refusal> {
     is_a_disk_to_format(disk)?;
     is_nobodys(disk)?;
+    is_no_groups(disk)?;
+    are_understood(groups)?;
     is_the_only_one(disk, all)?;
     if let Some(problem) = &disk.problem {
         let reason = format!("{} could not be examined: {problem}", disk.path.display());
@@ -148,6 +154,7 @@ fn is_nobodys(disk: &Disk) -> Result<(), Refusal> {
             | Use::RaidArray(_)
             | Use::Holder(_)
             | Use::Loop(_)
+            | Use::Group { .. }
             | Use::PartitionTable(_)
             | Use::LvmMember
             | Use::RaidMember
@@ -160,6 +167,37 @@ fn is_nobodys(disk: &Disk) -> Result<(), Refusal> {
     }
     let reason = format!("{path} is in use ({})", listed(&users));
     Err(Refusal::new(reason, format!("find its user with: lsblk {path}; fuser -vm {path}")))
+}
+
+/// What a group writes to is replicated: zeros on it say nothing, and no word makes it go.
+fn is_no_groups(disk: &Disk) -> Result<(), Refusal> {
+    let group = disk.used_by.iter().find_map(|one| match one {
+        Use::Group { name, state } => Some((name, state.display())),
+        _ => None,
+    });
+    let Some((name, state)) = group else { return Ok(()) };
+    let path = disk.path.display();
+    let reason = format!("{path} is a target of the protection group {name} ({state})");
+    let hint = format!(
+        "name another disk; if the group is given up: mtctl commit --group {name}, and then move \
+         its state away: mv {state} /root/{name}.state"
+    );
+    Err(Refusal::new(reason, hint))
+}
+
+/// Whether every group that is here says what it writes to.
+///
+/// # Errors
+/// The first that does not: it could write to any disk.
+pub fn are_understood(groups: &Groups) -> Result<(), Refusal> {
+    let Some(unreadable) = groups.unreadable.first() else { return Ok(()) };
+    let (path, why) = (unreadable.path.display(), &unreadable.reason);
+    let reason = format!("it is not known which disks a protection group writes to: {path}: {why}");
+    let hint = format!(
+        "nothing is formatted until it is known: mend it, or, if the group is given up, move it \
+         away: mv {path} /root/"
+    );
+    Err(Refusal::new(reason, hint))
 }
 
 fn listed(users: &[&Use]) -> String {
@@ -187,7 +225,11 @@ fn is_the_only_one(disk: &Disk, all: &[Disk]) -> Result<(), Refusal> {
 
 fn has_content(disk: &Disk) -> Refusal {
     let users: Vec<&Use> = disk.used_by.iter().collect();
-    let reason = format!("{} is not blank ({})", disk.path.display(), listed(&users));
+    let found = match &disk.content {
+        Some(content @ Content::Found(_)) => format!(": {content}"),
+        _ => String::new(),
+    };
+    let reason = format!("{} is not blank ({}{found})", disk.path.display(), listed(&users));
     let name =
         disk.wwid.as_ref().map_or_else(|| disk.path.display().to_string(), |w| w.to_string());
     Refusal::new(reason, format!("if its content may be destroyed, add: --destroy {name}"))

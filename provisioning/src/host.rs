@@ -7,7 +7,10 @@
 //! is the image mounted at DIR; a recorded host has both in memory.
 
 mod command;
+mod content;
 mod device;
+mod loop_status;
+mod mapped;
 mod memory;
 mod recorded;
 mod tree;
@@ -19,11 +22,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 pub use command::{CommandRunner, Invocation, Output, RealRunner};
-pub use device::{CONTENT_PROBE_BYTES, DeviceReader};
+pub use device::DeviceReader;
 pub use memory::{MemoryTree, Node};
 pub use recorded::{RecordedCommand, RecordedHost};
 pub use tree::{FileKind, FileStatus, FileWriteMode, Tree};
 
+use crate::blank::Content;
 use crate::error::{Error, Result};
 use crate::lossless_text;
 
@@ -213,15 +217,23 @@ impl Host {
         is_held
     }
 
-    /// Whether the device at `path` looks blank ([`DeviceReader::is_blank`]).
+    /// What lies on the device at `path` that shows no signature ([`crate::blank`]).
     ///
     /// # Errors
-    /// When it cannot be opened or read.
-    pub fn looks_blank(&self, path: &Path) -> Result<bool> {
-        let mut device = self.open_device(path)?;
-        let blank = device.is_blank()?;
-        self.machine.record_blank(path, device.device_number(), blank);
-        Ok(blank)
+    /// When it cannot be opened, or any of what is to be looked at cannot be read.
+    pub fn content(&self, path: &Path) -> Result<Content> {
+        self.content_of(&self.open_device(path)?)
+    }
+
+    /// As [`Host::content`], of a device that is open. Other places are looked at each time.
+    ///
+    /// # Errors
+    /// When any of what is to be looked at cannot be read.
+    pub fn content_of(&self, device: &DeviceReader) -> Result<Content> {
+        let (seed, _) = uuid::Uuid::new_v4().as_u64_pair();
+        let content = device.content(&self.machine, seed)?;
+        self.machine.record_content(device.path(), device.device_number(), &content);
+        Ok(content)
     }
 
     /// Asks a SCSI device for a VPD page by SG_IO; `None` when it has none, or is no SCSI device,

@@ -5,6 +5,7 @@
 //! Nothing here knows of extents, streams or recovery points: those are the crate `blockio`.
 
 pub mod apply;
+pub mod blank;
 pub mod check;
 pub mod disk;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod ext4;
 pub mod filesystem;
 pub mod finding;
 pub mod fstab;
+pub mod groups;
 pub mod guard;
 #[allow(clippy::disallowed_methods, reason = "this module is the one door")]
 pub mod host;

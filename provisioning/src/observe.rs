@@ -25,6 +25,7 @@ use crate::filesystem::features::{Makers, Readers};
 use crate::filesystem::{self, Support};
 use crate::fstab::source::Source;
 use crate::fstab::{FSTAB_PATH, Fstab};
+use crate::groups::{self, Groups};
 use crate::guard::{Begun, Refusal};
 use crate::host::{FileKind, Host, RingProbe};
 use crate::mount::{self, Mount, MountTable, Swap};
@@ -68,6 +69,8 @@ pub struct Observed {
     pub platform: Platform,
     /// Every disk.
     pub disks: Vec<Disk>,
+    /// What protection groups write to.
+    pub groups: Groups,
     /// Every mount of the running machine.
     pub mounts: MountTable,
     /// Texts of the files that matter; `None` for those that are not there.
@@ -194,7 +197,9 @@ impl Observed {
 pub fn observe(host: &Host, desired: &Desired) -> Result<Observed> {
     let platform = platform::observe(host)?;
     let mounts = mount_table(host)?;
-    let disks = disk::inventory::observe(host, mounts.mounts(), &swaps(host)?, Signatures::Direct);
+    let groups = groups::observe(host, mounts.mounts());
+    let (swaps, signatures) = (swaps(host)?, Signatures::Direct);
+    let disks = disk::inventory::observe(host, mounts.mounts(), &swaps, &groups, signatures);
     let record = record::load(host)?;
     let mut unreadable = BTreeSet::new();
     let mut observed = Observed {
@@ -223,6 +228,7 @@ pub fn observe(host: &Host, desired: &Desired) -> Result<Observed> {
         image: host.image().map(Path::to_owned),
         platform,
         disks,
+        groups,
         mounts,
     };
     observed.retention_ext4 = retention_ext4(host, &observed, desired);

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
+use crate::blank::Content;
 use crate::disk::{Disk, Purpose, Use};
 use crate::ext4::{ERRORS_REMOUNT_RO, Ext4};
 use crate::filesystem::RetentionFilesystem;
@@ -21,7 +22,7 @@ use crate::platform::RedHatRelease;
 use crate::record::RetentionRecord;
 use crate::size;
 use crate::spec::Desired;
-use crate::step::{Action, FileChange, Format};
+use crate::step::{Action, Consent, FileChange, Format};
 
 /// The filesystem that is, or will be, the retention volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -295,7 +296,10 @@ pub(crate) fn known_uuid(observed: &Observed) -> Option<String> {
 fn new_volume(observed: &Observed, desired: &Desired) -> Result<Format, Refusal> {
     let disk = match named_disk(observed, desired)? {
         Some(disk) => disk,
-        None => the_only_blank_disk(observed)?,
+        None => {
+            guard::are_understood(&observed.groups)?;
+            the_only_blank_disk(observed)?
+        }
     };
     if desired.multipath == MultipathPolicy::Require && disk.multipath.is_none() {
         let reason =
@@ -306,7 +310,7 @@ fn new_volume(observed: &Observed, desired: &Desired) -> Result<Format, Refusal>
     }
     let destroy = destroyed_disk(observed, desired, disk)?;
     let begun = observed.begun.as_ref();
-    let consent = guard::may_format(disk, &observed.disks, destroy, begun)?;
+    let consent = guard::may_format(disk, &observed.disks, &observed.groups, destroy, begun)?;
     let Some(known_by) = disk.known_by.clone() else {
         let reason = format!("{} has no identity", disk.path.display());
         return Err(Refusal::new(reason, "name another disk"));
@@ -325,6 +329,10 @@ fn new_volume(observed: &Observed, desired: &Desired) -> Result<Format, Refusal>
         diskseq: disk.diskseq,
         size_bytes: disk.size_bytes,
         signature: disk.signature.clone(),
+        proof: match (consent, &disk.content) {
+            (Consent::Blank, Some(Content::Blank(proof))) => Some(proof.clone()),
+            _ => None,
+        },
         consent,
         filesystem,
         features: features(observed, disk, filesystem)?,

@@ -2,12 +2,13 @@
 //! Reading the pages from sysfs and opening devices is not here: the crate's `host` does that.
 
 pub mod designator;
+pub mod lba_status;
 mod recorded;
 pub mod sg_io;
 pub mod vpd;
 pub mod wwid;
 
 pub use designator::{Association, CodeSet, Designator, DesignatorFault, Eui64, Identifier, Naa};
-pub use sg_io::inquire_vpd;
+pub use sg_io::{get_lba_status, inquire_vpd};
 pub use vpd::{VpdError, VpdPage80, VpdPage83};
 pub use wwid::Wwid;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::blank::Proof;
 use crate::disk::DiskIdentity;
 use crate::filesystem::{Features, RetentionFilesystem, Signature};
 use crate::host::Invocation;
@@ -125,6 +126,8 @@ pub struct Format {
     pub size_bytes: u64,
     /// The signature on it.
     pub signature: Signature,
+    /// What was read of a blank disk, and is zero.
+    pub proof: Option<Proof>,
     /// Why this is allowed.
     pub consent: Consent,
     /// What is made.
@@ -242,7 +245,8 @@ fn write_format(f: &mut fmt::Formatter<'_>, format: &Format) -> fmt::Result {
         Consent::Destroy => write!(f, "DESTROY THE CONTENT ({}) and format ", format.signature)?,
         Consent::Unfinished => write!(f, "format again, as an earlier run was cut off, ")?,
     }
-    write!(f, "{} ({size}, {disk}) as {filesystem} with UUID {uuid}", path.display())
+    write!(f, "{} ({size}, {disk}) as {filesystem} with UUID {uuid}", path.display())?;
+    format.proof.as_ref().map_or(Ok(()), |proof| write!(f, "; looked at: {proof}"))
 }
 
 /// What a step came to.

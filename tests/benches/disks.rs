@@ -3,6 +3,7 @@
 use mt_tests::recorded::desired;
 use provisioning::check::check;
 use provisioning::disk::inventory;
+use provisioning::groups;
 use provisioning::host::{Host, RecordedHost};
 use provisioning::observe;
 
@@ -23,7 +24,9 @@ fn inventory_of_sixty_disks(bencher: divan::Bencher<'_, '_>) {
     let host = host();
     bencher.bench_local(|| {
         let mounts = observe::mount_table(&host).expect("invariant: the record has a mount table");
-        inventory::observe(&host, mounts.mounts(), &[], inventory::Signatures::Cached)
+        let groups = groups::observe(&host, mounts.mounts());
+        let signatures = inventory::Signatures::Cached;
+        inventory::observe(&host, mounts.mounts(), &[], &groups, signatures)
     });
 }
 

@@ -215,7 +215,7 @@ fn directory_of(tree: &MemoryTree, name: &str) -> String {
 
 /// Puts a device node, blank or with content.
 pub(crate) fn put_node(tree: &MemoryTree, path: &str, number: (u32, u32), blank: bool) {
-    tree.put(path, Node::BlockDevice { device_number: number, blank, busy: false });
+    tree.put(path, Node::BlockDevice { device_number: number, blank: blank.into(), busy: false });
 }
 
 /// Puts a link at `path` that leads to `target`, relative as sysfs and udev make them.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use mt_tests::recorded::{self, naa};
 use mt_tests::vpd;
 use provisioning::disk::{Disk, IdentitySource, Purpose, inventory};
+use provisioning::groups;
 use provisioning::guard::may_format;
 use provisioning::host::{Host, RecordedHost};
 use provisioning::observe;
@@ -29,6 +30,7 @@ fn disks(name: &str) -> Vec<Disk> {
         &host,
         mounts.mounts(),
         &observe::swaps(&host).unwrap(),
+        &groups::observe(&host, mounts.mounts()),
         inventory::Signatures::Direct,
     )
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "every function here belongs to a test")]
 
+use blockio::group::state::{GroupState, print};
 use mt_tests::machine::{Distribution, Machine, filesystem, partition_table};
 use mt_tests::recorded::{self, RETENTION_UUID, attach, desired, naa};
 use mt_tests::sysfs::ScsiDisk;
@@ -318,4 +319,60 @@ fn a_map_is_formatted_and_its_paths_are_refused() {
 fn one_of_two_clones_is_not_formatted() {
     let machine = recorded::clones();
     assert_verdict(&verdict(&machine, &named(true)), "have the same WWID", "clones");
+}
+
+/// Puts the state of a group web with this target onto the machine.
+fn write_state(machine: &Machine, target: &str) {
+    let mut state = GroupState::default();
+    state.volumes.entry(String::new()).or_default().target = Some(target.to_owned());
+    machine.tree().put_text("/var/lib/mtctl/groups/web/state", print(&state));
+}
+
+#[test]
+fn a_disk_that_a_group_writes_to_is_refused_by_whatever_the_group_knows_it() {
+    let wwid = format!("naa.{:032x}", naa(1));
+    let link = format!("/dev/disk/by-id/wwn-0x{:032x}", naa(1));
+    let malformed = with_other_disk(|disk| ScsiDisk { page83: Some(vec![0, 0x83, 0, 9]), ..disk });
+    let is_groups = "/dev/sdb is a target of the protection group web";
+    for (machine, target) in [
+        (in_state("blank"), wwid.as_str()),
+        (in_state("blank"), "/dev/sdb"),
+        (in_state("blank"), &link),
+        (in_state("ext4"), &wwid),
+        // Its page cannot be read, and its link names it all the same.
+        (malformed, &wwid),
+    ] {
+        write_state(&machine, target);
+        for destroy in [false, true] {
+            assert_verdict(&verdict(&machine, &named(destroy)), is_groups, target);
+        }
+        assert_verdict(&verdict(&machine, &desired()), "there is no blank disk", target);
+    }
+    let other = in_state("blank");
+    write_state(&other, &format!("naa.{:032x}", naa(7)));
+    assert_verdict(&verdict(&other, &named(false)), "format blank /dev/sdb", "another's");
+}
+
+#[test]
+fn a_map_of_which_a_group_knows_a_path_or_the_map_is_refused() {
+    let wwid = format!("naa.{:032x}", naa(0));
+    for target in ["/dev/mapper/mpatha", "/dev/sda", &wwid] {
+        let machine = recorded::two_paths();
+        write_state(&machine, target);
+        let path = DiskName::Path("/dev/mapper/mpatha".into());
+        let wanted = Desired { retention_disk: Some(path), ..desired() };
+        let expected = "/dev/mapper/mpatha is a target of the protection group web";
+        assert_verdict(&verdict(&machine, &wanted), expected, target);
+    }
+}
+
+#[test]
+fn while_a_groups_state_is_not_understood_no_disk_is_formatted() {
+    let machine = in_state("blank");
+    machine.tree().put_text("/var/lib/mtctl/groups/web/state", "{}\n");
+    for wanted in [named(false), named(true), desired()] {
+        let said = verdict(&machine, &wanted);
+        assert_verdict(&said, "it is not known which disks a protection group writes to", "");
+        assert!(said.contains("/var/lib/mtctl/groups/web/state"), "{said}");
+    }
 }

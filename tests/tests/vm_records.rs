@@ -60,7 +60,9 @@ fn refusal(name: &str, path: &str) -> String {
     let number = |disk: &&Disk| disk.path == Path::new(path);
     let observed = observed(name);
     let disk = observed.disks.iter().find(number).unwrap();
-    provisioning::guard::may_format(disk, &observed.disks, false, None).unwrap_err().reason
+    provisioning::guard::may_format(disk, &observed.disks, &observed.groups, false, None)
+        .unwrap_err()
+        .reason
 }
 
 #[test]

@@ -113,6 +113,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let assignments = assignments(arguments)?;
     arguments.policy.settle(&mut group, arguments.engine)?;
     let options = options(arguments, &group.view().settings());
+    if group.view().remembers() && !arguments.dry_run {
+        let name = group.view().name();
+        let place = group_place::of_group(name, &arguments.at)?;
+        let targets = assignments.iter().map(|assignment| assignment.identity.as_str());
+        group_place::remember(&place, name, targets)?;
+    }
     let history = Settings::default();
     let job = Job { inputs, assignments, group, options, history, pool: None };
     let started = Instant::now();

@@ -4,7 +4,10 @@
 use std::io::Write;
 
 use clap::Args;
+use provisioning::blank::Content;
 use provisioning::disk::{Disk, IdentitySource, Purpose, inventory, inventory::Signatures};
+use provisioning::groups::{self, Groups, Unreadable};
+use provisioning::guard;
 use provisioning::observe;
 use provisioning::size;
 use serde::Serialize;
@@ -36,14 +39,18 @@ pub struct Arguments {
 #[derive(Serialize)]
 struct Json<'a> {
     disks: &'a [Disk],
+    /// Any disk may be a target of these: none is fit for retention.
+    #[serde(skip_serializing_if = "<[Unreadable]>::is_empty")]
+    unreadable_groups: &'a [Unreadable],
 }
 
 /// Lists the disks.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let host = arguments.host.open()?;
     let mounts = observe::mount_table(&host)?;
-    let mut disks =
-        inventory::observe(&host, mounts.mounts(), &observe::swaps(&host)?, Signatures::Cached);
+    let groups = groups::observe(&host, mounts.mounts());
+    let (swaps, signatures) = (observe::swaps(&host)?, Signatures::Cached);
+    let mut disks = inventory::observe(&host, mounts.mounts(), &swaps, &groups, signatures);
     arguments.host.finish(&host, "mtctl disks")?;
     disks.retain(|disk| match arguments.all {
         true => disk.is_listed_with_all(),
@@ -51,7 +58,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     });
     let mut out = output::stdout();
     if arguments.host.json {
-        output::print_json(&mut out, &Json { disks: &disks })?;
+        let json = Json { disks: &disks, unreadable_groups: &groups.unreadable };
+        output::print_json(&mut out, &json)?;
     } else if disks.is_empty() {
         writeln!(
             out,
@@ -59,6 +67,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         )?;
     } else {
         print(&mut out, &disks)?;
+    }
+    if !arguments.host.json {
+        print_unreadable(&mut out, &groups)?;
     }
     Ok(Exit::Done)
 }
@@ -77,10 +88,23 @@ fn print(out: &mut impl Write, disks: &[Disk]) -> anyhow::Result<()> {
     }
     output::print_table(out, &table)?;
     for disk in disks {
+        if let Some(content @ (Content::Blank(_) | Content::Found(_))) = &disk.content {
+            let text = format!("{}: {content}", disk.path.display());
+            writeln!(out, "note: {}", output::wrapped(&text, 6))?;
+        }
         for said in disk.problem.iter().chain(&disk.notes) {
             let text = format!("{}: {said}", disk.path.display());
             writeln!(out, "note: {}", output::wrapped(&text, 6))?;
         }
+    }
+    Ok(out.flush()?)
+}
+
+/// What keeps every disk from being fit for retention.
+fn print_unreadable(out: &mut impl Write, groups: &Groups) -> anyhow::Result<()> {
+    if let Err(refusal) = guard::are_understood(groups) {
+        let text = format!("no disk is fit for retention: {}; {}", refusal.reason, refusal.hint);
+        writeln!(out, "note: {}", output::wrapped(&text, 6))?;
     }
     Ok(out.flush()?)
 }

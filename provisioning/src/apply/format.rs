@@ -9,6 +9,7 @@ use crate::disk::inventory::Signatures;
 use crate::disk::{self, Disk};
 use crate::error::{Error, Result};
 use crate::filesystem;
+use crate::groups::{self, Groups};
 use crate::guard::{self, Begun};
 use crate::host::{Host, Invocation};
 use crate::observe;
@@ -40,15 +41,18 @@ pub(super) fn format(
     if pinned.device_number() != planned.device_number {
         return Err(changed(planned, "the path leads to another device"));
     }
-    let disks = observe_again(host)?;
+    let (disks, groups) = observe_again(host)?;
     let found = disks.iter().find(|disk| disk.path == planned.path);
     let disk = found.ok_or_else(|| changed(planned, "it is gone"))?;
     is_still_the_one(planned, disk)?;
-    is_still_allowed(host, planned, disk, &disks, desired)?;
+    is_still_allowed(host, planned, disk, (&disks, &groups), desired)?;
     // Closed at once: mkfs wants the device exclusively itself.
-    let mut exclusive = host.open_device_exclusively(&planned.path)?;
-    if planned.consent == Consent::Blank && !exclusive.is_blank()? {
-        return Err(changed(planned, "it is not blank any more"));
+    let exclusive = host.open_device_exclusively(&planned.path)?;
+    if planned.consent == Consent::Blank {
+        let content = host.content_of(&exclusive)?;
+        if !content.is_blank() {
+            return Err(changed(planned, &format!("it is not blank any more: {content}")));
+        }
     }
     drop(exclusive);
     // Before anything is wiped: that the program is there and starts.
@@ -154,10 +158,12 @@ fn settle(host: &Host) {
     }
 }
 
-fn observe_again(host: &Host) -> Result<Vec<Disk>> {
+fn observe_again(host: &Host) -> Result<(Vec<Disk>, Groups)> {
     let mounts = observe::mount_table(host)?;
     let swaps = observe::swaps(host)?;
-    Ok(disk::inventory::observe(host, mounts.mounts(), &swaps, Signatures::Direct))
+    let groups = groups::observe(host, mounts.mounts());
+    let signatures = Signatures::Direct;
+    Ok((disk::inventory::observe(host, mounts.mounts(), &swaps, &groups, signatures), groups))
 }
 
 fn is_still_the_one(planned: &Format, disk: &Disk) -> Result<()> {
@@ -183,12 +189,12 @@ fn is_still_allowed(
     host: &Host,
     planned: &Format,
     disk: &Disk,
-    all: &[Disk],
+    (all, groups): (&[Disk], &Groups),
     desired: &Desired,
 ) -> Result<()> {
     let begun = begun(host, planned, disk)?;
     let is_named = planned.consent == Consent::Destroy && desired.destroy.is_some();
-    let consent = guard::may_format(disk, all, is_named, begun.as_ref())?;
+    let consent = guard::may_format(disk, all, groups, is_named, begun.as_ref())?;
     if consent == planned.consent {
         return Ok(());
     }

@@ -88,7 +88,7 @@ fn a_refusal_after_a_change_is_a_failure() {
 fn a_busy_disk_refuses_before_anything_is_changed() {
     let tree = MemoryTree::new();
     let device_number = (8, 16);
-    tree.put("/dev/sdb", Node::BlockDevice { device_number, blank: true, busy: true });
+    tree.put("/dev/sdb", Node::BlockDevice { device_number, blank: true.into(), busy: true });
     let (host, ran) = host(&tree);
     let format = crate::step::Format {
         path: "/dev/sdb".into(),
@@ -97,6 +97,7 @@ fn a_busy_disk_refuses_before_anything_is_changed() {
         diskseq: Some(1),
         size_bytes: 1 << 30,
         signature: crate::filesystem::Signature::default(),
+        proof: None,
         consent: crate::step::Consent::Blank,
         filesystem: crate::filesystem::RetentionFilesystem::Ext4,
         features: crate::filesystem::Features::Current,

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::claims::Claims;
 use super::kind::is_never_a_disk;
 use super::scsi_identity;
 use super::uses::{self, Kernel};
 use super::{Disk, DiskIdentity, DiskKind, IdentitySource, Purpose, RETENTION_BYTES_MIN, Use};
 use crate::filesystem::{self, Signature};
+use crate::groups::Groups;
 use crate::host::{Host, Tree};
 use crate::mount::{Mount, Swap};
 use crate::platform;
@@ -26,10 +28,17 @@ pub enum Signatures {
 
 /// Every block device of the machine, by path. Partitions are part of their disk.
 ///
-/// `mounts` and `swaps` are those of the machine. Reads the first and last 16 MiB of disks that
-/// look blank, which needs root; without it they are eligible for nothing.
-pub fn observe(host: &Host, mounts: &[Mount], swaps: &[Swap], signatures: Signatures) -> Vec<Disk> {
+/// `mounts`, `swaps` and `groups` are those of the machine. Reads disks that look blank
+/// ([`crate::blank`]), which needs root; without it they are eligible for nothing.
+pub fn observe(
+    host: &Host,
+    mounts: &[Mount],
+    swaps: &[Swap],
+    groups: &Groups,
+    signatures: Signatures,
+) -> Vec<Disk> {
     let kernel = Kernel::read(host, mounts, swaps);
+    let claims = Claims::look_up(host, groups);
     let udev = host.udev_block_devices();
     let boot_id = platform::boot_id(host);
     let mut disks: Vec<Disk> = names(host.machine())
@@ -50,10 +59,11 @@ pub fn observe(host: &Host, mounts: &[Mount], swaps: &[Swap], signatures: Signat
                 // What the system runs from needs no look at its content.
                 disk.problem = None;
             }
+            disk.used_by.extend(claims.uses_of(&kernel, &disk));
             disk.used_by.extend(uses::content(&disk.signature));
             look_for_content(host, &mut disk);
             look_for_holder(host, &mut disk);
-            disk.eligible_for = eligible_for(&disk);
+            disk.eligible_for = eligible_for(&disk, groups);
             disk
         })
         .collect();
@@ -155,6 +165,7 @@ fn describe(machine: &Tree, name: &str) -> Disk {
         eligible_for: Vec::new(),
         signature: Signature::default(),
         known_by: None,
+        content: None,
         problem: None,
         notes: Vec::new(),
     }
@@ -251,14 +262,18 @@ fn probe(host: &Host, disk: &mut Disk, cached: Option<Signature>) -> Signature {
     }
 }
 
-/// A disk that nobody uses and that shows no signature is blank only if its bytes are.
+/// A disk that nobody uses and that shows no signature is blank only if that is proven.
 fn look_for_content(host: &Host, disk: &mut Disk) {
     if !disk.used_by.is_empty() || disk.size_bytes == 0 || !disk.is_whole_disk() {
         return;
     }
-    match host.looks_blank(&disk.path) {
-        Ok(true) => {}
-        Ok(false) => disk.used_by.push(Use::UnknownContent),
+    match host.content(&disk.path) {
+        Ok(content) => {
+            if !content.is_blank() {
+                disk.used_by.push(Use::UnknownContent);
+            }
+            disk.content = Some(content);
+        }
         Err(error) => {
             let told = format!("content unknown: {}", error.chain());
             disk.problem.get_or_insert(told);
@@ -277,11 +292,12 @@ fn look_for_holder(host: &Host, disk: &mut Disk) {
     }
 }
 
-fn eligible_for(disk: &Disk) -> Vec<Purpose> {
+fn eligible_for(disk: &Disk, groups: &Groups) -> Vec<Purpose> {
     let is_usable = disk.is_whole_disk() && !disk.read_only && !disk.is_in_use();
     // What cannot be recognised again is not formatted (`guard`).
     let is_blank = disk.used_by.is_empty() && disk.problem.is_none() && disk.known_by.is_some();
-    let may_be_offered = disk.kind.no_retention().is_none();
+    // Any disk may be the target of a group that cannot be read.
+    let may_be_offered = disk.kind.no_retention().is_none() && groups.unreadable.is_empty();
     let is_large = disk.size_bytes >= RETENTION_BYTES_MIN;
     let retention = is_usable && may_be_offered && is_blank && is_large;
     let holds_nothing = matches!(disk.kind, DiskKind::Memory | DiskKind::BootArea);

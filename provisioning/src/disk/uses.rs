@@ -9,7 +9,7 @@ use crate::filesystem::Signature;
 use crate::host::{Host, Tree};
 use crate::mount::{Mount, Swap};
 
-type DeviceNumber = (u32, u32);
+pub(super) type DeviceNumber = (u32, u32);
 
 /// Mount points whose loss is the loss of the running system.
 const SYSTEM_MOUNT_POINTS: [&str; 7] =
@@ -135,6 +135,31 @@ impl Kernel {
         for partition in &device.partitions {
             self.collect(partition, uses, mount_points, seen);
         }
+    }
+
+    /// Numbers of the disk `name`, of its partitions, of all that is made of it, and of all that it
+    /// is made of.
+    pub(super) fn related(&self, name: &str) -> BTreeSet<DeviceNumber> {
+        let above = self.above(name);
+        let below = self.devices.keys().filter(|lower| self.above(lower).contains(name));
+        let names = above.iter().chain(below);
+        let number = |name: &String| self.devices.get(name).map(|device| device.number);
+        names.filter_map(number).filter(|number| *number != (0, 0)).collect()
+    }
+
+    /// The device `name`, its partitions, and all that is made of them.
+    fn above(&self, name: &str) -> BTreeSet<String> {
+        let mut seen = BTreeSet::new();
+        let mut pending = vec![name.to_owned()];
+        while let Some(name) = pending.pop() {
+            let Some(device) = self.devices.get(&name) else { continue };
+            let loops = self.loops.get(&device.number).into_iter().flatten();
+            let next = device.partitions.iter().chain(&device.holders).chain(loops);
+            if seen.insert(name) {
+                pending.extend(next.cloned());
+            }
+        }
+        seen
     }
 
     fn holder_use(&self, holder: &str) -> Use {

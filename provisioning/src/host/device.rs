@@ -1,22 +1,16 @@
-//! Block devices, opened for reading only: identity, size and whether they look blank. Nothing in
-//! this crate writes to a device but the mkfs programs that a plan names.
+//! Block devices, opened for reading only: identity, size and what lies on them. Nothing in this
+//! crate writes to a device but the mkfs programs that a plan names.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::memory::Node;
-use super::{Tree, io_failed};
+use super::{Tree, content, io_failed, mapped};
+use crate::blank::{self, Content};
 use crate::error::{Error, ErrorKind, Result};
-
-/// How much of a disk's beginning and end is looked at to call it blank, in bytes each.
-pub const CONTENT_PROBE_BYTES: u64 = 16 << 20;
-/// One read while probing, in bytes.
-const CHUNK_BYTES: usize = 1 << 20;
-/// Compared with as a whole, which is as fast as memory in every build; byte by byte is not.
-static ZEROS: [u8; CHUNK_BYTES] = [0; CHUNK_BYTES];
 
 /// An open block device. While it lives, the kernel cannot give its device number to another disk.
 #[derive(Debug)]
@@ -29,7 +23,7 @@ pub struct DeviceReader {
 #[derive(Debug)]
 enum Source {
     Device(File),
-    Recorded { blank: bool },
+    Recorded(Content),
 }
 
 impl DeviceReader {
@@ -48,11 +42,7 @@ impl DeviceReader {
             return Self::from_node(path, node, flags & libc::O_EXCL != 0);
         }
         let outside = machine.outside_path(path)?;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags | libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .open(&outside)
-            .map_err(|cause| open_failed(path, cause))?;
+        let file = open_directly(&outside, flags).map_err(|cause| open_failed(path, cause))?;
         let metadata = file.metadata().map_err(|cause| io_failed("opening", path, cause))?;
         if !metadata.file_type().is_block_device() {
             return Err(not_a_block_device(path));
@@ -76,8 +66,7 @@ impl DeviceReader {
                 Err(open_failed(path, std::io::Error::from_raw_os_error(libc::EBUSY)))
             }
             Some(Node::BlockDevice { device_number, blank, .. }) => {
-                let source = Source::Recorded { blank };
-                Ok(Self { path: path.to_owned(), device_number, source })
+                Ok(Self { path: path.to_owned(), device_number, source: Source::Recorded(blank) })
             }
             Some(_) => Err(not_a_block_device(path)),
             None => Err(open_failed(path, std::io::Error::from_raw_os_error(libc::ENOENT))),
@@ -93,39 +82,47 @@ impl DeviceReader {
     pub(super) fn inquire_vpd(&self, page: u8) -> Option<Vec<u8>> {
         match &self.source {
             Source::Device(file) => crate::scsi::inquire_vpd(file.as_fd(), page).ok(),
-            Source::Recorded { .. } => None,
+            Source::Recorded(_) => None,
         }
     }
 
-    /// Whether the first and the last [`CONTENT_PROBE_BYTES`] hold nothing but zeros.
+    /// The path by which it was opened.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What lies on it, as far as places chosen by `seed` tell ([`blank::look`]).
     ///
     /// # Errors
     /// When the device cannot be read there: an unreadable disk is not a blank one.
-    pub fn is_blank(&mut self) -> Result<bool> {
-        let file = match &mut self.source {
-            Source::Recorded { blank } => return Ok(*blank),
+    pub(super) fn content(&self, machine: &Tree, seed: u64) -> Result<Content> {
+        let file = match &self.source {
+            Source::Recorded(content) => return Ok(content.clone()),
             Source::Device(file) => file,
         };
-        ends_are_zero(file).map_err(|cause| io_failed("reading", &self.path, cause))
+        let failed = |cause| io_failed("reading", &self.path, cause);
+        let mut end = file;
+        let size_bytes = end.seek(SeekFrom::End(0)).map_err(failed)?;
+        let (major, minor) = self.device_number;
+        let sector = format!("/sys/dev/block/{major}:{minor}/queue/logical_block_size");
+        let sector = machine.attribute(sector).and_then(|text| text.parse().ok()).unwrap_or(512);
+        let mapped = mapped::mapped(machine, file, self.device_number, size_bytes, sector);
+        let look = blank::look(size_bytes, sector, seed, mapped.as_deref());
+        let content = content::read(file, &look).map_err(failed)?;
+        tracing::debug!(path = %self.path.display(), seed, %content, "looked for content");
+        Ok(content)
     }
 }
 
-fn ends_are_zero(file: &mut File) -> std::io::Result<bool> {
-    let size_bytes = file.seek(SeekFrom::End(0))?;
-    let last_begins = size_bytes.saturating_sub(CONTENT_PROBE_BYTES);
-    Ok(is_zero(file, 0, CONTENT_PROBE_BYTES)? && is_zero(file, last_begins, CONTENT_PROBE_BYTES)?)
-}
-
-fn is_zero(file: &mut File, offset: u64, length: u64) -> std::io::Result<bool> {
-    file.seek(SeekFrom::Start(offset))?;
-    let mut range = file.take(length);
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        match range.read(&mut chunk)? {
-            0 => return Ok(true),
-            count if chunk[..count] != ZEROS[..count] => return Ok(false),
-            _ => {}
-        }
+/// Opens for reading past the page cache, where that is possible.
+fn open_directly(outside: &Path, flags: i32) -> std::io::Result<File> {
+    let open = |more: i32| {
+        let flags = flags | more | libc::O_NONBLOCK | libc::O_CLOEXEC;
+        OpenOptions::new().read(true).custom_flags(flags).open(outside)
+    };
+    match open(libc::O_DIRECT) {
+        Err(cause) if cause.raw_os_error() == Some(libc::EINVAL) => open(0),
+        opened => opened,
     }
 }
 
@@ -148,25 +145,7 @@ fn not_a_block_device(path: &Path) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
-
-    #[test]
-    fn a_byte_anywhere_in_the_first_or_last_16_mib_is_content() {
-        let size_bytes = 3 * CONTENT_PROBE_BYTES;
-        let inside = [0, CONTENT_PROBE_BYTES - 1, 2 * CONTENT_PROBE_BYTES, size_bytes - 1];
-        let between = [CONTENT_PROBE_BYTES, 2 * CONTENT_PROBE_BYTES - 1];
-        for (offsets, expected) in [(&inside[..], false), (&between[..], true)] {
-            for offset in offsets {
-                let mut file = tempfile::tempfile().unwrap();
-                file.set_len(size_bytes).unwrap();
-                file.seek(SeekFrom::Start(*offset)).unwrap();
-                file.write_all(&[1]).unwrap();
-                assert_eq!(ends_are_zero(&mut file).unwrap(), expected, "byte at {offset}");
-            }
-        }
-    }
 
     #[test]
     fn a_character_device_is_not_a_block_device() {

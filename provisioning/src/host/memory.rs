@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crate::blank::Content;
+
 use super::tree::{FileKind, FileStatus, Lookup};
 use crate::lossless_text;
 
@@ -20,12 +22,12 @@ pub enum Node {
     Directory,
     /// A symbolic link.
     Link(PathBuf),
-    /// A block device: its number, and whether its first and last 16 MiB are all zero.
+    /// A block device: its number, and what lies on it where it shows no signature.
     BlockDevice {
         /// Major and minor number.
         device_number: (u32, u32),
-        /// Whether nothing but zeros was seen where content begins and ends.
-        blank: bool,
+        /// What was found when content was looked for.
+        blank: Content,
         /// Whether another opener holds it exclusively.
         busy: bool,
     },

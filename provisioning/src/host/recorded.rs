@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::command::{CommandRunner, Invocation, Output};
 use super::memory::{MemoryTree, Node};
 use super::{RingProbe, UdevDatabase, io_failed};
+use crate::blank::{Content, Proof};
 use crate::error::Result;
 
 /// Files of binary content are written down as hexadecimal digits; paths, link targets and what
@@ -22,7 +23,34 @@ enum RecordedNode {
     Hex(String),
     Directory,
     Link(PathBuf),
-    Block { device_number: (u32, u32), blank: bool, busy: bool },
+    Block { device_number: (u32, u32), blank: RecordedContent, busy: bool },
+}
+
+/// What lies on a device. Older versions said only whether both ends are zero.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum RecordedContent {
+    Said(bool),
+    Looked(Content),
+}
+
+impl From<Content> for RecordedContent {
+    fn from(content: Content) -> Self {
+        match content {
+            Content::Untold => Self::Said(false),
+            Content::Blank(Proof::Ends) => Self::Said(true),
+            content => Self::Looked(content),
+        }
+    }
+}
+
+impl From<RecordedContent> for Content {
+    fn from(recorded: RecordedContent) -> Self {
+        match recorded {
+            RecordedContent::Said(blank) => blank.into(),
+            RecordedContent::Looked(content) => content,
+        }
+    }
 }
 
 /// One command and what it answered.
@@ -91,7 +119,7 @@ fn written(node: Node) -> RecordedNode {
         Node::Directory => RecordedNode::Directory,
         Node::Link(target) => RecordedNode::Link(target),
         Node::BlockDevice { device_number, blank, busy } => {
-            RecordedNode::Block { device_number, blank, busy }
+            RecordedNode::Block { device_number, blank: blank.into(), busy }
         }
     }
 }
@@ -103,7 +131,7 @@ fn replayed(node: RecordedNode) -> Node {
         RecordedNode::Directory => Node::Directory,
         RecordedNode::Link(target) => Node::Link(target),
         RecordedNode::Block { device_number, blank, busy } => {
-            Node::BlockDevice { device_number, blank, busy }
+            Node::BlockDevice { device_number, blank: blank.into(), busy }
         }
     }
 }
@@ -191,6 +219,27 @@ mod tests {
         assert_eq!(read, record);
         let host = Host::recorded(read);
         assert_eq!(host.machine().read("/sys/link").unwrap(), [0, 0x83, 0, 0xff]);
+    }
+
+    #[test]
+    fn what_lies_on_a_device_is_replayed_also_from_a_record_that_only_says_blank() {
+        let looked = Content::Blank(Proof::Whole { bytes: 512 });
+        for (blank, text) in [
+            (Content::from(true), r#""blank":true"#),
+            (Content::from(false), r#""blank":false"#),
+            (looked, r#""blank":{"blank":{"whole":{"bytes":512}}}"#),
+        ] {
+            let tree = MemoryTree::new();
+            let device_number = (8, 0);
+            tree.put(
+                "/dev/sda",
+                Node::BlockDevice { device_number, blank: blank.clone(), busy: false },
+            );
+            let json = serde_json::to_string(&RecordedHost::new("", &tree, Vec::new())).unwrap();
+            assert!(json.contains(text), "{json}");
+            let host = Host::recorded(serde_json::from_str(&json).unwrap());
+            assert_eq!(host.content(Path::new("/dev/sda")).unwrap(), blank);
+        }
     }
 
     #[test]

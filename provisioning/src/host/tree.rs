@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::io_failed;
 use super::memory::{MemoryTree, Node};
+use crate::blank::Content;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lossless_text;
 use on_disk::{
@@ -105,9 +106,10 @@ impl Tree {
         matches!(self.0, Storage::Memory(_))
     }
 
-    /// Puts down whether a device looked blank, when a record is kept.
-    pub(super) fn record_blank(&self, path: &Path, device_number: (u32, u32), blank: bool) {
+    /// Puts down what lies on a device, when a record is kept.
+    pub(super) fn record_content(&self, path: &Path, number: (u32, u32), content: &Content) {
         if let (Some(record), Some(inside)) = (self.recorder(), self.canonical(path)) {
+            let (device_number, blank) = (number, content.clone());
             record.put(inside, Node::BlockDevice { device_number, blank, busy: false });
         }
     }
@@ -116,7 +118,10 @@ impl Tree {
     pub(super) fn record_busy(&self, path: &Path) {
         let (Some(record), Some(inside)) = (self.recorder(), self.canonical(path)) else { return };
         let Some(FileStatus { device_number, .. }) = self.status(path) else { return };
-        let blank = matches!(record.node(&inside), Some(Node::BlockDevice { blank: true, .. }));
+        let blank = match record.node(&inside) {
+            Some(Node::BlockDevice { blank, .. }) => blank,
+            _ => Content::Untold,
+        };
         record.put(inside, Node::BlockDevice { device_number, blank, busy: true });
     }
 
@@ -248,6 +253,25 @@ impl Tree {
             names.iter().for_each(|name| self.take_down(record, inside.join(name)));
         }
         Ok(names)
+    }
+
+    /// As [`Tree::list`], of a directory that must be readable if it is there; `None` when it is
+    /// not. Names that are no UTF-8 are left out.
+    ///
+    /// # Errors
+    /// When it is there and cannot be listed.
+    pub fn entries(&self, path: impl AsRef<Path>) -> Result<Option<Vec<String>>> {
+        let path = path.as_ref();
+        let inside = self.locate(path)?;
+        if let Storage::Directory { root, .. } = &self.0 {
+            let entries = fs::read_dir(below(root, &inside));
+            match entries.and_then(Iterator::collect::<std::io::Result<Vec<_>>>) {
+                Ok(_) => {}
+                Err(cause) if is_absence(&cause) => return Ok(None),
+                Err(cause) => return Err(io_failed("listing", path, cause)),
+            }
+        }
+        Ok(Some(self.list(path)))
     }
 
     /// Puts into the record that something is at the inside path, without reading it.
@@ -508,9 +532,11 @@ fn record_status(record: &MemoryTree, inside: &Path, status: FileStatus) {
     let node = match status.kind {
         FileKind::Directory => Node::Directory,
         FileKind::File | FileKind::Other => Node::File(Vec::new()),
-        FileKind::BlockDevice => {
-            Node::BlockDevice { device_number: status.device_number, blank: false, busy: false }
-        }
+        FileKind::BlockDevice => Node::BlockDevice {
+            device_number: status.device_number,
+            blank: Content::Untold,
+            busy: false,
+        },
     };
     if record.node(inside).is_none() {
         record.put(inside, node);

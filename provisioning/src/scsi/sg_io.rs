@@ -1,5 +1,6 @@
-//! Asks a SCSI device for a VPD page: INQUIRY with EVPD through the SG_IO ioctl.
-//! Decoding the page is in `vpd`; opening the device is the caller's, nothing here opens anything.
+//! Asks a SCSI device for a VPD page or for its provisioned blocks through the SG_IO ioctl.
+//! Decoding the answers is in `vpd` and `lba_status`; opening the device is the caller's, nothing
+//! here opens anything.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -13,6 +14,10 @@ const FROM_DEVICE: libc::c_int = -3;
 const INQUIRY: u8 = 0x12;
 /// The bit of INQUIRY that asks for a VPD page.
 const ENABLE_VPD: u8 = 1;
+/// Operation code and service action of GET LBA STATUS (SBC-4 5.6).
+const GET_LBA_STATUS: [u8; 2] = [0x9e, 0x12];
+/// How much of an answer to GET LBA STATUS is taken: 255 descriptors.
+const LBA_STATUS_LEN: u16 = 8 + 255 * 16;
 /// How long a device may take. A path that is gone answers through the kernel much earlier.
 const TIMEOUT_MS: libc::c_uint = 10_000;
 /// What to ask for first: the most that fits the one-byte length of SCSI-2, word aligned. Some old
@@ -109,22 +114,39 @@ fn short(expected: usize, found: usize) -> io::Error {
     )
 }
 
+/// The parameter data of GET LBA STATUS from the block `first` on, of the SCSI device open at
+/// `device`: not looked at, [`super::lba_status`] does that.
+///
+/// # Errors
+///
+/// As [`inquire_vpd`]; a device that does not know the command fails it.
+pub fn get_lba_status(device: BorrowedFd<'_>, first: u64) -> io::Result<Vec<u8>> {
+    let mut command = [0; 16];
+    command[..2].copy_from_slice(&GET_LBA_STATUS);
+    command[2..10].copy_from_slice(&first.to_be_bytes());
+    command[10..14].copy_from_slice(&u32::from(LBA_STATUS_LEN).to_be_bytes());
+    let mut bytes = vec![0; usize::from(LBA_STATUS_LEN)];
+    let outcome = read_command(device, command, LBA_STATUS_LEN, &mut bytes)?;
+    bytes.truncate(transferred("GET LBA STATUS", outcome, LBA_STATUS_LEN)?);
+    Ok(bytes)
+}
+
 /// One INQUIRY for at most `allocation_len` bytes of a VPD page; what was transferred.
 fn inquire(device: BorrowedFd<'_>, page: u8, allocation_len: u16) -> io::Result<Vec<u8>> {
     let [high, low] = allocation_len.to_be_bytes();
     let command = [INQUIRY, ENABLE_VPD, page, high, low, 0];
     let mut bytes = vec![0; usize::from(allocation_len)];
     let outcome = read_command(device, command, allocation_len, &mut bytes)?;
-    bytes.truncate(transferred(outcome, allocation_len)?);
+    bytes.truncate(transferred("INQUIRY", outcome, allocation_len)?);
     Ok(bytes)
 }
 
 /// How much of the buffer was filled, if the command went well at every level.
-fn transferred(outcome: Outcome, asked: u16) -> io::Result<usize> {
+fn transferred(name: &str, outcome: Outcome, asked: u16) -> io::Result<usize> {
     let Outcome { status, host_status, driver_status, residual } = outcome;
     if status != 0 || host_status != 0 || driver_status != 0 {
         return Err(io::Error::other(format!(
-            "INQUIRY failed with SCSI status {status:#04x}, host status {host_status:#04x}, \
+            "{name} failed with SCSI status {status:#04x}, host status {host_status:#04x}, \
              driver status {driver_status:#04x}"
         )));
     }
@@ -133,9 +155,9 @@ fn transferred(outcome: Outcome, asked: u16) -> io::Result<usize> {
 }
 
 /// Carries out a command that reads, into a buffer of exactly `len` bytes.
-fn read_command(
+fn read_command<const COMMAND_LEN: usize>(
     device: BorrowedFd<'_>,
-    mut command: [u8; 6],
+    mut command: [u8; COMMAND_LEN],
     len: u16,
     bytes: &mut [u8],
 ) -> io::Result<Outcome> {
@@ -144,7 +166,7 @@ fn read_command(
     let mut request = Request {
         interface_id: libc::c_int::from(b'S'),
         transfer_direction: FROM_DEVICE,
-        command_len: 6,
+        command_len: u8::try_from(COMMAND_LEN).expect("invariant: commands are short"),
         sense_len_max: SENSE_LEN,
         iovec_count: 0,
         transfer_len: libc::c_uint::from(len),
@@ -218,14 +240,14 @@ mod tests {
             Outcome { driver_status: 8, ..GOOD },
         ];
         for outcome in bad {
-            let error = transferred(outcome, 252).unwrap_err();
+            let error = transferred("INQUIRY", outcome, 252).unwrap_err();
             assert!(error.to_string().starts_with("INQUIRY failed"), "{error}");
         }
     }
 
     #[test]
     fn the_residual_is_taken_off_and_never_more_than_was_asked() {
-        let filled = |residual| transferred(Outcome { residual, ..GOOD }, 252).unwrap();
+        let filled = |residual| transferred("INQUIRY", Outcome { residual, ..GOOD }, 252).unwrap();
         assert_eq!(filled(0), 252);
         assert_eq!(filled(200), 52);
         assert_eq!(filled(300), 0);

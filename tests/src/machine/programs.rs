@@ -429,7 +429,7 @@ pub(super) fn set_node(tree: &MemoryTree, path: &str, blank: Option<bool>, busy:
     let Some(inside) = Tree::memory(tree.clone()).canonical(path) else { return };
     let found = tree.nodes().remove(&inside);
     if let Some(Node::BlockDevice { device_number, blank: was_blank, busy: was_busy }) = found {
-        let (blank, busy) = (blank.unwrap_or(was_blank), busy.unwrap_or(was_busy));
+        let (blank, busy) = (blank.map_or(was_blank, Into::into), busy.unwrap_or(was_busy));
         tree.put(inside, Node::BlockDevice { device_number, blank, busy });
     }
 }

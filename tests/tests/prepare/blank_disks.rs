@@ -81,17 +81,6 @@ fn a_dry_run_exits_3_before_and_0_after_and_changes_nothing() {
 }
 
 #[test]
-fn a_byte_between_the_two_ends_that_are_looked_at_leaves_a_disk_blank() {
-    on_a_scratch_machine(|machine| {
-        let disk = machine.disk("blank", 64);
-        disk.write(16 << 20, b"x");
-        disk.write((48 << 20) - 1, b"x");
-        machine.prepare(disk.path(), &["--yes"]).exits(0).says("1 changed");
-        is_the_retention_volume(machine, &disk, "ext4");
-    });
-}
-
-#[test]
 fn another_mount_point_is_made_and_its_old_row_replaced_when_it_moves() {
     on_a_scratch_machine(|machine| {
         let disk = machine.disk("blank", 64);

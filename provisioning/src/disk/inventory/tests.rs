@@ -19,14 +19,14 @@ fn put(tree: &MemoryTree, name: &str, number: (u32, u32), busy: bool) {
     tree.put_text(format!("/sys/block/{name}/dev"), format!("{}:{}\n", number.0, number.1));
     tree.put_text(format!("/sys/block/{name}/size"), "2097152\n");
     tree.put_text(format!("/sys/block/{name}/diskseq"), "7\n");
-    let node = Node::BlockDevice { device_number: number, blank: true, busy };
+    let node = Node::BlockDevice { device_number: number, blank: true.into(), busy };
     tree.put(format!("/dev/{name}"), node);
 }
 
 fn look(tree: &MemoryTree, swaps: &str) -> Disk {
     let host = Host::scripted(tree.clone(), Box::new(Blkid));
     let swaps = mount::parse_swaps(swaps).unwrap();
-    observe(&host, &[], &swaps, Signatures::Direct).remove(0)
+    observe(&host, &[], &swaps, &Groups::default(), Signatures::Direct).remove(0)
 }
 
 #[test]

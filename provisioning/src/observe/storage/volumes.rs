@@ -168,7 +168,8 @@ mod tests {
     fn host(nodes: &[&str], links: &[(&str, &str)]) -> Host {
         let tree = MemoryTree::new();
         for name in nodes {
-            let node = Node::BlockDevice { device_number: (8, 1), blank: false, busy: false };
+            let node =
+                Node::BlockDevice { device_number: (8, 1), blank: false.into(), busy: false };
             tree.put(format!("/dev/{name}"), node);
         }
         for (name, target) in links {
@@ -197,6 +198,7 @@ mod tests {
                 &host,
                 &[],
                 &[],
+                &crate::groups::Groups::default(),
                 crate::disk::inventory::Signatures::Cached,
             )
             .into_iter()

@@ -1,0 +1,240 @@
+//! What is read of a disk before it is called blank, and what that proves. Pure: the places are
+//! chosen here and read by `host::content`, which never writes.
+
+pub mod known_places;
+pub mod samples;
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::size;
+
+/// How much of a disk's beginning and end is read, in bytes each.
+pub const END_BYTES: u64 = 16 << 20;
+/// A disk of at most so many bytes is read as a whole.
+pub const WHOLE_BYTES_MAX: u64 = 256 << 20;
+/// One sample, in bytes: a block of the usual filesystems.
+pub const SAMPLE_BYTES: u64 = 4096;
+/// How many samples are taken between the two ends.
+pub const SAMPLE_COUNT: u32 = 8192;
+/// What the device has mapped is read as a whole up to so many bytes; of more, samples are.
+pub const MAPPED_BYTES_MAX: u64 = 1 << 30;
+/// One read, in bytes.
+const READ_BYTES: u64 = 1 << 20;
+
+/// What lies on a disk without a signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// All that was read is zero.
+    Blank(Proof),
+    /// Something that is not zero.
+    Found(Found),
+    /// Not read, or not said by an older record: not blank.
+    Untold,
+}
+
+/// The first thing that was found not to be zero.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Where, in bytes from the beginning of the disk.
+    pub offset: u64,
+    /// What was looked for there.
+    pub place: String,
+}
+
+/// What was read and is zero.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// Every byte of the disk.
+    Whole {
+        /// How many.
+        bytes: u64,
+    },
+    /// The ends, the places where copies are kept, and samples.
+    Sampled {
+        /// Of each end, in bytes.
+        end_bytes: u64,
+        /// Between the ends: where a copy of a superblock, label or table may lie.
+        known_places: u32,
+        /// Blocks of [`SAMPLE_BYTES`], spread over all that is between the ends.
+        samples: u32,
+        /// What the device says it has mapped; `None` where it does not tell.
+        mapped: Option<Mapped>,
+    },
+    /// Both ends only: of a record that an older version made.
+    Ends,
+}
+
+/// What a thin disk or a sparse image has given blocks to, outside of the ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapped {
+    /// How much, in bytes.
+    pub bytes: u64,
+    /// How many samples were taken of it; `None` when all of it was read.
+    pub samples: Option<u32>,
+}
+
+impl Content {
+    /// Whether it is proven that nothing lies there.
+    pub fn is_blank(&self) -> bool {
+        matches!(self, Self::Blank(_))
+    }
+}
+
+impl From<bool> for Content {
+    /// What a record of an older version says: whether both ends are zero.
+    fn from(blank: bool) -> Self {
+        if blank { Self::Blank(Proof::Ends) } else { Self::Untold }
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blank(proof) => proof.fmt(f),
+            Self::Found(found) => {
+                write!(f, "not zero at byte {} ({})", found.offset, found.place)
+            }
+            Self::Untold => f.write_str("what lies on it was not recorded"),
+        }
+    }
+}
+
+impl fmt::Display for Proof {
+    /// What was looked at, as it stands in the plan.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole { bytes } => write!(f, "all of its {} are zero", size::binary(*bytes)),
+            Self::Ends => f.write_str("both ends are zero"),
+            Self::Sampled { known_places, samples, mapped, .. } => {
+                write!(f, "both ends, {known_places} known places and {samples} samples are zero")?;
+                match mapped {
+                    None => {}
+                    Some(Mapped { bytes: 0, .. }) => f.write_str(", and nothing else is mapped")?,
+                    Some(Mapped { bytes, samples: None }) => {
+                        write!(f, ", and so is all that is mapped ({})", size::binary(*bytes))?;
+                    }
+                    Some(Mapped { bytes, samples: Some(samples) }) => {
+                        let bytes = size::binary(*bytes);
+                        write!(f, ", and {samples} samples of the {bytes} that are mapped")?;
+                    }
+                }
+                if self.is_certain() {
+                    return Ok(());
+                }
+                let percent = 100.0 * chance_to_miss(0.001, *samples);
+                write!(f, "; content in one block of a thousand is missed with {percent:.2} %")
+            }
+        }
+    }
+}
+
+impl Proof {
+    /// Whether every byte was read, or is one to which the device has given no block.
+    pub fn is_certain(&self) -> bool {
+        match self {
+            Self::Whole { .. } => true,
+            Self::Sampled { mapped, .. } => mapped.is_some_and(|mapped| mapped.samples.is_none()),
+            Self::Ends => false,
+        }
+    }
+}
+
+/// How likely `samples` samples all miss content that fills the fraction `filled` of the blocks,
+/// scattered at random. Content that is not scattered is missed less: samples leave no large gap.
+pub fn chance_to_miss(filled: f64, samples: u32) -> f64 {
+    (1.0 - filled).powf(f64::from(samples))
+}
+
+/// One place to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Bytes of the disk: not more than can be read at once, and whole sectors.
+    pub range: Range<u64>,
+    /// What is looked for there.
+    pub what: &'static str,
+}
+
+/// All that is to be read of one disk, and what that proves if it is zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// In the order in which they are read: what is likely to hold something comes first.
+    pub pieces: Vec<Piece>,
+    /// What is proven when all of them are zero.
+    pub proof: Proof,
+}
+
+/// What is to be read of a disk of `size_bytes` and sectors of `sector_bytes`. Samples are chosen
+/// by `seed`; `mapped` is what the device says it has given blocks to, if it says so.
+pub fn look(size_bytes: u64, sector_bytes: u32, seed: u64, mapped: Option<&[Range<u64>]>) -> Look {
+    let mut pieces = Vec::new();
+    if size_bytes <= WHOLE_BYTES_MAX {
+        push(&mut pieces, 0..size_bytes, "anywhere");
+        return Look { pieces, proof: Proof::Whole { bytes: size_bytes } };
+    }
+    let block = SAMPLE_BYTES.max(u64::from(sector_bytes));
+    let middle = END_BYTES..size_bytes - END_BYTES;
+    push(&mut pieces, 0..END_BYTES, "the beginning");
+    push(&mut pieces, middle.end..size_bytes, "the end");
+    let known = known_places::known_places(size_bytes, sector_bytes);
+    let known_places = u32::try_from(known.len()).unwrap_or(u32::MAX);
+    known.into_iter().for_each(|place| push(&mut pieces, place.range, place.what));
+    let samples = samples::samples(std::slice::from_ref(&middle), block, SAMPLE_COUNT, seed);
+    let count = u32::try_from(samples.len()).unwrap_or(u32::MAX);
+    push_samples(&mut pieces, &samples, block, size_bytes, "a sample");
+    let mapped = mapped.map(|mapped| push_mapped(&mut pieces, mapped, &middle, block, seed));
+    let proof = Proof::Sampled { end_bytes: END_BYTES, known_places, samples: count, mapped };
+    Look { pieces, proof }
+}
+
+fn push(pieces: &mut Vec<Piece>, range: Range<u64>, what: &'static str) {
+    let mut at = range.start;
+    while at < range.end {
+        let end = range.end.min(at + READ_BYTES);
+        pieces.push(Piece { range: at..end, what });
+        at = end;
+    }
+}
+
+fn push_samples(
+    pieces: &mut Vec<Piece>,
+    samples: &[u64],
+    block: u64,
+    end: u64,
+    what: &'static str,
+) {
+    let piece = |at: &u64| Piece { range: *at..(*at + block).min(end), what };
+    pieces.extend(samples.iter().map(piece));
+}
+
+/// All that is mapped in `middle`, or samples of it when that is too much.
+fn push_mapped(
+    pieces: &mut Vec<Piece>,
+    mapped: &[Range<u64>],
+    middle: &Range<u64>,
+    block: u64,
+    seed: u64,
+) -> Mapped {
+    const WHAT: &str = "a block that the device has mapped";
+    let whole_blocks = |range: &Range<u64>| {
+        let start = (range.start / block * block).max(middle.start);
+        let end = range.end.div_ceil(block).saturating_mul(block).min(middle.end);
+        (start < end).then_some(start..end)
+    };
+    let mapped: Vec<Range<u64>> = mapped.iter().filter_map(whole_blocks).collect();
+    let bytes = mapped.iter().map(|range| range.end - range.start).sum();
+    if bytes <= MAPPED_BYTES_MAX {
+        mapped.into_iter().for_each(|range| push(pieces, range, WHAT));
+        return Mapped { bytes, samples: None };
+    }
+    let samples = samples::samples(&mapped, block, SAMPLE_COUNT, !seed);
+    push_samples(pieces, &samples, block, middle.end, WHAT);
+    Mapped { bytes, samples: u32::try_from(samples.len()).ok() }
+}
+
+#[cfg(test)]
+mod tests;

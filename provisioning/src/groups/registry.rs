@@ -1,0 +1,102 @@
+//! The directories in which groups keep their state elsewhere than on a mounted retention volume or
+//! in /var/lib/mtctl/groups: /var/lib/mtctl/state-directories, so that they are found again. A row
+//! for each, the group's name and the path; nothing is ever taken away from it, as a directory that
+//! is not there may be on a volume that is not mounted.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::GROUPS_PATH;
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::{FileWriteMode, Tree};
+
+/// Where the registry is.
+pub const REGISTRY_PATH: &str = "/var/lib/mtctl/state-directories";
+/// Held while it is replaced.
+const LOCK_PATH: &str = "/var/lib/mtctl/state-directories.lock";
+
+/// The groups that are known, with the directory of their state.
+///
+/// # Errors
+/// When the registry is there and cannot be read.
+pub fn load(tree: &Tree) -> Result<Vec<(String, PathBuf)>> {
+    let bytes = tree.read_if_exists(REGISTRY_PATH)?.unwrap_or_default();
+    let row = |row: &[u8]| {
+        let space = row.iter().position(|byte| *byte == b' ')?;
+        let name = String::from_utf8(row[..space].to_vec()).ok()?;
+        let path = PathBuf::from(OsStr::from_bytes(&row[space + 1..]));
+        path.is_absolute().then_some((name, path))
+    };
+    let rows = bytes.split(|byte| *byte == b'\n').filter(|row| !row.is_empty());
+    rows.map(row).collect::<Option<_>>().ok_or_else(|| {
+        Error::new(
+            ErrorKind::Integrity,
+            format!("reading {REGISTRY_PATH}: a row is no name and path"),
+        )
+        .with_hint("a row is: NAME /PATH; mend it, or move it away if no such group is left")
+    })
+}
+
+/// Puts down that the state of `group` is in `directory`, which is absolute. Durable before it
+/// returns, so that there is never a state that the registry does not know: a crash after it leaves
+/// a row for a directory without a state, which says nothing.
+///
+/// # Errors
+/// When the registry cannot be read or written, or the path cannot stand in it.
+pub fn remember(tree: &Tree, group: &str, directory: &Path) -> Result<()> {
+    let row = (group.to_owned(), directory.to_owned());
+    if directory.starts_with(GROUPS_PATH) || load(tree)?.contains(&row) {
+        return Ok(());
+    }
+    if !directory.is_absolute() || directory.as_os_str().as_bytes().contains(&b'\n') {
+        let context = format!("{} is no path for a group's state", directory.display());
+        return Err(Error::new(ErrorKind::Usage, context)
+            .with_hint("name a directory by a path without line breaks: --state-dir /PATH"));
+    }
+    let failed = |cause| Error::failed(format!("locking {LOCK_PATH}"), cause);
+    let lock = tree.open_lock_file(LOCK_PATH, true)?;
+    let lock = lock.map(|file| Flock::lock(file, FlockArg::LockExclusive));
+    let _lock = lock.transpose().map_err(|(_, cause)| failed(cause))?;
+    let mut bytes = tree.read_if_exists(REGISTRY_PATH)?.unwrap_or_default();
+    if bytes.last().is_some_and(|last| *last != b'\n') {
+        bytes.push(b'\n');
+    }
+    bytes.extend_from_slice(format!("{group} ").as_bytes());
+    bytes.extend_from_slice(directory.as_os_str().as_bytes());
+    bytes.push(b'\n');
+    tree.replace(REGISTRY_PATH, &bytes, FileWriteMode::Exactly(0o644))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_put_down_once_whatever_its_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = Tree::directory(root.path());
+        let odd = Path::new(OsStr::from_bytes(b"/srv/a b/\xff"));
+        for _ in 0..2 {
+            remember(&tree, "web", odd).unwrap();
+            remember(&tree, "db", Path::new("/srv/db")).unwrap();
+            remember(&tree, "db", &Path::new(GROUPS_PATH).join("db")).unwrap();
+        }
+        let known = [("web".to_owned(), odd.to_owned()), ("db".to_owned(), "/srv/db".into())];
+        assert_eq!(load(&tree).unwrap(), known);
+        assert!(remember(&tree, "x", Path::new("/a\nb")).is_err());
+        assert!(remember(&tree, "x", Path::new("a")).is_err());
+    }
+
+    #[test]
+    fn a_row_that_is_none_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = Tree::directory(root.path());
+        for text in ["web", "web relative", "\u{0}"] {
+            tree.replace(REGISTRY_PATH, text.as_bytes(), FileWriteMode::Keep).unwrap();
+            assert!(load(&tree).is_err(), "{text:?}");
+        }
+    }
+}

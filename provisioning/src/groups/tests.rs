@@ -1,0 +1,60 @@
+//! Which states are found, and which are not understood.
+
+use super::*;
+use crate::host::{MemoryTree, RecordedHost};
+use crate::observe::mount_table;
+
+fn state(target: &str) -> String {
+    let json = format!(r#"{{"version":1,"volumes":{{"":{{"target":"{target}"}}}}}}"#);
+    format!("{json}\ncrc32c {:08x}\n", crc32c::crc32c(json.as_bytes()))
+}
+
+fn groups(files: &[(&str, &str)]) -> Groups {
+    let tree = MemoryTree::new();
+    let rows = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                2 1 8:16 / /mnt/retention rw - ext4 /dev/sdb rw\n\
+                3 1 8:32 / /srv/other rw - xfs /dev/sdc rw\n\
+                4 1 0:40 / /srv/far rw - nfs4 far:/ rw\n";
+    tree.put_text("/proc/self/mountinfo", rows);
+    tree.put_text("/etc/fstab", "UUID=1-2 /mnt/retention ext4 defaults,x-mtctl 0 2\n");
+    for (path, text) in files {
+        tree.put_text(path, *text);
+    }
+    let host = Host::recorded(RecordedHost::new("", &tree, Vec::new()));
+    observe(&host, mount_table(&host).unwrap().mounts())
+}
+
+#[test]
+fn states_are_found_in_var_on_mounted_volumes_and_where_the_registry_says() {
+    let good = state("/dev/sdd");
+    for (path, group) in [
+        ("/var/lib/mtctl/groups/web/state", "web"),
+        ("/mnt/retention/db/state", "db"),
+        ("/srv/other/mail/state", "mail"),
+        ("/opt/elsewhere/of/x/state", "x"),
+    ] {
+        let found = groups(&[(path, &good), (registry::REGISTRY_PATH, "x /opt/elsewhere/of/x\n")]);
+        let expected = Claim { group: group.into(), state: path.into(), target: "/dev/sdd".into() };
+        assert_eq!((found.claims, found.unreadable), (vec![expected], vec![]), "{path}");
+    }
+    // Nothing is asked that may not answer.
+    assert_eq!(groups(&[("/srv/far/web/state", &good)]), Groups::default());
+}
+
+#[test]
+fn a_state_that_is_not_understood_is_told_and_other_peoples_files_are_passed_over() {
+    let newer = state("/dev/sdd").replace("\"version\":1", "\"version\":2");
+    for (files, is_told) in [
+        (vec![("/var/lib/mtctl/groups/web/state", "")], true),
+        (vec![("/mnt/retention/db/state", "\0\0\0")], true),
+        (vec![("/srv/other/mail/state", newer.as_str())], true),
+        (vec![("/srv/other/mail/state", ""), ("/srv/other/mail/lock", "")], true),
+        (vec![("/srv/other/logrotate/state", "logrotate state -- version 2\n")], false),
+        (vec![("/opt/state", "x")], false),
+        (vec![(registry::REGISTRY_PATH, "nonsense")], true),
+    ] {
+        let found = groups(&files);
+        assert_eq!(found.claims, [], "{files:?}");
+        assert_eq!(found.unreadable.len(), usize::from(is_told), "{files:?}");
+    }
+}
