@@ -224,7 +224,8 @@ fn an_ext4_that_goes_on_after_errors_or_has_met_some_is_found_and_explained() {
         ]
     );
     let sound = checked.findings.iter().find(|one| one.id == "retention-sound").unwrap();
-    let order = "umount /mnt/retention && fsck -y /dev/sdb; [ $? -le 1 ] && mount /mnt/retention";
+    let order =
+        "umount /mnt/retention && fsck.ext4 -y /dev/sdb; [ $? -le 1 ] && mount /mnt/retention";
     assert_eq!(sound.hint, order);
 }
 

@@ -93,7 +93,11 @@ fn refused_at_boot(lab: &mut Lab) -> Result<()> {
     let mut machine = lab.boot(&hardware)?;
     machine.wait_until("systemctl is-failed -q 'systemd-fsck@*'")?;
     machine.run("mtctl check")?.exits(3).says("FAIL retention");
-    machine.run(&prepare)?.exits(1).says("fsck -y /mnt/retention; then run the same command again");
+    machine
+        .run(&prepare)?
+        .exits(1)
+        .says("fsck.ext4 -y /dev/sd")
+        .says("then run the same command again");
     machine.run("findmnt /mnt/retention")?.exits(1);
     machine.run("mtctl points list --group g")?.exits(4).says("mtctl prepare");
     machine.run("fsck -y /mnt/retention")?.exits(1).says("recovering journal");

@@ -9,6 +9,7 @@ mod changed_since_the_plan;
 mod destruction;
 mod full_disks;
 mod images;
+mod kept_content;
 mod refusals;
 mod requests;
 mod standing_licences;
