@@ -9,20 +9,23 @@ use blockio::group::{Group, Place};
 use blockio::storage::Storage;
 use blockio::{Error, ErrorKind, Result};
 use clap::Args;
-use provisioning::fstab::{FSTAB_PATH, Fstab};
-use provisioning::host::Tree;
 
-/// Where `mtctl prepare` mounts the retention volume.
-const RETENTION: &str = "/mnt/retention";
+use crate::report;
+use crate::retention_mount::{RetentionMount, RetentionMountOption};
+
 /// Where groups live that have no retention volume.
 const GROUPS: &str = "/var/lib/mtctl/groups";
 
 /// Where history is kept.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RetentionOptions {
-    /// The retention volume, or none [default with --group: /mnt/retention if it is mounted]
+    /// The retention volume for this run, or none [default with --group: what is mounted where
+    /// --retention-mount says]
     #[arg(long, value_name = "DIR|none")]
     pub(crate) retention: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) mount: RetentionMountOption,
 
     /// Take --retention though nothing is mounted there: for tests, on a disk that is no other's
     #[arg(long, requires = "retention")]
@@ -93,49 +96,48 @@ impl GroupOptions {
 /// # Errors
 ///
 /// `Usage`: the retention directory that was named is not there. `Refused`: nothing is mounted
-/// there, or none was named and the one that fstab has is not mounted.
+/// there, or none was named and the one that this host has is not mounted.
 pub(crate) fn of_group(name: &str, at: &RetentionOptions) -> Result<Place> {
     let retention = match &at.retention {
         Some(none) if none.as_os_str() == "none" => None,
-        Some(directory) if !directory.is_dir() => {
-            let context = format!("{} is no directory", directory.display());
-            return Err(Error::new(ErrorKind::Usage, context)
-                .with_hint("mount the retention volume first, or say --retention none"));
-        }
-        Some(directory) if at.retention_unmounted || is_mount_point(directory) => {
-            Some(directory.as_path())
-        }
-        Some(directory) => {
-            let context = format!("nothing is mounted on {}", directory.display());
-            return Err(Error::refused(context).with_hint(
-                "what is kept there would fill another filesystem: mount the retention volume, \
-                 or say --retention-unmounted",
-            ));
-        }
-        None if is_mount_point(Path::new(RETENTION)) => Some(Path::new(RETENTION)),
-        None if is_in_fstab(RETENTION) => return Err(not_mounted()),
-        None => None,
+        Some(directory) => Some(named(directory, at.retention_unmounted)?),
+        None => mounted(&at.mount.of_this_host().map_err(report::as_of_blockio)?)?,
     };
     let history = retention.map(|retention| retention.join(name));
     let state = at.state_dir.clone().or_else(|| history.clone());
     Ok(Place { state: state.unwrap_or_else(|| Path::new(GROUPS).join(name)), history })
 }
 
-/// Whether something is to be mounted on `path` at every boot. An fstab that cannot be read has no
-/// rows: as for mount(8).
-fn is_in_fstab(path: &str) -> bool {
-    let text = Tree::directory("/").text_if_exists(FSTAB_PATH).ok().flatten();
-    Fstab::parse(&text.unwrap_or_default()).by_mount_point(path).next().is_some()
+fn named(directory: &Path, is_unmounted_taken: bool) -> Result<PathBuf> {
+    if !directory.is_dir() {
+        let context = format!("{} is no directory", directory.display());
+        return Err(Error::new(ErrorKind::Usage, context)
+            .with_hint("mount the retention volume first, or say --retention none"));
+    }
+    if is_unmounted_taken || is_mount_point(directory) {
+        return Ok(directory.to_owned());
+    }
+    let context = format!("nothing is mounted on {}", directory.display());
+    Err(Error::refused(context).with_hint(
+        "what is kept there would fill another filesystem: mount the retention volume, \
+         or say --retention-unmounted",
+    ))
 }
 
-/// Going on without it would overwrite without history, and leave the history that is on it behind.
-fn not_mounted() -> Error {
-    let context =
-        format!("the retention volume that {FSTAB_PATH} has is not mounted on {RETENTION}");
-    Error::refused(context).with_hint(
+/// The retention volume of this host; `None` where it has none. Going on without one that is not
+/// mounted would overwrite without history, and leave the history that is on it behind.
+fn mounted(mount: &RetentionMount) -> Result<Option<PathBuf>> {
+    let RetentionMount { path, said_by } = mount;
+    if is_mount_point(path) {
+        return Ok(Some(path.clone()));
+    }
+    let Some(said_by) = said_by else { return Ok(None) };
+    let at = path.display();
+    let context = format!("the retention volume that {said_by} is not mounted on {at}");
+    Err(Error::refused(context).with_hint(
         "`mtctl check` says why, `mtctl prepare` checks and mounts it; or name another place: \
          --retention DIR, or --retention none to keep no history",
-    )
+    ))
 }
 
 /// Without a group there is nothing to keep on a retention volume.
@@ -175,6 +177,7 @@ mod tests {
     fn options(retention: Option<&Path>, state: Option<&Path>) -> RetentionOptions {
         RetentionOptions {
             retention: retention.map(Path::to_owned),
+            mount: RetentionMountOption::default(),
             retention_unmounted: true,
             state_dir: state.map(Path::to_owned),
         }
