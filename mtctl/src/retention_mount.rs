@@ -25,8 +25,8 @@ pub(crate) struct RetentionMountOption {
 pub(crate) struct RetentionMount {
     /// An absolute directory.
     pub(crate) path: PathBuf,
-    /// Who says that a volume is mounted there, in words that end a sentence like "the volume that";
-    /// `None`: nobody does, and this host may have none.
+    /// Who says that a volume is mounted there, in words that follow "the volume that"; `None`:
+    /// nobody does, and this host may have none.
     pub(crate) said_by: Option<&'static str>,
 }
 
@@ -35,8 +35,8 @@ impl RetentionMountOption {
     /// over the default.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a directory on which nothing can be mounted; when fstab is there and
-    /// cannot be read.
+    /// [`ErrorKind::Usage`] for a directory on which nothing can be mounted; when fstab is there
+    /// and cannot be read.
     pub(crate) fn resolve(
         &self,
         file: &PrepareConfiguration,

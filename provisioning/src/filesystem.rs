@@ -16,8 +16,8 @@ use crate::platform::Platform;
 pub const RETENTION_LABEL: &str = "mt-retention";
 
 /// What of a retention disk lies behind its filesystem, in bytes: nothing that is kept can land
-/// where RAID, ZFS or GPT have their labels at the end of a disk. Of what libblkid looks for, Promise
-/// RAID is the farthest from the end, with 1.5 MiB (docs/adr/0011).
+/// where RAID, ZFS or GPT have their labels at the end of a disk. Of what libblkid looks for,
+/// Promise RAID is the farthest from the end, with 1.5 MiB (docs/adr/0011).
 pub const MARGIN_BYTES: u64 = 4 << 20;
 
 /// Which features a new filesystem may have.
@@ -109,8 +109,8 @@ impl RetentionFilesystem {
     /// The command that makes one with this UUID on `device`, a disk of so many bytes.
     ///
     /// What is kept there must not look like something else (docs/adr/0011): [`MARGIN_BYTES`] stay
-    /// free at the end, and the first ones hold metadata only. ext4 has its tables there anyway; XFS
-    /// gets its log there, which it would put into the middle.
+    /// free at the end, and the first ones hold metadata only. ext4 has its tables there anyway;
+    /// XFS gets its log there, which it would put into the middle.
     ///
     /// `-F` and `-f` answer the questions about whole disks and old signatures that the guards have
     /// asked already; neither program formats a mounted device for it. No blocks are reserved for

@@ -8,6 +8,7 @@ mod blank_disks;
 mod changed_since_the_plan;
 mod destruction;
 mod full_disks;
+mod growth;
 mod images;
 mod kept_content;
 mod refusals;
