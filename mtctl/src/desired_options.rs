@@ -1,23 +1,21 @@
 //! Options that say what is desired; shared by `check` and `prepare`. Flags go before the
 //! environment, and that before the configuration file.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 use provisioning::filesystem::RetentionFilesystem;
-use provisioning::lossless_text;
+use provisioning::host::Tree;
 use provisioning::multipath::MultipathPolicy;
-use provisioning::spec::{Desired, DiskName, Profile, RETENTION_MOUNT_DEFAULT};
+use provisioning::spec::{Desired, DiskName, Profile};
 use provisioning::{Error, ErrorKind};
 
 use crate::configuration::PrepareConfiguration;
+use crate::retention_mount::RetentionMountOption;
 
 /// What is desired of a master target.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct DesiredOptions {
-    /// Where the retention volume is mounted [default: /mnt/retention]
-    #[arg(long, value_name = "DIR", env = "MTCTL_RETENTION_MOUNT", hide_env = true)]
-    retention_mount: Option<PathBuf>,
+    #[command(flatten)]
+    retention: RetentionMountOption,
 
     /// What multipathing is wanted [default: auto]
     #[arg(long, value_name = "POLICY", env = "MTCTL_MULTIPATH", hide_env = true)]
@@ -68,11 +66,15 @@ impl From<FilesystemName> for RetentionFilesystem {
 }
 
 impl DesiredOptions {
-    /// These options over `configuration` over the defaults.
+    /// These options over those of the file over the defaults, for `system`.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for values that nothing can be done with.
-    pub(crate) fn resolve(&self, file: PrepareConfiguration) -> provisioning::Result<Desired> {
+    pub(crate) fn resolve(
+        &self,
+        file: PrepareConfiguration,
+        system: &Tree,
+    ) -> provisioning::Result<Desired> {
         let multipath = self.multipath.map(|policy| match policy {
             Multipath::Off => MultipathPolicy::Off,
             Multipath::Auto => MultipathPolicy::Auto,
@@ -86,10 +88,10 @@ impl DesiredOptions {
                 return Err(Error::new(ErrorKind::Usage, context).with_hint("generic or asr"));
             }
         };
-        let mount = self.retention_mount.clone().or(file.retention_mount);
+        let retention = self.retention.resolve(&file, system)?;
         Ok(Desired {
             retention_disk: file.retention_disk.as_deref().map(lasting_name).transpose()?,
-            retention_mount: mount_point(mount)?,
+            retention_mount: retention.path,
             filesystem: file.filesystem,
             multipath: multipath.or(file.multipath).unwrap_or_default(),
             profile,
@@ -111,34 +113,9 @@ fn lasting_name(written: &str) -> provisioning::Result<DiskName> {
         .with_hint("a file names a disk by its WWID or by /dev/disk/by-id/…: mtctl disks tells it"))
 }
 
-/// An absolute path without `.` and `..`, as fstab and the kernel's mount table write it, as text:
-/// it may hold bytes that are no UTF-8.
-fn mount_point(typed: Option<PathBuf>) -> provisioning::Result<PathBuf> {
-    let path = typed.unwrap_or_else(|| PathBuf::from(RETENTION_MOUNT_DEFAULT));
-    let is_plain = path.components().all(|component| {
-        use std::path::Component::{Normal, RootDir};
-        matches!(component, Normal(_) | RootDir)
-    });
-    if path.is_absolute() && is_plain && path.components().count() > 1 {
-        let path: PathBuf = path.components().collect();
-        return Ok(lossless_text::of_path(&path).into());
-    }
-    let context = format!("mounting the retention volume on '{}'", path.display());
-    Err(Error::new(ErrorKind::Usage, context)
-        .with_hint("--retention-mount takes an absolute directory, not the root, without '..'"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_mount_point_is_absolute_and_plain() {
-        for typed in ["", "/", "mnt", "/mnt/../etc", "./x"] {
-            assert!(mount_point(Some(typed.into())).is_err(), "{typed:?}");
-        }
-        assert_eq!(mount_point(Some("/mnt//r/".into())).unwrap(), PathBuf::from("/mnt/r"));
-    }
 
     #[test]
     fn a_file_names_a_disk_by_what_stays_with_it() {
@@ -160,11 +137,12 @@ mod tests {
             profile: Some("asr".into()),
             ..PrepareConfiguration::default()
         };
+        let system = Tree::memory(provisioning::host::MemoryTree::new());
         let flags = DesiredOptions { multipath: Some(Multipath::Require), ..Default::default() };
-        let desired = flags.resolve(file.clone()).unwrap();
+        let desired = flags.resolve(file.clone(), &system).unwrap();
         assert_eq!((desired.multipath, desired.profile), (MultipathPolicy::Require, Profile::Asr));
         assert!(desired.hold_kernel_updates);
-        let desired = DesiredOptions::default().resolve(file).unwrap();
+        let desired = DesiredOptions::default().resolve(file, &system).unwrap();
         assert_eq!(desired.multipath, MultipathPolicy::Off);
     }
 }

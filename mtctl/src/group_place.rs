@@ -9,21 +9,26 @@ use blockio::group::{self, Group, GroupView, Place};
 use blockio::storage::Storage;
 use blockio::{Error, ErrorKind, Result};
 use clap::Args;
-use provisioning::fstab::{FSTAB_PATH, Fstab};
 use provisioning::groups::registry;
 use provisioning::host::Tree;
+use provisioning::lossless_text;
 
-/// Where `mtctl prepare` mounts the retention volume.
-const RETENTION: &str = "/mnt/retention";
+use crate::report;
+use crate::retention_mount::{RetentionMount, RetentionMountOption};
+
 /// Where groups live that have no retention volume.
 const GROUPS: &str = "/var/lib/mtctl/groups";
 
 /// Where history is kept.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RetentionOptions {
-    /// The retention volume, or none [default with --group: /mnt/retention if it is mounted]
+    /// The retention volume for this run, or none [default with --group: what is mounted where
+    /// --retention-mount says]
     #[arg(long, value_name = "DIR|none")]
     pub(crate) retention: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) mount: RetentionMountOption,
 
     /// Take --retention though nothing is mounted there: for tests, on a disk that is no other's
     #[arg(long, requires = "retention")]
@@ -54,7 +59,8 @@ impl GroupOptions {
     pub(crate) fn open(&self) -> Result<Group> {
         let place = self.place()?;
         let group = Group::open(&place, &self.group)?;
-        let targets = group.view().state().volumes.values().filter_map(|volume| volume.target.as_deref());
+        let targets =
+            group.view().state().volumes.values().filter_map(|volume| volume.target.as_deref());
         remember(&place, &self.group, targets)?;
         Ok(group)
     }
@@ -98,7 +104,7 @@ impl GroupOptions {
 /// # Errors
 ///
 /// `Usage`: the retention directory that was named is not there. `Refused`: nothing is mounted
-/// there, or none was named and the one that fstab has is not mounted.
+/// there, or none was named and the one that this host has is not mounted.
 pub(crate) fn of_group(name: &str, at: &RetentionOptions) -> Result<Place> {
     let Roots { retention, without_history } = roots(at)?;
     let history = retention.map(|retention| retention.join(name));
@@ -123,26 +129,10 @@ pub(crate) struct Roots {
 pub(crate) fn roots(at: &RetentionOptions) -> Result<Roots> {
     let retention = match &at.retention {
         Some(none) if none.as_os_str() == "none" => None,
-        Some(directory) if !directory.is_dir() => {
-            let context = format!("{} is no directory", directory.display());
-            return Err(Error::new(ErrorKind::Usage, context)
-                .with_hint("mount the retention volume first, or say --retention none"));
-        }
-        Some(directory) if at.retention_unmounted || is_mount_point(directory) => {
-            Some(directory.as_path())
-        }
-        Some(directory) => {
-            let context = format!("nothing is mounted on {}", directory.display());
-            return Err(Error::refused(context).with_hint(
-                "what is kept there would fill another filesystem: mount the retention volume, \
-                 or say --retention-unmounted",
-            ));
-        }
-        None if is_mount_point(Path::new(RETENTION)) => Some(Path::new(RETENTION)),
-        None if is_in_fstab(RETENTION) => return Err(not_mounted()),
-        None => None,
+        Some(directory) => Some(named(directory, at.retention_unmounted)?),
+        None => mounted(&at.mount.of_this_host().map_err(report::as_of_blockio)?)?,
     };
-    Ok(Roots { retention: retention.map(Path::to_owned), without_history: GROUPS.into() })
+    Ok(Roots { retention, without_history: GROUPS.into() })
 }
 
 /// Puts down where the state of group `name` is, so that `prepare` keeps off its `targets`. Image
@@ -177,21 +167,37 @@ pub(crate) fn remember<'a>(
     })
 }
 
-/// Whether something is to be mounted on `path` at every boot. An fstab that cannot be read has no
-/// rows: as for mount(8).
-fn is_in_fstab(path: &str) -> bool {
-    let text = Tree::directory("/").text_if_exists(FSTAB_PATH).ok().flatten();
-    Fstab::parse(&text.unwrap_or_default()).by_mount_point(path).next().is_some()
+fn named(directory: &Path, is_unmounted_taken: bool) -> Result<PathBuf> {
+    if !directory.is_dir() {
+        let context = format!("{} is no directory", directory.display());
+        return Err(Error::new(ErrorKind::Usage, context)
+            .with_hint("mount the retention volume first, or say --retention none"));
+    }
+    if is_unmounted_taken || is_mount_point(directory) {
+        return Ok(directory.to_owned());
+    }
+    let context = format!("nothing is mounted on {}", directory.display());
+    Err(Error::refused(context).with_hint(
+        "what is kept there would fill another filesystem: mount the retention volume, \
+         or say --retention-unmounted",
+    ))
 }
 
-/// Going on without it would overwrite without history, and leave the history that is on it behind.
-fn not_mounted() -> Error {
-    let context =
-        format!("the retention volume that {FSTAB_PATH} has is not mounted on {RETENTION}");
-    Error::refused(context).with_hint(
+/// The retention volume of this host; `None` where it has none. Going on without one that is not
+/// mounted would overwrite without history, and leave the history that is on it behind.
+fn mounted(mount: &RetentionMount) -> Result<Option<PathBuf>> {
+    let RetentionMount { path, said_by } = mount;
+    let path = lossless_text::to_path(path);
+    if is_mount_point(&path) {
+        return Ok(Some(path.into_owned()));
+    }
+    let Some(said_by) = said_by else { return Ok(None) };
+    let at = path.display();
+    let context = format!("the retention volume that {said_by} is not mounted on {at}");
+    Err(Error::refused(context).with_hint(
         "`mtctl check` says why, `mtctl prepare` checks and mounts it; or name another place: \
          --retention DIR, or --retention none to keep no history",
-    )
+    ))
 }
 
 /// Without a group there is nothing to keep on a retention volume.
@@ -231,6 +237,7 @@ mod tests {
     fn options(retention: Option<&Path>, state: Option<&Path>) -> RetentionOptions {
         RetentionOptions {
             retention: retention.map(Path::to_owned),
+            mount: RetentionMountOption::default(),
             retention_unmounted: true,
             state_dir: state.map(Path::to_owned),
         }

@@ -17,6 +17,7 @@ mod point_views;
 mod policy_options;
 mod question;
 mod report;
+mod retention_mount;
 mod stream_options;
 mod target_argument;
 mod verb;

@@ -89,6 +89,23 @@ pub(crate) fn exit_of(kind: blockio::ErrorKind) -> Exit {
     }
 }
 
+/// What `provisioning` had to say, where a verb of `blockio` asked it: with the same exit code.
+pub(crate) fn as_of_blockio(error: provisioning::Error) -> blockio::Error {
+    let kind = match error.kind() {
+        provisioning::ErrorKind::Failed | provisioning::ErrorKind::NotReady => {
+            blockio::ErrorKind::Failed
+        }
+        provisioning::ErrorKind::Usage => blockio::ErrorKind::Usage,
+        provisioning::ErrorKind::Refused => blockio::ErrorKind::Refused,
+        provisioning::ErrorKind::Integrity => blockio::ErrorKind::Integrity,
+    };
+    let told = blockio::Error::new(kind, error.chain());
+    match error.hint() {
+        Some(hint) => told.with_hint(hint),
+        None => told,
+    }
+}
+
 fn hint_and_exit(library: Library<'_>) -> Exit {
     if let Some(hint) = library.hint() {
         output::complain(&format!("hint: {hint}"));

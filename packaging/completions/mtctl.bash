@@ -238,7 +238,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__apply)
-            opts="-v -h --target --map --group --format --engine --retention --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --resume --verify --accept-resize --dry-run --json --verbose --help"
+            opts="-v -h --target --map --group --format --engine --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --resume --verify --accept-resize --dry-run --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -265,6 +265,10 @@ _mtctl() {
                     return 0
                     ;;
                 --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -334,7 +338,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__commit)
-            opts="-h --group --retention --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --yes --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --yes --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -345,6 +349,10 @@ _mtctl() {
                     return 0
                     ;;
                 --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -390,7 +398,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__digest)
-            opts="-o -h --to --volume --group --retention --retention-unmounted --state-dir --leaf --output --json --help"
+            opts="-o -h --to --volume --group --retention --retention-mount --retention-unmounted --state-dir --leaf --output --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -409,6 +417,10 @@ _mtctl() {
                     return 0
                     ;;
                 --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -458,7 +470,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__export)
-            opts="-h --group --retention --retention-unmounted --state-dir --to --volume --socket --listen --scratch --scratch-dir --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --to --volume --socket --listen --scratch --scratch-dir --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -469,6 +481,10 @@ _mtctl() {
                     return 0
                     ;;
                 --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -896,7 +912,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__journal__subcmd__check)
-            opts="-h --group --retention --retention-unmounted --state-dir --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -907,6 +923,10 @@ _mtctl() {
                     return 0
                     ;;
                 --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -922,7 +942,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__journal__subcmd__dump)
-            opts="-h --group --retention --retention-unmounted --state-dir --point --extents --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --point --extents --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -933,6 +953,10 @@ _mtctl() {
                     return 0
                     ;;
                 --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1092,7 +1116,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__points__subcmd__create)
-            opts="-h --group --retention --retention-unmounted --state-dir --kind --name --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --kind --name --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1103,6 +1127,10 @@ _mtctl() {
                     return 0
                     ;;
                 --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1224,7 +1252,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__points__subcmd__list)
-            opts="-h --group --retention --retention-unmounted --state-dir --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1235,6 +1263,10 @@ _mtctl() {
                     return 0
                     ;;
                 --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1250,7 +1282,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__points__subcmd__pin)
-            opts="-h --group --retention --retention-unmounted --state-dir --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1261,6 +1293,10 @@ _mtctl() {
                     return 0
                     ;;
                 --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1276,7 +1312,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__points__subcmd__show)
-            opts="-h --group --retention --retention-unmounted --state-dir --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1287,6 +1323,10 @@ _mtctl() {
                     return 0
                     ;;
                 --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1302,7 +1342,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__points__subcmd__unpin)
-            opts="-h --group --retention --retention-unmounted --state-dir --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1313,6 +1353,10 @@ _mtctl() {
                     return 0
                     ;;
                 --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1390,7 +1434,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__recover)
-            opts="-h --group --retention --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --yes --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --yes --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1401,6 +1445,10 @@ _mtctl() {
                     return 0
                     ;;
                 --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1432,7 +1480,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__rollback)
-            opts="-h --group --retention --retention-unmounted --state-dir --to --retention-window --keep-all --retention-bytes --point-every --yes --dry-run --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --to --retention-window --keep-all --retention-bytes --point-every --yes --dry-run --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1443,6 +1491,10 @@ _mtctl() {
                     return 0
                     ;;
                 --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1604,7 +1656,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__verify)
-            opts="-h --to --volume --group --retention --retention-unmounted --state-dir --against --json --help"
+            opts="-h --to --volume --group --retention --retention-mount --retention-unmounted --state-dir --against --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1623,6 +1675,10 @@ _mtctl() {
                     return 0
                     ;;
                 --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -49,7 +49,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand disks" -l all -d 'Also loop 
 complete -c mtctl -n "__fish_mtctl_using_subcommand disks" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand disks" -s v -l verbose -d 'Say on stderr what is run'
 complete -c mtctl -n "__fish_mtctl_using_subcommand disks" -s h -l help -d 'Print help'
-complete -c mtctl -n "__fish_mtctl_using_subcommand check" -l retention-mount -d 'Where the retention volume is mounted [default: /mnt/retention]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand check" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand check" -l multipath -d 'What multipathing is wanted [default: auto]' -r -f -a "off\t'No disk is claimed but those the host itself runs on'
 auto\t'What is a map stays one; nothing new is claimed'
 require\t'Every attached disk is used through a map'"
@@ -65,7 +65,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l retention-disk -
 complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l filesystem -d 'Filesystem of a new retention volume [default: ext4]' -r -f -a "ext4\t'The default'
 xfs\t'XFS'"
 complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l destroy -d 'Destroy the content of this disk, which must be the retention disk, named again' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l retention-mount -d 'Where the retention volume is mounted [default: /mnt/retention]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -l multipath -d 'What multipathing is wanted [default: auto]' -r -f -a "off\t'No disk is claimed but those the host itself runs on'
 auto\t'What is a map stays one; nothing new is claimed'
 require\t'Every attached disk is used through a map'"
@@ -113,7 +113,8 @@ raw\t'a raw image; its holes become zeros'"
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l engine -d 'How disks are written' -r -f -a "auto\t'io_uring, or blocking where it is refused'
 uring\t'io_uring or nothing'
 blocking\t'one write after the other'"
-complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-window -d 'How far back recovery points are kept' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour' -r
@@ -135,19 +136,22 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "unpin" -d 'Let a point expire like all others'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l group -d 'The protection group' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l group -d 'The protection group' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l group -d 'The protection group' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l kind -d 'What the disks hold' -r -f -a "crash\t'As after a power cut of the source'
 app\t'As the application made it consistent'"
@@ -156,13 +160,15 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subc
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -l group -d 'The protection group' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -l group -d 'The protection group' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -l json -d 'Print JSON'
@@ -174,7 +180,8 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subc
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "unpin" -d 'Let a point expire like all others'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l group -d 'The protection group' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l to -d 'Which point: a number, a name, a time, latest, latest-app, or start' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l volume -d 'Only this volume' -r
@@ -186,7 +193,8 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l scratch -d 'Let c
 complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l json -d 'Print JSON: one line, when clients can connect'
 complete -c mtctl -n "__fish_mtctl_using_subcommand export" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l group -d 'The protection group' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l to -d 'Where to: a number, a name, a time, latest, latest-app, or start' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-window -d 'How far back recovery points are kept' -r
@@ -199,7 +207,8 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l dry-run -d 'Sho
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l group -d 'The protection group' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-window -d 'How far back recovery points are kept' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour' -r
@@ -210,7 +219,8 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l yes -d 'Do not a
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l group -d 'The protection group' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-window -d 'How far back recovery points are kept' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour' -r
@@ -225,13 +235,15 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump help" -f -a "dump" -d 'Print the history, a line a record'
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l group -d 'The protection group' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l group -d 'The protection group' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l point -d 'Only what leads back to this point: a number, a name, a time, latest, latest-app, or start' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
@@ -243,7 +255,8 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_sub
 complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l to -d 'A recovery point of a group, instead of a disk; replication may go on meanwhile' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l volume -d 'Which volume of the group' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l group -d 'The protection group of the recovery point' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l leaf -d 'How much one hash of the document stands for: a power of two from 64K to 64M' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -s o -l output -d 'Write the document with all hashes to FILE; a digest that is there is replaced' -r -F
@@ -253,7 +266,8 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -s h -l help -d 'Pri
 complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l to -d 'A recovery point of a group, instead of a disk; replication may go on meanwhile' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l volume -d 'Which volume of the group' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l group -d 'The protection group of the recovery point' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l retention -d 'The retention volume, or none [default with --group: /mnt/retention if it is mounted]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l against -d 'A digest file, or another disk or image file: a path, or wwid:ID' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'

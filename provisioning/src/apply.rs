@@ -236,11 +236,9 @@ fn carry_out(host: &Host, action: &Action, desired: &Desired, watch: Watch<'_>) 
         Action::Format(format) => format::format(host, format, desired, watch),
         Action::Adopt(volume) => format::adopt(host, volume),
         Action::MakeDirectory(path) => host.system().create_directories(path),
-        Action::Mount { mount_point, filesystem, uuid } => {
-            if filesystem.is_checked_by_fsck() {
-                mount::check(host, mount_point)?;
-            }
-            mount::mount(host, mount_point, uuid, watch)
+        Action::Mount { mount_point, filesystem, uuid, device } => {
+            let volume = mount::Volume { mount_point, filesystem: *filesystem, uuid, device };
+            mount::mount(host, &volume, watch)
         }
         Action::RunOnce { path, sha256 } => run_once(host, path, sha256, watch),
     }

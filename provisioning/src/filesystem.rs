@@ -19,6 +19,11 @@ use crate::platform::Platform;
 /// The label every retention filesystem gets; 12 characters, the longest that XFS takes.
 pub const RETENTION_LABEL: &str = "mt-retention";
 
+/// What of a retention disk lies behind its filesystem, in bytes: nothing that is kept can land
+/// where RAID, ZFS or GPT have their labels at the end of a disk. Of what libblkid looks for,
+/// Promise RAID is the farthest from the end, with 1.5 MiB (docs/adr/0011).
+pub const MARGIN_BYTES: u64 = 4 << 20;
+
 /// The filesystems a retention volume can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -30,6 +35,11 @@ pub enum RetentionFilesystem {
 }
 
 impl RetentionFilesystem {
+    /// The one with this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Ext4, Self::Xfs].into_iter().find(|filesystem| filesystem.name() == name)
+    }
+
     /// The kernel's and blkid's name.
     pub fn name(self) -> &'static str {
         match self {
@@ -59,22 +69,41 @@ impl RetentionFilesystem {
         self == Self::Ext4
     }
 
-    /// The smallest disk that its mkfs takes, in bytes; mkfs.xfs(8) says 300 MiB. Asked before old
-    /// signatures are wiped, which a mkfs that then says no would not bring back.
+    /// The command that checks one and mends what is safe to mend. It names the type: fsck(8) would
+    /// ask libblkid, which what is kept there can mislead.
+    pub fn check(self, device: &Path) -> Option<Invocation> {
+        let check = Invocation::new(format!("fsck.{self}")).arguments(["-p"]);
+        self.is_checked_by_fsck().then(|| check.argument(device.display().to_string()))
+    }
+
+    /// The smallest disk that its mkfs takes, in bytes; mkfs.xfs(8) says 300 MiB, and the margin is
+    /// not its. Asked before old signatures are wiped, which a mkfs that then says no would not
+    /// bring back.
     pub fn disk_bytes_min(self) -> u64 {
         match self {
             Self::Ext4 => crate::disk::RETENTION_BYTES_MIN,
-            Self::Xfs => 300 << 20,
+            Self::Xfs => (300 << 20) + MARGIN_BYTES,
         }
     }
 
-    /// The command that makes one on `device` with this UUID.
+    /// The command that makes one with this UUID on `device`, a disk of so many bytes.
+    ///
+    /// What is kept there must not look like something else (docs/adr/0011): [`MARGIN_BYTES`] stay
+    /// free at the end, and the first ones hold metadata only. ext4 has its tables there anyway;
+    /// XFS gets its log there, which it would put into the middle.
     ///
     /// `-F` and `-f` answer the questions about whole disks and old signatures that the guards have
     /// asked already; neither program formats a mounted device for it. No blocks are reserved for
     /// root on ext4: five percent of the volume would be history that cannot be kept.
-    pub fn mkfs(self, device: &Path, uuid: Uuid, features: Features) -> Invocation {
+    pub fn mkfs(
+        self,
+        device: &Path,
+        uuid: Uuid,
+        features: Features,
+        disk_bytes: u64,
+    ) -> Invocation {
         let device = device.display().to_string();
+        let size_mib = disk_bytes.saturating_sub(MARGIN_BYTES) >> 20;
         let uuid = uuid.hyphenated().to_string();
         let options = features.options(self);
         let mkfs = Invocation::new(self.mkfs_program());
@@ -85,10 +114,15 @@ impl RetentionFilesystem {
         let mkfs = mkfs.arguments(options.iter().map(String::as_str));
         let mkfs = mkfs.arguments(["-L", RETENTION_LABEL]);
         match self {
-            Self::Ext4 => mkfs.arguments(["-U", &uuid]),
-            Self::Xfs => mkfs.argument("-m").argument(format!("uuid={uuid}")),
+            Self::Ext4 => {
+                mkfs.arguments(["-U", &uuid, &device]).argument(format!("{}k", size_mib << 10))
+            }
+            // Its log lies in the first allocation group: nothing that is kept lands where labels
+            // at the start of a disk are looked for.
+            Self::Xfs => mkfs
+                .arguments(["-d", &format!("size={size_mib}m"), "-l", "agnum=0"])
+                .arguments(["-m", &format!("uuid={uuid}"), &device]),
         }
-        .argument(device)
     }
 }
 
@@ -116,12 +150,39 @@ pub struct Signature {
     /// Signatures were found, but several that contradict each other.
     #[serde(default)]
     pub is_ambivalent: bool,
+    /// The ext4 or XFS whose own superblock is there, where other signatures hide it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<HiddenFilesystem>,
+}
+
+/// A filesystem that is there by its own superblock, on a disk that is taken for something else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HiddenFilesystem {
+    /// Which one.
+    pub filesystem: RetentionFilesystem,
+    /// Its UUID, as blkid prints it.
+    pub uuid: String,
 }
 
 impl Signature {
     /// Whether nothing at all was recognised.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The ext4 or XFS with this UUID, if its superblock is there: whatever else was found.
+    pub fn carries(&self, uuid: &str) -> Option<RetentionFilesystem> {
+        let (filesystem, found) = self.own()?;
+        (found == uuid).then_some(filesystem)
+    }
+
+    /// The ext4 or XFS whose superblock is there, and its UUID.
+    pub fn own(&self) -> Option<(RetentionFilesystem, &str)> {
+        if let Some(hidden) = &self.hidden {
+            return Some((hidden.filesystem, &hidden.uuid));
+        }
+        let filesystem = RetentionFilesystem::of_name(self.filesystem.as_deref()?)?;
+        Some((filesystem, self.uuid.as_deref()?))
     }
 
     /// From the properties that udev keeps, in blkid's own words.
@@ -134,6 +195,7 @@ impl Signature {
             uuid: value("ID_FS_UUID"),
             label: value("ID_FS_LABEL"),
             is_ambivalent: value("ID_FS_AMBIVALENT").is_some(),
+            hidden: None,
         }
     }
 }
@@ -144,23 +206,44 @@ impl fmt::Display for Signature {
         let filesystem = self.filesystem.as_ref().map(|name| format!("{name} signature"));
         let found: Vec<String> = table.into_iter().chain(filesystem).collect();
         match (found.is_empty(), self.is_ambivalent) {
-            (false, _) => f.write_str(&found.join(" and ")),
-            (true, true) => f.write_str("several contradicting signatures"),
-            (true, false) => f.write_str("no signature"),
+            (false, _) => f.write_str(&found.join(" and "))?,
+            (true, true) => f.write_str("several contradicting signatures")?,
+            (true, false) => f.write_str("no signature")?,
+        }
+        match &self.hidden {
+            Some(hidden) => write!(f, " over the {} UUID={}", hidden.filesystem, hidden.uuid),
+            None => Ok(()),
         }
     }
 }
 
 /// Reads the signatures on `device` from its bytes, past every cache.
 ///
+/// Where blkid finds something else than an ext4 or XFS, or several things, it is asked for these
+/// two alone: a retention volume that keeps a ZFS label or a RAID member's superblock is one still.
+///
 /// # Errors
 /// When blkid cannot be run, or cannot read the device.
 pub fn probe_signature(host: &Host, device: &Path) -> Result<Signature> {
-    let probe = Invocation::new("blkid")
-        .arguments(["-p", "-o", "export"])
-        .argument(device.display().to_string());
-    let output = host.ask(&probe)?;
-    parse_blkid(&output).ok_or_else(|| {
+    let device = device.display().to_string();
+    let probe = Invocation::new("blkid").arguments(["-p", "-o", "export", &device]);
+    let found = answer(&probe, &host.ask(&probe)?)?;
+    let may_hide = found.is_ambivalent || (found.filesystem.is_some() && found.own().is_none());
+    if !may_hide {
+        return Ok(found);
+    }
+    let probe =
+        Invocation::new("blkid").arguments(["-p", "-n", "ext4,xfs", "-o", "export", &device]);
+    // A record of a host that was made before this was asked has no answer.
+    let Ok(output) = host.ask(&probe) else { return Ok(found) };
+    let own = answer(&probe, &output)?;
+    let hidden =
+        own.own().map(|(filesystem, uuid)| HiddenFilesystem { filesystem, uuid: uuid.to_owned() });
+    Ok(Signature { hidden, ..found })
+}
+
+fn answer(probe: &Invocation, output: &Output) -> Result<Signature> {
+    parse_blkid(output).ok_or_else(|| {
         let said = output.stderr.trim().to_owned();
         Error::failed(format!("running {probe} (status {})", output.status_text()), said)
     })
@@ -187,6 +270,7 @@ fn parse_blkid(output: &Output) -> Option<Signature> {
         uuid: value("UUID"),
         label: value("LABEL"),
         is_ambivalent: false,
+        hidden: None,
     })
 }
 
@@ -265,6 +349,7 @@ fn available_modules(host: &Host, kernel_release: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::{MemoryTree, RecordedCommand, RecordedHost};
 
     fn printed(status: i32, stdout: &str, stderr: &str) -> Output {
         Output { status: Some(status), stdout: stdout.into(), stderr: stderr.into() }
@@ -287,19 +372,45 @@ mod tests {
     }
 
     #[test]
-    fn mkfs_names_the_label_the_uuid_and_the_device_last() {
+    fn mkfs_names_the_label_the_uuid_and_the_device_and_leaves_a_margin() {
         let uuid = Uuid::from_u128(0x1234);
-        let ext4 = RetentionFilesystem::Ext4
-            .mkfs(Path::new("/dev/sdb"), uuid, Features::Current)
-            .to_string();
+        let mkfs = |filesystem: RetentionFilesystem, disk_bytes| {
+            let device = Path::new("/dev/sdb");
+            filesystem.mkfs(device, uuid, Features::Current, disk_bytes).to_string()
+        };
+        let ext4 = "mkfs.ext4 -q -F -m 0 -L mt-retention -U 00000000-0000-0000-0000-000000001234 \
+                    /dev/sdb 61440k";
+        assert_eq!(mkfs(RetentionFilesystem::Ext4, 64 << 20), ext4);
+        assert_eq!(mkfs(RetentionFilesystem::Ext4, (65 << 20) - 512), ext4);
         assert_eq!(
-            ext4,
-            "mkfs.ext4 -q -F -m 0 -L mt-retention -U 00000000-0000-0000-0000-000000001234 /dev/sdb"
+            mkfs(RetentionFilesystem::Xfs, RetentionFilesystem::Xfs.disk_bytes_min()),
+            "mkfs.xfs -q -f -d size=300m -l agnum=0 -L mt-retention \
+             -m uuid=00000000-0000-0000-0000-000000001234 /dev/sdb"
         );
-        let xfs = RetentionFilesystem::Xfs
-            .mkfs(Path::new("/dev/sdb"), uuid, Features::Current)
-            .to_string();
-        assert!(xfs.ends_with("-m uuid=00000000-0000-0000-0000-000000001234 /dev/sdb"), "{xfs}");
+    }
+
+    #[test]
+    fn what_lies_on_a_filesystem_does_not_hide_whose_it_is() {
+        let host = |found: (i32, &str), own: (i32, &str)| {
+            let command = |options: &str, (status, stdout): (i32, &str)| RecordedCommand {
+                command: format!("blkid -p {options}-o export /dev/sdb"),
+                status: Some(status),
+                stdout: stdout.to_owned(),
+                stderr: String::new(),
+            };
+            let commands = vec![command("", found), command("-n ext4,xfs ", own)];
+            Host::recorded(RecordedHost::new("", &MemoryTree::new(), commands))
+        };
+        let own = (0, "DEVNAME=/dev/sdb\nUUID=ab\nTYPE=ext4\n");
+        let raid = (0, "DEVNAME=/dev/sdb\nUUID=cd\nTYPE=linux_raid_member\n");
+        for found in [(8, ""), raid] {
+            let found = probe_signature(&host(found, own), Path::new("/dev/sdb")).unwrap();
+            assert_eq!(found.carries("ab"), Some(RetentionFilesystem::Ext4), "{found}");
+            assert_eq!(found.carries("cd"), None);
+        }
+        let found = probe_signature(&host((8, ""), (2, "")), Path::new("/dev/sdb")).unwrap();
+        assert_eq!(found.own(), None);
+        assert!(found.is_ambivalent);
     }
 
     #[test]

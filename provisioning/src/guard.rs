@@ -258,8 +258,7 @@ impl Begun {
     /// Whether this is the filesystem that was being made.
     pub fn is_ours(&self, found: &Signature) -> bool {
         let uuid = self.intent.uuid.hyphenated().to_string();
-        found.filesystem.as_deref() == Some(self.intent.filesystem.name())
-            && found.uuid.as_deref() == Some(uuid.as_str())
+        found.carries(&uuid) == Some(self.intent.filesystem)
     }
 }
 

@@ -50,7 +50,7 @@ pub fn of_path(path: &Path) -> String {
 }
 
 /// The path as the kernel has it. One that was never text stays as it is.
-pub(crate) fn to_path(path: &Path) -> Cow<'_, Path> {
+pub fn to_path(path: &Path) -> Cow<'_, Path> {
     match unescaped(path.as_os_str().as_bytes()) {
         Cow::Borrowed(_) => Cow::Borrowed(path),
         Cow::Owned(bytes) => Cow::Owned(PathBuf::from(OsString::from_vec(bytes))),

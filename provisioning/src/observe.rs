@@ -27,7 +27,7 @@ use crate::fstab::source::Source;
 use crate::fstab::{FSTAB_PATH, Fstab};
 use crate::groups::{self, Groups};
 use crate::guard::{Begun, Refusal};
-use crate::host::{FileKind, Host, RingProbe};
+use crate::host::{FileKind, Host, Invocation, RingProbe};
 use crate::mount::{self, Mount, MountTable, Swap};
 use crate::packages::{self, PackagesObserved};
 use crate::platform::{self, Platform};
@@ -35,7 +35,7 @@ use crate::record::{self, Record};
 use crate::spec::{Desired, DiskName};
 
 /// The files of the system that some step may edit or that a finding reads.
-const FILES: [&str; 15] = [
+const FILES: [&str; 16] = [
     crate::fstab::FSTAB_PATH,
     "/etc/hosts",
     "/etc/hostname",
@@ -46,6 +46,7 @@ const FILES: [&str; 15] = [
     "/etc/mdadm.conf",
     "/etc/mdadm/mdadm.conf",
     "/etc/udev/rules.d/61-mtctl.rules",
+    crate::retention::udev_rule::UDEV_RULE_FILE,
     "/etc/sysctl.d/90-mtctl.conf",
     "/etc/dnf/dnf.conf",
     "/etc/yum.conf",
@@ -60,6 +61,22 @@ pub struct MountPoint {
     pub exists: bool,
     /// How many entries it has.
     pub entries: usize,
+}
+
+/// What a mounted filesystem has room for, as statfs(2) tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Capacity {
+    /// Its block size.
+    pub block_bytes: u64,
+    /// How many blocks it has for data.
+    pub blocks: u64,
+}
+
+impl Capacity {
+    /// In bytes.
+    pub fn bytes(self) -> u64 {
+        self.block_bytes.saturating_mul(self.blocks)
+    }
 }
 
 /// The host as it is.
@@ -111,6 +128,8 @@ pub struct Observed {
     pub mount_point: MountPoint,
     /// What the kernel says of the retention volume, if an ext4 is mounted there.
     pub retention_ext4: Option<Ext4>,
+    /// What the mounted retention volume has room for: its disk may be larger.
+    pub retention_capacity: Option<Capacity>,
     /// The .vmx that was named, and its text.
     pub vmx: Option<(PathBuf, Vec<u8>)>,
     /// Whether the system asks for a restart, or an earlier run did and there was none since.
@@ -219,6 +238,7 @@ pub fn observe(host: &Host, desired: &Desired) -> Result<Observed> {
         mount_point: mount_point(host, desired, &mut unreadable)?,
         retention_ext4: None,
         fstab_devices: BTreeMap::new(),
+        retention_capacity: None,
         vmx: vmx(host, desired)?,
         reboot_requested: is_reboot_requested(host, &record),
         record,
@@ -233,6 +253,7 @@ pub fn observe(host: &Host, desired: &Desired) -> Result<Observed> {
     };
     observed.retention_ext4 = retention_ext4(host, &observed, desired);
     observed.fstab_devices = fstab_devices(host, &observed);
+    observed.retention_capacity = retention_capacity(host, &observed, desired);
     Ok(observed)
 }
 
@@ -253,6 +274,15 @@ fn retention_ext4(host: &Host, observed: &Observed, desired: &Desired) -> Option
     let mount = observed.retention_mount(desired).filter(|mount| mount.filesystem == "ext4")?;
     let disk = observed.retention_disk(desired)?;
     (disk.device_number == mount.device).then(|| Ext4::observe(host, &disk.name))
+}
+
+/// Unknown where stat(1) does not say: then the disk's size is all that is known.
+fn retention_capacity(host: &Host, observed: &Observed, desired: &Desired) -> Option<Capacity> {
+    let mount = observed.retention_mount(desired)?;
+    let stat = Invocation::new("stat").arguments(["--file-system", "--format=%S %b"]);
+    let told = host.ask_checked(&stat.argument(&mount.mount_point)).ok()?;
+    let (block_bytes, blocks) = told.trim().split_once(' ')?;
+    Some(Capacity { block_bytes: block_bytes.parse().ok()?, blocks: blocks.parse().ok()? })
 }
 
 /// The mounts of the machine.

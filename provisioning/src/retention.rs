@@ -2,27 +2,29 @@
 //! every boot. Pure; carrying it out is `apply`, and judging it for people is `check`.
 
 mod spelling;
+pub mod udev_rule;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
 use crate::blank::Content;
 use crate::disk::{Disk, Purpose, Use};
 use crate::ext4::{ERRORS_REMOUNT_RO, Ext4};
-use crate::filesystem::RetentionFilesystem;
 use crate::filesystem::features::{Features, Unknown};
+use crate::filesystem::{MARGIN_BYTES, RetentionFilesystem};
 use crate::fstab::{FSTAB_PATH, Fstab, Mark, RetentionRow};
 use crate::guard::{self, Refusal};
 use crate::host::Invocation;
 use crate::multipath::MultipathPolicy;
-use crate::observe::Observed;
+use crate::observe::{Capacity, Observed};
 use crate::plan::packages::will_install;
 use crate::platform::RedHatRelease;
-use crate::record::RetentionRecord;
+use crate::record::{RECORD_PATH, RetentionRecord};
 use crate::size;
 use crate::spec::Desired;
 use crate::step::{Action, Consent, FileChange, Format};
+use udev_rule::{UDEV_RULE_FILE, udev_rule};
 
 /// The filesystem that is, or will be, the retention volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,12 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refus
     let (volume, format) = volume(observed, desired)?;
     is_mount_point_free(observed, desired)?;
     let fstab = fstab_change(observed, desired, &volume, format.as_ref())?;
+    let there = match &format {
+        Some(_) => None,
+        None => carriers(observed, &volume.uuid).first().copied(),
+    };
+    let device = there.map(|disk| disk.path.clone());
+    let device = format.as_ref().map(|format| format.path.clone()).or(device);
     let mut actions: Vec<Action> = match format {
         Some(format) => vec![Action::Format(format)],
         None => adoption(observed, desired, &volume)?.into_iter().collect(),
@@ -46,6 +54,7 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refus
     if !observed.mount_point.exists {
         actions.push(Action::MakeDirectory(desired.retention_mount.clone()));
     }
+    actions.extend(link(observed, &volume, there));
     if fstab.is_some() && observed.platform.has_systemd && !observed.platform.is_image {
         actions.extend(fstab);
         actions.push(Action::Run {
@@ -55,16 +64,8 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refus
     } else {
         actions.extend(fstab);
     }
-    let is_mounted = observed.retention_mount(desired).is_some();
-    if !is_mounted && !observed.platform.is_image {
-        let mount_point = desired.retention_mount.clone();
-        let at = mount_point.display().to_string();
-        let Volume { uuid, filesystem } = volume;
-        actions.push(Action::Mount { mount_point, filesystem, uuid });
-        if observed.storage.has_selinux {
-            let invocation = Invocation::new("restorecon").argument(at);
-            actions.push(Action::Run { invocation, purpose: "SELinux label".to_owned() });
-        }
+    if let (None, Some(device)) = (observed.retention_mount(desired), device) {
+        actions.extend(mounting(observed, desired, volume, device));
     }
     if observed.retention_ext4.as_ref().is_some_and(Ext4::goes_on) {
         let option = format!("remount,{ERRORS_REMOUNT_RO}");
@@ -75,6 +76,56 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refus
         });
     }
     Ok(actions)
+}
+
+/// The rule by which udev links the volume, brought into effect: on the disk that carries it only,
+/// since an event of another disk would have others look at a customer's (docs/adr/0006).
+fn link(observed: &Observed, volume: &Volume, carrier: Option<&Disk>) -> Vec<Action> {
+    let before = observed.file(UDEV_RULE_FILE);
+    let after = udev_rule(volume.filesystem, &volume.uuid);
+    if before == Some(after.as_str()) {
+        return Vec::new();
+    }
+    let before = before.map(str::to_owned);
+    let rule = FileChange { path: UDEV_RULE_FILE.into(), before, after };
+    let mut actions = vec![Action::WriteFile(rule)];
+    if observed.platform.is_image || !observed.storage.has_udev {
+        return actions;
+    }
+    let mut run = |arguments: &[&str], purpose: &str| {
+        let invocation = Invocation::new("udevadm").arguments(arguments.iter().copied());
+        actions.push(Action::Run { invocation, purpose: purpose.to_owned() });
+    };
+    run(&["control", "--reload"], "udev reads the rule");
+    // A disk that is about to be formatted has its event when mkfs closes it.
+    if let Some(disk) = carrier {
+        let name = format!("--sysname-match={}", disk.name);
+        let only = ["trigger", "--action=change", "--subsystem-match=block", &name];
+        run(&only, "udev links the volume");
+        run(&["settle", "--timeout=30"], "the link is there");
+    }
+    actions
+}
+
+/// An image is mounted by its own boots.
+fn mounting(
+    observed: &Observed,
+    desired: &Desired,
+    volume: Volume,
+    device: PathBuf,
+) -> Vec<Action> {
+    if observed.platform.is_image {
+        return Vec::new();
+    }
+    let mount_point = desired.retention_mount.clone();
+    let at = mount_point.display().to_string();
+    let Volume { uuid, filesystem } = volume;
+    let mut actions = vec![Action::Mount { mount_point, filesystem, uuid, device }];
+    if observed.storage.has_selinux {
+        let invocation = Invocation::new("restorecon").argument(at);
+        actions.push(Action::Run { invocation, purpose: "SELinux label".to_owned() });
+    }
+    actions
 }
 
 /// The volume, and how it is made unless it is there.
@@ -129,8 +180,7 @@ fn adoption(
 
 /// The disks that carry the filesystem with this UUID.
 fn carriers<'a>(observed: &'a Observed, uuid: &str) -> Vec<&'a Disk> {
-    let carries =
-        |disk: &&Disk| disk.signature.uuid.as_deref() == Some(uuid) && !is_path_of_a_map(disk);
+    let carries = |disk: &&Disk| disk.signature.carries(uuid).is_some() && !is_path_of_a_map(disk);
     observed.disks.iter().filter(carries).collect()
 }
 
@@ -167,14 +217,17 @@ pub fn warning(observed: &Observed, desired: &Desired, actions: &[Action]) -> Op
         _ => None,
     });
     let retention = to_be.or_else(|| observed.retention_disk(desired))?;
+    let mounted = observed.retention_capacity.filter(|_| to_be.is_none());
+    let behind_margin = retention.size_bytes.saturating_sub(MARGIN_BYTES);
+    let retention_bytes = mounted.map_or(behind_margin, Capacity::bytes);
     let attached = observed.disks.iter().filter(|disk| {
         disk.is_attached_disk() && disk.name != retention.name && !is_path_of_a_map(disk)
     });
     let attached_bytes: u64 = attached.map(|disk| disk.size_bytes).sum();
-    (retention.size_bytes < attached_bytes / 10).then(|| {
+    (retention_bytes < attached_bytes / 10).then(|| {
         format!(
             "the retention volume ({}) is smaller than a tenth of the attached disks ({})",
-            crate::size::binary(retention.size_bytes),
+            crate::size::binary(retention_bytes),
             crate::size::binary(attached_bytes)
         )
     })
@@ -193,7 +246,7 @@ fn mounted_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volum
     let Some(mount) = observed.retention_mount(desired) else { return Ok(None) };
     let at = desired.retention_mount.display();
     let unmount = format!("unmount it (umount {at}) or choose another --retention-mount");
-    let Some(filesystem) = supported(&mount.filesystem) else {
+    let Some(filesystem) = RetentionFilesystem::of_name(&mount.filesystem) else {
         let reason = match mount.filesystem.as_str() {
             name @ ("vfat" | "msdos" | "exfat") => {
                 format!("{at} is a FAT filesystem ({name}, {}): no retention volume", mount.source)
@@ -217,12 +270,12 @@ fn mounted_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volum
         return Err(Refusal::new(reason, unmount));
     }
     is_the_filesystem_wanted(filesystem, desired, &disk.path)?;
-    let Some(uuid) = disk.signature.uuid.clone().filter(|_| mount.device == disk.device_number)
-    else {
+    let own = disk.signature.own().filter(|_| mount.device == disk.device_number);
+    let Some((_, uuid)) = own else {
         let reason = format!("{at} is mounted from a part of {}", disk.path.display());
         return Err(Refusal::new(reason, unmount));
     };
-    Ok(Some(Volume { uuid, filesystem }))
+    Ok(Some(Volume { uuid: uuid.to_owned(), filesystem }))
 }
 
 fn is_the_filesystem_wanted(
@@ -239,12 +292,6 @@ fn is_the_filesystem_wanted(
     }
 }
 
-fn supported(name: &str) -> Option<RetentionFilesystem> {
-    [RetentionFilesystem::Ext4, RetentionFilesystem::Xfs]
-        .into_iter()
-        .find(|filesystem| filesystem.name() == name)
-}
-
 /// A retention volume made earlier that is attached but not mounted: known by our fstab row or our
 /// record, both of which name the UUID.
 fn existing_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volume>, Refusal> {
@@ -258,38 +305,41 @@ fn existing_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volu
             "attach its disk, or name a blank one: --retention-disk PATH",
         )),
         ([disk], named) if named.is_none_or(|named| named.name == disk.name) => {
-            let found = disk.signature.filesystem.as_deref().and_then(supported);
-            let Some(filesystem) = found else { return Ok(None) };
-            let is_other = desired.filesystem.is_some_and(|wanted| wanted != filesystem);
-            if is_other && destroyed_disk(observed, desired, disk)? {
-                return Ok(None);
-            }
+            let Some(filesystem) = disk.signature.carries(&uuid) else { return Ok(None) };
             is_the_filesystem_wanted(filesystem, desired, &disk.path)?;
             Ok(Some(Volume { uuid, filesystem }))
         }
-        ([disk], _) => Err(Refusal::new(
-            format!("{} is the retention volume already (UUID={uuid})", disk.path.display()),
-            format!(
-                "to give it up, remove its {} row from {FSTAB_PATH} and {RECORD_HINT}",
-                mark(observed).option()
-            ),
-        )),
+        ([disk], _) => Err(is_known(disk, &uuid)),
         ([one, other, ..], _) => Err(copies(one, other, &uuid)),
     }
 }
 
-const RECORD_HINT: &str = "move /var/lib/mtctl/provisioning.json away";
+/// Whoever names another disk, or this one to be destroyed, has to give up its history first.
+fn is_known(disk: &Disk, uuid: &str) -> Refusal {
+    Refusal::new(
+        format!("{} is the retention volume already (UUID={uuid})", disk.path.display()),
+        format!(
+            "to give it up with all that it keeps: remove its x-mtctl row from {FSTAB_PATH} and \
+             move {RECORD_PATH} away"
+        ),
+    )
+}
 
-/// The UUID by which the volume is known: what a cut-off format made and somebody uses since, our
-/// row in fstab, or our record.
+/// The UUID by which the volume is known.
 pub(crate) fn known_uuid(observed: &Observed) -> Option<String> {
-    if let Some(begun) = observed.begun.as_ref().filter(|begun| begun.is_in_use) {
-        return Some(text(begun.intent.uuid));
-    }
+    known_uuids(observed).next()
+}
+
+/// Every UUID by which a volume is known, the one that counts first: what a cut-off format made and
+/// somebody uses since, our row in fstab, our record.
+fn known_uuids(observed: &Observed) -> impl Iterator<Item = String> {
+    let begun = observed.begun.as_ref().filter(|begun| begun.is_in_use);
+    let begun = begun.map(|begun| text(begun.intent.uuid));
     let fstab = Fstab::parse(observed.file(FSTAB_PATH).unwrap_or_default());
     let row =
         fstab.ours().and_then(|(_, entry)| entry.source.strip_prefix("UUID=").map(str::to_owned));
-    row.or_else(|| observed.record.retention.as_ref().map(|volume| volume.uuid.clone()))
+    let record = observed.record.retention.as_ref().map(|volume| volume.uuid.clone());
+    begun.into_iter().chain(row).chain(record)
 }
 
 /// The disk that is to be formatted, after every guard.
@@ -301,6 +351,9 @@ fn new_volume(observed: &Observed, desired: &Desired) -> Result<Format, Refusal>
             the_only_blank_disk(observed)?
         }
     };
+    if let Some(uuid) = known_uuids(observed).find(|uuid| disk.signature.carries(uuid).is_some()) {
+        return Err(is_known(disk, &uuid));
+    }
     if desired.multipath == MultipathPolicy::Require && disk.multipath.is_none() {
         let reason =
             format!("{} is no multipath map, and --multipath require", disk.path.display());

@@ -190,6 +190,8 @@ pub enum Action {
         filesystem: RetentionFilesystem,
         /// The filesystem's UUID.
         uuid: String,
+        /// The disk that carries it.
+        device: PathBuf,
     },
     /// Run one of the site's own changes.
     RunOnce {
@@ -226,7 +228,7 @@ impl fmt::Display for Action {
                 )
             }
             Self::MakeDirectory(path) => write!(f, "make directory {}", path.display()),
-            Self::Mount { mount_point, filesystem, uuid } => write!(
+            Self::Mount { mount_point, filesystem, uuid, .. } => write!(
                 f,
                 "{1}mount UUID={uuid} on {0}; prove it by umount {0} and mount -a",
                 mount_point.display(),

@@ -6,6 +6,7 @@
 pub mod change_stream;
 pub mod content;
 pub mod disk_plan;
+pub mod foreign;
 pub mod loop_device;
 pub mod machine;
 pub mod program;

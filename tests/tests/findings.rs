@@ -13,7 +13,8 @@ use mt_tests::sysfs::ScsiDisk;
 use provisioning::check::{Check, Finding, Status, check};
 use provisioning::host::Host;
 use provisioning::multipath::MultipathPolicy;
-use provisioning::observe::observe;
+use provisioning::observe::{Capacity, observe};
+use provisioning::retention;
 use provisioning::spec::{Desired, Profile};
 
 const IDS: [&str; 26] = [
@@ -226,7 +227,8 @@ fn an_ext4_that_goes_on_after_errors_or_has_met_some_is_found_and_explained() {
         ]
     );
     let sound = checked.findings.iter().find(|one| one.id == "retention-sound").unwrap();
-    let order = "umount /mnt/retention && fsck -y /dev/sdb; [ $? -le 1 ] && mount /mnt/retention";
+    let order =
+        "umount /mnt/retention && fsck.ext4 -y /dev/sdb; [ $? -le 1 ] && mount /mnt/retention";
     assert_eq!(sound.hint, order);
 }
 
@@ -386,4 +388,28 @@ fn only_attached_disks_count() {
     assert_eq!(found["duplicate-ids"], Status::Pass);
     let count = checked.findings.iter().find(|one| one.id == "disk-count").unwrap();
     assert_eq!(count.message, "1 attached, at most 60");
+}
+
+/// As after a disk was grown, and its file system was not.
+#[test]
+fn capacity_is_that_of_the_file_system_not_of_its_disk() {
+    let desired = desired();
+    let mut observed = observe(&recorded::ready(Distribution::Debian12).host(), &desired).unwrap();
+    let blocks = |gib: u64| Some(Capacity { block_bytes: 4096, blocks: gib << 18 });
+    for (capacity, status, message, hint) in [
+        (blocks(1000), Status::Pass, "1000 GiB", ""),
+        (blocks(500), Status::Warn, "has 500 GiB, and its disk 1 TiB: grow it", "resize2fs"),
+        (None, Status::Pass, "1 TiB", ""),
+    ] {
+        observed.retention_capacity = capacity;
+        let checked = check(&observed, &desired);
+        let found = checked.findings.iter().find(|one| one.id == "retention-capacity").unwrap();
+        assert_eq!((found.status, found.message.as_str()), (status, message));
+        assert!(found.hint.starts_with(hint), "{}", found.hint);
+    }
+    // A tenth of what is attached is asked of the file system.
+    observed.disks.iter_mut().for_each(|disk| disk.size_bytes = disk.size_bytes.min(1 << 40));
+    observed.retention_capacity = blocks(100);
+    let warned = retention::warning(&observed, &desired, &[]).unwrap();
+    assert!(warned.contains("(100 GiB) is smaller than a tenth"), "{warned}");
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use mt_tests::recorded::{self, naa};
 use mt_tests::vpd;
 use provisioning::disk::{Disk, IdentitySource, Purpose, inventory};
-use provisioning::groups;
+use provisioning::groups::{self, Groups};
 use provisioning::guard::may_format;
 use provisioning::host::{Host, RecordedHost};
 use provisioning::observe;
@@ -255,7 +255,7 @@ fn what_is_no_attached_disk_is_refused_for_retention_by_name_with_the_reason() {
     let all = disks("block-device-zoo");
     let refusal = |name: &str| {
         let disk = all.iter().find(|disk| disk.name == name).unwrap();
-        may_format(disk, &all, true, None).map_err(|refusal| refusal.reason)
+        may_format(disk, &all, &Groups::default(), true, None).map_err(|refusal| refusal.reason)
     };
     for (name, reason) in [
         ("drbd0", "/dev/drbd0 is made out of other disks"),

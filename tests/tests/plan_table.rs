@@ -3,15 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "every function here belongs to a test")]
 
-use blockio::group::state::{GroupState, print};
+use blockio::journal::state::{GroupState, print};
 use mt_tests::machine::{Distribution, Machine, filesystem, partition_table};
 use mt_tests::recorded::{self, RETENTION_UUID, attach, desired, naa};
 use mt_tests::sysfs::ScsiDisk;
-use provisioning::filesystem::{RetentionFilesystem, Signature};
+use provisioning::filesystem::{HiddenFilesystem, RetentionFilesystem, Signature};
 use provisioning::multipath::MultipathPolicy;
 use provisioning::observe::observe;
 use provisioning::record::{self, FormatIntent, Record, RetentionRecord};
 use provisioning::retention;
+use provisioning::retention::udev_rule::{UDEV_RULE_FILE, udev_rule};
 use provisioning::spec::{Desired, DiskName};
 use provisioning::step::{Action, Consent};
 
@@ -240,6 +241,8 @@ fn already(mounted: bool, row: bool, recorded: bool, attached: bool) -> Machine 
         let record = Record { retention: Some(retention), ..Record::default() };
         record::store(&host, &record).unwrap();
     }
+    let rule = udev_rule(RetentionFilesystem::Ext4, UUID);
+    machine.tree().put_text(UDEV_RULE_FILE, rule);
     if mounted {
         machine.tree().put("/mnt/retention", provisioning::host::Node::Directory);
         machine.mount("sdb", "/mnt/retention", "ext4", "rw");
@@ -265,6 +268,59 @@ fn what_is_there_already_is_kept_and_only_what_is_missing_is_done() {
         };
         assert!(got.starts_with(wanted), "{mounted} {row} {recorded} {attached}: {got}");
         assert!(!got.starts_with("format"), "{got}");
+    }
+}
+
+/// The disk is taken for a ZFS pool and ext4 at once, or for a RAID member: as a volume is that
+/// keeps such disks.
+fn hidden_signatures() -> [Signature; 2] {
+    let uuid = UUID.to_owned();
+    let hidden = Some(HiddenFilesystem { filesystem: RetentionFilesystem::Ext4, uuid });
+    let ambivalent =
+        Signature { is_ambivalent: true, hidden: hidden.clone(), ..Signature::default() };
+    [ambivalent, Signature { hidden, ..filesystem("linux_raid_member", "c0ffee") }]
+}
+
+#[test]
+fn a_volume_is_known_by_its_own_superblock_whatever_else_is_seen_on_it() {
+    for (mounted, recorded, hidden) in
+        [(true, false, 0), (true, true, 1), (false, true, 0), (false, false, 1)]
+    {
+        let machine = already(mounted, true, recorded, true);
+        machine.sign("sdb", hidden_signatures()[hidden].clone());
+        let got = verdict(&machine, &desired());
+        let wanted = if mounted { "nothing" } else { "make directory /mnt/retention" };
+        assert!(got.starts_with(wanted), "{mounted} {hidden}: {got}");
+        // A volume of before the rule gets it, and the event is of its disk alone.
+        machine.tree().remove(UDEV_RULE_FILE);
+        let observed = observe(&machine.host(), &desired()).unwrap();
+        let actions = retention::plan(&observed, &desired()).unwrap();
+        let said: Vec<_> = actions.iter().map(ToString::to_string).collect();
+        let said = said.join("; ");
+        assert!(said.contains(&format!("make {UDEV_RULE_FILE}; ")), "{said}");
+        let trigger = "run udevadm trigger --action=change --subsystem-match=block \
+                       --sysname-match=sdb (udev links the volume); ";
+        assert!(said.contains(trigger) && !said.contains("format"), "{said}");
+    }
+}
+
+#[test]
+fn destruction_of_the_known_volume_is_refused_even_if_it_is_named() {
+    let sdb = || Some(DiskName::Path("/dev/sdb".into()));
+    for (row, recorded) in [(true, false), (false, true), (true, true)] {
+        for hidden in [None, Some(0), Some(1)] {
+            let machine = already(false, row, recorded, true);
+            let signature = hidden
+                .map_or(filesystem("ext4", UUID), |at: usize| hidden_signatures()[at].clone());
+            machine.sign("sdb", signature);
+            let destroy = Desired { retention_disk: sdb(), destroy: sdb(), ..desired() };
+            let xfs = Desired { filesystem: Some(RetentionFilesystem::Xfs), ..destroy.clone() };
+            let got = verdict(&machine, &xfs);
+            assert!(got.starts_with("refused: ") && !got.contains("--destroy"), "{got}");
+            // Named so, it is what it is already.
+            let got = verdict(&machine, &destroy);
+            assert!(got.starts_with("make directory") && !got.contains("format"), "{got}");
+        }
     }
 }
 

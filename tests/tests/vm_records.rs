@@ -126,15 +126,19 @@ fn disks_under_active_volumes_and_arrays_are_refused_by_their_holder() {
     }
 }
 
-/// It was recorded before the row said what ext4 is to do on an error.
+/// It was recorded before the row said what ext4 is to do on an error, and before the volume had a
+/// rule for udev.
 #[test]
-fn what_was_prepared_needs_nothing_more_than_what_the_row_says_since() {
+fn what_was_prepared_needs_nothing_more_than_what_row_and_rule_say_since() {
     let plan = plan(&observed("vm-prepared"), &desired());
     let to_do = plan.steps.iter().filter(|step| matches!(step.standing, Standing::ToDo(_)));
     let to_do: Vec<_> = to_do.flat_map(|step| &step.actions).collect();
-    let [provisioning::step::Action::WriteFile(change)] = to_do.as_slice() else {
+    let [provisioning::step::Action::WriteFile(rule), runs @ .., row] = to_do.as_slice() else {
         panic!("{to_do:?}");
     };
+    assert_eq!(rule.path, std::path::Path::new("/etc/udev/rules.d/62-mtctl-retention.rules"));
+    assert!(runs.iter().all(|run| run.to_string().starts_with("run udevadm ")), "{runs:?}");
+    let provisioning::step::Action::WriteFile(change) = row else { panic!("{row:?}") };
     let before = change.before.as_deref().unwrap();
     assert_eq!(change.after, before.replace("noatime,", "noatime,errors=remount-ro,"));
 }

@@ -18,6 +18,10 @@ pub(crate) const CASES: &[Case] = &[
     case("prepare::a_blank_disk_is_the_retention_volume_after_a_reboot_too", first_boot),
     case("prepare::an_image_that_is_mounted_is_prepared_and_the_host_is_not", image),
     case("prepare::a_volume_that_a_boot_refuses_is_checked_and_then_mounted", refused_at_boot),
+    Case {
+        limit: std::time::Duration::from_secs(900),
+        ..case("prepare::a_volume_is_mounted_after_a_reboot_whatever_it_keeps", kept)
+    },
     case("prepare::killed_in_every_step_and_without_packages_it_converges", killed),
 ];
 
@@ -93,13 +97,78 @@ fn refused_at_boot(lab: &mut Lab) -> Result<()> {
     let mut machine = lab.boot(&hardware)?;
     machine.wait_until("systemctl is-failed -q 'systemd-fsck@*'")?;
     machine.run("mtctl check")?.exits(3).says("FAIL retention");
-    machine.run(&prepare)?.exits(1).says("fsck -y /mnt/retention; then run the same command again");
+    machine
+        .run(&prepare)?
+        .exits(1)
+        .says("fsck.ext4 -y /dev/sd")
+        .says("then run the same command again");
     machine.run("findmnt /mnt/retention")?.exits(1);
     machine.run("mtctl points list --group g")?.exits(4).says("mtctl prepare");
     machine.run("fsck -y /mnt/retention")?.exits(1).says("recovering journal");
     machine.run(&prepare)?.exits(0);
     machine.must("grep kept /mnt/retention/d/file")?;
     machine.run(&prepare)?.exits(0).says("0 changed");
+    machine.shut_down()
+}
+
+/// As `mtctl prepare` made it before there was a margin; filled with uberblocks of a ZFS pool.
+const KEPT: &str = "set -e; cd /root; uuid=2c1e7d52-6f0b-4b8e-9a51-d3f17c3e90aa
+    mkfs.ext4 -q -F -m 0 -L mt-retention -U $uuid $disk
+    echo \"UUID=$uuid /mnt/retention ext4 defaults,nofail,x-mtctl 0 2\" >>/etc/fstab
+    $prepare >/dev/null; findmnt /mnt/retention >/dev/null
+    truncate -s 1M target.img; head -c 1M /dev/zero >stream.raw
+    mtctl apply stream.raw --format raw --group g --target target.img >/dev/null
+    printf '\\014\\261\\272\\0\\0\\0\\0\\0\\210\\023\\0\\0\\0\\0\\0\\0\\004' >u; truncate -s 1024 u
+    for i in $(seq 10); do cat u u >v; mv v u; done
+    while cat u; do :; done >/mnt/retention/brim 2>/dev/null || true
+    sync; umount /mnt/retention";
+
+/// The superblock of a RAID member, version 1.0, in a block that the brim has of the last ones.
+const A_MEMBER: &str = "set -e; umount /mnt/retention; at=$(( (64 << 20) - 8192 ))
+    put() { dd of=$disk bs=1 seek=$((at + $1)) conv=notrunc,fsync status=none; }
+    printf '\\374\\116\\053\\251\\001\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\132\\132' | put 0
+    printf '\\360\\377\\001\\0\\0\\0\\0\\0' | put 144";
+
+fn kept(lab: &mut Lab) -> Result<()> {
+    let mut target = ScsiTarget::start()?;
+    let hardware = with_retention(lab, &mut target)?;
+    let prepare = format!("{} --only retention", prepare());
+    let with = |script: &str| {
+        let uuid = vmware_uuid("retention");
+        format!("disk=/dev/disk/by-id/wwn-0x{uuid}; prepare='{prepare}'; {script}")
+    };
+    let taken_for = with("blkid -p $disk || echo code $?");
+    let found = |machine: &mut Machine| -> Result<()> {
+        machine.wait_until("findmnt /mnt/retention")?;
+        machine.run("mtctl check")?.says("pass retention");
+        machine.must("umount /mnt/retention && mount -a && findmnt /mnt/retention")?;
+        machine.run("mtctl points list --group g")?.exits(0).says("crash");
+        machine.run(&prepare)?.exits(0).says("0 changed");
+        machine.must("! grep ^md /proc/mdstat").map(drop)
+    };
+    let mut machine = lab.boot(&hardware)?;
+    machine.must(&with(KEPT))?;
+    machine.run(&taken_for)?.exits(0).says("code 8");
+    machine.shut_down()?;
+
+    let mut machine = lab.boot(&hardware)?;
+    found(&mut machine)?;
+    machine.must(&with(A_MEMBER))?;
+    machine.run(&taken_for)?.exits(0).says("linux_raid_member");
+    machine.shut_down()?;
+
+    let mut machine = lab.boot(&hardware)?;
+    found(&mut machine)?;
+    // The sign that the fault is real: without the rule it is not there.
+    machine.must("rm /etc/udev/rules.d/62-mtctl-retention.rules")?;
+    machine.shut_down()?;
+    let mut machine = lab.boot(&hardware)?;
+    lab.tally.faults += 1;
+    machine.wait_until("! systemctl is-system-running | grep -q starting")?;
+    machine.run("findmnt /mnt/retention")?.exits(1);
+    machine.run("mtctl points list --group g")?.exits(4);
+    machine.run(&prepare)?.exits(0);
+    found(&mut machine)?;
     machine.shut_down()
 }
 

@@ -122,7 +122,7 @@ fn lapses(lab: &mut Lab) -> Result<()> {
     machine.wait(feed.job())?.exits(1).says("/mnt/retention").says("fsck -y");
     machine.run(&guest(&format!("go apply /host/stream-1 {TO_DISKS}")))?.exits(1).says("fsck -y");
     let sound = "mtctl check | grep -A9 'FAIL.*retention-sound'";
-    assert!(machine.must(sound)?.contains("fsck -y /dev/mapper/retention"));
+    assert!(machine.must(sound)?.contains("fsck.ext4 -y /dev/mapper/retention"));
     assert!(take_into_use_again(&mut machine)?, "the journal had nothing more than the disk");
     all_is_there(&mut machine, &replication, &told)?;
     goes_on(&mut machine, &replication, 1)?;

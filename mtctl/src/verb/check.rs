@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         None => arguments.host.open()?,
     };
     let configured = configuration::load(host.system())?;
-    let desired = arguments.desired.resolve(configured.prepare)?;
+    let desired = arguments.desired.resolve(configured.prepare, host.system())?;
     let observed = observe::observe(&host, &desired)?;
     arguments.host.finish(&host, "mtctl check")?;
     let check = check::check(&observed, &desired);

@@ -247,7 +247,7 @@ fn create(arguments: &Create) -> anyhow::Result<Exit> {
     if !group.view().keeps_history() {
         let context = format!("group {} is on no retention volume", group.view().name());
         return Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
-            .with_hint("mount it on /mnt/retention, or name it: --retention DIR")
+            .with_hint("mount it (mtctl check says what is missing), or name it: --retention DIR")
             .into());
     }
     group.open_history(blockio::apply::Settings::default())?;

@@ -175,7 +175,7 @@ fn complain_of_refusals(plan: &Plan) {
 
 fn desired(arguments: &Arguments, host: &Host) -> provisioning::Result<Desired> {
     let configured = configuration::load(host.system())?;
-    let mut desired = arguments.desired.resolve(configured.prepare)?;
+    let mut desired = arguments.desired.resolve(configured.prepare, host.system())?;
     let disk = |typed: &Option<String>| -> provisioning::Result<Option<DiskName>> {
         let name = typed.as_deref().map(DiskName::parse).transpose()?;
         name.iter().try_for_each(|name| observe::is_nameable(host, name))?;

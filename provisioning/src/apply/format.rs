@@ -119,7 +119,8 @@ fn make(
         run(host, &wipe.argument(planned.path.display().to_string()))?;
         flow = watch(&Event::Reached("the old signatures are wiped"));
     }
-    run(host, &planned.filesystem.mkfs(&planned.path, planned.uuid, planned.features))?;
+    let Format { path, uuid, features, size_bytes, .. } = planned;
+    run(host, &planned.filesystem.mkfs(path, *uuid, *features, *size_bytes))?;
     let stop = watch(&Event::Reached("the filesystem is made, not recorded"));
     is_what_was_made(host, planned)?;
     Ok(if flow.is_break() { flow } else { stop })

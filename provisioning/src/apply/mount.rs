@@ -4,16 +4,57 @@ use std::path::Path;
 
 use super::{Event, Watch, go_on};
 use crate::error::{Error, Result};
-use crate::filesystem;
+use crate::filesystem::{self, RetentionFilesystem};
 use crate::fstab::{FSTAB_PATH, Fstab, Mark};
 use crate::host::{Host, Invocation};
 use crate::observe;
 
-/// Checks the file system of the fstab row, as a boot does. One that a boot would not mount is not
-/// mounted here either: its journal, and what only that has, could be dropped (docs/adr/0010).
-pub(super) fn check(host: &Host, mount_point: &Path) -> Result<()> {
-    let at = mount_point.display().to_string();
-    let fsck = Invocation::new("fsck").arguments(["-p", &at]);
+/// What is to be mounted, and where.
+pub(super) struct Volume<'a> {
+    pub(super) mount_point: &'a Path,
+    pub(super) filesystem: RetentionFilesystem,
+    pub(super) uuid: &'a str,
+    /// The disk that carried it when the plan was made.
+    pub(super) device: &'a Path,
+}
+
+/// Checks, mounts, unmounts, and mounts again as a boot does. A crash in between leaves the volume
+/// mounted or not; its fstab row is there already, and the next run or the next boot mounts it.
+pub(super) fn mount(host: &Host, volume: &Volume<'_>, watch: Watch<'_>) -> Result<()> {
+    let found = is_there(host, volume)?;
+    check(host, volume)?;
+    let at = volume.mount_point.display().to_string();
+    if is_out_of_reach(host, volume, &found) {
+        host.change(&by_device(host, volume)?, &mut |_| {})?;
+        return is_mounted(host, volume);
+    }
+    host.change(&Invocation::new("mount").argument(&at), &mut |_| {})?;
+    is_mounted(host, volume)?;
+    go_on(watch(&Event::Reached("mounted once")))?;
+    host.change(&Invocation::new("umount").argument(&at), &mut |_| {})?;
+    go_on(watch(&Event::Reached("unmounted")))?;
+    // Only rows with our mark: what else is in fstab is nobody's business here.
+    let all = Invocation::new("mount").arguments(["--all", "--test-opts", mark(host).option()]);
+    host.change(&all, &mut |_| {})?;
+    is_mounted(host, volume)
+}
+
+/// The disk by its path may be another one than when the plan was made: nothing is checked, and
+/// so nothing written, that is not the volume.
+fn is_there(host: &Host, volume: &Volume<'_>) -> Result<filesystem::Signature> {
+    let found = filesystem::probe_signature(host, volume.device)?;
+    if found.carries(volume.uuid) == Some(volume.filesystem) {
+        return Ok(found);
+    }
+    let device = volume.device.display();
+    let context = format!("mounting UUID={}: {device} has {found}", volume.uuid);
+    Err(Error::refused(context).with_hint("run mtctl prepare again"))
+}
+
+/// Checks the file system as a boot does. One that a boot would not mount is not mounted here
+/// either: its journal, and what only that has, could be dropped (docs/adr/0010).
+fn check(host: &Host, volume: &Volume<'_>) -> Result<()> {
+    let Some(fsck) = volume.filesystem.check(volume.device) else { return Ok(()) };
     let output = host.change_output(&fsck, &mut |_| {})?;
     // 1: it has repaired something (fsck(8)).
     if matches!(output.status, Some(0 | 1)) {
@@ -21,26 +62,14 @@ pub(super) fn check(host: &Host, mount_point: &Path) -> Result<()> {
     }
     let why = format!("{}{}", output.stdout, output.stderr);
     let why = why.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>();
+    let at = volume.mount_point.display();
     let context =
         format!("checking what is to be mounted on {at}: {fsck}: {}", output.status_text());
+    let program = &fsck.program;
     Err(Error::failed(context, why.join("; ")).with_hint(format!(
-        "fsck -y {at}; then run the same command again. Mounted before that, it can lose data"
+        "{program} -y {}; then run the same command again. Mounted before that, it can lose data",
+        volume.device.display()
     )))
-}
-
-/// Mounts, unmounts, and mounts again as a boot does. A crash in between leaves the volume mounted
-/// or not; its fstab row is there already, and the next run or the next boot mounts it.
-pub(super) fn mount(host: &Host, mount_point: &Path, uuid: &str, watch: Watch<'_>) -> Result<()> {
-    let at = mount_point.display().to_string();
-    host.change(&Invocation::new("mount").argument(&at), &mut |_| {})?;
-    is_mounted(host, mount_point, uuid)?;
-    go_on(watch(&Event::Reached("mounted once")))?;
-    host.change(&Invocation::new("umount").argument(&at), &mut |_| {})?;
-    go_on(watch(&Event::Reached("unmounted")))?;
-    // Only rows with our mark: what else is in fstab is nobody's business here.
-    let all = Invocation::new("mount").arguments(["--all", "--test-opts", mark(host).option()]);
-    host.change(&all, &mut |_| {})?;
-    is_mounted(host, mount_point, uuid)
 }
 
 /// Our mark as the row in fstab has it.
@@ -50,7 +79,25 @@ fn mark(host: &Host) -> Mark {
     row.unwrap_or(Mark::XOption)
 }
 
-fn is_mounted(host: &Host, mount_point: &Path, uuid: &str) -> Result<()> {
+/// Whether mount(8) cannot find the volume by its UUID: something in it hides it from libblkid, and
+/// no udev runs that has a link for it (docs/adr/0011).
+fn is_out_of_reach(host: &Host, volume: &Volume<'_>, found: &filesystem::Signature) -> bool {
+    let link = format!("/dev/disk/by-uuid/{}", volume.uuid);
+    found.hidden.is_some() && !host.machine().exists(link)
+}
+
+/// The mount of the row, with device and type named, and with the row's options.
+fn by_device(host: &Host, volume: &Volume<'_>) -> Result<Invocation> {
+    let text = host.system().text_if_exists(FSTAB_PATH)?.unwrap_or_default();
+    let options = Fstab::parse(&text).ours().map(|(_, row)| row.options.join(","));
+    let options = options.unwrap_or_else(|| "defaults".to_owned());
+    let mount = Invocation::new("mount").arguments(["-t", volume.filesystem.name(), "-o"]);
+    let [device, at] = [volume.device, volume.mount_point].map(|path| path.display().to_string());
+    Ok(mount.arguments([&options, &device, &at]))
+}
+
+fn is_mounted(host: &Host, volume: &Volume<'_>) -> Result<()> {
+    let Volume { mount_point, uuid, .. } = volume;
     let mounts = observe::mount_table(host)?;
     let failed = |why: String| {
         Error::failed(format!("mounting {}", mount_point.display()), why)
@@ -61,7 +108,7 @@ fn is_mounted(host: &Host, mount_point: &Path, uuid: &str) -> Result<()> {
         return Err(failed("mount succeeded, but nothing is mounted there".into()));
     };
     let found = filesystem::probe_signature(host, Path::new(&mount.source))?;
-    if found.uuid.as_deref() == Some(uuid) {
+    if found.carries(uuid).is_some() {
         return Ok(());
     }
     Err(failed(format!("{} is mounted there, and is not UUID={uuid}", mount.source)))

@@ -3,8 +3,9 @@
 
 use super::Finding;
 use crate::disk::{Disk, Use};
+use crate::filesystem::{MARGIN_BYTES, RetentionFilesystem};
 use crate::mount::Mount;
-use crate::observe::Observed;
+use crate::observe::{Capacity, Observed};
 use crate::retention;
 use crate::size;
 use crate::spec::{Desired, RETENTION_MOUNT_DEFAULT};
@@ -108,10 +109,12 @@ fn unlocked(mount: &Mount, disk: Option<&Disk>, at: &str) -> Finding {
 }
 
 /// How a file system is taken into use again after an error: the order keeps what mounting it
-/// unchecked can lose (docs/adr/0010). fsck(8) ends with 1 when it has repaired something, and
-/// with more when it has not: then it is not mounted.
+/// unchecked can lose (docs/adr/0010). The program of its type ends with 1 when it has repaired
+/// something, and with more when it has not: then it is not mounted. fsck(8) would have to find out
+/// the type, and what is kept there can mislead it.
 fn check_first(mount: &Mount, at: &str) -> String {
-    format!("umount {at} && fsck -y {}; [ $? -le 1 ] && mount {at}", mount.source)
+    let Mount { source, filesystem, .. } = mount;
+    format!("umount {at} && fsck.{filesystem} -y {source}; [ $? -le 1 ] && mount {at}")
 }
 
 /// Without an error since it was last checked.
@@ -156,12 +159,37 @@ fn not_fat(mount: &Mount, at: &str) -> Finding {
 
 fn capacity(observed: &Observed, desired: &Desired, disk: Option<&Disk>, at: &str) -> Finding {
     let id = "retention-capacity";
-    let bytes = disk.map_or(0, |disk| disk.size_bytes);
-    if bytes == 0 {
+    let disk_bytes = disk.map_or(0, |disk| disk.size_bytes);
+    if disk_bytes == 0 {
         return Finding::fail(id, at, "has no capacity").hint("attach a disk");
+    }
+    // What the disk has and its file system does not keeps nothing.
+    let capacity = observed.retention_capacity;
+    let bytes = capacity.map_or(disk_bytes, Capacity::bytes);
+    if let (Some(capacity), Some(disk)) = (capacity, disk.filter(|_| is_grown(bytes, disk_bytes))) {
+        let (has, could) = (size::binary(bytes), size::binary(disk_bytes));
+        return Finding::warn(id, at, format!("has {has}, and its disk {could}: grow it"))
+            .hint(grow(capacity, disk, at));
     }
     match retention::warning(observed, desired, &[]) {
         Some(warning) => Finding::warn(id, at, warning).hint("attach a larger retention disk"),
         None => Finding::pass(id, at, size::binary(bytes)),
+    }
+}
+
+/// Whether the disk was grown and its file system was not. Journals and inode tables, which
+/// statfs(2) leaves out, are less than either of these.
+fn is_grown(bytes: u64, disk_bytes: u64) -> bool {
+    bytes.saturating_add((disk_bytes / 8).max(256 << 20)) < disk_bytes
+}
+
+/// Up to the margin, which stays free (docs/adr/0011).
+fn grow(capacity: Capacity, disk: &Disk, at: &str) -> String {
+    let bytes = disk.size_bytes.saturating_sub(MARGIN_BYTES);
+    match disk.signature.own() {
+        Some((RetentionFilesystem::Xfs, _)) => {
+            format!("xfs_growfs -D {} {at}", bytes / capacity.block_bytes.max(1))
+        }
+        _ => format!("resize2fs {} {}k", disk.path.display(), bytes >> 10),
     }
 }

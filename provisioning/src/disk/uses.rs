@@ -199,7 +199,9 @@ pub(super) fn content(signature: &Signature) -> Vec<Use> {
         name => Use::Signature(name.to_owned()),
     });
     let ambivalent = signature.is_ambivalent.then(|| Use::Signature("ambivalent".into()));
-    table.into_iter().chain(filesystem).chain(ambivalent).collect()
+    let hidden = signature.hidden.as_ref();
+    let hidden = hidden.map(|hidden| Use::Signature(hidden.filesystem.name().into()));
+    table.into_iter().chain(filesystem).chain(ambivalent).chain(hidden).collect()
 }
 
 /// `8:16` as in a sysfs `dev` attribute.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use provisioning::Error;
-use provisioning::filesystem::Signature;
+use provisioning::filesystem::{RetentionFilesystem, Signature};
 use provisioning::fstab::Fstab;
 use provisioning::host::{
     CommandRunner, Invocation, MemoryTree, Node, Output, RecordedCommand, Tree,
@@ -45,6 +45,7 @@ impl Programs {
             ("udevadm" | "update-initramfs" | "dracut", _) => Output::success(""),
             ("systemctl", _) => self.systemctl(arguments),
             ("blkid", ["-p", "-o", "export", path]) => self.blkid(path),
+            ("blkid", ["-p", "-n", "ext4,xfs", "-o", "export", path]) => self.superblock(path)?,
             ("dpkg-query", ["--show", _, names @ ..]) => self.dpkg_query(names),
             ("rpm", ["-q", "--queryformat", _, names @ ..]) => self.rpm(names),
             ("apt-get", [.., "update"]) => self.fetch("")?,
@@ -57,7 +58,7 @@ impl Programs {
             }
             ("wipefs", ["--all", "--quiet", path]) => self.format(path, &Signature::default()),
             ("mkfs.ext4" | "mkfs.xfs", ["-V"]) => Output::success("1.47.0\n"),
-            ("mkfs.ext4", [.., "-L", label, "-U", uuid, path]) => {
+            ("mkfs.ext4", [.., "-L", label, "-U", uuid, path, _size]) => {
                 self.mkfs("ext4", label, uuid, path)
             }
             ("mkfs.xfs", [.., "-L", label, "-m", uuid, path]) => {
@@ -67,10 +68,10 @@ impl Programs {
             ("mount", ["-o", options, mount_point]) => self.remount(options, mount_point)?,
             ("mount", [mount_point]) => self.mount(mount_point),
             ("umount", [mount_point]) => self.unmount(mount_point),
-            ("fsck", ["-p", _]) if self.has(Fault::FsckRefuses) => {
+            ("fsck.ext4", ["-p", _]) if self.has(Fault::FsckRefuses) => {
                 failed(4, "/dev/sdb: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.\n")
             }
-            ("fsck", ["-p", _]) => Output::success(""),
+            ("fsck.ext4", ["-p", _]) => Output::success(""),
             (script, []) if script.starts_with("/etc/mtctl/") => Output::success("changed\n"),
             _ => return None,
         })
@@ -131,6 +132,16 @@ impl Programs {
         let rows = known.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
         let rows: String = rows.map(|(key, value)| format!("{key}={value}\n")).collect();
         Output::success(format!("DEVNAME={path}\n{rows}"))
+    }
+
+    /// What blkid finds when it looks for nothing but an ext4 or XFS.
+    fn superblock(&self, path: &str) -> Option<Output> {
+        let state = self.state.borrow();
+        let device = state.devices.values().find(|device| device.path == path)?;
+        let row = |(filesystem, uuid): (RetentionFilesystem, &str)| {
+            Output::success(format!("DEVNAME={path}\nUUID={uuid}\nTYPE={filesystem}\n"))
+        };
+        Some(device.signature.own().map_or_else(|| failed(2, ""), row))
     }
 
     fn dpkg_query(&self, names: &[&str]) -> Output {
@@ -274,7 +285,12 @@ impl Programs {
         let uuid = entry.source.strip_prefix("UUID=");
         let state = self.state.borrow();
         // A path of a map is held by the map: the map is what gets mounted.
-        let has_uuid = |(_, device): &(&String, &Device)| device.signature.uuid.as_deref() == uuid;
+        // One that libblkid does not see has a link by our rule, or none.
+        let has_rule = !text(&self.tree, "/etc/udev/rules.d/62-mtctl-retention.rules").is_empty();
+        let has_uuid = |(_, device): &(&String, &Device)| match &device.signature.hidden {
+            Some(hidden) => has_rule && Some(hidden.uuid.as_str()) == uuid,
+            None => device.signature.uuid.as_deref() == uuid,
+        };
         let Some((name, device)) = state.devices.iter().find(has_uuid) else {
             return failed(32, &format!("mount: {mount_point}: can't find {}.\n", entry.source));
         };

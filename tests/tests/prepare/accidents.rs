@@ -27,7 +27,7 @@ const CASES: [Case; 3] = [
 
 impl Case {
     fn disk(self, machine: &ScratchMachine) -> LoopDevice {
-        let disk = machine.disk("disk", if self.filesystem == "xfs" { 300 } else { 64 });
+        let disk = machine.disk("disk", if self.filesystem == "xfs" { 304 } else { 64 });
         if let Some(content) = self.content {
             content.put_on(&disk);
         }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use blockio::group::state::{GroupState, print};
+use blockio::journal::state::{GroupState, print};
 use mt_tests::loop_device::LoopDevice;
 use mt_tests::program::{run, shell};
 use mt_tests::scratch_machine::{FSTAB, ScratchMachine, on_a_scratch_machine};

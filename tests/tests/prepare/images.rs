@@ -62,7 +62,7 @@ fn an_image_of_release_6_gets_a_filesystem_that_its_kernel_can_mount() {
         let root = image(machine);
         fs::remove_file(root.join("etc/os-release")).unwrap();
         fs::write(root.join("etc/redhat-release"), "CentOS release 6.10 (Final)\n").unwrap();
-        let disk = machine.disk("disk", 300);
+        let disk = machine.disk("disk", 304);
         let path = root.to_str().unwrap();
         let xfs = ["--filesystem", "xfs", "--yes"];
         prepare_image(machine, path, disk.path(), &xfs).exits(4).says("CentOS release 6.10");

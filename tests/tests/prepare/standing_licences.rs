@@ -36,7 +36,7 @@ fn content_whose_destruction_was_stopped_needs_the_agreement_again() {
 fn a_volume_that_was_mounted_since_the_crash_is_kept_with_what_is_on_it() {
     for filesystem in ["ext4", "xfs"] {
         on_a_scratch_machine(|machine| {
-            let disk = machine.disk("disk", 300);
+            let disk = machine.disk("disk", 304);
             Content::Ext4.put_on(&disk);
             let first = scripted(disk.path(), filesystem, &["destroy", "kill", MADE_NOT_RECORDED]);
             first.says("the filesystem is made, not recorded");

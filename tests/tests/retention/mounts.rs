@@ -85,3 +85,108 @@ fn a_retention_volume_on_the_target_is_refused() {
         assert_eq!(run("blkid", &["-o", "value", "-s", "UUID", retention.path()]), before);
     });
 }
+
+/// A host that was prepared elsewhere than by default, and how the other place is told.
+const ELSEWHERE: &str = "/mnt/keep";
+
+fn prepared_elsewhere(machine: &ScratchMachine) -> mt_tests::loop_device::LoopDevice {
+    let disk = machine.disk("keep.img", 64);
+    machine.prepare(disk.path(), &["--retention-mount", ELSEWHERE, "--yes"]).exits(0);
+    assert_eq!(machine.mounted_at(ELSEWHERE).as_deref(), Some(disk.path()));
+    disk
+}
+
+/// Every verb that works with a group, on group g: the words, and the exit code when all is well.
+fn verbs(stream: &str, target: &str) -> Vec<Vec<String>> {
+    let rows: [&[&str]; 13] = [
+        &["apply", stream, "--group", "g", "--target", target],
+        &["points", "list", "--group", "g"],
+        &["points", "create", "--group", "g", "--name", "by-hand"],
+        &["points", "show", "latest", "--group", "g"],
+        &["points", "pin", "latest", "--group", "g"],
+        &["points", "unpin", "latest", "--group", "g"],
+        &["journal", "check", "--group", "g"],
+        &["journal", "dump", "--group", "g"],
+        &["digest", "--group", "g", "--to", "latest"],
+        &["verify", "--group", "g", "--to", "latest", "--against", target],
+        &["rollback", "--group", "g", "--to", "latest", "--yes"],
+        &["recover", "--group", "g"],
+        &["commit", "--group", "g", "--yes"],
+    ];
+    rows.iter().map(|row| row.iter().map(|word| (*word).to_owned()).collect()).collect()
+}
+
+fn ways(machine: &ScratchMachine, story: impl Fn(&dyn Fn(&[&str]) -> mt_tests::program::Run)) {
+    let row = fs::read_to_string("/etc/fstab").unwrap();
+    let program = mt_tests::program::mtctl();
+    let plain = |arguments: &[&str]| machine.mtctl(arguments);
+    // By the row that prepare wrote.
+    story(&plain);
+    // The row is gone: by the flag, by the environment, by the file.
+    fs::write("/etc/fstab", row.replace("x-mtctl", "noauto")).unwrap();
+    story(&|arguments| {
+        let flag = ["--retention-mount", ELSEWHERE];
+        machine.mtctl(&[arguments, &flag].concat())
+    });
+    story(&|arguments| {
+        let mut command = mt_tests::program::command(program, arguments);
+        mt_tests::program::finish(command.env("MTCTL_RETENTION_MOUNT", ELSEWHERE))
+    });
+    fs::create_dir_all("/etc/mtctl").unwrap();
+    let configured = format!("[prepare]\nretention_mount = \"{ELSEWHERE}\"\n");
+    fs::write("/etc/mtctl/mtctl.toml", configured).unwrap();
+    story(&plain);
+    fs::remove_file("/etc/mtctl/mtctl.toml").unwrap();
+    fs::write("/etc/fstab", row).unwrap();
+}
+
+#[test]
+fn every_verb_finds_the_volume_of_a_host_that_was_prepared_elsewhere() {
+    on_a_scratch_machine(|machine| {
+        let _disk = prepared_elsewhere(machine);
+        ways(machine, |mtctl| {
+            let target = blank(machine, "target.img", MIB);
+            let stream = one_stream(machine);
+            for verb in verbs(&stream, &target) {
+                let words: Vec<&str> = verb.iter().map(String::as_str).collect();
+                let ran = mtctl(&words);
+                ran.exits(0).does_not_say("warning: nothing is mounted");
+            }
+            assert!(!fs::exists("/var/lib/mtctl/groups/g").unwrap());
+            fs::remove_dir_all(format!("{ELSEWHERE}/g")).unwrap();
+        });
+        // `prepare` and `check` look there too, and move nothing.
+        machine.mtctl(&["prepare", "--only", "retention", "--yes"]).exits(0).says("0 changed");
+        assert_eq!(machine.mounted_at("/mnt/retention"), None);
+    });
+}
+
+#[test]
+fn no_verb_goes_on_without_the_volume_of_a_host_that_was_prepared_elsewhere() {
+    on_a_scratch_machine(|machine| {
+        let _disk = prepared_elsewhere(machine);
+        run("umount", &[ELSEWHERE]);
+        let (stream, target) = (one_stream(machine), blank(machine, "target.img", MIB));
+        let export = ["export", "--group", "g", "--to", "latest", "--socket", "/run/g.sock"];
+        ways(machine, |mtctl| {
+            mtctl(&export).exits(4).says("is not mounted on /mnt/keep");
+            for verb in verbs(&stream, &target) {
+                let words: Vec<&str> = verb.iter().map(String::as_str).collect();
+                mtctl(&words).exits(4).says("is not mounted on /mnt/keep").says("hint: ");
+            }
+            assert_eq!(fs::read(&target).unwrap(), vec![0; MIB as usize]);
+            assert!(!fs::exists("/var/lib/mtctl/groups/g").unwrap());
+        });
+        // Row and configuration are gone; that there is a volume is on record.
+        fs::write("/etc/fstab", "").unwrap();
+        for verb in verbs(&stream, &target) {
+            let words: Vec<&str> = verb.iter().map(String::as_str).collect();
+            machine.mtctl(&words).exits(4).says("provisioning.json has is not mounted");
+        }
+        assert_eq!(fs::read(&target).unwrap(), vec![0; MIB as usize]);
+        // Who says what is wanted is heard.
+        let none = ["--retention", "none"];
+        let apply = ["apply", &stream, "--group", "g", "--target", &target];
+        machine.mtctl(&[&apply[..], &none].concat()).exits(0);
+    });
+}

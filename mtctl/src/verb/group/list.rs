@@ -15,14 +15,18 @@ use serde::Serialize;
 use crate::exit::Exit;
 use crate::group_list::{self, Found};
 use crate::group_place::RetentionOptions;
+use crate::retention_mount::RetentionMountOption;
 use crate::{output, report};
 
 /// What was typed after `mtctl group list`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The retention volume, or none [default: /mnt/retention if it is mounted]
+    /// The retention volume, or none [default: what is mounted where --retention-mount says]
     #[arg(long, value_name = "DIR|none")]
     retention: Option<PathBuf>,
+
+    #[command(flatten)]
+    mount: RetentionMountOption,
 
     /// Take --retention though nothing is mounted there
     #[arg(long, requires = "retention")]
@@ -52,6 +56,7 @@ pub(super) struct Summary {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let at = RetentionOptions {
         retention: arguments.retention.clone(),
+        mount: arguments.mount.clone(),
         retention_unmounted: arguments.retention_unmounted,
         state_dir: None,
     };

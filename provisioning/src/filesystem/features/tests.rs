@@ -153,12 +153,12 @@ fn an_option_that_the_making_tool_does_not_have_is_not_given() {
 fn the_command_says_the_features_before_the_device() {
     let uuid = Uuid::from_u128(0x1234);
     let features = Features::Ext4 { is_64bit: false, has_checksums: false };
-    let command = RetentionFilesystem::Ext4.mkfs(Path::new("/dev/sdb"), uuid, features);
+    let command = RetentionFilesystem::Ext4.mkfs(Path::new("/dev/sdb"), uuid, features, 1 << 30);
     assert_eq!(
         command.to_string(),
         "mkfs.ext4 -q -F -m 0 -O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,\
          flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,uninit_bg \
-         -L mt-retention -U 00000000-0000-0000-0000-000000001234 /dev/sdb"
+         -L mt-retention -U 00000000-0000-0000-0000-000000001234 /dev/sdb 1044480k"
     );
 }
 

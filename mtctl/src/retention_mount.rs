@@ -1,0 +1,153 @@
+//! Where the retention volume is mounted, and why it has to be: the one place that decides, for
+//! every verb. What is mounted there, nobody looks at here.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use provisioning::fstab::{FSTAB_PATH, Fstab};
+use provisioning::host::{Host, Tree};
+use provisioning::lossless_text;
+use provisioning::spec::RETENTION_MOUNT_DEFAULT;
+use provisioning::{Error, ErrorKind};
+
+use crate::configuration::{self, PrepareConfiguration};
+
+/// --retention-mount and its variable.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct RetentionMountOption {
+    /// Where the retention volume is mounted [default: where fstab has the one that prepare made,
+    /// else /mnt/retention]
+    #[arg(long, value_name = "DIR", env = "MTCTL_RETENTION_MOUNT", hide_env = true)]
+    retention_mount: Option<PathBuf>,
+}
+
+/// Where it is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RetentionMount {
+    /// An absolute directory, as text ([`lossless_text`]): it may hold bytes that are no UTF-8.
+    pub(crate) path: PathBuf,
+    /// Who says that a volume is mounted there, in words that follow "the volume that"; `None`:
+    /// nobody does, and this host may have none.
+    pub(crate) said_by: Option<&'static str>,
+}
+
+impl RetentionMountOption {
+    /// What was typed, over the environment, over `file`, over our row in the fstab of `system`,
+    /// over the default.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for a directory on which nothing can be mounted; when fstab is there
+    /// and cannot be read.
+    pub(crate) fn resolve(
+        &self,
+        file: &PrepareConfiguration,
+        system: &Tree,
+    ) -> provisioning::Result<RetentionMount> {
+        if let Some(typed) = &self.retention_mount {
+            let said_by = Some("--retention-mount or MTCTL_RETENTION_MOUNT names");
+            return Ok(RetentionMount { path: mount_point(typed)?, said_by });
+        }
+        if let Some(configured) = &file.retention_mount {
+            let said_by = Some("mtctl.toml names");
+            return Ok(RetentionMount { path: mount_point(configured)?, said_by });
+        }
+        let fstab = fstab(system)?;
+        let said_by = Some("/etc/fstab has");
+        let ours = fstab.ours().and_then(|(_, row)| mount_point(Path::new(&row.mount_point)).ok());
+        if let Some(path) = ours {
+            return Ok(RetentionMount { path, said_by });
+        }
+        let has_row = fstab.by_mount_point(RETENTION_MOUNT_DEFAULT).next().is_some();
+        let said_by = said_by.filter(|_| has_row);
+        Ok(RetentionMount { path: PathBuf::from(RETENTION_MOUNT_DEFAULT), said_by })
+    }
+
+    /// As [`resolve`](Self::resolve) on this host; the record of `prepare` says as well that there
+    /// is a volume, though not where.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve), and when configuration or record are not understood: what
+    /// they say must not be passed over.
+    pub(crate) fn of_this_host(&self) -> provisioning::Result<RetentionMount> {
+        let host = Host::running();
+        let configured = match self.retention_mount {
+            Some(_) => PrepareConfiguration::default(),
+            None => configuration::load(host.system())?.prepare,
+        };
+        let mut mount = self.resolve(&configured, host.system())?;
+        if mount.said_by.is_none() && provisioning::record::load(&host)?.retention.is_some() {
+            mount.said_by = Some("/var/lib/mtctl/provisioning.json has");
+        }
+        Ok(mount)
+    }
+}
+
+fn fstab(system: &Tree) -> provisioning::Result<Fstab> {
+    Ok(Fstab::parse(&system.text_if_exists(FSTAB_PATH)?.unwrap_or_default()))
+}
+
+/// An absolute path without `.` and `..`, as fstab and the kernel's mount table write it.
+fn mount_point(path: &Path) -> provisioning::Result<PathBuf> {
+    let is_plain = path.components().all(|component| {
+        use std::path::Component::{Normal, RootDir};
+        matches!(component, Normal(_) | RootDir)
+    });
+    if path.is_absolute() && is_plain && path.components().count() > 1 {
+        let path: PathBuf = path.components().collect();
+        return Ok(lossless_text::of_path(&path).into());
+    }
+    let context = format!("mounting the retention volume on '{}'", path.display());
+    Err(Error::new(ErrorKind::Usage, context)
+        .with_hint("--retention-mount takes an absolute directory, not the root, without '..'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use provisioning::host::MemoryTree;
+
+    use super::*;
+
+    #[test]
+    fn a_mount_point_is_absolute_and_plain() {
+        for typed in ["", "/", "mnt", "/mnt/../etc", "./x"] {
+            assert!(mount_point(Path::new(typed)).is_err(), "{typed:?}");
+        }
+        assert_eq!(mount_point(Path::new("/mnt//r/")).unwrap(), PathBuf::from("/mnt/r"));
+    }
+
+    #[test]
+    fn the_flag_goes_before_the_file_the_file_before_the_row_and_that_before_the_default() {
+        let ours = "# \u{e9}\nUUID=11-22 /srv/row ext4 nofail,x-mtctl 0 2\n";
+        let other = "UUID=11-22 /mnt/retention ext4 nofail 0 2\n";
+        let flag = Some("/srv/flag");
+        let file = Some("/srv/file");
+        let rows = [
+            (flag, file, ours, "/srv/flag", true),
+            (None, file, ours, "/srv/file", true),
+            (None, None, ours, "/srv/row", true),
+            (None, None, other, "/mnt/retention", true),
+            (None, None, "", "/mnt/retention", false),
+        ];
+        for (flag, file, fstab, path, is_said) in rows {
+            let memory = MemoryTree::new();
+            memory.put_text(FSTAB_PATH, fstab);
+            let option = RetentionMountOption { retention_mount: flag.map(PathBuf::from) };
+            let configured = PrepareConfiguration {
+                retention_mount: file.map(PathBuf::from),
+                ..PrepareConfiguration::default()
+            };
+            let found = option.resolve(&configured, &Tree::memory(memory)).unwrap();
+            assert_eq!((found.path.to_str(), found.said_by.is_some()), (Some(path), is_said));
+        }
+    }
+
+    #[test]
+    fn bytes_of_another_encoding_hide_no_row() {
+        let memory = MemoryTree::new();
+        let text = b"# caf\xe9\nUUID=11-22 /srv/row ext4 nofail,x-mtctl 0 2\n".to_vec();
+        memory.put(FSTAB_PATH, provisioning::host::Node::File(text));
+        let option = RetentionMountOption::default();
+        let found = option.resolve(&PrepareConfiguration::default(), &Tree::memory(memory));
+        assert_eq!(found.unwrap().path, PathBuf::from("/srv/row"));
+    }
+}
