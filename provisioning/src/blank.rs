@@ -159,13 +159,23 @@ pub struct Piece {
     pub what: &'static str,
 }
 
-/// All that is to be read of one disk, and what that proves if it is zero.
+/// What is to be read of a disk after its [`ends`], and what both prove if they are zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
     /// In the order in which they are read: what is likely to hold something comes first.
     pub pieces: Vec<Piece>,
     /// What is proven when all of them are zero.
     pub proof: Proof,
+}
+
+/// What is to be read of a disk of `size_bytes` first: most disks that hold something show it here.
+pub fn ends(size_bytes: u64) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    if size_bytes > WHOLE_BYTES_MAX {
+        push(&mut pieces, 0..END_BYTES, "the beginning");
+        push(&mut pieces, size_bytes - END_BYTES..size_bytes, "the end");
+    }
+    pieces
 }
 
 /// What is to be read of a disk of `size_bytes` and sectors of `sector_bytes`. Samples are chosen
@@ -178,8 +188,6 @@ pub fn look(size_bytes: u64, sector_bytes: u32, seed: u64, mapped: Option<&[Rang
     }
     let block = SAMPLE_BYTES.max(u64::from(sector_bytes));
     let middle = END_BYTES..size_bytes - END_BYTES;
-    push(&mut pieces, 0..END_BYTES, "the beginning");
-    push(&mut pieces, middle.end..size_bytes, "the end");
     let known = known_places::known_places(size_bytes, sector_bytes);
     let known_places = u32::try_from(known.len()).unwrap_or(u32::MAX);
     known.into_iter().for_each(|place| push(&mut pieces, place.range, place.what));

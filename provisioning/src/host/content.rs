@@ -8,10 +8,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::blank::{Content, Found, Look, Piece};
+use crate::blank::{Found, Piece};
 
 /// How many reads are under way at a time.
 const DEPTH: usize = 32;
+/// Fewer pieces than this are not worth another thread.
+const PIECES_A_THREAD: usize = 8;
 /// What memory for direct reads is aligned to: no disk has larger sectors than the kernel's pages
 /// but on new kernels, and these say EINVAL, which is an error and not a blank disk.
 const ALIGNMENT: usize = 4096;
@@ -20,14 +22,14 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// Compared with as a whole, which is as fast as memory in every build; byte by byte is not.
 static ZEROS: [u8; BUFFER_BYTES] = [0; BUFFER_BYTES];
 
-/// Reads `look` from `file`: blank if all of it is zero, else the first that is not.
+/// Reads `pieces` from `file`: the first that is not zero, if one is not.
 ///
 /// # Errors
 /// When any of it cannot be read: an unreadable disk is not a blank one.
-pub(super) fn read(file: &File, look: &Look) -> io::Result<Content> {
+pub(super) fn find(file: &File, pieces: &[Piece]) -> io::Result<Option<Found>> {
     let shared = Shared {
         file,
-        pieces: &look.pieces,
+        pieces,
         next: AtomicUsize::new(0),
         is_over: AtomicBool::new(false),
         result: Mutex::new(Ok(None)),
@@ -36,17 +38,15 @@ pub(super) fn read(file: &File, look: &Look) -> io::Result<Content> {
     shared.take_one(&mut Buffer::new());
     if !shared.is_over.load(Ordering::Relaxed) {
         std::thread::scope(|scope| {
-            for _ in 0..DEPTH.min(look.pieces.len()) {
+            for _ in 0..DEPTH.min(pieces.len().div_ceil(PIECES_A_THREAD)) {
                 scope.spawn(|| shared.take_all());
             }
         });
     }
     let found = shared.result.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())?;
-    let found = found.map(|(piece, offset): (usize, u64)| Found {
-        offset,
-        place: look.pieces[piece].what.to_owned(),
-    });
-    Ok(found.map_or_else(|| Content::Blank(look.proof.clone()), Content::Found))
+    let told =
+        |(piece, offset): (usize, u64)| Found { offset, place: pieces[piece].what.to_owned() };
+    Ok(found.map(told))
 }
 
 /// What the readers of one device share.

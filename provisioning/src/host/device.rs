@@ -103,12 +103,16 @@ impl DeviceReader {
         let failed = |cause| io_failed("reading", &self.path, cause);
         let mut end = file;
         let size_bytes = end.seek(SeekFrom::End(0)).map_err(failed)?;
+        if let Some(found) = content::find(file, &blank::ends(size_bytes)).map_err(failed)? {
+            return Ok(Content::Found(found));
+        }
         let (major, minor) = self.device_number;
         let sector = format!("/sys/dev/block/{major}:{minor}/queue/logical_block_size");
         let sector = machine.attribute(sector).and_then(|text| text.parse().ok()).unwrap_or(512);
         let mapped = mapped::mapped(machine, file, self.device_number, size_bytes, sector);
         let look = blank::look(size_bytes, sector, seed, mapped.as_deref());
-        let content = content::read(file, &look).map_err(failed)?;
+        let found = content::find(file, &look.pieces).map_err(failed)?;
+        let content = found.map_or(Content::Blank(look.proof), Content::Found);
         tracing::debug!(path = %self.path.display(), seed, %content, "looked for content");
         Ok(content)
     }
