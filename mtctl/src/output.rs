@@ -187,7 +187,7 @@ mod tests {
     fn bytes_that_are_no_utf_8_are_shown_as_replaced() {
         let mut out = Vec::new();
         let text = lossless_text::from_bytes(&b"d\xE9p\xF4t"[..]);
-        write!(shown(&mut out), "/mnt/{text}: é\n").unwrap();
+        writeln!(shown(&mut out), "/mnt/{text}: é").unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "/mnt/d\u{FFFD}p\u{FFFD}t: é\n");
     }
 

@@ -155,8 +155,8 @@ fn lvm_reads(text: &str) -> Option<BTreeMap<String, Vec<String>>> {
     (!failed).then(|| came_to(&String::from_utf8_lossy(&output.stdout)).unwrap())
 }
 
-/// A text without any setting is as good as none, and LVM fails to load some of these. A string that
-/// the text ends in LVM takes without its last byte: nothing can be added to such a text.
+/// A text without any setting is as good as none, and LVM fails to load some of these. LVM takes a
+/// string that is not closed without its last byte: to such a text nothing can be added.
 fn is_read_alike(text: &str) -> Result<(), String> {
     if settings(text).is_err_and(|error| error.problem == "a string is not closed") {
         return Ok(());

@@ -43,14 +43,14 @@ fn overruled(
 ) -> Option<Refusal> {
     let text = multipath::policy_text(policy, generation, &OwnDisks::default()).ok()?;
     let ours = Configuration::parse([text.as_str()]);
-    let later = files.iter().filter(|file| file.path > DROP_IN);
-    let said = later.filter_map(|file| {
+    let mut later = files.iter().rev().filter(|file| file.path > DROP_IN);
+    let said = later.find_map(|file| {
         let read = Configuration::parse([file.text]);
         let is_it =
             |one: &&Setting| one.section == ["defaults"] && one.keyword == "find_multipaths";
         Some((file.path, read.settings().iter().rev().find(is_it)?.clone()))
     });
-    let (path, Setting { line, value, .. }) = said.last()?;
+    let (path, Setting { line, value, .. }) = said?;
     if ours.default_value("find_multipaths") == Some(value.as_str()) {
         return None;
     }
