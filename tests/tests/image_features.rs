@@ -26,8 +26,9 @@ fn makers() -> Makers {
 /// Makes the filesystem on an empty file.
 fn made(directory: &Path, filesystem: RetentionFilesystem, features: Features) -> PathBuf {
     let file = directory.join("disk.img");
-    File::create(&file).unwrap().set_len(400 << 20).unwrap();
-    shell(&filesystem.mkfs(&file, UUID, features).to_string());
+    let disk_bytes = 400 << 20;
+    File::create(&file).unwrap().set_len(disk_bytes).unwrap();
+    shell(&filesystem.mkfs(&file, UUID, features, disk_bytes).to_string());
     file
 }
 
