@@ -7,7 +7,8 @@ use std::fs::File;
 use std::path::Path;
 
 use mt_tests::program::run;
-use provisioning::filesystem::{Features, MARGIN_BYTES, RetentionFilesystem};
+use provisioning::filesystem::features::{Features, Version};
+use provisioning::filesystem::{MARGIN_BYTES, RetentionFilesystem};
 use uuid::Uuid;
 
 const KIB: u64 = 1 << 10;
@@ -51,16 +52,25 @@ fn room(filesystem: RetentionFilesystem, path: &str) -> (u64, u64) {
     }
 }
 
+/// This host's xfsprogs.
+fn maker() -> Version {
+    let said = run("mkfs.xfs", &["-V"]);
+    said.split_whitespace().find_map(Version::leading).unwrap()
+}
+
 #[test]
 fn no_file_can_lie_where_signatures_are_looked_for() {
     let directory = tempfile::tempdir_in("/var/tmp").unwrap();
     let file = directory.path().join("disk");
     let path = file.to_str().unwrap();
     for filesystem in [RetentionFilesystem::Ext4, RetentionFilesystem::Xfs] {
-        for features in [Features::Current, Features::OfRelease6] {
-            if filesystem == RetentionFilesystem::Xfs && features == Features::OfRelease6 {
-                continue;
+        let oldest = match filesystem {
+            RetentionFilesystem::Ext4 => Features::Ext4 { is_64bit: false, has_checksums: false },
+            RetentionFilesystem::Xfs => {
+                Features::Xfs { kernel: Version(3, 10, 0), tools: Version(3, 2, 0), maker: maker() }
             }
+        };
+        for features in [Features::Current, oldest] {
             for mib in SIZES.into_iter().filter(|mib| mib * MIB >= filesystem.disk_bytes_min()) {
                 // Not a whole number of MiB, as disks are.
                 let bytes = mib * MIB + 512 * 7;
