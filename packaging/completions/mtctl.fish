@@ -30,6 +30,7 @@ complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "disks" -d 'List disks: 
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "check" -d 'Tell whether this host is a master target, and what to do if not; changes nothing'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "prepare" -d 'Make this host a master target'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "apply" -d 'Apply change streams to disks'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "group" -d 'List protection groups, where their disks are, and how they are kept; create and set them'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "points" -d 'List, make, pin and unpin the recovery points of a group'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "export" -d 'Serve a recovery point over NBD, to look inside before rolling back'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "rollback" -d 'Bring the disks of a group back to a recovery point'
@@ -110,15 +111,15 @@ native\t'our own'
 rbd-diff\t'rbd diff v1 or v2, or an rbd export of format 2'
 svd\t'the disk filter driver\'s'
 raw\t'a raw image; its holes become zeros'"
-complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l engine -d 'How disks are written' -r -f -a "auto\t'io_uring, or blocking where it is refused'
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l engine -d 'How disks are written [default of a new group: auto]' -r -f -a "auto\t'io_uring, or blocking where it is refused'
 uring\t'io_uring or nothing'
 blocking\t'one write after the other'"
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
-complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-window -d 'How far back recovery points are kept' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-bytes -d 'The most that the history of the group may take [default: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-window -d 'How far back recovery points are kept [default of a new group: 24h]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l resume -d 'A pipe that ends before its stream does is no failure: the rest comes another time'
@@ -128,6 +129,59 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l dry-run -d 'Read, 
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set help" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set help" -f -a "list" -d 'List the groups of this host: where their disks are, points, window, alarms'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set help" -f -a "show" -d 'Show one group: its volumes, where they are, and how it is kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set help" -f -a "create" -d 'Create a group before anything is applied to it'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set help" -f -a "set" -d 'Change how a group is kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from list" -l retention -d 'The retention volume, or none [default: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from list" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from list" -l retention-unmounted -d 'Take --retention though nothing is mounted there'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from show" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from show" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from show" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from show" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from show" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from show" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l retention-window -d 'How far back recovery points are kept [default of a new group: 24h]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l engine -d 'How its disks are written' -r -f -a "auto\t'io_uring, or blocking where it is refused'
+uring\t'io_uring or nothing'
+blocking\t'one write after the other'"
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l dry-run -d 'Show what would change, and change nothing: exit 3 if something would'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l retention-window -d 'How far back recovery points are kept [default of a new group: 24h]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l engine -d 'How its disks are written' -r -f -a "auto\t'io_uring, or blocking where it is refused'
+uring\t'io_uring or nothing'
+blocking\t'one write after the other'"
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l dry-run -d 'Show what would change, and change nothing: exit 3 if something would'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the groups of this host: where their disks are, points, window, alarms'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show one group: its volumes, where they are, and how it is kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "create" -d 'Create a group before anything is applied to it'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "set" -d 'Change how a group is kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "list" -d 'List the points that are kept'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "show" -d 'Show one point'
@@ -197,9 +251,9 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention -d 'T
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l to -d 'Where to: a number, a name, a time, latest, latest-app, or start' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-window -d 'How far back recovery points are kept' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-bytes -d 'The most that the history of the group may take [default: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-window -d 'How far back recovery points are kept [default of a new group: 24h]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l yes -d 'Do not ask'
@@ -210,9 +264,9 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l group -d 'The pr
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
-complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-window -d 'How far back recovery points are kept' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-bytes -d 'The most that the history of the group may take [default: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-window -d 'How far back recovery points are kept [default of a new group: 24h]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l yes -d 'Do not ask'
@@ -222,9 +276,9 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l group -d 'The pro
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
-complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-window -d 'How far back recovery points are kept' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour' -r
-complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-bytes -d 'The most that the history of the group may take [default: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-window -d 'How far back recovery points are kept [default of a new group: 24h]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l yes -d 'Do not ask'
@@ -328,23 +382,28 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand vmx" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand vmx" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand demo" -l json -d 'Print JSON instead of the story: the chapters, their commands and exit codes'
 complete -c mtctl -n "__fish_mtctl_using_subcommand demo" -s h -l help -d 'Print help'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "disks" -d 'List disks: SCSI id, WWID, controller, size, who uses it, what it could be used for'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "check" -d 'Tell whether this host is a master target, and what to do if not; changes nothing'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "prepare" -d 'Make this host a master target'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "apply" -d 'Apply change streams to disks'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "points" -d 'List, make, pin and unpin the recovery points of a group'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "export" -d 'Serve a recovery point over NBD, to look inside before rolling back'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "rollback" -d 'Bring the disks of a group back to a recovery point'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "recover" -d 'Bring disks that are in-between, after a crash, back to where their group knows them'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "commit" -d 'Accept the disks of a group as they are, and drop its history'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "journal" -d 'Tell whether the history of a group is whole, and look into it'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "digest" -d 'Hash a disk: the BLAKE3 of all of it, and of its parts'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "verify" -d 'Tell whether a disk is what a digest or another disk says, and where it differs'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "stream" -d 'Look into change streams, and convert them'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "kickstart" -d 'Print an unattended installation for a master target'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "vmx" -d 'Check or fix disk.EnableUUID of VMs; map their disks to this host\'s'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "demo" -d 'See it work on loop devices that nobody else sees: disks, check, prepare, apply'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "disks" -d 'List disks: SCSI id, WWID, controller, size, who uses it, what it could be used for'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "check" -d 'Tell whether this host is a master target, and what to do if not; changes nothing'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "prepare" -d 'Make this host a master target'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "apply" -d 'Apply change streams to disks'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "group" -d 'List protection groups, where their disks are, and how they are kept; create and set them'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "points" -d 'List, make, pin and unpin the recovery points of a group'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "export" -d 'Serve a recovery point over NBD, to look inside before rolling back'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "rollback" -d 'Bring the disks of a group back to a recovery point'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "recover" -d 'Bring disks that are in-between, after a crash, back to where their group knows them'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "commit" -d 'Accept the disks of a group as they are, and drop its history'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "journal" -d 'Tell whether the history of a group is whole, and look into it'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "digest" -d 'Hash a disk: the BLAKE3 of all of it, and of its parts'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "verify" -d 'Tell whether a disk is what a digest or another disk says, and where it differs'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "stream" -d 'Look into change streams, and convert them'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "kickstart" -d 'Print an unattended installation for a master target'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "vmx" -d 'Check or fix disk.EnableUUID of VMs; map their disks to this host\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "demo" -d 'See it work on loop devices that nobody else sees: disks, check, prepare, apply'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "list" -d 'List the groups of this host: where their disks are, points, window, alarms'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "show" -d 'Show one group: its volumes, where they are, and how it is kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "create" -d 'Create a group before anything is applied to it'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "set" -d 'Change how a group is kept'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "list" -d 'List the points that are kept'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "show" -d 'Show one point'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "create" -d 'Make a point of what the disks hold now'
