@@ -136,7 +136,7 @@ impl Storage for One {
         let sector_size = SectorSize::Bytes4096;
         let mut device = MemoryDevice::new(Geometry { capacity, sector_size });
         let length = std::num::NonZeroUsize::new(self.segment.len()).expect("it is not empty");
-        let mut arena = ArenaPool::new(1, length)?.take();
+        let mut arena = ArenaPool::new(1, length)?.take().map_err(io::Error::other)?;
         arena.as_mut_slice()[..self.segment.len()].copy_from_slice(&self.segment);
         let writes =
             vec![Transfer { at: ByteOffset::ZERO, position: 0, length: self.segment.len() }];

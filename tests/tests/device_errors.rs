@@ -31,7 +31,7 @@ fn device(path: &Path, capacity: u64, engine: Engine, pool: &ArenaPool) -> Box<d
 
 /// One MiB of data to each of these MiBs.
 fn batch(pool: &ArenaPool, places: &[u64]) -> WriteBatch {
-    let mut arena = pool.take();
+    let mut arena = pool.take().unwrap();
     arena.as_mut_slice().fill(5);
     let one =
         |mib: &u64| Transfer { at: ByteOffset::new(mib * MIB), position: 0, length: MIB as usize };
@@ -141,7 +141,7 @@ fn a_failure_among_many_transfers_under_way_loses_no_arena_and_hides_nothing() {
         assert_eq!(failure.attempt, Attempt::Write(beyond));
         drop(device);
         // All three can be taken: none is held by an operation.
-        let arenas = [pool.take(), pool.take(), pool.take()];
+        let arenas = [pool.take().unwrap(), pool.take().unwrap(), pool.take().unwrap()];
         assert_eq!(arenas.len(), 3);
     }
 }

@@ -16,15 +16,15 @@ use crate::device::buffer::{Arena, ArenaPool};
 use crate::extent::Extent;
 use crate::group::Group;
 use crate::group::state::Progress;
-use crate::journal::catalogue::{Catalogue, Forgotten, JournalVolume, PointId, Span};
-use crate::journal::compact::{Compaction, Copy};
+use crate::journal::catalogue::{Catalogue, Forgotten, JournalVolume, Point, PointId, Span};
+use crate::journal::compact::{Attempt, Compaction};
 use crate::journal::draft::{Draft, Outline};
 use crate::journal::layout::{Identity, RECORD_BYTES_MAX};
 use crate::journal::log::{End, ImagesDurable, Log, Ticket, failed};
 use crate::journal::open::{Opened, open_epoch};
 use crate::journal::retention::{self, Policy};
 use crate::journal::touched::Touched;
-use crate::storage::{SegmentNumber, Storage};
+use crate::storage::{SegmentNumber, Space, Storage};
 use crate::units::ByteOffset;
 use crate::{Error, ErrorKind, Result};
 
@@ -97,6 +97,8 @@ pub(crate) struct Keeper {
     /// Nothing was overwritten since the last point.
     is_epoch_empty: bool,
     notes: Vec<String>,
+    /// The newest point that was looked at for a jump of the clock; none once one was told.
+    noted: Option<PointId>,
 }
 
 impl Keeper {
@@ -141,8 +143,17 @@ impl Keeper {
         let usual = (space.total_bytes / SEGMENTS_ON_A_VOLUME) >> 20 << 20;
         let usual = usual.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let segment_bytes = settings.segment_bytes.unwrap_or(usual);
-        let is_epoch_empty = is_empty;
-        Ok(Self { storage, log, pool, settings, segment_bytes, touched, is_epoch_empty, notes })
+        Ok(Self {
+            storage,
+            log,
+            pool,
+            settings,
+            segment_bytes,
+            touched,
+            is_epoch_empty: is_empty,
+            notes,
+            noted: Some(epoch),
+        })
     }
 
     /// Memory for records.
@@ -276,7 +287,7 @@ impl Keeper {
         let space = self.storage.space().ok()?;
         let limit = self.settings.policy.journal_bytes_max.unwrap_or(u64::MAX);
         let capacity = space.free_bytes.saturating_add(catalogue.journal_bytes()).min(limit);
-        let held = retention::forecast(catalogue, capacity)?;
+        let held = retention::forecast(catalogue, &self.settings.policy, capacity)?;
         let wanted = self.settings.policy.window;
         (held < wanted).then(|| {
             format!(
@@ -288,9 +299,16 @@ impl Keeper {
         })
     }
 
-    /// A window that was cut for want of room is whole again once points reach as far.
-    pub(crate) fn note_window(&self, catalogue: &mut Catalogue) {
-        if retention::reach(catalogue) >= self.settings.policy.window {
+    /// A window that was cut for want of room is whole again once points reach as far. That the
+    /// newest point is far from the one before it is told once.
+    pub(crate) fn note_window(&mut self, catalogue: &mut Catalogue) {
+        let newest = catalogue.open_epoch();
+        if self.noted.is_some_and(|noted| noted != newest) {
+            let jump = retention::jump(catalogue, &self.settings.policy);
+            self.noted = if jump.is_none() { Some(newest) } else { None };
+            self.notes.extend(jump);
+        }
+        if retention::reach(catalogue, &self.settings.policy) >= self.settings.policy.window {
             catalogue.window_cut_to = None;
         }
     }
@@ -310,7 +328,7 @@ impl Keeper {
     ///
     /// # Errors
     ///
-    /// `Integrity`, `Failed`: what was merged cannot be read, or the state not be saved.
+    /// `Failed`: the state cannot be saved. What cannot be merged is left, and told.
     pub(crate) fn clean_up(&mut self, group: &mut Group, forgotten: &Forgotten) -> Result<()> {
         self.remove(&forgotten.unneeded);
         forgotten.merged.iter().try_for_each(|point| self.compact(group, *point))
@@ -331,7 +349,21 @@ impl Keeper {
             next_segment: self.log.next_numbers().0,
             segment_bytes: self.segment_bytes,
         };
-        let Some(Copy { spans, next_segment }) = compaction.run(found)? else { return Ok(()) };
+        let Attempt { copy, next_segment } = compaction.run(found);
+        // Also those of half a copy never come again: somebody may have passed over them.
+        let shown = crate::journal::selector::shown(found);
+        let copy = match copy {
+            Ok(copy) => copy,
+            // What led back to it is left as it was: that is no reason not to take what is new.
+            Err(error) => {
+                self.log.skip_segments(next_segment);
+                let told =
+                    format!("what leads back to {shown} is left unmerged: {}", error.chain());
+                self.notes.push(told);
+                return Ok(());
+            }
+        };
+        let Some(spans) = copy else { return Ok(()) };
         let originals: Vec<_> = found.spans.iter().map(|span| span.segment).collect();
         self.log.skip_segments(next_segment);
         group.update(|state| {
@@ -373,7 +405,9 @@ impl Keeper {
             if self.is_there_room(used)? {
                 match self.log.begin_segment(epoch, self.segment_bytes) {
                     Ok(()) => return Ok(()),
-                    Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {}
+                    // Somebody else took the room meanwhile; or it is not for want of room, and giving
+                    // up points would not help.
+                    Err(error) if is_full(&error) && !self.is_there_room(used)? => {}
                     Err(error) => {
                         return Err(failed(&*self.storage, "making a segment")(error));
                     }
@@ -381,6 +415,22 @@ impl Keeper {
             }
             self.give_up_the_oldest(group)?;
         }
+    }
+
+    /// Fails if removing segments of `bytes` gave nothing back, with `before` free: somebody holds
+    /// them open, and to give up more would give back as little.
+    fn has_given_back(&self, bytes: u64, before: Space) -> Result<()> {
+        let after = self.storage.space_after_removal();
+        let after = after.map_err(failed(&*self.storage, "asking its volume for room"))?;
+        if bytes == 0 || after.free_bytes > before.free_bytes {
+            return Ok(());
+        }
+        let context = "the retention volume is full, and the room of a point that was given up is \
+                       held: somebody has its segments open";
+        Err(Error::new(ErrorKind::Failed, context).with_hint(
+            "end what exports or hashes points of this group, or enlarge the volume; then run the \
+             same command again",
+        ))
     }
 
     fn is_there_room(&self, used_bytes: u64) -> Result<bool> {
@@ -398,25 +448,38 @@ impl Keeper {
         let known = catalogue(group)?;
         let Some(oldest) = retention::first_to_go(known) else { return Err(full(known)) };
         let point = known.point(oldest).map_or(String::new(), crate::journal::selector::shown);
+        let bytes = known.point(oldest).map_or(0, Point::journal_bytes);
         let mut forgotten = Forgotten::default();
         if bug::is_planted(Bug::UnlinkBeforeState) {
             let early = known.clone().forget(&[oldest]).unneeded;
             self.remove(&early);
         }
-        let window = self.settings.policy.window;
+        let policy = self.settings.policy;
         group.update(|state| {
             let Some(catalogue) = &mut state.journal else { return };
             forgotten = catalogue.forget(&[oldest]);
-            let left = retention::reach(catalogue);
-            if left < window {
+            let left = retention::reach(catalogue, &policy);
+            if left < policy.window {
                 let left = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
                 catalogue.window_cut_to = Some(left);
             }
         })?;
+        let space = self.storage.space();
+        let before = space.map_err(failed(&*self.storage, "asking its volume for room"))?;
         self.remove(&forgotten.unneeded);
         self.notes.push(format!("the retention volume is full: {point} had to go"));
-        Ok(())
+        // What the policy allows is counted, and not asked of the volume.
+        let is_limited = policy.journal_bytes_max.is_some();
+        if is_limited || forgotten.unneeded.is_empty() {
+            return Ok(());
+        }
+        self.has_given_back(bytes, before)
     }
+}
+
+/// There is no room, or a quota says so.
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
 }
 
 /// A volume whose parts are preserved.

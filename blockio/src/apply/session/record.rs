@@ -180,7 +180,7 @@ fn seal(
     for point in points {
         catalogue.seal(std::mem::take(&mut spans), point, keeper.now());
     }
-    catalogue.rolled_back_to = None;
+    catalogue.go_on();
     keeper.describe(catalogue);
 }
 
