@@ -405,8 +405,8 @@ impl Keeper {
             if self.is_there_room(used)? {
                 match self.log.begin_segment(epoch, self.segment_bytes) {
                     Ok(()) => return Ok(()),
-                    // Somebody else took the room meanwhile; or it is not for want of room, and giving
-                    // up points would not help.
+                    // Somebody else took the room meanwhile; or it is not for want of room, and
+                    // giving up points would not help.
                     Err(error) if is_full(&error) && !self.is_there_room(used)? => {}
                     Err(error) => {
                         return Err(failed(&*self.storage, "making a segment")(error));

@@ -17,9 +17,9 @@
 //!    or to a place where the next number is not to be had;
 //! 3. **what is not to be had was removed, or is not there yet.** Segments are removed (points
 //!    went, epochs were merged) after the state was saved without them, and everything is then
-//!    looked at anew, beginning with the state. So where a segment does not follow, and the state is
-//!    still the one that was looked at before the end was met, nothing was removed in between, and
-//!    the end is the end;
+//!    looked at anew, beginning with the state. So where a segment does not follow, and the state
+//!    is still the one that was looked at before the end was met, nothing was removed in between,
+//!    and the end is the end;
 //! 4. **what is not of the log is never taken for it.** Copies of merged epochs lie between its
 //!    segments; their records have numbers of their own
 //!    ([`COPIES_FROM`](crate::journal::layout::COPIES_FROM)). A session says in the state that it
