@@ -111,12 +111,17 @@ impl Keeper {
         let storage = group.storage();
         let pool = settings.pool.clone().map_or_else(record_pool, Ok)?;
         let random = settings.random;
-        let begin = || Catalogue::new(new_identity(random), (settings.clock)());
+        let begin =
+            || Catalogue { session: 1, ..Catalogue::new(new_identity(random), (settings.clock)()) };
         // Before anything is written: who looks at a point meanwhile goes on with what this session
         // writes, and with nothing of the one before that this one does without (`view::history`).
-        group.update(|state| {
-            state.journal.get_or_insert_with(begin).session += 1;
-        })?;
+        match group.state().journal {
+            // Nobody looks at what was never saved.
+            None => group.suppose(|state| state.journal = Some(begin())),
+            Some(_) => group.update(|state| {
+                state.journal.iter_mut().for_each(|journal| journal.session += 1);
+            })?,
+        }
         let catalogue = catalogue(group)?;
         let opened = open_epoch(&storage, catalogue, &pool)?;
         let Opened { spans, next_segment, next_record, touched, is_empty, orphans, mut notes } =

@@ -79,12 +79,14 @@ fn ages(catalogue: &Catalogue, thin_to: Duration) -> Vec<Duration> {
 }
 
 /// From each point to the next, how much later it is dated than all of the last few; none where
-/// it is not: by one of two clocks that take turns, or a clock that was set.
+/// it is not: by one of two clocks that take turns, or a clock that was set. The start is by this
+/// host's clock alone, and as old as the first point.
 fn steps(catalogue: &Catalogue) -> impl DoubleEndedIterator<Item = Option<Duration>> {
     let points = &catalogue.points;
     (1..points.len()).map(|next| {
         let last_few = points[next.saturating_sub(LAST_FEW)..next].iter();
-        let latest = last_few.map(Point::dated).max().unwrap_or_default();
+        let last_few = last_few.filter(|point| point.kind != PointKind::Start);
+        let latest = last_few.map(Point::dated).max()?;
         points[next].dated().checked_sub(latest).map(Duration::from_nanos)
     })
 }
@@ -104,6 +106,9 @@ pub fn jump_limit(catalogue: &Catalogue, thin_to: Duration) -> Duration {
 #[must_use]
 pub fn jump(catalogue: &Catalogue, policy: &Policy) -> Option<String> {
     let [.., before, last] = catalogue.points.as_slice() else { return None };
+    if before.kind == PointKind::Start {
+        return None;
+    }
     let (from, to) = (before.dated(), last.dated());
     let apart = Duration::from_nanos(from.abs_diff(to));
     let limit = jump_limit(catalogue, policy.thin_to);
