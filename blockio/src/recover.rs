@@ -12,7 +12,8 @@ pub enum Recovery {
     /// A rollback was begun and not finished: it is to be finished.
     FinishRollback(PointId),
     /// A run was cut short: what was written after its checkpoint is not known. Back to the
-    /// point that it began at: the last one, or the one of a rollback before it; applying the same stream again would do as well.
+    /// point that it began at: the last one, or the one of a rollback before it; applying the
+    /// same stream again would do as well.
     BackTo(PointId),
     /// The same, and there is no history: only applying the same stream again helps.
     ApplyAgain,

@@ -2,8 +2,6 @@
 //! shown, and given an exit code.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use blockio::apply::{Assignment, Ending, Event, Job, Options, Outcome, StreamArgument};

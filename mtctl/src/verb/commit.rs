@@ -2,8 +2,6 @@
 //! at a recovery point is proved by `blockio::commit`.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use blockio::commit::{self, Proof, Volume};
 use blockio::device::open::Engine;

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use blockio::journal::selector::Selector;
 use blockio::nbd::{Export, Listen, Scratch, Server};

@@ -2,8 +2,6 @@
 //! recovery point. How is `blockio::rollback`'s.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use blockio::group::Group;

@@ -2,8 +2,6 @@
 //! `blockio::journal::check`; here it is shown, with what to do.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use blockio::journal::check::{self, Class, Finding, Report};
 use clap::Args;
