@@ -289,6 +289,7 @@ impl Group {
             let Some(catalogue) = &mut state.journal else { return };
             catalogue.rolling_back_to = None;
             catalogue.rolled_back_to = Some(to);
+            catalogue.went_on_from = None;
             if let Some(keeper) = keeper {
                 keeper.describe(catalogue);
             }

@@ -11,8 +11,9 @@ pub enum Recovery {
     AtCheckpoint,
     /// A rollback was begun and not finished: it is to be finished.
     FinishRollback(PointId),
-    /// A run was cut short: what was written after its checkpoint is not known. Back to the last
-    /// point; applying the same stream again would do as well.
+    /// A run was cut short: what was written after its checkpoint is not known. Back to the
+    /// point that it began at: the last one, or the one of a rollback before it; applying the
+    /// same stream again would do as well.
     BackTo(PointId),
     /// The same, and there is no history: only applying the same stream again helps.
     ApplyAgain,
@@ -32,7 +33,7 @@ pub fn needed(group: &GroupView) -> Recovery {
         .any(|between| !between.exact);
     match (is_half, &state.journal) {
         (false, _) => Recovery::AtCheckpoint,
-        (true, Some(known)) => Recovery::BackTo(known.open_epoch()),
+        (true, Some(known)) => Recovery::BackTo(known.came_from()),
         (true, None) => Recovery::ApplyAgain,
     }
 }

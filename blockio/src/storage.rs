@@ -115,6 +115,15 @@ pub trait Storage: Send + Sync {
     ///
     /// What the kernel said.
     fn space(&self) -> io::Result<Space>;
+
+    /// The same, once what was removed is given back: some filesystems do that later.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    fn space_after_removal(&self) -> io::Result<Space> {
+        self.space()
+    }
 }
 
 /// Where nothing was ever kept.

@@ -128,7 +128,7 @@ pub fn read_all(device: &mut dyn BlockDevice, pool: &ArenaPool) -> Result<Vec<u8
     while (bytes.len() as u64) < end {
         let at = ByteOffset::new(bytes.len() as u64);
         let length = (end - at.get()).min(TRANSFER_BYTES_MAX as u64) as usize;
-        let mut arena = pool.take().expect("an arena of the pool is free");
+        let mut arena = pool.take().unwrap();
         arena.as_mut_slice().fill(0xAA);
         // In pieces, so that several are under way.
         let pieces = (0..length).step_by(64 << 10);

@@ -128,6 +128,6 @@ fn seal(catalogue: &mut Catalogue, keeper: &Keeper, points: &[NewPoint], ended: 
     for point in points {
         catalogue.seal(std::mem::take(&mut spans), point.clone(), keeper.now());
     }
-    catalogue.rolled_back_to = None;
+    catalogue.go_on();
     keeper.describe(catalogue);
 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use crate::device::Geometry;
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::extent::Extent;
-use crate::journal::catalogue::{Catalogue, Forgotten, JournalVolume, PointId, Span};
-use crate::journal::compact::{Compaction, Copy};
+use crate::journal::catalogue::{Catalogue, Forgotten, JournalVolume, Point, PointId, Span};
+use crate::journal::compact::{Attempt, Compaction};
 use crate::journal::draft::{Draft, Outline};
 use crate::journal::layout::{Identity, RECORD_BYTES_MAX};
 use crate::journal::log::{End, ImagesDurable, Log, Ticket, failed};
@@ -22,7 +22,7 @@ use crate::journal::open::{Opened, open_epoch};
 use crate::journal::retention::{self, Policy};
 use crate::journal::state::Progress;
 use crate::journal::touched::Touched;
-use crate::storage::{SegmentNumber, Storage};
+use crate::storage::{SegmentNumber, Space, Storage};
 use crate::units::ByteOffset;
 use crate::{Error, ErrorKind, Result};
 
@@ -96,6 +96,8 @@ pub(super) struct Keeper {
     /// Nothing was overwritten since the last point.
     is_epoch_empty: bool,
     notes: Vec<String>,
+    /// The newest point that was looked at for a jump of the clock; none once one was told.
+    noted: Option<PointId>,
 }
 
 impl Keeper {
@@ -108,7 +110,8 @@ impl Keeper {
         let storage = ledger.view().storage();
         let pool = settings.pool.clone().map_or_else(record_pool, Ok)?;
         let random = settings.random;
-        let begin = || Catalogue::new(new_identity(random), (settings.clock)());
+        let begin =
+            || Catalogue { session: 1, ..Catalogue::new(new_identity(random), (settings.clock)()) };
         // Before anything is written: who looks at a point meanwhile goes on with what this session
         // writes, and with nothing of the one before that this one does without (`view::history`).
         // At a history that is only begun nobody looks; it is saved with the first thing in it.
@@ -116,9 +119,7 @@ impl Keeper {
             Some(_) => ledger.save(|state| {
                 state.journal.iter_mut().for_each(|known| known.session += 1);
             })?,
-            None => {
-                ledger.prepare(|state| state.journal = Some(Catalogue { session: 1, ..begin() }))
-            }
+            None => ledger.prepare(|state| state.journal = Some(begin())),
         }
         let catalogue = ledger.view().catalogue()?;
         let opened = open_epoch(&storage, catalogue, &pool)?;
@@ -146,7 +147,6 @@ impl Keeper {
         let usual = (space.total_bytes / SEGMENTS_ON_A_VOLUME) >> 20 << 20;
         let usual = usual.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let segment_bytes = settings.segment_bytes.unwrap_or(usual);
-        let is_epoch_empty = is_empty;
         let policy = ledger.view().settings().policy;
         Ok(Self {
             storage,
@@ -156,8 +156,9 @@ impl Keeper {
             policy,
             segment_bytes,
             touched,
-            is_epoch_empty,
+            is_epoch_empty: is_empty,
             notes,
+            noted: Some(epoch),
         })
     }
 
@@ -299,7 +300,7 @@ impl Keeper {
         let space = self.storage.space().ok()?;
         let limit = self.policy.journal_bytes_max.unwrap_or(u64::MAX);
         let capacity = space.free_bytes.saturating_add(catalogue.journal_bytes()).min(limit);
-        let held = retention::forecast(catalogue, capacity)?;
+        let held = retention::forecast(catalogue, &self.policy, capacity)?;
         let wanted = self.policy.window;
         (held < wanted).then(|| {
             format!(
@@ -311,9 +312,16 @@ impl Keeper {
         })
     }
 
-    /// A window that was cut for want of room is whole again once points reach as far.
-    pub(super) fn note_window(&self, catalogue: &mut Catalogue) {
-        if retention::reach(catalogue) >= self.policy.window {
+    /// A window that was cut for want of room is whole again once points reach as far. That the
+    /// newest point is far from the one before it is told once.
+    pub(super) fn note_window(&mut self, catalogue: &mut Catalogue) {
+        let newest = catalogue.open_epoch();
+        if self.noted.is_some_and(|noted| noted != newest) {
+            let jump = retention::jump(catalogue, &self.policy);
+            self.noted = if jump.is_none() { Some(newest) } else { None };
+            self.notes.extend(jump);
+        }
+        if retention::reach(catalogue, &self.policy) >= self.policy.window {
             catalogue.window_cut_to = None;
         }
     }
@@ -333,7 +341,7 @@ impl Keeper {
     ///
     /// # Errors
     ///
-    /// `Integrity`, `Failed`: what was merged cannot be read, or the state not be saved.
+    /// `Failed`: the state cannot be saved. What cannot be merged is left, and told.
     pub(super) fn clean_up(&mut self, ledger: &mut Ledger, forgotten: &Forgotten) -> Result<()> {
         self.remove(&forgotten.unneeded);
         forgotten.merged.iter().try_for_each(|point| self.compact(ledger, *point))
@@ -354,7 +362,21 @@ impl Keeper {
             next_segment: self.log.next_numbers().0,
             segment_bytes: self.segment_bytes,
         };
-        let Some(Copy { spans, next_segment }) = compaction.run(found)? else { return Ok(()) };
+        let Attempt { copy, next_segment } = compaction.run(found);
+        // Also those of half a copy never come again: somebody may have passed over them.
+        let shown = crate::journal::selector::shown(found);
+        let copy = match copy {
+            Ok(copy) => copy,
+            // What led back to it is left as it was: that is no reason not to take what is new.
+            Err(error) => {
+                self.log.skip_segments(next_segment);
+                let told =
+                    format!("what leads back to {shown} is left unmerged: {}", error.chain());
+                self.notes.push(told);
+                return Ok(());
+            }
+        };
+        let Some(spans) = copy else { return Ok(()) };
         let originals: Vec<_> = found.spans.iter().map(|span| span.segment).collect();
         self.log.skip_segments(next_segment);
         ledger.save(|state| {
@@ -396,7 +418,9 @@ impl Keeper {
             if self.is_there_room(used)? {
                 match self.log.begin_segment(epoch, self.segment_bytes) {
                     Ok(()) => return Ok(()),
-                    Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {}
+                    // Somebody else took the room meanwhile; or it is not for want of room, and
+                    // giving up points would not help.
+                    Err(error) if is_full(&error) && !self.is_there_room(used)? => {}
                     Err(error) => {
                         return Err(failed(&*self.storage, "making a segment")(error));
                     }
@@ -404,6 +428,22 @@ impl Keeper {
             }
             self.give_up_the_oldest(ledger)?;
         }
+    }
+
+    /// Fails if removing segments of `bytes` gave nothing back, with `before` free: somebody holds
+    /// them open, and to give up more would give back as little.
+    fn has_given_back(&self, bytes: u64, before: Space) -> Result<()> {
+        let after = self.storage.space_after_removal();
+        let after = after.map_err(failed(&*self.storage, "asking its volume for room"))?;
+        if bytes == 0 || after.free_bytes > before.free_bytes {
+            return Ok(());
+        }
+        let context = "the retention volume is full, and the room of a point that was given up is \
+                       held: somebody has its segments open";
+        Err(Error::new(ErrorKind::Failed, context).with_hint(
+            "end what exports or hashes points of this group, or enlarge the volume; then run the \
+             same command again",
+        ))
     }
 
     fn is_there_room(&self, used_bytes: u64) -> Result<bool> {
@@ -421,25 +461,38 @@ impl Keeper {
         let known = ledger.view().catalogue()?;
         let Some(oldest) = retention::first_to_go(known) else { return Err(full(known)) };
         let point = known.point(oldest).map_or(String::new(), crate::journal::selector::shown);
+        let bytes = known.point(oldest).map_or(0, Point::journal_bytes);
         let mut forgotten = Forgotten::default();
         if planted!(UnlinkBeforeState) {
             let early = known.clone().forget(&[oldest]).unneeded;
             self.remove(&early);
         }
-        let window = self.policy.window;
+        let policy = self.policy;
         ledger.save(|state| {
             let Some(catalogue) = &mut state.journal else { return };
             forgotten = catalogue.forget(&[oldest]);
-            let left = retention::reach(catalogue);
-            if left < window {
+            let left = retention::reach(catalogue, &policy);
+            if left < policy.window {
                 let left = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
                 catalogue.window_cut_to = Some(left);
             }
         })?;
+        let space = self.storage.space();
+        let before = space.map_err(failed(&*self.storage, "asking its volume for room"))?;
         self.remove(&forgotten.unneeded);
         self.notes.push(format!("the retention volume is full: {point} had to go"));
-        Ok(())
+        // What the policy allows is counted, and not asked of the volume.
+        let is_limited = policy.journal_bytes_max.is_some();
+        if is_limited || forgotten.unneeded.is_empty() {
+            return Ok(());
+        }
+        self.has_given_back(bytes, before)
     }
+}
+
+/// There is no room, or a quota says so.
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
 }
 
 /// A volume whose parts are preserved.

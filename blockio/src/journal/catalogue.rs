@@ -167,6 +167,10 @@ pub struct Catalogue {
     /// A rollback to this point is complete, and nothing was written since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_back_to: Option<PointId>,
+    /// After a rollback to this point something was written, and no point was made since: this is
+    /// where the volumes were before, and not at the last point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub went_on_from: Option<PointId>,
     /// A rollback to this point was begun and not finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolling_back_to: Option<PointId>,
@@ -202,6 +206,7 @@ impl Catalogue {
             session: 0,
             rolled_back_to: None,
             rolling_back_to: None,
+            went_on_from: None,
             expired: Vec::new(),
             window_cut_to: None,
         }
@@ -223,6 +228,17 @@ impl Catalogue {
     #[must_use]
     pub fn open_epoch(&self) -> PointId {
         self.points.last().map_or(PointId(0), |point| point.id)
+    }
+
+    /// The point that the volumes were at when what is in the open epoch began to be written.
+    #[must_use]
+    pub fn came_from(&self) -> PointId {
+        self.rolled_back_to.or(self.went_on_from).unwrap_or_else(|| self.open_epoch())
+    }
+
+    /// Something is written from now on.
+    pub fn go_on(&mut self) {
+        self.went_on_from = self.rolled_back_to.take().or(self.went_on_from);
     }
 
     /// All segments that are known, the oldest first.
@@ -265,6 +281,7 @@ impl Catalogue {
             spans: Vec::new(),
         });
         self.rolled_back_to = None;
+        self.went_on_from = None;
         id
     }
 

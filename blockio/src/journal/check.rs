@@ -262,6 +262,7 @@ impl Check<'_> {
                 self.segment(&segment, &mut epoch)?;
             }
         }
+        self.spans(known);
         self.followers(state, known, &mut epoch)?;
         self.is_complete(known, &epoch)?;
         if let Some(to) = known.rolling_back_to {
@@ -274,6 +275,60 @@ impl Check<'_> {
         self.report.unreachable.sort_unstable();
         self.report.unreachable.dedup();
         Ok(())
+    }
+
+    /// No segment is missing in what the state has of them: the records of the log are numbered
+    /// without a gap over all epochs, but for those that are copies now, and the epoch that is open
+    /// has a segment as soon as there is a record.
+    fn spans(&mut self, known: &Catalogue) {
+        let mut spans: Vec<_> = known
+            .points
+            .iter()
+            .flat_map(|point| point.spans.iter().map(|span| (point.id, *span)))
+            .collect();
+        let mut lost = Vec::new();
+        if known.points.last().is_some_and(|last| last.spans.is_empty()) && known.next_record > 1 {
+            lost.push((known.open_epoch(), known.next_record, known.next_record));
+        }
+        // A copy was made after what comes after it.
+        let mut before = u64::MAX;
+        spans.reverse();
+        spans.retain(|(_, span)| {
+            let is_of_the_log = span.segment.0 < before;
+            before = before.min(span.segment.0);
+            is_of_the_log
+        });
+        spans.reverse();
+        for pair in spans.windows(2) {
+            let ((point, one), (next_point, other)) = (pair[0], pair[1]);
+            let has_copy = self.has_copy_between(known, (point, one), (next_point, other));
+            if one.next_record < other.first_record && !has_copy {
+                lost.push((point, one.next_record, other.first_record));
+            }
+        }
+        for (point, from, until) in lost {
+            let detail = match from < until {
+                true => format!("no segment of any point has the records {from} to {}", until - 1),
+                false => "the state has no segment of the epoch that is open".to_owned(),
+            };
+            let (class, point, record) = (Class::RecordMissing, Some(point), Some(from));
+            let finding = Finding { class, point, segment: None, byte: None, record, detail };
+            let mut found = Found::default();
+            found.add(finding);
+            self.take(found, point.unwrap_or_default());
+        }
+    }
+
+    /// Between these two segments of the log are some of a copy, which has their records.
+    fn has_copy_between(
+        &self,
+        known: &Catalogue,
+        (from, one): (PointId, Span),
+        (until, other): (PointId, Span),
+    ) -> bool {
+        let between = known.points.iter().filter(|point| (from..=until).contains(&point.id));
+        let mut spans = between.flat_map(|point| &point.spans);
+        spans.any(|span| span.segment > other.segment && span.segment > one.segment)
     }
 
     fn segment(&mut self, segment: &SegmentCheck<'_>, epoch: &mut Epoch) -> Result<()> {

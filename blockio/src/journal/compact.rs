@@ -34,18 +34,30 @@ pub(crate) struct Compaction<'a> {
     pub(crate) segment_bytes: u64,
 }
 
-/// A copy.
+/// What came of an attempt to make a copy.
 #[derive(Debug)]
-pub(crate) struct Copy {
-    pub(crate) spans: Vec<Span>,
-    /// The first number after it.
+pub(crate) struct Attempt {
+    /// Its segments; none where it is not worth it, or there is no room for it.
+    pub(crate) copy: Result<Option<Vec<Span>>>,
+    /// The first number that it did not use.
     pub(crate) next_segment: u64,
 }
 
 impl Compaction<'_> {
-    /// Copies what counts of the epoch that `point` begins; none if it is not worth it, or there is
-    /// no room for it.
-    pub(crate) fn run(&self, point: &Point) -> Result<Option<Copy>> {
+    /// Copies what counts of the epoch that `point` begins.
+    pub(crate) fn run(&self, point: &Point) -> Attempt {
+        let mut next_segment = self.next_segment;
+        let copy = self.try_run(point, &mut next_segment);
+        if copy.is_err() {
+            // Half a copy is none, and its room is wanted.
+            for number in self.next_segment..next_segment {
+                let _ = self.storage.remove_segment(SegmentNumber(number));
+            }
+        }
+        Attempt { copy, next_segment }
+    }
+
+    fn try_run(&self, point: &Point, next_segment: &mut u64) -> Result<Option<Vec<Span>>> {
         let only = Catalogue { points: vec![point.clone()], ..self.catalogue.clone() };
         let images = Images::since(self.storage, &only, point.id, self.pool)?;
         let counts: u64 = (0..only.volumes.len())
@@ -70,19 +82,9 @@ impl Compaction<'_> {
             spans: Vec::new(),
         };
         let mut log = Log::new(Arc::clone(self.storage), end, self.salt, false)?;
-        match self.copy(&images, point, &mut log) {
-            Ok(()) => {
-                let (next_segment, _) = log.next_numbers();
-                Ok(Some(Copy { spans: log.spans(), next_segment }))
-            }
-            Err(error) => {
-                // Half a copy is none, and its room is wanted.
-                for number in self.next_segment..log.next_numbers().0 {
-                    let _ = self.storage.remove_segment(SegmentNumber(number));
-                }
-                Err(error)
-            }
-        }
+        let copied = self.copy(&images, point, &mut log);
+        (*next_segment, _) = log.next_numbers();
+        copied.map(|()| Some(log.spans()))
     }
 
     fn copy(&self, images: &Images, point: &Point, log: &mut Log) -> Result<()> {
@@ -190,8 +192,8 @@ mod tests {
                 next_segment: 2,
                 segment_bytes: 64 * MIB,
             };
-            let copy = compaction.run(&point).unwrap().unwrap();
-            let copied = Point { spans: copy.spans, ..point };
+            let spans = compaction.run(&point).copy.unwrap().unwrap();
+            let copied = Point { spans, ..point };
             catalogue.points = vec![copied.clone()];
             let images = Images::since(&storage, &catalogue, PointId(0), &pool).unwrap();
             images.check(&pool, false, &mut |_| Ok(())).unwrap();

@@ -67,11 +67,11 @@ impl Images {
         for span in spans {
             let number = span.segment;
             let mut reader = open(storage, &catalogue.identity, number, pool)
-                .map_err(|error| damaged(number, &error.to_string()))?;
+                .map_err(|error| unreadable(number, error))?;
             let place = images.next_place()?;
             let mut records = Vec::new();
             while reader.next_record() < span.next_record {
-                match reader.next().map_err(|error| damaged(number, &error.to_string()))? {
+                match reader.next().map_err(|error| unreadable(number, error))? {
                     Next::Record(record) => {
                         records.extend(images.index(place, &record, &mut reader)?);
                     }
@@ -126,7 +126,7 @@ impl Images {
         let number = reader.header().number;
         if header.kind == RecordKind::EpochBegins {
             if self.progress.is_none() {
-                let text = reader.text(record).map_err(|e| damaged(number, &e.to_string()))?;
+                let text = reader.text(record).map_err(|e| unreadable(number, e))?;
                 let progress = text.and_then(|text| serde_json::from_str(&text).ok());
                 let wrong = || damaged(number, &format!("record {} is not whole", header.number));
                 self.progress = Some(progress.ok_or_else(wrong)?);
@@ -397,6 +397,29 @@ pub(crate) fn open(
 /// Nothing that is behind it is half done: who panicked was copying.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A segment cannot be read: it is not what was written; or it may well be, and what failed is
+/// something else (a disk, a limit of this process).
+pub(crate) fn unreadable(number: SegmentNumber, error: SegmentError) -> Error {
+    let cause = match error {
+        SegmentError::Io(cause) => cause,
+        other => return damaged(number, &other.to_string()),
+    };
+    match cause.kind() {
+        std::io::ErrorKind::NotFound => damaged(number, "it is missing"),
+        std::io::ErrorKind::UnexpectedEof => damaged(number, "it is cut short"),
+        _ => {
+            let hint = match cause.raw_os_error() {
+                Some(libc::EMFILE | libc::ENFILE) => {
+                    "a file is open for each segment: allow more, with: ulimit -n 65536"
+                }
+                _ => crate::storage::remedy(&cause).unwrap_or("see to the retention volume"),
+            };
+            let context = format!("reading segment {} of the history", number.0);
+            Error::failed(context, cause).with_hint(hint)
+        }
+    }
 }
 
 /// A segment is not what was written.

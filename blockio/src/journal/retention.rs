@@ -1,18 +1,21 @@
 //! Which recovery points are to go, and when: by age, by thinning, for want of room. Pure: looks at
 //! a catalogue and says what it would forget.
 //!
-//! Ages are counted from the newest point, not from the clock: while nothing is replicated, nothing
-//! expires.
+//! Ages are counted along the points, in the order in which they were made, from the newest back,
+//! and not from any clock: while nothing is replicated, nothing expires. Of the time between two
+//! points only so much counts as is usual between them ([`jump_limit`]), and nothing where it runs
+//! backwards: a clock that was wrong for an hour makes points older by a step or two, and takes no
+//! history with it. Who pauses for a week loses nothing by that either.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::group::keeper::in_hours;
 use crate::journal::catalogue::{Catalogue, Point, PointId, PointKind};
 
 /// How long points are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Points older than this go.
+    /// Points older than this go, but for the newest of them.
     pub window: Duration,
     /// All points up to this age stay.
     pub keep_all: Duration,
@@ -29,31 +32,108 @@ impl Default for Policy {
     }
 }
 
-/// The points that `policy` lets go now. Never the last one, a pinned one, or one that a rollback
-/// is under way to, or was made to.
+/// So many points stay whatever their age: what is left after a long pause, or a clock gone wrong.
+pub const LAST_POINTS: usize = 3;
+/// For so many points a clock that was ahead is remembered.
+const LAST_FEW: usize = 16;
+/// So much longer than is usual between points may the time between two be, and counts.
+const USUAL_STEPS: u64 = 4;
+
+/// The points that `policy` lets go now. Never one of the last [`LAST_POINTS`], a pinned one, or
+/// one that a rollback is under way to, or was made to; nor the newest that is older than the
+/// window: without it, nothing leads back to where the window begins.
 #[must_use]
 pub fn due(catalogue: &Catalogue, policy: &Policy) -> Vec<PointId> {
-    let Some(newest) = catalogue.points.last() else { return Vec::new() };
-    let age = |point: &Point| Duration::from_nanos(newest.dated().saturating_sub(point.dated()));
-    let mut due = Vec::new();
-    let mut hours: BTreeMap<u64, Vec<&Point>> = BTreeMap::new();
-    let thin_to = u64::try_from(policy.thin_to.as_nanos()).unwrap_or(u64::MAX).max(1);
-    for point in catalogue.points.iter().filter(|point| may_go(catalogue, point)) {
-        match age(point) {
-            age if age > policy.window => due.push(point.id),
-            age if age > policy.keep_all => {
-                hours.entry(point.dated() / thin_to).or_default().push(point);
-            }
-            _ => {}
-        }
-    }
-    for points in hours.values() {
-        let stays = points.iter().find(|point| point.kind == PointKind::App).or(points.first());
+    let ages = ages(catalogue, policy.thin_to);
+    let aged: Vec<_> = catalogue.points.iter().zip(ages).collect();
+    let (aged, _) = aged.split_at(aged.len().saturating_sub(LAST_POINTS));
+    let (beyond, within): (Vec<_>, Vec<_>) = aged.iter().partition(|(_, age)| *age > policy.window);
+    let leads_to_the_window = beyond.last().map(|(point, _)| point.id);
+    let gone = beyond.iter().map(|(point, _)| *point);
+    let mut due: Vec<_> = gone.filter(|point| Some(point.id) != leads_to_the_window).collect();
+    let thin_to = nanoseconds(policy.thin_to).max(1);
+    let older: Vec<_> = within.into_iter().filter(|(_, age)| *age > policy.keep_all).collect();
+    // Those of one hour that follow each other: where a clock jumped, another hour begins.
+    for hour in older.chunk_by(|(a, _), (b, _)| a.dated() / thin_to == b.dated() / thin_to) {
+        let hour: Vec<&Point> =
+            hour.iter().map(|(point, _)| *point).filter(|point| may_go(catalogue, point)).collect();
+        let stays = hour.iter().find(|point| point.kind == PointKind::App).or(hour.first());
         let stays = stays.map(|point| point.id);
-        due.extend(points.iter().map(|point| point.id).filter(|id| Some(*id) != stays));
+        due.extend(hour.iter().filter(|point| Some(point.id) != stays));
     }
-    due.sort_unstable();
-    due
+    due.into_iter().filter(|point| may_go(catalogue, point)).map(|point| point.id).collect()
+}
+
+/// How old each point is, the oldest first, seen from the newest.
+fn ages(catalogue: &Catalogue, thin_to: Duration) -> Vec<Duration> {
+    let limit = jump_limit(catalogue, thin_to);
+    let mut age = Duration::ZERO;
+    let mut ages = vec![age];
+    ages.extend(steps(catalogue).rev().map(|step| {
+        age = age.saturating_add(step.unwrap_or_default().min(limit));
+        age
+    }));
+    ages.truncate(catalogue.points.len());
+    ages.reverse();
+    ages
+}
+
+/// From each point to the next, how much later it is dated than all of the last few; none where
+/// it is not: by one of two clocks that take turns, or a clock that was set. The start is by this
+/// host's clock alone, and as old as the first point.
+fn steps(catalogue: &Catalogue) -> impl DoubleEndedIterator<Item = Option<Duration>> {
+    let points = &catalogue.points;
+    (1..points.len()).map(|next| {
+        let last_few = points[next.saturating_sub(LAST_FEW)..next].iter();
+        let last_few = last_few.filter(|point| point.kind != PointKind::Start);
+        let latest = last_few.map(Point::dated).max()?;
+        points[next].dated().checked_sub(latest).map(Duration::from_nanos)
+    })
+}
+
+/// How much of the time between two points counts at most: a few times what lies between points as
+/// a rule (the median), but never less than what thinning leaves between them.
+#[must_use]
+pub fn jump_limit(catalogue: &Catalogue, thin_to: Duration) -> Duration {
+    let mut forward: Vec<_> = steps(catalogue).flatten().filter(|step| !step.is_zero()).collect();
+    forward.sort_unstable();
+    let usual = forward.get(forward.len().saturating_sub(1) / 2).copied().unwrap_or_default();
+    usual.saturating_mul(USUAL_STEPS as u32).max(thin_to)
+}
+
+/// What the operator should know of the time between the last point and the one before it: that
+/// not all of it counts, or that it runs backwards.
+#[must_use]
+pub fn jump(catalogue: &Catalogue, policy: &Policy) -> Option<String> {
+    let [.., before, last] = catalogue.points.as_slice() else { return None };
+    if before.kind == PointKind::Start {
+        return None;
+    }
+    let (from, to) = (before.dated(), last.dated());
+    let apart = Duration::from_nanos(from.abs_diff(to));
+    let limit = jump_limit(catalogue, policy.thin_to);
+    let shown = crate::journal::selector::shown(last);
+    match to < from {
+        true if apart > TOLD_BACKWARDS => Some(format!(
+            "{shown} is dated {} before the one before it: a clock was set; points keep their \
+             order, and none gets older by that",
+            in_hours(apart)
+        )),
+        false if apart > limit => Some(format!(
+            "{shown} is dated {} after the one before it, far more than usual: for how long points \
+             are kept it counts as {}",
+            in_hours(apart),
+            in_hours(limit)
+        )),
+        _ => None,
+    }
+}
+
+/// Clocks are set by less all the time.
+const TOLD_BACKWARDS: Duration = Duration::from_secs(60);
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The point that goes first when there is no room: the oldest, if it may go. Forgetting any other
@@ -66,26 +146,23 @@ pub fn first_to_go(catalogue: &Catalogue) -> Option<PointId> {
 
 fn may_go(catalogue: &Catalogue, point: &Point) -> bool {
     let is_last = point.id == catalogue.open_epoch();
-    let of_rollback = [catalogue.rolling_back_to, catalogue.rolled_back_to];
+    let of_rollback = [catalogue.rolling_back_to, catalogue.rolled_back_to, catalogue.went_on_from];
     !is_last && !point.pinned && !of_rollback.contains(&Some(point.id))
 }
 
 /// How far back the points that are kept reach.
 #[must_use]
-pub fn reach(catalogue: &Catalogue) -> Duration {
-    let ends = catalogue.points.first().zip(catalogue.points.last());
-    let span = ends.map_or(0, |(first, last)| last.dated().saturating_sub(first.dated()));
-    Duration::from_nanos(span)
+pub fn reach(catalogue: &Catalogue, policy: &Policy) -> Duration {
+    ages(catalogue, policy.thin_to).first().copied().unwrap_or_default()
 }
 
 /// How long a window `capacity_bytes` hold, if the disks go on changing as they did between the
 /// points that are kept; none while that is not known.
 #[must_use]
-pub fn forecast(catalogue: &Catalogue, capacity_bytes: u64) -> Option<Duration> {
-    let mut points = catalogue.recovery_points();
-    let span = points.next().zip(catalogue.points.last());
-    let (first, last) = span.filter(|(first, last)| last.id != first.id)?;
-    let nanoseconds = last.dated().saturating_sub(first.dated());
+pub fn forecast(catalogue: &Catalogue, policy: &Policy, capacity_bytes: u64) -> Option<Duration> {
+    let first = catalogue.recovery_points().next()?;
+    let at = catalogue.points.iter().position(|point| point.id == first.id)?;
+    let nanoseconds = nanoseconds(*ages(catalogue, policy.thin_to).get(at)?);
     let sealed = catalogue.points.iter().filter(|point| point.id >= first.id);
     let bytes: u64 = sealed.map(Point::journal_bytes).sum();
     if nanoseconds < MEASURED_AT_LEAST_NS || bytes == 0 {
@@ -100,6 +177,8 @@ const MEASURED_AT_LEAST_NS: u64 = 60 * 1_000_000_000;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::journal::catalogue::{NewPoint, Span};
     use crate::storage::SegmentNumber;
@@ -108,7 +187,7 @@ mod tests {
 
     /// A point every five minutes for so many hours, each with 10 bytes of journal.
     fn catalogue(hours: u64) -> Catalogue {
-        let mut catalogue = Catalogue::new([0; 16], 0);
+        let mut catalogue = Catalogue::new([0; 16], 1_000_000 * MINUTE);
         for minute in (0..hours * 60).step_by(5) {
             let time = 1_000_000 * MINUTE + minute * MINUTE;
             let spans = vec![Span {
@@ -129,12 +208,13 @@ mod tests {
 
     #[test]
     fn all_stay_for_two_hours_then_one_an_hour_then_none() {
-        assert_eq!(kept(&catalogue(2)), 24);
+        // With the start.
+        assert_eq!(kept(&catalogue(2)), 25);
         // 25 within two hours, and one for each of the three older hours.
         let of_five = kept(&catalogue(5));
-        assert!((27..=29).contains(&of_five), "{of_five}");
+        assert!((27..=30).contains(&of_five), "{of_five}");
         let of_thirty = kept(&catalogue(30));
-        assert!((46..=49).contains(&of_thirty), "{of_thirty}");
+        assert!((46..=50).contains(&of_thirty), "{of_thirty}");
     }
 
     #[test]
@@ -142,7 +222,8 @@ mod tests {
         let mut catalogue = catalogue(30);
         catalogue.points[1].pinned = true;
         let due = due(&catalogue, &Policy { window: Duration::ZERO, ..Policy::default() });
-        assert_eq!(due.len(), catalogue.points.len() - 2);
+        // The newest that is older than the window stays, too.
+        assert_eq!(due.len(), catalogue.points.len() - 2 - LAST_POINTS);
         assert!(!due.contains(&catalogue.points[1].id));
         assert!(!due.contains(&catalogue.open_epoch()));
     }
@@ -169,8 +250,128 @@ mod tests {
     fn the_window_that_fits_is_told_from_the_rate() {
         let catalogue = catalogue(2);
         // 230 bytes in 115 minutes: 240 bytes hold two hours.
-        let held = forecast(&catalogue, 240).unwrap();
+        let held = forecast(&catalogue, &Policy::default(), 240).unwrap();
         assert_eq!(held.as_secs() / 60, 120);
-        assert_eq!(forecast(&Catalogue::new([0; 16], 0), 240), None);
+        assert_eq!(forecast(&Catalogue::new([0; 16], 0), &Policy::default(), 240), None);
+    }
+
+    /// Points at these minutes by the clock that dated them, whatever the order.
+    fn dated(minutes: &[u64]) -> Catalogue {
+        let mut catalogue = Catalogue::new([0; 16], 1_000_000 * MINUTE);
+        for minute in minutes {
+            let time = (1_000_000 + minute) * MINUTE;
+            let new = NewPoint { time, kind: PointKind::Crash, name: None };
+            catalogue.seal(Vec::new(), new, time);
+        }
+        catalogue
+    }
+
+    /// Points every five minutes for a day, of which those in `range` are off by so many minutes.
+    fn a_day_off(range: std::ops::Range<u64>, off: i64) -> Catalogue {
+        let at = |number: u64| {
+            let minute = 10_000 + number * 5;
+            let is_off = range.contains(&number);
+            if is_off { minute.saturating_add_signed(off) } else { minute }
+        };
+        dated(&(0..24 * 12).map(at).collect::<Vec<_>>())
+    }
+
+    /// Forgets what is due after each point, as runs do; the numbers of the points left.
+    fn lived_through(whole: &Catalogue, policy: &Policy) -> Vec<u64> {
+        let mut catalogue = Catalogue { points: vec![], ..whole.clone() };
+        for point in &whole.points {
+            catalogue.points.push(point.clone());
+            let due = due(&catalogue, policy);
+            let _ = catalogue.forget(&due);
+        }
+        catalogue.points.iter().map(|point| point.id.0).collect()
+    }
+
+    #[test]
+    fn a_host_that_is_two_days_ahead_for_one_run_takes_no_points_with_it() {
+        let right = lived_through(&a_day_off(0..0, 0), &Policy::default());
+        let wrong = lived_through(&a_day_off(200..203, 48 * 60), &Policy::default());
+        assert!(wrong.len() + 2 >= right.len(), "{right:?} {wrong:?}");
+    }
+
+    #[test]
+    fn a_host_that_is_behind_at_boot_and_then_corrected_takes_no_points_with_it() {
+        let right = lived_through(&a_day_off(0..0, 0), &Policy::default());
+        let wrong = lived_through(&a_day_off(200..230, -30 * 60), &Policy::default());
+        assert!(wrong.len() + 3 >= right.len(), "{right:?} {wrong:?}");
+    }
+
+    #[test]
+    fn marks_of_a_clock_that_is_three_hours_behind_are_no_older_for_that() {
+        // Every other point is by a clock that is three hours behind.
+        let minutes: Vec<_> = (0..24).map(|n| 10_000 + n * 5 - (n % 2) * 180).collect();
+        let left = lived_through(&dated(&minutes), &Policy::default());
+        assert_eq!(left.len(), 25, "{left:?}");
+    }
+
+    #[test]
+    fn after_a_pause_the_points_before_it_are_still_there() {
+        let left = lived_through(&dated(&[60, 120, 180, 63 * 60]), &Policy::default());
+        assert_eq!(left, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn the_newest_point_before_the_window_leads_to_its_beginning() {
+        // Every five hours: the fifth before the last is 25 hours old.
+        let minutes: Vec<_> = (0..12).map(|n| n * 5 * 60).collect();
+        assert_eq!(lived_through(&dated(&minutes), &Policy::default()), [7, 8, 9, 10, 11, 12]);
+    }
+
+    #[test]
+    fn a_jump_is_told_and_a_usual_step_is_not() {
+        let policy = Policy::default();
+        assert_eq!(jump(&dated(&[0, 5, 10, 15]), &policy), None);
+        let ahead = jump(&dated(&[0, 5, 10, 15, 15 + 48 * 60]), &policy).unwrap();
+        assert!(ahead.contains("is dated 48 h after the one before it"), "{ahead}");
+        let back = jump(&dated(&[5000, 5005, 5010, 2010]), &policy).unwrap();
+        assert!(back.contains("is dated 50 h before the one before it"), "{back}");
+    }
+
+    proptest! {
+        #[test]
+        fn one_jump_makes_no_point_older_than_its_share(
+            steps in prop::collection::vec(1_u64..30, 20..200),
+            place in 0_usize..200,
+            jump_minutes in -5000_i64..5000,
+        ) {
+            let mut minute = 10_000;
+            let right: Vec<u64> = steps.iter().map(|step| { minute += step; minute }).collect();
+            let place = place % right.len();
+            let shifted = |(at, minute): (usize, &u64)| match at >= place {
+                true => minute.saturating_add_signed(jump_minutes),
+                false => *minute,
+            };
+            let wrong: Vec<u64> = right.iter().enumerate().map(shifted).collect();
+            let (right, wrong) = (dated(&right), dated(&wrong));
+            let hour = Duration::from_secs(3600);
+            let share = jump_limit(&wrong, hour);
+            for (before, after) in ages(&right, hour).into_iter().zip(ages(&wrong, hour)).skip(1) {
+                prop_assert!(after <= before + share, "{before:?} {after:?} {share:?}");
+            }
+        }
+
+        #[test]
+        fn what_stays_always_stays(
+            minutes in prop::collection::vec(0_u64..20_000, 4..60),
+            window in 0_u64..5000,
+        ) {
+            let window = Duration::from_secs(window * 60);
+            let policy = Policy { window, keep_all: window / 2, ..Policy::default() };
+            let catalogue = dated(&minutes);
+            let due = due(&catalogue, &policy);
+            let last = &catalogue.points[catalogue.points.len() - LAST_POINTS..];
+            prop_assert!(last.iter().all(|point| !due.contains(&point.id)));
+            let left: Vec<_> = catalogue.points.iter().zip(ages(&catalogue, policy.thin_to))
+                .filter(|(point, _)| !due.contains(&point.id)).collect();
+            // What reached as far as the window does so still.
+            if reach(&catalogue, &policy) > window {
+                prop_assert!(left[0].1 > window);
+            }
+        }
     }
 }

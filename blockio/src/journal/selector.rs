@@ -4,7 +4,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{Timestamp, Zoned};
 
 use crate::journal::catalogue::{Catalogue, Point, PointId, PointKind};
 use crate::{Error, ErrorKind, Result};
@@ -99,7 +101,7 @@ fn find_text<'a>(catalogue: &'a Catalogue, text: &str) -> Result<&'a Point> {
     if let Some(id) = id.filter(was_given_away) {
         return Err(refuse(catalogue, format!("point {id} has expired")));
     }
-    match parse_time(text) {
+    match parse_time(text, TimeZone::system())? {
         Some(wanted) => at_time(catalogue, text, wanted),
         None => Err(refuse(catalogue, format!("there is no recovery point \"{text}\""))),
     }
@@ -140,14 +142,43 @@ fn at_time<'a>(catalogue: &'a Catalogue, text: &str, wanted: u64) -> Result<&'a 
 }
 
 /// A time as people write it, in nanoseconds since 1970: with an offset, or in this host's zone.
-fn parse_time(text: &str) -> Option<u64> {
+///
+/// # Errors
+///
+/// `Usage`: in that zone the time came twice, or never.
+fn parse_time(text: &str, zone: TimeZone) -> Result<Option<u64>> {
     let exact = text.parse::<Timestamp>().ok();
-    let civil = || {
-        let time: jiff::civil::DateTime = text.parse().ok()?;
-        Some(time.to_zoned(jiff::tz::TimeZone::system()).ok()?.timestamp())
+    let time = match (exact, text.parse::<DateTime>()) {
+        (Some(exact), _) => Some(exact),
+        (None, Ok(civil)) => in_zone(text, civil, zone)?,
+        (None, Err(_)) => None,
     };
-    let nanoseconds = exact.or_else(civil)?.as_nanosecond();
-    u64::try_from(nanoseconds).ok()
+    Ok(time.and_then(|time| u64::try_from(time.as_nanosecond()).ok()))
+}
+
+/// A time of the wall clock. At the end of summer time an hour comes twice, at its beginning one
+/// is left out: which moment was meant, only who typed it can say.
+fn in_zone(text: &str, civil: DateTime, zone: TimeZone) -> Result<Option<Timestamp>> {
+    let possible = zone.into_ambiguous_zoned(civil);
+    if !possible.is_ambiguous() {
+        return Ok(possible.compatible().ok().map(|time| time.timestamp()));
+    }
+    let offset = possible.offset();
+    let named = |time: std::result::Result<Zoned, jiff::Error>| {
+        time.map_or_else(
+            |_| text.to_owned(),
+            |time| time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+        )
+    };
+    let (one, other) = (named(possible.clone().earlier()), named(possible.later()));
+    let what = match offset {
+        AmbiguousOffset::Fold { .. } => format!("came twice, as {one} and as {other}"),
+        AmbiguousOffset::Gap { .. } | AmbiguousOffset::Unambiguous { .. } => {
+            format!("never was: clocks went from {one} on to {other}")
+        }
+    };
+    let context = format!("{text} of this host's zone {what}");
+    Err(Error::new(ErrorKind::Usage, context).with_hint("name it with its offset, or in UTC"))
 }
 
 fn refuse(catalogue: &Catalogue, context: String) -> Error {
@@ -231,6 +262,21 @@ mod tests {
         assert!(refused.contains("ambiguous: point 1 ") && refused.contains("point 3 \"1\""));
         assert!(found("twice").unwrap_err().contains("ambiguous"));
         assert!(found("1970-01-01T00:10:00Z").unwrap_err().contains("ambiguous"));
+    }
+
+    #[test]
+    fn a_local_time_that_came_twice_or_never_is_refused_with_both() {
+        let zone = || TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let parse = |text: &str| parse_time(text, zone()).map_err(|error| error.to_string());
+        let twice = parse("2023-10-29T02:30:00").unwrap_err();
+        let both = "as 2023-10-29T02:30:00+02:00 and as 2023-10-29T02:30:00+01:00";
+        assert!(twice.contains(both), "{twice}");
+        assert!(parse("2023-03-26T02:30:00").unwrap_err().contains("never was"));
+        let summer = parse("2023-10-29T02:30:00+02:00").unwrap().unwrap();
+        let winter = parse("2023-10-29T02:30:00+01:00").unwrap().unwrap();
+        assert_eq!(winter - summer, 3600 * SECOND);
+        assert_eq!(parse("2023-10-29T03:30:00").unwrap().unwrap(), winter + 3600 * SECOND);
+        assert_eq!(parse("no time"), Ok(None));
     }
 
     #[test]

@@ -43,6 +43,9 @@ impl Storage for SimulatedStorage {
         if world.now.disks.contains_key(&disk) {
             return Err(io::Error::from_raw_os_error(libc::EEXIST));
         }
+        if let Some(errno) = world.create_fails {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
         if world.segment_blocks() + blocks > world.room_blocks {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
         }

@@ -14,6 +14,7 @@ use super::world::{Operation, Snapshot, World};
 use crate::bug::{self, Bug};
 use crate::journal::catalogue::{PointId, PointKind};
 use crate::journal::retention::Policy;
+use crate::recover::{self, Recovery};
 
 /// What a look at a state came to: what is wrong with it.
 type Verdict = Result<(), String>;
@@ -390,6 +391,63 @@ fn no_crash_loses_a_point_or_what_was_told_as_durable_first_half() {
 #[test]
 fn no_crash_loses_a_point_or_what_was_told_as_durable_second_half() {
     explore_many(1_000_000, states());
+}
+
+/// A run after a rollback is killed anywhere: what leads out of in-between leads back to where the
+/// volumes were, not to a point that was left behind on purpose.
+#[test]
+fn what_brings_volumes_back_after_a_rollback_and_a_killed_run_is_where_they_were() {
+    let memory = Memory::new();
+    let (mut to_one, mut to_new) = (0, 0);
+    for seed in 1..6 {
+        let mut chance = Chance(seed);
+        let size = Size { marks: 3, writes: 6, blocks: 8, ..SMALL };
+        let scenario = Scenario::new(size, &mut chance);
+        let machine = Machine::new(scenario.world(), keep_all(), &memory);
+        machine.apply(&[&scenario.streams[0]], &mut || {}).unwrap();
+        let left_behind = machine.state().unwrap().journal.unwrap().open_epoch();
+        machine.rollback(PointId(1)).unwrap();
+        let held = machine.contents();
+        let from = lock(&machine.world).operations.len();
+        machine.apply(&[&scenario.streams[0]], &mut || {}).unwrap();
+        let world = lock(&machine.world).clone();
+        for done in from..world.operations.len() {
+            let machine = machine.on(killed(&world, done));
+            let Recovery::BackTo(to) = recover::needed(machine.group().unwrap().view()) else {
+                continue;
+            };
+            let is_at_a_new_one =
+                machine.state().unwrap().journal.unwrap().open_epoch() > left_behind;
+            if is_at_a_new_one {
+                to_new += 1;
+                continue;
+            }
+            assert_eq!(to, PointId(1), "seed {seed}, killed after operation {done}");
+            machine.rollback(to).unwrap();
+            assert!(machine.contents() == held, "seed {seed}, killed after operation {done}");
+            to_one += 1;
+        }
+    }
+    assert!(to_one > 0 && to_new > 0, "{to_one} {to_new}");
+}
+
+/// A quota, or a filesystem that cannot: giving up points would not help, and none goes.
+#[test]
+fn where_segments_cannot_be_made_though_there_is_room_no_point_goes() {
+    let memory = Memory::new();
+    let scenario = Scenario::new(LARGE, &mut Chance(1));
+    let machine = Machine::new(scenario.world(), keep_all(), &memory);
+    machine.apply(&[&scenario.streams[0]], &mut || {}).unwrap();
+    let points = || machine.state().unwrap().journal.unwrap().points.len();
+    let before = points();
+    for errno in [libc::ENOSPC, libc::EDQUOT] {
+        lock(&machine.world).create_fails = Some(errno);
+        let failed = machine.apply(&[&scenario.streams[1]], &mut || {}).unwrap_err();
+        assert!(failed.chain().contains("making a segment"), "{}", failed.chain());
+        assert_eq!(points(), before);
+    }
+    lock(&machine.world).create_fails = None;
+    machine.apply(&[&scenario.streams[1]], &mut || {}).unwrap();
 }
 
 #[test]

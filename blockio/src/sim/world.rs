@@ -73,6 +73,8 @@ pub(super) struct World {
     /// The write or flush with this number fails: counted from 0, over all disks.
     pub(super) fails_at: Option<usize>,
     pub(super) done: usize,
+    /// Segments cannot be made, with this, whatever room there is.
+    pub(super) create_fails: Option<i32>,
     /// Nothing is noted: only the content counts.
     pub(super) is_forgetful: bool,
     /// Who writes and who looks take turns.

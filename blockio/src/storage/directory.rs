@@ -237,6 +237,11 @@ impl Storage for Directory {
         Ok(found)
     }
 
+    fn space_after_removal(&self) -> io::Result<Space> {
+        nix::unistd::syncfs(&self.segments.file)?;
+        self.space()
+    }
+
     fn space(&self) -> io::Result<Space> {
         let found = fstatvfs(&self.segments.file)?;
         let unit = found.fragment_size();

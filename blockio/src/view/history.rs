@@ -17,9 +17,9 @@
 //!    or to a place where the next number is not to be had;
 //! 3. **what is not to be had was removed, or is not there yet.** Segments are removed (points
 //!    went, epochs were merged) after the state was saved without them, and everything is then
-//!    looked at anew, beginning with the state. So where a segment does not follow, and the state is
-//!    still the one that was looked at before the end was met, nothing was removed in between, and
-//!    the end is the end;
+//!    looked at anew, beginning with the state. So where a segment does not follow, and the state
+//!    is still the one that was looked at before the end was met, nothing was removed in between,
+//!    and the end is the end;
 //! 4. **what is not of the log is never taken for it.** Copies of merged epochs lie between its
 //!    segments; their records have numbers of their own
 //!    ([`COPIES_FROM`](crate::journal::layout::COPIES_FROM)). A session says in the state that it
@@ -40,7 +40,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use crate::device::buffer::ArenaPool;
 use crate::extent::Extent;
 use crate::journal::catalogue::{Catalogue, JournalVolume, PointId};
-use crate::journal::images::{Found, Images, damaged, open};
+use crate::journal::images::{Found, Images, damaged, open, unreadable};
 use crate::journal::index::Index;
 use crate::journal::layout::COPIES_FROM;
 use crate::journal::scan::{Next, SegmentError, SegmentReader};
@@ -184,7 +184,7 @@ impl History {
     fn read_to_the_end(&self, tail: &mut Tail) -> Result<()> {
         loop {
             let number = tail.reader.header().number;
-            let wrong = |error: SegmentError| damaged(number, &error.to_string());
+            let wrong = |error: SegmentError| unreadable(number, error);
             if let Next::Record(record) = tail.reader.next().map_err(wrong)? {
                 if tail.reader.is_payload_whole(&record).map_err(wrong)? {
                     self.known_mut().images.take(tail.place, &record, &mut tail.reader)?;
@@ -223,7 +223,7 @@ impl History {
                     return Ok(false);
                 }
                 Err(error @ SegmentError::Io(_)) => {
-                    return Err(damaged(number, &error.to_string()));
+                    return Err(unreadable(number, error));
                 }
             };
             let (header, of_tail) = (*next.header(), *tail.reader.header());
@@ -256,7 +256,7 @@ impl History {
         let number = next.header().number;
         let device = match self.storage.open_segment(number) {
             Ok(device) => device,
-            Err(error) => return Err(damaged(number, &error.to_string())),
+            Err(error) => return Err(unreadable(number, SegmentError::Io(error))),
         };
         tail.place = self.known_mut().images.begin_segment(number, device)?;
         tail.reader = next;
@@ -359,14 +359,15 @@ fn tail(
     let last = last.ok_or_else(|| Error::new(ErrorKind::Usage, "nothing is kept there yet"))?;
     let number = last.segment;
     let mut reader = open(storage, &catalogue.identity, number, pool)
-        .map_err(|error| damaged(number, &error.to_string()))?;
+        .map_err(|error| unreadable(number, error))?;
     while reader.next_record() < last.next_record {
         let Ok(Next::Record(_)) = reader.next() else {
             return Err(damaged(number, "a record is missing"));
         };
     }
-    let device =
-        storage.open_segment(number).map_err(|error| damaged(number, &error.to_string()))?;
+    let device = storage
+        .open_segment(number)
+        .map_err(|error| unreadable(number, SegmentError::Io(error)))?;
     let place = images.begin_segment(number, device)?;
     Ok((images, reader, place))
 }

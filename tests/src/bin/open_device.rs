@@ -46,13 +46,13 @@ fn write_and_read(path: &str, engine: Engine) -> blockio::Result<&'static str> {
 
     let device_failed = |error| blockio::Error::failed("using the device", error);
     let transfer = Transfer { at: ByteOffset::ZERO, position: 0, length: 512 };
-    let mut arena = pool.take().unwrap();
+    let mut arena = pool.take()?;
     arena.as_mut_slice().fill(b'm');
     let batch = WriteBatch { arena: Arc::new(arena), writes: vec![transfer], clears: Vec::new() };
     device.write_batch(batch).map_err(device_failed)?;
     let settled = device.settle().map_err(device_failed)?;
     let _ = device.flush(settled).map_err(device_failed)?;
-    let mut arena = pool.take().unwrap();
+    let mut arena = pool.take()?;
     arena.as_mut_slice().fill(0);
     let batch = ReadBatch { arena, reads: vec![transfer] };
     let arena = device.read_batch(batch).map_err(device_failed)?;

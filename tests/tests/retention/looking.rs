@@ -99,7 +99,7 @@ fn a_thousand_digests_of_points_beside_runs_are_what_they_were() {
     on_a_scratch_machine(|machine| {
         let _retention = retention(machine, 1024);
         let policy = ["--retention-window", "1000h", "--keep-all", "1000h"];
-        look_beside(machine, 40, 1, &policy);
+        look_beside(machine, 4, 1, &policy);
     });
 }
 
@@ -108,6 +108,6 @@ fn a_thousand_digests_of_points_while_others_are_thinned_and_expire_are_what_the
     on_a_scratch_machine(|machine| {
         let _retention = retention(machine, 256);
         let policy = ["--retention-window", "10h", "--keep-all", "30m"];
-        look_beside(machine, 40, 5 * 60, &policy);
+        look_beside(machine, 12, 15 * 60, &policy);
     });
 }

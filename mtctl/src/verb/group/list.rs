@@ -18,8 +18,14 @@ use crate::group_place::RetentionOptions;
 use crate::retention_mount::RetentionMountOption;
 use crate::{output, report};
 
+const EXAMPLES: &str = "\
+Examples:
+  mtctl group list
+  mtctl group list --json | jq -r '.groups[] | select(.alarms != []) | .group'";
+
 /// What was typed after `mtctl group list`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// The retention volume, or none [default: what is mounted where --retention-mount says]
     #[arg(long, value_name = "DIR|none")]
@@ -128,11 +134,15 @@ pub(super) fn summary(group: &GroupView) -> Summary {
         volumes: group.state().volumes.len(),
         points: points.len(),
         newest: points.last().map(|point| selector::time(point.time)),
-        reaches_seconds: known.map_or(0, |known| retention::reach(known).as_secs()),
+        reaches_seconds: known.map_or(0, |known| reach(group, known)),
         window_seconds: group.settings().policy.window.as_secs(),
         journal_bytes: known.map_or(0, Catalogue::journal_bytes),
         alarms: alarms(group),
     }
+}
+
+fn reach(group: &GroupView, known: &Catalogue) -> u64 {
+    retention::reach(known, &group.settings().policy).as_secs()
 }
 
 /// For programs, and for people.

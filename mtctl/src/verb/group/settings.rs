@@ -13,8 +13,19 @@ use crate::group_place::{self, GroupOptions};
 use crate::output;
 use crate::policy_options::{self, Change, EngineName, PolicyOptions};
 
+const EXAMPLES_OF_CREATE: &str = "\
+Examples:
+  mtctl group create --group web
+  mtctl group create --group web --retention-window 48h --keep-all 4h --point-every 5m";
+
+const EXAMPLES_OF_SET: &str = "\
+Examples:
+  mtctl group set --group web --point-every 5m
+  mtctl group set --group web --retention-bytes none --dry-run     exit 3 if it would change";
+
 /// What was typed after `mtctl group create`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES_OF_CREATE)]
 pub struct Create {
     #[command(flatten)]
     of: GroupOptions,
@@ -25,6 +36,7 @@ pub struct Create {
 
 /// What was typed after `mtctl group set`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES_OF_SET)]
 pub struct Set {
     #[command(flatten)]
     of: GroupOptions,

@@ -13,8 +13,14 @@ use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::{output, policy_options};
 
+const EXAMPLES: &str = "\
+Examples:
+  mtctl group show --group web
+  mtctl group show --group web --json";
+
 /// What was typed after `mtctl group show`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(flatten)]
     of: GroupOptions,
