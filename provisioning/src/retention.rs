@@ -48,7 +48,7 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refus
     let device = there.map(|disk| disk.path.clone());
     let device = format.as_ref().map(|format| format.path.clone()).or(device);
     let mut actions: Vec<Action> = match format {
-        Some(format) => vec![Action::Format(format)],
+        Some(format) => vec![Action::Format(Box::new(format))],
         None => adoption(observed, desired, &volume)?.into_iter().collect(),
     };
     if !observed.mount_point.exists {

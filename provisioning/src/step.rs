@@ -177,7 +177,7 @@ pub enum Action {
     /// Rebuild the initramfs of every kernel, and note that it is not due any more.
     RebuildInitramfs(Invocation),
     /// Make the retention filesystem.
-    Format(Format),
+    Format(Box<Format>),
     /// Remember the retention volume that is there, and forget a format that was cut off.
     Adopt(RetentionRecord),
     /// Make a directory.

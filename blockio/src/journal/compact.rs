@@ -213,6 +213,6 @@ mod tests {
     #[test]
     fn an_epoch_of_as_many_volumes_as_there_is_memory_for_is_copied() {
         let bytes = compacted(9, 64 << 10);
-        assert!((9 * 64 << 10..2 * MIB).contains(&bytes), "{bytes}");
+        assert!(((9 * 64) << 10..2 * MIB).contains(&bytes), "{bytes}");
     }
 }

@@ -105,7 +105,7 @@ fn a_busy_disk_refuses_before_anything_is_changed() {
     };
     let steps = vec![
         step(StepId::Lvm, vec![edit("/etc/a", None)], false),
-        step(StepId::Retention, vec![Action::Format(format)], false),
+        step(StepId::Retention, vec![Action::Format(Box::new(format))], false),
     ];
     let before = tree.nodes();
     let carried =
