@@ -1,5 +1,5 @@
-//! A protection group: one living thing, opened once and held. It owns the lock, what is saved of it
-//! (`ledger`) and who keeps its history (`keeper`); only it saves, and each change has its verb here.
+//! A protection group: one living thing, opened once and held. It owns the lock, what is saved of
+//! it (`ledger`) and who keeps its history (`keeper`); only it saves, and each change has its verb.
 //! A [`GroupView`] only looks.
 //!
 //! ```text
@@ -235,7 +235,8 @@ impl Group {
         match half {
             None => Ok(()),
             Some((name, between)) => Err(Error::refused(format!(
-                "making a recovery point: stream {} was begun on volume \"{name}\" and not finished",
+                "making a recovery point: stream {} was begun on volume \"{name}\" and not \
+                 finished",
                 between.input
             ))
             .with_hint("apply it to its end, or go back: mtctl recover")),

@@ -21,7 +21,8 @@
 //! dump        a line a record                          reads only
 //! ```
 //!
-//! Not here: who preserves and saves (`group`), what is written to the disks (`apply`, `rollback`), and how a point is read (`view`).
+//! Not here: who preserves and saves (`group`), what is written to the disks (`apply`,
+//! `rollback`), and how a point is read (`view`).
 
 pub mod catalogue;
 pub mod check;

@@ -1,5 +1,5 @@
-//! Which groups there are on this host: on the retention volume, and in /var/lib where groups without
-//! one are. A directory is a group if it has a state.
+//! Which groups there are on this host: on the retention volume, and in /var/lib where groups
+//! without one are. A directory is a group if it has a state.
 
 use std::path::{Path, PathBuf};
 

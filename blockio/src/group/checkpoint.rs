@@ -1,5 +1,5 @@
-//! A checkpoint: how far each volume is, and the recovery points that were reached. One change of the
-//! group's state, so that both are there after a crash, or neither.
+//! A checkpoint: how far each volume is, and the recovery points that were reached. One change of
+//! the group's state, so that both are there after a crash, or neither.
 
 use super::keeper::Keeper;
 use super::ledger::Ledger;

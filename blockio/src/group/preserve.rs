@@ -1,5 +1,5 @@
-//! What was there before it is overwritten: recorded in the journal, or given up where a group keeps
-//! no history. A plan goes in, and comes out as one that may be written (BARRIER 1, I1).
+//! What was there before it is overwritten: recorded in the journal, or given up where a group
+//! keeps no history. A plan goes in, and comes out as one that may be written (BARRIER 1, I1).
 
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! A group is held by one process, and saves what it was told or nothing.
+
 use std::fs;
 
 use super::*;

@@ -14,7 +14,7 @@ pub enum Whereabouts {
     InBetween(Vec<String>),
     /// They were rolled back to this point, and nothing was written since.
     RolledBack(PointId),
-    /// These volumes are in the middle of a stream, exactly where it was left; the others at an end.
+    /// These volumes are in the middle of a stream, exactly where it was left.
     WithinStream(Vec<String>),
     /// All streams that were begun are applied to their end.
     Applied,
