@@ -52,7 +52,7 @@ fn groups_in(root: &Path) -> Result<Vec<(String, PathBuf)>> {
         let path = entry.map_err(reading)?.path();
         let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
         let Some(name) = name.filter(|name| check_name(name).is_ok()) else { continue };
-        if path.join("state").is_file() {
+        if path.join("state").symlink_metadata().is_ok() {
             groups.push((name, path));
         }
     }

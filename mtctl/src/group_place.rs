@@ -14,7 +14,7 @@ use provisioning::host::Tree;
 use provisioning::lossless_text;
 
 use crate::report;
-use crate::retention_mount::{RetentionMount, RetentionMountOption};
+use crate::retention_mount::{self, RetentionMount, RetentionMountOption};
 
 /// Where groups live that have no retention volume.
 const GROUPS: &str = "/var/lib/mtctl/groups";
@@ -89,7 +89,7 @@ impl GroupOptions {
     fn place(&self) -> Result<Place> {
         group::check_name(&self.group)?;
         let place = of_group(&self.group, &self.at)?;
-        if place.state.join("state").is_file() {
+        if place.state.join("state").symlink_metadata().is_ok() {
             return Ok(place);
         }
         let context = format!("there is no group {} in {}", self.group, place.state.display());
@@ -189,6 +189,7 @@ fn mounted(mount: &RetentionMount) -> Result<Option<PathBuf>> {
     let RetentionMount { path, said_by } = mount;
     let path = lossless_text::to_path(path);
     if is_mount_point(&path) {
+        retention_mount::check_is_the_known_one(mount).map_err(report::as_of_blockio)?;
         return Ok(Some(path.into_owned()));
     }
     let Some(said_by) = said_by else { return Ok(None) };

@@ -9,6 +9,7 @@ use provisioning::host::{Host, Tree};
 use provisioning::lossless_text;
 use provisioning::spec::RETENTION_MOUNT_DEFAULT;
 use provisioning::{Error, ErrorKind};
+use provisioning::{filesystem, observe};
 
 use crate::configuration::{self, PrepareConfiguration};
 
@@ -79,6 +80,41 @@ impl RetentionMountOption {
             mount.said_by = Some("/var/lib/mtctl/provisioning.json has");
         }
         Ok(mount)
+    }
+}
+
+/// What is mounted there has the UUID by which this host knows its retention volume, if it knows
+/// one: history on another filesystem would be found by nobody, and the one that is there be left
+/// behind.
+///
+/// # Errors
+/// [`ErrorKind::Refused`] when something else is mounted there; when that cannot be told.
+pub(crate) fn check_is_the_known_one(mount: &RetentionMount) -> provisioning::Result<()> {
+    let host = Host::running();
+    let Some(uuid) = known_uuid(&host)? else { return Ok(()) };
+    let at = lossless_text::of_path(&mount.path);
+    let mounts = observe::mount_table(&host)?;
+    let source = mounts.topmost(&at).map(|mounted| mounted.source.clone()).unwrap_or_default();
+    if source.starts_with('/') {
+        let found = filesystem::probe_signature(&host, Path::new(&source))?;
+        if found.carries(&uuid).is_some() {
+            return Ok(());
+        }
+    }
+    let context = format!("{at} has {source} mounted, not the retention volume UUID={uuid}");
+    Err(Error::refused(context).with_hint(format!(
+        "umount {at}, then `mtctl prepare` mounts the volume; or name another for this run: \
+         --retention DIR"
+    )))
+}
+
+/// The UUID of the volume that `prepare` made: as our row has it, else as the record has it.
+fn known_uuid(host: &Host) -> provisioning::Result<Option<String>> {
+    let fstab = fstab(host.system())?;
+    let row = fstab.ours().and_then(|(_, row)| row.source.strip_prefix("UUID=").map(str::to_owned));
+    match row {
+        Some(uuid) => Ok(Some(uuid)),
+        None => Ok(provisioning::record::load(host)?.retention.map(|volume| volume.uuid)),
     }
 }
 

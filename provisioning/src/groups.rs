@@ -101,6 +101,9 @@ impl Reader {
     /// Reads the groups below `directory`. Where nothing but groups should lie (`is_ours`), every
     /// file called `state` is one's.
     fn read_groups_in(&mut self, tree: &Tree, directory: &Path, is_ours: bool) {
+        if is_ours && is_no_directory(tree, directory) {
+            return self.not_understood(directory, "it is no directory".to_owned());
+        }
         let names = match tree.entries(directory) {
             Ok(names) => names.unwrap_or_default(),
             Err(error) if is_ours || !is_forbidden(&error) => {
@@ -112,8 +115,13 @@ impl Reader {
         for name in names {
             let below = directory.join(&name);
             // What is mounted there is looked at by itself; an automounter is not woken.
-            let is_on = tree.status(&below).map(|status| status.location.0) == device;
-            if is_on {
+            let status = tree.status(&below);
+            // A file beside the groups is somebody else's, but where nothing else belongs.
+            let is_file = status.is_some_and(|status| status.kind == FileKind::File);
+            if is_file && directory != Path::new(GROUPS_PATH) {
+                continue;
+            }
+            if status.is_none_or(|status| Some(status.location.0) == device) {
                 self.read_group(tree, &name, &below, is_ours);
             }
         }
@@ -121,8 +129,14 @@ impl Reader {
 
     fn read_group(&mut self, tree: &Tree, group: &str, directory: &Path, is_ours: bool) {
         let path = directory.join("state");
-        let is_file = tree.status(&path).is_some_and(|status| status.kind == FileKind::File);
-        if !is_file || !self.seen.insert(path.clone()) {
+        match tree.status(&path).map(|status| status.kind) {
+            Some(FileKind::File) => {}
+            None if !stands(tree, &path) && !is_no_directory(tree, directory) => return,
+            // A link that leads nowhere may be to a volume that is not mounted.
+            _ if is_ours => return self.not_understood(&path, "it is no file".to_owned()),
+            _ => return,
+        }
+        if !self.seen.insert(path.clone()) {
             return;
         }
         let text = match tree.text_if_exists(&path) {
@@ -145,6 +159,19 @@ impl Reader {
     fn not_understood(&mut self, path: &Path, reason: String) {
         self.groups.unreadable.push(Unreadable { path: path.to_owned(), reason });
     }
+}
+
+/// Something stands at `path`, wherever it leads to.
+fn stands(tree: &Tree, path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let names = path.parent().map(|parent| tree.list(parent)).unwrap_or_default();
+    name.is_some_and(|name| names.iter().any(|one| one == name))
+}
+
+/// Something stands at `path` and is no directory: a file, or a link that leads nowhere.
+fn is_no_directory(tree: &Tree, path: &Path) -> bool {
+    let is_directory = tree.status(path).is_some_and(|one| one.kind == FileKind::Directory);
+    !is_directory && stands(tree, path)
 }
 
 fn looks_like_a_state(tree: &Tree, directory: &Path, text: &str) -> bool {

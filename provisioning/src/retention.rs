@@ -307,11 +307,29 @@ fn existing_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volu
         ([disk], named) if named.is_none_or(|named| named.name == disk.name) => {
             let Some(filesystem) = disk.signature.carries(&uuid) else { return Ok(None) };
             is_the_filesystem_wanted(filesystem, desired, &disk.path)?;
+            is_mounted_nowhere(observed, desired, disk, &uuid)?;
             Ok(Some(Volume { uuid, filesystem }))
         }
         ([disk], _) => Err(is_known(disk, &uuid)),
         ([one, other, ..], _) => Err(copies(one, other, &uuid)),
     }
+}
+
+/// A volume that is mounted elsewhere is moved by who knows what is under way there.
+fn is_mounted_nowhere(
+    observed: &Observed,
+    desired: &Desired,
+    disk: &Disk,
+    uuid: &str,
+) -> Result<(), Refusal> {
+    let mounted = disk.used_by.iter().find_map(|one| match one {
+        Use::Mounted(at) => Some(at.display()),
+        _ => None,
+    });
+    let Some(at) = mounted.filter(|_| !observed.platform.is_image) else { return Ok(()) };
+    let wanted = desired.retention_mount.display();
+    let reason = format!("the retention volume UUID={uuid} is mounted on {at}, not on {wanted}");
+    Err(Refusal::new(reason, format!("end what works with it, and unmount it: umount {at}")))
 }
 
 /// Whoever names another disk, or this one to be destroyed, has to give up its history first.

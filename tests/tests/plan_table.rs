@@ -225,7 +225,7 @@ fn already(mounted: bool, row: bool, recorded: bool, attached: bool) -> Machine 
     let machine = if attached { in_state("ours") } else { in_state("gpt") };
     if row {
         let row = format!(
-            "UUID={UUID} /mnt/retention ext4 defaults,nofail,x-systemd.device-timeout=30s,noatime,\
+            "UUID={UUID} /mnt/retention ext4 defaults,nofail,x-systemd.device-timeout=90s,noatime,\
              errors=remount-ro,x-mtctl 0 2\n"
         );
         machine.tree().put_text("/etc/fstab", row);
@@ -322,6 +322,14 @@ fn destruction_of_the_known_volume_is_refused_even_if_it_is_named() {
             assert!(got.starts_with("make directory") && !got.contains("format"), "{got}");
         }
     }
+}
+
+#[test]
+fn a_volume_that_is_mounted_elsewhere_is_not_moved() {
+    let machine = already(true, true, true, true);
+    let elsewhere = Desired { retention_mount: "/mnt/elsewhere".into(), ..desired() };
+    let got = verdict(&machine, &elsewhere);
+    assert!(got.starts_with("refused: ") && got.contains("is mounted on /mnt/retention"), "{got}");
 }
 
 #[test]

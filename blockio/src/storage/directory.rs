@@ -4,7 +4,7 @@
 //! volume is unmounted under us, nothing is ever written to what comes to light below it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -145,11 +145,23 @@ impl Storage for Directory {
     }
 
     fn read_state(&self) -> io::Result<Option<String>> {
-        match fs::read_to_string(self.state.inside().join(STATE)) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let path = self.state.inside().join(STATE);
+        // Who opens a pipe waits for its writer, but for this flag.
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
+        let mut file = match opened {
+            Ok(file) => file,
+            // A link that leads nowhere may be to a volume that is not mounted: no new state.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return if path.symlink_metadata().is_ok() { Err(error) } else { Ok(None) };
+            }
+            Err(error) => return Err(error),
+        };
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
         }
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        Ok(Some(text))
     }
 
     fn replace_state(&self, text: &str) -> io::Result<()> {
@@ -255,6 +267,21 @@ impl Storage for Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_where_the_state_belongs_and_is_none_is_an_error_and_not_waited_for() {
+        let place = tempfile::tempdir().unwrap();
+        let state = place.path().join(STATE);
+        assert!(directory(&place).read_state().unwrap().is_none());
+        std::os::unix::fs::symlink("/no/such/place", &state).unwrap();
+        assert!(directory(&place).read_state().is_err());
+        fs::remove_file(&state).unwrap();
+        nix::unistd::mkfifo(&state, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(directory(&place).read_state().is_err());
+        fs::remove_file(&state).unwrap();
+        fs::create_dir(&state).unwrap();
+        assert!(directory(&place).read_state().is_err());
+    }
 
     fn directory(of: &tempfile::TempDir) -> Directory {
         Directory::open(of.path(), of.path()).unwrap()

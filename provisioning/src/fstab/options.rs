@@ -55,7 +55,7 @@ mod tests {
     use super::merged;
 
     const OURS: &str =
-        "defaults,nofail,x-systemd.device-timeout=30s,noatime,errors=remount-ro,x-mtctl";
+        "defaults,nofail,x-systemd.device-timeout=90s,noatime,errors=remount-ro,x-mtctl";
 
     fn split(text: &str) -> Vec<String> {
         text.split(',').map(str::to_owned).collect()
@@ -67,11 +67,11 @@ mod tests {
             (OURS, OURS),
             (
                 "nofail,x-mtctl,discard",
-                "nofail,x-systemd.device-timeout=30s,noatime,errors=remount-ro,x-mtctl,discard",
+                "nofail,x-systemd.device-timeout=90s,noatime,errors=remount-ro,x-mtctl,discard",
             ),
             (
-                "rw,x-systemd.device-timeout=90s,relatime,errors=panic,nofail,x-mtctl",
-                "rw,x-systemd.device-timeout=90s,relatime,errors=panic,nofail,x-mtctl",
+                "rw,x-systemd.device-timeout=120s,relatime,errors=panic,nofail,x-mtctl",
+                "rw,x-systemd.device-timeout=120s,relatime,errors=panic,nofail,x-mtctl",
             ),
         ] {
             assert_eq!(merged(&split(theirs), &split(OURS)).join(","), expected, "{theirs}");
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn what_would_undo_ours_goes() {
         let theirs = "noauto,ro,errors=continue,nodiratime,x-mtctl";
-        let expected = "nodiratime,nofail,x-systemd.device-timeout=30s,noatime,\
+        let expected = "nodiratime,nofail,x-systemd.device-timeout=90s,noatime,\
                         errors=remount-ro,x-mtctl";
         assert_eq!(merged(&split(theirs), &split(OURS)).join(","), expected);
         let old = "defaults,nofail,noatime,errors=remount-ro,comment=mtctl";

@@ -36,7 +36,7 @@ fn the_row_is_the_documented_one_for_every_mark_and_filesystem() {
         row,
         format!(
             "UUID={UUID} /mnt/retention ext4 \
-             defaults,nofail,x-systemd.device-timeout=30s,noatime,errors=remount-ro,x-mtctl 0 2"
+             defaults,nofail,x-systemd.device-timeout=90s,noatime,errors=remount-ro,x-mtctl 0 2"
         )
     );
     let row = wanted(Mark::Comment).entry().to_string();
@@ -134,7 +134,7 @@ fn options_that_were_added_to_our_row_stay_with_all_bytes_around_them() {
     let start = format!("UUID=\"{UUID}\"\t/mnt/retention  ext4 commit=60,x-mtctl");
     let added = start.replace(
         ",x-mtctl",
-        ",nofail,x-systemd.device-timeout=30s,noatime,errors=remount-ro,x-mtctl",
+        ",nofail,x-systemd.device-timeout=90s,noatime,errors=remount-ro,x-mtctl",
     );
     for (end, expected) in [("\t0 0  # by hand\r\n", "\t0 2  # by hand\r\n"), (" \n", " 0 2 \n")] {
         assert_eq!(edited(&format!("{start}{end}")), format!("{added}{expected}"));

@@ -30,11 +30,14 @@ pub fn load(tree: &Tree) -> Result<Vec<(String, PathBuf)>> {
         let path = PathBuf::from(OsStr::from_bytes(&row[space + 1..]));
         path.is_absolute().then_some((name, path))
     };
+    // A row without its end was cut off, and would name another directory.
+    let is_whole = bytes.last().is_none_or(|last| *last == b'\n');
     let rows = bytes.split(|byte| *byte == b'\n').filter(|row| !row.is_empty());
-    rows.map(row).collect::<Option<_>>().ok_or_else(|| {
+    let rows: Option<Vec<_>> = rows.map(row).collect();
+    rows.filter(|_| is_whole).ok_or_else(|| {
         Error::new(
             ErrorKind::Integrity,
-            format!("reading {REGISTRY_PATH}: a row is no name and path"),
+            format!("reading {REGISTRY_PATH}: a row is no name and path, or is cut off"),
         )
         .with_hint("a row is: NAME /PATH; mend it, or move it away if no such group is left")
     })
@@ -61,9 +64,6 @@ pub fn remember(tree: &Tree, group: &str, directory: &Path) -> Result<()> {
     let lock = lock.map(|file| Flock::lock(file, FlockArg::LockExclusive));
     let _lock = lock.transpose().map_err(|(_, cause)| failed(cause))?;
     let mut bytes = tree.read_if_exists(REGISTRY_PATH)?.unwrap_or_default();
-    if bytes.last().is_some_and(|last| *last != b'\n') {
-        bytes.push(b'\n');
-    }
     bytes.extend_from_slice(format!("{group} ").as_bytes());
     bytes.extend_from_slice(directory.as_os_str().as_bytes());
     bytes.push(b'\n');
@@ -94,7 +94,7 @@ mod tests {
     fn a_row_that_is_none_is_an_error() {
         let root = tempfile::tempdir().unwrap();
         let tree = Tree::directory(root.path());
-        for text in ["web", "web relative", "\u{0}"] {
+        for text in ["web\n", "web relative\n", "\u{0}\n", "web /srv/a\ndb /srv"] {
             tree.replace(REGISTRY_PATH, text.as_bytes(), FileWriteMode::Keep).unwrap();
             assert!(load(&tree).is_err(), "{text:?}");
         }

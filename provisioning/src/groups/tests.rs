@@ -58,3 +58,43 @@ fn a_state_that_is_not_understood_is_told_and_other_peoples_files_are_passed_ove
         assert_eq!(found.unreadable.len(), usize::from(is_told), "{files:?}");
     }
 }
+
+#[test]
+fn what_stands_where_a_state_belongs_and_is_none_is_told() {
+    let here = tempfile::tempdir().unwrap();
+    let at = |path: &str| here.path().join(path.trim_start_matches('/'));
+    let tree = Tree::directory(here.path());
+    let group = "/var/lib/mtctl/groups/web";
+    let nowhere = |path: &Path| std::os::unix::fs::symlink("/no/such/place", path).unwrap();
+    let file = |path: &Path| std::fs::write(path, "x").unwrap();
+    let read = || {
+        let mut reader = Reader { groups: Groups::default(), seen: BTreeSet::new() };
+        reader.read_system(&tree);
+        reader.groups.unreadable.len()
+    };
+    let clear = || {
+        let _ = std::fs::remove_dir_all(at("/var"));
+        std::fs::create_dir_all(at("/var/lib/mtctl")).unwrap();
+    };
+    clear();
+    assert_eq!(read(), 0, "there is no group");
+    std::fs::create_dir_all(at(group)).unwrap();
+    assert_eq!(read(), 0, "a directory without a state");
+    let state = at(group).join("state");
+    nowhere(&state);
+    assert_eq!(read(), 1, "a link that leads nowhere");
+    std::fs::remove_file(&state).unwrap();
+    std::fs::create_dir(&state).unwrap();
+    assert_eq!(read(), 1, "a directory");
+    std::fs::remove_dir(&state).unwrap();
+    nix::unistd::mkfifo(&state, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    assert_eq!(read(), 1, "a pipe");
+    for (what, path) in [("groups", GROUPS_PATH), ("group", group)] {
+        for (how, make) in [("a link", &nowhere as &dyn Fn(&Path)), ("a file", &file)] {
+            clear();
+            std::fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+            make(&at(path));
+            assert_eq!(read(), 1, "{how} where {what} belong");
+        }
+    }
+}

@@ -41,7 +41,7 @@ fn is_the_retention_volume(machine: &ScratchMachine, disk: &LoopDevice, filesyst
     let on_error = if filesystem == "ext4" { ",errors=remount-ro" } else { "" };
     let row = format!(
         "UUID={} /mnt/retention {filesystem} \
-         defaults,nofail,x-systemd.device-timeout=30s,noatime{on_error},x-mtctl 0 {pass}\n",
+         defaults,nofail,x-systemd.device-timeout=90s,noatime{on_error},x-mtctl 0 {pass}\n",
         tag("UUID")
     );
     assert_eq!(machine.fstab(), format!("{FSTAB}{row}"));

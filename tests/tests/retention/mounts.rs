@@ -190,3 +190,19 @@ fn no_verb_goes_on_without_the_volume_of_a_host_that_was_prepared_elsewhere() {
         machine.mtctl(&[&apply[..], &none].concat()).exits(0);
     });
 }
+
+#[test]
+fn another_filesystem_where_the_volume_belongs_is_not_taken_for_it() {
+    on_a_scratch_machine(|machine| {
+        let _disk = prepared_elsewhere(machine);
+        let (stream, target) = (one_stream(machine), blank(machine, "target.img", MIB));
+        run("umount", &[ELSEWHERE]);
+        run("mount", &["-t", "tmpfs", "none", ELSEWHERE]);
+        for verb in verbs(&stream, &target) {
+            let words: Vec<&str> = verb.iter().map(String::as_str).collect();
+            machine.mtctl(&words).exits(4).says("not the retention volume UUID=");
+        }
+        assert_eq!(fs::read(&target).unwrap(), vec![0; MIB as usize]);
+        assert_eq!(fs::read_dir(ELSEWHERE).unwrap().count(), 0);
+    });
+}
