@@ -147,8 +147,8 @@ impl RetentionRow {
     /// nothing by design (it heals from its log when mounted), so that 0 says what happens. An ext4
     /// that went on after an error would lose what was durable (docs/adr/0010).
     pub fn entry(&self) -> Entry {
-        // Nothing waits for it (nofail), and nothing mounts it later: long enough for a slow boot, in
-        // which the link by UUID comes only with the rule on the system disk (docs/adr/0011).
+        // Nothing waits for it (nofail), and nothing mounts it later: long enough for a slow boot,
+        // in which the link by UUID comes only with the rule on the system disk (docs/adr/0011).
         let time_out = (self.mark == Mark::XOption).then_some("x-systemd.device-timeout=90s");
         let on_error = (self.filesystem == "ext4").then_some(ERRORS_REMOUNT_RO);
         let options = ["defaults", "nofail"].into_iter().chain(time_out).chain(["noatime"]);

@@ -232,6 +232,12 @@ pub(super) fn keep_all() -> Policy {
     Policy { window: hour, keep_all: hour, thin_to: hour, journal_bytes_max: None }
 }
 
+/// Points of marks go soon, but for the last ones: nothing is thinned.
+pub(super) fn expiring() -> Policy {
+    let second = Duration::from_secs(1);
+    Policy { window: second, keep_all: second, thin_to: second, journal_bytes_max: None }
+}
+
 /// Points of marks (which are a second apart) are thinned to one in three, and go after some more.
 pub(super) fn thinning() -> Policy {
     let seconds = Duration::from_secs;

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::cuts::{self, Chance};
 use super::disk::lock;
 use super::looking::looked_beside;
-use super::machine::{Machine, Memory, SEGMENT_BLOCKS, keep_all, thinning, whole};
+use super::machine::{Machine, Memory, SEGMENT_BLOCKS, expiring, keep_all, thinning, whole};
 use super::scenario::{Contents, Scenario, Size, point_of};
 use super::world::{Operation, Snapshot, World};
 use crate::bug::{self, Bug};
@@ -32,6 +32,8 @@ const LARGE: Size =
     Size { volumes: 2, blocks: 12, marks: 3, writes: 6, room_blocks: 2048, ..SMALL };
 /// Room for a few segments only: points have to go.
 const TIGHT: Size = Size { blocks: 6, marks: 4, room_blocks: 6 * SEGMENT_BLOCKS, ..SMALL };
+/// More points than stay whatever their age.
+const MANY_POINTS: Size = Size { marks: 8, ..SMALL };
 /// The end of the first stream is its last point, and is accepted.
 const ACCEPTED: Size = Size { goes_on: false, ..SMALL };
 
@@ -340,13 +342,14 @@ fn explore(seed: u64, memory: &Memory) -> Result<u64, String> {
         (Plan::ApplyAndCommitAndApply, ACCEPTED, keep_all()),
         (Plan::Apply, TIGHT, thinning()),
         (Plan::Apply, TIGHT, keep_all()),
+        (Plan::Apply, MANY_POINTS, expiring()),
         (Plan::Apply, LARGE, keep_all()),
         (Plan::ApplyAndRollBack, LARGE, thinning()),
     ];
     // The large ones take most of the time, and show little that the others do not.
     let count = match seed {
         seed if seed % 64 == 0 => sorts.len(),
-        seed if seed % 16 == 0 => 5,
+        seed if seed % 16 == 0 => 6,
         _ => 3,
     };
     for (number, (plan, size, policy)) in sorts.into_iter().enumerate().take(count) {

@@ -170,7 +170,7 @@ fn a_disk_without_capacity_is_refused() {
         }
         let compressed = std::path::Path::new("/sys/block/zram0/size");
         if std::fs::read_to_string(compressed).is_ok_and(|size| size.trim() == "0") {
-            machine.prepare("/dev/zram0", &["--dry-run"]).exits(4).says("has no capacity");
+            machine.prepare("/dev/zram0", &["--dry-run"]).exits(4).says("is memory, and no disk");
         }
     });
 }
