@@ -60,6 +60,7 @@ fn a_state_that_is_not_understood_is_told_and_other_peoples_files_are_passed_ove
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "makes what the door then looks at")]
 fn what_stands_where_a_state_belongs_and_is_none_is_told() {
     let here = tempfile::tempdir().unwrap();
     let at = |path: &str| here.path().join(path.trim_start_matches('/'));
