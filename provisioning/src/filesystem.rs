@@ -384,7 +384,7 @@ mod tests {
         assert_eq!(mkfs(RetentionFilesystem::Ext4, (65 << 20) - 512), ext4);
         assert_eq!(
             mkfs(RetentionFilesystem::Xfs, RetentionFilesystem::Xfs.disk_bytes_min()),
-            "mkfs.xfs -q -f -d size=300m -l agnum=0 -L mt-retention \
+            "mkfs.xfs -q -f -L mt-retention -d size=300m -l agnum=0 \
              -m uuid=00000000-0000-0000-0000-000000001234 /dev/sdb"
         );
     }
