@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use mt_tests::program::run;
@@ -39,14 +39,13 @@ enum Doing {
 }
 
 const EXTENT: Extent = Extent { streams: 60, marks: 3, changes: 4, bytes: 4 << 20 };
-/// The longest time from the beginning of what is cut to the cut, in ms: a guest applies two or
-/// three streams meanwhile.
-const MOMENTS_MS: u64 = 2_500;
-
 /// A machine whose three disks forget.
 struct Rig {
     disks: Vec<VolatileDisk>,
     machine: Machine,
+    /// How long it took to boot. Hosts are of very different speed, and what a guest has done by
+    /// some moment with them: moments are parts of this.
+    boot: Duration,
 }
 
 impl Rig {
@@ -62,7 +61,16 @@ impl Rig {
             });
             disks.push(disk);
         }
-        Ok(Self { disks, machine: lab.boot(&hardware)? })
+        let begun = Instant::now();
+        let machine = lab.boot(&hardware)?;
+        Ok(Self { disks, machine, boot: begun.elapsed() })
+    }
+
+    /// Lets the machine go on for a while, at most one part in `part` of what booting took. Any
+    /// moment will do: that is what is being shown.
+    fn go_on_for_a_while(&self, random: &mut Random, part: u32) {
+        let most = u64::try_from((self.boot / part).as_millis()).unwrap_or(u64::MAX);
+        std::thread::sleep(Duration::from_millis(random.below(most.max(1))));
     }
 
     /// All at once, as nearly as one host can: first the disks, so that nothing is flushed after.
@@ -139,9 +147,8 @@ fn cut(lab: &mut Lab, seed: u64, cuts: u32, doing: Doing) -> Result<()> {
             }
         };
         rig.machine.begin(&format!("{SHELL}\n{script}"))?;
-        let most = if doing == Doing::Applying { MOMENTS_MS } else { 700 };
-        // Any moment will do: that is what is being shown.
-        std::thread::sleep(Duration::from_millis(random.below(most)));
+        // Two or three streams are applied meanwhile; a rollback is shorter.
+        rig.go_on_for_a_while(&mut random, if doing == Doing::Applying { 2 } else { 8 });
         rig.cut_power(lab);
     }
     let mut rig = Rig::boot(lab)?;
@@ -244,7 +251,7 @@ fn cut_while_formatting(lab: &mut Lab) -> Result<()> {
         let mut rig = Rig::boot(lab)?;
         let prepare = "mtctl prepare --only retention --retention-disk $(disk retention) --yes";
         rig.machine.begin(&format!("{SHELL}\n{prepare}"))?;
-        std::thread::sleep(Duration::from_millis(random.below(2_500)));
+        rig.go_on_for_a_while(&mut random, 2);
         rig.cut_power(lab);
         let mut rig = Rig::boot(lab)?;
         let run = rig.machine.run(&format!("{SHELL}\n{prepare}"))?;
