@@ -9,6 +9,7 @@
 //! keeper      the journal is opened, records are made, epochs begin
 //! preserve    a plan becomes one that may be written    BARRIER 1
 //! checkpoint  progress and points become durable        BARRIER 3
+//! rebuilding  the state is made anew from the segments
 //! ```
 
 use std::sync::Arc;
@@ -16,9 +17,12 @@ use std::sync::Arc;
 use crate::barrier::AllFlushed;
 use crate::device::buffer::ArenaPool;
 use crate::journal::catalogue::{Catalogue, NewPoint, PointId, PointKind};
+use crate::journal::memo::{EpochMemo, PointMemo};
+use crate::journal::scan::WINDOW_BYTES;
 use crate::journal::settings::GroupSettings;
 use crate::journal::state::{InBetween, Progress};
-use crate::storage::{SegmentNumber, Storage};
+use crate::journal::strays;
+use crate::storage::Storage;
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) mod checkpoint;
@@ -26,12 +30,14 @@ pub mod keeper;
 mod ledger;
 mod place;
 pub(crate) mod preserve;
+mod rebuilding;
 mod view;
 mod whereabouts;
 
 use keeper::{Keeper, Settings};
 use ledger::Ledger;
 pub use place::{GROUP_NAME_BYTES_MAX, Place, check_name, storage};
+pub use rebuilding::Rebuilding;
 pub use view::GroupView;
 use view::Keeps;
 pub use whereabouts::Whereabouts;
@@ -175,7 +181,9 @@ impl Group {
 
     /// What the operator should know, since this was asked last.
     pub fn take_notes(&mut self) -> Vec<String> {
-        self.keeper.as_mut().map(|keeper| keeper.take_notes()).unwrap_or_default()
+        let mut notes = self.ledger.take_notes();
+        notes.extend(self.keeper.iter_mut().flat_map(|keeper| keeper.take_notes()));
+        notes
     }
 
     /// What the operator should know about the window that the volume can hold.
@@ -205,16 +213,18 @@ impl Group {
         self.require_one_state()?;
         self.begin_history()?;
         let point = PointId(self.view().catalogue()?.next_point);
-        let progress = self.view().state().progress();
         let Some(keeper) = &mut self.keeper else { return Err(not_open()) };
+        let now = keeper.now();
+        let new = NewPoint { time: now, kind, name };
+        let memo = PointMemo::of_new(point, &new, now);
+        let memo = EpochMemo::new(self.ledger.view().state(), vec![memo]);
         // The segment of the new epoch first, then the state: a crash in between leaves a segment
         // of no point, which is removed at the next open.
-        let spans = keeper.begin_epoch(&mut self.ledger, point, &progress)?;
+        let spans = keeper.begin_epoch(&mut self.ledger, point, &memo)?;
         // Nothing expires by this: how long points are kept is said to `apply`.
         self.ledger.save(|state| {
             let Some(catalogue) = &mut state.journal else { return };
-            let new = NewPoint { time: keeper.now(), kind, name };
-            catalogue.seal(spans, new, keeper.now());
+            catalogue.seal(spans, new, now);
             keeper.describe(catalogue);
         })?;
         Ok(point)
@@ -309,15 +319,25 @@ impl Group {
     /// `Failed`: the state could not be saved, or a segment not be removed.
     pub fn commit(&mut self) -> Result<()> {
         self.ledger.save(|state| {
-            state.journal = None;
+            state.drop_history();
             // Where a stream was begun, the volumes are exactly at one of its marks: it can be gone
             // on with, and nothing else fits.
             let begun = state.volumes.values_mut().filter_map(|volume| volume.in_between.as_mut());
             begun.for_each(|between| between.exact = true);
         })?;
         self.keeper = None;
-        remove_all(self.view().storage().as_ref())
-            .map_err(|error| Error::failed("removing the segments of the history", error))
+        self.remove_what_was_dropped()
+    }
+
+    fn remove_what_was_dropped(&self) -> Result<()> {
+        let doing = "removing the segments of the history";
+        let storage = self.view().storage();
+        let all = storage.segments().map_err(|error| Error::failed(doing, error))?;
+        let pool = ArenaPool::new(1, WINDOW_BYTES).map_err(|error| Error::failed(doing, error))?;
+        for number in strays::that_may_go(&storage, self.view().state(), &all, &pool)? {
+            storage.remove_segment(number).map_err(|error| Error::failed(doing, error))?;
+        }
+        Ok(())
     }
 
     /// Changes what is saved as nothing else may: for tests of what then happens.
@@ -328,11 +348,6 @@ impl Group {
     ) -> Result<()> {
         self.ledger.save(change)
     }
-}
-
-fn remove_all(storage: &dyn Storage) -> std::io::Result<()> {
-    let all: Vec<SegmentNumber> = storage.segments()?;
-    all.into_iter().try_for_each(|number| storage.remove_segment(number))
 }
 
 /// In the middle of a stream, only one in the order of the writes leaves a state of the source.

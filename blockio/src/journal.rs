@@ -10,6 +10,9 @@
 //! retention   what is to go, and when                  pure
 //! selector    how people name a point                  pure
 //! settings    how a group is kept, as it is saved      pure
+//! memo        what the journal says of its group     pure
+//! saved       the two copies of the state, and which one counts
+//! strays      segments that no point has, and whose they are
 //! draft       a record in the making
 //! log         records become durable                   BARRIER 1
 //! open        what a crash left of the open epoch
@@ -19,6 +22,7 @@
 //! images      all images since a point, to be read
 //! check       is it all there                          reads only
 //! dump        a line a record                          reads only
+//! rebuild     the state anew, from the segments alone  reads only
 //! ```
 //!
 //! Not here: who preserves and saves (`group`), what is written to the disks (`apply`,
@@ -33,12 +37,16 @@ pub(crate) mod images;
 pub(crate) mod index;
 pub mod layout;
 pub(crate) mod log;
+pub mod memo;
 pub(crate) mod open;
+pub mod rebuild;
 pub mod retention;
+pub mod saved;
 pub(crate) mod scan;
 pub mod selector;
 pub mod settings;
 pub mod state;
+pub(crate) mod strays;
 pub(crate) mod touched;
 
 pub(crate) use log::Ticket;

@@ -1,12 +1,13 @@
-//! Where a group's history is kept: one state, replaced whole, and segments, which are files of a
-//! fixed length written like disks. What is in them is `group`'s and `journal`'s.
+//! Where a group's history is kept: one state, in two copies that are each replaced whole, and
+//! segments, which are files of a fixed length written like disks. What is in them is `group`'s and
+//! `journal`'s.
 //!
 //! What a crash leaves is part of the contract, and everything above relies on it:
-//! - a state that was replaced is the new one once `replace_state` came back; before that it is the
-//!   old one or the new one, never half of each;
+//! - a copy of the state that was replaced is the new one once `replace_state` came back; before
+//!   that it is the old one or the new one, never half of each;
 //! - a segment that was created is there once `create_segment` came back, with its length and any
 //!   content; before that it is there or not;
-//! - a segment that was removed is so once the next `replace_state` came back;
+//! - a segment that was removed is so once the next `replace_state` of the second copy came back;
 //!   before that it is there or not;
 //! - what is written to a segment is durable after a flush of it, as with every disk.
 
@@ -42,26 +43,41 @@ pub struct Space {
     pub free_bytes: u64,
 }
 
+/// One of the two copies of the state. Which one counts when they differ is `journal::saved`'s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateCopy {
+    /// Where the state is kept: written first.
+    First,
+    /// Where the segments are: it is there when the directory of the first is lost, or another
+    /// one.
+    Second,
+}
+
+impl StateCopy {
+    /// Both, in the order in which they are written.
+    pub const BOTH: [Self; 2] = [Self::First, Self::Second];
+}
+
 /// Where a group's history is kept.
 pub trait Storage: Send + Sync {
-    /// The file that the state is in, for messages; none if it is in no file.
-    fn state_file(&self) -> Option<PathBuf> {
+    /// The file that a copy of the state is in, for messages; none if it is in no file.
+    fn state_file(&self, _copy: StateCopy) -> Option<PathBuf> {
         None
     }
 
-    /// The state, if one was ever saved.
+    /// A copy of the state, if it was ever saved.
     ///
     /// # Errors
     ///
     /// What the kernel said.
-    fn read_state(&self) -> io::Result<Option<String>>;
+    fn read_state(&self, copy: StateCopy) -> io::Result<Option<String>>;
 
-    /// Makes `text` the state, durably.
+    /// Makes `text` a copy of the state, durably.
     ///
     /// # Errors
     ///
-    /// What the kernel said; the old state is still there then, or the new one is.
-    fn replace_state(&self, text: &str) -> io::Result<()>;
+    /// What the kernel said; the old one is still there then, or the new one is.
+    fn replace_state(&self, copy: StateCopy, text: &str) -> io::Result<()>;
 
     /// Makes segment `number` of `bytes`, with room set aside for all of them, durably.
     ///
@@ -79,7 +95,7 @@ pub trait Storage: Send + Sync {
     /// ENOENT: it is not there. Else what the kernel said.
     fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>>;
 
-    /// A number that is another one whenever the state was replaced.
+    /// A number that is another one whenever a copy of the state was replaced.
     ///
     /// # Errors
     ///
@@ -131,11 +147,11 @@ pub trait Storage: Send + Sync {
 pub(crate) struct Nothing;
 
 impl Storage for Nothing {
-    fn read_state(&self) -> io::Result<Option<String>> {
+    fn read_state(&self, _: StateCopy) -> io::Result<Option<String>> {
         Ok(None)
     }
 
-    fn replace_state(&self, _: &str) -> io::Result<()> {
+    fn replace_state(&self, _: StateCopy, _: &str) -> io::Result<()> {
         Err(io::ErrorKind::NotFound.into())
     }
 

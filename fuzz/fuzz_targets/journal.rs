@@ -14,7 +14,7 @@ use blockio::journal::state::{self, GroupState};
 use blockio::journal::catalogue::{Catalogue, JournalVolume, Span};
 use blockio::journal::layout::{BLOCK_BYTES, Entry, Held, RecordHeader, RecordKind, SegmentHeader};
 use blockio::journal::{check, dump};
-use blockio::storage::{SegmentNumber, Space, Storage};
+use blockio::storage::{SegmentNumber, Space, StateCopy, Storage};
 use blockio::units::{ByteCount, ByteOffset, SectorSize};
 use libfuzzer_sys::fuzz_target;
 
@@ -62,6 +62,7 @@ fn header() -> Vec<u8> {
         first_record: 1,
         salt: SALT,
         length_bytes: SEGMENT_BYTES as u64,
+        generation: 90,
     };
     let mut block = vec![0; BLOCK_BYTES];
     header.write(&mut block);
@@ -126,7 +127,7 @@ struct One {
 }
 
 impl Storage for One {
-    fn read_state(&self) -> io::Result<Option<String>> {
+    fn read_state(&self, _: StateCopy) -> io::Result<Option<String>> {
         let state = GroupState { journal: Some(self.known.clone()), ..GroupState::default() };
         Ok(Some(state::print(&state)))
     }
@@ -149,7 +150,7 @@ impl Storage for One {
         Ok(vec![SegmentNumber(1)])
     }
 
-    fn replace_state(&self, _: &str) -> io::Result<()> {
+    fn replace_state(&self, _: StateCopy, _: &str) -> io::Result<()> {
         unreachable!("nothing is written")
     }
 

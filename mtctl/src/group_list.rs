@@ -1,5 +1,5 @@
 //! Which groups there are on this host: on the retention volume, and in /var/lib where groups
-//! without one are. A directory is a group if it has a state.
+//! without one are. A directory is a group if it has a state, a copy of one, or a segment.
 
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,7 @@ pub(crate) fn all(at: &RetentionOptions) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// The directories in `root` that have a state, with their names.
+/// The directories in `root` that have something of a group, with their names.
 fn groups_in(root: &Path) -> Result<Vec<(String, PathBuf)>> {
     let reading = |error| Error::failed(format!("looking for groups in {}", root.display()), error);
     let entries = match std::fs::read_dir(root) {
@@ -52,7 +52,7 @@ fn groups_in(root: &Path) -> Result<Vec<(String, PathBuf)>> {
         let path = entry.map_err(reading)?.path();
         let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
         let Some(name) = name.filter(|name| check_name(name).is_ok()) else { continue };
-        if path.join("state").symlink_metadata().is_ok() {
+        if Place::without_history(&path).has_something() {
             groups.push((name, path));
         }
     }

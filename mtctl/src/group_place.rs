@@ -13,8 +13,8 @@ use provisioning::groups::registry;
 use provisioning::host::Tree;
 use provisioning::lossless_text;
 
-use crate::report;
 use crate::retention_mount::{self, RetentionMount, RetentionMountOption};
+use crate::{output, report};
 
 /// Where groups live that have no retention volume.
 const GROUPS: &str = "/var/lib/mtctl/groups";
@@ -58,10 +58,9 @@ impl GroupOptions {
     /// `Usage`: it is not there. Else as [`Group::open`].
     pub(crate) fn open(&self) -> Result<Group> {
         let place = self.place()?;
-        let group = Group::open(&place, &self.group)?;
-        let targets =
-            group.view().state().volumes.values().filter_map(|volume| volume.target.as_deref());
-        remember(&place, &self.group, targets)?;
+        let mut group = Group::open(&place, &self.group)?;
+        remember_targets(&place, &self.group, group.view())?;
+        group.take_notes().iter().for_each(|note| output::complain(&format!("warning: {note}")));
         Ok(group)
     }
 
@@ -86,10 +85,15 @@ impl GroupOptions {
         group::storage(&Place { history, ..place })
     }
 
-    fn place(&self) -> Result<Place> {
+    /// Where it is: something of it is there.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: it is not there.
+    pub(crate) fn place(&self) -> Result<Place> {
         group::check_name(&self.group)?;
         let place = of_group(&self.group, &self.at)?;
-        if place.state.join("state").symlink_metadata().is_ok() {
+        if place.has_something() {
             return Ok(place);
         }
         let context = format!("there is no group {} in {}", self.group, place.state.display());
@@ -165,6 +169,12 @@ pub(crate) fn remember<'a>(
             None => ours,
         }
     })
+}
+
+/// [`remember`], of the targets that the group has.
+pub(crate) fn remember_targets(place: &Place, name: &str, group: &GroupView) -> Result<()> {
+    let volumes = group.state().volumes.values();
+    remember(place, name, volumes.filter_map(|volume| volume.target.as_deref()))
 }
 
 fn named(directory: &Path, is_unmounted_taken: bool) -> Result<PathBuf> {

@@ -2,7 +2,7 @@
 //! a group writes to is nobody's to format, whatever is on it; a state that cannot be understood
 //! could name any disk.
 //!
-//! The states are the engine's (docs/format/retention-journal-v1.md); only what they say of targets
+//! The states are the engine's (docs/format/retention-journal-v2.md); only what they say of targets
 //! is read here.
 
 pub mod registry;
@@ -20,6 +20,8 @@ use crate::mount::Mount;
 
 /// Where groups live that have no retention volume.
 pub const GROUPS_PATH: &str = "/var/lib/mtctl/groups";
+/// The files that the state of a group is kept in.
+const STATES: [&str; 2] = ["state", "state.copy"];
 /// Filesystems on which a retention volume is looked for: those that lie on a disk. Others may not
 /// answer for a long time.
 const FILESYSTEMS: [&str; 9] =
@@ -127,8 +129,24 @@ impl Reader {
         }
     }
 
+    /// Reads the state of a group, which is kept twice: one copy that is understood is enough.
     fn read_group(&mut self, tree: &Tree, group: &str, directory: &Path, is_ours: bool) {
-        let path = directory.join("state");
+        let (claims, unreadable) = (self.groups.claims.len(), self.groups.unreadable.len());
+        for name in STATES {
+            self.read_copy(tree, group, directory, name, is_ours);
+        }
+        if self.groups.claims.len() > claims {
+            self.groups.unreadable.truncate(unreadable);
+        }
+        let has = |name: &str| stands(tree, &directory.join(name));
+        if is_ours && !STATES.iter().any(|name| has(name)) && has_segments(tree, directory) {
+            let reason = "the history of a group is in it, and its state is lost";
+            self.not_understood(directory, reason.to_owned());
+        }
+    }
+
+    fn read_copy(&mut self, tree: &Tree, group: &str, directory: &Path, name: &str, is_ours: bool) {
+        let path = directory.join(name);
         match tree.status(&path).map(|status| status.kind) {
             Some(FileKind::File) => {}
             None if !stands(tree, &path) && !is_no_directory(tree, directory) => return,
@@ -159,6 +177,15 @@ impl Reader {
     fn not_understood(&mut self, path: &Path, reason: String) {
         self.groups.unreadable.push(Unreadable { path: path.to_owned(), reason });
     }
+}
+
+/// The history of a group is in `directory`, or was.
+fn has_segments(tree: &Tree, directory: &Path) -> bool {
+    let is_segment = |name: &String| {
+        let number = name.strip_prefix("segment-");
+        number.is_some_and(|number| number.len() == 16 && number.parse::<u64>().is_ok())
+    };
+    tree.list(directory).iter().any(is_segment)
 }
 
 /// Something stands at `path`, wherever it leads to.

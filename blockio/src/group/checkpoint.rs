@@ -7,6 +7,7 @@ use super::{Durable, Group};
 use crate::Result;
 use crate::barrier::AllFlushed;
 use crate::journal::catalogue::{Catalogue, Forgotten, NewPoint, PointId, Span};
+use crate::journal::memo::{EpochMemo, PointMemo};
 use crate::journal::state::{Fingerprint, GroupState, InBetween};
 
 /// When something is recorded.
@@ -102,8 +103,12 @@ pub(super) fn save(
     if !points.is_empty() {
         let mut next = ledger.view().state().clone();
         change(&mut next);
-        let last = ledger.view().catalogue()?.next_point + points.len() as u64 - 1;
-        ended = Some(keeper.begin_epoch(ledger, PointId(last), &next.progress())?);
+        let first = ledger.view().catalogue()?.next_point;
+        let now = keeper.now();
+        let memos = points.iter().zip(first..);
+        let memos = memos.map(|(new, id)| PointMemo::of_new(PointId(id), new, now)).collect();
+        let last = PointId(first + points.len() as u64 - 1);
+        ended = Some(keeper.begin_epoch(ledger, last, &EpochMemo::new(&next, memos))?);
     }
     planted!(UnlinkBeforeState => {
         let mut early = ledger.view().catalogue()?.clone();

@@ -4,7 +4,7 @@
 //! What opening does by itself, since nothing is lost by it: segments of the open epoch are flushed
 //! (a process before may have left them in a cache), a record that is not whole at the end is left
 //! out (what it is about was never overwritten), segments that no point has are removed (they were
-//! made, or given up, just before a crash), and the set of what was preserved is rebuilt, so that
+//! made, or given up, just before a crash; one that says otherwise is refused), and the set of what was preserved is rebuilt, so that
 //! applying again never preserves what is half new.
 
 use std::num::NonZeroUsize;
@@ -16,11 +16,11 @@ use crate::extent::Extent;
 use crate::journal::catalogue::{Catalogue, Forgotten, JournalVolume, Point, PointId, Span};
 use crate::journal::compact::{Attempt, Compaction};
 use crate::journal::draft::{Draft, Outline};
-use crate::journal::layout::{Identity, RECORD_BYTES_MAX};
+use crate::journal::layout::{Identity, RECORD_BYTES_MAX, RecordKind};
 use crate::journal::log::{End, ImagesDurable, Log, Ticket, failed};
+use crate::journal::memo::{self, EpochMemo, PointMemo, VolumeMemo};
 use crate::journal::open::{Opened, open_epoch};
 use crate::journal::retention::{self, Policy};
-use crate::journal::state::Progress;
 use crate::journal::touched::Touched;
 use crate::storage::{SegmentNumber, Space, Storage};
 use crate::units::ByteOffset;
@@ -32,6 +32,8 @@ const RECORD_BYTES: NonZeroUsize =
     NonZeroUsize::new(RECORD_BYTES_MAX).expect("invariant: not zero");
 /// So many records can be filled, or be on their way to the journal.
 const RECORDS: usize = 8;
+/// Memory for a record that says what a volume is, in bytes: names are shorter.
+const VOLUME_MEMO_BYTES: NonZeroUsize = NonZeroUsize::new(256 << 10).expect("invariant: not zero");
 /// Segments are a part of the volume that they are on: not more than this, in bytes …
 const SEGMENT_BYTES_MAX: u64 = 256 << 20;
 /// … not less than this …
@@ -95,6 +97,8 @@ pub(super) struct Keeper {
     touched: Vec<Touched>,
     /// Nothing was overwritten since the last point.
     is_epoch_empty: bool,
+    /// The history begins with this process.
+    is_new: bool,
     notes: Vec<String>,
     /// The newest point that was looked at for a jump of the clock; none once one was told.
     noted: Option<PointId>,
@@ -112,17 +116,22 @@ impl Keeper {
         let random = settings.random;
         let begin =
             || Catalogue { session: 1, ..Catalogue::new(new_identity(random), (settings.clock)()) };
-        // Before anything is written: who looks at a point meanwhile goes on with what this session
+        let has_history = ledger.view().state().journal.is_some();
+        if !has_history {
+            // It is saved with the first thing in it; that it begins, before its first segment.
+            ledger.prepare(|state| state.journal = Some(begin()));
+        }
+        // Nothing is written before it is known that the state is the history's.
+        let opened = open_epoch(&storage, ledger.view().state(), &pool)?;
+        // Then, before anything else: who looks at a point meanwhile goes on with what this session
         // writes, and with nothing of the one before that this one does without (`view::history`).
-        // At a history that is only begun nobody looks; it is saved with the first thing in it.
-        match ledger.view().state().journal {
-            Some(_) => ledger.save(|state| {
+        // At a history that is only begun nobody looks.
+        if has_history {
+            ledger.save(|state| {
                 state.journal.iter_mut().for_each(|known| known.session += 1);
-            })?,
-            None => ledger.prepare(|state| state.journal = Some(begin())),
+            })?;
         }
         let catalogue = ledger.view().catalogue()?;
-        let opened = open_epoch(&storage, catalogue, &pool)?;
         let Opened { spans, next_segment, next_record, touched, is_empty, orphans, mut notes } =
             opened;
         for orphan in orphans {
@@ -157,6 +166,7 @@ impl Keeper {
             segment_bytes,
             touched,
             is_epoch_empty: is_empty,
+            is_new: !has_history,
             notes,
             noted: Some(epoch),
         })
@@ -221,6 +231,9 @@ impl Keeper {
 
     /// The number of `volume` in the records. A new one is saved before there is a record that has
     /// it: whoever opens the journal after a crash must know whose images they are.
+    ///
+    /// First the state, then the journal, which says so as well: a crash in between leaves a volume
+    /// of which nothing was preserved yet.
     fn volume_number(&mut self, ledger: &mut Ledger, volume: &Preserve<'_>) -> Result<u32> {
         let known =
             ledger.view().catalogue()?.volumes.iter().position(|known| known.name == volume.name);
@@ -234,12 +247,28 @@ impl Keeper {
                     capacity_bytes: volume.geometry.capacity.get(),
                 });
             })?;
+            self.begin_volume(ledger, number)?;
         }
         let needed = number as usize + 1;
         if self.touched.len() < needed {
             self.touched.resize_with(needed, Touched::default);
         }
         Ok(number)
+    }
+
+    /// The journal says what the volume `number` is, before it has anything of it.
+    fn begin_volume(&mut self, ledger: &mut Ledger, number: u32) -> Result<()> {
+        let state = ledger.view().state();
+        let Some(volume) = ledger.view().catalogue()?.volumes.get(number as usize) else {
+            return Ok(());
+        };
+        let text = memo::text(&VolumeMemo::of(number, volume, state))?;
+        // Memory of its own: who comes here may hold all that there is for images.
+        let arena = ArenaPool::new(1, VOLUME_MEMO_BYTES)
+            .and_then(|pool| pool.take().map_err(std::io::Error::other));
+        let arena = arena.map_err(|error| Error::failed("allocating memory for history", error))?;
+        let draft = Draft::of_text(RecordKind::VolumeBegins, &text, arena, self.log.stamp())?;
+        self.submit(ledger, draft).map(drop)
     }
 
     fn submit(&mut self, ledger: &mut Ledger, draft: Draft) -> Result<Ticket> {
@@ -260,7 +289,7 @@ impl Keeper {
         self.log.wait(ticket)
     }
 
-    /// Begins the epoch that leads back to `point`, where the volumes are as `progress` says.
+    /// Begins the epoch that leads back to `point`, where the group is as `memo` says.
     ///
     /// The caller then saves the state with the point. A crash before that leaves a segment of a
     /// point that is not there, which is removed at the next open.
@@ -268,16 +297,17 @@ impl Keeper {
         &mut self,
         ledger: &mut Ledger,
         point: PointId,
-        progress: &Progress,
+        memo: &EpochMemo,
     ) -> Result<Vec<Span>> {
         let ended = self.log.submitted();
         let _ = self.log.wait(ended)?;
         let spans = self.log.spans();
-        let text = serde_json::to_string(progress)
-            .map_err(|error| Error::failed("writing down where the volumes are", error))?;
+        let (_, number) = self.log.next_numbers();
+        let text = memo::text(&memo.as_record(number))?;
+        let arena = self.pool.take()?;
+        let draft = Draft::of_text(RecordKind::EpochBegins, &text, arena, self.log.stamp())?;
         // The segment that is used now ends with the epoch.
         self.begin_segment(ledger, point)?;
-        let draft = Draft::of_text(&text, self.pool.take()?, self.log.stamp());
         let begun = self.log.submit(draft)?;
         let _ = self.log.wait(begun)?;
         self.touched.iter_mut().for_each(|touched| *touched = Touched::default());
@@ -290,9 +320,14 @@ impl Keeper {
         if !self.log.spans().is_empty() {
             return Ok(());
         }
-        let (first, progress) =
-            (ledger.view().catalogue()?.open_epoch(), ledger.view().state().progress());
-        self.begin_epoch(ledger, first, &progress).map(drop)
+        if self.is_new {
+            ledger.save_beginning()?;
+        }
+        let known = ledger.view().catalogue()?;
+        let first = known.open_epoch();
+        let start = known.points.last().map(PointMemo::of).into_iter().collect();
+        let memo = EpochMemo::new(ledger.view().state(), start);
+        self.begin_epoch(ledger, first, &memo).map(drop)
     }
 
     /// What the operator should know about the window that the volume can hold.
@@ -361,6 +396,7 @@ impl Keeper {
             salt: (self.settings.random)() as u64,
             next_segment: self.log.next_numbers().0,
             segment_bytes: self.segment_bytes,
+            generation: ledger.view().state().generation(),
         };
         let Attempt { copy, next_segment } = compaction.run(found);
         // Also those of half a copy never come again: somebody may have passed over them.
@@ -416,7 +452,8 @@ impl Keeper {
         loop {
             let used = ledger.view().catalogue()?.journal_bytes();
             if self.is_there_room(used)? {
-                match self.log.begin_segment(epoch, self.segment_bytes) {
+                let generation = ledger.view().state().generation();
+                match self.log.begin_segment(epoch, self.segment_bytes, generation) {
                     Ok(()) => return Ok(()),
                     // Somebody else took the room meanwhile; or it is not for want of room, and
                     // giving up points would not help.

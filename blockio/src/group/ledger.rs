@@ -1,10 +1,10 @@
-//! What is saved of a group: its state, replaced whole. The state in memory is never ahead of the
-//! one on the disk, and after a save that failed nothing more is saved.
+//! What is saved of a group: its state, in two copies that are each replaced whole. The state in
+//! memory is never ahead of the one on the disk, and after a save that failed nothing more is saved.
 
 use super::place::about_state;
 use super::view::GroupView;
 use crate::journal::state::{self, GroupState};
-use crate::storage::remedy;
+use crate::storage::{StateCopy, remedy};
 use crate::{Error, ErrorKind, Result};
 
 /// The state of a group, and the only way to change it.
@@ -40,6 +40,11 @@ impl Ledger {
         &self.view
     }
 
+    /// What the operator should know of the copies of the state, since this was asked last.
+    pub(super) fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.view.notes)
+    }
+
     pub(super) fn is_rehearsal(&self) -> bool {
         self.mode == Mode::Rehearsing
     }
@@ -54,12 +59,26 @@ impl Ledger {
     pub(super) fn save(&mut self, change: impl FnOnce(&mut GroupState)) -> Result<()> {
         let mut next = self.view.state.clone();
         change(&mut next);
+        next.begin_generation();
         match self.mode {
             Mode::Failed => return Err(self.failed_before()),
             Mode::Saving if !planted!(NoBarrier3) => self.replace(&next)?,
             Mode::Saving | Mode::Rehearsing => {}
         }
         self.view.state = next;
+        Ok(())
+    }
+
+    /// Saves that the history that was [`prepare`](Self::prepare)d begins, and nothing of it yet: a
+    /// crash before the next save leaves its first segment, of which it is known that it may go.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save).
+    pub(super) fn save_beginning(&mut self) -> Result<()> {
+        let begun = self.view.state.journal.clone();
+        self.save(GroupState::drop_history)?;
+        self.prepare(|state| state.journal = begun);
         Ok(())
     }
 
@@ -71,7 +90,11 @@ impl Ledger {
 
     fn replace(&mut self, next: &GroupState) -> Result<()> {
         let storage = self.view.storage.as_ref();
-        storage.replace_state(&state::print(next)).map_err(|error| {
+        let text = state::print(next);
+        // A crash between the two leaves the first one generation ahead: it counts, and nothing
+        // that depends on it has been done.
+        let mut copies = StateCopy::BOTH.into_iter();
+        copies.try_for_each(|copy| storage.replace_state(copy, &text)).map_err(|error| {
             self.mode = Mode::Failed;
             let doing = about_state("writing", storage, &self.view.name);
             let hint = format!(

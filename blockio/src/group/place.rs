@@ -2,15 +2,17 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
 
 use super::view::Keeps;
-use crate::journal::state::{self, GroupState};
-use crate::storage::directory::Directory;
-use crate::storage::{Storage, remedy};
+use crate::journal::saved::{self, NotReadable, Saved};
+use crate::journal::state::GroupState;
+use crate::storage::directory::{Directory, STATE, STATE_COPY};
+use crate::storage::{StateCopy, Storage, remedy};
 use crate::{Error, ErrorKind, Result};
 
 /// The longest name of a group, in bytes: it is a directory's name.
@@ -30,6 +32,19 @@ impl Place {
     #[must_use]
     pub fn without_history(state: &Path) -> Self {
         Self { state: state.to_owned(), history: None }
+    }
+
+    /// Whether something of a group is there: its state, the copy of that, or a segment. Of a group
+    /// whose state is lost something is, too.
+    #[must_use]
+    pub fn has_something(&self) -> bool {
+        let stands = |path: PathBuf| path.symlink_metadata().is_ok();
+        let history = self.history.as_ref().unwrap_or(&self.state);
+        stands(self.state.join(STATE))
+            || stands(history.join(STATE_COPY))
+            || storage(&Self { history: Some(history.clone()), ..self.clone() })
+                .and_then(|storage| storage.segments().map_err(|e| failed("reading", history, e)))
+                .is_ok_and(|segments| !segments.is_empty())
     }
 
     pub(super) fn keeps(&self) -> Keeps {
@@ -70,20 +85,40 @@ pub fn check_name(name: &str) -> Result<()> {
 /// The group's, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: Flock<File>,
+    _files: Vec<Flock<File>>,
 }
 
-/// Makes the directories of `place` and takes the lock of the group `name`.
+/// Makes the directories of `place` and takes the locks of the group `name`: where its history is,
+/// and where its state is. Two who name different directories for the state of one history, or
+/// different histories of one state, are two all the same.
 pub(super) fn lock(place: &Place, name: &str) -> Result<Lock> {
-    for directory in std::iter::once(&place.state).chain(&place.history) {
+    let mut files = Vec::new();
+    let mut seen = Vec::new();
+    for directory in place.history.iter().chain(std::iter::once(&place.state)) {
         make_durably(directory).map_err(|error| failed("making", directory, error))?;
+        let path = directory.join("lock");
+        let file = File::options().create(true).append(true).open(&path);
+        let file = file.map_err(|error| failed("opening", &path, error))?;
+        // One directory, by whichever paths.
+        let which = file.metadata().map_err(|error| failed("looking at", &path, error))?;
+        let which = (which.dev(), which.ino());
+        if seen.contains(&which) {
+            continue;
+        }
+        seen.push(which);
+        let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+        files.push(locked.map_err(|(_, errno)| is_locked(name, &path, errno))?);
     }
-    let path = place.state.join("lock");
-    let file = File::options().create(true).append(true).open(&path);
-    let file = file.map_err(|error| failed("opening", &path, error))?;
-    let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-    let file = locked.map_err(|(_, errno)| is_locked(name, &path, errno))?;
-    Ok(Lock { _file: file })
+    remove_leftovers(place)?;
+    Ok(Lock { _files: files })
+}
+
+/// What crashes left of states that were being written: nobody else can be writing one now.
+fn remove_leftovers(place: &Place) -> Result<()> {
+    let history = place.history.as_ref().unwrap_or(&place.state);
+    Directory::open(&place.state, history)
+        .and_then(|directory| directory.remove_leftovers())
+        .map_err(|error| failed("clearing up in", &place.state, error))
 }
 
 /// Makes `directory` and what is missing above it, so that they are there after a power cut: the
@@ -104,20 +139,35 @@ fn make_durably(directory: &Path) -> io::Result<()> {
 
 /// What messages say that is done to the state of group `name` in `storage`.
 pub(super) fn about_state(doing: &str, storage: &dyn Storage, name: &str) -> String {
-    let file = storage.state_file().map(|path| format!(", {}", path.display()));
+    let file = storage.state_file(StateCopy::First).map(|path| format!(", {}", path.display()));
     format!("{doing} the state of group {name}{}", file.unwrap_or_default())
 }
 
-/// The state of group `name` in `storage`; the default while none was saved.
-pub(super) fn read_state(storage: &dyn Storage, name: &str) -> Result<GroupState> {
+/// The state of group `name` in `storage`, and what there is to say of its copies; the default
+/// while none was saved.
+pub(super) fn read_state(storage: &dyn Storage, name: &str) -> Result<(GroupState, Vec<String>)> {
     let doing = || about_state("reading", storage, name);
-    let text = storage.read_state().map_err(|error| Error::failed(doing(), error))?;
-    let Some(text) = text else { return Ok(GroupState::default()) };
-    state::parse(&text).map_err(|problem| {
-        Error::integrity(doing(), problem).with_hint(
-            "the file was changed or damaged; restore it, or begin anew with another group",
-        )
-    })
+    let remedy = format!(
+        "put back the file as it was, or make it anew from the journal: mtctl journal rebuild \
+         --group {name}"
+    );
+    match saved::read(storage) {
+        Ok(Some(Saved { state, notes })) => Ok((state, notes)),
+        Ok(None) => {
+            let there = storage.segments().map_err(|error| Error::failed(doing(), error))?;
+            if there.is_empty() {
+                return Ok((GroupState::default(), Vec::new()));
+            }
+            let context = format!(
+                "{}: it is not there, and {} segments of a history are",
+                doing(),
+                there.len()
+            );
+            Err(Error::new(ErrorKind::Integrity, context).with_hint(remedy))
+        }
+        Err(NotReadable::Failed(error)) => Err(Error::failed(doing(), error)),
+        Err(problem) => Err(Error::integrity(doing(), problem).with_hint(remedy)),
+    }
 }
 
 fn failed(doing: &str, path: &Path, error: io::Error) -> Error {

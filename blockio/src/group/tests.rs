@@ -49,14 +49,52 @@ fn a_state_that_was_changed_by_hand_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let place = Place::without_history(directory.path());
     Group::open(&place, "g").unwrap().overwrite(|_| {}).unwrap();
-    let path = directory.path().join("state");
+    let [path, copy] = ["state", "state.copy"].map(|name| directory.path().join(name));
     let text = fs::read_to_string(&path).unwrap();
-    for changed in [text.replace("\"version\":1", "\"version\": 1"), text[..9].to_owned()] {
+    assert_eq!(fs::read_to_string(&copy).unwrap(), text);
+    for changed in [text.replace("\"version\":2", "\"version\": 2"), text[..9].to_owned()] {
         assert_ne!(changed, text);
-        fs::write(&path, changed).unwrap();
+        [&path, &copy].iter().for_each(|path| fs::write(path, &changed).unwrap());
         let refused = Group::open(&place, "g").unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Integrity);
+        // One that is whole is enough, and is told.
+        fs::write(&copy, &text).unwrap();
+        let mut group = Group::open(&place, "g").unwrap();
+        assert_eq!(group.take_notes().len(), 1);
     }
+}
+
+#[test]
+fn a_history_whose_state_is_lost_is_refused_and_not_begun_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let (state, history) = (directory.path().join("state"), directory.path().join("history"));
+    let place = Place { state, history: Some(history.clone()) };
+    let mut group = Group::open(&place, "g").unwrap();
+    group.open_history(Settings::default()).unwrap();
+    group.begin_history().unwrap();
+    group.overwrite(|_| {}).unwrap();
+    drop(group);
+    // The directory of the state was given once, and forgotten: its copy is with the history.
+    let forgotten = Place { state: history.clone(), history: Some(history.clone()) };
+    assert!(Group::open(&forgotten, "g").unwrap().view().catalogue().is_ok());
+    fs::remove_file(history.join("state.copy")).unwrap();
+    let refused = Group::open(&forgotten, "g").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Integrity);
+    assert!(refused.hint().unwrap_or_default().contains("journal rebuild"), "{refused:?}");
+    assert!(fs::read_dir(&history).unwrap().count() > 1);
+}
+
+#[test]
+fn two_with_other_directories_for_their_state_are_not_in_one_history_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |state: &str| Place {
+        state: directory.path().join(state),
+        history: Some(directory.path().join("history")),
+    };
+    let first = Group::open(&place("one"), "g").unwrap();
+    assert_eq!(Group::open(&place("other"), "g").unwrap_err().kind(), ErrorKind::Refused);
+    drop(first);
+    assert!(Group::open(&place("other"), "g").is_ok());
 }
 
 #[test]

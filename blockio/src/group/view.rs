@@ -15,6 +15,7 @@ use super::place::{self, Place};
 pub struct GroupView {
     pub(super) name: String,
     pub(super) state: GroupState,
+    pub(super) notes: Vec<String>,
     pub(super) storage: Arc<dyn Storage>,
     pub(super) keeps: Keeps,
 }
@@ -56,14 +57,21 @@ impl GroupView {
     }
 
     pub(super) fn of(storage: Arc<dyn Storage>, name: &str, keeps: Keeps) -> Result<Self> {
-        let state = place::read_state(storage.as_ref(), name)?;
-        Ok(Self { name: name.to_owned(), state, storage, keeps })
+        let (state, notes) = place::read_state(storage.as_ref(), name)?;
+        Ok(Self { name: name.to_owned(), state, notes, storage, keeps })
+    }
+
+    /// The group `name` at `place`, whatever its state is.
+    pub(super) fn without_state(place: &Place, name: &str) -> Result<Self> {
+        let storage = place::storage(place)?;
+        let (name, state, notes) = (name.to_owned(), GroupState::default(), Vec::new());
+        Ok(Self { name, state, notes, storage, keeps: place.keeps() })
     }
 
     /// No group.
     pub(super) fn none() -> Self {
         let (name, state, storage) = (String::new(), GroupState::default(), Arc::new(Nothing));
-        Self { name, state, storage, keeps: Keeps::Nothing }
+        Self { name, state, notes: Vec::new(), storage, keeps: Keeps::Nothing }
     }
 
     /// Its name.
@@ -76,6 +84,12 @@ impl GroupView {
     #[must_use]
     pub fn state(&self) -> &GroupState {
         &self.state
+    }
+
+    /// What the operator should know of the copies of its state.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Where its history is kept.

@@ -11,8 +11,11 @@ use serde::Serialize;
 
 use crate::device::buffer::ArenaPool;
 use crate::journal::catalogue::{Catalogue, PointId, Span};
+use crate::journal::layout::COPIES_FROM;
+use crate::journal::saved::{self, NotReadable, Saved};
 use crate::journal::scan::WINDOW_BYTES;
-use crate::journal::state::{self, GroupState};
+use crate::journal::state::GroupState;
+use crate::journal::strays::{self, Stray};
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, ErrorKind, Result};
 
@@ -61,6 +64,12 @@ pub enum Class {
     ImageTwice,
     /// The first record of an epoch is not the one that begins it, or does not say how.
     EpochWithoutBeginning,
+    /// One of the two copies of the state is damaged, lost, or older than the other.
+    StateCopyWrong,
+    /// A segment that was made when there was a newer state than this one.
+    StateOlder,
+    /// A segment of a journal that the state never had.
+    HistoryUnknown,
     /// A segment that no point needs, left by a crash or about to be used: no damage.
     SegmentOfNoPoint,
     /// The last record is not whole: a crash cut it off, or it is being written: no damage.
@@ -92,9 +101,13 @@ impl Class {
     fn reach(self) -> Reach {
         match self {
             Self::SegmentOfNoPoint | Self::TornTail | Self::RollbackUnfinished => Reach::Remark,
-            Self::SpanLengthWrong | Self::ImageTwice => Reach::NoPoint,
+            Self::StateCopyWrong
+            | Self::HistoryUnknown
+            | Self::SpanLengthWrong
+            | Self::ImageTwice => Reach::NoPoint,
             Self::EpochWithoutBeginning => Reach::ThisPoint,
             Self::StateNotReadable
+            | Self::StateOlder
             | Self::SegmentMissing
             | Self::SegmentNotReadable
             | Self::SegmentHeaderDamaged
@@ -185,17 +198,20 @@ pub fn check(
     // Before the state: what is there and in no state was not made after it.
     let listed = list(storage)?;
     let mut report = Report::default();
-    let state = match read_state(storage)? {
-        Ok(state) => state,
+    let state = match saved(storage)? {
+        Ok(Some(Saved { state, notes })) => {
+            let wrong = |note| of_the_state(Class::StateCopyWrong, note);
+            report.damage.extend(notes.into_iter().map(wrong));
+            state
+        }
+        Ok(None) if listed.is_empty() => GroupState::default(),
+        Ok(None) => {
+            let detail = format!("it is not there, and {} segments are", listed.len());
+            report.damage.push(of_the_state(Class::StateNotReadable, detail));
+            return Ok(report);
+        }
         Err(problem) => {
-            report.damage.push(Finding {
-                class: Class::StateNotReadable,
-                point: None,
-                segment: None,
-                byte: None,
-                record: None,
-                detail: problem,
-            });
+            report.damage.push(of_the_state(Class::StateNotReadable, problem));
             return Ok(report);
         }
     };
@@ -290,7 +306,9 @@ impl Check<'_> {
         if known.points.last().is_some_and(|last| last.spans.is_empty()) && known.next_record > 1 {
             lost.push((known.open_epoch(), known.next_record, known.next_record));
         }
-        // A copy was made after what comes after it.
+        spans.retain(|(_, span)| span.first_record < COPIES_FROM);
+        // In histories of earlier programs copies are known by their place: one was made after what
+        // comes after it.
         let mut before = u64::MAX;
         spans.reverse();
         spans.retain(|(_, span)| {
@@ -328,7 +346,10 @@ impl Check<'_> {
     ) -> bool {
         let between = known.points.iter().filter(|point| (from..=until).contains(&point.id));
         let mut spans = between.flat_map(|point| &point.spans);
-        spans.any(|span| span.segment > other.segment && span.segment > one.segment)
+        spans.any(|span| {
+            let is_later = span.segment > other.segment && span.segment > one.segment;
+            is_later || span.first_record >= COPIES_FROM
+        })
     }
 
     fn segment(&mut self, segment: &SegmentCheck<'_>, epoch: &mut Epoch) -> Result<()> {
@@ -426,17 +447,41 @@ impl Check<'_> {
             return Ok(());
         }
         let still = list(self.storage)?;
-        let now = read_state(self.storage)?.ok().and_then(|state| state.journal);
+        let now = read_state(self.storage)?.unwrap_or_default();
         let has = |number: SegmentNumber| {
-            now.iter().flat_map(|known| known.spans()).any(|span| span.segment == number)
+            now.journal.iter().flat_map(Catalogue::spans).any(|span| span.segment == number)
         };
         for number in unknown {
             if still.contains(number) && !has(*number) {
-                let detail = "no point needs it: the next apply removes it".to_owned();
-                self.remark(Class::SegmentOfNoPoint, None, Some(number.0), detail);
+                let stray = strays::look(self.storage, &now, *number, &self.pool)?;
+                self.stray(&now, *number, stray);
             }
         }
         Ok(())
+    }
+
+    fn stray(&mut self, state: &GroupState, number: SegmentNumber, stray: Stray) {
+        let Some(why) = strays::in_words(state, stray) else {
+            let detail = "no point needs it: the next apply removes it".to_owned();
+            return self.remark(Class::SegmentOfNoPoint, None, Some(number.0), detail);
+        };
+        let class = match stray {
+            Stray::Newer(_) => Class::StateOlder,
+            Stray::MayGo | Stray::OfAnotherJournal => Class::HistoryUnknown,
+        };
+        // What the segments of a newer state lead back to is not what this one says.
+        if stray != Stray::OfAnotherJournal {
+            let points = state.journal.iter().flat_map(|known| &known.points);
+            self.report.unreachable = points.map(|point| point.id).collect();
+        }
+        self.report.damage.push(Finding {
+            class,
+            point: None,
+            segment: Some(number.0),
+            byte: None,
+            record: None,
+            detail: format!("it {why}"),
+        });
     }
 
     /// The saved state, as it is now, still has the segment.
@@ -484,13 +529,25 @@ fn list(storage: &Arc<dyn Storage>) -> Result<Vec<SegmentNumber>> {
     storage.segments().map_err(|error| Error::failed("listing the journal", error))
 }
 
+/// What is wrong with the state, and is in no segment.
+fn of_the_state(class: Class, detail: String) -> Finding {
+    Finding { class, point: None, segment: None, byte: None, record: None, detail }
+}
+
 /// The state, or what is wrong with it.
 fn read_state(storage: &Arc<dyn Storage>) -> Result<Result<GroupState, String>> {
-    match storage.read_state() {
-        Ok(None) => Ok(Ok(GroupState::default())),
-        Ok(Some(text)) => Ok(state::parse(&text).map_err(|problem| problem.to_string())),
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Ok(Err(error.to_string())),
-        Err(error) => Err(Error::failed("reading the state of the group", error)),
+    let state = |saved: Option<Saved>| saved.map(|saved| saved.state).unwrap_or_default();
+    Ok(saved(storage)?.map(state))
+}
+
+/// The same, with what there is to say of its copies.
+fn saved(storage: &Arc<dyn Storage>) -> Result<Result<Option<Saved>, String>> {
+    match saved::read(storage.as_ref()) {
+        Ok(saved) => Ok(Ok(saved)),
+        Err(NotReadable::Failed(error)) => {
+            Err(Error::failed("reading the state of the group", error))
+        }
+        Err(problem) => Ok(Err(problem.to_string())),
     }
 }
 

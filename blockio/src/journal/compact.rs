@@ -7,16 +7,17 @@
 
 use std::sync::Arc;
 
+use crate::Result;
 use crate::device::buffer::ArenaPool;
 use crate::extent::Extent;
-use crate::journal::catalogue::{Catalogue, Point, Span};
+use crate::journal::catalogue::{Catalogue, Point, PointId, Span};
 use crate::journal::draft::{Draft, Outline};
 use crate::journal::images::Images;
 use crate::journal::index::Place;
-use crate::journal::layout::{COPIES_FROM, header_bytes, padded};
+use crate::journal::layout::{COPIES_FROM, RecordKind, header_bytes, padded};
 use crate::journal::log::{End, Log, failed};
+use crate::journal::memo::{self, CopyMemo};
 use crate::storage::{SegmentNumber, Storage};
-use crate::{Error, Result};
 
 /// A copy is worth its writing when it is at most this part of what it is made of, in percent.
 const WORTH_PERCENT: u64 = 75;
@@ -32,6 +33,8 @@ pub(crate) struct Compaction<'a> {
     /// The first number that the copy may have.
     pub(crate) next_segment: u64,
     pub(crate) segment_bytes: u64,
+    /// Of the state that was saved last.
+    pub(crate) generation: u64,
 }
 
 /// What came of an attempt to make a copy.
@@ -88,10 +91,7 @@ impl Compaction<'_> {
     }
 
     fn copy(&self, images: &Images, point: &Point, log: &mut Log) -> Result<()> {
-        let text = serde_json::to_string(&images.progress())
-            .map_err(|error| Error::failed("writing down where the volumes were", error))?;
-        let begin = Draft::of_text(&text, self.pool.take()?, log.stamp());
-        self.submit(log, point, begin)?;
+        self.submit_text(log, point, RecordKind::EpochBegins, &memo::text(&images.memo())?)?;
         for number in 0..self.catalogue.volumes.len() as u32 {
             let Some(index) = images.of(number) else { continue };
             let extents: Vec<Extent> = index.iter().map(|image| image.extent).collect();
@@ -111,14 +111,32 @@ impl Compaction<'_> {
                 self.submit(log, point, Draft::of_images(outline, arena, log.stamp()))?;
             }
         }
+        let until = self.until(point).map(|until| CopyMemo { until }).unwrap_or_default();
+        self.submit_text(log, point, RecordKind::CopyEnds, &memo::text(&until)?)?;
         let all = log.submitted();
         let _ = log.wait(all)?;
         log.end_segment().map_err(failed(&**self.storage, "ending a segment"))
     }
 
+    /// The point after `point`: the copy leads from there.
+    fn until(&self, point: &Point) -> Option<PointId> {
+        self.catalogue.points.iter().map(|one| one.id).find(|id| *id > point.id)
+    }
+
+    fn submit_text(
+        &self,
+        log: &mut Log,
+        point: &Point,
+        kind: RecordKind,
+        text: &str,
+    ) -> Result<()> {
+        let draft = Draft::of_text(kind, text, self.pool.take()?, log.stamp())?;
+        self.submit(log, point, draft)
+    }
+
     fn submit(&self, log: &mut Log, point: &Point, draft: Draft) -> Result<()> {
         if !log.has_room(draft.record_bytes()) {
-            log.begin_segment(point.id, self.segment_bytes)
+            log.begin_segment(point.id, self.segment_bytes, self.generation)
                 .map_err(failed(&**self.storage, "making a segment"))?;
         }
         log.submit(draft).map(drop)
@@ -147,9 +165,10 @@ mod tests {
         let end =
             End { identity: [7; 16], epoch, next_segment: 1, next_record: 1, spans: Vec::new() };
         let mut log = Log::new(Arc::clone(storage), end, 1, true).unwrap();
-        log.begin_segment(epoch, 256 * MIB).unwrap();
-        let begin = Draft::of_text("{}", pool.take().unwrap(), log.stamp());
-        log.submit(begin).unwrap();
+        log.begin_segment(epoch, 256 * MIB, 1).unwrap();
+        let begin =
+            Draft::of_text(RecordKind::EpochBegins, "{}", pool.take().unwrap(), log.stamp());
+        log.submit(begin.unwrap()).unwrap();
         let extent = Extent::new(ByteOffset::ZERO, ByteCount::new(each_bytes)).unwrap();
         for byte in [1, 2] {
             for volume in 0..volumes {
@@ -191,6 +210,7 @@ mod tests {
                 salt: 9,
                 next_segment: 2,
                 segment_bytes: 64 * MIB,
+                generation: 1,
             };
             let spans = compaction.run(&point).copy.unwrap().unwrap();
             let copied = Point { spans, ..point };

@@ -9,6 +9,7 @@ use crate::journal::layout::{
     RecordKind, header_bytes, padded,
 };
 use crate::units::{ByteCount, ByteOffset};
+use crate::{Error, ErrorKind, Result};
 
 /// The most bytes of images in a record.
 const PAYLOAD_BYTES_MAX: u64 = (RECORD_BYTES_MAX - HEADER_BYTES_MAX) as u64;
@@ -112,11 +113,28 @@ impl Draft {
         Self::new(arena, stamp, RecordKind::Images, entries, bytes)
     }
 
-    /// Of a text: how an epoch begins. `text` is at most as long as the payload of a record can be.
-    pub(crate) fn of_text(text: &str, mut arena: Arena, stamp: Stamp) -> Self {
+    /// Of a text, for a record of `kind`.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: it is longer than the payload of a record can be, or than `arena`.
+    pub(crate) fn of_text(
+        kind: RecordKind,
+        text: &str,
+        mut arena: Arena,
+        stamp: Stamp,
+    ) -> Result<Self> {
         let begin = header_bytes(0);
+        let room = arena.as_slice().len().min(RECORD_BYTES_MAX) - begin;
+        // Whole blocks are written.
+        if padded(text.len()) > room {
+            let (length, context) = (text.len(), "writing down where the volumes of the group are");
+            let context = format!("{context}: it takes {length} bytes, and a record has {room}");
+            return Err(Error::new(ErrorKind::Failed, context)
+                .with_hint("divide the group: fewer volumes, or shorter names of volumes"));
+        }
         arena.as_mut_slice()[begin..begin + text.len()].copy_from_slice(text.as_bytes());
-        Self::new(arena, stamp, RecordKind::EpochBegins, Vec::new(), text.len())
+        Ok(Self::new(arena, stamp, kind, Vec::new(), text.len()))
     }
 
     fn new(

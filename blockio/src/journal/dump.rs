@@ -143,6 +143,8 @@ fn record_line(record: &Record, at: u64) -> String {
     let kind = match kind {
         RecordKind::Images => "images",
         RecordKind::EpochBegins => "epoch-begins",
+        RecordKind::VolumeBegins => "volume-begins",
+        RecordKind::CopyEnds => "copy-ends",
     };
     let mut line = format!("  record {number}  {kind}  at {at}");
     if !entries.is_empty() {

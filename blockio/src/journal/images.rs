@@ -12,6 +12,7 @@ use crate::extent::Extent;
 use crate::journal::catalogue::{Catalogue, PointId, Span};
 use crate::journal::index::{Image, Index, Place};
 use crate::journal::layout::{BLOCK_BYTES, Held, Identity, RecordKind, padded};
+use crate::journal::memo::EpochMemo;
 use crate::journal::scan::{Next, Record, SegmentError, SegmentReader, WINDOW_BYTES, read};
 use crate::journal::state::Progress;
 use crate::storage::{SegmentNumber, Storage};
@@ -25,7 +26,7 @@ const CHECKERS: usize = 4;
 pub(crate) struct Images {
     segments: Vec<Arc<Segment>>,
     indexes: Vec<Index>,
-    progress: Option<Progress>,
+    memo: Option<EpochMemo>,
 }
 
 /// A segment that has some of them.
@@ -57,7 +58,7 @@ impl Images {
         point: PointId,
         pool: &ArenaPool,
     ) -> Result<Self> {
-        let mut images = Self { segments: Vec::new(), indexes: Vec::new(), progress: None };
+        let mut images = Self { segments: Vec::new(), indexes: Vec::new(), memo: None };
         images.indexes.resize_with(catalogue.volumes.len(), Index::default);
         let from = catalogue.points.iter().filter(|one| one.id >= point);
         let mut spans: Vec<&Span> = from.flat_map(|one| &one.spans).collect();
@@ -124,14 +125,18 @@ impl Images {
     ) -> Result<Option<Checked>> {
         let header = &record.header;
         let number = reader.header().number;
-        if header.kind == RecordKind::EpochBegins {
-            if self.progress.is_none() {
+        match header.kind {
+            RecordKind::Images => {}
+            RecordKind::EpochBegins if self.memo.is_none() => {
                 let text = reader.text(record).map_err(|e| unreadable(number, e))?;
-                let progress = text.and_then(|text| serde_json::from_str(&text).ok());
+                let memo = text.and_then(|text| EpochMemo::parse(&text));
                 let wrong = || damaged(number, &format!("record {} is not whole", header.number));
-                self.progress = Some(progress.ok_or_else(wrong)?);
+                self.memo = Some(memo.ok_or_else(wrong)?);
+                return Ok(None);
             }
-            return Ok(None);
+            RecordKind::EpochBegins | RecordKind::VolumeBegins | RecordKind::CopyEnds => {
+                return Ok(None);
+            }
         }
         let mut at = record.payload_at;
         for entry in &header.entries {
@@ -156,7 +161,12 @@ impl Images {
 
     /// Where the volumes were at the point.
     pub(crate) fn progress(&self) -> Progress {
-        self.progress.clone().unwrap_or_default()
+        self.memo.as_ref().map(|memo| memo.progress.clone()).unwrap_or_default()
+    }
+
+    /// What the journal says of the point.
+    pub(crate) fn memo(&self) -> EpochMemo {
+        self.memo.clone().unwrap_or_default()
     }
 
     /// The images of a volume.

@@ -1,5 +1,5 @@
 //! The bytes of the retention journal: headers of segments and records. Pure: reads slices, writes
-//! vectors, touches no device. docs/format/retention-journal-v1.md is the authority.
+//! vectors, touches no device. docs/format/retention-journal-v2.md is the authority.
 
 use std::fmt;
 
@@ -9,8 +9,9 @@ use crate::units::{ByteCount, ByteOffset};
 
 /// Everything in a segment begins at a multiple of this, in bytes: what any disk writes directly.
 pub const BLOCK_BYTES: usize = 4096;
-/// The version of the format.
-pub const VERSION: u32 = 1;
+/// The version of the format that is written. Version 1 is read as well: its segments have no
+/// generation.
+pub const VERSION: u32 = 2;
 /// The most entries that a record has.
 pub const ENTRIES_MAX: usize = 2048;
 /// Records of the log are numbered up to here, and those of copies (what merged epochs are made
@@ -26,7 +27,7 @@ const RECORD_MAGIC: [u8; 8] = *b"MTJRECO\x01";
 const FIXED_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 24;
 const RECORD_CHECKSUM_AT: usize = 60;
-const SEGMENT_USED_BYTES: usize = 72;
+const SEGMENT_USED_BYTES: usize = 80;
 const SEGMENT_CHECKSUM_AT: usize = BLOCK_BYTES - 4;
 
 /// A journal's identity: random, made when it begins.
@@ -47,6 +48,9 @@ pub struct SegmentHeader {
     pub salt: u64,
     /// Its length, in bytes, when it was made.
     pub length_bytes: u64,
+    /// The generation of the group's state when it was made: a state of an earlier one is older
+    /// than this segment. 0 in segments of version 1, of which that is not known.
+    pub generation: u64,
 }
 
 /// What a record is for.
@@ -54,8 +58,20 @@ pub struct SegmentHeader {
 pub enum RecordKind {
     /// Before-images.
     Images,
-    /// An epoch begins; the payload is JSON.
+    /// An epoch begins; the payload is JSON, as the two that follow are ([`memo`]).
+    ///
+    /// [`memo`]: crate::journal::memo
     EpochBegins,
+    /// A volume is new to the history.
+    VolumeBegins,
+    /// All that counts of the epochs that a copy is of was before this.
+    CopyEnds,
+}
+
+impl RecordKind {
+    /// Its number in a header.
+    const ALL: [(Self, u32); 4] =
+        [(Self::Images, 1), (Self::EpochBegins, 2), (Self::VolumeBegins, 3), (Self::CopyEnds, 4)];
 }
 
 /// What a range held.
@@ -128,7 +144,7 @@ impl fmt::Display for NoHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Magic => write!(f, "it does not begin as a header"),
-            Self::Version(version) => write!(f, "its version is {version}, not {VERSION}"),
+            Self::Version(version) => write!(f, "its version is {version}, not 1 to {VERSION}"),
             Self::Checksum => write!(f, "its checksum is wrong"),
             Self::Field(name) => write!(f, "its {name} cannot be"),
             Self::Short => write!(f, "it is cut short"),
@@ -165,6 +181,7 @@ impl SegmentHeader {
         put(block, 48, self.first_record);
         put(block, 56, self.salt);
         put(block, 64, self.length_bytes);
+        put(block, 72, self.generation);
         let checksum = crc32c::crc32c(&block[..SEGMENT_CHECKSUM_AT]);
         block[SEGMENT_CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
     }
@@ -182,12 +199,15 @@ impl SegmentHeader {
         if u32_at(block, SEGMENT_CHECKSUM_AT) != crc32c::crc32c(&block[..SEGMENT_CHECKSUM_AT]) {
             return Err(NoHeader::Checksum);
         }
-        if u32_at(block, 8) != VERSION {
-            return Err(NoHeader::Version(u32_at(block, 8)));
+        let version = u32_at(block, 8);
+        if !(1..=VERSION).contains(&version) {
+            return Err(NoHeader::Version(version));
         }
         let is_zero =
             |range: std::ops::Range<usize>| block[range.clone()] == [0; BLOCK_BYTES][range];
-        if !is_zero(12..16) || !is_zero(SEGMENT_USED_BYTES..SEGMENT_CHECKSUM_AT) {
+        let generation = u64_at(block, 72);
+        let has_more = version == 1 && generation != 0;
+        if has_more || !is_zero(12..16) || !is_zero(SEGMENT_USED_BYTES..SEGMENT_CHECKSUM_AT) {
             return Err(NoHeader::Field("reserved part"));
         }
         let mut journal = Identity::default();
@@ -199,6 +219,7 @@ impl SegmentHeader {
             first_record: u64_at(block, 48),
             salt: u64_at(block, 56),
             length_bytes: u64_at(block, 64),
+            generation,
         })
     }
 }
@@ -228,10 +249,8 @@ impl RecordHeader {
         put(place, 8, self.number);
         put(place, 16, self.salt);
         place[24..32].copy_from_slice(&self.tag);
-        let kind: u32 = match self.kind {
-            RecordKind::Images => 1,
-            RecordKind::EpochBegins => 2,
-        };
+        let number = |(kind, number): (RecordKind, u32)| (kind == self.kind).then_some(number);
+        let kind = RecordKind::ALL.into_iter().find_map(number).unwrap_or_default();
         place[32..36].copy_from_slice(&kind.to_le_bytes());
         // At most ENTRIES_MAX.
         place[36..40].copy_from_slice(&(self.entries.len() as u32).to_le_bytes());
@@ -284,11 +303,9 @@ impl RecordHeader {
         {
             return Err(NoHeader::Checksum);
         }
-        let kind = match u32_at(place, 32) {
-            1 => RecordKind::Images,
-            2 => RecordKind::EpochBegins,
-            _ => return Err(NoHeader::Field("kind")),
-        };
+        let number = u32_at(place, 32);
+        let kind = RecordKind::ALL.into_iter().find(|(_, one)| *one == number);
+        let (kind, _) = kind.ok_or(NoHeader::Field("kind"))?;
         let mut tag = [0; 8];
         tag.copy_from_slice(&place[24..32]);
         let count = u32_at(place, 36) as usize;
@@ -318,10 +335,15 @@ impl RecordHeader {
             RecordKind::Images if total != u64::from(self.payload_bytes) => {
                 Err(NoHeader::Field("payload length"))
             }
-            RecordKind::EpochBegins if !self.entries.is_empty() => {
+            RecordKind::EpochBegins | RecordKind::VolumeBegins | RecordKind::CopyEnds
+                if !self.entries.is_empty() =>
+            {
                 Err(NoHeader::Field("number of entries"))
             }
-            RecordKind::Images | RecordKind::EpochBegins => Ok(()),
+            RecordKind::Images
+            | RecordKind::EpochBegins
+            | RecordKind::VolumeBegins
+            | RecordKind::CopyEnds => Ok(()),
         }
     }
 }

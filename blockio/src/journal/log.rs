@@ -23,7 +23,7 @@ use crate::journal::catalogue::{PointId, Span};
 use crate::journal::draft::{Draft, Stamp};
 use crate::journal::layout::{BLOCK_BYTES, Identity, SegmentHeader};
 use crate::patience::{Limits, receive};
-use crate::storage::{SegmentNumber, Storage, remedy};
+use crate::storage::{SegmentNumber, StateCopy, Storage, remedy};
 use crate::units::ByteOffset;
 use crate::{Error, ErrorKind, Result};
 
@@ -133,12 +133,18 @@ impl Log {
         self.next_segment = self.next_segment.max(next);
     }
 
-    /// Makes the next segment, of `bytes`, in `epoch`; records go there from now on.
+    /// Makes the next segment, of `bytes`, in `epoch`, while the state that was saved last is of
+    /// `generation`; records go there from now on.
     ///
     /// # Errors
     ///
     /// What the kernel said; nothing has changed then.
-    pub(crate) fn begin_segment(&mut self, epoch: PointId, bytes: u64) -> std::io::Result<()> {
+    pub(crate) fn begin_segment(
+        &mut self,
+        epoch: PointId,
+        bytes: u64,
+        generation: u64,
+    ) -> std::io::Result<()> {
         let number = SegmentNumber(self.next_segment);
         let mut device = self.storage.create_segment(number, bytes)?;
         let header = SegmentHeader {
@@ -148,6 +154,7 @@ impl Log {
             first_record: self.next_record,
             salt: self.salt,
             length_bytes: bytes,
+            generation,
         };
         if let Err(error) = write_header(device.as_mut(), &header) {
             let _ = self.storage.remove_segment(number);
@@ -260,7 +267,7 @@ const SEE_TO_IT: &str = "see to the retention volume";
 
 /// What the retention volume did not do, where, and what to do now.
 fn not_done(storage: &dyn Storage, doing: &str, remedy: &str) -> Error {
-    let file = storage.state_file();
+    let file = storage.state_file(StateCopy::Second);
     let place = file.as_deref().and_then(Path::parent);
     let place = place.map_or_else(String::new, |place| format!(" at {}", place.display()));
     let hint = format!(
@@ -486,9 +493,14 @@ mod tests {
     use super::*;
     use crate::device::Geometry;
     use crate::device::memory::MemoryDevice;
+    use crate::journal::layout::RecordKind;
     use crate::storage::Nothing;
     use crate::storage::directory::Directory;
     use crate::units::{ByteCount, SectorSize};
+
+    fn text(arena: Arena, stamp: Stamp) -> Draft {
+        Draft::of_text(RecordKind::EpochBegins, "{}", arena, stamp).unwrap()
+    }
 
     /// Who waits comes again: the checkpoint that failed, and the one at the end of the run.
     #[test]
@@ -507,7 +519,7 @@ mod tests {
         let (segment, at) = (SegmentNumber(1), BLOCK_BYTES as u64);
         log.place = Some(Place { segment, at, length, first_record: 1 });
         let arena = ArenaPool::new(1, BLOCK.saturating_mul(BLOCK)).unwrap().take().unwrap();
-        let ticket = log.submit(Draft::of_text("{}", arena, log.stamp())).unwrap();
+        let ticket = log.submit(text(arena, log.stamp())).unwrap();
         let (told, heard) = channel();
         std::thread::spawn(move || {
             let tell = |log: &mut Log| told.send(log.wait(ticket).map_err(|error| error.chain()));

@@ -1,5 +1,6 @@
 //! What is there of the open epoch when a journal is opened: which segments, up to which record,
-//! and which blocks were preserved. Reads and flushes; changes nothing.
+//! and which blocks were preserved; and that the state is the history's. Reads and flushes; changes
+//! nothing.
 //!
 //! Records that were durable when the state was saved are relied on; a later one counts if all of
 //! it is whole, payload included, and no record before it is missing.
@@ -10,6 +11,8 @@ use crate::device::buffer::ArenaPool;
 use crate::journal::catalogue::{Catalogue, PointId, Span};
 use crate::journal::layout::RecordKind;
 use crate::journal::scan::{Next, Record, SegmentError, SegmentReader};
+use crate::journal::state::GroupState;
+use crate::journal::strays;
 use crate::journal::touched::Touched;
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, Result};
@@ -27,22 +30,24 @@ pub(crate) struct Opened {
     pub(crate) touched: Vec<Touched>,
     /// Nothing was overwritten in it.
     pub(crate) is_empty: bool,
-    /// Segments that no point has.
+    /// Segments that no point has, and that may go.
     pub(crate) orphans: Vec<SegmentNumber>,
     /// What is worth saying.
     pub(crate) notes: Vec<String>,
 }
 
-/// Looks at the open epoch of `catalogue`.
+/// Looks at the open epoch of the history that `state` has.
 ///
 /// # Errors
 ///
-/// `Integrity`: something that was durable is missing or damaged. `Failed`: it cannot be read.
+/// `Integrity`: something that was durable is missing or damaged, or the state is older than the
+/// history, or of another one. `Failed`: it cannot be read.
 pub(crate) fn open_epoch(
     storage: &Arc<dyn Storage>,
-    catalogue: &Catalogue,
+    state: &GroupState,
     pool: &ArenaPool,
 ) -> Result<Opened> {
+    let Some(catalogue) = &state.journal else { return Ok(Opened::default()) };
     let mut opening = Opening {
         storage: Arc::clone(storage),
         catalogue,
@@ -64,7 +69,8 @@ pub(crate) fn open_epoch(
     }
     opening.followers()?;
     opening.is_complete()?;
-    opening.find_orphans()?;
+    let strays = opening.strays()?;
+    opening.found.orphans = strays::that_may_go(storage, state, &strays, pool)?;
     Ok(opening.found)
 }
 
@@ -159,7 +165,7 @@ impl Opening<'_> {
 
     fn take(&mut self, record: &Record) {
         match record.header.kind {
-            RecordKind::EpochBegins => {}
+            RecordKind::EpochBegins | RecordKind::VolumeBegins | RecordKind::CopyEnds => {}
             RecordKind::Images => {
                 self.found.is_empty = false;
                 if planted!(FirstTouchSetNotRebuilt) {
@@ -184,15 +190,14 @@ impl Opening<'_> {
         Err(missing(self.found.next_record, self.catalogue.next_record - 1))
     }
 
-    fn find_orphans(&mut self) -> Result<()> {
+    /// Segments that no point has.
+    fn strays(&self) -> Result<Vec<SegmentNumber>> {
         let all =
             self.storage.segments().map_err(|error| Error::failed("listing the journal", error))?;
         let mut known: Vec<_> = self.catalogue.spans().map(|span| span.segment).collect();
         known.extend(self.found.spans.iter().map(|span| span.segment));
         known.sort_unstable();
-        self.found.orphans =
-            all.into_iter().filter(|number| known.binary_search(number).is_err()).collect();
-        Ok(())
+        Ok(all.into_iter().filter(|number| known.binary_search(number).is_err()).collect())
     }
 }
 

@@ -9,7 +9,7 @@ use crate::device::{BlockDevice, DeviceError, ReadBatch, TRANSFER_BYTES_MAX, Tra
 use crate::journal::layout::{
     BLOCK_BYTES, HEADER_BYTES_MAX, Identity, NoHeader, RecordHeader, SegmentHeader, padded,
 };
-use crate::storage::SegmentNumber;
+use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
 
 /// So much is read at a time while looking for headers, in bytes.
@@ -78,6 +78,20 @@ impl From<DeviceError> for SegmentError {
     fn from(error: DeviceError) -> Self {
         Self::Io(error.cause)
     }
+}
+
+/// The header of segment `number` in `storage`, whosever it is.
+pub(crate) fn header_of(
+    storage: &dyn Storage,
+    number: SegmentNumber,
+    pool: &ArenaPool,
+) -> Result<SegmentHeader, SegmentError> {
+    let mut device = storage.open_segment(number).map_err(SegmentError::Io)?;
+    if device.geometry().capacity.get() < BLOCK_BYTES as u64 {
+        return Err(SegmentError::Header(NoHeader::Short));
+    }
+    let arena = read(device.as_mut(), taken(pool)?, 0, BLOCK_BYTES)?;
+    SegmentHeader::read(arena.as_slice()).map_err(SegmentError::Header)
 }
 
 impl SegmentReader {

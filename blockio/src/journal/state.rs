@@ -9,17 +9,28 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::catalogue::Catalogue;
+use crate::journal::layout::Identity;
 use crate::journal::settings::GroupSettings;
 use crate::stream::{Format, Name, StreamHeader};
 
-/// The version of the text form; another one is refused.
-const VERSION: u32 = 1;
+/// The version of the text form that is written. Version 1 is read as well: it has no generation,
+/// and was kept once.
+const VERSION: u32 = 2;
+/// So many histories that were committed are remembered.
+const DROPPED_COUNT_MAX: usize = 4;
 
 /// What is known of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupState {
     version: u32,
+    /// How often it was saved: segments know the one that they were made at.
+    #[serde(default)]
+    generation: u64,
+    /// The last histories that were committed, or just begun: what a crash left of their segments
+    /// may go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dropped: Vec<String>,
     /// Its volumes, by the name of the source; the one volume of a stream without names is "".
     pub volumes: BTreeMap<String, VolumeState>,
     /// How it is kept; none in a state of a version that did not save it.
@@ -32,7 +43,14 @@ pub struct GroupState {
 
 impl Default for GroupState {
     fn default() -> Self {
-        Self { version: VERSION, volumes: BTreeMap::new(), settings: None, journal: None }
+        Self {
+            version: VERSION,
+            generation: 0,
+            dropped: Vec::new(),
+            volumes: BTreeMap::new(),
+            settings: None,
+            journal: None,
+        }
     }
 }
 
@@ -107,6 +125,42 @@ pub struct VolumeProgress {
 }
 
 impl GroupState {
+    /// How often it was saved; 0: never, or by an earlier program.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// One of which nothing is known but how it is kept.
+    pub(crate) fn kept_as(settings: Option<GroupSettings>) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// It is saved once more.
+    pub(crate) fn begin_generation(&mut self) {
+        self.generation += 1;
+    }
+
+    /// It comes after every state that there can have been when a segment was made at `generation`.
+    pub(crate) fn begin_after(&mut self, generation: u64) {
+        self.generation = generation.saturating_add(GENERATIONS_AFTER);
+    }
+
+    /// Its history ends.
+    pub(crate) fn drop_history(&mut self) {
+        let Some(known) = self.journal.take() else { return };
+        let identity = identity_text(&known.identity);
+        self.dropped.retain(|earlier| *earlier != identity);
+        self.dropped.push(identity);
+        let too_many = self.dropped.len().saturating_sub(DROPPED_COUNT_MAX);
+        self.dropped.drain(..too_many);
+    }
+
+    /// Whether it had this history once.
+    pub(crate) fn has_dropped(&self, identity: &Identity) -> bool {
+        self.dropped.contains(&identity_text(identity))
+    }
+
     /// How far its volumes are.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -132,6 +186,14 @@ impl GroupState {
             volume.in_between = then.in_between;
         }
     }
+}
+
+/// A segment knows the generation at which it was made, and not how often the state was saved
+/// since.
+const GENERATIONS_AFTER: u64 = 1 << 32;
+
+fn identity_text(identity: &Identity) -> String {
+    format!("{:032x}", u128::from_be_bytes(*identity))
 }
 
 /// All streams that are remembered at a point take at most so many bytes: they go into one record.
@@ -211,7 +273,7 @@ pub enum StateError {
     #[error("it is not what this version writes")]
     Json(#[from] serde_json::Error),
     /// Of another version of this program.
-    #[error("its version is {0}, and this program knows {VERSION}")]
+    #[error("its version is {0}, and this program knows 1 to {VERSION}")]
     Version(u32),
 }
 
@@ -240,8 +302,9 @@ pub fn parse(text: &str) -> Result<GroupState, StateError> {
         return Err(StateError::Checksum { found, expected });
     }
     let state: GroupState = serde_json::from_str(json)?;
-    if state.version != VERSION {
-        return Err(StateError::Version(state.version));
+    match state.version {
+        // It is saved as one of today.
+        1..=VERSION => Ok(GroupState { version: VERSION, ..state }),
+        other => Err(StateError::Version(other)),
     }
-    Ok(state)
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::world::{BLOCK_BYTES, Block, DiskId, Operation, Snapshot, World};
+use crate::storage::StateCopy;
 
 /// Up to so many choices all are visited.
 const EXHAUSTIVE_MAX: usize = 64;
@@ -20,7 +21,7 @@ const SAMPLES: usize = 12;
 struct Caches {
     /// Of each block, what was written to it since the last flush, the latest last.
     writes: BTreeMap<(DiskId, usize), Vec<Block>>,
-    /// Segments that were removed since the state was replaced.
+    /// Segments that were removed since the second copy of the state was replaced.
     removed: Vec<(DiskId, Vec<Block>)>,
 }
 
@@ -104,11 +105,13 @@ fn take(
             }
             caches.writes.retain(|(of, _), _| of != disk);
         }
-        Operation::State(text) => {
-            durable.state = Some(Arc::clone(text));
-            durable.stamp += 1;
-            let gone = caches.removed.drain(..).map(|(_, content)| content);
-            durable.garbage.extend(gone);
+        Operation::State(copy, text) => {
+            durable.replace_state(*copy, text);
+            // The second is where the segments are, and its directory was synced with it.
+            if *copy == StateCopy::Second {
+                let gone = caches.removed.drain(..).map(|(_, content)| content);
+                durable.garbage.extend(gone);
+            }
         }
     }
     None

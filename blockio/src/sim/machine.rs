@@ -20,10 +20,11 @@ use crate::group::Group;
 use crate::journal::catalogue::PointId;
 use crate::journal::check::check;
 use crate::journal::layout::RECORD_BYTES_MAX;
+use crate::journal::rebuild::rebuild;
 use crate::journal::retention::Policy;
 use crate::journal::settings::GroupSettings;
-use crate::journal::state::GroupState;
-use crate::storage::Storage;
+use crate::journal::state::{self, GroupState};
+use crate::storage::{StateCopy, Storage};
 use crate::stream::BATCH_BYTES_MAX;
 use crate::units::ByteOffset;
 use crate::view::{PointHistory, View};
@@ -141,7 +142,7 @@ impl Machine {
 
     /// Applies streams; `observe` is asked now and then.
     pub(super) fn apply(&self, streams: &[&Path], observe: &mut dyn FnMut()) -> Result<()> {
-        IS_NEW.set(lock(&self.world).now.state.is_none());
+        IS_NEW.set(lock(&self.world).now.has_no_state());
         let job = Job {
             inputs: streams.iter().map(|path| StreamArgument::Path((*path).to_owned())).collect(),
             assignments: self.assignments(),
@@ -187,6 +188,18 @@ impl Machine {
             commit::compare(group.view(), point, &mut volumes, &stop, &mut |_, _| {})?;
         }
         group.commit()
+    }
+
+    /// Loses both copies of the state, and makes it anew from the segments.
+    pub(super) fn rebuild(&self) -> Result<()> {
+        lock(&self.world).now.state = [None, None];
+        let storage = self.storage();
+        let rebuilt = rebuild(&storage)?;
+        let text = state::print(&rebuilt.state);
+        StateCopy::BOTH
+            .into_iter()
+            .try_for_each(|copy| storage.replace_state(copy, &text))
+            .map_err(|error| Error::failed("saving it", error))
     }
 
     /// Pins a point.

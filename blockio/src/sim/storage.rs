@@ -6,24 +6,23 @@ use std::sync::{Arc, Mutex};
 use super::disk::{SimulatedDisk, lock, step};
 use super::world::{BLOCK_BYTES, DiskId, Operation, World, zeros};
 use crate::device::BlockDevice;
-use crate::storage::{SegmentNumber, Space, Storage};
+use crate::storage::{SegmentNumber, Space, StateCopy, Storage};
 
 /// The directory.
 pub(super) struct SimulatedStorage(pub(super) Arc<Mutex<World>>);
 
 impl Storage for SimulatedStorage {
-    fn read_state(&self) -> io::Result<Option<String>> {
+    fn read_state(&self, copy: StateCopy) -> io::Result<Option<String>> {
         step(&self.0);
-        Ok(lock(&self.0).now.state.as_deref().map(str::to_owned))
+        Ok(lock(&self.0).now.state[copy as usize].as_deref().map(str::to_owned))
     }
 
-    fn replace_state(&self, text: &str) -> io::Result<()> {
+    fn replace_state(&self, copy: StateCopy, text: &str) -> io::Result<()> {
         step(&self.0);
         let mut world = lock(&self.0);
         let text: Arc<str> = text.into();
-        world.now.state = Some(Arc::clone(&text));
-        world.now.stamp += 1;
-        world.note(|| Operation::State(text));
+        world.now.replace_state(copy, &text);
+        world.note(|| Operation::State(copy, text));
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use super::machine::{Machine, Memory, SEGMENT_BLOCKS, expiring, keep_all, thinni
 use super::scenario::{Contents, Scenario, Size, point_of};
 use super::world::{Operation, Snapshot, World};
 use crate::bug::{self, Bug};
-use crate::journal::catalogue::{PointId, PointKind};
+use crate::journal::catalogue::{Point, PointId, PointKind};
 use crate::journal::retention::Policy;
 use crate::recover::{self, Recovery};
 
@@ -228,6 +228,33 @@ impl Run {
         super::machine::is_whole(machine)
     }
 
+    /// Both copies of the state are lost: what is made of the segments has every point that the
+    /// state had, and each reads as it was; a rollback leads to it.
+    fn lose_the_state(&mut self, machine: &Machine) -> Verdict {
+        let Some(had) = machine.state().map_err(text)?.journal else { return Ok(()) };
+        if had.points.iter().all(|point| point.spans.is_empty()) {
+            // Nothing was overwritten yet, and the state alone has the beginning.
+            return Ok(());
+        }
+        machine.rebuild().map_err(text)?;
+        let has = machine.state().map_err(text)?.journal.ok_or("no history")?;
+        for point in &had.points {
+            let again = has.point(point.id).ok_or_else(|| format!("point {} is lost", point.id))?;
+            let told = |one: &Point| (one.time, one.kind, one.name.clone());
+            if told(again) != told(point) {
+                return Err(format!("point {} is another one: {again:?}", point.id));
+            }
+        }
+        for point in &has.points {
+            self.reads(machine, point.id)?;
+        }
+        let to = self.some_point(machine)?;
+        if is_full_at_worst(machine.rollback(to).map_err(text))? {
+            self.holds(machine, &self.expected(machine, to)?)?;
+        }
+        super::machine::is_whole(machine)
+    }
+
     /// Cuts the power everywhere; goes on from one state in `every`, and cuts it there again.
     fn cut(&mut self, every: usize) -> Verdict {
         let world = lock(&self.machine.world).clone();
@@ -249,6 +276,8 @@ impl Run {
         if self.chance.below(every) != 0 {
             return Ok(());
         }
+        self.lose_the_state(&self.machine.after(left.clone(), true))
+            .map_err(|wrong| format!("without its state: {wrong}"))?;
         let machine = self.machine.after(left, false);
         self.go_on(&machine).map_err(|wrong| format!("going on: {wrong}"))?;
         self.cut_again(&machine, 0)
@@ -323,10 +352,7 @@ fn killed(world: &World, done: usize) -> World {
             Operation::Flush(_) => {}
             Operation::Create { disk, content } => drop(now.disks.insert(*disk, content.clone())),
             Operation::Remove(disk) => now.garbage.extend(now.disks.remove(disk)),
-            Operation::State(text) => {
-                now.state = Some(text.clone());
-                now.stamp += 1;
-            }
+            Operation::State(copy, text) => now.replace_state(*copy, text),
         }
     }
     let (start, operations) = (world.start.clone(), world.operations[..done].to_vec());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::steps::Steps;
+use crate::storage::StateCopy;
 
 /// What a disk writes as one, or tears.
 pub(super) const BLOCK_BYTES: usize = 4096;
@@ -20,11 +21,25 @@ pub(super) enum DiskId {
     Segment(u64),
 }
 
+impl Snapshot {
+    /// A copy of the state is replaced.
+    pub(super) fn replace_state(&mut self, copy: StateCopy, text: &Arc<str>) {
+        self.state[copy as usize] = Some(Arc::clone(text));
+        self.stamp += 1;
+    }
+
+    /// Whether no state was ever saved.
+    pub(super) fn has_no_state(&self) -> bool {
+        self.state.iter().all(Option::is_none)
+    }
+}
+
 /// What disks hold.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) disks: BTreeMap<DiskId, Vec<Block>>,
-    pub(super) state: Option<Arc<str>>,
+    /// The two copies of the state.
+    pub(super) state: [Option<Arc<str>>; 2],
     /// What segments held that were removed: new ones begin with it.
     pub(super) garbage: Vec<Vec<Block>>,
     /// The same, by their numbers: who had one open can read it.
@@ -40,7 +55,7 @@ impl std::fmt::Debug for Operation {
             Self::Flush(disk) => write!(f, "flush {disk:?}"),
             Self::Create { disk, .. } => write!(f, "create {disk:?}"),
             Self::Remove(disk) => write!(f, "remove {disk:?}"),
-            Self::State(text) => write!(f, "state {text}"),
+            Self::State(copy, text) => write!(f, "{copy:?} copy of the state {text}"),
         }
     }
 }
@@ -56,8 +71,8 @@ pub(super) enum Operation {
     Create { disk: DiskId, content: Vec<Block> },
     /// A segment was removed.
     Remove(DiskId),
-    /// The state was replaced.
-    State(Arc<str>),
+    /// A copy of the state was replaced.
+    State(StateCopy, Arc<str>),
 }
 
 /// The machine.

@@ -1,4 +1,5 @@
-//! A group's history in directories: the state in one, the segments in one that may be another.
+//! A group's history in directories: the state in one, its second copy and the segments in one that
+//! may be another.
 //!
 //! The directories are held open, and everything in them is reached through that: if a retention
 //! volume is unmounted under us, nothing is ever written to what comes to light below it.
@@ -14,10 +15,17 @@ use nix::sys::statvfs::fstatvfs;
 
 use crate::device::open::{Engine, open};
 use crate::device::{BlockDevice, Geometry};
-use crate::storage::{SegmentNumber, Space, Storage};
+use crate::storage::{SegmentNumber, Space, StateCopy, Storage};
 use crate::units::{ByteCount, SectorSize};
 
-const STATE: &str = "state";
+/// The file names of the two copies of the state.
+pub const STATE: &str = "state";
+/// The second, beside the segments.
+pub const STATE_COPY: &str = "state.copy";
+/// One that is being written, and a random part.
+const STATE_MAKING: &str = "state.";
+/// How long the random part is that `tempfile` adds.
+const RANDOM_LENGTH: usize = 6;
 const SEGMENT: &str = "segment-";
 /// One that is being made.
 const MAKING: &str = "segment.making";
@@ -76,6 +84,36 @@ impl Directory {
     #[must_use]
     pub fn with_engine(self, engine: Engine) -> Self {
         Self { engine, ..self }
+    }
+
+    /// The directory and the file name of a copy of the state.
+    fn copy(&self, copy: StateCopy) -> (&Held, &'static str) {
+        match copy {
+            StateCopy::First => (&self.state, STATE),
+            StateCopy::Second => (&self.segments, STATE_COPY),
+        }
+    }
+
+    /// Removes what crashes left of states that were being written. Only for who has the lock: to
+    /// anybody else it may be one that is being written.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn remove_leftovers(&self) -> io::Result<()> {
+        for held in [&self.state, &self.segments] {
+            for entry in fs::read_dir(held.inside())? {
+                let name = entry?.file_name();
+                let random = name.to_str().and_then(|name| name.strip_prefix(STATE_MAKING));
+                if random.is_some_and(|random| random.len() == RANDOM_LENGTH) {
+                    match fs::remove_file(held.inside().join(&name)) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, number: SegmentNumber) -> PathBuf {
@@ -140,12 +178,14 @@ fn directly(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 }
 
 impl Storage for Directory {
-    fn state_file(&self) -> Option<PathBuf> {
-        Some(self.state.path.join(STATE))
+    fn state_file(&self, copy: StateCopy) -> Option<PathBuf> {
+        let (held, name) = self.copy(copy);
+        Some(held.path.join(name))
     }
 
-    fn read_state(&self) -> io::Result<Option<String>> {
-        let path = self.state.inside().join(STATE);
+    fn read_state(&self, copy: StateCopy) -> io::Result<Option<String>> {
+        let (held, name) = self.copy(copy);
+        let path = held.inside().join(name);
         // Who opens a pipe waits for its writer, but for this flag.
         let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
         let mut file = match opened {
@@ -164,23 +204,23 @@ impl Storage for Directory {
         Ok(Some(text))
     }
 
-    fn replace_state(&self, text: &str) -> io::Result<()> {
-        let directory = self.state.inside();
+    fn replace_state(&self, copy: StateCopy, text: &str) -> io::Result<()> {
+        let (held, name) = self.copy(copy);
+        let directory = held.inside();
         // Opened here, as tempfile's own errors hide what the kernel said behind the path of a
         // handle of ours.
         let make =
             |path: &Path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let mut file = tempfile::Builder::new().prefix("state.").make_in(&directory, make)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(STATE_MAKING)
+            .rand_bytes(RANDOM_LENGTH)
+            .make_in(&directory, make)?;
         file.as_file_mut().write_all(text.as_bytes())?;
         // A crash from here on leaves a temporary file, which nothing reads.
         file.as_file().sync_all()?;
-        file.persist(directory.join(STATE)).map_err(|error| error.error)?;
-        self.state.file.sync_all()?;
-        if self.state.path != self.segments.path {
-            // What was removed is removed once the state was replaced: so it is agreed.
-            self.segments.file.sync_all()?;
-        }
-        Ok(())
+        file.persist(directory.join(name)).map_err(|error| error.error)?;
+        // Of the segments too: what was removed is removed once both copies were replaced.
+        held.file.sync_all()
     }
 
     fn create_segment(
@@ -218,17 +258,24 @@ impl Storage for Directory {
     }
 
     fn state_stamp(&self) -> io::Result<u64> {
-        match fs::metadata(self.state.inside().join(STATE)) {
-            // The old state and the new one are there at once, so they are different files; times
-            // tell apart those that follow.
-            Ok(of) => {
-                let time = of.ctime().wrapping_mul(1_000_000_000).wrapping_add(of.ctime_nsec());
-                let time = u64::from_le_bytes(time.to_le_bytes());
-                Ok(of.ino().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ time)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(error),
+        let mut stamp: u64 = 0;
+        for copy in StateCopy::BOTH {
+            let (held, name) = self.copy(copy);
+            let of_copy = match fs::metadata(held.inside().join(name)) {
+                // The old state and the new one are there at once, so they are different files;
+                // times tell apart those that follow.
+                Ok(of) => {
+                    let time = of.ctime().wrapping_mul(1_000_000_000).wrapping_add(of.ctime_nsec());
+                    let time = u64::from_le_bytes(time.to_le_bytes());
+                    of.ino().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ time
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                Err(error) => return Err(error),
+            };
+            // Not a plain sum: what one copy gains must not be what the other loses.
+            stamp = stamp.rotate_left(17) ^ of_copy;
         }
+        Ok(stamp)
     }
 
     fn remove_segment(&self, number: SegmentNumber) -> io::Result<()> {
@@ -272,15 +319,16 @@ mod tests {
     fn what_stands_where_the_state_belongs_and_is_none_is_an_error_and_not_waited_for() {
         let place = tempfile::tempdir().unwrap();
         let state = place.path().join(STATE);
-        assert!(directory(&place).read_state().unwrap().is_none());
+        let read = || directory(&place).read_state(StateCopy::First);
+        assert!(read().unwrap().is_none());
         std::os::unix::fs::symlink("/no/such/place", &state).unwrap();
-        assert!(directory(&place).read_state().is_err());
+        assert!(read().is_err());
         fs::remove_file(&state).unwrap();
         nix::unistd::mkfifo(&state, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(directory(&place).read_state().is_err());
+        assert!(read().is_err());
         fs::remove_file(&state).unwrap();
         fs::create_dir(&state).unwrap();
-        assert!(directory(&place).read_state().is_err());
+        assert!(read().is_err());
     }
 
     fn directory(of: &tempfile::TempDir) -> Directory {
@@ -318,7 +366,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let directory = directory(&place);
         place.close().unwrap();
-        let error = directory.replace_state("{}").unwrap_err();
+        let error = directory.replace_state(StateCopy::First, "{}").unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOENT), "{error}");
     }
 
@@ -332,9 +380,11 @@ mod tests {
         fs::create_dir(&ours).unwrap();
         let refused = directory.create_segment(SegmentNumber(1), 4096).err().unwrap();
         assert!(refused.to_string().contains("was unmounted or moved"), "{refused}");
-        directory.replace_state("text").unwrap();
+        for copy in StateCopy::BOTH {
+            directory.replace_state(copy, "text").unwrap();
+        }
         assert_eq!(fs::read_dir(&ours).unwrap().count(), 0);
-        assert!(moved.join("state").exists());
+        assert!(moved.join("state").exists() && moved.join("state.copy").exists());
     }
 
     #[test]
@@ -356,6 +406,31 @@ mod tests {
             assert_eq!(opened.geometry().capacity, ByteCount::new(1 << 20), "segment {number}");
         }
         making.join().unwrap();
+    }
+
+    #[test]
+    fn what_crashes_left_of_states_is_removed_and_nothing_else() {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["state", "state.copy", "state.Ab3dEf", "state.old-one", "lock"] {
+            fs::write(place.path().join(name), "").unwrap();
+        }
+        directory(&place).remove_leftovers().unwrap();
+        assert!(!place.path().join("state.Ab3dEf").exists());
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn each_copy_of_the_state_that_is_replaced_changes_the_stamp() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = directory(&place);
+        let mut stamps = vec![directory.state_stamp().unwrap()];
+        for copy in [StateCopy::First, StateCopy::Second, StateCopy::Second, StateCopy::First] {
+            directory.replace_state(copy, "text").unwrap();
+            stamps.push(directory.state_stamp().unwrap());
+        }
+        stamps.sort_unstable();
+        stamps.dedup();
+        assert_eq!(stamps.len(), 5);
     }
 
     #[test]

@@ -43,8 +43,10 @@ use crate::journal::catalogue::{Catalogue, JournalVolume, PointId};
 use crate::journal::images::{Found, Images, damaged, open, unreadable};
 use crate::journal::index::Index;
 use crate::journal::layout::COPIES_FROM;
+use crate::journal::saved::{self, NotReadable};
 use crate::journal::scan::{Next, SegmentError, SegmentReader};
-use crate::journal::state;
+use crate::journal::state::GroupState;
+use crate::journal::strays;
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteCount;
 use crate::{Error, ErrorKind, Result};
@@ -335,11 +337,18 @@ fn try_load(
     pool: &ArenaPool,
     stamp: u64,
 ) -> Result<Loaded> {
-    let catalogue = read_catalogue(storage)?.filter(|known| known.point(point).is_some());
-    let catalogue = catalogue.ok_or_else(|| {
+    let listed = storage.segments().map_err(failed("listing the journal"))?;
+    let state = read_state(storage)?.unwrap_or_default();
+    let expired = || {
         Error::new(ErrorKind::Usage, format!("point {point} has expired"))
             .with_hint("see which are kept with: mtctl points list")
-    })?;
+    };
+    let has_it = |known: &Catalogue| known.point(point).is_some();
+    if !state.journal.as_ref().is_some_and(has_it) {
+        return Err(expired());
+    }
+    strays::require_none_newer(storage, &state, &listed, pool)?;
+    let catalogue = state.journal.ok_or_else(expired)?;
     let Catalogue { identity, session, next_segment, .. } = catalogue;
     let volumes = catalogue.volumes.clone();
     let seen = Seen { stamp, identity, session, next_segment };
@@ -374,11 +383,16 @@ fn tail(
 
 /// The history of the group in `storage`, if it has one.
 fn read_catalogue(storage: &Arc<dyn Storage>) -> Result<Option<Catalogue>> {
-    let text = storage.read_state().map_err(failed("reading the group's state"))?;
-    let Some(text) = text else { return Ok(None) };
-    let state = state::parse(&text)
-        .map_err(|problem| Error::integrity("reading the group's state", problem))?;
-    Ok(state.journal)
+    Ok(read_state(storage)?.and_then(|state| state.journal))
+}
+
+fn read_state(storage: &Arc<dyn Storage>) -> Result<Option<GroupState>> {
+    let doing = "reading the group's state";
+    match saved::read(storage.as_ref()) {
+        Ok(saved) => Ok(saved.map(|saved| saved.state)),
+        Err(NotReadable::Failed(error)) => Err(failed(doing)(error)),
+        Err(problem) => Err(Error::integrity(doing, problem)),
+    }
 }
 
 fn failed(doing: &'static str) -> impl Fn(io::Error) -> Error {

@@ -6,6 +6,7 @@ use crate::exit::Exit;
 
 pub(crate) mod check;
 pub(crate) mod dump;
+pub(crate) mod rebuild;
 
 /// What can be done with a history.
 #[derive(Debug, Subcommand)]
@@ -14,6 +15,8 @@ pub enum Command {
     Check(check::Arguments),
     /// Print the history, a line a record
     Dump(dump::Arguments),
+    /// Make the state of the group anew from its segments, when it is lost or older than they are
+    Rebuild(rebuild::Arguments),
 }
 
 /// Runs one of them.
@@ -21,5 +24,6 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::Check(arguments) => check::run(arguments),
         Command::Dump(arguments) => dump::run(arguments),
+        Command::Rebuild(arguments) => rebuild::run(arguments),
     }
 }

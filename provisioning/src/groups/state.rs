@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-/// The one version whose targets are known.
-const VERSION: u64 = 1;
+/// The versions whose targets are known.
+const VERSIONS: std::ops::RangeInclusive<u64> = 1..=2;
 
 /// Why the targets are not known. Completes "PATH: ".
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(super) enum StateError {
     Checksum,
     #[error("it is not the JSON of a group's state")]
     Json,
-    #[error("its version is {0}, and this program knows {VERSION}")]
+    #[error("its version is {0}, and this program knows 1 and 2")]
     Version(u64),
     #[error("it does not say what the target of volume {0:?} is")]
     NoTarget(String),
@@ -34,7 +34,7 @@ pub(super) fn targets(text: &str) -> Result<Vec<String>, StateError> {
     }
     let state: Value = serde_json::from_str(json).map_err(|_| StateError::Json)?;
     let version = state.get("version").and_then(Value::as_u64).ok_or(StateError::Json)?;
-    if version != VERSION {
+    if !VERSIONS.contains(&version) {
         return Err(StateError::Version(version));
     }
     let volumes = state.get("volumes").and_then(Value::as_object).ok_or(StateError::Json)?;
@@ -73,6 +73,8 @@ mod tests {
         let expected = ["/dev/sdb", wwid];
         assert_eq!(targets(&text(&json)).unwrap(), expected);
         assert_eq!(targets(&text(r#"{"version":1,"volumes":{}}"#)).unwrap(), [""; 0]);
+        let today = r#"{"version":2,"generation":7,"volumes":{}}"#;
+        assert_eq!(targets(&text(today)).unwrap(), [""; 0]);
     }
 
     #[test]
@@ -87,7 +89,7 @@ mod tests {
             (text("{"), StateError::Json),
             (text(r#"{"volumes":{}}"#), StateError::Json),
             (text(r#"{"version":1}"#), StateError::Json),
-            (text(r#"{"version":2,"volumes":{}}"#), StateError::Version(2)),
+            (text(r#"{"version":3,"volumes":{}}"#), StateError::Version(3)),
             (text(r#"{"version":1,"volumes":{"a":{"targets":[]}}}"#), no_target),
             (
                 text(r#"{"version":1,"volumes":{"a":{"target":"sdb?"}}}"#),

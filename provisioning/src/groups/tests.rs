@@ -90,6 +90,9 @@ fn what_stands_where_a_state_belongs_and_is_none_is_told() {
     std::fs::remove_dir(&state).unwrap();
     nix::unistd::mkfifo(&state, nix::sys::stat::Mode::S_IRUSR).unwrap();
     assert_eq!(read(), 1, "a pipe");
+    std::fs::remove_file(&state).unwrap();
+    std::fs::write(at(group).join("segment-0000000000000007"), "").unwrap();
+    assert_eq!(read(), 1, "a history whose state is lost");
     for (what, path) in [("groups", GROUPS_PATH), ("group", group)] {
         for (how, make) in [("a link", &nowhere as &dyn Fn(&Path)), ("a file", &file)] {
             clear();

@@ -14,16 +14,21 @@ use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
 use crate::{MIB, Part, after, blank, disk, holds, image, points, retention, rollback, stream};
 
-const SIZE: u64 = 4 * MIB;
+pub(crate) const SIZE: u64 = 4 * MIB;
 
 /// A stream of epochs, and what the disk holds at the end of each.
-struct Epochs {
-    stream: String,
-    held: Vec<Vec<u8>>,
+pub(crate) struct Epochs {
+    pub(crate) stream: String,
+    pub(crate) held: Vec<Vec<u8>>,
 }
 
 /// `count` epochs that each change all of a blank disk of `size`, each with a mark.
-fn epochs(machine: &ScratchMachine, random: &mut Random, size: u64, count: usize) -> Epochs {
+pub(crate) fn epochs(
+    machine: &ScratchMachine,
+    random: &mut Random,
+    size: u64,
+    count: usize,
+) -> Epochs {
     let mut held = vec![vec![0; size as usize]];
     let all: Vec<_> = (0..count).map(|_| Change::data(0, random.bytes(size as usize))).collect();
     let names: Vec<_> = (1..=count).map(|number| format!("e{number}")).collect();
@@ -36,7 +41,7 @@ fn epochs(machine: &ScratchMachine, random: &mut Random, size: u64, count: usize
     Epochs { stream, held }
 }
 
-fn apply(machine: &ScratchMachine, stream: &str, target: &str) -> Run {
+pub(crate) fn apply(machine: &ScratchMachine, stream: &str, target: &str) -> Run {
     machine.mtctl(&["apply", stream, "--group", "g", "--target", target])
 }
 
@@ -47,7 +52,7 @@ fn names_of(machine: &ScratchMachine) -> Vec<String> {
 
 /// Every point that is kept is what it was.
 #[track_caller]
-fn all_points_hold(machine: &ScratchMachine, target: &str, epochs: &Epochs) {
+pub(crate) fn all_points_hold(machine: &ScratchMachine, target: &str, epochs: &Epochs) {
     for point in points(machine) {
         rollback(machine, &point["id"].to_string()).exits(0);
         let number: usize = point["name"].as_str().unwrap()[1..].parse().unwrap();
@@ -55,7 +60,7 @@ fn all_points_hold(machine: &ScratchMachine, target: &str, epochs: &Epochs) {
     }
 }
 
-fn segments() -> Vec<String> {
+pub(crate) fn segments() -> Vec<String> {
     let mut found: Vec<_> = fs::read_dir("/mnt/retention/g")
         .unwrap()
         .map(|entry| entry.unwrap().path().display().to_string())
@@ -272,11 +277,12 @@ fn damage(segment: &str) {
     fs::write(segment, bytes).unwrap();
 }
 
-/// What is known of the group, but for how often its journal was opened.
+/// What is known of the group, but for how often it was saved, and its journal opened.
 fn known() -> serde_json::Value {
     let text = fs::read_to_string("/mnt/retention/g/state").unwrap();
     let mut known: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     known["journal"]["session"].take();
+    known["generation"].take();
     known
 }
 

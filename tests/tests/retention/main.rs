@@ -11,6 +11,7 @@ mod looking;
 mod mounts;
 mod points;
 mod rollbacks;
+mod states;
 mod thinning;
 
 use std::fs::{self, File};

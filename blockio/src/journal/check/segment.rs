@@ -9,8 +9,9 @@ use crate::journal::catalogue::{Catalogue, JournalVolume, PointId, Span};
 use crate::journal::check::{Check, Class, Finding, Found};
 use crate::journal::images;
 use crate::journal::layout::{Entry, NoHeader, RecordKind, SegmentHeader};
+use crate::journal::memo::EpochMemo;
 use crate::journal::scan::{Next, NoRecord, Record, SegmentError, SegmentReader};
-use crate::journal::state::{GroupState, Progress};
+use crate::journal::state::GroupState;
 use crate::journal::touched::Touched;
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
@@ -138,10 +139,12 @@ impl SegmentCheck<'_> {
         // What cannot be read is found when its turn comes.
         let Ok(Next::Record(record)) = reader.next() else { return };
         let says = match record.header.kind {
-            RecordKind::Images => Some("the first record of the epoch is not its beginning"),
+            RecordKind::Images | RecordKind::VolumeBegins | RecordKind::CopyEnds => {
+                Some("the first record of the epoch is not its beginning")
+            }
             RecordKind::EpochBegins => match reader.text(&record) {
-                Ok(Some(text)) => serde_json::from_str::<Progress>(&text)
-                    .is_err()
+                Ok(Some(text)) => EpochMemo::parse(&text)
+                    .is_none()
                     .then_some("the beginning of the epoch does not say where its streams were"),
                 Ok(None) | Err(_) => None,
             },

@@ -13,9 +13,11 @@ use crate::apply::{self, Assignment, Job, Options, StreamArgument};
 use crate::device::open::Engine;
 use crate::extent::Extent;
 use crate::group::keeper::Settings;
-use crate::group::{Group, GroupView, Place};
+use crate::group::{Group, GroupView, Place, Rebuilding};
 use crate::journal::dump;
-use crate::journal::layout::{BLOCK_BYTES, Entry, Held, RecordHeader, RecordKind, SegmentHeader};
+use crate::journal::layout::{
+    BLOCK_BYTES, COPIES_FROM, Entry, Held, RecordHeader, RecordKind, SegmentHeader,
+};
 use crate::journal::retention::Policy;
 use crate::journal::settings::GroupSettings;
 use crate::rollback;
@@ -28,6 +30,8 @@ use crate::volume::{self, TargetRequest};
 
 const SIZE: u64 = 1 << 20;
 const BLOCK: u64 = BLOCK_BYTES as u64;
+/// The files of both copies of the state.
+const COPIES: [&str; 2] = ["state", "state.copy"];
 
 /// A history in a directory of its own.
 struct History(TempDir);
@@ -54,8 +58,12 @@ impl History {
         self.group().set(settings).unwrap();
     }
 
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join("g").join(name)
+    }
+
     fn segment(&self, number: u64) -> PathBuf {
-        self.0.path().join(format!("g/segment-{number:016}"))
+        self.file(&format!("segment-{number:016}"))
     }
 
     fn assignments(&self) -> Vec<Assignment> {
@@ -230,12 +238,72 @@ fn a_history_is_clean_while_it_is_written_and_expires() {
     assert_eq!(history.classes(), []);
 }
 
+#[test]
+fn a_state_that_is_made_anew_leads_to_every_point_also_where_only_a_copy_does() {
+    let history = History::new();
+    let seconds = std::time::Duration::from_secs;
+    let century = seconds(100 * 365 * 24 * 3600);
+    let nothing = std::time::Duration::ZERO;
+    let thinned =
+        Policy { window: century, keep_all: nothing, thin_to: seconds(3), ..Policy::default() };
+    history.keep_by(thinned);
+    (4..14).for_each(|round| history.apply(round, Settings::default()));
+    let known = history.catalogue();
+    let copies = known.spans().filter(|span| span.first_record >= COPIES_FROM).count();
+    assert!(copies > 0, "nothing was copied: {known:?}");
+    assert_eq!(history.classes(), []);
+    let disk = || fs::read(history.0.path().join("disk")).unwrap();
+    let held: Vec<_> = known
+        .points
+        .iter()
+        .map(|point| {
+            history.roll_back(point.id.0);
+            (point.id, disk())
+        })
+        .collect();
+    let before = history.group().view().state().clone();
+    COPIES.iter().for_each(|name| fs::remove_file(history.file(name)).unwrap());
+    let rebuilding = Rebuilding::open(&history.place(), "g").unwrap();
+    assert!(rebuilding.state().generation() > before.generation());
+    drop(rebuilding.save().unwrap());
+    assert_eq!(history.classes(), [Class::RollbackUnfinished]);
+    for (id, expected) in held {
+        history.roll_back(id.0);
+        assert!(disk() == expected, "point {id}");
+    }
+    let after = history.group().view().state().clone();
+    assert_eq!(after.settings, before.settings);
+    assert_eq!(after.volumes, before.volumes);
+    assert_eq!(history.classes(), []);
+}
+
 /// Something that happens to a history.
 type Accident = fn(&History);
 
 /// One for each kind of damage.
 const ACCIDENTS: &[(Class, Accident)] = &[
-    (Class::StateNotReadable, |h| fs::write(h.0.path().join("g/state"), "{}").unwrap()),
+    (Class::StateNotReadable, |h| {
+        COPIES.iter().for_each(|name| fs::write(h.file(name), "{}").unwrap());
+    }),
+    (Class::StateNotReadable, |h| {
+        COPIES.iter().for_each(|name| fs::remove_file(h.file(name)).unwrap());
+    }),
+    (Class::StateCopyWrong, |h| fs::write(h.file("state"), "{}").unwrap()),
+    (Class::StateCopyWrong, |h| fs::write(h.file("state.copy"), "{}").unwrap()),
+    (Class::StateCopyWrong, |h| fs::remove_file(h.file("state")).unwrap()),
+    (Class::StateOlder, |h| {
+        let before = COPIES.map(|name| (name, fs::read(h.file(name)).unwrap()));
+        h.apply(4, Settings::default());
+        before.iter().for_each(|(name, text)| fs::write(h.file(name), text).unwrap());
+    }),
+    (Class::HistoryUnknown, |h| {
+        let other = h.catalogue().next_segment;
+        fs::copy(h.segment(h.number()), h.segment(other)).unwrap();
+        h.header(other, |header| {
+            header.journal[0] ^= 1;
+            header.number.0 = other;
+        });
+    }),
     (Class::SegmentMissing, |h| fs::remove_file(h.segment(h.number())).unwrap()),
     (Class::SegmentNotReadable, |h| {
         fs::remove_file(h.segment(h.number())).unwrap();

@@ -16,6 +16,7 @@ fn segment() -> SegmentHeader {
         first_record: 1000,
         salt: 0x1122_3344_5566_7788,
         length_bytes: 64 << 20,
+        generation: 90,
     }
 }
 

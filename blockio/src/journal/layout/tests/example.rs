@@ -2,7 +2,7 @@
 
 use super::super::*;
 
-const DOCUMENT: &str = include_str!("../../../../../docs/format/retention-journal-v1.md");
+const DOCUMENT: &str = include_str!("../../../../../docs/format/retention-journal-v2.md");
 
 /// The bytes of the hexdump in the document, lines of zeros filled in.
 fn documented() -> Vec<u8> {
@@ -38,6 +38,7 @@ fn the_example_in_the_document_is_what_is_written() {
         first_record: 1000,
         salt,
         length_bytes: 64 << 20,
+        generation: 90,
     };
     let begins = RecordHeader {
         number: 1000,

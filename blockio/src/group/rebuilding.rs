@@ -1,0 +1,68 @@
+//! A group whose state is being made anew from the segments of its history.
+
+use super::Group;
+use super::ledger::Ledger;
+use super::place::{self, Place};
+use super::view::GroupView;
+use crate::Result;
+use crate::journal::rebuild::{Rebuilt, rebuild};
+use crate::journal::state::GroupState;
+
+/// A group that is held, whose state is not what it was: nothing is saved yet.
+#[derive(Debug)]
+pub struct Rebuilding {
+    view: GroupView,
+    rebuilt: Rebuilt,
+    lock: Option<place::Lock>,
+}
+
+impl Rebuilding {
+    /// Takes hold of the group `name` at `place` and reads its segments.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`: another process holds the group. Else as [`rebuild`].
+    pub fn open(place: &Place, name: &str) -> Result<Self> {
+        place::check_name(name)?;
+        let lock = place::lock(place, name)?;
+        Self::new(GroupView::without_state(place, name)?, Some(lock))
+    }
+
+    /// The same without taking hold of it: to see what would be made.
+    ///
+    /// # Errors
+    ///
+    /// As [`rebuild`].
+    pub fn look(place: &Place, name: &str) -> Result<Self> {
+        place::check_name(name)?;
+        Self::new(GroupView::without_state(place, name)?, None)
+    }
+
+    fn new(view: GroupView, lock: Option<place::Lock>) -> Result<Self> {
+        let rebuilt = rebuild(&view.storage())?;
+        Ok(Self { view, rebuilt, lock })
+    }
+
+    /// The state as it would be.
+    #[must_use]
+    pub fn state(&self) -> &GroupState {
+        &self.rebuilt.state
+    }
+
+    /// What could not be had back.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.rebuilt.notes
+    }
+
+    /// Saves it: one change, as every other. A crash leaves the state as it was, or as it is made.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: it could not be written.
+    pub fn save(self) -> Result<Group> {
+        let mut ledger = Ledger::saving(self.view);
+        ledger.save(|state| *state = self.rebuilt.state)?;
+        Ok(Group { ledger, keeper: None, _lock: self.lock })
+    }
+}

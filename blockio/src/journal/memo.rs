@@ -1,0 +1,161 @@
+//! What the journal itself says of its group, in texts of records: with it the state can be made
+//! anew from the segments alone. Pure. docs/format/retention-journal-v2.md is the authority.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::journal::catalogue::{JournalVolume, NewPoint, Point, PointId, PointKind};
+use crate::journal::settings::GroupSettings;
+use crate::journal::state::{GroupState, Progress};
+use crate::{Error, Result};
+
+/// How an epoch begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochMemo {
+    /// 2; a text without it is one of version 1, and only says the progress.
+    format: u32,
+    /// The points that the epoch leads back to: several where nothing was written between them,
+    /// the epoch's own last. None in a history of version 1.
+    pub points: Vec<PointMemo>,
+    /// The volumes that the history has by now.
+    pub volumes: Vec<VolumeMemo>,
+    /// How the group is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<GroupSettings>,
+    /// How far the volumes were.
+    pub progress: Progress,
+    /// The number that the record has in the log: a copy has it too.
+    pub begins_at: u64,
+}
+
+/// A point, as the journal has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PointMemo {
+    /// Its number.
+    pub id: PointId,
+    /// When the source was as the point has it: nanoseconds since 1970.
+    pub time: u64,
+    /// When it was made here.
+    pub taken: u64,
+    /// What it is.
+    pub kind: PointKind,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// A volume, as the journal has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeMemo {
+    /// Its number in the records.
+    pub number: u32,
+    /// What it is.
+    #[serde(rename = "volume")]
+    pub is: JournalVolume,
+    /// What its target is known by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+/// How a copy ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CopyMemo {
+    /// The point that it leads from, which was the next one when it was made.
+    pub until: PointId,
+}
+
+const FORMAT: u32 = 2;
+
+impl Default for EpochMemo {
+    fn default() -> Self {
+        Self::new(&GroupState::default(), Vec::new())
+    }
+}
+
+impl PointMemo {
+    /// Of a point that is to be made as `id`.
+    pub(crate) fn of_new(id: PointId, new: &NewPoint, taken: u64) -> Self {
+        Self { id, time: new.time, taken, kind: new.kind, name: new.name.clone() }
+    }
+
+    /// Of a point that is there.
+    pub(crate) fn of(point: &Point) -> Self {
+        let Point { id, time, taken, kind, .. } = *point;
+        Self { id, time, taken, kind, name: point.name.clone() }
+    }
+}
+
+impl EpochMemo {
+    /// Where an epoch begins in a group that is as `state` says, and leads back to `points`.
+    pub(crate) fn new(state: &GroupState, points: Vec<PointMemo>) -> Self {
+        let volumes = state.journal.iter().flat_map(|known| &known.volumes).zip(0..);
+        let volumes = volumes.map(|(volume, number)| VolumeMemo::of(number, volume, state));
+        Self {
+            format: FORMAT,
+            points,
+            volumes: volumes.collect(),
+            settings: state.settings,
+            progress: state.progress(),
+            begins_at: 0,
+        }
+    }
+
+    /// The same, as the record `number` of the log.
+    pub(crate) fn as_record(&self, number: u64) -> Self {
+        Self { begins_at: number, ..self.clone() }
+    }
+
+    /// What `text` says; none if it is no such text.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let told = serde_json::from_str(text).ok().filter(|memo: &Self| memo.format == FORMAT);
+        told.or_else(|| {
+            let volumes: BTreeMap<_, _> = serde_json::from_str(text).ok()?;
+            Some(Self { progress: Progress(volumes), ..Self::default() })
+        })
+    }
+}
+
+impl VolumeMemo {
+    /// Of the volume `number` of the history.
+    pub(crate) fn of(number: u32, volume: &JournalVolume, state: &GroupState) -> Self {
+        let target = state.volumes.get(&volume.name).and_then(|known| known.target.clone());
+        Self { number, is: volume.clone(), target }
+    }
+}
+
+/// `memo` as the text of a record.
+///
+/// # Errors
+///
+/// `Failed`: it is none; that does not happen to what can be in one.
+pub(crate) fn text<T: Serialize>(memo: &T) -> Result<String> {
+    serde_json::to_string(memo)
+        .map_err(|error| Error::failed("writing down where the volumes are", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_of_today_and_of_version_1_is_read() {
+        let mut state = GroupState::default();
+        state.volumes.entry("format".to_owned()).or_default().ends_at = Some("s1".to_owned());
+        let start = NewPoint { time: 1, kind: PointKind::Start, name: None };
+        let memo = EpochMemo::new(&state, vec![PointMemo::of_new(PointId(0), &start, 2)]);
+        let written = text(&memo).unwrap();
+        assert_eq!(EpochMemo::parse(&written), Some(memo.clone()));
+        // As version 1 has it, even with a volume that is called like a field of today.
+        let old = text(&memo.progress).unwrap();
+        let read = EpochMemo::parse(&old).unwrap();
+        assert_eq!((read.progress, read.points), (memo.progress, vec![]));
+        assert_eq!(EpochMemo::parse("{}").unwrap().progress, Progress::default());
+        assert_eq!(EpochMemo::parse("[]"), None);
+        assert_eq!(EpochMemo::parse("{\"format\":3}"), None);
+    }
+}

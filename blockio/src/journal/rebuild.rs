@@ -1,0 +1,407 @@
+//! The state of a group, made anew from the segments of its journal alone: for when both copies of
+//! it are lost, or one that is older than the history was put in its place. Reads only; who saves
+//! it is `group`.
+//!
+//! What is made leads back to every point that the segments still lead back to: at least to those
+//! of the state that was lost, and to some that had been given up and whose segments are there yet.
+//! Not in the journal, and so not had back: pins, the names of points that expired, and which
+//! streams were applied since the newest point. So if anything was overwritten since then, the
+//! volumes count as on their way to it: a rollback, to it or to another point, comes first.
+//!
+//! # Which segments count
+//!
+//! An *item* is what leads to one point from a later one: the records of the log with its epoch, or
+//! a copy. It counts if it is whole and leads from the point of the next item that counts; the last
+//! one leads from the disks. Where there are both, the log is taken, as it has more points. A copy
+//! is whole if its last record says so, which says as well where it leads from. The log is, if its
+//! records have consecutive numbers up to the one at which the next item began in the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::device::buffer::ArenaPool;
+use crate::journal::catalogue::{Catalogue, Point, PointId, PointKind, Span};
+use crate::journal::layout::{COPIES_FROM, Identity, RecordKind, SegmentHeader};
+use crate::journal::memo::{CopyMemo, EpochMemo, PointMemo, VolumeMemo};
+use crate::journal::saved;
+use crate::journal::scan::{Next, SegmentError, SegmentReader, WINDOW_BYTES, header_of};
+use crate::journal::state::GroupState;
+use crate::storage::{SegmentNumber, Storage};
+use crate::{Error, ErrorKind, Result};
+
+/// A state that was made anew.
+#[derive(Clone, Debug)]
+pub struct Rebuilt {
+    /// The state.
+    pub state: GroupState,
+    /// What could not be had back, and what the operator should know.
+    pub notes: Vec<String>,
+}
+
+/// Makes the state of the group in `storage` anew.
+///
+/// # Errors
+///
+/// `Usage`: there is no history. `Integrity`: its segments do not say enough, or are of several
+/// histories. `Failed`: they cannot be read.
+pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
+    let pool = ArenaPool::new(POOL_COUNT, WINDOW_BYTES)
+        .map_err(|error| Error::failed("allocating memory for reading", error))?;
+    let mut reading = Reading { storage, pool, notes: Vec::new(), volumes: BTreeMap::new() };
+    let headers = reading.headers()?;
+    let identity = one_history(&headers)?;
+    let (copies, log): (Vec<_>, Vec<_>) =
+        headers.iter().copied().partition(|header| header.first_record >= COPIES_FROM);
+    let mut items = reading.log(&log)?;
+    let open = items.last().map(|item| (item.epoch, item.has_images));
+    items.extend(reading.copies(&copies)?);
+    let counting = counting(items, &mut reading.notes);
+    let points = points(&counting)?;
+    let Some((newest, _)) = counting.last().zip(points.last()) else { return Err(nothing()) };
+    let volumes = reading.volumes;
+    let mut state = GroupState::kept_as(newest.memo.settings);
+    for volume in volumes.values() {
+        let known = state.volumes.entry(volume.is.name.clone()).or_default();
+        known.target.clone_from(&volume.target);
+        known.target_bytes = volume.is.capacity_bytes;
+    }
+    let progress = &newest.memo.progress;
+    for name in progress.0.keys() {
+        state.volumes.entry(name.clone()).or_default();
+    }
+    state.go_back(progress);
+    let was_written = open.is_none_or(|(epoch, has_images)| epoch != newest.epoch || has_images);
+    let generation = headers.iter().map(|header| header.generation).max().unwrap_or_default();
+    let before = saved::read(storage.as_ref()).ok().flatten().map(|saved| saved.state);
+    let generation = generation.max(before.as_ref().map_or(0, GroupState::generation));
+    state.begin_after(generation);
+    let known = points.iter().map(|point| point.id.0);
+    let ids = headers.iter().filter(|one| one.first_record < COPIES_FROM).map(|one| one.epoch);
+    let mut catalogue = Catalogue {
+        next_segment: headers.iter().map(|header| header.number.0 + 1).max().unwrap_or(1),
+        next_record: newest.next_record,
+        next_point: known.chain(ids).max().map_or(1, |last| last + 1),
+        volumes: numbered(volumes)?,
+        // More than it was ever opened: each of these was saved.
+        session: state.generation(),
+        rolling_back_to: was_written.then_some(newest.epoch),
+        points,
+        ..Catalogue::new(identity, 0)
+    };
+    if let Some(before) = before.and_then(|before| before.journal) {
+        let pinned: BTreeSet<_> =
+            before.points.iter().filter(|point| point.pinned).map(|point| point.id).collect();
+        let is_same = before.identity == identity;
+        let points = catalogue.points.iter_mut().filter(|_| is_same);
+        points.for_each(|point| point.pinned = pinned.contains(&point.id));
+    }
+    state.journal = Some(catalogue);
+    Ok(Rebuilt { state, notes: reading.notes })
+}
+
+/// One is held as a window while another is read into.
+const POOL_COUNT: usize = 3;
+
+/// What leads to one point from a later one.
+#[derive(Clone, Debug)]
+struct Item {
+    epoch: PointId,
+    memo: EpochMemo,
+    spans: Vec<Span>,
+    /// The number after that of its last record.
+    next_record: u64,
+    /// It has images, and not only where it begins.
+    has_images: bool,
+    /// Of a copy: it leads from this point, or from any before that.
+    copy_until: Option<PointId>,
+    /// No record of it is missing but, of the log, at its end.
+    is_whole: bool,
+}
+
+impl Item {
+    /// It leads to its point from that of `next`; without one, from the disks.
+    fn leads_from(&self, next: Option<&Self>) -> bool {
+        match (next, self.copy_until) {
+            (None, copy_until) => copy_until.is_none(),
+            (Some(next), Some(until)) => next.epoch <= until,
+            (Some(next), None) => next.memo.begins_at == self.next_record,
+        }
+    }
+}
+
+struct Reading<'a> {
+    storage: &'a Arc<dyn Storage>,
+    pool: ArenaPool,
+    notes: Vec<String>,
+    volumes: BTreeMap<u32, VolumeMemo>,
+}
+
+/// One segment, read up to its end.
+#[derive(Default)]
+struct Segment {
+    memo: Option<EpochMemo>,
+    copy_ends: Option<CopyMemo>,
+    has_images: bool,
+    records: u64,
+    span: Option<Span>,
+}
+
+impl Reading<'_> {
+    /// The headers of all segments, by their numbers.
+    fn headers(&mut self) -> Result<Vec<SegmentHeader>> {
+        let all = self.storage.segments();
+        let all = all.map_err(|error| Error::failed("listing the journal", error))?;
+        let mut headers = Vec::new();
+        for number in all {
+            match header_of(self.storage.as_ref(), number, &self.pool) {
+                Ok(header) if header.number == number => headers.push(header),
+                Err(SegmentError::Io(error)) => return Err(unreadable(number, error)),
+                Ok(_) | Err(_) => {
+                    self.notes.push(format!("segment {} has no header: left out", number.0));
+                }
+            }
+        }
+        Ok(headers)
+    }
+
+    /// The epochs of the log, in their order.
+    fn log(&mut self, headers: &[SegmentHeader]) -> Result<Vec<Item>> {
+        let mut items: Vec<Item> = Vec::new();
+        for (place, header) in headers.iter().enumerate() {
+            let until = headers.get(place + 1).map(|next| next.first_record);
+            let read = self.segment(header, until, until.is_none())?;
+            let Some(span) = read.span else { continue };
+            let epoch = PointId(header.epoch);
+            match (items.last_mut().filter(|last| last.epoch == epoch), read.memo) {
+                (Some(item), _) => {
+                    item.is_whole &= item.next_record == span.first_record;
+                    item.spans.push(span);
+                    item.next_record = span.next_record;
+                    item.has_images |= read.has_images;
+                }
+                (None, Some(memo)) => items.push(Item {
+                    epoch,
+                    // Version 1 does not say it.
+                    memo: memo.as_record(span.first_record),
+                    spans: vec![span],
+                    next_record: span.next_record,
+                    has_images: read.has_images,
+                    copy_until: None,
+                    is_whole: true,
+                }),
+                // Its first segment is gone.
+                (None, None) => {}
+            }
+        }
+        Ok(items)
+    }
+
+    /// The copies that are whole.
+    fn copies(&mut self, headers: &[SegmentHeader]) -> Result<Vec<Item>> {
+        let mut items = Vec::new();
+        for of_one in headers.chunk_by(|one, other| one.salt == other.salt) {
+            let (mut spans, mut memo, mut ends, mut next) = (Vec::new(), None, None, COPIES_FROM);
+            for header in of_one {
+                let read = self.segment(header, None, true)?;
+                let Some(span) = read.span.filter(|span| span.first_record == next) else { break };
+                next = span.next_record;
+                spans.push(span);
+                memo = memo.or(read.memo);
+                ends = ends.or(read.copy_ends);
+            }
+            let (Some(memo), Some(CopyMemo { until })) = (memo, ends) else { continue };
+            let epoch = PointId(of_one.first().map_or(0, |header| header.epoch));
+            items.push(Item {
+                epoch,
+                memo,
+                spans,
+                next_record: 0,
+                has_images: true,
+                copy_until: Some(until),
+                is_whole: true,
+            });
+        }
+        Ok(items)
+    }
+
+    /// Reads a segment up to record `until`, or to the end of what is whole.
+    fn segment(
+        &mut self,
+        header: &SegmentHeader,
+        until: Option<u64>,
+        is_last: bool,
+    ) -> Result<Segment> {
+        let number = header.number;
+        let failed = |error: SegmentError| match error {
+            SegmentError::Io(error) => unreadable(number, error),
+            other => Error::integrity(format!("reading segment {}", number.0), other),
+        };
+        let device =
+            self.storage.open_segment(number).map_err(|error| unreadable(number, error))?;
+        let mut reader = SegmentReader::new(device, self.pool.clone(), &header.journal, number)
+            .map_err(failed)?;
+        let mut read = Segment::default();
+        while until.is_none_or(|until| reader.next_record() < until) {
+            let Next::Record(record) = reader.next().map_err(failed)? else { break };
+            // At the end of the log a crash can have left a part of a record.
+            if is_last && !reader.is_payload_whole(&record).map_err(failed)? {
+                reader.put_back(&record);
+                break;
+            }
+            read.records += 1;
+            let text = match record.header.kind {
+                RecordKind::Images => {
+                    read.has_images = true;
+                    continue;
+                }
+                RecordKind::EpochBegins | RecordKind::VolumeBegins | RecordKind::CopyEnds => {
+                    reader.text(&record).map_err(failed)?.unwrap_or_default()
+                }
+            };
+            match record.header.kind {
+                RecordKind::EpochBegins => {
+                    let memo = EpochMemo::parse(&text);
+                    let volumes = memo.iter().flat_map(|memo| memo.volumes.clone());
+                    self.volumes.extend(volumes.map(|volume| (volume.number, volume)));
+                    read.memo = memo;
+                }
+                RecordKind::VolumeBegins => {
+                    let volume: Option<VolumeMemo> = serde_json::from_str(&text).ok();
+                    self.volumes.extend(volume.map(|volume| (volume.number, volume)));
+                }
+                RecordKind::CopyEnds => read.copy_ends = serde_json::from_str(&text).ok(),
+                RecordKind::Images => {}
+            }
+        }
+        read.span = (read.records > 0).then(|| Span {
+            segment: number,
+            bytes: reader.at(),
+            first_record: header.first_record,
+            next_record: reader.next_record(),
+        });
+        Ok(read)
+    }
+}
+
+/// The one history that all segments are of.
+fn one_history(headers: &[SegmentHeader]) -> Result<Identity> {
+    let mut identities: Vec<Identity> = headers.iter().map(|header| header.journal).collect();
+    identities.sort_unstable();
+    identities.dedup();
+    match identities[..] {
+        [] => Err(nothing()),
+        [identity] => Ok(identity),
+        _ => {
+            let count = identities.len();
+            let of = |identity: &Identity| {
+                let own = headers.iter().filter(|header| header.journal == *identity);
+                let numbers: Vec<_> = own.map(|header| header.number.0.to_string()).collect();
+                numbers.join(", ")
+            };
+            let lists: Vec<_> = identities.iter().map(of).collect();
+            let context = format!(
+                "its segments are of {count} histories: {}",
+                lists.join(" of one; ") + " of one"
+            );
+            Err(Error::new(ErrorKind::Integrity, context)
+                .with_hint("move the segment files of all but one into another directory"))
+        }
+    }
+}
+
+/// The items that count, the oldest first; of those that do not it is told which points go with
+/// them.
+fn counting(mut items: Vec<Item>, notes: &mut Vec<String>) -> Vec<Item> {
+    // Of one epoch the log comes last, and of copies the latest: that is asked first.
+    let segment = |item: &Item| item.spans.first().map(|span| span.segment);
+    items.sort_by_key(|item| (item.epoch, item.copy_until.is_none(), segment(item)));
+    let last_of_log = items.iter().rev().find(|one| one.copy_until.is_none());
+    let last_of_log = last_of_log.map(|item| item.epoch);
+    let mut counting: Vec<Item> = Vec::new();
+    let mut lost = BTreeSet::new();
+    for item in items.into_iter().rev() {
+        let next = counting.last();
+        if next.is_some_and(|next| next.epoch == item.epoch) {
+            continue;
+        }
+        // Only the last epoch of the log leads from the disks.
+        let is_last = next.is_some() || Some(item.epoch) == last_of_log;
+        if item.is_whole && is_last && item.leads_from(next) {
+            lost.remove(&item.epoch);
+            counting.push(item);
+        } else {
+            lost.insert(item.epoch);
+        }
+    }
+    counting.reverse();
+    if !lost.is_empty() {
+        let lost: Vec<_> = lost.iter().map(ToString::to_string).collect();
+        notes.push(format!("the segments do not lead back to {} any more", lost.join(", ")));
+    }
+    counting
+}
+
+/// The points of `items`, with what leads to each.
+fn points(items: &[Item]) -> Result<Vec<Point>> {
+    if items.iter().all(|item| item.memo.points.is_empty()) {
+        let context = "making the state anew: the segments are of an earlier version of mtctl, and \
+                       do not say which volumes and points they are of";
+        return Err(Error::new(ErrorKind::Integrity, context)
+            .with_hint("put the file `state` of the group back from a copy"));
+    }
+    let mut points: Vec<Point> = Vec::new();
+    for item in items {
+        let mut own = item.memo.points.clone();
+        // What was merged into it does not lead back to what came after it.
+        own.retain(|point| point.id <= item.epoch);
+        if own.last().is_none_or(|last| last.id != item.epoch) {
+            own.push(unnamed(item.epoch, items));
+        }
+        own.retain(|one| points.last().is_none_or(|last| one.id > last.id));
+        points.extend(own.into_iter().map(|PointMemo { id, time, taken, kind, name }| Point {
+            id,
+            time,
+            taken,
+            kind,
+            name,
+            pinned: false,
+            spans: Vec::new(),
+        }));
+        if let Some(last) = points.last_mut() {
+            last.spans.clone_from(&item.spans);
+        }
+    }
+    Ok(points)
+}
+
+/// A point of which only the number is known: it counts as made with the next one that is known, so
+/// that it does not expire for what is not known.
+fn unnamed(id: PointId, items: &[Item]) -> PointMemo {
+    let mut later = items.iter().filter(|item| item.epoch >= id).flat_map(|i| &i.memo.points);
+    let (time, taken) = later.find(|one| one.id >= id).map_or((0, 0), |one| (one.time, one.taken));
+    let kind = if id == PointId(0) { PointKind::Start } else { PointKind::Crash };
+    PointMemo { id, time, taken, kind, name: None }
+}
+
+/// The volumes by their numbers, of which none may be missing.
+fn numbered(
+    volumes: BTreeMap<u32, VolumeMemo>,
+) -> Result<Vec<crate::journal::catalogue::JournalVolume>> {
+    let is_numbered = volumes.keys().copied().eq(0..volumes.len() as u32);
+    if is_numbered {
+        return Ok(volumes.into_values().map(|volume| volume.is).collect());
+    }
+    let context = "making the state anew: the segments do not say what all their volumes are";
+    Err(Error::new(ErrorKind::Integrity, context)
+        .with_hint("put the file `state` of the group back from a copy"))
+}
+
+fn nothing() -> Error {
+    let context = "making the state anew: no segment says of which point it is";
+    Error::new(ErrorKind::Usage, context)
+        .with_hint("name the directory that the history is in: --retention DIR")
+}
+
+fn unreadable(number: SegmentNumber, error: std::io::Error) -> Error {
+    Error::failed(format!("reading segment {}", number.0), error)
+}

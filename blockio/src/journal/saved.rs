@@ -1,0 +1,185 @@
+//! The two copies of a group's state: both are written each time it is saved, one after the other,
+//! and the one of the higher generation counts. So one that is damaged, lost or put back from a
+//! backup takes nothing with it.
+//!
+//! What a crash between the two leaves is a first copy that is one generation ahead. Nothing that
+//! depends on it has happened: who saves goes on when both are there.
+
+use std::io;
+
+use crate::journal::catalogue::Catalogue;
+use crate::journal::state::{self, GroupState};
+use crate::storage::{StateCopy, Storage};
+
+/// So often the copies are read again when they contradict each other: somebody may be saving.
+const ATTEMPTS: usize = 3;
+
+/// The state that counts.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// The state.
+    pub state: GroupState,
+    /// What the operator should know of its copies.
+    pub notes: Vec<String>,
+}
+
+/// Why no state is known.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReadable {
+    /// The kernel said so.
+    #[error("{0}")]
+    Failed(#[source] io::Error),
+    /// Neither copy is what was written.
+    #[error("{0}")]
+    Damaged(String),
+    /// They are of two histories.
+    #[error("its two copies are of different histories: one of them was put there by hand")]
+    OfTwoHistories,
+}
+
+/// One copy, as it was read.
+enum Copy {
+    Missing,
+    Damaged(String),
+    Whole(Box<GroupState>),
+}
+
+/// The state in `storage`; none if none was ever saved.
+///
+/// # Errors
+///
+/// Why it is not known.
+pub fn read(storage: &dyn Storage) -> Result<Option<Saved>, NotReadable> {
+    let mut chosen = Err(NotReadable::OfTwoHistories);
+    for _ in 0..ATTEMPTS {
+        // Who saves in between makes the second copy newer than the first was when it was read.
+        let [first, second] = [
+            read_copy(storage, StateCopy::First).map_err(NotReadable::Failed)?,
+            read_copy(storage, StateCopy::Second).map_err(NotReadable::Failed)?,
+        ];
+        chosen = choose(storage, first, second);
+        match &chosen {
+            Err(NotReadable::OfTwoHistories) => {}
+            Ok(Some(saved)) if !saved.notes.is_empty() => {}
+            Ok(_) | Err(_) => break,
+        }
+    }
+    chosen
+}
+
+fn read_copy(storage: &dyn Storage, copy: StateCopy) -> io::Result<Copy> {
+    match storage.read_state(copy) {
+        Ok(None) => Ok(Copy::Missing),
+        Ok(Some(text)) => Ok(match state::parse(&text) {
+            Ok(state) => Copy::Whole(Box::new(state)),
+            Err(problem) => Copy::Damaged(problem.to_string()),
+        }),
+        // A sector that cannot be read is damage of this copy; so is what is no text.
+        Err(error) if is_damage(&error) => Ok(Copy::Damaged(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+        || matches!(error.raw_os_error(), Some(libc::EIO | libc::EUCLEAN))
+}
+
+fn choose(storage: &dyn Storage, first: Copy, second: Copy) -> Result<Option<Saved>, NotReadable> {
+    let shown = |copy| {
+        let file = storage.state_file(copy);
+        file.map_or_else(|| "a copy of the state".to_owned(), |file| file.display().to_string())
+    };
+    let note = |bad, why: &str, good| {
+        vec![format!("{}: {why}; {} is used, and both are written anew", shown(bad), shown(good))]
+    };
+    let (state, notes) = match (first, second) {
+        (Copy::Missing, Copy::Missing) => return Ok(None),
+        (Copy::Whole(first), Copy::Whole(second)) => {
+            if of_two_histories(&first, &second) {
+                return Err(NotReadable::OfTwoHistories);
+            }
+            match second.generation() > first.generation() {
+                true => {
+                    let why = format!(
+                        "it is older (generation {}, the other is {})",
+                        first.generation(),
+                        second.generation()
+                    );
+                    (second, note(StateCopy::First, &why, StateCopy::Second))
+                }
+                false => (first, Vec::new()),
+            }
+        }
+        // A state of version 1 had no second copy.
+        (Copy::Whole(first), Copy::Missing) => (first, Vec::new()),
+        (Copy::Whole(first), Copy::Damaged(why)) => {
+            (first, note(StateCopy::Second, &why, StateCopy::First))
+        }
+        (Copy::Missing, Copy::Whole(second)) => {
+            (second, note(StateCopy::First, "it is not there", StateCopy::Second))
+        }
+        (Copy::Damaged(why), Copy::Whole(second)) => {
+            (second, note(StateCopy::First, &why, StateCopy::Second))
+        }
+        (Copy::Damaged(why), _) => return Err(NotReadable::Damaged(why)),
+        (Copy::Missing, Copy::Damaged(why)) => return Err(NotReadable::Damaged(why)),
+    };
+    Ok(Some(Saved { state: *state, notes }))
+}
+
+/// Between two histories both copies are without one.
+fn of_two_histories(first: &GroupState, second: &GroupState) -> bool {
+    let identity =
+        |state: &GroupState| state.journal.as_ref().map(|known: &Catalogue| known.identity);
+    matches!((identity(first), identity(second)), (Some(one), Some(other)) if one != other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::directory::{Directory, STATE, STATE_COPY};
+
+    fn state(generation: u64, identity: u8) -> GroupState {
+        let mut state = GroupState::default();
+        (0..generation).for_each(|_| state.begin_generation());
+        state.journal = Some(Catalogue::new([identity; 16], 1));
+        state
+    }
+
+    /// The generation that counts of two texts, and how much is told; or why none does.
+    fn counts(first: Option<&str>, second: Option<&str>) -> Result<(u64, usize), String> {
+        let place = tempfile::tempdir().unwrap();
+        for (name, text) in [(STATE, first), (STATE_COPY, second)] {
+            text.iter().for_each(|text| std::fs::write(place.path().join(name), text).unwrap());
+        }
+        let directory = Directory::open(place.path(), place.path()).unwrap();
+        let saved = read(&directory).map_err(|error| error.to_string())?.ok_or("none")?;
+        Ok((saved.state.generation(), saved.notes.len()))
+    }
+
+    #[test]
+    fn the_copy_of_the_higher_generation_counts_whatever_has_become_of_the_other() {
+        let (old, new) = (state::print(&state(4, 1)), state::print(&state(5, 1)));
+        let damaged = new.replace("crc32c", "crc32d");
+        let (old, new, damaged) = (Some(&*old), Some(&*new), Some(&*damaged));
+        assert_eq!(counts(new, new), Ok((5, 0)));
+        assert_eq!(counts(new, old), Ok((5, 0)), "a crash between the two");
+        assert_eq!(counts(old, new), Ok((5, 1)), "the first was put back from a backup");
+        assert_eq!(counts(damaged, new), Ok((5, 1)));
+        assert_eq!(counts(new, damaged), Ok((5, 1)));
+        assert_eq!(counts(None, new), Ok((5, 1)));
+        assert_eq!(counts(new, None), Ok((5, 0)), "as version 1 was");
+        assert_eq!(counts(None, None), Err("none".to_owned()));
+        assert!(counts(damaged, damaged).is_err());
+        assert!(counts(damaged, None).is_err());
+        assert!(counts(None, damaged).is_err());
+    }
+
+    #[test]
+    fn copies_of_two_histories_are_refused() {
+        let (one, other) = (state::print(&state(4, 1)), state::print(&state(5, 2)));
+        let refused = counts(Some(&one), Some(&other)).unwrap_err();
+        assert!(refused.contains("different histories"), "{refused}");
+    }
+}

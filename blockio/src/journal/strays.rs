@@ -1,0 +1,133 @@
+//! Segments that no point has: what crashes left, which may go; or what a state that is newer than
+//! the one that is there knows, or another journal, which must not. Nothing is removed here.
+
+use std::sync::Arc;
+
+use crate::device::buffer::ArenaPool;
+use crate::journal::layout::SegmentHeader;
+use crate::journal::scan::{SegmentError, header_of};
+use crate::journal::state::GroupState;
+use crate::storage::{SegmentNumber, Storage};
+use crate::{Error, ErrorKind, Result};
+
+/// Whose a segment is that no point has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stray {
+    /// It was begun, or given up, just before a crash; or its history was committed.
+    MayGo,
+    /// It was made when the state had this generation: there was a newer state than this one.
+    Newer(u64),
+    /// It is of a journal of which the state knows nothing.
+    OfAnotherJournal,
+}
+
+/// Whose segment `number` of `storage` is, which no point of `state` has.
+///
+/// # Errors
+///
+/// `Failed`: it cannot be read.
+pub(crate) fn look(
+    storage: &Arc<dyn Storage>,
+    state: &GroupState,
+    number: SegmentNumber,
+    pool: &ArenaPool,
+) -> Result<Stray> {
+    match header_of(storage.as_ref(), number, pool) {
+        Ok(header) => Ok(judge(state, number, &header)),
+        // Its header is durable before a record is in it: nothing was ever kept there. So it is
+        // where the header is of another segment, which had the same blocks of the volume before.
+        Err(SegmentError::Header(_) | SegmentError::Foreign | SegmentError::Number(_)) => {
+            Ok(Stray::MayGo)
+        }
+        Err(SegmentError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(Stray::MayGo)
+        }
+        Err(SegmentError::Io(error)) => {
+            let context = format!("reading segment {} of the retention journal", number.0);
+            Err(Error::failed(context, error))
+        }
+    }
+}
+
+fn judge(state: &GroupState, number: SegmentNumber, header: &SegmentHeader) -> Stray {
+    if header.number != number {
+        return Stray::MayGo;
+    }
+    let is_ours = state.journal.as_ref().is_some_and(|known| known.identity == header.journal);
+    if !is_ours && !state.has_dropped(&header.journal) {
+        return Stray::OfAnotherJournal;
+    }
+    match header.generation > state.generation() {
+        true => Stray::Newer(header.generation),
+        false => Stray::MayGo,
+    }
+}
+
+/// Segments that no point of `state` has, of those that are `listed`, and that may go.
+///
+/// # Errors
+///
+/// `Integrity`: there is one that must not. `Failed`: one cannot be read.
+pub(crate) fn that_may_go(
+    storage: &Arc<dyn Storage>,
+    state: &GroupState,
+    listed: &[SegmentNumber],
+    pool: &ArenaPool,
+) -> Result<Vec<SegmentNumber>> {
+    for number in listed {
+        refuse(state, *number, look(storage, state, *number, pool)?)?;
+    }
+    Ok(listed.to_vec())
+}
+
+fn refuse(state: &GroupState, number: SegmentNumber, stray: Stray) -> Result<()> {
+    let told = in_words(state, stray);
+    let Some(told) = told else { return Ok(()) };
+    let context = format!("segment {} of the retention journal {told}", number.0);
+    Err(Error::new(ErrorKind::Integrity, context).with_hint(HINT))
+}
+
+const HINT: &str = "nothing was written or removed; if the state file was put back from a copy, \
+                    put the newer one back, or make it anew from the journal: mtctl journal \
+                    rebuild --group GROUP";
+
+/// Why it must not go, completing "segment 7 …"; none if it may.
+pub(crate) fn in_words(state: &GroupState, stray: Stray) -> Option<String> {
+    match stray {
+        Stray::MayGo => None,
+        Stray::Newer(generation) => Some(format!(
+            "is newer than the state: it was made at generation {generation}, and the state is of \
+             {}",
+            state.generation()
+        )),
+        Stray::OfAnotherJournal => {
+            Some("is of another history, of which the state knows nothing".to_owned())
+        }
+    }
+}
+
+/// That the state is not older than its history, or of another one: for who only reads. Segments
+/// that the state gave a number are its own.
+///
+/// The state was read after the segments were `listed`: what was made when it was of a generation
+/// cannot be seen before a state of that generation can be read.
+///
+/// # Errors
+///
+/// `Integrity`: it is. `Failed`: a segment cannot be read.
+pub(crate) fn require_none_newer(
+    storage: &Arc<dyn Storage>,
+    state: &GroupState,
+    listed: &[SegmentNumber],
+    pool: &ArenaPool,
+) -> Result<()> {
+    let next = state.journal.as_ref().map_or(0, |known| known.next_segment);
+    for number in listed.iter().filter(|number| number.0 >= next) {
+        match look(storage, state, *number, pool)? {
+            // Of a history that began after the state was read.
+            Stray::OfAnotherJournal => {}
+            stray => refuse(state, *number, stray)?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! `mtctl journal rebuild`: makes the state of a group anew from its segments, when it is lost or
+//! older than they are. How is `blockio::journal::rebuild`'s.
+
+use std::io::Write;
+use std::path::Path;
+
+use blockio::group::Rebuilding;
+use blockio::journal::selector;
+use blockio::storage::directory::{STATE, STATE_COPY};
+use blockio::{Error, ErrorKind};
+use clap::Args;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::group_place::GroupOptions;
+use crate::{output, question};
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl journal rebuild --group web --dry-run     what would be had back
+  mtctl journal rebuild --group web
+  mtctl rollback --group web --to latest          then: to where the disks are known again
+
+For when both copies of the state are lost or damaged, or one that is older than the history was put
+in its place; mtctl journal check says so. What was there is kept beside it, as FILE.before-rebuild.
+Pins are lost, and so is what was applied since the last point: if the disks were written since
+then, a rollback comes first.";
+
+/// What was typed after `mtctl journal rebuild`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    /// Show what would be had back, and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Json {
+    /// Its recovery points, by number.
+    points: Vec<u64>,
+    /// The point to which a rollback comes first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollback_first: Option<u64>,
+    notes: Vec<String>,
+    saved: bool,
+}
+
+/// Makes it anew.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let place = arguments.of.place()?;
+    let name = &arguments.of.group;
+    let rebuilding = match arguments.dry_run {
+        true => Rebuilding::look(&place, name)?,
+        false => Rebuilding::open(&place, name)?,
+    };
+    let known = rebuilding.state().journal.as_ref();
+    let first = known.and_then(|known| known.rolling_back_to);
+    let points: Vec<_> = known.iter().flat_map(|known| known.recovery_points()).collect();
+    let mut json = Json {
+        points: points.iter().map(|point| point.id.0).collect(),
+        rollback_first: first.map(|point| point.0),
+        notes: rebuilding.notes().to_vec(),
+        saved: false,
+    };
+    let mut out = output::stdout();
+    let mut say = |text: &str| match arguments.json {
+        true => Ok(()),
+        false => writeln!(out, "{}", output::wrapped(text, 2)),
+    };
+    for note in rebuilding.notes() {
+        say(&format!("note: {note}"))?;
+    }
+    let count = output::counted(points.len() as u64, "recovery point");
+    let newest = points.last().map(|point| format!(", the newest {}", selector::shown(point)));
+    say(&format!("the segments lead back to {count}{}", newest.unwrap_or_default()))?;
+    if let Some(first) = first {
+        say(&format!(
+            "the disks were written since point {first}: next, mtctl rollback --group {name} --to \
+             {first}, or to another one"
+        ))?;
+    }
+    if !arguments.dry_run {
+        let question = format!("make the state of group {name} anew from its segments?");
+        if !question::agreed(&question, arguments.yes)? {
+            output::complain("nothing was touched");
+            return Ok(Exit::Done);
+        }
+        keep(&place.state, STATE)?;
+        keep(place.history.as_ref().unwrap_or(&place.state), STATE_COPY)?;
+        let group = rebuilding.save()?;
+        crate::group_place::remember_targets(&place, name, group.view())?;
+        json.saved = true;
+        say(&format!("the state of group {name} was made anew"))?;
+    }
+    if arguments.json {
+        output::print_json(&mut out, &json)?;
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+/// What is there is not lost, whatever it is worth.
+fn keep(directory: &Path, name: &str) -> Result<(), Error> {
+    let (from, to) = (directory.join(name), directory.join(format!("{name}.before-rebuild")));
+    match std::fs::copy(&from, &to) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            let context = format!("keeping {} as {}", from.display(), to.display());
+            Err(Error::new(ErrorKind::Failed, context).caused_by(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,153 @@
+//! The state of a group that is lost, damaged, older than its history, or of an earlier program: it
+//! is told, nothing is lost by it, and a verb leads on.
+
+use std::fs;
+
+use mt_tests::program::run;
+use mt_tests::random::Random;
+use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
+
+use crate::accidents::{Epochs, SIZE, all_points_hold, apply, epochs, segments};
+use crate::{blank, holds, image, points, retention, rollback};
+
+const COPIES: [&str; 2] = ["/mnt/retention/g/state", "/mnt/retention/g/state.copy"];
+
+/// A group with four points, and what its target held at each.
+fn group(machine: &ScratchMachine, seed: u64) -> (String, Epochs) {
+    let mut random = Random::new(seed);
+    let target = blank(machine, "target.img", SIZE);
+    let epochs = epochs(machine, &mut random, SIZE, 4);
+    apply(machine, &epochs.stream, &target).exits(0);
+    (target, epochs)
+}
+
+#[test]
+fn a_state_that_is_older_than_its_history_is_refused_and_made_anew() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 128);
+        let (target, epochs) = group(machine, 91);
+        let last_night = COPIES.map(|path| fs::read(path).unwrap());
+        rollback(machine, "e2").exits(0);
+        // By it the disk is at e4.
+        COPIES.iter().zip(last_night).for_each(|(path, text)| fs::write(path, text).unwrap());
+        let all = segments();
+        machine.mtctl(&["journal", "check", "--group", "g"]).exits(5).says("state-older");
+        let digest = ["digest", "--group", "g", "--to", "e1"];
+        machine.mtctl(&digest).exits(5).says("newer than the state").says("journal rebuild");
+        rollback(machine, "e1").exits(5).says("newer than the state");
+        machine.mtctl(&["commit", "--group", "g", "--yes"]).exits(5).says("journal rebuild");
+        apply(machine, &epochs.stream, &target).exits(5);
+        holds(&target, &epochs.held[2]);
+        assert_eq!(segments(), all, "nothing was removed");
+        machine.mtctl(&["journal", "rebuild", "--group", "g", "--dry-run"]).exits(0);
+        machine.mtctl(&["journal", "check", "--group", "g"]).exits(5);
+        machine.mtctl(&["journal", "rebuild", "--group", "g", "--yes"]).exits(0);
+        machine.mtctl(&["journal", "check", "--group", "g"]).exits(0);
+        // Where the disk is was in the state alone.
+        apply(machine, &epochs.stream, &target).exits(4).says("rollback");
+        all_points_hold(machine, &target, &epochs);
+    });
+}
+
+#[test]
+fn a_state_that_is_lost_takes_no_history_with_it() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 128);
+        let (target, epochs) = group(machine, 92);
+        let all = segments();
+        COPIES.iter().for_each(|path| fs::remove_file(path).unwrap());
+        for verb in ["points list", "rollback --to start --yes", "group show"] {
+            let mut words: Vec<_> = verb.split(' ').collect();
+            words.extend(["--group", "g"]);
+            machine.mtctl(&words).exits(5).says("journal rebuild");
+        }
+        apply(machine, &epochs.stream, &target).exits(5);
+        machine.mtctl(&["group", "list"]).says("g");
+        assert_eq!(segments(), all, "nothing was removed");
+        machine.mtctl(&["journal", "rebuild", "--group", "g", "--yes"]).exits(0);
+        all_points_hold(machine, &target, &epochs);
+    });
+}
+
+#[test]
+fn one_copy_of_the_state_is_enough_and_the_other_is_told() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 128);
+        let (target, epochs) = group(machine, 93);
+        for path in COPIES {
+            fs::write(path, "half a st").unwrap();
+            let check = machine.mtctl(&["journal", "check", "--group", "g"]);
+            check.exits(5).says("state-copy-wrong").says("every point can still be reached");
+            rollback(machine, "e2").exits(0).says("is used, and both are written anew");
+            machine.mtctl(&["journal", "check", "--group", "g"]).exits(0);
+            holds(&target, &epochs.held[2]);
+        }
+        all_points_hold(machine, &target, &epochs);
+    });
+}
+
+#[test]
+fn a_directory_for_the_state_that_was_given_once_and_forgotten_loses_nothing() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 128);
+        let mut random = Random::new(94);
+        let target = blank(machine, "target.img", SIZE);
+        let epochs = epochs(machine, &mut random, SIZE, 4);
+        let elsewhere = machine.file("elsewhere").to_str().unwrap().to_owned();
+        let words = ["apply", &epochs.stream, "--target", &target, "--group", "g"];
+        machine.mtctl(&[&words[..], &["--state-dir", &elsewhere]].concat()).exits(0);
+        apply(machine, &epochs.stream, &target).exits(0);
+        assert_eq!(points(machine).len(), 4);
+        rollback(machine, "e1").exits(0);
+        holds(&target, &epochs.held[1]);
+        // And the other way round: the older one that is there does not count.
+        let words = ["rollback", "--group", "g", "--to", "e3", "--yes", "--state-dir", &elsewhere];
+        machine.mtctl(&words).exits(0);
+        holds(&target, &epochs.held[3]);
+        all_points_hold(machine, &target, &epochs);
+    });
+}
+
+/// Made by the version before, with three whole images applied to a target of 256 KiB.
+const VERSION_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/journal/version-1.tar.gz");
+
+#[test]
+fn a_history_of_version_1_goes_on_and_each_of_its_points_is_what_it_was() {
+    on_a_scratch_machine(|machine| {
+        let at = "/mnt/old";
+        fs::create_dir_all(at).unwrap();
+        run("tar", &["-xzf", VERSION_1, "-C", at]);
+        let target = format!("{at}/target.img");
+        let held = fs::read(&target).unwrap();
+        let history = format!("{at}/retention");
+        let on = |words: &[&str]| {
+            let place = ["--group", "g", "--retention", &history, "--retention-unmounted"];
+            machine.mtctl(&[words, &place].concat())
+        };
+        let digests = || {
+            ["start", "1", "2", "3"].map(|point| {
+                let run = on(&["digest", "--to", point, "--volume", ""]);
+                run.exits(0).stdout.split(' ').next().unwrap().to_owned()
+            })
+        };
+        let before = digests();
+        on(&["journal", "check"]).exits(0);
+        // It says too little to be made anew, and says so.
+        on(&["journal", "rebuild", "--dry-run"]).exits(5).says("earlier version");
+        on(&["rollback", "--to", "1", "--yes"]).exits(0);
+        assert_eq!(digests(), before);
+        let state = fs::read_to_string(format!("{history}/g/state")).unwrap();
+        assert!(state.starts_with("{\"version\":2,"), "{state}");
+        on(&["rollback", "--to", "3", "--yes"]).exits(0);
+        holds(&target, &held);
+        let image = image(machine, "image.raw", &vec![7; held.len()]);
+        on(&["apply", &image, "--format", "raw", "--target", &target]).exits(0);
+        assert_eq!(digests(), before);
+        on(&["journal", "check"]).exits(0);
+        // By now there is enough: what only old segments say has lost its name.
+        on(&["journal", "rebuild", "--yes"]).exits(0);
+        assert_eq!(digests(), before);
+        on(&["rollback", "--to", "start", "--yes"]).exits(0);
+        on(&["journal", "check"]).exits(0);
+    });
+}
