@@ -222,7 +222,7 @@ pub fn check(
     if let Some(known) = &catalogue {
         check.history(&state, known)?;
     }
-    check.orphans(&listed)?;
+    check.orphans(catalogue.as_ref(), &listed)?;
     Ok(check.report)
 }
 
@@ -441,8 +441,11 @@ impl Check<'_> {
     }
 
     /// Segments that no point has: neither when this began, nor now.
-    fn orphans(&mut self, listed: &[SegmentNumber]) -> Result<()> {
-        let unknown: Vec<_> = listed.iter().filter(|one| !self.seen.contains(one)).collect();
+    fn orphans(&mut self, known: Option<&Catalogue>, listed: &[SegmentNumber]) -> Result<()> {
+        // Those that follow what the state knows may be of a newer one.
+        let next = known.map_or(0, |known| known.next_segment);
+        let is_sure = |one: &SegmentNumber| self.seen.contains(one) && one.0 < next;
+        let unknown: Vec<_> = listed.iter().filter(|one| !is_sure(one)).collect();
         if unknown.is_empty() {
             return Ok(());
         }
@@ -454,7 +457,9 @@ impl Check<'_> {
         for number in unknown {
             if still.contains(number) && !has(*number) {
                 let stray = strays::look(self.storage, &now, *number, &self.pool)?;
-                self.stray(&now, *number, stray);
+                if stray != Stray::MayGo || !self.seen.contains(number) {
+                    self.stray(&now, *number, stray);
+                }
             }
         }
         Ok(())

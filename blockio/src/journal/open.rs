@@ -48,6 +48,8 @@ pub(crate) fn open_epoch(
     pool: &ArenaPool,
 ) -> Result<Opened> {
     let Some(catalogue) = &state.journal else { return Ok(Opened::default()) };
+    let listed = storage.segments().map_err(|error| Error::failed("listing the journal", error))?;
+    strays::require_none_newer(storage, state, &listed, pool)?;
     let mut opening = Opening {
         storage: Arc::clone(storage),
         catalogue,

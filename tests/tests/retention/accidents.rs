@@ -419,7 +419,7 @@ fn a_disk_that_fails_makes_no_point_that_is_not_one_of_all_and_comes_after() {
 #[test]
 fn a_journal_that_is_full_in_the_middle_of_a_batch_of_two_volumes_is_not_taken_for_a_state() {
     on_a_scratch_machine(|machine| {
-        let _retention = retention(machine, 64);
+        let _retention = retention(machine, 67);
         let mut random = Random::new(72);
         let large = 64 * MIB;
         let bases = [0, 1].map(|_| random.bytes(large as usize));

@@ -296,6 +296,12 @@ const ACCIDENTS: &[(Class, Accident)] = &[
         h.apply(4, Settings::default());
         before.iter().for_each(|(name, text)| fs::write(h.file(name), text).unwrap());
     }),
+    (Class::StateOlder, |h| {
+        let before = COPIES.map(|name| (name, fs::read(h.file(name)).unwrap()));
+        // What it preserves follows what the state knows.
+        h.roll_back(2);
+        before.iter().for_each(|(name, text)| fs::write(h.file(name), text).unwrap());
+    }),
     (Class::HistoryUnknown, |h| {
         let other = h.catalogue().next_segment;
         fs::copy(h.segment(h.number()), h.segment(other)).unwrap();
