@@ -1,29 +1,87 @@
-//! Errors on stderr: the chain of causes on one line, then the hint, then the exit code.
+//! Errors on stderr, in the form that was asked for: for people the chain of causes on one line,
+//! then the hint; with `--json` one JSON object on one line. Then the exit code.
+
+use std::ffi::{OsStr, OsString};
+use std::sync::OnceLock;
+
+use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::output;
 
+/// Decided once, before anything can fail: what cannot be parsed is an error of the same form.
+static IN_JSON: OnceLock<bool> = OnceLock::new();
+
+/// Errors are told as `arguments` ask for.
+pub(crate) fn speak_as(arguments: &[OsString]) {
+    let options = arguments.iter().take_while(|argument| *argument != "--");
+    let _ = IN_JSON.set(options.into_iter().any(|argument| argument == OsStr::new("--json")));
+}
+
+/// An error, for programs: `{"error":{…}}`.
+#[derive(Serialize)]
+struct Told<'a> {
+    error: Fields<'a>,
+}
+
+#[derive(Serialize)]
+struct Fields<'a> {
+    kind: &'static str,
+    message: &'a str,
+    hint: Option<&'a str>,
+    exit_code: u8,
+}
+
+/// Tells an error that ends the run, or a part of it, with `exit`.
+pub(crate) fn tell(message: &str, hint: Option<&str>, exit: Exit) {
+    if IN_JSON.get() == Some(&true) {
+        let error = Fields { kind: exit.kind(), message, hint, exit_code: exit.code() };
+        // Text and numbers only: it is always JSON.
+        return output::complain(&serde_json::to_string(&Told { error }).unwrap_or_default());
+    }
+    output::complain(&format!("mtctl: {message}"));
+    if let Some(hint) = hint {
+        output::complain(&format!("hint: {hint}"));
+    }
+}
+
 /// Reports what clap has to say: help and version go to stdout and are no failure.
 pub(crate) fn usage(error: &clap::Error) -> Exit {
-    // A closed pipe while printing help is nothing to complain about.
-    let _ = error.print();
-    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+    if !error.use_stderr() {
+        // A closed pipe while printing help is nothing to complain about.
+        let _ = error.print();
+        return Exit::Done;
+    }
+    if IN_JSON.get() == Some(&true) {
+        let text = error.render().to_string();
+        let (message, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let message = message.trim().trim_start_matches("error: ");
+        tell(message, Some(rest.trim()).filter(|rest| !rest.is_empty()), Exit::Usage);
+    } else {
+        let _ = error.print();
+    }
+    Exit::Usage
 }
 
 /// Reports a failed verb.
 pub(crate) fn failure(error: &anyhow::Error) -> Exit {
-    output::complain(&format!("mtctl: {error:#}"));
-    match Library::of(error) {
-        Some(library) => hint_and_exit(library),
-        None => Exit::Failed,
-    }
+    let library = Library::of(error);
+    let exit = library.map_or(Exit::Failed, Library::exit);
+    tell(&format!("{error:#}"), library.and_then(Library::hint), exit);
+    exit
 }
 
 /// Reports an error of a library that ended a verb which had something to print all the same.
 pub(crate) fn ours<'a>(error: impl Into<Library<'a>>) -> Exit {
+    ours_as(error, |exit| exit)
+}
+
+/// The same, where the verb ends with another exit code than the error alone has.
+pub(crate) fn ours_as<'a>(error: impl Into<Library<'a>>, exit: fn(Exit) -> Exit) -> Exit {
     let library = error.into();
-    output::complain(&format!("mtctl: {}", library.chain()));
-    hint_and_exit(library)
+    let exit = exit(library.exit());
+    tell(&library.chain(), library.hint(), exit);
+    exit
 }
 
 /// An error of one of the two libraries.
@@ -104,11 +162,4 @@ pub(crate) fn as_of_blockio(error: provisioning::Error) -> blockio::Error {
         Some(hint) => told.with_hint(hint),
         None => told,
     }
-}
-
-fn hint_and_exit(library: Library<'_>) -> Exit {
-    if let Some(hint) = library.hint() {
-        output::complain(&format!("hint: {hint}"));
-    }
-    library.exit()
 }

@@ -247,3 +247,40 @@ fn sixty_disks_take_little_cpu_time() {
         assert!(least_us < 50_000, "{least_us} us of CPU");
     }
 }
+
+/// An error of each exit code, whichever verb it is of: one object on one line of stderr.
+#[test]
+fn errors_are_one_object_each_with_the_exit_code_of_the_process() {
+    let place = tempfile::tempdir().unwrap();
+    let group = place.path().join("g");
+    std::fs::create_dir(&group).unwrap();
+    for copy in ["state", "state.copy"] {
+        std::fs::write(group.join(copy), "{}").unwrap();
+    }
+    let here = place.path().to_str().unwrap();
+    let stream = place.path().join("stream");
+    std::fs::write(&stream, "no stream").unwrap();
+    let refused = hosts().into_iter().find(|host| run(&["prepare"], host).1 == 4).unwrap();
+    let of_group = ["--group", "g", "--retention", here, "--retention-unmounted"];
+    let cases: [(&str, i32, Vec<&str>); 6] = [
+        ("usage", 2, vec!["points", "list", "--nonsense"]),
+        ("usage", 2, vec!["points", "list", "--group", "other", "--retention", "/no/such"]),
+        ("integrity", 5, [&["points", "list"], &of_group[..]].concat()),
+        ("integrity", 5, vec!["stream", "inspect", stream.to_str().unwrap()]),
+        ("failed", 1, vec!["disks", "--recorded", "/no/such/file"]),
+        ("refused", 4, vec!["prepare", "--recorded", refused.to_str().unwrap()]),
+    ];
+    for (kind, code, arguments) in cases {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mtctl"));
+        let output = command.args(&arguments).arg("--json").output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        assert!(!text.is_empty(), "{arguments:?}");
+        for line in text.lines() {
+            let told: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{text}"));
+            let error = &told["error"];
+            assert_keys(error, &[("message", "s"), ("hint", "su")]);
+            assert_eq!((&error["kind"], &error["exit_code"]), (&kind.into(), &code.into()));
+        }
+    }
+}

@@ -172,6 +172,9 @@ _mtctl() {
             mtctl__subcmd__help__subcmd__journal,dump)
                 cmd="mtctl__subcmd__help__subcmd__journal__subcmd__dump"
                 ;;
+            mtctl__subcmd__help__subcmd__journal,rebuild)
+                cmd="mtctl__subcmd__help__subcmd__journal__subcmd__rebuild"
+                ;;
             mtctl__subcmd__help__subcmd__points,create)
                 cmd="mtctl__subcmd__help__subcmd__points__subcmd__create"
                 ;;
@@ -202,6 +205,9 @@ _mtctl() {
             mtctl__subcmd__journal,help)
                 cmd="mtctl__subcmd__journal__subcmd__help"
                 ;;
+            mtctl__subcmd__journal,rebuild)
+                cmd="mtctl__subcmd__journal__subcmd__rebuild"
+                ;;
             mtctl__subcmd__journal__subcmd__help,check)
                 cmd="mtctl__subcmd__journal__subcmd__help__subcmd__check"
                 ;;
@@ -210,6 +216,9 @@ _mtctl() {
                 ;;
             mtctl__subcmd__journal__subcmd__help,help)
                 cmd="mtctl__subcmd__journal__subcmd__help__subcmd__help"
+                ;;
+            mtctl__subcmd__journal__subcmd__help,rebuild)
+                cmd="mtctl__subcmd__journal__subcmd__help__subcmd__rebuild"
                 ;;
             mtctl__subcmd__points,create)
                 cmd="mtctl__subcmd__points__subcmd__create"
@@ -1014,7 +1023,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help__subcmd__journal)
-            opts="check dump"
+            opts="check dump rebuild"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1042,6 +1051,20 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help__subcmd__journal__subcmd__dump)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__help__subcmd__journal__subcmd__rebuild)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1266,7 +1289,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__journal)
-            opts="-h --help check dump help"
+            opts="-h --help check dump rebuild help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1344,7 +1367,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__journal__subcmd__help)
-            opts="check dump help"
+            opts="check dump rebuild help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1392,6 +1415,50 @@ _mtctl() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__journal__subcmd__help__subcmd__rebuild)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__journal__subcmd__rebuild)
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --yes --dry-run --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

@@ -284,10 +284,11 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-unmount
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l yes -d 'Do not ask'
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -s h -l help -d 'Print help'
-complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump help" -s h -l help -d 'Print help'
-complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump help" -f -a "check" -d 'Tell whether all that the recovery points need is there and whole; changes nothing'
-complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump help" -f -a "dump" -d 'Print the history, a line a record'
-complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump rebuild help" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump rebuild help" -f -a "check" -d 'Tell whether all that the recovery points need is there and whole; changes nothing'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump rebuild help" -f -a "dump" -d 'Print the history, a line a record'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump rebuild help" -f -a "rebuild" -d 'Make the state of the group anew from its segments, when it is lost or older than they are'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and not __fish_seen_subcommand_from check dump rebuild help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l group -d 'The protection group' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from check" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
@@ -303,8 +304,18 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_sub
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -l extents -d 'Print a line for each range too'
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from dump" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from rebuild" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from rebuild" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from rebuild" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from rebuild" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from rebuild" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from rebuild" -l yes -d 'Do not ask'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from rebuild" -l dry-run -d 'Show what would be had back, and change nothing'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from rebuild" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from rebuild" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from help" -f -a "check" -d 'Tell whether all that the recovery points need is there and whole; changes nothing'
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from help" -f -a "dump" -d 'Print the history, a line a record'
+complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from help" -f -a "rebuild" -d 'Make the state of the group anew from its segments, when it is lost or older than they are'
 complete -c mtctl -n "__fish_mtctl_using_subcommand journal; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l to -d 'A recovery point of a group, instead of a disk; replication may go on meanwhile' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand digest" -l volume -d 'Which volume of the group' -r
@@ -411,5 +422,6 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcom
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "unpin" -d 'Let a point expire like all others'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from journal" -f -a "check" -d 'Tell whether all that the recovery points need is there and whole; changes nothing'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from journal" -f -a "dump" -d 'Print the history, a line a record'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from journal" -f -a "rebuild" -d 'Make the state of the group anew from its segments, when it is lost or older than they are'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from stream" -f -a "inspect" -d 'Tell what is in a stream, and the first thing that is wrong with it'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from stream" -f -a "convert" -d 'Write streams as one of another format'

@@ -1,5 +1,6 @@
 //! What is saved of a group: its state, in two copies that are each replaced whole. The state in
-//! memory is never ahead of the one on the disk, and after a save that failed nothing more is saved.
+//! memory is never ahead of the one on the disk, and after a save that failed nothing more is
+//! saved.
 
 use super::place::about_state;
 use super::view::GroupView;

@@ -202,11 +202,11 @@ fn finish(
 ) -> anyhow::Result<Exit> {
     show::outcome(outcome, elapsed, arguments)?;
     Ok(match &outcome.ending {
-        Ending::Failed(error) => match report::ours(error) {
+        Ending::Failed(error) => report::ours_as(error, |exit| match exit {
             // A guard said no, and something was written before: 4 promises that nothing was.
             Exit::Refused | Exit::Usage => Exit::Failed,
             exit => exit,
-        },
+        }),
         Ending::Stopped => Exit::Failed,
         Ending::Complete | Ending::Incomplete => volumes_exit(outcome),
     })

@@ -109,7 +109,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let plan = preparation.plan();
     if plan.is_refused() || plan.is_empty() || why_dry.is_some() {
         show_only(arguments, &preparation, why_dry)?;
-        complain_of_refusals(plan);
+        complain_of_refusals(plan, arguments.host.json);
         return Ok(exit_undone(plan));
     }
     if !arguments.host.json {
@@ -161,14 +161,14 @@ fn exit_undone(plan: &Plan) -> Exit {
 }
 
 /// The plan is a result and stands on stdout; why nothing of it is done is told as failures are.
-fn complain_of_refusals(plan: &Plan) {
+fn complain_of_refusals(plan: &Plan, in_json: bool) {
     for step in &plan.steps {
         if let Standing::Refused(refusal) = &step.standing {
-            output::complain(&format!("mtctl: {}: {}", step.id, refusal.reason));
-            output::complain(&format!("hint: {}", refusal.hint));
+            let message = format!("{}: {}", step.id, refusal.reason);
+            report::tell(&message, Some(&refusal.hint), Exit::Refused);
         }
     }
-    if plan.is_refused() {
+    if plan.is_refused() && !in_json {
         output::complain("Refused: nothing was touched.");
     }
 }

@@ -119,9 +119,10 @@ fn verdict(out: &mut impl Write, group: &str, report: &Report) -> anyhow::Result
 }
 
 fn advice(report: &Report) -> &'static str {
-    if report.damage.iter().any(|finding| finding.class == Class::StateNotReadable) {
-        "the disks are untouched, and their history cannot be used: put back the state file from \
-         a copy, or begin anew with another group and a whole copy of the source"
+    let is_of_state = |class| matches!(class, Class::StateNotReadable | Class::StateOlder);
+    if report.damage.iter().any(|finding| is_of_state(finding.class)) {
+        "the disks are untouched, and their history cannot be used with this state: put back the \
+         one that belongs to it, or make it anew: mtctl journal rebuild"
     } else if report.unreachable.is_empty() {
         "every point can still be reached; keep this output for who looks into it"
     } else {
