@@ -9,8 +9,11 @@ use std::sync::Arc;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::view::Keeps;
+use crate::device::buffer::ArenaPool;
 use crate::journal::saved::{self, NotReadable, Saved};
+use crate::journal::scan::WINDOW_BYTES;
 use crate::journal::state::GroupState;
+use crate::journal::strays;
 use crate::storage::directory::{Directory, STATE, STATE_COPY};
 use crate::storage::{StateCopy, Storage, remedy};
 use crate::{Error, ErrorKind, Result};
@@ -143,18 +146,29 @@ pub(super) fn about_state(doing: &str, storage: &dyn Storage, name: &str) -> Str
     format!("{doing} the state of group {name}{}", file.unwrap_or_default())
 }
 
-/// The state of group `name` in `storage`, and what there is to say of its copies; the default
-/// while none was saved.
-pub(super) fn read_state(storage: &dyn Storage, name: &str) -> Result<(GroupState, Vec<String>)> {
-    let doing = || about_state("reading", storage, name);
+/// The state of group `name` in `storage`, which is not older than its history, and what there is
+/// to say of its copies; the default while none was saved.
+pub(super) fn read_state(
+    storage: &Arc<dyn Storage>,
+    name: &str,
+) -> Result<(GroupState, Vec<String>)> {
+    let doing = || about_state("reading", storage.as_ref(), name);
+    // Before the state: it is at least of the generation of all that is there by now.
+    let there = storage.segments().map_err(|error| Error::failed(doing(), error))?;
     let remedy = format!(
         "put back the file as it was, or make it anew from the journal: mtctl journal rebuild \
          --group {name}"
     );
-    match saved::read(storage) {
-        Ok(Some(Saved { state, notes })) => Ok((state, notes)),
+    match saved::read(storage.as_ref()) {
+        Ok(Some(Saved { state, notes })) => {
+            if !there.is_empty() {
+                let pool = ArenaPool::new(1, WINDOW_BYTES)
+                    .map_err(|error| Error::failed("allocating memory for reading", error))?;
+                strays::require_none_newer(storage, &state, &there, &pool)?;
+            }
+            Ok((state, notes))
+        }
         Ok(None) => {
-            let there = storage.segments().map_err(|error| Error::failed(doing(), error))?;
             if there.is_empty() {
                 return Ok((GroupState::default(), Vec::new()));
             }

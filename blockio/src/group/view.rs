@@ -57,7 +57,7 @@ impl GroupView {
     }
 
     pub(super) fn of(storage: Arc<dyn Storage>, name: &str, keeps: Keeps) -> Result<Self> {
-        let (state, notes) = place::read_state(storage.as_ref(), name)?;
+        let (state, notes) = place::read_state(&storage, name)?;
         Ok(Self { name: name.to_owned(), state, notes, storage, keeps })
     }
 

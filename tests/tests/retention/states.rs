@@ -32,6 +32,8 @@ fn a_state_that_is_older_than_its_history_is_refused_and_made_anew() {
         COPIES.iter().zip(last_night).for_each(|(path, text)| fs::write(path, text).unwrap());
         let all = segments();
         machine.mtctl(&["journal", "check", "--group", "g"]).exits(5).says("state-older");
+        machine.mtctl(&["group", "list"]).exits(5).says("newer than the state");
+        machine.mtctl(&["points", "list", "--group", "g"]).exits(5);
         let digest = ["digest", "--group", "g", "--to", "e1"];
         machine.mtctl(&digest).exits(5).says("newer than the state").says("journal rebuild");
         rollback(machine, "e1").exits(5).says("newer than the state");

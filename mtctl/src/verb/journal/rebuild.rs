@@ -113,7 +113,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 
 /// What is there is not lost, whatever it is worth.
 fn keep(directory: &Path, name: &str) -> Result<(), Error> {
-    let (from, to) = (directory.join(name), directory.join(format!("{name}.before-rebuild")));
+    let from = directory.join(name);
+    let names = std::iter::once(format!("{name}.before-rebuild"));
+    let mut names = names.chain((2..).map(|number| format!("{name}.before-rebuild-{number}")));
+    let free = names.find(|name| directory.join(name).symlink_metadata().is_err());
+    let to = directory.join(free.unwrap_or_default());
     match std::fs::copy(&from, &to) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             let context = format!("keeping {} as {}", from.display(), to.display());
