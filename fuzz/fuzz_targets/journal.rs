@@ -86,6 +86,7 @@ fn records(script: &[u8]) -> Vec<u8> {
             entries: entries.into_iter().flatten().collect(),
             payload_bytes: u32::try_from(data).unwrap_or(u32::MAX).wrapping_add(word[4].into()),
             payload_checksum: u32::from(word[5]),
+            durable_before: number,
         };
         let at = bytes.len();
         bytes.resize(at + header.header_bytes(), 0);

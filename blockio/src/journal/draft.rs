@@ -155,6 +155,7 @@ impl Draft {
             // Below RECORD_BYTES_MAX.
             payload_bytes: bytes as u32,
             payload_checksum: 0,
+            durable_before: 0,
         };
         Self { arena, header }
     }
@@ -164,11 +165,12 @@ impl Draft {
         self.header.record_bytes()
     }
 
-    /// Writes the header, for a record of this number; gives the bytes as they are to be written.
-    pub(crate) fn seal(mut self, number: u64) -> Arena {
+    /// Writes the header, for a record of this number, before which so many are durable; gives the
+    /// bytes as they are to be written.
+    pub(crate) fn seal(mut self, number: u64, durable_before: u64) -> Arena {
         let begin = self.header.header_bytes();
         let payload = begin..begin + self.header.payload_bytes as usize;
-        self.header.number = number;
+        (self.header.number, self.header.durable_before) = (number, durable_before);
         self.header.payload_checksum = crc32c::crc32c(&self.arena.as_slice()[payload]);
         self.header.write(self.arena.as_mut_slice());
         self.arena
@@ -255,7 +257,7 @@ mod tests {
         }
         let draft = Draft::of_images(outline, memory, STAMP);
         assert_eq!(draft.record_bytes(), 3 * 4096);
-        let sealed = draft.seal(9);
+        let sealed = draft.seal(9, 8);
         let header = RecordHeader::read(sealed.as_slice()).unwrap();
         let held: Vec<_> = header.entries.iter().map(|entry| entry.held).collect();
         assert_eq!(held, [Held::Data, Held::Zeros, Held::Data]);

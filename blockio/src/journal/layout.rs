@@ -123,6 +123,9 @@ pub struct RecordHeader {
     pub payload_bytes: u32,
     /// The CRC32C of the payload.
     pub payload_checksum: u32,
+    /// Every record before this one was durable when this one was written. 0 in records of version
+    /// 1, of which that is not known.
+    pub durable_before: u64,
 }
 
 /// Why bytes are no header.
@@ -256,6 +259,7 @@ impl RecordHeader {
         place[36..40].copy_from_slice(&(self.entries.len() as u32).to_le_bytes());
         place[40..44].copy_from_slice(&self.payload_bytes.to_le_bytes());
         place[44..48].copy_from_slice(&self.payload_checksum.to_le_bytes());
+        put(place, 48, self.durable_before);
         for (entry, row) in self.entries.iter().zip(place[FIXED_BYTES..].chunks_mut(ENTRY_BYTES)) {
             let held: u32 = match entry.held {
                 Held::Data => 1,
@@ -318,6 +322,7 @@ impl RecordHeader {
             entries: rows.map(read_entry).collect::<Result<_, _>>()?,
             payload_bytes: u32_at(place, 40),
             payload_checksum: u32_at(place, 44),
+            durable_before: u64_at(place, 48),
         };
         header.is_whole()?;
         Ok(header)

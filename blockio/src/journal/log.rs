@@ -52,6 +52,8 @@ pub(crate) struct Log {
     epoch: PointId,
     next_segment: u64,
     next_record: u64,
+    /// The first record of this session: all before it are durable.
+    first_record: u64,
     /// The segments of the open epoch that are full, or of a session before.
     spans: Vec<Span>,
     submitted: Ticket,
@@ -93,6 +95,7 @@ impl Log {
             epoch,
             next_segment,
             next_record,
+            first_record: next_record,
             spans,
             submitted: Ticket(0),
             durable: Ticket(0),
@@ -197,7 +200,8 @@ impl Log {
         place.at += bytes;
         self.next_record += 1;
         self.submitted.0 += 1;
-        self.worker.take(Job::Record { draft, number, at, ticket: self.submitted });
+        let (ticket, durable_before) = (self.submitted, self.first_record + self.durable.0);
+        self.worker.take(Job::Record { draft, number, durable_before, at, ticket });
         Ok(self.submitted)
     }
 
@@ -310,7 +314,7 @@ enum Job {
     /// Into this segment from now on.
     Segment(Box<dyn BlockDevice>),
     /// A record.
-    Record { draft: Draft, number: u64, at: ByteOffset, ticket: Ticket },
+    Record { draft: Draft, number: u64, durable_before: u64, at: ByteOffset, ticket: Ticket },
 }
 
 /// What came of it.
@@ -432,9 +436,9 @@ impl Writing {
                 self.device = Some(device);
                 flushed
             }
-            Job::Record { draft, number, at, ticket } => {
+            Job::Record { draft, number, durable_before, at, ticket } => {
                 let bytes = draft.record_bytes();
-                let written = self.write(draft.seal(number), at, bytes);
+                let written = self.write(draft.seal(number, durable_before), at, bytes);
                 self.written = ticket;
                 written
             }

@@ -15,6 +15,10 @@
 //! one leads from the disks. Where there are both, the log is taken, as it has more points. A copy
 //! is whole if its last record says so, which says as well where it leads from. The log is, if its
 //! records have consecutive numbers up to the one at which the next item began in the log.
+//!
+//! The log ends before the first record that is not whole: a crash left it, what it is about was
+//! never overwritten, and so it is with all after it. Unless one of these says that it was durable:
+//! then it was damaged since, and nothing before it can be had back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -143,6 +147,7 @@ struct Segment {
     copy_ends: Option<CopyMemo>,
     has_images: bool,
     records: u64,
+    durable_before: u64,
     span: Option<Span>,
 }
 
@@ -167,12 +172,19 @@ impl Reading<'_> {
     /// The epochs of the log, in their order.
     fn log(&mut self, headers: &[SegmentHeader]) -> Result<Vec<Item>> {
         let mut items: Vec<Item> = Vec::new();
+        let last_epoch = headers.last().map(|header| header.epoch);
+        let mut durable_before = 0;
         for (place, header) in headers.iter().enumerate() {
             let until = headers.get(place + 1).map(|next| next.first_record);
-            let read = self.segment(header, until, until.is_none())?;
+            // An epoch is durable before the next one begins.
+            let is_open = Some(header.epoch) == last_epoch;
+            let read = self.segment(header, until, is_open)?;
+            durable_before = durable_before.max(read.durable_before);
             let Some(span) = read.span else { continue };
             let epoch = PointId(header.epoch);
             match (items.last_mut().filter(|last| last.epoch == epoch), read.memo) {
+                // What is behind the end of the log.
+                (Some(item), _) if is_open && item.next_record != span.first_record => {}
                 (Some(item), _) => {
                     item.is_whole &= item.next_record == span.first_record;
                     item.spans.push(span);
@@ -192,6 +204,9 @@ impl Reading<'_> {
                 // Its first segment is gone.
                 (None, None) => {}
             }
+        }
+        if let Some(last) = items.last_mut() {
+            last.is_whole &= durable_before <= last.next_record;
         }
         Ok(items)
     }
@@ -229,7 +244,7 @@ impl Reading<'_> {
         &mut self,
         header: &SegmentHeader,
         until: Option<u64>,
-        is_last: bool,
+        may_end_here: bool,
     ) -> Result<Segment> {
         let number = header.number;
         let failed = |error: SegmentError| match error {
@@ -244,11 +259,12 @@ impl Reading<'_> {
         while until.is_none_or(|until| reader.next_record() < until) {
             let Next::Record(record) = reader.next().map_err(failed)? else { break };
             // At the end of the log a crash can have left a part of a record.
-            if is_last && !reader.is_payload_whole(&record).map_err(failed)? {
+            if may_end_here && !reader.is_payload_whole(&record).map_err(failed)? {
                 reader.put_back(&record);
                 break;
             }
             read.records += 1;
+            read.durable_before = read.durable_before.max(record.header.durable_before);
             let text = match record.header.kind {
                 RecordKind::Images => {
                     read.has_images = true;
@@ -279,6 +295,15 @@ impl Reading<'_> {
             first_record: header.first_record,
             next_record: reader.next_record(),
         });
+        let ends_early = until.is_none_or(|until| reader.next_record() < until);
+        if may_end_here && ends_early {
+            // What is behind it may say that it was durable.
+            while reader.skip_damage(u64::MAX, u64::MAX).map_err(failed)? {
+                if let Next::Record(record) = reader.next().map_err(failed)? {
+                    read.durable_before = read.durable_before.max(record.header.durable_before);
+                }
+            }
+        }
         Ok(read)
     }
 }

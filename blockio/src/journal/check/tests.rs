@@ -277,6 +277,35 @@ fn a_state_that_is_made_anew_leads_to_every_point_also_where_only_a_copy_does() 
     assert_eq!(history.classes(), []);
 }
 
+#[test]
+fn where_a_durable_record_of_the_open_epoch_is_damaged_nothing_is_made_of_what_is_before_it() {
+    let history = History::new();
+    // Into the open epoch: two sessions, of which the first has several records.
+    history.roll_back(2);
+    history.roll_back(4);
+    let known = history.catalogue();
+    let spans = known.points.last().unwrap().spans.clone();
+    let rebuilt = || {
+        let storage = crate::group::storage(&history.place()).unwrap();
+        crate::journal::rebuild::rebuild(&storage).map(|rebuilt| rebuilt.state)
+    };
+    let points = |state: GroupState| state.journal.unwrap().points.len();
+    assert_eq!(points(rebuilt().unwrap()), known.points.len());
+    // The last one of all may have been left by a crash.
+    let last = *spans.last().unwrap();
+    let (at, header) = history.record(last.segment.0, 0);
+    assert_eq!(header.number + 1, last.next_record, "{spans:?}");
+    let payload = at + header.header_bytes() as u64;
+    history.flip(last.segment.0, payload, 3);
+    assert_eq!(points(rebuilt().unwrap()), known.points.len());
+    history.flip(last.segment.0, payload, 3);
+    // One before it was not.
+    let first = spans[0];
+    let (at, header) = history.record(first.segment.0, 1);
+    history.flip(first.segment.0, at + header.header_bytes() as u64, 3);
+    assert!(rebuilt().is_err(), "points were made of a history with a hole");
+}
+
 /// Something that happens to a history.
 type Accident = fn(&History);
 

@@ -32,6 +32,7 @@ fn record() -> RecordHeader {
         ],
         payload_bytes: 4096,
         payload_checksum: 9,
+        durable_before: 990,
     }
 }
 

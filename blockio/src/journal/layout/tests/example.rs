@@ -48,13 +48,15 @@ fn the_example_in_the_document_is_what_is_written() {
         entries: Vec::new(),
         payload_bytes: 0,
         payload_checksum: 0,
+        durable_before: 1000,
     };
     let extent = |start, length| Extent::new(ByteOffset::new(start), ByteCount::new(length));
     let entries = vec![
         Entry { volume: 0, extent: extent(8192, 4096).unwrap(), held: Held::Data },
         Entry { volume: 1, extent: extent(65_536, 65_536).unwrap(), held: Held::Zeros },
     ];
-    let images = RecordHeader { number: 1001, kind: RecordKind::Images, entries, ..begins.clone() };
+    let (number, kind) = (1001, RecordKind::Images);
+    let images = RecordHeader { number, kind, entries, durable_before: 1001, ..begins.clone() };
     let mut held = vec![0; 4096];
     held[..16].copy_from_slice(b"sixteen bytes...");
     let mut written = vec![0; BLOCK_BYTES];
