@@ -19,6 +19,7 @@ use crate::journal::catalogue::{Catalogue, NewPoint, PointId, PointKind};
 use crate::journal::settings::GroupSettings;
 use crate::journal::state::{InBetween, Progress};
 use crate::storage::{SegmentNumber, Storage};
+use crate::target_identity::TargetIdentity;
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) mod checkpoint;
@@ -255,15 +256,20 @@ impl Group {
         })
     }
 
-    /// From here on the volumes are in-between, on their way to point `to`.
+    /// From here on the volumes are in-between, on their way to point `to`; what those that are
+    /// `written` hold is not known.
     ///
     /// # Errors
     ///
     /// `Failed`: it could not be saved.
-    pub(crate) fn begin_rollback(&mut self, to: PointId) -> Result<()> {
+    pub(crate) fn begin_rollback(&mut self, to: PointId, written: &[String]) -> Result<()> {
         self.begin_history()?;
         let keeper = &self.keeper;
         self.ledger.save(|state| {
+            let volumes = state.volumes.iter_mut().filter(|(name, _)| written.contains(name));
+            for identity in volumes.filter_map(|(_, volume)| volume.identity.as_mut()) {
+                identity.content = None;
+            }
             let Some(catalogue) = &mut state.journal else { return };
             catalogue.rolling_back_to = Some(to);
             catalogue.rolled_back_to = None;
@@ -273,7 +279,8 @@ impl Group {
         })
     }
 
-    /// The volumes are at point `to`, as far as `then`.
+    /// The volumes are at point `to`, as far as `then`; those that were written are known by
+    /// `identities` now.
     ///
     /// # Errors
     ///
@@ -283,10 +290,16 @@ impl Group {
         _proof: AllFlushed,
         to: PointId,
         then: &Progress,
+        identities: Vec<(String, TargetIdentity)>,
     ) -> Result<Durable> {
         let keeper = &self.keeper;
         self.ledger.save(|state| {
             state.go_back(then);
+            for (name, identity) in identities {
+                if let Some(volume) = state.volumes.get_mut(&name) {
+                    volume.identity = Some(identity);
+                }
+            }
             let Some(catalogue) = &mut state.journal else { return };
             catalogue.rolling_back_to = None;
             catalogue.rolled_back_to = Some(to);
@@ -314,6 +327,24 @@ impl Group {
             // on with, and nothing else fits.
             let begun = state.volumes.values_mut().filter_map(|volume| volume.in_between.as_mut());
             begun.for_each(|between| between.exact = true);
+        })?;
+        self.keeper = None;
+        remove_all(self.view().storage().as_ref())
+            .map_err(|error| Error::failed("removing the segments of the history", error))
+    }
+
+    /// Gives up its disks: nothing is known of them any more, and there is no history. How it is
+    /// kept stays. The next stream begins anew.
+    ///
+    /// A crash on the way leaves what a crash in [`commit`](Self::commit) leaves.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit).
+    pub fn release(&mut self) -> Result<()> {
+        self.ledger.save(|state| {
+            state.journal = None;
+            state.volumes.clear();
         })?;
         self.keeper = None;
         remove_all(self.view().storage().as_ref())
