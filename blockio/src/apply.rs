@@ -24,6 +24,7 @@ use crate::device::open::Engine;
 use crate::group::Group;
 pub use crate::group::keeper::Settings;
 use crate::stream::Format;
+use crate::target_identity::KnownAs;
 use crate::{Error, Result};
 
 mod admission;
@@ -50,8 +51,8 @@ pub struct Assignment {
     pub source: Option<String>,
     /// The target, open.
     pub target: Disk,
-    /// What the target is known by: its WWID; without one, its path.
-    pub identity: String,
+    /// What the target is known by.
+    pub identity: KnownAs,
 }
 
 /// How it is to be done.
@@ -69,6 +70,15 @@ pub struct Options {
     pub dry_run: bool,
     /// A source or target of another size than before is what the operator wants.
     pub accept_resize: bool,
+    /// A target that is not known to be the one, or not to be as it was left, is what the operator
+    /// wants.
+    pub accept_target: bool,
+    /// A stream that the source made before the last one is what the operator wants.
+    pub accept_older: bool,
+    /// That a stream begins where the volume is, which cannot be known, is what the operator says.
+    pub accept_base: bool,
+    /// A stream that was begun and is left unfinished is what the operator wants.
+    pub accept_unfinished: bool,
     /// A crash-consistent point is made so often, where the batches of a stream come in the order
     /// of the writes and it has not made one itself.
     pub point_every: Option<Duration>,

@@ -128,7 +128,8 @@ fn compare_one(images: &Images, image: Image, volume: &mut Volume, pool: &ArenaP
             let context =
                 format!("volume \"{}\" is not at the point: {} differ", volume.name, image.extent);
             return Err(Error::new(ErrorKind::Integrity, context).with_hint(
-                "something else wrote to it; roll back again, and keep others from the disk",
+                "something else wrote to it; roll back again (--accept-target), and keep others \
+                 from the disk",
             ));
         }
         at += length as u64;

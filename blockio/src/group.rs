@@ -23,6 +23,7 @@ use crate::journal::settings::GroupSettings;
 use crate::journal::state::{InBetween, Progress};
 use crate::journal::strays;
 use crate::storage::Storage;
+use crate::target_identity::TargetIdentity;
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) mod checkpoint;
@@ -265,15 +266,20 @@ impl Group {
         })
     }
 
-    /// From here on the volumes are in-between, on their way to point `to`.
+    /// From here on the volumes are in-between, on their way to point `to`; what those that are
+    /// `written` hold is not known.
     ///
     /// # Errors
     ///
     /// `Failed`: it could not be saved.
-    pub(crate) fn begin_rollback(&mut self, to: PointId) -> Result<()> {
+    pub(crate) fn begin_rollback(&mut self, to: PointId, written: &[String]) -> Result<()> {
         self.begin_history()?;
         let keeper = &self.keeper;
         self.ledger.save(|state| {
+            let volumes = state.volumes.iter_mut().filter(|(name, _)| written.contains(name));
+            for identity in volumes.filter_map(|(_, volume)| volume.identity.as_mut()) {
+                identity.content = None;
+            }
             let Some(catalogue) = &mut state.journal else { return };
             catalogue.rolling_back_to = Some(to);
             catalogue.rolled_back_to = None;
@@ -283,7 +289,8 @@ impl Group {
         })
     }
 
-    /// The volumes are at point `to`, as far as `then`.
+    /// The volumes are at point `to`, as far as `then`; those that were written are known by
+    /// `identities` now.
     ///
     /// # Errors
     ///
@@ -293,10 +300,16 @@ impl Group {
         _proof: AllFlushed,
         to: PointId,
         then: &Progress,
+        identities: Vec<(String, TargetIdentity)>,
     ) -> Result<Durable> {
         let keeper = &self.keeper;
         self.ledger.save(|state| {
             state.go_back(then);
+            for (name, identity) in identities {
+                if let Some(volume) = state.volumes.get_mut(&name) {
+                    volume.identity = Some(identity);
+                }
+            }
             let Some(catalogue) = &mut state.journal else { return };
             catalogue.rolling_back_to = None;
             catalogue.rolled_back_to = Some(to);
@@ -338,6 +351,23 @@ impl Group {
             storage.remove_segment(number).map_err(|error| Error::failed(doing, error))?;
         }
         Ok(())
+    }
+
+    /// Gives up its disks: nothing is known of them any more, and there is no history. How it is
+    /// kept stays. The next stream begins anew.
+    ///
+    /// A crash on the way leaves what a crash in [`commit`](Self::commit) leaves.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit).
+    pub fn release(&mut self) -> Result<()> {
+        self.ledger.save(|state| {
+            state.drop_history();
+            state.volumes.clear();
+        })?;
+        self.keeper = None;
+        self.remove_what_was_dropped()
     }
 
     /// Changes what is saved as nothing else may: for tests of what then happens.

@@ -25,6 +25,7 @@ pub mod rollback;
 mod sim;
 pub mod storage;
 pub mod stream;
+pub mod target_identity;
 pub mod units;
 pub mod verify;
 pub mod view;

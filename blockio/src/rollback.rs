@@ -15,6 +15,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::apply::Disk;
 use crate::apply::volumes::Volumes;
 use crate::apply::{Assignment, Settings};
 use crate::device::buffer::{Arena, ArenaPool};
@@ -26,6 +27,7 @@ use crate::journal::images::Images;
 use crate::journal::index::Index;
 use crate::journal::state::{Progress, VolumeState};
 use crate::plan::WritePlan;
+use crate::target_identity;
 use crate::{Error, ErrorKind, Result};
 
 mod ahead;
@@ -47,6 +49,8 @@ pub struct Job {
     pub assignments: Vec<Assignment>,
     /// Where to.
     pub to: PointId,
+    /// A disk that is not known to be the one, or not to be as it was left, is what is wanted.
+    pub accept_target: bool,
     /// How disks are written.
     pub engine: Engine,
     /// How the history is kept.
@@ -118,7 +122,10 @@ pub fn preview(group: &GroupView, to: PointId) -> Result<Preview> {
 /// or another size than it had. `Failed`: a disk or the retention volume failed; the same command
 /// goes on.
 pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Ending> {
-    let Job { mut group, assignments, to, engine, history, pool } = job;
+    let Job { mut group, mut assignments, to, accept_target, engine, history, pool } = job;
+    for note in target_identity::check(group.view(), &mut assignments, accept_target)? {
+        observe(Event::Warning(&note));
+    }
     let in_thread = history.in_thread;
     group.open_history(history)?;
     let known = group.catalogue_now()?;
@@ -136,6 +143,9 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
         .map_or_else(made, Ok)
         .map_err(|error| Error::failed("allocating memory for I/O", error))?;
     let order = order(&assignments, &names, &images)?;
+    for (index, number) in &order {
+        fits(&assignments[*index].target, images.of(*number))?;
+    }
     for note in group.take_notes() {
         observe(Event::Warning(&note));
     }
@@ -143,11 +153,13 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
     for (index, _) in &order {
         volumes.get(*index).open_to_write(engine, false, pool.regions())?;
     }
-    group.begin_rollback(to)?;
+    let written: Vec<usize> = order.iter().map(|(index, _)| *index).collect();
+    let named = written.iter().map(|index| volumes.get(*index).label().to_owned());
+    group.begin_rollback(to, &named.collect::<Vec<_>>())?;
     let total = order.iter().filter_map(|(_, n)| images.of(*n)).map(Index::bytes).sum();
     let images = Arc::new(images);
     let mut rollback =
-        Rollback { group, volumes, images, pool, records, in_thread, done: 0, total };
+        Rollback { group, volumes, written, images, pool, records, in_thread, done: 0, total };
     for (index, number) in order {
         if !rollback.volume(index, number, stop, observe)? {
             return Ok(Ending::Stopped);
@@ -185,6 +197,26 @@ fn check(
     })
 }
 
+/// What was kept of a disk of shorter sectors cannot be written to one of longer ones: that must be
+/// known before the first write, since no rollback could end then.
+fn fits(disk: &Disk, images: Option<&Index>) -> Result<()> {
+    let sector = disk.geometry().sector_size.bytes().get();
+    let end = disk.geometry().capacity.get();
+    let is_whole = |at: u64| at % sector == 0 || at >= end;
+    let mut images = images.into_iter().flat_map(Index::iter).map(|image| image.extent);
+    let odd = images.find(|one| !is_whole(one.start().get()) || !is_whole(one.end().get()));
+    let Some(odd) = odd else { return Ok(()) };
+    let context = format!(
+        "rolling back {}: it has sectors of {sector} bytes, and {odd} of it were kept of a disk \
+         with shorter ones",
+        disk.shown()
+    );
+    Err(Error::refused(context).with_hint(
+        "attach the disk that was written; an image file: move it back, or put it behind a loop \
+         device with sectors of 512 bytes: losetup --sector-size 512 --find --show FILE",
+    ))
+}
+
 /// Which assignment each volume with images has, and its number in the journal.
 fn order(
     assignments: &[Assignment],
@@ -211,6 +243,8 @@ fn order(
 struct Rollback {
     group: Group,
     volumes: Volumes,
+    /// Those that are written.
+    written: Vec<usize>,
     images: Arc<Images>,
     pool: ArenaPool,
     records: ArenaPool,
@@ -294,14 +328,20 @@ impl Rollback {
     fn complete(mut self, to: PointId) -> Result<Ending> {
         planted!(RollbackRecordedBeforeFlush => {
             let early = crate::barrier::AllFlushed::of_nothing();
-            let _ = self.group.end_rollback(early, to, &self.images.progress())?;
+            let _ = self.group.end_rollback(early, to, &self.images.progress(), Vec::new())?;
         });
         let flushed = self.volumes.flush(&mut self.group)?;
         if let Some(error) = self.volumes.new_failures().first() {
             return Err(Error::new(error.kind(), error.to_string())
                 .with_hint("repair the disk; the same command goes on"));
         }
-        let _durable = self.group.end_rollback(flushed, to, &self.images.progress())?;
+        let identities = self.written.iter().map(|index| {
+            let volume = self.volumes.get(*index);
+            (volume.label().to_owned(), volume.target_identity(true))
+        });
+        let identities = identities.collect();
+        let then = self.images.progress();
+        let _durable = self.group.end_rollback(flushed, to, &then, identities)?;
         Ok(Ending::Complete { bytes: self.done })
     }
 

@@ -20,6 +20,7 @@ use crate::extent::Extent;
 use crate::units::ByteCount;
 
 mod collected;
+pub mod content;
 pub mod convert;
 pub mod drive;
 pub mod inspect;

@@ -84,6 +84,8 @@ pub struct Target {
     kind: TargetKind,
     geometry: Geometry,
     disk_sequence: Option<u64>,
+    /// Sectors that an image file is to have, where it can.
+    sectors: Option<SectorSize>,
     file: File,
 }
 
@@ -138,6 +140,9 @@ impl Target {
         }
         self.file.set_len(size.get()).map_err(|cause| Error::failed(growing(), cause))?;
         self.geometry = image_geometry(&self.file, &self.path)?;
+        if let Some(sectors) = self.sectors {
+            self.geometry.sector_size = sectors;
+        }
         Ok(())
     }
 }
@@ -151,7 +156,17 @@ impl Target {
 ///   read-only; without capacity; of sectors that we do not write; not what was expected.
 /// - [`ErrorKind::Failed`]: it could not be opened or measured.
 pub fn open(request: &TargetRequest) -> Result<Target> {
-    open_to(Access::Write, request)
+    open_to(Access::Write, request, None)
+}
+
+/// The same for what was written with `sectors` before: an image file that was moved to a disk of
+/// longer ones is opened without direct I/O, which asks for none.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_again(request: &TargetRequest, sectors: Option<SectorSize>) -> Result<Target> {
+    open_to(Access::Write, request, sectors)
 }
 
 /// Opens what `request` names to be read; it may be read-only. An image file may be open for
@@ -161,7 +176,7 @@ pub fn open(request: &TargetRequest) -> Result<Target> {
 ///
 /// As [`open`], but not for what is read-only.
 pub fn open_for_reading(request: &TargetRequest) -> Result<Target> {
-    open_to(Access::Read, request)
+    open_to(Access::Read, request, None)
 }
 
 /// Opens what `request` names to look at it while somebody else may be writing: nobody is kept out.
@@ -171,16 +186,16 @@ pub fn open_for_reading(request: &TargetRequest) -> Result<Target> {
 ///
 /// As [`open_for_reading`], but not for what is in use.
 pub fn open_to_look(request: &TargetRequest) -> Result<Target> {
-    open_to(Access::Look, request)
+    open_to(Access::Look, request, None)
 }
 
-fn open_to(access: Access, request: &TargetRequest) -> Result<Target> {
+fn open_to(access: Access, request: &TargetRequest, sectors: Option<SectorSize>) -> Result<Target> {
     let path = request.path.as_path();
     let seen = fs::metadata(path).map_err(|cause| not_reached(path, cause))?;
     let target = if seen.file_type().is_block_device() {
         open_disk(access, path, &seen)?
     } else if seen.file_type().is_file() {
-        open_image(access, path, &seen)?
+        open_image(access, path, &seen, sectors)?
     } else {
         return Err(neither(path, &seen));
     };
@@ -214,10 +229,15 @@ fn open_disk(access: Access, path: &Path, seen: &fs::Metadata) -> Result<Target>
     }
     let geometry = disk_geometry(&file, path)?;
     let (path, kind) = (path.to_owned(), TargetKind::BlockDevice);
-    Ok(Target { path, kind, geometry, disk_sequence, file })
+    Ok(Target { path, kind, geometry, disk_sequence, sectors: None, file })
 }
 
-fn open_image(access: Access, path: &Path, seen: &fs::Metadata) -> Result<Target> {
+fn open_image(
+    access: Access,
+    path: &Path,
+    seen: &fs::Metadata,
+    sectors: Option<SectorSize>,
+) -> Result<Target> {
     let file = open_with(access, path, libc::O_DIRECT).or_else(|cause| {
         // Not every filesystem has direct I/O.
         if is(&cause, libc::EINVAL) { open_with(access, path, 0) } else { Err(cause) }
@@ -227,17 +247,30 @@ fn open_image(access: Access, path: &Path, seen: &fs::Metadata) -> Result<Target
     if access == Access::Look {
         let geometry = image_geometry(&file, path)?;
         let (path, kind) = (path.to_owned(), TargetKind::ImageFile);
-        return Ok(Target { path, kind, geometry, disk_sequence: None, file });
+        return Ok(Target { path, kind, geometry, disk_sequence: None, sectors: None, file });
     }
+    let measured = image_geometry(&file, path)?.sector_size;
+    let sectors = sectors.filter(|wanted| wanted.bytes() < measured.bytes());
+    let file = match sectors {
+        None => file,
+        Some(_) => {
+            let file = open_with(access, path, 0).map_err(|cause| not_opened(path, cause))?;
+            is_what_was_seen(&file, path, seen)?;
+            file
+        }
+    };
     patiently(|| lock(access, &file), is_lock_held).map_err(|cause| locked(path, cause))?;
     is_under_no_loop_device(path, users::loops_on_file(seen))?;
     if users::is_swap_file(seen).map_err(|cause| not_measured(path, cause))? {
         let hint = "name another file; swapon --show lists the swap areas";
         return Err(refused(path, "it is used as swap").with_hint(hint));
     }
-    let geometry = image_geometry(&file, path)?;
+    let mut geometry = image_geometry(&file, path)?;
+    if let Some(sectors) = sectors {
+        geometry.sector_size = sectors;
+    }
     let (path, kind) = (path.to_owned(), TargetKind::ImageFile);
-    Ok(Target { path, kind, geometry, disk_sequence: None, file })
+    Ok(Target { path, kind, geometry, disk_sequence: None, sectors, file })
 }
 
 fn open_with(access: Access, path: &Path, flags: i32) -> io::Result<File> {

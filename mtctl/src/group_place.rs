@@ -232,8 +232,17 @@ pub(crate) fn of_target(path: &Path) -> String {
     path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
+/// Directories that are a retention volume's, or may be: what was named, and what this host has.
+/// Whether something is mounted there is not asked.
+pub(crate) fn retention_roots(at: &RetentionOptions) -> Vec<PathBuf> {
+    let named = at.retention.iter().filter(|named| named.as_os_str() != "none").cloned();
+    let mount = at.mount.of_this_host().ok();
+    let of_host = mount.map(|mount| lossless_text::to_path(&mount.path).into_owned());
+    named.chain(of_host).collect()
+}
+
 /// Whether something is mounted on `path`: it lies on another file system than its parent.
-fn is_mount_point(path: &Path) -> bool {
+pub(crate) fn is_mount_point(path: &Path) -> bool {
     // A relative path of one name has no parent, and one that ends in `..` another.
     let Ok(path) = path.canonicalize() else { return false };
     let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();

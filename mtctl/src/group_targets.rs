@@ -1,10 +1,17 @@
 //! The disks of a group: found again on this host by what the group knows them by.
 
+use std::path::Path;
+
 use blockio::apply::Assignment;
 use blockio::group::GroupView;
+use blockio::journal::state::VolumeState;
+use blockio::units::SectorSize;
 use blockio::volume;
-use blockio::{Error, ErrorKind, Result};
+use blockio::{Error, ErrorKind};
 
+use crate::group_place::GroupOptions;
+use crate::other_groups::OtherGroups;
+use crate::output;
 use crate::target_argument::{self, NamedTarget, TargetArgument};
 
 /// The disk of each volume of `group`, where it is now.
@@ -13,10 +20,13 @@ use crate::target_argument::{self, NamedTarget, TargetArgument};
 ///
 /// `Usage`, `Refused`: one is not attached, or twice.
 pub(crate) fn named(group: &GroupView) -> anyhow::Result<Vec<(String, NamedTarget)>> {
-    let mut wanted = Vec::new();
+    let mut wanted: Vec<(String, TargetArgument)> = Vec::new();
     for (name, volume) in &group.state().volumes {
         let Some(target) = &volume.target else { continue };
-        let parsed: TargetArgument = target.parse()?;
+        let parsed: TargetArgument = where_it_is(target, volume).parse()?;
+        if let Some((other, _)) = wanted.iter().find(|(_, earlier)| *earlier == parsed) {
+            return Err(is_two_volumes(group, target, other, name).into());
+        }
         wanted.push((name.clone(), parsed));
     }
     if wanted.is_empty() {
@@ -26,34 +36,62 @@ pub(crate) fn named(group: &GroupView) -> anyhow::Result<Vec<(String, NamedTarge
     Ok(wanted.into_iter().map(|(name, _)| name).zip(found).collect())
 }
 
-/// The disks of all volumes of `group`, open for us alone.
+/// A disk without a WWID may be at another path now.
+fn where_it_is(target: &str, volume: &VolumeState) -> String {
+    let moved = volume.identity.as_ref().filter(|_| target.starts_with('/')).and_then(|known| {
+        let now = target_argument::moved(Path::new(target), known)?;
+        now.to_str().map(str::to_owned)
+    });
+    moved.unwrap_or_else(|| target.to_owned())
+}
+
+/// Groups of a version that did not look may have it.
+fn is_two_volumes(group: &GroupView, target: &str, one: &str, other: &str) -> Error {
+    let name = group.name();
+    Error::refused(format!(
+        "group {name} has {target} as volume \"{one}\" and as volume \"{other}\": what leads back \
+         is of two halves"
+    ))
+    .with_hint(format!(
+        "accept the disk as it is and begin anew: mtctl group release --group {name}; then name \
+         it in one way only, --target or --map"
+    ))
+}
+
+/// The disks of all volumes of `group`, which `of` names, open for us alone. `accept`: they are
+/// taken though another group has one as well.
 ///
 /// # Errors
 ///
-/// As [`named`], and as opening a target.
-pub(crate) fn open(group: &GroupView) -> anyhow::Result<Vec<Assignment>> {
+/// As [`named`], and as opening a target. `Refused`: another group has one as well.
+pub(crate) fn open(
+    group: &GroupView,
+    of: &GroupOptions,
+    accept: bool,
+) -> anyhow::Result<Vec<Assignment>> {
+    let others = OtherGroups::than(&of.group, Some(&of.place()?))?;
     let mut assignments = Vec::new();
-    for (name, target) in named(group)? {
-        let NamedTarget { request, identity } = target;
-        let target = volume::open(&request)?;
-        is_as_long(group, &name, &target)?;
-        let identity = identity.unwrap_or_else(|| crate::group_place::of_target(&request.path));
+    for (name, named) in named(group)? {
+        if let Some(note) = others.refuse_shared(&named, accept)? {
+            output::complain(&output::wrapped(&format!("warning: {note}"), 2));
+        }
+        let target = volume::open_again(&named.request, sectors(group, &name))?;
         let source = (!name.is_empty()).then_some(name);
+        let identity = named.known_as();
         assignments.push(Assignment { source, target: target.into(), identity });
     }
     Ok(assignments)
 }
 
-/// A disk of another length is another disk.
-fn is_as_long(group: &GroupView, name: &str, target: &volume::Target) -> Result<()> {
-    let known = group.state().volumes.get(name).map_or(0, |volume| volume.target_bytes);
-    let found = target.geometry().capacity.get();
-    if found >= known {
-        return Ok(());
-    }
-    let path = target.path().display();
-    Err(Error::refused(format!("{path} has {found} bytes, and the group knows it with {known}"))
-        .with_hint("attach the disk that was written"))
+/// The sectors that volume `name` had when it was written.
+pub(crate) fn sectors(group: &GroupView, name: &str) -> Option<SectorSize> {
+    let known = group.state().volumes.get(name).and_then(|volume| volume.identity.as_ref());
+    let of_journal = || {
+        let volumes = &group.state().journal.as_ref()?.volumes;
+        volumes.iter().find(|volume| volume.name == name).map(|volume| volume.sector_bytes)
+    };
+    let bytes = known.map(|known| known.sector_bytes).or_else(of_journal)?;
+    SectorSize::try_from(bytes).ok()
 }
 
 fn no_volumes(group: &GroupView) -> Error {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use blockio::target_identity::{KnownAs, TargetIdentity};
 use blockio::units::ByteCount;
 use blockio::volume::{Expected, TargetRequest};
 use provisioning::disk::DiskKind;
@@ -11,6 +12,8 @@ use provisioning::disk::inventory::{self, IdentifiedDisk};
 use provisioning::host::{FileKind, FileStatus, Host};
 use provisioning::scsi::wwid::Wwid;
 use provisioning::{Error, ErrorKind, Result};
+
+use crate::group_place;
 
 const LIST: &str = "mtctl disks --all lists what there is";
 
@@ -42,12 +45,41 @@ impl FromStr for TargetArgument {
 }
 
 /// A target that was looked up on this host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NamedTarget {
     /// What is to be opened, and what it must still be then.
     pub request: TargetRequest,
     /// The disk's WWID; none of image files, and of disks that have none.
     pub identity: Option<String>,
+    /// The serial number of a disk without a WWID.
+    pub serial: Option<String>,
+    /// The file behind a loop device.
+    pub backing_file: Option<String>,
+}
+
+impl NamedTarget {
+    /// What a group is to know it by.
+    pub(crate) fn known_as(&self) -> KnownAs {
+        let name = self.identity.clone();
+        let name = name.unwrap_or_else(|| group_place::of_target(&self.request.path));
+        KnownAs { name, serial: self.serial.clone(), backing_file: self.backing_file.clone() }
+    }
+}
+
+/// Where the disk is now that a group knows by the path `known` and by `identity`: a number that
+/// the kernel gives may be another disk's tomorrow. None if nothing tells, or if it is still there.
+pub(crate) fn moved(known: &Path, identity: &TargetIdentity) -> Option<PathBuf> {
+    if identity.serial.is_none() && identity.backing_file.is_none() {
+        return None;
+    }
+    let is_it = |disk: &&IdentifiedDisk| {
+        disk.serial == identity.serial && disk.backing_file == identity.backing_file
+    };
+    let disks = inventory::identified(&Host::running());
+    let mut found = disks.iter().filter(is_it).peekable();
+    let first = found.peek().map(|disk| disk.path.clone());
+    let is_there = found.any(|disk| disk.path == known);
+    first.filter(|_| !is_there)
 }
 
 /// Looks all `targets` up, in their order, on the running host.
@@ -92,7 +124,7 @@ fn of_path(host: &Host, disks: &[IdentifiedDisk], path: &Path) -> Result<NamedTa
     let number = status.map(|status| status.device_number);
     let Some(disk) = disks.iter().find(|disk| Some(disk.device_number) == number) else {
         let request = TargetRequest { path: path.to_owned(), expected: Expected::default() };
-        return Ok(NamedTarget { request, identity: None });
+        return Ok(NamedTarget { request, ..NamedTarget::default() });
     };
     if let Some(wwid) = &disk.wwid {
         is_not_shared(disks, wwid)?;
@@ -110,7 +142,9 @@ fn named(path: &Path, disk: &IdentifiedDisk) -> NamedTarget {
     let size = (disk.size_bytes > 0).then(|| ByteCount::new(disk.size_bytes));
     let expected = Expected { size, disk_sequence: disk.diskseq };
     let request = TargetRequest { path: path.to_owned(), expected };
-    NamedTarget { request, identity: disk.wwid.as_ref().map(ToString::to_string) }
+    let IdentifiedDisk { serial, backing_file, .. } = disk.clone();
+    let identity = disk.wwid.as_ref().map(ToString::to_string);
+    NamedTarget { request, identity, serial, backing_file }
 }
 
 fn disk_of_wwid<'a>(disks: &'a [IdentifiedDisk], wwid: &Wwid) -> Result<&'a IdentifiedDisk> {

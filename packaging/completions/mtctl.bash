@@ -79,6 +79,9 @@ _mtctl() {
             mtctl__subcmd__group,list)
                 cmd="mtctl__subcmd__group__subcmd__list"
                 ;;
+            mtctl__subcmd__group,release)
+                cmd="mtctl__subcmd__group__subcmd__release"
+                ;;
             mtctl__subcmd__group,set)
                 cmd="mtctl__subcmd__group__subcmd__set"
                 ;;
@@ -93,6 +96,9 @@ _mtctl() {
                 ;;
             mtctl__subcmd__group__subcmd__help,list)
                 cmd="mtctl__subcmd__group__subcmd__help__subcmd__list"
+                ;;
+            mtctl__subcmd__group__subcmd__help,release)
+                cmd="mtctl__subcmd__group__subcmd__help__subcmd__release"
                 ;;
             mtctl__subcmd__group__subcmd__help,set)
                 cmd="mtctl__subcmd__group__subcmd__help__subcmd__set"
@@ -159,6 +165,9 @@ _mtctl() {
                 ;;
             mtctl__subcmd__help__subcmd__group,list)
                 cmd="mtctl__subcmd__help__subcmd__group__subcmd__list"
+                ;;
+            mtctl__subcmd__help__subcmd__group,release)
+                cmd="mtctl__subcmd__help__subcmd__group__subcmd__release"
                 ;;
             mtctl__subcmd__help__subcmd__group,set)
                 cmd="mtctl__subcmd__help__subcmd__group__subcmd__set"
@@ -295,7 +304,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__apply)
-            opts="-v -h --target --map --group --format --engine --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --resume --verify --accept-resize --dry-run --json --verbose --help"
+            opts="-v -h --target --map --group --format --engine --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --resume --verify --accept-resize --accept-target --accept-older --accept-base --accept-unfinished --dry-run --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -395,7 +404,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__commit)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --yes --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --accept-target --yes --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -577,7 +586,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__group)
-            opts="-h --help list show create set help"
+            opts="-h --help list show create set release help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -641,7 +650,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__group__subcmd__help)
-            opts="list show create set help"
+            opts="list show create set release help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -696,6 +705,20 @@ _mtctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mtctl__subcmd__group__subcmd__help__subcmd__release)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mtctl__subcmd__group__subcmd__help__subcmd__set)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -736,6 +759,36 @@ _mtctl() {
                     return 0
                     ;;
                 --retention-mount)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__group__subcmd__release)
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --yes --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -939,7 +992,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help__subcmd__group)
-            opts="list show create set"
+            opts="list show create set release"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -967,6 +1020,20 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help__subcmd__group__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__help__subcmd__group__subcmd__release)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1869,7 +1936,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__recover)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --yes --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --accept-target --yes --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1915,7 +1982,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__rollback)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --to --retention-window --keep-all --retention-bytes --point-every --yes --dry-run --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --to --retention-window --keep-all --retention-bytes --point-every --accept-target --yes --dry-run --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

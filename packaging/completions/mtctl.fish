@@ -125,16 +125,21 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-unmounte
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l resume -d 'A pipe that ends before its stream does is no failure: the rest comes another time'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l verify -d 'Read back what was written and compare checksums'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-resize -d 'Take it that the source has another size than before; grow an image file that is too small'
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-target -d 'Take the target though it is not known to be the one, or not as the group left it'
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-older -d 'Apply a stream that the source made before the last one, or that may have been applied long ago'
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-base -d 'Take it that the volume is where the stream begins, where that cannot be known'
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-unfinished -d 'Give up the stream that was begun and not finished, and apply this one'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l dry-run -d 'Read, verify and plan; write nothing'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set help" -s h -l help -d 'Print help'
-complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set help" -f -a "list" -d 'List the groups of this host: where their disks are, points, window, alarms'
-complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set help" -f -a "show" -d 'Show one group: its volumes, where they are, and how it is kept'
-complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set help" -f -a "create" -d 'Create a group before anything is applied to it'
-complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set help" -f -a "set" -d 'Change how a group is kept'
-complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set release help" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set release help" -f -a "list" -d 'List the groups of this host: where their disks are, points, window, alarms'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set release help" -f -a "show" -d 'Show one group: its volumes, where they are, and how it is kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set release help" -f -a "create" -d 'Create a group before anything is applied to it'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set release help" -f -a "set" -d 'Change how a group is kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set release help" -f -a "release" -d 'Give the disks of a group up, and its history'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set release help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from list" -l retention -d 'The retention volume, or none [default: what is mounted where --retention-mount says]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from list" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from list" -l retention-unmounted -d 'Take --retention though nothing is mounted there'
@@ -177,10 +182,19 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subco
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l dry-run -d 'Show what would change, and change nothing: exit 3 if something would'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from release" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from release" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from release" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from release" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from release" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from release" -l yes -d 'Do not ask'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from release" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from release" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the groups of this host: where their disks are, points, window, alarms'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show one group: its volumes, where they are, and how it is kept'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "create" -d 'Create a group before anything is applied to it'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "set" -d 'Change how a group is kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "release" -d 'Give the disks of a group up, and its history'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "list" -d 'List the points that are kept'
@@ -256,6 +270,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l keep-all -d 'Up
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l accept-target -d 'Take the disks though one is not known to be the one, not as the group left it, or another group\'s as well'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l yes -d 'Do not ask'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l dry-run -d 'Show what would be written, and write nothing'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l json -d 'Print JSON'
@@ -269,6 +284,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l keep-all -d 'Up 
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l accept-target -d 'Take the disks though one is not known to be the one, or another group\'s as well'
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l yes -d 'Do not ask'
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -s h -l help -d 'Print help'
@@ -281,6 +297,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l keep-all -d 'Up t
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l accept-target -d 'Take the disks though one is not known to be the one, not as the group left it, or another group\'s as well'
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l yes -d 'Do not ask'
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -s h -l help -d 'Print help'
@@ -415,6 +432,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcom
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "show" -d 'Show one group: its volumes, where they are, and how it is kept'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "create" -d 'Create a group before anything is applied to it'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "set" -d 'Change how a group is kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "release" -d 'Give the disks of a group up, and its history'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "list" -d 'List the points that are kept'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "show" -d 'Show one point'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "create" -d 'Make a point of what the disks hold now'

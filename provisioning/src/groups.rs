@@ -59,6 +59,11 @@ pub struct Groups {
 /// Reads the states in /var/lib/mtctl/groups, in the directories that the registry names, and on
 /// every mounted filesystem that may be a retention volume. An image's own are read, too.
 pub fn observe(host: &Host, mounts: &[Mount]) -> Groups {
+    observe_with(host, mounts, &[])
+}
+
+/// As [`observe`]; also reads the states below `more` directories.
+pub fn observe_with(host: &Host, mounts: &[Mount], more: &[PathBuf]) -> Groups {
     let mut reader = Reader { groups: Groups::default(), seen: BTreeSet::new() };
     reader.read_system(host.machine());
     if host.image().is_some() {
@@ -69,6 +74,9 @@ pub fn observe(host: &Host, mounts: &[Mount]) -> Groups {
         let directory = Path::new(&mount.mount_point);
         let is_ours = retention.as_deref() == Some(directory);
         reader.read_groups_in(host.machine(), directory, is_ours);
+    }
+    for directory in more {
+        reader.read_groups_in(host.machine(), directory, false);
     }
     reader.groups
 }

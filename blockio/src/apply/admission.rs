@@ -3,7 +3,10 @@
 //!
 //! Without a group nothing is known of a volume: only sizes are compared then.
 
-use crate::journal::state::{Fingerprint, VolumeState, exact};
+use crate::apply::Options;
+use crate::journal::state::{
+    APPLIED_COUNT_MAX, Fingerprint, Head, InBetween, SourceOrder, VolumeState, exact,
+};
 use crate::stream::{Format, VolumeHeader};
 use crate::units::ByteCount;
 use crate::{Error, Result};
@@ -15,6 +18,9 @@ pub(crate) enum Start {
     Beginning,
     /// After this byte of the input: what comes before is applied and durable.
     After(u64),
+    /// All of it up to this byte was applied to its end before, if it is what it calls itself: that
+    /// is to be compared. What comes after is new.
+    Again(u64),
     /// Nowhere: all of it was applied before.
     Nowhere,
 }
@@ -30,6 +36,17 @@ pub(crate) struct Admission {
     pub(crate) warnings: Vec<String>,
 }
 
+/// What a stream calls itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named<'a> {
+    /// Which input it is in.
+    pub(crate) input: &'a Fingerprint,
+    /// The same as versions wrote it that recorded no content.
+    pub(crate) before: &'a Fingerprint,
+    /// Where it is in the order of its source.
+    pub(crate) order: Option<SourceOrder>,
+}
+
 /// What is asked about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question<'a> {
@@ -43,24 +60,21 @@ pub(crate) struct Question<'a> {
     pub(crate) format: Format,
     /// What the stream says of the volume.
     pub(crate) header: &'a VolumeHeader,
-    /// Which input the stream is in.
-    pub(crate) input: &'a Fingerprint,
-    /// What the target is known by.
-    pub(crate) identity: &'a str,
+    /// What the stream calls itself.
+    pub(crate) named: Named<'a>,
     /// The size of the target.
     pub(crate) capacity: ByteCount,
     /// Whether the target can be grown by us.
     pub(crate) is_image_file: bool,
-    /// Whether the operator takes another size than before.
-    pub(crate) accept_resize: bool,
+    /// What the operator accepts.
+    pub(crate) options: &'a Options,
 }
 
 /// Decides.
 pub(crate) fn admit(question: &Question<'_>) -> Result<Admission> {
     let mut admission = Admission { start: Start::Beginning, grow_to: None, warnings: Vec::new() };
     if let Some(known) = question.known {
-        same_target(question, known)?;
-        admission.start = start(question, known)?;
+        admission.start = start(question, known, &mut admission.warnings)?;
     }
     if admission.start == Start::Beginning {
         follows(question, &mut admission)?;
@@ -75,42 +89,153 @@ pub(crate) fn admit(question: &Question<'_>) -> Result<Admission> {
 /// Decides about another stream of an input whose first one was admitted.
 pub(crate) fn admit_next(question: &Question<'_>) -> Result<Admission> {
     let mut admission = Admission { start: Start::Beginning, grow_to: None, warnings: Vec::new() };
+    if let Some(known) = question.known.filter(|_| question.format == Format::Svd) {
+        is_later(question, known, &mut admission.warnings)?;
+    }
     follows(question, &mut admission)?;
     same_size(question)?;
     fits(question, &mut admission)?;
     Ok(admission)
 }
 
-fn same_target(question: &Question<'_>, known: &VolumeState) -> Result<()> {
-    match &known.target {
-        Some(before) if before != question.identity => Err(Error::refused(format!(
-            "{}: the group knows this volume's target as {before}, and this is {}",
-            question.shown, question.identity
-        ))
-        .with_hint("name the disk that has been written so far, or begin another group")),
-        _ => Ok(()),
+fn start(
+    question: &Question<'_>,
+    known: &VolumeState,
+    warnings: &mut Vec<String>,
+) -> Result<Start> {
+    let Some(between) = &known.in_between else { return at_rest(question, known, warnings) };
+    let named = question.named;
+    let is_it = between.input == *named.input
+        || (between.content.is_none() && between.input == *named.before);
+    if is_it {
+        let known_again = can_be_known_again(question);
+        return Ok(Start::After(if known_again { between.position } else { 0 }));
+    }
+    // It is in the middle of a later one: another volume failed in this one, and was left.
+    if question.format == Format::Native && known.applied.contains(named.input) {
+        return Ok(Start::Nowhere);
+    }
+    leave_unfinished(question, between, warnings)
+}
+
+/// Another stream was begun, and this one is to be applied instead.
+fn leave_unfinished(
+    question: &Question<'_>,
+    between: &InBetween,
+    warnings: &mut Vec<String>,
+) -> Result<Start> {
+    let begun = format!(
+        "{}: stream {} was begun on it and not finished (applied up to byte {}), and this is {}",
+        question.shown, between.input, between.position, question.named.input
+    );
+    let again = "apply that stream again: it goes on where it stopped";
+    if !between.exact && question.format != Format::Raw {
+        // Whatever this stream holds, the rest of the disk would stay neither one nor the other.
+        return Err(Error::refused(begun).with_hint(format!(
+            "{again}; if it cannot be had: back to a point with `mtctl recover`, or replace all \
+             with a raw image: --format raw --accept-unfinished"
+        )));
+    }
+    if !question.options.accept_unfinished {
+        return Err(Error::refused(begun).with_hint(format!(
+            "{again}; if it is not to be finished, and this one goes on from there, say so: \
+             --accept-unfinished"
+        )));
+    }
+    warnings.push(format!("{begun}: that one is given up"));
+    Ok(Start::Beginning)
+}
+
+/// All that was begun was finished.
+fn at_rest(
+    question: &Question<'_>,
+    known: &VolumeState,
+    warnings: &mut Vec<String>,
+) -> Result<Start> {
+    let named = question.named;
+    let (was_applied, is_last) =
+        (known.applied.contains(named.input), known.applied.last() == Some(named.input));
+    match (question.format, &known.lineage.last_content) {
+        (Format::Native, _) if was_applied => Ok(Start::Nowhere),
+        (Format::Native, _) => {
+            is_not_forgotten(question, known, warnings)?;
+            Ok(Start::Beginning)
+        }
+        // Without a name at its end nothing tells it from another one.
+        (Format::RbdDiff, _) if question.header.to.is_none() => Ok(Start::Beginning),
+        (Format::RbdDiff | Format::Svd, Some(content)) if is_last => {
+            Ok(Start::Again(content.bytes))
+        }
+        (Format::RbdDiff, None) if is_last || known.applied.last() == Some(named.before) => {
+            warnings.push(format!(
+                "{}: the last stream had the same names, and what it held was not recorded: this \
+                 is taken for the same, and left out",
+                question.shown
+            ));
+            Ok(Start::Nowhere)
+        }
+        (Format::Svd, _) => {
+            let is_older = named.order < known.lineage.latest;
+            if is_older && was_applied && known.lineage.latest.is_some() {
+                return Ok(Start::Nowhere);
+            }
+            is_later(question, known, warnings)?;
+            Ok(Start::Beginning)
+        }
+        (Format::RbdDiff | Format::Raw, _) => Ok(Start::Beginning),
     }
 }
 
-fn start(question: &Question<'_>, known: &VolumeState) -> Result<Start> {
-    match &known.in_between {
-        Some(between) if between.input == *question.input => {
-            let known_again = can_be_known_again(question);
-            Ok(Start::After(if known_again { between.position } else { 0 }))
-        }
-        // It is in the middle of a later one: another volume failed in this one, and was left.
-        Some(_) if question.format == Format::Native && known.applied.contains(question.input) => {
-            Ok(Start::Nowhere)
-        }
-        Some(between) => Err(Error::refused(format!(
-            "{}: stream {} was begun on it and not finished (applied up to byte {}), and this is \
-             {}",
-            question.shown, between.input, between.position, question.input
-        ))
-        .with_hint("apply that stream again: it goes on where it stopped")),
-        None if was_applied(question, known) => Ok(Start::Nowhere),
-        None => Ok(Start::Beginning),
+/// The source began it after the last one that was applied.
+fn is_later(
+    question: &Question<'_>,
+    known: &VolumeState,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    let (Some(now), Some(latest)) = (question.named.order, known.lineage.latest) else {
+        return Ok(());
+    };
+    if now >= latest {
+        return Ok(());
     }
+    let what = format!(
+        "{}: the source began this stream (write {}) before the last one that was applied (write \
+         {}): what is on the disk is newer",
+        question.shown, now.sequence, latest.sequence
+    );
+    accept_older(question, what, warnings)
+}
+
+/// Of a native stream that is not remembered it is known that it is new, as long as all are
+/// remembered.
+fn is_not_forgotten(
+    question: &Question<'_>,
+    known: &VolumeState,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    let forgets = known.lineage.forgets || known.applied.len() >= APPLIED_COUNT_MAX;
+    // The ends of a link of a chain say where it belongs.
+    if !forgets || is_chained(question.format, question.header) {
+        return Ok(());
+    }
+    let (now, latest) = (question.named.order, known.lineage.latest);
+    if now.is_none() || now > latest {
+        return Ok(());
+    }
+    let what = format!(
+        "{}: this stream was not made later than the last one that was applied, and no more than \
+         {APPLIED_COUNT_MAX} streams are remembered: it may have been applied long ago",
+        question.shown
+    );
+    accept_older(question, what, warnings)
+}
+
+fn accept_older(question: &Question<'_>, what: String, warnings: &mut Vec<String>) -> Result<()> {
+    if question.options.accept_older {
+        warnings.push(format!("{what}; it is applied all the same"));
+        return Ok(());
+    }
+    Err(Error::refused(what).with_hint("if that is what is wanted, say so: --accept-older"))
 }
 
 /// Whether a stream that calls itself as the one before is the same. One without any name may have
@@ -125,65 +250,95 @@ fn can_be_known_again(question: &Question<'_>) -> bool {
     }
 }
 
-/// Whether the stream cannot be another one, and was applied: a native stream has an identity; a
-/// diff is known by its ends, and only as long as the volume still is at that end. The others come
-/// twice by design, and applying them twice is harmless.
-fn was_applied(question: &Question<'_>, known: &VolumeState) -> bool {
-    match question.format {
-        Format::Native => known.applied.contains(question.input),
-        Format::RbdDiff => {
-            question.header.to.is_some() && known.applied.last() == Some(question.input)
-        }
-        Format::Svd | Format::Raw => false,
-    }
-}
-
 /// A stream that begins at a snapshot must find the volume there.
 fn follows(question: &Question<'_>, admission: &mut Admission) -> Result<()> {
     let from = question.header.from.as_ref().map(exact);
     let at = question.known.and_then(|known| known.ends_at.clone());
-    let told = |name: &Option<String>| {
-        name.as_ref().map_or_else(|| "nothing (an empty disk)".to_owned(), |n| format!("\"{n}\""))
-    };
+    let is_link = is_chained(question.format, question.header);
     match (&from, &at) {
+        (_, None) if is_link && question.known.is_some_and(|known| !known.applied.is_empty()) => {
+            return follows_what_has_no_name(question, from.as_deref(), admission);
+        }
         (Some(from), None) if question.in_group => admission.warnings.push(format!(
             "{}: the stream begins at \"{from}\", and nothing is known of what is on the target: \
              it is taken to be there",
             question.shown
         )),
-        (None, None) if is_chained(question) => admission.warnings.push(format!(
+        (None, None) if is_link => admission.warnings.push(format!(
             "{}: the stream begins at an empty disk: what it does not mention stays as it is, so \
              the target must read as zeros",
             question.shown
         )),
         (_, None) => {}
         (from, at) if from == at => {}
-        (from, at) if is_chained(question) => {
+        (from, at) if is_link => {
+            let (from, at) = (told(from.as_deref()), told(at.as_deref()));
             return Err(Error::refused(format!(
-                "{}: the stream begins at {}, and the volume is at {}: what lies between is \
+                "{}: the stream begins at {from}, and the volume is at {at}: what lies between is \
                  missing",
-                question.shown,
-                told(from),
-                told(at)
+                question.shown
             ))
-            .with_hint(format!("apply the stream that begins at {} first", told(at))));
+            .with_hint(format!("apply the stream that begins at {at} first")));
         }
         _ => {}
     }
     Ok(())
 }
 
-/// Whether the stream is a link of a chain: it has ends, and what it does not mention is unchanged
-/// between them.
-fn is_chained(question: &Question<'_>) -> bool {
-    let header = question.header;
-    question.format == Format::RbdDiff || header.from.is_some() || header.to.is_some()
+/// The volume is at a state without a name: what is missing between it and the stream's beginning,
+/// its names do not tell.
+fn follows_what_has_no_name(
+    question: &Question<'_>,
+    from: Option<&str>,
+    admission: &mut Admission,
+) -> Result<()> {
+    let Some(known) = question.known else { return Ok(()) };
+    let head = known.lineage.head.clone().or_else(|| known.applied.last()?.head_before());
+    let shown = question.shown;
+    let (what, hint) = match &head {
+        // An rbd diff has all that was written since its beginning, and so what the other one had.
+        Some(Head { since }) if question.format == Format::RbdDiff && since.as_deref() == from => {
+            return Ok(());
+        }
+        Some(Head { since }) => {
+            let since = told(since.as_deref());
+            let what = format!("the last stream led from {since} to a state without a name");
+            (what, format!("apply an rbd diff that begins at {since}; or "))
+        }
+        // A whole image may be of any snapshot.
+        None if known.applied.last().is_some_and(|last| last.to_string().starts_with("raw")) => {
+            admission.warnings.push(format!(
+                "{shown}: the stream begins at {}, and the image that was applied has no name: it \
+                 is taken to be there",
+                told(from)
+            ));
+            return Ok(());
+        }
+        None => ("the last stream led to a state without a name".to_owned(), String::new()),
+    };
+    let what = format!("{shown}: {what}, and this one begins at {}", told(from));
+    if question.options.accept_base {
+        admission.warnings.push(format!("{what}: the volume is taken to be there"));
+        return Ok(());
+    }
+    Err(Error::refused(format!("{what}: whether the volume is there cannot be known"))
+        .with_hint(format!("{hint}if it is there, say so: --accept-base")))
+}
+
+fn told(name: Option<&str>) -> String {
+    name.map_or_else(|| "nothing (an empty disk)".to_owned(), |name| format!("\"{name}\""))
+}
+
+/// Whether a stream of `format` is a link of a chain: it has ends, and what it does not mention is
+/// unchanged between them.
+pub(crate) fn is_chained(format: Format, header: &VolumeHeader) -> bool {
+    format == Format::RbdDiff || header.from.is_some() || header.to.is_some()
 }
 
 fn same_size(question: &Question<'_>) -> Result<()> {
     let before = question.known.and_then(|known| known.source_bytes);
     match (before, question.header.size.map(ByteCount::get)) {
-        (Some(before), Some(now)) if before != now && !question.accept_resize => {
+        (Some(before), Some(now)) if before != now && !question.options.accept_resize => {
             Err(Error::refused(format!(
                 "{}: the source has {now} bytes, and had {before} in the stream before",
                 question.shown
@@ -201,7 +356,7 @@ fn fits(question: &Question<'_>, admission: &mut Admission) -> Result<()> {
             "{}: the source has {source} bytes, and the target only {}",
             question.shown, question.capacity
         ));
-        match (question.is_image_file, question.accept_resize) {
+        match (question.is_image_file, question.options.accept_resize) {
             (true, true) => admission.grow_to = Some(source),
             (true, false) => {
                 return Err(too_small.with_hint("--accept-resize grows the image file"));

@@ -5,6 +5,7 @@ use std::fs::File;
 use crate::device::buffer::Region;
 use crate::device::open::{Engine, open};
 use crate::device::{BlockDevice, Geometry};
+use crate::target_identity::Held;
 use crate::units::ByteCount;
 use crate::volume::{Target, TargetKind};
 use crate::{Error, ErrorKind, Result};
@@ -69,6 +70,14 @@ impl Disk {
         match self {
             Self::Target(target) => target.kind() == TargetKind::ImageFile,
             Self::Device(_) => false,
+        }
+    }
+
+    /// What it holds, to be looked at; none of a device that is written already.
+    pub(crate) fn held(&mut self) -> Option<Held<'_>> {
+        match self {
+            Self::Target(target) => Some(Held::File(target.file())),
+            Self::Device(device) => Some(Held::Device(device.device.as_mut()?.as_mut())),
         }
     }
 

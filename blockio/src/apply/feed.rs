@@ -5,10 +5,20 @@ use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 
 use crate::apply::StreamArgument;
 use crate::device::buffer::ArenaPool;
+use crate::journal::state::{Consumed, SourceOrder};
 use crate::stream::open::Source;
 use crate::stream::{End, Format, Frame, Malformed, Mark, Problem, StreamHeader};
 use crate::verify::{Bounds, VerifiedBatch, verify};
 use crate::{Error, Result};
+
+/// How far an input was read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct At {
+    /// So many bytes.
+    pub(crate) byte: u64,
+    /// What they are, where that is followed.
+    pub(crate) content: Option<Consumed>,
+}
 
 /// What the feeder hands on, in the order of the inputs.
 #[derive(Debug)]
@@ -19,15 +29,17 @@ pub(crate) enum Fed {
         header: StreamHeader,
         /// Whether it is the first one of its input.
         is_first: bool,
+        /// Where it is in the order of its source.
+        order: Option<SourceOrder>,
         /// How far the input was read.
         consumed: u64,
     },
     /// A batch that may be written.
-    Batch(VerifiedBatch, u64),
+    Batch(VerifiedBatch, At),
     /// A recovery point.
-    Mark(Mark, u64),
+    Mark(Mark, At),
     /// A stream came to its end.
-    End(End, u64),
+    End(End, At),
     /// An input came to its end.
     InputEnd,
     /// An input could not be read on; it was the last thing.
@@ -50,6 +62,8 @@ pub(crate) enum Answer {
         bounds: Vec<Bounds>,
         /// A byte of the input; 0 for all of it.
         resume_after: u64,
+        /// What was applied before of what calls itself as this does.
+        expected: Vec<Consumed>,
     },
     /// Leave out this input: all of it was applied before.
     SkipInput,
@@ -59,6 +73,7 @@ pub(crate) enum Answer {
 pub(crate) struct Feeder {
     inputs: std::vec::IntoIter<StreamArgument>,
     format: Option<Format>,
+    follows_content: bool,
     pool: ArenaPool,
     current: Option<Current>,
 }
@@ -73,13 +88,15 @@ struct Current {
 }
 
 impl Feeder {
-    /// Feeds `inputs` in `format`, with arenas from `pool`.
+    /// Feeds `inputs` in `format`, with arenas from `pool`; `follows_content`: what is read is to
+    /// be known again.
     pub(crate) fn new(
         inputs: Vec<StreamArgument>,
         format: Option<Format>,
+        follows_content: bool,
         pool: ArenaPool,
     ) -> Self {
-        Self { inputs: inputs.into_iter(), format, pool, current: None }
+        Self { inputs: inputs.into_iter(), format, follows_content, pool, current: None }
     }
 
     /// What comes next. After [`Fed::Begin`] it must be [`answer`](Self::answer)ed; after
@@ -91,7 +108,10 @@ impl Feeder {
             let Some(input) = self.inputs.next() else { return Fed::Done };
             let (name, is_pipe) = (input.name(), input.is_pipe());
             match input.open(self.format, self.pool.clone()) {
-                Ok(source) => {
+                Ok(mut source) => {
+                    if self.follows_content {
+                        source.follow_content();
+                    }
                     let (bounds, begun) = (Vec::new(), false);
                     self.current = Some(Current { name, is_pipe, source, bounds, begun });
                 }
@@ -113,10 +133,13 @@ impl Feeder {
     pub(crate) fn answer(&mut self, answer: Answer) {
         match answer {
             Answer::SkipInput => self.current = None,
-            Answer::Apply { bounds, resume_after } => {
+            Answer::Apply { bounds, resume_after, expected } => {
                 if let Some(current) = &mut self.current {
                     current.bounds = bounds;
                     current.source.resume_after(resume_after);
+                    if !expected.is_empty() {
+                        current.source.expect(expected);
+                    }
                 }
             }
         }
@@ -127,18 +150,20 @@ impl Current {
     fn next(&mut self) -> Result<Option<Fed>> {
         let Some(frame) = self.source.next_frame()? else { return Ok(None) };
         let consumed = self.source.consumed();
+        let at = At { byte: consumed, content: self.source.content() };
         Ok(Some(match frame {
             Frame::Begin(header) => {
                 let is_first = !std::mem::replace(&mut self.begun, true);
-                Fed::Begin { header, is_first, consumed }
+                let order = self.source.order(&header);
+                Fed::Begin { header, is_first, order, consumed }
             }
             Frame::Batch(batch) => {
                 let verified = verify(batch, &self.bounds);
                 let refuse = |unverified| refuse(&self.name, consumed, unverified);
-                Fed::Batch(verified.map_err(refuse)?, consumed)
+                Fed::Batch(verified.map_err(refuse)?, at)
             }
-            Frame::Mark(mark) => Fed::Mark(mark, consumed),
-            Frame::End(end) => Fed::End(end, consumed),
+            Frame::Mark(mark) => Fed::Mark(mark, at),
+            Frame::End(end) => Fed::End(end, at),
         }))
     }
 }

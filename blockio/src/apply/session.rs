@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use crate::apply::admission::{Admission, Question, Start, admit, admit_next};
-use crate::apply::feed::{Answer, Fed, Feed, Feeder};
-use crate::apply::volumes::Volumes;
+use crate::apply::admission::{Admission, Named, Question, Start, admit, admit_next};
+use crate::apply::feed::{Answer, At, Fed, Feed, Feeder};
+use crate::apply::volumes::{Volumes, by_volume};
 use crate::apply::{Ending, Event, Job, Options, Outcome, StreamArgument, Summary};
 use crate::barrier::AllFlushed;
 use crate::device::buffer::ArenaPool;
@@ -16,10 +16,9 @@ use crate::group::Group;
 use crate::group::checkpoint::When;
 use crate::group::keeper::now;
 use crate::journal::catalogue::{NewPoint, PointKind};
-use crate::journal::state::Fingerprint;
-use crate::stream::{
-    BATCH_BYTES_MAX, Content, Format, Piece, StreamHeader, VolumeHeader, VolumeIndex,
-};
+use crate::journal::state::{Consumed, Fingerprint, SourceOrder};
+use crate::stream::{BATCH_BYTES_MAX, Content, Format, Piece, StreamHeader, VolumeHeader};
+use crate::target_identity;
 use crate::verify::{Bounds, VerifiedBatch};
 use crate::{Error, ErrorKind, Result};
 
@@ -52,6 +51,8 @@ pub(crate) struct Session<'a> {
     summary: Summary,
     // Of the input that is being applied.
     input: Option<Input>,
+    // Inputs that did not come to their end yet.
+    inputs_left: usize,
     // Lengths of the inputs that came to their end.
     consumed_before: u64,
     written_since: u64,
@@ -74,8 +75,14 @@ struct Input {
     /// Which volume each volume of the stream is.
     route: Vec<usize>,
     consumed: u64,
+    /// What it holds up to there, where that is followed.
+    content: Option<Consumed>,
+    /// Where the stream is in the order of its source.
+    order: Option<SourceOrder>,
     /// Everything up to here was applied by a run before.
     resumed: u64,
+    /// All of it was applied before: it is only compared, unless there is more of it now.
+    is_again: bool,
     /// It is recorded that its volumes are in-between.
     is_marked: bool,
     /// The stream ended here; not recorded yet.
@@ -102,9 +109,16 @@ impl<'a> Session<'a> {
         stop: &'a AtomicBool,
         observe: &'a mut dyn FnMut(Event<'_>),
     ) -> Result<Self> {
-        let Job { mut inputs, assignments, mut group, options, history, pool } = job;
+        let Job { mut inputs, mut assignments, mut group, options, history, pool } = job;
         none_is_its_own_target(&inputs, &assignments)?;
         group.view().require_no_rollback()?;
+        if group.view().remembers() {
+            for note in
+                target_identity::check(group.view(), &mut assignments, options.accept_target)?
+            {
+                observe(Event::Warning(&note));
+            }
+        }
         if options.dry_run {
             group = group.into_rehearsal();
         }
@@ -121,7 +135,9 @@ impl<'a> Session<'a> {
             inputs.drain(..begun);
         }
         let has_pipe = inputs.iter().any(StreamArgument::is_pipe);
-        let feeder = Feeder::new(inputs, options.format, pool.clone());
+        let inputs_left = inputs.len();
+        let follows_content = group.view().remembers();
+        let feeder = Feeder::new(inputs, options.format, follows_content, pool.clone());
         let feed = match has_pipe {
             true => Feed::thread(feeder)?,
             false => Feed::Inline(Box::new(feeder)),
@@ -136,6 +152,7 @@ impl<'a> Session<'a> {
             observe,
             summary,
             input: None,
+            inputs_left,
             consumed_before: 0,
             written_since: 0,
             checkpointed: Instant::now(),
@@ -233,31 +250,30 @@ impl<'a> Session<'a> {
 
     fn take(&mut self, fed: Fed) -> Result<Next> {
         match fed {
-            Fed::Begin { header, is_first, consumed } => {
+            Fed::Begin { header, is_first, order, consumed } => {
                 let answer = match is_first {
-                    true => self.first_stream(header, consumed)?,
-                    false => self.next_stream(header, consumed)?,
+                    true => self.first_stream(header, order, consumed)?,
+                    false => self.next_stream(header, order, consumed)?,
                 };
                 self.feed.answer(answer);
             }
-            Fed::Batch(batch, consumed) => self.batch(batch, consumed)?,
-            Fed::Mark(mark, consumed) => {
-                tracing::debug!(?mark, consumed, "recovery point");
+            Fed::Batch(batch, at) => self.batch(batch, at)?,
+            Fed::Mark(mark, at) => {
+                tracing::debug!(?mark, consumed = at.byte, "recovery point");
                 // Several marks may be at one place of the stream: a checkpoint between them would
                 // leave out those after it when applying goes on. The next batch makes it.
-                self.advance(consumed, |_| {});
+                self.advance(at, |_| {});
                 self.points.push(record::of_mark(mark));
                 self.written_since = CHECKPOINT_BYTES;
             }
-            Fed::End(end, consumed) => {
+            Fed::End(end, at) => {
                 let flushed = self.flush()?;
                 // Marks that a run before has passed count as well.
-                let makes_point =
-                    |input: &&Input| end.totals.marks == 0 && consumed > input.resumed;
+                let makes_point = |input: &&Input| end.totals.marks == 0 && at.byte > input.resumed;
                 let ended = self.input.as_ref().filter(makes_point).filter(|_| end.consistent);
                 let point = ended.map(|input| record::of_end(&input.header, now()));
                 self.points.extend(point);
-                self.advance(consumed, |input| input.ended = Some(flushed));
+                self.advance(at, |input| input.ended = Some(flushed));
             }
             Fed::InputEnd => self.input_end()?,
             Fed::Failed { error: _, is_cut_pipe: true } if self.options.resume => {
@@ -272,16 +288,17 @@ impl<'a> Session<'a> {
         Ok(Next::Go)
     }
 
-    fn advance(&mut self, consumed: u64, change: impl FnOnce(&mut Input)) {
+    fn advance(&mut self, at: At, change: impl FnOnce(&mut Input)) {
+        let consumed = at.byte;
         if let Some(input) = &mut self.input {
-            input.consumed = consumed;
+            (input.consumed, input.content) = (consumed, at.content);
             change(input);
         }
         let consumed = self.consumed_before.saturating_add(consumed);
         (self.observe)(Event::Progress { consumed });
     }
 
-    fn batch(&mut self, batch: VerifiedBatch, consumed: u64) -> Result<()> {
+    fn batch(&mut self, batch: VerifiedBatch, at: At) -> Result<()> {
         self.point_by_timer();
         if !self.points.is_empty() && self.group.view().remembers() {
             // What is at the points must not be overwritten before they are made.
@@ -296,13 +313,13 @@ impl<'a> Session<'a> {
             self.is_in_a_batch = true;
             for (index, pieces) in by_volume(batch.header.pieces, route.len()) {
                 let volume = route[index];
-                if self.volumes.get(volume).applied_to < consumed {
+                if self.volumes.get(volume).applied_to < at.byte {
                     self.volumes.write(volume, &pieces, &arena, &mut self.group)?;
                 }
             }
         }
         self.tell_failures();
-        self.advance(consumed, |_| {});
+        self.advance(at, |_| {});
         self.is_in_a_batch = false;
         let due = self.written_since >= CHECKPOINT_BYTES
             || self.checkpointed.elapsed() >= CHECKPOINT_AFTER;
@@ -352,6 +369,14 @@ impl<'a> Session<'a> {
     }
 
     fn input_end(&mut self) -> Result<()> {
+        self.inputs_left = self.inputs_left.saturating_sub(1);
+        let is_same = |input: &&Input| input.is_again && input.consumed <= input.resumed;
+        if let Some(input) = self.input.as_ref().filter(is_same) {
+            self.consumed_before = self.consumed_before.saturating_add(input.consumed);
+            self.summary.inputs_left_out += 1;
+            self.input = None;
+            return Ok(());
+        }
         let flushed = self.flush()?;
         self.record(flushed, When::InputComplete)?;
         if let Some(input) = self.input.take() {
@@ -378,32 +403,46 @@ impl<'a> Session<'a> {
     }
 
     /// The first stream of an input: may it be applied, and from where?
-    fn first_stream(&mut self, header: StreamHeader, begins_at: u64) -> Result<Answer> {
+    fn first_stream(
+        &mut self,
+        header: StreamHeader,
+        order: Option<SourceOrder>,
+        begins_at: u64,
+    ) -> Result<Answer> {
         let route = self.volumes.route(&header)?;
         let fingerprint = Fingerprint::of(&header, begins_at);
-        let mut resume_after = None;
-        for (index, admission) in self.ask_all(&header, &route, &fingerprint, admit)? {
+        let before = Fingerprint::of_before(&header, begins_at);
+        let (mut resume_after, mut expected, mut is_again) = (None, Vec::new(), true);
+        let named = Named { input: &fingerprint, before: &before, order };
+        for (index, admission) in self.ask_all(&header, &route, named, admit)? {
             let volume = self.volumes.get(index);
             let known = self.group.view().state().volumes.get(volume.label());
             let between = known.and_then(|known| known.in_between.as_ref());
             volume.unsure_from =
                 between.filter(|between| !between.exact).map(|between| between.position);
-            volume.applied_to = match admission.start {
-                Start::Beginning => 0,
-                Start::After(position) => position,
-                Start::Nowhere => u64::MAX,
+            let last = known.and_then(|known| known.lineage.last_content.clone());
+            let begun = between.and_then(|between| between.content.clone());
+            (volume.applied_to, volume.applied_content) = match admission.start {
+                Start::Beginning => (0, None),
+                Start::After(position) => (position, begun),
+                Start::Again(position) => (position, last),
+                Start::Nowhere => (u64::MAX, None),
             };
             if volume.applied_to == u64::MAX {
                 continue;
             }
+            is_again &= matches!(admission.start, Start::Again(_));
+            let content = volume.applied_content.clone();
+            expected.extend(content.filter(|content| content.bytes == volume.applied_to));
             resume_after = Some(resume_after.unwrap_or(u64::MAX).min(volume.applied_to));
             self.prepare(index, &admission)?;
         }
         let Some(resumed) = resume_after else {
+            self.inputs_left = self.inputs_left.saturating_sub(1);
             self.summary.inputs_left_out += 1;
             return Ok(Answer::SkipInput);
         };
-        if resumed > 0 {
+        if resumed > 0 && !is_again {
             self.summary.resumed_from.get_or_insert(resumed);
         }
         let bounds = self.bounds(&header, &route)?;
@@ -413,30 +452,39 @@ impl<'a> Session<'a> {
             header,
             route,
             consumed,
+            content: None,
+            order,
             resumed,
+            is_again,
             is_marked: false,
             ended: None,
         });
-        Ok(Answer::Apply { bounds, resume_after: resumed })
+        Ok(Answer::Apply { bounds, resume_after: resumed, expected })
     }
 
     /// Another stream in the same input: it follows the one before.
-    fn next_stream(&mut self, header: StreamHeader, consumed: u64) -> Result<Answer> {
+    fn next_stream(
+        &mut self,
+        header: StreamHeader,
+        order: Option<SourceOrder>,
+        consumed: u64,
+    ) -> Result<Answer> {
         let flushed = self.flush()?;
         self.record(flushed, When::OnTheWay)?;
         let route = self.volumes.route(&header)?;
         let Some(input) = &self.input else { return Ok(Answer::SkipInput) };
         let (fingerprint, resumed) = (input.fingerprint.clone(), input.resumed);
         if consumed > resumed {
-            for (index, admission) in self.ask_all(&header, &route, &fingerprint, admit_next)? {
+            let named = Named { input: &fingerprint, before: &fingerprint, order };
+            for (index, admission) in self.ask_all(&header, &route, named, admit_next)? {
                 self.prepare(index, &admission)?;
             }
         }
         let bounds = self.bounds(&header, &route)?;
         if let Some(input) = &mut self.input {
-            (input.header, input.route) = (header, route);
+            (input.header, input.route, input.order) = (header, route, order);
         }
-        Ok(Answer::Apply { bounds, resume_after: resumed })
+        Ok(Answer::Apply { bounds, resume_after: resumed, expected: Vec::new() })
     }
 
     /// Asks about all volumes of a stream, before anything is done to one of them. One that failed
@@ -445,13 +493,13 @@ impl<'a> Session<'a> {
         &mut self,
         header: &StreamHeader,
         route: &[usize],
-        input: &Fingerprint,
+        named: Named<'_>,
         decide: fn(&Question<'_>) -> Result<Admission>,
     ) -> Result<Vec<(usize, Admission)>> {
         let mut admissions = Vec::new();
         for (index, of_volume) in route.iter().zip(&header.volumes) {
             if !self.volumes.get(*index).has_failed() {
-                let admission = self.ask(*index, of_volume, header.format, input, decide)?;
+                let admission = self.ask(*index, of_volume, header.format, named, decide)?;
                 admissions.push((*index, admission));
             }
         }
@@ -463,7 +511,7 @@ impl<'a> Session<'a> {
         index: usize,
         header: &VolumeHeader,
         format: Format,
-        input: &Fingerprint,
+        named: Named<'_>,
         decide: fn(&Question<'_>) -> Result<Admission>,
     ) -> Result<Admission> {
         let volume = self.volumes.get(index);
@@ -475,11 +523,10 @@ impl<'a> Session<'a> {
             in_group: self.group.view().remembers(),
             format,
             header,
-            input,
-            identity: volume.identity(),
+            named,
             capacity: volume.capacity(),
             is_image_file: volume.is_image_file(),
-            accept_resize: self.options.accept_resize,
+            options: &self.options,
         })?;
         for warning in &admission.warnings {
             (self.observe)(Event::Warning(warning));
@@ -518,20 +565,4 @@ fn feeder_is_gone() -> Fed {
 /// Totals that a stream claims end at the largest number.
 fn add(total: &mut u64, more: u64) {
     *total = total.saturating_add(more);
-}
-
-/// The pieces of each volume of the stream that has some, in the order of the stream.
-fn by_volume(pieces: Vec<Piece>, volumes: usize) -> Vec<(usize, Vec<Piece>)> {
-    if volumes == 1 {
-        return vec![(0, pieces)];
-    }
-    let mut sorted = vec![Vec::new(); volumes];
-    for piece in pieces {
-        let VolumeIndex(index) = piece.volume;
-        // Verification refused what is on no volume.
-        if let Some(of_volume) = sorted.get_mut(usize::from(index)) {
-            of_volume.push(piece);
-        }
-    }
-    sorted.into_iter().enumerate().filter(|(_, pieces)| !pieces.is_empty()).collect()
 }

@@ -37,7 +37,7 @@ impl Place {
         }
         let request = TargetRequest { path: path.clone(), ..TargetRequest::default() };
         let target = volume::open(&request).unwrap();
-        let identity = path.display().to_string();
+        let identity = path.display().to_string().into();
         Assignment { source: source.map(str::to_owned), target: target.into(), identity }
     }
 
@@ -51,7 +51,7 @@ impl Place {
             .overwrite(|state| {
                 let volume = state.volumes.get_mut("").unwrap();
                 let input = volume.applied.pop().unwrap();
-                let mut between = InBetween { input, position: 0, exact: false };
+                let mut between = InBetween { input, position: 0, exact: false, content: None };
                 change(&mut between);
                 volume.in_between = Some(between);
             })

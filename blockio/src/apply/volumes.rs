@@ -11,8 +11,10 @@ use crate::device::buffer::{Arena, Region};
 use crate::device::open::Engine;
 use crate::group::Group;
 use crate::group::keeper::Preserve;
+use crate::journal::state::Consumed;
 use crate::plan::{Planner, WritePlan};
-use crate::stream::{Piece, StreamHeader};
+use crate::stream::{Piece, StreamHeader, VolumeIndex};
+use crate::target_identity::{self, TargetIdentity};
 use crate::units::{ByteCount, SectorSize};
 use crate::{Error, ErrorKind, Result};
 
@@ -25,6 +27,8 @@ pub(crate) struct Volume {
     assignment: Assignment,
     /// Everything up to this byte of the input is applied to it.
     pub(crate) applied_to: u64,
+    /// What the input holds up to there, where that is known.
+    pub(crate) applied_content: Option<Consumed>,
     /// A run was cut short, and may have written more than up to this byte: what it holds there is
     /// no state of the source.
     pub(crate) unsure_from: Option<u64>,
@@ -59,7 +63,20 @@ impl Volume {
 
     /// What its target is known by.
     pub(crate) fn identity(&self) -> &str {
-        &self.assignment.identity
+        &self.assignment.identity.name
+    }
+
+    /// What else its target is known by; `with_content`: nothing is written after this.
+    pub(crate) fn target_identity(&mut self, with_content: bool) -> TargetIdentity {
+        let (bytes, identity) = (self.capacity().get(), TargetIdentity::of(&self.assignment));
+        if !with_content {
+            return identity;
+        }
+        let held = match &mut self.state {
+            State::Open(writer) => Some(writer.held()),
+            State::Closed | State::Failed => self.assignment.target.held(),
+        };
+        TargetIdentity { content: target_identity::content(held, bytes), ..identity }
     }
 
     /// The size of its target.
@@ -132,6 +149,7 @@ impl Volumes {
         let volumes = assignments.into_iter().map(|assignment| Volume {
             assignment,
             applied_to: 0,
+            applied_content: None,
             unsure_from: None,
             was_in_a_stream: false,
             state: State::Closed,
@@ -311,4 +329,20 @@ impl Volumes {
             self.failures.push(error);
         }
     }
+}
+
+/// The pieces of each volume of the stream that has some, in the order of the stream.
+pub(crate) fn by_volume(pieces: Vec<Piece>, volumes: usize) -> Vec<(usize, Vec<Piece>)> {
+    if volumes == 1 {
+        return vec![(0, pieces)];
+    }
+    let mut sorted = vec![Vec::new(); volumes];
+    for piece in pieces {
+        let VolumeIndex(index) = piece.volume;
+        // Verification refused what is on no volume.
+        if let Some(of_volume) = sorted.get_mut(usize::from(index)) {
+            of_volume.push(piece);
+        }
+    }
+    sorted.into_iter().enumerate().filter(|(_, pieces)| !pieces.is_empty()).collect()
 }

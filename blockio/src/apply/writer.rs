@@ -13,6 +13,7 @@ use crate::device::{
 use crate::extent::Extent;
 use crate::group::preserve::PreservedPlan;
 use crate::plan::WritePlan;
+use crate::target_identity::Held;
 use crate::{Error, Result};
 
 /// So many bytes of sectors are read at a time to be changed in part: enough to keep a device busy.
@@ -45,6 +46,11 @@ impl Writer {
     /// What the device is.
     pub(crate) fn geometry(&self) -> Geometry {
         self.device.geometry()
+    }
+
+    /// What the device holds. Nothing may be under way.
+    pub(crate) fn held(&mut self) -> Held<'_> {
+        Held::Device(self.device.as_mut())
     }
 
     /// Begins to read sectors that nothing under way touches.

@@ -8,7 +8,10 @@ use crate::Result;
 use crate::barrier::AllFlushed;
 use crate::journal::catalogue::{Catalogue, Forgotten, NewPoint, PointId, Span};
 use crate::journal::memo::{EpochMemo, PointMemo};
-use crate::journal::state::{Fingerprint, GroupState, InBetween};
+use crate::journal::state::{
+    Consumed, Fingerprint, GroupState, Head, InBetween, Lineage, SourceOrder,
+};
+use crate::target_identity::TargetIdentity;
 
 /// When something is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,16 +33,34 @@ pub(crate) struct Reached {
     pub(crate) target: String,
     /// The size of its target, in bytes.
     pub(crate) target_bytes: u64,
+    /// What else its target is known by; with what it holds only if nothing is written after this.
+    pub(crate) identity: TargetIdentity,
     /// The size of its source, in bytes, if the stream says so.
     pub(crate) source_bytes: Option<u64>,
-    /// The snapshot that the stream ended at here; the outer none: it has not ended.
-    pub(crate) ends_at: Option<Option<String>>,
+    /// Where the stream ended that ended here; none: it has not ended.
+    pub(crate) ends: Option<Ends>,
+    /// Where the stream is in the order of its source.
+    pub(crate) order: Option<SourceOrder>,
+    /// The operator takes what is older: the order goes on from there, or a clock that was set back
+    /// would be refused for as long as it was ahead.
+    pub(crate) accepts_older: bool,
     /// The input replaced all that was there: what was applied before may come again.
     pub(crate) was_replaced: bool,
     /// Which input.
     pub(crate) input: Fingerprint,
     /// Every batch that ends at or before this byte of the input is applied and durable.
     pub(crate) position: u64,
+    /// What the input holds up to there.
+    pub(crate) content: Option<Consumed>,
+}
+
+/// Where a stream ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// The snapshot, if it has a name.
+    pub(crate) at: Option<String>,
+    /// The state without a name, if it is of a chain.
+    pub(crate) head: Option<Head>,
 }
 
 impl Reached {
@@ -47,19 +68,29 @@ impl Reached {
         let known = state.volumes.entry(self.volume.clone()).or_default();
         known.target = Some(self.target.clone());
         known.target_bytes = self.target_bytes;
+        known.identity = Some(self.identity.clone());
         known.source_bytes = self.source_bytes.or(known.source_bytes);
-        if let Some(ends_at) = &self.ends_at {
-            known.ends_at = ends_at.clone();
+        if let Some(ends) = &self.ends {
+            known.ends_at.clone_from(&ends.at);
+            known.lineage.head.clone_from(&ends.head);
         }
         if self.was_replaced {
             known.applied.clear();
+            known.lineage = Lineage::default();
         }
-        let (input, position) = (self.input.clone(), self.position);
+        known.lineage.latest = match self.accepts_older {
+            true => self.order.or(known.lineage.latest),
+            false => known.lineage.latest.max(self.order),
+        };
+        let (input, position, content) = (self.input.clone(), self.position, self.content.clone());
         match when {
-            When::InputComplete => known.complete(input),
+            When::InputComplete => {
+                known.complete(input);
+                known.lineage.last_content = content;
+            }
             When::OnTheWay | When::AtTheEnd => {
                 let exact = when == When::AtTheEnd;
-                known.in_between = Some(InBetween { input, position, exact });
+                known.in_between = Some(InBetween { input, position, exact, content });
             }
         }
     }

@@ -68,7 +68,8 @@ mod tests {
             (false, Whereabouts::InBetween(vec!["db".to_owned()])),
         ] {
             let volume = group.state.volumes.get_mut("db").unwrap();
-            volume.in_between = Some(InBetween { input: input.clone(), position: 1, exact });
+            volume.in_between =
+                Some(InBetween { input: input.clone(), position: 1, exact, content: None });
             assert_eq!(group.whereabouts(), expected);
         }
     }

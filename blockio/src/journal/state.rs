@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::journal::catalogue::Catalogue;
 use crate::journal::layout::Identity;
 use crate::journal::settings::GroupSettings;
+pub use crate::stream::content::{Consumed, SourceOrder};
 use crate::stream::{Format, Name, StreamHeader};
+use crate::target_identity::TargetIdentity;
 
 /// The version of the text form that is written. Version 1 is read as well: it has no generation,
 /// and was kept once.
@@ -64,8 +66,14 @@ pub struct VolumeState {
     pub source_bytes: Option<u64>,
     /// The size of the target, in bytes.
     pub target_bytes: u64,
+    /// What else tells the target from others; none in a state of a version that did not save it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<TargetIdentity>,
     /// The snapshot that the last stream ended at, if it had a name: where the next one must begin.
     pub ends_at: Option<String>,
+    /// What is known beyond names of what was applied.
+    #[serde(default, skip_serializing_if = "Lineage::is_empty")]
+    pub lineage: Lineage,
     /// The last streams that were applied to their end, the latest last; at most
     /// [`APPLIED_COUNT_MAX`].
     pub applied: Vec<Fingerprint>,
@@ -83,6 +91,7 @@ impl VolumeState {
         self.applied.retain(|earlier| *earlier != input);
         self.applied.push(input);
         let too_many = self.applied.len().saturating_sub(APPLIED_COUNT_MAX);
+        self.lineage.forgets |= too_many > 0;
         self.applied.drain(..too_many);
     }
 }
@@ -98,6 +107,42 @@ pub struct InBetween {
     /// Nothing was written after it: the run that applied it ended in order.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exact: bool,
+    /// What the input holds up to `position`; none in a state of a version that did not save it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Consumed>,
+}
+
+/// What is known beyond names of the streams that were applied to a volume: what they held, and
+/// their order. A state of a version that did not save it knows none of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lineage {
+    /// What the last stream that was applied to its end held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_content: Option<Consumed>,
+    /// Where the latest stream was in the order of its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<SourceOrder>,
+    /// The volume is at a state without a name: the last stream of a chain led to the head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<Head>,
+    /// Earlier streams were applied than those that are remembered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgets: bool,
+}
+
+impl Lineage {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A state of the source without a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// The snapshot that the stream began at which led to it; none: an empty disk.
+    pub since: Option<String>,
 }
 
 /// How far the volumes of a group were at a recovery point: what it takes to go on from there.
@@ -115,6 +160,9 @@ pub struct VolumeProgress {
     /// As in [`VolumeState`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<String>,
+    /// As in [`VolumeState`].
+    #[serde(default, skip_serializing_if = "Lineage::is_empty")]
+    pub lineage: Lineage,
     /// As in [`VolumeState`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_between: Option<InBetween>,
@@ -166,11 +214,13 @@ impl GroupState {
     pub fn progress(&self) -> Progress {
         let room = APPLIED_BYTES_MAX / self.volumes.len().max(1);
         let volumes = self.volumes.iter().map(|(name, volume)| {
-            let VolumeState { source_bytes, ends_at, in_between, .. } = volume.clone();
+            let VolumeState { source_bytes, ends_at, mut lineage, in_between, .. } = volume.clone();
             // At a point nothing was written after it.
             let in_between = in_between.map(|between| InBetween { exact: true, ..between });
             let applied = latest(&volume.applied, room).to_vec();
-            (name.clone(), VolumeProgress { source_bytes, ends_at, in_between, applied })
+            lineage.forgets |= applied.len() < volume.applied.len();
+            let progress = VolumeProgress { source_bytes, ends_at, lineage, in_between, applied };
+            (name.clone(), progress)
         });
         Progress(volumes.collect())
     }
@@ -183,6 +233,7 @@ impl GroupState {
             volume.applied = then.applied;
             volume.source_bytes = then.source_bytes;
             volume.ends_at = then.ends_at;
+            volume.lineage = then.lineage;
             volume.in_between = then.in_between;
         }
     }
@@ -222,6 +273,22 @@ impl Fingerprint {
     /// that begins with it differ in nothing else, and a place in one is none in the others.
     #[must_use]
     pub fn of(header: &StreamHeader, header_bytes: u64) -> Self {
+        Self::spelled(header, header_bytes, escaped)
+    }
+
+    /// The same as versions spelled it in which names could run together. What they recorded has
+    /// to be known again.
+    #[must_use]
+    pub fn of_before(header: &StreamHeader, header_bytes: u64) -> Self {
+        let plain = |name: &Option<Name>| name.as_ref().map(exact).unwrap_or_default();
+        Self::spelled(header, header_bytes, plain)
+    }
+
+    fn spelled(
+        header: &StreamHeader,
+        header_bytes: u64,
+        name: fn(&Option<Name>) -> String,
+    ) -> Self {
         let mut text = header.format.to_string();
         if let Some(identity) = header.identity {
             text.push(':');
@@ -229,7 +296,6 @@ impl Fingerprint {
             return Self(text);
         }
         for volume in &header.volumes {
-            let name = |name: &Option<Name>| name.as_ref().map(exact).unwrap_or_default();
             let size = volume.size.map_or_else(String::new, |size| format!("/{size}"));
             text.push_str(&format!(":{}..{}{size}", name(&volume.from), name(&volume.to)));
         }
@@ -240,18 +306,51 @@ impl Fingerprint {
     }
 }
 
+impl Fingerprint {
+    /// The head that an rbd diff led to, as far as versions recorded it that knew of no head.
+    #[must_use]
+    pub fn head_before(&self) -> Option<Head> {
+        let names = self.0.strip_prefix("rbd-diff:")?;
+        let names = names.rsplit_once('@').map_or(names, |(names, _)| names);
+        let names = names.rsplit_once('/').map_or(names, |(names, _)| names);
+        let since = names.strip_suffix("..")?;
+        Some(Head { since: (!since.is_empty()).then(|| since.to_owned()) })
+    }
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
+/// A name as it stands between others: what could be taken for a sign between them is escaped, as
+/// are dots that could become two. An empty name is not none.
+fn escaped(name: &Option<Name>) -> String {
+    let Some(name) = name else { return String::new() };
+    let text = exact(name);
+    if text.is_empty() {
+        return "%".to_owned();
+    }
+    let mut escaped = String::with_capacity(text.len());
+    let last = text.len() - 1;
+    for (place, character) in text.char_indices() {
+        let is_at_an_edge = place == 0 || place == last || escaped.ends_with('.');
+        match character {
+            '.' if is_at_an_edge => escaped.push_str("%2e"),
+            '%' | '/' | ':' | '@' => escaped.push_str(&format!("%{:02x}", u32::from(character))),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
 /// A name as text from which it can be had back: UTF-8 as it is, else with `\x` and hex.
 #[must_use]
 pub fn exact(name: &Name) -> String {
     match std::str::from_utf8(name.as_bytes()) {
-        Ok(text) => text.to_owned(),
-        Err(_) => format!("\\x{}", name.as_bytes().escape_ascii()),
+        Ok(text) if !text.starts_with("\\x") => text.to_owned(),
+        _ => format!("\\x{}", name.as_bytes().escape_ascii()),
     }
 }
 
@@ -306,5 +405,38 @@ pub fn parse(text: &str) -> Result<GroupState, StateError> {
         // It is saved as one of today.
         1..=VERSION => Ok(GroupState { version: VERSION, ..state }),
         other => Err(StateError::Version(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_of_a_version_that_knew_less_is_understood_and_stays_as_it_is() {
+        let volume = r#"{"target":"/dev/sdb","source_bytes":7,"target_bytes":9,"ends_at":"s1","#;
+        let between = r#"{"input":"rbd-diff:s1..s2/7@40","position":4096,"exact":true}"#;
+        let volume = format!(r#"{volume}"applied":["native:00"],"in_between":{between}}}"#);
+        let json = format!(r#"{{"version":1,"volumes":{{"db":{volume}}}}}"#);
+        let text = format!("{json}\ncrc32c {:08x}\n", crc32c::crc32c(json.as_bytes()));
+        let state = parse(&text).unwrap();
+        let known = &state.volumes["db"];
+        assert_eq!((&known.identity, &known.lineage), (&None, &Lineage::default()));
+        assert_eq!(print(&state), text, "what is not known is not written");
+    }
+
+    #[test]
+    fn going_back_brings_back_what_is_known_beyond_names() {
+        let mut state = GroupState::default();
+        let volume = state.volumes.entry("db".to_owned()).or_default();
+        volume.lineage.head = Some(Head { since: Some("s1".to_owned()) });
+        volume.lineage.latest = Some(SourceOrder { time: 7, sequence: 3 });
+        let (before, then) = (state.clone(), state.progress());
+        let volume = state.volumes.get_mut("db").unwrap();
+        volume.lineage = Lineage { forgets: true, ..Lineage::default() };
+        state.go_back(&then);
+        assert_eq!(state, before);
+        let text = serde_json::to_string(&then).unwrap();
+        assert_eq!(serde_json::from_str::<Progress>(&text).unwrap(), then);
     }
 }

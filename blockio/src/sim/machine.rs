@@ -135,19 +135,29 @@ impl Machine {
             let name = format!("v{place}");
             let disk = SimulatedDisk::open(&self.world, DiskId::Volume(place)).unwrap();
             let target = Disk::Device(OpenDevice::new(name.clone(), Box::new(disk)));
-            Assignment { source: Some(name.clone()), target, identity: name }
+            Assignment { source: Some(name.clone()), target, identity: name.into() }
         };
         (0..self.volumes()).map(assignment).collect()
     }
 
     /// Applies streams; `observe` is asked now and then.
     pub(super) fn apply(&self, streams: &[&Path], observe: &mut dyn FnMut()) -> Result<()> {
+        self.apply_with(streams, Options::default(), observe)
+    }
+
+    /// The same, as `options` say.
+    pub(super) fn apply_with(
+        &self,
+        streams: &[&Path],
+        options: Options,
+        observe: &mut dyn FnMut(),
+    ) -> Result<()> {
         IS_NEW.set(lock(&self.world).now.has_no_state());
         let job = Job {
             inputs: streams.iter().map(|path| StreamArgument::Path((*path).to_owned())).collect(),
             assignments: self.assignments(),
             group: self.group()?,
-            options: Options::default(),
+            options,
             history: self.settings(),
             pool: Some(self.memory.batches.clone()),
         };
@@ -167,6 +177,7 @@ impl Machine {
             group: self.group()?,
             assignments: self.assignments(),
             to,
+            accept_target: false,
             engine: Engine::Blocking,
             history: self.settings(),
             pool: Some(self.memory.batches.clone()),

@@ -11,6 +11,7 @@ use super::looking::looked_beside;
 use super::machine::{Machine, Memory, SEGMENT_BLOCKS, expiring, keep_all, thinning, whole};
 use super::scenario::{Contents, Scenario, Size, point_of};
 use super::world::{Operation, Snapshot, World};
+use crate::apply::Options;
 use crate::bug::{self, Bug};
 use crate::journal::catalogue::{Point, PointId, PointKind};
 use crate::journal::retention::Policy;
@@ -458,6 +459,45 @@ fn what_brings_volumes_back_after_a_rollback_and_a_killed_run_is_where_they_were
         }
     }
     assert!(to_one > 0 && to_new > 0, "{to_one} {to_new}");
+}
+
+/// Whatever a run that was killed left, and also after a commit in the middle of a stream: a verb
+/// leads on, to another stream than the one that was begun.
+#[test]
+fn from_every_state_a_verb_leads_on_to_another_stream() {
+    let memory = Memory::new();
+    let unfinished = Options { accept_unfinished: true, ..Options::default() };
+    let mut asked = 0;
+    for seed in 1..4 {
+        let scenario = Scenario::new(SMALL, &mut Chance(seed));
+        let machine = Machine::new(scenario.world(), keep_all(), &memory);
+        let [first, other] = [&scenario.streams[0], &scenario.streams[1]];
+        machine.apply(&[first], &mut || {}).unwrap();
+        machine.rollback(PointId(1)).unwrap();
+        let world = lock(&machine.world).clone();
+        for done in 0..world.operations.len() {
+            for commits in [false, true] {
+                let machine = machine.on(killed(&world, done));
+                match recover::needed(machine.group().unwrap().view()) {
+                    Recovery::AtCheckpoint => {}
+                    Recovery::FinishRollback(to) | Recovery::BackTo(to) => {
+                        machine.rollback(to).unwrap();
+                    }
+                    Recovery::ApplyAgain => panic!("seed {seed}, operation {done}: no way back"),
+                }
+                // It is refused only where the volumes are at no point.
+                if commits && machine.commit().is_err() {
+                    continue;
+                }
+                if let Err(refused) = machine.apply(&[other], &mut || {}) {
+                    assert!(refused.hint().unwrap().contains("--accept-unfinished"), "{refused}");
+                    machine.apply_with(&[other], unfinished, &mut || {}).unwrap();
+                    asked += 1;
+                }
+            }
+        }
+    }
+    assert!(asked > 0);
 }
 
 /// A quota, or a filesystem that cannot: giving up points would not help, and none goes.

@@ -4,9 +4,10 @@
 use std::num::NonZeroUsize;
 
 use crate::device::buffer::ArenaPool;
+use crate::stream::content::{Consumed, SourceOrder};
 use crate::stream::raw::RawReader;
 use crate::stream::reader::{Input, Reader};
-use crate::stream::{BATCH_BYTES_MAX, Format, Frame, native, rbd_diff, svd};
+use crate::stream::{BATCH_BYTES_MAX, Format, Frame, StreamHeader, native, rbd_diff, svd};
 use crate::{Error, ErrorKind, Result};
 
 /// What an rbd diff may begin with, and an export of format 2.
@@ -60,6 +61,53 @@ impl Source {
             Self::RbdDiff(reader) => reader.consumed(),
             Self::Svd(reader) => reader.consumed(),
             Self::Raw(reader) => reader.consumed(),
+        }
+    }
+
+    /// From now on a digest is made of what is read. Asked before anything is. A raw image is known
+    /// by its file.
+    pub fn follow_content(&mut self) {
+        match self {
+            Self::Native(reader) => reader.follow_content(false),
+            Self::RbdDiff(reader) => reader.follow_content(true),
+            Self::Svd(reader) => reader.follow_content(true),
+            Self::Raw(_) => {}
+        }
+    }
+
+    /// What was read so far; none where nobody follows it.
+    pub fn content(&self) -> Option<Consumed> {
+        match self {
+            Self::Native(reader) => reader.content(),
+            Self::RbdDiff(reader) => reader.content(),
+            Self::Svd(reader) => reader.content(),
+            Self::Raw(_) => None,
+        }
+    }
+
+    /// Up to each of these places the input must be what was read before: it is refused where it is
+    /// not. Asked before the first batch.
+    pub fn expect(&mut self, expected: Vec<Consumed>) {
+        match self {
+            Self::Native(reader) => reader.expect(expected),
+            Self::RbdDiff(reader) => reader.expect(expected),
+            Self::Svd(reader) => reader.expect(expected),
+            Self::Raw(_) => {}
+        }
+    }
+
+    /// Where the stream that begins with `header` is in the order of its source, if it says so.
+    pub fn order(&self, header: &StreamHeader) -> Option<SourceOrder> {
+        match self {
+            Self::Native(reader) => {
+                let time = reader.decoder().created()?.0;
+                Some(SourceOrder { time, sequence: 0 })
+            }
+            Self::Svd(_) => {
+                let (sequence, time) = svd::stamp(&header.identity?);
+                Some(SourceOrder { time, sequence })
+            }
+            Self::RbdDiff(_) | Self::Raw(_) => None,
         }
     }
 

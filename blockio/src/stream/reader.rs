@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use crate::device::buffer::{Arena, ArenaPool};
+use crate::stream::content::{Consumed, Running};
 use crate::stream::native::compression;
 use crate::stream::{
     BATCH_BYTES_MAX, Batch, Decoder, Event, Frame, Malformed, Problem, WANT_BYTES_MAX, Want,
@@ -121,6 +122,7 @@ pub struct Reader<D> {
     // For what is not payload, and for compressed payload.
     bytes: Vec<u8>,
     resume_after: u64,
+    running: Option<Running>,
     ended: bool,
 }
 
@@ -129,8 +131,9 @@ impl<D: Decoder> Reader<D> {
     /// `pool`.
     pub fn new(name: impl Into<String>, input: Input, decoder: D, pool: ArenaPool) -> Self {
         let name = name.into();
-        let (arena, bytes) = (None, Vec::new());
-        Self { name, input, decoder, pool, arena, bytes, resume_after: 0, ended: false }
+        let (arena, bytes, running) = (None, Vec::new(), None);
+        let (resume_after, ended) = (0, false);
+        Self { name, input, decoder, pool, arena, bytes, resume_after, running, ended }
     }
 
     /// Leaves out the batches and marks that end at or before byte `position` of the stream: they
@@ -138,6 +141,29 @@ impl<D: Decoder> Reader<D> {
     /// is passed over.
     pub fn resume_after(&mut self, position: u64) {
         self.resume_after = position;
+    }
+
+    /// From now on a digest is made of what is read: of all of it (`with_payload`), or of what is
+    /// not payload. Asked before anything is read.
+    pub fn follow_content(&mut self, with_payload: bool) {
+        self.running = Some(Running::new(with_payload));
+    }
+
+    /// Up to each of these places the input must be what was read before; else it is refused there.
+    pub fn expect(&mut self, expected: Vec<Consumed>) {
+        if let Some(running) = &mut self.running {
+            running.expect(expected);
+        }
+    }
+
+    /// What was taken of the stream; none if it is not followed.
+    pub fn content(&self) -> Option<Consumed> {
+        self.running.as_ref().map(|running| running.consumed(self.decoder.consumed()))
+    }
+
+    /// What reads it.
+    pub(in crate::stream) fn decoder(&self) -> &D {
+        &self.decoder
     }
 
     /// How many bytes of the stream were taken: after a frame, where it ends.
@@ -160,6 +186,7 @@ impl<D: Decoder> Reader<D> {
                 }
             }
             self.step()?;
+            self.compare()?;
         }
         self.decoder.event().map_or(Ok(None), |event| self.frame(event))
     }
@@ -182,6 +209,13 @@ impl<D: Decoder> Reader<D> {
         }))
     }
 
+    fn compare(&mut self) -> Result<()> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let bytes = self.decoder.consumed();
+        running.compare(&self.name, bytes)?;
+        if self.ended { running.end(&self.name, bytes) } else { Ok(()) }
+    }
+
     fn step(&mut self) -> Result<()> {
         match self.decoder.want() {
             Want::Bytes(length) => self.take(length, false),
@@ -199,6 +233,9 @@ impl<D: Decoder> Reader<D> {
         self.bytes.resize(length, 0);
         let read =
             self.input.read_up_to(&mut self.bytes).map_err(|error| self.unreadable(error))?;
+        if let Some(running) = &mut self.running {
+            running.take(&self.bytes[..read]);
+        }
         let outcome = match read {
             0 => {
                 self.ended = true;
@@ -211,16 +248,24 @@ impl<D: Decoder> Reader<D> {
         outcome.map_err(|malformed| self.malformed(malformed))
     }
 
-    /// Payload that was applied before is passed over, but for the last batches before the place:
-    /// where a batch begins may be told differently by another version of this program.
+    /// Payload that was applied before is passed over where it is not hashed, but for the last
+    /// batches before the place: where a batch begins may be told differently by another version of
+    /// this program.
     fn take_payload(&mut self, position: usize, length: usize) -> Result<()> {
         let end = self.decoder.consumed().saturating_add(length as u64);
-        let read = if end.saturating_add(2 * BATCH_BYTES_MAX as u64) <= self.resume_after {
+        let hashes = self.running.as_ref().is_some_and(|running| running.with_payload);
+        let is_passed = end.saturating_add(2 * BATCH_BYTES_MAX as u64) <= self.resume_after;
+        let read = if is_passed && !hashes {
             let passed = self.input.pass_over(length as u64);
             passed.map(|passed| usize::try_from(passed).unwrap_or(usize::MAX))
         } else {
             let arena = arena_of(&mut self.arena, &self.pool)?;
-            self.input.read_up_to(&mut arena.as_mut_slice()[position..position + length])
+            let payload = &mut arena.as_mut_slice()[position..position + length];
+            let read = self.input.read_up_to(payload);
+            if let Some(running) = self.running.as_mut().filter(|running| running.with_payload) {
+                running.take(payload);
+            }
+            read
         };
         let outcome = match read.map_err(|error| self.unreadable(error))? {
             read if read == length => self.decoder.payload_taken(),

@@ -10,6 +10,7 @@ mod section;
 pub(in crate::stream) mod tests;
 
 pub use decoder::Decoder;
+pub(in crate::stream) use decoder::stamp;
 
 /// The first bytes of a stream that was written on a little-endian machine.
 pub const WORD_LITTLE: [u8; 4] = *b"DRTL";

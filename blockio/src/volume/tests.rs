@@ -140,7 +140,7 @@ fn a_name_that_led_elsewhere_between_the_look_and_the_open_is_refused() {
     // The first keeps its inode: it is only renamed.
     fs::rename(&path, directory.path().join("first")).unwrap();
     image(&directory, MIB);
-    let error = open_image(Access::Write, &path, &seen).unwrap_err();
+    let error = open_image(Access::Write, &path, &seen, None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.to_string().contains("something else"), "{error}");
 }

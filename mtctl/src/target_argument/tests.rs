@@ -71,7 +71,8 @@ fn a_disk_is_the_same_one_by_wwid_by_node_and_by_link() {
         ),
     ] {
         let request = TargetRequest { path: path.into(), expected };
-        let named = NamedTarget { request, identity: Some(SDB.to_owned()) };
+        let identity = Some(SDB.to_owned());
+        let named = NamedTarget { request, identity, ..NamedTarget::default() };
         assert_eq!(one(&host, typed), named, "{typed}");
     }
 }
@@ -81,7 +82,7 @@ fn what_is_no_disk_of_this_host_is_left_to_whoever_opens_it() {
     let host = host("debian-12");
     for typed in ["/srv/disk.img", "disk.img", "/dev/absent", "/dev/sda1"] {
         let request = TargetRequest { path: typed.into(), expected: Expected::default() };
-        assert_eq!(one(&host, typed), NamedTarget { request, identity: None });
+        assert_eq!(one(&host, typed), NamedTarget { request, ..NamedTarget::default() });
     }
 }
 

@@ -13,7 +13,10 @@ use clap::{ArgGroup, Args};
 use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
 use crate::group_place::{self, RetentionOptions};
+use crate::group_targets;
+use crate::other_groups::OtherGroups;
 use crate::output;
+use crate::own_places::OwnPlaces;
 use crate::policy_options::{EngineName, PolicyOptions};
 use crate::report;
 use crate::stream_options::{self, FormatName};
@@ -83,6 +86,23 @@ pub struct Arguments {
     #[arg(long)]
     accept_resize: bool,
 
+    /// Take the target though it is not known to be the one, or not as the group left it
+    #[arg(long)]
+    accept_target: bool,
+
+    /// Apply a stream that the source made before the last one, or that may have been applied long
+    /// ago
+    #[arg(long)]
+    accept_older: bool,
+
+    /// Take it that the volume is where the stream begins, where that cannot be known
+    #[arg(long)]
+    accept_base: bool,
+
+    /// Give up the stream that was begun and not finished, and apply this one
+    #[arg(long)]
+    accept_unfinished: bool,
+
     /// Read, verify and plan; write nothing
     #[arg(long)]
     dry_run: bool,
@@ -110,13 +130,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut group = open_group(arguments)?;
     let inputs = stream_options::inputs(&arguments.streams, arguments.format)?;
     let progress = ByteProgress::new(inputs.iter().map(StreamArgument::length_bytes).sum());
-    let assignments = assignments(arguments)?;
+    let assignments = assignments(arguments, group.view())?;
     arguments.policy.settle(&mut group, arguments.engine)?;
     let options = options(arguments, &group.view().settings());
     if group.view().remembers() && !arguments.dry_run {
         let name = group.view().name();
         let place = group_place::of_group(name, &arguments.at)?;
-        let targets = assignments.iter().map(|assignment| assignment.identity.as_str());
+        let targets = assignments.iter().map(|assignment| assignment.identity.name.as_str());
         group_place::remember(&place, name, targets)?;
     }
     let history = Settings::default();
@@ -145,6 +165,10 @@ fn options(arguments: &Arguments, settings: &GroupSettings) -> Options {
         resume: arguments.resume,
         dry_run: arguments.dry_run,
         accept_resize: arguments.accept_resize,
+        accept_target: arguments.accept_target,
+        accept_older: arguments.accept_older,
+        accept_base: arguments.accept_base,
+        accept_unfinished: arguments.accept_unfinished,
         point_every: settings.point_every,
     }
 }
@@ -168,16 +192,27 @@ fn open_group(arguments: &Arguments) -> anyhow::Result<Group> {
     })
 }
 
-fn assignments(arguments: &Arguments) -> anyhow::Result<Vec<Assignment>> {
+/// Nothing of ours, and nothing of another group.
+fn are_free(arguments: &Arguments, named: &[NamedTarget]) -> anyhow::Result<()> {
+    let place = arguments.group.as_ref().map(|name| group_place::of_group(name, &arguments.at));
+    let place = place.transpose()?;
+    let own = OwnPlaces::of_this_host(&arguments.at, place.as_ref());
+    named.iter().try_for_each(|one| own.refuse(&one.request.path))?;
+    let others = OtherGroups::than(arguments.group.as_deref().unwrap_or(""), place.as_ref())?;
+    Ok(named.iter().try_for_each(|one| others.refuse(one))?)
+}
+
+fn assignments(arguments: &Arguments, group: &GroupView) -> anyhow::Result<Vec<Assignment>> {
     let single = arguments.target.iter().map(|target| (None, target));
     let mapped = arguments.map.iter().map(|(source, target)| (Some(source.clone()), target));
     let wanted: Vec<_> = single.chain(mapped).collect();
     is_mapped_once(&arguments.map)?;
     let named = target_argument::resolve(wanted.iter().map(|(_, target)| *target))?;
+    are_free(arguments, &named)?;
     let opened = wanted.into_iter().zip(named).map(|((source, _), named)| {
-        let NamedTarget { request, identity } = named;
-        let target = volume::open(&request)?;
-        let identity = identity.unwrap_or_else(|| group_place::of_target(&request.path));
+        let sectors = group_targets::sectors(group, source.as_deref().unwrap_or(""));
+        let target = volume::open_again(&named.request, sectors)?;
+        let identity = named.known_as();
         Ok(Assignment { source, target: target.into(), identity })
     });
     opened.collect()

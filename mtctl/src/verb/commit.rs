@@ -2,19 +2,22 @@
 //! at a recovery point is proved by `blockio::commit`.
 
 use std::io::Write;
+use std::sync::atomic::AtomicBool;
 
-use blockio::apply::Settings;
+use blockio::apply::{Assignment, Settings};
 use blockio::commit::{self, Proof, Volume};
 use blockio::device::open::Engine;
 use blockio::group::GroupView;
 use blockio::journal::catalogue::{Catalogue, PointId};
 use blockio::journal::selector;
+use blockio::target_identity;
 use clap::Args;
 use provisioning::size;
 
 use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
+use crate::other_groups::OtherGroups;
 use crate::policy_options::PolicyOptions;
 use crate::{group_targets, output, question};
 
@@ -36,6 +39,11 @@ pub struct Arguments {
 
     #[command(flatten)]
     policy: PolicyOptions,
+
+    /// Take the disks though one is not known to be the one, not as the group left it, or another
+    /// group's as well
+    #[arg(long)]
+    accept_target: bool,
 
     /// Do not ask
     #[arg(long)]
@@ -69,16 +77,22 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         output::complain("nothing was touched");
         return Ok(Exit::Done);
     }
-    if let Proof::RolledBack(point) = proof {
-        compare(group.view(), point)?;
-    }
+    let proven = prove(group.view(), proof, arguments)?;
     group.commit()?;
     let mut out = output::stdout();
     if arguments.json {
-        let done = serde_json::json!({ "point": id.0, "dropped_points": points });
+        let done = serde_json::json!({
+            "point": id.0,
+            "dropped_points": points,
+            "compared_bytes": proven.compared_bytes,
+            "not_known": proven.not_known,
+        });
         output::print_json(&mut out, &done)?;
     } else {
         writeln!(out, "committed: the history of group {} is dropped", group.view().name())?;
+        for text in &proven.not_known {
+            writeln!(out, "{}", output::wrapped(&format!("not known: {text}"), 2))?;
+        }
         out.flush()?;
     }
     Ok(Exit::Done)
@@ -89,17 +103,72 @@ fn shown(group: &GroupView, id: PointId) -> String {
     point.map_or_else(|| format!("point {id}"), selector::shown)
 }
 
-fn compare(group: &GroupView, point: PointId) -> anyhow::Result<()> {
+/// What was found out, and what was not.
+struct Proven {
+    compared_bytes: u64,
+    not_known: Vec<String>,
+}
+
+/// The disks are those of the group, nobody else's, and hold what the history says, as far as it
+/// does.
+fn prove(group: &GroupView, proof: Proof, arguments: &Arguments) -> anyhow::Result<Proven> {
     let stop = crate::verb::stop_flag()?;
+    let accept = arguments.accept_target;
+    let mut assignments = group_targets::open(group, &arguments.of, accept)?;
+    let all = assignments.as_mut_slice();
+    let notes = match proof {
+        // All that was overwritten is compared below, which says more than samples.
+        Proof::RolledBack(_) => target_identity::check_kind(group, all, accept)?,
+        Proof::NothingWritten(_) => target_identity::check(group, all, accept)?,
+    };
+    for note in notes {
+        output::complain(&output::wrapped(&format!("warning: {note}"), 2));
+    }
+    let mut compared_bytes = 0;
+    let mut not_known = Vec::new();
+    match proof {
+        Proof::RolledBack(point) => {
+            compared_bytes = compare(group, point, assignments, &stop)?;
+            not_known.push(
+                "what was not overwritten since the point was not compared: nothing else is taken \
+                 to have written there"
+                    .to_owned(),
+            );
+        }
+        Proof::NothingWritten(_) => not_known.push(
+            "this group wrote nothing since the point, and samples of the disks are as it left \
+             them; all of them are compared only with `mtctl verify`"
+                .to_owned(),
+        ),
+    }
+    let others = OtherGroups::than(&arguments.of.group, Some(&arguments.of.place()?))?;
+    let unreadable = others.unreadable();
+    if unreadable > 0 {
+        not_known.push(format!(
+            "{} of other groups cannot be read, and they may have these disks as well",
+            output::counted(unreadable as u64, "state")
+        ));
+    }
+    Ok(Proven { compared_bytes, not_known })
+}
+
+/// Compares, and says how many bytes.
+fn compare(
+    group: &GroupView,
+    point: PointId,
+    assignments: Vec<Assignment>,
+    stop: &AtomicBool,
+) -> anyhow::Result<u64> {
     let mut volumes = Vec::new();
-    for mut assignment in group_targets::open(group)? {
+    for mut assignment in assignments {
         let device = assignment.target.open(Engine::Auto, &[])?;
         let name = assignment.source.unwrap_or_default();
         volumes.push(Volume { name, device });
     }
-    let mut progress: Option<ByteProgress> = None;
-    commit::compare(group, point, &mut volumes, &stop, &mut |done, of| {
+    let (mut progress, mut compared): (Option<ByteProgress>, u64) = (None, 0);
+    commit::compare(group, point, &mut volumes, stop, &mut |done, of| {
+        compared = done;
         progress.get_or_insert_with(|| ByteProgress::new(Some(of))).at(done);
     })?;
-    Ok(())
+    Ok(compared)
 }

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use crate::exit::Exit;
 
 mod list;
+mod release;
 mod settings;
 mod show;
 
@@ -14,6 +15,7 @@ Examples:
   mtctl group show --group web
   mtctl group create --group web --retention-window 48h --keep-all 4h
   mtctl group set --group web --point-every 5m --retention-bytes none
+  mtctl group release --group web
 
 How a group is kept is saved with it, and holds for every verb. The first apply creates a group by
 itself, with what is typed there; from then on only `group set` changes it.";
@@ -30,6 +32,8 @@ pub enum Command {
     Create(settings::Create),
     /// Change how a group is kept
     Set(settings::Set),
+    /// Give the disks of a group up, and its history
+    Release(release::Arguments),
 }
 
 /// Runs one of them.
@@ -39,5 +43,6 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Show(arguments) => show::run(arguments),
         Command::Create(arguments) => settings::create(arguments),
         Command::Set(arguments) => settings::set(arguments),
+        Command::Release(arguments) => release::run(arguments),
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use blockio::group::Whereabouts;
 use blockio::journal::catalogue::PointId;
 use blockio::journal::selector;
 use blockio::recover::{Recovery, needed};
@@ -11,7 +12,7 @@ use clap::Args;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
-use crate::verb::rollback;
+use crate::verb::rollback::{self, How};
 use crate::{output, question};
 
 const EXAMPLES: &str = "\
@@ -22,6 +23,12 @@ Examples:
 After a crash, applying the same stream again goes on where it stopped, and needs no recover. This
 is the other way: back to the last recovery point, or to the end of a rollback that was cut short.";
 
+const WITHIN_A_STREAM: &str = "they are in the middle of a stream: apply it again, and it goes on; \
+to apply another one instead: --accept-unfinished";
+
+const APPLY_AGAIN: &str = "apply the same stream again: it goes on where it stopped; if it cannot \
+be had, replace all with a raw image: mtctl apply --format raw --accept-unfinished";
+
 /// What was typed after `mtctl recover`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -31,6 +38,10 @@ pub struct Arguments {
 
     #[command(flatten)]
     policy: PolicyOptions,
+
+    /// Take the disks though one is not known to be the one, or another group's as well
+    #[arg(long)]
+    accept_target: bool,
 
     /// Do not ask
     #[arg(long)]
@@ -52,6 +63,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
                 output::print_json(&mut out, &nothing)?;
             } else {
                 writeln!(out, "nothing to do: the disks are where the group knows them")?;
+                if let Whereabouts::WithinStream(_) = group.view().whereabouts() {
+                    writeln!(out, "{}", output::wrapped(WITHIN_A_STREAM, 2))?;
+                }
                 out.flush()?;
             }
             return Ok(Exit::Done);
@@ -60,9 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Recovery::BackTo(id) => (id, "a run was cut short"),
         Recovery::ApplyAgain => {
             let context = format!("group {} has no history to go back with", group.view().name());
-            return Err(blockio::Error::refused(context)
-                .with_hint("apply the same stream again: it goes on where it stopped")
-                .into());
+            return Err(blockio::Error::refused(context).with_hint(APPLY_AGAIN).into());
         }
     };
     let point = group.view().catalogue()?.point(id);
@@ -71,5 +83,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         output::complain("nothing was touched");
         return Ok(Exit::Done);
     }
-    rollback::carry_out(group, id, &shown, &arguments.policy, arguments.json)
+    let how = How {
+        of: &arguments.of,
+        policy: &arguments.policy,
+        accept_target: arguments.accept_target,
+        json: arguments.json,
+    };
+    rollback::carry_out(group, id, &shown, &how)
 }

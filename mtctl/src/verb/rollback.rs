@@ -42,6 +42,11 @@ pub struct Arguments {
     #[command(flatten)]
     policy: PolicyOptions,
 
+    /// Take the disks though one is not known to be the one, not as the group left it, or another
+    /// group's as well
+    #[arg(long)]
+    accept_target: bool,
+
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -78,7 +83,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         output::complain("nothing was touched");
         return Ok(Exit::Done);
     }
-    carry_out(group, id, &shown, &arguments.policy, arguments.json)
+    let how = How {
+        of: &arguments.of,
+        policy: &arguments.policy,
+        accept_target: arguments.accept_target,
+        json: arguments.json,
+    };
+    carry_out(group, id, &shown, &how)
 }
 
 fn show_preview(group: &GroupView, id: PointId, shown: &str) -> anyhow::Result<()> {
@@ -96,20 +107,33 @@ fn show_preview(group: &GroupView, id: PointId, shown: &str) -> anyhow::Result<(
     Ok(out.flush()?)
 }
 
+/// How it is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How<'a> {
+    /// The group.
+    pub(crate) of: &'a GroupOptions,
+    /// How it is kept, as it was typed.
+    pub(crate) policy: &'a PolicyOptions,
+    /// Disks are taken that may be others.
+    pub(crate) accept_target: bool,
+    /// JSON is printed.
+    pub(crate) json: bool,
+}
+
 /// Brings the disks of `group` back to point `id`.
 pub(crate) fn carry_out(
     mut group: Group,
     id: PointId,
     shown: &str,
-    policy: &PolicyOptions,
-    json: bool,
+    how: &How<'_>,
 ) -> anyhow::Result<Exit> {
+    let How { of, policy, accept_target, json } = *how;
     let stop = crate::verb::stop_flag()?;
-    let assignments = group_targets::open(group.view())?;
+    let assignments = group_targets::open(group.view(), of, accept_target)?;
     policy.settle(&mut group, None)?;
     let history = Settings::default();
     let engine = group.view().settings().engine;
-    let job = Job { group, assignments, to: id, engine, history, pool: None };
+    let job = Job { group, assignments, to: id, accept_target, engine, history, pool: None };
     let started = Instant::now();
     let mut progress: Option<(ByteProgress, bool)> = None;
     let ending = rollback::run(job, &stop, &mut |event| show(&mut progress, event));

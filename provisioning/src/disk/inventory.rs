@@ -86,6 +86,10 @@ pub struct IdentifiedDisk {
     pub diskseq: Option<u64>,
     /// World-wide identifier.
     pub wwid: Option<Wwid>,
+    /// Serial number, where there is no WWID.
+    pub serial: Option<String>,
+    /// The file behind a loop device.
+    pub backing_file: Option<String>,
 }
 
 /// Every block device of the machine and what it says it is, without a look at any content.
@@ -94,8 +98,21 @@ pub fn identified(host: &Host) -> Vec<IdentifiedDisk> {
     let identified = |name: &String| {
         let mut disk = describe(host.machine(), name);
         identify(host, &mut disk, None);
-        let Disk { path, kind, device_number, size_bytes, diskseq, wwid, .. } = disk;
-        IdentifiedDisk { path, kind, device_number, size_bytes, diskseq, wwid }
+        let backing = format!("/sys/block/{name}/loop/backing_file");
+        let backing_file = host.machine().attribute(backing);
+        let Disk { path, kind, device_number, size_bytes, diskseq, wwid, serial, .. } = disk;
+        // What a WWID is made of, or what all disks of a controller may share, is none besides it.
+        let serial = serial.filter(|serial| wwid.is_none() && !serial.is_empty());
+        IdentifiedDisk {
+            path,
+            kind,
+            device_number,
+            size_bytes,
+            diskseq,
+            wwid,
+            serial,
+            backing_file,
+        }
     };
     names(host.machine()).iter().map(identified).collect()
 }

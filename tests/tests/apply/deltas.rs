@@ -144,13 +144,18 @@ fn a_directory_of_svd_streams_is_applied_in_the_order_of_their_sequence_numbers(
         ];
         let expected = after(&base, &changes);
         for sector in ["512", "4096"] {
-            let target = disk(machine, "target", &base, sector);
+            // Another file: a disk belongs to one group.
+            let target = disk(machine, &format!("target-{sector}"), &base, sector);
             let streams = directory.to_str().unwrap();
             let arguments = [streams, "--target", target.path(), "--group", sector];
-            // Twice is harmless, and is done twice.
-            for _ in 0..2 {
+            // What was applied is left out: an older one must not come over a newer one.
+            for (extents, left_out) in [(5, 0), (0, 3)] {
                 let run = apply(machine, &[&arguments[..], &["--json"]].concat());
-                assert_eq!(run.exits(0).json()["extents"], 5);
+                let done = run.exits(0).json();
+                assert_eq!(
+                    (&done["extents"], &done["inputs_left_out"]),
+                    (&extents.into(), &left_out.into())
+                );
                 is(&target, &expected);
             }
         }

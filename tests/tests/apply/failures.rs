@@ -72,6 +72,9 @@ fn a_volume_whose_disk_fails_is_told_once_and_the_other_one_is_completed() {
             holds(log.file(), &full);
             drop(log);
             shell("umount /mnt/small");
+            // The next disk has the same path, and a file of the same name behind it.
+            let release = ["group", "release", "--group", group, "--retention", "none", "--yes"];
+            machine.mtctl(&release).exits(0);
         }
     });
 }

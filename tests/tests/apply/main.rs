@@ -8,6 +8,7 @@ mod engines;
 mod failures;
 mod filesystems;
 mod integrity;
+mod lineage;
 mod memory;
 mod output;
 mod refusals;

@@ -6,9 +6,11 @@
 mod accidents;
 mod filesystems;
 mod groups;
+mod identities;
 mod kills;
 mod looking;
 mod mounts;
+mod own_places;
 mod points;
 mod rollbacks;
 mod states;

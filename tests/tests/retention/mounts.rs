@@ -47,6 +47,10 @@ fn the_retention_volume_is_used_where_it_is_mounted_by_default_else_there_is_a_w
         assert_eq!(fs::read_dir("/mnt/retention").unwrap().count(), 0);
         apply(&["--retention", "none"]).exits(0).does_not_say("warning: nothing is mounted");
         let _retention = retention(machine, 64);
+        // What was applied without history is known to the group of that place.
+        apply(&[]).exits(4).says("in two places").says("--retention none");
+        let release = ["group", "release", "--group", "g", "--retention", "none", "--yes"];
+        machine.mtctl(&release).exits(0);
         apply(&[]).exits(0).does_not_say("warning: nothing is mounted");
         assert_eq!(points(machine).len(), 1);
     });

@@ -218,7 +218,9 @@ fn a_commit_after_a_rollback_finds_what_somebody_else_wrote() {
         let commit = || machine.mtctl(&["commit", "--group", "g", "--yes"]);
         commit().exits(5).says("not at the point");
         assert_eq!(points(machine).len(), 3);
-        rollback(machine, "b").exits(0);
+        rollback(machine, "b").exits(4).says("does not hold what the group left there");
+        let again = ["rollback", "--group", "g", "--to", "b", "--yes", "--accept-target"];
+        machine.mtctl(&again).exits(0);
         rollback(machine, "a").exits(0);
         holds(&target, &after(&vec![0; SIZE as usize], &changes[..1]));
         commit().exits(0);

@@ -1,9 +1,21 @@
 //! Tests of admission: each rule, with a volume that knows a little.
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::ErrorKind;
-use crate::journal::state::InBetween;
+use crate::journal::state::Consumed;
 use crate::stream::{Name, StreamHeader};
+
+static NOTHING: LazyLock<Options> = LazyLock::new(Options::default);
+static RESIZE: LazyLock<Options> =
+    LazyLock::new(|| Options { accept_resize: true, ..Options::default() });
+static OLDER: LazyLock<Options> =
+    LazyLock::new(|| Options { accept_older: true, ..Options::default() });
+static BASE: LazyLock<Options> =
+    LazyLock::new(|| Options { accept_base: true, ..Options::default() });
+static UNFINISHED: LazyLock<Options> =
+    LazyLock::new(|| Options { accept_unfinished: true, ..Options::default() });
 
 fn header(from: &str, to: &str, size: u64) -> VolumeHeader {
     let name = |text: &str| (!text.is_empty()).then(|| Name::new(text.as_bytes()).unwrap());
@@ -21,22 +33,22 @@ fn ask(header: &VolumeHeader, known: Option<&VolumeState>) -> Result<Admission> 
     ask_with(header, known, |_| {})
 }
 
-fn ask_with(
-    header: &VolumeHeader,
-    known: Option<&VolumeState>,
-    change: impl FnOnce(&mut Question<'_>),
+fn ask_with<'a>(
+    header: &'a VolumeHeader,
+    known: Option<&'a VolumeState>,
+    change: impl FnOnce(&mut Question<'a>),
 ) -> Result<Admission> {
+    let input: &'a Fingerprint = Box::leak(Box::new(fingerprint(Format::RbdDiff, header)));
     let mut question = Question {
         shown: "db on /dev/sdb",
         known,
         in_group: true,
         format: Format::RbdDiff,
         header,
-        input: &fingerprint(Format::RbdDiff, header),
-        identity: "6000c29",
+        named: Named { input, before: input, order: None },
         capacity: ByteCount::new(1000),
         is_image_file: false,
-        accept_resize: false,
+        options: &NOTHING,
     };
     change(&mut question);
     admit(&question)
@@ -97,17 +109,10 @@ fn a_volume_in_between_takes_only_the_stream_that_was_begun() {
     let (begun, other) = (header("s1", "s2", 1000), header("s1", "s3", 1000));
     let mut known = at("s1");
     let input = fingerprint(Format::RbdDiff, &begun);
-    known.in_between = Some(InBetween { input, position: 4096, exact: false });
+    known.in_between = Some(InBetween { input, position: 4096, exact: false, content: None });
     assert_eq!(ask(&begun, Some(&known)).unwrap().start, Start::After(4096));
     let refused = refusal(ask(&other, Some(&known)));
     assert!(refused.contains("byte 4096") && refused.contains("s1..s2"), "{refused}");
-}
-
-#[test]
-fn another_disk_than_before_is_refused_whatever_the_stream() {
-    let other = |question: &mut Question<'_>| question.identity = "6000c30";
-    let refused = refusal(ask_with(&header("s1", "s2", 1000), Some(&at("s1")), other));
-    assert!(refused.contains("6000c29") && refused.contains("6000c30"), "{refused}");
 }
 
 #[test]
@@ -115,7 +120,7 @@ fn a_source_of_another_size_than_before_is_refused_unless_accepted() {
     let resized = header("s1", "s2", 900);
     let refused = refusal(ask(&resized, Some(&at("s1"))));
     assert!(refused.contains("900") && refused.contains("1000"), "{refused}");
-    let accept = |question: &mut Question<'_>| question.accept_resize = true;
+    let accept = |question: &mut Question| question.options = &RESIZE;
     assert!(ask_with(&resized, Some(&at("s1")), accept).is_ok());
 }
 
@@ -123,12 +128,12 @@ fn a_source_of_another_size_than_before_is_refused_unless_accepted() {
 fn a_target_too_small_is_refused_and_only_an_image_file_can_be_grown() {
     let large = header("", "", 1001);
     refusal(ask(&large, None));
-    let disk = |question: &mut Question<'_>| question.accept_resize = true;
+    let disk = |question: &mut Question| question.options = &RESIZE;
     refusal(ask_with(&large, None, disk));
-    let image = |question: &mut Question<'_>| question.is_image_file = true;
+    let image = |question: &mut Question| question.is_image_file = true;
     assert!(refusal(ask_with(&large, None, image)).contains("only 1000"));
-    let both = |question: &mut Question<'_>| {
-        (question.accept_resize, question.is_image_file) = (true, true);
+    let both = |question: &mut Question| {
+        (question.options, question.is_image_file) = (&RESIZE, true);
     };
     let grown = ask_with(&large, None, both).unwrap();
     assert_eq!(grown.grow_to, Some(ByteCount::new(1001)));
@@ -146,4 +151,168 @@ fn what_cannot_be_known_of_a_new_volume_is_a_warning() {
     assert!(delta[0].contains("taken to be there"), "{delta:?}");
     let full = ask(&header("", "s1", 1000), None).unwrap().warnings;
     assert!(full[0].contains("must read as zeros"), "{full:?}");
+}
+
+fn consumed(bytes: u64) -> Consumed {
+    Consumed { bytes, digest: "00".repeat(16) }
+}
+
+fn svd(time: u64) -> (Fingerprint, SourceOrder) {
+    let mut identity = [0; 16];
+    identity[8..].copy_from_slice(&time.to_be_bytes());
+    let volumes = vec![VolumeHeader::default()];
+    let header = StreamHeader { format: Format::Svd, identity: Some(identity), volumes };
+    (Fingerprint::of(&header, 0), SourceOrder { time, sequence: time })
+}
+
+/// A stream without ends.
+fn ask_plain(
+    format: Format,
+    named: &(Fingerprint, SourceOrder),
+    known: &VolumeState,
+    options: &'static Options,
+) -> Result<Admission> {
+    let header = header("", "", 0);
+    ask_with(&header, Some(known), |question| {
+        question.format = format;
+        question.named = Named { input: &named.0, before: &named.0, order: Some(named.1) };
+        question.options = options;
+    })
+}
+
+#[test]
+fn the_last_link_with_what_it_held_is_compared_and_not_believed() {
+    let second = header("s1", "s2", 1000);
+    let mut known = at("s2");
+    known.complete(fingerprint(Format::RbdDiff, &second));
+    known.lineage.last_content = Some(consumed(77));
+    assert_eq!(ask(&second, Some(&known)).unwrap().start, Start::Again(77));
+}
+
+#[test]
+fn names_that_run_together_are_two_streams() {
+    for (one, other) in [
+        (("a", "b..c"), ("a..b", "c")),
+        (("a.", "b"), ("a", ".b")),
+        (("a", "b/7"), ("a", "b")),
+        (("a", "%2e"), ("a", ".")),
+    ] {
+        let of = |ends: (&str, &str)| fingerprint(Format::RbdDiff, &header(ends.0, ends.1, 7));
+        assert_ne!(of(one), of(other), "{one:?} {other:?}");
+    }
+    let none = fingerprint(Format::RbdDiff, &VolumeHeader::default());
+    let empty = VolumeHeader { to: Name::new(b""), ..VolumeHeader::default() };
+    assert_ne!(none, fingerprint(Format::RbdDiff, &empty));
+    let plain = fingerprint(Format::RbdDiff, &header("2026.11.29", "day-2", 7));
+    assert_eq!(plain.to_string(), "rbd-diff:2026.11.29..day-2/7@0", "as it always was");
+}
+
+#[test]
+fn what_a_version_before_recorded_as_begun_is_gone_on_with() {
+    let begun = header("a.", "b", 1000);
+    let stream = || {
+        let volumes = vec![begun.clone()];
+        StreamHeader { format: Format::RbdDiff, identity: None, volumes }
+    };
+    let before = Fingerprint::of_before(&stream(), 0);
+    assert_ne!(before, Fingerprint::of(&stream(), 0));
+    let between = |content| InBetween { input: before.clone(), position: 9, exact: false, content };
+    let mut known = VolumeState { in_between: Some(between(None)), ..at("a.") };
+    let go_on = |known: &VolumeState| {
+        ask_with(&begun, Some(known), |question| question.named.before = &before)
+    };
+    assert_eq!(go_on(&known).unwrap().start, Start::After(9));
+    known.in_between = Some(between(Some(consumed(9))));
+    refusal(go_on(&known));
+}
+
+#[test]
+fn after_a_diff_to_the_head_only_another_from_the_same_beginning_is_known_to_fit() {
+    let to_head = header("s1", "", 1000);
+    let mut known = VolumeState { ends_at: None, ..at("") };
+    known.complete(fingerprint(Format::RbdDiff, &to_head));
+    let mut of_before = known.clone();
+    known.lineage.head = Some(Head { since: Some("s1".to_owned()) });
+    // A state of a version that did not save it tells by the names of the last stream.
+    of_before.lineage.head = None;
+    for known in [&known, &of_before] {
+        assert_eq!(ask(&to_head, Some(known)).unwrap().start, Start::Beginning);
+        assert!(ask(&header("s1", "s2", 1000), Some(known)).is_ok());
+        for (from, to) in [("s2", "s3"), ("", "s3"), ("s2", "")] {
+            let link = header(from, to, 1000);
+            let refused = refusal(ask(&link, Some(known)));
+            assert!(refused.contains("from \"s1\" to a state without a name"), "{refused}");
+            let accepted = ask_with(&link, Some(known), |question| question.options = &BASE);
+            assert_eq!(accepted.unwrap().warnings.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn after_an_image_without_a_name_a_diff_is_taken_with_a_warning() {
+    let mut known = VolumeState { ends_at: None, ..at("") };
+    let volumes = vec![VolumeHeader::default()];
+    let raw = StreamHeader { format: Format::Raw, identity: Some([1; 16]), volumes };
+    known.complete(Fingerprint::of(&raw, 0));
+    let admission = ask(&header("s1", "s2", 1000), Some(&known)).unwrap();
+    assert!(admission.warnings[0].contains("taken to be there"), "{admission:?}");
+}
+
+#[test]
+fn an_svd_stream_that_is_older_than_the_last_is_left_out_or_refused() {
+    let mut known = VolumeState::default();
+    for time in [10, 30] {
+        known.complete(svd(time).0);
+        known.lineage.latest = Some(svd(time).1);
+    }
+    known.lineage.last_content = Some(consumed(5));
+    let ask = |time, options| ask_plain(Format::Svd, &svd(time), &known, options);
+    assert_eq!(ask(10, &NOTHING).unwrap().start, Start::Nowhere, "it was applied");
+    assert_eq!(ask(30, &NOTHING).unwrap().start, Start::Again(5));
+    assert_eq!(ask(31, &NOTHING).unwrap().start, Start::Beginning);
+    let refused = refusal(ask(20, &NOTHING));
+    assert!(refused.contains("what is on the disk is newer"), "{refused}");
+    assert_eq!(ask(20, &OLDER).unwrap().start, Start::Beginning);
+}
+
+#[test]
+fn a_native_stream_that_may_be_a_forgotten_one_is_refused() {
+    let native = |number: u64| {
+        let mut identity = [0; 16];
+        identity[..8].copy_from_slice(&number.to_be_bytes());
+        let volumes = vec![VolumeHeader::default()];
+        let header = StreamHeader { format: Format::Native, identity: Some(identity), volumes };
+        (Fingerprint::of(&header, 0), SourceOrder { time: number, sequence: 0 })
+    };
+    let mut known = VolumeState::default();
+    for number in 0..=APPLIED_COUNT_MAX as u64 {
+        known.complete(native(number).0);
+        known.lineage.latest = Some(native(number).1);
+    }
+    let ask = |number, options| ask_plain(Format::Native, &native(number), &known, options);
+    assert_eq!(ask(1, &NOTHING).unwrap().start, Start::Nowhere, "it is remembered");
+    let refused = refusal(ask(0, &NOTHING));
+    assert!(refused.contains("may have been applied long ago"), "{refused}");
+    assert_eq!(ask(0, &OLDER).unwrap().start, Start::Beginning);
+    assert_eq!(ask(999, &NOTHING).unwrap().start, Start::Beginning);
+}
+
+#[test]
+fn a_stream_that_was_begun_is_given_up_only_when_that_is_said() {
+    let (begun, other) = (header("s1", "s2", 1000), header("s1", "s3", 1000));
+    let ask = |exact, format: Format, options| {
+        let input = fingerprint(Format::RbdDiff, &begun);
+        let between = InBetween { input, position: 4096, exact, content: None };
+        let known = VolumeState { in_between: Some(between), ..at("s1") };
+        ask_with(&other, Some(&known), |question| {
+            (question.format, question.options) = (format, options);
+        })
+    };
+    let hint = |outcome: Result<Admission>| outcome.unwrap_err().hint().unwrap().to_owned();
+    assert!(hint(ask(true, Format::RbdDiff, &NOTHING)).contains("--accept-unfinished"));
+    assert!(hint(ask(false, Format::Raw, &NOTHING)).contains("--accept-unfinished"));
+    assert_eq!(ask(true, Format::RbdDiff, &UNFINISHED).unwrap().start, Start::Beginning);
+    assert_eq!(ask(false, Format::Raw, &UNFINISHED).unwrap().start, Start::Beginning);
+    // What is on the disk is not known, and this replaces only some of it.
+    assert!(hint(ask(false, Format::RbdDiff, &UNFINISHED)).contains("--format raw"));
 }

@@ -5,12 +5,13 @@ use std::time::Instant;
 use super::{Input, Session};
 use crate::Result;
 use crate::apply::Event;
+use crate::apply::admission::is_chained;
 use crate::apply::volumes::Volumes;
 use crate::barrier::AllFlushed;
-use crate::group::checkpoint::{Reached, When};
+use crate::group::checkpoint::{Ends, Reached, When};
 use crate::journal::catalogue::{NewPoint, PointKind};
-use crate::journal::state::exact;
-use crate::stream::{Format, Mark, MarkKind, Name, StreamHeader};
+use crate::journal::state::{Head, exact};
+use crate::stream::{Format, Mark, MarkKind, Name, StreamHeader, VolumeHeader};
 
 impl Session<'_> {
     /// Records how far the input was applied (BARRIER 3), and makes the points of this place.
@@ -32,7 +33,15 @@ impl Session<'_> {
             self.points.clear();
         }
         let made = self.points.len() as u64;
-        let reached = reached(input, &mut self.volumes, when);
+        // Nothing is written after the last of the run's checkpoints.
+        let is_last = match when {
+            When::OnTheWay => false,
+            When::InputComplete => self.inputs_left == 0,
+            When::AtTheEnd => true,
+        };
+        let mut reached = reached(input, &mut self.volumes, when, is_last);
+        let accepts_older = self.options.accept_older;
+        reached.iter_mut().for_each(|one| one.accepts_older = accepts_older);
         // The points stay where they are until it is saved: what is recorded at the end of the run
         // must not be past a mark without its point.
         let _durable = self.group.checkpoint(flushed, &reached, when, &self.points)?;
@@ -96,7 +105,7 @@ impl Session<'_> {
 }
 
 /// How far the volumes of `input` have come.
-fn reached(input: &mut Input, volumes: &mut Volumes, when: When) -> Vec<Reached> {
+fn reached(input: &mut Input, volumes: &mut Volumes, when: When, is_last: bool) -> Vec<Reached> {
     let ended = input.ended.take().is_some();
     let mut all = Vec::new();
     for (index, header) in input.route.iter().zip(&input.header.volumes) {
@@ -108,18 +117,33 @@ fn reached(input: &mut Input, volumes: &mut Volumes, when: When) -> Vec<Reached>
         if volume.applied_to == u64::MAX {
             continue;
         }
+        let content = [&input.content, &volume.applied_content].into_iter().flatten();
+        let content = content.into_iter().find(|content| content.bytes == volume.applied_to);
+        volume.applied_content = content.cloned();
         all.push(Reached {
             volume: volume.label().to_owned(),
             target: volume.identity().to_owned(),
             target_bytes: volume.capacity().get(),
+            identity: volume.target_identity(is_last),
             source_bytes: header.size.map(crate::units::ByteCount::get),
-            ends_at: ended.then(|| header.to.as_ref().map(exact)),
+            ends: ended.then(|| ends(input.header.format, header)),
+            order: input.order,
+            accepts_older: false,
             was_replaced: when == When::InputComplete && input.header.format == Format::Raw,
             input: input.fingerprint.clone(),
             position: volume.applied_to,
+            content: volume.applied_content.clone(),
         });
     }
     all
+}
+
+/// Where a stream that says `header` of a volume leads to.
+fn ends(format: Format, header: &VolumeHeader) -> Ends {
+    let at = header.to.as_ref().map(exact);
+    let is_head = at.is_none() && is_chained(format, header);
+    let head = is_head.then(|| Head { since: header.from.as_ref().map(exact) });
+    Ends { at, head }
 }
 
 /// The point of a mark.

@@ -73,7 +73,7 @@ impl History {
         }
         let request = TargetRequest { path: path.clone(), ..TargetRequest::default() };
         let target = volume::open(&request).unwrap();
-        let identity = path.display().to_string();
+        let identity = path.display().to_string().into();
         vec![Assignment { source: None, target: target.into(), identity }]
     }
 
@@ -93,6 +93,7 @@ impl History {
 
     fn roll_back(&self, to: u64) {
         let job = rollback::Job {
+            accept_target: false,
             group: self.group(),
             assignments: self.assignments(),
             to: PointId(to),

@@ -82,6 +82,13 @@ fn identity(first: Stamp) -> [u8; 16] {
     identity
 }
 
+/// Number and time of the first write of the stream with this `identity`.
+pub(in crate::stream) fn stamp(identity: &[u8; 16]) -> (u64, u64) {
+    let number = u128::from_be_bytes(*identity);
+    // The halves of it.
+    ((number >> 64) as u64, number as u64)
+}
+
 impl Decoder {
     /// A decoder that stands before the input's first byte.
     #[must_use]

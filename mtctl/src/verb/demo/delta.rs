@@ -96,7 +96,7 @@ mod tests {
             expected: blockio::volume::Expected::default(),
         };
         let target = blockio::volume::open(&request).unwrap();
-        let identity = "test".to_owned();
+        let identity = "test".to_owned().into();
         let job = blockio::apply::Job {
             inputs: vec![blockio::apply::StreamArgument::Path(stream.to_owned())],
             assignments: vec![blockio::apply::Assignment {

@@ -1,0 +1,132 @@
+//! A running digest of what is read of an input, so that what was applied is known again by what it
+//! held, and not by its name alone.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// So many bytes are worth more than one thread.
+const MANY_THREADS_BYTES: usize = 256 << 10;
+
+/// What was read of an input: how far, and a digest of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Consumed {
+    /// So many bytes.
+    pub bytes: u64,
+    /// The first 16 bytes of their BLAKE3, in hexadecimal; of a native stream, whose payload has
+    /// checksums of its own, of all but the payload.
+    pub digest: String,
+}
+
+/// Where a stream is in the order of its source: earlier ones are less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceOrder {
+    /// When the source began it, in its own unit.
+    pub time: u64,
+    /// The number of its first write, where the source counts them.
+    pub sequence: u64,
+}
+
+/// The digest so far, and what it must have been on the way.
+#[derive(Debug)]
+pub(in crate::stream) struct Running {
+    hasher: blake3::Hasher,
+    /// Payload counts: the format has no checksums.
+    pub(in crate::stream) with_payload: bool,
+    expected: Vec<Consumed>,
+}
+
+impl Running {
+    pub(in crate::stream) fn new(with_payload: bool) -> Self {
+        Self { hasher: blake3::Hasher::new(), with_payload, expected: Vec::new() }
+    }
+
+    /// Up to each of these places the input must be what was read before.
+    pub(in crate::stream) fn expect(&mut self, mut expected: Vec<Consumed>) {
+        expected.sort_by_key(|one| one.bytes);
+        self.expected = expected;
+    }
+
+    pub(in crate::stream) fn take(&mut self, bytes: &[u8]) {
+        if bytes.len() < MANY_THREADS_BYTES {
+            self.hasher.update(bytes);
+        } else {
+            self.hasher.update_rayon(bytes);
+        }
+    }
+
+    /// What was read, which are so many `bytes`.
+    pub(in crate::stream) fn consumed(&self, bytes: u64) -> Consumed {
+        let hash = self.hasher.finalize();
+        let digest = hash.as_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        Consumed { bytes, digest }
+    }
+
+    /// So many `bytes` of the input `name` were read now.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`: they are not what was read before.
+    pub(in crate::stream) fn compare(&mut self, name: &str, bytes: u64) -> Result<()> {
+        while self.expected.first().is_some_and(|first| first.bytes <= bytes) {
+            if self.expected.remove(0) != self.consumed(bytes) {
+                return Err(differs(name, bytes));
+            }
+        }
+        Ok(())
+    }
+
+    /// The input `name` ends after so many `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`: more of it was read before.
+    pub(in crate::stream) fn end(&mut self, name: &str, bytes: u64) -> Result<()> {
+        match self.expected.is_empty() {
+            true => Ok(()),
+            false => Err(differs(name, bytes)),
+        }
+    }
+}
+
+fn differs(name: &str, bytes: u64) -> Error {
+    Error::refused(format!(
+        "{name}: it calls itself as what was applied before, and up to byte {bytes} it holds \
+         something else: it was made again under the same name"
+    ))
+    .with_hint(
+        "apply the one that was begun; or go back to where it begins (mtctl points list, mtctl \
+         rollback), and apply this one there; a raw image replaces all",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_before_must_be_there_again() {
+        let read = |parts: &[&[u8]], expected: Vec<Consumed>| {
+            let mut running = Running::new(true);
+            running.expect(expected);
+            let mut bytes = 0;
+            for part in parts {
+                running.take(part);
+                bytes += part.len() as u64;
+                running.compare("in", bytes)?;
+            }
+            running.end("in", bytes)?;
+            Ok(running.consumed(bytes))
+        };
+        let result = |parts: &[&[u8]], expected| -> Result<Consumed> { read(parts, expected) };
+        let ab = result(&[b"a", b"b"], vec![]).unwrap();
+        let abc = result(&[b"ab", b"c"], vec![ab.clone()]).unwrap();
+        assert!(result(&[b"a", b"b", b"c", b"d"], vec![abc.clone(), ab.clone()]).is_ok());
+        for parts in [&[&b"ax"[..], b"c"][..], &[b"a"], &[b"abc"]] {
+            let refused = result(parts, vec![ab.clone()]).unwrap_err();
+            assert_eq!(refused.kind(), crate::ErrorKind::Refused, "{parts:?}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Which other groups have a disk: a target belongs to one group. What a second one overwrites, the
+//! first has not preserved, and cannot go back from.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use blockio::group::Place;
+use blockio::journal::state;
+use blockio::target_identity::TargetIdentity;
+use blockio::{Error, Result};
+use provisioning::groups::{Claim, GROUPS_PATH, Groups, observe_with};
+use provisioning::host::Host;
+use provisioning::observe::mount_table;
+
+use crate::own_places::{LAYERS_MAX, files_behind};
+use crate::report;
+use crate::target_argument::{NamedTarget, TargetArgument};
+
+/// What other groups of this host write to, as far as their states are found and understood.
+pub(crate) struct OtherGroups {
+    groups: Groups,
+    /// The name of the group whose others these are, and the directory of its state.
+    name: String,
+    own: Option<(u64, u64)>,
+}
+
+impl OtherGroups {
+    /// Of all groups but `name` at `place`.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: the mounts of this host cannot be read.
+    pub(crate) fn than(name: &str, place: Option<&Place>) -> Result<Self> {
+        let host = Host::running();
+        let mounts = mount_table(&host).map_err(report::as_of_blockio)?;
+        let directories = place.iter().flat_map(|p| [Some(&p.state), p.history.as_ref()]).flatten();
+        let roots: BTreeSet<PathBuf> =
+            directories.filter_map(|one| one.parent().map(Path::to_owned)).collect();
+        let roots: Vec<_> = roots.into_iter().collect();
+        let groups = observe_with(&host, mounts.mounts(), &roots);
+        let name = name.to_owned();
+        Ok(Self { groups, name, own: place.and_then(|place| location(&place.state)) })
+    }
+
+    /// Whose `target` is.
+    pub(crate) fn owner(&self, target: &NamedTarget) -> Option<&Claim> {
+        let of_another = |claim: &&Claim| claim.state.parent().and_then(location) != self.own;
+        self.groups.claims.iter().filter(of_another).find(|claim| means(claim, target))
+    }
+
+    /// `target` is no other group's.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`.
+    pub(crate) fn refuse(&self, target: &NamedTarget) -> Result<()> {
+        let Some(claim) = self.owner(target) else { return Ok(()) };
+        let Claim { group, state, .. } = claim;
+        let shown = target.request.path.display();
+        Err(Error::refused(format!(
+            "{shown} belongs to group {group} ({}): a disk has one group, and what another \
+             overwrites cannot be gone back from",
+            state.display()
+        ))
+        .with_hint(format!(
+            "{}; or give its disks up first: mtctl group release --group {group}{}",
+            match *group == self.name {
+                true => "a group of this name is in two places: go on with that one".to_owned(),
+                false => format!("name that group: --group {group}"),
+            },
+            location_options(state)
+        )))
+    }
+
+    /// `target`, which is to be gone back with, is no other group's. `accept`: it is taken all the
+    /// same, and that is told.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`.
+    pub(crate) fn refuse_shared(
+        &self,
+        target: &NamedTarget,
+        accept: bool,
+    ) -> Result<Option<String>> {
+        let Some(claim) = self.owner(target) else { return Ok(None) };
+        let Claim { group, state, .. } = claim;
+        let what = format!(
+            "{} is a disk of group {group} as well ({}): what that one overwrote is not in this \
+             history",
+            target.request.path.display(),
+            state.display()
+        );
+        if accept {
+            return Ok(Some(format!("{what}; it is taken all the same")));
+        }
+        Err(Error::refused(what).with_hint(format!(
+            "first go back with the group that wrote last (--accept-target), and give the disk up \
+             there: mtctl group release --group {group}{}",
+            location_options(state)
+        )))
+    }
+
+    /// States that are there and cannot be understood: their groups may have any disk.
+    pub(crate) fn unreadable(&self) -> usize {
+        self.groups.unreadable.len()
+    }
+}
+
+/// What says where the group with the state at `state` is.
+fn location_options(state: &Path) -> String {
+    match state.parent() {
+        Some(directory) if directory.starts_with(GROUPS_PATH) => " --retention none".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn location(path: &Path) -> Option<(u64, u64)> {
+    path.metadata().ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// Whether `claim` means `target`.
+fn means(claim: &Claim, target: &NamedTarget) -> bool {
+    let claimed: Option<TargetArgument> = claim.target.parse().ok();
+    if let Some(TargetArgument::Wwid(wwid)) = claimed {
+        return target.identity == Some(wwid.to_string());
+    }
+    let known = identity(claim);
+    let same = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
+    if let Some(known) = &known {
+        if known.backing_file.is_some() || known.serial.is_some() {
+            return same(&known.backing_file, &target.backing_file)
+                || same(&known.serial, &target.serial);
+        }
+    }
+    // A disk that has a WWID is known by it: the path was another disk's.
+    let (claimed, own) = (Path::new(&claim.target), target.request.path.as_path());
+    if target.identity.is_some() {
+        return false;
+    }
+    what(claimed).intersection(&what(own)).next().is_some()
+}
+
+/// Numbers of the disk, or of the files that it is or is made of.
+fn what(path: &Path) -> BTreeSet<(bool, u64, u64)> {
+    let files = files_behind(path, LAYERS_MAX).into_iter();
+    let files = files.filter_map(|file| location(&file)).map(|(one, other)| (false, one, other));
+    let disk = path.metadata().ok().filter(|found| found.file_type().is_block_device());
+    files.chain(disk.map(|found| (true, found.rdev(), 0))).collect()
+}
+
+/// What the group that claims it recorded besides its name.
+fn identity(claim: &Claim) -> Option<TargetIdentity> {
+    let text = std::fs::read_to_string(&claim.state).ok()?;
+    let volumes = state::parse(&text).ok()?.volumes;
+    let mut volumes = volumes.into_values();
+    volumes.find(|volume| volume.target.as_ref() == Some(&claim.target))?.identity
+}

@@ -1,0 +1,167 @@
+//! Places that are our own: the retention volume, and where groups keep their state and history. No
+//! target may lie there, by whatever name it is reached: what is written to it would overwrite what
+//! leads back.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use blockio::group::Place;
+use blockio::{Error, Result};
+use nix::sys::stat::{major, minor};
+use provisioning::groups::{GROUPS_PATH, registry};
+use provisioning::host::Tree;
+
+use crate::group_place::{self, RetentionOptions};
+
+/// So deep are disks made of disks that are looked at.
+pub(crate) const LAYERS_MAX: usize = 16;
+
+/// A file or a directory, whatever it is called: its filesystem and its inode.
+type Location = (u64, u64);
+
+/// What is ours on this host.
+#[derive(Debug, Default)]
+pub(crate) struct OwnPlaces {
+    /// Filesystems that are retention volumes, and where they are mounted.
+    filesystems: Vec<(u64, PathBuf)>,
+    directories: Vec<(Location, PathBuf)>,
+    /// Files in those directories: one may have another name elsewhere.
+    files: BTreeSet<Location>,
+}
+
+impl OwnPlaces {
+    /// What is ours here: the volume that this host has, what `at` names, every directory with a
+    /// group's state that is known, and the group of this run.
+    pub(crate) fn of_this_host(at: &RetentionOptions, place: Option<&Place>) -> Self {
+        let mut own = Self::default();
+        for root in group_place::retention_roots(at) {
+            own.add_retention(&root);
+        }
+        own.add_root(Path::new(GROUPS_PATH));
+        // A registry that cannot be read is told by whoever has to write it.
+        for (_, directory) in registry::load(&Tree::directory("/")).unwrap_or_default() {
+            own.add(&directory);
+        }
+        for directory in place.iter().flat_map(|p| [Some(&p.state), p.history.as_ref()]).flatten() {
+            own.add(directory);
+        }
+        own
+    }
+
+    fn add_retention(&mut self, root: &Path) {
+        if let Ok(found) = root.metadata().map(|metadata| metadata.dev()) {
+            if group_place::is_mount_point(root) {
+                self.filesystems.push((found, root.to_owned()));
+            }
+        }
+        self.add_root(root);
+    }
+
+    /// `root`, and the directories of groups in it: one of them may be mounted elsewhere as well.
+    fn add_root(&mut self, root: &Path) {
+        self.add(root);
+        for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.add(&entry.path());
+            }
+        }
+    }
+
+    fn add(&mut self, directory: &Path) {
+        let Ok(metadata) = directory.metadata() else { return };
+        self.directories.push(((metadata.dev(), metadata.ino()), directory.to_owned()));
+        let files = fs::read_dir(directory).into_iter().flatten().flatten();
+        let files = files.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file);
+        self.files.extend(files.map(|file| (file.dev(), file.ino())));
+    }
+
+    /// `target` is not ours, and so is not what it is made of.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`: it lies in one of our places.
+    pub(crate) fn refuse(&self, target: &Path) -> Result<()> {
+        for file in files_behind(target, LAYERS_MAX) {
+            let Some(place) = self.place_of(&file) else { continue };
+            let (shown, place) = (target.display(), place.display());
+            let what = match file == target {
+                true => format!("{shown} lies"),
+                false => format!("{shown} is made of {}, which lies", file.display()),
+            };
+            return Err(Error::refused(format!(
+                "{what} on {place}, where mtctl keeps states and history"
+            ))
+            .with_hint("a target lies elsewhere: move the image, or name another disk"));
+        }
+        Ok(())
+    }
+
+    /// Which of our places `file` lies in.
+    fn place_of(&self, file: &Path) -> Option<&Path> {
+        let found = file.metadata().ok()?;
+        let here = |(filesystem, _): &&(u64, PathBuf)| *filesystem == found.dev();
+        if let Some((_, root)) = self.filesystems.iter().find(here) {
+            return Some(root);
+        }
+        let real = file.canonicalize().ok()?;
+        for above in real.ancestors().skip(1) {
+            let Ok(metadata) = above.metadata() else { continue };
+            let location = (metadata.dev(), metadata.ino());
+            if let Some((_, place)) = self.directories.iter().find(|(own, _)| *own == location) {
+                return Some(place);
+            }
+        }
+        let is_ours = found.nlink() > 1 && self.files.contains(&(found.dev(), found.ino()));
+        is_ours.then(|| self.directories.first().map(|(_, place)| place.as_path())).flatten()
+    }
+}
+
+/// The file that `target` is, or the files that the disk is made of in the end.
+pub(crate) fn files_behind(target: &Path, layers: usize) -> Vec<PathBuf> {
+    let Ok(metadata) = target.metadata() else { return Vec::new() };
+    if metadata.is_file() {
+        return vec![target.to_owned()];
+    }
+    if !metadata.file_type().is_block_device() || layers == 0 {
+        return Vec::new();
+    }
+    let number = metadata.rdev();
+    let directory = PathBuf::from(format!("/sys/dev/block/{}:{}", major(number), minor(number)));
+    if let Ok(file) = fs::read_to_string(directory.join("loop/backing_file")) {
+        return files_behind(Path::new(file.trim_end_matches('\n')), layers - 1);
+    }
+    let below = fs::read_dir(directory.join("slaves")).into_iter().flatten().flatten();
+    let nodes = below.map(|entry| Path::new("/dev").join(entry.file_name()));
+    nodes.flat_map(|node| files_behind(&node, layers - 1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_below_a_place_of_ours_is_refused_by_every_name_and_nothing_else_is() {
+        let here = tempfile::tempdir().unwrap();
+        let at = |path: &str| here.path().join(path);
+        fs::create_dir_all(at("keep/g/deeper")).unwrap();
+        fs::create_dir_all(at("keeper")).unwrap();
+        for file in ["keep/image", "keep/g/segment", "keep/g/deeper/image", "keeper/image"] {
+            fs::write(at(file), "x").unwrap();
+        }
+        std::os::unix::fs::symlink(at("keep/g/segment"), at("link")).unwrap();
+        fs::hard_link(at("keep/g/segment"), at("hard")).unwrap();
+        fs::hard_link(at("keeper/image"), at("other")).unwrap();
+        let mut own = OwnPlaces::default();
+        own.add_root(&at("keep"));
+        for ours in ["keep/image", "keep/g/segment", "keep/g/deeper/image", "link", "hard"] {
+            let refused = own.refuse(&at(ours)).unwrap_err();
+            assert_eq!(refused.kind(), blockio::ErrorKind::Refused, "{ours}");
+            assert!(refused.hint().is_some());
+        }
+        for other in ["keeper/image", "other", "missing"] {
+            assert!(own.refuse(&at(other)).is_ok(), "{other}");
+        }
+    }
+}

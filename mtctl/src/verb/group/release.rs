@@ -1,0 +1,64 @@
+//! `mtctl group release`: a group gives its disks up, and with them its history.
+
+use std::io::Write;
+
+use clap::Args;
+
+use crate::exit::Exit;
+use crate::group_place::GroupOptions;
+use crate::{output, question};
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl group release --group web
+  mtctl group release --group web --retention none --yes     a group in /var/lib/mtctl/groups
+
+The disks stay as they are, whatever they hold, and may be another group's. There is no way back to
+a recovery point of this one; how it is kept stays. The next apply begins anew.";
+
+/// What was typed after `mtctl group release`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Gives them up.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let mut group = arguments.of.open()?;
+    let state = group.view().state();
+    let disks: Vec<String> =
+        state.volumes.values().filter_map(|volume| volume.target.clone()).collect();
+    let points = state.journal.as_ref().map_or(0, |known| known.recovery_points().count());
+    let name = group.view().name().to_owned();
+    let (disks_shown, points_shown) = (
+        output::counted(disks.len() as u64, "disk"),
+        output::counted(points as u64, "recovery point"),
+    );
+    let question = format!(
+        "Group {name} gives up {disks_shown} and {points_shown}. There is no way back to one."
+    );
+    if !question::agreed(&question, arguments.yes)? {
+        output::complain("nothing was touched");
+        return Ok(Exit::Done);
+    }
+    group.release()?;
+    let mut out = output::stdout();
+    if arguments.json {
+        let done = serde_json::json!({ "disks": disks, "dropped_points": points });
+        output::print_json(&mut out, &done)?;
+    } else {
+        writeln!(out, "group {name} has no disks any more; {points_shown} went")?;
+        out.flush()?;
+    }
+    Ok(Exit::Done)
+}
