@@ -18,6 +18,7 @@ use crate::device::buffer::ArenaPool;
 use crate::journal::catalogue::{Catalogue, NewPoint, PointId, PointKind};
 use crate::journal::settings::GroupSettings;
 use crate::journal::state::{InBetween, Progress};
+use crate::plain::Plain;
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, ErrorKind, Result};
 
@@ -235,9 +236,10 @@ impl Group {
         match half {
             None => Ok(()),
             Some((name, between)) => Err(Error::refused(format!(
-                "making a recovery point: stream {} was begun on volume \"{name}\" and not \
+                "making a recovery point: stream {} was begun on volume \"{}\" and not \
                  finished",
-                between.input
+                between.input,
+                Plain(name)
             ))
             .with_hint("apply it to its end, or go back: mtctl recover")),
         }

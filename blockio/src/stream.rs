@@ -17,6 +17,7 @@ use std::fmt;
 
 use crate::device::buffer::Arena;
 use crate::extent::Extent;
+use crate::plain::Plain;
 use crate::units::ByteCount;
 
 mod collected;
@@ -91,17 +92,11 @@ impl Name {
     }
 }
 
-/// As text: UTF-8 as it is, with control characters and what is not UTF-8 escaped.
+/// As text: UTF-8 as [`Plain`] shows it, with what is not UTF-8 escaped.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                if character.is_control() {
-                    write!(f, "{}", character.escape_default())?;
-                } else {
-                    write!(f, "{character}")?;
-                }
-            }
+            write!(f, "{}", Plain(chunk.valid()))?;
             write!(f, "{}", chunk.invalid().escape_ascii())?;
         }
         Ok(())
@@ -233,7 +228,7 @@ pub struct End {
     /// What it held; a decoder has compared it with what the stream says it held.
     pub totals: Totals,
     /// Whether the state at the end is one that the source was in: false for an svd stream whose
-    /// write order was not kept.
+    /// write order was not kept, and for a raw image from a pipe that may have been cut.
     pub consistent: bool,
 }
 

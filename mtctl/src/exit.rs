@@ -19,15 +19,36 @@ pub enum Exit {
     Integrity,
 }
 
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotReady => 3,
+            Self::Refused => 4,
+            Self::Integrity => 5,
+        }
+    }
+
+    /// The word that JSON has for it. Stable.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::NotReady => "not-ready",
+            Self::Refused => "refused",
+            Self::Integrity => "integrity",
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::NotReady => 3,
-            Exit::Refused => 4,
-            Exit::Integrity => 5,
-        })
+        Self::from(exit.code())
     }
 }

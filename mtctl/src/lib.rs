@@ -33,6 +33,8 @@ use cli::{Cli, Command};
 /// Parses `arguments`, runs the verb, reports what went wrong, and gives the exit code of the
 /// contract ([`exit::Exit`]).
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    report::as_json_if_asked(&arguments);
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return report::usage(&error).into(),

@@ -1,10 +1,71 @@
-//! Errors on stderr: the chain of causes on one line, then the hint, then the exit code.
+//! Errors on stderr: the chain of causes on one line, then the hint, then the exit code; or all of
+//! that as one JSON object, if `--json` is among the arguments.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::output;
+use crate::output::{self, plain};
+
+/// Whether errors are for programs; once a run, before there can be any.
+static AS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Errors are JSON if `arguments` ask for it, even where they cannot be parsed otherwise.
+pub(crate) fn as_json_if_asked(arguments: &[OsString]) {
+    let options = arguments.iter().take_while(|argument| *argument != "--");
+    AS_JSON.store(options.into_iter().any(|one| one == "--json"), Ordering::Relaxed);
+}
+
+/// Stable: fields are added, never changed.
+#[derive(Serialize)]
+struct Json<'a> {
+    error: JsonError<'a>,
+}
+
+#[derive(Serialize)]
+struct JsonError<'a> {
+    kind: &'static str,
+    message: &'a str,
+    hint: Option<&'a str>,
+    exit_code: u8,
+}
+
+/// Says on stderr what ended a run that comes to `exit`.
+fn tell(message: &str, hint: Option<&str>, exit: Exit) -> Exit {
+    if !AS_JSON.load(Ordering::Relaxed) {
+        output::complain(&format!("mtctl: {}", plain(message)));
+        if let Some(hint) = hint {
+            output::complain(&format!("hint: {hint}"));
+        }
+        return exit;
+    }
+    let (message, hint) = (shown(message), hint.map(shown));
+    let (kind, exit_code) = (exit.kind(), exit.code());
+    let error = JsonError { kind, message: &message, hint: hint.as_deref(), exit_code };
+    if let Ok(text) = serde_json::to_string(&Json { error }) {
+        // Where nobody listens any more, that is no reason to stop or to panic.
+        let _ = writeln!(std::io::stderr(), "{}", output::escaped_json(&text));
+    }
+    exit
+}
+
+fn shown(text: &str) -> String {
+    provisioning::lossless_text::shown(text).into_owned()
+}
 
 /// Reports what clap has to say: help and version go to stdout and are no failure.
 pub(crate) fn usage(error: &clap::Error) -> Exit {
+    if error.use_stderr() && AS_JSON.load(Ordering::Relaxed) {
+        let text = error.to_string();
+        // What follows is the usage line, and where help is: the hint.
+        let message = text.split("\n\nUsage:").next().unwrap_or_default();
+        let message = message.trim_start_matches("error: ").split_whitespace();
+        let message = message.collect::<Vec<_>>().join(" ");
+        return tell(&message, Some("mtctl VERB --help says what may be given"), Exit::Usage);
+    }
     // A closed pipe while printing help is nothing to complain about.
     let _ = error.print();
     if error.use_stderr() { Exit::Usage } else { Exit::Done }
@@ -12,18 +73,25 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
 
 /// Reports a failed verb.
 pub(crate) fn failure(error: &anyhow::Error) -> Exit {
-    output::complain(&format!("mtctl: {error:#}"));
-    match Library::of(error) {
-        Some(library) => hint_and_exit(library),
-        None => Exit::Failed,
-    }
+    let library = Library::of(error);
+    let hint = library.and_then(Library::hint);
+    tell(&format!("{error:#}"), hint, library.map_or(Exit::Failed, Library::exit))
 }
 
 /// Reports an error of a library that ended a verb which had something to print all the same.
 pub(crate) fn ours<'a>(error: impl Into<Library<'a>>) -> Exit {
     let library = error.into();
-    output::complain(&format!("mtctl: {}", library.chain()));
-    hint_and_exit(library)
+    tell(&library.chain(), library.hint(), library.exit())
+}
+
+/// The same, of a verb that may have written: 2 and 4 promise that nothing was touched.
+pub(crate) fn ours_after_writing<'a>(error: impl Into<Library<'a>>) -> Exit {
+    let library = error.into();
+    let exit = match library.exit() {
+        Exit::Refused | Exit::Usage => Exit::Failed,
+        exit @ (Exit::Done | Exit::Failed | Exit::NotReady | Exit::Integrity) => exit,
+    };
+    tell(&library.chain(), library.hint(), exit)
 }
 
 /// An error of one of the two libraries.
@@ -104,11 +172,4 @@ pub(crate) fn as_of_blockio(error: provisioning::Error) -> blockio::Error {
         Some(hint) => told.with_hint(hint),
         None => told,
     }
-}
-
-fn hint_and_exit(library: Library<'_>) -> Exit {
-    if let Some(hint) = library.hint() {
-        output::complain(&format!("hint: {hint}"));
-    }
-    library.exit()
 }

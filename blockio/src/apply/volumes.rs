@@ -11,6 +11,7 @@ use crate::device::buffer::{Arena, Region};
 use crate::device::open::Engine;
 use crate::group::Group;
 use crate::group::keeper::Preserve;
+use crate::plain::Plain;
 use crate::plan::{Planner, WritePlan};
 use crate::stream::{Piece, StreamHeader};
 use crate::units::{ByteCount, SectorSize};
@@ -52,7 +53,7 @@ impl Volume {
     pub(crate) fn shown(&self) -> String {
         let path = self.assignment.target.shown();
         match &self.assignment.source {
-            Some(source) => format!("{source} on {path}"),
+            Some(source) => format!("{} on {path}", Plain(source)),
             None => path,
         }
     }
