@@ -38,7 +38,7 @@ fn tell(message: &str, hint: Option<&str>, exit: Exit) -> Exit {
     if !AS_JSON.load(Ordering::Relaxed) {
         output::complain(&format!("mtctl: {}", plain(message)));
         if let Some(hint) = hint {
-            output::complain(&format!("hint: {hint}"));
+            output::complain(&format!("hint: {}", plain(hint)));
         }
         return exit;
     }

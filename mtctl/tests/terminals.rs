@@ -58,8 +58,9 @@ fn a_hostile_name_is_escaped_by_every_verb_that_prints_it() {
     std::fs::File::create(at.join("disk")).unwrap().set_len(1 << 20).unwrap();
     std::fs::create_dir(at.join("history")).unwrap();
     let of = ["--group", "g", "--retention", "history", "--retention-unmounted"];
-    let map = format!("{HOSTILE}=disk");
-    let other = format!("{HOSTILE}2=disk");
+    // A volume is named as it is shown.
+    let shown = blockio::plain::Plain(HOSTILE);
+    let (map, other) = (format!("{shown}=disk"), format!("{shown}2=disk"));
     let with = |verb: &[&'static str]| -> Vec<&str> { [verb, &of[..]].concat() };
     let apply = |file: &'static str, map: &str| -> Vec<String> {
         let verb = [&["apply", file, "--map", map][..], &of[..]].concat();
