@@ -112,6 +112,12 @@ impl Table {
         // Bytes that are no UTF-8 are shown later.
         self.0.add_row(row.into_iter().map(plain));
     }
+
+    /// Adds a row of cells that have lines of their own: each line is escaped.
+    pub(crate) fn add_lines(&mut self, row: impl IntoIterator<Item = String>) {
+        let lines = |cell: String| cell.split('\n').map(plain).collect::<Vec<_>>().join("\n");
+        self.0.add_row(row.into_iter().map(lines));
+    }
 }
 
 /// A table without rules, as wide as [`width`].
