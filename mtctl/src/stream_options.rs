@@ -69,7 +69,7 @@ pub(crate) fn inputs(paths: &[PathBuf], format: FormatName) -> anyhow::Result<Ve
     Ok(inputs)
 }
 
-/// The same inputs, of which raw images that come through pipes have `size` bytes. Where that is not
+/// The same inputs, of which raw images that come through pipes have `size` bytes. Where it is not
 /// said, it is told what follows from it.
 ///
 /// # Errors
