@@ -128,7 +128,8 @@ impl RawReader {
     /// # Errors
     ///
     /// Of kind `Integrity` if the file is not as long any more as it was, or a pipe ends before the
-    /// place to resume after, or not where it was said to end; of kind `Failed` if it cannot be read.
+    /// place to resume after, or not where it was said to end; of kind `Failed` if it cannot be
+    /// read.
     pub fn next_frame(&mut self) -> Result<Option<Frame>> {
         match self.stage {
             Stage::Begin => {
