@@ -13,6 +13,7 @@ use crate::journal::catalogue::PointId;
 use crate::journal::images::Images;
 use crate::journal::index::{Image, Index};
 use crate::journal::layout::padded;
+use crate::plain::Plain;
 use crate::units::ByteOffset;
 use crate::{Error, ErrorKind, Result};
 
@@ -97,7 +98,7 @@ pub fn compare(
         };
         let found = volumes.iter_mut().find(|one| one.name == volume.name);
         let found = found.ok_or_else(|| {
-            Error::refused(format!("comparing volume \"{}\": it has no disk", volume.name))
+            Error::refused(format!("comparing volume \"{}\": it has no disk", Plain(&volume.name)))
                 .with_hint("attach its disk")
         })?;
         for image in index.iter() {
@@ -122,11 +123,14 @@ fn compare_one(images: &Images, image: Image, volume: &mut Volume, pool: &ArenaP
         let reads = vec![Transfer { at: ByteOffset::new(at), position: 0, length }];
         let held = volume.device.read_batch(ReadBatch { arena: pool.take()?, reads });
         let held = held.map_err(|error| {
-            Error::failed(format!("{}: {}", volume.name, error.attempt), error.cause)
+            Error::failed(format!("{}: {}", Plain(&volume.name), error.attempt), error.cause)
         })?;
         if kept.as_slice()[..length] != held.as_slice()[..length] {
-            let context =
-                format!("volume \"{}\" is not at the point: {} differ", volume.name, image.extent);
+            let context = format!(
+                "volume \"{}\" is not at the point: {} differ",
+                Plain(&volume.name),
+                image.extent
+            );
             return Err(Error::new(ErrorKind::Integrity, context).with_hint(
                 "something else wrote to it; roll back again (--accept-target), and keep others \
                  from the disk",

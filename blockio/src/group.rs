@@ -22,6 +22,7 @@ use crate::journal::scan::WINDOW_BYTES;
 use crate::journal::settings::GroupSettings;
 use crate::journal::state::{InBetween, Progress};
 use crate::journal::strays;
+use crate::plain::Plain;
 use crate::storage::Storage;
 use crate::target_identity::TargetIdentity;
 use crate::{Error, ErrorKind, Result};
@@ -246,9 +247,10 @@ impl Group {
         match half {
             None => Ok(()),
             Some((name, between)) => Err(Error::refused(format!(
-                "making a recovery point: stream {} was begun on volume \"{name}\" and not \
+                "making a recovery point: stream {} was begun on volume \"{}\" and not \
                  finished",
-                between.input
+                between.input,
+                Plain(name)
             ))
             .with_hint("apply it to its end, or go back: mtctl recover")),
         }

@@ -18,6 +18,7 @@ pub mod group;
 pub mod journal;
 pub mod nbd;
 pub mod patience;
+pub mod plain;
 pub mod plan;
 pub mod recover;
 pub mod rollback;

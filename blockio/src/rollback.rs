@@ -26,6 +26,7 @@ use crate::journal::catalogue::PointId;
 use crate::journal::images::Images;
 use crate::journal::index::Index;
 use crate::journal::state::{Progress, VolumeState};
+use crate::plain::Plain;
 use crate::plan::WritePlan;
 use crate::target_identity;
 use crate::{Error, ErrorKind, Result};
@@ -232,7 +233,7 @@ fn order(
         let of_name =
             |assignment: &Assignment| assignment.source.as_deref().unwrap_or("") == name.as_str();
         let found = assignments.iter().position(of_name).ok_or_else(|| {
-            Error::refused(format!("rolling back: no target for the volume \"{name}\""))
+            Error::refused(format!("rolling back: no target for the volume \"{}\"", Plain(name)))
                 .with_hint("attach its disk")
         })?;
         order.push((found, number));

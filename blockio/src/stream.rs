@@ -92,7 +92,10 @@ impl Name {
     }
 }
 
-/// As text: UTF-8 as it is, with control characters and what is not UTF-8 escaped.
+/// As text: UTF-8 as it is, with control characters and what is not UTF-8 escaped. Groups know their
+/// volumes by it, so it stays as it is; on a terminal it is shown as [`Plain`].
+///
+/// [`Plain`]: crate::plain::Plain
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
@@ -234,7 +237,7 @@ pub struct End {
     /// What it held; a decoder has compared it with what the stream says it held.
     pub totals: Totals,
     /// Whether the state at the end is one that the source was in: false for an svd stream whose
-    /// write order was not kept.
+    /// write order was not kept, and for a raw image from a pipe that may have been cut.
     pub consistent: bool,
 }
 

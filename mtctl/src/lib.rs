@@ -36,7 +36,7 @@ use cli::{Cli, Command};
 /// contract ([`exit::Exit`]).
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    report::speak_as(&arguments);
+    report::as_json_if_asked(&arguments);
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return report::usage(&error).into(),

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use blockio::plain::{Plain, is_plain};
+use comfy_table::{ContentArrangement, presets};
 use provisioning::lossless_text;
 use serde::Serialize;
 
@@ -16,7 +17,8 @@ pub(crate) fn stdout() -> impl Write {
     Forgiving(Shown(std::io::stdout()))
 }
 
-/// What `out` is shown of texts that hold bytes which are no UTF-8: U+FFFD for each.
+/// What `out` is shown of the texts of others: U+FFFD for bytes that are no UTF-8, and nothing that
+/// a terminal would obey but our own colours and the ends of lines.
 pub(crate) fn shown<W: Write>(out: W) -> impl Write {
     Shown(out)
 }
@@ -25,7 +27,7 @@ struct Shown<W>(W);
 
 impl<W: Write> Write for Shown<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        match std::str::from_utf8(bytes).map(lossless_text::shown) {
+        match std::str::from_utf8(bytes).map(harmless) {
             Ok(Cow::Owned(text)) => self.0.write_all(text.as_bytes()).map(|()| bytes.len()),
             Ok(Cow::Borrowed(_)) | Err(_) => self.0.write(bytes),
         }
@@ -34,6 +36,33 @@ impl<W: Write> Write for Shown<W> {
     fn flush(&mut self) -> std::io::Result<()> {
         self.0.flush()
     }
+}
+
+/// The last guard: whoever prints a name escapes it as [`plain`], which keeps it on its line, too.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let text = lossless_text::shown(text);
+    let is_harmless = |c: char| is_plain(c) || matches!(c, '\n' | '\t');
+    if text.chars().all(is_harmless) {
+        return text;
+    }
+    let mut guarded = String::new();
+    let mut rest = &*text;
+    while let Some(next) = rest.chars().next() {
+        let colour = OUR_CODES.iter().find(|code| rest.starts_with(**code));
+        let taken = colour.map_or(next.len_utf8(), |code| code.len());
+        match colour.is_some() || is_harmless(next) {
+            true => guarded.push_str(&rest[..taken]),
+            false => guarded.push_str(&plain(next)),
+        }
+        rest = &rest[taken..];
+    }
+    Cow::Owned(guarded)
+}
+
+/// A text of others (a name out of a stream, what a disk says of itself) as it is shown: on one
+/// line, with what a terminal would obey escaped.
+pub(crate) fn plain(text: impl std::fmt::Display) -> String {
+    Plain(text).to_string()
 }
 
 struct Forgiving<W>(W);
@@ -56,7 +85,7 @@ impl<W: Write> Write for Forgiving<W> {
 
 /// Prints a line on stderr. Where nobody listens any more, that is no reason to stop or to panic.
 pub(crate) fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", lossless_text::shown(text));
+    let _ = writeln!(std::io::stderr(), "{}", harmless(text));
 }
 
 /// What a terminal has that does not tell, as a serial console (it says 0).
@@ -74,9 +103,26 @@ fn width_on(terminal: Option<u16>, told: Option<u16>) -> u16 {
     known.unwrap_or(unknown).clamp(40, WIDTH_MAX)
 }
 
+/// A table whose cells are escaped: each stays in its row, whoever chose what is in it.
+pub(crate) struct Table(comfy_table::Table);
+
+impl Table {
+    /// Adds a row.
+    pub(crate) fn add_row<T: std::fmt::Display>(&mut self, row: impl IntoIterator<Item = T>) {
+        // Bytes that are no UTF-8 are shown later.
+        self.0.add_row(row.into_iter().map(plain));
+    }
+
+    /// Adds a row of cells that have lines of their own: each line is escaped.
+    pub(crate) fn add_lines(&mut self, row: impl IntoIterator<Item = String>) {
+        let lines = |cell: String| cell.split('\n').map(plain).collect::<Vec<_>>().join("\n");
+        self.0.add_row(row.into_iter().map(lines));
+    }
+}
+
 /// A table without rules, as wide as [`width`].
 pub(crate) fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
+    let mut table = comfy_table::Table::new();
     table
         .load_preset(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
@@ -85,12 +131,12 @@ pub(crate) fn table(header: &[&str]) -> Table {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table
+    Table(table)
 }
 
 /// Prints `table` without the blanks at the ends of its lines.
 pub(crate) fn print_table(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
-    for line in table.to_string().lines() {
+    for line in table.0.to_string().lines() {
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
@@ -100,8 +146,24 @@ pub(crate) fn print_table(out: &mut impl Write, table: &Table) -> std::io::Resul
 pub(crate) fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
     // Not written by serde, which would make something else of an I/O error.
     let text = serde_json::to_string_pretty(value)?;
-    writeln!(out, "{text}")?;
+    writeln!(out, "{}", escaped_json(&text))?;
     Ok(out.flush()?)
+}
+
+/// The same JSON, with all that a terminal would obey escaped as JSON escapes it.
+pub(crate) fn escaped_json(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_plain(character) || character == '\n' {
+            escaped.push(character);
+        } else {
+            // Only within a string: between strings a document has blanks and line ends only.
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                escaped += &format!("\\u{unit:04x}");
+            }
+        }
+    }
+    escaped
 }
 
 /// Whether stdout may be coloured: a terminal, or somebody said CLICOLOR_FORCE (who shows it on
@@ -121,6 +183,9 @@ pub(crate) enum Colour {
     Dim,
     Bold,
 }
+
+/// What `coloured` writes, and nobody else may.
+const OUR_CODES: [&str; 6] = ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"];
 
 /// `text` in `colour` when that is allowed.
 pub(crate) fn coloured(text: &str, colour: Colour) -> String {
@@ -189,6 +254,25 @@ mod tests {
         let text = lossless_text::from_bytes(&b"d\xE9p\xF4t"[..]);
         writeln!(shown(&mut out), "/mnt/{text}: é").unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "/mnt/d\u{FFFD}p\u{FFFD}t: é\n");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_reaches_it_escaped_and_our_colours_as_they_are() {
+        let mut out = Vec::new();
+        let text = "\x1b[31mFAIL\x1b[0m \x1b[2J\x1b]0;x\x07\u{9b}5m \u{202e}db\tok\n";
+        write!(shown(&mut out), "{text}").unwrap();
+        let expected = "\x1b[31mFAIL\x1b[0m \\u{1b}[2J\\u{1b}]0;x\\u{7}\\u{9b}5m \\u{202e}db\tok\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn json_says_the_same_after_it_was_escaped_for_a_terminal() {
+        let value = serde_json::json!({ "name": "a\u{9b}\u{7f}\u{202e}\u{e0001}\n\x1b\"\\é" });
+        let mut out = Vec::new();
+        print_json(&mut out, &value).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.chars().all(|c| is_plain(c) || c == '\n'), "{text:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 
     #[test]

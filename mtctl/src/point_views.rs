@@ -8,6 +8,7 @@ use blockio::view::{PointHistory, View};
 use blockio::{Error, ErrorKind, volume};
 
 use crate::group_targets;
+use crate::output;
 
 /// A volume at a point.
 pub(crate) struct PointView {
@@ -47,10 +48,10 @@ pub(crate) fn at(
     }
     if views.is_empty() {
         let wanted = volume.unwrap_or_default();
-        let context = format!("group {} has no volume \"{wanted}\"", group.name());
+        let context = format!("group {} has no volume \"{}\"", group.name(), output::plain(wanted));
         let names: Vec<_> = group.state().volumes.keys().map(String::as_str).collect();
         return Err(Error::new(ErrorKind::Usage, context)
-            .with_hint(format!("its volumes are: {}", names.join(", ")))
+            .with_hint(format!("its volumes are: {}", output::plain(names.join(", "))))
             .into());
     }
     Ok((shown, views))

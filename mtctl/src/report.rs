@@ -1,87 +1,97 @@
-//! Errors on stderr, in the form that was asked for: for people the chain of causes on one line,
-//! then the hint; with `--json` one JSON object on one line. Then the exit code.
+//! Errors on stderr: the chain of causes on one line, then the hint, then the exit code; or all of
+//! that as one JSON object, if `--json` is among the arguments.
 
-use std::ffi::{OsStr, OsString};
-use std::sync::OnceLock;
+use std::ffi::OsString;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::output;
+use crate::output::{self, plain};
 
-/// Decided once, before anything can fail: what cannot be parsed is an error of the same form.
-static IN_JSON: OnceLock<bool> = OnceLock::new();
+/// Whether errors are for programs; once a run, before there can be any.
+static AS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// Errors are told as `arguments` ask for.
-pub(crate) fn speak_as(arguments: &[OsString]) {
+/// Errors are JSON if `arguments` ask for it, even where they cannot be parsed otherwise.
+pub(crate) fn as_json_if_asked(arguments: &[OsString]) {
     let options = arguments.iter().take_while(|argument| *argument != "--");
-    let _ = IN_JSON.set(options.into_iter().any(|argument| argument == OsStr::new("--json")));
+    AS_JSON.store(options.into_iter().any(|one| one == "--json"), Ordering::Relaxed);
 }
 
-/// An error, for programs: `{"error":{…}}`.
+/// Stable: fields are added, never changed.
 #[derive(Serialize)]
-struct Told<'a> {
-    error: Fields<'a>,
+struct Json<'a> {
+    error: JsonError<'a>,
 }
 
 #[derive(Serialize)]
-struct Fields<'a> {
+struct JsonError<'a> {
     kind: &'static str,
     message: &'a str,
     hint: Option<&'a str>,
     exit_code: u8,
 }
 
-/// Tells an error that ends the run, or a part of it, with `exit`.
-pub(crate) fn tell(message: &str, hint: Option<&str>, exit: Exit) {
-    if IN_JSON.get() == Some(&true) {
-        let error = Fields { kind: exit.kind(), message, hint, exit_code: exit.code() };
-        // Text and numbers only: it is always JSON.
-        return output::complain(&serde_json::to_string(&Told { error }).unwrap_or_default());
+/// Says on stderr what ended a run that comes to `exit`.
+pub(crate) fn tell(message: &str, hint: Option<&str>, exit: Exit) -> Exit {
+    if !AS_JSON.load(Ordering::Relaxed) {
+        output::complain(&format!("mtctl: {}", plain(message)));
+        if let Some(hint) = hint {
+            output::complain(&format!("hint: {}", plain(hint)));
+        }
+        return exit;
     }
-    output::complain(&format!("mtctl: {message}"));
-    if let Some(hint) = hint {
-        output::complain(&format!("hint: {hint}"));
+    let (message, hint) = (shown(message), hint.map(shown));
+    let (kind, exit_code) = (exit.kind(), exit.code());
+    let error = JsonError { kind, message: &message, hint: hint.as_deref(), exit_code };
+    if let Ok(text) = serde_json::to_string(&Json { error }) {
+        // Where nobody listens any more, that is no reason to stop or to panic.
+        let _ = writeln!(std::io::stderr(), "{}", output::escaped_json(&text));
     }
+    exit
+}
+
+fn shown(text: &str) -> String {
+    provisioning::lossless_text::shown(text).into_owned()
 }
 
 /// Reports what clap has to say: help and version go to stdout and are no failure.
 pub(crate) fn usage(error: &clap::Error) -> Exit {
-    if !error.use_stderr() {
-        // A closed pipe while printing help is nothing to complain about.
-        let _ = error.print();
-        return Exit::Done;
+    if error.use_stderr() && AS_JSON.load(Ordering::Relaxed) {
+        let text = error.to_string();
+        // What follows is the usage line, and where help is: the hint.
+        let message = text.split("\n\nUsage:").next().unwrap_or_default();
+        let message = message.trim_start_matches("error: ").split_whitespace();
+        let message = message.collect::<Vec<_>>().join(" ");
+        return tell(&message, Some("mtctl VERB --help says what may be given"), Exit::Usage);
     }
-    if IN_JSON.get() == Some(&true) {
-        let text = error.render().to_string();
-        let (message, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
-        let message = message.trim().trim_start_matches("error: ");
-        tell(message, Some(rest.trim()).filter(|rest| !rest.is_empty()), Exit::Usage);
-    } else {
-        let _ = error.print();
-    }
-    Exit::Usage
+    // A closed pipe while printing help is nothing to complain about.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage } else { Exit::Done }
 }
 
 /// Reports a failed verb.
 pub(crate) fn failure(error: &anyhow::Error) -> Exit {
     let library = Library::of(error);
-    let exit = library.map_or(Exit::Failed, Library::exit);
-    tell(&format!("{error:#}"), library.and_then(Library::hint), exit);
-    exit
+    let hint = library.and_then(Library::hint);
+    tell(&format!("{error:#}"), hint, library.map_or(Exit::Failed, Library::exit))
 }
 
 /// Reports an error of a library that ended a verb which had something to print all the same.
 pub(crate) fn ours<'a>(error: impl Into<Library<'a>>) -> Exit {
-    ours_as(error, |exit| exit)
+    let library = error.into();
+    tell(&library.chain(), library.hint(), library.exit())
 }
 
-/// The same, where the verb ends with another exit code than the error alone has.
-pub(crate) fn ours_as<'a>(error: impl Into<Library<'a>>, exit: fn(Exit) -> Exit) -> Exit {
+/// The same, of a verb that may have written: 2 and 4 promise that nothing was touched.
+pub(crate) fn ours_after_writing<'a>(error: impl Into<Library<'a>>) -> Exit {
     let library = error.into();
-    let exit = exit(library.exit());
-    tell(&library.chain(), library.hint(), exit);
-    exit
+    let exit = match library.exit() {
+        Exit::Refused | Exit::Usage => Exit::Failed,
+        exit @ (Exit::Done | Exit::Failed | Exit::NotReady | Exit::Integrity) => exit,
+    };
+    tell(&library.chain(), library.hint(), exit)
 }
 
 /// An error of one of the two libraries.

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -12,6 +13,8 @@ use blockio::stream::Format;
 use blockio::stream::reader::Input;
 use blockio::stream::svd::directory;
 use clap::ValueEnum;
+
+use crate::output;
 
 /// A format by its name.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -64,6 +67,52 @@ pub(crate) fn inputs(paths: &[PathBuf], format: FormatName) -> anyhow::Result<Ve
         }
     }
     Ok(inputs)
+}
+
+/// The same inputs, of which raw images that come through pipes have `size` bytes. Where it is not
+/// said, it is told what follows from it.
+///
+/// # Errors
+///
+/// Of kind `Usage`: a size, and nothing here needs one.
+pub(crate) fn of_size(
+    inputs: Vec<StreamArgument>,
+    format: FormatName,
+    size: Option<u64>,
+) -> blockio::Result<Vec<StreamArgument>> {
+    let is_raw = matches!(format, FormatName::Raw);
+    let needs_size = |input: &StreamArgument| is_raw && has_no_length(input);
+    let Some(size_bytes) = size else {
+        for input in inputs.iter().filter(|input| needs_size(input)) {
+            let text = format!(
+                "warning: {}: the size of the image is not known, and one that is cut looks \
+                 complete: no recovery point is made of it; say how large it is: --size BYTES",
+                input.name()
+            );
+            output::complain(&output::wrapped(&text, 2));
+        }
+        return Ok(inputs);
+    };
+    if !inputs.iter().any(needs_size) {
+        let context = "--size is given, and no input is a raw image from a pipe".to_owned();
+        return Err(usage(context, "a file has a length, and other streams an end; leave it out"));
+    }
+    let sized = |input| match needs_size(&input) {
+        true => StreamArgument::Sized { image: Box::new(input), size_bytes },
+        false => input,
+    };
+    Ok(inputs.into_iter().map(sized).collect())
+}
+
+/// A disk is read as a pipe is, and knows its size.
+fn has_no_length(input: &StreamArgument) -> bool {
+    let is_disk = match input {
+        StreamArgument::Path(path) => {
+            path.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device())
+        }
+        StreamArgument::Open { .. } | StreamArgument::Sized { .. } => false,
+    };
+    input.is_pipe() && !is_disk
 }
 
 fn usage(context: String, hint: impl Into<String>) -> blockio::Error {

@@ -203,6 +203,44 @@ fn what_apply_did_is_as_documented() {
     }
 }
 
+/// The error that a run printed, and its exit code.
+fn error_of(arguments: &[&str]) -> (Value, i32) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mtctl"));
+    let output = command.args(arguments).env("MTCTL_LOG", "off").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with('{')).collect();
+    let [error] = errors.as_slice() else { panic!("{arguments:?}: {said}") };
+    (serde_json::from_str(error).unwrap(), output.status.code().unwrap())
+}
+
+#[test]
+fn an_error_is_one_object_on_stderr_with_the_exit_code_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (state, image, small) = (path("state"), path("image"), path("small"));
+    std::fs::File::create(&image).unwrap().set_len(1 << 20).unwrap();
+    std::fs::File::create(&small).unwrap().set_len(4096).unwrap();
+    let damaged = data("native/damaged.mts");
+    let group = ["--group", "g", "--state-dir", &state, "--json"];
+    let cases: [(&[&str], &str, i32); 6] = [
+        (&["stream", "inspect", "/proc/self/mem", "--json"], "failed", 1),
+        (&["apply", "--json"], "usage", 2),
+        (&["digest", "--json", "--no-such-option"], "usage", 2),
+        (&["apply", "no-such-stream", "--target", &image, "--json"], "usage", 2),
+        (&["apply", &image, "--format", "raw", "--target", &small, "--json"], "refused", 4),
+        (&["stream", "inspect", &damaged, "--json"], "integrity", 5),
+    ];
+    for (arguments, kind, exit_code) in cases {
+        let (printed, code) = error_of(arguments);
+        let error = &printed["error"];
+        assert_keys(error, &[("kind", "s"), ("message", "s"), ("hint", "su"), ("exit_code", "n")]);
+        assert_eq!((error["kind"].as_str(), code), (Some(kind), exit_code), "{printed}");
+        assert_eq!(error["exit_code"], exit_code, "{printed}");
+    }
+    let (printed, _) = error_of(&[&["points", "list"][..], &group].concat());
+    assert_keys(&printed["error"], &[("kind", "s"), ("message", "s")]);
+}
+
 #[test]
 fn nothing_is_coloured_when_piped() {
     for host in hosts() {

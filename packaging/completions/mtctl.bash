@@ -304,7 +304,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__apply)
-            opts="-v -h --target --map --group --format --engine --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --resume --verify --accept-resize --accept-target --accept-older --accept-base --accept-unfinished --dry-run --json --verbose --help"
+            opts="-v -h --target --map --group --format --size --engine --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --resume --verify --accept-resize --accept-target --accept-older --accept-base --accept-unfinished --dry-run --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -324,6 +324,10 @@ _mtctl() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "auto native rbd-diff svd raw" -- "${cur}"))
+                    return 0
+                    ;;
+                --size)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --engine)
@@ -536,7 +540,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__export)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --to --volume --socket --listen --scratch --scratch-dir --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --to --volume --socket --listen --insecure --scratch --scratch-dir --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2140,7 +2144,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__stream__subcmd__inspect)
-            opts="-h --format --json --help"
+            opts="-h --format --size --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2148,6 +2152,10 @@ _mtctl() {
             case "${prev}" in
                 --format)
                     COMPREPLY=($(compgen -W "auto native rbd-diff svd raw" -- "${cur}"))
+                    return 0
+                    ;;
+                --size)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)

@@ -111,6 +111,7 @@ native\t'our own'
 rbd-diff\t'rbd diff v1 or v2, or an rbd export of format 2'
 svd\t'the disk filter driver\'s'
 raw\t'a raw image; its holes become zeros'"
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l size -d 'The size of a raw image that comes through a pipe: one that ends before it was cut' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l engine -d 'How disks are written [default of a new group: auto]' -r -f -a "auto\t'io_uring, or blocking where it is refused'
 uring\t'io_uring or nothing'
 blocking\t'one write after the other'"
@@ -257,6 +258,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l socket -d 'Serve 
 complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l listen -d 'Serve on a TCP address' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l scratch-dir -d 'Where the throw-away layer is kept meanwhile' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l insecure -d 'Serve beyond this host: there is no TLS, so everybody who reaches the address can read all'
 complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l scratch -d 'Let clients write, into a layer that is thrown away at the end'
 complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l json -d 'Print JSON: one line, when clients can connect'
 complete -c mtctl -n "__fish_mtctl_using_subcommand export" -s h -l help -d 'Print help'
@@ -364,6 +366,7 @@ native\t'our own'
 rbd-diff\t'rbd diff v1 or v2, or an rbd export of format 2'
 svd\t'the disk filter driver\'s'
 raw\t'a raw image; its holes become zeros'"
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from inspect" -l size -d 'The size of a raw image that comes through a pipe: one that ends before it was cut' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from inspect" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from convert" -l to -d 'The format to write' -r -f -a "native\t'our own'

@@ -234,7 +234,7 @@ fn refuse(name: &str, consumed: u64, unverified: crate::verify::Unverified) -> E
 
 fn is_truncation(error: &Error) -> bool {
     let cause = std::error::Error::source(error);
-    cause
-        .and_then(|cause| cause.downcast_ref::<Malformed>())
-        .is_some_and(|malformed| malformed.problem == Problem::Truncated)
+    cause.and_then(|cause| cause.downcast_ref::<Malformed>()).is_some_and(|malformed| {
+        matches!(malformed.problem, Problem::Truncated | Problem::TooShort { .. })
+    })
 }

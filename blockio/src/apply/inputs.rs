@@ -2,12 +2,13 @@
 //! directory of thousands is not thousands of open files.
 
 use std::fs::{File, Metadata};
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::device::buffer::ArenaPool;
 use crate::journal::state::Fingerprint;
-use crate::stream::open::{Source, open};
+use crate::stream::open::{Source, open_of_size};
 use crate::stream::reader::Input;
 use crate::stream::{Format, Frame, StreamHeader};
 use crate::{Error, ErrorKind, Result};
@@ -24,6 +25,13 @@ pub enum StreamArgument {
         /// Where its bytes come from.
         input: Input,
     },
+    /// A raw image whose size somebody said, since a pipe does not.
+    Sized {
+        /// Where it comes from.
+        image: Box<StreamArgument>,
+        /// How long it is.
+        size_bytes: u64,
+    },
 }
 
 impl StreamArgument {
@@ -33,6 +41,7 @@ impl StreamArgument {
         match self {
             Self::Path(path) => path.display().to_string(),
             Self::Open { name, .. } => name.clone(),
+            Self::Sized { image, .. } => image.name(),
         }
     }
 
@@ -45,12 +54,15 @@ impl StreamArgument {
                 file.get_ref().metadata().ok().map(|metadata| metadata.len())
             }
             Self::Open { input: Input::Pipe(_), .. } => None,
+            Self::Sized { size_bytes, .. } => Some(*size_bytes),
         }
     }
 
     /// Whether what is missing at its end may still come, another time.
-    pub(crate) fn is_pipe(&self) -> bool {
+    #[must_use]
+    pub fn is_pipe(&self) -> bool {
         match self {
+            Self::Sized { image, .. } => image.is_pipe(),
             Self::Path(path) => !path.is_file(),
             Self::Open { input, .. } => matches!(input, Input::Pipe(_)),
         }
@@ -62,6 +74,7 @@ impl StreamArgument {
             Self::Path(path) => path.metadata(),
             Self::Open { input: Input::File(file), .. } => file.get_ref().metadata(),
             Self::Open { input: Input::Pipe(_), .. } => return false,
+            Self::Sized { image, .. } => return image.is_also(target),
         };
         let what = |metadata: &Metadata| match metadata.file_type().is_block_device() {
             true => (true, metadata.rdev(), 0),
@@ -95,7 +108,11 @@ impl StreamArgument {
     ///
     /// As reading it. `Usage` if it is a pipe: it can be read once only.
     pub fn headers(&self, format: Option<Format>, pool: ArenaPool) -> Result<Vec<StreamHeader>> {
-        let Self::Path(path) = self else {
+        let path = match self {
+            Self::Path(path) => Some(path).filter(|path| !is_read_once(path)),
+            Self::Open { .. } | Self::Sized { .. } => None,
+        };
+        let Some(path) = path else {
             let context = format!("looking into {} before reading it", self.name());
             return Err(Error::new(ErrorKind::Usage, context)
                 .with_hint("save it to a file, and convert that"));
@@ -117,13 +134,46 @@ impl StreamArgument {
     ///
     /// `Failed`: it cannot be opened. `Integrity`: its first bytes are of no format that we know.
     pub fn open(self, format: Option<Format>, pool: ArenaPool) -> Result<Source> {
-        let name = self.name();
-        let input = match self {
-            Self::Path(path) => File::open(path)
-                .and_then(Input::from_file)
-                .map_err(|error| Error::failed(format!("opening {name}"), error))?,
-            Self::Open { input, .. } => input,
-        };
-        open(&name, input, format, pool)
+        self.open_of_size(format, None, pool)
     }
+
+    fn open_of_size(
+        self,
+        format: Option<Format>,
+        size: Option<u64>,
+        pool: ArenaPool,
+    ) -> Result<Source> {
+        let name = self.name();
+        let opening = |error| Error::failed(format!("opening {name}"), error);
+        let (input, size) = match self {
+            Self::Path(path) => {
+                let mut file = File::open(path).map_err(opening)?;
+                let size = size.or(size_of_disk(&mut file).map_err(opening)?);
+                (Input::from_file(file).map_err(opening)?, size)
+            }
+            Self::Open { input, .. } => (input, size),
+            Self::Sized { image, size_bytes } => {
+                return image.open_of_size(format, Some(size_bytes), pool);
+            }
+        };
+        open_of_size(&name, input, format, size, pool)
+    }
+}
+
+/// Whether what is read from `path` is gone.
+fn is_read_once(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| {
+        let kind = metadata.file_type();
+        kind.is_fifo() || kind.is_socket() || kind.is_char_device()
+    })
+}
+
+/// A disk knows its size, though it is read as a pipe is.
+fn size_of_disk(file: &mut File) -> io::Result<Option<u64>> {
+    if !file.metadata()?.file_type().is_block_device() {
+        return Ok(None);
+    }
+    let size = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    Ok(Some(size))
 }

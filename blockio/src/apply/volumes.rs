@@ -12,6 +12,7 @@ use crate::device::open::Engine;
 use crate::group::Group;
 use crate::group::keeper::Preserve;
 use crate::journal::state::Consumed;
+use crate::plain::Plain;
 use crate::plan::{Planner, WritePlan};
 use crate::stream::{Piece, StreamHeader, VolumeIndex};
 use crate::target_identity::{self, TargetIdentity};
@@ -56,7 +57,7 @@ impl Volume {
     pub(crate) fn shown(&self) -> String {
         let path = self.assignment.target.shown();
         match &self.assignment.source {
-            Some(source) => format!("{source} on {path}"),
+            Some(source) => format!("{} on {path}", Plain(source)),
             None => path,
         }
     }

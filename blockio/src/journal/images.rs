@@ -225,9 +225,12 @@ impl Images {
         in_threads: bool,
         observe: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<()> {
-        if !in_threads {
+        let one_by_one = |observe: &mut dyn FnMut(u64) -> Result<()>| {
             let mut all = self.segments.iter().flat_map(|segment| segment.check_all(pool));
-            return all.try_for_each(|bytes| observe(bytes?));
+            all.try_for_each(|bytes| observe(bytes?))
+        };
+        if !in_threads {
+            return one_by_one(observe);
         }
         let next = AtomicUsize::new(0);
         let (outbox, inbox) = channel();
@@ -243,11 +246,20 @@ impl Images {
             }
         };
         std::thread::scope(|scope| {
+            let (mut started, work) = (0, &work);
             for _ in 0..CHECKERS {
                 let outbox = outbox.clone();
-                scope.spawn(|| work(outbox));
+                let thread = std::thread::Builder::new().name("check".to_owned());
+                match thread.spawn_scoped(scope, move || work(outbox)) {
+                    Ok(_) => started += 1,
+                    // The others do its work.
+                    Err(error) => tracing::warn!(%error, "no thread to check the history with"),
+                }
             }
             drop(outbox);
+            if started == 0 {
+                return one_by_one(observe);
+            }
             inbox.into_iter().try_for_each(|bytes| observe(bytes?))
         })
     }

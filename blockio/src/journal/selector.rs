@@ -9,6 +9,7 @@ use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, Zoned};
 
 use crate::journal::catalogue::{Catalogue, Point, PointId, PointKind};
+use crate::plain::Plain;
 use crate::{Error, ErrorKind, Result};
 
 /// A recovery point, as it was typed.
@@ -93,7 +94,8 @@ fn find_text<'a>(catalogue: &'a Catalogue, text: &str) -> Result<&'a Point> {
     }
     let gone = catalogue.expired.iter().rev();
     if let Some(gone) = gone.clone().find(|gone| is_meant(gone.id, gone.name.as_deref())) {
-        let name = gone.name.as_ref().map_or_else(String::new, |name| format!(" \"{name}\""));
+        let name = gone.name.as_ref();
+        let name = name.map_or_else(String::new, |name| format!(" \"{}\"", Plain(name)));
         let context = format!("point {}{name} of {} has expired", gone.id, time(gone.time));
         return Err(refuse(catalogue, context));
     }
@@ -198,7 +200,8 @@ fn refuse(catalogue: &Catalogue, context: String) -> Error {
 /// A point, as messages call it.
 #[must_use]
 pub fn shown(point: &Point) -> String {
-    let name = point.name.as_ref().map_or_else(String::new, |name| format!(" \"{name}\""));
+    let name = point.name.as_ref();
+    let name = name.map_or_else(String::new, |name| format!(" \"{}\"", Plain(name)));
     match point.kind {
         PointKind::Start => "the start of the history".to_owned(),
         PointKind::Crash | PointKind::App => {

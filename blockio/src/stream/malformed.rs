@@ -28,6 +28,12 @@ pub enum Problem {
     /// It ends before its end record.
     #[error("the input ends before the stream's end record")]
     Truncated,
+    /// A raw image ends before the size that was given for it.
+    #[error("the input ends here, and the image was said to have {size} bytes")]
+    TooShort {
+        /// The size that was given, in bytes.
+        size: u64,
+    },
     /// Something follows the end.
     #[error("bytes follow the end of the stream")]
     TrailingBytes,

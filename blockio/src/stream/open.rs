@@ -140,10 +140,20 @@ pub fn arenas_for_reading() -> Result<ArenaPool> {
 ///
 /// Of kind `Integrity` if no format is named and the first bytes are of none that we know; of kind
 /// `Failed` if the input cannot be read.
-pub fn open(
+pub fn open(name: &str, input: Input, format: Option<Format>, pool: ArenaPool) -> Result<Source> {
+    open_of_size(name, input, format, None, pool)
+}
+
+/// The same, where a raw image is `size` bytes long: [`RawReader::of_size`].
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_of_size(
     name: &str,
     mut input: Input,
     format: Option<Format>,
+    size: Option<u64>,
     pool: ArenaPool,
 ) -> Result<Source> {
     let format = match format {
@@ -158,7 +168,7 @@ pub fn open(
             Source::RbdDiff(Reader::new(name, input, rbd_diff::Decoder::new(), pool))
         }
         Format::Svd => Source::Svd(Reader::new(name, input, svd::Decoder::new(), pool)),
-        Format::Raw => Source::Raw(RawReader::new(name, input, pool)?),
+        Format::Raw => Source::Raw(RawReader::of_size(name, input, size, pool)?),
     })
 }
 

@@ -1,7 +1,9 @@
 //! A raw image as frames: its holes, and long runs of zeros in it, are zeros; the rest is data.
 //!
 //! There is nothing to decode, so there is no decoder: where the holes are is asked of the file. An
-//! image has no marks, no checksum and no end record; that it is whole is known by its length.
+//! image has no marks, no checksum and no end record; that it is whole is known by its length. A
+//! pipe has none of its own: it is what the operator says, or the end is taken for no state of the
+//! source.
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -63,7 +65,11 @@ enum Image {
         segment: Segment,
         has_holes: bool,
     },
-    Pipe(Input),
+    Pipe {
+        input: Input,
+        // How long the image is, if that was said.
+        size: Option<u64>,
+    },
 }
 
 /// A stretch of the image, up to a place in it.
@@ -84,9 +90,24 @@ impl RawReader {
     ///
     /// Of kind `Failed` if the file's length cannot be told.
     pub fn new(name: impl Into<String>, input: Input, pool: ArenaPool) -> Result<Self> {
+        Self::of_size(name, input, None, pool)
+    }
+
+    /// The same, of an image that is `size` bytes long as somebody says who knows: a pipe that ends
+    /// before or after is not the image. A file is as long as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn of_size(
+        name: impl Into<String>,
+        input: Input,
+        size: Option<u64>,
+        pool: ArenaPool,
+    ) -> Result<Self> {
         let name = name.into();
-        let image =
-            Image::new(input).map_err(|error| Error::failed(format!("reading {name}"), error))?;
+        let image = Image::new(input, size)
+            .map_err(|error| Error::failed(format!("reading {name}"), error))?;
         let (stage, totals) = (Stage::Begin, Totals::default());
         Ok(Self { name, image, pool, position: 0, resume_after: 0, stage, totals })
     }
@@ -107,7 +128,8 @@ impl RawReader {
     /// # Errors
     ///
     /// Of kind `Integrity` if the file is not as long any more as it was, or a pipe ends before the
-    /// place to resume after; of kind `Failed` if it cannot be read.
+    /// place to resume after, or not where it was said to end; of kind `Failed` if it cannot be
+    /// read.
     pub fn next_frame(&mut self) -> Result<Option<Frame>> {
         match self.stage {
             Stage::Begin => {
@@ -118,8 +140,11 @@ impl RawReader {
                 Some(batch) => Ok(Some(Frame::Batch(batch))),
                 None => {
                     self.check_size()?;
+                    self.check_end()?;
                     self.stage = Stage::Ended;
-                    Ok(Some(Frame::End(End { totals: self.totals, consistent: true })))
+                    // Where nobody said how long it is, one that was cut looks the same.
+                    let consistent = !matches!(self.image, Image::Pipe { size: None, .. });
+                    Ok(Some(Frame::End(End { totals: self.totals, consistent })))
                 }
             },
             Stage::Ended => Ok(None),
@@ -130,7 +155,7 @@ impl RawReader {
     /// another content now would mix two states.
     fn header(&self) -> Result<StreamHeader> {
         let (identity, size) = match &self.image {
-            Image::Pipe(_) => (None, None),
+            Image::Pipe { size, .. } => (None, size.map(ByteCount::new)),
             Image::File { file, size, .. } => {
                 let metadata = file.metadata().map_err(|error| self.unreadable(error))?;
                 let seconds = metadata.mtime().wrapping_mul(1_000_000_000);
@@ -157,7 +182,7 @@ impl RawReader {
                 self.position = wanted.min(*size);
                 return Ok(());
             }
-            Image::Pipe(pipe) => pipe,
+            Image::Pipe { input, .. } => input,
         };
         let passed = pipe.pass_over(wanted - self.position);
         self.position += passed.map_err(|error| self.unreadable(error))?;
@@ -184,7 +209,7 @@ impl RawReader {
                     }
                 }
                 Segment::Data(end) => end,
-                Segment::Unknown => u64::MAX,
+                Segment::Unknown => self.image.end(),
             };
             let taken = self.take_data(end, &mut collected, &mut arena)?;
             if taken == 0 {
@@ -258,21 +283,46 @@ impl RawReader {
         ))
     }
 
+    /// Refuses a pipe that does not end where it was said to.
+    fn check_end(&mut self) -> Result<()> {
+        let Image::Pipe { input, size: Some(size) } = &mut self.image else { return Ok(()) };
+        let problem = if self.position < *size {
+            Problem::TooShort { size: *size }
+        } else {
+            match input.read_up_to(&mut [0]).map_err(|error| self.unreadable(error))? {
+                0 => return Ok(()),
+                _ => Problem::TrailingBytes,
+            }
+        };
+        let malformed = Malformed::new(self.position, problem);
+        let hint = "no recovery point is made of it; see how large the image is at its source, and \
+                    send all of it again";
+        Err(Error::integrity(format!("reading {}", self.name), malformed).with_hint(hint))
+    }
+
     fn unreadable(&self, error: io::Error) -> Error {
         Error::failed(format!("reading {}", self.name), error)
     }
 }
 
 impl Image {
-    fn new(input: Input) -> io::Result<Self> {
+    fn new(input: Input, size: Option<u64>) -> io::Result<Self> {
         let mut file = match input {
             Input::File(file) => file,
-            pipe @ Input::Pipe(_) => return Ok(Self::Pipe(pipe)),
+            input @ Input::Pipe(_) => return Ok(Self::Pipe { input, size }),
         };
         let start = file.stream_position()?;
         let file = file.into_inner();
         let size = file.metadata()?.len().saturating_sub(start);
         Ok(Self::File { file, start, size, segment: Segment::Hole(0), has_holes: true })
+    }
+
+    /// Where a pipe is to be read to.
+    fn end(&self) -> u64 {
+        match self {
+            Self::Pipe { size, .. } => size.unwrap_or(u64::MAX),
+            Self::File { size, .. } => *size,
+        }
     }
 
     /// What the image holds from `position` on. At the end of a file it is empty.
@@ -299,7 +349,7 @@ impl Image {
     /// only at the end.
     fn read(&mut self, position: u64, room: &mut [u8]) -> io::Result<usize> {
         let (file, start) = match self {
-            Self::Pipe(pipe) => return pipe.read_up_to(room),
+            Self::Pipe { input, .. } => return input.read_up_to(room),
             Self::File { file, start, .. } => (file, *start),
         };
         let mut filled = 0;

@@ -64,6 +64,10 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = FormatName::Auto)]
     format: FormatName,
 
+    /// The size of a raw image that comes through a pipe: one that ends before it was cut
+    #[arg(long, value_name = "BYTES")]
+    size: Option<u64>,
+
     /// How disks are written [default of a new group: auto]
     #[arg(long, value_enum)]
     engine: Option<EngineName>,
@@ -129,6 +133,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let stop = crate::verb::stop_flag()?;
     let mut group = open_group(arguments)?;
     let inputs = stream_options::inputs(&arguments.streams, arguments.format)?;
+    let inputs = stream_options::of_size(inputs, arguments.format, arguments.size)?;
     let progress = ByteProgress::new(inputs.iter().map(StreamArgument::length_bytes).sum());
     let assignments = assignments(arguments, group.view())?;
     arguments.policy.settle(&mut group, arguments.engine)?;
@@ -222,7 +227,7 @@ fn assignments(arguments: &Arguments, group: &GroupView) -> anyhow::Result<Vec<A
 fn is_mapped_once(map: &[(String, TargetArgument)]) -> blockio::Result<()> {
     for (index, (source, _)) in map.iter().enumerate() {
         if map[..index].iter().any(|(earlier, _)| earlier == source) {
-            let context = format!("the volume \"{source}\" is mapped twice");
+            let context = format!("the volume \"{}\" is mapped twice", output::plain(source));
             return Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
                 .with_hint("a volume has one target"));
         }
@@ -237,11 +242,8 @@ fn finish(
 ) -> anyhow::Result<Exit> {
     show::outcome(outcome, elapsed, arguments)?;
     Ok(match &outcome.ending {
-        Ending::Failed(error) => report::ours_as(error, |exit| match exit {
-            // A guard said no, and something was written before: 4 promises that nothing was.
-            Exit::Refused | Exit::Usage => Exit::Failed,
-            exit => exit,
-        }),
+        // A guard may have said no, and something was written before.
+        Ending::Failed(error) => report::ours_after_writing(error),
         Ending::Stopped => Exit::Failed,
         Ending::Complete | Ending::Incomplete => volumes_exit(outcome),
     })

@@ -86,7 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut out = output::stdout();
     match arguments.json {
         true => document.write(&mut out)?,
-        false => writeln!(out, "{}  {}", document.digest.root(), document.of)?,
+        false => writeln!(out, "{}  {}", document.digest.root(), output::plain(&document.of))?,
     }
     out.flush()?;
     Ok(Exit::Done)

@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 fn print(out: &mut impl Write, disks: &[Disk]) -> anyhow::Result<()> {
     let mut table = output::table(&["DISK", "SIZE", "DEVICE", "ID", "USED BY"]);
     for disk in disks {
-        table.add_row([
+        table.add_lines([
             lines([Some(disk.path.display().to_string()), disk.scsi_address.clone()]),
             lines([Some(size::binary(disk.size_bytes)), sectors(disk)]),
             lines([device(disk), disk.controller.clone()]),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use blockio::journal::selector::Selector;
 use blockio::nbd::{Export, Listen, Scratch, Server};
+use blockio::{Error, ErrorKind};
 use clap::{ArgGroup, Args};
 
 use crate::exit::Exit;
@@ -25,7 +26,8 @@ Examples:
   mtctl export --group web --to latest --listen 127.0.0.1:10809
 
 Nothing is moved, the disks are only read, and replication may go on meanwhile. It serves until
-SIGTERM or Ctrl-C. Over TCP everybody who reaches the address can read.";
+SIGTERM or Ctrl-C. Over TCP everybody who reaches the address can read: beyond this host it needs
+--insecure.";
 
 /// What was typed after `mtctl export`.
 #[derive(Debug, Args)]
@@ -51,6 +53,10 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 
+    /// Serve beyond this host: there is no TLS, so everybody who reaches the address can read all
+    #[arg(long, requires = "listen")]
+    insecure: bool,
+
     /// Let clients write, into a layer that is thrown away at the end
     #[arg(long)]
     scratch: bool,
@@ -70,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let stop = crate::verb::stop_flag()?;
     let address = match (&arguments.socket, arguments.listen) {
         (Some(path), _) => Listen::Unix(path.clone()),
-        (None, Some(address)) => Listen::Tcp(address),
+        (None, Some(address)) => Listen::Tcp(not_in_the_open(address, arguments.insecure)?),
         (None, None) => return Ok(Exit::Usage),
     };
     let group = arguments.of.look()?;
@@ -82,6 +88,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Ok(()) => Ok(Exit::Done),
         Err(error) => Ok(report::ours(&error)),
     }
+}
+
+/// Whole disks of somebody else go out here, to whoever asks, in the clear.
+fn not_in_the_open(address: SocketAddr, insecure: bool) -> blockio::Result<SocketAddr> {
+    if insecure || address.ip().to_canonical().is_loopback() {
+        return Ok(address);
+    }
+    let context = format!("serving on {address}: it can be reached from other hosts");
+    Err(Error::new(ErrorKind::Usage, context).with_hint(
+        "without TLS everybody who reaches it can read the disks: use --socket or 127.0.0.1 and a \
+         tunnel (ssh -L), or say --insecure",
+    ))
 }
 
 fn export(arguments: &Arguments, view: PointView) -> blockio::Result<Export> {
@@ -101,11 +119,12 @@ fn announce(server: &Server, shown: &str, json: bool) -> anyhow::Result<()> {
     let uris: Vec<String> = uris.collect();
     let mut out = output::stdout();
     if json {
-        writeln!(out, "{}", serde_json::json!({ "point": shown, "uris": uris }))?;
+        let text = serde_json::json!({ "point": shown, "uris": uris }).to_string();
+        writeln!(out, "{}", output::escaped_json(&text))?;
     } else {
         writeln!(out, "{shown}, until this is stopped:")?;
         for uri in uris {
-            writeln!(out, "  {uri}")?;
+            writeln!(out, "  {}", output::plain(uri))?;
         }
     }
     Ok(out.flush()?)

@@ -13,6 +13,7 @@ use crate::journal::memo::EpochMemo;
 use crate::journal::scan::{Next, NoRecord, Record, SegmentError, SegmentReader};
 use crate::journal::state::GroupState;
 use crate::journal::touched::Touched;
+use crate::plain::Plain;
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
 
@@ -290,11 +291,16 @@ impl SegmentCheck<'_> {
             };
             let end = self.end_of(known);
             let (extent, name) = (entry.extent, &known.name);
-            if extent.end() > end && is_due {
-                let detail = format!("{extent} of volume \"{name}\", which ends at {end}");
-                self.add(Class::ImageOutsideVolume, at, number, detail, found);
+            if extent.end() > end {
+                // What is not due may be of a volume that has grown since; what is touched is kept
+                // within what is known, as a range of any size could be claimed.
+                if is_due {
+                    let name = Plain(name);
+                    let detail = format!("{extent} of volume \"{name}\", which ends at {end}");
+                    self.add(Class::ImageOutsideVolume, at, number, detail, found);
+                }
             } else if !is_new(epoch, entry) {
-                let detail = format!("{extent} of volume \"{name}\" was preserved before");
+                let detail = format!("{extent} of volume \"{}\" was preserved before", Plain(name));
                 self.add(Class::ImageTwice, at, number, detail, found);
             }
             at = at.map(|at| at.saturating_add(entry.payload_bytes()));

@@ -56,9 +56,43 @@ impl Read for Trickle {
 }
 
 fn pipe(bytes: &[u8]) -> RawReader {
+    let size = Some(bytes.len() as u64);
     let bytes = io::Cursor::new(bytes.to_vec());
     let input = Input::from_pipe(Trickle { bytes, chunk: 1000, interrupted: false });
-    RawReader::new("pipe", input, pool()).unwrap()
+    RawReader::of_size("pipe", input, size, pool()).unwrap()
+}
+
+fn pipe_of(bytes: &[u8], size: Option<u64>) -> RawReader {
+    let input = Input::from_pipe(io::Cursor::new(bytes.to_vec()));
+    RawReader::of_size("pipe", input, size, pool()).unwrap()
+}
+
+/// The end that it comes to.
+fn end(mut reader: RawReader) -> crate::Result<bool> {
+    loop {
+        if let Some(Frame::End(end)) = reader.next_frame()? {
+            return Ok(end.consistent);
+        }
+    }
+}
+
+#[test]
+fn a_pipe_that_does_not_end_where_the_image_does_is_no_image() {
+    let bytes = noise(3 * BLOCK + 512);
+    let size = bytes.len() as u64;
+    assert!(end(pipe_of(&bytes, Some(size))).unwrap());
+    for (said, why) in [(size + 1, "was said to have"), (size - 1, "bytes follow"), (0, "follow")] {
+        let error = end(pipe_of(&bytes, Some(said))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity, "{said}");
+        assert!(error.chain().contains(why), "{}", error.chain());
+    }
+}
+
+#[test]
+fn the_end_of_a_pipe_of_unknown_size_is_no_state_of_the_source() {
+    assert!(!end(pipe_of(&noise(BLOCK), None)).unwrap());
+    assert!(!end(pipe_of(&[], None)).unwrap());
+    assert!(end(raw(&file_with(&[(0, &noise(BLOCK))], BLOCK as u64))).unwrap());
 }
 
 /// A batch, told: each piece's start, length, and whether it is data; what it leaves on a disk.
@@ -152,7 +186,7 @@ fn a_file_comes_out_as_it_is_whatever_is_zero_in_it() {
 fn a_pipe_comes_out_as_it_is_and_says_no_size() {
     let mut bytes = noise((5 << 20) + 17);
     bytes[BLOCK..3 * BLOCK].fill(0);
-    assert_eq!(sizes(&mut pipe(&bytes)), None);
+    assert_eq!(sizes(&mut pipe(&bytes)), Some(bytes.len() as u64));
     let (batches, disk, totals) = read(&mut pipe(&bytes));
     assert!(disk == bytes);
     assert_eq!(totals.zero_bytes, 2 * BLOCK as u64);
@@ -256,7 +290,8 @@ fn a_socket_is_read_as_a_pipe() {
     let file = File::from(std::os::fd::OwnedFd::from(theirs));
     let writer = std::thread::spawn(move || ours.write_all(&noise(300_000)));
     let input = Input::from_file(file).unwrap();
-    let (_, disk, _) = read(&mut RawReader::new("socket", input, pool()).unwrap());
+    let (_, disk, _) =
+        read(&mut RawReader::of_size("socket", input, Some(300_000), pool()).unwrap());
     writer.join().unwrap().unwrap();
     assert!(disk == noise(300_000));
 }

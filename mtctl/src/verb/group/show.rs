@@ -85,7 +85,7 @@ fn print(out: &mut impl Write, group: &GroupView) -> anyhow::Result<()> {
     for (name, volume) in &group.state().volumes {
         let name = if name.is_empty() { "-" } else { name };
         table.add_row([
-            name.escape_debug().to_string(),
+            name.to_owned(),
             volume.target.clone().unwrap_or_else(|| "-".to_owned()),
             size::binary(volume.target_bytes),
             where_it_is(volume),
@@ -110,6 +110,4 @@ fn where_it_is(volume: &VolumeState) -> String {
         (None, Some(applied)) => format!("end of {applied}"),
         (None, None) => "nothing applied yet".to_owned(),
     }
-    .escape_debug()
-    .to_string()
 }

@@ -47,7 +47,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut out = std::io::BufWriter::new(output::stdout());
     let options = Options { point, extents: arguments.extents };
     dump::dump(&group.storage(), known, options, &mut |line| {
-        writeln!(out, "{line}").map_err(|error| blockio::Error::failed("printing", error))
+        writeln!(out, "{}", output::plain(line))
+            .map_err(|error| blockio::Error::failed("printing", error))
     })?;
     out.flush()?;
     Ok(Exit::Done)

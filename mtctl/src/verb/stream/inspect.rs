@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use blockio::stream::inspect::{Inspection, StreamInspection, inspect};
 use blockio::stream::open::arenas_for_reading;
-use blockio::stream::{Mark, MarkKind, Name, Timestamp};
+use blockio::stream::{Format, Mark, MarkKind, Name, Timestamp};
 use clap::Args;
 use provisioning::size;
 use serde::Serialize;
@@ -38,6 +38,10 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = FormatName::Auto)]
     format: FormatName,
 
+    /// The size of a raw image that comes through a pipe: one that ends before it was cut
+    #[arg(long, value_name = "BYTES")]
+    size: Option<u64>,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -45,8 +49,9 @@ pub struct Arguments {
 
 /// Inspects the stream.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let mut inputs =
-        stream_options::inputs(std::slice::from_ref(&arguments.file), arguments.format)?;
+    let files = std::slice::from_ref(&arguments.file);
+    let inputs = stream_options::inputs(files, arguments.format)?;
+    let mut inputs = stream_options::of_size(inputs, arguments.format, arguments.size)?;
     let mut exit = Exit::Done;
     let mut out = output::stdout();
     for input in inputs.drain(..) {
@@ -79,7 +84,7 @@ fn print(out: &mut impl Write, name: &str, found: &Inspection) -> anyhow::Result
 }
 
 fn print_stream(out: &mut impl Write, name: &str, stream: &StreamInspection) -> anyhow::Result<()> {
-    writeln!(out, "{name}: {} stream{}", stream.header.format, identity(stream))?;
+    writeln!(out, "{}: {} stream{}", output::plain(name), stream.header.format, identity(stream))?;
     let mut table =
         output::table(&["VOLUME", "SIZE", "FROM", "TO", "EXTENTS", "DATA", "ZERO", "DISCARD"]);
     for (header, volume) in stream.header.volumes.iter().zip(&stream.volumes) {
@@ -105,7 +110,13 @@ fn print_stream(out: &mut impl Write, name: &str, stream: &StreamInspection) -> 
     }
     let no_point = stream.end.as_ref().is_some_and(|end| !end.consistent);
     if no_point {
-        writeln!(out, "its end is no recovery point: the order of its writes was not kept")?;
+        let why = match stream.header.format {
+            Format::Raw => "its size is not known, and it may have been cut",
+            Format::Native | Format::RbdDiff | Format::Svd => {
+                "the order of its writes was not kept"
+            }
+        };
+        writeln!(out, "its end is no recovery point: {why}")?;
     }
     Ok(())
 }

@@ -87,6 +87,7 @@ fn json(comparison: &Comparison) -> Json<'_> {
 
 fn print(out: &mut impl Write, comparison: &Comparison) -> anyhow::Result<()> {
     let Comparison { subject, against, sector_bytes, unit_bytes, findings } = comparison;
+    let (subject, against) = (output::plain(subject), output::plain(against));
     let (length, other) = (findings.lengths.0.get(), findings.lengths.1.get());
     let compared = findings.compared.get();
     if findings.is_equal() {
