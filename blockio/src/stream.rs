@@ -92,8 +92,8 @@ impl Name {
     }
 }
 
-/// As text: UTF-8 as it is, with control characters and what is not UTF-8 escaped. Groups know their
-/// volumes by it, so it stays as it is; on a terminal it is shown as [`Plain`].
+/// As text: UTF-8 as it is, with control characters and what is not UTF-8 escaped. Groups know
+/// their volumes by it, so it stays as it is; on a terminal it is shown as [`Plain`].
 ///
 /// [`Plain`]: crate::plain::Plain
 impl fmt::Display for Name {

@@ -4,8 +4,8 @@
 //! What opening does by itself, since nothing is lost by it: segments of the open epoch are flushed
 //! (a process before may have left them in a cache), a record that is not whole at the end is left
 //! out (what it is about was never overwritten), segments that no point has are removed (they were
-//! made, or given up, just before a crash; one of which that is not sure is refused), and the set of
-//! what was preserved is rebuilt, so that applying again never preserves what is half new.
+//! made, or given up, just before a crash; one of which that is not sure is refused), and the set
+//! of what was preserved is rebuilt, so that applying again never preserves what is half new.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
