@@ -112,7 +112,7 @@ fn follows_its_source(source: &Source<'_>, format: &str, options: &str, check: f
         }
         if round == 2 {
             let gap = onto(&streams[2], &[]);
-            gap.exits(4).says("begins at \"s1\"").says("the volume is at \"s0\"");
+            gap.exits(4).says(r#"begins at \"s1\""#).says(r#"the volume is at \"s0\""#);
             let both = [streams[2].as_str(), "--verify"];
             assert_eq!(onto(&streams[1], &both).exits(0).json()["complete"], true);
         }
