@@ -13,7 +13,7 @@ use blockio::extent::Extent;
 use blockio::journal::state::{self, GroupState};
 use blockio::journal::catalogue::{Catalogue, JournalVolume, Span};
 use blockio::journal::layout::{BLOCK_BYTES, Entry, Held, RecordHeader, RecordKind, SegmentHeader};
-use blockio::journal::{check, dump};
+use blockio::journal::{check, dump, rebuild};
 use blockio::storage::{SegmentNumber, Space, StateCopy, Storage};
 use blockio::units::{ByteCount, ByteOffset, SectorSize};
 use libfuzzer_sys::fuzz_target;
@@ -38,6 +38,10 @@ fuzz_target!(|input: &[u8]| {
     assert!(report.bytes <= 2 * SEGMENT_BYTES as u64);
     let options = dump::Options { extents: true, ..dump::Options::default() };
     dump::dump(&storage, &known, options, &mut |_| Ok(())).expect("what is damaged is a line");
+    // Mostly there is nothing to be made of it; what there is has a point.
+    if let Ok(rebuilt) = rebuild::rebuild(&storage) {
+        assert!(rebuilt.state.journal.is_some_and(|known| !known.points.is_empty()));
+    }
 });
 
 /// What is read as a header is written as it was.
@@ -129,7 +133,8 @@ struct One {
 
 impl Storage for One {
     fn read_state(&self, _: StateCopy) -> io::Result<Option<String>> {
-        let state = GroupState { journal: Some(self.known.clone()), ..GroupState::default() };
+        let mut state = GroupState::default();
+        state.journal = Some(self.known.clone());
         Ok(Some(state::print(&state)))
     }
 

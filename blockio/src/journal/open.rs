@@ -175,6 +175,11 @@ impl Opening<'_> {
                 }
                 for entry in &record.header.entries {
                     let number = entry.volume as usize;
+                    // A volume is saved before there is a record of it: this is of none of ours,
+                    // and its number may be any.
+                    if number >= self.catalogue.volumes.len() {
+                        continue;
+                    }
                     if self.found.touched.len() <= number {
                         self.found.touched.resize_with(number + 1, Touched::default);
                     }
