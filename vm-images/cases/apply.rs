@@ -3,7 +3,7 @@
 //! A retention volume that fails is in `retention`, paths that are lost are in `multipath`, power
 //! that is lost is in `power`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use vm_images::case::{Case, Lab};
@@ -80,12 +80,18 @@ fn disks_fail(lab: &mut Lab) -> Result<()> {
     machine.must(&guest("table db \"$(linear db)\""))?;
     log_is_ahead(&mut machine, &replication, "/dev/mapper/log")?;
     machine.must(&has_point("s0m1"))?;
+    let begun = Instant::now();
     machine.run(&guest(&format!("go apply /host/stream-0 {TO_MAPS}")))?.exits(0);
+    // As long as a run takes here; on a host of usual speed that is the one second that dm-flakey
+    // counts in. With shorter ones a slow host would hardly ever come to the end of a stream.
+    let run_seconds = begun.elapsed().as_secs().max(1);
     let maps = || VOLUMES.map(|name| format!("/dev/mapper/{name}"));
     replication.is_on(&mut machine, maps(), &mark(0, EXTENT.marks))?;
 
-    // Errors of writes alone, every other second, until everything is there.
-    let flakey = "flakey() { echo \"$(part $1) flakey $(disk $1) 0 1 1 1 error_writes\"; }";
+    // Errors of writes alone, for a second after each such while, until everything is there.
+    let flakey = format!(
+        "flakey() {{ echo \"$(part $1) flakey $(disk $1) 0 {run_seconds} 1 1 error_writes\"; }}"
+    );
     let stubborn = format!(
         "{flakey}
          for name in db log; do table $name \"$(flakey $name)\"; done
