@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use blockio::group::Place;
-use blockio::journal::state;
+use blockio::group::{Place, storage};
+use blockio::journal::layout::Identity;
+use blockio::journal::{saved, state};
 use blockio::target_identity::TargetIdentity;
 use blockio::{Error, Result};
 use provisioning::groups::{Claim, GROUPS_PATH, Groups, observe_with};
@@ -20,9 +21,12 @@ use crate::target_argument::{NamedTarget, TargetArgument};
 /// What other groups of this host write to, as far as their states are found and understood.
 pub(crate) struct OtherGroups {
     groups: Groups,
-    /// The name of the group whose others these are, and the directory of its state.
+    /// The name of the group whose others these are.
     name: String,
-    own: Option<(u64, u64)>,
+    /// The directories of its state and of its history, which has a copy of it.
+    own: Vec<(u64, u64)>,
+    /// Its history: a state elsewhere that has the same is an older one of its own.
+    history: Option<Identity>,
 }
 
 impl OtherGroups {
@@ -39,14 +43,22 @@ impl OtherGroups {
             directories.filter_map(|one| one.parent().map(Path::to_owned)).collect();
         let roots: Vec<_> = roots.into_iter().collect();
         let groups = observe_with(&host, mounts.mounts(), &roots);
-        let name = name.to_owned();
-        Ok(Self { groups, name, own: place.and_then(|place| location(&place.state)) })
+        let directories = place.iter().flat_map(|p| [Some(&p.state), p.history.as_ref()]).flatten();
+        let own = directories.filter_map(|directory| location(directory)).collect();
+        let history = place.and_then(history);
+        Ok(Self { groups, name: name.to_owned(), own, history })
     }
 
     /// Whose `target` is.
     pub(crate) fn owner(&self, target: &NamedTarget) -> Option<&Claim> {
-        let of_another = |claim: &&Claim| claim.state.parent().and_then(location) != self.own;
-        self.groups.claims.iter().filter(of_another).find(|claim| means(claim, target))
+        let others = self.groups.claims.iter().filter(|claim| !self.is_own(claim));
+        others.into_iter().find(|claim| means(claim, target))
+    }
+
+    fn is_own(&self, claim: &Claim) -> bool {
+        let at = claim.state.parent().and_then(location);
+        at.is_some_and(|at| self.own.contains(&at))
+            || self.history.is_some_and(|own| history_of(claim) == Some(own))
     }
 
     /// `target` is no other group's.
@@ -114,6 +126,21 @@ fn location_options(state: &Path) -> String {
         Some(directory) if directory.starts_with(GROUPS_PATH) => " --retention none".to_owned(),
         _ => String::new(),
     }
+}
+
+/// The history of the group at `place`, as far as it can be told.
+fn history(place: &Place) -> Option<Identity> {
+    let there = |path: &PathBuf| path.is_dir();
+    let history = place.history.clone().filter(there);
+    let storage = storage(&Place { history, ..place.clone() }).ok()?;
+    let saved = saved::read(storage.as_ref()).ok().flatten()?;
+    saved.state.journal.map(|known| known.identity)
+}
+
+/// The history of the group that `claim` is of.
+fn history_of(claim: &Claim) -> Option<Identity> {
+    let text = std::fs::read_to_string(&claim.state).ok()?;
+    state::parse(&text).ok()?.journal.map(|known| known.identity)
 }
 
 fn location(path: &Path) -> Option<(u64, u64)> {
