@@ -20,7 +20,7 @@ use crate::replication::{
 };
 
 const fn case(name: &'static str, story: fn(&mut Lab) -> Result<()>) -> Case {
-    Case { name, image: Kind::Debian, limit: Duration::from_secs(900), story }
+    Case { name, image: Kind::Debian, limit: Duration::from_secs(1800), story }
 }
 
 pub(crate) const CASES: &[Case] = &[
