@@ -31,7 +31,8 @@ pub(crate) const CASES: &[Case] = &[Case {
 }];
 
 const MIB: u64 = 1 << 20;
-const EXTENT: Extent = Extent { streams: 3, marks: 3, changes: 4, bytes: 2 * MIB };
+/// About as many flushes as can be looked at in a quarter of an hour: each point takes some.
+const EXTENT: Extent = Extent { streams: 3, marks: 2, changes: 4, bytes: 2 * MIB };
 /// Two volumes of 2 MiB, and the retention volume behind them.
 const PARTS: [(&str, usize); 3] = [("db", 2 << 20), ("log", 2 << 20), ("retention", 48 << 20)];
 /// The retention volume's place on the disk.

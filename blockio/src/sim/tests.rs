@@ -277,8 +277,10 @@ impl Run {
         if self.chance.below(every) != 0 {
             return Ok(());
         }
-        self.lose_the_state(&self.machine.after(left.clone(), true))
-            .map_err(|wrong| format!("without its state: {wrong}"))?;
+        if self.chance.below(4) == 0 {
+            self.lose_the_state(&self.machine.after(left.clone(), true))
+                .map_err(|wrong| format!("without its state: {wrong}"))?;
+        }
         let machine = self.machine.after(left, false);
         self.go_on(&machine).map_err(|wrong| format!("going on: {wrong}"))?;
         self.cut_again(&machine, 0)
