@@ -171,14 +171,21 @@ impl Reader {
             Err(error) => return self.not_understood(&path, error.chain()),
         };
         match state::targets(&text) {
-            Ok(targets) => self.groups.claims.extend(targets.into_iter().map(|target| Claim {
-                group: group.to_owned(),
-                state: path.clone(),
-                target,
-            })),
+            Ok(targets) => targets.into_iter().for_each(|target| self.claim(group, &path, target)),
             // Other programs have files of this name.
             Err(_) if !is_ours && !looks_like_a_state(tree, directory, &text) => {}
             Err(error) => self.not_understood(&path, error.to_string()),
+        }
+    }
+
+    /// The group has `target`, as `state` says, or the other copy of it has said before.
+    fn claim(&mut self, group: &str, state: &Path, target: String) {
+        let is_known = |known: &Claim| {
+            known.target == target && known.group == group && known.state.parent() == state.parent()
+        };
+        if !self.groups.claims.iter().any(is_known) {
+            let (group, state) = (group.to_owned(), state.to_owned());
+            self.groups.claims.push(Claim { group, state, target });
         }
     }
 

@@ -151,7 +151,11 @@ fn a_state_that_cannot_be_understood_refuses_every_disk_and_is_named() {
         apply(machine, disk.path(), &["--retention", "none"]);
         let state = STATE;
         let text = fs::read_to_string(state).unwrap();
-        fs::write(state, &text[..text.len() / 2]).unwrap();
+        let copy = format!("{state}.copy");
+        // Of one copy that is damaged the other is read.
+        for path in [state, &copy] {
+            fs::write(path, &text[..text.len() / 2]).unwrap();
+        }
         let before = other.sha256();
         for more in [&["--yes"][..], &["--destroy", other.path(), "--yes"]] {
             let refused = machine.prepare(other.path(), more);
@@ -163,7 +167,7 @@ fn a_state_that_cannot_be_understood_refuses_every_disk_and_is_named() {
         }
         machine.mtctl(&["disks", "--all"]).exits(0).says("note: no disk is fit for retention");
         // What the hint says helps.
-        shell(&format!("mv {state} /var/lib/mtctl/web.state"));
+        shell(&format!("mv {state} /var/lib/mtctl/web.state; rm {copy}"));
         machine.prepare(other.path(), &["--yes"]).exits(0);
         is_the_retention_volume(machine, &other, "ext4");
         fs::write(state, &text).unwrap();
