@@ -142,6 +142,10 @@ impl Reader {
         let (claims, unreadable) = (self.groups.claims.len(), self.groups.unreadable.len());
         for name in STATES {
             self.read_copy(tree, group, directory, name, is_ours);
+            // Told once.
+            if is_no_directory(tree, directory) {
+                break;
+            }
         }
         if self.groups.claims.len() > claims {
             self.groups.unreadable.truncate(unreadable);

@@ -532,7 +532,7 @@ fn each_deliberate_bug_is_caught() {
     let mut missed = Vec::new();
     for bug in Bug::ALL {
         bug::plant(Some(bug));
-        let beside = || (1..20).find_map(|seed| looked_beside(seed, &memory).err());
+        let beside = || (1..60).find_map(|seed| looked_beside(seed, &memory).err());
         let caught = [1, 2, 3]
             .into_iter()
             .chain((16..400).step_by(16))
