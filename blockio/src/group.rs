@@ -349,7 +349,8 @@ impl Group {
         let storage = self.view().storage();
         let all = storage.segments().map_err(|error| Error::failed(doing, error))?;
         let pool = ArenaPool::new(1, WINDOW_BYTES).map_err(|error| Error::failed(doing, error))?;
-        for number in strays::that_may_go(&storage, self.view().state(), &all, &pool)? {
+        strays::require_all_may_go(&storage, self.view().state(), &all, &pool)?;
+        for number in all {
             storage.remove_segment(number).map_err(|error| Error::failed(doing, error))?;
         }
         Ok(())

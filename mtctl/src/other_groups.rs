@@ -39,12 +39,12 @@ impl OtherGroups {
         let host = Host::running();
         let mounts = mount_table(&host).map_err(report::as_of_blockio)?;
         let directories = place.iter().flat_map(|p| [Some(&p.state), p.history.as_ref()]).flatten();
+        let directories: Vec<_> = directories.collect();
         let roots: BTreeSet<PathBuf> =
-            directories.filter_map(|one| one.parent().map(Path::to_owned)).collect();
+            directories.iter().filter_map(|one| one.parent().map(Path::to_owned)).collect();
         let roots: Vec<_> = roots.into_iter().collect();
         let groups = observe_with(&host, mounts.mounts(), &roots);
-        let directories = place.iter().flat_map(|p| [Some(&p.state), p.history.as_ref()]).flatten();
-        let own = directories.filter_map(|directory| location(directory)).collect();
+        let own = directories.iter().filter_map(|directory| location(directory)).collect();
         let history = place.and_then(history);
         Ok(Self { groups, name: name.to_owned(), own, history })
     }

@@ -21,6 +21,9 @@ pub struct EpochMemo {
     pub points: Vec<PointMemo>,
     /// The volumes that the history has by now.
     pub volumes: Vec<VolumeMemo>,
+    /// The last histories that were committed before this one, as the state has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
     /// How the group is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<GroupSettings>,
@@ -99,6 +102,7 @@ impl EpochMemo {
             format: FORMAT,
             points,
             volumes: volumes.collect(),
+            dropped: state.dropped().to_vec(),
             settings: state.settings,
             progress: state.progress(),
             begins_at: 0,

@@ -48,8 +48,6 @@ pub(crate) fn open_epoch(
     pool: &ArenaPool,
 ) -> Result<Opened> {
     let Some(catalogue) = &state.journal else { return Ok(Opened::default()) };
-    let listed = storage.segments().map_err(|error| Error::failed("listing the journal", error))?;
-    strays::require_none_newer(storage, state, &listed, pool)?;
     let mut opening = Opening {
         storage: Arc::clone(storage),
         catalogue,
@@ -71,8 +69,8 @@ pub(crate) fn open_epoch(
     }
     opening.followers()?;
     opening.is_complete()?;
-    let strays = opening.strays()?;
-    opening.found.orphans = strays::that_may_go(storage, state, &strays, pool)?;
+    opening.found.orphans = opening.strays()?;
+    strays::require_all_may_go(storage, state, &opening.found.orphans, pool)?;
     Ok(opening.found)
 }
 

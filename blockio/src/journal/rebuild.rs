@@ -52,8 +52,10 @@ pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
     let pool = ArenaPool::new(POOL_COUNT, WINDOW_BYTES)
         .map_err(|error| Error::failed("allocating memory for reading", error))?;
     let mut reading = Reading { storage, pool, notes: Vec::new(), volumes: BTreeMap::new() };
-    let headers = reading.headers()?;
-    let identity = one_history(&headers)?;
+    let found = reading.headers()?;
+    let Some(identity) = newest_history(&found) else { return Err(nothing()) };
+    let (headers, others): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|header| header.journal == identity);
     let (copies, log): (Vec<_>, Vec<_>) =
         headers.iter().copied().partition(|header| header.first_record >= COPIES_FROM);
     let mut items = reading.log(&log)?;
@@ -63,7 +65,11 @@ pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
     let points = points(&counting)?;
     let Some((newest, _)) = counting.last().zip(points.last()) else { return Err(nothing()) };
     let volumes = reading.volumes;
-    let mut state = GroupState::kept_as(newest.memo.settings);
+    let mut state = GroupState::kept_as(newest.memo.settings, newest.memo.dropped.clone());
+    // A crash in a commit leaves some of what was committed.
+    if others.iter().any(|header| !state.has_dropped(&header.journal)) {
+        return Err(of_other_histories(&others));
+    }
     for volume in volumes.values() {
         let known = state.volumes.entry(volume.is.name.clone()).or_default();
         known.target.clone_from(&volume.target);
@@ -308,30 +314,17 @@ impl Reading<'_> {
     }
 }
 
-/// The one history that all segments are of.
-fn one_history(headers: &[SegmentHeader]) -> Result<Identity> {
-    let mut identities: Vec<Identity> = headers.iter().map(|header| header.journal).collect();
-    identities.sort_unstable();
-    identities.dedup();
-    match identities[..] {
-        [] => Err(nothing()),
-        [identity] => Ok(identity),
-        _ => {
-            let count = identities.len();
-            let of = |identity: &Identity| {
-                let own = headers.iter().filter(|header| header.journal == *identity);
-                let numbers: Vec<_> = own.map(|header| header.number.0.to_string()).collect();
-                numbers.join(", ")
-            };
-            let lists: Vec<_> = identities.iter().map(of).collect();
-            let context = format!(
-                "its segments are of {count} histories: {}",
-                lists.join(" of one; ") + " of one"
-            );
-            Err(Error::new(ErrorKind::Integrity, context)
-                .with_hint("move the segment files of all but one into another directory"))
-        }
-    }
+/// The history that was written last.
+fn newest_history(headers: &[SegmentHeader]) -> Option<Identity> {
+    headers.iter().max_by_key(|header| header.generation).map(|header| header.journal)
+}
+
+fn of_other_histories(others: &[SegmentHeader]) -> Error {
+    let numbers: Vec<_> = others.iter().map(|header| header.number.0.to_string()).collect();
+    let numbers = numbers.join(", ");
+    let context = format!("making the state anew: segments {numbers} are of another history");
+    Error::new(ErrorKind::Integrity, context)
+        .with_hint("see whose they are, and move these files into another directory")
 }
 
 /// The items that count, the oldest first; of those that do not it is told which points go with

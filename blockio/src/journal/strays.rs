@@ -63,21 +63,20 @@ fn judge(state: &GroupState, number: SegmentNumber, header: &SegmentHeader) -> S
     }
 }
 
-/// Segments that no point of `state` has, of those that are `listed`, and that may go.
+/// That all of `listed`, which no point of `state` has, may go.
 ///
 /// # Errors
 ///
 /// `Integrity`: there is one that must not. `Failed`: one cannot be read.
-pub(crate) fn that_may_go(
+pub(crate) fn require_all_may_go(
     storage: &Arc<dyn Storage>,
     state: &GroupState,
     listed: &[SegmentNumber],
     pool: &ArenaPool,
-) -> Result<Vec<SegmentNumber>> {
-    for number in listed {
-        refuse(state, *number, look(storage, state, *number, pool)?)?;
-    }
-    Ok(listed.to_vec())
+) -> Result<()> {
+    listed
+        .iter()
+        .try_for_each(|number| refuse(state, *number, look(storage, state, *number, pool)?))
 }
 
 fn refuse(state: &GroupState, number: SegmentNumber, stray: Stray) -> Result<()> {

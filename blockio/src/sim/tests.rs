@@ -237,12 +237,7 @@ impl Run {
             // Nothing was overwritten yet, and the state alone has the beginning.
             return Ok(());
         }
-        match machine.rebuild().map_err(text) {
-            // A crash in a commit left segments of the history before, and only the state knew that
-            // they may go. It is told which files are of one history.
-            Err(why) if why.contains("of 2 histories") => return Ok(()),
-            rebuilt => rebuilt?,
-        }
+        machine.rebuild().map_err(text)?;
         let has = machine.state().map_err(text)?.journal.ok_or("no history")?;
         for point in &had.points {
             let again = has.point(point.id).ok_or_else(|| format!("point {} is lost", point.id))?;
