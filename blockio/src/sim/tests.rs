@@ -528,11 +528,11 @@ fn each_deliberate_bug_is_caught() {
     for bug in Bug::ALL {
         bug::plant(Some(bug));
         let beside = || (1..60).find_map(|seed| looked_beside(seed, &memory).err());
-        let caught = [1, 2, 3]
-            .into_iter()
-            .chain((16..400).step_by(16))
-            .find_map(|seed| explore(seed, &memory).err());
-        let caught = caught.or_else(beside);
+        let among =
+            |seeds: Vec<u64>| seeds.into_iter().find_map(|seed| explore(seed, &memory).err());
+        // What takes long comes last: only bugs of thinning and of full volumes need it.
+        let caught = among(vec![1, 2, 3]).or_else(beside);
+        let caught = caught.or_else(|| among((16..400).step_by(16).collect()));
         bug::plant(None);
         match caught {
             Some(how) => println!("{bug:?}: {how}"),
