@@ -35,7 +35,7 @@ const FILESYSTEMS: [Filesystem; 5] = [
     Filesystem { name: "xfs", mib: 320, make: "mkfs.xfs -q", check: "xfs_repair -n" },
     Filesystem { name: "btrfs", mib: 128, make: "mkfs.btrfs -q", check: "btrfs check --readonly" },
     Filesystem { name: "vfat", mib: 32, make: "mkfs.vfat", check: "fsck.vfat -n" },
-    Filesystem { name: "reiserfs", mib: 64, make: "mkfs.reiserfs -qff", check: "reiserfsck -yq" },
+    Filesystem { name: "reiserfs", mib: 64, make: "mkfs.reiserfs -qff", check: "on_a_copy reiserfsck -yq" },
 ];
 
 const EPOCHS: usize = 4;
@@ -55,6 +55,15 @@ if [ "$epoch" -ge 2 ]; then
 	rm "large$((epoch - 2))"
 	mv "d$((epoch - 1))" "m$epoch"
 fi
+"#;
+
+/// `reiserfsck` writes into what it checks, and a disk that others wrote to is not rolled back
+/// unasked.
+const ON_A_COPY: &str = r#"
+on_a_copy() {
+	local disk=${*: -1} copy=/mnt/retention/copy
+	dd if="$disk" of="$copy" bs=1M status=none && "${@:1:$#-1}" "$copy" && rm "$copy"
+}
 "#;
 
 fn rolled_back(lab: &mut Lab) -> Result<()> {
@@ -100,7 +109,7 @@ fn rolled_back(lab: &mut Lab) -> Result<()> {
 }
 
 fn guest(script: &str) -> String {
-    format!("{SHELL}\n{script}")
+    format!("{SHELL}\n{ON_A_COPY}\n{script}")
 }
 
 /// The disks that are in use, `ext4` and so on, on one controller; where they come home to,

@@ -38,8 +38,8 @@ const PARTS: [(&str, usize); 3] = [("db", 2 << 20), ("log", 2 << 20), ("retentio
 /// The retention volume's place on the disk.
 const RETENTION_AT: usize = PARTS[0].1 + PARTS[1].1;
 const DISK_MIB: u64 = 52;
-/// So many points of a state are read; which, goes round.
-const POINTS: usize = 3;
+/// How many points of a state are read; which of them, goes round.
+const POINTS: usize = 2;
 
 /// Where both the machine and this host see the three volumes: a group knows them by their paths.
 /// `node NAME MAJOR MINOR` makes one there.
@@ -238,8 +238,8 @@ fn record(lab: &mut Lab) -> Result<Recording> {
     Ok(recording)
 }
 
-/// Every flush as it is, and every second once more with what had not been flushed yet: in turn
-/// some of it, and all of either side.
+/// Every flush that made something durable, as it is, and every second once more with what had not
+/// been flushed yet: in turn some of it, and all of either side.
 fn states(recording: &Recording) -> Vec<State> {
     const MORE: [Survivors; 3] = [Survivors::OfVolumes, Survivors::OfRetention, Survivors::Some];
     let mut states = Vec::new();

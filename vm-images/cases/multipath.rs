@@ -219,11 +219,15 @@ fn greedy(lab: &mut Lab) -> Result<()> {
     let [db, log] = VOLUMES.map(map);
     let configuration = "defaults {\n\tfind_multipaths no\n}\n";
     machine.must(&format!(
-        "printf '{configuration}' >/etc/multipath.conf && echo 1M,+ | sfdisk -q -X dos /dev/sda"
+        "printf '{configuration}' >/etc/multipath.conf && echo 1M,+ | sfdisk -q -X dos /dev/sda && \
+         udevadm settle"
     ))?;
     start_multipathd(&mut machine)?;
     lab.tally.faults += 1;
-    machine.wait_until(&format!("[ -b {db}-part1 ] && [ -b {log} ]"))?;
+    // udev's rules make the map of the partition, unless they are asked before the map can be read:
+    // then nobody asks again.
+    machine.wait_until(&format!("[ -b {db} ] && [ -b {log} ]"))?;
+    machine.must(&format!("udevadm settle && kpartx -a -p -part {db} && [ -b {db}-part1 ]"))?;
 
     // A map that nobody uses is as good as the disk; one whose partitions have maps is not.
     apply_nothing(&mut machine, &format!("wwid:{}", wwid("log")))?.exits(0);

@@ -79,10 +79,21 @@ impl Log {
     }
 
     /// The places in the log after which something became durable: `entries[..place]` is what the
-    /// disk has for certain then.
+    /// disk has for certain then. Of flushes with no change between them, only the last is a place.
     pub fn barriers(&self) -> Vec<usize> {
-        let entries = self.entries.iter().enumerate();
-        entries.filter(|(_, one)| one.is_flush || one.is_fua).map(|(at, _)| at + 1).collect()
+        let mut places: Vec<usize> = Vec::new();
+        let mut has_changed = true;
+        for (at, entry) in self.entries.iter().enumerate() {
+            has_changed |= !entry.extent.is_empty();
+            if entry.is_flush || entry.is_fua {
+                if !has_changed {
+                    places.pop();
+                }
+                places.push(at + 1);
+                has_changed = false;
+            }
+        }
+        places
     }
 }
 

@@ -67,6 +67,24 @@ fn what_was_written_is_there_from_its_place_in_the_log_on() {
 }
 
 #[test]
+fn of_flushes_with_no_change_between_them_only_the_last_is_a_place() {
+    let one = [1; SECTOR];
+    let bytes = log(
+        SECTOR,
+        &[
+            (0, 0, FLUSH, &[]),
+            (0, 0, FLUSH, &[]),
+            (0, 1, 0, &one),
+            (0, 0, FLUSH, &[]),
+            (0, 0, MARK, b"told"),
+            (0, 0, FLUSH, &[]),
+            (0, 1, FUA, &one),
+        ],
+    );
+    assert_eq!(Log::parse(&bytes).unwrap().barriers(), [2, 6, 7]);
+}
+
+#[test]
 fn sectors_may_have_four_kibibytes() {
     let bytes = log(4096, &[(0, 0, MARK, b"x"), (1, 1, FLUSH | FUA, &[7; 4096])]);
     let found = image(&bytes, 2, 3 * 4096);
