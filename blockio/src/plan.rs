@@ -7,7 +7,7 @@
 use crate::device::Transfer;
 use crate::extent::Extent;
 use crate::stream::Piece;
-use crate::units::{Lba, SectorSize};
+use crate::units::{ByteOffset, Lba, SectorSize};
 
 mod overlay;
 mod sectors;
@@ -30,6 +30,52 @@ pub struct WritePlan {
     /// Every sector that changes, as whole sectors, by LBA, coalesced: what a batch that follows is
     /// compared with, and what before-images are kept of.
     pub touched: Vec<Extent>,
+}
+
+/// So much is cleared at a time, in bytes. A stream has a few bytes for an extent of terabytes: what
+/// it overwrites is preserved, and the operator heard, in steps of this.
+pub(crate) const CLEAR_STEP_BYTES: u64 = 128 << 20;
+
+/// The steps in which `extent` is cleared: they end at multiples of [`CLEAR_STEP_BYTES`].
+pub(crate) fn clear_steps(extent: Extent) -> impl Iterator<Item = Extent> {
+    let mut rest = Some(extent);
+    std::iter::from_fn(move || {
+        let now = rest.take()?;
+        let end = (now.start().get() / CLEAR_STEP_BYTES + 1).saturating_mul(CLEAR_STEP_BYTES);
+        let split = now.split_at(ByteOffset::new(end));
+        rest = split.map(|(_, after)| after);
+        Some(split.map_or(now, |(first, _)| first))
+    })
+}
+
+impl WritePlan {
+    /// Takes the clears out of it that are longer than a step: they are done after it.
+    pub(crate) fn take_long_clears(&mut self) -> Vec<Extent> {
+        let is_long = |clear: &Extent| clear.length().get() > CLEAR_STEP_BYTES;
+        if !self.clears.iter().any(is_long) {
+            return Vec::new();
+        }
+        let clears = std::mem::take(&mut self.clears).into_iter();
+        let (long, short): (Vec<_>, Vec<_>) = clears.partition(is_long);
+        self.clears = short;
+        let mut left = Vec::with_capacity(self.touched.len());
+        let mut clears = long.iter().peekable();
+        for touched in self.touched.drain(..) {
+            let mut rest = Some(touched);
+            while let (Some(now), Some(clear)) = (rest, clears.peek()) {
+                if clear.start() >= now.end() {
+                    break;
+                }
+                let edges = now.subtract(**clear);
+                left.extend(edges.before);
+                rest = edges.after;
+                clears.next();
+            }
+            left.extend(rest);
+        }
+        self.touched = left;
+        long
+    }
 }
 
 /// A sector of which a part changes.

@@ -20,7 +20,7 @@ use crate::apply::volumes::Volumes;
 use crate::apply::{Assignment, Settings};
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::open::Engine;
-use crate::group::keeper::record_pool;
+use crate::group::keeper::{Preserve, record_pool};
 use crate::group::{Group, GroupView};
 use crate::journal::catalogue::PointId;
 use crate::journal::images::Images;
@@ -37,6 +37,7 @@ mod steps;
 use ahead::{Ahead, Ready};
 use steps::{STEP_BYTES, Steps};
 
+const MIB: u64 = 1 << 20;
 /// So many steps are read ahead, wait for what they overwrite to be preserved, or are written.
 const ARENAS: usize = 8;
 const ARENA_BYTES: NonZeroUsize = NonZeroUsize::new(STEP_BYTES).expect("invariant: not zero");
@@ -52,6 +53,8 @@ pub struct Job {
     pub to: PointId,
     /// A disk that is not known to be the one, or not to be as it was left, is what is wanted.
     pub accept_target: bool,
+    /// The oldest points may go, if there is no room else for what is overwritten.
+    pub may_give_up_points: bool,
     /// How disks are written.
     pub engine: Engine,
     /// How the history is kept.
@@ -123,7 +126,8 @@ pub fn preview(group: &GroupView, to: PointId) -> Result<Preview> {
 /// or another size than it had. `Failed`: a disk or the retention volume failed; the same command
 /// goes on.
 pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Ending> {
-    let Job { mut group, mut assignments, to, accept_target, engine, history, pool } = job;
+    let Job { mut group, mut assignments, to, accept_target, may_give_up_points, .. } = job;
+    let Job { engine, history, pool, .. } = job;
     for note in target_identity::check(group.view(), &mut assignments, accept_target)? {
         observe(Event::Warning(&note));
     }
@@ -147,6 +151,7 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
     for (index, number) in &order {
         fits(&assignments[*index].target, images.of(*number))?;
     }
+    require_room(&group, to, &assignments, &order, &images, may_give_up_points)?;
     for note in group.take_notes() {
         observe(Event::Warning(&note));
     }
@@ -216,6 +221,48 @@ fn fits(disk: &Disk, images: Option<&Index>) -> Result<()> {
         "attach the disk that was written; an image file: move it back, or put it behind a loop \
          device with sectors of 512 bytes: losetup --sector-size 512 --find --show FILE",
     ))
+}
+
+/// What is overwritten finds room, or nothing is overwritten: a rollback that ends half way for want
+/// of it has cost points, and leads nowhere.
+fn require_room(
+    group: &Group,
+    to: PointId,
+    assignments: &[Assignment],
+    order: &[(usize, u32)],
+    images: &Images,
+    may_give_up_points: bool,
+) -> Result<()> {
+    let steps = order.iter().flat_map(|(index, number)| {
+        let assignment = &assignments[*index];
+        let name = assignment.source.as_deref().unwrap_or("");
+        let volume = Preserve { name, geometry: assignment.target.geometry() };
+        let images = images.of(*number).into_iter().flat_map(Index::iter).collect();
+        Steps::new(images).map(move |step| (volume, step.plan.touched))
+    });
+    let Some(needed) = group.room_needed(to, steps)? else { return Ok(()) };
+    let go = match needed.points_to_go {
+        Some(0) => return Ok(()),
+        Some(_) if may_give_up_points => return Ok(()),
+        Some(1) => "the oldest point would have to go for it".to_owned(),
+        Some(count) => format!("the {count} oldest points would have to go for it"),
+        None => {
+            "giving up all points before the one that it leads to would not be enough".to_owned()
+        }
+    };
+    let context = format!(
+        "rolling back: what it overwrites is kept, and may take {} MiB on the retention volume, \
+         where {} MiB are free: {go}; nothing was written",
+        needed.bytes.div_ceil(MIB),
+        needed.free_bytes / MIB,
+    );
+    Err(Error::refused(context).with_hint(match needed.points_to_go {
+        Some(_) => "enlarge the volume, or let them go: --give-up-points",
+        None => {
+            "enlarge the volume, end what exports points of the group, or raise its limit: \
+                 mtctl group set --retention-bytes"
+        }
+    }))
 }
 
 /// Which assignment each volume with images has, and its number in the journal.

@@ -273,6 +273,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-bytes
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l accept-target -d 'Take the disks though one is not known to be the one, not as the group left it, or another group\'s as well'
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l give-up-points -d 'Let the oldest points go, if there is no room else to keep what is overwritten'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l yes -d 'Do not ask'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l dry-run -d 'Show what would be written, and write nothing'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l json -d 'Print JSON'
@@ -287,6 +288,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-bytes 
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l accept-target -d 'Take the disks though one is not known to be the one, or another group\'s as well'
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l give-up-points -d 'Let the oldest points go, if there is no room else to keep what is overwritten'
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l yes -d 'Do not ask'
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -s h -l help -d 'Print help'

@@ -35,7 +35,12 @@ const FILESYSTEMS: [Filesystem; 5] = [
     Filesystem { name: "xfs", mib: 320, make: "mkfs.xfs -q", check: "xfs_repair -n" },
     Filesystem { name: "btrfs", mib: 128, make: "mkfs.btrfs -q", check: "btrfs check --readonly" },
     Filesystem { name: "vfat", mib: 32, make: "mkfs.vfat", check: "fsck.vfat -n" },
-    Filesystem { name: "reiserfs", mib: 64, make: "mkfs.reiserfs -qff", check: "on_a_copy reiserfsck -yq" },
+    Filesystem {
+        name: "reiserfs",
+        mib: 64,
+        make: "mkfs.reiserfs -qff",
+        check: "on_a_copy reiserfsck -yq",
+    },
 ];
 
 const EPOCHS: usize = 4;

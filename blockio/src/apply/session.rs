@@ -257,7 +257,7 @@ impl<'a> Session<'a> {
                 };
                 self.feed.answer(answer);
             }
-            Fed::Batch(batch, at) => self.batch(batch, at)?,
+            Fed::Batch(batch, at) => return self.batch(batch, at),
             Fed::Mark(mark, at) => {
                 tracing::debug!(?mark, consumed = at.byte, "recovery point");
                 // Several marks may be at one place of the stream: a checkpoint between them would
@@ -298,13 +298,14 @@ impl<'a> Session<'a> {
         (self.observe)(Event::Progress { consumed });
     }
 
-    fn batch(&mut self, batch: VerifiedBatch, at: At) -> Result<()> {
+    fn batch(&mut self, batch: VerifiedBatch, at: At) -> Result<Next> {
         self.point_by_timer();
         if !self.points.is_empty() && self.group.view().remembers() {
             // What is at the points must not be overwritten before they are made.
             self.checkpoint(When::OnTheWay)?;
         }
         let batch = batch.into_batch();
+        let summary_before = self.summary;
         self.count(&batch.header.pieces);
         if !self.options.dry_run {
             self.mark_in_between()?;
@@ -314,7 +315,11 @@ impl<'a> Session<'a> {
             for (index, pieces) in by_volume(batch.header.pieces, route.len()) {
                 let volume = route[index];
                 if self.volumes.get(volume).applied_to < at.byte {
-                    self.volumes.write(volume, &pieces, &arena, &mut self.group)?;
+                    let (volumes, group) = (&mut self.volumes, &mut self.group);
+                    if !volumes.write(volume, &pieces, &arena, group, self.stop)? {
+                        self.summary = summary_before;
+                        return Ok(Next::End(Ending::Stopped));
+                    }
                 }
             }
         }
@@ -323,7 +328,10 @@ impl<'a> Session<'a> {
         self.is_in_a_batch = false;
         let due = self.written_since >= CHECKPOINT_BYTES
             || self.checkpointed.elapsed() >= CHECKPOINT_AFTER;
-        if due && self.group.view().remembers() { self.checkpoint(When::OnTheWay) } else { Ok(()) }
+        if due && self.group.view().remembers() {
+            self.checkpoint(When::OnTheWay)?;
+        }
+        Ok(Next::Go)
     }
 
     /// Before the first write: the volumes are between two streams from now on.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::apply::writer::Writer;
 use crate::apply::{Assignment, Options};
@@ -13,7 +14,7 @@ use crate::group::Group;
 use crate::group::keeper::Preserve;
 use crate::journal::state::Consumed;
 use crate::plain::Plain;
-use crate::plan::{Planner, WritePlan};
+use crate::plan::{Planner, WritePlan, clear_steps};
 use crate::stream::{Piece, StreamHeader, VolumeIndex};
 use crate::target_identity::{self, TargetIdentity};
 use crate::units::{ByteCount, SectorSize};
@@ -214,7 +215,8 @@ impl Volumes {
         self.volumes.iter().filter(|volume| !volume.was_in_a_stream)
     }
 
-    /// Begins to write `pieces`, all of one volume, with data from `arena`.
+    /// Begins to write `pieces`, all of one volume, with data from `arena`. False if `stop` was set
+    /// before all of it was begun.
     ///
     /// # Errors
     ///
@@ -225,11 +227,22 @@ impl Volumes {
         pieces: &[Piece],
         arena: &Arc<Arena>,
         group: &mut Group,
-    ) -> Result<()> {
+        stop: &AtomicBool,
+    ) -> Result<bool> {
         let size = self.volumes[index].sector_size();
         let mut plan = WritePlan::default();
         self.planner.plan_into(pieces, size, &mut plan);
-        self.write_plan(index, plan, Arc::clone(arena), group)
+        let long = plan.take_long_clears();
+        self.write_plan(index, plan, Arc::clone(arena), group)?;
+        for step in long.into_iter().flat_map(clear_steps) {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            let (clears, touched) = (vec![step], vec![step]);
+            let plan = WritePlan { clears, touched, ..WritePlan::default() };
+            self.write_plan(index, plan, Arc::clone(arena), group)?;
+        }
+        Ok(true)
     }
 
     /// Begins to write `plan`: first its history is preserved.

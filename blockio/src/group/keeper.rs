@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::device::Geometry;
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::extent::Extent;
-use crate::journal::catalogue::{Catalogue, Forgotten, JournalVolume, Point, PointId, Span};
+use crate::journal::catalogue::{Catalogue, Forgotten, JournalVolume, PointId, Span};
 use crate::journal::compact::{Attempt, Compaction};
 use crate::journal::draft::{Draft, Outline};
 use crate::journal::layout::{Identity, RECORD_BYTES_MAX, RecordKind};
@@ -22,11 +22,15 @@ use crate::journal::memo::{self, EpochMemo, PointMemo, VolumeMemo};
 use crate::journal::open::{Opened, open_epoch};
 use crate::journal::retention::{self, Policy};
 use crate::journal::touched::Touched;
-use crate::storage::{SegmentNumber, Space, Storage};
+use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 use super::ledger::Ledger;
+
+mod room;
+
+pub use room::RoomNeeded;
 
 const RECORD_BYTES: NonZeroUsize =
     NonZeroUsize::new(RECORD_BYTES_MAX).expect("invariant: not zero");
@@ -40,10 +44,6 @@ const SEGMENT_BYTES_MAX: u64 = 256 << 20;
 const SEGMENT_BYTES_MIN: u64 = 8 << 20;
 /// … else a part of this many.
 const SEGMENTS_ON_A_VOLUME: u64 = 64;
-/// So much of a volume is left free, for the state and for others: a part of this many …
-const RESERVE_PART: u64 = 20;
-/// … but not more than this, in bytes.
-const RESERVE_BYTES_MAX: u64 = 64 << 20;
 
 /// What a process keeps a history with. How long points are kept is the group's
 /// ([`GroupSettings`](crate::journal::settings::GroupSettings)).
@@ -202,9 +202,7 @@ impl Keeper {
         touched: &[Extent],
     ) -> Result<Vec<Outline>> {
         let number = self.volume_number(ledger, volume)?;
-        let capacity = ByteOffset::new(volume.geometry.capacity.get());
-        let end = volume.geometry.sector_size.align_up(capacity).unwrap_or(capacity);
-        let first = self.touched[number as usize].first_touches(touched, end);
+        let first = self.touched[number as usize].first_touches(touched, end_of(volume));
         if first.is_empty() {
             return Ok(Vec::new());
         }
@@ -446,90 +444,6 @@ impl Keeper {
     pub(super) fn now(&self) -> u64 {
         (self.settings.clock)()
     }
-
-    /// Makes a segment; while there is no room for it, the oldest points go.
-    fn begin_segment(&mut self, ledger: &mut Ledger, epoch: PointId) -> Result<()> {
-        loop {
-            let used = ledger.view().catalogue()?.journal_bytes();
-            if self.is_there_room(used)? {
-                let generation = ledger.view().state().generation();
-                match self.log.begin_segment(epoch, self.segment_bytes, generation) {
-                    Ok(()) => return Ok(()),
-                    // Somebody else took the room meanwhile; or it is not for want of room, and
-                    // giving up points would not help.
-                    Err(error) if is_full(&error) && !self.is_there_room(used)? => {}
-                    Err(error) => {
-                        return Err(failed(&*self.storage, "making a segment")(error));
-                    }
-                }
-            }
-            self.give_up_the_oldest(ledger)?;
-        }
-    }
-
-    /// Fails if removing segments of `bytes` gave nothing back, with `before` free: somebody holds
-    /// them open, and to give up more would give back as little.
-    fn has_given_back(&self, bytes: u64, before: Space) -> Result<()> {
-        let after = self.storage.space_after_removal();
-        let after = after.map_err(failed(&*self.storage, "asking its volume for room"))?;
-        if bytes == 0 || after.free_bytes > before.free_bytes {
-            return Ok(());
-        }
-        let context = "the retention volume is full, and the room of a point that was given up is \
-                       held: somebody has its segments open";
-        Err(Error::new(ErrorKind::Failed, context).with_hint(
-            "end what exports or hashes points of this group, or enlarge the volume; then run the \
-             same command again",
-        ))
-    }
-
-    fn is_there_room(&self, used_bytes: u64) -> Result<bool> {
-        let space =
-            self.storage.space().map_err(failed(&*self.storage, "asking its volume for room"))?;
-        let reserve = (space.total_bytes / RESERVE_PART).min(RESERVE_BYTES_MAX);
-        let has_room = space.free_bytes >= self.segment_bytes.saturating_add(reserve);
-        let limit = self.policy.journal_bytes_max.unwrap_or(u64::MAX);
-        Ok(has_room && used_bytes.saturating_add(self.segment_bytes) <= limit)
-    }
-
-    /// For want of room the oldest point goes, with a warning: first the state is saved without it,
-    /// then its segments are removed.
-    fn give_up_the_oldest(&mut self, ledger: &mut Ledger) -> Result<()> {
-        let known = ledger.view().catalogue()?;
-        let Some(oldest) = retention::first_to_go(known) else { return Err(full(known)) };
-        let point = known.point(oldest).map_or(String::new(), crate::journal::selector::shown);
-        let bytes = known.point(oldest).map_or(0, Point::journal_bytes);
-        let mut forgotten = Forgotten::default();
-        if planted!(UnlinkBeforeState) {
-            let early = known.clone().forget(&[oldest]).unneeded;
-            self.remove(&early);
-        }
-        let policy = self.policy;
-        ledger.save(|state| {
-            let Some(catalogue) = &mut state.journal else { return };
-            forgotten = catalogue.forget(&[oldest]);
-            let left = retention::reach(catalogue, &policy);
-            if left < policy.window {
-                let left = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
-                catalogue.window_cut_to = Some(left);
-            }
-        })?;
-        let space = self.storage.space();
-        let before = space.map_err(failed(&*self.storage, "asking its volume for room"))?;
-        self.remove(&forgotten.unneeded);
-        self.notes.push(format!("the retention volume is full: {point} had to go"));
-        // What the policy allows is counted, and not asked of the volume.
-        let is_limited = policy.journal_bytes_max.is_some();
-        if is_limited || forgotten.unneeded.is_empty() {
-            return Ok(());
-        }
-        self.has_given_back(bytes, before)
-    }
-}
-
-/// There is no room, or a quota says so.
-fn is_full(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
 }
 
 /// A volume whose parts are preserved.
@@ -539,6 +453,12 @@ pub(crate) struct Preserve<'a> {
     pub(crate) name: &'a str,
     /// What it is.
     pub(crate) geometry: Geometry,
+}
+
+/// Where its last sector ends.
+fn end_of(volume: &Preserve<'_>) -> ByteOffset {
+    let capacity = ByteOffset::new(volume.geometry.capacity.get());
+    volume.geometry.sector_size.align_up(capacity).unwrap_or(capacity)
 }
 
 /// A duration for people.
@@ -553,20 +473,4 @@ pub fn in_hours(duration: std::time::Duration) -> String {
 
 fn new_identity(random: fn() -> u128) -> Identity {
     random().to_le_bytes()
-}
-
-fn full(catalogue: &Catalogue) -> Error {
-    let oldest = catalogue.points.first();
-    let pinned = oldest.filter(|point| point.pinned);
-    let context = "the retention volume is full, and nothing is overwritten without its history";
-    Error::new(ErrorKind::Failed, context).with_hint(match pinned {
-        Some(point) => format!(
-            "{} is pinned and keeps everything since: unpin it, or enlarge the volume; then run \
-             the same command again",
-            crate::journal::selector::shown(point)
-        ),
-        None => "what changed since the last recovery point alone does not fit: enlarge the \
-                 retention volume, then run the same command again"
-            .to_owned(),
-    })
 }

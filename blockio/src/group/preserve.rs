@@ -7,8 +7,9 @@ use super::Group;
 use crate::Result;
 use crate::device::buffer::Arena;
 use crate::extent::Extent;
-use crate::group::keeper::Preserve;
+use crate::group::keeper::{Preserve, RoomNeeded};
 use crate::journal::Ticket;
+use crate::journal::catalogue::PointId;
 use crate::journal::draft::Outline;
 use crate::plan::WritePlan;
 
@@ -54,6 +55,21 @@ impl Group {
             return Ok(Vec::new());
         }
         keeper.outline(&mut self.ledger, volume, touched)
+    }
+
+    /// What preserving `steps`, each of one volume and written at a time, may need on the way back
+    /// to point `to`; nothing where no history is kept.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: the retention volume does not say how much is free.
+    pub(crate) fn room_needed<'a>(
+        &self,
+        to: PointId,
+        steps: impl Iterator<Item = (Preserve<'a>, Vec<Extent>)>,
+    ) -> Result<Option<RoomNeeded>> {
+        let Some(keeper) = &self.keeper else { return Ok(None) };
+        keeper.room_needed(&self.ledger, to, steps).map(Some)
     }
 
     /// Memory for a record, if some is free now.

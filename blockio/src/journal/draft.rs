@@ -38,6 +38,11 @@ impl Outline {
         &self.entries
     }
 
+    /// The most that the record takes, in bytes: less where images are zeros.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        header_bytes(self.entries.len()) as u64 + self.bytes
+    }
+
     /// Divides `extents` of `volume` (whole sectors) into records.
     pub(crate) fn of(volume: u32, extents: &[Extent], limit: u64) -> Vec<Self> {
         let limit = limit.min(PAYLOAD_BYTES_MAX) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;

@@ -11,9 +11,16 @@ const BLOCK: u64 = BLOCK_BYTES as u64;
 /// So many blocks are in one bitmap: a volume of up to 16 TiB has one.
 const BLOCKS_IN_ONE: u64 = 1 << 32;
 
+/// When so many blocks were added, runs are looked for: a bitmap of a volume that is cleared from end
+/// to end is 32 MiB a TiB without them, and next to nothing with them.
+const OPTIMIZED_EVERY: u64 = 1 << 20;
+
 /// The blocks of one volume that were preserved in an epoch.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Touched(Vec<RoaringBitmap>);
+pub(crate) struct Touched {
+    maps: Vec<RoaringBitmap>,
+    added: u64,
+}
 
 impl Touched {
     /// The parts of `extents` (ascending, apart from each other) that were not preserved yet, as
@@ -35,8 +42,22 @@ impl Touched {
     /// `extents`, as [`first_touches`](Self::first_touches) gave them, are preserved now.
     pub(crate) fn insert(&mut self, extents: &[Extent]) {
         for extent in extents {
-            let blocks = blocks_of(*extent);
-            self.each_map(blocks.start, blocks.end);
+            let mut blocks = blocks_of(*extent);
+            while !blocks.is_empty() {
+                let until = blocks.end.min(blocks.start.saturating_add(OPTIMIZED_EVERY));
+                self.each_map(blocks.start, until);
+                blocks.start = until;
+                self.look_for_runs();
+            }
+        }
+    }
+
+    fn look_for_runs(&mut self) {
+        if self.added >= OPTIMIZED_EVERY {
+            self.added = 0;
+            for map in &mut self.maps {
+                map.optimize();
+            }
         }
     }
 
@@ -45,12 +66,12 @@ impl Touched {
         while start < end {
             let (map, low) = ((start / BLOCKS_IN_ONE) as usize, start % BLOCKS_IN_ONE);
             let until = end.min((map as u64 + 1) * BLOCKS_IN_ONE);
-            if self.0.len() <= map {
-                self.0.resize(map + 1, RoaringBitmap::new());
+            if self.maps.len() <= map {
+                self.maps.resize(map + 1, RoaringBitmap::new());
             }
             // Both are below 2³².
             let last = (until - 1) % BLOCKS_IN_ONE;
-            self.0[map].insert_range(low as u32..=last as u32);
+            self.added += self.maps[map].insert_range(low as u32..=last as u32);
             start = until;
         }
     }
@@ -60,7 +81,7 @@ impl Touched {
         while start < end {
             let map = start / BLOCKS_IN_ONE;
             let until = end.min((map + 1) * BLOCKS_IN_ONE);
-            match self.0.get(map as usize) {
+            match self.maps.get(map as usize) {
                 None => emit(start, until),
                 Some(bitmap) => gaps_in(bitmap, map * BLOCKS_IN_ONE, start, until, emit),
             }
@@ -153,6 +174,16 @@ mod tests {
         touched.insert(&touched.first_touches(&over, END));
         assert_eq!(touched.first_touches(&over, END), []);
         assert_eq!(touched.first_touches(&[between(edge, edge + 8192)], END).len(), 1);
+    }
+
+    #[test]
+    fn two_tebibytes_that_are_touched_from_end_to_end_take_little_memory() {
+        let mut touched = Touched::default();
+        let whole = [between(0, 2 << 40)];
+        touched.insert(&touched.first_touches(&whole, END));
+        assert_eq!(touched.first_touches(&whole, END), []);
+        let bytes: usize = touched.maps.iter().map(RoaringBitmap::serialized_size).sum();
+        assert!(bytes < 1 << 20, "{bytes} bytes");
     }
 
     proptest! {

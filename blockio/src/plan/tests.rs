@@ -348,3 +348,24 @@ fn a_piece_costs_at_most_two_looks_however_the_others_lie_over_it() {
         assert!((1..=2 * BATCH_PIECES_MAX).contains(&runs), "{name}: {} runs", runs);
     }
 }
+
+#[test]
+fn long_clears_are_taken_out_of_a_plan_and_done_in_steps() {
+    let long = super::CLEAR_STEP_BYTES * 3;
+    let mut plan = WritePlan {
+        clears: vec![extent(0, 4096), extent(8192, 8192 + long)],
+        touched: vec![extent(0, 4096), extent(4608, 8192 + long + 512)],
+        ..WritePlan::default()
+    };
+    assert_eq!(plan.take_long_clears(), [extent(8192, 8192 + long)]);
+    assert_eq!(plan.clears, [extent(0, 4096)]);
+    let edges = [extent(0, 4096), extent(4608, 8192), extent(8192 + long, 8192 + long + 512)];
+    assert_eq!(plan.touched, edges);
+    let steps: Vec<_> = super::clear_steps(extent(8192, 8192 + long)).collect();
+    assert!(steps.iter().all(|step| step.length().get() <= super::CLEAR_STEP_BYTES));
+    assert!(steps.windows(2).all(|pair| pair[0].end() == pair[1].start()));
+    assert_eq!(
+        (steps.len(), steps[0].start(), steps[3].end().get()),
+        (4, ByteOffset::new(8192), 8192 + long)
+    );
+}

@@ -5,7 +5,7 @@ use crate::device::{TRANSFER_BYTES_MAX, Transfer};
 use crate::extent::Extent;
 use crate::journal::index::{Image, Place};
 use crate::journal::layout::padded;
-use crate::plan::WritePlan;
+use crate::plan::{CLEAR_STEP_BYTES, WritePlan, clear_steps};
 use crate::units::{ByteCount, ByteOffset};
 
 /// So much is written at a time, in bytes: what it overwrites fits into one record.
@@ -21,6 +21,7 @@ pub(super) struct Step {
     /// What is written then.
     pub(super) plan: WritePlan,
     used: usize,
+    cleared: u64,
 }
 
 /// The steps of a volume.
@@ -44,7 +45,7 @@ impl Iterator for Steps {
         let mut step = Step::default();
         while let Some(image) = self.rest.take().or_else(|| self.images.next()) {
             self.rest = step.take(image);
-            if step.used >= STEP_BYTES {
+            if step.used >= STEP_BYTES || step.cleared >= CLEAR_STEP_BYTES {
                 break;
             }
         }
@@ -58,9 +59,12 @@ impl Step {
     fn take(&mut self, image: Image) -> Option<Image> {
         let Image { extent, place } = image;
         if place == Place::Zeros && extent.length().get() >= CLEAR_BYTES_MIN {
-            self.plan.clears.push(extent);
-            self.plan.touched.push(extent);
-            return None;
+            let first = clear_steps(extent).next()?;
+            self.plan.clears.push(first);
+            self.plan.touched.push(first);
+            self.cleared += first.length().get();
+            let rest = Extent::between(first.end(), extent.end()).ok()?;
+            return Some(Image { extent: rest, place });
         }
         let room = STEP_BYTES.saturating_sub(self.used).min(TRANSFER_BYTES_MAX) as u64;
         if room == 0 {

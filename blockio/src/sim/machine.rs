@@ -178,6 +178,7 @@ impl Machine {
             assignments: self.assignments(),
             to,
             accept_target: false,
+            may_give_up_points: true,
             engine: Engine::Blocking,
             history: self.settings(),
             pool: Some(self.memory.batches.clone()),

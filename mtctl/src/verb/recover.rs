@@ -43,6 +43,10 @@ pub struct Arguments {
     #[arg(long)]
     accept_target: bool,
 
+    /// Let the oldest points go, if there is no room else to keep what is overwritten
+    #[arg(long)]
+    give_up_points: bool,
+
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -87,6 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         of: &arguments.of,
         policy: &arguments.policy,
         accept_target: arguments.accept_target,
+        may_give_up_points: arguments.give_up_points,
         json: arguments.json,
     };
     rollback::carry_out(group, id, &shown, &how)

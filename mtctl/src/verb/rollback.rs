@@ -47,6 +47,10 @@ pub struct Arguments {
     #[arg(long)]
     accept_target: bool,
 
+    /// Let the oldest points go, if there is no room else to keep what is overwritten
+    #[arg(long)]
+    give_up_points: bool,
+
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -87,6 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         of: &arguments.of,
         policy: &arguments.policy,
         accept_target: arguments.accept_target,
+        may_give_up_points: arguments.give_up_points,
         json: arguments.json,
     };
     carry_out(group, id, &shown, &how)
@@ -116,6 +121,8 @@ pub(crate) struct How<'a> {
     pub(crate) policy: &'a PolicyOptions,
     /// Disks are taken that may be others.
     pub(crate) accept_target: bool,
+    /// The oldest points may go to make room.
+    pub(crate) may_give_up_points: bool,
     /// JSON is printed.
     pub(crate) json: bool,
 }
@@ -127,13 +134,22 @@ pub(crate) fn carry_out(
     shown: &str,
     how: &How<'_>,
 ) -> anyhow::Result<Exit> {
-    let How { of, policy, accept_target, json } = *how;
+    let How { of, policy, accept_target, may_give_up_points, json } = *how;
     let stop = crate::verb::stop_flag()?;
     let assignments = group_targets::open(group.view(), of, accept_target)?;
     policy.settle(&mut group, None)?;
     let history = Settings::default();
     let engine = group.view().settings().engine;
-    let job = Job { group, assignments, to: id, accept_target, engine, history, pool: None };
+    let job = Job {
+        group,
+        assignments,
+        to: id,
+        accept_target,
+        may_give_up_points,
+        engine,
+        history,
+        pool: None,
+    };
     let started = Instant::now();
     let mut progress: Option<(ByteProgress, bool)> = None;
     let ending = rollback::run(job, &stop, &mut |event| show(&mut progress, event));

@@ -6,6 +6,7 @@ use mt_tests::program::{history_is_whole, mtctl, shell};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::on_a_scratch_machine;
 
+use crate::accidents::{apply, epochs};
 use crate::{MIB, Part, after, blank, holds, image, points, retention, rollback, stream};
 
 const SIZE: u64 = 4 * MIB;
@@ -130,5 +131,37 @@ fn there_may_be_more_points_than_a_login_shell_may_open_files() {
         let mtctl = mtctl().display();
         shell(&format!("ulimit -Sn 40; {mtctl} rollback --group g --to start --yes"));
         holds(&target, &before);
+    });
+}
+
+#[test]
+fn a_rollback_that_finds_no_room_is_refused_before_it_begins_and_costs_no_point() {
+    on_a_scratch_machine(|machine| {
+        const LARGE: u64 = 16 * MIB;
+        let _retention = retention(machine, 96);
+        let mut random = Random::new(46);
+        let epochs = epochs(machine, &mut random, LARGE, 3);
+        let target = blank(machine, "target.img", LARGE);
+        apply(machine, &epochs.stream, &target).exits(0);
+        // What is left has room for a part of the disk.
+        shell(
+            "fallocate -l $(($(df -B1 --output=avail /mnt/retention | tail -1) - (17 << 20))) \
+               /mnt/retention/other",
+        );
+        let refused = rollback(machine, "e2");
+        refused.exits(4).says("2 oldest points would have to go").says("--give-up-points");
+        holds(&target, &epochs.held[3]);
+        assert_eq!(points(machine).len(), 3);
+        // Nothing before it gives as much as is missing.
+        rollback(machine, "start").exits(4).says("would not be enough").says("enlarge");
+        holds(&target, &epochs.held[3]);
+        assert_eq!(points(machine).len(), 3);
+        let given_up = ["rollback", "--group", "g", "--to", "e2", "--yes", "--give-up-points"];
+        machine.mtctl(&given_up).exits(0).says("had to go");
+        holds(&target, &epochs.held[2]);
+        // Its history is there: what was overwritten, too.
+        rollback(machine, "e3").exits(0);
+        holds(&target, &epochs.held[3]);
+        history_is_whole("g", &[]);
     });
 }

@@ -94,6 +94,7 @@ impl History {
     fn roll_back(&self, to: u64) {
         let job = rollback::Job {
             accept_target: false,
+            may_give_up_points: true,
             group: self.group(),
             assignments: self.assignments(),
             to: PointId(to),

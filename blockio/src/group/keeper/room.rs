@@ -1,0 +1,205 @@
+//! Room on the retention volume: for the next segment the oldest points go, with a warning; what a
+//! rollback may need is known before it begins, and it lets none go.
+
+use crate::extent::Extent;
+use crate::group::keeper::{Keeper, Preserve, end_of};
+use crate::group::ledger::Ledger;
+use crate::journal::catalogue::{Catalogue, Forgotten, Point, PointId};
+use crate::journal::draft::Outline;
+use crate::journal::layout::BLOCK_BYTES;
+use crate::journal::log::failed;
+use crate::journal::retention;
+use crate::journal::touched::Touched;
+use crate::storage::Space;
+use crate::{Error, ErrorKind, Result};
+
+/// So much of a volume is left free, for the state and for others: a part of this many …
+const RESERVE_PART: u64 = 20;
+/// … but not more than this, in bytes.
+const RESERVE_BYTES_MAX: u64 = 64 << 20;
+
+/// What a rollback may need on the retention volume, and what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomNeeded {
+    /// The most that what it overwrites can take, in bytes: zeros take none.
+    pub bytes: u64,
+    /// What is free for it, in bytes.
+    pub free_bytes: u64,
+    /// How many of the oldest points have to go for it, all of them older than where it leads; none
+    /// if that would not be enough.
+    pub points_to_go: Option<usize>,
+}
+
+/// Records go into segments one after the other, as [`Log`](crate::journal::log::Log) does it.
+struct Packing {
+    segment_bytes: u64,
+    segments: u64,
+    left: u64,
+}
+
+impl Packing {
+    fn add(&mut self, record_bytes: u64) {
+        if self.left < record_bytes {
+            self.segments += 1;
+            self.left = self.segment_bytes.saturating_sub(BLOCK_BYTES as u64);
+        }
+        self.left = self.left.saturating_sub(record_bytes);
+    }
+}
+
+impl Keeper {
+    /// What overwriting `steps`, each of one volume and written at a time, may need, on the way
+    /// back to point `to`.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: the volume does not say how much is free.
+    pub(in crate::group) fn room_needed<'a>(
+        &self,
+        ledger: &Ledger,
+        to: PointId,
+        steps: impl Iterator<Item = (Preserve<'a>, Vec<Extent>)>,
+    ) -> Result<RoomNeeded> {
+        let known = ledger.view().catalogue()?;
+        let segment_bytes = self.segment_bytes;
+        let mut packing = Packing { segment_bytes, segments: 0, left: 0 };
+        for (volume, touched) in steps {
+            let number = known.volumes.iter().position(|known| known.name == volume.name);
+            let of_volume = number.and_then(|number| self.touched.get(number));
+            let end = end_of(&volume);
+            let first = match of_volume {
+                Some(of_volume) => of_volume.first_touches(&touched, end),
+                None => Touched::default().first_touches(&touched, end),
+            };
+            for outline in Outline::of(0, &first, segment_bytes / 2) {
+                packing.add(outline.record_bytes());
+            }
+        }
+        let bytes = packing.segments.saturating_mul(segment_bytes);
+        let free_bytes = self.free_bytes(known.journal_bytes())?;
+        Ok(RoomNeeded {
+            bytes,
+            free_bytes,
+            points_to_go: points_to_go(known, to, bytes, free_bytes),
+        })
+    }
+
+    /// What segments may take, in bytes, beside `used_bytes` that they have.
+    fn free_bytes(&self, used_bytes: u64) -> Result<u64> {
+        let space = self.storage.space();
+        let space = space.map_err(failed(&*self.storage, "asking its volume for room"))?;
+        let reserve = (space.total_bytes / RESERVE_PART).min(RESERVE_BYTES_MAX);
+        let limit = self.policy.journal_bytes_max.unwrap_or(u64::MAX);
+        Ok(space.free_bytes.saturating_sub(reserve).min(limit.saturating_sub(used_bytes)))
+    }
+
+    /// Makes a segment; while there is no room for it, the oldest points go.
+    pub(super) fn begin_segment(&mut self, ledger: &mut Ledger, epoch: PointId) -> Result<()> {
+        loop {
+            let used = ledger.view().catalogue()?.journal_bytes();
+            if self.is_there_room(used)? {
+                let generation = ledger.view().state().generation();
+                match self.log.begin_segment(epoch, self.segment_bytes, generation) {
+                    Ok(()) => return Ok(()),
+                    // Somebody else took the room meanwhile; or it is not for want of room, and
+                    // giving up points would not help.
+                    Err(error) if is_full(&error) && !self.is_there_room(used)? => {}
+                    Err(error) => {
+                        return Err(failed(&*self.storage, "making a segment")(error));
+                    }
+                }
+            }
+            self.give_up_the_oldest(ledger)?;
+        }
+    }
+
+    /// Fails if removing segments of `bytes` gave nothing back, with `before` free: somebody holds
+    /// them open, and to give up more would give back as little.
+    fn has_given_back(&self, bytes: u64, before: Space) -> Result<()> {
+        let after = self.storage.space_after_removal();
+        let after = after.map_err(failed(&*self.storage, "asking its volume for room"))?;
+        if bytes == 0 || after.free_bytes > before.free_bytes {
+            return Ok(());
+        }
+        let context = "the retention volume is full, and the room of a point that was given up is \
+                       held: somebody has its segments open";
+        Err(Error::new(ErrorKind::Failed, context).with_hint(
+            "end what exports or hashes points of this group, or enlarge the volume; then run the \
+             same command again",
+        ))
+    }
+
+    fn is_there_room(&self, used_bytes: u64) -> Result<bool> {
+        Ok(self.free_bytes(used_bytes)? >= self.segment_bytes)
+    }
+
+    /// For want of room the oldest point goes, with a warning: first the state is saved without it,
+    /// then its segments are removed.
+    fn give_up_the_oldest(&mut self, ledger: &mut Ledger) -> Result<()> {
+        let known = ledger.view().catalogue()?;
+        let Some(oldest) = retention::first_to_go(known) else { return Err(full(known)) };
+        let point = known.point(oldest).map_or(String::new(), crate::journal::selector::shown);
+        let bytes = known.point(oldest).map_or(0, Point::journal_bytes);
+        let mut forgotten = Forgotten::default();
+        if planted!(UnlinkBeforeState) {
+            let early = known.clone().forget(&[oldest]).unneeded;
+            self.remove(&early);
+        }
+        let policy = self.policy;
+        ledger.save(|state| {
+            let Some(catalogue) = &mut state.journal else { return };
+            forgotten = catalogue.forget(&[oldest]);
+            let left = retention::reach(catalogue, &policy);
+            if left < policy.window {
+                let left = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+                catalogue.window_cut_to = Some(left);
+            }
+        })?;
+        let space = self.storage.space();
+        let before = space.map_err(failed(&*self.storage, "asking its volume for room"))?;
+        self.remove(&forgotten.unneeded);
+        self.notes.push(format!("the retention volume is full: {point} had to go"));
+        // What the policy allows is counted, and not asked of the volume.
+        let is_limited = policy.journal_bytes_max.is_some();
+        if is_limited || forgotten.unneeded.is_empty() {
+            return Ok(());
+        }
+        self.has_given_back(bytes, before)
+    }
+}
+
+/// How many of the oldest points give back what is missing of `needed` bytes, if only those before
+/// `to` go.
+fn points_to_go(known: &Catalogue, to: PointId, needed: u64, free: u64) -> Option<usize> {
+    let mut missing = needed.saturating_sub(free);
+    let mut left = known.clone();
+    let mut gone = 0;
+    while missing > 0 {
+        let oldest = retention::first_to_go(&left).filter(|oldest| *oldest < to)?;
+        missing = missing.saturating_sub(left.point(oldest).map_or(0, Point::journal_bytes));
+        let _ = left.forget(&[oldest]);
+        gone += 1;
+    }
+    Some(gone)
+}
+
+/// There is no room, or a quota says so.
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+}
+
+fn full(catalogue: &Catalogue) -> Error {
+    let oldest = catalogue.points.first();
+    let pinned = oldest.filter(|point| point.pinned);
+    let context = "the retention volume is full, and nothing is overwritten without its history";
+    Error::new(ErrorKind::Failed, context).with_hint(match pinned {
+        Some(point) => format!(
+            "{} is pinned and keeps everything since: unpin it, or enlarge the volume; then run \
+             the same command again",
+            crate::journal::selector::shown(point)
+        ),
+        None => "what changed since the last recovery point alone does not fit: enlarge the \
+                 retention volume, then run the same command again"
+            .to_owned(),
+    })
+}

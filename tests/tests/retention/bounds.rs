@@ -1,0 +1,54 @@
+//! What a few bytes of a stream can make a run do is bounded: in memory, and in how long it is deaf.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use mt_tests::change_stream::{Become, Change, volume};
+use mt_tests::program::{command, mtctl, run};
+use mt_tests::scratch_machine::on_a_scratch_machine;
+
+use crate::{MIB, Part, blank, retention, stream};
+
+const PEAK_BYTES_MAX: u64 = 128 << 20;
+/// A debug build on a busy host; a run that is deaf does not end in many times that.
+const HEARD_WITHIN: Duration = Duration::from_secs(20);
+
+/// The most memory that process `id` had so far, in bytes.
+fn peak(id: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let row = status.lines().find_map(|row| row.strip_prefix("VmHWM:")).unwrap();
+    row.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn a_zero_extent_of_two_tebibytes_is_preserved_in_little_memory_and_can_be_stopped() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let size = 2 << 40;
+        let target = blank(machine, "target.img", size);
+        let all = Change { start: 0, becomes: Become::Zero(size) };
+        let parts = [Part::Change(0, &all)];
+        let stream = stream(machine, "zeros.mts", vec![volume("", size, "", "")], &parts);
+        let words = ["apply", &stream, "--group", "g", "--target", &target];
+        let mut child = command(mtctl(), &words).stderr(Stdio::piped()).spawn().unwrap();
+        // Ten steps are preserved: it is in the middle of the extent.
+        let segment = "/mnt/retention/g/segment-0000000000000001";
+        let written =
+            || fs::read(segment).map_or(0, |held| held.iter().filter(|b| **b != 0).count());
+        while written() < 10 * 2048 * 8 {
+            assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+            std::thread::yield_now();
+        }
+        run("kill", &["-INT", &child.id().to_string()]);
+        let told = Instant::now();
+        let mut peak_bytes = 0;
+        while child.try_wait().unwrap().is_none() {
+            peak_bytes = peak(child.id()).max(peak_bytes);
+            assert!(told.elapsed() < HEARD_WITHIN, "{:?}, {peak_bytes} bytes", told.elapsed());
+            std::thread::yield_now();
+        }
+        println!("peak {} MiB, heard after {:?}", peak_bytes / MIB, told.elapsed());
+        assert!((1..PEAK_BYTES_MAX).contains(&peak_bytes), "{peak_bytes} bytes");
+    });
+}
