@@ -94,16 +94,17 @@ mod tests {
     #[test]
     fn a_share_is_waited_for_until_it_is_given_back() {
         let budget = Budget::new(2 * REST_BYTES + 100);
-        let stop = AtomicBool::new(false);
+        let (stop, stopped) = (AtomicBool::new(false), AtomicBool::new(true));
         let first = budget.share(60, &stop).unwrap();
         assert_eq!(first.buffer.len(), 60);
+        // Who cannot wait shows that there is a wait.
+        assert!(budget.share(50, &stopped).is_none());
         thread::scope(|scope| {
             let second = scope.spawn(|| {
                 let second = budget.share(50, &stop).unwrap();
                 (second.bytes, budget.held().now)
             });
             drop(first);
-            // It never had its share beside the first: both together are too much.
             assert_eq!(second.join().unwrap(), (REST_BYTES + 50, REST_BYTES + 50));
         });
         assert_eq!(budget.held(), Held { now: 0, most: REST_BYTES + 60 });
@@ -127,7 +128,7 @@ mod tests {
     #[test]
     fn what_is_more_than_there_is_does_not_wait_for_ever() {
         let budget = Budget::new(100);
-        assert!(budget.share(1000, &AtomicBool::new(false)).is_some());
+        assert!(budget.share(1000, &AtomicBool::new(true)).is_some());
         assert_eq!(budget.held(), Held { now: 0, most: 100 });
     }
 }

@@ -138,12 +138,12 @@ mod tests {
         later.occupant.rests(at(2));
         longest.occupant.rests(at(1));
         assert!(seats.take(at(60), IDLE).is_none());
-        let new = seats.take(at(61), IDLE).unwrap();
+        let new = seats.take(at(62), IDLE).unwrap();
         assert!(longest.occupant.is_dismissed() && !longest.occupant.works());
+        assert!(!later.occupant.is_dismissed());
         // That it goes at last frees no place: it has none.
-        longest.occupant.rests(at(61));
+        longest.occupant.rests(at(62));
         drop(longest);
-        assert!(seats.take(at(61), IDLE).is_none());
         let another = seats.take(at(62), IDLE).unwrap();
         assert!(later.occupant.is_dismissed());
         assert!(seats.take(at(1000), IDLE).is_none());
