@@ -7,6 +7,7 @@ use std::io;
 use nix::errno::Errno;
 
 use crate::extent::Extent;
+use crate::nbd::budget::{BUDGET_BYTES, Budget, REST_BYTES, Share};
 use crate::nbd::export::Export;
 use crate::nbd::handshake::{self, Agreed};
 use crate::nbd::protocol::{
@@ -14,12 +15,14 @@ use crate::nbd::protocol::{
     SIMPLE_REPLY_BYTES, allocation_flag, command_flag,
 };
 use crate::nbd::scratch::Scratch;
+use crate::nbd::server::CONNECTIONS_MAX;
 use crate::nbd::wire::{Ended, Wire};
 use crate::units::{ByteCount, ByteOffset};
 use crate::view::Allocation;
 use crate::{Error, ErrorKind};
 
-/// So much is read or written at once, in bytes; longer requests are done in pieces of it.
+/// So much is read, written or looked at at once, in bytes; longer requests are done in pieces of
+/// it.
 const PIECE_BYTES: usize = 1 << 20;
 /// So much of a disk is looked at for one question about zeros, in bytes: the answer may be shorter
 /// than the question.
@@ -30,13 +33,17 @@ const DESCRIPTORS_MAX: usize = 8192;
 /// What is in front of the bytes of a data chunk: the header and their place.
 const DATA_FRONT_BYTES: usize = CHUNK_HEADER_BYTES + 8;
 
-/// Serves a client until it ends.
-pub(crate) fn run(wire: &mut Wire<'_>, exports: &[Export]) -> Ended {
+/// Whoever holds a share keeps nobody else waiting.
+const _: () =
+    assert!(CONNECTIONS_MAX * (DATA_FRONT_BYTES + PIECE_BYTES + REST_BYTES) <= BUDGET_BYTES);
+
+/// Serves a client until it ends; what its requests need is taken out of `budget`.
+pub(crate) fn run(wire: &mut Wire<'_>, exports: &[Export], budget: &Budget) -> Ended {
     let agreed = match handshake::run(wire, exports) {
         Ok(agreed) => agreed,
         Err(ended) => return ended,
     };
-    let mut connection = Connection { wire, agreed, buffer: Vec::new() };
+    let mut connection = Connection { wire, agreed, budget };
     loop {
         if let Err(ended) = connection.next() {
             return ended;
@@ -47,8 +54,7 @@ pub(crate) fn run(wire: &mut Wire<'_>, exports: &[Export]) -> Ended {
 struct Connection<'wire, 'socket, 'exports> {
     wire: &'wire mut Wire<'socket>,
     agreed: Agreed<'exports>,
-    /// For one piece; kept from request to request.
-    buffer: Vec<u8>,
+    budget: &'exports Budget,
 }
 
 impl<'exports> Connection<'_, '_, 'exports> {
@@ -109,82 +115,98 @@ impl<'exports> Connection<'_, '_, 'exports> {
             Ok(extent) => extent,
             Err(fault) => return self.refuse_read(request, fault),
         };
-        if !self.agreed.is_structured {
-            return self.read_simply(request, extent);
-        }
-        let parts = if request.flags & command_flag::DF == 0 {
-            self.agreed.export.allocation(extent).map_err(|error| self.fault(&error))
-        } else if request.length as usize > PIECE_BYTES {
-            Err(Fault::TooLong)
+        if self.agreed.is_structured {
+            self.read_in_chunks(request, extent)
         } else {
-            Ok(vec![Allocation { extent, is_hole: false }])
-        };
-        match parts {
-            Ok(parts) => self.send_parts(request, extent, &parts),
-            Err(fault) => self.refuse_read(request, fault),
+            self.read_simply(request, extent)
         }
     }
 
-    /// A simple reply says first whether all went well: all of it is read before any is sent.
-    fn read_simply(&mut self, request: Request, extent: Extent) -> Result<(), Ended> {
-        let mut reply = vec![0; SIMPLE_REPLY_BYTES + request.length as usize];
-        let (header, data) = reply.split_at_mut(SIMPLE_REPLY_BYTES);
-        if let Err(error) = self.agreed.export.read(extent.start(), data) {
-            let fault = self.fault(&error);
-            return self.answer(request, Err(fault));
+    /// What a request for `extent` needs, with `front_bytes` in front of its piece; it is given
+    /// back before the next request is waited for.
+    fn share(&self, front_bytes: usize, extent: Extent) -> Result<Share<'exports>, Ended> {
+        let piece_bytes = extent.length().get().min(PIECE_BYTES as u64) as usize;
+        let share = self.budget.share(front_bytes + piece_bytes, self.wire.stop());
+        share.ok_or(Ended::Stopped)
+    }
+
+    /// A simple reply says first whether all goes well: what fails after its first piece can be
+    /// told by nothing but the end of the connection.
+    fn read_simply(&mut self, request: Request, whole: Extent) -> Result<(), Ended> {
+        let mut share = self.share(SIMPLE_REPLY_BYTES, whole)?;
+        let header = protocol::simple_reply(request.cookie, None);
+        share.buffer[..SIMPLE_REPLY_BYTES].copy_from_slice(&header);
+        for piece in pieces(whole) {
+            let is_first = piece.start() == whole.start();
+            let end = SIMPLE_REPLY_BYTES + piece.length().get() as usize;
+            let data = &mut share.buffer[SIMPLE_REPLY_BYTES..end];
+            if let Err(error) = self.agreed.export.read(piece.start(), data) {
+                let fault = self.fault(&error);
+                return if is_first { self.answer(request, Err(fault)) } else { self.torn() };
+            }
+            let front = if is_first { 0 } else { SIMPLE_REPLY_BYTES };
+            self.wire.send(&share.buffer[front..end])?;
         }
-        header.copy_from_slice(&protocol::simple_reply(request.cookie, None));
-        self.wire.send(&reply)
+        Ok(())
+    }
+
+    fn torn(&self) -> Result<(), Ended> {
+        let export = &self.agreed.export.name;
+        tracing::warn!(export, "an NBD client is cut off: the rest of its reply cannot be read");
+        Err(Ended::Torn)
     }
 
     /// The chunks of a read, the last of which ends the reply.
-    fn send_parts(
-        &mut self,
-        request: Request,
-        whole: Extent,
-        parts: &[Allocation],
-    ) -> Result<(), Ended> {
-        for part in parts {
-            let end = part.extent.end().get();
-            let mut at = part.extent.start().get();
-            while at < end {
-                let length =
-                    if part.is_hole { end - at } else { (end - at).min(PIECE_BYTES as u64) };
-                let is_last = at + length == whole.end().get();
-                if part.is_hole {
-                    let length = length as u32;
-                    let chunk = protocol::hole_chunk(request.cookie, is_last, at, length);
-                    self.wire.send(&chunk)?;
-                } else if let Err(fault) = self.send_data(request, is_last, at, length as usize)? {
-                    return self.wire.send(&protocol::error_chunk(request.cookie, fault));
-                }
-                at += length;
+    fn read_in_chunks(&mut self, request: Request, whole: Extent) -> Result<(), Ended> {
+        let in_one = request.flags & command_flag::DF != 0;
+        if in_one && request.length as usize > PIECE_BYTES {
+            return self.refuse_read(request, Fault::TooLong);
+        }
+        let mut share = self.share(DATA_FRONT_BYTES, whole)?;
+        for piece in pieces(whole) {
+            let parts = if in_one {
+                Ok(vec![Allocation { extent: piece, is_hole: false }])
+            } else {
+                self.agreed.export.allocation(piece).map_err(|error| self.fault(&error))
+            };
+            let sent = match parts {
+                Ok(parts) => self.send_parts(request, whole, &parts, &mut share.buffer)?,
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = sent {
+                return self.refuse_read(request, fault);
             }
         }
         Ok(())
     }
 
-    /// One chunk of data, at most [`PIECE_BYTES`] long, unless it cannot be read.
-    fn send_data(
+    /// One chunk for each part, none of which is longer than [`PIECE_BYTES`], up to the first that
+    /// cannot be read.
+    fn send_parts(
         &mut self,
         request: Request,
-        is_last: bool,
-        at: u64,
-        length: usize,
+        whole: Extent,
+        parts: &[Allocation],
+        buffer: &mut [u8],
     ) -> Result<Result<(), Fault>, Ended> {
-        let header =
-            protocol::chunk_header(request.cookie, Chunk::Data, is_last, 8 + length as u32);
-        let mut chunk = std::mem::take(&mut self.buffer);
-        chunk.resize(DATA_FRONT_BYTES + length, 0);
-        chunk[..CHUNK_HEADER_BYTES].copy_from_slice(&header);
-        chunk[CHUNK_HEADER_BYTES..DATA_FRONT_BYTES].copy_from_slice(&at.to_be_bytes());
-        let read = self.agreed.export.read(ByteOffset::new(at), &mut chunk[DATA_FRONT_BYTES..]);
-        let result = read.map_err(|error| self.fault(&error));
-        if result.is_ok() {
-            self.wire.send(&chunk)?;
+        for part in parts {
+            let (at, length) = (part.extent.start().get(), part.extent.length().get() as u32);
+            let is_last = part.extent.end() == whole.end();
+            if part.is_hole {
+                self.wire.send(&protocol::hole_chunk(request.cookie, is_last, at, length))?;
+                continue;
+            }
+            let chunk = &mut buffer[..DATA_FRONT_BYTES + length as usize];
+            let header = protocol::chunk_header(request.cookie, Chunk::Data, is_last, 8 + length);
+            chunk[..CHUNK_HEADER_BYTES].copy_from_slice(&header);
+            chunk[CHUNK_HEADER_BYTES..DATA_FRONT_BYTES].copy_from_slice(&at.to_be_bytes());
+            let data = &mut chunk[DATA_FRONT_BYTES..];
+            if let Err(error) = self.agreed.export.read(part.extent.start(), data) {
+                return Ok(Err(self.fault(&error)));
+            }
+            self.wire.send(chunk)?;
         }
-        self.buffer = chunk;
-        Ok(result)
+        Ok(Ok(()))
     }
 
     /// Takes the payload in pieces, also what is refused: the next request is behind it.
@@ -196,17 +218,18 @@ impl<'exports> Connection<'_, '_, 'exports> {
                 return self.answer(request, Err(fault));
             }
         };
-        let (mut at, end) = (extent.start().get(), extent.end().get());
+        let mut share = self.share(0, extent)?;
         let mut result = Ok(());
-        while at < end && result.is_ok() {
-            let length = (end - at).min(PIECE_BYTES as u64);
-            self.buffer.resize(length as usize, 0);
-            self.wire.receive(&mut self.buffer)?;
-            let view = &self.agreed.export.view;
-            result = scratch.write(view, ByteOffset::new(at), &self.buffer);
-            at += length;
+        for piece in pieces(extent) {
+            let length = piece.length().get();
+            if result.is_err() {
+                self.wire.skip(length as u32)?;
+                continue;
+            }
+            let data = &mut share.buffer[..length as usize];
+            self.wire.receive(data)?;
+            result = scratch.write(&self.agreed.export.view, piece.start(), data);
         }
-        self.wire.skip((end - at) as u32)?;
         let result = result.map_err(|error| self.fault(&error));
         self.answer(request, result)
     }
@@ -227,20 +250,21 @@ impl<'exports> Connection<'_, '_, 'exports> {
         if !self.agreed.has_allocation {
             return self.refuse_read(request, Fault::Invalid);
         }
-        let asked = self.extent(request, Fault::Invalid);
-        let looked_at = Request { length: request.length.min(STATUS_BYTES_MAX), ..request };
-        let descriptors = asked
-            .and_then(|_| self.extent(looked_at, Fault::Invalid))
-            .and_then(|extent| {
-                let parts = self.agreed.export.allocation(extent);
-                parts.map_err(|error| self.fault(&error))
-            })
-            .map(|parts| descriptors(&parts, request.flags & command_flag::REQ_ONE != 0));
-        match descriptors {
+        let extent = match self.extent(request, Fault::Invalid) {
+            Ok(extent) => extent,
+            Err(fault) => return self.refuse_read(request, fault),
+        };
+        let _share = self.budget.share(0, self.wire.stop()).ok_or(Ended::Stopped)?;
+        let only_one = request.flags & command_flag::REQ_ONE != 0;
+        let look = |piece| self.agreed.export.allocation(piece);
+        match descriptors(extent, only_one, look) {
             Ok(descriptors) => {
                 self.wire.send(&protocol::block_status_chunk(request.cookie, &descriptors))
             }
-            Err(fault) => self.refuse_read(request, fault),
+            Err(error) => {
+                let fault = self.fault(&error);
+                self.refuse_read(request, fault)
+            }
         }
     }
 
@@ -267,19 +291,98 @@ fn flags_allowed(request: Request) -> Result<(), Fault> {
     if request.flags & !allowed == 0 { Ok(()) } else { Err(Fault::Invalid) }
 }
 
-/// Lengths and flags; neighbours of the same kind are one, and only the first if `only_one`.
-fn descriptors(parts: &[Allocation], only_one: bool) -> Vec<(u32, u32)> {
+/// What `whole` consists of, in order: nothing longer than [`PIECE_BYTES`].
+fn pieces(whole: Extent) -> impl Iterator<Item = Extent> {
+    let mut rest = Some(whole);
+    std::iter::from_fn(move || {
+        let (piece, after) = cut(rest?, PIECE_BYTES as u64);
+        rest = after;
+        Some(piece)
+    })
+}
+
+/// The first `bytes` of `extent`, and what is behind them.
+fn cut(extent: Extent, bytes: u64) -> (Extent, Option<Extent>) {
+    let place = ByteOffset::new(extent.start().get().saturating_add(bytes));
+    extent.split_at(place).map_or((extent, None), |(first, after)| (first, Some(after)))
+}
+
+/// Lengths and flags of what `look` finds from the start of `extent` on; neighbours of the same
+/// kind are one. It ends where `extent`, [`STATUS_BYTES_MAX`] or the answer does: that has
+/// [`DESCRIPTORS_MAX`] of them, and only the first if `only_one`.
+fn descriptors(
+    extent: Extent,
+    only_one: bool,
+    mut look: impl FnMut(Extent) -> crate::Result<Vec<Allocation>>,
+) -> crate::Result<Vec<(u32, u32)>> {
     let most = if only_one { 1 } else { DESCRIPTORS_MAX };
     let mut descriptors: Vec<(u32, u32)> = Vec::new();
-    for part in parts {
-        let length = part.extent.length().get() as u32;
-        let flags = if part.is_hole { allocation_flag::HOLE | allocation_flag::ZERO } else { 0 };
-        let count = descriptors.len();
-        match descriptors.last_mut() {
-            Some(last) if last.1 == flags => last.0 += length,
-            Some(_) if count == most => break,
-            Some(_) | None => descriptors.push((length, flags)),
+    for piece in pieces(cut(extent, STATUS_BYTES_MAX.into()).0) {
+        for part in look(piece)? {
+            let length = part.extent.length().get() as u32;
+            let flags =
+                if part.is_hole { allocation_flag::HOLE | allocation_flag::ZERO } else { 0 };
+            let count = descriptors.len();
+            match descriptors.last_mut() {
+                Some(last) if last.1 == flags => last.0 += length,
+                Some(_) if count == most => return Ok(descriptors),
+                Some(_) | None => descriptors.push((length, flags)),
+            }
         }
     }
-    descriptors
+    Ok(descriptors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extent(start: u64, length: u64) -> Extent {
+        Extent::new(ByteOffset::new(start), ByteCount::new(length)).unwrap()
+    }
+
+    #[test]
+    fn pieces_are_all_of_it_and_none_is_long() {
+        let mib = PIECE_BYTES as u64;
+        let (start, length) = (u64::MAX - 2 * mib - 5, 2 * mib + 1);
+        let expected = [(start, mib), (start + mib, mib), (start + 2 * mib, 1)];
+        let expected = expected.map(|(start, length)| extent(start, length));
+        assert_eq!(pieces(extent(start, length)).collect::<Vec<_>>(), expected);
+        assert_eq!(pieces(extent(7, mib)).collect::<Vec<_>>(), [extent(7, mib)]);
+    }
+
+    /// Every other sector is zeros.
+    fn alternating(piece: Extent) -> Vec<Allocation> {
+        let sectors = (piece.start().get()..piece.end().get()).step_by(512);
+        let part = |at| Allocation { extent: extent(at, 512), is_hole: at / 512 % 2 == 1 };
+        sectors.map(part).collect()
+    }
+
+    #[test]
+    fn zeros_are_looked_for_piece_by_piece_and_not_behind_a_full_answer() {
+        let mut looked_at = Vec::new();
+        let mut answer = |length: u64, only_one| {
+            looked_at.clear();
+            let look = |piece: Extent| {
+                looked_at.push(piece);
+                Ok(alternating(piece))
+            };
+            let descriptors = descriptors(extent(0, length), only_one, look).unwrap();
+            assert!(looked_at.iter().all(|piece| piece.length().get() <= PIECE_BYTES as u64));
+            (descriptors.len(), looked_at.len())
+        };
+        // A MiB has 2048 sectors; the first of the fifth shows that the answer is full.
+        assert_eq!(answer(u64::from(u32::MAX), false), (DESCRIPTORS_MAX, 5));
+        assert_eq!(answer(u64::from(u32::MAX), true), (1, 1));
+        assert_eq!(answer(3 << 20, false), (3 * 2048, 3));
+    }
+
+    #[test]
+    fn an_answer_about_zeros_joins_pieces_and_ends_at_its_limit() {
+        let all = |is_hole| move |extent| Ok(vec![Allocation { extent, is_hole }]);
+        let descriptors = |length, is_hole| descriptors(extent(5, length), false, all(is_hole));
+        let limit = STATUS_BYTES_MAX;
+        assert_eq!(descriptors(3 << 20, true).unwrap(), [(3 << 20, 3)]);
+        assert_eq!(descriptors(u64::from(u32::MAX), false).unwrap(), [(limit, 0)]);
+    }
 }

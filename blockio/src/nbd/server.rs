@@ -9,19 +9,23 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::nbd::budget::{BUDGET_BYTES, Budget};
 use crate::nbd::connection;
 use crate::nbd::export::Export;
 use crate::nbd::protocol::STRING_BYTES_MAX;
+use crate::nbd::seats::Seats;
 use crate::nbd::wire::{Patience, STOP_POLL_MS, Socket, Wire};
 use crate::{Error, ErrorKind, Result};
 
-/// So many clients are served at once; one more is sent away.
+/// So many clients are served at once; one more is sent away, unless another one has been idle for
+/// long.
 pub const CONNECTIONS_MAX: usize = 64;
 
 /// Where clients find a server.
@@ -77,6 +81,7 @@ pub struct Server {
     address: Listen,
     exports: Vec<Export>,
     pub(super) patience: Patience,
+    pub(super) budget: Budget,
 }
 
 enum Listener {
@@ -111,7 +116,8 @@ impl Server {
                 (Listener::Tcp(listener), Listen::Tcp(address))
             }
         };
-        Ok(Self { listener, address, exports, patience: Patience::default() })
+        let (patience, budget) = (Patience::default(), Budget::new(BUDGET_BYTES));
+        Ok(Self { listener, address, exports, patience, budget })
     }
 
     /// Where clients find it; the port is the one it really has.
@@ -134,17 +140,16 @@ impl Server {
     /// `Failed`: clients can no longer be waited for; `stop` is set then. What goes wrong with one
     /// client ends its own connection only.
     pub fn serve(&self, stop: &AtomicBool) -> Result<()> {
-        let connections = AtomicUsize::new(0);
-        thread::scope(|scope| {
+        let seats = Seats::new(CONNECTIONS_MAX);
+        let result = thread::scope(|scope| {
             let result = self.accept_until(stop, |socket| {
-                let Some(seat) = Seat::take(&connections) else {
+                let Some(seat) = seats.take(Instant::now(), self.patience.idle) else {
                     tracing::debug!("an NBD client is sent away: {CONNECTIONS_MAX} are served");
                     return;
                 };
                 let work = move || {
-                    let _seat = seat;
-                    let mut wire = Wire::new(socket, stop, self.patience);
-                    let ended = connection::run(&mut wire, &self.exports);
+                    let mut wire = Wire::new(socket, stop, self.patience, seat.occupant());
+                    let ended = connection::run(&mut wire, &self.exports, &self.budget);
                     tracing::debug!("an NBD connection ended: {ended}");
                 };
                 let thread = thread::Builder::new().name("nbd".to_owned());
@@ -158,7 +163,9 @@ impl Server {
                 stop.store(true, Ordering::Relaxed);
             }
             result
-        })
+        });
+        tracing::debug!(bytes = self.budget.held().most, "what requests held together at most");
+        result
     }
 
     fn accept_until(
@@ -193,27 +200,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.listener.retire();
-    }
-}
-
-/// One of the places for clients; free again when it is dropped.
-struct Seat<'a>(&'a AtomicUsize);
-
-impl<'a> Seat<'a> {
-    /// Only the thread that accepts takes places: between looking and taking they can only get
-    /// more.
-    fn take(connections: &'a AtomicUsize) -> Option<Self> {
-        if connections.load(Ordering::Acquire) >= CONNECTIONS_MAX {
-            return None;
-        }
-        connections.fetch_add(1, Ordering::AcqRel);
-        Some(Self(connections))
-    }
-}
-
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

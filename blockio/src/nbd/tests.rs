@@ -17,6 +17,7 @@ use crate::units::{ByteCount, ByteOffset, SectorSize};
 use crate::view::View;
 
 mod client;
+mod hostile;
 mod negotiation;
 mod requests;
 mod robustness;

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::nbd::protocol::Breach;
+use crate::nbd::seats::Occupant;
 
 /// How often a wait looks whether the server is to stop, in milliseconds.
 pub(crate) const STOP_POLL_MS: u16 = 100;
@@ -34,6 +36,12 @@ pub(crate) enum Ended {
     /// The client is too slow.
     #[error("the client neither sends nor takes what is due")]
     Stalled,
+    /// The client was idle, and another one has its place.
+    #[error("the client was idle and made room for another one")]
+    Replaced,
+    /// The rest of a reply that has begun cannot be read, and there is no other way to say so.
+    #[error("a reply could not be finished")]
+    Torn,
     /// The client does not speak the protocol.
     #[error("the client breaks the protocol: {0}")]
     Breach(#[from] Breach),
@@ -49,6 +57,10 @@ pub(crate) struct Patience {
     pub handshake: Duration,
     /// For the next byte of a message that has begun, in or out.
     pub progress: Duration,
+    /// For all of a message that has begun, or of a piece of it: memory is held meanwhile.
+    pub message: Duration,
+    /// For the next request, if another client wants the place.
+    pub idle: Duration,
     /// For a message that has begun when the server is to stop.
     pub stopping: Duration,
 }
@@ -56,8 +68,10 @@ pub(crate) struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self {
-            handshake: Duration::from_secs(30),
+            handshake: Duration::from_secs(10),
             progress: Duration::from_secs(60),
+            message: Duration::from_secs(120),
+            idle: Duration::from_secs(60),
             stopping: Duration::from_secs(2),
         }
     }
@@ -68,6 +82,7 @@ pub(crate) struct Wire<'a> {
     socket: Box<dyn Socket + 'a>,
     stop: &'a AtomicBool,
     patience: Patience,
+    occupant: Arc<Occupant>,
     /// The handshake is to be over by then.
     deadline: Option<Instant>,
     stop_seen: Option<Instant>,
@@ -78,24 +93,31 @@ pub(crate) struct Wire<'a> {
 enum Wait {
     /// A message that may never come.
     Message,
-    /// More of one that has begun.
-    Rest,
-    /// Room for what is being sent.
-    Room,
+    /// More of one that has begun, all of which is to be here by then.
+    Rest(Instant),
+    /// Room for what is being sent, all of which is to be gone by then.
+    Room(Instant),
 }
 
 impl<'a> Wire<'a> {
-    /// A wire whose handshake begins now. `socket` must not block.
+    /// A wire whose handshake begins now. `socket` must not block; `occupant` is told what is done.
     pub(crate) fn new(
         socket: Box<dyn Socket + 'a>,
         stop: &'a AtomicBool,
         patience: Patience,
+        occupant: Arc<Occupant>,
     ) -> Self {
         let deadline = Some(Instant::now() + patience.handshake);
-        Self { socket, stop, patience, deadline, stop_seen: None }
+        Self { socket, stop, patience, occupant, deadline, stop_seen: None }
     }
 
-    /// The handshake is over: a client may be silent between requests for as long as it likes.
+    /// Set when the server is to stop.
+    pub(crate) fn stop(&self) -> &'a AtomicBool {
+        self.stop
+    }
+
+    /// The handshake is over: a client may be silent between requests for as long as it likes,
+    /// and nobody needs its place.
     pub(crate) fn handshake_is_over(&mut self) {
         self.deadline = None;
     }
@@ -108,18 +130,25 @@ impl<'a> Wire<'a> {
         }
         // Also where nothing is waited for: a client that talks without end is late, too.
         self.check_deadline()?;
+        if self.deadline.is_none() {
+            self.occupant.rests(Instant::now());
+        }
         let received = self.receive_some(message, Wait::Message)?;
         if received == 0 && !message.is_empty() {
             return Err(Ended::Done);
+        }
+        if !self.occupant.works() {
+            return Err(Ended::Replaced);
         }
         self.receive(&mut message[received..])
     }
 
     /// Fills `rest`, which belongs to a message that has begun.
     pub(crate) fn receive(&mut self, rest: &mut [u8]) -> Result<(), Ended> {
+        let wait = Wait::Rest(Instant::now() + self.patience.message);
         let mut filled = 0;
         while filled < rest.len() {
-            match self.receive_some(&mut rest[filled..], Wait::Rest)? {
+            match self.receive_some(&mut rest[filled..], wait)? {
                 0 => return Err(Ended::Vanished),
                 received => filled += received,
             }
@@ -141,12 +170,13 @@ impl<'a> Wire<'a> {
 
     /// Sends all of `bytes`.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        let wait = Wait::Room(Instant::now() + self.patience.message);
         let mut sent = 0;
         while sent < bytes.len() {
             match self.socket.write(&bytes[sent..]) {
                 Ok(0) => return Err(Ended::Vanished),
                 Ok(more) => sent += more,
-                Err(error) => self.after(error, Wait::Room)?,
+                Err(error) => self.after(error, wait)?,
             }
         }
         Ok(())
@@ -174,15 +204,13 @@ impl<'a> Wire<'a> {
     fn wait(&mut self, wait: Wait) -> Result<(), Ended> {
         let began = Instant::now();
         let interest = match wait {
-            Wait::Message | Wait::Rest => PollFlags::POLLIN,
-            Wait::Room => PollFlags::POLLOUT,
+            Wait::Message | Wait::Rest(_) => PollFlags::POLLIN,
+            Wait::Room(_) => PollFlags::POLLOUT,
         };
         loop {
             self.check_deadline()?;
             self.check_stop(wait)?;
-            if wait != Wait::Message && began.elapsed() > self.patience.progress {
-                return Err(Ended::Stalled);
-            }
+            self.check_progress(wait, began)?;
             let mut descriptors = [PollFd::new(self.socket.as_fd(), interest)];
             match poll(&mut descriptors, PollTimeout::from(STOP_POLL_MS)) {
                 Ok(0) | Err(Errno::EINTR) => {}
@@ -196,6 +224,17 @@ impl<'a> Wire<'a> {
         match self.deadline {
             Some(deadline) if Instant::now() > deadline => Err(Ended::Stalled),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    fn check_progress(&self, wait: Wait, began: Instant) -> Result<(), Ended> {
+        match wait {
+            Wait::Message if self.occupant.is_dismissed() => Err(Ended::Replaced),
+            Wait::Message => Ok(()),
+            Wait::Rest(due) | Wait::Room(due) => {
+                let is_late = began.elapsed() > self.patience.progress || Instant::now() > due;
+                if is_late { Err(Ended::Stalled) } else { Ok(()) }
+            }
         }
     }
 
@@ -218,11 +257,12 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::nbd::seats::Seats;
 
     fn pair(stop: &AtomicBool, patience: Patience) -> (Wire<'_>, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (Wire::new(Box::new(ours), stop, patience), theirs)
+        (Wire::new(Box::new(ours), stop, patience, Arc::default()), theirs)
     }
 
     fn impatient() -> Patience {
@@ -238,6 +278,33 @@ mod tests {
         // The same with a message that begins and goes on no more.
         client.write_all(b"half").unwrap();
         assert!(matches!(wire.receive_next(&mut [0; 8]), Err(Ended::Stalled)));
+    }
+
+    #[test]
+    fn whoever_takes_a_message_too_slowly_stalls_also_if_it_goes_on() {
+        let stop = AtomicBool::new(false);
+        let patience = Patience { message: Duration::ZERO, ..Patience::default() };
+        let (mut wire, mut client) = pair(&stop, patience);
+        thread::scope(|scope| {
+            scope.spawn(move || while client.read(&mut [0; 512]).is_ok_and(|length| length > 0) {});
+            assert!(matches!(wire.send(&vec![7; 8 << 20]), Err(Ended::Stalled)));
+            drop(wire);
+        });
+    }
+
+    #[test]
+    fn whoever_is_dismissed_is_not_waited_for_and_not_served() {
+        let stop = AtomicBool::new(false);
+        let (mut wire, mut client) = pair(&stop, Patience::default());
+        wire.handshake_is_over();
+        let seats = Seats::new(1);
+        let seat = seats.take(Instant::now(), Duration::ZERO).unwrap();
+        wire.occupant = seat.occupant();
+        wire.occupant.rests(Instant::now());
+        assert!(seats.take(Instant::now(), Duration::ZERO).is_some());
+        assert!(matches!(wire.receive_next(&mut [0; 4]), Err(Ended::Replaced)));
+        client.write_all(b"late").unwrap();
+        assert!(matches!(wire.receive_next(&mut [0; 4]), Err(Ended::Replaced)));
     }
 
     #[test]

@@ -168,9 +168,19 @@ fn a_disk_that_fails_is_said_to_and_the_connection_goes_on() {
         assert_eq!(chunks, [Chunk::Data(0, content(MIB)), Chunk::Error(EIO)]);
         assert_eq!(client.simple(0, FLUSH, 0, 0), 0);
     });
-    let served = failing(1);
+}
+
+#[test]
+fn a_simple_reply_that_cannot_be_finished_ends_the_connection_and_nothing_wrong_is_said() {
+    let device = disk(&content(CAPACITY)).failing_reads(1, libc::EIO);
+    let export = Export { name: "vda".to_owned(), view: view(device), scratch: None };
+    let served = Served::new(vec![export]);
     served.run(|| {
         let mut client = served.simple("vda");
-        assert_eq!(client.simple(0, READ, 0, 2 << 20), EIO);
+        assert_eq!(client.simple(0, READ, 0, 2 << 20), 0);
+        assert!(client.take(MIB) == content(MIB));
+        client.is_ended();
+        // Others are told before anything is sent.
+        assert_eq!(served.simple("vda").simple(0, READ, 0, 2 << 20), EIO);
     });
 }
