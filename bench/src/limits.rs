@@ -142,7 +142,8 @@ fn write_disks(path: &Path) -> Result<()> {
 
 fn encoder(path: &Path, volumes: Vec<VolumeHeader>) -> Result<Encoder<BufWriter<File>>> {
     let output = BufWriter::new(File::create(path).context("creating a stream")?);
-    let header = StreamHeader { format: Format::Native, identity: None, volumes };
+    let header =
+        StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
     Ok(Encoder::new(output, &header, Options::default())?)
 }
 

@@ -385,7 +385,7 @@ impl Group {
 
 /// In the middle of a stream, only one in the order of the writes leaves a state of the source.
 fn is_a_state(between: &InBetween) -> bool {
-    between.exact && between.input.to_string().starts_with("native")
+    between.exact && !between.unordered && between.input.to_string().starts_with("native")
 }
 
 fn not_open() -> Error {

@@ -130,6 +130,9 @@ pub struct StreamHeader {
     /// The number that tells this stream from every other, as well as the format can: the UUID of
     /// a native one, what an svd stream or a raw image can be recognised by. None of rbd diffs.
     pub identity: Option<[u8; 16]>,
+    /// Its batches come in the order in which the source was written: after each of them it was in
+    /// a state that a crash could have left. Else only marks and the end are such states.
+    pub is_in_write_order: bool,
     /// Its volumes; never empty.
     pub volumes: Vec<VolumeHeader>,
 }

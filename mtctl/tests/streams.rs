@@ -54,7 +54,8 @@ fn mark(kind: MarkKind, name: Option<&str>) -> Mark {
 fn two_volumes() -> Vec<u8> {
     let volumes = vec![volume("db", 1 << 30, Some("friday")), volume("log", 8 << 20, None)];
     let identity = Some(*b"mtctl-sample-0-1");
-    let header = StreamHeader { format: Format::Native, identity, volumes };
+    let header =
+        StreamHeader { format: Format::Native, is_in_write_order: true, identity, volumes };
     let options = Options { created: Some(TIME), ..Options::default() };
     let mut stream = Vec::new();
     let mut encoder = Encoder::new(&mut stream, &header, options).unwrap();
@@ -107,6 +108,29 @@ fn an_rbd_diff_comes_back_as_the_same_bytes() {
     convert(original.to_str().unwrap(), "native", &native);
     convert(&native, "rbd-diff-v1", &back);
     assert_eq!(fs::read(back).unwrap(), fs::read(original).unwrap());
+}
+
+#[test]
+fn a_converted_stream_says_whether_it_is_in_the_order_of_the_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let diff = data().join("rbd/odd.o2-o3.rbddiff").to_str().unwrap().to_owned();
+    let [ours, kept, lost, again] = ["ours.mts", "kept.mts", "lost.mts", "again.mts"].map(place);
+    fs::write(&ours, two_volumes()).unwrap();
+    for (from, to) in [(&ours, &kept), (&diff, &lost), (&lost, &again)] {
+        let arguments = ["stream", "convert", from, "--to", "native", "--output", to];
+        let output = mtctl(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    }
+    let found = [&ours, &kept, &diff, &lost, &again].map(|path| {
+        let output = mtctl(&["stream", "inspect", path, "--json"]).output().unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        json["streams"][0]["in_write_order"].as_bool().unwrap()
+    });
+    assert_eq!(found, [true, true, false, false, false]);
+    let output = mtctl(&["stream", "inspect", &again]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("not in the order of the source's writes"), "{told}");
 }
 
 #[test]

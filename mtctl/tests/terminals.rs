@@ -20,7 +20,12 @@ fn stream(fill: u8, is_cut: bool) -> Vec<u8> {
     let name = || Name::new(HOSTILE.as_bytes());
     let volume =
         VolumeHeader { name: name(), size: Some(ByteCount::new(1 << 20)), from: None, to: name() };
-    let header = StreamHeader { format: Format::Native, identity: None, volumes: vec![volume] };
+    let header = StreamHeader {
+        format: Format::Native,
+        is_in_write_order: true,
+        identity: None,
+        volumes: vec![volume],
+    };
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, &header, Options::default()).unwrap();
     encoder.data(VolumeIndex(0), ByteOffset::new(0), &[fill; 4096]).unwrap();

@@ -82,7 +82,8 @@ pub fn native(volume: VolumeHeader, changes: &[Change]) -> Vec<u8> {
 /// A native stream of several volumes; each change is one of the volume of that number.
 pub fn native_of(volumes: Vec<VolumeHeader>, changes: &[(u16, &Change)]) -> Vec<u8> {
     let mut stream = Vec::new();
-    let header = StreamHeader { format: Format::Native, identity: None, volumes };
+    let header =
+        StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
     let options = Options { batch_bytes: 64 << 10, ..Options::default() };
     let mut encoder = native::Encoder::new(&mut stream, &header, options).unwrap();
     let point = Mark {

@@ -213,7 +213,8 @@ impl Feed {
 }
 
 fn encoder(bytes: &mut Vec<u8>, volumes: Vec<VolumeHeader>) -> Result<Encoder<&mut Vec<u8>>> {
-    let header = StreamHeader { format: Format::Native, identity: None, volumes };
+    let header =
+        StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
     let options = Options { batch_bytes: 64 << 10, ..Options::default() };
     Ok(Encoder::new(bytes, &header, options)?)
 }

@@ -16,7 +16,12 @@ pub(super) fn write(workload: &Workload, target_bytes: u64, path: &Path) -> Resu
     let output = BufWriter::new(File::create(path).context("creating a stream")?);
     let volume =
         VolumeHeader { size: Some(ByteCount::new(target_bytes)), ..VolumeHeader::default() };
-    let header = StreamHeader { format: Format::Native, identity: None, volumes: vec![volume] };
+    let header = StreamHeader {
+        format: Format::Native,
+        is_in_write_order: true,
+        identity: None,
+        volumes: vec![volume],
+    };
     let mut encoder = Encoder::new(output, &header, Options::default())?;
     let mut bytes = Vec::new();
     for (index, range) in workload.data.iter().enumerate() {

@@ -89,13 +89,6 @@ struct Input {
     ended: Option<AllFlushed>,
 }
 
-impl Input {
-    /// Its batches come in the order in which the source was written.
-    fn is_in_write_order(&self) -> bool {
-        self.header.format == Format::Native
-    }
-}
-
 /// Whether the run goes on.
 enum Next {
     Go,
@@ -241,8 +234,10 @@ impl<'a> Session<'a> {
     /// A point is due by the clock: where nothing else is written before it is made.
     fn point_by_timer(&mut self) {
         let is_due = |every| self.point_made.elapsed() >= every;
-        let is_in_order =
-            self.input.as_ref().is_some_and(|input| input.is_marked && input.is_in_write_order());
+        let is_in_order = self
+            .input
+            .as_ref()
+            .is_some_and(|input| input.is_marked && input.header.is_in_write_order);
         if is_in_order && self.points.is_empty() && self.options.point_every.is_some_and(is_due) {
             self.points.push(NewPoint { time: now(), kind: PointKind::Crash, name: None });
         }
@@ -417,6 +412,7 @@ impl<'a> Session<'a> {
         order: Option<SourceOrder>,
         begins_at: u64,
     ) -> Result<Answer> {
+        self.can_be_timed(&header)?;
         let route = self.volumes.route(&header)?;
         let fingerprint = Fingerprint::of(&header, begins_at);
         let before = Fingerprint::of_before(&header, begins_at);
@@ -477,6 +473,7 @@ impl<'a> Session<'a> {
         order: Option<SourceOrder>,
         consumed: u64,
     ) -> Result<Answer> {
+        self.can_be_timed(&header)?;
         let flushed = self.flush()?;
         self.record(flushed, When::OnTheWay)?;
         let route = self.volumes.route(&header)?;
@@ -493,6 +490,21 @@ impl<'a> Session<'a> {
             (input.header, input.route, input.order) = (header, route, order);
         }
         Ok(Answer::Apply { bounds, resume_after: resumed, expected: Vec::new() })
+    }
+
+    /// Points by the clock are asked for, and between its marks this stream has no state of its
+    /// source: none could be made where the operator relies on one.
+    fn can_be_timed(&self, header: &StreamHeader) -> Result<()> {
+        let is_timed = self.options.point_every.is_some() && self.group.view().keeps_history();
+        if !is_timed || header.is_in_write_order {
+            return Ok(());
+        }
+        let context = "points are to be made by the clock, and this stream is not in the order of \
+                       the source's writes: only at its marks, and at its end, is there a state \
+                       of the source";
+        Err(Error::refused(context).with_hint(
+            "let marks alone make points: mtctl group set --group GROUP --point-every none",
+        ))
     }
 
     /// Asks about all volumes of a stream, before anything is done to one of them. One that failed

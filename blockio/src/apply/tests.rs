@@ -51,7 +51,8 @@ impl Place {
             .overwrite(|state| {
                 let volume = state.volumes.get_mut("").unwrap();
                 let input = volume.applied.pop().unwrap();
-                let mut between = InBetween { input, position: 0, exact: false, content: None };
+                let mut between =
+                    InBetween { input, position: 0, exact: false, unordered: false, content: None };
                 change(&mut between);
                 volume.in_between = Some(between);
             })
@@ -211,7 +212,8 @@ fn native_known_as(
         ..VolumeHeader::default()
     };
     let volumes: Vec<_> = volumes.iter().map(of).collect();
-    let header = StreamHeader { format: Format::Native, identity, volumes };
+    let header =
+        StreamHeader { format: Format::Native, is_in_write_order: true, identity, volumes };
     let mut bytes = Vec::new();
     let mut encoder = native::Encoder::new(&mut bytes, &header, Default::default()).unwrap();
     for index in 0..header.volumes.len() {

@@ -50,6 +50,8 @@ pub(crate) struct Reached {
     pub(crate) input: Fingerprint,
     /// Every batch that ends at or before this byte of the input is applied and durable.
     pub(crate) position: u64,
+    /// Its batches come in the order of the source's writes.
+    pub(crate) is_in_write_order: bool,
     /// What the input holds up to there.
     pub(crate) content: Option<Consumed>,
 }
@@ -90,7 +92,13 @@ impl Reached {
             }
             When::OnTheWay | When::AtTheEnd => {
                 let exact = when == When::AtTheEnd;
-                known.in_between = Some(InBetween { input, position, exact, content });
+                known.in_between = Some(InBetween {
+                    input,
+                    position,
+                    exact,
+                    unordered: !self.is_in_write_order,
+                    content,
+                });
             }
         }
     }

@@ -60,7 +60,10 @@ mod tests {
         assert_eq!(group.whereabouts(), Whereabouts::NeverWritten);
         let volume = group.state.volumes.entry("db".to_owned()).or_default();
         let (format, identity) = (Format::Native, Some([1; 16]));
-        let input = Fingerprint::of(&StreamHeader { format, identity, volumes: Vec::new() }, 0);
+        let input = Fingerprint::of(
+            &StreamHeader { format, is_in_write_order: true, identity, volumes: Vec::new() },
+            0,
+        );
         volume.complete(input.clone());
         assert_eq!(group.whereabouts(), Whereabouts::Applied);
         for (exact, expected) in [
@@ -68,8 +71,13 @@ mod tests {
             (false, Whereabouts::InBetween(vec!["db".to_owned()])),
         ] {
             let volume = group.state.volumes.get_mut("db").unwrap();
-            volume.in_between =
-                Some(InBetween { input: input.clone(), position: 1, exact, content: None });
+            volume.in_between = Some(InBetween {
+                input: input.clone(),
+                position: 1,
+                exact,
+                unordered: false,
+                content: None,
+            });
             assert_eq!(group.whereabouts(), expected);
         }
     }

@@ -107,6 +107,10 @@ pub struct InBetween {
     /// Nothing was written after it: the run that applied it ended in order.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exact: bool,
+    /// Its batches are not in the order of the source's writes: in the middle of it there is no
+    /// state of the source. Of other formats than the native this is known without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unordered: bool,
     /// What the input holds up to `position`; none in a state of a version that did not save it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Consumed>,

@@ -84,7 +84,12 @@ impl Scenario {
             ..VolumeHeader::default()
         };
         let volumes = (0..self.size.volumes).map(volume).collect();
-        let header = StreamHeader { format: Format::Native, identity: None, volumes };
+        let header = StreamHeader {
+            format: Format::Native,
+            is_in_write_order: true,
+            identity: None,
+            volumes,
+        };
         let options = Options { batch_bytes: 8192, ..Options::default() };
         let mut stream = Vec::new();
         let mut encoder = Encoder::new(&mut stream, &header, options).unwrap();

@@ -69,6 +69,7 @@ pub fn joined_header(headers: &[StreamHeader], size: Option<ByteCount>) -> Resul
 }
 
 fn join(joined: &mut StreamHeader, next: &StreamHeader) -> Result<()> {
+    joined.is_in_write_order &= next.is_in_write_order;
     let refuse = |why: &str| Err(Error::new(ErrorKind::Usage, format!("joining streams: {why}")));
     if joined.volumes.len() != next.volumes.len() {
         return refuse("they have different numbers of volumes");

@@ -167,7 +167,7 @@ impl RawReader {
             }
         };
         let volumes = vec![VolumeHeader { size, ..VolumeHeader::default() }];
-        Ok(StreamHeader { format: Format::Raw, identity, volumes })
+        Ok(StreamHeader { format: Format::Raw, is_in_write_order: false, identity, volumes })
     }
 
     fn leave_out(&mut self) -> Result<()> {

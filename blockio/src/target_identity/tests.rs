@@ -110,9 +110,13 @@ fn what_something_else_wrote_is_noticed_where_the_content_is_known_and_only_ther
     file.write_all_at(b"XFSB", 0).unwrap();
     is_refused(ask(&group), &["its filesystem is xfs 00000000-", "was none"]);
     let (format, identity) = (Format::Native, Some([1; 16]));
-    let input = Fingerprint::of(&StreamHeader { format, identity, volumes: Vec::new() }, 0);
+    let input = Fingerprint::of(
+        &StreamHeader { format, is_in_write_order: true, identity, volumes: Vec::new() },
+        0,
+    );
     let mut set = |exact| {
-        let between = InBetween { input: input.clone(), position: 1, exact, content: None };
+        let between =
+            InBetween { input: input.clone(), position: 1, exact, unordered: false, content: None };
         let between = Some(between);
         group.overwrite(|state| state.volumes.get_mut("").unwrap().in_between = between).unwrap();
         ask(&group)

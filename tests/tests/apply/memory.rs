@@ -35,7 +35,8 @@ fn scatter(
     then: impl FnOnce(),
 ) -> (u64, Vec<u8>) {
     let volumes = vec![volume("", size, "", "")];
-    let header = StreamHeader { format: Format::Native, identity: None, volumes };
+    let header =
+        StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
     let mut encoder = Encoder::new(output, &header, options).unwrap();
     let mut random = Random::new(51);
     // Half of it zeros, so that it becomes shorter by being compressed.

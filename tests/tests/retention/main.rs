@@ -77,7 +77,8 @@ fn stream(
     parts: &[Part],
 ) -> String {
     let mut bytes = Vec::new();
-    let header = StreamHeader { format: Format::Native, identity: None, volumes };
+    let header =
+        StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
     let options = Options { batch_bytes: 64 << 10, ..Options::default() };
     let mut encoder = native::Encoder::new(&mut bytes, &header, options).unwrap();
     let mut time = 1_700_000_000_000_000_000;
@@ -114,7 +115,8 @@ fn timed(
     parts: &[(u64, Vec<Change>)],
 ) -> String {
     let mut bytes = Vec::new();
-    let header = StreamHeader { format: Format::Native, identity: None, volumes };
+    let header =
+        StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
     let mut encoder = native::Encoder::new(&mut bytes, &header, Options::default()).unwrap();
     for (seconds, changes) in parts {
         for change in changes {

@@ -5,7 +5,7 @@ use std::fs;
 use blockio::stream::MarkKind;
 use blockio::stream::rbd_diff::Version;
 use mt_tests::change_stream::{Change, random_changes, rbd_diff, svd, volume};
-use mt_tests::program::shell;
+use mt_tests::program::{mtctl, shell};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
@@ -125,6 +125,44 @@ fn points_are_made_pinned_and_listed_by_hand() {
         assert_eq!(is_pinned(), false);
         let listed = machine.mtctl(&["points", "list", "--group", "g"]);
         listed.exits(0).says("ID").says("mine").says("rolled back to point 2");
+    });
+}
+
+#[test]
+fn within_a_stream_that_is_not_in_the_order_of_the_writes_no_point_is_made() {
+    on_a_scratch_machine(|machine| {
+        const LARGE: u64 = 4 * MIB;
+        let _retention = retention(machine, 64);
+        let mut random = Random::new(97);
+        let changes: Vec<_> =
+            (0..64).map(|n| Change::data(n * 65536, random.bytes(65536))).collect();
+        let diff =
+            image(machine, "diff", &rbd_diff(Version::V1, &volume("", LARGE, "", "s"), &changes));
+        let target = blank(machine, "target.img", LARGE);
+        let timed = |input: &str| {
+            let group = ["--group", "g", "--point-every", "1s"];
+            let words = [&["apply", input, "--target", &target], &group[..]].concat();
+            machine.mtctl(&words)
+        };
+        // By the clock none could be made.
+        timed(&diff).exits(4).says("not in the order of the source's writes").says("none");
+        let whole = machine.file("whole.mts").to_str().unwrap().to_owned();
+        let convert = ["stream", "convert", &diff, "--to", "native", "--output", &whole];
+        machine.mtctl(&convert).exits(0);
+        timed(&whole).exits(4).says("not in the order of the source's writes");
+        // Nor by hand, where a run stopped in the middle.
+        let bytes = fs::read(&whole).unwrap();
+        fs::write(machine.file("cut.mts"), &bytes[..bytes.len() - 8192]).unwrap();
+        let cut = machine.file("cut.mts").display().to_string();
+        let piped = format!(
+            "cat {cut} | {} apply - --resume --group g --target {target} || true",
+            mtctl().display()
+        );
+        shell(&piped);
+        machine.mtctl(&["points", "create", "--group", "g"]).exits(4).says("not finished");
+        apply(machine, &whole, &target, &[]);
+        machine.mtctl(&["points", "create", "--group", "g"]).exits(0);
+        holds(&target, &after(&vec![0; LARGE as usize], &changes));
     });
 }
 

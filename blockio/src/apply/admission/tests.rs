@@ -25,7 +25,7 @@ fn header(from: &str, to: &str, size: u64) -> VolumeHeader {
 
 fn fingerprint(format: Format, header: &VolumeHeader) -> Fingerprint {
     let volumes = vec![header.clone()];
-    Fingerprint::of(&StreamHeader { format, identity: None, volumes }, 0)
+    Fingerprint::of(&StreamHeader { format, is_in_write_order: true, identity: None, volumes }, 0)
 }
 
 /// An rbd diff for a disk of 1000 bytes, and a volume of a group that knows `known`.
@@ -109,7 +109,8 @@ fn a_volume_in_between_takes_only_the_stream_that_was_begun() {
     let (begun, other) = (header("s1", "s2", 1000), header("s1", "s3", 1000));
     let mut known = at("s1");
     let input = fingerprint(Format::RbdDiff, &begun);
-    known.in_between = Some(InBetween { input, position: 4096, exact: false, content: None });
+    known.in_between =
+        Some(InBetween { input, position: 4096, exact: false, unordered: false, content: None });
     assert_eq!(ask(&begun, Some(&known)).unwrap().start, Start::After(4096));
     let refused = refusal(ask(&other, Some(&known)));
     assert!(refused.contains("byte 4096") && refused.contains("s1..s2"), "{refused}");
@@ -161,7 +162,12 @@ fn svd(time: u64) -> (Fingerprint, SourceOrder) {
     let mut identity = [0; 16];
     identity[8..].copy_from_slice(&time.to_be_bytes());
     let volumes = vec![VolumeHeader::default()];
-    let header = StreamHeader { format: Format::Svd, identity: Some(identity), volumes };
+    let header = StreamHeader {
+        format: Format::Svd,
+        is_in_write_order: false,
+        identity: Some(identity),
+        volumes,
+    };
     (Fingerprint::of(&header, 0), SourceOrder { time, sequence: time })
 }
 
@@ -212,11 +218,17 @@ fn what_a_version_before_recorded_as_begun_is_gone_on_with() {
     let begun = header("a.", "b", 1000);
     let stream = || {
         let volumes = vec![begun.clone()];
-        StreamHeader { format: Format::RbdDiff, identity: None, volumes }
+        StreamHeader { format: Format::RbdDiff, is_in_write_order: false, identity: None, volumes }
     };
     let before = Fingerprint::of_before(&stream(), 0);
     assert_ne!(before, Fingerprint::of(&stream(), 0));
-    let between = |content| InBetween { input: before.clone(), position: 9, exact: false, content };
+    let between = |content| InBetween {
+        input: before.clone(),
+        position: 9,
+        exact: false,
+        unordered: false,
+        content,
+    };
     let mut known = VolumeState { in_between: Some(between(None)), ..at("a.") };
     let go_on = |known: &VolumeState| {
         ask_with(&begun, Some(known), |question| question.named.before = &before)
@@ -252,7 +264,12 @@ fn after_a_diff_to_the_head_only_another_from_the_same_beginning_is_known_to_fit
 fn after_an_image_without_a_name_a_diff_is_taken_with_a_warning() {
     let mut known = VolumeState { ends_at: None, ..at("") };
     let volumes = vec![VolumeHeader::default()];
-    let raw = StreamHeader { format: Format::Raw, identity: Some([1; 16]), volumes };
+    let raw = StreamHeader {
+        format: Format::Raw,
+        is_in_write_order: false,
+        identity: Some([1; 16]),
+        volumes,
+    };
     known.complete(Fingerprint::of(&raw, 0));
     let admission = ask(&header("s1", "s2", 1000), Some(&known)).unwrap();
     assert!(admission.warnings[0].contains("taken to be there"), "{admission:?}");
@@ -281,7 +298,12 @@ fn a_native_stream_that_may_be_a_forgotten_one_is_refused() {
         let mut identity = [0; 16];
         identity[..8].copy_from_slice(&number.to_be_bytes());
         let volumes = vec![VolumeHeader::default()];
-        let header = StreamHeader { format: Format::Native, identity: Some(identity), volumes };
+        let header = StreamHeader {
+            format: Format::Native,
+            is_in_write_order: true,
+            identity: Some(identity),
+            volumes,
+        };
         (Fingerprint::of(&header, 0), SourceOrder { time: number, sequence: 0 })
     };
     let mut known = VolumeState::default();
@@ -302,7 +324,7 @@ fn a_stream_that_was_begun_is_given_up_only_when_that_is_said() {
     let (begun, other) = (header("s1", "s2", 1000), header("s1", "s3", 1000));
     let ask = |exact, format: Format, options| {
         let input = fingerprint(Format::RbdDiff, &begun);
-        let between = InBetween { input, position: 4096, exact, content: None };
+        let between = InBetween { input, position: 4096, exact, unordered: false, content: None };
         let known = VolumeState { in_between: Some(between), ..at("s1") };
         ask_with(&other, Some(&known), |question| {
             (question.format, question.options) = (format, options);

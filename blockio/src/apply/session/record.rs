@@ -132,6 +132,7 @@ fn reached(input: &mut Input, volumes: &mut Volumes, when: When, is_last: bool) 
             was_replaced: when == When::InputComplete && input.header.format == Format::Raw,
             input: input.fingerprint.clone(),
             position: volume.applied_to,
+            is_in_write_order: input.header.is_in_write_order,
             content: volume.applied_content.clone(),
         });
     }

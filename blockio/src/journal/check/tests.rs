@@ -181,7 +181,8 @@ impl History {
 fn stream(round: u8) -> Vec<u8> {
     let size = Some(ByteCount::new(SIZE));
     let volumes = vec![VolumeHeader { size, ..VolumeHeader::default() }];
-    let header = StreamHeader { format: Format::Native, identity: None, volumes };
+    let header =
+        StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
     let mut bytes = Vec::new();
     let mut encoder = native::Encoder::new(&mut bytes, &header, Default::default()).unwrap();
     let put = |encoder: &mut native::Encoder<_>, at: u64, fill: u8| {

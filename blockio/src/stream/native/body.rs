@@ -4,7 +4,9 @@
 //! All tables are in docs/format/change-stream-v1.md. `at` is where a body begins in the stream.
 
 use crate::extent::Extent;
-use crate::stream::native::layout::{VERSION, array, expect, expect_zeros, u16_at, u32_at, u64_at};
+use crate::stream::native::layout::{
+    FLAG_UNORDERED, VERSION, array, expect, expect_zeros, u16_at, u32_at, u64_at,
+};
 use crate::stream::placement::position_for;
 use crate::stream::{
     BATCH_PIECES_MAX, Content, Format, Malformed, Mark, MarkKind, NAME_BYTES_MAX, Name, Piece,
@@ -99,6 +101,7 @@ fn write_name(name: Option<&Name>, body: &mut Vec<u8>) {
 pub(super) struct Stream {
     pub(super) identity: [u8; 16],
     pub(super) created: Timestamp,
+    pub(super) is_in_write_order: bool,
     pub(super) volumes: Vec<VolumeHeader>,
 }
 
@@ -111,7 +114,8 @@ impl Stream {
         }
     }
 
-    pub(super) fn read(body: &[u8], at: u64) -> Result<Self, Malformed> {
+    /// `flags` are those of the record.
+    pub(super) fn read(body: &[u8], flags: u16, at: u64) -> Result<Self, Malformed> {
         let mut fields = Fields::new(body, at);
         let fixed = fields.take(STREAM_BYTES)?;
         let count = u32_at(fixed, 4);
@@ -125,7 +129,8 @@ impl Stream {
         }
         fields.end()?;
         let created = Timestamp(u64_at(fixed, 24));
-        Ok(Self { identity: array(fixed, 8), created, volumes })
+        let is_in_write_order = flags & FLAG_UNORDERED == 0;
+        Ok(Self { identity: array(fixed, 8), created, is_in_write_order, volumes })
     }
 
     pub(super) fn write(&self, body: &mut Vec<u8>) {
@@ -141,7 +146,12 @@ impl Stream {
 
     pub(super) fn into_header(self) -> StreamHeader {
         let identity = Some(self.identity);
-        StreamHeader { format: Format::Native, identity, volumes: self.volumes }
+        StreamHeader {
+            format: Format::Native,
+            identity,
+            is_in_write_order: self.is_in_write_order,
+            volumes: self.volumes,
+        }
     }
 }
 

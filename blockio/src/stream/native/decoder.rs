@@ -3,10 +3,10 @@
 use crate::stream::native::body::{self, Stream};
 use crate::stream::native::compression::Method;
 use crate::stream::native::layout::{
-    COMPRESSION_AT, FLAG_CRITICAL, FLAGS_AT, HEADER_CHECKSUM_AT, KIND_AT, KIND_BATCH, KIND_END,
-    KIND_MARK, KIND_STREAM, PAGE_BYTES, PAYLOAD_BYTES_AT, PAYLOAD_CHECKSUM_AT, RECORD_MAGIC,
-    RESERVED_AT, SEQUENCE_AT, SHARED_BYTES, STORED_BYTES_AT, STREAM_MAGIC, Shared, TAG_AT, Tag,
-    expect, expect_zeros, header_checksum, padded, u32_at,
+    COMPRESSION_AT, FLAG_CRITICAL, FLAG_UNORDERED, FLAGS_AT, HEADER_CHECKSUM_AT, KIND_AT,
+    KIND_BATCH, KIND_END, KIND_MARK, KIND_STREAM, PAGE_BYTES, PAYLOAD_BYTES_AT,
+    PAYLOAD_CHECKSUM_AT, RECORD_MAGIC, RESERVED_AT, SEQUENCE_AT, SHARED_BYTES, STORED_BYTES_AT,
+    STREAM_MAGIC, Shared, TAG_AT, Tag, expect, expect_zeros, header_checksum, padded, u32_at,
 };
 use crate::stream::{BatchHeader, End, Event, Malformed, Problem, Timestamp, Totals, Want};
 use crate::units::ByteCount;
@@ -130,7 +130,8 @@ impl Decoder {
     /// What holds for records of every kind, also those that are skipped.
     fn check_fields(&self, shared: &Shared) -> Result<(), Malformed> {
         let at = self.record_at;
-        let flags = shared.flags & !FLAG_CRITICAL;
+        let known = if shared.kind == KIND_STREAM { FLAG_UNORDERED } else { 0 };
+        let flags = shared.flags & !(FLAG_CRITICAL | known);
         expect(at + FLAGS_AT as u64, "an unknown flag of a record", flags, 0_u16)?;
         if let Some(known) = &self.stream {
             let [found, expected] = [shared.tag, known.tag].map(u64::from_le_bytes);
@@ -176,7 +177,7 @@ impl Decoder {
         let kind_at = self.record_at + KIND_AT as u64;
         expect(kind_at, "the kind of the first record", shared.kind, KIND_STREAM)?;
         self.check_alone(shared)?;
-        let stream = Stream::read(body, at)?;
+        let stream = Stream::read(body, shared.flags, at)?;
         let tag = super::layout::array(&stream.identity, 0);
         let [found, expected] = [shared.tag, tag].map(u64::from_le_bytes);
         let tag_at = self.record_at + TAG_AT as u64;
@@ -239,7 +240,8 @@ impl Decoder {
     /// Known kinds have been critical ever since: one that may be skipped was made by no writer.
     fn check_critical(&self, shared: &Shared) -> Result<(), Malformed> {
         let at = self.record_at + FLAGS_AT as u64;
-        expect(at, "the flags of a record of this kind", shared.flags, FLAG_CRITICAL)
+        let flags = shared.flags & FLAG_CRITICAL;
+        expect(at, "the flags of a record of this kind", flags, FLAG_CRITICAL)
     }
 
     /// Only batches have payload.

@@ -9,8 +9,8 @@ use crate::extent::Extent;
 use crate::stream::native::body::{self, Stream};
 use crate::stream::native::compression::{Method, pack};
 use crate::stream::native::layout::{
-    FLAG_CRITICAL, KIND_BATCH, KIND_END, KIND_MARK, KIND_STREAM, PAGE_BYTES, RECORD_MAGIC,
-    STREAM_MAGIC, Shared, Tag, array, padded,
+    FLAG_CRITICAL, FLAG_UNORDERED, KIND_BATCH, KIND_END, KIND_MARK, KIND_STREAM, PAGE_BYTES,
+    RECORD_MAGIC, STREAM_MAGIC, Shared, Tag, array, padded,
 };
 use crate::stream::placement::position_for;
 use crate::stream::{
@@ -79,9 +79,11 @@ impl<W: Write> Encoder<W> {
             body: Vec::new(),
             header: Vec::new(),
         };
-        let stream = Stream { identity, created, volumes: header.volumes.clone() };
+        let (is_in_write_order, volumes) = (header.is_in_write_order, header.volumes.clone());
+        let stream = Stream { identity, created, is_in_write_order, volumes };
         stream.write(&mut encoder.body);
-        encoder.record(Shared { kind: KIND_STREAM, ..Shared::default() })?;
+        let flags = if is_in_write_order { 0 } else { FLAG_UNORDERED };
+        encoder.record(Shared { kind: KIND_STREAM, flags, ..Shared::default() })?;
         Ok(encoder)
     }
 
@@ -245,7 +247,8 @@ impl<W: Write> Encoder<W> {
     fn record(&mut self, shared: Shared) -> Result<()> {
         let magic = if self.sequence == 0 { STREAM_MAGIC } else { RECORD_MAGIC };
         let (sequence, tag) = (self.sequence, self.tag);
-        let shared = Shared { magic, flags: FLAG_CRITICAL, sequence, tag, ..shared };
+        let flags = shared.flags | FLAG_CRITICAL;
+        let shared = Shared { magic, flags, sequence, tag, ..shared };
         shared.write(&self.body, &mut self.header);
         self.body.clear();
         self.sequence += 1;

@@ -49,6 +49,10 @@ pub const RESERVED_AT: usize = 50;
 /// Flag: who does not know the kind of this record may not go on.
 pub const FLAG_CRITICAL: u16 = 1;
 
+/// Flag of the stream's header: its batches are not in the order of the source's writes. Who does
+/// not know it must not take what is between two marks for a state of the source, and refuses it.
+pub const FLAG_UNORDERED: u16 = 2;
+
 /// Kind: the stream's header.
 pub const KIND_STREAM: u16 = 1;
 /// Kind: a batch.

@@ -39,7 +39,12 @@ fn header() -> StreamHeader {
         VolumeHeader { name: name("disk0"), size, from: name(""), to: name("s2") },
         VolumeHeader::default(),
     ];
-    StreamHeader { format: Format::Native, identity: Some(*b"0123456789abcdef"), volumes }
+    StreamHeader {
+        format: Format::Native,
+        is_in_write_order: true,
+        identity: Some(*b"0123456789abcdef"),
+        volumes,
+    }
 }
 
 fn mark() -> Mark {

@@ -164,6 +164,7 @@ impl Decoder {
         let (from, to) = (self.diff.from.clone(), self.diff.to.clone());
         let volume = VolumeHeader { name: None, size: Some(size), from, to };
         self.events.push_back(Event::Begin(StreamHeader {
+            is_in_write_order: false,
             format: Format::RbdDiff,
             identity: None,
             volumes: vec![volume],

@@ -67,7 +67,7 @@ fn step(decoder: &mut Decoder, left: &mut &[u8], arena: &mut [u8]) -> Result<boo
 
 fn see(event: Event, arena: &[u8], position: u64) -> Seen {
     match event {
-        Event::Begin(StreamHeader { format, identity, mut volumes }) => {
+        Event::Begin(StreamHeader { format, identity, mut volumes, .. }) => {
             assert_eq!((format, identity, volumes.len()), (stream::Format::RbdDiff, None, 1));
             Seen::Begin(volumes.remove(0))
         }

@@ -184,6 +184,7 @@ impl Decoder {
         nanoseconds(self.current.first).map_err(|problem| fields.wrong(Stamp::TIME_AT, problem))?;
         self.phase = Phase::TotalOrMark;
         self.events.push_back(Event::Begin(StreamHeader {
+            is_in_write_order: false,
             format: Format::Svd,
             identity: Some(identity(self.current.first)),
             volumes: vec![VolumeHeader::default()],

@@ -65,7 +65,12 @@ fn header(size_bytes: u64) -> StreamHeader {
         size: Some(ByteCount::new(size_bytes)),
         ..VolumeHeader::default()
     };
-    StreamHeader { format: Format::Native, identity: None, volumes: vec![volume] }
+    StreamHeader {
+        format: Format::Native,
+        is_in_write_order: true,
+        identity: None,
+        volumes: vec![volume],
+    }
 }
 
 fn mark(point: &str) -> Mark {

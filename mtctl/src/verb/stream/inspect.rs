@@ -108,6 +108,9 @@ fn print_stream(out: &mut impl Write, name: &str, stream: &StreamInspection) -> 
     if more > 0 {
         writeln!(out, "and {more} more marks")?;
     }
+    if stream.header.format == Format::Native && !stream.header.is_in_write_order {
+        writeln!(out, "not in the order of the source's writes: between marks it has no state")?;
+    }
     let no_point = stream.end.as_ref().is_some_and(|end| !end.consistent);
     if no_point {
         let why = match stream.header.format {
@@ -168,6 +171,7 @@ struct JsonStream {
     mark_count: u64,
     complete: bool,
     consistent: bool,
+    in_write_order: bool,
 }
 
 #[derive(Serialize)]
@@ -223,6 +227,7 @@ fn json_stream(stream: &StreamInspection) -> JsonStream {
         mark_count: stream.mark_count,
         complete: stream.end.is_some(),
         consistent: stream.end.as_ref().is_some_and(|end| end.consistent),
+        in_write_order: stream.header.is_in_write_order,
     }
 }
 

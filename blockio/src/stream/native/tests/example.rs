@@ -13,7 +13,12 @@ fn example(compression: Option<Method>) -> Vec<u8> {
     let size = Some(ByteCount::new(1 << 20));
     let volume = VolumeHeader { name: name("disk0"), size, from: None, to: name("s1") };
     let identity = Some(*b"0123456789abcdef");
-    let header = StreamHeader { format: Format::Native, identity, volumes: vec![volume] };
+    let header = StreamHeader {
+        format: Format::Native,
+        is_in_write_order: true,
+        identity,
+        volumes: vec![volume],
+    };
     let options = Options { compression, created: Some(CREATED), ..Options::default() };
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, &header, options).unwrap();

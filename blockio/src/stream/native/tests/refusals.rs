@@ -51,7 +51,8 @@ fn a_field_that_must_be_another_value_is_refused_at_the_field() {
     let cases: &[(usize, usize, &[u8], &str)] = &[
         (STREAM, KIND_AT, &[2], "the kind of the first record"),
         (STREAM, FLAGS_AT, &[0], "the flags of a record of this kind"),
-        (STREAM, FLAGS_AT, &[3], "an unknown flag of a record"),
+        (STREAM, FLAGS_AT, &[2], "the flags of a record of this kind"),
+        (STREAM, FLAGS_AT, &[5], "an unknown flag of a record"),
         (STREAM, SEQUENCE_AT, &[1], "a sequence number"),
         (STREAM, TAG_AT, &[1], "the tag of a record's stream"),
         (STREAM, RESERVED_AT, &[1], "a reserved field"),
@@ -61,6 +62,7 @@ fn a_field_that_must_be_another_value_is_refused_at_the_field() {
         (STREAM, body + 32 + 14, &[1], "a reserved field"),
         (BATCH, 0, b"m", "the magic of a record"),
         (BATCH, FLAGS_AT, &[0], "the flags of a record of this kind"),
+        (BATCH, FLAGS_AT, &[3], "an unknown flag of a record"),
         (BATCH, FLAGS_AT + 1, &[1], "an unknown flag of a record"),
         (BATCH, SEQUENCE_AT, &[0], "a sequence number"),
         (BATCH, SEQUENCE_AT, &[2], "a sequence number"),

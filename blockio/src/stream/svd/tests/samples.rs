@@ -59,7 +59,7 @@ fn a_captured_write_is_one_piece_with_its_bytes() {
     let volumes = vec![VolumeHeader::default()];
     let (sequence, time) = (600_u64.to_be_bytes(), 17_953_825_422_905_286_u64.to_be_bytes());
     let identity = Some([sequence, time].concat().try_into().unwrap());
-    let header = StreamHeader { format: Format::Svd, identity, volumes };
+    let header = StreamHeader { format: Format::Svd, is_in_write_order: false, identity, volumes };
     assert_eq!(events[0], Event::Begin(header));
     let [piece] = pieces(&events)[..] else { panic!("{events:?}") };
     assert_eq!((piece.extent.start().get(), piece.extent.length().get()), (0x185_0A00, 512));
