@@ -5,8 +5,8 @@
 //! `base:allocation`. Data flows one way: [`protocol`] takes bytes apart and makes them,
 //! `handshake` and `connection` speak it over a `wire`, [`server`] listens, [`export`] is what is
 //! served. Which disk and which point of it that is, is decided elsewhere. There is no TLS: a unix
-//! socket is guarded by its file mode, a TCP address by whoever chooses it. What clients can make a server hold
-//! is bounded: `budget` counts the memory of requests, `seats` the clients.
+//! socket is guarded by its file mode, a TCP address by whoever chooses it. What clients can make a
+//! server hold is bounded: `budget` counts the memory of requests, `seats` the clients.
 
 mod budget;
 mod connection;
