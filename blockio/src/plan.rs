@@ -32,8 +32,8 @@ pub struct WritePlan {
     pub touched: Vec<Extent>,
 }
 
-/// So much is cleared at a time, in bytes. A stream has a few bytes for an extent of terabytes: what
-/// it overwrites is preserved, and the operator heard, in steps of this.
+/// So much is cleared at a time, in bytes. A stream has a few bytes for an extent of terabytes:
+/// what it overwrites is preserved, and the operator heard, in steps of this.
 pub(crate) const CLEAR_STEP_BYTES: u64 = 128 << 20;
 
 /// The steps in which `extent` is cleared: they end at multiples of [`CLEAR_STEP_BYTES`].

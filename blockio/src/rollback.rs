@@ -223,8 +223,8 @@ fn fits(disk: &Disk, images: Option<&Index>) -> Result<()> {
     ))
 }
 
-/// What is overwritten finds room, or nothing is overwritten: a rollback that ends half way for want
-/// of it has cost points, and leads nowhere.
+/// What is overwritten finds room, or nothing is overwritten: a rollback that ends half way for
+/// want of it has cost points, and leads nowhere.
 fn require_room(
     group: &Group,
     to: PointId,

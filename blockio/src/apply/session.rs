@@ -1,13 +1,18 @@
 //! One run: takes what the feeder hands on, in its order, and decides when things become durable.
+//!
+//! ```text
+//! inputs      which inputs are left out, none is its own target
+//! waiting     the next thing, memory, the clock
+//! admitting   streams that begin: may they, and from where
+//! record      what the group is told: how far, and points        BARRIER 3
+//! ```
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use crate::apply::admission::{Admission, Named, Question, Start, admit, admit_next};
-use crate::apply::feed::{Answer, At, Fed, Feed, Feeder};
+use crate::apply::feed::{At, Fed, Feed, Feeder};
 use crate::apply::volumes::{Volumes, by_volume};
 use crate::apply::{Ending, Event, Job, Options, Outcome, StreamArgument, Summary};
 use crate::barrier::AllFlushed;
@@ -15,15 +20,17 @@ use crate::device::buffer::ArenaPool;
 use crate::group::Group;
 use crate::group::checkpoint::When;
 use crate::group::keeper::now;
-use crate::journal::catalogue::{NewPoint, PointKind};
+use crate::journal::catalogue::NewPoint;
 use crate::journal::state::{Consumed, Fingerprint, SourceOrder};
-use crate::stream::{BATCH_BYTES_MAX, Content, Format, Piece, StreamHeader, VolumeHeader};
+use crate::stream::{BATCH_BYTES_MAX, Content, Piece, StreamHeader};
 use crate::target_identity;
-use crate::verify::{Bounds, VerifiedBatch};
-use crate::{Error, ErrorKind, Result};
+use crate::verify::VerifiedBatch;
+use crate::{Error, Result};
 
+mod admitting;
 mod inputs;
 mod record;
+mod waiting;
 
 use inputs::{begun_before, none_is_its_own_target};
 
@@ -36,8 +43,6 @@ const ARENA_BYTES: NonZeroUsize = NonZeroUsize::new(BATCH_BYTES_MAX).expect("inv
 const CHECKPOINT_BYTES: u64 = 256 << 20;
 /// … or so much time went by.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
-/// While nothing comes in, this is how often the stop flag is looked at.
-const IDLE: Duration = Duration::from_millis(100);
 
 /// A run.
 pub(crate) struct Session<'a> {
@@ -182,65 +187,6 @@ impl<'a> Session<'a> {
             (ending, Ok(())) => ending,
         };
         Ok(Outcome { summary: self.summary, ending, failed_volumes: self.volumes.into_failures() })
-    }
-
-    /// What comes next; none when the run is to stop. While nothing comes, and while every arena is
-    /// on its way to a device, writes under way are waited for.
-    fn next_fed(&mut self) -> Option<Fed> {
-        loop {
-            if self.stop.load(Ordering::Relaxed) {
-                return None;
-            }
-            match &mut self.feed {
-                Feed::Inline(feeder) => {
-                    let has_room = self.pool.try_take().is_some();
-                    match if has_room { Ok(false) } else { self.volumes.reap(&mut self.group) } {
-                        Ok(true) => {}
-                        Ok(false) => return Some(feeder.next()),
-                        Err(error) => return Some(Fed::Failed { error, is_cut_pipe: false }),
-                    }
-                }
-                Feed::Thread { fed, .. } => match fed.try_recv() {
-                    Ok(fed) => return Some(fed),
-                    Err(TryRecvError::Disconnected) => return Some(feeder_is_gone()),
-                    Err(TryRecvError::Empty) => match self.volumes.reap(&mut self.group) {
-                        Ok(true) => {}
-                        Ok(false) => match fed.recv_timeout(IDLE) {
-                            Ok(fed) => return Some(fed),
-                            Err(RecvTimeoutError::Disconnected) => return Some(feeder_is_gone()),
-                            Err(RecvTimeoutError::Timeout) => {
-                                if let Err(error) = self.idle() {
-                                    return Some(Fed::Failed { error, is_cut_pipe: false });
-                                }
-                            }
-                        },
-                        Err(error) => return Some(Fed::Failed { error, is_cut_pipe: false }),
-                    },
-                },
-            }
-        }
-    }
-
-    /// A pipe is silent: what it sent so far is made durable, and recorded.
-    fn idle(&mut self) -> Result<()> {
-        self.point_by_timer();
-        let has_news = self.written_since > 0 || !self.points.is_empty();
-        if has_news && self.checkpointed.elapsed() >= CHECKPOINT_AFTER {
-            self.checkpoint(When::OnTheWay)?;
-        }
-        Ok(())
-    }
-
-    /// A point is due by the clock: where nothing else is written before it is made.
-    fn point_by_timer(&mut self) {
-        let is_due = |every| self.point_made.elapsed() >= every;
-        let is_in_order = self
-            .input
-            .as_ref()
-            .is_some_and(|input| input.is_marked && input.header.is_in_write_order);
-        if is_in_order && self.points.is_empty() && self.options.point_every.is_some_and(is_due) {
-            self.points.push(NewPoint { time: now(), kind: PointKind::Crash, name: None });
-        }
     }
 
     fn take(&mut self, fed: Fed) -> Result<Next> {
@@ -404,182 +350,6 @@ impl<'a> Session<'a> {
             (self.observe)(Event::Warning(&text));
         }
     }
-
-    /// The first stream of an input: may it be applied, and from where?
-    fn first_stream(
-        &mut self,
-        header: StreamHeader,
-        order: Option<SourceOrder>,
-        begins_at: u64,
-    ) -> Result<Answer> {
-        self.can_be_timed(&header)?;
-        let route = self.volumes.route(&header)?;
-        let fingerprint = Fingerprint::of(&header, begins_at);
-        let before = Fingerprint::of_before(&header, begins_at);
-        let (mut resume_after, mut expected, mut is_again) = (None, Vec::new(), true);
-        let named = Named { input: &fingerprint, before: &before, order };
-        for (index, admission) in self.ask_all(&header, &route, named, admit)? {
-            let volume = self.volumes.get(index);
-            let known = self.group.view().state().volumes.get(volume.label());
-            let between = known.and_then(|known| known.in_between.as_ref());
-            volume.unsure_from =
-                between.filter(|between| !between.exact).map(|between| between.position);
-            let last = known.and_then(|known| known.lineage.last_content.clone());
-            let begun = between.and_then(|between| between.content.clone());
-            (volume.applied_to, volume.applied_content) = match admission.start {
-                Start::Beginning => (0, None),
-                Start::After(position) => (position, begun),
-                Start::Again(position) => (position, last),
-                Start::Nowhere => (u64::MAX, None),
-            };
-            if volume.applied_to == u64::MAX {
-                continue;
-            }
-            is_again &= matches!(admission.start, Start::Again(_));
-            let content = volume.applied_content.clone();
-            expected.extend(content.filter(|content| content.bytes == volume.applied_to));
-            resume_after = Some(resume_after.unwrap_or(u64::MAX).min(volume.applied_to));
-            self.prepare(index, &admission)?;
-        }
-        let Some(resumed) = resume_after else {
-            self.inputs_left = self.inputs_left.saturating_sub(1);
-            self.summary.inputs_left_out += 1;
-            return Ok(Answer::SkipInput);
-        };
-        if resumed > 0 && !is_again {
-            self.summary.resumed_from.get_or_insert(resumed);
-        }
-        let bounds = self.bounds(&header, &route)?;
-        let consumed = resumed;
-        self.input = Some(Input {
-            fingerprint,
-            header,
-            route,
-            consumed,
-            content: None,
-            order,
-            resumed,
-            is_again,
-            is_marked: false,
-            ended: None,
-        });
-        Ok(Answer::Apply { bounds, resume_after: resumed, expected })
-    }
-
-    /// Another stream in the same input: it follows the one before.
-    fn next_stream(
-        &mut self,
-        header: StreamHeader,
-        order: Option<SourceOrder>,
-        consumed: u64,
-    ) -> Result<Answer> {
-        self.can_be_timed(&header)?;
-        let flushed = self.flush()?;
-        self.record(flushed, When::OnTheWay)?;
-        let route = self.volumes.route(&header)?;
-        let Some(input) = &self.input else { return Ok(Answer::SkipInput) };
-        let (fingerprint, resumed) = (input.fingerprint.clone(), input.resumed);
-        if consumed > resumed {
-            let named = Named { input: &fingerprint, before: &fingerprint, order };
-            for (index, admission) in self.ask_all(&header, &route, named, admit_next)? {
-                self.prepare(index, &admission)?;
-            }
-        }
-        let bounds = self.bounds(&header, &route)?;
-        if let Some(input) = &mut self.input {
-            (input.header, input.route, input.order) = (header, route, order);
-        }
-        Ok(Answer::Apply { bounds, resume_after: resumed, expected: Vec::new() })
-    }
-
-    /// Points by the clock are asked for, and between its marks this stream has no state of its
-    /// source: none could be made where the operator relies on one.
-    fn can_be_timed(&self, header: &StreamHeader) -> Result<()> {
-        let is_timed = self.options.point_every.is_some() && self.group.view().keeps_history();
-        if !is_timed || header.is_in_write_order {
-            return Ok(());
-        }
-        let context = "points are to be made by the clock, and this stream is not in the order of \
-                       the source's writes: only at its marks, and at its end, is there a state \
-                       of the source";
-        Err(Error::refused(context).with_hint(
-            "let marks alone make points: mtctl group set --group GROUP --point-every none",
-        ))
-    }
-
-    /// Asks about all volumes of a stream, before anything is done to one of them. One that failed
-    /// is not asked about: it is left, and keeps nothing from the others.
-    fn ask_all(
-        &mut self,
-        header: &StreamHeader,
-        route: &[usize],
-        named: Named<'_>,
-        decide: fn(&Question<'_>) -> Result<Admission>,
-    ) -> Result<Vec<(usize, Admission)>> {
-        let mut admissions = Vec::new();
-        for (index, of_volume) in route.iter().zip(&header.volumes) {
-            if !self.volumes.get(*index).has_failed() {
-                let admission = self.ask(*index, of_volume, header.format, named, decide)?;
-                admissions.push((*index, admission));
-            }
-        }
-        Ok(admissions)
-    }
-
-    fn ask(
-        &mut self,
-        index: usize,
-        header: &VolumeHeader,
-        format: Format,
-        named: Named<'_>,
-        decide: fn(&Question<'_>) -> Result<Admission>,
-    ) -> Result<Admission> {
-        let volume = self.volumes.get(index);
-        volume.was_in_a_stream = true;
-        let known = self.group.view().state().volumes.get(volume.label());
-        let admission = decide(&Question {
-            shown: &volume.shown(),
-            known,
-            in_group: self.group.view().remembers(),
-            format,
-            header,
-            named,
-            capacity: volume.capacity(),
-            is_image_file: volume.is_image_file(),
-            options: &self.options,
-        })?;
-        for warning in &admission.warnings {
-            (self.observe)(Event::Warning(warning));
-        }
-        Ok(admission)
-    }
-
-    fn prepare(&mut self, index: usize, admission: &Admission) -> Result<()> {
-        if self.options.dry_run {
-            return Ok(());
-        }
-        if let Some(size) = admission.grow_to {
-            self.volumes.get(index).grow_to(size)?;
-        }
-        self.volumes.get(index).open(&self.options, self.pool.regions())
-    }
-
-    fn bounds(&mut self, header: &StreamHeader, route: &[usize]) -> Result<Vec<Bounds>> {
-        let dry_run_grows = self.options.dry_run && self.options.accept_resize;
-        let bounds = route.iter().zip(&header.volumes).map(|(index, of_volume)| {
-            let volume = self.volumes.get(*index);
-            let would_grow = dry_run_grows && volume.is_image_file();
-            let target = Some(volume.capacity()).filter(|_| !would_grow);
-            Bounds { source: of_volume.size, target }
-        });
-        Ok(bounds.collect())
-    }
-}
-
-/// It says why it ends; if it did not, it must not look like an end.
-fn feeder_is_gone() -> Fed {
-    let error = Error::new(ErrorKind::Failed, "reading the streams: the reading thread ended");
-    Fed::Failed { error, is_cut_pipe: false }
 }
 
 /// Totals that a stream claims end at the largest number.

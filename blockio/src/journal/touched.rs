@@ -11,8 +11,8 @@ const BLOCK: u64 = BLOCK_BYTES as u64;
 /// So many blocks are in one bitmap: a volume of up to 16 TiB has one.
 const BLOCKS_IN_ONE: u64 = 1 << 32;
 
-/// When so many blocks were added, runs are looked for: a bitmap of a volume that is cleared from end
-/// to end is 32 MiB a TiB without them, and next to nothing with them.
+/// When so many blocks were added, runs are looked for: the bitmap of a volume that is cleared from
+/// end to end is 32 MiB a TiB without them, and next to nothing with them.
 const OPTIMIZED_EVERY: u64 = 1 << 20;
 
 /// The blocks of one volume that were preserved in an epoch.

@@ -1,4 +1,5 @@
-//! What a few bytes of a stream can make a run do is bounded: in memory, and in how long it is deaf.
+//! What a few bytes of a stream can make a run do is bounded: in memory, and in time until it hears
+//! that it is to stop.
 
 use std::fs;
 use std::process::Stdio;

@@ -1,0 +1,183 @@
+//! Streams that begin: may they be applied, from where, and which volume of theirs is which of ours.
+
+use super::{Input, Session};
+use crate::apply::Event;
+use crate::apply::admission::{Admission, Named, Question, Start, admit, admit_next};
+use crate::apply::feed::Answer;
+use crate::group::checkpoint::When;
+use crate::journal::state::{Fingerprint, SourceOrder};
+use crate::stream::{Format, StreamHeader, VolumeHeader};
+use crate::verify::Bounds;
+use crate::{Error, Result};
+
+impl Session<'_> {
+    /// The first stream of an input: may it be applied, and from where?
+    pub(super) fn first_stream(
+        &mut self,
+        header: StreamHeader,
+        order: Option<SourceOrder>,
+        begins_at: u64,
+    ) -> Result<Answer> {
+        self.can_be_timed(&header)?;
+        let route = self.volumes.route(&header)?;
+        let fingerprint = Fingerprint::of(&header, begins_at);
+        let before = Fingerprint::of_before(&header, begins_at);
+        let (mut resume_after, mut expected, mut is_again) = (None, Vec::new(), true);
+        let named = Named { input: &fingerprint, before: &before, order };
+        for (index, admission) in self.ask_all(&header, &route, named, admit)? {
+            let volume = self.volumes.get(index);
+            let known = self.group.view().state().volumes.get(volume.label());
+            let between = known.and_then(|known| known.in_between.as_ref());
+            volume.unsure_from =
+                between.filter(|between| !between.exact).map(|between| between.position);
+            let last = known.and_then(|known| known.lineage.last_content.clone());
+            let begun = between.and_then(|between| between.content.clone());
+            (volume.applied_to, volume.applied_content) = match admission.start {
+                Start::Beginning => (0, None),
+                Start::After(position) => (position, begun),
+                Start::Again(position) => (position, last),
+                Start::Nowhere => (u64::MAX, None),
+            };
+            if volume.applied_to == u64::MAX {
+                continue;
+            }
+            is_again &= matches!(admission.start, Start::Again(_));
+            let content = volume.applied_content.clone();
+            expected.extend(content.filter(|content| content.bytes == volume.applied_to));
+            resume_after = Some(resume_after.unwrap_or(u64::MAX).min(volume.applied_to));
+            self.prepare(index, &admission)?;
+        }
+        let Some(resumed) = resume_after else {
+            self.inputs_left = self.inputs_left.saturating_sub(1);
+            self.summary.inputs_left_out += 1;
+            return Ok(Answer::SkipInput);
+        };
+        if resumed > 0 && !is_again {
+            self.summary.resumed_from.get_or_insert(resumed);
+        }
+        let bounds = self.bounds(&header, &route)?;
+        let consumed = resumed;
+        self.input = Some(Input {
+            fingerprint,
+            header,
+            route,
+            consumed,
+            content: None,
+            order,
+            resumed,
+            is_again,
+            is_marked: false,
+            ended: None,
+        });
+        Ok(Answer::Apply { bounds, resume_after: resumed, expected })
+    }
+
+    /// Another stream in the same input: it follows the one before.
+    pub(super) fn next_stream(
+        &mut self,
+        header: StreamHeader,
+        order: Option<SourceOrder>,
+        consumed: u64,
+    ) -> Result<Answer> {
+        self.can_be_timed(&header)?;
+        let flushed = self.flush()?;
+        self.record(flushed, When::OnTheWay)?;
+        let route = self.volumes.route(&header)?;
+        let Some(input) = &self.input else { return Ok(Answer::SkipInput) };
+        let (fingerprint, resumed) = (input.fingerprint.clone(), input.resumed);
+        if consumed > resumed {
+            let named = Named { input: &fingerprint, before: &fingerprint, order };
+            for (index, admission) in self.ask_all(&header, &route, named, admit_next)? {
+                self.prepare(index, &admission)?;
+            }
+        }
+        let bounds = self.bounds(&header, &route)?;
+        if let Some(input) = &mut self.input {
+            (input.header, input.route, input.order) = (header, route, order);
+        }
+        Ok(Answer::Apply { bounds, resume_after: resumed, expected: Vec::new() })
+    }
+
+    /// Points by the clock are asked for, and between its marks this stream has no state of its
+    /// source: none could be made where the operator relies on one.
+    fn can_be_timed(&self, header: &StreamHeader) -> Result<()> {
+        let is_timed = self.options.point_every.is_some() && self.group.view().keeps_history();
+        if !is_timed || header.is_in_write_order {
+            return Ok(());
+        }
+        let context = "points are to be made by the clock, and this stream is not in the order of \
+                       the source's writes: only at its marks, and at its end, is there a state \
+                       of the source";
+        Err(Error::refused(context).with_hint(
+            "let marks alone make points: mtctl group set --group GROUP --point-every none",
+        ))
+    }
+
+    /// Asks about all volumes of a stream, before anything is done to one of them. One that failed
+    /// is not asked about: it is left, and keeps nothing from the others.
+    fn ask_all(
+        &mut self,
+        header: &StreamHeader,
+        route: &[usize],
+        named: Named<'_>,
+        decide: fn(&Question<'_>) -> Result<Admission>,
+    ) -> Result<Vec<(usize, Admission)>> {
+        let mut admissions = Vec::new();
+        for (index, of_volume) in route.iter().zip(&header.volumes) {
+            if !self.volumes.get(*index).has_failed() {
+                let admission = self.ask(*index, of_volume, header.format, named, decide)?;
+                admissions.push((*index, admission));
+            }
+        }
+        Ok(admissions)
+    }
+
+    fn ask(
+        &mut self,
+        index: usize,
+        header: &VolumeHeader,
+        format: Format,
+        named: Named<'_>,
+        decide: fn(&Question<'_>) -> Result<Admission>,
+    ) -> Result<Admission> {
+        let volume = self.volumes.get(index);
+        volume.was_in_a_stream = true;
+        let known = self.group.view().state().volumes.get(volume.label());
+        let admission = decide(&Question {
+            shown: &volume.shown(),
+            known,
+            in_group: self.group.view().remembers(),
+            format,
+            header,
+            named,
+            capacity: volume.capacity(),
+            is_image_file: volume.is_image_file(),
+            options: &self.options,
+        })?;
+        for warning in &admission.warnings {
+            (self.observe)(Event::Warning(warning));
+        }
+        Ok(admission)
+    }
+
+    fn prepare(&mut self, index: usize, admission: &Admission) -> Result<()> {
+        if self.options.dry_run {
+            return Ok(());
+        }
+        if let Some(size) = admission.grow_to {
+            self.volumes.get(index).grow_to(size)?;
+        }
+        self.volumes.get(index).open(&self.options, self.pool.regions())
+    }
+
+    fn bounds(&mut self, header: &StreamHeader, route: &[usize]) -> Result<Vec<Bounds>> {
+        let dry_run_grows = self.options.dry_run && self.options.accept_resize;
+        let bounds = route.iter().zip(&header.volumes).map(|(index, of_volume)| {
+            let volume = self.volumes.get(*index);
+            let would_grow = dry_run_grows && volume.is_image_file();
+            let target = Some(volume.capacity()).filter(|_| !would_grow);
+            Bounds { source: of_volume.size, target }
+        });
+        Ok(bounds.collect())
+    }
+}
