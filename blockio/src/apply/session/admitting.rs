@@ -1,4 +1,5 @@
-//! Streams that begin: may they be applied, from where, and which volume of theirs is which of ours.
+//! Streams that begin: may they be applied, from where, and which volume of theirs is which of
+//! ours.
 
 use super::{Input, Session};
 use crate::apply::Event;

@@ -1,5 +1,5 @@
-//! What a run waits for: the next thing from the feeder, memory that devices give back, and the clock
-//! while nothing comes.
+//! What a run waits for: the next thing from the feeder, memory that devices give back, and the
+//! clock while nothing comes.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
