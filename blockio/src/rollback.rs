@@ -365,12 +365,7 @@ impl Rollback {
     fn write(&mut self, index: usize, plan: WritePlan, arena: Arena) -> Result<()> {
         self.done += plan.touched.iter().map(|extent| extent.length().get()).sum::<u64>();
         self.volumes.write_plan(index, plan, Arc::new(arena), &mut self.group)?;
-        match self.volumes.new_failures().first() {
-            None => Ok(()),
-            Some(error) => Err(Error::new(error.kind(), error.to_string())
-                .caused_by(error.chain())
-                .with_hint("repair the disk; the same command goes on")),
-        }
+        self.volumes.take_failure().map_or(Ok(()), Err)
     }
 
     fn complete(mut self, to: PointId) -> Result<Ending> {
@@ -379,9 +374,8 @@ impl Rollback {
             let _ = self.group.end_rollback(early, to, &self.images.progress(), Vec::new())?;
         });
         let flushed = self.volumes.flush(&mut self.group)?;
-        if let Some(error) = self.volumes.new_failures().first() {
-            return Err(Error::new(error.kind(), error.to_string())
-                .with_hint("repair the disk; the same command goes on"));
+        if let Some(error) = self.volumes.take_failure() {
+            return Err(error);
         }
         let identities = self.written.iter().map(|index| {
             let volume = self.volumes.get(*index);

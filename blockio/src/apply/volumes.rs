@@ -327,6 +327,11 @@ impl Volumes {
         &self.failures[from..]
     }
 
+    /// A failure that was not told yet, for who ends with the first.
+    pub(crate) fn take_failure(&mut self) -> Option<Error> {
+        (self.told < self.failures.len()).then(|| self.failures.remove(self.told))
+    }
+
     /// Every failure.
     pub(crate) fn into_failures(self) -> Vec<Error> {
         self.failures

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use blockio::stream::MarkKind;
-use mt_tests::change_stream::{Change, native, random_changes, volume};
+use mt_tests::change_stream::{Become, Change, native, random_changes, volume};
 use mt_tests::loop_device::LoopDevice;
 use mt_tests::program::{Run, command, mtctl, run, shell};
 use mt_tests::random::Random;
@@ -412,6 +412,38 @@ fn a_disk_that_fails_makes_no_point_that_is_not_one_of_all_and_comes_after() {
         db.sha256();
         holds(db.file(), &zeros);
         drop(log);
+        shell("umount /mnt/small");
+    });
+}
+
+#[test]
+fn a_disk_that_fails_during_a_rollback_is_told_once_with_its_cause_and_the_same_command_goes_on() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let disk = small_disk();
+        // What it holds is given back, and taken by somebody else.
+        let half = (SIZE / 4) as usize;
+        let held = Change::data(0, Random::new(72).bytes(half));
+        let gone = Change { start: 0, becomes: Become::Discard(SIZE / 4) };
+        let parts = [
+            Part::Change(0, &held),
+            Part::Mark(MarkKind::CrashConsistent, "held"),
+            Part::Change(0, &gone),
+            Part::Mark(MarkKind::CrashConsistent, "gone"),
+        ];
+        let stream = stream(machine, "s.mts", vec![volume("", SIZE, "", "")], &parts);
+        apply(machine, &stream, disk.path()).exits(0);
+        shell("cat /dev/zero >/mnt/small/other || true");
+        let failed = rollback(machine, "held");
+        failed.exits(1).says("run the same command again");
+        let first = failed.stderr.lines().find(|line| line.contains("error")).unwrap();
+        assert_eq!(first.matches(disk.path()).count(), 1, "{first}");
+        assert_eq!(first.matches("error").count(), 1, "{first}");
+        shell("rm /mnt/small/other");
+        rollback(machine, "held").exits(0);
+        disk.sha256();
+        holds(disk.file(), &after(&vec![0; SIZE as usize], &[held]));
+        drop(disk);
         shell("umount /mnt/small");
     });
 }
