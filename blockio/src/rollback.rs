@@ -171,7 +171,7 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
             return Ok(Ending::Stopped);
         }
     }
-    rollback.complete(to)
+    rollback.complete(to, observe)
 }
 
 /// The group knows its volumes to be as far as `then`. Where a stream was begun since, it does not,
@@ -241,14 +241,13 @@ fn require_room(
         Steps::new(images).map(move |step| (volume, step.plan.touched))
     });
     let Some(needed) = group.room_needed(to, steps)? else { return Ok(()) };
+    if may_give_up_points || needed.points_to_go == Some(0) {
+        return Ok(());
+    }
     let go = match needed.points_to_go {
-        Some(0) => return Ok(()),
-        Some(_) if may_give_up_points => return Ok(()),
         Some(1) => "the oldest point would have to go for it".to_owned(),
         Some(count) => format!("the {count} oldest points would have to go for it"),
-        None => {
-            "giving up all points before the one that it leads to would not be enough".to_owned()
-        }
+        None => "all points before the one that it leads to might not be enough".to_owned(),
     };
     let context = format!(
         "rolling back: what it overwrites is kept, and may take {} MiB on the retention volume, \
@@ -258,9 +257,11 @@ fn require_room(
     );
     Err(Error::refused(context).with_hint(match needed.points_to_go {
         Some(_) => "enlarge the volume, or let them go: --give-up-points",
+        // Zeros take no room, and how many of them are overwritten is not known beforehand.
         None => {
-            "enlarge the volume, end what exports points of the group, or raise its limit: \
-                 mtctl group set --retention-bytes"
+            "enlarge the volume, end what exports points of the group, or raise its limit \
+                 (mtctl group set --retention-bytes); --give-up-points tries all the same, and \
+                 where it stops for want of room the same command goes on"
         }
     }))
 }
@@ -368,12 +369,15 @@ impl Rollback {
         self.volumes.take_failure().map_or(Ok(()), Err)
     }
 
-    fn complete(mut self, to: PointId) -> Result<Ending> {
+    fn complete(mut self, to: PointId, observe: &mut dyn FnMut(Event<'_>)) -> Result<Ending> {
         planted!(RollbackRecordedBeforeFlush => {
             let early = crate::barrier::AllFlushed::of_nothing();
             let _ = self.group.end_rollback(early, to, &self.images.progress(), Vec::new())?;
         });
-        let flushed = self.volumes.flush(&mut self.group)?;
+        let flushed = self.volumes.flush(&mut self.group);
+        // What was read last is recorded by that: points may have gone for it.
+        self.tell_notes(observe);
+        let flushed = flushed?;
         if let Some(error) = self.volumes.take_failure() {
             return Err(error);
         }
@@ -384,6 +388,7 @@ impl Rollback {
         let identities = identities.collect();
         let then = self.images.progress();
         let _durable = self.group.end_rollback(flushed, to, &then, identities)?;
+        self.tell_notes(observe);
         Ok(Ending::Complete { bytes: self.done })
     }
 

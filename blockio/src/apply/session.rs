@@ -22,7 +22,7 @@ use crate::group::checkpoint::When;
 use crate::group::keeper::now;
 use crate::journal::catalogue::NewPoint;
 use crate::journal::state::{Consumed, Fingerprint, SourceOrder};
-use crate::stream::{BATCH_BYTES_MAX, Content, Piece, StreamHeader};
+use crate::stream::{BATCH_BYTES_MAX, Batch, Content, Piece, StreamHeader};
 use crate::target_identity;
 use crate::verify::VerifiedBatch;
 use crate::{Error, Result};
@@ -248,21 +248,11 @@ impl<'a> Session<'a> {
         let batch = batch.into_batch();
         let summary_before = self.summary;
         self.count(&batch.header.pieces);
-        if !self.options.dry_run {
-            self.mark_in_between()?;
-            let arena = Arc::new(batch.arena);
-            let route = self.input.as_ref().map_or_else(Vec::new, |input| input.route.clone());
-            self.is_in_a_batch = true;
-            for (index, pieces) in by_volume(batch.header.pieces, route.len()) {
-                let volume = route[index];
-                if self.volumes.get(volume).applied_to < at.byte {
-                    let (volumes, group) = (&mut self.volumes, &mut self.group);
-                    if !volumes.write(volume, &pieces, &arena, group, self.stop)? {
-                        self.summary = summary_before;
-                        return Ok(Next::End(Ending::Stopped));
-                    }
-                }
-            }
+        let written = if self.options.dry_run { Ok(true) } else { self.write(batch, &at) };
+        if !matches!(written, Ok(true)) {
+            // What is told was done.
+            self.summary = summary_before;
+            return written.map(|_| Next::End(Ending::Stopped));
         }
         self.tell_failures();
         self.advance(at, |_| {});
@@ -273,6 +263,24 @@ impl<'a> Session<'a> {
             self.checkpoint(When::OnTheWay)?;
         }
         Ok(Next::Go)
+    }
+
+    /// Begins to write `batch`; false if the run is to stop in the middle of it.
+    fn write(&mut self, batch: Batch, at: &At) -> Result<bool> {
+        self.mark_in_between()?;
+        let arena = Arc::new(batch.arena);
+        let route = self.input.as_ref().map_or_else(Vec::new, |input| input.route.clone());
+        self.is_in_a_batch = true;
+        for (index, pieces) in by_volume(batch.header.pieces, route.len()) {
+            let volume = route[index];
+            if self.volumes.get(volume).applied_to < at.byte {
+                let (volumes, group) = (&mut self.volumes, &mut self.group);
+                if !volumes.write(volume, &pieces, &arena, group, self.stop)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Before the first write: the volumes are between two streams from now on.

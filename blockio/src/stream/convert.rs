@@ -105,6 +105,7 @@ pub fn convert<W: Write>(
     let mut done = Conversion::default();
     let mut before = 0;
     let mut pending = None;
+    let mut is_joined = false;
     for source in sources {
         let (name, mut source) = source?;
         let mut bounds = Vec::new();
@@ -113,9 +114,9 @@ pub fn convert<W: Write>(
             match frame {
                 Frame::Begin(header) => {
                     bounds = bounds_of(&header);
-                    // Only what another stream follows needs a mark: the last end is the header's.
                     if let Some(mark) = pending.take() {
                         sink.mark(&mark, &mut done)?;
+                        is_joined = true;
                     }
                     pending = end_mark(&header);
                 }
@@ -125,6 +126,11 @@ pub fn convert<W: Write>(
             }
         }
         before += source.consumed();
+    }
+    // One stream alone says in its header where it ends. Of several joined ones the last end is a
+    // point like those before it, and a stream that has marks makes no other.
+    if let Some(mark) = pending.filter(|_| is_joined && sink.is_consistent) {
+        sink.mark(&mark, &mut done)?;
     }
     sink.finish()?;
     Ok(done)

@@ -167,6 +167,35 @@ fn within_a_stream_that_is_not_in_the_order_of_the_writes_no_point_is_made() {
 }
 
 #[test]
+fn diffs_that_are_joined_make_a_point_each_dated_when_they_were_applied() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let mut random = Random::new(98);
+        let diff = |name: &str, from: &str, to: &str, bytes: Vec<u8>| {
+            let volume = volume("", SIZE, from, to);
+            image(machine, name, &rbd_diff(Version::V1, &volume, &[Change::data(0, bytes)]))
+        };
+        let (one, two) = (random.bytes(8192), random.bytes(4096));
+        let inputs = [diff("a", "", "s1", one.clone()), diff("b", "s1", "s2", two.clone())];
+        let joined = machine.file("joined.mts").display().to_string();
+        let words = ["stream", "convert", &inputs[0], &inputs[1], "--to", "native"];
+        machine.mtctl(&[&words[..], &["--output", &joined]].concat()).exits(0).says("2 marks");
+        let target = blank(machine, "target.img", SIZE);
+        apply(machine, &joined, &target, &[]);
+        let listed = points(machine);
+        let names: Vec<_> = listed.iter().map(|point| point["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["s1", "s2"]);
+        for point in &listed {
+            assert!(!point["time"].as_str().unwrap().starts_with("1970"), "{point}");
+        }
+        rollback(machine, "s1").exits(0);
+        rollback(machine, "s2").exits(0);
+        let changes = [Change::data(0, one), Change::data(0, two)];
+        holds(&target, &after(&vec![0; SIZE as usize], &changes));
+    });
+}
+
+#[test]
 fn what_is_ambiguous_or_expired_or_never_was_is_refused() {
     on_a_scratch_machine(|machine| {
         let _retention = retention(machine, 64);

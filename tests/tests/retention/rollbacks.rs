@@ -153,9 +153,10 @@ fn a_rollback_that_finds_no_room_is_refused_before_it_begins_and_costs_no_point(
         holds(&target, &epochs.held[3]);
         assert_eq!(points(machine).len(), 3);
         // Nothing before it gives as much as is missing.
-        rollback(machine, "start").exits(4).says("would not be enough").says("enlarge");
+        rollback(machine, "start").exits(4).says("might not be enough").says("enlarge");
         holds(&target, &epochs.held[3]);
         assert_eq!(points(machine).len(), 3);
+        // What goes for the last records is told as well.
         let given_up = ["rollback", "--group", "g", "--to", "e2", "--yes", "--give-up-points"];
         machine.mtctl(&given_up).exits(0).says("had to go");
         holds(&target, &epochs.held[2]);
@@ -163,5 +164,27 @@ fn a_rollback_that_finds_no_room_is_refused_before_it_begins_and_costs_no_point(
         rollback(machine, "e3").exits(0);
         holds(&target, &epochs.held[3]);
         history_is_whole("g", &[]);
+    });
+}
+
+#[test]
+fn points_that_go_for_the_end_of_a_short_rollback_are_told_as_well() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let epochs = epochs(machine, &mut Random::new(47), SIZE, 3);
+        let target = blank(machine, "target.img", SIZE);
+        apply(machine, &epochs.stream, &target).exits(0);
+        shell(
+            "fallocate -l $(($(df -B1 --output=avail /mnt/retention | tail -1) - (8 << 20))) \
+               /mnt/retention/other",
+        );
+        let given_up = ["rollback", "--group", "g", "--to", "e2", "--yes", "--give-up-points"];
+        let run = machine.mtctl(&given_up);
+        holds(&target, &epochs.held[2]);
+        let gone = 3 - points(machine).len();
+        assert!(gone > 0, "there was room: {}", run.stderr);
+        // And the start, which is no point of the list.
+        run.exits(0);
+        assert_eq!(run.stderr.matches("had to go").count(), gone + 1, "{}", run.stderr);
     });
 }

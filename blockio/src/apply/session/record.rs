@@ -9,6 +9,7 @@ use crate::apply::admission::is_chained;
 use crate::apply::volumes::Volumes;
 use crate::barrier::AllFlushed;
 use crate::group::checkpoint::{Ends, Reached, When};
+use crate::group::keeper::now;
 use crate::journal::catalogue::{NewPoint, PointKind};
 use crate::journal::state::{Head, exact};
 use crate::stream::{Format, Mark, MarkKind, Name, StreamHeader, VolumeHeader};
@@ -153,7 +154,9 @@ pub(super) fn of_mark(mark: Mark) -> NewPoint {
         MarkKind::CrashConsistent => PointKind::Crash,
         MarkKind::ApplicationConsistent => PointKind::App,
     };
-    NewPoint { time: mark.time.0, kind, name: mark.name.as_ref().map(exact) }
+    // 0: whoever wrote the stream did not know it.
+    let time = if mark.time.0 == 0 { now() } else { mark.time.0 };
+    NewPoint { time, kind, name: mark.name.as_ref().map(exact) }
 }
 
 /// The point that a stream without marks ends at: named as the snapshot is, if all its volumes have
