@@ -83,6 +83,13 @@ pub fn finish(command: &mut Command) -> Run {
     }
 }
 
+/// The most memory that process `id` had so far, in bytes; none once it has ended.
+pub fn peak_bytes_of(id: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let row = status.lines().find_map(|row| row.strip_prefix("VmHWM:"))?;
+    Some(row.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10)
+}
+
 /// Runs a tool that must succeed and gives its stdout.
 #[track_caller]
 pub fn run(program: &str, arguments: &[&str]) -> String {

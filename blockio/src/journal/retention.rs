@@ -140,8 +140,12 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// one gives nothing back.
 #[must_use]
 pub fn first_to_go(catalogue: &Catalogue) -> Option<PointId> {
-    let oldest = catalogue.points.first()?;
-    may_go(catalogue, oldest).then_some(oldest.id)
+    in_the_order_to_go(catalogue).next().map(|point| point.id)
+}
+
+/// The points that can go one after the other when there is no room, up to the first that may not.
+pub fn in_the_order_to_go(catalogue: &Catalogue) -> impl Iterator<Item = &Point> {
+    catalogue.points.iter().take_while(|point| may_go(catalogue, point))
 }
 
 fn may_go(catalogue: &Catalogue, point: &Point) -> bool {

@@ -1,6 +1,6 @@
 //! Memory is bounded by design and not by the stream: measured from outside.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,20 +11,13 @@ use blockio::stream::native::{Encoder, Options};
 use blockio::stream::{BATCH_BYTES_MAX, Format, StreamHeader, VolumeIndex};
 use blockio::units::ByteOffset;
 use mt_tests::change_stream::volume;
-use mt_tests::program::{command, mtctl};
+use mt_tests::program::{command, mtctl, peak_bytes_of};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::on_a_scratch_machine;
 use mt_tests::skip::record;
 
 const LIMIT_BYTES: u64 = 64 << 20;
 const EXTENT_BYTES: u64 = 4096;
-
-/// The most memory that the process had so far, in bytes.
-fn peak(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let row = status.lines().find_map(|row| row.strip_prefix("VmHWM:")).unwrap();
-    row.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
-}
 
 /// Writes a native stream of `count` extents, scattered over `size` bytes, but for the end.
 /// Gives the last one and what it holds.
@@ -66,7 +59,8 @@ fn stays_small(target: &Path, size: u64, count: u64, options: Options) {
     let mut peak_bytes = 0;
     let output = BufWriter::with_capacity(1 << 20, child.stdin.take().unwrap());
     // Before the end: afterwards there is no process to ask.
-    let (at, data) = scatter(output, (size, count), options, || peak_bytes = peak(process));
+    let (at, data) =
+        scatter(output, (size, count), options, || peak_bytes = peak_bytes_of(process).unwrap());
     let said = io::read_to_string(child.stdout.take().unwrap()).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     println!("{count} extents: peak {} KiB, {:?}: {said}", peak_bytes >> 10, started.elapsed());

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use mt_tests::change_stream::{Become, Change, volume};
-use mt_tests::program::{command, mtctl, run};
+use mt_tests::program::{command, mtctl, peak_bytes_of, run};
 use mt_tests::scratch_machine::on_a_scratch_machine;
 
 use crate::{MIB, Part, blank, retention, stream};
@@ -14,13 +14,6 @@ use crate::{MIB, Part, blank, retention, stream};
 const PEAK_BYTES_MAX: u64 = 128 << 20;
 /// A debug build on a busy host; a run that is deaf does not end in many times that.
 const HEARD_WITHIN: Duration = Duration::from_secs(20);
-
-/// The most memory that process `id` had so far, in bytes; none once it has ended.
-fn peak(id: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let row = status.lines().find_map(|row| row.strip_prefix("VmHWM:"))?;
-    Some(row.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10)
-}
 
 #[test]
 fn a_zero_extent_of_two_tebibytes_is_preserved_in_little_memory_and_can_be_stopped() {
@@ -41,11 +34,11 @@ fn a_zero_extent_of_two_tebibytes_is_preserved_in_little_memory_and_can_be_stopp
             assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
             std::thread::yield_now();
         }
-        let mut peak_bytes = peak(child.id()).unwrap();
+        let mut peak_bytes = peak_bytes_of(child.id()).unwrap();
         run("kill", &["-INT", &child.id().to_string()]);
         let told = Instant::now();
         while child.try_wait().unwrap().is_none() {
-            peak_bytes = peak(child.id()).unwrap_or(0).max(peak_bytes);
+            peak_bytes = peak_bytes_of(child.id()).unwrap_or(0).max(peak_bytes);
             assert!(told.elapsed() < HEARD_WITHIN, "{:?}, {peak_bytes} bytes", told.elapsed());
             std::thread::yield_now();
         }

@@ -19,7 +19,7 @@ impl Session<'_> {
         order: Option<SourceOrder>,
         begins_at: u64,
     ) -> Result<Answer> {
-        self.can_be_timed(&header)?;
+        self.require_order_if_timed(&header)?;
         let route = self.volumes.route(&header)?;
         let fingerprint = Fingerprint::of(&header, begins_at);
         let before = Fingerprint::of_before(&header, begins_at);
@@ -80,7 +80,7 @@ impl Session<'_> {
         order: Option<SourceOrder>,
         consumed: u64,
     ) -> Result<Answer> {
-        self.can_be_timed(&header)?;
+        self.require_order_if_timed(&header)?;
         let flushed = self.flush()?;
         self.record(flushed, When::OnTheWay)?;
         let route = self.volumes.route(&header)?;
@@ -101,7 +101,7 @@ impl Session<'_> {
 
     /// Points by the clock are asked for, and between its marks this stream has no state of its
     /// source: none could be made where the operator relies on one.
-    fn can_be_timed(&self, header: &StreamHeader) -> Result<()> {
+    fn require_order_if_timed(&self, header: &StreamHeader) -> Result<()> {
         let is_timed = self.options.point_every.is_some() && self.group.view().keeps_history();
         if !is_timed || header.is_in_write_order {
             return Ok(());

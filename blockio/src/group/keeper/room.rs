@@ -172,12 +172,10 @@ impl Keeper {
 /// `to` go.
 fn points_to_go(known: &Catalogue, to: PointId, needed: u64, free: u64) -> Option<usize> {
     let mut missing = needed.saturating_sub(free);
-    let mut left = known.clone();
+    let mut oldest = retention::in_the_order_to_go(known).take_while(|point| point.id < to);
     let mut gone = 0;
     while missing > 0 {
-        let oldest = retention::first_to_go(&left).filter(|oldest| *oldest < to)?;
-        missing = missing.saturating_sub(left.point(oldest).map_or(0, Point::journal_bytes));
-        let _ = left.forget(&[oldest]);
+        missing = missing.saturating_sub(oldest.next()?.journal_bytes());
         gone += 1;
     }
     Some(gone)
