@@ -57,10 +57,15 @@ impl LoopDevice {
         &self.file
     }
 
+    /// Forgets what it had read: the file behind it was written to by somebody else.
+    pub fn forget_cached(&self) {
+        run("blockdev", &["--flushbufs", &self.path]);
+    }
+
     /// SHA-256 of every byte, read from the file behind after the kernel wrote everything back:
     /// what would be there after a reboot.
     pub fn sha256(&self) -> String {
-        run("blockdev", &["--flushbufs", &self.path]);
+        self.forget_cached();
         let mut file = fs::File::open(&self.file).unwrap();
         let mut hash = Sha256::new();
         let mut chunk = vec![0; 1 << 20];

@@ -16,12 +16,13 @@ use mt_tests::loop_device::LoopDevice;
 use mt_tests::program::{Run, command, finish, mtctl, run};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
+use nix::fcntl::{FallocateFlags, fallocate};
 use vm_images::case::{Case, Lab};
 use vm_images::hardware::Hardware;
 use vm_images::image::Kind;
 use vm_images::log_writes::{Become, Log};
 
-use crate::replication::{DIGESTS, Extent, Replication, SHELL, digests_in, digests_of, points_in};
+use crate::replication::{Extent, Replication, SHELL, digests_in, digests_of, hashes, points_in};
 
 pub(crate) const CASES: &[Case] = &[Case {
     name: "log_writes::from_every_flush_a_group_recovers_and_goes_on",
@@ -137,17 +138,19 @@ fn every_flush(lab: &mut Lab) -> Result<()> {
     let mut looked_at = Ok(());
     let mut replay = Replay::new(&recording);
     on_a_scratch_machine(|machine| {
-        looked_at = states.iter().enumerate().try_for_each(|(index, state)| {
-            let told = recording.told(state);
-            let _tells = Tells(format!("after entry {}: {told:?}", state.entries), state.survivors);
-            let disk = replay.disk(state, &mut random)?;
-            let volumes = Volumes::attach(machine, &disk, &share)?;
-            recovers(&volumes, index, &told, &recording, &replication)?;
-            // Applied to its end: byte for byte.
-            let held = volumes.detach()?;
-            assert!(held == *replication.last(), "it became something else");
-            lab.tally.cuts += 1;
-            Ok(())
+        looked_at = Volumes::attach(machine, &share).and_then(|volumes| {
+            states.iter().enumerate().try_for_each(|(index, state)| {
+                let told = recording.told(state);
+                let said = format!("after entry {}: {told:?}", state.entries);
+                let _tells = Tells(said, state.survivors);
+                volumes.put(&replay.disk(state, &mut random)?)?;
+                recovers(&volumes, index, &told, &recording, &replication)?;
+                // Applied to its end: byte for byte.
+                assert!(volumes.held()? == *replication.last(), "it became something else");
+                volumes.must("umount /mnt/retention");
+                lab.tally.cuts += 1;
+                Ok(())
+            })
         });
     });
     looked_at
@@ -164,7 +167,8 @@ impl Drop for Tells {
     }
 }
 
-/// The volumes of a state, attached to this host, where they were in the machine.
+/// The three volumes, attached to this host where they were in the machine: state after state is
+/// put onto them.
 struct Volumes {
     /// What is said before each script.
     before: String,
@@ -172,26 +176,32 @@ struct Volumes {
 }
 
 impl Volumes {
-    fn attach(machine: &ScratchMachine, disk: &[u8], share: &Path) -> Result<Self> {
+    fn attach(machine: &ScratchMachine, share: &Path) -> Result<Self> {
         let directory = mtctl().parent().context("mtctl is in no folder")?.display();
         // As the guest sees them.
         let stream = share.display();
         let before = format!("PATH={directory}:$PATH\n{SHELL}\n{NODES}\n")
             .replace("/host", &stream.to_string());
-        let mut devices = Vec::new();
-        let mut at = 0;
-        let mut nodes = String::new();
-        for (name, length) in PARTS {
-            let file = machine.file(name);
-            write_sparse(&file, &disk[at..at + length])?;
-            let device = LoopDevice::attach(&["--direct-io=off"], &file);
-            nodes += &format!("node {name} $(stat -c '0x%t 0x%T' {})\n", device.path());
-            devices.push(device);
-            at += length;
-        }
-        let volumes = Self { before, devices };
-        volumes.must(&format!("set -e\n{nodes}\nuse_retention"));
+        let attach = |(name, bytes)| LoopDevice::new(&machine.file(name), bytes as u64);
+        let volumes = Self { before, devices: PARTS.map(attach).into() };
+        let node = |(device, (name, _)): (&LoopDevice, _)| {
+            format!("node {name} $(stat -c '0x%t 0x%T' {})\n", device.path())
+        };
+        let nodes: String = volumes.devices.iter().zip(PARTS).map(node).collect();
+        volumes.must(&format!("set -e\n{nodes}"));
         Ok(volumes)
+    }
+
+    /// Makes them the parts of `disk`, and mounts the one for retention.
+    fn put(&self, disk: &[u8]) -> Result<()> {
+        let mut at = 0;
+        for (device, (_, bytes)) in self.devices.iter().zip(PARTS) {
+            write_sparse(device.file(), &disk[at..at + bytes])?;
+            device.forget_cached();
+            at += bytes;
+        }
+        self.must("use_retention");
+        Ok(())
     }
 
     fn run(&self, script: &str) -> Run {
@@ -204,13 +214,9 @@ impl Volumes {
         run.stdout
     }
 
-    /// Lets go of them: what the two disks hold.
-    fn detach(self) -> Result<[Vec<u8>; 2]> {
-        self.must("umount /mnt/retention");
-        let files: Vec<_> = self.devices.iter().map(|device| device.file().to_owned()).collect();
-        self.devices.iter().for_each(|device| drop(device.sha256()));
-        drop(self.devices);
-        Ok([fs::read(&files[0])?, fs::read(&files[1])?])
+    /// What the two disks hold. It is written past the devices' caches, so the files have it.
+    fn held(&self) -> Result<[Vec<u8>; 2]> {
+        Ok([fs::read(self.devices[0].file())?, fs::read(self.devices[1].file())?])
     }
 }
 
@@ -324,8 +330,8 @@ fn recovers(
     // I4 and I6: the disks are at a point, or come to one, the one that it says.
     let recovered = volumes.run("go recover --yes --json");
     let said = recovered.exits(0).json();
-    let held = digests_in(&volumes.must(DIGESTS));
-    let is_at = |name: &String| held == replication.digests(name);
+    let held = hashes(&volumes.held()?);
+    let is_at = |name: &String| held == *replication.digests(name);
     let start = "start".to_owned();
     match said["point"].as_u64() {
         Some(0) => assert!(is_at(&start), "not at the start"),
@@ -340,13 +346,16 @@ fn recovers(
     Ok(())
 }
 
-/// Writes what is not zeros.
+/// Writes what is not zeros, over a file as long that becomes zeros.
 fn write_sparse(path: &Path, bytes: &[u8]) -> Result<()> {
     const PIECE: usize = 64 << 10;
     // Compared as a whole: a byte at a time takes longer than all that is tested.
     static ZEROS: [u8; PIECE] = [0; PIECE];
-    let file = File::create(path)?;
-    file.set_len(bytes.len() as u64)?;
+    // Not made anew, and never shorter: a loop device is attached to it.
+    let file = File::options().write(true).open(path)?;
+    let whole = i64::try_from(bytes.len())?;
+    let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    fallocate(&file, punch, 0, whole)?;
     for (index, piece) in bytes.chunks(PIECE).enumerate() {
         if *piece != ZEROS[..piece.len()] {
             file.write_all_at(piece, (index * PIECE) as u64)?;

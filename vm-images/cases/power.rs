@@ -125,16 +125,19 @@ fn cut(lab: &mut Lab, seed: u64, cuts: u32, doing: Doing) -> Result<()> {
     let mut random = Random::new(seed);
     let mut seen = BTreeMap::new();
     let mut going_to = None;
+    // The stream that was under way last: only the machine knows it when it is cut.
+    let begun = lab.share().join("begun");
     while lab.tally.cuts < cuts {
         let mut rig = Rig::boot(lab)?;
         rig.must("use_retention")?;
         let next = look(&mut rig, lab, &replication, &mut random, &mut seen, going_to.take())?;
         let script = match doing {
-            // What is told as done is written to the host at once.
-            Doing::Applying => format!(
-                "for n in $(seq {next} {}); do stream $n || exit; echo $n >>/host/done; done",
-                EXTENT.streams - 1
-            ),
+            Doing::Applying => {
+                fs::write(&begun, format!("{next}\n"))?;
+                // What is told as done is written to the host at once.
+                let one = "echo $n >>/host/begun; stream $n || exit; echo $n >>/host/done";
+                format!("for n in $(seq {next} {}); do {one}; done", EXTENT.streams - 1)
+            }
             Doing::RollingBack => {
                 // Far enough away that there is something to undo.
                 rig.must(&format!("stream {next} && stream {}", next + 1))?;
@@ -200,8 +203,12 @@ fn look(
             place(at.unwrap_or_else(|| panic!("neither at {name} nor at {newest}"))).0
         }
         None => match random.below(3) {
-            // Applied again, it goes on: from the stream whose end is not there yet.
-            0 | 1 => next_stream(seen),
+            // Applied again, it goes on. Which stream, the newest point does not tell: gone back,
+            // the machine may have been cut before there was another.
+            0 | 1 => {
+                let begun = fs::read_to_string(lab.share().join("begun"))?;
+                begun.lines().next_back().context("nothing was begun")?.parse()?
+            }
             _ => {
                 let back = random.below(seen.len() as u64 + 1) as usize;
                 let (to, name) = match seen.iter().nth(back) {
@@ -216,11 +223,6 @@ fn look(
     };
     *seen = rig.points()?;
     Ok(next)
-}
-
-/// The stream that the newest point is of: it may have more to give.
-fn next_stream(points: &BTreeMap<u64, String>) -> usize {
-    points.last_key_value().map_or(0, |(_, name)| place(name).0)
 }
 
 /// The oldest, the newest, and some between: a guest hashes slowly.

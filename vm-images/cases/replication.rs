@@ -228,7 +228,8 @@ fn put(encoder: &mut Encoder<&mut Vec<u8>>, volume: u16, change: &Change) -> Res
     }?)
 }
 
-fn hashes(held: &[Vec<u8>; 2]) -> [String; 2] {
+/// The digests of what both volumes hold.
+pub(crate) fn hashes(held: &[Vec<u8>; 2]) -> [String; 2] {
     [0, 1].map(|volume| blake3::hash(&held[volume]).to_hex().to_string())
 }
 
