@@ -270,12 +270,30 @@ impl Check<'_> {
     fn history(&mut self, state: &GroupState, known: &Catalogue) -> Result<()> {
         self.report.points = known.points.len() as u64;
         let mut epoch = Epoch::default();
+        let mut without = Vec::new();
         for (place, point) in known.points.iter().enumerate() {
             let until = known.points.get(place + 1).map(|next| next.id);
             for (nth, span) in point.spans.iter().enumerate() {
-                let is_open = until.is_none() && nth + 1 == point.spans.len();
-                let segment = SegmentCheck { state, known, point: point.id, until, span, is_open };
+                let next = point.spans.get(nth + 1);
+                let segment = SegmentCheck {
+                    state,
+                    known,
+                    point: point.id,
+                    until,
+                    span,
+                    ends_copy: ends_copy(span, next),
+                    is_open: until.is_none() && next.is_none(),
+                };
                 self.segment(&segment, &mut epoch)?;
+                let lost = if nth == 0 { epoch.lost_before(&without) } else { None };
+                if let Some(lost) = lost {
+                    let detail = "the state has no segment that leads back to it".to_owned();
+                    self.records_missing(lost, None, detail);
+                }
+            }
+            match point.spans.is_empty() {
+                true => without.push(point.id),
+                false => without.clear(),
             }
         }
         self.spans(known);
@@ -329,12 +347,16 @@ impl Check<'_> {
                 true => format!("no segment of any point has the records {from} to {}", until - 1),
                 false => "the state has no segment of the epoch that is open".to_owned(),
             };
-            let (class, point, record) = (Class::RecordMissing, Some(point), Some(from));
-            let finding = Finding { class, point, segment: None, byte: None, record, detail };
-            let mut found = Found::default();
-            found.add(finding);
-            self.take(found, point.unwrap_or_default());
+            self.records_missing(point, Some(from), detail);
         }
+    }
+
+    /// Records of the epoch of `point` are in no segment.
+    fn records_missing(&mut self, point: PointId, record: Option<u64>, detail: String) {
+        let (class, segment, byte) = (Class::RecordMissing, None, None);
+        let mut found = Found::default();
+        found.add(Finding { class, point: Some(point), segment, byte, record, detail });
+        self.take(found, point);
     }
 
     /// Between these two segments of the log are some of a copy, which has their records.
@@ -411,8 +433,15 @@ impl Check<'_> {
             self.seen.insert(number);
             let span = Span { segment: number, bytes: 0, first_record: next, next_record: next };
             let point = known.open_epoch();
-            let (until, is_open) = (None, true);
-            let segment = SegmentCheck { state, known, point, until, span: &span, is_open };
+            let segment = SegmentCheck {
+                state,
+                known,
+                point,
+                until: None,
+                span: &span,
+                ends_copy: false,
+                is_open: true,
+            };
             self.segment(&segment, epoch)?;
         }
         Ok(())
@@ -427,16 +456,8 @@ impl Check<'_> {
             return Ok(());
         }
         let until = known.next_record - 1;
-        let mut found = Found::default();
-        found.add(Finding {
-            class: Class::RecordMissing,
-            point: Some(point),
-            segment: None,
-            byte: None,
-            record: Some(next),
-            detail: format!("records {next} to {until} were durable and are in no segment"),
-        });
-        self.take(found, point);
+        let detail = format!("records {next} to {until} were durable and are in no segment");
+        self.records_missing(point, Some(next), detail);
         Ok(())
     }
 
@@ -528,6 +549,12 @@ impl Check<'_> {
     fn told(&mut self) {
         (self.observe)(Progress { done: self.report.bytes, of: self.of.max(self.report.bytes) });
     }
+}
+
+/// It is the last segment of a copy; `next` is what follows it in the same point.
+fn ends_copy(span: &Span, next: Option<&Span>) -> bool {
+    let goes_on = next.is_some_and(|next| next.first_record == span.next_record);
+    span.first_record >= COPIES_FROM && !goes_on
 }
 
 fn list(storage: &Arc<dyn Storage>) -> Result<Vec<SegmentNumber>> {

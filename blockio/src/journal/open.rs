@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::device::buffer::ArenaPool;
+use crate::extent::Extent;
 use crate::journal::catalogue::{Catalogue, PointId, Span};
 use crate::journal::layout::RecordKind;
 use crate::journal::scan::{Next, Record, SegmentError, SegmentReader};
@@ -15,6 +16,7 @@ use crate::journal::state::GroupState;
 use crate::journal::strays;
 use crate::journal::touched::Touched;
 use crate::storage::{SegmentNumber, Storage};
+use crate::units::ByteOffset;
 use crate::{Error, Result};
 
 /// What was found.
@@ -50,6 +52,7 @@ pub(crate) fn open_epoch(
     let Some(catalogue) = &state.journal else { return Ok(Opened::default()) };
     let mut opening = Opening {
         storage: Arc::clone(storage),
+        state,
         catalogue,
         pool,
         found: Opened {
@@ -76,6 +79,7 @@ pub(crate) fn open_epoch(
 
 struct Opening<'a> {
     storage: Arc<dyn Storage>,
+    state: &'a GroupState,
     catalogue: &'a Catalogue,
     pool: &'a ArenaPool,
     found: Opened,
@@ -175,13 +179,16 @@ impl Opening<'_> {
                     let number = entry.volume as usize;
                     // A volume is saved before there is a record of it: this is of none of ours,
                     // and its number may be any.
-                    if number >= self.catalogue.volumes.len() {
-                        continue;
-                    }
+                    let Some(volume) = self.catalogue.volumes.get(number) else { continue };
+                    // So may be how far it goes, and memory is taken for it.
+                    let end = self.state.end_of(volume);
+                    let whole = Extent::between(ByteOffset::ZERO, end);
+                    let inside = whole.ok().and_then(|whole| entry.extent.intersect(whole));
+                    let Some(extent) = inside else { continue };
                     if self.found.touched.len() <= number {
                         self.found.touched.resize_with(number + 1, Touched::default);
                     }
-                    self.found.touched[number].insert(&[entry.extent]);
+                    self.found.touched[number].insert(&[extent]);
                 }
             }
         }

@@ -8,12 +8,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::journal::catalogue::Catalogue;
+use crate::journal::catalogue::{Catalogue, JournalVolume};
 use crate::journal::layout::Identity;
 use crate::journal::settings::GroupSettings;
 pub use crate::stream::content::{Consumed, SourceOrder};
 use crate::stream::{Format, Name, StreamHeader};
 use crate::target_identity::TargetIdentity;
+use crate::units::ByteOffset;
 
 /// The version of the text form that is written. Version 1 is read as well: it has no generation,
 /// and was kept once.
@@ -181,6 +182,17 @@ impl GroupState {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Where the last sector of a volume ends. Image files grow: the larger of what it was when its
+    /// history began, and is.
+    pub(crate) fn end_of(&self, known: &JournalVolume) -> ByteOffset {
+        let now = self.volumes.get(&known.name).map_or(0, |volume| volume.target_bytes);
+        let end = ByteOffset::new(known.capacity_bytes.max(now));
+        match known.sector_size() {
+            Ok(sector_size) => sector_size.align_up(end).unwrap_or(end),
+            Err(_) => end,
+        }
     }
 
     /// One of which nothing is known but how it is kept, and which histories it dropped.

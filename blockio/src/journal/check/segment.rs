@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::Result;
 use crate::device::buffer::ArenaPool;
-use crate::journal::catalogue::{Catalogue, JournalVolume, PointId, Span};
+use crate::journal::catalogue::{Catalogue, PointId, Span};
 use crate::journal::check::{Check, Class, Finding, Found};
 use crate::journal::images;
 use crate::journal::layout::{Entry, NoHeader, RecordKind, SegmentHeader};
@@ -15,7 +14,7 @@ use crate::journal::state::GroupState;
 use crate::journal::touched::Touched;
 use crate::plain::Plain;
 use crate::storage::{SegmentNumber, Storage};
-use crate::units::ByteOffset;
+use crate::{Error, Result};
 
 /// What is known of the epoch that is being read.
 #[derive(Debug, Default)]
@@ -25,6 +24,8 @@ pub(super) struct Epoch {
     next_record: u64,
     /// What was preserved in it, by the number of the volume.
     touched: Vec<Touched>,
+    /// The points that it leads back to, as it begins; none: it does not tell.
+    leads_to: Vec<PointId>,
     /// Something of it could not be read: what follows cannot be held against it.
     is_unsure: bool,
     /// A segment before was not read at all: it may have been the first of this epoch.
@@ -41,6 +42,13 @@ impl Epoch {
     /// Something of it was found damaged already.
     pub(super) fn is_unsure(&self) -> bool {
         self.is_unsure
+    }
+
+    /// The last of `points`, of which the state has no segment, to which this epoch does not lead
+    /// back: what did is lost.
+    pub(super) fn lost_before(&self, points: &[PointId]) -> Option<PointId> {
+        let is_lost = |id: &PointId| !self.leads_to.is_empty() && !self.leads_to.contains(id);
+        points.iter().copied().rfind(is_lost)
     }
 
     /// The segment with `header` comes next; whether it is the first of its epoch.
@@ -68,6 +76,8 @@ pub(super) struct SegmentCheck<'a> {
     /// The point after it.
     pub(super) until: Option<PointId>,
     pub(super) span: &'a Span,
+    /// A copy ends with it.
+    pub(super) ends_copy: bool,
     /// It is the last one of the open epoch: there may be more in it than the state says.
     pub(super) is_open: bool,
 }
@@ -94,8 +104,7 @@ impl SegmentCheck<'_> {
             Ok(reader) => reader,
             Err(error) => {
                 (epoch.is_unsure, epoch.has_lost_segment) = (true, true);
-                self.unreadable(&error, None, found);
-                return Ok(());
+                return self.unreadable(error, None, found);
             }
         };
         check.read(reader.at())?;
@@ -103,13 +112,13 @@ impl SegmentCheck<'_> {
         let is_first = epoch.enter(&header);
         self.header(&header, epoch, found);
         if is_first {
-            self.beginning(&mut reader, found);
+            self.beginning(&mut reader, epoch, found);
         }
         match self.records(&mut reader, check, epoch, found)? {
             Ok(()) => {}
             Err(error) => {
                 epoch.is_unsure = true;
-                self.unreadable(&error, Some(reader.at()), found);
+                self.unreadable(error, Some(reader.at()), found)?;
             }
         }
         epoch.next_record = reader.next_record();
@@ -135,7 +144,7 @@ impl SegmentCheck<'_> {
     }
 
     /// The first record of an epoch says where its streams were.
-    fn beginning(&self, reader: &mut SegmentReader, found: &mut Found) {
+    fn beginning(&self, reader: &mut SegmentReader, epoch: &mut Epoch, found: &mut Found) {
         let (at, number) = (reader.at(), reader.next_record());
         // What cannot be read is found when its turn comes.
         let Ok(Next::Record(record)) = reader.next() else { return };
@@ -144,9 +153,13 @@ impl SegmentCheck<'_> {
                 Some("the first record of the epoch is not its beginning")
             }
             RecordKind::EpochBegins => match reader.text(&record) {
-                Ok(Some(text)) => EpochMemo::parse(&text)
-                    .is_none()
-                    .then_some("the beginning of the epoch does not say where its streams were"),
+                Ok(Some(text)) => match EpochMemo::parse(&text) {
+                    Some(memo) => {
+                        epoch.leads_to = memo.points.iter().map(|point| point.id).collect();
+                        None
+                    }
+                    None => Some("the beginning of the epoch does not say where it begins"),
+                },
                 Ok(None) | Err(_) => None,
             },
         };
@@ -166,10 +179,11 @@ impl SegmentCheck<'_> {
         epoch: &mut Epoch,
         found: &mut Found,
     ) -> Result<Result<(), SegmentError>> {
+        let mut last = None;
         loop {
             let is_due = reader.next_record() < self.span.next_record;
             if !is_due && !found.has_damage() && !self.is_open {
-                return Ok(self.end(reader, found));
+                return Ok(self.end(reader, last, found));
             }
             if !is_due && !self.is_open {
                 return Ok(Ok(()));
@@ -207,6 +221,7 @@ impl SegmentCheck<'_> {
                 }
                 Err(error) => return Ok(Err(error)),
             }
+            last = Some(record.header.kind);
             check.report.records += 1;
             check.read(record.header.record_bytes() as u64)?;
         }
@@ -259,8 +274,17 @@ impl SegmentCheck<'_> {
     }
 
     /// Where the state says that a segment ends, it ends.
-    fn end(&self, reader: &mut SegmentReader, found: &mut Found) -> Result<(), SegmentError> {
+    fn end(
+        &self,
+        reader: &mut SegmentReader,
+        last: Option<RecordKind>,
+        found: &mut Found,
+    ) -> Result<(), SegmentError> {
         let (at, number) = (reader.at(), reader.next_record());
+        if self.ends_copy && last != Some(RecordKind::CopyEnds) {
+            let detail = "the copy does not end here, and the state has no more of it".to_owned();
+            self.add(Class::RecordMissing, Some(at), Some(number), detail, found);
+        }
         if at != self.span.bytes {
             let said = self.span.bytes;
             let detail = format!("its records end at byte {at}, and the state says {said}");
@@ -289,7 +313,7 @@ impl SegmentCheck<'_> {
                 }
                 continue;
             };
-            let end = self.end_of(known);
+            let end = self.state.end_of(known);
             let (extent, name) = (entry.extent, &known.name);
             if extent.end() > end {
                 // What is not due may be of a volume that has grown since; what is touched is kept
@@ -307,18 +331,15 @@ impl SegmentCheck<'_> {
         }
     }
 
-    /// Image files grow: the larger of what it was and is.
-    fn end_of(&self, known: &JournalVolume) -> ByteOffset {
-        let now = self.state.volumes.get(&known.name).map_or(0, |volume| volume.target_bytes);
-        let end = ByteOffset::new(known.capacity_bytes.max(now));
-        match known.sector_size() {
-            Ok(sector_size) => sector_size.align_up(end).unwrap_or(end),
-            Err(_) => end,
-        }
-    }
-
-    fn unreadable(&self, error: &SegmentError, at: Option<u64>, found: &mut Found) {
+    /// # Errors
+    ///
+    /// `Failed`: it is this process that cannot read more, which says nothing of the segment.
+    fn unreadable(&self, error: SegmentError, at: Option<u64>, found: &mut Found) -> Result<()> {
         let (class, detail) = match error {
+            SegmentError::Io(cause) if is_for_want_of_means(&cause) => {
+                let context = format!("reading segment {}", self.span.segment.0);
+                return Err(Error::failed(context, cause));
+            }
             SegmentError::Io(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
                 (Class::SegmentMissing, "it is not there".to_owned())
             }
@@ -328,6 +349,7 @@ impl SegmentCheck<'_> {
             SegmentError::Number(_) => (Class::SegmentNumberWrong, error.to_string()),
         };
         self.add(class, at, None, detail, found);
+        Ok(())
     }
 
     fn add(
@@ -343,6 +365,11 @@ impl SegmentCheck<'_> {
     }
 }
 
+/// Files that may be open, or memory, have come to their end.
+fn is_for_want_of_means(cause: &std::io::Error) -> bool {
+    matches!(cause.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
 /// None of its blocks was preserved before; from now on all of them were.
 fn is_new(epoch: &mut Epoch, entry: &Entry) -> bool {
     let volume = entry.volume as usize;
@@ -355,4 +382,36 @@ fn is_new(epoch: &mut Epoch, entry: &Entry) -> bool {
     touched.insert(&extents);
     let length: u64 = new.iter().map(|extent| extent.length().get()).sum();
     length >= entry.extent.length().get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_no_more_files_can_be_opened_says_nothing_of_a_segment() {
+        let (state, known) = (GroupState::default(), Catalogue::new([7; 16], 0));
+        let segment = SegmentNumber(1);
+        let span = Span { segment, bytes: 0, first_record: 1, next_record: 1 };
+        let (point, until) = (PointId(0), None);
+        let (ends_copy, is_open) = (false, false);
+        let check = SegmentCheck {
+            state: &state,
+            known: &known,
+            point,
+            until,
+            span: &span,
+            ends_copy,
+            is_open,
+        };
+        let met = |errno| {
+            let mut found = Found::default();
+            let cause = std::io::Error::from_raw_os_error(errno);
+            check.unreadable(SegmentError::Io(cause), None, &mut found).map(|()| found)
+        };
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOMEM] {
+            assert_eq!(met(errno).unwrap_err().kind(), crate::ErrorKind::Failed);
+        }
+        assert_eq!(met(libc::EIO).unwrap().findings[0].class, Class::SegmentNotReadable);
+    }
 }

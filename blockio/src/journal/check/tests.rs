@@ -28,6 +28,8 @@ use crate::stream::{
 use crate::units::{ByteCount, ByteOffset};
 use crate::volume::{self, TargetRequest};
 
+mod lost;
+
 const SIZE: u64 = 1 << 20;
 const BLOCK: u64 = BLOCK_BYTES as u64;
 /// The files of both copies of the state.
@@ -41,6 +43,19 @@ impl History {
     fn new() -> Self {
         let history = Self(tempfile::tempdir().unwrap());
         (1..=3).for_each(|round| history.apply(round, Settings::default()));
+        history
+    }
+
+    /// One with copies, in segments of so many bytes.
+    fn thinned(segment_bytes: u64) -> Self {
+        let history = Self(tempfile::tempdir().unwrap());
+        let settings = Settings { segment_bytes: Some(segment_bytes), ..Settings::default() };
+        (1..=3).for_each(|round| history.apply(round, settings.clone()));
+        let seconds = std::time::Duration::from_secs;
+        let (window, keep_all) = (seconds(100 * 365 * 24 * 3600), std::time::Duration::ZERO);
+        let thinned = Policy { window, keep_all, thin_to: seconds(3), ..Policy::default() };
+        history.keep_by(thinned);
+        (4..14).for_each(|round| history.apply(round, settings.clone()));
         history
     }
 
@@ -86,7 +101,8 @@ impl History {
             ..Options::default()
         };
         let (assignments, group) = (self.assignments(), self.group());
-        let history = Settings { segment_bytes: Some(128 << 10), ..history };
+        let segment_bytes = history.segment_bytes.or(Some(128 << 10));
+        let history = Settings { segment_bytes, ..history };
         let job = Job { inputs, assignments, group, options, history, ..Job::default() };
         apply::run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
     }
@@ -243,14 +259,7 @@ fn a_history_is_clean_while_it_is_written_and_expires() {
 
 #[test]
 fn a_state_that_is_made_anew_leads_to_every_point_also_where_only_a_copy_does() {
-    let history = History::new();
-    let seconds = std::time::Duration::from_secs;
-    let century = seconds(100 * 365 * 24 * 3600);
-    let nothing = std::time::Duration::ZERO;
-    let thinned =
-        Policy { window: century, keep_all: nothing, thin_to: seconds(3), ..Policy::default() };
-    history.keep_by(thinned);
-    (4..14).for_each(|round| history.apply(round, Settings::default()));
+    let history = History::thinned(128 << 10);
     let known = history.catalogue();
     let copies = known.spans().filter(|span| span.first_record >= COPIES_FROM).count();
     assert!(copies > 0, "nothing was copied: {known:?}");
@@ -534,23 +543,4 @@ fn used(history: &History) -> Vec<(u64, std::ops::Range<u64>)> {
         }
     }
     used
-}
-
-#[test]
-fn a_span_that_the_state_lost_is_found() {
-    let history = History::new();
-    let whole = history.catalogue();
-    assert_eq!(history.classes(), []);
-    let lose: [fn(&mut Catalogue); 2] = [
-        |known| known.points[2].spans.clear(),
-        |known| known.points.last_mut().unwrap().spans.clear(),
-    ];
-    for (number, lose) in lose.into_iter().enumerate() {
-        history.change(lose);
-        let report = history.check();
-        let has = report.damage.iter().any(|finding| finding.class == Class::RecordMissing);
-        assert!(has, "{number}: {report:?}");
-        assert!(!report.unreachable.is_empty(), "{number}: {report:?}");
-        history.change(|known| *known = whole.clone());
-    }
 }
