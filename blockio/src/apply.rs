@@ -1,7 +1,7 @@
 //! The main path: frames that were verified become writes, then flushes, then checkpoints.
 //!
 //! ```text
-//! feed              read, decode, verify            nothing touches a device
+//! source            read, decode, verify            nothing touches a device
 //! session           admission, plan, bookkeeping
 //! writer            preserve, patch, write, flush   one for each volume
 //! group             checkpoint                      only of what was flushed
@@ -29,11 +29,12 @@ use crate::{Error, Result};
 
 mod admission;
 mod disk;
-mod feed;
 mod inputs;
 mod patching;
 mod read_back;
 mod session;
+pub mod source;
+mod stream_argument;
 mod under_way;
 pub(crate) mod volumes;
 mod writer;
@@ -42,7 +43,9 @@ mod writer;
 mod tests;
 
 pub use disk::{Disk, OpenDevice};
-pub use inputs::StreamArgument;
+pub use inputs::Inputs;
+pub use source::Source;
+pub use stream_argument::StreamArgument;
 
 /// Which target a volume of the streams goes to.
 #[derive(Debug)]
@@ -85,10 +88,10 @@ pub struct Options {
 }
 
 /// What is to be done.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Job {
-    /// The streams, in the order in which they are applied.
-    pub inputs: Vec<StreamArgument>,
+    /// Where the changes come from.
+    pub source: Box<dyn Source>,
     /// Where to.
     pub assignments: Vec<Assignment>,
     /// The protection group; the default one is none, and nothing is remembered.
@@ -99,6 +102,20 @@ pub struct Job {
     pub history: Settings,
     /// Memory for batches; none: some is made.
     pub pool: Option<ArenaPool>,
+}
+
+impl Default for Job {
+    /// Nothing, to nowhere.
+    fn default() -> Self {
+        Self {
+            source: Box::new(Inputs::default()),
+            assignments: Vec::new(),
+            group: Group::default(),
+            options: Options::default(),
+            history: Settings::default(),
+            pool: None,
+        }
+    }
 }
 
 /// What was done, or would be.

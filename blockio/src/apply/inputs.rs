@@ -1,179 +1,93 @@
-//! The inputs that an operator named, in their order; each is opened when its turn comes, so that a
-//! directory of thousands is not thousands of open files.
+//! The inputs that an operator named, as a source: files in this thread, and as soon as there is a
+//! pipe among them all of them in a thread of their own.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::time::Duration;
 
+use crate::Result;
+use crate::apply::StreamArgument;
+use crate::apply::source::{Answer, Beginning, Fed, Source};
 use crate::device::buffer::ArenaPool;
-use crate::journal::state::Fingerprint;
-use crate::stream::open::{Source, open_of_size};
-use crate::stream::reader::Input;
-use crate::stream::{Format, Frame, StreamHeader};
-use crate::{Error, ErrorKind, Result};
 
-/// A stream that is to be applied.
+use feeder::Feeder;
+use thread::FeedThread;
+
+mod before;
+mod feeder;
+mod thread;
+
+/// Inputs in their order; each is opened when its turn comes, so that a directory of thousands is
+/// not thousands of open files.
 #[derive(Debug)]
-pub enum StreamArgument {
-    /// A file, by path.
-    Path(PathBuf),
-    /// Something that is open: standard input, a socket.
-    Open {
-        /// What messages call it.
-        name: String,
-        /// Where its bytes come from.
-        input: Input,
-    },
-    /// A raw image whose size somebody said, since a pipe does not.
-    Sized {
-        /// Where it comes from.
-        image: Box<StreamArgument>,
-        /// How long it is.
-        size_bytes: u64,
-    },
+pub struct Inputs(Reading);
+
+#[derive(Debug)]
+enum Reading {
+    NotBegun(Vec<StreamArgument>),
+    /// A file does not keep anybody waiting, and writes go on meanwhile by themselves.
+    Here(Box<Feeder>, ArenaPool),
+    /// A pipe can be silent for hours, while signals and checkpoints are to be seen to.
+    InThread(FeedThread),
 }
 
-impl StreamArgument {
-    /// What messages call it.
+impl Inputs {
+    /// These, in this order.
     #[must_use]
-    pub fn name(&self) -> String {
-        match self {
-            Self::Path(path) => path.display().to_string(),
-            Self::Open { name, .. } => name.clone(),
-            Self::Sized { image, .. } => image.name(),
-        }
-    }
-
-    /// How long it is, in bytes, if that can be known beforehand.
-    #[must_use]
-    pub fn length_bytes(&self) -> Option<u64> {
-        match self {
-            Self::Path(path) => path.metadata().ok().filter(|m| m.is_file()).map(|m| m.len()),
-            Self::Open { input: Input::File(file), .. } => {
-                file.get_ref().metadata().ok().map(|metadata| metadata.len())
-            }
-            Self::Open { input: Input::Pipe(_), .. } => None,
-            Self::Sized { size_bytes, .. } => Some(*size_bytes),
-        }
-    }
-
-    /// Whether what is missing at its end may still come, another time.
-    #[must_use]
-    pub fn is_pipe(&self) -> bool {
-        match self {
-            Self::Sized { image, .. } => image.is_pipe(),
-            Self::Path(path) => !path.is_file(),
-            Self::Open { input, .. } => matches!(input, Input::Pipe(_)),
-        }
-    }
-
-    /// Whether it is read from the same file, or disk, that `target` is.
-    pub(crate) fn is_also(&self, target: &File) -> bool {
-        let own = match self {
-            Self::Path(path) => path.metadata(),
-            Self::Open { input: Input::File(file), .. } => file.get_ref().metadata(),
-            Self::Open { input: Input::Pipe(_), .. } => return false,
-            Self::Sized { image, .. } => return image.is_also(target),
-        };
-        let what = |metadata: &Metadata| match metadata.file_type().is_block_device() {
-            true => (true, metadata.rdev(), 0),
-            false => (false, metadata.dev(), metadata.ino()),
-        };
-        matches!((own, target.metadata()), (Ok(own), Ok(other)) if what(&own) == what(&other))
-    }
-
-    /// What it is recognised by, if it is a file that can be read twice.
-    pub(crate) fn fingerprint(
-        &self,
-        format: Option<Format>,
-        pool: ArenaPool,
-    ) -> Option<Fingerprint> {
-        // A pipe must not even be opened: what is read from it is gone.
-        let Self::Path(path) = self else { return None };
-        if self.is_pipe() {
-            return None;
-        }
-        let mut source = Self::Path(path.clone()).open(format, pool).ok()?;
-        match source.next_frame() {
-            Ok(Some(Frame::Begin(header))) => Some(Fingerprint::of(&header, source.consumed())),
-            _ => None,
-        }
-    }
-
-    /// What every stream in it says of itself: all of them if it is a file, whose payload is passed
-    /// over.
-    ///
-    /// # Errors
-    ///
-    /// As reading it. `Usage` if it is a pipe: it can be read once only.
-    pub fn headers(&self, format: Option<Format>, pool: ArenaPool) -> Result<Vec<StreamHeader>> {
-        let path = match self {
-            Self::Path(path) => Some(path).filter(|path| !is_read_once(path)),
-            Self::Open { .. } | Self::Sized { .. } => None,
-        };
-        let Some(path) = path else {
-            let context = format!("looking into {} before reading it", self.name());
-            return Err(Error::new(ErrorKind::Usage, context)
-                .with_hint("save it to a file, and convert that"));
-        };
-        let mut source = Self::Path(path.clone()).open(format, pool)?;
-        source.resume_after(u64::MAX);
-        let mut headers = Vec::new();
-        while let Some(frame) = source.next_frame()? {
-            if let Frame::Begin(header) = frame {
-                headers.push(header);
-            }
-        }
-        Ok(headers)
-    }
-
-    /// Opens it.
-    ///
-    /// # Errors
-    ///
-    /// `Failed`: it cannot be opened. `Integrity`: its first bytes are of no format that we know.
-    pub fn open(self, format: Option<Format>, pool: ArenaPool) -> Result<Source> {
-        self.open_of_size(format, None, pool)
-    }
-
-    fn open_of_size(
-        self,
-        format: Option<Format>,
-        size: Option<u64>,
-        pool: ArenaPool,
-    ) -> Result<Source> {
-        let name = self.name();
-        let opening = |error| Error::failed(format!("opening {name}"), error);
-        let (input, size) = match self {
-            Self::Path(path) => {
-                let mut file = File::open(path).map_err(opening)?;
-                let size = size.or(size_of_disk(&mut file).map_err(opening)?);
-                (Input::from_file(file).map_err(opening)?, size)
-            }
-            Self::Open { input, .. } => (input, size),
-            Self::Sized { image, size_bytes } => {
-                return image.open_of_size(format, Some(size_bytes), pool);
-            }
-        };
-        open_of_size(&name, input, format, size, pool)
+    pub fn new(inputs: Vec<StreamArgument>) -> Self {
+        Self(Reading::NotBegun(inputs))
     }
 }
 
-/// Whether what is read from `path` is gone.
-fn is_read_once(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| {
-        let kind = metadata.file_type();
-        kind.is_fifo() || kind.is_socket() || kind.is_char_device()
-    })
+impl Default for Inputs {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
 }
 
-/// A disk knows its size, though it is read as a pipe is.
-fn size_of_disk(file: &mut File) -> io::Result<Option<u64>> {
-    if !file.metadata()?.file_type().is_block_device() {
-        return Ok(None);
+impl From<Vec<StreamArgument>> for Box<dyn Source> {
+    fn from(inputs: Vec<StreamArgument>) -> Self {
+        Box::new(Inputs::new(inputs))
     }
-    let size = file.seek(SeekFrom::End(0))?;
-    file.rewind()?;
-    Ok(Some(size))
+}
+
+impl Source for Inputs {
+    fn is_also(&self, target: &File) -> Option<String> {
+        let Reading::NotBegun(inputs) = &self.0 else { return None };
+        inputs.iter().find(|input| input.is_also(target)).map(StreamArgument::name)
+    }
+
+    fn begin(&mut self, run: &Beginning<'_>) -> Result<u64> {
+        let Reading::NotBegun(inputs) = &mut self.0 else { return Ok(0) };
+        let mut inputs = std::mem::take(inputs);
+        let left_out = before::begun_before(run, &inputs).unwrap_or(0);
+        inputs.drain(..left_out);
+        let has_pipe = inputs.iter().any(StreamArgument::is_pipe);
+        let feeder = Feeder::new(inputs, run);
+        self.0 = match has_pipe {
+            true => Reading::InThread(FeedThread::start(feeder)?),
+            false => Reading::Here(Box::new(feeder), run.pool.clone()),
+        };
+        Ok(left_out as u64)
+    }
+
+    fn next(&mut self, patience: Duration) -> Option<Fed> {
+        match &mut self.0 {
+            Reading::NotBegun(_) => Some(Fed::Done),
+            // Whoever has patience has nothing under way that could give memory back.
+            Reading::Here(_, pool) if patience.is_zero() && pool.try_take().is_none() => None,
+            Reading::Here(feeder, _) => Some(feeder.next()),
+            Reading::InThread(thread) => thread.next(patience),
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        match &mut self.0 {
+            Reading::NotBegun(_) => {}
+            Reading::Here(feeder, _) => feeder.answer(answer),
+            Reading::InThread(thread) => thread.answer(answer),
+        }
+    }
+
+    /// Files stay, and who writes into a pipe does not listen.
+    fn durable(&mut self, _: u64) {}
 }

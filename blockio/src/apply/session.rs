@@ -1,7 +1,6 @@
-//! One run: takes what the feeder hands on, in its order, and decides when things become durable.
+//! One run: takes what its source hands on, in its order, and decides when things become durable.
 //!
 //! ```text
-//! inputs      which inputs are left out, none is its own target
 //! waiting     the next thing, memory, the clock
 //! admitting   streams that begin: may they, and from where
 //! record      what the group is told: how far, and points        BARRIER 3
@@ -12,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use crate::apply::feed::{At, Fed, Feed, Feeder};
+use crate::apply::source::{Beginning, Fed, Position, Source};
 use crate::apply::volumes::{Volumes, by_volume};
-use crate::apply::{Ending, Event, Job, Options, Outcome, StreamArgument, Summary};
+use crate::apply::{Assignment, Ending, Event, Job, Options, Outcome, Summary};
 use crate::barrier::AllFlushed;
 use crate::device::buffer::ArenaPool;
 use crate::group::Group;
@@ -28,11 +27,8 @@ use crate::verify::VerifiedBatch;
 use crate::{Error, Result};
 
 mod admitting;
-mod inputs;
 mod record;
 mod waiting;
-
-use inputs::{begun_before, none_is_its_own_target};
 
 /// So many batches can be read ahead, or be under way to the devices.
 const ARENAS: usize = 4;
@@ -50,14 +46,14 @@ pub(crate) struct Session<'a> {
     group: Group,
     options: Options,
     pool: ArenaPool,
-    feed: Feed,
+    source: Box<dyn Source>,
     stop: &'a AtomicBool,
     observe: &'a mut dyn FnMut(Event<'_>),
     summary: Summary,
     // Of the input that is being applied.
     input: Option<Input>,
-    // Inputs that did not come to their end yet.
-    inputs_left: usize,
+    // The input that ended is the last one.
+    is_last_input: bool,
     // Lengths of the inputs that came to their end.
     consumed_before: u64,
     written_since: u64,
@@ -107,8 +103,8 @@ impl<'a> Session<'a> {
         stop: &'a AtomicBool,
         observe: &'a mut dyn FnMut(Event<'_>),
     ) -> Result<Self> {
-        let Job { mut inputs, mut assignments, mut group, options, history, pool } = job;
-        none_is_its_own_target(&inputs, &assignments)?;
+        let Job { mut source, mut assignments, mut group, options, history, pool } = job;
+        is_no_target(source.as_ref(), &assignments)?;
         group.view().require_no_rollback()?;
         if group.view().remembers() {
             for note in
@@ -127,30 +123,22 @@ impl<'a> Session<'a> {
             .map_or_else(made, Ok)
             .map_err(|error| Error::failed("allocating memory for I/O", error))?;
         let mut summary = Summary::default();
-        let names = || assignments.iter().map(|one| one.source.as_deref().unwrap_or(""));
-        if let Some(begun) = begun_before(group.view(), names, &inputs, options, &pool) {
-            summary.inputs_left_out = begun as u64;
-            inputs.drain(..begun);
-        }
-        let has_pipe = inputs.iter().any(StreamArgument::is_pipe);
-        let inputs_left = inputs.len();
-        let follows_content = group.view().remembers();
-        let feeder = Feeder::new(inputs, options.format, follows_content, pool.clone());
-        let feed = match has_pipe {
-            true => Feed::thread(feeder)?,
-            false => Feed::Inline(Box::new(feeder)),
-        };
+        let named = assignments.iter().map(|one| one.source.clone().unwrap_or_default());
+        let volumes: Vec<_> = named.collect();
+        let view = group.view();
+        let run = Beginning { group: view, volumes: &volumes, options, pool: &pool };
+        summary.inputs_left_out = source.begin(&run)?;
         Ok(Self {
             volumes: Volumes::new(assignments),
             group,
             options,
             pool,
-            feed,
+            source,
             stop,
             observe,
             summary,
             input: None,
-            inputs_left,
+            is_last_input: false,
             consumed_before: 0,
             written_since: 0,
             checkpointed: Instant::now(),
@@ -196,7 +184,7 @@ impl<'a> Session<'a> {
                     true => self.first_stream(header, order, consumed)?,
                     false => self.next_stream(header, order, consumed)?,
                 };
-                self.feed.answer(answer);
+                self.source.answer(answer);
             }
             Fed::Batch(batch, at) => return self.batch(batch, at),
             Fed::Mark(mark, at) => {
@@ -216,7 +204,10 @@ impl<'a> Session<'a> {
                 self.points.extend(point);
                 self.advance(at, |input| input.ended = Some(flushed));
             }
-            Fed::InputEnd => self.input_end()?,
+            Fed::InputEnd { is_last } => {
+                self.is_last_input = is_last;
+                self.input_end()?;
+            }
             Fed::Failed { error: _, is_cut_pipe: true } if self.options.resume => {
                 return Ok(Next::End(Ending::Incomplete));
             }
@@ -229,7 +220,7 @@ impl<'a> Session<'a> {
         Ok(Next::Go)
     }
 
-    fn advance(&mut self, at: At, change: impl FnOnce(&mut Input)) {
+    fn advance(&mut self, at: Position, change: impl FnOnce(&mut Input)) {
         let consumed = at.byte;
         if let Some(input) = &mut self.input {
             (input.consumed, input.content) = (consumed, at.content);
@@ -239,7 +230,7 @@ impl<'a> Session<'a> {
         (self.observe)(Event::Progress { consumed });
     }
 
-    fn batch(&mut self, batch: VerifiedBatch, at: At) -> Result<Next> {
+    fn batch(&mut self, batch: VerifiedBatch, at: Position) -> Result<Next> {
         self.point_by_timer();
         if !self.points.is_empty() && self.group.view().remembers() {
             // What is at the points must not be overwritten before they are made.
@@ -266,7 +257,7 @@ impl<'a> Session<'a> {
     }
 
     /// Begins to write `batch`; false if the run is to stop in the middle of it.
-    fn write(&mut self, batch: Batch, at: &At) -> Result<bool> {
+    fn write(&mut self, batch: Batch, at: &Position) -> Result<bool> {
         self.mark_in_between()?;
         let arena = Arc::new(batch.arena);
         let route = self.input.as_ref().map_or_else(Vec::new, |input| input.route.clone());
@@ -326,7 +317,6 @@ impl<'a> Session<'a> {
     }
 
     fn input_end(&mut self) -> Result<()> {
-        self.inputs_left = self.inputs_left.saturating_sub(1);
         let is_same = |input: &&Input| input.is_again && input.consumed <= input.resumed;
         if let Some(input) = self.input.as_ref().filter(is_same) {
             self.consumed_before = self.consumed_before.saturating_add(input.consumed);
@@ -358,6 +348,14 @@ impl<'a> Session<'a> {
             (self.observe)(Event::Warning(&text));
         }
     }
+}
+
+/// What is read must not be written over.
+fn is_no_target(source: &dyn Source, assignments: &[Assignment]) -> Result<()> {
+    let mut files = assignments.iter().filter_map(|assignment| assignment.target.file());
+    let Some(name) = files.find_map(|file| source.is_also(file)) else { return Ok(()) };
+    let context = format!("{name} is a stream and a target at once");
+    Err(Error::refused(context).with_hint("name the disk that it is to go to"))
 }
 
 /// Totals that a stream claims end at the largest number.

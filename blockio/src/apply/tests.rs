@@ -5,11 +5,15 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::ErrorKind;
+use crate::apply::source::{Answer, Beginning, Fed};
+use crate::group::GroupView;
 use crate::journal::state::InBetween;
 use crate::stream::reader::Input;
 use crate::stream::{Name, StreamHeader, VolumeHeader, VolumeIndex, native, rbd_diff};
@@ -63,7 +67,7 @@ impl Place {
         let assignments = vec![self.target("disk", None)];
         let group = self.group();
         run(
-            Job { inputs, assignments, group, options, ..Job::default() },
+            Job { source: inputs.into(), assignments, group, options, ..Job::default() },
             &AtomicBool::new(false),
             &mut |_| {},
         )
@@ -237,7 +241,7 @@ fn an_image_file_is_not_grown_when_another_volume_is_refused() {
         .unwrap();
     let group = place.group();
     let inputs = vec![native(&[("a", 2 * SIZE), ("b", SIZE)], 1)];
-    let job = Job { inputs, assignments, group, options, ..Job::default() };
+    let job = Job { source: inputs.into(), assignments, group, options, ..Job::default() };
     let refused = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert_eq!(fs::metadata(place.path("a")).unwrap().len(), SIZE);
@@ -252,7 +256,13 @@ fn a_volume_that_failed_in_one_stream_does_not_keep_the_others_from_the_next() {
     let volumes = [("a", SIZE), ("b", SIZE)];
     let inputs = vec![native(&volumes, 1), native(&volumes, 2)];
     let group = place.group();
-    let job = Job { inputs, assignments, group, options: of(Format::Native), ..Job::default() };
+    let job = Job {
+        source: inputs.into(),
+        assignments,
+        group,
+        options: of(Format::Native),
+        ..Job::default()
+    };
     let outcome = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert!(matches!(outcome.ending, Ending::Complete), "{outcome:?}");
     assert_eq!(outcome.failed_volumes.len(), 1);
@@ -280,7 +290,8 @@ fn two_volumes_of_one_name_are_refused() {
     let place = Place::new();
     let assignments = vec![place.target("a", Some("a"))];
     let inputs = vec![native(&[("a", SIZE), ("a", SIZE)], 1)];
-    let job = Job { inputs, assignments, options: of(Format::Native), ..Job::default() };
+    let job =
+        Job { source: inputs.into(), assignments, options: of(Format::Native), ..Job::default() };
     let refused = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Usage);
 }
@@ -295,4 +306,105 @@ fn after_a_whole_image_a_stream_that_was_applied_before_it_is_applied_again() {
     assert_eq!(place.content(0), 1);
     place.apply(day(), of(Format::Native)).unwrap();
     assert_eq!(place.content(0), 9);
+}
+
+/// Inputs, and what their source is told: each time with what the group has saved by then.
+#[derive(Debug)]
+struct Listening {
+    inputs: Inputs,
+    group: PathBuf,
+    told: Arc<Mutex<Vec<(u64, u64)>>>,
+}
+
+impl Source for Listening {
+    fn is_also(&self, target: &File) -> Option<String> {
+        self.inputs.is_also(target)
+    }
+
+    fn begin(&mut self, run: &Beginning<'_>) -> Result<u64> {
+        self.inputs.begin(run)
+    }
+
+    fn next(&mut self, patience: Duration) -> Option<Fed> {
+        self.inputs.next(patience)
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        self.inputs.answer(answer);
+    }
+
+    fn durable(&mut self, position: u64) {
+        let place = crate::group::Place::without_history(&self.group);
+        let saved = GroupView::look(&place, "g").unwrap().state().volumes[""].clone();
+        let reached = match (saved.in_between, saved.lineage.last_content) {
+            (Some(between), _) => between.position,
+            (None, Some(content)) => content.bytes,
+            (None, None) => 0,
+        };
+        self.told.lock().unwrap().push((position, reached));
+    }
+}
+
+#[test]
+fn a_source_is_told_what_is_durable_once_the_group_has_saved_it() {
+    let place = Place::new();
+    let volumes = vec![VolumeHeader { size: Some(ByteCount::new(SIZE)), ..Default::default() }];
+    let header =
+        StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
+    let mut bytes = Vec::new();
+    let mut encoder = native::Encoder::new(&mut bytes, &header, Default::default()).unwrap();
+    for at in 0..3 {
+        encoder.data(VolumeIndex(0), ByteOffset::new(at * 4096), &[1; 4096]).unwrap();
+        let kind = crate::stream::MarkKind::CrashConsistent;
+        let time = crate::stream::Timestamp(1 + at);
+        encoder.mark(&crate::stream::Mark { kind, time, name: None, group: None }).unwrap();
+    }
+    encoder.finish(true).unwrap();
+    let length = bytes.len() as u64;
+    let told = Arc::default();
+    let source = Listening {
+        inputs: Inputs::new(vec![pipe(bytes)]),
+        group: place.path("group"),
+        told: Arc::clone(&told),
+    };
+    let job = Job {
+        source: Box::new(source),
+        assignments: vec![place.target("disk", None)],
+        group: place.group(),
+        options: of(Format::Native),
+        ..Job::default()
+    };
+    let outcome = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    assert!(is_complete(&outcome), "{outcome:?}");
+    let told = told.lock().unwrap().clone();
+    // Each mark is recorded before what follows it is written.
+    assert!(told.len() >= 3, "{told:?}");
+    assert!(told.iter().all(|(position, saved)| position == saved), "{told:?}");
+    assert!(told.is_sorted() && told.last() == Some(&(length, length)), "{told:?}");
+}
+
+#[test]
+fn a_run_that_ends_leaves_no_thread_behind_though_its_pipe_is_silent() {
+    let place = Place::new();
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let input = Input::from_file(File::from(std::os::fd::OwnedFd::from(reader))).unwrap();
+    let name = "a silent pipe".to_owned();
+    let stop = AtomicBool::new(true);
+    let job = Job {
+        source: vec![StreamArgument::Open { name, input }].into(),
+        assignments: vec![place.target("disk", None)],
+        options: of(Format::Native),
+        ..Job::default()
+    };
+    let outcome = run(job, &stop, &mut |_| {}).unwrap();
+    assert!(matches!(outcome.ending, Ending::Stopped), "{outcome:?}");
+    // Other tests of this process may have one of theirs.
+    let is_feeding = |task: &fs::DirEntry| {
+        fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "feed")
+    };
+    let begun = std::time::Instant::now();
+    while fs::read_dir("/proc/self/task").unwrap().flatten().any(|task| is_feeding(&task)) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "a thread still waits for the pipe");
+        std::thread::yield_now();
+    }
 }

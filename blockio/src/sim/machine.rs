@@ -153,8 +153,9 @@ impl Machine {
         observe: &mut dyn FnMut(),
     ) -> Result<()> {
         IS_NEW.set(lock(&self.world).now.has_no_state());
+        let inputs = streams.iter().map(|path| StreamArgument::Path((*path).to_owned()));
         let job = Job {
-            inputs: streams.iter().map(|path| StreamArgument::Path((*path).to_owned())).collect(),
+            source: inputs.collect::<Vec<_>>().into(),
             assignments: self.assignments(),
             group: self.group()?,
             options,

@@ -7,7 +7,7 @@ use std::io::Write;
 
 use crate::device::buffer::Arena;
 use crate::extent::Extent;
-use crate::stream::open::Source;
+use crate::stream::open::Stream;
 use crate::stream::{
     Batch, Content, End, Frame, Mark, MarkKind, Piece, StreamHeader, Timestamp, VolumeHeader,
     VolumeIndex, native, rbd_diff,
@@ -95,7 +95,7 @@ fn join(joined: &mut StreamHeader, next: &StreamHeader) -> Result<()> {
 /// `Integrity`: an input is not what it must be; the output is then not ended. `Failed`: an input
 /// cannot be read, or the output not written. `Usage`: the output cannot hold it.
 pub fn convert<W: Write>(
-    sources: impl IntoIterator<Item = Result<(String, Source)>>,
+    sources: impl IntoIterator<Item = Result<(String, Stream)>>,
     header: &StreamHeader,
     to: Output,
     output: W,

@@ -1,7 +1,7 @@
 //! What is in a stream: headers, volumes, counts, marks, and the first thing that is wrong with it.
 //! Everything is read and verified as for applying; nothing is written anywhere.
 
-use crate::stream::open::Source;
+use crate::stream::open::Stream;
 use crate::stream::{Content, End, Frame, Mark, Piece, StreamHeader, VolumeIndex};
 use crate::verify::{Bounds, verify};
 use crate::{Error, Result};
@@ -82,7 +82,7 @@ impl StreamInspection {
 
 /// Reads `source`, which messages call `name`, to its end or to the first thing that is wrong;
 /// `progress` is told how far it is.
-pub fn inspect(name: &str, source: &mut Source, progress: &mut dyn FnMut(u64)) -> Inspection {
+pub fn inspect(name: &str, source: &mut Stream, progress: &mut dyn FnMut(u64)) -> Inspection {
     let mut found = Inspection::default();
     let mut current = None;
     let outcome = read_all(name, source, &mut found, &mut current, progress);
@@ -94,7 +94,7 @@ pub fn inspect(name: &str, source: &mut Source, progress: &mut dyn FnMut(u64)) -
 
 fn read_all(
     name: &str,
-    source: &mut Source,
+    source: &mut Stream,
     found: &mut Inspection,
     current: &mut Option<StreamInspection>,
     progress: &mut dyn FnMut(u64),

@@ -17,7 +17,7 @@ const HEAD_BYTES: usize = 16;
 
 /// The frames of one input, whatever its format.
 #[derive(Debug)]
-pub enum Source {
+pub enum Stream {
     /// Our own format.
     Native(Box<Reader<native::Decoder>>),
     /// rbd diff, or an rbd export.
@@ -28,7 +28,7 @@ pub enum Source {
     Raw(RawReader),
 }
 
-impl Source {
+impl Stream {
     /// Which format it is.
     pub fn format(&self) -> Format {
         match self {
@@ -140,7 +140,7 @@ pub fn arenas_for_reading() -> Result<ArenaPool> {
 ///
 /// Of kind `Integrity` if no format is named and the first bytes are of none that we know; of kind
 /// `Failed` if the input cannot be read.
-pub fn open(name: &str, input: Input, format: Option<Format>, pool: ArenaPool) -> Result<Source> {
+pub fn open(name: &str, input: Input, format: Option<Format>, pool: ArenaPool) -> Result<Stream> {
     open_of_size(name, input, format, None, pool)
 }
 
@@ -155,20 +155,20 @@ pub fn open_of_size(
     format: Option<Format>,
     size: Option<u64>,
     pool: ArenaPool,
-) -> Result<Source> {
+) -> Result<Stream> {
     let format = match format {
         Some(format) => format,
         None => recognised(name, &mut input)?,
     };
     Ok(match format {
         Format::Native => {
-            Source::Native(Box::new(Reader::new(name, input, native::Decoder::new(), pool)))
+            Stream::Native(Box::new(Reader::new(name, input, native::Decoder::new(), pool)))
         }
         Format::RbdDiff => {
-            Source::RbdDiff(Reader::new(name, input, rbd_diff::Decoder::new(), pool))
+            Stream::RbdDiff(Reader::new(name, input, rbd_diff::Decoder::new(), pool))
         }
-        Format::Svd => Source::Svd(Reader::new(name, input, svd::Decoder::new(), pool)),
-        Format::Raw => Source::Raw(RawReader::of_size(name, input, size, pool)?),
+        Format::Svd => Stream::Svd(Reader::new(name, input, svd::Decoder::new(), pool)),
+        Format::Raw => Stream::Raw(RawReader::of_size(name, input, size, pool)?),
     })
 }
 

@@ -309,7 +309,7 @@ impl Image {
     fn new(input: Input, size: Option<u64>) -> io::Result<Self> {
         let mut file = match input {
             Input::File(file) => file,
-            input @ Input::Pipe(_) => return Ok(Self::Pipe { input, size }),
+            input @ (Input::Pipe(_) | Input::Other(_)) => return Ok(Self::Pipe { input, size }),
         };
         let start = file.stream_position()?;
         let file = file.into_inner();

@@ -6,6 +6,11 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::poll::{PollFd, PollFlags, poll};
 
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::stream::content::{Consumed, Running};
@@ -23,11 +28,13 @@ const BUFFER_BYTES: usize = 32 << 10;
 pub enum Input {
     /// A regular file: what is not wanted is passed over.
     File(BufReader<File>),
-    /// Anything else: a pipe, a socket. What is not wanted is read and dropped.
-    Pipe(BufReader<Box<dyn PipeRead>>),
+    /// Any other open file: a pipe, a socket, a disk. What is not wanted is read and dropped.
+    Pipe(BufReader<WaitingFile>),
+    /// No file. What is not wanted is read and dropped.
+    Other(BufReader<Box<dyn PipeRead>>),
 }
 
-/// What an [`Input::Pipe`] reads from.
+/// What an [`Input::Other`] reads from.
 pub trait PipeRead: Read + Send + std::fmt::Debug {}
 impl<T: Read + Send + std::fmt::Debug> PipeRead for T {}
 
@@ -41,12 +48,21 @@ impl Input {
         if file.metadata()?.is_file() {
             return Ok(Self::File(BufReader::with_capacity(BUFFER_BYTES, file)));
         }
-        Ok(Self::from_pipe(file))
+        let file = WaitingFile { file, stop: Arc::default() };
+        Ok(Self::Pipe(BufReader::with_capacity(BUFFER_BYTES, file)))
     }
 
     /// Reads from anything.
     pub fn from_pipe(pipe: impl PipeRead + 'static) -> Self {
-        Self::Pipe(BufReader::with_capacity(BUFFER_BYTES, Box::new(pipe)))
+        Self::Other(BufReader::with_capacity(BUFFER_BYTES, Box::new(pipe)))
+    }
+
+    /// Once `stop` is set, waiting for a pipe ends with an error.
+    pub(crate) fn stop_at(&mut self, stop: &Arc<AtomicBool>) {
+        match self {
+            Self::Pipe(pipe) => pipe.get_mut().stop = Arc::clone(stop),
+            Self::File(_) | Self::Other(_) => {}
+        }
     }
 
     /// The first `length` bytes, or all there are, without taking them.
@@ -66,11 +82,19 @@ impl Input {
             Self::Pipe(pipe) => {
                 let read = read_up_to(pipe, &mut head)?;
                 head.truncate(read);
-                let rest = std::mem::replace(pipe, BufReader::new(Box::new(io::empty())));
-                let again = io::Cursor::new(head.clone()).chain(rest);
-                *pipe = BufReader::with_capacity(BUFFER_BYTES, Box::new(again));
+            }
+            Self::Other(pipe) => {
+                let read = read_up_to(pipe, &mut head)?;
+                head.truncate(read);
             }
         }
+        let again = io::Cursor::new(head.clone());
+        let nothing = Self::from_pipe(io::empty());
+        *self = match std::mem::replace(self, nothing) {
+            Self::Pipe(rest) => Self::from_pipe(again.chain(rest)),
+            Self::Other(rest) => Self::from_pipe(again.chain(rest)),
+            file @ Self::File(_) => file,
+        };
         Ok(head)
     }
 
@@ -78,6 +102,7 @@ impl Input {
         match self {
             Self::File(file) => read_up_to(file, bytes),
             Self::Pipe(pipe) => read_up_to(pipe, bytes),
+            Self::Other(pipe) => read_up_to(pipe, bytes),
         }
     }
 
@@ -92,6 +117,37 @@ impl Input {
                 Ok(passed)
             }
             Self::Pipe(pipe) => io::copy(&mut pipe.take(length), &mut io::sink()),
+            Self::Other(pipe) => io::copy(&mut pipe.take(length), &mut io::sink()),
+        }
+    }
+}
+
+/// A file that may have nothing to read for hours: waited for, as long as nobody says stop.
+#[derive(Debug)]
+pub struct WaitingFile {
+    file: File,
+    stop: Arc<AtomicBool>,
+}
+
+/// How long the stop flag is not looked at while nothing comes.
+const STOPS_AFTER_MS: u8 = 100;
+
+impl Read for WaitingFile {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(io::Error::other("stopped while it was waited for"));
+            }
+            let mut waited_for = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut waited_for, STOPS_AFTER_MS) {
+                Ok(0) | Err(nix::Error::EINTR) => continue,
+                Ok(_) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match self.file.read(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
         }
     }
 }

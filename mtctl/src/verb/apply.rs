@@ -145,7 +145,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         group_place::remember(&place, name, targets)?;
     }
     let history = Settings::default();
-    let job = Job { inputs, assignments, group, options, history, pool: None };
+    let job = Job { source: inputs.into(), assignments, group, options, history, pool: None };
     let started = Instant::now();
     let outcome = blockio::apply::run(job, &stop, &mut |event| show_event(&progress, &event));
     drop(progress);

@@ -4,7 +4,7 @@
 use super::{Input, Session};
 use crate::apply::Event;
 use crate::apply::admission::{Admission, Named, Question, Start, admit, admit_next};
-use crate::apply::feed::Answer;
+use crate::apply::source::Answer;
 use crate::group::checkpoint::When;
 use crate::journal::state::{Fingerprint, SourceOrder};
 use crate::stream::{Format, StreamHeader, VolumeHeader};
@@ -49,7 +49,6 @@ impl Session<'_> {
             self.prepare(index, &admission)?;
         }
         let Some(resumed) = resume_after else {
-            self.inputs_left = self.inputs_left.saturating_sub(1);
             self.summary.inputs_left_out += 1;
             return Ok(Answer::SkipInput);
         };

@@ -8,6 +8,7 @@ use crate::apply::Event;
 use crate::apply::admission::is_chained;
 use crate::apply::volumes::Volumes;
 use crate::barrier::AllFlushed;
+use crate::group::Durable;
 use crate::group::checkpoint::{Ends, Reached, When};
 use crate::group::keeper::now;
 use crate::journal::catalogue::{NewPoint, PointKind};
@@ -37,7 +38,7 @@ impl Session<'_> {
         // Nothing is written after the last of the run's checkpoints.
         let is_last = match when {
             When::OnTheWay => false,
-            When::InputComplete => self.inputs_left == 0,
+            When::InputComplete => self.is_last_input,
             When::AtTheEnd => true,
         };
         let mut reached = reached(input, &mut self.volumes, when, is_last);
@@ -45,7 +46,8 @@ impl Session<'_> {
         reached.iter_mut().for_each(|one| one.accepts_older = accepts_older);
         // The points stay where they are until it is saved: what is recorded at the end of the run
         // must not be past a mark without its point.
-        let _durable = self.group.checkpoint(flushed, &reached, when, &self.points)?;
+        let durable = self.group.checkpoint(flushed, &reached, when, &self.points)?;
+        self.tell_source(&durable);
         if made > 0 && has_history {
             self.point_made = Instant::now();
         }
@@ -53,6 +55,15 @@ impl Session<'_> {
         self.summary.recovery_points += made;
         self.tell_notes();
         Ok(())
+    }
+
+    /// The source may forget what is durable on all volumes: also on one that failed, and that gets
+    /// the rest another time.
+    fn tell_source(&mut self, _proof: &Durable) {
+        let Some(input) = &self.input else { return };
+        let volumes = &mut self.volumes;
+        let reached = input.route.iter().map(|index| volumes.get(*index).applied_to).min();
+        self.source.durable(reached.unwrap_or(input.consumed).min(input.consumed));
     }
 
     /// A point is one of all volumes: not while one has failed, or is ahead of the others, or was

@@ -1,16 +1,15 @@
-//! What a run waits for: the next thing from the feeder, memory that devices give back, and the
+//! What a run waits for: the next thing from its source, memory that devices give back, and the
 //! clock while nothing comes.
 
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 use super::{CHECKPOINT_AFTER, Session};
-use crate::apply::feed::{Fed, Feed};
+use crate::Result;
+use crate::apply::source::Fed;
 use crate::group::checkpoint::When;
 use crate::group::keeper::now;
 use crate::journal::catalogue::{NewPoint, PointKind};
-use crate::{Error, ErrorKind, Result};
 
 /// While nothing comes in, this is how often the stop flag is looked at.
 const IDLE: Duration = Duration::from_millis(100);
@@ -23,32 +22,19 @@ impl Session<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return None;
             }
-            match &mut self.feed {
-                Feed::Inline(feeder) => {
-                    let has_room = self.pool.try_take().is_some();
-                    match if has_room { Ok(false) } else { self.volumes.reap(&mut self.group) } {
-                        Ok(true) => {}
-                        Ok(false) => return Some(feeder.next()),
-                        Err(error) => return Some(Fed::Failed { error, is_cut_pipe: false }),
-                    }
-                }
-                Feed::Thread { fed, .. } => match fed.try_recv() {
-                    Ok(fed) => return Some(fed),
-                    Err(TryRecvError::Disconnected) => return Some(feeder_is_gone()),
-                    Err(TryRecvError::Empty) => match self.volumes.reap(&mut self.group) {
-                        Ok(true) => {}
-                        Ok(false) => match fed.recv_timeout(IDLE) {
-                            Ok(fed) => return Some(fed),
-                            Err(RecvTimeoutError::Disconnected) => return Some(feeder_is_gone()),
-                            Err(RecvTimeoutError::Timeout) => {
-                                if let Err(error) = self.idle() {
-                                    return Some(Fed::Failed { error, is_cut_pipe: false });
-                                }
-                            }
-                        },
-                        Err(error) => return Some(Fed::Failed { error, is_cut_pipe: false }),
-                    },
-                },
+            if let Some(fed) = self.source.next(Duration::ZERO) {
+                return Some(fed);
+            }
+            match self.volumes.reap(&mut self.group) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => return Some(Fed::Failed { error, is_cut_pipe: false }),
+            }
+            if let Some(fed) = self.source.next(IDLE) {
+                return Some(fed);
+            }
+            if let Err(error) = self.idle() {
+                return Some(Fed::Failed { error, is_cut_pipe: false });
             }
         }
     }
@@ -74,10 +60,4 @@ impl Session<'_> {
             self.points.push(NewPoint { time: now(), kind: PointKind::Crash, name: None });
         }
     }
-}
-
-/// It says why it ends; if it did not, it must not look like an end.
-fn feeder_is_gone() -> Fed {
-    let error = Error::new(ErrorKind::Failed, "reading the streams: the reading thread ended");
-    Fed::Failed { error, is_cut_pipe: false }
 }

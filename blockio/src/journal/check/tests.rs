@@ -103,7 +103,8 @@ impl History {
         let (assignments, group) = (self.assignments(), self.group());
         let segment_bytes = history.segment_bytes.or(Some(128 << 10));
         let history = Settings { segment_bytes, ..history };
-        let job = Job { inputs, assignments, group, options, history, ..Job::default() };
+        let job =
+            Job { source: inputs.into(), assignments, group, options, history, ..Job::default() };
         apply::run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
     }
 

@@ -103,7 +103,7 @@ mod tests {
         let target = blockio::volume::open(&request).unwrap();
         let identity = "test".to_owned().into();
         let job = blockio::apply::Job {
-            inputs: vec![blockio::apply::StreamArgument::Path(stream.to_owned())],
+            source: vec![blockio::apply::StreamArgument::Path(stream.to_owned())].into(),
             assignments: vec![blockio::apply::Assignment {
                 source: None,
                 target: target.into(),

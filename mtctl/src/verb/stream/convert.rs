@@ -8,7 +8,7 @@ use blockio::apply::StreamArgument;
 use blockio::stream::StreamHeader;
 use blockio::stream::convert::{Conversion, Output, convert, joined_header};
 use blockio::stream::native::compression::Method;
-use blockio::stream::open::{Source, arenas_for_reading};
+use blockio::stream::open::{Stream, arenas_for_reading};
 use blockio::stream::{native, rbd_diff};
 use blockio::units::ByteCount;
 use clap::{Args, ValueEnum};
@@ -160,7 +160,7 @@ fn write(
     let length: Option<u64> = inputs.iter().map(StreamArgument::length_bytes).sum();
     let progress = ByteProgress::new(length);
     let pool = arenas_for_reading()?;
-    let sources = inputs.into_iter().map(|input| -> blockio::Result<(String, Source)> {
+    let sources = inputs.into_iter().map(|input| -> blockio::Result<(String, Stream)> {
         Ok((input.name(), input.open(arguments.format.into(), pool.clone())?))
     });
     Ok(convert(sources, header, target(arguments), output, &mut |bytes| progress.at(bytes))?)

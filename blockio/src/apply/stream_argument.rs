@@ -1,0 +1,202 @@
+//! An input as an operator names it: what is known of it before it is read, and how it is opened.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::device::buffer::ArenaPool;
+use crate::journal::state::Fingerprint;
+use crate::stream::open::{Stream, open_of_size};
+use crate::stream::reader::Input;
+use crate::stream::{Format, Frame, StreamHeader};
+use crate::{Error, ErrorKind, Result};
+
+/// A stream that is to be applied.
+#[derive(Debug)]
+pub enum StreamArgument {
+    /// A file, by path.
+    Path(PathBuf),
+    /// Something that is open: standard input, a socket.
+    Open {
+        /// What messages call it.
+        name: String,
+        /// Where its bytes come from.
+        input: Input,
+    },
+    /// A raw image whose size somebody said, since a pipe does not.
+    Sized {
+        /// Where it comes from.
+        image: Box<StreamArgument>,
+        /// How long it is.
+        size_bytes: u64,
+    },
+}
+
+impl StreamArgument {
+    /// What messages call it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Open { name, .. } => name.clone(),
+            Self::Sized { image, .. } => image.name(),
+        }
+    }
+
+    /// How long it is, in bytes, if that can be known beforehand.
+    #[must_use]
+    pub fn length_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Path(path) => path.metadata().ok().filter(|m| m.is_file()).map(|m| m.len()),
+            Self::Open { input: Input::File(file), .. } => {
+                file.get_ref().metadata().ok().map(|metadata| metadata.len())
+            }
+            Self::Open { input: Input::Pipe(_) | Input::Other(_), .. } => None,
+            Self::Sized { size_bytes, .. } => Some(*size_bytes),
+        }
+    }
+
+    /// Whether what is missing at its end may still come, another time.
+    #[must_use]
+    pub fn is_pipe(&self) -> bool {
+        match self {
+            Self::Sized { image, .. } => image.is_pipe(),
+            Self::Path(path) => !path.is_file(),
+            Self::Open { input, .. } => !matches!(input, Input::File(_)),
+        }
+    }
+
+    /// Whether it is read from the same file, or disk, that `target` is.
+    pub(crate) fn is_also(&self, target: &File) -> bool {
+        let own = match self {
+            Self::Path(path) => path.metadata(),
+            Self::Open { input: Input::File(file), .. } => file.get_ref().metadata(),
+            Self::Open { input: Input::Pipe(_) | Input::Other(_), .. } => return false,
+            Self::Sized { image, .. } => return image.is_also(target),
+        };
+        let what = |metadata: &Metadata| match metadata.file_type().is_block_device() {
+            true => (true, metadata.rdev(), 0),
+            false => (false, metadata.dev(), metadata.ino()),
+        };
+        matches!((own, target.metadata()), (Ok(own), Ok(other)) if what(&own) == what(&other))
+    }
+
+    /// What it is recognised by, if it is a file that can be read twice.
+    pub(crate) fn fingerprint(
+        &self,
+        format: Option<Format>,
+        pool: ArenaPool,
+    ) -> Option<Fingerprint> {
+        // A pipe must not even be opened: what is read from it is gone.
+        let Self::Path(path) = self else { return None };
+        if self.is_pipe() {
+            return None;
+        }
+        let mut stream = Self::Path(path.clone()).open(format, pool).ok()?;
+        match stream.next_frame() {
+            Ok(Some(Frame::Begin(header))) => Some(Fingerprint::of(&header, stream.consumed())),
+            _ => None,
+        }
+    }
+
+    /// What every stream in it says of itself: all of them if it is a file, whose payload is passed
+    /// over.
+    ///
+    /// # Errors
+    ///
+    /// As reading it. `Usage` if it is a pipe: it can be read once only.
+    pub fn headers(&self, format: Option<Format>, pool: ArenaPool) -> Result<Vec<StreamHeader>> {
+        let path = match self {
+            Self::Path(path) => Some(path).filter(|path| !is_read_once(path)),
+            Self::Open { .. } | Self::Sized { .. } => None,
+        };
+        let Some(path) = path else {
+            let context = format!("looking into {} before reading it", self.name());
+            return Err(Error::new(ErrorKind::Usage, context)
+                .with_hint("save it to a file, and convert that"));
+        };
+        let mut stream = Self::Path(path.clone()).open(format, pool)?;
+        stream.resume_after(u64::MAX);
+        let mut headers = Vec::new();
+        while let Some(frame) = stream.next_frame()? {
+            if let Frame::Begin(header) = frame {
+                headers.push(header);
+            }
+        }
+        Ok(headers)
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: it cannot be opened. `Integrity`: its first bytes are of no format that we know.
+    pub fn open(self, format: Option<Format>, pool: ArenaPool) -> Result<Stream> {
+        self.open_until(&Arc::default(), format, pool)
+    }
+
+    /// The same; once `stop` is set, a pipe that is silent ends with an error.
+    pub(crate) fn open_until(
+        self,
+        stop: &Arc<AtomicBool>,
+        format: Option<Format>,
+        pool: ArenaPool,
+    ) -> Result<Stream> {
+        self.open_of_size(stop, format, None, pool)
+    }
+
+    fn open_of_size(
+        self,
+        stop: &Arc<AtomicBool>,
+        format: Option<Format>,
+        size: Option<u64>,
+        pool: ArenaPool,
+    ) -> Result<Stream> {
+        let name = self.name();
+        let opening = |error| Error::failed(format!("opening {name}"), error);
+        let (mut input, size) = match self {
+            Self::Path(path) => {
+                let mut file = open_file(&path).map_err(opening)?;
+                let size = size.or(size_of_disk(&mut file).map_err(opening)?);
+                (Input::from_file(file).map_err(opening)?, size)
+            }
+            Self::Open { input, .. } => (input, size),
+            Self::Sized { image, size_bytes } => {
+                return image.open_of_size(stop, format, Some(size_bytes), pool);
+            }
+        };
+        input.stop_at(stop);
+        open_of_size(&name, input, format, size, pool)
+    }
+}
+
+/// A named pipe is opened without waiting for who writes to it: its reader waits, and can be stopped.
+fn open_file(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    if path.metadata()?.file_type().is_fifo() {
+        options.custom_flags(libc::O_NONBLOCK);
+    }
+    options.open(path)
+}
+
+/// Whether what is read from `path` is gone.
+fn is_read_once(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| {
+        let kind = metadata.file_type();
+        kind.is_fifo() || kind.is_socket() || kind.is_char_device()
+    })
+}
+
+/// A disk knows its size, though it is read as a pipe is.
+fn size_of_disk(file: &mut File) -> io::Result<Option<u64>> {
+    if !file.metadata()?.file_type().is_block_device() {
+        return Ok(None);
+    }
+    let size = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    Ok(Some(size))
+}
