@@ -19,16 +19,15 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::assignment::Assignment;
 use crate::device::buffer::ArenaPool;
 use crate::device::open::Engine;
 use crate::group::Group;
 pub use crate::group::keeper::Settings;
 use crate::stream::Format;
-use crate::target_identity::KnownAs;
 use crate::{Error, Result};
 
 mod admission;
-mod disk;
 mod inputs;
 mod patching;
 mod read_back;
@@ -42,21 +41,9 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use disk::{Disk, OpenDevice};
 pub use inputs::Inputs;
 pub use source::Source;
 pub use stream_argument::StreamArgument;
-
-/// Which target a volume of the streams goes to.
-#[derive(Debug)]
-pub struct Assignment {
-    /// The volume's name in the stream; none: the streams have one volume, and this is it.
-    pub source: Option<String>,
-    /// The target, open.
-    pub target: Disk,
-    /// What the target is known by.
-    pub identity: KnownAs,
-}
 
 /// How it is to be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,13 +8,16 @@
 mod bug;
 
 pub mod apply;
+pub mod assignment;
 mod barrier;
 pub mod commit;
+pub mod convert;
 pub mod device;
 pub mod digest;
 mod error;
 pub mod extent;
 pub mod group;
+pub mod inspect;
 pub mod journal;
 pub mod nbd;
 pub mod patience;
@@ -26,6 +29,7 @@ pub mod rollback;
 mod sim;
 pub mod storage;
 pub mod stream;
+pub mod target_check;
 pub mod target_identity;
 pub mod units;
 pub mod verify;

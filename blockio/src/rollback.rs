@@ -15,9 +15,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::apply::Disk;
+use crate::apply::Settings;
 use crate::apply::volumes::Volumes;
-use crate::apply::{Assignment, Settings};
+use crate::assignment::{Assignment, Disk};
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::open::Engine;
 use crate::group::keeper::{Preserve, record_pool};
@@ -28,7 +28,7 @@ use crate::journal::index::Index;
 use crate::journal::state::{Progress, VolumeState};
 use crate::plain::Plain;
 use crate::plan::WritePlan;
-use crate::target_identity;
+use crate::target_check;
 use crate::{Error, ErrorKind, Result};
 
 mod ahead;
@@ -128,7 +128,7 @@ pub fn preview(group: &GroupView, to: PointId) -> Result<Preview> {
 pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Ending> {
     let Job { mut group, mut assignments, to, accept_target, may_give_up_points, .. } = job;
     let Job { engine, history, pool, .. } = job;
-    for note in target_identity::check(group.view(), &mut assignments, accept_target)? {
+    for note in target_check::check(group.view(), &mut assignments, accept_target)? {
         observe(Event::Warning(&note));
     }
     let in_thread = history.in_thread;

@@ -21,9 +21,7 @@ use crate::units::ByteCount;
 
 mod collected;
 pub mod content;
-pub mod convert;
 pub mod drive;
-pub mod inspect;
 pub mod malformed;
 pub mod native;
 pub mod open;

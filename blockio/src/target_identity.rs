@@ -1,5 +1,5 @@
-//! What tells a target from every other disk: recorded with the group, and compared before anything
-//! is written. A name alone is not enough: without a WWID another disk stands behind it tomorrow.
+//! What tells a target from every other disk: recorded with the group, and compared (`target_check`)
+//! before anything is written. A name alone is not enough: without a WWID another disk stands behind it tomorrow.
 //!
 //! What a target holds is recorded (`Content`) only in the same save as the last checkpoint of a
 //! run, when nothing is written after it, and taken back in the save before the first write of the
@@ -12,13 +12,9 @@ use std::os::unix::fs::FileExt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::apply::Assignment;
 use crate::device::buffer::ArenaPool;
 use crate::device::{BlockDevice, ReadBatch, Transfer};
-use crate::group::GroupView;
-use crate::journal::state::VolumeState;
 use crate::units::ByteOffset;
-use crate::{Error, Result};
 
 mod signature;
 
@@ -79,15 +75,6 @@ pub struct Content {
     filesystem: Option<String>,
     /// CRC32C of the beginning, and then of each sample.
     samples: Vec<u32>,
-}
-
-impl TargetIdentity {
-    /// Of the target of `assignment`, whose content is not known.
-    pub(crate) fn of(assignment: &Assignment) -> Self {
-        let KnownAs { serial, backing_file, .. } = assignment.identity.clone();
-        let sector_bytes = assignment.target.geometry().sector_size.bytes().get();
-        Self { serial, backing_file, sector_bytes, content: None }
-    }
 }
 
 /// The places of samples on a disk of `bytes`, ascending; without the beginning.
@@ -173,173 +160,13 @@ fn read_direct(file: &File, at: u64, memory: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Every target of `assignments` is the one that `group` has written to, as far as that can be
-/// known; gives what the operator should know. `accept`: he says that it is.
-///
-/// # Errors
-///
-/// `Refused`: one is another, or holds something else, with what differs.
-pub fn check(
-    group: &GroupView,
-    assignments: &mut [Assignment],
-    accept: bool,
-) -> Result<Vec<String>> {
-    compare(group, assignments, accept, Depth::WithContent)
-}
-
-/// As [`check`], without a look at what the targets hold: for who compares that better.
-///
-/// # Errors
-///
-/// As [`check`].
-pub fn check_kind(
-    group: &GroupView,
-    assignments: &mut [Assignment],
-    accept: bool,
-) -> Result<Vec<String>> {
-    compare(group, assignments, accept, Depth::Kind)
-}
-
-/// What is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Depth {
-    Kind,
-    WithContent,
-}
-
-fn compare(
-    group: &GroupView,
-    assignments: &mut [Assignment],
-    accept: bool,
-    depth: Depth,
-) -> Result<Vec<String>> {
-    let mut notes = Vec::new();
-    for assignment in assignments {
-        let label = assignment.source.clone().unwrap_or_default();
-        let label = label.as_str();
-        is_no_other_volume(group, label, assignment)?;
-        let Some(known) = group.state().volumes.get(label) else { continue };
-        let found = difference_of_disk(known, assignment, &mut notes);
-        let found = match (found, depth) {
-            (None, Depth::WithContent) => difference_of_content(group, known, assignment),
-            (found, _) => found,
-        };
-        let Some(difference) = found else { continue };
-        let shown = assignment.target.shown();
-        if accept {
-            notes.push(format!("{shown}: {difference}; it is taken all the same"));
-            continue;
-        }
-        let name = group.name();
-        return Err(Error::refused(format!("{shown}: {difference}")).with_hint(format!(
-            "name the disk that has been written so far, or begin another group; if it is the \
-             one (`mtctl group show --group {name}` has what is known), say so: --accept-target"
-        )));
-    }
-    Ok(notes)
-}
-
-/// One disk under two names would be preserved twice, and could never be gone back with.
-fn is_no_other_volume(group: &GroupView, label: &str, assignment: &Assignment) -> Result<()> {
-    let own = group.state().volumes.get(label).and_then(|known| known.target.as_ref());
-    if own == Some(&assignment.identity.name) {
-        return Ok(());
-    }
-    let others = group.state().volumes.iter().filter(|(name, _)| *name != label);
-    for (name, known) in others {
-        let is_it = known.target.as_ref() == Some(&assignment.identity.name)
-            && difference_of_kind(known, assignment).is_none();
-        if !is_it && !is_the_same_by_more_than_its_name(known, assignment) {
-            continue;
-        }
-        let (shown, of) = (assignment.target.shown(), group.name());
-        let typed = match name.as_str() {
-            "" => "--target DEVICE".to_owned(),
-            name => format!("--map {name}=DEVICE"),
-        };
-        return Err(Error::refused(format!(
-            "{shown}: group {of} has this disk as its volume \"{name}\", and a disk is one volume"
-        ))
-        .with_hint(format!(
-            "name it as it was named before: {typed}; to begin anew, first give it up: mtctl \
-             group release --group {of}"
-        )));
-    }
-    Ok(())
-}
-
-fn is_the_same_by_more_than_its_name(known: &VolumeState, assignment: &Assignment) -> bool {
-    let Some(recorded) = &known.identity else { return false };
-    let now = &assignment.identity;
-    let same = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
-    same(&recorded.backing_file, &now.backing_file) || same(&recorded.serial, &now.serial)
-}
-
-/// What differs from what is known, in words that follow the target's name; none if nothing does.
-fn difference_of_disk(
-    known: &VolumeState,
-    assignment: &Assignment,
-    notes: &mut Vec<String>,
-) -> Option<String> {
-    let (now, shown) = (&assignment.identity.name, assignment.target.shown());
-    if let Some(before) = known.target.as_ref().filter(|before| *before != now) {
-        let Some(same) = what_is_the_same(known, assignment) else {
-            return Some(format!(
-                "the group knows this volume's target as {before}, and this is {now}"
-            ));
-        };
-        notes.push(format!("{shown}: the group knows it as {before}; {same} is the same"));
-    }
-    difference_of_kind(known, assignment)
-}
-
-fn difference_of_content(
-    group: &GroupView,
-    known: &VolumeState,
-    assignment: &mut Assignment,
-) -> Option<String> {
-    let is_at_rest = known.in_between.as_ref().is_none_or(|between| between.exact);
-    let is_known = is_at_rest && group.rolling_back_to().is_none();
-    let content = known.identity.as_ref()?.content.as_ref().filter(|_| is_known)?;
-    // What cannot be read is told by who writes to it.
-    let found = self::content(assignment.target.held(), content.bytes)?;
-    content.difference(&found)
-}
-
-fn what_is_the_same(known: &VolumeState, assignment: &Assignment) -> Option<String> {
-    if !is_the_same_by_more_than_its_name(known, assignment) {
-        return None;
-    }
-    let KnownAs { serial, backing_file, .. } = &assignment.identity;
-    let serial = serial.as_ref().map(|serial| format!("its serial number {serial}"));
-    backing_file.as_ref().map(|file| format!("the file behind it, {file},")).or(serial)
-}
-
-fn difference_of_kind(known: &VolumeState, assignment: &Assignment) -> Option<String> {
-    let (bytes, sectors) = {
-        let geometry = assignment.target.geometry();
-        (geometry.capacity.get(), geometry.sector_size.bytes().get())
-    };
-    if bytes < known.target_bytes {
-        return Some(format!("it has {bytes} bytes, and the group knows {}", known.target_bytes));
-    }
-    let recorded = known.identity.as_ref()?;
-    let now = &assignment.identity;
-    let differ = |what: &str, before: &Option<String>, now: &Option<String>| {
-        let before = before.as_ref().filter(|before| now.as_ref() != Some(before))?;
-        let now = now.as_deref().unwrap_or("none");
-        Some(format!("its {what} is {now}, and of the one that the group knows it is {before}"))
-    };
-    differ("backing file", &recorded.backing_file, &now.backing_file)
-        .or_else(|| differ("serial number", &recorded.serial, &now.serial))
-        .or_else(|| {
-            let before = recorded.sector_bytes;
-            (sectors > before && before > 0)
-                .then(|| format!("it has sectors of {sectors} bytes, and the group knows {before}"))
-        })
-}
-
 impl Content {
+    /// What differs of what `held` holds now, in words that follow the name of the target; none if
+    /// nothing does, or it cannot be read: who writes to it will tell.
+    pub(crate) fn difference_on(&self, held: Option<Held<'_>>) -> Option<String> {
+        self.difference(&content(held, self.bytes)?)
+    }
+
     fn difference(&self, found: &Self) -> Option<String> {
         if self == found {
             return None;
@@ -368,4 +195,22 @@ impl Content {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    const SIZE: u64 = 8 << 20;
+
+    #[test]
+    fn samples_lie_on_the_disk_and_the_last_one_is_its_end() {
+        for bytes in [0, 1, 4096, 70 << 10, SIZE, SIZE + 5, u64::MAX] {
+            let all = places(bytes);
+            assert!(all.len() <= SAMPLES as usize);
+            assert!(
+                all.is_sorted() && all.iter().all(|at| at % 4096 == 0 && *at < bytes),
+                "{bytes}"
+            );
+            let end = bytes.saturating_sub(1) / 4096 * 4096;
+            assert!(end < HEAD_BYTES as u64 || all.last() == Some(&end), "{bytes}");
+        }
+    }
+}

@@ -1,5 +1,5 @@
 //! Typed arithmetic on bytes and sectors: a place is not a length, a byte is not a sector, and
-//! nothing wraps around. Ranges are in [`extent`](crate::extent), not here.
+//! nothing wraps around. Ranges are in `extent`, not here.
 //!
 //! Every operation that may leave the 64-bit range gives an `Option`; bytes and sectors meet only
 //! in the methods of [`SectorSize`].

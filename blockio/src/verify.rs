@@ -2,7 +2,7 @@
 //! piece lies on a volume that the stream announced, inside the source and inside the target.
 //!
 //! Pure. What a *format* says (order of records, totals) its decoder has checked; what is to be
-//! written where is [`plan`](crate::plan)'s. Nothing is written that did not come out of here (I7).
+//! written where is `plan`'s. Nothing is written that did not come out of here (I7).
 
 use crate::stream::placement;
 use crate::stream::{Batch, Content, Piece};

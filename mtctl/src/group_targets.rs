@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use blockio::apply::Assignment;
+use blockio::assignment::Assignment;
 use blockio::group::GroupView;
 use blockio::journal::state::VolumeState;
 use blockio::units::SectorSize;

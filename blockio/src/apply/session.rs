@@ -12,8 +12,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::apply::source::{Beginning, Fed, Position, Source};
-use crate::apply::volumes::{Volumes, by_volume};
-use crate::apply::{Assignment, Ending, Event, Job, Options, Outcome, Summary};
+use crate::apply::volumes::{Applied, Volumes, by_volume};
+use crate::apply::{Ending, Event, Job, Options, Outcome, Summary};
+use crate::assignment::Assignment;
 use crate::barrier::AllFlushed;
 use crate::device::buffer::ArenaPool;
 use crate::group::Group;
@@ -22,7 +23,7 @@ use crate::group::keeper::now;
 use crate::journal::catalogue::NewPoint;
 use crate::journal::state::{Consumed, Fingerprint, SourceOrder};
 use crate::stream::{BATCH_BYTES_MAX, Batch, Content, Piece, StreamHeader};
-use crate::target_identity;
+use crate::target_check;
 use crate::verify::VerifiedBatch;
 use crate::{Error, Result};
 
@@ -107,8 +108,7 @@ impl<'a> Session<'a> {
         is_no_target(source.as_ref(), &assignments)?;
         group.view().require_no_rollback()?;
         if group.view().remembers() {
-            for note in
-                target_identity::check(group.view(), &mut assignments, options.accept_target)?
+            for note in target_check::check(group.view(), &mut assignments, options.accept_target)?
             {
                 observe(Event::Warning(&note));
             }
@@ -264,7 +264,7 @@ impl<'a> Session<'a> {
         self.is_in_a_batch = true;
         for (index, pieces) in by_volume(batch.header.pieces, route.len()) {
             let volume = route[index];
-            if self.volumes.get(volume).applied_to < at.byte {
+            if self.volumes.get(volume).applied < Applied::UpTo(at.byte) {
                 let (volumes, group) = (&mut self.volumes, &mut self.group);
                 if !volumes.write(volume, &pieces, &arena, group, self.stop)? {
                     return Ok(false);

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::apply::Options;
 use crate::apply::writer::Writer;
-use crate::apply::{Assignment, Options};
+use crate::assignment::Assignment;
 use crate::barrier::AllFlushed;
 use crate::device::buffer::{Arena, Region};
 use crate::device::open::Engine;
@@ -24,11 +25,30 @@ mod pending;
 
 use pending::{Pending, Reads, Stage};
 
+/// How much of an input a volume has; the more of it, the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Applied {
+    /// What ends at or before this byte.
+    UpTo(u64),
+    /// All of it, whatever there is in it.
+    All,
+}
+
+impl Applied {
+    /// The byte up to which it has it; none if it has all.
+    pub(crate) fn position(self) -> Option<u64> {
+        match self {
+            Self::UpTo(position) => Some(position),
+            Self::All => None,
+        }
+    }
+}
+
 /// One volume of a job.
 pub(crate) struct Volume {
     assignment: Assignment,
-    /// Everything up to this byte of the input is applied to it.
-    pub(crate) applied_to: u64,
+    /// What it has of the input.
+    pub(crate) applied: Applied,
     /// What the input holds up to there, where that is known.
     pub(crate) applied_content: Option<Consumed>,
     /// A run was cut short, and may have written more than up to this byte: what it holds there is
@@ -70,7 +90,7 @@ impl Volume {
 
     /// What else its target is known by; `with_content`: nothing is written after this.
     pub(crate) fn target_identity(&mut self, with_content: bool) -> TargetIdentity {
-        let (bytes, identity) = (self.capacity().get(), TargetIdentity::of(&self.assignment));
+        let (bytes, identity) = (self.capacity().get(), self.assignment.target_identity());
         if !with_content {
             return identity;
         }
@@ -150,7 +170,7 @@ impl Volumes {
     pub(crate) fn new(assignments: Vec<Assignment>) -> Self {
         let volumes = assignments.into_iter().map(|assignment| Volume {
             assignment,
-            applied_to: 0,
+            applied: Applied::UpTo(0),
             applied_content: None,
             unsure_from: None,
             was_in_a_stream: false,

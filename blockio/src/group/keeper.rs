@@ -20,7 +20,7 @@ use crate::journal::layout::{Identity, RECORD_BYTES_MAX, RecordKind};
 use crate::journal::log::{End, ImagesDurable, Log, Ticket, failed};
 use crate::journal::memo::{self, EpochMemo, PointMemo, VolumeMemo};
 use crate::journal::open::{Opened, open_epoch};
-use crate::journal::retention::{self, Policy};
+use crate::journal::retention::{self, Policy, in_hours};
 use crate::journal::touched::Touched;
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
@@ -459,16 +459,6 @@ pub(crate) struct Preserve<'a> {
 fn end_of(volume: &Preserve<'_>) -> ByteOffset {
     let capacity = ByteOffset::new(volume.geometry.capacity.get());
     volume.geometry.sector_size.align_up(capacity).unwrap_or(capacity)
-}
-
-/// A duration for people.
-#[must_use]
-pub fn in_hours(duration: std::time::Duration) -> String {
-    match duration.as_secs() {
-        seconds @ 0..60 => format!("{seconds} s"),
-        seconds @ 60..7200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3600),
-    }
 }
 
 fn new_identity(random: fn() -> u128) -> Identity {

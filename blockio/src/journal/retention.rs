@@ -9,7 +9,6 @@
 
 use std::time::Duration;
 
-use crate::group::keeper::in_hours;
 use crate::journal::catalogue::{Catalogue, Point, PointId, PointKind};
 
 /// How long points are kept.
@@ -178,6 +177,16 @@ pub fn forecast(catalogue: &Catalogue, policy: &Policy, capacity_bytes: u64) -> 
 
 /// A rate is not told from less than this.
 const MEASURED_AT_LEAST_NS: u64 = 60 * 1_000_000_000;
+
+/// A duration for people.
+#[must_use]
+pub fn in_hours(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
 
 #[cfg(test)]
 mod tests {

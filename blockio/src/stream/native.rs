@@ -2,7 +2,7 @@
 //!
 //! [`layout`] has the byte tables, `body` what the kinds of record hold, [`Decoder`] the order of
 //! records, and [`Encoder`] writes. The payload's checksum is handed on, not checked: that is
-//! [`verify`](crate::verify)'s.
+//! `verify`'s.
 
 mod body;
 pub mod compression;

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use blockio::apply::{Assignment, Ending, Event, Job, Options, Outcome, Settings, StreamArgument};
+use blockio::apply::{Ending, Event, Job, Options, Outcome, Settings, StreamArgument};
+use blockio::assignment::Assignment;
 use blockio::group::{self, Group, GroupView};
 use blockio::journal::settings::GroupSettings;
 use blockio::volume;

@@ -4,13 +4,14 @@
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
 
-use blockio::apply::{Assignment, Settings};
+use blockio::apply::Settings;
+use blockio::assignment::Assignment;
 use blockio::commit::{self, Proof, Volume};
 use blockio::device::open::Engine;
 use blockio::group::GroupView;
 use blockio::journal::catalogue::{Catalogue, PointId};
 use blockio::journal::selector;
-use blockio::target_identity;
+use blockio::target_check;
 use clap::Args;
 use provisioning::size;
 
@@ -125,8 +126,8 @@ fn prove(group: &GroupView, proof: Proof, arguments: &Arguments) -> anyhow::Resu
     let all = assignments.as_mut_slice();
     let notes = match proof {
         // All that was overwritten is compared below, which says more than samples.
-        Proof::RolledBack(_) => target_identity::check_kind(group, all, accept)?,
-        Proof::NothingWritten(_) => target_identity::check(group, all, accept)?,
+        Proof::RolledBack(_) => target_check::check_kind(group, all, accept)?,
+        Proof::NothingWritten(_) => target_check::check(group, all, accept)?,
     };
     for note in notes {
         output::complain(&output::wrapped(&format!("warning: {note}"), 2));

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use blockio::group::GroupView;
-use blockio::group::keeper::in_hours;
 use blockio::journal::catalogue::{Catalogue, Point, PointKind};
+use blockio::journal::retention::in_hours;
 use blockio::journal::selector::{self, Selector};
 use clap::{Args, Subcommand, ValueEnum};
 use provisioning::size;

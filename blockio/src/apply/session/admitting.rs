@@ -5,6 +5,7 @@ use super::{Input, Session};
 use crate::apply::Event;
 use crate::apply::admission::{Admission, Named, Question, Start, admit, admit_next};
 use crate::apply::source::Answer;
+use crate::apply::volumes::Applied;
 use crate::group::checkpoint::When;
 use crate::journal::state::{Fingerprint, SourceOrder};
 use crate::stream::{Format, StreamHeader, VolumeHeader};
@@ -33,19 +34,17 @@ impl Session<'_> {
                 between.filter(|between| !between.exact).map(|between| between.position);
             let last = known.and_then(|known| known.lineage.last_content.clone());
             let begun = between.and_then(|between| between.content.clone());
-            (volume.applied_to, volume.applied_content) = match admission.start {
-                Start::Beginning => (0, None),
-                Start::After(position) => (position, begun),
-                Start::Again(position) => (position, last),
-                Start::Nowhere => (u64::MAX, None),
+            (volume.applied, volume.applied_content) = match admission.start {
+                Start::Beginning => (Applied::UpTo(0), None),
+                Start::After(position) => (Applied::UpTo(position), begun),
+                Start::Again(position) => (Applied::UpTo(position), last),
+                Start::Nowhere => (Applied::All, None),
             };
-            if volume.applied_to == u64::MAX {
-                continue;
-            }
+            let Some(position) = volume.applied.position() else { continue };
             is_again &= matches!(admission.start, Start::Again(_));
             let content = volume.applied_content.clone();
-            expected.extend(content.filter(|content| content.bytes == volume.applied_to));
-            resume_after = Some(resume_after.unwrap_or(u64::MAX).min(volume.applied_to));
+            expected.extend(content.filter(|content| content.bytes == position));
+            resume_after = Some(resume_after.unwrap_or(position).min(position));
             self.prepare(index, &admission)?;
         }
         let Some(resumed) = resume_after else {

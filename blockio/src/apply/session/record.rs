@@ -6,7 +6,7 @@ use super::{Input, Session};
 use crate::Result;
 use crate::apply::Event;
 use crate::apply::admission::is_chained;
-use crate::apply::volumes::Volumes;
+use crate::apply::volumes::{Applied, Volumes};
 use crate::barrier::AllFlushed;
 use crate::group::Durable;
 use crate::group::checkpoint::{Ends, Reached, When};
@@ -62,8 +62,9 @@ impl Session<'_> {
     fn tell_source(&mut self, _proof: &Durable) {
         let Some(input) = &self.input else { return };
         let volumes = &mut self.volumes;
-        let reached = input.route.iter().map(|index| volumes.get(*index).applied_to).min();
-        self.source.durable(reached.unwrap_or(input.consumed).min(input.consumed));
+        let applied = input.route.iter().map(|index| volumes.get(*index).applied).min();
+        let reached = applied.and_then(Applied::position).unwrap_or(input.consumed);
+        self.source.durable(reached.min(input.consumed));
     }
 
     /// A point is one of all volumes: not while one has failed, or is ahead of the others, or was
@@ -76,10 +77,10 @@ impl Session<'_> {
             let volume = volumes.get(*index);
             // Who was at the end of the input before is ahead of the others until they are, too.
             let last = known.get(volume.label()).and_then(|known| known.applied.last());
-            let is_at_the_end = volume.applied_to == u64::MAX
+            let is_at_the_end = volume.applied == Applied::All
                 && when == When::InputComplete
                 && last == Some(&input.fingerprint);
-            let is_ahead = volume.applied_to > input.consumed && !is_at_the_end;
+            let is_ahead = volume.applied > Applied::UpTo(input.consumed) && !is_at_the_end;
             // Between two marks something is recorded: what was written without being recorded is
             // from before the next mark, but after this one.
             let is_unsure = volume.unsure_from.is_some_and(|from| input.consumed <= from);
@@ -125,12 +126,10 @@ fn reached(input: &mut Input, volumes: &mut Volumes, when: When, is_last: bool) 
         if volume.has_failed() {
             continue;
         }
-        volume.applied_to = volume.applied_to.max(input.consumed);
-        if volume.applied_to == u64::MAX {
-            continue;
-        }
+        volume.applied = volume.applied.max(Applied::UpTo(input.consumed));
+        let Some(position) = volume.applied.position() else { continue };
         let content = [&input.content, &volume.applied_content].into_iter().flatten();
-        let content = content.into_iter().find(|content| content.bytes == volume.applied_to);
+        let content = content.into_iter().find(|content| content.bytes == position);
         volume.applied_content = content.cloned();
         all.push(Reached {
             volume: volume.label().to_owned(),
@@ -143,7 +142,7 @@ fn reached(input: &mut Input, volumes: &mut Volumes, when: When, is_last: bool) 
             accepts_older: false,
             was_replaced: when == When::InputComplete && input.header.format == Format::Raw,
             input: input.fingerprint.clone(),
-            position: volume.applied_to,
+            position,
             is_in_write_order: input.header.is_in_write_order,
             content: volume.applied_content.clone(),
         });

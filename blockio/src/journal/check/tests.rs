@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::apply::{self, Assignment, Job, Options, StreamArgument};
+use crate::apply::{self, Job, Options, StreamArgument};
+use crate::assignment::Assignment;
 use crate::device::open::Engine;
 use crate::extent::Extent;
 use crate::group::keeper::Settings;

@@ -104,7 +104,7 @@ mod tests {
         let identity = "test".to_owned().into();
         let job = blockio::apply::Job {
             source: vec![blockio::apply::StreamArgument::Path(stream.to_owned())].into(),
-            assignments: vec![blockio::apply::Assignment {
+            assignments: vec![blockio::assignment::Assignment {
                 source: None,
                 target: target.into(),
                 identity,

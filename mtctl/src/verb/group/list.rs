@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use blockio::group::keeper::in_hours;
 use blockio::group::{GroupView, Whereabouts};
 use blockio::journal::catalogue::Catalogue;
 use blockio::journal::retention;
+use blockio::journal::retention::in_hours;
 use blockio::journal::selector;
 use clap::Args;
 use provisioning::size;

@@ -1,12 +1,12 @@
 //! `mtctl stream convert`: streams into one of another format. What that means is
-//! `blockio::stream::convert`'s; here the output gets its name once it is whole.
+//! `blockio::convert`'s; here the output gets its name once it is whole.
 
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 
 use blockio::apply::StreamArgument;
+use blockio::convert::{Conversion, Output, convert, joined_header};
 use blockio::stream::StreamHeader;
-use blockio::stream::convert::{Conversion, Output, convert, joined_header};
 use blockio::stream::native::compression::Method;
 use blockio::stream::open::{Stream, arenas_for_reading};
 use blockio::stream::{native, rbd_diff};

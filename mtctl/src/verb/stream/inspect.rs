@@ -1,10 +1,10 @@
 //! `mtctl stream inspect`: headers, volumes, counts, marks, and the first thing that is wrong. The
-//! reading is `blockio::stream::inspect`'s.
+//! reading is `blockio::inspect`'s.
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use blockio::stream::inspect::{Inspection, StreamInspection, inspect};
+use blockio::inspect::{Inspection, StreamInspection, inspect};
 use blockio::stream::open::arenas_for_reading;
 use blockio::stream::{Format, Mark, MarkKind, Name, Timestamp};
 use clap::Args;

@@ -43,8 +43,8 @@ impl Here {
             known.serial = Some("s1".to_owned());
             known.backing_file = Some("/srv/a".to_owned());
         });
-        let mut identity = TargetIdentity::of(&assignment);
-        identity.content = content(assignment.target.held(), SIZE);
+        let mut identity = assignment.target_identity();
+        identity.content = crate::target_identity::content(assignment.target.held(), SIZE);
         group
             .overwrite(|state| {
                 let volume = state.volumes.entry(String::new()).or_default();
@@ -152,15 +152,4 @@ fn larger_is_the_same_disk_and_smaller_or_of_longer_sectors_is_not() {
     drop(smaller);
     let longer = here.group(|volume| volume.identity.as_mut().unwrap().sector_bytes = 256);
     is_refused(check(longer.view(), &mut [here.assignment(known)], false), &["sectors of"]);
-}
-
-#[test]
-fn samples_lie_on_the_disk_and_the_last_one_is_its_end() {
-    for bytes in [0, 1, 4096, 70 << 10, SIZE, SIZE + 5, u64::MAX] {
-        let all = places(bytes);
-        assert!(all.len() <= SAMPLES as usize);
-        assert!(all.is_sorted() && all.iter().all(|at| at % 4096 == 0 && *at < bytes), "{bytes}");
-        let end = bytes.saturating_sub(1) / 4096 * 4096;
-        assert!(end < HEAD_BYTES as u64 || all.last() == Some(&end), "{bytes}");
-    }
 }

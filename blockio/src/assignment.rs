@@ -1,14 +1,35 @@
-//! What a volume is written to: a target of this host, or a device that somebody has opened.
+//! Which target a volume goes to: a disk or image file of this host, or a device that somebody has
+//! opened.
 
 use std::fs::File;
 
 use crate::device::buffer::Region;
 use crate::device::open::{Engine, open};
 use crate::device::{BlockDevice, Geometry};
-use crate::target_identity::Held;
+use crate::target_identity::{Held, KnownAs, TargetIdentity};
 use crate::units::ByteCount;
 use crate::volume::{Target, TargetKind};
 use crate::{Error, ErrorKind, Result};
+
+/// Which target a volume of the streams goes to.
+#[derive(Debug)]
+pub struct Assignment {
+    /// The volume's name in the stream; none: the streams have one volume, and this is it.
+    pub source: Option<String>,
+    /// The target, open.
+    pub target: Disk,
+    /// What the target is known by.
+    pub identity: KnownAs,
+}
+
+impl Assignment {
+    /// What tells its target from others; what that holds is not looked at.
+    pub(crate) fn target_identity(&self) -> TargetIdentity {
+        let KnownAs { serial, backing_file, .. } = self.identity.clone();
+        let sector_bytes = self.target.geometry().sector_size.bytes().get();
+        TargetIdentity { serial, backing_file, sector_bytes, content: None }
+    }
+}
 
 /// A disk to write to.
 #[derive(Debug)]
@@ -66,7 +87,7 @@ impl Disk {
     }
 
     /// Whether it is a file that can be grown.
-    pub(super) fn is_image_file(&self) -> bool {
+    pub(crate) fn is_image_file(&self) -> bool {
         match self {
             Self::Target(target) => target.kind() == TargetKind::ImageFile,
             Self::Device(_) => false,
@@ -82,7 +103,7 @@ impl Disk {
     }
 
     /// The file behind it, if it is one of this host.
-    pub(super) fn file(&self) -> Option<&File> {
+    pub(crate) fn file(&self) -> Option<&File> {
         match self {
             Self::Target(target) => Some(target.file()),
             Self::Device(_) => None,
@@ -90,7 +111,7 @@ impl Disk {
     }
 
     /// Grows its image file.
-    pub(super) fn grow_to(&mut self, size: ByteCount) -> Result<()> {
+    pub(crate) fn grow_to(&mut self, size: ByteCount) -> Result<()> {
         match self {
             Self::Target(target) => target.grow_to(size),
             Self::Device(device) => {
