@@ -9,13 +9,14 @@ use crate::device::{BlockDevice, Geometry};
 use crate::target_identity::{Held, KnownAs, TargetIdentity};
 use crate::units::ByteCount;
 use crate::volume::{Target, TargetKind};
+use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
 /// Which target a volume of the streams goes to.
 #[derive(Debug)]
 pub struct Assignment {
-    /// The volume's name in the stream; none: the streams have one volume, and this is it.
-    pub source: Option<String>,
+    /// The volume's name in the streams; unnamed: they have one volume, and this is it.
+    pub volume: VolumeName,
     /// The target, open.
     pub target: Disk,
     /// What the target is known by.

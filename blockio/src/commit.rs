@@ -15,6 +15,7 @@ use crate::journal::index::{Image, Index};
 use crate::journal::layout::padded;
 use crate::plain::Plain;
 use crate::units::ByteOffset;
+use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
 const PIECE_BYTES: NonZeroUsize =
@@ -23,7 +24,7 @@ const PIECE_BYTES: NonZeroUsize =
 /// A volume, to be compared with its history.
 pub struct Volume {
     /// The name that the group knows it by.
-    pub name: String,
+    pub name: VolumeName,
     /// Its disk.
     pub device: Box<dyn BlockDevice>,
 }

@@ -25,6 +25,7 @@ use crate::journal::strays;
 use crate::plain::Plain;
 use crate::storage::Storage;
 use crate::target_identity::TargetIdentity;
+use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) mod checkpoint;
@@ -274,7 +275,7 @@ impl Group {
     /// # Errors
     ///
     /// `Failed`: it could not be saved.
-    pub(crate) fn begin_rollback(&mut self, to: PointId, written: &[String]) -> Result<()> {
+    pub(crate) fn begin_rollback(&mut self, to: PointId, written: &[VolumeName]) -> Result<()> {
         self.begin_history()?;
         let keeper = &self.keeper;
         self.ledger.save(|state| {
@@ -302,7 +303,7 @@ impl Group {
         _proof: AllFlushed,
         to: PointId,
         then: &Progress,
-        identities: Vec<(String, TargetIdentity)>,
+        identities: Vec<(VolumeName, TargetIdentity)>,
     ) -> Result<Durable> {
         let keeper = &self.keeper;
         self.ledger.save(|state| {

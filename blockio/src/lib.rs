@@ -35,5 +35,6 @@ pub mod units;
 pub mod verify;
 pub mod view;
 pub mod volume;
+pub mod volume_name;
 
 pub use error::{Error, ErrorKind, Result};

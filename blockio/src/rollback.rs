@@ -26,9 +26,9 @@ use crate::journal::catalogue::PointId;
 use crate::journal::images::Images;
 use crate::journal::index::Index;
 use crate::journal::state::{Progress, VolumeState};
-use crate::plain::Plain;
 use crate::plan::WritePlan;
 use crate::target_check;
+use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
 mod ahead;
@@ -102,7 +102,7 @@ pub enum Ending {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
     /// Of each volume, by its name, how many bytes.
-    pub volumes: Vec<(String, u64)>,
+    pub volumes: Vec<(VolumeName, u64)>,
 }
 
 /// What a rollback of `group` to `to` would write. Reads the history; changes nothing.
@@ -160,7 +160,7 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
         volumes.get(*index).open_to_write(engine, false, pool.regions())?;
     }
     let written: Vec<usize> = order.iter().map(|(index, _)| *index).collect();
-    let named = written.iter().map(|index| volumes.get(*index).label().to_owned());
+    let named = written.iter().map(|index| volumes.get(*index).name().to_owned());
     group.begin_rollback(to, &named.collect::<Vec<_>>())?;
     let total = order.iter().filter_map(|(_, n)| images.of(*n)).map(Index::bytes).sum();
     let images = Arc::new(images);
@@ -180,7 +180,7 @@ fn is_known_to_be_at(group: &GroupView, then: &Progress) -> bool {
     let half = |volume: &VolumeState| volume.in_between.as_ref().is_some_and(|one| !one.exact);
     let is_half = group.state().volumes.values().any(half);
     let now = group.state().progress();
-    let then = |name: &str| then.0.get(name).cloned().unwrap_or_default();
+    let then = |name: &VolumeName| then.0.get(name).cloned().unwrap_or_default();
     !is_half && now.0.iter().all(|(name, progress)| *progress == then(name))
 }
 
@@ -235,7 +235,7 @@ fn require_room(
 ) -> Result<()> {
     let steps = order.iter().flat_map(|(index, number)| {
         let assignment = &assignments[*index];
-        let name = assignment.source.as_deref().unwrap_or("");
+        let name = &assignment.volume;
         let volume = Preserve { name, geometry: assignment.target.geometry() };
         let images = images.of(*number).into_iter().flat_map(Index::iter).collect();
         Steps::new(images).map(move |step| (volume, step.plan.touched))
@@ -269,7 +269,7 @@ fn require_room(
 /// Which assignment each volume with images has, and its number in the journal.
 fn order(
     assignments: &[Assignment],
-    names: &[String],
+    names: &[VolumeName],
     images: &Images,
 ) -> Result<Vec<(usize, u32)>> {
     let mut order = Vec::new();
@@ -278,10 +278,9 @@ fn order(
         if images.of(number).is_none_or(|index| index.len() == 0) {
             continue;
         }
-        let of_name =
-            |assignment: &Assignment| assignment.source.as_deref().unwrap_or("") == name.as_str();
+        let of_name = |assignment: &Assignment| assignment.volume == *name;
         let found = assignments.iter().position(of_name).ok_or_else(|| {
-            Error::refused(format!("rolling back: no target for the volume \"{}\"", Plain(name)))
+            Error::refused(format!("rolling back: no target for the volume \"{name}\""))
                 .with_hint("attach its disk")
         })?;
         order.push((found, number));
@@ -383,7 +382,7 @@ impl Rollback {
         }
         let identities = self.written.iter().map(|index| {
             let volume = self.volumes.get(*index);
-            (volume.label().to_owned(), volume.target_identity(true))
+            (volume.name().to_owned(), volume.target_identity(true))
         });
         let identities = identities.collect();
         let then = self.images.progress();

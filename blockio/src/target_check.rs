@@ -49,10 +49,8 @@ fn compare(
 ) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     for assignment in assignments {
-        let label = assignment.source.clone().unwrap_or_default();
-        let label = label.as_str();
-        is_no_other_volume(group, label, assignment)?;
-        let Some(known) = group.state().volumes.get(label) else { continue };
+        is_no_other_volume(group, assignment)?;
+        let Some(known) = group.state().volumes.get(&assignment.volume) else { continue };
         let found = difference_of_disk(known, assignment, &mut notes);
         let found = match (found, depth) {
             (None, Depth::WithContent) => difference_of_content(group, known, assignment),
@@ -74,12 +72,12 @@ fn compare(
 }
 
 /// One disk under two names would be preserved twice, and could never be gone back with.
-fn is_no_other_volume(group: &GroupView, label: &str, assignment: &Assignment) -> Result<()> {
-    let own = group.state().volumes.get(label).and_then(|known| known.target.as_ref());
+fn is_no_other_volume(group: &GroupView, assignment: &Assignment) -> Result<()> {
+    let own = group.state().volumes.get(&assignment.volume).and_then(|known| known.target.as_ref());
     if own == Some(&assignment.identity.name) {
         return Ok(());
     }
-    let others = group.state().volumes.iter().filter(|(name, _)| *name != label);
+    let others = group.state().volumes.iter().filter(|(name, _)| **name != assignment.volume);
     for (name, known) in others {
         let is_it = known.target.as_ref() == Some(&assignment.identity.name)
             && difference_of_kind(known, assignment).is_none();
@@ -87,9 +85,9 @@ fn is_no_other_volume(group: &GroupView, label: &str, assignment: &Assignment) -
             continue;
         }
         let (shown, of) = (assignment.target.shown(), group.name());
-        let typed = match name.as_str() {
-            "" => "--target DEVICE".to_owned(),
-            name => format!("--map {name}=DEVICE"),
+        let typed = match name.is_unnamed() {
+            true => "--target DEVICE".to_owned(),
+            false => format!("--map {name}=DEVICE"),
         };
         return Err(Error::refused(format!(
             "{shown}: group {of} has this disk as its volume \"{name}\", and a disk is one volume"

@@ -7,6 +7,7 @@ use blockio::group::GroupView;
 use blockio::journal::state::VolumeState;
 use blockio::units::SectorSize;
 use blockio::volume;
+use blockio::volume_name::VolumeName;
 use blockio::{Error, ErrorKind};
 
 use crate::group_place::GroupOptions;
@@ -19,8 +20,8 @@ use crate::target_argument::{self, NamedTarget, TargetArgument};
 /// # Errors
 ///
 /// `Usage`, `Refused`: one is not attached, or twice.
-pub(crate) fn named(group: &GroupView) -> anyhow::Result<Vec<(String, NamedTarget)>> {
-    let mut wanted: Vec<(String, TargetArgument)> = Vec::new();
+pub(crate) fn named(group: &GroupView) -> anyhow::Result<Vec<(VolumeName, NamedTarget)>> {
+    let mut wanted: Vec<(VolumeName, TargetArgument)> = Vec::new();
     for (name, volume) in &group.state().volumes {
         let Some(target) = &volume.target else { continue };
         let parsed: TargetArgument = where_it_is(target, volume).parse()?;
@@ -46,7 +47,7 @@ fn where_it_is(target: &str, volume: &VolumeState) -> String {
 }
 
 /// Groups of a version that did not look may have it.
-fn is_two_volumes(group: &GroupView, target: &str, one: &str, other: &str) -> Error {
+fn is_two_volumes(group: &GroupView, target: &str, one: &VolumeName, other: &VolumeName) -> Error {
     let name = group.name();
     Error::refused(format!(
         "group {name} has {target} as volume \"{one}\" and as volume \"{other}\": what leads back \
@@ -71,24 +72,23 @@ pub(crate) fn open(
 ) -> anyhow::Result<Vec<Assignment>> {
     let others = OtherGroups::than(&of.group, Some(&of.place()?))?;
     let mut assignments = Vec::new();
-    for (name, named) in named(group)? {
+    for (volume, named) in named(group)? {
         if let Some(note) = others.refuse_shared(&named, accept)? {
             output::complain(&output::wrapped(&format!("warning: {note}"), 2));
         }
-        let target = volume::open_again(&named.request, sectors(group, &name))?;
-        let source = (!name.is_empty()).then_some(name);
+        let target = volume::open_again(&named.request, sectors(group, &volume))?;
         let identity = named.known_as();
-        assignments.push(Assignment { source, target: target.into(), identity });
+        assignments.push(Assignment { volume, target: target.into(), identity });
     }
     Ok(assignments)
 }
 
 /// The sectors that volume `name` had when it was written.
-pub(crate) fn sectors(group: &GroupView, name: &str) -> Option<SectorSize> {
+pub(crate) fn sectors(group: &GroupView, name: &VolumeName) -> Option<SectorSize> {
     let known = group.state().volumes.get(name).and_then(|volume| volume.identity.as_ref());
     let of_journal = || {
         let volumes = &group.state().journal.as_ref()?.volumes;
-        volumes.iter().find(|volume| volume.name == name).map(|volume| volume.sector_bytes)
+        volumes.iter().find(|volume| volume.name == *name).map(|volume| volume.sector_bytes)
     };
     let bytes = known.map(|known| known.sector_bytes).or_else(of_journal)?;
     SectorSize::try_from(bytes).ok()

@@ -5,6 +5,7 @@ use blockio::device::open::{Engine, open};
 use blockio::group::GroupView;
 use blockio::journal::selector::{self, Selector};
 use blockio::view::{PointHistory, View};
+use blockio::volume_name::VolumeName;
 use blockio::{Error, ErrorKind, volume};
 
 use crate::group_targets;
@@ -12,8 +13,8 @@ use crate::output;
 
 /// A volume at a point.
 pub(crate) struct PointView {
-    /// The name that the group knows it by; empty for the only one of a stream without names.
-    pub(crate) name: String,
+    /// The name that the group knows it by.
+    pub(crate) name: VolumeName,
     /// Its bytes.
     pub(crate) view: View,
 }
@@ -35,7 +36,7 @@ pub(crate) fn at(
     let history = PointHistory::open(group.storage(), point.id)?;
     let mut views = Vec::new();
     for (name, named) in group_targets::named(group)? {
-        if volume.is_some_and(|wanted| wanted != name) {
+        if volume.is_some_and(|wanted| *wanted != *name.as_str()) {
             continue;
         }
         let target = volume::open_to_look(&named.request)?;
@@ -43,15 +44,15 @@ pub(crate) fn at(
         let geometry = target.geometry();
         // One read at a time is what a view asks for: a ring would be no faster.
         let device = open(target.into_file(), geometry, Engine::Blocking, &[])?;
-        let view = View::of_point(format!("{path} at {shown}"), device, &history, &name)?;
+        let view = View::of_point(format!("{path} at {shown}"), device, &history, name.as_str())?;
         views.push(PointView { name, view });
     }
     if views.is_empty() {
         let wanted = volume.unwrap_or_default();
         let context = format!("group {} has no volume \"{}\"", group.name(), output::plain(wanted));
-        let names: Vec<_> = group.state().volumes.keys().map(String::as_str).collect();
+        let names: Vec<_> = group.state().volumes.keys().map(VolumeName::to_string).collect();
         return Err(Error::new(ErrorKind::Usage, context)
-            .with_hint(format!("its volumes are: {}", output::plain(names.join(", "))))
+            .with_hint(format!("its volumes are: {}", names.join(", ")))
             .into());
     }
     Ok((shown, views))

@@ -388,7 +388,8 @@ fn one_of_two_clones_is_not_formatted() {
 /// Puts the state of a group web with this target onto the machine.
 fn write_state(machine: &Machine, target: &str) {
     let mut state = GroupState::default();
-    state.volumes.entry(String::new()).or_default().target = Some(target.to_owned());
+    state.volumes.entry(blockio::volume_name::VolumeName::unnamed()).or_default().target =
+        Some(target.to_owned());
     machine.tree().put_text("/var/lib/mtctl/groups/web/state", print(&state));
 }
 

@@ -123,8 +123,7 @@ impl<'a> Session<'a> {
             .map_or_else(made, Ok)
             .map_err(|error| Error::failed("allocating memory for I/O", error))?;
         let mut summary = Summary::default();
-        let named = assignments.iter().map(|one| one.source.clone().unwrap_or_default());
-        let volumes: Vec<_> = named.collect();
+        let volumes: Vec<_> = assignments.iter().map(|one| one.volume.clone()).collect();
         let view = group.view();
         let run = Beginning { group: view, volumes: &volumes, options, pool: &pool };
         summary.inputs_left_out = source.begin(&run)?;

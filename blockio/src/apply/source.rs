@@ -11,6 +11,7 @@ use crate::group::GroupView;
 use crate::journal::state::{Consumed, SourceOrder};
 use crate::stream::{End, Mark, StreamHeader};
 use crate::verify::{Bounds, VerifiedBatch};
+use crate::volume_name::VolumeName;
 use crate::{Error, Result};
 
 /// Where changes come from: *inputs*, one after another, each with one stream or more.
@@ -46,9 +47,8 @@ pub trait Source: Debug + Send {
 pub struct Beginning<'a> {
     /// What is known of the group.
     pub group: &'a GroupView,
-    /// The volumes that are applied to, by their names in the streams; one without a name is the
-    /// only one.
-    pub volumes: &'a [String],
+    /// The volumes that are applied to.
+    pub volumes: &'a [VolumeName],
     /// How it is to be done.
     pub options: Options,
     /// Memory for batches.

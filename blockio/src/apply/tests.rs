@@ -42,7 +42,7 @@ impl Place {
         let request = TargetRequest { path: path.clone(), ..TargetRequest::default() };
         let target = volume::open(&request).unwrap();
         let identity = path.display().to_string().into();
-        Assignment { source: source.map(str::to_owned), target: target.into(), identity }
+        Assignment { volume: source.unwrap_or_default().into(), target: target.into(), identity }
     }
 
     fn group(&self) -> Group {
@@ -235,7 +235,7 @@ fn an_image_file_is_not_grown_when_another_volume_is_refused() {
     place
         .group()
         .overwrite(|state| {
-            let known = state.volumes.entry("b".to_owned()).or_default();
+            let known = state.volumes.entry("b".into()).or_default();
             known.target = Some("another disk".to_owned());
         })
         .unwrap();

@@ -14,11 +14,11 @@ use crate::device::open::Engine;
 use crate::group::Group;
 use crate::group::keeper::Preserve;
 use crate::journal::state::Consumed;
-use crate::plain::Plain;
 use crate::plan::{Planner, WritePlan, clear_steps};
 use crate::stream::{Piece, StreamHeader, VolumeIndex};
 use crate::target_identity::{self, TargetIdentity};
 use crate::units::{ByteCount, SectorSize};
+use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
 mod pending;
@@ -70,16 +70,16 @@ enum State {
 
 impl Volume {
     /// The name that the group knows it by.
-    pub(crate) fn label(&self) -> &str {
-        self.assignment.source.as_deref().unwrap_or("")
+    pub(crate) fn name(&self) -> &VolumeName {
+        &self.assignment.volume
     }
 
     /// What messages call it.
     pub(crate) fn shown(&self) -> String {
         let path = self.assignment.target.shown();
-        match &self.assignment.source {
-            Some(source) => format!("{} on {path}", Plain(source)),
-            None => path,
+        match self.name().is_unnamed() {
+            true => path,
+            false => format!("{} on {path}", self.name()),
         }
     }
 
@@ -213,9 +213,9 @@ impl Volumes {
     }
 
     fn route_one(&self, name: Option<&str>, is_only: bool) -> Result<usize> {
-        let assigned = |volume: &Volume| match volume.assignment.source.as_deref() {
-            Some(source) => name == Some(source),
-            None => is_only,
+        let assigned = |volume: &Volume| match volume.name().is_unnamed() {
+            true => is_only,
+            false => name == Some(volume.name().as_str()),
         };
         self.volumes.iter().position(assigned).ok_or_else(|| {
             let shown = name.map_or_else(|| "without a name".to_owned(), |n| format!("\"{n}\""));
@@ -278,7 +278,7 @@ impl Volumes {
         group: &mut Group,
     ) -> Result<()> {
         let volume = &mut self.volumes[index];
-        let name = volume.label().to_owned();
+        let name = volume.name().clone();
         let Some(writer) = volume.writer() else { return Ok(()) };
         let preserve = Preserve { name: &name, geometry: writer.geometry() };
         if self.has_lost_history {

@@ -12,6 +12,7 @@ use crate::journal::state::{
     Consumed, Fingerprint, GroupState, Head, InBetween, Lineage, SourceOrder,
 };
 use crate::target_identity::TargetIdentity;
+use crate::volume_name::VolumeName;
 
 /// When something is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub(crate) enum When {
 #[derive(Clone, Debug)]
 pub(crate) struct Reached {
     /// The name that the group knows it by.
-    pub(crate) volume: String,
+    pub(crate) volume: VolumeName,
     /// What its target is known by.
     pub(crate) target: String,
     /// The size of its target, in bytes.

@@ -24,6 +24,7 @@ use crate::journal::retention::{self, Policy, in_hours};
 use crate::journal::touched::Touched;
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
+use crate::volume_name::VolumeName;
 use crate::{Error, Result};
 
 use super::ledger::Ledger;
@@ -234,13 +235,13 @@ impl Keeper {
     /// of which nothing was preserved yet.
     fn volume_number(&mut self, ledger: &mut Ledger, volume: &Preserve<'_>) -> Result<u32> {
         let known =
-            ledger.view().catalogue()?.volumes.iter().position(|known| known.name == volume.name);
+            ledger.view().catalogue()?.volumes.iter().position(|known| known.name == *volume.name);
         let mut number = known.and_then(|at| u32::try_from(at).ok()).unwrap_or(u32::MAX);
         if known.is_none() {
             ledger.save(|state| {
                 let Some(catalogue) = &mut state.journal else { return };
                 number = catalogue.number_volume(volume.name, || JournalVolume {
-                    name: volume.name.to_owned(),
+                    name: volume.name.clone(),
                     sector_bytes: volume.geometry.sector_size.bytes().get(),
                     capacity_bytes: volume.geometry.capacity.get(),
                 });
@@ -450,7 +451,7 @@ impl Keeper {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Preserve<'a> {
     /// The name that the group knows it by.
-    pub(crate) name: &'a str,
+    pub(crate) name: &'a VolumeName,
     /// What it is.
     pub(crate) geometry: Geometry,
 }

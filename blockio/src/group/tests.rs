@@ -11,7 +11,7 @@ fn what_was_saved_is_there_at_the_next_open() {
     let mut group = Group::open(&place, "g").unwrap();
     group
         .overwrite(|state| {
-            state.volumes.entry("db".to_owned()).or_default().source_bytes = Some(7);
+            state.volumes.entry("db".into()).or_default().source_bytes = Some(7);
         })
         .unwrap();
     let saved = group.view().state().clone();
@@ -27,7 +27,7 @@ fn looking_at_a_group_and_rehearsing_make_nothing_and_save_nothing() {
     let seen = GroupView::look(&Place::without_history(&place), "g").unwrap();
     let mut rehearsed = Group::rehearse(seen);
     rehearsed
-        .overwrite(|state| drop(state.volumes.insert("db".to_owned(), Default::default())))
+        .overwrite(|state| drop(state.volumes.insert("db".into(), Default::default())))
         .unwrap();
     assert!(rehearsed.view().state().volumes.contains_key("db"));
     assert!(!place.exists());
@@ -106,7 +106,7 @@ fn after_a_save_that_failed_memory_is_what_the_disk_has_and_nothing_more_is_save
     // The directory is held open; what is in it can go all the same.
     fs::remove_dir_all(&place.state).unwrap();
     let insert = |group: &mut Group, name: &str| {
-        group.overwrite(|state| drop(state.volumes.insert(name.to_owned(), Default::default())))
+        group.overwrite(|state| drop(state.volumes.insert(name.into(), Default::default())))
     };
     assert_eq!(insert(&mut group, "a").unwrap_err().kind(), ErrorKind::Failed);
     assert!(group.view().state().volumes.is_empty());

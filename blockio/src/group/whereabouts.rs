@@ -2,6 +2,7 @@
 
 use super::GroupView;
 use crate::journal::catalogue::PointId;
+use crate::volume_name::VolumeName;
 
 /// Where the volumes of a group are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,11 +12,11 @@ pub enum Whereabouts {
     /// A rollback to this point was begun and not finished.
     RollingBack(PointId),
     /// A run was cut short: what these volumes hold after their checkpoint is not known.
-    InBetween(Vec<String>),
+    InBetween(Vec<VolumeName>),
     /// They were rolled back to this point, and nothing was written since.
     RolledBack(PointId),
     /// These volumes are in the middle of a stream, exactly where it was left.
-    WithinStream(Vec<String>),
+    WithinStream(Vec<VolumeName>),
     /// All streams that were begun are applied to their end.
     Applied,
 }
@@ -58,7 +59,7 @@ mod tests {
     fn what_is_worst_is_told_first() {
         let mut group = GroupView::none();
         assert_eq!(group.whereabouts(), Whereabouts::NeverWritten);
-        let volume = group.state.volumes.entry("db".to_owned()).or_default();
+        let volume = group.state.volumes.entry("db".into()).or_default();
         let (format, identity) = (Format::Native, Some([1; 16]));
         let input = Fingerprint::of(
             &StreamHeader { format, is_in_write_order: true, identity, volumes: Vec::new() },
@@ -67,8 +68,8 @@ mod tests {
         volume.complete(input.clone());
         assert_eq!(group.whereabouts(), Whereabouts::Applied);
         for (exact, expected) in [
-            (true, Whereabouts::WithinStream(vec!["db".to_owned()])),
-            (false, Whereabouts::InBetween(vec!["db".to_owned()])),
+            (true, Whereabouts::WithinStream(vec!["db".into()])),
+            (false, Whereabouts::InBetween(vec!["db".into()])),
         ] {
             let volume = group.state.volumes.get_mut("db").unwrap();
             volume.in_between = Some(InBetween {

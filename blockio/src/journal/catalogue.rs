@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::journal::layout::Identity;
 use crate::storage::SegmentNumber;
 use crate::units::{ByteCount, SectorSize};
+use crate::volume_name::VolumeName;
 
 /// So many expired points are remembered, to be refused by name.
 pub const EXPIRED_COUNT_MAX: usize = 256;
@@ -120,7 +121,7 @@ pub struct Expired {
 #[serde(deny_unknown_fields)]
 pub struct JournalVolume {
     /// The name that the group knows it by.
-    pub name: String,
+    pub name: VolumeName,
     /// The sectors of its target, in bytes.
     pub sector_bytes: u64,
     /// The length of its target, in bytes.
@@ -253,8 +254,12 @@ impl Catalogue {
     }
 
     /// The number of the volume `name`; it is given one if it has none.
-    pub fn number_volume(&mut self, name: &str, volume: impl FnOnce() -> JournalVolume) -> u32 {
-        let known = self.volumes.iter().position(|known| known.name == name);
+    pub fn number_volume(
+        &mut self,
+        name: &VolumeName,
+        volume: impl FnOnce() -> JournalVolume,
+    ) -> u32 {
+        let known = self.volumes.iter().position(|known| known.name == *name);
         let at = known.unwrap_or_else(|| {
             self.volumes.push(volume());
             self.volumes.len() - 1

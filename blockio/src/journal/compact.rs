@@ -198,7 +198,7 @@ mod tests {
             let point = merged(&storage, &pool, volumes, each_bytes);
             let mut catalogue = Catalogue::new([7; 16], 0);
             let volume = |number: u32| crate::journal::catalogue::JournalVolume {
-                name: format!("v{number}"),
+                name: format!("v{number}").into(),
                 sector_bytes: 512,
                 capacity_bytes: each_bytes,
             };

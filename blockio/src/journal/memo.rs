@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn an_epoch_of_today_and_of_version_1_is_read() {
         let mut state = GroupState::default();
-        state.volumes.entry("format".to_owned()).or_default().ends_at = Some("s1".to_owned());
+        state.volumes.entry("format".into()).or_default().ends_at = Some("s1".to_owned());
         let start = NewPoint { time: 1, kind: PointKind::Start, name: None };
         let memo = EpochMemo::new(&state, vec![PointMemo::of_new(PointId(0), &start, 2)]);
         let written = text(&memo).unwrap();

@@ -15,6 +15,7 @@ pub use crate::stream::content::{Consumed, SourceOrder};
 use crate::stream::{Format, Name, StreamHeader};
 use crate::target_identity::TargetIdentity;
 use crate::units::ByteOffset;
+use crate::volume_name::VolumeName;
 
 /// The version of the text form that is written. Version 1 is read as well: it has no generation,
 /// and was kept once.
@@ -35,7 +36,7 @@ pub struct GroupState {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dropped: Vec<String>,
     /// Its volumes, by the name of the source; the one volume of a stream without names is "".
-    pub volumes: BTreeMap<String, VolumeState>,
+    pub volumes: BTreeMap<VolumeName, VolumeState>,
     /// How it is kept; none in a state of a version that did not save it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<GroupSettings>,
@@ -153,7 +154,7 @@ pub struct Head {
 /// How far the volumes of a group were at a recovery point: what it takes to go on from there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Progress(pub BTreeMap<String, VolumeProgress>);
+pub struct Progress(pub BTreeMap<VolumeName, VolumeProgress>);
 
 /// How far a volume was at a recovery point.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -451,7 +452,7 @@ mod tests {
     #[test]
     fn going_back_brings_back_what_is_known_beyond_names() {
         let mut state = GroupState::default();
-        let volume = state.volumes.entry("db".to_owned()).or_default();
+        let volume = state.volumes.entry("db".into()).or_default();
         volume.lineage.head = Some(Head { since: Some("s1".to_owned()) });
         volume.lineage.latest = Some(SourceOrder { time: 7, sequence: 3 });
         let (before, then) = (state.clone(), state.progress());

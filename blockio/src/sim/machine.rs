@@ -136,7 +136,7 @@ impl Machine {
             let name = format!("v{place}");
             let disk = SimulatedDisk::open(&self.world, DiskId::Volume(place)).unwrap();
             let target = Disk::Device(OpenDevice::new(name.clone(), Box::new(disk)));
-            Assignment { source: Some(name.clone()), target, identity: name.into() }
+            Assignment { volume: name.as_str().into(), target, identity: name.into() }
         };
         (0..self.volumes()).map(assignment).collect()
     }
@@ -194,7 +194,7 @@ impl Machine {
         let proof = commit::where_it_is(&mut group, self.settings())?;
         if let commit::Proof::RolledBack(point) = proof {
             let volume = |place: usize| commit::Volume {
-                name: format!("v{place}"),
+                name: format!("v{place}").into(),
                 device: Box::new(SimulatedDisk::open(&self.world, DiskId::Volume(place)).unwrap()),
             };
             let mut volumes: Vec<_> = (0..self.volumes()).map(volume).collect();

@@ -9,6 +9,7 @@ use crate::group::{Group, Place};
 use crate::journal::state::{Fingerprint, InBetween};
 use crate::stream::{Format, StreamHeader};
 use crate::volume::{self, TargetRequest};
+use crate::volume_name::VolumeName;
 
 const SIZE: u64 = 8 << 20;
 
@@ -32,7 +33,7 @@ impl Here {
         let target = volume::open(&request).unwrap().into();
         let mut identity = KnownAs::from("/dev/loop0".to_owned());
         change(&mut identity);
-        Assignment { source: None, target, identity }
+        Assignment { volume: VolumeName::unnamed(), target, identity }
     }
 
     /// A group that knows the disk as it is now.
@@ -47,7 +48,7 @@ impl Here {
         identity.content = crate::target_identity::content(assignment.target.held(), SIZE);
         group
             .overwrite(|state| {
-                let volume = state.volumes.entry(String::new()).or_default();
+                let volume = state.volumes.entry(VolumeName::unnamed()).or_default();
                 volume.target = Some("/dev/loop0".to_owned());
                 volume.target_bytes = SIZE;
                 volume.identity = Some(identity);
@@ -130,14 +131,14 @@ fn a_disk_that_is_another_volume_of_the_group_is_refused() {
     let here = Here::new();
     let group = here.group(|_| {});
     let mut again = here.assignment(known);
-    again.source = Some("db".to_owned());
+    again.volume = "db".into();
     let words = ["as its volume \"\"", "--target DEVICE", "group release"];
     is_refused(check(group.view(), &mut [again], true), &words);
     let mut moved = here.assignment(|one| {
         known(one);
         one.name = "/dev/loop3".to_owned();
     });
-    moved.source = Some("db".to_owned());
+    moved.volume = "db".into();
     is_refused(check(group.view(), &mut [moved], false), &words);
 }
 

@@ -103,7 +103,7 @@ impl Known {
     }
 
     fn number(&self, name: &str) -> Option<u32> {
-        let number = self.volumes.iter().position(|volume| volume.name == name)?;
+        let number = self.volumes.iter().position(|volume| volume.name == *name)?;
         u32::try_from(number).ok()
     }
 }
@@ -139,7 +139,7 @@ impl History {
     /// How long the volume `name` was.
     pub(super) fn capacity(&self, name: &str) -> Option<ByteCount> {
         let known = self.known();
-        let volume = known.volumes.iter().find(|volume| volume.name == name)?;
+        let volume = known.volumes.iter().find(|volume| volume.name == *name)?;
         Some(volume.capacity())
     }
 

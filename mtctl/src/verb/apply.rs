@@ -9,6 +9,7 @@ use blockio::assignment::Assignment;
 use blockio::group::{self, Group, GroupView};
 use blockio::journal::settings::GroupSettings;
 use blockio::volume;
+use blockio::volume_name::VolumeName;
 use clap::{ArgGroup, Args};
 
 use crate::byte_progress::ByteProgress;
@@ -216,10 +217,11 @@ fn assignments(arguments: &Arguments, group: &GroupView) -> anyhow::Result<Vec<A
     let named = target_argument::resolve(wanted.iter().map(|(_, target)| *target))?;
     are_free(arguments, &named)?;
     let opened = wanted.into_iter().zip(named).map(|((source, _), named)| {
-        let sectors = group_targets::sectors(group, source.as_deref().unwrap_or(""));
+        let volume = source.map_or_else(VolumeName::unnamed, VolumeName::from);
+        let sectors = group_targets::sectors(group, &volume);
         let target = volume::open_again(&named.request, sectors)?;
         let identity = named.known_as();
-        Ok(Assignment { source, target: target.into(), identity })
+        Ok(Assignment { volume, target: target.into(), identity })
     });
     opened.collect()
 }

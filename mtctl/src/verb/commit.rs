@@ -170,7 +170,7 @@ fn compare(
     let mut volumes = Vec::new();
     for mut assignment in assignments {
         let device = assignment.target.open(Engine::Auto, &[])?;
-        let name = assignment.source.unwrap_or_default();
+        let name = assignment.volume;
         volumes.push(Volume { name, device });
     }
     let (mut progress, mut compared): (Option<ByteProgress>, u64) = (None, 0);

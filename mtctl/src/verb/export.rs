@@ -109,7 +109,10 @@ fn export(arguments: &Arguments, view: PointView) -> blockio::Result<Export> {
         false => None,
     };
     // The volume of a stream without names has none; its group has one.
-    let name = if name.is_empty() { arguments.of.group.clone() } else { name };
+    let name = match name.is_unnamed() {
+        true => arguments.of.group.clone(),
+        false => name.as_str().to_owned(),
+    };
     Ok(Export { name, view: Arc::new(view), scratch })
 }
 

@@ -105,8 +105,7 @@ fn show_preview(group: &GroupView, id: PointId, shown: &str) -> anyhow::Result<(
     for (name, bytes) in &preview.volumes {
         let volume = group.state().volumes.get(name);
         let disk = volume.and_then(|volume| volume.target.clone()).unwrap_or_default();
-        let name = if name.is_empty() { "-" } else { name };
-        table.add_row([name.to_owned(), disk, size::binary(*bytes)]);
+        table.add_row([name.in_a_table(), disk, size::binary(*bytes)]);
     }
     output::print_table(&mut out, &table)?;
     Ok(out.flush()?)

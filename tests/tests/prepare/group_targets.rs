@@ -31,7 +31,8 @@ const STATE: &str = "/var/lib/mtctl/groups/web/state";
 /// The state of a group web with this target.
 fn write_state(target: &str) {
     let mut state = GroupState::default();
-    state.volumes.entry(String::new()).or_default().target = Some(target.to_owned());
+    state.volumes.entry(blockio::volume_name::VolumeName::unnamed()).or_default().target =
+        Some(target.to_owned());
     fs::create_dir_all("/var/lib/mtctl/groups/web").unwrap();
     fs::write(STATE, print(&state)).unwrap();
 }

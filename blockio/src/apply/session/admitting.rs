@@ -28,7 +28,7 @@ impl Session<'_> {
         let named = Named { input: &fingerprint, before: &before, order };
         for (index, admission) in self.ask_all(&header, &route, named, admit)? {
             let volume = self.volumes.get(index);
-            let known = self.group.view().state().volumes.get(volume.label());
+            let known = self.group.view().state().volumes.get(volume.name());
             let between = known.and_then(|known| known.in_between.as_ref());
             volume.unsure_from =
                 between.filter(|between| !between.exact).map(|between| between.position);
@@ -141,7 +141,7 @@ impl Session<'_> {
     ) -> Result<Admission> {
         let volume = self.volumes.get(index);
         volume.was_in_a_stream = true;
-        let known = self.group.view().state().volumes.get(volume.label());
+        let known = self.group.view().state().volumes.get(volume.name());
         let admission = decide(&Question {
             shown: &volume.shown(),
             known,

@@ -76,7 +76,7 @@ impl Session<'_> {
         let behind = input.route.iter().any(|index| {
             let volume = volumes.get(*index);
             // Who was at the end of the input before is ahead of the others until they are, too.
-            let last = known.get(volume.label()).and_then(|known| known.applied.last());
+            let last = known.get(volume.name()).and_then(|known| known.applied.last());
             let is_at_the_end = volume.applied == Applied::All
                 && when == When::InputComplete
                 && last == Some(&input.fingerprint);
@@ -87,7 +87,7 @@ impl Session<'_> {
             volume.has_failed() || is_ahead || (is_unsure && !is_at_the_end)
         });
         let in_stream: Vec<_> =
-            input.route.iter().map(|index| volumes.get(*index).label().to_owned()).collect();
+            input.route.iter().map(|index| volumes.get(*index).name().to_owned()).collect();
         let half = known
             .iter()
             .filter(|(name, _)| !in_stream.contains(name))
@@ -132,7 +132,7 @@ fn reached(input: &mut Input, volumes: &mut Volumes, when: When, is_last: bool) 
         let content = content.into_iter().find(|content| content.bytes == position);
         volume.applied_content = content.cloned();
         all.push(Reached {
-            volume: volume.label().to_owned(),
+            volume: volume.name().to_owned(),
             target: volume.identity().to_owned(),
             target_bytes: volume.capacity().get(),
             identity: volume.target_identity(is_last),

@@ -64,7 +64,7 @@ impl Keeper {
         let segment_bytes = self.segment_bytes;
         let mut packing = Packing { segment_bytes, segments: 0, left: 0 };
         for (volume, touched) in steps {
-            let number = known.volumes.iter().position(|known| known.name == volume.name);
+            let number = known.volumes.iter().position(|known| known.name == *volume.name);
             let of_volume = number.and_then(|number| self.touched.get(number));
             let end = end_of(&volume);
             let first = match of_volume {

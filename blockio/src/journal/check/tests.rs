@@ -90,7 +90,11 @@ impl History {
         let request = TargetRequest { path: path.clone(), ..TargetRequest::default() };
         let target = volume::open(&request).unwrap();
         let identity = path.display().to_string().into();
-        vec![Assignment { source: None, target: target.into(), identity }]
+        vec![Assignment {
+            volume: crate::volume_name::VolumeName::unnamed(),
+            target: target.into(),
+            identity,
+        }]
     }
 
     fn apply(&self, round: u8, history: Settings) {

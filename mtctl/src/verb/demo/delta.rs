@@ -105,7 +105,7 @@ mod tests {
         let job = blockio::apply::Job {
             source: vec![blockio::apply::StreamArgument::Path(stream.to_owned())].into(),
             assignments: vec![blockio::assignment::Assignment {
-                source: None,
+                volume: blockio::volume_name::VolumeName::unnamed(),
                 target: target.into(),
                 identity,
             }],

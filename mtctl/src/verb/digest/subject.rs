@@ -10,6 +10,7 @@ use blockio::journal::selector::Selector;
 use blockio::view::View;
 use blockio::volume;
 use blockio::volume::stillness::Stillness;
+use blockio::volume_name::VolumeName;
 use blockio::{Error, ErrorKind};
 use clap::Args;
 
@@ -53,7 +54,7 @@ impl SubjectArguments {
         let (_, mut views) = point_views::at(&group, to, self.volume.as_deref())?;
         let only = views.pop().filter(|_| views.is_empty());
         let only = only.ok_or_else(|| {
-            let names: Vec<_> = group.state().volumes.keys().map(String::as_str).collect();
+            let names: Vec<_> = group.state().volumes.keys().map(VolumeName::to_string).collect();
             let context = format!("group {} has several volumes", group.name());
             Error::new(ErrorKind::Usage, context)
                 .with_hint(format!("name one: --volume NAME, of {}", names.join(", ")))

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use blockio::group::GroupView;
 use blockio::journal::state::VolumeState;
+use blockio::volume_name::VolumeName;
 use clap::Args;
 use provisioning::size;
 use serde::Serialize;
@@ -41,7 +42,7 @@ struct Json<'a> {
 
 #[derive(Serialize)]
 struct JsonVolume<'a> {
-    volume: &'a str,
+    volume: &'a VolumeName,
     target: Option<&'a str>,
     target_bytes: u64,
     where_it_is: String,
@@ -83,9 +84,8 @@ fn print(out: &mut impl Write, group: &GroupView) -> anyhow::Result<()> {
     writeln!(out, "group {}: {}", told.group, told.detail)?;
     let mut table = output::table(&["VOLUME", "DISK", "SIZE", "WHERE IT IS"]);
     for (name, volume) in &group.state().volumes {
-        let name = if name.is_empty() { "-" } else { name };
         table.add_row([
-            name.to_owned(),
+            name.in_a_table(),
             volume.target.clone().unwrap_or_else(|| "-".to_owned()),
             size::binary(volume.target_bytes),
             where_it_is(volume),

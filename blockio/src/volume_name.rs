@@ -1,0 +1,91 @@
+//! What a group calls a volume.
+
+use std::borrow::Borrow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plain::Plain;
+
+/// The name of a volume in its group, as its streams have it. A volume of streams that have only
+/// one and do not name it is *unnamed*: an empty text, where it is saved.
+///
+/// Shown to people it is escaped: whoever made the stream chose it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct VolumeName(String);
+
+impl VolumeName {
+    /// That of a volume whose streams do not name it.
+    #[must_use]
+    pub fn unnamed() -> Self {
+        Self::default()
+    }
+
+    /// Whether its streams do not name it.
+    #[must_use]
+    pub fn is_unnamed(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// For a table: of one without a name, a dash.
+    #[must_use]
+    pub fn in_a_table(&self) -> String {
+        if self.is_unnamed() { "-".to_owned() } else { self.to_string() }
+    }
+
+    /// As it is saved.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for VolumeName {
+    fn from(name: String) -> Self {
+        Self(name)
+    }
+}
+
+impl From<&str> for VolumeName {
+    fn from(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+}
+
+impl PartialEq<str> for VolumeName {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other
+    }
+}
+
+impl Borrow<str> for VolumeName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for VolumeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Plain(&self.0), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_name_is_a_dash_in_a_table() {
+        assert_eq!(VolumeName::unnamed().in_a_table(), "-");
+        assert_eq!(VolumeName::from("db").in_a_table(), "db");
+    }
+
+    #[test]
+    fn a_name_is_saved_as_it_is_and_shown_without_what_a_terminal_obeys() {
+        let name = VolumeName::from("a\u{1b}[2J");
+        assert_eq!(serde_json::to_string(&name).unwrap(), "\"a\\u001b[2J\"");
+        assert!(!name.to_string().contains('\u{1b}'), "{name}");
+        assert!(VolumeName::unnamed().is_unnamed() && !name.is_unnamed());
+    }
+}
