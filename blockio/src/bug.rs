@@ -57,12 +57,16 @@ pub(crate) enum Bug {
     ViewTrustsItsWindow,
     /// A rollback that is not complete is recorded as complete.
     RollbackRecordedBeforeFlush,
+    /// That a rollback that keeps nothing gives up points is not in the journal.
+    BreakNotInTheJournal,
+    /// The same, and it is not in the state.
+    BreakNotInTheState,
 }
 
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::NoBarrier1,
         Self::NoBarrier2,
         Self::NoBarrier3,
@@ -79,6 +83,8 @@ impl Bug {
         Self::ViewDoesNotLookAgain,
         Self::ViewTrustsItsWindow,
         Self::RollbackRecordedBeforeFlush,
+        Self::BreakNotInTheJournal,
+        Self::BreakNotInTheState,
     ];
 }
 

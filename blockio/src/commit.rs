@@ -64,7 +64,7 @@ pub fn where_it_is(group: &mut Group, history: Settings) -> Result<Proof> {
         return Ok(Proof::RolledBack(point));
     }
     if group.is_epoch_empty() {
-        return Ok(Proof::NothingWritten(known.open_epoch()));
+        return Ok(Proof::NothingWritten(known.came_from()));
     }
     Err(Error::refused(format!("the volumes of group {name} are at no recovery point")).with_hint(
         format!(

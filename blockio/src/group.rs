@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::barrier::AllFlushed;
 use crate::device::buffer::ArenaPool;
-use crate::journal::catalogue::{Catalogue, NewPoint, PointId, PointKind};
+use crate::journal::catalogue::{Catalogue, NewPoint, PointId, PointKind, Span};
 use crate::journal::memo::{EpochMemo, PointMemo};
 use crate::journal::scan::WINDOW_BYTES;
 use crate::journal::settings::GroupSettings;
@@ -50,6 +50,15 @@ pub use whereabouts::Whereabouts;
 #[must_use = "a source is told of what became durable"]
 #[derive(Debug)]
 pub(crate) struct Durable(());
+
+/// Whether what a rollback overwrites is kept, so that it can be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Undo {
+    /// It is, and every point stays.
+    Kept,
+    /// It is not: it takes no room, and the points after the one that it goes to are given up.
+    NotKept,
+}
 
 /// A protection group, held by this process; or none, and nothing is remembered.
 pub struct Group {
@@ -269,14 +278,29 @@ impl Group {
         })
     }
 
-    /// From here on the volumes are in-between, on their way to point `to`; what those that are
-    /// `written` hold is not known.
+    /// From here on the volumes are in-between, on their way to point `to`, where they are as far
+    /// as `then`; what those that are `written` hold is not known.
+    ///
+    /// Where nothing is kept, the journal says that later points are given up, then the state does:
+    /// a crash in between leaves them, and nothing was overwritten.
     ///
     /// # Errors
     ///
-    /// `Failed`: it could not be saved.
-    pub(crate) fn begin_rollback(&mut self, to: PointId, written: &[VolumeName]) -> Result<()> {
+    /// `Refused`: a point that would be given up is pinned. `Failed`: it could not be saved.
+    pub(crate) fn begin_rollback(
+        &mut self,
+        to: PointId,
+        written: &[VolumeName],
+        undo: Undo,
+        then: &Progress,
+    ) -> Result<()> {
         self.begin_history()?;
+        let broken_off = match undo {
+            Undo::Kept => None,
+            Undo::NotKept => self.break_off(to, then)?,
+        };
+        let keeper = &mut self.keeper;
+        keeper.iter_mut().for_each(|keeper| keeper.keep(undo));
         let keeper = &self.keeper;
         self.ledger.save(|state| {
             let volumes = state.volumes.iter_mut().filter(|(name, _)| written.contains(name));
@@ -284,12 +308,45 @@ impl Group {
                 identity.content = None;
             }
             let Some(catalogue) = &mut state.journal else { return };
+            if let Some((spans, now)) = broken_off {
+                catalogue.break_off(to, spans, now);
+            }
             catalogue.rolling_back_to = Some(to);
             catalogue.rolled_back_to = None;
             if let Some(keeper) = keeper {
                 keeper.describe(catalogue);
             }
         })
+    }
+
+    /// The journal says that the points after `to` are given up; what the state needs to say so as
+    /// well. None if a rollback that was cut short has given up all there were.
+    fn break_off(&mut self, to: PointId, then: &Progress) -> Result<Option<(Vec<Span>, u64)>> {
+        let known = self.ledger.view().catalogue()?;
+        if let Some(pinned) = known.points_after(to).find(|point| point.pinned) {
+            let shown = crate::journal::selector::shown(pinned);
+            let context = format!(
+                "rolling back without keeping what is overwritten gives up the points after the \
+                 one that it goes to, and {shown} is pinned"
+            );
+            return Err(Error::refused(context).with_hint(format!(
+                "unpin it: mtctl points unpin id:{} --group {}; or keep what is overwritten",
+                pinned.id,
+                self.view().name()
+            )));
+        }
+        let later: Vec<_> = known.points_after(to).map(|point| point.kind).collect();
+        let (at, new) = (PointId(known.next_point), known.break_after(to));
+        let Some(keeper) = &mut self.keeper else { return Err(not_open()) };
+        if later == [PointKind::Break] && keeper.is_epoch_empty() {
+            return Ok(None);
+        }
+        let now = keeper.now();
+        let memo =
+            EpochMemo::new(self.ledger.view().state(), vec![PointMemo::of_new(at, &new, now)]);
+        let memo =
+            if planted!(BreakNotInTheJournal) { memo } else { memo.giving_up_after(to, then) };
+        Ok(Some((keeper.break_off(&mut self.ledger, at, &memo)?, now)))
     }
 
     /// The volumes are at point `to`, as far as `then`; those that were written are known by
@@ -305,6 +362,9 @@ impl Group {
         then: &Progress,
         identities: Vec<(VolumeName, TargetIdentity)>,
     ) -> Result<Durable> {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.keep(Undo::Kept);
+        }
         let keeper = &self.keeper;
         self.ledger.save(|state| {
             state.go_back(then);

@@ -20,6 +20,7 @@ use crate::apply::volumes::Volumes;
 use crate::assignment::{Assignment, Disk};
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::open::Engine;
+use crate::group::Undo;
 use crate::group::keeper::{Preserve, record_pool};
 use crate::group::{Group, GroupView};
 use crate::journal::catalogue::PointId;
@@ -55,6 +56,9 @@ pub struct Job {
     pub accept_target: bool,
     /// The oldest points may go, if there is no room else for what is overwritten.
     pub may_give_up_points: bool,
+    /// Nothing of what is overwritten is kept: it cannot be taken back, and the points after `to`
+    /// are given up.
+    pub without_undo: bool,
     /// How disks are written.
     pub engine: Engine,
     /// How the history is kept.
@@ -127,6 +131,7 @@ pub fn preview(group: &GroupView, to: PointId) -> Result<Preview> {
 /// goes on.
 pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Ending> {
     let Job { mut group, mut assignments, to, accept_target, may_give_up_points, .. } = job;
+    let undo = if job.without_undo { Undo::NotKept } else { Undo::Kept };
     let Job { engine, history, pool, .. } = job;
     for note in target_check::check(group.view(), &mut assignments, accept_target)? {
         observe(Event::Warning(&note));
@@ -151,7 +156,9 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
     for (index, number) in &order {
         fits(&assignments[*index].target, images.of(*number))?;
     }
-    require_room(&group, to, &assignments, &order, &images, may_give_up_points)?;
+    if undo == Undo::Kept {
+        require_room(&group, to, &assignments, &order, &images, may_give_up_points)?;
+    }
     for note in group.take_notes() {
         observe(Event::Warning(&note));
     }
@@ -161,7 +168,7 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
     }
     let written: Vec<usize> = order.iter().map(|(index, _)| *index).collect();
     let named = written.iter().map(|index| volumes.get(*index).name().to_owned());
-    group.begin_rollback(to, &named.collect::<Vec<_>>())?;
+    group.begin_rollback(to, &named.collect::<Vec<_>>(), undo, &images.progress())?;
     let total = order.iter().filter_map(|(_, n)| images.of(*n)).map(Index::bytes).sum();
     let images = Arc::new(images);
     let mut rollback =
@@ -256,11 +263,15 @@ fn require_room(
         needed.free_bytes / MIB,
     );
     Err(Error::refused(context).with_hint(match needed.points_to_go {
-        Some(_) => "enlarge the volume, or let them go: --give-up-points",
+        Some(_) => {
+            "enlarge the volume, let them go (--give-up-points), or keep nothing of what is \
+                 overwritten (--without-undo: it cannot be taken back)"
+        }
         // Zeros take no room, and how many of them are overwritten is not known beforehand.
         None => {
             "enlarge the volume, end what exports points of the group, or raise its limit \
-                 (mtctl group set --retention-bytes); --give-up-points tries all the same, and \
+                 (mtctl group set --retention-bytes); --without-undo keeps nothing of what is \
+                 overwritten, and cannot be taken back; --give-up-points tries all the same, and \
                  where it stops for want of room the same command goes on"
         }
     }))

@@ -1940,7 +1940,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__recover)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --accept-target --give-up-points --yes --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --accept-target --give-up-points --without-undo --yes --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1986,7 +1986,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__rollback)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --to --retention-window --keep-all --retention-bytes --point-every --accept-target --give-up-points --yes --dry-run --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --to --retention-window --keep-all --retention-bytes --point-every --accept-target --give-up-points --without-undo --yes --dry-run --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -16,7 +16,7 @@ use crate::extent::Extent;
 use crate::journal::catalogue::{Catalogue, Forgotten, JournalVolume, PointId, Span};
 use crate::journal::compact::{Attempt, Compaction};
 use crate::journal::draft::{Draft, Outline};
-use crate::journal::layout::{Identity, RECORD_BYTES_MAX, RecordKind};
+use crate::journal::layout::{BLOCK_BYTES, Identity, RECORD_BYTES_MAX, RecordKind};
 use crate::journal::log::{End, ImagesDurable, Log, Ticket, failed};
 use crate::journal::memo::{self, EpochMemo, PointMemo, VolumeMemo};
 use crate::journal::open::{Opened, open_epoch};
@@ -27,6 +27,7 @@ use crate::units::ByteOffset;
 use crate::volume_name::VolumeName;
 use crate::{Error, Result};
 
+use super::Undo;
 use super::ledger::Ledger;
 
 mod room;
@@ -98,6 +99,8 @@ pub(super) struct Keeper {
     touched: Vec<Touched>,
     /// Nothing was overwritten since the last point.
     is_epoch_empty: bool,
+    /// A rollback that keeps nothing is under way: what it overwrites leads to no point.
+    keeps_nothing: bool,
     /// The history begins with this process.
     is_new: bool,
     notes: Vec<String>,
@@ -167,6 +170,7 @@ impl Keeper {
             segment_bytes,
             touched,
             is_epoch_empty: is_empty,
+            keeps_nothing: false,
             is_new: !has_history,
             notes,
             noted: Some(epoch),
@@ -202,6 +206,9 @@ impl Keeper {
         volume: &Preserve<'_>,
         touched: &[Extent],
     ) -> Result<Vec<Outline>> {
+        if self.keeps_nothing {
+            return Ok(Vec::new());
+        }
         let number = self.volume_number(ledger, volume)?;
         let first = self.touched[number as usize].first_touches(touched, end_of(volume));
         if first.is_empty() {
@@ -298,6 +305,43 @@ impl Keeper {
         point: PointId,
         memo: &EpochMemo,
     ) -> Result<Vec<Span>> {
+        let (spans, draft) = self.end_epoch(memo)?;
+        // The segment that is used now ends with the epoch.
+        self.begin_segment(ledger, point)?;
+        self.submit_beginning(draft)?;
+        Ok(spans)
+    }
+
+    /// Begins the epoch in which a rollback keeps nothing of what it overwrites, and that leads
+    /// back to no point of the source: where the history breaks off, as `memo` says.
+    ///
+    /// The caller then saves the state without the points that are given up. A crash before that
+    /// leaves them, and a segment of a point that is not there.
+    pub(super) fn break_off(
+        &mut self,
+        ledger: &mut Ledger,
+        at: PointId,
+        memo: &EpochMemo,
+    ) -> Result<Vec<Span>> {
+        let (spans, draft) = self.end_epoch(memo)?;
+        let needed = BLOCK_BYTES + draft.record_bytes();
+        let generation = ledger.view().state().generation();
+        // Small, and out of what is left free for the state: it is often for want of room that
+        // nothing is kept, and no point has to go for this.
+        self.log
+            .begin_segment(at, needed as u64, generation)
+            .map_err(failed(&*self.storage, "making a segment"))?;
+        self.submit_beginning(draft)?;
+        Ok(spans)
+    }
+
+    /// From now on what is overwritten is kept, or it is not.
+    pub(super) fn keep(&mut self, undo: Undo) {
+        self.keeps_nothing = undo == Undo::NotKept;
+    }
+
+    /// All of the epoch that ends, durably; and the record with which the next one begins.
+    fn end_epoch(&mut self, memo: &EpochMemo) -> Result<(Vec<Span>, Draft)> {
         let ended = self.log.submitted();
         let _ = self.log.wait(ended)?;
         let spans = self.log.spans();
@@ -305,13 +349,15 @@ impl Keeper {
         let text = memo::text(&memo.as_record(number))?;
         let arena = self.pool.take()?;
         let draft = Draft::of_text(RecordKind::EpochBegins, &text, arena, self.log.stamp())?;
-        // The segment that is used now ends with the epoch.
-        self.begin_segment(ledger, point)?;
+        Ok((spans, draft))
+    }
+
+    fn submit_beginning(&mut self, draft: Draft) -> Result<()> {
         let begun = self.log.submit(draft)?;
         let _ = self.log.wait(begun)?;
         self.touched.iter_mut().for_each(|touched| *touched = Touched::default());
         self.is_epoch_empty = true;
-        Ok(spans)
+        Ok(())
     }
 
     /// Begins the first epoch of a history that has none yet.

@@ -36,6 +36,20 @@ pub enum PointKind {
     Crash,
     /// The application had made its data consistent.
     App,
+    /// The history breaks off here: a rollback that kept nothing of what it overwrote went back
+    /// from here. No point, and nobody goes to it; it expires with the next point.
+    Break,
+}
+
+impl PointKind {
+    /// Whether it is a state of the source.
+    #[must_use]
+    pub fn is_of_the_source(self) -> bool {
+        match self {
+            Self::Crash | Self::App => true,
+            Self::Start | Self::Break => false,
+        }
+    }
 }
 
 /// Segments of consecutive records.
@@ -213,9 +227,19 @@ impl Catalogue {
         }
     }
 
-    /// The points of the source: all but the start.
+    /// The points of the source.
     pub fn recovery_points(&self) -> impl DoubleEndedIterator<Item = &Point> {
-        self.points.iter().filter(|point| point.kind != PointKind::Start)
+        self.points.iter().filter(|point| point.kind.is_of_the_source())
+    }
+
+    /// Where the volumes can go back to: the points of the source, and the start.
+    pub fn ways_back(&self) -> impl DoubleEndedIterator<Item = &Point> {
+        self.points.iter().filter(|point| point.kind != PointKind::Break)
+    }
+
+    /// The points after `to`: a rollback to it that keeps nothing gives them up.
+    pub fn points_after(&self, to: PointId) -> impl Iterator<Item = &Point> {
+        self.points.iter().filter(move |point| point.id > to)
     }
 
     /// The point with this number.
@@ -290,6 +314,29 @@ impl Catalogue {
         id
     }
 
+    /// What stands where the history breaks off for a rollback to `to`: as old as that.
+    #[must_use]
+    pub fn break_after(&self, to: PointId) -> NewPoint {
+        let time = self.point(to).map_or(0, |point| point.time);
+        NewPoint { time, kind: PointKind::Break, name: None }
+    }
+
+    /// The history breaks off: a rollback to `to` that keeps nothing begins, and what leads back to
+    /// later points will be overwritten. They are forgotten; `spans`, all of the epoch that ends,
+    /// lead on to `to`.
+    ///
+    /// This has to be saved before the first of them is overwritten.
+    pub fn break_off(&mut self, to: PointId, spans: Vec<Span>, now: u64) {
+        let later: Vec<_> = self.points_after(to).map(|point| point.id).collect();
+        let given_up = if planted!(BreakNotInTheState) { Vec::new() } else { later };
+        self.seal(spans, self.break_after(to), now);
+        // Nothing of theirs is unneeded: `to`, and what comes before it, is read through it.
+        let _ = self.forget(&given_up);
+        self.rolling_back_to = Some(to);
+        // Who reads one of them meanwhile must notice.
+        self.session += 1;
+    }
+
     /// Forgets the points of `ids`, never the last one, and says which segments nothing leads back
     /// to any more. What led back to a forgotten point leads on to the one before it, if there is
     /// one.
@@ -317,7 +364,7 @@ impl Catalogue {
                     forgotten.unneeded.extend(point.spans.iter().map(|span| span.segment));
                 }
             }
-            if point.kind != PointKind::Start {
+            if point.kind.is_of_the_source() {
                 let Point { id, time, name, .. } = point;
                 self.expired.push(Expired { id, time, name });
             }

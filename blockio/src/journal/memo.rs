@@ -29,6 +29,10 @@ pub struct EpochMemo {
     pub settings: Option<GroupSettings>,
     /// How far the volumes were.
     pub progress: Progress,
+    /// The points after this one, and before the epoch's own, are given up: here began a rollback
+    /// to it that kept nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gives_up_after: Option<PointId>,
     /// The number that the record has in the log: a copy has it too.
     pub begins_at: u64,
 }
@@ -105,8 +109,15 @@ impl EpochMemo {
             dropped: state.dropped().to_vec(),
             settings: state.settings,
             progress: state.progress(),
+            gives_up_after: None,
             begins_at: 0,
         }
+    }
+
+    /// The same, where a rollback to `to` that keeps nothing begins: the volumes will be as far as
+    /// `then`.
+    pub(crate) fn giving_up_after(self, to: PointId, then: &Progress) -> Self {
+        Self { progress: then.clone(), gives_up_after: Some(to), ..self }
     }
 
     /// The same, as the record `number` of the log.

@@ -105,6 +105,7 @@ pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
         let points = catalogue.points.iter_mut().filter(|_| is_same);
         points.for_each(|point| point.pinned = pinned.contains(&point.id));
     }
+    give_up(&mut catalogue, &counting);
     state.journal = Some(catalogue);
     Ok(Rebuilt { state, notes: reading.notes })
 }
@@ -390,6 +391,23 @@ fn points(items: &[Item]) -> Result<Vec<Point>> {
         }
     }
     Ok(points)
+}
+
+/// What the journal says was given up is: a rollback that kept nothing overwrote what led back to
+/// it. Whether that came to its end, the journal does not say: where nothing came after it, it is
+/// gone on with.
+fn give_up(catalogue: &mut Catalogue, items: &[Item]) {
+    for item in items {
+        let Some(to) = item.memo.gives_up_after else { continue };
+        let between = catalogue.points_after(to).map(|point| point.id);
+        let between: Vec<_> = between.take_while(|id| *id < item.epoch).collect();
+        let _ = catalogue.forget(&between);
+        if item.epoch == catalogue.open_epoch() {
+            // The point may have expired since: what led back to it leads to the one before.
+            let before = catalogue.ways_back().rfind(|point| point.id <= to);
+            catalogue.rolling_back_to = before.map(|point| point.id);
+        }
+    }
 }
 
 /// A point of which only the number is known: it counts as made with the next one that is known, so

@@ -60,6 +60,8 @@ pub fn due(catalogue: &Catalogue, policy: &Policy) -> Vec<PointId> {
         let stays = stays.map(|point| point.id);
         due.extend(hour.iter().filter(|point| Some(point.id) != stays));
     }
+    // Where the history broke off nobody goes.
+    due.extend(catalogue.points.iter().filter(|point| point.kind == PointKind::Break));
     due.into_iter().filter(|point| may_go(catalogue, point)).map(|point| point.id).collect()
 }
 

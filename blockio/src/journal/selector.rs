@@ -204,6 +204,7 @@ pub fn shown(point: &Point) -> String {
     let name = name.map_or_else(String::new, |name| format!(" \"{}\"", Plain(name)));
     match point.kind {
         PointKind::Start => "the start of the history".to_owned(),
+        PointKind::Break => format!("where the history breaks off ({})", point.id),
         PointKind::Crash | PointKind::App => {
             format!("point {}{name} of {}", point.id, time(point.time))
         }

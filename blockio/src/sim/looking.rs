@@ -45,6 +45,7 @@ fn look(views: &[View], point: &Point, scenario: &Scenario) -> Result<u64, Strin
     let number = match point.kind {
         PointKind::Start => 0,
         PointKind::Crash | PointKind::App => point_of(point.time),
+        PointKind::Break => return Ok(0),
     };
     for (view, expected) in views.iter().zip(&scenario.points[&number]) {
         match whole(view) {

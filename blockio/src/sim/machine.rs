@@ -175,12 +175,22 @@ impl Machine {
     }
 
     pub(super) fn rollback(&self, to: PointId) -> Result<()> {
+        self.roll_back(to, false)
+    }
+
+    /// The same, and nothing of what is overwritten is kept.
+    pub(super) fn rollback_without_undo(&self, to: PointId) -> Result<()> {
+        self.roll_back(to, true)
+    }
+
+    fn roll_back(&self, to: PointId, without_undo: bool) -> Result<()> {
         let job = rollback::Job {
             group: self.group()?,
             assignments: self.assignments(),
             to,
             accept_target: false,
             may_give_up_points: true,
+            without_undo,
             engine: Engine::Blocking,
             history: self.settings(),
             pool: Some(self.memory.batches.clone()),

@@ -13,7 +13,7 @@ use super::scenario::{Contents, Scenario, Size, point_of};
 use super::world::{Operation, Snapshot, World};
 use crate::apply::Options;
 use crate::bug::{self, Bug};
-use crate::journal::catalogue::{Point, PointId, PointKind};
+use crate::journal::catalogue::{Catalogue, Point, PointId, PointKind};
 use crate::journal::retention::Policy;
 use crate::recover::{self, Recovery};
 
@@ -43,6 +43,8 @@ const ACCEPTED: Size = Size { goes_on: false, ..SMALL };
 enum Plan {
     Apply,
     ApplyAndRollBack,
+    /// As well without keeping what is overwritten.
+    ApplyAndBreakOff,
     ApplyAndCommitAndApply,
 }
 
@@ -108,11 +110,19 @@ impl Run {
                 }
             }
         }
-        if self.plan == Plan::ApplyAndRollBack {
+        if self.plan == Plan::ApplyAndRollBack || self.plan == Plan::ApplyAndBreakOff {
             for _ in 0..2 {
                 let to = self.some_point(&self.machine.clone())?;
-                self.machine.rollback(to).map_err(text)?;
+                let breaks_off = self.plan == Plan::ApplyAndBreakOff && self.chance.below(3) > 0;
+                let roll_back =
+                    if breaks_off { Machine::rollback_without_undo } else { Machine::rollback };
+                roll_back(&self.machine, to).map_err(text)?;
                 self.holds(&self.machine, &self.expected(&self.machine, to)?)?;
+                if self.plan == Plan::ApplyAndBreakOff {
+                    let streams: Vec<_> = streams.iter().map(|path| path.as_path()).collect();
+                    self.machine.apply(&streams, &mut || {}).map_err(text)?;
+                    self.holds(&self.machine, self.scenario.end())?;
+                }
             }
         }
         Ok(())
@@ -148,7 +158,8 @@ impl Run {
 
     fn some_point(&mut self, machine: &Machine) -> Result<PointId, String> {
         let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
-        Ok(known.points[self.chance.below(known.points.len())].id)
+        let ways: Vec<_> = known.ways_back().collect();
+        Ok(ways[self.chance.below(ways.len())].id)
     }
 
     /// What `point` of the history that `machine` has must hold. Points are told by their times: a
@@ -162,6 +173,7 @@ impl Run {
             // The second history begins with what was accepted: the last point of the first.
             PointKind::Start => self.scenario.size.marks as u64,
             PointKind::Crash | PointKind::App => point_of(found.time),
+            PointKind::Break => return Err("nobody goes to where the history breaks off".into()),
         };
         let found = self.scenario.points.get(&number);
         found.cloned().ok_or_else(|| format!("point {point} was never made"))
@@ -198,9 +210,10 @@ impl Run {
         if let Some(to) = known.rolled_back_to {
             self.holds(machine, &self.expected(machine, to)?)?;
         }
-        let one = self.chance.below(known.points.len());
+        let ways: Vec<_> = known.ways_back().collect();
+        let one = self.chance.below(ways.len());
         for point in [0, one].iter().take(if one == 0 { 1 } else { 2 }) {
-            self.reads(machine, known.points[*point].id)?;
+            self.reads(machine, ways[*point].id)?;
         }
         Ok(())
     }
@@ -210,7 +223,8 @@ impl Run {
         let state = machine.state().map_err(text)?;
         let is_rolling = state.journal.as_ref().is_some_and(|k| k.rolling_back_to.is_some());
         let was_rolled = state.journal.as_ref().is_some_and(|k| k.rolled_back_to.is_some());
-        let may_apply = !is_rolling && !was_rolled && self.plan != Plan::ApplyAndCommitAndApply;
+        let goes_on = !was_rolled || self.plan == Plan::ApplyAndBreakOff;
+        let may_apply = !is_rolling && goes_on && self.plan != Plan::ApplyAndCommitAndApply;
         if may_apply && self.chance.below(3) > 0 {
             let streams: Vec<_> = self.scenario.streams.iter().map(|p| p.as_path()).collect();
             if is_full_at_worst(machine.apply(&streams, &mut || {}).map_err(text))? {
@@ -218,12 +232,15 @@ impl Run {
             }
         } else if state.journal.is_some() {
             let to = self.some_point(machine)?;
-            if is_full_at_worst(machine.rollback(to).map_err(text))? {
+            let breaks_off = self.plan == Plan::ApplyAndBreakOff && self.chance.below(2) == 0;
+            let roll_back =
+                if breaks_off { Machine::rollback_without_undo } else { Machine::rollback };
+            if is_full_at_worst(roll_back(machine, to).map_err(text))? {
                 self.holds(machine, &self.expected(machine, to)?)?;
             }
         }
         let known = machine.state().map_err(text)?.journal;
-        for point in known.iter().flat_map(|known| &known.points) {
+        for point in known.iter().flat_map(Catalogue::ways_back) {
             self.reads(machine, point.id)?;
         }
         super::machine::is_whole(machine)
@@ -239,14 +256,18 @@ impl Run {
         }
         machine.rebuild().map_err(text)?;
         let has = machine.state().map_err(text)?.journal.ok_or("no history")?;
-        for point in &had.points {
+        // What was about to be given up is: the journal says so before the state does.
+        let last = has.points.last().filter(|last| last.kind == PointKind::Break);
+        let given_up = last.and(has.rolling_back_to).filter(|_| had.rolling_back_to.is_none());
+        let stays = |point: &&Point| given_up.is_none_or(|to| point.id <= to);
+        for point in had.points.iter().filter(stays) {
             let again = has.point(point.id).ok_or_else(|| format!("point {} is lost", point.id))?;
             let told = |one: &Point| (one.time, one.kind, one.name.clone());
             if told(again) != told(point) {
                 return Err(format!("point {} is another one: {again:?}", point.id));
             }
         }
-        for point in &has.points {
+        for point in has.ways_back() {
             self.reads(machine, point.id)?;
         }
         let to = self.some_point(machine)?;
@@ -369,17 +390,19 @@ fn explore(seed: u64, memory: &Memory) -> Result<u64, String> {
         (Plan::Apply, SMALL, keep_all()),
         (Plan::ApplyAndRollBack, SMALL, keep_all()),
         (Plan::ApplyAndCommitAndApply, ACCEPTED, keep_all()),
+        (Plan::ApplyAndBreakOff, SMALL, keep_all()),
         (Plan::Apply, TIGHT, thinning()),
         (Plan::Apply, TIGHT, keep_all()),
         (Plan::Apply, MANY_POINTS, expiring()),
         (Plan::Apply, LARGE, keep_all()),
         (Plan::ApplyAndRollBack, LARGE, thinning()),
+        (Plan::ApplyAndBreakOff, LARGE, thinning()),
     ];
     // The large ones take most of the time, and show little that the others do not.
     let count = match seed {
         seed if seed % 64 == 0 => sorts.len(),
-        seed if seed % 16 == 0 => 6,
-        _ => 3,
+        seed if seed % 16 == 0 => 7,
+        _ => 4,
     };
     for (number, (plan, size, policy)) in sorts.into_iter().enumerate().take(count) {
         let told = |wrong| format!("seed {seed}, sort {number} ({plan:?}): {wrong}");

@@ -192,6 +192,7 @@ fn table(out: &mut impl Write, points: &[&Point]) -> anyhow::Result<()> {
 fn kind(kind: PointKind) -> &'static str {
     match kind {
         PointKind::Start => "start",
+        PointKind::Break => "break",
         PointKind::Crash => "crash",
         PointKind::App => "app",
     }

@@ -12,6 +12,7 @@ use clap::Args;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
+use crate::undo_options::UndoOptions;
 use crate::verb::rollback::{self, How};
 use crate::{output, question};
 
@@ -43,9 +44,8 @@ pub struct Arguments {
     #[arg(long)]
     accept_target: bool,
 
-    /// Let the oldest points go, if there is no room else to keep what is overwritten
-    #[arg(long)]
-    give_up_points: bool,
+    #[command(flatten)]
+    undo: UndoOptions,
 
     /// Do not ask
     #[arg(long)]
@@ -83,7 +83,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     };
     let point = group.view().catalogue()?.point(id);
     let shown = point.map_or_else(|| format!("point {id}"), selector::shown);
-    if !question::agreed(&format!("{why}: go back to {shown}?"), arguments.yes)? {
+    let cost = arguments.undo.cost(group.view().catalogue()?, id);
+    if !question::agreed(&format!("{why}: go back to {shown}{cost}?"), arguments.yes)? {
         output::complain("nothing was touched");
         return Ok(Exit::Done);
     }
@@ -91,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         of: &arguments.of,
         policy: &arguments.policy,
         accept_target: arguments.accept_target,
-        may_give_up_points: arguments.give_up_points,
+        undo: arguments.undo,
         json: arguments.json,
     };
     rollback::carry_out(group, id, &shown, &how)

@@ -17,6 +17,7 @@ use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
+use crate::undo_options::UndoOptions;
 use crate::{group_targets, output, question};
 
 const EXAMPLES: &str = "\
@@ -25,8 +26,8 @@ Examples:
   mtctl rollback --group web --to before-upgrade --yes
   mtctl rollback --group web --to 2026-11-22T03:00:00Z --dry-run     what would be written
 
-What is overwritten is kept: until the commit, rollback --to another point, earlier or later, works.
-Interrupted, the same command goes on.";
+What is overwritten is kept: until the commit, rollback --to another point, earlier or later, works;
+but for --without-undo, which keeps nothing. Interrupted, the same command goes on.";
 
 /// What was typed after `mtctl rollback`.
 #[derive(Debug, Args)]
@@ -47,9 +48,8 @@ pub struct Arguments {
     #[arg(long)]
     accept_target: bool,
 
-    /// Let the oldest points go, if there is no room else to keep what is overwritten
-    #[arg(long)]
-    give_up_points: bool,
+    #[command(flatten)]
+    undo: UndoOptions,
 
     /// Do not ask
     #[arg(long)]
@@ -70,6 +70,7 @@ struct Json {
     bytes: u64,
     seconds: f64,
     complete: bool,
+    given_up_points: u64,
 }
 
 /// Rolls back.
@@ -83,7 +84,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     if arguments.dry_run {
         return Ok(Exit::Done);
     }
-    if !question::agreed(&format!("Roll back to {shown}?"), arguments.yes)? {
+    let cost = arguments.undo.cost(group.view().catalogue()?, id);
+    if !question::agreed(&format!("Roll back to {shown}{cost}?"), arguments.yes)? {
         output::complain("nothing was touched");
         return Ok(Exit::Done);
     }
@@ -91,7 +93,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         of: &arguments.of,
         policy: &arguments.policy,
         accept_target: arguments.accept_target,
-        may_give_up_points: arguments.give_up_points,
+        undo: arguments.undo,
         json: arguments.json,
     };
     carry_out(group, id, &shown, &how)
@@ -120,8 +122,8 @@ pub(crate) struct How<'a> {
     pub(crate) policy: &'a PolicyOptions,
     /// Disks are taken that may be others.
     pub(crate) accept_target: bool,
-    /// The oldest points may go to make room.
-    pub(crate) may_give_up_points: bool,
+    /// What becomes of what is overwritten.
+    pub(crate) undo: UndoOptions,
     /// JSON is printed.
     pub(crate) json: bool,
 }
@@ -133,18 +135,20 @@ pub(crate) fn carry_out(
     shown: &str,
     how: &How<'_>,
 ) -> anyhow::Result<Exit> {
-    let How { of, policy, accept_target, may_give_up_points, json } = *how;
+    let How { of, policy, accept_target, undo, json } = *how;
     let stop = crate::verb::stop_flag()?;
     let assignments = group_targets::open(group.view(), of, accept_target)?;
     policy.settle(&mut group, None)?;
     let history = Settings::default();
     let engine = group.view().settings().engine;
+    let given_up_points = undo.given_up(group.view().catalogue()?, id);
     let job = Job {
         group,
         assignments,
         to: id,
         accept_target,
-        may_give_up_points,
+        may_give_up_points: undo.give_up_points,
+        without_undo: undo.without_undo,
         engine,
         history,
         pool: None,
@@ -162,7 +166,10 @@ pub(crate) fn carry_out(
     };
     let mut out = output::stdout();
     if json {
-        output::print_json(&mut out, &Json { point: id.0, bytes, seconds, complete })?;
+        output::print_json(
+            &mut out,
+            &Json { point: id.0, bytes, seconds, complete, given_up_points },
+        )?;
     } else {
         let text = match ending {
             Ending::Complete { bytes } => {

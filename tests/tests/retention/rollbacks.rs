@@ -168,6 +168,55 @@ fn a_rollback_that_finds_no_room_is_refused_before_it_begins_and_costs_no_point(
 }
 
 #[test]
+fn a_rollback_that_keeps_nothing_needs_no_room_and_gives_up_the_points_after_it() {
+    on_a_scratch_machine(|machine| {
+        const LARGE: u64 = 16 * MIB;
+        let _retention = retention(machine, 200);
+        let epochs = epochs(machine, &mut Random::new(48), LARGE, 3);
+        let target = blank(machine, "target.img", LARGE);
+        apply(machine, &epochs.stream, &target).exits(0);
+        shell(
+            "fallocate -l $(($(df -B1 --output=avail /mnt/retention | tail -1) - (1 << 20))) \
+               /mnt/retention/other",
+        );
+        rollback(machine, "e2").exits(4).says("--without-undo");
+        let pin = |verb| {
+            machine.mtctl(&["points", verb, "e3", "--group", "g"]).exits(0);
+        };
+        pin("pin");
+        let breaks_off = ["rollback", "--group", "g", "--to", "e2", "--yes", "--without-undo"];
+        machine.mtctl(&breaks_off).exits(4).says("is pinned");
+        holds(&target, &epochs.held[3]);
+        pin("unpin");
+        let json = [&breaks_off[..], &["--json"]].concat();
+        assert_eq!(machine.mtctl(&json).exits(0).json()["given_up_points"], 1);
+        holds(&target, &epochs.held[2]);
+        let listed = || -> Vec<_> {
+            let of = |point: &serde_json::Value| point["name"].as_str().unwrap().to_owned();
+            points(machine).iter().map(of).collect()
+        };
+        assert_eq!(listed(), ["e1", "e2"]);
+        rollback(machine, "e3").says("e3").does_not_say("the disks are at");
+        history_is_whole("g", &[]);
+        // Made anew from the segments, the state knows it as well, and asks for the rollback again.
+        shell("rm /mnt/retention/g/state /mnt/retention/g/state.copy /mnt/retention/other");
+        machine.mtctl(&["journal", "rebuild", "--group", "g", "--yes"]).exits(0);
+        assert_eq!(listed(), ["e1", "e2"]);
+        machine.mtctl(&["recover", "--group", "g", "--yes"]).exits(0);
+        holds(&target, &epochs.held[2]);
+        // The history goes on from there.
+        apply(machine, &epochs.stream, &target).exits(0);
+        holds(&target, &epochs.held[3]);
+        assert_eq!(listed(), ["e1", "e2", "e3"]);
+        for (to, held) in [("e1", 1), ("e3", 3), ("e2", 2)] {
+            rollback(machine, to).exits(0);
+            holds(&target, &epochs.held[held]);
+        }
+        history_is_whole("g", &[]);
+    });
+}
+
+#[test]
 fn points_that_go_for_the_end_of_a_short_rollback_are_told_as_well() {
     on_a_scratch_machine(|machine| {
         let _retention = retention(machine, 64);

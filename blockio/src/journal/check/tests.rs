@@ -117,6 +117,7 @@ impl History {
         let job = rollback::Job {
             accept_target: false,
             may_give_up_points: true,
+            without_undo: false,
             group: self.group(),
             assignments: self.assignments(),
             to: PointId(to),

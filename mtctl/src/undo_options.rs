@@ -1,0 +1,36 @@
+//! What becomes of what a rollback overwrites, as it is typed.
+
+use blockio::journal::catalogue::{Catalogue, PointId};
+use clap::Args;
+
+use crate::output;
+
+/// Where the room for it comes from, or that none is taken.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct UndoOptions {
+    /// Let the oldest points go, if there is no room else to keep what is overwritten
+    #[arg(long)]
+    pub(crate) give_up_points: bool,
+
+    /// Keep nothing of what is overwritten: faster, and takes no room; it cannot be taken back, and
+    /// the points after the one gone to are given up
+    #[arg(long, conflicts_with = "give_up_points")]
+    pub(crate) without_undo: bool,
+}
+
+impl UndoOptions {
+    /// What going back to `to` costs beside, as it follows in a question; nothing, as a rule.
+    pub(crate) fn cost(self, known: &Catalogue, to: PointId) -> String {
+        match self.given_up(known, to) {
+            0 if self.without_undo => " without a way to take it back".to_owned(),
+            0 => String::new(),
+            count => format!(" and give up {} after it", output::counted(count, "point")),
+        }
+    }
+
+    /// How many points are given up.
+    pub(crate) fn given_up(self, known: &Catalogue, to: PointId) -> u64 {
+        let later = known.recovery_points().filter(|point| point.id > to);
+        if self.without_undo { later.count() as u64 } else { 0 }
+    }
+}
