@@ -1,5 +1,6 @@
-//! What tells a target from every other disk: recorded with the group, and compared (`target_check`)
-//! before anything is written. A name alone is not enough: without a WWID another disk stands behind it tomorrow.
+//! What tells a target from every other disk: recorded with the group, and compared
+//! (`target_check`) before anything is written. A name alone is not enough: without a WWID another
+//! disk stands behind it tomorrow.
 //!
 //! What a target holds is recorded (`Content`) only in the same save as the last checkpoint of a
 //! run, when nothing is written after it, and taken back in the save before the first write of the

@@ -38,7 +38,8 @@ pub trait Source: Debug + Send {
     fn answer(&mut self, answer: Answer);
 
     /// All volumes have everything up to byte `position` of this input, durably, and the group has
-    /// recorded it (BARRIER 3): whoever sent it may forget it. Not called where nothing is recorded.
+    /// recorded it (BARRIER 3): whoever sent it may forget it. Where nothing is recorded, nothing
+    /// is told.
     fn durable(&mut self, position: u64);
 }
 

@@ -173,7 +173,8 @@ impl StreamArgument {
     }
 }
 
-/// A named pipe is opened without waiting for who writes to it: its reader waits, and can be stopped.
+/// A named pipe is opened without waiting for who writes to it: its reader waits, and can be
+/// stopped.
 fn open_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true);
