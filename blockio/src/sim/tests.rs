@@ -232,7 +232,7 @@ impl Run {
             }
         }
         let known = machine.state().map_err(text)?.journal;
-        for known in &known {
+        if let Some(known) = &known {
             known.points.iter().try_for_each(|point| self.reads(machine, known, point.id))?;
         }
         super::machine::is_whole(machine)
