@@ -17,12 +17,12 @@ use crate::image::Image;
 use crate::monitor::{Monitor, object};
 
 /// The kernel's arguments, beside those of a case. An emulated processor has nothing to mitigate.
-/// What QEMU has translated it finds again by virtual address: with programs and libraries at random
-/// addresses, each process would be translated anew, and take three times as long to start.
+/// What QEMU has translated it finds again by virtual address: with programs and libraries at
+/// random addresses each process would be translated anew, and take three times as long to start.
 pub(crate) const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 quiet tsc=reliable \
     no_timer_check mitigations=off cryptomgr.notests norandmaps";
-/// The processor. Where QEMU emulates SSSE3 and later, it calls a function for each instruction, and
-/// what chooses its code by processor (C library, hashes) is slower with them than without.
+/// The processor. SSSE3 and later are a function call for each instruction in QEMU: what chooses
+/// its code by processor (C library, hashes) is slower with them than without.
 const PROCESSOR: &str = "Nehalem,-ssse3,-sse4.1,-sse4.2,-popcnt";
 /// So many lines of a console are in an error.
 const LAST_LINES: usize = 60;
