@@ -219,8 +219,10 @@ fn greedy(lab: &mut Lab) -> Result<()> {
     let [db, log] = VOLUMES.map(map);
     let configuration = "defaults {\n\tfind_multipaths no\n}\n";
     machine.must(&format!(
-        "printf '{configuration}' >/etc/multipath.conf && echo 1M,+ | sfdisk -q -X dos /dev/sda && \
-         udevadm settle"
+        "printf '{configuration}' >/etc/multipath.conf && \
+         echo 1M,+ | sfdisk -q -X dos /dev/disk/by-id/scsi-3{} && udevadm settle",
+        // Not sda: which disk the kernel finds first, nobody knows.
+        vmware_uuid("db")
     ))?;
     start_multipathd(&mut machine)?;
     lab.tally.faults += 1;

@@ -222,6 +222,8 @@ fn look(
         },
     };
     *seen = rig.points()?;
+    // Where a case fails, its moments cannot be had again.
+    println!("newest {:?}, goes on with stream {next}", seen.last_key_value());
     Ok(next)
 }
 
