@@ -14,6 +14,7 @@
 
 use std::sync::Arc;
 
+use crate::assignment::Assignment;
 use crate::barrier::AllFlushed;
 use crate::device::buffer::ArenaPool;
 use crate::journal::catalogue::{Catalogue, NewPoint, PointId, PointKind, Span};
@@ -130,6 +131,24 @@ impl Group {
         if self.view().state().settings.is_none() {
             self.ledger.prepare(|state| state.settings = Some(settings));
         }
+    }
+
+    /// Makes it a group that is kept in this way and whose volumes go to `assignments`: saved at
+    /// once, so it is there with all of that, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: it could not be saved.
+    pub fn create(&mut self, settings: GroupSettings, assignments: &[Assignment]) -> Result<()> {
+        self.ledger.save(|state| {
+            state.settings = Some(settings);
+            for one in assignments {
+                let known = state.volumes.entry(one.volume.clone()).or_default();
+                known.target = Some(one.identity.name.clone());
+                known.target_bytes = one.target.geometry().capacity.get();
+                known.identity = Some(one.target_identity());
+            }
+        })
     }
 
     /// Sets how it is kept from now on. What that lets go expires with the next point.

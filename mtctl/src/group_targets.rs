@@ -96,5 +96,5 @@ pub(crate) fn sectors(group: &GroupView, name: &VolumeName) -> Option<SectorSize
 
 fn no_volumes(group: &GroupView) -> Error {
     Error::new(ErrorKind::Usage, format!("group {} has no volumes yet", group.name()))
-        .with_hint("apply a stream to it first")
+        .with_hint("apply a stream to it, and name its disk: --target DEVICE, or --map SOURCE=DEVICE")
 }

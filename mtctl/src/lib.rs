@@ -22,6 +22,7 @@ mod report;
 mod retention_mount;
 mod stream_options;
 mod target_argument;
+mod target_options;
 mod undo_options;
 mod verb;
 mod whole_file;

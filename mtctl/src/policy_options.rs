@@ -135,7 +135,7 @@ fn require_no_change(group: &GroupView, asked: GroupSettings) -> Result<()> {
 /// A setting that changes.
 pub(crate) struct Change {
     /// The option that sets it.
-    pub(crate) option: &'static str,
+    pub(crate) option: String,
     /// As it is.
     pub(crate) from: String,
     /// As it will be.
@@ -166,7 +166,8 @@ pub(crate) fn typed(settings: &GroupSettings) -> [(&'static str, String); 5] {
 pub(crate) fn changes(from: &GroupSettings, to: &GroupSettings) -> Vec<Change> {
     let pairs = typed(from).into_iter().zip(typed(to));
     let changed = pairs.filter(|(from, to)| from != to);
-    changed.map(|((option, from), (_, to))| Change { option, from, to }).collect()
+    let change = |((option, from), (_, to)): ((&str, _), _)| (option.to_owned(), from, to);
+    changed.map(change).map(|(option, from, to)| Change { option, from, to }).collect()
 }
 
 /// As it can be typed.

@@ -10,7 +10,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{
+    FallocateFlags, FcntlArg, OFlag, PosixFadviseAdvice, fallocate, fcntl, posix_fadvise,
+};
 use nix::sys::statvfs::fstatvfs;
 
 use crate::device::open::{Engine, open};
@@ -177,6 +179,18 @@ fn directly(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     }
 }
 
+fn is_direct(file: &File) -> io::Result<bool> {
+    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
+    Ok(flags.contains(OFlag::O_DIRECT))
+}
+
+/// Where the filesystem cannot read past its cache: after a flush that failed, that may hold for
+/// written what the disk does not have, and a process that comes later is not told.
+fn forget_cached(file: &File) -> io::Result<()> {
+    file.sync_all()?;
+    Ok(posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?)
+}
+
 impl Storage for Directory {
     fn state_file(&self, copy: StateCopy) -> Option<PathBuf> {
         let (held, name) = self.copy(copy);
@@ -236,6 +250,9 @@ impl Storage for Directory {
 
     fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>> {
         let file = directly(&self.path(number), OpenOptions::new().read(true))?;
+        if !is_direct(&file)? {
+            forget_cached(&file)?;
+        }
         let bytes = file.metadata()?.len();
         // Many are open at once, and each is read by one reader: no ring for each.
         self.device(file, bytes, Engine::Blocking)
@@ -350,6 +367,22 @@ mod tests {
         directory.remove_segment(SegmentNumber(3)).unwrap();
         directory.remove_segment(SegmentNumber(3)).unwrap();
         assert_eq!(directory.segments().unwrap(), []);
+    }
+
+    /// Of a filesystem of Linux, which reads past its cache, what is opened is direct; what is
+    /// opened without that is noticed, and reads the same once its cache is forgotten.
+    #[test]
+    fn a_segment_of_a_filesystem_without_direct_io_is_read_from_its_disk() {
+        let place = tempfile::tempdir_in(".").unwrap();
+        let path = place.path().join("segment");
+        fs::write(&path, [7; 8192]).unwrap();
+        let cached = File::open(&path).unwrap();
+        assert!(!is_direct(&cached).unwrap());
+        forget_cached(&cached).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), [7; 8192]);
+        if let Ok(direct) = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&path) {
+            assert!(is_direct(&direct).unwrap());
+        }
     }
 
     #[test]

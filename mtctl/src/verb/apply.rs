@@ -8,21 +8,17 @@ use blockio::apply::{Ending, Event, Job, Options, Outcome, Settings, StreamArgum
 use blockio::assignment::Assignment;
 use blockio::group::{self, Group, GroupView};
 use blockio::journal::settings::GroupSettings;
-use blockio::volume;
-use blockio::volume_name::VolumeName;
-use clap::{ArgGroup, Args};
+use clap::Args;
 
 use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
-use crate::group_place::{self, RetentionOptions};
+use crate::group_place::{self, GroupOptions, RetentionOptions};
 use crate::group_targets;
-use crate::other_groups::OtherGroups;
 use crate::output;
-use crate::own_places::OwnPlaces;
 use crate::policy_options::{EngineName, PolicyOptions};
 use crate::report;
 use crate::stream_options::{self, FormatName};
-use crate::target_argument::{self, NamedTarget, TargetArgument};
+use crate::target_options::TargetOptions;
 
 mod show;
 
@@ -31,6 +27,7 @@ Examples:
   mtctl apply delta.rbd --target /dev/sdb
   mtctl apply full.mts day1.mts --group web --target wwid:6000c29f3a2b4c5d6e7f8091a2b3c4d5
                                               remembers where it is: the same command goes on
+  mtctl apply day2.mts --group web            onto the disks that the group has
   nc -l 9443 | mtctl apply - --group web --resume --map db=/dev/sdb --map log=/dev/sdc
   mtctl apply disk.img --format raw --target /srv/images/disk.raw --verify
   mtctl apply delta.rbd --target /dev/sdb --dry-run     read, verify, plan; write nothing
@@ -43,20 +40,14 @@ Without --group nothing is remembered: no resuming, no check that a stream follo
 /// What was typed after `mtctl apply`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[command(group = ArgGroup::new("where").required(true).args(["target", "map"]))]
 pub struct Arguments {
     /// Streams in the order in which they are applied; - is standard input, a directory is the svd
     /// streams in it by sequence number
     #[arg(value_name = "STREAM", required = true)]
     streams: Vec<PathBuf>,
 
-    /// The disk or image file of streams with one volume: a path, or wwid:ID
-    #[arg(long, value_name = "DEVICE")]
-    target: Option<TargetArgument>,
-
-    /// The disk of the stream's volume SOURCE; once for each volume
-    #[arg(long, value_name = "SOURCE=DEVICE", value_parser = mapping)]
-    map: Vec<(String, TargetArgument)>,
+    #[command(flatten)]
+    targets: TargetOptions,
 
     /// The protection group: remembers what was applied, so that it is resumed, and checked
     #[arg(long, value_name = "NAME")]
@@ -120,13 +111,6 @@ pub struct Arguments {
     /// Say on stderr what is done
     #[arg(long, short)]
     verbose: bool,
-}
-
-/// The last `=` divides: a device has none in its name, a volume may.
-fn mapping(text: &str) -> Result<(String, TargetArgument), String> {
-    let (source, device) = text.rsplit_once('=').ok_or("no = between SOURCE and DEVICE")?;
-    let target = device.parse().map_err(|error| format!("{error}"))?;
-    Ok((source.to_owned(), target))
 }
 
 /// Applies the streams.
@@ -199,43 +183,24 @@ fn open_group(arguments: &Arguments) -> anyhow::Result<Group> {
     })
 }
 
-/// Nothing of ours, and nothing of another group.
-fn are_free(arguments: &Arguments, named: &[NamedTarget]) -> anyhow::Result<()> {
-    let place = arguments.group.as_ref().map(|name| group_place::of_group(name, &arguments.at));
-    let place = place.transpose()?;
-    let own = OwnPlaces::of_this_host(&arguments.at, place.as_ref());
-    named.iter().try_for_each(|one| own.refuse(&one.request.path))?;
-    let others = OtherGroups::than(arguments.group.as_deref().unwrap_or(""), place.as_ref())?;
-    Ok(named.iter().try_for_each(|one| others.refuse(one))?)
-}
-
+/// The disks that were named; of a group, those that it has, where none was.
 fn assignments(arguments: &Arguments, group: &GroupView) -> anyhow::Result<Vec<Assignment>> {
-    let single = arguments.target.iter().map(|target| (None, target));
-    let mapped = arguments.map.iter().map(|(source, target)| (Some(source.clone()), target));
-    let wanted: Vec<_> = single.chain(mapped).collect();
-    is_mapped_once(&arguments.map)?;
-    let named = target_argument::resolve(wanted.iter().map(|(_, target)| *target))?;
-    are_free(arguments, &named)?;
-    let opened = wanted.into_iter().zip(named).map(|((source, _), named)| {
-        let volume = source.map_or_else(VolumeName::unnamed, VolumeName::from);
-        let sectors = group_targets::sectors(group, &volume);
-        let target = volume::open_again(&named.request, sectors)?;
-        let identity = named.known_as();
-        Ok(Assignment { volume, target: target.into(), identity })
-    });
-    opened.collect()
+    let Some(name) = arguments.group.as_ref().filter(|_| arguments.targets.is_empty()) else {
+        require_some(&arguments.targets)?;
+        let place = arguments.group.as_ref().map(|name| group_place::of_group(name, &arguments.at));
+        return arguments.targets.open(&arguments.at, place.transpose()?.as_ref(), group);
+    };
+    let of = GroupOptions { group: name.clone(), at: arguments.at.clone() };
+    group_targets::open(group, &of, false)
 }
 
-/// A volume has one target: of two that were named, one was not meant.
-fn is_mapped_once(map: &[(String, TargetArgument)]) -> blockio::Result<()> {
-    for (index, (source, _)) in map.iter().enumerate() {
-        if map[..index].iter().any(|(earlier, _)| earlier == source) {
-            let context = format!("the volume \"{}\" is mapped twice", output::plain(source));
-            return Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
-                .with_hint("a volume has one target"));
-        }
+fn require_some(targets: &TargetOptions) -> blockio::Result<()> {
+    if !targets.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let context = "no disk is named that the streams are to go to";
+    Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
+        .with_hint("--target DEVICE, or for each volume --map SOURCE=DEVICE"))
 }
 
 fn finish(

@@ -1,10 +1,10 @@
 //! How a group is kept: set once, saved with it, and changed by nothing but `group set`.
 
 use blockio::stream::MarkKind;
-use mt_tests::change_stream::volume;
+use mt_tests::change_stream::{Change, volume};
 use mt_tests::scratch_machine::on_a_scratch_machine;
 
-use crate::{MIB, Part, blank, retention, stream};
+use crate::{MIB, Part, blank, holds, retention, stream};
 
 #[test]
 fn an_option_that_differs_from_what_is_set_changes_nothing_and_names_group_set() {
@@ -38,5 +38,43 @@ fn an_option_that_differs_from_what_is_set_changes_nothing_and_names_group_set()
         let listed = machine.mtctl(&["group", "list", "--json"]).exits(0).json();
         assert_eq!(listed["groups"][0]["group"], "g");
         assert_eq!(listed["groups"][0]["state"], "applied");
+    });
+}
+
+#[test]
+fn a_group_is_created_with_its_disks_and_streams_go_onto_them() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let [db, log, other] = ["db.img", "log.img", "other.img"].map(|n| blank(machine, n, MIB));
+        let change = |fill| Change::data(4096, vec![fill; 4096]);
+        let (of_db, of_log) = (change(1), change(2));
+        let parts = [Part::Change(0, &of_db), Part::Change(1, &of_log)];
+        let volumes = vec![volume("db", MIB, "", "v1"), volume("log", MIB, "", "v1")];
+        let stream = stream(machine, "one.mts", volumes, &parts);
+        let applied = || machine.mtctl(&["apply", &stream, "--group", "g"]);
+        applied().exits(2).says("has no volumes").says("--map SOURCE=DEVICE");
+        machine.mtctl(&["apply", &stream]).exits(2).says("no disk is named");
+        let maps = [format!("db={db}"), format!("log={log}")];
+        let create = ["group", "create", "--group", "g", "--map", &maps[0], "--map", &maps[1]];
+        let dry = machine.mtctl(&[&create[..], &["--dry-run"]].concat());
+        dry.exits(3).says("--map db").says("db.img");
+        applied().exits(2);
+        machine.mtctl(&create).exits(0).says("group g is created");
+        let shown = machine.mtctl(&["group", "show", "--group", "g"]);
+        shown.exits(0).says("db.img").says("nothing applied yet");
+        // A disk has one group, from then on.
+        let second = ["group", "create", "--group", "h", "--target", &db];
+        machine.mtctl(&second).exits(4).says("belongs to group g");
+        let elsewhere = format!("db={other}");
+        let moved = ["apply", &stream, "--group", "g", "--map", &elsewhere, "--map", &maps[1]];
+        machine.mtctl(&moved).exits(4);
+        applied().exits(0);
+        for (image, change) in [(&db, &of_db), (&log, &of_log)] {
+            let mut expected = vec![0; MIB as usize];
+            change.apply(&mut expected);
+            holds(image, &expected);
+        }
+        machine.mtctl(&["rollback", "--group", "g", "--to", "start", "--yes"]).exits(0);
+        holds(&db, &vec![0; MIB as usize]);
     });
 }

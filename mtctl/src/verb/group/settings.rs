@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use blockio::group::{self, Group};
+use blockio::group::{self, Group, GroupView};
 use blockio::journal::settings::GroupSettings;
 use blockio::{Error, ErrorKind};
 use clap::Args;
@@ -12,10 +12,12 @@ use crate::exit::Exit;
 use crate::group_place::{self, GroupOptions};
 use crate::output;
 use crate::policy_options::{self, Change, EngineName, PolicyOptions};
+use crate::target_options::TargetOptions;
 
 const EXAMPLES_OF_CREATE: &str = "\
 Examples:
-  mtctl group create --group web
+  mtctl group create --group web --target /dev/sdb
+  mtctl group create --group shop --map db=/dev/sdb --map log=/dev/sdc
   mtctl group create --group web --retention-window 48h --keep-all 4h --point-every 5m";
 
 const EXAMPLES_OF_SET: &str = "\
@@ -29,6 +31,9 @@ Examples:
 pub struct Create {
     #[command(flatten)]
     of: GroupOptions,
+
+    #[command(flatten)]
+    targets: TargetOptions,
 
     #[command(flatten)]
     kept: Kept,
@@ -75,12 +80,20 @@ pub(super) fn create(arguments: &Create) -> anyhow::Result<Exit> {
             .into());
     }
     let settings = arguments.kept.policy.over(GroupSettings::default(), arguments.kept.engine)?;
-    let changes: Vec<Change> = policy_options::typed(&settings)
-        .into_iter()
-        .map(|(option, to)| Change { option, from: "-".to_owned(), to })
-        .collect();
+    let nobody = GroupView::look(&place, name)?;
+    let assignments = arguments.targets.open(&arguments.of.at, Some(&place), &nobody)?;
+    let settled = policy_options::typed(&settings).into_iter();
+    let settled = settled.map(|(option, to)| (option.to_owned(), to));
+    let disks = assignments.iter().map(|one| match one.volume.is_unnamed() {
+        true => ("--target".to_owned(), one.identity.name.clone()),
+        false => (format!("--map {}", one.volume), one.identity.name.clone()),
+    });
+    let new = |(option, to)| Change { option, from: "-".to_owned(), to };
+    let changes: Vec<Change> = disks.chain(settled).map(new).collect();
     if !arguments.kept.dry_run {
-        Group::open(&place, name)?.set(settings)?;
+        let targets = assignments.iter().map(|one| one.identity.name.as_str());
+        group_place::remember(&place, name, targets)?;
+        Group::open(&place, name)?.create(settings, &assignments)?;
     }
     let done = format!("group {name} is created in {}", place.state.display());
     show(&changes, &arguments.kept, &done)
@@ -109,7 +122,7 @@ fn show(changes: &[Change], kept: &Kept, done: &str) -> anyhow::Result<Exit> {
     let mut out = output::stdout();
     if kept.json {
         let changes = changes.iter().map(|change| JsonChange {
-            option: change.option,
+            option: &change.option,
             from: &change.from,
             to: &change.to,
         });
@@ -121,7 +134,7 @@ fn show(changes: &[Change], kept: &Kept, done: &str) -> anyhow::Result<Exit> {
     } else {
         let mut table = output::table(&["SETTING", "WAS", "IS"]);
         for change in changes {
-            table.add_row([change.option, change.from.as_str(), change.to.as_str()]);
+            table.add_row([change.option.as_str(), change.from.as_str(), change.to.as_str()]);
         }
         output::print_table(&mut out, &table)?;
         let told = if kept.dry_run { "dry run: nothing was changed" } else { done };

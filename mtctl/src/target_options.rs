@@ -1,0 +1,93 @@
+//! The disks of a group as they are typed: `--target`, or `--map` for each volume.
+
+use blockio::assignment::Assignment;
+use blockio::group::{GroupView, Place};
+use blockio::volume;
+use blockio::volume_name::VolumeName;
+use clap::Args;
+
+use crate::group_place::RetentionOptions;
+use crate::group_targets;
+use crate::other_groups::OtherGroups;
+use crate::output;
+use crate::own_places::OwnPlaces;
+use crate::target_argument::{self, NamedTarget, TargetArgument};
+
+/// Which disk each volume goes to.
+#[derive(Debug, Args)]
+pub(crate) struct TargetOptions {
+    /// The disk or image file of streams with one volume: a path, or wwid:ID
+    #[arg(long, value_name = "DEVICE", conflicts_with = "map")]
+    target: Option<TargetArgument>,
+
+    /// The disk of the stream's volume SOURCE; once for each volume
+    #[arg(long, value_name = "SOURCE=DEVICE", value_parser = mapping)]
+    map: Vec<(String, TargetArgument)>,
+}
+
+/// The last `=` divides: a device has none in its name, a volume may.
+fn mapping(text: &str) -> Result<(String, TargetArgument), String> {
+    let (source, device) = text.rsplit_once('=').ok_or("no = between SOURCE and DEVICE")?;
+    let target = device.parse().map_err(|error| format!("{error}"))?;
+    Ok((source.to_owned(), target))
+}
+
+impl TargetOptions {
+    /// None was named.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.target.is_none() && self.map.is_empty()
+    }
+
+    /// The disks that were named, open for us alone: for the group at `place` of which `group` is
+    /// known, or for none.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: a volume was named twice, or a disk that is not there. `Refused`: a disk is ours,
+    /// of another group, or in use.
+    pub(crate) fn open(
+        &self,
+        at: &RetentionOptions,
+        place: Option<&Place>,
+        group: &GroupView,
+    ) -> anyhow::Result<Vec<Assignment>> {
+        let single = self.target.iter().map(|target| (VolumeName::unnamed(), target));
+        let mapped = self.map.iter().map(|(source, target)| (source.as_str().into(), target));
+        let wanted: Vec<_> = single.chain(mapped).collect();
+        is_mapped_once(&self.map)?;
+        let named = target_argument::resolve(wanted.iter().map(|(_, target)| *target))?;
+        are_free(&named, at, place, group.name())?;
+        let opened = wanted.into_iter().zip(named).map(|((volume, _), named)| {
+            let sectors = group_targets::sectors(group, &volume);
+            let target = volume::open_again(&named.request, sectors)?;
+            let identity = named.known_as();
+            Ok(Assignment { volume, target: target.into(), identity })
+        });
+        opened.collect()
+    }
+}
+
+/// Nothing of ours, and nothing of another group than `name`.
+fn are_free(
+    named: &[NamedTarget],
+    at: &RetentionOptions,
+    place: Option<&Place>,
+    name: &str,
+) -> anyhow::Result<()> {
+    let own = OwnPlaces::of_this_host(at, place);
+    named.iter().try_for_each(|one| own.refuse(&one.request.path))?;
+    let others = OtherGroups::than(name, place)?;
+    Ok(named.iter().try_for_each(|one| others.refuse(one))?)
+}
+
+/// A volume has one target: of two that were named, one was not meant.
+fn is_mapped_once(map: &[(String, TargetArgument)]) -> blockio::Result<()> {
+    for (index, (source, _)) in map.iter().enumerate() {
+        if map[..index].iter().any(|(earlier, _)| earlier == source) {
+            let context = format!("the volume \"{}\" is mapped twice", output::plain(source));
+            return Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
+                .with_hint("a volume has one target"));
+        }
+    }
+    Ok(())
+}
