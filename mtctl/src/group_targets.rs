@@ -94,7 +94,9 @@ pub(crate) fn sectors(group: &GroupView, name: &VolumeName) -> Option<SectorSize
     SectorSize::try_from(bytes).ok()
 }
 
-fn no_volumes(group: &GroupView) -> Error {
-    Error::new(ErrorKind::Usage, format!("group {} has no volumes yet", group.name()))
-        .with_hint("apply a stream to it, and name its disk: --target DEVICE, or --map SOURCE=DEVICE")
+/// A group of which no disk is known.
+pub(crate) fn no_volumes(group: &GroupView) -> Error {
+    Error::new(ErrorKind::Usage, format!("group {} has no volumes yet", group.name())).with_hint(
+        "apply a stream to it, and name its disk: --target DEVICE, or --map SOURCE=DEVICE",
+    )
 }

@@ -604,7 +604,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__group__subcmd__create)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --engine --dry-run --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --target --map --retention-window --keep-all --retention-bytes --point-every --engine --dry-run --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -623,6 +623,14 @@ _mtctl() {
                     return 0
                     ;;
                 --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --map)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -157,6 +157,8 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subco
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l target -d 'The disk or image file of streams with one volume: a path, or wwid:ID' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l map -d 'The disk of the stream\'s volume SOURCE; once for each volume' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l retention-window -d 'How far back recovery points are kept [default of a new group: 24h]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r

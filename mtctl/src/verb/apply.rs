@@ -190,6 +190,9 @@ fn assignments(arguments: &Arguments, group: &GroupView) -> anyhow::Result<Vec<A
         let place = arguments.group.as_ref().map(|name| group_place::of_group(name, &arguments.at));
         return arguments.targets.open(&arguments.at, place.transpose()?.as_ref(), group);
     };
+    if group.state().volumes.values().all(|volume| volume.target.is_none()) {
+        return Err(group_targets::no_volumes(group).into());
+    }
     let of = GroupOptions { group: name.clone(), at: arguments.at.clone() };
     group_targets::open(group, &of, false)
 }
@@ -199,8 +202,10 @@ fn require_some(targets: &TargetOptions) -> blockio::Result<()> {
         return Ok(());
     }
     let context = "no disk is named that the streams are to go to";
-    Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
-        .with_hint("--target DEVICE, or for each volume --map SOURCE=DEVICE"))
+    Err(blockio::Error::new(blockio::ErrorKind::Usage, context).with_hint(
+        "--target DEVICE, or for each volume --map SOURCE=DEVICE, or the group that has its disks: \
+             --group NAME",
+    ))
 }
 
 fn finish(
