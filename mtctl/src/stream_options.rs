@@ -93,6 +93,9 @@ pub(crate) fn of_size(
         }
         return Ok(inputs);
     };
+    if size_bytes == 0 {
+        return Err(usage("--size 0: an image has a length".to_owned(), "say how large it is"));
+    }
     if !inputs.iter().any(needs_size) {
         let context = "--size is given, and no input is a raw image from a pipe".to_owned();
         return Err(usage(context, "a file has a length, and other streams an end; leave it out"));

@@ -22,10 +22,10 @@ use crate::group::checkpoint::When;
 use crate::group::keeper::now;
 use crate::journal::catalogue::NewPoint;
 use crate::journal::state::{Consumed, Fingerprint, SourceOrder};
-use crate::stream::{BATCH_BYTES_MAX, Batch, Content, Piece, StreamHeader};
+use crate::stream::{BATCH_BYTES_MAX, Batch, Content, Format, Piece, StreamHeader};
 use crate::target_check;
 use crate::verify::VerifiedBatch;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 mod admitting;
 mod record;
@@ -195,6 +195,7 @@ impl<'a> Session<'a> {
                 self.written_since = CHECKPOINT_BYTES;
             }
             Fed::End(end, at) => {
+                self.require_content(&at)?;
                 let flushed = self.flush()?;
                 // Marks that a run before has passed count as well.
                 let makes_point = |input: &&Input| end.totals.marks == 0 && at.byte > input.resumed;
@@ -217,6 +218,17 @@ impl<'a> Session<'a> {
             }
         }
         Ok(Next::Go)
+    }
+
+    /// An image without a byte is what a sender leaves that failed before it began.
+    fn require_content(&self, at: &Position) -> Result<()> {
+        let is_image = |input: &Input| input.header.format == Format::Raw;
+        if at.byte > 0 || !self.input.as_ref().is_some_and(is_image) {
+            return Ok(());
+        }
+        let context = "the raw image is empty: it has not one byte";
+        Err(Error::new(ErrorKind::Integrity, context)
+            .with_hint("nothing was applied; see why it came to nothing where it is made"))
     }
 
     fn advance(&mut self, at: Position, change: impl FnOnce(&mut Input)) {

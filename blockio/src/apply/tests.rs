@@ -408,3 +408,12 @@ fn a_run_that_ends_leaves_no_thread_behind_though_its_pipe_is_silent() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn an_image_without_a_byte_is_no_image() {
+    let place = Place::new();
+    let refused = place.apply(vec![pipe(Vec::new())], of(Format::Raw)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Integrity);
+    assert!(refused.to_string().contains("is empty"), "{refused}");
+    assert!(place.group().view().state().volumes.is_empty(), "something was recorded");
+}

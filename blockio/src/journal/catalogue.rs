@@ -106,7 +106,7 @@ impl Point {
     /// How much of the journal leads from the next point (or from the disks) back to this one.
     #[must_use]
     pub fn journal_bytes(&self) -> u64 {
-        self.spans.iter().map(|span| span.bytes).sum()
+        self.spans.iter().fold(0, |sum: u64, span| sum.saturating_add(span.bytes))
     }
 
     /// Its age is counted from here: what the source says of its clock is believed as long as it
@@ -274,7 +274,7 @@ impl Catalogue {
     /// The whole of it, in bytes.
     #[must_use]
     pub fn journal_bytes(&self) -> u64 {
-        self.points.iter().map(Point::journal_bytes).sum()
+        self.points.iter().fold(0, |sum: u64, point| sum.saturating_add(point.journal_bytes()))
     }
 
     /// The number of the volume `name`; it is given one if it has none.

@@ -7,7 +7,9 @@ use crate::device::buffer::ArenaPool;
 use crate::stream::content::{Consumed, SourceOrder};
 use crate::stream::raw::RawReader;
 use crate::stream::reader::{Input, Reader};
-use crate::stream::{BATCH_BYTES_MAX, Format, Frame, StreamHeader, native, rbd_diff, svd};
+use crate::stream::{
+    BATCH_BYTES_MAX, Format, Frame, Malformed, Problem, StreamHeader, native, rbd_diff, svd,
+};
 use crate::{Error, ErrorKind, Result};
 
 /// What an rbd diff may begin with, and an export of format 2.
@@ -187,9 +189,21 @@ pub fn detect(head: &[u8]) -> Option<Format> {
     }
 }
 
+/// What ends with `head` may be the beginning of a stream that we know.
+fn may_go_on(head: &[u8]) -> bool {
+    let others = [&native::MAGIC[..], &svd::WORD_LITTLE, &svd::WORD_BIG];
+    let mut all = others.into_iter().chain(RBD_BANNERS);
+    all.any(|word| word.starts_with(head))
+}
+
 fn recognised(name: &str, input: &mut Input) -> Result<Format> {
     let head =
         input.peek(HEAD_BYTES).map_err(|error| Error::failed(format!("reading {name}"), error))?;
+    if detect(&head).is_none() && may_go_on(&head) {
+        let ends = Malformed::new(head.len() as u64, Problem::Truncated);
+        return Err(Error::integrity(format!("reading {name}"), ends)
+            .with_hint("it ends before it says what it is; see why where it is made"));
+    }
     detect(&head).ok_or_else(|| {
         let context = format!("reading {name}: it is no change stream that we know");
         Error::new(ErrorKind::Integrity, context)

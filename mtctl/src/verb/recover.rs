@@ -63,7 +63,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Recovery::AtCheckpoint => {
             let mut out = output::stdout();
             if arguments.json {
-                let nothing = serde_json::json!({ "complete": true, "bytes": 0 });
+                let within = match group.view().whereabouts() {
+                    Whereabouts::WithinStream(volumes) => volumes,
+                    _ => Vec::new(),
+                };
+                let nothing = serde_json::json!({
+                    "complete": true, "bytes": 0, "within_a_stream": within
+                });
                 output::print_json(&mut out, &nothing)?;
             } else {
                 writeln!(out, "nothing to do: the disks are where the group knows them")?;

@@ -9,6 +9,7 @@ use blockio::group::{Group, GroupView};
 use blockio::journal::catalogue::PointId;
 use blockio::journal::selector::{self, Selector};
 use blockio::rollback::{self, Ending, Event, Job};
+use blockio::volume_name::VolumeName;
 use clap::Args;
 use provisioning::size;
 use serde::Serialize;
@@ -73,18 +74,36 @@ struct Json {
     given_up_points: u64,
 }
 
+/// What would be done.
+#[derive(Serialize)]
+struct JsonPreview<'a> {
+    point: u64,
+    volumes: Vec<JsonVolume<'a>>,
+    given_up_points: u64,
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct JsonVolume<'a> {
+    volume: &'a VolumeName,
+    bytes: u64,
+}
+
 /// Rolls back.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let group = arguments.of.open()?;
     let point = selector::find(group.view().catalogue()?, &arguments.to)?;
     let (id, shown) = (point.id, selector::shown(point));
-    if !arguments.json {
-        show_preview(group.view(), id, &shown)?;
+    let known = group.view().catalogue()?;
+    let (cost, given_up) = (arguments.undo.cost(known, id), arguments.undo.given_up(known, id));
+    match (arguments.json, arguments.dry_run) {
+        (false, _) => show_preview(group.view(), id, &shown, given_up)?,
+        (true, true) => print_preview(group.view(), id, given_up)?,
+        (true, false) => {}
     }
     if arguments.dry_run {
         return Ok(Exit::Done);
     }
-    let cost = arguments.undo.cost(group.view().catalogue()?, id);
     if !question::agreed(&format!("Roll back to {shown}{cost}?"), arguments.yes)? {
         output::complain("nothing was touched");
         return Ok(Exit::Done);
@@ -99,7 +118,23 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     carry_out(group, id, &shown, &how)
 }
 
-fn show_preview(group: &GroupView, id: PointId, shown: &str) -> anyhow::Result<()> {
+fn print_preview(group: &GroupView, id: PointId, given_up: u64) -> anyhow::Result<()> {
+    let preview = rollback::preview(group, id)?;
+    let volumes = preview.volumes.iter();
+    let volumes = volumes.map(|(name, bytes)| JsonVolume { volume: name, bytes: *bytes });
+    let volumes = volumes.collect();
+    let document = JsonPreview { point: id.0, volumes, given_up_points: given_up, dry_run: true };
+    let mut out = output::stdout();
+    output::print_json(&mut out, &document)?;
+    Ok(out.flush()?)
+}
+
+fn show_preview(
+    group: &GroupView,
+    id: PointId,
+    shown: &str,
+    given_up: u64,
+) -> anyhow::Result<()> {
     let preview = rollback::preview(group, id)?;
     let mut out = output::stdout();
     writeln!(out, "{}", output::wrapped(&format!("back to {shown}"), 2))?;
@@ -110,6 +145,9 @@ fn show_preview(group: &GroupView, id: PointId, shown: &str) -> anyhow::Result<(
         table.add_row([name.in_a_table(), disk, size::binary(*bytes)]);
     }
     output::print_table(&mut out, &table)?;
+    if given_up > 0 {
+        writeln!(out, "given up: {} after it", output::counted(given_up, "point"))?;
+    }
     Ok(out.flush()?)
 }
 

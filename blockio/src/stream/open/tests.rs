@@ -36,11 +36,21 @@ fn a_format_is_told_by_its_first_bytes_and_by_all_of_them() {
 
 #[test]
 fn what_is_no_stream_is_refused_with_the_hint_how_to_name_an_image() {
-    for bytes in [&b""[..], b"rbd", &[0; 4096], b"QFI\xFB\0\0\0\x03"] {
+    for bytes in [&[0; 4096][..], b"rbx", b"QFI\xFB\0\0\0\x03"] {
         let error = open("disk.img", pipe(bytes), None, pool()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity);
         assert_eq!(error.chain(), "reading disk.img: it is no change stream that we know");
         assert!(error.hint().unwrap().contains("--format raw"));
+    }
+}
+
+#[test]
+fn what_ends_before_it_says_what_it_is_was_cut_off() {
+    for bytes in [&b""[..], b"rbd", &native::MAGIC[..7]] {
+        let error = open("a pipe", pipe(bytes), None, pool()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity);
+        let said = format!("reading a pipe: at byte {} of the stream: the input ends", bytes.len());
+        assert!(error.chain().starts_with(&said), "{}", error.chain());
     }
 }
 

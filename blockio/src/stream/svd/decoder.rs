@@ -105,9 +105,9 @@ impl Decoder {
         }
     }
 
-    /// The sequence number that the stream begins with; known once its `Begin` was given.
-    pub(super) fn first_sequence(&self) -> u64 {
-        self.current.first.sequence
+    /// Sequence number and time of its first write; known once its `Begin` was given.
+    pub(super) fn first_write(&self) -> (u64, u64) {
+        (self.current.first.sequence, self.current.first.time)
     }
 
     fn word(&mut self, word: &[u8]) -> Result<(), Malformed> {

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::plain::Plain;
 use crate::stream::svd::Decoder;
 use crate::stream::svd::section::{HEADER_BYTES, PREFIX_BYTES, STAMP_BYTES};
 use crate::stream::{Decoder as _, Malformed, Problem, Want};
@@ -18,6 +19,8 @@ const HEAD_BYTES: usize = 4 + PREFIX_BYTES + HEADER_BYTES + PREFIX_BYTES + STAMP
 ///
 /// # Errors
 ///
+/// Of kind `Refused` if their times tell another order: the source may have begun to count anew,
+/// or its clock was set, and older bytes must not come over newer ones.
 /// Of kind `Integrity` if something in it is no svd stream, which is named: a gap in a chain of
 /// changes must be seen before anything is written. Of kind `Usage` if it is empty. Of kind
 /// `Failed` if it cannot be read.
@@ -26,20 +29,40 @@ pub fn ordered(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        files.push((first_sequence_of(&path)?, path));
+        let (sequence, time) = first_write_of(&path)?;
+        files.push((sequence, path, time));
     }
     if files.is_empty() {
         let context = format!("reading {}: no stream is in it", directory.display());
         return Err(Error::new(ErrorKind::Usage, context));
     }
     files.sort_unstable();
-    Ok(files.into_iter().map(|(_, path)| path).collect())
+    for pair in files.windows(2) {
+        let ((_, one, time), (_, next, later)) = (&pair[0], &pair[1]);
+        if time > later {
+            return Err(two_orders(directory, one, next));
+        }
+    }
+    Ok(files.into_iter().map(|(_, path, _)| path).collect())
 }
 
-fn first_sequence_of(path: &Path) -> Result<u64> {
+fn two_orders(directory: &Path, one: &Path, next: &Path) -> Error {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let context = format!(
+        "reading {}: {} comes after {} by its sequence number, and before it by its time: the \
+         source began to count anew, or its clock was set",
+        directory.display(),
+        Plain(&name(next)),
+        Plain(&name(one))
+    );
+    Error::refused(context).with_hint("name the files themselves, in the order of the source")
+}
+
+/// Sequence number and time of the first write of the stream in `path`.
+fn first_write_of(path: &Path) -> Result<(u64, u64)> {
     let context = format!("reading {}", path.display());
     let head = head_of(path).map_err(|error| Error::failed(context.clone(), error))?;
-    first_sequence(&head).map_err(|malformed| {
+    first_write(&head).map_err(|malformed| {
         Error::integrity(context, malformed)
             .with_hint("in a directory of svd streams every file must be one: move this one away")
     })
@@ -55,8 +78,8 @@ fn head_of(path: &Path) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// The sequence number that the stream which begins with `head` begins with.
-fn first_sequence(mut head: &[u8]) -> std::result::Result<u64, Malformed> {
+/// Sequence number and time with which the stream begins that begins with `head`.
+fn first_write(mut head: &[u8]) -> std::result::Result<(u64, u64), Malformed> {
     let mut decoder = Decoder::new();
     while decoder.event().is_none() {
         let Want::Bytes(length) = decoder.want() else {
@@ -69,5 +92,5 @@ fn first_sequence(mut head: &[u8]) -> std::result::Result<u64, Malformed> {
         decoder.take(taken)?;
         head = rest;
     }
-    Ok(decoder.first_sequence())
+    Ok(decoder.first_write())
 }

@@ -7,7 +7,8 @@ fn a_span_that_the_state_lost_is_found() {
     let history = History::new();
     let whole = history.catalogue();
     assert_eq!(history.classes(), []);
-    let lose: [fn(&mut Catalogue); 3] = [
+    let lose: [fn(&mut Catalogue); 4] = [
+        |known| drop(known.points.remove(2)),
         |known| known.points[0].spans.clear(),
         |known| known.points[2].spans.clear(),
         |known| known.points.last_mut().unwrap().spans.clear(),

@@ -35,6 +35,22 @@ fn files_come_by_their_first_sequence_number_then_by_name() {
 }
 
 #[test]
+fn a_directory_whose_times_tell_another_order_than_its_numbers_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(directory.path().join(name), bytes).unwrap();
+    let mut later = numbered(10);
+    let time = u64::from_le_bytes(later[168..176].try_into().unwrap()) + 6_000_000_000;
+    later[168..176].copy_from_slice(&time.to_le_bytes());
+    write("before-the-boot", &numbered(1000));
+    assert_eq!(names(directory.path()), ["before-the-boot"]);
+    write("after-the-boot", &later);
+    let error = ordered(directory.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    let said = "before-the-boot comes after after-the-boot by its sequence number";
+    assert!(error.chain().contains(said), "{}", error.chain());
+}
+
+#[test]
 fn what_is_no_stream_is_refused_by_name() {
     for (bytes, why) in [
         (&b"not a stream at all"[..], "at byte 0 of the stream: this is no svd stream"),
