@@ -129,12 +129,7 @@ fn print_preview(group: &GroupView, id: PointId, given_up: u64) -> anyhow::Resul
     Ok(out.flush()?)
 }
 
-fn show_preview(
-    group: &GroupView,
-    id: PointId,
-    shown: &str,
-    given_up: u64,
-) -> anyhow::Result<()> {
+fn show_preview(group: &GroupView, id: PointId, shown: &str, given_up: u64) -> anyhow::Result<()> {
     let preview = rollback::preview(group, id)?;
     let mut out = output::stdout();
     writeln!(out, "{}", output::wrapped(&format!("back to {shown}"), 2))?;
