@@ -18,7 +18,7 @@ use crate::replication::{SHELL, write_stream};
 pub(crate) const CASES: &[Case] = &[Case {
     name: "filesystems::five_kinds_are_rolled_back_and_sound_for_their_own_checkers",
     image: Kind::Debian,
-    limit: Duration::from_secs(400),
+    limit: Duration::from_secs(800),
     story: rolled_back,
 }];
 

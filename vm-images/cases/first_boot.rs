@@ -17,7 +17,7 @@ pub(crate) const CASES: &[Case] = &[Case {
 }];
 
 /// BIOS and loader read the kernel, and it unpacks itself, all of it emulated; twice.
-const LIMIT: Duration = Duration::from_secs(420);
+const LIMIT: Duration = Duration::from_secs(840);
 
 /// Logs in as people do, at a terminal: who that is must be printed after the password.
 const LOG_IN: &str = r#"

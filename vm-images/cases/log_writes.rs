@@ -27,7 +27,7 @@ use crate::replication::{Extent, Replication, SHELL, digests_in, digests_of, has
 pub(crate) const CASES: &[Case] = &[Case {
     name: "log_writes::from_every_flush_a_group_recovers_and_goes_on",
     image: Kind::Debian,
-    limit: Duration::from_secs(600),
+    limit: Duration::from_secs(1200),
     story: every_flush,
 }];
 

@@ -14,7 +14,7 @@ use vm_images::servers::ScsiTarget;
 use crate::replication::{Extent, Feed, Replication, VOLUMES, mark};
 
 const fn case(name: &'static str, story: fn(&mut Lab) -> Result<()>) -> Case {
-    Case { name, image: Kind::Debian, limit: Duration::from_secs(400), story }
+    Case { name, image: Kind::Debian, limit: Duration::from_secs(800), story }
 }
 
 pub(crate) const CASES: &[Case] = &[

@@ -14,7 +14,7 @@ use crate::faults::{EXTENT, PIECES, TO_DISKS, guest, has_point, three_disks};
 use crate::replication::{Feed, Replication, mark};
 
 const fn case(name: &'static str, image: Kind, story: fn(&mut Lab) -> Result<()>) -> Case {
-    Case { name, image, limit: Duration::from_secs(400), story }
+    Case { name, image, limit: Duration::from_secs(800), story }
 }
 
 pub(crate) const CASES: &[Case] = &[

@@ -295,7 +295,7 @@ fn an_svd_stream_that_is_malformed_is_refused_at_the_field_and_writes_nothing_of
 fn what_is_no_stream_at_all_is_refused_by_its_first_bytes() {
     on_a_scratch_machine(|machine| {
         is_refused(machine, "nothing", b"", "", &[]);
-        is_refused(machine, "a cut banner", b"rbd diff v", "no change stream", &[]);
+        is_refused(machine, "a cut banner", b"rbd diff v", "the input ends", &[]);
         is_refused(machine, "text", b"hello, world, this is text\n", "hint", &[]);
         is_refused(machine, "zeros", &[0; 8192], "--format raw", &[]);
     });
