@@ -11,7 +11,7 @@ use super::scenario::{Scenario, Size, point_of};
 use super::steps::Steps;
 use crate::ErrorKind;
 use crate::bug::{self, Bug};
-use crate::journal::catalogue::{Point, PointKind};
+use crate::journal::catalogue::{Point, PointId, PointKind};
 use crate::view::View;
 
 const SIZE: Size = Size {
@@ -121,6 +121,23 @@ fn in_any_order_of_steps_a_point_reads_as_it_was_while_others_write() {
         looked += looked_beside(seed, &memory).unwrap();
     }
     println!("{looked} volumes of points were read beside runs, none otherwise");
+}
+
+/// A view that was open before its point was given up never reads what lies there now.
+#[test]
+fn a_view_of_a_point_that_is_given_up_says_so_and_one_of_a_kept_point_reads_on() {
+    let memory = Memory::new();
+    let scenario = Scenario::new(SIZE, &mut Chance(1));
+    let machine = Machine::new(scenario.world(), keep_all(), &memory);
+    machine.apply(&[&scenario.streams[0]], &mut || {}).unwrap();
+    let last = machine.state().unwrap().journal.unwrap().open_epoch();
+    let (kept, given_up) = (PointId(1), machine.views(last).unwrap());
+    let (views, before) = (machine.views(kept).unwrap(), machine.at(kept).unwrap());
+    machine.rollback_without_undo(kept).unwrap();
+    let told = given_up.iter().map(|view| whole(view).unwrap_err().chain());
+    assert!(told.into_iter().all(|told| told.contains("has expired")));
+    let found: Vec<_> = views.iter().map(|view| whole(view).unwrap()).collect();
+    assert_eq!(found, before);
 }
 
 #[test]
