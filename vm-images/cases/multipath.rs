@@ -51,8 +51,9 @@ fn start_multipathd(machine: &mut Machine) -> Result<()> {
     machine.wait_until("multipathd show status")
 }
 
-fn apply_nothing(machine: &mut Machine, target: &str) -> Result<Run> {
-    machine.run(&format!("mtctl apply - --format raw --target {target} </dev/null"))
+/// Applies one block of zeros, onto disks that are blank.
+fn apply_zeros(machine: &mut Machine, target: &str) -> Result<Run> {
+    machine.run(&format!("head -c 4096 /dev/zero | mtctl apply - --format raw --target {target}"))
 }
 
 /// Both ways of naming the disk, and making a retention volume of it, are refused with the reason.
@@ -60,7 +61,7 @@ fn paths_are_refused(machine: &mut Machine) -> Result<()> {
     let reason = format!("have the same WWID {}: two ways to one disk", wwid("db"));
     let hint = "two paths: mtctl prepare --multipath require";
     for target in [format!("wwid:{}", wwid("db")), "/dev/sda".into(), "/dev/sdb".into()] {
-        apply_nothing(machine, &target)?.exits(4).says(&reason).says(hint);
+        apply_zeros(machine, &target)?.exits(4).says(&reason).says(hint);
     }
     let prepare = "mtctl prepare --only retention --retention-disk /dev/sda --yes";
     machine.run(prepare)?.exits(4).says(&reason).says(hint);
@@ -121,8 +122,8 @@ fn one_disk_is_fit(machine: &mut Machine) -> Result<()> {
         assert_eq!(disk["eligible_for"], serde_json::json!(fit), "{disk:#}");
         assert_eq!(disk["used_by"], serde_json::json!(used), "{disk:#}");
     }
-    apply_nothing(machine, &format!("wwid:{}", wwid("db")))?.exits(0);
-    let path = apply_nothing(machine, "/dev/sda")?;
+    apply_zeros(machine, &format!("wwid:{}", wwid("db")))?.exits(0);
+    let path = apply_zeros(machine, "/dev/sda")?;
     path.exits(4).says(&format!("path of the multipath map {}", map("db")));
     path.says(&format!("name the map instead: {}", map("db")));
     Ok(())
@@ -232,10 +233,10 @@ fn greedy(lab: &mut Lab) -> Result<()> {
     machine.must(&format!("udevadm settle && kpartx -a -p -part {db} && [ -b {db}-part1 ]"))?;
 
     // A map that nobody uses is as good as the disk; one whose partitions have maps is not.
-    apply_nothing(&mut machine, &format!("wwid:{}", wwid("log")))?.exits(0);
-    let held = apply_nothing(&mut machine, &format!("wwid:{}", wwid("db")))?;
+    apply_zeros(&mut machine, &format!("wwid:{}", wwid("log")))?.exits(0);
+    let held = apply_zeros(&mut machine, &format!("wwid:{}", wwid("db")))?;
     held.exits(4).says(&format!("kpartx -d {db}"));
-    apply_nothing(&mut machine, "/dev/sdb")?.exits(4).says("path of the multipath map");
+    apply_zeros(&mut machine, "/dev/sdb")?.exits(4).says("path of the multipath map");
 
     let check = machine.run("mtctl check")?;
     check.exits(3).says("multipath holds 2 single-path disks: its configuration claims every disk");
@@ -257,7 +258,7 @@ fn greedy(lab: &mut Lab) -> Result<()> {
     machine.run("mtctl check")?.does_not_say("single-path disks").says("policy auto");
     let listed = machine.run("mtctl disks")?;
     listed.does_not_say("mpath").says("fit for: retention, target");
-    apply_nothing(&mut machine, &format!("wwid:{}", wwid("db")))?.exits(0);
-    apply_nothing(&mut machine, "/dev/sdb")?.exits(0);
+    apply_zeros(&mut machine, &format!("wwid:{}", wwid("db")))?.exits(0);
+    apply_zeros(&mut machine, "/dev/sdb")?.exits(0);
     machine.shut_down()
 }
