@@ -24,6 +24,7 @@ use crate::device::buffer::ArenaPool;
 use crate::device::open::Engine;
 use crate::group::Group;
 pub use crate::group::keeper::Settings;
+use crate::notice::Notice;
 use crate::stream::Format;
 use crate::{Error, Result};
 
@@ -151,7 +152,7 @@ pub struct Outcome {
 #[derive(Debug)]
 pub enum Event<'a> {
     /// Something that the operator should know.
-    Warning(&'a str),
+    Notice(&'a Notice),
     /// So far was it read, in bytes of all inputs.
     Progress {
         /// Bytes of the inputs.

@@ -23,6 +23,7 @@ use crate::journal::scan::WINDOW_BYTES;
 use crate::journal::settings::GroupSettings;
 use crate::journal::state::{InBetween, Progress};
 use crate::journal::strays;
+use crate::notice::Notice;
 use crate::plain::Plain;
 use crate::storage::Storage;
 use crate::target_identity::TargetIdentity;
@@ -211,14 +212,14 @@ impl Group {
     }
 
     /// What the operator should know, since this was asked last.
-    pub fn take_notes(&mut self) -> Vec<String> {
+    pub fn take_notes(&mut self) -> Vec<Notice> {
         let mut notes = self.ledger.take_notes();
         notes.extend(self.keeper.iter_mut().flat_map(|keeper| keeper.take_notes()));
         notes
     }
 
     /// What the operator should know about the window that the volume can hold.
-    pub(crate) fn forecast(&self) -> Option<String> {
+    pub(crate) fn forecast(&self) -> Option<Notice> {
         self.keeper.as_ref()?.forecast(self.view().catalogue().ok()?)
     }
 
@@ -293,7 +294,8 @@ impl Group {
     pub fn pin(&mut self, id: PointId, pinned: bool) -> Result<()> {
         self.ledger.save(|state| {
             let points = state.journal.iter_mut().flat_map(|known| &mut known.points);
-            points.filter(|point| point.id == id).for_each(|point| point.pinned = pinned);
+            let meant = points.filter(|point| point.id == id);
+            meant.for_each(|point| Arc::make_mut(point).pinned = pinned);
         })
     }
 

@@ -6,11 +6,13 @@
 //! layout      bytes of segments and records            pure
 //! touched     what was preserved in this epoch         pure
 //! catalogue   the points, and their segments           pure, saved with the group's state
-//! state       what is known of the volumes, as text    pure
+//! state       what is known of the volumes             pure
+//! change      what a save changes of it                pure
+//! state_text  both as text                             pure
 //! retention   what is to go, and when                  pure
 //! selector    how people name a point                  pure
 //! settings    how a group is kept, as it is saved      pure
-//! memo        what the journal says of its group     pure
+//! memo        what the journal says of its group       pure
 //! saved       the two copies of the state, and which one counts
 //! strays      segments that no point has, and whose they are
 //! draft       a record in the making
@@ -29,6 +31,7 @@
 //! `rollback`), and how a point is read (`view`).
 
 pub mod catalogue;
+pub(crate) mod change;
 pub mod check;
 pub(crate) mod compact;
 pub(crate) mod draft;
@@ -46,6 +49,7 @@ pub(crate) mod scan;
 pub mod selector;
 pub mod settings;
 pub mod state;
+pub mod state_text;
 pub(crate) mod strays;
 pub(crate) mod touched;
 

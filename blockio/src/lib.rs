@@ -20,6 +20,7 @@ pub mod group;
 pub mod inspect;
 pub mod journal;
 pub mod nbd;
+pub mod notice;
 pub mod patience;
 pub mod plain;
 pub mod plan;

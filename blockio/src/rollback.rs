@@ -27,6 +27,7 @@ use crate::journal::catalogue::PointId;
 use crate::journal::images::Images;
 use crate::journal::index::Index;
 use crate::journal::state::{Progress, VolumeState};
+use crate::notice::Notice;
 use crate::plan::WritePlan;
 use crate::target_check;
 use crate::volume_name::VolumeName;
@@ -85,7 +86,7 @@ pub enum Event<'a> {
         of: u64,
     },
     /// Something that the operator should know.
-    Warning(&'a str),
+    Notice(&'a Notice),
 }
 
 /// What came of it.
@@ -134,7 +135,7 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
     let undo = if job.without_undo { Undo::NotKept } else { Undo::Kept };
     let Job { engine, history, pool, .. } = job;
     for note in target_check::check(group.view(), &mut assignments, accept_target)? {
-        observe(Event::Warning(&note));
+        observe(Event::Notice(&note));
     }
     let in_thread = history.in_thread;
     group.open_history(history)?;
@@ -160,7 +161,7 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
         require_room(&group, to, &assignments, &order, &images, may_give_up_points)?;
     }
     for note in group.take_notes() {
-        observe(Event::Warning(&note));
+        observe(Event::Notice(&note));
     }
     let mut volumes = Volumes::new(assignments);
     for (index, _) in &order {
@@ -404,7 +405,7 @@ impl Rollback {
 
     fn tell_notes(&mut self, observe: &mut dyn FnMut(Event<'_>)) {
         for note in self.group.take_notes() {
-            observe(Event::Warning(&note));
+            observe(Event::Notice(&note));
         }
     }
 }

@@ -1,10 +1,12 @@
-//! Where a group's history is kept: one state, in two copies that are each replaced whole, and
-//! segments, which are files of a fixed length written like disks. What is in them is `group`'s and
-//! `journal`'s.
+//! Where a group's history is kept: one state, in two copies that are each replaced whole or
+//! appended to, and segments, which are files of a fixed length written like disks. What is in them
+//! is `group`'s and `journal`'s.
 //!
 //! What a crash leaves is part of the contract, and everything above relies on it:
 //! - a copy of the state that was replaced is the new one once `replace_state` came back; before
 //!   that it is the old one or the new one, never half of each;
+//! - what was appended to a copy of the state is there once `append_state` came back; before that
+//!   any part of it is, from its beginning on, or its length alone;
 //! - a segment that was created is there once `create_segment` came back, with its length and any
 //!   content; before that it is there or not;
 //! - a segment that was removed is so once the next `replace_state` of the second copy came back;
@@ -79,6 +81,14 @@ pub trait Storage: Send + Sync {
     /// What the kernel said; the old one is still there then, or the new one is.
     fn replace_state(&self, copy: StateCopy, text: &str) -> io::Result<()>;
 
+    /// Appends `text` to a copy of the state that is `at` bytes long, durably; or says that there is
+    /// none of that length, and writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said; any part of it may be there then.
+    fn append_state(&self, copy: StateCopy, at: u64, text: &str) -> io::Result<bool>;
+
     /// Makes segment `number` of `bytes`, with room set aside for all of them, durably.
     ///
     /// # Errors
@@ -95,7 +105,7 @@ pub trait Storage: Send + Sync {
     /// ENOENT: it is not there. Else what the kernel said.
     fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>>;
 
-    /// A number that is another one whenever a copy of the state was replaced.
+    /// A number that is another one whenever a copy of the state was replaced, or appended to.
     ///
     /// # Errors
     ///
@@ -153,6 +163,10 @@ impl Storage for Nothing {
 
     fn replace_state(&self, _: StateCopy, _: &str) -> io::Result<()> {
         Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn append_state(&self, _: StateCopy, _: u64, _: &str) -> io::Result<bool> {
+        Ok(false)
     }
 
     fn state_stamp(&self) -> io::Result<u64> {

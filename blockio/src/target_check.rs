@@ -4,6 +4,7 @@
 use crate::assignment::Assignment;
 use crate::group::GroupView;
 use crate::journal::state::VolumeState;
+use crate::notice::Notice;
 use crate::target_identity::KnownAs;
 use crate::{Error, Result};
 
@@ -17,7 +18,7 @@ pub fn check(
     group: &GroupView,
     assignments: &mut [Assignment],
     accept: bool,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Notice>> {
     compare(group, assignments, accept, Depth::WithContent)
 }
 
@@ -30,7 +31,7 @@ pub fn check_kind(
     group: &GroupView,
     assignments: &mut [Assignment],
     accept: bool,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Notice>> {
     compare(group, assignments, accept, Depth::Kind)
 }
 
@@ -46,7 +47,7 @@ fn compare(
     assignments: &mut [Assignment],
     accept: bool,
     depth: Depth,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Notice>> {
     let mut notes = Vec::new();
     for assignment in assignments {
         is_no_other_volume(group, assignment)?;
@@ -59,7 +60,7 @@ fn compare(
         let Some(difference) = found else { continue };
         let shown = assignment.target.shown();
         if accept {
-            notes.push(format!("{shown}: {difference}; it is taken all the same"));
+            notes.push(Notice::DifferentTargetTaken { target: shown, difference });
             continue;
         }
         let name = group.name();
@@ -111,7 +112,7 @@ fn is_the_same_by_more_than_its_name(known: &VolumeState, assignment: &Assignmen
 fn difference_of_disk(
     known: &VolumeState,
     assignment: &Assignment,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Notice>,
 ) -> Option<String> {
     let (now, shown) = (&assignment.identity.name, assignment.target.shown());
     if let Some(before) = known.target.as_ref().filter(|before| *before != now) {
@@ -120,7 +121,8 @@ fn difference_of_disk(
                 "the group knows this volume's target as {before}, and this is {now}"
             ));
         };
-        notes.push(format!("{shown}: the group knows it as {before}; {same} is the same"));
+        let before = before.clone();
+        notes.push(Notice::TargetHasAnotherName { target: shown, before, same });
     }
     difference_of_kind(known, assignment)
 }

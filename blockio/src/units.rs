@@ -220,6 +220,16 @@ impl TryFrom<u64> for SectorSize {
     }
 }
 
+/// A duration for people.
+#[must_use]
+pub fn in_hours(duration: std::time::Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

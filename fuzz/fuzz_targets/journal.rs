@@ -10,7 +10,8 @@ use blockio::device::buffer::ArenaPool;
 use blockio::device::memory::MemoryDevice;
 use blockio::device::{BlockDevice, Geometry, Transfer, WriteBatch};
 use blockio::extent::Extent;
-use blockio::journal::state::{self, GroupState};
+use blockio::journal::state::GroupState;
+use blockio::journal::state_text;
 use blockio::journal::catalogue::{Catalogue, JournalVolume, Span};
 use blockio::journal::layout::{BLOCK_BYTES, Entry, Held, RecordHeader, RecordKind, SegmentHeader};
 use blockio::journal::{check, dump, rebuild};
@@ -135,7 +136,7 @@ impl Storage for One {
     fn read_state(&self, _: StateCopy) -> io::Result<Option<String>> {
         let mut state = GroupState::default();
         state.journal = Some(self.known.clone());
-        Ok(Some(state::print(&state)))
+        Ok(Some(state_text::print(&state)))
     }
 
     fn open_segment(&self, _: SegmentNumber) -> io::Result<Box<dyn BlockDevice>> {
@@ -157,6 +158,10 @@ impl Storage for One {
     }
 
     fn replace_state(&self, _: StateCopy, _: &str) -> io::Result<()> {
+        unreachable!("nothing is written")
+    }
+
+    fn append_state(&self, _: StateCopy, _: u64, _: &str) -> io::Result<bool> {
         unreachable!("nothing is written")
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use blockio::group::{Place, storage};
 use blockio::journal::layout::Identity;
-use blockio::journal::{saved, state};
+use blockio::journal::{saved, state_text};
 use blockio::target_identity::TargetIdentity;
 use blockio::{Error, Result};
 use provisioning::groups::{Claim, GROUPS_PATH, Groups, observe_with};
@@ -140,7 +140,7 @@ fn history(place: &Place) -> Option<Identity> {
 /// The history of the group that `claim` is of.
 fn history_of(claim: &Claim) -> Option<Identity> {
     let text = std::fs::read_to_string(&claim.state).ok()?;
-    state::parse(&text).ok()?.journal.map(|known| known.identity)
+    state_text::parse(&text).ok()?.journal.map(|known| known.identity)
 }
 
 fn location(path: &Path) -> Option<(u64, u64)> {
@@ -180,7 +180,7 @@ fn what(path: &Path) -> BTreeSet<(bool, u64, u64)> {
 /// What the group that claims it recorded besides its name.
 fn identity(claim: &Claim) -> Option<TargetIdentity> {
     let text = std::fs::read_to_string(&claim.state).ok()?;
-    let volumes = state::parse(&text).ok()?.volumes;
+    let volumes = state_text::parse(&text).ok()?.volumes;
     let mut volumes = volumes.into_values();
     volumes.find(|volume| volume.target.as_ref() == Some(&claim.target))?.identity
 }

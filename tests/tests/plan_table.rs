@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "every function here belongs to a test")]
 
-use blockio::journal::state::{GroupState, print};
+use blockio::journal::state::GroupState;
+use blockio::journal::state_text::print;
 use mt_tests::machine::{Distribution, Machine, filesystem, partition_table};
 use mt_tests::recorded::{self, RETENTION_UUID, attach, desired, naa};
 use mt_tests::sysfs::ScsiDisk;

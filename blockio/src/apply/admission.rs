@@ -7,6 +7,7 @@ use crate::apply::Options;
 use crate::journal::state::{
     APPLIED_COUNT_MAX, Fingerprint, Head, InBetween, SourceOrder, VolumeState, exact,
 };
+use crate::notice::Notice;
 use crate::stream::{Format, VolumeHeader};
 use crate::units::ByteCount;
 use crate::{Error, Result};
@@ -33,7 +34,7 @@ pub(crate) struct Admission {
     /// The size that the target must have first: an image file is grown to it.
     pub(crate) grow_to: Option<ByteCount>,
     /// What the operator should know.
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Notice>,
 }
 
 /// What a stream calls itself.
@@ -101,7 +102,7 @@ pub(crate) fn admit_next(question: &Question<'_>) -> Result<Admission> {
 fn start(
     question: &Question<'_>,
     known: &VolumeState,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Notice>,
 ) -> Result<Start> {
     let Some(between) = &known.in_between else { return at_rest(question, known, warnings) };
     let named = question.named;
@@ -122,7 +123,7 @@ fn start(
 fn leave_unfinished(
     question: &Question<'_>,
     between: &InBetween,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Notice>,
 ) -> Result<Start> {
     let begun = format!(
         "{}: stream {} was begun on it and not finished (applied up to byte {}), and this is {}",
@@ -142,7 +143,7 @@ fn leave_unfinished(
              --accept-unfinished"
         )));
     }
-    warnings.push(format!("{begun}: that one is given up"));
+    warnings.push(taken(format!("{begun}: that one is given up")));
     Ok(Start::Beginning)
 }
 
@@ -150,7 +151,7 @@ fn leave_unfinished(
 fn at_rest(
     question: &Question<'_>,
     known: &VolumeState,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Notice>,
 ) -> Result<Start> {
     let named = question.named;
     let (was_applied, is_last) =
@@ -167,11 +168,11 @@ fn at_rest(
             Ok(Start::Again(content.bytes))
         }
         (Format::RbdDiff, None) if is_last || known.applied.last() == Some(named.before) => {
-            warnings.push(format!(
+            warnings.push(taken(format!(
                 "{}: the last stream had the same names, and what it held was not recorded: this \
                  is taken for the same, and left out",
                 question.shown
-            ));
+            )));
             Ok(Start::Nowhere)
         }
         (Format::Svd, _) => {
@@ -190,7 +191,7 @@ fn at_rest(
 fn is_later(
     question: &Question<'_>,
     known: &VolumeState,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Notice>,
 ) -> Result<()> {
     let (Some(now), Some(latest)) = (question.named.order, known.lineage.latest) else {
         return Ok(());
@@ -211,7 +212,7 @@ fn is_later(
 fn is_not_forgotten(
     question: &Question<'_>,
     known: &VolumeState,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Notice>,
 ) -> Result<()> {
     let forgets = known.lineage.forgets || known.applied.len() >= APPLIED_COUNT_MAX;
     // The ends of a link of a chain say where it belongs.
@@ -230,9 +231,9 @@ fn is_not_forgotten(
     accept_older(question, what, warnings)
 }
 
-fn accept_older(question: &Question<'_>, what: String, warnings: &mut Vec<String>) -> Result<()> {
+fn accept_older(question: &Question<'_>, what: String, warnings: &mut Vec<Notice>) -> Result<()> {
     if question.options.accept_older {
-        warnings.push(format!("{what}; it is applied all the same"));
+        warnings.push(taken(format!("{what}; it is applied all the same")));
         return Ok(());
     }
     Err(Error::refused(what).with_hint("if that is what is wanted, say so: --accept-older"))
@@ -259,16 +260,16 @@ fn follows(question: &Question<'_>, admission: &mut Admission) -> Result<()> {
         (_, None) if is_link && question.known.is_some_and(|known| !known.applied.is_empty()) => {
             return follows_what_has_no_name(question, from.as_deref(), admission);
         }
-        (Some(from), None) if question.in_group => admission.warnings.push(format!(
+        (Some(from), None) if question.in_group => admission.warnings.push(taken(format!(
             "{}: the stream begins at \"{from}\", and nothing is known of what is on the target: \
              it is taken to be there",
             question.shown
-        )),
-        (None, None) if is_link => admission.warnings.push(format!(
+        ))),
+        (None, None) if is_link => admission.warnings.push(taken(format!(
             "{}: the stream begins at an empty disk: what it does not mention stays as it is, so \
              the target must read as zeros",
             question.shown
-        )),
+        ))),
         (_, None) => {}
         (from, at) if from == at => {}
         (from, at) if is_link => {
@@ -307,22 +308,26 @@ fn follows_what_has_no_name(
         }
         // A whole image may be of any snapshot.
         None if known.applied.last().is_some_and(|last| last.to_string().starts_with("raw")) => {
-            admission.warnings.push(format!(
+            admission.warnings.push(taken(format!(
                 "{shown}: the stream begins at {}, and the image that was applied has no name: it \
                  is taken to be there",
                 told(from)
-            ));
+            )));
             return Ok(());
         }
         None => ("the last stream led to a state without a name".to_owned(), String::new()),
     };
     let what = format!("{shown}: {what}, and this one begins at {}", told(from));
     if question.options.accept_base {
-        admission.warnings.push(format!("{what}: the volume is taken to be there"));
+        admission.warnings.push(taken(format!("{what}: the volume is taken to be there")));
         return Ok(());
     }
     Err(Error::refused(format!("{what}: whether the volume is there cannot be known"))
         .with_hint(format!("{hint}if it is there, say so: --accept-base")))
+}
+
+fn taken(why: String) -> Notice {
+    Notice::StreamTaken { why }
 }
 
 fn told(name: Option<&str>) -> String {
@@ -364,11 +369,11 @@ fn fits(question: &Question<'_>, admission: &mut Admission) -> Result<()> {
             (false, _) => return Err(too_small.with_hint("grow the disk, or name a larger one")),
         }
     } else if source < question.capacity {
-        admission.warnings.push(format!(
+        admission.warnings.push(taken(format!(
             "{}: the target has {} bytes, and the source only {source}: what is past that stays \
              as it is",
             question.shown, question.capacity
-        ));
+        )));
     }
     Ok(())
 }

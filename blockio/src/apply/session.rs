@@ -22,6 +22,7 @@ use crate::group::checkpoint::When;
 use crate::group::keeper::now;
 use crate::journal::catalogue::NewPoint;
 use crate::journal::state::{Consumed, Fingerprint, SourceOrder};
+use crate::notice::Notice;
 use crate::stream::{BATCH_BYTES_MAX, Batch, Content, Format, Piece, StreamHeader};
 use crate::target_check;
 use crate::verify::VerifiedBatch;
@@ -110,7 +111,7 @@ impl<'a> Session<'a> {
         if group.view().remembers() {
             for note in target_check::check(group.view(), &mut assignments, options.accept_target)?
             {
-                observe(Event::Warning(&note));
+                observe(Event::Notice(&note));
             }
         }
         if options.dry_run {
@@ -355,8 +356,8 @@ impl<'a> Session<'a> {
             return;
         }
         for volume in self.volumes.in_no_stream() {
-            let text = format!("{}: no stream had this volume", volume.shown());
-            (self.observe)(Event::Warning(&text));
+            let target = volume.shown();
+            (self.observe)(Event::Notice(&Notice::InNoStream { target }));
         }
     }
 }

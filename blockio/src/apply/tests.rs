@@ -54,7 +54,7 @@ impl Place {
         self.group()
             .overwrite(|state| {
                 let volume = state.volumes.get_mut("").unwrap();
-                let input = volume.applied.pop().unwrap();
+                let input = Arc::make_mut(&mut volume.applied).pop().unwrap();
                 let mut between =
                     InBetween { input, position: 0, exact: false, unordered: false, content: None };
                 change(&mut between);

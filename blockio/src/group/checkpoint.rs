@@ -1,6 +1,8 @@
 //! A checkpoint: how far each volume is, and the recovery points that were reached. One change of
 //! the group's state, so that both are there after a crash, or neither.
 
+use std::sync::Arc;
+
 use super::keeper::Keeper;
 use super::ledger::Ledger;
 use super::{Durable, Group};
@@ -78,7 +80,7 @@ impl Reached {
             known.lineage.head.clone_from(&ends.head);
         }
         if self.was_replaced {
-            known.applied.clear();
+            known.applied = Arc::default();
             known.lineage = Lineage::default();
         }
         known.lineage.latest = match self.accepts_older {

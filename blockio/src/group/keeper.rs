@@ -20,8 +20,9 @@ use crate::journal::layout::{BLOCK_BYTES, Identity, RECORD_BYTES_MAX, RecordKind
 use crate::journal::log::{End, ImagesDurable, Log, Ticket, failed};
 use crate::journal::memo::{self, EpochMemo, PointMemo, VolumeMemo};
 use crate::journal::open::{Opened, open_epoch};
-use crate::journal::retention::{self, Policy, in_hours};
+use crate::journal::retention::{self, Policy};
 use crate::journal::touched::Touched;
+use crate::notice::Notice;
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
 use crate::volume_name::VolumeName;
@@ -103,7 +104,7 @@ pub(super) struct Keeper {
     keeps_nothing: bool,
     /// The history begins with this process.
     is_new: bool,
-    notes: Vec<String>,
+    notes: Vec<Notice>,
     /// The newest point that was looked at for a jump of the clock; none once one was told.
     noted: Option<PointId>,
 }
@@ -142,13 +143,14 @@ impl Keeper {
             storage
                 .remove_segment(orphan)
                 .map_err(failed(&*storage, "removing a segment of no point"))?;
-            notes.push(format!("segment {} belongs to no point: removed", orphan.0));
+            notes.push(Notice::StrayRemoved(orphan));
         }
         // The process before set room aside that it did not come to use. Records of this one go
         // into another segment, so that the rest of those would be held for nothing.
         for span in &spans {
             if let Err(error) = storage.shorten_segment(span.segment, span.bytes) {
-                notes.push(format!("segment {} keeps its spare room: {error}", span.segment.0));
+                let (segment, why) = (span.segment, error.to_string());
+                notes.push(Notice::SpareRoomKept { segment, why });
             }
         }
         let (identity, epoch) = (catalogue.identity, catalogue.open_epoch());
@@ -188,7 +190,7 @@ impl Keeper {
     }
 
     /// What the operator should know, since this was asked last.
-    pub(super) fn take_notes(&mut self) -> Vec<String> {
+    pub(super) fn take_notes(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notes)
     }
 
@@ -370,26 +372,19 @@ impl Keeper {
         }
         let known = ledger.view().catalogue()?;
         let first = known.open_epoch();
-        let start = known.points.last().map(PointMemo::of).into_iter().collect();
+        let start = known.all().next_back().map(PointMemo::of).into_iter().collect();
         let memo = EpochMemo::new(ledger.view().state(), start);
         self.begin_epoch(ledger, first, &memo).map(drop)
     }
 
     /// What the operator should know about the window that the volume can hold.
-    pub(super) fn forecast(&self, catalogue: &Catalogue) -> Option<String> {
+    pub(super) fn forecast(&self, catalogue: &Catalogue) -> Option<Notice> {
         let space = self.storage.space().ok()?;
         let limit = self.policy.journal_bytes_max.unwrap_or(u64::MAX);
         let capacity = space.free_bytes.saturating_add(catalogue.journal_bytes()).min(limit);
         let held = retention::forecast(catalogue, &self.policy, capacity)?;
         let wanted = self.policy.window;
-        (held < wanted).then(|| {
-            format!(
-                "at the rate at which the disks change, the retention volume holds {}, and the \
-                 retention window is {}: enlarge the volume, or shorten the window",
-                in_hours(held),
-                in_hours(wanted)
-            )
-        })
+        (held < wanted).then_some(Notice::WindowDoesNotFit { held, wanted })
     }
 
     /// A window that was cut for want of room is whole again once points reach as far. That the
@@ -401,7 +396,8 @@ impl Keeper {
             self.noted = if jump.is_none() { Some(newest) } else { None };
             self.notes.extend(jump);
         }
-        if retention::reach(catalogue, &self.policy) >= self.policy.window {
+        let is_cut = catalogue.window_cut_to.is_some();
+        if is_cut && retention::reach(catalogue, &self.policy) >= self.policy.window {
             catalogue.window_cut_to = None;
         }
     }
@@ -413,7 +409,10 @@ impl Keeper {
         catalogue.next_segment = next_segment;
         catalogue.next_record = next_record;
         if let Some(last) = catalogue.points.last_mut() {
-            last.spans = self.log.spans();
+            let spans = self.log.spans();
+            if last.spans != spans {
+                Arc::make_mut(last).spans = spans;
+            }
         }
     }
 
@@ -451,9 +450,8 @@ impl Keeper {
             // What led back to it is left as it was: that is no reason not to take what is new.
             Err(error) => {
                 self.log.skip_segments(next_segment);
-                let told =
-                    format!("what leads back to {shown} is left unmerged: {}", error.chain());
-                self.notes.push(told);
+                let (point, why) = (shown, error.chain());
+                self.notes.push(Notice::LeftUnmerged { point, why });
                 return Ok(());
             }
         };
@@ -465,7 +463,7 @@ impl Keeper {
             catalogue.next_segment = next_segment;
             let points = &mut catalogue.points;
             points.iter_mut().filter(|one| one.id == point).for_each(|one| {
-                one.spans.clone_from(&spans);
+                Arc::make_mut(one).spans.clone_from(&spans);
             });
         })?;
         self.remove(&originals);
@@ -477,7 +475,8 @@ impl Keeper {
     pub(super) fn remove(&mut self, segments: &[SegmentNumber]) {
         for number in segments {
             if let Err(error) = self.storage.remove_segment(*number) {
-                self.notes.push(format!("segment {} could not be removed: {error}", number.0));
+                let (segment, why) = (*number, error.to_string());
+                self.notes.push(Notice::NotRemoved { segment, why });
             }
         }
     }

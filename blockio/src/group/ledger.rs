@@ -1,10 +1,15 @@
-//! What is saved of a group: its state, in two copies that are each replaced whole. The state in
-//! memory is never ahead of the one on the disk, and after a save that failed nothing more is
-//! saved.
+//! What is saved of a group: its state, in two copies. What changes is appended to each, or the copy
+//! is replaced whole. The state in memory is never ahead of the one on the disk, and after a save
+//! that failed nothing more is saved.
+
+use std::io;
 
 use super::place::about_state;
 use super::view::GroupView;
-use crate::journal::state::{self, GroupState};
+use crate::journal::change::Change;
+use crate::journal::state::GroupState;
+use crate::journal::state_text::{self, End};
+use crate::notice::Notice;
 use crate::storage::{StateCopy, remedy};
 use crate::{Error, ErrorKind, Result};
 
@@ -13,6 +18,9 @@ use crate::{Error, ErrorKind, Result};
 pub(super) struct Ledger {
     view: GroupView,
     mode: Mode,
+    /// Where both copies end, while they are as the state in memory is: only of those that this
+    /// process wrote is that known.
+    end: Option<End>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +36,13 @@ enum Mode {
 impl Ledger {
     /// Saves what changes of `view`.
     pub(super) fn saving(view: GroupView) -> Self {
-        Self { view, mode: Mode::Saving }
+        Self { view, mode: Mode::Saving, end: None }
     }
 
     /// Saves nothing: what a dry run would have made of one stream is what the next one is held
     /// against.
     pub(super) fn rehearsing(view: GroupView) -> Self {
-        Self { view, mode: Mode::Rehearsing }
+        Self { view, mode: Mode::Rehearsing, end: None }
     }
 
     pub(super) fn view(&self) -> &GroupView {
@@ -42,7 +50,7 @@ impl Ledger {
     }
 
     /// What the operator should know of the copies of the state, since this was asked last.
-    pub(super) fn take_notes(&mut self) -> Vec<String> {
+    pub(super) fn take_notes(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.view.notes)
     }
 
@@ -63,7 +71,7 @@ impl Ledger {
         next.begin_generation();
         match self.mode {
             Mode::Failed => return Err(self.failed_before()),
-            Mode::Saving if !planted!(NoBarrier3) => self.replace(&next)?,
+            Mode::Saving if !planted!(NoBarrier3) => self.write(&next)?,
             Mode::Saving | Mode::Rehearsing => {}
         }
         self.view.state = next;
@@ -86,17 +94,24 @@ impl Ledger {
     /// What the next save will have besides its own change: a session that has begun, of which
     /// nothing is worth saving yet.
     pub(super) fn prepare(&mut self, change: impl FnOnce(&mut GroupState)) {
+        // What was not saved is in no change of what was.
+        self.end = None;
         change(&mut self.view.state);
     }
 
-    fn replace(&mut self, next: &GroupState) -> Result<()> {
-        let storage = self.view.storage.as_ref();
-        let text = state::print(next);
-        // A crash between the two leaves the first one generation ahead: it counts, and nothing
-        // that depends on it has been done.
-        let mut copies = StateCopy::BOTH.into_iter();
-        copies.try_for_each(|copy| storage.replace_state(copy, &text)).map_err(|error| {
+    /// Makes both copies `next`, the first and then the second. A crash between the two leaves the
+    /// first one generation ahead: it counts, and nothing that depends on it has been done. A crash
+    /// while something is appended leaves a copy with a part of it at its end, which says nothing.
+    fn write(&mut self, next: &GroupState) -> Result<()> {
+        let written = match self.append(next) {
+            Ok(None) => self.replace(next),
+            Ok(Some(end)) => Ok(end),
+            Err(error) => Err(error),
+        };
+        self.end = written.as_ref().ok().copied();
+        written.map(drop).map_err(|error| {
             self.mode = Mode::Failed;
+            let storage = self.view.storage.as_ref();
             let doing = about_state("writing", storage, &self.view.name);
             let hint = format!(
                 "what was applied is durable; {}, and run the same command again",
@@ -104,6 +119,27 @@ impl Ledger {
             );
             Error::failed(doing, error).with_hint(hint)
         })
+    }
+
+    /// Appends to both copies what changes, if that is little, and they are as they were left.
+    fn append(&self, next: &GroupState) -> io::Result<Option<End>> {
+        let change = self.end.zip(Change::between(&self.view.state, next));
+        let piece = change.and_then(|(end, change)| Some((end, end.append(&change)?)));
+        let Some((end, (text, next_end))) = piece else { return Ok(None) };
+        for copy in StateCopy::BOTH {
+            if !self.view.storage.append_state(copy, end.bytes, &text)? {
+                // Somebody put another one there: both are written anew.
+                return Ok(None);
+            }
+        }
+        Ok(Some(next_end))
+    }
+
+    fn replace(&self, next: &GroupState) -> io::Result<End> {
+        let (text, end) = state_text::print_whole(next);
+        let mut copies = StateCopy::BOTH.into_iter();
+        copies.try_for_each(|copy| self.view.storage.replace_state(copy, &text))?;
+        Ok(end)
     }
 
     fn failed_before(&self) -> Error {

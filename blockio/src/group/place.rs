@@ -14,6 +14,7 @@ use crate::journal::saved::{self, NotReadable, Saved};
 use crate::journal::scan::WINDOW_BYTES;
 use crate::journal::state::GroupState;
 use crate::journal::strays;
+use crate::notice::Notice;
 use crate::storage::directory::{Directory, STATE, STATE_COPY};
 use crate::storage::{StateCopy, Storage, remedy};
 use crate::{Error, ErrorKind, Result};
@@ -151,7 +152,7 @@ pub(super) fn about_state(doing: &str, storage: &dyn Storage, name: &str) -> Str
 pub(super) fn read_state(
     storage: &Arc<dyn Storage>,
     name: &str,
-) -> Result<(GroupState, Vec<String>)> {
+) -> Result<(GroupState, Vec<Notice>)> {
     let doing = || about_state("reading", storage.as_ref(), name);
     // Before the state: it is at least of the generation of all that is there by now.
     let there = storage.segments().map_err(|error| Error::failed(doing(), error))?;

@@ -7,6 +7,7 @@ use super::view::GroupView;
 use crate::Result;
 use crate::journal::rebuild::{Rebuilt, rebuild};
 use crate::journal::state::GroupState;
+use crate::notice::Notice;
 
 /// A group that is held, whose state is not what it was: nothing is saved yet.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Rebuilding {
 
     /// What could not be had back.
     #[must_use]
-    pub fn notes(&self) -> &[String] {
+    pub fn notes(&self) -> &[Notice] {
         &self.rebuilt.notes
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::journal::state::GroupState;
 
 #[test]
 fn what_was_saved_is_there_at_the_next_open() {
@@ -52,7 +53,7 @@ fn a_state_that_was_changed_by_hand_is_refused() {
     let [path, copy] = ["state", "state.copy"].map(|name| directory.path().join(name));
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(fs::read_to_string(&copy).unwrap(), text);
-    for changed in [text.replace("\"version\":2", "\"version\": 2"), text[..9].to_owned()] {
+    for changed in [text.replace("\"version\":3", "\"version\": 3"), text[..9].to_owned()] {
         assert_ne!(changed, text);
         [&path, &copy].iter().for_each(|path| fs::write(path, &changed).unwrap());
         let refused = Group::open(&place, "g").unwrap_err();
@@ -62,6 +63,48 @@ fn a_state_that_was_changed_by_hand_is_refused() {
         let mut group = Group::open(&place, "g").unwrap();
         assert_eq!(group.take_notes().len(), 1);
     }
+}
+
+#[test]
+fn a_save_appends_to_what_this_process_wrote_and_to_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::without_history(directory.path());
+    let [path, copy] = ["state", "state.copy"].map(|name| directory.path().join(name));
+    let texts = || [&path, &copy].map(|path| fs::read_to_string(path).unwrap());
+    let pieces = || texts().map(|text| text.lines().count() / 2);
+    let source_bytes = || GroupView::look(&place, "g").unwrap().state().volumes["v"].source_bytes;
+    let mut group = Group::open(&place, "g").unwrap();
+    let mut set = |bytes| {
+        let change = |state: &mut GroupState| {
+            state.volumes.entry("v".into()).or_default().source_bytes = Some(bytes);
+        };
+        group.overwrite(change).unwrap();
+        assert_eq!(source_bytes(), Some(bytes));
+    };
+    set(1);
+    assert_eq!(pieces(), [1, 1]);
+    set(2);
+    let then = texts();
+    set(3);
+    assert_eq!(pieces(), [3, 3]);
+    // Somebody puts an older one back: it is written anew, and goes on.
+    fs::write(&copy, &then[1]).unwrap();
+    set(4);
+    assert_eq!(pieces(), [1, 1]);
+    set(5);
+    assert_eq!(pieces(), [2, 2]);
+    // Where a crash while the second was appended left only a part: the first counts.
+    let whole = texts();
+    fs::write(&copy, &whole[1][..whole[1].len() - 1]).unwrap();
+    assert_eq!(source_bytes(), Some(5));
+    // A part in the first: nothing of that save is known, and the next process writes it anew.
+    fs::write(&path, &whole[0][..whole[0].len() - 1]).unwrap();
+    assert_eq!(source_bytes(), Some(4));
+    drop(group);
+    let mut group = Group::open(&place, "g").unwrap();
+    assert_eq!(group.take_notes(), []);
+    group.overwrite(|_| {}).unwrap();
+    assert_eq!((pieces(), source_bytes()), ([1, 1], Some(4)));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::journal::catalogue::{Catalogue, PointId};
 use crate::journal::settings::GroupSettings;
 use crate::journal::state::GroupState;
+use crate::notice::Notice;
 use crate::storage::{Nothing, Storage};
 use crate::{Error, ErrorKind, Result};
 
@@ -15,7 +16,7 @@ use super::place::{self, Place};
 pub struct GroupView {
     pub(super) name: String,
     pub(super) state: GroupState,
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Notice>,
     pub(super) storage: Arc<dyn Storage>,
     pub(super) keeps: Keeps,
 }
@@ -88,7 +89,7 @@ impl GroupView {
 
     /// What the operator should know of the copies of its state.
     #[must_use]
-    pub fn notes(&self) -> &[String] {
+    pub fn notes(&self) -> &[Notice] {
         &self.notes
     }
 

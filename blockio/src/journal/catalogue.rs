@@ -2,6 +2,8 @@
 //! with the group's state, and so changes as a whole or not at all. What is to go when is
 //! `retention`'s; how a point is named by people is `selector`'s.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::journal::layout::Identity;
@@ -175,7 +177,7 @@ pub struct Catalogue {
     /// Its volumes; their place is their number in the records.
     pub volumes: Vec<JournalVolume>,
     /// The points that are kept, the oldest first. There is always one.
-    pub points: Vec<Point>,
+    pub points: Vec<Arc<Point>>,
     /// How often it was opened to be written: who reads meanwhile looks at everything anew when
     /// this has changed.
     pub session: u64,
@@ -217,7 +219,7 @@ impl Catalogue {
             next_record: 1,
             next_point: 1,
             volumes: Vec::new(),
-            points: vec![start],
+            points: vec![Arc::new(start)],
             session: 0,
             rolled_back_to: None,
             rolling_back_to: None,
@@ -227,26 +229,31 @@ impl Catalogue {
         }
     }
 
+    /// All that are kept, the oldest first.
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = &Point> {
+        self.points.iter().map(Arc::as_ref)
+    }
+
     /// The points of the source.
     pub fn recovery_points(&self) -> impl DoubleEndedIterator<Item = &Point> {
-        self.points.iter().filter(|point| point.kind.is_of_the_source())
+        self.all().filter(|point| point.kind.is_of_the_source())
     }
 
     /// Where the volumes can go back to: the points of the source, and the start.
     pub fn ways_back(&self) -> impl DoubleEndedIterator<Item = &Point> {
-        self.points.iter().filter(|point| point.kind != PointKind::Break)
+        self.all().filter(|point| point.kind != PointKind::Break)
     }
 
     /// The points after `to`: a rollback to it that keeps nothing gives them up.
     pub fn points_after(&self, to: PointId) -> impl Iterator<Item = &Point> {
-        self.points.iter().filter(move |point| point.id > to)
+        self.all().filter(move |point| point.id > to)
     }
 
     /// The point with this number.
     #[must_use]
     pub fn point(&self, id: PointId) -> Option<&Point> {
         let at = self.points.binary_search_by_key(&id, |point| point.id).ok()?;
-        self.points.get(at)
+        self.points.get(at).map(Arc::as_ref)
     }
 
     /// The point that the images of the open epoch lead back to.
@@ -295,20 +302,14 @@ impl Catalogue {
     /// Another point begins: `spans` are all of the epoch that ends with it.
     pub fn seal(&mut self, spans: Vec<Span>, new: NewPoint, now: u64) -> PointId {
         if let Some(last) = self.points.last_mut() {
-            last.spans = spans;
+            Arc::make_mut(last).spans = spans;
         }
         let id = PointId(self.next_point);
         self.next_point += 1;
         let NewPoint { time, kind, name } = new;
-        self.points.push(Point {
-            id,
-            time,
-            taken: now,
-            kind,
-            name,
-            pinned: false,
-            spans: Vec::new(),
-        });
+        let spans = Vec::new();
+        let point = Point { id, time, taken: now, kind, name, pinned: false, spans };
+        self.points.push(Arc::new(point));
         self.rolled_back_to = None;
         self.went_on_from = None;
         id
@@ -345,7 +346,7 @@ impl Catalogue {
     /// A crash in between leaves segments that no point has, which are removed at the next open.
     pub fn forget(&mut self, ids: &[PointId]) -> Forgotten {
         let last = self.open_epoch();
-        let mut kept: Vec<Point> = Vec::with_capacity(self.points.len());
+        let mut kept: Vec<Arc<Point>> = Vec::with_capacity(self.points.len());
         let mut forgotten = Forgotten::default();
         for point in std::mem::take(&mut self.points) {
             if point.id == last || !ids.contains(&point.id) {
@@ -354,6 +355,7 @@ impl Catalogue {
             }
             match kept.last_mut() {
                 Some(before) => {
+                    let before = Arc::make_mut(before);
                     before.spans.extend(&point.spans);
                     forgotten.merged.push(before.id);
                     if planted!(ExpiryOfANeededSegment) {
@@ -365,8 +367,8 @@ impl Catalogue {
                 }
             }
             if point.kind.is_of_the_source() {
-                let Point { id, time, name, .. } = point;
-                self.expired.push(Expired { id, time, name });
+                let Point { id, time, ref name, .. } = *point;
+                self.expired.push(Expired { id, time, name: name.clone() });
             }
         }
         self.points = kept;

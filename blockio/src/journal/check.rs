@@ -16,6 +16,7 @@ use crate::journal::saved::{self, NotReadable, Saved};
 use crate::journal::scan::WINDOW_BYTES;
 use crate::journal::state::GroupState;
 use crate::journal::strays::{self, Stray};
+use crate::notice::Notice;
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, ErrorKind, Result};
 
@@ -200,7 +201,7 @@ pub fn check(
     let mut report = Report::default();
     let state = match saved(storage)? {
         Ok(Some(Saved { state, notes })) => {
-            let wrong = |note| of_the_state(Class::StateCopyWrong, note);
+            let wrong = |note: Notice| of_the_state(Class::StateCopyWrong, note.to_string());
             report.damage.extend(notes.into_iter().map(wrong));
             state
         }

@@ -61,7 +61,7 @@ impl Compaction<'_> {
     }
 
     fn try_run(&self, point: &Point, next_segment: &mut u64) -> Result<Option<Vec<Span>>> {
-        let only = Catalogue { points: vec![point.clone()], ..self.catalogue.clone() };
+        let only = Catalogue { points: vec![Arc::new(point.clone())], ..self.catalogue.clone() };
         let images = Images::since(self.storage, &only, point.id, self.pool)?;
         let counts: u64 = (0..only.volumes.len())
             .filter_map(|number| images.of(number as u32))
@@ -184,7 +184,7 @@ mod tests {
         let mut catalogue = Catalogue::new([7; 16], 0);
         let new = NewPoint { time: 1, kind: PointKind::Crash, name: None };
         catalogue.seal(log.spans(), new, 1);
-        catalogue.points[0].clone()
+        catalogue.points[0].as_ref().clone()
     }
 
     /// Copies an epoch with the memory that is used, and gives how many bytes it took after; or
@@ -214,7 +214,7 @@ mod tests {
             };
             let spans = compaction.run(&point).copy.unwrap().unwrap();
             let copied = Point { spans, ..point };
-            catalogue.points = vec![copied.clone()];
+            catalogue.points = vec![Arc::new(copied.clone())];
             let images = Images::since(&storage, &catalogue, PointId(0), &pool).unwrap();
             images.check(&pool, false, &mut |_| Ok(())).unwrap();
             let of_each = |number| images.of(number).map_or(0, crate::journal::index::Index::bytes);

@@ -15,6 +15,7 @@ use crate::journal::scan::{Next, Record, SegmentError, SegmentReader};
 use crate::journal::state::GroupState;
 use crate::journal::strays;
 use crate::journal::touched::Touched;
+use crate::notice::Notice;
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
 use crate::{Error, Result};
@@ -35,7 +36,7 @@ pub(crate) struct Opened {
     /// Segments that no point has, and that may go.
     pub(crate) orphans: Vec<SegmentNumber>,
     /// What is worth saying.
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Notice>,
 }
 
 /// Looks at the open epoch of the history that `state` has.
@@ -142,9 +143,8 @@ impl Opening<'_> {
             let Next::Record(record) = reader.next().map_err(failed)? else { break };
             if !self.is_whole(reader, &record).map_err(failed)? {
                 reader.put_back(&record);
-                let left = record.header.number;
-                let note = format!("record {left} of segment {} is not whole: left out", number.0);
-                self.found.notes.push(note);
+                let (record, segment) = (record.header.number, number);
+                self.found.notes.push(Notice::TornRecord { record, segment });
                 break;
             }
             self.take(&record);

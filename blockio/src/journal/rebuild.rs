@@ -30,6 +30,7 @@ use crate::journal::memo::{CopyMemo, EpochMemo, PointMemo, VolumeMemo};
 use crate::journal::saved;
 use crate::journal::scan::{Next, SegmentError, SegmentReader, WINDOW_BYTES, header_of};
 use crate::journal::state::GroupState;
+use crate::notice::Notice;
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, ErrorKind, Result};
 
@@ -39,7 +40,7 @@ pub struct Rebuilt {
     /// The state.
     pub state: GroupState,
     /// What could not be had back, and what the operator should know.
-    pub notes: Vec<String>,
+    pub notes: Vec<Notice>,
 }
 
 /// Makes the state of the group in `storage` anew.
@@ -95,7 +96,7 @@ pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
         // More than it was ever opened: each of these was saved.
         session: state.generation(),
         rolling_back_to: was_written.then_some(newest.epoch),
-        points,
+        points: points.into_iter().map(Arc::new).collect(),
         ..Catalogue::new(identity, 0)
     };
     if let Some(before) = before.and_then(|before| before.journal) {
@@ -103,7 +104,10 @@ pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
             before.points.iter().filter(|point| point.pinned).map(|point| point.id).collect();
         let is_same = before.identity == identity;
         let points = catalogue.points.iter_mut().filter(|_| is_same);
-        points.for_each(|point| point.pinned = pinned.contains(&point.id));
+        points.for_each(|point| {
+            let is_pinned = pinned.contains(&point.id);
+            Arc::make_mut(point).pinned = is_pinned;
+        });
     }
     give_up(&mut catalogue, &counting);
     state.journal = Some(catalogue);
@@ -143,7 +147,7 @@ impl Item {
 struct Reading<'a> {
     storage: &'a Arc<dyn Storage>,
     pool: ArenaPool,
-    notes: Vec<String>,
+    notes: Vec<Notice>,
     volumes: BTreeMap<u32, VolumeMemo>,
 }
 
@@ -169,7 +173,7 @@ impl Reading<'_> {
                 Ok(header) if header.number == number => headers.push(header),
                 Err(SegmentError::Io(error)) => return Err(unreadable(number, error)),
                 Ok(_) | Err(_) => {
-                    self.notes.push(format!("segment {} has no header: left out", number.0));
+                    self.notes.push(Notice::NoHeader(number));
                 }
             }
         }
@@ -330,7 +334,7 @@ fn of_other_histories(others: &[SegmentHeader]) -> Error {
 
 /// The items that count, the oldest first; of those that do not it is told which points go with
 /// them.
-fn counting(mut items: Vec<Item>, notes: &mut Vec<String>) -> Vec<Item> {
+fn counting(mut items: Vec<Item>, notes: &mut Vec<Notice>) -> Vec<Item> {
     // Of one epoch the log comes last, and of copies the latest: that is asked first.
     let segment = |item: &Item| item.spans.first().map(|span| span.segment);
     items.sort_by_key(|item| (item.epoch, item.copy_until.is_none(), segment(item)));
@@ -354,8 +358,7 @@ fn counting(mut items: Vec<Item>, notes: &mut Vec<String>) -> Vec<Item> {
     }
     counting.reverse();
     if !lost.is_empty() {
-        let lost: Vec<_> = lost.iter().map(ToString::to_string).collect();
-        notes.push(format!("the segments do not lead back to {} any more", lost.join(", ")));
+        notes.push(Notice::PointsLost(lost.into_iter().collect()));
     }
     counting
 }

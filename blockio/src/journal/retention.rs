@@ -7,9 +7,11 @@
 //! backwards: a clock that was wrong for an hour makes points older by a step or two, and takes no
 //! history with it. Who pauses for a week loses nothing by that either.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::journal::catalogue::{Catalogue, Point, PointId, PointKind};
+use crate::notice::Notice;
 
 /// How long points are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ const USUAL_STEPS: u64 = 4;
 #[must_use]
 pub fn due(catalogue: &Catalogue, policy: &Policy) -> Vec<PointId> {
     let ages = ages(catalogue, policy.thin_to);
-    let aged: Vec<_> = catalogue.points.iter().zip(ages).collect();
+    let aged: Vec<_> = catalogue.all().zip(ages).collect();
     let (aged, _) = aged.split_at(aged.len().saturating_sub(LAST_POINTS));
     let (beyond, within): (Vec<_>, Vec<_>) = aged.iter().partition(|(_, age)| *age > policy.window);
     let leads_to_the_window = beyond.last().map(|(point, _)| point.id);
@@ -61,16 +63,17 @@ pub fn due(catalogue: &Catalogue, policy: &Policy) -> Vec<PointId> {
         due.extend(hour.iter().filter(|point| Some(point.id) != stays));
     }
     // Where the history broke off nobody goes.
-    due.extend(catalogue.points.iter().filter(|point| point.kind == PointKind::Break));
+    due.extend(catalogue.all().filter(|point| point.kind == PointKind::Break));
     due.into_iter().filter(|point| may_go(catalogue, point)).map(|point| point.id).collect()
 }
 
 /// How old each point is, the oldest first, seen from the newest.
 fn ages(catalogue: &Catalogue, thin_to: Duration) -> Vec<Duration> {
-    let limit = jump_limit(catalogue, thin_to);
+    let steps = steps(catalogue);
+    let limit = limit_of(&steps, thin_to);
     let mut age = Duration::ZERO;
     let mut ages = vec![age];
-    ages.extend(steps(catalogue).rev().map(|step| {
+    ages.extend(steps.iter().rev().map(|step| {
         age = age.saturating_add(step.unwrap_or_default().min(limit));
         age
     }));
@@ -82,52 +85,73 @@ fn ages(catalogue: &Catalogue, thin_to: Duration) -> Vec<Duration> {
 /// From each point to the next, how much later it is dated than all of the last few; none where
 /// it is not: by one of two clocks that take turns, or a clock that was set. The start is by this
 /// host's clock alone, and as old as the first point.
-fn steps(catalogue: &Catalogue) -> impl DoubleEndedIterator<Item = Option<Duration>> {
-    let points = &catalogue.points;
-    (1..points.len()).map(|next| {
-        let last_few = points[next.saturating_sub(LAST_FEW)..next].iter();
-        let last_few = last_few.filter(|point| point.kind != PointKind::Start);
-        let latest = last_few.map(Point::dated).max()?;
-        points[next].dated().checked_sub(latest).map(Duration::from_nanos)
-    })
+fn steps(catalogue: &Catalogue) -> Vec<Option<Duration>> {
+    // The places and dates of those of the last few that none after them is as late as: the latest
+    // of the last few is the first of these. It is asked with each point that is made.
+    let mut latest: VecDeque<(usize, u64)> = VecDeque::with_capacity(LAST_FEW);
+    let mut steps = Vec::with_capacity(catalogue.points.len());
+    for (place, point) in catalogue.all().enumerate() {
+        let dated = point.dated();
+        if latest.front().is_some_and(|(first, _)| first + LAST_FEW < place) {
+            latest.pop_front();
+        }
+        if place > 0 {
+            let before = latest.front().map(|(_, before)| *before);
+            let step = before.and_then(|before| dated.checked_sub(before));
+            steps.push(step.map(Duration::from_nanos));
+        }
+        if point.kind != PointKind::Start {
+            while latest.back().is_some_and(|(_, before)| *before <= dated) {
+                latest.pop_back();
+            }
+            latest.push_back((place, dated));
+        }
+    }
+    steps
 }
 
 /// How much of the time between two points counts at most: a few times what lies between points as
 /// a rule (the median), but never less than what thinning leaves between them.
 #[must_use]
 pub fn jump_limit(catalogue: &Catalogue, thin_to: Duration) -> Duration {
-    let mut forward: Vec<_> = steps(catalogue).flatten().filter(|step| !step.is_zero()).collect();
-    forward.sort_unstable();
-    let usual = forward.get(forward.len().saturating_sub(1) / 2).copied().unwrap_or_default();
+    limit_of(&steps(catalogue), thin_to)
+}
+
+fn limit_of(steps: &[Option<Duration>], thin_to: Duration) -> Duration {
+    let forward = steps.iter().copied().flatten().filter(|step| !step.is_zero());
+    let mut forward: Vec<_> = forward.collect();
+    let middle = forward.len().saturating_sub(1) / 2;
+    let usual = match forward.is_empty() {
+        true => Duration::ZERO,
+        false => *forward.select_nth_unstable(middle).1,
+    };
     usual.saturating_mul(USUAL_STEPS as u32).max(thin_to)
 }
 
 /// What the operator should know of the time between the last point and the one before it: that
 /// not all of it counts, or that it runs backwards.
 #[must_use]
-pub fn jump(catalogue: &Catalogue, policy: &Policy) -> Option<String> {
+pub fn jump(catalogue: &Catalogue, policy: &Policy) -> Option<Notice> {
     let [.., before, last] = catalogue.points.as_slice() else { return None };
     if before.kind == PointKind::Start {
         return None;
     }
     let (from, to) = (before.dated(), last.dated());
     let apart = Duration::from_nanos(from.abs_diff(to));
-    let limit = jump_limit(catalogue, policy.thin_to);
-    let shown = crate::journal::selector::shown(last);
-    match to < from {
-        true if apart > TOLD_BACKWARDS => Some(format!(
-            "{shown} is dated {} before the one before it: a clock was set; points keep their \
-             order, and none gets older by that",
-            in_hours(apart)
-        )),
-        false if apart > limit => Some(format!(
-            "{shown} is dated {} after the one before it, far more than usual: for how long points \
-             are kept it counts as {}",
-            in_hours(apart),
-            in_hours(limit)
-        )),
-        _ => None,
+    let is_told = |is_backwards| match is_backwards {
+        true => apart > TOLD_BACKWARDS,
+        // It is never below what thinning leaves.
+        false => apart > policy.thin_to,
+    };
+    if !is_told(to < from) {
+        return None;
     }
+    let (point, by) = (crate::journal::selector::shown(last), apart);
+    if to < from {
+        return Some(Notice::ClockSetBack { point, by });
+    }
+    let counts = jump_limit(catalogue, policy.thin_to);
+    (apart > counts).then_some(Notice::LongGap { point, by, counts })
 }
 
 /// Clocks are set by less all the time.
@@ -146,7 +170,7 @@ pub fn first_to_go(catalogue: &Catalogue) -> Option<PointId> {
 
 /// The points that can go one after the other when there is no room, up to the first that may not.
 pub fn in_the_order_to_go(catalogue: &Catalogue) -> impl Iterator<Item = &Point> {
-    catalogue.points.iter().take_while(|point| may_go(catalogue, point))
+    catalogue.all().take_while(|point| may_go(catalogue, point))
 }
 
 fn may_go(catalogue: &Catalogue, point: &Point) -> bool {
@@ -168,7 +192,7 @@ pub fn forecast(catalogue: &Catalogue, policy: &Policy, capacity_bytes: u64) -> 
     let first = catalogue.recovery_points().next()?;
     let at = catalogue.points.iter().position(|point| point.id == first.id)?;
     let nanoseconds = nanoseconds(*ages(catalogue, policy.thin_to).get(at)?);
-    let sealed = catalogue.points.iter().filter(|point| point.id >= first.id);
+    let sealed = catalogue.all().filter(|point| point.id >= first.id);
     let bytes: u64 = sealed.map(Point::journal_bytes).sum();
     if nanoseconds < MEASURED_AT_LEAST_NS || bytes == 0 {
         return None;
@@ -180,18 +204,10 @@ pub fn forecast(catalogue: &Catalogue, policy: &Policy, capacity_bytes: u64) -> 
 /// A rate is not told from less than this.
 const MEASURED_AT_LEAST_NS: u64 = 60 * 1_000_000_000;
 
-/// A duration for people.
-#[must_use]
-pub fn in_hours(duration: Duration) -> String {
-    match duration.as_secs() {
-        seconds @ 0..60 => format!("{seconds} s"),
-        seconds @ 60..7200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3600),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -232,10 +248,30 @@ mod tests {
         assert!((46..=50).contains(&of_thirty), "{of_thirty}");
     }
 
+    proptest! {
+        #[test]
+        fn steps_are_counted_from_the_latest_of_the_last_few(
+            dates in prop::collection::vec(0..60_u64, 1..80),
+        ) {
+            let mut catalogue = Catalogue::new([0; 16], 30);
+            for time in &dates {
+                let new = NewPoint { time: *time, kind: PointKind::Crash, name: None };
+                catalogue.seal(Vec::new(), new, 60);
+            }
+            let all = [&[30][..], &dates].concat();
+            let expected = (1..all.len()).map(|next| {
+                // The start has no part in it.
+                let latest = all[next.saturating_sub(LAST_FEW).max(1)..next].iter().max()?;
+                all[next].checked_sub(*latest).map(Duration::from_nanos)
+            });
+            prop_assert_eq!(steps(&catalogue), expected.collect::<Vec<_>>());
+        }
+    }
+
     #[test]
     fn pinned_points_and_the_last_one_stay() {
         let mut catalogue = catalogue(30);
-        catalogue.points[1].pinned = true;
+        Arc::make_mut(&mut catalogue.points[1]).pinned = true;
         let due = due(&catalogue, &Policy { window: Duration::ZERO, ..Policy::default() });
         // The newest that is older than the window stays, too.
         assert_eq!(due.len(), catalogue.points.len() - 2 - LAST_POINTS);
@@ -247,7 +283,7 @@ mod tests {
     fn of_an_hour_an_application_consistent_point_stays() {
         let mut catalogue = catalogue(5);
         let middle = catalogue.points.len() / 4;
-        catalogue.points[middle].kind = PointKind::App;
+        Arc::make_mut(&mut catalogue.points[middle]).kind = PointKind::App;
         let due = due(&catalogue, &Policy::default());
         assert!(!due.contains(&catalogue.points[middle].id));
     }
@@ -256,7 +292,7 @@ mod tests {
     fn only_the_oldest_gives_room_and_only_if_it_may_go() {
         let mut catalogue = catalogue(1);
         assert_eq!(first_to_go(&catalogue), Some(PointId(0)));
-        catalogue.points[0].pinned = true;
+        Arc::make_mut(&mut catalogue.points[0]).pinned = true;
         assert_eq!(first_to_go(&catalogue), None);
         assert_eq!(first_to_go(&Catalogue::new([0; 16], 0)), None);
     }
@@ -342,9 +378,11 @@ mod tests {
         let policy = Policy::default();
         assert_eq!(jump(&dated(&[0, 5, 10, 15]), &policy), None);
         let ahead = jump(&dated(&[0, 5, 10, 15, 15 + 48 * 60]), &policy).unwrap();
-        assert!(ahead.contains("is dated 48 h after the one before it"), "{ahead}");
+        assert!(matches!(ahead, Notice::LongGap { by, .. } if by.as_secs() == 48 * 3600));
+        assert!(ahead.to_string().contains("is dated 48 h after the one before it"), "{ahead}");
         let back = jump(&dated(&[5000, 5005, 5010, 2010]), &policy).unwrap();
-        assert!(back.contains("is dated 50 h before the one before it"), "{back}");
+        assert!(matches!(back, Notice::ClockSetBack { .. }));
+        assert!(back.to_string().contains("is dated 50 h before the one before it"), "{back}");
     }
 
     proptest! {

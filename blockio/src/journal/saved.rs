@@ -1,6 +1,6 @@
-//! The two copies of a group's state: both are written each time it is saved, one after the other,
-//! and the one of the higher generation counts. So one that is damaged, lost or put back from a
-//! backup takes nothing with it.
+//! The two copies of a group's state: both are written, or appended to, each time it is saved, one
+//! after the other, and the one of the higher generation counts. So one that is damaged, lost or
+//! put back from a backup takes nothing with it.
 //!
 //! What a crash between the two leaves is a first copy that is one generation ahead. Nothing that
 //! depends on it has happened: who saves goes on when both are there.
@@ -8,7 +8,9 @@
 use std::io;
 
 use crate::journal::catalogue::Catalogue;
-use crate::journal::state::{self, GroupState};
+use crate::journal::state::GroupState;
+use crate::journal::state_text;
+use crate::notice::Notice;
 use crate::storage::{StateCopy, Storage};
 
 /// So often the copies are read again when they contradict each other: somebody may be saving.
@@ -20,7 +22,7 @@ pub struct Saved {
     /// The state.
     pub state: GroupState,
     /// What the operator should know of its copies.
-    pub notes: Vec<String>,
+    pub notes: Vec<Notice>,
 }
 
 /// Why no state is known.
@@ -70,7 +72,7 @@ pub fn read(storage: &dyn Storage) -> Result<Option<Saved>, NotReadable> {
 fn read_copy(storage: &dyn Storage, copy: StateCopy) -> io::Result<Copy> {
     match storage.read_state(copy) {
         Ok(None) => Ok(Copy::Missing),
-        Ok(Some(text)) => Ok(match state::parse(&text) {
+        Ok(Some(text)) => Ok(match state_text::parse(&text) {
             Ok(state) => Copy::Whole(Box::new(state)),
             Err(problem) => Copy::Damaged(problem.to_string()),
         }),
@@ -91,7 +93,8 @@ fn choose(storage: &dyn Storage, first: Copy, second: Copy) -> Result<Option<Sav
         file.map_or_else(|| "a copy of the state".to_owned(), |file| file.display().to_string())
     };
     let note = |bad, why: &str, good| {
-        vec![format!("{}: {why}; {} is used, and both are written anew", shown(bad), shown(good))]
+        let (bad, why, good) = (shown(bad), why.to_owned(), shown(good));
+        vec![Notice::StateCopyPassedOver { bad, why, good }]
     };
     let (state, notes) = match (first, second) {
         (Copy::Missing, Copy::Missing) => return Ok(None),
@@ -160,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_copy_of_the_higher_generation_counts_whatever_has_become_of_the_other() {
-        let (old, new) = (state::print(&state(4, 1)), state::print(&state(5, 1)));
+        let (old, new) = (state_text::print(&state(4, 1)), state_text::print(&state(5, 1)));
         let damaged = new.replace("crc32c", "crc32d");
         let (old, new, damaged) = (Some(&*old), Some(&*new), Some(&*damaged));
         assert_eq!(counts(new, new), Ok((5, 0)));
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn copies_of_two_histories_are_refused() {
-        let (one, other) = (state::print(&state(4, 1)), state::print(&state(5, 2)));
+        let (one, other) = (state_text::print(&state(4, 1)), state_text::print(&state(5, 2)));
         let refused = counts(Some(&one), Some(&other)).unwrap_err();
         assert!(refused.contains("different histories"), "{refused}");
     }

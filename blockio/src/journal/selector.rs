@@ -64,8 +64,8 @@ pub fn find<'a>(catalogue: &'a Catalogue, selector: &Selector) -> Result<&'a Poi
             .rfind(|point| point.kind == PointKind::App)
             .ok_or_else(|| none("application-consistent recovery point")),
         Selector::Start => catalogue
-            .points
-            .first()
+            .all()
+            .next()
             .filter(|point| point.kind == PointKind::Start)
             .ok_or_else(|| none("start any more: what it was kept in was given up")),
         Selector::Text(text) => find_text(catalogue, text),

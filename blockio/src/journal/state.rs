@@ -1,10 +1,9 @@
-//! What is known of a group's volumes: a value, its text form, and nothing that touches a file.
-//!
-//! The text is one line of JSON and one line with its CRC32C, so that it can be read by eye and
-//! a change by hand, or half a file, is noticed.
+//! What is known of a group's volumes: a value, and nothing that touches a file. Its text is
+//! `state_text`'s.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +16,9 @@ use crate::target_identity::TargetIdentity;
 use crate::units::ByteOffset;
 use crate::volume_name::VolumeName;
 
-/// The version of the text form that is written. Version 1 is read as well: it has no generation,
-/// and was kept once.
-const VERSION: u32 = 2;
+/// The version of the text form that is written. Those before it are read as well: to a text of
+/// version 2 nothing was appended; one of version 1 has no generation, and was kept once.
+pub(crate) const VERSION: u32 = 3;
 /// So many histories that were committed are remembered.
 const DROPPED_COUNT_MAX: usize = 4;
 
@@ -78,7 +77,7 @@ pub struct VolumeState {
     pub lineage: Lineage,
     /// The last streams that were applied to their end, the latest last; at most
     /// [`APPLIED_COUNT_MAX`].
-    pub applied: Vec<Fingerprint>,
+    pub applied: Arc<Vec<Fingerprint>>,
     /// The stream that is being applied: the volume is in-between (I4).
     pub in_between: Option<InBetween>,
 }
@@ -90,11 +89,12 @@ impl VolumeState {
     /// The input `input` was applied to its end.
     pub fn complete(&mut self, input: Fingerprint) {
         self.in_between = None;
-        self.applied.retain(|earlier| *earlier != input);
-        self.applied.push(input);
-        let too_many = self.applied.len().saturating_sub(APPLIED_COUNT_MAX);
+        let applied = Arc::make_mut(&mut self.applied);
+        applied.retain(|earlier| *earlier != input);
+        applied.push(input);
+        let too_many = applied.len().saturating_sub(APPLIED_COUNT_MAX);
         self.lineage.forgets |= too_many > 0;
-        self.applied.drain(..too_many);
+        applied.drain(..too_many);
     }
 }
 
@@ -174,11 +174,31 @@ pub struct VolumeProgress {
     pub in_between: Option<InBetween>,
     /// As in [`VolumeState`]: a rollback may lead forward as well, to where more was applied. Of
     /// many long ones only the latest.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub applied: Vec<Fingerprint>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub applied: Arc<Vec<Fingerprint>>,
+}
+
+fn is_empty(applied: &Arc<Vec<Fingerprint>>) -> bool {
+    applied.is_empty()
 }
 
 impl GroupState {
+    /// The version of the text that it was read from.
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The same, to be saved as a text of today.
+    pub(crate) fn of_today(self) -> Self {
+        Self { version: VERSION, ..self }
+    }
+
+    /// Whether all but its generation, its volumes and its history is as in `other`.
+    pub(crate) fn is_same_but_for_progress(&self, other: &Self) -> bool {
+        let Self { version, generation: _, dropped, volumes: _, settings, journal: _ } = self;
+        (version, dropped, settings) == (&other.version, &other.dropped, &other.settings)
+    }
+
     /// How often it was saved; 0: never, or by an earlier program.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -203,7 +223,7 @@ impl GroupState {
 
     /// It is saved once more.
     pub(crate) fn begin_generation(&mut self) {
-        self.generation += 1;
+        self.generation = self.generation.saturating_add(1);
     }
 
     /// It comes after every state that there can have been when a segment was made at `generation`.
@@ -239,7 +259,11 @@ impl GroupState {
             let VolumeState { source_bytes, ends_at, mut lineage, in_between, .. } = volume.clone();
             // At a point nothing was written after it.
             let in_between = in_between.map(|between| InBetween { exact: true, ..between });
-            let applied = latest(&volume.applied, room).to_vec();
+            let remembered = latest(&volume.applied, room);
+            let applied = match remembered.len() == volume.applied.len() {
+                true => Arc::clone(&volume.applied),
+                false => Arc::new(remembered.to_vec()),
+            };
             lineage.forgets |= applied.len() < volume.applied.len();
             let progress = VolumeProgress { source_bytes, ends_at, lineage, in_between, applied };
             (name.clone(), progress)
@@ -376,78 +400,9 @@ pub fn exact(name: &Name) -> String {
     }
 }
 
-/// Why a text is no state.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// There is no second line, or it is no checksum.
-    #[error("its last line is no checksum")]
-    NoChecksum,
-    /// The first line is not what was written.
-    #[error("its checksum is {found:08x}, and its last line says {expected:08x}")]
-    Checksum {
-        /// Of the first line.
-        found: u32,
-        /// In the second.
-        expected: u32,
-    },
-    /// Not JSON of this shape.
-    #[error("it is not what this version writes")]
-    Json(#[from] serde_json::Error),
-    /// Of another version of this program.
-    #[error("its version is {0}, and this program knows 1 to {VERSION}")]
-    Version(u32),
-}
-
-/// `state` as text.
-#[must_use]
-pub fn print(state: &GroupState) -> String {
-    let json = serde_json::to_string(state).expect("invariant: maps with text keys print as JSON");
-    let checksum = crc32c::crc32c(json.as_bytes());
-    format!("{json}\ncrc32c {checksum:08x}\n")
-}
-
-/// The state that `text` is.
-///
-/// # Errors
-///
-/// Why it is none.
-pub fn parse(text: &str) -> Result<GroupState, StateError> {
-    let (json, last) = text.split_once('\n').ok_or(StateError::NoChecksum)?;
-    let expected = last
-        .strip_prefix("crc32c ")
-        .and_then(|rest| rest.strip_suffix('\n'))
-        .and_then(|hex| u32::from_str_radix(hex, 16).ok())
-        .ok_or(StateError::NoChecksum)?;
-    let found = crc32c::crc32c(json.as_bytes());
-    if found != expected {
-        return Err(StateError::Checksum { found, expected });
-    }
-    let state: GroupState = serde_json::from_str(json)?;
-    match state.version {
-        // It is saved as one of today.
-        1..=VERSION => Ok(GroupState { version: VERSION, ..state }),
-        other => Err(StateError::Version(other)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_state_of_version_1_says_of_a_volume_is_understood_and_written_as_it_is() {
-        let volume = r#"{"target":"/dev/sdb","source_bytes":7,"target_bytes":9,"ends_at":"s1","#;
-        let between = r#"{"input":"rbd-diff:s1..s2/7@40","position":4096,"exact":true}"#;
-        let volume = format!(r#"{volume}"applied":["native:00"],"in_between":{between}}}"#);
-        let json = format!(r#"{{"version":1,"volumes":{{"db":{volume}}}}}"#);
-        let text = format!("{json}\ncrc32c {:08x}\n", crc32c::crc32c(json.as_bytes()));
-        let state = parse(&text).unwrap();
-        let known = &state.volumes["db"];
-        assert_eq!((&known.identity, &known.lineage), (&None, &Lineage::default()));
-        let written = print(&state);
-        assert!(written.contains(&volume), "what is not known is not written: {written}");
-        assert!(written.starts_with("{\"version\":2,"), "{written}");
-    }
 
     #[test]
     fn going_back_brings_back_what_is_known_beyond_names() {

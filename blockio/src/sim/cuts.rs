@@ -57,6 +57,13 @@ pub(super) fn visit(
         return false;
     }
     for (number, operation) in world.operations.iter().enumerate() {
+        if let Operation::AppendState(copy, text) = operation {
+            let mut torn = oldest(&durable, &caches);
+            torn.append_state(*copy, &torn_text(text, chance));
+            if number >= from && !visit(number, torn) {
+                return false;
+            }
+        }
         let last = take(&mut durable, &mut caches, operation);
         if number < from {
             continue;
@@ -70,6 +77,15 @@ pub(super) fn visit(
         }
     }
     true
+}
+
+/// The part of `text` that came to the disk, or that and a length that was not written.
+fn torn_text(text: &str, chance: &mut Chance) -> String {
+    let mut torn = text[..chance.below(text.len())].to_owned();
+    if chance.below(2) == 0 {
+        torn.extend(std::iter::repeat_n('\0', text.len() - torn.len()));
+    }
+    torn
 }
 
 /// The block that was written last, if that is what was done.
@@ -105,6 +121,8 @@ fn take(
             }
             caches.writes.retain(|(of, _), _| of != disk);
         }
+        // Nothing is synced with it but itself.
+        Operation::AppendState(copy, text) => durable.append_state(*copy, text),
         Operation::State(copy, text) => {
             durable.replace_state(*copy, text);
             // The second is where the segments are, and its directory was synced with it.

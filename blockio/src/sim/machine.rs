@@ -24,7 +24,8 @@ use crate::journal::layout::RECORD_BYTES_MAX;
 use crate::journal::rebuild::rebuild;
 use crate::journal::retention::Policy;
 use crate::journal::settings::GroupSettings;
-use crate::journal::state::{self, GroupState};
+use crate::journal::state::GroupState;
+use crate::journal::state_text;
 use crate::storage::{StateCopy, Storage};
 use crate::stream::BATCH_BYTES_MAX;
 use crate::units::ByteOffset;
@@ -219,7 +220,7 @@ impl Machine {
         lock(&self.world).now.state = [None, None];
         let storage = self.storage();
         let rebuilt = rebuild(&storage)?;
-        let text = state::print(&rebuilt.state);
+        let text = state_text::print(&rebuilt.state);
         StateCopy::BOTH
             .into_iter()
             .try_for_each(|copy| storage.replace_state(copy, &text))

@@ -26,6 +26,18 @@ impl Storage for SimulatedStorage {
         Ok(())
     }
 
+    fn append_state(&self, copy: StateCopy, at: u64, text: &str) -> io::Result<bool> {
+        step(&self.0);
+        let mut world = lock(&self.0);
+        let length = world.now.state[copy as usize].as_ref().map(|text| text.len() as u64);
+        if length != Some(at) {
+            return Ok(false);
+        }
+        world.now.append_state(copy, text);
+        world.note(|| Operation::AppendState(copy, text.into()));
+        Ok(true)
+    }
+
     fn state_stamp(&self) -> io::Result<u64> {
         step(&self.0);
         Ok(lock(&self.0).now.stamp)

@@ -269,7 +269,7 @@ impl Run {
         let last = has.points.last().filter(|last| last.kind == PointKind::Break);
         let given_up = last.and(has.rolling_back_to).filter(|_| had.rolling_back_to.is_none());
         let stays = |point: &&Point| given_up.is_none_or(|to| point.id <= to);
-        for point in had.points.iter().filter(stays) {
+        for point in had.all().filter(stays) {
             let again = has.point(point.id).ok_or_else(|| format!("point {} is lost", point.id))?;
             let told = |one: &Point| (one.time, one.kind, one.name.clone());
             if told(again) != told(point) {
@@ -386,6 +386,7 @@ fn killed(world: &World, done: usize) -> World {
             Operation::Create { disk, content } => drop(now.disks.insert(*disk, content.clone())),
             Operation::Remove(disk) => now.garbage.extend(now.disks.remove(disk)),
             Operation::State(copy, text) => now.replace_state(*copy, text),
+            Operation::AppendState(copy, text) => now.append_state(*copy, text),
         }
     }
     let (start, operations) = (world.start.clone(), world.operations[..done].to_vec());

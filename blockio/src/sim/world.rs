@@ -28,6 +28,13 @@ impl Snapshot {
         self.stamp += 1;
     }
 
+    /// A copy of the state is appended to.
+    pub(super) fn append_state(&mut self, copy: StateCopy, text: &str) {
+        let before = self.state[copy as usize].as_deref().unwrap_or_default();
+        self.state[copy as usize] = Some(format!("{before}{text}").into());
+        self.stamp += 1;
+    }
+
     /// Whether no state was ever saved.
     pub(super) fn has_no_state(&self) -> bool {
         self.state.iter().all(Option::is_none)
@@ -44,7 +51,7 @@ pub(super) struct Snapshot {
     pub(super) garbage: Vec<Vec<Block>>,
     /// The same, by their numbers: who had one open can read it.
     pub(super) removed: BTreeMap<DiskId, Vec<Block>>,
-    /// How often the state was replaced.
+    /// How often the state was replaced or appended to.
     pub(super) stamp: u64,
 }
 
@@ -56,6 +63,7 @@ impl std::fmt::Debug for Operation {
             Self::Create { disk, .. } => write!(f, "create {disk:?}"),
             Self::Remove(disk) => write!(f, "remove {disk:?}"),
             Self::State(copy, text) => write!(f, "{copy:?} copy of the state {text}"),
+            Self::AppendState(copy, text) => write!(f, "{copy:?} copy of the state and {text}"),
         }
     }
 }
@@ -73,6 +81,8 @@ pub(super) enum Operation {
     Remove(DiskId),
     /// A copy of the state was replaced.
     State(StateCopy, Arc<str>),
+    /// A copy of the state was appended to.
+    AppendState(StateCopy, Arc<str>),
 }
 
 /// The machine.

@@ -237,6 +237,27 @@ impl Storage for Directory {
         held.file.sync_all()
     }
 
+    fn append_state(&self, copy: StateCopy, at: u64, text: &str) -> io::Result<bool> {
+        let (held, name) = self.copy(copy);
+        let path = held.inside().join(name);
+        let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+        let opened = OpenOptions::new().append(true).custom_flags(flags).open(&path);
+        let mut file = match opened {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            // A link, which somebody put there: it is replaced.
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let found = file.metadata()?;
+        if !found.is_file() || found.len() != at {
+            return Ok(false);
+        }
+        file.write_all(text.as_bytes())?;
+        file.sync_data()?;
+        Ok(true)
+    }
+
     fn create_segment(
         &self,
         number: SegmentNumber,
@@ -284,7 +305,9 @@ impl Storage for Directory {
                 Ok(of) => {
                     let time = of.ctime().wrapping_mul(1_000_000_000).wrapping_add(of.ctime_nsec());
                     let time = u64::from_le_bytes(time.to_le_bytes());
-                    of.ino().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ time
+                    // What is appended at one tick of that clock changes the length alone.
+                    let length = of.len().rotate_left(40);
+                    of.ino().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ time ^ length
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
                 Err(error) => return Err(error),
@@ -453,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn each_copy_of_the_state_that_is_replaced_changes_the_stamp() {
+    fn each_copy_of_the_state_that_is_replaced_or_appended_to_changes_the_stamp() {
         let place = tempfile::tempdir().unwrap();
         let directory = directory(&place);
         let mut stamps = vec![directory.state_stamp().unwrap()];
@@ -461,9 +484,36 @@ mod tests {
             directory.replace_state(copy, "text").unwrap();
             stamps.push(directory.state_stamp().unwrap());
         }
+        // Several within one tick of the clock that the times of files are of.
+        for at in 0..100 {
+            let copy = StateCopy::BOTH[at % 2];
+            assert!(directory.append_state(copy, 4 + at as u64 / 2, "1").unwrap());
+            stamps.push(directory.state_stamp().unwrap());
+        }
         stamps.sort_unstable();
         stamps.dedup();
-        assert_eq!(stamps.len(), 5);
+        assert_eq!(stamps.len(), 105);
+    }
+
+    #[test]
+    fn to_a_copy_of_the_state_that_is_not_as_it_was_left_nothing_is_appended() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = directory(&place);
+        let state = place.path().join(STATE);
+        let append = |at| directory.append_state(StateCopy::First, at, "more").unwrap();
+        assert!(!append(0), "there is none");
+        directory.replace_state(StateCopy::First, "text").unwrap();
+        assert!(!append(3) && !append(5));
+        assert!(append(4));
+        assert_eq!(fs::read_to_string(&state).unwrap(), "textmore");
+        let moved = place.path().join("moved");
+        fs::rename(&state, &moved).unwrap();
+        std::os::unix::fs::symlink(&moved, &state).unwrap();
+        assert!(!append(8), "a link");
+        assert_eq!(fs::read_to_string(&moved).unwrap(), "textmore");
+        fs::remove_file(&state).unwrap();
+        fs::create_dir(&state).unwrap();
+        assert!(directory.append_state(StateCopy::First, 4096, "more").is_err());
     }
 
     #[test]

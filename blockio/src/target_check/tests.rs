@@ -64,7 +64,7 @@ fn known(known: &mut KnownAs) {
 }
 
 #[track_caller]
-fn is_refused(outcome: Result<Vec<String>>, words: &[&str]) {
+fn is_refused(outcome: Result<Vec<crate::notice::Notice>>, words: &[&str]) {
     let refused = outcome.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     let told = format!("{refused} {}", refused.hint().unwrap());
@@ -84,10 +84,11 @@ fn the_same_disk_is_taken_and_what_differs_is_named() {
         });
         check(group.view(), &mut [assignment], accept)
     };
-    assert_eq!(ask(&|_| {}, false).unwrap(), [""; 0]);
+    assert_eq!(ask(&|_| {}, false).unwrap(), []);
     let moved = ask(&|one| one.name = "/dev/loop7".to_owned(), false).unwrap();
     assert!(
-        moved[0].contains("knows it as /dev/loop0") && moved[0].contains("/srv/a"),
+        moved[0].to_string().contains("knows it as /dev/loop0")
+            && moved[0].to_string().contains("/srv/a"),
         "{moved:?}"
     );
     let other_file = |one: &mut KnownAs| one.backing_file = Some("/srv/b".to_owned());

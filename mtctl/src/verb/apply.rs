@@ -141,7 +141,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 fn show_event(progress: &ByteProgress, event: &Event<'_>) {
     match event {
         Event::Progress { consumed } => progress.at(*consumed),
-        Event::Warning(text) => progress.say(&output::wrapped(&format!("warning: {text}"), 2)),
+        Event::Notice(notice) => {
+            progress.say(&output::wrapped(&format!("warning: {notice}"), 2));
+        }
         Event::VolumeFailed(error) => progress.suspend(|| {
             report::ours(*error);
         }),

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use blockio::group::GroupView;
 use blockio::journal::catalogue::{Catalogue, Point, PointKind};
-use blockio::journal::retention::in_hours;
 use blockio::journal::selector::{self, Selector};
+use blockio::units::in_hours;
 use clap::{Args, Subcommand, ValueEnum};
 use provisioning::size;
 use serde::Serialize;
@@ -142,7 +142,7 @@ fn json_point(point: &Point) -> JsonPoint<'_> {
 }
 
 fn json<'a>(known: Option<&'a Catalogue>, points: &[&'a Point]) -> Json<'a> {
-    let start = known.and_then(|known| known.points.first());
+    let start = known.and_then(|known| known.all().next());
     Json {
         points: points.iter().map(|point| json_point(point)).collect(),
         start: start.filter(|point| point.kind == PointKind::Start).map(json_point),

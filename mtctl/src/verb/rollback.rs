@@ -222,8 +222,8 @@ fn show(progress: &mut Option<(ByteProgress, bool)>, event: Event<'_>) {
     let (done, of, writes) = match event {
         Event::Checked { done, of } => (done, of, false),
         Event::Written { done, of } => (done, of, true),
-        Event::Warning(text) => {
-            let text = output::wrapped(&format!("warning: {text}"), 2);
+        Event::Notice(notice) => {
+            let text = output::wrapped(&format!("warning: {notice}"), 2);
             match progress {
                 Some((progress, _)) => progress.say(&text),
                 None => output::complain(&text),

@@ -1,10 +1,14 @@
-//! What the text of a group's state says of its targets. Two lines: JSON, and its CRC32C. What a
-//! later version adds is passed over; what the targets are must be there.
+//! What the text of a group's state says of its targets: the whole state, then what was changed
+//! since, a piece for each time that it was saved. A piece is two lines: JSON, and a CRC32C that
+//! goes on from that of the piece before. What a later version adds is passed over; what the targets
+//! are must be there.
+
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 /// The versions whose targets are known.
-const VERSIONS: std::ops::RangeInclusive<u64> = 1..=2;
+const VERSIONS: std::ops::RangeInclusive<u64> = 1..=3;
 
 /// Why the targets are not known. Completes "PATH: ".
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -15,7 +19,7 @@ pub(super) enum StateError {
     Checksum,
     #[error("it is not the JSON of a group's state")]
     Json,
-    #[error("its version is {0}, and this program knows 1 and 2")]
+    #[error("its version is {0}, and this program knows 1 to 3")]
     Version(u64),
     #[error("it does not say what the target of volume {0:?} is")]
     NoTarget(String),
@@ -23,31 +27,59 @@ pub(super) enum StateError {
 
 /// The targets of all volumes that have one.
 pub(super) fn targets(text: &str) -> Result<Vec<String>, StateError> {
-    let (json, last) = text.split_once('\n').ok_or(StateError::NoChecksum)?;
-    let checksum = last
-        .strip_prefix("crc32c ")
-        .and_then(|rest| rest.strip_suffix('\n'))
-        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
-        .ok_or(StateError::NoChecksum)?;
-    if crc32c::crc32c(json.as_bytes()) != checksum {
-        return Err(StateError::Checksum);
-    }
+    let (json, mut checksum, mut rest) = piece(text, 0)?;
     let state: Value = serde_json::from_str(json).map_err(|_| StateError::Json)?;
     let version = state.get("version").and_then(Value::as_u64).ok_or(StateError::Json)?;
     if !VERSIONS.contains(&version) {
         return Err(StateError::Version(version));
     }
     let volumes = state.get("volumes").and_then(Value::as_object).ok_or(StateError::Json)?;
-    let mut targets = Vec::new();
+    let mut targets = BTreeMap::new();
     for (name, volume) in volumes {
-        match volume.get("target") {
-            Some(Value::String(target)) if is_a_target(target) => targets.push(target.clone()),
-            // Before the first stream.
-            Some(Value::Null) => {}
-            _ => return Err(StateError::NoTarget(name.clone())),
-        }
+        targets.insert(name.clone(), target(name, volume)?);
     }
-    Ok(targets)
+    while !rest.is_empty() {
+        let (json, after) = match piece(rest, checksum) {
+            Ok((json, next, after)) => {
+                checksum = next;
+                (json, after)
+            }
+            // A crash while it was appended leaves a part of one piece, and of no more.
+            Err(_) if rest.split_inclusive('\n').count() <= 2 => break,
+            Err(error) => return Err(error),
+        };
+        let change: Value = serde_json::from_str(json).map_err(|_| StateError::Json)?;
+        for (name, volume) in change.get("volumes").and_then(Value::as_object).into_iter().flatten()
+        {
+            let is = volume.get("is").ok_or_else(|| StateError::NoTarget(name.clone()))?;
+            targets.insert(name.clone(), target(name, is)?);
+        }
+        rest = after;
+    }
+    Ok(targets.into_values().flatten().collect())
+}
+
+/// What the volume `name` goes to; none before the first stream.
+fn target(name: &str, volume: &Value) -> Result<Option<String>, StateError> {
+    match volume.get("target") {
+        Some(Value::String(target)) if is_a_target(target) => Ok(Some(target.clone())),
+        Some(Value::Null) => Ok(None),
+        _ => Err(StateError::NoTarget(name.to_owned())),
+    }
+}
+
+/// The JSON of the first piece of `text`, its checksum, and what follows it.
+fn piece(text: &str, after: u32) -> Result<(&str, u32, &str), StateError> {
+    let (json, rest) = text.split_once('\n').ok_or(StateError::NoChecksum)?;
+    let (last, rest) = rest.split_once('\n').ok_or(StateError::NoChecksum)?;
+    let checksum = last
+        .strip_prefix("crc32c ")
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+        .ok_or(StateError::NoChecksum)?;
+    match crc32c::crc32c_append(after, json.as_bytes()) == checksum {
+        true => Ok((json, checksum, rest)),
+        false => Err(StateError::Checksum),
+    }
 }
 
 /// A path, or a WWID.
@@ -78,6 +110,26 @@ mod tests {
     }
 
     #[test]
+    fn a_target_that_was_appended_counts_and_a_torn_piece_does_not() {
+        let whole = text(r#"{"version":3,"volumes":{"a":{"target":"/dev/sdb"}}}"#);
+        let change = r#"{"generation":2,"volumes":{"a":{"is":{"target":"/dev/sdc"}},"#.to_owned()
+            + r#""b":{"is":{"target":"/dev/sdd"}}}}"#;
+        let first = u32::from_str_radix(whole.trim_end().rsplit(' ').next().unwrap(), 16).unwrap();
+        let checksum = crc32c::crc32c_append(first, change.as_bytes());
+        let piece = format!("{change}\ncrc32c {checksum:08x}\n");
+        assert_eq!(targets(&format!("{whole}{piece}")).unwrap(), ["/dev/sdc", "/dev/sdd"]);
+        for cut in 0..piece.len() {
+            let torn = format!("{whole}{}", &piece[..cut]);
+            assert_eq!(targets(&torn).unwrap(), ["/dev/sdb"], "{cut}");
+        }
+        let damaged = format!("{whole}{}{piece}", piece.replace("sdd", "sde"));
+        assert_eq!(targets(&damaged).unwrap_err(), StateError::Checksum);
+        let again = format!("{whole}{piece}{piece}");
+        // Of the piece before it is the second one no continuation: it is taken for torn.
+        assert_eq!(targets(&again).unwrap(), ["/dev/sdc", "/dev/sdd"]);
+    }
+
+    #[test]
     fn a_state_that_does_not_say_all_its_targets_is_an_error() {
         let good = text(r#"{"version":1,"volumes":{"a":{"target":"/dev/sdb"}}}"#);
         assert!(targets(&good).is_ok());
@@ -89,7 +141,7 @@ mod tests {
             (text("{"), StateError::Json),
             (text(r#"{"volumes":{}}"#), StateError::Json),
             (text(r#"{"version":1}"#), StateError::Json),
-            (text(r#"{"version":3,"volumes":{}}"#), StateError::Version(3)),
+            (text(r#"{"version":4,"volumes":{}}"#), StateError::Version(4)),
             (text(r#"{"version":1,"volumes":{"a":{"targets":[]}}}"#), no_target),
             (
                 text(r#"{"version":1,"volumes":{"a":{"target":"sdb?"}}}"#),

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use blockio::journal::state::{GroupState, print};
+use blockio::journal::state::GroupState;
+use blockio::journal::state_text::print;
 use mt_tests::loop_device::LoopDevice;
 use mt_tests::program::{run, shell};
 use mt_tests::scratch_machine::{FSTAB, ScratchMachine, on_a_scratch_machine};

@@ -139,7 +139,7 @@ fn a_history_of_version_1_goes_on_and_each_of_its_points_is_what_it_was() {
         on(&["rollback", "--to", "1", "--yes"]).exits(0);
         assert_eq!(digests(), before);
         let state = fs::read_to_string(format!("{history}/g/state")).unwrap();
-        assert!(state.starts_with("{\"version\":2,"), "{state}");
+        assert!(state.starts_with("{\"version\":3,"), "{state}");
         on(&["rollback", "--to", "3", "--yes"]).exits(0);
         holds(&target, &held);
         let image = image(machine, "image.raw", &vec![7; held.len()]);
@@ -151,5 +151,51 @@ fn a_history_of_version_1_goes_on_and_each_of_its_points_is_what_it_was() {
         assert_eq!(digests(), before);
         on(&["rollback", "--to", "start", "--yes"]).exits(0);
         on(&["journal", "check"]).exits(0);
+    });
+}
+
+/// Made by the version before this one, which wrote the whole state for each save: the same, and
+/// point 2 is pinned.
+const VERSION_2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/journal/version-2.tar.gz");
+
+#[test]
+fn a_history_whose_state_was_always_written_whole_goes_on_and_is_appended_to() {
+    on_a_scratch_machine(|machine| {
+        let at = "/mnt/old";
+        fs::create_dir_all(at).unwrap();
+        run("tar", &["-xzf", VERSION_2, "-C", at]);
+        let target = format!("{at}/target.img");
+        let held = fs::read(&target).unwrap();
+        let history = format!("{at}/retention");
+        let on = |words: &[&str]| {
+            let place = ["--group", "g", "--retention", &history, "--retention-unmounted"];
+            machine.mtctl(&[words, &place].concat())
+        };
+        let digests = || {
+            ["start", "1", "2", "3"].map(|point| {
+                let run = on(&["digest", "--to", point, "--volume", ""]);
+                run.exits(0).stdout.split(' ').next().unwrap().to_owned()
+            })
+        };
+        let state = || fs::read_to_string(format!("{history}/g/state")).unwrap();
+        assert!(state().starts_with("{\"version\":2,"));
+        let before = digests();
+        on(&["journal", "check"]).exits(0);
+        let image = image(machine, "image.raw", &vec![7; held.len()]);
+        on(&["apply", &image, "--format", "raw", "--target", &target]).exits(0);
+        assert!(state().starts_with("{\"version\":3,"));
+        assert!(state().lines().count() > 2, "nothing was appended: {}", state());
+        assert_eq!(digests(), before);
+        on(&["points", "list"]).exits(0).says("pinned");
+        on(&["rollback", "--to", "3", "--yes"]).exits(0);
+        holds(&target, &held);
+        on(&["journal", "check"]).exits(0);
+        for copy in ["state", "state.copy"] {
+            fs::remove_file(format!("{history}/g/{copy}")).unwrap();
+        }
+        on(&["journal", "rebuild", "--yes"]).exits(0);
+        assert_eq!(digests(), before);
+        on(&["rollback", "--to", "start", "--yes"]).exits(0);
+        assert!(fs::read(&target).unwrap().iter().all(|byte| *byte == 0));
     });
 }

@@ -154,7 +154,7 @@ impl Session<'_> {
             options: &self.options,
         })?;
         for warning in &admission.warnings {
-            (self.observe)(Event::Warning(warning));
+            (self.observe)(Event::Notice(warning));
         }
         Ok(admission)
     }

@@ -13,6 +13,7 @@ use crate::group::checkpoint::{Ends, Reached, When};
 use crate::group::keeper::now;
 use crate::journal::catalogue::{NewPoint, PointKind};
 use crate::journal::state::{Head, exact};
+use crate::notice::Notice;
 use crate::stream::{Format, Mark, MarkKind, Name, StreamHeader, VolumeHeader};
 
 impl Session<'_> {
@@ -95,8 +96,7 @@ impl Session<'_> {
         let is_whole = !behind && !half;
         if !self.points.is_empty() && self.group.has_history_open() {
             if !is_whole && !self.has_told_not_whole {
-                let text = "no recovery point is made here: not all volumes of the group are at it";
-                (self.observe)(Event::Warning(text));
+                (self.observe)(Event::Notice(&Notice::NotAllVolumesAtMark));
             }
             self.has_told_not_whole = !is_whole;
         }
@@ -106,13 +106,14 @@ impl Session<'_> {
     /// Tells what the history has to say, and once a run what will not fit.
     pub(super) fn tell_notes(&mut self) {
         let mut notes = self.group.take_notes();
-        if let Some(warning) = self.group.forecast() {
-            if !std::mem::replace(&mut self.has_told_forecast, true) {
+        if !self.has_told_forecast {
+            if let Some(warning) = self.group.forecast() {
+                self.has_told_forecast = true;
                 notes.push(warning);
             }
         }
         for note in notes {
-            (self.observe)(Event::Warning(&note));
+            (self.observe)(Event::Notice(&note));
         }
     }
 }

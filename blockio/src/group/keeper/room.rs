@@ -10,6 +10,7 @@ use crate::journal::layout::BLOCK_BYTES;
 use crate::journal::log::failed;
 use crate::journal::retention;
 use crate::journal::touched::Touched;
+use crate::notice::Notice;
 use crate::storage::Space;
 use crate::{Error, ErrorKind, Result};
 
@@ -158,7 +159,7 @@ impl Keeper {
         let space = self.storage.space();
         let before = space.map_err(failed(&*self.storage, "asking its volume for room"))?;
         self.remove(&forgotten.unneeded);
-        self.notes.push(format!("the retention volume is full: {point} had to go"));
+        self.notes.push(Notice::GivenUpForRoom { point });
         // What the policy allows is counted, and not asked of the volume.
         let is_limited = policy.journal_bytes_max.is_some();
         if is_limited || forgotten.unneeded.is_empty() {

@@ -428,7 +428,7 @@ impl History {
     fn change_span(&self, change: impl FnOnce(&mut Span)) {
         self.change(|known| {
             let point = known.points.iter_mut().find(|point| point.id == PointId(1)).unwrap();
-            change(&mut point.spans[0]);
+            change(&mut Arc::make_mut(point).spans[0]);
         });
     }
 }

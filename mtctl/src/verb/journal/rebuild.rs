@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut json = Json {
         points: points.iter().map(|point| point.id.0).collect(),
         rollback_first: first.map(|point| point.0),
-        notes: rebuilding.notes().to_vec(),
+        notes: rebuilding.notes().iter().map(ToString::to_string).collect(),
         saved: false,
     };
     let mut out = output::stdout();

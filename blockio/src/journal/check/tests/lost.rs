@@ -1,6 +1,11 @@
 //! What the state lost, or has of other histories than its own.
 
 use super::*;
+use crate::journal::catalogue::Point;
+
+fn of(known: &mut Catalogue, place: usize) -> &mut Point {
+    Arc::make_mut(&mut known.points[place])
+}
 
 #[test]
 fn a_span_that_the_state_lost_is_found() {
@@ -9,9 +14,9 @@ fn a_span_that_the_state_lost_is_found() {
     assert_eq!(history.classes(), []);
     let lose: [fn(&mut Catalogue); 4] = [
         |known| drop(known.points.remove(2)),
-        |known| known.points[0].spans.clear(),
-        |known| known.points[2].spans.clear(),
-        |known| known.points.last_mut().unwrap().spans.clear(),
+        |known| of(known, 0).spans.clear(),
+        |known| of(known, 2).spans.clear(),
+        |known| of(known, known.points.len() - 1).spans.clear(),
     ];
     for (number, lose) in lose.into_iter().enumerate() {
         history.change(lose);
@@ -34,7 +39,7 @@ fn a_copy_of_which_the_state_lost_the_end_is_found() {
                 pair[0].first_record >= COPIES_FROM && pair[0].next_record == pair[1].first_record
             };
             if let Some(at) = point.spans.windows(2).rposition(follows) {
-                point.spans.remove(at + 1);
+                Arc::make_mut(point).spans.remove(at + 1);
                 lost = Some(point.id);
                 return;
             }

@@ -1,0 +1,223 @@
+//! What a save changes of a group's state, where that is little beside the whole: it is appended to
+//! the text that is there, and the state is not written anew for it. Pure.
+//!
+//! Of long lists (points, streams that were applied) a change has only what is new of them. What it
+//! cannot say is no change: then the state is written as a whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::journal::catalogue::{Catalogue, Expired, Point, PointId};
+use crate::journal::state::{Fingerprint, GroupState, VolumeState};
+use crate::volume_name::VolumeName;
+
+/// From the state of one generation to that of the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    generation: u64,
+    /// The volumes that are not as they were.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    volumes: BTreeMap<VolumeName, VolumeChange>,
+    /// What is not as it was in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    journal: Option<CatalogueChange>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VolumeChange {
+    /// All of it but the list of what was applied, which is empty here.
+    is: VolumeState,
+    /// That list, if it is not as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    applied: Option<Arc<Vec<Fingerprint>>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CatalogueChange {
+    next_segment: u64,
+    next_record: u64,
+    next_point: u64,
+    session: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rolled_back_to: Option<PointId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    went_on_from: Option<PointId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rolling_back_to: Option<PointId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    window_cut_to: Option<u64>,
+    /// The points that are no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    gone: Vec<PointId>,
+    /// Those that are new, or not as they were, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    points: Vec<Arc<Point>>,
+    /// The list of those that expired, if it is not as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expired: Option<Vec<Expired>>,
+}
+
+/// Why a change does not belong where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what was appended to it does not follow what is before it")]
+pub(crate) struct DoesNotFollow;
+
+impl Change {
+    /// What leads from `before` to `after`, its next generation; none if it takes more than this
+    /// can say.
+    pub(crate) fn between(before: &GroupState, after: &GroupState) -> Option<Self> {
+        let rest_is_same = before.is_same_but_for_progress(after);
+        let is_next = after.generation() == before.generation().checked_add(1)?;
+        if !rest_is_same || !is_next {
+            return None;
+        }
+        let journal = match (&before.journal, &after.journal) {
+            (None, None) => None,
+            (Some(before), Some(after)) if before == after => None,
+            (Some(before), Some(after)) => Some(CatalogueChange::between(before, after)?),
+            _ => return None,
+        };
+        if !before.volumes.keys().all(|name| after.volumes.contains_key(name)) {
+            return None;
+        }
+        let volumes = after.volumes.iter().filter_map(|(name, now)| {
+            let then = before.volumes.get(name);
+            (then != Some(now)).then(|| (name.clone(), VolumeChange::between(then, now)))
+        });
+        Some(Self { generation: after.generation(), volumes: volumes.collect(), journal })
+    }
+
+    /// Makes `state` the one after it.
+    ///
+    /// # Errors
+    ///
+    /// It is not the state that this was a change of.
+    pub(crate) fn apply(self, state: &mut GroupState) -> Result<(), DoesNotFollow> {
+        state.begin_generation();
+        if state.generation() != self.generation {
+            return Err(DoesNotFollow);
+        }
+        for (name, VolumeChange { is, applied }) in self.volumes {
+            let then = state.volumes.get(&name).map(|then| &then.applied);
+            let applied = applied.or_else(|| then.cloned()).ok_or(DoesNotFollow)?;
+            state.volumes.insert(name, VolumeState { applied, ..is });
+        }
+        match (self.journal, &mut state.journal) {
+            (None, _) => Ok(()),
+            (Some(change), Some(known)) => change.apply(known),
+            (Some(_), None) => Err(DoesNotFollow),
+        }
+    }
+}
+
+impl VolumeChange {
+    fn between(then: Option<&VolumeState>, now: &VolumeState) -> Self {
+        let is_same = then.is_some_and(|then| then.applied == now.applied);
+        let applied = (!is_same).then(|| Arc::clone(&now.applied));
+        Self { is: VolumeState { applied: Arc::default(), ..now.clone() }, applied }
+    }
+}
+
+impl CatalogueChange {
+    fn between(before: &Catalogue, after: &Catalogue) -> Option<Self> {
+        // Named one by one, so that what is added to a history cannot be forgotten here.
+        let Catalogue {
+            identity,
+            next_segment,
+            next_record,
+            next_point,
+            volumes,
+            points,
+            session,
+            rolled_back_to,
+            went_on_from,
+            rolling_back_to,
+            expired,
+            window_cut_to,
+        } = after;
+        if before.identity != *identity || before.volumes != *volumes {
+            return None;
+        }
+        let (gone, points) = differences(&before.points, points)?;
+        Some(Self {
+            next_segment: *next_segment,
+            next_record: *next_record,
+            next_point: *next_point,
+            session: *session,
+            rolled_back_to: *rolled_back_to,
+            went_on_from: *went_on_from,
+            rolling_back_to: *rolling_back_to,
+            window_cut_to: *window_cut_to,
+            gone,
+            points,
+            expired: (before.expired != *expired).then(|| expired.clone()),
+        })
+    }
+
+    fn apply(self, known: &mut Catalogue) -> Result<(), DoesNotFollow> {
+        let Self {
+            next_segment,
+            next_record,
+            next_point,
+            session,
+            rolled_back_to,
+            went_on_from,
+            rolling_back_to,
+            window_cut_to,
+            gone,
+            points,
+            expired,
+        } = self;
+        known.next_segment = next_segment;
+        known.next_record = next_record;
+        known.next_point = next_point;
+        known.session = session;
+        known.rolled_back_to = rolled_back_to;
+        known.went_on_from = went_on_from;
+        known.rolling_back_to = rolling_back_to;
+        known.window_cut_to = window_cut_to;
+        known.expired = expired.unwrap_or_else(|| std::mem::take(&mut known.expired));
+        for id in gone {
+            let at = known.points.binary_search_by_key(&id, |point| point.id);
+            known.points.remove(at.map_err(|_| DoesNotFollow)?);
+        }
+        for point in points {
+            match known.points.binary_search_by_key(&point.id, |known| known.id) {
+                Ok(at) => known.points[at] = point,
+                Err(at) if at == known.points.len() => known.points.push(point),
+                Err(_) => return Err(DoesNotFollow),
+            }
+        }
+        if known.points.is_empty() { Err(DoesNotFollow) } else { Ok(()) }
+    }
+}
+
+/// Which points are gone between `before` and `after`, and which are new or not as they were; none
+/// if one is new that is not the last.
+fn differences(
+    before: &[Arc<Point>],
+    after: &[Arc<Point>],
+) -> Option<(Vec<PointId>, Vec<Arc<Point>>)> {
+    let (mut gone, mut changed) = (Vec::new(), Vec::new());
+    let mut then = before.iter().peekable();
+    for now in after {
+        while let Some(point) = then.next_if(|point| point.id < now.id) {
+            gone.push(point.id);
+        }
+        match then.next_if(|point| point.id == now.id) {
+            // Points are shared as long as nothing of them changes: most are not compared.
+            Some(point) if point == now => continue,
+            Some(_) => {}
+            None if then.peek().is_some() => return None,
+            None => {}
+        }
+        changed.push(Arc::clone(now));
+    }
+    gone.extend(then.map(|point| point.id));
+    Some((gone, changed))
+}
