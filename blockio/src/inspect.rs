@@ -6,7 +6,7 @@ use crate::stream::{Content, End, Frame, Mark, Piece, StreamHeader, VolumeIndex}
 use crate::verify::{Bounds, verify};
 use crate::{Error, Result};
 
-/// How many marks are listed; the others are counted.
+/// How many marks of an input are listed; the others are counted.
 pub const MARKS_LISTED_MAX: usize = 10_000;
 /// How many streams of one input are listed; the others are counted.
 pub const STREAMS_LISTED_MAX: usize = 10_000;
@@ -33,7 +33,7 @@ pub struct StreamInspection {
     pub volumes: Vec<VolumeInspection>,
     /// Its batches.
     pub batches: u64,
-    /// Its marks, up to [`MARKS_LISTED_MAX`].
+    /// Its marks, up to [`MARKS_LISTED_MAX`] of all streams of the input together.
     pub marks: Vec<Mark>,
     /// How many marks there are.
     pub mark_count: u64,
@@ -99,6 +99,8 @@ fn read_all(
     current: &mut Option<StreamInspection>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
+    // Streams stand back to back: a limit for each of them would be none for the input.
+    let mut room_for_marks = MARKS_LISTED_MAX;
     while let Some(frame) = source.next_frame()? {
         progress(source.consumed());
         match (frame, current.as_mut()) {
@@ -118,7 +120,8 @@ fn read_all(
             }
             (Frame::Mark(mark), Some(stream)) => {
                 stream.mark_count += 1;
-                if stream.marks.len() < MARKS_LISTED_MAX {
+                if room_for_marks > 0 {
+                    room_for_marks -= 1;
                     stream.marks.push(mark);
                 }
             }

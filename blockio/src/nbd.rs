@@ -6,12 +6,14 @@
 //! `handshake` and `connection` speak it over a `wire`, [`server`] listens, [`export`] is what is
 //! served. Which disk and which point of it that is, is decided elsewhere. There is no TLS: a unix
 //! socket is guarded by its file mode, a TCP address by whoever chooses it. What clients can make a
-//! server hold is bounded: `budget` counts the memory of requests, `seats` the clients.
+//! server hold is bounded: `budget` counts the memory of requests, `seats` the clients, of whom the
+//! `pace` of each tells who gives way.
 
 mod budget;
 mod connection;
 pub mod export;
 mod handshake;
+mod pace;
 pub mod protocol;
 pub mod scratch;
 mod seats;

@@ -110,7 +110,7 @@ impl Table {
     /// Adds a row.
     pub(crate) fn add_row<T: std::fmt::Display>(&mut self, row: impl IntoIterator<Item = T>) {
         // Bytes that are no UTF-8 are shown later.
-        self.0.add_row(row.into_iter().map(plain));
+        self.0.add_row(row.into_iter().map(|cell| with_short_words(plain(cell))));
     }
 
     /// Adds a row of cells that have lines of their own: each line is escaped.
@@ -118,6 +118,23 @@ impl Table {
         let lines = |cell: String| cell.split('\n').map(plain).collect::<Vec<_>>().join("\n");
         self.0.add_row(row.into_iter().map(lines));
     }
+}
+
+/// The longest word of others in a table, in characters: a longer one would fill a screen, and
+/// breaking thousands of them into lines takes minutes. JSON has all of it.
+const WORD_CHARACTERS_MAX: usize = 256;
+
+/// `text` with all words cut that are too long for a table.
+pub(crate) fn with_short_words(text: String) -> String {
+    let is_long = |word: &str| word.chars().nth(WORD_CHARACTERS_MAX).is_some();
+    if !text.split(' ').any(is_long) {
+        return text;
+    }
+    let short = |word: &str| match is_long(word) {
+        true => word.chars().take(WORD_CHARACTERS_MAX - 1).chain(['…']).collect(),
+        false => word.to_owned(),
+    };
+    text.split(' ').map(short).collect::<Vec<_>>().join(" ")
 }
 
 /// A table without rules, as wide as [`width`].
@@ -142,12 +159,55 @@ pub(crate) fn print_table(out: &mut impl Write, table: &Table) -> std::io::Resul
     Ok(())
 }
 
-/// Prints `value` as one JSON document.
+/// Prints `value` as one JSON document, of which only a part is in memory at a time.
 pub(crate) fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
-    // Not written by serde, which would make something else of an I/O error.
-    let text = serde_json::to_string_pretty(value)?;
-    writeln!(out, "{}", escaped_json(&text))?;
+    let mut escaping = EscapingJson { out, text: Vec::new() };
+    // An I/O error is what it was, and not one of serde's.
+    serde_json::to_writer_pretty(&mut escaping, value).map_err(std::io::Error::from)?;
+    escaping.flush()?;
+    writeln!(out)?;
     Ok(out.flush()?)
+}
+
+/// So much of a JSON document is escaped and written at once, in bytes.
+const JSON_PIECE_BYTES: usize = 64 << 10;
+
+/// JSON on its way to a terminal: [`escaped_json`].
+struct EscapingJson<'a, W> {
+    out: &'a mut W,
+    text: Vec<u8>,
+}
+
+impl<W: Write> EscapingJson<'_, W> {
+    /// Writes what is there of whole characters.
+    fn write_on(&mut self) -> std::io::Result<()> {
+        let whole = match std::str::from_utf8(&self.text) {
+            Ok(text) => text,
+            Err(error) => {
+                let (whole, _) = self.text.split_at(error.valid_up_to());
+                std::str::from_utf8(whole).unwrap_or_default()
+            }
+        };
+        let length = whole.len();
+        self.out.write_all(escaped_json(whole).as_bytes())?;
+        self.text.drain(..length);
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for EscapingJson<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let (piece, _) = bytes.split_at(bytes.len().min(JSON_PIECE_BYTES));
+        self.text.extend_from_slice(piece);
+        if self.text.len() >= JSON_PIECE_BYTES {
+            self.write_on()?;
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.write_on()
+    }
 }
 
 /// The same JSON, with all that a terminal would obey escaped as JSON escapes it.
@@ -273,6 +333,33 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert!(text.chars().all(|c| is_plain(c) || c == '\n'), "{text:?}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn json_of_any_length_is_written_in_pieces_and_no_character_is_lost() {
+        // Characters of one to four bytes, and escaped ones, lie across every end of a piece.
+        let text = "a\u{9b}é数\u{1f4be}\n".repeat(JSON_PIECE_BYTES / 4);
+        for shift in 0..4 {
+            let value = serde_json::json!({ "name": format!("{}{text}", "x".repeat(shift)) });
+            let mut out = Vec::new();
+            print_json(&mut out, &value).unwrap();
+            assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), value);
+        }
+        let mut full = Broken(ErrorKind::StorageFull);
+        let error = print_json(&mut full, &text).unwrap_err();
+        let error = error.downcast_ref::<std::io::Error>().unwrap();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_word_that_would_fill_the_screen_is_cut_and_a_long_sentence_is_not() {
+        let mut table = table(&["NAME", "WHY"]);
+        table.add_row(["x".repeat(5000), "several words ".repeat(40)]);
+        let mut out = Vec::new();
+        print_table(&mut out, &table).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.matches('x').count(), WORD_CHARACTERS_MAX - 1);
+        assert!(text.contains('…') && text.matches("several").count() == 40, "{text}");
     }
 
     #[test]

@@ -39,6 +39,8 @@ const ARENAS_WITH_HISTORY: usize = 8;
 const ARENA_BYTES: NonZeroUsize = NonZeroUsize::new(BATCH_BYTES_MAX).expect("invariant: not zero");
 /// A checkpoint is due when so much was written since the last one, in bytes …
 const CHECKPOINT_BYTES: u64 = 256 << 20;
+/// … or so many marks came with nothing between them: their names stay in memory until then.
+const POINTS_WAITING_MAX: usize = 256;
 /// … or so much time went by.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
 
@@ -190,7 +192,12 @@ impl<'a> Session<'a> {
             Fed::Mark(mark, at) => {
                 tracing::debug!(?mark, consumed = at.byte, "recovery point");
                 // Several marks may be at one place of the stream: a checkpoint between them would
-                // leave out those after it when applying goes on. The next batch makes it.
+                // leave out those after it when applying goes on. The next batch makes it; without
+                // one, marks must not become more and more.
+                let is_behind = self.input.as_ref().is_some_and(|input| at.byte > input.consumed);
+                if is_behind && self.points.len() >= POINTS_WAITING_MAX {
+                    self.checkpoint(When::OnTheWay)?;
+                }
                 self.advance(at, |_| {});
                 self.points.push(record::of_mark(mark));
                 self.written_since = CHECKPOINT_BYTES;

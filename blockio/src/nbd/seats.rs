@@ -1,5 +1,6 @@
 //! The places for clients: who has one, what it does there, and who leaves it for somebody else.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,17 +16,32 @@ pub(crate) struct Seat<'a> {
     occupant: Arc<Occupant>,
 }
 
+/// How long a client keeps its place when somebody else wants it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keeps {
+    /// While it asks for nothing.
+    pub idle: Duration,
+    /// While it does too little about what it asked for.
+    pub stalled: Duration,
+}
+
 /// A connection, as far as its place is concerned.
 #[derive(Default)]
-pub(crate) struct Occupant(Mutex<Activity>);
+pub(crate) struct Occupant {
+    /// From where it comes, as far as that can be known.
+    peer: Option<IpAddr>,
+    activity: Mutex<Activity>,
+}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Activity {
-    /// A request or the handshake is under way.
+    /// It is the server's turn, or the handshake is under way, which has a limit of its own.
     #[default]
     Busy,
     /// Nothing was asked since then.
     IdleSince(Instant),
+    /// A request is under way, and since then it did too little of its part.
+    StallsSince(Instant),
     /// Somebody else has its place: it is to end.
     Dismissed,
 }
@@ -35,24 +51,28 @@ impl Seats {
         Self { places, taken: Mutex::default() }
     }
 
-    /// A place for a client that comes `now`. If none is free, it is that of the client which has
-    /// been idle longest, if that is `idle` or longer: it is told to end, and may still be about
-    /// to when this returns, without a request and what one needs.
-    pub(crate) fn take(&self, now: Instant, idle: Duration) -> Option<Seat<'_>> {
+    /// A place for a client that comes `now` from `peer`. If none is free, it is that of a client
+    /// which has been idle, or has stalled, for as long as `keeps` says or longer: one of a peer
+    /// with the most places first, then the one which has been so longest. It is told to end, and
+    /// may still be about to when this returns; soon, as it looks at that while it waits, it gives
+    /// back what its request needs.
+    pub(crate) fn take(
+        &self,
+        now: Instant,
+        peer: Option<IpAddr>,
+        keeps: Keeps,
+    ) -> Option<Seat<'_>> {
+        let peer = peer.map(network_of);
         let mut taken = self.lock();
         if taken.len() >= self.places {
-            let since = taken.iter().enumerate().filter_map(|(index, one)| {
-                let since = one.idle_since()?;
-                (now.saturating_duration_since(since) >= idle).then_some((since, index))
-            });
-            let (_, index) = since.min()?;
-            if !taken[index].dismiss() {
-                // It asks for something at this very moment.
+            let (index, activity) = gives_way(&taken, now, keeps)?;
+            if !taken[index].dismiss(activity) {
+                // It does something at this very moment.
                 return None;
             }
             taken.swap_remove(index);
         }
-        let occupant = Arc::<Occupant>::default();
+        let occupant = Arc::new(Occupant { peer, activity: Mutex::default() });
         taken.push(Arc::clone(&occupant));
         Some(Seat { seats: self, occupant })
     }
@@ -60,6 +80,32 @@ impl Seats {
     /// Whoever panicked did so between two changes.
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Occupant>>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whose place somebody else can have, and what it does.
+fn gives_way(taken: &[Arc<Occupant>], now: Instant, keeps: Keeps) -> Option<(usize, Activity)> {
+    // On a unix socket nobody has a peer, and all are equal.
+    let places_of = |peer| taken.iter().filter(|one| one.peer == peer && peer.is_some()).count();
+    let candidates = taken.iter().enumerate().filter_map(|(index, one)| {
+        let activity = *one.lock();
+        let (since, keeps) = match activity {
+            Activity::IdleSince(since) => (since, keeps.idle),
+            Activity::StallsSince(since) => (since, keeps.stalled),
+            Activity::Busy | Activity::Dismissed => return None,
+        };
+        let time = now.saturating_duration_since(since);
+        (time >= keeps).then(|| (places_of(one.peer), time, index, activity))
+    });
+    let first = candidates.max_by_key(|(places, time, _, _)| (*places, *time))?;
+    Some((first.2, first.3))
+}
+
+/// What one host can have any address of counts as one peer: of IPv6, the first 64 bits.
+fn network_of(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -79,21 +125,19 @@ impl Drop for Seat<'_> {
 impl Occupant {
     /// Nothing is asked from `now` on.
     pub(crate) fn rests(&self, now: Instant) {
-        let mut activity = self.lock();
-        if *activity != Activity::Dismissed {
-            *activity = Activity::IdleSince(now);
-        }
+        self.becomes(Activity::IdleSince(now));
     }
 
-    /// Something is asked; whether it still has its place, and keeps it until it rests.
+    /// A request is under way, and it has done too little about it `since` then.
+    pub(crate) fn stalls(&self, since: Instant) {
+        self.becomes(Activity::StallsSince(since));
+    }
+
+    /// It is the server's turn; whether it still has its place, and keeps it until it rests or
+    /// stalls.
     #[must_use]
     pub(crate) fn works(&self) -> bool {
-        let mut activity = self.lock();
-        if *activity == Activity::Dismissed {
-            return false;
-        }
-        *activity = Activity::Busy;
-        true
+        self.becomes(Activity::Busy)
     }
 
     /// Somebody else has its place.
@@ -101,25 +145,28 @@ impl Occupant {
         *self.lock() == Activity::Dismissed
     }
 
-    fn idle_since(&self) -> Option<Instant> {
-        match *self.lock() {
-            Activity::IdleSince(since) => Some(since),
-            Activity::Busy | Activity::Dismissed => None,
+    /// Whether it still has its place: who is dismissed stays so.
+    fn becomes(&self, next: Activity) -> bool {
+        let mut activity = self.lock();
+        let has_place = *activity != Activity::Dismissed;
+        if has_place {
+            *activity = next;
         }
+        has_place
     }
 
-    /// Whether it was idle still.
-    fn dismiss(&self) -> bool {
+    /// Whether it still did what it was `seen` to do.
+    fn dismiss(&self, seen: Activity) -> bool {
         let mut activity = self.lock();
-        let is_idle = matches!(*activity, Activity::IdleSince(_));
-        if is_idle {
+        let is_same = *activity == seen;
+        if is_same {
             *activity = Activity::Dismissed;
         }
-        is_idle
+        is_same
     }
 
     fn lock(&self) -> MutexGuard<'_, Activity> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,40 +175,85 @@ mod tests {
     use super::*;
 
     const IDLE: Duration = Duration::from_secs(60);
+    const STALLED: Duration = Duration::from_secs(30);
+    const KEEPS: Keeps = Keeps { idle: IDLE, stalled: STALLED };
+
+    fn take(seats: &Seats, now: Instant) -> Option<Seat<'_>> {
+        seats.take(now, None, KEEPS)
+    }
 
     #[test]
     fn who_has_been_idle_longest_makes_room_and_nobody_before_its_time() {
         let seats = Seats::new(3);
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
-        let [busy, later, longest] = [0, 0, 0].map(|now| seats.take(at(now), IDLE).unwrap());
+        let [busy, later, longest] = [0, 0, 0].map(|now| take(&seats, at(now)).unwrap());
         later.occupant.rests(at(2));
         longest.occupant.rests(at(1));
-        assert!(seats.take(at(60), IDLE).is_none());
-        let new = seats.take(at(62), IDLE).unwrap();
+        assert!(take(&seats, at(60)).is_none());
+        let new = take(&seats, at(62)).unwrap();
         assert!(longest.occupant.is_dismissed() && !longest.occupant.works());
         assert!(!later.occupant.is_dismissed());
         // That it goes at last frees no place: it has none.
         longest.occupant.rests(at(62));
         drop(longest);
-        let another = seats.take(at(62), IDLE).unwrap();
+        let another = take(&seats, at(62)).unwrap();
         assert!(later.occupant.is_dismissed());
-        assert!(seats.take(at(1000), IDLE).is_none());
+        assert!(take(&seats, at(1000)).is_none());
         assert!([busy, new].iter().all(|seat| seat.occupant.works()));
         drop(another);
-        assert!(seats.take(at(1000), IDLE).is_some());
+        assert!(take(&seats, at(1000)).is_some());
     }
 
     #[test]
     fn who_asks_again_keeps_its_place() {
         let seats = Seats::new(1);
         let began = Instant::now();
-        let seat = seats.take(began, IDLE).unwrap();
+        let seat = take(&seats, began).unwrap();
         seat.occupant.rests(began);
         assert!(seat.occupant.works());
-        assert!(seats.take(began + 2 * IDLE, IDLE).is_none());
+        assert!(take(&seats, began + 2 * IDLE).is_none());
         seat.occupant.rests(began + 2 * IDLE);
-        assert!(seats.take(began + 2 * IDLE, IDLE).is_none());
-        assert!(seats.take(began + 3 * IDLE, IDLE).is_some());
+        assert!(take(&seats, began + 2 * IDLE).is_none());
+        assert!(take(&seats, began + 3 * IDLE).is_some());
+    }
+
+    #[test]
+    fn who_stalls_makes_room_once_it_is_time_and_who_goes_on_does_not() {
+        let seats = Seats::new(2);
+        let began = Instant::now();
+        let [stalled, slow] = [0; 2].map(|_| take(&seats, began).unwrap());
+        stalled.occupant.stalls(began);
+        slow.occupant.stalls(began);
+        // It took something, and is waited for again.
+        assert!(slow.occupant.works());
+        slow.occupant.stalls(began + STALLED / 2);
+        assert!(take(&seats, began + STALLED - Duration::from_millis(1)).is_none());
+        let _new = take(&seats, began + STALLED).unwrap();
+        assert!(stalled.occupant.is_dismissed() && !stalled.occupant.works());
+        assert!(!slow.occupant.is_dismissed() && slow.occupant.works());
+        assert!(take(&seats, began + 100 * STALLED).is_none());
+    }
+
+    #[test]
+    fn a_peer_that_holds_the_most_places_makes_room_first() {
+        let seats = Seats::new(4);
+        let began = Instant::now();
+        let peers = ["192.0.2.1", "2001:db8::1", "2001:db8::2:1", "::ffff:192.0.2.2"];
+        let places = peers.map(|peer| {
+            let peer = Some(peer.parse().unwrap());
+            seats.take(began, peer, KEEPS).unwrap()
+        });
+        places.iter().for_each(|place| place.occupant.rests(began));
+        // One network has two: the one of them that stalls goes, though others were idle longer.
+        places[2].occupant.stalls(began + Duration::from_secs(100));
+        places[1].occupant.stalls(began + Duration::from_secs(101));
+        let peer = Some("192.0.2.2".parse().unwrap());
+        let _new = seats.take(began + Duration::from_secs(131), peer, KEEPS).unwrap();
+        let dismissed = places.each_ref().map(|place| place.occupant.is_dismissed());
+        assert_eq!(dismissed, [false, false, true, false]);
+        // Now 192.0.2.2 has two, however it is written.
+        let _new = seats.take(began + Duration::from_secs(131), None, KEEPS).unwrap();
+        assert!(places[3].occupant.is_dismissed());
     }
 }

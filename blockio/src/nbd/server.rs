@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -24,8 +24,8 @@ use crate::nbd::seats::Seats;
 use crate::nbd::wire::{Patience, STOP_POLL_MS, Socket, Wire};
 use crate::{Error, ErrorKind, Result};
 
-/// So many clients are served at once; one more is sent away, unless another one has been idle for
-/// long.
+/// So many clients are served at once; one more is sent away, unless another one has been idle, or
+/// has stalled, for long.
 pub const CONNECTIONS_MAX: usize = 64;
 
 /// Where clients find a server.
@@ -142,8 +142,8 @@ impl Server {
     pub fn serve(&self, stop: &AtomicBool) -> Result<()> {
         let seats = Seats::new(CONNECTIONS_MAX);
         let result = thread::scope(|scope| {
-            let result = self.accept_until(stop, |socket| {
-                let Some(seat) = seats.take(Instant::now(), self.patience.idle) else {
+            let result = self.accept_until(stop, |socket, peer| {
+                let Some(seat) = seats.take(Instant::now(), peer, self.patience.keeps) else {
                     tracing::debug!("an NBD client is sent away: {CONNECTIONS_MAX} are served");
                     return;
                 };
@@ -171,7 +171,7 @@ impl Server {
     fn accept_until(
         &self,
         stop: &AtomicBool,
-        mut serve: impl FnMut(Box<dyn Socket>),
+        mut serve: impl FnMut(Box<dyn Socket>, Option<IpAddr>),
     ) -> Result<()> {
         while !stop.load(Ordering::Relaxed) {
             let mut descriptors = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
@@ -184,7 +184,7 @@ impl Server {
                 }
             }
             match self.listener.accept() {
-                Ok(socket) => serve(socket),
+                Ok((socket, peer)) => serve(socket, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
                     tracing::debug!(%error, "an NBD client could not be accepted");
@@ -211,19 +211,20 @@ impl Listener {
         }
     }
 
-    fn accept(&self) -> io::Result<Box<dyn Socket>> {
+    /// A client, and from where it comes if that can be known.
+    fn accept(&self) -> io::Result<(Box<dyn Socket>, Option<IpAddr>)> {
         match self {
             Self::Unix(listener, _) => {
                 let (socket, _) = listener.accept()?;
                 socket.set_nonblocking(true)?;
-                Ok(Box::new(socket))
+                Ok((Box::new(socket), None))
             }
             Self::Tcp(listener) => {
-                let (socket, _) = listener.accept()?;
+                let (socket, peer) = listener.accept()?;
                 socket.set_nonblocking(true)?;
                 // Every reply is sent whole: waiting for more of it would only cost time.
                 socket.set_nodelay(true)?;
-                Ok(Box::new(socket))
+                Ok((Box::new(socket), Some(peer.ip())))
             }
         }
     }

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::nbd::pace::Pace;
 use crate::nbd::protocol::Breach;
-use crate::nbd::seats::Occupant;
+use crate::nbd::seats::{Keeps, Occupant};
 
 /// How often a wait looks whether the server is to stop, in milliseconds.
 pub(crate) const STOP_POLL_MS: u16 = 100;
@@ -36,8 +37,8 @@ pub(crate) enum Ended {
     /// The client is too slow.
     #[error("the client neither sends nor takes what is due")]
     Stalled,
-    /// The client was idle, and another one has its place.
-    #[error("the client was idle and made room for another one")]
+    /// The client was idle or stalled, and another one has its place.
+    #[error("the client was idle or stalled and made room for another one")]
     Replaced,
     /// The rest of a reply that has begun cannot be read, and there is no other way to say so.
     #[error("a reply could not be finished")]
@@ -59,8 +60,9 @@ pub(crate) struct Patience {
     pub progress: Duration,
     /// For all of a message that has begun, or of a piece of it: memory is held meanwhile.
     pub message: Duration,
-    /// For the next request, if another client wants the place.
-    pub idle: Duration,
+    /// For the next request, or the client's part of the one under way, if another client wants
+    /// the place.
+    pub keeps: Keeps,
     /// For a message that has begun when the server is to stop.
     pub stopping: Duration,
 }
@@ -71,7 +73,7 @@ impl Default for Patience {
             handshake: Duration::from_secs(10),
             progress: Duration::from_secs(60),
             message: Duration::from_secs(120),
-            idle: Duration::from_secs(60),
+            keeps: Keeps { idle: Duration::from_secs(60), stalled: Duration::from_secs(30) },
             stopping: Duration::from_secs(2),
         }
     }
@@ -86,6 +88,8 @@ pub(crate) struct Wire<'a> {
     /// The handshake is to be over by then.
     deadline: Option<Instant>,
     stop_seen: Option<Instant>,
+    /// What the client did about the request under way.
+    pace: Pace,
 }
 
 /// What a wait is for.
@@ -108,7 +112,7 @@ impl<'a> Wire<'a> {
         occupant: Arc<Occupant>,
     ) -> Self {
         let deadline = Some(Instant::now() + patience.handshake);
-        Self { socket, stop, patience, occupant, deadline, stop_seen: None }
+        Self { socket, stop, patience, occupant, deadline, stop_seen: None, pace: Pace::default() }
     }
 
     /// Set when the server is to stop.
@@ -132,6 +136,7 @@ impl<'a> Wire<'a> {
         self.check_deadline()?;
         if self.deadline.is_none() {
             self.occupant.rests(Instant::now());
+            self.pace = Pace::default();
         }
         let received = self.receive_some(message, Wait::Message)?;
         if received == 0 && !message.is_empty() {
@@ -150,7 +155,10 @@ impl<'a> Wire<'a> {
         while filled < rest.len() {
             match self.receive_some(&mut rest[filled..], wait)? {
                 0 => return Err(Ended::Vanished),
-                received => filled += received,
+                received => {
+                    filled += received;
+                    self.pace.moves(received);
+                }
             }
         }
         Ok(())
@@ -175,7 +183,10 @@ impl<'a> Wire<'a> {
         while sent < bytes.len() {
             match self.socket.write(&bytes[sent..]) {
                 Ok(0) => return Err(Ended::Vanished),
-                Ok(more) => sent += more,
+                Ok(more) => {
+                    sent += more;
+                    self.pace.moves(more);
+                }
                 Err(error) => self.after(error, wait)?,
             }
         }
@@ -203,6 +214,22 @@ impl<'a> Wire<'a> {
 
     fn wait(&mut self, wait: Wait) -> Result<(), Ended> {
         let began = Instant::now();
+        // Between requests it is idle, and the handshake has a limit of its own.
+        let is_its_turn = wait != Wait::Message && self.deadline.is_none();
+        if is_its_turn {
+            self.occupant.stalls(self.pace.waits_since(began));
+        }
+        self.wait_until_ready(wait, began)?;
+        if is_its_turn {
+            self.pace.waited(began.elapsed());
+            if !self.occupant.works() {
+                return Err(Ended::Replaced);
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_until_ready(&mut self, wait: Wait, began: Instant) -> Result<(), Ended> {
         let interest = match wait {
             Wait::Message | Wait::Rest(_) => PollFlags::POLLIN,
             Wait::Room(_) => PollFlags::POLLOUT,
@@ -229,7 +256,7 @@ impl<'a> Wire<'a> {
 
     fn check_progress(&self, wait: Wait, began: Instant) -> Result<(), Ended> {
         match wait {
-            Wait::Message if self.occupant.is_dismissed() => Err(Ended::Replaced),
+            _ if self.occupant.is_dismissed() => Err(Ended::Replaced),
             Wait::Message => Ok(()),
             Wait::Rest(due) | Wait::Room(due) => {
                 let is_late = began.elapsed() > self.patience.progress || Instant::now() > due;
@@ -298,10 +325,11 @@ mod tests {
         let (mut wire, mut client) = pair(&stop, Patience::default());
         wire.handshake_is_over();
         let seats = Seats::new(1);
-        let seat = seats.take(Instant::now(), Duration::ZERO).unwrap();
+        let keeps = Keeps { idle: Duration::ZERO, stalled: Duration::ZERO };
+        let seat = seats.take(Instant::now(), None, keeps).unwrap();
         wire.occupant = seat.occupant();
         wire.occupant.rests(Instant::now());
-        assert!(seats.take(Instant::now(), Duration::ZERO).is_some());
+        assert!(seats.take(Instant::now(), None, keeps).is_some());
         assert!(matches!(wire.receive_next(&mut [0; 4]), Err(Ended::Replaced)));
         client.write_all(b"late").unwrap();
         assert!(matches!(wire.receive_next(&mut [0; 4]), Err(Ended::Replaced)));

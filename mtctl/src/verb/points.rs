@@ -174,7 +174,15 @@ fn list(arguments: &List) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// So many points are in one table: laying one out takes some KiB a row.
+const POINTS_IN_TABLE_MAX: usize = 4096;
+
+/// With the header again above every so many points.
 fn table(out: &mut impl Write, points: &[&Point]) -> anyhow::Result<()> {
+    points.chunks(POINTS_IN_TABLE_MAX).try_for_each(|part| part_of_table(out, part))
+}
+
+fn part_of_table(out: &mut impl Write, points: &[&Point]) -> anyhow::Result<()> {
     let mut table = output::table(&["ID", "TIME", "KIND", "NAME", "PINNED", "JOURNAL"]);
     for point in points {
         table.add_row([

@@ -187,3 +187,23 @@ fn a_folder_that_is_not_there_is_named() {
     assert_eq!(error.kind(), ErrorKind::Failed);
     assert!(error.to_string().contains("/no/such/folder") && error.hint().is_some());
 }
+
+#[test]
+fn zeros_over_two_tebibytes_take_no_memory_to_speak_of() {
+    let capacity = 2 << 40;
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(capacity).unwrap();
+    let layer = Scratch { file, capacity, blocks: RwLock::default() };
+    // Of whole blocks nothing below is read.
+    let view = view(MemoryDevice::new(geometry()));
+    // Half of what one bitmap is of: a range that is all of one would be kept as a range at once.
+    let longest: u64 = 128 << 20;
+    for start in (0..capacity).step_by(longest as usize) {
+        layer.zero(&view, extent(start, (start + longest).min(capacity))).unwrap();
+    }
+    let blocks = layer.blocks.read().unwrap();
+    assert_eq!(blocks.zeros.len(), capacity / BLOCK_BYTES);
+    // What it takes to write the set down is what it takes in memory, more or less.
+    let bytes = blocks.zeros.serialized_size() + blocks.data.serialized_size();
+    assert!(bytes < 1 << 20, "{bytes} bytes");
+}

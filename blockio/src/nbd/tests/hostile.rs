@@ -24,6 +24,18 @@ fn busy(served: &Served, length: u32) -> Client {
     client
 }
 
+/// A client that has a place, as soon as somebody makes room for it; it is greeted.
+fn comes_in(served: &Served) -> Client {
+    let began = Instant::now();
+    loop {
+        let mut next = served.client();
+        if next.stream.read(&mut [0; 18]).is_ok_and(|length| length > 0) {
+            return next;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody makes room");
+    }
+}
+
 #[test]
 fn clients_that_ask_for_much_and_read_nothing_hold_one_piece_each() {
     let capacity = ByteCount::new(LONGEST_READ.into());
@@ -90,19 +102,12 @@ fn zeros_are_told_piece_by_piece() {
 #[test]
 fn a_client_that_is_idle_makes_room_and_those_with_a_request_under_way_do_not() {
     let mut served = Served::new(vec![read_only("vda")]);
-    served.server.patience.idle = Duration::ZERO;
+    served.server.patience.keeps.idle = Duration::ZERO;
     served.run(|| {
         let mut idle = served.simple("vda");
         let mut others: Vec<Client> =
             (1..CONNECTIONS_MAX).map(|_| busy(&served, CAPACITY as u32)).collect();
-        let began = Instant::now();
-        let mut next = loop {
-            let mut next = served.client();
-            if next.stream.read(&mut [0; 18]).is_ok_and(|length| length > 0) {
-                break next;
-            }
-            assert!(began.elapsed() < Duration::from_secs(20), "nobody makes room");
-        };
+        let mut next = comes_in(&served);
         idle.is_ended();
         next.send(&3_u32.to_be_bytes());
         next.go("vda");
@@ -112,5 +117,48 @@ fn a_client_that_is_idle_makes_room_and_those_with_a_request_under_way_do_not() 
         for other in &mut others {
             assert!(other.take(CAPACITY) == expected);
         }
+    });
+}
+
+/// The place that a client finds among others that stall at once serves it.
+fn finds_a_place(served: &Served) {
+    let mut next = comes_in(served);
+    next.send(&3_u32.to_be_bytes());
+    next.go("vda");
+    assert_eq!(next.simple(0, READ, 0, 512), 0);
+    assert_eq!(next.take(512), content(512));
+}
+
+#[test]
+fn clients_that_take_nothing_of_their_replies_do_not_keep_everybody_out() {
+    let mut served = Served::new(vec![read_only("vda")]);
+    served.server.patience.keeps.stalled = Duration::ZERO;
+    served.run(|| {
+        let mut others: Vec<Client> =
+            (0..CONNECTIONS_MAX).map(|_| busy(&served, CAPACITY as u32)).collect();
+        finds_a_place(&served);
+        // One made room, and only one.
+        let mut whole = 0;
+        for other in &mut others {
+            let mut reply = vec![0; CAPACITY];
+            whole += usize::from(other.stream.read_exact(&mut reply).is_ok());
+        }
+        assert_eq!(whole, CONNECTIONS_MAX - 1);
+    });
+}
+
+#[test]
+fn clients_that_begin_requests_and_do_not_end_them_do_not_keep_everybody_out() {
+    let mut served = Served::new(vec![read_only("vda")]);
+    served.server.patience.keeps.stalled = Duration::ZERO;
+    served.run(|| {
+        let _others: Vec<Client> = (0..CONNECTIONS_MAX)
+            .map(|_| {
+                let mut other = served.simple("vda");
+                other.send(&request(0, READ, 0, 512)[..5]);
+                other
+            })
+            .collect();
+        finds_a_place(&served);
     });
 }

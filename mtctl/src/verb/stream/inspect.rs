@@ -9,7 +9,7 @@ use blockio::stream::open::arenas_for_reading;
 use blockio::stream::{Format, Mark, MarkKind, Name, Timestamp};
 use clap::Args;
 use provisioning::size;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
@@ -133,7 +133,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn shown(name: Option<&Name>) -> String {
-    name.map_or_else(|| "-".to_owned(), ToString::to_string)
+    name.map_or_else(|| "-".to_owned(), |name| output::with_short_words(name.to_string()))
 }
 
 fn kind(mark: &Mark) -> &'static str {
@@ -156,18 +156,18 @@ fn time(Timestamp(nanoseconds): Timestamp) -> String {
 struct Json<'a> {
     input: &'a str,
     bytes: u64,
-    streams: Vec<JsonStream>,
+    streams: Vec<JsonStream<'a>>,
     stream_count: u64,
     error: Option<String>,
 }
 
 #[derive(Serialize)]
-struct JsonStream {
+struct JsonStream<'a> {
     format: String,
     identity: Option<String>,
-    volumes: Vec<JsonVolume>,
+    volumes: Vec<JsonVolume<'a>>,
     batches: u64,
-    marks: Vec<JsonMark>,
+    marks: Vec<JsonMark<'a>>,
     mark_count: u64,
     complete: bool,
     consistent: bool,
@@ -175,11 +175,11 @@ struct JsonStream {
 }
 
 #[derive(Serialize)]
-struct JsonVolume {
-    name: Option<String>,
+struct JsonVolume<'a> {
+    name: Option<JsonName<'a>>,
     size_bytes: Option<u64>,
-    from: Option<String>,
-    to: Option<String>,
+    from: Option<JsonName<'a>>,
+    to: Option<JsonName<'a>>,
     extents: u64,
     data_bytes: u64,
     zero_bytes: u64,
@@ -187,14 +187,23 @@ struct JsonVolume {
 }
 
 #[derive(Serialize)]
-struct JsonMark {
+struct JsonMark<'a> {
     time: Option<String>,
     kind: &'static str,
-    name: Option<String>,
-    group: Option<String>,
+    name: Option<JsonName<'a>>,
+    group: Option<JsonName<'a>>,
 }
 
-fn json<'a>(name: &'a str, found: &Inspection) -> Json<'a> {
+/// A name as it is shown, made when it is written: shown it can be five times as long.
+struct JsonName<'a>(&'a Name);
+
+impl Serialize for JsonName<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
+fn json<'a>(name: &'a str, found: &'a Inspection) -> Json<'a> {
     Json {
         input: name,
         bytes: found.bytes,
@@ -204,18 +213,17 @@ fn json<'a>(name: &'a str, found: &Inspection) -> Json<'a> {
     }
 }
 
-fn json_stream(stream: &StreamInspection) -> JsonStream {
-    let text = |name: &Option<Name>| name.as_ref().map(ToString::to_string);
+fn json_stream(stream: &StreamInspection) -> JsonStream<'_> {
     let volumes = stream.header.volumes.iter().zip(&stream.volumes);
     JsonStream {
         format: stream.header.format.to_string(),
         identity: stream.header.identity.map(|bytes| hex(&bytes)),
         volumes: volumes
             .map(|(header, volume)| JsonVolume {
-                name: text(&header.name),
+                name: header.name.as_ref().map(JsonName),
                 size_bytes: header.size.map(|size| size.get()),
-                from: text(&header.from),
-                to: text(&header.to),
+                from: header.from.as_ref().map(JsonName),
+                to: header.to.as_ref().map(JsonName),
                 extents: volume.extents,
                 data_bytes: volume.data_bytes,
                 zero_bytes: volume.zero_bytes,
@@ -231,11 +239,11 @@ fn json_stream(stream: &StreamInspection) -> JsonStream {
     }
 }
 
-fn json_mark(mark: &Mark) -> JsonMark {
+fn json_mark(mark: &Mark) -> JsonMark<'_> {
     JsonMark {
         time: Some(time(mark.time)).filter(|text| text != "-"),
         kind: kind(mark),
-        name: mark.name.as_ref().map(ToString::to_string),
-        group: mark.group.as_ref().map(ToString::to_string),
+        name: mark.name.as_ref().map(JsonName),
+        group: mark.group.as_ref().map(JsonName),
     }
 }

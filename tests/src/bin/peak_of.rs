@@ -1,0 +1,31 @@
+//! Runs a program and writes to a file how much memory it had at most, in bytes. A process of its
+//! own that is small: what a child had includes what its parent had when it was started.
+//!
+//! `peak_of FILE PROGRAM ARGUMENT…`
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+use nix::sys::resource::{UsageWho, getrusage};
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let (Some(file), Some(program)) = (arguments.next(), arguments.next()) else {
+        return ExitCode::from(2);
+    };
+    match run(&file, Command::new(program).args(arguments)) {
+        // A signal is no exit code of ours.
+        Ok(code) => ExitCode::from(code.unwrap_or(255)),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(file: &OsString, command: &mut Command) -> std::io::Result<Option<u8>> {
+    let ended = command.status()?;
+    let kib = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
+    std::fs::write(file, format!("{}", kib << 10))?;
+    Ok(ended.code().and_then(|code| u8::try_from(code).ok()))
+}
