@@ -245,7 +245,7 @@ fn require_room(
         let assignment = &assignments[*index];
         let name = &assignment.volume;
         let volume = Preserve { name, geometry: assignment.target.geometry() };
-        let images = images.of(*number).into_iter().flat_map(Index::iter).collect();
+        let images = images.of(*number).into_iter().flat_map(Index::iter);
         Steps::new(images).map(move |step| (volume, step.plan.touched))
     });
     let Some(needed) = group.room_needed(to, steps)? else { return Ok(()) };
@@ -323,7 +323,7 @@ impl Rollback {
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<bool> {
         let images = Arc::clone(&self.images);
-        let steps = Steps::new(images.of(number).into_iter().flat_map(Index::iter).collect());
+        let steps = Steps::new(images.of(number).into_iter().flat_map(Index::iter));
         let records = self.records.clone();
         let goes_on = match self.in_thread {
             false => {

@@ -81,8 +81,8 @@ pub trait Storage: Send + Sync {
     /// What the kernel said; the old one is still there then, or the new one is.
     fn replace_state(&self, copy: StateCopy, text: &str) -> io::Result<()>;
 
-    /// Appends `text` to a copy of the state that is `at` bytes long, durably; or says that there is
-    /// none of that length, and writes nothing.
+    /// Appends `text` to a copy of the state that is `at` bytes long, durably; or says that there
+    /// is none of that length, and writes nothing.
     ///
     /// # Errors
     ///

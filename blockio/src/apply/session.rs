@@ -36,7 +36,8 @@ mod waiting;
 const ARENAS: usize = 4;
 /// With history, batches wait for it as well.
 const ARENAS_WITH_HISTORY: usize = 8;
-const ARENA_BYTES: NonZeroUsize = NonZeroUsize::new(BATCH_BYTES_MAX).expect("invariant: not zero");
+pub(super) const ARENA_BYTES: NonZeroUsize =
+    NonZeroUsize::new(BATCH_BYTES_MAX).expect("invariant: not zero");
 /// A checkpoint is due when so much was written since the last one, in bytes …
 const CHECKPOINT_BYTES: u64 = 256 << 20;
 /// … or so many marks came with nothing between them: their names stay in memory until then.

@@ -124,6 +124,29 @@ fn what_cannot_be_known_again_is_applied_from_its_beginning() {
     }
 }
 
+/// A service gives all its sessions one pool, and so one budget: none holds memory while it waits
+/// for more.
+#[test]
+fn sessions_that_share_the_memory_of_one_all_come_to_their_end() {
+    let pool = ArenaPool::new(2, session::ARENA_BYTES).unwrap();
+    std::thread::scope(|scope| {
+        for fill in 1..=4 {
+            let pool = Some(pool.clone());
+            scope.spawn(move || {
+                let place = Place::new();
+                let image = (0..32).flat_map(|number| vec![fill + number % 2; SIZE as usize]);
+                let source = vec![pipe(image.collect())].into();
+                let assignments = vec![place.target("disk", None)];
+                let (group, options) = (place.group(), of(Format::Raw));
+                let job = Job { source, assignments, group, options, pool, ..Job::default() };
+                let outcome = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
+                assert!(is_complete(&outcome), "{outcome:?}");
+                assert_eq!((place.content(0), place.content((32 << 20) - 1)), (fill, fill + 1));
+            });
+        }
+    });
+}
+
 #[test]
 fn the_other_version_of_a_diff_is_not_gone_on_with_at_a_place_of_the_first() {
     // A record of v1 is shorter: the same byte is further on in the disk.

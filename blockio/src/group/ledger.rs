@@ -1,6 +1,6 @@
-//! What is saved of a group: its state, in two copies. What changes is appended to each, or the copy
-//! is replaced whole. The state in memory is never ahead of the one on the disk, and after a save
-//! that failed nothing more is saved.
+//! What is saved of a group: its state, in two copies. What changes is appended to each, or each is
+//! replaced whole. The state in memory is never ahead of the one on the disk, and after a save that
+//! failed nothing more is saved.
 
 use std::io;
 

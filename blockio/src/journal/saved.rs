@@ -55,10 +55,20 @@ pub fn read(storage: &dyn Storage) -> Result<Option<Saved>, NotReadable> {
     let mut chosen = Err(NotReadable::OfTwoHistories);
     for _ in 0..ATTEMPTS {
         // Who saves in between makes the second copy newer than the first was when it was read.
-        let [first, second] = [
-            read_copy(storage, StateCopy::First).map_err(NotReadable::Failed)?,
-            read_copy(storage, StateCopy::Second).map_err(NotReadable::Failed)?,
-        ];
+        let first = storage.read_state(StateCopy::First);
+        let second = storage.read_state(StateCopy::Second);
+        let is_same = matches!((&first, &second), (Ok(Some(one)), Ok(Some(other))) if one == other);
+        // As a rule they are: of many points, a second state in memory would be a lot.
+        if is_same {
+            drop(second);
+            return match copy_of(first).map_err(NotReadable::Failed)? {
+                Copy::Whole(state) => Ok(Some(Saved { state: *state, notes: Vec::new() })),
+                Copy::Damaged(why) => Err(NotReadable::Damaged(why)),
+                Copy::Missing => Ok(None),
+            };
+        }
+        let first = copy_of(first).map_err(NotReadable::Failed)?;
+        let second = copy_of(second).map_err(NotReadable::Failed)?;
         chosen = choose(storage, first, second);
         match &chosen {
             Err(NotReadable::OfTwoHistories) => {}
@@ -69,8 +79,8 @@ pub fn read(storage: &dyn Storage) -> Result<Option<Saved>, NotReadable> {
     chosen
 }
 
-fn read_copy(storage: &dyn Storage, copy: StateCopy) -> io::Result<Copy> {
-    match storage.read_state(copy) {
+fn copy_of(read: io::Result<Option<String>>) -> io::Result<Copy> {
+    match read {
         Ok(None) => Ok(Copy::Missing),
         Ok(Some(text)) => Ok(match state_text::parse(&text) {
             Ok(state) => Copy::Whole(Box::new(state)),

@@ -81,7 +81,10 @@ impl End {
 fn piece(of: &impl serde::Serialize, after: u32) -> (String, u32) {
     let json = serde_json::to_string(of).expect("invariant: maps with text keys print as JSON");
     let checksum = crc32c::crc32c_append(after, json.as_bytes());
-    (format!("{json}\ncrc32c {checksum:08x}\n"), checksum)
+    // Not copied: it may be long.
+    let mut text = json;
+    text.push_str(&format!("\ncrc32c {checksum:08x}\n"));
+    (text, checksum)
 }
 
 /// The state that `text` is.

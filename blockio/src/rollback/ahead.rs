@@ -28,7 +28,7 @@ pub(super) enum Ready {
 /// Reads ahead.
 pub(super) enum Ahead<'a> {
     /// When it is asked.
-    Inline { steps: Steps, reader: Reader<'a>, empty: VecDeque<Arena> },
+    Inline { steps: Steps<'a>, reader: Reader<'a>, empty: VecDeque<Arena> },
     /// Another thread.
     Thread { empty: Sender<Arena>, filled: Receiver<Filled>, waited_for: Option<Filled> },
 }
@@ -48,7 +48,7 @@ impl Reader<'_> {
 
 impl<'a> Ahead<'a> {
     /// Reads `steps` when it is asked.
-    pub(super) fn inline(steps: Steps, images: &'a Images, records: &'a ArenaPool) -> Self {
+    pub(super) fn inline(steps: Steps<'a>, images: &'a Images, records: &'a ArenaPool) -> Self {
         Self::Inline { steps, reader: Reader { images, records }, empty: VecDeque::new() }
     }
 
@@ -59,7 +59,7 @@ impl<'a> Ahead<'a> {
     /// `Failed`: there can be no thread.
     pub(super) fn in_thread<'scope>(
         scope: &'scope Scope<'scope, 'a>,
-        steps: Steps,
+        steps: Steps<'a>,
         images: &'a Images,
         records: &'a ArenaPool,
     ) -> Result<Self> {

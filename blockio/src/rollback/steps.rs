@@ -25,20 +25,20 @@ pub(super) struct Step {
 }
 
 /// The steps of a volume.
-pub(super) struct Steps {
-    images: std::vec::IntoIter<Image>,
+pub(super) struct Steps<'a> {
+    images: Box<dyn Iterator<Item = Image> + Send + 'a>,
     /// What did not go into the last one.
     rest: Option<Image>,
 }
 
-impl Steps {
-    /// Of `images`, ascending and apart.
-    pub(super) fn new(images: Vec<Image>) -> Self {
-        Self { images: images.into_iter(), rest: None }
+impl<'a> Steps<'a> {
+    /// Of `images`, ascending and apart: taken one by one, since there may be very many.
+    pub(super) fn new(images: impl Iterator<Item = Image> + Send + 'a) -> Self {
+        Self { images: Box::new(images), rest: None }
     }
 }
 
-impl Iterator for Steps {
+impl Iterator for Steps<'_> {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {

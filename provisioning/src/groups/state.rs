@@ -1,7 +1,7 @@
 //! What the text of a group's state says of its targets: the whole state, then what was changed
 //! since, a piece for each time that it was saved. A piece is two lines: JSON, and a CRC32C that
-//! goes on from that of the piece before. What a later version adds is passed over; what the targets
-//! are must be there.
+//! goes on from that of the piece before. What a later version adds is passed over; what the
+//! targets are must be there.
 
 use std::collections::BTreeMap;
 
