@@ -169,8 +169,9 @@ impl Reader {
         if !self.seen.insert(path.clone()) {
             return;
         }
-        let text = match tree.text_if_exists(&path) {
-            Ok(text) => text.unwrap_or_default(),
+        // What a crash tore may end within a character: its checksum decides.
+        let text = match tree.read_if_exists(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned(),
             Err(_) if !is_ours && !tree.exists(directory.join("lock")) => return,
             Err(error) => return self.not_understood(&path, error.chain()),
         };

@@ -48,8 +48,10 @@ pub(crate) struct End {
     checksum: u32,
 }
 
-/// So many bytes may be appended whatever the whole takes.
+/// As much may be appended as the whole takes, but always so many bytes …
 const APPENDED_BYTES_MIN: u64 = 64 << 10;
+/// … and never more than so many: that is read beside the whole by whoever looks.
+const APPENDED_BYTES_MAX: u64 = 4 << 20;
 
 /// `state` as a whole, and where what changes can be appended.
 pub(crate) fn print_whole(state: &GroupState) -> (String, End) {
@@ -65,15 +67,14 @@ pub fn print(state: &GroupState) -> String {
 }
 
 impl End {
-    /// `change` as it is appended, and where more can be then; none once that would be more than
-    /// the whole takes: it is written anew then, and what all writes of it take is no more than
-    /// twice what changed.
+    /// `change` as it is appended, and where more can be then; none once that would be too much: it
+    /// is written anew then, for which enough has changed meanwhile.
     pub(crate) fn append(&self, change: &Change) -> Option<(String, Self)> {
         let (text, checksum) = piece(change, self.checksum);
         let (bytes, appended_bytes) =
             (self.bytes + text.len() as u64, self.appended_bytes + text.len() as u64);
         let whole_bytes = self.bytes - self.appended_bytes;
-        let fits = appended_bytes <= whole_bytes.max(APPENDED_BYTES_MIN);
+        let fits = appended_bytes <= whole_bytes.clamp(APPENDED_BYTES_MIN, APPENDED_BYTES_MAX);
         fits.then_some((text, Self { bytes, appended_bytes, checksum }))
     }
 }

@@ -213,9 +213,13 @@ impl Storage for Directory {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
         }
-        let mut text = String::new();
-        file.read_to_string(&mut text)?;
-        Ok(Some(text))
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        // Where something was torn, a character may be: what its checksum then says, it says.
+        let text = String::from_utf8(bytes);
+        Ok(Some(
+            text.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+        ))
     }
 
     fn replace_state(&self, copy: StateCopy, text: &str) -> io::Result<()> {
@@ -493,6 +497,14 @@ mod tests {
         stamps.sort_unstable();
         stamps.dedup();
         assert_eq!(stamps.len(), 105);
+    }
+
+    #[test]
+    fn a_state_that_ends_within_a_character_is_read_up_to_there() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join(STATE), &"text\n\"ä".as_bytes()[..7]).unwrap();
+        let read = directory(&place).read_state(StateCopy::First).unwrap().unwrap();
+        assert_eq!(read, "text\n\"\u{fffd}");
     }
 
     #[test]
