@@ -134,6 +134,7 @@ fn sessions_that_share_the_memory_of_one_all_come_to_their_end() {
             let pool = Some(pool.clone());
             scope.spawn(move || {
                 let place = Place::new();
+                File::create(place.path("disk")).unwrap().set_len(32 << 20).unwrap();
                 let image = (0..32).flat_map(|number| vec![fill + number % 2; SIZE as usize]);
                 let source = vec![pipe(image.collect())].into();
                 let assignments = vec![place.target("disk", None)];
