@@ -91,14 +91,18 @@ fn a_save_appends_to_what_this_process_wrote_and_to_nothing_else() {
     fs::write(&copy, &then[1]).unwrap();
     set(4);
     assert_eq!(pieces(), [1, 1]);
+    let before = texts();
     set(5);
     assert_eq!(pieces(), [2, 2]);
     // Where a crash while the second was appended left only a part: the first counts.
     let whole = texts();
     fs::write(&copy, &whole[1][..whole[1].len() - 1]).unwrap();
     assert_eq!(source_bytes(), Some(5));
-    // A part in the first: nothing of that save is known, and the next process writes it anew.
+    // No crash leaves a part in both: it may have been acted on.
     fs::write(&path, &whole[0][..whole[0].len() - 1]).unwrap();
+    assert_eq!(GroupView::look(&place, "g").unwrap_err().kind(), ErrorKind::Integrity);
+    // A part in the first: nothing of that save is known, and the next process writes it anew.
+    fs::write(&copy, &before[1]).unwrap();
     assert_eq!(source_bytes(), Some(4));
     drop(group);
     let mut group = Group::open(&place, "g").unwrap();

@@ -9,7 +9,7 @@ use std::io;
 
 use crate::journal::catalogue::Catalogue;
 use crate::journal::state::GroupState;
-use crate::journal::state_text;
+use crate::journal::state_text::{self, Parsed};
 use crate::notice::Notice;
 use crate::storage::{StateCopy, Storage};
 
@@ -34,6 +34,10 @@ pub enum NotReadable {
     /// Neither copy is what was written.
     #[error("{0}")]
     Damaged(String),
+    /// Each is durable before the other is appended to, so that no crash does that: what was saved
+    /// last may have been acted on, and is not known.
+    #[error("what was saved last is damaged in both copies")]
+    BothTorn,
     /// They are of two histories.
     #[error("its two copies are of different histories: one of them was put there by hand")]
     OfTwoHistories,
@@ -61,17 +65,24 @@ pub fn read(storage: &dyn Storage) -> Result<Option<Saved>, NotReadable> {
         // As a rule they are: of many points, a second state in memory would be a lot.
         if is_same {
             drop(second);
-            return match copy_of(first).map_err(NotReadable::Failed)? {
-                Copy::Whole(state) => Ok(Some(Saved { state: *state, notes: Vec::new() })),
-                Copy::Damaged(why) => Err(NotReadable::Damaged(why)),
-                Copy::Missing => Ok(None),
-            };
+            match copy_of(first).map_err(NotReadable::Failed)? {
+                (_, true) => chosen = Err(NotReadable::BothTorn),
+                (Copy::Whole(state), _) => {
+                    return Ok(Some(Saved { state: *state, notes: Vec::new() }));
+                }
+                (Copy::Damaged(why), _) => return Err(NotReadable::Damaged(why)),
+                (Copy::Missing, _) => return Ok(None),
+            }
+            continue;
         }
-        let first = copy_of(first).map_err(NotReadable::Failed)?;
-        let second = copy_of(second).map_err(NotReadable::Failed)?;
-        chosen = choose(storage, first, second);
+        let (first, is_first_torn) = copy_of(first).map_err(NotReadable::Failed)?;
+        let (second, is_second_torn) = copy_of(second).map_err(NotReadable::Failed)?;
+        chosen = match is_first_torn && is_second_torn {
+            true => Err(NotReadable::BothTorn),
+            false => choose(storage, first, second),
+        };
         match &chosen {
-            Err(NotReadable::OfTwoHistories) => {}
+            Err(NotReadable::OfTwoHistories | NotReadable::BothTorn) => {}
             Ok(Some(saved)) if !saved.notes.is_empty() => {}
             Ok(_) | Err(_) => break,
         }
@@ -79,22 +90,23 @@ pub fn read(storage: &dyn Storage) -> Result<Option<Saved>, NotReadable> {
     chosen
 }
 
-fn copy_of(read: io::Result<Option<String>>) -> io::Result<Copy> {
+/// A copy, and whether what was appended to it last is torn, and left out.
+fn copy_of(read: io::Result<Option<String>>) -> io::Result<(Copy, bool)> {
     match read {
-        Ok(None) => Ok(Copy::Missing),
-        Ok(Some(text)) => Ok(match state_text::parse(&text) {
-            Ok(state) => Copy::Whole(Box::new(state)),
-            Err(problem) => Copy::Damaged(problem.to_string()),
+        Ok(None) => Ok((Copy::Missing, false)),
+        Ok(Some(text)) => Ok(match state_text::parse_copy(&text) {
+            Ok(Parsed { state, is_torn }) => (Copy::Whole(Box::new(state)), is_torn),
+            Err(problem) => (Copy::Damaged(problem.to_string()), false),
         }),
-        // A sector that cannot be read is damage of this copy; so is what is no text.
-        Err(error) if is_damage(&error) => Ok(Copy::Damaged(error.to_string())),
+        // A sector that cannot be read is damage of this copy; so is what is no file.
+        Err(error) if is_damage(&error) => Ok((Copy::Damaged(error.to_string()), false)),
         Err(error) => Err(error),
     }
 }
 
 fn is_damage(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
-        || matches!(error.raw_os_error(), Some(libc::EIO | libc::EUCLEAN))
+        || matches!(error.raw_os_error(), Some(libc::EIO | libc::EUCLEAN | libc::ELOOP))
 }
 
 fn choose(storage: &dyn Storage, first: Copy, second: Copy) -> Result<Option<Saved>, NotReadable> {
@@ -187,6 +199,20 @@ mod tests {
         assert!(counts(damaged, damaged).is_err());
         assert!(counts(damaged, None).is_err());
         assert!(counts(None, damaged).is_err());
+    }
+
+    #[test]
+    fn what_is_torn_in_both_copies_may_have_been_acted_on_and_is_refused() {
+        let whole = state_text::print(&state(5, 1));
+        let torn = format!("{whole}{{\"generation\":6");
+        let (older, whole, torn) = (state_text::print(&state(4, 1)), Some(&*whole), Some(&*torn));
+        assert_eq!(counts(torn, whole), Ok((5, 0)), "a crash while the first was appended to");
+        assert_eq!(counts(torn, Some(&older)), Ok((5, 0)));
+        assert_eq!(counts(Some(&older), torn), Ok((5, 1)), "the first was put back");
+        assert_eq!((counts(torn, None), counts(None, torn)), (Ok((5, 0)), Ok((5, 1))));
+        assert!(counts(torn, torn).unwrap_err().contains("in both copies"));
+        let other = format!("{}\0", torn.unwrap());
+        assert!(counts(torn, Some(&other)).unwrap_err().contains("in both copies"));
     }
 
     #[test]

@@ -88,15 +88,28 @@ fn piece(of: &impl serde::Serialize, after: u32) -> (String, u32) {
     (text, checksum)
 }
 
+/// What a text says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Parsed {
+    pub(crate) state: GroupState,
+    /// A last piece is not whole, and is none.
+    pub(crate) is_torn: bool,
+}
+
 /// The state that `text` is.
 ///
 /// A last piece that is not whole is none: a crash left it while it was appended, and nothing that
-/// depends on it has been done.
+/// depends on it has been done. That holds for one copy: a crash never tears both.
 ///
 /// # Errors
 ///
 /// Why it is none.
 pub fn parse(text: &str) -> Result<GroupState, StateError> {
+    parse_copy(text).map(|parsed| parsed.state)
+}
+
+/// The same, and whether its end is torn.
+pub(crate) fn parse_copy(text: &str) -> Result<Parsed, StateError> {
     let (json, mut checksum, mut rest) = split(text, 0)?;
     let mut state: GroupState = serde_json::from_str(json)?;
     match state.version() {
@@ -105,10 +118,9 @@ pub fn parse(text: &str) -> Result<GroupState, StateError> {
     }
     while !rest.is_empty() {
         let Ok((json, next, after)) = split(rest, checksum) else {
-            return if may_be_torn(rest) {
-                Ok(state.of_today())
-            } else {
-                Err(StateError::Appended)
+            return match may_be_torn(rest) {
+                true => Ok(Parsed { state: state.of_today(), is_torn: true }),
+                false => Err(StateError::Appended),
             };
         };
         let change: Change = serde_json::from_str(json)?;
@@ -116,7 +128,7 @@ pub fn parse(text: &str) -> Result<GroupState, StateError> {
         (checksum, rest) = (next, after);
     }
     // It is saved as one of today.
-    Ok(state.of_today())
+    Ok(Parsed { state: state.of_today(), is_torn: false })
 }
 
 /// The JSON of the first piece of `text`, its checksum, and what follows it.

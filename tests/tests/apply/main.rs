@@ -71,7 +71,7 @@ fn holds(file: impl AsRef<Path>, expected: &[u8]) {
 #[track_caller]
 fn state(group: &str) -> serde_json::Value {
     let text = fs::read_to_string(state_path(group)).unwrap();
-    serde_json::from_str(text.lines().next().unwrap()).unwrap()
+    serde_json::to_value(blockio::journal::state_text::parse(&text).unwrap()).unwrap()
 }
 
 fn state_path(group: &str) -> String {

@@ -81,7 +81,8 @@ impl Drop for UnderWay {
 /// How far the stream under way was applied durably, on the volume that is least far.
 fn position(group: &str) -> Option<u64> {
     let text = fs::read_to_string(state_path(group)).ok()?;
-    let state: serde_json::Value = serde_json::from_str(text.lines().next()?).ok()?;
+    let state = blockio::journal::state_text::parse(&text).ok()?;
+    let state = serde_json::to_value(state).ok()?;
     let volumes = state["volumes"].as_object()?.values();
     volumes.map(|volume| volume["in_between"]["position"].as_u64()).min().flatten()
 }

@@ -280,7 +280,8 @@ fn damage(segment: &str) {
 /// What is known of the group, but for how often it was saved, and its journal opened.
 fn known() -> serde_json::Value {
     let text = fs::read_to_string("/mnt/retention/g/state").unwrap();
-    let mut known: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let known = blockio::journal::state_text::parse(&text).unwrap();
+    let mut known = serde_json::to_value(known).unwrap();
     known["journal"]["session"].take();
     known["generation"].take();
     known
@@ -479,6 +480,8 @@ fn a_journal_that_is_full_in_the_middle_of_a_batch_of_two_volumes_is_not_taken_f
         });
         assert_ne!(reached[0], reached[1], "it was full between two batches; take another size");
         let state = fs::read_to_string("/mnt/retention/g/state").unwrap();
+        let state = blockio::journal::state_text::parse(&state).unwrap();
+        let state = serde_json::to_string(&state).unwrap();
         assert!(
             !state.contains("\"exact\":true"),
             "{reached:?} is no state of the source: {state}"
