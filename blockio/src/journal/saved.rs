@@ -63,21 +63,10 @@ pub fn read(storage: &dyn Storage) -> Result<Option<Saved>, NotReadable> {
         let second = storage.read_state(StateCopy::Second);
         let is_same = matches!((&first, &second), (Ok(Some(one)), Ok(Some(other))) if one == other);
         // As a rule they are: of many points, a second state in memory would be a lot.
-        if is_same {
-            drop(second);
-            match copy_of(first).map_err(NotReadable::Failed)? {
-                (_, true) => chosen = Err(NotReadable::BothTorn),
-                (Copy::Whole(state), _) => {
-                    return Ok(Some(Saved { state: *state, notes: Vec::new() }));
-                }
-                (Copy::Damaged(why), _) => return Err(NotReadable::Damaged(why)),
-                (Copy::Missing, _) => return Ok(None),
-            }
-            continue;
-        }
+        let second = if is_same { Ok(None) } else { second };
         let (first, is_first_torn) = copy_of(first).map_err(NotReadable::Failed)?;
         let (second, is_second_torn) = copy_of(second).map_err(NotReadable::Failed)?;
-        chosen = match is_first_torn && is_second_torn {
+        chosen = match is_first_torn && (is_second_torn || is_same) {
             true => Err(NotReadable::BothTorn),
             false => choose(storage, first, second),
         };

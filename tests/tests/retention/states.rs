@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use mt_tests::program::run;
+use mt_tests::program::{Run, run};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
@@ -110,35 +110,57 @@ fn a_directory_for_the_state_that_was_given_once_and_forgotten_loses_nothing() {
     });
 }
 
+/// Where histories of earlier versions are unpacked: their targets are known by that path.
+const OLD: &str = "/mnt/old";
+
+/// A history of an earlier version, with three whole images applied to a target of 256 KiB.
+struct Old<'a>(&'a ScratchMachine);
+
+impl<'a> Old<'a> {
+    fn unpack(machine: &'a ScratchMachine, archive: &str) -> Self {
+        fs::create_dir_all(OLD).unwrap();
+        run("tar", &["-xzf", archive, "-C", OLD]);
+        Self(machine)
+    }
+
+    fn target(&self) -> String {
+        format!("{OLD}/target.img")
+    }
+
+    fn run(&self, words: &[&str]) -> Run {
+        let history = format!("{OLD}/retention");
+        let place = ["--group", "g", "--retention", &history, "--retention-unmounted"];
+        self.0.mtctl(&[words, &place].concat())
+    }
+
+    fn state(&self) -> String {
+        fs::read_to_string(format!("{OLD}/retention/g/state")).unwrap()
+    }
+
+    fn digests(&self) -> [String; 4] {
+        ["start", "1", "2", "3"].map(|point| {
+            let run = self.run(&["digest", "--to", point, "--volume", ""]);
+            run.exits(0).stdout.split(' ').next().unwrap().to_owned()
+        })
+    }
+}
+
 /// Made by the version before, with three whole images applied to a target of 256 KiB.
 const VERSION_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/journal/version-1.tar.gz");
 
 #[test]
 fn a_history_of_version_1_goes_on_and_each_of_its_points_is_what_it_was() {
     on_a_scratch_machine(|machine| {
-        let at = "/mnt/old";
-        fs::create_dir_all(at).unwrap();
-        run("tar", &["-xzf", VERSION_1, "-C", at]);
-        let target = format!("{at}/target.img");
-        let held = fs::read(&target).unwrap();
-        let history = format!("{at}/retention");
-        let on = |words: &[&str]| {
-            let place = ["--group", "g", "--retention", &history, "--retention-unmounted"];
-            machine.mtctl(&[words, &place].concat())
-        };
-        let digests = || {
-            ["start", "1", "2", "3"].map(|point| {
-                let run = on(&["digest", "--to", point, "--volume", ""]);
-                run.exits(0).stdout.split(' ').next().unwrap().to_owned()
-            })
-        };
+        let old = Old::unpack(machine, VERSION_1);
+        let (target, held) = (old.target(), fs::read(old.target()).unwrap());
+        let (on, digests) = (|words: &[&str]| old.run(words), || old.digests());
         let before = digests();
         on(&["journal", "check"]).exits(0);
         // It says too little to be made anew, and says so.
         on(&["journal", "rebuild", "--dry-run"]).exits(5).says("earlier version");
         on(&["rollback", "--to", "1", "--yes"]).exits(0);
         assert_eq!(digests(), before);
-        let state = fs::read_to_string(format!("{history}/g/state")).unwrap();
+        let state = old.state();
         assert!(state.starts_with("{\"version\":3,"), "{state}");
         on(&["rollback", "--to", "3", "--yes"]).exits(0);
         holds(&target, &held);
@@ -161,23 +183,10 @@ const VERSION_2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/journal/versi
 #[test]
 fn a_history_whose_state_was_always_written_whole_goes_on_and_is_appended_to() {
     on_a_scratch_machine(|machine| {
-        let at = "/mnt/old";
-        fs::create_dir_all(at).unwrap();
-        run("tar", &["-xzf", VERSION_2, "-C", at]);
-        let target = format!("{at}/target.img");
-        let held = fs::read(&target).unwrap();
-        let history = format!("{at}/retention");
-        let on = |words: &[&str]| {
-            let place = ["--group", "g", "--retention", &history, "--retention-unmounted"];
-            machine.mtctl(&[words, &place].concat())
-        };
-        let digests = || {
-            ["start", "1", "2", "3"].map(|point| {
-                let run = on(&["digest", "--to", point, "--volume", ""]);
-                run.exits(0).stdout.split(' ').next().unwrap().to_owned()
-            })
-        };
-        let state = || fs::read_to_string(format!("{history}/g/state")).unwrap();
+        let old = Old::unpack(machine, VERSION_2);
+        let (target, held) = (old.target(), fs::read(old.target()).unwrap());
+        let (on, digests) = (|words: &[&str]| old.run(words), || old.digests());
+        let state = || old.state();
         assert!(state().starts_with("{\"version\":2,"));
         let before = digests();
         on(&["journal", "check"]).exits(0);
@@ -191,7 +200,7 @@ fn a_history_whose_state_was_always_written_whole_goes_on_and_is_appended_to() {
         holds(&target, &held);
         on(&["journal", "check"]).exits(0);
         for copy in ["state", "state.copy"] {
-            fs::remove_file(format!("{history}/g/{copy}")).unwrap();
+            fs::remove_file(format!("{OLD}/retention/g/{copy}")).unwrap();
         }
         on(&["journal", "rebuild", "--yes"]).exits(0);
         assert_eq!(digests(), before);
