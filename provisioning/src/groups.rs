@@ -171,7 +171,7 @@ impl Reader {
         }
         // What a crash tore may end within a character: its checksum decides.
         let text = match tree.read_if_exists(&path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned(),
+            Ok(bytes) => lossy(bytes.unwrap_or_default()),
             Err(_) if !is_ours && !tree.exists(directory.join("lock")) => return,
             Err(error) => return self.not_understood(&path, error.chain()),
         };
@@ -197,6 +197,12 @@ impl Reader {
     fn not_understood(&mut self, path: &Path, reason: String) {
         self.groups.unreadable.push(Unreadable { path: path.to_owned(), reason });
     }
+}
+
+/// `bytes` as text; not copied where they are text, for they may be many.
+fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// The history of a group is in `directory`, or was.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// The versions whose targets are known.
@@ -25,38 +26,76 @@ pub(super) enum StateError {
     NoTarget(String),
 }
 
+/// What is read first: what else is there depends on it.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u64,
+}
+
+/// A whole state. Its points may be very many: what is not named here is not kept in memory.
+#[derive(Deserialize)]
+struct Whole {
+    volumes: BTreeMap<String, Volume>,
+}
+
+/// What was changed at a save.
+#[derive(Deserialize)]
+struct Change {
+    #[serde(default)]
+    volumes: BTreeMap<String, Changed>,
+}
+
+#[derive(Deserialize)]
+struct Changed {
+    is: Option<Volume>,
+}
+
+#[derive(Deserialize)]
+struct Volume {
+    /// None: nothing is said, not even that it is null.
+    #[serde(default, deserialize_with = "said")]
+    target: Option<Value>,
+}
+
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
 /// The targets of all volumes that have one.
 pub(super) fn targets(text: &str) -> Result<Vec<String>, StateError> {
     let (json, mut checksum, mut rest) = piece(text, 0)?;
-    let state: Value = serde_json::from_str(json).map_err(|_| StateError::Json)?;
-    let version = state.get("version").and_then(Value::as_u64).ok_or(StateError::Json)?;
+    let Versioned { version } = parse(json)?;
     if !VERSIONS.contains(&version) {
         return Err(StateError::Version(version));
     }
-    let volumes = state.get("volumes").and_then(Value::as_object).ok_or(StateError::Json)?;
+    let Whole { volumes } = parse(json)?;
     let mut targets = BTreeMap::new();
     for (name, volume) in volumes {
-        targets.insert(name.clone(), target(name, volume)?);
+        let target = target(&name, volume)?;
+        targets.insert(name, target);
     }
     while !rest.is_empty() {
         // What a crash tore is in one copy at most: the other one is read then.
         let (json, next, after) = piece(rest, checksum)?;
-        checksum = next;
-        let change: Value = serde_json::from_str(json).map_err(|_| StateError::Json)?;
-        for (name, volume) in change.get("volumes").and_then(Value::as_object).into_iter().flatten()
-        {
-            let is = volume.get("is").ok_or_else(|| StateError::NoTarget(name.clone()))?;
-            targets.insert(name.clone(), target(name, is)?);
+        let Change { volumes } = parse(json)?;
+        for (name, changed) in volumes {
+            let is = changed.is.ok_or_else(|| StateError::NoTarget(name.clone()))?;
+            let target = target(&name, is)?;
+            targets.insert(name, target);
         }
-        rest = after;
+        (checksum, rest) = (next, after);
     }
     Ok(targets.into_values().flatten().collect())
 }
 
+fn parse<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, StateError> {
+    serde_json::from_str(json).map_err(|_| StateError::Json)
+}
+
 /// What the volume `name` goes to; none before the first stream.
-fn target(name: &str, volume: &Value) -> Result<Option<String>, StateError> {
-    match volume.get("target") {
-        Some(Value::String(target)) if is_a_target(target) => Ok(Some(target.clone())),
+fn target(name: &str, volume: Volume) -> Result<Option<String>, StateError> {
+    match volume.target {
+        Some(Value::String(target)) if is_a_target(&target) => Ok(Some(target)),
         Some(Value::Null) => Ok(None),
         _ => Err(StateError::NoTarget(name.to_owned())),
     }
