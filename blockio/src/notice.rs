@@ -117,7 +117,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StateCopyPassedOver { bad, why, good } => {
-                write!(f, "{bad}: {why}; {good} is used, and both are written anew")
+                write!(f, "{bad}: {why}; {good} is used, and the next change writes both")
             }
             Self::TornRecord { record, segment } => {
                 write!(f, "record {record} of segment {} is not whole: left out", segment.0)

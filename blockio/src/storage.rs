@@ -27,8 +27,11 @@ pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
     // The last one is EFSCORRUPTED as well.
     let is_of_file_system =
         matches!(error.raw_os_error(), Some(libc::EIO | libc::EROFS | libc::EUCLEAN));
-    is_of_file_system
-        .then_some("see dmesg; unmount the retention volume, run `fsck -y` on its device, mount it")
+    // By its type: fsck(8) would ask what the disk looks like, which a before-image may decide.
+    is_of_file_system.then_some(
+        "see dmesg; unmount the retention volume, run `fsck.ext4 -y` on its device (an XFS heals \
+         when it is mounted), mount it",
+    )
 }
 
 /// The number of a segment: they are numbered from 1 on in the order in which they are made, and no

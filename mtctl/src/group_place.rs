@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blockio::group::{self, Group, GroupView, Place};
+use blockio::notice::Notice;
 use blockio::storage::Storage;
 use blockio::{Error, ErrorKind, Result};
 use clap::Args;
@@ -60,7 +61,7 @@ impl GroupOptions {
         let place = self.place()?;
         let mut group = Group::open(&place, &self.group)?;
         remember_targets(&place, &self.group, group.view())?;
-        group.take_notes().iter().for_each(|note| output::complain(&format!("warning: {note}")));
+        warn(&group.take_notes());
         Ok(group)
     }
 
@@ -70,7 +71,9 @@ impl GroupOptions {
     ///
     /// As [`open`](Self::open).
     pub(crate) fn look(&self) -> Result<GroupView> {
-        GroupView::look(&self.place()?, &self.group)
+        let view = GroupView::look(&self.place()?, &self.group)?;
+        warn(view.notes());
+        Ok(view)
     }
 
     /// Where its history is, of which nothing is read yet.
@@ -101,6 +104,10 @@ impl GroupOptions {
             "mount the retention volume, name it (--retention DIR), or see the spelling",
         ))
     }
+}
+
+fn warn(notes: &[Notice]) {
+    notes.iter().for_each(|note| output::complain(&format!("warning: {note}")));
 }
 
 /// Where group `name` is.

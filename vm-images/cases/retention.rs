@@ -30,7 +30,7 @@ const MAKE: &str =
 /// As the row that `mtctl prepare` writes.
 const MOUNT: &str = "mkdir -p /mnt/retention && mount /dev/mapper/retention /mnt/retention \
                      -o noatime,errors=remount-ro,no_prefetch_block_bitmaps";
-const CHECK: &str = "fsck -y /dev/mapper/retention";
+const CHECK: &str = "fsck.ext4 -y /dev/mapper/retention";
 
 /// What an operator does after errors; whether the journal had what the disk had not.
 fn take_into_use_again(machine: &mut Machine) -> Result<bool> {
@@ -76,7 +76,7 @@ fn fails(lab: &mut Lab) -> Result<()> {
         lab.tally.faults += 1;
         feed.go_on()?;
         feed.go_on()?;
-        machine.wait(feed.job())?.exits(1).says("/mnt/retention").says("fsck -y");
+        machine.wait(feed.job())?.exits(1).says("/mnt/retention").says("fsck.ext4 -y");
 
         machine.must(&guest("table retention \"$(linear retention)\""))?;
         take_into_use_again(&mut machine)?;
@@ -119,8 +119,11 @@ fn lapses(lab: &mut Lab) -> Result<()> {
     lapse(lab, &mut machine)?;
     feed.go_on()?;
     feed.go_on()?;
-    machine.wait(feed.job())?.exits(1).says("/mnt/retention").says("fsck -y");
-    machine.run(&guest(&format!("go apply /host/stream-1 {TO_DISKS}")))?.exits(1).says("fsck -y");
+    machine.wait(feed.job())?.exits(1).says("/mnt/retention").says("fsck.ext4 -y");
+    machine
+        .run(&guest(&format!("go apply /host/stream-1 {TO_DISKS}")))?
+        .exits(1)
+        .says("fsck.ext4 -y");
     let sound = "mtctl check | grep -A9 'FAIL.*retention-sound'";
     assert!(machine.must(sound)?.contains("fsck.ext4 -y /dev/mapper/retention"));
     assert!(take_into_use_again(&mut machine)?, "the journal had nothing more than the disk");

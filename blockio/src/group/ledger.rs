@@ -109,25 +109,34 @@ impl Ledger {
             Err(error) => Err(error),
         };
         self.end = written.as_ref().ok().copied();
-        written.map(drop).map_err(|error| {
+        written.map(drop).map_err(|(copy, error)| {
             self.mode = Mode::Failed;
-            let storage = self.view.storage.as_ref();
-            let doing = about_state("writing", storage, &self.view.name);
+            let doing = self.about("writing", copy);
+            let what_to_do = remedy(&error).unwrap_or(match error.raw_os_error() {
+                Some(libc::EISDIR) => "move away the directory that is in its place",
+                _ => "make room or repair",
+            });
             let hint = format!(
-                "what was applied is durable; {}, and run the same command again",
-                remedy(&error).unwrap_or("make room or repair")
+                "what was applied is durable; {what_to_do}, and run the same command again"
             );
             Error::failed(doing, error).with_hint(hint)
         })
     }
 
+    /// What messages say that is done to `copy` of the state.
+    fn about(&self, doing: &str, copy: StateCopy) -> String {
+        let file = self.view.storage.state_file(copy).map(|file| file.display().to_string());
+        about_state(doing, &self.view.name, file.as_deref())
+    }
+
     /// Appends to both copies what changes, if that is little, and they are as they were left.
-    fn append(&self, next: &GroupState) -> io::Result<Option<End>> {
+    fn append(&self, next: &GroupState) -> Result<Option<End>, (StateCopy, io::Error)> {
         let change = self.end.zip(Change::between(&self.view.state, next));
         let piece = change.and_then(|(end, change)| Some((end, end.append(&change)?)));
         let Some((end, (text, next_end))) = piece else { return Ok(None) };
         for copy in StateCopy::BOTH {
-            if !self.view.storage.append_state(copy, end.bytes, &text)? {
+            let appended = self.view.storage.append_state(copy, end.bytes, &text);
+            if !appended.map_err(|error| (copy, error))? {
                 // Somebody put another one there: both are written anew.
                 return Ok(None);
             }
@@ -135,15 +144,17 @@ impl Ledger {
         Ok(Some(next_end))
     }
 
-    fn replace(&self, next: &GroupState) -> io::Result<End> {
+    fn replace(&self, next: &GroupState) -> Result<End, (StateCopy, io::Error)> {
         let (text, end) = state_text::print_whole(next);
-        let mut copies = StateCopy::BOTH.into_iter();
-        copies.try_for_each(|copy| self.view.storage.replace_state(copy, &text))?;
+        for copy in StateCopy::BOTH {
+            let replaced = self.view.storage.replace_state(copy, &text);
+            replaced.map_err(|error| (copy, error))?;
+        }
         Ok(end)
     }
 
     fn failed_before(&self) -> Error {
-        let doing = about_state("writing", self.view.storage.as_ref(), &self.view.name);
+        let doing = about_state("writing", &self.view.name, None);
         Error::new(ErrorKind::Failed, format!("{doing}: it failed before"))
             .with_hint("make room or repair, and run the same command again")
     }

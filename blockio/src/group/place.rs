@@ -141,9 +141,9 @@ fn make_durably(directory: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-/// What messages say that is done to the state of group `name` in `storage`.
-pub(super) fn about_state(doing: &str, storage: &dyn Storage, name: &str) -> String {
-    let file = storage.state_file(StateCopy::First).map(|path| format!(", {}", path.display()));
+/// What messages say that is done to the state of group `name`, or to `file`, a copy of it.
+pub(super) fn about_state(doing: &str, name: &str, file: Option<&str>) -> String {
+    let file = file.map(|file| format!(", {file}"));
     format!("{doing} the state of group {name}{}", file.unwrap_or_default())
 }
 
@@ -153,7 +153,10 @@ pub(super) fn read_state(
     storage: &Arc<dyn Storage>,
     name: &str,
 ) -> Result<(GroupState, Vec<Notice>)> {
-    let doing = || about_state("reading", storage.as_ref(), name);
+    let doing = || {
+        let file = storage.state_file(StateCopy::First).map(|file| file.display().to_string());
+        about_state("reading", name, file.as_deref())
+    };
     // Before the state: it is at least of the generation of all that is there by now.
     let there = storage.segments().map_err(|error| Error::failed(doing(), error))?;
     let remedy = format!(
@@ -180,8 +183,13 @@ pub(super) fn read_state(
             );
             Err(Error::new(ErrorKind::Integrity, context).with_hint(remedy))
         }
-        Err(NotReadable::Failed(error)) => Err(Error::failed(doing(), error)),
-        Err(problem) => Err(Error::integrity(doing(), problem).with_hint(remedy)),
+        Err(NotReadable::Failed { file, cause }) => {
+            Err(Error::failed(about_state("reading", name, Some(&file)), cause))
+        }
+        // It names its files.
+        Err(problem) => {
+            Err(Error::integrity(about_state("reading", name, None), problem).with_hint(remedy))
+        }
     }
 }
 

@@ -579,8 +579,8 @@ fn read_state(storage: &Arc<dyn Storage>) -> Result<Result<GroupState, String>> 
 fn saved(storage: &Arc<dyn Storage>) -> Result<Result<Option<Saved>, String>> {
     match saved::read(storage.as_ref()) {
         Ok(saved) => Ok(Ok(saved)),
-        Err(NotReadable::Failed(error)) => {
-            Err(Error::failed("reading the state of the group", error))
+        Err(NotReadable::Failed { file, cause }) => {
+            Err(Error::failed(format!("reading the state of the group, {file}"), cause))
         }
         Err(problem) => Ok(Err(problem.to_string())),
     }

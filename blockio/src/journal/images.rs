@@ -447,9 +447,8 @@ pub(crate) fn unreadable(number: SegmentNumber, error: SegmentError) -> Error {
 /// A segment is not what was written.
 pub(crate) fn damaged(number: SegmentNumber, what: &str) -> Error {
     let context = format!("reading segment {} of the history: {what}", number.0);
-    Error::new(ErrorKind::Integrity, context).with_hint(
-        "points before it cannot be reached; see which with: mtctl journal check --group GROUP",
-    )
+    Error::new(ErrorKind::Integrity, context)
+        .with_hint("points before it cannot be reached; see which with: mtctl journal check")
 }
 
 const _: () = assert!(TRANSFER_BYTES_MAX % BLOCK_BYTES == 0);

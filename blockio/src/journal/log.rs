@@ -549,7 +549,7 @@ mod tests {
         assert!(error.chain().contains("Input/output error"), "{}", error.chain());
         let hint = error.hint().unwrap_or_default();
         assert!(hint.contains("run the same command again"), "{hint}");
-        assert!(hint.contains("run `fsck -y` on its device, mount it"), "{hint}");
+        assert!(hint.contains("run `fsck.ext4 -y` on its device"), "{hint}");
         let cause = std::io::Error::from_raw_os_error(libc::ENOSPC);
         let other = failed(&storage, "making a segment")(cause);
         assert!(!other.hint().unwrap_or_default().contains("fsck"), "{other:?}");

@@ -13,6 +13,9 @@ use crate::journal::state_text::{self, Parsed};
 use crate::notice::Notice;
 use crate::storage::{StateCopy, Storage};
 
+/// The version from which on there are two copies.
+const COPIED_FROM: u32 = 2;
+
 /// So often the copies are read again when they contradict each other: somebody may be saving.
 const ATTEMPTS: usize = 3;
 
@@ -29,25 +32,31 @@ pub struct Saved {
 #[derive(Debug, thiserror::Error)]
 pub enum NotReadable {
     /// The kernel said so.
-    #[error("{0}")]
-    Failed(#[source] io::Error),
-    /// Neither copy is what was written.
+    #[error("{file}: {cause}")]
+    Failed {
+        /// The copy that it is about.
+        file: String,
+        /// What it said.
+        #[source]
+        cause: io::Error,
+    },
+    /// Neither copy is what was written: of each that is there, why.
     #[error("{0}")]
     Damaged(String),
     /// Each is durable before the other is appended to, so that no crash does that: what was saved
     /// last may have been acted on, and is not known.
-    #[error("what was saved last is damaged in both copies")]
-    BothTorn,
+    #[error("what was saved last is damaged in both copies, {0} and {1}")]
+    BothTorn(String, String),
     /// They are of two histories.
-    #[error("its two copies are of different histories: one of them was put there by hand")]
-    OfTwoHistories,
+    #[error("{0} and {1} are of different histories: one of them was put there by hand")]
+    OfTwoHistories(String, String),
 }
 
 /// One copy, as it was read.
 enum Copy {
     Missing,
     Damaged(String),
-    Whole(Box<GroupState>),
+    Whole(Box<Parsed>),
 }
 
 /// The state in `storage`; none if none was ever saved.
@@ -56,90 +65,127 @@ enum Copy {
 ///
 /// Why it is not known.
 pub fn read(storage: &dyn Storage) -> Result<Option<Saved>, NotReadable> {
-    let mut chosen = Err(NotReadable::OfTwoHistories);
-    for _ in 0..ATTEMPTS {
+    let mut attempt = 1;
+    loop {
         // Who saves in between makes the second copy newer than the first was when it was read.
         let first = storage.read_state(StateCopy::First);
         let second = storage.read_state(StateCopy::Second);
         let is_same = matches!((&first, &second), (Ok(Some(one)), Ok(Some(other))) if one == other);
-        // As a rule they are: of many points, a second state in memory would be a lot.
-        let second = if is_same { Ok(None) } else { second };
-        let (first, is_first_torn) = copy_of(first).map_err(NotReadable::Failed)?;
-        let (second, is_second_torn) = copy_of(second).map_err(NotReadable::Failed)?;
-        chosen = match is_first_torn && (is_second_torn || is_same) {
-            true => Err(NotReadable::BothTorn),
-            false => choose(storage, first, second),
+        let chosen = match is_same {
+            // As a rule they are: of many points, a second state in memory would be a lot.
+            true => choose_the_one(storage, copy_of(storage, StateCopy::First, first)?),
+            false => {
+                let first = copy_of(storage, StateCopy::First, first)?;
+                choose(storage, first, copy_of(storage, StateCopy::Second, second)?)
+            }
         };
-        match &chosen {
-            Err(NotReadable::OfTwoHistories | NotReadable::BothTorn) => {}
-            Ok(Some(saved)) if !saved.notes.is_empty() => {}
-            Ok(_) | Err(_) => break,
+        let may_be_by_chance = match &chosen {
+            Err(NotReadable::OfTwoHistories(..) | NotReadable::BothTorn(..)) => true,
+            Ok(Some(saved)) => !saved.notes.is_empty(),
+            Ok(None) | Err(_) => false,
+        };
+        if !may_be_by_chance || attempt == ATTEMPTS {
+            return chosen;
         }
+        attempt += 1;
     }
-    chosen
 }
 
-/// A copy, and whether what was appended to it last is torn, and left out.
-fn copy_of(read: io::Result<Option<String>>) -> io::Result<(Copy, bool)> {
+/// What is read of a copy.
+fn copy_of(
+    storage: &dyn Storage,
+    copy: StateCopy,
+    read: io::Result<Option<String>>,
+) -> Result<Copy, NotReadable> {
     match read {
-        Ok(None) => Ok((Copy::Missing, false)),
+        Ok(None) => Ok(Copy::Missing),
         Ok(Some(text)) => Ok(match state_text::parse_copy(&text) {
-            Ok(Parsed { state, is_torn }) => (Copy::Whole(Box::new(state)), is_torn),
-            Err(problem) => (Copy::Damaged(problem.to_string()), false),
+            Ok(parsed) => Copy::Whole(Box::new(parsed)),
+            Err(problem) => Copy::Damaged(problem.to_string()),
         }),
         // A sector that cannot be read is damage of this copy; so is what is no file.
-        Err(error) if is_damage(&error) => Ok((Copy::Damaged(error.to_string()), false)),
-        Err(error) => Err(error),
+        Err(error) if is_damage(&error) => Ok(Copy::Damaged(error.to_string())),
+        Err(cause) => Err(NotReadable::Failed { file: shown(storage, copy), cause }),
     }
 }
 
 fn is_damage(error: &io::Error) -> bool {
+    const OF_ONE_COPY: [i32; 4] = [libc::EIO, libc::EUCLEAN, libc::ELOOP, libc::ENXIO];
     error.kind() == io::ErrorKind::InvalidData
-        || matches!(error.raw_os_error(), Some(libc::EIO | libc::EUCLEAN | libc::ELOOP))
+        || error.raw_os_error().is_some_and(|code| OF_ONE_COPY.contains(&code))
+}
+
+/// The file of a copy, for messages.
+fn shown(storage: &dyn Storage, copy: StateCopy) -> String {
+    let file = storage.state_file(copy);
+    file.map_or_else(|| "a copy of the state".to_owned(), |file| file.display().to_string())
+}
+
+fn both(storage: &dyn Storage) -> (String, String) {
+    (shown(storage, StateCopy::First), shown(storage, StateCopy::Second))
+}
+
+/// Of two copies that have the same text.
+fn choose_the_one(storage: &dyn Storage, copy: Copy) -> Result<Option<Saved>, NotReadable> {
+    let (first, second) = both(storage);
+    match copy {
+        Copy::Whole(parsed) if parsed.is_torn => Err(NotReadable::BothTorn(first, second)),
+        Copy::Whole(parsed) => Ok(Some(Saved { state: parsed.state, notes: Vec::new() })),
+        Copy::Damaged(why) => Err(NotReadable::Damaged(format!("{first} and {second}: {why}"))),
+        Copy::Missing => Ok(None),
+    }
 }
 
 fn choose(storage: &dyn Storage, first: Copy, second: Copy) -> Result<Option<Saved>, NotReadable> {
-    let shown = |copy| {
-        let file = storage.state_file(copy);
-        file.map_or_else(|| "a copy of the state".to_owned(), |file| file.display().to_string())
-    };
-    let note = |bad, why: &str, good| {
-        let (bad, why, good) = (shown(bad), why.to_owned(), shown(good));
+    use StateCopy::{First, Second};
+    let note = |bad, why: String, good| {
+        let (bad, good) = (shown(storage, bad), shown(storage, good));
         vec![Notice::StateCopyPassedOver { bad, why, good }]
     };
-    let (state, notes) = match (first, second) {
+    let damaged = |copy, why: &str| format!("{}: {why}", shown(storage, copy));
+    let missing = || "it is not there".to_owned();
+    let (Parsed { state, .. }, notes) = match (first, second) {
         (Copy::Missing, Copy::Missing) => return Ok(None),
-        (Copy::Whole(first), Copy::Whole(second)) => {
-            if of_two_histories(&first, &second) {
-                return Err(NotReadable::OfTwoHistories);
+        (Copy::Whole(one), Copy::Whole(other)) => {
+            let (first, second) = both(storage);
+            if of_two_histories(&one.state, &other.state) {
+                return Err(NotReadable::OfTwoHistories(first, second));
             }
-            match second.generation() > first.generation() {
-                true => {
-                    let why = format!(
-                        "it is older (generation {}, the other is {})",
-                        first.generation(),
-                        second.generation()
-                    );
-                    (second, note(StateCopy::First, &why, StateCopy::Second))
-                }
-                false => (first, Vec::new()),
+            if one.is_torn && other.is_torn {
+                return Err(NotReadable::BothTorn(first, second));
+            }
+            let (ours, theirs) = (one.state.generation(), other.state.generation());
+            let older = |is, other| format!("it is older (generation {is}, the other is {other})");
+            match theirs > ours {
+                true => (*other, note(First, older(ours, theirs), Second)),
+                // A crash between the two leaves it one behind.
+                false if ours - theirs <= 1 => (*one, Vec::new()),
+                false => (*one, note(Second, older(theirs, ours), First)),
             }
         }
-        // A state of version 1 had no second copy.
-        (Copy::Whole(first), Copy::Missing) => (first, Vec::new()),
-        (Copy::Whole(first), Copy::Damaged(why)) => {
-            (first, note(StateCopy::Second, &why, StateCopy::First))
+        (Copy::Whole(one), Copy::Missing) => {
+            // A state of version 1 had no second copy; and the first save of all makes one first.
+            let notes = match one.version >= COPIED_FROM && one.state.generation() > 1 {
+                true => note(Second, missing(), First),
+                false => Vec::new(),
+            };
+            (*one, notes)
         }
-        (Copy::Missing, Copy::Whole(second)) => {
-            (second, note(StateCopy::First, "it is not there", StateCopy::Second))
+        (Copy::Whole(one), Copy::Damaged(why)) => (*one, note(Second, why, First)),
+        (Copy::Missing, Copy::Whole(other)) => (*other, note(First, missing(), Second)),
+        (Copy::Damaged(why), Copy::Whole(other)) => (*other, note(First, why, Second)),
+        (Copy::Damaged(one), Copy::Damaged(other)) => {
+            let (first, second) = (damaged(First, &one), damaged(Second, &other));
+            return Err(NotReadable::Damaged(format!("{first}; {second}")));
         }
-        (Copy::Damaged(why), Copy::Whole(second)) => {
-            (second, note(StateCopy::First, &why, StateCopy::Second))
+        (Copy::Damaged(why), Copy::Missing) => {
+            return Err(NotReadable::Damaged(damaged(First, &why)));
         }
-        (Copy::Damaged(why), _) => return Err(NotReadable::Damaged(why)),
-        (Copy::Missing, Copy::Damaged(why)) => return Err(NotReadable::Damaged(why)),
+        (Copy::Missing, Copy::Damaged(why)) => {
+            return Err(NotReadable::Damaged(damaged(Second, &why)));
+        }
     };
-    Ok(Some(Saved { state: *state, notes }))
+    Ok(Some(Saved { state, notes }))
 }
 
 /// Between two histories both copies are without one.
@@ -183,7 +229,11 @@ mod tests {
         assert_eq!(counts(damaged, new), Ok((5, 1)));
         assert_eq!(counts(new, damaged), Ok((5, 1)));
         assert_eq!(counts(None, new), Ok((5, 1)));
-        assert_eq!(counts(new, None), Ok((5, 0)), "as version 1 was");
+        assert_eq!(counts(new, None), Ok((5, 1)));
+        let first = state_text::print(&state(1, 1));
+        assert_eq!(counts(Some(&first), None), Ok((1, 0)), "a crash in the first save of all");
+        let oldest = state_text::print(&state(3, 1));
+        assert_eq!(counts(new, Some(&oldest)), Ok((5, 1)), "no crash leaves it that far behind");
         assert_eq!(counts(None, None), Err("none".to_owned()));
         assert!(counts(damaged, damaged).is_err());
         assert!(counts(damaged, None).is_err());
@@ -198,7 +248,7 @@ mod tests {
         assert_eq!(counts(torn, whole), Ok((5, 0)), "a crash while the first was appended to");
         assert_eq!(counts(torn, Some(&older)), Ok((5, 0)));
         assert_eq!(counts(Some(&older), torn), Ok((5, 1)), "the first was put back");
-        assert_eq!((counts(torn, None), counts(None, torn)), (Ok((5, 0)), Ok((5, 1))));
+        assert_eq!((counts(torn, None), counts(None, torn)), (Ok((5, 1)), Ok((5, 1))));
         assert!(counts(torn, torn).unwrap_err().contains("in both copies"));
         let other = format!("{}\0", torn.unwrap());
         assert!(counts(torn, Some(&other)).unwrap_err().contains("in both copies"));

@@ -11,10 +11,10 @@ use crate::journal::state::{GroupState, VERSION};
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// There is no second line, or it is no checksum.
-    #[error("its last line is no checksum")]
+    #[error("where its checksum belongs is none: it is not whole")]
     NoChecksum,
     /// The first line is not what was written.
-    #[error("its checksum is {found:08x}, and its last line says {expected:08x}")]
+    #[error("its checksum is {found:08x}, and what is written there says {expected:08x}")]
     Checksum {
         /// Of the first line.
         found: u32,
@@ -94,6 +94,8 @@ pub(crate) struct Parsed {
     pub(crate) state: GroupState,
     /// A last piece is not whole, and is none.
     pub(crate) is_torn: bool,
+    /// What wrote it.
+    pub(crate) version: u32,
 }
 
 /// The state that `text` is.
@@ -112,14 +114,14 @@ pub fn parse(text: &str) -> Result<GroupState, StateError> {
 pub(crate) fn parse_copy(text: &str) -> Result<Parsed, StateError> {
     let (json, mut checksum, mut rest) = split(text, 0)?;
     let mut state: GroupState = serde_json::from_str(json)?;
-    match state.version() {
-        1..=VERSION => {}
-        other => return Err(StateError::Version(other)),
+    let version = state.version();
+    if !(1..=VERSION).contains(&version) {
+        return Err(StateError::Version(version));
     }
     while !rest.is_empty() {
         let Ok((json, next, after)) = split(rest, checksum) else {
             return match may_be_torn(rest) {
-                true => Ok(Parsed { state: state.of_today(), is_torn: true }),
+                true => Ok(Parsed { state: state.of_today(), is_torn: true, version }),
                 false => Err(StateError::Appended),
             };
         };
@@ -128,7 +130,7 @@ pub(crate) fn parse_copy(text: &str) -> Result<Parsed, StateError> {
         (checksum, rest) = (next, after);
     }
     // It is saved as one of today.
-    Ok(Parsed { state: state.of_today(), is_torn: false })
+    Ok(Parsed { state: state.of_today(), is_torn: false, version })
 }
 
 /// The JSON of the first piece of `text`, its checksum, and what follows it.

@@ -88,7 +88,7 @@ fn refuse(state: &GroupState, number: SegmentNumber, stray: Stray) -> Result<()>
 
 const HINT: &str = "nothing was written or removed; if the state file was put back from a copy, \
                     put the newer one back, or make it anew from the journal: mtctl journal \
-                    rebuild --group GROUP";
+                    rebuild";
 
 /// Why it must not go, completing "segment 7 …"; none if it may.
 pub(crate) fn in_words(state: &GroupState, stray: Stray) -> Option<String> {

@@ -179,6 +179,11 @@ fn directly(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     }
 }
 
+/// A link, a directory, a pipe or a socket is what was opened.
+fn is_of_no_file(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EISDIR | libc::ENXIO))
+}
+
 fn is_direct(file: &File) -> io::Result<bool> {
     let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
     Ok(flags.contains(OFlag::O_DIRECT))
@@ -211,7 +216,7 @@ impl Storage for Directory {
             Err(error) => return Err(error),
         };
         if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file"));
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
@@ -249,8 +254,8 @@ impl Storage for Directory {
         let mut file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            // A link, which somebody put there: it is replaced.
-            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Ok(false),
+            // What is no file, and somebody put there: it is replaced, or says why it cannot be.
+            Err(error) if is_of_no_file(&error) => return Ok(false),
             Err(error) => return Err(error),
         };
         let found = file.metadata()?;
@@ -314,6 +319,8 @@ impl Storage for Directory {
                     of.ino().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ time ^ length
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                // It is passed over when it is read.
+                Err(error) if is_of_no_file(&error) => 0,
                 Err(error) => return Err(error),
             };
             // Not a plain sum: what one copy gains must not be what the other loses.
@@ -525,7 +532,10 @@ mod tests {
         assert_eq!(fs::read_to_string(&moved).unwrap(), "textmore");
         fs::remove_file(&state).unwrap();
         fs::create_dir(&state).unwrap();
-        assert!(directory.append_state(StateCopy::First, 4096, "more").is_err());
+        assert!(!append(4096), "a directory");
+        let refused = directory.replace_state(StateCopy::First, "text").unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EISDIR), "nothing of anybody's is removed");
+        assert!(directory.state_stamp().is_ok(), "who follows the other copy goes on");
     }
 
     #[test]

@@ -390,7 +390,9 @@ fn read_state(storage: &Arc<dyn Storage>) -> Result<Option<GroupState>> {
     let doing = "reading the group's state";
     match saved::read(storage.as_ref()) {
         Ok(saved) => Ok(saved.map(|saved| saved.state)),
-        Err(NotReadable::Failed(error)) => Err(failed(doing)(error)),
+        Err(NotReadable::Failed { file, cause }) => {
+            Err(Error::failed(format!("{doing}, {file}"), cause))
+        }
         Err(problem) => Err(Error::integrity(doing, problem)),
     }
 }

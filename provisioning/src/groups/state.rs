@@ -14,7 +14,7 @@ const VERSIONS: std::ops::RangeInclusive<u64> = 1..=3;
 /// Why the targets are not known. Completes "PATH: ".
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum StateError {
-    #[error("its last line is no checksum: it is not whole")]
+    #[error("where its checksum belongs is none: it is not whole")]
     NoChecksum,
     #[error("its checksum does not fit: it was damaged or changed by hand")]
     Checksum,

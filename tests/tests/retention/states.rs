@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use mt_tests::program::{Run, run};
+use mt_tests::program::{Run, command, finish, mtctl, run};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
@@ -76,14 +76,80 @@ fn one_copy_of_the_state_is_enough_and_the_other_is_told() {
     on_a_scratch_machine(|machine| {
         let _retention = retention(machine, 128);
         let (target, epochs) = group(machine, 93);
+        let long_ago = fs::read(COPIES[0]).unwrap();
+        rollback(machine, "e1").exits(0);
+        rollback(machine, "e4").exits(0);
+        type Spoil<'a> = &'a dyn Fn(&str);
+        let spoilt: [(&str, Spoil<'_>); 4] = [
+            ("checksum", &|path| fs::write(path, "half a st").unwrap()),
+            ("it is not there", &|path| fs::remove_file(path).unwrap()),
+            ("it is older", &|path| fs::write(path, &long_ago).unwrap()),
+            ("it is no file", &|path| {
+                fs::remove_file(path).unwrap();
+                run("mkfifo", &[path]);
+            }),
+        ];
         for path in COPIES {
-            fs::write(path, "half a st").unwrap();
-            let check = machine.mtctl(&["journal", "check", "--group", "g"]);
-            check.exits(5).says("state-copy-wrong").says("every point can still be reached");
-            rollback(machine, "e2").exits(0).says("is used, and both are written anew");
-            machine.mtctl(&["journal", "check", "--group", "g"]).exits(0);
-            holds(&target, &epochs.held[2]);
+            for (why, spoil) in spoilt {
+                spoil(path);
+                let told = format!("{path}: ");
+                let check = machine.mtctl(&["journal", "check", "--group", "g"]);
+                check.exits(5).says("state-copy-wrong").says("every point can still be reached");
+                for words in ["points list --group g", "digest --group g --to e2", "group list"] {
+                    let words: Vec<_> = words.split(' ').collect();
+                    machine.mtctl(&words).exits(0).says(&told).says(why);
+                }
+                rollback(machine, "e2").exits(0).says(&told).says("the next change writes both");
+                machine.mtctl(&["journal", "check", "--group", "g"]).exits(0);
+                holds(&target, &epochs.held[2]);
+            }
         }
+        all_points_hold(machine, &target, &epochs);
+    });
+}
+
+#[test]
+fn a_directory_in_the_place_of_a_copy_is_named_and_a_rebuild_moves_it_away() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 128);
+        let (target, epochs) = group(machine, 95);
+        // The second time the other copy was kept before.
+        for (path, kept) in COPIES.into_iter().zip(["before-rebuild", "before-rebuild-2"]) {
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+            machine.mtctl(&["points", "list", "--group", "g"]).exits(0).says(path);
+            let refused = rollback(machine, "e2");
+            refused.exits(1).says(&format!("group g, {path}: ")).says("move away the directory");
+            holds(&target, &epochs.held[4]);
+            machine.mtctl(&["journal", "rebuild", "--group", "g", "--yes"]).exits(0);
+            assert!(fs::metadata(format!("{path}.{kept}")).unwrap().is_dir());
+            machine.mtctl(&["journal", "check", "--group", "g"]).exits(0);
+        }
+        all_points_hold(machine, &target, &epochs);
+    });
+}
+
+#[test]
+fn rebuilds_that_come_to_nothing_keep_what_was_there_once() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 128);
+        let (target, epochs) = group(machine, 96);
+        let before = fs::read(COPIES[0]).unwrap();
+        let words = ["journal", "rebuild", "--group", "g", "--yes"];
+        let directory = "/mnt/retention/g";
+        for _ in 0..3 {
+            // It can write no file, and is killed where it tries.
+            let program = mtctl().to_str().unwrap();
+            let words = [&["--fsize=0", program][..], &words].concat();
+            assert_ne!(finish(&mut command("prlimit", &words)).code, Some(0));
+        }
+        let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+        let kept = |name: &String| name.contains("before-rebuild");
+        let mut kept: Vec<_> = names.map(|name| name.into_string().unwrap()).filter(kept).collect();
+        kept.sort();
+        assert_eq!(kept, ["state.before-rebuild", "state.copy.before-rebuild"]);
+        machine.mtctl(&words).exits(0);
+        assert_eq!(fs::read(format!("{directory}/state.before-rebuild")).unwrap(), before);
         all_points_hold(machine, &target, &epochs);
     });
 }

@@ -122,11 +122,12 @@ impl Keeper {
         if bytes == 0 || after.free_bytes > before.free_bytes {
             return Ok(());
         }
-        let context = "the retention volume is full, and the room of a point that was given up is \
-                       held: somebody has its segments open";
+        let context = "the retention volume is full, and the room of a point that was given up \
+                       did not come free: somebody has its segments open, or takes the room \
+                       meanwhile";
         Err(Error::new(ErrorKind::Failed, context).with_hint(
-            "end what exports or hashes points of this group, or enlarge the volume; then run the \
-             same command again",
+            "end what exports or hashes points of this group, or what else writes to the volume, \
+             or enlarge it; then run the same command again",
         ))
     }
 

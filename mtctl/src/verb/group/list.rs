@@ -173,6 +173,7 @@ fn alarms(group: &GroupView) -> Vec<String> {
         | Whereabouts::WithinStream(_)
         | Whereabouts::Applied => {}
     }
+    alarms.extend(group.notes().iter().map(ToString::to_string));
     if !group.keeps_history() {
         alarms.push("no history is kept: there is no way back".to_owned());
     }

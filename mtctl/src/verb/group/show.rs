@@ -56,7 +56,8 @@ struct JsonSetting {
 
 /// Shows it.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let group = arguments.of.look()?;
+    // What there is to warn of is told with the alarms.
+    let group = GroupView::look(&arguments.of.place()?, &arguments.of.group)?;
     let mut out = output::stdout();
     if arguments.json {
         output::print_json(&mut out, &json(&group))?;

@@ -1,7 +1,9 @@
 //! `mtctl journal rebuild`: makes the state of a group anew from its segments, when it is lost or
 //! older than they are. How is `blockio::journal::rebuild`'s.
 
+use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use blockio::group::Rebuilding;
@@ -111,18 +113,31 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// What is there is not lost, whatever it is worth.
+/// What is there is not lost, whatever it is worth: it gets a second name, which takes no room. The
+/// state that is made replaces the first one. What can have no second name, as a directory, is
+/// moved; a crash before the new state is saved leaves none there, as good as a damaged one.
 fn keep(directory: &Path, name: &str) -> Result<(), Error> {
     let from = directory.join(name);
+    let Some(of_old) = file_number(&from) else { return Ok(()) };
     let names = std::iter::once(format!("{name}.before-rebuild"));
-    let mut names = names.chain((2..).map(|number| format!("{name}.before-rebuild-{number}")));
-    let free = names.find(|name| directory.join(name).symlink_metadata().is_err());
-    let to = directory.join(free.unwrap_or_default());
-    match std::fs::copy(&from, &to) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            let context = format!("keeping {} as {}", from.display(), to.display());
-            Err(Error::new(ErrorKind::Failed, context).caused_by(error))
+    let names = names.chain((2..).map(|number| format!("{name}.before-rebuild-{number}")));
+    for to in names.map(|name| directory.join(name)) {
+        match file_number(&to) {
+            // From a rebuild that failed.
+            Some(kept) if kept == of_old => return Ok(()),
+            Some(_) => continue,
+            None => {}
         }
-        _ => Ok(()),
+        let kept = fs::hard_link(&from, &to).or_else(|_| fs::rename(&from, &to));
+        return kept.map_err(|error| {
+            let context = format!("keeping {} as {}", from.display(), to.display());
+            Error::new(ErrorKind::Failed, context).caused_by(error)
+        });
     }
+    Ok(())
+}
+
+/// Of what is at `path`, device and number; none if nothing is there.
+fn file_number(path: &Path) -> Option<(u64, u64)> {
+    path.symlink_metadata().ok().map(|found| (found.dev(), found.ino()))
 }
