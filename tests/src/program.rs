@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// What a program came to.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -77,6 +80,31 @@ pub fn finish(command: &mut Command) -> Run {
     let output = command.output().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
     Run {
         command: format!("{command:?}"),
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Runs `command`, and sends it `signal` after so many turns of waiting; it may have ended before.
+/// Nothing depends on how long that takes, but which moments are seen.
+#[track_caller]
+pub fn interrupted(command: &mut Command, signal: Signal, yields: u64) -> Run {
+    let shown = format!("{command:?}");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.unwrap_or_else(|error| panic!("starting {shown}: {error}"));
+    for _ in 0..yields {
+        std::thread::yield_now();
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+    }
+    if child.try_wait().unwrap().is_none() {
+        kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    Run {
+        command: shown,
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::loop_device::{BACKING_DIRECTORY, DIRECTORY_PREFIX, LoopDevice, leftovers, sweep};
 use crate::program::{self, Run};
+use crate::second_opinion;
 use crate::skip::skipped;
 
 /// What of the host's /etc its programs need; the rest is not there.
@@ -49,6 +50,7 @@ pub fn on_a_scratch_machine(case: impl FnOnce(&ScratchMachine) + Send) {
         let run = || {
             let machine = ScratchMachine::boot(directory.path().to_owned());
             case(&machine);
+            second_opinion::agree_at_the_end(&machine, Path::new("/mnt/retention"));
         };
         scope.spawn(run).join()
     });

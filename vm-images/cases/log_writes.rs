@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use mt_tests::journal_format::History;
 use mt_tests::loop_device::LoopDevice;
 use mt_tests::program::{Run, command, finish, mtctl, run};
 use mt_tests::random::Random;
@@ -22,7 +23,9 @@ use vm_images::hardware::Hardware;
 use vm_images::image::Kind;
 use vm_images::log_writes::{Become, Log};
 
-use crate::replication::{Extent, Replication, SHELL, digests_in, digests_of, hashes, points_in};
+use crate::replication::{
+    Extent, Replication, SHELL, VOLUMES, digests_in, digests_of, hashes, points_in,
+};
 
 pub(crate) const CASES: &[Case] = &[Case {
     name: "log_writes::from_every_flush_a_group_recovers_and_goes_on",
@@ -321,7 +324,20 @@ fn recovers(
     for (id, name) in recording.points.iter().filter(|(id, _)| **id <= newest) {
         assert_eq!(listed.get(id), Some(name), "told before: {listed:?}");
     }
-    // I1 and I5: every point is what it was.
+    // I1: every point is what it was, by a reader that knows the document alone.
+    let history = History::read(Path::new("/mnt/retention/g")).map_err(anyhow::Error::msg)?;
+    let history = history.context("no history, and a state")?;
+    let start = Some((0, "start".to_owned()));
+    let disks = volumes.held()?;
+    for (id, name) in listed.clone().into_iter().chain(start) {
+        let held = |volume: usize| {
+            let held = history.held(VOLUMES[volume], id, disks[volume].clone());
+            held.map_err(anyhow::Error::msg)
+        };
+        let found = hashes(&[held(0)?, held(1)?]);
+        assert_eq!(found, *replication.digests(&name), "point {id}, {name}, by the document");
+    }
+    // I5: and a view of it shows that.
     let count = POINTS.min(listed.len());
     for (id, name) in listed.iter().cycle().skip(index % listed.len().max(1)).take(count) {
         let found = digests_in(&volumes.must(&digests_of(*id)));

@@ -28,6 +28,7 @@ use mt_tests::change_stream::{Become, Change};
 use mt_tests::loop_device::LoopDevice;
 use mt_tests::program::{Run, run};
 use mt_tests::scratch_machine::ScratchMachine;
+use mt_tests::second_opinion::{self, Expected};
 
 const MIB: u64 = 1 << 20;
 
@@ -147,10 +148,15 @@ fn points(machine: &ScratchMachine) -> Vec<serde_json::Value> {
     listed.exits(0).json()["points"].as_array().unwrap().clone()
 }
 
-/// Rolls group g back.
+/// Rolls group g back. If that succeeds, its targets hold what the journal says by its document.
 #[track_caller]
 fn rollback(machine: &ScratchMachine, to: &str) -> Run {
-    machine.mtctl(&["rollback", "--group", "g", "--to", to, "--yes"])
+    let expected = second_opinion::of_rollback(Path::new("/mnt/retention/g"), to);
+    let run = machine.mtctl(&["rollback", "--group", "g", "--to", to, "--yes"]);
+    if run.code == Some(0) {
+        expected.unwrap().iter().for_each(Expected::is_there);
+    }
+    run
 }
 
 /// An image of so many bytes, all zeros.

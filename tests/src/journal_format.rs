@@ -1,0 +1,386 @@
+//! The retention journal, read as docs/format/retention-journal-v2.md says, and by nothing of the
+//! program: a second opinion on what each point holds. Volumes are taken into memory whole.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+const BLOCK: u64 = 4096;
+/// Fields of the catalogue that a change has as the state has them: left out where there is none.
+const CHANGED: [&str; 8] = [
+    "next_segment",
+    "next_record",
+    "next_point",
+    "session",
+    "rolled_back_to",
+    "went_on_from",
+    "rolling_back_to",
+    "window_cut_to",
+];
+
+/// The history of a group.
+#[derive(Debug)]
+pub struct History {
+    directory: PathBuf,
+    identity: [u8; 16],
+    state: Value,
+}
+
+/// A point of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Its number.
+    pub id: u64,
+    /// `start`, `crash` or `app`.
+    pub kind: String,
+    /// Its name.
+    pub name: Option<String>,
+}
+
+/// One record of a segment.
+struct Record {
+    kind: u32,
+    /// Volume, whether it is data, offset and length.
+    entries: Vec<(u32, bool, u64, u64)>,
+    payload: Vec<u8>,
+    is_payload_whole: bool,
+    end: u64,
+}
+
+/// A segment that counts.
+struct Segment {
+    file: File,
+    epoch: u64,
+    first_record: u64,
+    salt: u64,
+    length: u64,
+    tag: [u8; 8],
+}
+
+/// What a volume held, as far as it is known.
+struct Filled {
+    volume: u32,
+    bytes: Vec<u8>,
+    known: BTreeSet<u64>,
+}
+
+impl History {
+    /// That of the group in `directory`; none if it has none.
+    pub fn read(directory: &Path) -> Result<Option<Self>, String> {
+        let copies = ["state", "state.copy"].map(|name| copy(&directory.join(name)));
+        let generation = |state: &Value| state["generation"].as_u64().unwrap_or_default();
+        let torn = copies.iter().flatten().flatten().filter(|(_, is_torn)| *is_torn).count();
+        if torn == 2 {
+            return Err("both copies are torn".to_owned());
+        }
+        let problems: Vec<_> =
+            copies.iter().filter_map(|copy| copy.as_ref().err().cloned()).collect();
+        // The first of two that are as new: so it is the second of `max`.
+        let found = copies.into_iter().rev().flatten().flatten().map(|(state, _)| state);
+        let Some(state) = found.max_by_key(generation) else {
+            return if problems.is_empty() { Ok(None) } else { Err(problems.join("; ")) };
+        };
+        let Some(digits) = state["journal"]["identity"].as_str() else { return Ok(None) };
+        let mut identity = [0; 16];
+        for (at, byte) in identity.iter_mut().enumerate() {
+            let digits = digits.get(2 * at..2 * at + 2).ok_or("the identity is short")?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|error| error.to_string())?;
+        }
+        Ok(Some(Self { directory: directory.to_owned(), identity, state }))
+    }
+
+    /// Its points, the oldest first: the start is one.
+    pub fn points(&self) -> Vec<Point> {
+        let point = |point: &Value| {
+            let kind = point["kind"].as_str()?.to_owned();
+            let name = point["name"].as_str().map(str::to_owned);
+            (kind != "break").then_some(Point { id: point["id"].as_u64()?, kind, name })
+        };
+        self.list("points").iter().filter_map(point).collect()
+    }
+
+    /// Its volumes, each with its size and the path or the WWID of its target.
+    pub fn volumes(&self) -> Vec<(String, u64, Option<String>)> {
+        let volume = |volume: &Value| {
+            let name = volume["name"].as_str()?.to_owned();
+            let target = self.state["volumes"][&name]["target"].as_str().map(str::to_owned);
+            Some((name, volume["capacity_bytes"].as_u64()?, target))
+        };
+        self.list("volumes").iter().filter_map(volume).collect()
+    }
+
+    /// What `volume` held at `point`, with `disk` as it is now.
+    pub fn held(&self, volume: &str, point: u64, disk: Vec<u8>) -> Result<Vec<u8>, String> {
+        let number = self.volumes().iter().position(|(name, ..)| name == volume);
+        let number = number.ok_or_else(|| format!("no volume {volume:?}"))?;
+        let volume = u32::try_from(number).map_err(|error| error.to_string())?;
+        let mut filled = Filled { volume, bytes: disk, known: BTreeSet::new() };
+        let points = self.list("points");
+        let open = points.last().ok_or("there is no point")?;
+        let mut next = self.number("next_record")?;
+        for one in points.iter().filter(|one| one["id"].as_u64() >= Some(point)) {
+            let spans = one["spans"].as_array().ok_or("a point without spans")?;
+            for (at, span) in spans.iter().enumerate() {
+                let [number, _, first, end] = [0, 1, 2, 3].map(|at| span[at].as_u64());
+                let segment = self.segment(number.ok_or("a span")?)?;
+                let segment = segment.ok_or_else(|| format!("segment {number:?} is none"))?;
+                let end = end.ok_or("a span")?;
+                let is_last = one == open && at + 1 == spans.len();
+                if Some(segment.first_record) != first {
+                    return Err(format!("segment {number:?} begins with another record"));
+                }
+                let until = if is_last { u64::MAX } else { end };
+                let found = filled.take(&segment, until, self.number("next_record")?)?;
+                if is_last {
+                    next = found;
+                }
+                if found < end {
+                    return Err(format!("segment {number:?} ends before record {end}"));
+                }
+            }
+        }
+        self.follow(open["id"].as_u64(), next, &mut filled)?;
+        Ok(filled.bytes)
+    }
+
+    /// Segments of the open epoch that the state does not know of yet.
+    fn follow(&self, epoch: Option<u64>, mut next: u64, filled: &mut Filled) -> Result<(), String> {
+        for number in self.numbers()?.range(self.number("next_segment")?..) {
+            let Some(segment) = self.segment(*number)? else { continue };
+            if Some(segment.epoch) == epoch && segment.first_record == next {
+                next = filled.take(&segment, u64::MAX, next)?;
+            }
+        }
+        match next >= self.number("next_record")? {
+            true => Ok(()),
+            false => Err(format!("the log ends before record {next}")),
+        }
+    }
+
+    fn list(&self, field: &str) -> &[Value] {
+        self.state["journal"][field].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    fn number(&self, field: &str) -> Result<u64, String> {
+        self.state["journal"][field].as_u64().ok_or_else(|| format!("no {field}"))
+    }
+
+    /// The numbers of the segments that are there.
+    fn numbers(&self) -> Result<BTreeSet<u64>, String> {
+        let entries = fs::read_dir(&self.directory).map_err(|error| error.to_string())?;
+        let number = |entry: std::io::Result<fs::DirEntry>| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            name.strip_prefix("segment-").filter(|digits| digits.len() == 16)?.parse().ok()
+        };
+        Ok(entries.filter_map(number).collect())
+    }
+
+    /// Segment `number`, if its header is whole and it is of this journal.
+    fn segment(&self, number: u64) -> Result<Option<Segment>, String> {
+        let path = self.directory.join(format!("segment-{number:016}"));
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        };
+        let header = read(&file, 0, BLOCK)?;
+        let version = u32_at(&header, 8);
+        let is_whole = header.starts_with(b"MTJSEGM\x01")
+            && matches!(version, 1 | 2)
+            && u32_at(&header, 4092) == crc32c::crc32c(&header[..4092]);
+        let is_ours = header[16..32] == self.identity && u64_at(&header, 32) == number;
+        Ok((is_whole && is_ours).then(|| Segment {
+            epoch: u64_at(&header, 40),
+            first_record: u64_at(&header, 48),
+            salt: u64_at(&header, 56),
+            length: u64_at(&header, 64),
+            tag: self.identity[..8].try_into().expect("eight of sixteen"),
+            file,
+        }))
+    }
+}
+
+impl Segment {
+    /// Record `number`, if it is the one at `at`.
+    fn record(&self, at: u64, number: u64) -> Result<Option<Record>, String> {
+        if at + BLOCK > self.length {
+            return Ok(None);
+        }
+        let mut header = read(&self.file, at, BLOCK)?;
+        let entries = u64::from(u32_at(&header, 36));
+        let is_one = header.starts_with(b"MTJRECO\x01")
+            && u64_at(&header, 8) == number
+            && u64_at(&header, 16) == self.salt
+            && header[24..32] == self.tag
+            && entries <= 2048;
+        let length = (64 + 24 * entries).next_multiple_of(BLOCK);
+        let payload = u64::from(u32_at(&header, 40));
+        let end = at + length + payload.next_multiple_of(BLOCK);
+        if !is_one || end > self.length {
+            return Ok(None);
+        }
+        header = read(&self.file, at, length)?;
+        let expected = u32_at(&header, 60);
+        header[60..64].fill(0);
+        if crc32c::crc32c(&header) != expected {
+            return Ok(None);
+        }
+        let payload = read(&self.file, at + length, payload)?;
+        let is_payload_whole = crc32c::crc32c(&payload) == u32_at(&header, 44);
+        let entry = |entry: &[u8]| {
+            (u32_at(entry, 0), u32_at(entry, 4) == 1, u64_at(entry, 8), u64_at(entry, 16))
+        };
+        let entries = header[64..].chunks_exact(24).take(entries as usize).map(entry).collect();
+        let kind = u32_at(&header, 32);
+        Ok(Some(Record { kind, entries, payload, is_payload_whole, end }))
+    }
+}
+
+impl Filled {
+    /// Takes the images of `segment` before record `until`; gives the number of the first record
+    /// that it does not have. Those from `may_be_torn` on are none where they are not whole.
+    fn take(&mut self, segment: &Segment, until: u64, may_be_torn: u64) -> Result<u64, String> {
+        let (mut at, mut number) = (BLOCK, segment.first_record);
+        while number < until {
+            let Some(record) = segment.record(at, number)? else { break };
+            if !record.is_payload_whole {
+                match number >= may_be_torn {
+                    true => break,
+                    false => return Err(format!("the images of record {number} are damaged")),
+                }
+            }
+            if record.kind == 1 {
+                self.images(&record)?;
+            }
+            (at, number) = (record.end, number + 1);
+        }
+        Ok(number)
+    }
+
+    fn images(&mut self, record: &Record) -> Result<(), String> {
+        let mut payload = record.payload.as_slice();
+        for (volume, is_data, offset, length) in &record.entries {
+            let data = match is_data {
+                true => {
+                    let padded = length.next_multiple_of(BLOCK) as usize;
+                    let taken = payload.split_at_checked(padded).ok_or("a payload is short")?;
+                    payload = taken.1;
+                    Some(taken.0)
+                }
+                false => None,
+            };
+            if *volume == self.volume {
+                self.image(*offset, *length, data)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first image of a block counts.
+    fn image(&mut self, offset: u64, length: u64, data: Option<&[u8]>) -> Result<(), String> {
+        if offset % BLOCK != 0 || offset + length > self.bytes.len() as u64 {
+            return Err(format!("an image of {length} bytes at {offset}"));
+        }
+        for block in 0..length.div_ceil(BLOCK) {
+            let from = (block * BLOCK) as usize;
+            let count = (length as usize - from).min(BLOCK as usize);
+            if self.known.insert(offset / BLOCK + block) {
+                let to = &mut self.bytes[offset as usize + from..][..count];
+                match data {
+                    Some(data) => to.copy_from_slice(&data[from..from + count]),
+                    None => to.fill(0),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A copy of the state, and whether its end is torn; none if it is not there.
+fn copy(path: &Path) -> Result<Option<(Value, bool)>, String> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    let named = |problem: &str| format!("{}: {problem}", path.display());
+    let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+    let (first, rest) = lines.split_at_checked(2).ok_or_else(|| named("no two lines"))?;
+    let (mut state, mut checksum) = piece(first, 0).ok_or_else(|| named("it is damaged"))?;
+    let mut rest = rest;
+    while !rest.is_empty() {
+        let whole = rest.split_at_checked(2).and_then(|(lines, after)| {
+            let (change, checksum) = piece(lines, checksum)?;
+            Some((change, checksum, after))
+        });
+        let Some((change, next, after)) = whole else {
+            return match rest.len() <= 2 {
+                true => Ok(Some((state, true))),
+                false => Err(named("what was appended is damaged")),
+            };
+        };
+        apply(&mut state, &change);
+        (checksum, rest) = (next, after);
+    }
+    Ok(Some((state, false)))
+}
+
+/// The JSON of two lines, and its checksum.
+fn piece(lines: &[&[u8]], after: u32) -> Option<(Value, u32)> {
+    let json = lines[0].strip_suffix(b"\n")?;
+    let line = std::str::from_utf8(lines[1].strip_suffix(b"\n")?).ok()?;
+    let expected = u32::from_str_radix(line.strip_prefix("crc32c ")?, 16).ok()?;
+    let checksum = crc32c::crc32c_append(after, json);
+    if checksum != expected {
+        return None;
+    }
+    Some((serde_json::from_slice(json).ok()?, checksum))
+}
+
+/// What a save changed.
+fn apply(state: &mut Value, change: &Value) {
+    state["generation"] = change["generation"].clone();
+    for (name, changed) in change["volumes"].as_object().into_iter().flatten() {
+        let mut is = changed["is"].clone();
+        is["applied"] = match changed.get("applied") {
+            Some(applied) => applied.clone(),
+            None => state["volumes"][name]["applied"].clone(),
+        };
+        state["volumes"][name] = is;
+    }
+    let Some(changed) = change.get("journal").and_then(Value::as_object) else { return };
+    let journal = &mut state["journal"];
+    for field in CHANGED {
+        journal[field] = changed.get(field).cloned().unwrap_or(Value::Null);
+    }
+    if let Some(expired) = changed.get("expired") {
+        journal["expired"] = expired.clone();
+    }
+    let none = json!([]);
+    let list = |field| changed.get(field).unwrap_or(&none).as_array().cloned().unwrap_or_default();
+    let (gone, new) = (list("gone"), list("points"));
+    let id = |point: &Value| point["id"].as_u64();
+    let mut points = journal["points"].as_array().cloned().unwrap_or_default();
+    points.retain(|old| !gone.contains(&old["id"]) && !new.iter().any(|new| id(new) == id(old)));
+    points.extend(new);
+    points.sort_by_key(id);
+    journal["points"] = Value::Array(points);
+}
+
+fn read(file: &File, at: u64, length: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = vec![0; length as usize];
+    file.read_exact_at(&mut bytes, at).map_err(|error| format!("reading a segment: {error}"))?;
+    Ok(bytes)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
