@@ -341,8 +341,10 @@ fn patiently<T>(
     }
 }
 
+/// flock(2) of `file`, for as long as it is open. The kernel takes the lock back when it is closed;
+/// nix's guard unlocks it before, and panics where that fails.
 #[expect(deprecated, reason = "the lock is to live as long as the file, wherever that goes")]
-fn lock_as_a_whole(file: &File, how: FlockArg) -> nix::Result<()> {
+pub(crate) fn lock_as_a_whole(file: &File, how: FlockArg) -> nix::Result<()> {
     use std::os::fd::AsRawFd;
     nix::fcntl::flock(file.as_raw_fd(), how)
 }

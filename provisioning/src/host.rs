@@ -25,7 +25,7 @@ pub use command::{CommandRunner, Invocation, Output, RealRunner};
 pub use device::DeviceReader;
 pub use memory::{MemoryTree, Node};
 pub use recorded::{RecordedCommand, RecordedHost};
-pub use tree::{FileKind, FileStatus, FileWriteMode, Tree};
+pub use tree::{FileKind, FileStatus, FileWriteMode, Tree, lock_file};
 
 use crate::blank::Content;
 use crate::error::{Error, Result};

@@ -1,11 +1,11 @@
 //! `prepare` from begin to end: lock, observe, plan; and, once agreed to, apply, observe and plan
 //! again. Showing and asking are the command's.
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::FlockArg;
 
 use crate::apply::{self, Carried, Watch};
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::Host;
+use crate::host::{Host, lock_file};
 use crate::observe::{self, Observed};
 use crate::plan::{self, Plan};
 use crate::spec::Desired;
@@ -20,7 +20,7 @@ pub struct Preparation<'h> {
     desired: Desired,
     observed: Observed,
     plan: Plan,
-    _lock: Option<Flock<std::fs::File>>,
+    _lock: Option<std::fs::File>,
 }
 
 /// Whether changes are to follow.
@@ -116,16 +116,17 @@ fn is_allowed_to(host: &Host) -> Result<()> {
     Err(Error::refused("preparing this host needs root").with_hint("run it as root, or with sudo"))
 }
 
-fn lock(host: &Host, purpose: Purpose) -> Result<Option<Flock<std::fs::File>>> {
+fn lock(host: &Host, purpose: Purpose) -> Result<Option<std::fs::File>> {
     let create = purpose == Purpose::Change;
     let Some(file) = host.system().open_lock_file(LOCK_PATH, create)? else { return Ok(None) };
     let how = match purpose {
         Purpose::Look => FlockArg::LockSharedNonblock,
         Purpose::Change => FlockArg::LockExclusiveNonblock,
     };
-    Flock::lock(file, how).map(Some).map_err(|(_, cause)| {
+    lock_file(&file, how).map_err(|cause| {
         Error::refused("another mtctl prepare is running")
             .caused_by(cause)
             .with_hint(format!("wait for it; find it with: fuser -v {LOCK_PATH}"))
-    })
+    })?;
+    Ok(Some(file))
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::FlockArg;
 
 use super::view::Keeps;
 use crate::device::buffer::ArenaPool;
@@ -17,6 +17,7 @@ use crate::journal::strays;
 use crate::notice::Notice;
 use crate::storage::directory::{Directory, STATE, STATE_COPY};
 use crate::storage::{StateCopy, Storage, remedy};
+use crate::volume::lock_as_a_whole;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest name of a group, in bytes: it is a directory's name.
@@ -89,7 +90,7 @@ pub fn check_name(name: &str) -> Result<()> {
 /// The group's, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _files: Vec<Flock<File>>,
+    _files: Vec<File>,
 }
 
 /// Makes the directories of `place` and takes the locks of the group `name`: where its history is,
@@ -110,8 +111,9 @@ pub(super) fn lock(place: &Place, name: &str) -> Result<Lock> {
             continue;
         }
         seen.push(which);
-        let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-        files.push(locked.map_err(|(_, errno)| is_locked(name, &path, errno))?);
+        lock_as_a_whole(&file, FlockArg::LockExclusiveNonblock)
+            .map_err(|errno| is_locked(name, &path, errno))?;
+        files.push(file);
     }
     remove_leftovers(place)?;
     Ok(Lock { _files: files })

@@ -7,11 +7,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::FlockArg;
 
 use super::GROUPS_PATH;
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::{FileWriteMode, Tree};
+use crate::host::{FileWriteMode, Tree, lock_file};
 
 /// Where the registry is.
 pub const REGISTRY_PATH: &str = "/var/lib/mtctl/state-directories";
@@ -61,8 +61,8 @@ pub fn remember(tree: &Tree, group: &str, directory: &Path) -> Result<()> {
     }
     let failed = |cause| Error::failed(format!("locking {LOCK_PATH}"), cause);
     let lock = tree.open_lock_file(LOCK_PATH, true)?;
-    let lock = lock.map(|file| Flock::lock(file, FlockArg::LockExclusive));
-    let _lock = lock.transpose().map_err(|(_, cause)| failed(cause))?;
+    let locked = lock.as_ref().map(|file| lock_file(file, FlockArg::LockExclusive));
+    locked.transpose().map_err(failed)?;
     let mut bytes = tree.read_if_exists(REGISTRY_PATH)?.unwrap_or_default();
     bytes.extend_from_slice(format!("{group} ").as_bytes());
     bytes.extend_from_slice(directory.as_os_str().as_bytes());

@@ -74,6 +74,17 @@ enum Storage {
     Memory(MemoryTree),
 }
 
+/// flock(2) of `file`, for as long as it is open. The kernel takes the lock back when it is closed;
+/// nix's guard unlocks it before, and panics where that fails.
+///
+/// # Errors
+/// What the kernel said: another process has it.
+#[expect(deprecated, reason = "the lock is to live as long as the file, wherever that goes")]
+pub fn lock_file(file: &fs::File, how: nix::fcntl::FlockArg) -> nix::Result<()> {
+    use std::os::fd::AsRawFd;
+    nix::fcntl::flock(file.as_raw_fd(), how)
+}
+
 impl Tree {
     /// Everything below `root`.
     pub fn directory(root: impl Into<PathBuf>) -> Self {

@@ -1,0 +1,332 @@
+//! One call to the kernel fails, once or from then on, at any place of a short run: nothing that
+//! was told before is lost, success is told of what is so, and the same command leads on
+//! afterwards. What points hold is read by the reader that knows the document alone.
+//!
+//! A few places of each call here; all of them with `MTCTL_LONG_TESTS=1`. What io_uring does is no
+//! call: the writes and flushes that fail are those of `--engine blocking`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use blockio::stream::native::{Encoder, Options};
+use blockio::stream::{Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeIndex};
+use mt_tests::change_stream::{Become, random_changes, volume};
+use mt_tests::journal_format::History;
+use mt_tests::program::{Run, command, finish, mtctl, run, shell};
+use mt_tests::random::Random;
+use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
+use mt_tests::skip::{has_program, skipped};
+
+const RETENTION: &str = "/mnt/retention";
+const GROUP: &str = "/mnt/retention/g";
+/// Not a whole number of blocks.
+const SIZE: u64 = (1 << 20) + 512;
+const STREAMS: usize = 3;
+const MARKS: usize = 2;
+/// Thinning has something to do in the third stream.
+const APART_SECONDS: u64 = 5 * 3600;
+/// So many places of each call, where not all are tried.
+const PLACES: usize = 3;
+
+/// A call, how it fails, and whether what is told as durable depends on it.
+const CALLS: [(&str, &str, bool); 16] = [
+    ("fdatasync", "EIO", true),
+    ("fsync", "EIO", true),
+    ("pwrite64", "EIO", true),
+    ("write", "ENOSPC", false),
+    ("pread64", "EIO", false),
+    ("read", "EIO", false),
+    ("fallocate", "ENOSPC", false),
+    ("rename", "EIO", false),
+    ("renameat2", "EIO", false),
+    ("unlink", "EIO", false),
+    ("openat", "EMFILE", false),
+    ("ftruncate", "EIO", false),
+    ("getdents64", "EIO", false),
+    ("clone3", "EAGAIN", false),
+    ("flock", "EIO", false),
+    ("io_uring_enter", "EIO", false),
+];
+
+/// What is run, and from where on.
+struct Verb {
+    name: &'static str,
+    /// So many streams were applied before.
+    applied: usize,
+    words: &'static [&'static str],
+    /// The mark at which the disks are when it is done.
+    at: &'static str,
+}
+
+const VERBS: [Verb; 7] = [
+    Verb { name: "the first apply", applied: 0, words: &["apply", "stream-0"], at: "s0m2" },
+    Verb { name: "an apply that thins", applied: 2, words: &["apply", "stream-2"], at: "s2m2" },
+    Verb {
+        name: "a point by hand",
+        applied: 1,
+        words: &["points", "create", "--name", "by-hand"],
+        at: "s0m2",
+    },
+    Verb {
+        name: "a rollback",
+        applied: 2,
+        words: &["rollback", "--to", "s0m1", "--yes"],
+        at: "s0m1",
+    },
+    Verb { name: "a commit", applied: 2, words: &["commit", "--yes"], at: "s1m2" },
+    Verb { name: "a digest", applied: 2, words: &["digest", "--to", "s0m1"], at: "s1m2" },
+    Verb { name: "a list of points", applied: 2, words: &["points", "list", "--json"], at: "s1m2" },
+];
+
+struct Rig<'a> {
+    machine: &'a ScratchMachine,
+    target: PathBuf,
+    /// What the volume holds at each mark.
+    held: BTreeMap<String, Vec<u8>>,
+}
+
+impl<'a> Rig<'a> {
+    fn new(machine: &'a ScratchMachine) -> Self {
+        let mut random = Random::new(7);
+        let target = machine.file("target.img");
+        let mut now = random.bytes(SIZE as usize);
+        fs::write(&target, &now).unwrap();
+        let mut held = BTreeMap::from([("start".to_owned(), now.clone())]);
+        for stream in 0..STREAMS {
+            let from = if stream == 0 { String::new() } else { format!("v{}", stream - 1) };
+            let volumes = vec![volume("", SIZE, &from, &format!("v{stream}"))];
+            let format = Format::Native;
+            let header = StreamHeader { format, is_in_write_order: true, identity: None, volumes };
+            let mut bytes = Vec::new();
+            let mut encoder = Encoder::new(&mut bytes, &header, Options::default()).unwrap();
+            for mark in 1..=MARKS {
+                for change in random_changes(&mut random, SIZE, 4) {
+                    let (index, extent) = (VolumeIndex(0), change.extent());
+                    match &change.becomes {
+                        Become::Data(bytes) => encoder.data(index, extent.start(), bytes),
+                        Become::Zero(_) => encoder.zero(index, extent),
+                        Become::Discard(_) => encoder.discard(index, extent),
+                    }
+                    .unwrap();
+                    change.apply(&mut now);
+                }
+                let name = format!("s{stream}m{mark}");
+                let seconds = 1_700_000_000 + (stream * MARKS + mark) as u64 * APART_SECONDS;
+                let (time, kind) = (Timestamp(seconds * 1_000_000_000), MarkKind::CrashConsistent);
+                let given = Name::new(name.as_bytes());
+                encoder.mark(&Mark { time, kind, name: given, group: None }).unwrap();
+                held.insert(name, now.clone());
+            }
+            encoder.finish(true).unwrap();
+            fs::write(machine.file(&format!("stream-{stream}")), bytes).unwrap();
+        }
+        Self { machine, target, held }
+    }
+
+    fn words(&self, verb: &Verb) -> Vec<String> {
+        let mut words: Vec<String> = verb.words.iter().map(|word| (*word).to_owned()).collect();
+        words.extend(["--group", "g"].map(str::to_owned));
+        if verb.words[0] == "apply" {
+            words[1] = self.path(verb.words[1]);
+            words.extend(["--target".to_owned(), self.target.to_str().unwrap().to_owned()]);
+            if verb.applied == 0 {
+                words.extend(["--engine", "blocking"].map(str::to_owned));
+            }
+        }
+        words
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.machine.file(name).to_str().unwrap().to_owned()
+    }
+
+    /// Keeps the group and its target as they are with so many streams applied.
+    fn keep(&self, applied: usize) {
+        let kept = self.path(&format!("kept-{applied}"));
+        let target = self.target.display();
+        shell(&format!("mkdir {kept} && cp --sparse=always {target} {kept}/target.img"));
+        if Path::new(GROUP).exists() {
+            shell(&format!("cp -a --sparse=always {GROUP} {kept}/g"));
+        }
+    }
+
+    /// Puts both back: into the same file, by which the group knows it.
+    fn put_back(&self, applied: usize) {
+        let kept = self.path(&format!("kept-{applied}"));
+        fs::write(&self.target, fs::read(format!("{kept}/target.img")).unwrap()).unwrap();
+        shell(&format!(
+            "rm -rf {GROUP}; if [ -d {kept}/g ]; then cp -a --sparse=always {kept}/g {GROUP}; fi"
+        ));
+    }
+
+    /// Runs `verb`; strace has `options`.
+    fn traced(&self, verb: &Verb, options: &[&str]) -> Run {
+        let mut words = vec!["-f", "-qq"];
+        words.extend(options);
+        let program = mtctl().to_str().unwrap();
+        let of_verb = self.words(verb);
+        words.push(program);
+        words.extend(of_verb.iter().map(String::as_str));
+        finish(&mut command("strace", &words))
+    }
+
+    /// How often each call is made by the thread that makes it most often.
+    fn calls(&self, verb: &Verb) -> BTreeMap<String, usize> {
+        self.put_back(verb.applied);
+        let trace = self.path("trace");
+        let names = CALLS.map(|(call, ..)| call).join(",");
+        self.traced(verb, &["-o", &trace, "-e", &format!("trace={names}")]).exits(0);
+        let mut counts = BTreeMap::<(String, String), usize>::new();
+        for line in fs::read_to_string(trace).unwrap().lines() {
+            let Some((thread, rest)) = line.split_once(' ') else { continue };
+            let Some((call, _)) = rest.trim_start().split_once('(') else { continue };
+            *counts.entry((call.to_owned(), thread.to_owned())).or_default() += 1;
+        }
+        let mut most = BTreeMap::<String, usize>::new();
+        for ((call, _), count) in counts {
+            let entry = most.entry(call).or_default();
+            *entry = count.max(*entry);
+        }
+        most
+    }
+
+    /// The points, by the document, each with what it holds.
+    fn points(&self) -> BTreeMap<String, Vec<u8>> {
+        let Some(history) = History::read(Path::new(GROUP)).unwrap() else {
+            return BTreeMap::new();
+        };
+        let disk = fs::read(&self.target).unwrap();
+        let is_known = !history.volumes().is_empty();
+        let point = |point: mt_tests::journal_format::Point| {
+            let name = point.name.unwrap_or_else(|| point.kind.clone());
+            let held = match is_known {
+                true => history.held("", point.id, disk.clone()).unwrap(),
+                false => disk.clone(),
+            };
+            (name, held)
+        };
+        history.points().into_iter().map(point).collect()
+    }
+
+    /// All points hold what they are to hold; gives their names.
+    #[track_caller]
+    fn points_hold(&self, verb: &Verb) -> Vec<String> {
+        let points = self.points();
+        for (name, held) in &points {
+            // A point by hand is made where the disks are.
+            let at = if name == "by-hand" { verb.at } else { name };
+            assert!(*held == self.held[at], "{name} holds something else");
+        }
+        points.into_keys().collect()
+    }
+
+    /// What `verb` does is done.
+    #[track_caller]
+    fn is_done(&self, verb: &Verb, run: &Run) {
+        let disk = fs::read(&self.target).unwrap();
+        assert!(disk == self.held[verb.at], "the disk is not at {}: {run:#?}", verb.at);
+        let names = self.points_hold(verb);
+        let has = |name: &str| names.iter().any(|known| known == name);
+        match verb.name {
+            "a point by hand" => assert!(has("by-hand"), "{names:?}"),
+            "a commit" => assert!(names.is_empty(), "{names:?}"),
+            "a digest" => {
+                let expected = blake3::hash(&self.held["s0m1"]).to_hex();
+                assert!(run.stdout.starts_with(expected.as_str()), "{run:#?}");
+            }
+            "a list of points" => {
+                assert_eq!(run.json()["points"].as_array().unwrap().len(), 4);
+            }
+            _ => assert!(has(verb.at), "{names:?}"),
+        }
+    }
+
+    /// `call` fails at `place`; what comes of it.
+    fn fails(&self, verb: &Verb, (call, error, is_durable): (&str, &str, bool), place: &str) {
+        self.put_back(verb.applied);
+        let before = self.points_hold(verb);
+        let inject = format!("inject={call}:error={error}:when={place}");
+        let options = ["-o", "/dev/null", "-e", &inject];
+        let faulty = self.traced(verb, &options);
+        let shown = format!("{}, {call} {error} at {place}: {faulty:#?}", verb.name);
+        println!("{}, {call} {error} at {place}: {:?}", verb.name, faulty.code);
+        // 127: the loader found no library. A signal or 101 would be an abort or a panic.
+        assert!(matches!(faulty.code, Some(0..=7 | 127)), "{shown}");
+        let writes = !["a digest", "a list of points"].contains(&verb.name);
+        if is_durable && writes && place.ends_with('+') {
+            assert_ne!(faulty.code, Some(0), "nothing of it was durable: {shown}");
+        }
+        if faulty.code == Some(0) {
+            self.is_done(verb, &faulty);
+            return;
+        }
+        let after = self.points_hold(verb);
+        let may_go = ["a commit", "an apply that thins"].contains(&verb.name);
+        let is_kept = |name: &String| may_go || after.contains(name);
+        assert!(before.iter().all(is_kept), "{before:?}, {after:?}: {shown}");
+        // It leads on.
+        let words = self.words(verb);
+        let again = self.machine.mtctl(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        // It was done, and then something failed: there is one of that name, or no history left.
+        let was_done = match verb.name {
+            "a commit" => after.is_empty(),
+            "a point by hand" => after.contains(&"by-hand".to_owned()),
+            _ => false,
+        };
+        if again.code != Some(0) {
+            assert!(was_done, "{again:#?}, {shown}");
+        } else {
+            self.is_done(verb, &again);
+        }
+    }
+}
+
+/// Places of a call that is made `count` times: the first, the last, and between.
+fn places(count: usize) -> Vec<usize> {
+    if std::env::var_os("MTCTL_LONG_TESTS").is_some() || count <= PLACES {
+        return (1..=count).collect();
+    }
+    (0..PLACES).map(|place| 1 + place * (count - 1) / (PLACES - 1)).collect()
+}
+
+#[test]
+fn whichever_call_fails_once_or_for_ever_nothing_told_is_lost_and_the_same_command_leads_on() {
+    if !has_program("strace") {
+        return skipped("strace makes calls fail");
+    }
+    on_a_scratch_machine(|machine| {
+        let retention = machine.disk("retention.img", 512);
+        run("mkfs.ext4", &["-q", retention.path()]);
+        fs::create_dir_all(RETENTION).unwrap();
+        run("mount", &[retention.path(), RETENTION]);
+        let rig = Rig::new(machine);
+        rig.keep(0);
+        for stream in 0..2 {
+            let name = format!("stream-{stream}");
+            let path = rig.path(&name);
+            let target = rig.target.to_str().unwrap();
+            let mut words = vec!["apply", &path, "--target", target, "--group", "g"];
+            if stream == 0 {
+                words.extend(["--engine", "blocking"]);
+            }
+            machine.mtctl(&words).exits(0);
+            rig.keep(stream + 1);
+        }
+        let mut runs = 0;
+        for verb in &VERBS {
+            let made = rig.calls(verb);
+            println!("{}: {made:?}", verb.name);
+            for call in CALLS {
+                for place in places(made.get(call.0).copied().unwrap_or_default()) {
+                    rig.fails(verb, call, &place.to_string());
+                    rig.fails(verb, call, &format!("{place}+"));
+                    runs += 2;
+                }
+            }
+        }
+        println!("{runs} runs with a fault");
+    });
+}
