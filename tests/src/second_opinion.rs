@@ -1,5 +1,5 @@
-//! Two implementations agree on what points hold, or the test is red: the program, and the reader of
-//! `journal_format`, which knows the document alone.
+//! Two implementations agree on what points hold, or the test is red: the program, and the reader
+//! of `journal_format`, which knows the document alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};

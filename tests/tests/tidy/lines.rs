@@ -11,6 +11,9 @@ const ATTRIBUTES: [(&str, &str); 2] = [
     ("#[path", "a module is the file of its name"),
 ];
 
+/// What reads the journal's format as a second opinion, and knows nothing of who writes it.
+const INDEPENDENT: &str = "tests/src/journal_format.rs";
+
 /// What breaks these rules in the Rust file `text`.
 pub(crate) fn offences(path: &str, text: &str) -> Vec<Offence> {
     let mut offences = Vec::new();
@@ -20,6 +23,10 @@ pub(crate) fn offences(path: &str, text: &str) -> Vec<Offence> {
     }
     for (index, line) in text.lines().enumerate() {
         offences.extend(line_offence(line).map(|message| Offence::at(path, index + 1, message)));
+        if path == INDEPENDENT && line.contains("blockio::") {
+            let message = "it reads what the document says, and uses nothing of the program";
+            offences.push(Offence::at(path, index + 1, message));
+        }
     }
     let code_lines = text.lines().filter(|line| is_code(line)).count();
     if code_lines > CODE_LINES_MAX {
@@ -46,7 +53,7 @@ fn is_code(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::offences;
+    use super::{INDEPENDENT, offences};
 
     fn messages(text: &str) -> Vec<String> {
         offences("a.rs", text)
@@ -80,6 +87,13 @@ mod tests {
         assert_eq!(messages(&full), [""; 0]);
         let over = format!("{full}a();\n");
         assert_eq!(messages(&over), ["a.rs 501 lines of code, 500 at most: split it"]);
+    }
+
+    #[test]
+    fn the_independent_reader_uses_nothing_of_the_program() {
+        let text = "//! One.\nuse blockio::journal::layout;\n";
+        assert_eq!(messages(text), [""; 0]);
+        assert_eq!(offences(INDEPENDENT, text).len(), 1);
     }
 
     #[test]
