@@ -61,12 +61,36 @@ pub(crate) enum Bug {
     BreakNotInTheJournal,
     /// The same, and it is not in the state.
     BreakNotInTheState,
+    /// What brings volumes back after a killed run goes to the last point, wherever they were.
+    RecoverGoesForward,
+    /// That volumes went on from a rollback is forgotten once something is written.
+    MarkOfRollbackLost,
+    /// A state that is older than its history is believed.
+    OlderStateBelieved,
+    /// Only the first copy of the state is written.
+    SecondCopyNotWritten,
+    /// The first copy of the state counts, however old it is.
+    FirstCopyAlwaysCounts,
+    /// A save that failed is in memory all the same.
+    FailedSaveStaysInMemory,
+    /// The last block of what is overwritten is not preserved.
+    FirstTouchOffByOne,
+    /// An image is read without a look at its checksum.
+    ImageNotChecked,
+    /// A rollback writes before it knows that all it needs is whole.
+    RollbackDoesNotCheckFirst,
+    /// What is accepted is not compared with the history.
+    CommitComparesNothing,
+    /// A volume whose write or flush failed counts as flushed.
+    FailedWriteIgnored,
+    /// What was saved last and is torn in both copies counts as a crash.
+    TornInBothBelieved,
 }
 
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::NoBarrier1,
         Self::NoBarrier2,
         Self::NoBarrier3,
@@ -85,6 +109,18 @@ impl Bug {
         Self::RollbackRecordedBeforeFlush,
         Self::BreakNotInTheJournal,
         Self::BreakNotInTheState,
+        Self::RecoverGoesForward,
+        Self::MarkOfRollbackLost,
+        Self::OlderStateBelieved,
+        Self::SecondCopyNotWritten,
+        Self::FirstCopyAlwaysCounts,
+        Self::FailedSaveStaysInMemory,
+        Self::FirstTouchOffByOne,
+        Self::ImageNotChecked,
+        Self::RollbackDoesNotCheckFirst,
+        Self::CommitComparesNothing,
+        Self::FailedWriteIgnored,
+        Self::TornInBothBelieved,
     ];
 }
 

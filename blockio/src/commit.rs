@@ -126,7 +126,8 @@ fn compare_one(images: &Images, image: Image, volume: &mut Volume, pool: &ArenaP
         let held = held.map_err(|error| {
             Error::failed(format!("{}: {}", Plain(&volume.name), error.attempt), error.cause)
         })?;
-        if kept.as_slice()[..length] != held.as_slice()[..length] {
+        let is_same = kept.as_slice()[..length] == held.as_slice()[..length];
+        if !is_same && !planted!(CommitComparesNothing) {
             let context = format!(
                 "volume \"{}\" is not at the point: {} differ",
                 Plain(&volume.name),

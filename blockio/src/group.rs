@@ -19,7 +19,7 @@ use crate::barrier::AllFlushed;
 use crate::device::buffer::ArenaPool;
 use crate::journal::catalogue::{Catalogue, NewPoint, PointId, PointKind, Span};
 use crate::journal::memo::{EpochMemo, PointMemo};
-use crate::journal::scan::WINDOW_BYTES;
+use crate::journal::scan::{READER_ARENAS, WINDOW_BYTES};
 use crate::journal::settings::GroupSettings;
 use crate::journal::state::{InBetween, Progress};
 use crate::journal::strays;
@@ -430,7 +430,8 @@ impl Group {
         let doing = "removing the segments of the history";
         let storage = self.view().storage();
         let all = storage.segments().map_err(|error| Error::failed(doing, error))?;
-        let pool = ArenaPool::new(1, WINDOW_BYTES).map_err(|error| Error::failed(doing, error))?;
+        let pool = ArenaPool::new(READER_ARENAS, WINDOW_BYTES)
+            .map_err(|error| Error::failed(doing, error))?;
         strays::require_all_may_go(&storage, self.view().state(), &all, &pool)?;
         for number in all {
             storage.remove_segment(number).map_err(|error| Error::failed(doing, error))?;

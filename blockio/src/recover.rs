@@ -33,6 +33,7 @@ pub fn needed(group: &GroupView) -> Recovery {
         .any(|between| !between.exact);
     match (is_half, &state.journal) {
         (false, _) => Recovery::AtCheckpoint,
+        (true, Some(known)) if planted!(RecoverGoesForward) => Recovery::BackTo(known.open_epoch()),
         (true, Some(known)) => Recovery::BackTo(known.came_from()),
         (true, None) => Recovery::ApplyAgain,
     }

@@ -16,8 +16,12 @@
 //!   again, until the state was replaced. The state is replaced as a whole, or not.
 //! - **A killed process.** What it wrote is in the caches, and stays there when the next process
 //!   begins: a later power cut may still take it away.
-//! - **EIO** from a write or a flush of a volume or of the history, at any place; nothing that the
-//!   disk said before is taken back. **ENOSPC** when a segment is made.
+//! - **EIO** from a write or a flush of a volume or of the history, from a change of the state (of
+//!   what was to be appended half is there) or from the removal of a segment, at any place; nothing
+//!   that the disk said before is taken back. **ENOSPC** when a segment is made.
+//! - **A copy of the state** that is lost, or put back from any time before; both of them. A byte
+//!   that rots in what is durable of the history. A volume that something else wrote to. These are
+//!   told in `stories`, one by one, and not everywhere.
 //! - **A crash while recovering**: in a run that goes on after a crash, and inside a rollback.
 //!
 //! # What must hold
@@ -29,8 +33,8 @@
 //!
 //! # What need not be survived
 //!
-//! Bits that change in what is durable are noticed (tests of `journal::check`), not repaired. A
-//! disk that lies about its flush is no disk.
+//! Bits that change in what is durable are noticed, not repaired. A disk that lies about its flush
+//! is no disk.
 
 mod cuts;
 mod disk;
@@ -39,6 +43,7 @@ mod machine;
 mod scenario;
 mod steps;
 mod storage;
+mod stories;
 mod tests;
 mod world;
 

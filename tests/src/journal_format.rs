@@ -302,6 +302,10 @@ impl Filled {
 
 /// A copy of the state, and whether its end is torn; none if it is not there.
 fn copy(path: &Path) -> Result<Option<(Value, bool)>, String> {
+    // A pipe would be waited for.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(format!("{}: it is no file", path.display()));
+    }
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

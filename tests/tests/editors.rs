@@ -226,6 +226,10 @@ proptest! {
         ),
     ) {
         let text = tokens.concat();
+        // What is in a section that it does not know, LVM prints without the section's name.
+        let is_of_no_section =
+            |path: &String| path.split_once('/').is_some_and(|(section, _)| section != "devices");
+        prop_assume!(!came_to(&text).iter().flat_map(BTreeMap::keys).any(is_of_no_section));
         is_read_alike(&text).map_err(TestCaseError::fail)?;
     }
 }

@@ -69,6 +69,7 @@ impl Ledger {
         let mut next = self.view.state.clone();
         change(&mut next);
         next.begin_generation();
+        planted!(FailedSaveStaysInMemory => { self.view.state = next.clone() });
         match self.mode {
             Mode::Failed => return Err(self.failed_before()),
             Mode::Saving if !planted!(NoBarrier3) => self.write(&next)?,
@@ -140,6 +141,7 @@ impl Ledger {
                 // Somebody put another one there: both are written anew.
                 return Ok(None);
             }
+            planted!(SecondCopyNotWritten => { break });
         }
         Ok(Some(next_end))
     }
@@ -149,6 +151,7 @@ impl Ledger {
         for copy in StateCopy::BOTH {
             let replaced = self.view.storage.replace_state(copy, &text);
             replaced.map_err(|error| (copy, error))?;
+            planted!(SecondCopyNotWritten => { break });
         }
         Ok(end)
     }

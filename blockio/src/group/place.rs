@@ -11,7 +11,7 @@ use nix::fcntl::FlockArg;
 use super::view::Keeps;
 use crate::device::buffer::ArenaPool;
 use crate::journal::saved::{self, NotReadable, Saved};
-use crate::journal::scan::WINDOW_BYTES;
+use crate::journal::scan::{READER_ARENAS, WINDOW_BYTES};
 use crate::journal::state::GroupState;
 use crate::journal::strays;
 use crate::notice::Notice;
@@ -168,7 +168,7 @@ pub(super) fn read_state(
     match saved::read(storage.as_ref()) {
         Ok(Some(Saved { state, notes })) => {
             if !there.is_empty() {
-                let pool = ArenaPool::new(1, WINDOW_BYTES)
+                let pool = ArenaPool::new(READER_ARENAS, WINDOW_BYTES)
                     .map_err(|error| Error::failed("allocating memory for reading", error))?;
                 strays::require_none_newer(storage, &state, &there, &pool)?;
             }

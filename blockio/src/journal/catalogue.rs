@@ -271,6 +271,7 @@ impl Catalogue {
     /// Something is written from now on.
     pub fn go_on(&mut self) {
         self.went_on_from = self.rolled_back_to.take().or(self.went_on_from);
+        planted!(MarkOfRollbackLost => { self.went_on_from = None });
     }
 
     /// All segments that are known, the oldest first.

@@ -13,7 +13,7 @@ use crate::device::buffer::ArenaPool;
 use crate::journal::catalogue::{Catalogue, PointId, Span};
 use crate::journal::layout::COPIES_FROM;
 use crate::journal::saved::{self, NotReadable, Saved};
-use crate::journal::scan::WINDOW_BYTES;
+use crate::journal::scan::{READER_ARENAS, WINDOW_BYTES};
 use crate::journal::state::GroupState;
 use crate::journal::strays::{self, Stray};
 use crate::notice::Notice;
@@ -194,7 +194,7 @@ pub fn check(
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Report> {
-    let pool = ArenaPool::new(POOL_COUNT, WINDOW_BYTES)
+    let pool = ArenaPool::new(READER_ARENAS, WINDOW_BYTES)
         .map_err(|error| Error::failed("allocating memory for reading", error))?;
     // Before the state: what is there and in no state was not made after it.
     let listed = list(storage)?;
@@ -226,9 +226,6 @@ pub fn check(
     check.orphans(catalogue.as_ref(), &listed)?;
     Ok(check.report)
 }
-
-/// One is held as a window while another is read into.
-const POOL_COUNT: usize = 3;
 
 struct Check<'a> {
     storage: &'a Arc<dyn Storage>,
@@ -495,7 +492,7 @@ impl Check<'_> {
             return self.remark(Class::SegmentOfNoPoint, None, Some(number.0), detail);
         };
         let class = match stray {
-            Stray::Newer(_) => Class::StateOlder,
+            Stray::Newer(_) | Stray::OfALaterPoint(_) => Class::StateOlder,
             Stray::MayGo | Stray::OfAnotherJournal => Class::HistoryUnknown,
         };
         // What the segments of a newer state lead back to is not what this one says.

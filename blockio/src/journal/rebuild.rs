@@ -28,7 +28,9 @@ use crate::journal::catalogue::{Catalogue, Point, PointId, PointKind, Span};
 use crate::journal::layout::{COPIES_FROM, Identity, RecordKind, SegmentHeader};
 use crate::journal::memo::{CopyMemo, EpochMemo, PointMemo, VolumeMemo};
 use crate::journal::saved;
-use crate::journal::scan::{Next, SegmentError, SegmentReader, WINDOW_BYTES, header_of};
+use crate::journal::scan::{
+    Next, READER_ARENAS, SegmentError, SegmentReader, WINDOW_BYTES, header_of,
+};
 use crate::journal::state::GroupState;
 use crate::notice::Notice;
 use crate::storage::{SegmentNumber, Storage};
@@ -50,7 +52,7 @@ pub struct Rebuilt {
 /// `Usage`: there is no history. `Integrity`: its segments do not say enough, or are of several
 /// histories. `Failed`: they cannot be read.
 pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
-    let pool = ArenaPool::new(POOL_COUNT, WINDOW_BYTES)
+    let pool = ArenaPool::new(READER_ARENAS, WINDOW_BYTES)
         .map_err(|error| Error::failed("allocating memory for reading", error))?;
     let mut reading = Reading { storage, pool, notes: Vec::new(), volumes: BTreeMap::new() };
     let found = reading.headers()?;
@@ -113,9 +115,6 @@ pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
     state.journal = Some(catalogue);
     Ok(Rebuilt { state, notes: reading.notes })
 }
-
-/// One is held as a window while another is read into.
-const POOL_COUNT: usize = 3;
 
 /// What leads to one point from a later one.
 #[derive(Clone, Debug)]

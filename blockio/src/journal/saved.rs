@@ -16,6 +16,10 @@ use crate::storage::{StateCopy, Storage};
 /// The version from which on there are two copies.
 const COPIED_FROM: u32 = 2;
 
+/// Who is killed, or loses its power, between the two leaves the second one behind by one more; so
+/// many in a row it was not.
+const BEHIND_MAX: u64 = 3;
+
 /// So often the copies are read again when they contradict each other: somebody may be saving.
 const ATTEMPTS: usize = 3;
 
@@ -129,7 +133,9 @@ fn both(storage: &dyn Storage) -> (String, String) {
 fn choose_the_one(storage: &dyn Storage, copy: Copy) -> Result<Option<Saved>, NotReadable> {
     let (first, second) = both(storage);
     match copy {
-        Copy::Whole(parsed) if parsed.is_torn => Err(NotReadable::BothTorn(first, second)),
+        Copy::Whole(parsed) if parsed.is_torn && !planted!(TornInBothBelieved) => {
+            Err(NotReadable::BothTorn(first, second))
+        }
         Copy::Whole(parsed) => Ok(Some(Saved { state: parsed.state, notes: Vec::new() })),
         Copy::Damaged(why) => Err(NotReadable::Damaged(format!("{first} and {second}: {why}"))),
         Copy::Missing => Ok(None),
@@ -151,21 +157,20 @@ fn choose(storage: &dyn Storage, first: Copy, second: Copy) -> Result<Option<Sav
             if of_two_histories(&one.state, &other.state) {
                 return Err(NotReadable::OfTwoHistories(first, second));
             }
-            if one.is_torn && other.is_torn {
+            if one.is_torn && other.is_torn && !planted!(TornInBothBelieved) {
                 return Err(NotReadable::BothTorn(first, second));
             }
             let (ours, theirs) = (one.state.generation(), other.state.generation());
             let older = |is, other| format!("it is older (generation {is}, the other is {other})");
-            match theirs > ours {
+            match theirs > ours && !planted!(FirstCopyAlwaysCounts) {
                 true => (*other, note(First, older(ours, theirs), Second)),
-                // A crash between the two leaves it one behind.
-                false if ours - theirs <= 1 => (*one, Vec::new()),
+                false if ours.saturating_sub(theirs) <= BEHIND_MAX => (*one, Vec::new()),
                 false => (*one, note(Second, older(theirs, ours), First)),
             }
         }
         (Copy::Whole(one), Copy::Missing) => {
             // A state of version 1 had no second copy; and the first save of all makes one first.
-            let notes = match one.version >= COPIED_FROM && one.state.generation() > 1 {
+            let notes = match one.version >= COPIED_FROM && one.state.generation() > BEHIND_MAX {
                 true => note(Second, missing(), First),
                 false => Vec::new(),
             };
@@ -232,7 +237,7 @@ mod tests {
         assert_eq!(counts(new, None), Ok((5, 1)));
         let first = state_text::print(&state(1, 1));
         assert_eq!(counts(Some(&first), None), Ok((1, 0)), "a crash in the first save of all");
-        let oldest = state_text::print(&state(3, 1));
+        let oldest = state_text::print(&state(1, 1));
         assert_eq!(counts(new, Some(&oldest)), Ok((5, 1)), "no crash leaves it that far behind");
         assert_eq!(counts(None, None), Err("none".to_owned()));
         assert!(counts(damaged, damaged).is_err());

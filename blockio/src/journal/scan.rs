@@ -15,6 +15,9 @@ use crate::units::ByteOffset;
 /// So much is read at a time while looking for headers, in bytes.
 pub(crate) const WINDOW_BYTES: NonZeroUsize =
     NonZeroUsize::new(256 << 10).expect("invariant: not zero");
+/// So much memory of that length a reader needs: one is held as a window while another is read
+/// into.
+pub(crate) const READER_ARENAS: usize = 3;
 
 const _: () = assert!(HEADER_BYTES_MAX <= WINDOW_BYTES.get());
 const _: () = assert!(WINDOW_BYTES.get() <= TRANSFER_BYTES_MAX);

@@ -36,6 +36,9 @@ impl Touched {
             from = blocks.end;
             self.gaps(start, blocks.end, &mut |start, until| push(&mut first, start, until));
         }
+        planted!(FirstTouchOffByOne => {
+            first.iter_mut().for_each(|(start, until)| *until -= u64::from(*until - *start > 1));
+        });
         first.into_iter().filter_map(|(start, until)| bytes_of(start, until, end)).collect()
     }
 

@@ -20,6 +20,7 @@ impl Storage for SimulatedStorage {
     fn replace_state(&self, copy: StateCopy, text: &str) -> io::Result<()> {
         step(&self.0);
         let mut world = lock(&self.0);
+        world.count()?;
         let text: Arc<str> = text.into();
         world.now.replace_state(copy, &text);
         world.note(|| Operation::State(copy, text));
@@ -32,6 +33,13 @@ impl Storage for SimulatedStorage {
         let length = world.now.state[copy as usize].as_ref().map(|text| text.len() as u64);
         if length != Some(at) {
             return Ok(false);
+        }
+        if let Err(error) = world.count() {
+            // Any part of it may be there.
+            let half = &text[..text.len() / 2];
+            world.now.append_state(copy, half);
+            world.note(|| Operation::AppendState(copy, half.into()));
+            return Err(error);
         }
         world.now.append_state(copy, text);
         world.note(|| Operation::AppendState(copy, text.into()));
@@ -82,6 +90,7 @@ impl Storage for SimulatedStorage {
     fn remove_segment(&self, number: SegmentNumber) -> io::Result<()> {
         step(&self.0);
         let mut world = lock(&self.0);
+        world.count()?;
         let disk = DiskId::Segment(number.0);
         if let Some(content) = world.now.disks.remove(&disk) {
             world.now.removed.insert(disk, content.clone());

@@ -95,7 +95,8 @@ pub(super) struct World {
     pub(super) operations: Vec<Operation>,
     /// Room for segments, in blocks.
     pub(super) room_blocks: usize,
-    /// The write or flush with this number fails: counted from 0, over all disks.
+    /// The write, flush, change of the state or removal with this number fails: counted from 0,
+    /// over all disks.
     pub(super) fails_at: Option<usize>,
     pub(super) done: usize,
     /// Segments cannot be made, with this, whatever room there is.
@@ -129,7 +130,7 @@ impl World {
         }
     }
 
-    /// A write or a flush begins: may it go well?
+    /// Something that may fail begins: may it go well?
     pub(super) fn count(&mut self) -> std::io::Result<()> {
         let number = self.done;
         self.done += 1;

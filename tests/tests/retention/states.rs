@@ -3,12 +3,14 @@
 
 use std::fs;
 
+use blockio::stream::MarkKind;
+use mt_tests::change_stream::{Change, volume};
 use mt_tests::program::{Run, command, finish, mtctl, run};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
 use crate::accidents::{Epochs, SIZE, all_points_hold, apply, epochs, segments};
-use crate::{blank, holds, image, points, retention, rollback};
+use crate::{Part, blank, holds, image, points, retention, rollback, stream};
 
 const COPIES: [&str; 2] = ["/mnt/retention/g/state", "/mnt/retention/g/state.copy"];
 
@@ -48,6 +50,38 @@ fn a_state_that_is_older_than_its_history_is_refused_and_made_anew() {
         // Where the disk is was in the state alone.
         apply(machine, &epochs.stream, &target).exits(4).says("rollback");
         all_points_hold(machine, &target, &epochs);
+    });
+}
+
+#[test]
+fn last_nights_state_is_refused_however_little_was_done_since() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 128);
+        let (target, held) = (blank(machine, "target.img", SIZE), vec![7; SIZE as usize]);
+        let mut steps = ["", "a", "b"].windows(2).map(|names| {
+            let change = Change::data(4096, &held[..4096 * names[1].len()]);
+            let volumes = vec![volume("", SIZE, names[0], names[1])];
+            let parts = [
+                Part::Change(0, &change),
+                Part::Mark(MarkKind::CrashConsistent, names[1]),
+                Part::Change(0, &change),
+            ];
+            stream(machine, names[1], volumes, &parts)
+        });
+        apply(machine, &steps.next().unwrap(), &target).exits(0);
+        let last_night = COPIES.map(|path| fs::read(path).unwrap());
+        let before = segments();
+        apply(machine, &steps.next().unwrap(), &target).exits(0);
+        // That of the point alone: less there cannot be.
+        assert_eq!(segments().len(), before.len() + 1);
+        COPIES.iter().zip(last_night).for_each(|(path, text)| fs::write(path, text).unwrap());
+        let told = "newer than the state";
+        machine.mtctl(&["points", "list", "--group", "g"]).exits(5).says(told);
+        rollback(machine, "a").exits(5).says(told).says("journal rebuild --group g");
+        machine.mtctl(&["journal", "check", "--group", "g"]).exits(5).says("state-older");
+        machine.mtctl(&["journal", "rebuild", "--group", "g", "--yes"]).exits(0);
+        rollback(machine, "a").exits(0);
+        rollback(machine, "b").exits(0);
     });
 }
 

@@ -72,7 +72,7 @@ fn an_image_far_outside_its_volume_takes_no_memory_when_the_journal_is_opened() 
         record.entries.push(Entry { volume: 0, held: Held::Zeros, extent });
     });
     let storage = crate::group::storage(&history.place()).unwrap();
-    let pool = ArenaPool::new(POOL_COUNT, WINDOW_BYTES).unwrap();
+    let pool = ArenaPool::new(READER_ARENAS, WINDOW_BYTES).unwrap();
     let state = GroupView::look(&history.place(), "g").unwrap().state().clone();
     let opened = crate::journal::open::open_epoch(&storage, &state, &pool).unwrap();
     let touched = &opened.touched[0];

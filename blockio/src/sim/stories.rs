@@ -1,0 +1,271 @@
+//! Stories that the runs of `tests` do not have: what somebody does to a group behind the program's
+//! back, and what the program must say then. Each is told for a seed.
+#![cfg(test)]
+
+use std::sync::Arc;
+
+use super::cuts::Chance;
+use super::disk::lock;
+use super::machine::{Machine, Memory, keep_all, whole};
+use super::scenario::{Contents, Scenario, Size, point_of};
+use super::tests::{LARGE, SMALL, killed};
+use super::world::{Block, DiskId, Operation, Snapshot, World};
+use crate::ErrorKind;
+use crate::journal::catalogue::{Point, PointId, PointKind};
+use crate::recover::{self, Recovery};
+
+/// What a story came to: what is wrong.
+type Verdict = Result<(), String>;
+
+const STORIES: [(&str, fn(u64, &Memory) -> Verdict); 6] = [
+    ("a run after a rollback is killed", a_run_after_a_rollback_is_killed),
+    ("a state is put back", a_state_is_put_back),
+    ("a copy of the state is lost", a_copy_is_lost),
+    ("a byte rots", a_byte_rots),
+    ("a volume is written by somebody else", a_volume_is_written_by_somebody_else),
+    ("a save fails", a_save_fails),
+];
+
+/// Tells all of them for one seed.
+pub(super) fn told(seed: u64, memory: &Memory) -> Verdict {
+    STORIES.iter().try_for_each(|(name, story)| {
+        story(seed, memory).map_err(|wrong| format!("seed {seed}, {name}: {wrong}"))
+    })
+}
+
+#[test]
+fn what_is_done_behind_the_programs_back_is_told_or_does_no_harm() {
+    let memory = Memory::new();
+    for seed in 1..40 {
+        told(seed, &memory).unwrap();
+    }
+}
+
+fn text(error: crate::Error) -> String {
+    error.chain()
+}
+
+fn require(is_so: bool, wrong: impl Into<String>) -> Verdict {
+    is_so.then_some(()).ok_or_else(|| wrong.into())
+}
+
+/// What the volumes held at `point`.
+fn held_at<'a>(scenario: &'a Scenario, point: &Point) -> Option<&'a Contents> {
+    match point.kind {
+        PointKind::Start => scenario.points.get(&0),
+        PointKind::Crash | PointKind::App => scenario.points.get(&point_of(point.time)),
+        PointKind::Break => None,
+    }
+}
+
+/// A machine to which all streams of a scenario were applied.
+fn applied(scenario: &Scenario, memory: &Memory) -> Result<Machine, String> {
+    let machine = Machine::new(scenario.world(), keep_all(), memory);
+    for stream in &scenario.streams {
+        machine.apply(&[stream], &mut || {}).map_err(text)?;
+    }
+    Ok(machine)
+}
+
+/// The machine with what `change` makes of all that is there.
+fn changed(machine: &Machine, change: impl FnOnce(&mut Snapshot)) -> Machine {
+    let (mut now, room) = {
+        let world = lock(&machine.world);
+        (world.now.clone(), world.room_blocks)
+    };
+    change(&mut now);
+    machine.on(World::from_snapshot(now, room))
+}
+
+/// Every point that the machine's state has reads as it was, or is refused.
+fn no_point_reads_otherwise(machine: &Machine, scenario: &Scenario) -> Verdict {
+    let known = machine.state().map_err(text)?.journal;
+    for point in known.iter().flat_map(|known| known.ways_back()) {
+        let views = match machine.views(point.id) {
+            Ok(views) => views,
+            Err(error) if error.kind() == ErrorKind::Integrity => continue,
+            Err(error) => return Err(text(error)),
+        };
+        let expected = held_at(scenario, point).ok_or("a point that was never made")?;
+        for (view, expected) in views.iter().zip(expected) {
+            match whole(view) {
+                Ok(found) => {
+                    require(found == *expected, format!("point {} reads otherwise", point.id))?;
+                }
+                Err(error) => require(error.kind() == ErrorKind::Integrity, text(error))?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What leads out of in-between leads back to where the volumes were, not to a point that was left
+/// behind on purpose.
+fn a_run_after_a_rollback_is_killed(seed: u64, memory: &Memory) -> Verdict {
+    let size = Size { marks: 3, writes: 6, blocks: 8, ..SMALL };
+    let scenario = Scenario::new(size, &mut Chance(seed));
+    let machine = Machine::new(scenario.world(), keep_all(), memory);
+    machine.apply(&[&scenario.streams[0]], &mut || {}).map_err(text)?;
+    let left_behind = machine.state().map_err(text)?.journal.ok_or("no history")?.open_epoch();
+    machine.rollback(PointId(1)).map_err(text)?;
+    let held = machine.contents();
+    let from = lock(&machine.world).operations.len();
+    machine.apply(&[&scenario.streams[0]], &mut || {}).map_err(text)?;
+    let world = lock(&machine.world).clone();
+    let mut back = 0;
+    for done in from..world.operations.len() {
+        let machine = machine.on(killed(&world, done));
+        let needed = recover::needed(machine.group().map_err(text)?.view());
+        let Recovery::BackTo(to) = needed else { continue };
+        let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
+        // At a point that was made since, it is gone back to that one.
+        if known.open_epoch() > left_behind {
+            continue;
+        }
+        require(to == PointId(1), format!("killed after operation {done}: it goes to {to}"))?;
+        machine.rollback(to).map_err(text)?;
+        require(machine.contents() == held, format!("killed after operation {done}"))?;
+        back += 1;
+    }
+    require(back > 0, "nothing was in-between")
+}
+
+/// Both copies are those of an earlier time: that is refused, or nothing reads otherwise.
+fn a_state_is_put_back(seed: u64, memory: &Memory) -> Verdict {
+    let mut chance = Chance(seed);
+    let scenario = Scenario::new(SMALL, &mut chance);
+    let machine = applied(&scenario, memory)?;
+    // Back, and on from there; what was put back may say that it is there yet.
+    machine.rollback(PointId(1)).map_err(text)?;
+    if chance.below(2) == 0 {
+        let all: Vec<_> = scenario.streams.iter().map(|path| path.as_path()).collect();
+        machine.apply(&all, &mut || {}).map_err(text)?;
+    }
+    let world = lock(&machine.world).clone();
+    let mut earlier = Snapshot::default();
+    let mut refused = 0;
+    for operation in &world.operations {
+        match operation {
+            Operation::State(copy, text) => earlier.replace_state(*copy, text),
+            Operation::AppendState(copy, text) => earlier.append_state(*copy, text),
+            _ => continue,
+        }
+        let [Some(first), Some(_)] = &earlier.state else { continue };
+        let both = [Some(Arc::clone(first)), Some(Arc::clone(first))];
+        let machine = changed(&machine, |now| now.state = both);
+        match machine.state() {
+            Err(error) => {
+                require(error.kind() == ErrorKind::Integrity, text(error))?;
+                refused += 1;
+            }
+            Ok(state) => {
+                no_point_reads_otherwise(&machine, &scenario)?;
+                let known = state.journal.ok_or("no history")?;
+                let ways: Vec<_> = known.ways_back().collect();
+                let to = ways[chance.below(ways.len())];
+                machine.rollback(to.id).map_err(text)?;
+                let is_there = Some(&machine.contents()) == held_at(&scenario, to);
+                require(is_there, format!("a rollback to point {} leads elsewhere", to.id))?;
+            }
+        }
+    }
+    require(refused > 0, "no state of them was too old")
+}
+
+/// One copy is gone, or is one of an earlier time: the other one says all that was told. And what
+/// is torn in both is refused.
+fn a_copy_is_lost(seed: u64, memory: &Memory) -> Verdict {
+    let scenario = Scenario::new(SMALL, &mut Chance(seed));
+    let machine = applied(&scenario, memory)?;
+    let whole = machine.state().map_err(text)?;
+    let first = lock(&machine.world).operations.iter().find_map(|operation| match operation {
+        Operation::State(_, text) => Some(Arc::clone(text)),
+        _ => None,
+    });
+    for copy in [0, 1] {
+        for instead in [None, first.clone()] {
+            let told = format!("copy {copy} is {instead:?}");
+            let machine = changed(&machine, |now| now.state[copy] = instead);
+            let found = machine.state().map_err(text)?;
+            require(found == whole, format!("the state is another one: {told}"))?;
+            no_point_reads_otherwise(&machine, &scenario)?;
+        }
+    }
+    let torn = |copy: &Option<Arc<str>>| {
+        copy.as_deref().map(|text| format!("{text}{{\"generation\":").into())
+    };
+    let both = changed(&machine, |now| now.state = [torn(&now.state[0]), torn(&now.state[1])]);
+    require(both.state().is_err(), "what is torn in both copies is believed")
+}
+
+/// A byte of an epoch that is over is another one: no view shows it, and a rollback that needs it
+/// touches nothing.
+fn a_byte_rots(seed: u64, memory: &Memory) -> Verdict {
+    let mut chance = Chance(seed);
+    let scenario = Scenario::new(LARGE, &mut chance);
+    let machine = applied(&scenario, memory)?;
+    let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
+    let (_, over) = known.points.split_last().ok_or("no points")?;
+    let spans: Vec<_> = over.iter().flat_map(|point| &point.spans).collect();
+    for _ in 0..8 {
+        let span = spans[chance.below(spans.len())];
+        let block = chance.below(span.bytes as usize / super::world::BLOCK_BYTES);
+        let byte = chance.below(super::world::BLOCK_BYTES);
+        let machine = changed(&machine, |now| {
+            let blocks = now.disks.get_mut(&DiskId::Segment(span.segment.0));
+            let rotten: Option<&mut Block> = blocks.and_then(|blocks| blocks.get_mut(block));
+            if let Some(rotten) = rotten {
+                Arc::make_mut(rotten)[byte] ^= 0x40;
+            }
+        });
+        no_point_reads_otherwise(&machine, &scenario)?;
+        for point in known.ways_back() {
+            let machine = changed(&machine, |_| {});
+            let before = machine.contents();
+            match machine.rollback(point.id) {
+                Ok(()) => {
+                    let is_there = Some(&machine.contents()) == held_at(&scenario, point);
+                    require(is_there, format!("a rollback to point {} is wrong", point.id))?;
+                }
+                Err(error) => {
+                    require(error.kind() == ErrorKind::Integrity, text(error))?;
+                    let state = machine.state().map_err(text)?.journal;
+                    let is_begun = state.is_some_and(|known| known.rolling_back_to.is_some());
+                    let is_as_it_was = machine.contents() == before && !is_begun;
+                    require(is_as_it_was, "what cannot be done was begun")?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is at a point is accepted, and no longer is there.
+fn a_volume_is_written_by_somebody_else(seed: u64, memory: &Memory) -> Verdict {
+    let scenario = Scenario::new(SMALL, &mut Chance(seed));
+    let machine = applied(&scenario, memory)?;
+    machine.rollback(PointId(1)).map_err(text)?;
+    let written = changed(&machine, |now| {
+        let blocks = now.disks.get_mut(&DiskId::Volume(0)).into_iter().flatten();
+        blocks.for_each(|block| Arc::make_mut(block)[7] ^= 1);
+    });
+    let refused = written.commit().err().ok_or("what is not at the point was accepted")?;
+    require(refused.kind() == ErrorKind::Integrity, text(refused))?;
+    machine.commit().map_err(text)
+}
+
+/// A process that lives on after a save that failed knows what the disk knows, and no more.
+fn a_save_fails(seed: u64, memory: &Memory) -> Verdict {
+    let scenario = Scenario::new(SMALL, &mut Chance(seed));
+    let machine = applied(&scenario, memory)?;
+    let mut group = machine.group().map_err(text)?;
+    let before = machine.state().map_err(text)?;
+    {
+        let mut world = lock(&machine.world);
+        world.fails_at = Some(world.done);
+    }
+    require(group.pin(PointId(1), true).is_err(), "the save did not fail")?;
+    lock(&machine.world).fails_at = None;
+    let known = |state: &crate::journal::state::GroupState| state.journal.clone();
+    require(known(group.view().state()) == known(&before), "memory is ahead of the disk")
+}
