@@ -162,15 +162,21 @@ pub(super) fn read_state(
     // Before the state: it is at least of the generation of all that is there by now.
     let there = storage.segments().map_err(|error| Error::failed(doing(), error))?;
     let remedy = format!(
-        "put back the file as it was, or make it anew from the journal: mtctl journal rebuild \
-         --group {name}"
+        "put back the newest one there was, or make it anew from the journal: mtctl journal \
+         rebuild --group {name}"
     );
     match saved::read(storage.as_ref()) {
         Ok(Some(Saved { state, notes })) => {
             if !there.is_empty() {
                 let pool = ArenaPool::new(READER_ARENAS, WINDOW_BYTES)
                     .map_err(|error| Error::failed("allocating memory for reading", error))?;
-                strays::require_none_newer(storage, &state, &there, &pool)?;
+                let fits = strays::require_none_newer(storage, &state, &there, &pool);
+                fits.map_err(|error| match error.kind() {
+                    ErrorKind::Integrity => {
+                        error.with_hint(format!("nothing was written or removed; {remedy}"))
+                    }
+                    _ => error,
+                })?;
             }
             Ok((state, notes))
         }

@@ -17,7 +17,10 @@ use crate::recover::{self, Recovery};
 /// What a story came to: what is wrong.
 type Verdict = Result<(), String>;
 
-const STORIES: [(&str, fn(u64, &Memory) -> Verdict); 6] = [
+/// Told for a seed.
+type Story = fn(u64, &Memory) -> Verdict;
+
+const STORIES: [(&str, Story); 6] = [
     ("a run after a rollback is killed", a_run_after_a_rollback_is_killed),
     ("a state is put back", a_state_is_put_back),
     ("a copy of the state is lost", a_copy_is_lost),
