@@ -17,6 +17,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::device::BlockDevice;
+use crate::device::open::Engine;
 
 pub mod directory;
 
@@ -92,14 +93,19 @@ pub trait Storage: Send + Sync {
     /// What the kernel said; any part of it may be there then.
     fn append_state(&self, copy: StateCopy, at: u64, text: &str) -> io::Result<bool>;
 
-    /// Makes segment `number` of `bytes`, with room set aside for all of them, durably.
+    /// Makes segment `number` of `bytes`, with room set aside for all of them, durably; it will be
+    /// written by `engine`.
     ///
     /// # Errors
     ///
     /// ENOSPC: there is no room, and nothing was made. EEXIST: it is there already. Else what the
     /// kernel said.
-    fn create_segment(&self, number: SegmentNumber, bytes: u64)
-    -> io::Result<Box<dyn BlockDevice>>;
+    fn create_segment(
+        &self,
+        number: SegmentNumber,
+        bytes: u64,
+        engine: Engine,
+    ) -> io::Result<Box<dyn BlockDevice>>;
 
     /// Opens segment `number`, to be read, and flushed.
     ///
@@ -176,7 +182,12 @@ impl Storage for Nothing {
         Ok(0)
     }
 
-    fn create_segment(&self, _: SegmentNumber, _: u64) -> io::Result<Box<dyn BlockDevice>> {
+    fn create_segment(
+        &self,
+        _: SegmentNumber,
+        _: u64,
+        _: Engine,
+    ) -> io::Result<Box<dyn BlockDevice>> {
         Err(io::ErrorKind::NotFound.into())
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use blockio::device::buffer::ArenaPool;
 use blockio::device::memory::MemoryDevice;
+use blockio::device::open::Engine;
 use blockio::device::{BlockDevice, Geometry, Transfer, WriteBatch};
 use blockio::extent::Extent;
 use blockio::journal::state::GroupState;
@@ -114,13 +115,13 @@ fn entry(word: &[u8]) -> Option<Entry> {
 fn catalogue(records: u64) -> Catalogue {
     let mut known = Catalogue::new(IDENTITY, 1);
     known.volumes.push(JournalVolume {
-        name: String::new(),
+        name: String::new().into(),
         sector_bytes: 512,
         capacity_bytes: 1 << 20,
     });
     let bytes = SEGMENT_BYTES as u64;
     let span = Span { segment: SegmentNumber(1), bytes, first_record: 1, next_record: 1 + records };
-    known.points[0].spans.push(span);
+    Arc::make_mut(&mut known.points[0]).spans.push(span);
     known.next_segment = 2;
     known.next_record = 1 + records / 2;
     known
@@ -165,7 +166,12 @@ impl Storage for One {
         unreachable!("nothing is written")
     }
 
-    fn create_segment(&self, _: SegmentNumber, _: u64) -> io::Result<Box<dyn BlockDevice>> {
+    fn create_segment(
+        &self,
+        _: SegmentNumber,
+        _: u64,
+        _: Engine,
+    ) -> io::Result<Box<dyn BlockDevice>> {
         unreachable!("nothing is written")
     }
 

@@ -32,15 +32,17 @@ const APART_SECONDS: u64 = 5 * 3600;
 const PLACES: usize = 3;
 
 /// A call, how it fails, and whether what is told as durable depends on it.
-const CALLS: [(&str, &str, bool); 16] = [
+const CALLS: [(&str, &str, bool); 18] = [
     ("fdatasync", "EIO", true),
     ("fsync", "EIO", true),
     ("pwrite64", "EIO", true),
+    ("pwritev", "EIO", true),
     ("write", "ENOSPC", false),
     ("pread64", "EIO", false),
     ("read", "EIO", false),
     ("fallocate", "ENOSPC", false),
     ("rename", "EIO", false),
+    ("renameat", "EIO", true),
     ("renameat2", "EIO", false),
     ("unlink", "EIO", false),
     ("openat", "EMFILE", false),

@@ -154,7 +154,8 @@ impl Keeper {
             }
         }
         let (identity, epoch) = (catalogue.identity, catalogue.open_epoch());
-        let end = End { identity, epoch, next_segment, next_record, spans };
+        let engine = ledger.view().settings().engine;
+        let end = End { identity, epoch, next_segment, next_record, spans, engine };
         // A salt of 64 bits: cut on purpose.
         let salt = (settings.random)() as u64;
         let log = Log::new(Arc::clone(&storage), end, salt, settings.in_thread)?;
@@ -441,6 +442,7 @@ impl Keeper {
             next_segment: self.log.next_numbers().0,
             segment_bytes: self.segment_bytes,
             generation: ledger.view().state().generation(),
+            engine: ledger.view().settings().engine,
         };
         let Attempt { copy, next_segment } = compaction.run(found);
         // Also those of half a copy never come again: somebody may have passed over them.

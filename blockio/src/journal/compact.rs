@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::device::buffer::ArenaPool;
+use crate::device::open::Engine;
 use crate::extent::Extent;
 use crate::journal::catalogue::{Catalogue, Point, PointId, Span};
 use crate::journal::draft::{Draft, Outline};
@@ -35,6 +36,8 @@ pub(crate) struct Compaction<'a> {
     pub(crate) segment_bytes: u64,
     /// Of the state that was saved last.
     pub(crate) generation: u64,
+    /// How it is written.
+    pub(crate) engine: Engine,
 }
 
 /// What came of an attempt to make a copy.
@@ -83,6 +86,7 @@ impl Compaction<'_> {
             next_segment: self.next_segment,
             next_record: COPIES_FROM,
             spans: Vec::new(),
+            engine: self.engine,
         };
         let mut log = Log::new(Arc::clone(self.storage), end, self.salt, false)?;
         let copied = self.copy(&images, point, &mut log);
@@ -162,8 +166,14 @@ mod tests {
         each_bytes: u64,
     ) -> Point {
         let epoch = PointId(0);
-        let end =
-            End { identity: [7; 16], epoch, next_segment: 1, next_record: 1, spans: Vec::new() };
+        let end = End {
+            identity: [7; 16],
+            epoch,
+            next_segment: 1,
+            next_record: 1,
+            spans: Vec::new(),
+            engine: Engine::default(),
+        };
         let mut log = Log::new(Arc::clone(storage), end, 1, true).unwrap();
         log.begin_segment(epoch, 256 * MIB, 1).unwrap();
         let begin =
@@ -211,6 +221,7 @@ mod tests {
                 next_segment: 2,
                 segment_bytes: 64 * MIB,
                 generation: 1,
+                engine: Engine::default(),
             };
             let spans = compaction.run(&point).copy.unwrap().unwrap();
             let copied = Point { spans, ..point };

@@ -18,6 +18,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 
 use crate::device::buffer::{Arena, ArenaPool};
+use crate::device::open::Engine;
 use crate::device::{BlockDevice, DeviceError, TRANSFER_BYTES_MAX, Transfer, WriteBatch};
 use crate::journal::catalogue::{PointId, Span};
 use crate::journal::draft::{Draft, Stamp};
@@ -52,6 +53,7 @@ pub(crate) struct Log {
     epoch: PointId,
     next_segment: u64,
     next_record: u64,
+    engine: Engine,
     /// The first record of this session: all before it are durable.
     first_record: u64,
     /// The segments of the open epoch that are full, or of a session before.
@@ -69,6 +71,8 @@ pub(crate) struct End {
     pub(crate) next_segment: u64,
     pub(crate) next_record: u64,
     pub(crate) spans: Vec<Span>,
+    /// How it is written.
+    pub(crate) engine: Engine,
 }
 
 /// Proof that every record up to a ticket is durable (BARRIER 1). Only [`Log`] makes one.
@@ -85,7 +89,7 @@ impl Log {
         salt: u64,
         in_thread: bool,
     ) -> Result<Self> {
-        let End { identity, epoch, next_segment, next_record, spans } = end;
+        let End { identity, epoch, next_segment, next_record, spans, engine } = end;
         Ok(Self {
             storage,
             identity,
@@ -95,6 +99,7 @@ impl Log {
             epoch,
             next_segment,
             next_record,
+            engine,
             first_record: next_record,
             spans,
             submitted: Ticket(0),
@@ -149,7 +154,7 @@ impl Log {
         generation: u64,
     ) -> std::io::Result<()> {
         let number = SegmentNumber(self.next_segment);
-        let mut device = self.storage.create_segment(number, bytes)?;
+        let mut device = self.storage.create_segment(number, bytes, self.engine)?;
         let header = SegmentHeader {
             journal: self.identity,
             number,
@@ -515,6 +520,7 @@ mod tests {
             next_segment: 2,
             next_record: 1,
             spans: Vec::new(),
+            engine: Engine::default(),
         };
         let mut log = Log::new(Arc::new(Nothing), end, 7, true).unwrap();
         let (length, sector_size) = (1 << 20, SectorSize::Bytes512);

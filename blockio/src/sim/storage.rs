@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::disk::{SimulatedDisk, lock, step};
 use super::world::{BLOCK_BYTES, DiskId, Operation, World, zeros};
 use crate::device::BlockDevice;
+use crate::device::open::Engine;
 use crate::storage::{SegmentNumber, Space, StateCopy, Storage};
 
 /// The directory.
@@ -55,6 +56,7 @@ impl Storage for SimulatedStorage {
         &self,
         number: SegmentNumber,
         bytes: u64,
+        _: Engine,
     ) -> io::Result<Box<dyn BlockDevice>> {
         step(&self.0);
         let mut world = lock(&self.0);

@@ -37,7 +37,6 @@ const MAKING: &str = "segment.making";
 pub struct Directory {
     state: Held,
     segments: Held,
-    engine: Engine,
 }
 
 /// A directory that is open.
@@ -78,14 +77,7 @@ impl Directory {
     ///
     /// What the kernel said.
     pub fn open(state: &Path, segments: &Path) -> io::Result<Self> {
-        let engine = Engine::default();
-        Ok(Self { state: Held::open(state)?, segments: Held::open(segments)?, engine })
-    }
-
-    /// The same, with segments written by `engine`.
-    #[must_use]
-    pub fn with_engine(self, engine: Engine) -> Self {
-        Self { engine, ..self }
+        Ok(Self { state: Held::open(state)?, segments: Held::open(segments)? })
     }
 
     /// The directory and the file name of a copy of the state.
@@ -271,11 +263,12 @@ impl Storage for Directory {
         &self,
         number: SegmentNumber,
         bytes: u64,
+        engine: Engine,
     ) -> io::Result<Box<dyn BlockDevice>> {
         self.segments.is_there()?;
         let path = self.path(number);
         let file = self.create(&path, bytes)?;
-        self.device(file, bytes, self.engine)
+        self.device(file, bytes, engine)
     }
 
     fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>> {
@@ -390,9 +383,10 @@ mod tests {
     fn a_segment_is_there_with_its_room_until_it_is_removed() {
         let place = tempfile::tempdir().unwrap();
         let directory = directory(&place);
-        let made = directory.create_segment(SegmentNumber(3), 1 << 20).unwrap();
+        let made = directory.create_segment(SegmentNumber(3), 1 << 20, Engine::default()).unwrap();
         assert_eq!(made.geometry().capacity, ByteCount::new(1 << 20));
-        let again = directory.create_segment(SegmentNumber(3), 1 << 20).err().unwrap();
+        let again =
+            directory.create_segment(SegmentNumber(3), 1 << 20, Engine::default()).err().unwrap();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(directory.segments().unwrap(), [SegmentNumber(3)]);
         directory.shorten_segment(SegmentNumber(3), 4096).unwrap();
@@ -445,7 +439,8 @@ mod tests {
         let directory = Directory::open(&ours, &ours).unwrap();
         fs::rename(&ours, &moved).unwrap();
         fs::create_dir(&ours).unwrap();
-        let refused = directory.create_segment(SegmentNumber(1), 4096).err().unwrap();
+        let refused =
+            directory.create_segment(SegmentNumber(1), 4096, Engine::default()).err().unwrap();
         assert!(refused.to_string().contains("was unmounted or moved"), "{refused}");
         for copy in StateCopy::BOTH {
             directory.replace_state(copy, "text").unwrap();
@@ -460,7 +455,11 @@ mod tests {
         let (writer, reader) = (directory(&place), directory(&place));
         let making = std::thread::spawn(move || {
             for number in 1..=200 {
-                drop(writer.create_segment(SegmentNumber(number), 1 << 20).unwrap());
+                drop(
+                    writer
+                        .create_segment(SegmentNumber(number), 1 << 20, Engine::default())
+                        .unwrap(),
+                );
             }
         });
         for number in 1..=200 {
@@ -544,7 +543,7 @@ mod tests {
         fs::write(place.path().join(MAKING), "half").unwrap();
         let directory = directory(&place);
         assert_eq!(directory.segments().unwrap(), []);
-        drop(directory.create_segment(SegmentNumber(1), 4096).unwrap());
+        drop(directory.create_segment(SegmentNumber(1), 4096, Engine::default()).unwrap());
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
     }
 }
