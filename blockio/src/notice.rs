@@ -5,8 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::journal::catalogue::PointId;
+use crate::plain::Plain;
 use crate::storage::SegmentNumber;
 use crate::units::in_hours;
+use crate::volume_name::VolumeName;
 
 /// Something that an operator should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,11 @@ pub enum Notice {
     },
     /// A segment without a header: a crash left it.
     NoHeader(SegmentNumber),
+    /// The journal does not say which disk a volume is on: nothing of it was overwritten yet.
+    NoTarget {
+        /// Which volume.
+        volume: VolumeName,
+    },
     /// A segment that leads to no point was removed.
     StrayRemoved(SegmentNumber),
     /// A segment that is not needed any more is still there.
@@ -123,6 +130,12 @@ impl fmt::Display for Notice {
                 write!(f, "record {record} of segment {} is not whole: left out", segment.0)
             }
             Self::NoHeader(segment) => write!(f, "segment {} has no header: left out", segment.0),
+            Self::NoTarget { volume } => write!(
+                f,
+                "the journal does not say which disk volume \"{}\" is on, as nothing of it was \
+                 overwritten: name the right one again with the next stream",
+                Plain(volume)
+            ),
             Self::StrayRemoved(segment) => {
                 write!(f, "segment {} belongs to no point: removed", segment.0)
             }

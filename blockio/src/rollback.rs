@@ -34,6 +34,7 @@ use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
 mod ahead;
+mod proof;
 mod steps;
 
 use ahead::{Ahead, Ready};
@@ -144,11 +145,14 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
     let holds_it = known.rolled_back_to == Some(to)
         || (known.open_epoch() == to && group.is_epoch_empty() && known.rolling_back_to.is_none());
     let images = Images::since(&group.view().storage(), &known, to, &records)?;
-    if holds_it && is_known_to_be_at(group.view(), &images.progress()) {
+    let names: Vec<_> = known.volumes.iter().map(|volume| volume.name.clone()).collect();
+    if holds_it
+        && is_known_to_be_at(group.view(), &images.progress())
+        && proof::hold_all(&images, &names, &mut assignments, stop)?
+    {
         return Ok(Ending::NothingToDo);
     }
     check(&images, &records, in_thread, stop, observe)?;
-    let names: Vec<_> = known.volumes.iter().map(|volume| volume.name.clone()).collect();
     let made = || ArenaPool::new(ARENAS, ARENA_BYTES);
     let pool = pool
         .map_or_else(made, Ok)

@@ -120,7 +120,17 @@ fn content_of(mut held: Held<'_>, bytes: u64) -> io::Result<Content> {
 
 impl Held<'_> {
     /// What there is from `at` on, up to `end`; `length` bytes at most.
-    fn read(&mut self, pool: &ArenaPool, at: u64, length: usize, end: u64) -> io::Result<Vec<u8>> {
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub(crate) fn read(
+        &mut self,
+        pool: &ArenaPool,
+        at: u64,
+        length: usize,
+        end: u64,
+    ) -> io::Result<Vec<u8>> {
         let left = usize::try_from(end.saturating_sub(at)).unwrap_or(length).min(length);
         let mut arena = pool.take().map_err(io::Error::other)?;
         if left == 0 {

@@ -83,6 +83,8 @@ pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
         state.volumes.entry(name.clone()).or_default();
     }
     state.go_back(progress);
+    let without = state.volumes.iter().filter(|(_, volume)| volume.target.is_none());
+    reading.notes.extend(without.map(|(name, _)| Notice::NoTarget { volume: name.clone() }));
     let was_written = open.is_none_or(|(epoch, has_images)| epoch != newest.epoch || has_images);
     let generation = headers.iter().map(|header| header.generation).max().unwrap_or_default();
     let before = saved::read(storage.as_ref()).ok().flatten().map(|saved| saved.state);

@@ -28,6 +28,8 @@ pub const STATE_COPY: &str = "state.copy";
 const STATE_MAKING: &str = "state.";
 /// How long the random part is that `tempfile` adds.
 const RANDOM_LENGTH: usize = 6;
+/// More than the points of years and a thousand volumes take, in bytes.
+const STATE_BYTES_MAX: u64 = 256 << 20;
 const SEGMENT: &str = "segment-";
 /// One that is being made.
 const MAKING: &str = "segment.making";
@@ -171,6 +173,11 @@ fn directly(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     }
 }
 
+/// What is in the place of a copy of the state is none.
+fn no_state(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
 /// A link, a directory, a pipe or a socket is what was opened.
 fn is_of_no_file(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EISDIR | libc::ENXIO))
@@ -201,14 +208,22 @@ impl Storage for Directory {
         let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
         let mut file = match opened {
             Ok(file) => file,
-            // A link that leads nowhere may be to a volume that is not mounted: no new state.
+            // A link that leads nowhere may be to a volume that is not mounted: it is not missing,
+            // and where the other copy is none, no new state begins.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return if path.symlink_metadata().is_ok() { Err(error) } else { Ok(None) };
+                return match path.symlink_metadata() {
+                    Ok(_) => Err(no_state("it is a link that leads nowhere")),
+                    Err(_) => Ok(None),
+                };
             }
             Err(error) => return Err(error),
         };
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file"));
+        let found = file.metadata()?;
+        if !found.is_file() {
+            return Err(no_state("it is no file"));
+        }
+        if found.len() > STATE_BYTES_MAX {
+            return Err(no_state("it is larger than any state"));
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;

@@ -10,7 +10,7 @@ use mt_tests::random::Random;
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
 use crate::accidents::{Epochs, SIZE, all_points_hold, apply, epochs, segments};
-use crate::{Part, blank, holds, image, points, retention, rollback, stream};
+use crate::{MIB, Part, blank, holds, image, points, retention, rollback, stream};
 
 const COPIES: [&str; 2] = ["/mnt/retention/g/state", "/mnt/retention/g/state.copy"];
 
@@ -86,6 +86,36 @@ fn last_nights_state_is_refused_however_little_was_done_since() {
 }
 
 #[test]
+fn nothing_to_do_is_not_said_by_a_state_that_was_put_back() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 128);
+        let size = 16 * MIB;
+        let target = blank(machine, "target.img", size);
+        // At none of the places by which the content of a target is known again.
+        let changes = [[1; 4096], [2; 4096]].map(|bytes| Change::data(1403 * 4096, bytes));
+        let names = ["", "a", "b"];
+        let streams = [0, 1].map(|at| {
+            let volumes = vec![volume("", size, names[at], names[at + 1])];
+            let mark = Part::Mark(MarkKind::CrashConsistent, names[at + 1]);
+            let parts = [Part::Change(0, &changes[at]), mark];
+            stream(machine, names[at + 1], volumes, &parts)
+        });
+        streams.iter().for_each(|stream| _ = apply(machine, stream, &target).exits(0));
+        rollback(machine, "a").exits(0);
+        let before = COPIES.map(|path| fs::read(path).unwrap());
+        rollback(machine, "a").exits(0).says("nothing to do");
+        COPIES.iter().zip(&before).for_each(|(path, text)| fs::write(path, text).unwrap());
+        // What somebody else wrote is as good as what a run did that the state does not know of.
+        let mut held = fs::read(&target).unwrap();
+        held[1403 * 4096 + 7] ^= 1;
+        fs::write(&target, &held).unwrap();
+        rollback(machine, "a").exits(0).does_not_say("nothing to do");
+        held[1403 * 4096 + 7] ^= 1;
+        holds(&target, &held);
+    });
+}
+
+#[test]
 fn a_state_that_is_lost_takes_no_history_with_it() {
     on_a_scratch_machine(|machine| {
         let _retention = retention(machine, 128);
@@ -114,10 +144,17 @@ fn one_copy_of_the_state_is_enough_and_the_other_is_told() {
         rollback(machine, "e1").exits(0);
         rollback(machine, "e4").exits(0);
         type Spoil<'a> = &'a dyn Fn(&str);
-        let spoilt: [(&str, Spoil<'_>); 4] = [
+        let spoilt: [(&str, Spoil<'_>); 6] = [
             ("checksum", &|path| fs::write(path, "half a st").unwrap()),
             ("it is not there", &|path| fs::remove_file(path).unwrap()),
             ("it is older", &|path| fs::write(path, &long_ago).unwrap()),
+            ("it is a link that leads nowhere", &|path| {
+                fs::remove_file(path).unwrap();
+                std::os::unix::fs::symlink("/nowhere/at/all", path).unwrap();
+            }),
+            ("it is larger than any state", &|path| {
+                fs::File::create(path).unwrap().set_len(40 << 30).unwrap();
+            }),
             ("it is no file", &|path| {
                 fs::remove_file(path).unwrap();
                 run("mkfifo", &[path]);

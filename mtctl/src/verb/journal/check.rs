@@ -123,6 +123,9 @@ fn advice(report: &Report) -> &'static str {
     if report.damage.iter().any(|finding| is_of_state(finding.class)) {
         "the disks are untouched, and their history cannot be used with this state: put back the \
          one that belongs to it, or make it anew: mtctl journal rebuild"
+    } else if report.damage.iter().all(|finding| finding.class == Class::StateCopyWrong) {
+        "every point can still be reached: the other copy of the state says all there is to know, \
+         and the next command that writes makes this one anew; find out who changed it"
     } else if report.unreachable.is_empty() {
         "every point can still be reached; keep this output for who looks into it"
     } else {

@@ -25,8 +25,8 @@ Examples:
 
 For when both copies of the state are lost or damaged, or one that is older than the history was put
 in its place; mtctl journal check says so. What was there is kept beside it, as FILE.before-rebuild.
-Pins are lost, and so is what was applied since the last point: if the disks were written since
-then, a rollback comes first.";
+Pins are lost, settings that were changed since the last point, and what was applied since then: if
+the disks were written, a rollback comes first.";
 
 /// What was typed after `mtctl journal rebuild`.
 #[derive(Debug, Args)]
