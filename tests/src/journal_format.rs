@@ -63,7 +63,9 @@ struct Segment {
 
 /// What a volume held, as far as it is known.
 struct Filled {
-    volume: u32,
+    name: String,
+    /// Its place in the catalogue, once it has one.
+    number: Option<u32>,
     bytes: Vec<u8>,
     known: BTreeSet<u64>,
 }
@@ -113,12 +115,18 @@ impl History {
         self.list("volumes").iter().filter_map(volume).collect()
     }
 
+    /// The file behind the target of `volume`, which tells it from another at the same path.
+    pub fn backing_file(&self, volume: &str) -> Option<&str> {
+        self.state["volumes"][volume]["identity"]["backing_file"].as_str()
+    }
+
     /// What `volume` held at `point`, with `disk` as it is now.
     pub fn held(&self, volume: &str, point: u64, disk: Vec<u8>) -> Result<Vec<u8>, String> {
+        // One that is not in the catalogue may begin in what it does not say yet.
         let number = self.volumes().iter().position(|(name, ..)| name == volume);
-        let number = number.ok_or_else(|| format!("no volume {volume:?}"))?;
-        let volume = u32::try_from(number).map_err(|error| error.to_string())?;
-        let mut filled = Filled { volume, bytes: disk, known: BTreeSet::new() };
+        let number = number.map(u32::try_from).transpose().map_err(|error| error.to_string())?;
+        let name = volume.to_owned();
+        let mut filled = Filled { name, number, bytes: disk, known: BTreeSet::new() };
         let points = self.list("points");
         let open = points.last().ok_or("there is no point")?;
         let mut next = self.number("next_record")?;
@@ -253,12 +261,25 @@ impl Filled {
                     false => return Err(format!("the images of record {number} are damaged")),
                 }
             }
-            if record.kind == 1 {
-                self.images(&record)?;
+            match record.kind {
+                1 => self.images(&record)?,
+                3 => self.begins(&record)?,
+                _ => {}
             }
             (at, number) = (record.end, number + 1);
         }
         Ok(number)
+    }
+
+    /// A volume begins: this one, perhaps.
+    fn begins(&mut self, record: &Record) -> Result<(), String> {
+        let begins: Value =
+            serde_json::from_slice(&record.payload).map_err(|error| error.to_string())?;
+        if begins["volume"]["name"] == self.name.as_str() {
+            let number = begins["number"].as_u64().ok_or("a volume without a number")?;
+            self.number = Some(u32::try_from(number).map_err(|error| error.to_string())?);
+        }
+        Ok(())
     }
 
     fn images(&mut self, record: &Record) -> Result<(), String> {
@@ -273,7 +294,7 @@ impl Filled {
                 }
                 false => None,
             };
-            if *volume == self.volume {
+            if Some(*volume) == self.number {
                 self.image(*offset, *length, data)?;
             }
         }

@@ -27,7 +27,7 @@ pub fn of_rollback(directory: &Path, to: &str) -> Result<Option<Expected>, Strin
     let Some(point) = named(&history.points(), to) else { return Ok(None) };
     let mut expected = Vec::new();
     for (volume, bytes, target) in history.volumes() {
-        let Some(target) = target.map(PathBuf::from).filter(|target| target.exists()) else {
+        let Some(target) = target.and_then(|target| of(&history, &volume, &target)) else {
             return Ok(None);
         };
         if bytes > BYTES_MAX {
@@ -68,7 +68,7 @@ pub fn agree_at_the_end(machine: &ScratchMachine, retention: &Path) -> usize {
         let Ok(Some(history)) = History::read(&entry.path()) else { continue };
         let group = entry.file_name().into_string().unwrap();
         for (volume, bytes, target) in history.volumes() {
-            let target = target.map(PathBuf::from).filter(|target| target.exists());
+            let target = target.and_then(|target| of(&history, &volume, &target));
             let Some(target) = target.filter(|_| bytes <= BYTES_MAX) else { continue };
             for point in history.points().iter().rev().take(POINTS_MAX) {
                 let to = format!("id:{}", point.id);
@@ -94,6 +94,20 @@ pub fn agree_at_the_end(machine: &ScratchMachine, retention: &Path) -> usize {
         }
     }
     compared
+}
+
+/// What is at the path of the target of `volume`, if it is that target still, and not another disk
+/// at the same number.
+fn of(history: &History, volume: &str, target: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(target);
+    let name = target.strip_prefix("/dev/").unwrap_or_default();
+    let behind = fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).ok();
+    let is_same = match (history.backing_file(volume), behind) {
+        (Some(known), Some(behind)) => known == behind.trim_end(),
+        (_, None) => !target.starts_with("/dev/loop"),
+        (None, Some(_)) => true,
+    };
+    (path.exists() && is_same).then_some(path)
 }
 
 /// The point that `to` means.

@@ -201,13 +201,9 @@ impl<'a> Rig<'a> {
             return BTreeMap::new();
         };
         let disk = fs::read(&self.target).unwrap();
-        let is_known = !history.volumes().is_empty();
         let point = |point: mt_tests::journal_format::Point| {
             let name = point.name.unwrap_or_else(|| point.kind.clone());
-            let held = match is_known {
-                true => history.held("", point.id, disk.clone()).unwrap(),
-                false => disk.clone(),
-            };
+            let held = history.held("", point.id, disk.clone()).unwrap();
             (name, held)
         };
         history.points().into_iter().map(point).collect()
