@@ -2,7 +2,7 @@
 //! after it. How the program applies them is not in here.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use blockio::extent::Extent;
@@ -54,6 +54,16 @@ impl Change {
         Extent::new(ByteOffset::new(self.start), ByteCount::new(self.length())).unwrap()
     }
 
+    /// Puts it into a stream, as one of `volume`.
+    pub fn encode<W: Write>(&self, encoder: &mut native::Encoder<W>, volume: VolumeIndex) {
+        match &self.becomes {
+            Become::Data(bytes) => encoder.data(volume, ByteOffset::new(self.start), bytes),
+            Become::Zero(_) => encoder.zero(volume, self.extent()),
+            Become::Discard(_) => encoder.discard(volume, self.extent()),
+        }
+        .unwrap();
+    }
+
     /// Does it to `image`.
     pub fn apply(&self, image: &mut [u8]) {
         let range = self.start as usize..(self.start + self.length()) as usize;
@@ -97,12 +107,7 @@ pub fn native_of(volumes: Vec<VolumeHeader>, changes: &[(u16, &Change)]) -> Vec<
         if index > 0 && index % CHANGES_PER_MARK == 0 {
             encoder.mark(&point).unwrap();
         }
-        match &change.becomes {
-            Become::Data(bytes) => encoder.data(volume, ByteOffset::new(change.start), bytes),
-            Become::Zero(_) => encoder.zero(volume, change.extent()),
-            Become::Discard(_) => encoder.discard(volume, change.extent()),
-        }
-        .unwrap();
+        change.encode(&mut encoder, volume);
     }
     encoder.mark(&point).unwrap();
     encoder.finish(true).unwrap();

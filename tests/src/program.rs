@@ -1,6 +1,7 @@
 //! Runs programs, the one under test included, and holds what they say against what is expected.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -87,12 +88,17 @@ pub fn finish(command: &mut Command) -> Run {
 }
 
 /// Runs `command`, and sends it `signal` after so many turns of waiting; it may have ended before.
-/// Nothing depends on how long that takes, but which moments are seen.
+/// Nothing depends on how long that takes, but which moments are seen. `bytes` come through its
+/// standard input, which stays open.
 #[track_caller]
-pub fn interrupted(command: &mut Command, signal: Signal, yields: u64) -> Run {
+pub fn interrupted(command: &mut Command, signal: Signal, yields: u64, bytes: &[u8]) -> Run {
     let shown = format!("{command:?}");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = piped.spawn();
     let mut child = child.unwrap_or_else(|error| panic!("starting {shown}: {error}"));
+    let mut stdin = child.stdin.take().unwrap();
+    // It may have ended before it took all of them.
+    let _ = stdin.write_all(bytes);
     for _ in 0..yields {
         std::thread::yield_now();
         if child.try_wait().unwrap().is_some() {
@@ -103,6 +109,7 @@ pub fn interrupted(command: &mut Command, signal: Signal, yields: u64) -> Run {
         kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
     }
     let output = child.wait_with_output().unwrap();
+    drop(stdin);
     Run {
         command: shown,
         code: output.status.code(),

@@ -28,6 +28,9 @@ pub const FSTAB: &str = "# written by somebody else\n\
 pub const OS_RELEASE: &str =
     "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n";
 
+/// Where a retention volume is mounted.
+pub const RETENTION: &str = "/mnt/retention";
+
 /// The machine of one case.
 pub struct ScratchMachine {
     directory: PathBuf,
@@ -50,7 +53,7 @@ pub fn on_a_scratch_machine(case: impl FnOnce(&ScratchMachine) + Send) {
         let run = || {
             let machine = ScratchMachine::boot(directory.path().to_owned());
             case(&machine);
-            second_opinion::agree_at_the_end(&machine, Path::new("/mnt/retention"));
+            second_opinion::agree_at_the_end(&machine, Path::new(RETENTION));
         };
         scope.spawn(run).join()
     });
@@ -128,6 +131,15 @@ impl ScratchMachine {
     /// A blank disk of so many MiB.
     pub fn disk(&self, name: &str, mib: u64) -> LoopDevice {
         LoopDevice::new(&self.file(name), mib << 20)
+    }
+
+    /// A retention volume of so many MiB, mounted where it is by default.
+    pub fn retention(&self, mib: u64) -> LoopDevice {
+        let disk = self.disk("retention.img", mib);
+        program::run("mkfs.ext4", &["-q", disk.path()]);
+        fs::create_dir_all(RETENTION).unwrap();
+        program::run("mount", &[disk.path(), RETENTION]);
+        disk
     }
 
     /// Runs the program under test.

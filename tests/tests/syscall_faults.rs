@@ -13,14 +13,13 @@ use std::path::{Path, PathBuf};
 
 use blockio::stream::native::{Encoder, Options};
 use blockio::stream::{Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeIndex};
-use mt_tests::change_stream::{Become, random_changes, volume};
+use mt_tests::change_stream::{random_changes, volume};
 use mt_tests::journal_format::History;
-use mt_tests::program::{Run, command, finish, mtctl, run, shell};
+use mt_tests::program::{Run, command, finish, mtctl, shell};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 use mt_tests::skip::{has_program, skipped};
 
-const RETENTION: &str = "/mnt/retention";
 const GROUP: &str = "/mnt/retention/g";
 /// Not a whole number of blocks.
 const SIZE: u64 = (1 << 20) + 512;
@@ -106,13 +105,7 @@ impl<'a> Rig<'a> {
             let mut encoder = Encoder::new(&mut bytes, &header, Options::default()).unwrap();
             for mark in 1..=MARKS {
                 for change in random_changes(&mut random, SIZE, 4) {
-                    let (index, extent) = (VolumeIndex(0), change.extent());
-                    match &change.becomes {
-                        Become::Data(bytes) => encoder.data(index, extent.start(), bytes),
-                        Become::Zero(_) => encoder.zero(index, extent),
-                        Become::Discard(_) => encoder.discard(index, extent),
-                    }
-                    .unwrap();
+                    change.encode(&mut encoder, VolumeIndex(0));
                     change.apply(&mut now);
                 }
                 let name = format!("s{stream}m{mark}");
@@ -296,10 +289,7 @@ fn whichever_call_fails_once_or_for_ever_nothing_told_is_lost_and_the_same_comma
         return skipped("strace makes calls fail");
     }
     on_a_scratch_machine(|machine| {
-        let retention = machine.disk("retention.img", 512);
-        run("mkfs.ext4", &["-q", retention.path()]);
-        fs::create_dir_all(RETENTION).unwrap();
-        run("mount", &[retention.path(), RETENTION]);
+        let _retention = machine.retention(512);
         let rig = Rig::new(machine);
         rig.keep(0);
         for stream in 0..2 {

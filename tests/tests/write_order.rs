@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use mt_tests::program::{command, finish, mtctl, run};
+use mt_tests::program::{command, finish, mtctl};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::on_a_scratch_machine;
 use mt_tests::skip::{has_program, skipped};
@@ -112,10 +112,7 @@ fn what_is_written_is_durable_before_what_relies_on_it() {
         return skipped("strace tells the calls");
     }
     on_a_scratch_machine(|machine| {
-        let retention = machine.disk("retention.img", 512);
-        run("mkfs.ext4", &["-q", retention.path()]);
-        fs::create_dir_all("/mnt/retention").unwrap();
-        run("mount", &[retention.path(), "/mnt/retention"]);
+        let _retention = machine.retention(512);
         let file = |name: &str| machine.file(name).to_str().unwrap().to_owned();
         let mut random = Random::new(1);
         for name in ["one", "two", TARGET] {

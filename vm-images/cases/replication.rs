@@ -10,7 +10,7 @@ use blockio::stream::native::{Encoder, Options};
 use blockio::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
 };
-use mt_tests::change_stream::{Become, Change, random_changes, volume};
+use mt_tests::change_stream::{Change, random_changes, volume};
 use mt_tests::random::Random;
 use vm_images::machine::{Job, Machine};
 
@@ -65,7 +65,7 @@ impl Replication {
             for marks in 1..=extent.marks {
                 for change in random_changes(&mut random, extent.bytes, extent.changes) {
                     let volume = random.below(2) as usize;
-                    put(&mut encoder, volume as u16, &change)?;
+                    change.encode(&mut encoder, VolumeIndex(volume as u16));
                     change.apply(&mut held[volume]);
                 }
                 let name = mark(stream, marks);
@@ -158,7 +158,9 @@ pub(crate) fn write_stream(
 ) -> Result<()> {
     let mut bytes = Vec::new();
     let mut encoder = encoder(&mut bytes, volumes)?;
-    changes.iter().try_for_each(|(volume, change)| put(&mut encoder, *volume, change))?;
+    for (volume, change) in changes {
+        change.encode(&mut encoder, VolumeIndex(*volume));
+    }
     encoder.mark(mark)?;
     encoder.finish(true)?;
     Ok(fs::write(path, bytes)?)
@@ -217,15 +219,6 @@ fn encoder(bytes: &mut Vec<u8>, volumes: Vec<VolumeHeader>) -> Result<Encoder<&m
         StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
     let options = Options { batch_bytes: 64 << 10, ..Options::default() };
     Ok(Encoder::new(bytes, &header, options)?)
-}
-
-fn put(encoder: &mut Encoder<&mut Vec<u8>>, volume: u16, change: &Change) -> Result<()> {
-    let (index, extent) = (VolumeIndex(volume), change.extent());
-    Ok(match &change.becomes {
-        Become::Data(bytes) => encoder.data(index, extent.start(), bytes),
-        Become::Zero(_) => encoder.zero(index, extent),
-        Become::Discard(_) => encoder.discard(index, extent),
-    }?)
 }
 
 /// The digests of what both volumes hold.

@@ -6,17 +6,16 @@ use std::process::Child;
 
 use blockio::stream::native::{Encoder, Options};
 use blockio::stream::{Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeIndex};
-use mt_tests::change_stream::{Become, random_changes, volume};
+use mt_tests::change_stream::{random_changes, volume};
 use mt_tests::journal_format::History;
 use mt_tests::loop_device::LoopDevice;
 use mt_tests::program::{Run, command, history_is_whole, interrupted, mtctl, run};
 use mt_tests::random::Random;
-use mt_tests::scratch_machine::ScratchMachine;
+use mt_tests::scratch_machine::{RETENTION, ScratchMachine};
 use nix::sys::signal::Signal;
 
 use crate::model::{Images, Model, Place, Stream};
 
-const RETENTION: &str = "/mnt/retention";
 const GROUP: &str = "/mnt/retention/g";
 const NAMES: [&str; 3] = ["db", "log", "web"];
 const START: &str = "start";
@@ -82,10 +81,7 @@ impl<'a> Story<'a> {
     /// A group of one to three volumes that nothing was applied to.
     pub(crate) fn new(machine: &'a ScratchMachine, seed: u64, counts: &'a mut Counts) -> Self {
         let mut random = Random::new(seed);
-        let retention = machine.disk("retention.img", 1024);
-        run("mkfs.ext4", &["-q", retention.path()]);
-        fs::create_dir_all(RETENTION).unwrap();
-        run("mount", &[retention.path(), RETENTION]);
+        let retention = machine.retention(1024);
         let (mut targets, mut sizes, mut images) = (Vec::new(), Vec::new(), Images::new());
         for name in &NAMES[..1 + random.below(3) as usize] {
             // Whole blocks, or whole sectors, as a disk may end anywhere.
@@ -297,13 +293,7 @@ impl<'a> Story<'a> {
             for _ in 0..1 + self.random.below(6) {
                 let at = self.random.below(self.sizes.len() as u64) as usize;
                 for change in random_changes(&mut self.random, self.sizes[at], 1) {
-                    let (index, extent) = (VolumeIndex(at as u16), change.extent());
-                    match &change.becomes {
-                        Become::Data(bytes) => encoder.data(index, extent.start(), bytes),
-                        Become::Zero(_) => encoder.zero(index, extent),
-                        Become::Discard(_) => encoder.discard(index, extent),
-                    }
-                    .unwrap();
+                    change.encode(&mut encoder, VolumeIndex(at as u16));
                     change.apply(&mut images[at]);
                 }
             }
@@ -386,7 +376,7 @@ impl<'a> Story<'a> {
             _ => Signal::SIGKILL,
         };
         let yields = self.random.below(6000);
-        let run = interrupted(&mut command(mtctl(), words), signal, yields);
+        let run = interrupted(&mut command(mtctl(), words), signal, yields, &[]);
         self.told.push(format!("{} -> {:?} ({signal})", words.join(" "), run.code));
         self.counts.killed += u64::from(run.code.is_none());
         assert!(matches!(run.code, None | Some(0 | 1)), "{run:#?}");

@@ -3,17 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
-use std::process::Stdio;
 
 use blockio::stream::MarkKind;
 use mt_tests::change_stream::{random_changes, volume};
 use mt_tests::loop_device::LoopDevice;
-use mt_tests::program::{Run, command, mtctl};
+use mt_tests::program::{Run, command, interrupted, mtctl};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use crate::{MIB, Part, disk, holds, points, retention, rollback, stream};
 
@@ -104,40 +101,17 @@ impl<'a> Rig<'a> {
     /// Runs mtctl and kills it at a random moment; it may have ended before. `bytes` come through
     /// its standard input, up to a random one.
     fn kill(&mut self, arguments: &[&str], bytes: &[u8]) -> Run {
-        let mut child = command(mtctl(), arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        if !bytes.is_empty() {
-            let count = self.random.below(bytes.len() as u64 + 1) as usize;
-            // It may have ended before it took all of them.
-            let _ = stdin.write_all(&bytes[..count]);
-        }
-        // Nothing depends on how long this takes, but which moments are seen.
+        let count = match bytes.is_empty() {
+            true => 0,
+            false => self.random.below(bytes.len() as u64 + 1) as usize,
+        };
         let limit = if self.random.below(2) == 0 { 1_500 } else { 8_000 };
-        for _ in 0..self.random.below(limit) {
-            std::thread::yield_now();
-            if child.try_wait().unwrap().is_some() {
-                break;
-            }
-        }
-        if child.try_wait().unwrap().is_none() {
-            kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL).unwrap();
-        }
-        let output = child.wait_with_output().unwrap();
-        drop(stdin);
-        let code = output.status.code();
-        self.killed += u32::from(code.is_none());
-        self.story.push(format!("{} {code:?}", arguments.join(" ")));
-        Run {
-            command: format!("{arguments:?}"),
-            code,
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        let yields = self.random.below(limit);
+        let mut command = command(mtctl(), arguments);
+        let run = interrupted(&mut command, Signal::SIGKILL, yields, &bytes[..count]);
+        self.killed += u32::from(run.code.is_none());
+        self.story.push(format!("{} {:?}", arguments.join(" "), run.code));
+        run
     }
 
     /// An apply of the stream that is next, killed.

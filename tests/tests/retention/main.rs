@@ -26,7 +26,7 @@ use blockio::stream::{
 };
 use mt_tests::change_stream::{Become, Change};
 use mt_tests::loop_device::LoopDevice;
-use mt_tests::program::{Run, run};
+use mt_tests::program::Run;
 use mt_tests::scratch_machine::ScratchMachine;
 use mt_tests::second_opinion::{self, Expected};
 
@@ -34,11 +34,7 @@ const MIB: u64 = 1 << 20;
 
 /// A machine's retention volume, mounted where it is by default.
 fn retention(machine: &ScratchMachine, mib: u64) -> LoopDevice {
-    let disk = machine.disk("retention.img", mib);
-    run("mkfs.ext4", &["-q", disk.path()]);
-    fs::create_dir_all("/mnt/retention").unwrap();
-    run("mount", &[disk.path(), "/mnt/retention"]);
-    disk
+    machine.retention(mib)
 }
 
 /// An image file with these bytes: its path.
@@ -86,13 +82,7 @@ fn stream(
     for part in parts {
         match part {
             Part::Change(volume, change) => {
-                let (index, extent) = (VolumeIndex(*volume), change.extent());
-                match &change.becomes {
-                    Become::Data(bytes) => encoder.data(index, extent.start(), bytes),
-                    Become::Zero(_) => encoder.zero(index, extent),
-                    Become::Discard(_) => encoder.discard(index, extent),
-                }
-                .unwrap();
+                change.encode(&mut encoder, VolumeIndex(*volume));
             }
             Part::Mark(kind, name) => {
                 time += 1_000_000_000;
