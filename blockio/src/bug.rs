@@ -65,6 +65,8 @@ pub(crate) enum Bug {
     RecoverGoesForward,
     /// That volumes went on from a rollback is forgotten once something is written.
     MarkOfRollbackLost,
+    /// What the journal says and the state does not yet is ignored.
+    BeyondTheStateIgnored,
     /// A state that is older than its history is believed.
     OlderStateBelieved,
     /// Only the first copy of the state is written.
@@ -90,7 +92,7 @@ pub(crate) enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::NoBarrier1,
         Self::NoBarrier2,
         Self::NoBarrier3,
@@ -111,6 +113,7 @@ impl Bug {
         Self::BreakNotInTheState,
         Self::RecoverGoesForward,
         Self::MarkOfRollbackLost,
+        Self::BeyondTheStateIgnored,
         Self::OlderStateBelieved,
         Self::SecondCopyNotWritten,
         Self::FirstCopyAlwaysCounts,

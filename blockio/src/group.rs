@@ -250,8 +250,8 @@ impl Group {
         let new = NewPoint { time: now, kind, name };
         let memo = PointMemo::of_new(point, &new, now);
         let memo = EpochMemo::new(self.ledger.view().state(), vec![memo]);
-        // The segment of the new epoch first, then the state: a crash in between leaves a segment
-        // of no point, which is removed at the next open.
+        // The segment of the new epoch first, then the state: a crash in between leaves a point
+        // that the journal alone has, and that is taken in.
         let spans = keeper.begin_epoch(&mut self.ledger, point, &memo)?;
         // Nothing expires by this: how long points are kept is said to `apply`.
         self.ledger.save(|state| {
@@ -303,7 +303,7 @@ impl Group {
     /// as `then`; what those that are `written` hold is not known.
     ///
     /// Where nothing is kept, the journal says that later points are given up, then the state does:
-    /// a crash in between leaves them, and nothing was overwritten.
+    /// a crash in between leaves a rollback that was begun, and nothing was overwritten.
     ///
     /// # Errors
     ///

@@ -14,6 +14,7 @@
 //! settings    how a group is kept, as it is saved      pure
 //! memo        what the journal says of its group       pure
 //! saved       the two copies of the state, and which one counts
+//! beyond      what the journal says and the state does not yet
 //! strays      segments that no point has, and whose they are
 //! draft       a record in the making
 //! log         records become durable                   BARRIER 1
@@ -30,6 +31,7 @@
 //! Not here: who preserves and saves (`group`), what is written to the disks (`apply`,
 //! `rollback`), and how a point is read (`view`).
 
+pub(crate) mod beyond;
 pub mod catalogue;
 pub(crate) mod change;
 pub mod check;

@@ -58,6 +58,7 @@ struct Segment {
     first_record: u64,
     salt: u64,
     length: u64,
+    generation: u64,
     tag: [u8; 8],
 }
 
@@ -92,7 +93,93 @@ impl History {
             let digits = digits.get(2 * at..2 * at + 2).ok_or("the identity is short")?;
             *byte = u8::from_str_radix(digits, 16).map_err(|error| error.to_string())?;
         }
-        Ok(Some(Self { directory: directory.to_owned(), identity, state }))
+        let mut history = Self { directory: directory.to_owned(), identity, state };
+        history.take_in_what_is_beyond()?;
+        Ok(Some(history))
+    }
+
+    /// Takes in an epoch that the state does not have yet, if nothing was overwritten in it.
+    fn take_in_what_is_beyond(&mut self) -> Result<(), String> {
+        let open = self.list("points").last().and_then(|point| point["id"].as_u64());
+        for number in self.numbers()?.range(self.number("next_segment")?..) {
+            let Some(segment) = self.segment(*number)? else { continue };
+            let is_later = Some(segment.epoch) > open && segment.first_record < 1 << 62;
+            if !is_later || Some(segment.generation) > self.state["generation"].as_u64() {
+                continue;
+            }
+            let Some(first) = segment.record(BLOCK, segment.first_record)? else { continue };
+            if first.kind != 2 || !first.is_payload_whole {
+                continue;
+            }
+            let begins: Value =
+                serde_json::from_slice(&first.payload).map_err(|error| error.to_string())?;
+            let (mut at, mut next, mut has_images) = (first.end, segment.first_record + 1, false);
+            while let Some(record) = segment.record(at, next)? {
+                has_images |= record.kind == 1;
+                (at, next) = (record.end, next + 1);
+            }
+            let is_next = begins["points"][0]["id"].as_u64() == Some(self.number("next_point")?);
+            if has_images || !is_next {
+                continue;
+            }
+            let ended = self.spans_up_to(segment.first_record)?;
+            let span = json!([number, first.end, segment.first_record, segment.first_record + 1]);
+            return self.begin_epoch(ended, &begins, span);
+        }
+        Ok(())
+    }
+
+    /// All of the open epoch, which ends before record `until`.
+    fn spans_up_to(&self, until: u64) -> Result<Vec<Value>, String> {
+        let mut spans = Vec::new();
+        let known = self.list("points").last().and_then(|point| point["spans"].as_array().cloned());
+        let mut known: Vec<_> = known.unwrap_or_default();
+        let last = known.pop();
+        let first = last.as_ref().and_then(|last| last[2].as_u64());
+        let mut next = first.map_or(self.number("next_record")?, |first| first);
+        spans.append(&mut known);
+        let last = last.and_then(|last| last[0].as_u64());
+        let later = self.numbers()?.range(self.number("next_segment")?..).copied().collect::<Vec<_>>();
+        for number in last.into_iter().chain(later) {
+            let Some(segment) = self.segment(number)? else { continue };
+            if segment.first_record != next || next == until {
+                continue;
+            }
+            let mut at = BLOCK;
+            while let Some(record) = segment.record(at, next)?.filter(|_| next < until) {
+                (at, next) = (record.end, next + 1);
+            }
+            spans.push(json!([number, at, segment.first_record, next]));
+        }
+        match next == until {
+            true => Ok(spans),
+            false => Err(format!("an epoch ends before record {next}, and {until} is the next")),
+        }
+    }
+
+    /// The epoch that was open ended with `ended`, and another one is.
+    fn begin_epoch(&mut self, ended: Vec<Value>, begins: &Value, span: Value) -> Result<(), String> {
+        let new = begins["points"].as_array().cloned().unwrap_or_default();
+        let mut points = self.list("points").to_vec();
+        points.last_mut().ok_or("there is no point")?["spans"] = Value::Array(ended);
+        if let Some(to) = begins["gives_up_after"].as_u64() {
+            let is_given_up = |point: &Value| point["id"].as_u64() > Some(to);
+            let from = points.iter().position(is_given_up).unwrap_or(points.len());
+            let given_up = points.split_off(from);
+            let leads_on = given_up.iter().filter_map(|point| point["spans"].as_array()).flatten();
+            let last = points.last_mut().ok_or("no point is left")?["spans"].as_array_mut();
+            last.ok_or("a point without spans")?.extend(leads_on.cloned());
+        }
+        for mut point in new {
+            point["spans"] = json!([]);
+            points.push(point);
+        }
+        points.last_mut().ok_or("there is no point")?["spans"] = json!([span]);
+        let journal = &mut self.state["journal"];
+        journal["next_segment"] = json!(span[0].as_u64().unwrap_or_default() + 1);
+        journal["next_record"] = span[3].clone();
+        journal["points"] = Value::Array(points);
+        Ok(())
     }
 
     /// Its points, the oldest first: the start is one.
@@ -206,6 +293,7 @@ impl History {
             first_record: u64_at(&header, 48),
             salt: u64_at(&header, 56),
             length: u64_at(&header, 64),
+            generation: if version == 1 { 0 } else { u64_at(&header, 72) },
             tag: self.identity[..8].try_into().expect("eight of sixteen"),
             file,
         }))

@@ -300,8 +300,8 @@ impl Keeper {
 
     /// Begins the epoch that leads back to `point`, where the group is as `memo` says.
     ///
-    /// The caller then saves the state with the point. A crash before that leaves a segment of a
-    /// point that is not there, which is removed at the next open.
+    /// The caller then saves the state with the point. A crash before that leaves the point in the
+    /// journal alone, which is taken in by whoever reads the state (`beyond`).
     pub(super) fn begin_epoch(
         &mut self,
         ledger: &mut Ledger,
@@ -319,7 +319,7 @@ impl Keeper {
     /// back to no point of the source: where the history breaks off, as `memo` says.
     ///
     /// The caller then saves the state without the points that are given up. A crash before that
-    /// leaves them, and a segment of a point that is not there.
+    /// leaves it to the journal alone to say so (`beyond`).
     pub(super) fn break_off(
         &mut self,
         ledger: &mut Ledger,

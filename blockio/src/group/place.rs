@@ -10,6 +10,7 @@ use nix::fcntl::FlockArg;
 
 use super::view::Keeps;
 use crate::device::buffer::ArenaPool;
+use crate::journal::beyond;
 use crate::journal::saved::{self, NotReadable, Saved};
 use crate::journal::scan::{READER_ARENAS, WINDOW_BYTES};
 use crate::journal::state::GroupState;
@@ -149,9 +150,28 @@ pub(super) fn about_state(doing: &str, name: &str, file: Option<&str>) -> String
     format!("{doing} the state of group {name}{}", file.unwrap_or_default())
 }
 
-/// The state of group `name` in `storage`, which is not older than its history, and what there is
-/// to say of its copies; the default while none was saved.
+/// The state of group `name` in `storage`, which is not older than its history, with what its
+/// journal says beyond it, and what there is to say of its copies; the default while none was saved.
 pub(super) fn read_state(
+    storage: &Arc<dyn Storage>,
+    name: &str,
+) -> Result<(GroupState, Vec<Notice>)> {
+    let stamp = || storage.state_stamp().ok();
+    for _ in 1..LOOKS_MAX {
+        let before = stamp();
+        let read = try_to_read_state(storage, name);
+        // Somebody may have saved, and removed segments, while they were looked at.
+        if read.is_ok() || stamp() == before {
+            return read;
+        }
+    }
+    try_to_read_state(storage, name)
+}
+
+/// So often in a row the state may be replaced while it is read.
+const LOOKS_MAX: usize = 100;
+
+fn try_to_read_state(
     storage: &Arc<dyn Storage>,
     name: &str,
 ) -> Result<(GroupState, Vec<Notice>)> {
@@ -170,6 +190,7 @@ pub(super) fn read_state(
             if !there.is_empty() {
                 let pool = ArenaPool::new(READER_ARENAS, WINDOW_BYTES)
                     .map_err(|error| Error::failed("allocating memory for reading", error))?;
+                let state = beyond::take_in(storage, state, &there, &pool)?;
                 let fits = strays::require_none_newer(storage, &state, &there, &pool);
                 fits.map_err(|error| match error.kind() {
                     ErrorKind::Integrity => {
@@ -177,6 +198,7 @@ pub(super) fn read_state(
                     }
                     _ => error,
                 })?;
+                return Ok((state, notes));
             }
             Ok((state, notes))
         }

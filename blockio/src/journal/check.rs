@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 
 use crate::device::buffer::ArenaPool;
+use crate::journal::beyond;
 use crate::journal::catalogue::{Catalogue, PointId, Span};
 use crate::journal::layout::COPIES_FROM;
 use crate::journal::saved::{self, NotReadable, Saved};
@@ -199,11 +200,19 @@ pub fn check(
     // Before the state: what is there and in no state was not made after it.
     let listed = list(storage)?;
     let mut report = Report::default();
+    let mut is_cut_off = false;
     let state = match saved(storage)? {
         Ok(Some(Saved { state, notes })) => {
             let wrong = |note: Notice| of_the_state(Class::StateCopyWrong, note.to_string());
             report.damage.extend(notes.into_iter().map(wrong));
-            state
+            match beyond::take_in(storage, state.clone(), &listed, &pool) {
+                Err(error) if error.kind() == ErrorKind::Integrity => {
+                    is_cut_off = true;
+                    report.damage.push(of_the_state(Class::RecordMissing, error.to_string()));
+                    state
+                }
+                taken_in => taken_in?,
+            }
         }
         Ok(None) if listed.is_empty() => GroupState::default(),
         Ok(None) => {
@@ -224,6 +233,10 @@ pub fn check(
         check.history(&state, known)?;
     }
     check.orphans(catalogue.as_ref(), &listed)?;
+    if is_cut_off {
+        let points = catalogue.iter().flat_map(|known| &known.points);
+        check.report.unreachable = points.map(|point| point.id).collect();
+    }
     Ok(check.report)
 }
 
@@ -472,6 +485,8 @@ impl Check<'_> {
         }
         let still = list(self.storage)?;
         let now = read_state(self.storage)?.unwrap_or_default();
+        // Damage of it was told before.
+        let now = beyond::take_in(self.storage, now.clone(), &still, &self.pool).unwrap_or(now);
         let has = |number: SegmentNumber| {
             now.journal.iter().flat_map(Catalogue::spans).any(|span| span.segment == number)
         };

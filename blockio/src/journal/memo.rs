@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::catalogue::{JournalVolume, NewPoint, Point, PointId, PointKind};
 use crate::journal::settings::GroupSettings;
-use crate::journal::state::{GroupState, Progress};
+use crate::journal::state::{GroupState, Progress, VolumeState};
+use crate::target_identity::TargetIdentity;
+use crate::volume_name::VolumeName;
 use crate::{Error, Result};
 
 /// How an epoch begins.
@@ -21,6 +23,9 @@ pub struct EpochMemo {
     pub points: Vec<PointMemo>,
     /// The volumes that the history has by now.
     pub volumes: Vec<VolumeMemo>,
+    /// What the targets of all volumes of the group are known by; left out by versions before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets: BTreeMap<VolumeName, TargetMemo>,
     /// The last histories that were committed before this one, as the state has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
@@ -68,6 +73,24 @@ pub struct VolumeMemo {
     pub target: Option<String>,
 }
 
+/// A target, as the journal has it: also of a volume of which nothing was overwritten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetMemo {
+    /// As in the state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// As in the state.
+    pub target_bytes: u64,
+    /// As in the state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<TargetIdentity>,
+}
+
+/// Targets that take more than this, in bytes, are left out: all has to go into one record, and
+/// what is not there is told where it is missed.
+const TARGETS_BYTES_MAX: usize = 1 << 20;
+
 /// How a copy ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +129,7 @@ impl EpochMemo {
             format: FORMAT,
             points,
             volumes: volumes.collect(),
+            targets: targets(state),
             dropped: state.dropped().to_vec(),
             settings: state.settings,
             progress: state.progress(),
@@ -132,6 +156,20 @@ impl EpochMemo {
             let volumes: BTreeMap<_, _> = serde_json::from_str(text).ok()?;
             Some(Self { progress: Progress(volumes), ..Self::default() })
         })
+    }
+}
+
+fn targets(state: &GroupState) -> BTreeMap<VolumeName, TargetMemo> {
+    let targets: BTreeMap<_, _> =
+        state.volumes.iter().map(|(name, volume)| (name.clone(), TargetMemo::of(volume))).collect();
+    let bytes = serde_json::to_vec(&targets).map_or(usize::MAX, |text| text.len());
+    if bytes > TARGETS_BYTES_MAX { BTreeMap::new() } else { targets }
+}
+
+impl TargetMemo {
+    fn of(volume: &VolumeState) -> Self {
+        let VolumeState { target, target_bytes, identity, .. } = volume.clone();
+        Self { target, target_bytes, identity }
     }
 }
 

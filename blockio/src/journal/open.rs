@@ -51,31 +51,32 @@ pub(crate) fn open_epoch(
     pool: &ArenaPool,
 ) -> Result<Opened> {
     let Some(catalogue) = &state.journal else { return Ok(Opened::default()) };
-    let mut opening = Opening {
-        storage: Arc::clone(storage),
-        state,
-        catalogue,
-        pool,
-        found: Opened {
-            next_segment: catalogue.next_segment,
-            next_record: catalogue.next_record,
-            is_empty: true,
-            ..Opened::default()
-        },
-    };
-    let open = catalogue.points.last().map_or(&[][..], |point| &point.spans);
-    if let Some(first) = open.first() {
-        opening.found.next_record = first.first_record;
-    }
-    for (place, span) in open.iter().enumerate() {
-        let until = open.get(place + 1).map(|next| next.first_record);
-        opening.known(span, until)?;
-    }
-    opening.followers()?;
-    opening.is_complete()?;
+    let mut opening = Opening::new(storage, state, catalogue, pool);
+    opening.run()?;
     opening.found.orphans = opening.strays()?;
     strays::require_all_may_go(storage, state, &opening.found.orphans, pool)?;
     Ok(opening.found)
+}
+
+/// All of the epoch that is open in `state`, where the next one begins with record `next`: so it was
+/// durable up to there.
+///
+/// # Errors
+///
+/// `Integrity`: it is not all there. `Failed`: it cannot be read.
+pub(crate) fn whole_epoch(
+    storage: &Arc<dyn Storage>,
+    state: &GroupState,
+    next: u64,
+    pool: &ArenaPool,
+) -> Result<Vec<Span>> {
+    let Some(catalogue) = &state.journal else { return Ok(Vec::new()) };
+    let mut opening = Opening::new(storage, state, catalogue, pool);
+    opening.run()?;
+    match opening.found.next_record == next {
+        true => Ok(opening.found.spans),
+        false => Err(missing(opening.found.next_record, next.saturating_sub(1))),
+    }
 }
 
 struct Opening<'a> {
@@ -86,7 +87,36 @@ struct Opening<'a> {
     found: Opened,
 }
 
-impl Opening<'_> {
+impl<'a> Opening<'a> {
+    fn new(
+        storage: &Arc<dyn Storage>,
+        state: &'a GroupState,
+        catalogue: &'a Catalogue,
+        pool: &'a ArenaPool,
+    ) -> Self {
+        let found = Opened {
+            next_segment: catalogue.next_segment,
+            next_record: catalogue.next_record,
+            is_empty: true,
+            ..Opened::default()
+        };
+        Self { storage: Arc::clone(storage), state, catalogue, pool, found }
+    }
+
+    /// Finds what there is of the epoch.
+    fn run(&mut self) -> Result<()> {
+        let open = self.catalogue.points.last().map_or(&[][..], |point| &point.spans);
+        if let Some(first) = open.first() {
+            self.found.next_record = first.first_record;
+        }
+        for (place, span) in open.iter().enumerate() {
+            let until = open.get(place + 1).map(|next| next.first_record);
+            self.known(span, until)?;
+        }
+        self.followers()?;
+        self.is_complete()
+    }
+
     /// A segment that the saved state has; of the last one there may be more than it says.
     fn known(&mut self, span: &Span, until: Option<u64>) -> Result<()> {
         let number = span.segment;

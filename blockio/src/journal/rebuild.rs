@@ -79,10 +79,9 @@ pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
         known.target_bytes = volume.is.capacity_bytes;
     }
     let progress = &newest.memo.progress;
-    for name in progress.0.keys() {
-        state.volumes.entry(name.clone()).or_default();
-    }
-    state.go_back(progress);
+    state.come_to(progress, &newest.memo.targets);
+    // Whether something was written since is not known.
+    state.forget_content();
     let without = state.volumes.iter().filter(|(_, volume)| volume.target.is_none());
     reading.notes.extend(without.map(|(name, _)| Notice::NoTarget { volume: name.clone() }));
     let was_written = open.is_none_or(|(epoch, has_images)| epoch != newest.epoch || has_images);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::catalogue::{Catalogue, JournalVolume};
 use crate::journal::layout::Identity;
+use crate::journal::memo::TargetMemo;
 use crate::journal::settings::GroupSettings;
 pub use crate::stream::content::{Consumed, SourceOrder};
 use crate::stream::{Format, Name, StreamHeader};
@@ -269,6 +270,32 @@ impl GroupState {
             (name.clone(), progress)
         });
         Progress(volumes.collect())
+    }
+
+    /// Its volumes are where they were at `progress`, and `targets` is what those that are known
+    /// are known by.
+    pub(crate) fn come_to(
+        &mut self,
+        progress: &Progress,
+        targets: &BTreeMap<VolumeName, TargetMemo>,
+    ) {
+        for name in progress.0.keys().chain(targets.keys()) {
+            self.volumes.entry(name.clone()).or_default();
+        }
+        self.go_back(progress);
+        for (name, TargetMemo { target, target_bytes, identity }) in targets {
+            let Some(volume) = self.volumes.get_mut(name) else { continue };
+            volume.target.clone_from(target);
+            volume.target_bytes = *target_bytes;
+            volume.identity.clone_from(identity);
+        }
+    }
+
+    /// What its volumes hold is not known.
+    pub(crate) fn forget_content(&mut self) {
+        for identity in self.volumes.values_mut().filter_map(|volume| volume.identity.as_mut()) {
+            identity.content = None;
+        }
     }
 
     /// Its volumes were brought back to where they were at `progress`. One that was not known then

@@ -266,11 +266,11 @@ impl Run {
         }
         machine.rebuild().map_err(text)?;
         let has = machine.state().map_err(text)?.journal.ok_or("no history")?;
-        // What was about to be given up is: the journal says so before the state does.
-        let last = has.points.last().filter(|last| last.kind == PointKind::Break);
-        let given_up = last.and(has.rolling_back_to).filter(|_| had.rolling_back_to.is_none());
-        let stays = |point: &&Point| given_up.is_none_or(|to| point.id <= to);
-        for point in had.all().filter(stays) {
+        if has.open_epoch() != had.open_epoch() {
+            let (has, had) = (has.open_epoch(), had.open_epoch());
+            return Err(format!("the last point is {has}, and was {had}"));
+        }
+        for point in had.all() {
             let again = has.point(point.id).ok_or_else(|| format!("point {} is lost", point.id))?;
             let told = |one: &Point| (one.time, one.kind, one.name.clone());
             if told(again) != told(point) {

@@ -39,6 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use crate::device::buffer::ArenaPool;
 use crate::extent::Extent;
+use crate::journal::beyond;
 use crate::journal::catalogue::{Catalogue, JournalVolume, PointId};
 use crate::journal::images::{Found, Images, damaged, open, unreadable};
 use crate::journal::index::Index;
@@ -279,7 +280,7 @@ impl History {
     /// The state was replaced: by the one who writes, as ever; or somebody else writes now, and
     /// everything is looked at anew.
     fn look_at_the_state(&self, tail: &mut Tail, stamp: u64) -> Result<()> {
-        let catalogue = read_catalogue(&self.storage)?;
+        let catalogue = read_catalogue(&self.storage, &self.pool)?;
         let catalogue = catalogue.filter(|known| known.identity == tail.seen.identity);
         let Some(catalogue) = catalogue else {
             let context = format!("point {} is gone: the group was committed", self.point);
@@ -337,8 +338,7 @@ fn try_load(
     pool: &ArenaPool,
     stamp: u64,
 ) -> Result<Loaded> {
-    let listed = storage.segments().map_err(failed("listing the journal"))?;
-    let state = read_state(storage)?.unwrap_or_default();
+    let (state, listed) = read_state(storage, pool)?;
     let expired = || {
         Error::new(ErrorKind::Usage, format!("point {point} has expired"))
             .with_hint("see which are kept with: mtctl points list")
@@ -382,14 +382,22 @@ fn tail(
 }
 
 /// The history of the group in `storage`, if it has one.
-fn read_catalogue(storage: &Arc<dyn Storage>) -> Result<Option<Catalogue>> {
-    Ok(read_state(storage)?.and_then(|state| state.journal))
+fn read_catalogue(storage: &Arc<dyn Storage>, pool: &ArenaPool) -> Result<Option<Catalogue>> {
+    Ok(read_state(storage, pool)?.0.journal)
 }
 
-fn read_state(storage: &Arc<dyn Storage>) -> Result<Option<GroupState>> {
+/// The state, and the segments that were there before it was read.
+fn read_state(
+    storage: &Arc<dyn Storage>,
+    pool: &ArenaPool,
+) -> Result<(GroupState, Vec<SegmentNumber>)> {
+    let listed = storage.segments().map_err(failed("listing the journal"))?;
     let doing = "reading the group's state";
     match saved::read(storage.as_ref()) {
-        Ok(saved) => Ok(saved.map(|saved| saved.state)),
+        Ok(saved) => {
+            let state = saved.map(|saved| saved.state).unwrap_or_default();
+            Ok((beyond::take_in(storage, state, &listed, pool)?, listed))
+        }
         Err(NotReadable::Failed { file, cause }) => {
             Err(Error::failed(format!("{doing}, {file}"), cause))
         }
