@@ -22,6 +22,14 @@ pub enum Notice {
         /// The file that does.
         good: String,
     },
+    /// What leads back to points is not there, or is another history: the state is of a group that
+    /// was committed since, or of another one.
+    HistoryNotThere {
+        /// The segment that is written to.
+        segment: SegmentNumber,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A crash left part of a record at the end of the journal.
     TornRecord {
         /// Which one.
@@ -126,6 +134,13 @@ impl fmt::Display for Notice {
             Self::StateCopyPassedOver { bad, why, good } => {
                 write!(f, "{bad}: {why}; {good} is used, and the next change writes both")
             }
+            Self::HistoryNotThere { segment, why } => write!(
+                f,
+                "the history that the state is of is not there (segment {}: {why}), and no point \
+                 can be reached: the group was committed since, the state is another group's, or \
+                 the volume is not mounted; see with `mtctl journal check`",
+                segment.0
+            ),
             Self::TornRecord { record, segment } => {
                 write!(f, "record {record} of segment {} is not whole: left out", segment.0)
             }

@@ -161,7 +161,8 @@ pub(super) fn read_state(
         let before = stamp();
         let read = try_to_read_state(storage, name);
         // Somebody may have saved, and removed segments, while they were looked at.
-        if read.is_ok() || stamp() == before {
+        let is_plain = read.as_ref().is_ok_and(|(_, notes)| notes.is_empty());
+        if is_plain || stamp() == before {
             return read;
         }
     }
@@ -186,20 +187,21 @@ fn try_to_read_state(
          rebuild --group {name}"
     );
     match saved::read(storage.as_ref()) {
-        Ok(Some(Saved { state, notes })) => {
-            if !there.is_empty() {
-                let pool = ArenaPool::new(READER_ARENAS, WINDOW_BYTES)
-                    .map_err(|error| Error::failed("allocating memory for reading", error))?;
-                let state = beyond::take_in(storage, state, &there, &pool)?;
-                let fits = strays::require_none_newer(storage, &state, &there, &pool);
-                fits.map_err(|error| match error.kind() {
-                    ErrorKind::Integrity => {
-                        error.with_hint(format!("nothing was written or removed; {remedy}"))
-                    }
-                    _ => error,
-                })?;
+        Ok(Some(Saved { state, mut notes })) => {
+            if state.journal.is_none() && there.is_empty() {
                 return Ok((state, notes));
             }
+            let pool = ArenaPool::new(READER_ARENAS, WINDOW_BYTES)
+                .map_err(|error| Error::failed("allocating memory for reading", error))?;
+            let state = beyond::take_in(storage, state, &there, &pool)?;
+            let fits = strays::require_none_newer(storage, &state, &there, &pool);
+            fits.map_err(|error| match error.kind() {
+                ErrorKind::Integrity => {
+                    error.with_hint(format!("nothing was written or removed; {remedy}"))
+                }
+                _ => error,
+            })?;
+            notes.extend(strays::not_there(storage, &state, &pool)?);
             Ok((state, notes))
         }
         Ok(None) => {

@@ -9,6 +9,7 @@ use crate::journal::layout::{COPIES_FROM, RecordKind, SegmentHeader};
 use crate::journal::saved::{self, Saved};
 use crate::journal::scan::{Next, SegmentError, SegmentReader, header_of};
 use crate::journal::state::GroupState;
+use crate::notice::Notice;
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, ErrorKind, Result};
 
@@ -163,6 +164,36 @@ pub(crate) fn in_words(state: &GroupState, stray: Stray) -> Option<String> {
             Some("is of another history, of which the state knows nothing".to_owned())
         }
     }
+}
+
+/// What is wrong with the segment that `state` has as the last, if something is: a history that was
+/// committed since, or another one, has none of the others either.
+///
+/// # Errors
+///
+/// `Failed`: it cannot be read.
+pub(crate) fn not_there(
+    storage: &Arc<dyn Storage>,
+    state: &GroupState,
+    pool: &ArenaPool,
+) -> Result<Option<Notice>> {
+    let Some(known) = &state.journal else { return Ok(None) };
+    let Some(last) = known.spans().last() else { return Ok(None) };
+    let segment = last.segment;
+    let why = match header_of(storage.as_ref(), segment, pool) {
+        Ok(header) if header.journal == known.identity => return Ok(None),
+        Ok(_) => SegmentError::Foreign.to_string(),
+        Err(SegmentError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            "there is none".to_owned()
+        }
+        Err(SegmentError::Io(error)) => {
+            let context = format!("reading segment {} of the retention journal", segment.0);
+            return Err(Error::failed(context, error));
+        }
+        // Damage is for `check` to tell.
+        Err(_) => return Ok(None),
+    };
+    Ok(Some(Notice::HistoryNotThere { segment, why }))
 }
 
 /// That the state is not older than its history, or of another one: for who only reads. Segments

@@ -85,6 +85,93 @@ fn last_nights_state_is_refused_however_little_was_done_since() {
     });
 }
 
+/// Both copies without the last so many saves that were appended to them.
+fn take_back_saves(count: usize) {
+    for path in COPIES {
+        let text = fs::read_to_string(path).unwrap();
+        let lines: Vec<_> = text.split_inclusive('\n').collect();
+        assert!(lines.len() > 2 * count, "{} lines", lines.len());
+        fs::write(path, lines[..lines.len() - 2 * count].concat()).unwrap();
+    }
+}
+
+#[test]
+fn a_point_that_a_crash_left_to_the_journal_alone_is_there_and_stays() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 128);
+        let (target, epochs) = group(machine, 93);
+        machine.mtctl(&["points", "create", "--group", "g", "--name", "by-hand"]).exits(0);
+        take_back_saves(1);
+        machine.mtctl(&["points", "list", "--group", "g"]).exits(0).says("by-hand");
+        machine.mtctl(&["journal", "check", "--group", "g"]).exits(0).does_not_say("no point");
+        let digest = |to: &str| {
+            machine.mtctl(&["digest", "--group", "g", "--to", to]).exits(0).stdout.clone()
+        };
+        assert_eq!(digest("by-hand").split(' ').next(), digest("e4").split(' ').next());
+        // Neither a command that only pins nor one that is refused takes it away.
+        machine.mtctl(&["points", "pin", "e1", "--group", "g"]).exits(0);
+        let wrong = blank(machine, "wrong.img", SIZE);
+        apply(machine, &epochs.stream, &wrong).exits(4);
+        rollback(machine, "e2").exits(0);
+        holds(&target, &epochs.held[2]);
+        rollback(machine, "by-hand").exits(0);
+        holds(&target, &epochs.held[4]);
+        machine.mtctl(&["journal", "check", "--group", "g"]).exits(0);
+    });
+}
+
+#[test]
+fn points_that_the_journal_alone_says_are_given_up_do_not_come_again() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 128);
+        let (target, epochs) = group(machine, 94);
+        let to = ["rollback", "--group", "g", "--to", "e2", "--without-undo", "--yes"];
+        machine.mtctl(&to).exits(0);
+        holds(&target, &epochs.held[2]);
+        // That it is there, and before that, that it is on its way.
+        take_back_saves(2);
+        let names: Vec<_> = points(machine).iter().map(|point| point["name"].clone()).collect();
+        assert_eq!(names, ["e1", "e2"]);
+        machine.mtctl(&["digest", "--group", "g", "--to", "e4"]).exits(2);
+        machine.mtctl(&["group", "list"]).exits(0).says("rolling back");
+        apply(machine, &epochs.stream, &target).exits(4);
+        machine.mtctl(&["recover", "--group", "g", "--yes"]).exits(0);
+        holds(&target, &epochs.held[2]);
+        all_points_hold(machine, &target, &epochs);
+        machine.mtctl(&["journal", "check", "--group", "g"]).exits(0);
+    });
+}
+
+#[test]
+fn a_state_whose_history_is_not_there_is_told_by_whoever_looks() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 128);
+        let (target, epochs) = group(machine, 95);
+        let of_g = COPIES.map(|path| fs::read(path).unwrap());
+        let told = "the history that the state is of is not there";
+        let is_told = |group: &str| {
+            machine.mtctl(&["points", "list", "--group", group]).exits(0).says(told);
+            machine.mtctl(&["group", "list"]).says("ALARM").says(told);
+            machine.mtctl(&["digest", "--group", group, "--to", "e1"]).exits(5);
+            machine.mtctl(&["journal", "check", "--group", group]).exits(5);
+        };
+        machine.mtctl(&["points", "list", "--group", "g"]).exits(0).does_not_say(told);
+        // Another group's.
+        let other = blank(machine, "other.img", SIZE);
+        let to_other = ["apply", &epochs.stream, "--group", "h", "--target", &other];
+        machine.mtctl(&to_other).exits(0);
+        let of_h = COPIES.map(|path| path.replace("/g/", "/h/"));
+        of_h.iter().zip(&of_g).for_each(|(path, text)| fs::write(path, text).unwrap());
+        is_told("h");
+        // One of before a commit.
+        machine.mtctl(&["commit", "--group", "g", "--yes"]).exits(0);
+        COPIES.iter().zip(&of_g).for_each(|(path, text)| fs::write(path, text).unwrap());
+        is_told("g");
+        rollback(machine, "e1").exits(5);
+        holds(&target, &epochs.held[4]);
+    });
+}
+
 #[test]
 fn nothing_to_do_is_not_said_by_a_state_that_was_put_back() {
     on_a_scratch_machine(|machine| {
