@@ -18,7 +18,7 @@ use crate::assignment::Assignment;
 use crate::barrier::AllFlushed;
 use crate::device::buffer::ArenaPool;
 use crate::journal::catalogue::{Catalogue, NewPoint, PointId, PointKind, Span};
-use crate::journal::memo::{EpochMemo, PointMemo};
+use crate::journal::memo::{EpochMemo, PointMemo, Targets};
 use crate::journal::scan::{READER_ARENAS, WINDOW_BYTES};
 use crate::journal::settings::GroupSettings;
 use crate::journal::state::{InBetween, Progress};
@@ -223,15 +223,16 @@ impl Group {
         self.keeper.as_ref()?.forecast(self.view().catalogue().ok()?)
     }
 
-    /// Begins the first epoch of a history that has none yet: `start` is what is there now.
+    /// Begins the first epoch of a history that has none yet: `start` is what is there now, and
+    /// `targets` are those that the state does not have yet.
     ///
     /// # Errors
     ///
     /// `Failed`: the journal cannot be written.
-    pub(crate) fn begin_history(&mut self) -> Result<()> {
+    pub(crate) fn begin_history(&mut self, targets: &Targets) -> Result<()> {
         match &mut self.keeper {
             None => Ok(()),
-            Some(keeper) => keeper.begin_if_new(&mut self.ledger),
+            Some(keeper) => keeper.begin_if_new(&mut self.ledger, targets),
         }
     }
 
@@ -243,7 +244,7 @@ impl Group {
     /// states of their source. `Failed`: it could not be saved.
     pub fn point(&mut self, kind: PointKind, name: Option<String>) -> Result<PointId> {
         self.require_one_state()?;
-        self.begin_history()?;
+        self.begin_history(&Targets::new())?;
         let point = PointId(self.view().catalogue()?.next_point);
         let Some(keeper) = &mut self.keeper else { return Err(not_open()) };
         let now = keeper.now();
@@ -315,7 +316,7 @@ impl Group {
         undo: Undo,
         then: &Progress,
     ) -> Result<()> {
-        self.begin_history()?;
+        self.begin_history(&Targets::new())?;
         let broken_off = match undo {
             Undo::Kept => None,
             Undo::NotKept => self.break_off(to, then)?,

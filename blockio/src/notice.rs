@@ -134,13 +134,7 @@ impl fmt::Display for Notice {
             Self::StateCopyPassedOver { bad, why, good } => {
                 write!(f, "{bad}: {why}; {good} is used, and the next change writes both")
             }
-            Self::HistoryNotThere { segment, why } => write!(
-                f,
-                "the history that the state is of is not there (segment {}: {why}), and no point \
-                 can be reached: the group was committed since, the state is another group's, or \
-                 the volume is not mounted; see with `mtctl journal check`",
-                segment.0
-            ),
+            Self::HistoryNotThere { segment, why } => history_not_there(f, *segment, why),
             Self::TornRecord { record, segment } => {
                 write!(f, "record {record} of segment {} is not whole: left out", segment.0)
             }
@@ -203,4 +197,15 @@ impl fmt::Display for Notice {
             Self::StreamTaken { why } => f.write_str(why),
         }
     }
+}
+
+fn history_not_there(f: &mut fmt::Formatter<'_>, segment: SegmentNumber, why: &str) -> fmt::Result {
+    write!(
+        f,
+        "the history that the state is of is not there (segment {}: {why}), and no point can be \
+         reached: the group was committed since, the state is another group's, or the volume is \
+         not mounted; see with `mtctl journal check`; `mtctl group release` lets go of what is not \
+         there any more",
+        segment.0
+    )
 }

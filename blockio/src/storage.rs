@@ -25,6 +25,9 @@ pub mod directory;
 /// In this order: one that is mounted before it was checked can drop the journal in which it has
 /// what it did not write (docs/adr/0010).
 pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
+    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+        return Some("allow more open files, with: ulimit -n 65536");
+    }
     // The last one is EFSCORRUPTED as well.
     let is_of_file_system =
         matches!(error.raw_os_error(), Some(libc::EIO | libc::EROFS | libc::EUCLEAN));

@@ -96,7 +96,7 @@ impl GroupOptions {
     pub(crate) fn place(&self) -> Result<Place> {
         group::check_name(&self.group)?;
         let place = of_group(&self.group, &self.at)?;
-        if place.has_something() {
+        if place.has_something()? {
             return Ok(place);
         }
         let context = format!("there is no group {} in {}", self.group, place.state.display());

@@ -48,12 +48,21 @@ pub(crate) fn at(
         views.push(PointView { name, view });
     }
     if views.is_empty() {
-        let wanted = volume.unwrap_or_default();
-        let context = format!("group {} has no volume \"{}\"", group.name(), output::plain(wanted));
-        let names: Vec<_> = group.state().volumes.keys().map(VolumeName::to_string).collect();
-        return Err(Error::new(ErrorKind::Usage, context)
-            .with_hint(format!("its volumes are: {}", names.join(", ")))
-            .into());
+        return Err(none_of(group, volume.unwrap_or_default()).into());
     }
     Ok((shown, views))
+}
+
+/// Why there is nothing to be read of the volume `wanted`.
+fn none_of(group: &GroupView, wanted: &str) -> Error {
+    let shown = output::plain(wanted);
+    if group.state().volumes.contains_key(wanted) {
+        let context = format!("group {} does not know the disk of \"{shown}\"", group.name());
+        return Error::new(ErrorKind::Usage, context)
+            .with_hint("its state was made anew: name the disk again with the next stream");
+    }
+    let context = format!("group {} has no volume \"{shown}\"", group.name());
+    let names: Vec<_> = group.state().volumes.keys().map(VolumeName::to_string).collect();
+    Error::new(ErrorKind::Usage, context)
+        .with_hint(format!("its volumes are: {}", names.join(", ")))
 }

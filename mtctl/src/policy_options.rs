@@ -177,7 +177,9 @@ fn shown(duration: Duration) -> String {
 }
 
 fn duration(text: &str) -> std::result::Result<Duration, String> {
-    let parsed: SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
+    let parsed: SignedDuration = text
+        .parse()
+        .map_err(|_| "it takes a number with a unit, as in 90s, 15m, 24h or 7d".to_owned())?;
     Duration::try_from(parsed).map_err(|_| "it is negative".to_owned())
 }
 fn size(text: &str) -> std::result::Result<u64, String> {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use provisioning::fstab::{FSTAB_PATH, Fstab};
 use provisioning::host::{Host, Tree};
 use provisioning::lossless_text;
@@ -18,7 +19,9 @@ use crate::configuration::{self, PrepareConfiguration};
 pub(crate) struct RetentionMountOption {
     /// Where the retention volume is mounted [default: where fstab has the one that prepare made,
     /// else /mnt/retention]
-    #[arg(long, value_name = "DIR", env = "MTCTL_RETENTION_MOUNT", hide_env = true)]
+    // Of an empty one `mount_point` says more than the parser would.
+    #[arg(long, value_name = "DIR", env = "MTCTL_RETENTION_MOUNT", hide_env = true,
+          value_parser = OsStringValueParser::new().map(PathBuf::from))]
     retention_mount: Option<PathBuf>,
 }
 
@@ -133,8 +136,10 @@ fn mount_point(path: &Path) -> provisioning::Result<PathBuf> {
         return Ok(lossless_text::of_path(&path).into());
     }
     let context = format!("mounting the retention volume on '{}'", path.display());
-    Err(Error::new(ErrorKind::Usage, context)
-        .with_hint("--retention-mount takes an absolute directory, not the root, without '..'"))
+    Err(Error::new(ErrorKind::Usage, context).with_hint(
+        "--retention-mount and MTCTL_RETENTION_MOUNT take an absolute directory, not the root, \
+             without '..'",
+    ))
 }
 
 #[cfg(test)]

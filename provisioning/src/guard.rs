@@ -1,6 +1,8 @@
 //! What must be true of a disk before it may be formatted. Pure: the same questions are asked of
 //! the disk as planned and, right before mkfs, of the disk as it is then (`apply::format`).
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::blank::Content;
@@ -172,17 +174,26 @@ fn is_nobodys(disk: &Disk) -> Result<(), Refusal> {
 /// What a group writes to is replicated: zeros on it say nothing, and no word makes it go.
 fn is_no_groups(disk: &Disk) -> Result<(), Refusal> {
     let group = disk.used_by.iter().find_map(|one| match one {
-        Use::Group { name, state } => Some((name, state.display())),
+        Use::Group { name, state } => Some((name, state)),
         _ => None,
     });
     let Some((name, state)) = group else { return Ok(()) };
     let path = disk.path.display();
-    let reason = format!("{path} is a target of the protection group {name} ({state})");
+    let reason = format!("{path} is a target of the protection group {name} ({})", state.display());
     let hint = format!(
-        "name another disk; if the group is given up: mtctl commit --group {name}, and then move \
-         its state away: mv {state} /root/{name}.state"
+        "name another disk; if the group is to give it up: mtctl group release --group {name} {}",
+        options_for(name, state)
     );
     Err(Refusal::new(reason, hint))
+}
+
+/// What leads to the group `name`, whose state this file is. A directory of its name has its
+/// history as well, if it has one.
+fn options_for(name: &str, state: &Path) -> String {
+    let directory = state.parent().unwrap_or(state);
+    let has_all = directory.ends_with(name);
+    let history = if has_all { "--retention none " } else { "" };
+    format!("{history}--state-dir {}", directory.display())
 }
 
 /// Whether every group that is here says what it writes to.

@@ -139,7 +139,8 @@ impl History {
         let mut next = first.map_or(self.number("next_record")?, |first| first);
         spans.append(&mut known);
         let last = last.and_then(|last| last[0].as_u64());
-        let later = self.numbers()?.range(self.number("next_segment")?..).copied().collect::<Vec<_>>();
+        let later =
+            self.numbers()?.range(self.number("next_segment")?..).copied().collect::<Vec<_>>();
         for number in last.into_iter().chain(later) {
             let Some(segment) = self.segment(number)? else { continue };
             if segment.first_record != next || next == until {
@@ -158,7 +159,12 @@ impl History {
     }
 
     /// The epoch that was open ended with `ended`, and another one is.
-    fn begin_epoch(&mut self, ended: Vec<Value>, begins: &Value, span: Value) -> Result<(), String> {
+    fn begin_epoch(
+        &mut self,
+        ended: Vec<Value>,
+        begins: &Value,
+        span: Value,
+    ) -> Result<(), String> {
         let new = begins["points"].as_array().cloned().unwrap_or_default();
         let mut points = self.list("points").to_vec();
         points.last_mut().ok_or("there is no point")?["spans"] = Value::Array(ended);

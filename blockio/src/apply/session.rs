@@ -21,6 +21,7 @@ use crate::group::Group;
 use crate::group::checkpoint::When;
 use crate::group::keeper::now;
 use crate::journal::catalogue::NewPoint;
+use crate::journal::memo::Targets;
 use crate::journal::state::{Consumed, Fingerprint, SourceOrder};
 use crate::notice::Notice;
 use crate::stream::{BATCH_BYTES_MAX, Batch, Content, Format, Piece, StreamHeader};
@@ -299,11 +300,23 @@ impl<'a> Session<'a> {
         if self.input.as_ref().is_none_or(|input| input.is_marked) {
             return Ok(());
         }
-        self.group.begin_history()?;
+        let targets = self.targets();
+        self.group.begin_history(&targets)?;
         self.input.iter_mut().for_each(|input| input.is_marked = true);
         self.has_written = true;
         let flushed = self.flush()?;
         self.record(flushed, When::OnTheWay)
+    }
+
+    /// What the volumes of the input are on.
+    fn targets(&mut self) -> Targets {
+        let volumes = &mut self.volumes;
+        let route = self.input.iter().flat_map(|input| &input.route);
+        let target = |index: &usize| {
+            let volume = volumes.get(*index);
+            (volume.name().to_owned(), volume.target_memo())
+        };
+        route.map(target).collect()
     }
 
     fn count(&mut self, pieces: &[Piece]) {

@@ -13,6 +13,7 @@ use crate::device::buffer::{Arena, Region};
 use crate::device::open::Engine;
 use crate::group::Group;
 use crate::group::keeper::Preserve;
+use crate::journal::memo::TargetMemo;
 use crate::journal::state::Consumed;
 use crate::plan::{Planner, WritePlan, clear_steps};
 use crate::stream::{Piece, StreamHeader, VolumeIndex};
@@ -86,6 +87,15 @@ impl Volume {
     /// What its target is known by.
     pub(crate) fn identity(&self) -> &str {
         &self.assignment.identity.name
+    }
+
+    /// The target, as the journal has it before anything is written.
+    pub(crate) fn target_memo(&mut self) -> TargetMemo {
+        TargetMemo {
+            target: Some(self.identity().to_owned()),
+            target_bytes: self.capacity().get(),
+            identity: Some(self.target_identity(false)),
+        }
     }
 
     /// What else its target is known by; `with_content`: nothing is written after this.

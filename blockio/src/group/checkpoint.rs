@@ -111,8 +111,8 @@ impl Group {
     /// Saves how far the volumes have come (BARRIER 3), and makes `points` of what they hold.
     ///
     /// Before it, the segment of the new epoch is durable: a crash between the two leaves points
-    /// that the journal alone has, and that are taken in (`beyond`). After it, segments of points that are no more are removed; a crash before that
-    /// leaves them to the next open.
+    /// that the journal alone has, and that are taken in (`beyond`). After it, segments of points
+    /// that are no more are removed; a crash before that leaves them to the next open.
     ///
     /// # Errors
     ///

@@ -18,7 +18,7 @@ use crate::journal::compact::{Attempt, Compaction};
 use crate::journal::draft::{Draft, Outline};
 use crate::journal::layout::{BLOCK_BYTES, Identity, RECORD_BYTES_MAX, RecordKind};
 use crate::journal::log::{End, ImagesDurable, Log, Ticket, failed};
-use crate::journal::memo::{self, EpochMemo, PointMemo, VolumeMemo};
+use crate::journal::memo::{self, EpochMemo, PointMemo, Targets, VolumeMemo};
 use crate::journal::open::{Opened, open_epoch};
 use crate::journal::retention::{self, Policy};
 use crate::journal::touched::Touched;
@@ -364,7 +364,7 @@ impl Keeper {
     }
 
     /// Begins the first epoch of a history that has none yet.
-    pub(super) fn begin_if_new(&mut self, ledger: &mut Ledger) -> Result<()> {
+    pub(super) fn begin_if_new(&mut self, ledger: &mut Ledger, targets: &Targets) -> Result<()> {
         if !self.log.spans().is_empty() {
             return Ok(());
         }
@@ -374,7 +374,9 @@ impl Keeper {
         let known = ledger.view().catalogue()?;
         let first = known.open_epoch();
         let start = known.all().next_back().map(PointMemo::of).into_iter().collect();
-        let memo = EpochMemo::new(ledger.view().state(), start);
+        let mut state = ledger.view().state().clone();
+        state.know(targets);
+        let memo = EpochMemo::new(&state, start);
         self.begin_epoch(ledger, first, &memo).map(drop)
     }
 

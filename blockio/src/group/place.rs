@@ -42,15 +42,22 @@ impl Place {
 
     /// Whether something of a group is there: its state, the copy of that, or a segment. Of a group
     /// whose state is lost something is, too.
-    #[must_use]
-    pub fn has_something(&self) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: that cannot be seen.
+    pub fn has_something(&self) -> Result<bool> {
         let stands = |path: PathBuf| path.symlink_metadata().is_ok();
         let history = self.history.as_ref().unwrap_or(&self.state);
-        stands(self.state.join(STATE))
-            || stands(history.join(STATE_COPY))
-            || storage(&Self { history: Some(history.clone()), ..self.clone() })
-                .and_then(|storage| storage.segments().map_err(|e| failed("reading", history, e)))
-                .is_ok_and(|segments| !segments.is_empty())
+        if stands(self.state.join(STATE)) || stands(history.join(STATE_COPY)) {
+            return Ok(true);
+        }
+        let segments = Directory::open(&self.state, history).and_then(|opened| opened.segments());
+        match segments {
+            Ok(segments) => Ok(!segments.is_empty()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(failed("looking into", history, error)),
+        }
     }
 
     pub(super) fn keeps(&self) -> Keeps {
@@ -151,7 +158,8 @@ pub(super) fn about_state(doing: &str, name: &str, file: Option<&str>) -> String
 }
 
 /// The state of group `name` in `storage`, which is not older than its history, with what its
-/// journal says beyond it, and what there is to say of its copies; the default while none was saved.
+/// journal says beyond it, and what there is to say of its copies; the default while none was
+/// saved.
 pub(super) fn read_state(
     storage: &Arc<dyn Storage>,
     name: &str,
@@ -172,10 +180,7 @@ pub(super) fn read_state(
 /// So often in a row the state may be replaced while it is read.
 const LOOKS_MAX: usize = 100;
 
-fn try_to_read_state(
-    storage: &Arc<dyn Storage>,
-    name: &str,
-) -> Result<(GroupState, Vec<Notice>)> {
+fn try_to_read_state(storage: &Arc<dyn Storage>, name: &str) -> Result<(GroupState, Vec<Notice>)> {
     let doing = || {
         let file = storage.state_file(StateCopy::First).map(|file| file.display().to_string());
         about_state("reading", name, file.as_deref())

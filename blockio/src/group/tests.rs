@@ -118,7 +118,7 @@ fn a_history_whose_state_is_lost_is_refused_and_not_begun_anew() {
     let place = Place { state, history: Some(history.clone()) };
     let mut group = Group::open(&place, "g").unwrap();
     group.open_history(Settings::default()).unwrap();
-    group.begin_history().unwrap();
+    group.begin_history(&Targets::new()).unwrap();
     group.overwrite(|_| {}).unwrap();
     drop(group);
     // The directory of the state was given once, and forgotten: its copy is with the history.

@@ -2,11 +2,11 @@
 //! given up. Reads and flushes; changes nothing.
 //!
 //! The first record of an epoch is durable after all volumes were flushed, and before the state has
-//! its point. A crash between the two leaves the record alone; so does a state that is put back from
-//! the save before. Nothing tells one from the other, and nothing has to: the volumes are where the
-//! record says, since nothing is overwritten in an epoch before the state has it. So what it says is
-//! as good as saved, and whoever reads the state takes it in. An epoch with images is another thing
-//! (`strays`).
+//! its point. A crash between the two leaves the record alone; so does a state that is put back
+//! from the save before. Nothing tells one from the other, and nothing has to: the volumes are
+//! where the record says, since nothing is overwritten in an epoch before the state has it. So what
+//! it says is as good as saved, and whoever reads the state takes it in. An epoch with images is
+//! another thing (`strays`).
 
 use std::sync::Arc;
 
@@ -119,9 +119,7 @@ fn follows(known: &Catalogue, memo: &EpochMemo, header: &SegmentHeader) -> bool 
     let ids = memo.points.iter().map(|point| point.id.0);
     let is_consecutive = ids.zip(known.next_point..).all(|(id, next)| id == next);
     let last = memo.points.last().map(|point| point.id);
-    is_consecutive
-        && last == Some(PointId(header.epoch))
-        && memo.begins_at == header.first_record
+    is_consecutive && last == Some(PointId(header.epoch)) && memo.begins_at == header.first_record
 }
 
 impl Begun {

@@ -25,7 +25,7 @@ pub struct EpochMemo {
     pub volumes: Vec<VolumeMemo>,
     /// What the targets of all volumes of the group are known by; left out by versions before.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub targets: BTreeMap<VolumeName, TargetMemo>,
+    pub targets: Targets,
     /// The last histories that were committed before this one, as the state has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
@@ -86,6 +86,9 @@ pub struct TargetMemo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<TargetIdentity>,
 }
+
+/// The targets of a group, by its volumes.
+pub type Targets = BTreeMap<VolumeName, TargetMemo>;
 
 /// Targets that take more than this, in bytes, are left out: all has to go into one record, and
 /// what is not there is told where it is missed.
@@ -159,11 +162,11 @@ impl EpochMemo {
     }
 }
 
-fn targets(state: &GroupState) -> BTreeMap<VolumeName, TargetMemo> {
-    let targets: BTreeMap<_, _> =
+fn targets(state: &GroupState) -> Targets {
+    let targets: Targets =
         state.volumes.iter().map(|(name, volume)| (name.clone(), TargetMemo::of(volume))).collect();
     let bytes = serde_json::to_vec(&targets).map_or(usize::MAX, |text| text.len());
-    if bytes > TARGETS_BYTES_MAX { BTreeMap::new() } else { targets }
+    if bytes > TARGETS_BYTES_MAX { Targets::new() } else { targets }
 }
 
 impl TargetMemo {

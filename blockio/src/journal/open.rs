@@ -58,8 +58,8 @@ pub(crate) fn open_epoch(
     Ok(opening.found)
 }
 
-/// All of the epoch that is open in `state`, where the next one begins with record `next`: so it was
-/// durable up to there.
+/// All of the epoch that is open in `state`, where the next one begins with record `next`: so it
+/// was durable up to there.
 ///
 /// # Errors
 ///

@@ -96,12 +96,13 @@ fn find_text<'a>(catalogue: &'a Catalogue, text: &str) -> Result<&'a Point> {
     if let Some(gone) = gone.clone().find(|gone| is_meant(gone.id, gone.name.as_deref())) {
         let name = gone.name.as_ref();
         let name = name.map_or_else(String::new, |name| format!(" \"{}\"", Plain(name)));
-        let context = format!("point {}{name} of {} has expired", gone.id, time(gone.time));
+        let context =
+            format!("point {}{name} of {} has expired, or was given up", gone.id, time(gone.time));
         return Err(refuse(catalogue, context));
     }
     let was_given_away = |id: &PointId| (1..catalogue.next_point).contains(&id.0);
     if let Some(id) = id.filter(was_given_away) {
-        return Err(refuse(catalogue, format!("point {id} has expired")));
+        return Err(refuse(catalogue, format!("point {id} has expired, or was given up")));
     }
     match parse_time(text, TimeZone::system())? {
         Some(wanted) => at_time(catalogue, text, wanted),
@@ -288,8 +289,8 @@ mod tests {
         let mut catalogue = catalogue();
         let _ = catalogue.forget(&[PointId(0), PointId(1), PointId(2)]);
         for (text, expected) in [
-            ("2", "point 2 \"upgrade\" of 1970-01-01T00:03:20Z has expired"),
-            ("upgrade", "point 2 \"upgrade\" of 1970-01-01T00:03:20Z has expired"),
+            ("2", "point 2 \"upgrade\" of 1970-01-01T00:03:20Z has expired, or was given up"),
+            ("upgrade", "point 2 \"upgrade\" of 1970-01-01T00:03:20Z has expired, or was given up"),
             ("1970-01-01T00:03:20Z", "there is no recovery point at or before"),
             ("99", "there is no recovery point \"99\""),
             ("start", "there is no start any more"),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::catalogue::{Catalogue, JournalVolume};
 use crate::journal::layout::Identity;
-use crate::journal::memo::TargetMemo;
+use crate::journal::memo::{TargetMemo, Targets};
 use crate::journal::settings::GroupSettings;
 pub use crate::stream::content::{Consumed, SourceOrder};
 use crate::stream::{Format, Name, StreamHeader};
@@ -274,17 +274,18 @@ impl GroupState {
 
     /// Its volumes are where they were at `progress`, and `targets` is what those that are known
     /// are known by.
-    pub(crate) fn come_to(
-        &mut self,
-        progress: &Progress,
-        targets: &BTreeMap<VolumeName, TargetMemo>,
-    ) {
-        for name in progress.0.keys().chain(targets.keys()) {
+    pub(crate) fn come_to(&mut self, progress: &Progress, targets: &Targets) {
+        for name in progress.0.keys() {
             self.volumes.entry(name.clone()).or_default();
         }
         self.go_back(progress);
+        self.know(targets);
+    }
+
+    /// These are the targets of its volumes.
+    pub(crate) fn know(&mut self, targets: &Targets) {
         for (name, TargetMemo { target, target_bytes, identity }) in targets {
-            let Some(volume) = self.volumes.get_mut(name) else { continue };
+            let volume = self.volumes.entry(name.clone()).or_default();
             volume.target.clone_from(target);
             volume.target_bytes = *target_bytes;
             volume.identity.clone_from(identity);

@@ -340,7 +340,7 @@ fn try_load(
 ) -> Result<Loaded> {
     let (state, listed) = read_state(storage, pool)?;
     let expired = || {
-        Error::new(ErrorKind::Usage, format!("point {point} has expired"))
+        Error::new(ErrorKind::Usage, format!("point {point} has expired, or was given up"))
             .with_hint("see which are kept with: mtctl points list")
     };
     let has_it = |known: &Catalogue| known.point(point).is_some();

@@ -174,7 +174,7 @@ pub(crate) fn carry_out(
     policy.settle(&mut group, None)?;
     let history = Settings::default();
     let engine = group.view().settings().engine;
-    let given_up_points = undo.given_up(group.view().catalogue()?, id);
+    let would_go = undo.given_up(group.view().catalogue()?, id);
     let job = Job {
         group,
         assignments,
@@ -192,10 +192,10 @@ pub(crate) fn carry_out(
     drop(progress);
     let ending = ending?;
     let seconds = started.elapsed().as_secs_f64();
-    let (bytes, complete) = match ending {
-        Ending::Complete { bytes } => (bytes, true),
-        Ending::NothingToDo => (0, true),
-        Ending::Stopped => (0, false),
+    let (bytes, complete, given_up_points) = match ending {
+        Ending::Complete { bytes } => (bytes, true, would_go),
+        Ending::NothingToDo => (0, true, 0),
+        Ending::Stopped => (0, false, would_go),
     };
     let mut out = output::stdout();
     if json {
@@ -207,6 +207,9 @@ pub(crate) fn carry_out(
         let text = match ending {
             Ending::Complete { bytes } => {
                 format!("the disks are at {shown}: {} in {seconds:.1} s", size::binary(bytes))
+            }
+            Ending::NothingToDo if would_go > 0 => {
+                format!("nothing to do: the disks are at {shown}; no point was given up")
             }
             Ending::NothingToDo => format!("nothing to do: the disks are at {shown}"),
             Ending::Stopped => "stopped; the same command goes on from here".to_owned(),

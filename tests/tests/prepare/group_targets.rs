@@ -53,7 +53,7 @@ fn is_refused_as_the_groups(machine: &ScratchMachine, disk: &LoopDevice, path: &
             .exits(4)
             .says("is a target of the protection group web")
             .says("nothing was touched");
-        refused.says("mtctl commit --group web");
+        refused.says("mtctl group release --group web");
         assert_eq!(disk.sha256(), before, "{more:?}");
     }
     println!("after: {}", disk.sha256());
@@ -80,6 +80,14 @@ fn a_groups_disk_is_refused_with_content_and_when_it_is_zeroed_completely() {
             let found = disks.iter().find(|one| one["path"] == disk.path()).unwrap();
             assert_eq!(found["used_by"], serde_json::json!(["group:web"]), "{found}");
             assert_eq!(found["eligible_for"], serde_json::json!(["target"]), "{found}");
+            // What the refusal says leads on.
+            let refused = machine.prepare(disk.path(), &["--yes"]);
+            let hint = refused.stderr.split("mtctl group release ").nth(1).unwrap();
+            let words = hint.split_whitespace();
+            let options: Vec<_> = words.take_while(|word| *word != "Refused:").collect();
+            let release = [&["group", "release", "--yes"][..], &options].concat();
+            machine.mtctl(&release).exits(0);
+            machine.prepare(disk.path(), &["--yes"]).does_not_say("protection group");
         });
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn create(arguments: &Create) -> anyhow::Result<Exit> {
     let name = &arguments.of.group;
     group::check_name(name)?;
     let place = group_place::of_group(name, &arguments.of.at)?;
-    if place.has_something() {
+    if place.has_something()? {
         let context = format!("there is a group {name} already, in {}", place.state.display());
         return Err(Error::new(ErrorKind::Usage, context)
             .with_hint(format!("see it with `mtctl group show --group {name}`"))
