@@ -65,6 +65,8 @@ pub(crate) enum Bug {
     RecoverGoesForward,
     /// That volumes went on from a rollback is forgotten once something is written.
     MarkOfRollbackLost,
+    /// The log goes on behind the segments of a copy that failed, and the state does not say so.
+    NumbersOfHalfACopyNotSaved,
     /// What the journal says and the state does not yet is ignored.
     BeyondTheStateIgnored,
     /// A state that is older than its history is believed.
@@ -92,7 +94,7 @@ pub(crate) enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::NoBarrier1,
         Self::NoBarrier2,
         Self::NoBarrier3,
@@ -113,6 +115,7 @@ impl Bug {
         Self::BreakNotInTheState,
         Self::RecoverGoesForward,
         Self::MarkOfRollbackLost,
+        Self::NumbersOfHalfACopyNotSaved,
         Self::BeyondTheStateIgnored,
         Self::OlderStateBelieved,
         Self::SecondCopyNotWritten,

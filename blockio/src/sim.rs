@@ -53,6 +53,6 @@ use std::sync::{Arc, Mutex};
 /// A directory with room for so many blocks, for tests of what is written there.
 #[cfg(test)]
 pub(crate) fn storage(room_blocks: usize) -> Arc<dyn crate::storage::Storage> {
-    let world = world::World::new(&[], room_blocks);
+    let world = world::World::new(world::Shape::default(), &[], room_blocks);
     Arc::new(storage::SimulatedStorage(Arc::new(Mutex::new(world))))
 }

@@ -453,10 +453,9 @@ impl Keeper {
             Ok(copy) => copy,
             // What led back to it is left as it was: that is no reason not to take what is new.
             Err(error) => {
-                self.log.skip_segments(next_segment);
                 let (point, why) = (shown, error.chain());
                 self.notes.push(Notice::LeftUnmerged { point, why });
-                return Ok(());
+                return self.skip_segments(ledger, next_segment);
             }
         };
         let Some(spans) = copy else { return Ok(()) };
@@ -472,6 +471,19 @@ impl Keeper {
         })?;
         self.remove(&originals);
         Ok(())
+    }
+
+    /// The log goes on behind numbers that half a copy took. The state says so before it does: who
+    /// looks for what follows, now or after a crash, looks for numbers without a gap.
+    fn skip_segments(&mut self, ledger: &mut Ledger, next: u64) -> Result<()> {
+        if next == self.log.next_numbers().0 || planted!(NumbersOfHalfACopyNotSaved) {
+            self.log.skip_segments(next);
+            return Ok(());
+        }
+        self.log.skip_segments(next);
+        ledger.save(|state| {
+            state.journal.iter_mut().for_each(|known| known.next_segment = next);
+        })
     }
 
     /// Removes segments that the saved state does not have any more. One that cannot be removed is

@@ -41,12 +41,15 @@ pub(super) fn step(world: &Mutex<World>) {
 impl SimulatedDisk {
     /// Opens a disk that is there.
     pub(super) fn open(world: &Arc<Mutex<World>>, id: DiskId) -> Option<Self> {
-        let blocks = lock(world).now.disks.get(&id)?.len();
-        let sector_size = match id {
-            DiskId::Volume(_) => SectorSize::Bytes512,
-            DiskId::Segment(_) => SectorSize::Bytes4096,
+        let (blocks, shape) = {
+            let world = lock(world);
+            (world.now.disks.get(&id)?.len(), world.now.shape)
         };
-        let capacity = ByteCount::new((blocks * BLOCK_BYTES) as u64);
+        let (sector_size, cut_bytes) = match id {
+            DiskId::Volume(_) => (shape.sector_size, shape.cut_bytes),
+            DiskId::Segment(_) => (SectorSize::Bytes4096, 0),
+        };
+        let capacity = ByteCount::new((blocks * BLOCK_BYTES - cut_bytes) as u64);
         let geometry = Geometry { capacity, sector_size };
         Some(Self {
             world: Arc::clone(world),

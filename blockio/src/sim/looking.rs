@@ -9,12 +9,14 @@ use super::disk::lock;
 use super::machine::{Machine, Memory, keep_all, thinning, whole};
 use super::scenario::{Scenario, Size, point_of};
 use super::steps::Steps;
+use super::world::Shape;
 use crate::ErrorKind;
 use crate::bug::{self, Bug};
 use crate::journal::catalogue::{Point, PointId, PointKind};
 use crate::view::View;
 
 const SIZE: Size = Size {
+    shape: Shape::PLAIN,
     volumes: 2,
     blocks: 8,
     streams: 4,

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::assignment::{Assignment, Disk, OpenDevice};
 use crate::device::buffer::ArenaPool;
 use crate::device::open::Engine;
 use crate::group::Group;
-use crate::journal::catalogue::PointId;
+use crate::journal::catalogue::{PointId, PointKind};
 use crate::journal::check::check;
 use crate::journal::layout::RECORD_BYTES_MAX;
 use crate::journal::rebuild::rebuild;
@@ -48,10 +48,26 @@ thread_local! {
     static IS_NEW: Cell<bool> = const { Cell::new(true) };
 }
 
-/// A history begins before the first mark, and everything else is after the last.
+thread_local! {
+    static CLOCK_JUMPS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the clock of the machine jumps from now on.
+pub(super) fn clock_jumps(jumps: bool) {
+    CLOCK_JUMPS.set(jumps);
+}
+
+/// A history begins before the first mark, and everything else is after the last; unless somebody
+/// sets the clock now and then: two days ahead, or thirty hours back.
 fn clock() -> u64 {
     let later = if IS_NEW.replace(false) { 0 } else { 1000 };
-    BEGIN + later * 1_000_000_000
+    let now = BEGIN + later * 1_000_000_000;
+    let hour = 3_600_000_000_000;
+    match CLOCK_JUMPS.get().then(|| random() % 5) {
+        Some(0) => now + 48 * hour,
+        Some(1) => now - 30 * hour,
+        _ => now,
+    }
 }
 
 fn random() -> u128 {
@@ -154,23 +170,43 @@ impl Machine {
         options: Options,
         observe: &mut dyn FnMut(),
     ) -> Result<()> {
+        let job = self.job(streams, options)?;
+        self.run(job, usize::MAX, observe)
+    }
+
+    fn job(&self, streams: &[&Path], options: Options) -> Result<Job> {
         IS_NEW.set(lock(&self.world).now.has_no_state());
         let inputs = streams.iter().map(|path| StreamArgument::Path((*path).to_owned()));
-        let job = Job {
+        Ok(Job {
             source: inputs.collect::<Vec<_>>().into(),
             assignments: self.assignments(),
             group: self.group()?,
             options,
             history: self.settings(),
             pool: Some(self.memory.batches.clone()),
-        };
-        let outcome = crate::apply::run(job, &AtomicBool::new(false), &mut |_| observe())?;
+        })
+    }
+
+    /// Applies streams, and is told to stop after so many events.
+    pub(super) fn apply_stopping(&self, streams: &[&Path], after: usize) -> Result<()> {
+        let job = self.job(streams, Options::default())?;
+        self.run(job, after, &mut || {})
+    }
+
+    fn run(&self, job: Job, stops_after: usize, observe: &mut dyn FnMut()) -> Result<()> {
+        let (stop, mut events) = (AtomicBool::new(stops_after == 0), 0);
+        let outcome = crate::apply::run(job, &stop, &mut |_| {
+            events += 1;
+            stop.store(events >= stops_after, Ordering::Relaxed);
+            observe();
+        })?;
         if let Some(failed) = outcome.failed_volumes.first() {
             return Err(Error::new(failed.kind(), failed.to_string()));
         }
         match outcome.ending {
             Ending::Complete => Ok(()),
             Ending::Failed(error) => Err(error),
+            Ending::Stopped if stops_after < usize::MAX => Ok(()),
             Ending::Incomplete | Ending::Stopped => Err(Error::new(ErrorKind::Failed, "stopped")),
         }
     }
@@ -225,6 +261,13 @@ impl Machine {
             .into_iter()
             .try_for_each(|copy| storage.replace_state(copy, &text))
             .map_err(|error| Error::failed("saving it", error))
+    }
+
+    /// Makes a point by hand.
+    pub(super) fn point(&self, name: String) -> Result<PointId> {
+        let mut group = self.group()?;
+        group.open_history(self.settings())?;
+        group.point(PointKind::App, Some(name))
     }
 
     /// Pins a point.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::cuts::Chance;
-use super::world::{BLOCK_BYTES, Block, World};
+use super::world::{BLOCK_BYTES, Block, Shape, World};
 use crate::extent::Extent;
 use crate::stream::native::{Encoder, Options};
 use crate::stream::{
@@ -23,6 +23,7 @@ pub(super) type Contents = Vec<Vec<u8>>;
 /// How large a scenario is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {
+    pub(super) shape: Shape,
     pub(super) volumes: usize,
     pub(super) blocks: usize,
     pub(super) streams: usize,
@@ -48,14 +49,16 @@ pub(super) struct Scenario {
 impl Scenario {
     pub(super) fn new(size: Size, chance: &mut Chance) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let bytes = size.blocks * BLOCK_BYTES;
+        let bytes = size.blocks * BLOCK_BYTES - size.shape.cut_bytes;
         let volume = |chance: &mut Chance| -> Vec<u8> {
             // Some blocks are zeros: they have images of their own kind.
             let block = |chance: &mut Chance| match chance.below(3) {
                 0 => [0; BLOCK_BYTES],
                 _ => [chance.any() as u8 | 1; BLOCK_BYTES],
             };
-            (0..size.blocks).flat_map(|_| block(chance)).collect()
+            let mut volume: Vec<u8> = (0..size.blocks).flat_map(|_| block(chance)).collect();
+            volume.truncate(bytes);
+            volume
         };
         let initial: Contents = (0..size.volumes).map(|_| volume(chance)).collect();
         let mut now = initial.clone();
@@ -69,7 +72,7 @@ impl Scenario {
         };
         for number in 0..size.streams {
             let path = scenario._directory.path().join(format!("{number}.mts"));
-            std::fs::write(&path, scenario.stream(&mut now, bytes as u64, chance)).unwrap();
+            std::fs::write(&path, scenario.stream(&mut now, chance)).unwrap();
             scenario.streams.push(path);
             scenario.after.push(now.clone());
         }
@@ -77,10 +80,10 @@ impl Scenario {
     }
 
     /// A stream that begins where `now` is, and changes it.
-    fn stream(&mut self, now: &mut Contents, bytes: u64, chance: &mut Chance) -> Vec<u8> {
-        let volume = |place| VolumeHeader {
+    fn stream(&mut self, now: &mut Contents, chance: &mut Chance) -> Vec<u8> {
+        let volume = |place: usize| VolumeHeader {
             name: Name::new(format!("v{place}").as_bytes()),
-            size: Some(ByteCount::new(bytes)),
+            size: Some(ByteCount::new(now[place].len() as u64)),
             ..VolumeHeader::default()
         };
         let volumes = (0..self.size.volumes).map(volume).collect();
@@ -95,14 +98,14 @@ impl Scenario {
         let mut encoder = Encoder::new(&mut stream, &header, options).unwrap();
         for _ in 0..self.size.marks {
             for _ in 0..1 + chance.below(self.size.writes) {
-                change(&mut encoder, now, bytes, chance);
+                change(&mut encoder, now, self.size.shape, chance);
             }
             let point = self.points.len() as u64;
             encoder.mark(&mark(point)).unwrap();
             self.points.insert(point, now.clone());
         }
         if self.size.goes_on {
-            change(&mut encoder, now, bytes, chance);
+            change(&mut encoder, now, self.size.shape, chance);
         }
         encoder.finish(true).unwrap();
         stream
@@ -110,11 +113,15 @@ impl Scenario {
 
     /// The machine before the first of it.
     pub(super) fn world(&self) -> World {
-        let blocks = |bytes: &Vec<u8>| -> Vec<Block> {
-            bytes.chunks(BLOCK_BYTES).map(|chunk| Arc::new(chunk.try_into().unwrap())).collect()
+        let block = |chunk: &[u8]| {
+            let mut block = [0; BLOCK_BYTES];
+            block[..chunk.len()].copy_from_slice(chunk);
+            Arc::new(block)
         };
+        let blocks =
+            |bytes: &Vec<u8>| -> Vec<Block> { bytes.chunks(BLOCK_BYTES).map(block).collect() };
         let volumes: Vec<_> = self.initial.iter().map(blocks).collect();
-        World::new(&volumes, self.size.room_blocks)
+        World::new(self.size.shape, &volumes, self.size.room_blocks)
     }
 
     /// After all of it.
@@ -144,13 +151,19 @@ fn mark(point: u64) -> Mark {
 fn change(
     encoder: &mut Encoder<&mut Vec<u8>>,
     now: &mut Contents,
-    bytes: u64,
+    shape: Shape,
     chance: &mut Chance,
 ) {
     let place = chance.below(now.len());
-    let unit = if chance.below(2) == 0 { 512 } else { BLOCK_BYTES as u64 };
+    let bytes = now[place].len() as u64;
+    let sector = shape.sector_size.bytes().get();
+    let unit = if chance.below(2) == 0 { sector } else { BLOCK_BYTES as u64 };
     let length = unit * (1 + chance.below(2) as u64);
-    let start = chance.below(((bytes - length) / unit + 1) as usize) as u64 * unit;
+    // The end too, which may be within a block.
+    let start = match chance.below(8) {
+        0 if shape.cut_bytes > 0 => bytes - length,
+        _ => chance.below(((bytes - length) / unit + 1) as usize) as u64 * unit,
+    };
     let volume = VolumeIndex(place as u16);
     let extent = Extent::new(ByteOffset::new(start), ByteCount::new(length)).unwrap();
     let range = start as usize..(start + length) as usize;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::cuts::Chance;
 use super::disk::lock;
-use super::machine::{Machine, Memory, keep_all, whole};
+use super::machine::{Machine, Memory, keep_all, thinning, whole};
 use super::scenario::{Contents, Scenario, Size, point_of};
 use super::tests::{LARGE, SMALL, killed};
-use super::world::{Block, DiskId, Operation, Snapshot, World};
+use super::world::{BLOCK_BYTES, Block, DiskId, Operation, Snapshot, World};
 use crate::ErrorKind;
 use crate::journal::catalogue::{Point, PointId, PointKind};
 use crate::journal::state::GroupState;
@@ -21,11 +21,12 @@ type Verdict = Result<(), String>;
 /// Told for a seed.
 type Story = fn(u64, &Memory) -> Verdict;
 
-const STORIES: [(&str, Story); 6] = [
+const STORIES: [(&str, Story); 7] = [
     ("a run after a rollback is killed", a_run_after_a_rollback_is_killed),
     ("a state is put back", a_state_is_put_back),
     ("a copy of the state is lost", a_copy_is_lost),
     ("a byte rots", a_byte_rots),
+    ("a byte rots, and points are thinned", a_byte_rots_and_points_are_thinned),
     ("a volume is written by somebody else", a_volume_is_written_by_somebody_else),
     ("a save fails", a_save_fails),
 ];
@@ -225,8 +226,8 @@ fn a_byte_rots(seed: u64, memory: &Memory) -> Verdict {
     let spans: Vec<_> = over.iter().flat_map(|point| &point.spans).collect();
     for _ in 0..8 {
         let span = spans[chance.below(spans.len())];
-        let block = chance.below(span.bytes as usize / super::world::BLOCK_BYTES);
-        let byte = chance.below(super::world::BLOCK_BYTES);
+        let block = chance.below(span.bytes as usize / BLOCK_BYTES);
+        let byte = chance.below(BLOCK_BYTES);
         let machine = changed(&machine, |now| {
             let blocks = now.disks.get_mut(&DiskId::Segment(span.segment.0));
             let rotten: Option<&mut Block> = blocks.and_then(|blocks| blocks.get_mut(block));
@@ -252,6 +253,39 @@ fn a_byte_rots(seed: u64, memory: &Memory) -> Verdict {
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// A byte of an old epoch is another one when it is to be merged: what is new is applied all the
+/// same, and no point reads otherwise; not when the process is killed then, either.
+fn a_byte_rots_and_points_are_thinned(seed: u64, memory: &Memory) -> Verdict {
+    let mut chance = Chance(seed);
+    let size = Size { marks: 8, streams: 3, ..LARGE };
+    let scenario = Scenario::new(size, &mut chance);
+    let machine = Machine::new(scenario.world(), thinning(), memory);
+    machine.apply(&[&scenario.streams[0]], &mut || {}).map_err(text)?;
+    let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
+    let (_, over) = known.points.split_last().ok_or("no points")?;
+    let spans: Vec<_> = over.iter().flat_map(|point| &point.spans).collect();
+    let span = spans[chance.below(spans.len())];
+    let block = chance.below(span.bytes as usize / BLOCK_BYTES);
+    let byte = chance.below(BLOCK_BYTES);
+    let machine = changed(&machine, |now| {
+        let blocks = now.disks.get_mut(&DiskId::Segment(span.segment.0));
+        if let Some(rotten) = blocks.and_then(|blocks| blocks.get_mut(block)) {
+            Arc::make_mut(rotten)[byte] ^= 0x40;
+        }
+    });
+    for stream in &scenario.streams[1..] {
+        machine.apply(&[stream], &mut || {}).map_err(text)?;
+    }
+    require(machine.contents() == *scenario.end(), "what is new was not applied")?;
+    let world = lock(&machine.world).clone();
+    for done in 0..=world.operations.len() {
+        let machine = machine.on(killed(&world, done));
+        no_point_reads_otherwise(&machine, &scenario)
+            .map_err(|wrong| format!("killed after operation {done}: {wrong}"))?;
     }
     Ok(())
 }

@@ -8,20 +8,28 @@ use std::path::Path;
 use super::cuts::{self, Chance};
 use super::disk::lock;
 use super::looking::looked_beside;
-use super::machine::{Machine, Memory, SEGMENT_BLOCKS, expiring, keep_all, thinning, whole};
+use super::machine::{
+    Machine, Memory, SEGMENT_BLOCKS, clock_jumps, expiring, keep_all, thinning, whole,
+};
 use super::scenario::{Contents, Scenario, Size, point_of};
 use super::stories::told;
-use super::world::{Operation, Snapshot, World};
+use super::world::{Operation, Shape, Snapshot, World};
+use crate::ErrorKind;
 use crate::apply::Options;
 use crate::bug::{self, Bug};
 use crate::journal::catalogue::{Catalogue, Point, PointId, PointKind};
 use crate::journal::retention::Policy;
 use crate::recover::{self, Recovery};
+use crate::units::SectorSize;
+
+/// A run is told to stop after fewer events than this.
+const STOPS_AFTER_MAX: usize = 12;
 
 /// What a look at a state came to: what is wrong with it.
 type Verdict = Result<(), String>;
 
 pub(super) const SMALL: Size = Size {
+    shape: Shape::PLAIN,
     volumes: 1,
     blocks: 4,
     streams: 2,
@@ -55,6 +63,8 @@ struct Run {
     scenario: Scenario,
     machine: Machine,
     told: Vec<(usize, u64)>,
+    /// What points held that were made by hand; each is called by its place here.
+    by_hand: Vec<Contents>,
     /// The identity of the first history.
     first: [u8; 16],
     chance: Chance,
@@ -65,8 +75,8 @@ fn run(plan: Plan, size: Size, policy: Policy, seed: u64, memory: &Memory) -> Re
     let mut chance = Chance(seed);
     let scenario = Scenario::new(size, &mut chance);
     let machine = Machine::new(scenario.world(), policy, memory);
-    let (told, first, states) = (Vec::new(), [0; 16], 0);
-    let mut run = Run { plan, scenario, machine, told, first, chance, states };
+    let (told, by_hand, first, states) = (Vec::new(), Vec::new(), [0; 16], 0);
+    let mut run = Run { plan, scenario, machine, told, by_hand, first, chance, states };
     run.play().map_err(|error| format!("seed {seed}: {error}"))?;
     Ok(run)
 }
@@ -173,6 +183,10 @@ impl Run {
     /// What a point of the history `known` holds.
     fn expected_of(&self, known: &Catalogue, point: PointId) -> Result<&Contents, String> {
         let found = known.point(point).ok_or("no such point")?;
+        if let Some(place) = &found.name {
+            let place: usize = place.parse().map_err(|_| "a name that nobody gave")?;
+            return self.by_hand.get(place).ok_or_else(|| "a point that nobody made".to_owned());
+        }
         let number = match found.kind {
             PointKind::Start if self.plan != Plan::ApplyAndCommitAndApply => 0,
             PointKind::Start if known.identity == self.first || self.first == [0; 16] => 0,
@@ -228,8 +242,23 @@ impl Run {
         Ok(())
     }
 
+    /// Makes a point by hand, where it may be: what it holds is what the volumes do.
+    fn make_a_point(&mut self, machine: &Machine) -> Verdict {
+        let name = self.by_hand.len().to_string();
+        self.by_hand.push(machine.contents());
+        match machine.point(name) {
+            Ok(_) => Ok(()),
+            // In the middle of a stream, or of a rollback; before anything was applied.
+            Err(error) if matches!(error.kind(), ErrorKind::Refused | ErrorKind::Usage) => Ok(()),
+            Err(error) => is_full_at_worst(Err(text(error))).map(drop),
+        }
+    }
+
     /// What an operator can do then leads to where it should.
     fn go_on(&mut self, machine: &Machine) -> Verdict {
+        if self.chance.below(4) == 0 {
+            self.make_a_point(machine)?;
+        }
         let state = machine.state().map_err(text)?;
         let is_rolling = state.journal.as_ref().is_some_and(|k| k.rolling_back_to.is_some());
         let was_rolled = state.journal.as_ref().is_some_and(|k| k.rolled_back_to.is_some());
@@ -371,6 +400,23 @@ impl Run {
         }
         Ok(())
     }
+
+    /// Whoever works is told to stop, at some places, and it is gone on with.
+    fn stop(&mut self, times: usize) -> Verdict {
+        let streams = self.scenario.streams.clone();
+        let streams: Vec<_> = streams.iter().map(|path| path.as_path()).collect();
+        for _ in 0..times {
+            let machine = self.machine.on(self.scenario.world());
+            let after = self.chance.below(STOPS_AFTER_MAX);
+            let told = |wrong| format!("stopped after {after} events: {wrong}");
+            is_full_at_worst(machine.apply_stopping(&streams, after).map_err(text))
+                .map_err(told)?;
+            self.look(&machine, 0).map_err(told)?;
+            self.go_on(&machine).map_err(told)?;
+            self.cut_again(&machine, 0).map_err(told)?;
+        }
+        Ok(())
+    }
 }
 
 /// The world as a process left it that was killed after `done` operations.
@@ -392,6 +438,15 @@ pub(super) fn killed(world: &World, done: usize) -> World {
     }
     let (start, operations) = (world.start.clone(), world.operations[..done].to_vec());
     World { start, now, operations, room_blocks: world.room_blocks, ..World::default() }
+}
+
+/// What volumes are like in runs with `seed`: also of long sectors, and ending within a block.
+fn shape(seed: u64) -> Shape {
+    match seed % 4 {
+        1 => Shape { sector_size: SectorSize::Bytes4096, cut_bytes: 0 },
+        2 => Shape { sector_size: SectorSize::Bytes512, cut_bytes: 1536 },
+        _ => Shape::PLAIN,
+    }
 }
 
 /// All sorts of runs with `seed`; how many states, or what was wrong.
@@ -417,12 +472,16 @@ fn explore(seed: u64, memory: &Memory) -> Result<u64, String> {
     };
     for (number, (plan, size, policy)) in sorts.into_iter().enumerate().take(count) {
         let told = |wrong| format!("seed {seed}, sort {number} ({plan:?}): {wrong}");
+        clock_jumps(seed % 3 == 0);
+        let size = Size { shape: shape(seed), ..size };
         let mut run = run(plan, size, policy, seed, memory).map_err(told)?;
         run.cut(64).map_err(told)?;
         run.kill(2).map_err(told)?;
         if plan != Plan::ApplyAndCommitAndApply {
             run.fail(2).map_err(told)?;
+            run.stop(2).map_err(told)?;
         }
+        clock_jumps(false);
         states += run.states;
     }
     Ok(states)

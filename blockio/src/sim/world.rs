@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::steps::Steps;
 use crate::storage::StateCopy;
+use crate::units::SectorSize;
 
 /// What a disk writes as one, or tears.
 pub(super) const BLOCK_BYTES: usize = 4096;
@@ -41,9 +42,29 @@ impl Snapshot {
     }
 }
 
+/// What the volumes are like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) sector_size: SectorSize,
+    /// So much of their last block is not there, in bytes.
+    pub(super) cut_bytes: usize,
+}
+
+impl Shape {
+    /// Whole blocks, of sectors of 512 bytes.
+    pub(super) const PLAIN: Self = Self { sector_size: SectorSize::Bytes512, cut_bytes: 0 };
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self::PLAIN
+    }
+}
+
 /// What disks hold.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
+    pub(super) shape: Shape,
     pub(super) disks: BTreeMap<DiskId, Vec<Block>>,
     /// The two copies of the state.
     pub(super) state: [Option<Arc<str>>; 2],
@@ -112,11 +133,11 @@ pub(super) fn zeros() -> Block {
 }
 
 impl World {
-    /// A machine with volumes of so many blocks, and room for so many blocks of history.
-    pub(super) fn new(volumes: &[Vec<Block>], room_blocks: usize) -> Self {
+    /// A machine with volumes of these blocks, and room for so many blocks of history.
+    pub(super) fn new(shape: Shape, volumes: &[Vec<Block>], room_blocks: usize) -> Self {
         let disks = volumes.iter().enumerate();
         let disks = disks.map(|(place, blocks)| (DiskId::Volume(place), blocks.clone())).collect();
-        Self::from_snapshot(Snapshot { disks, ..Snapshot::default() }, room_blocks)
+        Self::from_snapshot(Snapshot { shape, disks, ..Snapshot::default() }, room_blocks)
     }
 
     /// The machine after a power cut that left `snapshot`.
@@ -143,7 +164,9 @@ impl World {
     /// The bytes of a volume.
     pub(super) fn volume(&self, place: usize) -> Vec<u8> {
         let blocks = &self.now.disks[&DiskId::Volume(place)];
-        blocks.iter().flat_map(|block| block.iter().copied()).collect()
+        let mut bytes: Vec<u8> = blocks.iter().flat_map(|block| block.iter().copied()).collect();
+        bytes.truncate(bytes.len() - self.now.shape.cut_bytes);
+        bytes
     }
 
     pub(super) fn segment_blocks(&self) -> usize {

@@ -96,6 +96,8 @@ struct Seen {
     identity: [u8; 16],
     session: u64,
     next_segment: u64,
+    /// Every record before this one is durable.
+    next_record: u64,
 }
 
 impl Known {
@@ -213,21 +215,18 @@ impl History {
             let number = SegmentNumber(tail.next_segment);
             let next = match open(&self.storage, &tail.seen.identity, number, &self.pool) {
                 Ok(next) => next,
-                Err(SegmentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                    if number.0 >= tail.seen.next_segment {
-                        return Ok(false);
-                    }
+                // It is not there yet; or its header is not, and so nothing else is: what is there
+                // may be of another segment that had the same blocks.
+                Err(error) if is_none(&error) && number.0 >= tail.seen.next_segment => {
+                    return self.ends(tail);
+                }
+                // It was whole once, and is gone, or damaged: a copy, which is none of ours, or
+                // what is missed by the numbers of its records.
+                Err(error) if is_none(&error) => {
                     tail.next_segment += 1;
                     continue;
                 }
-                // Its header is not there yet, and so nothing else is: what is there may be of
-                // another segment that had the same blocks.
-                Err(SegmentError::Header(_) | SegmentError::Foreign | SegmentError::Number(_)) => {
-                    return Ok(false);
-                }
-                Err(error @ SegmentError::Io(_)) => {
-                    return Err(unreadable(number, error));
-                }
+                Err(error) => return Err(unreadable(number, error)),
             };
             let (header, of_tail) = (*next.header(), *tail.reader.header());
             if header.first_record >= COPIES_FROM || header.epoch < of_tail.epoch {
@@ -243,7 +242,7 @@ impl History {
             // no header of its own yet: what is there is of another that had its blocks, and no
             // record is in it.
             if tail.loaded_for == Some(expected) {
-                return Ok(false);
+                return self.ends(tail);
             }
             if tail.looked_again_for == Some(expected) {
                 self.load(tail)?;
@@ -252,6 +251,21 @@ impl History {
             tail.looked_again_for = Some(expected);
             return Ok(true);
         }
+    }
+
+    /// The log ends here: false, but where the state knows of more, and that is looked for anew.
+    fn ends(&self, tail: &mut Tail) -> Result<bool> {
+        let next = tail.reader.next_record();
+        if next >= tail.seen.next_record {
+            return Ok(false);
+        }
+        let expected = (tail.next_segment, next);
+        if tail.loaded_for == Some(expected) {
+            return Err(damaged(tail.reader.header().number, "a record after it is missing"));
+        }
+        self.load(tail)?;
+        tail.loaded_for = Some(expected);
+        Ok(true)
     }
 
     /// `next` is the segment that follows. False if it is gone again already.
@@ -291,6 +305,7 @@ impl History {
         }
         tail.seen.stamp = stamp;
         tail.seen.next_segment = catalogue.next_segment;
+        tail.seen.next_record = catalogue.next_record;
         self.known_mut().volumes = catalogue.volumes;
         Ok(())
     }
@@ -306,6 +321,14 @@ impl History {
     /// Nothing is read while this is held.
     fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nothing, or nothing of ours, is there.
+fn is_none(error: &SegmentError) -> bool {
+    match error {
+        SegmentError::Header(_) | SegmentError::Foreign | SegmentError::Number(_) => true,
+        SegmentError::Io(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 
@@ -349,9 +372,9 @@ fn try_load(
     }
     strays::require_none_newer(storage, &state, &listed, pool)?;
     let catalogue = state.journal.ok_or_else(expired)?;
-    let Catalogue { identity, session, next_segment, .. } = catalogue;
+    let Catalogue { identity, session, next_segment, next_record, .. } = catalogue;
     let volumes = catalogue.volumes.clone();
-    let seen = Seen { stamp, identity, session, next_segment };
+    let seen = Seen { stamp, identity, session, next_segment, next_record };
     let images = Images::since(storage, &catalogue, point, pool)?;
     let (images, reader, place) = tail(storage, &catalogue, images, pool)?;
     Ok(Loaded { images, volumes, reader, place, seen })
