@@ -1,5 +1,5 @@
-//! What the journal says beyond the state that was saved: that a point was made, or that points are
-//! given up. Reads and flushes; changes nothing.
+//! What the journal says beyond the state that was saved: that a point was made, that points are
+//! given up, or that a volume begins. Reads and flushes; changes nothing.
 //!
 //! The first record of an epoch is durable after all volumes were flushed, and before the state has
 //! its point. A crash between the two leaves the record alone; so does a state that is put back
@@ -7,13 +7,16 @@
 //! where the record says, since nothing is overwritten in an epoch before the state has it. So what
 //! it says is as good as saved, and whoever reads the state takes it in. An epoch with images is
 //! another thing (`strays`).
+//!
+//! Of the epoch that is open, all is believed that is whole (`open`), whichever state of that time
+//! was put back; so are the volumes that begin in it. Each was in a state before its record came.
 
 use std::sync::Arc;
 
 use crate::device::buffer::ArenaPool;
 use crate::journal::catalogue::{Catalogue, NewPoint, PointId, Span};
-use crate::journal::layout::{COPIES_FROM, RecordKind, SegmentHeader};
-use crate::journal::memo::{EpochMemo, PointMemo};
+use crate::journal::layout::{BLOCK_BYTES, COPIES_FROM, RecordKind, SegmentHeader};
+use crate::journal::memo::{EpochMemo, PointMemo, VolumeMemo};
 use crate::journal::open;
 use crate::journal::scan::{Next, SegmentError, SegmentReader};
 use crate::journal::state::GroupState;
@@ -29,21 +32,78 @@ use crate::{Error, Result};
 /// be read or flushed.
 pub(crate) fn take_in(
     storage: &Arc<dyn Storage>,
-    state: GroupState,
+    mut state: GroupState,
     listed: &[SegmentNumber],
     pool: &ArenaPool,
 ) -> Result<GroupState> {
-    let Some(known) = &state.journal else { return Ok(state) };
     if planted!(BeyondTheStateIgnored) {
         return Ok(state);
     }
-    let later = listed.iter().filter(|number| number.0 >= known.next_segment);
+    let Some(known) = &state.journal else { return Ok(state) };
+    let later = listed.iter().copied().filter(|number| number.0 >= known.next_segment);
+    let later: Vec<_> = later.collect();
+    let volumes = volumes(storage, known, &later, pool)?;
+    volumes.into_iter().for_each(|volume| state.begin_volume(volume));
     for number in later {
-        if let Some(begun) = look(storage, &state, known, *number, pool)? {
+        let Some(known) = &state.journal else { return Ok(state) };
+        if let Some(begun) = look(storage, &state, known, number, pool)? {
             return begun.taken_in(storage, state, pool);
         }
     }
     Ok(state)
+}
+
+/// The volumes that begin in the open epoch after what the state has of it.
+fn volumes(
+    storage: &Arc<dyn Storage>,
+    known: &Catalogue,
+    later: &[SegmentNumber],
+    pool: &ArenaPool,
+) -> Result<Vec<VolumeMemo>> {
+    let mut found = Vec::new();
+    let last = known.points.last().and_then(|point| point.spans.last());
+    let Some(last) = last else { return Ok(found) };
+    let mut next = Some((last.segment, last.bytes, last.next_record));
+    let mut later = later.iter();
+    while let Some((number, at, record)) = next {
+        let read = volumes_in(storage, known, number, (at, record), pool, &mut found);
+        let ended = match read {
+            Ok(ended) => ended.unwrap_or(record),
+            Err(error) => none_of_ours(number, error).map(|()| record)?,
+        };
+        next = later.next().map(|number| (*number, BLOCK_BYTES as u64, ended));
+    }
+    Ok(found)
+}
+
+/// The volumes that begin in segment `number` from this byte and record on; gives the number of the
+/// record after its last, or none if it is not one that goes on there.
+fn volumes_in(
+    storage: &Arc<dyn Storage>,
+    known: &Catalogue,
+    number: SegmentNumber,
+    (at, record): (u64, u64),
+    pool: &ArenaPool,
+    found: &mut Vec<VolumeMemo>,
+) -> Result<Option<u64>, SegmentError> {
+    let device = storage.open_segment(number).map_err(SegmentError::Io)?;
+    let mut reader = SegmentReader::new(device, pool.clone(), &known.identity, number)?;
+    let header = *reader.header();
+    let is_first = at == BLOCK_BYTES as u64;
+    if PointId(header.epoch) != known.open_epoch() || (is_first && header.first_record != record) {
+        return Ok(None);
+    }
+    reader.go_to(at, record);
+    while let Next::Record(record) = reader.next()? {
+        if record.header.kind != RecordKind::VolumeBegins {
+            continue;
+        }
+        let text = reader.text(&record)?;
+        // A crash can have left a part of it at the end.
+        let Some(memo) = text.and_then(|text| serde_json::from_str(&text).ok()) else { break };
+        found.push(memo);
+    }
+    Ok(Some(reader.next_record()))
 }
 
 /// An epoch that was begun, and that the state does not have.
@@ -61,15 +121,20 @@ fn look(
     number: SegmentNumber,
     pool: &ArenaPool,
 ) -> Result<Option<Begun>> {
-    read(storage, state, known, number, pool).or_else(|error| match error {
-        // What is no segment of ours was never come to be one, or is gone.
-        SegmentError::Header(_) | SegmentError::Foreign | SegmentError::Number(_) => Ok(None),
-        SegmentError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+    let read = read(storage, state, known, number, pool);
+    read.or_else(|error| none_of_ours(number, error).map(|()| None))
+}
+
+/// What is no segment of ours never came to be one, is gone, or is damaged, which others tell.
+fn none_of_ours(number: SegmentNumber, error: SegmentError) -> Result<()> {
+    match error {
+        SegmentError::Header(_) | SegmentError::Foreign | SegmentError::Number(_) => Ok(()),
+        SegmentError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         SegmentError::Io(error) => {
             let context = format!("reading segment {} of the retention journal", number.0);
             Err(Error::failed(context, error))
         }
-    })
+    }
 }
 
 fn read(

@@ -46,6 +46,11 @@ struct Checked {
 }
 
 impl Images {
+    /// More than the number of every volume that has one.
+    pub(crate) fn volume_count(&self) -> usize {
+        self.indexes.len()
+    }
+
     /// Those since `point` of `catalogue`, as far as its spans say. `observe` is told of each
     /// segment, by how many bytes it has.
     ///

@@ -18,7 +18,7 @@ use crate::journal::touched::Touched;
 use crate::notice::Notice;
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -177,7 +177,7 @@ impl<'a> Opening<'a> {
                 self.found.notes.push(Notice::TornRecord { record, segment });
                 break;
             }
-            self.take(&record);
+            self.take(number, &record)?;
         }
         self.found.next_record = reader.next_record();
         self.found.spans.push(Span {
@@ -197,20 +197,22 @@ impl<'a> Opening<'a> {
         reader.is_payload_whole(record)
     }
 
-    fn take(&mut self, record: &Record) {
+    fn take(&mut self, segment: SegmentNumber, record: &Record) -> Result<()> {
         match record.header.kind {
             RecordKind::EpochBegins | RecordKind::VolumeBegins | RecordKind::CopyEnds => {}
             RecordKind::Images => {
                 self.found.is_empty = false;
                 if planted!(FirstTouchSetNotRebuilt) {
-                    return;
+                    return Ok(());
                 }
                 for entry in &record.header.entries {
                     let number = entry.volume as usize;
-                    // A volume is saved before there is a record of it: this is of none of ours,
-                    // and its number may be any.
-                    let Some(volume) = self.catalogue.volumes.get(number) else { continue };
-                    // So may be how far it goes, and memory is taken for it.
+                    // A volume is saved before there is a record of it, and the journal says what
+                    // it is.
+                    let Some(volume) = self.catalogue.volumes.get(number) else {
+                        return Err(of_no_volume(segment, record.header.number));
+                    };
+                    // How far it goes may be anything, and memory is taken for it.
                     let end = self.state.end_of(volume);
                     let whole = Extent::between(ByteOffset::ZERO, end);
                     let inside = whole.ok().and_then(|whole| entry.extent.intersect(whole));
@@ -222,6 +224,7 @@ impl<'a> Opening<'a> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Nothing that was durable is missing.
@@ -243,26 +246,35 @@ impl<'a> Opening<'a> {
     }
 }
 
-const HINT: &str = "see how much is damaged with: mtctl journal check --group GROUP; the disks are \
-                    as they were left, and nothing was written";
+const HINT: &str = "see how much is damaged with `mtctl journal check`; the disks are as they were \
+                    left, and nothing was written";
+
+fn of_no_volume(number: SegmentNumber, record: u64) -> Error {
+    let context = format!(
+        "reading segment {} of the retention journal: record {record} has what a volume held that \
+         neither the state nor the journal knows",
+        number.0
+    );
+    Error::new(ErrorKind::Integrity, context).with_hint(HINT)
+}
 
 fn missing(record: u64, last: u64) -> Error {
     let context = format!(
         "reading the retention journal: record {record} is missing or damaged, and records up to \
          {last} were durable"
     );
-    Error::new(crate::ErrorKind::Integrity, context).with_hint(HINT)
+    Error::new(ErrorKind::Integrity, context).with_hint(HINT)
 }
 
 fn damaged(number: SegmentNumber, error: &SegmentError) -> Error {
     let context = format!("reading segment {} of the retention journal: {error}", number.0);
     let (kind, cause) = match error {
         SegmentError::Io(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-            (crate::ErrorKind::Failed, Some(cause.to_string()))
+            (ErrorKind::Failed, Some(cause.to_string()))
         }
-        SegmentError::Io(cause) => (crate::ErrorKind::Integrity, Some(cause.to_string())),
+        SegmentError::Io(cause) => (ErrorKind::Integrity, Some(cause.to_string())),
         SegmentError::Header(_) | SegmentError::Foreign | SegmentError::Number(_) => {
-            (crate::ErrorKind::Integrity, None)
+            (ErrorKind::Integrity, None)
         }
     };
     let error = Error::new(kind, context).with_hint(HINT);

@@ -191,6 +191,12 @@ impl SegmentReader {
         Ok(Next::End(none))
     }
 
+    /// Record `next` is the one that comes next, at byte `at`.
+    pub(crate) fn go_to(&mut self, at: u64, next: u64) {
+        (self.at, self.next_record) = (at, next);
+        self.window = None;
+    }
+
     /// What comes next is read again: it may have been written meanwhile.
     pub(crate) fn forget(&mut self) {
         self.window = None;

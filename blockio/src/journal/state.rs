@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::catalogue::{Catalogue, JournalVolume};
 use crate::journal::layout::Identity;
-use crate::journal::memo::{TargetMemo, Targets};
+use crate::journal::memo::{TargetMemo, Targets, VolumeMemo};
 use crate::journal::settings::GroupSettings;
 pub use crate::stream::content::{Consumed, SourceOrder};
 use crate::stream::{Format, Name, StreamHeader};
@@ -280,6 +280,19 @@ impl GroupState {
         }
         self.go_back(progress);
         self.know(targets);
+    }
+
+    /// This volume has begun, if it has the number that the next one gets.
+    pub(crate) fn begin_volume(&mut self, VolumeMemo { number, is, target }: VolumeMemo) {
+        let Some(catalogue) = &mut self.journal else { return };
+        if number as usize != catalogue.volumes.len() {
+            return;
+        }
+        let known = self.volumes.entry(is.name.clone()).or_default();
+        if known.target.is_none() {
+            (known.target, known.target_bytes) = (target, is.capacity_bytes);
+        }
+        catalogue.volumes.push(is);
     }
 
     /// These are the targets of its volumes.

@@ -40,7 +40,7 @@ pub(crate) fn look(
 ) -> Result<Stray> {
     match header_of(storage.as_ref(), number, pool) {
         Ok(header) => match judge(state, number, &header) {
-            Stray::MayGo if is_of_a_later_point(state, number, &header) => {
+            Stray::MayGo if is_later(state, number, &header) => {
                 look_into(storage, state, &header, pool)
             }
             stray => Ok(stray),
@@ -60,11 +60,16 @@ pub(crate) fn look(
     }
 }
 
-/// What preserves for an epoch that the state does not know yet: as a rule a crash left it, before
-/// the point was saved, and it says no more than that the epoch begins.
-fn is_of_a_later_point(state: &GroupState, number: SegmentNumber, header: &SegmentHeader) -> bool {
+/// What preserves for an epoch that the state does not know yet, or for a history that it only says
+/// begins: as a rule a crash left it, before the point or the history was saved, and it says no
+/// more than that the epoch begins.
+fn is_later(state: &GroupState, number: SegmentNumber, header: &SegmentHeader) -> bool {
     let known = state.journal.as_ref().filter(|known| known.identity == header.journal);
-    let is_later = known.is_some_and(|known| PointId(header.epoch) > known.open_epoch());
+    let is_later = match known {
+        Some(known) => PointId(header.epoch) > known.open_epoch(),
+        // The state that drops a history is newer than all that is in it.
+        None => header.generation >= state.generation(),
+    };
     is_later && header.number == number && header.first_record < COPIES_FROM
 }
 

@@ -21,9 +21,10 @@ type Verdict = Result<(), String>;
 /// Told for a seed.
 type Story = fn(u64, &Memory) -> Verdict;
 
-const STORIES: [(&str, Story); 7] = [
+const STORIES: [(&str, Story); 8] = [
     ("a run after a rollback is killed", a_run_after_a_rollback_is_killed),
     ("a state is put back", a_state_is_put_back),
+    ("a state is put back in the middle", a_state_is_put_back_in_the_middle),
     ("a copy of the state is lost", a_copy_is_lost),
     ("a byte rots", a_byte_rots),
     ("a byte rots, and points are thinned", a_byte_rots_and_points_are_thinned),
@@ -187,6 +188,59 @@ fn a_state_is_put_back(seed: u64, memory: &Memory) -> Verdict {
         }
     }
     require(refused > 0, "no state of them was too old")
+}
+
+/// A process is killed anywhere, and both copies are those of any time before: that is refused, or
+/// nothing reads otherwise, and it can be gone back to.
+fn a_state_is_put_back_in_the_middle(seed: u64, memory: &Memory) -> Verdict {
+    let mut chance = Chance(seed);
+    let scenario = Scenario::new(Size { blocks: 6, ..LARGE }, &mut chance);
+    let machine = applied(&scenario, memory)?;
+    let world = lock(&machine.world).clone();
+    for _ in 0..16 {
+        let done = chance.below(world.operations.len()) + 1;
+        let killed = machine.on(killed(&world, done));
+        let mut earlier = Snapshot::default();
+        for operation in &world.operations[..done] {
+            match operation {
+                Operation::State(copy, text) => earlier.replace_state(*copy, text),
+                Operation::AppendState(copy, text) => earlier.append_state(*copy, text),
+                _ => continue,
+            }
+            let [Some(first), _] = &earlier.state else { continue };
+            let both = [Some(Arc::clone(first)), Some(Arc::clone(first))];
+            let machine = changed(&killed, |now| now.state = both);
+            let generation = machine.state().map(|state| state.generation()).ok();
+            let told =
+                |wrong| format!("killed after operation {done}, state {generation:?}: {wrong}");
+            is_refused_or_right(&machine, &scenario, &mut chance).map_err(told)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the machine's state says is refused; or each of its points reads as it was, and it can be
+/// gone back to.
+fn is_refused_or_right(machine: &Machine, scenario: &Scenario, chance: &mut Chance) -> Verdict {
+    let known = match machine.state() {
+        Ok(state) => state.journal,
+        Err(error) => return require(error.kind() == ErrorKind::Integrity, text(error)),
+    };
+    let Some(known) = known else {
+        // Nothing was overwritten by it.
+        let is_untouched = machine.contents() == scenario.points[&0];
+        return require(is_untouched, "what was overwritten is forgotten");
+    };
+    no_point_reads_otherwise(machine, scenario)?;
+    let ways: Vec<_> = known.ways_back().collect();
+    let to = ways[chance.below(ways.len())];
+    match machine.rollback(to.id) {
+        Ok(()) => {
+            let is_there = Some(&machine.contents()) == held_at(scenario, to);
+            require(is_there, format!("a rollback to point {} leads elsewhere", to.id))
+        }
+        Err(error) => require(error.kind() == ErrorKind::Integrity, text(error)),
+    }
 }
 
 /// One copy is gone, or is one of an earlier time: the other one says all that was told. And what

@@ -176,7 +176,7 @@ impl History {
             let found = self.read_to_the_end(tail);
             // Segments may have been removed while we looked for them.
             if self.stamp()? == tail.seen.stamp || planted!(ViewTrustsItsWindow) {
-                return found;
+                return found.and_then(|()| self.require_all_known(tail));
             }
             if found.is_err() {
                 self.load(tail)?;
@@ -184,6 +184,18 @@ impl History {
         }
         let context = format!("looking at point {}: the group changes all the time", self.point);
         Err(Error::new(ErrorKind::Failed, context))
+    }
+
+    /// Images of a volume of which the state knows nothing are of a newer one.
+    fn require_all_known(&self, tail: &Tail) -> Result<()> {
+        let known = self.known();
+        match known.images.volume_count() <= known.volumes.len() {
+            true => Ok(()),
+            false => {
+                let number = tail.reader.header().number;
+                Err(damaged(number, "it has images of a volume that the state does not know"))
+            }
+        }
     }
 
     fn read_to_the_end(&self, tail: &mut Tail) -> Result<()> {
