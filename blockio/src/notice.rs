@@ -44,6 +44,8 @@ pub enum Notice {
         /// Which volume.
         volume: VolumeName,
     },
+    /// What all disks of the group held is not in the journal.
+    ContentNotKnown,
     /// A segment that leads to no point was removed.
     StrayRemoved(SegmentNumber),
     /// A segment that is not needed any more is still there.
@@ -145,6 +147,7 @@ impl fmt::Display for Notice {
                  overwritten: name the right one again with the next stream",
                 Plain(volume)
             ),
+            Self::ContentNotKnown => f.write_str(CONTENT_NOT_KNOWN),
             Self::StrayRemoved(segment) => {
                 write!(f, "segment {} belongs to no point: removed", segment.0)
             }
@@ -198,6 +201,9 @@ impl fmt::Display for Notice {
         }
     }
 }
+
+const CONTENT_NOT_KNOWN: &str = "what the disks held is not known, so that another disk at the \
+                                 same place would not be noticed: see that they are the right ones";
 
 fn history_not_there(f: &mut fmt::Formatter<'_>, segment: SegmentNumber, why: &str) -> fmt::Result {
     write!(

@@ -40,6 +40,7 @@ mod cuts;
 mod disk;
 mod looking;
 mod machine;
+mod runs;
 mod scenario;
 mod steps;
 mod storage;

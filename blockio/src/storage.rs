@@ -28,6 +28,10 @@ pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
     if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
         return Some("allow more open files, with: ulimit -n 65536");
     }
+    if matches!(error.raw_os_error(), Some(libc::EISDIR | libc::ENXIO | libc::ELOOP | libc::EEXIST))
+    {
+        return Some("move away what is in its place, which is no file of ours");
+    }
     // The last one is EFSCORRUPTED as well.
     let is_of_file_system =
         matches!(error.raw_os_error(), Some(libc::EIO | libc::EROFS | libc::EUCLEAN));

@@ -450,12 +450,25 @@ fn not_opened(path: &Path, cause: io::Error) -> Error {
         return read_only(path);
     }
     let is_forbidden = cause.kind() == io::ErrorKind::PermissionDenied;
+    let has_no_more = has_no_more_files(&cause);
     let error = Error::failed(format!("opening {}", path.display()), cause);
-    if is_forbidden { error.with_hint("run as root; look at: lsattr, ls -l") } else { error }
+    match () {
+        () if is_forbidden => error.with_hint("run as root; look at: lsattr, ls -l"),
+        () if has_no_more => error.with_hint(MORE_FILES),
+        () => error,
+    }
+}
+
+const MORE_FILES: &str = "allow more open files, with: ulimit -n 65536";
+
+fn has_no_more_files(cause: &io::Error) -> bool {
+    is(cause, libc::EMFILE) || is(cause, libc::ENFILE)
 }
 
 fn not_measured(path: &Path, cause: io::Error) -> Error {
-    Error::failed(format!("finding out about {}", path.display()), cause)
+    let has_no_more = has_no_more_files(&cause);
+    let error = Error::failed(format!("finding out about {}", path.display()), cause);
+    if has_no_more { error.with_hint(MORE_FILES) } else { error }
 }
 
 fn not_reached(path: &Path, cause: io::Error) -> Error {

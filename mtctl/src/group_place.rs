@@ -85,7 +85,8 @@ impl GroupOptions {
         let place = self.place()?;
         // As when it is looked at: nothing is made that is not there.
         let history = place.history.clone().filter(|history| history.is_dir());
-        group::storage(&Place { history, ..place })
+        let state = if place.state.is_dir() { None } else { history.clone() };
+        group::storage(&Place { state: state.unwrap_or(place.state), history })
     }
 
     /// Where it is: something of it is there.
@@ -106,8 +107,10 @@ impl GroupOptions {
     }
 }
 
-fn warn(notes: &[Notice]) {
-    notes.iter().for_each(|note| output::complain(&format!("warning: {note}")));
+/// Tells what an operator should know of a group.
+pub(crate) fn warn(notes: &[Notice]) {
+    let text = |note: &Notice| output::wrapped(&format!("warning: {note}"), 2);
+    notes.iter().for_each(|note| output::complain(&text(note)));
 }
 
 /// Where group `name` is.

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use blockio::assignment::Assignment;
 use blockio::group::GroupView;
+use blockio::journal::saved;
 use blockio::journal::state::VolumeState;
+use blockio::target_check;
 use blockio::units::SectorSize;
 use blockio::volume;
 use blockio::volume_name::VolumeName;
@@ -77,6 +79,43 @@ pub(crate) fn open(
             output::complain(&output::wrapped(&format!("warning: {note}"), 2));
         }
         let target = volume::open_again(&named.request, sectors(group, &volume))?;
+        let identity = named.known_as();
+        assignments.push(Assignment { volume, target: target.into(), identity });
+    }
+    Ok(assignments)
+}
+
+/// The disks hold what `group` left there, as far as samples tell; where that is not known, or a
+/// disk cannot be looked at, nothing is held against it. `accept`: they are taken all the same.
+///
+/// # Errors
+///
+/// `Refused`: one holds something else, with what differs.
+pub(crate) fn require_as_left(group: &GroupView, accept: bool) -> anyhow::Result<()> {
+    let Ok(mut assignments) = to_look_at(group) else { return Ok(()) };
+    for note in target_check::check(group, &mut assignments, accept)? {
+        output::complain(&output::wrapped(&format!("warning: {note}"), 2));
+    }
+    Ok(())
+}
+
+/// Says where a disk of `group` does not hold what the group left there: what is read of its points
+/// is of another one, or of what somebody else wrote.
+pub(crate) fn warn_unless_as_left(group: &GroupView) {
+    let Ok(mut assignments) = to_look_at(group) else { return };
+    let Err(error) = target_check::check(group, &mut assignments, false) else { return };
+    // Who applies a stream meanwhile says so in the state before he writes.
+    let now = saved::read(group.storage().as_ref()).ok().flatten();
+    if now.is_some_and(|now| now.state.generation() == group.state().generation()) {
+        let text = format!("warning: {error}; what is read may be of something else");
+        output::complain(&output::wrapped(&text, 2));
+    }
+}
+
+fn to_look_at(group: &GroupView) -> anyhow::Result<Vec<Assignment>> {
+    let mut assignments = Vec::new();
+    for (volume, named) in named(group)? {
+        let target = volume::open_to_look(&named.request)?;
         let identity = named.known_as();
         assignments.push(Assignment { volume, target: target.into(), identity });
     }

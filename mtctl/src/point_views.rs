@@ -47,6 +47,7 @@ pub(crate) fn at(
         let view = View::of_point(format!("{path} at {shown}"), device, &history, name.as_str())?;
         views.push(PointView { name, view });
     }
+    group_targets::warn_unless_as_left(group);
     if views.is_empty() {
         return Err(none_of(group, volume.unwrap_or_default()).into());
     }

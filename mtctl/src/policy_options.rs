@@ -31,6 +31,9 @@ pub(crate) struct PolicyOptions {
     point_every: Option<OrNone<Duration>>,
 }
 
+/// The least that a history may be limited to, in bytes: some of its segments.
+const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+
 /// A value, or `none`: what takes back one that was set.
 #[derive(Clone, Copy, Debug)]
 struct OrNone<T>(Option<T>);
@@ -92,6 +95,13 @@ impl PolicyOptions {
             let context = "--keep-all is longer than the retention window";
             return Err(Error::new(ErrorKind::Usage, context)
                 .with_hint("points older than the window go in any case"));
+        }
+        // Of one that was set by an earlier version, who needs more room says it.
+        let typed = self.retention_bytes.and_then(|OrNone(typed)| typed);
+        if typed.is_some_and(|limit| limit < JOURNAL_BYTES_MIN) {
+            let context = "--retention-bytes is less than a history needs, 64 MiB";
+            return Err(Error::new(ErrorKind::Usage, context)
+                .with_hint("say more, or none: then it has what the volume has"));
         }
         let point_every = over(self.point_every, point_every);
         let engine = engine.map_or(kept_engine, Engine::from);

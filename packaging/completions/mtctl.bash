@@ -1630,7 +1630,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__points__subcmd__create)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --kind --name --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --kind --name --accept-target --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

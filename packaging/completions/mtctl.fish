@@ -228,6 +228,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subc
 app\t'As the application made it consistent'"
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l name -d 'A name for it' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l accept-target -d 'Take the disks though one does not hold what the group left there'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from pin" -l group -d 'The protection group' -r

@@ -274,7 +274,9 @@ impl History {
     fn numbers(&self) -> Result<BTreeSet<u64>, String> {
         let entries = fs::read_dir(&self.directory).map_err(|error| error.to_string())?;
         let number = |entry: std::io::Result<fs::DirEntry>| {
-            let name = entry.ok()?.file_name().into_string().ok()?;
+            let entry =
+                entry.ok().filter(|entry| entry.file_type().is_ok_and(|it| it.is_file()))?;
+            let name = entry.file_name().into_string().ok()?;
             name.strip_prefix("segment-").filter(|digits| digits.len() == 16)?.parse().ok()
         };
         Ok(entries.filter_map(number).collect())
@@ -283,6 +285,10 @@ impl History {
     /// Segment `number`, if its header is whole and it is of this journal.
     fn segment(&self, number: u64) -> Result<Option<Segment>, String> {
         let path = self.directory.join(format!("segment-{number:016}"));
+        // A pipe would be waited for.
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Ok(None);
+        }
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

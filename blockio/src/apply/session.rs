@@ -56,6 +56,8 @@ pub(crate) struct Session<'a> {
     stop: &'a AtomicBool,
     observe: &'a mut dyn FnMut(Event<'_>),
     summary: Summary,
+    // As it was at the last checkpoint.
+    durable: Summary,
     // Of the input that is being applied.
     input: Option<Input>,
     // The input that ended is the last one.
@@ -141,6 +143,7 @@ impl<'a> Session<'a> {
             stop,
             observe,
             summary,
+            durable: summary,
             input: None,
             is_last_input: false,
             consumed_before: 0,
@@ -174,11 +177,16 @@ impl<'a> Session<'a> {
         let when = if self.is_in_a_batch { When::OnTheWay } else { When::AtTheEnd };
         let checkpointed = self.checkpoint(when);
         self.tell_failures();
+        // What is told was done: of what waited for a checkpoint that failed, that is not known.
+        let summary = match checkpointed {
+            Ok(()) => self.summary,
+            Err(_) => self.durable,
+        };
         let ending = match (ending, checkpointed) {
             (Ending::Failed(error), _) | (_, Err(error)) => Ending::Failed(error),
             (ending, Ok(())) => ending,
         };
-        Ok(Outcome { summary: self.summary, ending, failed_volumes: self.volumes.into_failures() })
+        Ok(Outcome { summary, ending, failed_volumes: self.volumes.into_failures() })
     }
 
     fn take(&mut self, fed: Fed) -> Result<Next> {
@@ -346,7 +354,9 @@ impl<'a> Session<'a> {
         });
         let flushed = self.flush()?;
         (self.written_since, self.checkpointed) = (0, Instant::now());
-        self.record(flushed, when)
+        self.record(flushed, when)?;
+        self.durable = self.summary;
+        Ok(())
     }
 
     fn input_end(&mut self) -> Result<()> {
@@ -359,6 +369,7 @@ impl<'a> Session<'a> {
         }
         let flushed = self.flush()?;
         self.record(flushed, When::InputComplete)?;
+        self.durable = self.summary;
         if let Some(input) = self.input.take() {
             self.consumed_before = self.consumed_before.saturating_add(input.consumed);
         }

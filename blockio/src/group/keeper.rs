@@ -41,7 +41,8 @@ const RECORD_BYTES: NonZeroUsize =
 const RECORDS: usize = 8;
 /// Memory for a record that says what a volume is, in bytes: names are shorter.
 const VOLUME_MEMO_BYTES: NonZeroUsize = NonZeroUsize::new(256 << 10).expect("invariant: not zero");
-/// Segments are a part of the volume that they are on: not more than this, in bytes …
+/// Segments are a part of what the history may take, of the volume or by the policy: not more than
+/// this, in bytes …
 const SEGMENT_BYTES_MAX: u64 = 256 << 20;
 /// … not less than this …
 const SEGMENT_BYTES_MIN: u64 = 8 << 20;
@@ -160,10 +161,11 @@ impl Keeper {
         let salt = (settings.random)() as u64;
         let log = Log::new(Arc::clone(&storage), end, salt, settings.in_thread)?;
         let space = storage.space().map_err(failed(&*storage, "asking its volume for its size"))?;
-        let usual = (space.total_bytes / SEGMENTS_ON_A_VOLUME) >> 20 << 20;
+        let policy = ledger.view().settings().policy;
+        let all = policy.journal_bytes_max.unwrap_or(u64::MAX).min(space.total_bytes);
+        let usual = (all / SEGMENTS_ON_A_VOLUME) >> 20 << 20;
         let usual = usual.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let segment_bytes = settings.segment_bytes.unwrap_or(usual);
-        let policy = ledger.view().settings().policy;
         Ok(Self {
             storage,
             log,

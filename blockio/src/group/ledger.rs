@@ -113,10 +113,7 @@ impl Ledger {
         written.map(drop).map_err(|(copy, error)| {
             self.mode = Mode::Failed;
             let doing = self.about("writing", copy);
-            let what_to_do = remedy(&error).unwrap_or(match error.raw_os_error() {
-                Some(libc::EISDIR) => "move away the directory that is in its place",
-                _ => "make room or repair",
-            });
+            let what_to_do = remedy(&error).unwrap_or("make room or repair");
             let hint = format!(
                 "what was applied is durable; {what_to_do}, and run the same command again"
             );

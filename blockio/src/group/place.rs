@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -110,7 +110,9 @@ pub(super) fn lock(place: &Place, name: &str) -> Result<Lock> {
     for directory in place.history.iter().chain(std::iter::once(&place.state)) {
         make_durably(directory).map_err(|error| failed("making", directory, error))?;
         let path = directory.join("lock");
-        let file = File::options().create(true).append(true).open(&path);
+        // For a pipe in its place nobody waits.
+        let mut options = File::options();
+        let file = options.create(true).append(true).custom_flags(libc::O_NONBLOCK).open(&path);
         let file = file.map_err(|error| failed("opening", &path, error))?;
         // One directory, by whichever paths.
         let which = file.metadata().map_err(|error| failed("looking at", &path, error))?;

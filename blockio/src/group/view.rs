@@ -49,12 +49,12 @@ impl GroupView {
     pub fn look(place: &Place, name: &str) -> Result<Self> {
         place::check_name(name)?;
         let keeps = place.keeps();
-        if !place.state.is_dir() {
-            return Self::of(Arc::new(Nothing), name, keeps);
-        }
         let there = |path: &std::path::PathBuf| path.is_dir();
-        let seen = Place { history: place.history.clone().filter(there), ..place.clone() };
-        Self::of(place::storage(&seen)?, name, keeps)
+        let history = place.history.clone().filter(there);
+        // Where the state's directory is not there, its copy may be with the history.
+        let state = Some(place.state.clone()).filter(there).or_else(|| history.clone());
+        let Some(state) = state else { return Self::of(Arc::new(Nothing), name, keeps) };
+        Self::of(place::storage(&Place { state, history })?, name, keeps)
     }
 
     pub(super) fn of(storage: Arc<dyn Storage>, name: &str, keeps: Keeps) -> Result<Self> {

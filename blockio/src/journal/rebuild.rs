@@ -80,11 +80,11 @@ pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
     }
     let progress = &newest.memo.progress;
     state.come_to(progress, &newest.memo.targets);
-    // Whether something was written since is not known.
-    state.forget_content();
-    let without = state.volumes.iter().filter(|(_, volume)| volume.target.is_none());
-    reading.notes.extend(without.map(|(name, _)| Notice::NoTarget { volume: name.clone() }));
     let was_written = open.is_none_or(|(epoch, has_images)| epoch != newest.epoch || has_images);
+    if was_written || newest.memo.gives_up_after.is_some() {
+        state.forget_content();
+    }
+    reading.notes.extend(of_targets(&state));
     let generation = headers.iter().map(|header| header.generation).max().unwrap_or_default();
     let before = saved::read(storage.as_ref()).ok().flatten().map(|saved| saved.state);
     let generation = generation.max(before.as_ref().map_or(0, GroupState::generation));
@@ -115,6 +115,17 @@ pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
     give_up(&mut catalogue, &counting);
     state.journal = Some(catalogue);
     Ok(Rebuilt { state, notes: reading.notes })
+}
+
+/// What is not known of the targets.
+fn of_targets(state: &GroupState) -> Vec<Notice> {
+    let without = state.volumes.iter().filter(|(_, volume)| volume.target.is_none());
+    let mut notes: Vec<_> =
+        without.map(|(name, _)| Notice::NoTarget { volume: name.clone() }).collect();
+    if !state.knows_content() {
+        notes.push(Notice::ContentNotKnown);
+    }
+    notes
 }
 
 /// What leads to one point from a later one.

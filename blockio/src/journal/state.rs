@@ -305,6 +305,15 @@ impl GroupState {
         }
     }
 
+    /// Whether it is known what all its volumes hold, so that others are told from them.
+    #[must_use]
+    pub fn knows_content(&self) -> bool {
+        let has = |volume: &VolumeState| {
+            volume.identity.as_ref().is_some_and(|identity| identity.content.is_some())
+        };
+        self.volumes.values().all(has)
+    }
+
     /// What its volumes hold is not known.
     pub(crate) fn forget_content(&mut self) {
         for identity in self.volumes.values_mut().filter_map(|volume| volume.identity.as_mut()) {

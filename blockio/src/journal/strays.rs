@@ -218,11 +218,7 @@ pub(crate) fn require_none_newer(
 ) -> Result<()> {
     let next = state.journal.as_ref().map_or(0, |known| known.next_segment);
     for number in listed.iter().filter(|number| number.0 >= next) {
-        match look(storage, state, *number, pool)? {
-            // Of a history that began after the state was read.
-            Stray::OfAnotherJournal => {}
-            stray => refuse(state, *number, stray)?,
-        }
+        refuse(state, *number, look(storage, state, *number, pool)?)?;
     }
     Ok(())
 }

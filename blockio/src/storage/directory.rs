@@ -157,12 +157,13 @@ impl Directory {
     }
 }
 
-/// Opens `path` for direct I/O, where the filesystem can do that.
+/// Opens `path` for direct I/O, where the filesystem can do that. For a pipe in its place nobody
+/// waits.
 fn directly(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    match options.custom_flags(libc::O_DIRECT).open(path) {
+    match options.custom_flags(libc::O_DIRECT | libc::O_NONBLOCK).open(path) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             // The file may have been made all the same: it is there, or it can be made.
-            match options.custom_flags(0).create_new(false).open(path) {
+            match options.custom_flags(libc::O_NONBLOCK).create_new(false).open(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     options.create(true).open(path)
                 }
@@ -171,6 +172,11 @@ fn directly(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
         }
         opened => opened,
     }
+}
+
+/// What is in the place of a segment is none: it is as good as not there.
+fn no_segment() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "what is in its place is no file")
 }
 
 /// What is in the place of a copy of the state is none.
@@ -287,7 +293,13 @@ impl Storage for Directory {
     }
 
     fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>> {
-        let file = directly(&self.path(number), OpenOptions::new().read(true))?;
+        let path = self.path(number);
+        let file = match directly(&path, OpenOptions::new().read(true)) {
+            Ok(file) if file.metadata()?.is_file() => file,
+            Ok(_) => return Err(no_segment()),
+            Err(error) if is_of_no_file(&error) => return Err(no_segment()),
+            Err(error) => return Err(error),
+        };
         if !is_direct(&file)? {
             forget_cached(&file)?;
         }
@@ -347,7 +359,13 @@ impl Storage for Directory {
     fn segments(&self) -> io::Result<Vec<SegmentNumber>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(self.segments.inside())? {
-            let name = entry?.file_name();
+            let entry = entry?;
+            // A directory or a pipe of that name is none; what a link leads to is seen when it is
+            // opened.
+            if !entry.file_type().is_ok_and(|kind| kind.is_file() || kind.is_symlink()) {
+                continue;
+            }
+            let name = entry.file_name();
             let number = name.to_str().and_then(|name| name.strip_prefix(SEGMENT)?.parse().ok());
             found.extend(number.map(SegmentNumber));
         }

@@ -179,10 +179,12 @@ fn open_group(arguments: &Arguments) -> anyhow::Result<Group> {
                     none says that none is wanted";
         output::complain(&output::wrapped(text, 2));
     }
-    Ok(match arguments.dry_run {
+    let mut group = match arguments.dry_run {
         true => Group::rehearse(GroupView::look(&place, name)?),
         false => Group::open(&place, name)?,
-    })
+    };
+    group_place::warn(&group.take_notes());
+    Ok(group)
 }
 
 /// The disks that were named; of a group, those that it has, where none was.

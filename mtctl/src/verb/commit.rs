@@ -143,6 +143,11 @@ fn prove(group: &GroupView, proof: Proof, arguments: &Arguments) -> anyhow::Resu
                     .to_owned(),
             );
         }
+        Proof::NothingWritten(_) if !group.state().knows_content() => not_known.push(
+            "this group wrote nothing since the point; what the disks held then is not known, and \
+             was not compared: that is done only with `mtctl verify`"
+                .to_owned(),
+        ),
         Proof::NothingWritten(_) => not_known.push(
             "this group wrote nothing since the point, and samples of the disks are as it left \
              them; all of them are compared only with `mtctl verify`"

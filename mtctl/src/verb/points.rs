@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
-use crate::output;
+use crate::{group_targets, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -84,6 +84,10 @@ pub struct Create {
     /// A name for it
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+
+    /// Take the disks though one does not hold what the group left there
+    #[arg(long)]
+    accept_target: bool,
 
     /// Print JSON
     #[arg(long)]
@@ -259,6 +263,7 @@ fn create(arguments: &Create) -> anyhow::Result<Exit> {
             .with_hint("mount it (mtctl check says what is missing), or name it: --retention DIR")
             .into());
     }
+    group_targets::require_as_left(group.view(), arguments.accept_target)?;
     group.open_history(blockio::apply::Settings::default())?;
     let id = group.point(kind, arguments.name.clone())?;
     for note in group.take_notes() {

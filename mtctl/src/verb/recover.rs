@@ -14,7 +14,7 @@ use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
 use crate::undo_options::UndoOptions;
 use crate::verb::rollback::{self, How};
-use crate::{output, question};
+use crate::{group_targets, output, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,6 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let group = arguments.of.open()?;
     let (id, why): (PointId, &str) = match needed(group.view()) {
         Recovery::AtCheckpoint => {
+            group_targets::require_as_left(group.view(), arguments.accept_target)?;
             let mut out = output::stdout();
             if arguments.json {
                 let within = match group.view().whereabouts() {

@@ -13,6 +13,7 @@ mod looking;
 mod mounts;
 mod own_places;
 mod points;
+mod put_back;
 mod rollbacks;
 mod states;
 mod thinning;

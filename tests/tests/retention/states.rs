@@ -1,21 +1,19 @@
-//! The state of a group that is lost, damaged, older than its history, or of an earlier program: it
-//! is told, nothing is lost by it, and a verb leads on.
+//! The state of a group that is lost, damaged, or of an earlier program: it is told, nothing is
+//! lost by it, and a verb leads on.
 
 use std::fs;
 
-use blockio::stream::MarkKind;
-use mt_tests::change_stream::{Change, volume};
 use mt_tests::program::{Run, command, finish, mtctl, run};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
 use crate::accidents::{Epochs, SIZE, all_points_hold, apply, epochs, segments};
-use crate::{MIB, Part, blank, holds, image, points, retention, rollback, stream};
+use crate::{blank, holds, image, points, retention, rollback};
 
-const COPIES: [&str; 2] = ["/mnt/retention/g/state", "/mnt/retention/g/state.copy"];
+pub(crate) const COPIES: [&str; 2] = ["/mnt/retention/g/state", "/mnt/retention/g/state.copy"];
 
 /// A group with four points, and what its target held at each.
-fn group(machine: &ScratchMachine, seed: u64) -> (String, Epochs) {
+pub(crate) fn group(machine: &ScratchMachine, seed: u64) -> (String, Epochs) {
     let mut random = Random::new(seed);
     let target = blank(machine, "target.img", SIZE);
     let epochs = epochs(machine, &mut random, SIZE, 4);
@@ -24,181 +22,54 @@ fn group(machine: &ScratchMachine, seed: u64) -> (String, Epochs) {
 }
 
 #[test]
-fn a_state_that_is_older_than_its_history_is_refused_and_made_anew() {
+fn what_is_no_segment_is_passed_over_and_nobody_waits_for_it() {
     on_a_scratch_machine(|machine| {
         let _retention = retention(machine, 128);
-        let (target, epochs) = group(machine, 91);
-        let last_night = COPIES.map(|path| fs::read(path).unwrap());
-        rollback(machine, "e2").exits(0);
-        // By it the disk is at e4.
-        COPIES.iter().zip(last_night).for_each(|(path, text)| fs::write(path, text).unwrap());
-        let all = segments();
-        machine.mtctl(&["journal", "check", "--group", "g"]).exits(5).says("state-older");
-        machine.mtctl(&["group", "list"]).exits(5).says("newer than the state");
-        machine.mtctl(&["points", "list", "--group", "g"]).exits(5);
-        let digest = ["digest", "--group", "g", "--to", "e1"];
-        machine.mtctl(&digest).exits(5).says("newer than the state").says("journal rebuild");
-        rollback(machine, "e1").exits(5).says("newer than the state");
-        machine.mtctl(&["commit", "--group", "g", "--yes"]).exits(5).says("journal rebuild");
-        apply(machine, &epochs.stream, &target).exits(5);
-        holds(&target, &epochs.held[2]);
-        assert_eq!(segments(), all, "nothing was removed");
-        machine.mtctl(&["journal", "rebuild", "--group", "g", "--dry-run"]).exits(0);
-        machine.mtctl(&["journal", "check", "--group", "g"]).exits(5);
-        machine.mtctl(&["journal", "rebuild", "--group", "g", "--yes"]).exits(0);
+        let (target, epochs) = group(machine, 99);
+        run("mkfifo", &["/mnt/retention/g/segment-0000000000000099"]);
+        fs::create_dir("/mnt/retention/g/segment-0000000000000098").unwrap();
         machine.mtctl(&["journal", "check", "--group", "g"]).exits(0);
-        // Where the disk is was in the state alone.
-        apply(machine, &epochs.stream, &target).exits(4).says("rollback");
         all_points_hold(machine, &target, &epochs);
+        let needed = segments().remove(0);
+        fs::rename(&needed, "/mnt/retention/needed").unwrap();
+        run("mkfifo", &[&needed]);
+        machine.mtctl(&["journal", "check", "--group", "g"]).exits(5).says("segment-missing");
+        rollback(machine, "start").exits(5);
+        fs::remove_file(&needed).unwrap();
+        fs::rename("/mnt/retention/needed", &needed).unwrap();
+        fs::rename("/mnt/retention/g/lock", "/mnt/retention/lock").unwrap();
+        run("mkfifo", &["/mnt/retention/g/lock"]);
+        rollback(machine, "e1").exits(1).says("move away what is in its place");
+        fs::remove_file("/mnt/retention/g/lock").unwrap();
+        rollback(machine, "e1").exits(0);
     });
 }
 
 #[test]
-fn last_nights_state_is_refused_however_little_was_done_since() {
+fn a_state_that_was_made_anew_knows_what_the_disks_hold_or_says_that_it_does_not() {
     on_a_scratch_machine(|machine| {
         let _retention = retention(machine, 128);
-        let (target, held) = (blank(machine, "target.img", SIZE), vec![7; SIZE as usize]);
-        let mut steps = ["", "a", "b"].windows(2).map(|names| {
-            let change = Change::data(4096, &held[..4096 * names[1].len()]);
-            let volumes = vec![volume("", SIZE, names[0], names[1])];
-            let parts = [
-                Part::Change(0, &change),
-                Part::Mark(MarkKind::CrashConsistent, names[1]),
-                Part::Change(0, &change),
-            ];
-            stream(machine, names[1], volumes, &parts)
-        });
-        apply(machine, &steps.next().unwrap(), &target).exits(0);
-        let last_night = COPIES.map(|path| fs::read(path).unwrap());
-        let before = segments();
-        apply(machine, &steps.next().unwrap(), &target).exits(0);
-        // That of the point alone: less there cannot be.
-        assert_eq!(segments().len(), before.len() + 1);
-        COPIES.iter().zip(last_night).for_each(|(path, text)| fs::write(path, text).unwrap());
-        let told = "newer than the state";
-        machine.mtctl(&["points", "list", "--group", "g"]).exits(5).says(told);
-        rollback(machine, "a").exits(5).says(told).says("journal rebuild --group g");
-        machine.mtctl(&["journal", "check", "--group", "g"]).exits(5).says("state-older");
-        machine.mtctl(&["journal", "rebuild", "--group", "g", "--yes"]).exits(0);
-        rollback(machine, "a").exits(0);
-        rollback(machine, "b").exits(0);
-    });
-}
-
-/// Both copies without the last so many saves that were appended to them.
-fn take_back_saves(count: usize) {
-    for path in COPIES {
-        let text = fs::read_to_string(path).unwrap();
-        let lines: Vec<_> = text.split_inclusive('\n').collect();
-        assert!(lines.len() > 2 * count, "{} lines", lines.len());
-        fs::write(path, lines[..lines.len() - 2 * count].concat()).unwrap();
-    }
-}
-
-#[test]
-fn a_point_that_a_crash_left_to_the_journal_alone_is_there_and_stays() {
-    on_a_scratch_machine(|machine| {
-        let _retention = retention(machine, 128);
-        let (target, epochs) = group(machine, 93);
-        machine.mtctl(&["points", "create", "--group", "g", "--name", "by-hand"]).exits(0);
-        take_back_saves(1);
-        machine.mtctl(&["points", "list", "--group", "g"]).exits(0).says("by-hand");
-        machine.mtctl(&["journal", "check", "--group", "g"]).exits(0).does_not_say("no point");
-        let digest = |to: &str| {
-            machine.mtctl(&["digest", "--group", "g", "--to", to]).exits(0).stdout.clone()
+        let (target, epochs) = group(machine, 96);
+        let unknown = "what the disks held is not known";
+        let rebuild = || {
+            COPIES.iter().for_each(|path| fs::remove_file(path).unwrap());
+            let run = machine.mtctl(&["journal", "rebuild", "--group", "g", "--yes"]);
+            run.exits(0);
+            run
         };
-        assert_eq!(digest("by-hand").split(' ').next(), digest("e4").split(' ').next());
-        // Neither a command that only pins nor one that is refused takes it away.
-        machine.mtctl(&["points", "pin", "e1", "--group", "g"]).exits(0);
-        let wrong = blank(machine, "wrong.img", SIZE);
-        apply(machine, &epochs.stream, &wrong).exits(4);
+        rebuild().does_not_say(unknown);
+        fs::write(&target, Random::new(97).bytes(SIZE as usize)).unwrap();
+        rollback(machine, "e2").exits(4).says("does not hold what the group left there");
+        machine.mtctl(&["commit", "--group", "g", "--yes"]).exits(4);
+        machine.mtctl(&["recover", "--group", "g", "--yes"]).exits(4).says("does not hold");
+        let create = ["points", "create", "--group", "g", "--name", "wrong"];
+        machine.mtctl(&create).exits(4).says("--accept-target");
+        machine.mtctl(&["digest", "--group", "g", "--to", "e2"]).exits(0).says("something else");
+        fs::write(&target, &epochs.held[4]).unwrap();
         rollback(machine, "e2").exits(0);
-        holds(&target, &epochs.held[2]);
-        rollback(machine, "by-hand").exits(0);
-        holds(&target, &epochs.held[4]);
-        machine.mtctl(&["journal", "check", "--group", "g"]).exits(0);
-    });
-}
-
-#[test]
-fn points_that_the_journal_alone_says_are_given_up_do_not_come_again() {
-    on_a_scratch_machine(|machine| {
-        let _retention = retention(machine, 128);
-        let (target, epochs) = group(machine, 94);
-        let to = ["rollback", "--group", "g", "--to", "e2", "--without-undo", "--yes"];
-        machine.mtctl(&to).exits(0);
-        holds(&target, &epochs.held[2]);
-        // That it is there, and before that, that it is on its way.
-        take_back_saves(2);
-        let names: Vec<_> = points(machine).iter().map(|point| point["name"].clone()).collect();
-        assert_eq!(names, ["e1", "e2"]);
-        machine.mtctl(&["digest", "--group", "g", "--to", "e4"]).exits(2);
-        machine.mtctl(&["group", "list"]).exits(0).says("rolling back");
-        apply(machine, &epochs.stream, &target).exits(4);
-        machine.mtctl(&["recover", "--group", "g", "--yes"]).exits(0);
-        holds(&target, &epochs.held[2]);
+        // Since the newest point something was overwritten.
+        rebuild().says(unknown);
         all_points_hold(machine, &target, &epochs);
-        machine.mtctl(&["journal", "check", "--group", "g"]).exits(0);
-    });
-}
-
-#[test]
-fn a_state_whose_history_is_not_there_is_told_by_whoever_looks() {
-    on_a_scratch_machine(|machine| {
-        let _retention = retention(machine, 128);
-        let (target, epochs) = group(machine, 95);
-        let of_g = COPIES.map(|path| fs::read(path).unwrap());
-        let told = "the history that the state is of is not there";
-        let is_told = |group: &str| {
-            machine.mtctl(&["points", "list", "--group", group]).exits(0).says(told);
-            machine.mtctl(&["group", "list"]).says("ALARM").says(told);
-            machine.mtctl(&["digest", "--group", group, "--to", "e1"]).exits(5);
-            machine.mtctl(&["journal", "check", "--group", group]).exits(5);
-        };
-        machine.mtctl(&["points", "list", "--group", "g"]).exits(0).does_not_say(told);
-        // Another group's.
-        let other = blank(machine, "other.img", SIZE);
-        let to_other = ["apply", &epochs.stream, "--group", "h", "--target", &other];
-        machine.mtctl(&to_other).exits(0);
-        let of_h = COPIES.map(|path| path.replace("/g/", "/h/"));
-        of_h.iter().zip(&of_g).for_each(|(path, text)| fs::write(path, text).unwrap());
-        is_told("h");
-        // One of before a commit.
-        machine.mtctl(&["commit", "--group", "g", "--yes"]).exits(0);
-        COPIES.iter().zip(&of_g).for_each(|(path, text)| fs::write(path, text).unwrap());
-        is_told("g");
-        rollback(machine, "e1").exits(5);
-        holds(&target, &epochs.held[4]);
-    });
-}
-
-#[test]
-fn nothing_to_do_is_not_said_by_a_state_that_was_put_back() {
-    on_a_scratch_machine(|machine| {
-        let _retention = retention(machine, 128);
-        let size = 16 * MIB;
-        let target = blank(machine, "target.img", size);
-        // At none of the places by which the content of a target is known again.
-        let changes = [[1; 4096], [2; 4096]].map(|bytes| Change::data(1403 * 4096, bytes));
-        let names = ["", "a", "b"];
-        let streams = [0, 1].map(|at| {
-            let volumes = vec![volume("", size, names[at], names[at + 1])];
-            let mark = Part::Mark(MarkKind::CrashConsistent, names[at + 1]);
-            let parts = [Part::Change(0, &changes[at]), mark];
-            stream(machine, names[at + 1], volumes, &parts)
-        });
-        streams.iter().for_each(|stream| _ = apply(machine, stream, &target).exits(0));
-        rollback(machine, "a").exits(0);
-        let before = COPIES.map(|path| fs::read(path).unwrap());
-        rollback(machine, "a").exits(0).says("nothing to do");
-        COPIES.iter().zip(&before).for_each(|(path, text)| fs::write(path, text).unwrap());
-        // What somebody else wrote is as good as what a run did that the state does not know of.
-        let mut held = fs::read(&target).unwrap();
-        held[1403 * 4096 + 7] ^= 1;
-        fs::write(&target, &held).unwrap();
-        rollback(machine, "a").exits(0).does_not_say("nothing to do");
-        held[1403 * 4096 + 7] ^= 1;
-        holds(&target, &held);
     });
 }
 
@@ -277,7 +148,10 @@ fn a_directory_in_the_place_of_a_copy_is_named_and_a_rebuild_moves_it_away() {
             fs::create_dir(path).unwrap();
             machine.mtctl(&["points", "list", "--group", "g"]).exits(0).says(path);
             let refused = rollback(machine, "e2");
-            refused.exits(1).says(&format!("group g, {path}: ")).says("move away the directory");
+            refused
+                .exits(1)
+                .says(&format!("group g, {path}: "))
+                .says("move away what is in its place");
             holds(&target, &epochs.held[4]);
             machine.mtctl(&["journal", "rebuild", "--group", "g", "--yes"]).exits(0);
             assert!(fs::metadata(format!("{path}.{kept}")).unwrap().is_dir());

@@ -110,8 +110,35 @@ impl Keeper {
                     }
                 }
             }
+            self.require_limit_allows(ledger)?;
             self.give_up_the_oldest(ledger)?;
         }
+    }
+
+    /// What the policy allows would hold another segment, if all points went that may: where not,
+    /// none goes.
+    fn require_limit_allows(&self, ledger: &Ledger) -> Result<()> {
+        let (known, limit) = (ledger.view().catalogue()?, self.policy.journal_bytes_max);
+        let Some(limit) = limit else { return Ok(()) };
+        let may_go = retention::in_the_order_to_go(known).map(Point::journal_bytes);
+        let stays = known.journal_bytes().saturating_sub(may_go.sum());
+        if stays.saturating_add(self.segment_bytes) <= limit {
+            return Ok(());
+        }
+        let mib = |bytes: u64| format!("{} MiB", bytes.div_ceil(1 << 20));
+        let context = format!(
+            "the history of group {} may take {} (--retention-bytes), and what has to stay, {}, \
+             and its next segment, {}, do not fit into that; no point was given up",
+            ledger.view().name(),
+            mib(limit),
+            mib(stays),
+            mib(self.segment_bytes)
+        );
+        Err(Error::new(ErrorKind::Failed, context).with_hint(format!(
+            "allow more: mtctl group set --group {} --retention-bytes SIZE|none; then run the same \
+             command again",
+            ledger.view().name()
+        )))
     }
 
     /// Fails if removing segments of `bytes` gave nothing back, with `before` free: somebody holds

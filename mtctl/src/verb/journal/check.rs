@@ -3,13 +3,15 @@
 
 use std::io::Write;
 
+use blockio::group::GroupView;
 use blockio::journal::check::{self, Class, Finding, Report};
+use blockio::notice::Notice;
 use clap::Args;
 use provisioning::size;
 
 use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
-use crate::group_place::GroupOptions;
+use crate::group_place::{self, GroupOptions};
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -37,6 +39,11 @@ pub struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let stop = crate::verb::stop_flag()?;
     let storage = arguments.of.storage()?;
+    // What is wrong with the state is found below; that all of the history is missing says more.
+    if let Ok(group) = GroupView::look(&arguments.of.place()?, &arguments.of.group) {
+        let is_of_all = |note: &&Notice| matches!(note, Notice::HistoryNotThere { .. });
+        group_place::warn(&group.notes().iter().filter(is_of_all).cloned().collect::<Vec<_>>());
+    }
     let mut progress: Option<ByteProgress> = None;
     let report = check::check(&storage, &stop, &mut |now| {
         progress.get_or_insert_with(|| ByteProgress::new(Some(now.of))).at(now.done);
