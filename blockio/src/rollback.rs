@@ -21,15 +21,16 @@ use crate::assignment::{Assignment, Disk};
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::open::Engine;
 use crate::group::Undo;
-use crate::group::keeper::{Preserve, record_pool};
+use crate::group::keeper::Preserve;
 use crate::group::{Group, GroupView};
-use crate::journal::catalogue::PointId;
+use crate::journal::catalogue::{JournalVolume, PointId};
 use crate::journal::images::Images;
 use crate::journal::index::Index;
 use crate::journal::state::{Progress, VolumeState};
 use crate::notice::Notice;
 use crate::plan::WritePlan;
 use crate::target_check;
+use crate::view::PointHistory;
 use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
@@ -118,10 +119,12 @@ pub struct Preview {
 /// As [`run`].
 pub fn preview(group: &GroupView, to: PointId) -> Result<Preview> {
     let known = group.catalogue()?;
-    let images = Images::since(&group.storage(), known, to, &record_pool()?)?;
-    let bytes = |number: usize| images.of(number as u32).map_or(0, Index::bytes);
-    let volumes = known.volumes.iter().enumerate();
-    Ok(Preview { volumes: volumes.map(|(n, volume)| (volume.name.clone(), bytes(n))).collect() })
+    // What a run that was cut short overwrote is more than was saved.
+    let history = PointHistory::open(group.storage(), to)?;
+    let bytes = |volume: &JournalVolume| {
+        Ok((volume.name.clone(), history.overwritten_bytes(volume.name.as_str())?))
+    };
+    Ok(Preview { volumes: known.volumes.iter().map(bytes).collect::<Result<_>>()? })
 }
 
 /// Rolls back. `stop` ends it at the next step.

@@ -19,12 +19,17 @@
 //! - **EIO** from a write or a flush of a volume or of the history, from a change of the state (of
 //!   what was to be appended half is there) or from the removal of a segment, at any place; nothing
 //!   that the disk said before is taken back. **ENOSPC** when a segment is made.
+//! - **A clock** that is set two days ahead or thirty hours back, now and then.
+//! - **A stop** at any moment of a run.
 //! - **A copy of the state** that is lost, or put back from any time before; both of them. A byte
 //!   that rots in what is durable of the history. A volume that something else wrote to. These are
 //!   told in `stories`, one by one, and not everywhere.
 //! - **A crash while recovering**: in a run that goes on after a crash, and inside a rollback.
 //!
 //! # What must hold
+//!
+//! Volumes have sectors of 512 or 4096 bytes, and may end within a block of 4096. Points are made
+//! by marks, at ends of streams, and by hand.
 //!
 //! After each of these: every recovery point that is kept reads byte for byte as it was (I1, I5);
 //! what was told as durable is (I2, I3); a rollback that is recorded as complete is; applying the

@@ -67,6 +67,16 @@ impl PointHistory {
         let history = History::open(storage, point, pool)?;
         Ok(Self { history: Arc::new(history) })
     }
+
+    /// How many bytes of the volume `name` were overwritten since, as far as is durable by now.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn overwritten_bytes(&self, name: &str) -> Result<u64> {
+        self.history.follow()?;
+        Ok(self.history.of(name, Index::bytes).unwrap_or_default())
+    }
 }
 
 fn pool() -> Result<ArenaPool> {

@@ -27,7 +27,7 @@ const STORIES: [(&str, Story); 8] = [
     ("a state is put back in the middle", a_state_is_put_back_in_the_middle),
     ("a copy of the state is lost", a_copy_is_lost),
     ("a byte rots", a_byte_rots),
-    ("a byte rots, and points are thinned", a_byte_rots_and_points_are_thinned),
+    ("bytes rot, and points are thinned", bytes_rot_and_points_are_thinned),
     ("a volume is written by somebody else", a_volume_is_written_by_somebody_else),
     ("a save fails", a_save_fails),
 ];
@@ -311,9 +311,9 @@ fn a_byte_rots(seed: u64, memory: &Memory) -> Verdict {
     Ok(())
 }
 
-/// A byte of an old epoch is another one when it is to be merged: what is new is applied all the
-/// same, and no point reads otherwise; not when the process is killed then, either.
-fn a_byte_rots_and_points_are_thinned(seed: u64, memory: &Memory) -> Verdict {
+/// Bytes of old epochs are others when these are to be merged: what is new is applied all the same,
+/// and no point reads otherwise; not when the process is killed then, either.
+fn bytes_rot_and_points_are_thinned(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
     let size = Size { marks: 8, streams: 3, ..LARGE };
     let scenario = Scenario::new(size, &mut chance);
@@ -321,14 +321,15 @@ fn a_byte_rots_and_points_are_thinned(seed: u64, memory: &Memory) -> Verdict {
     machine.apply(&[&scenario.streams[0]], &mut || {}).map_err(text)?;
     let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
     let (_, over) = known.points.split_last().ok_or("no points")?;
-    let spans: Vec<_> = over.iter().flat_map(|point| &point.spans).collect();
-    let span = spans[chance.below(spans.len())];
-    let block = chance.below(span.bytes as usize / BLOCK_BYTES);
-    let byte = chance.below(BLOCK_BYTES);
+    let spans = over.iter().flat_map(|point| &point.spans);
+    let rotten: Vec<_> = spans.filter(|_| chance.below(2) == 0).collect();
     let machine = changed(&machine, |now| {
-        let blocks = now.disks.get_mut(&DiskId::Segment(span.segment.0));
-        if let Some(rotten) = blocks.and_then(|blocks| blocks.get_mut(block)) {
-            Arc::make_mut(rotten)[byte] ^= 0x40;
+        for span in rotten {
+            let block = chance.below(span.bytes as usize / BLOCK_BYTES);
+            let blocks = now.disks.get_mut(&DiskId::Segment(span.segment.0));
+            if let Some(rotten) = blocks.and_then(|blocks| blocks.get_mut(block)) {
+                Arc::make_mut(rotten)[chance.below(BLOCK_BYTES)] ^= 0x40;
+            }
         }
     });
     for stream in &scenario.streams[1..] {

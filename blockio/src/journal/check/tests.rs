@@ -359,9 +359,14 @@ const ACCIDENTS: &[(Class, Accident)] = &[
         });
     }),
     (Class::SegmentMissing, |h| fs::remove_file(h.segment(h.number())).unwrap()),
-    (Class::SegmentNotReadable, |h| {
+    (Class::SegmentMissing, |h| {
         fs::remove_file(h.segment(h.number())).unwrap();
         fs::create_dir(h.segment(h.number())).unwrap();
+    }),
+    (Class::SegmentNotReadable, |h| {
+        fs::remove_file(h.segment(h.number())).unwrap();
+        // The kernel refuses to follow it.
+        std::os::unix::fs::symlink("x".repeat(300), h.segment(h.number())).unwrap();
     }),
     (Class::SegmentHeaderDamaged, |h| h.flip(h.number(), 40, 0)),
     (Class::SegmentForeign, |h| h.header(h.number(), |header| header.journal[0] ^= 1)),
