@@ -41,6 +41,8 @@ const RECORD_BYTES: NonZeroUsize =
 const RECORDS: usize = 8;
 /// Memory for a record that says what a volume is, in bytes: names are shorter.
 const VOLUME_MEMO_BYTES: NonZeroUsize = NonZeroUsize::new(256 << 10).expect("invariant: not zero");
+/// As much of a record is for the text with which an epoch begins, in bytes.
+const EPOCH_TEXT_BYTES_MAX: usize = RECORD_BYTES_MAX - BLOCK_BYTES;
 /// Segments are a part of what the history may take, of the volume or by the policy: not more than
 /// this, in bytes …
 const SEGMENT_BYTES_MAX: u64 = 256 << 20;
@@ -351,7 +353,7 @@ impl Keeper {
         let _ = self.log.wait(ended)?;
         let spans = self.log.spans();
         let (_, number) = self.log.next_numbers();
-        let text = memo::text(&memo.as_record(number))?;
+        let text = memo.text_of_record(number, EPOCH_TEXT_BYTES_MAX)?;
         let arena = self.pool.take()?;
         let draft = Draft::of_text(RecordKind::EpochBegins, &text, arena, self.log.stamp())?;
         Ok((spans, draft))

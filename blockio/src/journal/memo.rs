@@ -90,10 +90,6 @@ pub struct TargetMemo {
 /// The targets of a group, by its volumes.
 pub type Targets = BTreeMap<VolumeName, TargetMemo>;
 
-/// Targets that take more than this, in bytes, are left out: all has to go into one record, and
-/// what is not there is told where it is missed.
-const TARGETS_BYTES_MAX: usize = 1 << 20;
-
 /// How a copy ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -152,6 +148,20 @@ impl EpochMemo {
         Self { begins_at: number, ..self.clone() }
     }
 
+    /// The text of it as the record `number` of the log, if `room` bytes hold that; else without the
+    /// targets: what is not there is told where it is missed.
+    ///
+    /// # Errors
+    ///
+    /// As [`text`].
+    pub(crate) fn text_of_record(&self, number: u64, room: usize) -> Result<String> {
+        let whole = text(&self.as_record(number))?;
+        match whole.len() <= room {
+            true => Ok(whole),
+            false => text(&Self { targets: Targets::new(), ..self.as_record(number) }),
+        }
+    }
+
     /// What `text` says; none if it is no such text.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let told = serde_json::from_str(text).ok().filter(|memo: &Self| memo.format == FORMAT);
@@ -163,10 +173,7 @@ impl EpochMemo {
 }
 
 fn targets(state: &GroupState) -> Targets {
-    let targets: Targets =
-        state.volumes.iter().map(|(name, volume)| (name.clone(), TargetMemo::of(volume))).collect();
-    let bytes = serde_json::to_vec(&targets).map_or(usize::MAX, |text| text.len());
-    if bytes > TARGETS_BYTES_MAX { Targets::new() } else { targets }
+    state.volumes.iter().map(|(name, volume)| (name.clone(), TargetMemo::of(volume))).collect()
 }
 
 impl TargetMemo {

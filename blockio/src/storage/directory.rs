@@ -157,13 +157,12 @@ impl Directory {
     }
 }
 
-/// Opens `path` for direct I/O, where the filesystem can do that. For a pipe in its place nobody
-/// waits.
+/// Opens `path` for direct I/O, where the filesystem can do that.
 fn directly(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    match options.custom_flags(libc::O_DIRECT | libc::O_NONBLOCK).open(path) {
+    match options.custom_flags(libc::O_DIRECT).open(path) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             // The file may have been made all the same: it is there, or it can be made.
-            match options.custom_flags(libc::O_NONBLOCK).create_new(false).open(path) {
+            match options.custom_flags(0).create_new(false).open(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     options.create(true).open(path)
                 }
@@ -294,12 +293,14 @@ impl Storage for Directory {
 
     fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>> {
         let path = self.path(number);
-        let file = match directly(&path, OpenOptions::new().read(true)) {
-            Ok(file) if file.metadata()?.is_file() => file,
-            Ok(_) => return Err(no_segment()),
+        // Who opens a pipe waits for its writer. Opened so that nobody waits, io_uring would not wait
+        // for the file either.
+        match fs::metadata(&path) {
+            Ok(found) if !found.is_file() => return Err(no_segment()),
             Err(error) if is_of_no_file(&error) => return Err(no_segment()),
-            Err(error) => return Err(error),
-        };
+            Ok(_) | Err(_) => {}
+        }
+        let file = directly(&path, OpenOptions::new().read(true))?;
         if !is_direct(&file)? {
             forget_cached(&file)?;
         }
@@ -568,6 +569,19 @@ mod tests {
         let refused = directory.replace_state(StateCopy::First, "text").unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(libc::EISDIR), "nothing of anybody's is removed");
         assert!(directory.state_stamp().is_ok(), "who follows the other copy goes on");
+    }
+
+    #[test]
+    fn a_segment_is_opened_so_that_whoever_reads_or_writes_it_is_waited_for() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::open(place.path(), place.path()).unwrap();
+        let number = SegmentNumber(1);
+        let made = directory.create(&directory.path(number), 8192).unwrap();
+        let flags = |file: &File| OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL).unwrap());
+        // With it, io_uring of Linux 6.1 tries writes that it would have to wait for for ever.
+        assert!(!flags(&made).contains(OFlag::O_NONBLOCK));
+        let opened = directly(&directory.path(number), OpenOptions::new().read(true)).unwrap();
+        assert!(!flags(&opened).contains(OFlag::O_NONBLOCK));
     }
 
     #[test]

@@ -171,7 +171,12 @@ impl History {
         for _ in 0..LOOKS_MAX {
             let stamp = self.stamp()?;
             if stamp != tail.seen.stamp {
-                self.look_at_the_state(tail, stamp)?;
+                let looked = self.look_at_the_state(tail, stamp);
+                // It may have been replaced again, and segments been removed with that.
+                if looked.is_err() && self.stamp()? != stamp {
+                    continue;
+                }
+                looked?;
             }
             let found = self.read_to_the_end(tail);
             // Segments may have been removed while we looked for them.
