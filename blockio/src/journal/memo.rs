@@ -148,8 +148,8 @@ impl EpochMemo {
         Self { begins_at: number, ..self.clone() }
     }
 
-    /// The text of it as the record `number` of the log, if `room` bytes hold that; else without the
-    /// targets: what is not there is told where it is missed.
+    /// The text of it as the record `number` of the log, if `room` bytes hold that; else without
+    /// the targets: what is not there is told where it is missed.
     ///
     /// # Errors
     ///

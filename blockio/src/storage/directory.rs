@@ -293,8 +293,8 @@ impl Storage for Directory {
 
     fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>> {
         let path = self.path(number);
-        // Who opens a pipe waits for its writer. Opened so that nobody waits, io_uring would not wait
-        // for the file either.
+        // Who opens a pipe waits for its writer. Opened so that nobody waits, io_uring would not
+        // wait for the file either.
         match fs::metadata(&path) {
             Ok(found) if !found.is_file() => return Err(no_segment()),
             Err(error) if is_of_no_file(&error) => return Err(no_segment()),
