@@ -2,7 +2,7 @@
 //! Exit codes are not here: the command maps [`ErrorKind`] to them.
 
 use std::error::Error as StdError;
-use std::fmt;
+use std::{fmt, io};
 
 /// What every fallible function of this crate returns, unless it has an error of its own to match.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -105,4 +105,10 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
+}
+
+/// What to do after `error`, if it is for want of open files: many segments are open at once.
+pub(crate) fn more_open_files(error: &io::Error) -> Option<&'static str> {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+        .then_some("allow more open files, with: ulimit -n 65536")
 }

@@ -18,15 +18,16 @@ use std::path::PathBuf;
 
 use crate::device::BlockDevice;
 use crate::device::open::Engine;
+use crate::error::more_open_files;
 
 pub mod directory;
 
-/// What to do after `error` of the volume that a history is on, if its file system is what failed.
-/// In this order: one that is mounted before it was checked can drop the journal in which it has
+/// What to do after `error` of the directory that a history is in, if that is known. For its file
+/// system in this order: one that is mounted before it was checked can drop the journal in which it has
 /// what it did not write (docs/adr/0010).
 pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
-    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
-        return Some("allow more open files, with: ulimit -n 65536");
+    if let Some(more) = more_open_files(error) {
+        return Some(more);
     }
     if matches!(error.raw_os_error(), Some(libc::EISDIR | libc::ENXIO | libc::ELOOP | libc::EEXIST))
     {

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, FlockArg, fcntl};
 
 use crate::device::Geometry;
+use crate::error::more_open_files;
 use crate::units::{ByteCount, SectorSize};
 use crate::{Error, ErrorKind, Result};
 
@@ -450,25 +451,19 @@ fn not_opened(path: &Path, cause: io::Error) -> Error {
         return read_only(path);
     }
     let is_forbidden = cause.kind() == io::ErrorKind::PermissionDenied;
-    let has_no_more = has_no_more_files(&cause);
-    let error = Error::failed(format!("opening {}", path.display()), cause);
-    match () {
-        () if is_forbidden => error.with_hint("run as root; look at: lsattr, ls -l"),
-        () if has_no_more => error.with_hint(MORE_FILES),
-        () => error,
-    }
+    let error = failed_for_want_of_files("opening", path, cause);
+    if is_forbidden { error.with_hint("run as root; look at: lsattr, ls -l") } else { error }
 }
 
-const MORE_FILES: &str = "allow more open files, with: ulimit -n 65536";
-
-fn has_no_more_files(cause: &io::Error) -> bool {
-    is(cause, libc::EMFILE) || is(cause, libc::ENFILE)
+/// What failed, with what to do if it was for want of open files.
+fn failed_for_want_of_files(doing: &str, path: &Path, cause: io::Error) -> Error {
+    let more = more_open_files(&cause);
+    let error = Error::failed(format!("{doing} {}", path.display()), cause);
+    more.into_iter().fold(error, Error::with_hint)
 }
 
 fn not_measured(path: &Path, cause: io::Error) -> Error {
-    let has_no_more = has_no_more_files(&cause);
-    let error = Error::failed(format!("finding out about {}", path.display()), cause);
-    if has_no_more { error.with_hint(MORE_FILES) } else { error }
+    failed_for_want_of_files("finding out about", path, cause)
 }
 
 fn not_reached(path: &Path, cause: io::Error) -> Error {

@@ -438,12 +438,7 @@ pub(crate) fn unreadable(number: SegmentNumber, error: SegmentError) -> Error {
         std::io::ErrorKind::NotFound => damaged(number, "it is missing"),
         std::io::ErrorKind::UnexpectedEof => damaged(number, "it is cut short"),
         _ => {
-            let hint = match cause.raw_os_error() {
-                Some(libc::EMFILE | libc::ENFILE) => {
-                    "a file is open for each segment: allow more, with: ulimit -n 65536"
-                }
-                _ => crate::storage::remedy(&cause).unwrap_or("see to the retention volume"),
-            };
+            let hint = crate::storage::remedy(&cause).unwrap_or("see to the retention volume");
             let context = format!("reading segment {} of the history", number.0);
             Error::failed(context, cause).with_hint(hint)
         }

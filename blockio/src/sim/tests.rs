@@ -135,20 +135,29 @@ fn from_every_state_a_verb_leads_on_to_another_stream() {
     assert!(asked > 0);
 }
 
+/// A machine to which the first stream of a scenario was applied.
+fn after_the_first_stream(memory: &Memory) -> (Scenario, Machine) {
+    let scenario = Scenario::new(LARGE, &mut Chance(1));
+    let machine = Machine::new(scenario.world(), keep_all(), memory);
+    machine.apply(&[&scenario.streams[0]], &mut || {}).unwrap();
+    (scenario, machine)
+}
+
+fn count_of_points(machine: &Machine) -> usize {
+    machine.state().unwrap().journal.unwrap().points.len()
+}
+
 /// A quota, or a filesystem that cannot: giving up points would not help, and none goes.
 #[test]
 fn where_segments_cannot_be_made_though_there_is_room_no_point_goes() {
     let memory = Memory::new();
-    let scenario = Scenario::new(LARGE, &mut Chance(1));
-    let machine = Machine::new(scenario.world(), keep_all(), &memory);
-    machine.apply(&[&scenario.streams[0]], &mut || {}).unwrap();
-    let points = || machine.state().unwrap().journal.unwrap().points.len();
-    let before = points();
+    let (scenario, machine) = after_the_first_stream(&memory);
+    let before = count_of_points(&machine);
     for errno in [libc::ENOSPC, libc::EDQUOT] {
         lock(&machine.world).create_fails = Some(errno);
         let failed = machine.apply(&[&scenario.streams[1]], &mut || {}).unwrap_err();
         assert!(failed.chain().contains("making a segment"), "{}", failed.chain());
-        assert_eq!(points(), before);
+        assert_eq!(count_of_points(&machine), before);
     }
     lock(&machine.world).create_fails = None;
     machine.apply(&[&scenario.streams[1]], &mut || {}).unwrap();
@@ -158,11 +167,8 @@ fn where_segments_cannot_be_made_though_there_is_room_no_point_goes() {
 #[test]
 fn a_limit_that_would_hold_no_other_segment_costs_no_point_and_is_named() {
     let memory = Memory::new();
-    let scenario = Scenario::new(LARGE, &mut Chance(1));
-    let machine = Machine::new(scenario.world(), keep_all(), &memory);
-    machine.apply(&[&scenario.streams[0]], &mut || {}).unwrap();
-    let points = || machine.state().unwrap().journal.unwrap().points.len();
-    let before = points();
+    let (scenario, machine) = after_the_first_stream(&memory);
+    let before = count_of_points(&machine);
     let limited = |bytes| {
         let policy = Policy { journal_bytes_max: bytes, ..keep_all() };
         let settings = GroupSettings { policy, ..GroupSettings::default() };
@@ -172,7 +178,7 @@ fn a_limit_that_would_hold_no_other_segment_costs_no_point_and_is_named() {
     let failed = machine.apply(&[&scenario.streams[1]], &mut || {}).unwrap_err();
     assert!(failed.chain().contains("--retention-bytes"), "{}", failed.chain());
     assert!(failed.hint().unwrap().contains("mtctl group set"), "{:?}", failed.hint());
-    assert_eq!(points(), before);
+    assert_eq!(count_of_points(&machine), before);
     limited(None);
     machine.apply(&[&scenario.streams[1]], &mut || {}).unwrap();
 }
