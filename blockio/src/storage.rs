@@ -23,8 +23,8 @@ use crate::error::more_open_files;
 pub mod directory;
 
 /// What to do after `error` of the directory that a history is in, if that is known. For its file
-/// system in this order: one that is mounted before it was checked can drop the journal in which it has
-/// what it did not write (docs/adr/0010).
+/// system in this order: one that is mounted before it was checked can drop the journal in which it
+/// has what it did not write (docs/adr/0010).
 pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
     if let Some(more) = more_open_files(error) {
         return Some(more);
