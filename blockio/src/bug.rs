@@ -31,6 +31,8 @@ pub(crate) enum Bug {
     NoBarrier2,
     /// Progress is told as durable before it is recorded.
     NoBarrier3,
+    /// The end of a log is saved whose last records failed, or that is in another epoch.
+    EndSavedUnseen,
     /// A record of another session is taken for one of this.
     StaleBytesTakenForLog,
     /// What was preserved before a crash is preserved again after it.
@@ -94,10 +96,11 @@ pub(crate) enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::NoBarrier1,
         Self::NoBarrier2,
         Self::NoBarrier3,
+        Self::EndSavedUnseen,
         Self::StaleBytesTakenForLog,
         Self::FirstTouchSetNotRebuilt,
         Self::ExpiryOfANeededSegment,

@@ -18,6 +18,7 @@ use crate::assignment::Assignment;
 use crate::barrier::AllFlushed;
 use crate::device::buffer::ArenaPool;
 use crate::journal::catalogue::{Catalogue, NewPoint, PointId, PointKind, Span};
+use crate::journal::log::DurableEnd;
 use crate::journal::memo::{EpochMemo, PointMemo, Targets};
 use crate::journal::scan::{READER_ARENAS, WINDOW_BYTES};
 use crate::journal::settings::GroupSettings;
@@ -193,11 +194,11 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// `Usage`: it has none.
-    pub(crate) fn catalogue_now(&self) -> Result<Catalogue> {
+    /// `Usage`: it has none. `Failed`: a record could not be written.
+    pub(crate) fn catalogue_now(&mut self) -> Result<Catalogue> {
         let mut now = self.view().catalogue()?.clone();
-        if let Some(keeper) = &self.keeper {
-            keeper.describe(&mut now);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.durable_end(now.open_epoch())?.describe(&mut now);
         }
         Ok(now)
     }
@@ -254,11 +255,12 @@ impl Group {
         // The segment of the new epoch first, then the state: a crash in between leaves a point
         // that the journal alone has, and that is taken in.
         let spans = keeper.begin_epoch(&mut self.ledger, point, &memo)?;
+        let end = keeper.durable_end(point)?;
         // Nothing expires by this: how long points are kept is said to `apply`.
         self.ledger.save(|state| {
             let Some(catalogue) = &mut state.journal else { return };
             catalogue.seal(spans, new, now);
-            keeper.describe(catalogue);
+            end.describe(catalogue);
         })?;
         Ok(point)
     }
@@ -321,29 +323,41 @@ impl Group {
             Undo::Kept => None,
             Undo::NotKept => self.break_off(to, then)?,
         };
-        let keeper = &mut self.keeper;
-        keeper.iter_mut().for_each(|keeper| keeper.keep(undo));
-        let keeper = &self.keeper;
+        let at = broken_off.as_ref().map(|(at, ..)| *at);
+        let end = self.durable_end(at)?;
+        self.keeper.iter_mut().for_each(|keeper| keeper.keep(undo));
         self.ledger.save(|state| {
             let volumes = state.volumes.iter_mut().filter(|(name, _)| written.contains(name));
             for identity in volumes.filter_map(|(_, volume)| volume.identity.as_mut()) {
                 identity.content = None;
             }
             let Some(catalogue) = &mut state.journal else { return };
-            if let Some((spans, now)) = broken_off {
+            if let Some((_, spans, now)) = broken_off {
                 catalogue.break_off(to, spans, now);
             }
             catalogue.rolling_back_to = Some(to);
             catalogue.rolled_back_to = None;
-            if let Some(keeper) = keeper {
-                keeper.describe(catalogue);
+            if let Some(end) = end {
+                end.describe(catalogue);
             }
         })
     }
 
+    /// Where the journal ends, in the epoch that was just begun or in the one that is open; nothing
+    /// where none is kept.
+    fn durable_end(&mut self, begun: Option<PointId>) -> Result<Option<DurableEnd>> {
+        let Some(keeper) = &mut self.keeper else { return Ok(None) };
+        let epoch = begun.map_or_else(|| Ok(self.ledger.view().catalogue()?.open_epoch()), Ok);
+        keeper.durable_end(epoch?).map(Some)
+    }
+
     /// The journal says that the points after `to` are given up; what the state needs to say so as
     /// well. None if a rollback that was cut short has given up all there were.
-    fn break_off(&mut self, to: PointId, then: &Progress) -> Result<Option<(Vec<Span>, u64)>> {
+    fn break_off(
+        &mut self,
+        to: PointId,
+        then: &Progress,
+    ) -> Result<Option<(PointId, Vec<Span>, u64)>> {
         let known = self.ledger.view().catalogue()?;
         if let Some(pinned) = known.points_after(to).find(|point| point.pinned) {
             let shown = crate::journal::selector::shown(pinned);
@@ -368,7 +382,7 @@ impl Group {
             EpochMemo::new(self.ledger.view().state(), vec![PointMemo::of_new(at, &new, now)]);
         let memo =
             if planted!(BreakNotInTheJournal) { memo } else { memo.giving_up_after(to, then) };
-        Ok(Some((keeper.break_off(&mut self.ledger, at, &memo)?, now)))
+        Ok(Some((at, keeper.break_off(&mut self.ledger, at, &memo)?, now)))
     }
 
     /// The volumes are at point `to`, as far as `then`; those that were written are known by
@@ -384,10 +398,8 @@ impl Group {
         then: &Progress,
         identities: Vec<(VolumeName, TargetIdentity)>,
     ) -> Result<Durable> {
-        if let Some(keeper) = &mut self.keeper {
-            keeper.keep(Undo::Kept);
-        }
-        let keeper = &self.keeper;
+        let end = self.durable_end(None)?;
+        self.keeper.iter_mut().for_each(|keeper| keeper.keep(Undo::Kept));
         self.ledger.save(|state| {
             state.go_back(then);
             for (name, identity) in identities {
@@ -399,8 +411,8 @@ impl Group {
             catalogue.rolling_back_to = None;
             catalogue.rolled_back_to = Some(to);
             catalogue.went_on_from = None;
-            if let Some(keeper) = keeper {
-                keeper.describe(catalogue);
+            if let Some(end) = end {
+                end.describe(catalogue);
             }
         })?;
         Ok(Durable(()))

@@ -141,7 +141,7 @@ pub(super) fn save(
     points: &[NewPoint],
     change: impl Fn(&mut GroupState),
 ) -> Result<()> {
-    let mut ended = None;
+    let (mut ended, mut epoch) = (None, ledger.view().catalogue()?.open_epoch());
     if !points.is_empty() {
         let mut next = ledger.view().state().clone();
         change(&mut next);
@@ -151,10 +151,13 @@ pub(super) fn save(
         let memos = memos.map(|(new, id)| PointMemo::of_new(PointId(id), new, now)).collect();
         let last = PointId(first + points.len() as u64 - 1);
         ended = Some(keeper.begin_epoch(ledger, last, &EpochMemo::new(&next, memos))?);
+        epoch = last;
     }
+    let end = keeper.durable_end(epoch)?;
     planted!(UnlinkBeforeState => {
         let mut early = ledger.view().catalogue()?.clone();
         seal(&mut early, keeper, points, ended.clone());
+        end.describe(&mut early);
         let due = keeper.due(&early);
         keeper.remove(&early.forget(&due).unneeded);
     });
@@ -163,6 +166,7 @@ pub(super) fn save(
         change(state);
         let Some(catalogue) = &mut state.journal else { return };
         seal(catalogue, keeper, points, ended);
+        end.describe(catalogue);
         forgotten = catalogue.forget(&keeper.due(catalogue));
         keeper.note_window(catalogue);
     })?;
@@ -176,5 +180,4 @@ fn seal(catalogue: &mut Catalogue, keeper: &Keeper, points: &[NewPoint], ended: 
         catalogue.seal(std::mem::take(&mut spans), point.clone(), keeper.now());
     }
     catalogue.go_on();
-    keeper.describe(catalogue);
 }

@@ -17,7 +17,7 @@ use crate::journal::catalogue::{Catalogue, Forgotten, JournalVolume, PointId, Sp
 use crate::journal::compact::{Attempt, Compaction};
 use crate::journal::draft::{Draft, Outline};
 use crate::journal::layout::{BLOCK_BYTES, Identity, RECORD_BYTES_MAX, RecordKind};
-use crate::journal::log::{End, ImagesDurable, Log, Ticket, failed};
+use crate::journal::log::{DurableEnd, End, ImagesDurable, Log, Ticket, failed};
 use crate::journal::memo::{self, EpochMemo, PointMemo, Targets, VolumeMemo};
 use crate::journal::open::{Opened, open_epoch};
 use crate::journal::retention::{self, Policy};
@@ -409,18 +409,13 @@ impl Keeper {
         }
     }
 
-    /// Brings `catalogue` up to what the log is; nothing of it is known to be durable but what was
-    /// waited for.
-    pub(super) fn describe(&self, catalogue: &mut Catalogue) {
-        let (next_segment, next_record) = self.log.next_numbers();
-        catalogue.next_segment = next_segment;
-        catalogue.next_record = next_record;
-        if let Some(last) = catalogue.points.last_mut() {
-            let spans = self.log.spans();
-            if last.spans != spans {
-                Arc::make_mut(last).spans = spans;
-            }
-        }
+    /// Where the log ends, in `epoch`, once all of it is durable: what a state may say of it.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: a record could not be written.
+    pub(super) fn durable_end(&mut self, epoch: PointId) -> Result<DurableEnd> {
+        self.log.durable_end(epoch)
     }
 
     /// Does what is left to do when points were forgotten, after the state was saved without them.

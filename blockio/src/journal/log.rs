@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::open::Engine;
 use crate::device::{BlockDevice, DeviceError, TRANSFER_BYTES_MAX, Transfer, WriteBatch};
-use crate::journal::catalogue::{PointId, Span};
+use crate::journal::catalogue::{Catalogue, PointId, Span};
 use crate::journal::draft::{Draft, Stamp};
 use crate::journal::layout::{BLOCK_BYTES, Identity, SegmentHeader};
 use crate::patience::{Limits, receive};
@@ -73,6 +73,26 @@ pub(crate) struct End {
     pub(crate) spans: Vec<Span>,
     /// How it is written.
     pub(crate) engine: Engine,
+}
+
+/// Where a log ends, with all of it durable: what may be saved of it. Only [`Log`] makes one.
+#[derive(Debug)]
+pub(crate) struct DurableEnd {
+    next_segment: u64,
+    next_record: u64,
+    /// The segments of the open epoch, as far as they are used.
+    spans: Vec<Span>,
+}
+
+impl DurableEnd {
+    /// Brings `catalogue`, whose open epoch is the log's, up to it.
+    pub(crate) fn describe(&self, catalogue: &mut Catalogue) {
+        catalogue.next_segment = self.next_segment;
+        catalogue.next_record = self.next_record;
+        if let Some(last) = catalogue.points.last_mut().filter(|last| last.spans != self.spans) {
+            Arc::make_mut(last).spans.clone_from(&self.spans);
+        }
+    }
 }
 
 /// Proof that every record up to a ticket is durable (BARRIER 1). Only [`Log`] makes one.
@@ -244,6 +264,25 @@ impl Log {
             self.note(done)?;
         }
         Ok(ImagesDurable(()))
+    }
+
+    /// Waits until all of it is durable; where it ends then, in `epoch`. A state that is saved without
+    /// that would have records that are nowhere, or none of an epoch that it takes for open.
+    ///
+    /// # Errors
+    ///
+    /// A record could not be written, also of the beginning of an epoch that the log then is in,
+    /// and nobody else.
+    pub(crate) fn durable_end(&mut self, epoch: PointId) -> Result<DurableEnd> {
+        if !planted!(EndSavedUnseen) {
+            let _ = self.wait(self.submitted)?;
+        }
+        if epoch != self.epoch && !planted!(EndSavedUnseen) {
+            let doing = format!("the beginning of epoch {} was not recorded", self.epoch.0);
+            return Err(not_done(&*self.storage, &doing, SEE_TO_IT));
+        }
+        let (next_segment, next_record) = self.next_numbers();
+        Ok(DurableEnd { next_segment, next_record, spans: self.spans() })
     }
 
     /// That it failed is told once by who writes: whoever waited again would wait for ever.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::cuts::Chance;
 use super::disk::lock;
 use super::machine::{Machine, Memory, keep_all, thinning, whole};
+use super::runs::failures;
 use super::scenario::{Scenario, Size, point_of};
 use super::steps::Steps;
 use super::world::Shape;
@@ -30,9 +31,11 @@ const SIZE: Size = Size {
 fn work(machine: &Machine, scenario: &Scenario, mut chance: Chance) -> Result<(), String> {
     for stream in &scenario.streams[1..] {
         let done = lock(&machine.world).done;
-        lock(&machine.world).fails_at = (chance.below(2) == 0).then_some(done + chance.below(60));
+        if chance.below(2) == 0 {
+            lock(&machine.world).fails = failures(done + chance.below(60), &mut chance);
+        }
         let applied = machine.apply(&[stream], &mut || {});
-        lock(&machine.world).fails_at = None;
+        lock(&machine.world).fails = 0..0;
         if applied.is_err() {
             machine.apply(&[stream], &mut || {}).map_err(|error| error.chain())?;
         }

@@ -2,6 +2,7 @@
 //! looks at what is left. A seed, and what was wrong, is told by one that fails.
 #![cfg(test)]
 
+use std::ops::Range;
 use std::path::Path;
 
 use super::cuts::{self, Chance};
@@ -385,13 +386,14 @@ impl Run {
         for _ in 0..times {
             let mut world = self.scenario.world();
             let at = self.chance.below(total);
-            world.fails_at = Some(at);
-            let told = |wrong| format!("operation {at} failed: {wrong}");
+            world.fails = failures(at, &mut self.chance);
+            let failed = world.fails.clone();
+            let told = |wrong| format!("operations {failed:?} failed: {wrong}");
             let machine = self.machine.on(world);
             let streams: Vec<_> = self.scenario.streams.iter().map(|p| p.as_path()).collect();
             // With the last failure behind it, it may as well have gone well.
             let _ = machine.apply(&streams, &mut || {});
-            lock(&machine.world).fails_at = None;
+            lock(&machine.world).fails = 0..0;
             self.look(&machine, 0).map_err(told)?;
             self.go_on(&machine).map_err(told)?;
             self.cut_again(&machine, 0).map_err(told)?;
@@ -415,6 +417,16 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// From operation `at` on one fails, or some, or all that come.
+pub(super) fn failures(at: usize, chance: &mut Chance) -> Range<usize> {
+    let count = match chance.below(3) {
+        0 => 1,
+        1 => 2 + chance.below(6),
+        _ => usize::MAX - at,
+    };
+    at..at + count
 }
 
 /// The world as a process left it that was killed after `done` operations.

@@ -21,7 +21,7 @@ type Verdict = Result<(), String>;
 /// Told for a seed.
 type Story = fn(u64, &Memory) -> Verdict;
 
-const STORIES: [(&str, Story); 8] = [
+const STORIES: [(&str, Story); 9] = [
     ("a run after a rollback is killed", a_run_after_a_rollback_is_killed),
     ("a state is put back", a_state_is_put_back),
     ("a state is put back in the middle", a_state_is_put_back_in_the_middle),
@@ -30,6 +30,7 @@ const STORIES: [(&str, Story); 8] = [
     ("bytes rot, and points are thinned", bytes_rot_and_points_are_thinned),
     ("a volume is written by somebody else", a_volume_is_written_by_somebody_else),
     ("a save fails", a_save_fails),
+    ("operations fail one after the other", operations_fail_one_after_the_other),
 ];
 
 /// Tells all of them for one seed.
@@ -367,10 +368,34 @@ fn a_save_fails(seed: u64, memory: &Memory) -> Verdict {
     let before = machine.state().map_err(text)?;
     {
         let mut world = lock(&machine.world);
-        world.fails_at = Some(world.done);
+        world.fails = world.done..world.done + 1;
     }
     require(group.pin(PointId(1), true).is_err(), "the save did not fail")?;
-    lock(&machine.world).fails_at = None;
+    lock(&machine.world).fails = 0..0;
     let known = |state: &crate::journal::state::GroupState| state.journal.clone();
     require(known(group.view().state()) == known(&before), "memory is ahead of the disk")
+}
+
+/// Wherever one operation fails, or two or three: each point reads as it was, and the same streams
+/// lead on.
+fn operations_fail_one_after_the_other(seed: u64, memory: &Memory) -> Verdict {
+    let scenario = Scenario::new(SMALL, &mut Chance(seed));
+    let total = lock(&applied(&scenario, memory)?.world).done;
+    // All places, over some seeds.
+    for at in (seed as usize % 10..total).step_by(10) {
+        for count in 1..=3 {
+            let machine = Machine::new(scenario.world(), keep_all(), memory);
+            lock(&machine.world).fails = at..at + count;
+            let streams: Vec<_> = scenario.streams.iter().map(|path| path.as_path()).collect();
+            let _ = machine.apply(&streams, &mut || {});
+            lock(&machine.world).fails = 0..0;
+            let told = |wrong| format!("{count} operations failed, from {at} on: {wrong}");
+            no_point_reads_otherwise(&machine, &scenario).map_err(told)?;
+            machine.apply(&streams, &mut || {}).map_err(text).map_err(told)?;
+            let is_there = machine.contents() == *scenario.end();
+            require(is_there, "it leads elsewhere").map_err(told)?;
+            no_point_reads_otherwise(&machine, &scenario).map_err(told)?;
+        }
+    }
+    Ok(())
 }

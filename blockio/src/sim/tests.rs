@@ -56,7 +56,7 @@ fn explore(seed: u64, memory: &Memory) -> Result<u64, String> {
         run.cut(64).map_err(told)?;
         run.kill(2).map_err(told)?;
         if plan != Plan::ApplyAndCommitAndApply {
-            run.fail(2).map_err(told)?;
+            run.fail(4).map_err(told)?;
             run.stop(2).map_err(told)?;
         }
         clock_jumps(false);
@@ -187,7 +187,10 @@ fn a_limit_that_would_hold_no_other_segment_costs_no_point_and_is_named() {
 fn each_deliberate_bug_is_caught() {
     let memory = Memory::new();
     let mut missed = Vec::new();
-    for bug in Bug::ALL {
+    // One alone, while somebody looks into why it is not caught.
+    let only = std::env::var("MTCTL_SIM_BUG").ok();
+    let asked = |bug: &Bug| only.as_ref().is_none_or(|only| *only == format!("{bug:?}"));
+    for bug in Bug::ALL.into_iter().filter(asked) {
         bug::plant(Some(bug));
         let beside = || (1..60).find_map(|seed| looked_beside(seed, &memory).err());
         let among =

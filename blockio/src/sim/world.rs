@@ -1,6 +1,7 @@
 //! All that is durable or cached on the simulated machine, and what was done to it, in one order.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::steps::Steps;
@@ -116,9 +117,9 @@ pub(super) struct World {
     pub(super) operations: Vec<Operation>,
     /// Room for segments, in blocks.
     pub(super) room_blocks: usize,
-    /// The write, flush, change of the state or removal with this number fails: counted from 0,
-    /// over all disks.
-    pub(super) fails_at: Option<usize>,
+    /// The writes, flushes, changes of the state and removals with these numbers fail: counted from
+    /// 0, over all disks.
+    pub(super) fails: Range<usize>,
     pub(super) done: usize,
     /// Segments cannot be made, with this, whatever room there is.
     pub(super) create_fails: Option<i32>,
@@ -155,9 +156,9 @@ impl World {
     pub(super) fn count(&mut self) -> std::io::Result<()> {
         let number = self.done;
         self.done += 1;
-        match self.fails_at {
-            Some(at) if at == number => Err(std::io::Error::from_raw_os_error(libc::EIO)),
-            _ => Ok(()),
+        match self.fails.contains(&number) {
+            true => Err(std::io::Error::from_raw_os_error(libc::EIO)),
+            false => Ok(()),
         }
     }
 
