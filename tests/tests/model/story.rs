@@ -14,9 +14,10 @@ use mt_tests::random::Random;
 use mt_tests::scratch_machine::{RETENTION, ScratchMachine};
 use nix::sys::signal::Signal;
 
+use crate::harm::{Copies, copies};
 use crate::model::{Images, Model, Place, Stream};
 
-const GROUP: &str = "/mnt/retention/g";
+pub(crate) const GROUP: &str = "/mnt/retention/g";
 const NAMES: [&str; 3] = ["db", "log", "web"];
 const START: &str = "start";
 /// The places of marks are so many seconds apart at most: thinning has something to do.
@@ -35,37 +36,54 @@ pub(crate) struct Counts {
     pub(crate) points: u64,
     /// Digests that were read beside a writer.
     pub(crate) views: u64,
+    /// Answers that were refused, where somebody had done harm.
+    pub(crate) refused: u64,
 }
 
 /// What a volume is on.
-enum Target {
+pub(crate) enum Target {
     File(String),
     Loop(LoopDevice),
 }
 
 /// A point that is listed.
 #[derive(Clone, Debug)]
-struct Listed {
-    id: u64,
-    name: String,
+pub(crate) struct Listed {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+}
+
+impl Listed {
+    /// The points that a list has.
+    #[track_caller]
+    pub(crate) fn all(list: &Run) -> Vec<Self> {
+        let points = list.json()["points"].as_array().unwrap().clone();
+        let point = |point: &serde_json::Value| Self {
+            id: point["id"].as_u64().unwrap(),
+            name: point["name"].as_str().unwrap_or_default().to_owned(),
+        };
+        points.iter().map(point).collect()
+    }
 }
 
 pub(crate) struct Story<'a> {
-    machine: &'a ScratchMachine,
-    counts: &'a mut Counts,
-    random: Random,
+    pub(crate) machine: &'a ScratchMachine,
+    pub(crate) counts: &'a mut Counts,
+    pub(crate) random: Random,
     /// Mounted as long as the story goes on.
     _retention: LoopDevice,
-    targets: Vec<Target>,
-    sizes: Vec<u64>,
-    model: Model,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) sizes: Vec<u64>,
+    pub(crate) model: Model,
     streams: Vec<Stream>,
     place: Place,
     /// By hand, and of marks: each name comes once.
     names: u64,
     seconds: u64,
     /// What was done, for whoever reads of a failure.
-    told: Vec<String>,
+    pub(crate) told: Vec<String>,
+    /// The copies of the state after each step.
+    pub(crate) earlier: Vec<Copies>,
 }
 
 impl Drop for Story<'_> {
@@ -123,6 +141,7 @@ impl<'a> Story<'a> {
             names,
             seconds,
             told,
+            earlier: Vec::new(),
         }
     }
 
@@ -130,7 +149,7 @@ impl<'a> Story<'a> {
     pub(crate) fn step(&mut self) {
         self.counts.steps += 1;
         let has_history = self.has_history();
-        match (self.random.below(20), has_history) {
+        match (self.random.below(26), has_history) {
             (0..=4, _) | (_, false) => self.apply(false),
             (5..=8, _) => self.apply(true),
             (9..=11, _) => self.rollback(false),
@@ -140,9 +159,15 @@ impl<'a> Story<'a> {
             (15, _) => self.lose_the_state(),
             (16, _) => self.set(),
             (17, _) => self.commit(),
+            (18, _) => self.put_an_earlier_state_back(),
+            // Of what a run wrote that was cut, what is torn is not told from what has rotted.
+            (19 | 20, _) if matches!(self.place, Place::At(_)) => self.let_a_byte_rot(),
+            (21, _) => self.exchange_a_disk(),
+            (22, _) => self.apply_from_a_pipe(),
             (_, _) => self.apply_beside_a_reader(),
         }
         self.look();
+        self.earlier.push(copies());
     }
 
     /// The last look: the history is whole, and leads to each of its points.
@@ -182,12 +207,7 @@ impl<'a> Story<'a> {
     #[track_caller]
     fn listed(&mut self) -> Vec<Listed> {
         let run = self.machine.mtctl(&["points", "list", "--group", "g", "--json"]);
-        let points = run.exits(0).json()["points"].as_array().unwrap().clone();
-        let point = |point: &serde_json::Value| Listed {
-            id: point["id"].as_u64().unwrap(),
-            name: point["name"].as_str().unwrap_or_default().to_owned(),
-        };
-        points.iter().map(point).collect()
+        Listed::all(run.exits(0))
     }
 
     /// Each point holds what the model says: by the document; and one of them by the program. So do
@@ -223,7 +243,7 @@ impl<'a> Story<'a> {
         NAMES.iter().take(self.sizes.len()).map(|name| (*name).to_owned()).enumerate().collect()
     }
 
-    fn begin_digest(&mut self, point: &Listed, at: usize) -> Child {
+    pub(crate) fn begin_digest(&mut self, point: &Listed, at: usize) -> Child {
         let to = format!("id:{}", point.id);
         let words = ["digest", "--group", "g", "--to", &to, "--volume", NAMES[at]];
         let mut command = command(mtctl(), &words);
@@ -247,7 +267,7 @@ impl<'a> Story<'a> {
     }
 
     /// The number of the stream that comes next: one that was begun, or a new one.
-    fn next_stream(&mut self) -> Option<usize> {
+    pub(crate) fn next_stream(&mut self) -> Option<usize> {
         match self.place.clone() {
             Place::Lost => None,
             Place::Within(stream) => Some(stream),
@@ -308,7 +328,7 @@ impl<'a> Story<'a> {
         number
     }
 
-    fn words_of_apply(&self, stream: usize) -> Vec<String> {
+    pub(crate) fn words_of_apply(&self, stream: usize) -> Vec<String> {
         let mut words: Vec<_> =
             ["apply", &self.streams[stream].path, "--group", "g"].map(str::to_owned).to_vec();
         for (at, name) in self.names_of_volumes() {
@@ -317,7 +337,7 @@ impl<'a> Story<'a> {
         words
     }
 
-    fn stream_is_done(&mut self, stream: usize) {
+    pub(crate) fn stream_is_done(&mut self, stream: usize) {
         self.counts.applied += 1;
         self.place = Place::At(self.streams[stream].marks.last().unwrap().clone());
     }
@@ -376,7 +396,7 @@ impl<'a> Story<'a> {
     }
 
     /// Any point, or the start; none where there is none left to go to.
-    fn any_point(&mut self) -> Listed {
+    pub(crate) fn any_point(&mut self) -> Listed {
         let mut points = self.listed();
         let history = History::read(Path::new(GROUP)).unwrap().unwrap();
         let start = history.points().into_iter().find(|point| point.kind == "start");
@@ -390,7 +410,7 @@ impl<'a> Story<'a> {
         ["rollback", "--group", "g", "--yes", "--to", to].map(str::to_owned).to_vec()
     }
 
-    fn go_to(&mut self, point: &Listed) {
+    pub(crate) fn go_to(&mut self, point: &Listed) {
         self.run(&Self::words_of_rollback(point)).exits(0);
         self.counts.rolled_back += 1;
         self.place = Place::At(point.name.clone());
@@ -409,7 +429,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    fn recover(&mut self) {
+    pub(crate) fn recover(&mut self) {
         let words = ["recover", "--group", "g", "--yes", "--json"].map(str::to_owned);
         let run = self.run(&words);
         if let Some(id) = run.exits(0).json()["point"].as_u64() {
