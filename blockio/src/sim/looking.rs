@@ -8,7 +8,7 @@ use super::cuts::Chance;
 use super::disk::lock;
 use super::machine::{Machine, Memory, keep_all, thinning, whole};
 use super::runs::failures;
-use super::scenario::{Scenario, Size, point_of};
+use super::scenario::{Scenario, Size, mark_of};
 use super::steps::Steps;
 use super::world::Shape;
 use crate::ErrorKind;
@@ -25,6 +25,7 @@ const SIZE: Size = Size {
     writes: 6,
     room_blocks: 4096,
     goes_on: true,
+    source_clock_jumps: false,
 };
 
 /// What runs beside: the other streams, each again if an operation failed, and then a rollback.
@@ -49,7 +50,7 @@ fn work(machine: &Machine, scenario: &Scenario, mut chance: Chance) -> Result<()
 fn look(views: &[View], point: &Point, scenario: &Scenario) -> Result<u64, String> {
     let number = match point.kind {
         PointKind::Start => 0,
-        PointKind::Crash | PointKind::App => point_of(point.time),
+        PointKind::Crash | PointKind::App => mark_of(point).ok_or("a point of no mark")?,
         PointKind::Break => return Ok(0),
     };
     for (view, expected) in views.iter().zip(&scenario.points[&number]) {

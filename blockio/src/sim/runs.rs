@@ -8,7 +8,7 @@ use std::path::Path;
 use super::cuts::{self, Chance};
 use super::disk::lock;
 use super::machine::{Machine, Memory, SEGMENT_BLOCKS, whole};
-use super::scenario::{Contents, Scenario, Size, point_of};
+use super::scenario::{Contents, Scenario, Size, mark_of};
 use super::world::{Operation, Shape, Snapshot, World};
 use crate::ErrorKind;
 use crate::journal::catalogue::{Catalogue, Point, PointId, PointKind};
@@ -29,6 +29,7 @@ pub(super) const SMALL: Size = Size {
     writes: 3,
     room_blocks: 512,
     goes_on: true,
+    source_clock_jumps: false,
 };
 pub(super) const LARGE: Size =
     Size { volumes: 2, blocks: 12, marks: 3, writes: 6, room_blocks: 2048, ..SMALL };
@@ -172,8 +173,8 @@ impl Run {
         Ok(ways[self.chance.below(ways.len())].id)
     }
 
-    /// What `point` of the history that `machine` has must hold. Points are told by their times: a
-    /// mark that not all volumes were at has none.
+    /// What `point` of the history that `machine` has must hold. Points are told by the names of
+    /// their marks: one that not all volumes were at has none.
     fn expected(&self, machine: &Machine, point: PointId) -> Result<&Contents, String> {
         let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
         self.expected_of(&known, point)
@@ -182,16 +183,17 @@ impl Run {
     /// What a point of the history `known` holds.
     fn expected_of(&self, known: &Catalogue, point: PointId) -> Result<&Contents, String> {
         let found = known.point(point).ok_or("no such point")?;
-        if let Some(place) = &found.name {
-            let place: usize = place.parse().map_err(|_| "a name that nobody gave")?;
-            return self.by_hand.get(place).ok_or_else(|| "a point that nobody made".to_owned());
-        }
         let number = match found.kind {
             PointKind::Start if self.plan != Plan::ApplyAndCommitAndApply => 0,
             PointKind::Start if known.identity == self.first || self.first == [0; 16] => 0,
             // The second history begins with what was accepted: the last point of the first.
             PointKind::Start => self.scenario.size.marks as u64,
-            PointKind::Crash | PointKind::App => point_of(found.time),
+            PointKind::Crash => mark_of(found).ok_or("a name that nobody gave")?,
+            PointKind::App => {
+                let place = found.name.as_ref().and_then(|place| place.parse::<usize>().ok());
+                let made = place.and_then(|place| self.by_hand.get(place));
+                return made.ok_or_else(|| "a point that nobody made".to_owned());
+            }
             PointKind::Break => return Err("nobody goes to where the history breaks off".into()),
         };
         let found = self.scenario.points.get(&number);

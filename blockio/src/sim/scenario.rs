@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::cuts::Chance;
 use super::world::{BLOCK_BYTES, Block, Shape, World};
 use crate::extent::Extent;
+use crate::journal::catalogue::Point;
 use crate::stream::native::{Encoder, Options};
 use crate::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
@@ -32,6 +33,8 @@ pub(super) struct Size {
     pub(super) room_blocks: usize,
     /// After the last mark of a stream it goes on.
     pub(super) goes_on: bool,
+    /// The clock of the source jumps: marks have times of their own.
+    pub(super) source_clock_jumps: bool,
 }
 
 /// Streams, and what they lead to.
@@ -101,7 +104,8 @@ impl Scenario {
                 change(&mut encoder, now, self.size.shape, chance);
             }
             let point = self.points.len() as u64;
-            encoder.mark(&mark(point)).unwrap();
+            let jump = if self.size.source_clock_jumps { jump_of(chance) } else { 0 };
+            encoder.mark(&mark(point, jump)).unwrap();
             self.points.insert(point, now.clone());
         }
         if self.size.goes_on {
@@ -133,16 +137,27 @@ impl Scenario {
 /// When the first point would be, in nanoseconds since 1970.
 pub(super) const BEGIN: u64 = 1_700_000_000_000_000_000;
 
-/// The number of the point of this time.
-pub(super) fn point_of(time: u64) -> u64 {
-    time.saturating_sub(BEGIN) / 1_000_000_000
+/// The number of the mark that `point` was made of; none of one that was made by hand, or else.
+pub(super) fn mark_of(point: &Point) -> Option<u64> {
+    point.name.as_ref()?.strip_prefix(MARKED)?.parse().ok()
 }
 
-fn mark(point: u64) -> Mark {
+/// What the names of marks begin with.
+const MARKED: char = 'm';
+
+/// How far the clock of the source is from the one of this host, in nanoseconds: hours behind, or
+/// ahead, or none.
+fn jump_of(chance: &mut Chance) -> i64 {
+    let hour = 3_600_000_000_000;
+    [0, 0, -30 * hour, -hour, 2 * hour, 48 * hour][chance.below(6)]
+}
+
+fn mark(point: u64, jump: i64) -> Mark {
+    let time = (BEGIN + point * 1_000_000_000).saturating_add_signed(jump);
     Mark {
-        time: Timestamp(BEGIN + point * 1_000_000_000),
+        time: Timestamp(time),
         kind: MarkKind::CrashConsistent,
-        name: None,
+        name: Name::new(format!("{MARKED}{point}").as_bytes()),
         group: None,
     }
 }

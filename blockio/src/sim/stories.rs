@@ -8,7 +8,7 @@ use super::cuts::Chance;
 use super::disk::lock;
 use super::machine::{Machine, Memory, keep_all, thinning, whole};
 use super::runs::{LARGE, SMALL, killed};
-use super::scenario::{Contents, Scenario, Size, point_of};
+use super::scenario::{Contents, Scenario, Size, mark_of};
 use super::world::{BLOCK_BYTES, Block, DiskId, Operation, Snapshot, World};
 use crate::ErrorKind;
 use crate::journal::catalogue::{Point, PointId, PointKind};
@@ -60,7 +60,7 @@ fn require(is_so: bool, wrong: impl Into<String>) -> Verdict {
 fn held_at<'a>(scenario: &'a Scenario, point: &Point) -> Option<&'a Contents> {
     match point.kind {
         PointKind::Start => scenario.points.get(&0),
-        PointKind::Crash | PointKind::App => scenario.points.get(&point_of(point.time)),
+        PointKind::Crash | PointKind::App => scenario.points.get(&mark_of(point)?),
         PointKind::Break => None,
     }
 }

@@ -51,7 +51,7 @@ fn explore(seed: u64, memory: &Memory) -> Result<u64, String> {
     for (number, (plan, size, policy)) in sorts.into_iter().enumerate().take(count) {
         let told = |wrong| format!("seed {seed}, sort {number} ({plan:?}): {wrong}");
         clock_jumps(seed % 3 == 0);
-        let size = Size { shape: shape(seed), ..size };
+        let size = Size { shape: shape(seed), source_clock_jumps: seed % 5 == 0, ..size };
         let mut run = run(plan, size, policy, seed, memory).map_err(told)?;
         run.cut(64).map_err(told)?;
         run.kill(2).map_err(told)?;
