@@ -50,6 +50,7 @@ mod scenario;
 mod steps;
 mod storage;
 mod stories;
+mod streams;
 mod tests;
 mod world;
 

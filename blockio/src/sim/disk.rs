@@ -42,8 +42,10 @@ impl SimulatedDisk {
     /// Opens a disk that is there.
     pub(super) fn open(world: &Arc<Mutex<World>>, id: DiskId) -> Option<Self> {
         let (blocks, shape) = {
-            let world = lock(world);
-            (world.now.disks.get(&id)?.len(), world.now.shape)
+            let mut world = lock(world);
+            let found = (world.now.disks.get(&id)?.len(), world.now.shape);
+            world.opened(id);
+            found
         };
         let (sector_size, cut_bytes) = match id {
             DiskId::Volume(_) => (shape.sector_size, shape.cut_bytes),
@@ -63,7 +65,8 @@ impl SimulatedDisk {
 
     fn read(&self, transfer: Transfer, arena: &mut [u8]) -> io::Result<()> {
         step(&self.world);
-        let world = lock(&self.world);
+        let mut world = lock(&self.world);
+        world.count_read()?;
         // A segment that was removed can still be read by who has it open.
         let found = world.now.disks.get(&self.id).or_else(|| world.now.removed.get(&self.id));
         let blocks = found.ok_or(io::ErrorKind::NotFound)?;
@@ -124,6 +127,12 @@ impl SimulatedDisk {
 
     fn check(&self) -> Result<(), DeviceError> {
         self.failed.as_ref().map_or(Ok(()), |failed| Err(failed.again()))
+    }
+}
+
+impl Drop for SimulatedDisk {
+    fn drop(&mut self) {
+        lock(&self.world).closed(self.id);
     }
 }
 

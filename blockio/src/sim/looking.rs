@@ -36,7 +36,7 @@ fn work(machine: &Machine, scenario: &Scenario, mut chance: Chance) -> Result<()
             lock(&machine.world).fails = failures(done + chance.below(60), &mut chance);
         }
         let applied = machine.apply(&[stream], &mut || {});
-        lock(&machine.world).fails = 0..0;
+        machine.is_repaired();
         if applied.is_err() {
             machine.apply(&[stream], &mut || {}).map_err(|error| error.chain())?;
         }

@@ -28,6 +28,7 @@ use crate::journal::state::GroupState;
 use crate::journal::state_text;
 use crate::storage::{StateCopy, Storage};
 use crate::stream::BATCH_BYTES_MAX;
+use crate::stream::reader::Input;
 use crate::units::ByteOffset;
 use crate::view::{PointHistory, View};
 use crate::{Error, ErrorKind, Result, commit, rollback};
@@ -100,23 +101,37 @@ pub(super) struct Machine {
     pub(super) world: Arc<Mutex<World>>,
     memory: Memory,
     policy: Policy,
+    /// What the volumes are called in the streams; the only one of a stream that names none.
+    names: fn(usize) -> String,
 }
 
 impl Machine {
     pub(super) fn new(world: World, policy: Policy, memory: &Memory) -> Self {
-        Self { world: Arc::new(Mutex::new(world)), memory: memory.clone(), policy }
+        let names = |place| format!("v{place}");
+        Self { world: Arc::new(Mutex::new(world)), memory: memory.clone(), policy, names }
+    }
+
+    /// The same machine; the streams call its volumes otherwise.
+    pub(super) fn calling(&self, names: fn(usize) -> String) -> Self {
+        Self { names, ..self.clone() }
     }
 
     /// The same machine after a power cut that left `snapshot`.
     pub(super) fn after(&self, snapshot: Snapshot, is_forgetful: bool) -> Self {
         let room = lock(&self.world).room_blocks;
         let world = World { is_forgetful, ..World::from_snapshot(snapshot, room) };
-        Self::new(world, self.policy, &self.memory)
+        self.on(world)
     }
 
     /// The same program on another world.
     pub(super) fn on(&self, world: World) -> Self {
-        Self::new(world, self.policy, &self.memory)
+        Self { world: Arc::new(Mutex::new(world)), ..self.clone() }
+    }
+
+    /// Nothing fails any more.
+    pub(super) fn is_repaired(&self) {
+        let mut world = lock(&self.world);
+        (world.fails, world.reads_fail) = (0..0, 0..0);
     }
 
     fn storage(&self) -> Arc<dyn Storage> {
@@ -150,10 +165,11 @@ impl Machine {
 
     fn assignments(&self) -> Vec<Assignment> {
         let assignment = |place: usize| {
-            let name = format!("v{place}");
             let disk = SimulatedDisk::open(&self.world, DiskId::Volume(place)).unwrap();
-            let target = Disk::Device(OpenDevice::new(name.clone(), Box::new(disk)));
-            Assignment { volume: name.as_str().into(), target, identity: name.into() }
+            let known_as = format!("disk-{place}");
+            let target = Disk::Device(OpenDevice::new(known_as.clone(), Box::new(disk)));
+            let volume = (self.names)(place).as_str().into();
+            Assignment { volume, target, identity: known_as.into() }
         };
         (0..self.volumes()).map(assignment).collect()
     }
@@ -170,15 +186,22 @@ impl Machine {
         options: Options,
         observe: &mut dyn FnMut(),
     ) -> Result<()> {
-        let job = self.job(streams, options)?;
+        let job = self.job(paths(streams), options)?;
         self.run(job, usize::MAX, observe)
     }
 
-    fn job(&self, streams: &[&Path], options: Options) -> Result<Job> {
+    /// Applies what comes through a pipe.
+    pub(super) fn apply_piped(&self, bytes: Vec<u8>, options: Options) -> Result<()> {
+        let input = Input::from_pipe(std::io::Cursor::new(bytes));
+        let job =
+            self.job(vec![StreamArgument::Open { name: "a pipe".to_owned(), input }], options);
+        self.run(job?, usize::MAX, &mut || {})
+    }
+
+    fn job(&self, inputs: Vec<StreamArgument>, options: Options) -> Result<Job> {
         IS_NEW.set(lock(&self.world).now.has_no_state());
-        let inputs = streams.iter().map(|path| StreamArgument::Path((*path).to_owned()));
         Ok(Job {
-            source: inputs.collect::<Vec<_>>().into(),
+            source: inputs.into(),
             assignments: self.assignments(),
             group: self.group()?,
             options,
@@ -189,12 +212,13 @@ impl Machine {
 
     /// Applies streams, and is told to stop after so many events.
     pub(super) fn apply_stopping(&self, streams: &[&Path], after: usize) -> Result<()> {
-        let job = self.job(streams, Options::default())?;
+        let job = self.job(paths(streams), Options::default())?;
         self.run(job, after, &mut || {})
     }
 
     fn run(&self, job: Job, stops_after: usize, observe: &mut dyn FnMut()) -> Result<()> {
         let (stop, mut events) = (AtomicBool::new(stops_after == 0), 0);
+        let resumes = job.options.resume;
         let outcome = crate::apply::run(job, &stop, &mut |_| {
             events += 1;
             stop.store(events >= stops_after, Ordering::Relaxed);
@@ -207,6 +231,7 @@ impl Machine {
             Ending::Complete => Ok(()),
             Ending::Failed(error) => Err(error),
             Ending::Stopped if stops_after < usize::MAX => Ok(()),
+            Ending::Incomplete if resumes => Ok(()),
             Ending::Incomplete | Ending::Stopped => Err(Error::new(ErrorKind::Failed, "stopped")),
         }
     }
@@ -241,7 +266,7 @@ impl Machine {
         let proof = commit::where_it_is(&mut group, self.settings())?;
         if let commit::Proof::RolledBack(point) = proof {
             let volume = |place: usize| commit::Volume {
-                name: format!("v{place}").into(),
+                name: (self.names)(place).as_str().into(),
                 device: Box::new(SimulatedDisk::open(&self.world, DiskId::Volume(place)).unwrap()),
             };
             let mut volumes: Vec<_> = (0..self.volumes()).map(volume).collect();
@@ -280,7 +305,7 @@ impl Machine {
         let pool = &self.memory.pieces;
         let history = PointHistory::open_with(self.storage(), point, pool.clone())?;
         let view = |place: usize| {
-            let name = format!("v{place}");
+            let name = (self.names)(place);
             let disk = SimulatedDisk::open(&self.world, DiskId::Volume(place)).unwrap();
             View::of_point_with(name.clone(), Box::new(disk), &history, &name, pool.clone())
         };
@@ -298,6 +323,10 @@ impl Machine {
         let volumes = world.now.disks.keys().filter(|id| matches!(id, DiskId::Volume(_))).count();
         (0..volumes).map(|place| world.volume(place)).collect()
     }
+}
+
+fn paths(streams: &[&Path]) -> Vec<StreamArgument> {
+    streams.iter().map(|path| StreamArgument::Path((*path).to_owned())).collect()
 }
 
 /// All of a view.

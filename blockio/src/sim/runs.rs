@@ -382,20 +382,29 @@ impl Run {
         Ok(())
     }
 
-    /// A write or a flush fails, at some places; it is repaired, and gone on with.
+    /// Writes and flushes fail, or reads do, at some places; it is repaired, and gone on with.
     pub(super) fn fail(&mut self, times: usize) -> Verdict {
-        let total = lock(&self.machine.world).done;
+        let (total, reads) = {
+            let world = lock(&self.machine.world);
+            (world.done, world.reads)
+        };
         for _ in 0..times {
             let mut world = self.scenario.world();
-            let at = self.chance.below(total);
-            world.fails = failures(at, &mut self.chance);
-            let failed = world.fails.clone();
-            let told = |wrong| format!("operations {failed:?} failed: {wrong}");
+            let is_read = self.chance.below(3) == 0;
+            let at = self.chance.below(if is_read { reads } else { total });
+            let failed = failures(at, &mut self.chance);
+            let told = match is_read {
+                true => &mut world.reads_fail,
+                false => &mut world.fails,
+            };
+            told.clone_from(&failed);
+            let what = if is_read { "reads" } else { "operations" };
+            let told = |wrong| format!("{what} {failed:?} failed: {wrong}");
             let machine = self.machine.on(world);
             let streams: Vec<_> = self.scenario.streams.iter().map(|p| p.as_path()).collect();
             // With the last failure behind it, it may as well have gone well.
             let _ = machine.apply(&streams, &mut || {});
-            lock(&machine.world).fails = 0..0;
+            machine.is_repaired();
             self.look(&machine, 0).map_err(told)?;
             self.go_on(&machine).map_err(told)?;
             self.cut_again(&machine, 0).map_err(told)?;

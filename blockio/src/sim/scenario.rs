@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ pub(super) struct Scenario {
     pub(super) streams: Vec<PathBuf>,
     /// After each of the streams.
     pub(super) after: Vec<Contents>,
+    /// Each change of all streams: of which volume, where, and what each byte became.
+    pub(super) changes: Vec<(usize, Range<usize>, u8)>,
     /// At each point, by its number; 0 is the start.
     pub(super) points: BTreeMap<u64, Contents>,
     _directory: TempDir,
@@ -71,6 +74,7 @@ impl Scenario {
             initial,
             streams: Vec::new(),
             after: Vec::new(),
+            changes: Vec::new(),
             _directory: directory,
         };
         for number in 0..size.streams {
@@ -101,7 +105,7 @@ impl Scenario {
         let mut encoder = Encoder::new(&mut stream, &header, options).unwrap();
         for _ in 0..self.size.marks {
             for _ in 0..1 + chance.below(self.size.writes) {
-                change(&mut encoder, now, self.size.shape, chance);
+                self.changes.push(change(&mut encoder, now, self.size.shape, chance));
             }
             let point = self.points.len() as u64;
             let jump = if self.size.source_clock_jumps { jump_of(chance) } else { 0 };
@@ -109,10 +113,24 @@ impl Scenario {
             self.points.insert(point, now.clone());
         }
         if self.size.goes_on {
-            change(&mut encoder, now, self.size.shape, chance);
+            self.changes.push(change(&mut encoder, now, self.size.shape, chance));
         }
         encoder.finish(true).unwrap();
         stream
+    }
+
+    /// Whether `held` is what the volumes hold after some first part of all changes, in whole sectors:
+    /// of a write that two batches share, a part may be there.
+    pub(super) fn was_on_the_way(&self, held: &Contents) -> bool {
+        let mut now = self.initial.clone();
+        let sector = self.size.shape.sector_size.bytes().get() as usize;
+        now == *held
+            || self.changes.iter().any(|(place, range, byte)| {
+                range.clone().step_by(sector).any(|at| {
+                    now[*place][at..at + sector].fill(*byte);
+                    now == *held
+                })
+            })
     }
 
     /// The machine before the first of it.
@@ -168,7 +186,7 @@ fn change(
     now: &mut Contents,
     shape: Shape,
     chance: &mut Chance,
-) {
+) -> (usize, Range<usize>, u8) {
     let place = chance.below(now.len());
     let bytes = now[place].len() as u64;
     let sector = shape.sector_size.bytes().get();
@@ -182,12 +200,11 @@ fn change(
     let volume = VolumeIndex(place as u16);
     let extent = Extent::new(ByteOffset::new(start), ByteCount::new(length)).unwrap();
     let range = start as usize..(start + length) as usize;
-    if chance.below(5) == 0 {
-        encoder.zero(volume, extent).unwrap();
-        now[place][range].fill(0);
-    } else {
-        let data = vec![chance.any() as u8 | 1; length as usize];
-        encoder.data(volume, extent.start(), &data).unwrap();
-        now[place][range].copy_from_slice(&data);
+    let byte = if chance.below(5) == 0 { 0 } else { chance.any() as u8 | 1 };
+    match byte {
+        0 => encoder.zero(volume, extent).unwrap(),
+        _ => encoder.data(volume, extent.start(), &vec![byte; length as usize]).unwrap(),
     }
+    now[place][range.clone()].fill(byte);
+    (place, range, byte)
 }

@@ -15,7 +15,9 @@ pub(super) struct SimulatedStorage(pub(super) Arc<Mutex<World>>);
 impl Storage for SimulatedStorage {
     fn read_state(&self, copy: StateCopy) -> io::Result<Option<String>> {
         step(&self.0);
-        Ok(lock(&self.0).now.state[copy as usize].as_deref().map(str::to_owned))
+        let mut world = lock(&self.0);
+        world.count_read()?;
+        Ok(world.now.state[copy as usize].as_deref().map(str::to_owned))
     }
 
     fn replace_state(&self, copy: StateCopy, text: &str) -> io::Result<()> {

@@ -9,6 +9,8 @@ use super::disk::lock;
 use super::machine::{Machine, Memory, keep_all, thinning, whole};
 use super::runs::{LARGE, SMALL, killed};
 use super::scenario::{Contents, Scenario, Size, mark_of};
+
+use super::streams;
 use super::world::{BLOCK_BYTES, Block, DiskId, Operation, Snapshot, World};
 use crate::ErrorKind;
 use crate::journal::catalogue::{Point, PointId, PointKind};
@@ -16,10 +18,10 @@ use crate::journal::state::GroupState;
 use crate::recover::{self, Recovery};
 
 /// What a story came to: what is wrong.
-type Verdict = Result<(), String>;
+pub(super) type Verdict = Result<(), String>;
 
 /// Told for a seed.
-type Story = fn(u64, &Memory) -> Verdict;
+pub(super) type Story = fn(u64, &Memory) -> Verdict;
 
 const STORIES: [(&str, Story); 9] = [
     ("a run after a rollback is killed", a_run_after_a_rollback_is_killed),
@@ -35,7 +37,7 @@ const STORIES: [(&str, Story); 9] = [
 
 /// Tells all of them for one seed.
 pub(super) fn told(seed: u64, memory: &Memory) -> Verdict {
-    STORIES.iter().try_for_each(|(name, story)| {
+    STORIES.iter().chain(&streams::STORIES).try_for_each(|(name, story)| {
         story(seed, memory).map_err(|wrong| format!("seed {seed}, {name}: {wrong}"))
     })
 }
@@ -48,16 +50,16 @@ fn what_is_done_behind_the_programs_back_is_told_or_does_no_harm() {
     }
 }
 
-fn text(error: crate::Error) -> String {
+pub(super) fn text(error: crate::Error) -> String {
     error.chain()
 }
 
-fn require(is_so: bool, wrong: impl Into<String>) -> Verdict {
+pub(super) fn require(is_so: bool, wrong: impl Into<String>) -> Verdict {
     is_so.then_some(()).ok_or_else(|| wrong.into())
 }
 
 /// What the volumes held at `point`.
-fn held_at<'a>(scenario: &'a Scenario, point: &Point) -> Option<&'a Contents> {
+pub(super) fn held_at<'a>(scenario: &'a Scenario, point: &Point) -> Option<&'a Contents> {
     match point.kind {
         PointKind::Start => scenario.points.get(&0),
         PointKind::Crash | PointKind::App => scenario.points.get(&mark_of(point)?),
@@ -66,7 +68,7 @@ fn held_at<'a>(scenario: &'a Scenario, point: &Point) -> Option<&'a Contents> {
 }
 
 /// A machine to which all streams of a scenario were applied.
-fn applied(scenario: &Scenario, memory: &Memory) -> Result<Machine, String> {
+pub(super) fn applied(scenario: &Scenario, memory: &Memory) -> Result<Machine, String> {
     let machine = Machine::new(scenario.world(), keep_all(), memory);
     for stream in &scenario.streams {
         machine.apply(&[stream], &mut || {}).map_err(text)?;
@@ -75,7 +77,7 @@ fn applied(scenario: &Scenario, memory: &Memory) -> Result<Machine, String> {
 }
 
 /// The machine with what `change` makes of all that is there.
-fn changed(machine: &Machine, change: impl FnOnce(&mut Snapshot)) -> Machine {
+pub(super) fn changed(machine: &Machine, change: impl FnOnce(&mut Snapshot)) -> Machine {
     let (mut now, room) = {
         let world = lock(&machine.world);
         (world.now.clone(), world.room_blocks)
@@ -85,7 +87,7 @@ fn changed(machine: &Machine, change: impl FnOnce(&mut Snapshot)) -> Machine {
 }
 
 /// Every point that the machine's state has reads as it was, or is refused.
-fn no_point_reads_otherwise(machine: &Machine, scenario: &Scenario) -> Verdict {
+pub(super) fn no_point_reads_otherwise(machine: &Machine, scenario: &Scenario) -> Verdict {
     let known = machine.state().map_err(text)?.journal;
     for point in known.iter().flat_map(|known| known.ways_back()) {
         let views = match machine.views(point.id) {
@@ -371,7 +373,7 @@ fn a_save_fails(seed: u64, memory: &Memory) -> Verdict {
         world.fails = world.done..world.done + 1;
     }
     require(group.pin(PointId(1), true).is_err(), "the save did not fail")?;
-    lock(&machine.world).fails = 0..0;
+    machine.is_repaired();
     let known = |state: &crate::journal::state::GroupState| state.journal.clone();
     require(known(group.view().state()) == known(&before), "memory is ahead of the disk")
 }
@@ -388,7 +390,7 @@ fn operations_fail_one_after_the_other(seed: u64, memory: &Memory) -> Verdict {
             lock(&machine.world).fails = at..at + count;
             let streams: Vec<_> = scenario.streams.iter().map(|path| path.as_path()).collect();
             let _ = machine.apply(&streams, &mut || {});
-            lock(&machine.world).fails = 0..0;
+            machine.is_repaired();
             let told = |wrong| format!("{count} operations failed, from {at} on: {wrong}");
             no_point_reads_otherwise(&machine, &scenario).map_err(told)?;
             machine.apply(&streams, &mut || {}).map_err(text).map_err(told)?;

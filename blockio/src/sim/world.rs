@@ -121,6 +121,11 @@ pub(super) struct World {
     /// 0, over all disks.
     pub(super) fails: Range<usize>,
     pub(super) done: usize,
+    /// The reads with these numbers fail, of disks and of the state.
+    pub(super) reads_fail: Range<usize>,
+    pub(super) reads: usize,
+    /// How often each segment is open: what was removed keeps its room until nobody has it open.
+    pub(super) open: BTreeMap<DiskId, usize>,
     /// Segments cannot be made, with this, whatever room there is.
     pub(super) create_fails: Option<i32>,
     /// Nothing is noted: only the content counts.
@@ -162,6 +167,28 @@ impl World {
         }
     }
 
+    /// A read begins: may it go well?
+    pub(super) fn count_read(&mut self) -> std::io::Result<()> {
+        let number = self.reads;
+        self.reads += 1;
+        match self.reads_fail.contains(&number) {
+            true => Err(std::io::Error::from_raw_os_error(libc::EIO)),
+            false => Ok(()),
+        }
+    }
+
+    /// A disk was opened.
+    pub(super) fn opened(&mut self, disk: DiskId) {
+        *self.open.entry(disk).or_default() += 1;
+    }
+
+    /// A disk was closed.
+    pub(super) fn closed(&mut self, disk: DiskId) {
+        if let Some(count) = self.open.get_mut(&disk) {
+            *count -= 1;
+        }
+    }
+
     /// The bytes of a volume.
     pub(super) fn volume(&self, place: usize) -> Vec<u8> {
         let blocks = &self.now.disks[&DiskId::Volume(place)];
@@ -171,7 +198,9 @@ impl World {
     }
 
     pub(super) fn segment_blocks(&self) -> usize {
+        let is_held = |id: &DiskId| self.open.get(id).is_some_and(|count| *count > 0);
+        let held = self.now.removed.iter().filter(|(id, _)| is_held(id));
         let segments = self.now.disks.iter().filter(|(id, _)| matches!(id, DiskId::Segment(_)));
-        segments.map(|(_, blocks)| blocks.len()).sum()
+        segments.chain(held).map(|(_, blocks)| blocks.len()).sum()
     }
 }

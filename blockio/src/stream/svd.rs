@@ -7,7 +7,7 @@ mod decoder;
 pub mod directory;
 mod section;
 #[cfg(test)]
-pub(in crate::stream) mod tests;
+pub(crate) mod tests;
 
 pub use decoder::Decoder;
 pub(in crate::stream) use decoder::stamp;

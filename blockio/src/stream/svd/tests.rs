@@ -16,7 +16,7 @@ const SEQUENCE: u64 = 1000;
 const TIME: u64 = 17_953_825_422_905_286;
 
 /// A write as a stream tells it: offset, deltas, data.
-pub(in crate::stream) type Write<'a> = (u64, u32, u32, &'a [u8]);
+pub(crate) type Write<'a> = (u64, u32, u32, &'a [u8]);
 
 /// Writes sections in either byte order.
 struct Writer {
@@ -72,7 +72,7 @@ fn stream_in(order: Order, writes: &[Write<'_>]) -> Vec<u8> {
     writer.bytes
 }
 
-pub(in crate::stream) fn stream(writes: &[Write<'_>]) -> Vec<u8> {
+pub(crate) fn stream(writes: &[Write<'_>]) -> Vec<u8> {
     stream_in(Order::Little, writes)
 }
 
