@@ -119,6 +119,19 @@ impl Replication {
         Ok(())
     }
 
+    /// Fails unless every point that a machine lists holds what the volumes held, read by what was
+    /// begun there meanwhile or not; how many there are.
+    pub(crate) fn all_points_hold(&self, machine: &mut Machine) -> Result<usize> {
+        let listed = points_in(&machine.must(&format!("{SHELL}\npoints"))?)?;
+        let digests: Vec<_> = listed.keys().map(|id| digests_of(*id)).collect();
+        let found = digests_in(&machine.must(&format!("{SHELL}\n{}", digests.join(" && ")))?);
+        assert_eq!(found.len(), VOLUMES.len() * listed.len(), "{found:?}");
+        for ((id, name), found) in listed.iter().zip(found.chunks(VOLUMES.len())) {
+            assert_eq!(found, self.digests(name), "point {id}, {name}");
+        }
+        Ok(listed.len())
+    }
+
     /// What the volumes hold at the end.
     pub(crate) fn last(&self) -> &[Vec<u8>; 2] {
         &self.last

@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     case("retention::a_volume_that_fails_loses_nothing", Kind::Debian, fails),
     case("retention::writes_lost_for_a_moment_lose_nothing", Kind::Debian, lapses),
     case("retention::nor_do_they_with_a_newer_kernel", Kind::DebianNewKernel, lapses),
+    case("retention::every_point_reads_as_it_was_while_others_write", Kind::Debian, looks),
 ];
 
 /// What the kernel does with a new ext4 by itself is done by mkfs or left out, here and in
@@ -84,6 +85,35 @@ fn fails(lab: &mut Lab) -> Result<()> {
         goes_on(&mut machine, &replication, stream)?;
     }
     machine.must("umount /mnt/retention")?;
+    machine.shut_down()
+}
+
+/// All points are read while pieces of a stream are written, and while disks go back and forth.
+fn looks(lab: &mut Lab) -> Result<()> {
+    let replication = Replication::new(&lab.share(), 38, EXTENT)?;
+    let mut machine = three_disks(lab)?;
+    machine.must(&guest("use_retention"))?;
+    goes_on(&mut machine, &replication, 0)?;
+    let mut read = 0;
+    for stream in 1..3 {
+        let apply = format!("go apply - {TO_DISKS}");
+        let mut feed = Feed::begin(&mut machine, stream, PIECES, &apply)?;
+        for _ in 0..PIECES {
+            feed.go_on()?;
+            read += replication.all_points_hold(&mut machine)?;
+        }
+        machine.wait(feed.job())?.exits(0);
+        let last = mark(stream, EXTENT.marks);
+        for to in [mark(0, 1), mark(stream - 1, EXTENT.marks), last] {
+            let rollback = format!("go rollback --to {to} --yes");
+            let job = machine.begin(&guest(&rollback))?;
+            read += replication.all_points_hold(&mut machine)?;
+            machine.wait(job)?.exits(0);
+            replication.is_on(&mut machine, ["$(disk db)", "$(disk log)"], &to)?;
+        }
+    }
+    println!("{read} points were read beside who wrote");
+    machine.must("mtctl journal check --group g && umount /mnt/retention")?;
     machine.shut_down()
 }
 

@@ -164,7 +164,8 @@ impl<'a> Story<'a> {
             (19 | 20, _) if matches!(self.place, Place::At(_)) => self.let_a_byte_rot(),
             (21, _) => self.exchange_a_disk(),
             (22, _) => self.apply_from_a_pipe(),
-            (_, _) => self.apply_beside_a_reader(),
+            (23, _) => self.rollback_beside_readers(),
+            (_, _) => self.apply_beside_readers(),
         }
         self.look();
         self.earlier.push(copies());
@@ -358,18 +359,35 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// A point is read while the next stream is applied.
-    fn apply_beside_a_reader(&mut self) {
+    /// Every point is read while the next stream is applied.
+    fn apply_beside_readers(&mut self) {
         let Some(stream) = self.next_stream() else { return self.recover() };
-        let listed = self.listed();
-        let mut readers = Vec::new();
-        for point in listed.into_iter().rev().take(3) {
-            let at = self.random.below(self.sizes.len() as u64) as usize;
-            readers.push((self.begin_digest(&point, at), point, at));
-        }
+        let readers = self.begin_to_read();
         let words = self.words_of_apply(stream);
         self.run(&words).exits(0);
         self.stream_is_done(stream);
+        self.end_reading(readers);
+    }
+
+    /// Every point is read while the disks go to one.
+    fn rollback_beside_readers(&mut self) {
+        let point = self.any_point();
+        let readers = self.begin_to_read();
+        self.go_to(&point);
+        self.end_reading(readers);
+    }
+
+    fn begin_to_read(&mut self) -> Vec<(Child, Listed, usize)> {
+        let listed = self.listed();
+        let begin = |point: Listed| {
+            let at = self.random.below(self.sizes.len() as u64) as usize;
+            (self.begin_digest(&point, at), point, at)
+        };
+        listed.into_iter().map(begin).collect()
+    }
+
+    #[track_caller]
+    fn end_reading(&mut self, readers: Vec<(Child, Listed, usize)>) {
         for (child, point, at) in readers {
             self.end_digest(child, &point, at);
         }
