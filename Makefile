@@ -46,8 +46,11 @@ audit: ## licences of all dependencies, and the style rules
 bench: ## measure whole commands against their peers; writes bench/results.json (needs root)
 	@packaging/setup bench && cargo build --release --locked -p mtctl -p mt-bench && $(ROOT) target/release/mt-bench
 
-fuzz: ## one minute for each decoder (needs cargo-fuzz and a nightly toolchain)
+fuzz: ## one minute for each decoder (needs cargo-fuzz)
 	@fuzz/run
+
+mutants: ## break each line that differs from BASE (main), one at a time (needs cargo-mutants)
+	@tests/mutants $(BASE)
 
 install: build ## install program, man pages and completions below PREFIX (/usr/local)
 	$(ROOT) packaging/install $(PREFIX)
@@ -55,4 +58,4 @@ install: build ## install program, man pages and completions below PREFIX (/usr/
 clean: ## remove everything that was built
 	cargo clean
 
-.PHONY: help setup build demo test test-vm vm-images lint doc fmt man audit bench fuzz install clean
+.PHONY: help setup build demo test test-vm vm-images lint doc fmt man audit bench fuzz mutants install clean

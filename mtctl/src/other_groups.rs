@@ -2,7 +2,7 @@
 //! first has not preserved, and cannot go back from.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use blockio::group::{Place, storage};
@@ -14,7 +14,7 @@ use provisioning::groups::{Claim, GROUPS_PATH, Groups, observe_with};
 use provisioning::host::Host;
 use provisioning::observe::mount_table;
 
-use crate::own_places::{LAYERS_MAX, files_behind};
+use crate::own_places::is_one;
 use crate::report;
 use crate::target_argument::{NamedTarget, TargetArgument};
 
@@ -157,8 +157,10 @@ fn means(claim: &Claim, target: &NamedTarget) -> bool {
     let same = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
     if let Some(known) = &known {
         if known.backing_file.is_some() || known.serial.is_some() {
+            let file = known.backing_file.as_ref().map(Path::new);
             return same(&known.backing_file, &target.backing_file)
-                || same(&known.serial, &target.serial);
+                || same(&known.serial, &target.serial)
+                || file.is_some_and(|file| is_one(file, &target.request.path));
         }
     }
     // A disk that has a WWID is known by it: the path was another disk's.
@@ -166,15 +168,7 @@ fn means(claim: &Claim, target: &NamedTarget) -> bool {
     if target.identity.is_some() {
         return false;
     }
-    what(claimed).intersection(&what(own)).next().is_some()
-}
-
-/// Numbers of the disk, or of the files that it is or is made of.
-fn what(path: &Path) -> BTreeSet<(bool, u64, u64)> {
-    let files = files_behind(path, LAYERS_MAX).into_iter();
-    let files = files.filter_map(|file| location(&file)).map(|(one, other)| (false, one, other));
-    let disk = path.metadata().ok().filter(|found| found.file_type().is_block_device());
-    files.chain(disk.map(|found| (true, found.rdev(), 0))).collect()
+    is_one(claimed, own)
 }
 
 /// What the group that claims it recorded besides its name.

@@ -118,8 +118,23 @@ impl OwnPlaces {
     }
 }
 
+/// Whether what is written to one disk or file is on the other: they are the same, or are made of the
+/// same file in the end.
+pub(crate) fn is_one(one: &Path, other: &Path) -> bool {
+    made_of(one).intersection(&made_of(other)).next().is_some()
+}
+
+/// Numbers of the disk, or of the files that it is or is made of.
+fn made_of(path: &Path) -> BTreeSet<(bool, u64, u64)> {
+    let files = files_behind(path, LAYERS_MAX).into_iter();
+    let files = files.filter_map(|file| file.metadata().ok());
+    let files = files.map(|found| (false, found.dev(), found.ino()));
+    let disk = path.metadata().ok().filter(|found| found.file_type().is_block_device());
+    files.chain(disk.map(|found| (true, found.rdev(), 0))).collect()
+}
+
 /// The file that `target` is, or the files that the disk is made of in the end.
-pub(crate) fn files_behind(target: &Path, layers: usize) -> Vec<PathBuf> {
+fn files_behind(target: &Path, layers: usize) -> Vec<PathBuf> {
     let Ok(metadata) = target.metadata() else { return Vec::new() };
     if metadata.is_file() {
         return vec![target.to_owned()];

@@ -14,6 +14,7 @@ use provisioning::scsi::wwid::Wwid;
 use provisioning::{Error, ErrorKind, Result};
 
 use crate::group_place;
+use crate::own_places::is_one;
 
 const LIST: &str = "mtctl disks --all lists what there is";
 
@@ -90,7 +91,16 @@ pub(crate) fn moved(known: &Path, identity: &TargetIdentity) -> Option<PathBuf> 
 pub(crate) fn resolve<'a>(
     targets: impl IntoIterator<Item = &'a TargetArgument>,
 ) -> Result<Vec<NamedTarget>> {
-    resolve_on(&Host::running(), targets)
+    let found = resolve_on(&Host::running(), targets)?;
+    for (index, one) in found.iter().enumerate() {
+        let one = one.request.path.as_path();
+        let mut earlier = found[..index].iter().map(|other| other.request.path.as_path());
+        // Two loop devices of one file, or a map of one: what is written to one is on the other.
+        if let Some(other) = earlier.find(|other| is_one(one, other)) {
+            return Err(named_twice(one, other));
+        }
+    }
+    Ok(found)
 }
 
 /// Looks all `targets` up, in their order, on `host`. What is no disk is left to whoever opens it.

@@ -10,6 +10,7 @@ use super::machine::{Machine, Memory, keep_all, thinning, whole};
 use super::runs::failures;
 use super::scenario::{Scenario, Size, mark_of};
 use super::steps::Steps;
+use super::stories::seeds;
 use super::world::Shape;
 use crate::ErrorKind;
 use crate::bug::{self, Bug};
@@ -123,7 +124,7 @@ fn in_any_order_of_steps_a_point_reads_as_it_was_while_others_write() {
     let memory = Memory::new();
     let first: u64 = std::env::var("MTCTL_SIM_SEED").map_or(1, |text| text.parse().unwrap());
     let mut looked = 0;
-    for seed in first..first + 150 {
+    for seed in first..first + seeds(150) {
         looked += looked_beside(seed, &memory).unwrap();
     }
     println!("{looked} volumes of points were read beside runs, none otherwise");

@@ -23,31 +23,58 @@ pub(super) type Verdict = Result<(), String>;
 /// Told for a seed.
 pub(super) type Story = fn(u64, &Memory) -> Verdict;
 
-const STORIES: [(&str, Story); 9] = [
-    ("a run after a rollback is killed", a_run_after_a_rollback_is_killed),
-    ("a state is put back", a_state_is_put_back),
-    ("a state is put back in the middle", a_state_is_put_back_in_the_middle),
-    ("a copy of the state is lost", a_copy_is_lost),
-    ("a byte rots", a_byte_rots),
-    ("bytes rot, and points are thinned", bytes_rot_and_points_are_thinned),
-    ("a volume is written by somebody else", a_volume_is_written_by_somebody_else),
-    ("a save fails", a_save_fails),
-    ("operations fail one after the other", operations_fail_one_after_the_other),
-];
+/// Stories by their names, and a test of each.
+macro_rules! stories {
+    ($($story:ident,)*) => {
+        pub(super) const STORIES: &[(&str, $crate::sim::stories::Story)] =
+            &[$((stringify!($story), $story)),*];
+
+        mod told {
+            $(
+                #[test]
+                fn $story() {
+                    $crate::sim::stories::tell(super::$story);
+                }
+            )*
+        }
+    };
+}
+pub(super) use stories;
+
+stories! {
+    a_run_after_a_rollback_is_killed,
+    a_state_is_put_back,
+    a_state_is_put_back_in_the_middle,
+    a_copy_is_lost,
+    a_byte_rots,
+    bytes_rot_and_points_are_thinned,
+    a_volume_is_written_by_somebody_else,
+    a_save_fails,
+    operations_fail_one_after_the_other,
+}
+
+/// So many seeds each story is told for: more with MTCTL_SIM_SEEDS.
+const SEEDS: u64 = 40;
+
+/// How many seeds are asked for.
+pub(super) fn seeds(usual: u64) -> u64 {
+    let asked = std::env::var("MTCTL_SIM_SEEDS").ok().and_then(|text| text.parse().ok());
+    asked.unwrap_or(usual)
+}
+
+/// Tells one story for all seeds.
+pub(super) fn tell(story: Story) {
+    let memory = Memory::new();
+    for seed in 1..=seeds(SEEDS) {
+        story(seed, &memory).map_err(|wrong| format!("seed {seed}: {wrong}")).unwrap();
+    }
+}
 
 /// Tells all of them for one seed.
 pub(super) fn told(seed: u64, memory: &Memory) -> Verdict {
-    STORIES.iter().chain(&streams::STORIES).try_for_each(|(name, story)| {
+    STORIES.iter().chain(streams::STORIES).try_for_each(|(name, story)| {
         story(seed, memory).map_err(|wrong| format!("seed {seed}, {name}: {wrong}"))
     })
-}
-
-#[test]
-fn what_is_done_behind_the_programs_back_is_told_or_does_no_harm() {
-    let memory = Memory::new();
-    for seed in 1..40 {
-        told(seed, &memory).unwrap();
-    }
 }
 
 pub(super) fn text(error: crate::Error) -> String {

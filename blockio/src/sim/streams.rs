@@ -13,7 +13,7 @@ use super::disk::lock;
 use super::machine::{Machine, Memory, keep_all};
 use super::runs::{LARGE, SMALL, killed};
 use super::scenario::{Contents, Scenario, Size};
-use super::stories::{Story, Verdict, applied, changed, require, text};
+use super::stories::{Verdict, applied, changed, require, stories, text};
 use super::world::{BLOCK_BYTES, DiskId};
 use crate::ErrorKind;
 use crate::apply::Options;
@@ -23,15 +23,15 @@ use crate::stream::rbd_diff::Version;
 use crate::stream::{Name, VolumeHeader, VolumeIndex, native, rbd_diff, svd};
 use crate::units::{ByteCount, ByteOffset};
 
-pub(super) const STORIES: [(&str, Story); 7] = [
-    ("links of a chain come in any order and again", links_come_in_any_order_and_again),
-    ("diffs of Ceph follow one another", diffs_of_ceph_follow_one_another),
-    ("an image, and then a log of writes", an_image_and_then_a_log_of_writes),
-    ("a pipe is cut short", a_pipe_is_cut_short),
-    ("points are made by the clock", points_are_made_by_the_clock),
-    ("a volume has grown", a_volume_has_grown),
-    ("volumes are exchanged, or have other names", volumes_are_exchanged),
-];
+stories! {
+    links_come_in_any_order_and_again,
+    diffs_of_ceph_follow_one_another,
+    an_image_and_then_a_log_of_writes,
+    a_pipe_is_cut_short,
+    points_are_made_by_the_clock,
+    a_volume_has_grown,
+    volumes_are_exchanged,
+}
 
 /// One change of a volume: where, and what with; none are zeros.
 type Change = (u64, Option<Vec<u8>>);

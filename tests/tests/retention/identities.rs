@@ -253,3 +253,42 @@ fn after_a_commit_in_the_middle_of_a_stream_another_one_is_taken_when_that_is_sa
         applied(machine, "g", &next, &target, 0);
     });
 }
+
+/// What is written to one is on the other, and their points would be of two halves.
+#[test]
+fn two_loop_devices_of_one_file_are_no_two_disks() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let file = image(machine, "target", &Random::new(6).bytes(SIZE as usize));
+        let before = fs::read(&file).unwrap();
+        let [one, other] = [(); 2].map(|()| LoopDevice::attach(&[], file.as_ref()));
+        let changes = [Change::data(0, vec![1; 4096]), Change::data(0, vec![2; 4096])];
+        let parts = [Part::Change(0, &changes[0]), Part::Change(1, &changes[1])];
+        let volumes = vec![volume("a", SIZE, "", ""), volume("b", SIZE, "", "")];
+        let stream = stream(machine, "both.mts", volumes, &parts);
+        let maps = [format!("a={}", one.path()), format!("b={}", other.path())];
+        let onto = ["--group", "g", "--map", &maps[0], "--map", &maps[1]];
+        machine.mtctl(&[&["apply", &stream][..], &onto].concat()).exits(2).says("are the same");
+        machine.mtctl(&[&["group", "create"][..], &onto].concat()).exits(2).says("are the same");
+        holds(&file, &before);
+        drop([one, other]);
+    });
+}
+
+#[test]
+fn the_file_behind_a_disk_of_a_group_is_no_other_groups_target() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let before = Random::new(8).bytes(SIZE as usize);
+        let target = disk(machine, "target", &before, "512");
+        let file = target.file().to_str().unwrap().to_owned();
+        let first = marked(machine, "one", &Change::data(MIB, vec![7; 8192]));
+        applied(machine, "g", &first, target.path(), 0);
+        drop(target);
+        let held = fs::read(&file).unwrap();
+        let second = marked(machine, "two", &Change::data(0, vec![8; 8192]));
+        let told = applied(machine, "other", &second, &file, 4);
+        assert!(told.contains("belongs to group g"), "{told}");
+        holds(&file, &held);
+    });
+}
