@@ -52,6 +52,7 @@ mod storage;
 mod stories;
 mod streams;
 mod tests;
+mod views;
 mod world;
 
 #[cfg(test)]
