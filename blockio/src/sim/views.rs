@@ -11,9 +11,11 @@ use crate::ErrorKind;
 use crate::device::buffer::ArenaPool;
 use crate::device::memory::MemoryDevice;
 use crate::extent::Extent;
-use crate::journal::catalogue::{PointId, PointKind};
+use crate::journal::catalogue::{Point, PointId, PointKind};
 use crate::units::{ByteCount, ByteOffset};
 use crate::view::{PointHistory, View};
+
+mod restless;
 
 const SIZE: Size = Size {
     shape: Shape::PLAIN,
@@ -131,28 +133,33 @@ fn a_point_is_not_viewed_on_a_disk_that_is_shorter_than_it_was() {
     assert_eq!(view(bytes + 512).unwrap().geometry().capacity.get(), bytes + 512);
 }
 
-/// Segments are short: what comes is in many of them, and in sessions of its own.
+/// Segments are short: what comes is in many of them, of one session and of the next ones.
 #[test]
 fn a_view_that_was_open_before_follows_what_is_written_through_all_segments() {
-    let size = Size { volumes: 2, streams: 4, ..SIZE };
-    let (scenario, machine) = begun(size);
-    let known = machine.state().unwrap().journal.unwrap();
-    let marked: Vec<(Vec<View>, &Contents)> = known
-        .points
-        .iter()
-        .filter_map(|point| Some((machine.views(point.id).unwrap(), mark_of(point)?)))
-        .map(|(views, number)| (views, &scenario.points[&number]))
-        .collect();
-    assert!(!marked.is_empty());
-    let before = machine.state().unwrap().journal.unwrap().next_segment;
-    for stream in &scenario.streams[1..] {
-        machine.apply(&[stream], &mut || {}).unwrap();
+    let (scenario, machine) = begun(Size { volumes: 2, streams: 4, ..SIZE });
+    let known = || machine.state().unwrap().journal.unwrap();
+    let viewed = |point: &Point| {
+        let then: &Contents = &scenario.points[&mark_of(point)?];
+        Some((machine.views(point.id).unwrap(), then))
+    };
+    let marked: Vec<_> = known().points.iter().filter_map(|point| viewed(point)).collect();
+    let are_as_marked = || {
         for (views, then) in &marked {
             let found: Vec<_> = views.iter().map(|view| whole(view).unwrap()).collect();
             assert!(found == **then);
         }
+    };
+    let (before, mut looks) = (known(), 0);
+    for stream in &scenario.streams[1..] {
+        let mut look = || {
+            looks += 1;
+            are_as_marked();
+        };
+        machine.apply(&[stream], &mut look).unwrap();
+        are_as_marked();
     }
-    let after = machine.state().unwrap().journal.unwrap().next_segment;
-    assert!(after > before + 2, "{before}, then {after}");
+    let after = known();
+    assert!(!marked.is_empty() && looks > 2 * scenario.streams.len(), "{looks} looks");
+    assert!(after.session > before.session && after.next_segment > before.next_segment + 2);
     assert_ne!(machine.contents(), *marked[0].1);
 }
