@@ -22,6 +22,9 @@ pub mod memory;
 pub mod open;
 pub mod uring;
 
+#[cfg(test)]
+mod tests;
+
 use buffer::Arena;
 
 /// The longest single write or read, in bytes: what the kernel would split is split here.

@@ -59,6 +59,7 @@ mod storage;
 mod stories;
 mod streams;
 mod tests;
+mod views;
 mod world;
 
 #[cfg(test)]

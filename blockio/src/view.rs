@@ -277,3 +277,6 @@ fn push(parts: &mut Vec<Allocation>, from: ByteOffset, until: ByteOffset, is_hol
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -294,6 +294,35 @@ mod tests {
     }
 
     #[test]
+    fn reserved_pages_are_asked_for_only_where_they_are_filled() {
+        // The kernel has a number for its refusals; ours has none.
+        let refused_here = |length| {
+            let mapped = Mapping::of_reserved_pages(NonZeroUsize::new(length).unwrap());
+            mapped.is_err_and(|error| error.raw_os_error().is_none())
+        };
+        for length in [8192, HUGE_PAGE_BYTES - 4096, HUGE_PAGE_BYTES + 4096] {
+            assert!(refused_here(length), "{length}");
+        }
+        assert!(!refused_here(HUGE_PAGE_BYTES) && !refused_here(4 * HUGE_PAGE_BYTES));
+    }
+
+    #[test]
+    fn memory_is_given_back_with_the_last_of_its_pool() {
+        use nix::sys::mman::{MsFlags, msync};
+        // So much that nobody else maps all of it meanwhile; nothing of it is used.
+        let length = 256 << 20;
+        let pool = ArenaPool::new(1, NonZeroUsize::new(length).unwrap()).unwrap();
+        let arena = pool.take().unwrap();
+        let start = NonNull::from(arena.as_slice()).cast();
+        // SAFETY: MS_ASYNC reads and writes nothing; it only tells whether all of it is mapped.
+        let is_mapped = || unsafe { msync(start, length, MsFlags::MS_ASYNC) }.is_ok();
+        drop(pool);
+        assert!(is_mapped());
+        drop(arena);
+        assert!(!is_mapped());
+    }
+
+    #[test]
     fn an_empty_pool_makes_its_caller_wait_for_an_arena() {
         let pool = pool(1);
         let arena = pool.take().unwrap();

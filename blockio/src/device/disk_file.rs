@@ -158,3 +158,6 @@ fn reopen(file: &File) -> io::Result<File> {
     let is_writable = flags & OFlag::O_ACCMODE == OFlag::O_RDWR;
     OpenOptions::new().read(true).write(is_writable).open(path)
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use crate::device::{
     Attempt, BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Reading, Settled, Transfer,
     WriteBatch,
 };
-use crate::patience::{Limits, Patience};
+use crate::patience::{Limits, Patience, STEP};
 
 mod ring;
 
@@ -162,7 +162,7 @@ impl UringDevice {
             return Err(io::Error::other(message));
         }
         let queued = self.ring.queued();
-        let entered = self.ring.enter(completions)?;
+        let entered = self.ring.enter(completions, STEP.min(self.limits.longest))?;
         let mut gets_on = self.ring.queued() < queued;
         while let Some((slot, result)) = self.ring.next_completion() {
             gets_on |= self.complete(slot, result);

@@ -134,7 +134,7 @@ impl Machine {
         (world.fails, world.reads_fail) = (0..0, 0..0);
     }
 
-    fn storage(&self) -> Arc<dyn Storage> {
+    pub(super) fn storage(&self) -> Arc<dyn Storage> {
         Arc::new(SimulatedStorage(Arc::clone(&self.world)))
     }
 

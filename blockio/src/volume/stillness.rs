@@ -19,7 +19,7 @@ pub struct Stillness {
 
 /// What changes when somebody writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mark {
+pub(super) enum Mark {
     /// Sectors written to the disk since it is there.
     Sectors(Option<u64>),
     /// Length and time of the last write, in seconds and nanoseconds.
@@ -60,7 +60,7 @@ impl Stillness {
 }
 
 /// Pages of a disk are only counted when they are written back, so that is done first.
-fn mark(file: &File, kind: TargetKind) -> io::Result<Mark> {
+pub(super) fn mark(file: &File, kind: TargetKind) -> io::Result<Mark> {
     if kind == TargetKind::BlockDevice {
         file.sync_all()?;
     }

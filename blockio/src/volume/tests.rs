@@ -228,3 +228,166 @@ fn an_image_file_that_is_written_without_asking_is_told_afterwards() {
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
     assert!(error.to_string().contains("written to meanwhile"), "{error:?}");
 }
+
+#[test]
+fn what_holds_a_target_is_waited_for_and_everything_else_is_told_at_once() {
+    let held = || io::Error::from_raw_os_error(libc::EBUSY);
+    let is_held = |cause: &io::Error| is(cause, libc::EBUSY);
+    let mut answers = vec![Ok(7), Err(held()), Err(held())];
+    assert_eq!(patiently(|| answers.pop().unwrap(), is_held).unwrap(), 7);
+    assert!(answers.is_empty());
+    let mut answers = vec![Ok(7), Err(io::ErrorKind::NotFound.into())];
+    let error = patiently(|| answers.pop().unwrap(), is_held).unwrap_err();
+    assert_eq!((error.kind(), answers.len()), (io::ErrorKind::NotFound, 1));
+}
+
+#[test]
+fn only_a_lock_of_another_is_one_that_somebody_has() {
+    let error = |errno: i32| io::Error::from_raw_os_error(errno);
+    for (errno, kind) in [
+        (libc::EAGAIN, ErrorKind::Refused),
+        (libc::EACCES, ErrorKind::Refused),
+        (libc::ENOLCK, ErrorKind::Failed),
+        (libc::EINTR, ErrorKind::Failed),
+    ] {
+        assert_eq!(is_lock_held(&error(errno)), kind == ErrorKind::Refused, "{errno}");
+        assert_eq!(locked(Path::new("x"), error(errno)).kind(), kind, "{errno}");
+    }
+}
+
+#[test]
+fn a_lock_is_one_against_both_ways_in_which_programs_lock() {
+    let directory = TempDir::new().unwrap();
+    let path = image(&directory, MIB);
+    let again = || OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let (first, second) = (again(), again());
+    lock(Access::Read, &first).unwrap();
+    lock(Access::Read, &second).unwrap();
+    assert!(is_lock_held(&lock(Access::Write, &second).unwrap_err()));
+    drop(first);
+    lock(Access::Write, &second).unwrap();
+    assert!(is_lock_held(&lock(Access::Read, &again()).unwrap_err()));
+}
+
+#[test]
+fn who_only_looks_keeps_nobody_out_and_is_kept_out_by_nobody() {
+    let directory = TempDir::new().unwrap();
+    let request = request(&image(&directory, MIB));
+    let looked = open_to_look(&request).unwrap();
+    let written = open(&request).unwrap();
+    let again = open_to_look(&request).unwrap();
+    assert_eq!((again.kind(), again.geometry()), (written.kind(), written.geometry()));
+    assert_eq!(looked.geometry(), written.geometry());
+}
+
+#[test]
+fn an_image_is_opened_again_with_the_shorter_of_its_sectors_and_those_of_its_place() {
+    let directory = TempDir::new_in(".").unwrap();
+    let request = request(&image(&directory, MIB));
+    let is_direct = |target: &Target| {
+        let flags = fcntl(target.file(), FcntlArg::F_GETFL).unwrap();
+        flags & libc::O_DIRECT != 0
+    };
+    let first = open(&request).unwrap();
+    let (measured, was_direct) = (first.geometry().sector_size, is_direct(&first));
+    drop(first);
+    for wanted in [SectorSize::Bytes512, SectorSize::Bytes4096] {
+        let target = open_again(&request, Some(wanted)).unwrap();
+        let is_shorter = wanted.bytes() < measured.bytes();
+        let expected = if is_shorter { wanted } else { measured };
+        assert_eq!(target.geometry().sector_size, expected);
+        assert_eq!(is_direct(&target), was_direct && !is_shorter, "{wanted:?}");
+    }
+}
+
+#[test]
+fn the_first_loop_device_above_a_target_is_told() {
+    let found = |names: &[&str]| Ok(names.iter().map(|&name| name.to_owned()).collect());
+    let path = Path::new("x");
+    is_under_no_loop_device(path, found(&[])).unwrap();
+    let error = is_under_no_loop_device(path, found(&["loop3", "loop4"])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert!(error.to_string().contains("behind the loop device /dev/loop3"), "{error}");
+    let unknown = Err(io::Error::from_raw_os_error(libc::EIO));
+    let error = is_under_no_loop_device(path, unknown).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Failed);
+}
+
+#[test]
+fn a_file_has_nothing_of_what_a_disk_has() {
+    let file = tempfile::tempfile().unwrap();
+    for answer in [
+        kernel::size_bytes(&file).map(|_| ()),
+        kernel::sector_bytes(&file).map(|_| ()),
+        kernel::is_read_only(&file).map(|_| ()),
+        kernel::loop_backing(&file).map(|_| ()),
+    ] {
+        assert_eq!(answer.unwrap_err().raw_os_error(), Some(libc::ENOTTY));
+    }
+    assert_eq!(kernel::disk_sequence(&file).unwrap(), None);
+    assert!(is_writable(&file, Path::new("x")).is_err());
+}
+
+#[test]
+fn a_target_tells_the_number_of_its_attachment() {
+    let directory = TempDir::new().unwrap();
+    let target = open(&request(&image(&directory, MIB))).unwrap();
+    let target = Target { disk_sequence: Some(7), ..target };
+    assert_eq!(target.disk_sequence(), Some(7));
+    let expecting = |number| Expected { size: None, disk_sequence: Some(number) };
+    is_as_expected(&target, expecting(7)).unwrap();
+    assert_eq!(is_as_expected(&target, expecting(8)).unwrap_err().kind(), ErrorKind::Refused);
+}
+
+#[test]
+fn the_alignment_that_is_told_is_one_that_direct_reads_may_have() {
+    use nix::sys::statfs::{EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, fstatfs};
+    use std::os::unix::fs::FileExt;
+    let directory = TempDir::new_in(".").unwrap();
+    let path = image(&directory, MIB);
+    let file = File::open(&path).unwrap();
+    let tells =
+        [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC].contains(&fstatfs(&file).unwrap().filesystem_type());
+    let Some(alignment) = kernel::direct_alignment(&file).unwrap() else {
+        assert!(!tells, "Linux tells it since 6.1");
+        return;
+    };
+    assert!(alignment.is_power_of_two() && (512..=65536).contains(&alignment), "{alignment}");
+    let direct = open_with(Access::Read, &path, libc::O_DIRECT).unwrap();
+    let length = alignment as usize;
+    let length = std::num::NonZeroUsize::new(length).unwrap();
+    let pool = crate::device::buffer::ArenaPool::new(1, length).unwrap();
+    let mut arena = pool.take().unwrap();
+    direct.read_exact_at(arena.as_mut_slice(), alignment).unwrap();
+}
+
+#[test]
+fn what_is_missing_read_only_or_forbidden_is_told_as_such() {
+    let error = |errno: i32| not_opened(Path::new("x"), io::Error::from_raw_os_error(errno));
+    let read_only = error(libc::EROFS);
+    assert_eq!(read_only.kind(), ErrorKind::Refused);
+    assert!(read_only.to_string().contains("it is read-only"), "{read_only}");
+    let forbidden = error(libc::EPERM);
+    assert_eq!(forbidden.kind(), ErrorKind::Failed);
+    assert!(forbidden.hint().is_some_and(|hint| hint.contains("run as root")));
+    assert_eq!(error(libc::EIO).hint(), None);
+}
+
+#[test]
+fn what_has_no_name_of_its_own_is_something_else() {
+    let directory = TempDir::new().unwrap();
+    let link = directory.path().join("link");
+    symlink("nowhere", &link).unwrap();
+    let error = neither(&link, &fs::symlink_metadata(&link).unwrap());
+    assert!(error.to_string().contains("it is something else, neither"), "{error}");
+}
+
+#[test]
+fn a_disk_is_flushed_before_it_is_looked_at_and_a_file_is_not() {
+    // A pipe says that it cannot be flushed.
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let file = File::from(std::os::fd::OwnedFd::from(writer));
+    assert!(stillness::mark(&file, TargetKind::ImageFile).is_ok());
+    let error = stillness::mark(&file, TargetKind::BlockDevice).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+}

@@ -12,6 +12,9 @@ use nix::sys::stat::{major, minor};
 
 use super::kernel;
 
+/// The kernel's table of swap areas.
+const SWAPS: &str = "/proc/swaps";
+
 /// A disk or a partition, as the kernel names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Part {
@@ -42,7 +45,10 @@ fn sectors_changed_in(table: &str) -> Option<u64> {
 
 /// The disk that the block device with this number is a partition of; none if it is a disk itself.
 pub(super) fn disk_of_partition(number: u64) -> Option<PathBuf> {
-    let directory = directory_of(number);
+    disk_above(&directory_of(number))
+}
+
+fn disk_above(directory: &Path) -> Option<PathBuf> {
     if !directory.join("partition").exists() {
         return None;
     }
@@ -53,7 +59,11 @@ pub(super) fn disk_of_partition(number: u64) -> Option<PathBuf> {
 
 /// The logical block size of the disk that the filesystem with this number is on, if it is on one.
 pub(super) fn sector_bytes_below(filesystem: u64) -> Option<u64> {
-    let directory = directory_of(filesystem);
+    sector_bytes_of(&directory_of(filesystem))
+}
+
+/// The same of a disk or a partition, by its directory in /sys or a link to that.
+fn sector_bytes_of(directory: &Path) -> Option<u64> {
     let queues = ["queue/logical_block_size", "../queue/logical_block_size"];
     // The parent is that of the directory and not of the link.
     let directory = fs::canonicalize(directory).ok()?;
@@ -69,7 +79,7 @@ pub(super) fn sector_bytes_below(filesystem: u64) -> Option<u64> {
 /// A table that is there and cannot be read.
 pub(super) fn of_disk(number: u64) -> io::Result<Vec<String>> {
     let mounts = mount_table()?;
-    let swaps = swap_areas()?;
+    let swaps = swap_areas(Path::new(SWAPS))?;
     let loops = loop_devices()?;
     let mut uses = Vec::new();
     for (index, part) in disk_and_partitions(number).iter().enumerate() {
@@ -126,12 +136,15 @@ pub(super) fn loops_on_file(file: &fs::Metadata) -> io::Result<Vec<String>> {
 /// A table that cannot be read.
 pub(super) fn is_swap_file(file: &fs::Metadata) -> io::Result<bool> {
     let is_it = |area: &fs::Metadata| (area.dev(), area.ino()) == (file.dev(), file.ino());
-    Ok(swap_areas()?.iter().any(is_it))
+    Ok(swap_areas(Path::new(SWAPS))?.iter().any(is_it))
 }
 
 /// The disk, and then its partitions.
 fn disk_and_partitions(number: u64) -> Vec<Part> {
-    let directory = directory_of(number);
+    parts_of(directory_of(number), number)
+}
+
+fn parts_of(directory: PathBuf, number: u64) -> Vec<Part> {
     let name = fs::canonicalize(&directory).ok().and_then(|path| last_name(&path));
     let disk = Part { name: name.unwrap_or_default(), directory: directory.clone(), number };
     let partitions = names_in(&directory).unwrap_or_default().into_iter().filter_map(|name| {
@@ -260,9 +273,9 @@ fn mount_table() -> io::Result<String> {
     Ok(String::from_utf8_lossy(&table?).into_owned())
 }
 
-/// Every swap area that can be reached by its name.
-fn swap_areas() -> io::Result<Vec<fs::Metadata>> {
-    let table = match fs::read("/proc/swaps") {
+/// Every swap area in a table like [`SWAPS`] that can be reached by its name.
+fn swap_areas(table: &Path) -> io::Result<Vec<fs::Metadata>> {
+    let table = match fs::read(table) {
         Ok(table) => table,
         // A kernel without swap.
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -321,108 +334,4 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use nix::sys::stat::makedev;
-
-    use super::*;
-
-    const MOUNTS: &str = "\
-22 28 0:21 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n\
-28 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro\n\
-95 28 8:17 / /srv/customer\\040data rw,relatime shared:50 - xfs /dev/sdb1 rw,attr2\n\
-96 28 8:17 /sub /mnt/back\\134slash ro - xfs /dev/sdb1 rw\n\
-cut off\n";
-
-    #[test]
-    fn every_place_where_a_device_is_mounted_is_found_by_its_number() {
-        assert_eq!(mount_points(MOUNTS, makedev(8, 1)), ["/"]);
-        let both = ["/srv/customer data", "/mnt/back\\slash"];
-        assert_eq!(mount_points(MOUNTS, makedev(8, 17)), both);
-        assert_eq!(mount_points(MOUNTS, makedev(8, 16)), [""; 0]);
-        assert_eq!(mount_points(MOUNTS, makedev(8, 171)), [""; 0]);
-    }
-
-    #[test]
-    fn swap_areas_are_the_first_column_without_its_heading() {
-        let table = b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n\
-            /dev/sda2                               partition\t1003516\t\t0\t\t-2\n\
-            /swap\\040file\tfile\t\t1024\t\t0\t\t-3\n";
-        let expected = ["/dev/sda2", "/swap file"].map(PathBuf::from);
-        assert_eq!(swap_paths(table), expected);
-        assert!(swap_paths(b"").is_empty());
-        assert!(swap_paths(b"Filename Type\n").is_empty());
-    }
-
-    #[test]
-    fn a_holder_is_told_by_the_name_that_device_mapper_gives_it() {
-        let disk = tempfile::TempDir::new().unwrap();
-        assert!(holders(disk.path()).is_empty(), "there need not be a list");
-        let place = |name: &str| disk.path().join("holders").join(name);
-        fs::create_dir_all(place("dm-0").join("dm")).unwrap();
-        fs::write(place("dm-0/dm/name"), "system-root\n").unwrap();
-        fs::create_dir_all(place("md127")).unwrap();
-        let told: Vec<String> = holders(disk.path()).iter().map(Holder::told).collect();
-        assert_eq!(told, ["held by /dev/dm-0 (system-root)", "held by /dev/md127"]);
-        assert_eq!(multipath_hint_of(&holders(disk.path()), Path::new("/dev/sda")), None);
-    }
-
-    #[test]
-    fn a_path_of_a_map_is_told_the_map_and_a_map_with_partitions_how_to_free_it() {
-        let holder = |mapping: &str, uuid: &str| {
-            let mapping = Some(mapping.to_owned());
-            Holder { name: "dm-2".into(), mapping, uuid: uuid.into() }
-        };
-        let (map, partition) =
-            (holder("x", "mpath-36000c29"), holder("x1", "part1-mpath-36000c29"));
-        let hint = |held: &Holder, path: &str| {
-            multipath_hint_of(std::slice::from_ref(held), Path::new(path)).unwrap()
-        };
-        assert_eq!(map.told(), "a path of the multipath map /dev/mapper/x");
-        assert!(hint(&map, "/dev/sda").starts_with("name the map instead: /dev/mapper/x;"));
-        assert_eq!(partition.told(), "held by /dev/dm-2 (x1)");
-        assert!(hint(&partition, "/dev/mapper/x").contains("kpartx -d /dev/mapper/x;"));
-        let volume = holder("vg-root", "LVM-abc");
-        assert_eq!(multipath_hint_of(&[volume], Path::new("/dev/sda")), None);
-    }
-
-    #[test]
-    fn the_file_behind_a_loop_device_may_have_lost_its_name() {
-        for (text, path) in [
-            ("/srv/disk.img\n", "/srv/disk.img"),
-            ("/srv/disk.img (deleted)\n", "/srv/disk.img"),
-            ("/srv/with blank\n", "/srv/with blank"),
-        ] {
-            assert_eq!(backing_path(text.as_bytes()), PathBuf::from(path));
-        }
-    }
-
-    #[test]
-    fn only_three_octal_digits_of_a_byte_are_an_escape() {
-        let rows: [(&[u8], &[u8]); 5] = [
-            (b"a\\040b", b"a b"),
-            (b"\\134040", b"\\040"),
-            (b"\\04", b"\\04"),
-            (b"\\477", b"\\477"),
-            (b"\\303\\244", "ä".as_bytes()),
-        ];
-        for (field, plain) in rows {
-            assert_eq!(unescaped(field), plain, "{field:?}");
-        }
-    }
-
-    #[test]
-    fn writes_and_discards_are_counted_and_reads_and_flushes_are_not() {
-        let table = "  10 1 200 3 40 4 500 6 0 7 8 90 0 1000 9 11 12\n";
-        assert_eq!(sectors_changed_in(table), Some(1500));
-        assert_eq!(sectors_changed_in("10 1 200 3 40 4 500 6 0 7 8"), Some(500));
-        assert_eq!(sectors_changed_in("10 1"), None);
-    }
-
-    #[test]
-    fn a_device_number_is_two_decimals() {
-        assert_eq!(device_number("259:3\n"), Some(makedev(259, 3)));
-        for text in ["", "8", "8:", "a:b", "8:1:2"] {
-            assert_eq!(device_number(text), None, "{text:?}");
-        }
-    }
-}
+mod tests;

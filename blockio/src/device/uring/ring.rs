@@ -7,12 +7,12 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr;
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use io_uring::{IoUring, Probe, opcode, squeue, types};
 use nix::errno::Errno;
 
 use crate::device::buffer::Region;
-use crate::patience::STEP;
 
 /// So much of each arena is registered, in bytes: what batches of the usual size use. Registering
 /// makes the kernel find every page at once, and finding pages that nobody uses takes longer than
@@ -160,12 +160,12 @@ impl Ring {
         self.ring.submission().len()
     }
 
-    /// Submits what is queued and waits for `completions`, but not longer than [`STEP`] where the
+    /// Submits what is queued and waits for `completions`, but not longer than `step` where the
     /// kernel (from 5.11 on) can end that. May come back earlier, or with entries left in the
     /// queue, without an error: whoever needs more asks again, if it may still have patience.
-    pub(super) fn enter(&self, completions: usize) -> io::Result<Entered> {
+    pub(super) fn enter(&self, completions: usize, step: Duration) -> io::Result<Entered> {
         let submitter = self.ring.submitter();
-        let step = types::Timespec::from(STEP);
+        let step = types::Timespec::from(step);
         let entered = match completions > 0 && self.ring.params().is_feature_ext_arg() {
             true => {
                 let until = types::SubmitArgs::new().timespec(&step);
@@ -240,3 +240,6 @@ fn register(ring: &IoUring, regions: &[Region]) -> bool {
     let registered = unsafe { ring.submitter().register_buffers(&buffers) };
     !regions.is_empty() && registered.is_ok()
 }
+
+#[cfg(test)]
+mod tests;

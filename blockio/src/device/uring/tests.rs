@@ -5,8 +5,9 @@ use std::os::unix::fs::FileExt;
 
 use super::*;
 use crate::device::buffer::ArenaPool;
-use crate::patience::tests::SHORT;
 use crate::units::{ByteCount, ByteOffset, SectorSize};
+
+mod on_pipes;
 
 const BYTES: usize = 1 << 20;
 
@@ -172,32 +173,6 @@ fn a_batch_that_cannot_be_read_fails_when_it_is_asked_for_and_the_one_behind_it_
     let _both_are_back = (pool.take().unwrap(), pool.take().unwrap());
 }
 
-/// A device whose transfers never end: the end of a pipe to which nobody writes.
-fn stuck(pool: &ArenaPool) -> (std::io::PipeWriter, UringDevice) {
-    let (reader, writer) = std::io::pipe().unwrap();
-    let file = File::from(std::os::fd::OwnedFd::from(reader));
-    let capacity = ByteCount::new(BYTES as u64);
-    let geometry = Geometry { capacity, sector_size: SectorSize::Bytes512 };
-    let mut device = UringDevice::new(file, geometry, pool.regions()).unwrap();
-    device.limits = SHORT;
-    (writer, device)
-}
-
-#[test]
-fn a_transfer_that_never_ends_is_an_error_with_what_it_is_and_the_device_can_be_dropped() {
-    let pool = pool(1);
-    let (writer, mut device) = stuck(&pool);
-    let reads = transfers(2, 4096);
-    let failure = device.read_batch(ReadBatch { arena: pool.take().unwrap(), reads }).unwrap_err();
-    assert_eq!(failure.cause.kind(), io::ErrorKind::TimedOut);
-    let told = failure.cause.to_string();
-    assert!(told.contains("2 transfers of a disk are under way, bytes "), "{told}");
-    drop(device);
-    // What the kernel may still write to is never given to anybody.
-    assert!(pool.try_take().is_none());
-    drop(writer);
-}
-
 #[test]
 fn who_only_looks_finds_that_a_batch_is_read() {
     let pool = pool(1);
@@ -210,4 +185,76 @@ fn who_only_looks_finds_that_a_batch_is_read() {
         std::thread::yield_now();
     }
     device.finish_read().unwrap();
+}
+
+#[test]
+fn sixteen_entries_are_told_to_the_kernel_at_once_and_fewer_when_a_batch_ends() {
+    let pool = pool(2);
+    let (_, mut device) = device(&pool);
+    let reads = transfers(SUBMIT - 1, 4096);
+    device.begin_reads(ReadBatch { arena: pool.take().unwrap(), reads }).unwrap();
+    assert_eq!((device.ring.queued(), device.under_way()), (SUBMIT - 1, SUBMIT - 1));
+    let reads = transfers(1, 4096);
+    device.begin_reads(ReadBatch { arena: pool.take().unwrap(), reads }).unwrap();
+    assert_eq!(device.ring.queued(), 0);
+    drop((device.finish_read().unwrap(), device.finish_read().unwrap()));
+    let reads = transfers(3, 4096);
+    device.begin_read(ReadBatch { arena: pool.take().unwrap(), reads }).unwrap();
+    assert_eq!(device.ring.queued(), 0);
+}
+
+#[test]
+fn what_is_under_way_uses_registered_memory_as_far_as_that_reaches() {
+    // Two arenas, of which all is registered but the last sector.
+    let bytes = NonZeroUsize::new((2 << 20) + 512).unwrap();
+    let pool = ArenaPool::new(2, bytes).unwrap();
+    let (_, mut device) = device(&pool);
+    let (at, length) = (ByteOffset::ZERO, 512);
+    for (position, is_registered) in
+        [(0, true), (512, true), ((2 << 20) - 512, true), (2 << 20, false)]
+    {
+        let transfer = Transfer { at, position, length };
+        let arena = Arc::new(pool.take().unwrap());
+        let region = arena.region();
+        let expected = device.ring.buffer_index(region, 512).filter(|_| is_registered);
+        let used = |device: &UringDevice| {
+            let operation = device.slots.iter().flatten().next().unwrap();
+            assert_eq!(operation.address, region.address + position);
+            operation.buffer
+        };
+        device.write(&arena, transfer).unwrap();
+        assert_eq!(used(&device), expected, "writing from {position}");
+        let _ = device.settle().unwrap();
+        let arena = Arc::into_inner(arena).unwrap();
+        device.begin_reads(ReadBatch { arena, reads: vec![transfer] }).unwrap();
+        assert_eq!(used(&device), expected, "reading to {position}");
+        device.finish_read().unwrap();
+    }
+}
+
+#[test]
+fn a_device_that_is_handed_over_holds_its_file_no_longer() {
+    let pool = pool(1);
+    let (file, mut device) = device(&pool);
+    device.write_batch(batch(pool.take().unwrap(), 1)).unwrap();
+    let _ = device.settle().unwrap();
+    let held = device.ring.holds_its_file();
+    device.hand_over();
+    assert!(held && !device.ring.holds_its_file());
+    std::thread::spawn(move || {
+        device.write_batch(batch(pool.take().unwrap(), 2)).unwrap();
+        device.settle().map(drop).unwrap();
+    })
+    .join()
+    .unwrap();
+    assert!(holds(&file, 2));
+}
+
+#[test]
+fn a_kernel_without_memory_is_left_alone_for_a_moment() {
+    let pool = pool(1);
+    let (_, mut device) = device(&pool);
+    let begun = std::time::Instant::now();
+    device.have_patience(Entered::Busy).unwrap();
+    assert!(begun.elapsed() >= BUSY_PAUSE);
 }

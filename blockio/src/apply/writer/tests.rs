@@ -1,0 +1,185 @@
+//! In which order a device is asked that does nothing before it is waited for.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::ErrorKind;
+use crate::device::memory::MemoryDevice;
+use crate::device::{Settled, Transfer};
+use crate::group::{Group, Place};
+use crate::units::{ByteCount, ByteOffset, SectorSize};
+
+const SECTOR: usize = 512;
+
+/// A disk whose writes are under way until it is asked for them, oldest first.
+struct Slow {
+    disk: MemoryDevice,
+    under_way: VecDeque<WriteBatch>,
+    log: Log,
+    forgets_writes: bool,
+    is_read: bool,
+}
+
+/// What a disk was asked, and what it did, in order.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn add(&self, what: &str, first: ByteOffset) {
+        self.0.lock().unwrap().push(format!("{what} {}", first.get() / SECTOR as u64));
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Slow {
+    fn new() -> Self {
+        let capacity = ByteCount::new(64 * SECTOR as u64);
+        let geometry = Geometry { capacity, sector_size: SectorSize::Bytes512 };
+        let (disk, under_way, log) = (MemoryDevice::new(geometry), VecDeque::new(), Log::default());
+        Self { disk, under_way, log, forgets_writes: false, is_read: true }
+    }
+
+    fn end_oldest(&mut self) -> std::result::Result<(), DeviceError> {
+        let Some(batch) = self.under_way.pop_front() else { return Ok(()) };
+        self.log.add("done", batch.writes[0].at);
+        if self.forgets_writes { Ok(()) } else { self.disk.write_batch(batch) }
+    }
+}
+
+impl BlockDevice for Slow {
+    fn geometry(&self) -> Geometry {
+        self.disk.geometry()
+    }
+
+    fn engine_name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn read_batch(&mut self, batch: ReadBatch) -> std::result::Result<Arena, DeviceError> {
+        self.log.add("read", batch.reads[0].at);
+        self.disk.read_batch(batch)
+    }
+
+    fn is_read(&mut self) -> bool {
+        self.is_read
+    }
+
+    fn write_batch(&mut self, batch: WriteBatch) -> std::result::Result<(), DeviceError> {
+        self.log.add("write", batch.writes[0].at);
+        self.under_way.push_back(batch);
+        Ok(())
+    }
+
+    fn reap(&mut self) -> std::result::Result<bool, DeviceError> {
+        self.end_oldest()?;
+        Ok(!self.under_way.is_empty())
+    }
+
+    fn settle(&mut self) -> std::result::Result<Settled, DeviceError> {
+        while !self.under_way.is_empty() {
+            self.end_oldest()?;
+        }
+        self.disk.settle()
+    }
+
+    fn flush(&mut self, settled: Settled) -> std::result::Result<Flushed, DeviceError> {
+        self.disk.flush(settled)
+    }
+}
+
+fn pool() -> ArenaPool {
+    ArenaPool::new(4, NonZeroUsize::new(16 * SECTOR).unwrap()).unwrap()
+}
+
+/// The write of `count` sectors from `first` on, for which no history is kept.
+fn preserved(pool: &ArenaPool, first: u64, count: usize) -> PreservedPlan {
+    let mut arena = pool.take().unwrap();
+    arena.as_mut_slice().fill(first as u8 + 1);
+    let at = ByteOffset::new(first * SECTOR as u64);
+    let write = Transfer { at, position: 0, length: count * SECTOR };
+    let mut plan = WritePlan::default();
+    plan.writes.push(write);
+    plan.touched.push(write.extent().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::without_history(&directory.path().join("group"));
+    let mut group = Group::open(&place, "g").unwrap();
+    let recorded = group.recorded(plan, Arc::new(arena));
+    group.wait_for(recorded).unwrap()
+}
+
+fn writer(device: Slow, reads_back: bool) -> (Writer, Log) {
+    let log = device.log.clone();
+    (Writer::new("disk".into(), Box::new(device), reads_back), log)
+}
+
+#[test]
+fn a_write_that_overlaps_one_under_way_waits_for_it_and_another_does_not() {
+    let pool = pool();
+    let (mut writer, log) = writer(Slow::new(), false);
+    writer.write(preserved(&pool, 0, 8)).unwrap();
+    writer.write(preserved(&pool, 8, 8)).unwrap();
+    assert_eq!(log.take(), ["write 0", "write 8"]);
+    // The last sector of the second one.
+    writer.write(preserved(&pool, 15, 1)).unwrap();
+    assert_eq!(log.take(), ["done 0", "done 8", "write 15"]);
+    // What is done is not waited for.
+    writer.write(preserved(&pool, 0, 15)).unwrap();
+    assert_eq!(log.take(), ["write 0"]);
+}
+
+#[test]
+fn something_is_under_way_until_it_is_reaped_or_flushed() {
+    let pool = pool();
+    let (mut writer, _) = writer(Slow::new(), false);
+    assert!(!writer.has_something_under_way());
+    for first in [0, 8] {
+        writer.write(preserved(&pool, first, 1)).unwrap();
+    }
+    writer.reap().unwrap();
+    assert!(writer.has_something_under_way());
+    writer.reap().unwrap();
+    assert!(!writer.has_something_under_way());
+    writer.write(preserved(&pool, 0, 1)).unwrap();
+    let _ = writer.flush().unwrap();
+    assert!(!writer.has_something_under_way());
+}
+
+#[test]
+fn what_another_volume_still_writes_from_the_same_memory_is_not_under_way_here() {
+    let pool = pool();
+    let (mut writer, log) = writer(Slow::new(), false);
+    let preserved = preserved(&pool, 0, 1);
+    let held = {
+        let (plan, arena) = preserved.into_parts();
+        writer.under_way.add(&arena, plan.touched);
+        arena
+    };
+    assert!(writer.has_something_under_way());
+    writer.reap().unwrap();
+    assert!(!writer.has_something_under_way());
+    drop(held);
+    assert_eq!(log.take(), [""; 0]);
+}
+
+#[test]
+fn what_is_read_back_is_waited_for_before_and_has_to_be_what_was_written() {
+    let pool = pool();
+    let (mut writer, log) = writer(Slow::new(), true);
+    writer.write(preserved(&pool, 3, 2)).unwrap();
+    assert_eq!(log.take(), ["write 3", "done 3", "read 3"]);
+    let (mut writer, _) = self::writer(Slow { forgets_writes: true, ..Slow::new() }, true);
+    let error = writer.write(preserved(&pool, 3, 2)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Integrity, "{error:?}");
+}
+
+#[test]
+fn whether_something_is_read_is_what_the_device_says() {
+    for is_read in [false, true] {
+        let (mut writer, _) = writer(Slow { is_read, ..Slow::new() }, false);
+        assert_eq!(writer.is_read(), is_read);
+    }
+}

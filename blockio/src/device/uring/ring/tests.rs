@@ -1,0 +1,116 @@
+//! What a ring holds of its file and its memory, and which refusals of the kernel may pass.
+
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use super::*;
+use crate::device::buffer::ArenaPool;
+
+impl Ring {
+    /// Whether it has its file registered.
+    pub(in crate::device::uring) fn holds_its_file(&self) -> bool {
+        !self.flags.is_empty()
+    }
+}
+
+fn pool() -> ArenaPool {
+    ArenaPool::new(2, NonZeroUsize::new(REGISTERED_BYTES + 4096).unwrap()).unwrap()
+}
+
+/// Whether this process may register memory: a limit can be in the way.
+fn is_memory_registered(regions: &[Region]) -> bool {
+    let ring = IoUring::new(1).unwrap();
+    let buffers: Vec<libc::iovec> = regions
+        .iter()
+        .map(|region| libc::iovec {
+            iov_base: ptr::without_provenance_mut(region.address),
+            iov_len: REGISTERED_BYTES,
+        })
+        .collect();
+    // SAFETY: the pool of these regions is there as long as the ring.
+    unsafe { ring.submitter().register_buffers(&buffers) }.is_ok()
+}
+
+/// Reads one sector of `file` through `ring` into `arena`.
+fn read(ring: &mut Ring, arena: &mut [u8]) -> i32 {
+    let address = arena.as_mut_ptr().addr();
+    let direction = Direction::Read;
+    let request = Request { direction, offset: 0, address, length: arena.len(), buffer: None };
+    // SAFETY: the arena is borrowed until the completion, for which we wait.
+    unsafe { ring.push(3, request) };
+    assert_eq!(ring.queued(), 1);
+    loop {
+        ring.enter(1, Duration::from_secs(1)).unwrap();
+        if let Some((slot, result)) = ring.next_completion() {
+            assert_eq!((slot, ring.queued()), (3, 0));
+            return result;
+        }
+    }
+}
+
+#[test]
+fn memory_is_registered_up_to_a_bound_and_no_further() {
+    let pool = pool();
+    if !is_memory_registered(pool.regions()) {
+        return;
+    }
+    let ring = Ring::new(&tempfile::tempfile().unwrap(), pool.regions()).unwrap();
+    for (index, region) in pool.regions().iter().enumerate() {
+        assert_eq!(ring.buffer_index(*region, REGISTERED_BYTES), Some(index as u16));
+        assert_eq!(ring.buffer_index(*region, REGISTERED_BYTES + 1), None);
+    }
+    let another = ArenaPool::new(1, NonZeroUsize::new(4096).unwrap()).unwrap();
+    assert_eq!(ring.buffer_index(another.regions()[0], 4096), None);
+}
+
+#[test]
+fn memory_that_the_kernel_does_not_register_is_used_without() {
+    let pool = pool();
+    // More than any kernel takes.
+    let regions = vec![pool.regions()[0]; 1 << 17];
+    let ring = Ring::new(&tempfile::tempfile().unwrap(), &regions).unwrap();
+    assert_eq!(ring.buffer_index(regions[0], 4096), None);
+}
+
+#[test]
+fn a_ring_that_let_its_file_go_works_on_without_holding_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    std::fs::write(&path, [7; 512]).unwrap();
+    let file = File::open(&path).unwrap();
+    let mut ring = Ring::new(&file, &[]).unwrap();
+    assert!(ring.holds_its_file());
+    ring.let_go(&file);
+    assert!(!ring.holds_its_file());
+    let mut bytes = [0; 512];
+    assert_eq!(read(&mut ring, &mut bytes), 512);
+    assert_eq!(bytes, [7; 512]);
+}
+
+#[test]
+fn a_dropped_ring_holds_its_file_no_longer() {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let file = File::from(OwnedFd::from(writer));
+    let ring = Ring::new(&file, &[]).unwrap();
+    drop((ring, file));
+    // It would say that something may come yet if somebody still had the other end.
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
+}
+
+#[test]
+fn what_may_be_gone_the_next_time_is_no_error() {
+    let outcome = |errno: Errno| outcome_of(io::Error::from_raw_os_error(errno as i32));
+    for errno in [Errno::EINTR, Errno::ETIME] {
+        assert_eq!(outcome(errno).unwrap(), Entered::Interrupted);
+    }
+    for errno in [Errno::EAGAIN, Errno::EBUSY] {
+        assert_eq!(outcome(errno).unwrap(), Entered::Busy);
+    }
+    for errno in [Errno::EBADF, Errno::EINVAL, Errno::EFAULT, Errno::EEXIST] {
+        assert_eq!(outcome(errno).unwrap_err().raw_os_error(), Some(errno as i32));
+    }
+}
