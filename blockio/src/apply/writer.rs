@@ -173,3 +173,6 @@ fn pool(slot: &mut Option<ArenaPool>, count: usize, length: NonZeroUsize) -> Res
         .map_err(|error| Error::failed("allocating memory for I/O", error))?;
     Ok(slot.insert(made).clone())
 }
+
+#[cfg(test)]
+mod tests;
