@@ -161,3 +161,5 @@ fn after_a_save_that_failed_memory_is_what_the_disk_has_and_nothing_more_is_save
     assert_eq!(insert(&mut group, "b").unwrap_err().kind(), ErrorKind::Failed);
     assert!(group.view().state().volumes.is_empty());
 }
+
+mod verbs;
