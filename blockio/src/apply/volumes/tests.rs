@@ -186,3 +186,28 @@ fn a_volume_whose_flush_fails_has_failed() {
     assert!(failed.to_string().contains("a on disk of a: flushing"), "{failed}");
     assert!(some.take_failure().is_none());
 }
+
+#[test]
+fn all_that_is_overwritten_is_preserved_though_it_is_more_than_there_is_memory_for() {
+    let storage = crate::sim::storage(1 << 14);
+    let mut group = Group::in_storage(storage, "g").unwrap();
+    let (count, long) = (40, 64 << 10);
+    let mut some = volumes(vec![("db", disk(count * long))]);
+    // There is something else than zeros, which would take no room.
+    for place in 0..count {
+        write(&mut some, piece(0, place * long, 4096, DATA), 7, &mut Group::default());
+    }
+    group.open_history(Settings { in_thread: false, ..Settings::default() }).unwrap();
+    group.begin_history(&Targets::new()).unwrap();
+    let before = group.catalogue_now().unwrap().journal_bytes();
+    for place in 0..count {
+        write(&mut some, piece(0, place * long, 4096, DATA), 8, &mut group);
+    }
+    let _ = some.flush(&mut group).unwrap();
+    let images = group.catalogue_now().unwrap().journal_bytes() - before;
+    assert!(images >= count * 4096, "{images}");
+    // The same once more is preserved already.
+    write(&mut some, piece(0, 0, 4096, DATA), 9, &mut group);
+    let _ = some.flush(&mut group).unwrap();
+    assert_eq!(group.catalogue_now().unwrap().journal_bytes() - before, images);
+}

@@ -171,3 +171,37 @@ fn a_flush_of_a_write_that_failed_fails() {
     assert_eq!(failed.kind(), ErrorKind::Failed);
     assert!(failed.to_string().contains("writing bytes 4096..5120"), "{failed}");
 }
+
+#[test]
+fn more_sectors_that_change_in_part_than_memory_holds_are_all_changed() {
+    let count = 1100;
+    let capacity = ByteCount::new(count * 512);
+    let mut disk = MemoryDevice::new(Geometry { capacity, sector_size: SectorSize::Bytes512 });
+    let look = disk.clone();
+    let mut arena = pool_of(512).take().unwrap();
+    arena.as_mut_slice().fill(9);
+    let writes = vec![Transfer { at: ByteOffset::new(512), position: 0, length: 512 }];
+    disk.write_batch(WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() }).unwrap();
+    let device = Box::new(Lazy { disk, kept: Vec::new(), gets_wrong: None });
+    let mut writer = Writer::new("db on disk".to_owned(), device, false);
+    // Sector n begins with byte n of the batch.
+    let patch = |number: u64| {
+        let change = Change { within: 0, length: 1, position: Some(number as usize % 1024) };
+        Patch { sector: Lba::new(number), changes: vec![change] }
+    };
+    let patches = (0..count).map(patch).collect();
+    let plan = WritePlan { patches, touched: vec![extent(0, count * 512)], ..WritePlan::default() };
+    let mut arena = pool_of(1024).take().unwrap();
+    for (number, byte) in arena.as_mut_slice().iter_mut().enumerate() {
+        *byte = number as u8;
+    }
+    let mut group = Group::default();
+    let recorded = group.recorded(plan, Arc::new(arena));
+    writer.write(group.wait_for(recorded).unwrap()).unwrap();
+    let _ = writer.flush().unwrap();
+    let now = look.contents();
+    for (number, sector) in now.chunks(512).enumerate() {
+        let rest = if number == 1 { 9 } else { 0 };
+        assert_eq!((sector[0], sector[511]), (number as u8, rest), "sector {number}");
+    }
+}

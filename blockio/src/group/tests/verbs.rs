@@ -318,3 +318,36 @@ fn what_a_checkpoint_says_of_a_volume_is_saved() {
     assert_eq!((known.lineage.latest, &known.lineage.head), (None, &None));
     assert_eq!(*known.applied, [input(Format::Raw)]);
 }
+
+#[test]
+fn a_state_that_is_lost_is_made_anew_and_saved() {
+    let directory = tempfile::tempdir().unwrap();
+    let of = |name: &str| directory.path().join(name);
+    let place = Place { state: of("state"), history: Some(of("history")) };
+    let mut group = Group::open(&place, "g").unwrap();
+    group.open_history(Settings { in_thread: false, ..Settings::default() }).unwrap();
+    group
+        .overwrite(|state| state.volumes.entry("db".into()).or_default().target_bytes = 7)
+        .unwrap();
+    let point = group.point(PointKind::App, Some("here".to_owned())).unwrap();
+    drop(group);
+    fs::remove_file(of("state/state")).unwrap();
+    fs::remove_file(of("history/state.copy")).unwrap();
+    assert_eq!(Group::open(&place, "g").unwrap_err().kind(), ErrorKind::Integrity);
+    let seen = Rebuilding::look(&place, "g").unwrap();
+    assert!(seen.state().journal.as_ref().unwrap().point(point).is_some());
+    assert!(!of("state/state").exists(), "it was only looked at");
+    let rebuilding = Rebuilding::open(&place, "g").unwrap();
+    assert_eq!(Group::open(&place, "g").unwrap_err().kind(), ErrorKind::Refused, "it is held");
+    let state = rebuilding.state().clone();
+    let made = rebuilding.save().unwrap();
+    assert_eq!((made.view().name(), &made.view().state().journal), ("g", &state.journal));
+    drop(made);
+    let again = Group::open(&place, "g").unwrap();
+    assert!(again.view().catalogue().unwrap().point(point).is_some());
+    // One copy of it is not whole: who looks is told.
+    drop(again);
+    assert_eq!(GroupView::look(&place, "g").unwrap().notes(), []);
+    fs::write(of("history/state.copy"), "rotten").unwrap();
+    assert_eq!(GroupView::look(&place, "g").unwrap().notes().len(), 1);
+}
