@@ -52,7 +52,8 @@ fn a_volume_that_is_ahead_in_a_later_stream_leaves_out_a_native_one_that_it_had(
     let later = numbered(Format::Native, 2, 20).0;
     for format in [Format::Native, Format::Svd] {
         let (had, new) = (numbered(format, 1, 10), numbered(format, 3, 15));
-        let known = VolumeState { in_between: begun(&later, 7), ..after(&[had.clone()]) };
+        let known =
+            VolumeState { in_between: begun(&later, 7), ..after(std::slice::from_ref(&had)) };
         let ask = |named| ask_plain(format, named, &known, &NOTHING);
         match format {
             Format::Native => assert_eq!(ask(&had).unwrap().start, Start::Nowhere),
