@@ -52,6 +52,7 @@ mod cuts;
 mod disk;
 mod looking;
 mod machine;
+mod promises;
 mod runs;
 mod scenario;
 mod steps;

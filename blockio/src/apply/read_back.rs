@@ -85,3 +85,97 @@ fn parts(extent: Extent, scratch: &ArenaPool) -> impl Iterator<Item = Transfer> 
         Transfer { at: ByteOffset::new(at), position: 0, length }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::device::memory::MemoryDevice;
+    use crate::device::{Geometry, WriteBatch};
+    use crate::units::{ByteCount, SectorSize};
+
+    fn pool(bytes: usize) -> ArenaPool {
+        ArenaPool::new(1, NonZeroUsize::new(bytes).unwrap()).unwrap()
+    }
+
+    fn extent(start: u64, length: u64) -> Extent {
+        Extent::new(ByteOffset::new(start), ByteCount::new(length)).unwrap()
+    }
+
+    /// An arena in which byte `n` is in sector `n / 512`, and says so.
+    fn numbered(bytes: usize) -> Arena {
+        let mut arena = pool(bytes).take().unwrap();
+        for (number, sector) in arena.as_mut_slice().chunks_mut(512).enumerate() {
+            sector.fill(1 + number as u8);
+        }
+        arena
+    }
+
+    /// A disk of 8192 bytes with `data` at its beginning.
+    fn disk_with(data: &[u8]) -> MemoryDevice {
+        let geometry =
+            Geometry { capacity: ByteCount::new(8192), sector_size: SectorSize::Bytes512 };
+        let mut device = MemoryDevice::new(geometry);
+        let mut arena = pool(8192).take().unwrap();
+        arena.as_mut_slice()[..data.len()].copy_from_slice(data);
+        let writes = vec![Transfer { at: ByteOffset::ZERO, position: 0, length: 8192 }];
+        let batch = WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() };
+        device.write_batch(batch).unwrap();
+        device
+    }
+
+    #[test]
+    fn what_a_plan_writes_is_expected_with_its_own_bytes_and_what_it_clears_as_zeros() {
+        let arena = numbered(2048);
+        let write = Transfer { at: ByteOffset::new(4096), position: 512, length: 1024 };
+        let plan =
+            WritePlan { writes: vec![write], clears: vec![extent(0, 512)], ..WritePlan::default() };
+        let bytes = &arena.as_slice()[512..1536];
+        let zeros = Expected { extent: extent(0, 512), checksum: None };
+        let all = [Expected::data(extent(4096, 1024), bytes), zeros];
+        assert_eq!(expected(&plan, &arena), all);
+    }
+
+    #[test]
+    fn one_byte_that_is_not_as_it_was_written_is_noticed_wherever_it_is() {
+        // The last part of what is read is shorter than the others, and what is after it is not
+        // asked about.
+        let (good, scratch) = (vec![7; 2560], pool(1024));
+        let all = [Expected::data(extent(0, 512), &good[..512])];
+        assert!(compare(&mut disk_with(&good), &all, &scratch).is_ok());
+        for at in [0, 511] {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            let found = compare(&mut disk_with(&bad), &all, &scratch).unwrap_err();
+            assert!(matches!(found, ReadBackError::Differs(part) if part == extent(0, 512)));
+        }
+    }
+
+    #[test]
+    fn zeros_are_read_to_their_last_byte_and_no_further() {
+        let (zeros, scratch) = (extent(1024, 2560), pool(1024));
+        let all = [Expected { extent: zeros, checksum: None }];
+        let around = |at: usize| {
+            let mut bytes = vec![0; 8192];
+            bytes[at] = 1;
+            compare(&mut disk_with(&bytes), &all, &scratch)
+        };
+        let (first, last) = (1024, 1024 + 2560 - 1);
+        assert!(around(first - 1).is_ok());
+        assert!(around(last + 1).is_ok(), "what comes after it was read");
+        for (at, part) in [(first, extent(1024, 1024)), (last, extent(3072, 512))] {
+            let found = around(at).unwrap_err();
+            assert!(matches!(found, ReadBackError::Differs(told) if told == part), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_read_is_not_taken_for_one_that_differs() {
+        let all = [Expected { extent: extent(0, 512), checksum: None }];
+        let mut device = disk_with(&[]).failing_reads(0, libc::EIO);
+        let failed = compare(&mut device, &all, &pool(512)).unwrap_err();
+        assert!(matches!(failed, ReadBackError::Device(_)), "{failed:?}");
+    }
+}

@@ -406,3 +406,6 @@ fn is_no_target(source: &dyn Source, assignments: &[Assignment]) -> Result<()> {
 fn add(total: &mut u64, more: u64) {
     *total = total.saturating_add(more);
 }
+
+#[cfg(test)]
+mod tests;

@@ -201,3 +201,6 @@ fn size_of_disk(file: &mut File) -> io::Result<Option<u64>> {
     file.rewind()?;
     Ok(Some(size))
 }
+
+#[cfg(test)]
+mod tests;

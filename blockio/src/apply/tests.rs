@@ -234,6 +234,10 @@ fn native_known_as(
     volumes: &[(&str, u64)],
     fill: u8,
 ) -> StreamArgument {
+    pipe(native_bytes(identity, volumes, fill))
+}
+
+fn native_bytes(identity: Option<[u8; 16]>, volumes: &[(&str, u64)], fill: u8) -> Vec<u8> {
     let of = |(volume, size): &(&str, u64)| VolumeHeader {
         name: name(volume),
         size: Some(ByteCount::new(*size)),
@@ -248,7 +252,7 @@ fn native_known_as(
         encoder.data(VolumeIndex(index as u16), ByteOffset::ZERO, &[fill; 100]).unwrap();
     }
     encoder.finish(true).unwrap();
-    pipe(bytes)
+    bytes
 }
 
 #[test]
@@ -441,3 +445,5 @@ fn an_image_without_a_byte_is_no_image() {
     assert!(refused.to_string().contains("is empty"), "{refused}");
     assert!(place.group().view().state().volumes.is_empty(), "something was recorded");
 }
+
+mod ends;

@@ -37,3 +37,25 @@ impl UnderWay {
         self.0.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::device::buffer::ArenaPool;
+    use crate::units::{ByteCount, ByteOffset};
+
+    #[test]
+    fn what_is_written_is_under_way_until_nobody_holds_its_memory() {
+        let pool = ArenaPool::new(1, NonZeroUsize::new(512).unwrap()).unwrap();
+        let of = |start| vec![Extent::new(ByteOffset::new(start), ByteCount::new(512)).unwrap()];
+        let (mut under_way, arena) = (UnderWay::default(), Arc::new(pool.take().unwrap()));
+        assert!(under_way.is_empty());
+        under_way.add(&arena, of(512));
+        assert!(!under_way.is_empty());
+        assert!(under_way.touches(&of(512)) && !under_way.touches(&of(1024)));
+        drop(arena);
+        assert!(!under_way.touches(&of(512)) && under_way.is_empty());
+    }
+}

@@ -396,3 +396,6 @@ pub(crate) fn by_volume(pieces: Vec<Piece>, volumes: usize) -> Vec<(usize, Vec<P
     }
     sorted.into_iter().enumerate().filter(|(_, pieces)| !pieces.is_empty()).collect()
 }
+
+#[cfg(test)]
+mod tests;

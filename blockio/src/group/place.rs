@@ -260,4 +260,68 @@ mod tests {
         }
         assert!(check_name("db-1_x.2").is_ok());
     }
+
+    #[test]
+    fn of_a_group_something_is_there_in_either_directory() {
+        let here = tempfile::tempdir().unwrap();
+        let place = |name: &str| {
+            let of = |part: &str| here.path().join(name).join(part);
+            let (state, history) = (of("state"), of("history"));
+            [&state, &history].iter().for_each(|path| fs::create_dir_all(path).unwrap());
+            Place { state, history: Some(history) }
+        };
+        let history = |place: &Place| place.history.clone().unwrap();
+        let nothing = place("nothing");
+        assert!(!nothing.has_something().unwrap());
+        fs::write(history(&nothing).join("lock"), "").unwrap();
+        assert!(!nothing.has_something().unwrap());
+        let (one, other, third) = (place("one"), place("other"), place("third"));
+        fs::write(one.state.join(STATE), "").unwrap();
+        fs::write(history(&other).join(STATE_COPY), "").unwrap();
+        fs::write(history(&third).join("segment-0000000000000001"), "").unwrap();
+        for there in [one, other, third] {
+            assert!(there.has_something().unwrap(), "{there:?}");
+        }
+        let nowhere = Place::without_history(&here.path().join("nowhere"));
+        assert!(!nowhere.has_something().unwrap(), "it was never made");
+        fs::write(here.path().join("file"), "").unwrap();
+        let no_directory = Place::without_history(&here.path().join("file"));
+        assert_eq!(no_directory.has_something().unwrap_err().kind(), ErrorKind::Failed);
+    }
+
+    #[test]
+    fn directories_are_made_with_what_is_missing_above_them_or_it_is_said() {
+        let here = tempfile::tempdir().unwrap();
+        let deep = here.path().join("a/b/c");
+        make_durably(&deep).unwrap();
+        assert!(deep.is_dir());
+        make_durably(&deep).unwrap();
+        fs::write(here.path().join("file"), "").unwrap();
+        let below = make_durably(&here.path().join("file/below")).unwrap_err();
+        assert_eq!(below.kind(), io::ErrorKind::NotADirectory);
+        // What somebody else makes meanwhile is there.
+        make_durably(&here.path().join("file")).unwrap();
+    }
+
+    #[test]
+    fn taking_hold_of_a_group_removes_what_a_crash_left_of_its_states() {
+        let here = tempfile::tempdir().unwrap();
+        let left = here.path().join("state.abcdef");
+        fs::write(&left, "").unwrap();
+        let place = Place::without_history(here.path());
+        let held = lock(&place, "g").unwrap();
+        assert!(!left.exists());
+        // Who cannot have it removes nothing: somebody may be writing one.
+        fs::write(&left, "").unwrap();
+        assert_eq!(lock(&place, "g").unwrap_err().kind(), ErrorKind::Refused);
+        assert!(left.exists());
+        drop(held);
+    }
+
+    #[test]
+    fn messages_name_the_group_and_the_file_of_its_state() {
+        assert_eq!(about_state("reading", "g", None), "reading the state of group g");
+        let of_file = about_state("reading", "g", Some("/a/state"));
+        assert_eq!(of_file, "reading the state of group g, /a/state");
+    }
 }

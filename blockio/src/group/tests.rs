@@ -155,9 +155,14 @@ fn after_a_save_that_failed_memory_is_what_the_disk_has_and_nothing_more_is_save
     let insert = |group: &mut Group, name: &str| {
         group.overwrite(|state| drop(state.volumes.insert(name.into(), Default::default())))
     };
-    assert_eq!(insert(&mut group, "a").unwrap_err().kind(), ErrorKind::Failed);
+    let failed = insert(&mut group, "a").unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Failed);
+    let file = place.state.join("state").display().to_string();
+    assert_eq!(failed.to_string(), format!("writing the state of group g, {file}"));
     assert!(group.view().state().volumes.is_empty());
     fs::create_dir_all(&place.state).unwrap();
     assert_eq!(insert(&mut group, "b").unwrap_err().kind(), ErrorKind::Failed);
     assert!(group.view().state().volumes.is_empty());
 }
+
+mod verbs;

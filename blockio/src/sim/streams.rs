@@ -48,9 +48,12 @@ const CHAIN_BLOCKS: usize = 6;
 const CHAIN_BYTES: usize = CHAIN_BLOCKS * BLOCK_BYTES;
 const SECTOR_BYTES: usize = 512;
 
+/// Makes the bytes of a stream: of its place, its changes, and what the volume holds.
+type Encode<'a> = &'a dyn Fn(usize, &[Change], &[u8]) -> Vec<u8>;
+
 impl Chain {
     /// As many streams as `encode` is there for; it is told which one it makes, and of what.
-    fn new(chance: &mut Chance, encode: &[&dyn Fn(usize, &[Change], &[u8]) -> Vec<u8>]) -> Self {
+    fn new(chance: &mut Chance, encode: &[Encode<'_>]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let before = vec![chance.any() as u8 | 1; CHAIN_BYTES];
         let (mut now, mut streams, mut after) = (before.clone(), Vec::new(), Vec::new());

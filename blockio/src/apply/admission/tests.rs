@@ -338,3 +338,5 @@ fn a_stream_that_was_begun_is_given_up_only_when_that_is_said() {
     // What is on the disk is not known, and this replaces only some of it.
     assert!(hint(ask(false, Format::RbdDiff, &UNFINISHED)).contains("--format raw"));
 }
+
+mod rules;

@@ -99,7 +99,7 @@ impl Session<'_> {
 
     /// Points by the clock are asked for, and between its marks this stream has no state of its
     /// source: none could be made where the operator relies on one.
-    fn require_order_if_timed(&self, header: &StreamHeader) -> Result<()> {
+    pub(super) fn require_order_if_timed(&self, header: &StreamHeader) -> Result<()> {
         let is_timed = self.options.point_every.is_some() && self.group.view().keeps_history();
         if !is_timed || header.is_in_write_order {
             return Ok(());
@@ -169,7 +169,7 @@ impl Session<'_> {
         self.volumes.get(index).open(&self.options, self.pool.regions())
     }
 
-    fn bounds(&mut self, header: &StreamHeader, route: &[usize]) -> Result<Vec<Bounds>> {
+    pub(super) fn bounds(&mut self, header: &StreamHeader, route: &[usize]) -> Result<Vec<Bounds>> {
         let dry_run_grows = self.options.dry_run && self.options.accept_resize;
         let bounds = route.iter().zip(&header.volumes).map(|(index, of_volume)| {
             let volume = self.volumes.get(*index);

@@ -70,7 +70,7 @@ impl Session<'_> {
 
     /// A point is one of all volumes: not while one has failed, or is ahead of the others, or was
     /// left half written by another run.
-    fn make_points_only_if_whole(&mut self, when: When) -> bool {
+    pub(super) fn make_points_only_if_whole(&mut self, when: When) -> bool {
         let Some(input) = &self.input else { return true };
         let volumes = &mut self.volumes;
         let known = &self.group.view().state().volumes;
@@ -152,7 +152,7 @@ fn reached(input: &mut Input, volumes: &mut Volumes, when: When, is_last: bool) 
 }
 
 /// Where a stream that says `header` of a volume leads to.
-fn ends(format: Format, header: &VolumeHeader) -> Ends {
+pub(super) fn ends(format: Format, header: &VolumeHeader) -> Ends {
     let at = header.to.as_ref().map(exact);
     let is_head = at.is_none() && is_chained(format, header);
     let head = is_head.then(|| Head { since: header.from.as_ref().map(exact) });

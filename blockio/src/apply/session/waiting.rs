@@ -40,7 +40,7 @@ impl Session<'_> {
     }
 
     /// A pipe is silent: what it sent so far is made durable, and recorded.
-    fn idle(&mut self) -> Result<()> {
+    pub(super) fn idle(&mut self) -> Result<()> {
         self.point_by_timer();
         let has_news = self.written_since > 0 || !self.points.is_empty();
         if has_news && self.checkpointed.elapsed() >= CHECKPOINT_AFTER {

@@ -10,6 +10,8 @@ use crate::device::{Settled, Transfer};
 use crate::group::{Group, Place};
 use crate::units::{ByteCount, ByteOffset, SectorSize};
 
+mod reading_back;
+
 const SECTOR: usize = 512;
 
 /// A disk whose writes are under way until it is asked for them, oldest first.

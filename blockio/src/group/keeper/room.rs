@@ -230,3 +230,6 @@ fn full(catalogue: &Catalogue) -> Error {
             .to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests;
