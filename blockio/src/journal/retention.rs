@@ -5,7 +5,9 @@
 //! and not from any clock: while nothing is replicated, nothing expires. Of the time between two
 //! points only so much counts as is usual between them ([`jump_limit`]), and nothing where it runs
 //! backwards: a clock that was wrong for an hour makes points older by a step or two, and takes no
-//! history with it. Who pauses for a week loses nothing by that either.
+//! history with it. Who pauses for a week loses nothing by that either. A clock that is wrong again
+//! and again would make its jumps usual: what it said of a few points among others is left out
+//! ([`dates`]).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -37,6 +39,12 @@ impl Default for Policy {
 pub const LAST_POINTS: usize = 3;
 /// For so many points a clock that was ahead is remembered.
 const LAST_FEW: usize = 16;
+/// What is usual is told from so many steps.
+const STEPS_TO_TELL: usize = 4;
+/// A point is dated as most of so many before it and after it …
+const AROUND: usize = 8;
+/// … where it is further from them than they are from each other, so many times.
+const SPREADS: u64 = 4;
 /// So much longer than is usual between points may the time between two be, and counts.
 const USUAL_STEPS: u64 = 4;
 
@@ -69,7 +77,7 @@ pub fn due(catalogue: &Catalogue, policy: &Policy) -> Vec<PointId> {
 
 /// How old each point is, the oldest first, seen from the newest.
 fn ages(catalogue: &Catalogue, thin_to: Duration) -> Vec<Duration> {
-    let steps = steps(catalogue);
+    let steps = steps(catalogue, thin_to);
     let limit = limit_of(&steps, thin_to);
     let mut age = Duration::ZERO;
     let mut ages = vec![age];
@@ -82,16 +90,45 @@ fn ages(catalogue: &Catalogue, thin_to: Duration) -> Vec<Duration> {
     ages
 }
 
+/// When each point was made, as far as that can be told. Where no clock ran backwards it is what they
+/// say. Else a few points may be by a clock that was wrong and was put right: one that is far from
+/// those around it counts as made with them. That of two clocks one is behind makes none far.
+fn dates(catalogue: &Catalogue, thin_to: Duration) -> Vec<u64> {
+    let dates: Vec<_> = catalogue.all().map(Point::dated).collect();
+    let told = nanoseconds(TOLD_BACKWARDS);
+    if dates.windows(2).all(|pair| pair[1].saturating_add(told) >= pair[0]) {
+        return dates;
+    }
+    // The start has no part in it.
+    let first = catalogue.all().take_while(|point| point.kind == PointKind::Start).count();
+    let likely = |place: usize| {
+        let around =
+            &dates[place.saturating_sub(AROUND).max(first)..dates.len().min(place + AROUND + 1)];
+        let usual = middle(around.iter().copied())?;
+        let spread = middle(around.iter().map(|other| other.abs_diff(usual)))?;
+        let far = spread.saturating_mul(SPREADS).saturating_add(nanoseconds(thin_to));
+        (place >= first && dates[place].abs_diff(usual) > far).then_some(usual)
+    };
+    (0..dates.len()).map(|place| likely(place).unwrap_or(dates[place])).collect()
+}
+
+/// The lower one in the middle.
+fn middle(of: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut all: Vec<_> = of.collect();
+    let middle = all.len().checked_sub(1)? / 2;
+    Some(*all.select_nth_unstable(middle).1)
+}
+
 /// From each point to the next, how much later it is dated than all of the last few; none where
 /// it is not: by one of two clocks that take turns, or a clock that was set. The start is by this
 /// host's clock alone, and as old as the first point.
-fn steps(catalogue: &Catalogue) -> Vec<Option<Duration>> {
+fn steps(catalogue: &Catalogue, thin_to: Duration) -> Vec<Option<Duration>> {
     // The places and dates of those of the last few that none after them is as late as: the latest
     // of the last few is the first of these. It is asked with each point that is made.
     let mut latest: VecDeque<(usize, u64)> = VecDeque::with_capacity(LAST_FEW);
     let mut steps = Vec::with_capacity(catalogue.points.len());
-    for (place, point) in catalogue.all().enumerate() {
-        let dated = point.dated();
+    let dates = dates(catalogue, thin_to);
+    for (place, (point, dated)) in catalogue.all().zip(dates).enumerate() {
         if latest.front().is_some_and(|(first, _)| first + LAST_FEW < place) {
             latest.pop_front();
         }
@@ -114,18 +151,18 @@ fn steps(catalogue: &Catalogue) -> Vec<Option<Duration>> {
 /// a rule (the median), but never less than what thinning leaves between them.
 #[must_use]
 pub fn jump_limit(catalogue: &Catalogue, thin_to: Duration) -> Duration {
-    limit_of(&steps(catalogue), thin_to)
+    limit_of(&steps(catalogue, thin_to), thin_to)
 }
 
 fn limit_of(steps: &[Option<Duration>], thin_to: Duration) -> Duration {
     let forward = steps.iter().copied().flatten().filter(|step| !step.is_zero());
-    let mut forward: Vec<_> = forward.collect();
-    let middle = forward.len().saturating_sub(1) / 2;
-    let usual = match forward.is_empty() {
-        true => Duration::ZERO,
-        false => *forward.select_nth_unstable(middle).1,
+    let forward: Vec<_> = forward.map(nanoseconds).collect();
+    let usual = match forward.len() {
+        // A jump may be the only one.
+        ..STEPS_TO_TELL => 0,
+        _ => middle(forward.into_iter()).unwrap_or_default(),
     };
-    usual.saturating_mul(USUAL_STEPS as u32).max(thin_to)
+    Duration::from_nanos(usual.saturating_mul(USUAL_STEPS)).max(thin_to)
 }
 
 /// What the operator should know of the time between the last point and the one before it: that
@@ -264,7 +301,7 @@ mod tests {
                 let latest = all[next.saturating_sub(LAST_FEW).max(1)..next].iter().max()?;
                 all[next].checked_sub(*latest).map(Duration::from_nanos)
             });
-            prop_assert_eq!(steps(&catalogue), expected.collect::<Vec<_>>());
+            prop_assert_eq!(steps(&catalogue, Duration::ZERO), expected.collect::<Vec<_>>());
         }
     }
 
@@ -360,6 +397,22 @@ mod tests {
         assert_eq!(left.len(), 25, "{left:?}");
     }
 
+    /// Of few points the jumps are most of the steps.
+    #[test]
+    fn a_clock_that_is_wrong_again_and_again_takes_no_points_with_it() {
+        let day = 24 * 60;
+        for minutes in [
+            vec![0, 10, 20 + day, 30, 40 + 2 * day, 50, 60],
+            vec![2 * day, 10 + 2 * day, 20, 30 + 2 * day, 40 + 200 * day, 50 + 2 * day],
+            vec![0, 0, 0, 10 + day, 20, 20, 20, 30 + 2 * day, 40, 40, 40, 50 + 3 * day, 60],
+            vec![0, 10, 20 + day, 30 + day, 40, 50, 60 + 9 * day, 70 + 9 * day, 80, 90, 100],
+        ] {
+            let minutes: Vec<_> = minutes.into_iter().map(|minute| minute + 10_000).collect();
+            let left = lived_through(&dated(&minutes), &Policy::default());
+            assert_eq!(left.len(), minutes.len() + 1, "{minutes:?}: {left:?}");
+        }
+    }
+
     #[test]
     fn after_a_pause_the_points_before_it_are_still_there() {
         let left = lived_through(&dated(&[60, 120, 180, 63 * 60]), &Policy::default());
@@ -386,6 +439,31 @@ mod tests {
     }
 
     proptest! {
+        /// Nothing is older than what lies between the points that are dated right, and a share for
+        /// each of the last few: they are not told from a clock that was set for good.
+        #[test]
+        fn points_that_were_dated_wrong_among_others_make_none_older(
+            steps in prop::collection::vec(1_u64..30, 20..120),
+            wrong in prop::collection::btree_map(0_usize..24, 2000_u64..500_000, 0..10),
+        ) {
+            let mut minute = 600_000;
+            let right: Vec<u64> = steps.iter().map(|step| { minute += step; minute }).collect();
+            let mut off = right.clone();
+            for (place, by) in wrong {
+                // Every fifth at most, ahead or behind by a day and more.
+                if let Some(minute) = off.get_mut(place * 5) {
+                    *minute = if by % 2 == 0 { *minute + by } else { *minute - by };
+                }
+            }
+            let (right, off) = (dated(&right), dated(&off));
+            let hour = Duration::from_secs(3600);
+            let share = jump_limit(&off, hour);
+            prop_assert!(share <= hour * 2, "{share:?}");
+            for (before, after) in ages(&right, hour).into_iter().zip(ages(&off, hour)).skip(1) {
+                prop_assert!(after <= before + share * 2, "{before:?} {after:?} {share:?}");
+            }
+        }
+
         #[test]
         fn one_jump_makes_no_point_older_than_its_share(
             steps in prop::collection::vec(1_u64..30, 20..200),

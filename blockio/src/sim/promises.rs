@@ -1,5 +1,5 @@
-//! Promises that a small run shows to hold, and that do not hold where the bug is planted which they
-//! are about. What takes chance and many runs to find is `tests`'s.
+//! Promises that a small run shows to hold, and that break where the bug is planted which they are
+//! about. What takes chance and many runs to find is for `tests`.
 #![cfg(test)]
 
 use std::sync::Arc;

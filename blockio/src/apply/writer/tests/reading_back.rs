@@ -1,4 +1,4 @@
-//! A writer on a disk that does what it is given when it is waited for, as rings do, and not before.
+//! A writer on a disk that does what it is given when it is waited for, as rings do, not before.
 
 use std::sync::Arc;
 
