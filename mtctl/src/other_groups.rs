@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use blockio::group::{Place, storage};
 use blockio::journal::layout::Identity;
 use blockio::journal::{saved, state_text};
+use blockio::storage::directory::STATE_COPY;
 use blockio::target_identity::TargetIdentity;
 use blockio::{Error, Result};
 use provisioning::groups::{Claim, GROUPS_PATH, Groups, observe_with};
@@ -76,12 +77,12 @@ impl OtherGroups {
             state.display()
         ))
         .with_hint(format!(
-            "{}; or give its disks up first: mtctl group release --group {group}{}",
+            "{}; or give its disks up first: {}",
             match *group == self.name {
                 true => "a group of this name is in two places: go on with that one".to_owned(),
                 false => format!("name that group: --group {group}"),
             },
-            location_options(state)
+            release(claim)
         )))
     }
 
@@ -109,8 +110,8 @@ impl OtherGroups {
         }
         Err(Error::refused(what).with_hint(format!(
             "first go back with the group that wrote last (--accept-target), and give the disk up \
-             there: mtctl group release --group {group}{}",
-            location_options(state)
+             there: {}",
+            release(claim)
         )))
     }
 
@@ -120,11 +121,20 @@ impl OtherGroups {
     }
 }
 
-/// What says where the group with the state at `state` is.
-fn location_options(state: &Path) -> String {
+/// What gives up the disks of the group that `claim` is of. A state that lies alone was put there by
+/// `--state-dir`: nothing tells what its group is called, or whether another state counts by now.
+fn release(claim: &Claim) -> String {
+    let Claim { group, state, .. } = claim;
+    let verb = format!("mtctl group release --group {group}");
     match state.parent() {
-        Some(directory) if directory.starts_with(GROUPS_PATH) => " --retention none".to_owned(),
-        _ => String::new(),
+        Some(directory) if directory.starts_with(GROUPS_PATH) => format!("{verb} --retention none"),
+        Some(directory) if !directory.join(STATE_COPY).exists() => format!(
+            "mtctl group release --group NAME --state-dir {}, by the name of its group; or, where \
+             that group has another state now, remove this one: rm {}",
+            directory.display(),
+            state.display()
+        ),
+        _ => verb,
     }
 }
 

@@ -78,3 +78,28 @@ fn a_group_is_created_with_its_disks_and_streams_go_onto_them() {
         holds(&db, &vec![0; MIB as usize]);
     });
 }
+
+/// `--state-dir` was given once, then another one: what is left in the first is nobody's.
+#[test]
+fn a_state_that_was_left_elsewhere_is_named_and_without_it_the_group_goes_on() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let target = blank(machine, "target.img", MIB);
+        let [left, now] = ["left", "now"].map(|name| machine.file(name).display().to_string());
+        let apply = |fill: u8, state: &str| {
+            let change = Change::data(4096, vec![fill; 4096]);
+            let parts = [Part::Change(0, &change)];
+            let name = format!("{fill}.mts");
+            let stream = stream(machine, &name, vec![volume("", MIB, "", "")], &parts);
+            let words = ["apply", &stream, "--group", "g", "--target", &target];
+            machine.mtctl(&[&words[..], &["--state-dir", state]].concat())
+        };
+        apply(1, &left).exits(0);
+        apply(2, &now).exits(0);
+        let commit = ["commit", "--group", "g", "--yes", "--state-dir", &now];
+        machine.mtctl(&commit).exits(0);
+        apply(3, &now).exits(4).says("--state-dir").says(&format!("rm {left}/state"));
+        std::fs::remove_file(format!("{left}/state")).unwrap();
+        apply(3, &now).exits(0);
+    });
+}
