@@ -49,13 +49,10 @@ bench: ## measure whole commands against their peers; writes bench/results.json 
 fuzz: ## one minute for each decoder (needs cargo-fuzz)
 	@fuzz/run
 
-mutants: ## break each line that differs from BASE (main), one at a time (needs cargo-mutants)
-	@tests/mutants $(BASE)
-
 install: build ## install program, man pages and completions below PREFIX (/usr/local)
 	$(ROOT) packaging/install $(PREFIX)
 
 clean: ## remove everything that was built
 	cargo clean
 
-.PHONY: help setup build demo test test-vm vm-images lint doc fmt man audit bench fuzz mutants install clean
+.PHONY: help setup build demo test test-vm vm-images lint doc fmt man audit bench fuzz install clean

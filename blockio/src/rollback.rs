@@ -257,13 +257,17 @@ fn require_room(
         Steps::new(images).map(move |step| (volume, step.plan.touched))
     });
     let Some(needed) = group.room_needed(to, steps)? else { return Ok(()) };
-    if may_give_up_points || needed.points_to_go == Some(0) {
+    let pinned = needed.pinned.filter(|_| needed.points_to_go.is_none());
+    if (may_give_up_points && pinned.is_none()) || needed.points_to_go == Some(0) {
         return Ok(());
     }
     let go = match needed.points_to_go {
         Some(1) => "the oldest point would have to go for it".to_owned(),
         Some(count) => format!("the {count} oldest points would have to go for it"),
-        None => "all points before the one that it leads to might not be enough".to_owned(),
+        None => match pinned {
+            Some(point) => format!("point {point} is pinned, and no more may go for it"),
+            None => "all points before the one that it leads to might not be enough".to_owned(),
+        },
     };
     let context = format!(
         "rolling back: what it overwrites is kept, and may take {} MiB on the retention volume, \
@@ -271,7 +275,14 @@ fn require_room(
         needed.bytes.div_ceil(MIB),
         needed.free_bytes / MIB,
     );
-    Err(Error::refused(context).with_hint(match needed.points_to_go {
+    let unpin = pinned.map(|point| {
+        let unpin = format!("mtctl points unpin id:{point} --group {}", group.view().name());
+        format!(
+            "unpin it ({unpin}), enlarge the volume, or keep nothing of what is overwritten \
+             (--without-undo: it cannot be taken back)"
+        )
+    });
+    let hint = unpin.as_deref().unwrap_or(match needed.points_to_go {
         Some(_) => {
             "enlarge the volume, let them go (--give-up-points), or keep nothing of what is \
                  overwritten (--without-undo: it cannot be taken back)"
@@ -283,7 +294,8 @@ fn require_room(
                  overwritten, and cannot be taken back; --give-up-points tries all the same, and \
                  where it stops for want of room the same command goes on"
         }
-    }))
+    });
+    Err(Error::refused(context).with_hint(hint))
 }
 
 /// Which assignment each volume with images has, and its number in the journal.

@@ -17,9 +17,9 @@
 //! - **A killed process.** What it wrote is in the caches, and stays there when the next process
 //!   begins: a later power cut may still take it away.
 //! - **EIO** from a write or a flush of a volume or of the history, from a change of the state (of
-//!   what was to be appended half is there), from the removal of a segment, or from a read of any of
-//!   them: once, several times, or from some place on; nothing that the disk said before is taken
-//!   back. **ENOSPC** when a segment is made: one that was removed keeps its room as long as
+//!   what was to be appended half is there), from the removal of a segment, or from a read of any
+//!   of them: once, several times, or from some place on; nothing that the disk said before is
+//!   taken back. **ENOSPC** when a segment is made: one that was removed keeps its room as long as
 //!   somebody has it open.
 //! - **Two clocks.** That of the machine is set two days ahead or thirty hours back, now and then;
 //!   that of the source, by which marks have their times, jumps in the same way.
@@ -27,8 +27,8 @@
 //! - **A copy of the state** that is lost, or put back from any time before; both of them. A byte
 //!   that rots in what is durable of the history, also before its epoch is merged. A volume that
 //!   something else wrote to. These are told in `stories`, one by one, and not everywhere.
-//! - **Streams** of every format, in any order and again, cut short in a pipe; points by the clock;
-//!   a volume that grew, two that were exchanged, two whose names were. These are told in `streams`.
+//! - **Streams** of every format, in any order and again, cut short in a pipe; points by the
+//!   clock; a volume that grew, two that were exchanged, two whose names were. These are told in `streams`.
 //! - **Somebody who looks** at points, with any order of his operations and those of a run; told in
 //!   `looking`.
 //! - **A crash while recovering**: in a run that goes on after a crash, and inside a rollback.

@@ -98,13 +98,7 @@ impl OtherGroups {
         accept: bool,
     ) -> Result<Option<String>> {
         let Some(claim) = self.owner(target) else { return Ok(None) };
-        let Claim { group, state, .. } = claim;
-        let what = format!(
-            "{} is a disk of group {group} as well ({}): what that one overwrote is not in this \
-             history",
-            target.request.path.display(),
-            state.display()
-        );
+        let what = is_shared(claim, target);
         if accept {
             return Ok(Some(format!("{what}; it is taken all the same")));
         }
@@ -115,14 +109,28 @@ impl OtherGroups {
         )))
     }
 
+    /// What there is to be said where `target` is only read.
+    pub(crate) fn warning(&self, target: &NamedTarget) -> Option<String> {
+        let claim = self.owner(target)?;
+        Some(format!("{}; what is read may be of that one", is_shared(claim, target)))
+    }
+
     /// States that are there and cannot be understood: their groups may have any disk.
     pub(crate) fn unreadable(&self) -> usize {
         self.groups.unreadable.len()
     }
 }
 
-/// What gives up the disks of the group that `claim` is of. A state that lies alone was put there by
-/// `--state-dir`: nothing tells what its group is called, or whether another state counts by now.
+fn is_shared(Claim { group, state, .. }: &Claim, target: &NamedTarget) -> String {
+    format!(
+        "{} is a disk of group {group} as well ({}): what that one overwrote is not in this history",
+        target.request.path.display(),
+        state.display()
+    )
+}
+
+/// What gives up the disks of the group that `claim` is of. A state that lies alone was put there
+/// by `--state-dir`: nothing tells what its group is called, or whether another state counts by now.
 fn release(claim: &Claim) -> String {
     let Claim { group, state, .. } = claim;
     let verb = format!("mtctl group release --group {group}");

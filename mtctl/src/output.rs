@@ -71,16 +71,21 @@ impl<W: Write> Write for Forgiving<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self.0.write(bytes) {
             Err(cause) if cause.kind() == ErrorKind::BrokenPipe => Ok(bytes.len()),
-            written => written,
+            written => written.map_err(of_stdout),
         }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         match self.0.flush() {
             Err(cause) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
-            flushed => flushed,
+            flushed => flushed.map_err(of_stdout),
         }
     }
+}
+
+/// A full disk, say: not one of those that this is about.
+fn of_stdout(cause: std::io::Error) -> std::io::Error {
+    std::io::Error::new(cause.kind(), format!("writing to standard output: {cause}"))
 }
 
 /// Prints a line on stderr. Where nobody listens any more, that is no reason to stop or to panic.
@@ -305,7 +310,9 @@ mod tests {
         let mut gone = Forgiving(Broken(ErrorKind::BrokenPipe));
         assert!(gone.write_all(b"text").is_ok() && gone.flush().is_ok());
         let mut full = Forgiving(Broken(ErrorKind::StorageFull));
-        assert!(full.write_all(b"text").is_err() && full.flush().is_err());
+        for told in [full.write_all(b"text"), full.flush()] {
+            assert!(told.unwrap_err().to_string().starts_with("writing to standard output: "));
+        }
     }
 
     #[test]

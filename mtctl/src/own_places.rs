@@ -118,8 +118,8 @@ impl OwnPlaces {
     }
 }
 
-/// Whether what is written to one disk or file is on the other: they are the same, or are made of the
-/// same file in the end.
+/// Whether what is written to one disk or file is on the other: they are the same, or are made of
+/// the same file in the end.
 pub(crate) fn is_one(one: &Path, other: &Path) -> bool {
     made_of(one).intersection(&made_of(other)).next().is_some()
 }

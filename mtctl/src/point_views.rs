@@ -8,7 +8,9 @@ use blockio::view::{PointHistory, View};
 use blockio::volume_name::VolumeName;
 use blockio::{Error, ErrorKind, volume};
 
+use crate::group_place::GroupOptions;
 use crate::group_targets;
+use crate::other_groups::OtherGroups;
 use crate::output;
 
 /// A volume at a point.
@@ -19,14 +21,15 @@ pub(crate) struct PointView {
     pub(crate) view: View,
 }
 
-/// The volumes of `group` at the point that is meant; only `volume` if it is named. With them what
-/// messages call the point.
+/// The volumes of `group`, which `of` names, at the point that is meant; only `volume` if it is
+/// named. With them what messages call the point. That another group has a disk as well is told.
 ///
 /// # Errors
 ///
 /// `Usage`: there is no such point or volume. `Refused`: a disk is not what it was. `Integrity`,
 /// `Failed`: the history is damaged, or a disk or the history cannot be read.
 pub(crate) fn at(
+    of: &GroupOptions,
     group: &GroupView,
     to: &Selector,
     volume: Option<&str>,
@@ -35,9 +38,13 @@ pub(crate) fn at(
     let shown = selector::shown(point);
     let history = PointHistory::open(group.storage(), point.id)?;
     let mut views = Vec::new();
+    let others = OtherGroups::than(&of.group, Some(&of.place()?))?;
     for (name, named) in group_targets::named(group)? {
         if volume.is_some_and(|wanted| *wanted != *name.as_str()) {
             continue;
+        }
+        if let Some(note) = others.warning(&named) {
+            output::complain(&output::wrapped(&format!("warning: {note}"), 2));
         }
         let target = volume::open_to_look(&named.request)?;
         let path = target.path().display().to_string();

@@ -2,9 +2,9 @@
 //! was told before is lost, success is told of what is so, and the same command leads on
 //! afterwards. What points hold is read by the reader that knows the document alone.
 //!
-//! A few places of each call here; all of them with `MTCTL_LONG_TESTS=1`, which takes most of an hour.
-//! What io_uring does is no call but that it is entered: the writes and flushes that fail are those
-//! of `--engine blocking`.
+//! A few places of each call here; all of them with `MTCTL_LONG_TESTS=1`, which takes most of an
+//! hour. What io_uring does is no call but that it is entered: the writes and flushes that fail are
+//! those of `--engine blocking`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 

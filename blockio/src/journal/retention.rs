@@ -90,9 +90,9 @@ fn ages(catalogue: &Catalogue, thin_to: Duration) -> Vec<Duration> {
     ages
 }
 
-/// When each point was made, as far as that can be told. Where no clock ran backwards it is what they
-/// say. Else a few points may be by a clock that was wrong and was put right: one that is far from
-/// those around it counts as made with them. That of two clocks one is behind makes none far.
+/// When each point was made, as far as that can be told. Where no clock ran backwards it is what
+/// they say. Else a few points may be by a clock that was wrong and was put right: one that is far
+/// from those around it counts as made with them. That of two clocks one is behind makes none far.
 fn dates(catalogue: &Catalogue, thin_to: Duration) -> Vec<u64> {
     let dates: Vec<_> = catalogue.all().map(Point::dated).collect();
     let told = nanoseconds(TOLD_BACKWARDS);

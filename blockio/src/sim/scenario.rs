@@ -119,8 +119,8 @@ impl Scenario {
         stream
     }
 
-    /// Whether `held` is what the volumes hold after some first part of all changes, in whole sectors:
-    /// of a write that two batches share, a part may be there.
+    /// Whether `held` is what the volumes hold after some first part of all changes, in whole
+    /// sectors: of a write that two batches share, a part may be there.
     pub(super) fn was_on_the_way(&self, held: &Contents) -> bool {
         let mut now = self.initial.clone();
         let sector = self.size.shape.sector_size.bytes().get() as usize;

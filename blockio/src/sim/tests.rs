@@ -10,6 +10,7 @@ use super::runs::{ACCEPTED, LARGE, MANY_POINTS, Plan, SMALL, TIGHT, killed, run}
 use super::scenario::{Scenario, Size};
 use super::stories::told;
 use super::world::{BLOCK_BYTES, Shape};
+use crate::ErrorKind;
 use crate::apply::Options;
 use crate::bug::{self, Bug};
 use crate::journal::catalogue::PointId;
@@ -161,6 +162,26 @@ fn where_segments_cannot_be_made_though_there_is_room_no_point_goes() {
     }
     lock(&machine.world).create_fails = None;
     machine.apply(&[&scenario.streams[1]], &mut || {}).unwrap();
+}
+
+/// The oldest point is pinned, and so no other may go either: that is known before it begins.
+#[test]
+fn a_rollback_for_which_nothing_may_go_is_refused_before_it_begins() {
+    let memory = Memory::new();
+    let (_, machine) = after_the_first_stream(&memory);
+    let known = machine.state().unwrap().journal.unwrap();
+    machine.pin(known.points[0].id).unwrap();
+    {
+        let mut world = lock(&machine.world);
+        world.room_blocks = world.segment_blocks();
+    }
+    let before = machine.contents();
+    let refused = machine.rollback(known.points[1].id).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{}", refused.chain());
+    assert!(refused.chain().contains("is pinned"), "{}", refused.chain());
+    assert!(refused.hint().unwrap().contains("mtctl points unpin id:0"), "{refused:?}");
+    assert_eq!(machine.state().unwrap().journal.unwrap().rolling_back_to, None);
+    assert_eq!(machine.contents(), before);
 }
 
 /// Of what the policy allows, not even a segment fits beside what has to stay: no point goes.

@@ -80,7 +80,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         (None, None) => return Ok(Exit::Usage),
     };
     let group = arguments.of.look()?;
-    let (shown, views) = point_views::at(&group, &arguments.to, arguments.volume.as_deref())?;
+    let (shown, views) =
+        point_views::at(&arguments.of, &group, &arguments.to, arguments.volume.as_deref())?;
     let exports = views.into_iter().map(|view| export(arguments, view));
     let server = Server::bind(address, exports.collect::<blockio::Result<_>>()?)?;
     announce(&server, &shown, arguments.json)?;

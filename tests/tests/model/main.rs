@@ -1,9 +1,9 @@
 //! Random stories of a group, told with the program as its users have it, against a model that is
 //! images in memory: streams, kills and stops, rollbacks, recovers, points by hand, thinning,
 //! commits, a state that is lost or of an earlier time, bytes that rot, disks that are exchanged,
-//! pipes, views beside writers, sectors and sizes of all kinds, both engines. After every step each point that is listed holds what the model says: read by the
-//! program, and by a reader that knows the document of the format alone. A story is made by its
-//! seed; the moments of kills are not.
+//! pipes, views beside writers, sectors and sizes of all kinds, both engines. After every step each
+//! point that is listed holds what the model says: read by the program, and by a reader that knows
+//! the document of the format alone. A story is made by its seed; the moments of kills are not.
 //!
 //! Two minutes here; an hour: `MTCTL_MODEL_SECONDS=3600 cargo test -p mt-tests --test model --
 //! --nocapture`. `MTCTL_MODEL_SEED` begins with another seed.

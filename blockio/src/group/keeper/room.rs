@@ -29,6 +29,8 @@ pub struct RoomNeeded {
     /// How many of the oldest points have to go for it, all of them older than where it leads; none
     /// if that would not be enough.
     pub points_to_go: Option<usize>,
+    /// Where that is not enough: the point before which no more may go, since it is pinned.
+    pub pinned: Option<PointId>,
 }
 
 /// Records go into segments one after the other, as [`Log`](crate::journal::log::Log) does it.
@@ -78,10 +80,12 @@ impl Keeper {
         }
         let bytes = packing.segments.saturating_mul(segment_bytes);
         let free_bytes = self.free_bytes(known.journal_bytes())?;
+        let stays = first_that_stays(known);
         Ok(RoomNeeded {
             bytes,
             free_bytes,
             points_to_go: points_to_go(known, to, bytes, free_bytes),
+            pinned: stays.filter(|point| point.pinned && point.id < to).map(|point| point.id),
         })
     }
 
@@ -208,6 +212,11 @@ fn points_to_go(known: &Catalogue, to: PointId, needed: u64, free: u64) -> Optio
         gone += 1;
     }
     Some(gone)
+}
+
+/// The oldest point that may not go.
+fn first_that_stays(known: &Catalogue) -> Option<&Point> {
+    known.all().nth(retention::in_the_order_to_go(known).count())
 }
 
 /// There is no room, or a quota says so.

@@ -50,8 +50,9 @@ impl SubjectArguments {
     /// As [`point_views::at`]; `Usage`: several volumes are meant.
     pub(crate) fn at_point(&self) -> anyhow::Result<Option<Subject>> {
         let (Some(to), Some(group)) = (&self.to, &self.group) else { return Ok(None) };
-        let group = GroupOptions { group: group.clone(), at: self.at.clone() }.look()?;
-        let (_, mut views) = point_views::at(&group, to, self.volume.as_deref())?;
+        let of = GroupOptions { group: group.clone(), at: self.at.clone() };
+        let group = of.look()?;
+        let (_, mut views) = point_views::at(&of, &group, to, self.volume.as_deref())?;
         let only = views.pop().filter(|_| views.is_empty());
         let only = only.ok_or_else(|| {
             let names: Vec<_> = group.state().volumes.keys().map(VolumeName::to_string).collect();
