@@ -127,7 +127,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l resume -d 'A pipe 
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l verify -d 'Read back what was written and compare checksums'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-resize -d 'Take it that the source has another size than before; grow an image file that is too small'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-target -d 'Take the target though it is not known to be the one, or not as the group left it'
-complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-older -d 'Apply a stream that the source made before the last one, or that may have been applied long ago'
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-older -d 'Apply an svd stream that the source made before the last one, or a native stream that may have been applied long ago'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-base -d 'Take it that the volume is where the stream begins, where that cannot be known'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-unfinished -d 'Give up the stream that was begun and not finished, and apply this one'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l dry-run -d 'Read, verify and plan; write nothing'

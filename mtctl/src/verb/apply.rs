@@ -87,8 +87,8 @@ pub struct Arguments {
     #[arg(long)]
     accept_target: bool,
 
-    /// Apply a stream that the source made before the last one, or that may have been applied long
-    /// ago
+    /// Apply an svd stream that the source made before the last one, or a native stream that may
+    /// have been applied long ago
     #[arg(long)]
     accept_older: bool,
 
