@@ -106,6 +106,14 @@ fn wrong(events: &[Event]) -> Option<String> {
     (!left.is_empty()).then(|| format!("at the end {left:?} are not durable"))
 }
 
+/// The name of the group's new directory is durable before its first state has one.
+fn is_the_group_durable_before_its_state(trace: &str) -> bool {
+    let place = |is_it: &dyn Fn(&str) -> bool| trace.lines().position(is_it);
+    let named = place(&|line| line.contains("fsync(") && line.contains("</mnt/retention>"));
+    let state = place(&|line| line.contains("rename") && line.contains("/state\""));
+    named.zip(state).is_some_and(|(named, state)| named < state)
+}
+
 #[test]
 fn what_is_written_is_durable_before_what_relies_on_it() {
     if !has_program("strace") {
@@ -129,14 +137,19 @@ fn what_is_written_is_durable_before_what_relies_on_it() {
             vec!["rollback", "--to", "here", "--yes", "--without-undo"],
             vec!["commit", "--yes"],
         ];
-        let (mut renamed, mut seen) = (0, BTreeSet::new());
+        let (mut renamed, mut seen, mut is_first) = (0, BTreeSet::new(), true);
         for verb in verbs {
             let mut words = vec!["-f", "-y", "-qq", "-o", &trace, "-e", CALLS];
             words.push(mtctl().to_str().unwrap());
             words.extend(&verb);
             words.extend(["--group", "g"]);
             finish(&mut command("strace", &words)).exits(0);
-            let events = events(&fs::read_to_string(&trace).unwrap());
+            let traced = fs::read_to_string(&trace).unwrap();
+            if is_first {
+                assert!(is_the_group_durable_before_its_state(&traced), "{traced}");
+                is_first = false;
+            }
+            let events = events(&traced);
             let is_rename = |event: &&Event| matches!(event, Event::Renamed(_, to) if is_state(to));
             renamed += events.iter().filter(is_rename).count();
             let shown = || format!("{}\n{events:#?}", verb.join(" "));
