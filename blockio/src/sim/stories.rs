@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::cuts::Chance;
 use super::disk::lock;
-use super::machine::{Machine, Memory, keep_all, thinning, whole};
+use super::machine::{Machine, Memory, SEGMENT_BLOCKS, keep_all, thinning, whole};
 use super::runs::{LARGE, SMALL, killed};
 use super::scenario::{Contents, Scenario, Size, mark_of};
 
@@ -51,6 +51,7 @@ stories! {
     a_volume_is_written_by_somebody_else,
     a_save_fails,
     operations_fail_one_after_the_other,
+    many_volumes_are_thinned_in_little_room,
 }
 
 /// So many seeds each story is told for: more with MTCTL_SIM_SEEDS.
@@ -427,4 +428,28 @@ fn operations_fail_one_after_the_other(seed: u64, memory: &Memory) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// More volumes than there is memory for records, whose memory comes back late; points go by their
+/// age, and for want of room: those that are left read as they were, wherever it is killed.
+fn many_volumes_are_thinned_in_little_room(seed: u64, memory: &Memory) -> Verdict {
+    let mut chance = Chance(seed);
+    let room_blocks = (16 + chance.below(16)) * SEGMENT_BLOCKS;
+    let size = Size { volumes: 12, blocks: 3, marks: 8, writes: 12, room_blocks, ..SMALL };
+    let scenario = Scenario::new(size, &mut chance);
+    let machine = Machine::new(scenario.world(), thinning(), memory);
+    for stream in &scenario.streams {
+        machine.apply(&[stream], &mut || {}).map_err(text)?;
+    }
+    require(machine.contents() == *scenario.end(), "it leads elsewhere")?;
+    let world = lock(&machine.world).clone();
+    for done in (chance.below(20)..world.operations.len()).step_by(20) {
+        let machine = machine.on(killed(&world, done));
+        no_point_reads_otherwise(&machine, &scenario)
+            .map_err(|wrong| format!("killed after operation {done}: {wrong}"))?;
+    }
+    let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
+    let made = scenario.points.len();
+    require(known.ways_back().count() < made, "no point went")?;
+    super::machine::is_whole(&machine)
 }
