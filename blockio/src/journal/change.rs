@@ -233,7 +233,9 @@ mod tests {
         for time in 1..=last {
             known.seal(Vec::new(), NewPoint { time, kind: PointKind::Crash, name: None }, time);
         }
-        GroupState { journal: Some(known), ..GroupState::default() }
+        let mut state = GroupState::default();
+        state.journal = Some(known);
+        state
     }
 
     /// What comes after `state`, changed.

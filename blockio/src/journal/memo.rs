@@ -228,7 +228,8 @@ mod tests {
         let volume = state.volumes.entry("db".into()).or_default();
         (volume.target, volume.target_bytes) = (Some("disk".to_owned()), 9);
         let memo = EpochMemo::new(&state, Vec::new());
-        let target = TargetMemo { target: Some("disk".to_owned()), target_bytes: 9, identity: None };
+        let target =
+            TargetMemo { target: Some("disk".to_owned()), target_bytes: 9, identity: None };
         assert_eq!(memo.targets, [("db".into(), target)].into());
         let whole = text(&memo.as_record(5)).unwrap();
         assert_eq!(memo.text_of_record(5, whole.len()).unwrap(), whole);

@@ -570,7 +570,7 @@ mod tests {
 
     #[test]
     fn a_name_that_looks_like_hex_is_told_from_the_one_that_it_would_be_hex_of() {
-        let of = |bytes: &[u8]| exact(&Name::from(bytes.to_vec()));
+        let of = |bytes: &[u8]| exact(&Name::new(bytes).unwrap());
         assert_eq!(of(b"plain"), "plain");
         assert_eq!(of(b"\xff"), "\\x\\xff");
         assert_ne!(of(b"\\x\\xff"), of(b"\xff"));

@@ -68,7 +68,8 @@ fn a_volume_begins_in_no_segment_that_does_not_go_on_in_the_open_epoch() {
 #[test]
 fn a_volume_that_is_known_or_comes_out_of_turn_does_not_begin_again() {
     let saved = open();
-    let first = saved.clone().volume(&volume(1, "b")).volume(&volume(0, "a")).volume(&volume(0, "c"));
+    let first =
+        saved.clone().volume(&volume(1, "b")).volume(&volume(0, "a")).volume(&volume(0, "c"));
     let mut before = state(&[&saved]);
     before.volumes.entry("a".into()).or_default().target = Some("mine".to_owned());
     let after = taken_in(&before, &[&first]).unwrap();

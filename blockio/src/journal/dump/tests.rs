@@ -62,18 +62,23 @@ fn all_records_that_count_are_printed_and_of_the_last_segment_what_follows() {
             "record 6 images",
         ]
     );
-    assert!(printed[5].starts_with("  record 3  images  at 4096  entries 1  of 4096  payload 4096"));
-    assert!(printed[2].starts_with("  record 1  epoch-begins  at 4096  payload "), "{}", printed[2]);
+    assert!(
+        printed[5].starts_with("  record 3  images  at 4096  entries 1  of 4096  payload 4096")
+    );
+    assert!(
+        printed[2].starts_with("  record 1  epoch-begins  at 4096  payload "),
+        "{}",
+        printed[2]
+    );
 }
 
 #[test]
 fn of_one_point_only_its_epoch_is_printed() {
     let known = segments();
     let catalogue = catalogue(&known);
-    for (point, segments) in [(0, ["segment 1 epoch", "segment 2 epoch"]), (1, [
-        "segment 3 epoch",
-        "segment 4 epoch",
-    ])] {
+    for (point, segments) in
+        [(0, ["segment 1 epoch", "segment 2 epoch"]), (1, ["segment 3 epoch", "segment 4 epoch"])]
+    {
         let options = Options { point: Some(&catalogue.points[point]), extents: true };
         let printed = begins(&lines(&known.each_ref(), &catalogue, options));
         let found: Vec<_> = printed.iter().filter(|line| line.starts_with("segment")).collect();

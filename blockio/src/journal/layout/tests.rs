@@ -135,7 +135,8 @@ fn a_record_has_at_most_so_many_entries_and_bytes() {
         });
         let mut entries: Vec<_> = entries.collect();
         if let Some(first) = entries.first_mut().filter(|_| payload_bytes > 0) {
-            *first = Entry { extent: extent(0, u64::from(payload_bytes)), held: Held::Data, ..*first };
+            *first =
+                Entry { extent: extent(0, u64::from(payload_bytes)), held: Held::Data, ..*first };
         }
         RecordHeader { entries, payload_bytes, ..record() }
     };

@@ -51,8 +51,7 @@ fn what_was_durable_and_is_missing_is_told_from_the_first_to_the_last() {
 #[test]
 fn a_segment_that_is_gone_is_damage_and_one_that_cannot_be_opened_is_not() {
     let saved = first();
-    for (errno, expected) in
-        [(libc::ENOENT, ErrorKind::Integrity), (libc::EIO, ErrorKind::Failed)]
+    for (errno, expected) in [(libc::ENOENT, ErrorKind::Integrity), (libc::EIO, ErrorKind::Failed)]
     {
         let storage = ByHand::with(&[&saved]).failing_opens(0, errno).arc();
         let error = open_epoch(&storage, &state(&[&saved]), &pool()).unwrap_err();

@@ -65,10 +65,7 @@ fn only_images_of_a_later_epoch_of_the_log_tell_of_a_newer_state() {
 #[test]
 fn who_read_the_state_before_a_newer_one_was_saved_finds_nothing_wrong() {
     let now = state(&[]);
-    for (saved_since, expected) in [
-        (0, Stray::OfALaterPoint(PointId(1))),
-        (1, Stray::MayGo),
-    ] {
+    for (saved_since, expected) in [(0, Stray::OfALaterPoint(PointId(1))), (1, Stray::MayGo)] {
         let mut saved = now.clone();
         (0..saved_since).for_each(|_| saved.begin_generation());
         let text = Some(state_text::print(&saved));
