@@ -32,7 +32,6 @@
 //! `rollback`), and how a point is read (`view`).
 
 pub(crate) mod beyond;
-#[cfg(test)]
 pub(crate) mod by_hand;
 pub mod catalogue;
 pub(crate) mod change;

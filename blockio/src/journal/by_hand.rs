@@ -1,5 +1,6 @@
 //! A history that is written by hand, segment by segment, for tests of who reads one: what is in
-//! it, what is not, and what the kernel says when it is opened.
+//! it, what is not, and what the kernel says when it is opened. For tests only.
+#![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::io;
