@@ -28,7 +28,8 @@
 //!   that rots in what is durable of the history, also before its epoch is merged. A volume that
 //!   something else wrote to. These are told in `stories`, one by one, and not everywhere.
 //! - **Streams** of every format, in any order and again, cut short in a pipe; points by the
-//!   clock; a volume that grew, two that were exchanged, two whose names were. These are told in `streams`.
+//!   clock; a volume that grew, two that were exchanged, two whose names were. These are told in
+//!   `streams`.
 //! - **Somebody who looks** at points, with any order of his operations and those of a run; told in
 //!   `looking`.
 //! - **A crash while recovering**: in a run that goes on after a crash, and inside a rollback.

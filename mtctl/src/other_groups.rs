@@ -123,14 +123,16 @@ impl OtherGroups {
 
 fn is_shared(Claim { group, state, .. }: &Claim, target: &NamedTarget) -> String {
     format!(
-        "{} is a disk of group {group} as well ({}): what that one overwrote is not in this history",
+        "{} is a disk of group {group} as well ({}): what that one overwrote is not in this \
+         history",
         target.request.path.display(),
         state.display()
     )
 }
 
 /// What gives up the disks of the group that `claim` is of. A state that lies alone was put there
-/// by `--state-dir`: nothing tells what its group is called, or whether another state counts by now.
+/// by `--state-dir`: nothing tells what its group is called, or whether another state counts by
+/// now.
 fn release(claim: &Claim) -> String {
     let Claim { group, state, .. } = claim;
     let verb = format!("mtctl group release --group {group}");

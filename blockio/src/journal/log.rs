@@ -267,7 +267,8 @@ impl Log {
     }
 
     /// Waits until all of it is durable; where it ends then, in `epoch`. A state that is saved
-    /// without that would have records that are nowhere, or none of an epoch that it takes for open.
+    /// without that would have records that are nowhere, or none of an epoch that it takes for
+    /// open.
     ///
     /// # Errors
     ///
