@@ -32,6 +32,7 @@
 //! `rollback`), and how a point is read (`view`).
 
 pub(crate) mod beyond;
+pub(crate) mod by_hand;
 pub mod catalogue;
 pub(crate) mod change;
 pub mod check;

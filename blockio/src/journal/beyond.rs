@@ -218,3 +218,6 @@ impl Begun {
         Ok(state)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -474,4 +474,15 @@ mod tests {
         let text = serde_json::to_string(&catalogue).unwrap();
         assert_eq!(serde_json::from_str::<Catalogue>(&text).unwrap(), catalogue);
     }
+
+    #[test]
+    fn where_the_history_breaks_off_who_reads_meanwhile_notices() {
+        let mut catalogue = catalogue();
+        let before = catalogue.session;
+        catalogue.break_off(PointId(2), vec![span(9)], 200);
+        assert_eq!((ids(&catalogue), catalogue.session), (vec![0, 1, 2, 5], before + 1));
+        assert_eq!(catalogue.rolling_back_to, Some(PointId(2)));
+        let spans: Vec<_> = catalogue.point(PointId(2)).unwrap().spans.to_vec();
+        assert_eq!(spans, [span(3), span(4), span(9)]);
+    }
 }

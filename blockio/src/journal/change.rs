@@ -221,3 +221,73 @@ fn differences(
     gone.extend(then.map(|point| point.id));
     Some((gone, changed))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::catalogue::{NewPoint, PointKind};
+
+    /// A state with the points 0 to `last`.
+    fn state(last: u64) -> GroupState {
+        let mut known = Catalogue::new([7; 16], 1);
+        for time in 1..=last {
+            known.seal(Vec::new(), NewPoint { time, kind: PointKind::Crash, name: None }, time);
+        }
+        let mut state = GroupState::default();
+        state.journal = Some(known);
+        state
+    }
+
+    /// What comes after `state`, changed.
+    fn after(state: &GroupState, change: impl FnOnce(&mut Catalogue)) -> GroupState {
+        let mut after = state.clone();
+        after.begin_generation();
+        change(after.journal.as_mut().unwrap());
+        after
+    }
+
+    fn json(change: &Change) -> serde_json::Value {
+        serde_json::to_value(change).unwrap()
+    }
+
+    #[test]
+    fn a_history_that_is_as_it_was_is_not_in_the_change() {
+        let before = state(3);
+        let same = Change::between(&before, &after(&before, |_| {})).unwrap();
+        assert_eq!(json(&same), serde_json::json!({ "generation": 1 }));
+    }
+
+    #[test]
+    fn points_that_are_gone_are_in_the_change_by_number_and_others_not_at_all() {
+        let before = state(4);
+        let now = after(&before, |known| drop(known.forget(&[PointId(1), PointId(3)])));
+        let change = Change::between(&before, &now).unwrap();
+        let told = &json(&change)["journal"];
+        assert_eq!(told["gone"], serde_json::json!([1, 3]));
+        assert_eq!(told["points"], serde_json::Value::Null);
+        let mut read = before.clone();
+        change.apply(&mut read).unwrap();
+        assert_eq!(read, now);
+    }
+
+    #[test]
+    fn a_point_that_is_new_and_not_the_last_is_more_than_a_change_can_say() {
+        let now = state(3);
+        let before = after(&now, |known| known.points.retain(|point| point.id != PointId(1)));
+        let now = after(&after(&now, |_| {}), |_| {});
+        assert_eq!(Change::between(&before, &now), None);
+    }
+
+    #[test]
+    fn a_point_in_the_middle_that_is_not_there_does_not_follow() {
+        let before = state(3);
+        let pinned = after(&before, |known| Arc::make_mut(&mut known.points[1]).pinned = true);
+        let change = Change::between(&before, &pinned).unwrap();
+        let mut other = before.clone();
+        other.journal.as_mut().unwrap().points.remove(1);
+        assert_eq!(change.clone().apply(&mut other), Err(DoesNotFollow));
+        let mut same = before;
+        change.apply(&mut same).unwrap();
+        assert_eq!(same, pinned);
+    }
+}

@@ -269,4 +269,36 @@ mod tests {
         assert_eq!(sealed.as_slice()[4096..12288], [[1; 4096], [3; 4096]].concat());
         assert_eq!(header.payload_checksum, crc32c::crc32c(&sealed.as_slice()[4096..12288]));
     }
+
+    #[test]
+    fn an_outline_takes_what_its_record_takes_and_reads_neighbours_at_once() {
+        // As many entries as need a header of two blocks.
+        let extents: Vec<_> = (0..200).map(|n| extent(n * 8192, 4096)).collect();
+        for (extents, bytes, reads) in [
+            (&[extent(0, 4096)][..], 2 * 4096, 1),
+            (&[extent(0, 3 * ENTRY_BYTES_MAX)], 4096 + 3 * ENTRY_BYTES_MAX, 1),
+            (&[extent(0, 4096), extent(8192, 4096)], 3 * 4096, 2),
+            (&extents, 202 * 4096, 200),
+        ] {
+            let outline = Outline::of(0, extents, u64::MAX).remove(0);
+            assert_eq!((outline.record_bytes(), outline.reads().len()), (bytes, reads));
+            let mut memory = arena();
+            memory.as_mut_slice().fill(1);
+            let draft = Draft::of_images(outline, memory, STAMP);
+            assert_eq!(draft.record_bytes() as u64, bytes);
+        }
+    }
+
+    #[test]
+    fn a_text_may_fill_its_memory_and_no_more() {
+        let of = |length: usize| {
+            let arena = ArenaPool::new(1, NonZeroUsize::new(3 * 4096).unwrap()).unwrap();
+            let text = "x".repeat(length);
+            Draft::of_text(RecordKind::EpochBegins, &text, arena.take().unwrap(), STAMP)
+        };
+        assert_eq!(of(2 * 4096).unwrap().record_bytes(), 3 * 4096);
+        let refused = of(2 * 4096 + 1).unwrap_err();
+        assert!(refused.to_string().ends_with("it takes 8193 bytes, and a record has 8192"));
+        assert!(of(2 * 4096 - 1).is_ok());
+    }
 }

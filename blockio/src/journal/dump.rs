@@ -163,3 +163,6 @@ fn in_words(error: &SegmentError) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

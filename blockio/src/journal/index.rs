@@ -182,4 +182,20 @@ mod tests {
             prop_assert_eq!(index.bytes(), model.iter().flatten().count() as u64);
         }
     }
+
+    #[test]
+    fn neighbours_are_one_wherever_they_are_and_only_if_their_bytes_are() {
+        let mut index = Index::default();
+        index.add(image(110, 120, 1110));
+        index.add(image(120, 130, 1120));
+        index.add(image(100, 110, 1100));
+        assert_eq!(index.iter().collect::<Vec<_>>(), [image(100, 130, 1100)]);
+        assert_eq!((index.len(), index.bytes()), (1, 30));
+        index.add(image(130, 140, 1131));
+        index.add(image(90, 100, 1089));
+        let all: Vec<_> = index.iter().collect();
+        assert_eq!(all, [image(90, 100, 1089), image(100, 130, 1100), image(130, 140, 1131)]);
+        assert_eq!((index.len(), index.bytes()), (3, 50));
+        assert_eq!(Index::default().len(), 0);
+    }
 }

@@ -547,6 +547,8 @@ mod tests {
     use crate::storage::directory::Directory;
     use crate::units::{ByteCount, SectorSize};
 
+    mod edges;
+
     fn text(arena: Arena, stamp: Stamp) -> Draft {
         Draft::of_text(RecordKind::EpochBegins, "{}", arena, stamp).unwrap()
     }

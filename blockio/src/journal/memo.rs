@@ -221,4 +221,31 @@ mod tests {
         assert_eq!(EpochMemo::parse("[]"), None);
         assert_eq!(EpochMemo::parse("{\"format\":3}"), None);
     }
+
+    #[test]
+    fn targets_are_in_the_record_of_an_epoch_as_far_as_there_is_room() {
+        let mut state = GroupState::default();
+        let volume = state.volumes.entry("db".into()).or_default();
+        (volume.target, volume.target_bytes) = (Some("disk".to_owned()), 9);
+        let memo = EpochMemo::new(&state, Vec::new());
+        let target =
+            TargetMemo { target: Some("disk".to_owned()), target_bytes: 9, identity: None };
+        assert_eq!(memo.targets, [("db".into(), target)].into());
+        let whole = text(&memo.as_record(5)).unwrap();
+        assert_eq!(memo.text_of_record(5, whole.len()).unwrap(), whole);
+        let less = memo.text_of_record(5, whole.len() - 1).unwrap();
+        let expected = EpochMemo { targets: Targets::new(), ..memo.as_record(5) };
+        assert_eq!(EpochMemo::parse(&less), Some(expected));
+    }
+
+    #[test]
+    fn where_points_are_given_up_the_volumes_will_be_as_far_as_the_rollback_brings_them() {
+        let mut state = GroupState::default();
+        let then = state.progress();
+        state.volumes.entry("db".into()).or_default().ends_at = Some("s1".to_owned());
+        let memo = EpochMemo::new(&state, Vec::new());
+        assert_ne!(memo.progress, then);
+        let broken = memo.clone().giving_up_after(PointId(3), &then);
+        assert_eq!(broken, EpochMemo { progress: then, gives_up_after: Some(PointId(3)), ..memo });
+    }
 }

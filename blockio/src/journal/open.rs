@@ -280,3 +280,6 @@ fn damaged(number: SegmentNumber, error: &SegmentError) -> Error {
     let error = Error::new(kind, context).with_hint(HINT);
     cause.into_iter().fold(error, |error, cause| error.caused_by(cause))
 }
+
+#[cfg(test)]
+mod tests;

@@ -251,6 +251,8 @@ mod tests {
     use crate::journal::catalogue::{NewPoint, Span};
     use crate::storage::SegmentNumber;
 
+    mod edges;
+
     const MINUTE: u64 = 60 * 1_000_000_000;
 
     /// A point every five minutes for so many hours, each with 10 bytes of journal.

@@ -203,6 +203,7 @@ fn of_two_histories(first: &GroupState, second: &GroupState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::by_hand::ByHand;
     use crate::storage::directory::{Directory, STATE, STATE_COPY};
 
     fn state(generation: u64, identity: u8) -> GroupState {
@@ -264,5 +265,57 @@ mod tests {
         let (one, other) = (state_text::print(&state(4, 1)), state_text::print(&state(5, 2)));
         let refused = counts(Some(&one), Some(&other)).unwrap_err();
         assert!(refused.contains("different histories"), "{refused}");
+    }
+
+    #[test]
+    fn a_second_copy_is_missed_once_there_were_more_saves_than_a_crash_leaves_behind() {
+        let of = |generation| state_text::print(&state(generation, 1));
+        assert_eq!(counts(Some(&of(BEHIND_MAX)), None), Ok((BEHIND_MAX, 0)));
+        assert_eq!(counts(Some(&of(BEHIND_MAX + 1)), None), Ok((BEHIND_MAX + 1, 1)));
+    }
+
+    #[test]
+    fn a_copy_that_cannot_be_read_is_damage_only_if_that_is_of_this_copy_alone() {
+        let text = state_text::print(&state(5, 1));
+        let counts = |errno| {
+            let copies = [Err(errno), Ok(Some(text.clone()))];
+            read(&ByHand::default().with_copies(copies)).map(|saved| saved.unwrap())
+        };
+        for errno in [libc::EIO, libc::EUCLEAN, libc::ELOOP, libc::ENXIO] {
+            let saved = counts(errno).unwrap();
+            assert_eq!((saved.state.generation(), saved.notes.len()), (5, 1), "{errno}");
+        }
+        for errno in [libc::EACCES, libc::EMFILE] {
+            let error = counts(errno).unwrap_err();
+            assert!(matches!(error, NotReadable::Failed { .. }), "{error}");
+            assert!(error.to_string().starts_with("a copy of the state: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_damage_of_its_copy() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join(STATE), [0xff; 100]).unwrap();
+        std::fs::write(place.path().join(STATE_COPY), state_text::print(&state(5, 1))).unwrap();
+        let directory = Directory::open(place.path(), place.path()).unwrap();
+        let saved = read(&directory).unwrap().unwrap();
+        let told = saved.notes[0].to_string();
+        let file = |name| place.path().join(name).display().to_string();
+        assert!(told.starts_with(&file(STATE)), "{told}");
+        assert!(told.contains(&format!("{} is used", file(STATE_COPY))), "{told}");
+    }
+
+    #[test]
+    fn copies_that_contradict_each_other_are_both_named_by_their_files() {
+        let place = tempfile::tempdir().unwrap();
+        for (name, identity) in [(STATE, 1), (STATE_COPY, 2)] {
+            let text = state_text::print(&state(5, identity));
+            std::fs::write(place.path().join(name), text).unwrap();
+        }
+        let directory = Directory::open(place.path(), place.path()).unwrap();
+        let told = read(&directory).unwrap_err().to_string();
+        let [first, second] = [STATE, STATE_COPY].map(|name| place.path().join(name));
+        let both = format!("{} and {} are of different", first.display(), second.display());
+        assert!(told.starts_with(&both), "{told}");
     }
 }

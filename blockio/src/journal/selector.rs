@@ -299,4 +299,19 @@ mod tests {
             assert!(error.to_string().contains(expected), "{text}: {error}");
         }
     }
+
+    #[test]
+    fn a_time_means_the_newest_point_before_it_however_many_are_older() {
+        assert_eq!(found("1970-01-01T00:05:00Z"), Ok(3));
+        assert_eq!(found("1970-01-01T00:06:39Z"), Ok(3));
+        assert_eq!(found("1970-01-01T00:01:40Z"), Ok(1));
+        assert!(found("1970-01-01T00:01:39Z").unwrap_err().contains("at or before"));
+    }
+
+    #[test]
+    fn a_selector_is_shown_as_it_was_typed() {
+        for text in ["latest", "latest-app", "start", "id:7", "upgrade"] {
+            assert_eq!(text.parse::<Selector>().unwrap().to_string(), text);
+        }
+    }
 }

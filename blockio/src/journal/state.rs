@@ -468,4 +468,112 @@ mod tests {
         let text = serde_json::to_string(&then).unwrap();
         assert_eq!(serde_json::from_str::<Progress>(&text).unwrap(), then);
     }
+
+    fn input(text: &str) -> Fingerprint {
+        Fingerprint(text.to_owned())
+    }
+
+    #[test]
+    fn that_streams_were_forgotten_is_known_from_the_first_one_on() {
+        let mut volume = VolumeState::default();
+        (0..APPLIED_COUNT_MAX).for_each(|number| volume.complete(input(&number.to_string())));
+        assert!(!volume.lineage.forgets);
+        volume.complete(input("0"));
+        assert_eq!((volume.applied.len(), volume.lineage.forgets), (APPLIED_COUNT_MAX, false));
+        volume.complete(input("more"));
+        assert_eq!((volume.applied.len(), volume.lineage.forgets), (APPLIED_COUNT_MAX, true));
+        volume.complete(input("more"));
+        assert!(volume.lineage.forgets);
+    }
+
+    #[test]
+    fn the_latest_are_remembered_as_far_as_they_fit_with_their_signs() {
+        let applied = ["aaaa", "bbbb", "cc"].map(input);
+        for (room, count) in [(4, 0), (5, 1), (11, 1), (12, 2), (18, 2), (19, 3), (100, 3)] {
+            assert_eq!(latest(&applied, room), &applied[3 - count..], "{room}");
+        }
+    }
+
+    #[test]
+    fn all_volumes_share_what_is_remembered_at_a_point_and_a_part_is_known_to_be_one() {
+        let mut state = GroupState::default();
+        // Each takes a quarter of the room.
+        let long: Vec<_> = (0..4)
+            .map(|number| input(&number.to_string().repeat(APPLIED_BYTES_MAX / 4 - 3)))
+            .collect();
+        let applied = Arc::new(long.clone());
+        state.volumes.insert("a".into(), VolumeState { applied, ..VolumeState::default() });
+        let alone = &state.progress().0["a"];
+        assert_eq!((alone.applied.as_slice(), alone.lineage.forgets), (&long[..], false));
+        state.volumes.entry("b".into()).or_default().lineage.forgets = true;
+        let progress = state.progress();
+        let (a, b) = (&progress.0["a"], &progress.0["b"]);
+        assert_eq!((a.applied.as_slice(), a.lineage.forgets), (&long[2..], true));
+        assert!(b.applied.is_empty() && b.lineage.forgets);
+    }
+
+    #[test]
+    fn at_a_point_a_volume_in_between_is_exactly_where_it_is_said_to_be() {
+        let mut state = GroupState::default();
+        let between = InBetween {
+            input: input("one"),
+            position: 7,
+            exact: false,
+            unordered: true,
+            content: None,
+        };
+        let volume = state.volumes.entry("a".into()).or_default();
+        volume.in_between = Some(between.clone());
+        let then = state.progress().0["a"].in_between.clone();
+        assert_eq!(then, Some(InBetween { exact: true, ..between }));
+    }
+
+    #[test]
+    fn what_is_empty_of_the_progress_of_a_volume_is_not_written() {
+        let text = |volume: &VolumeProgress| serde_json::to_string(volume).unwrap();
+        assert_eq!(text(&VolumeProgress::default()), "{}");
+        let applied = Arc::new(vec![input("one")]);
+        let some = VolumeProgress { applied, ..VolumeProgress::default() };
+        assert_eq!(text(&some), "{\"applied\":[\"one\"]}");
+    }
+
+    #[test]
+    fn a_group_that_is_begun_anew_has_its_settings_and_its_dropped_histories() {
+        let dropped = vec!["one".to_owned(), "two".to_owned()];
+        let state = GroupState::kept_as(Some(GroupSettings::default()), dropped.clone());
+        assert_eq!(state.dropped(), dropped);
+        assert_eq!(state.settings, Some(GroupSettings::default()));
+        assert_eq!(GroupState::default().dropped(), [""; 0]);
+    }
+
+    #[test]
+    fn what_volumes_hold_is_known_if_it_is_of_all_and_until_it_is_forgotten() {
+        let mut state = GroupState::default();
+        assert!(state.knows_content(), "there is none");
+        let content = Some(crate::target_identity::Content::default());
+        let known = TargetIdentity { content, ..TargetIdentity::default() };
+        let target = TargetMemo { target: None, target_bytes: 3, identity: Some(known) };
+        state.know(&[("a".into(), target.clone())].into());
+        assert!(state.knows_content());
+        assert_eq!(state.volumes["a"].target_bytes, 3);
+        for identity in [None, Some(TargetIdentity::default())] {
+            state.know(&[("b".into(), TargetMemo { identity, ..target.clone() })].into());
+            assert!(!state.knows_content());
+        }
+        state.know(&[("b".into(), target)].into());
+        assert!(state.knows_content());
+        state.forget_content();
+        assert!(!state.knows_content());
+        let none = state.volumes.values().map(|volume| volume.identity.clone());
+        assert!(none.eq([Some(TargetIdentity::default()), Some(TargetIdentity::default())]));
+    }
+
+    #[test]
+    fn a_name_that_looks_like_hex_is_told_from_the_one_that_it_would_be_hex_of() {
+        let of = |bytes: &[u8]| exact(&Name::new(bytes).unwrap());
+        assert_eq!(of(b"plain"), "plain");
+        assert_eq!(of(b"\xff"), "\\x\\xff");
+        assert_ne!(of(b"\\x\\xff"), of(b"\xff"));
+        assert_eq!(of(b"\\x\\xff"), "\\x\\\\x\\\\xff");
+    }
 }

@@ -222,3 +222,6 @@ pub(crate) fn require_none_newer(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -405,7 +405,9 @@ impl<'a> Story<'a> {
             0 => Signal::SIGTERM,
             _ => Signal::SIGKILL,
         };
-        let yields = self.random.below(6000);
+        // A host that is busy turns seldom: so few are as likely as so many.
+        let most = 1 << self.random.below(14);
+        let yields = self.random.below(most);
         let run = interrupted(&mut command(mtctl(), words), signal, yields, &[]);
         self.told.push(format!("{} -> {:?} ({signal})", words.join(" "), run.code));
         self.counts.killed += u64::from(run.code.is_none());

@@ -93,3 +93,79 @@ fn a_header_of_the_most_entries_is_as_long_as_is_said() {
     assert_eq!(header_bytes(0), BLOCK_BYTES);
     const { assert!(HEADER_BYTES_MAX < RECORD_BYTES_MAX / 2) };
 }
+
+/// `block` with these bytes at `at`, and the right checksum.
+fn segment_with(at: usize, bytes: &[u8]) -> Result<SegmentHeader, NoHeader> {
+    let mut block = vec![0; BLOCK_BYTES];
+    segment().write(&mut block);
+    block[at..at + bytes.len()].copy_from_slice(bytes);
+    let checksum = crc32c::crc32c(&block[..SEGMENT_CHECKSUM_AT]);
+    block[SEGMENT_CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+    SegmentHeader::read(&block)
+}
+
+#[test]
+fn what_is_reserved_in_the_header_of_a_segment_is_zeros() {
+    for at in [12, 15, SEGMENT_USED_BYTES, SEGMENT_CHECKSUM_AT - 1] {
+        assert_eq!(segment_with(at, &[1]), Err(NoHeader::Field("reserved part")), "{at}");
+    }
+    assert!(segment_with(SEGMENT_USED_BYTES - 1, &[1]).is_ok());
+}
+
+#[test]
+fn a_segment_of_version_1_has_no_generation() {
+    let one = 1_u32.to_le_bytes();
+    assert_eq!(segment_with(8, &one), Err(NoHeader::Field("reserved part")));
+    let mut block = vec![0; BLOCK_BYTES];
+    let header = SegmentHeader { generation: 0, ..segment() };
+    header.write(&mut block);
+    block[8..12].copy_from_slice(&one);
+    let checksum = crc32c::crc32c(&block[..SEGMENT_CHECKSUM_AT]);
+    block[SEGMENT_CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+    assert_eq!(SegmentHeader::read(&block), Ok(header));
+}
+
+#[test]
+fn a_record_has_at_most_so_many_entries_and_bytes() {
+    let of = |entries: usize, payload_bytes: u32| {
+        let entries = (0..entries as u64).map(|number| Entry {
+            volume: 0,
+            extent: extent(number * 4096, 4096),
+            held: Held::Zeros,
+        });
+        let mut entries: Vec<_> = entries.collect();
+        if let Some(first) = entries.first_mut().filter(|_| payload_bytes > 0) {
+            *first =
+                Entry { extent: extent(0, u64::from(payload_bytes)), held: Held::Data, ..*first };
+        }
+        RecordHeader { entries, payload_bytes, ..record() }
+    };
+    let read = |header: &RecordHeader| {
+        let mut place = vec![0; header.header_bytes()];
+        header.write(&mut place);
+        (RecordHeader::length(&place), RecordHeader::read(&place))
+    };
+    let most = of(ENTRIES_MAX, 0);
+    assert_eq!(read(&most), (Ok(HEADER_BYTES_MAX), Ok(most)));
+    let none = Err(NoHeader::Field("number of entries"));
+    assert_eq!(read(&of(ENTRIES_MAX + 1, 0)), (none.map(|()| 0), none.map(|()| record())));
+    let room = (RECORD_BYTES_MAX - BLOCK_BYTES) as u32;
+    let longest = of(1, room);
+    assert_eq!(longest.record_bytes(), RECORD_BYTES_MAX);
+    assert_eq!(read(&longest).1, Ok(longest));
+    let longer = of(1, room + BLOCK_BYTES as u32);
+    assert_eq!(read(&longer).1, Err(NoHeader::Field("payload length")));
+}
+
+#[test]
+fn why_bytes_are_no_header_is_told() {
+    for (why, told) in [
+        (NoHeader::Magic, "it does not begin as a header"),
+        (NoHeader::Version(9), "its version is 9, not 1 to 2"),
+        (NoHeader::Checksum, "its checksum is wrong"),
+        (NoHeader::Field("kind"), "its kind cannot be"),
+        (NoHeader::Short, "it is cut short"),
+    ] {
+        assert_eq!(why.to_string(), told);
+    }
+}

@@ -226,3 +226,33 @@ fn what_a_state_of_version_1_says_of_a_volume_is_understood_and_written_as_it_is
     assert!(written.contains(&volume), "what is not known is not written: {written}");
     assert!(written.starts_with("{\"version\":3,"), "{written}");
 }
+
+/// Of one that was saved before with so many bytes of names.
+fn with_more(state: &GroupState, bytes: usize) -> GroupState {
+    let mut after = state.clone();
+    after.begin_generation();
+    after.volumes.entry("v".into()).or_default().ends_at = Some("x".repeat(bytes));
+    after
+}
+
+#[test]
+fn to_a_short_state_so_much_is_appended_in_all_and_no_more() {
+    let state = GroupState::default();
+    let (_, end) = print_whole(&state);
+    let first = with_more(&state, 40 << 10);
+    let (text, end) = end.append(&Change::between(&state, &first).unwrap()).unwrap();
+    let rest = APPENDED_BYTES_MIN as usize - text.len();
+    let around = {
+        let empty = with_more(&first, 0);
+        end.append(&Change::between(&first, &empty).unwrap()).unwrap().0.len()
+    };
+    for (bytes, fits) in [(rest - around, true), (rest - around + 1, false)] {
+        let next = with_more(&first, bytes);
+        let appended = end.append(&Change::between(&first, &next).unwrap());
+        assert_eq!(appended.is_some(), fits, "{bytes}");
+        if let Some((text, after)) = appended {
+            assert_eq!(after.bytes, end.bytes + text.len() as u64);
+            assert_eq!(text.len(), rest);
+        }
+    }
+}
