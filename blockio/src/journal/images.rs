@@ -453,3 +453,33 @@ pub(crate) fn damaged(number: SegmentNumber, what: &str) -> Error {
 }
 
 const _: () = assert!(TRANSFER_BYTES_MAX % BLOCK_BYTES == 0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transfer(at: u64, position: usize, length: usize) -> Transfer {
+        Transfer { at: ByteOffset::new(at), position, length }
+    }
+
+    #[test]
+    fn a_read_goes_on_where_the_last_ended_on_the_disk_and_in_memory_up_to_a_transfer() {
+        let last = transfer(3 * 4096, 4096, 8192);
+        assert!(continues(&last, &transfer(5 * 4096, 3 * 4096, 4096)));
+        assert!(!continues(&last, &transfer(6 * 4096, 3 * 4096, 4096)));
+        assert!(!continues(&last, &transfer(5 * 4096, 4 * 4096, 4096)));
+        let rest = TRANSFER_BYTES_MAX - 8192;
+        assert!(continues(&last, &transfer(5 * 4096, 3 * 4096, rest)));
+        assert!(!continues(&last, &transfer(5 * 4096, 3 * 4096, rest + 512)));
+    }
+
+    #[test]
+    fn what_is_missing_or_cut_short_is_damage_and_what_fails_is_not() {
+        let number = SegmentNumber(3);
+        let kind = |errno: std::io::Error| unreadable(number, SegmentError::Io(errno)).kind();
+        assert_eq!(kind(std::io::ErrorKind::NotFound.into()), ErrorKind::Integrity);
+        assert_eq!(kind(std::io::ErrorKind::UnexpectedEof.into()), ErrorKind::Integrity);
+        assert_eq!(kind(std::io::Error::from_raw_os_error(libc::EIO)), ErrorKind::Failed);
+        assert_eq!(unreadable(number, SegmentError::Foreign).kind(), ErrorKind::Integrity);
+    }
+}
