@@ -14,7 +14,7 @@ use crate::journal::index::{Image, Place};
 use crate::journal::retention::Policy;
 use crate::journal::settings::GroupSettings;
 use crate::journal::state::{Fingerprint, InBetween};
-use crate::storage::Storage;
+use crate::storage::{SegmentNumber, Storage};
 use crate::stream::reader::Input;
 use crate::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex, native,
@@ -124,6 +124,27 @@ impl Bench {
 
     pub(crate) fn roll_back(&self, to: PointId) -> Ending {
         self.told(to, |_| {}).0.unwrap()
+    }
+
+    /// Writes whole blocks of a segment.
+    pub(crate) fn write_segment(&self, number: SegmentNumber, at: u64, bytes: &[u8]) {
+        let pool = ArenaPool::new(1, NonZeroUsize::new(bytes.len()).unwrap()).unwrap();
+        let mut arena = pool.take().unwrap();
+        arena.as_mut_slice().copy_from_slice(bytes);
+        let at = ByteOffset::new(at);
+        let writes = vec![Transfer { at, position: 0, length: bytes.len() }];
+        let batch = WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() };
+        self.storage.open_segment(number).unwrap().write_batch(batch).unwrap();
+    }
+
+    /// A block of a segment.
+    pub(crate) fn block(&self, number: SegmentNumber, at: u64) -> Vec<u8> {
+        let length = NonZeroUsize::new(BLOCK as usize).unwrap();
+        let arena = ArenaPool::new(1, length).unwrap().take().unwrap();
+        let mut device = self.storage.open_segment(number).unwrap();
+        crate::journal::scan::read(device.as_mut(), arena, at, length.get()).unwrap().as_slice()
+            [..length.get()]
+            .to_vec()
     }
 
     /// Writes one sector of `a` behind the back of the group.
@@ -247,6 +268,25 @@ fn a_rollback_for_which_points_have_to_go_is_refused_unless_they_may_or_nothing_
     let ending = bench.told(MARKED, keeps_nothing).0.unwrap();
     assert_eq!(ending, Ending::Complete { bytes: CHANGED.end - CHANGED.start });
     assert!(bench.a.contents() == bench.marked);
+}
+
+#[test]
+fn a_rollback_that_keeps_nothing_adds_no_images() {
+    let bench = Bench::new();
+    let ending = bench.told(MARKED, |job| job.without_undo = true).0.unwrap();
+    let all = CHANGED.end - CHANGED.start;
+    assert_eq!(ending, Ending::Complete { bytes: all });
+    let known = bench.known();
+    let open = known.points.last().unwrap().journal_bytes();
+    assert!(open < all, "{open} bytes");
+    assert!(known.point(LAST).is_none_or(|point| point.kind == PointKind::Break), "{known:?}");
+}
+
+#[test]
+fn each_history_has_an_identity_of_its_own() {
+    let identities = [Bench::new(), Bench::new()].map(|bench| bench.known().identity);
+    assert_ne!(identities[0], identities[1]);
+    assert!(!identities.contains(&[0; 16]));
 }
 
 #[test]

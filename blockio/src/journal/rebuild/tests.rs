@@ -1,15 +1,11 @@
 //! What is made of the segments of a history in memory, and of items that no history has.
 
-use std::num::NonZeroUsize;
-
 use super::*;
 use crate::device::open::Engine;
-use crate::device::{Transfer, WriteBatch};
 use crate::group::Group;
 use crate::journal::catalogue::NewPoint;
 use crate::journal::layout::BLOCK_BYTES;
 use crate::rollback::tests::{Bench, LAST, MARKED};
-use crate::units::ByteOffset;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
@@ -26,14 +22,10 @@ fn ids(known: &Catalogue) -> Vec<u64> {
 /// A segment that has a header and nothing else.
 fn segment(bench: &Bench, number: u64, header: SegmentHeader) {
     let number = SegmentNumber(number);
-    let mut device = bench.storage.create_segment(number, 2 * BLOCK, Engine::Blocking).unwrap();
-    let pool = ArenaPool::new(1, NonZeroUsize::new(2 * BLOCK_BYTES).unwrap()).unwrap();
-    let mut arena = pool.take().unwrap();
-    arena.as_mut_slice().fill(0);
-    header.write(arena.as_mut_slice());
-    let writes = vec![Transfer { at: ByteOffset::ZERO, position: 0, length: 2 * BLOCK_BYTES }];
-    let batch = WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() };
-    device.write_batch(batch).unwrap();
+    drop(bench.storage.create_segment(number, 2 * BLOCK, Engine::Blocking).unwrap());
+    let mut blocks = vec![0; 2 * BLOCK_BYTES];
+    header.write(&mut blocks);
+    bench.write_segment(number, 0, &blocks);
 }
 
 /// The header of a segment of the history, as the next one would have it.
@@ -125,6 +117,19 @@ fn a_segment_of_another_history_is_refused_unless_that_was_committed() {
     assert_eq!(rebuild(&bench.storage).unwrap_err().kind(), ErrorKind::Integrity);
     bench.storage.remove_segment(SegmentNumber(next)).unwrap();
     assert!(rebuild(&bench.storage).is_ok());
+}
+
+#[test]
+fn of_the_first_epoch_alone_its_own_records_say_what_its_volumes_are() {
+    let bench = Bench::new();
+    let before = bench.known();
+    for point in &before.points[1..] {
+        point.spans.iter().for_each(|span| bench.storage.remove_segment(span.segment).unwrap());
+    }
+    let (_, known, _) = made(&bench);
+    assert_eq!(ids(&known), [0]);
+    assert_eq!(known.volumes, before.volumes);
+    assert_eq!(known.points[0].spans, before.points[0].spans);
 }
 
 #[test]

@@ -229,6 +229,10 @@ fn an_older_state_is_told_of_each_segment_that_is_newer_and_no_point_counts_as_r
     let older = report.damage.iter().filter(|found| found.class == Class::StateOlder);
     assert_eq!(older.filter_map(|found| found.segment).collect::<Vec<_>>(), newer);
     assert_eq!(report.unreachable, [PointId(0), MARKED, LAST]);
+    let refused = Group::in_storage(Arc::clone(&bench.storage), "g").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Integrity);
+    let hint = refused.hint().unwrap_or_default();
+    assert!(hint.contains("nothing was written or removed"), "{hint}");
 }
 
 #[test]
@@ -242,4 +246,71 @@ fn a_segment_that_no_point_needs_is_remarked_unless_it_goes_meanwhile() {
         spans.iter().for_each(|span| bench.storage.remove_segment(span.segment).unwrap());
     });
     assert!(report.is_clean() && report.remarks.is_empty(), "{report:?}");
+}
+
+/// Where the records of a segment begin, and their numbers.
+fn records(bench: &Bench, span: &Span) -> Vec<(u64, u64)> {
+    let pool = ArenaPool::new(READER_ARENAS, WINDOW_BYTES).unwrap();
+    let known = bench.known();
+    let mut reader = segment::open(&bench.storage, &pool, &known, span.segment).unwrap();
+    let mut all = Vec::new();
+    while reader.next_record() < span.next_record {
+        all.push((reader.at(), reader.next_record()));
+        reader.next().unwrap();
+    }
+    all
+}
+
+/// A bit of the header at this byte is another one.
+fn flip(bench: &Bench, number: SegmentNumber, at: u64) {
+    let mut block = bench.block(number, at);
+    block[36] ^= 1;
+    bench.write_segment(number, at, &block);
+}
+
+#[test]
+fn behind_damaged_headers_it_goes_on_and_tells_which_records_are_lost() {
+    let bench = Bench::new();
+    let span = bench.known().points[0].spans[0];
+    let all = records(&bench, &span);
+    assert!(all.len() > 3, "{all:?}");
+    let (whole, damaged) = (checked(&bench, &mut |_| {}), Class::RecordHeaderDamaged);
+    for (count, lost) in [(1, None), (2, Some(format!("records {} to {}", all[1].1, all[2].1)))] {
+        flip(&bench, span.segment, all[count].0);
+        let report = checked(&bench, &mut |_| {});
+        let [found] = report.damage.as_slice() else { panic!("{report:?}") };
+        assert_eq!((found.class, found.byte), (damaged, Some(all[1].0)));
+        assert_eq!(found.record, Some(all[1].1));
+        let is_told = lost.as_ref().is_none_or(|lost| found.detail.contains(lost));
+        assert!(is_told && found.detail.contains("are lost") == lost.is_some(), "{found:?}");
+        assert_eq!(report.records, whole.records - count as u64);
+        assert_eq!(report.unreachable, [PointId(0)]);
+    }
+}
+
+#[test]
+fn a_header_that_a_crash_cut_off_behind_the_last_record_is_remarked() {
+    let bench = Bench::new();
+    let span = *bench.known().points.last().unwrap().spans.last().unwrap();
+    let mut block = bench.block(span.segment, BLOCK);
+    block[36] ^= 1;
+    bench.write_segment(span.segment, span.bytes, &block);
+    let report = checked(&bench, &mut |_| {});
+    assert!(report.is_clean(), "{report:?}");
+    let [found] = report.remarks.as_slice() else { panic!("{report:?}") };
+    assert_eq!((found.class, found.byte), (Class::TornTail, Some(span.bytes)));
+    assert_eq!(found.record, Some(span.next_record));
+}
+
+#[test]
+fn a_segment_that_ends_elsewhere_than_the_state_says_is_told_where_nothing_else_is_wrong() {
+    let bench = Bench::new();
+    let span = bench.known().points[0].spans[0];
+    change(&bench, |known| Arc::make_mut(&mut known.points[0]).spans[0].bytes += BLOCK);
+    let report = checked(&bench, &mut |_| {});
+    assert_eq!(classes(&report.damage), [Class::SpanLengthWrong]);
+    assert_eq!((report.damage[0].byte, report.unreachable), (Some(span.bytes), Vec::new()));
+    flip(&bench, span.segment, records(&bench, &span)[1].0);
+    let report = checked(&bench, &mut |_| {});
+    assert_eq!(classes(&report.damage), [Class::RecordHeaderDamaged]);
 }
