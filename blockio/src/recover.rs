@@ -38,3 +38,42 @@ pub fn needed(group: &GroupView) -> Recovery {
         (true, None) => Recovery::ApplyAgain,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::Group;
+    use crate::journal::catalogue::Catalogue;
+    use crate::journal::state::{GroupState, InBetween, VolumeState};
+
+    #[test]
+    fn a_run_that_was_cut_short_is_gone_back_from_and_one_that_ended_in_order_is_not() {
+        let mut group = Group::in_storage(crate::sim::storage(8), "g").unwrap();
+        let mut of = |exact, change: fn(&mut GroupState)| {
+            let input = serde_json::from_str("\"native, one\"").unwrap();
+            let (position, unordered, content) = (7, false, None);
+            let in_between = InBetween { input, position, exact, unordered, content };
+            let volume = VolumeState { in_between: Some(in_between), ..VolumeState::default() };
+            group
+                .overwrite(|state| {
+                    state.volumes.insert("a".into(), VolumeState::default());
+                    state.volumes.insert("b".into(), volume);
+                    change(state);
+                })
+                .unwrap();
+            needed(group.view())
+        };
+        let with_history: fn(&mut GroupState) = |state| {
+            state.journal = Some(Catalogue::new([7; 16], 0));
+        };
+        assert_eq!(of(true, |_| {}), Recovery::AtCheckpoint);
+        assert_eq!(of(false, |_| {}), Recovery::ApplyAgain);
+        assert_eq!(of(true, with_history), Recovery::AtCheckpoint);
+        assert_eq!(of(false, with_history), Recovery::BackTo(PointId(0)));
+        let rolling: fn(&mut GroupState) = |state| {
+            let known = Catalogue::new([7; 16], 0);
+            state.journal = Some(Catalogue { rolling_back_to: Some(PointId(0)), ..known });
+        };
+        assert_eq!(of(true, rolling), Recovery::FinishRollback(PointId(0)));
+    }
+}

@@ -429,3 +429,6 @@ impl Rollback {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -381,7 +381,7 @@ impl Check<'_> {
         let mut spans = between.flat_map(|point| &point.spans);
         spans.any(|span| {
             // In earlier histories a copy is numbered from 1.
-            let is_later = span.segment > other.segment && span.segment > one.segment;
+            let is_later = span.segment > other.segment;
             let is_numbered_anew = span.first_record < one.next_record;
             (is_later && is_numbered_anew) || span.first_record >= COPIES_FROM
         })

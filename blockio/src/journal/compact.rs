@@ -158,12 +158,13 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// An epoch in which `volumes` volumes were overwritten twice, `each_bytes` of each.
+    /// An epoch in which `volumes` volumes were overwritten, `each_bytes` of each, when they held
+    /// each of these.
     fn merged(
         storage: &Arc<dyn Storage>,
         pool: &ArenaPool,
-        volumes: u32,
-        each_bytes: u64,
+        (volumes, each_bytes): (u32, u64),
+        held: &[u8],
     ) -> Point {
         let epoch = PointId(0);
         let end = End {
@@ -180,7 +181,7 @@ mod tests {
             Draft::of_text(RecordKind::EpochBegins, "{}", pool.take().unwrap(), log.stamp());
         log.submit(begin.unwrap()).unwrap();
         let extent = Extent::new(ByteOffset::ZERO, ByteCount::new(each_bytes)).unwrap();
-        for byte in [1, 2] {
+        for byte in held.iter().copied() {
             for volume in 0..volumes {
                 for outline in Outline::of(volume, &[extent], u64::MAX) {
                     let mut arena = pool.take().unwrap();
@@ -205,7 +206,7 @@ mod tests {
             // Its disks hold what they write from until they are reaped, as rings do.
             let storage = crate::sim::storage(1 << 20);
             let pool = record_pool().unwrap();
-            let point = merged(&storage, &pool, volumes, each_bytes);
+            let point = merged(&storage, &pool, (volumes, each_bytes), &[1, 2]);
             let mut catalogue = Catalogue::new([7; 16], 0);
             let volume = |number: u32| crate::journal::catalogue::JournalVolume {
                 name: format!("v{number}").into(),
@@ -230,6 +231,13 @@ mod tests {
             images.check(&pool, false, &mut |_| Ok(())).unwrap();
             let of_each = |number| images.of(number).map_or(0, crate::journal::index::Index::bytes);
             assert!((0..volumes).all(|number| of_each(number) == each_bytes));
+            for image in images.of(volumes - 1).unwrap().iter() {
+                let arena = pool.take().unwrap();
+                let last = image.extent.length().get() - 4096;
+                let places = [(image.place, 0, 4096), (image.place.after(last), 4096, 4096)];
+                let read = images.read(&places, arena, &pool).unwrap();
+                assert!(read.as_slice()[..8192] == [1; 8192]);
+            }
             told.send(copied.journal_bytes()).unwrap();
         });
         heard.recv_timeout(Duration::from_secs(60)).expect("the copy never ended")
@@ -245,5 +253,43 @@ mod tests {
     fn an_epoch_of_as_many_volumes_as_there_is_memory_for_is_copied() {
         let bytes = compacted(9, 64 << 10);
         assert!(((9 * 64) << 10..2 * MIB).contains(&bytes), "{bytes}");
+    }
+
+    /// Whether 64 KiB of a volume are copied where so many blocks are free.
+    fn is_copied(free_blocks: usize, held: &[u8]) -> bool {
+        let each_bytes = 64 << 10;
+        // The segment of the epoch has 256 MiB.
+        let storage = crate::sim::storage((256 << 20 >> 12) + free_blocks);
+        let pool = record_pool().unwrap();
+        let point = merged(&storage, &pool, (1, each_bytes), held);
+        let mut catalogue = Catalogue::new([7; 16], 0);
+        catalogue.volumes.push(crate::journal::catalogue::JournalVolume {
+            name: "v".into(),
+            sector_bytes: 512,
+            capacity_bytes: each_bytes,
+        });
+        let compaction = Compaction {
+            storage: &storage,
+            catalogue: &catalogue,
+            pool: &pool,
+            salt: 9,
+            next_segment: 2,
+            segment_bytes: 64 << 10,
+            generation: 1,
+            engine: Engine::default(),
+        };
+        compaction.run(&point).copy.unwrap().is_some()
+    }
+
+    #[test]
+    fn an_epoch_is_copied_where_an_eighth_more_and_two_segments_are_free() {
+        let needs = 16 + 2 + 2 * 16;
+        assert!(is_copied(needs, &[1, 2, 3]));
+        assert!(!is_copied(needs - 1, &[1, 2, 3]));
+    }
+
+    #[test]
+    fn an_epoch_of_which_all_counts_is_not_worth_a_copy() {
+        assert!(!is_copied(1000, &[1]));
     }
 }

@@ -453,3 +453,116 @@ pub(crate) fn damaged(number: SegmentNumber, what: &str) -> Error {
 }
 
 const _: () = assert!(TRANSFER_BYTES_MAX % BLOCK_BYTES == 0);
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::device::memory::MemoryDevice;
+    use crate::device::{Geometry, WriteBatch};
+    use crate::rollback::tests::Bench;
+    use crate::units::{ByteCount, SectorSize};
+
+    fn transfer(at: u64, position: usize, length: usize) -> Transfer {
+        Transfer { at: ByteOffset::new(at), position, length }
+    }
+
+    #[test]
+    fn a_read_goes_on_where_the_last_ended_on_the_disk_and_in_memory_up_to_a_transfer() {
+        let last = transfer(3 * 4096, 4096, 8192);
+        assert!(continues(&last, &transfer(5 * 4096, 3 * 4096, 4096)));
+        assert!(!continues(&last, &transfer(6 * 4096, 3 * 4096, 4096)));
+        assert!(!continues(&last, &transfer(5 * 4096, 4 * 4096, 4096)));
+        let rest = TRANSFER_BYTES_MAX - 8192;
+        assert!(continues(&last, &transfer(5 * 4096, 3 * 4096, rest)));
+        assert!(!continues(&last, &transfer(5 * 4096, 3 * 4096, rest + 512)));
+    }
+
+    #[test]
+    fn what_is_missing_or_cut_short_is_damage_and_what_fails_is_not() {
+        let number = SegmentNumber(3);
+        let kind = |errno: std::io::Error| unreadable(number, SegmentError::Io(errno)).kind();
+        assert_eq!(kind(std::io::ErrorKind::NotFound.into()), ErrorKind::Integrity);
+        assert_eq!(kind(std::io::ErrorKind::UnexpectedEof.into()), ErrorKind::Integrity);
+        assert_eq!(kind(std::io::Error::from_raw_os_error(libc::EIO)), ErrorKind::Failed);
+        assert_eq!(unreadable(number, SegmentError::Foreign).kind(), ErrorKind::Integrity);
+    }
+
+    /// A segment in memory that holds `bytes` behind its first block, and records there of which
+    /// each is told by its place, its length, and whether its checksum is right.
+    fn segment(bytes: &[u8], records: &[(u64, usize, bool)]) -> Arc<Segment> {
+        let capacity = ByteCount::new((BLOCK_BYTES + bytes.len()) as u64);
+        let mut device =
+            MemoryDevice::new(Geometry { capacity, sector_size: SectorSize::Bytes4096 });
+        for (piece, at) in bytes.chunks(TRANSFER_BYTES_MAX).zip(0..) {
+            let mut arena = pool().take().unwrap();
+            arena.as_mut_slice()[..piece.len()].copy_from_slice(piece);
+            let at = (BLOCK_BYTES + at * TRANSFER_BYTES_MAX) as u64;
+            let writes = vec![transfer(at, 0, piece.len())];
+            let batch = WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() };
+            device.write_batch(batch).unwrap();
+        }
+        let record = |(payload_at, length, is_right): &(u64, usize, bool)| {
+            let from = *payload_at as usize - BLOCK_BYTES;
+            let checksum = crc32c::crc32c(&bytes[from..from + length]) ^ u32::from(!is_right);
+            let (payload_at, payload_bytes) = (*payload_at, *length as u32);
+            Checked { payload_at, payload_bytes, checksum, is_whole: false }
+        };
+        Segment::new(SegmentNumber(1), Box::new(device), records.iter().map(record).collect())
+    }
+
+    fn pool() -> ArenaPool {
+        ArenaPool::new(2, NonZeroUsize::new(TRANSFER_BYTES_MAX).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn only_the_records_that_hold_what_is_asked_for_are_compared() {
+        let (first, second, third) = (4096, 4 * 4096, 8 * 4096);
+        let records = [(first, 8192, true), (second, 8192, false), (third, 4096, true)];
+        let holds = |at, length| {
+            let segment = segment(&[3; 10 * 4096], &records);
+            segment.check_what_holds(at, length, &pool()).is_ok()
+        };
+        assert!(holds(first, 8192) && holds(first + 4096, 4096));
+        assert!(holds(first, second - first) && !holds(first, second - first + 1));
+        assert!(!holds(second, 1) && !holds(second + 4096, 4096) && !holds(second, 8 * 4096));
+        assert!(holds(third, 4096));
+    }
+
+    #[test]
+    fn an_image_is_read_from_within_a_block_and_over_several_transfers() {
+        let bytes: Vec<u8> = (0..3 << 20).map(|at: usize| (at / 512 * 7 % 251) as u8).collect();
+        let held = segment(&bytes, &[(4096, bytes.len(), true)]);
+        for (from, length) in [(8192 + 512, (5 << 19) + 512), (0, 4096), (1024, 512), (0, 3 << 20)]
+        {
+            let start = ByteOffset::new(1 << 30);
+            let extent = Extent::new(start, ByteCount::new(length as u64)).unwrap();
+            let place = Place::Segment { segment: 0, at: (BLOCK_BYTES + from) as u64 };
+            let image = Image { extent, place };
+            let found = Found { image, segment: Some(Arc::clone(&held)) };
+            let mut into = vec![0; length];
+            found.read(&mut into, &pool()).unwrap();
+            assert!(into == bytes[from..from + length], "{length} from {from}");
+        }
+    }
+
+    #[test]
+    fn images_of_a_volume_that_the_catalogue_does_not_have_yet_are_found() {
+        let bench = Bench::new();
+        let pool = crate::group::keeper::record_pool().unwrap();
+        let known = bench.known();
+        let since =
+            |known: &Catalogue, point| Images::since(&bench.storage, known, point, &pool).unwrap();
+        let all = since(&known, PointId(0));
+        let none = Catalogue { volumes: Vec::new(), ..known.clone() };
+        let found = since(&none, PointId(0));
+        assert_eq!([all.volume_count(), found.volume_count()], [2, 2]);
+        for volume in [0, 1] {
+            let bytes = |images: &Images| images.of(volume).map_or(0, Index::bytes);
+            assert!(bytes(&all) > 0 && bytes(&all) == bytes(&found));
+        }
+        assert_eq!(since(&none, known.open_epoch()).volume_count(), 0);
+        assert_eq!(since(&known, known.open_epoch()).volume_count(), 2);
+    }
+}

@@ -455,3 +455,6 @@ fn nothing() -> Error {
 fn unreadable(number: SegmentNumber, error: std::io::Error) -> Error {
     Error::failed(format!("reading segment {}", number.0), error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -306,3 +306,6 @@ pub(crate) fn read(
     let reads = vec![Transfer { at: ByteOffset::new(at), position: 0, length }];
     device.read_batch(ReadBatch { arena, reads })
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,6 +189,48 @@ mod tests {
         assert!(bytes < 1 << 20, "{bytes} bytes");
     }
 
+    #[test]
+    fn what_was_added_counts_up_to_where_runs_are_looked_for() {
+        let mut touched = Touched::default();
+        touched.insert(&[between(0, (OPTIMIZED_EVERY - 1) * BLOCK)]);
+        assert_eq!(touched.added, OPTIMIZED_EVERY - 1);
+        // What was there before is not added.
+        touched.insert(&[between(0, BLOCK)]);
+        assert_eq!(touched.added, OPTIMIZED_EVERY - 1);
+        let next = OPTIMIZED_EVERY * BLOCK;
+        touched.insert(&[between(next, next + BLOCK)]);
+        assert_eq!(touched.added, 0);
+    }
+
+    #[test]
+    fn blocks_before_and_behind_sixteen_tebibytes_are_told_apart() {
+        let mut touched = Touched::default();
+        let edge = BLOCKS_IN_ONE * BLOCK;
+        let at = |from: u64, until: u64| between(edge + from * BLOCK, edge + until * BLOCK);
+        touched.insert(&[at(2, 4), at(6, 7)]);
+        assert_eq!(touched.first_touches(&[between(2 * BLOCK, 4 * BLOCK)], END).len(), 1);
+        let gaps = touched.first_touches(&[at(1, 9)], END);
+        assert_eq!(gaps, [at(1, 2), at(4, 6), at(7, 9)]);
+        assert_eq!(touched.first_touches(&[at(2, 4)], END), []);
+        assert_eq!(touched.first_touches(&[at(3, 7)], END), [at(4, 6)]);
+        let whole = [between(edge - BLOCK, edge + BLOCK)];
+        assert_eq!(touched.first_touches(&whole, END), whole);
+    }
+
+    #[test]
+    fn a_gap_is_never_empty() {
+        let bitmap: RoaringBitmap = [2, 3, 6].into_iter().collect();
+        let gaps = |start, end| {
+            let mut found = Vec::new();
+            gaps_in(&bitmap, 100, start, end, &mut |from, until| found.push((from, until)));
+            found
+        };
+        assert_eq!(gaps(102, 107), [(104, 106)]);
+        assert_eq!(gaps(101, 108), [(101, 102), (104, 106), (107, 108)]);
+        assert_eq!(gaps(102, 104), []);
+        assert_eq!(gaps(104, 106), [(104, 106)]);
+    }
+
     proptest! {
         #[test]
         fn it_agrees_with_a_set_of_blocks(

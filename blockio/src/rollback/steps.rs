@@ -95,3 +95,88 @@ impl Step {
         rest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const BLOCK: u64 = 4096;
+
+    fn between(start: u64, end: u64) -> Extent {
+        Extent::between(ByteOffset::new(start), ByteOffset::new(end)).unwrap()
+    }
+
+    fn data(start: u64, end: u64, at: u64) -> Image {
+        Image { extent: between(start, end), place: Place::Segment { segment: 0, at } }
+    }
+
+    fn zeros(start: u64, end: u64) -> Image {
+        Image { extent: between(start, end), place: Place::Zeros }
+    }
+
+    fn steps(images: Vec<Image>) -> Vec<Step> {
+        Steps::new(images.into_iter()).collect()
+    }
+
+    fn writes(step: &Step) -> Vec<(u64, usize, usize)> {
+        step.plan.writes.iter().map(|one| (one.at.get(), one.position, one.length)).collect()
+    }
+
+    #[test]
+    fn a_long_image_takes_steps_of_three_mebibytes_and_the_rest() {
+        let all = steps(vec![data(0, 7 * MIB, BLOCK)]);
+        let touched: Vec<_> = all.iter().map(|step| step.plan.touched.clone()).collect();
+        let parts = [(0, 3), (3, 6), (6, 7)].map(|(from, to)| [between(from * MIB, to * MIB)]);
+        assert_eq!(touched, parts);
+        let mib = MIB as usize;
+        let second = [(3 * MIB, 0, mib), (4 * MIB, mib, mib), (5 * MIB, 2 * mib, mib)];
+        assert_eq!(writes(&all[1]), second);
+        let at = |n: u64| Place::Segment { segment: 0, at: BLOCK + n * MIB };
+        assert_eq!(all[1].places, [(at(3), 0, mib), (at(4), mib, mib), (at(5), 2 * mib, mib)]);
+    }
+
+    #[test]
+    fn a_mebibyte_of_zeros_is_cleared_and_less_is_written() {
+        let all = steps(vec![zeros(0, MIB - BLOCK), zeros(2 * MIB, 3 * MIB)]);
+        let [step] = all.as_slice() else { panic!("{} steps", all.len()) };
+        assert_eq!(step.plan.clears, [between(2 * MIB, 3 * MIB)]);
+        assert_eq!(writes(step), [(0, 0, (MIB - BLOCK) as usize)]);
+        assert_eq!(step.places, [(Place::Zeros, 0, (MIB - BLOCK) as usize)]);
+        // A mebibyte that is none of zeros is not.
+        assert!(steps(vec![data(0, MIB, BLOCK)])[0].plan.clears.is_empty());
+    }
+
+    #[test]
+    fn a_step_clears_no_more_than_is_cleared_at_a_time() {
+        let step = CLEAR_STEP_BYTES;
+        let halves = [(0, step / 2), (step, step + step / 2), (2 * step, 2 * step + MIB)];
+        let all = steps(halves.map(|(from, to)| zeros(from, to)).to_vec());
+        let cleared: Vec<_> = all.iter().map(|step| step.plan.clears.len()).collect();
+        assert_eq!(cleared, [2, 1]);
+        // One byte less than that, and there is room for more.
+        let all = steps(vec![zeros(0, step - BLOCK), zeros(step, step + MIB)]);
+        assert_eq!(all.len(), 1);
+    }
+
+    #[test]
+    fn neighbours_on_the_disk_and_in_memory_are_one_write_up_to_what_is_transferred_at_a_time() {
+        let half = MIB / 2;
+        let mut images = vec![data(0, half, 9 * MIB), data(half, MIB, BLOCK)];
+        let one = steps(images.clone());
+        assert_eq!(writes(&one[0]), [(0, 0, MIB as usize)]);
+        images.push(data(MIB, MIB + BLOCK, 5 * MIB));
+        let (mib, block) = (MIB as usize, BLOCK as usize);
+        assert_eq!(writes(&steps(images)[0]), [(0, 0, mib), (MIB, mib, block)]);
+        // Apart on the disk.
+        let apart = steps(vec![data(BLOCK, 2 * BLOCK, MIB), data(3 * BLOCK, 4 * BLOCK, 5 * MIB)]);
+        assert_eq!(writes(&apart[0]), [(BLOCK, 0, block), (3 * BLOCK, block, block)]);
+        // Apart in memory, where each begins with a block.
+        let short = steps(vec![data(0, 512, BLOCK), data(512, 1024, 5 * BLOCK)]);
+        assert_eq!(writes(&short[0]), [(0, 0, 512), (512, block, 512)]);
+        // Behind one that neither begins its disk nor its memory.
+        let images = [(0, 1), (4, 5), (5, 6)].map(|(a, b)| data(a * BLOCK, b * BLOCK, a * MIB));
+        let three = steps(images.to_vec());
+        assert_eq!(writes(&three[0]), [(0, 0, block), (4 * BLOCK, block, 2 * block)]);
+    }
+}

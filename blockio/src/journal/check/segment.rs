@@ -387,6 +387,10 @@ fn is_new(epoch: &mut Epoch, entry: &Entry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::extent::Extent;
+    use crate::journal::catalogue::JournalVolume;
+    use crate::journal::layout::{Held, RecordHeader};
+    use crate::units::ByteOffset;
 
     #[test]
     fn that_no_more_files_can_be_opened_says_nothing_of_a_segment() {
@@ -413,5 +417,113 @@ mod tests {
             assert_eq!(met(errno).unwrap_err().kind(), crate::ErrorKind::Failed);
         }
         assert_eq!(met(libc::EIO).unwrap().findings[0].class, Class::SegmentNotReadable);
+        assert_eq!(met(libc::ENOENT).unwrap().findings[0].class, Class::SegmentMissing);
+    }
+
+    fn header(epoch: u64, first_record: u64) -> SegmentHeader {
+        let (journal, number) = ([7; 16], SegmentNumber(1));
+        let (salt, length_bytes, generation) = (5, 1 << 20, 1);
+        SegmentHeader { journal, number, epoch, first_record, salt, length_bytes, generation }
+    }
+
+    /// What is found by `run` with a segment of point 2 that has records from 5 on, and of a group
+    /// whose volume `a` is two blocks long.
+    fn found(run: impl FnOnce(&SegmentCheck<'_>, &mut Found)) -> Vec<Class> {
+        let (state, mut known) = (GroupState::default(), Catalogue::new([7; 16], 0));
+        let name = "a".into();
+        known.volumes.push(JournalVolume { name, sector_bytes: 512, capacity_bytes: 8192 });
+        let span = Span::from((1, 4096, 5, 9));
+        let check = SegmentCheck {
+            state: &state,
+            known: &known,
+            point: PointId(2),
+            until: Some(PointId(4)),
+            span: &span,
+            ends_copy: false,
+            is_open: false,
+        };
+        let mut found = Found::default();
+        run(&check, &mut found);
+        found.findings.into_iter().map(|finding| finding.class).collect()
+    }
+
+    #[test]
+    fn a_segment_preserves_for_its_point_or_one_before_the_next() {
+        let epoch = Epoch { next_record: 5, ..Epoch::default() };
+        let of = |id| found(|check, found| check.header(&header(id, 5), &epoch, found));
+        let wrong = [Class::SegmentEpochWrong];
+        assert_eq!([of(2), of(3)], [[], []]);
+        assert_eq!([of(1), of(4)], [wrong, wrong]);
+    }
+
+    #[test]
+    fn a_segment_begins_with_the_record_that_comes_next_and_that_the_state_says() {
+        let at = |first, next_record, is_unsure| {
+            let epoch = Epoch { next_record, is_unsure, ..Epoch::default() };
+            found(|check, found| check.header(&header(2, first), &epoch, found))
+        };
+        assert_eq!(at(5, 5, false), []);
+        assert_eq!(at(5, 4, false), [Class::RecordMissing]);
+        assert_eq!(at(6, 6, false), [Class::RecordMissing]);
+        // Behind damage only what the state says counts.
+        assert_eq!(at(5, 4, true), []);
+        assert_eq!(at(6, 6, true), [Class::RecordMissing]);
+    }
+
+    #[test]
+    fn an_image_may_end_where_its_volume_ends_and_no_further() {
+        let of = |end: u64, is_due| {
+            let extent = Extent::between(ByteOffset::ZERO, ByteOffset::new(end)).unwrap();
+            let entries = vec![Entry { volume: 0, held: Held::Zeros, extent }];
+            let (salt, tag, kind) = (5, [7; 8], RecordKind::Images);
+            let (number, payload_bytes, payload_checksum, durable_before) = (5, 0, 0, 0);
+            let header = RecordHeader {
+                number,
+                salt,
+                tag,
+                kind,
+                entries,
+                payload_bytes,
+                payload_checksum,
+                durable_before,
+            };
+            let record = Record { header, payload_at: 8192 };
+            found(|check, found| check.images(&record, is_due, &mut Epoch::default(), found))
+        };
+        assert_eq!([of(8192 - 512, true), of(8192, true)], [[], []]);
+        assert_eq!(of(8192 + 512, true), [Class::ImageOutsideVolume]);
+        assert_eq!(of(8192 + 512, false), []);
+    }
+
+    #[test]
+    fn the_next_record_of_an_epoch_is_known_where_it_is_the_open_one() {
+        let mut known = Catalogue::new([7; 16], 0);
+        known.next_record = 5;
+        let epoch = |number| Epoch { number, next_record: 7, ..Epoch::default() };
+        assert_eq!(epoch(Some(0)).next_record(&known), 7);
+        assert_eq!(epoch(Some(1)).next_record(&known), 5);
+        assert_eq!(epoch(None).next_record(&known), 5);
+    }
+
+    #[test]
+    fn an_epoch_after_a_segment_that_was_not_read_may_not_begin_with_the_one_that_was() {
+        let mut epoch = Epoch::default();
+        assert!(epoch.enter(&header(1, 5)) && !epoch.is_unsure());
+        assert!(!epoch.enter(&header(1, 9)));
+        (epoch.is_unsure, epoch.has_lost_segment) = (true, true);
+        assert!(!epoch.enter(&header(2, 12)) && epoch.is_unsure());
+        assert!(epoch.enter(&header(3, 15)) && !epoch.is_unsure());
+    }
+
+    #[test]
+    fn a_point_is_lost_that_an_epoch_which_tells_does_not_lead_back_to() {
+        let ids = [1, 2, 3].map(PointId);
+        let of = |leads_to: &[PointId]| {
+            Epoch { leads_to: leads_to.to_vec(), ..Epoch::default() }.lost_before(&ids)
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&ids), None);
+        assert_eq!(of(&ids[2..]), Some(PointId(2)));
+        assert_eq!(of(&[PointId(9)]), Some(PointId(3)));
     }
 }

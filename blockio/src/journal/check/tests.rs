@@ -30,6 +30,7 @@ use crate::units::{ByteCount, ByteOffset};
 use crate::volume::{self, TargetRequest};
 
 mod lost;
+mod memory;
 
 const SIZE: u64 = 1 << 20;
 const BLOCK: u64 = BLOCK_BYTES as u64;

@@ -1,0 +1,339 @@
+//! A rollback of disks in memory, whose history is in memory too: when there is nothing to do, what
+//! is asked before the first write, and what is told meanwhile.
+
+use std::time::Duration;
+
+use super::*;
+use crate::apply::{self, Options, StreamArgument};
+use crate::assignment::OpenDevice;
+use crate::device::memory::MemoryDevice;
+use crate::device::{BlockDevice, Geometry, Transfer, WriteBatch};
+use crate::extent::Extent;
+use crate::journal::catalogue::PointKind;
+use crate::journal::index::{Image, Place};
+use crate::journal::retention::Policy;
+use crate::journal::settings::GroupSettings;
+use crate::journal::state::{Fingerprint, InBetween};
+use crate::storage::{SegmentNumber, Storage};
+use crate::stream::reader::Input;
+use crate::stream::{
+    Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex, native,
+};
+use crate::units::{ByteCount, ByteOffset, SectorSize};
+
+const BLOCK: u64 = 4096;
+const SIZE: u64 = 256 << 10;
+/// What is overwritten after the mark, of volume `a`.
+const CHANGED: std::ops::Range<u64> = 8 * BLOCK..40 * BLOCK;
+pub(crate) const MARKED: PointId = PointId(1);
+pub(crate) const LAST: PointId = PointId(2);
+
+/// A group of two volumes. One stream was applied, with a mark in its middle and one at its end;
+/// between them only volume `a` was overwritten.
+pub(crate) struct Bench {
+    pub(crate) storage: Arc<dyn Storage>,
+    a: MemoryDevice,
+    b: MemoryDevice,
+    marked: Vec<u8>,
+}
+
+/// What came of a rollback: how it ended, what it told of its check and of what it wrote, and what
+/// the operator should know.
+type Told = (Result<Ending>, Vec<(u64, u64)>, Vec<(u64, u64)>, Vec<String>);
+
+fn disk() -> MemoryDevice {
+    let capacity = ByteCount::new(SIZE);
+    MemoryDevice::new(Geometry { capacity, sector_size: SectorSize::Bytes512 })
+}
+
+fn assignment(name: &str, disk: &MemoryDevice) -> Assignment {
+    let known_as = format!("disk-{name}");
+    let target = Disk::Device(OpenDevice::new(known_as.clone(), Box::new(disk.clone())));
+    Assignment { volume: name.into(), target, identity: known_as.into() }
+}
+
+fn settings() -> Settings {
+    // Soon after the marks, and always the same.
+    let clock = || 1_700_000_100_000_000_000;
+    Settings { segment_bytes: Some(32 << 10), in_thread: false, clock, ..Settings::default() }
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let storage = crate::sim::storage(1 << 12);
+        let bench = Self { storage, a: disk(), b: disk(), marked: Vec::new() };
+        bench.keep_by(None);
+        let input = Input::from_pipe(std::io::Cursor::new(stream()));
+        let inputs = vec![StreamArgument::Open { name: "a pipe".to_owned(), input }];
+        let job = apply::Job {
+            source: inputs.into(),
+            assignments: bench.assignments(),
+            group: bench.group(),
+            options: Options { format: Some(Format::Native), ..Options::default() },
+            history: settings(),
+            ..apply::Job::default()
+        };
+        apply::run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        let ids: Vec<_> = bench.known().points.iter().map(|point| point.id).collect();
+        assert_eq!(ids, [PointId(0), MARKED, LAST]);
+        let mut marked = bench.a.contents();
+        marked[CHANGED.start as usize..CHANGED.end as usize].fill(1);
+        Self { marked, ..bench }
+    }
+
+    /// All points stay for an hour; the journal takes so many bytes at most.
+    fn keep_by(&self, journal_bytes_max: Option<u64>) {
+        let hour = Duration::from_secs(3600);
+        let policy = Policy { window: hour, keep_all: hour, thin_to: hour, journal_bytes_max };
+        self.group().set(GroupSettings { policy, ..GroupSettings::default() }).unwrap();
+    }
+
+    pub(crate) fn group(&self) -> Group {
+        Group::in_storage(Arc::clone(&self.storage), "g").unwrap()
+    }
+
+    pub(crate) fn known(&self) -> crate::journal::catalogue::Catalogue {
+        self.group().view().catalogue().unwrap().clone()
+    }
+
+    fn assignments(&self) -> Vec<Assignment> {
+        vec![assignment("b", &self.b), assignment("a", &self.a)]
+    }
+
+    fn told(&self, to: PointId, change: impl FnOnce(&mut Job)) -> Told {
+        let mut job = Job {
+            group: self.group(),
+            assignments: self.assignments(),
+            to,
+            accept_target: false,
+            may_give_up_points: false,
+            without_undo: false,
+            engine: Engine::Blocking,
+            history: settings(),
+            pool: None,
+        };
+        change(&mut job);
+        let (mut checked, mut written, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+        let ending = run(job, &AtomicBool::new(false), &mut |event| match event {
+            Event::Checked { done, of } => checked.push((done, of)),
+            Event::Written { done, of } => written.push((done, of)),
+            Event::Notice(note) => notes.push(note.to_string()),
+        });
+        (ending, checked, written, notes)
+    }
+
+    pub(crate) fn roll_back(&self, to: PointId) -> Ending {
+        self.told(to, |_| {}).0.unwrap()
+    }
+
+    /// Writes whole blocks of a segment.
+    pub(crate) fn write_segment(&self, number: SegmentNumber, at: u64, bytes: &[u8]) {
+        let pool = ArenaPool::new(1, NonZeroUsize::new(bytes.len()).unwrap()).unwrap();
+        let mut arena = pool.take().unwrap();
+        arena.as_mut_slice().copy_from_slice(bytes);
+        let at = ByteOffset::new(at);
+        let writes = vec![Transfer { at, position: 0, length: bytes.len() }];
+        let batch = WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() };
+        self.storage.open_segment(number).unwrap().write_batch(batch).unwrap();
+    }
+
+    /// A block of a segment.
+    pub(crate) fn block(&self, number: SegmentNumber, at: u64) -> Vec<u8> {
+        let length = NonZeroUsize::new(BLOCK as usize).unwrap();
+        let arena = ArenaPool::new(1, length).unwrap().take().unwrap();
+        let mut device = self.storage.open_segment(number).unwrap();
+        crate::journal::scan::read(device.as_mut(), arena, at, length.get()).unwrap().as_slice()
+            [..length.get()]
+            .to_vec()
+    }
+
+    /// Writes one sector of `a` behind the back of the group.
+    fn write(&self, at: u64, byte: u8) {
+        let pool = ArenaPool::new(1, NonZeroUsize::new(BLOCK as usize).unwrap()).unwrap();
+        let mut arena = pool.take().unwrap();
+        arena.as_mut_slice().fill(byte);
+        let at = ByteOffset::new(at);
+        let writes = vec![Transfer { at, position: 0, length: 512 }];
+        let batch = WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() };
+        self.a.clone().write_batch(batch).unwrap();
+    }
+}
+
+fn stream() -> Vec<u8> {
+    let volume = |name: &str| VolumeHeader {
+        name: Name::new(name.as_bytes()),
+        size: Some(ByteCount::new(SIZE)),
+        ..VolumeHeader::default()
+    };
+    let volumes = vec![volume("a"), volume("b")];
+    let header =
+        StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
+    let mut bytes = Vec::new();
+    let mut encoder = native::Encoder::new(&mut bytes, &header, Default::default()).unwrap();
+    let put = |encoder: &mut native::Encoder<_>, volume, at: u64, until: u64, fill: u8| {
+        let data = vec![fill; (until - at) as usize];
+        encoder.data(VolumeIndex(volume), ByteOffset::new(at), &data).unwrap();
+    };
+    put(&mut encoder, 0, CHANGED.start, CHANGED.end, 1);
+    put(&mut encoder, 1, 0, BLOCK, 1);
+    let mark = |second: u64| {
+        let time = Timestamp(1_700_000_000_000_000_000 + second * 1_000_000_000);
+        Mark { kind: MarkKind::CrashConsistent, time, name: None, group: None }
+    };
+    encoder.mark(&mark(0)).unwrap();
+    put(&mut encoder, 0, CHANGED.start, CHANGED.end, 2);
+    encoder.mark(&mark(1)).unwrap();
+    encoder.finish(true).unwrap();
+    bytes
+}
+
+fn extent(start: u64, end: u64) -> Extent {
+    Extent::between(ByteOffset::new(start), ByteOffset::new(end)).unwrap()
+}
+
+#[test]
+fn what_is_checked_and_written_is_told_up_to_the_whole_and_then_there_is_nothing_to_do() {
+    let bench = Bench::new();
+    let all = CHANGED.end - CHANGED.start;
+    let (ending, checked, written, _) = bench.told(MARKED, |_| {});
+    assert_eq!(ending.unwrap(), Ending::Complete { bytes: all });
+    assert_eq!(checked.last(), Some(&(all, all)));
+    assert!(checked.is_sorted() && checked[0].0 > 0, "{checked:?}");
+    assert_eq!(written.last(), Some(&(all, all)));
+    assert!(bench.a.contents() == bench.marked);
+    let (ending, checked, written, _) = bench.told(MARKED, |_| {});
+    assert_eq!(ending.unwrap(), Ending::NothingToDo);
+    assert_eq!((checked, written), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn a_volume_that_was_not_overwritten_since_need_not_be_there_to_see_that_nothing_is_to_be_done() {
+    let bench = Bench::new();
+    bench.roll_back(MARKED);
+    let only_a = |job: &mut Job| job.assignments = vec![assignment("a", &bench.a)];
+    assert_eq!(bench.told(MARKED, only_a).0.unwrap(), Ending::NothingToDo);
+}
+
+#[test]
+fn what_somebody_wrote_after_a_rollback_is_written_over_by_the_same_one() {
+    let bench = Bench::new();
+    bench.roll_back(MARKED);
+    bench.write(CHANGED.end - 512, 9);
+    let accept = |job: &mut Job| job.accept_target = true;
+    let ending = bench.told(MARKED, accept).0.unwrap();
+    assert!(matches!(ending, Ending::Complete { .. }), "{ending:?}");
+    assert!(bench.a.contents() == bench.marked);
+}
+
+#[test]
+fn at_the_last_point_there_is_nothing_to_do() {
+    let bench = Bench::new();
+    assert_eq!(bench.roll_back(LAST), Ending::NothingToDo);
+    assert_eq!(bench.known().rolled_back_to, None);
+}
+
+#[test]
+fn a_point_from_which_nothing_was_written_is_gone_to_without_a_write() {
+    let bench = Bench::new();
+    let mut group = bench.group();
+    group.open_history(settings()).unwrap();
+    let by_hand = group.point(PointKind::App, Some("by hand".to_owned())).unwrap();
+    drop(group);
+    assert!(by_hand > LAST);
+    assert_eq!(bench.roll_back(LAST), Ending::Complete { bytes: 0 });
+    assert_eq!(bench.known().rolled_back_to, Some(LAST));
+}
+
+#[test]
+fn a_volume_that_has_to_be_written_and_has_no_target_is_refused_before_anything_is_written() {
+    let bench = Bench::new();
+    let before = bench.a.contents();
+    let only_b = |job: &mut Job| job.assignments = vec![assignment("b", &bench.b)];
+    let refused = bench.told(MARKED, only_b).0.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(refused.to_string().contains("no target for the volume \"a\""), "{refused}");
+    assert!(bench.a.contents() == before && bench.known().rolling_back_to.is_none());
+}
+
+#[test]
+fn a_rollback_for_which_points_have_to_go_is_refused_unless_they_may_or_nothing_is_kept() {
+    let bench = Bench::new();
+    let before = bench.a.contents();
+    bench.keep_by(Some(bench.known().journal_bytes() + (64 << 10)));
+    let refused = bench.told(MARKED, |_| {}).0.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(refused.to_string().contains("nothing was written"), "{refused}");
+    assert!(bench.a.contents() == before && bench.known().rolling_back_to.is_none());
+    let keeps_nothing = |job: &mut Job| job.without_undo = true;
+    let ending = bench.told(MARKED, keeps_nothing).0.unwrap();
+    assert_eq!(ending, Ending::Complete { bytes: CHANGED.end - CHANGED.start });
+    assert!(bench.a.contents() == bench.marked);
+}
+
+#[test]
+fn a_rollback_that_keeps_nothing_adds_no_images() {
+    let bench = Bench::new();
+    let ending = bench.told(MARKED, |job| job.without_undo = true).0.unwrap();
+    let all = CHANGED.end - CHANGED.start;
+    assert_eq!(ending, Ending::Complete { bytes: all });
+    let known = bench.known();
+    let open = known.points.last().unwrap().journal_bytes();
+    assert!(open < all, "{open} bytes");
+    assert!(known.point(LAST).is_none_or(|point| point.kind == PointKind::Break), "{known:?}");
+}
+
+#[test]
+fn each_history_has_an_identity_of_its_own() {
+    let identities = [Bench::new(), Bench::new()].map(|bench| bench.known().identity);
+    assert_ne!(identities[0], identities[1]);
+    assert!(!identities.contains(&[0; 16]));
+}
+
+#[test]
+fn what_was_kept_in_short_sectors_does_not_fit_a_disk_of_long_ones() {
+    let end = 3 * BLOCK + 512;
+    let geometry = Geometry { capacity: ByteCount::new(end), sector_size: SectorSize::Bytes4096 };
+    let disk =
+        Disk::Device(OpenDevice::new("it".to_owned(), Box::new(MemoryDevice::new(geometry))));
+    let with = |start, end| {
+        let mut index = Index::default();
+        index.add(Image { extent: extent(0, BLOCK), place: Place::Zeros });
+        index.add(Image { extent: extent(start, end), place: Place::Zeros });
+        fits(&disk, Some(&index))
+    };
+    assert!(fits(&disk, None).is_ok());
+    assert!(with(BLOCK, 2 * BLOCK).is_ok());
+    // The last sector is as long as the disk has it.
+    assert!(with(2 * BLOCK, end).is_ok());
+    for (start, end) in [(2 * BLOCK, 2 * BLOCK + 512), (2 * BLOCK + 512, 3 * BLOCK)] {
+        assert_eq!(with(start, end).unwrap_err().kind(), ErrorKind::Refused);
+    }
+}
+
+#[test]
+fn where_the_volumes_are_is_known_unless_a_stream_was_cut_short_or_begun_since() {
+    let mut group = Group::in_storage(crate::sim::storage(64), "g").unwrap();
+    let state_of = |exact| VolumeState {
+        in_between: Some(InBetween {
+            input: serde_json::from_str::<Fingerprint>("\"native, one\"").unwrap(),
+            position: 7,
+            exact,
+            unordered: false,
+            content: None,
+        }),
+        ..VolumeState::default()
+    };
+    let mut volumes = [("a", true), ("b", true)].map(|(name, exact)| (name, state_of(exact)));
+    let mut known = |volumes: &[(&str, VolumeState)], then: Option<&Progress>| {
+        let all = volumes.iter().map(|(name, volume)| ((*name).into(), volume.clone()));
+        group.overwrite(|state| state.volumes = all.collect()).unwrap();
+        let now = group.view().state().progress();
+        is_known_to_be_at(group.view(), then.unwrap_or(&now))
+    };
+    assert!(known(&volumes, None));
+    assert!(!known(&volumes, Some(&Progress::default())));
+    volumes[1].1 = state_of(false);
+    assert!(!known(&volumes, None));
+    // A volume of which the point knows nothing is where it was if nothing is known of it now.
+    assert!(known(&[("c", VolumeState::default())], Some(&Progress::default())));
+}
