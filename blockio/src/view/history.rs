@@ -448,3 +448,31 @@ fn read_state(
 fn failed(doing: &'static str) -> impl Fn(io::Error) -> Error {
     move |error| Error::failed(doing, error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::layout::NoHeader;
+    use crate::rollback::tests::{Bench, LAST, MARKED};
+
+    #[test]
+    fn a_segment_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
+        assert!(is_none(&SegmentError::Io(io::ErrorKind::NotFound.into())));
+        assert!(is_none(&SegmentError::Header(NoHeader::Magic)));
+        assert!(!is_none(&SegmentError::Io(io::Error::from_raw_os_error(libc::EIO))));
+    }
+
+    #[test]
+    fn what_another_process_preserves_is_found_over_all_its_segments() {
+        let bench = Bench::new();
+        let pool = crate::group::keeper::record_pool().unwrap();
+        let history = History::open(Arc::clone(&bench.storage), LAST, pool).unwrap();
+        let bytes = || history.of("a", Index::bytes);
+        history.follow().unwrap();
+        assert_eq!(bytes(), Some(0));
+        bench.roll_back(MARKED);
+        assert!(bench.known().points.last().unwrap().spans.len() > 3);
+        history.follow().unwrap();
+        assert_eq!(bytes(), Some(128 << 10));
+    }
+}
