@@ -82,10 +82,12 @@ pub(super) fn run(
 }
 
 /// Whether it went well; a history for which there is no room stops everything, and that is right.
+/// Of a rollback it may be known beforehand.
 fn is_full_at_worst(done: Verdict) -> Result<bool, String> {
+    let told = ["the retention volume is full", "is pinned, and no more may go for it"];
     match done {
         Ok(()) => Ok(true),
-        Err(why) if why.contains("the retention volume is full") => Ok(false),
+        Err(why) if told.iter().any(|told| why.contains(told)) => Ok(false),
         Err(why) => Err(why),
     }
 }
