@@ -275,15 +275,20 @@ impl Log {
     /// A record could not be written, also of the beginning of an epoch that the log then is in,
     /// and nobody else.
     pub(crate) fn durable_end(&mut self, epoch: PointId) -> Result<DurableEnd> {
-        if !planted!(EndSavedUnseen) {
-            let _ = self.wait(self.submitted)?;
+        planted!(EndSavedUnseen => { return Ok(self.end()) });
+        let _ = self.wait(self.submitted)?;
+        match epoch == self.epoch {
+            true => Ok(self.end()),
+            false => {
+                let doing = format!("the beginning of epoch {} was not recorded", self.epoch.0);
+                Err(not_done(&*self.storage, &doing, SEE_TO_IT))
+            }
         }
-        if epoch != self.epoch && !planted!(EndSavedUnseen) {
-            let doing = format!("the beginning of epoch {} was not recorded", self.epoch.0);
-            return Err(not_done(&*self.storage, &doing, SEE_TO_IT));
-        }
+    }
+
+    fn end(&self) -> DurableEnd {
         let (next_segment, next_record) = self.next_numbers();
-        Ok(DurableEnd { next_segment, next_record, spans: self.spans() })
+        DurableEnd { next_segment, next_record, spans: self.spans() }
     }
 
     /// That it failed is told once by who writes: whoever waited again would wait for ever.

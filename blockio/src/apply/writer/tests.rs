@@ -7,7 +7,7 @@ use super::*;
 use crate::ErrorKind;
 use crate::device::memory::MemoryDevice;
 use crate::device::{Settled, Transfer};
-use crate::group::{Group, Place};
+use crate::group::Group;
 use crate::units::{ByteCount, ByteOffset, SectorSize};
 
 mod reading_back;
@@ -20,6 +20,8 @@ struct Slow {
     under_way: VecDeque<WriteBatch>,
     log: Log,
     forgets_writes: bool,
+    /// The byte that it gets wrong, once.
+    gets_wrong: Option<usize>,
     is_read: bool,
 }
 
@@ -28,8 +30,9 @@ struct Slow {
 struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
-    fn add(&self, what: &str, first: ByteOffset) {
-        self.0.lock().unwrap().push(format!("{what} {}", first.get() / SECTOR as u64));
+    fn add(&self, what: &str, transfers: &[Transfer]) {
+        let Some(first) = transfers.first() else { return };
+        self.0.lock().unwrap().push(format!("{what} {}", first.at.get() / SECTOR as u64));
     }
 
     fn take(&self) -> Vec<String> {
@@ -41,14 +44,37 @@ impl Slow {
     fn new() -> Self {
         let capacity = ByteCount::new(64 * SECTOR as u64);
         let geometry = Geometry { capacity, sector_size: SectorSize::Bytes512 };
-        let (disk, under_way, log) = (MemoryDevice::new(geometry), VecDeque::new(), Log::default());
-        Self { disk, under_way, log, forgets_writes: false, is_read: true }
+        Self::of(MemoryDevice::new(geometry))
+    }
+
+    fn of(disk: MemoryDevice) -> Self {
+        let (under_way, log) = (VecDeque::new(), Log::default());
+        Self { disk, under_way, log, forgets_writes: false, gets_wrong: None, is_read: true }
     }
 
     fn end_oldest(&mut self) -> std::result::Result<(), DeviceError> {
         let Some(batch) = self.under_way.pop_front() else { return Ok(()) };
-        self.log.add("done", batch.writes[0].at);
-        if self.forgets_writes { Ok(()) } else { self.disk.write_batch(batch) }
+        self.log.add("done", &batch.writes);
+        if self.forgets_writes {
+            return Ok(());
+        }
+        self.disk.write_batch(batch)?;
+        match self.gets_wrong.take() {
+            Some(at) => self.disk.write_batch(self.wrong_at(at)),
+            None => Ok(()),
+        }
+    }
+
+    /// The sector with byte `at`, which is another one in it.
+    fn wrong_at(&self, at: usize) -> WriteBatch {
+        let first = at / SECTOR * SECTOR;
+        let mut arena = pool().take().unwrap();
+        let sector = &mut arena.as_mut_slice()[..SECTOR];
+        sector.copy_from_slice(&self.disk.contents()[first..][..SECTOR]);
+        sector[at - first] ^= 0xff;
+        let at = ByteOffset::new(first as u64);
+        let writes = vec![Transfer { at, position: 0, length: SECTOR }];
+        WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() }
     }
 }
 
@@ -62,7 +88,7 @@ impl BlockDevice for Slow {
     }
 
     fn read_batch(&mut self, batch: ReadBatch) -> std::result::Result<Arena, DeviceError> {
-        self.log.add("read", batch.reads[0].at);
+        self.log.add("read", &batch.reads);
         self.disk.read_batch(batch)
     }
 
@@ -71,7 +97,7 @@ impl BlockDevice for Slow {
     }
 
     fn write_batch(&mut self, batch: WriteBatch) -> std::result::Result<(), DeviceError> {
-        self.log.add("write", batch.writes[0].at);
+        self.log.add("write", &batch.writes);
         self.under_way.push_back(batch);
         Ok(())
     }
@@ -106,9 +132,11 @@ fn preserved(pool: &ArenaPool, first: u64, count: usize) -> PreservedPlan {
     let mut plan = WritePlan::default();
     plan.writes.push(write);
     plan.touched.push(write.extent().unwrap());
-    let directory = tempfile::tempdir().unwrap();
-    let place = Place::without_history(&directory.path().join("group"));
-    let mut group = Group::open(&place, "g").unwrap();
+    without_history(plan, arena)
+}
+
+fn without_history(plan: WritePlan, arena: Arena) -> PreservedPlan {
+    let mut group = Group::default();
     let recorded = group.recorded(plan, Arc::new(arena));
     group.wait_for(recorded).unwrap()
 }

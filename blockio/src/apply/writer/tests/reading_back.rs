@@ -1,85 +1,19 @@
-//! A writer on a disk that does what it is given when it is waited for, as rings do, not before.
-
-use std::sync::Arc;
+//! What is read back, on a disk that does what it is given when it is waited for, and not before.
 
 use super::*;
-use crate::ErrorKind;
-use crate::device::memory::MemoryDevice;
-use crate::device::{Settled, Transfer};
-use crate::group::Group;
 use crate::plan::{Change, Patch};
-use crate::units::{ByteCount, ByteOffset, Lba, SectorSize};
-
-/// A disk that keeps writes to itself until it is waited for; the byte of its disk that it gets
-/// wrong, if there is one.
-struct Lazy {
-    disk: MemoryDevice,
-    kept: Vec<WriteBatch>,
-    gets_wrong: Option<usize>,
-}
-
-impl Lazy {
-    fn do_first(&mut self) -> std::result::Result<(), DeviceError> {
-        if self.kept.is_empty() {
-            return Ok(());
-        }
-        self.disk.write_batch(self.kept.remove(0))?;
-        let Some(at) = self.gets_wrong.take() else { return Ok(()) };
-        let sector = at / 512 * 512;
-        let mut arena = pool_of(512).take().unwrap();
-        arena.as_mut_slice().copy_from_slice(&self.disk.contents()[sector..][..512]);
-        arena.as_mut_slice()[at - sector] ^= 0xff;
-        let at = ByteOffset::new(sector as u64);
-        let writes = vec![Transfer { at, position: 0, length: 512 }];
-        self.disk.write_batch(WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() })
-    }
-}
-
-impl BlockDevice for Lazy {
-    fn geometry(&self) -> Geometry {
-        self.disk.geometry()
-    }
-
-    fn engine_name(&self) -> &'static str {
-        "lazy"
-    }
-
-    fn read_batch(&mut self, batch: ReadBatch) -> std::result::Result<Arena, DeviceError> {
-        self.disk.read_batch(batch)
-    }
-
-    fn write_batch(&mut self, batch: WriteBatch) -> std::result::Result<(), DeviceError> {
-        self.kept.push(batch);
-        Ok(())
-    }
-
-    fn reap(&mut self) -> std::result::Result<bool, DeviceError> {
-        self.do_first()?;
-        Ok(!self.kept.is_empty())
-    }
-
-    fn settle(&mut self) -> std::result::Result<Settled, DeviceError> {
-        while !self.kept.is_empty() {
-            self.do_first()?;
-        }
-        self.disk.settle()
-    }
-
-    fn flush(&mut self, settled: Settled) -> std::result::Result<Flushed, DeviceError> {
-        self.disk.flush(settled)
-    }
-}
+use crate::units::Lba;
 
 fn pool_of(bytes: usize) -> ArenaPool {
     ArenaPool::new(1, NonZeroUsize::new(bytes).unwrap()).unwrap()
 }
 
-/// A writer to a lazy disk of 8192 bytes, and what is there.
+/// A writer to a slow disk of 8192 bytes, and what is there.
 fn writer(reads_back: bool, gets_wrong: Option<usize>) -> (Writer, MemoryDevice) {
     let capacity = ByteCount::new(8192);
     let disk = MemoryDevice::new(Geometry { capacity, sector_size: SectorSize::Bytes512 });
     let look = disk.clone();
-    let device = Box::new(Lazy { disk, kept: Vec::new(), gets_wrong });
+    let device = Box::new(Slow { gets_wrong, ..Slow::of(disk) });
     (Writer::new("db on disk".to_owned(), device, reads_back), look)
 }
 
@@ -105,9 +39,7 @@ fn part(fill: u8) -> PreservedPlan {
 fn preserved(plan: WritePlan, fill: u8) -> PreservedPlan {
     let mut arena = pool_of(1024).take().unwrap();
     arena.as_mut_slice().fill(fill);
-    let mut group = Group::default();
-    let recorded = group.recorded(plan, Arc::new(arena));
-    group.wait_for(recorded).unwrap()
+    without_history(plan, arena)
 }
 
 #[test]
@@ -164,7 +96,7 @@ fn a_flush_of_a_write_that_failed_fails() {
     let capacity = ByteCount::new(8192);
     let disk = MemoryDevice::new(Geometry { capacity, sector_size: SectorSize::Bytes512 });
     let disk = disk.failing_writes(0, libc::EIO);
-    let device = Box::new(Lazy { disk, kept: Vec::new(), gets_wrong: None });
+    let device = Box::new(Slow::of(disk));
     let mut writer = Writer::new("db on disk".to_owned(), device, false);
     writer.write(whole(4096, 5)).unwrap();
     let failed = writer.flush().unwrap_err();
@@ -182,7 +114,7 @@ fn more_sectors_that_change_in_part_than_memory_holds_are_all_changed() {
     arena.as_mut_slice().fill(9);
     let writes = vec![Transfer { at: ByteOffset::new(512), position: 0, length: 512 }];
     disk.write_batch(WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() }).unwrap();
-    let device = Box::new(Lazy { disk, kept: Vec::new(), gets_wrong: None });
+    let device = Box::new(Slow::of(disk));
     let mut writer = Writer::new("db on disk".to_owned(), device, false);
     // Sector n begins with byte n of the batch.
     let patch = |number: u64| {
@@ -195,9 +127,7 @@ fn more_sectors_that_change_in_part_than_memory_holds_are_all_changed() {
     for (number, byte) in arena.as_mut_slice().iter_mut().enumerate() {
         *byte = number as u8;
     }
-    let mut group = Group::default();
-    let recorded = group.recorded(plan, Arc::new(arena));
-    writer.write(group.wait_for(recorded).unwrap()).unwrap();
+    writer.write(without_history(plan, arena)).unwrap();
     let _ = writer.flush().unwrap();
     let now = look.contents();
     for (number, sector) in now.chunks(512).enumerate() {
