@@ -125,7 +125,7 @@ pub(crate) fn is_one(one: &Path, other: &Path) -> bool {
 }
 
 /// Numbers of the disk, or of the files that it is or is made of.
-fn made_of(path: &Path) -> BTreeSet<(bool, u64, u64)> {
+pub(crate) fn made_of(path: &Path) -> BTreeSet<(bool, u64, u64)> {
     let files = files_behind(path, LAYERS_MAX).into_iter();
     let files = files.filter_map(|file| file.metadata().ok());
     let files = files.map(|found| (false, found.dev(), found.ino()));

@@ -1,6 +1,7 @@
 //! A target as it is typed: a path, or a disk's WWID. Which disk of this host that is, and what it
 //! was when it was looked up; opening it and comparing is `blockio::volume`'s.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -14,7 +15,7 @@ use provisioning::scsi::wwid::Wwid;
 use provisioning::{Error, ErrorKind, Result};
 
 use crate::group_place;
-use crate::own_places::is_one;
+use crate::own_places::made_of;
 
 const LIST: &str = "mtctl disks --all lists what there is";
 
@@ -92,12 +93,13 @@ pub(crate) fn resolve<'a>(
     targets: impl IntoIterator<Item = &'a TargetArgument>,
 ) -> Result<Vec<NamedTarget>> {
     let found = resolve_on(&Host::running(), targets)?;
-    for (index, one) in found.iter().enumerate() {
-        let one = one.request.path.as_path();
-        let mut earlier = found[..index].iter().map(|other| other.request.path.as_path());
-        // Two loop devices of one file, or a map of one: what is written to one is on the other.
-        if let Some(other) = earlier.find(|other| is_one(one, other)) {
-            return Err(named_twice(one, other));
+    // Two loop devices of one file, or a map of one: what is written to one is on the other.
+    let mut taken = BTreeMap::new();
+    for path in found.iter().map(|one| one.request.path.as_path()) {
+        for part in made_of(path) {
+            if let Some(other) = taken.insert(part, path) {
+                return Err(named_twice(path, other));
+            }
         }
     }
     Ok(found)
