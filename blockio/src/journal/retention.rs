@@ -7,7 +7,7 @@
 //! backwards: a clock that was wrong for an hour makes points older by a step or two, and takes no
 //! history with it. Who pauses for a week loses nothing by that either. A clock that is wrong again
 //! and again would make its jumps usual: what it said of a few points among others is left out
-//! ([`dates`]).
+//! (`dates`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
