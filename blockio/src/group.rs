@@ -366,8 +366,8 @@ impl Group {
                  one that it goes to, and {shown} is pinned"
             );
             return Err(Error::refused(context).with_hint(format!(
-                "unpin it: mtctl points unpin id:{} --group {}; or keep what is overwritten",
-                pinned.id,
+                "unpin it: mtctl points unpin {} --group {}; or keep what is overwritten",
+                crate::journal::selector::typed(pinned),
                 self.view().name()
             )));
         }

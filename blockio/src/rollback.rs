@@ -265,7 +265,9 @@ fn require_room(
         Some(1) => "the oldest point would have to go for it".to_owned(),
         Some(count) => format!("the {count} oldest points would have to go for it"),
         None => match pinned {
-            Some(point) => format!("point {point} is pinned, and no more may go for it"),
+            Some(point) => {
+                format!("{} is pinned, and no more may go for it", group.view().called(point))
+            }
             None => "all points before the one that it leads to might not be enough".to_owned(),
         },
     };

@@ -1766,7 +1766,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__points__subcmd__list)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --local --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1826,7 +1826,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__points__subcmd__show)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --json --local --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -211,6 +211,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subc
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l local -d 'Show times by the clock of this host\'s zone; JSON is in UTC always'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l group -d 'The protection group' -r
@@ -219,6 +220,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subc
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -l local -d 'Show times by the clock of this host\'s zone; JSON is in UTC always'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l group -d 'The protection group' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
@@ -226,7 +228,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subc
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l kind -d 'What the disks hold' -r -f -a "crash\t'As after a power cut of the source'
 app\t'As the application made it consistent'"
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l name -d 'A name for it' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l name -d 'A name for it: no number, nor latest, latest-app or start; at most 200 bytes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l accept-target -d 'Take the disks though one does not hold what the group left there'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from create" -l json -d 'Print JSON'

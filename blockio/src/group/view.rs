@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::journal::catalogue::{Catalogue, PointId};
+use crate::journal::selector;
 use crate::journal::settings::GroupSettings;
 use crate::journal::state::GroupState;
 use crate::notice::Notice;
@@ -138,6 +139,13 @@ impl GroupView {
         self.state.journal.as_ref().and_then(|known| known.rolling_back_to)
     }
 
+    /// A point of it, as messages call it in short: `start`, or `point 7`.
+    #[must_use]
+    pub fn called(&self, id: PointId) -> String {
+        let known = self.state.journal.as_ref();
+        known.map_or_else(|| format!("point {id}"), |known| selector::called(known, id))
+    }
+
     /// No rollback was begun and not finished.
     ///
     /// # Errors
@@ -145,8 +153,8 @@ impl GroupView {
     /// `Refused`.
     pub fn require_no_rollback(&self) -> Result<()> {
         let Some(to) = self.rolling_back_to() else { return Ok(()) };
-        let name = &self.name;
-        Err(Error::refused(format!("a rollback of group {name} to point {to} is not finished"))
+        let (name, called) = (&self.name, self.called(to));
+        Err(Error::refused(format!("a rollback of group {name} to {called} is not finished"))
             .with_hint(format!(
                 "finish it: mtctl rollback --group {name} --to {to}; or go to another point"
             )))

@@ -153,7 +153,7 @@ pub struct Report {
     pub remarks: Vec<Finding>,
     /// Findings that are not listed.
     pub unlisted: u64,
-    /// The points that cannot be reached, ascending; the start is 0.
+    /// The points that cannot be reached, ascending; the start is one.
     pub unreachable: Vec<PointId>,
     /// The points that were looked at.
     pub points: u64,
@@ -311,7 +311,8 @@ impl Check<'_> {
         self.followers(state, known, &mut epoch)?;
         self.is_complete(known, &epoch)?;
         if let Some(to) = known.rolling_back_to {
-            let detail = format!("a rollback to point {to} was begun and not finished");
+            let called = crate::journal::selector::called(known, to);
+            let detail = format!("a rollback to {called} was begun and not finished");
             self.remark(Class::RollbackUnfinished, Some(to), None, detail);
         }
         let blocked = self.blocked;

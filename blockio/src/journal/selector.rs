@@ -1,16 +1,21 @@
 //! How people name a recovery point: `latest`, `latest-app`, `start`, its number, its name, or a
-//! time. Pure. What is ambiguous or expired is refused by name: never another point instead.
+//! time (`moment`); and which names they may give. What is ambiguous or expired is refused by name:
+//! never another point instead.
 
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::civil::DateTime;
-use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use crate::journal::catalogue::{Catalogue, Point, PointId, PointKind};
-use crate::plain::Plain;
+use crate::plain::{self, Plain};
 use crate::{Error, ErrorKind, Result};
+
+mod moment;
+
+/// The longest name that is given by hand, in bytes.
+pub const NAME_BYTES_MAX: usize = 200;
 
 /// A recovery point, as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +39,12 @@ impl FromStr for Selector {
             "latest" => Ok(Self::Latest),
             "latest-app" => Ok(Self::LatestApp),
             "start" => Ok(Self::Start),
-            other => Ok(Self::Text(other.to_owned())),
+            other => match other.strip_prefix("id:") {
+                Some(number) if of_id(number).is_none() => {
+                    Err("id: is followed by the number of a point, as in id:7".to_owned())
+                }
+                Some(_) | None => Ok(Self::Text(other.to_owned())),
+            },
         }
     }
 }
@@ -50,12 +60,44 @@ impl fmt::Display for Selector {
     }
 }
 
-/// The point of `catalogue` that is meant.
+/// `name`, if a point may be given it by hand: it could not be told from something else, or not be
+/// read, otherwise. Names that come out of streams are as they are.
 ///
 /// # Errors
 ///
-/// `Usage`: there is none, or it expired, or several are meant.
+/// Why not, as it follows on what was typed.
+pub fn check_name(name: &str) -> std::result::Result<(), String> {
+    let why = match name {
+        "latest" | "latest-app" | "start" => format!("{name} means another point"),
+        _ if name.trim().is_empty() => "a name is not empty".to_owned(),
+        _ if of_id(name).is_some() || name.bytes().all(|byte| byte.is_ascii_digit()) => {
+            "a number is the number of a point, and no name".to_owned()
+        }
+        _ if name.starts_with("id:") || name.starts_with("name:") => {
+            "what begins with id: or name: says how a point is meant".to_owned()
+        }
+        _ if name.len() > NAME_BYTES_MAX => {
+            format!("it has {} bytes, and a name has at most {NAME_BYTES_MAX}", name.len())
+        }
+        _ if !name.chars().all(plain::is_plain) => {
+            "it has characters that cannot be seen, or that a terminal would obey".to_owned()
+        }
+        _ => return Ok(()),
+    };
+    Err(why)
+}
+
+/// The point of `catalogue` that is meant: times are by this host's clock and zone.
+///
+/// # Errors
+///
+/// `Usage`: there is none, or it expired, or several are meant, or a time is none.
 pub fn find<'a>(catalogue: &'a Catalogue, selector: &Selector) -> Result<&'a Point> {
+    find_at(catalogue, selector, &Zoned::now())
+}
+
+/// The point of `catalogue` that is meant where it is `now`. Pure.
+fn find_at<'a>(catalogue: &'a Catalogue, selector: &Selector, now: &Zoned) -> Result<&'a Point> {
     let mut points = catalogue.recovery_points();
     let none = |what: &str| refuse(catalogue, format!("there is no {what}"));
     match selector {
@@ -68,46 +110,56 @@ pub fn find<'a>(catalogue: &'a Catalogue, selector: &Selector) -> Result<&'a Poi
             .next()
             .filter(|point| point.kind == PointKind::Start)
             .ok_or_else(|| none("start any more: what it was kept in was given up")),
-        Selector::Text(text) => find_text(catalogue, text),
+        Selector::Text(text) => find_text(catalogue, text, now),
     }
 }
 
-fn find_text<'a>(catalogue: &'a Catalogue, text: &str) -> Result<&'a Point> {
+fn find_text<'a>(catalogue: &'a Catalogue, text: &str, now: &Zoned) -> Result<&'a Point> {
     let (id, name) = (of_id(text), of_name(text));
     let is_meant = |number: PointId, named: Option<&str>| {
         id == Some(number) || (name.is_some() && named == name)
     };
-    let meant: Vec<_> = catalogue
-        .recovery_points()
-        .filter(|point| is_meant(point.id, point.name.as_deref()))
-        .collect();
+    let meant: Vec<_> =
+        catalogue.ways_back().filter(|point| is_meant(point.id, point.name.as_deref())).collect();
     match meant.as_slice() {
         [one] => return Ok(one),
         [] => {}
         several => {
             let shown: Vec<_> = several.iter().map(|point| shown(point)).collect();
-            let context = format!("\"{text}\" is ambiguous: {}", shown.join("; "));
+            let context = format!("\"{}\" is ambiguous: {}", Plain(text), shown.join("; "));
             return Err(
                 Error::new(ErrorKind::Usage, context).with_hint("name it by its number: id:NUMBER")
             );
         }
     }
-    let gone = catalogue.expired.iter().rev();
-    if let Some(gone) = gone.clone().find(|gone| is_meant(gone.id, gone.name.as_deref())) {
-        let name = gone.name.as_ref();
-        let name = name.map_or_else(String::new, |name| format!(" \"{}\"", Plain(name)));
-        let context =
-            format!("point {}{name} of {} has expired, or was given up", gone.id, time(gone.time));
-        return Err(refuse(catalogue, context));
+    if let Some(what) = gone(catalogue, id, is_meant) {
+        return Err(refuse(catalogue, format!("{what} has expired, or was given up")));
     }
-    let was_given_away = |id: &PointId| (1..catalogue.next_point).contains(&id.0);
-    if let Some(id) = id.filter(was_given_away) {
-        return Err(refuse(catalogue, format!("point {id} has expired, or was given up")));
-    }
-    match parse_time(text, TimeZone::system())? {
+    let shown = Plain(text);
+    match moment::parse(text, now)? {
         Some(wanted) => at_time(catalogue, text, wanted),
-        None => Err(refuse(catalogue, format!("there is no recovery point \"{text}\""))),
+        None if moment::looks_like_one(text) => {
+            let context = format!("\"{shown}\" is no time, and no recovery point has that name");
+            Err(Error::new(ErrorKind::Usage, context).with_hint(moment::FORMS))
+        }
+        None => Err(refuse(catalogue, format!("there is no recovery point \"{shown}\""))),
     }
+}
+
+/// The point that is meant, as messages call it, if it is no more.
+fn gone(
+    catalogue: &Catalogue,
+    id: Option<PointId>,
+    is_meant: impl Fn(PointId, Option<&str>) -> bool,
+) -> Option<String> {
+    let mut gone = catalogue.expired.iter().rev();
+    let Some(gone) = gone.find(|gone| is_meant(gone.id, gone.name.as_deref())) else {
+        let id = id.filter(|id| id.0 < catalogue.next_point)?;
+        return Some(format!("point {id}"));
+    };
+    let name = gone.name.as_ref();
+    let name = name.map_or_else(String::new, |name| format!(" \"{}\"", Plain(name)));
+    Some(format!("point {}{name} of {}", gone.id, time(gone.time)))
 }
 
 fn of_id(text: &str) -> Option<PointId> {
@@ -125,63 +177,27 @@ fn of_name(text: &str) -> Option<&str> {
 
 /// The newest point that is not after `wanted`.
 fn at_time<'a>(catalogue: &'a Catalogue, text: &str, wanted: u64) -> Result<&'a Point> {
+    let wanted_shown = match time(wanted) {
+        same if same == text => same,
+        other => format!("{} ({other})", Plain(text)),
+    };
     let mut before: Vec<_> =
         catalogue.recovery_points().filter(|point| point.time <= wanted).collect();
     before.sort_by_key(|point| (point.time, point.id));
     let Some(newest) = before.last() else {
         let context = format!(
-            "there is no recovery point at or before {text}: it expired, if ever \
-                               there was one"
+            "there is no recovery point at or before {wanted_shown}: it expired, if ever there \
+             was one"
         );
         return Err(refuse(catalogue, context));
     };
     let same: Vec<_> = before.iter().filter(|point| point.time == newest.time).collect();
     if same.len() > 1 {
         let shown: Vec<_> = same.iter().map(|point| shown(point)).collect();
-        let context = format!("{text} is ambiguous: {}", shown.join("; "));
+        let context = format!("{wanted_shown} is ambiguous: {}", shown.join("; "));
         return Err(Error::new(ErrorKind::Usage, context).with_hint("name it by its number"));
     }
     Ok(newest)
-}
-
-/// A time as people write it, in nanoseconds since 1970: with an offset, or in this host's zone.
-///
-/// # Errors
-///
-/// `Usage`: in that zone the time came twice, or never.
-fn parse_time(text: &str, zone: TimeZone) -> Result<Option<u64>> {
-    let exact = text.parse::<Timestamp>().ok();
-    let time = match (exact, text.parse::<DateTime>()) {
-        (Some(exact), _) => Some(exact),
-        (None, Ok(civil)) => in_zone(text, civil, zone)?,
-        (None, Err(_)) => None,
-    };
-    Ok(time.and_then(|time| u64::try_from(time.as_nanosecond()).ok()))
-}
-
-/// A time of the wall clock. At the end of summer time an hour comes twice, at its beginning one
-/// is left out: which moment was meant, only who typed it can say.
-fn in_zone(text: &str, civil: DateTime, zone: TimeZone) -> Result<Option<Timestamp>> {
-    let possible = zone.into_ambiguous_zoned(civil);
-    if !possible.is_ambiguous() {
-        return Ok(possible.compatible().ok().map(|time| time.timestamp()));
-    }
-    let offset = possible.offset();
-    let named = |time: std::result::Result<Zoned, jiff::Error>| {
-        time.map_or_else(
-            |_| text.to_owned(),
-            |time| time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-        )
-    };
-    let (one, other) = (named(possible.clone().earlier()), named(possible.later()));
-    let what = match offset {
-        AmbiguousOffset::Fold { .. } => format!("came twice, as {one} and as {other}"),
-        AmbiguousOffset::Gap { .. } | AmbiguousOffset::Unambiguous { .. } => {
-            format!("never was: clocks went from {one} on to {other}")
-        }
-    };
-    let context = format!("{text} of this host's zone {what}");
-    Err(Error::new(ErrorKind::Usage, context).with_hint("name it with its offset, or in UTC"))
 }
 
 fn refuse(catalogue: &Catalogue, context: String) -> Error {
@@ -204,12 +220,40 @@ pub fn shown(point: &Point) -> String {
     let name = point.name.as_ref();
     let name = name.map_or_else(String::new, |name| format!(" \"{}\"", Plain(name)));
     match point.kind {
-        PointKind::Start => "the start of the history".to_owned(),
+        PointKind::Start => "start (before the first stream)".to_owned(),
         PointKind::Break => format!("where the history breaks off ({})", point.id),
         PointKind::Crash | PointKind::App => {
             format!("point {}{name} of {}", point.id, time(point.time))
         }
     }
+}
+
+/// The point with this number, as messages call it in short: `start`, or `point 7`.
+#[must_use]
+pub fn called(catalogue: &Catalogue, id: PointId) -> String {
+    match catalogue.point(id).map(|point| point.kind) {
+        Some(PointKind::Start) => "start".to_owned(),
+        Some(PointKind::Break | PointKind::Crash | PointKind::App) | None => format!("point {id}"),
+    }
+}
+
+/// A point, as it is typed: as nothing else is.
+#[must_use]
+pub fn typed(point: &Point) -> String {
+    match point.kind {
+        PointKind::Start => "start".to_owned(),
+        PointKind::Break | PointKind::Crash | PointKind::App => format!("id:{}", point.id),
+    }
+}
+
+/// Nanoseconds since 1970, for people, by the clock of `zone`: with its offset, to the second.
+#[must_use]
+pub fn time_in(nanoseconds: u64, zone: &TimeZone) -> String {
+    let exact = Timestamp::from_nanosecond(nanoseconds.into());
+    exact.map_or_else(
+        |_| nanoseconds.to_string(),
+        |exact| moment::with_offset(&exact.to_zoned(zone.clone())),
+    )
 }
 
 /// Nanoseconds since 1970, for people: UTC, to the second.
@@ -254,6 +298,7 @@ mod tests {
         assert_eq!(found("latest-app"), Ok(2));
         assert_eq!(found("start"), Ok(0));
         assert_eq!(found("2"), Ok(2));
+        assert_eq!((found("0"), found("id:0")), (Ok(0), Ok(0)), "the start has a number as well");
         assert_eq!(found("upgrade"), Ok(2));
         assert_eq!(found("1970-01-01T00:03:20Z"), Ok(2));
         assert_eq!(found("1970-01-01T00:04:59Z"), Ok(2));
@@ -270,21 +315,6 @@ mod tests {
     }
 
     #[test]
-    fn a_local_time_that_came_twice_or_never_is_refused_with_both() {
-        let zone = || TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-        let parse = |text: &str| parse_time(text, zone()).map_err(|error| error.to_string());
-        let twice = parse("2023-10-29T02:30:00").unwrap_err();
-        let both = "as 2023-10-29T02:30:00+02:00 and as 2023-10-29T02:30:00+01:00";
-        assert!(twice.contains(both), "{twice}");
-        assert!(parse("2023-03-26T02:30:00").unwrap_err().contains("never was"));
-        let summer = parse("2023-10-29T02:30:00+02:00").unwrap().unwrap();
-        let winter = parse("2023-10-29T02:30:00+01:00").unwrap().unwrap();
-        assert_eq!(winter - summer, 3600 * SECOND);
-        assert_eq!(parse("2023-10-29T03:30:00").unwrap().unwrap(), winter + 3600 * SECOND);
-        assert_eq!(parse("no time"), Ok(None));
-    }
-
-    #[test]
     fn an_expired_point_is_refused_by_name_and_no_other_taken() {
         let mut catalogue = catalogue();
         let _ = catalogue.forget(&[PointId(0), PointId(1), PointId(2)]);
@@ -293,6 +323,10 @@ mod tests {
             ("upgrade", "point 2 \"upgrade\" of 1970-01-01T00:03:20Z has expired, or was given up"),
             ("1970-01-01T00:03:20Z", "there is no recovery point at or before"),
             ("99", "there is no recovery point \"99\""),
+            ("20261122", "there is no recovery point \"20261122\""),
+            ("2026-13-45", "\"2026-13-45\" is no time, and no recovery point has that name"),
+            ("up\u{1b}grade", "there is no recovery point \"up\\u{1b}grade\""),
+            ("0", "point 0 has expired, or was given up"),
             ("start", "there is no start any more"),
         ] {
             let error = find(&catalogue, &text.parse().unwrap()).unwrap_err();
@@ -306,6 +340,55 @@ mod tests {
         assert_eq!(found("1970-01-01T00:06:39Z"), Ok(3));
         assert_eq!(found("1970-01-01T00:01:40Z"), Ok(1));
         assert!(found("1970-01-01T00:01:39Z").unwrap_err().contains("at or before"));
+    }
+
+    #[test]
+    fn a_time_that_is_none_says_how_times_are_typed() {
+        let error = find(&catalogue(), &"yesterday noon".parse().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.hint().unwrap().contains("yesterday 18:00"), "{error}");
+        assert!("id:seven".parse::<Selector>().is_err());
+    }
+
+    #[test]
+    fn a_name_given_by_hand_means_one_thing_and_can_be_read() {
+        let long = "n".repeat(NAME_BYTES_MAX + 1);
+        for name in [
+            "",
+            " ",
+            "7",
+            "007",
+            "99999999999999999999999",
+            "latest",
+            "latest-app",
+            "start",
+            "id:7",
+            "id:x",
+            "name:x",
+            "a\nb",
+            "\u{1b}[2J",
+            "a\u{202e}b",
+            &long,
+        ] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+        for name in ["upgrade", "7th", "started", "vor dem Größenwechsel", &long[1..]] {
+            assert_eq!(check_name(name), Ok(()), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_point_is_shown_by_a_local_clock_with_its_offset() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        assert_eq!(time_in(1_700_000_000 * SECOND, &zone), "2023-11-14T23:13:20+01:00");
+        assert_eq!(time_in(1_690_000_000 * SECOND, &zone), "2023-07-22T06:26:40+02:00");
+    }
+
+    #[test]
+    fn what_a_point_is_typed_as_finds_it() {
+        for point in catalogue().all() {
+            assert_eq!(found(&typed(point)), Ok(point.id.0));
+        }
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::io::Write;
 
 use blockio::group::GroupView;
-use blockio::journal::catalogue::{Catalogue, Point, PointKind};
+use blockio::journal::catalogue::{Catalogue, Point, PointId, PointKind};
 use blockio::journal::selector::{self, Selector};
 use blockio::units::in_hours;
 use clap::{Args, Subcommand, ValueEnum};
+use jiff::tz::TimeZone;
 use provisioning::size;
 use serde::Serialize;
 
@@ -21,10 +22,16 @@ Examples:
   mtctl points pin before-upgrade --group web     it does not expire
   mtctl points unpin before-upgrade --group web
   mtctl points show latest --group web --json
+  mtctl points show 'yesterday 18:00' --group web --local     the newest that is not after it
 
 A point is named by its number, its name, a time (the newest point that is not after it), latest,
 latest-app, or start (what was there before the first stream). What is ambiguous or expired is
-refused, and nothing else taken instead.";
+refused, and nothing else taken instead. Where something else is meant by a name, id:NUMBER is the
+number, and name:NAME the name.
+
+A time is RFC 3339 (2026-11-22T03:00:00Z); or by the clock and zone of this host 2026-11-22 03:00,
+2026-11-22 (the beginning of that day), 14:10 (of today), yesterday 18:00, or 2h ago. Points have
+the time of their source's clock.";
 
 /// What can be done with recovery points.
 #[derive(Debug, Subcommand)]
@@ -33,7 +40,7 @@ pub enum Command {
     /// List the points that are kept
     List(List),
     /// Show one point
-    Show(One),
+    Show(Show),
     /// Make a point of what the disks hold now
     Create(Create),
     /// Keep a point: it does not expire
@@ -49,12 +56,28 @@ pub struct List {
     #[command(flatten)]
     of: GroupOptions,
 
+    /// Show times by the clock of this host's zone; JSON is in UTC always
+    #[arg(long)]
+    local: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// What was typed after `mtctl points show`, `pin` and `unpin`.
+/// What was typed after `mtctl points show`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Show {
+    #[command(flatten)]
+    one: One,
+
+    /// Show times by the clock of this host's zone; JSON is in UTC always
+    #[arg(long)]
+    local: bool,
+}
+
+/// What was typed after `mtctl points pin` and `unpin`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct One {
@@ -81,8 +104,8 @@ pub struct Create {
     #[arg(long, value_enum, default_value_t = KindName::Crash)]
     kind: KindName,
 
-    /// A name for it
-    #[arg(long, value_name = "NAME")]
+    /// A name for it: no number, nor latest, latest-app or start; at most 200 bytes
+    #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<String>,
 
     /// Take the disks though one does not hold what the group left there
@@ -92,6 +115,10 @@ pub struct Create {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    selector::check_name(text).map(|()| text.to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -171,7 +198,7 @@ fn list(arguments: &List) -> anyhow::Result<Exit> {
     if points.is_empty() {
         writeln!(out, "group {} has no recovery points", group.name())?;
     } else {
-        table(&mut out, &points)?;
+        table(&mut out, &points, &zone(arguments.local))?;
     }
     known.map_or(Ok(()), |known| remarks(&mut out, known))?;
     out.flush()?;
@@ -181,17 +208,30 @@ fn list(arguments: &List) -> anyhow::Result<Exit> {
 /// So many points are in one table: laying one out takes some KiB a row.
 const POINTS_IN_TABLE_MAX: usize = 4096;
 
-/// With the header again above every so many points.
-fn table(out: &mut impl Write, points: &[&Point]) -> anyhow::Result<()> {
-    points.chunks(POINTS_IN_TABLE_MAX).try_for_each(|part| part_of_table(out, part))
+/// Whose times are shown; none: UTC.
+fn zone(local: bool) -> Option<TimeZone> {
+    local.then(TimeZone::system)
 }
 
-fn part_of_table(out: &mut impl Write, points: &[&Point]) -> anyhow::Result<()> {
+/// With the header again above every so many points.
+fn table(out: &mut impl Write, points: &[&Point], zone: &Option<TimeZone>) -> anyhow::Result<()> {
+    points.chunks(POINTS_IN_TABLE_MAX).try_for_each(|part| part_of_table(out, part, zone))
+}
+
+fn part_of_table(
+    out: &mut impl Write,
+    points: &[&Point],
+    zone: &Option<TimeZone>,
+) -> anyhow::Result<()> {
+    let time = |time| match zone {
+        None => selector::time(time),
+        Some(zone) => selector::time_in(time, zone),
+    };
     let mut table = output::table(&["ID", "TIME", "KIND", "NAME", "PINNED", "JOURNAL"]);
     for point in points {
         table.add_row([
             point.id.to_string(),
-            selector::time(point.time),
+            time(point.time),
             kind(point.kind).to_owned(),
             point.name.clone().unwrap_or_else(|| "-".to_owned()),
             if point.pinned { "pinned" } else { "-" }.to_owned(),
@@ -225,27 +265,33 @@ fn remarks(out: &mut impl Write, known: &Catalogue) -> anyhow::Result<()> {
         ))?;
     }
     if let Some(to) = known.rolling_back_to {
-        say(&format!("a rollback to point {to} is not finished: mtctl recover finishes it"))?;
+        let shown = selector::called(known, to);
+        say(&format!("a rollback to {shown} is not finished: mtctl recover finishes it"))?;
     }
     if let Some(to) = known.rolled_back_to {
-        say(&format!("the disks were rolled back to point {to}"))?;
+        say(&format!("the disks were rolled back to {}", selector::called(known, to)))?;
     }
     Ok(())
 }
 
-fn show(arguments: &One) -> anyhow::Result<Exit> {
-    let group = arguments.of.look()?;
-    print_one(&group, &arguments.point, arguments.json)
+fn show(arguments: &Show) -> anyhow::Result<Exit> {
+    let Show { one: One { point, of, json }, local } = arguments;
+    print_one(&of.look()?, point, *json, *local)
 }
 
-fn print_one(group: &GroupView, selector: &Selector, as_json: bool) -> anyhow::Result<Exit> {
+fn print_one(
+    group: &GroupView,
+    selector: &Selector,
+    as_json: bool,
+    local: bool,
+) -> anyhow::Result<Exit> {
     let known = group.state().journal.as_ref();
     let point = selector::find(group.catalogue()?, selector)?;
     let mut out = output::stdout();
     if as_json {
         output::print_json(&mut out, &json(known, &[point]))?;
     } else {
-        table(&mut out, &[point])?;
+        table(&mut out, &[point], &zone(local))?;
         out.flush()?;
     }
     Ok(Exit::Done)
@@ -269,17 +315,16 @@ fn create(arguments: &Create) -> anyhow::Result<Exit> {
     for note in group.take_notes() {
         output::complain(&output::wrapped(&format!("warning: {note}"), 2));
     }
-    print_one(group.view(), &Selector::Text(format!("id:{id}")), arguments.json)
+    print_one(group.view(), &by_number(id), arguments.json, false)
 }
 
 fn pin(arguments: &One, pinned: bool) -> anyhow::Result<Exit> {
     let mut group = arguments.of.open()?;
     let id = selector::find(group.view().catalogue()?, &arguments.point)?.id;
     group.pin(id, pinned)?;
-    // The start has no number that a person would type.
-    let selector = match &arguments.point {
-        Selector::Start => Selector::Start,
-        _ => Selector::Text(format!("id:{id}")),
-    };
-    print_one(group.view(), &selector, arguments.json)
+    print_one(group.view(), &by_number(id), arguments.json, false)
+}
+
+fn by_number(id: PointId) -> Selector {
+    Selector::Text(format!("id:{id}"))
 }

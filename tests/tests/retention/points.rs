@@ -5,11 +5,11 @@ use std::fs;
 use blockio::stream::MarkKind;
 use blockio::stream::rbd_diff::Version;
 use mt_tests::change_stream::{Change, random_changes, rbd_diff, svd, volume};
-use mt_tests::program::{mtctl, shell};
+use mt_tests::program::{Run, command, finish, mtctl, shell};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
-use crate::{MIB, Part, after, blank, holds, image, points, retention, rollback, stream};
+use crate::{MIB, Part, after, blank, holds, image, points, retention, rollback, stream, timed};
 
 const SIZE: u64 = MIB;
 
@@ -125,6 +125,70 @@ fn points_are_made_pinned_and_listed_by_hand() {
         assert_eq!(is_pinned(), false);
         let listed = machine.mtctl(&["points", "list", "--group", "g"]);
         listed.exits(0).says("ID").says("mine").says("rolled back to point 2");
+    });
+}
+
+/// `mtctl` in the middle of Europe, where winter is an hour ahead of UTC.
+fn in_europe(arguments: &[&str]) -> Run {
+    let zone = "CET-1CEST,M3.5.0,M10.5.0/3";
+    finish(command(mtctl(), &[arguments, &["--group", "g"]].concat()).env("TZ", zone))
+}
+
+#[test]
+fn a_point_is_found_by_a_time_as_people_type_it_and_listed_by_the_local_clock() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let target = blank(machine, "target.img", SIZE);
+        // At 22:13:21 UTC and the seconds after it, on 14 November 2023; the second in two hours.
+        let changes = |fill| vec![Change::data(0, vec![fill; 4096])];
+        let parts = [(1, changes(1)), (7201, changes(2))];
+        let stream = timed(machine, "timed.mts", vec![volume("", SIZE, "", "")], &parts);
+        apply(machine, &stream, &target, &[]);
+        for (typed, expected) in [
+            ("2023-11-14T22:13:21Z", 1),
+            ("2023-11-14 23:13:21", 1),
+            ("2023-11-15 01:13", 1),
+            ("2023-11-16", 2),
+            ("today", 2),
+            ("1h ago", 2),
+        ] {
+            let shown = in_europe(&["points", "show", typed, "--json"]);
+            assert_eq!(shown.exits(0).json()["points"][0]["id"], expected, "{typed}");
+        }
+        in_europe(&["points", "show", "2023-11-14"]).exits(2).says("at or before 2023-11-14 (");
+        for typed in ["2023-13-45", "yesterday noon", "2x ago"] {
+            let rollback = ["rollback", "--to", typed, "--yes"];
+            in_europe(&rollback).exits(2).says("is no time").says("2h ago");
+        }
+        in_europe(&["points", "list", "--local"]).exits(0).says("2023-11-15T01:13:21+01:00");
+        in_europe(&["points", "show", "2", "--local"]).exits(0).says("2023-11-15T01:13:21+01:00");
+        let listed = in_europe(&["points", "list", "--local", "--json"]);
+        assert_eq!(listed.exits(0).json()["points"][1]["time"], "2023-11-15T00:13:21Z");
+    });
+}
+
+#[test]
+fn a_name_that_means_something_else_is_not_given_and_one_out_of_a_stream_is_found_by_its_number() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let target = blank(machine, "target.img", SIZE);
+        let (crash, hostile) = (MarkKind::CrashConsistent, "a\u{1b}[2J\nb");
+        let marks = [(crash, "latest"), (crash, hostile), (crash, "7")];
+        let stream = marked(machine, &mut Random::new(93), &marks);
+        apply(machine, &stream, &target, &[]);
+        for name in ["", "7", "latest", "latest-app", "start", "a\nb", &"n".repeat(201)] {
+            machine.mtctl(&["points", "create", "--group", "g", "--name", name]).exits(2);
+        }
+        assert_eq!(points(machine).len(), 3);
+        let id = |typed: &str| {
+            let shown = machine.mtctl(&["points", "show", typed, "--group", "g", "--json"]);
+            shown.exits(0).json()["points"][0]["id"].clone()
+        };
+        assert_eq!((id("latest"), id("name:latest"), id("id:1")), (3.into(), 1.into(), 1.into()));
+        assert_eq!((id("2"), id("name:7")), (2.into(), 3.into()));
+        machine.mtctl(&["points", "list", "--group", "g"]).exits(0).says("a\\u{1b}[2J\\nb");
+        machine.mtctl(&["points", "pin", "0", "--group", "g"]).exits(0).says("start");
+        machine.mtctl(&["points", "unpin", "start", "--group", "g"]).exits(0).says("start");
     });
 }
 

@@ -126,7 +126,7 @@ fn summary_or_error(found: &Found) -> Summary {
 pub(super) fn summary(group: &GroupView) -> Summary {
     let known = group.state().journal.as_ref();
     let points: Vec<_> = known.into_iter().flat_map(Catalogue::recovery_points).collect();
-    let (state, detail) = told(&group.whereabouts());
+    let (state, detail) = told(group, &group.whereabouts());
     Summary {
         group: group.name().to_owned(),
         state,
@@ -146,13 +146,15 @@ fn reach(group: &GroupView, known: &Catalogue) -> u64 {
 }
 
 /// For programs, and for people.
-fn told(whereabouts: &Whereabouts) -> (&'static str, String) {
+fn told(group: &GroupView, whereabouts: &Whereabouts) -> (&'static str, String) {
     let text = |text: &str| text.to_owned();
     match whereabouts {
         Whereabouts::NeverWritten => ("never-written", text("nothing applied yet")),
-        Whereabouts::RollingBack(to) => ("rolling-back", format!("rolling back to point {to}")),
+        Whereabouts::RollingBack(to) => {
+            ("rolling-back", format!("rolling back to {}", group.called(*to)))
+        }
         Whereabouts::InBetween(_) => ("in-between", text("in-between")),
-        Whereabouts::RolledBack(to) => ("rolled-back", format!("at point {to}")),
+        Whereabouts::RolledBack(to) => ("rolled-back", format!("at {}", group.called(*to))),
         Whereabouts::WithinStream(_) => ("within-stream", text("within a stream")),
         Whereabouts::Applied => ("applied", text("applied")),
     }
@@ -163,7 +165,8 @@ fn alarms(group: &GroupView) -> Vec<String> {
     let name = group.name();
     match group.whereabouts() {
         Whereabouts::RollingBack(to) => alarms.push(format!(
-            "a rollback to point {to} is not finished: mtctl recover --group {name}"
+            "a rollback to {} is not finished: mtctl recover --group {name}",
+            group.called(to)
         )),
         Whereabouts::InBetween(_) => alarms.push(format!(
             "a run was cut short: apply the same stream again, or mtctl recover --group {name}"

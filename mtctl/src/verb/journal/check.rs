@@ -4,6 +4,7 @@
 use std::io::Write;
 
 use blockio::group::GroupView;
+use blockio::journal::catalogue::{Catalogue, PointId, PointKind};
 use blockio::journal::check::{self, Class, Finding, Report};
 use blockio::notice::Notice;
 use clap::Args;
@@ -40,9 +41,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let stop = crate::verb::stop_flag()?;
     let storage = arguments.of.storage()?;
     // What is wrong with the state is found below; that all of the history is missing says more.
+    let mut start = None;
     if let Ok(group) = GroupView::look(&arguments.of.place()?, &arguments.of.group) {
         let is_of_all = |note: &&Notice| matches!(note, Notice::HistoryNotThere { .. });
         group_place::warn(&group.notes().iter().filter(is_of_all).cloned().collect::<Vec<_>>());
+        let mut points = group.state().journal.iter().flat_map(Catalogue::all);
+        start = points.find(|point| point.kind == PointKind::Start).map(|point| point.id);
     }
     let mut progress: Option<ByteProgress> = None;
     let report = check::check(&storage, &stop, &mut |now| {
@@ -53,13 +57,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     if arguments.json {
         output::print_json(&mut out, &report)?;
     } else {
-        print(&mut out, &arguments.of.group, &report)?;
+        print(&mut out, &arguments.of.group, &report, start)?;
     }
     out.flush()?;
     Ok(if report.is_clean() { Exit::Done } else { Exit::Integrity })
 }
 
-fn print(out: &mut impl Write, group: &str, report: &Report) -> anyhow::Result<()> {
+fn print(
+    out: &mut impl Write,
+    group: &str,
+    report: &Report,
+    start: Option<PointId>,
+) -> anyhow::Result<()> {
     let findings: Vec<_> = report.damage.iter().chain(&report.remarks).collect();
     if !findings.is_empty() {
         table(out, &findings)?;
@@ -79,7 +88,7 @@ fn print(out: &mut impl Write, group: &str, report: &Report) -> anyhow::Result<(
         output::counted(report.records, "record"),
         size::binary(report.bytes)
     ))?;
-    verdict(out, group, report)
+    verdict(out, group, report, start)
 }
 
 fn table(out: &mut impl Write, findings: &[&Finding]) -> anyhow::Result<()> {
@@ -108,7 +117,12 @@ fn class(class: Class) -> String {
 }
 
 /// What it comes to, and what to do now.
-fn verdict(out: &mut impl Write, group: &str, report: &Report) -> anyhow::Result<()> {
+fn verdict(
+    out: &mut impl Write,
+    group: &str,
+    report: &Report,
+    start: Option<PointId>,
+) -> anyhow::Result<()> {
     let mut say = |text: &str| writeln!(out, "{}", output::wrapped(text, 2));
     if report.remarks.iter().any(|finding| finding.class == Class::RollbackUnfinished) {
         say(&format!("hint: finish the rollback: mtctl recover --group {group}"))?;
@@ -120,7 +134,9 @@ fn verdict(out: &mut impl Write, group: &str, report: &Report) -> anyhow::Result
     say(&format!("the history of group {group} is DAMAGED"))?;
     if !report.unreachable.is_empty() {
         let list = ranges(report.unreachable.iter().map(|point| point.0));
-        say(&format!("points that cannot be reached (0 is the start): {list}"))?;
+        let start = start.filter(|start| report.unreachable.contains(start));
+        let start = start.map_or_else(String::new, |start| format!(" ({start} is the start)"));
+        say(&format!("points that cannot be reached{start}: {list}"))?;
     }
     Ok(say(&format!("hint: {}", advice(report)))?)
 }

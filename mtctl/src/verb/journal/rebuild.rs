@@ -89,8 +89,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     say(&format!("the segments lead back to {count}{}", newest.unwrap_or_default()))?;
     if let Some(first) = first {
         say(&format!(
-            "the disks were written since point {first}: next, mtctl rollback --group {name} --to \
-             {first}, or to another one"
+            "the disks were written since {}: next, mtctl rollback --group {name} --to {first}, or \
+             to another one",
+            known.map_or_else(|| format!("point {first}"), |known| selector::called(known, first))
         ))?;
     }
     if !arguments.dry_run {
