@@ -14,6 +14,7 @@ use crate::journal::images::Images;
 use crate::journal::index::{Image, Index};
 use crate::journal::layout::padded;
 use crate::plain::Plain;
+use crate::recover::{self, Recovery};
 use crate::units::ByteOffset;
 use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
@@ -47,6 +48,25 @@ impl Proof {
             Self::NothingWritten(point) | Self::RolledBack(point) => point,
         }
     }
+}
+
+/// Whether `group` was committed before, and has nothing to commit since. What a crash in that
+/// commit left of the history is removed.
+///
+/// # Errors
+///
+/// `Refused`: a run was cut short since. `Failed`: a segment could not be removed.
+pub fn is_done(group: &mut Group) -> Result<bool> {
+    let state = group.view().state();
+    if state.journal.is_some() || state.volumes.is_empty() || state.dropped().is_empty() {
+        return Ok(false);
+    }
+    if recover::needed(group.view()) != Recovery::AtCheckpoint {
+        let context = format!("the volumes of group {} are in-between", group.view().name());
+        return Err(Error::refused(context).with_hint("apply the same stream again, to its end"));
+    }
+    group.remove_what_was_dropped()?;
+    Ok(true)
 }
 
 /// The point that the volumes of `group` are at, if they are at one.

@@ -9,6 +9,7 @@
 //! keeper      the journal is opened, records are made, epochs begin
 //! preserve    a plan becomes one that may be written    BARRIER 1
 //! checkpoint  progress and points become durable        BARRIER 3
+//! forgetting  points go because somebody says so
 //! rebuilding  the state is made anew from the segments
 //! ```
 
@@ -32,6 +33,7 @@ use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) mod checkpoint;
+mod forgetting;
 pub mod keeper;
 mod ledger;
 mod place;
@@ -358,19 +360,8 @@ impl Group {
         to: PointId,
         then: &Progress,
     ) -> Result<Option<(PointId, Vec<Span>, u64)>> {
+        self.view().require_none_pinned_after(to)?;
         let known = self.ledger.view().catalogue()?;
-        if let Some(pinned) = known.points_after(to).find(|point| point.pinned) {
-            let shown = crate::journal::selector::shown(pinned);
-            let context = format!(
-                "rolling back without keeping what is overwritten gives up the points after the \
-                 one that it goes to, and {shown} is pinned"
-            );
-            return Err(Error::refused(context).with_hint(format!(
-                "unpin it: mtctl points unpin {} --group {}; or keep what is overwritten",
-                crate::journal::selector::typed(pinned),
-                self.view().name()
-            )));
-        }
         let later: Vec<_> = known.points_after(to).map(|point| point.kind).collect();
         let (at, new) = (PointId(known.next_point), known.break_after(to));
         let Some(keeper) = &mut self.keeper else { return Err(not_open()) };
@@ -439,7 +430,12 @@ impl Group {
         self.remove_what_was_dropped()
     }
 
-    fn remove_what_was_dropped(&self) -> Result<()> {
+    /// Removes what is there of histories that were dropped.
+    ///
+    /// # Errors
+    ///
+    /// `Integrity`: a segment is of another history. `Failed`: one could not be removed.
+    pub(crate) fn remove_what_was_dropped(&self) -> Result<()> {
         let doing = "removing the segments of the history";
         let storage = self.view().storage();
         let all = storage.segments().map_err(|error| Error::failed(doing, error))?;

@@ -10,6 +10,7 @@
 //! change      what a save changes of it                pure
 //! state_text  both as text                             pure
 //! retention   what is to go, and when                  pure
+//! keep        what stays by its count                  pure
 //! selector    how people name a point                  pure
 //! settings    how a group is kept, as it is saved      pure
 //! memo        what the journal says of its group       pure
@@ -41,6 +42,7 @@ pub(crate) mod draft;
 pub mod dump;
 pub(crate) mod images;
 pub(crate) mod index;
+pub mod keep;
 pub mod layout;
 pub(crate) mod log;
 pub mod memo;

@@ -21,27 +21,28 @@ use crate::assignment::{Assignment, Disk};
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::open::Engine;
 use crate::group::Undo;
-use crate::group::keeper::Preserve;
 use crate::group::{Group, GroupView};
-use crate::journal::catalogue::{JournalVolume, PointId};
+use crate::journal::catalogue::{Catalogue, PointId};
 use crate::journal::images::Images;
 use crate::journal::index::Index;
 use crate::journal::state::{Progress, VolumeState};
 use crate::notice::Notice;
 use crate::plan::WritePlan;
 use crate::target_check;
-use crate::view::PointHistory;
 use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
 mod ahead;
+mod preview;
 mod proof;
+mod room;
 mod steps;
 
 use ahead::{Ahead, Ready};
+pub use preview::{Asked, Preview, preview};
+use room::Way;
 use steps::{STEP_BYTES, Steps};
 
-const MIB: u64 = 1 << 20;
 /// So many steps are read ahead, wait for what they overwrite to be preserved, or are written.
 const ARENAS: usize = 8;
 const ARENA_BYTES: NonZeroUsize = NonZeroUsize::new(STEP_BYTES).expect("invariant: not zero");
@@ -105,28 +106,6 @@ pub enum Ending {
     Stopped,
 }
 
-/// How much a rollback would write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Preview {
-    /// Of each volume, by its name, how many bytes.
-    pub volumes: Vec<(VolumeName, u64)>,
-}
-
-/// What a rollback of `group` to `to` would write. Reads the history; changes nothing.
-///
-/// # Errors
-///
-/// As [`run`].
-pub fn preview(group: &GroupView, to: PointId) -> Result<Preview> {
-    let known = group.catalogue()?;
-    // What a run that was cut short overwrote is more than was saved.
-    let history = PointHistory::open(group.storage(), to)?;
-    let bytes = |volume: &JournalVolume| {
-        Ok((volume.name.clone(), history.overwritten_bytes(volume.name.as_str())?))
-    };
-    Ok(Preview { volumes: known.volumes.iter().map(bytes).collect::<Result<_>>()? })
-}
-
 /// Rolls back. `stop` ends it at the next step.
 ///
 /// # Errors
@@ -145,14 +124,10 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
     group.open_history(history)?;
     let known = group.catalogue_now()?;
     let records = group.record_pool()?;
-    let holds_it = known.rolled_back_to == Some(to)
-        || (known.open_epoch() == to && group.is_epoch_empty() && known.rolling_back_to.is_none());
     let images = Images::since(&group.view().storage(), &known, to, &records)?;
-    let names: Vec<_> = known.volumes.iter().map(|volume| volume.name.clone()).collect();
-    if holds_it
-        && is_known_to_be_at(group.view(), &images.progress())
-        && proof::hold_all(&images, &names, &mut assignments, stop)?
-    {
+    let names = names(&known);
+    let may_be_there = may_be_at(group.view(), &known, group.is_epoch_empty(), &images, to);
+    if may_be_there && proof::hold_all(&images, &names, &mut assignments, stop)? {
         return Ok(Ending::NothingToDo);
     }
     check(&images, &records, in_thread, stop, observe)?;
@@ -164,8 +139,9 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
     for (index, number) in &order {
         fits(&assignments[*index].target, images.of(*number))?;
     }
-    if undo == Undo::Kept {
-        require_room(&group, to, &assignments, &order, &images, may_give_up_points)?;
+    if let Some(room) = group.room().filter(|_| undo == Undo::Kept) {
+        let way = Way { to, assignments: &assignments, order: &order, images: &images };
+        let _ = room::require(group.view(), &room, &way, may_give_up_points)?;
     }
     for note in group.take_notes() {
         observe(Event::Notice(&note));
@@ -187,6 +163,22 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
         }
     }
     rollback.complete(to, observe)
+}
+
+fn names(known: &Catalogue) -> Vec<VolumeName> {
+    known.volumes.iter().map(|volume| volume.name.clone()).collect()
+}
+
+/// The volumes are at `to`, by what is known of them: what they hold is to be compared.
+fn may_be_at(
+    group: &GroupView,
+    known: &Catalogue,
+    is_epoch_empty: bool,
+    images: &Images,
+    to: PointId,
+) -> bool {
+    let is_last = known.open_epoch() == to && is_epoch_empty && known.rolling_back_to.is_none();
+    (known.rolled_back_to == Some(to) || is_last) && is_known_to_be_at(group, &images.progress())
 }
 
 /// The group knows its volumes to be as far as `then`. Where a stream was begun since, it does not,
@@ -237,67 +229,6 @@ fn fits(disk: &Disk, images: Option<&Index>) -> Result<()> {
         "attach the disk that was written; an image file: move it back, or put it behind a loop \
          device with sectors of 512 bytes: losetup --sector-size 512 --find --show FILE",
     ))
-}
-
-/// What is overwritten finds room, or nothing is overwritten: a rollback that ends half way for
-/// want of it has cost points, and leads nowhere.
-fn require_room(
-    group: &Group,
-    to: PointId,
-    assignments: &[Assignment],
-    order: &[(usize, u32)],
-    images: &Images,
-    may_give_up_points: bool,
-) -> Result<()> {
-    let steps = order.iter().flat_map(|(index, number)| {
-        let assignment = &assignments[*index];
-        let name = &assignment.volume;
-        let volume = Preserve { name, geometry: assignment.target.geometry() };
-        let images = images.of(*number).into_iter().flat_map(Index::iter);
-        Steps::new(images).map(move |step| (volume, step.plan.touched))
-    });
-    let Some(needed) = group.room_needed(to, steps)? else { return Ok(()) };
-    let pinned = needed.pinned.filter(|_| needed.points_to_go.is_none());
-    if (may_give_up_points && pinned.is_none()) || needed.points_to_go == Some(0) {
-        return Ok(());
-    }
-    let go = match needed.points_to_go {
-        Some(1) => "the oldest point would have to go for it".to_owned(),
-        Some(count) => format!("the {count} oldest points would have to go for it"),
-        None => match pinned {
-            Some(point) => {
-                format!("{} is pinned, and no more may go for it", group.view().called(point))
-            }
-            None => "all points before the one that it leads to might not be enough".to_owned(),
-        },
-    };
-    let context = format!(
-        "rolling back: what it overwrites is kept, and may take {} MiB on the retention volume, \
-         where {} MiB are free: {go}; nothing was written",
-        needed.bytes.div_ceil(MIB),
-        needed.free_bytes / MIB,
-    );
-    let unpin = pinned.map(|point| {
-        let unpin = format!("mtctl points unpin id:{point} --group {}", group.view().name());
-        format!(
-            "unpin it ({unpin}), enlarge the volume, or keep nothing of what is overwritten \
-             (--without-undo: it cannot be taken back)"
-        )
-    });
-    let hint = unpin.as_deref().unwrap_or(match needed.points_to_go {
-        Some(_) => {
-            "enlarge the volume, let them go (--give-up-points), or keep nothing of what is \
-                 overwritten (--without-undo: it cannot be taken back)"
-        }
-        // Zeros take no room, and how many of them are overwritten is not known beforehand.
-        None => {
-            "enlarge the volume, end what exports points of the group, or raise its limit \
-                 (mtctl group set --retention-bytes); --without-undo keeps nothing of what is \
-                 overwritten, and cannot be taken back; --give-up-points tries all the same, and \
-                 where it stops for want of room the same command goes on"
-        }
-    });
-    Err(Error::refused(context).with_hint(hint))
 }
 
 /// Which assignment each volume with images has, and its number in the journal.

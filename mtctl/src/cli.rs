@@ -43,7 +43,7 @@ pub enum Command {
     /// List protection groups, where their disks are, and how they are kept; create and set them
     #[command(subcommand)]
     Group(GroupCommand),
-    /// List, make, pin and unpin the recovery points of a group
+    /// List, make, pin and forget the recovery points of a group
     #[command(subcommand)]
     Points(PointsCommand),
     /// Serve a recovery point over NBD, to look inside before rolling back

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use blockio::device::open::Engine;
 use blockio::group::{Group, GroupView};
+use blockio::journal::keep::Keep;
 use blockio::journal::settings::GroupSettings;
 use blockio::{Error, ErrorKind, Result};
 use clap::{Args, ValueEnum};
@@ -24,6 +25,23 @@ pub(crate) struct PolicyOptions {
     /// has]
     #[arg(long, value_name = "SIZE|none", value_parser = or_none(size))]
     retention_bytes: Option<OrNone<u64>>,
+
+    /// Keep the last N points, however old they are [default of a new group: none]
+    #[arg(long, value_name = "N|none", value_parser = or_none(count))]
+    keep_last: Option<OrNone<u32>>,
+
+    /// Of each of the last N hours that have points, keep the newest, however old it is [default of
+    /// a new group: none]
+    #[arg(long, value_name = "N|none", value_parser = or_none(count))]
+    keep_hourly: Option<OrNone<u32>>,
+
+    /// Likewise of the last N days, in UTC
+    #[arg(long, value_name = "N|none", value_parser = or_none(count))]
+    keep_daily: Option<OrNone<u32>>,
+
+    /// Likewise of the last N weeks, from Monday on, in UTC
+    #[arg(long, value_name = "N|none", value_parser = or_none(count))]
+    keep_weekly: Option<OrNone<u32>>,
 
     /// Make a crash-consistent point so often, in native streams whose batches come in the order of
     /// the writes
@@ -89,6 +107,12 @@ impl PolicyOptions {
         let GroupSettings { mut policy, point_every, engine: kept_engine } = settings;
         policy.window = self.retention_window.unwrap_or(policy.window);
         policy.journal_bytes_max = over(self.retention_bytes, policy.journal_bytes_max);
+        policy.keep = Keep {
+            last: over(self.keep_last, policy.keep.last),
+            hourly: over(self.keep_hourly, policy.keep.hourly),
+            daily: over(self.keep_daily, policy.keep.daily),
+            weekly: over(self.keep_weekly, policy.keep.weekly),
+        };
         // Not said, it is what fits into the window.
         policy.keep_all = self.keep_all.unwrap_or(policy.keep_all.min(policy.window));
         if policy.keep_all > policy.window {
@@ -153,7 +177,7 @@ pub(crate) struct Change {
 }
 
 /// Each setting by its option, as it is typed.
-pub(crate) fn typed(settings: &GroupSettings) -> [(&'static str, String); 5] {
+pub(crate) fn typed(settings: &GroupSettings) -> [(&'static str, String); 9] {
     let policy = &settings.policy;
     let engine = match settings.engine {
         Engine::Auto => "auto",
@@ -167,6 +191,10 @@ pub(crate) fn typed(settings: &GroupSettings) -> [(&'static str, String); 5] {
             "--retention-bytes",
             policy.journal_bytes_max.map_or_else(none, |bytes| bytes.to_string()),
         ),
+        ("--keep-last", policy.keep.last.map_or_else(none, |count| count.to_string())),
+        ("--keep-hourly", policy.keep.hourly.map_or_else(none, |count| count.to_string())),
+        ("--keep-daily", policy.keep.daily.map_or_else(none, |count| count.to_string())),
+        ("--keep-weekly", policy.keep.weekly.map_or_else(none, |count| count.to_string())),
         ("--point-every", settings.point_every.map_or_else(none, shown)),
         ("--engine", engine.to_owned()),
     ]
@@ -192,6 +220,15 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
         .map_err(|_| "it takes a number with a unit, as in 90s, 15m, 24h or 7d".to_owned())?;
     Duration::try_from(parsed).map_err(|_| "it is negative".to_owned())
 }
+
+fn count(text: &str) -> std::result::Result<u32, String> {
+    match text.parse() {
+        Ok(0) => Err("it is at least 1; none takes the rule back".to_owned()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
 fn size(text: &str) -> std::result::Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|error| format!("{error}"))?;
@@ -218,6 +255,12 @@ mod tests {
         for wrong in ["", "G", "1X", "-1", "99999999T"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_rule_keeps_at_least_one_point() {
+        assert_eq!((count("1"), count("365")), (Ok(1), Ok(365)));
+        assert!(count("0").is_err() && count("-1").is_err() && count("").is_err());
     }
 
     #[test]

@@ -4,14 +4,15 @@ use std::io::{IsTerminal, Write};
 
 use blockio::{Error, ErrorKind};
 
-/// Whether `question` is answered with yes: by `--yes`, or by whoever sits at the terminal.
+/// Goes on if `question` is answered with yes: by `--yes`, or by whoever sits at the terminal.
 ///
 /// # Errors
 ///
-/// `Usage`: there is nobody to ask.
-pub(crate) fn agreed(question: &str, yes: bool) -> anyhow::Result<bool> {
+/// `Usage`: there is nobody to ask. `Refused`: the answer is not yes, so that what was to follow a
+/// success does not.
+pub(crate) fn require_yes(question: &str, yes: bool) -> anyhow::Result<()> {
     if yes {
-        return Ok(true);
+        return Ok(());
     }
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return Err(Error::new(ErrorKind::Usage, "nobody can be asked, and nothing was touched")
@@ -23,5 +24,10 @@ pub(crate) fn agreed(question: &str, yes: bool) -> anyhow::Result<bool> {
     stderr.flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim().eq_ignore_ascii_case("yes"))
+    if answer.trim().eq_ignore_ascii_case("yes") {
+        return Ok(());
+    }
+    Err(Error::refused("the answer was not yes, and nothing was touched")
+        .with_hint("run it again and type yes, or answer beforehand: --yes")
+        .into())
 }

@@ -187,6 +187,9 @@ _mtctl() {
             mtctl__subcmd__help__subcmd__points,create)
                 cmd="mtctl__subcmd__help__subcmd__points__subcmd__create"
                 ;;
+            mtctl__subcmd__help__subcmd__points,forget)
+                cmd="mtctl__subcmd__help__subcmd__points__subcmd__forget"
+                ;;
             mtctl__subcmd__help__subcmd__points,list)
                 cmd="mtctl__subcmd__help__subcmd__points__subcmd__list"
                 ;;
@@ -232,6 +235,9 @@ _mtctl() {
             mtctl__subcmd__points,create)
                 cmd="mtctl__subcmd__points__subcmd__create"
                 ;;
+            mtctl__subcmd__points,forget)
+                cmd="mtctl__subcmd__points__subcmd__forget"
+                ;;
             mtctl__subcmd__points,help)
                 cmd="mtctl__subcmd__points__subcmd__help"
                 ;;
@@ -249,6 +255,9 @@ _mtctl() {
                 ;;
             mtctl__subcmd__points__subcmd__help,create)
                 cmd="mtctl__subcmd__points__subcmd__help__subcmd__create"
+                ;;
+            mtctl__subcmd__points__subcmd__help,forget)
+                cmd="mtctl__subcmd__points__subcmd__help__subcmd__forget"
                 ;;
             mtctl__subcmd__points__subcmd__help,help)
                 cmd="mtctl__subcmd__points__subcmd__help__subcmd__help"
@@ -304,7 +313,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__apply)
-            opts="-v -h --target --map --group --format --size --engine --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --resume --verify --accept-resize --accept-target --accept-older --accept-base --accept-unfinished --dry-run --json --verbose --help"
+            opts="-v -h --target --map --group --format --size --engine --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --keep-last --keep-hourly --keep-daily --keep-weekly --point-every --resume --verify --accept-resize --accept-target --accept-older --accept-base --accept-unfinished --dry-run --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -358,6 +367,22 @@ _mtctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --keep-last)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-hourly)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-daily)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-weekly)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --point-every)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -408,7 +433,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__commit)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --accept-target --yes --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --keep-last --keep-hourly --keep-daily --keep-weekly --point-every --accept-target --yes --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -439,6 +464,22 @@ _mtctl() {
                     return 0
                     ;;
                 --retention-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-last)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-hourly)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-daily)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-weekly)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -604,7 +645,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__group__subcmd__create)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --target --map --retention-window --keep-all --retention-bytes --point-every --engine --dry-run --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --target --map --retention-window --keep-all --retention-bytes --keep-last --keep-hourly --keep-daily --keep-weekly --point-every --engine --dry-run --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -643,6 +684,22 @@ _mtctl() {
                     return 0
                     ;;
                 --retention-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-last)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-hourly)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-daily)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-weekly)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -812,7 +869,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__group__subcmd__set)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --engine --dry-run --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --keep-last --keep-hourly --keep-daily --keep-weekly --point-every --engine --dry-run --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -843,6 +900,22 @@ _mtctl() {
                     return 0
                     ;;
                 --retention-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-last)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-hourly)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-daily)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-weekly)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1172,7 +1245,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help__subcmd__points)
-            opts="list show create pin unpin"
+            opts="list show create pin unpin forget"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1186,6 +1259,20 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help__subcmd__points__subcmd__create)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__help__subcmd__points__subcmd__forget)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1616,7 +1703,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__points)
-            opts="-h --help list show create pin unpin help"
+            opts="-h --help list show create pin unpin forget help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1667,8 +1754,38 @@ _mtctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mtctl__subcmd__points__subcmd__forget)
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --yes --dry-run --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mtctl__subcmd__points__subcmd__help)
-            opts="list show create pin unpin help"
+            opts="list show create pin unpin forget help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1682,6 +1799,20 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__points__subcmd__help__subcmd__create)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__points__subcmd__help__subcmd__forget)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1948,7 +2079,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__recover)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --point-every --accept-target --give-up-points --without-undo --yes --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --keep-last --keep-hourly --keep-daily --keep-weekly --point-every --accept-target --give-up-points --without-undo --yes --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1982,6 +2113,22 @@ _mtctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --keep-last)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-hourly)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-daily)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-weekly)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --point-every)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1994,7 +2141,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__rollback)
-            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --to --retention-window --keep-all --retention-bytes --point-every --accept-target --give-up-points --without-undo --yes --dry-run --json --help"
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --to --retention-window --keep-all --retention-bytes --keep-last --keep-hourly --keep-daily --keep-weekly --point-every --accept-target --give-up-points --without-undo --yes --dry-run --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2029,6 +2176,22 @@ _mtctl() {
                     return 0
                     ;;
                 --retention-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-last)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-hourly)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-daily)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-weekly)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

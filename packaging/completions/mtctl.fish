@@ -31,7 +31,7 @@ complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "check" -d 'Tell whether
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "prepare" -d 'Make this host a master target'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "apply" -d 'Apply change streams to disks'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "group" -d 'List protection groups, where their disks are, and how they are kept; create and set them'
-complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "points" -d 'List, make, pin and unpin the recovery points of a group'
+complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "points" -d 'List, make, pin and forget the recovery points of a group'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "export" -d 'Serve a recovery point over NBD, to look inside before rolling back'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "rollback" -d 'Bring the disks of a group back to a recovery point'
 complete -c mtctl -n "__fish_mtctl_needs_command" -f -a "recover" -d 'Bring disks that are in-between, after a crash, back to where their group knows them'
@@ -121,6 +121,10 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l state-dir -d 'Wher
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-window -d 'How far back recovery points are kept [default of a new group: 24h]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l keep-last -d 'Keep the last N points, however old they are [default of a new group: none]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l keep-hourly -d 'Of each of the last N hours that have points, keep the newest, however old it is [default of a new group: none]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l keep-daily -d 'Likewise of the last N days, in UTC' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l keep-weekly -d 'Likewise of the last N weeks, from Monday on, in UTC' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l resume -d 'A pipe that ends before its stream does is no failure: the rest comes another time'
@@ -130,7 +134,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-target -d '
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-older -d 'Apply an svd stream that the source made before the last one, or a native stream that may have been applied long ago'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-base -d 'Take it that the volume is where the stream begins, where that cannot be known'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l accept-unfinished -d 'Give up the stream that was begun and not finished, and apply this one'
-complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l dry-run -d 'Read, verify and plan; write nothing'
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l dry-run -d 'Read, verify and plan; write nothing: exit 3 if something is to be applied'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -162,6 +166,10 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subco
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l retention-window -d 'How far back recovery points are kept [default of a new group: 24h]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l keep-last -d 'Keep the last N points, however old they are [default of a new group: none]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l keep-hourly -d 'Of each of the last N hours that have points, keep the newest, however old it is [default of a new group: none]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l keep-daily -d 'Likewise of the last N days, in UTC' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l keep-weekly -d 'Likewise of the last N weeks, from Monday on, in UTC' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from create" -l engine -d 'How its disks are written' -r -f -a "auto\t'io_uring, or blocking where it is refused'
 uring\t'io_uring or nothing'
@@ -177,6 +185,10 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subco
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l retention-window -d 'How far back recovery points are kept [default of a new group: 24h]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l keep-last -d 'Keep the last N points, however old they are [default of a new group: none]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l keep-hourly -d 'Of each of the last N hours that have points, keep the newest, however old it is [default of a new group: none]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l keep-daily -d 'Likewise of the last N days, in UTC' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l keep-weekly -d 'Likewise of the last N weeks, from Monday on, in UTC' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l engine -d 'How its disks are written' -r -f -a "auto\t'io_uring, or blocking where it is refused'
 uring\t'io_uring or nothing'
@@ -199,13 +211,14 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subco
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "set" -d 'Change how a group is kept'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "release" -d 'Give the disks of a group up, and its history'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -s h -l help -d 'Print help'
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "list" -d 'List the points that are kept'
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "show" -d 'Show one point'
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "create" -d 'Make a point of what the disks hold now'
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "pin" -d 'Keep a point: it does not expire'
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "unpin" -d 'Let a point expire like all others'
-complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin forget help" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin forget help" -f -a "list" -d 'List the points that are kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin forget help" -f -a "show" -d 'Show one point'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin forget help" -f -a "create" -d 'Make a point of what the disks hold now'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin forget help" -f -a "pin" -d 'Keep a point: it does not expire'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin forget help" -f -a "unpin" -d 'Let a point expire like all others'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin forget help" -f -a "forget" -d 'Let points go now: by how the group is kept, or by name'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin forget help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l group -d 'The protection group' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from list" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
@@ -247,11 +260,21 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subc
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from unpin" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from forget" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from forget" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from forget" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from forget" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from forget" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from forget" -l yes -d 'Do not ask'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from forget" -l dry-run -d 'Show what would go, and change nothing: exit 3 if something would'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from forget" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from forget" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the points that are kept'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show one point'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "create" -d 'Make a point of what the disks hold now'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "pin" -d 'Keep a point: it does not expire'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "unpin" -d 'Let a point expire like all others'
+complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "forget" -d 'Let points go now: by how the group is kept, or by name'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l group -d 'The protection group' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand export" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
@@ -275,13 +298,17 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l to -d 'Where to
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-window -d 'How far back recovery points are kept [default of a new group: 24h]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l keep-last -d 'Keep the last N points, however old they are [default of a new group: none]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l keep-hourly -d 'Of each of the last N hours that have points, keep the newest, however old it is [default of a new group: none]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l keep-daily -d 'Likewise of the last N days, in UTC' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l keep-weekly -d 'Likewise of the last N weeks, from Monday on, in UTC' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l accept-target -d 'Take the disks though one is not known to be the one, not as the group left it, or another group\'s as well'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l give-up-points -d 'Let the oldest points go, if there is no room else to keep what is overwritten'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l without-undo -d 'Keep nothing of what is overwritten: faster, and takes no room; it cannot be taken back, and the points after the one gone to are given up'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l yes -d 'Do not ask'
-complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l dry-run -d 'Show what would be written, and write nothing'
+complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l dry-run -d 'Show what would be written, and write nothing: exit 3 if something would be'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand rollback" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l group -d 'The protection group' -r
@@ -291,6 +318,10 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l state-dir -d 'Wh
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-window -d 'How far back recovery points are kept [default of a new group: 24h]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l keep-last -d 'Keep the last N points, however old they are [default of a new group: none]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l keep-hourly -d 'Of each of the last N hours that have points, keep the newest, however old it is [default of a new group: none]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l keep-daily -d 'Likewise of the last N days, in UTC' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l keep-weekly -d 'Likewise of the last N weeks, from Monday on, in UTC' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand recover" -l accept-target -d 'Take the disks though one is not known to be the one, or another group\'s as well'
@@ -306,6 +337,10 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l state-dir -d 'Whe
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-window -d 'How far back recovery points are kept [default of a new group: 24h]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l keep-all -d 'Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-bytes -d 'The most that the history of the group may take [default of a new group: what the volume has]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l keep-last -d 'Keep the last N points, however old they are [default of a new group: none]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l keep-hourly -d 'Of each of the last N hours that have points, keep the newest, however old it is [default of a new group: none]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l keep-daily -d 'Likewise of the last N days, in UTC' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l keep-weekly -d 'Likewise of the last N weeks, from Monday on, in UTC' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l point-every -d 'Make a crash-consistent point so often, in native streams whose batches come in the order of the writes' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand commit" -l accept-target -d 'Take the disks though one is not known to be the one, not as the group left it, or another group\'s as well'
@@ -427,7 +462,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_su
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "prepare" -d 'Make this host a master target'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "apply" -d 'Apply change streams to disks'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "group" -d 'List protection groups, where their disks are, and how they are kept; create and set them'
-complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "points" -d 'List, make, pin and unpin the recovery points of a group'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "points" -d 'List, make, pin and forget the recovery points of a group'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "export" -d 'Serve a recovery point over NBD, to look inside before rolling back'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "rollback" -d 'Bring the disks of a group back to a recovery point'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and not __fish_seen_subcommand_from disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help" -f -a "recover" -d 'Bring disks that are in-between, after a crash, back to where their group knows them'
@@ -450,6 +485,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcom
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "create" -d 'Make a point of what the disks hold now'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "pin" -d 'Keep a point: it does not expire'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "unpin" -d 'Let a point expire like all others'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "forget" -d 'Let points go now: by how the group is kept, or by name'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from journal" -f -a "check" -d 'Tell whether all that the recovery points need is there and whole; changes nothing'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from journal" -f -a "dump" -d 'Print the history, a line a record'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from journal" -f -a "rebuild" -d 'Make the state of the group anew from its segments, when it is lost or older than they are'

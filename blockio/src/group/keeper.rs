@@ -33,7 +33,7 @@ use super::ledger::Ledger;
 
 mod room;
 
-pub use room::RoomNeeded;
+pub(crate) use room::{Room, segment_bytes};
 
 const RECORD_BYTES: NonZeroUsize =
     NonZeroUsize::new(RECORD_BYTES_MAX).expect("invariant: not zero");
@@ -122,8 +122,11 @@ impl Keeper {
         let storage = ledger.view().storage();
         let pool = settings.pool.clone().map_or_else(record_pool, Ok)?;
         let random = settings.random;
-        let begin =
-            || Catalogue { session: 1, ..Catalogue::new(new_identity(random), (settings.clock)()) };
+        let start = ledger.view().state().next_start();
+        let begin = || Catalogue {
+            session: 1,
+            ..Catalogue::beginning_with(start, new_identity(random), (settings.clock)())
+        };
         let has_history = ledger.view().state().journal.is_some();
         if !has_history {
             // It is saved with the first thing in it; that it begins, before its first segment.
@@ -162,11 +165,8 @@ impl Keeper {
         // A salt of 64 bits: cut on purpose.
         let salt = (settings.random)() as u64;
         let log = Log::new(Arc::clone(&storage), end, salt, settings.in_thread)?;
-        let space = storage.space().map_err(failed(&*storage, "asking its volume for its size"))?;
         let policy = ledger.view().settings().policy;
-        let all = policy.journal_bytes_max.unwrap_or(u64::MAX).min(space.total_bytes);
-        let usual = (all / SEGMENTS_ON_A_VOLUME) >> 20 << 20;
-        let usual = usual.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        let usual = room::segment_bytes(&*storage, &policy)?;
         let segment_bytes = settings.segment_bytes.unwrap_or(usual);
         Ok(Self {
             storage,

@@ -87,7 +87,7 @@ impl Ledger {
     /// As [`save`](Self::save).
     pub(super) fn save_beginning(&mut self) -> Result<()> {
         let begun = self.view.state.journal.clone();
-        self.save(GroupState::drop_history)?;
+        self.save(GroupState::drop_beginning)?;
         self.prepare(|state| state.journal = begun);
         Ok(())
     }

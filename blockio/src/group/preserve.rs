@@ -7,9 +7,8 @@ use super::Group;
 use crate::Result;
 use crate::device::buffer::Arena;
 use crate::extent::Extent;
-use crate::group::keeper::{Preserve, RoomNeeded};
+use crate::group::keeper::{Preserve, Room};
 use crate::journal::Ticket;
-use crate::journal::catalogue::PointId;
 use crate::journal::draft::Outline;
 use crate::plan::WritePlan;
 
@@ -57,19 +56,9 @@ impl Group {
         keeper.outline(&mut self.ledger, volume, touched)
     }
 
-    /// What preserving `steps`, each of one volume and written at a time, may need on the way back
-    /// to point `to`; nothing where no history is kept.
-    ///
-    /// # Errors
-    ///
-    /// `Failed`: the retention volume does not say how much is free.
-    pub(crate) fn room_needed<'a>(
-        &self,
-        to: PointId,
-        steps: impl Iterator<Item = (Preserve<'a>, Vec<Extent>)>,
-    ) -> Result<Option<RoomNeeded>> {
-        let Some(keeper) = &self.keeper else { return Ok(None) };
-        keeper.room_needed(&self.ledger, to, steps).map(Some)
+    /// What there is room for; nothing where no history is kept.
+    pub(crate) fn room(&self) -> Option<Room<'_>> {
+        self.keeper.as_ref().map(|keeper| keeper.room())
     }
 
     /// Memory for a record, if some is free now.

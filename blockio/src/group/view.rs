@@ -139,6 +139,26 @@ impl GroupView {
         self.state.journal.as_ref().and_then(|known| known.rolling_back_to)
     }
 
+    /// No point after `to` is pinned: a rollback to it that keeps nothing of what it overwrites may
+    /// give them up.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`. `Usage`: there is no history.
+    pub(crate) fn require_none_pinned_after(&self, to: PointId) -> Result<()> {
+        let mut later = self.catalogue()?.points_after(to);
+        let Some(pinned) = later.find(|point| point.pinned) else { return Ok(()) };
+        let (shown, typed) = (selector::shown(pinned), selector::typed(pinned));
+        let context = format!(
+            "rolling back without keeping what is overwritten gives up the points after the one \
+             that it goes to, and {shown} is pinned"
+        );
+        Err(Error::refused(context).with_hint(format!(
+            "unpin it: mtctl points unpin {typed} --group {}; or keep what is overwritten",
+            self.name
+        )))
+    }
+
     /// A point of it, as messages call it in short: `start`, or `point 7`.
     #[must_use]
     pub fn called(&self, id: PointId) -> String {

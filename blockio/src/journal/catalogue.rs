@@ -14,8 +14,8 @@ use crate::volume_name::VolumeName;
 /// So many expired points are remembered, to be refused by name.
 pub const EXPIRED_COUNT_MAX: usize = 256;
 
-/// The number of a recovery point. Numbers rise with time and never come again; 0 is where the
-/// history begins.
+/// The number of a recovery point. Numbers of a group rise with time and never come again, also
+/// after a commit; where the history begins has one as well, 0 in the first history.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
 )]
@@ -201,11 +201,19 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// A history that begins `now` (nanoseconds since 1970).
+    /// The first history of a group, that begins `now` (nanoseconds since 1970).
     #[must_use]
     pub fn new(identity: Identity, now: u64) -> Self {
+        Self::beginning_with(PointId(0), identity, now)
+    }
+
+    /// A history that begins `now` (nanoseconds since 1970) with `start`: every number before it
+    /// may have been given away by an earlier one.
+    #[must_use]
+    pub fn beginning_with(start: PointId, identity: Identity, now: u64) -> Self {
+        let next_point = start.0 + 1;
         let start = Point {
-            id: PointId(0),
+            id: start,
             time: now,
             taken: now,
             kind: PointKind::Start,
@@ -217,7 +225,7 @@ impl Catalogue {
             identity,
             next_segment: 1,
             next_record: 1,
-            next_point: 1,
+            next_point,
             volumes: Vec::new(),
             points: vec![Arc::new(start)],
             session: 0,

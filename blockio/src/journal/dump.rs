@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::device::buffer::ArenaPool;
-use crate::journal::catalogue::{Catalogue, Point, Span};
+use crate::journal::catalogue::{Catalogue, Point, PointKind, Span};
 use crate::journal::images;
 use crate::journal::layout::{Held, RecordHeader, RecordKind};
 use crate::journal::scan::{Next, NoRecord, Record, SegmentError, SegmentReader, WINDOW_BYTES};
@@ -120,7 +120,9 @@ impl Dump<'_> {
 fn point_line(point: &Point) -> String {
     let name = point.name.as_ref().map(|name| format!(" \"{}\"", name.escape_default()));
     let (segments, bytes) = (point.spans.len(), point.journal_bytes());
-    format!("point {}{}  segments {segments}  bytes {bytes}", point.id, name.unwrap_or_default())
+    let start = if point.kind == PointKind::Start { " (start)" } else { "" };
+    let name = name.unwrap_or_default();
+    format!("point {}{start}{name}  segments {segments}  bytes {bytes}", point.id)
 }
 
 fn segment_line(reader: &SegmentReader, span: &Span) -> String {

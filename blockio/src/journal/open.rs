@@ -39,6 +39,17 @@ pub(crate) struct Opened {
     pub(crate) notes: Vec<Notice>,
 }
 
+impl Opened {
+    /// Brings `catalogue`, whose open epoch it is, up to what is there.
+    pub(crate) fn describe(&self, catalogue: &mut Catalogue) {
+        catalogue.next_segment = self.next_segment;
+        catalogue.next_record = self.next_record;
+        if let Some(last) = catalogue.points.last_mut() {
+            Arc::make_mut(last).spans.clone_from(&self.spans);
+        }
+    }
+}
+
 /// Looks at the open epoch of the history that `state` has.
 ///
 /// # Errors

@@ -9,10 +9,11 @@
 //! and again would make its jumps usual: what it said of a few points among others is left out
 //! (`dates`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::journal::catalogue::{Catalogue, Point, PointId, PointKind};
+use crate::journal::keep::Keep;
 use crate::notice::Notice;
 
 /// How long points are kept.
@@ -26,12 +27,15 @@ pub struct Policy {
     pub thin_to: Duration,
     /// The journal takes at most so many bytes; none: what the volume has.
     pub journal_bytes_max: Option<u64>,
+    /// What stays by its count, beside all of these.
+    pub keep: Keep,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
-        Self { window: hours(24), keep_all: hours(2), thin_to: hours(1), journal_bytes_max: None }
+        let (window, keep_all, thin_to) = (hours(24), hours(2), hours(1));
+        Self { window, keep_all, thin_to, journal_bytes_max: None, keep: Keep::default() }
     }
 }
 
@@ -49,8 +53,9 @@ const SPREADS: u64 = 4;
 const USUAL_STEPS: u64 = 4;
 
 /// The points that `policy` lets go now. Never one of the last [`LAST_POINTS`], a pinned one, or
-/// one that a rollback is under way to, or was made to; nor the newest that is older than the
-/// window: without it, nothing leads back to where the window begins.
+/// one that a rollback is under way to, or was made to, or one that a rule of [`Keep`] keeps; nor
+/// the newest that is older than the window: without it, nothing leads back to where the window
+/// begins.
 #[must_use]
 pub fn due(catalogue: &Catalogue, policy: &Policy) -> Vec<PointId> {
     let ages = ages(catalogue, policy.thin_to);
@@ -72,7 +77,19 @@ pub fn due(catalogue: &Catalogue, policy: &Policy) -> Vec<PointId> {
     }
     // Where the history broke off nobody goes.
     due.extend(catalogue.all().filter(|point| point.kind == PointKind::Break));
-    due.into_iter().filter(|point| may_go(catalogue, point)).map(|point| point.id).collect()
+    let stay = stay_by_count(catalogue, policy);
+    let goes = |point: &&Point| may_go(catalogue, point) && !stay.contains(&point.id);
+    due.into_iter().filter(goes).map(|point| point.id).collect()
+}
+
+fn stay_by_count(catalogue: &Catalogue, policy: &Policy) -> BTreeSet<PointId> {
+    // It is asked with each point that is made.
+    if policy.keep == Keep::default() {
+        return BTreeSet::new();
+    }
+    let dates = dates(catalogue, policy.thin_to);
+    let dated: Vec<_> = catalogue.all().zip(dates).collect();
+    policy.keep.kept(dated.into_iter().filter(|(point, _)| point.kind.is_of_the_source()))
 }
 
 /// How old each point is, the oldest first, seen from the newest.
@@ -211,9 +228,19 @@ pub fn in_the_order_to_go(catalogue: &Catalogue) -> impl Iterator<Item = &Point>
 }
 
 fn may_go(catalogue: &Catalogue, point: &Point) -> bool {
-    let is_last = point.id == catalogue.open_epoch();
+    why_it_stays(catalogue, point).is_none()
+}
+
+/// Why a point may not go, whoever asks for it, if so: as it follows on its name.
+#[must_use]
+pub fn why_it_stays(catalogue: &Catalogue, point: &Point) -> Option<&'static str> {
     let of_rollback = [catalogue.rolling_back_to, catalogue.rolled_back_to, catalogue.went_on_from];
-    !is_last && !point.pinned && !of_rollback.contains(&Some(point.id))
+    match () {
+        () if point.pinned => Some("is pinned"),
+        () if point.id == catalogue.open_epoch() => Some("is the newest one"),
+        () if of_rollback.contains(&Some(point.id)) => Some("is where a rollback led to"),
+        () => None,
+    }
 }
 
 /// How far back the points that are kept reach.
@@ -316,6 +343,20 @@ mod tests {
         assert_eq!(due.len(), catalogue.points.len() - 2 - LAST_POINTS);
         assert!(!due.contains(&catalogue.points[1].id));
         assert!(!due.contains(&catalogue.open_epoch()));
+    }
+
+    #[test]
+    fn what_a_rule_keeps_stays_beside_what_the_window_keeps() {
+        let catalogue = catalogue(30);
+        let without = due(&catalogue, &Policy::default());
+        let keep = Keep { daily: Some(2), last: Some(40), ..Keep::default() };
+        let with = due(&catalogue, &Policy { keep, ..Policy::default() });
+        assert!(with.iter().all(|id| without.contains(id)), "a rule lets nothing go");
+        let points = catalogue.points.iter().rev();
+        assert!(points.take(40).all(|point| !with.contains(&point.id)));
+        // 1,000,000 minutes are 10:40: the first day has its last point at 23:55.
+        let day = catalogue.all().rfind(|point| point.time / MINUTE / 1440 == 694).unwrap();
+        assert!(without.contains(&day.id) && !with.contains(&day.id));
     }
 
     #[test]

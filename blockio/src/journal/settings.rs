@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::device::open::Engine;
+use crate::journal::keep::Keep;
 use crate::journal::retention::Policy;
 
 /// How a group is kept.
@@ -28,6 +29,14 @@ struct Saved {
     thin_to_ns: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     journal_bytes_max: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keep_last: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keep_hourly: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keep_daily: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keep_weekly: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     point_every_ns: Option<u64>,
     engine: SavedEngine,
@@ -53,6 +62,12 @@ impl From<Saved> for GroupSettings {
             keep_all: Duration::from_nanos(saved.keep_all_ns),
             thin_to: Duration::from_nanos(saved.thin_to_ns),
             journal_bytes_max: saved.journal_bytes_max,
+            keep: Keep {
+                last: saved.keep_last,
+                hourly: saved.keep_hourly,
+                daily: saved.keep_daily,
+                weekly: saved.keep_weekly,
+            },
         };
         let engine = match saved.engine {
             SavedEngine::Auto => Engine::Auto,
@@ -66,7 +81,7 @@ impl From<Saved> for GroupSettings {
 
 impl From<GroupSettings> for Saved {
     fn from(settings: GroupSettings) -> Self {
-        let Policy { window, keep_all, thin_to, journal_bytes_max } = settings.policy;
+        let Policy { window, keep_all, thin_to, journal_bytes_max, keep } = settings.policy;
         let engine = match settings.engine {
             Engine::Auto => SavedEngine::Auto,
             Engine::Uring => SavedEngine::Uring,
@@ -77,6 +92,10 @@ impl From<GroupSettings> for Saved {
             keep_all_ns: nanoseconds(keep_all),
             thin_to_ns: nanoseconds(thin_to),
             journal_bytes_max,
+            keep_last: keep.last,
+            keep_hourly: keep.hourly,
+            keep_daily: keep.daily,
+            keep_weekly: keep.weekly,
             point_every_ns: settings.point_every.map(nanoseconds),
             engine,
         }
@@ -89,7 +108,8 @@ mod tests {
 
     #[test]
     fn what_is_saved_is_what_is_read() {
-        let policy = Policy { journal_bytes_max: Some(7), ..Policy::default() };
+        let keep = Keep { last: Some(3), hourly: None, daily: Some(7), weekly: Some(u32::MAX) };
+        let policy = Policy { journal_bytes_max: Some(7), keep, ..Policy::default() };
         let point_every = Some(Duration::from_millis(500));
         let settings = GroupSettings { policy, point_every, engine: Engine::Blocking };
         let text = serde_json::to_string(&settings).unwrap();

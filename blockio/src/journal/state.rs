@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::journal::catalogue::{Catalogue, JournalVolume};
+use crate::journal::catalogue::{Catalogue, JournalVolume, PointId};
 use crate::journal::layout::Identity;
 use crate::journal::memo::{TargetMemo, Targets, VolumeMemo};
 use crate::journal::settings::GroupSettings;
@@ -35,6 +35,10 @@ pub struct GroupState {
     /// may go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dropped: Vec<String>,
+    /// The number of the next point, as it was when a history was last dropped: what was given away
+    /// by it never comes again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    next_point: u64,
     /// Its volumes, by the name of the source; the one volume of a stream without names is "".
     pub volumes: BTreeMap<VolumeName, VolumeState>,
     /// How it is kept; none in a state of a version that did not save it.
@@ -51,6 +55,7 @@ impl Default for GroupState {
             version: VERSION,
             generation: 0,
             dropped: Vec::new(),
+            next_point: 0,
             volumes: BTreeMap::new(),
             settings: None,
             journal: None,
@@ -179,6 +184,10 @@ pub struct VolumeProgress {
     pub applied: Arc<Vec<Fingerprint>>,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 fn is_empty(applied: &Arc<Vec<Fingerprint>>) -> bool {
     applied.is_empty()
 }
@@ -196,8 +205,10 @@ impl GroupState {
 
     /// Whether all but its generation, its volumes and its history is as in `other`.
     pub(crate) fn is_same_but_for_progress(&self, other: &Self) -> bool {
-        let Self { version, generation: _, dropped, volumes: _, settings, journal: _ } = self;
-        (version, dropped, settings) == (&other.version, &other.dropped, &other.settings)
+        let Self { version, generation: _, dropped, next_point, volumes: _, settings, journal: _ } =
+            self;
+        (version, dropped, next_point, settings)
+            == (&other.version, &other.dropped, &other.next_point, &other.settings)
     }
 
     /// How often it was saved; 0: never, or by an earlier program.
@@ -234,12 +245,24 @@ impl GroupState {
 
     /// Its history ends.
     pub(crate) fn drop_history(&mut self) {
+        let next_point = self.journal.as_ref().map_or(0, |known| known.next_point);
+        self.next_point = self.next_point.max(next_point);
+        self.drop_beginning();
+    }
+
+    /// Its history is only begun: nobody was told of a point of it.
+    pub(crate) fn drop_beginning(&mut self) {
         let Some(known) = self.journal.take() else { return };
         let identity = identity_text(&known.identity);
         self.dropped.retain(|earlier| *earlier != identity);
         self.dropped.push(identity);
         let too_many = self.dropped.len().saturating_sub(DROPPED_COUNT_MAX);
         self.dropped.drain(..too_many);
+    }
+
+    /// The number of the point that its next history begins with.
+    pub(crate) fn next_start(&self) -> PointId {
+        PointId(self.next_point)
     }
 
     /// The histories that it dropped, as text.

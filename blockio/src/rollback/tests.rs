@@ -84,7 +84,13 @@ impl Bench {
     /// All points stay for an hour; the journal takes so many bytes at most.
     fn keep_by(&self, journal_bytes_max: Option<u64>) {
         let hour = Duration::from_secs(3600);
-        let policy = Policy { window: hour, keep_all: hour, thin_to: hour, journal_bytes_max };
+        let policy = Policy {
+            window: hour,
+            keep_all: hour,
+            thin_to: hour,
+            journal_bytes_max,
+            ..Policy::default()
+        };
         self.group().set(GroupSettings { policy, ..GroupSettings::default() }).unwrap();
     }
 
@@ -100,8 +106,8 @@ impl Bench {
         vec![assignment("b", &self.b), assignment("a", &self.a)]
     }
 
-    fn told(&self, to: PointId, change: impl FnOnce(&mut Job)) -> Told {
-        let mut job = Job {
+    fn job(&self, to: PointId) -> Job {
+        Job {
             group: self.group(),
             assignments: self.assignments(),
             to,
@@ -111,7 +117,11 @@ impl Bench {
             engine: Engine::Blocking,
             history: settings(),
             pool: None,
-        };
+        }
+    }
+
+    fn told(&self, to: PointId, change: impl FnOnce(&mut Job)) -> Told {
+        let mut job = self.job(to);
         change(&mut job);
         let (mut checked, mut written, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         let ending = run(job, &AtomicBool::new(false), &mut |event| match event {
@@ -120,6 +130,23 @@ impl Bench {
             Event::Notice(note) => notes.push(note.to_string()),
         });
         (ending, checked, written, notes)
+    }
+
+    /// What a rollback to `to` would do.
+    fn previewed(&self, to: PointId, change: impl FnOnce(&mut Asked<'_>)) -> Result<Preview> {
+        let (group, mut assignments) = (self.group(), self.assignments());
+        let mut asked = Asked {
+            group: group.view(),
+            assignments: &mut assignments,
+            to,
+            accept_target: false,
+            may_give_up_points: false,
+            without_undo: false,
+            history: &settings(),
+            is_whole: true,
+        };
+        change(&mut asked);
+        preview(asked, &AtomicBool::new(false), &mut |_| {})
     }
 
     pub(crate) fn roll_back(&self, to: PointId) -> Ending {
@@ -207,6 +234,46 @@ fn what_is_checked_and_written_is_told_up_to_the_whole_and_then_there_is_nothing
 }
 
 #[test]
+fn a_preview_says_what_is_written_also_after_a_rollback_that_was_cut_short() {
+    let bench = Bench::new();
+    let all = CHANGED.end - CHANGED.start;
+    let generation = || bench.group().view().state().generation();
+    let (before, saved) = (bench.a.contents(), generation());
+    let expected = Preview {
+        nothing_to_do: false,
+        volumes: vec![("a".into(), all), ("b".into(), 0)],
+        given_up: Vec::new(),
+        for_room: Vec::new(),
+    };
+    assert_eq!(bench.previewed(MARKED, |_| {}).unwrap(), expected);
+    let without_undo = bench.previewed(MARKED, |asked| asked.without_undo = true).unwrap();
+    assert_eq!(without_undo.given_up, [LAST]);
+    assert!(bench.a.contents() == before && generation() == saved, "a preview changes nothing");
+    let stop = AtomicBool::new(false);
+    let job = bench.job(MARKED);
+    let cut = run(job, &stop, &mut |event| {
+        stop.fetch_or(matches!(event, Event::Written { .. }), Ordering::Relaxed);
+    });
+    assert_eq!(cut.unwrap(), Ending::Stopped);
+    assert_eq!(bench.previewed(MARKED, |_| {}).unwrap(), expected);
+    assert_eq!(bench.roll_back(MARKED), Ending::Complete { bytes: all });
+    let there = bench.previewed(MARKED, |asked| asked.without_undo = true).unwrap();
+    assert!(there.nothing_to_do && there.given_up.is_empty(), "{there:?}");
+    assert!(there.volumes.iter().all(|(_, bytes)| *bytes == 0), "{there:?}");
+}
+
+#[test]
+fn a_preview_of_a_point_that_cannot_be_reached_says_so_as_the_rollback_does() {
+    let bench = Bench::new();
+    let spans = bench.known().point(MARKED).unwrap().spans.clone();
+    let last = spans.last().unwrap();
+    bench.write_segment(last.segment, last.bytes - BLOCK, &[0xee; BLOCK as usize]);
+    let found = bench.previewed(MARKED, |_| {}).unwrap_err();
+    let real = bench.told(MARKED, |_| {}).0.unwrap_err();
+    assert_eq!((found.kind(), found.to_string()), (ErrorKind::Integrity, real.to_string()));
+}
+
+#[test]
 fn a_volume_that_was_not_overwritten_since_need_not_be_there_to_see_that_nothing_is_to_be_done() {
     let bench = Bench::new();
     bench.roll_back(MARKED);
@@ -264,6 +331,10 @@ fn a_rollback_for_which_points_have_to_go_is_refused_unless_they_may_or_nothing_
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert!(refused.to_string().contains("nothing was written"), "{refused}");
     assert!(bench.a.contents() == before && bench.known().rolling_back_to.is_none());
+    let previewed = bench.previewed(MARKED, |_| {}).unwrap_err();
+    assert_eq!(previewed.to_string(), refused.to_string());
+    let may = bench.previewed(MARKED, |asked| asked.may_give_up_points = true).unwrap();
+    assert_eq!(may.for_room, [PointId(0)]);
     let keeps_nothing = |job: &mut Job| job.without_undo = true;
     let ending = bench.told(MARKED, keeps_nothing).0.unwrap();
     assert_eq!(ending, Ending::Complete { bytes: CHANGED.end - CHANGED.start });

@@ -339,24 +339,19 @@ pub(super) fn whole(view: &View) -> Result<Vec<u8>> {
 /// All points stay for an hour, and then go: nothing is thinned.
 pub(super) fn keep_all() -> Policy {
     let hour = Duration::from_secs(3600);
-    Policy { window: hour, keep_all: hour, thin_to: hour, journal_bytes_max: None }
+    Policy { window: hour, keep_all: hour, thin_to: hour, ..Policy::default() }
 }
 
 /// Points of marks go soon, but for the last ones: nothing is thinned.
 pub(super) fn expiring() -> Policy {
     let second = Duration::from_secs(1);
-    Policy { window: second, keep_all: second, thin_to: second, journal_bytes_max: None }
+    Policy { window: second, keep_all: second, thin_to: second, ..Policy::default() }
 }
 
 /// Points of marks (which are a second apart) are thinned to one in three, and go after some more.
 pub(super) fn thinning() -> Policy {
     let seconds = Duration::from_secs;
-    Policy {
-        window: seconds(6),
-        keep_all: seconds(1),
-        thin_to: seconds(3),
-        journal_bytes_max: None,
-    }
+    Policy { window: seconds(6), keep_all: seconds(1), thin_to: seconds(3), ..Policy::default() }
 }
 
 /// The history passes its check.

@@ -100,7 +100,7 @@ pub struct Arguments {
     #[arg(long)]
     accept_unfinished: bool,
 
-    /// Read, verify and plan; write nothing
+    /// Read, verify and plan; write nothing: exit 3 if something is to be applied
     #[arg(long)]
     dry_run: bool,
 
@@ -222,7 +222,10 @@ fn finish(
         // A guard may have said no, and something was written before.
         Ending::Failed(error) => report::ours_after_writing(error),
         Ending::Stopped => Exit::Failed,
-        Ending::Complete | Ending::Incomplete => volumes_exit(outcome),
+        Ending::Complete | Ending::Incomplete => match volumes_exit(outcome) {
+            Exit::Done if arguments.dry_run && !show::nothing_to_do(outcome) => Exit::NotReady,
+            exit => exit,
+        },
     })
 }
 

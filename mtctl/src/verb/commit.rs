@@ -8,7 +8,7 @@ use blockio::apply::Settings;
 use blockio::assignment::Assignment;
 use blockio::commit::{self, Proof, Volume};
 use blockio::device::open::Engine;
-use blockio::group::GroupView;
+use blockio::group::{Group, GroupView};
 use blockio::journal::catalogue::{Catalogue, PointId};
 use blockio::journal::selector;
 use blockio::target_check;
@@ -55,9 +55,14 @@ pub struct Arguments {
     json: bool,
 }
 
+const QUESTION: &str = "Accept the disks as they are? There is no way back.";
+
 /// Commits.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut group = arguments.of.open()?;
+    if commit::is_done(&mut group)? {
+        return nothing_to_do(&group, arguments);
+    }
     let points = group.view().catalogue()?.recovery_points().count();
     let bytes = group.view().state().journal.as_ref().map_or(0, Catalogue::journal_bytes);
     arguments.policy.settle(&mut group, None)?;
@@ -74,10 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         writeln!(out, "{}", output::wrapped(&text, 2))?;
         out.flush()?;
     }
-    if !question::agreed("Accept the disks as they are? There is no way back.", arguments.yes)? {
-        output::complain("nothing was touched");
-        return Ok(Exit::Done);
-    }
+    question::require_yes(QUESTION, arguments.yes)?;
     let proven = prove(group.view(), proof, arguments)?;
     group.commit()?;
     let mut out = output::stdout();
@@ -96,6 +98,22 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         }
         out.flush()?;
     }
+    Ok(Exit::Done)
+}
+
+fn nothing_to_do(group: &Group, arguments: &Arguments) -> anyhow::Result<Exit> {
+    let mut out = output::stdout();
+    if arguments.json {
+        let nothing = serde_json::json!({
+            "point": null, "dropped_points": 0, "compared_bytes": 0, "not_known": [],
+        });
+        output::print_json(&mut out, &nothing)?;
+    } else {
+        let name = group.view().name();
+        let text = format!("nothing to do: group {name} was committed, and has no history since");
+        writeln!(out, "{}", output::wrapped(&text, 2))?;
+    }
+    out.flush()?;
     Ok(Exit::Done)
 }
 

@@ -1,8 +1,8 @@
-//! `mtctl points`: the recovery points of a group, listed, made, pinned.
+//! `mtctl points`: the recovery points of a group, listed, made, pinned, forgotten.
 
 use std::io::Write;
 
-use blockio::group::GroupView;
+use blockio::group::{Group, GroupView};
 use blockio::journal::catalogue::{Catalogue, Point, PointId, PointKind};
 use blockio::journal::selector::{self, Selector};
 use blockio::units::in_hours;
@@ -14,6 +14,8 @@ use serde::Serialize;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::{group_targets, output};
+
+mod forget;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,6 +49,8 @@ pub enum Command {
     Pin(One),
     /// Let a point expire like all others
     Unpin(One),
+    /// Let points go now: by how the group is kept, or by name
+    Forget(forget::Forget),
 }
 
 /// What was typed after `mtctl points list`.
@@ -137,6 +141,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Create(arguments) => create(arguments),
         Command::Pin(arguments) => pin(arguments, true),
         Command::Unpin(arguments) => pin(arguments, false),
+        Command::Forget(arguments) => forget::run(arguments),
     }
 }
 
@@ -303,19 +308,27 @@ fn create(arguments: &Create) -> anyhow::Result<Exit> {
         KindName::App => PointKind::App,
     };
     let mut group = arguments.of.open()?;
-    if !group.view().keeps_history() {
-        let context = format!("group {} is on no retention volume", group.view().name());
-        return Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
-            .with_hint("mount it (mtctl check says what is missing), or name it: --retention DIR")
-            .into());
-    }
+    require_history(group.view())?;
     group_targets::require_as_left(group.view(), arguments.accept_target)?;
     group.open_history(blockio::apply::Settings::default())?;
     let id = group.point(kind, arguments.name.clone())?;
+    warn(&mut group);
+    print_one(group.view(), &by_number(id), arguments.json, false)
+}
+
+fn require_history(group: &GroupView) -> blockio::Result<()> {
+    if group.keeps_history() {
+        return Ok(());
+    }
+    let context = format!("group {} is on no retention volume", group.name());
+    Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
+        .with_hint("mount it (mtctl check says what is missing), or name it: --retention DIR"))
+}
+
+fn warn(group: &mut Group) {
     for note in group.take_notes() {
         output::complain(&output::wrapped(&format!("warning: {note}"), 2));
     }
-    print_one(group.view(), &by_number(id), arguments.json, false)
 }
 
 fn pin(arguments: &One, pinned: bool) -> anyhow::Result<Exit> {

@@ -117,7 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
     if !arguments.yes && !agreed()? {
         output::complain("nothing was done");
-        return Ok(Exit::NotReady);
+        return Ok(Exit::Refused);
     }
     let finished = carry_out(preparation, arguments.host.json)?;
     finish(arguments, &finished)

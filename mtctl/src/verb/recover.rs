@@ -90,17 +90,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     };
     let point = group.view().catalogue()?.point(id);
     let shown = point.map_or_else(|| format!("point {id}"), selector::shown);
+    let accept_target = arguments.accept_target;
+    let assignments = group_targets::open(group.view(), &arguments.of, accept_target)?;
     let cost = arguments.undo.cost(group.view().catalogue()?, id);
-    if !question::agreed(&format!("{why}: go back to {shown}{cost}?"), arguments.yes)? {
-        output::complain("nothing was touched");
-        return Ok(Exit::Done);
-    }
+    question::require_yes(&format!("{why}: go back to {shown}{cost}?"), arguments.yes)?;
     let how = How {
-        of: &arguments.of,
         policy: &arguments.policy,
-        accept_target: arguments.accept_target,
+        accept_target,
         undo: arguments.undo,
         json: arguments.json,
     };
-    rollback::carry_out(group, id, &shown, &how)
+    rollback::carry_out(group, assignments, id, &shown, &how)
 }

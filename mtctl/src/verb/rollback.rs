@@ -5,10 +5,11 @@ use std::io::Write;
 use std::time::Instant;
 
 use blockio::apply::Settings;
+use blockio::assignment::Assignment;
 use blockio::group::{Group, GroupView};
 use blockio::journal::catalogue::PointId;
 use blockio::journal::selector::{self, Selector};
-use blockio::rollback::{self, Ending, Event, Job};
+use blockio::rollback::{self, Asked, Ending, Event, Job, Preview};
 use blockio::volume_name::VolumeName;
 use clap::Args;
 use provisioning::size;
@@ -56,7 +57,7 @@ pub struct Arguments {
     #[arg(long)]
     yes: bool,
 
-    /// Show what would be written, and write nothing
+    /// Show what would be written, and write nothing: exit 3 if something would be
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
 
@@ -74,12 +75,14 @@ struct Json {
     given_up_points: u64,
 }
 
-/// What would be done.
+/// What would be done. Stable: fields are added, never changed.
 #[derive(Serialize)]
 struct JsonPreview<'a> {
     point: u64,
     volumes: Vec<JsonVolume<'a>>,
     given_up_points: u64,
+    points_for_room: Vec<u64>,
+    nothing_to_do: bool,
     dry_run: bool,
 }
 
@@ -91,47 +94,91 @@ struct JsonVolume<'a> {
 
 /// Rolls back.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let group = arguments.of.open()?;
+    let Arguments { of, policy, accept_target, undo, json, dry_run, .. } = arguments;
+    let mut group = of.open()?;
     let point = selector::find(group.view().catalogue()?, &arguments.to)?;
     let (id, shown) = (point.id, selector::shown(point));
-    let known = group.view().catalogue()?;
-    let (cost, given_up) = (arguments.undo.cost(known, id), arguments.undo.given_up(known, id));
-    match (arguments.json, arguments.dry_run) {
-        (false, _) => show_preview(group.view(), id, &shown, given_up)?,
-        (true, true) => print_preview(group.view(), id, given_up)?,
-        (true, false) => {}
+    policy.settle(&mut group, None)?;
+    let mut assignments = group_targets::open(group.view(), of, *accept_target)?;
+    // A rollback that prints JSON prints what it came to.
+    let mut nothing_to_do = false;
+    if *dry_run || !json {
+        let preview = preview(group.view(), &mut assignments, id, arguments)?;
+        nothing_to_do = preview.nothing_to_do;
+        match json {
+            true => print_preview(id, &preview)?,
+            false => show_preview(group.view(), &shown, &preview, *dry_run)?,
+        }
     }
-    if arguments.dry_run {
-        return Ok(Exit::Done);
+    if *dry_run {
+        return Ok(if nothing_to_do { Exit::Done } else { Exit::NotReady });
     }
-    if !question::agreed(&format!("Roll back to {shown}{cost}?"), arguments.yes)? {
-        output::complain("nothing was touched");
-        return Ok(Exit::Done);
+    if !nothing_to_do {
+        let cost = undo.cost(group.view().catalogue()?, id);
+        question::require_yes(&format!("Roll back to {shown}{cost}?"), arguments.yes)?;
     }
-    let how = How {
-        of: &arguments.of,
-        policy: &arguments.policy,
-        accept_target: arguments.accept_target,
-        undo: arguments.undo,
-        json: arguments.json,
-    };
-    carry_out(group, id, &shown, &how)
+    let (accept_target, undo, json) = (*accept_target, *undo, *json);
+    let how = How { policy, accept_target, undo, json };
+    carry_out(group, assignments, id, &shown, &how)
 }
 
-fn print_preview(group: &GroupView, id: PointId, given_up: u64) -> anyhow::Result<()> {
-    let preview = rollback::preview(group, id)?;
+/// What would be done; of a dry run, with all that a rollback finds out before it writes.
+fn preview(
+    group: &GroupView,
+    assignments: &mut [Assignment],
+    to: PointId,
+    arguments: &Arguments,
+) -> anyhow::Result<Preview> {
+    let asked = Asked {
+        group,
+        assignments,
+        to,
+        accept_target: arguments.accept_target,
+        may_give_up_points: arguments.undo.give_up_points,
+        without_undo: arguments.undo.without_undo,
+        history: &Settings::default(),
+        is_whole: arguments.dry_run,
+    };
+    let stop = crate::verb::stop_flag()?;
+    let mut progress: Option<(ByteProgress, bool)> = None;
+    let preview = rollback::preview(asked, &stop, &mut |event| match event {
+        // The rollback itself says it again.
+        Event::Notice(_) if !arguments.dry_run => {}
+        event => show(&mut progress, event),
+    });
+    Ok(preview?)
+}
+
+fn print_preview(id: PointId, preview: &Preview) -> anyhow::Result<()> {
     let volumes = preview.volumes.iter();
-    let volumes = volumes.map(|(name, bytes)| JsonVolume { volume: name, bytes: *bytes });
-    let volumes = volumes.collect();
-    let document = JsonPreview { point: id.0, volumes, given_up_points: given_up, dry_run: true };
+    let document = JsonPreview {
+        point: id.0,
+        volumes: volumes.map(|(name, bytes)| JsonVolume { volume: name, bytes: *bytes }).collect(),
+        given_up_points: preview.given_up.len() as u64,
+        points_for_room: preview.for_room.iter().map(|point| point.0).collect(),
+        nothing_to_do: preview.nothing_to_do,
+        dry_run: true,
+    };
     let mut out = output::stdout();
     output::print_json(&mut out, &document)?;
     Ok(out.flush()?)
 }
 
-fn show_preview(group: &GroupView, id: PointId, shown: &str, given_up: u64) -> anyhow::Result<()> {
-    let preview = rollback::preview(group, id)?;
+fn show_preview(
+    group: &GroupView,
+    shown: &str,
+    preview: &Preview,
+    dry_run: bool,
+) -> anyhow::Result<()> {
     let mut out = output::stdout();
+    if preview.nothing_to_do {
+        // Else it is said once it is known for good.
+        if dry_run {
+            let text = format!("nothing to do: the disks are at {shown}");
+            writeln!(out, "{}", output::wrapped(&text, 2))?;
+        }
+        return Ok(out.flush()?);
+    }
     writeln!(out, "{}", output::wrapped(&format!("back to {shown}"), 2))?;
     let mut table = output::table(&["VOLUME", "DISK", "TO BE WRITTEN"]);
     for (name, bytes) in &preview.volumes {
@@ -140,17 +187,24 @@ fn show_preview(group: &GroupView, id: PointId, shown: &str, given_up: u64) -> a
         table.add_row([name.in_a_table(), disk, size::binary(*bytes)]);
     }
     output::print_table(&mut out, &table)?;
-    if given_up > 0 {
-        writeln!(out, "given up: {} after it", output::counted(given_up, "point"))?;
-    }
+    let known = group.catalogue()?;
+    let mut say = |what: &str, points: &[PointId]| match points {
+        [] => Ok(()),
+        points => {
+            let points: Vec<_> = points.iter().filter_map(|id| known.point(*id)).collect();
+            let all: Vec<_> = points.iter().map(|point| selector::shown(point)).collect();
+            writeln!(out, "{}", output::wrapped(&format!("{what}: {}", all.join("; ")), 2))
+        }
+    };
+    let count = output::counted(preview.given_up.len() as u64, "point");
+    say(&format!("given up: {count} after it"), &preview.given_up)?;
+    say("may have to go for want of room", &preview.for_room)?;
     Ok(out.flush()?)
 }
 
 /// How it is done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct How<'a> {
-    /// The group.
-    pub(crate) of: &'a GroupOptions,
     /// How it is kept, as it was typed.
     pub(crate) policy: &'a PolicyOptions,
     /// Disks are taken that may be others.
@@ -161,16 +215,16 @@ pub(crate) struct How<'a> {
     pub(crate) json: bool,
 }
 
-/// Brings the disks of `group` back to point `id`.
+/// Brings the disks of `group`, which are `assignments`, back to point `id`.
 pub(crate) fn carry_out(
     mut group: Group,
+    assignments: Vec<Assignment>,
     id: PointId,
     shown: &str,
     how: &How<'_>,
 ) -> anyhow::Result<Exit> {
-    let How { of, policy, accept_target, undo, json } = *how;
+    let How { policy, accept_target, undo, json } = *how;
     let stop = crate::verb::stop_flag()?;
-    let assignments = group_targets::open(group.view(), of, accept_target)?;
     policy.settle(&mut group, None)?;
     let history = Settings::default();
     let engine = group.view().settings().engine;

@@ -49,8 +49,8 @@ fn the_json_is_what_the_document_says() {
                 &[&[&stream, "--target", &target, "--group", "g", "--json"], more].concat(),
             )
         };
-        for more in [&["--dry-run"][..], &["--verify"]] {
-            let json = onto(more).exits(0).json();
+        for (more, code) in [(&["--dry-run"][..], 3), (&["--verify"], 0)] {
+            let json = onto(more).exits(code).json();
             let names: BTreeSet<_> = json.as_object().unwrap().keys().cloned().collect();
             assert_eq!(names, documented());
             assert_eq!(json["bytes"], 4096);
@@ -60,11 +60,13 @@ fn the_json_is_what_the_document_says() {
             assert_eq!(json["resumed_from"], serde_json::Value::Null);
             assert_eq!(json["inputs_left_out"], 0);
             assert_eq!(json["complete"], true);
+            assert_eq!(json["dry_run"], code == 3);
             assert_eq!(json["failed_volumes"], serde_json::json!([]));
             assert!(json["seconds"].as_f64().unwrap() > 0.0);
         }
         let json = onto(&[]).exits(0).json();
         assert_eq!((&json["inputs_left_out"], &json["bytes"]), (&1.into(), &0.into()));
+        onto(&["--dry-run"]).exits(0);
     });
 }
 
@@ -73,7 +75,7 @@ fn a_dry_run_reads_everything_and_writes_nothing() {
     on_a_scratch_machine(|machine| {
         let (stream, target) = (stream(machine), image(machine, "target", MIB));
         let dry = [&stream, "--target", &target, "--group", "g", "--dry-run"];
-        apply(machine, &dry).exits(0).says("would apply 4 KiB in 3 extents");
+        apply(machine, &dry).exits(3).says("would apply 4 KiB in 3 extents");
         holds(&target, &vec![0; MIB as usize]);
         assert!(!Path::new(&state_path("g")).exists());
         apply(machine, &dry[..5]).exits(0).says("applied 4 KiB in 3 extents");

@@ -95,7 +95,7 @@ fn an_image_file_smaller_than_its_source_is_grown_when_that_is_accepted() {
         run.exits(4).says("--accept-resize grows the image file");
         holds(&target, &vec![0; MIB as usize]);
         let accepting = [&stream, "--target", &target, "--accept-resize"];
-        apply(machine, &[&accepting[..], &["--dry-run"]].concat()).exits(0);
+        apply(machine, &[&accepting[..], &["--dry-run"]].concat()).exits(3);
         holds(&target, &vec![0; MIB as usize]);
         apply(machine, &accepting).exits(0);
         let mut expected = vec![0; 3 * MIB as usize];

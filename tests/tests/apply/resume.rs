@@ -426,7 +426,7 @@ fn a_dry_run_of_a_chain_follows_the_chain() {
         apply(machine, &[&[one.as_str()], &to[..]].concat()).exits(0);
         let before = fs::read(state_path("g")).unwrap();
         let dry = [&[two.as_str(), &three], &to[..], &["--dry-run"]].concat();
-        apply(machine, &dry).exits(0).says("would apply 2 B");
+        apply(machine, &dry).exits(3).says("would apply 2 B");
         let gap = [&[three.as_str()], &to[..], &["--dry-run"]].concat();
         apply(machine, &gap).exits(4).says("begins at \"s2\"");
         assert_eq!(fs::read(state_path("g")).unwrap(), before);

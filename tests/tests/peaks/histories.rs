@@ -148,7 +148,7 @@ fn rows(
         row(0, "journal dump --extents"),
         row(0, "journal rebuild --dry-run"),
         row(0, "export --to start --socket {}").stopped(),
-        row(0, "rollback --to start --dry-run"),
+        row(if rollback == 0 { 3 } else { rollback }, "rollback --to start --dry-run"),
         row(rollback, "rollback --to start --yes"),
     ];
     // A commit reads what was rolled back: not terabytes here.

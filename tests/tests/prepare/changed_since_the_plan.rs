@@ -171,7 +171,7 @@ fn on_a_terminal_anything_but_yes_touches_nothing() {
             let mut terminal = asking(&disk);
             terminal.answer(answer);
             let (code, said) = terminal.finish();
-            assert_eq!(code, Some(3), "{answer:?}: {said}");
+            assert_eq!(code, Some(4), "{answer:?}: {said}");
             assert!(said.contains("nothing was done"), "{answer:?}: {said}");
             untouched(machine, &disk, &before);
         });

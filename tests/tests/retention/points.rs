@@ -5,7 +5,7 @@ use std::fs;
 use blockio::stream::MarkKind;
 use blockio::stream::rbd_diff::Version;
 use mt_tests::change_stream::{Change, random_changes, rbd_diff, svd, volume};
-use mt_tests::program::{Run, command, finish, mtctl, shell};
+use mt_tests::program::{Run, command, finish, history_is_whole, mtctl, shell};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
@@ -193,6 +193,44 @@ fn a_name_that_means_something_else_is_not_given_and_one_out_of_a_stream_is_foun
 }
 
 #[test]
+fn points_stay_by_count_beside_the_window_and_go_by_hand_when_that_is_asked() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 128);
+        let target = blank(machine, "target.img", SIZE);
+        // From 22:13 on 14 November on, one an hour: 2, 26 and 50 are the last ones of their days.
+        let change = |hour: u64| vec![Change::data(hour % 16 * 4096, vec![hour as u8; 4096])];
+        let parts: Vec<_> = (0..=60).map(|hour| (hour * 3600, change(hour))).collect();
+        let stream = timed(machine, "timed.mts", vec![volume("", SIZE, "", "")], &parts);
+        apply(machine, &stream, &target, &["--keep-daily", "4", "--keep-last", "2"]);
+        let ids = |listed: &[serde_json::Value]| -> Vec<u64> {
+            listed.iter().map(|point| point["id"].as_u64().unwrap()).collect()
+        };
+        let of_the_window: Vec<_> = (36..=61).collect();
+        assert_eq!(ids(&points(machine)), [&[2, 26][..], &of_the_window].concat());
+        let on = |words: &[&str]| machine.mtctl(&[words, &["--group", "g"]].concat());
+        on(&["group", "show"]).exits(0).says("--keep-daily 4").says("--keep-weekly none");
+        on(&["points", "forget", "--dry-run"]).exits(0).says("nothing to do");
+        on(&["group", "set", "--keep-daily", "none"]).exits(0).says("--keep-daily");
+        let due = on(&["points", "forget", "--dry-run", "--json"]).exits(3).json();
+        assert_eq!(ids(due["points"].as_array().unwrap()), [2, 26]);
+        assert_eq!(points(machine).len(), 28);
+        on(&["points", "forget"]).exits(2).says("--yes");
+        on(&["points", "forget", "--yes"]).exits(0).says("forgotten: 2 points");
+        assert_eq!(ids(&points(machine)), of_the_window);
+        on(&["points", "pin", "41"]).exits(0);
+        for (point, why) in [("41", "is pinned"), ("latest", "is the newest one")] {
+            on(&["points", "forget", "40", point, "--yes"]).exits(4).says(why);
+        }
+        on(&["points", "forget", "40", "id:39", "--yes"]).exits(0).says("forgotten: 2 points");
+        assert_eq!(points(machine).len(), 24);
+        on(&["points", "show", "40"]).exits(2).says("has expired, or was given up");
+        history_is_whole("g", &[]);
+        rollback(machine, "38").exits(0);
+        rollback(machine, "36").exits(0);
+    });
+}
+
+#[test]
 fn within_a_stream_that_is_not_in_the_order_of_the_writes_no_point_is_made() {
     on_a_scratch_machine(|machine| {
         const LARGE: u64 = 4 * MIB;
@@ -323,7 +361,16 @@ fn a_commit_is_refused_between_points_and_leaves_nothing_when_it_is_done() {
         assert_eq!(points(machine), [] as [serde_json::Value; 0]);
         let used: u64 = shell("du -sk /mnt/retention/g | cut -f1").trim().parse().unwrap();
         assert!(used < 1024, "{used} KiB");
-        commit().exits(2);
+        commit().exits(0).says("nothing to do");
+        // What was called 1 and 2 is never called that again.
+        let next = [(MarkKind::CrashConsistent, "c")];
+        apply(machine, &marked(machine, &mut random, &next), &target, &["--accept-base"]);
+        let ids: Vec<_> = points(machine).iter().map(|one| one["id"].as_u64().unwrap()).collect();
+        assert_eq!(ids, [4]);
+        let show = ["points", "show", "2", "--group", "g"];
+        machine.mtctl(&show).exits(2).says("point 2 has expired, or was given up");
+        rollback(machine, "start").exits(0).says("the disks are at start");
+        machine.mtctl(&["group", "list"]).exits(0).says("at start");
     });
 }
 

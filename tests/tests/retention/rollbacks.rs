@@ -1,15 +1,78 @@
 //! Back to a recovery point, and to another one.
 
+use std::fs;
+
 use blockio::stream::MarkKind;
-use mt_tests::change_stream::{random_changes, volume};
-use mt_tests::program::{history_is_whole, mtctl, shell};
+use mt_tests::change_stream::{Change, random_changes, volume};
+use mt_tests::program::{command, history_is_whole, mtctl, shell};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::on_a_scratch_machine;
+use mt_tests::terminal::Terminal;
 
 use crate::accidents::{apply, epochs};
 use crate::{MIB, Part, after, blank, holds, image, points, retention, rollback, stream};
 
 const SIZE: u64 = 4 * MIB;
+
+#[test]
+fn a_question_that_is_not_answered_with_yes_is_no_success_and_touches_nothing() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let target = blank(machine, "target.img", MIB);
+        let change = Change::data(0, vec![7; 4096]);
+        let parts = [Part::Change(0, &change), Part::Mark(MarkKind::CrashConsistent, "a")];
+        let one = stream(machine, "one.mts", vec![volume("", MIB, "", "")], &parts);
+        machine.mtctl(&["apply", &one, "--group", "g", "--target", &target]).exits(0);
+        let held = fs::read(&target).unwrap();
+        for verb in [&["rollback", "--to", "start"][..], &["commit"], &["group", "release"]] {
+            for answer in ["no", "", "y"] {
+                let words = [verb, &["--group", "g"]].concat();
+                let mut terminal = Terminal::start(&mut command(mtctl(), &words));
+                terminal.wait_for("Type yes: ");
+                terminal.answer(answer);
+                let (code, said) = terminal.finish();
+                assert_eq!(code, Some(4), "{words:?} {answer:?}: {said}");
+                assert!(said.contains("nothing was touched"), "{said}");
+            }
+        }
+        holds(&target, &held);
+        assert_eq!(points(machine).len(), 1);
+    });
+}
+
+#[test]
+fn a_dry_run_of_a_rollback_says_by_its_exit_code_whether_there_is_something_to_do() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let target = blank(machine, "target.img", MIB);
+        let changes = [Change::data(0, vec![7; 4096]), Change::data(8192, vec![8; 4096])];
+        let mark = |name| Part::Mark(MarkKind::CrashConsistent, name);
+        let parts =
+            [Part::Change(0, &changes[0]), mark("a"), Part::Change(0, &changes[1]), mark("b")];
+        let one = stream(machine, "one.mts", vec![volume("", MIB, "", "")], &parts);
+        machine.mtctl(&["apply", &one, "--group", "g", "--target", &target]).exits(0);
+        let held = fs::read(&target).unwrap();
+        let run = |more: &[&str]| {
+            machine.mtctl(&[&["rollback", "--group", "g", "--to", "a"], more].concat())
+        };
+        run(&["--dry-run"]).exits(3).says("4 KiB");
+        run(&["--dry-run", "--without-undo"]).exits(3).says("given up: 1 point after it: point 2");
+        let preview = run(&["--dry-run", "--json"]).exits(3).json();
+        holds(&target, &held);
+        let done = run(&["--yes", "--json"]).exits(0).json();
+        assert_eq!(preview["volumes"][0]["bytes"], done["bytes"]);
+        assert_eq!((&preview["nothing_to_do"], &preview["dry_run"]), (&false.into(), &true.into()));
+        let again = run(&["--dry-run", "--json"]).exits(0).json();
+        assert_eq!(
+            (&again["nothing_to_do"], &again["volumes"][0]["bytes"]),
+            (&true.into(), &0.into())
+        );
+        // Nothing is asked, and no point is said to be given up.
+        let without = run(&["--without-undo"]);
+        without.exits(0).says("nothing to do").does_not_say("given up: ");
+        assert_eq!(points(machine).len(), 2);
+    });
+}
 
 #[test]
 fn every_point_of_a_stream_is_reached_in_any_order_until_the_commit() {

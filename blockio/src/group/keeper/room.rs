@@ -2,16 +2,18 @@
 //! rollback may need is known before it begins, and it lets none go.
 
 use crate::extent::Extent;
-use crate::group::keeper::{Keeper, Preserve, end_of};
+use crate::group::keeper::{
+    Keeper, Preserve, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_ON_A_VOLUME, end_of,
+};
 use crate::group::ledger::Ledger;
 use crate::journal::catalogue::{Catalogue, Forgotten, Point, PointId};
 use crate::journal::draft::Outline;
 use crate::journal::layout::BLOCK_BYTES;
 use crate::journal::log::failed;
-use crate::journal::retention;
+use crate::journal::retention::{self, Policy};
 use crate::journal::touched::Touched;
 use crate::notice::Notice;
-use crate::storage::Space;
+use crate::storage::{Space, Storage};
 use crate::{Error, ErrorKind, Result};
 
 /// So much of a volume is left free, for the state and for others: a part of this many …
@@ -21,16 +23,16 @@ const RESERVE_BYTES_MAX: u64 = 64 << 20;
 
 /// What a rollback may need on the retention volume, and what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RoomNeeded {
+pub(crate) struct RoomNeeded {
     /// The most that what it overwrites can take, in bytes: zeros take none.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// What is free for it, in bytes.
-    pub free_bytes: u64,
+    pub(crate) free_bytes: u64,
     /// How many of the oldest points have to go for it, all of them older than where it leads; none
     /// if that would not be enough.
-    pub points_to_go: Option<usize>,
+    pub(crate) points_to_go: Option<usize>,
     /// Where that is not enough: the point before which no more may go, since it is pinned.
-    pub pinned: Option<PointId>,
+    pub(crate) pinned: Option<PointId>,
 }
 
 /// Records go into segments one after the other, as [`Log`](crate::journal::log::Log) does it.
@@ -50,20 +52,43 @@ impl Packing {
     }
 }
 
-impl Keeper {
+/// How long a segment is, in bytes, where that is not said: by the size of the volume in `storage`.
+///
+/// # Errors
+///
+/// `Failed`: the volume does not say how large it is.
+pub(crate) fn segment_bytes(storage: &dyn Storage, policy: &Policy) -> Result<u64> {
+    let space = storage.space().map_err(failed(storage, "asking its volume for its size"))?;
+    let all = policy.journal_bytes_max.unwrap_or(u64::MAX).min(space.total_bytes);
+    let usual = (all / SEGMENTS_ON_A_VOLUME) >> 20 << 20;
+    Ok(usual.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX))
+}
+
+/// What there is room for, and what of the open epoch was preserved. Looks only.
+pub(crate) struct Room<'a> {
+    /// Where segments are.
+    pub(crate) storage: &'a dyn Storage,
+    /// How long points are kept.
+    pub(crate) policy: &'a Policy,
+    /// The length of a segment, in bytes.
+    pub(crate) segment_bytes: u64,
+    /// What was preserved, by the number of the volume.
+    pub(crate) touched: &'a [Touched],
+}
+
+impl Room<'_> {
     /// What overwriting `steps`, each of one volume and written at a time, may need, on the way
-    /// back to point `to`.
+    /// back to point `to` of `known`.
     ///
     /// # Errors
     ///
     /// `Failed`: the volume does not say how much is free.
-    pub(in crate::group) fn room_needed<'a>(
+    pub(crate) fn needed<'a>(
         &self,
-        ledger: &Ledger,
+        known: &Catalogue,
         to: PointId,
         steps: impl Iterator<Item = (Preserve<'a>, Vec<Extent>)>,
     ) -> Result<RoomNeeded> {
-        let known = ledger.view().catalogue()?;
         let segment_bytes = self.segment_bytes;
         let mut packing = Packing { segment_bytes, segments: 0, left: 0 };
         for (volume, touched) in steps {
@@ -92,10 +117,22 @@ impl Keeper {
     /// What segments may take, in bytes, beside `used_bytes` that they have.
     fn free_bytes(&self, used_bytes: u64) -> Result<u64> {
         let space = self.storage.space();
-        let space = space.map_err(failed(&*self.storage, "asking its volume for room"))?;
+        let space = space.map_err(failed(self.storage, "asking its volume for room"))?;
         let reserve = (space.total_bytes / RESERVE_PART).min(RESERVE_BYTES_MAX);
         let limit = self.policy.journal_bytes_max.unwrap_or(u64::MAX);
         Ok(space.free_bytes.saturating_sub(reserve).min(limit.saturating_sub(used_bytes)))
+    }
+}
+
+impl Keeper {
+    /// What there is room for.
+    pub(in crate::group) fn room(&self) -> Room<'_> {
+        Room {
+            storage: &*self.storage,
+            policy: &self.policy,
+            segment_bytes: self.segment_bytes,
+            touched: &self.touched,
+        }
     }
 
     /// Makes a segment; while there is no room for it, the oldest points go.
@@ -163,7 +200,7 @@ impl Keeper {
     }
 
     fn is_there_room(&self, used_bytes: u64) -> Result<bool> {
-        Ok(self.free_bytes(used_bytes)? >= self.segment_bytes)
+        Ok(self.room().free_bytes(used_bytes)? >= self.segment_bytes)
     }
 
     /// For want of room the oldest point goes, with a warning: first the state is saved without it,

@@ -229,6 +229,23 @@ fn a_commit_drops_the_history_and_goes_on_exactly_where_a_stream_was() {
 }
 
 #[test]
+fn numbers_of_points_never_come_again_also_after_a_commit_and_a_rebuild() {
+    let storage = crate::sim::storage(1 << 14);
+    let mut group = with_points(&storage);
+    let next = group.view().catalogue().unwrap().next_point;
+    group.commit().unwrap();
+    drop(group);
+    let mut group = with_history(&storage);
+    let begun = group.point(PointKind::Crash, None).unwrap();
+    let ids = |known: &Catalogue| known.all().map(|point| point.id.0).collect::<Vec<_>>();
+    assert_eq!((begun.0, ids(group.view().catalogue().unwrap())), (next + 1, vec![next, next + 1]));
+    drop(group);
+    let rebuilt = crate::journal::rebuild::rebuild(&storage).unwrap().state.journal.unwrap();
+    assert_eq!((ids(&rebuilt), rebuilt.next_point), (vec![next, next + 1], next + 2));
+    assert_eq!(rebuilt.all().next().unwrap().kind, PointKind::Start);
+}
+
+#[test]
 fn a_group_that_is_released_knows_nothing_of_its_disks() {
     let storage = crate::sim::storage(1 << 14);
     let mut group = with_points(&storage);

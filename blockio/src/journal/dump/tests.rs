@@ -48,7 +48,7 @@ fn all_records_that_count_are_printed_and_of_the_last_segment_what_follows() {
     assert_eq!(
         begins(&printed),
         [
-            "point 0 segments",
+            "point 0 (start)",
             "segment 1 epoch",
             "record 1 epoch-begins",
             "record 2 volume-begins",

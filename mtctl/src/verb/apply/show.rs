@@ -21,6 +21,7 @@ struct Json {
     resumed_from: Option<u64>,
     inputs_left_out: u64,
     complete: bool,
+    dry_run: bool,
     failed_volumes: Vec<String>,
 }
 
@@ -32,7 +33,7 @@ pub(super) fn outcome(
 ) -> anyhow::Result<()> {
     let mut out = output::stdout();
     if arguments.json {
-        return output::print_json(&mut out, &json(outcome, elapsed));
+        return output::print_json(&mut out, &json(outcome, elapsed, arguments.dry_run));
     }
     let summary = &outcome.summary;
     let done = if arguments.dry_run { "would apply" } else { "applied" };
@@ -63,7 +64,8 @@ fn how_to_go_on(arguments: &Arguments) -> &'static str {
     }
 }
 
-fn nothing_to_do(outcome: &Outcome) -> bool {
+/// Whether every stream was applied before.
+pub(super) fn nothing_to_do(outcome: &Outcome) -> bool {
     let Summary { extents, recovery_points, inputs_left_out, .. } = outcome.summary;
     let complete = matches!(outcome.ending, Ending::Complete);
     complete && inputs_left_out > 0 && extents == 0 && recovery_points == 0
@@ -96,7 +98,7 @@ fn in_words(summary: &Summary, elapsed: Duration) -> String {
     text
 }
 
-fn json(outcome: &Outcome, elapsed: Duration) -> Json {
+fn json(outcome: &Outcome, elapsed: Duration, dry_run: bool) -> Json {
     let Summary { bytes, extents, zero_bytes, recovery_points, resumed_from, inputs_left_out } =
         outcome.summary;
     let all_volumes = outcome.failed_volumes.is_empty();
@@ -109,6 +111,7 @@ fn json(outcome: &Outcome, elapsed: Duration) -> Json {
         resumed_from,
         inputs_left_out,
         complete: matches!(outcome.ending, Ending::Complete) && all_volumes,
+        dry_run,
         failed_volumes: outcome.failed_volumes.iter().map(blockio::Error::chain).collect(),
     }
 }

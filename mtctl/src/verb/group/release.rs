@@ -47,10 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let question = format!(
         "Group {name} gives up {disks_shown} and {points_shown}. There is no way back to one."
     );
-    if !question::agreed(&question, arguments.yes)? {
-        output::complain("nothing was touched");
-        return Ok(Exit::Done);
-    }
+    question::require_yes(&question, arguments.yes)?;
     group.release()?;
     let mut out = output::stdout();
     if arguments.json {

@@ -96,10 +96,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
     if !arguments.dry_run {
         let question = format!("make the state of group {name} anew from its segments?");
-        if !question::agreed(&question, arguments.yes)? {
-            output::complain("nothing was touched");
-            return Ok(Exit::Done);
-        }
+        question::require_yes(&question, arguments.yes)?;
         keep(&place.state, STATE)?;
         keep(place.history.as_ref().unwrap_or(&place.state), STATE_COPY)?;
         let group = rebuilding.save()?;

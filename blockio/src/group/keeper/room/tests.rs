@@ -183,7 +183,7 @@ fn a_part_of_the_volume_is_left_free_and_a_limit_is_kept_to() {
         (20_000, 5000, limited, 4000, 0),
     ] {
         let group = Volume::new(total, free).group(policy, None);
-        let found = group.keeper.unwrap().free_bytes(used).unwrap();
+        let found = group.keeper.unwrap().room().free_bytes(used).unwrap();
         assert_eq!(found, expected, "{total} {free} {used}");
     }
 }
@@ -225,7 +225,8 @@ fn a_rollback_needs_room_for_what_was_not_preserved_in_whole_segments() {
     keeper.touched[0].insert(&all);
     let needed = |name| {
         let step = (Preserve { name, geometry }, all.clone());
-        group.room_needed(PointId(0), std::iter::once(step)).unwrap().unwrap()
+        let known = group.view().catalogue().unwrap();
+        group.room().unwrap().needed(known, PointId(0), std::iter::once(step)).unwrap()
     };
     assert_eq!((needed(&names[0]).bytes, needed(&names[0]).points_to_go), (0, Some(0)));
     // Records of half a segment, and a header each: no two fit into one.

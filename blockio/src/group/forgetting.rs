@@ -1,0 +1,64 @@
+//! Points go because somebody says so: by how the group is kept, now and not with the next point,
+//! or by name.
+
+use super::{Group, GroupView, not_open};
+use crate::journal::catalogue::{Forgotten, PointId};
+use crate::journal::{retention, selector};
+use crate::{Error, Result};
+
+impl GroupView {
+    /// The points that go by how the group is kept, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: it has no history.
+    pub fn due(&self) -> Result<Vec<PointId>> {
+        let mut due = retention::due(self.catalogue()?, &self.settings().policy);
+        due.sort_unstable();
+        Ok(due)
+    }
+
+    /// All of `ids` may go.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`: one is pinned, the newest, or where a rollback led to. `Usage`: there is no
+    /// history.
+    pub fn require_may_go(&self, ids: &[PointId]) -> Result<()> {
+        let known = self.catalogue()?;
+        for point in ids.iter().filter_map(|id| known.point(*id)) {
+            let Some(why) = retention::why_it_stays(known, point) else { continue };
+            let context = format!("forgetting {}: it {why}", selector::shown(point));
+            let (name, typed) = (self.name(), selector::typed(point));
+            return Err(Error::refused(context).with_hint(match point.pinned {
+                true => format!("unpin it: mtctl points unpin {typed} --group {name}"),
+                false => "name others; once there is a newer point, and the disks are past it, it \
+                          can go"
+                    .to_owned(),
+            }));
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    /// Forgets points; what led back to each leads on to the one before it.
+    ///
+    /// First the state is saved without them, then segments are removed, or merged: a crash in
+    /// between leaves segments of no point, which the next open removes, or some that take more
+    /// room than they need.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`: one may not go. `Usage`: no history is open. `Failed`: it could not be saved.
+    pub fn forget(&mut self, ids: &[PointId]) -> Result<()> {
+        self.view().require_may_go(ids)?;
+        let Some(keeper) = &mut self.keeper else { return Err(not_open()) };
+        let mut forgotten = Forgotten::default();
+        self.ledger.save(|state| {
+            let Some(catalogue) = &mut state.journal else { return };
+            forgotten = catalogue.forget(ids);
+        })?;
+        keeper.clean_up(&mut self.ledger, &forgotten)
+    }
+}

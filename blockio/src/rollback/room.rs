@@ -1,0 +1,99 @@
+//! Room for what a rollback overwrites: known before it begins, or nothing is overwritten. One that
+//! ends half way for want of it has cost points, and leads nowhere.
+
+use crate::assignment::Assignment;
+use crate::group::GroupView;
+use crate::group::keeper::{Preserve, Room};
+use crate::journal::catalogue::PointId;
+use crate::journal::images::Images;
+use crate::journal::index::Index;
+use crate::journal::retention;
+use crate::{Error, Result};
+
+use super::steps::Steps;
+
+const MIB: u64 = 1 << 20;
+
+/// What is written on the way back to a point.
+pub(super) struct Way<'a> {
+    /// The point.
+    pub(super) to: PointId,
+    /// The volumes, each with its target.
+    pub(super) assignments: &'a [Assignment],
+    /// Those that are written: the place of each among them, and its number in the journal.
+    pub(super) order: &'a [(usize, u32)],
+    /// What is written.
+    pub(super) images: &'a Images,
+}
+
+/// What is overwritten finds room; the points that may have to go for it, the oldest first, where
+/// that is allowed.
+///
+/// # Errors
+///
+/// `Refused`: it finds none. `Failed`: the volume does not say how much is free.
+pub(super) fn require(
+    group: &GroupView,
+    room: &Room<'_>,
+    way: &Way<'_>,
+    may_give_up_points: bool,
+) -> Result<Vec<PointId>> {
+    let Way { to, assignments, order, images } = *way;
+    let steps = order.iter().flat_map(|(index, number)| {
+        let assignment = &assignments[*index];
+        let name = &assignment.volume;
+        let volume = Preserve { name, geometry: assignment.target.geometry() };
+        let images = images.of(*number).into_iter().flat_map(Index::iter);
+        Steps::new(images).map(move |step| (volume, step.plan.touched))
+    });
+    let known = group.catalogue()?;
+    let needed = room.needed(known, to, steps)?;
+    let pinned = needed.pinned.filter(|_| needed.points_to_go.is_none());
+    if (may_give_up_points && pinned.is_none()) || needed.points_to_go == Some(0) {
+        let mut oldest = retention::in_the_order_to_go(known).take_while(|point| point.id < to);
+        let oldest = oldest.by_ref().map(|point| point.id);
+        // Where all that may go might not be enough, all of them may have to.
+        return Ok(oldest.take(needed.points_to_go.unwrap_or(usize::MAX)).collect());
+    }
+    let go = match needed.points_to_go {
+        Some(1) => "the oldest point would have to go for it".to_owned(),
+        Some(count) => format!("the {count} oldest points would have to go for it"),
+        None => match pinned {
+            Some(point) => {
+                format!("{} is pinned, and no more may go for it", group.called(point))
+            }
+            None => "all points before the one that it leads to might not be enough".to_owned(),
+        },
+    };
+    let context = format!(
+        "rolling back: what it overwrites is kept, and may take {} MiB on the retention volume, \
+         where {} MiB are free: {go}; nothing was written",
+        needed.bytes.div_ceil(MIB),
+        needed.free_bytes / MIB,
+    );
+    Err(Error::refused(context).with_hint(hint(group, needed.points_to_go, pinned)))
+}
+
+fn hint(group: &GroupView, points_to_go: Option<usize>, pinned: Option<PointId>) -> String {
+    if let Some(point) = pinned {
+        let unpin = format!("mtctl points unpin id:{point} --group {}", group.name());
+        return format!(
+            "unpin it ({unpin}), enlarge the volume, or keep nothing of what is overwritten \
+             (--without-undo: it cannot be taken back)"
+        );
+    }
+    match points_to_go {
+        Some(_) => {
+            "enlarge the volume, let them go (--give-up-points), or keep nothing of what is \
+             overwritten (--without-undo: it cannot be taken back)"
+        }
+        // Zeros take no room, and how many of them are overwritten is not known beforehand.
+        None => {
+            "enlarge the volume, end what exports points of the group, or raise its limit \
+             (mtctl group set --retention-bytes); --without-undo keeps nothing of what is \
+             overwritten, and cannot be taken back; --give-up-points tries all the same, and \
+             where it stops for want of room the same command goes on"
+        }
+    }
+    .to_owned()
+}

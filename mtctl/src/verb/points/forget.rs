@@ -1,0 +1,118 @@
+//! `mtctl points forget`: lets points go, by how the group is kept or by name. What goes is shown,
+//! and asked.
+
+use std::io::Write;
+
+use blockio::group::GroupView;
+use blockio::journal::catalogue::{Point, PointId};
+use blockio::journal::selector::{self, Selector};
+use clap::Args;
+use serde::Serialize;
+
+use super::{JsonPoint, json_point, require_history, table, warn};
+use crate::exit::Exit;
+use crate::group_place::GroupOptions;
+use crate::{output, question};
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl points forget --group web --dry-run     what goes by how the group is kept
+  mtctl points forget --group web --yes         now, and not with the next point
+  mtctl points forget 3 before-upgrade --group web
+
+How a group is kept is set by mtctl group set. A point that is pinned, the newest one, and one that
+the disks were rolled back to do not go. What leads back to the points before them is kept.";
+
+/// What was typed after `mtctl points forget`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Forget {
+    /// Which points; none: those that go by how the group is kept
+    #[arg(value_name = "POINT")]
+    points: Vec<Selector>,
+
+    #[command(flatten)]
+    of: GroupOptions,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    /// Show what would go, and change nothing: exit 3 if something would
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Stable: fields are added, never changed.
+#[derive(Serialize)]
+struct Json<'a> {
+    points: Vec<JsonPoint<'a>>,
+    dry_run: bool,
+}
+
+/// Lets them go.
+pub(super) fn run(arguments: &Forget) -> anyhow::Result<Exit> {
+    if arguments.dry_run {
+        let group = arguments.of.look()?;
+        let ids = meant(&group, arguments)?;
+        show(&group, &ids, arguments)?;
+        return Ok(if ids.is_empty() { Exit::Done } else { Exit::NotReady });
+    }
+    let mut group = arguments.of.open()?;
+    let ids = meant(group.view(), arguments)?;
+    let before = group.view().clone();
+    if ids.is_empty() {
+        show(&before, &ids, arguments)?;
+        return Ok(Exit::Done);
+    }
+    require_history(group.view())?;
+    if !arguments.json {
+        show(&before, &ids, arguments)?;
+    }
+    let count = output::counted(ids.len() as u64, "point");
+    question::require_yes(&format!("Forget {count}? There is no way back."), arguments.yes)?;
+    group.open_history(blockio::apply::Settings::default())?;
+    group.forget(&ids)?;
+    warn(&mut group);
+    if arguments.json {
+        show(&before, &ids, arguments)?;
+    } else {
+        let mut out = output::stdout();
+        writeln!(out, "forgotten: {count}")?;
+        out.flush()?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The points that are to go, ascending.
+fn meant(group: &GroupView, arguments: &Forget) -> anyhow::Result<Vec<PointId>> {
+    if arguments.points.is_empty() {
+        return Ok(group.due()?);
+    }
+    let known = group.catalogue()?;
+    let found = arguments.points.iter().map(|point| Ok(selector::find(known, point)?.id));
+    let mut ids = found.collect::<anyhow::Result<Vec<_>>>()?;
+    ids.sort_unstable();
+    ids.dedup();
+    group.require_may_go(&ids)?;
+    Ok(ids)
+}
+
+fn show(group: &GroupView, ids: &[PointId], arguments: &Forget) -> anyhow::Result<()> {
+    let known = group.catalogue()?;
+    let points: Vec<&Point> = ids.iter().filter_map(|id| known.point(*id)).collect();
+    let mut out = output::stdout();
+    if arguments.json {
+        let points = points.into_iter().map(json_point).collect();
+        output::print_json(&mut out, &Json { points, dry_run: arguments.dry_run })?;
+    } else if points.is_empty() {
+        writeln!(out, "nothing to do: no point is to go")?;
+    } else {
+        table(&mut out, &points, &None)?;
+    }
+    Ok(out.flush()?)
+}
