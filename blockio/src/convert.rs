@@ -47,14 +47,7 @@ pub struct Conversion {
 /// `Usage`: their volumes are not the same, one does not begin where the one before ends, or no
 /// size is known (`size_bytes` is taken where the inputs do not say).
 pub fn joined_header(headers: &[StreamHeader], size: Option<ByteCount>) -> Result<StreamHeader> {
-    let Some((first, rest)) = headers.split_first() else {
-        return Err(Error::new(ErrorKind::Usage, "there is nothing to convert"));
-    };
-    // Another stream: its records are at other places.
-    let mut joined = StreamHeader { identity: None, ..first.clone() };
-    for next in rest {
-        join(&mut joined, next)?;
-    }
+    let mut joined = joined(headers)?;
     for volume in &mut joined.volumes {
         volume.size = volume.size.or(size);
         if volume.size.is_none() {
@@ -64,6 +57,19 @@ pub fn joined_header(headers: &[StreamHeader], size: Option<ByteCount>) -> Resul
             )
             .with_hint("say it: --size BYTES"));
         }
+    }
+    Ok(joined)
+}
+
+/// The same, of sizes that need not be known.
+pub(crate) fn joined(headers: &[StreamHeader]) -> Result<StreamHeader> {
+    let Some((first, rest)) = headers.split_first() else {
+        return Err(Error::new(ErrorKind::Usage, "there is nothing to convert"));
+    };
+    // Another stream: its records are at other places.
+    let mut joined = StreamHeader { identity: None, ..first.clone() };
+    for next in rest {
+        join(&mut joined, next)?;
     }
     Ok(joined)
 }
@@ -136,13 +142,13 @@ pub fn convert<W: Write>(
     Ok(done)
 }
 
-fn bounds_of(header: &StreamHeader) -> Vec<Bounds> {
+pub(crate) fn bounds_of(header: &StreamHeader) -> Vec<Bounds> {
     let volumes = header.volumes.iter();
     volumes.map(|volume| Bounds { source: volume.size, target: None }).collect()
 }
 
 /// The recovery point that a stream of one volume ends in by its header; at a time not known.
-fn end_mark(header: &StreamHeader) -> Option<Mark> {
+pub(crate) fn end_mark(header: &StreamHeader) -> Option<Mark> {
     let [VolumeHeader { to: Some(name), .. }] = header.volumes.as_slice() else { return None };
     let (time, kind) = (Timestamp(0), MarkKind::CrashConsistent);
     Some(Mark { time, kind, name: Some(name.clone()), group: None })
@@ -153,13 +159,16 @@ enum Encoder<W: Write> {
     RbdDiff(rbd_diff::Encoder<W>),
 }
 
-struct Sink<W: Write> {
+/// What is written, in whichever format.
+pub(crate) struct Sink<W: Write> {
     encoder: Encoder<W>,
     is_consistent: bool,
+    /// The number that the first volume of what is read has in what is written.
+    pub(crate) first_volume: u16,
 }
 
 impl<W: Write> Sink<W> {
-    fn new(header: &StreamHeader, to: Output, output: W) -> Result<Self> {
+    pub(crate) fn new(header: &StreamHeader, to: Output, output: W) -> Result<Self> {
         let encoder = match (to, header.volumes.as_slice()) {
             (Output::Native(options), _) => {
                 Encoder::Native(native::Encoder::new(output, header, options)?)
@@ -173,10 +182,10 @@ impl<W: Write> Sink<W> {
                 return Err(Error::new(ErrorKind::Usage, context));
             }
         };
-        Ok(Self { encoder, is_consistent: true })
+        Ok(Self { encoder, is_consistent: true, first_volume: 0 })
     }
 
-    fn batch(
+    pub(crate) fn batch(
         &mut self,
         name: &str,
         batch: Batch,
@@ -199,7 +208,9 @@ impl<W: Write> Sink<W> {
     }
 
     fn piece(&mut self, piece: &Piece, arena: &Arena) -> Result<()> {
-        let Piece { volume, extent, content } = *piece;
+        let Piece { volume: VolumeIndex(volume), extent, content } = *piece;
+        // Verification refused what is on no volume, and all of them are in the header.
+        let volume = VolumeIndex(volume.saturating_add(self.first_volume));
         match content {
             Content::Data { position } => {
                 let data = payload(arena, position, extent)?;
@@ -223,7 +234,7 @@ impl<W: Write> Sink<W> {
         }
     }
 
-    fn mark(&mut self, mark: &Mark, done: &mut Conversion) -> Result<()> {
+    pub(crate) fn mark(&mut self, mark: &Mark, done: &mut Conversion) -> Result<()> {
         match &mut self.encoder {
             Encoder::Native(encoder) => {
                 done.marks += 1;
@@ -236,7 +247,7 @@ impl<W: Write> Sink<W> {
         }
     }
 
-    fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         match self.encoder {
             Encoder::Native(encoder) => encoder.finish(self.is_consistent).map(drop),
             Encoder::RbdDiff(encoder) => encoder.finish().map(drop),

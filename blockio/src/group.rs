@@ -11,6 +11,8 @@
 //! checkpoint  progress and points become durable        BARRIER 3
 //! forgetting  points go because somebody says so
 //! rebuilding  the state is made anew from the segments
+//! renaming    its directories get another name; removal: nothing of it is left
+//! retargeting  its volumes go to other disks
 //! ```
 
 use std::sync::Arc;
@@ -39,6 +41,9 @@ mod ledger;
 mod place;
 pub(crate) mod preserve;
 mod rebuilding;
+mod removal;
+mod renaming;
+mod retargeting;
 mod view;
 mod whereabouts;
 
@@ -46,6 +51,7 @@ use keeper::{Keeper, Settings};
 use ledger::Ledger;
 pub use place::{GROUP_NAME_BYTES_MAX, Place, check_name, storage};
 pub use rebuilding::Rebuilding;
+pub use renaming::{Move, Renaming};
 pub use view::GroupView;
 use view::Keeps;
 pub use whereabouts::Whereabouts;

@@ -19,12 +19,14 @@ pub mod extent;
 pub mod group;
 pub mod inspect;
 pub mod journal;
+pub mod merge;
 pub mod nbd;
 pub mod notice;
 pub mod patience;
 pub mod plain;
 pub mod plan;
 pub mod recover;
+pub mod retarget;
 pub mod rollback;
 #[cfg(test)]
 mod sim;

@@ -23,6 +23,7 @@ mod collected;
 pub mod content;
 pub mod drive;
 pub mod malformed;
+pub mod naming;
 pub mod native;
 pub mod open;
 pub mod placement;

@@ -39,6 +39,38 @@ pub(crate) fn all(at: &RetentionOptions) -> Result<Vec<Found>> {
     Ok(found)
 }
 
+/// What to do where a group is not there: which are, if there are any.
+pub(crate) fn hint_of_names(at: &RetentionOptions) -> String {
+    let elsewhere = "mount the retention volume, or name it: --retention DIR";
+    match names(at).as_deref() {
+        Ok([]) | Err(_) => format!("there is none yet; if there should be: {elsewhere}"),
+        Ok([only]) => format!("there is {only}; if it is on another volume: {elsewhere}"),
+        Ok(several) => {
+            let shown = several.iter().take(NAMES_SHOWN_MAX).cloned().collect::<Vec<_>>();
+            let more = match several.len().checked_sub(shown.len()) {
+                Some(more @ 1..) => format!(", and {more} more (mtctl group list)"),
+                Some(0) | None => String::new(),
+            };
+            format!("there are {}{more}; if it is on another volume: {elsewhere}", shown.join(", "))
+        }
+    }
+}
+
+/// So many names a hint has.
+const NAMES_SHOWN_MAX: usize = 20;
+
+/// The names of all groups.
+fn names(at: &RetentionOptions) -> Result<Vec<String>> {
+    let roots = group_place::roots(at)?;
+    let mut names = Vec::new();
+    for root in roots.retention.iter().chain(std::iter::once(&roots.without_history)) {
+        names.extend(groups_in(root)?.into_iter().map(|(name, _)| name));
+    }
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
 /// The directories in `root` that have something of a group, with their names.
 fn groups_in(root: &Path) -> Result<Vec<(String, PathBuf)>> {
     let reading = |error| Error::failed(format!("looking for groups in {}", root.display()), error);
@@ -52,6 +84,10 @@ fn groups_in(root: &Path) -> Result<Vec<(String, PathBuf)>> {
         let path = entry.map_err(reading)?.path();
         let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
         let Some(name) = name.filter(|name| check_name(name).is_ok()) else { continue };
+        // A file beside the groups is somebody else's.
+        if path.is_file() {
+            continue;
+        }
         // Where that cannot be seen, whoever looks at it says why.
         if Place::without_history(&path).has_something().unwrap_or(true) {
             groups.push((name, path));

@@ -14,6 +14,7 @@ use provisioning::groups::registry;
 use provisioning::host::Tree;
 use provisioning::lossless_text;
 
+use crate::group_list;
 use crate::retention_mount::{self, RetentionMount, RetentionMountOption};
 use crate::{output, report};
 
@@ -100,10 +101,26 @@ impl GroupOptions {
         if place.has_something()? {
             return Ok(place);
         }
+        Err(self.is_not_there(&place))
+    }
+
+    /// Where it is, or what is left of it once it has no state any more.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: nothing is there.
+    pub(crate) fn place_with_remnants(&self) -> Result<Place> {
+        group::check_name(&self.group)?;
+        let place = of_group(&self.group, &self.at)?;
+        if place.has_something()? || (self.at.state_dir.is_none() && place.state.is_dir()) {
+            return Ok(place);
+        }
+        Err(self.is_not_there(&place))
+    }
+
+    fn is_not_there(&self, place: &Place) -> Error {
         let context = format!("there is no group {} in {}", self.group, place.state.display());
-        Err(Error::new(ErrorKind::Usage, context).with_hint(
-            "mount the retention volume, name it (--retention DIR), or see the spelling",
-        ))
+        Error::new(ErrorKind::Usage, context).with_hint(group_list::hint_of_names(&self.at))
     }
 }
 
@@ -164,21 +181,45 @@ pub(crate) fn remember<'a>(
         return Ok(());
     }
     let failed = |error| Error::failed(format!("finding {}", place.state.display()), error);
-    let directory = std::path::absolute(&place.state).map_err(failed)?;
-    let directory = directory.canonicalize().unwrap_or(directory);
+    let directory = registered(place).map_err(failed)?;
     registry::remember(&Tree::directory("/"), name, &directory).map_err(|error| {
-        let kind = match error.kind() {
-            provisioning::ErrorKind::Usage => ErrorKind::Usage,
-            _ => ErrorKind::Failed,
-        };
-        let hint = error.hint().map(str::to_owned);
-        let context = format!("putting down where the state of group {name} is");
-        let ours = Error::new(kind, context).caused_by(error);
-        match hint {
-            Some(hint) => ours.with_hint(hint),
-            None => ours,
-        }
+        of_registry(error, format!("putting down where the state of group {name} is"))
     })
+}
+
+/// What [`remember`] put down is put down no more: group `name` has no state at `place`.
+///
+/// # Errors
+///
+/// `Failed`: it could not be written.
+pub(crate) fn forget_state(place: &Place, name: &str) -> Result<()> {
+    let failed = |error| Error::failed(format!("finding {}", place.state.display()), error);
+    let directory = registered(place).map_err(failed)?;
+    registry::forget(&Tree::directory("/"), name, &directory)
+        .map_err(|error| of_registry(error, format!("forgetting where the state of {name} was")))
+}
+
+/// The directory of the state as it stands in the registry; it need not be there yet.
+fn registered(place: &Place) -> std::io::Result<PathBuf> {
+    let directory = std::path::absolute(&place.state)?;
+    let beside = || {
+        let parent = directory.parent()?.canonicalize().ok()?;
+        Some(parent.join(directory.file_name()?))
+    };
+    Ok(directory.canonicalize().ok().or_else(beside).unwrap_or(directory))
+}
+
+fn of_registry(error: provisioning::Error, context: String) -> Error {
+    let kind = match error.kind() {
+        provisioning::ErrorKind::Usage => ErrorKind::Usage,
+        _ => ErrorKind::Failed,
+    };
+    let hint = error.hint().map(str::to_owned);
+    let ours = Error::new(kind, context).caused_by(error);
+    match hint {
+        Some(hint) => ours.with_hint(hint),
+        None => ours,
+    }
 }
 
 /// [`remember`], of the targets that the group has.

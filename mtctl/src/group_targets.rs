@@ -39,6 +39,37 @@ pub(crate) fn named(group: &GroupView) -> anyhow::Result<Vec<(VolumeName, NamedT
     Ok(wanted.into_iter().map(|(name, _)| name).zip(found).collect())
 }
 
+/// The disk of volume `wanted` of `group`, where it is now.
+///
+/// # Errors
+///
+/// `Usage`, `Refused`: it is not attached, or not known.
+pub(crate) fn named_one(group: &GroupView, wanted: &VolumeName) -> anyhow::Result<NamedTarget> {
+    let volume = group.state().volumes.get(wanted);
+    let known = volume.and_then(|volume| Some((volume, volume.target.as_ref()?)));
+    let (volume, target) = known.ok_or_else(|| no_volumes(group))?;
+    let parsed: TargetArgument = where_it_is(target, volume).parse()?;
+    let found = target_argument::resolve([&parsed])?;
+    Ok(found.into_iter().next().ok_or_else(|| no_volumes(group))?)
+}
+
+/// The disk `named` of `volume` holds what `group` left there, as far as samples tell.
+///
+/// # Errors
+///
+/// `Refused`: it holds something else, with what differs. Else as opening it.
+pub(crate) fn require_volume_as_left(
+    group: &GroupView,
+    volume: &VolumeName,
+    named: &NamedTarget,
+) -> anyhow::Result<()> {
+    let target = volume::open_to_look(&named.request)?;
+    let (volume, identity) = (volume.clone(), named.known_as());
+    let mut assignments = [Assignment { volume, target: target.into(), identity }];
+    target_check::check(group, &mut assignments, false)?;
+    Ok(())
+}
+
 /// A disk without a WWID may be at another path now.
 fn where_it_is(target: &str, volume: &VolumeState) -> String {
     let moved = volume.identity.as_ref().filter(|_| target.starts_with('/')).and_then(|known| {
@@ -72,9 +103,41 @@ pub(crate) fn open(
     of: &GroupOptions,
     accept: bool,
 ) -> anyhow::Result<Vec<Assignment>> {
+    open_these(group, of, accept, |_| true)
+}
+
+/// The disk of volume `wanted` of `group`, which `of` names, open for us alone.
+///
+/// # Errors
+///
+/// As [`open`]. `Usage`: the group has no such volume.
+pub(crate) fn open_one(
+    group: &GroupView,
+    of: &GroupOptions,
+    wanted: &VolumeName,
+) -> anyhow::Result<Vec<Assignment>> {
+    let volumes = &group.state().volumes;
+    if !volumes.contains_key(wanted) {
+        let names: Vec<_> = volumes.keys().map(|name| format!("\"{name}\"")).collect();
+        let context = format!("group {} has no volume \"{wanted}\"", group.name());
+        let hint = format!(
+            "its volumes are: {}; for a new one name its disk: --target DEVICE",
+            names.join(", ")
+        );
+        return Err(Error::new(ErrorKind::Usage, context).with_hint(hint).into());
+    }
+    open_these(group, of, false, |name| name == wanted)
+}
+
+fn open_these(
+    group: &GroupView,
+    of: &GroupOptions,
+    accept: bool,
+    is_meant: impl Fn(&VolumeName) -> bool,
+) -> anyhow::Result<Vec<Assignment>> {
     let others = OtherGroups::than(&of.group, Some(&of.place()?))?;
     let mut assignments = Vec::new();
-    for (volume, named) in named(group)? {
+    for (volume, named) in named(group)?.into_iter().filter(|(name, _)| is_meant(name)) {
         if let Some(note) = others.refuse_shared(&named, accept)? {
             output::complain(&output::wrapped(&format!("warning: {note}"), 2));
         }

@@ -4,6 +4,7 @@
 use blockio::device::open::{Engine, open};
 use blockio::group::GroupView;
 use blockio::journal::selector::{self, Selector};
+use blockio::retarget;
 use blockio::view::{PointHistory, View};
 use blockio::volume_name::VolumeName;
 use blockio::{Error, ErrorKind, volume};
@@ -51,7 +52,8 @@ pub(crate) fn at(
         let geometry = target.geometry();
         // One read at a time is what a view asks for: a ring would be no faster.
         let device = open(target.into_file(), geometry, Engine::Blocking, &[])?;
-        let view = View::of_point(format!("{path} at {shown}"), device, &history, name.as_str())?;
+        let called = format!("{path} {}", retarget::at_point(group, &name, &shown));
+        let view = View::of_point(called, device, &history, name.as_str())?;
         views.push(PointView { name, view });
     }
     group_targets::warn_unless_as_left(group);

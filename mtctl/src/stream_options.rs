@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use blockio::apply::StreamArgument;
-use blockio::stream::Format;
 use blockio::stream::reader::Input;
 use blockio::stream::svd::directory;
+use blockio::stream::{Format, Name};
 use clap::ValueEnum;
 
 use crate::output;
@@ -107,13 +107,29 @@ pub(crate) fn of_size(
     Ok(inputs.into_iter().map(sized).collect())
 }
 
+/// A volume's name as it is typed.
+pub(crate) fn volume_name(text: &str) -> Result<Name, String> {
+    let named = Name::new(text.as_bytes()).filter(|name| !name.as_bytes().is_empty());
+    named.ok_or_else(|| "a name has 1 to 1024 bytes".to_owned())
+}
+
+/// The same inputs, of which each is of the one volume `volume`; as they are where none is named.
+pub(crate) fn of_volume(inputs: Vec<StreamArgument>, volume: Option<&Name>) -> Vec<StreamArgument> {
+    let Some(volume) = volume else { return inputs };
+    let called =
+        |input| StreamArgument::OfVolume { stream: Box::new(input), volume: volume.clone() };
+    inputs.into_iter().map(called).collect()
+}
+
 /// A disk is read as a pipe is, and knows its size.
 fn has_no_length(input: &StreamArgument) -> bool {
     let is_disk = match input {
         StreamArgument::Path(path) => {
             path.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device())
         }
-        StreamArgument::Open { .. } | StreamArgument::Sized { .. } => false,
+        StreamArgument::Open { .. }
+        | StreamArgument::Sized { .. }
+        | StreamArgument::OfVolume { .. } => false,
     };
     input.is_pipe() && !is_disk
 }

@@ -2,6 +2,7 @@
 
 use blockio::assignment::Assignment;
 use blockio::group::{GroupView, Place};
+use blockio::stream::Name;
 use blockio::volume;
 use blockio::volume_name::VolumeName;
 use clap::Args;
@@ -14,7 +15,7 @@ use crate::own_places::OwnPlaces;
 use crate::target_argument::{self, NamedTarget, TargetArgument};
 
 /// Which disk each volume goes to.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct TargetOptions {
     /// The disk or image file of streams with one volume: a path, or wwid:ID
     #[arg(long, value_name = "DEVICE", conflicts_with = "map")]
@@ -33,6 +34,17 @@ fn mapping(text: &str) -> Result<(String, TargetArgument), String> {
 }
 
 impl TargetOptions {
+    /// The same, of which the one disk is that of `volume`.
+    pub(crate) fn of_volume(&self, volume: Option<&Name>) -> Self {
+        let called = volume.zip(self.target.clone());
+        match called {
+            Some((volume, target)) => {
+                Self { target: None, map: vec![(volume.to_string(), target)] }
+            }
+            None => self.clone(),
+        }
+    }
+
     /// None was named.
     pub(crate) fn is_empty(&self) -> bool {
         self.target.is_none() && self.map.is_empty()

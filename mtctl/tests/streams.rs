@@ -198,3 +198,80 @@ fn nothing_of_a_damaged_batch_is_written() {
     assert_eq!(written, [0x5a; 512]);
     assert!(fs::read(path("log")).unwrap().iter().all(|byte| *byte == 0));
 }
+
+/// The volumes of the only stream in `path`, as `stream inspect --json` has them, and its marks.
+fn inspected(path: &str) -> (Vec<serde_json::Value>, Vec<serde_json::Value>) {
+    let output = mtctl(&["stream", "inspect", path, "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let list = |key: &str| json["streams"][0][key].as_array().unwrap().clone();
+    (list("volumes"), list("marks"))
+}
+
+#[test]
+fn a_volume_without_a_name_is_named_where_it_is_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("db.mts").display().to_string();
+    let diff = data().join("rbd/odd.o2-o3.rbddiff").display().to_string();
+    let convert = |input: &str, volume: &str, to: &str| {
+        let words = ["stream", "convert", input, "--volume", volume, "--to", to];
+        mtctl(&words).args(["--output", &output]).output().unwrap()
+    };
+    let converted = convert(&diff, "db", "native");
+    assert_eq!(converted.status.code(), Some(0), "{}", said(&converted));
+    assert_eq!(inspected(&output).0[0]["name"], "db");
+    let two = data().join("native/two-volumes.mts").display().to_string();
+    for (input, to, why) in [
+        (&two, "native", "the stream has 2 volumes"),
+        (&output.clone(), "native", "the stream calls it \"db\""),
+        (&diff, "rbd-diff-v1", "does not say what its volume is called"),
+    ] {
+        let refused = convert(input, "log", to);
+        assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+        assert!(said(&refused).contains(why), "{}", said(&refused));
+    }
+}
+
+#[test]
+fn streams_of_several_volumes_become_one_with_one_common_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let diff = data().join("rbd/odd.o2-o3.rbddiff").display().to_string();
+    let two = data().join("native/two-volumes.mts").display().to_string();
+    let output = path("out.mts");
+    let merge = |inputs: &[&str], more: &[&str]| {
+        let words = ["stream", "merge", "--json", "--output", &output];
+        mtctl(&words).args(inputs).args(more).output().unwrap()
+    };
+    let (odd, copy) = (format!("odd={diff}"), format!("copy={diff}"));
+    let merged = merge(&[&odd, &copy], &[]);
+    assert_eq!(merged.status.code(), Some(0), "{}", said(&merged));
+    let json: serde_json::Value = serde_json::from_slice(&merged.stdout).unwrap();
+    assert_eq!((&json["data_bytes"], &json["marks"]), (&74.into(), &1.into()), "{json}");
+    let (volumes, marks) = inspected(&output);
+    for (volume, name) in volumes.iter().zip(["odd", "copy"]) {
+        assert_eq!(volume["name"], name);
+        assert_eq!((&volume["from"], &volume["to"]), (&"o2".into(), &"o3".into()), "{volume}");
+    }
+    assert_eq!((marks.len(), &marks[0]["name"]), (1, &"o3".into()));
+    // What they do not agree on is asked for, and nothing is written.
+    fs::remove_file(&output).unwrap();
+    for (inputs, why) in [
+        (&[&*two, &*odd][..], "ends at \\\"monday"),
+        (&[&diff, &copy], "it does not name its volume"),
+        (&[&odd, &odd], "does not begin where the one before it ends"),
+    ] {
+        let refused = merge(inputs, &[]);
+        assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+        assert!(said(&refused).contains(why), "{}", said(&refused));
+    }
+    assert!(!Path::new(&output).exists());
+    let named = merge(&[&two, &odd], &["--mark", "together", "--kind", "app"]);
+    assert_eq!(named.status.code(), Some(0), "{}", said(&named));
+    let json: serde_json::Value = serde_json::from_slice(&named.stdout).unwrap();
+    assert_eq!((&json["marks"], &json["marks_lost"]), (&1.into(), &1.into()), "{json}");
+    let (volumes, marks) = inspected(&output);
+    assert_eq!(volumes.len(), 3);
+    let last = (&marks[0]["name"], &marks[0]["kind"]);
+    assert_eq!(last, (&"together".into(), &"application-consistent".into()));
+}

@@ -73,6 +73,9 @@ _mtctl() {
             mtctl__subcmd__group,create)
                 cmd="mtctl__subcmd__group__subcmd__create"
                 ;;
+            mtctl__subcmd__group,forget)
+                cmd="mtctl__subcmd__group__subcmd__forget"
+                ;;
             mtctl__subcmd__group,help)
                 cmd="mtctl__subcmd__group__subcmd__help"
                 ;;
@@ -81,6 +84,12 @@ _mtctl() {
                 ;;
             mtctl__subcmd__group,release)
                 cmd="mtctl__subcmd__group__subcmd__release"
+                ;;
+            mtctl__subcmd__group,rename)
+                cmd="mtctl__subcmd__group__subcmd__rename"
+                ;;
+            mtctl__subcmd__group,retarget)
+                cmd="mtctl__subcmd__group__subcmd__retarget"
                 ;;
             mtctl__subcmd__group,set)
                 cmd="mtctl__subcmd__group__subcmd__set"
@@ -91,6 +100,9 @@ _mtctl() {
             mtctl__subcmd__group__subcmd__help,create)
                 cmd="mtctl__subcmd__group__subcmd__help__subcmd__create"
                 ;;
+            mtctl__subcmd__group__subcmd__help,forget)
+                cmd="mtctl__subcmd__group__subcmd__help__subcmd__forget"
+                ;;
             mtctl__subcmd__group__subcmd__help,help)
                 cmd="mtctl__subcmd__group__subcmd__help__subcmd__help"
                 ;;
@@ -99,6 +111,12 @@ _mtctl() {
                 ;;
             mtctl__subcmd__group__subcmd__help,release)
                 cmd="mtctl__subcmd__group__subcmd__help__subcmd__release"
+                ;;
+            mtctl__subcmd__group__subcmd__help,rename)
+                cmd="mtctl__subcmd__group__subcmd__help__subcmd__rename"
+                ;;
+            mtctl__subcmd__group__subcmd__help,retarget)
+                cmd="mtctl__subcmd__group__subcmd__help__subcmd__retarget"
                 ;;
             mtctl__subcmd__group__subcmd__help,set)
                 cmd="mtctl__subcmd__group__subcmd__help__subcmd__set"
@@ -163,11 +181,20 @@ _mtctl() {
             mtctl__subcmd__help__subcmd__group,create)
                 cmd="mtctl__subcmd__help__subcmd__group__subcmd__create"
                 ;;
+            mtctl__subcmd__help__subcmd__group,forget)
+                cmd="mtctl__subcmd__help__subcmd__group__subcmd__forget"
+                ;;
             mtctl__subcmd__help__subcmd__group,list)
                 cmd="mtctl__subcmd__help__subcmd__group__subcmd__list"
                 ;;
             mtctl__subcmd__help__subcmd__group,release)
                 cmd="mtctl__subcmd__help__subcmd__group__subcmd__release"
+                ;;
+            mtctl__subcmd__help__subcmd__group,rename)
+                cmd="mtctl__subcmd__help__subcmd__group__subcmd__rename"
+                ;;
+            mtctl__subcmd__help__subcmd__group,retarget)
+                cmd="mtctl__subcmd__help__subcmd__group__subcmd__retarget"
                 ;;
             mtctl__subcmd__help__subcmd__group,set)
                 cmd="mtctl__subcmd__help__subcmd__group__subcmd__set"
@@ -207,6 +234,9 @@ _mtctl() {
                 ;;
             mtctl__subcmd__help__subcmd__stream,inspect)
                 cmd="mtctl__subcmd__help__subcmd__stream__subcmd__inspect"
+                ;;
+            mtctl__subcmd__help__subcmd__stream,merge)
+                cmd="mtctl__subcmd__help__subcmd__stream__subcmd__merge"
                 ;;
             mtctl__subcmd__journal,check)
                 cmd="mtctl__subcmd__journal__subcmd__check"
@@ -283,6 +313,9 @@ _mtctl() {
             mtctl__subcmd__stream,inspect)
                 cmd="mtctl__subcmd__stream__subcmd__inspect"
                 ;;
+            mtctl__subcmd__stream,merge)
+                cmd="mtctl__subcmd__stream__subcmd__merge"
+                ;;
             mtctl__subcmd__stream__subcmd__help,convert)
                 cmd="mtctl__subcmd__stream__subcmd__help__subcmd__convert"
                 ;;
@@ -291,6 +324,9 @@ _mtctl() {
                 ;;
             mtctl__subcmd__stream__subcmd__help,inspect)
                 cmd="mtctl__subcmd__stream__subcmd__help__subcmd__inspect"
+                ;;
+            mtctl__subcmd__stream__subcmd__help,merge)
+                cmd="mtctl__subcmd__stream__subcmd__help__subcmd__merge"
                 ;;
             *)
                 ;;
@@ -313,7 +349,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__apply)
-            opts="-v -h --target --map --group --format --size --engine --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --keep-last --keep-hourly --keep-daily --keep-weekly --point-every --resume --verify --accept-resize --accept-target --accept-older --accept-base --accept-unfinished --dry-run --json --verbose --help"
+            opts="-v -h --target --map --group --volume --format --size --engine --retention --retention-mount --retention-unmounted --state-dir --retention-window --keep-all --retention-bytes --keep-last --keep-hourly --keep-daily --keep-weekly --point-every --resume --verify --accept-resize --accept-target --accept-older --accept-base --accept-unfinished --dry-run --json --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -328,6 +364,10 @@ _mtctl() {
                     return 0
                     ;;
                 --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --volume)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -631,7 +671,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__group)
-            opts="-h --help list show create set release help"
+            opts="-h --help list show create set rename retarget release forget help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -718,8 +758,38 @@ _mtctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mtctl__subcmd__group__subcmd__forget)
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --yes --dry-run --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mtctl__subcmd__group__subcmd__help)
-            opts="list show create set release help"
+            opts="list show create set rename retarget release forget help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -733,6 +803,20 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__group__subcmd__help__subcmd__create)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__group__subcmd__help__subcmd__forget)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -775,6 +859,34 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__group__subcmd__help__subcmd__release)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__group__subcmd__help__subcmd__rename)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__group__subcmd__help__subcmd__retarget)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -858,6 +970,82 @@ _mtctl() {
                     return 0
                     ;;
                 --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__group__subcmd__rename)
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --to --dry-run --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__group__subcmd__retarget)
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --target --map --digest --yes --dry-run --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --map)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --digest)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1077,7 +1265,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help__subcmd__group)
-            opts="list show create set release"
+            opts="list show create set rename retarget release forget"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1091,6 +1279,20 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help__subcmd__group__subcmd__create)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__help__subcmd__group__subcmd__forget)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1119,6 +1321,34 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help__subcmd__group__subcmd__release)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__help__subcmd__group__subcmd__rename)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__help__subcmd__group__subcmd__retarget)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1385,7 +1615,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help__subcmd__stream)
-            opts="inspect convert"
+            opts="inspect convert merge"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1413,6 +1643,20 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help__subcmd__stream__subcmd__inspect)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__help__subcmd__stream__subcmd__merge)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2207,7 +2451,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__stream)
-            opts="-h --help inspect convert help"
+            opts="-h --help inspect convert merge help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2221,7 +2465,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__stream__subcmd__convert)
-            opts="-o -h --to --output --format --size --compression --json --help"
+            opts="-o -h --to --output --format --volume --size --compression --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2243,6 +2487,10 @@ _mtctl() {
                     COMPREPLY=($(compgen -W "auto native rbd-diff svd raw" -- "${cur}"))
                     return 0
                     ;;
+                --volume)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --size)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2259,7 +2507,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__stream__subcmd__help)
-            opts="inspect convert help"
+            opts="inspect convert merge help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2314,6 +2562,20 @@ _mtctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mtctl__subcmd__stream__subcmd__help__subcmd__merge)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mtctl__subcmd__stream__subcmd__inspect)
             opts="-h --format --size --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -2327,6 +2589,44 @@ _mtctl() {
                     ;;
                 --size)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__stream__subcmd__merge)
+            opts="-o -h --output --format --mark --kind --compression --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "auto native rbd-diff svd raw" -- "${cur}"))
+                    return 0
+                    ;;
+                --mark)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kind)
+                    COMPREPLY=($(compgen -W "app crash" -- "${cur}"))
+                    return 0
+                    ;;
+                --compression)
+                    COMPREPLY=($(compgen -W "none lz4 zstd" -- "${cur}"))
                     return 0
                     ;;
                 *)

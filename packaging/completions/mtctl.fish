@@ -106,6 +106,7 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand prepare" -s h -l help -d 'Pr
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l target -d 'The disk or image file of streams with one volume: a path, or wwid:ID' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l map -d 'The disk of the stream\'s volume SOURCE; once for each volume' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l group -d 'The protection group: remembers what was applied, so that it is resumed, and checked' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l volume -d 'What the volume is called: of streams that have one and do not name it' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l format -d 'The format; a raw image has to be named' -r -f -a "auto\t'told by the first bytes'
 native\t'our own'
 rbd-diff\t'rbd diff v1 or v2, or an rbd export of format 2'
@@ -138,13 +139,16 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l dry-run -d 'Read, 
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -s v -l verbose -d 'Say on stderr what is done'
 complete -c mtctl -n "__fish_mtctl_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set release help" -s h -l help -d 'Print help'
-complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set release help" -f -a "list" -d 'List the groups of this host: where their disks are, points, window, alarms'
-complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set release help" -f -a "show" -d 'Show one group: its volumes, where they are, and how it is kept'
-complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set release help" -f -a "create" -d 'Create a group before anything is applied to it'
-complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set release help" -f -a "set" -d 'Change how a group is kept'
-complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set release help" -f -a "release" -d 'Give the disks of a group up, and its history'
-complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set release help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set rename retarget release forget help" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set rename retarget release forget help" -f -a "list" -d 'List the groups of this host: where their disks are, points, window, alarms'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set rename retarget release forget help" -f -a "show" -d 'Show one group: its volumes, where they are, and how it is kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set rename retarget release forget help" -f -a "create" -d 'Create a group before anything is applied to it'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set rename retarget release forget help" -f -a "set" -d 'Change how a group is kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set rename retarget release forget help" -f -a "rename" -d 'Give a group another name'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set rename retarget release forget help" -f -a "retarget" -d 'Go on with other disks that hold the same'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set rename retarget release forget help" -f -a "release" -d 'Give the disks of a group up, and its history'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set rename retarget release forget help" -f -a "forget" -d 'Give the disks of a group up, and remove all else of it'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and not __fish_seen_subcommand_from list show create set rename retarget release forget help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from list" -l retention -d 'The retention volume, or none [default: what is mounted where --retention-mount says]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from list" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from list" -l retention-unmounted -d 'Take --retention though nothing is mounted there'
@@ -197,6 +201,27 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subco
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l dry-run -d 'Show what would change, and change nothing: exit 3 if something would'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from rename" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from rename" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from rename" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from rename" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from rename" -l to -d 'The new name' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from rename" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from rename" -l dry-run -d 'Show what would be moved, and move nothing: exit 3'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from rename" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from rename" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from retarget" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from retarget" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from retarget" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from retarget" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from retarget" -l target -d 'The disk or image file of streams with one volume: a path, or wwid:ID' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from retarget" -l map -d 'The disk of the stream\'s volume SOURCE; once for each volume' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from retarget" -l digest -d 'Where the old disk is gone: the digest that was made of it at the recovery point that the group is at' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from retarget" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from retarget" -l yes -d 'Do not ask'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from retarget" -l dry-run -d 'Compare, and change nothing: exit 3 if it would be changed'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from retarget" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from retarget" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from release" -l group -d 'The protection group' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from release" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from release" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
@@ -205,11 +230,23 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subco
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from release" -l yes -d 'Do not ask'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from release" -l json -d 'Print JSON'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from release" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from forget" -l group -d 'The protection group' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from forget" -l retention -d 'The retention volume for this run, or none [default with --group: what is mounted where --retention-mount says]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from forget" -l retention-mount -d 'Where the retention volume is mounted [default: where fstab has the one that prepare made, else /mnt/retention]' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from forget" -l state-dir -d 'Where the group\'s state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from forget" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from forget" -l yes -d 'Do not ask'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from forget" -l dry-run -d 'Show what would go, and remove nothing: exit 3'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from forget" -l json -d 'Print JSON'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from forget" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the groups of this host: where their disks are, points, window, alarms'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show one group: its volumes, where they are, and how it is kept'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "create" -d 'Create a group before anything is applied to it'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "set" -d 'Change how a group is kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "rename" -d 'Give a group another name'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "retarget" -d 'Go on with other disks that hold the same'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "release" -d 'Give the disks of a group up, and its history'
+complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "forget" -d 'Give the disks of a group up, and remove all else of it'
 complete -c mtctl -n "__fish_mtctl_using_subcommand group; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin forget help" -s h -l help -d 'Print help'
 complete -c mtctl -n "__fish_mtctl_using_subcommand points; and not __fish_seen_subcommand_from list show create pin unpin forget help" -f -a "list" -d 'List the points that are kept'
@@ -401,10 +438,11 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l against -d 'A dig
 complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l retention-unmounted -d 'Take --retention though nothing is mounted there: for tests, on a disk that is no other\'s'
 complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -l json -d 'Print JSON, with all ranges'
 complete -c mtctl -n "__fish_mtctl_using_subcommand verify" -s h -l help -d 'Print help'
-complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and not __fish_seen_subcommand_from inspect convert help" -s h -l help -d 'Print help'
-complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and not __fish_seen_subcommand_from inspect convert help" -f -a "inspect" -d 'Tell what is in a stream, and the first thing that is wrong with it'
-complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and not __fish_seen_subcommand_from inspect convert help" -f -a "convert" -d 'Write streams as one of another format'
-complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and not __fish_seen_subcommand_from inspect convert help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and not __fish_seen_subcommand_from inspect convert merge help" -s h -l help -d 'Print help'
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and not __fish_seen_subcommand_from inspect convert merge help" -f -a "inspect" -d 'Tell what is in a stream, and the first thing that is wrong with it'
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and not __fish_seen_subcommand_from inspect convert merge help" -f -a "convert" -d 'Write streams as one of another format'
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and not __fish_seen_subcommand_from inspect convert merge help" -f -a "merge" -d 'Write streams of several volumes as one, with one mark at its end'
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and not __fish_seen_subcommand_from inspect convert merge help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from inspect" -l format -d 'The format; a raw image has to be named' -r -f -a "auto\t'told by the first bytes'
 native\t'our own'
 rbd-diff\t'rbd diff v1 or v2, or an rbd export of format 2'
@@ -422,14 +460,30 @@ native\t'our own'
 rbd-diff\t'rbd diff v1 or v2, or an rbd export of format 2'
 svd\t'the disk filter driver\'s'
 raw\t'a raw image; its holes become zeros'"
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from convert" -l volume -d 'What the volume is called: of inputs that have one and do not name it' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from convert" -l size -d 'The size of the disk, where the inputs do not say it' -r
 complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from convert" -l compression -d 'Compress each batch of a native stream' -r -f -a "none\t'as it is'
 lz4\t'fast'
 zstd\t'small'"
 complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from convert" -l json -d 'Print JSON, on stderr if the stream goes to stdout'
 complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from convert" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from merge" -s o -l output -d 'The file to write; - is standard output' -r -F
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from merge" -l format -d 'The format of the inputs; a raw image has to be named' -r -f -a "auto\t'told by the first bytes'
+native\t'our own'
+rbd-diff\t'rbd diff v1 or v2, or an rbd export of format 2'
+svd\t'the disk filter driver\'s'
+raw\t'a raw image; its holes become zeros'"
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from merge" -l mark -d 'The name of the mark [default: what all inputs end at]' -r
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from merge" -l kind -d 'What the mark is [default: app if all inputs end so, else crash]' -r -f -a "app\t'application-consistent'
+crash\t'crash-consistent'"
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from merge" -l compression -d 'Compress each batch' -r -f -a "none\t'as it is'
+lz4\t'fast'
+zstd\t'small'"
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from merge" -l json -d 'Print JSON, on stderr if the stream goes to stdout'
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from merge" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from help" -f -a "inspect" -d 'Tell what is in a stream, and the first thing that is wrong with it'
 complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from help" -f -a "convert" -d 'Write streams as one of another format'
+complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from help" -f -a "merge" -d 'Write streams of several volumes as one, with one mark at its end'
 complete -c mtctl -n "__fish_mtctl_using_subcommand stream; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mtctl -n "__fish_mtctl_using_subcommand kickstart" -l release -d 'Release of CentOS, RHEL or a rebuild' -r -f -a "6\t''
 7\t''
@@ -479,7 +533,10 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcom
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "show" -d 'Show one group: its volumes, where they are, and how it is kept'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "create" -d 'Create a group before anything is applied to it'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "set" -d 'Change how a group is kept'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "rename" -d 'Give a group another name'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "retarget" -d 'Go on with other disks that hold the same'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "release" -d 'Give the disks of a group up, and its history'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from group" -f -a "forget" -d 'Give the disks of a group up, and remove all else of it'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "list" -d 'List the points that are kept'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "show" -d 'Show one point'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from points" -f -a "create" -d 'Make a point of what the disks hold now'
@@ -491,3 +548,4 @@ complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcom
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from journal" -f -a "rebuild" -d 'Make the state of the group anew from its segments, when it is lost or older than they are'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from stream" -f -a "inspect" -d 'Tell what is in a stream, and the first thing that is wrong with it'
 complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from stream" -f -a "convert" -d 'Write streams as one of another format'
+complete -c mtctl -n "__fish_mtctl_using_subcommand help; and __fish_seen_subcommand_from stream" -f -a "merge" -d 'Write streams of several volumes as one, with one mark at its end'

@@ -11,7 +11,7 @@ use crate::device::buffer::ArenaPool;
 use crate::journal::state::Fingerprint;
 use crate::stream::open::{Stream, open_of_size};
 use crate::stream::reader::Input;
-use crate::stream::{Format, Frame, StreamHeader};
+use crate::stream::{Format, Frame, Name, StreamHeader, naming};
 use crate::{Error, ErrorKind, Result};
 
 /// A stream that is to be applied.
@@ -33,6 +33,13 @@ pub enum StreamArgument {
         /// How long it is.
         size_bytes: u64,
     },
+    /// A stream of one volume, and what that is called: it does not say so itself.
+    OfVolume {
+        /// The stream.
+        stream: Box<StreamArgument>,
+        /// The name of its volume.
+        volume: Name,
+    },
 }
 
 impl StreamArgument {
@@ -43,6 +50,7 @@ impl StreamArgument {
             Self::Path(path) => path.display().to_string(),
             Self::Open { name, .. } => name.clone(),
             Self::Sized { image, .. } => image.name(),
+            Self::OfVolume { stream, .. } => stream.name(),
         }
     }
 
@@ -56,6 +64,7 @@ impl StreamArgument {
             }
             Self::Open { input: Input::Pipe(_) | Input::Other(_), .. } => None,
             Self::Sized { size_bytes, .. } => Some(*size_bytes),
+            Self::OfVolume { stream, .. } => stream.length_bytes(),
         }
     }
 
@@ -64,6 +73,7 @@ impl StreamArgument {
     pub fn is_pipe(&self) -> bool {
         match self {
             Self::Sized { image, .. } => image.is_pipe(),
+            Self::OfVolume { stream, .. } => stream.is_pipe(),
             Self::Path(path) => !path.is_file(),
             Self::Open { input, .. } => !matches!(input, Input::File(_)),
         }
@@ -76,6 +86,7 @@ impl StreamArgument {
             Self::Open { input: Input::File(file), .. } => file.get_ref().metadata(),
             Self::Open { input: Input::Pipe(_) | Input::Other(_), .. } => return false,
             Self::Sized { image, .. } => return image.is_also(target),
+            Self::OfVolume { stream, .. } => return stream.is_also(target),
         };
         let what = |metadata: &Metadata| match metadata.file_type().is_block_device() {
             true => (true, metadata.rdev(), 0),
@@ -90,6 +101,10 @@ impl StreamArgument {
         format: Option<Format>,
         pool: ArenaPool,
     ) -> Option<Fingerprint> {
+        // What a stream is recognised by does not depend on what its volume is called.
+        if let Self::OfVolume { stream, .. } = self {
+            return stream.fingerprint(format, pool);
+        }
         // A pipe must not even be opened: what is read from it is gone.
         let Self::Path(path) = self else { return None };
         if self.is_pipe() {
@@ -112,6 +127,10 @@ impl StreamArgument {
         let path = match self {
             Self::Path(path) => Some(path).filter(|path| !is_read_once(path)),
             Self::Open { .. } | Self::Sized { .. } => None,
+            Self::OfVolume { stream, volume } => {
+                let headers = stream.headers(format, pool)?.into_iter();
+                return headers.map(|header| naming::called(header, volume)).collect();
+            }
         };
         let Some(path) = path else {
             let context = format!("looking into {} before reading it", self.name());
@@ -166,6 +185,11 @@ impl StreamArgument {
             Self::Open { input, .. } => (input, size),
             Self::Sized { image, size_bytes } => {
                 return image.open_of_size(stop, format, Some(size_bytes), pool);
+            }
+            Self::OfVolume { stream, volume } => {
+                let mut stream = stream.open_of_size(stop, format, size, pool)?;
+                stream.call_volume(volume);
+                return Ok(stream);
             }
         };
         input.stop_at(stop);

@@ -16,7 +16,7 @@ use crate::journal::scan::{READER_ARENAS, WINDOW_BYTES};
 use crate::journal::state::GroupState;
 use crate::journal::strays;
 use crate::notice::Notice;
-use crate::storage::directory::{Directory, STATE, STATE_COPY};
+use crate::storage::directory::{Directory, LOCK, STATE, STATE_COPY};
 use crate::storage::{StateCopy, Storage, remedy};
 use crate::volume::lock_as_a_whole;
 use crate::{Error, ErrorKind, Result};
@@ -109,7 +109,7 @@ pub(super) fn lock(place: &Place, name: &str) -> Result<Lock> {
     let mut seen = Vec::new();
     for directory in place.history.iter().chain(std::iter::once(&place.state)) {
         make_durably(directory).map_err(|error| failed("making", directory, error))?;
-        let path = directory.join("lock");
+        let path = directory.join(LOCK);
         // For a pipe in its place nobody waits.
         let mut options = File::options();
         let file = options.create(true).append(true).custom_flags(libc::O_NONBLOCK).open(&path);
@@ -123,6 +123,13 @@ pub(super) fn lock(place: &Place, name: &str) -> Result<Lock> {
         seen.push(which);
         lock_as_a_whole(&file, FlockArg::LockExclusiveNonblock)
             .map_err(|errno| is_locked(name, &path, errno))?;
+        // It was renamed, or forgotten, between opening the file and locking it: whoever comes now
+        // finds another lock, or none.
+        let is_still_it = path.metadata().is_ok_and(|found| (found.dev(), found.ino()) == which);
+        if !is_still_it {
+            let context = format!("taking hold of group {name}: it was moved or removed meanwhile");
+            return Err(Error::refused(context).with_hint("see what is there: mtctl group list"));
+        }
         files.push(file);
     }
     remove_leftovers(place)?;
@@ -188,7 +195,7 @@ fn try_to_read_state(storage: &Arc<dyn Storage>, name: &str) -> Result<(GroupSta
         about_state("reading", name, file.as_deref())
     };
     // Before the state: it is at least of the generation of all that is there by now.
-    let there = storage.segments().map_err(|error| Error::failed(doing(), error))?;
+    let there = storage.segments().map_err(|error| with_remedy(doing(), error))?;
     let remedy = format!(
         "put back the newest one there was, or make it anew from the journal: mtctl journal \
          rebuild --group {name}"
@@ -223,7 +230,7 @@ fn try_to_read_state(storage: &Arc<dyn Storage>, name: &str) -> Result<(GroupSta
             Err(Error::new(ErrorKind::Integrity, context).with_hint(remedy))
         }
         Err(NotReadable::Failed { file, cause }) => {
-            Err(Error::failed(about_state("reading", name, Some(&file)), cause))
+            Err(with_remedy(about_state("reading", name, Some(&file)), cause))
         }
         // It names its files.
         Err(problem) => {
@@ -232,9 +239,13 @@ fn try_to_read_state(storage: &Arc<dyn Storage>, name: &str) -> Result<(GroupSta
     }
 }
 
-fn failed(doing: &str, path: &Path, error: io::Error) -> Error {
+pub(super) fn failed(doing: &str, path: &Path, error: io::Error) -> Error {
+    with_remedy(format!("{doing} {}", path.display()), error)
+}
+
+fn with_remedy(doing: String, error: io::Error) -> Error {
     let remedy = remedy(&error);
-    let failed = Error::failed(format!("{doing} {}", path.display()), error);
+    let failed = Error::failed(doing, error);
     match remedy {
         Some(hint) => failed.with_hint(format!("{hint}, and run the same command again")),
         None => failed,

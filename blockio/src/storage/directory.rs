@@ -31,8 +31,10 @@ const RANDOM_LENGTH: usize = 6;
 /// More than the points of years and a thousand volumes take, in bytes.
 const STATE_BYTES_MAX: u64 = 256 << 20;
 const SEGMENT: &str = "segment-";
+/// The file that is locked by whoever works on the group, in each of its directories.
+pub(crate) const LOCK: &str = "lock";
 /// One that is being made.
-const MAKING: &str = "segment.making";
+pub(crate) const MAKING: &str = "segment.making";
 
 /// The directories of a group.
 #[derive(Debug)]

@@ -8,7 +8,8 @@ use crate::stream::content::{Consumed, SourceOrder};
 use crate::stream::raw::RawReader;
 use crate::stream::reader::{Input, Reader};
 use crate::stream::{
-    BATCH_BYTES_MAX, Format, Frame, Malformed, Problem, StreamHeader, native, rbd_diff, svd,
+    BATCH_BYTES_MAX, Format, Frame, Malformed, Name, Problem, StreamHeader, naming, native,
+    rbd_diff, svd,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -19,7 +20,13 @@ const HEAD_BYTES: usize = 16;
 
 /// The frames of one input, whatever its format.
 #[derive(Debug)]
-pub enum Stream {
+pub struct Stream {
+    reader: AnyReader,
+    volume: Option<Name>,
+}
+
+#[derive(Debug)]
+enum AnyReader {
     /// Our own format.
     Native(Box<Reader<native::Decoder>>),
     /// rbd diff, or an rbd export.
@@ -33,11 +40,11 @@ pub enum Stream {
 impl Stream {
     /// Which format it is.
     pub fn format(&self) -> Format {
-        match self {
-            Self::Native(_) => Format::Native,
-            Self::RbdDiff(_) => Format::RbdDiff,
-            Self::Svd(_) => Format::Svd,
-            Self::Raw(_) => Format::Raw,
+        match &self.reader {
+            AnyReader::Native(_) => Format::Native,
+            AnyReader::RbdDiff(_) => Format::RbdDiff,
+            AnyReader::Svd(_) => Format::Svd,
+            AnyReader::Raw(_) => Format::Raw,
         }
     }
 
@@ -48,79 +55,91 @@ impl Stream {
     /// Of kind `Integrity` if the stream is not what it must be, with the place; of kind `Failed`
     /// if the input cannot be read.
     pub fn next_frame(&mut self) -> Result<Option<Frame>> {
-        match self {
-            Self::Native(reader) => reader.next_frame(),
-            Self::RbdDiff(reader) => reader.next_frame(),
-            Self::Svd(reader) => reader.next_frame(),
-            Self::Raw(reader) => reader.next_frame(),
+        let frame = match &mut self.reader {
+            AnyReader::Native(reader) => reader.next_frame(),
+            AnyReader::RbdDiff(reader) => reader.next_frame(),
+            AnyReader::Svd(reader) => reader.next_frame(),
+            AnyReader::Raw(reader) => reader.next_frame(),
+        }?;
+        match (frame, &self.volume) {
+            (Some(Frame::Begin(header)), Some(volume)) => {
+                Ok(Some(Frame::Begin(naming::called(header, volume)?)))
+            }
+            (frame, _) => Ok(frame),
         }
+    }
+
+    /// Its only volume, which it does not name, is called `volume`. Asked before anything is read;
+    /// a stream that says otherwise is refused when it begins.
+    pub fn call_volume(&mut self, volume: Name) {
+        self.volume = Some(volume);
     }
 
     /// How many bytes of the stream were taken: after a frame, where it ends.
     pub fn consumed(&self) -> u64 {
-        match self {
-            Self::Native(reader) => reader.consumed(),
-            Self::RbdDiff(reader) => reader.consumed(),
-            Self::Svd(reader) => reader.consumed(),
-            Self::Raw(reader) => reader.consumed(),
+        match &self.reader {
+            AnyReader::Native(reader) => reader.consumed(),
+            AnyReader::RbdDiff(reader) => reader.consumed(),
+            AnyReader::Svd(reader) => reader.consumed(),
+            AnyReader::Raw(reader) => reader.consumed(),
         }
     }
 
     /// From now on a digest is made of what is read. Asked before anything is. A raw image is known
     /// by its file.
     pub fn follow_content(&mut self) {
-        match self {
-            Self::Native(reader) => reader.follow_content(false),
-            Self::RbdDiff(reader) => reader.follow_content(true),
-            Self::Svd(reader) => reader.follow_content(true),
-            Self::Raw(_) => {}
+        match &mut self.reader {
+            AnyReader::Native(reader) => reader.follow_content(false),
+            AnyReader::RbdDiff(reader) => reader.follow_content(true),
+            AnyReader::Svd(reader) => reader.follow_content(true),
+            AnyReader::Raw(_) => {}
         }
     }
 
     /// What was read so far; none where nobody follows it.
     pub fn content(&self) -> Option<Consumed> {
-        match self {
-            Self::Native(reader) => reader.content(),
-            Self::RbdDiff(reader) => reader.content(),
-            Self::Svd(reader) => reader.content(),
-            Self::Raw(_) => None,
+        match &self.reader {
+            AnyReader::Native(reader) => reader.content(),
+            AnyReader::RbdDiff(reader) => reader.content(),
+            AnyReader::Svd(reader) => reader.content(),
+            AnyReader::Raw(_) => None,
         }
     }
 
     /// Up to each of these places the input must be what was read before: it is refused where it is
     /// not. Asked before the first batch.
     pub fn expect(&mut self, expected: Vec<Consumed>) {
-        match self {
-            Self::Native(reader) => reader.expect(expected),
-            Self::RbdDiff(reader) => reader.expect(expected),
-            Self::Svd(reader) => reader.expect(expected),
-            Self::Raw(_) => {}
+        match &mut self.reader {
+            AnyReader::Native(reader) => reader.expect(expected),
+            AnyReader::RbdDiff(reader) => reader.expect(expected),
+            AnyReader::Svd(reader) => reader.expect(expected),
+            AnyReader::Raw(_) => {}
         }
     }
 
     /// Where the stream that begins with `header` is in the order of its source, if it says so.
     pub fn order(&self, header: &StreamHeader) -> Option<SourceOrder> {
-        match self {
-            Self::Native(reader) => {
+        match &self.reader {
+            AnyReader::Native(reader) => {
                 let time = reader.decoder().created()?.0;
                 Some(SourceOrder { time, sequence: 0 })
             }
-            Self::Svd(_) => {
+            AnyReader::Svd(_) => {
                 let (sequence, time) = svd::stamp(&header.identity?);
                 Some(SourceOrder { time, sequence })
             }
-            Self::RbdDiff(_) | Self::Raw(_) => None,
+            AnyReader::RbdDiff(_) | AnyReader::Raw(_) => None,
         }
     }
 
     /// Leaves out the batches and marks that end at or before byte `position` of the stream. Asked
     /// before the first batch.
     pub fn resume_after(&mut self, position: u64) {
-        match self {
-            Self::Native(reader) => reader.resume_after(position),
-            Self::RbdDiff(reader) => reader.resume_after(position),
-            Self::Svd(reader) => reader.resume_after(position),
-            Self::Raw(reader) => reader.resume_after(position),
+        match &mut self.reader {
+            AnyReader::Native(reader) => reader.resume_after(position),
+            AnyReader::RbdDiff(reader) => reader.resume_after(position),
+            AnyReader::Svd(reader) => reader.resume_after(position),
+            AnyReader::Raw(reader) => reader.resume_after(position),
         }
     }
 }
@@ -162,16 +181,17 @@ pub fn open_of_size(
         Some(format) => format,
         None => recognised(name, &mut input)?,
     };
-    Ok(match format {
+    let reader = match format {
         Format::Native => {
-            Stream::Native(Box::new(Reader::new(name, input, native::Decoder::new(), pool)))
+            AnyReader::Native(Box::new(Reader::new(name, input, native::Decoder::new(), pool)))
         }
         Format::RbdDiff => {
-            Stream::RbdDiff(Reader::new(name, input, rbd_diff::Decoder::new(), pool))
+            AnyReader::RbdDiff(Reader::new(name, input, rbd_diff::Decoder::new(), pool))
         }
-        Format::Svd => Stream::Svd(Reader::new(name, input, svd::Decoder::new(), pool)),
-        Format::Raw => Stream::Raw(RawReader::of_size(name, input, size, pool)?),
-    })
+        Format::Svd => AnyReader::Svd(Reader::new(name, input, svd::Decoder::new(), pool)),
+        Format::Raw => AnyReader::Raw(RawReader::of_size(name, input, size, pool)?),
+    };
+    Ok(Stream { reader, volume: None })
 }
 
 /// The format that a stream beginning with `head` has; never [`Format::Raw`].

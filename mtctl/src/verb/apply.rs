@@ -8,6 +8,7 @@ use blockio::apply::{Ending, Event, Job, Options, Outcome, Settings, StreamArgum
 use blockio::assignment::Assignment;
 use blockio::group::{self, Group, GroupView};
 use blockio::journal::settings::GroupSettings;
+use blockio::stream::Name;
 use clap::Args;
 
 use crate::byte_progress::ByteProgress;
@@ -30,6 +31,7 @@ Examples:
   mtctl apply day2.mts --group web            onto the disks that the group has
   nc -l 9443 | mtctl apply - --group web --resume --map db=/dev/sdb --map log=/dev/sdc
   mtctl apply disk.img --format raw --target /srv/images/disk.raw --verify
+  mtctl apply db.rbd --group shop --volume db           of the volumes of the group, this one
   mtctl apply delta.rbd --target /dev/sdb --dry-run     read, verify, plan; write nothing
 
 A stream whose checksum, order or bounds are wrong ends it with exit code 5, and nothing of the
@@ -52,6 +54,11 @@ pub struct Arguments {
     /// The protection group: remembers what was applied, so that it is resumed, and checked
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
+
+    /// What the volume is called: of streams that have one and do not name it
+    #[arg(long, value_name = "NAME", value_parser = stream_options::volume_name)]
+    #[arg(conflicts_with = "map")]
+    volume: Option<Name>,
 
     /// The format; a raw image has to be named
     #[arg(long, value_enum, default_value_t = FormatName::Auto)]
@@ -120,6 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut group = open_group(arguments)?;
     let inputs = stream_options::inputs(&arguments.streams, arguments.format)?;
     let inputs = stream_options::of_size(inputs, arguments.format, arguments.size)?;
+    let inputs = stream_options::of_volume(inputs, arguments.volume.as_ref());
     let progress = ByteProgress::new(inputs.iter().map(StreamArgument::length_bytes).sum());
     let assignments = assignments(arguments, group.view())?;
     arguments.policy.settle(&mut group, arguments.engine)?;
@@ -173,6 +181,10 @@ fn open_group(arguments: &Arguments) -> anyhow::Result<Group> {
     };
     group::check_name(name)?;
     let place = group_place::of_group(name, &arguments.at)?;
+    if arguments.targets.is_empty() {
+        // Without its disks no group begins: mostly its name has a typing error.
+        GroupOptions { group: name.clone(), at: arguments.at.clone() }.place()?;
+    }
     if place.history.is_none() && arguments.at.retention.is_none() {
         let text = "warning: nothing is mounted on /mnt/retention: no history is kept, and there \
                     is no way back to a recovery point; --retention DIR keeps one, --retention \
@@ -192,13 +204,15 @@ fn assignments(arguments: &Arguments, group: &GroupView) -> anyhow::Result<Vec<A
     let Some(name) = arguments.group.as_ref().filter(|_| arguments.targets.is_empty()) else {
         require_some(&arguments.targets)?;
         let place = arguments.group.as_ref().map(|name| group_place::of_group(name, &arguments.at));
-        return arguments.targets.open(&arguments.at, place.transpose()?.as_ref(), group);
+        let targets = arguments.targets.of_volume(arguments.volume.as_ref());
+        return targets.open(&arguments.at, place.transpose()?.as_ref(), group);
     };
     if group.state().volumes.values().all(|volume| volume.target.is_none()) {
         return Err(group_targets::no_volumes(group).into());
     }
     let of = GroupOptions { group: name.clone(), at: arguments.at.clone() };
-    group_targets::open(group, &of, false)
+    let Some(volume) = &arguments.volume else { return group_targets::open(group, &of, false) };
+    group_targets::open_one(group, &of, &volume.to_string().into())
 }
 
 fn require_some(targets: &TargetOptions) -> blockio::Result<()> {

@@ -4,8 +4,11 @@ use clap::Subcommand;
 
 use crate::exit::Exit;
 
+mod forget;
 mod list;
 mod release;
+mod rename;
+mod retarget;
 mod settings;
 mod show;
 
@@ -15,7 +18,10 @@ Examples:
   mtctl group show --group web
   mtctl group create --group web --retention-window 48h --keep-all 4h
   mtctl group set --group web --point-every 5m --retention-bytes none
+  mtctl group rename --group web --to shop
+  mtctl group retarget --group web --target /dev/sdc
   mtctl group release --group web
+  mtctl group forget --group web
 
 How a group is kept is saved with it, and holds for every verb. The first apply creates a group by
 itself, with what is typed there; from then on only `group set` changes it.";
@@ -32,8 +38,14 @@ pub enum Command {
     Create(settings::Create),
     /// Change how a group is kept
     Set(settings::Set),
+    /// Give a group another name
+    Rename(rename::Arguments),
+    /// Go on with other disks that hold the same
+    Retarget(retarget::Arguments),
     /// Give the disks of a group up, and its history
     Release(release::Arguments),
+    /// Give the disks of a group up, and remove all else of it
+    Forget(forget::Arguments),
 }
 
 /// Runs one of them.
@@ -43,6 +55,9 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Show(arguments) => show::run(arguments),
         Command::Create(arguments) => settings::create(arguments),
         Command::Set(arguments) => settings::set(arguments),
+        Command::Rename(arguments) => rename::run(arguments),
+        Command::Retarget(arguments) => retarget::run(arguments),
         Command::Release(arguments) => release::run(arguments),
+        Command::Forget(arguments) => forget::run(arguments),
     }
 }

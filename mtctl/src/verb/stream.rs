@@ -1,4 +1,4 @@
-//! `mtctl stream`: looking into change streams, and converting them. One file a verb.
+//! `mtctl stream`: looking into change streams, converting and merging them. One file a verb.
 
 use clap::Subcommand;
 
@@ -6,6 +6,7 @@ use crate::exit::Exit;
 
 pub(crate) mod convert;
 pub(crate) mod inspect;
+mod merge;
 
 /// What can be done with a stream.
 #[derive(Debug, Subcommand)]
@@ -14,6 +15,8 @@ pub enum Command {
     Inspect(inspect::Arguments),
     /// Write streams as one of another format
     Convert(convert::Arguments),
+    /// Write streams of several volumes as one, with one mark at its end
+    Merge(merge::Arguments),
 }
 
 /// Runs one of them.
@@ -21,5 +24,6 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Convert(arguments) => convert::run(arguments),
+        Command::Merge(arguments) => merge::run(arguments),
     }
 }

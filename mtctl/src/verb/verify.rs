@@ -89,7 +89,12 @@ fn with_digest(arguments: &Arguments, path: &Path) -> anyhow::Result<Comparison>
     Ok(Comparison { subject: subject.end()?, against, sector_bytes, unit_bytes, findings })
 }
 
-fn read(path: &Path) -> anyhow::Result<Document> {
+/// The digest in the file at `path`.
+///
+/// # Errors
+///
+/// It cannot be read, or is none.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Document> {
     let mut text = Vec::new();
     File::open(path)?.take(DOCUMENT_BYTES_MAX).read_to_end(&mut text)?;
     Ok(Document::read(&text)?)

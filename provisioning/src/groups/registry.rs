@@ -1,7 +1,7 @@
 //! The directories in which groups keep their state elsewhere than on a mounted retention volume or
 //! in /var/lib/mtctl/groups: /var/lib/mtctl/state-directories, so that they are found again. A row
-//! for each, the group's name and the path; nothing is ever taken away from it, as a directory that
-//! is not there may be on a volume that is not mounted.
+//! for each, the group's name and the path. Only who renames a group, or forgets it, takes one
+//! away: a directory that is not there may be on a volume that is not mounted.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -45,7 +45,8 @@ pub fn load(tree: &Tree) -> Result<Vec<(String, PathBuf)>> {
 
 /// Puts down that the state of `group` is in `directory`, which is absolute. Durable before it
 /// returns, so that there is never a state that the registry does not know: a crash after it leaves
-/// a row for a directory without a state, which says nothing.
+/// a row for a directory without a state, which says nothing. A directory has one group: a row that
+/// says another is taken away.
 ///
 /// # Errors
 /// When the registry cannot be read or written, or the path cannot stand in it.
@@ -59,14 +60,40 @@ pub fn remember(tree: &Tree, group: &str, directory: &Path) -> Result<()> {
         return Err(Error::new(ErrorKind::Usage, context)
             .with_hint("name a directory by a path without line breaks: --state-dir /PATH"));
     }
+    change(tree, |rows| {
+        rows.retain(|(_, known)| known != directory);
+        rows.push(row);
+    })
+}
+
+/// Takes `directory` away, in which the state of `group` was.
+///
+/// # Errors
+/// When the registry cannot be read or written.
+pub fn forget(tree: &Tree, group: &str, directory: &Path) -> Result<()> {
+    let row = (group.to_owned(), directory.to_owned());
+    if !load(tree)?.contains(&row) {
+        return Ok(());
+    }
+    change(tree, |rows| rows.retain(|known| *known != row))
+}
+
+/// Replaces the registry by what `change` makes of it: the old one is there after a crash, or the
+/// new one.
+fn change(tree: &Tree, change: impl FnOnce(&mut Vec<(String, PathBuf)>)) -> Result<()> {
     let failed = |cause| Error::failed(format!("locking {LOCK_PATH}"), cause);
     let lock = tree.open_lock_file(LOCK_PATH, true)?;
     let locked = lock.as_ref().map(|file| lock_file(file, FlockArg::LockExclusive));
     locked.transpose().map_err(failed)?;
-    let mut bytes = tree.read_if_exists(REGISTRY_PATH)?.unwrap_or_default();
-    bytes.extend_from_slice(format!("{group} ").as_bytes());
-    bytes.extend_from_slice(directory.as_os_str().as_bytes());
-    bytes.push(b'\n');
+    let mut rows = load(tree)?;
+    change(&mut rows);
+    let mut bytes = Vec::new();
+    for (group, directory) in &rows {
+        bytes.extend_from_slice(group.as_bytes());
+        bytes.push(b' ');
+        bytes.extend_from_slice(directory.as_os_str().as_bytes());
+        bytes.push(b'\n');
+    }
     tree.replace(REGISTRY_PATH, &bytes, FileWriteMode::Exactly(0o644))
 }
 
@@ -88,6 +115,26 @@ mod tests {
         assert_eq!(load(&tree).unwrap(), known);
         assert!(remember(&tree, "x", Path::new("/a\nb")).is_err());
         assert!(remember(&tree, "x", Path::new("a")).is_err());
+    }
+
+    #[test]
+    fn a_group_that_is_renamed_keeps_its_directory_and_one_that_is_forgotten_has_none() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = Tree::directory(root.path());
+        let (own, other) = (Path::new("/srv/web"), Path::new("/srv/db"));
+        remember(&tree, "web", own).unwrap();
+        remember(&tree, "db", other).unwrap();
+        remember(&tree, "shop", own).unwrap();
+        assert_eq!(
+            load(&tree).unwrap(),
+            [("db".into(), other.into()), ("shop".into(), own.into())]
+        );
+        // Of another group, or elsewhere: nothing is taken away.
+        forget(&tree, "web", own).unwrap();
+        forget(&tree, "shop", other).unwrap();
+        assert_eq!(load(&tree).unwrap().len(), 2);
+        forget(&tree, "shop", own).unwrap();
+        assert_eq!(load(&tree).unwrap(), [("db".to_owned(), other.to_owned())]);
     }
 
     #[test]

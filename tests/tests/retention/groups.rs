@@ -2,9 +2,9 @@
 
 use blockio::stream::MarkKind;
 use mt_tests::change_stream::{Change, volume};
-use mt_tests::scratch_machine::on_a_scratch_machine;
+use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
-use crate::{MIB, Part, blank, holds, retention, stream};
+use crate::{MIB, Part, blank, disk, holds, retention, stream};
 
 #[test]
 fn an_option_that_differs_from_what_is_set_changes_nothing_and_names_group_set() {
@@ -52,7 +52,7 @@ fn a_group_is_created_with_its_disks_and_streams_go_onto_them() {
         let volumes = vec![volume("db", MIB, "", "v1"), volume("log", MIB, "", "v1")];
         let stream = stream(machine, "one.mts", volumes, &parts);
         let applied = || machine.mtctl(&["apply", &stream, "--group", "g"]);
-        applied().exits(2).says("has no volumes").says("--map SOURCE=DEVICE");
+        applied().exits(2).says("there is no group g").says("there is none yet");
         machine.mtctl(&["apply", &stream]).exits(2).says("no disk is named");
         let maps = [format!("db={db}"), format!("log={log}")];
         let create = ["group", "create", "--group", "g", "--map", &maps[0], "--map", &maps[1]];
@@ -101,5 +101,131 @@ fn a_state_that_was_left_elsewhere_is_named_and_without_it_the_group_goes_on() {
         apply(3, &now).exits(4).says("--state-dir").says(&format!("rm {left}/state"));
         std::fs::remove_file(format!("{left}/state")).unwrap();
         apply(3, &now).exits(0);
+    });
+}
+
+#[test]
+fn a_group_that_is_not_there_is_told_with_those_that_are() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let target = blank(machine, "target.img", MIB);
+        let shown = |name| machine.mtctl(&["group", "show", "--group", name]);
+        shown("wbe").exits(2).says("there is no group wbe").says("there is none yet");
+        machine.mtctl(&["group", "create", "--group", "web"]).exits(0);
+        shown("wbe").exits(2).says("there is web;");
+        machine.mtctl(&["group", "create", "--group", "db", "--target", &target]).exits(0);
+        for verb in ["rollback", "recover", "commit"] {
+            let to = if verb == "rollback" { &["--to", "latest"][..] } else { &[] };
+            let run = machine.mtctl(&[&[verb, "--group", "wbe"], to].concat());
+            run.exits(2).says("there is no group wbe").says("there are db, web;");
+        }
+        let stream = marked_stream(machine);
+        let run = machine.mtctl(&["apply", &stream, "--group", "wbe"]);
+        run.exits(2).says("there is no group wbe").says("there are db, web;");
+        let listed = machine.mtctl(&["group", "list", "--json"]).exits(0).json();
+        assert_eq!(listed["groups"].as_array().unwrap().len(), 2, "none was begun: {listed}");
+    });
+}
+
+/// A stream of one volume without a name, with a point at its end.
+fn marked_stream(machine: &ScratchMachine) -> String {
+    let change = Change::data(4096, vec![7; 4096]);
+    let parts = [Part::Change(0, &change), Part::Mark(MarkKind::CrashConsistent, "one")];
+    stream(machine, "one.mts", vec![volume("", MIB, "", "")], &parts)
+}
+
+#[test]
+fn a_group_that_is_renamed_has_its_points_its_disks_and_its_place_in_the_registry() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let disk = disk(machine, "disk.img", &[0; MIB as usize], "512");
+        let stream = marked_stream(machine);
+        machine.mtctl(&["apply", &stream, "--group", "g", "--target", disk.path()]).exits(0);
+        machine.mtctl(&["group", "create", "--group", "other"]).exits(0);
+        let rename = |from, to, more: &[&str]| {
+            let words = ["group", "rename", "--group", from, "--to", to];
+            machine.mtctl(&[&words[..], more].concat())
+        };
+        rename("g", "other", &[]).exits(4).says("there is a group other already");
+        rename("g", "../h", &[]).exits(2).says("is no name for a group");
+        rename("g", "g", &[]).exits(2).says("it is called so already");
+        rename("x", "y", &[]).exits(2).says("there are g, other;");
+        rename("g", "h", &["--dry-run"]).exits(3).says("/mnt/retention/g -> /mnt/retention/h");
+        let renamed = rename("g", "h", &["--json"]).exits(0).json();
+        assert_eq!(renamed["renamed"], true, "{renamed}");
+        machine.mtctl(&["group", "show", "--group", "g"]).exits(2).says("there are h, other;");
+        let registry = std::fs::read_to_string("/var/lib/mtctl/state-directories").unwrap();
+        assert_eq!(registry, "h /mnt/retention/h\n");
+        // The same stream is known, the disk is that group's, and the way back is there.
+        machine.mtctl(&["apply", &stream, "--group", "h"]).exits(0).says("before");
+        let other = ["apply", &stream, "--group", "other", "--target", disk.path()];
+        machine.mtctl(&other).exits(4).says("belongs to group h");
+        machine.mtctl(&["rollback", "--group", "h", "--to", "start", "--yes"]).exits(0);
+        holds(disk.path(), &[0; MIB as usize]);
+    });
+}
+
+#[test]
+fn a_renaming_that_was_cut_short_between_history_and_state_is_finished_by_the_same_command() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let target = blank(machine, "target.img", MIB);
+        let stream = marked_stream(machine);
+        let state = |name: &str| machine.file(name).display().to_string();
+        let apart = ["--state-dir", &state("g")];
+        let apply = ["apply", &stream, "--group", "g", "--target", &target];
+        machine.mtctl(&[&apply[..], &apart].concat()).exits(0);
+        std::fs::rename("/mnt/retention/g", "/mnt/retention/h").unwrap();
+        let rename = ["group", "rename", "--group", "g", "--to", "h"];
+        machine.mtctl(&[&rename[..], &apart].concat()).exits(0).says(&state("h"));
+        let points = |state: &str| {
+            let words = ["points", "list", "--group", "h", "--json", "--state-dir", state];
+            let listed = machine.mtctl(&words).exits(0).json();
+            listed["points"].as_array().unwrap().len()
+        };
+        assert_eq!(points(&state("h")), 1);
+        // What lies under the new name is another group's.
+        let other = ["apply", &stream, "--group", "i", "--target", &blank(machine, "i.img", MIB)];
+        machine.mtctl(&other).exits(0);
+        let rename = ["group", "rename", "--group", "h", "--to", "i", "--state-dir", &state("h")];
+        machine.mtctl(&rename).exits(4).says("there is a group i already");
+        // A state that is called otherwise stays where the operator says.
+        std::fs::rename(state("h"), state("elsewhere")).unwrap();
+        let rename = ["group", "rename", "--group", "h", "--to", "j", "--state-dir"];
+        machine.mtctl(&[&rename[..], &[&state("elsewhere")]].concat()).exits(0);
+        let words = ["group", "show", "--group", "j", "--state-dir", &state("elsewhere")];
+        machine.mtctl(&words).exits(0);
+    });
+}
+
+#[test]
+fn a_group_that_is_forgotten_leaves_nothing_but_its_disks_and_says_so_before() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let disk = disk(machine, "disk.img", &[0; MIB as usize], "512");
+        let stream = marked_stream(machine);
+        let apply = ["apply", &stream, "--group", "g", "--target", disk.path()];
+        machine.mtctl(&apply).exits(0);
+        machine.mtctl(&["points", "pin", "one", "--group", "g"]).exits(0);
+        let held = std::fs::read(disk.path()).unwrap();
+        let forget = |more: &[&str]| {
+            machine.mtctl(&[&["group", "forget", "--group", "g"][..], more].concat())
+        };
+        let dry = forget(&["--dry-run"]);
+        dry.exits(3).says(disk.path()).says("1 recovery point").says("pinned: point 1 \"one\"");
+        forget(&[]).exits(2).says("--yes");
+        let gone = forget(&["--yes", "--json"]).exits(0).json();
+        assert_eq!((gone["points"].as_u64(), &gone["forgotten"]), (Some(1), &true.into()));
+        assert!(!std::path::Path::new("/mnt/retention/g").exists());
+        let registry = std::fs::read_to_string("/var/lib/mtctl/state-directories").unwrap();
+        assert_eq!(registry, "");
+        forget(&["--yes"]).exits(2).says("there is no group g");
+        holds(disk.path(), &held);
+        machine.mtctl(&["apply", &stream, "--group", "new", "--target", disk.path()]).exits(0);
+        // What a crash left that had removed both copies of the state.
+        std::fs::create_dir("/mnt/retention/g").unwrap();
+        std::fs::write("/mnt/retention/g/lock", "").unwrap();
+        forget(&["--yes"]).exits(0);
+        assert!(!std::path::Path::new("/mnt/retention/g").exists());
     });
 }

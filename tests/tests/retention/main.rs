@@ -14,9 +14,11 @@ mod mounts;
 mod own_places;
 mod points;
 mod put_back;
+mod retargets;
 mod rollbacks;
 mod states;
 mod thinning;
+mod volumes;
 
 use std::fs::{self, File};
 use std::path::Path;

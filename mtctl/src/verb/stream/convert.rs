@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use blockio::apply::StreamArgument;
 use blockio::convert::{Conversion, Output, convert, joined_header};
-use blockio::stream::StreamHeader;
 use blockio::stream::native::compression::Method;
 use blockio::stream::open::{Stream, arenas_for_reading};
+use blockio::stream::{Name, StreamHeader};
 use blockio::stream::{native, rbd_diff};
 use blockio::units::ByteCount;
 use clap::{Args, ValueEnum};
@@ -24,6 +24,7 @@ use crate::whole_file;
 const EXAMPLES: &str = "\
 Examples:
   mtctl stream convert s1-s2.rbd --to native --output day1.mts
+  mtctl stream convert s1-s2.rbd --volume db --to native --output db.mts
   mtctl stream convert /var/spool/svd --size 107374182400 --to native --output svd.mts
   mtctl stream convert day1.mts --to rbd-diff-v1 --output - | rbd import-diff - pool/image
 
@@ -49,6 +50,10 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = FormatName::Auto)]
     format: FormatName,
 
+    /// What the volume is called: of inputs that have one and do not name it
+    #[arg(long, value_name = "NAME", value_parser = stream_options::volume_name)]
+    volume: Option<Name>,
+
     /// The size of the disk, where the inputs do not say it
     #[arg(long, value_name = "BYTES")]
     size: Option<u64>,
@@ -72,14 +77,25 @@ enum To {
     RbdDiffV2,
 }
 
+/// How batches of a native stream are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Compression {
+pub(super) enum Compression {
     /// as it is
     None,
     /// fast
     Lz4,
     /// small
     Zstd,
+}
+
+impl From<Compression> for Option<Method> {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::None => None,
+            Compression::Lz4 => Some(Method::Lz4),
+            Compression::Zstd => Some(Method::Zstd),
+        }
+    }
 }
 
 /// Stable: fields are added, never changed.
@@ -96,6 +112,7 @@ struct Json {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     check(arguments)?;
     let inputs = stream_options::inputs(&arguments.inputs, arguments.format)?;
+    let inputs = stream_options::of_volume(inputs, arguments.volume.as_ref());
     let header = joined_header(&headers(arguments, &inputs)?, arguments.size.map(ByteCount::new))?;
     let done = if arguments.output.as_os_str() == "-" {
         write(arguments, inputs, &header, std::io::stdout().lock())?
@@ -115,6 +132,10 @@ fn check(arguments: &Arguments) -> blockio::Result<()> {
         return Err(usage("--compression: an rbd diff has none")
             .with_hint("compress the file: mtctl stream convert … --output - | zstd > FILE"));
     }
+    if arguments.volume.is_some() && arguments.to != To::Native {
+        return Err(usage("--volume: an rbd diff does not say what its volume is called")
+            .with_hint("leave it out; it is named where the diff is applied"));
+    }
     if arguments.output.as_os_str() != "-" {
         return whole_file::check(
             &arguments.output,
@@ -129,11 +150,7 @@ fn check(arguments: &Arguments) -> blockio::Result<()> {
 }
 
 fn target(arguments: &Arguments) -> Output {
-    let compression = match arguments.compression {
-        Compression::None => None,
-        Compression::Lz4 => Some(Method::Lz4),
-        Compression::Zstd => Some(Method::Zstd),
-    };
+    let compression = arguments.compression.into();
     match arguments.to {
         To::Native => Output::Native(native::Options { compression, ..native::Options::default() }),
         To::RbdDiffV1 => Output::RbdDiff(rbd_diff::Version::V1),
@@ -167,13 +184,23 @@ fn write(
 }
 
 fn tell(arguments: &Arguments, done: &Conversion) -> anyhow::Result<()> {
-    let Conversion { extents, data_bytes, zero_bytes, marks, marks_lost } = *done;
     let to_stdout = arguments.output.as_os_str() == "-";
+    tell_of(done, to_stdout, arguments.json, "an rbd diff cannot hold any")
+}
+
+/// What was written, on stderr if the stream went to stdout; `lost`: why marks are not in it.
+pub(super) fn tell_of(
+    done: &Conversion,
+    to_stdout: bool,
+    json: bool,
+    lost: &str,
+) -> anyhow::Result<()> {
+    let Conversion { extents, data_bytes, zero_bytes, marks, marks_lost } = *done;
     let mut out: Box<dyn Write> = match to_stdout {
         true => Box::new(std::io::stderr()),
         false => Box::new(output::stdout()),
     };
-    if arguments.json {
+    if json {
         let json = Json { extents, data_bytes, zero_bytes, marks, marks_lost };
         return output::print_json(&mut out, &json);
     }
@@ -186,8 +213,8 @@ fn tell(arguments: &Arguments, done: &Conversion) -> anyhow::Result<()> {
     );
     writeln!(out, "{text}")?;
     if marks_lost > 0 {
-        let lost = output::counted(marks_lost, "mark");
-        writeln!(out, "{lost} left out: an rbd diff cannot hold any")?;
+        let count = output::counted(marks_lost, "mark");
+        writeln!(out, "{count} left out: {lost}")?;
     }
     Ok(out.flush()?)
 }

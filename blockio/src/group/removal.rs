@@ -1,0 +1,68 @@
+//! A group is forgotten: nothing of it is left.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Group;
+use super::place::{self, Place};
+use super::renaming::sync_parent;
+use crate::Result;
+use crate::storage::directory::{LOCK, MAKING, STATE, STATE_COPY};
+
+impl Group {
+    /// Gives up the disks and the history of the group, which is at `place`, and removes all that
+    /// it has there. A directory that is not called as the group is stays. Gives those in which
+    /// there is something else.
+    ///
+    /// First it is [`release`](Self::release)d: a crash after that leaves a group without disks.
+    /// Then the copies of its state go: one of them is a group without disks, and without both
+    /// there is no group. The lock goes last: until then nobody begins one of this name. Whatever
+    /// is left, removing it again removes.
+    ///
+    /// # Errors
+    ///
+    /// As [`release`](Self::release). `Failed`: a file cannot be removed.
+    pub fn remove(mut self, place: &Place) -> Result<Vec<PathBuf>> {
+        if place.has_something()? {
+            self.release()?;
+        }
+        let name = self.view().name().to_owned();
+        let mut directories: Vec<&Path> = vec![&place.state];
+        directories.extend(place.history.as_deref().filter(|history| *history != place.state));
+        for directory in &directories {
+            let removing = |error| place::failed("removing what is in", directory, error);
+            for file in [MAKING, STATE_COPY, STATE] {
+                remove(&directory.join(file)).map_err(removing)?;
+            }
+            fs::File::open(directory).and_then(|opened| opened.sync_all()).map_err(removing)?;
+        }
+        let mut left = Vec::new();
+        for directory in directories {
+            let removing = |error| place::failed("removing", directory, error);
+            remove(&directory.join(LOCK)).map_err(removing)?;
+            let is_own = directory.file_name().is_some_and(|own| *own == *name);
+            let is_gone = is_own && remove_directory(directory).map_err(removing)?;
+            if !is_gone && directory.read_dir().map_err(removing)?.next().is_some() {
+                left.push(directory.to_owned());
+            }
+        }
+        Ok(left)
+    }
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Whether it is gone: one with something in it stays.
+fn remove_directory(directory: &Path) -> io::Result<bool> {
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+        Err(error) => Err(error),
+        Ok(()) => sync_parent(directory).map(|()| true),
+    }
+}

@@ -1,0 +1,185 @@
+//! A group gets another name, which is that of its directories.
+//!
+//! As a rule there is one directory, and one rename(2) does it: after a crash the group has the old
+//! name or the new one. Where its state lies apart from its history and both are named after it,
+//! the history goes first. A crash between the two leaves the state under the old name and the
+//! history under the new one: the same renaming knows that both are of one group, and goes on.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::place::{self, Lock, Place, check_name};
+use crate::journal::state_text;
+use crate::storage::StateCopy;
+use crate::storage::Storage;
+use crate::storage::directory::{Directory, LOCK};
+use crate::{Error, ErrorKind, Result};
+
+/// What is to be done so that a group has another name; it is held meanwhile.
+#[derive(Debug)]
+pub struct Renaming {
+    now: Place,
+    to: String,
+    moves: Vec<Move>,
+    /// What a renaming that was cut short left under the old name.
+    left: Vec<PathBuf>,
+    _lock: Lock,
+}
+
+/// A directory of a group, and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Where it is.
+    pub from: PathBuf,
+    /// Where it will be.
+    pub to: PathBuf,
+}
+
+impl Renaming {
+    /// Takes hold of the group called `from.0` at `from.1`, which is to be called `to.0` and be at
+    /// `to.1`. Nothing is changed yet. A directory that is the same in both stays.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: the new name is none, or the old one. `Refused`: there is such a group already, or
+    /// somebody works on this one. `Failed`: a directory cannot be read.
+    pub fn of(from: (&str, &Place), to: (&str, &Place)) -> Result<Self> {
+        check_name(to.0)?;
+        if from.0 == to.0 {
+            let context = format!("renaming group {}: it is called so already", from.0);
+            return Err(Error::new(ErrorKind::Usage, context).with_hint("name another: --to NAME"));
+        }
+        let pairs = pairs(from.1, to.1);
+        let mut now = from.1.clone();
+        let (mut moves, mut left) = (Vec::new(), Vec::new());
+        for pair in pairs {
+            match (holds_something(&pair.from)?, holds_something(&pair.to)?) {
+                (true, true) => return Err(is_there(to.0, &pair.to)),
+                (true, false) => moves.push(pair),
+                (false, true) => {
+                    let replaced = |path: &mut PathBuf| {
+                        if *path == pair.from {
+                            path.clone_from(&pair.to);
+                        }
+                    };
+                    replaced(&mut now.state);
+                    now.history.iter_mut().for_each(replaced);
+                    left.push(pair.from);
+                }
+                (false, false) => {}
+            }
+        }
+        if !left.is_empty() && !is_one_group(&now)? {
+            return Err(is_there(to.0, now.history.as_ref().unwrap_or(&now.state)));
+        }
+        // A directory that is not there is not made for this.
+        let held = Place {
+            history: now.history.clone().filter(|history| history.is_dir()),
+            ..now.clone()
+        };
+        let lock = place::lock(&held, from.0)?;
+        Ok(Self { now, to: to.0.to_owned(), moves, left, _lock: lock })
+    }
+
+    /// Where the group is now.
+    #[must_use]
+    pub fn now(&self) -> &Place {
+        &self.now
+    }
+
+    /// What is moved, in this order.
+    #[must_use]
+    pub fn moves(&self) -> &[Move] {
+        &self.moves
+    }
+
+    /// Moves it. Who has its history open goes on reading it.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`: somebody begins a group of the new name. `Failed`: a directory could not be
+    /// moved; the same renaming goes on.
+    pub fn run(self) -> Result<()> {
+        for Move { from, to } in &self.moves {
+            remove_if_empty(to, &self.to)?;
+            let doing = || format!("moving {} to {}", from.display(), to.display());
+            fs::rename(from, to).map_err(|error| Error::failed(doing(), error))?;
+            // The next one is moved once this one stays moved: a crash leaves the order that is
+            // known again.
+            sync_parent(to).map_err(|error| Error::failed(doing(), error))?;
+        }
+        self.left.iter().try_for_each(|left| remove_if_empty(left, &self.to))
+    }
+}
+
+/// The directories of a group and where they go, the history first; each once.
+fn pairs(from: &Place, to: &Place) -> Vec<Move> {
+    let histories = from.history.clone().zip(to.history.clone());
+    let states = (from.state.clone(), to.state.clone());
+    let mut pairs: Vec<Move> = Vec::new();
+    for (from, to) in histories.into_iter().chain(std::iter::once(states)) {
+        if from != to && pairs.iter().all(|pair| pair.from != from) {
+            pairs.push(Move { from, to });
+        }
+    }
+    pairs
+}
+
+/// Whether there is more in `directory` than a lock.
+fn holds_something(directory: &Path) -> Result<bool> {
+    let looking = |error| place::failed("looking into", directory, error);
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        entries => entries.map_err(looking)?,
+    };
+    for entry in entries {
+        if entry.map_err(looking)?.file_name() != LOCK {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the state and the history at `place` are of one group: each has a copy of the state, and
+/// both are the same or say the same history.
+fn is_one_group(place: &Place) -> Result<bool> {
+    let Some(history) = &place.history else { return Ok(false) };
+    let reading = |error| place::failed("reading the state in", &place.state, error);
+    let directory = Directory::open(&place.state, history).map_err(reading)?;
+    let [state, copy] = StateCopy::BOTH.map(|copy| directory.read_state(copy));
+    let (Some(state), Some(copy)) = (state.map_err(reading)?, copy.map_err(reading)?) else {
+        return Ok(false);
+    };
+    let history_of = |text: &str| {
+        let known = state_text::parse(text).ok()?.journal?;
+        Some(known.identity)
+    };
+    let histories = (history_of(&state), history_of(&copy));
+    Ok(state == copy || (histories.0.is_some() && histories.0 == histories.1))
+}
+
+fn is_there(name: &str, at: &Path) -> Error {
+    Error::refused(format!("there is a group {name} already, in {}", at.display()))
+        .with_hint(format!("see it with `mtctl group show --group {name}`, or take another name"))
+}
+
+/// Removes `directory`, in which there is a lock at most, and nobody holds it.
+pub(super) fn remove_if_empty(directory: &Path, name: &str) -> Result<()> {
+    if !directory.is_dir() {
+        return Ok(());
+    }
+    let lock = place::lock(&Place::without_history(directory), name)?;
+    let removing = |error| place::failed("removing", directory, error);
+    // Who comes between these two makes a lock of its own, and the directory stays.
+    fs::remove_file(directory.join(LOCK)).map_err(removing)?;
+    fs::remove_dir(directory).map_err(removing)?;
+    drop(lock);
+    sync_parent(directory).map_err(removing)
+}
+
+/// Makes durable what `path` is called.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}

@@ -1,0 +1,245 @@
+//! Several streams, of one volume or several each, into one native stream that ends in one common
+//! mark: a recovery point of all of them. Verified on the way, as for applying.
+//!
+//! Which snapshots a volume leads from and to stays with it, so that whoever applies the stream can
+//! refuse a wrong base. What was marked within the inputs is no state of all volumes: it is left
+//! out and counted.
+
+use std::io::Write;
+
+use crate::convert::{Conversion, Output, Sink, bounds_of, end_mark, joined};
+use crate::plain::Plain;
+use crate::stream::open::Stream;
+use crate::stream::{
+    End, Format, Frame, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, native,
+};
+use crate::{Error, ErrorKind, Result};
+
+/// What the streams together are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merged {
+    header: StreamHeader,
+    /// For each input the number of its first volume in the header.
+    first_volumes: Vec<u16>,
+}
+
+/// The mark at the end, as far as it is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommonMark {
+    /// Its name; none: the one that all inputs end in.
+    pub name: Option<Name>,
+    /// Its kind; none: application-consistent if all inputs end so.
+    pub kind: Option<MarkKind>,
+}
+
+impl Merged {
+    /// What `inputs`, by their names and the headers of the streams in them, are together. Those of
+    /// the same volumes follow one another in their order.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: a volume has no name, or is in inputs of different volumes; one stream does not
+    /// begin where the one before of its volumes ends; there are too many volumes.
+    pub fn of(inputs: &[(String, Vec<StreamHeader>)]) -> Result<Self> {
+        let mut parts: Vec<(Vec<&Name>, Vec<StreamHeader>)> = Vec::new();
+        let mut part_of = Vec::new();
+        for (name, headers) in inputs {
+            let names = volume_names(name, headers)?;
+            let index = match parts.iter().position(|(known, _)| *known == names) {
+                Some(index) => index,
+                None => {
+                    refuse_shared(name, &names, &parts)?;
+                    parts.push((names, Vec::new()));
+                    parts.len() - 1
+                }
+            };
+            parts[index].1.extend(headers.iter().cloned());
+            part_of.push(index);
+        }
+        let mut volumes = Vec::new();
+        let mut first_of_part = Vec::new();
+        for (_, headers) in &parts {
+            first_of_part.push(u16::try_from(volumes.len()).map_err(|_| too_many())?);
+            volumes.extend(joined(headers)?.volumes);
+        }
+        let header = StreamHeader {
+            format: Format::Native,
+            // One volume comes after the other.
+            is_in_write_order: false,
+            identity: None,
+            volumes,
+        };
+        let first_volumes = part_of.into_iter().map(|part| first_of_part[part]).collect();
+        Ok(Self { header, first_volumes })
+    }
+
+    /// What the one stream says of itself.
+    #[must_use]
+    pub fn header(&self) -> &StreamHeader {
+        &self.header
+    }
+
+    /// The name of the snapshot that all volumes end at; none if no volume ends at one.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: they end at different ones.
+    pub fn common_end(&self) -> Result<Option<Name>> {
+        let mut ends = self.header.volumes.iter().map(|volume| (volume, &volume.to));
+        let Some((first, end)) = ends.next() else { return Ok(None) };
+        match ends.find(|(_, other)| *other != end) {
+            None => Ok(end.clone()),
+            Some((other, to)) => Err(disagree((shown(first), end), (shown(other), to))),
+        }
+    }
+}
+
+/// Writes what `sources` (their names and how to open them, in the order of the inputs that
+/// `merged` was made of) hold to `output`.
+///
+/// # Errors
+///
+/// `Usage`: they do not end in one mark, and `mark` does not name it. `Refused`: one does not end
+/// in a state of its source. `Integrity`, `Failed`: as of converting.
+pub fn merge<W: Write>(
+    sources: impl IntoIterator<Item = Result<(String, Stream)>>,
+    merged: &Merged,
+    mark: &CommonMark,
+    options: native::Options,
+    output: W,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Conversion> {
+    let mut sink = Sink::new(&merged.header, Output::Native(options), output)?;
+    let mut done = Conversion::default();
+    let mut before = 0;
+    let mut ends: Vec<(u16, String, Mark)> = Vec::new();
+    for (source, first_volume) in sources.into_iter().zip(&merged.first_volumes) {
+        let (name, mut source) = source?;
+        sink.first_volume = *first_volume;
+        let at = |consumed| before + consumed;
+        let end = one(&name, &mut source, &mut sink, &mut done, &mut |bytes| progress(at(bytes)))?;
+        before += source.consumed();
+        // Of those that follow one another the last one says where their volumes are.
+        done.marks_lost += ends.iter().filter(|(part, ..)| part == first_volume).count() as u64;
+        ends.retain(|(part, ..)| part != first_volume);
+        ends.push((*first_volume, name, end));
+    }
+    sink.mark(&common(&ends, mark)?, &mut done)?;
+    sink.finish()?;
+    Ok(done)
+}
+
+/// Writes what `source` holds; gives the mark that it ends in.
+fn one<W: Write>(
+    name: &str,
+    source: &mut Stream,
+    sink: &mut Sink<W>,
+    done: &mut Conversion,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Mark> {
+    let (mut bounds, mut is_state) = (Vec::new(), true);
+    let (mut marked, mut at_end): (Option<Mark>, Option<Mark>) = (None, None);
+    while let Some(frame) = source.next_frame()? {
+        progress(source.consumed());
+        match frame {
+            Frame::Begin(header) => {
+                bounds = bounds_of(&header);
+                at_end = end_mark(&header);
+            }
+            Frame::Batch(batch) => {
+                is_state = false;
+                done.marks_lost += u64::from(marked.take().is_some());
+                sink.batch(name, batch, &bounds, done)?;
+            }
+            Frame::Mark(mark) => {
+                is_state = true;
+                done.marks_lost += u64::from(marked.replace(mark).is_some());
+            }
+            Frame::End(End { consistent, .. }) => is_state |= consistent,
+        }
+    }
+    if !is_state {
+        let context = format!("merging {name}: it ends in no state of its source");
+        return Err(Error::refused(context)
+            .with_hint("go on to its next mark: merge it with the stream that follows it"));
+    }
+    let (time, kind) = (Timestamp(0), MarkKind::CrashConsistent);
+    Ok(marked.or(at_end).unwrap_or(Mark { time, kind, name: None, group: None }))
+}
+
+/// The one mark of what ends in `ends`; its time is the latest of theirs.
+fn common(ends: &[(u16, String, Mark)], said: &CommonMark) -> Result<Mark> {
+    let name = match (&said.name, ends.split_first()) {
+        (Some(name), _) => Some(name.clone()),
+        (None, None) => None,
+        (None, Some(((_, first, end), rest))) => {
+            if let Some((_, other, to)) = rest.iter().find(|(.., to)| to.name != end.name) {
+                return Err(disagree((first.clone(), &end.name), (other.clone(), &to.name)));
+            }
+            end.name.clone()
+        }
+    };
+    let is_application = |(.., mark): &(u16, String, Mark)| match mark.kind {
+        MarkKind::CrashConsistent => false,
+        MarkKind::ApplicationConsistent => true,
+    };
+    let kind = said.kind.unwrap_or(match ends.iter().all(is_application) {
+        true => MarkKind::ApplicationConsistent,
+        false => MarkKind::CrashConsistent,
+    });
+    let latest = ends.iter().map(|(.., mark)| mark.time.0).max().unwrap_or_default();
+    Ok(Mark { time: Timestamp(latest), kind, name, group: None })
+}
+
+/// The names of the volumes of one input.
+fn volume_names<'a>(input: &str, headers: &'a [StreamHeader]) -> Result<Vec<&'a Name>> {
+    let volumes = headers.first().map(|header| header.volumes.as_slice()).unwrap_or_default();
+    let names = volumes.iter().map(|volume| {
+        let name = volume.name.as_ref().filter(|name| !name.as_bytes().is_empty());
+        name.ok_or_else(|| {
+            let context = format!("merging {input}: it does not name its volume");
+            Error::new(ErrorKind::Usage, context)
+                .with_hint(format!("say what it is called: VOLUME={input}"))
+        })
+    });
+    names.collect()
+}
+
+/// A volume of `names` is in a part with other volumes.
+fn refuse_shared(
+    input: &str,
+    names: &[&Name],
+    parts: &[(Vec<&Name>, Vec<StreamHeader>)],
+) -> Result<()> {
+    let known = |name: &&&Name| parts.iter().any(|(known, _)| known.contains(*name));
+    let Some(name) = names.iter().find(known) else { return Ok(()) };
+    let context = format!(
+        "merging {input}: its volume \"{}\" is in another stream, with other volumes",
+        Plain(name)
+    );
+    Err(Error::new(ErrorKind::Usage, context)
+        .with_hint("streams of the same volumes follow one another; others share none"))
+}
+
+fn too_many() -> Error {
+    Error::new(ErrorKind::Usage, "merging streams: there are too many volumes")
+}
+
+fn shown(volume: &VolumeHeader) -> String {
+    let name = volume.name.as_ref().map(|name| Plain(name).to_string());
+    format!("volume \"{}\"", name.unwrap_or_default())
+}
+
+fn disagree(one: (String, &Option<Name>), other: (String, &Option<Name>)) -> Error {
+    let told = |(of, name): (String, &Option<Name>)| match name {
+        Some(name) => format!("{of} ends at \"{}\"", Plain(name)),
+        None => format!("{of} ends at a state without a name"),
+    };
+    let context = format!("merging streams into one mark: {}, {}", told(one), told(other));
+    Error::new(ErrorKind::Usage, context).with_hint(
+        "merge streams that end at one moment; if these do, say what that is called: --mark NAME",
+    )
+}
+
+#[cfg(test)]
+mod tests;

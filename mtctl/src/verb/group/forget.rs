@@ -1,0 +1,119 @@
+//! `mtctl group forget`: nothing of a group is left. What goes is said first.
+
+use std::io::Write;
+
+use blockio::group::{Group, GroupView};
+use blockio::journal::catalogue::Catalogue;
+use blockio::journal::selector;
+use clap::Args;
+use provisioning::size;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::group_place::{self, GroupOptions};
+use crate::{output, question};
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl group forget --group web --dry-run          what would go: exit 3
+  mtctl group forget --group web
+
+The disks stay as they are, whatever they hold, and may be another group's. All else of the group
+goes: its recovery points, also pinned ones, its history, and how it is kept. To keep that and give
+up the disks only: mtctl group release.";
+
+/// What was typed after `mtctl group forget`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    /// Show what would go, and remove nothing: exit 3
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What goes. Stable: fields are added, never changed.
+#[derive(Serialize)]
+struct Goes {
+    group: String,
+    disks: Vec<String>,
+    points: usize,
+    pinned: Vec<String>,
+    history_bytes: u64,
+    forgotten: bool,
+}
+
+/// Forgets it.
+///
+/// The registry forgets it last: a crash before that leaves a row for a directory without a state,
+/// which says nothing.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let name = arguments.of.group.as_str();
+    let place = arguments.of.place_with_remnants()?;
+    let goes = goes(&GroupView::look(&place, name)?, !arguments.dry_run);
+    let mut out = output::stdout();
+    if !arguments.json {
+        show(&mut out, &goes)?;
+        out.flush()?;
+    }
+    if arguments.dry_run {
+        match arguments.json {
+            true => output::print_json(&mut out, &goes)?,
+            false => writeln!(out, "dry run: nothing was removed")?,
+        }
+        out.flush()?;
+        return Ok(Exit::NotReady);
+    }
+    let question = format!("All of this goes, and group {name} with it. The disks stay.");
+    question::require_yes(&question, arguments.yes)?;
+    let left = Group::open(&place, name)?.remove(&place)?;
+    group_place::forget_state(&place, name)?;
+    for directory in left {
+        let text = format!("warning: {} stays: it has more in it", directory.display());
+        output::complain(&output::wrapped(&text, 2));
+    }
+    match arguments.json {
+        true => output::print_json(&mut out, &goes)?,
+        false => writeln!(out, "group {name} is forgotten")?,
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+fn goes(group: &GroupView, forgotten: bool) -> Goes {
+    let state = group.state();
+    let known = state.journal.as_ref();
+    let pinned = known.into_iter().flat_map(Catalogue::recovery_points);
+    let pinned = pinned.filter(|point| point.pinned).map(selector::shown);
+    Goes {
+        group: group.name().to_owned(),
+        disks: state.volumes.values().filter_map(|volume| volume.target.clone()).collect(),
+        points: known.map_or(0, |known| known.recovery_points().count()),
+        pinned: pinned.collect(),
+        history_bytes: known.map_or(0, Catalogue::journal_bytes),
+        forgotten,
+    }
+}
+
+fn show(out: &mut impl Write, goes: &Goes) -> anyhow::Result<()> {
+    writeln!(out, "group {}: what goes", goes.group)?;
+    for disk in &goes.disks {
+        writeln!(out, "  its hold on {}", output::plain(disk))?;
+    }
+    writeln!(out, "  {}", output::counted(goes.points as u64, "recovery point"))?;
+    for point in &goes.pinned {
+        writeln!(out, "  pinned: {point}")?;
+    }
+    writeln!(out, "  {} of history", size::binary(goes.history_bytes))?;
+    Ok(())
+}

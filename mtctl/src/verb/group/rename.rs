@@ -1,0 +1,91 @@
+//! `mtctl group rename`: a group gets another name.
+
+use std::io::Write;
+
+use blockio::group::{GroupView, Renaming};
+use clap::Args;
+
+use crate::exit::Exit;
+use crate::group_place::{self, GroupOptions};
+use crate::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl group rename --group web --to shop
+  mtctl group rename --group web --to shop --dry-run         exit 3, as it would be renamed
+
+Points, history and disks stay as they are. What is exported of it meanwhile goes on. A run that was
+cut short is finished by the same command.";
+
+/// What was typed after `mtctl group rename`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    /// The new name
+    #[arg(long, value_name = "NAME")]
+    to: String,
+
+    /// Show what would be moved, and move nothing: exit 3
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Renames it.
+///
+/// The registry knows the new directory first: a crash leaves a row for one that is not there,
+/// which says nothing. It forgets the old one last, for the same reason.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let (name, new) = (arguments.of.group.as_str(), arguments.to.as_str());
+    let from = arguments.of.place()?;
+    blockio::group::check_name(new)?;
+    let mut to = group_place::of_group(new, &arguments.of.at)?;
+    // A directory that --state-dir says goes along if it is called as the group is.
+    if to.state == from.state && from.state.file_name().is_some_and(|own| *own == *name) {
+        to.state = from.state.with_file_name(new);
+    }
+    let renaming = Renaming::of((name, &from), (new, &to))?;
+    let moves: Vec<_> = renaming.moves().to_vec();
+    if !arguments.dry_run {
+        let view = GroupView::look(renaming.now(), name)?;
+        group_place::remember_targets(&to, new, &view)?;
+        renaming.run()?;
+        if from.state != to.state {
+            group_place::forget_state(&from, name)?;
+        }
+    }
+    let mut out = output::stdout();
+    if arguments.json {
+        let moves = moves.iter().map(|one| serde_json::json!({ "from": one.from, "to": one.to }));
+        let moves: Vec<_> = moves.collect();
+        let renamed = !arguments.dry_run;
+        let document =
+            serde_json::json!({ "group": name, "to": new, "moves": moves, "renamed": renamed });
+        output::print_json(&mut out, &document)?;
+    } else {
+        for one in &moves {
+            let (from, to) = (one.from.display(), one.to.display());
+            writeln!(out, "{}", output::plain(format!("{from} -> {to}")))?;
+        }
+        match arguments.dry_run {
+            true => writeln!(out, "dry run: nothing was changed")?,
+            false => writeln!(out, "group {name} is called {new} now")?,
+        }
+        if arguments.of.at.state_dir.is_some() {
+            let state = to.state.display();
+            writeln!(
+                out,
+                "{}",
+                output::plain(format!("its state is found by --state-dir {state}"))
+            )?;
+        }
+    }
+    out.flush()?;
+    Ok(if arguments.dry_run { Exit::NotReady } else { Exit::Done })
+}

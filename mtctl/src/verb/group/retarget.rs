@@ -1,0 +1,209 @@
+//! `mtctl group retarget`: a volume goes to another disk that holds the same. What proves that is
+//! `blockio::retarget`'s.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use blockio::apply::Settings;
+use blockio::assignment::Assignment;
+use blockio::group::{Group, GroupView};
+use blockio::journal::state::VolumeState;
+use blockio::retarget::{self, SameContent};
+use blockio::volume_name::VolumeName;
+use blockio::{Error, ErrorKind, commit};
+use clap::Args;
+use provisioning::size;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::group_place::{self, GroupOptions};
+use crate::target_options::TargetOptions;
+use crate::verb::digest::subject::{Looking, Subject};
+use crate::verb::verify;
+use crate::{group_targets, output, question};
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl group retarget --group web --target /dev/sdc
+  mtctl group retarget --group shop --map log=wwid:6000c29f3a2b4c5d6e7f8091a2b3c4d5 --dry-run
+  mtctl digest --group web --to latest --output web.digest      while the old disk is there; later:
+  mtctl group retarget --group web --target /dev/sdc --digest web.digest
+
+Both disks are read and compared, and nothing is written to either. From then on the new one is the
+group's: streams go there, rollbacks go back there, and the old one is refused.";
+
+/// What was typed after `mtctl group retarget`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    #[command(flatten)]
+    targets: TargetOptions,
+
+    /// Where the old disk is gone: the digest that was made of it at the recovery point that the
+    /// group is at
+    #[arg(long, value_name = "FILE")]
+    digest: Option<PathBuf>,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+
+    /// Compare, and change nothing: exit 3 if it would be changed
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Stable: fields are added, never changed.
+#[derive(Serialize)]
+struct Change {
+    volume: VolumeName,
+    from: Option<String>,
+    to: String,
+    compared_bytes: u64,
+}
+
+/// Retargets it.
+///
+/// The registry knows that the group has such disks before the state has them: a crash in between
+/// leaves the old ones, which are still the group's.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let place = arguments.of.place()?;
+    let name = arguments.of.group.as_str();
+    let mut group = Group::open(&place, name)?;
+    group_place::warn(&group.take_notes());
+    retarget::require_at_rest(group.view())?;
+    if arguments.targets.is_empty() {
+        let context = format!("no disk is named that group {name} is to have");
+        return Err(Error::new(ErrorKind::Usage, context)
+            .with_hint("--target DEVICE, or for each volume --map SOURCE=DEVICE")
+            .into());
+    }
+    let mut assignments = arguments.targets.open(&arguments.of.at, Some(&place), group.view())?;
+    let mut proofs = Vec::new();
+    let mut changes = Vec::new();
+    for assignment in &mut assignments {
+        let Some((change, proof)) = prove(arguments, &mut group, assignment)? else { continue };
+        changes.push(change);
+        proofs.push(proof);
+    }
+    if arguments.dry_run || changes.is_empty() {
+        return show(arguments, &changes, false);
+    }
+    let question = format!(
+        "Group {name} goes on with {}. Those that it has now are refused from then on.",
+        output::counted(changes.len() as u64, "other disk")
+    );
+    question::require_yes(&question, arguments.yes)?;
+    let targets = assignments.iter().map(|one| one.identity.name.as_str());
+    group_place::remember(&place, name, targets)?;
+    group.retarget(&mut assignments, proofs)?;
+    show(arguments, &changes, true)
+}
+
+/// That the disk of `assignment` holds what the volume's does; none if it is that.
+fn prove(
+    arguments: &Arguments,
+    group: &mut Group,
+    assignment: &mut Assignment,
+) -> anyhow::Result<Option<(Change, SameContent)>> {
+    let volume = assignment.volume.clone();
+    let known = group.view().state().volumes.get(&volume).cloned();
+    let known = known.ok_or_else(|| retarget::no_volume(group.view(), &volume))?;
+    let to = assignment.identity.name.clone();
+    if known.target.as_ref() == Some(&to) {
+        return Ok(None);
+    }
+    // That it is no other volume's; that it is another disk is meant.
+    blockio::target_check::check_kind(group.view(), std::slice::from_mut(assignment), true)?;
+    retarget::require_room(&known, &assignment.target)?;
+    let proof = match &arguments.digest {
+        Some(path) => by_digest(path, group, &volume, assignment)?,
+        None => by_the_old(group.view(), &volume, &known, assignment)?,
+    };
+    let compared_bytes = proof.bytes();
+    Ok(Some((Change { volume, from: known.target, to, compared_bytes }, proof)))
+}
+
+fn by_the_old(
+    group: &GroupView,
+    volume: &VolumeName,
+    known: &VolumeState,
+    assignment: &mut Assignment,
+) -> anyhow::Result<SameContent> {
+    let old = old_disk(group, volume)?;
+    let new = retarget::view(&mut assignment.target)?;
+    let looking = Looking::begin(known.target_bytes)?;
+    let views = (&old.view, &new);
+    let proof = looking.watch(|watch| retarget::by_the_old(volume, known, views, watch))?;
+    old.end()?;
+    Ok(proof)
+}
+
+/// The disk that the group has for `volume`, as it left it, claimed and to be read.
+fn old_disk(group: &GroupView, volume: &VolumeName) -> anyhow::Result<Subject> {
+    let named = group_targets::named_one(group, volume).map_err(|error| is_gone(group, &error))?;
+    let subject = Subject::of_target(&named).map_err(|error| is_gone(group, &error.into()))?;
+    group_targets::require_volume_as_left(group, volume, &named)?;
+    Ok(subject)
+}
+
+/// The old disk cannot be read: it is not said what it holds.
+fn is_gone(group: &GroupView, cause: &anyhow::Error) -> Error {
+    let name = group.name();
+    Error::refused(format!("comparing with the disk that group {name} has: {cause:#}")).with_hint(
+        "attach it, and end what uses it; where it is gone, a digest that was made of it at the \
+         point that the group is at proves the same: --digest FILE",
+    )
+}
+
+fn by_digest(
+    path: &Path,
+    group: &mut Group,
+    volume: &VolumeName,
+    assignment: &mut Assignment,
+) -> anyhow::Result<SameContent> {
+    let document = verify::read(path).with_context(|| path.display().to_string())?;
+    let point = commit::where_it_is(group, Settings::default())?.point();
+    let new = retarget::view(&mut assignment.target)?;
+    let looking = Looking::begin(document.digest.length().get())?;
+    let view = group.view();
+    let pair = (&document, &new);
+    Ok(looking.watch(|watch| retarget::by_digest(view, point, volume, pair, watch))?)
+}
+
+fn show(arguments: &Arguments, changes: &[Change], retargeted: bool) -> anyhow::Result<Exit> {
+    let mut out = output::stdout();
+    if arguments.json {
+        let document = serde_json::json!({ "changes": changes, "retargeted": retargeted });
+        output::print_json(&mut out, &document)?;
+    } else if changes.is_empty() {
+        writeln!(out, "nothing to do: the group has these disks already")?;
+    } else {
+        let mut table = output::table(&["VOLUME", "WAS", "IS", "COMPARED"]);
+        for change in changes {
+            table.add_row([
+                change.volume.in_a_table(),
+                change.from.clone().unwrap_or_else(|| "-".to_owned()),
+                change.to.clone(),
+                size::binary(change.compared_bytes),
+            ]);
+        }
+        output::print_table(&mut out, &table)?;
+        let name = &arguments.of.group;
+        match retargeted {
+            true => writeln!(out, "group {name} has these disks now")?,
+            false => writeln!(out, "dry run: nothing was changed")?,
+        }
+    }
+    out.flush()?;
+    let would = arguments.dry_run && !changes.is_empty();
+    Ok(if would { Exit::NotReady } else { Exit::Done })
+}

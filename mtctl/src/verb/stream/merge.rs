@@ -1,0 +1,184 @@
+//! `mtctl stream merge`: streams of several volumes into one with one common mark. What that means
+//! is `blockio::merge`'s.
+
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use blockio::apply::StreamArgument;
+use blockio::convert::Conversion;
+use blockio::merge::{CommonMark, Merged, merge};
+use blockio::stream::open::{Stream, arenas_for_reading};
+use blockio::stream::{MarkKind, Name, StreamHeader, native};
+use blockio::{Error, ErrorKind};
+use clap::{Args, ValueEnum};
+
+use super::convert::{Compression, tell_of};
+use crate::byte_progress::ByteProgress;
+use crate::exit::Exit;
+use crate::stream_options::{self, FormatName};
+use crate::whole_file;
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl stream merge db=db.s1-s2.rbd log=log.s1-s2.rbd --output s2.mts
+  mtctl stream merge db=db.img log=log.img --format raw --mark monday --output monday.mts
+  mtctl apply s2.mts --group shop
+
+All changes of the inputs, then one mark: applied, it is a recovery point of all volumes. Its name
+is the snapshot that all inputs end at, or --mark. FILE gets its name only when it is whole.";
+
+/// What was typed after `mtctl stream merge`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Streams, each with what its volume is called if it does not say so; those of one volume in
+    /// their order; a directory is the svd streams in it
+    #[arg(value_name = "[VOLUME=]FILE", required = true, value_parser = input)]
+    inputs: Vec<(Option<Name>, PathBuf)>,
+
+    /// The file to write; - is standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+
+    /// The format of the inputs; a raw image has to be named
+    #[arg(long, value_enum, default_value_t = FormatName::Auto)]
+    format: FormatName,
+
+    /// The name of the mark [default: what all inputs end at]
+    #[arg(long, value_name = "NAME", value_parser = stream_options::volume_name)]
+    mark: Option<Name>,
+
+    /// What the mark is [default: app if all inputs end so, else crash]
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+
+    /// Compress each batch
+    #[arg(long, value_enum, default_value_t = Compression::None)]
+    compression: Compression,
+
+    /// Print JSON, on stderr if the stream goes to stdout
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// application-consistent
+    App,
+    /// crash-consistent
+    Crash,
+}
+
+impl From<Kind> for MarkKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::App => Self::ApplicationConsistent,
+            Kind::Crash => Self::CrashConsistent,
+        }
+    }
+}
+
+/// The first `=` divides, unless all of it is a file that is there.
+fn input(text: &str) -> Result<(Option<Name>, PathBuf), String> {
+    match text.split_once('=') {
+        Some((volume, file)) if !Path::new(text).exists() => {
+            Ok((Some(stream_options::volume_name(volume)?), file.into()))
+        }
+        Some(_) | None => Ok((None, text.into())),
+    }
+}
+
+/// Merges.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let to_stdout = arguments.output.as_os_str() == "-";
+    check(&arguments.output, to_stdout)?;
+    let inputs = inputs(arguments)?;
+    let merged = Merged::of(&headers(arguments, &inputs)?)?;
+    let name = match &arguments.mark {
+        Some(name) => Some(name.clone()),
+        // What they disagree on is said before all of it is read.
+        None => merged.common_end()?,
+    };
+    let mark = CommonMark { name, kind: arguments.kind.map(MarkKind::from) };
+    let done = match to_stdout {
+        true => write(arguments, inputs, &merged, &mark, std::io::stdout().lock())?,
+        false => whole_file::write(&arguments.output, |file| {
+            write(arguments, inputs, &merged, &mark, BufWriter::new(file))
+        })?,
+    };
+    tell_of(&done, to_stdout, arguments.json, "they are not of all volumes")?;
+    Ok(Exit::Done)
+}
+
+fn check(output: &Path, to_stdout: bool) -> blockio::Result<()> {
+    if !to_stdout {
+        return whole_file::check(output, "to write to disks, apply the stream: mtctl apply");
+    }
+    match std::io::stdout().is_terminal() {
+        true => {
+            let context = "standard output is a terminal: a stream is not for reading";
+            Err(Error::new(ErrorKind::Usage, context)
+                .with_hint("mtctl stream merge … --output - | COMMAND"))
+        }
+        false => Ok(()),
+    }
+}
+
+fn inputs(arguments: &Arguments) -> anyhow::Result<Vec<StreamArgument>> {
+    let mut inputs = Vec::new();
+    for (volume, path) in &arguments.inputs {
+        let found = stream_options::inputs(std::slice::from_ref(path), arguments.format)?;
+        inputs.extend(stream_options::of_volume(found, volume.as_ref()));
+    }
+    Ok(inputs)
+}
+
+fn headers(
+    arguments: &Arguments,
+    inputs: &[StreamArgument],
+) -> anyhow::Result<Vec<(String, Vec<StreamHeader>)>> {
+    let pool = arenas_for_reading()?;
+    let mut headers = Vec::new();
+    for input in inputs {
+        headers.push((input.name(), input.headers(arguments.format.into(), pool.clone())?));
+    }
+    Ok(headers)
+}
+
+fn write(
+    arguments: &Arguments,
+    inputs: Vec<StreamArgument>,
+    merged: &Merged,
+    mark: &CommonMark,
+    output: impl Write,
+) -> anyhow::Result<Conversion> {
+    let length: Option<u64> = inputs.iter().map(StreamArgument::length_bytes).sum();
+    let progress = ByteProgress::new(length);
+    let pool = arenas_for_reading()?;
+    let sources = inputs.into_iter().map(|input| -> blockio::Result<(String, Stream)> {
+        Ok((input.name(), input.open(arguments.format.into(), pool.clone())?))
+    });
+    let compression = arguments.compression.into();
+    let options = native::Options { compression, ..native::Options::default() };
+    Ok(merge(sources, merged, mark, options, output, &mut |bytes| progress.at(bytes))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_stands_before_the_first_equals_sign_unless_that_is_a_file() {
+        let parsed = |text: &str| {
+            let (volume, file) = input(text).unwrap();
+            (volume.map(|name| name.to_string()), file.display().to_string())
+        };
+        assert_eq!(parsed("db=/a/b=c.mts"), (Some("db".to_owned()), "/a/b=c.mts".to_owned()));
+        assert_eq!(parsed("a.mts"), (None, "a.mts".to_owned()));
+        assert!(input("=a.mts").is_err());
+        let here = tempfile::tempdir().unwrap();
+        let odd = here.path().join("a=b.mts").display().to_string();
+        std::fs::write(&odd, "").unwrap();
+        assert_eq!(parsed(&odd), (None, odd.clone()));
+    }
+}
