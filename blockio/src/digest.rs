@@ -24,6 +24,7 @@ pub use differences::differences;
 pub use document::{Document, is_document};
 pub use findings::Findings;
 pub use hashing::digest;
+pub(crate) use hashing::leaf_of;
 
 /// How much of a disk one leaf of its digest stands for: a power of two of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,6 +26,7 @@ pub mod patience;
 pub mod plain;
 pub mod plan;
 pub mod recover;
+pub mod restore;
 pub mod retarget;
 pub mod rollback;
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub use crate::verb::kickstart::Arguments as KickstartArguments;
 pub use crate::verb::points::Command as PointsCommand;
 pub use crate::verb::prepare::Arguments as PrepareArguments;
 pub use crate::verb::recover::Arguments as RecoverArguments;
+pub use crate::verb::restore::Arguments as RestoreArguments;
 pub use crate::verb::rollback::Arguments as RollbackArguments;
 pub use crate::verb::stream::Command as StreamCommand;
 pub use crate::verb::verify::Arguments as VerifyArguments;
@@ -50,6 +51,8 @@ pub enum Command {
     Export(ExportArguments),
     /// Bring the disks of a group back to a recovery point
     Rollback(RollbackArguments),
+    /// Copy a recovery point onto other disks, or into new image files
+    Restore(RestoreArguments),
     /// Bring disks that are in-between, after a crash, back to where their group knows them
     Recover(RecoverArguments),
     /// Accept the disks of a group as they are, and drop its history

@@ -11,14 +11,17 @@ mod group_place;
 mod group_targets;
 mod host_options;
 mod logging;
+mod new_image;
 mod open_files;
 mod other_groups;
 mod output;
 mod own_places;
 mod point_views;
 mod policy_options;
+mod qemu_image;
 mod question;
 mod report;
+mod restore_targets;
 mod retention_mount;
 mod stream_options;
 mod target_argument;
@@ -54,6 +57,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Points(command) => verb::points::run(&command),
         Command::Export(arguments) => verb::export::run(&arguments),
         Command::Rollback(arguments) => verb::rollback::run(&arguments),
+        Command::Restore(arguments) => verb::restore::run(&arguments),
         Command::Recover(arguments) => verb::recover::run(&arguments),
         Command::Commit(arguments) => verb::commit::run(&arguments),
         Command::Journal(command) => verb::journal::run(&command),

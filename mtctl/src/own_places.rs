@@ -98,23 +98,49 @@ impl OwnPlaces {
         Ok(())
     }
 
+    /// The same for a `target` that is to be made in `directory`.
+    ///
+    /// # Errors
+    ///
+    /// As [`refuse`](Self::refuse).
+    pub(crate) fn refuse_in(&self, target: &Path, directory: &Path) -> Result<()> {
+        let Some(place) = self.place_above(directory) else { return Ok(()) };
+        let (shown, place) = (target.display(), place.display());
+        let context = format!("{shown} would lie on {place}, where mtctl keeps states and history");
+        Err(Error::refused(context).with_hint("name a file elsewhere"))
+    }
+
     /// Which of our places `file` lies in.
     fn place_of(&self, file: &Path) -> Option<&Path> {
         let found = file.metadata().ok()?;
-        let here = |(filesystem, _): &&(u64, PathBuf)| *filesystem == found.dev();
-        if let Some((_, root)) = self.filesystems.iter().find(here) {
-            return Some(root);
-        }
         let real = file.canonicalize().ok()?;
-        for above in real.ancestors().skip(1) {
-            let Ok(metadata) = above.metadata() else { continue };
-            let location = (metadata.dev(), metadata.ino());
-            if let Some((_, place)) = self.directories.iter().find(|(own, _)| *own == location) {
-                return Some(place);
-            }
+        // A file may be mounted elsewhere alone.
+        let here = self.filesystem(found.dev());
+        if let Some(place) = here.or_else(|| self.place_above(real.parent()?)) {
+            return Some(place);
         }
         let is_ours = found.nlink() > 1 && self.files.contains(&(found.dev(), found.ino()));
         is_ours.then(|| self.directories.first().map(|(_, place)| place.as_path())).flatten()
+    }
+
+    /// Where the filesystem of this number is mounted, if it is a retention volume.
+    fn filesystem(&self, number: u64) -> Option<&Path> {
+        let found = self.filesystems.iter().find(|(own, _)| *own == number);
+        found.map(|(_, root)| root.as_path())
+    }
+
+    /// Which of our places what lies in `directory` lies in.
+    fn place_above(&self, directory: &Path) -> Option<&Path> {
+        let real = directory.canonicalize().ok()?;
+        if let Some(root) = self.filesystem(real.metadata().ok()?.dev()) {
+            return Some(root);
+        }
+        let locations = real.ancestors().filter_map(|above| above.metadata().ok());
+        let mut locations = locations.map(|metadata| (metadata.dev(), metadata.ino()));
+        locations.find_map(|location| {
+            let found = self.directories.iter().find(|(own, _)| *own == location);
+            found.map(|(_, place)| place.as_path())
+        })
     }
 }
 
@@ -177,6 +203,10 @@ mod tests {
         }
         for other in ["keeper/image", "other", "missing"] {
             assert!(own.refuse(&at(other)).is_ok(), "{other}");
+        }
+        for (directory, is_ours) in [("keep", true), ("keep/g/deeper", true), ("keeper", false)] {
+            let refused = own.refuse_in(&at(directory).join("new"), &at(directory));
+            assert_eq!(refused.is_err(), is_ours, "{directory}");
         }
     }
 }

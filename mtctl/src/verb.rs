@@ -16,6 +16,7 @@ pub(crate) mod kickstart;
 pub(crate) mod points;
 pub(crate) mod prepare;
 pub(crate) mod recover;
+pub(crate) mod restore;
 pub(crate) mod rollback;
 pub(crate) mod stream;
 pub(crate) mod verify;

@@ -203,6 +203,41 @@ fn what_apply_did_is_as_documented() {
     }
 }
 
+#[test]
+fn what_restore_did_and_would_do_is_as_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (name, size) in [("db.img", 1 << 30), ("log.img", 8 << 20)] {
+        std::fs::File::create(path(name)).unwrap().set_len(size).unwrap();
+    }
+    let keep = tempfile::tempdir().unwrap();
+    let keep = keep.path().to_str().unwrap();
+    let group = ["--group", "web", "--retention", keep, "--retention-unmounted"];
+    let maps = ["db", "log"].map(|name| format!("{name}={}", path(&format!("{name}.img"))));
+    let stream = data("native/two-volumes.mts");
+    let apply = ["apply", &stream, "--map", &maps[0], "--map", &maps[1]];
+    assert_eq!(run_here(&[&apply[..], &group].concat()).1, 0);
+    let home = tempfile::tempdir().unwrap();
+    let onto = format!("log={}", home.path().join("log.img").display());
+    let restore = ["restore", "--to", "start", "--onto", &onto, "--create"];
+    let restore = [&restore[..], &group].concat();
+    let (planned, code) = run_here(&[&restore[..], &["--dry-run"]].concat());
+    assert_eq!(code, 3);
+    assert_keys(&planned, &[("point", "n"), ("point_text", "s"), ("dry_run", "b")]);
+    let keys = [("volume", "s"), ("target", "s"), ("bytes", "n")];
+    assert_keys(&planned["volumes"][0], &keys);
+    assert_keys(&planned["volumes"][0], &[("is_new", "b")]);
+    let (printed, code) = run_here(&restore);
+    assert_eq!(code, 0);
+    assert_keys(&printed, &[("point", "n"), ("point_text", "s"), ("complete", "b")]);
+    assert_keys(&printed, &[("format", "s"), ("ovf", "su"), ("manifest", "su")]);
+    let volume = &printed["volumes"][0];
+    assert_keys(volume, &keys);
+    assert_keys(volume, &[("zero_bytes", "nu"), ("digest", "s")]);
+    assert!(volume["seconds"].is_f64(), "{printed}");
+    assert_eq!(volume["zero_bytes"], 8 << 20, "{printed}");
+}
+
 /// The error that a run printed, and its exit code.
 fn error_of(arguments: &[&str]) -> (Value, i32) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mtctl"));

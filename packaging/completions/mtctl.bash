@@ -58,6 +58,9 @@ _mtctl() {
             mtctl,recover)
                 cmd="mtctl__subcmd__recover"
                 ;;
+            mtctl,restore)
+                cmd="mtctl__subcmd__restore"
+                ;;
             mtctl,rollback)
                 cmd="mtctl__subcmd__rollback"
                 ;;
@@ -165,6 +168,9 @@ _mtctl() {
                 ;;
             mtctl__subcmd__help,recover)
                 cmd="mtctl__subcmd__help__subcmd__recover"
+                ;;
+            mtctl__subcmd__help,restore)
+                cmd="mtctl__subcmd__help__subcmd__restore"
                 ;;
             mtctl__subcmd__help,rollback)
                 cmd="mtctl__subcmd__help__subcmd__rollback"
@@ -335,7 +341,7 @@ _mtctl() {
 
     case "${cmd}" in
         mtctl)
-            opts="-h -V --help --version disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help"
+            opts="-h -V --help --version disks check prepare apply group points export rollback restore recover commit journal digest verify stream kickstart vmx demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1153,7 +1159,7 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help)
-            opts="disks check prepare apply group points export rollback recover commit journal digest verify stream kickstart vmx demo help"
+            opts="disks check prepare apply group points export rollback restore recover commit journal digest verify stream kickstart vmx demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1587,6 +1593,20 @@ _mtctl() {
             return 0
             ;;
         mtctl__subcmd__help__subcmd__recover)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__help__subcmd__restore)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2375,6 +2395,56 @@ _mtctl() {
                     ;;
                 --point-every)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mtctl__subcmd__restore)
+            opts="-h --group --retention --retention-mount --retention-unmounted --state-dir --to --onto --create --output-format --ovf --controller --yes --dry-run --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retention-mount)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --onto)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output-format)
+                    COMPREPLY=($(compgen -W "raw qcow2 vmdk" -- "${cur}"))
+                    return 0
+                    ;;
+                --ovf)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --controller)
+                    COMPREPLY=($(compgen -W "lsilogic lsilogic-sas pvscsi" -- "${cur}"))
                     return 0
                     ;;
                 *)

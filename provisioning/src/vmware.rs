@@ -4,7 +4,7 @@
 //! [`dictionary`] is the text format, [`encoding`] what its bytes say; [`vmx`], [`vmdk`] and
 //! [`snapshot`] are pure readers of it; [`devices`] and [`identity`] give it meaning. [`image`] and
 //! [`machine`] read the files around one .vmx, [`survey`] those of several and which disks share a
-//! UUID, [`fix`] edits.
+//! UUID, [`fix`] edits. [`ovf`] writes the package of a machine's disks.
 
 pub mod devices;
 pub mod dictionary;
@@ -13,6 +13,7 @@ pub mod fix;
 pub mod identity;
 pub mod image;
 pub mod machine;
+pub mod ovf;
 pub mod snapshot;
 pub mod survey;
 pub mod vmdk;

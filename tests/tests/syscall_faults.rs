@@ -63,7 +63,7 @@ struct Verb {
     at: &'static str,
 }
 
-const VERBS: [Verb; 9] = [
+const VERBS: [Verb; 10] = [
     Verb { name: "the first apply", applied: 0, words: &["apply", "stream-0"], at: "s0m2" },
     Verb {
         name: "the first apply, through io_uring",
@@ -87,6 +87,7 @@ const VERBS: [Verb; 9] = [
     Verb { name: "a commit", applied: 2, words: &["commit", "--yes"], at: "s1m2" },
     Verb { name: "a digest", applied: 2, words: &["digest", "--to", "s0m1"], at: "s1m2" },
     Verb { name: "an export", applied: 2, words: &["export", "--to", "s0m1"], at: "s1m2" },
+    Verb { name: "a restore", applied: 2, words: &["restore", "--to", "s0m1"], at: "s1m2" },
     Verb { name: "a list of points", applied: 2, words: &["points", "list", "--json"], at: "s1m2" },
 ];
 
@@ -139,6 +140,11 @@ impl<'a> Rig<'a> {
                 words.extend(["--engine", "blocking"].map(str::to_owned));
             }
         }
+        if verb.words[0] == "restore" {
+            // A file that has its name is whole, and may be overwritten.
+            words.extend(["--create", "--yes", "--onto"].map(str::to_owned));
+            words.push(self.path("home.img"));
+        }
         words
     }
 
@@ -159,6 +165,7 @@ impl<'a> Rig<'a> {
     /// Puts both back: into the same file, by which the group knows it.
     fn put_back(&self, applied: usize) {
         let kept = self.path(&format!("kept-{applied}"));
+        let _ = fs::remove_file(self.path("home.img"));
         fs::write(&self.target, fs::read(format!("{kept}/target.img")).unwrap()).unwrap();
         shell(&format!(
             "rm -rf {GROUP}; if [ -d {kept}/g ]; then cp -a --sparse=always {kept}/g {GROUP}; fi"
@@ -271,6 +278,10 @@ impl<'a> Rig<'a> {
                 let copy = fs::read(self.path("copy.img")).unwrap();
                 assert!(copy == self.held["s0m1"], "what was exported is something else");
             }
+            "a restore" => {
+                let home = fs::read(self.path("home.img")).unwrap();
+                assert!(home == self.held["s0m1"], "what was restored is something else");
+            }
             "a list of points" => {
                 assert_eq!(run.json()["points"].as_array().unwrap().len(), 4);
             }
@@ -296,6 +307,9 @@ impl<'a> Rig<'a> {
         if faulty.code == Some(0) {
             self.is_done(verb, &faulty);
             return;
+        }
+        if let Ok(home) = fs::read(self.path("home.img")) {
+            assert!(home == self.held["s0m1"], "a file looks whole and is not: {shown}");
         }
         let after = self.points_hold(verb);
         let may_go = ["a commit", "an apply that thins"].contains(&verb.name);

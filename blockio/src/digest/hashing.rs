@@ -6,7 +6,7 @@ use blake3::{Hash, Hasher};
 use super::crew::{Crew, Watch, read_through};
 use super::{LeafSize, TreeDigest};
 use crate::extent::Extent;
-use crate::units::ByteCount;
+use crate::units::{ByteCount, ByteOffset};
 use crate::view::View;
 use crate::{Error, ErrorKind, Result};
 
@@ -40,15 +40,26 @@ pub fn digest(
     TreeDigest::of_leaves(length, leaf_size, leaves)
 }
 
-/// A leaf knows where in the tree it is; a single one is the whole tree.
 fn leaf(view: &View, extent: Extent, is_single: bool, memory: &mut [u8]) -> Result<Hash> {
     let mut hasher = Hasher::new();
     hasher.set_input_offset(extent.start().get());
     read_through(view, extent, memory, |bytes| {
         hasher.update(bytes);
     })?;
-    Ok(match is_single {
+    Ok(end(&hasher, is_single))
+}
+
+/// The leaf that begins `at`, of `bytes`; `is_single`: of a disk that has no other.
+pub(crate) fn leaf_of(bytes: &[u8], at: ByteOffset, is_single: bool) -> Hash {
+    let mut hasher = Hasher::new();
+    hasher.set_input_offset(at.get());
+    end(hasher.update(bytes), is_single)
+}
+
+/// A leaf knows where in the tree it is; a single one is the whole tree.
+fn end(hasher: &Hasher, is_single: bool) -> Hash {
+    match is_single {
         true => hasher.finalize(),
         false => Hash::from_bytes(hasher.finalize_non_root()),
-    })
+    }
 }

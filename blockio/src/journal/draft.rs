@@ -205,8 +205,8 @@ fn leave_out_zeros(entries: &mut [Entry], payload: &mut [u8], bytes: u64) -> usi
     to
 }
 
-/// Mostly the first bytes tell.
-fn is_zeros(bytes: &[u8]) -> bool {
+/// Whether `bytes` are zeros; mostly the first of them tell.
+pub(crate) fn is_zeros(bytes: &[u8]) -> bool {
     bytes.chunks(4096).all(|chunk| chunk.iter().fold(0, |any, byte| any | byte) == 0)
 }
 

@@ -1,0 +1,146 @@
+//! An image file that gets its name only when it is whole: made without a name of its own, filled
+//! by whoever is given its path. What goes into it, and whether that is right, is the caller's.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use blockio::{Error, ErrorKind, Result};
+use tempfile::NamedTempFile;
+
+use crate::group_place;
+
+/// How it is called until then; with random letters behind it.
+const PREFIX: &str = ".mtctl-part.";
+
+/// An image that is being made, in the directory where it will be. Only its owner can read it: it
+/// is somebody's disk. Dropped, it is gone; killed, we leave it under a name that begins with
+/// `.mtctl-part.`.
+pub(crate) struct NewImage {
+    part: NamedTempFile,
+    path: PathBuf,
+}
+
+impl NewImage {
+    /// Begins an image that will be at `path`, of `length` bytes that read as zeros and take no
+    /// room.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: the filesystem does not do it.
+    pub(crate) fn begin(path: &Path, length: u64) -> Result<Self> {
+        let failed = |cause| Error::failed(format!("making {}", path.display()), cause);
+        let part = tempfile::Builder::new().prefix(PREFIX).tempfile_in(directory_of(path));
+        let part = part.map_err(failed)?;
+        part.as_file().set_len(length).map_err(failed)?;
+        Ok(Self { part, path: path.to_owned() })
+    }
+
+    /// Where it is meanwhile.
+    pub(crate) fn part(&self) -> &Path {
+        self.part.path()
+    }
+
+    /// Gives it its name, durably. What is in it was flushed by whoever filled it, or is here: a
+    /// crash before leaves no file of that name, and one after it the whole file.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: something of that name is there by now, which stays; or the filesystem does not do
+    /// it.
+    pub(crate) fn finish(self) -> Result<()> {
+        let Self { part, path } = self;
+        let failed = || format!("giving {} its name", path.display());
+        // Not through the handle that it was made with: others may have replaced it.
+        let filled = File::open(part.path()).and_then(|file| file.sync_all());
+        filled.map_err(|cause| Error::failed(failed(), cause))?;
+        part.persist_noclobber(&path).map_err(|error| Error::failed(failed(), error.error))?;
+        let directory = File::open(directory_of(&path)).and_then(|directory| directory.sync_all());
+        directory.map_err(|cause| Error::failed(failed(), cause))
+    }
+}
+
+/// `path` is where a file can be made: nothing is there, in a directory that is.
+///
+/// # Errors
+///
+/// `Usage`: no directory holds it. `Refused`: something is there; or it is among the devices, and
+/// mostly the name of a disk that was mistyped.
+pub(crate) fn check(path: &Path) -> Result<()> {
+    let directory = directory_of(path);
+    let making = format!("making {}", path.display());
+    if !directory.is_dir() {
+        let context = format!("{making}: {} is no directory", directory.display());
+        return Err(Error::new(ErrorKind::Usage, context).with_hint("make the directory first"));
+    }
+    if path.symlink_metadata().is_ok() {
+        return Err(Error::refused(format!("{making}: it is there"))
+            .with_hint("name a new file, or leave --create away to overwrite it"));
+    }
+    let device = |path: &Path| path.metadata().map(|found| found.dev()).ok();
+    let devices = Path::new("/dev");
+    if group_place::is_mount_point(devices) && device(directory) == device(devices) {
+        return Err(Error::refused(format!("{making}: it would be a file among the devices"))
+            .with_hint("mtctl disks lists the disks; an image file lies on a filesystem"));
+    }
+    Ok(())
+}
+
+/// The directory that `path` lies in.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    directory.unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_image_has_its_name_when_it_is_finished_and_not_before() {
+        let here = tempfile::tempdir().unwrap();
+        let path = here.path().join("db.img");
+        check(&path).unwrap();
+        let image = NewImage::begin(&path, 8192).unwrap();
+        assert!(image.part().starts_with(here.path()) && !path.exists());
+        image.finish().unwrap();
+        let found = path.metadata().unwrap();
+        assert_eq!((found.len(), found.permissions().mode() & 0o777), (8192, 0o600));
+        assert_eq!(names(here.path()), ["db.img"]);
+    }
+
+    #[test]
+    fn an_image_that_is_given_up_leaves_nothing() {
+        let here = tempfile::tempdir().unwrap();
+        drop(NewImage::begin(&here.path().join("db.img"), 8192).unwrap());
+        assert_eq!(names(here.path()), [""; 0]);
+    }
+
+    #[test]
+    fn what_came_to_be_there_meanwhile_stays() {
+        let here = tempfile::tempdir().unwrap();
+        let path = here.path().join("db.img");
+        let image = NewImage::begin(&path, 8192).unwrap();
+        fs::write(&path, "somebody's").unwrap();
+        assert_eq!(image.finish().unwrap_err().kind(), ErrorKind::Failed);
+        assert_eq!(fs::read(&path).unwrap(), b"somebody's");
+        assert_eq!(check(&path).unwrap_err().kind(), ErrorKind::Refused);
+    }
+
+    #[test]
+    fn a_file_is_made_in_a_directory_that_is_there_and_not_among_the_devices() {
+        let kind = |path: &str| check(Path::new(path)).unwrap_err().kind();
+        assert_eq!(kind("/no/such/directory/db.img"), ErrorKind::Usage);
+        if group_place::is_mount_point(Path::new("/dev")) {
+            assert_eq!(kind("/dev/no-such-disk"), ErrorKind::Refused);
+        }
+    }
+}

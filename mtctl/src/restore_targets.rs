@@ -1,0 +1,224 @@
+//! What a recovery point is restored onto: `--onto` as it is typed, which volume each is for, and
+//! that it is nobody's. Copying is `blockio::restore`'s.
+
+use std::path::{Path, PathBuf};
+
+use blockio::group::{GroupView, Place};
+use blockio::volume_name::VolumeName;
+use blockio::{Error, ErrorKind, Result};
+
+use crate::group_place::GroupOptions;
+use crate::new_image;
+use crate::other_groups::OtherGroups;
+use crate::own_places::{OwnPlaces, is_one};
+use crate::target_argument::{self, NamedTarget, TargetArgument};
+use crate::{group_targets, output};
+
+const ANOTHER: &str = "restore onto another disk or file: mtctl disks lists the disks";
+
+/// Where a volume goes to.
+#[derive(Clone, Debug)]
+pub(crate) enum Destination {
+    /// A disk or an image file that is there.
+    There(NamedTarget),
+    /// An image file that is to be made.
+    New(PathBuf),
+}
+
+impl Destination {
+    /// What messages call it.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::There(named) => &named.request.path,
+            Self::New(path) => path,
+        }
+    }
+}
+
+/// Which of `volumes` each of `onto` is for: `VOLUME=TARGET`, or `TARGET` alone of a group with one
+/// volume. What stands before a `=` is a volume where the group has one of that name, and else a
+/// part of the target's.
+///
+/// # Errors
+///
+/// `Usage`: a volume is not the group's, not said, or named twice.
+pub(crate) fn assigned<'a>(
+    volumes: &[VolumeName],
+    onto: &'a [String],
+) -> Result<Vec<(VolumeName, &'a str)>> {
+    let mut assigned: Vec<(VolumeName, &str)> = Vec::new();
+    for text in onto {
+        let named = text.match_indices('=').find_map(|(at, _)| {
+            let volume = volumes.iter().find(|volume| volume.as_str() == &text[..at])?;
+            Some((volume.clone(), &text[at + 1..]))
+        });
+        let (volume, target) = match (named, volumes) {
+            (Some(named), _) => named,
+            (None, [only]) => (only.clone(), text.as_str()),
+            (None, _) => return Err(no_volume(volumes, text)),
+        };
+        if assigned.iter().any(|(earlier, _)| *earlier == volume) {
+            let context = format!("the volume \"{volume}\" is named twice");
+            return Err(Error::new(ErrorKind::Usage, context)
+                .with_hint("a volume goes to one target: --onto VOLUME=TARGET, once for each"));
+        }
+        assigned.push((volume, target));
+    }
+    Ok(assigned)
+}
+
+fn no_volume(volumes: &[VolumeName], text: &str) -> Error {
+    let context = format!("--onto {}: it names no volume of the group", output::plain(text));
+    let names: Vec<_> = volumes.iter().map(VolumeName::to_string).collect();
+    Error::new(ErrorKind::Usage, context)
+        .with_hint(format!("--onto VOLUME=TARGET, of the volumes {}", names.join(", ")))
+}
+
+/// Looks `typed` up, in their order; `create`: what is not there is a file to be made.
+///
+/// # Errors
+///
+/// `Usage`: one is not there, or two are the same. `Refused`: one is this group's or another's, or
+/// lies where mtctl keeps states and history.
+pub(crate) fn look_up(
+    typed: &[&str],
+    create: bool,
+    of: &GroupOptions,
+    group: &GroupView,
+) -> anyhow::Result<Vec<Destination>> {
+    let arguments = typed.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()?;
+    if let Some(path) = arguments.iter().filter(|_| !create).find_map(absent) {
+        let context = format!("restoring onto {}: there is no such disk or file", path.display());
+        return Err(Error::new(ErrorKind::Usage, context)
+            .with_hint("mtctl disks lists the disks; --create makes an image file of that name")
+            .into());
+    }
+    let (new, there): (Vec<_>, Vec<_>) =
+        arguments.iter().partition(|argument| absent(argument).is_some());
+    let mut there = target_argument::resolve(there)?.into_iter();
+    let place = of.place()?;
+    are_free(there.as_slice(), of, &place, group)?;
+    are_possible(new.iter().filter_map(|argument| absent(argument)), of)?;
+    let destinations = arguments.iter().filter_map(|argument| match absent(argument) {
+        Some(path) => Some(Destination::New(path.to_owned())),
+        None => there.next().map(Destination::There),
+    });
+    Ok(destinations.collect())
+}
+
+/// The path of `argument`, if nothing is there.
+fn absent(argument: &TargetArgument) -> Option<&Path> {
+    match argument {
+        TargetArgument::Path(path) => {
+            Some(path.as_path()).filter(|p| p.symlink_metadata().is_err())
+        }
+        TargetArgument::Wwid(_) => None,
+    }
+}
+
+/// Nothing of ours, of another group, or of this one: what its points are read from is not
+/// overwritten by one of them.
+fn are_free(
+    targets: &[NamedTarget],
+    of: &GroupOptions,
+    place: &Place,
+    group: &GroupView,
+) -> anyhow::Result<()> {
+    let own = OwnPlaces::of_this_host(&of.at, Some(place));
+    let others = OtherGroups::than(&of.group, Some(place))?;
+    let disks = group_targets::named(group)?;
+    for target in targets {
+        let path = &target.request.path;
+        own.refuse(path)?;
+        others.refuse(target).map_err(|error| error.with_hint(ANOTHER))?;
+        if let Some((volume, _)) = disks.iter().find(|(_, disk)| is_one(&disk.request.path, path)) {
+            let whose = match volume.is_unnamed() {
+                true => String::new(),
+                false => format!(" volume \"{volume}\" of"),
+            };
+            let context = format!(
+                "{} is the disk of{whose} this group: its points are read from it",
+                path.display()
+            );
+            return Err(Error::refused(context)
+                .with_hint(format!(
+                    "to bring the disk itself back: mtctl rollback --group {}; or name another",
+                    of.group
+                ))
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// A file can be made at each of `new`, and no two are the same.
+///
+/// # Errors
+///
+/// `Usage`: two are, or there is no such directory. `Refused`: one is there, would lie where mtctl
+/// keeps its things, or among the devices.
+pub(crate) fn are_possible<'a>(
+    new: impl IntoIterator<Item = &'a Path>,
+    of: &GroupOptions,
+) -> Result<()> {
+    let own = OwnPlaces::of_this_host(&of.at, Some(&of.place()?));
+    let mut earlier: Vec<PathBuf> = Vec::new();
+    for path in new {
+        new_image::check(path)?;
+        own.refuse_in(path, new_image::directory_of(path))?;
+        let directory = new_image::directory_of(path).canonicalize().unwrap_or_default();
+        let real = directory.join(path.file_name().unwrap_or_default());
+        if earlier.contains(&real) {
+            let context = format!("{} is named for two volumes", path.display());
+            return Err(Error::new(ErrorKind::Usage, context)
+                .with_hint("each volume needs a file of its own"));
+        }
+        earlier.push(real);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<VolumeName> {
+        names.iter().map(|name| VolumeName::from(*name)).collect()
+    }
+
+    fn divided(volumes: &[&str], onto: &str) -> Result<(String, String)> {
+        let onto = [onto.to_owned()];
+        let assigned = assigned(&names(volumes), &onto)?;
+        let [(volume, target)] = assigned.as_slice() else { panic!("{assigned:?}") };
+        Ok((volume.as_str().to_owned(), (*target).to_owned()))
+    }
+
+    #[test]
+    fn a_volume_is_named_before_the_equals_sign_unless_there_is_only_one() {
+        let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+        for (volumes, onto, expected) in [
+            (&["db", "log"][..], "db=/dev/sdx", pair("db", "/dev/sdx")),
+            (&["db", "log"], "log=/a=b.img", pair("log", "/a=b.img")),
+            (&["a=b", "log"], "a=b=/x.img", pair("a=b", "/x.img")),
+            (&["db"], "/dev/sdx", pair("db", "/dev/sdx")),
+            (&["db"], "/a=b.img", pair("db", "/a=b.img")),
+            (&["db"], "db=/dev/sdx", pair("db", "/dev/sdx")),
+            (&[""], "/dev/sdx", pair("", "/dev/sdx")),
+            (&[""], "=/dev/sdx", pair("", "/dev/sdx")),
+        ] {
+            assert_eq!(divided(volumes, onto).unwrap(), expected, "{onto}");
+        }
+        for (volumes, onto) in [(&["db", "log"][..], "/dev/sdx"), (&["db", "log"], "d=/dev/sdx")] {
+            let error = divided(volumes, onto).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Usage);
+            assert!(error.hint().unwrap().contains("db, log"), "{onto}");
+        }
+    }
+
+    #[test]
+    fn a_volume_goes_to_one_target() {
+        let onto = ["db=/a.img".to_owned(), "db=/b.img".to_owned()];
+        let error = assigned(&names(&["db", "log"]), &onto).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+    }
+}

@@ -1,0 +1,362 @@
+//! `mtctl restore`: a recovery point onto other disks or new image files, while replication goes
+//! on. How it is copied and read back is `blockio::restore`'s; onto what, `restore_targets`'.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use blockio::device::open::{Engine, open};
+use blockio::digest::{LeafSize, Watch, digest};
+use blockio::group::GroupView;
+use blockio::journal::selector::{self, Selector};
+use blockio::restore::{Before, Copied, Onto, copy, verify};
+use blockio::view::View;
+use blockio::volume::{self, Target, TargetKind, TargetRequest};
+use blockio::volume_name::VolumeName;
+use blockio::{Error, ErrorKind};
+use clap::{Args, ValueEnum};
+
+use crate::byte_progress::ByteProgress;
+use crate::exit::Exit;
+use crate::group_place::GroupOptions;
+use crate::new_image::NewImage;
+use crate::point_views::{self, PointView};
+use crate::qemu_image::{self, QemuFormat};
+use crate::restore_targets::{self, Destination};
+use crate::{output, question, report};
+
+mod package;
+mod show;
+
+use package::PackageOptions;
+use show::Restored;
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl restore --group web --to latest-app --onto db=/dev/sdx --onto log=/dev/sdy
+  mtctl restore --group web --to latest --onto db=/srv/db.img --create     a new file, sparse
+  mtctl restore --group mail --to before-upgrade --onto wwid:6000c29f3a2b4c5d6e7f8091a2b3c4d5
+                                              of a group with one volume
+  mtctl restore --group web --to latest --onto db=/dev/sdx --dry-run       what would be written
+  mtctl restore --group web --to latest --onto db=web-db.vmdk --onto log=web-log.vmdk --create \\
+      --output-format vmdk --ovf web.ovf     what an ESXi imports
+
+The disks of the group are only read, and replication may go on meanwhile. What was written is
+flushed, read back and compared: an image file gets its name only then. Stopped or failed, a disk
+holds a part of the point, and no whole one.";
+
+/// What was typed after `mtctl restore`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    of: GroupOptions,
+
+    /// Which point: a number, a name, a time, latest, latest-app, or start
+    #[arg(long, value_name = "POINT")]
+    to: Selector,
+
+    /// Where a volume goes: a disk (a path, or wwid:ID) or an image file, as large or larger; once
+    /// for each volume that is wanted. A group with one volume needs no name
+    #[arg(long, value_name = "VOLUME=TARGET", required = true)]
+    onto: Vec<String>,
+
+    /// Make image files that are not there
+    #[arg(long)]
+    create: bool,
+
+    /// The format of image files that are made; qcow2 and vmdk need qemu-img
+    #[arg(long, value_enum, default_value_t = FormatName::Raw)]
+    output_format: FormatName,
+
+    #[command(flatten)]
+    package: PackageOptions,
+
+    /// Do not ask before something that is there is overwritten
+    #[arg(long)]
+    yes: bool,
+
+    /// Show what would be written where, and write nothing; the exit code is 3
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormatName {
+    /// the bytes of the disk, sparse
+    Raw,
+    /// as QEMU has its disks
+    Qcow2,
+    /// as OVF packages have their disks (streamOptimized)
+    Vmdk,
+}
+
+impl FormatName {
+    /// What qemu-img makes of it; nothing of the bytes themselves.
+    fn of_qemu(self) -> Option<QemuFormat> {
+        match self {
+            Self::Raw => None,
+            Self::Qcow2 => Some(QemuFormat::Qcow2),
+            Self::Vmdk => Some(QemuFormat::Vmdk),
+        }
+    }
+}
+
+/// One volume, with where it goes.
+struct Pair {
+    name: VolumeName,
+    view: View,
+    destination: Destination,
+    /// Held from the beginning; none where a file is to be made.
+    held: Option<Target>,
+}
+
+impl Pair {
+    fn path(&self) -> &Path {
+        self.destination.path()
+    }
+
+    fn length(&self) -> u64 {
+        self.view.geometry().capacity.get()
+    }
+}
+
+/// Restores.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    crate::logging::start(false);
+    let stop = crate::verb::stop_flag()?;
+    let group = arguments.of.look()?;
+    let point = selector::find(group.catalogue()?, &arguments.to)?.id;
+    let (shown, pairs) = pairs(arguments, &group)?;
+    check_format(arguments, &pairs)?;
+    arguments.package.check(&pairs, &arguments.of)?;
+    if !arguments.json || arguments.dry_run {
+        show::plan(&pairs, point, &shown, arguments)?;
+    }
+    if arguments.dry_run {
+        return Ok(Exit::NotReady);
+    }
+    require_agreement(&pairs, arguments.yes)?;
+    let how = How {
+        engine: group.settings().engine,
+        format: arguments.output_format.of_qemu(),
+        stop: &stop,
+    };
+    match restore_all(pairs, how).and_then(|restored| packed(arguments, restored)) {
+        Ok(restored) => {
+            show::restored(&restored, point, &shown, arguments)?;
+            Ok(Exit::Done)
+        }
+        Err(Stopped { left, error }) => {
+            let exit = report::ours_after_writing(&error);
+            output::complain(&output::wrapped(&left, 2));
+            Ok(exit)
+        }
+    }
+}
+
+/// How it is done.
+#[derive(Clone, Copy)]
+struct How<'a> {
+    engine: Engine,
+    /// What qemu-img is to make; none of raw bytes.
+    format: Option<QemuFormat>,
+    stop: &'a AtomicBool,
+}
+
+/// A format is a file's: a disk holds the bytes themselves.
+fn check_format(arguments: &Arguments, pairs: &[Pair]) -> blockio::Result<()> {
+    let usage =
+        |context: String, hint: &str| Err(Error::new(ErrorKind::Usage, context).with_hint(hint));
+    if arguments.package.descriptor().is_some() && arguments.output_format != FormatName::Vmdk {
+        let context = "--ovf: an OVF has VMDKs".to_owned();
+        return usage(context, "say --output-format vmdk as well");
+    }
+    if arguments.output_format == FormatName::Raw {
+        return Ok(());
+    }
+    if let Some(there) = pairs.iter().find(|pair| pair.held.is_some()) {
+        let context = format!("--output-format: {} is there already", there.path().display());
+        return usage(context, "an image of that format is a new file: name one, and --create");
+    }
+    qemu_image::check()
+}
+
+/// `restored`, with a package around it if one is wanted.
+fn packed(arguments: &Arguments, restored: Vec<Restored>) -> Result<Vec<Restored>, Stopped> {
+    let written = arguments.package.write(&arguments.of.group, &restored);
+    let left = || "the images are there and whole; the OVF, or its manifest, is not".to_owned();
+    written.map_err(|error| Stopped { left: left(), error })?;
+    Ok(restored)
+}
+
+/// The volumes that are wanted at the point, each with what it goes to: looked at by every guard,
+/// and held.
+fn pairs(arguments: &Arguments, group: &GroupView) -> anyhow::Result<(String, Vec<Pair>)> {
+    let volumes: Vec<_> = group.state().volumes.keys().cloned().collect();
+    let assigned = restore_targets::assigned(&volumes, &arguments.onto)?;
+    let typed: Vec<_> = assigned.iter().map(|(_, target)| *target).collect();
+    let found = restore_targets::look_up(&typed, arguments.create, &arguments.of, group)?;
+    let (shown, mut views) = point_views::at(&arguments.of, group, &arguments.to, None)?;
+    let mut pairs = Vec::new();
+    for ((name, _), destination) in assigned.into_iter().zip(found) {
+        let Some(at) = views.iter().position(|view| view.name == name) else {
+            let context = format!("group {} does not know the disk of \"{name}\"", group.name());
+            return Err(Error::new(ErrorKind::Usage, context)
+                .with_hint("its state was made anew: name the disk again with the next stream")
+                .into());
+        };
+        let PointView { name, view } = views.swap_remove(at);
+        let held = match &destination {
+            Destination::There(named) => Some(hold(&named.request, &view)?),
+            Destination::New(_) => None,
+        };
+        pairs.push(Pair { name, view, destination, held });
+    }
+    Ok((shown, pairs))
+}
+
+/// Opens what is there for us alone, if `view` fits.
+fn hold(request: &TargetRequest, view: &View) -> blockio::Result<Target> {
+    let target = volume::open(request)?;
+    let (room, length) = (target.geometry().capacity, view.geometry().capacity);
+    if room >= length {
+        return Ok(target);
+    }
+    let hint = match target.kind() {
+        TargetKind::BlockDevice => "name a larger disk",
+        TargetKind::ImageFile => "name a file that is not there, and --create",
+    };
+    let path = request.path.display();
+    Err(Error::refused(format!("{path}: it has {room} bytes, and the volume has {length}"))
+        .with_hint(hint))
+}
+
+/// New files are nothing to ask for.
+fn require_agreement(pairs: &[Pair], yes: bool) -> anyhow::Result<()> {
+    let there = pairs.iter().filter(|pair| pair.held.is_some());
+    let there: Vec<_> = there.map(|pair| output::plain(pair.path().display())).collect();
+    if there.is_empty() {
+        return Ok(());
+    }
+    question::require_yes(&format!("Overwrite all that is on {}?", there.join(", ")), yes)
+}
+
+/// What ended it, and what is left now.
+struct Stopped {
+    left: String,
+    error: Error,
+}
+
+/// Volume by volume. Files get their names when all volumes are there and read back: a crash before
+/// leaves none of them.
+fn restore_all(pairs: Vec<Pair>, how: How<'_>) -> Result<Vec<Restored>, Stopped> {
+    let passes = if how.format.is_some() { 3 } else { 2 };
+    let total: u64 = pairs.iter().map(|pair| passes * pair.length()).sum();
+    let progress = ByteProgress::new(Some(total));
+    let mut before = 0;
+    let (mut restored, mut images) = (Vec::new(), Vec::new());
+    for pair in pairs {
+        let left = what_is_left(&pair);
+        let length = pair.length();
+        let mut told = |bytes| progress.at(before + bytes);
+        let done = match how.format {
+            Some(format) => image_of(pair, format, how.stop, &mut told),
+            None => restore(pair, how, &mut told),
+        };
+        let (one, image) = done.map_err(|error| Stopped { left, error })?;
+        restored.push(one);
+        images.extend(image);
+        before += passes * length;
+    }
+    for image in images {
+        let left = "not every file has its name".to_owned();
+        image.finish().map_err(|error| Stopped { left, error })?;
+    }
+    Ok(restored)
+}
+
+/// What there is of `pair` when it was not restored to the end.
+fn what_is_left(pair: &Pair) -> String {
+    let there = pair.held.as_ref().map(|_| output::plain(pair.path().display()));
+    there.map_or_else(
+        || "no file was made".to_owned(),
+        |there| format!("{there} holds a part of the point, and is no whole one"),
+    )
+}
+
+/// Copies, flushes, reads back and compares. An image that was made has no name yet.
+fn restore(
+    pair: Pair,
+    How { engine, stop, .. }: How<'_>,
+    told: &mut dyn FnMut(u64),
+) -> blockio::Result<(Restored, Option<NewImage>)> {
+    let started = Instant::now();
+    let length = pair.length();
+    let Pair { name, view, destination, held } = pair;
+    let path = destination.path().to_owned();
+    let (target, image) = match held {
+        Some(target) => (target, None),
+        None => {
+            let image = NewImage::begin(&path, length)?;
+            let request = TargetRequest { path: image.part().to_owned(), ..Default::default() };
+            (volume::open(&request)?, Some(image))
+        }
+    };
+    let shown = path.display().to_string();
+    let before = if image.is_some() { Before::Zeros } else { Before::Unknown };
+    let copied = write(&view, &target, (shown.clone(), before), engine, stop, told)?;
+    let read_back = read_back(shown, target)?;
+    let mut progress = |bytes| told(length + bytes);
+    verify(&copied, &read_back, &mut Watch { stop, progress: &mut progress })?;
+    let seconds = started.elapsed().as_secs_f64();
+    let (zero_bytes, digest) = (Some(copied.zero_bytes.get()), copied.digest.root().to_string());
+    Ok((Restored { name, path, bytes: length, zero_bytes, digest, seconds }, image))
+}
+
+/// The same in a format of qemu-img's: it makes the image, and compares it. The hash is made of the
+/// point before: what is damaged is found while nothing is there.
+fn image_of(
+    pair: Pair,
+    format: QemuFormat,
+    stop: &AtomicBool,
+    told: &mut dyn FnMut(u64),
+) -> blockio::Result<(Restored, Option<NewImage>)> {
+    let started = Instant::now();
+    let (bytes, path) = (pair.length(), pair.path().to_owned());
+    let Pair { name, view, .. } = pair;
+    let capacity = view.geometry().capacity;
+    let mut watch = Watch { stop, progress: &mut *told };
+    let digest = digest(&view, capacity, LeafSize::DEFAULT, &mut watch)?.root().to_string();
+    let image = NewImage::begin(&path, 0)?;
+    let mut progress = |passes: f64| told(bytes + (passes * bytes as f64) as u64);
+    qemu_image::make(view, image.part(), format, stop, &mut progress)?;
+    let seconds = started.elapsed().as_secs_f64();
+    Ok((Restored { name, path, bytes, zero_bytes: None, digest, seconds }, Some(image)))
+}
+
+fn write(
+    view: &View,
+    target: &Target,
+    (shown, before): (String, Before),
+    engine: Engine,
+    stop: &AtomicBool,
+    told: &mut dyn FnMut(u64),
+) -> blockio::Result<Copied> {
+    let file = target.file().try_clone();
+    let file = file.map_err(|cause| Error::failed(format!("opening {shown}"), cause))?;
+    let device = open(file, target.geometry(), engine, &[])?;
+    copy(view, Onto { shown, device, before }, &mut Watch { stop, progress: told })
+}
+
+/// What is written, as it is read from the disk.
+fn read_back(shown: String, target: Target) -> blockio::Result<View> {
+    let geometry = target.geometry();
+    // One read at a time is what a view asks for: a ring would be no faster.
+    View::of_disk(shown, open(target.into_file(), geometry, Engine::Blocking, &[])?)
+}

@@ -1,0 +1,138 @@
+//! The OVF package of restored VMDKs: which places it may have, the descriptor, and the manifest.
+//! What is in a descriptor is `provisioning::vmware::ovf`'s.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use blockio::{Error, ErrorKind, Result};
+use clap::{Args, ValueEnum};
+use provisioning::vmware::ovf::{Controller, DISKS_MAX, Disk, Machine, manifest};
+use sha2::{Digest, Sha256};
+
+use super::Pair;
+use super::show::Restored;
+use crate::group_place::GroupOptions;
+use crate::new_image::{self, NewImage};
+use crate::restore_targets;
+
+/// What was typed for it.
+#[derive(Debug, Args)]
+pub(super) struct PackageOptions {
+    /// Write an OVF that names the VMDKs, in the order of --onto, and its manifest (.mf); both are
+    /// new files beside them
+    #[arg(long, value_name = "FILE.ovf")]
+    ovf: Option<PathBuf>,
+
+    /// What controls the disks of the machine in the OVF: what its system has a driver for
+    #[arg(long, value_enum, default_value_t = ControllerName::Lsilogic, requires = "ovf")]
+    controller: ControllerName,
+}
+
+/// A controller by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ControllerName {
+    /// LSI Logic Parallel
+    Lsilogic,
+    /// LSI Logic SAS
+    LsilogicSas,
+    /// VMware Paravirtual
+    Pvscsi,
+}
+
+impl From<ControllerName> for Controller {
+    fn from(name: ControllerName) -> Self {
+        match name {
+            ControllerName::Lsilogic => Self::LsiLogic,
+            ControllerName::LsilogicSas => Self::LsiLogicSas,
+            ControllerName::Pvscsi => Self::Paravirtual,
+        }
+    }
+}
+
+impl PackageOptions {
+    /// Where the descriptor is to be, if one is wanted.
+    pub(super) fn descriptor(&self) -> Option<&Path> {
+        self.ovf.as_deref()
+    }
+
+    /// Where the manifest is to be.
+    pub(super) fn manifest(&self) -> Option<PathBuf> {
+        self.ovf.as_ref().map(|ovf| ovf.with_extension("mf"))
+    }
+
+    /// A package of `pairs` can be made: new files, in the directory of the VMDKs.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: the files cannot be named beside each other, or there are too many disks.
+    /// `Refused`: one is there, or would lie where mtctl keeps its things.
+    pub(super) fn check(&self, pairs: &[Pair], of: &GroupOptions) -> Result<()> {
+        let (Some(ovf), Some(mf)) = (&self.ovf, self.manifest()) else { return Ok(()) };
+        let shown = ovf.display();
+        let usage = |what: String, hint: &str| {
+            Err(Error::new(ErrorKind::Usage, format!("making {shown}: {what}")).with_hint(hint))
+        };
+        if ovf.extension().is_none_or(|extension| extension != "ovf") {
+            return usage("its name does not end in .ovf".to_owned(), "name it FILE.ovf");
+        }
+        if pairs.len() > DISKS_MAX {
+            let what = format!("a machine has at most {DISKS_MAX} disks");
+            return usage(what, "restore some of the volumes at a time");
+        }
+        let place = |path: &Path| new_image::directory_of(path).canonicalize().ok();
+        for path in pairs.iter().map(Pair::path) {
+            if place(path) != place(ovf) || name(path).is_none() {
+                let what = format!("it cannot name {}", path.display());
+                return usage(what, "an OVF and its VMDKs lie in one directory, by plain names");
+            }
+        }
+        restore_targets::are_possible([ovf.as_path(), &mf], of)
+    }
+
+    /// Makes descriptor and manifest of what was `restored` for the machine `machine`. The
+    /// manifest comes last: a package without one is not whole.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: a file cannot be read or written.
+    pub(super) fn write(&self, machine: &str, restored: &[Restored]) -> Result<()> {
+        let (Some(ovf), Some(mf)) = (&self.ovf, self.manifest()) else { return Ok(()) };
+        let (mut disks, mut hashes) = (Vec::new(), Vec::new());
+        for one in restored {
+            let file = name(&one.path).unwrap_or_default();
+            let (hash, file_bytes) = sha256(&one.path)?;
+            disks.push(Disk { file: file.to_owned(), file_bytes, capacity_bytes: one.bytes });
+            hashes.push((file, hash));
+        }
+        let controller = self.controller.into();
+        let machine = Machine { name: machine.to_owned(), controller, disks };
+        write(ovf, &machine.descriptor())?;
+        hashes.insert(0, (name(ovf).unwrap_or_default(), sha256(ovf)?.0));
+        write(&mf, &manifest(hashes))
+    }
+}
+
+/// The name of a file as the package has it.
+fn name(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?;
+    // A manifest has no way to say that such a character is a part of the name.
+    name.chars().all(|c| !c.is_control() && !matches!(c, '(' | ')' | '/')).then_some(name)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let image = NewImage::begin(path, 0)?;
+    let failed = |cause| Error::failed(format!("writing {}", path.display()), cause);
+    fs::write(image.part(), text).map_err(failed)?;
+    image.finish()
+}
+
+/// The SHA-256 of a file in hexadecimal digits, and its length in bytes.
+fn sha256(path: &Path) -> Result<(String, u64)> {
+    let mut hasher = Sha256::new();
+    let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut hasher));
+    let failed = |cause| Error::failed(format!("reading {}", path.display()), cause);
+    let bytes = copied.map_err(failed)?;
+    let hash = hasher.finalize();
+    Ok((hash.iter().map(|byte| format!("{byte:02x}")).collect(), bytes))
+}

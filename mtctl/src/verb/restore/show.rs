@@ -1,0 +1,156 @@
+//! What `mtctl restore` prints: what would be written where, and what was. How that came about is
+//! the verb's.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use blockio::journal::catalogue::PointId;
+use blockio::volume_name::VolumeName;
+use provisioning::size;
+use serde::Serialize;
+
+use super::{Arguments, FormatName, Pair};
+use crate::output;
+
+/// A volume that is whole at its new place.
+pub(super) struct Restored {
+    /// What the group calls it.
+    pub(super) name: VolumeName,
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// How long the disk is.
+    pub(super) bytes: u64,
+    /// How much was not written as data, being zeros; not known of what qemu-img made.
+    pub(super) zero_bytes: Option<u64>,
+    /// Its BLAKE3.
+    pub(super) digest: String,
+    /// How long it took, reading back or comparing included.
+    pub(super) seconds: f64,
+}
+
+/// Stable: fields are added, never changed.
+#[derive(Serialize)]
+struct JsonPlan<'a> {
+    point: u64,
+    point_text: &'a str,
+    volumes: Vec<JsonPlanned<'a>>,
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct JsonPlanned<'a> {
+    volume: &'a VolumeName,
+    target: &'a Path,
+    bytes: u64,
+    is_new: bool,
+}
+
+/// Stable: fields are added, never changed.
+#[derive(Serialize)]
+struct Json<'a> {
+    point: u64,
+    point_text: &'a str,
+    volumes: Vec<JsonRestored<'a>>,
+    format: &'static str,
+    ovf: Option<&'a Path>,
+    manifest: Option<PathBuf>,
+    complete: bool,
+}
+
+#[derive(Serialize)]
+struct JsonRestored<'a> {
+    volume: &'a VolumeName,
+    target: &'a Path,
+    bytes: u64,
+    zero_bytes: Option<u64>,
+    digest: &'a str,
+    seconds: f64,
+}
+
+/// Shows what is to be written where.
+pub(super) fn plan(
+    pairs: &[Pair],
+    point: PointId,
+    shown: &str,
+    arguments: &Arguments,
+) -> anyhow::Result<()> {
+    let mut out = output::stdout();
+    if arguments.json {
+        let volumes = pairs.iter().map(|pair| JsonPlanned {
+            volume: &pair.name,
+            target: pair.path(),
+            bytes: pair.length(),
+            is_new: pair.held.is_none(),
+        });
+        let volumes = volumes.collect();
+        let document = JsonPlan { point: point.0, point_text: shown, volumes, dry_run: true };
+        return output::print_json(&mut out, &document);
+    }
+    writeln!(out, "{}", output::wrapped(&format!("{shown}, onto other disks"), 2))?;
+    let mut table = output::table(&["VOLUME", "TARGET", "SIZE", "WHAT IS THERE"]);
+    for pair in pairs {
+        let what = match pair.held {
+            Some(_) => "is overwritten",
+            None => "nothing: a new file",
+        };
+        let target = pair.path().display().to_string();
+        table.add_row([pair.name.in_a_table(), target, size::binary(pair.length()), what.into()]);
+    }
+    output::print_table(&mut out, &table)?;
+    Ok(out.flush()?)
+}
+
+/// Shows what was written, and is proven there.
+pub(super) fn restored(
+    restored: &[Restored],
+    point: PointId,
+    shown: &str,
+    arguments: &Arguments,
+) -> anyhow::Result<()> {
+    let mut out = output::stdout();
+    if arguments.json {
+        let volumes = restored.iter().map(|one| JsonRestored {
+            volume: &one.name,
+            target: &one.path,
+            bytes: one.bytes,
+            zero_bytes: one.zero_bytes,
+            digest: &one.digest,
+            seconds: one.seconds,
+        });
+        let volumes = volumes.collect();
+        let document = Json {
+            point: point.0,
+            point_text: shown,
+            volumes,
+            format: name(arguments.output_format),
+            ovf: arguments.package.descriptor(),
+            manifest: arguments.package.manifest(),
+            complete: true,
+        };
+        return output::print_json(&mut out, &document);
+    }
+    for one in restored {
+        let how = match one.zero_bytes {
+            Some(zeros) => format!("of which {} are zeros, read back", size::binary(zeros)),
+            None => format!("as {}, compared by qemu-img", name(arguments.output_format)),
+        };
+        let (path, length) = (one.path.display(), size::binary(one.bytes));
+        let text = format!("{path}: {shown}, {length} {how}, in {:.1} s", one.seconds);
+        writeln!(out, "{}", output::wrapped(&output::plain(text), 2))?;
+        writeln!(out, "  blake3 {}", one.digest)?;
+    }
+    let package = arguments.package.descriptor().map(Path::to_owned).into_iter();
+    for file in package.chain(arguments.package.manifest()) {
+        writeln!(out, "{}", output::plain(file.display()))?;
+    }
+    Ok(out.flush()?)
+}
+
+/// As it was typed.
+fn name(format: FormatName) -> &'static str {
+    match format {
+        FormatName::Raw => "raw",
+        FormatName::Qcow2 => "qcow2",
+        FormatName::Vmdk => "vmdk",
+    }
+}

@@ -1,0 +1,84 @@
+//! A restore that does not come to its end: no file is there that looks whole, and nothing of the
+//! group is touched.
+
+use std::fs;
+
+use mt_tests::program::{command, interrupted, mtctl, run};
+use mt_tests::scratch_machine::on_a_scratch_machine;
+use nix::sys::signal::Signal;
+
+use crate::{Group, holds, restore, unfinished};
+
+#[test]
+fn a_full_filesystem_leaves_no_file_and_says_so() {
+    on_a_scratch_machine(|machine| {
+        let group = Group::new(machine);
+        let disk = machine.disk("full", 16);
+        run("mkfs.ext4", &["-q", disk.path()]);
+        fs::create_dir("/mnt/full").unwrap();
+        run("mount", &[disk.path(), "/mnt/full"]);
+        let words = restore(&["--onto", "db=/mnt/full/db.img", "--create"]);
+        let run = machine.mtctl(&words);
+        run.exits(1).says("No space left on device").says("make room").says("no file was made");
+        let left = fs::read_dir("/mnt/full").unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.filter(|name| name != "lost+found").count(), 0);
+        mt_tests::program::run("umount", &["/mnt/full"]);
+        holds(group.db.file(), &group.now[0]);
+    });
+}
+
+#[test]
+fn one_that_is_killed_at_any_moment_leaves_no_file_that_is_not_whole() {
+    on_a_scratch_machine(|machine| {
+        let group = Group::new(machine);
+        let (db, log) = (format!("db={}", group.path("d.img")), format!("log={}", group.path("l")));
+        let words = restore(&["--onto", &db, "--onto", &log, "--create"]);
+        let (mut killed, mut whole) = (0, 0);
+        let mut yields = 50;
+        while whole < 2 {
+            let mut command = command(mtctl(), &words);
+            let run = interrupted(&mut command, Signal::SIGKILL, yields, b"");
+            killed += u64::from(run.code.is_none());
+            for (name, bytes) in ["d.img", "l"].iter().zip(&group.now) {
+                if machine.file(name).exists() {
+                    holds(machine.file(name), bytes);
+                    fs::remove_file(machine.file(name)).unwrap();
+                }
+            }
+            for part in unfinished(machine.directory()) {
+                fs::remove_file(machine.file(&part)).unwrap();
+            }
+            whole += u64::from(run.code == Some(0));
+            yields = yields * 3 / 2;
+        }
+        println!("killed {killed} times before it was done");
+        assert!(killed > 3, "{killed}");
+    });
+}
+
+#[test]
+fn one_that_is_stopped_takes_its_files_away_and_says_what_a_disk_holds() {
+    on_a_scratch_machine(|machine| {
+        let group = Group::new(machine);
+        let db = format!("db={}", group.path("d.img"));
+        let words = restore(&["--onto", &db, "--create"]);
+        let mut stopped = 0;
+        let mut yields = 50;
+        loop {
+            let mut command = command(mtctl(), &words);
+            let run = interrupted(&mut command, Signal::SIGTERM, yields, b"");
+            assert_eq!(unfinished(machine.directory()), [""; 0], "{run:#?}");
+            if run.code == Some(0) {
+                break;
+            }
+            // Before it was ready to be stopped, it was ended.
+            if run.code == Some(1) {
+                run.says("stopped before the end").says("no file was made");
+                stopped += 1;
+            }
+            assert!(!machine.file("d.img").exists());
+            yields = yields * 5 / 4;
+        }
+        println!("stopped {stopped} times");
+    });
+}

@@ -1,0 +1,105 @@
+//! Points as qcow2 and as VMDKs in an OVF package: what qemu-img reads back out of them, byte for
+//! byte, and what is refused. That an ESXi imports them is not shown here.
+
+use std::fs;
+
+use mt_tests::program::{command, finish, mtctl, run};
+use mt_tests::scratch_machine::on_a_scratch_machine;
+use mt_tests::skip::{has_program, skipped};
+
+use crate::{Group, holds, restore, unfinished};
+
+/// What qemu-img makes of the image `path`.
+#[track_caller]
+fn unpacked(group: &Group, path: &str, format: &str) -> String {
+    let raw = group.path("unpacked.img");
+    run("qemu-img", &["convert", "-f", format, "-O", "raw", path, &raw]);
+    raw
+}
+
+#[test]
+fn a_qcow2_has_every_byte_of_the_point() {
+    if !has_program("qemu-img") {
+        return skipped("there is no qemu-img");
+    }
+    on_a_scratch_machine(|machine| {
+        let mut group = Group::new(machine);
+        let at_one = group.now.clone();
+        group.apply("two");
+        let (db, log) = (group.path("db.qcow2"), group.path("log.qcow2"));
+        let onto = [format!("db={db}"), format!("log={log}")];
+        let more = ["--onto", &onto[0], "--onto", &onto[1], "--create", "--json"];
+        let words = restore(&[&more[..], &["--output-format", "qcow2"]].concat());
+        let told = machine.mtctl(&words).exits(0).json();
+        for (index, (path, name)) in [(&db, "db"), (&log, "log")].into_iter().enumerate() {
+            holds(unpacked(&group, path, "qcow2"), &at_one[index]);
+            assert_eq!(told["volumes"][index]["digest"], group.digest("one", name), "{told}");
+        }
+        assert_eq!(told["format"], "qcow2", "{told}");
+        assert_eq!(unfinished(machine.directory()), [""; 0]);
+    });
+}
+
+#[test]
+fn vmdks_have_every_byte_and_the_ovf_and_its_manifest_name_them_in_their_order() {
+    if !has_program("qemu-img") {
+        return skipped("there is no qemu-img");
+    }
+    on_a_scratch_machine(|machine| {
+        let group = Group::new(machine);
+        let (db, log) = (group.path("web-db.vmdk"), group.path("web-log.vmdk"));
+        let (onto, ovf) = ([format!("log={log}"), format!("db={db}")], group.path("web.ovf"));
+        let more = ["--onto", &onto[0], "--onto", &onto[1], "--create", "--ovf", &ovf];
+        let form = ["--output-format", "vmdk", "--controller", "pvscsi"];
+        let words = restore(&[&more[..], &form].concat());
+        machine.mtctl(&words).exits(0).says("compared by qemu-img").says("web.mf");
+        for (path, bytes) in [(&db, &group.now[0]), (&log, &group.now[1])] {
+            holds(unpacked(&group, path, "vmdk"), bytes);
+            let told = run("qemu-img", &["info", "--output=json", path]);
+            assert!(told.contains("streamOptimized"), "{told}");
+        }
+        let text = fs::read_to_string(&ovf).unwrap();
+        let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what} in {text}"));
+        assert!(place("web-log.vmdk\" ovf:id=\"file0\"") < place("web-db.vmdk\" ovf:id=\"file1\""));
+        for (index, bytes) in [&group.now[1], &group.now[0]].into_iter().enumerate() {
+            place(&format!("ovf:capacity=\"{}\"", bytes.len()));
+            place(&format!("<rasd:AddressOnParent>{index}</rasd:AddressOnParent>"));
+        }
+        place("<rasd:ResourceSubType>VirtualSCSI</rasd:ResourceSubType>");
+        let manifest = fs::read_to_string(group.path("web.mf")).unwrap();
+        for name in ["web.ovf", "web-log.vmdk", "web-db.vmdk"] {
+            let hash = run("sha256sum", &[&group.path(name)]);
+            let line = format!("SHA256({name})= {}", hash.split_whitespace().next().unwrap());
+            assert!(manifest.lines().any(|found| found == line), "{line} in {manifest}");
+        }
+        // A package is not overwritten, and neither is a part of one.
+        for name in ["web-db.vmdk", "web-log.vmdk"] {
+            fs::remove_file(machine.file(name)).unwrap();
+        }
+        machine.mtctl(&words).exits(4).says("web.ovf: it is there");
+    });
+}
+
+#[test]
+fn a_format_is_a_new_files_and_an_ovf_lies_beside_its_disks() {
+    on_a_scratch_machine(|machine| {
+        let group = Group::new(machine);
+        let disk = machine.disk("new", 32);
+        let (onto, file) = (format!("db={}", disk.path()), format!("db={}", group.path("d.vmdk")));
+        let (ovf, elsewhere) = (group.path("d.ovf"), "/mnt/d.ovf");
+        let vmdk = ["--output-format", "vmdk", "--create"];
+        for (more, text) in [
+            (["--onto", &onto, "--output-format", "qcow2"].to_vec(), "is there already"),
+            (["--onto", &file, "--create", "--ovf", &ovf].to_vec(), "an OVF has VMDKs"),
+            ([&["--onto", &file, "--ovf", elsewhere][..], &vmdk].concat(), "it cannot name"),
+        ] {
+            let words = restore(&[&more[..], &["--yes"]].concat());
+            machine.mtctl(&words).exits(2).says(text).says("hint:");
+        }
+        let words = restore(&[&["--onto", &file][..], &vmdk].concat());
+        let mut without = command(mtctl(), &words);
+        finish(without.env("PATH", "/nowhere")).exits(2).says("there is no qemu-img here");
+        assert!(!machine.file("d.vmdk").exists());
+        assert!(fs::read(disk.file()).unwrap().iter().all(|byte| *byte == 0));
+    });
+}
