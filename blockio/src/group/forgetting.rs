@@ -55,6 +55,10 @@ impl Group {
         self.view().require_may_go(ids)?;
         let Some(keeper) = &mut self.keeper else { return Err(not_open()) };
         let mut forgotten = Forgotten::default();
+        planted!(UnlinkBeforeState => {
+            let early = self.ledger.view().catalogue()?.clone().forget(ids).unneeded;
+            keeper.remove(&early);
+        });
         self.ledger.save(|state| {
             let Some(catalogue) = &mut state.journal else { return };
             forgotten = catalogue.forget(ids);

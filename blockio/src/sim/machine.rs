@@ -300,6 +300,13 @@ impl Machine {
         self.group()?.pin(id, true)
     }
 
+    /// Lets points go.
+    pub(super) fn forget(&self, ids: &[PointId]) -> Result<()> {
+        let mut group = self.group()?;
+        group.open_history(self.settings())?;
+        group.forget(ids)
+    }
+
     /// The volumes as they were at a point, to be read.
     pub(super) fn views(&self, point: PointId) -> Result<Vec<View>> {
         let pool = &self.memory.pieces;

@@ -52,6 +52,7 @@ stories! {
     a_save_fails,
     operations_fail_one_after_the_other,
     many_volumes_are_thinned_in_little_room,
+    points_are_forgotten_by_hand,
 }
 
 /// So many seeds each story is told for: more with MTCTL_SIM_SEEDS.
@@ -451,5 +452,32 @@ fn many_volumes_are_thinned_in_little_room(seed: u64, memory: &Memory) -> Verdic
     let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
     let made = scenario.points.len();
     require(known.ways_back().count() < made, "no point went")?;
+    super::machine::is_whole(&machine)
+}
+
+/// Points go by hand, and whoever does it is killed anywhere: all that the state has then are there.
+fn points_are_forgotten_by_hand(seed: u64, memory: &Memory) -> Verdict {
+    let mut chance = Chance(seed);
+    let scenario = Scenario::new(Size { marks: 6, ..SMALL }, &mut chance);
+    let machine = applied(&scenario, memory)?;
+    let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
+    let (_, older) = known.points.split_last().ok_or("no points")?;
+    let mut ids: Vec<_> = older.iter().map(|point| point.id).collect();
+    ids.retain(|_| chance.below(2) == 0);
+    let from = lock(&machine.world).operations.len();
+    machine.forget(&ids).map_err(text)?;
+    let world = lock(&machine.world).clone();
+    for done in from..=world.operations.len() {
+        let machine = machine.on(killed(&world, done));
+        let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
+        for point in known.ways_back() {
+            let expected = held_at(&scenario, point).ok_or("a point that was never made")?;
+            let found = machine.at(point.id).map_err(text);
+            let found = found.map_err(|wrong| format!("killed after operation {done}: {wrong}"))?;
+            require(found == *expected, format!("point {} reads otherwise", point.id))?;
+        }
+    }
+    let left = machine.state().map_err(text)?.journal.ok_or("no history")?;
+    require(ids.iter().all(|id| left.point(*id).is_none()), "a point is still there")?;
     super::machine::is_whole(&machine)
 }

@@ -164,6 +164,9 @@ fn print_preview(id: PointId, preview: &Preview) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
+/// So many points are named that go.
+const POINTS_SHOWN_MAX: usize = 8;
+
 fn show_preview(
     group: &GroupView,
     shown: &str,
@@ -192,7 +195,10 @@ fn show_preview(
         [] => Ok(()),
         points => {
             let points: Vec<_> = points.iter().filter_map(|id| known.point(*id)).collect();
-            let all: Vec<_> = points.iter().map(|point| selector::shown(point)).collect();
+            let shown = points.iter().take(POINTS_SHOWN_MAX).map(|point| selector::shown(point));
+            let mut all: Vec<_> = shown.collect();
+            let more = points.len().saturating_sub(POINTS_SHOWN_MAX);
+            all.extend((more > 0).then(|| format!("and {more} more")));
             writeln!(out, "{}", output::wrapped(&format!("{what}: {}", all.join("; ")), 2))
         }
     };
