@@ -9,7 +9,7 @@ use super::disk::lock;
 use super::machine::{Machine, Memory, keep_all};
 use super::runs::SMALL;
 use super::scenario::Scenario;
-use super::stories::{applied, changed};
+use super::stories::{applied, changed, points_are_forgotten_by_hand};
 use super::world::{BLOCK_BYTES, DiskId};
 use crate::ErrorKind;
 use crate::bug::{self, Bug};
@@ -95,4 +95,12 @@ fn an_operation_that_failed_is_never_told_as_done() {
     let holds = || !(0..total).any(|at| failing(at).0);
     assert!(holds());
     assert!(!holds_with(Bug::FailedWriteIgnored, holds), "one that is ignored is not noticed");
+}
+
+#[test]
+fn segments_go_after_the_state_that_forgets_their_points() {
+    let memory = Memory::new();
+    let holds = || (1..=8).all(|seed| points_are_forgotten_by_hand(seed, &memory).is_ok());
+    assert!(holds());
+    assert!(!holds_with(Bug::UnlinkBeforeState, holds), "segments that go first are not noticed");
 }

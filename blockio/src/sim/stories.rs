@@ -455,8 +455,8 @@ fn many_volumes_are_thinned_in_little_room(seed: u64, memory: &Memory) -> Verdic
     super::machine::is_whole(&machine)
 }
 
-/// Points go by hand, and whoever does it is killed anywhere: all that the state has then are there.
-fn points_are_forgotten_by_hand(seed: u64, memory: &Memory) -> Verdict {
+/// Points go by hand, and whoever does it is killed anywhere: all that the state has are there.
+pub(super) fn points_are_forgotten_by_hand(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
     let scenario = Scenario::new(Size { marks: 6, ..SMALL }, &mut chance);
     let machine = applied(&scenario, memory)?;
