@@ -45,17 +45,21 @@ pub struct Conversion {
 /// # Errors
 ///
 /// `Usage`: their volumes are not the same, one does not begin where the one before ends, or no
-/// size is known (`size_bytes` is taken where the inputs do not say).
+/// size is known (`size` is taken where the inputs do not say) or another.
 pub fn joined_header(headers: &[StreamHeader], size: Option<ByteCount>) -> Result<StreamHeader> {
     let mut joined = joined(headers)?;
     for volume in &mut joined.volumes {
+        if let (Some(said), Some(size)) = (volume.size.filter(|said| size != Some(*said)), size) {
+            let context = format!("--size {size}: the input says that its disk has {said} bytes");
+            return Err(Error::new(ErrorKind::Usage, context).with_hint("leave the option out"));
+        }
         volume.size = volume.size.or(size);
         if volume.size.is_none() {
             return Err(Error::new(
                 ErrorKind::Usage,
                 "the input does not say how large its disk is",
             )
-            .with_hint("say it: --size BYTES"));
+            .with_hint("say it: --size SIZE"));
         }
     }
     Ok(joined)

@@ -47,7 +47,7 @@ mod retargeting;
 mod view;
 mod whereabouts;
 
-use keeper::{Keeper, Settings};
+use keeper::{Forecast, Keeper, Settings};
 use ledger::Ledger;
 pub use place::{GROUP_NAME_BYTES_MAX, Place, check_name, storage};
 pub use rebuilding::Rebuilding;
@@ -227,8 +227,8 @@ impl Group {
         notes
     }
 
-    /// What the operator should know about the window that the volume can hold.
-    pub(crate) fn forecast(&self) -> Option<Notice> {
+    /// What the volume can hold, if that is less than the window.
+    pub(crate) fn forecast(&self) -> Option<Forecast> {
         self.keeper.as_ref()?.forecast(self.view().catalogue().ok()?)
     }
 

@@ -452,7 +452,11 @@ fn not_opened(path: &Path, cause: io::Error) -> Error {
     }
     let is_forbidden = cause.kind() == io::ErrorKind::PermissionDenied;
     let error = failed_for_want_of_files("opening", path, cause);
-    if is_forbidden { error.with_hint("run as root; look at: lsattr, ls -l") } else { error }
+    if is_forbidden {
+        error.with_hint("run it as root: sudo mtctl …; or see who may: lsattr, ls -l")
+    } else {
+        error
+    }
 }
 
 /// What failed, with what to do if it was for want of open files.

@@ -77,4 +77,5 @@ pub enum Command {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done or nothing to do; 1 failed; 2 usage or configuration, nothing touched;
-3 drift or not ready; 4 refused by a guard, nothing touched; 5 integrity.";
+3 drift or not ready; 4 refused by a guard, nothing touched; 5 integrity; 6 alarm, where asked for
+(--check).";

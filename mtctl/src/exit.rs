@@ -17,6 +17,8 @@ pub enum Exit {
     Refused,
     /// 5: checksum, order or journal.
     Integrity,
+    /// 6: what was asked about has an alarm.
+    Alarm,
 }
 
 impl Exit {
@@ -30,6 +32,7 @@ impl Exit {
             Self::NotReady => 3,
             Self::Refused => 4,
             Self::Integrity => 5,
+            Self::Alarm => 6,
         }
     }
 
@@ -43,6 +46,7 @@ impl Exit {
             Self::NotReady => "not-ready",
             Self::Refused => "refused",
             Self::Integrity => "integrity",
+            Self::Alarm => "alarm",
         }
     }
 }

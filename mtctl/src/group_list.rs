@@ -59,8 +59,12 @@ pub(crate) fn hint_of_names(at: &RetentionOptions) -> String {
 /// So many names a hint has.
 const NAMES_SHOWN_MAX: usize = 20;
 
-/// The names of all groups.
-fn names(at: &RetentionOptions) -> Result<Vec<String>> {
+/// The names of all groups, in their order; nothing of them is read.
+///
+/// # Errors
+///
+/// As [`all`].
+pub(crate) fn names(at: &RetentionOptions) -> Result<Vec<String>> {
     let roots = group_place::roots(at)?;
     let mut names = Vec::new();
     for root in roots.retention.iter().chain(std::iter::once(&roots.without_history)) {

@@ -16,13 +16,13 @@ use provisioning::lossless_text;
 
 use crate::group_list;
 use crate::retention_mount::{self, RetentionMount, RetentionMountOption};
-use crate::{output, report};
+use crate::{attention, completion, report};
 
 /// Where groups live that have no retention volume.
 const GROUPS: &str = "/var/lib/mtctl/groups";
 
 /// Where history is kept.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct RetentionOptions {
     /// The retention volume for this run, or none [default with --group: what is mounted where
     /// --retention-mount says]
@@ -45,7 +45,7 @@ pub(crate) struct RetentionOptions {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct GroupOptions {
     /// The protection group
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completion::groups())]
     pub(crate) group: String,
 
     #[command(flatten)]
@@ -60,6 +60,7 @@ impl GroupOptions {
     /// `Usage`: it is not there. Else as [`Group::open`].
     pub(crate) fn open(&self) -> Result<Group> {
         let place = self.place()?;
+        attention::is_about(&place, &self.group);
         let mut group = Group::open(&place, &self.group)?;
         remember_targets(&place, &self.group, group.view())?;
         warn(&group.take_notes());
@@ -72,7 +73,9 @@ impl GroupOptions {
     ///
     /// As [`open`](Self::open).
     pub(crate) fn look(&self) -> Result<GroupView> {
-        let view = GroupView::look(&self.place()?, &self.group)?;
+        let place = self.place()?;
+        attention::is_about(&place, &self.group);
+        let view = GroupView::look(&place, &self.group)?;
         warn(view.notes());
         Ok(view)
     }
@@ -126,8 +129,7 @@ impl GroupOptions {
 
 /// Tells what an operator should know of a group.
 pub(crate) fn warn(notes: &[Notice]) {
-    let text = |note: &Notice| output::wrapped(&format!("warning: {note}"), 2);
-    notes.iter().for_each(|note| output::complain(&text(note)));
+    notes.iter().for_each(attention::warn);
 }
 
 /// Where group `name` is.

@@ -12,9 +12,9 @@ use blockio::volume;
 use blockio::volume_name::VolumeName;
 use blockio::{Error, ErrorKind};
 
+use crate::attention;
 use crate::group_place::GroupOptions;
 use crate::other_groups::OtherGroups;
-use crate::output;
 use crate::target_argument::{self, NamedTarget, TargetArgument};
 
 /// The disk of each volume of `group`, where it is now.
@@ -139,7 +139,7 @@ fn open_these(
     let mut assignments = Vec::new();
     for (volume, named) in named(group)?.into_iter().filter(|(name, _)| is_meant(name)) {
         if let Some(note) = others.refuse_shared(&named, accept)? {
-            output::complain(&output::wrapped(&format!("warning: {note}"), 2));
+            attention::warn(note);
         }
         let target = volume::open_again(&named.request, sectors(group, &volume))?;
         let identity = named.known_as();
@@ -157,7 +157,7 @@ fn open_these(
 pub(crate) fn require_as_left(group: &GroupView, accept: bool) -> anyhow::Result<()> {
     let Ok(mut assignments) = to_look_at(group) else { return Ok(()) };
     for note in target_check::check(group, &mut assignments, accept)? {
-        output::complain(&output::wrapped(&format!("warning: {note}"), 2));
+        attention::warn(note);
     }
     Ok(())
 }
@@ -170,8 +170,7 @@ pub(crate) fn warn_unless_as_left(group: &GroupView) {
     // Who applies a stream meanwhile says so in the state before he writes.
     let now = saved::read(group.storage().as_ref()).ok().flatten();
     if now.is_some_and(|now| now.state.generation() == group.state().generation()) {
-        let text = format!("warning: {error}; what is read may be of something else");
-        output::complain(&output::wrapped(&text, 2));
+        attention::warn(format!("{error}; what is read may be of something else"));
     }
 }
 

@@ -1,11 +1,13 @@
 //! Options that say which host is looked at; shared by the verbs that look at one.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 use provisioning::host::{Host, RecordedHost};
+
+use crate::whole_file;
 
 /// Which host.
 #[derive(Debug, Default, Args)]
@@ -31,6 +33,9 @@ impl HostOptions {
     /// The host that was asked for.
     pub(crate) fn open(&self) -> anyhow::Result<Host> {
         crate::logging::start(self.verbose);
+        if let Some(file) = &self.record {
+            check_record(file)?;
+        }
         match (&self.recorded, &self.record) {
             (Some(file), _) => Ok(Host::recorded(read_record(file)?)),
             (None, Some(_)) => Ok(Host::recording()),
@@ -47,14 +52,28 @@ impl HostOptions {
     pub(crate) fn finish(&self, host: &Host, about: &str) -> anyhow::Result<()> {
         let (Some(file), Some(mut record)) = (&self.record, host.record()) else { return Ok(()) };
         record.about = about.to_owned();
-        let mut out = std::fs::File::create(file)
-            .with_context(|| format!("writing the record {}", file.display()))?;
-        serde_json::to_writer_pretty(&mut out, &record)?;
-        Ok(writeln!(out)?)
+        whole_file::write(file, |out| {
+            serde_json::to_writer_pretty(&mut *out, &record).map_err(std::io::Error::from)?;
+            Ok(writeln!(out)?)
+        })
     }
 }
 
-fn read_record(file: &PathBuf) -> anyhow::Result<RecordedHost> {
+/// A record may be replaced; anything else was not meant, least of all a disk.
+fn check_record(file: &Path) -> anyhow::Result<()> {
+    whole_file::check(file, "name a new file")?;
+    // What begins like one is read to its end: an image is not.
+    if !file.exists() || whole_file::head(file)?.is_empty() {
+        return Ok(());
+    }
+    if whole_file::head(file)?.starts_with(b"{") && read_record(file).is_ok() {
+        return Ok(());
+    }
+    let context = format!("writing {}: it is there and is no record", file.display());
+    Err(blockio::Error::refused(context).with_hint("name a new file, or remove this one"))?
+}
+
+fn read_record(file: &Path) -> anyhow::Result<RecordedHost> {
     let reading = || format!("reading the record {}", file.display());
     let bytes = std::fs::read(file).with_context(reading)?;
     let usage = |cause: serde_json::Error| {

@@ -1,8 +1,10 @@
 //! The command line of mtctl as a library, so that man pages, completions and tests read the same
 //! definition that the program runs. What the verbs do lives in `provisioning` and `blockio`.
 
+mod attention;
 mod byte_progress;
 pub mod cli;
+mod completion;
 mod configuration;
 mod desired_options;
 pub mod exit;
@@ -23,6 +25,7 @@ mod question;
 mod report;
 mod restore_targets;
 mod retention_mount;
+mod size_argument;
 mod stream_options;
 mod target_argument;
 mod target_options;
@@ -33,7 +36,8 @@ mod whole_file;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::CompleteEnv;
 
 use cli::{Cli, Command};
 
@@ -41,6 +45,17 @@ use cli::{Cli, Command};
 /// contract ([`exit::Exit`]).
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // A shell asks, by a variable, for what can follow.
+    match CompleteEnv::with_factory(Cli::command).bin("mtctl").try_complete(arguments.clone(), None)
+    {
+        Ok(false) => {}
+        Ok(true) => return exit::Exit::Done.into(),
+        // Somebody is typing: nothing is offered, and nothing said.
+        Err(_) if arguments.get(1).is_some_and(|word| word == "--") => {
+            return exit::Exit::Usage.into();
+        }
+        Err(error) => return report::usage(&error).into(),
+    }
     report::as_json_if_asked(&arguments);
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,

@@ -5,8 +5,12 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 use blockio::plain::{Plain, is_plain};
 use comfy_table::{ContentArrangement, presets};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::{fstat, stat};
 use provisioning::lossless_text;
 use serde::Serialize;
+
+use crate::attention;
 
 /// The widest that anything is printed, in columns.
 const WIDTH_MAX: u16 = 100;
@@ -21,6 +25,33 @@ pub(crate) fn stdout() -> impl Write {
 /// a terminal would obey but our own colours and the ends of lines.
 pub(crate) fn shown<W: Write>(out: W) -> impl Write {
     Shown(out)
+}
+
+/// Stdout for a stream: every byte as it is, and one that is not taken is an error, also where its
+/// reader went away.
+pub(crate) fn stdout_for_bytes() -> impl Write {
+    Exact(std::io::stdout().lock())
+}
+
+struct Exact<W>(W);
+
+impl<W: Write> Write for Exact<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes).map_err(of_stdout)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush().map_err(of_stdout)
+    }
+}
+
+/// Whether the process was started with its stdout closed: then the standard library has put
+/// /dev/null there, for reading as well, as no shell does for `> /dev/null`.
+pub(crate) fn is_stdout_closed() -> bool {
+    let flags = fcntl(std::io::stdout(), FcntlArg::F_GETFL).map(OFlag::from_bits_truncate);
+    let is_for_both = flags.is_ok_and(|flags| flags & OFlag::O_ACCMODE == OFlag::O_RDWR);
+    let [null, own] = [stat("/dev/null"), fstat(std::io::stdout())];
+    is_for_both && matches!((null, own), (Ok(null), Ok(own)) if null.st_rdev == own.st_rdev)
 }
 
 struct Shown<W>(W);
@@ -98,8 +129,16 @@ const WIDTH_UNKNOWN: u16 = 80;
 
 /// Columns of the terminal, else what COLUMNS says, else and at most [`WIDTH_MAX`].
 pub(crate) fn width() -> u16 {
-    let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    width_on(comfy_table::Table::new().width(), told)
+    width_on(comfy_table::Table::new().width(), told_width())
+}
+
+/// The same of the terminal that stderr is.
+pub(crate) fn width_of_stderr() -> u16 {
+    width_on(comfy_table::Table::new().use_stderr().width(), told_width())
+}
+
+fn told_width() -> Option<u16> {
+    std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok())
 }
 
 fn width_on(terminal: Option<u16>, told: Option<u16>) -> u16 {
@@ -165,13 +204,36 @@ pub(crate) fn print_table(out: &mut impl Write, table: &Table) -> std::io::Resul
 }
 
 /// Prints `value` as one JSON document, of which only a part is in memory at a time.
-pub(crate) fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
+fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
     let mut escaping = EscapingJson { out, text: Vec::new() };
     // An I/O error is what it was, and not one of serde's.
     serde_json::to_writer_pretty(&mut escaping, value).map_err(std::io::Error::from)?;
     escaping.flush()?;
     writeln!(out)?;
     Ok(out.flush()?)
+}
+
+/// Prints `value` as the JSON document of a verb: with what was warned of, and the alarms of the
+/// group that the run is about.
+pub(crate) fn print_result(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
+    print_document(out, value, Some(attention::alarms_of_this_run()))
+}
+
+/// The same with these `alarms`, or with those that `value` has.
+pub(crate) fn print_document(
+    out: &mut impl Write,
+    value: &impl Serialize,
+    alarms: Option<Vec<String>>,
+) -> anyhow::Result<()> {
+    #[derive(Serialize)]
+    struct Document<'a, T> {
+        #[serde(flatten)]
+        value: &'a T,
+        warnings: Vec<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        alarms: Option<Vec<String>>,
+    }
+    print_json(out, &Document { value, warnings: attention::warnings(), alarms })
 }
 
 /// So much of a JSON document is escaped and written at once, in bytes.
@@ -276,6 +338,20 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
 /// `text` broken at blanks into lines of [`width`], each after `indent` blanks.
 pub(crate) fn wrapped(text: &str, indent: usize) -> String {
     let room = usize::from(width()).saturating_sub(indent).max(20);
+    filled(text, room).join(&format!("\n{}", " ".repeat(indent)))
+}
+
+/// The same of a command: a shell joins the lines again.
+pub(crate) fn broken_command(typed: &str, indent: usize) -> String {
+    let room = usize::from(width()).saturating_sub(indent).max(20);
+    if typed.chars().count() <= room {
+        return typed.to_owned();
+    }
+    filled(typed, room - 2).join(&format!(" \\\n{}", " ".repeat(indent + 2)))
+}
+
+/// The words of `text` in lines of `room` columns; a longer word has a line of its own.
+fn filled(text: &str, room: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
@@ -286,7 +362,7 @@ pub(crate) fn wrapped(text: &str, indent: usize) -> String {
             _ => lines.push(word.to_owned()),
         }
     }
-    lines.join(&format!("\n{}", " ".repeat(indent)))
+    lines
 }
 
 #[cfg(test)]

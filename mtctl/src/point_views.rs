@@ -3,12 +3,14 @@
 
 use blockio::device::open::{Engine, open};
 use blockio::group::GroupView;
+use blockio::journal::catalogue::Point;
 use blockio::journal::selector::{self, Selector};
 use blockio::retarget;
 use blockio::view::{PointHistory, View};
 use blockio::volume_name::VolumeName;
 use blockio::{Error, ErrorKind, volume};
 
+use crate::attention;
 use crate::group_place::GroupOptions;
 use crate::group_targets;
 use crate::other_groups::OtherGroups;
@@ -23,18 +25,18 @@ pub(crate) struct PointView {
 }
 
 /// The volumes of `group`, which `of` names, at the point that is meant; only `volume` if it is
-/// named. With them what messages call the point. That another group has a disk as well is told.
+/// named. With them the point. That another group has a disk as well is told.
 ///
 /// # Errors
 ///
 /// `Usage`: there is no such point or volume. `Refused`: a disk is not what it was. `Integrity`,
 /// `Failed`: the history is damaged, or a disk or the history cannot be read.
-pub(crate) fn at(
+pub(crate) fn at<'a>(
     of: &GroupOptions,
-    group: &GroupView,
+    group: &'a GroupView,
     to: &Selector,
     volume: Option<&str>,
-) -> anyhow::Result<(String, Vec<PointView>)> {
+) -> anyhow::Result<(&'a Point, Vec<PointView>)> {
     let point = selector::find(group.catalogue()?, to)?;
     let shown = selector::shown(point);
     let history = PointHistory::open(group.storage(), point.id)?;
@@ -45,7 +47,7 @@ pub(crate) fn at(
             continue;
         }
         if let Some(note) = others.warning(&named) {
-            output::complain(&output::wrapped(&format!("warning: {note}"), 2));
+            attention::warn(note);
         }
         let target = volume::open_to_look(&named.request)?;
         let path = target.path().display().to_string();
@@ -60,7 +62,7 @@ pub(crate) fn at(
     if views.is_empty() {
         return Err(none_of(group, volume.unwrap_or_default()).into());
     }
-    Ok((shown, views))
+    Ok((point, views))
 }
 
 /// Why there is nothing to be read of the volume `wanted`.

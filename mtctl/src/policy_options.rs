@@ -10,6 +10,8 @@ use blockio::{Error, ErrorKind, Result};
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
+use crate::size_argument::size;
+
 /// How long recovery points are kept, and when one is made by the clock.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct PolicyOptions {
@@ -229,33 +231,9 @@ fn count(text: &str) -> std::result::Result<u32, String> {
     }
 }
 
-fn size(text: &str) -> std::result::Result<u64, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let number: u64 = digits.parse().map_err(|error| format!("{error}"))?;
-    let shift = match &text[digits.len()..] {
-        "" => 0,
-        "K" | "KiB" => 10,
-        "M" | "MiB" => 20,
-        "G" | "GiB" => 30,
-        "T" | "TiB" => 40,
-        other => return Err(format!("\"{other}\" is no unit: K, M, G, or T")),
-    };
-    number.checked_mul(1 << shift).ok_or_else(|| "it is too large".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_binary_units() {
-        assert_eq!(size("4096"), Ok(4096));
-        assert_eq!(size("10G"), Ok(10 << 30));
-        assert_eq!(size("1MiB"), Ok(1 << 20));
-        for wrong in ["", "G", "1X", "-1", "99999999T"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_rule_keeps_at_least_one_point() {

@@ -1,12 +1,15 @@
 //! Errors on stderr: the chain of causes on one line, then the hint, then the exit code; or all of
 //! that as one JSON object, if `--json` is among the arguments.
 
+use std::error::Error as StdError;
 use std::ffi::OsString;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
 use serde::Serialize;
 
+use crate::attention;
 use crate::exit::Exit;
 use crate::output::{self, plain};
 
@@ -23,6 +26,7 @@ pub(crate) fn as_json_if_asked(arguments: &[OsString]) {
 #[derive(Serialize)]
 struct Json<'a> {
     error: JsonError<'a>,
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -35,6 +39,8 @@ struct JsonError<'a> {
 
 /// Says on stderr what ended a run that comes to `exit`.
 pub(crate) fn tell(message: &str, hint: Option<&str>, exit: Exit) -> Exit {
+    let hint = hint.map(attention::with_group);
+    let hint = hint.as_deref();
     if !AS_JSON.load(Ordering::Relaxed) {
         output::complain(&format!("mtctl: {}", plain(message)));
         if let Some(hint) = hint {
@@ -45,7 +51,8 @@ pub(crate) fn tell(message: &str, hint: Option<&str>, exit: Exit) -> Exit {
     let (message, hint) = (shown(message), hint.map(shown));
     let (kind, exit_code) = (exit.kind(), exit.code());
     let error = JsonError { kind, message: &message, hint: hint.as_deref(), exit_code };
-    if let Ok(text) = serde_json::to_string(&Json { error }) {
+    let warnings = attention::warnings();
+    if let Ok(text) = serde_json::to_string(&Json { error, warnings }) {
         // Where nobody listens any more, that is no reason to stop or to panic.
         let _ = writeln!(std::io::stderr(), "{}", output::escaped_json(&text));
     }
@@ -66,22 +73,43 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
         let message = message.collect::<Vec<_>>().join(" ");
         return tell(&message, Some("mtctl VERB --help says what may be given"), Exit::Usage);
     }
-    // A closed pipe while printing help is nothing to complain about.
-    let _ = error.print();
-    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    match printed {
+        _ if error.use_stderr() => Exit::Usage,
+        // A closed pipe while printing help is nothing to complain about.
+        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
+            tell(&format!("writing to standard output: {cause}"), None, Exit::Failed)
+        }
+        Ok(()) | Err(_) => Exit::Done,
+    }
 }
 
 /// Reports a failed verb.
 pub(crate) fn failure(error: &anyhow::Error) -> Exit {
     let library = Library::of(error);
-    let hint = library.and_then(Library::hint);
+    let hint = library.and_then(Library::hint).or_else(|| permission(error.as_ref()));
     tell(&format!("{error:#}"), hint, library.map_or(Exit::Failed, Library::exit))
+}
+
+/// What to do about `error`, if the kernel did not allow something to who is not root.
+fn permission(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    let mut is_forbidden = false;
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let of_file = cause.downcast_ref().map(std::io::Error::kind);
+        let of_call = cause.downcast_ref::<Errno>();
+        is_forbidden |= of_file == Some(std::io::ErrorKind::PermissionDenied)
+            || matches!(of_call, Some(Errno::EACCES | Errno::EPERM));
+        next = cause.source();
+    }
+    let is_root = nix::unistd::geteuid().is_root();
+    (is_forbidden && !is_root).then_some("run it as root: sudo mtctl …")
 }
 
 /// Reports an error of a library that ended a verb which had something to print all the same.
 pub(crate) fn ours<'a>(error: impl Into<Library<'a>>) -> Exit {
     let library = error.into();
-    tell(&library.chain(), library.hint(), library.exit())
+    tell(&library.chain(), library.hint_or_permission(), library.exit())
 }
 
 /// The same, of a verb that may have written: 2 and 4 promise that nothing was touched.
@@ -89,9 +117,9 @@ pub(crate) fn ours_after_writing<'a>(error: impl Into<Library<'a>>) -> Exit {
     let library = error.into();
     let exit = match library.exit() {
         Exit::Refused | Exit::Usage => Exit::Failed,
-        exit @ (Exit::Done | Exit::Failed | Exit::NotReady | Exit::Integrity) => exit,
+        exit @ (Exit::Done | Exit::Failed | Exit::NotReady | Exit::Integrity | Exit::Alarm) => exit,
     };
-    tell(&library.chain(), library.hint(), exit)
+    tell(&library.chain(), library.hint_or_permission(), exit)
 }
 
 /// An error of one of the two libraries.
@@ -131,6 +159,14 @@ impl<'a> Library<'a> {
             Self::Provisioning(error) => error.hint(),
             Self::BlockIo(error) => error.hint(),
         }
+    }
+
+    fn hint_or_permission(self) -> Option<&'a str> {
+        let error: &(dyn StdError + 'static) = match self {
+            Self::Provisioning(error) => error,
+            Self::BlockIo(error) => error,
+        };
+        self.hint().or_else(|| permission(error))
     }
 
     fn exit(self) -> Exit {

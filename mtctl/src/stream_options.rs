@@ -14,7 +14,7 @@ use blockio::stream::svd::directory;
 use blockio::stream::{Format, Name};
 use clap::ValueEnum;
 
-use crate::output;
+use crate::attention;
 
 /// A format by its name.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -74,7 +74,7 @@ pub(crate) fn inputs(paths: &[PathBuf], format: FormatName) -> anyhow::Result<Ve
 ///
 /// # Errors
 ///
-/// Of kind `Usage`: a size, and nothing here needs one.
+/// Of kind `Usage`: a size, and nothing here needs one, or an image file has another.
 pub(crate) fn of_size(
     inputs: Vec<StreamArgument>,
     format: FormatName,
@@ -85,18 +85,26 @@ pub(crate) fn of_size(
     let Some(size_bytes) = size else {
         for input in inputs.iter().filter(|input| needs_size(input)) {
             let text = format!(
-                "warning: {}: the size of the image is not known, and one that is cut looks \
-                 complete: no recovery point is made of it; say how large it is: --size BYTES",
+                "{}: the size of the image is not known, and one that is cut looks \
+                 complete: no recovery point is made of it; say how large it is: --size SIZE",
                 input.name()
             );
-            output::complain(&output::wrapped(&text, 2));
+            attention::warn(text);
         }
         return Ok(inputs);
     };
     if size_bytes == 0 {
         return Err(usage("--size 0: an image has a length".to_owned(), "say how large it is"));
     }
-    if !inputs.iter().any(needs_size) {
+    let files = inputs.iter().filter(|input| is_raw && !needs_size(input));
+    for (name, length) in files.filter_map(|file| Some((file.name(), file.length_bytes()?))) {
+        if length != size_bytes {
+            let context = format!("--size {size_bytes}: {name} has {length} bytes");
+            return Err(usage(context, "a file has the length that it has: leave the option out"));
+        }
+    }
+    let is_known = |input: &StreamArgument| is_raw && input.length_bytes().is_some();
+    if !inputs.iter().any(|input| needs_size(input) || is_known(input)) {
         let context = "--size is given, and no input is a raw image from a pipe".to_owned();
         return Err(usage(context, "a file has a length, and other streams an end; leave it out"));
     }

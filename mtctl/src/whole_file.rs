@@ -1,10 +1,18 @@
 //! Files that get their name only when they are whole. What is in them is the verbs'.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use blockio::volume::{TargetRequest, open_for_reading};
+
+use crate::group_place::RetentionOptions;
+use crate::own_places::{OwnPlaces, is_one};
+
+/// So much of a file tells its format.
+const HEAD_BYTES: u64 = 256;
 
 /// Says no to a `path` that no file can be made at; `hint` is for what is there and is none.
 ///
@@ -23,6 +31,47 @@ pub(crate) fn check(path: &Path, hint: &str) -> blockio::Result<()> {
         return Err(blockio::Error::new(blockio::ErrorKind::Usage, context).with_hint(hint));
     }
     Ok(())
+}
+
+/// Says no to a `path` where something is that is not to be replaced: a file with anything in it,
+/// but the one that `force` names. One of `inputs` is not replaced in any case.
+///
+/// # Errors
+///
+/// `Refused`: it would be replaced, or is in use or one of ours, whatever was said. `Usage`:
+/// `force` names another file.
+pub(crate) fn check_replaces_nothing(
+    path: &Path,
+    force: Option<&Path>,
+    inputs: &[PathBuf],
+) -> blockio::Result<()> {
+    let writing = format!("writing {}", path.display());
+    if force.is_some_and(|forced| !is_named_alike(forced, path)) {
+        let context = format!("{writing}: --force names another file");
+        return Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
+            .with_hint(format!("the file that may be replaced: --force {}", path.display())));
+    }
+    if path.metadata().map_or(true, |found| found.len() == 0) {
+        return Ok(());
+    }
+    if let Some(input) = inputs.iter().find(|input| is_one(input, path)) {
+        let context = format!("{writing}: it is what is read, {}", input.display());
+        return Err(blockio::Error::refused(context).with_hint("name a new file"));
+    }
+    if force.is_none() {
+        let hint = format!("name a new file, or say that it may go: --force {}", path.display());
+        let context = format!("{writing}: a file is there, and it is not empty");
+        return Err(blockio::Error::refused(context).with_hint(hint));
+    }
+    OwnPlaces::of_this_host(&RetentionOptions::default(), None).refuse(path)?;
+    // Whoever has it open for writing, or made a disk of it, would go on with what has no name.
+    open_for_reading(&TargetRequest { path: path.to_owned(), ..TargetRequest::default() }).map(drop)
+}
+
+/// Both name one file, which need not be there yet.
+fn is_named_alike(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
+    real(one) == real(other)
 }
 
 /// Makes a durable file at `path` of what `fill` writes. A crash, or an error, leaves what was
@@ -47,6 +96,19 @@ pub(crate) fn write<T>(
     file.persist(path).with_context(writing)?;
     File::open(directory).and_then(|directory| directory.sync_all()).with_context(writing)?;
     Ok(done)
+}
+
+/// The first bytes of the file at `path`, by which its format is told.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub(crate) fn head(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head))
+        .with_context(|| format!("reading {}", path.display()))?;
+    Ok(head)
 }
 
 fn directory_of(path: &Path) -> &Path {

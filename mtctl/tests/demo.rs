@@ -110,6 +110,31 @@ fn the_demo_ends_well_and_leaves_nothing_behind() {
     assert_eq!(titles.last(), Some(&"Back"), "{titles:?}");
 }
 
+/// What `prepare` leaves on a host, and an administrator: none of it is the demo's.
+const PREPARED: &str = "\
+set -e
+mount -t tmpfs none /mnt; mkdir /mnt/retention; mount -t tmpfs none /mnt/retention
+mkdir /mnt/retention/web; mount -t tmpfs none /mnt/retention/web
+mkdir /mnt/etc; cp -a /etc/. /mnt/etc; mount --bind /mnt/etc /etc
+mkdir -p /etc/mtctl /etc/udev/rules.d
+echo 'retention_mount = \"/mnt/elsewhere\"' > /etc/mtctl/mtctl.toml
+echo 'UUID=0-1 /mnt/retention ext4 defaults,nofail,x-mtctl 0 2' >> /etc/fstab
+echo '# Written by mtctl: changes here are lost.' > /etc/udev/rules.d/62-mtctl-retention.rules
+printf 'defaults {\n find_multipaths no\n}\n' > /etc/multipath.conf
+export MTCTL_RETENTION_MOUNT=/mnt/elsewhere
+exec \"$@\"";
+
+#[test]
+fn it_ends_well_on_a_host_that_is_prepared() {
+    if !can_run("demo: prepared host") {
+        return;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", PREPARED, "sh"]);
+    let output = command.args([PROGRAM, "demo", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+}
+
 #[test]
 fn it_leaves_nothing_behind_when_it_is_interrupted() {
     if !can_run("demo: interrupted") {

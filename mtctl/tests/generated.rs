@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use clap::{Command, CommandFactory};
-use clap_complete::Shell;
+use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use clap_mangen::Man;
 use mtctl::cli::Cli;
 
@@ -86,18 +86,28 @@ fn heading_and_body(paragraph: &str) -> (Option<&str>, &str) {
     }
 }
 
-fn completion(shell: Shell, name: &str) -> (String, String) {
+/// A script that asks the program of the same package.
+fn completion(shell: &dyn EnvCompleter, name: &str) -> (String, String) {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "mtctl", &mut script);
+    let written = shell.write_registration("COMPLETE", "mtctl", "mtctl", "mtctl", &mut script);
+    written.expect("a vector takes everything");
     let script = String::from_utf8(script).expect("a script is text");
     (format!("completions/{name}"), script)
 }
 
+/// Zsh loads the file when it is asked for the first time, and takes that for the answer.
+const ASKED_WHILE_LOADED: &str = "\
+if [ \"$funcstack[1]\" = \"_mtctl\" ]; then
+    _clap_dynamic_completer_mtctl \"$@\"
+fi
+";
+
 fn generated() -> Files {
+    let (zsh_path, zsh) = completion(&Zsh, "_mtctl");
     let completions = [
-        completion(Shell::Bash, "mtctl.bash"),
-        completion(Shell::Zsh, "_mtctl"),
-        completion(Shell::Fish, "mtctl.fish"),
+        completion(&Bash, "mtctl.bash"),
+        (zsh_path, zsh + ASKED_WHILE_LOADED),
+        completion(&Fish, "mtctl.fish"),
     ];
     let pages = commands().iter().map(man_page).collect::<Vec<_>>();
     completions.into_iter().chain(pages).collect()

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "every function here belongs to a test")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -20,7 +20,14 @@ fn hosts() -> Vec<PathBuf> {
 fn run(verb: &[&str], host: &Path) -> (Value, i32) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mtctl"));
     let output = command.args(verb).arg("--json").arg("--recorded").arg(host).output().unwrap();
-    (serde_json::from_slice(&output.stdout).unwrap(), output.status.code().unwrap())
+    document(&output)
+}
+
+/// What was printed, in which every verb has these, and the exit code.
+fn document(output: &Output) -> (Value, i32) {
+    let printed = serde_json::from_slice(&output.stdout).unwrap();
+    assert_keys(&printed, &[("warnings", "l"), ("alarms", "l")]);
+    (printed, output.status.code().unwrap())
 }
 
 /// The kinds a value may have: `s`tring, `n`umber, `b`ool, n`u`ll, list of `l` strings.
@@ -125,7 +132,7 @@ fn data(name: &str) -> String {
 fn run_here(verb: &[&str]) -> (Value, i32) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mtctl"));
     let output = command.args(verb).arg("--json").output().unwrap();
-    (serde_json::from_slice(&output.stdout).unwrap(), output.status.code().unwrap())
+    document(&output)
 }
 
 #[test]
@@ -236,6 +243,47 @@ fn what_restore_did_and_would_do_is_as_documented() {
     assert_keys(volume, &[("zero_bytes", "nu"), ("digest", "s")]);
     assert!(volume["seconds"].is_f64(), "{printed}");
     assert_eq!(volume["zero_bytes"], 8 << 20, "{printed}");
+}
+
+#[test]
+fn warnings_and_alarms_are_fields_and_an_alarm_has_its_code_where_it_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (name, size) in [("db.img", 1 << 30), ("log.img", 8 << 20)] {
+        std::fs::File::create(path(name)).unwrap().set_len(size).unwrap();
+    }
+    let retention = path("retention");
+    std::fs::create_dir(&retention).unwrap();
+    let stream = data("native/two-volumes.mts");
+    let (db, log) = (format!("db={}", path("db.img")), format!("log={}", path("log.img")));
+    let place = ["--retention", &retention, "--retention-unmounted"];
+    let run = |verb: &[&str]| run_here(&[verb, &place].concat());
+    let counts = |printed: &Value| {
+        ["warnings", "alarms"].map(|field| printed[field].as_array().unwrap().len())
+    };
+    let (printed, code) = run(&["apply", &stream, "--map", &db, "--map", &log, "--group", "web"]);
+    assert_eq!((counts(&printed), code), ([2, 0], 0), "{printed}");
+    assert!(printed["warnings"][0].as_str().unwrap().starts_with("db on "), "{printed}");
+    let show = ["group", "show", "--group", "web", "--check"];
+    let (printed, code) = run(&show);
+    assert_eq!((counts(&printed), code), ([0, 0], 0), "{printed}");
+    // One of the two copies of the state is gone: everything goes on, and somebody should know.
+    std::fs::remove_file(folder.path().join("retention/web/state.copy")).unwrap();
+    for (verb, expected, code) in [
+        (&["points", "list", "--group", "web"][..], [1, 1], 0),
+        (&show[..4], [0, 1], 0),
+        (&show, [0, 1], 6),
+    ] {
+        let (printed, found) = run(verb);
+        assert_eq!((counts(&printed), found), (expected, code), "{verb:?}: {printed}");
+    }
+    let (printed, code) = run(&["group", "list", "--check"]);
+    assert_eq!(code, 6, "{printed}");
+    let alarms = printed["alarms"].as_array().unwrap();
+    assert!(alarms.iter().any(|one| one.as_str().unwrap().starts_with("web: ")), "{printed}");
+    let no_point = ["points", "show", "no-such-point", "--group", "web", "--json"];
+    let (printed, _) = error_of(&[&no_point[..], &place].concat());
+    assert_eq!(printed["warnings"].as_array().unwrap().len(), 1, "{printed}");
 }
 
 /// The error that a run printed, and its exit code.

@@ -7,15 +7,17 @@ use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use blockio::extent::Extent;
-use blockio::stream::native::{Encoder, Options};
+use blockio::stream::native::{Encoder, MAGIC, Options};
 use blockio::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
 };
 use blockio::units::{ByteCount, ByteOffset};
+use nix::fcntl::{Flock, FlockArg};
 use nix::pty::openpty;
 
 /// 2026-01-02T03:04:05Z.
@@ -140,10 +142,151 @@ fn what_was_there_stays_when_the_input_is_damaged() {
     fs::write(&output, "from before").unwrap();
     let input = data().join("native/damaged.mts");
     let mut command = mtctl(&["stream", "convert", "--to", "native", "--output"]);
-    let ran = command.arg(&output).arg(input).output().unwrap();
+    let ran = command.arg(&output).arg("--force").arg(&output).arg(input).output().unwrap();
     assert_eq!(ran.status.code(), Some(5), "{}", said(&ran));
     assert_eq!(fs::read_to_string(&output).unwrap(), "from before");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file is left");
+}
+
+#[test]
+fn convert_replaces_no_file_but_the_one_that_force_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let [input, image, link, other] = ["in.mts", "disk.img", "link", "other"].map(path);
+    fs::write(&input, two_volumes()).unwrap();
+    fs::write(&image, "somebody's disk").unwrap();
+    fs::write(&other, "").unwrap();
+    std::os::unix::fs::symlink(&input, &link).unwrap();
+    let convert = |output: &str, force: &[&str]| {
+        let arguments = ["stream", "convert", &input, "--to", "native", "--output", output];
+        let ran = mtctl(&[&arguments[..], force].concat()).output().unwrap();
+        (ran.status.code(), said(&ran))
+    };
+    for (output, force, code, told) in [
+        (&image, &[][..], 4, "it is not empty"),
+        (&image, &["--force", &other], 2, "--force names another file"),
+        (&input, &[], 4, "it is what is read"),
+        (&input, &["--force", &input], 4, "it is what is read"),
+        (&link, &["--force", &link], 4, "it is what is read"),
+    ] {
+        let (found, said) = convert(output, force);
+        assert_eq!(found, Some(code), "{output} {force:?}: {said}");
+        assert!(said.contains(told) && said.contains("hint: "), "{output} {force:?}: {said}");
+    }
+    assert_eq!(fs::read_to_string(&image).unwrap(), "somebody's disk");
+    assert_eq!(fs::read(&input).unwrap(), two_volumes());
+    // A program that works on the file goes on with what has no name any more.
+    let held = File::open(&image).unwrap();
+    let held = Flock::lock(held, FlockArg::LockExclusive).unwrap();
+    let (code, said) = convert(&image, &["--force", &image]);
+    assert!(code == Some(4) && said.contains("locked"), "{said}");
+    drop(held);
+    for output in [&image, &other] {
+        let (code, said) = convert(output, &["--force", output]);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(fs::read(output).unwrap().starts_with(&MAGIC), "{output}");
+    }
+}
+
+#[test]
+fn a_record_replaces_no_file_but_a_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let [record, image] = ["host.json", "disk.img"].map(path);
+    fs::write(&image, "somebody's disk").unwrap();
+    let record_into = |file: &str| mtctl(&["disks", "--record", file]).output().unwrap();
+    // The second time there is a record to be replaced.
+    for _ in 0..2 {
+        let ran = record_into(&record);
+        assert_eq!(ran.status.code(), Some(0), "{}", said(&ran));
+    }
+    for (file, code) in [(&*image, 4), ("/dev/null", 2), ("/no/such/directory/file", 2)] {
+        let ran = record_into(file);
+        assert_eq!(ran.status.code(), Some(code), "{file}: {}", said(&ran));
+    }
+    assert_eq!(fs::read_to_string(&image).unwrap(), "somebody's disk");
+}
+
+#[test]
+fn a_standard_output_that_is_closed_or_full_has_no_stream() {
+    let sample = data().join("native/two-volumes.mts").display().to_string();
+    let program = env!("CARGO_BIN_EXE_mtctl");
+    let convert = format!("{program} stream convert {sample} --to native --output -");
+    for (typed, code, told) in [
+        (format!("{convert} >&-"), 2, "standard output is closed"),
+        (format!("{convert} > /dev/full"), 1, "writing to standard output: No space left"),
+        (format!("{convert} > /dev/null"), 0, "wrote 517 B"),
+        (format!("{program} --help > /dev/full"), 1, "writing to standard output: No space left"),
+        (format!("{program} disks > /dev/full"), 1, "writing to standard output: No space left"),
+    ] {
+        let ran = Command::new("sh").args(["-c", &typed]).output().unwrap();
+        assert_eq!(ran.status.code(), Some(code), "{typed}: {}", said(&ran));
+        assert!(said(&ran).contains(told), "{typed}: {}", said(&ran));
+    }
+}
+
+#[test]
+fn a_size_has_a_unit_and_is_not_another_than_the_input_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let [image, target, out, native] = ["image", "target", "out", "native.mts"].map(path);
+    for file in [&image, &target] {
+        File::create(file).unwrap().set_len(1 << 20).unwrap();
+    }
+    let diff = data().join("rbd/odd.o2-o3.rbddiff").display().to_string();
+    fs::write(&native, two_volumes()).unwrap();
+    let inspect = ["stream", "inspect", &image, "--format", "raw", "--size"];
+    let apply = ["apply", &image, "--format", "raw", "--target", &target, "--size"];
+    let convert = ["stream", "convert", &diff, "--to", "native", "-o", &out, "--size"];
+    for (typed, size, code, told) in [
+        (&inspect[..], "1M", 0, ""),
+        (&inspect, "2MiB", 2, "has 1048576 bytes"),
+        (&inspect, "1MB", 2, "no unit"),
+        (&apply, "1024k", 0, ""),
+        (&apply, "1G", 2, "has 1048576 bytes"),
+        (&["apply", &native, "--target", &target, "--size"], "1G", 2, "leave it out"),
+        (&convert, "1G", 2, "the input says that its disk has 104858149 bytes"),
+        (&convert, "104858149", 0, ""),
+    ] {
+        let ran = mtctl(&[typed, &[size]].concat()).output().unwrap();
+        assert_eq!(ran.status.code(), Some(code), "{typed:?} {size}: {}", said(&ran));
+        assert!(said(&ran).contains(told), "{typed:?} {size}: {}", said(&ran));
+    }
+}
+
+#[test]
+fn a_path_that_only_root_may_open_is_told_to_be_opened_by_root() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let [image, stream, closed, program] = ["image", "stream", "closed", "mtctl"].map(path);
+    let mode = |path: &str, mode| {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    // Where it was built may be nobody else's to read.
+    fs::copy(env!("CARGO_BIN_EXE_mtctl"), &program).unwrap();
+    mode(&folder.path().display().to_string(), 0o755);
+    File::create(&image).unwrap().set_len(1 << 20).unwrap();
+    fs::write(&stream, two_volumes()).unwrap();
+    fs::create_dir(&closed).unwrap();
+    [&image, &stream, &closed].iter().for_each(|path| mode(path, 0o600));
+    let place = format!("{closed}/g");
+    for typed in [
+        &["digest", &image][..],
+        &["stream", "inspect", &stream],
+        &["stream", "convert", &stream, "--to", "native", "--output", "/proc/out.mts"],
+        &["apply", &stream, "--group", "g", "--state-dir", &place, "--target", &image],
+        &["points", "list", "--group", "g", "--retention", "none", "--state-dir", &place],
+        &["journal", "check", "--group", "g", "--retention", "none", "--state-dir", &place],
+    ] {
+        let mut command = Command::new(&program);
+        let ran = command.args(typed).uid(65534).gid(65534).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(ran.status.code(), Some(1), "{typed:?}: {}", said(&ran));
+        assert!(said(&ran).contains("ermission denied"), "{typed:?}: {}", said(&ran));
+        assert!(said(&ran).contains("hint: run it as root: sudo mtctl"), "{}", said(&ran));
+    }
 }
 
 #[test]
@@ -211,22 +354,23 @@ fn inspected(path: &str) -> (Vec<serde_json::Value>, Vec<serde_json::Value>) {
 #[test]
 fn a_volume_without_a_name_is_named_where_it_is_converted() {
     let folder = tempfile::tempdir().unwrap();
-    let output = folder.path().join("db.mts").display().to_string();
+    let [output, other] =
+        ["db.mts", "other.mts"].map(|name| folder.path().join(name).display().to_string());
     let diff = data().join("rbd/odd.o2-o3.rbddiff").display().to_string();
-    let convert = |input: &str, volume: &str, to: &str| {
+    let convert = |input: &str, volume: &str, to: &str, output: &str| {
         let words = ["stream", "convert", input, "--volume", volume, "--to", to];
-        mtctl(&words).args(["--output", &output]).output().unwrap()
+        mtctl(&words).args(["--output", output]).output().unwrap()
     };
-    let converted = convert(&diff, "db", "native");
+    let converted = convert(&diff, "db", "native", &output);
     assert_eq!(converted.status.code(), Some(0), "{}", said(&converted));
     assert_eq!(inspected(&output).0[0]["name"], "db");
     let two = data().join("native/two-volumes.mts").display().to_string();
     for (input, to, why) in [
         (&two, "native", "the stream has 2 volumes"),
-        (&output.clone(), "native", "the stream calls it \"db\""),
+        (&output, "native", "the stream calls it \"db\""),
         (&diff, "rbd-diff-v1", "does not say what its volume is called"),
     ] {
-        let refused = convert(input, "log", to);
+        let refused = convert(input, "log", to, &other);
         assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
         assert!(said(&refused).contains(why), "{}", said(&refused));
     }

@@ -409,3 +409,20 @@ fn an_image_file_on_a_filesystem_that_is_mounted_read_only_is_refused() {
         run("umount", &["/mnt/files"]);
     });
 }
+
+#[test]
+fn no_stream_takes_the_place_of_the_file_behind_a_loop_device() {
+    on_a_scratch_machine(|machine| {
+        let disk = machine.disk("disk", 8);
+        let before = disk.sha256();
+        let (file, stream) = (disk.file().to_str().unwrap(), "data/native/two-volumes.mts");
+        let stream = Path::new(env!("CARGO_MANIFEST_DIR")).join(stream);
+        let typed = ["stream", "convert", stream.to_str().unwrap(), "--to", "native"];
+        let convert = |more: &[&str]| machine.mtctl(&[&typed[..], more].concat());
+        convert(&["--output", file]).exits(4).says("it is not empty");
+        let asked = convert(&["--output", file, "--force", file]);
+        asked.exits(4).says(&format!("behind the loop device {}", disk.path()));
+        convert(&["--output", disk.path(), "--force", disk.path()]).exits(2);
+        assert_eq!(disk.sha256(), before);
+    });
+}

@@ -72,7 +72,8 @@ pub(crate) struct Session<'a> {
     // Recovery points of the place that was reached; made before anything else is written.
     points: Vec<NewPoint>,
     point_made: Instant,
-    has_told_forecast: bool,
+    // What the retention volume was told to hold.
+    told_forecast: Option<Duration>,
     // Told once, until points are made again.
     has_told_not_whole: bool,
 }
@@ -153,7 +154,7 @@ impl<'a> Session<'a> {
             is_in_a_batch: false,
             points: Vec::new(),
             point_made: Instant::now(),
-            has_told_forecast: false,
+            told_forecast: None,
             has_told_not_whole: false,
         })
     }

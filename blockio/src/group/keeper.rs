@@ -9,6 +9,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::device::Geometry;
 use crate::device::buffer::{Arena, ArenaPool};
@@ -384,14 +385,14 @@ impl Keeper {
         self.begin_epoch(ledger, first, &memo).map(drop)
     }
 
-    /// What the operator should know about the window that the volume can hold.
-    pub(super) fn forecast(&self, catalogue: &Catalogue) -> Option<Notice> {
+    /// What the volume can hold, if that is less than the window.
+    pub(super) fn forecast(&self, catalogue: &Catalogue) -> Option<Forecast> {
         let space = self.storage.space().ok()?;
         let limit = self.policy.journal_bytes_max.unwrap_or(u64::MAX);
         let capacity = space.free_bytes.saturating_add(catalogue.journal_bytes()).min(limit);
         let held = retention::forecast(catalogue, &self.policy, capacity)?;
         let wanted = self.policy.window;
-        (held < wanted).then_some(Notice::WindowDoesNotFit { held, wanted })
+        (held < wanted).then_some(Forecast { held, wanted })
     }
 
     /// A window that was cut for want of room is whole again once points reach as far. That the
@@ -505,6 +506,15 @@ impl Keeper {
     pub(super) fn now(&self) -> u64 {
         (self.settings.clock)()
     }
+}
+
+/// What a retention volume holds that is too small for the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forecast {
+    /// So much, at the rate at which the disks change.
+    pub(crate) held: Duration,
+    /// So much is wanted.
+    pub(crate) wanted: Duration,
 }
 
 /// A volume whose parts are preserved.

@@ -95,25 +95,49 @@ pub fn check_name(name: &str) -> Result<()> {
         .with_hint("letters, digits, and in between - _ . are allowed, 200 at most"))
 }
 
-/// The group's, until it is dropped.
+/// The group's, until it is dropped. A group of which nothing was saved is not left behind.
 #[derive(Debug)]
 pub(super) struct Lock {
+    place: Place,
+    /// Directories that were made for it.
+    made: Vec<PathBuf>,
     _files: Vec<File>,
+}
+
+impl Drop for Lock {
+    /// The lock is still held: whoever opened its file meanwhile finds that it has no name any
+    /// more. A crash in between leaves an empty directory, and that is no group.
+    fn drop(&mut self) {
+        if self.made.is_empty() || self.place.has_something().unwrap_or(true) {
+            return;
+        }
+        for directory in &self.made {
+            let _ = fs::remove_file(directory.join(LOCK));
+            // One that somebody put something else into stays.
+            let _ = fs::remove_dir(directory);
+        }
+    }
 }
 
 /// Makes the directories of `place` and takes the locks of the group `name`: where its history is,
 /// and where its state is. Two who name different directories for the state of one history, or
 /// different histories of one state, are two all the same.
 pub(super) fn lock(place: &Place, name: &str) -> Result<Lock> {
-    let mut files = Vec::new();
+    let mut lock = Lock { place: place.clone(), made: Vec::new(), _files: Vec::new() };
     let mut seen = Vec::new();
     for directory in place.history.iter().chain(std::iter::once(&place.state)) {
-        make_durably(directory).map_err(|error| failed("making", directory, error))?;
+        if !directory.is_dir() {
+            make_durably(directory).map_err(|error| failed("making", directory, error))?;
+            lock.made.push(directory.to_owned());
+        }
         let path = directory.join(LOCK);
         // For a pipe in its place nobody waits.
         let mut options = File::options();
         let file = options.create(true).append(true).custom_flags(libc::O_NONBLOCK).open(&path);
-        let file = file.map_err(|error| failed("opening", &path, error))?;
+        let file = match file {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(is_gone(name)),
+            opened => opened.map_err(|error| failed("opening", &path, error))?,
+        };
         // One directory, by whichever paths.
         let which = file.metadata().map_err(|error| failed("looking at", &path, error))?;
         let which = (which.dev(), which.ino());
@@ -123,17 +147,20 @@ pub(super) fn lock(place: &Place, name: &str) -> Result<Lock> {
         seen.push(which);
         lock_as_a_whole(&file, FlockArg::LockExclusiveNonblock)
             .map_err(|errno| is_locked(name, &path, errno))?;
-        // It was renamed, or forgotten, between opening the file and locking it: whoever comes now
-        // finds another lock, or none.
-        let is_still_it = path.metadata().is_ok_and(|found| (found.dev(), found.ino()) == which);
-        if !is_still_it {
-            let context = format!("taking hold of group {name}: it was moved or removed meanwhile");
-            return Err(Error::refused(context).with_hint("see what is there: mtctl group list"));
+        // It was renamed, or forgotten, or had nothing and was given up, between opening the file
+        // and locking it: whoever comes now finds another lock, or none.
+        if !path.metadata().is_ok_and(|found| (found.dev(), found.ino()) == which) {
+            return Err(is_gone(name));
         }
-        files.push(file);
+        lock._files.push(file);
     }
     remove_leftovers(place)?;
-    Ok(Lock { _files: files })
+    Ok(lock)
+}
+
+fn is_gone(name: &str) -> Error {
+    let context = format!("taking hold of group {name}: it was moved or removed meanwhile");
+    Error::refused(context).with_hint("see what is there: mtctl group list")
 }
 
 /// What crashes left of states that were being written: nobody else can be writing one now.
@@ -262,6 +289,8 @@ fn is_locked(name: &str, path: &Path, errno: nix::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -284,7 +313,7 @@ mod tests {
         let history = |place: &Place| place.history.clone().unwrap();
         let nothing = place("nothing");
         assert!(!nothing.has_something().unwrap());
-        fs::write(history(&nothing).join("lock"), "").unwrap();
+        fs::write(history(&nothing).join(LOCK), "").unwrap();
         assert!(!nothing.has_something().unwrap());
         let (one, other, third) = (place("one"), place("other"), place("third"));
         fs::write(one.state.join(STATE), "").unwrap();
@@ -327,6 +356,52 @@ mod tests {
         assert_eq!(lock(&place, "g").unwrap_err().kind(), ErrorKind::Refused);
         assert!(left.exists());
         drop(held);
+    }
+
+    #[test]
+    fn of_a_group_that_was_taken_hold_of_and_never_saved_nothing_is_left() {
+        let here = tempfile::tempdir().unwrap();
+        let of = |name: &str| here.path().join(name);
+        let place = Place { state: of("state"), history: Some(of("history")) };
+        drop(lock(&place, "g").unwrap());
+        assert!(!of("state").exists() && !of("history").exists());
+        // Nor of one that somebody else would have liked to have.
+        let held = lock(&place, "g").unwrap();
+        assert_eq!(lock(&place, "g").unwrap_err().kind(), ErrorKind::Refused);
+        assert!(of("state").join(LOCK).exists(), "the lock of whoever holds it is gone");
+        drop(held);
+        // What was there before stays, and so does what has something of a group.
+        fs::create_dir(of("state")).unwrap();
+        let held = lock(&place, "g").unwrap();
+        fs::write(of("history").join(STATE_COPY), "").unwrap();
+        drop(held);
+        assert!(of("state").is_dir() && of("history").is_dir());
+    }
+
+    #[test]
+    fn a_lock_that_comes_and_goes_with_its_directory_is_never_two_peoples() {
+        let here = tempfile::tempdir().unwrap();
+        let place = Place::without_history(&here.path().join("g"));
+        let (inside, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let take_often = || {
+            for _ in 0..200 {
+                let held = match lock(&place, "g") {
+                    Ok(held) => held,
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+                        continue;
+                    }
+                };
+                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two have it");
+                taken.fetch_add(1, Ordering::SeqCst);
+                inside.fetch_sub(1, Ordering::SeqCst);
+                drop(held);
+            }
+        };
+        std::thread::scope(|scope| {
+            let _ = [(); 3].map(|()| scope.spawn(take_often));
+        });
+        assert!(taken.into_inner() > 0);
     }
 
     #[test]

@@ -11,13 +11,15 @@ use blockio::journal::settings::GroupSettings;
 use blockio::stream::Name;
 use clap::Args;
 
+use crate::attention;
 use crate::byte_progress::ByteProgress;
+use crate::completion;
 use crate::exit::Exit;
 use crate::group_place::{self, GroupOptions, RetentionOptions};
 use crate::group_targets;
-use crate::output;
 use crate::policy_options::{EngineName, PolicyOptions};
 use crate::report;
+use crate::size_argument;
 use crate::stream_options::{self, FormatName};
 use crate::target_options::TargetOptions;
 
@@ -52,7 +54,7 @@ pub struct Arguments {
     targets: TargetOptions,
 
     /// The protection group: remembers what was applied, so that it is resumed, and checked
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completion::groups())]
     group: Option<String>,
 
     /// What the volume is called: of streams that have one and do not name it
@@ -65,7 +67,7 @@ pub struct Arguments {
     format: FormatName,
 
     /// The size of a raw image that comes through a pipe: one that ends before it was cut
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "SIZE", value_parser = size_argument::size)]
     size: Option<u64>,
 
     /// How disks are written [default of a new group: auto]
@@ -150,7 +152,7 @@ fn show_event(progress: &ByteProgress, event: &Event<'_>) {
     match event {
         Event::Progress { consumed } => progress.at(*consumed),
         Event::Notice(notice) => {
-            progress.say(&output::wrapped(&format!("warning: {notice}"), 2));
+            progress.say(&attention::kept(notice));
         }
         Event::VolumeFailed(error) => progress.suspend(|| {
             report::ours(*error);
@@ -186,15 +188,16 @@ fn open_group(arguments: &Arguments) -> anyhow::Result<Group> {
         GroupOptions { group: name.clone(), at: arguments.at.clone() }.place()?;
     }
     if place.history.is_none() && arguments.at.retention.is_none() {
-        let text = "warning: nothing is mounted on /mnt/retention: no history is kept, and there \
+        let text = "nothing is mounted on /mnt/retention: no history is kept, and there \
                     is no way back to a recovery point; --retention DIR keeps one, --retention \
                     none says that none is wanted";
-        output::complain(&output::wrapped(text, 2));
+        attention::warn(text);
     }
     let mut group = match arguments.dry_run {
         true => Group::rehearse(GroupView::look(&place, name)?),
         false => Group::open(&place, name)?,
     };
+    attention::is_about(&place, name);
     group_place::warn(&group.take_notes());
     Ok(group)
 }

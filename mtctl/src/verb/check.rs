@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let check = check::check(&observed, &desired);
     let mut out = output::stdout();
     if arguments.host.json {
-        output::print_json(&mut out, &check)?;
+        output::print_result(&mut out, &check)?;
     } else {
         print(&mut out, &check.findings)?;
         let verdict = if check.ready { "ready" } else { "NOT ready: mend what failed above" };
@@ -61,6 +61,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     out.flush()?;
     Ok(if check.ready { Exit::Done } else { Exit::NotReady })
 }
+
+/// From so many columns on there is room for the messages beside their ids.
+const BESIDE_COLUMNS: u16 = 80;
+const INDENT: usize = 6;
 
 fn print(out: &mut impl Write, findings: &[Finding]) -> std::io::Result<()> {
     let id_width = findings.iter().map(|finding| finding.id.len()).max().unwrap_or(0);
@@ -71,20 +75,29 @@ fn print(out: &mut impl Write, findings: &[Finding]) -> std::io::Result<()> {
             Status::Warn => ("WARN", Colour::Yellow),
             Status::Fail => ("FAIL", Colour::Red),
         };
-        let indent = 6 + id_width + 2;
+        let word = output::coloured(word, colour);
         let text = format!("{}: {}", finding.subject, finding.message);
-        let text = output::wrapped(&text, indent);
-        writeln!(out, "{}  {:id_width$}  {text}", output::coloured(word, colour), finding.id)?;
+        if output::width() < BESIDE_COLUMNS {
+            let text = output::wrapped(&text, INDENT);
+            writeln!(out, "{word}  {}\n{:INDENT$}{text}", finding.id, "")?;
+        } else {
+            let text = output::wrapped(&text, INDENT + id_width + 2);
+            writeln!(out, "{word}  {:id_width$}  {text}", finding.id)?;
+        }
         if !finding.hint.is_empty() && finding.status >= Status::Warn {
-            writeln!(out, "      -> {}", hint(&finding.hint, 9))?;
+            writeln!(out, "{:INDENT$}-> {}", "", hint(&finding.hint))?;
         }
     }
     Ok(())
 }
 
-/// A command is there to be copied and stays on one line; several things to do, or words, are
-/// wrapped.
-fn hint(text: &str, indent: usize) -> String {
+/// A command is there to be copied, and is broken where a shell joins it again; several things to
+/// do, or words, are wrapped.
+fn hint(text: &str) -> String {
+    let indent = INDENT + 3;
     let is_command = !text.contains("; ") && !text.contains(", ");
-    if is_command { text.to_owned() } else { output::wrapped(text, indent) }
+    match is_command {
+        true => output::broken_command(text, indent),
+        false => output::wrapped(text, indent),
+    }
 }

@@ -15,6 +15,7 @@ use blockio::target_check;
 use clap::Args;
 use provisioning::size;
 
+use crate::attention;
 use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
@@ -90,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
             "compared_bytes": proven.compared_bytes,
             "not_known": proven.not_known,
         });
-        output::print_json(&mut out, &done)?;
+        output::print_result(&mut out, &done)?;
     } else {
         writeln!(out, "committed: the history of group {} is dropped", group.view().name())?;
         for text in &proven.not_known {
@@ -107,7 +108,7 @@ fn nothing_to_do(group: &Group, arguments: &Arguments) -> anyhow::Result<Exit> {
         let nothing = serde_json::json!({
             "point": null, "dropped_points": 0, "compared_bytes": 0, "not_known": [],
         });
-        output::print_json(&mut out, &nothing)?;
+        output::print_result(&mut out, &nothing)?;
     } else {
         let name = group.view().name();
         let text = format!("nothing to do: group {name} was committed, and has no history since");
@@ -148,7 +149,7 @@ fn prove(group: &GroupView, proof: Proof, arguments: &Arguments) -> anyhow::Resu
         Proof::NothingWritten(_) => target_check::check(group, all, accept)?,
     };
     for note in notes {
-        output::complain(&output::wrapped(&format!("warning: {note}"), 2));
+        attention::warn(note);
     }
     let mut compared_bytes = 0;
     let mut not_known = Vec::new();

@@ -1,16 +1,15 @@
 //! `mtctl digest`: the BLAKE3 hash of a disk, and of its parts as a document. The hashing is
 //! `blockio::digest`'s.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use blockio::digest::{Document, LeafSize, digest, is_document};
 use clap::Args;
 
 use crate::exit::Exit;
 use crate::output;
+use crate::size_argument::size;
 use crate::target_argument;
 use crate::whole_file;
 
@@ -27,9 +26,6 @@ Examples:
 
 The disk is held exclusively while it is read, and nothing is written to it. One that is in use, or
 is written to meanwhile, is refused: what would be hashed is no one state of it.";
-
-/// So much tells whether a file is a digest.
-const HEAD_BYTES: u64 = 256;
 
 /// What was typed after `mtctl digest`.
 #[derive(Debug, Args)]
@@ -52,14 +48,7 @@ pub struct Arguments {
 }
 
 fn leaf_size(text: &str) -> Result<LeafSize, String> {
-    let (digits, shift) = match text.as_bytes().last() {
-        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
-        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
-        _ => (text, 0),
-    };
-    let number: u64 = digits.parse().map_err(|_| "a number, with K or M after it".to_owned())?;
-    let bytes = number.saturating_mul(1 << shift);
-    LeafSize::new(bytes).map_err(|error| error.to_string())
+    LeafSize::new(size(text)?).map_err(|error| error.to_string())
 }
 
 /// Hashes the disk.
@@ -95,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 /// A digest may be replaced; anything else was not meant, least of all the image that is hashed.
 fn check_output(path: &Path) -> anyhow::Result<()> {
     whole_file::check(path, "name a new file")?;
-    if !path.exists() || head(path)?.is_empty() || is_digest(path)? {
+    if !path.exists() || whole_file::head(path)?.is_empty() || is_digest(path)? {
         return Ok(());
     }
     let context = format!("writing {}: it is there and is no digest", path.display());
@@ -104,16 +93,7 @@ fn check_output(path: &Path) -> anyhow::Result<()> {
 
 /// Whether the file at `path` is meant to be a digest.
 pub(crate) fn is_digest(path: &Path) -> anyhow::Result<bool> {
-    Ok(is_document(&head(path)?))
-}
-
-fn head(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let reading = || format!("reading {}", path.display());
-    let mut head = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head))
-        .with_context(reading)?;
-    Ok(head)
+    Ok(is_document(&whole_file::head(path)?))
 }
 
 #[cfg(test)]
@@ -122,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_leaf_size_has_a_unit_or_none() {
-        for (text, bytes) in [("64K", 1 << 16), ("1M", 1 << 20), ("64m", 1 << 26)] {
+        for (text, bytes) in [("64K", 1 << 16), ("1MiB", 1 << 20), ("64m", 1 << 26)] {
             assert_eq!(leaf_size(text).unwrap().bytes(), bytes, "{text}");
         }
         assert_eq!(leaf_size("131072").unwrap().bytes(), 131_072);

@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut out = output::stdout();
     if arguments.host.json {
         let json = Json { disks: &disks, unreadable_groups: &groups.unreadable };
-        output::print_json(&mut out, &json)?;
+        output::print_result(&mut out, &json)?;
     } else if disks.is_empty() {
         writeln!(
             out,

@@ -6,11 +6,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use blockio::journal::selector::Selector;
+use blockio::journal::catalogue::Point;
+use blockio::journal::selector::{self, Selector};
 use blockio::nbd::{Export, Listen, Scratch, Server};
 use blockio::{Error, ErrorKind};
 use clap::{ArgGroup, Args};
 
+use crate::attention;
+use crate::completion;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::point_views::{self, PointView};
@@ -38,7 +41,7 @@ pub struct Arguments {
     of: GroupOptions,
 
     /// Which point: a number, a name, a time, latest, latest-app, or start
-    #[arg(long, value_name = "POINT")]
+    #[arg(long, value_name = "POINT", add = completion::points())]
     to: Selector,
 
     /// Only this volume
@@ -80,11 +83,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         (None, None) => return Ok(Exit::Usage),
     };
     let group = arguments.of.look()?;
-    let (shown, views) =
+    let (point, views) =
         point_views::at(&arguments.of, &group, &arguments.to, arguments.volume.as_deref())?;
     let exports = views.into_iter().map(|view| export(arguments, view));
     let server = Server::bind(address, exports.collect::<blockio::Result<_>>()?)?;
-    announce(&server, &shown, arguments.json)?;
+    announce(&server, point, arguments.json)?;
     match server.serve(&stop) {
         Ok(()) => Ok(Exit::Done),
         Err(error) => Ok(report::ours(&error)),
@@ -118,13 +121,18 @@ fn export(arguments: &Arguments, view: PointView) -> blockio::Result<Export> {
 }
 
 /// Clients can connect from now on.
-fn announce(server: &Server, shown: &str, json: bool) -> anyhow::Result<()> {
+fn announce(server: &Server, point: &Point, json: bool) -> anyhow::Result<()> {
     let uris = server.exports().iter().map(|export| server.address().uri(&export.name));
     let uris: Vec<String> = uris.collect();
-    let mut out = output::stdout();
+    let (mut out, shown) = (output::stdout(), selector::shown(point));
     if json {
-        let text = serde_json::json!({ "point": shown, "uris": uris }).to_string();
-        writeln!(out, "{}", output::escaped_json(&text))?;
+        let text = serde_json::json!({
+            "point": shown, "uris": uris,
+            "id": point.id.0, "time": selector::time(point.time),
+            "kind": point.kind, "name": point.name,
+            "warnings": attention::warnings(), "alarms": attention::alarms_of_this_run(),
+        });
+        writeln!(out, "{}", output::escaped_json(&text.to_string()))?;
     } else {
         writeln!(out, "{shown}, until this is stopped:")?;
         for uri in uris {

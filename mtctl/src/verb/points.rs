@@ -11,6 +11,8 @@ use jiff::tz::TimeZone;
 use provisioning::size;
 use serde::Serialize;
 
+use crate::attention;
+use crate::completion;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::{group_targets, output};
@@ -86,7 +88,7 @@ pub struct Show {
 #[command(after_help = EXAMPLES)]
 pub struct One {
     /// Which point: a number, a name, a time, latest, latest-app, or start
-    #[arg(value_name = "POINT")]
+    #[arg(value_name = "POINT", add = completion::points())]
     point: Selector,
 
     #[command(flatten)]
@@ -197,7 +199,7 @@ fn list(arguments: &List) -> anyhow::Result<Exit> {
     let points: Vec<_> = known.into_iter().flat_map(Catalogue::recovery_points).collect();
     let mut out = output::stdout();
     if arguments.json {
-        output::print_json(&mut out, &json(known, &points))?;
+        output::print_result(&mut out, &json(known, &points))?;
         return Ok(Exit::Done);
     }
     if points.is_empty() {
@@ -294,7 +296,7 @@ fn print_one(
     let point = selector::find(group.catalogue()?, selector)?;
     let mut out = output::stdout();
     if as_json {
-        output::print_json(&mut out, &json(known, &[point]))?;
+        output::print_result(&mut out, &json(known, &[point]))?;
     } else {
         table(&mut out, &[point], &zone(local))?;
         out.flush()?;
@@ -327,7 +329,7 @@ fn require_history(group: &GroupView) -> blockio::Result<()> {
 
 fn warn(group: &mut Group) {
     for note in group.take_notes() {
-        output::complain(&output::wrapped(&format!("warning: {note}"), 2));
+        attention::warn(note);
     }
 }
 

@@ -206,7 +206,7 @@ fn show_only(
     let plan = preparation.plan();
     let mut out = output::stdout();
     if arguments.host.json {
-        output::print_json(&mut out, &preparation.report_undone())?;
+        output::print_result(&mut out, &preparation.report_undone())?;
     } else {
         show::plan(&mut out, plan)?;
         show::summary(&mut out, plan, why_dry)?;
@@ -257,7 +257,7 @@ fn finish(arguments: &Arguments, finished: &Finished) -> anyhow::Result<Exit> {
 fn print_report(arguments: &Arguments, report: &Report) -> anyhow::Result<()> {
     let mut out = output::stdout();
     if arguments.host.json {
-        return output::print_json(&mut out, report);
+        return output::print_result(&mut out, report);
     }
     show::report(&mut out, report)?;
     Ok(out.flush()?)

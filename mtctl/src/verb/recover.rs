@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
                 let nothing = serde_json::json!({
                     "complete": true, "bytes": 0, "within_a_stream": within
                 });
-                output::print_json(&mut out, &nothing)?;
+                output::print_result(&mut out, &nothing)?;
             } else {
                 writeln!(out, "nothing to do: the disks are where the group knows them")?;
                 if let Whereabouts::WithinStream(_) = group.view().whereabouts() {

@@ -17,6 +17,7 @@ use blockio::{Error, ErrorKind};
 use clap::{Args, ValueEnum};
 
 use crate::byte_progress::ByteProgress;
+use crate::completion;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::new_image::NewImage;
@@ -53,7 +54,7 @@ pub struct Arguments {
     of: GroupOptions,
 
     /// Which point: a number, a name, a time, latest, latest-app, or start
-    #[arg(long, value_name = "POINT")]
+    #[arg(long, value_name = "POINT", add = completion::points())]
     to: Selector,
 
     /// Where a volume goes: a disk (a path, or wwid:ID) or an image file, as large or larger; once
@@ -202,7 +203,7 @@ fn pairs(arguments: &Arguments, group: &GroupView) -> anyhow::Result<(String, Ve
     let assigned = restore_targets::assigned(&volumes, &arguments.onto)?;
     let typed: Vec<_> = assigned.iter().map(|(_, target)| *target).collect();
     let found = restore_targets::look_up(&typed, arguments.create, &arguments.of, group)?;
-    let (shown, mut views) = point_views::at(&arguments.of, group, &arguments.to, None)?;
+    let (point, mut views) = point_views::at(&arguments.of, group, &arguments.to, None)?;
     let mut pairs = Vec::new();
     for ((name, _), destination) in assigned.into_iter().zip(found) {
         let Some(at) = views.iter().position(|view| view.name == name) else {
@@ -218,7 +219,7 @@ fn pairs(arguments: &Arguments, group: &GroupView) -> anyhow::Result<(String, Ve
         };
         pairs.push(Pair { name, view, destination, held });
     }
-    Ok((shown, pairs))
+    Ok((selector::shown(point), pairs))
 }
 
 /// Opens what is there for us alone, if `view` fits.

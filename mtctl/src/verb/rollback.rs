@@ -15,7 +15,9 @@ use clap::Args;
 use provisioning::size;
 use serde::Serialize;
 
+use crate::attention;
 use crate::byte_progress::ByteProgress;
+use crate::completion;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
@@ -39,7 +41,7 @@ pub struct Arguments {
     of: GroupOptions,
 
     /// Where to: a number, a name, a time, latest, latest-app, or start
-    #[arg(long, value_name = "POINT")]
+    #[arg(long, value_name = "POINT", add = completion::points())]
     to: Selector,
 
     #[command(flatten)]
@@ -160,7 +162,7 @@ fn print_preview(id: PointId, preview: &Preview) -> anyhow::Result<()> {
         dry_run: true,
     };
     let mut out = output::stdout();
-    output::print_json(&mut out, &document)?;
+    output::print_result(&mut out, &document)?;
     Ok(out.flush()?)
 }
 
@@ -259,7 +261,7 @@ pub(crate) fn carry_out(
     };
     let mut out = output::stdout();
     if json {
-        output::print_json(
+        output::print_result(
             &mut out,
             &Json { point: id.0, bytes, seconds, complete, given_up_points },
         )?;
@@ -286,7 +288,7 @@ fn show(progress: &mut Option<(ByteProgress, bool)>, event: Event<'_>) {
         Event::Checked { done, of } => (done, of, false),
         Event::Written { done, of } => (done, of, true),
         Event::Notice(notice) => {
-            let text = output::wrapped(&format!("warning: {notice}"), 2);
+            let text = attention::kept(notice);
             match progress {
                 Some((progress, _)) => progress.say(&text),
                 None => output::complain(&text),

@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let reports = reports(&host, &survey, &changed);
     let mut out = output::stdout();
     if arguments.json {
-        output::print_json(&mut out, &Json { machines: &reports })?;
+        output::print_result(&mut out, &Json { machines: &reports })?;
     } else {
         for report in &reports {
             print(&mut out, report)?;

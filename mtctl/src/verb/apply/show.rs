@@ -33,7 +33,7 @@ pub(super) fn outcome(
 ) -> anyhow::Result<()> {
     let mut out = output::stdout();
     if arguments.json {
-        return output::print_json(&mut out, &json(outcome, elapsed, arguments.dry_run));
+        return output::print_result(&mut out, &json(outcome, elapsed, arguments.dry_run));
     }
     let summary = &outcome.summary;
     let done = if arguments.dry_run { "would apply" } else { "applied" };

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use provisioning::Error;
+use provisioning::mount::MountTable;
+use provisioning::{Error, lossless_text};
 
 use super::loop_device::{Closed, LoopDevice};
 
@@ -28,6 +29,8 @@ pub(super) const SOURCE_MOUNT: &str = "/mnt/cloud";
 pub(super) const TARGET_MOUNT: &str = "/mnt/home";
 /// Where the kernel lists disks.
 const DISK_LIST: &str = "/sys/block";
+/// Where disks are mounted by people.
+const MOUNTS: &str = "/mnt";
 const RETENTION_MOUNT: &str = provisioning::spec::RETENTION_MOUNT_DEFAULT;
 
 const BLANK_BYTES: u64 = 1 << 30;
@@ -202,7 +205,8 @@ fn mount_scratch() -> Result<()> {
     let etc = folder("etc")?;
     copy_etc(&etc)?;
     bind(&etc, "/etc")?;
-    bind(&folder("mnt")?, "/mnt")?;
+    leave_mounts_below(MOUNTS)?;
+    bind(&folder("mnt")?, MOUNTS)?;
     let installed = folder("installed")?;
     bind(Path::new("/var/lib"), &installed.display().to_string())?;
     let library = folder("library")?;
@@ -214,6 +218,24 @@ fn mount_scratch() -> Result<()> {
         let place = format!("/run/{name}");
         if Path::new(&place).is_dir() {
             bind(&folder(name)?, &place)?;
+        }
+    }
+    Ok(())
+}
+
+/// On a host that is prepared the retention volume is mounted below `place`. Covered, it would not
+/// be seen, and yet be in the kernel's table, by which it is looked for. It stays where it is for
+/// everybody else.
+fn leave_mounts_below(place: &str) -> Result<()> {
+    let place = Path::new(place).canonicalize()?;
+    let text = lossless_text::from_bytes(fs::read("/proc/self/mountinfo")?);
+    let table = MountTable::parse(&text).context("reading /proc/self/mountinfo")?;
+    // The last one first: it may lie in an earlier one.
+    for mount in table.mounts().iter().rev() {
+        let path = lossless_text::to_path(Path::new(&mount.mount_point));
+        if path.starts_with(&place) && *path != *place {
+            // One that is covered already is not reached, and not in the way.
+            let _ = umount2(&*path, MntFlags::MNT_DETACH);
         }
     }
     Ok(())

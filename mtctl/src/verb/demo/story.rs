@@ -245,7 +245,7 @@ impl Story {
 
     /// What was told, as JSON.
     pub(super) fn json(&self, out: &mut impl Write, ok: bool) -> Result<()> {
-        output::print_json(out, &Json { chapters: &self.told, ok })
+        output::print_result(out, &Json { chapters: &self.told, ok })
     }
 }
 

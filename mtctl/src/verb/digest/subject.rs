@@ -10,11 +10,11 @@ use blockio::journal::selector::Selector;
 use blockio::view::View;
 use blockio::volume;
 use blockio::volume::stillness::Stillness;
-use blockio::volume_name::VolumeName;
 use blockio::{Error, ErrorKind};
 use clap::Args;
 
 use crate::byte_progress::ByteProgress;
+use crate::completion;
 use crate::group_place::{GroupOptions, RetentionOptions};
 use crate::point_views;
 use crate::target_argument::{NamedTarget, TargetArgument};
@@ -27,7 +27,7 @@ pub(crate) struct SubjectArguments {
     pub(crate) device: Option<TargetArgument>,
 
     /// A recovery point of a group, instead of a disk; replication may go on meanwhile
-    #[arg(long, value_name = "POINT", requires = "group")]
+    #[arg(long, value_name = "POINT", requires = "group", add = completion::points())]
     to: Option<Selector>,
 
     /// Which volume of the group
@@ -35,7 +35,7 @@ pub(crate) struct SubjectArguments {
     volume: Option<String>,
 
     /// The protection group of the recovery point
-    #[arg(long, value_name = "NAME", requires = "to")]
+    #[arg(long, value_name = "NAME", requires = "to", add = completion::groups())]
     group: Option<String>,
 
     #[command(flatten)]
@@ -55,10 +55,11 @@ impl SubjectArguments {
         let (_, mut views) = point_views::at(&of, &group, to, self.volume.as_deref())?;
         let only = views.pop().filter(|_| views.is_empty());
         let only = only.ok_or_else(|| {
-            let names: Vec<_> = group.state().volumes.keys().map(VolumeName::to_string).collect();
+            let names = group.state().volumes.keys().map(|name| format!("--volume {name}"));
+            let names: Vec<_> = names.collect();
             let context = format!("group {} has several volumes", group.name());
             Error::new(ErrorKind::Usage, context)
-                .with_hint(format!("name one: --volume NAME, of {}", names.join(", ")))
+                .with_hint(format!("name one: {}", names.join(", or ")))
         })?;
         Ok(Some(Subject { view: only.view, stillness: None }))
     }

@@ -9,6 +9,7 @@ use clap::Args;
 use provisioning::size;
 use serde::Serialize;
 
+use crate::attention;
 use crate::exit::Exit;
 use crate::group_place::{self, GroupOptions};
 use crate::{output, question};
@@ -68,7 +69,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
     if arguments.dry_run {
         match arguments.json {
-            true => output::print_json(&mut out, &goes)?,
+            true => output::print_result(&mut out, &goes)?,
             false => writeln!(out, "dry run: nothing was removed")?,
         }
         out.flush()?;
@@ -79,11 +80,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let left = Group::open(&place, name)?.remove(&place)?;
     group_place::forget_state(&place, name)?;
     for directory in left {
-        let text = format!("warning: {} stays: it has more in it", directory.display());
-        output::complain(&output::wrapped(&text, 2));
+        attention::warn(format!("{} stays: it has more in it", directory.display()));
     }
     match arguments.json {
-        true => output::print_json(&mut out, &goes)?,
+        true => output::print_result(&mut out, &goes)?,
         false => writeln!(out, "group {name} is forgotten")?,
     }
     out.flush()?;

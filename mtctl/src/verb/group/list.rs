@@ -12,6 +12,7 @@ use clap::Args;
 use provisioning::size;
 use serde::Serialize;
 
+use crate::attention::alarms;
 use crate::exit::Exit;
 use crate::group_list::{self, Found};
 use crate::group_place::RetentionOptions;
@@ -21,6 +22,7 @@ use crate::{output, report};
 const EXAMPLES: &str = "\
 Examples:
   mtctl group list
+  mtctl group list --check || page-somebody          exit 6: a group has an alarm
   mtctl group list --json | jq -r '.groups[] | select(.alarms != []) | .group'";
 
 /// What was typed after `mtctl group list`.
@@ -37,6 +39,10 @@ pub struct Arguments {
     /// Take --retention though nothing is mounted there
     #[arg(long, requires = "retention")]
     retention_unmounted: bool,
+
+    /// Exit with 6 if a group has an alarm
+    #[arg(long)]
+    check: bool,
 
     /// Print JSON
     #[arg(long)]
@@ -70,7 +76,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let summaries: Vec<Summary> = found.iter().map(summary_or_error).collect();
     let mut out = output::stdout();
     if arguments.json {
-        output::print_json(&mut out, &serde_json::json!({ "groups": summaries }))?;
+        let all = summaries
+            .iter()
+            .flat_map(|one| one.alarms.iter().map(|alarm| format!("{}: {alarm}", one.group)));
+        let alarms = Some(all.collect());
+        output::print_document(&mut out, &serde_json::json!({ "groups": summaries }), alarms)?;
     } else if summaries.is_empty() {
         writeln!(out, "there is no group yet: the first `mtctl apply --group NAME` makes one")?;
     } else {
@@ -78,7 +88,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     let exits = found.iter().filter_map(|found| found.view.as_ref().err());
-    Ok(exits.map(|error| report::exit_of(error.kind())).next().unwrap_or(Exit::Done))
+    let is_alarm = arguments.check && summaries.iter().any(|one| !one.alarms.is_empty());
+    let otherwise = if is_alarm { Exit::Alarm } else { Exit::Done };
+    Ok(exits.map(|error| report::exit_of(error.kind())).next().unwrap_or(otherwise))
 }
 
 fn print(out: &mut impl Write, summaries: &[Summary]) -> anyhow::Result<()> {
@@ -158,34 +170,4 @@ fn told(group: &GroupView, whereabouts: &Whereabouts) -> (&'static str, String) 
         Whereabouts::WithinStream(_) => ("within-stream", text("within a stream")),
         Whereabouts::Applied => ("applied", text("applied")),
     }
-}
-
-fn alarms(group: &GroupView) -> Vec<String> {
-    let mut alarms = Vec::new();
-    let name = group.name();
-    match group.whereabouts() {
-        Whereabouts::RollingBack(to) => alarms.push(format!(
-            "a rollback to {} is not finished: mtctl recover --group {name}",
-            group.called(to)
-        )),
-        Whereabouts::InBetween(_) => alarms.push(format!(
-            "a run was cut short: apply the same stream again, or mtctl recover --group {name}"
-        )),
-        Whereabouts::NeverWritten
-        | Whereabouts::RolledBack(_)
-        | Whereabouts::WithinStream(_)
-        | Whereabouts::Applied => {}
-    }
-    alarms.extend(group.notes().iter().map(ToString::to_string));
-    if !group.keeps_history() {
-        alarms.push("no history is kept: there is no way back".to_owned());
-    }
-    let cut = group.state().journal.as_ref().and_then(|known| known.window_cut_to);
-    if let Some(left) = cut {
-        alarms.push(format!(
-            "for want of room points had to go that were younger than the window; {} were left",
-            in_hours(std::time::Duration::from_nanos(left))
-        ));
-    }
-    alarms
 }

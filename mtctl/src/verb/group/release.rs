@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut out = output::stdout();
     if arguments.json {
         let done = serde_json::json!({ "disks": disks, "dropped_points": points });
-        output::print_json(&mut out, &done)?;
+        output::print_result(&mut out, &done)?;
     } else {
         writeln!(out, "group {name} has no disks any more; {points_shown} went")?;
         out.flush()?;

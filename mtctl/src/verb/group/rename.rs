@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         let renamed = !arguments.dry_run;
         let document =
             serde_json::json!({ "group": name, "to": new, "moves": moves, "renamed": renamed });
-        output::print_json(&mut out, &document)?;
+        output::print_result(&mut out, &document)?;
     } else {
         for one in &moves {
             let (from, to) = (one.from.display(), one.to.display());

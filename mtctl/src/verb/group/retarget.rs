@@ -183,7 +183,7 @@ fn show(arguments: &Arguments, changes: &[Change], retargeted: bool) -> anyhow::
     let mut out = output::stdout();
     if arguments.json {
         let document = serde_json::json!({ "changes": changes, "retargeted": retargeted });
-        output::print_json(&mut out, &document)?;
+        output::print_result(&mut out, &document)?;
     } else if changes.is_empty() {
         writeln!(out, "nothing to do: the group has these disks already")?;
     } else {

@@ -128,7 +128,7 @@ fn show(changes: &[Change], kept: &Kept, done: &str) -> anyhow::Result<Exit> {
         });
         let changes: Vec<_> = changes.collect();
         let document = serde_json::json!({ "changes": changes, "changed": !kept.dry_run });
-        output::print_json(&mut out, &document)?;
+        output::print_result(&mut out, &document)?;
     } else if changes.is_empty() {
         writeln!(out, "nothing to do: it is kept like this already")?;
     } else {

@@ -10,6 +10,7 @@ use provisioning::size;
 use serde::Serialize;
 
 use super::list::{Summary, summary};
+use crate::attention::alarms;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::{output, policy_options};
@@ -17,6 +18,7 @@ use crate::{output, policy_options};
 const EXAMPLES: &str = "\
 Examples:
   mtctl group show --group web
+  mtctl group show --group web --check               exit 6: it has an alarm
   mtctl group show --group web --json";
 
 /// What was typed after `mtctl group show`.
@@ -25,6 +27,10 @@ Examples:
 pub struct Arguments {
     #[command(flatten)]
     of: GroupOptions,
+
+    /// Exit with 6 if the group has an alarm
+    #[arg(long)]
+    check: bool,
 
     /// Print JSON
     #[arg(long)]
@@ -60,12 +66,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let group = GroupView::look(&arguments.of.place()?, &arguments.of.group)?;
     let mut out = output::stdout();
     if arguments.json {
-        output::print_json(&mut out, &json(&group))?;
+        // The summary has its alarms.
+        output::print_document(&mut out, &json(&group), None)?;
     } else {
         print(&mut out, &group)?;
     }
     out.flush()?;
-    Ok(Exit::Done)
+    let is_alarm = arguments.check && !alarms(&group).is_empty();
+    Ok(if is_alarm { Exit::Alarm } else { Exit::Done })
 }
 
 fn json(group: &GroupView) -> Json<'_> {

@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     drop(progress);
     let mut out = output::stdout();
     if arguments.json {
-        output::print_json(&mut out, &report)?;
+        output::print_result(&mut out, &report)?;
     } else {
         print(&mut out, &arguments.of.group, &report, start)?;
     }

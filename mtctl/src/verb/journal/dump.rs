@@ -7,6 +7,7 @@ use blockio::journal::dump::{self, Options};
 use blockio::journal::selector::{self, Selector};
 use clap::Args;
 
+use crate::completion;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::output;
@@ -28,7 +29,7 @@ pub struct Arguments {
     of: GroupOptions,
 
     /// Only what leads back to this point: a number, a name, a time, latest, latest-app, or start
-    #[arg(long, value_name = "POINT")]
+    #[arg(long, value_name = "POINT", add = completion::points())]
     point: Option<Selector>,
 
     /// Print a line for each range too

@@ -105,7 +105,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         say(&format!("the state of group {name} was made anew"))?;
     }
     if arguments.json {
-        output::print_json(&mut out, &json)?;
+        output::print_result(&mut out, &json)?;
     }
     out.flush()?;
     Ok(Exit::Done)

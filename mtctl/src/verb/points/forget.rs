@@ -10,6 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{JsonPoint, json_point, require_history, table, warn};
+use crate::completion;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::{output, question};
@@ -28,7 +29,7 @@ the disks were rolled back to do not go. What leads back to the points before th
 #[command(after_help = EXAMPLES)]
 pub struct Forget {
     /// Which points; none: those that go by how the group is kept
-    #[arg(value_name = "POINT")]
+    #[arg(value_name = "POINT", add = completion::points())]
     points: Vec<Selector>,
 
     #[command(flatten)]
@@ -108,7 +109,7 @@ fn show(group: &GroupView, ids: &[PointId], arguments: &Forget) -> anyhow::Resul
     let mut out = output::stdout();
     if arguments.json {
         let points = points.into_iter().map(json_point).collect();
-        output::print_json(&mut out, &Json { points, dry_run: arguments.dry_run })?;
+        output::print_result(&mut out, &Json { points, dry_run: arguments.dry_run })?;
     } else if points.is_empty() {
         writeln!(out, "nothing to do: no point is to go")?;
     } else {

@@ -84,7 +84,7 @@ pub(super) fn plan(
         });
         let volumes = volumes.collect();
         let document = JsonPlan { point: point.0, point_text: shown, volumes, dry_run: true };
-        return output::print_json(&mut out, &document);
+        return output::print_result(&mut out, &document);
     }
     writeln!(out, "{}", output::wrapped(&format!("{shown}, onto other disks"), 2))?;
     let mut table = output::table(&["VOLUME", "TARGET", "SIZE", "WHAT IS THERE"]);
@@ -127,7 +127,7 @@ pub(super) fn restored(
             manifest: arguments.package.manifest(),
             complete: true,
         };
-        return output::print_json(&mut out, &document);
+        return output::print_result(&mut out, &document);
     }
     for one in restored {
         let how = match one.zero_bytes {

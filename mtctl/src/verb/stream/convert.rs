@@ -2,7 +2,7 @@
 //! `blockio::convert`'s; here the output gets its name once it is whole.
 
 use std::io::{BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use blockio::apply::StreamArgument;
 use blockio::convert::{Conversion, Output, convert, joined_header};
@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
 use crate::output;
+use crate::size_argument;
 use crate::stream_options::{self, FormatName};
 use crate::whole_file;
 
@@ -25,10 +26,11 @@ const EXAMPLES: &str = "\
 Examples:
   mtctl stream convert s1-s2.rbd --to native --output day1.mts
   mtctl stream convert s1-s2.rbd --volume db --to native --output db.mts
-  mtctl stream convert /var/spool/svd --size 107374182400 --to native --output svd.mts
+  mtctl stream convert /var/spool/svd --size 100G --to native --output svd.mts
   mtctl stream convert day1.mts --to rbd-diff-v1 --output - | rbd import-diff - pool/image
 
-Several inputs become one stream, in the order given. FILE gets its name only when it is whole.";
+Several inputs become one stream, in the order given. FILE gets its name only when it is whole. One
+that is there is not replaced, unless --force names it, too.";
 
 /// What was typed after `mtctl stream convert`.
 #[derive(Debug, Args)]
@@ -46,6 +48,10 @@ pub struct Arguments {
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 
+    /// The file that may be replaced, where --output is there already: the same name again
+    #[arg(long, value_name = "FILE")]
+    force: Option<PathBuf>,
+
     /// The format of the inputs; a raw image has to be named
     #[arg(long, value_enum, default_value_t = FormatName::Auto)]
     format: FormatName,
@@ -55,7 +61,7 @@ pub struct Arguments {
     volume: Option<Name>,
 
     /// The size of the disk, where the inputs do not say it
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "SIZE", value_parser = size_argument::size)]
     size: Option<u64>,
 
     /// Compress each batch of a native stream
@@ -115,7 +121,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let inputs = stream_options::of_volume(inputs, arguments.volume.as_ref());
     let header = joined_header(&headers(arguments, &inputs)?, arguments.size.map(ByteCount::new))?;
     let done = if arguments.output.as_os_str() == "-" {
-        write(arguments, inputs, &header, std::io::stdout().lock())?
+        write(arguments, inputs, &header, output::stdout_for_bytes())?
     } else {
         whole_file::write(&arguments.output, |file| {
             write(arguments, inputs, &header, BufWriter::new(file))
@@ -136,17 +142,35 @@ fn check(arguments: &Arguments) -> blockio::Result<()> {
         return Err(usage("--volume: an rbd diff does not say what its volume is called")
             .with_hint("leave it out; it is named where the diff is applied"));
     }
-    if arguments.output.as_os_str() != "-" {
-        return whole_file::check(
-            &arguments.output,
-            "to write to a disk, apply the stream to it: mtctl apply",
-        );
+    let (output, force) = (&arguments.output, arguments.force.as_deref());
+    check_output(output, force, &arguments.inputs, "convert")
+}
+
+/// A stream can be written to `output`, `-` being stdout, by `verb`, which reads `inputs`.
+///
+/// # Errors
+///
+/// `Usage`: there is no place for it. `Refused`: something is there that `force` does not name.
+pub(super) fn check_output(
+    output: &Path,
+    force: Option<&Path>,
+    inputs: &[PathBuf],
+    verb: &str,
+) -> blockio::Result<()> {
+    if output.as_os_str() != "-" {
+        whole_file::check(output, "to write to a disk, apply the stream to it: mtctl apply")?;
+        return whole_file::check_replaces_nothing(output, force, inputs);
     }
-    match std::io::stdout().is_terminal() {
-        true => Err(usage("standard output is a terminal: a stream is not for reading")
-            .with_hint("mtctl stream convert … --output - | COMMAND")),
-        false => Ok(()),
-    }
+    let why_not = match () {
+        () if force.is_some() => "--force names a file, and nothing is written to one",
+        () if std::io::stdout().is_terminal() => {
+            "standard output is a terminal: a stream is not for reading"
+        }
+        () if output::is_stdout_closed() => "standard output is closed",
+        () => return Ok(()),
+    };
+    Err(blockio::Error::new(blockio::ErrorKind::Usage, why_not)
+        .with_hint(format!("mtctl stream {verb} … --output - | COMMAND")))
 }
 
 fn target(arguments: &Arguments) -> Output {
@@ -202,7 +226,7 @@ pub(super) fn tell_of(
     };
     if json {
         let json = Json { extents, data_bytes, zero_bytes, marks, marks_lost };
-        return output::print_json(&mut out, &json);
+        return output::print_result(&mut out, &json);
     }
     let text = format!(
         "wrote {} in {}, {} of zeros, {}",

@@ -15,6 +15,7 @@ use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
 use crate::output;
 use crate::report;
+use crate::size_argument;
 use crate::stream_options::{self, FormatName};
 
 const EXAMPLES: &str = "\
@@ -39,7 +40,7 @@ pub struct Arguments {
     format: FormatName,
 
     /// The size of a raw image that comes through a pipe: one that ends before it was cut
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "SIZE", value_parser = size_argument::size)]
     size: Option<u64>,
 
     /// Print JSON
@@ -60,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         let found = inspect(&name, &mut source, &mut |bytes| progress.at(bytes));
         drop(progress);
         match arguments.json {
-            true => output::print_json(&mut out, &json(&name, &found))?,
+            true => output::print_result(&mut out, &json(&name, &found))?,
             false => print(&mut out, &name, &found)?,
         }
         out.flush()?;

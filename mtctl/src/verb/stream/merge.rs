@@ -1,7 +1,7 @@
 //! `mtctl stream merge`: streams of several volumes into one with one common mark. What that means
 //! is `blockio::merge`'s.
 
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use blockio::apply::StreamArgument;
@@ -9,12 +9,12 @@ use blockio::convert::Conversion;
 use blockio::merge::{CommonMark, Merged, merge};
 use blockio::stream::open::{Stream, arenas_for_reading};
 use blockio::stream::{MarkKind, Name, StreamHeader, native};
-use blockio::{Error, ErrorKind};
 use clap::{Args, ValueEnum};
 
-use super::convert::{Compression, tell_of};
+use super::convert::{Compression, check_output, tell_of};
 use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
+use crate::output;
 use crate::stream_options::{self, FormatName};
 use crate::whole_file;
 
@@ -25,7 +25,8 @@ Examples:
   mtctl apply s2.mts --group shop
 
 All changes of the inputs, then one mark: applied, it is a recovery point of all volumes. Its name
-is the snapshot that all inputs end at, or --mark. FILE gets its name only when it is whole.";
+is the snapshot that all inputs end at, or --mark. FILE gets its name only when it is whole;
+one that is there is not replaced, unless --force names it, too.";
 
 /// What was typed after `mtctl stream merge`.
 #[derive(Debug, Args)]
@@ -39,6 +40,10 @@ pub struct Arguments {
     /// The file to write; - is standard output
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
+
+    /// The file that may be replaced, where --output is there already: the same name again
+    #[arg(long, value_name = "FILE")]
+    force: Option<PathBuf>,
 
     /// The format of the inputs; a raw image has to be named
     #[arg(long, value_enum, default_value_t = FormatName::Auto)]
@@ -91,7 +96,8 @@ fn input(text: &str) -> Result<(Option<Name>, PathBuf), String> {
 /// Merges.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let to_stdout = arguments.output.as_os_str() == "-";
-    check(&arguments.output, to_stdout)?;
+    let files: Vec<_> = arguments.inputs.iter().map(|(_, file)| file.clone()).collect();
+    check_output(&arguments.output, arguments.force.as_deref(), &files, "merge")?;
     let inputs = inputs(arguments)?;
     let merged = Merged::of(&headers(arguments, &inputs)?)?;
     let name = match &arguments.mark {
@@ -101,27 +107,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     };
     let mark = CommonMark { name, kind: arguments.kind.map(MarkKind::from) };
     let done = match to_stdout {
-        true => write(arguments, inputs, &merged, &mark, std::io::stdout().lock())?,
+        true => write(arguments, inputs, &merged, &mark, output::stdout_for_bytes())?,
         false => whole_file::write(&arguments.output, |file| {
             write(arguments, inputs, &merged, &mark, BufWriter::new(file))
         })?,
     };
     tell_of(&done, to_stdout, arguments.json, "they are not of all volumes")?;
     Ok(Exit::Done)
-}
-
-fn check(output: &Path, to_stdout: bool) -> blockio::Result<()> {
-    if !to_stdout {
-        return whole_file::check(output, "to write to disks, apply the stream: mtctl apply");
-    }
-    match std::io::stdout().is_terminal() {
-        true => {
-            let context = "standard output is a terminal: a stream is not for reading";
-            Err(Error::new(ErrorKind::Usage, context)
-                .with_hint("mtctl stream merge … --output - | COMMAND"))
-        }
-        false => Ok(()),
-    }
 }
 
 fn inputs(arguments: &Arguments) -> anyhow::Result<Vec<StreamArgument>> {

@@ -47,7 +47,7 @@ struct JsonRange {
 pub(super) fn comparison(comparison: &Comparison, as_json: bool) -> anyhow::Result<Exit> {
     let mut out = output::stdout();
     match as_json {
-        true => output::print_json(&mut out, &json(comparison))?,
+        true => output::print_result(&mut out, &json(comparison))?,
         false => print(&mut out, comparison)?,
     }
     out.flush()?;

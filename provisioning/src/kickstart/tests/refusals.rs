@@ -237,6 +237,10 @@ fn names_that_are_no_time_zone_are_refused() {
         let answers = Answers { timezone: timezone.into(), ..answers(Release::El9) };
         assert_refused(&answers, "--timezone", "not the name of a time zone");
     }
+    for timezone in ["Europe/Berln", "Berlin", "europe/berlin", "XYZ"] {
+        let answers = Answers { timezone: timezone.into(), ..answers(Release::El9) };
+        assert_refused(&answers, "--timezone", "there is no such time zone");
+    }
     let taken =
         ["UTC", "Etc/GMT+5", "America/Argentina/Buenos_Aires", "EST5EDT", "America/Port-au-Prince"];
     for timezone in taken {

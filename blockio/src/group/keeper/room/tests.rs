@@ -9,7 +9,7 @@ use super::*;
 use crate::device::open::Engine;
 use crate::device::{BlockDevice, Geometry};
 use crate::group::Group;
-use crate::group::keeper::{Settings, now};
+use crate::group::keeper::{Forecast, Settings, now};
 use crate::journal::catalogue::{JournalVolume, NewPoint, PointKind, Span};
 use crate::journal::retention::Policy;
 use crate::journal::settings::GroupSettings;

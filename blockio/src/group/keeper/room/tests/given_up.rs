@@ -107,7 +107,7 @@ fn a_window_is_told_not_to_fit_if_the_volume_holds_less() {
         let policy = Policy { window, ..Policy::default() };
         let keeper = Volume::new(0, 50).group(policy, None).keeper.unwrap();
         let told = keeper.forecast(&known);
-        let expected = Notice::WindowDoesNotFit { held, wanted: window };
+        let expected = Forecast { held, wanted: window };
         assert_eq!(told, is_told.then_some(expected));
     }
 }

@@ -1,0 +1,124 @@
+//! What a shell completes that only this host knows: groups and recovery points. Nothing is locked
+//! or changed, and what cannot be seen is left out without a word: somebody is typing.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use blockio::group::GroupView;
+use blockio::journal::catalogue::Catalogue;
+use blockio::journal::selector;
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+
+use crate::group_list;
+use crate::group_place::{self, RetentionOptions};
+
+/// The groups of this host, or of the retention volume that is named in the same line.
+pub(crate) fn groups() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let names = group_list::names(&Line::typed().retention()).unwrap_or_default();
+        names.into_iter().map(CompletionCandidate::new).collect()
+    })
+}
+
+/// The recovery points of the group that is named in the same line: by their names, where one has
+/// only one meaning, and the words that mean one.
+pub(crate) fn points() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let words = ["latest", "latest-app", "start"].map(CompletionCandidate::new);
+        words.into_iter().chain(named_points(&Line::typed()).unwrap_or_default()).collect()
+    })
+}
+
+fn named_points(line: &Line) -> Option<Vec<CompletionCandidate>> {
+    let name = line.value_of("--group")?.into_string().ok()?;
+    let place = group_place::of_group(&name, &line.retention()).ok()?;
+    let view = GroupView::look(&place, &name).ok()?;
+    let known = view.state().journal.as_ref()?;
+    let mut times = BTreeMap::new();
+    for point in Catalogue::recovery_points(known) {
+        if let Some(name) = point.name.as_deref().filter(|name| is_typed_as_it_is(name)) {
+            times.entry(name).or_insert_with(Vec::new).push(selector::time(point.time));
+        }
+    }
+    let only = times.into_iter().filter_map(|(name, times)| match times.as_slice() {
+        [time] => Some(CompletionCandidate::new(name).help(Some(time.clone().into()))),
+        _ => None,
+    });
+    Some(only.collect())
+}
+
+/// A shell takes nothing in it for something else.
+fn is_typed_as_it_is(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.@%+,/-".contains(&byte);
+    name.bytes().all(is_plain) && !name.is_empty() && !name.starts_with('-')
+}
+
+/// What is typed by now.
+struct Line(Vec<OsString>);
+
+impl Line {
+    fn typed() -> Self {
+        // The shell hands it over after a `--` of its own.
+        Self(std::env::args_os().skip_while(|word| word != "--").skip(1).collect())
+    }
+
+    /// What follows `option`, as a word of its own or after a `=`.
+    fn value_of(&self, option: &str) -> Option<OsString> {
+        let mut words = self.0.iter();
+        while let Some(word) = words.next() {
+            if word == option {
+                return words
+                    .next()
+                    .filter(|value| *value != "=")
+                    .or_else(|| words.next())
+                    .cloned();
+            }
+            let (Some(word), length) = (word.to_str(), option.len()) else { continue };
+            if word.starts_with(option) && word[length..].starts_with('=') {
+                return Some(word[length + 1..].into());
+            }
+        }
+        None
+    }
+
+    fn retention(&self) -> RetentionOptions {
+        RetentionOptions {
+            retention: self.value_of("--retention").map(PathBuf::from),
+            retention_unmounted: self.0.iter().any(|word| word == "--retention-unmounted"),
+            state_dir: self.value_of("--state-dir").map(PathBuf::from),
+            ..RetentionOptions::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_of_the_line_has_its_value_however_it_is_typed() {
+        for words in [
+            &["mtctl", "--group", "web", "--to", ""][..],
+            &["mtctl", "--group=web"],
+            // As bash divides it.
+            &["mtctl", "--group", "=", "web"],
+        ] {
+            let line = Line(words.iter().map(OsString::from).collect());
+            assert_eq!(line.value_of("--group"), Some("web".into()), "{words:?}");
+            assert_eq!(line.value_of("--retention"), None);
+        }
+        let open = Line(vec!["--group".into()]);
+        assert_eq!(open.value_of("--group"), None);
+    }
+
+    #[test]
+    fn a_name_that_a_shell_would_take_apart_is_not_offered() {
+        for name in ["nightly", "2026-01-02", "a_b.c@d", "10%"] {
+            assert!(is_typed_as_it_is(name), "{name}");
+        }
+        for name in ["", "-x", "a b", "$(reboot)", "a;b", "`x`", "é", "a\nb", "a:b"] {
+            assert!(!is_typed_as_it_is(name), "{name}");
+        }
+    }
+}

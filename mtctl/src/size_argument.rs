@@ -1,0 +1,48 @@
+//! Sizes as they are typed: a number of bytes, or of a binary unit.
+
+/// Bytes of `text`: `4096`, `64K`, `10G`, `1MiB`. A unit may be in lower case; one of powers of
+/// ten, as `MB`, is none, since half of all tools mean the other by it.
+///
+/// # Errors
+///
+/// What is wrong with it, as it follows "invalid value".
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "it takes whole bytes, or a unit, as in 4096, 64K, 10G or 1MiB".to_owned())?;
+    let unit = &text[digits.len()..];
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        "t" | "tib" => 40,
+        "p" | "pib" => 50,
+        _ => return Err(format!("\"{unit}\" is no unit: K, M, G, T or P, or KiB, MiB, …")),
+    };
+    number.checked_mul(1 << shift).ok_or_else(|| "it is too large".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_binary_units() {
+        for (text, bytes) in [
+            ("4096", 4096),
+            ("0", 0),
+            ("64k", 64 << 10),
+            ("1MiB", 1 << 20),
+            ("10G", 10 << 30),
+            ("2tib", 2 << 40),
+            ("3P", 3 << 50),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for wrong in ["", "G", "1X", "-1", "1.5G", "1 G", "1MB", "99999999T", "é"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}
