@@ -13,6 +13,7 @@
 //! rebuilding  the state is made anew from the segments
 //! renaming    its directories get another name; removal: nothing of it is left
 //! retargeting  its volumes go to other disks
+//! exporters   who serves a point of it
 //! ```
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) mod checkpoint;
+mod exporters;
 mod forgetting;
 pub mod keeper;
 mod ledger;
@@ -47,6 +49,7 @@ mod retargeting;
 mod view;
 mod whereabouts;
 
+pub use exporters::{Exporter, Exporting, exporters};
 use keeper::{Forecast, Keeper, Settings};
 use ledger::Ledger;
 pub use place::{GROUP_NAME_BYTES_MAX, Place, check_name, storage};

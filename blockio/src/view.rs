@@ -207,6 +207,13 @@ impl View {
         Ok(parts)
     }
 
+    /// Why the point that it shows is kept no longer; none while it is kept, while that cannot be
+    /// seen, and of a disk as it is.
+    #[must_use]
+    pub fn gone(&self) -> Option<Error> {
+        self.past.as_ref()?.history.gone()
+    }
+
     fn inside(&self, at: ByteOffset, length: usize) -> Result<Extent> {
         let wanted = Extent::new(at, ByteCount::new(length as u64)).ok();
         let is_inside = |extent: &Extent| extent.end().get() <= self.geometry.capacity.get();

@@ -19,6 +19,9 @@ pub enum Exit {
     Integrity,
     /// 6: what was asked about has an alarm.
     Alarm,
+    /// The exit code of a command that was run for the operator (`export --run`), and not one of
+    /// ours.
+    OfCommand(u8),
 }
 
 impl Exit {
@@ -33,6 +36,7 @@ impl Exit {
             Self::Refused => 4,
             Self::Integrity => 5,
             Self::Alarm => 6,
+            Self::OfCommand(code) => code,
         }
     }
 
@@ -47,6 +51,7 @@ impl Exit {
             Self::Refused => "refused",
             Self::Integrity => "integrity",
             Self::Alarm => "alarm",
+            Self::OfCommand(_) => "command",
         }
     }
 }

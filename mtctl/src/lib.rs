@@ -14,6 +14,7 @@ mod group_targets;
 mod host_options;
 mod logging;
 mod new_image;
+mod open_exports;
 mod open_files;
 mod other_groups;
 mod output;

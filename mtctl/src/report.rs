@@ -117,7 +117,12 @@ pub(crate) fn ours_after_writing<'a>(error: impl Into<Library<'a>>) -> Exit {
     let library = error.into();
     let exit = match library.exit() {
         Exit::Refused | Exit::Usage => Exit::Failed,
-        exit @ (Exit::Done | Exit::Failed | Exit::NotReady | Exit::Integrity | Exit::Alarm) => exit,
+        exit @ (Exit::Done
+        | Exit::Failed
+        | Exit::NotReady
+        | Exit::Integrity
+        | Exit::Alarm
+        | Exit::OfCommand(_)) => exit,
     };
     tell(&library.chain(), library.hint_or_permission(), exit)
 }

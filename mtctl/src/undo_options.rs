@@ -28,6 +28,11 @@ impl UndoOptions {
         }
     }
 
+    /// Whether `point` goes, or may go, with what going back to `to` takes.
+    pub(crate) fn takes(self, point: PointId, to: PointId) -> bool {
+        (self.without_undo && point > to) || (self.give_up_points && point < to)
+    }
+
     /// How many points are given up.
     pub(crate) fn given_up(self, known: &Catalogue, to: PointId) -> u64 {
         let later = known.recovery_points().filter(|point| point.id > to);

@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -27,6 +27,9 @@ use crate::{Error, ErrorKind, Result};
 /// So many clients are served at once; one more is sent away, unless another one has been idle, or
 /// has stalled, for long.
 pub const CONNECTIONS_MAX: usize = 64;
+
+/// So often it is seen whether what is served is kept still.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Where clients find a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +140,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// `Failed`: clients can no longer be waited for; `stop` is set then. What goes wrong with one
+    /// `Failed`: a point that is served is kept no longer, or clients can no longer be waited for;
+    /// `stop` is set then. What goes wrong with one
     /// client ends its own connection only.
     pub fn serve(&self, stop: &AtomicBool) -> Result<()> {
         let seats = Seats::new(CONNECTIONS_MAX);
@@ -168,12 +172,25 @@ impl Server {
         result
     }
 
+    /// What is served is there: else clients would meet errors one by one, or none at all.
+    fn require_kept(&self) -> Result<()> {
+        match self.exports.iter().find_map(|export| export.view.gone()) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
     fn accept_until(
         &self,
         stop: &AtomicBool,
         mut serve: impl FnMut(Box<dyn Socket>, Option<IpAddr>),
     ) -> Result<()> {
+        let mut looked = Instant::now();
         while !stop.load(Ordering::Relaxed) {
+            if looked.elapsed() >= LOOK_EVERY {
+                self.require_kept()?;
+                looked = Instant::now();
+            }
             let mut descriptors = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
             match poll(&mut descriptors, PollTimeout::from(STOP_POLL_MS)) {
                 Ok(0) | Err(Errno::EINTR) => continue,

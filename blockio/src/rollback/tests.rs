@@ -153,6 +153,10 @@ impl Bench {
         self.told(to, |_| {}).0.unwrap()
     }
 
+    pub(crate) fn roll_back_without_undo(&self, to: PointId) -> Ending {
+        self.told(to, |job| job.without_undo = true).0.unwrap()
+    }
+
     /// Writes whole blocks of a segment.
     pub(crate) fn write_segment(&self, number: SegmentNumber, at: u64, bytes: &[u8]) {
         let pool = ArenaPool::new(1, NonZeroUsize::new(bytes.len()).unwrap()).unwrap();

@@ -43,7 +43,7 @@ use crate::journal::beyond;
 use crate::journal::catalogue::{Catalogue, JournalVolume, PointId};
 use crate::journal::images::{Found, Images, damaged, open, unreadable};
 use crate::journal::index::Index;
-use crate::journal::layout::COPIES_FROM;
+use crate::journal::layout::{COPIES_FROM, Identity};
 use crate::journal::saved::{self, NotReadable};
 use crate::journal::scan::{Next, SegmentError, SegmentReader};
 use crate::journal::state::GroupState;
@@ -55,6 +55,8 @@ use crate::{Error, ErrorKind, Result};
 /// So often in a row the state may be replaced while it is looked at.
 const LOOKS_MAX: usize = 1000;
 
+const SEE_WHICH_ARE_KEPT: &str = "see which are kept with: mtctl points list";
+
 /// The images since a point, of all volumes of a group.
 pub(super) struct History {
     storage: Arc<dyn Storage>,
@@ -64,6 +66,10 @@ pub(super) struct History {
     tail: Mutex<Tail>,
     /// How many looks at the end were begun.
     begun: AtomicU64,
+    /// Which history it is a point of.
+    identity: Identity,
+    /// The stamp of the state that had the point when that was asked last.
+    kept_at: AtomicU64,
 }
 
 /// What was found.
@@ -93,7 +99,7 @@ struct Tail {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     stamp: u64,
-    identity: [u8; 16],
+    identity: Identity,
     session: u64,
     next_segment: u64,
     /// Every record before this one is durable.
@@ -125,7 +131,9 @@ impl History {
             complete: 0,
         };
         let (known, tail) = (RwLock::new(Known { images, volumes }), Mutex::new(tail));
-        Ok(Self { storage, pool, point, known, tail, begun: AtomicU64::new(0) })
+        let (begun, kept_at) = (AtomicU64::new(0), AtomicU64::new(seen.stamp));
+        let identity = seen.identity;
+        Ok(Self { storage, pool, point, known, tail, begun, identity, kept_at })
     }
 
     /// The images of `extent` of the volume `name` that are known by now, ascending.
@@ -314,8 +322,7 @@ impl History {
         let catalogue = read_catalogue(&self.storage, &self.pool)?;
         let catalogue = catalogue.filter(|known| known.identity == tail.seen.identity);
         let Some(catalogue) = catalogue else {
-            let context = format!("point {} is gone: the group was committed", self.point);
-            return Err(Error::new(ErrorKind::Failed, context));
+            return Err(self.committed());
         };
         if catalogue.session != tail.seen.session {
             return self.load(tail);
@@ -325,6 +332,35 @@ impl History {
         tail.seen.next_record = catalogue.next_record;
         self.known_mut().volumes = catalogue.volumes;
         Ok(())
+    }
+
+    /// Why the point is kept no longer; none while it is kept, and while that cannot be seen.
+    pub(super) fn gone(&self) -> Option<Error> {
+        let stamp = self.stamp().ok()?;
+        if self.kept_at.load(Ordering::Relaxed) == stamp {
+            return None;
+        }
+        let catalogue = read_catalogue(&self.storage, &self.pool).ok()?;
+        let is_same = |known: &&Catalogue| known.identity == self.identity;
+        match catalogue.as_ref().filter(is_same) {
+            None => Some(self.committed()),
+            Some(known) if known.point(self.point).is_none() => Some(
+                Error::new(
+                    ErrorKind::Failed,
+                    format!("point {} is gone: it expired, or was given up", self.point),
+                )
+                .with_hint(SEE_WHICH_ARE_KEPT),
+            ),
+            Some(_) => {
+                self.kept_at.store(stamp, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    fn committed(&self) -> Error {
+        let context = format!("point {} is gone: the group was committed", self.point);
+        Error::new(ErrorKind::Failed, context)
     }
 
     fn stamp(&self) -> Result<u64> {
@@ -381,7 +417,7 @@ fn try_load(
     let (state, listed) = read_state(storage, pool)?;
     let expired = || {
         Error::new(ErrorKind::Usage, format!("point {point} has expired, or was given up"))
-            .with_hint("see which are kept with: mtctl points list")
+            .with_hint(SEE_WHICH_ARE_KEPT)
     };
     let has_it = |known: &Catalogue| known.point(point).is_some();
     if !state.journal.as_ref().is_some_and(has_it) {
@@ -474,5 +510,22 @@ mod tests {
         assert!(bench.known().points.last().unwrap().spans.len() > 3);
         history.follow().unwrap();
         assert_eq!(bytes(), Some(128 << 10));
+    }
+
+    #[test]
+    fn that_a_point_is_gone_is_told_also_where_nothing_is_read() {
+        let bench = Bench::new();
+        let pool = || crate::group::keeper::record_pool().unwrap();
+        let open = |point| History::open(Arc::clone(&bench.storage), point, pool()).unwrap();
+        let (marked, last) = (open(MARKED), open(LAST));
+        bench.roll_back(MARKED);
+        bench.roll_back(LAST);
+        assert!(marked.gone().is_none() && last.gone().is_none());
+        bench.roll_back_without_undo(MARKED);
+        assert!(marked.gone().is_none());
+        let told = last.gone().unwrap();
+        assert_eq!((told.kind(), told.to_string().contains("expired")), (ErrorKind::Failed, true));
+        bench.group().commit().unwrap();
+        assert!(marked.gone().unwrap().to_string().contains("committed"));
     }
 }

@@ -21,7 +21,7 @@ use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::other_groups::OtherGroups;
 use crate::policy_options::PolicyOptions;
-use crate::{group_targets, output, question};
+use crate::{group_targets, open_exports, output, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -80,6 +80,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         writeln!(out, "{}", output::wrapped(&text, 2))?;
         out.flush()?;
     }
+    open_exports::tell_of_those(&arguments.of.place()?, |_| true);
     question::require_yes(QUESTION, arguments.yes)?;
     let proven = prove(group.view(), proof, arguments)?;
     group.commit()?;

@@ -1,12 +1,13 @@
 //! `mtctl export`: a recovery point as disks over NBD, to look inside before anything is rolled
-//! back. Serving is `blockio::nbd`'s.
+//! back. Serving is `blockio::nbd`'s; beside it a command may run (`command`).
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use blockio::journal::catalogue::Point;
+use blockio::group::{Exporter, Exporting};
+use blockio::journal::catalogue::{Point, PointId};
 use blockio::journal::selector::{self, Selector};
 use blockio::nbd::{Export, Listen, Scratch, Server};
 use blockio::{Error, ErrorKind};
@@ -19,6 +20,11 @@ use crate::group_place::GroupOptions;
 use crate::point_views::{self, PointView};
 use crate::{output, report};
 
+mod command;
+mod pid_file;
+
+use pid_file::PidFile;
+
 const EXAMPLES: &str = "\
 Examples:
   mtctl export --group web --to before-upgrade --socket /run/web.sock &
@@ -27,15 +33,17 @@ Examples:
   mtctl export --group web --to latest --scratch --socket /run/web.sock
                                               a test VM can boot from it: its writes are thrown away
   mtctl export --group web --to latest --listen 127.0.0.1:10809
+  mtctl export --group web --to latest --run 'nbdcopy \"$uri\" db.img'
+                                              ends with the command, and with its exit code
 
 Nothing is moved, the disks are only read, and replication may go on meanwhile. It serves until
-SIGTERM or Ctrl-C. Over TCP everybody who reaches the address can read: beyond this host it needs
---insecure.";
+SIGTERM or Ctrl-C, until the command of --run ends, or until the point is gone (exit code 1). Over
+TCP everybody who reaches the address can read: beyond this host it needs --insecure.";
 
 /// What was typed after `mtctl export`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[command(group = ArgGroup::new("where").required(true).args(["socket", "listen"]))]
+#[command(group = where_or_run())]
 pub struct Arguments {
     #[command(flatten)]
     of: GroupOptions,
@@ -49,7 +57,7 @@ pub struct Arguments {
     volume: Option<String>,
 
     /// Serve on a unix socket at PATH
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "listen")]
     socket: Option<PathBuf>,
 
     /// Serve on a TCP address
@@ -68,30 +76,72 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "/var/tmp", requires = "scratch")]
     scratch_dir: PathBuf,
 
+    /// Serve while the shell runs CMD, which has $uri (where the volume is; of several, $uris
+    /// has a line for each) and $unixsocket; without --socket and --listen, nobody else knows where
+    #[arg(long, value_name = "CMD")]
+    run: Option<String>,
+
+    /// Write the number of this process into FILE, when clients can connect
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+
     /// Print JSON: one line, when clients can connect
     #[arg(long)]
     json: bool,
+}
+
+fn where_or_run() -> ArgGroup {
+    ArgGroup::new("where").required(true).multiple(true).args(["socket", "listen", "run"])
 }
 
 /// Serves.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     crate::logging::start(false);
     let stop = crate::verb::stop_flag()?;
-    let address = match (&arguments.socket, arguments.listen) {
-        (Some(path), _) => Listen::Unix(path.clone()),
-        (None, Some(address)) => Listen::Tcp(not_in_the_open(address, arguments.insecure)?),
-        (None, None) => return Ok(Exit::Usage),
+    // Of a command that has the point for itself: removed with everything in it.
+    let private = arguments.run.is_some().then(tempfile::tempdir).transpose()?;
+    let address = match (&arguments.socket, arguments.listen, &private) {
+        (Some(path), _, _) => Listen::Unix(path.clone()),
+        (None, Some(address), _) => Listen::Tcp(not_in_the_open(address, arguments.insecure)?),
+        (None, None, Some(directory)) => Listen::Unix(directory.path().join("socket")),
+        (None, None, None) => return Ok(Exit::Usage),
     };
+    if let Some(path) = &arguments.pid_file {
+        pid_file::check(path)?;
+    }
     let group = arguments.of.look()?;
     let (point, views) =
         point_views::at(&arguments.of, &group, &arguments.to, arguments.volume.as_deref())?;
     let exports = views.into_iter().map(|view| export(arguments, view));
     let server = Server::bind(address, exports.collect::<blockio::Result<_>>()?)?;
-    announce(&server, point, arguments.json)?;
-    match server.serve(&stop) {
-        Ok(()) => Ok(Exit::Done),
-        Err(error) => Ok(report::ours(&error)),
+    let _told = tell_others(arguments, &server, point.id)?;
+    let _pid_file = arguments.pid_file.as_deref().map(PidFile::write).transpose()?;
+    if arguments.run.is_none() || arguments.json {
+        announce(&server, point, arguments.json)?;
     }
+    let (served, exit) = match &arguments.run {
+        Some(command) => command::beside(&server, command, &stop)?,
+        None => (server.serve(&stop), Exit::Done),
+    };
+    Ok(match served {
+        Ok(()) => exit,
+        Err(error) => report::ours(&error),
+    })
+}
+
+/// Who takes the point away is to know that it is served; where that cannot be written, nothing
+/// is kept from being looked at.
+fn tell_others(
+    arguments: &Arguments,
+    server: &Server,
+    point: PointId,
+) -> anyhow::Result<Option<Exporting>> {
+    let (process, address) = (std::process::id(), server.address().to_string());
+    let told = Exporting::begin(&arguments.of.place()?, &Exporter { process, point, address });
+    if let Err(error) = &told {
+        attention::warn(format!("who drops the point will not be told of this export: {error}"));
+    }
+    Ok(told.ok())
 }
 
 /// Whole disks of somebody else go out here, to whoever asks, in the clear.

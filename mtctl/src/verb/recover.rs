@@ -14,7 +14,7 @@ use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
 use crate::undo_options::UndoOptions;
 use crate::verb::rollback::{self, How};
-use crate::{group_targets, output, question};
+use crate::{group_targets, open_exports, output, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -93,6 +93,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let accept_target = arguments.accept_target;
     let assignments = group_targets::open(group.view(), &arguments.of, accept_target)?;
     let cost = arguments.undo.cost(group.view().catalogue()?, id);
+    let undo = arguments.undo;
+    open_exports::tell_of_those(&arguments.of.place()?, |point| undo.takes(point, id));
     question::require_yes(&format!("{why}: go back to {shown}{cost}?"), arguments.yes)?;
     let how = How {
         policy: &arguments.policy,

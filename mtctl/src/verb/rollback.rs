@@ -22,7 +22,7 @@ use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
 use crate::undo_options::UndoOptions;
-use crate::{group_targets, output, question};
+use crate::{group_targets, open_exports, output, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -115,6 +115,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     if *dry_run {
         return Ok(if nothing_to_do { Exit::Done } else { Exit::NotReady });
     }
+    open_exports::tell_of_those(&of.place()?, |point| undo.takes(point, id));
     if !nothing_to_do {
         let cost = undo.cost(group.view().catalogue()?, id);
         question::require_yes(&format!("Roll back to {shown}{cost}?"), arguments.yes)?;

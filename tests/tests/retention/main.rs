@@ -5,6 +5,7 @@
 
 mod accidents;
 mod bounds;
+mod exports;
 mod filesystems;
 mod groups;
 mod identities;

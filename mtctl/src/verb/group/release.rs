@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
-use crate::{output, question};
+use crate::{open_exports, output, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,6 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let question = format!(
         "Group {name} gives up {disks_shown} and {points_shown}. There is no way back to one."
     );
+    open_exports::tell_of_those(&arguments.of.place()?, |_| true);
     question::require_yes(&question, arguments.yes)?;
     group.release()?;
     let mut out = output::stdout();

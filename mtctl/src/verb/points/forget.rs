@@ -13,7 +13,7 @@ use super::{JsonPoint, json_point, require_history, table, warn};
 use crate::completion;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
-use crate::{output, question};
+use crate::{open_exports, output, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,6 +75,7 @@ pub(super) fn run(arguments: &Forget) -> anyhow::Result<Exit> {
         show(&before, &ids, arguments)?;
     }
     let count = output::counted(ids.len() as u64, "point");
+    open_exports::tell_of_those(&arguments.of.place()?, |point| ids.contains(&point));
     question::require_yes(&format!("Forget {count}? There is no way back."), arguments.yes)?;
     group.open_history(blockio::apply::Settings::default())?;
     group.forget(&ids)?;

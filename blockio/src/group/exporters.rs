@@ -1,0 +1,168 @@
+//! Who serves a point of a group: each has a file beside the history, which it holds locked. The
+//! kernel gives the lock back however the process ends, so that none that was killed is taken for
+//! one that serves.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::FlockArg;
+use serde::{Deserialize, Serialize};
+
+use super::place::Place;
+use crate::journal::catalogue::PointId;
+use crate::volume::lock_as_a_whole;
+
+/// Before a random part, in the names of their files.
+const EXPORT: &str = "export-";
+/// More than is ever written, in bytes: what is larger is none of ours.
+const EXPORT_BYTES_MAX: u64 = 64 << 10;
+/// So often somebody may take a new file for one that was left behind.
+const ATTEMPTS_MAX: usize = 10;
+
+/// Somebody who serves a point.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exporter {
+    /// The number of its process.
+    pub process: u32,
+    /// The point.
+    pub point: PointId,
+    /// Where clients find it.
+    pub address: String,
+}
+
+/// That this process serves a point: until it is dropped, or the process ends.
+#[derive(Debug)]
+pub struct Exporting {
+    path: PathBuf,
+    _locked: File,
+}
+
+impl Exporting {
+    /// Tells everybody who asks for the [`exporters`] of the group at `place`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said: a volume that is mounted for reading cannot be told, for example.
+    pub fn begin(place: &Place, exporter: &Exporter) -> io::Result<Self> {
+        let text = serde_json::to_string(exporter).map_err(io::Error::other)?;
+        for _ in 0..ATTEMPTS_MAX {
+            let make =
+                |path: &Path| File::options().write(true).create_new(true).mode(0o644).open(path);
+            let made = tempfile::Builder::new().prefix(EXPORT).make_in(directory(place), make)?;
+            lock_as_a_whole(made.as_file(), FlockArg::LockExclusive)?;
+            // Before it was locked, somebody may have taken it for one that was left behind.
+            if made.as_file().metadata()?.nlink() == 0 {
+                continue;
+            }
+            made.as_file().write_all(text.as_bytes())?;
+            let (_locked, path) = made.keep().map_err(|error| error.error)?;
+            return Ok(Self { path, _locked });
+        }
+        Err(io::Error::other("it was taken for one that was left behind, again and again"))
+    }
+}
+
+impl Drop for Exporting {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!(%error, "the file that tells of an export stays behind");
+        }
+    }
+}
+
+/// Who serves a point of the group at `place` now. Files of those that were killed are removed,
+/// where that can be done.
+///
+/// # Errors
+///
+/// What the kernel said.
+pub fn exporters(place: &Place) -> io::Result<Vec<Exporter>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory(place))? {
+        let entry = entry?;
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(EXPORT));
+        if is_ours && entry.file_type()?.is_file() {
+            found.extend(exporter(&entry.path())?);
+        }
+    }
+    found.sort_by_key(|one| (one.point, one.process));
+    Ok(found)
+}
+
+fn directory(place: &Place) -> &Path {
+    place.history.as_ref().unwrap_or(&place.state)
+}
+
+/// Who holds the file at `path`; none if nobody does any more, and if it has not said yet who it
+/// is: that one sees the group as it will be.
+fn exporter(path: &Path) -> io::Result<Option<Exporter>> {
+    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    match lock_as_a_whole(&file, FlockArg::LockSharedNonblock) {
+        Err(nix::Error::EWOULDBLOCK) => {}
+        Err(error) => return Err(error.into()),
+        Ok(()) => {
+            // It was left behind; on a volume that cannot be written it stays.
+            let _ = fs::remove_file(path);
+            return Ok(None);
+        }
+    }
+    let mut text = Vec::new();
+    file.take(EXPORT_BYTES_MAX).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> (tempfile::TempDir, Place) {
+        let here = tempfile::tempdir().unwrap();
+        let place = Place { state: "/nowhere".into(), history: Some(here.path().to_owned()) };
+        (here, place)
+    }
+
+    fn serving(point: u64) -> Exporter {
+        Exporter { process: 7, point: PointId(point), address: "/run/web.sock".to_owned() }
+    }
+
+    #[test]
+    fn who_serves_is_told_until_it_ends() {
+        let (_here, place) = place();
+        let second = Exporting::begin(&place, &serving(2)).unwrap();
+        let first = Exporting::begin(&place, &serving(1)).unwrap();
+        assert_eq!(exporters(&place).unwrap(), [serving(1), serving(2)]);
+        drop(first);
+        assert_eq!(exporters(&place).unwrap(), [serving(2)]);
+        drop(second);
+        assert_eq!(exporters(&place).unwrap(), []);
+    }
+
+    #[test]
+    fn what_a_killed_one_left_is_removed_and_told_of_nobody() {
+        let (here, place) = place();
+        let left = here.path().join("export-killed");
+        fs::write(&left, serde_json::to_string(&serving(1)).unwrap()).unwrap();
+        let pipe = here.path().join("export-pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        fs::write(here.path().join("segment-0000000000000001"), "").unwrap();
+        assert_eq!(exporters(&place).unwrap(), []);
+        assert!(!left.exists() && pipe.exists(), "only what is ours is removed");
+        assert!(here.path().join("segment-0000000000000001").exists());
+    }
+
+    #[test]
+    fn one_that_has_not_said_yet_who_it_is_stays() {
+        let (here, place) = place();
+        let path = here.path().join("export-new");
+        let file = File::create(&path).unwrap();
+        lock_as_a_whole(&file, FlockArg::LockExclusive).unwrap();
+        assert_eq!(exporters(&place).unwrap(), []);
+        assert!(path.exists());
+    }
+}

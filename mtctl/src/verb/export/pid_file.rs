@@ -1,0 +1,97 @@
+//! A file with the number of this process, for scripts and service managers (`--pid-file`).
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use blockio::Error;
+
+use crate::whole_file;
+
+/// The longest number of a process with the end of its line, in bytes.
+const TEXT_BYTES_MAX: u64 = 20;
+
+/// The file: removed when this is dropped, if it is this process's still.
+#[derive(Debug)]
+pub(super) struct PidFile(PathBuf);
+
+/// Says no to a `path` at which there is something else than the file of an earlier process.
+///
+/// # Errors
+///
+/// `Usage`: no file can be made there. `Refused`: another file is there.
+pub(super) fn check(path: &Path) -> blockio::Result<()> {
+    whole_file::check(path, "choose another place for --pid-file")?;
+    if !path.exists() || holds_a_number(path) {
+        return Ok(());
+    }
+    let context =
+        format!("writing {}: a file is there that holds no process number", path.display());
+    Err(Error::refused(context).with_hint("choose another place for --pid-file"))
+}
+
+fn holds_a_number(path: &Path) -> bool {
+    let is_short = path.metadata().is_ok_and(|found| found.len() <= TEXT_BYTES_MAX);
+    let is_number = |text: String| text.trim().bytes().all(|byte| byte.is_ascii_digit());
+    is_short && fs::read_to_string(path).is_ok_and(is_number)
+}
+
+impl PidFile {
+    /// Writes it: whoever finds it finds all of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`], and what the filesystem says.
+    pub(super) fn write(path: &Path) -> anyhow::Result<Self> {
+        check(path)?;
+        whole_file::write(path, |file| Ok(file.write_all(text().as_bytes())?))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+fn text() -> String {
+    format!("{}\n", std::process::id())
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if fs::read_to_string(&self.0).is_ok_and(|found| found == text()) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use blockio::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn only_the_file_of_an_earlier_process_is_replaced() {
+        let here = tempfile::tempdir().unwrap();
+        let path = here.path().join("file");
+        for (text, is_taken) in
+            [("123\n", true), ("", true), ("123 disks\n", false), (&"1".repeat(21), false)]
+        {
+            fs::write(&path, text).unwrap();
+            let refused = check(&path).err().map(|error| error.kind());
+            assert_eq!(refused, (!is_taken).then_some(ErrorKind::Refused), "{text:?}");
+        }
+        assert_eq!(check(here.path()).unwrap_err().kind(), ErrorKind::Usage);
+    }
+
+    #[test]
+    fn it_goes_with_the_process_unless_another_one_has_it_by_then() {
+        let here = tempfile::tempdir().unwrap();
+        let path = here.path().join("file");
+        let held = PidFile::write(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+        drop(held);
+        assert!(!path.exists());
+        let held = PidFile::write(&path).unwrap();
+        fs::write(&path, "1\n").unwrap();
+        drop(held);
+        assert!(path.exists());
+    }
+}

@@ -1,0 +1,143 @@
+//! Exports: the command beside one, the file of its process, and what becomes of one whose point
+//! goes.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+
+use blockio::stream::MarkKind;
+use mt_tests::change_stream::{Change, volume};
+use mt_tests::program::{self, Run, finish};
+use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
+
+use crate::{MIB, Part, blank, retention, stream};
+
+/// Group g with points 1 and 2, of two volumes.
+fn two_points(machine: &ScratchMachine) {
+    let [db, log] = ["db", "log"].map(|name| blank(machine, name, MIB));
+    let changes = [1, 2].map(|fill| Change::data(8192, vec![fill; 4096]));
+    let parts = [
+        Part::Change(0, &changes[0]),
+        Part::Mark(MarkKind::CrashConsistent, "one"),
+        Part::Change(0, &changes[1]),
+        Part::Mark(MarkKind::CrashConsistent, "two"),
+    ];
+    let volumes = vec![volume("db", MIB, "", ""), volume("log", MIB, "", "")];
+    let stream = stream(machine, "one.mts", volumes, &parts);
+    let maps = [format!("db={db}"), format!("log={log}")];
+    machine
+        .mtctl(&["apply", &stream, "--group", "g", "--map", &maps[0], "--map", &maps[1]])
+        .exits(0);
+}
+
+/// An export that clients can connect to.
+struct Running(Child);
+
+impl Running {
+    fn of(point: &str, more: &[&str]) -> Self {
+        let words = ["export", "--group", "g", "--to", point, "--socket", "/run/g.sock", "--json"];
+        let mut command = program::command(program::mtctl(), &[&words[..], more].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("nbd+unix"), "{line}");
+        Self(child)
+    }
+
+    /// Waits until it ends by itself.
+    fn ends(mut self) -> Run {
+        let mut stderr = String::new();
+        self.0.stderr.as_mut().unwrap().read_to_string(&mut stderr).unwrap();
+        let code = self.0.wait().unwrap().code();
+        Run { command: "export".to_owned(), code, stdout: String::new(), stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_command_beside_an_export_knows_where_it_is_and_gives_its_exit_code() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        two_points(machine);
+        let run = |command: &str, more: &[&str]| {
+            let words = ["export", "--group", "g", "--to", "1", "--run", command];
+            machine.mtctl(&[&words[..], more].concat())
+        };
+        let one = ["--volume", "db"];
+        let said = run("test -S \"$unixsocket\" && echo $uri; echo $unixsocket; exit 7", &one);
+        said.exits(7);
+        let lines: Vec<_> = said.stdout.lines().collect();
+        let [uri, socket] = lines[..] else { panic!("{said:#?}") };
+        assert_eq!(uri, format!("nbd+unix:///db?socket={socket}"));
+        assert!(!fs::exists(socket).unwrap(), "the socket stayed behind");
+        // Of several volumes, none is taken for all of the point.
+        run("echo \"$uris\"; echo \"$uri\"", &["--socket", "/run/g.sock"])
+            .exits(0)
+            .says("nbd+unix:///db?socket=/run/g.sock nbd+unix:///log?socket=/run/g.sock")
+            .says("nbd+unix:///?socket=/run/g.sock");
+        run("kill -9 $$", &one).exits(137);
+        machine.mtctl(&["export", "--group", "g", "--to", "1"]).exits(2).says("--run");
+    });
+}
+
+#[test]
+fn an_export_ends_when_its_group_is_committed_and_the_commit_names_it() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        two_points(machine);
+        let pid_file = machine.file("pid");
+        let more = ["--pid-file", pid_file.to_str().unwrap()];
+        let export = Running::of("2", &more);
+        let process = fs::read_to_string(&pid_file).unwrap();
+        assert_eq!(process, format!("{}\n", export.0.id()));
+        let told = format!("point 2 is served by process {} at /run/g.sock", process.trim());
+        machine.mtctl(&["commit", "--group", "g", "--yes"]).exits(0).says(&told);
+        export.ends().exits(1).says("point 2 is gone: the group was committed");
+        assert!(!pid_file.exists() && !fs::exists("/run/g.sock").unwrap());
+    });
+}
+
+#[test]
+fn what_takes_points_away_names_the_exports_of_those_and_no_killed_one() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        two_points(machine);
+        let back = |to: &str, more: &[&str]| {
+            let words = ["rollback", "--group", "g", "--yes", "--to", to];
+            machine.mtctl(&[&words[..], more].concat())
+        };
+        let export = Running::of("2", &[]);
+        back("1", &[]).exits(0).does_not_say("is served");
+        back("2", &[]).exits(0);
+        back("1", &["--without-undo"]).exits(0).says("point 2 is served by process");
+        export.ends().exits(1).says("point 2 is gone: it expired, or was given up");
+        let mut killed = Running::of("1", &[]);
+        killed.0.kill().unwrap();
+        killed.0.wait().unwrap();
+        let release = ["group", "release", "--group", "g", "--yes"];
+        machine.mtctl(&release).exits(0).does_not_say("is served");
+        let left =
+            fs::read_dir("/mnt/retention/g").unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = left.filter(|n| n.to_string_lossy().starts_with("export-")).collect();
+        assert!(left.is_empty(), "{left:?}");
+    });
+}
+
+#[test]
+fn a_file_that_is_no_process_number_is_not_replaced_by_one() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        two_points(machine);
+        let words = ["export", "--group", "g", "--to", "2", "--run", "true", "--pid-file"];
+        let disk = machine.file("db");
+        let refused = finish(program::command(program::mtctl(), &words).arg(&disk));
+        refused.exits(4).says("holds no process number");
+        assert_eq!(fs::metadata(disk).unwrap().len(), MIB);
+    });
+}
