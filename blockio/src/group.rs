@@ -14,6 +14,7 @@
 //! renaming    its directories get another name; removal: nothing of it is left
 //! retargeting  its volumes go to other disks
 //! exporters   who serves a point of it
+//! runs        what was done to it, and by whom
 //! ```
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ mod rebuilding;
 mod removal;
 mod renaming;
 mod retargeting;
+mod runs;
 mod view;
 mod whereabouts;
 
@@ -55,6 +57,7 @@ use ledger::Ledger;
 pub use place::{GROUP_NAME_BYTES_MAX, Place, check_name, storage};
 pub use rebuilding::Rebuilding;
 pub use renaming::{Move, Renaming};
+pub use runs::{Run, RunBegin, RunEnd, RunLog, RunStream, runs};
 pub use view::GroupView;
 use view::Keeps;
 pub use whereabouts::Whereabouts;
@@ -79,7 +82,7 @@ pub struct Group {
     ledger: Ledger,
     keeper: Option<Box<Keeper>>,
     // The last field: the journal is closed before the lock is given back.
-    _lock: Option<place::Lock>,
+    lock: Option<Arc<place::Lock>>,
 }
 
 impl std::fmt::Debug for Group {
@@ -91,7 +94,7 @@ impl std::fmt::Debug for Group {
 impl Default for Group {
     /// No group: nothing is remembered.
     fn default() -> Self {
-        Self { ledger: Ledger::rehearsing(GroupView::none()), keeper: None, _lock: None }
+        Self { ledger: Ledger::rehearsing(GroupView::none()), keeper: None, lock: None }
     }
 }
 
@@ -106,14 +109,14 @@ impl Group {
         check_name(name)?;
         let lock = place::lock(place, name)?;
         let view = GroupView::of(storage(place)?, name, place.keeps())?;
-        Ok(Self { ledger: Ledger::saving(view), keeper: None, _lock: Some(lock) })
+        Ok(Self { ledger: Ledger::saving(view), keeper: None, lock: Some(Arc::new(lock)) })
     }
 
     /// The group that was looked at, for a dry run: it changes in memory, and nothing is saved or
     /// preserved.
     #[must_use]
     pub fn rehearse(view: GroupView) -> Self {
-        Self { ledger: Ledger::rehearsing(view), keeper: None, _lock: None }
+        Self { ledger: Ledger::rehearsing(view), keeper: None, lock: None }
     }
 
     /// The same group, still held, of which nothing is saved or preserved any more.
@@ -129,7 +132,7 @@ impl Group {
     /// `Integrity` and `Failed` as [`open`](Self::open).
     pub fn in_storage(storage: Arc<dyn Storage>, name: &str) -> Result<Self> {
         let view = GroupView::of(storage, name, Keeps::History)?;
-        Ok(Self { ledger: Ledger::saving(view), keeper: None, _lock: None })
+        Ok(Self { ledger: Ledger::saving(view), keeper: None, lock: None })
     }
 
     /// What is known of it: as it was last saved.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use blockio::group::{GroupView, Place, Whereabouts};
 use blockio::units::in_hours;
 
-use crate::output;
+use crate::{output, own_run};
 
 /// So many warnings are kept for `--json`: a run may go on for days.
 const WARNINGS_MAX: usize = 1000;
@@ -95,7 +95,8 @@ pub(crate) fn alarms(group: &GroupView) -> Vec<String> {
             group.called(to)
         )),
         Whereabouts::InBetween(_) => alarms.push(format!(
-            "a run was cut short: apply the same stream again, or mtctl recover --group {name}"
+            "a run was cut short: apply the same stream again{}, or mtctl recover --group {name}",
+            own_run::of_files(group)
         )),
         Whereabouts::NeverWritten
         | Whereabouts::RolledBack(_)

@@ -10,6 +10,7 @@ pub use crate::verb::digest::Arguments as DigestArguments;
 pub use crate::verb::disks::Arguments as DisksArguments;
 pub use crate::verb::export::Arguments as ExportArguments;
 pub use crate::verb::group::Command as GroupCommand;
+pub use crate::verb::history::Arguments as HistoryArguments;
 pub use crate::verb::journal::Command as JournalCommand;
 pub use crate::verb::kickstart::Arguments as KickstartArguments;
 pub use crate::verb::points::Command as PointsCommand;
@@ -57,6 +58,8 @@ pub enum Command {
     Recover(RecoverArguments),
     /// Accept the disks of a group as they are, and drop its history
     Commit(CommitArguments),
+    /// List what was done to groups: who ran what, when, and what came of it
+    History(HistoryArguments),
     /// Tell whether the history of a group is whole, and look into it
     #[command(subcommand)]
     Journal(JournalCommand),

@@ -19,6 +19,7 @@ mod open_files;
 mod other_groups;
 mod output;
 mod own_places;
+mod own_run;
 mod point_views;
 mod policy_options;
 mod qemu_image;
@@ -76,6 +77,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Restore(arguments) => verb::restore::run(&arguments),
         Command::Recover(arguments) => verb::recover::run(&arguments),
         Command::Commit(arguments) => verb::commit::run(&arguments),
+        Command::History(arguments) => verb::history::run(&arguments),
         Command::Journal(command) => verb::journal::run(&command),
         Command::Digest(arguments) => verb::digest::run(&arguments),
         Command::Verify(arguments) => verb::verify::run(&arguments),
@@ -83,5 +85,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Kickstart(arguments) => verb::kickstart::run(&arguments),
         Command::Vmx(arguments) => verb::vmx::run(&arguments),
     };
-    outcome.unwrap_or_else(|error| report::failure(&error)).into()
+    let exit = outcome.unwrap_or_else(|error| report::failure(&error));
+    own_run::ended(exit);
+    exit.into()
 }

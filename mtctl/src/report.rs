@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::attention;
 use crate::exit::Exit;
 use crate::output::{self, plain};
+use crate::own_run;
 
 /// Whether errors are for programs; once a run, before there can be any.
 static AS_JSON: AtomicBool = AtomicBool::new(false);
@@ -39,6 +40,7 @@ struct JsonError<'a> {
 
 /// Says on stderr what ended a run that comes to `exit`.
 pub(crate) fn tell(message: &str, hint: Option<&str>, exit: Exit) -> Exit {
+    own_run::failed(message);
     let hint = hint.map(attention::with_group);
     let hint = hint.as_deref();
     if !AS_JSON.load(Ordering::Relaxed) {

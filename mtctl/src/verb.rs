@@ -11,6 +11,7 @@ pub(crate) mod digest;
 pub(crate) mod disks;
 pub(crate) mod export;
 pub(crate) mod group;
+pub(crate) mod history;
 pub(crate) mod journal;
 pub(crate) mod kickstart;
 pub(crate) mod points;

@@ -208,6 +208,14 @@ fn what_apply_did_is_as_documented() {
         assert_eq!(printed["bytes"], bytes, "{printed}");
         assert_eq!(printed["inputs_left_out"], left_out, "{printed}");
     }
+    let (printed, code) = run_here(&[&["history"][..], &group].concat());
+    let run = &printed["runs"][0];
+    assert_eq!((code, &run["state"], &run["exit_code"]), (0, &"ended".into(), &0.into()));
+    assert_keys(run, &[("group", "s"), ("time", "s"), ("verb", "s"), ("user", "s")]);
+    assert_keys(run, &[("user_id", "n"), ("host", "s"), ("process", "n"), ("version", "s")]);
+    assert_keys(run, &[("more_streams", "n"), ("disks", "l"), ("point", "su")]);
+    assert_keys(run, &[("detail", "su"), ("ended", "su"), ("bytes", "nu"), ("error", "su")]);
+    assert_keys(&run["streams"][0], &[("path", "s"), ("identity", "s")]);
 }
 
 #[test]

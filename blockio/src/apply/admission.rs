@@ -63,6 +63,8 @@ pub(crate) struct Question<'a> {
     pub(crate) header: &'a VolumeHeader,
     /// What the stream calls itself.
     pub(crate) named: Named<'a>,
+    /// The files of the streams that were begun and are others, where that is known.
+    pub(crate) begun_files: &'a [String],
     /// The size of the target.
     pub(crate) capacity: ByteCount,
     /// Whether the target can be grown by us.
@@ -129,7 +131,11 @@ fn leave_unfinished(
         "{}: stream {} was begun on it and not finished (applied up to byte {}), and this is {}",
         question.shown, between.input, between.position, question.named.input
     );
-    let again = "apply that stream again: it goes on where it stopped";
+    let files = match question.begun_files {
+        [] => String::new(),
+        files => format!(" ({})", files.join(", ")),
+    };
+    let again = format!("apply that stream again{files}: it goes on where it stopped");
     if !between.exact && question.format != Format::Raw {
         // Whatever this stream holds, the rest of the disk would stay neither one nor the other.
         return Err(Error::refused(begun).with_hint(format!(

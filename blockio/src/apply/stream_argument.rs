@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::device::buffer::ArenaPool;
+use crate::journal::scan::{READER_ARENAS, WINDOW_BYTES};
 use crate::journal::state::Fingerprint;
 use crate::stream::open::{Stream, open_of_size};
 use crate::stream::reader::Input;
@@ -52,6 +53,27 @@ impl StreamArgument {
             Self::Sized { image, .. } => image.name(),
             Self::OfVolume { stream, .. } => stream.name(),
         }
+    }
+
+    /// Where it is from everywhere: the absolute path of a file, else its [`name`](Self::name).
+    #[must_use]
+    pub fn absolute_name(&self) -> String {
+        match self {
+            Self::Path(path) => {
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                path.display().to_string()
+            }
+            Self::Open { .. } => self.name(),
+            Self::Sized { image, .. } => image.absolute_name(),
+            Self::OfVolume { stream, .. } => stream.absolute_name(),
+        }
+    }
+
+    /// What it is recognised by when it comes again; none of what can be read once only, and of
+    /// what cannot be read.
+    #[must_use]
+    pub fn identity(&self, format: Option<Format>) -> Option<Fingerprint> {
+        self.fingerprint(format, ArenaPool::new(READER_ARENAS, WINDOW_BYTES).ok()?)
     }
 
     /// How long it is, in bytes, if that can be known beforehand.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use nix::fcntl::FlockArg;
 
+use super::runs::{RUNS, RUNS_EARLIER};
 use super::view::Keeps;
 use crate::device::buffer::ArenaPool;
 use crate::journal::beyond;
@@ -98,7 +99,8 @@ pub fn check_name(name: &str) -> Result<()> {
 /// The group's, until it is dropped. A group of which nothing was saved is not left behind.
 #[derive(Debug)]
 pub(super) struct Lock {
-    place: Place,
+    /// Where the group is.
+    pub(super) place: Place,
     /// Directories that were made for it.
     made: Vec<PathBuf>,
     _files: Vec<File>,
@@ -110,6 +112,9 @@ impl Drop for Lock {
     fn drop(&mut self) {
         if self.made.is_empty() || self.place.has_something().unwrap_or(true) {
             return;
+        }
+        for runs in [RUNS, RUNS_EARLIER] {
+            let _ = fs::remove_file(self.place.state.join(runs));
         }
         for directory in &self.made {
             let _ = fs::remove_file(directory.join(LOCK));

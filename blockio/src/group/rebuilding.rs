@@ -1,8 +1,12 @@
 //! A group whose state is being made anew from the segments of its history.
 
+use std::io;
+use std::sync::Arc;
+
 use super::Group;
 use super::ledger::Ledger;
 use super::place::{self, Place};
+use super::runs::{RunBegin, RunLog};
 use super::view::GroupView;
 use crate::Result;
 use crate::journal::rebuild::{Rebuilt, rebuild};
@@ -14,7 +18,7 @@ use crate::notice::Notice;
 pub struct Rebuilding {
     view: GroupView,
     rebuilt: Rebuilt,
-    lock: Option<place::Lock>,
+    lock: Option<Arc<place::Lock>>,
 }
 
 impl Rebuilding {
@@ -26,7 +30,7 @@ impl Rebuilding {
     pub fn open(place: &Place, name: &str) -> Result<Self> {
         place::check_name(name)?;
         let lock = place::lock(place, name)?;
-        Self::new(GroupView::without_state(place, name)?, Some(lock))
+        Self::new(GroupView::without_state(place, name)?, Some(Arc::new(lock)))
     }
 
     /// The same without taking hold of it: to see what would be made.
@@ -39,7 +43,7 @@ impl Rebuilding {
         Self::new(GroupView::without_state(place, name)?, None)
     }
 
-    fn new(view: GroupView, lock: Option<place::Lock>) -> Result<Self> {
+    fn new(view: GroupView, lock: Option<Arc<place::Lock>>) -> Result<Self> {
         let rebuilt = rebuild(&view.storage())?;
         Ok(Self { view, rebuilt, lock })
     }
@@ -56,6 +60,15 @@ impl Rebuilding {
         &self.rebuilt.notes
     }
 
+    /// [`Group::begin_run`], of the group that it becomes.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn begin_run(&self, begin: &RunBegin) -> io::Result<Option<RunLog>> {
+        self.lock.as_ref().map(|lock| RunLog::begin(lock, begin)).transpose()
+    }
+
     /// Saves it: one change, as every other. A crash leaves the state as it was, or as it is made.
     ///
     /// # Errors
@@ -64,6 +77,6 @@ impl Rebuilding {
     pub fn save(self) -> Result<Group> {
         let mut ledger = Ledger::saving(self.view);
         ledger.save(|state| *state = self.rebuilt.state)?;
-        Ok(Group { ledger, keeper: None, _lock: self.lock })
+        Ok(Group { ledger, keeper: None, lock: self.lock })
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Group;
 use super::place::{self, Place};
 use super::renaming::sync_parent;
+use super::runs::{RUNS, RUNS_EARLIER};
 use crate::Result;
 use crate::storage::directory::{LOCK, MAKING, STATE, STATE_COPY};
 
@@ -32,7 +33,7 @@ impl Group {
         directories.extend(place.history.as_deref().filter(|history| *history != place.state));
         for directory in &directories {
             let removing = |error| place::failed("removing what is in", directory, error);
-            for file in [MAKING, STATE_COPY, STATE] {
+            for file in [MAKING, STATE_COPY, STATE, RUNS, RUNS_EARLIER] {
                 remove(&directory.join(file)).map_err(removing)?;
             }
             fs::File::open(directory).and_then(|opened| opened.sync_all()).map_err(removing)?;

@@ -8,8 +8,10 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::place::{self, Lock, Place, check_name};
+use super::runs::{RunBegin, RunLog};
 use crate::journal::state_text;
 use crate::storage::StateCopy;
 use crate::storage::Storage;
@@ -24,7 +26,7 @@ pub struct Renaming {
     moves: Vec<Move>,
     /// What a renaming that was cut short left under the old name.
     left: Vec<PathBuf>,
-    _lock: Lock,
+    lock: Arc<Lock>,
 }
 
 /// A directory of a group, and where it goes.
@@ -79,7 +81,7 @@ impl Renaming {
             ..now.clone()
         };
         let lock = place::lock(&held, from.0)?;
-        Ok(Self { now, to: to.0.to_owned(), moves, left, _lock: lock })
+        Ok(Self { now, to: to.0.to_owned(), moves, left, lock: Arc::new(lock) })
     }
 
     /// Where the group is now.
@@ -92,6 +94,15 @@ impl Renaming {
     #[must_use]
     pub fn moves(&self) -> &[Move] {
         &self.moves
+    }
+
+    /// [`Group::begin_run`](super::Group::begin_run), of the group that is moved.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn begin_run(&self, begin: &RunBegin) -> io::Result<Option<RunLog>> {
+        RunLog::begin(&self.lock, begin).map(Some)
     }
 
     /// Moves it. Who has its history open goes on reading it.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use blockio::apply::{Ending, Event, Job, Options, Outcome, Settings, StreamArgument};
 use blockio::assignment::Assignment;
-use blockio::group::{self, Group, GroupView};
+use blockio::group::{self, Group, GroupView, RunBegin};
 use blockio::journal::settings::GroupSettings;
 use blockio::stream::Name;
 use clap::Args;
@@ -17,6 +17,7 @@ use crate::completion;
 use crate::exit::Exit;
 use crate::group_place::{self, GroupOptions, RetentionOptions};
 use crate::group_targets;
+use crate::own_run;
 use crate::policy_options::{EngineName, PolicyOptions};
 use crate::report;
 use crate::size_argument;
@@ -140,12 +141,29 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         let targets = assignments.iter().map(|assignment| assignment.identity.name.as_str());
         group_place::remember(&place, name, targets)?;
     }
+    record(arguments, &group, &inputs, &assignments);
     let history = Settings::default();
     let job = Job { source: inputs.into(), assignments, group, options, history, pool: None };
     let started = Instant::now();
     let outcome = blockio::apply::run(job, &stop, &mut |event| show_event(&progress, &event));
     drop(progress);
     finish(arguments, &outcome?, started.elapsed())
+}
+
+/// Who looks back finds the streams by their files, also of a run that is killed.
+fn record(
+    arguments: &Arguments,
+    group: &Group,
+    inputs: &[StreamArgument],
+    assignments: &[Assignment],
+) {
+    if arguments.dry_run || !group.view().remembers() {
+        return;
+    }
+    let (streams, more_streams) = own_run::streams(inputs, arguments.format.into());
+    let disks = assignments.iter().map(|one| one.identity.name.clone()).collect();
+    let run = RunBegin { streams, more_streams, disks, ..own_run::of("apply") };
+    own_run::begins(group.begin_run(&run));
 }
 
 fn show_event(progress: &ByteProgress, event: &Event<'_>) {
@@ -234,6 +252,7 @@ fn finish(
     outcome: &Outcome,
     elapsed: std::time::Duration,
 ) -> anyhow::Result<Exit> {
+    own_run::wrote(outcome.summary.bytes);
     show::outcome(outcome, elapsed, arguments)?;
     Ok(match &outcome.ending {
         // A guard may have said no, and something was written before.

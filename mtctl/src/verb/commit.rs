@@ -21,7 +21,7 @@ use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::other_groups::OtherGroups;
 use crate::policy_options::PolicyOptions;
-use crate::{group_targets, open_exports, output, question};
+use crate::{group_targets, open_exports, output, own_run, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,6 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     open_exports::tell_of_those(&arguments.of.place()?, |_| true);
     question::require_yes(QUESTION, arguments.yes)?;
     let proven = prove(group.view(), proof, arguments)?;
+    own_run::begins(group.begin_run(&own_run::at(group.view(), "commit", &shown)));
     group.commit()?;
     let mut out = output::stdout();
     if arguments.json {

@@ -40,10 +40,13 @@ Nothing is moved, the disks are only read, and replication may go on meanwhile. 
 SIGTERM or Ctrl-C, until the command of --run ends, or until the point is gone (exit code 1). Over
 TCP everybody who reaches the address can read: beyond this host it needs --insecure.";
 
+/// In fewer columns than clap takes.
+const USAGE: &str = "mtctl export [OPTIONS] --group <NAME> --to <POINT> <--socket|--listen|--run>";
+
 /// What was typed after `mtctl export`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[command(group = where_or_run())]
+#[command(group = where_or_run(), override_usage = USAGE)]
 pub struct Arguments {
     #[command(flatten)]
     of: GroupOptions,

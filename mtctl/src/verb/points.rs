@@ -15,7 +15,7 @@ use crate::attention;
 use crate::completion;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
-use crate::{group_targets, output};
+use crate::{group_targets, output, own_run};
 
 mod forget;
 
@@ -313,6 +313,8 @@ fn create(arguments: &Create) -> anyhow::Result<Exit> {
     require_history(group.view())?;
     group_targets::require_as_left(group.view(), arguments.accept_target)?;
     group.open_history(blockio::apply::Settings::default())?;
+    let named = arguments.name.as_deref().unwrap_or_default();
+    own_run::begins(group.begin_run(&own_run::at(group.view(), "points create", named)));
     let id = group.point(kind, arguments.name.clone())?;
     warn(&mut group);
     print_one(group.view(), &by_number(id), arguments.json, false)
@@ -336,6 +338,8 @@ fn warn(group: &mut Group) {
 fn pin(arguments: &One, pinned: bool) -> anyhow::Result<Exit> {
     let mut group = arguments.of.open()?;
     let id = selector::find(group.view().catalogue()?, &arguments.point)?.id;
+    let verb = if pinned { "points pin" } else { "points unpin" };
+    own_run::begins(group.begin_run(&own_run::at(group.view(), verb, &id.to_string())));
     group.pin(id, pinned)?;
     print_one(group.view(), &by_number(id), arguments.json, false)
 }

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use blockio::group::Whereabouts;
+use blockio::group::{GroupView, Whereabouts};
 use blockio::journal::catalogue::PointId;
 use blockio::journal::selector;
 use blockio::recover::{Recovery, needed};
@@ -14,7 +14,7 @@ use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
 use crate::undo_options::UndoOptions;
 use crate::verb::rollback::{self, How};
-use crate::{group_targets, open_exports, output, question};
+use crate::{group_targets, open_exports, output, own_run, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,10 +24,10 @@ Examples:
 After a crash, applying the same stream again goes on where it stopped, and needs no recover. This
 is the other way: back to the last recovery point, or to the end of a rollback that was cut short.";
 
-const WITHIN_A_STREAM: &str = "they are in the middle of a stream: apply it again, and it goes on; \
+const WITHIN_A_STREAM: &str = "apply it again, and it goes on; \
 to apply another one instead: --accept-unfinished";
 
-const APPLY_AGAIN: &str = "apply the same stream again: it goes on where it stopped; if it cannot \
+const APPLY_AGAIN: &str = "it goes on where it stopped; if it cannot \
 be had, replace all with a raw image: mtctl apply --format raw --accept-unfinished";
 
 /// What was typed after `mtctl recover`.
@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
             } else {
                 writeln!(out, "nothing to do: the disks are where the group knows them")?;
                 if let Whereabouts::WithinStream(_) = group.view().whereabouts() {
-                    writeln!(out, "{}", output::wrapped(WITHIN_A_STREAM, 2))?;
+                    writeln!(out, "{}", output::wrapped(&within_a_stream(group.view()), 2))?;
                 }
                 out.flush()?;
             }
@@ -85,7 +85,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Recovery::BackTo(id) => (id, "a run was cut short"),
         Recovery::ApplyAgain => {
             let context = format!("group {} has no history to go back with", group.view().name());
-            return Err(blockio::Error::refused(context).with_hint(APPLY_AGAIN).into());
+            let files = own_run::of_files(group.view());
+            let hint = format!("apply the same stream again{files}: {APPLY_AGAIN}");
+            return Err(blockio::Error::refused(context).with_hint(hint).into());
         }
     };
     let point = group.view().catalogue()?.point(id);
@@ -97,10 +99,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     open_exports::tell_of_those(&arguments.of.place()?, |point| undo.takes(point, id));
     question::require_yes(&format!("{why}: go back to {shown}{cost}?"), arguments.yes)?;
     let how = How {
+        verb: "recover",
         policy: &arguments.policy,
         accept_target,
         undo: arguments.undo,
         json: arguments.json,
     };
     rollback::carry_out(group, assignments, id, &shown, &how)
+}
+
+fn within_a_stream(group: &GroupView) -> String {
+    let files = own_run::of_files(group);
+    format!("they are in the middle of a stream{files}: {WITHIN_A_STREAM}")
 }

@@ -22,7 +22,7 @@ use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
 use crate::undo_options::UndoOptions;
-use crate::{group_targets, open_exports, output, question};
+use crate::{group_targets, open_exports, output, own_run, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -121,7 +121,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         question::require_yes(&format!("Roll back to {shown}{cost}?"), arguments.yes)?;
     }
     let (accept_target, undo, json) = (*accept_target, *undo, *json);
-    let how = How { policy, accept_target, undo, json };
+    let how = How { verb: "rollback", policy, accept_target, undo, json };
     carry_out(group, assignments, id, &shown, &how)
 }
 
@@ -214,6 +214,8 @@ fn show_preview(
 /// How it is done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct How<'a> {
+    /// What was typed.
+    pub(crate) verb: &'static str,
     /// How it is kept, as it was typed.
     pub(crate) policy: &'a PolicyOptions,
     /// Disks are taken that may be others.
@@ -232,9 +234,10 @@ pub(crate) fn carry_out(
     shown: &str,
     how: &How<'_>,
 ) -> anyhow::Result<Exit> {
-    let How { policy, accept_target, undo, json } = *how;
+    let How { verb, policy, accept_target, undo, json } = *how;
     let stop = crate::verb::stop_flag()?;
     policy.settle(&mut group, None)?;
+    own_run::begins(group.begin_run(&own_run::at(group.view(), verb, shown)));
     let history = Settings::default();
     let engine = group.view().settings().engine;
     let would_go = undo.given_up(group.view().catalogue()?, id);
@@ -260,6 +263,7 @@ pub(crate) fn carry_out(
         Ending::NothingToDo => (0, true, 0),
         Ending::Stopped => (0, false, would_go),
     };
+    own_run::wrote(bytes);
     let mut out = output::stdout();
     if json {
         output::print_result(

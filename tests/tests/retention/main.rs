@@ -8,6 +8,7 @@ mod bounds;
 mod exports;
 mod filesystems;
 mod groups;
+mod history;
 mod identities;
 mod kills;
 mod looking;

@@ -46,6 +46,7 @@ fn ask_with<'a>(
         format: Format::RbdDiff,
         header,
         named: Named { input, before: input, order: None },
+        begun_files: &[],
         capacity: ByteCount::new(1000),
         is_image_file: false,
         options: &NOTHING,

@@ -143,6 +143,10 @@ impl Session<'_> {
         let volume = self.volumes.get(index);
         volume.was_in_a_stream = true;
         let known = self.group.view().state().volumes.get(volume.name());
+        // Only who is refused is told: it takes a look into a file.
+        let between = known.and_then(|known| known.in_between.as_ref());
+        let is_another = between.is_some_and(|between| between.input != *named.input);
+        let begun_files = if is_another { self.group.view().begun_files() } else { Vec::new() };
         let admission = decide(&Question {
             shown: &volume.shown(),
             known,
@@ -150,6 +154,7 @@ impl Session<'_> {
             format,
             header,
             named,
+            begun_files: &begun_files,
             capacity: volume.capacity(),
             is_image_file: volume.is_image_file(),
             options: &self.options,

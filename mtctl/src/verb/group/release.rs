@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
-use crate::{open_exports, output, question};
+use crate::{open_exports, output, own_run, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,6 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     );
     open_exports::tell_of_those(&arguments.of.place()?, |_| true);
     question::require_yes(&question, arguments.yes)?;
+    own_run::begins(group.begin_run(&own_run::on_disks(group.view(), "group release")));
     group.release()?;
     let mut out = output::stdout();
     if arguments.json {

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use blockio::group::{GroupView, Renaming};
+use blockio::group::{GroupView, Renaming, RunBegin};
 use clap::Args;
 
 use crate::exit::Exit;
 use crate::group_place::{self, GroupOptions};
-use crate::output;
+use crate::{output, own_run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,6 +55,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     if !arguments.dry_run {
         let view = GroupView::look(renaming.now(), name)?;
         group_place::remember_targets(&to, new, &view)?;
+        let detail = Some(format!("{name} to {new}"));
+        let run = RunBegin { detail, ..own_run::of("group rename") };
+        own_run::begins(renaming.begin_run(&run));
         renaming.run()?;
         if from.state != to.state {
             group_place::forget_state(&from, name)?;

@@ -21,7 +21,7 @@ use crate::group_place::{self, GroupOptions};
 use crate::target_options::TargetOptions;
 use crate::verb::digest::subject::{Looking, Subject};
 use crate::verb::verify;
-use crate::{group_targets, output, question};
+use crate::{group_targets, output, own_run, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -104,6 +104,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     question::require_yes(&question, arguments.yes)?;
     let targets = assignments.iter().map(|one| one.identity.name.as_str());
     group_place::remember(&place, name, targets)?;
+    own_run::begins(group.begin_run(&own_run::on_disks(group.view(), "group retarget")));
     group.retarget(&mut assignments, proofs)?;
     show(arguments, &changes, true)
 }

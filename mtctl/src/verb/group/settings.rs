@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use blockio::group::{self, Group, GroupView};
+use blockio::group::{self, Group, GroupView, RunBegin};
 use blockio::journal::settings::GroupSettings;
 use blockio::{Error, ErrorKind};
 use clap::Args;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::exit::Exit;
 use crate::group_place::{self, GroupOptions};
 use crate::output;
+use crate::own_run;
 use crate::policy_options::{self, Change, EngineName, PolicyOptions};
 use crate::target_options::TargetOptions;
 
@@ -93,7 +94,11 @@ pub(super) fn create(arguments: &Create) -> anyhow::Result<Exit> {
     if !arguments.kept.dry_run {
         let targets = assignments.iter().map(|one| one.identity.name.as_str());
         group_place::remember(&place, name, targets)?;
-        Group::open(&place, name)?.create(settings, &assignments)?;
+        let mut group = Group::open(&place, name)?;
+        let disks = assignments.iter().map(|one| one.identity.name.clone()).collect();
+        let run = RunBegin { disks, ..own_run::of("group create") };
+        own_run::begins(group.begin_run(&RunBegin { detail: own_run::told(&changes), ..run }));
+        group.create(settings, &assignments)?;
     }
     let done = format!("group {name} is created in {}", place.state.display());
     show(&changes, &arguments.kept, &done)
@@ -106,6 +111,9 @@ pub(super) fn set(arguments: &Set) -> anyhow::Result<Exit> {
     let after = arguments.kept.policy.over(before, arguments.kept.engine)?;
     let changes = policy_options::changes(&before, &after);
     if !arguments.kept.dry_run && (!changes.is_empty() || group.view().state().settings.is_none()) {
+        let detail = own_run::told(&changes);
+        let run = RunBegin { detail, ..own_run::of("group set") };
+        own_run::begins(group.begin_run(&run));
         group.set(after)?;
     }
     show(&changes, &arguments.kept, &format!("group {} is set", group.view().name()))

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
-use crate::{output, question};
+use crate::{output, own_run, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,6 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     if !arguments.dry_run {
         let question = format!("make the state of group {name} anew from its segments?");
         question::require_yes(&question, arguments.yes)?;
+        own_run::begins(rebuilding.begin_run(&own_run::of("journal rebuild")));
         keep(&place.state, STATE)?;
         keep(place.history.as_ref().unwrap_or(&place.state), STATE_COPY)?;
         let group = rebuilding.save()?;

@@ -13,7 +13,7 @@ use super::{JsonPoint, json_point, require_history, table, warn};
 use crate::completion;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
-use crate::{open_exports, output, question};
+use crate::{open_exports, output, own_run, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,6 +78,9 @@ pub(super) fn run(arguments: &Forget) -> anyhow::Result<Exit> {
     open_exports::tell_of_those(&arguments.of.place()?, |point| ids.contains(&point));
     question::require_yes(&format!("Forget {count}? There is no way back."), arguments.yes)?;
     group.open_history(blockio::apply::Settings::default())?;
+    let points: Vec<_> = ids.iter().map(ToString::to_string).collect();
+    let run = own_run::at(group.view(), "points forget", &points.join(" "));
+    own_run::begins(group.begin_run(&run));
     group.forget(&ids)?;
     warn(&mut group);
     if arguments.json {

@@ -38,6 +38,7 @@ fn only_the_order_of_svd_streams_is_asked_about_within_an_input() {
             format,
             header: &header,
             named,
+            begun_files: &[],
             capacity: ByteCount::new(1000),
             is_image_file: false,
             options: &NOTHING,

@@ -1,0 +1,301 @@
+//! What was done to a group: a line as a run of a verb begins, and one as it ends, appended to a
+//! file beside the state. It is for people; nothing else depends on it, and no state is read from
+//! it.
+//!
+//! Only who holds the group appends, so that the end of a run follows its beginning, and a
+//! beginning that another one follows is of a run that did not end. A crash leaves lines that are
+//! whole, and at most a part of one after them: the next line begins anew, and readers pass the
+//! part over.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::place::{Lock, Place};
+use super::{Group, GroupView};
+use crate::storage::StateCopy;
+use crate::{Error, Result};
+
+/// The runs since the file was begun.
+pub(super) const RUNS: &str = "runs";
+/// Those before it; there is one such file.
+pub(super) const RUNS_EARLIER: &str = "runs.earlier";
+/// From so many bytes on, the next run begins the file anew.
+const RUNS_BYTES_MAX: u64 = 1 << 20;
+/// The longest line that is written, in bytes.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// A run that begins: who does what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunBegin {
+    /// When, as RFC 3339.
+    pub time: String,
+    /// The verb, as it is typed: `apply`, `points pin`.
+    pub verb: String,
+    /// Who: who called sudo, else whose login it is, else the user that the process is.
+    pub user: String,
+    /// The user that the process is, by number.
+    pub user_id: u32,
+    /// The name of the host.
+    pub host: String,
+    /// The number of the process.
+    pub process: u32,
+    /// The version of the program.
+    pub version: String,
+    /// The streams, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<RunStream>,
+    /// So many more streams there were.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_streams: u64,
+    /// The disks, as the group knows them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<String>,
+    /// The recovery point that it is about, as messages call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub point: Option<String>,
+    /// What else it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// A stream of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStream {
+    /// Its file, as an absolute path; or what messages call it.
+    pub path: String,
+    /// What it is recognised by when it comes again; none of a pipe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunEnd {
+    /// When, as RFC 3339.
+    pub time: String,
+    /// Its exit code.
+    pub exit_code: u8,
+    /// How many bytes it applied, or wrote back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// How it began.
+    pub begin: RunBegin,
+    /// How it ended; none if it did not, or has not yet.
+    pub end: Option<RunEnd>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Line {
+    Begin(RunBegin),
+    End(RunEnd),
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// A run that has begun. The group is held until it ends, or this is dropped.
+#[derive(Debug)]
+pub struct RunLog {
+    file: File,
+    _lock: Arc<Lock>,
+}
+
+impl RunLog {
+    /// Appends that a run begins, durably: one that is killed from here on is known.
+    pub(super) fn begin(lock: &Arc<Lock>, begin: &RunBegin) -> io::Result<Self> {
+        let state = &lock.place.state;
+        let path = state.join(RUNS);
+        let found = path.symlink_metadata();
+        if found.is_ok_and(|found| found.len() >= RUNS_BYTES_MAX) {
+            // A crash after it leaves no file, as before the first run.
+            fs::rename(&path, state.join(RUNS_EARLIER))?;
+        }
+        let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+        let mut options = File::options();
+        options.read(true).append(true).create(true).mode(0o644).custom_flags(flags);
+        let file = options.open(&path)?;
+        let log = Self { file, _lock: Arc::clone(lock) };
+        log.append(&Line::Begin(begin.clone()))?;
+        File::open(state)?.sync_all()?;
+        Ok(log)
+    }
+
+    /// Appends how it ended.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said: it then counts as one that did not end.
+    pub fn end(self, end: RunEnd) -> io::Result<()> {
+        self.append(&Line::End(end))
+    }
+
+    fn append(&self, line: &Line) -> io::Result<()> {
+        let mut text = serde_json::to_string(line).map_err(io::Error::other)?;
+        if text.len() > LINE_BYTES_MAX {
+            return Err(io::Error::other("there is too much to be said of it"));
+        }
+        text.push('\n');
+        let length = self.file.metadata()?.len();
+        let mut last = [b'\n'];
+        if length > 0 {
+            self.file.read_exact_at(&mut last, length - 1)?;
+        }
+        if last != *b"\n" {
+            // What a crash left of the line before.
+            text.insert(0, '\n');
+        }
+        (&self.file).write_all(text.as_bytes())?;
+        self.file.sync_data()
+    }
+}
+
+impl Group {
+    /// Records that a run begins to change it. It is held from here on until the run ends; nothing
+    /// is recorded where nobody holds it, as in a dry run.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said.
+    pub fn begin_run(&self, begin: &RunBegin) -> io::Result<Option<RunLog>> {
+        self.lock.as_ref().map(|lock| RunLog::begin(lock, begin)).transpose()
+    }
+}
+
+impl GroupView {
+    /// The files of the streams that volumes are in the middle of, as far as the runs say so.
+    #[must_use]
+    pub fn begun_files(&self) -> Vec<String> {
+        let state = self.storage.state_file(StateCopy::First);
+        let state = state.as_ref().and_then(|file| file.parent());
+        let begun = self.state.volumes.values().filter_map(|volume| volume.in_between.as_ref());
+        let begun: BTreeSet<_> = begun.map(|between| between.input.to_string()).collect();
+        let (Some(state), false) = (state, begun.is_empty()) else { return Vec::new() };
+        let runs = runs(&Place::without_history(state)).unwrap_or_default();
+        let streams = || runs.iter().rev().flat_map(|run| &run.begin.streams);
+        let file =
+            |identity: &String| streams().find(|stream| stream.identity.as_ref() == Some(identity));
+        begun.iter().filter_map(file).map(|stream| stream.path.clone()).collect()
+    }
+}
+
+/// What was done to the group at `place`, the oldest first; as far as it is kept.
+///
+/// # Errors
+///
+/// `Failed`: it cannot be read.
+pub fn runs(place: &Place) -> Result<Vec<Run>> {
+    let mut runs = Vec::new();
+    for name in [RUNS_EARLIER, RUNS] {
+        let path = place.state.join(name);
+        let text = read(&path)
+            .map_err(|error| Error::failed(format!("reading {}", path.display()), error))?;
+        take(&mut runs, &text);
+    }
+    Ok(runs)
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let file = match File::options().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        opened => opened?,
+    };
+    let mut bytes = Vec::new();
+    file.take(RUNS_BYTES_MAX + 2 * LINE_BYTES_MAX as u64).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Adds what `text` says to `runs`. What is no line of ours is passed over.
+fn take(runs: &mut Vec<Run>, text: &str) {
+    for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        match line {
+            Line::Begin(begin) => runs.push(Run { begin, end: None }),
+            Line::End(end) => {
+                if let Some(run) = runs.last_mut().filter(|run| run.end.is_none()) {
+                    run.end = Some(end);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(verb: &str) -> RunBegin {
+        RunBegin { verb: verb.to_owned(), ..RunBegin::default() }
+    }
+
+    fn verbs(place: &Place) -> Vec<(String, bool)> {
+        let runs = runs(place).unwrap().into_iter();
+        runs.map(|run| (run.begin.verb, run.end.is_some())).collect()
+    }
+
+    fn run(place: &Place, verb: &str) -> RunLog {
+        let group = Group::open(place, "g").unwrap();
+        group.begin_run(&begin(verb)).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_run_is_there_as_it_begins_and_has_its_end_when_it_ends() {
+        let here = tempfile::tempdir().unwrap();
+        let place = Place::without_history(here.path());
+        assert_eq!(runs(&place).unwrap(), []);
+        let log = run(&place, "apply");
+        assert_eq!(verbs(&place), [("apply".to_owned(), false)]);
+        assert!(Group::open(&place, "g").is_err(), "the group is held until then");
+        let end = RunEnd { exit_code: 5, bytes: Some(7), ..RunEnd::default() };
+        log.end(end.clone()).unwrap();
+        assert_eq!(runs(&place).unwrap().last().unwrap().end, Some(end));
+        assert!(!place.has_something().unwrap(), "it makes no group");
+    }
+
+    #[test]
+    fn one_that_was_killed_did_not_end_and_what_it_left_of_a_line_takes_none_with_it() {
+        let here = tempfile::tempdir().unwrap();
+        let place = Place::without_history(here.path());
+        drop(run(&place, "apply"));
+        let path = here.path().join(RUNS);
+        let whole = fs::read_to_string(&path).unwrap();
+        for torn in ["{", "\u{e9}", "{\"event\":\"end\",\"exit_code\":0", "[]\n", "\0\0"] {
+            fs::write(&path, format!("{whole}{torn}")).unwrap();
+            run(&place, "commit").end(RunEnd::default()).unwrap();
+            let expected = [("apply".to_owned(), false), ("commit".to_owned(), true)];
+            assert_eq!(verbs(&place), expected, "{torn:?}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_begun_anew_once_it_is_large_and_the_runs_before_are_still_there() {
+        let here = tempfile::tempdir().unwrap();
+        let place = Place::without_history(here.path());
+        let long = RunBegin { detail: Some("x".repeat(1000)), ..begin("points create") };
+        for _ in 0..2500 {
+            let group = Group::open(&place, "g").unwrap();
+            group.begin_run(&long).unwrap().unwrap().end(RunEnd::default()).unwrap();
+        }
+        let bytes = |name: &str| fs::metadata(here.path().join(name)).unwrap().len();
+        assert!(bytes(RUNS) < RUNS_BYTES_MAX && bytes(RUNS_EARLIER) < RUNS_BYTES_MAX + 4096);
+        let kept = runs(&place).unwrap();
+        assert!(kept.len() > 900 && kept.iter().all(|run| run.end.is_some()), "{}", kept.len());
+    }
+}

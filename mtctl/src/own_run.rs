@@ -1,0 +1,146 @@
+//! This run of a verb as its group's log of runs has it: that it begins, and how it ended. One line
+//! at the place where a verb begins to change something is all that it takes.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use blockio::apply::StreamArgument;
+use blockio::group::{GroupView, RunBegin, RunEnd, RunLog, RunStream};
+use blockio::journal::selector;
+use blockio::stream::Format;
+use jiff::Timestamp;
+use nix::unistd::{Uid, User, getuid};
+
+use crate::attention;
+use crate::exit::Exit;
+use crate::policy_options::Change;
+
+/// So many streams of a run are recorded by name.
+const STREAMS_MAX: usize = 200;
+/// So much of an error is recorded, in characters.
+const ERROR_CHARACTERS_MAX: usize = 1000;
+/// What the kernel says where nobody logged in.
+const NO_LOGIN: u32 = u32::MAX;
+
+/// The run of this process, from where it begins to change its group.
+static RUN: Mutex<Option<Running>> = Mutex::new(None);
+
+struct Running {
+    log: RunLog,
+    bytes: Option<u64>,
+    error: Option<String>,
+}
+
+fn own() -> MutexGuard<'static, Option<Running>> {
+    RUN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `verb` with what is known of every run: who, when, where.
+pub(crate) fn of(verb: &str) -> RunBegin {
+    RunBegin {
+        time: now(),
+        verb: verb.to_owned(),
+        user: user(),
+        user_id: getuid().as_raw(),
+        host: host(),
+        process: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..RunBegin::default()
+    }
+}
+
+/// The name of this host, as its kernel has it.
+pub(crate) fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.unwrap_or_default().trim_end().to_owned()
+}
+
+/// The same, on the disks that `group` has.
+pub(crate) fn on_disks(group: &GroupView, verb: &str) -> RunBegin {
+    let disks = group.state().volumes.values().filter_map(|volume| volume.target.clone());
+    RunBegin { disks: disks.collect(), ..of(verb) }
+}
+
+/// The same, about what messages call `point`.
+pub(crate) fn at(group: &GroupView, verb: &str, point: &str) -> RunBegin {
+    let point = Some(point.to_owned()).filter(|point| !point.is_empty());
+    RunBegin { point, ..on_disks(group, verb) }
+}
+
+/// Which files the streams were that the disks of `group` are in the middle of, as it follows
+/// "the same stream"; nothing if that is not known.
+pub(crate) fn of_files(group: &GroupView) -> String {
+    match group.begun_files().as_slice() {
+        [] => String::new(),
+        files => format!(" ({})", files.join(", ")),
+    }
+}
+
+/// What of the settings changes.
+pub(crate) fn told(changes: &[Change]) -> Option<String> {
+    let told: Vec<_> = changes.iter().map(|one| format!("{} {}", one.option, one.to)).collect();
+    (!told.is_empty()).then(|| told.join(" "))
+}
+
+/// The streams that are to be applied, each by its file and by what is recognised of it, and how
+/// many there are beside those that are named.
+pub(crate) fn streams(inputs: &[StreamArgument], format: Option<Format>) -> (Vec<RunStream>, u64) {
+    let named = inputs.iter().take(STREAMS_MAX).map(|input| RunStream {
+        path: input.absolute_name(),
+        identity: input.identity(format).map(|one| one.to_string()),
+    });
+    (named.collect(), inputs.len().saturating_sub(STREAMS_MAX) as u64)
+}
+
+/// The run began as `log`. That it cannot be recorded is told, and ends nothing.
+pub(crate) fn begins(log: std::io::Result<Option<RunLog>>) {
+    match log.transpose() {
+        None => {}
+        Some(Ok(log)) => *own() = Some(Running { log, bytes: None, error: None }),
+        Some(Err(error)) => warn(&error),
+    }
+}
+
+/// So many bytes were applied, or written back.
+pub(crate) fn wrote(bytes: u64) {
+    if let Some(running) = own().as_mut() {
+        running.bytes = Some(bytes);
+    }
+}
+
+/// This went wrong; of several things the first is what counts.
+pub(crate) fn failed(message: &str) {
+    if let Some(running) = own().as_mut() {
+        let text = || message.chars().take(ERROR_CHARACTERS_MAX).collect();
+        running.error.get_or_insert_with(text);
+    }
+}
+
+/// The run ended with `exit`, if one began.
+pub(crate) fn ended(exit: Exit) {
+    let Some(Running { log, bytes, error }) = own().take() else { return };
+    let end = RunEnd { time: now(), exit_code: exit.code(), bytes, error };
+    if let Err(error) = log.end(end) {
+        warn(&error);
+    }
+}
+
+fn warn(error: &std::io::Error) {
+    attention::warn(format!("what was done could not be recorded with the group: {error}"));
+}
+
+fn now() -> String {
+    let nanoseconds = Timestamp::now().as_nanosecond();
+    selector::time(u64::try_from(nanoseconds).unwrap_or_default())
+}
+
+/// Who called sudo, else whose login it is, else the user that the process is.
+fn user() -> String {
+    let name = |id: u32| match User::from_uid(Uid::from_raw(id)) {
+        Ok(Some(user)) => user.name,
+        Ok(None) | Err(_) => id.to_string(),
+    };
+    let login = std::fs::read_to_string("/proc/self/loginuid").ok();
+    let login = login.and_then(|text| text.trim().parse().ok()).filter(|id| *id != NO_LOGIN);
+    let caller = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
+    caller.unwrap_or_else(|| name(login.unwrap_or_else(|| getuid().as_raw())))
+}

@@ -1,0 +1,233 @@
+//! `mtctl history`: who did what to a group, when, and what came of it.
+
+use std::io::Write;
+
+use blockio::group::{self, Place, Run, RunBegin, RunEnd, RunStream};
+use clap::Args;
+use provisioning::size;
+use serde::Serialize;
+
+use crate::completion;
+use crate::exit::Exit;
+use crate::group_list;
+use crate::group_place::{self, RetentionOptions};
+use crate::{output, own_run};
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl history --group web
+  mtctl history --last 20
+  mtctl history --group web --json | jq '.runs[] | select(.exit_code != 0)'
+
+Verbs that change a group are in it from where they begin to. One that was killed, or whose host
+lost its power, did not end; one that is at it now has not ended yet. Of each group, about the last
+thousand runs are kept, through commit and release.";
+
+/// What was typed after `mtctl history`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Only this protection group
+    #[arg(long, value_name = "NAME", add = completion::groups())]
+    group: Option<String>,
+
+    /// Only so many runs, the last ones
+    #[arg(long, value_name = "COUNT")]
+    last: Option<usize>,
+
+    #[command(flatten)]
+    at: RetentionOptions,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Stable: fields are added, never changed.
+#[derive(Serialize)]
+struct Json<'a> {
+    runs: Vec<JsonRun<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonRun<'a> {
+    group: &'a str,
+    time: &'a str,
+    verb: &'a str,
+    user: &'a str,
+    user_id: u32,
+    host: &'a str,
+    process: u32,
+    version: &'a str,
+    streams: &'a [RunStream],
+    more_streams: u64,
+    disks: &'a [String],
+    point: Option<&'a str>,
+    detail: Option<&'a str>,
+    /// `ended`, `running` or `did-not-end`.
+    state: &'static str,
+    ended: Option<&'a str>,
+    exit_code: Option<u8>,
+    bytes: Option<u64>,
+    error: Option<&'a str>,
+}
+
+/// A run, of which group, and whether it may be at it still.
+struct Shown {
+    group: String,
+    run: Run,
+    is_running: bool,
+}
+
+/// Shows them.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let mut runs = Vec::new();
+    for (name, place) in places(arguments)? {
+        let of_group = group::runs(&place)?;
+        let count = of_group.len();
+        runs.extend(of_group.into_iter().enumerate().map(|(index, run)| Shown {
+            group: name.clone(),
+            is_running: index + 1 == count && run.end.is_none() && is_at_it(&run.begin),
+            run,
+        }));
+    }
+    // Times of one form: their order is that of the texts.
+    runs.sort_by(|one, other| one.run.begin.time.cmp(&other.run.begin.time));
+    let too_many = runs.len().saturating_sub(arguments.last.unwrap_or(usize::MAX));
+    let runs = runs.split_off(too_many);
+    let mut out = output::stdout();
+    if arguments.json {
+        output::print_result(&mut out, &Json { runs: runs.iter().map(json).collect() })?;
+        return Ok(Exit::Done);
+    }
+    if runs.is_empty() {
+        writeln!(out, "nothing is recorded")?;
+    } else {
+        print(&mut out, &runs, arguments.group.is_none())?;
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+/// The groups that are meant, and where they are.
+fn places(arguments: &Arguments) -> anyhow::Result<Vec<(String, Place)>> {
+    let name_of_one = match &arguments.group {
+        Some(name) => vec![name.clone()],
+        None => group_list::names(&arguments.at)?,
+    };
+    let place = |name: String| {
+        group::check_name(&name)?;
+        let place = group_place::of_group(&name, &arguments.at)?;
+        Ok((name, place))
+    };
+    name_of_one.into_iter().map(place).collect()
+}
+
+/// The process that began the run is there: its number is that of an mtctl, on this host.
+fn is_at_it(begin: &RunBegin) -> bool {
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", begin.process));
+    begin.host == own_run::host() && name.is_ok_and(|name| name.trim() == "mtctl")
+}
+
+fn json(shown: &Shown) -> JsonRun<'_> {
+    let Shown { group, run: Run { begin, end }, is_running } = shown;
+    JsonRun {
+        group,
+        time: &begin.time,
+        verb: &begin.verb,
+        user: &begin.user,
+        user_id: begin.user_id,
+        host: &begin.host,
+        process: begin.process,
+        version: &begin.version,
+        streams: &begin.streams,
+        more_streams: begin.more_streams,
+        disks: &begin.disks,
+        point: begin.point.as_deref(),
+        detail: begin.detail.as_deref(),
+        state: match (end, is_running) {
+            (Some(_), _) => "ended",
+            (None, true) => "running",
+            (None, false) => "did-not-end",
+        },
+        ended: end.as_ref().map(|end| end.time.as_str()),
+        exit_code: end.as_ref().map(|end| end.exit_code),
+        bytes: end.as_ref().and_then(|end| end.bytes),
+        error: end.as_ref().and_then(|end| end.error.as_deref()),
+    }
+}
+
+/// So many runs are in one table: laying one out takes some KiB a row.
+const RUNS_IN_TABLE_MAX: usize = 4096;
+
+fn print(out: &mut impl Write, runs: &[Shown], of_all_groups: bool) -> anyhow::Result<()> {
+    for part in runs.chunks(RUNS_IN_TABLE_MAX) {
+        let header = ["GROUP", "BEGAN", "WHO", "WHAT", "RESULT"];
+        let skipped = usize::from(!of_all_groups);
+        let mut table = output::table(&header[skipped..]);
+        for shown in part {
+            let begin = &shown.run.begin;
+            let (began, who) = (begin.time.clone(), begin.user.clone());
+            let row = [shown.group.clone(), began, who, what(begin), result(shown)];
+            table.add_row(row.into_iter().skip(skipped));
+        }
+        output::print_table(out, &table)?;
+    }
+    Ok(())
+}
+
+fn what(begin: &RunBegin) -> String {
+    let mut text = begin.verb.clone();
+    for stream in &begin.streams {
+        let name = stream.path.rsplit('/').next().unwrap_or_default();
+        text += &format!(" {name}");
+    }
+    if begin.more_streams > 0 {
+        text += &format!(" and {} more", begin.more_streams);
+    }
+    for more in begin.point.iter().chain(&begin.detail) {
+        text += &format!(" {more}");
+    }
+    text
+}
+
+fn result(Shown { run, is_running, .. }: &Shown) -> String {
+    let Some(RunEnd { exit_code, bytes, error, .. }) = &run.end else {
+        return if *is_running { "running" } else { "DID NOT END" }.to_owned();
+    };
+    let mut text = match exit_code {
+        0 => "done".to_owned(),
+        code => format!("exit {code}"),
+    };
+    if let Some(bytes) = bytes {
+        text += &format!(", {}", size::binary(*bytes));
+    }
+    if let Some(error) = error {
+        text += &format!(": {error}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_is_told_by_file_names_and_its_result_in_words() {
+        let stream = |path: &str| RunStream { path: path.to_owned(), identity: None };
+        let streams = vec![stream("/srv/day1.mts"), stream("standard input")];
+        let begin =
+            RunBegin { verb: "apply".to_owned(), streams, more_streams: 2, ..RunBegin::default() };
+        assert_eq!(what(&begin), "apply day1.mts standard input and 2 more");
+        let shown = |end, is_running| {
+            let run = Run { begin: begin.clone(), end };
+            result(&Shown { group: "g".to_owned(), run, is_running })
+        };
+        assert_eq!(shown(None, true), "running");
+        assert_eq!(shown(None, false), "DID NOT END");
+        let end = RunEnd { bytes: Some(1 << 20), ..RunEnd::default() };
+        assert_eq!(shown(Some(end.clone()), false), "done, 1 MiB");
+        let end = RunEnd { exit_code: 5, error: Some("it is torn".to_owned()), ..end };
+        assert_eq!(shown(Some(end), false), "exit 5, 1 MiB: it is torn");
+    }
+}
