@@ -112,7 +112,7 @@ pub fn compare(
     let pool = ArenaPool::new(4, PIECE_BYTES).map_err(failed)?;
     let images = Images::since(&group.storage(), known, point, &pool)?;
     let indexes = (0..known.volumes.len()).filter_map(|number| images.of(number as u32));
-    let (of, mut done) = (indexes.map(Index::bytes).sum(), 0);
+    let (of, mut done) = (indexes.map(Index::bytes).fold(0, u64::saturating_add), 0);
     for (number, volume) in known.volumes.iter().enumerate() {
         let Some(index) = images.of(number as u32).filter(|index| index.len() > 0) else {
             continue;

@@ -153,7 +153,8 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
     let written: Vec<usize> = order.iter().map(|(index, _)| *index).collect();
     let named = written.iter().map(|index| volumes.get(*index).name().to_owned());
     group.begin_rollback(to, &named.collect::<Vec<_>>(), undo, &images.progress())?;
-    let total = order.iter().filter_map(|(_, n)| images.of(*n)).map(Index::bytes).sum();
+    let indexes = order.iter().filter_map(|(_, number)| images.of(*number));
+    let total = indexes.map(Index::bytes).fold(0, u64::saturating_add);
     let images = Arc::new(images);
     let mut rollback =
         Rollback { group, volumes, written, images, pool, records, in_thread, done: 0, total };

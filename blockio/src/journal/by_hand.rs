@@ -93,6 +93,15 @@ impl Written {
         self.record(RecordKind::Images, vec![entry], &[9; BLOCK_BYTES])
     }
 
+    /// And a record that says of each of these bytes of a volume that they were zeros.
+    pub(crate) fn zeros(self, volume: u32, extents: &[(u64, u64)]) -> Self {
+        let entry = |&(start, length): &(u64, u64)| {
+            let extent = Extent::new(ByteOffset::new(start), ByteCount::new(length)).unwrap();
+            Entry { volume, extent, held: Held::Zeros }
+        };
+        self.record(RecordKind::Images, extents.iter().map(entry).collect(), &[])
+    }
+
     /// And one that says that an epoch begins.
     pub(crate) fn epoch(self, memo: &EpochMemo) -> Self {
         self.record(RecordKind::EpochBegins, Vec::new(), memo::text(memo).unwrap().as_bytes())

@@ -150,7 +150,9 @@ fn record_line(record: &Record, at: u64) -> String {
     };
     let mut line = format!("  record {number}  {kind}  at {at}");
     if !entries.is_empty() {
-        let bytes: u64 = entries.iter().map(|entry| entry.extent.length().get()).sum();
+        // Whoever wrote it may have made each as long as a volume can be.
+        let lengths = entries.iter().map(|entry| u128::from(entry.extent.length().get()));
+        let bytes: u128 = lengths.sum();
         let _ = write!(line, "  entries {}  of {bytes}", entries.len());
     }
     let _ = write!(line, "  payload {payload_bytes}  crc32c {payload_checksum:08x}");

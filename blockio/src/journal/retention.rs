@@ -257,7 +257,7 @@ pub fn forecast(catalogue: &Catalogue, policy: &Policy, capacity_bytes: u64) -> 
     let at = catalogue.points.iter().position(|point| point.id == first.id)?;
     let nanoseconds = nanoseconds(*ages(catalogue, policy.thin_to).get(at)?);
     let sealed = catalogue.all().filter(|point| point.id >= first.id);
-    let bytes: u64 = sealed.map(Point::journal_bytes).sum();
+    let bytes = sealed.map(Point::journal_bytes).fold(0, u64::saturating_add);
     if nanoseconds < MEASURED_AT_LEAST_NS || bytes == 0 {
         return None;
     }

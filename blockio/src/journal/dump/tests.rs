@@ -73,6 +73,18 @@ fn all_records_that_count_are_printed_and_of_the_last_segment_what_follows() {
 }
 
 #[test]
+fn entries_that_are_longer_together_than_a_volume_can_be_are_counted_all_the_same() {
+    let known = segments();
+    let catalogue = catalogue(&known);
+    let [first, second, third, fourth] = known.clone();
+    let most = (0, u64::MAX & !0xfff);
+    let fourth = fourth.zeros(0, &[most, most]);
+    let printed = lines(&[&first, &second, &third, &fourth], &catalogue, Options::default());
+    let both = 2 * u128::from(most.1);
+    assert!(printed[11].contains(&format!("entries 2  of {both}  payload 0")), "{}", printed[11]);
+}
+
+#[test]
 fn of_one_point_only_its_epoch_is_printed() {
     let known = segments();
     let catalogue = catalogue(&known);
