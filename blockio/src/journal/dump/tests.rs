@@ -77,7 +77,7 @@ fn entries_that_are_longer_together_than_a_volume_can_be_are_counted_all_the_sam
     let known = segments();
     let catalogue = catalogue(&known);
     let [first, second, third, fourth] = known.clone();
-    let most = (0, u64::MAX & !0xfff);
+    let most = (0, !0xfff);
     let fourth = fourth.zeros(0, &[most, most]);
     let printed = lines(&[&first, &second, &third, &fourth], &catalogue, Options::default());
     let both = 2 * u128::from(most.1);
