@@ -1,11 +1,12 @@
 //! Files that get their name only when they are whole. What is in them is the verbs'.
 
 use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use blockio::group::Place;
 use blockio::volume::{TargetRequest, open_for_reading};
 
 use crate::group_place::RetentionOptions;
@@ -18,7 +19,8 @@ const HEAD_BYTES: u64 = 256;
 ///
 /// # Errors
 ///
-/// `Usage`: no directory holds it, or it is something else than a regular file.
+/// `Usage`: no directory holds it, or it is something else than a regular file. `Refused`: it would
+/// lie among the files of a group.
 pub(crate) fn check(path: &Path, hint: &str) -> blockio::Result<()> {
     let directory = directory_of(path);
     if !directory.is_dir() {
@@ -29,6 +31,12 @@ pub(crate) fn check(path: &Path, hint: &str) -> blockio::Result<()> {
     if path.exists() && !path.is_file() {
         let context = format!("{} is there and is no regular file", path.display());
         return Err(blockio::Error::new(blockio::ErrorKind::Usage, context).with_hint(hint));
+    }
+    // Wherever that group lies: its state and its segments may be what the path names.
+    if Place::without_history(directory).was_held() {
+        let (path, directory) = (path.display(), directory.display());
+        let context = format!("writing {path}: {directory} is the directory of a group");
+        return Err(blockio::Error::refused(context).with_hint("name a file elsewhere"));
     }
     Ok(())
 }
@@ -79,13 +87,15 @@ fn is_named_alike(one: &Path, other: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// What `fill` says, or the filesystem.
+/// What `fill` says, or the filesystem. `Refused`: what stands there is not what stood there when
+/// it began, and stays.
 pub(crate) fn write<T>(
     path: &Path,
     fill: impl FnOnce(&mut File) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let directory = directory_of(path);
     let writing = || format!("writing {}", path.display());
+    let before = what_stands(path);
     let mut file = tempfile::Builder::new()
         .prefix(".mtctl-part.")
         .permissions(PermissionsExt::from_mode(0o644))
@@ -93,9 +103,27 @@ pub(crate) fn write<T>(
         .with_context(writing)?;
     let done = fill(file.as_file_mut())?;
     file.as_file().sync_all().with_context(writing)?;
-    file.persist(path).with_context(writing)?;
+    let appeared = || {
+        blockio::Error::refused(format!("{}: another file was put there meanwhile", writing()))
+            .with_hint("it stays as it is: look at it, and name a new file")
+    };
+    match before {
+        None => match file.persist_noclobber(path) {
+            Err(failed) if failed.error.kind() == ErrorKind::AlreadyExists => Err(appeared())?,
+            done => done.with_context(writing)?,
+        },
+        // Between looking and replacing there is a moment left: no call of the kernel does both.
+        Some(_) if what_stands(path) != before => Err(appeared())?,
+        Some(_) => file.persist(path).with_context(writing)?,
+    };
     File::open(directory).and_then(|directory| directory.sync_all()).with_context(writing)?;
     Ok(done)
+}
+
+/// Which file has the name `path`, and as it was changed last; none if nothing has it.
+fn what_stands(path: &Path) -> Option<(u64, u64, u64, i64, i64)> {
+    let found = path.symlink_metadata().ok()?;
+    Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }
 
 /// The first bytes of the file at `path`, by which its format is told.
@@ -114,4 +142,32 @@ pub(crate) fn head(path: &Path) -> anyhow::Result<Vec<u8>> {
 fn directory_of(path: &Path) -> &Path {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     directory.unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(error: &anyhow::Error) -> Option<blockio::ErrorKind> {
+        error.downcast_ref::<blockio::Error>().map(blockio::Error::kind)
+    }
+
+    #[test]
+    fn what_was_put_there_meanwhile_stays() {
+        let here = tempfile::tempdir().unwrap();
+        let path = here.path().join("file");
+        let put = |text: &'static str| {
+            let path = path.clone();
+            move |_: &mut File| Ok(std::fs::write(path, text)?)
+        };
+        let refused = write(&path, put("precious")).unwrap_err();
+        assert_eq!(kind(&refused), Some(blockio::ErrorKind::Refused), "{refused:#}");
+        // Also where something was there that may go: it is not that any more.
+        let refused = write(&path, put("more precious")).unwrap_err();
+        assert_eq!(kind(&refused), Some(blockio::ErrorKind::Refused), "{refused:#}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "more precious");
+        write(&path, |_| Ok(())).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+        assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 1, "a part was left");
+    }
 }

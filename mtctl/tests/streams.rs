@@ -186,6 +186,17 @@ fn convert_replaces_no_file_but_the_one_that_force_names() {
         assert_eq!(code, Some(0), "{said}");
         assert!(fs::read(output).unwrap().starts_with(&MAGIC), "{output}");
     }
+    // Wherever a group lies: nothing is put beside its state, and its state is not replaced.
+    fs::create_dir(path("web")).unwrap();
+    let [state, beside] = ["web/state", "web/new"].map(path);
+    fs::write(&state, "a state").unwrap();
+    fs::write(path("web/lock"), "").unwrap();
+    for (output, force) in [(&state, &["--force", &state][..]), (&beside, &[])] {
+        let (code, said) = convert(output, force);
+        assert!(code == Some(4) && said.contains("is the directory of a group"), "{said}");
+    }
+    assert_eq!(fs::read_to_string(&state).unwrap(), "a state");
+    assert!(!Path::new(&beside).exists());
 }
 
 #[test]

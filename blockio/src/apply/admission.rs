@@ -44,6 +44,8 @@ pub(crate) struct Named<'a> {
     pub(crate) input: &'a Fingerprint,
     /// The same as versions wrote it that recorded no content.
     pub(crate) before: &'a Fingerprint,
+    /// It has an identity of its own: a native stream, or a file that is a raw image.
+    pub(crate) has_identity: bool,
     /// Where it is in the order of its source.
     pub(crate) order: Option<SourceOrder>,
 }
@@ -252,8 +254,8 @@ fn can_be_known_again(question: &Question<'_>) -> bool {
     match question.format {
         Format::Native | Format::Svd => true,
         Format::RbdDiff => question.header.to.is_some(),
-        // A file; its identity is part of what it calls itself.
-        Format::Raw => question.header.size.is_some(),
+        // A file. Of one from a pipe nothing is known but its size, if somebody said that.
+        Format::Raw => question.named.has_identity,
     }
 }
 

@@ -111,8 +111,10 @@ fn is_complete(outcome: &Outcome) -> bool {
 fn what_cannot_be_known_again_is_applied_from_its_beginning() {
     let unnamed = |fill| pipe(diff(rbd_diff::Version::V1, ("", ""), 0, fill));
     let image = |fill| pipe(vec![fill; SIZE as usize]);
-    let cases: [(Format, &dyn Fn(u8) -> StreamArgument); 2] =
-        [(Format::RbdDiff, &unnamed), (Format::Raw, &image)];
+    // Another image may be as long.
+    let sized = |fill| StreamArgument::Sized { image: Box::new(image(fill)), size_bytes: SIZE };
+    let cases: [(Format, &dyn Fn(u8) -> StreamArgument); 3] =
+        [(Format::RbdDiff, &unnamed), (Format::Raw, &image), (Format::Raw, &sized)];
     for (format, stream) in cases {
         let place = Place::new();
         place.apply(vec![stream(1)], of(format)).unwrap();

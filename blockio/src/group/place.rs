@@ -61,6 +61,13 @@ impl Place {
         }
     }
 
+    /// Whether it has what every group has that was ever held: something, and its lock. A directory
+    /// of somebody else may have a file that is called as a state is.
+    #[must_use]
+    pub fn was_held(&self) -> bool {
+        self.state.join(LOCK).is_file() && self.has_something().unwrap_or(true)
+    }
+
     pub(super) fn keeps(&self) -> Keeps {
         if self.history.is_some() { Keeps::History } else { Keeps::Progress }
     }

@@ -17,6 +17,8 @@ mod moment;
 /// The longest name that is given by hand, in bytes.
 pub const NAME_BYTES_MAX: usize = 200;
 
+const SECOND_NS: u64 = 1_000_000_000;
+
 /// A recovery point, as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
@@ -79,12 +81,23 @@ pub fn check_name(name: &str) -> std::result::Result<(), String> {
         _ if name.len() > NAME_BYTES_MAX => {
             format!("it has {} bytes, and a name has at most {NAME_BYTES_MAX}", name.len())
         }
-        _ if !name.chars().all(plain::is_plain) => {
+        _ if !name.chars().all(|one| plain::is_plain(one) && !looks_empty(one)) => {
             "it has characters that cannot be seen, or that a terminal would obey".to_owned()
+        }
+        _ if name.trim() != name => "it begins or ends with a blank".to_owned(),
+        _ if name.starts_with('-') => "it would be taken for an option".to_owned(),
+        _ if name.chars().all(char::is_numeric) => "it reads as a number".to_owned(),
+        _ if moment::is_one(name) => {
+            "it is a time, and means the newest point before it".to_owned()
         }
         _ => return Ok(()),
     };
     Err(why)
+}
+
+/// A letter that nothing is drawn for.
+fn looks_empty(character: char) -> bool {
+    matches!(character, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
 }
 
 /// The point of `catalogue` that is meant: times are by this host's clock and zone.
@@ -122,6 +135,7 @@ fn find_text<'a>(catalogue: &'a Catalogue, text: &str, now: &Zoned) -> Result<&'
     let meant: Vec<_> =
         catalogue.ways_back().filter(|point| is_meant(point.id, point.name.as_deref())).collect();
     match meant.as_slice() {
+        [one] if id.is_some_and(|number| number != one.id) => return Err(is_a_name(text, one)),
         [one] => return Ok(one),
         [] => {}
         several => {
@@ -162,6 +176,14 @@ fn gone(
     Some(format!("point {}{name} of {}", gone.id, time(gone.time)))
 }
 
+/// A number that no point has any more, and another one's name: names come out of streams.
+fn is_a_name(text: &str, point: &Point) -> Error {
+    let context =
+        format!("no point that is kept has the number {text}; {} is called so", { shown(point) });
+    Error::new(ErrorKind::Usage, context)
+        .with_hint(format!("if that is meant: name:{text}, or {}", typed(point)))
+}
+
 fn of_id(text: &str) -> Option<PointId> {
     let digits = text.strip_prefix("id:").unwrap_or(text);
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -175,14 +197,17 @@ fn of_name(text: &str) -> Option<&str> {
     }
 }
 
-/// The newest point that is not after `wanted`.
+/// The newest point that is not after `wanted`: not after the second that it begins, if it is a
+/// whole one, since a point is shown with the second that it is of.
 fn at_time<'a>(catalogue: &'a Catalogue, text: &str, wanted: u64) -> Result<&'a Point> {
     let wanted_shown = match time(wanted) {
         same if same == text => same,
         other => format!("{} ({other})", Plain(text)),
     };
+    let grain = if wanted % SECOND_NS == 0 { SECOND_NS } else { 1 };
+    let last = wanted.saturating_add(grain - 1);
     let mut before: Vec<_> =
-        catalogue.recovery_points().filter(|point| point.time <= wanted).collect();
+        catalogue.recovery_points().filter(|point| point.time <= last).collect();
     before.sort_by_key(|point| (point.time, point.id));
     let Some(newest) = before.last() else {
         let context = format!(
@@ -191,7 +216,11 @@ fn at_time<'a>(catalogue: &'a Catalogue, text: &str, wanted: u64) -> Result<&'a 
         );
         return Err(refuse(catalogue, context));
     };
-    let same: Vec<_> = before.iter().filter(|point| point.time == newest.time).collect();
+    // Of several in the second that was typed, none is meant more than the others.
+    let is_typed = |point: &Point| point.time / grain == wanted / grain;
+    let is_same =
+        |point: &Point| point.time == newest.time || (is_typed(point) && is_typed(newest));
+    let same: Vec<_> = before.iter().filter(|point| is_same(point)).collect();
     if same.len() > 1 {
         let shown: Vec<_> = same.iter().map(|point| shown(point)).collect();
         let context = format!("{wanted_shown} is ambiguous: {}", shown.join("; "));
@@ -343,6 +372,34 @@ mod tests {
     }
 
     #[test]
+    fn a_time_as_it_is_shown_finds_the_point_that_it_is_shown_of() {
+        let mut catalogue = Catalogue::new([7; 16], 0);
+        for time in [100 * SECOND + 7, 200 * SECOND + 999_999_999, 201 * SECOND, 201 * SECOND + 1] {
+            catalogue.seal(Vec::new(), NewPoint { time, kind: PointKind::Crash, name: None }, 0);
+        }
+        let found = |text: &str| {
+            let point = find(&catalogue, &text.parse().unwrap());
+            point.map(|point| point.id.0).map_err(|error| error.to_string())
+        };
+        assert_eq!(found("1970-01-01T00:01:40Z"), Ok(1));
+        assert_eq!(found("1970-01-01T00:03:20Z"), Ok(2));
+        assert_eq!(found("1970-01-01T00:03:20.9Z"), Ok(1), "who types a fraction means it");
+        assert!(found("1970-01-01T00:03:21Z").unwrap_err().contains("ambiguous"));
+        assert_eq!(found("1970-01-01T00:03:22Z"), Ok(4));
+    }
+
+    #[test]
+    fn a_number_that_expired_is_not_a_point_that_is_called_so() {
+        let mut catalogue = catalogue();
+        let _ = catalogue.forget(&[PointId(1)]);
+        let error = find(&catalogue, &"1".parse().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("no point that is kept has the number 1"), "{error}");
+        assert!(error.hint().unwrap().contains("name:1"), "{error:?}");
+        let named = find(&catalogue, &"name:1".parse().unwrap()).unwrap();
+        assert_eq!(named.id, PointId(3));
+    }
+
+    #[test]
     fn a_time_that_is_none_says_how_times_are_typed() {
         let error = find(&catalogue(), &"yesterday noon".parse().unwrap()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
@@ -368,11 +425,23 @@ mod tests {
             "a\nb",
             "\u{1b}[2J",
             "a\u{202e}b",
+            "\u{3164}",
+            "upgrade ",
+            "\u{a0}upgrade",
+            "--help",
+            "\u{ff17}",
+            "yesterday",
+            "18:00",
+            "2h ago",
+            "2026-11-30",
+            "2026-11-30T18:44:33Z",
             &long,
         ] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
-        for name in ["upgrade", "7th", "started", "vor dem Größenwechsel", &long[1..]] {
+        let dated = "2026-11-30-before-upgrade";
+        let good = ["upgrade", "7th", "started", "vor dem Größenwechsel", "long ago", dated];
+        for name in good.into_iter().chain([&long[1..]]) {
             assert_eq!(check_name(name), Ok(()), "{name:?}");
         }
     }

@@ -369,7 +369,7 @@ fn what_is_missing_read_only_or_forbidden_is_told_as_such() {
     assert!(read_only.to_string().contains("it is read-only"), "{read_only}");
     let forbidden = error(libc::EPERM);
     assert_eq!(forbidden.kind(), ErrorKind::Failed);
-    assert!(forbidden.hint().is_some_and(|hint| hint.contains("run as root")));
+    assert!(forbidden.hint().is_some_and(|hint| hint.contains("as root: sudo")));
     assert_eq!(error(libc::EIO).hint(), None);
 }
 

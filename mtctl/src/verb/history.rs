@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::completion;
 use crate::exit::Exit;
 use crate::group_list;
-use crate::group_place::{self, RetentionOptions};
+use crate::group_place::{self, GroupOptions, RetentionOptions};
 use crate::{output, own_run};
 
 const EXAMPLES: &str = "\
@@ -111,16 +111,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 
 /// The groups that are meant, and where they are.
 fn places(arguments: &Arguments) -> anyhow::Result<Vec<(String, Place)>> {
-    let name_of_one = match &arguments.group {
-        Some(name) => vec![name.clone()],
-        None => group_list::names(&arguments.at)?,
-    };
+    if let Some(name) = &arguments.group {
+        let of = GroupOptions { group: name.clone(), at: arguments.at.clone() };
+        return Ok(vec![(name.clone(), of.place()?)]);
+    }
     let place = |name: String| {
-        group::check_name(&name)?;
         let place = group_place::of_group(&name, &arguments.at)?;
         Ok((name, place))
     };
-    name_of_one.into_iter().map(place).collect()
+    group_list::names(&arguments.at)?.into_iter().map(place).collect()
 }
 
 /// The process that began the run is there: its number is that of an mtctl, on this host.

@@ -45,7 +45,7 @@ fn ask_with<'a>(
         in_group: true,
         format: Format::RbdDiff,
         header,
-        named: Named { input, before: input, order: None },
+        named: Named { input, before: input, has_identity: false, order: None },
         begun_files: &[],
         capacity: ByteCount::new(1000),
         is_image_file: false,
@@ -172,6 +172,11 @@ fn svd(time: u64) -> (Fingerprint, SourceOrder) {
     (Fingerprint::of(&header, 0), SourceOrder { time, sequence: time })
 }
 
+/// What a stream calls itself that is known by an identity.
+fn with_identity((input, order): &(Fingerprint, SourceOrder)) -> Named<'_> {
+    Named { input, before: input, has_identity: true, order: Some(*order) }
+}
+
 /// A stream without ends.
 fn ask_plain(
     format: Format,
@@ -182,7 +187,7 @@ fn ask_plain(
     let header = header("", "", 0);
     ask_with(&header, Some(known), |question| {
         question.format = format;
-        question.named = Named { input: &named.0, before: &named.0, order: Some(named.1) };
+        question.named = with_identity(named);
         question.options = options;
     })
 }

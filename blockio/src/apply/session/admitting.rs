@@ -25,7 +25,8 @@ impl Session<'_> {
         let fingerprint = Fingerprint::of(&header, begins_at);
         let before = Fingerprint::of_before(&header, begins_at);
         let (mut resume_after, mut expected, mut is_again) = (None, Vec::new(), true);
-        let named = Named { input: &fingerprint, before: &before, order };
+        let has_identity = header.identity.is_some();
+        let named = Named { input: &fingerprint, before: &before, has_identity, order };
         for (index, admission) in self.ask_all(&header, &route, named, admit)? {
             let volume = self.volumes.get(index);
             let known = self.group.view().state().volumes.get(volume.name());
@@ -85,7 +86,8 @@ impl Session<'_> {
         let Some(input) = &self.input else { return Ok(Answer::SkipInput) };
         let (fingerprint, resumed) = (input.fingerprint.clone(), input.resumed);
         if consumed > resumed {
-            let named = Named { input: &fingerprint, before: &fingerprint, order };
+            let has_identity = header.identity.is_some();
+            let named = Named { input: &fingerprint, before: &fingerprint, has_identity, order };
             for (index, admission) in self.ask_all(&header, &route, named, admit_next)? {
                 self.prepare(index, &admission)?;
             }

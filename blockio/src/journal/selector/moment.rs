@@ -54,6 +54,13 @@ pub(super) fn looks_like_one(text: &str) -> bool {
     is_relative || names_a_day || (begins && text.contains([':', '-']))
 }
 
+/// Whether `text` says a moment, at whatever time it is read.
+pub(super) fn is_one(text: &str) -> bool {
+    let noon = DateTime::constant(2000, 1, 1, 12, 0, 0, 0).to_zoned(TimeZone::UTC);
+    // An error is of what was understood.
+    noon.is_ok_and(|noon| !matches!(parse(text, &noon), Ok(None)))
+}
+
 /// `14:10`, `today 14:10`, `yesterday 18:00`, `yesterday`.
 fn of_these_days(text: &str, today: Date) -> Option<DateTime> {
     let (day, time) = match text.split_once(' ').unwrap_or((text, "")) {

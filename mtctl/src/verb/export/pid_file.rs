@@ -15,25 +15,27 @@ const TEXT_BYTES_MAX: u64 = 20;
 #[derive(Debug)]
 pub(super) struct PidFile(PathBuf);
 
-/// Says no to a `path` at which there is something else than the file of an earlier process.
+/// Says no to a `path` at which there is something else than the file of a process that ended.
 ///
 /// # Errors
 ///
-/// `Usage`: no file can be made there. `Refused`: another file is there.
+/// `Usage`: no file can be made there. `Refused`: another file is there, or that process lives.
 pub(super) fn check(path: &Path) -> blockio::Result<()> {
     whole_file::check(path, "choose another place for --pid-file")?;
-    if !path.exists() || holds_a_number(path) {
+    let Some(found) = path.metadata().ok().filter(|found| found.len() > 0) else { return Ok(()) };
+    let text = Some(found).filter(|found| found.len() <= TEXT_BYTES_MAX);
+    let text = text.and_then(|_| fs::read_to_string(path).ok()).unwrap_or_default();
+    let Ok(process) = text.trim().parse::<u32>() else {
+        let context =
+            format!("writing {}: a file is there that holds no process number", path.display());
+        return Err(Error::refused(context).with_hint("choose another place for --pid-file"));
+    };
+    if process == std::process::id() || !Path::new("/proc").join(process.to_string()).exists() {
         return Ok(());
     }
-    let context =
-        format!("writing {}: a file is there that holds no process number", path.display());
-    Err(Error::refused(context).with_hint("choose another place for --pid-file"))
-}
-
-fn holds_a_number(path: &Path) -> bool {
-    let is_short = path.metadata().is_ok_and(|found| found.len() <= TEXT_BYTES_MAX);
-    let is_number = |text: String| text.trim().bytes().all(|byte| byte.is_ascii_digit());
-    is_short && fs::read_to_string(path).is_ok_and(is_number)
+    let context = format!("writing {}: it is of process {process}, which lives", path.display());
+    Err(Error::refused(context)
+        .with_hint("choose another place; if the number is another program's by now, remove it"))
 }
 
 impl PidFile {
@@ -68,12 +70,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_file_of_an_earlier_process_is_replaced() {
+    fn only_the_file_of_a_process_that_ended_is_replaced() {
         let here = tempfile::tempdir().unwrap();
         let path = here.path().join("file");
-        for (text, is_taken) in
-            [("123\n", true), ("", true), ("123 disks\n", false), (&"1".repeat(21), false)]
-        {
+        // No process has a number like it; the first one lives.
+        let ended = "4294967295\n";
+        for (text, is_taken) in [
+            (ended, true),
+            ("", true),
+            ("123 disks\n", false),
+            (&"1".repeat(21), false),
+            ("1\n", false),
+        ] {
             fs::write(&path, text).unwrap();
             let refused = check(&path).err().map(|error| error.kind());
             assert_eq!(refused, (!is_taken).then_some(ErrorKind::Refused), "{text:?}");

@@ -30,7 +30,7 @@ fn only_the_order_of_svd_streams_is_asked_about_within_an_input() {
     let (earlier, later) = (numbered(Format::Svd, 1, 10), numbered(Format::Svd, 2, 20));
     let (header, known) = (header("", "", 0), after(&[later]));
     let next = |format| {
-        let named = Named { input: &earlier.0, before: &earlier.0, order: Some(earlier.1) };
+        let named = with_identity(&earlier);
         admit_next(&Question {
             shown: "db on /dev/sdb",
             known: Some(&known),
@@ -110,7 +110,7 @@ fn the_ends_of_a_native_link_say_where_it_belongs_whatever_is_forgotten() {
     (known.lineage.forgets, known.ends_at) = (true, Some("s1".to_owned()));
     let asked = ask_with(&link, Some(&known), |question| {
         question.format = Format::Native;
-        question.named = Named { input: &named.0, before: &named.0, order: Some(named.1) };
+        question.named = with_identity(&named);
     });
     assert_eq!(asked.unwrap().start, Start::Beginning);
 }
@@ -118,19 +118,21 @@ fn the_ends_of_a_native_link_say_where_it_belongs_whatever_is_forgotten() {
 #[test]
 fn what_has_no_name_of_its_own_is_not_gone_on_with_in_the_middle() {
     let cases = [
-        (Format::RbdDiff, header("s1", "", 1000), 0),
-        (Format::RbdDiff, header("s1", "s2", 1000), 4096),
-        (Format::Raw, header("", "", 0), 0),
-        (Format::Raw, header("", "", 1000), 4096),
-        (Format::Native, header("", "", 0), 4096),
-        (Format::Svd, header("", "", 0), 4096),
+        (Format::RbdDiff, header("s1", "", 1000), false, 0),
+        (Format::RbdDiff, header("s1", "s2", 1000), false, 4096),
+        // A pipe: that somebody said how long it is tells it from no other one of that length.
+        (Format::Raw, header("", "", 0), false, 0),
+        (Format::Raw, header("", "", 1000), false, 0),
+        (Format::Raw, header("", "", 1000), true, 4096),
+        (Format::Native, header("", "", 0), true, 4096),
+        (Format::Svd, header("", "", 0), true, 4096),
     ];
-    for (format, header, position) in cases {
+    for (format, header, has_identity, position) in cases {
         let input = fingerprint(format, &header);
         let known = VolumeState { in_between: begun(&input, 4096), ..VolumeState::default() };
         let asked = ask_with(&header, Some(&known), |question| {
             question.format = format;
-            question.named = Named { input: &input, before: &input, order: None };
+            question.named = Named { input: &input, before: &input, has_identity, order: None };
         });
         assert_eq!(asked.unwrap().start, Start::After(position), "{format} {header:?}");
     }
