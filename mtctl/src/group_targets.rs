@@ -165,13 +165,28 @@ pub(crate) fn require_as_left(group: &GroupView, accept: bool) -> anyhow::Result
 /// Says where a disk of `group` does not hold what the group left there: what is read of its points
 /// is of another one, or of what somebody else wrote.
 pub(crate) fn warn_unless_as_left(group: &GroupView) {
-    let Ok(mut assignments) = to_look_at(group) else { return };
-    let Err(error) = target_check::check(group, &mut assignments, false) else { return };
-    // Who applies a stream meanwhile says so in the state before he writes.
-    let now = saved::read(group.storage().as_ref()).ok().flatten();
-    if now.is_some_and(|now| now.state.generation() == group.state().generation()) {
+    if let Some(error) = not_as_left(group) {
         attention::warn(format!("{error}; what is read may be of something else"));
     }
+}
+
+/// The disks hold what `group` left there, or somebody is writing to them as its state says: points
+/// of it may be written somewhere.
+///
+/// # Errors
+///
+/// `Refused`: one holds something else, with what differs.
+pub(crate) fn require_readable_points(group: &GroupView) -> blockio::Result<()> {
+    not_as_left(group).map_or(Ok(()), Err)
+}
+
+/// What says that a disk is not as `group` left it.
+fn not_as_left(group: &GroupView) -> Option<Error> {
+    let mut assignments = to_look_at(group).ok()?;
+    let error = target_check::check(group, &mut assignments, false).err()?;
+    // Who applies a stream meanwhile says so in the state before he writes.
+    let now = saved::read(group.storage().as_ref()).ok().flatten();
+    now.is_some_and(|now| now.state.generation() == group.state().generation()).then_some(error)
 }
 
 fn to_look_at(group: &GroupView) -> anyhow::Result<Vec<Assignment>> {

@@ -24,7 +24,7 @@ use crate::new_image::NewImage;
 use crate::point_views::{self, PointView};
 use crate::qemu_image::{self, QemuFormat};
 use crate::restore_targets::{self, Destination};
-use crate::{output, question, report};
+use crate::{group_targets, output, question, report};
 
 mod package;
 mod show;
@@ -72,6 +72,11 @@ pub struct Arguments {
 
     #[command(flatten)]
     package: PackageOptions,
+
+    /// Read the disks of the group though one is not known to be the one, or not as the group left
+    /// it
+    #[arg(long)]
+    accept_target: bool,
 
     /// Do not ask before something that is there is overwritten
     #[arg(long)]
@@ -203,6 +208,9 @@ fn pairs(arguments: &Arguments, group: &GroupView) -> anyhow::Result<(String, Ve
     let assigned = restore_targets::assigned(&volumes, &arguments.onto)?;
     let typed: Vec<_> = assigned.iter().map(|(_, target)| *target).collect();
     let found = restore_targets::look_up(&typed, arguments.create, &arguments.of, group)?;
+    if !arguments.accept_target {
+        group_targets::require_readable_points(group)?;
+    }
     let (point, mut views) = point_views::at(&arguments.of, group, &arguments.to, None)?;
     let mut pairs = Vec::new();
     for ((name, _), destination) in assigned.into_iter().zip(found) {

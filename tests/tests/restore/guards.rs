@@ -39,6 +39,21 @@ fn the_groups_own_disk_and_that_of_another_group_are_refused() {
     });
 }
 
+/// What would be restored is no point: somebody else wrote to the disk that it is read from.
+#[test]
+fn a_disk_that_is_not_as_the_group_left_it_is_not_restored_from_unless_that_is_said() {
+    on_a_scratch_machine(|machine| {
+        let group = Group::new(machine);
+        let onto = group.path("home.img");
+        fs::write(&onto, vec![1; 24 * MIB as usize]).unwrap();
+        let all = vec![0x77; 24 * MIB as usize];
+        fs::write(group.db.path(), all).unwrap();
+        is_refused(machine, &onto, &[], 4, "it does not hold what the group left there");
+        let said = ["--onto", &format!("db={onto}"), "--yes", "--accept-target"];
+        machine.mtctl(&restore(&said)).exits(0).says("may be of something else");
+    });
+}
+
 #[test]
 fn what_is_in_use_or_too_small_or_ours_is_refused() {
     on_a_scratch_machine(|machine| {
