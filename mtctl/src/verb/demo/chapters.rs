@@ -99,7 +99,8 @@ fn not_ready_yet(story: &mut Story, _: &mut World) -> Result<()> {
          disk that keeps what replication overwrites, so that machines can go back in time.",
     )?;
     let text = story.run_showing("mtctl check", &[3], is_about_retention)?;
-    expect(text.contains("FAIL  retention "), || {
+    let is_missing = |line: &str| line == "FAIL  retention" || line.starts_with("FAIL  retention ");
+    expect(text.lines().any(is_missing), || {
         format!("a retention volume that is missing was expected in:\n{text}")
     })
 }
