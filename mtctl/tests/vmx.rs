@@ -74,7 +74,7 @@ fn a_machine_that_is_ready_exits_0_and_its_json_has_the_fields_of_the_contract()
             "wwid_matches": null,
         }],
         "findings": [],
-    }]});
+    }], "warnings": [], "alarms": []});
     assert_eq!(json(&output), expected);
 }
 
