@@ -112,8 +112,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 /// The groups that are meant, and where they are.
 fn places(arguments: &Arguments) -> anyhow::Result<Vec<(String, Place)>> {
     if let Some(name) = &arguments.group {
-        let of = GroupOptions { group: name.clone(), at: arguments.at.clone() };
-        return Ok(vec![(name.clone(), of.place()?)]);
+        group::check_name(name)?;
+        let place = group_place::of_group(name, &arguments.at)?;
+        // Of a first run that was killed before it saved anything there is its record alone.
+        if group::runs(&place)?.is_empty() {
+            let of = GroupOptions { group: name.clone(), at: arguments.at.clone() };
+            let _ = of.place()?;
+        }
+        return Ok(vec![(name.clone(), place)]);
     }
     let place = |name: String| {
         let place = group_place::of_group(&name, &arguments.at)?;

@@ -78,7 +78,9 @@ fn a_run_that_was_killed_did_not_end_and_one_that_failed_says_why() {
         let words = ["apply", "-", "--group", "g", "--target", &target];
         let mut command = program::command(program::mtctl(), &words);
         let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        while runs(machine).is_empty() && child.try_wait().unwrap().is_none() {
+        // Until it has begun there is no such group.
+        let has_begun = || machine.mtctl(&["history", "--group", "g"]).code == Some(0);
+        while !has_begun() && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
         assert_eq!(runs(machine)[0]["state"], "running");
@@ -100,6 +102,7 @@ fn a_run_that_was_killed_did_not_end_and_one_that_failed_says_why() {
             .says("apply standard input")
             .says("DID NOT END")
             .says("exit 5");
+        machine.mtctl(&["history", "--group", "gg"]).exits(2).says("there is g");
     });
 }
 
