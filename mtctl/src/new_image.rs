@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 use crate::group_place;
 
 /// How it is called until then; with random letters behind it.
-const PREFIX: &str = ".mtctl-part.";
+pub(crate) const PREFIX: &str = ".mtctl-part.";
 
 /// An image that is being made, in the directory where it will be. Only its owner can read it: it
 /// is somebody's disk. Dropped, it is gone; killed, we leave it under a name that begins with

@@ -10,6 +10,7 @@ use blockio::group::Place;
 use blockio::volume::{TargetRequest, open_for_reading};
 
 use crate::group_place::RetentionOptions;
+use crate::new_image::{self, directory_of};
 use crate::own_places::{OwnPlaces, is_one};
 
 /// So much of a file tells its format.
@@ -97,7 +98,7 @@ pub(crate) fn write<T>(
     let writing = || format!("writing {}", path.display());
     let before = what_stands(path);
     let mut file = tempfile::Builder::new()
-        .prefix(".mtctl-part.")
+        .prefix(new_image::PREFIX)
         .permissions(PermissionsExt::from_mode(0o644))
         .tempfile_in(directory)
         .with_context(writing)?;
@@ -137,11 +138,6 @@ pub(crate) fn head(path: &Path) -> anyhow::Result<Vec<u8>> {
         .and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head))
         .with_context(|| format!("reading {}", path.display()))?;
     Ok(head)
-}
-
-fn directory_of(path: &Path) -> &Path {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    directory.unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
