@@ -50,6 +50,14 @@ pub(crate) fn is_about(place: &Place, name: &str) {
     *group = Some((place.clone(), name.to_owned()));
 }
 
+/// The group that this run is about is called `name` now: somebody renamed it meanwhile.
+pub(crate) fn is_called(name: &str) {
+    let mut group = GROUP.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, known)) = group.as_mut() {
+        name.clone_into(known);
+    }
+}
+
 /// `text`, in which the commands on a group name the one that this run is about: they are there to
 /// be copied.
 pub(crate) fn with_group(text: &str) -> String {

@@ -2,8 +2,10 @@
 //! kernel gives the lock back however the process ends, so that none that was killed is taken for
 //! one that serves.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -35,7 +37,9 @@ pub struct Exporter {
 /// That this process serves a point: until it is dropped, or the process ends.
 #[derive(Debug)]
 pub struct Exporting {
-    path: PathBuf,
+    /// Held open: the group may be renamed meanwhile.
+    directory: File,
+    name: OsString,
     _locked: File,
 }
 
@@ -47,6 +51,7 @@ impl Exporting {
     /// What the kernel said: a volume that is mounted for reading cannot be told, for example.
     pub fn begin(place: &Place, exporter: &Exporter) -> io::Result<Self> {
         let text = serde_json::to_string(exporter).map_err(io::Error::other)?;
+        let opened = File::open(directory(place))?;
         for _ in 0..ATTEMPTS_MAX {
             let make =
                 |path: &Path| File::options().write(true).create_new(true).mode(0o644).open(path);
@@ -58,16 +63,35 @@ impl Exporting {
             }
             made.as_file().write_all(text.as_bytes())?;
             let (_locked, path) = made.keep().map_err(|error| error.error)?;
-            return Ok(Self { path, _locked });
+            let name = path.file_name().unwrap_or_default().to_owned();
+            return Ok(Self { directory: opened, name, _locked });
         }
         Err(io::Error::other("it was taken for one that was left behind, again and again"))
+    }
+
+    /// The directory that tells of it, as it is called now: that of a group which was renamed
+    /// meanwhile has another name. None once it is gone.
+    #[must_use]
+    pub fn directory(&self) -> Option<PathBuf> {
+        let path = fs::read_link(self.inside()).ok()?;
+        let (open, named) = (self.directory.metadata().ok()?, path.metadata().ok()?);
+        ((open.dev(), open.ino()) == (named.dev(), named.ino())).then_some(path)
+    }
+
+    /// Where the directory is reached, whatever has become of its path.
+    fn inside(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.directory.as_raw_fd()))
     }
 }
 
 impl Drop for Exporting {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(%error, "the file that tells of an export stays behind");
+        match fs::remove_file(self.inside().join(&self.name)) {
+            // Who forgot the group removed it.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::debug!(%error, "the file that tells of an export stays behind");
+            }
+            Ok(()) | Err(_) => {}
         }
     }
 }
@@ -80,15 +104,24 @@ impl Drop for Exporting {
 /// What the kernel said.
 pub fn exporters(place: &Place) -> io::Result<Vec<Exporter>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory(place))? {
-        let entry = entry?;
-        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(EXPORT));
-        if is_ours && entry.file_type()?.is_file() {
-            found.extend(exporter(&entry.path())?);
-        }
+    for path in files(directory(place))? {
+        found.extend(exporter(&path)?);
     }
     found.sort_by_key(|one| (one.point, one.process));
     Ok(found)
+}
+
+/// The files in `directory` that tell of exports.
+pub(super) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(EXPORT));
+        if is_ours && entry.file_type()?.is_file() {
+            files.push(entry.path());
+        }
+    }
+    Ok(files)
 }
 
 fn directory(place: &Place) -> &Path {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Group;
+use super::exporters;
 use super::place::{self, Place};
 use super::renaming::sync_parent;
 use super::runs::{RUNS, RUNS_EARLIER};
@@ -36,6 +37,9 @@ impl Group {
             for file in [MAKING, STATE_COPY, STATE, RUNS, RUNS_EARLIER] {
                 remove(&directory.join(file)).map_err(removing)?;
             }
+            // Those exports end by themselves, as their points are gone.
+            let exports = exporters::files(directory).map_err(removing)?;
+            exports.iter().try_for_each(|file| remove(file)).map_err(removing)?;
             fs::File::open(directory).and_then(|opened| opened.sync_all()).map_err(removing)?;
         }
         let mut left = Vec::new();

@@ -319,10 +319,10 @@ impl History {
     /// The state was replaced: by the one who writes, as ever; or somebody else writes now, and
     /// everything is looked at anew.
     fn look_at_the_state(&self, tail: &mut Tail, stamp: u64) -> Result<()> {
-        let catalogue = read_catalogue(&self.storage, &self.pool)?;
-        let catalogue = catalogue.filter(|known| known.identity == tail.seen.identity);
-        let Some(catalogue) = catalogue else {
-            return Err(self.committed());
+        let known = read_if_any(&self.storage, &self.pool)?;
+        let catalogue = match as_of(tail.seen.identity, known) {
+            Ok(catalogue) => catalogue,
+            Err(why) => return Err(self.is_gone(why)),
         };
         if catalogue.session != tail.seen.session {
             return self.load(tail);
@@ -340,26 +340,21 @@ impl History {
         if self.kept_at.load(Ordering::Relaxed) == stamp {
             return None;
         }
-        let catalogue = read_catalogue(&self.storage, &self.pool).ok()?;
-        let is_same = |known: &&Catalogue| known.identity == self.identity;
-        match catalogue.as_ref().filter(is_same) {
-            None => Some(self.committed()),
-            Some(known) if known.point(self.point).is_none() => Some(
-                Error::new(
-                    ErrorKind::Failed,
-                    format!("point {} is gone: it expired, or was given up", self.point),
-                )
-                .with_hint(SEE_WHICH_ARE_KEPT),
-            ),
-            Some(_) => {
+        let known = read_if_any(&self.storage, &self.pool).ok()?;
+        match as_of(self.identity, known) {
+            Err(why) => Some(self.is_gone(why)),
+            Ok(known) if known.point(self.point).is_none() => {
+                Some(self.is_gone("it expired, or was given up").with_hint(SEE_WHICH_ARE_KEPT))
+            }
+            Ok(_) => {
                 self.kept_at.store(stamp, Ordering::Relaxed);
                 None
             }
         }
     }
 
-    fn committed(&self) -> Error {
-        let context = format!("point {} is gone: the group was committed", self.point);
+    fn is_gone(&self, why: &str) -> Error {
+        let context = format!("point {} is gone: {why}", self.point);
         Error::new(ErrorKind::Failed, context)
     }
 
@@ -457,9 +452,15 @@ fn tail(
     Ok((images, reader, place))
 }
 
-/// The history of the group in `storage`, if it has one.
-fn read_catalogue(storage: &Arc<dyn Storage>, pool: &ArenaPool) -> Result<Option<Catalogue>> {
-    Ok(read_state(storage, pool)?.0.journal)
+/// The history in `state` that is `identity`, else what became of that one.
+fn as_of(identity: Identity, state: Option<GroupState>) -> Result<Catalogue, &'static str> {
+    let Some(state) = state else { return Err("the group was forgotten") };
+    match state.journal {
+        Some(known) if known.identity == identity => Ok(known),
+        None if state.volumes.is_empty() => Err("the group gave up its disks"),
+        None => Err("the group was committed"),
+        Some(_) => Err("the group was committed or gave up its disks, and has another history"),
+    }
 }
 
 /// The state, and the segments that were there before it was read.
@@ -468,12 +469,21 @@ fn read_state(
     pool: &ArenaPool,
 ) -> Result<(GroupState, Vec<SegmentNumber>)> {
     let listed = storage.segments().map_err(failed("listing the journal"))?;
+    let state = read_saved(storage)?.unwrap_or_default();
+    Ok((beyond::take_in(storage, state, &listed, pool)?, listed))
+}
+
+/// The state; none if there is no group any more.
+fn read_if_any(storage: &Arc<dyn Storage>, pool: &ArenaPool) -> Result<Option<GroupState>> {
+    let listed = storage.segments().map_err(failed("listing the journal"))?;
+    let saved = read_saved(storage)?;
+    saved.map(|state| beyond::take_in(storage, state, &listed, pool)).transpose()
+}
+
+fn read_saved(storage: &Arc<dyn Storage>) -> Result<Option<GroupState>> {
     let doing = "reading the group's state";
     match saved::read(storage.as_ref()) {
-        Ok(saved) => {
-            let state = saved.map(|saved| saved.state).unwrap_or_default();
-            Ok((beyond::take_in(storage, state, &listed, pool)?, listed))
-        }
+        Ok(saved) => Ok(saved.map(|saved| saved.state)),
         Err(NotReadable::Failed { file, cause }) => {
             Err(Error::failed(format!("{doing}, {file}"), cause))
         }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use blockio::group::{Exporter, Exporting};
+use blockio::group::{self, Exporter, Exporting};
 use blockio::journal::catalogue::{Point, PointId};
 use blockio::journal::selector::{self, Selector};
 use blockio::nbd::{Export, Listen, Scratch, Server};
@@ -117,7 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         point_views::at(&arguments.of, &group, &arguments.to, arguments.volume.as_deref())?;
     let exports = views.into_iter().map(|view| export(arguments, view));
     let server = Server::bind(address, exports.collect::<blockio::Result<_>>()?)?;
-    let _told = tell_others(arguments, &server, point.id)?;
+    let told = tell_others(arguments, &server, point.id)?;
     let _pid_file = arguments.pid_file.as_deref().map(PidFile::write).transpose()?;
     if arguments.run.is_none() || arguments.json {
         announce(&server, point, arguments.json)?;
@@ -128,8 +128,21 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     };
     Ok(match served {
         Ok(()) => exit,
-        Err(error) => report::ours(&error),
+        Err(error) => {
+            is_called_so_now(&told);
+            report::ours(&error)
+        }
     })
+}
+
+/// What is said of the group from here on names it as it is called now: its directory, in which it
+/// is `told` of this export, has its name.
+fn is_called_so_now(told: &Option<Exporting>) {
+    let Some(directory) = told.as_ref().and_then(Exporting::directory) else { return };
+    let name = directory.file_name().and_then(|name| name.to_str());
+    if let Some(name) = name.filter(|name| group::check_name(name).is_ok()) {
+        attention::is_called(name);
+    }
 }
 
 /// Who takes the point away is to know that it is served; where that cannot be written, nothing

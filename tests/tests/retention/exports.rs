@@ -3,12 +3,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Stdio};
 
 use blockio::stream::MarkKind;
 use mt_tests::change_stream::{Change, volume};
 use mt_tests::program::{self, Run, finish};
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::{MIB, Part, blank, retention, stream};
 
@@ -42,6 +45,13 @@ impl Running {
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         assert!(line.contains("nbd+unix"), "{line}");
         Self(child)
+    }
+
+    /// Asks it to end, and waits until it has.
+    fn is_stopped(self) -> Run {
+        let process = Pid::from_raw(i32::try_from(self.0.id()).unwrap());
+        kill(process, Signal::SIGTERM).unwrap();
+        self.ends()
     }
 
     /// Waits until it ends by itself.
@@ -126,6 +136,62 @@ fn what_takes_points_away_names_the_exports_of_those_and_no_killed_one() {
             fs::read_dir("/mnt/retention/g").unwrap().map(|entry| entry.unwrap().file_name());
         let left: Vec<_> = left.filter(|n| n.to_string_lossy().starts_with("export-")).collect();
         assert!(left.is_empty(), "{left:?}");
+    });
+}
+
+/// Files that tell of exports, in the directory of a group.
+fn told_of_exports(group: &str) -> Vec<String> {
+    let names = fs::read_dir(Path::new("/mnt/retention").join(group)).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("export-")).collect()
+}
+
+#[test]
+fn an_export_of_a_group_that_is_renamed_ends_without_a_trace_and_names_the_group_as_it_is_called() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        two_points(machine);
+        let rename = |from, to| {
+            let words = ["group", "rename", "--group", from, "--to", to];
+            machine.mtctl(&words).exits(0).does_not_say("ends when");
+        };
+        let export = Running::of("2", &[]);
+        rename("g", "h");
+        assert_eq!(told_of_exports("h").len(), 1);
+        export.is_stopped().exits(0);
+        assert_eq!(told_of_exports("h"), [""; 0]);
+        rename("h", "g");
+        let export = Running::of("1", &[]);
+        rename("g", "h");
+        let forget = ["points", "forget", "1", "--group", "h", "--yes"];
+        machine.mtctl(&forget).exits(0).says("point 1 is served by process");
+        let ended = export.ends();
+        ended.exits(1).says("mtctl points list --group h").does_not_say("--group g");
+    });
+}
+
+#[test]
+fn who_forgets_a_group_is_told_of_its_exports_and_they_say_what_became_of_it() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        two_points(machine);
+        let verb = |verb: &str, more: &[&str]| {
+            machine.mtctl(&[&["group", verb, "--group", "g"][..], more].concat())
+        };
+        let export = Running::of("2", &[]);
+        verb("forget", &["--dry-run"]).exits(3).says("point 2 is served by process");
+        let forgotten = verb("forget", &["--yes"]);
+        forgotten.exits(0).says("point 2 is served by process").does_not_say("stays");
+        assert!(!fs::exists("/mnt/retention/g").unwrap());
+        let ended = export.ends();
+        ended.exits(1).says("point 2 is gone: the group was forgotten").does_not_say("committed");
+        two_points(machine);
+        let export = Running::of("2", &[]);
+        verb("release", &["--yes"]).exits(0).says("point 2 is served by process");
+        export.ends().exits(1).says("point 2 is gone: the group gave up its disks");
+        // What is not ours stays, and is named.
+        fs::write("/mnt/retention/g/notes", "mine").unwrap();
+        verb("forget", &["--yes"]).exits(0).says("/mnt/retention/g stays").says("notes");
     });
 }
 

@@ -1,6 +1,7 @@
 //! `mtctl group forget`: nothing of a group is left. What goes is said first.
 
 use std::io::Write;
+use std::path::Path;
 
 use blockio::group::{Group, GroupView};
 use blockio::journal::catalogue::Catalogue;
@@ -12,7 +13,7 @@ use serde::Serialize;
 use crate::attention;
 use crate::exit::Exit;
 use crate::group_place::{self, GroupOptions};
-use crate::{output, question};
+use crate::{open_exports, output, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -67,6 +68,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         show(&mut out, &goes)?;
         out.flush()?;
     }
+    open_exports::tell_of_those(&place, |_| true);
     if arguments.dry_run {
         match arguments.json {
             true => output::print_result(&mut out, &goes)?,
@@ -80,7 +82,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let left = Group::open(&place, name)?.remove(&place)?;
     group_place::forget_state(&place, name)?;
     for directory in left {
-        attention::warn(format!("{} stays: it has more in it", directory.display()));
+        let shown = directory.display();
+        attention::warn(format!("{shown} stays: in it there is {}", what_is_in(&directory)));
     }
     match arguments.json {
         true => output::print_result(&mut out, &goes)?,
@@ -88,6 +91,21 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Done)
+}
+
+/// So many files are named.
+const FILES_SHOWN_MAX: usize = 3;
+
+/// What keeps `directory` from going.
+fn what_is_in(directory: &Path) -> String {
+    let entries = directory.read_dir().into_iter().flatten().flatten();
+    let name = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    let mut names: Vec<_> = entries.map(name).collect();
+    names.sort();
+    let more = names.len().saturating_sub(FILES_SHOWN_MAX);
+    names.truncate(FILES_SHOWN_MAX);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    format!("{}{more}", names.join(", "))
 }
 
 fn goes(group: &GroupView, forgotten: bool) -> Goes {
