@@ -48,7 +48,7 @@ impl Running {
     }
 
     /// Asks it to end, and waits until it has.
-    fn is_stopped(self) -> Run {
+    fn stopped(self) -> Run {
         let process = Pid::from_raw(i32::try_from(self.0.id()).unwrap());
         kill(process, Signal::SIGTERM).unwrap();
         self.ends()
@@ -158,7 +158,7 @@ fn an_export_of_a_group_that_is_renamed_ends_without_a_trace_and_names_the_group
         let export = Running::of("2", &[]);
         rename("g", "h");
         assert_eq!(told_of_exports("h").len(), 1);
-        export.is_stopped().exits(0);
+        export.stopped().exits(0);
         assert_eq!(told_of_exports("h"), [""; 0]);
         rename("h", "g");
         let export = Running::of("1", &[]);
