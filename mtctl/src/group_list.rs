@@ -1,12 +1,15 @@
 //! Which groups there are on this host: on the retention volume, and in /var/lib where groups
-//! without one are. A directory is a group if it has a state, a copy of one, or a segment.
+//! without one are. A directory is a group if it has a state, a copy of one, or a segment; a link
+//! to one that is there as well is no other group.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use blockio::group::{GroupView, Place, check_name};
 use blockio::{Error, Result};
 
-use crate::group_place::{self, RetentionOptions};
+use crate::group_place::{self, RetentionOptions, Roots};
+use crate::own_places::location;
 
 /// A group that was found.
 pub(crate) struct Found {
@@ -24,15 +27,11 @@ pub(crate) struct Found {
 pub(crate) fn all(at: &RetentionOptions) -> Result<Vec<Found>> {
     let roots = group_place::roots(at)?;
     let mut found = Vec::new();
-    if let Some(retention) = &roots.retention {
-        for (name, path) in groups_in(retention)? {
-            let place = Place { state: path.clone(), history: Some(path) };
-            found.push(Found { view: GroupView::look(&place, &name), name });
-        }
-    }
-    for (name, path) in groups_in(&roots.without_history)? {
-        let history = roots.retention.as_ref().map(|retention| retention.join(&name));
-        let place = Place { state: path, history: history.filter(|history| history.is_dir()) };
+    for (name, path) in groups_in_all(&roots)? {
+        let retention = roots.retention.as_ref();
+        let history = retention.map(|retention| retention.join(&name));
+        let history = history.filter(|history| history.is_dir());
+        let place = Place { state: path, history };
         found.push(Found { view: GroupView::look(&place, &name), name });
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
@@ -65,14 +64,24 @@ const NAMES_SHOWN_MAX: usize = 20;
 ///
 /// As [`all`].
 pub(crate) fn names(at: &RetentionOptions) -> Result<Vec<String>> {
-    let roots = group_place::roots(at)?;
-    let mut names = Vec::new();
-    for root in roots.retention.iter().chain(std::iter::once(&roots.without_history)) {
-        names.extend(groups_in(root)?.into_iter().map(|(name, _)| name));
-    }
+    let groups = groups_in_all(&group_place::roots(at)?)?;
+    let mut names: Vec<_> = groups.into_iter().map(|(name, _)| name).collect();
     names.sort();
     names.dedup();
     Ok(names)
+}
+
+/// The directories of all groups, with their names. One that is there by several names has its own;
+/// one that only links lead to has the first of these.
+fn groups_in_all(roots: &Roots) -> Result<Vec<(String, PathBuf)>> {
+    let mut groups = Vec::new();
+    for root in roots.retention.iter().chain(std::iter::once(&roots.without_history)) {
+        groups.extend(groups_in(root)?);
+    }
+    groups.sort_by_key(|(name, path)| (path.is_symlink(), name.clone()));
+    let mut seen = BTreeSet::new();
+    groups.retain(|(_, path)| location(path).is_none_or(|own| seen.insert(own)));
+    Ok(groups)
 }
 
 /// The directories in `root` that have something of a group, with their names.

@@ -60,9 +60,27 @@ impl GroupOptions {
     /// `Usage`: it is not there. Else as [`Group::open`].
     pub(crate) fn open(&self) -> Result<Group> {
         let place = self.place()?;
-        attention::is_about(&place, &self.group);
-        let mut group = Group::open(&place, &self.group)?;
+        let group = self.hold(&place)?;
         remember_targets(&place, &self.group, group.view())?;
+        Ok(group)
+    }
+
+    /// The same for who would change it but for `--dry-run`: nothing is put down, and no directory
+    /// is made.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub(crate) fn open_unless_dry(&self, dry_run: bool) -> Result<Group> {
+        match dry_run {
+            true => self.hold(&as_far_as_there(self.place()?)),
+            false => self.open(),
+        }
+    }
+
+    fn hold(&self, place: &Place) -> Result<Group> {
+        attention::is_about(place, &self.group);
+        let mut group = Group::open(place, &self.group)?;
         warn(&group.take_notes());
         Ok(group)
     }
@@ -86,11 +104,7 @@ impl GroupOptions {
     ///
     /// `Usage`: it is not there. `Failed`: it cannot be opened.
     pub(crate) fn storage(&self) -> Result<Arc<dyn Storage>> {
-        let place = self.place()?;
-        // As when it is looked at: nothing is made that is not there.
-        let history = place.history.clone().filter(|history| history.is_dir());
-        let state = if place.state.is_dir() { None } else { history.clone() };
-        group::storage(&Place { state: state.unwrap_or(place.state), history })
+        group::storage(&as_far_as_there(self.place()?))
     }
 
     /// Where it is: something of it is there.
@@ -127,6 +141,14 @@ impl GroupOptions {
     }
 }
 
+/// `place` where it is there: the copy of a state that is not may be with the history. Nothing is
+/// made of what is only looked at.
+pub(crate) fn as_far_as_there(place: Place) -> Place {
+    let history = place.history.filter(|history| history.is_dir());
+    let state = if place.state.is_dir() { None } else { history.clone() };
+    Place { state: state.unwrap_or(place.state), history }
+}
+
 /// Tells what an operator should know of a group.
 pub(crate) fn warn(notes: &[Notice]) {
     notes.iter().for_each(attention::warn);
@@ -136,13 +158,25 @@ pub(crate) fn warn(notes: &[Notice]) {
 ///
 /// # Errors
 ///
-/// `Usage`: the retention directory that was named is not there. `Refused`: nothing is mounted
-/// there, or none was named and the one that this host has is not mounted.
+/// `Usage`: the retention directory that was named is not there, or something else than a directory
+/// is where the group would be. `Refused`: nothing is mounted there, or none was named and the one
+/// that this host has is not mounted.
 pub(crate) fn of_group(name: &str, at: &RetentionOptions) -> Result<Place> {
     let Roots { retention, without_history } = roots(at)?;
     let history = retention.map(|retention| retention.join(name));
     let state = at.state_dir.clone().or_else(|| history.clone());
-    Ok(Place { state: state.unwrap_or_else(|| without_history.join(name)), history })
+    let place = Place { state: state.unwrap_or_else(|| without_history.join(name)), history };
+    for directory in place.history.iter().chain(std::iter::once(&place.state)) {
+        if directory.symlink_metadata().is_ok() && !directory.is_dir() {
+            let context = format!(
+                "{} is no directory: group {name} is not there, and cannot be",
+                directory.display()
+            );
+            return Err(Error::new(ErrorKind::Usage, context)
+                .with_hint("name another group, or move away what is there"));
+        }
+    }
+    Ok(place)
 }
 
 /// The directories that groups are in.
@@ -168,8 +202,9 @@ pub(crate) fn roots(at: &RetentionOptions) -> Result<Roots> {
     Ok(Roots { retention, without_history: GROUPS.into() })
 }
 
-/// Puts down where the state of group `name` is, so that `prepare` keeps off its `targets`. Image
-/// files are nothing that it could format.
+/// Puts down where the state of group `name` is, so that `prepare` keeps off its `targets`, and so
+/// that a state which lies apart from its history is found. Image files are nothing that `prepare`
+/// could format.
 ///
 /// # Errors
 ///
@@ -179,7 +214,8 @@ pub(crate) fn remember<'a>(
     name: &str,
     mut targets: impl Iterator<Item = &'a str>,
 ) -> Result<()> {
-    if targets.all(|target| Path::new(target).is_file()) {
+    let is_apart = place.history.as_ref() != Some(&place.state);
+    if !is_apart && targets.all(|target| Path::new(target).is_file()) {
         return Ok(());
     }
     let failed = |error| Error::failed(format!("finding {}", place.state.display()), error);

@@ -8,6 +8,7 @@ mod completion;
 mod configuration;
 mod desired_options;
 pub mod exit;
+mod group_directories;
 mod group_list;
 mod group_place;
 mod group_targets;

@@ -2,7 +2,6 @@
 //! first has not preserved, and cannot go back from.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use blockio::group::{Place, storage};
@@ -15,7 +14,7 @@ use provisioning::groups::{Claim, GROUPS_PATH, Groups, observe_with};
 use provisioning::host::Host;
 use provisioning::observe::mount_table;
 
-use crate::own_places::is_one;
+use crate::own_places::{is_one, location};
 use crate::report;
 use crate::target_argument::{NamedTarget, TargetArgument};
 
@@ -151,7 +150,12 @@ fn release(claim: &Claim) -> String {
 fn history(place: &Place) -> Option<Identity> {
     let there = |path: &PathBuf| path.is_dir();
     let history = place.history.clone().filter(there);
-    let storage = storage(&Place { history, ..place.clone() }).ok()?;
+    history_at(&Place { history, ..place.clone() })
+}
+
+/// The same of the directories at `place`, which are there.
+pub(crate) fn history_at(place: &Place) -> Option<Identity> {
+    let storage = storage(place).ok()?;
     let saved = saved::read(storage.as_ref()).ok().flatten()?;
     saved.state.journal.map(|known| known.identity)
 }
@@ -160,10 +164,6 @@ fn history(place: &Place) -> Option<Identity> {
 fn history_of(claim: &Claim) -> Option<Identity> {
     let text = std::fs::read_to_string(&claim.state).ok()?;
     state_text::parse(&text).ok()?.journal.map(|known| known.identity)
-}
-
-fn location(path: &Path) -> Option<(u64, u64)> {
-    path.metadata().ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// Whether `claim` means `target`.

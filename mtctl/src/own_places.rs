@@ -19,7 +19,12 @@ use crate::group_place::{self, RetentionOptions};
 pub(crate) const LAYERS_MAX: usize = 16;
 
 /// A file or a directory, whatever it is called: its filesystem and its inode.
-type Location = (u64, u64);
+pub(crate) type Location = (u64, u64);
+
+/// What is at `path`, if anything is.
+pub(crate) fn location(path: &Path) -> Option<Location> {
+    path.metadata().ok().map(|found| (found.dev(), found.ino()))
+}
 
 /// What is ours on this host.
 #[derive(Debug, Default)]

@@ -44,8 +44,8 @@ impl Renaming {
     ///
     /// # Errors
     ///
-    /// `Usage`: the new name is none, or the old one. `Refused`: there is such a group already, or
-    /// somebody works on this one. `Failed`: a directory cannot be read.
+    /// `Usage`: the new name is none, or the old one. `Refused`: something of that name is there
+    /// already, or somebody works on this one. `Failed`: a directory cannot be read.
     pub fn of(from: (&str, &Place), to: (&str, &Place)) -> Result<Self> {
         check_name(to.0)?;
         if from.0 == to.0 {
@@ -56,8 +56,12 @@ impl Renaming {
         let mut now = from.1.clone();
         let (mut moves, mut left) = (Vec::new(), Vec::new());
         for pair in pairs {
+            if pair.to.symlink_metadata().is_ok() && !pair.to.is_dir() {
+                return Err(is_no_groups(&pair.to));
+            }
             match (holds_something(&pair.from)?, holds_something(&pair.to)?) {
                 (true, true) => return Err(is_there(to.0, &pair.to)),
+                (true, false) if is_somebodys(&pair.to) => return Err(is_no_groups(&pair.to)),
                 (true, false) => moves.push(pair),
                 (false, true) => {
                     let replaced = |path: &mut PathBuf| {
@@ -76,10 +80,9 @@ impl Renaming {
             return Err(is_there(to.0, now.history.as_ref().unwrap_or(&now.state)));
         }
         // A directory that is not there is not made for this.
-        let held = Place {
-            history: now.history.clone().filter(|history| history.is_dir()),
-            ..now.clone()
-        };
+        let history = now.history.clone().filter(|history| history.is_dir());
+        let state = if now.state.is_dir() { None } else { history.clone() };
+        let held = Place { state: state.unwrap_or_else(|| now.state.clone()), history };
         let lock = place::lock(&held, from.0)?;
         Ok(Self { now, to: to.0.to_owned(), moves, left, lock: Arc::new(lock) })
     }
@@ -115,7 +118,7 @@ impl Renaming {
         for Move { from, to } in &self.moves {
             remove_if_empty(to, &self.to)?;
             let doing = || format!("moving {} to {}", from.display(), to.display());
-            fs::rename(from, to).map_err(|error| Error::failed(doing(), error))?;
+            move_to_nothing(from, to).map_err(|error| Error::failed(doing(), error))?;
             // The next one is moved once this one stays moved: a crash leaves the order that is
             // known again.
             sync_parent(to).map_err(|error| Error::failed(doing(), error))?;
@@ -170,9 +173,33 @@ fn is_one_group(place: &Place) -> Result<bool> {
     Ok(state == copy || (histories.0.is_some() && histories.0 == histories.1))
 }
 
+/// Whether `directory`, in which there is no more than a lock, is something else than what a group
+/// leaves that never saved anything: one without a lock may be a place for a mount.
+fn is_somebodys(directory: &Path) -> bool {
+    directory.symlink_metadata().is_ok() && !directory.join(LOCK).exists()
+}
+
+/// Moves `from` to `to`, where nothing is. Some filesystems know no such move; there, an empty
+/// directory that somebody makes at this moment is replaced, and nothing else.
+fn move_to_nothing(from: &Path, to: &Path) -> io::Result<()> {
+    let (here, only) = (nix::fcntl::AT_FDCWD, nix::fcntl::RenameFlags::RENAME_NOREPLACE);
+    match nix::fcntl::renameat2(here, from, here, to, only) {
+        Err(nix::Error::EINVAL | nix::Error::ENOSYS) => fs::rename(from, to),
+        moved => Ok(moved?),
+    }
+}
+
 fn is_there(name: &str, at: &Path) -> Error {
+    if !Place::without_history(at).has_something().unwrap_or(true) {
+        return is_no_groups(at);
+    }
     Error::refused(format!("there is a group {name} already, in {}", at.display()))
         .with_hint(format!("see it with `mtctl group show --group {name}`, or take another name"))
+}
+
+fn is_no_groups(at: &Path) -> Error {
+    Error::refused(format!("{} is there already, and is no group's", at.display()))
+        .with_hint("take another name; or remove it, if it is nobody's")
 }
 
 /// Removes `directory`, in which there is a lock at most, and nobody holds it.

@@ -97,7 +97,7 @@ struct JsonVolume<'a> {
 /// Rolls back.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let Arguments { of, policy, accept_target, undo, json, dry_run, .. } = arguments;
-    let mut group = of.open()?;
+    let mut group = of.open_unless_dry(*dry_run)?;
     let point = selector::find(group.view().catalogue()?, &arguments.to)?;
     let (id, shown) = (point.id, selector::shown(point));
     policy.settle(&mut group, None)?;

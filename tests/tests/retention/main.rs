@@ -7,6 +7,7 @@ mod accidents;
 mod bounds;
 mod exports;
 mod filesystems;
+mod group_directories;
 mod groups;
 mod history;
 mod identities;

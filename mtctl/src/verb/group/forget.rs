@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::attention;
 use crate::exit::Exit;
 use crate::group_place::{self, GroupOptions};
-use crate::{open_exports, output, question};
+use crate::{group_directories, open_exports, output, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,6 +62,7 @@ struct Goes {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let name = arguments.of.group.as_str();
     let place = arguments.of.place_with_remnants()?;
+    group_directories::require_own(&arguments.of, &place)?;
     let goes = goes(&GroupView::look(&place, name)?, !arguments.dry_run);
     let mut out = output::stdout();
     if !arguments.json {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
-use crate::{open_exports, output, own_run, question};
+use crate::{group_directories, open_exports, output, own_run, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,6 +34,8 @@ pub struct Arguments {
 
 /// Gives them up.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let place = arguments.of.place()?;
+    group_directories::require_own(&arguments.of, &place)?;
     let mut group = arguments.of.open()?;
     let state = group.view().state();
     let disks: Vec<String> =
@@ -47,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let question = format!(
         "Group {name} gives up {disks_shown} and {points_shown}. There is no way back to one."
     );
-    open_exports::tell_of_those(&arguments.of.place()?, |_| true);
+    open_exports::tell_of_those(&place, |_| true);
     question::require_yes(&question, arguments.yes)?;
     own_run::begins(group.begin_run(&own_run::on_disks(group.view(), "group release")));
     group.release()?;

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::exit::Exit;
 use crate::group_place::{self, GroupOptions};
-use crate::{output, own_run};
+use crate::{group_directories, output, own_run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,6 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let (name, new) = (arguments.of.group.as_str(), arguments.to.as_str());
     let from = arguments.of.place()?;
     blockio::group::check_name(new)?;
+    group_directories::require_own(&arguments.of, &from)?;
     let mut to = group_place::of_group(new, &arguments.of.at)?;
     // A directory that --state-dir says goes along if it is called as the group is.
     if to.state == from.state && from.state.file_name().is_some_and(|own| *own == *name) {
@@ -52,8 +53,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
     let renaming = Renaming::of((name, &from), (new, &to))?;
     let moves: Vec<_> = renaming.moves().to_vec();
+    let view = GroupView::look(renaming.now(), name)?;
     if !arguments.dry_run {
-        let view = GroupView::look(renaming.now(), name)?;
         group_place::remember_targets(&to, new, &view)?;
         let detail = Some(format!("{name} to {new}"));
         let run = RunBegin { detail, ..own_run::of("group rename") };

@@ -17,6 +17,7 @@ use provisioning::size;
 use serde::Serialize;
 
 use crate::exit::Exit;
+use crate::group_directories;
 use crate::group_place::{self, GroupOptions};
 use crate::target_options::TargetOptions;
 use crate::verb::digest::subject::{Looking, Subject};
@@ -77,8 +78,8 @@ struct Change {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let place = arguments.of.place()?;
     let name = arguments.of.group.as_str();
-    let mut group = Group::open(&place, name)?;
-    group_place::warn(&group.take_notes());
+    group_directories::require_own(&arguments.of, &place)?;
+    let mut group = arguments.of.open_unless_dry(arguments.dry_run)?;
     retarget::require_at_rest(group.view())?;
     if arguments.targets.is_empty() {
         let context = format!("no disk is named that group {name} is to have");

@@ -106,7 +106,7 @@ pub(super) fn create(arguments: &Create) -> anyhow::Result<Exit> {
 
 /// Changes how a group is kept.
 pub(super) fn set(arguments: &Set) -> anyhow::Result<Exit> {
-    let mut group = arguments.of.open()?;
+    let mut group = arguments.of.open_unless_dry(arguments.kept.dry_run)?;
     let before = group.view().settings();
     let after = arguments.kept.policy.over(before, arguments.kept.engine)?;
     let changes = policy_options::changes(&before, &after);

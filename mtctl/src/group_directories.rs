@@ -1,0 +1,83 @@
+//! The directories of a group before something of it is moved or removed: they are its own, and all
+//! that it has. What is done through a link is done to another group, and half of one that is left
+//! behind holds its disks.
+
+use std::path::Path;
+
+use blockio::group::{Place, check_name};
+use blockio::storage::directory::{STATE, STATE_COPY};
+use blockio::{Error, Result};
+use provisioning::groups::registry;
+use provisioning::host::Tree;
+
+use crate::group_place::GroupOptions;
+use crate::other_groups::history_at;
+use crate::own_places::location;
+use crate::report;
+
+/// The directories at `place`, of the group that `of` names, are its own and all that it has.
+///
+/// # Errors
+///
+/// `Refused`: one is a link, or its state lies elsewhere. `Failed`: the registry cannot be read.
+pub(crate) fn require_own(of: &GroupOptions, place: &Place) -> Result<()> {
+    let directories = place.history.iter().chain(std::iter::once(&place.state));
+    directories.into_iter().try_for_each(|directory| require_no_link(directory))?;
+    place.history.as_ref().map_or(Ok(()), |history| require_one_state(place, history, &of.group))
+}
+
+fn require_no_link(directory: &Path) -> Result<()> {
+    if !directory.is_symlink() {
+        return Ok(());
+    }
+    let real = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    let (shown, named) = (directory.display(), real.display());
+    let beside = directory.parent().and_then(|above| above.canonicalize().ok());
+    let name = real.file_name().filter(|_| real.parent() == beside.as_deref());
+    let name = name.and_then(|name| name.to_str()).filter(|name| check_name(name).is_ok());
+    let hint = match name {
+        Some(name) => format!("it is group {name}: say --group {name}, or remove the link"),
+        None => format!("put {named} itself in its place; or remove the link"),
+    };
+    Err(Error::refused(format!("{shown} is a link to {named}: nothing is removed through it"))
+        .with_hint(hint))
+}
+
+/// The state of group `name` with this `history` is at `place`, and no other one is on record.
+fn require_one_state(place: &Place, history: &Path, name: &str) -> Result<()> {
+    let stands = |directory: &Path, file| directory.join(file).symlink_metadata().is_ok();
+    let is_here = stands(&place.state, STATE);
+    if !is_here && !stands(history, STATE_COPY) {
+        return Ok(());
+    }
+    let identity = history_at(&Place::without_history(history));
+    let is_of_it = |directory: &Path| {
+        let other = history_at(&Place::without_history(directory));
+        !is_here || (identity.is_some() && identity == other)
+    };
+    let rows = registry::load(&Tree::directory("/")).map_err(report::as_of_blockio)?;
+    let mut elsewhere = rows.into_iter().filter(|(group, directory)| {
+        group == name && location(directory) != location(&place.state) && is_of_it(directory)
+    });
+    let shown = place.state.display();
+    let with = if is_here { "as well as" } else { "and not" };
+    if let Some((_, directory)) = elsewhere.next() {
+        let directory = directory.display();
+        let context = format!("group {name} has its state in {directory}, {with} in {shown}");
+        let hint = format!(
+            "say where it is: --state-dir {directory}; or, where it was left there long ago: rm \
+             {directory}/{STATE}"
+        );
+        return Err(Error::refused(context).with_hint(hint));
+    }
+    if is_here {
+        return Ok(());
+    }
+    let copy = history.join(STATE_COPY);
+    let context = format!("the state of group {name} is not in {shown}: there is a copy of it");
+    Err(Error::refused(context).with_hint(format!(
+        "say where it is: --state-dir DIR; or, where it was lost, put the copy in its place: cp \
+         {} {shown}/{STATE}",
+        copy.display()
+    )))
+}
