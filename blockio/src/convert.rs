@@ -7,9 +7,10 @@ use std::io::Write;
 
 use crate::device::buffer::Arena;
 use crate::extent::Extent;
+use crate::plain::Plain;
 use crate::stream::open::Stream;
 use crate::stream::{
-    Batch, Content, End, Frame, Mark, MarkKind, Piece, StreamHeader, Timestamp, VolumeHeader,
+    Batch, Content, End, Frame, Mark, MarkKind, Name, Piece, StreamHeader, Timestamp, VolumeHeader,
     VolumeIndex, native, rbd_diff,
 };
 use crate::units::{ByteCount, ByteOffset};
@@ -40,13 +41,17 @@ pub struct Conversion {
     pub marks_lost: u64,
 }
 
-/// The header of one stream that says what the streams `headers`, one after another, say.
+/// The header of one stream that says what the streams `headers`, by what they are in, say one
+/// after another.
 ///
 /// # Errors
 ///
 /// `Usage`: their volumes are not the same, one does not begin where the one before ends, or no
 /// size is known (`size` is taken where the inputs do not say) or another.
-pub fn joined_header(headers: &[StreamHeader], size: Option<ByteCount>) -> Result<StreamHeader> {
+pub fn joined_header(
+    headers: &[(String, StreamHeader)],
+    size: Option<ByteCount>,
+) -> Result<StreamHeader> {
     let mut joined = joined(headers)?;
     for volume in &mut joined.volumes {
         if let (Some(said), Some(size)) = (volume.size.filter(|said| size != Some(*said)), size) {
@@ -66,35 +71,48 @@ pub fn joined_header(headers: &[StreamHeader], size: Option<ByteCount>) -> Resul
 }
 
 /// The same, of sizes that need not be known.
-pub(crate) fn joined(headers: &[StreamHeader]) -> Result<StreamHeader> {
-    let Some((first, rest)) = headers.split_first() else {
+pub(crate) fn joined(headers: &[(String, StreamHeader)]) -> Result<StreamHeader> {
+    let Some((_, first)) = headers.first() else {
         return Err(Error::new(ErrorKind::Usage, "there is nothing to convert"));
     };
     // Another stream: its records are at other places.
     let mut joined = StreamHeader { identity: None, ..first.clone() };
-    for next in rest {
-        join(&mut joined, next)?;
+    for pair in headers.windows(2) {
+        let [(before, _), (name, next)] = pair else { continue };
+        join(&mut joined, next).map_err(|why| {
+            let context = format!("joining {name} to {before}: {why}");
+            Error::new(ErrorKind::Usage, context)
+                .with_hint("name the streams of the same volumes, in their order")
+        })?;
     }
     Ok(joined)
 }
 
-fn join(joined: &mut StreamHeader, next: &StreamHeader) -> Result<()> {
+/// What keeps `next` from being joined, if something does.
+fn join(joined: &mut StreamHeader, next: &StreamHeader) -> std::result::Result<(), String> {
     joined.is_in_write_order &= next.is_in_write_order;
-    let refuse = |why: &str| Err(Error::new(ErrorKind::Usage, format!("joining streams: {why}")));
     if joined.volumes.len() != next.volumes.len() {
-        return refuse("they have different numbers of volumes");
+        return Err("they have different numbers of volumes".to_owned());
     }
     for (volume, next) in joined.volumes.iter_mut().zip(&next.volumes) {
         if volume.name != next.name {
-            return refuse("their volumes have different names");
+            return Err("their volumes have different names".to_owned());
         }
         let is_chained = volume.to.is_some() || next.from.is_some();
         if is_chained && volume.to != next.from {
-            return refuse("one does not begin where the one before it ends");
+            return Err(format!(
+                "the one before ends at {}, and this one begins at {}",
+                told(volume.to.as_ref()),
+                told(next.from.as_ref())
+            ));
         }
         (volume.to, volume.size) = (next.to.clone(), next.size.or(volume.size));
     }
     Ok(())
+}
+
+fn told(snapshot: Option<&Name>) -> String {
+    snapshot.map_or_else(|| "no snapshot".to_owned(), |name| format!("\"{}\"", Plain(name)))
 }
 
 /// Writes what `sources` (their names and how to open them, in order) hold to `output`, as one

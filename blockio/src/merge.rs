@@ -32,6 +32,9 @@ pub struct CommonMark {
     pub kind: Option<MarkKind>,
 }
 
+/// The volumes of streams that follow one another, and those streams by what they are in.
+type Part<'a> = (Vec<&'a Name>, Vec<(String, StreamHeader)>);
+
 impl Merged {
     /// What `inputs`, by their names and the headers of the streams in them, are together. Those of
     /// the same volumes follow one another in their order.
@@ -41,7 +44,7 @@ impl Merged {
     /// `Usage`: a volume has no name, or is in inputs of different volumes; one stream does not
     /// begin where the one before of its volumes ends; there are too many volumes.
     pub fn of(inputs: &[(String, Vec<StreamHeader>)]) -> Result<Self> {
-        let mut parts: Vec<(Vec<&Name>, Vec<StreamHeader>)> = Vec::new();
+        let mut parts: Vec<Part<'_>> = Vec::new();
         let mut part_of = Vec::new();
         for (name, headers) in inputs {
             let names = volume_names(name, headers)?;
@@ -53,7 +56,8 @@ impl Merged {
                     parts.len() - 1
                 }
             };
-            parts[index].1.extend(headers.iter().cloned());
+            let named = headers.iter().map(|header| (name.clone(), header.clone()));
+            parts[index].1.extend(named);
             part_of.push(index);
         }
         let mut volumes = Vec::new();
@@ -206,11 +210,7 @@ fn volume_names<'a>(input: &str, headers: &'a [StreamHeader]) -> Result<Vec<&'a 
 }
 
 /// A volume of `names` is in a part with other volumes.
-fn refuse_shared(
-    input: &str,
-    names: &[&Name],
-    parts: &[(Vec<&Name>, Vec<StreamHeader>)],
-) -> Result<()> {
+fn refuse_shared(input: &str, names: &[&Name], parts: &[Part<'_>]) -> Result<()> {
     let known = |name: &&&Name| parts.iter().any(|(known, _)| known.contains(*name));
     let Some(name) = names.iter().find(known) else { return Ok(()) };
     let context = format!(

@@ -179,8 +179,7 @@ fn same(
 
 /// There is no such volume.
 pub fn no_volume(group: &GroupView, volume: &VolumeName) -> Error {
-    let names: Vec<_> = group.state().volumes.keys().map(|name| format!("\"{name}\"")).collect();
-    let context = format!("group {} has no volume \"{volume}\"", group.name());
-    Error::new(ErrorKind::Usage, context)
-        .with_hint(format!("its volumes are: {}", names.join(", ")))
+    let names = VolumeName::listed(group.state().volumes.keys());
+    let context = format!("group {} does not have {}", group.name(), volume.in_words());
+    Error::new(ErrorKind::Usage, context).with_hint(format!("its volumes are: {names}"))
 }

@@ -86,12 +86,15 @@ fn is_no_other_volume(group: &GroupView, assignment: &Assignment) -> Result<()> 
             continue;
         }
         let (shown, of) = (assignment.target.shown(), group.name());
-        let typed = match name.is_unnamed() {
-            true => "--target DEVICE".to_owned(),
-            false => format!("--map {name}=DEVICE"),
+        let typed = match (name.is_unnamed(), assignment.volume.is_unnamed()) {
+            (true, _) => "--target DEVICE".to_owned(),
+            (false, false) => format!("--map {name}=DEVICE"),
+            // It was typed so for a stream that has no name for its volume.
+            (false, true) => format!("--volume {name} --target DEVICE"),
         };
         return Err(Error::refused(format!(
-            "{shown}: group {of} has this disk as its volume \"{name}\", and a disk is one volume"
+            "{shown}: group {of} has this disk as {}, and a disk is one volume",
+            name.in_words()
         ))
         .with_hint(format!(
             "name it as it was named before: {typed}; to begin anew, first give it up: mtctl \

@@ -34,6 +34,27 @@ impl VolumeName {
         if self.is_unnamed() { "-".to_owned() } else { self.to_string() }
     }
 
+    /// For a sentence: `volume "db"`, or `the unnamed volume`.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match self.is_unnamed() {
+            true => "the unnamed volume".to_owned(),
+            false => format!("volume \"{self}\""),
+        }
+    }
+
+    /// Several of them for a sentence: `db, log, the unnamed volume`.
+    pub fn listed<'a>(names: impl IntoIterator<Item = &'a Self>) -> String {
+        let mut names: Vec<_> = names.into_iter().collect();
+        // One that has none comes last: it is easily overlooked.
+        names.sort_by_key(|name| name.is_unnamed());
+        let shown = names.into_iter().map(|name| match name.is_unnamed() {
+            true => name.in_words(),
+            false => name.to_string(),
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    }
+
     /// As it is saved.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -79,6 +100,14 @@ mod tests {
     fn what_has_no_name_is_a_dash_in_a_table() {
         assert_eq!(VolumeName::unnamed().in_a_table(), "-");
         assert_eq!(VolumeName::from("db").in_a_table(), "db");
+    }
+
+    #[test]
+    fn what_has_no_name_is_said_to_have_none() {
+        let names = ["", "db", "log"].map(VolumeName::from);
+        assert_eq!(VolumeName::listed(&names), "db, log, the unnamed volume");
+        assert_eq!(names[1].in_words(), "volume \"db\"");
+        assert_eq!(names[0].in_words(), "the unnamed volume");
     }
 
     #[test]

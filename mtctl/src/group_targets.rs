@@ -83,8 +83,9 @@ fn where_it_is(target: &str, volume: &VolumeState) -> String {
 fn is_two_volumes(group: &GroupView, target: &str, one: &VolumeName, other: &VolumeName) -> Error {
     let name = group.name();
     Error::refused(format!(
-        "group {name} has {target} as volume \"{one}\" and as volume \"{other}\": what leads back \
-         is of two halves"
+        "group {name} has {target} as {} and as {}: what leads back is of two halves",
+        one.in_words(),
+        other.in_words()
     ))
     .with_hint(format!(
         "accept the disk as it is and begin anew: mtctl group release --group {name}; then name \
@@ -118,12 +119,10 @@ pub(crate) fn open_one(
 ) -> anyhow::Result<Vec<Assignment>> {
     let volumes = &group.state().volumes;
     if !volumes.contains_key(wanted) {
-        let names: Vec<_> = volumes.keys().map(|name| format!("\"{name}\"")).collect();
-        let context = format!("group {} has no volume \"{wanted}\"", group.name());
-        let hint = format!(
-            "its volumes are: {}; for a new one name its disk: --target DEVICE",
-            names.join(", ")
-        );
+        let names = VolumeName::listed(volumes.keys());
+        let context = format!("group {} does not have {}", group.name(), wanted.in_words());
+        let hint =
+            format!("its volumes are: {names}; for a new one name its disk: --target DEVICE");
         return Err(Error::new(ErrorKind::Usage, context).with_hint(hint).into());
     }
     open_these(group, of, false, |name| name == wanted)
@@ -213,6 +212,10 @@ pub(crate) fn sectors(group: &GroupView, name: &VolumeName) -> Option<SectorSize
 /// A group of which no disk is known.
 pub(crate) fn no_volumes(group: &GroupView) -> Error {
     Error::new(ErrorKind::Usage, format!("group {} has no volumes yet", group.name())).with_hint(
-        "apply a stream to it, and name its disk: --target DEVICE, or --map SOURCE=DEVICE",
+        format!(
+            "apply a stream to it, and name its disk: mtctl apply STREAM --group {} --target \
+             DEVICE, or --map SOURCE=DEVICE for each volume",
+            group.name()
+        ),
     )
 }

@@ -73,9 +73,13 @@ pub(crate) fn check(path: &Path) -> Result<()> {
         let context = format!("{making}: {} is no directory", directory.display());
         return Err(Error::new(ErrorKind::Usage, context).with_hint("make the directory first"));
     }
+    if let Ok(target) = path.read_link() {
+        let context = format!("{making}: it is a link, to {}", target.display());
+        return Err(Error::refused(context)
+            .with_hint("name the file itself, or remove the link: nothing is made through one"));
+    }
     if path.symlink_metadata().is_ok() {
-        return Err(Error::refused(format!("{making}: it is there"))
-            .with_hint("name a new file, or leave --create away to overwrite it"));
+        return Err(Error::refused(format!("{making}: it is there")).with_hint("name a new file"));
     }
     let device = |path: &Path| path.metadata().map(|found| found.dev()).ok();
     let devices = Path::new("/dev");

@@ -102,8 +102,9 @@ impl OtherGroups {
             return Ok(Some(format!("{what}; it is taken all the same")));
         }
         Err(Error::refused(what).with_hint(format!(
-            "first go back with the group that wrote last (--accept-target), and give the disk up \
-             there: {}",
+            "first go back with the group that wrote last, where that is the other one: mtctl \
+             rollback --group {} --accept-target --to latest; and give the disk up there: {}",
+            claim.group,
             release(claim)
         )))
     }

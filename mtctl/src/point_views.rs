@@ -14,7 +14,6 @@ use crate::attention;
 use crate::group_place::GroupOptions;
 use crate::group_targets;
 use crate::other_groups::OtherGroups;
-use crate::output;
 
 /// A volume at a point.
 pub(crate) struct PointView {
@@ -67,14 +66,13 @@ pub(crate) fn at<'a>(
 
 /// Why there is nothing to be read of the volume `wanted`.
 fn none_of(group: &GroupView, wanted: &str) -> Error {
-    let shown = output::plain(wanted);
+    let shown = VolumeName::from(wanted).in_words();
     if group.state().volumes.contains_key(wanted) {
-        let context = format!("group {} does not know the disk of \"{shown}\"", group.name());
+        let context = format!("group {} does not know the disk of {shown}", group.name());
         return Error::new(ErrorKind::Usage, context)
             .with_hint("its state was made anew: name the disk again with the next stream");
     }
-    let context = format!("group {} has no volume \"{shown}\"", group.name());
-    let names: Vec<_> = group.state().volumes.keys().map(VolumeName::to_string).collect();
-    Error::new(ErrorKind::Usage, context)
-        .with_hint(format!("its volumes are: {}", names.join(", ")))
+    let context = format!("group {} does not have {shown}", group.name());
+    let names = VolumeName::listed(group.state().volumes.keys());
+    Error::new(ErrorKind::Usage, context).with_hint(format!("its volumes are: {names}"))
 }

@@ -47,7 +47,7 @@ pub(crate) struct PolicyOptions {
 
     /// Make a crash-consistent point so often, in native streams whose batches come in the order of
     /// the writes
-    #[arg(long, value_name = "DURATION|none", value_parser = or_none(duration))]
+    #[arg(long, value_name = "DURATION|none", value_parser = or_none(interval))]
     point_every: Option<OrNone<Duration>>,
 }
 
@@ -223,6 +223,13 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
     Duration::try_from(parsed).map_err(|_| "it is negative".to_owned())
 }
 
+fn interval(text: &str) -> std::result::Result<Duration, String> {
+    match duration(text) {
+        Ok(Duration::ZERO) => Err("it is longer than nothing; none takes it back".to_owned()),
+        parsed => parsed,
+    }
+}
+
 fn count(text: &str) -> std::result::Result<u32, String> {
     match text.parse() {
         Ok(0) => Err("it is at least 1; none takes the rule back".to_owned()),
@@ -246,5 +253,7 @@ mod tests {
         assert_eq!(duration("24h"), Ok(Duration::from_secs(86_400)));
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
         assert!(duration("-5m").is_err() && duration("five").is_err());
+        assert!(interval("0s").is_err() && interval("-5m").is_err());
+        assert_eq!(interval("1ms"), Ok(Duration::from_millis(1)));
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn assigned<'a>(
             (None, _) => return Err(no_volume(volumes, text)),
         };
         if assigned.iter().any(|(earlier, _)| *earlier == volume) {
-            let context = format!("the volume \"{volume}\" is named twice");
+            let context = format!("{} is named twice", volume.in_words());
             return Err(Error::new(ErrorKind::Usage, context)
                 .with_hint("a volume goes to one target: --onto VOLUME=TARGET, once for each"));
         }
@@ -69,9 +69,11 @@ pub(crate) fn assigned<'a>(
 
 fn no_volume(volumes: &[VolumeName], text: &str) -> Error {
     let context = format!("--onto {}: it names no volume of the group", output::plain(text));
-    let names: Vec<_> = volumes.iter().map(VolumeName::to_string).collect();
-    Error::new(ErrorKind::Usage, context)
-        .with_hint(format!("--onto VOLUME=TARGET, of the volumes {}", names.join(", ")))
+    let mut hint = format!("--onto VOLUME=TARGET, of these: {}", VolumeName::listed(volumes));
+    if volumes.iter().any(VolumeName::is_unnamed) {
+        hint += " (--onto =TARGET)";
+    }
+    Error::new(ErrorKind::Usage, context).with_hint(hint)
 }
 
 /// Looks `typed` up, in their order; `create`: what is not there is a file to be made.
@@ -110,7 +112,8 @@ pub(crate) fn look_up(
 fn absent(argument: &TargetArgument) -> Option<&Path> {
     match argument {
         TargetArgument::Path(path) => {
-            Some(path.as_path()).filter(|p| p.symlink_metadata().is_err())
+            // A link to nothing leads to nothing that could be overwritten.
+            Some(path.as_path()).filter(|path| path.metadata().is_err())
         }
         TargetArgument::Wwid(_) => None,
     }
@@ -132,13 +135,10 @@ fn are_free(
         own.refuse(path)?;
         others.refuse(target).map_err(|error| error.with_hint(ANOTHER))?;
         if let Some((volume, _)) = disks.iter().find(|(_, disk)| is_one(&disk.request.path, path)) {
-            let whose = match volume.is_unnamed() {
-                true => String::new(),
-                false => format!(" volume \"{volume}\" of"),
-            };
             let context = format!(
-                "{} is the disk of{whose} this group: its points are read from it",
-                path.display()
+                "{} is the disk of {} of this group: its points are read from it",
+                path.display(),
+                volume.in_words()
             );
             return Err(Error::refused(context)
                 .with_hint(format!(

@@ -10,7 +10,6 @@ use clap::Args;
 use crate::group_place::RetentionOptions;
 use crate::group_targets;
 use crate::other_groups::OtherGroups;
-use crate::output;
 use crate::own_places::OwnPlaces;
 use crate::target_argument::{self, NamedTarget, TargetArgument};
 
@@ -96,7 +95,8 @@ fn are_free(
 fn is_mapped_once(map: &[(String, TargetArgument)]) -> blockio::Result<()> {
     for (index, (source, _)) in map.iter().enumerate() {
         if map[..index].iter().any(|(earlier, _)| earlier == source) {
-            let context = format!("the volume \"{}\" is mapped twice", output::plain(source));
+            let volume = VolumeName::from(source.as_str()).in_words();
+            let context = format!("{volume} is mapped twice");
             return Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
                 .with_hint("a volume has one target"));
         }

@@ -414,7 +414,7 @@ fn streams_of_several_volumes_become_one_with_one_common_mark() {
     for (inputs, why) in [
         (&[&*two, &*odd][..], "ends at \\\"monday"),
         (&[&diff, &copy], "it does not name its volume"),
-        (&[&odd, &odd], "does not begin where the one before it ends"),
+        (&[&odd, &odd], "odd.o2-o3.rbddiff: the one before ends at"),
     ] {
         let refused = merge(inputs, &[]);
         assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));

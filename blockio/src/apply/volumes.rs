@@ -228,14 +228,20 @@ impl Volumes {
             false => name == Some(volume.name().as_str()),
         };
         self.volumes.iter().position(assigned).ok_or_else(|| {
+            let name = name.filter(|name| !name.is_empty());
             let shown = name.map_or_else(|| "without a name".to_owned(), |n| format!("\"{n}\""));
+            let volumes = VolumeName::listed(self.volumes.iter().map(Volume::name));
             Error::new(
                 ErrorKind::Usage,
                 format!("the stream has a volume {shown}, which has no target"),
             )
-            .with_hint(match is_only {
-                true => "name its disk: --target DEVICE",
-                false => "name the disk of each volume: --map SOURCE=DEVICE, once for each",
+            .with_hint(match (name, is_only) {
+                // None of these is unnamed, or it would be the one.
+                (None, true) => format!("say which one it is of: --volume NAME, of {volumes}"),
+                (Some(name), true) => format!("name its disk: --map {name}=DEVICE"),
+                (_, false) => {
+                    "name the disk of each volume: --map SOURCE=DEVICE, once for each".to_owned()
+                }
             })
         })
     }

@@ -45,7 +45,7 @@ fn what_has_no_name_or_does_not_follow_or_is_shared_is_refused() {
     let refused = Merged::of(&[unnamed]).unwrap_err();
     assert_eq!(refused.hint(), Some("say what it is called: VOLUME=file"));
     let gap = [input(vec![volume("db", "", "s1")]), input(vec![volume("db", "s2", "s3")])];
-    assert!(Merged::of(&gap).unwrap_err().chain().contains("does not begin where"));
+    assert!(Merged::of(&gap).unwrap_err().chain().contains("the one before ends at \"s1\""));
     let shared = [
         input(vec![volume("db", "", "s1")]),
         input(vec![volume("db", "s1", "s2"), volume("log", "", "s2")]),

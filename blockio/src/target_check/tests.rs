@@ -133,7 +133,7 @@ fn a_disk_that_is_another_volume_of_the_group_is_refused() {
     let group = here.group(|_| {});
     let mut again = here.assignment(known);
     again.volume = "db".into();
-    let words = ["as its volume \"\"", "--target DEVICE", "group release"];
+    let words = ["as the unnamed volume", "--target DEVICE", "group release"];
     is_refused(check(group.view(), &mut [again], true), &words);
     let mut moved = here.assignment(|one| {
         known(one);

@@ -81,7 +81,7 @@ pub struct Arguments {
 
     /// Serve while the shell runs CMD, which has $uri (where the volume is; of several, $uris
     /// has a line for each) and $unixsocket; without --socket and --listen, nobody else knows where
-    #[arg(long, value_name = "CMD")]
+    #[arg(long, value_name = "CMD", value_parser = command::typed)]
     run: Option<String>,
 
     /// Write the number of this process into FILE, when clients can connect

@@ -32,7 +32,7 @@ pub struct Arguments {
     group: Option<String>,
 
     /// Only so many runs, the last ones
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     last: Option<usize>,
 
     #[command(flatten)]
@@ -70,6 +70,11 @@ struct JsonRun<'a> {
     exit_code: Option<u8>,
     bytes: Option<u64>,
     error: Option<&'a str>,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let count = text.parse().map_err(|error| format!("{error}"))?;
+    if count == 0 { Err("it is at least 1".to_owned()) } else { Ok(count) }
 }
 
 /// A run, of which group, and whether it may be at it still.

@@ -25,7 +25,7 @@ After a crash, applying the same stream again goes on where it stopped, and need
 is the other way: back to the last recovery point, or to the end of a rollback that was cut short.";
 
 const WITHIN_A_STREAM: &str = "apply it again, and it goes on; \
-to apply another one instead: --accept-unfinished";
+to apply another one instead: mtctl apply --accept-unfinished";
 
 const APPLY_AGAIN: &str = "it goes on where it stopped; if it cannot \
 be had, replace all with a raw image: mtctl apply --format raw --accept-unfinished";

@@ -215,7 +215,8 @@ fn pairs(arguments: &Arguments, group: &GroupView) -> anyhow::Result<(String, Ve
     let mut pairs = Vec::new();
     for ((name, _), destination) in assigned.into_iter().zip(found) {
         let Some(at) = views.iter().position(|view| view.name == name) else {
-            let context = format!("group {} does not know the disk of \"{name}\"", group.name());
+            let context =
+                format!("group {} does not know the disk of {}", group.name(), name.in_words());
             return Err(Error::new(ErrorKind::Usage, context)
                 .with_hint("its state was made anew: name the disk again with the next stream")
                 .into());

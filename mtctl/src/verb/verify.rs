@@ -24,8 +24,8 @@ Examples:
   mtctl verify disk.raw --against other.raw --json | jq '.ranges[]'
 
 The exit code is 0 when every byte and the length are the same, and 5 when not. A digest names
-ranges by its own parts (1 MiB each, unless --leaf said otherwise). Nothing is written; a disk that
-is in use, or is written to meanwhile, is refused.";
+ranges by its own parts (1 MiB each, unless mtctl digest --leaf said otherwise). Nothing is
+written; a disk that is in use, or is written to meanwhile, is refused.";
 
 /// No digest of a disk is longer: it would be of a thousand million parts.
 const DOCUMENT_BYTES_MAX: u64 = 64 << 30;

@@ -88,11 +88,15 @@ fn what_is_not_there_is_no_target_unless_a_file_may_be_made_for_it() {
         is_refused(machine, &file, &[], 2, "there is no such disk or file");
         is_refused(machine, &group.path("no/new.img"), &["--create"], 2, "is no directory");
         is_refused(machine, "/dev/no-such-disk", &["--create"], 4, "among the devices");
+        let link = group.path("link.img");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        is_refused(machine, &link, &[], 2, "there is no such disk or file");
+        is_refused(machine, &link, &["--create"], 4, "it is a link, to");
         let (db, log) = (format!("db={file}"), format!("log={file}"));
         let twice = restore(&["--onto", &db, "--onto", &log, "--create"]);
         machine.mtctl(&twice).exits(2).says("is named for two volumes");
         let nobodys = restore(&["--onto", &file, "--create"]);
-        machine.mtctl(&nobodys).exits(2).says("of the volumes db, log");
+        machine.mtctl(&nobodys).exits(2).says("of these: db, log");
         assert!(!machine.file("new.img").exists());
     });
 }

@@ -120,7 +120,7 @@ fn one_disk_is_one_volume_of_its_group() {
         let named = image(machine, "named.mts", &named);
         let map = format!("db={target}");
         let run = machine.mtctl(&["apply", &named, "--group", "g", "--map", &map]);
-        run.exits(4).says("as its volume \"\"").says("--target DEVICE");
+        run.exits(4).says("as the unnamed volume").says("--target DEVICE");
         rollback(machine, "start").exits(0);
         holds(&target, &vec![0; SIZE as usize]);
     });

@@ -119,7 +119,10 @@ fn an_old_disk_that_somebody_else_wrote_proves_nothing() {
         // Somebody wrote to the old one: what it holds is not what leads back.
         fs::write(&old, vec![9; MIB as usize]).unwrap();
         fs::copy(&old, &new).unwrap();
-        retarget(machine, &new, &["--yes"]).exits(4).says("does not hold what the group left");
+        let refused = retarget(machine, &new, &["--yes"]);
+        refused.exits(4).says("does not hold what the group left").says("--digest FILE");
+        // It has no such option.
+        refused.does_not_say("--accept-target");
     });
 }
 

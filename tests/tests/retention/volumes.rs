@@ -84,6 +84,27 @@ fn two_disks_of_a_ceph_come_home_with_common_points() {
 }
 
 #[test]
+fn what_is_said_of_an_image_without_a_name_can_be_typed_as_it_is() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let target = blank(machine, "log.img", MIB);
+        let create = format!("log={target}");
+        machine.mtctl(&["group", "create", "--group", "g", "--map", &create]).exits(0);
+        let raw = image(machine, "raw", &vec![5; MIB as usize]);
+        let apply = |more: &[&str]| {
+            let words = ["apply", &raw, "--format", "raw", "--group", "g"];
+            machine.mtctl(&[&words[..], more].concat())
+        };
+        apply(&[]).exits(2).says("hint: say which one it is of: --volume NAME, of log");
+        let typed = ["--target", &target];
+        apply(&typed).exits(4).says("as volume \"log\"").says("--volume log --target DEVICE");
+        apply(&[&["--volume", "log"][..], &typed].concat()).exits(0);
+        apply(&["--volume", "log"]).exits(0);
+        holds(&target, &vec![5; MIB as usize]);
+    });
+}
+
+#[test]
 fn a_volume_is_named_where_its_diff_is_applied_and_known_by_that_name() {
     on_a_scratch_machine(|machine| {
         let _retention = retention(machine, 64);
@@ -100,7 +121,7 @@ fn a_volume_is_named_where_its_diff_is_applied_and_known_by_that_name() {
             machine.mtctl(&[&words[..], more].concat())
         };
         apply(&one, "db", &["--target", &db]).exits(0);
-        apply(&one, "log", &[]).exits(2).says("has no volume \"log\"").says("\"db\"");
+        apply(&one, "log", &[]).exits(2).says("does not have volume \"log\"");
         apply(&one, "log", &["--target", &log]).exits(0);
         let shown = machine.mtctl(&["group", "show", "--group", "g", "--json"]).exits(0).json();
         let volumes = shown["disks"].as_array().unwrap().iter().map(|disk| &disk["volume"]);

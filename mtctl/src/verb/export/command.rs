@@ -18,6 +18,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// So long a command may take to end after it was asked to.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
+/// `text`, if there is something to run in it.
+///
+/// # Errors
+///
+/// What is wrong with it, as it follows "invalid value".
+pub(super) fn typed(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("there is nothing in it to run".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 /// Serves while the shell runs `command`, and until `stop` is set: then the command is asked to
 /// end. How serving ended, and the exit code of the command.
 ///

@@ -153,7 +153,8 @@ fn by_the_old(
 fn old_disk(group: &GroupView, volume: &VolumeName) -> anyhow::Result<Subject> {
     let named = group_targets::named_one(group, volume).map_err(|error| is_gone(group, &error))?;
     let subject = Subject::of_target(&named).map_err(|error| is_gone(group, &error.into()))?;
-    group_targets::require_volume_as_left(group, volume, &named)?;
+    group_targets::require_volume_as_left(group, volume, &named)
+        .map_err(|error| is_not_as_left(group, &error))?;
     Ok(subject)
 }
 
@@ -163,6 +164,15 @@ fn is_gone(group: &GroupView, cause: &anyhow::Error) -> Error {
     Error::refused(format!("comparing with the disk that group {name} has: {cause:#}")).with_hint(
         "attach it, and end what uses it; where it is gone, a digest that was made of it at the \
          point that the group is at proves the same: --digest FILE",
+    )
+}
+
+/// What the old disk holds proves nothing.
+fn is_not_as_left(group: &GroupView, cause: &anyhow::Error) -> Error {
+    let name = group.name();
+    Error::refused(format!("comparing with the disk that group {name} has: {cause:#}")).with_hint(
+        "it cannot prove what the other one should hold; a digest that was made of it before, at \
+         the point that the group is at, does: --digest FILE",
     )
 }
 

@@ -183,11 +183,15 @@ fn target(arguments: &Arguments) -> Output {
 }
 
 /// What all the streams say of themselves: the output says it in its first bytes.
-fn headers(arguments: &Arguments, inputs: &[StreamArgument]) -> anyhow::Result<Vec<StreamHeader>> {
+fn headers(
+    arguments: &Arguments,
+    inputs: &[StreamArgument],
+) -> anyhow::Result<Vec<(String, StreamHeader)>> {
     let pool = arenas_for_reading()?;
     let mut headers = Vec::new();
     for input in inputs {
-        headers.extend(input.headers(arguments.format.into(), pool.clone())?);
+        let of_input = input.headers(arguments.format.into(), pool.clone())?;
+        headers.extend(of_input.into_iter().map(|header| (input.name(), header)));
     }
     Ok(headers)
 }
