@@ -63,6 +63,10 @@ pub(crate) enum Bug {
     BreakNotInTheJournal,
     /// The same, and it is not in the state.
     BreakNotInTheState,
+    /// What a source has more than before stays as the target has it.
+    GrowthNotCleared,
+    /// The size of a source that has grown is recorded before what it has more is cleared.
+    GrowthRecordedBeforeCleared,
     /// What brings volumes back after a killed run goes to the last point, wherever they were.
     RecoverGoesForward,
     /// That volumes went on from a rollback is forgotten once something is written.
@@ -96,7 +100,7 @@ pub(crate) enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All of them.
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::NoBarrier1,
         Self::NoBarrier2,
         Self::NoBarrier3,
@@ -116,6 +120,8 @@ impl Bug {
         Self::RollbackRecordedBeforeFlush,
         Self::BreakNotInTheJournal,
         Self::BreakNotInTheState,
+        Self::GrowthNotCleared,
+        Self::GrowthRecordedBeforeCleared,
         Self::RecoverGoesForward,
         Self::MarkOfRollbackLost,
         Self::NumbersOfHalfACopyNotSaved,

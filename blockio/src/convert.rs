@@ -106,6 +106,10 @@ fn join(joined: &mut StreamHeader, next: &StreamHeader) -> std::result::Result<(
                 told(next.from.as_ref())
             ));
         }
+        if next.size.is_some() && next.size < volume.size {
+            // Its last part would be lost, and be there again as it was if the disk grows later.
+            return refuse("the disk of one is smaller than in the one before it");
+        }
         (volume.to, volume.size) = (next.to.clone(), next.size.or(volume.size));
     }
     Ok(())

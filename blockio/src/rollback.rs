@@ -178,8 +178,10 @@ fn may_be_at(
     images: &Images,
     to: PointId,
 ) -> bool {
-    let is_last = known.open_epoch() == to && is_epoch_empty && known.rolling_back_to.is_none();
-    (known.rolled_back_to == Some(to) || is_last) && is_known_to_be_at(group, &images.progress())
+    // Also where points were made by hand since, and nothing was written between them.
+    let is_untouched = is_epoch_empty && known.rolling_back_to.is_none();
+    (known.rolled_back_to == Some(to) || is_untouched)
+        && is_known_to_be_at(group, &images.progress())
 }
 
 /// The group knows its volumes to be as far as `then`. Where a stream was begun since, it does not,

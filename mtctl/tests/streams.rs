@@ -13,6 +13,7 @@ use std::process::{Command, Output, Stdio};
 
 use blockio::extent::Extent;
 use blockio::stream::native::{Encoder, MAGIC, Options};
+use blockio::stream::rbd_diff::{self, Version};
 use blockio::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
 };
@@ -429,4 +430,30 @@ fn streams_of_several_volumes_become_one_with_one_common_mark() {
     assert_eq!(volumes.len(), 3);
     let last = (&marks[0]["name"], &marks[0]["kind"]);
     assert_eq!(last, (&"together".into(), &"application-consistent".into()));
+}
+
+#[test]
+fn a_disk_that_becomes_smaller_is_not_joined_into_one_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let diff = |name: &str, size: u64, from: Option<&str>| {
+        let volume = VolumeHeader { to: Name::new(name.as_bytes()), ..volume("", size, from) };
+        let mut encoder = rbd_diff::Encoder::new(Vec::new(), Version::V1, &volume).unwrap();
+        encoder.data(ByteOffset::new(size - 4096), &[7; 4096]).unwrap();
+        fs::write(path(name), encoder.finish().unwrap()).unwrap();
+        path(name)
+    };
+    let (one, smaller) = (diff("one", 4 << 20, None), diff("smaller", 2 << 20, Some("one")));
+    let (larger, output) = (diff("larger", 6 << 20, Some("one")), path("out.mts"));
+    let join = |inputs: &[&str]| {
+        let words = ["stream", "convert", "--to", "native", "--output", &output];
+        mtctl(&words).args(inputs).output().unwrap()
+    };
+    let refused = join(&[&one, &smaller]);
+    assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+    assert!(said(&refused).contains("smaller than in the one before"), "{}", said(&refused));
+    assert!(!Path::new(&output).exists());
+    let joined = join(&[&one, &larger]);
+    assert_eq!(joined.status.code(), Some(0), "{}", said(&joined));
+    assert_eq!(inspected(&output).0[0]["size"], 6 << 20);
 }

@@ -4,12 +4,13 @@
 //! Without a group nothing is known of a volume: only sizes are compared then.
 
 use crate::apply::Options;
+use crate::extent::Extent;
 use crate::journal::state::{
     APPLIED_COUNT_MAX, Fingerprint, Head, InBetween, SourceOrder, VolumeState, exact,
 };
 use crate::notice::Notice;
 use crate::stream::{Format, VolumeHeader};
-use crate::units::ByteCount;
+use crate::units::{ByteCount, ByteOffset};
 use crate::{Error, Result};
 
 /// Where applying begins.
@@ -33,8 +34,17 @@ pub(crate) struct Admission {
     pub(crate) start: Start,
     /// The size that the target must have first: an image file is grown to it.
     pub(crate) grow_to: Option<ByteCount>,
+    /// What the source has more than in the stream before. It reads as zeros there until the stream
+    /// says otherwise; on the target there may be what a larger source, or somebody else, left.
+    pub(crate) grown: Option<Extent>,
     /// What the operator should know.
     pub(crate) warnings: Vec<Notice>,
+}
+
+impl Admission {
+    fn new() -> Self {
+        Self { start: Start::Beginning, grow_to: None, grown: None, warnings: Vec::new() }
+    }
 }
 
 /// What a stream calls itself.
@@ -77,7 +87,7 @@ pub(crate) struct Question<'a> {
 
 /// Decides.
 pub(crate) fn admit(question: &Question<'_>) -> Result<Admission> {
-    let mut admission = Admission { start: Start::Beginning, grow_to: None, warnings: Vec::new() };
+    let mut admission = Admission::new();
     if let Some(known) = question.known {
         admission.start = start(question, known, &mut admission.warnings)?;
     }
@@ -93,7 +103,7 @@ pub(crate) fn admit(question: &Question<'_>) -> Result<Admission> {
 
 /// Decides about another stream of an input whose first one was admitted.
 pub(crate) fn admit_next(question: &Question<'_>) -> Result<Admission> {
-    let mut admission = Admission { start: Start::Beginning, grow_to: None, warnings: Vec::new() };
+    let mut admission = Admission::new();
     if let Some(known) = question.known.filter(|_| question.format == Format::Svd) {
         is_later(question, known, &mut admission.warnings)?;
     }
@@ -362,8 +372,18 @@ fn same_size(question: &Question<'_>) -> Result<()> {
     }
 }
 
+/// What the source has more than before, as far as the target had it already: an image file that is
+/// made larger has zeros there.
+fn grown(question: &Question<'_>) -> Option<Extent> {
+    planted!(GrowthNotCleared => { return None });
+    let before = question.known?.source_bytes?;
+    let now = question.header.size?.min(question.capacity).get();
+    Extent::new(ByteOffset::new(before), ByteCount::new(now.checked_sub(before)?)).ok()
+}
+
 fn fits(question: &Question<'_>, admission: &mut Admission) -> Result<()> {
     let Some(source) = question.header.size else { return Ok(()) };
+    admission.grown = grown(question);
     if source > question.capacity {
         let too_small = Error::refused(format!(
             "{}: the source has {source} bytes, and the target only {}",

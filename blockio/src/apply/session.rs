@@ -17,6 +17,7 @@ use crate::apply::{Ending, Event, Job, Options, Outcome, Summary};
 use crate::assignment::Assignment;
 use crate::barrier::AllFlushed;
 use crate::device::buffer::ArenaPool;
+use crate::extent::Extent;
 use crate::group::Group;
 use crate::group::checkpoint::When;
 use crate::group::keeper::now;
@@ -24,7 +25,7 @@ use crate::journal::catalogue::NewPoint;
 use crate::journal::memo::Targets;
 use crate::journal::state::{Consumed, Fingerprint, SourceOrder};
 use crate::notice::Notice;
-use crate::stream::{BATCH_BYTES_MAX, Batch, Content, Format, Piece, StreamHeader};
+use crate::stream::{BATCH_BYTES_MAX, Batch, Content, Format, Piece, StreamHeader, VolumeIndex};
 use crate::target_check;
 use crate::verify::VerifiedBatch;
 use crate::{Error, ErrorKind, Result};
@@ -95,6 +96,8 @@ struct Input {
     is_again: bool,
     /// It is recorded that its volumes are in-between.
     is_marked: bool,
+    /// What volumes have more than in the stream before, and what is not cleared yet.
+    grown: Vec<(usize, Extent)>,
     /// The stream ended here; not recorded yet.
     ended: Option<AllFlushed>,
 }
@@ -209,12 +212,18 @@ impl<'a> Session<'a> {
                 if is_behind && self.points.len() >= POINTS_WAITING_MAX {
                     self.checkpoint(When::OnTheWay)?;
                 }
+                if !self.clear_grown()? {
+                    return Ok(Next::End(Ending::Stopped));
+                }
                 self.advance(at, |_| {});
                 self.points.push(record::of_mark(mark));
                 self.written_since = CHECKPOINT_BYTES;
             }
             Fed::End(end, at) => {
                 self.require_content(&at)?;
+                if !self.clear_grown()? {
+                    return Ok(Next::End(Ending::Stopped));
+                }
                 let flushed = self.flush()?;
                 // Marks that a run before has passed count as well.
                 let makes_point = |input: &&Input| end.totals.marks == 0 && at.byte > input.resumed;
@@ -289,6 +298,9 @@ impl<'a> Session<'a> {
     /// Begins to write `batch`; false if the run is to stop in the middle of it.
     fn write(&mut self, batch: Batch, at: &Position) -> Result<bool> {
         self.mark_in_between()?;
+        if !self.clear_grown()? {
+            return Ok(false);
+        }
         let arena = Arc::new(batch.arena);
         let route = self.input.as_ref().map_or_else(Vec::new, |input| input.route.clone());
         self.is_in_a_batch = true;
@@ -301,6 +313,40 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        Ok(true)
+    }
+
+    /// What a source has more than in the stream before becomes zeros, before anything of the
+    /// stream is written or its marks are reached; false if the run is to stop in the middle of it.
+    fn clear_grown(&mut self) -> Result<bool> {
+        let grown = self.input.as_ref().map_or_else(Vec::new, |input| input.grown.clone());
+        if grown.is_empty() {
+            return Ok(true);
+        }
+        let pieces = grown.iter().map(|(_, extent)| Piece {
+            volume: VolumeIndex(0),
+            extent: *extent,
+            content: Content::Zero,
+        });
+        let pieces: Vec<_> = pieces.collect();
+        self.count(&pieces);
+        if !self.options.dry_run {
+            self.mark_in_between()?;
+            // Zeros have no bytes of their own: the memory is what the plan wants to lie in.
+            let empty = ArenaPool::new(1, NonZeroUsize::MIN)
+                .map_err(|error| Error::failed("allocating memory for I/O", error))?;
+            let arena = Arc::new(empty.take()?);
+            self.is_in_a_batch = true;
+            for ((index, _), piece) in grown.iter().zip(&pieces) {
+                let (volumes, group) = (&mut self.volumes, &mut self.group);
+                let piece = std::slice::from_ref(piece);
+                if !volumes.write(*index, piece, &arena, group, self.stop)? {
+                    return Ok(false);
+                }
+            }
+            self.is_in_a_batch = false;
+        }
+        self.input.iter_mut().for_each(|input| input.grown.clear());
         Ok(true)
     }
 

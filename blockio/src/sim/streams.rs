@@ -30,6 +30,7 @@ stories! {
     a_pipe_is_cut_short,
     points_are_made_by_the_clock,
     a_volume_has_grown,
+    a_source_becomes_smaller_and_larger,
     volumes_are_exchanged,
 }
 
@@ -54,11 +55,22 @@ type Encode<'a> = &'a dyn Fn(usize, &[Change], &[u8]) -> Vec<u8>;
 impl Chain {
     /// As many streams as `encode` is there for; it is told which one it makes, and of what.
     fn new(chance: &mut Chance, encode: &[Encode<'_>]) -> Self {
+        let sized: Vec<_> = encode.iter().map(|encode| (*encode, CHAIN_BYTES)).collect();
+        Self::of_sizes(chance, &sized)
+    }
+
+    /// The same, of a source that has so many bytes at each.
+    fn of_sizes(chance: &mut Chance, encode: &[(Encode<'_>, usize)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let before = vec![chance.any() as u8 | 1; CHAIN_BYTES];
         let (mut now, mut streams, mut after) = (before.clone(), Vec::new(), Vec::new());
-        for (number, encode) in encode.iter().enumerate() {
-            let changes: Vec<_> = (0..1 + chance.below(5)).map(|_| some_change(chance)).collect();
+        let mut size_before = CHAIN_BYTES;
+        for (number, (encode, size)) in encode.iter().enumerate() {
+            // What a source has more than before reads as zeros.
+            now[size_before.min(*size)..*size].fill(0);
+            size_before = *size;
+            let changes: Vec<_> =
+                (0..1 + chance.below(5)).map(|_| some_change(chance, *size)).collect();
             for (at, bytes) in &changes {
                 let place = &mut now[*at as usize..][..SECTOR_BYTES];
                 match bytes {
@@ -67,7 +79,7 @@ impl Chain {
                 }
             }
             let path = directory.path().join(number.to_string());
-            std::fs::write(&path, encode(number, &changes, &now)).unwrap();
+            std::fs::write(&path, encode(number, &changes, &now[..*size])).unwrap();
             streams.push(path);
             after.push(now.clone());
         }
@@ -143,26 +155,26 @@ impl Chain {
     }
 }
 
-fn some_change(chance: &mut Chance) -> Change {
-    let at = (chance.below(CHAIN_BYTES / SECTOR_BYTES) * SECTOR_BYTES) as u64;
+fn some_change(chance: &mut Chance, size: usize) -> Change {
+    let at = (chance.below(size / SECTOR_BYTES) * SECTOR_BYTES) as u64;
     let byte = chance.any() as u8 | 1;
     (at, (chance.below(4) > 0).then(|| vec![byte; SECTOR_BYTES]))
 }
 
-fn header(name: &str, from: Option<String>, to: Option<String>) -> VolumeHeader {
+fn header(size: usize, from: Option<String>, to: Option<String>) -> VolumeHeader {
     let named = |name: String| Name::new(name.as_bytes());
     VolumeHeader {
-        name: Name::new(name.as_bytes()),
-        size: Some(ByteCount::new(CHAIN_BYTES as u64)),
+        name: Name::new(b""),
+        size: Some(ByteCount::new(size as u64)),
         from: from.and_then(named),
         to: to.and_then(named),
     }
 }
 
 /// A native link of a chain, from one snapshot to the next.
-fn link(number: usize, changes: &[Change]) -> Vec<u8> {
+fn link(number: usize, changes: &[Change], now: &[u8]) -> Vec<u8> {
     let from = (number > 0).then(|| format!("s{number}"));
-    let volumes = vec![header("", from, Some(format!("s{}", number + 1)))];
+    let volumes = vec![header(now.len(), from, Some(format!("s{}", number + 1)))];
     let format = crate::stream::Format::Native;
     let header =
         crate::stream::StreamHeader { format, is_in_write_order: true, identity: None, volumes };
@@ -183,9 +195,9 @@ fn sector(at: u64) -> Extent {
     Extent::new(ByteOffset::new(at), ByteCount::new(SECTOR_BYTES as u64)).unwrap()
 }
 
-fn diff(version: Version, number: usize, changes: &[Change]) -> Vec<u8> {
+fn diff(version: Version, number: usize, changes: &[Change], now: &[u8]) -> Vec<u8> {
     let from = (number > 0).then(|| format!("s{number}"));
-    let volume = header("", from, Some(format!("s{}", number + 1)));
+    let volume = header(now.len(), from, Some(format!("s{}", number + 1)));
     let mut encoder = rbd_diff::Encoder::new(Vec::new(), version, &volume).unwrap();
     for (at, data) in changes {
         match data {
@@ -210,8 +222,7 @@ fn log_of_writes(changes: &[Change]) -> Vec<u8> {
 /// nothing of it is written.
 fn links_come_in_any_order_and_again(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
-    let encode = |number: usize, changes: &[Change], _: &[u8]| link(number, changes);
-    let chain = Chain::new(&mut chance, &[&encode, &encode, &encode, &encode]);
+    let chain = Chain::new(&mut chance, &[&link, &link, &link, &link]);
     let machine = chain.machine(memory);
     let mut applied = 0;
     while applied < chain.streams.len() {
@@ -241,8 +252,10 @@ fn links_come_in_any_order_and_again(seed: u64, memory: &Memory) -> Verdict {
 
 fn diffs_of_ceph_follow_one_another(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
-    let one = |number: usize, changes: &[Change], _: &[u8]| diff(Version::V1, number, changes);
-    let two = |number: usize, changes: &[Change], _: &[u8]| diff(Version::V2, number, changes);
+    let one =
+        |number: usize, changes: &[Change], now: &[u8]| diff(Version::V1, number, changes, now);
+    let two =
+        |number: usize, changes: &[Change], now: &[u8]| diff(Version::V2, number, changes, now);
     let chain = Chain::new(&mut chance, &[&one, &two, &one]);
     chain.is_told(memory, &[Options::default(); 3], &mut chance)
 }
@@ -254,6 +267,19 @@ fn an_image_and_then_a_log_of_writes(seed: u64, memory: &Memory) -> Verdict {
     let chain = Chain::new(&mut chance, &[&image, &log]);
     let raw = Options { format: Some(crate::stream::Format::Raw), ..Options::default() };
     chain.is_told(memory, &[raw, Options::default()], &mut chance)
+}
+
+/// What a source has more than in the stream before reads as zeros, whatever a larger source left.
+fn a_source_becomes_smaller_and_larger(seed: u64, memory: &Memory) -> Verdict {
+    let mut chance = Chance(seed);
+    let version = [Version::V1, Version::V2][chance.below(2)];
+    let diff = |number: usize, changes: &[Change], now: &[u8]| diff(version, number, changes, now);
+    let encode: Encode<'_> = if chance.below(2) == 0 { &diff } else { &link };
+    let mut some_size = || (1 + chance.below(CHAIN_BYTES / SECTOR_BYTES - 1)) * SECTOR_BYTES;
+    let sizes = [CHAIN_BYTES, some_size(), some_size(), CHAIN_BYTES];
+    let chain = Chain::of_sizes(&mut chance, &sizes.map(|size| (encode, size)));
+    let resized = Options { accept_resize: true, ..Options::default() };
+    chain.is_told(memory, &[resized; 4], &mut chance)
 }
 
 /// What came counts, and the whole stream leads to its end; through a pipe again, or from a file.

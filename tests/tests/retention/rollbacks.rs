@@ -71,6 +71,12 @@ fn a_dry_run_of_a_rollback_says_by_its_exit_code_whether_there_is_something_to_d
         let without = run(&["--without-undo"]);
         without.exits(0).says("nothing to do").does_not_say("given up: ");
         assert_eq!(points(machine).len(), 2);
+        // A point by hand, and nothing was written since the one before it.
+        machine.mtctl(&["rollback", "--group", "g", "--to", "b", "--yes"]).exits(0);
+        machine.mtctl(&["points", "create", "--group", "g", "--name", "by-hand"]).exits(0);
+        let back = ["rollback", "--group", "g", "--to", "b"];
+        machine.mtctl(&[&back[..], &["--dry-run"]].concat()).exits(0).says("nothing to do");
+        machine.mtctl(&back).exits(0).says("nothing to do");
     });
 }
 

@@ -75,7 +75,7 @@ fn refusal(outcome: Result<Admission>) -> String {
 #[test]
 fn the_next_link_of_the_chain_begins_at_the_beginning() {
     let admission = ask(&header("s1", "s2", 1000), Some(&at("s1"))).unwrap();
-    assert_eq!(admission, Admission { start: Start::Beginning, grow_to: None, warnings: vec![] });
+    assert_eq!(admission, Admission::new());
 }
 
 #[test]

@@ -27,7 +27,9 @@ impl Session<'_> {
         let (mut resume_after, mut expected, mut is_again) = (None, Vec::new(), true);
         let has_identity = header.identity.is_some();
         let named = Named { input: &fingerprint, before: &before, has_identity, order };
+        let mut grown = Vec::new();
         for (index, admission) in self.ask_all(&header, &route, named, admit)? {
+            grown.extend(admission.grown.map(|extent| (index, extent)));
             let volume = self.volumes.get(index);
             let known = self.group.view().state().volumes.get(volume.name());
             let between = known.and_then(|known| known.in_between.as_ref());
@@ -67,6 +69,7 @@ impl Session<'_> {
             resumed,
             is_again,
             is_marked: false,
+            grown,
             ended: None,
         });
         Ok(Answer::Apply { bounds, resume_after: resumed, expected })
@@ -85,16 +88,19 @@ impl Session<'_> {
         let route = self.volumes.route(&header)?;
         let Some(input) = &self.input else { return Ok(Answer::SkipInput) };
         let (fingerprint, resumed) = (input.fingerprint.clone(), input.resumed);
+        let mut grown = Vec::new();
         if consumed > resumed {
             let has_identity = header.identity.is_some();
             let named = Named { input: &fingerprint, before: &fingerprint, has_identity, order };
             for (index, admission) in self.ask_all(&header, &route, named, admit_next)? {
+                grown.extend(admission.grown.map(|extent| (index, extent)));
                 self.prepare(index, &admission)?;
             }
         }
         let bounds = self.bounds(&header, &route)?;
         if let Some(input) = &mut self.input {
             (input.header, input.route, input.order) = (header, route, order);
+            input.grown = grown;
         }
         Ok(Answer::Apply { bounds, resume_after: resumed, expected: Vec::new() })
     }

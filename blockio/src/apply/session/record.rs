@@ -138,12 +138,13 @@ fn reached(input: &mut Input, volumes: &mut Volumes, when: When, is_last: bool) 
         let content = [&input.content, &volume.applied_content].into_iter().flatten();
         let content = content.into_iter().find(|content| content.bytes == position);
         volume.applied_content = content.cloned();
+        let source_bytes = header.size.filter(|_| !is_to_be_cleared(input, *index));
         all.push(Reached {
             volume: volume.name().to_owned(),
             target: volume.identity().to_owned(),
             target_bytes: volume.capacity().get(),
             identity: volume.target_identity(is_last),
-            source_bytes: header.size.map(crate::units::ByteCount::get),
+            source_bytes: source_bytes.map(crate::units::ByteCount::get),
             ends: ended.then(|| ends(input.header.format, header)),
             order: input.order,
             accepts_older: false,
@@ -155,6 +156,13 @@ fn reached(input: &mut Input, volumes: &mut Volumes, when: When, is_last: bool) 
         });
     }
     all
+}
+
+/// Whether the source has grown, and what it has more is not cleared yet. Its size is recorded once
+/// it is: a crash before that leaves the size of before, and who goes on clears it again.
+fn is_to_be_cleared(input: &Input, volume: usize) -> bool {
+    let is_grown = input.grown.iter().any(|(index, _)| *index == volume);
+    is_grown && !planted!(GrowthRecordedBeforeCleared)
 }
 
 /// Where a stream that says `header` of a volume leads to.
