@@ -304,15 +304,16 @@ fn at_the_last_point_there_is_nothing_to_do() {
 }
 
 #[test]
-fn a_point_from_which_nothing_was_written_is_gone_to_without_a_write() {
+fn at_a_point_from_which_nothing_was_written_there_is_nothing_to_do() {
     let bench = Bench::new();
     let mut group = bench.group();
     group.open_history(settings()).unwrap();
     let by_hand = group.point(PointKind::App, Some("by hand".to_owned())).unwrap();
     drop(group);
     assert!(by_hand > LAST);
-    assert_eq!(bench.roll_back(LAST), Ending::Complete { bytes: 0 });
-    assert_eq!(bench.known().rolled_back_to, Some(LAST));
+    assert!(bench.previewed(LAST, |_| {}).unwrap().nothing_to_do);
+    assert_eq!(bench.roll_back(LAST), Ending::NothingToDo);
+    assert_eq!(bench.known().rolled_back_to, None);
 }
 
 #[test]
