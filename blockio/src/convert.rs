@@ -108,7 +108,7 @@ fn join(joined: &mut StreamHeader, next: &StreamHeader) -> std::result::Result<(
         }
         if next.size.is_some() && next.size < volume.size {
             // Its last part would be lost, and be there again as it was if the disk grows later.
-            return refuse("the disk of one is smaller than in the one before it");
+            return Err("its disk is smaller than in the one before".to_owned());
         }
         (volume.to, volume.size) = (next.to.clone(), next.size.or(volume.size));
     }
