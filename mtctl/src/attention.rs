@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use blockio::group::{GroupView, Place, Whereabouts};
 use blockio::units::in_hours;
 
-use crate::{output, own_run};
+use crate::{group_targets, output, own_run};
 
 /// So many warnings are kept for `--json`: a run may go on for days.
 const WARNINGS_MAX: usize = 1000;
@@ -112,8 +112,12 @@ pub(crate) fn alarms(group: &GroupView) -> Vec<String> {
         | Whereabouts::Applied => {}
     }
     alarms.extend(group.notes().iter().map(|note| naming(&note.to_string(), name)));
-    if !group.keeps_history() {
-        alarms.push("no history is kept: there is no way back".to_owned());
+    alarms.extend(group_targets::missing(group));
+    if !group.keeps_history() && !group.settings().without_history {
+        alarms.push(format!(
+            "no history is kept: there is no way back; if none is wanted: mtctl group set --group \
+             {name} --retention none"
+        ));
     }
     let cut = group.state().journal.as_ref().and_then(|known| known.window_cut_to);
     if let Some(left) = cut {

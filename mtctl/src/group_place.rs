@@ -41,6 +41,13 @@ pub(crate) struct RetentionOptions {
     pub(crate) state_dir: Option<PathBuf>,
 }
 
+impl RetentionOptions {
+    /// It was said that no history is wanted.
+    pub(crate) fn is_without_history(&self) -> bool {
+        self.retention.as_ref().is_some_and(|said| said.as_os_str() == "none")
+    }
+}
+
 /// A group that is there.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct GroupOptions {

@@ -1,5 +1,6 @@
 //! The disks of a group: found again on this host by what the group knows them by.
 
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use blockio::assignment::Assignment;
@@ -11,6 +12,7 @@ use blockio::units::SectorSize;
 use blockio::volume;
 use blockio::volume_name::VolumeName;
 use blockio::{Error, ErrorKind};
+use nix::sys::stat::{major, minor};
 
 use crate::attention;
 use crate::group_place::GroupOptions;
@@ -68,6 +70,48 @@ pub(crate) fn require_volume_as_left(
     let mut assignments = [Assignment { volume, target: target.into(), identity }];
     target_check::check(group, &mut assignments, false)?;
     Ok(())
+}
+
+/// Which disks of `group` are not attached. Of one that was committed they may have gone home.
+pub(crate) fn missing(group: &GroupView) -> Vec<String> {
+    if group.state().is_committed() {
+        return Vec::new();
+    }
+    let missing = group.state().volumes.iter().filter_map(|(name, volume)| {
+        let why = why_missing(volume.target.as_ref()?, volume)?;
+        let which = match name.is_unnamed() {
+            true => "its disk".to_owned(),
+            false => format!("the disk of volume \"{name}\""),
+        };
+        let group = group.name();
+        Some(format!(
+            "{which} is missing: {why}; attach it, or go on with another that holds the same: \
+             mtctl group retarget --group {group}"
+        ))
+    });
+    missing.collect()
+}
+
+fn why_missing(target: &str, volume: &VolumeState) -> Option<String> {
+    let parsed: provisioning::Result<TargetArgument> = where_it_is(target, volume).parse();
+    let found = parsed.and_then(|parsed| target_argument::resolve([&parsed]));
+    match found {
+        Err(error) => Some(error.chain()),
+        Ok(found) => found.first().and_then(|one| is_nothing(&one.request.path)),
+    }
+}
+
+/// Why what is at `path` is nothing that could be opened: a node may be there without its disk.
+fn is_nothing(path: &Path) -> Option<String> {
+    let shown = path.display();
+    let Ok(found) = path.metadata() else { return Some(format!("{shown} is not there")) };
+    if !found.file_type().is_block_device() {
+        return None;
+    }
+    let number = format!("{}:{}", major(found.rdev()), minor(found.rdev()));
+    let size = std::fs::read_to_string(format!("/sys/dev/block/{number}/size"));
+    let is_there = size.is_ok_and(|sectors| sectors.trim() != "0");
+    (!is_there).then(|| format!("{shown} has no disk behind it"))
 }
 
 /// A disk without a WWID may be at another path now.

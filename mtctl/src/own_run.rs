@@ -41,6 +41,8 @@ pub(crate) fn of(verb: &str) -> RunBegin {
         verb: verb.to_owned(),
         user: user(),
         user_id: getuid().as_raw(),
+        login_user_id: login().filter(|login| *login != getuid().as_raw()),
+        sudo_user: sudo_user().filter(|caller| *caller != name_of(getuid().as_raw())),
         host: host(),
         process: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -135,12 +137,22 @@ fn now() -> String {
 
 /// Who called sudo, else whose login it is, else the user that the process is.
 fn user() -> String {
-    let name = |id: u32| match User::from_uid(Uid::from_raw(id)) {
+    sudo_user().unwrap_or_else(|| name_of(login().unwrap_or_else(|| getuid().as_raw())))
+}
+
+fn sudo_user() -> Option<String> {
+    std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty())
+}
+
+/// Whose login it is, by number.
+fn login() -> Option<u32> {
+    let login = std::fs::read_to_string("/proc/self/loginuid").ok()?;
+    login.trim().parse().ok().filter(|id| *id != NO_LOGIN)
+}
+
+fn name_of(id: u32) -> String {
+    match User::from_uid(Uid::from_raw(id)) {
         Ok(Some(user)) => user.name,
         Ok(None) | Err(_) => id.to_string(),
-    };
-    let login = std::fs::read_to_string("/proc/self/loginuid").ok();
-    let login = login.and_then(|text| text.trim().parse().ok()).filter(|id| *id != NO_LOGIN);
-    let caller = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
-    caller.unwrap_or_else(|| name(login.unwrap_or_else(|| getuid().as_raw())))
+    }
 }

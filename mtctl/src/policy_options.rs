@@ -106,7 +106,8 @@ impl PolicyOptions {
         settings: GroupSettings,
         engine: Option<EngineName>,
     ) -> Result<GroupSettings> {
-        let GroupSettings { mut policy, point_every, engine: kept_engine } = settings;
+        let GroupSettings { mut policy, point_every, engine: kept_engine, without_history } =
+            settings;
         policy.window = self.retention_window.unwrap_or(policy.window);
         policy.journal_bytes_max = over(self.retention_bytes, policy.journal_bytes_max);
         policy.keep = Keep {
@@ -131,7 +132,7 @@ impl PolicyOptions {
         }
         let point_every = over(self.point_every, point_every);
         let engine = engine.map_or(kept_engine, Engine::from);
-        Ok(GroupSettings { policy, point_every, engine })
+        Ok(GroupSettings { policy, point_every, engine, without_history })
     }
 
     /// Takes what was typed for a group that is not kept in any way yet; of one that is, nothing is
@@ -141,11 +142,25 @@ impl PolicyOptions {
     ///
     /// `Usage`: something that was typed differs from what is set.
     pub(crate) fn settle(&self, group: &mut Group, engine: Option<EngineName>) -> Result<()> {
+        self.settle_with(group, engine, false)
+    }
+
+    /// The same; `without_history`: it was said that none is wanted, which a new group is to know.
+    ///
+    /// # Errors
+    ///
+    /// As [`settle`](Self::settle).
+    pub(crate) fn settle_with(
+        &self,
+        group: &mut Group,
+        engine: Option<EngineName>,
+        without_history: bool,
+    ) -> Result<()> {
         let asked = self.over(group.view().settings(), engine)?;
         if group.view().state().settings.is_some() {
             return require_no_change(group.view(), asked);
         }
-        group.begin_with(asked);
+        group.begin_with(GroupSettings { without_history, ..asked });
         Ok(())
     }
 }
@@ -207,7 +222,13 @@ pub(crate) fn changes(from: &GroupSettings, to: &GroupSettings) -> Vec<Change> {
     let pairs = typed(from).into_iter().zip(typed(to));
     let changed = pairs.filter(|(from, to)| from != to);
     let change = |((option, from), (_, to)): ((&str, _), _)| (option.to_owned(), from, to);
-    changed.map(change).map(|(option, from, to)| Change { option, from, to }).collect()
+    let changed = changed.map(change).map(|(option, from, to)| Change { option, from, to });
+    let history = (from.without_history != to.without_history).then(|| {
+        let shown = |without| if without { none() } else { "not said".to_owned() };
+        let (from, to) = (shown(from.without_history), shown(to.without_history));
+        Change { option: "--retention".to_owned(), from, to }
+    });
+    changed.chain(history).collect()
 }
 
 /// As it can be typed.

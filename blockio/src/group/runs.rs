@@ -2,10 +2,11 @@
 //! file beside the state. It is for people; nothing else depends on it, and no state is read from
 //! it.
 //!
-//! Only who holds the group appends, so that the end of a run follows its beginning, and a
-//! beginning that another one follows is of a run that did not end. A crash leaves lines that are
-//! whole, and at most a part of one after them: the next line begins anew, and readers pass the
-//! part over.
+//! Only who holds the group appends what is done to it, so that the end of a run follows its
+//! beginning, and a beginning that another one follows is of a run that did not end. Runs beside
+//! those only read: nobody holds the group for them, their lines come between others', and each end
+//! says which beginning it belongs to. A crash leaves lines that are whole, and at most a part of
+//! one after them: the next line begins anew, and readers pass the part over.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -42,6 +43,12 @@ pub struct RunBegin {
     pub user: String,
     /// The user that the process is, by number.
     pub user_id: u32,
+    /// Whose login it is, by number, if that is another user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_user_id: Option<u32>,
+    /// Who called sudo, as it says, if that is another user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sudo_user: Option<String>,
     /// The name of the host.
     pub host: String,
     /// The number of the process.
@@ -98,24 +105,52 @@ pub struct Run {
     pub begin: RunBegin,
     /// How it ended; none if it did not, or has not yet.
     pub end: Option<RunEnd>,
+    /// It only read: others may have run meanwhile.
+    pub is_beside: bool,
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
+#[serde(tag = "event", rename_all = "kebab-case")]
 enum Line {
     Begin(RunBegin),
     End(RunEnd),
+    BesideBegin(RunBegin),
+    BesideEnd(BesideEnd),
+}
+
+/// The end of a run beside others.
+#[derive(Serialize, Deserialize)]
+struct BesideEnd {
+    of: Which,
+    #[serde(flatten)]
+    end: RunEnd,
+}
+
+/// Which run it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Which {
+    time: String,
+    process: u32,
+}
+
+impl Which {
+    fn of(begin: &RunBegin) -> Self {
+        Self { time: begin.time.clone(), process: begin.process }
+    }
 }
 
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// A run that has begun. The group is held until it ends, or this is dropped.
+/// A run that has begun. The group is held until it ends, or this is dropped; not for one that only
+/// reads.
 #[derive(Debug)]
 pub struct RunLog {
     file: File,
-    _lock: Arc<Lock>,
+    /// Of a run that only reads.
+    beside: Option<Which>,
+    _lock: Option<Arc<Lock>>,
 }
 
 impl RunLog {
@@ -128,12 +163,18 @@ impl RunLog {
             // A crash after it leaves no file, as before the first run.
             fs::rename(&path, state.join(RUNS_EARLIER))?;
         }
-        let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
-        let mut options = File::options();
-        options.read(true).append(true).create(true).mode(0o644).custom_flags(flags);
-        let file = options.open(&path)?;
-        let log = Self { file, _lock: Arc::clone(lock) };
+        let log = Self { file: open(&path)?, beside: None, _lock: Some(Arc::clone(lock)) };
         log.append(&Line::Begin(begin.clone()))?;
+        File::open(state)?.sync_all()?;
+        Ok(log)
+    }
+
+    /// The same of one that only reads the group whose state is in the directory `state`. It never
+    /// begins the file anew: that is for who holds the group.
+    fn begin_beside(state: &Path, begin: &RunBegin) -> io::Result<Self> {
+        let beside = Some(Which::of(begin));
+        let log = Self { file: open(&state.join(RUNS))?, beside, _lock: None };
+        log.append(&Line::BesideBegin(begin.clone()))?;
         File::open(state)?.sync_all()?;
         Ok(log)
     }
@@ -144,7 +185,10 @@ impl RunLog {
     ///
     /// What the kernel said: it then counts as one that did not end.
     pub fn end(self, end: RunEnd) -> io::Result<()> {
-        self.append(&Line::End(end))
+        match self.beside.clone() {
+            None => self.append(&Line::End(end)),
+            Some(of) => self.append(&Line::BesideEnd(BesideEnd { of, end })),
+        }
     }
 
     fn append(&self, line: &Line) -> io::Result<()> {
@@ -167,6 +211,12 @@ impl RunLog {
     }
 }
 
+fn open(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let mut options = File::options();
+    options.read(true).append(true).create(true).mode(0o644).custom_flags(flags).open(path)
+}
+
 impl Group {
     /// Records that a run begins to change it. It is held from here on until the run ends; nothing
     /// is recorded where nobody holds it, as in a dry run.
@@ -180,6 +230,17 @@ impl Group {
 }
 
 impl GroupView {
+    /// Records that a run begins that only reads it; somebody may be working on it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel said: on a volume that is mounted for reading nothing is recorded.
+    pub fn begin_run_beside(&self, begin: &RunBegin) -> io::Result<Option<RunLog>> {
+        let file = self.storage.state_file(StateCopy::First);
+        let state = file.as_ref().and_then(|file| file.parent());
+        state.map(|state| RunLog::begin_beside(state, begin)).transpose()
+    }
+
     /// The files of the streams that volumes are in the middle of, as far as the runs say so.
     #[must_use]
     pub fn begun_files(&self) -> Vec<String> {
@@ -227,9 +288,17 @@ fn read(path: &Path) -> io::Result<String> {
 fn take(runs: &mut Vec<Run>, text: &str) {
     for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
         match line {
-            Line::Begin(begin) => runs.push(Run { begin, end: None }),
+            Line::Begin(begin) => runs.push(Run { begin, end: None, is_beside: false }),
+            Line::BesideBegin(begin) => runs.push(Run { begin, end: None, is_beside: true }),
             Line::End(end) => {
-                if let Some(run) = runs.last_mut().filter(|run| run.end.is_none()) {
+                let last = runs.iter_mut().rfind(|run| !run.is_beside);
+                if let Some(run) = last.filter(|run| run.end.is_none()) {
+                    run.end = Some(end);
+                }
+            }
+            Line::BesideEnd(BesideEnd { of, end }) => {
+                let is_it = |run: &&mut Run| run.is_beside && Which::of(&run.begin) == of;
+                if let Some(run) = runs.iter_mut().rfind(is_it) {
                     run.end = Some(end);
                 }
             }
@@ -267,6 +336,36 @@ mod tests {
         log.end(end.clone()).unwrap();
         assert_eq!(runs(&place).unwrap().last().unwrap().end, Some(end));
         assert!(!place.has_something().unwrap(), "it makes no group");
+    }
+
+    #[test]
+    fn a_run_that_only_reads_is_told_among_those_that_hold_the_group_and_each_has_its_end() {
+        let here = tempfile::tempdir().unwrap();
+        let place = Place::without_history(here.path());
+        let beside = |process| {
+            let begin = RunBegin { process, ..begin("restore") };
+            GroupView::look(&place, "g").unwrap().begin_run_beside(&begin).unwrap().unwrap()
+        };
+        let code = |exit_code| RunEnd { exit_code, ..RunEnd::default() };
+        let (one, apply, other) = (beside(1), run(&place, "apply"), beside(2));
+        other.end(code(2)).unwrap();
+        apply.end(code(3)).unwrap();
+        drop(run(&place, "commit"));
+        one.end(code(1)).unwrap();
+        let told = runs(&place)
+            .unwrap()
+            .into_iter()
+            .map(|run| (run.begin.verb, run.is_beside, run.end.map(|end| end.exit_code)));
+        let restore = "restore".to_owned();
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [
+                (restore.clone(), true, Some(1)),
+                ("apply".to_owned(), false, Some(3)),
+                (restore, true, Some(2)),
+                ("commit".to_owned(), false, None),
+            ]
+        );
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct GroupSettings {
     pub point_every: Option<Duration>,
     /// How its disks are written.
     pub engine: Engine,
+    /// No history is wanted: that none is kept is nothing to be alarmed of.
+    pub without_history: bool,
 }
 
 /// The same as it stands in the state: plain numbers, so that it can be read by eye.
@@ -40,6 +42,8 @@ struct Saved {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     point_every_ns: Option<u64>,
     engine: SavedEngine,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    without_history: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,7 +79,7 @@ impl From<Saved> for GroupSettings {
             SavedEngine::Blocking => Engine::Blocking,
         };
         let point_every = saved.point_every_ns.map(Duration::from_nanos);
-        Self { policy, point_every, engine }
+        Self { policy, point_every, engine, without_history: saved.without_history }
     }
 }
 
@@ -98,6 +102,7 @@ impl From<GroupSettings> for Saved {
             keep_weekly: keep.weekly,
             point_every_ns: settings.point_every.map(nanoseconds),
             engine,
+            without_history: settings.without_history,
         }
     }
 }
@@ -111,7 +116,8 @@ mod tests {
         let keep = Keep { last: Some(3), hourly: None, daily: Some(7), weekly: Some(u32::MAX) };
         let policy = Policy { journal_bytes_max: Some(7), keep, ..Policy::default() };
         let point_every = Some(Duration::from_millis(500));
-        let settings = GroupSettings { policy, point_every, engine: Engine::Blocking };
+        let engine = Engine::Blocking;
+        let settings = GroupSettings { policy, point_every, engine, without_history: true };
         let text = serde_json::to_string(&settings).unwrap();
         assert!(text.contains("\"engine\":\"blocking\""), "{text}");
         assert_eq!(serde_json::from_str::<GroupSettings>(&text).unwrap(), settings);

@@ -265,6 +265,15 @@ impl GroupState {
         PointId(self.next_point)
     }
 
+    /// Whether the volumes were accepted as they are, and nothing is known since that could be gone
+    /// back from: they may go.
+    #[must_use]
+    pub fn is_committed(&self) -> bool {
+        let mut volumes = self.volumes.values();
+        let were_written = volumes.any(|one| !one.applied.is_empty() || one.in_between.is_some());
+        self.journal.is_none() && !self.dropped.is_empty() && were_written
+    }
+
     /// The histories that it dropped, as text.
     pub(crate) fn dropped(&self) -> &[String] {
         &self.dropped

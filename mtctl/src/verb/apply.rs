@@ -133,7 +133,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let inputs = stream_options::of_volume(inputs, arguments.volume.as_ref());
     let progress = ByteProgress::new(inputs.iter().map(StreamArgument::length_bytes).sum());
     let assignments = assignments(arguments, group.view())?;
-    arguments.policy.settle(&mut group, arguments.engine)?;
+    let without_history = arguments.at.is_without_history();
+    arguments.policy.settle_with(&mut group, arguments.engine, without_history)?;
     let options = options(arguments, &group.view().settings());
     if group.view().remembers() && !arguments.dry_run {
         let name = group.view().name();

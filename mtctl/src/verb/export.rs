@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use blockio::group::{self, Exporter, Exporting};
+use blockio::group::{self, Exporter, Exporting, GroupView, RunBegin};
 use blockio::journal::catalogue::{Point, PointId};
 use blockio::journal::selector::{self, Selector};
 use blockio::nbd::{Export, Listen, Scratch, Server};
@@ -18,7 +18,7 @@ use crate::completion;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::point_views::{self, PointView};
-use crate::{output, report};
+use crate::{output, own_run, report};
 
 mod command;
 mod pid_file;
@@ -118,6 +118,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let exports = views.into_iter().map(|view| export(arguments, view));
     let server = Server::bind(address, exports.collect::<blockio::Result<_>>()?)?;
     let told = tell_others(arguments, &server, point.id)?;
+    if told.is_some() {
+        own_run::begins(group.begin_run_beside(&record(&group, &server, point)));
+    }
     let _pid_file = arguments.pid_file.as_deref().map(PidFile::write).transpose()?;
     if arguments.run.is_none() || arguments.json {
         announce(&server, point, arguments.json)?;
@@ -133,6 +136,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
             report::ours(&error)
         }
     })
+}
+
+/// What the group's log of runs says of it.
+fn record(group: &GroupView, server: &Server, point: &Point) -> RunBegin {
+    let detail = Some(format!("at {}", server.address()));
+    RunBegin { detail, ..own_run::at(group, "export", &selector::shown(point)) }
 }
 
 /// What is said of the group from here on names it as it is called now: its directory, in which it

@@ -19,9 +19,9 @@ Examples:
   mtctl history --last 20
   mtctl history --group web --json | jq '.runs[] | select(.exit_code != 0)'
 
-Verbs that change a group are in it from where they begin to. One that was killed, or whose host
-lost its power, did not end; one that is at it now has not ended yet. Of each group, about the last
-thousand runs are kept, through commit and release.";
+Verbs that change a group are in it from where they begin to, and so are restore and export. One
+that was killed, or whose host lost its power, did not end; one that is at it now has not ended yet.
+Of each group, about the last thousand runs are kept, through commit and release.";
 
 /// What was typed after `mtctl history`.
 #[derive(Debug, Args)]
@@ -56,6 +56,8 @@ struct JsonRun<'a> {
     verb: &'a str,
     user: &'a str,
     user_id: u32,
+    login_user_id: Option<u32>,
+    sudo_user: Option<&'a str>,
     host: &'a str,
     process: u32,
     version: &'a str,
@@ -89,10 +91,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut runs = Vec::new();
     for (name, place) in places(arguments)? {
         let of_group = group::runs(&place)?;
-        let count = of_group.len();
+        // Of those that hold the group, only the last one can be at it.
+        let last = of_group.iter().rposition(|run| !run.is_beside);
         runs.extend(of_group.into_iter().enumerate().map(|(index, run)| Shown {
             group: name.clone(),
-            is_running: index + 1 == count && run.end.is_none() && is_at_it(&run.begin),
+            is_running: run.end.is_none()
+                && (run.is_beside || Some(index) == last)
+                && is_at_it(&run.begin),
             run,
         }));
     }
@@ -140,13 +145,15 @@ fn is_at_it(begin: &RunBegin) -> bool {
 }
 
 fn json(shown: &Shown) -> JsonRun<'_> {
-    let Shown { group, run: Run { begin, end }, is_running } = shown;
+    let Shown { group, run: Run { begin, end, .. }, is_running } = shown;
     JsonRun {
         group,
         time: &begin.time,
         verb: &begin.verb,
         user: &begin.user,
         user_id: begin.user_id,
+        login_user_id: begin.login_user_id,
+        sudo_user: begin.sudo_user.as_deref(),
         host: &begin.host,
         process: begin.process,
         version: &begin.version,
@@ -230,7 +237,7 @@ mod tests {
             RunBegin { verb: "apply".to_owned(), streams, more_streams: 2, ..RunBegin::default() };
         assert_eq!(what(&begin), "apply day1.mts standard input and 2 more");
         let shown = |end, is_running| {
-            let run = Run { begin: begin.clone(), end };
+            let run = Run { begin: begin.clone(), end, is_beside: false };
             result(&Shown { group: "g".to_owned(), run, is_running })
         };
         assert_eq!(shown(None, true), "running");

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use blockio::device::open::{Engine, open};
 use blockio::digest::{LeafSize, Watch, digest};
-use blockio::group::GroupView;
+use blockio::group::{GroupView, RunBegin};
 use blockio::journal::selector::{self, Selector};
 use blockio::restore::{Before, Copied, Onto, copy, verify};
 use blockio::view::View;
@@ -24,7 +24,7 @@ use crate::new_image::NewImage;
 use crate::point_views::{self, PointView};
 use crate::qemu_image::{self, QemuFormat};
 use crate::restore_targets::{self, Destination};
-use crate::{group_targets, output, question, report};
+use crate::{group_targets, output, own_run, question, report};
 
 mod package;
 mod show;
@@ -148,6 +148,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         return Ok(Exit::NotReady);
     }
     require_agreement(&pairs, arguments.yes)?;
+    own_run::begins(group.begin_run_beside(&record(&group, &pairs, &shown)));
     let how = How {
         engine: group.settings().engine,
         format: arguments.output_format.of_qemu(),
@@ -155,6 +156,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     };
     match restore_all(pairs, how).and_then(|restored| packed(arguments, restored)) {
         Ok(restored) => {
+            own_run::wrote(restored.iter().map(|one| one.bytes).sum());
             show::restored(&restored, point, &shown, arguments)?;
             Ok(Exit::Done)
         }
@@ -164,6 +166,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
             Ok(exit)
         }
     }
+}
+
+/// What the group's log of runs says of it.
+fn record(group: &GroupView, pairs: &[Pair], shown: &str) -> RunBegin {
+    let onto = pairs.iter().map(|pair| pair.path().display().to_string()).collect::<Vec<_>>();
+    let detail = Some(format!("onto {}", onto.join(", ")));
+    RunBegin { detail, ..own_run::at(group, "restore", shown) }
 }
 
 /// How it is done.

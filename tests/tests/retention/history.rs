@@ -15,7 +15,7 @@ fn runs(machine: &ScratchMachine) -> Vec<Value> {
     told.exits(0).json()["runs"].as_array().unwrap().clone()
 }
 
-fn one_change(machine: &ScratchMachine, name: &str) -> String {
+pub(crate) fn one_change(machine: &ScratchMachine, name: &str) -> String {
     let change = Change::data(8192, vec![1; 4096]);
     let parts = [Part::Change(0, &change), Part::Mark(MarkKind::CrashConsistent, "one")];
     stream(machine, name, vec![volume("", MIB, "", "")], &parts)
@@ -103,6 +103,39 @@ fn a_run_that_was_killed_did_not_end_and_one_that_failed_says_why() {
             .says("DID NOT END")
             .says("exit 5");
         machine.mtctl(&["history", "--group", "gg"]).exits(2).says("there is g");
+    });
+}
+
+#[test]
+fn a_point_that_was_read_is_told_with_where_it_went_and_who_it_was() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let target = blank(machine, "target.img", MIB);
+        let stream = one_change(machine, "day1.mts");
+        machine.mtctl(&["apply", &stream, "--group", "g", "--target", &target]).exits(0);
+        let copy = machine.file("copy.img").display().to_string();
+        let restore = ["restore", "--group", "g", "--to", "one", "--create", "--onto"];
+        let words = [&restore[..], &[&copy, "--dry-run"]].concat();
+        machine.mtctl(&words).exits(3);
+        let words = [&restore[..], &[&copy]].concat();
+        let mut command = program::command(program::mtctl(), &words);
+        program::finish(command.env("SUDO_USER", "daemon")).exits(0);
+        let export = ["export", "--group", "g", "--to", "one", "--run", "exit 7"];
+        machine.mtctl(&export).exits(7);
+        let told = runs(machine);
+        let [_, restore, export] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((&restore["verb"], &restore["bytes"]), (&"restore".into(), &MIB.into()));
+        assert_eq!(restore["detail"], format!("onto {copy}"));
+        assert_eq!((&restore["user"], &restore["sudo_user"]), (&"daemon".into(), &"daemon".into()));
+        assert_eq!((&restore["user_id"], &restore["state"]), (&0.into(), &"ended".into()));
+        assert_eq!((&export["verb"], &export["exit_code"]), (&"export".into(), &7.into()));
+        assert_eq!((&export["sudo_user"], &told[0]["sudo_user"]), (&Value::Null, &Value::Null));
+        assert!(restore.get("login_user_id").is_some(), "{restore}");
+        // Where nothing can be recorded, the point is there all the same.
+        program::run("mount", &["-o", "remount,ro", "/mnt/retention"]);
+        std::fs::remove_file(&copy).unwrap();
+        machine.mtctl(&words).exits(0).says("could not be recorded");
+        assert_eq!(runs(machine).len(), 3);
     });
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
 mod accidents;
+mod alarms;
 mod bounds;
 mod exports;
 mod filesystems;

@@ -80,7 +80,9 @@ pub(super) fn create(arguments: &Create) -> anyhow::Result<Exit> {
             .with_hint(format!("see it with `mtctl group show --group {name}`"))
             .into());
     }
-    let settings = arguments.kept.policy.over(GroupSettings::default(), arguments.kept.engine)?;
+    let without_history = arguments.of.at.is_without_history();
+    let new = GroupSettings { without_history, ..GroupSettings::default() };
+    let settings = arguments.kept.policy.over(new, arguments.kept.engine)?;
     let nobody = GroupView::look(&place, name)?;
     let assignments = arguments.targets.open(&arguments.of.at, Some(&place), &nobody)?;
     let settled = policy_options::typed(&settings).into_iter();
@@ -108,7 +110,8 @@ pub(super) fn create(arguments: &Create) -> anyhow::Result<Exit> {
 pub(super) fn set(arguments: &Set) -> anyhow::Result<Exit> {
     let mut group = arguments.of.open_unless_dry(arguments.kept.dry_run)?;
     let before = group.view().settings();
-    let after = arguments.kept.policy.over(before, arguments.kept.engine)?;
+    let mut after = arguments.kept.policy.over(before, arguments.kept.engine)?;
+    after.without_history |= arguments.of.at.is_without_history();
     let changes = policy_options::changes(&before, &after);
     if !arguments.kept.dry_run && (!changes.is_empty() || group.view().state().settings.is_none()) {
         let detail = own_run::told(&changes);

@@ -104,6 +104,9 @@ fn print(out: &mut impl Write, group: &GroupView) -> anyhow::Result<()> {
     for (option, value) in policy_options::typed(&group.settings()) {
         writeln!(out, "{option:<19} {value}")?;
     }
+    if !group.keeps_history() && group.settings().without_history {
+        writeln!(out, "no history is kept, as it was said (--retention none)")?;
+    }
     for alarm in &told.alarms {
         writeln!(out, "{}", output::wrapped(&format!("ALARM: {alarm}"), 2))?;
     }
