@@ -64,10 +64,10 @@ fn require_one_state(place: &Place, history: &Path, name: &str) -> Result<()> {
     if let Some((_, directory)) = elsewhere.next() {
         let directory = directory.display();
         let context = format!("group {name} has its state in {directory}, {with} in {shown}");
-        let hint = format!(
-            "say where it is: --state-dir {directory}; or, where it was left there long ago: rm \
-             {directory}/{STATE}"
-        );
+        let mut hint = format!("say where it is: --state-dir {directory}");
+        if is_here {
+            hint += &format!("; or, where it was left there long ago: rm {directory}/{STATE}");
+        }
         return Err(Error::refused(context).with_hint(hint));
     }
     if is_here {

@@ -79,14 +79,10 @@ pub(crate) fn missing(group: &GroupView) -> Vec<String> {
     }
     let missing = group.state().volumes.iter().filter_map(|(name, volume)| {
         let why = why_missing(volume.target.as_ref()?, volume)?;
-        let which = match name.is_unnamed() {
-            true => "its disk".to_owned(),
-            false => format!("the disk of volume \"{name}\""),
-        };
-        let group = group.name();
+        let (volume, group) = (name.in_words(), group.name());
         Some(format!(
-            "{which} is missing: {why}; attach it, or go on with another that holds the same: \
-             mtctl group retarget --group {group}"
+            "the disk of {volume} is missing: {why}; attach it, or go on with another that holds \
+             the same: mtctl group retarget --group {group}"
         ))
     });
     missing.collect()

@@ -170,7 +170,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 
 /// What the group's log of runs says of it.
 fn record(group: &GroupView, pairs: &[Pair], shown: &str) -> RunBegin {
-    let onto = pairs.iter().map(|pair| pair.path().display().to_string()).collect::<Vec<_>>();
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let onto = pairs.iter().map(|pair| absolute(pair.path()).display().to_string());
+    let onto = onto.collect::<Vec<_>>();
     let detail = Some(format!("onto {}", onto.join(", ")));
     RunBegin { detail, ..own_run::at(group, "restore", shown) }
 }

@@ -29,7 +29,9 @@ fn a_disk_that_is_missing_is_an_alarm_until_the_group_is_committed() {
         let path = disk.path().to_owned();
         drop(disk);
         let told = checks(machine, &of, 6);
-        told.says("its disk is missing").says(&path).says("mtctl group retarget --group g");
+        told.says("the disk of the unnamed volume is missing")
+            .says(&path)
+            .says("mtctl group retarget --group g");
         machine.mtctl(&["group", "forget", "--group", "g", "--yes"]).exits(0);
         let image = blank(machine, "image.img", MIB);
         machine.mtctl(&["apply", &stream, "--group", "g", "--target", &image]).exits(0);
