@@ -23,6 +23,7 @@ mod own_places;
 mod own_run;
 mod point_views;
 mod policy_options;
+mod private_socket;
 mod qemu_image;
 mod question;
 mod report;

@@ -6,9 +6,27 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use blockio::{Error, ErrorKind, Result};
+use nix::sys::statfs::{
+    BPF_FS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC, DEVPTS_SUPER_MAGIC,
+    FsType, PROC_SUPER_MAGIC, SECURITYFS_MAGIC, SYSFS_MAGIC, TRACEFS_MAGIC, statfs,
+};
+use nix::sys::statvfs::FsFlags;
 use tempfile::NamedTempFile;
 
 use crate::group_place;
+
+/// Filesystems of which each file is something of the kernel's.
+const OF_THE_KERNEL: [FsType; 9] = [
+    BPF_FS_MAGIC,
+    CGROUP_SUPER_MAGIC,
+    CGROUP2_SUPER_MAGIC,
+    DEBUGFS_MAGIC,
+    DEVPTS_SUPER_MAGIC,
+    PROC_SUPER_MAGIC,
+    SECURITYFS_MAGIC,
+    SYSFS_MAGIC,
+    TRACEFS_MAGIC,
+];
 
 /// How it is called until then; with random letters behind it.
 pub(crate) const PREFIX: &str = ".mtctl-part.";
@@ -64,14 +82,19 @@ impl NewImage {
 ///
 /// # Errors
 ///
-/// `Usage`: no directory holds it. `Refused`: something is there; or it is among the devices, and
-/// mostly the name of a disk that was mistyped.
+/// `Usage`: no directory holds it, or one that takes no files. `Refused`: something is there; or it
+/// is among the devices, and mostly the name of a disk that was mistyped.
 pub(crate) fn check(path: &Path) -> Result<()> {
     let directory = directory_of(path);
     let making = format!("making {}", path.display());
     if !directory.is_dir() {
         let context = format!("{making}: {} is no directory", directory.display());
         return Err(Error::new(ErrorKind::Usage, context).with_hint("make the directory first"));
+    }
+    if let Some(why) = holds_no_files(directory) {
+        let context = format!("{making}: {} {why}", directory.display());
+        return Err(Error::new(ErrorKind::Usage, context)
+            .with_hint("name a file on a filesystem with room for it"));
     }
     if let Ok(target) = path.read_link() {
         let context = format!("{making}: it is a link, to {}", target.display());
@@ -88,6 +111,16 @@ pub(crate) fn check(path: &Path) -> Result<()> {
             .with_hint("mtctl disks lists the disks; an image file lies on a filesystem"));
     }
     Ok(())
+}
+
+/// Why nobody can make a file in `directory`, if that is so.
+fn holds_no_files(directory: &Path) -> Option<&'static str> {
+    let found = statfs(directory).ok()?;
+    if found.flags().contains(FsFlags::ST_RDONLY) {
+        return Some("is on a filesystem that is mounted read-only");
+    }
+    let is_of_the_kernel = OF_THE_KERNEL.contains(&found.filesystem_type());
+    is_of_the_kernel.then_some("shows what the kernel knows, and holds no files")
 }
 
 /// The directory that `path` lies in.
@@ -143,6 +176,8 @@ mod tests {
     fn a_file_is_made_in_a_directory_that_is_there_and_not_among_the_devices() {
         let kind = |path: &str| check(Path::new(path)).unwrap_err().kind();
         assert_eq!(kind("/no/such/directory/db.img"), ErrorKind::Usage);
+        assert_eq!(kind("/proc/db.img"), ErrorKind::Usage);
+        assert_eq!(kind("/proc/1/db.img"), ErrorKind::Usage);
         if group_place::is_mount_point(Path::new("/dev")) {
             assert_eq!(kind("/dev/no-such-disk"), ErrorKind::Refused);
         }

@@ -10,11 +10,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use blockio::nbd::{Export, Listen, Server};
 use blockio::view::View;
 use blockio::{Error, ErrorKind, Result};
+use nix::sys::statvfs::statvfs;
+
+use crate::new_image::directory_of;
+use crate::private_socket::PrivateSocket;
 
 const PROGRAM: &str = "qemu-img";
 const EXPORT: &str = "point";
 /// So much of what it complains about is kept, in bytes.
 const SAID_BYTES_MAX: u64 = 4096;
+
+/// Where less is left, in bytes, it was for want of room that an image could not be made: an image
+/// grows by a cluster and what leads to it.
+const ROOM_BYTES_MIN: u64 = 1 << 20;
 
 /// A format of qemu-img's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,11 +84,9 @@ pub(crate) fn make(
     stop: &AtomicBool,
     told: &mut dyn FnMut(f64),
 ) -> Result<()> {
-    let directory = tempfile::tempdir()
-        .map_err(|cause| Error::failed("making a directory for a socket", cause))?;
-    let socket = directory.path().join("point.sock");
+    let socket = PrivateSocket::new()?;
     let export = Export { name: EXPORT.to_owned(), view: Arc::new(view), scratch: None };
-    let server = Server::bind(Listen::Unix(socket), vec![export])?;
+    let server = Server::bind(Listen::Unix(socket.path()), vec![export])?;
     let uri = server.address().uri(EXPORT);
     // Set by the signals that end us, and by us when nothing is to be served any more.
     let ending = crate::verb::stop_flag()
@@ -107,7 +113,7 @@ fn convert(uri: &str, path: &Path, format: QemuFormat, told: &mut dyn FnMut(f64)
     command.args(["convert", "-p", "-f", "raw", "-O", format.name()]).args(format.options());
     match run(command.arg(uri).arg(path), told)? {
         (Some(0), _) => {}
-        (_, said) => return Err(failed("making the image", &said)),
+        (_, said) => return Err(failed("making the image", path, &said)),
     }
     // What is compared is not only in memory.
     let file = std::fs::File::open(path).and_then(|file| file.sync_all());
@@ -124,13 +130,22 @@ fn compare(uri: &str, path: &Path, format: QemuFormat, told: &mut dyn FnMut(f64)
             Err(Error::new(ErrorKind::Integrity, context)
                 .with_hint("do not trust this filesystem, or this qemu-img: make a raw image"))
         }
-        (_, said) => Err(failed("comparing the image with the point", &said)),
+        (_, said) => Err(failed("comparing the image with the point", path, &said)),
     }
 }
 
-fn failed(doing: &str, said: &str) -> Error {
+/// Of a filesystem that is full it may say anything but that.
+fn failed(doing: &str, path: &Path, said: &str) -> Error {
+    let directory = directory_of(path);
+    let left = statvfs(directory).map(|found| found.blocks_available() * found.fragment_size());
+    if left.is_ok_and(|bytes| bytes < ROOM_BYTES_MIN) {
+        let directory = directory.display();
+        let context = format!("{doing}: no space left in {directory} ({PROGRAM} says: {said})");
+        return Error::new(ErrorKind::Failed, context)
+            .with_hint("make room, or name a file on another filesystem");
+    }
     Error::new(ErrorKind::Failed, format!("{doing}: {PROGRAM} says: {said}"))
-        .with_hint("make room, if that is what it says; a raw image needs no qemu-img")
+        .with_hint("a raw image needs no qemu-img")
 }
 
 /// Runs `command`, which prints how far it is; its exit code, and what it complained about.

@@ -169,9 +169,9 @@ pub(crate) fn are_possible<'a>(
         let directory = new_image::directory_of(path).canonicalize().unwrap_or_default();
         let real = directory.join(path.file_name().unwrap_or_default());
         if earlier.contains(&real) {
-            let context = format!("{} is named for two volumes", path.display());
+            let context = format!("{} is named for two files that are to be made", path.display());
             return Err(Error::new(ErrorKind::Usage, context)
-                .with_hint("each volume needs a file of its own"));
+                .with_hint("each volume, OVF and manifest (.mf) needs a file of its own"));
         }
         earlier.push(real);
     }

@@ -28,6 +28,9 @@ use crate::{Error, ErrorKind, Result};
 /// has stalled, for long.
 pub const CONNECTIONS_MAX: usize = 64;
 
+/// The longest path of a socket that the kernel takes (`sun_path`, with a zero at its end).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// So often it is seen whether what is served is kept still.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -105,7 +108,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// `Usage`: no export, two of the same name, or a name that is empty or too long. `Refused`:
+    /// `Usage`: no export, two of the same name, or a name or a path that is too long. `Refused`:
     /// somebody listens there, or the file is no socket. `Failed`: it cannot be listened there.
     pub fn bind(address: Listen, exports: Vec<Export>) -> Result<Self> {
         check_names(&exports)?;
@@ -289,6 +292,15 @@ fn check_names(exports: &[Export]) -> Result<()> {
 }
 
 fn listen_unix(path: &Path) -> Result<(UnixListener, SocketFile)> {
+    let bytes = path.as_os_str().len();
+    if bytes > SOCKET_PATH_BYTES_MAX {
+        let context = format!(
+            "listening at {}: it has {bytes} bytes, and the path of a socket has at most \
+             {SOCKET_PATH_BYTES_MAX}",
+            path.display()
+        );
+        return Err(Error::new(ErrorKind::Usage, context).with_hint("choose a shorter path"));
+    }
     remove_stale(path)?;
     let listen = || {
         let listener = UnixListener::bind(path)?;

@@ -18,6 +18,7 @@ use crate::completion;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::point_views::{self, PointView};
+use crate::private_socket::PrivateSocket;
 use crate::{output, own_run, report};
 
 mod command;
@@ -101,12 +102,12 @@ fn where_or_run() -> ArgGroup {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     crate::logging::start(false);
     let stop = crate::verb::stop_flag()?;
-    // Of a command that has the point for itself: removed with everything in it.
-    let private = arguments.run.is_some().then(tempfile::tempdir).transpose()?;
+    // Of a command that has the point for itself.
+    let private = arguments.run.is_some().then(PrivateSocket::new).transpose()?;
     let address = match (&arguments.socket, arguments.listen, &private) {
         (Some(path), _, _) => Listen::Unix(path.clone()),
         (None, Some(address), _) => Listen::Tcp(not_in_the_open(address, arguments.insecure)?),
-        (None, None, Some(directory)) => Listen::Unix(directory.path().join("socket")),
+        (None, None, Some(private)) => Listen::Unix(private.path()),
         (None, None, None) => return Ok(Exit::Usage),
     };
     if let Some(path) = &arguments.pid_file {

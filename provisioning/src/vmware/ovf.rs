@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+/// What the capacity of a VMDK is counted in.
+const SECTOR_BYTES: u64 = 512;
 /// Disks on one SCSI controller: its address 7 is its own.
 const DISKS_OF_A_CONTROLLER: usize = 15;
 /// A virtual machine has so many SCSI controllers, and so many disks.
@@ -17,7 +19,8 @@ pub struct Disk {
     pub file: String,
     /// How long the file is, in bytes.
     pub file_bytes: u64,
-    /// How long the disk is, in bytes.
+    /// How long the disk is, in bytes. A VMDK has whole sectors: the descriptor says those of the
+    /// VMDK, which reads as zeros behind the end of a disk that has not.
     pub capacity_bytes: u64,
 }
 
@@ -81,7 +84,7 @@ impl Machine {
                 text,
                 "    <Disk ovf:capacity=\"{}\" ovf:capacityAllocationUnits=\"byte\" \
                  ovf:diskId=\"disk{index}\" ovf:fileRef=\"file{index}\" ovf:format=\"{FORMAT}\"/>",
-                disk.capacity_bytes
+                disk.capacity_bytes.next_multiple_of(SECTOR_BYTES)
             );
         }
         text.push_str("  </DiskSection>\n");
@@ -241,6 +244,16 @@ mod tests {
         let parents = values(&text, "Parent");
         assert_eq!((&*parents[14], &*parents[15]), ("10", "11"));
         assert_eq!(values(&text, "HostResource")[16], "ovf:/disk/disk16");
+    }
+
+    #[test]
+    fn a_disk_has_the_whole_sectors_that_its_vmdk_has() {
+        for (bytes, capacity) in [(512, 512), (513, 1024), (104_858_149, 104_858_624)] {
+            let mut machine = machine(1, "web");
+            machine.disks[0].capacity_bytes = bytes;
+            let text = machine.descriptor();
+            assert!(text.contains(&format!("ovf:capacity=\"{capacity}\"")), "{bytes}: {text}");
+        }
     }
 
     #[test]

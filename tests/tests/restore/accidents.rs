@@ -5,6 +5,7 @@ use std::fs;
 
 use mt_tests::program::{command, interrupted, mtctl, run};
 use mt_tests::scratch_machine::on_a_scratch_machine;
+use mt_tests::skip::{has_program, skipped};
 use nix::sys::signal::Signal;
 
 use crate::{Group, holds, restore, unfinished};
@@ -20,6 +21,11 @@ fn a_full_filesystem_leaves_no_file_and_says_so() {
         let words = restore(&["--onto", "db=/mnt/full/db.img", "--create"]);
         let run = machine.mtctl(&words);
         run.exits(1).says("No space left on device").says("make room").says("no file was made");
+        if has_program("qemu-img") {
+            let words = restore(&["--onto", "db=/mnt/full/db.img", "--create"]);
+            let words = [&words[..], &["--output-format", "qcow2"]].concat();
+            machine.mtctl(&words).exits(1).says("no space left in /mnt/full").says("make room");
+        }
         let left = fs::read_dir("/mnt/full").unwrap().map(|entry| entry.unwrap().file_name());
         assert_eq!(left.filter(|name| name != "lost+found").count(), 0);
         mt_tests::program::run("umount", &["/mnt/full"]);
@@ -53,6 +59,42 @@ fn one_that_is_killed_at_any_moment_leaves_no_file_that_is_not_whole() {
         }
         println!("killed {killed} times before it was done");
         assert!(killed > 3, "{killed}");
+    });
+}
+
+#[test]
+fn one_that_is_killed_beside_qemu_img_leaves_no_socket_behind_the_next_one() {
+    if !has_program("qemu-img") {
+        return skipped("there is no qemu-img");
+    }
+    on_a_scratch_machine(|machine| {
+        let group = Group::new(machine);
+        let sockets = || match fs::read_dir("/run/mtctl") {
+            Ok(entries) => entries.count(),
+            Err(_) => 0,
+        };
+        // No path of a socket may be as long as that of this directory.
+        let folder = machine.file(&"x".repeat(120));
+        fs::create_dir(&folder).unwrap();
+        let onto = format!("db={}", group.path("d.vmdk"));
+        let words = restore(&["--onto", &onto, "--create", "--output-format", "vmdk"]);
+        let mut yields = 50;
+        loop {
+            let mut command = command(mtctl(), &words);
+            command.env("TMPDIR", &folder);
+            let run = interrupted(&mut command, Signal::SIGKILL, yields, b"");
+            let _ = fs::remove_file(machine.file("d.vmdk"));
+            if run.code == Some(0) {
+                break;
+            }
+            assert_eq!(run.code, None, "{run:#?}");
+            assert!(sockets() <= 1, "the one before left its own");
+            yields = yields * 3 / 2;
+        }
+        assert_eq!((sockets(), fs::read_dir(&folder).unwrap().count()), (0, 0));
+        for part in unfinished(machine.directory()) {
+            fs::remove_file(machine.file(&part)).unwrap();
+        }
     });
 }
 

@@ -7,7 +7,7 @@ use mt_tests::program::{command, finish, mtctl, run};
 use mt_tests::scratch_machine::on_a_scratch_machine;
 use mt_tests::skip::{has_program, skipped};
 
-use crate::{Group, holds, restore, unfinished};
+use crate::{Group, MIB, holds, restore, unfinished};
 
 /// What qemu-img makes of the image `path`.
 #[track_caller]
@@ -77,6 +77,62 @@ fn vmdks_have_every_byte_and_the_ovf_and_its_manifest_name_them_in_their_order()
             fs::remove_file(machine.file(name)).unwrap();
         }
         machine.mtctl(&words).exits(4).says("web.ovf: it is there");
+    });
+}
+
+#[test]
+fn files_of_a_package_that_would_be_one_are_refused_before_any_is_made() {
+    if !has_program("qemu-img") {
+        return skipped("there is no qemu-img");
+    }
+    on_a_scratch_machine(|machine| {
+        let group = Group::new(machine);
+        let form = ["--create", "--output-format", "vmdk", "--ovf"];
+        for (name, ovf) in [("web.mf", "web.ovf"), ("web.ovf", "web.ovf"), ("./web.mf", "web.ovf")]
+        {
+            let (onto, ovf) = (format!("db={}", group.path(name)), group.path(ovf));
+            let words = restore(&[&["--onto", &onto][..], &form, &[&ovf]].concat());
+            machine.mtctl(&words).exits(2).says("is named for two files").says("hint:");
+        }
+        let (onto, ovf) = (format!("db={}", group.path("d.vmdk")), group.path("web.ovf"));
+        let words = [&["--onto", &onto][..], &form, &[&ovf, "--dry-run"]].concat();
+        let dry = machine.mtctl(&restore(&words));
+        dry.exits(3).says("its OVF").says(&ovf).says("its manifest").says(&group.path("web.mf"));
+        let told = machine.mtctl(&restore(&[&words[..], &["--json"]].concat())).exits(3).json();
+        assert_eq!((&told["format"], &told["ovf"]), (&"vmdk".into(), &(*ovf).into()), "{told}");
+        assert_eq!(told["manifest"], *group.path("web.mf"), "{told}");
+        for name in ["web.mf", "web.ovf", "d.vmdk"] {
+            assert!(!machine.file(name).exists(), "{name} was made");
+        }
+    });
+}
+
+#[test]
+fn the_ovf_has_the_capacity_that_qemu_img_finds_in_a_vmdk_of_a_disk_with_half_a_sector() {
+    if !has_program("qemu-img") {
+        return skipped("there is no qemu-img");
+    }
+    on_a_scratch_machine(|machine| {
+        let _retention = machine.retention(64);
+        let bytes = [vec![7; MIB as usize], vec![9; 100]].concat();
+        let path = |name: &str| machine.file(name).to_str().unwrap().to_owned();
+        let (raw, target) = (path("odd.raw"), path("odd.img"));
+        fs::write(&raw, &bytes).unwrap();
+        fs::write(&target, vec![0; bytes.len()]).unwrap();
+        let apply = ["apply", &raw, "--format", "raw", "--group", "g", "--target", &target];
+        machine.mtctl(&apply).exits(0);
+        let (vmdk, ovf) = (path("odd.vmdk"), path("odd.ovf"));
+        let form = ["--create", "--output-format", "vmdk", "--ovf", &ovf];
+        let words = ["restore", "--group", "g", "--to", "latest", "--onto", &vmdk];
+        machine.mtctl(&[&words[..], &form].concat()).exits(0);
+        let told = run("qemu-img", &["info", "--output=json", &vmdk]);
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let capacity = format!("ovf:capacity=\"{}\"", told["virtual-size"]);
+        let text = fs::read_to_string(&ovf).unwrap();
+        assert!(text.contains(&capacity), "{capacity} in {text}");
+        let unpacked = path("unpacked.img");
+        run("qemu-img", &["convert", "-f", "vmdk", "-O", "raw", &vmdk, &unpacked]);
+        holds(&unpacked, &bytes);
     });
 }
 

@@ -94,7 +94,7 @@ fn what_is_not_there_is_no_target_unless_a_file_may_be_made_for_it() {
         is_refused(machine, &link, &["--create"], 4, "it is a link, to");
         let (db, log) = (format!("db={file}"), format!("log={file}"));
         let twice = restore(&["--onto", &db, "--onto", &log, "--create"]);
-        machine.mtctl(&twice).exits(2).says("is named for two volumes");
+        machine.mtctl(&twice).exits(2).says("is named for two files");
         let nobodys = restore(&["--onto", &file, "--create"]);
         machine.mtctl(&nobodys).exits(2).says("of these: db, log");
         assert!(!machine.file("new.img").exists());

@@ -191,6 +191,10 @@ fn a_socket_file_is_replaced_only_if_nobody_listens() {
     std::fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink("nowhere", &path).unwrap();
     refused(bind());
+    let long = Listen::Unix(folder.path().join("x".repeat(108)));
+    let error = Server::bind(long, vec![read_only("vda")]).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    assert!(error.to_string().contains("at most 107"), "{error}");
     let nowhere = Listen::Unix(folder.path().join("no/such/folder"));
     let failed = Server::bind(nowhere, vec![read_only("vda")]).err().unwrap();
     assert_eq!(failed.kind(), ErrorKind::Failed);

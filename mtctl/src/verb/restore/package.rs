@@ -61,11 +61,17 @@ impl PackageOptions {
         self.ovf.as_ref().map(|ovf| ovf.with_extension("mf"))
     }
 
+    /// The files of a package beside its images: the descriptor, then the manifest.
+    pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.ovf.clone().into_iter().chain(self.manifest())
+    }
+
     /// A package of `pairs` can be made: new files, in the directory of the VMDKs.
     ///
     /// # Errors
     ///
-    /// `Usage`: the files cannot be named beside each other, or there are too many disks.
+    /// `Usage`: the files cannot be named beside each other, or one is named twice; or there are
+    /// too many disks.
     /// `Refused`: one is there, or would lie where mtctl keeps its things.
     pub(super) fn check(&self, pairs: &[Pair], of: &GroupOptions) -> Result<()> {
         let (Some(ovf), Some(mf)) = (&self.ovf, self.manifest()) else { return Ok(()) };
@@ -87,7 +93,8 @@ impl PackageOptions {
                 return usage(what, "an OVF and its VMDKs lie in one directory, by plain names");
             }
         }
-        restore_targets::are_possible([ovf.as_path(), &mf], of)
+        let images = pairs.iter().map(Pair::path);
+        restore_targets::are_possible(images.chain([ovf.as_path(), &mf]), of)
     }
 
     /// Makes descriptor and manifest of what was `restored` for the machine `machine`. The

@@ -34,6 +34,9 @@ struct JsonPlan<'a> {
     point: u64,
     point_text: &'a str,
     volumes: Vec<JsonPlanned<'a>>,
+    format: &'static str,
+    ovf: Option<&'a Path>,
+    manifest: Option<PathBuf>,
     dry_run: bool,
 }
 
@@ -83,7 +86,15 @@ pub(super) fn plan(
             is_new: pair.held.is_none(),
         });
         let volumes = volumes.collect();
-        let document = JsonPlan { point: point.0, point_text: shown, volumes, dry_run: true };
+        let document = JsonPlan {
+            point: point.0,
+            point_text: shown,
+            volumes,
+            format: name(arguments.output_format),
+            ovf: arguments.package.descriptor(),
+            manifest: arguments.package.manifest(),
+            dry_run: true,
+        };
         return output::print_result(&mut out, &document);
     }
     writeln!(out, "{}", output::wrapped(&format!("{shown}, onto other disks"), 2))?;
@@ -95,6 +106,10 @@ pub(super) fn plan(
         };
         let target = pair.path().display().to_string();
         table.add_row([pair.name.in_a_table(), target, size::binary(pair.length()), what.into()]);
+    }
+    for (what, file) in ["its OVF", "its manifest"].into_iter().zip(arguments.package.files()) {
+        let file = output::plain(file.display());
+        table.add_row([what.to_owned(), file, "-".to_owned(), "nothing: a new file".to_owned()]);
     }
     output::print_table(&mut out, &table)?;
     Ok(out.flush()?)
@@ -139,8 +154,7 @@ pub(super) fn restored(
         writeln!(out, "{}", output::wrapped(&output::plain(text), 2))?;
         writeln!(out, "  blake3 {}", one.digest)?;
     }
-    let package = arguments.package.descriptor().map(Path::to_owned).into_iter();
-    for file in package.chain(arguments.package.manifest()) {
+    for file in arguments.package.files() {
         writeln!(out, "{}", output::plain(file.display()))?;
     }
     Ok(out.flush()?)
