@@ -11,7 +11,10 @@ use blockio::volume::{TargetRequest, open_for_reading};
 
 use crate::group_place::RetentionOptions;
 use crate::new_image::{self, directory_of};
+use crate::other_groups::OtherGroups;
 use crate::own_places::{OwnPlaces, is_one};
+use crate::report;
+use crate::target_argument::{self, TargetArgument};
 
 /// So much of a file tells its format.
 const HEAD_BYTES: u64 = 256;
@@ -73,6 +76,12 @@ pub(crate) fn check_replaces_nothing(
         return Err(blockio::Error::refused(context).with_hint(hint));
     }
     OwnPlaces::of_this_host(&RetentionOptions::default(), None).refuse(path)?;
+    // By the name of no group: whichever has it.
+    let groups = OtherGroups::than("", None)?;
+    let named = target_argument::resolve([&TargetArgument::Path(path.to_owned())]);
+    for named in named.map_err(report::as_of_blockio)? {
+        groups.refuse(&named).map_err(|error| error.with_hint("name a new file"))?;
+    }
     // Whoever has it open for writing, or made a disk of it, would go on with what has no name.
     open_for_reading(&TargetRequest { path: path.to_owned(), ..TargetRequest::default() }).map(drop)
 }

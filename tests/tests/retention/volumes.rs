@@ -104,6 +104,31 @@ fn what_is_said_of_an_image_without_a_name_can_be_typed_as_it_is() {
     });
 }
 
+/// What is forced is one file; that it is a disk of a group is not known to who says it.
+#[test]
+fn the_disk_of_a_group_is_not_replaced_by_a_stream_though_that_is_forced() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let [kept, apart] = ["kept.img", "apart.img"].map(|name| blank(machine, name, MIB));
+        let state = machine.file("state").display().to_string();
+        let here: &[&str] = &[];
+        let elsewhere = ["--retention", "none", "--state-dir", &state];
+        for (group, disk, more) in [("g", &kept, here), ("h", &apart, &elsewhere[..])] {
+            let create = ["group", "create", "--group", group, "--target", disk];
+            machine.mtctl(&[&create[..], more].concat()).exits(0);
+            let raw = image(machine, "raw", &vec![5; MIB as usize]);
+            let convert = ["stream", "convert", &raw, "--format", "raw", "--to", "native"];
+            let onto = ["--output", disk, "--force", disk];
+            let refused = machine.mtctl(&[&convert[..], &onto].concat());
+            refused.exits(4).says("belongs to group");
+            let input = format!("db={raw}");
+            let merge = ["stream", "merge", &input, "--format", "raw", "--mark", "m"];
+            machine.mtctl(&[&merge[..], &onto].concat()).exits(4).says("belongs to group");
+            holds(disk, &vec![0; MIB as usize]);
+        }
+    });
+}
+
 #[test]
 fn a_volume_is_named_where_its_diff_is_applied_and_known_by_that_name() {
     on_a_scratch_machine(|machine| {
