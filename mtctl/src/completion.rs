@@ -21,31 +21,33 @@ pub(crate) fn groups() -> ArgValueCandidates {
     })
 }
 
-/// The recovery points of the group that is named in the same line: by their names, where one has
-/// only one meaning, and the words that mean one.
+/// The recovery points of the group that is named in the same line, and the words that mean one. A
+/// point whose name means it alone is offered by that, any other by its number.
 pub(crate) fn points() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let words = ["latest", "latest-app", "start"].map(CompletionCandidate::new);
-        words.into_iter().chain(named_points(&Line::typed()).unwrap_or_default()).collect()
+        words.into_iter().chain(points_of(&Line::typed()).unwrap_or_default()).collect()
     })
 }
 
-fn named_points(line: &Line) -> Option<Vec<CompletionCandidate>> {
+fn points_of(line: &Line) -> Option<Vec<CompletionCandidate>> {
     let name = line.value_of("--group")?.into_string().ok()?;
     let place = group_place::of_group(&name, &line.retention()).ok()?;
     let view = GroupView::look(&place, &name).ok()?;
     let known = view.state().journal.as_ref()?;
-    let mut times = BTreeMap::new();
-    for point in Catalogue::recovery_points(known) {
-        if let Some(name) = point.name.as_deref().filter(|name| is_typed_as_it_is(name)) {
-            times.entry(name).or_insert_with(Vec::new).push(selector::time(point.time));
-        }
+    let mut named = BTreeMap::<&str, u64>::new();
+    for name in Catalogue::recovery_points(known).filter_map(|point| point.name.as_deref()) {
+        *named.entry(name).or_default() += 1;
     }
-    let only = times.into_iter().filter_map(|(name, times)| match times.as_slice() {
-        [time] => Some(CompletionCandidate::new(name).help(Some(time.clone().into()))),
-        _ => None,
+    let is_only = |name: &&str| is_typed_as_it_is(name) && named.get(name) == Some(&1);
+    let candidates = Catalogue::recovery_points(known).map(|point| {
+        let word = match point.name.as_deref().filter(is_only) {
+            Some(name) => name.to_owned(),
+            None => point.id.to_string(),
+        };
+        CompletionCandidate::new(word).help(Some(selector::time(point.time).into()))
     });
-    Some(only.collect())
+    Some(candidates.collect())
 }
 
 /// A shell takes nothing in it for something else.

@@ -83,7 +83,12 @@ pub(crate) fn check_replaces_nothing(
         groups.refuse(&named).map_err(|error| error.with_hint("name a new file"))?;
     }
     // Whoever has it open for writing, or made a disk of it, would go on with what has no name.
-    open_for_reading(&TargetRequest { path: path.to_owned(), ..TargetRequest::default() }).map(drop)
+    let request = TargetRequest { path: path.to_owned(), ..TargetRequest::default() };
+    match open_for_reading(&request) {
+        Ok(_) => Ok(()),
+        // A loop device is no file that a stream is written to, as a hint for targets would have it.
+        Err(error) => Err(error.with_hint("name a new file")),
+    }
 }
 
 /// Both name one file, which need not be there yet.

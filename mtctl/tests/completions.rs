@@ -38,6 +38,9 @@ fn verbs_groups_and_points_are_completed_and_nothing_is_touched() {
     let mut apply = Command::new(env!("CARGO_BIN_EXE_mtctl"));
     apply.arg("apply").arg(stream).args(["--map", &db, "--map", &log, "--group", "web"]);
     assert!(apply.args(place).output().unwrap().status.success());
+    let create = ["points", "create", "--group", "web"];
+    let made = Command::new(env!("CARGO_BIN_EXE_mtctl")).args(create).args(place).output().unwrap();
+    assert!(made.status.success());
     let listing = || {
         let files = std::fs::read_dir(Path::new(&retention).join("web")).unwrap();
         let mut files: Vec<_> = files
@@ -57,6 +60,8 @@ fn verbs_groups_and_points_are_completed_and_nothing_is_touched() {
     assert!(ask(&["group", "show"], &["--group", "w"]).contains(&"web".to_owned()));
     assert_eq!(ask(&["rollback", "--group", "web"], &["--to", "n"]), ["nightly"]);
     assert_eq!(ask(&["points", "pin", "--group", "web"], &["late"]), ["latest", "latest-app"]);
+    // A point without a name is offered by its number.
+    assert_eq!(ask(&["rollback", "--group", "web"], &["--to", "3"]), ["3"]);
     // Of what is not there, or cannot be read, nothing is offered and nothing said.
     assert_eq!(ask(&["rollback", "--group", "no-such"], &["--to", "n"]), [""; 0]);
     std::fs::write(Path::new(&retention).join("web/lock"), "").unwrap();

@@ -7,6 +7,7 @@ use crate::exit::Exit;
 pub(crate) mod convert;
 pub(crate) mod inspect;
 mod merge;
+mod written;
 
 /// What can be done with a stream.
 #[derive(Debug, Subcommand)]

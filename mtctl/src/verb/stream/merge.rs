@@ -1,22 +1,20 @@
 //! `mtctl stream merge`: streams of several volumes into one with one common mark. What that means
 //! is `blockio::merge`'s.
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use blockio::apply::StreamArgument;
 use blockio::convert::Conversion;
 use blockio::merge::{CommonMark, Merged, merge};
 use blockio::stream::open::{Stream, arenas_for_reading};
-use blockio::stream::{MarkKind, Name, StreamHeader, native};
+use blockio::stream::{MarkKind, Name, StreamHeader};
 use clap::{Args, ValueEnum};
 
-use super::convert::{Compression, check_output, tell_of};
+use super::written::WrittenOptions;
 use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
-use crate::output;
 use crate::stream_options::{self, FormatName};
-use crate::whole_file;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,14 +35,6 @@ pub struct Arguments {
     #[arg(value_name = "[VOLUME=]FILE", required = true, value_parser = input)]
     inputs: Vec<(Option<Name>, PathBuf)>,
 
-    /// The file to write; - is standard output
-    #[arg(long, short, value_name = "FILE")]
-    output: PathBuf,
-
-    /// The file that may be replaced, where --output is there already: the same name again
-    #[arg(long, value_name = "FILE")]
-    force: Option<PathBuf>,
-
     /// The format of the inputs; a raw image has to be named
     #[arg(long, value_enum, default_value_t = FormatName::Auto)]
     format: FormatName,
@@ -57,13 +47,8 @@ pub struct Arguments {
     #[arg(long, value_enum)]
     kind: Option<Kind>,
 
-    /// Compress each batch
-    #[arg(long, value_enum, default_value_t = Compression::None)]
-    compression: Compression,
-
-    /// Print JSON, on stderr if the stream goes to stdout
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    written: WrittenOptions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -95,9 +80,8 @@ fn input(text: &str) -> Result<(Option<Name>, PathBuf), String> {
 
 /// Merges.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let to_stdout = arguments.output.as_os_str() == "-";
     let files: Vec<_> = arguments.inputs.iter().map(|(_, file)| file.clone()).collect();
-    check_output(&arguments.output, arguments.force.as_deref(), &files, "merge")?;
+    arguments.written.check(&files, "merge")?;
     let inputs = inputs(arguments)?;
     let merged = Merged::of(&headers(arguments, &inputs)?)?;
     let name = match &arguments.mark {
@@ -106,13 +90,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         None => merged.common_end()?,
     };
     let mark = CommonMark { name, kind: arguments.kind.map(MarkKind::from) };
-    let done = match to_stdout {
-        true => write(arguments, inputs, &merged, &mark, output::stdout_for_bytes())?,
-        false => whole_file::write(&arguments.output, |file| {
-            write(arguments, inputs, &merged, &mark, BufWriter::new(file))
-        })?,
-    };
-    tell_of(&done, to_stdout, arguments.json, "they are not of all volumes")?;
+    let write = |out: &mut dyn Write| write(arguments, inputs, &merged, &mark, out);
+    let done = arguments.written.write(write)?;
+    arguments.written.tell(&done, "they are not of all volumes")?;
     Ok(Exit::Done)
 }
 
@@ -142,7 +122,7 @@ fn write(
     inputs: Vec<StreamArgument>,
     merged: &Merged,
     mark: &CommonMark,
-    output: impl Write,
+    output: &mut dyn Write,
 ) -> anyhow::Result<Conversion> {
     let length: Option<u64> = inputs.iter().map(StreamArgument::length_bytes).sum();
     let progress = ByteProgress::new(length);
@@ -150,8 +130,7 @@ fn write(
     let sources = inputs.into_iter().map(|input| -> blockio::Result<(String, Stream)> {
         Ok((input.name(), input.open(arguments.format.into(), pool.clone())?))
     });
-    let compression = arguments.compression.into();
-    let options = native::Options { compression, ..native::Options::default() };
+    let options = arguments.written.of_native();
     Ok(merge(sources, merged, mark, options, output, &mut |bytes| progress.at(bytes))?)
 }
 
