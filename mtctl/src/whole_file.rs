@@ -86,7 +86,7 @@ pub(crate) fn check_replaces_nothing(
     let request = TargetRequest { path: path.to_owned(), ..TargetRequest::default() };
     match open_for_reading(&request) {
         Ok(_) => Ok(()),
-        // A loop device is no file that a stream is written to, as a hint for targets would have it.
+        // The hint for targets names the loop device, which no stream is written to.
         Err(error) => Err(error.with_hint("name a new file")),
     }
 }

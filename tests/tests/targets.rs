@@ -422,6 +422,7 @@ fn no_stream_takes_the_place_of_the_file_behind_a_loop_device() {
         convert(&["--output", file]).exits(4).says("it is not empty");
         let asked = convert(&["--output", file, "--force", file]);
         asked.exits(4).says(&format!("behind the loop device {}", disk.path()));
+        asked.says("hint: name a new file");
         convert(&["--output", disk.path(), "--force", disk.path()]).exits(2);
         assert_eq!(disk.sha256(), before);
     });
