@@ -1,5 +1,5 @@
-//! Carries out a plan, step by step and action by action. What is to be done was decided in `plan`;
-//! whether it may still be done is asked again right before each irreversible action.
+//! Carries out a plan, step by step and action by action. `plan` has decided what is to be done;
+//! whether it may still be done is checked again right before each irreversible action.
 
 mod format;
 mod initramfs;
@@ -26,31 +26,31 @@ pub enum Event<'a> {
     StepStarted(StepId),
     /// An action begins.
     ActionStarted(&'a Action),
-    /// A point between two durable changes of an action, in words: where a crash is interesting.
+    /// A point between two durable changes of an action, in words: where a crash is worth testing.
     Reached(&'static str),
-    /// A program that runs printed a line.
+    /// A running program printed a line.
     Line(&'a str),
-    /// An action ended well.
+    /// An action succeeded.
     ActionFinished(&'a Action),
     /// A step ended.
     StepFinished(&'a StepReport),
 }
 
-/// Told of every [`Event`]; answering [`ControlFlow::Break`] stops before the next change.
+/// Called with every [`Event`]; [`ControlFlow::Break`] stops before the next change.
 pub type Watch<'a> = &'a mut dyn FnMut(&Event<'_>) -> ControlFlow<()>;
 
-/// A step's report, and what went wrong in it.
+/// The report of each step, and what went wrong.
 #[derive(Debug)]
 pub struct Carried {
     /// One report for each step of the plan.
     pub steps: Vec<StepReport>,
     /// The first error; the steps after it were not tried. A refusal only if nothing was changed.
     pub error: Option<Error>,
-    /// Whether something was done that is in full effect only after a restart.
+    /// Whether something was done that takes full effect only after a restart.
     pub needs_reboot: bool,
 }
 
-/// Carries out `plan`, which must have no refusal in it.
+/// Carries out `plan`, which must not contain a refusal.
 pub fn apply(host: &Host, plan: &Plan, desired: &Desired, watch: Watch<'_>) -> Carried {
     let mut steps = Vec::new();
     let mut done = Done::default();
@@ -79,7 +79,7 @@ pub fn apply(host: &Host, plan: &Plan, desired: &Desired, watch: Watch<'_>) -> C
     Carried { steps, error, needs_reboot: done.needs_reboot }
 }
 
-/// What was done so far.
+/// What has been done so far.
 #[derive(Debug, Default)]
 struct Done {
     actions: usize,
@@ -89,7 +89,7 @@ struct Done {
 /// A step, and why it cannot be taken.
 type StepError = (StepId, Error);
 
-/// A disk that is to be formatted and is busy is told before anything else is changed.
+/// Reports a busy disk that is to be formatted before anything else is changed.
 fn is_free(host: &Host, plan: &Plan) -> std::result::Result<(), StepError> {
     for step in &plan.steps {
         for action in &step.actions {
@@ -101,7 +101,7 @@ fn is_free(host: &Host, plan: &Plan) -> std::result::Result<(), StepError> {
     Ok(())
 }
 
-/// A refusal promises that nothing was touched: after the first change it is a failure.
+/// A refusal promises that nothing was touched; after the first change it becomes a failure.
 fn half_way(error: Error) -> Error {
     if error.kind() != ErrorKind::Refused {
         return error;
@@ -123,16 +123,16 @@ fn replan(
     Ok(())
 }
 
-/// The steps that remain, planned anew: packages bring files of their own, and what was planned for
-/// a file that was not there yet does not fit the one that is. Nothing may come of it that was not
-/// agreed to: no other format, and no step where there was none.
+/// Plans the remaining steps again: packages bring files of their own, and what was planned for a
+/// missing file does not fit the file that a package has installed since. The new plan must not do
+/// anything that was not agreed to: no other format, and no step where there was none.
 fn plan_again(
     again: &Plan,
     rest: &VecDeque<PlannedStep>,
 ) -> std::result::Result<VecDeque<PlannedStep>, StepError> {
     let planned = |before: &PlannedStep| {
         let after = again.steps.iter().find(|step| step.id == before.id);
-        // That a step which is done needs a restart cannot be seen any more.
+        // The new plan no longer shows that a finished step needs a restart.
         let after = after.filter(|after| after.needs_reboot || before.id != StepId::Reboot);
         after.unwrap_or(before).clone()
     };
@@ -200,15 +200,16 @@ fn apply_step(
     Ok(StepReport { id: step.id, outcome: Outcome::Changed, detail })
 }
 
-/// A later run in the same boot still says that a restart is needed. Before the first change: a
-/// crash after it must not lose that.
+/// Makes a later run in the same boot still report that a restart is needed. Stored before the
+/// first change, because a crash after that change must not lose it.
 fn remember_reboot(host: &Host) -> Result<()> {
     let mut record = record::load(host)?;
     record.reboot_pending = platform::boot_id(host);
     record::store(host, &record)
 }
 
-/// Stops when the watcher says so: every action is a place to stop at, and the next run goes on.
+/// Stops if the watcher asks for it: a run can stop at any action, and the next run continues
+/// there.
 fn go_on(flow: ControlFlow<()>) -> Result<()> {
     match flow {
         ControlFlow::Continue(()) => Ok(()),
@@ -244,7 +245,7 @@ fn carry_out(host: &Host, action: &Action, desired: &Desired, watch: Watch<'_>) 
     }
 }
 
-/// A crash leaves the old file or the new one, both whole.
+/// A crash leaves the old file or the new one, never a mixture.
 fn write_file(host: &Host, change: &FileChange) -> Result<()> {
     let found = host.system().text_if_exists(&change.path)?;
     if found != change.before {
@@ -265,8 +266,8 @@ fn install(host: &Host, command: &crate::host::Invocation, watch: Watch<'_>) -> 
     })
 }
 
-/// Recorded after it ran: a crash in between runs it again, and such scripts have to bear that. The
-/// other order would lose a change without a word.
+/// Records the script after it ran: a crash in between runs it again, and such scripts have to
+/// tolerate that. The other order would silently lose a change.
 fn run_once(host: &Host, path: &std::path::Path, sha256: &str, watch: Watch<'_>) -> Result<()> {
     let command = crate::host::Invocation::new(crate::lossless_text::of_path(path));
     let ran = host.change(&command, &mut |line| {
@@ -281,7 +282,7 @@ fn run_once(host: &Host, path: &std::path::Path, sha256: &str, watch: Watch<'_>)
     record.ran_once.retain(|once| once.name != name);
     record.ran_once.push(OnceRecord { name, sha256: sha256.to_owned() });
     record::store(host, &record)?;
-    // Not sooner: stopping before it is recorded would run it twice.
+    // Not earlier: stopping before the run is recorded would run the script twice.
     go_on(flow)
 }
 

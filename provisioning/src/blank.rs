@@ -13,80 +13,81 @@ use crate::size;
 
 /// How much of a disk's beginning and end is read, in bytes each.
 pub const END_BYTES: u64 = 16 << 20;
-/// A disk of at most so many bytes is read as a whole.
+/// A disk of at most this many bytes is read as a whole.
 pub const WHOLE_BYTES_MAX: u64 = 256 << 20;
 /// One sample, in bytes: a block of the usual filesystems.
 pub const SAMPLE_BYTES: u64 = 4096;
 /// How many samples are taken between the two ends.
 pub const SAMPLE_COUNT: u32 = 8192;
-/// What the device has mapped is read as a whole up to so many bytes; of more, samples are.
+/// The ranges that the device reports as mapped are read completely up to this many bytes; if there
+/// is more, samples of them are read.
 pub const MAPPED_BYTES_MAX: u64 = 1 << 30;
-/// One read, in bytes.
+/// Size of one read, in bytes.
 const READ_BYTES: u64 = 1 << 20;
 
 /// What lies on a disk without a signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Content {
-    /// All that was read is zero.
+    /// Everything that was read is zero.
     Blank(Proof),
     /// Something that is not zero.
     Found(Found),
-    /// Not read, or not said by an older record: not blank.
+    /// Not read, or not stated by an older record: not blank.
     Untold,
 }
 
-/// The first thing that was found not to be zero.
+/// The first place that is not zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// Where, in bytes from the beginning of the disk.
     pub offset: u64,
-    /// What was looked for there.
+    /// What is usually kept there.
     pub place: String,
 }
 
-/// What was read and is zero.
+/// What was read and found to be zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Proof {
     /// Every byte of the disk.
     Whole {
-        /// How many.
+        /// Size of the disk.
         bytes: u64,
     },
     /// The ends, the places where copies are kept, and samples.
     Sampled {
-        /// Of each end, in bytes.
+        /// Length of each end, in bytes.
         end_bytes: u64,
-        /// Between the ends: where a copy of a superblock, label or table may lie.
+        /// Number of places between the ends where a copy of a superblock, label or table may lie.
         known_places: u32,
-        /// Blocks of [`SAMPLE_BYTES`], spread over all that is between the ends.
+        /// Number of blocks of [`SAMPLE_BYTES`], spread over everything between the ends.
         samples: u32,
-        /// What the device says it has mapped; `None` where it does not tell.
+        /// What the device reports as mapped; `None` if it does not report it.
         mapped: Option<Mapped>,
     },
-    /// Both ends only: of a record that an older version made.
+    /// Both ends only: from a record that an older version made.
     Ends,
 }
 
-/// What a thin disk or a sparse image has given blocks to, outside of the ends.
+/// The parts outside the ends to which a thin disk or a sparse image has allocated blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapped {
-    /// How much, in bytes.
+    /// Their total, in bytes.
     pub bytes: u64,
-    /// How many samples were taken of it; `None` when all of it was read.
+    /// How many samples of them were read; `None` if all of them were read.
     pub samples: Option<u32>,
 }
 
 impl Content {
-    /// Whether it is proven that nothing lies there.
+    /// Whether the disk is proven to hold nothing.
     pub fn is_blank(&self) -> bool {
         matches!(self, Self::Blank(_))
     }
 }
 
 impl From<bool> for Content {
-    /// What a record of an older version says: whether both ends are zero.
+    /// What a record of an older version states: whether both ends are zero.
     fn from(blank: bool) -> Self {
         if blank { Self::Blank(Proof::Ends) } else { Self::Untold }
     }
@@ -105,7 +106,7 @@ impl fmt::Display for Content {
 }
 
 impl fmt::Display for Proof {
-    /// What was looked at, as it stands in the plan.
+    /// What was looked at, as the plan prints it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole { bytes } => write!(f, "all of its {} are zero", size::binary(*bytes)),
@@ -134,7 +135,7 @@ impl fmt::Display for Proof {
 }
 
 impl Proof {
-    /// Whether every byte was read, or is one to which the device has given no block.
+    /// Whether every byte was read, or has no block allocated by the device.
     pub fn is_certain(&self) -> bool {
         match self {
             Self::Whole { .. } => true,
@@ -144,31 +145,32 @@ impl Proof {
     }
 }
 
-/// How likely `samples` samples all miss content that fills the fraction `filled` of the blocks,
-/// scattered at random. Content that is not scattered is missed less: samples leave no large gap.
+/// The probability that `samples` samples all miss content that fills the fraction `filled` of the
+/// blocks, scattered at random. Content that is not scattered is missed less often, because samples
+/// leave no large gap.
 pub fn chance_to_miss(filled: f64, samples: u32) -> f64 {
     (1.0 - filled).powf(f64::from(samples))
 }
 
-/// One place to be read.
+/// One place to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Bytes of the disk: not more than can be read at once, and whole sectors.
+    /// Bytes of the disk: no more than one read, and whole sectors.
     pub range: Range<u64>,
-    /// What is looked for there.
+    /// What is usually kept there.
     pub what: &'static str,
 }
 
-/// What is to be read of a disk after its [`ends`], and what both prove if they are zero.
+/// What is read of a disk after its [`ends`], and what both prove if they are zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// In the order in which they are read: what is likely to hold something comes first.
+    /// In reading order: the places most likely to hold something come first.
     pub pieces: Vec<Piece>,
-    /// What is proven when all of them are zero.
+    /// What is proven if all of them are zero.
     pub proof: Proof,
 }
 
-/// What is to be read of a disk of `size_bytes` first: most disks that hold something show it here.
+/// What is read first of a disk of `size_bytes`: most disks that hold something show it here.
 pub fn ends(size_bytes: u64) -> Vec<Piece> {
     let mut pieces = Vec::new();
     if size_bytes > WHOLE_BYTES_MAX {
@@ -178,8 +180,8 @@ pub fn ends(size_bytes: u64) -> Vec<Piece> {
     pieces
 }
 
-/// What is to be read of a disk of `size_bytes` and sectors of `sector_bytes`. Samples are chosen
-/// by `seed`; `mapped` is what the device says it has given blocks to, if it says so.
+/// What is read of a disk of `size_bytes` with sectors of `sector_bytes`. `seed` selects the
+/// samples; `mapped` is what the device reports as allocated, if it reports that.
 pub fn look(size_bytes: u64, sector_bytes: u32, seed: u64, mapped: Option<&[Range<u64>]>) -> Look {
     let mut pieces = Vec::new();
     if size_bytes <= WHOLE_BYTES_MAX {
@@ -219,7 +221,7 @@ fn push_samples(
     pieces.extend(samples.iter().map(piece));
 }
 
-/// All that is mapped in `middle`, or samples of it when that is too much.
+/// Everything that is mapped in `middle`, or samples of it if that is too much.
 fn push_mapped(
     pieces: &mut Vec<Piece>,
     mapped: &[Range<u64>],

@@ -1,5 +1,5 @@
 //! Is this host a master target? Findings, each with what to do about it. Nothing is changed, and
-//! what `prepare` would change is asked of the plan and not decided a second time.
+//! what `prepare` would change is taken from the plan rather than decided a second time.
 
 mod disks;
 mod machine;
@@ -19,7 +19,7 @@ use crate::plan::{self, Standing};
 use crate::spec::{Desired, Profile, RETENTION_MOUNT_DEFAULT};
 use crate::step::StepId;
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// Whether no finding failed.
@@ -47,7 +47,7 @@ pub fn check(observed: &Observed, desired: &Desired) -> Check {
     Check { ready, findings }
 }
 
-/// The files that a finding rests on.
+/// The files a finding is based on.
 fn files_behind(id: &str) -> &'static [&'static str] {
     match id {
         "multipath" => &["/etc/multipath.conf", "/etc/multipath/conf.d/mtctl.conf"],
@@ -68,7 +68,7 @@ fn files_behind(id: &str) -> &'static [&'static str] {
     }
 }
 
-/// What cannot be read is no reason for a verdict.
+/// A file that cannot be read does not justify a verdict.
 fn unless_unreadable(finding: Finding, observed: &Observed) -> Finding {
     let mut files = files_behind(finding.id).iter();
     let Some(file) = files.find(|file| observed.unreadable.contains(Path::new(file))) else {
@@ -78,7 +78,7 @@ fn unless_unreadable(finding: Finding, observed: &Observed) -> Finding {
     Finding::skip(finding.id, &finding.subject, message).hint("sudo mtctl check")
 }
 
-/// Hints that are copied must mean the host and the wishes that were checked.
+/// Hints get copied and pasted, so they must refer to the host and the options that were checked.
 fn with_same_options(mut finding: Finding, observed: &Observed, desired: &Desired) -> Finding {
     const COMMAND: &str = "mtctl prepare";
     let mount = (desired.retention_mount != Path::new(RETENTION_MOUNT_DEFAULT))
@@ -100,7 +100,7 @@ fn with_same_options(mut finding: Finding, observed: &Observed, desired: &Desire
     finding
 }
 
-/// A finding for a step of `prepare`: passed when the step has nothing to do.
+/// A finding for a step of `prepare`: passes if the step has nothing to do.
 fn by_plan(
     id: &'static str,
     step: StepId,

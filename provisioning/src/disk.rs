@@ -1,5 +1,5 @@
-//! One disk of this host: what it is, who uses it, and what it could be used for. How it is found
-//! is in `disk::inventory`; whether it may be formatted is decided in `guard`.
+//! One disk of this host: what it is, who uses it, and what it could be used for. `disk::inventory`
+//! finds it; `guard` decides whether it may be formatted.
 
 mod claims;
 pub mod inventory;
@@ -18,7 +18,7 @@ use crate::blank::Content;
 use crate::filesystem::Signature;
 use crate::scsi::wwid::Wwid;
 
-/// The smallest retention volume, in bytes: below it not even a filesystem is worth having.
+/// The smallest retention volume, in bytes: below this, a filesystem is not worth having.
 pub const RETENTION_BYTES_MIN: u64 = 64 << 20;
 
 /// Where a disk's identity was read.
@@ -29,13 +29,13 @@ pub enum IdentitySource {
     Page83,
     /// The serial number of VPD page 0x80.
     Page80,
-    /// A SCSI disk that tells neither.
+    /// A SCSI disk that reports neither.
     None,
     /// Not a SCSI disk.
     NotScsi,
 }
 
-/// What recognises the same disk again, the strongest that this disk has.
+/// What identifies the same disk again: the strongest identity this disk has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiskIdentity {
@@ -65,7 +65,7 @@ pub enum DiskIdentity {
 }
 
 impl DiskIdentity {
-    /// Whether both last longer than an attachment and tell two disks apart.
+    /// Whether both outlast an attachment and prove that these are two different disks.
     pub fn is_other_disk(&self, other: &Self) -> bool {
         let lasts = |one: &Self| !matches!(one, Self::Attachment { .. });
         lasts(self) && lasts(other) && self != other
@@ -83,30 +83,30 @@ impl fmt::Display for DiskIdentity {
     }
 }
 
-/// Somebody or something that uses a disk. Printed and serialised as `kind:object`.
+/// A user of a disk. Printed and serialised as `kind:object`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Use {
     /// It carries the running system: /, /boot, /usr, /var or swap.
     System,
-    /// Mounted, it or a part of it.
+    /// It or a part of it is mounted.
     Mounted(PathBuf),
-    /// Swapped on, it or a part of it.
+    /// It or a part of it is used as swap.
     Swap,
     /// A path of this multipath map.
     MultipathPath(String),
-    /// An active logical volume on it.
+    /// An active logical volume uses it.
     LogicalVolume(String),
-    /// An active software RAID array with it.
+    /// An active software RAID array uses it.
     RaidArray(String),
     /// Another kernel holder.
     Holder(String),
-    /// A loop device made of it.
+    /// A loop device is backed by it.
     Loop(String),
-    /// A protection group writes to it, whether it works now or not.
+    /// A protection group writes to it, whether or not it is doing so now.
     Group {
         /// The group's name.
         name: String,
-        /// The file that says so.
+        /// The state file that names it.
         state: PathBuf,
     },
     /// It has a partition table of this kind.
@@ -117,12 +117,13 @@ pub enum Use {
     RaidMember,
     /// Any other signature: a filesystem, swap space, a crypt container.
     Signature(String),
-    /// No signature that is known, but bytes that are not zero.
+    /// No known signature, but bytes that are not zero.
     UnknownContent,
 }
 
 impl Use {
-    /// Whether the kernel or a process works with the disk now, as against content that lies on it.
+    /// Whether the kernel or a process is using the disk now, as opposed to content that lies on
+    /// it.
     pub fn is_active(&self) -> bool {
         match self {
             Self::System
@@ -174,13 +175,13 @@ impl Serialize for Use {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
-    /// Blank, large enough and nobody's: it could become the retention volume.
+    /// Blank, large enough and unused: it could become the retention volume.
     Retention,
-    /// Nobody works with it: replicated changes could be applied to it.
+    /// Not in use: replicated changes could be applied to it.
     Target,
 }
 
-/// One disk. Sizes are in bytes; absent texts were not told by the device.
+/// One disk. Sizes are in bytes; texts are absent if the device did not report them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Disk {
     /// The device node: `/dev/sda`, `/dev/mapper/NAME` for maps.
@@ -190,7 +191,7 @@ pub struct Disk {
     pub name: String,
     /// How it is attached.
     pub kind: DiskKind,
-    /// Host, channel, target and LUN: where it sits today, no identity.
+    /// Host, channel, target and LUN: its current position, not an identity.
     pub scsi_address: Option<String>,
     /// The controller's driver.
     pub controller: Option<String>,
@@ -212,7 +213,7 @@ pub struct Disk {
     pub sector_bytes: u32,
     /// Physical block size.
     pub physical_sector_bytes: u32,
-    /// Whether the kernel takes it for a spinning one.
+    /// Whether the kernel considers it a rotating disk.
     pub rotational: bool,
     /// Whether writing to it is forbidden.
     pub read_only: bool,
@@ -227,24 +228,24 @@ pub struct Disk {
     pub used_by: Vec<Use>,
     /// What it could be used for.
     pub eligible_for: Vec<Purpose>,
-    /// The signature on the whole disk.
+    /// The signature on the disk as a whole.
     #[serde(skip)]
     pub signature: Signature,
-    /// What recognises it again, if anything does.
+    /// What identifies it again, if anything does.
     #[serde(skip)]
     pub known_by: Option<DiskIdentity>,
-    /// What was found where it shows no signature; `None` when that was not looked for.
+    /// What was found on it if it shows no signature; `None` if it was not read.
     pub content: Option<Content>,
     /// Something that could not be read, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// What is wrong with how it tells its identity, which is known all the same.
+    /// What is wrong with the way it reports its identity, which is known nevertheless.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
 impl Disk {
-    /// Whether a list without `--all` shows it: disks as such, not what is made out of them.
+    /// Whether a list without `--all` shows it: real disks, not devices made out of them.
     pub fn is_listed_by_default(&self) -> bool {
         match self.kind {
             DiskKind::Scsi | DiskKind::Nvme | DiskKind::Virtio | DiskKind::Multipath => true,
@@ -257,31 +258,31 @@ impl Disk {
         }
     }
 
-    /// Whether a list with `--all` shows it: loop devices without a file behind are nothing.
+    /// Whether a list with `--all` shows it: loop devices without a backing file are left out.
     pub fn is_listed_with_all(&self) -> bool {
         self.size_bytes > 0 || self.is_listed_by_default()
     }
 
-    /// Whether what lies on it is looked at: of what LVM, crypt and RAID make out of disks, only
-    /// who uses it counts.
+    /// Whether its content is looked at: for devices that LVM, crypt and RAID make out of disks,
+    /// only their users count.
     pub fn is_whole_disk(&self) -> bool {
         !matches!(self.kind, DiskKind::Mapped | DiskKind::Raid)
     }
 
-    /// Whether it is compressed memory (zram), mostly swapped to, which no replication is about.
+    /// Whether it is compressed memory (zram), mostly used as swap, which is never replicated.
     pub fn is_memory(&self) -> bool {
         self.name
             .strip_prefix("zram")
             .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
     }
 
-    /// Whether it is a virtual disk of VMware's, which tells its id when disk.EnableUUID is on.
+    /// Whether it is a VMware virtual disk, which reports its id if disk.EnableUUID is on.
     pub fn is_vmware_virtual(&self) -> bool {
         let texts = [&self.vendor, &self.model];
         texts.into_iter().flatten().any(|text| text.starts_with("VMware"))
     }
 
-    /// Whether anybody works with it now.
+    /// Whether anybody is using it now.
     pub fn is_in_use(&self) -> bool {
         self.used_by.iter().any(Use::is_active)
     }
@@ -291,8 +292,8 @@ impl Disk {
         self.used_by.contains(&Use::System)
     }
 
-    /// Whether it is one of the disks that machines are replicated to: not the system's, not made
-    /// out of another disk.
+    /// Whether it is one of the disks that machines are replicated to: not the system's, and not
+    /// made out of another disk.
     pub fn is_attached_disk(&self) -> bool {
         self.kind.is_attached() && self.is_listed_by_default() && !self.is_system()
     }

@@ -4,19 +4,19 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-/// What every fallible function of this crate returns.
+/// The result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The kinds a caller can act on; small and stable.
+/// The kinds a caller can act on; few and stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// Something was tried and did not work.
     Failed,
     /// The request or the configuration cannot be acted on; nothing was touched.
     Usage,
-    /// The host is not what it has to be, and this program cannot make it so.
+    /// The host does not meet a requirement, and this program cannot make it so.
     NotReady,
-    /// A guard said no; nothing was touched.
+    /// A guard refused; nothing was touched.
     Refused,
     /// Bytes are not what their format says they are.
     Integrity,
@@ -24,8 +24,8 @@ pub enum ErrorKind {
 
 /// An error: kind, context (a gerund phrase naming the object), the cause, and a hint.
 ///
-/// `Display` prints the context only; the cause is reached through `source()`, so that a reporter
-/// that prints the chain says nothing twice.
+/// `Display` prints the context only. The cause is available through `source()`, so a reporter that
+/// prints the chain repeats nothing.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -48,19 +48,19 @@ impl Error {
         Self::new(ErrorKind::Failed, context).caused_by(source)
     }
 
-    /// An error of kind [`ErrorKind::Refused`]: a guard said no.
+    /// An error of kind [`ErrorKind::Refused`]: a guard refused.
     pub fn refused(context: impl Into<String>) -> Self {
         Self::new(ErrorKind::Refused, context)
     }
 
-    /// The same error with its cause.
+    /// Adds the cause.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The same error with one line that says what to do now.
+    /// Adds a hint: one line that says what to do now.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -83,7 +83,7 @@ impl Error {
         self.kind
     }
 
-    /// What to do now, if there is something.
+    /// What to do now, if there is anything to do.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }

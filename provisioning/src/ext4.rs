@@ -1,25 +1,24 @@
-//! What the kernel says of a mounted ext4: what it does on an error, and how many it has met. What
-//! to make of that is in `retention` and `check`; why it matters is in docs/adr/0010.
+//! What the kernel reports about a mounted ext4: what it does on an error, and how many errors it
+//! has seen. `retention` and `check` judge that; docs/adr/0010 says why it matters.
 
 use serde::Serialize;
 
 use crate::host::Host;
 
-/// The mount option by which an ext4 takes no more writes after its first error.
+/// The mount option that makes an ext4 refuse writes after its first error.
 pub const ERRORS_REMOUNT_RO: &str = "errors=remount-ro";
 
-/// A mounted ext4, as its kernel tells it; whatever this kernel does not tell is `None`.
+/// A mounted ext4, as the kernel reports it; anything this kernel does not report is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Ext4 {
     /// What it does on an error: `continue`, `remount-ro` or `panic` (ext4(5)).
     pub on_error: Option<String>,
-    /// How many errors it has met since it was last checked (ABI of the kernel,
-    /// sysfs-fs-ext4: `errors_count`).
+    /// The number of errors since it was last checked (kernel ABI, sysfs-fs-ext4: `errors_count`).
     pub errors: Option<u64>,
 }
 
 impl Ext4 {
-    /// Looks at the ext4 that is mounted from the device which sysfs calls `name`.
+    /// Reads the state of the ext4 that is mounted from the device with the sysfs name `name`.
     pub fn observe(host: &Host, name: &str) -> Self {
         let machine = host.machine();
         let options = machine.attribute(format!("/proc/fs/ext4/{name}/options"));
@@ -30,14 +29,14 @@ impl Ext4 {
         }
     }
 
-    /// Whether it is known to go on with writing after an error.
+    /// Whether it is known to continue writing after an error.
     pub fn goes_on(&self) -> bool {
         self.on_error.as_deref() == Some("continue")
     }
 }
 
-/// The kernel prints every option there, on a line each, the default ones too: unlike in mountinfo,
-/// which leaves out what the superblock says already.
+/// The kernel prints every option there, one a line, including defaults; mountinfo, by contrast,
+/// leaves out what the superblock already says.
 fn on_error(options: &str) -> Option<String> {
     options.lines().find_map(|line| line.strip_prefix("errors=")).map(str::to_owned)
 }

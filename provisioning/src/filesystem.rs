@@ -1,5 +1,5 @@
 //! Filesystems: which ones the kernel and the tools support, what signatures a device carries, and
-//! how a retention filesystem is made. Which device is formatted is decided in `retention`.
+//! how a retention filesystem is made. `retention` decides which device is formatted.
 
 pub mod features;
 
@@ -16,12 +16,12 @@ use crate::error::{Error, Result};
 use crate::host::{Host, Invocation, Output};
 use crate::platform::Platform;
 
-/// The label every retention filesystem gets; 12 characters, the longest that XFS takes.
+/// The label of every retention filesystem; 12 characters, the longest that XFS takes.
 pub const RETENTION_LABEL: &str = "mt-retention";
 
-/// What of a retention disk lies behind its filesystem, in bytes: nothing that is kept can land
-/// where RAID, ZFS or GPT have their labels at the end of a disk. Of what libblkid looks for,
-/// Promise RAID is the farthest from the end, with 1.5 MiB (docs/adr/0011).
+/// How much of a retention disk lies behind its filesystem, in bytes: no retained data can land
+/// where RAID, ZFS or GPT have their labels at the end of a disk. Of the labels libblkid looks for,
+/// the one of Promise RAID is the farthest from the end, at 1.5 MiB (docs/adr/0011).
 pub const MARGIN_BYTES: u64 = 4 << 20;
 
 /// The filesystems a retention volume can have.
@@ -40,7 +40,7 @@ impl RetentionFilesystem {
         [Self::Ext4, Self::Xfs].into_iter().find(|filesystem| filesystem.name() == name)
     }
 
-    /// The kernel's and blkid's name.
+    /// The name used by the kernel and by blkid.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ext4 => "ext4",
@@ -48,7 +48,7 @@ impl RetentionFilesystem {
         }
     }
 
-    /// The package that has its tools, on every distribution.
+    /// The package that contains its tools, on every distribution.
     pub fn package(self) -> &'static str {
         match self {
             Self::Ext4 => "e2fsprogs",
@@ -64,21 +64,21 @@ impl RetentionFilesystem {
         }
     }
 
-    /// Whether fsck(8) does something for it; XFS heals when it is mounted.
+    /// Whether fsck(8) does anything for it; XFS repairs itself when it is mounted.
     pub fn is_checked_by_fsck(self) -> bool {
         self == Self::Ext4
     }
 
-    /// The command that checks one and mends what is safe to mend. It names the type: fsck(8) would
-    /// ask libblkid, which what is kept there can mislead.
+    /// The command that checks one and repairs what is safe to repair. It names the type: fsck(8)
+    /// would ask libblkid, which data kept on the volume can mislead.
     pub fn check(self, device: &Path) -> Option<Invocation> {
         let check = Invocation::new(format!("fsck.{self}")).arguments(["-p"]);
         self.is_checked_by_fsck().then(|| check.argument(device.display().to_string()))
     }
 
-    /// The smallest disk that its mkfs takes, in bytes; mkfs.xfs(8) says 300 MiB, and the margin is
-    /// not its. Asked before old signatures are wiped, which a mkfs that then says no would not
-    /// bring back.
+    /// The smallest disk that its mkfs accepts, in bytes; mkfs.xfs(8) says 300 MiB, to which the
+    /// margin is added. Checked before old signatures are wiped: a mkfs that refuses afterwards
+    /// would not bring them back.
     pub fn disk_bytes_min(self) -> u64 {
         match self {
             Self::Ext4 => crate::disk::RETENTION_BYTES_MIN,
@@ -86,15 +86,15 @@ impl RetentionFilesystem {
         }
     }
 
-    /// The command that makes one with this UUID on `device`, a disk of so many bytes.
+    /// The command that makes one with this UUID on `device`, a disk of `disk_bytes`.
     ///
-    /// What is kept there must not look like something else (docs/adr/0011): [`MARGIN_BYTES`] stay
-    /// free at the end, and the first ones hold metadata only. ext4 has its tables there anyway;
-    /// XFS gets its log there, which it would put into the middle.
+    /// Data kept on the volume must not look like something else (docs/adr/0011): [`MARGIN_BYTES`]
+    /// stay free at the end, and the beginning holds metadata only. ext4 has its tables there
+    /// anyway; the log of XFS, which is in the middle by default, is put there.
     ///
     /// `-F` and `-f` answer the questions about whole disks and old signatures that the guards have
-    /// asked already; neither program formats a mounted device for it. No blocks are reserved for
-    /// root on ext4: five percent of the volume would be history that cannot be kept.
+    /// already asked; neither program formats a mounted device because of them. No blocks are
+    /// reserved for root on ext4: five percent of the volume would be history that cannot be kept.
     pub fn mkfs(
         self,
         device: &Path,
@@ -117,8 +117,8 @@ impl RetentionFilesystem {
             Self::Ext4 => {
                 mkfs.arguments(["-U", &uuid, &device]).argument(format!("{}k", size_mib << 10))
             }
-            // Its log lies in the first allocation group: nothing that is kept lands where labels
-            // at the start of a disk are looked for.
+            // The log lies in the first allocation group: no retained data lands where labels at
+            // the start of a disk are looked for.
             Self::Xfs => mkfs
                 .arguments(["-d", &format!("size={size_mib}m"), "-l", "agnum=0"])
                 .arguments(["-m", &format!("uuid={uuid}"), &device]),
@@ -132,30 +132,30 @@ impl fmt::Display for RetentionFilesystem {
     }
 }
 
-/// What a device's own bytes say it holds.
+/// What the bytes of a device say it holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
     /// blkid's TYPE: `ext4`, `swap`, `LVM2_member`, `linux_raid_member`, …
     pub filesystem: Option<String>,
     /// blkid's PTTYPE: `gpt`, `dos`, …
     pub partition_table: Option<String>,
-    /// The partition table's UUID (the disk identifier of a DOS table): two empty-looking tables of
-    /// one kind are not the same content.
+    /// The partition table's UUID (the disk identifier of a DOS table): two tables of one kind that
+    /// look empty are not the same content.
     #[serde(default)]
     pub partition_table_uuid: Option<String>,
     /// The filesystem's UUID, as blkid prints it.
     pub uuid: Option<String>,
     /// Its label.
     pub label: Option<String>,
-    /// Signatures were found, but several that contradict each other.
+    /// Several signatures were found that contradict each other.
     #[serde(default)]
     pub is_ambivalent: bool,
-    /// The ext4 or XFS whose own superblock is there, where other signatures hide it.
+    /// The ext4 or XFS whose superblock is present but hidden by other signatures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden: Option<HiddenFilesystem>,
 }
 
-/// A filesystem that is there by its own superblock, on a disk that is taken for something else.
+/// A filesystem with a superblock of its own on a disk that is taken for something else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HiddenFilesystem {
     /// Which one.
@@ -165,18 +165,18 @@ pub struct HiddenFilesystem {
 }
 
 impl Signature {
-    /// Whether nothing at all was recognised.
+    /// Whether nothing was recognised.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The ext4 or XFS with this UUID, if its superblock is there: whatever else was found.
+    /// The ext4 or XFS with this UUID if its superblock is present, whatever else was found.
     pub fn carries(&self, uuid: &str) -> Option<RetentionFilesystem> {
         let (filesystem, found) = self.own()?;
         (found == uuid).then_some(filesystem)
     }
 
-    /// The ext4 or XFS whose superblock is there, and its UUID.
+    /// The ext4 or XFS whose superblock is present, and its UUID.
     pub fn own(&self) -> Option<(RetentionFilesystem, &str)> {
         if let Some(hidden) = &self.hidden {
             return Some((hidden.filesystem, &hidden.uuid));
@@ -185,7 +185,7 @@ impl Signature {
         Some((filesystem, self.uuid.as_deref()?))
     }
 
-    /// From the properties that udev keeps, in blkid's own words.
+    /// Taken from the properties that udev keeps, which use blkid's terms.
     pub fn from_udev(properties: &BTreeMap<String, String>) -> Self {
         let value = |key: &str| properties.get(key).cloned();
         Self {
@@ -217,13 +217,14 @@ impl fmt::Display for Signature {
     }
 }
 
-/// Reads the signatures on `device` from its bytes, past every cache.
+/// Reads the signatures on `device` from its bytes, bypassing every cache.
 ///
-/// Where blkid finds something else than an ext4 or XFS, or several things, it is asked for these
-/// two alone: a retention volume that keeps a ZFS label or a RAID member's superblock is one still.
+/// If blkid finds something other than an ext4 or XFS, or several things, it is asked for these two
+/// alone: a retention volume that stores a ZFS label or a RAID member's superblock is still a
+/// retention volume.
 ///
 /// # Errors
-/// When blkid cannot be run, or cannot read the device.
+/// Returns an error if blkid cannot be run or cannot read the device.
 pub fn probe_signature(host: &Host, device: &Path) -> Result<Signature> {
     let device = device.display().to_string();
     let probe = Invocation::new("blkid").arguments(["-p", "-o", "export", &device]);
@@ -234,7 +235,7 @@ pub fn probe_signature(host: &Host, device: &Path) -> Result<Signature> {
     }
     let probe =
         Invocation::new("blkid").arguments(["-p", "-n", "ext4,xfs", "-o", "export", &device]);
-    // A record of a host that was made before this was asked has no answer.
+    // A recorded host that predates this question has no answer to it.
     let Ok(output) = host.ask(&probe) else { return Ok(found) };
     let own = answer(&probe, &output)?;
     let hidden =
@@ -249,8 +250,8 @@ fn answer(probe: &Invocation, output: &Output) -> Result<Signature> {
     })
 }
 
-/// Reads what `blkid -p -o export` printed. Its statuses (blkid(8)): 0 found, 2 nothing found,
-/// 8 ambivalent; anything else is a failure and gives `None`.
+/// Parses the output of `blkid -p -o export`. Its statuses (blkid(8)): 0 found, 2 nothing found, 8
+/// ambivalent; anything else is a failure and gives `None`.
 fn parse_blkid(output: &Output) -> Option<Signature> {
     match output.status {
         // Status 2 with a message means that the device could not be opened.
@@ -274,9 +275,9 @@ fn parse_blkid(output: &Output) -> Option<Signature> {
     })
 }
 
-/// Whether the filesystem on `device` was finished and may have been used: for ext4 the superblock
-/// tells of the last mount, and XFS is marked as in progress until its mkfs ends. What cannot be
-/// read that far was never finished.
+/// Whether the filesystem on `device` was completed and may have been used: the superblock of ext4
+/// records the last mount, and XFS is marked as in progress until its mkfs ends. A filesystem that
+/// cannot be read that far was never completed.
 pub fn was_used(host: &Host, filesystem: RetentionFilesystem, device: &Path) -> bool {
     let device = device.display().to_string();
     let ask = match filesystem {
@@ -295,17 +296,17 @@ pub fn was_used(host: &Host, filesystem: RetentionFilesystem, device: &Path) -> 
     }
 }
 
-/// How far a filesystem is supported here.
+/// How far a filesystem is supported on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Support {
-    /// The running kernel has it, built in or as a module.
+    /// The running kernel supports it, built in or as a module.
     pub kernel: bool,
-    /// The programs that make and check it are there.
+    /// The programs that make and check it are installed.
     pub tools: bool,
 }
 
-/// The filesystems a replicated volume may hold, with the program that tells that its tools are
-/// there.
+/// The filesystems a replicated volume may hold, each with the program whose presence shows that
+/// its tools are installed.
 pub const REPLICATED_FILESYSTEMS: [(&str, &str); 5] = [
     ("ext4", "mkfs.ext4"),
     ("xfs", "mkfs.xfs"),
@@ -314,7 +315,7 @@ pub const REPLICATED_FILESYSTEMS: [(&str, &str); 5] = [
     ("reiserfs", "mkfs.reiserfs"),
 ];
 
-/// Support of [`REPLICATED_FILESYSTEMS`] by the kernel and in the system being prepared.
+/// Support for [`REPLICATED_FILESYSTEMS`] by the kernel and in the system being prepared.
 pub fn observe_support(host: &Host, platform: &Platform) -> BTreeMap<String, Support> {
     let loaded = host.machine().attribute("/proc/filesystems").unwrap_or_default();
     let modules = available_modules(host, &platform.kernel_release);

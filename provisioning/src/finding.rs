@@ -1,24 +1,24 @@
-//! One finding about a host or a virtual machine: how it stands, and what to do about it. Which
-//! requirements there are is not here (`check`, `vmware`).
+//! One finding about a host or a virtual machine: its status, and what to do about it. The
+//! requirements themselves are elsewhere (`check`, `vmware`).
 
 use serde::Serialize;
 
-/// How a finding is to be taken.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// As it has to be.
+    /// As required.
     Pass,
-    /// Does not apply, or could not be looked at.
+    /// Does not apply, or could not be checked.
     Skip,
     /// Works, but worse than it could.
     Warn,
-    /// What was looked at is not ready because of it.
+    /// The host or virtual machine is not ready because of it.
     Fail,
 }
 
 impl Status {
-    /// The word for it, as in JSON.
+    /// The status as a word, as in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -29,18 +29,18 @@ impl Status {
     }
 }
 
-/// One requirement and how what was looked at stands to it.
+/// One requirement, and whether the subject meets it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Which requirement; stable.
+    /// The requirement's name; stable.
     pub id: &'static str,
-    /// How it stands.
+    /// Whether it is met.
     pub status: Status,
     /// What was looked at: a disk, a slot, a key, a file, the machine.
     pub subject: String,
     /// What was found.
     pub message: String,
-    /// What can be copied and run to mend it; empty when there is nothing to mend.
+    /// A command that can be copied and run to fix it; empty if there is nothing to fix.
     pub hint: String,
 }
 

@@ -13,25 +13,25 @@ pub mod source;
 #[cfg(test)]
 mod tests;
 
-/// Where fstab is.
+/// Path of fstab.
 pub const FSTAB_PATH: &str = "/etc/fstab";
 
 /// How our row is marked as ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// `x-mtctl`: options that start with `x-` are kept from the kernel by every mount(8) built on
-    /// libmount (distribution releases 7 and newer, Debian, Ubuntu).
+    /// `x-mtctl`: every mount(8) built on libmount keeps options that start with `x-` from the
+    /// kernel (distribution releases 7 and newer, Debian, Ubuntu).
     XOption,
-    /// `comment=mtctl`: the mount(8) of util-linux-ng 2.17 (release 6) hands `x-` options to the
-    /// kernel, where ext4 and xfs refuse them; `comment=` it has always kept to itself. There is no
-    /// systemd there either, so the row has no `x-systemd` option.
+    /// `comment=mtctl`: the mount(8) of util-linux-ng 2.17 (release 6) passes `x-` options to the
+    /// kernel, where ext4 and xfs refuse them; `comment=` it has always kept to itself. That
+    /// release has no systemd either, so the row has no `x-systemd` option.
     Comment,
 }
 
 impl Mark {
     const ALL: [Self; 2] = [Self::XOption, Self::Comment];
 
-    /// The option that is the mark.
+    /// The option that serves as the mark.
     pub fn option(self) -> &'static str {
         match self {
             Self::XOption => "x-mtctl",
@@ -40,14 +40,15 @@ impl Mark {
     }
 }
 
-/// What one row says, its octal escapes decoded.
+/// The contents of one row, with octal escapes decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// `UUID=…`, `LABEL=…`, a path, or what the filesystem takes; without the quotes of a tag.
+    /// `UUID=…`, `LABEL=…`, a path, or whatever else the filesystem accepts; without the quotes of
+    /// a tag.
     pub source: String,
     /// Where it is mounted; `none` or `swap` for swap space.
     pub mount_point: String,
-    /// The filesystem; `auto` where the row leaves it out.
+    /// The filesystem; `auto` if the row omits it.
     pub filesystem: String,
     /// The options, split at commas.
     pub options: Vec<String>,
@@ -58,12 +59,12 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether the row carries our mark, in either form.
+    /// Whether the row carries our mark in either form.
     pub fn is_ours(&self) -> bool {
         self.mark().is_some()
     }
 
-    /// Our mark, as the row carries it.
+    /// Our mark as the row carries it.
     pub fn mark(&self) -> Option<Mark> {
         Mark::ALL.into_iter().find(|mark| self.options.iter().any(|one| one == mark.option()))
     }
@@ -89,7 +90,7 @@ impl Entry {
         })
     }
 
-    /// The fields as they are written.
+    /// The fields in their encoded form.
     fn fields(&self) -> [String; 6] {
         [
             encoded(&self.source),
@@ -113,7 +114,7 @@ impl fmt::Display for Entry {
     }
 }
 
-/// Where the fields of a row are, in bytes.
+/// The byte ranges of the fields in a row.
 fn fields(row: &str) -> impl Iterator<Item = Range<usize>> {
     let mut start = 0;
     row.split([' ', '\t']).filter_map(move |field| {
@@ -123,12 +124,12 @@ fn fields(row: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// `/mnt//retention/` and `/mnt/retention` name one directory.
+/// `/mnt//retention/` and `/mnt/retention` name the same directory.
 fn components(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|component| !component.is_empty())
 }
 
-/// The row the retention volume is to have.
+/// The row that the retention volume is to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetentionRow {
     /// UUID of the filesystem, as blkid(8) prints it.
@@ -137,18 +138,19 @@ pub struct RetentionRow {
     pub mount_point: String,
     /// `ext4` or `xfs`.
     pub filesystem: String,
-    /// What this host's mount(8) understands.
+    /// The form that this host's mount(8) understands.
     pub mark: Mark,
 }
 
 impl RetentionRow {
-    /// The row: `nofail` and the device timeout so that a missing disk delays the boot and does not
-    /// stop it; checked at boot after the root filesystem, except XFS, whose fsck.xfs(8) does
-    /// nothing by design (it heals from its log when mounted), so that 0 says what happens. An ext4
-    /// that went on after an error would lose what was durable (docs/adr/0010).
+    /// The row. `nofail` and the device timeout make a missing disk delay the boot rather than stop
+    /// it. It is checked at boot after the root filesystem, except XFS: fsck.xfs(8) does nothing by
+    /// design (XFS recovers from its log when mounted), and a 0 shows that. An ext4 that continues
+    /// after an error would lose durable data (docs/adr/0010).
     pub fn entry(&self) -> Entry {
-        // Nothing waits for it (nofail), and nothing mounts it later: long enough for a slow boot,
-        // in which the link by UUID comes only with the rule on the system disk (docs/adr/0011).
+        // Nothing waits for the device (nofail), and nothing mounts it later: the timeout is long
+        // enough for a slow boot in which the link by UUID appears only with the rule on the system
+        // disk (docs/adr/0011).
         let time_out = (self.mark == Mark::XOption).then_some("x-systemd.device-timeout=90s");
         let on_error = (self.filesystem == "ext4").then_some(ERRORS_REMOUNT_RO);
         let options = ["defaults", "nofail"].into_iter().chain(time_out).chain(["noatime"]);
@@ -164,7 +166,7 @@ impl RetentionRow {
     }
 }
 
-/// What a row of somebody else has in common with the row we want.
+/// What somebody else's row has in common with the row we want.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConflictKind {
     /// The same mount point.
@@ -173,14 +175,14 @@ pub enum ConflictKind {
     Source,
 }
 
-/// A row without our mark that stands in the way. It is not overwritten: the caller refuses and
-/// shows it.
+/// A row without our mark that is in the way. It is not overwritten: the caller refuses and shows
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {row}", self.said())]
 pub struct Conflict {
-    /// Number of the line, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// The row, as it stands.
+    /// The row as written.
     pub row: String,
     /// What is in conflict.
     pub kind: ConflictKind,
@@ -204,18 +206,18 @@ impl Conflict {
 struct Row {
     body: String,
     ending: String,
-    /// Nothing for comments, blank lines and rows nobody can read.
+    /// `None` for comments, blank lines and rows that cannot be parsed.
     entry: Option<Entry>,
 }
 
-/// /etc/fstab; printing it gives every byte that was read, except what was edited.
+/// /etc/fstab; printing it reproduces every byte that was read, except for edits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fstab {
     rows: Vec<Row>,
 }
 
 impl Fstab {
-    /// Reads any text: rows that are none are kept as they are.
+    /// Parses any text: lines that are not valid rows are kept unchanged.
     pub fn parse(text: &str) -> Self {
         let rows = lines(text).map(|line| Row {
             body: line.body.to_owned(),
@@ -225,13 +227,13 @@ impl Fstab {
         Self { rows: rows.collect() }
     }
 
-    /// The entries with the numbers of their lines (from 1).
+    /// The entries with their line numbers (from 1).
     pub fn entries(&self) -> impl Iterator<Item = (usize, &Entry)> {
         let numbered = self.rows.iter().enumerate();
         numbered.filter_map(|(index, row)| Some((index + 1, row.entry.as_ref()?)))
     }
 
-    /// The entries mounted at a directory; the last one decides what is seen there.
+    /// The entries mounted at a directory; the last one determines what is visible there.
     pub fn by_mount_point<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (usize, &'a Entry)> {
         self.entries().filter(move |(_, entry)| entry.is_mounted_at(path))
     }
@@ -246,15 +248,15 @@ impl Fstab {
         self.entries().find(|(_, entry)| entry.is_ours())
     }
 
-    /// The table with exactly one row of ours, saying what is wanted: in the place of the first
-    /// one there was, else at the end. Equal to `self` when that is so already. Options that an
-    /// administrator added to our row stay.
+    /// The table with exactly one row of ours and the wanted contents: in the place of our first
+    /// row, or at the end if there was none. Equal to `self` if nothing has to change. Options that
+    /// an administrator added to our row are kept.
     ///
-    /// `is_same` tells of a source, as [`Entry::source`] spells it, whether it means the filesystem
-    /// that is wanted, too.
+    /// `is_same` says whether a source, as [`Entry::source`] spells it, also means the wanted
+    /// filesystem.
     ///
     /// # Errors
-    /// A row of somebody else for the same mount point or the same filesystem.
+    /// Returns a row of somebody else that has the same mount point or the same filesystem.
     pub fn with_retention(
         &self,
         wanted: &RetentionRow,
@@ -301,8 +303,8 @@ impl Fstab {
 }
 
 impl Row {
-    /// The row with what is wanted. Fields that say it already keep their bytes, and so does what
-    /// stands between and after them.
+    /// The row with the wanted contents. Fields that already match keep their bytes, and so does
+    /// everything between and after the fields.
     fn saying(&self, found: &Entry, mut wanted: Entry) -> Self {
         if found.filesystem == wanted.filesystem {
             wanted.options = options::merged(&found.options, &wanted.options);
@@ -313,7 +315,7 @@ impl Row {
         let (theirs, ours) = (found.fields(), wanted.fields());
         let mut body = self.body.clone();
         let spans: Vec<Range<usize>> = fields(&self.body).collect();
-        // From behind, so that what is in front stays where it is.
+        // From the last field to the first, so that the ranges of earlier fields stay valid.
         for (index, field) in ours.iter().enumerate().rev() {
             match spans.get(index) {
                 Some(span) if theirs[index] != *field => body.replace_range(span.clone(), field),

@@ -1,9 +1,9 @@
-//! Which disks protection groups write to: their states are read wherever they may lie. A disk that
-//! a group writes to is nobody's to format, whatever is on it; a state that cannot be understood
+//! Which disks protection groups write to: group states are read wherever they may lie. A disk that
+//! a group writes to must not be formatted, whatever is on it; a state that cannot be understood
 //! could name any disk.
 //!
-//! The states are the engine's (docs/format/retention-journal-v2.md); only what they say of targets
-//! is read here.
+//! The states belong to the engine (docs/format/retention-journal-v2.md); only their targets are
+//! read here.
 
 pub mod registry;
 mod state;
@@ -18,11 +18,11 @@ use crate::fstab::{FSTAB_PATH, Fstab};
 use crate::host::{FileKind, Host, Tree};
 use crate::mount::Mount;
 
-/// Where groups live that have no retention volume.
+/// Where groups without a retention volume live.
 pub const GROUPS_PATH: &str = "/var/lib/mtctl/groups";
-/// The files that the state of a group is kept in.
+/// The files that hold the state of a group.
 const STATES: [&str; 2] = ["state", "state.copy"];
-/// Filesystems on which a retention volume is looked for: those that lie on a disk. Others may not
+/// Filesystems on which a retention volume may lie: those that live on a disk. Others may not
 /// answer for a long time.
 const FILESYSTEMS: [&str; 9] =
     ["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "bcachefs", "zfs"];
@@ -32,37 +32,38 @@ const FILESYSTEMS: [&str; 9] =
 pub struct Claim {
     /// The group's name.
     pub group: String,
-    /// The file that says so.
+    /// The state file that names the target.
     pub state: PathBuf,
-    /// What the group knows the target by: a WWID, or the path of a device or an image file.
+    /// How the group identifies the target: a WWID, or the path of a device or an image file.
     pub target: String,
 }
 
-/// A state that is there and cannot be understood.
+/// A state that exists and cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unreadable {
-    /// The file, or the directory that should have it.
+    /// The file, or the directory that should contain it.
     pub path: PathBuf,
-    /// Why.
+    /// Why it is not understood.
     pub reason: String,
 }
 
-/// What all groups write to, as far as their states are known here.
+/// What all groups write to, as far as their states are known on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Groups {
-    /// Targets, one each.
+    /// One claim for each target.
     pub claims: Vec<Claim>,
-    /// What could not be understood: until it is, any disk may be a target.
+    /// States that could not be understood: until they are, any disk may be a target.
     pub unreadable: Vec<Unreadable>,
 }
 
 /// Reads the states in /var/lib/mtctl/groups, in the directories that the registry names, and on
-/// every mounted filesystem that may be a retention volume. An image's own are read, too.
+/// every mounted filesystem that may be a retention volume. An image's own states are read in
+/// addition.
 pub fn observe(host: &Host, mounts: &[Mount]) -> Groups {
     observe_with(host, mounts, &[])
 }
 
-/// As [`observe`]; also reads the states below `more` directories.
+/// Like [`observe`], but also reads the states below the directories in `more`.
 pub fn observe_with(host: &Host, mounts: &[Mount], more: &[PathBuf]) -> Groups {
     let mut reader = Reader { groups: Groups::default(), seen: BTreeSet::new() };
     reader.read_system(host.machine());
@@ -81,7 +82,7 @@ pub fn observe_with(host: &Host, mounts: &[Mount], more: &[PathBuf]) -> Groups {
     reader.groups
 }
 
-/// Where fstab has the retention volume.
+/// The mount point of the retention volume in fstab.
 fn retention_mount(host: &Host) -> Option<PathBuf> {
     let bytes = host.machine().read_if_exists(FSTAB_PATH).ok().flatten()?;
     let text = String::from_utf8_lossy(&bytes);
@@ -91,7 +92,7 @@ fn retention_mount(host: &Host) -> Option<PathBuf> {
 
 struct Reader {
     groups: Groups,
-    /// Directories that were looked at: a filesystem can be seen at several places.
+    /// State files that were already read: a filesystem can be mounted in several places.
     seen: BTreeSet<PathBuf>,
 }
 
@@ -108,8 +109,8 @@ impl Reader {
         }
     }
 
-    /// Reads the groups below `directory`. Where nothing but groups should lie (`is_ours`), every
-    /// file called `state` is one's.
+    /// Reads the groups below `directory`. If only groups belong there (`is_ours`), every file
+    /// called `state` is taken for the state of a group.
     fn read_groups_in(&mut self, tree: &Tree, directory: &Path, is_ours: bool) {
         if is_ours && is_no_directory(tree, directory) {
             return self.not_understood(directory, "it is no directory".to_owned());
@@ -124,9 +125,10 @@ impl Reader {
         let device = tree.status(directory).map(|status| status.location.0);
         for name in names {
             let below = directory.join(&name);
-            // What is mounted there is looked at by itself; an automounter is not woken.
+            // A filesystem mounted there is examined separately; an automounter is not woken.
             let status = tree.status(&below);
-            // A file beside the groups is somebody else's, but where nothing else belongs.
+            // A file beside the groups belongs to somebody else, except where nothing but groups
+            // belongs.
             let is_file = status.is_some_and(|status| status.kind == FileKind::File);
             if is_file && directory != Path::new(GROUPS_PATH) {
                 continue;
@@ -142,7 +144,7 @@ impl Reader {
         let (claims, unreadable) = (self.groups.claims.len(), self.groups.unreadable.len());
         for name in STATES {
             self.read_copy(tree, group, directory, name, is_ours);
-            // Told once.
+            // Report this once.
             if is_no_directory(tree, directory) {
                 break;
             }
@@ -162,14 +164,14 @@ impl Reader {
         match tree.status(&path).map(|status| status.kind) {
             Some(FileKind::File) => {}
             None if !stands(tree, &path) && !is_no_directory(tree, directory) => return,
-            // A link that leads nowhere may be to a volume that is not mounted.
+            // A dangling link may lead to a volume that is not mounted.
             _ if is_ours => return self.not_understood(&path, "it is no file".to_owned()),
             _ => return,
         }
         if !self.seen.insert(path.clone()) {
             return;
         }
-        // What a crash tore may end within a character: its checksum decides.
+        // A write torn by a crash may end within a character: the checksum decides.
         let text = match tree.read_if_exists(&path) {
             Ok(bytes) => lossy(bytes.unwrap_or_default()),
             Err(_) if !is_ours && !tree.exists(directory.join("lock")) => return,
@@ -183,7 +185,7 @@ impl Reader {
         }
     }
 
-    /// The group has `target`, as `state` says, or the other copy of it has said before.
+    /// Adds `target` to `group`, unless the other copy of the state has already named it.
     fn claim(&mut self, group: &str, state: &Path, target: String) {
         let is_known = |known: &Claim| {
             known.target == target && known.group == group && known.state.parent() == state.parent()
@@ -199,13 +201,13 @@ impl Reader {
     }
 }
 
-/// `bytes` as text; not copied where they are text, for they may be many.
+/// `bytes` as text, without a copy if they are valid UTF-8, because there may be many.
 fn lossy(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// The history of a group is in `directory`, or was.
+/// Whether `directory` contains, or contained, the history of a group.
 fn has_segments(tree: &Tree, directory: &Path) -> bool {
     let is_segment = |name: &String| {
         let number = name.strip_prefix("segment-");
@@ -214,14 +216,14 @@ fn has_segments(tree: &Tree, directory: &Path) -> bool {
     tree.list(directory).iter().any(is_segment)
 }
 
-/// Something stands at `path`, wherever it leads to.
+/// Whether something exists at `path`, wherever a link there leads.
 fn stands(tree: &Tree, path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     let names = path.parent().map(|parent| tree.list(parent)).unwrap_or_default();
     name.is_some_and(|name| names.iter().any(|one| one == name))
 }
 
-/// Something stands at `path` and is no directory: a file, or a link that leads nowhere.
+/// Whether something exists at `path` that is not a directory: a file, or a dangling link.
 fn is_no_directory(tree: &Tree, path: &Path) -> bool {
     let is_directory = tree.status(path).is_some_and(|one| one.kind == FileKind::Directory);
     !is_directory && stands(tree, path)

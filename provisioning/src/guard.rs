@@ -1,5 +1,5 @@
-//! What must be true of a disk before it may be formatted. Pure: the same questions are asked of
-//! the disk as planned and, right before mkfs, of the disk as it is then (`apply::format`).
+//! What must be true of a disk before it may be formatted. Pure: the same checks are applied to the
+//! disk as planned and, right before mkfs, to the disk as it is then (`apply::format`).
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use crate::record::FormatIntent;
 use crate::size;
 use crate::step::Consent;
 
-/// A no: why, and what to do now.
+/// A refusal: why, and what to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What is wrong, on what.
+    /// What is wrong, and with what.
     pub reason: String,
     /// What to do now.
     pub hint: String,
@@ -36,21 +36,21 @@ impl From<Refusal> for Error {
     }
 }
 
-/// What is done about a thing that exists or not, is wanted or not, is as wanted or not, and may be
-/// destroyed or not.
+/// What to do about a thing, given whether it exists, is wanted, matches what is wanted, and may be
+/// destroyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Leave it as it is.
     Keep,
-    /// Make it where nothing is.
+    /// Make it; nothing exists yet.
     Create,
-    /// Replace what is there.
+    /// Replace the existing thing.
     Change,
     /// Leave it and say why.
     Refuse,
 }
 
-/// The one matrix: (exists, wanted, matches, may destroy). What is not wanted is never removed.
+/// The one matrix: (exists, wanted, matches, may destroy). An unwanted thing is never removed.
 pub fn verdict(exists: bool, wanted: bool, matches: bool, may_destroy: bool) -> Verdict {
     match (exists, wanted, matches, may_destroy) {
         (_, false, _, _) | (true, true, true, _) => Verdict::Keep,
@@ -61,11 +61,11 @@ pub fn verdict(exists: bool, wanted: bool, matches: bool, may_destroy: bool) -> 
 }
 
 /// Whether `disk` may be formatted, and why: blank, named with --destroy, or begun by us earlier.
-/// `all` are the disks of the host, itself included; `groups` is what is known of who writes to
-/// them.
+/// `all` are the disks of the host, including `disk`; `groups` is what is known about the groups
+/// that write to them.
 ///
 /// # Errors
-/// The first reason why not.
+/// Returns the first reason against it.
 pub fn may_format(
     disk: &Disk,
     all: &[Disk],
@@ -124,7 +124,7 @@ fn is_a_disk_to_format(disk: &Disk) -> Result<(), Refusal> {
 /// Whether `filesystem` can be made on a disk of this size at all.
 ///
 /// # Errors
-/// The size that it needs.
+/// Returns a refusal that names the size it needs.
 pub fn is_large_enough(disk: &Disk, filesystem: RetentionFilesystem) -> Result<(), Refusal> {
     let needed = filesystem.disk_bytes_min();
     if disk.size_bytes >= needed {
@@ -171,7 +171,8 @@ fn is_nobodys(disk: &Disk) -> Result<(), Refusal> {
     Err(Refusal::new(reason, format!("find its user with: lsblk {path}; fuser -vm {path}")))
 }
 
-/// What a group writes to is replicated: zeros on it say nothing, and no word makes it go.
+/// A disk that a group writes to is replicated: zeros on it prove nothing, and no option overrides
+/// that.
 fn is_no_groups(disk: &Disk) -> Result<(), Refusal> {
     let group = disk.used_by.iter().find_map(|one| match one {
         Use::Group { name, state } => Some((name, state)),
@@ -187,8 +188,8 @@ fn is_no_groups(disk: &Disk) -> Result<(), Refusal> {
     Err(Refusal::new(reason, hint))
 }
 
-/// What leads to the group `name`, whose state this file is. A directory of its name has its
-/// history as well, if it has one.
+/// The options that select the group `name` with this state file. A directory named after the group
+/// also contains its history, if it has any.
 fn options_for(name: &str, state: &Path) -> String {
     let directory = state.parent().unwrap_or(state);
     let has_all = directory.ends_with(name);
@@ -196,10 +197,10 @@ fn options_for(name: &str, state: &Path) -> String {
     format!("{history}--state-dir {}", directory.display())
 }
 
-/// Whether every group that is here says what it writes to.
+/// Whether the targets of every group on this host are known.
 ///
 /// # Errors
-/// The first that does not: it could write to any disk.
+/// Returns a refusal for the first group whose targets are not known: it could write to any disk.
 pub fn are_understood(groups: &Groups) -> Result<(), Refusal> {
     let Some(unreadable) = groups.unreadable.first() else { return Ok(()) };
     let (path, why) = (unreadable.path.display(), &unreadable.reason);
@@ -216,7 +217,7 @@ fn listed(users: &[&Use]) -> String {
     words.join(", ")
 }
 
-/// Two nodes that lead to one disk: O_EXCL on one of them says nothing of the other.
+/// Refuses if two nodes lead to one disk: O_EXCL on one of them does not cover the other.
 fn is_the_only_one(disk: &Disk, all: &[Disk]) -> Result<(), Refusal> {
     let is_a_path = |other: &Disk| other.multipath.is_some() && other.multipath == disk.multipath;
     let twin = all.iter().find(|other| {
@@ -246,19 +247,20 @@ fn has_content(disk: &Disk) -> Refusal {
     Refusal::new(reason, format!("if its content may be destroyed, add: --destroy {name}"))
 }
 
-/// A format that a crash cut off, and what is known of the filesystem that it was making.
+/// A format interrupted by a crash, and what is known of the filesystem it was making.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Begun {
     /// What was recorded before the first byte changed.
     pub intent: FormatIntent,
-    /// The filesystem is there and was mounted since, or is whole: what it holds is somebody's.
+    /// The filesystem was mounted since, or is complete: its contents belong to somebody.
     pub is_in_use: bool,
 }
 
 impl Begun {
-    /// Whether what is on `disk` is what the crash left: the disk is exactly the one, and it shows
-    /// no signature, or our new filesystem that nobody can have used. Content whose destruction was
-    /// agreed to but not begun needs that agreement again: it may have been changed since.
+    /// Whether `disk` is in the state that the crash left: it is exactly the recorded disk, and it
+    /// shows either no signature or our new filesystem, which nobody can have used. If the
+    /// destruction of content was agreed to but not begun, it must be agreed to again, because the
+    /// content may have changed since.
     pub fn is_left_on(&self, disk: &Disk) -> bool {
         let is_the_disk = disk.known_by.as_ref() == Some(&self.intent.disk)
             && disk.size_bytes == self.intent.size_bytes;

@@ -1,10 +1,10 @@
 //! The only door to the machine: files under a root prefix, block devices, and one way to run
 //! commands. What is read or run through it, and why, is decided elsewhere.
 //!
-//! A [`Host`] has two trees. `machine` is where the kernel speaks: /sys, /proc, /dev, /run.
-//! `system` is the installation being prepared: /etc, /var/lib, package databases. They are the
-//! same tree on a running host; with `--root DIR` the machine stays the running one and the system
-//! is the image mounted at DIR; a recorded host has both in memory.
+//! A [`Host`] has two trees. `machine` belongs to the kernel: /sys, /proc, /dev, /run. `system` is
+//! the installation being prepared: /etc, /var/lib, package databases. They are the same tree on a
+//! running host. With `--root DIR`, the machine is still the running one and the system is the
+//! image mounted at DIR. A recorded host has both in memory.
 
 mod command;
 mod content;
@@ -37,7 +37,7 @@ use crate::lossless_text;
 pub enum RingProbe {
     /// A ring was set up.
     Available,
-    /// Setting one up failed with this errno (1 EPERM: forbidden; 38 ENOSYS: not there).
+    /// Setting one up failed with this errno (1 EPERM: forbidden; 38 ENOSYS: not supported).
     Refused(i32),
     /// Not tried: the host is recorded or an image.
     Unknown,
@@ -66,7 +66,7 @@ impl Host {
         }
     }
 
-    /// The running machine, with everything that is read and run put down ([`Host::record`]).
+    /// The running machine; everything that is read and run is recorded ([`Host::record`]).
     pub fn recording() -> Self {
         let files = MemoryTree::new();
         let commands = Rc::new(RefCell::new(Vec::new()));
@@ -79,22 +79,22 @@ impl Host {
         }
     }
 
-    /// The running machine's devices, and the system mounted at `root` as the one to prepare.
+    /// The devices of the running machine, and the system mounted at `root` as the one to prepare.
     ///
     /// # Errors
-    /// When `root` is not a directory.
+    /// Returns an error if `root` is not a directory.
     pub fn with_image(root: &Path) -> Result<Self> {
         let absolute = tree::absolute_directory(root)?;
         if absolute == Path::new("/") {
             return Ok(Self::running());
         }
         let system = Tree::directory(&absolute);
-        // As text: mount points, which it is compared with, are.
+        // Kept as text, like the mount points it is compared with.
         let image = lossless_text::of_path(&absolute).into();
         Ok(Self { system, image: Some(image), ..Self::running() })
     }
 
-    /// A host recorded earlier ([`RecordedHost`]): nothing of the running machine is looked at, and
+    /// A host recorded earlier ([`RecordedHost`]): nothing is read from the running machine, and
     /// edits stay in memory.
     pub fn recorded(record: RecordedHost) -> Self {
         let ring = record.io_uring.clone();
@@ -126,7 +126,7 @@ impl Host {
         self
     }
 
-    /// Where the kernel speaks: /sys, /proc, /dev, /run; also files that the operator named.
+    /// The kernel's files, /sys, /proc, /dev and /run, and files that the operator named.
     pub fn machine(&self) -> &Tree {
         &self.machine
     }
@@ -136,49 +136,49 @@ impl Host {
         &self.system
     }
 
-    /// The image's directory, when a mounted image is prepared and not the running host.
+    /// The directory of the image, if a mounted image is prepared instead of the running host.
     pub fn image(&self) -> Option<&Path> {
         self.image.as_deref()
     }
 
-    /// Whether the kernel that answers is the running one (not a recording).
+    /// Whether answers come from the running kernel (not from a recording).
     pub fn is_live(&self) -> bool {
         !self.machine.is_memory()
     }
 
-    /// Runs `invocation`, which only looks, to its end; a status other than zero is an output.
+    /// Runs the read-only `invocation` to its end; a status other than zero is not an error.
     ///
     /// # Errors
-    /// When the program cannot be found or started.
+    /// Returns an error if the program cannot be found or started.
     pub fn ask(&self, invocation: &Invocation) -> Result<Output> {
         let output = self.runner.run(invocation, &mut |_| {})?;
         tracing::debug!(command = %invocation, status = %output.status_text(), "asked");
         Ok(output)
     }
 
-    /// As [`Host::ask`], and gives what was printed on stdout.
+    /// Like [`Host::ask`], but returns what was printed on stdout.
     ///
     /// # Errors
-    /// When it cannot be started or its status is not zero: the last lines of stderr are in the
-    /// error.
+    /// Returns an error if the program cannot be started or its status is not zero; the error
+    /// contains the last lines of stderr.
     pub fn ask_checked(&self, invocation: &Invocation) -> Result<String> {
         self.ask(invocation)?.into_stdout(invocation)
     }
 
-    /// Runs `invocation`, which changes something, and gives every line it prints to `watch`. What
-    /// was run, and what came of it, is logged.
+    /// Runs `invocation`, which changes something, and passes every line it prints to `watch`. The
+    /// command and its status are logged.
     ///
     /// # Errors
-    /// When it cannot be started or its status is not zero: the last lines of stderr are in the
-    /// error.
+    /// Returns an error if the program cannot be started or its status is not zero; the error
+    /// contains the last lines of stderr.
     pub fn change(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> Result<String> {
         self.change_output(invocation, watch)?.into_stdout(invocation)
     }
 
-    /// As [`Host::change`], with whatever came of it.
+    /// Like [`Host::change`], but returns the output whatever the status.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// Returns an error if the program cannot be started.
     pub fn change_output(
         &self,
         invocation: &Invocation,
@@ -192,22 +192,23 @@ impl Host {
     /// Opens the block device at `path` for reading, without claiming it.
     ///
     /// # Errors
-    /// When there is no block device or it cannot be opened.
+    /// Returns an error if there is no block device or it cannot be opened.
     pub fn open_device(&self, path: &Path) -> Result<DeviceReader> {
         DeviceReader::open(&self.machine, path)
     }
 
-    /// Opens the block device at `path` for reading with O_EXCL: refused by the kernel while the
+    /// Opens the block device at `path` for reading with O_EXCL: the kernel refuses this while the
     /// device is mounted, held, swapped on or claimed by another exclusive opener.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Refused`] when it is busy; otherwise as [`Host::open_device`].
+    /// Returns [`crate::ErrorKind::Refused`] if the device is busy; otherwise like
+    /// [`Host::open_device`].
     pub fn open_device_exclusively(&self, path: &Path) -> Result<DeviceReader> {
         DeviceReader::open_exclusively(&self.machine, path)
     }
 
-    /// Whether the kernel refuses to open the device at `path` exclusively; `false` too when it may
-    /// not be opened at all.
+    /// Whether the kernel refuses to open the device at `path` exclusively; `false` if it cannot be
+    /// opened at all.
     pub fn is_held(&self, path: &Path) -> bool {
         let opened = self.open_device_exclusively(path);
         let is_held = opened.is_err_and(|error| error.kind() == crate::ErrorKind::Refused);
@@ -217,18 +218,19 @@ impl Host {
         is_held
     }
 
-    /// What lies on the device at `path` that shows no signature ([`crate::blank`]).
+    /// What lies on the device at `path`, which shows no signature ([`crate::blank`]).
     ///
     /// # Errors
-    /// When it cannot be opened, or any of what is to be looked at cannot be read.
+    /// Returns an error if the device cannot be opened, or any of the chosen places cannot be read.
     pub fn content(&self, path: &Path) -> Result<Content> {
         self.content_of(&self.open_device(path)?)
     }
 
-    /// As [`Host::content`], of a device that is open. Other places are looked at each time.
+    /// Like [`Host::content`], for a device that is already open. Each call reads different
+    /// samples.
     ///
     /// # Errors
-    /// When any of what is to be looked at cannot be read.
+    /// Returns an error if any of the chosen places cannot be read.
     pub fn content_of(&self, device: &DeviceReader) -> Result<Content> {
         let (seed, _) = uuid::Uuid::new_v4().as_u64_pair();
         let content = device.content(&self.machine, seed)?;
@@ -236,8 +238,8 @@ impl Host {
         Ok(content)
     }
 
-    /// Asks a SCSI device for a VPD page by SG_IO; `None` when it has none, or is no SCSI device,
-    /// or may not be asked, or the host is recorded.
+    /// Asks a SCSI device for a VPD page by SG_IO; `None` if it has no such page, is not a SCSI
+    /// device, may not be asked, or the host is recorded.
     pub fn inquire_vpd(&self, path: &Path, page: u8) -> Option<Vec<u8>> {
         self.open_device(path).ok()?.inquire_vpd(page)
     }
@@ -256,8 +258,8 @@ impl Host {
         }
     }
 
-    /// The udev database of every block device: `None` where udevd is not running.
-    /// Keys are kernel names (`sda`), values udev's properties (`ID_FS_TYPE`).
+    /// The udev database of every block device; `None` if udevd is not running. Keys are kernel
+    /// names (`sda`), values are udev's properties (`ID_FS_TYPE`).
     pub fn udev_block_devices(&self) -> Option<UdevDatabase> {
         if !self.machine.exists("/run/udev/control") {
             return None;
@@ -271,7 +273,7 @@ impl Host {
         Some(recorded::parse_udev_export(&text))
     }
 
-    /// What was read and run so far, when this host keeps a record ([`Host::recording`]).
+    /// What was read and run so far, if this host keeps a record ([`Host::recording`]).
     pub fn record(&self) -> Option<RecordedHost> {
         let (files, commands) = self.record.as_ref()?;
         let mut record = RecordedHost::new("", files, commands.borrow().clone());
@@ -285,7 +287,7 @@ pub type UdevDatabase = std::collections::BTreeMap<String, UdevProperties>;
 /// One device's udev properties.
 pub type UdevProperties = std::collections::BTreeMap<String, String>;
 
-/// The error for a program, file or device that is not what `what` needs.
+/// The error for an I/O operation on `path` that failed; `doing` is a gerund.
 pub(crate) fn io_failed(doing: &str, path: &Path, cause: std::io::Error) -> Error {
     Error::failed(format!("{doing} {}", path.display()), cause)
 }

@@ -1,11 +1,11 @@
-//! Reads /etc/hosts (hosts(5)): which names map to which addresses. It edits and resolves nothing.
+//! Reads /etc/hosts (hosts(5)): which names map to which addresses. Nothing is edited or resolved.
 
 use std::net::IpAddr;
 
 /// One row: an address and its names, the canonical one first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostRow {
-    /// Number of the line, from 1.
+    /// Line number, from 1.
     pub line: usize,
     /// The address; the zone of a link-local IPv6 address is dropped.
     pub address: IpAddr,
@@ -13,7 +13,7 @@ pub struct HostRow {
     pub names: Vec<String>,
 }
 
-/// What /etc/hosts says.
+/// The contents of /etc/hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosts {
     rows: Vec<HostRow>,
@@ -21,7 +21,7 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Reads the text; rows that resolvers ignore (no name, no address) are remembered as
+    /// Parses the text; lines that resolvers ignore (no name, no address) are listed as
     /// [`unreadable`](Self::unreadable).
     pub fn parse(text: &str) -> Self {
         let mut hosts = Self::default();
@@ -47,12 +47,12 @@ impl Hosts {
         &self.rows
     }
 
-    /// The numbers (from 1) of lines that say something which is not a row.
+    /// The numbers (from 1) of lines that are neither blank nor valid rows.
     pub fn unreadable(&self) -> &[usize] {
         &self.unreadable
     }
 
-    /// Every address of a name, in the order of the file; names differ not by case.
+    /// Every address of a name, in the order of the file; case is ignored.
     pub fn addresses_of(&self, name: &str) -> Vec<IpAddr> {
         let mut found = Vec::new();
         for row in &self.rows {
@@ -64,7 +64,7 @@ impl Hosts {
         found
     }
 
-    /// Which of `addresses` the name does not map to.
+    /// Those of `addresses` that the name does not map to.
     pub fn missing(&self, name: &str, addresses: &[IpAddr]) -> Vec<IpAddr> {
         let known = self.addresses_of(name);
         let missing = addresses.iter().filter(|address| !known.contains(address));

@@ -1,8 +1,8 @@
 //! An unattended installation (kickstart) of a master target, as text, from a validated
-//! [`Request`]. Pure: no file is read, no disk is looked at, and what `mtctl prepare` does is not
+//! [`Request`]. Pure: no file is read, no disk is examined, and the work of `mtctl prepare` is not
 //! repeated here.
 //!
-//! The syntax is that of pykickstart's tables for each release; a test runs its validator.
+//! The syntax follows pykickstart's tables for each release; a test runs its validator.
 
 mod account;
 mod disk;
@@ -28,7 +28,7 @@ use network::{Hostname, Interface, Network};
 use origin::{MtctlBinary, PackageOrigin};
 use timezone::Timezone;
 
-/// What the operator answered, as typed; nothing in it is trusted.
+/// The operator's answers as typed; none of them is trusted.
 #[derive(Clone, Default)]
 pub struct Answers {
     /// `--release`: 6, 7, 8, 9 or 10.
@@ -39,9 +39,9 @@ pub struct Answers {
     pub disk: String,
     /// `--address`: an IPv4 or IPv6 address with its prefix length, as in `192.0.2.10/24`.
     pub address: String,
-    /// `--gateway`: the default gateway, of the family and in the network of `address`.
+    /// `--gateway`: the default gateway, of the same family and network as `address`.
     pub gateway: String,
-    /// `--dns`: one to three name servers, of the family of `address`.
+    /// `--dns`: one to three name servers, of the same family as `address`.
     pub dns: Vec<String>,
     /// `--timezone`: a name of the time zone database, as in `Europe/Berlin`.
     pub timezone: String,
@@ -53,15 +53,15 @@ pub struct Answers {
     pub ssh_key: Option<String>,
     /// `--install-from`: `cdrom` (the default) or the URL of an installation tree.
     pub install_from: Option<String>,
-    /// `--retention-disk`: what the first boot names to `mtctl prepare`.
+    /// `--retention-disk`: the disk that the first boot passes to `mtctl prepare`.
     pub retention_disk: Option<String>,
-    /// `--mtctl-url`: where the installation fetches the mtctl program.
+    /// `--mtctl-url`: where the installation fetches the mtctl program from.
     pub mtctl_url: Option<String>,
     /// `--mtctl-sha256`: the SHA-256 of that program, 64 hex digits.
     pub mtctl_sha256: Option<String>,
 }
 
-/// A checked wish for one kickstart file: every part of it may be printed as it is.
+/// A validated request for one kickstart file: every part of it can be printed unchanged.
 pub struct Request {
     release: Release,
     hostname: Hostname,
@@ -77,12 +77,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// Checks every answer, and the answers against each other and the release.
+    /// Checks each answer, and the answers against each other and the release.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Usage`] naming the option, what is wrong with it and what would be right. A
-    /// password or a hash is never repeated in the message.
+    /// Returns [`ErrorKind::Usage`] naming the option, what is wrong with it and what would be
+    /// right. The message never repeats a password or a hash.
     pub fn from_answers(answers: &Answers) -> Result<Self> {
         let release = Release::parse(&answers.release)?;
         let request = Self {
@@ -111,7 +111,7 @@ impl Request {
         Ok(request)
     }
 
-    /// The release that is installed.
+    /// The release to install.
     pub fn release(&self) -> Release {
         self.release
     }

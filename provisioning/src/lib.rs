@@ -1,8 +1,9 @@
 //! Makes a host a master target.
 //!
-//! Data flows one way: [`host`] is read by the observers, the observation and the operator's wishes
+//! Data flows one way: the observers read the [`host`], the observation and the operator's wishes
 //! become a plan (a pure value), the plan is applied step by step, and the host is observed again.
-//! Nothing here knows of extents, streams or recovery points: those are the crate `blockio`.
+//! Nothing here knows about extents, streams or recovery points: those belong to the crate
+//! `blockio`.
 
 pub mod apply;
 pub mod blank;

@@ -1,7 +1,7 @@
-//! Text as lines that keep their endings, so that an edit touches only its own lines.
-//! No format is known here and nothing is read.
+//! Splits text into lines that keep their endings, so that an edit touches only its own lines.
+//! Knows no format and reads nothing.
 
-/// One line: what it says and how it ends (`"\n"`, `"\r\n"`, or nothing at the end of the text).
+/// One line: its text and its ending (`"\n"`, `"\r\n"`, or nothing at the end of the text).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Line<'a> {
     /// Where the line starts, in bytes from the start of the text.
@@ -19,7 +19,7 @@ impl Line<'_> {
     }
 }
 
-/// The lines of `text`; their bodies and endings, put together, are `text` again.
+/// The lines of `text`; concatenating their bodies and endings gives `text` again.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     let mut start = 0;
     text.split_inclusive('\n').map(move |whole| {
@@ -34,17 +34,17 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
-/// How lines end in this text: as its first line does, `"\n"` when there is none.
+/// The line ending of this text: that of its first line, or `"\n"` if it has none.
 pub(crate) fn ending_of(text: &str) -> &'static str {
     match lines(text).next() {
         Some(line) if line.ending == "\r\n" => "\r\n",
-        // Any ending put after it is read as this one the next time.
+        // Any ending appended to it will next be read as this one.
         Some(line) if line.ending.is_empty() && line.body.ends_with('\r') => "\r\n",
         _ => "\n",
     }
 }
 
-/// `text` with `rows` after its last line, which gets the ending it may lack.
+/// `text` with `rows` appended; if the last line lacks an ending, it gets one.
 pub(crate) fn appended<'a>(text: &str, rows: impl IntoIterator<Item = &'a str>) -> String {
     let ending = ending_of(text);
     let mut whole = text.to_owned();

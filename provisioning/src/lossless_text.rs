@@ -1,9 +1,10 @@
-//! Bytes as text and back, to the very same bytes: what others write need not be UTF-8. The door
-//! (`host`) reads and writes by it, so that no parser has to care; formats are not known here.
+//! Converts bytes to text and back without loss: what others write need not be UTF-8. `host` reads
+//! and writes through it, so that no parser has to care; formats are not known here.
 //!
-//! A byte that is no UTF-8 becomes one character of its own, out of 128 that Unicode leaves to
-//! private use ([`ESCAPES`]). Such a character in the bytes themselves is taken for four bytes that
-//! are none, so that no two byte strings become one text. People are shown U+FFFD ([`shown`]).
+//! A byte that is not UTF-8 becomes one character out of 128 in a private use area of Unicode
+//! ([`ESCAPES`]). If such a character occurs in the bytes themselves, it is treated as four bytes
+//! that are not UTF-8, so that no two byte strings become the same text. People are shown U+FFFD
+//! ([`shown`]).
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -11,11 +12,11 @@ use std::ops::RangeInclusive;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// The characters that stand for the bytes 0x80 to 0xFF.
+/// The characters that represent the bytes 0x80 to 0xFF.
 pub const ESCAPES: RangeInclusive<char> = '\u{10F780}'..='\u{10F7FF}';
-/// What stands at U+10F700: the escape of byte `b` is `b` characters further.
+/// The escape of byte `b` is the character U+10F700 + `b`.
 const BASE: u32 = 0x10_F700;
-/// How each of [`ESCAPES`] begins in UTF-8, which nothing else does.
+/// The first bytes of each of [`ESCAPES`] in UTF-8; no other character starts with them.
 const LEADS: [[u8; 3]; 2] = [[0xF4, 0x8F, 0x9E], [0xF4, 0x8F, 0x9F]];
 
 /// The text of `bytes`, which [`to_bytes`] turns back into them.
@@ -38,18 +39,18 @@ pub fn from_bytes(bytes: impl AsRef<[u8]> + Into<Vec<u8>>) -> String {
     text
 }
 
-/// The bytes that `text` was made of.
+/// The bytes that `text` stands for.
 pub fn to_bytes(text: &str) -> Vec<u8> {
     unescaped(text.as_bytes()).into_owned()
 }
 
-/// The text of a path, as the door gives paths.
+/// The text of a path, in the form that `host` uses for paths.
 pub fn of_path(path: &Path) -> String {
     let raw = unescaped(path.as_os_str().as_bytes());
     from_bytes(raw.into_owned())
 }
 
-/// The path as the kernel has it. One that was never text stays as it is.
+/// The path as the kernel knows it. A path that was never text is returned unchanged.
 pub fn to_path(path: &Path) -> Cow<'_, Path> {
     match unescaped(path.as_os_str().as_bytes()) {
         Cow::Borrowed(_) => Cow::Borrowed(path),
@@ -57,7 +58,7 @@ pub fn to_path(path: &Path) -> Cow<'_, Path> {
     }
 }
 
-/// `text` for people, who are shown U+FFFD for each byte that is no UTF-8.
+/// `text` for people, with U+FFFD for each byte that is not UTF-8.
 pub fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains(is_escape) {
         return Cow::Borrowed(text);
@@ -76,7 +77,7 @@ fn escape(byte: u8) -> char {
     }
 }
 
-/// Works on bytes, because a path that an operator typed can have raw ones beside escapes.
+/// Works on bytes, because a path that an operator typed can have raw bytes beside escapes.
 fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
     let lead_of = |rest: &[u8]| LEADS.iter().position(|lead| rest.starts_with(lead));
     if !bytes.contains(&LEADS[0][0]) {

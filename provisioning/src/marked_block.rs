@@ -1,5 +1,5 @@
-//! Our block in a file that belongs to somebody else: put, replace, take back; the rest untouched.
-//! What stands in the block is known to the formats, not here.
+//! Our block in a file that belongs to somebody else: add, replace, remove; everything else is left
+//! untouched. The contents of the block are determined by the callers.
 
 use crate::lines::{Line, appended, ending_of, lines, spliced};
 
@@ -8,7 +8,7 @@ pub const BEGIN: &str = "# BEGIN mtctl";
 /// The last line of our block.
 pub const END: &str = "# END mtctl";
 
-/// Why our block cannot be found for certain; line numbers start at 1.
+/// Why our block cannot be located reliably; line numbers start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
     /// [`BEGIN`] without [`END`].
@@ -31,19 +31,20 @@ pub enum BlockError {
     },
 }
 
-/// Where our block lies, in bytes, both markers included.
+/// The position of our block, in bytes, including both markers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Region<'a> {
     pub(crate) start: usize,
     pub(crate) end: usize,
-    /// How the line with [`END`] ends.
+    /// The line ending after [`END`].
     ending: &'a str,
 }
 
 /// Finds our block.
 ///
 /// # Errors
-/// When the markers do not pair, or there are two blocks: then nothing may be edited.
+/// Returns an error if the markers are not paired or there are two blocks: then nothing may be
+/// edited.
 pub(crate) fn find(text: &str) -> Result<Option<Region<'_>>, BlockError> {
     let mut begun: Option<(usize, usize)> = None;
     let mut found = None;
@@ -70,11 +71,11 @@ fn region(start: usize, last: Line<'_>) -> Region<'_> {
     Region { start, end: last.end(), ending: last.ending }
 }
 
-/// `text` with our block saying `body`: replaced in place, else at the end; the same text when it
-/// says so already.
+/// `text` with our block containing `body`: replaced in place, or appended. The text is returned
+/// unchanged if the block already contains `body`.
 ///
 /// # Errors
-/// As [`BlockError`] says; nothing is to be edited then.
+/// Returns a [`BlockError`]; the file must not be edited then.
 pub fn put(text: &str, body: &str) -> Result<String, BlockError> {
     let rows = || [BEGIN].into_iter().chain(body.lines()).chain([END]);
     let Some(region) = find(text)? else {
@@ -85,10 +86,10 @@ pub fn put(text: &str, body: &str) -> Result<String, BlockError> {
     Ok(spliced(text, region.start, region.end, &block))
 }
 
-/// `text` without our block; the same text when there is none.
+/// `text` without our block; unchanged if there is none.
 ///
 /// # Errors
-/// As [`BlockError`] says.
+/// Returns a [`BlockError`].
 pub fn remove(text: &str) -> Result<String, BlockError> {
     Ok(match find(text)? {
         Some(region) => spliced(text, region.start, region.end, ""),
@@ -99,7 +100,7 @@ pub fn remove(text: &str) -> Result<String, BlockError> {
 /// The lines outside our block, with their numbers (from 1).
 ///
 /// # Errors
-/// As [`BlockError`] says.
+/// Returns a [`BlockError`].
 pub(crate) fn foreign_lines(
     text: &str,
 ) -> Result<impl Iterator<Item = (usize, Line<'_>)>, BlockError> {

@@ -1,5 +1,6 @@
-//! Keeps MD from assembling arrays found on attached disks: a marked block in mdadm.conf(5); and
-//! reads which arrays run (/proc/mdstat) and which the file names. Nothing is assembled here.
+//! Keeps MD from assembling arrays found on attached disks, with a marked block in mdadm.conf(5);
+//! and parses which arrays are running (/proc/mdstat) and which the file names. Nothing is
+//! assembled here.
 
 use crate::lines::Line;
 use crate::marked_block::{self, BlockError};
@@ -7,21 +8,21 @@ use crate::marked_block::{self, BlockError};
 #[cfg(test)]
 mod tests;
 
-/// Why the block cannot be put.
+/// Why the block cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AutoError {
-    /// The first AUTO row counts and later ones are silently ignored, and this one of somebody else
-    /// lets arrays be assembled.
+    /// The first AUTO row wins and later ones are silently ignored; this one, which is not ours,
+    /// allows arrays to be assembled.
     #[error(
         "line {line} of mdadm.conf, not written by mtctl, decides on automatic assembly: {row}"
     )]
     Conflict {
-        /// Number of the line, from 1.
+        /// Line number, from 1.
         line: usize,
         /// The row.
         row: String,
     },
-    /// Our markers do not pair.
+    /// Our markers are not paired.
     #[error("mdadm.conf: {0}")]
     Block(#[from] BlockError),
     /// Not the UUID of an array: 32 hexadecimal digits.
@@ -32,9 +33,9 @@ pub enum AutoError {
 /// One ARRAY row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArrayRow {
-    /// Number of the line, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// The device it names; none is allowed.
+    /// The device it names; it need not name one.
     pub device: Option<String>,
     /// Its UUID as 32 lower-case hexadecimal digits.
     pub uuid: Option<String>,
@@ -49,7 +50,7 @@ struct Row {
 }
 
 impl Row {
-    /// mdadm takes keywords in any case and shortened down to three letters.
+    /// mdadm accepts keywords in any case and abbreviated down to three letters.
     fn is(&self, keyword: &str) -> bool {
         self.words.first().is_some_and(|word| {
             let start = keyword.get(..word.len());
@@ -58,15 +59,15 @@ impl Row {
     }
 }
 
-/// The text of mdadm.conf with our block: `AUTO -all`, by which only arrays named in the file are
-/// assembled by themselves, and an ARRAY row for each of the host's own that no row names yet.
-/// Where somebody else's AUTO row says the same, only missing ARRAY rows are added; where nothing
-/// is missing, the text is returned as it is.
+/// The text of mdadm.conf with our block: `AUTO -all`, which limits automatic assembly to arrays
+/// named in the file, and an ARRAY row for each of the host's own arrays that no row names yet. If
+/// somebody else's AUTO row already says the same, only missing ARRAY rows are added; if nothing is
+/// missing, the text is returned unchanged.
 ///
 /// `own_arrays` are UUIDs as mdadm(8) prints them.
 ///
 /// # Errors
-/// As [`AutoError`] says; nothing is to be edited then.
+/// Returns an [`AutoError`]; the file must not be edited then.
 pub fn with_auto_off(text: &str, own_arrays: &[String]) -> Result<String, AutoError> {
     let rows = rows(marked_block::foreign_lines(text)?);
     let named: Vec<_> = rows.iter().filter_map(array_row).collect();
@@ -87,7 +88,7 @@ pub fn with_auto_off(text: &str, own_arrays: &[String]) -> Result<String, AutoEr
     }
 }
 
-/// The ARRAY rows, ours included; rows that forbid an array (`<ignore>`) are not among them.
+/// The ARRAY rows, including ours; rows that forbid an array (`<ignore>`) are left out.
 pub fn arrays(text: &str) -> Vec<ArrayRow> {
     let numbered = crate::lines::lines(text).enumerate();
     let rows = rows(numbered.map(|(index, line)| (index + 1, line)));
@@ -108,7 +109,7 @@ fn is_off_already(rows: &[Row]) -> Result<bool, AutoError> {
 fn rows<'a>(lines: impl Iterator<Item = (usize, Line<'a>)>) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for (line, Line { body, .. }) in lines {
-        // A comment starts with a word that starts with '#'.
+        // A comment starts with a word that begins with '#'.
         let words = body.split_ascii_whitespace();
         let words = words.take_while(|word| !word.starts_with('#'));
         let words = words.map(|word| word.replace(['"', '\''], ""));
@@ -140,7 +141,7 @@ fn array_row(row: &Row) -> Option<ArrayRow> {
     Some(array).filter(|array| array.device.as_deref() != Some("<ignore>"))
 }
 
-/// The 32 digits; mdadm allows punctuation between them anywhere.
+/// The 32 digits; mdadm allows punctuation anywhere between them.
 fn normalised(uuid: &str) -> Option<String> {
     let digits: String = uuid.chars().filter(|c| !matches!(c, ':' | '-' | '.' | ' ')).collect();
     let fits = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -157,11 +158,11 @@ fn with_colons(digits: &str) -> String {
 pub struct Array {
     /// The kernel's name: `md0`, `md_d1`.
     pub name: String,
-    /// Whether it runs.
+    /// Whether it is running.
     pub active: bool,
-    /// Whether it is only readable, until the first write or for good.
+    /// Whether it is read-only, until the first write or permanently.
     pub read_only: bool,
-    /// `raid1`, `linear`, …; inactive arrays have none.
+    /// `raid1`, `linear`, …; `None` for inactive arrays.
     pub level: Option<String>,
     /// Its members.
     pub members: Vec<Member>,
@@ -170,16 +171,16 @@ pub struct Array {
 /// One member of an array.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The kernel's name of the device: `sda1`.
+    /// The kernel's name of the device, such as `sda1`.
     pub device: String,
-    /// Number in the array.
+    /// Its number in the array.
     pub number: u32,
     /// Letters in parentheses: `S` spare, `F` failed, `W` write-mostly, `J` journal,
     /// `R` replacement.
     pub flags: String,
 }
 
-/// Reads /proc/mdstat; lines that name no array are details and passed over.
+/// Parses /proc/mdstat; lines that do not begin an array are details and are ignored.
 pub fn parse_mdstat(text: &str) -> Vec<Array> {
     text.lines().filter_map(parse_array).collect()
 }

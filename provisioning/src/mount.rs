@@ -1,4 +1,4 @@
-//! Reads /proc/self/mountinfo and /proc/swaps (proc(5)): what is mounted and what is swapped to.
+//! Parses /proc/self/mountinfo and /proc/swaps (proc(5)): what is mounted and what is used as swap.
 //! Nothing is mounted here, and fstab is read elsewhere.
 
 use serde::Serialize;
@@ -8,12 +8,12 @@ use crate::octal_escape::decoded;
 #[cfg(test)]
 mod tests;
 
-/// Why a table of /proc could not be read. One row that cannot be read spoils the table: a guard
-/// that does not know every mount must refuse.
+/// Why a table in /proc could not be parsed. One invalid row invalidates the table: a guard that
+/// does not know every mount must refuse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct TableError {
-    /// Number of the line, from 1.
+    /// Line number, from 1.
     pub line: usize,
     /// What is wrong with it.
     pub problem: &'static str,
@@ -22,37 +22,37 @@ pub struct TableError {
 /// One row of mountinfo, its octal escapes decoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mount {
-    /// Identifies the mount as long as it exists.
+    /// Identifies the mount for as long as it exists.
     pub mount_id: u32,
-    /// The mount it stands on.
+    /// The mount that it is mounted on.
     pub parent_id: u32,
-    /// Major and minor number of the filesystem's device; major 0 is no block device.
+    /// Major and minor number of the filesystem's device; major 0 is not a block device.
     pub device: (u32, u32),
-    /// The directory of the filesystem that is seen at the mount point.
+    /// The directory of the filesystem that is visible at the mount point.
     pub root: String,
-    /// Where it is seen, relative to the process's root.
+    /// The mount point, relative to the root of the process.
     pub mount_point: String,
     /// Options of this mount.
     pub options: Vec<String>,
-    /// The filesystem, `fuse.sshfs` with its subtype.
+    /// The filesystem, including its subtype, as in `fuse.sshfs`.
     pub filesystem: String,
-    /// What was mounted, as it was named; can be empty.
+    /// What was mounted, as it was specified; can be empty.
     pub source: String,
     /// Options of the filesystem.
     pub super_options: Vec<String>,
 }
 
-/// Every mount of the mount namespace that the root of the process sees.
+/// Every mount in the mount namespace that is visible below the root of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MountTable {
     mounts: Vec<Mount>,
 }
 
 impl MountTable {
-    /// Reads the text of /proc/self/mountinfo.
+    /// Parses the text of /proc/self/mountinfo.
     ///
     /// # Errors
-    /// The first row that is none.
+    /// Returns the first invalid row.
     pub fn parse(text: &str) -> Result<Self, TableError> {
         let rows = text.lines().enumerate().filter(|(_, row)| !row.is_empty());
         let mounts = rows.map(|(index, row)| {
@@ -71,19 +71,19 @@ impl MountTable {
         self.mounts.iter().filter(move |mount| mount.device == device)
     }
 
-    /// The mount that is seen at exactly this directory: the last one over it, and nothing when a
-    /// later mount on a directory above hides it.
+    /// The mount that is visible at exactly this directory: the topmost one, and `None` if a later
+    /// mount on a parent directory hides it.
     pub fn topmost(&self, mount_point: &str) -> Option<&Mount> {
         self.containing(mount_point)
             .filter(|mount| components(&mount.mount_point).eq(components(mount_point)))
     }
 
-    /// The mount a path lies in: found as the kernel walks, from the root from mount to mount,
-    /// since the order of the rows says nothing certain. `path` is absolute and free of symbolic
-    /// links.
+    /// The mount that contains `path`, found as the kernel walks, from the root mount downwards,
+    /// because the order of the rows guarantees nothing. `path` must be absolute and free of
+    /// symbolic links.
     pub fn containing(&self, path: &str) -> Option<&Mount> {
         let mut current = self.root()?;
-        // Each step goes down one mount; the bound keeps a table with a cycle from holding us.
+        // Each step descends by one mount; the bound stops the loop if a table contains a cycle.
         for _ in 0..self.mounts.len() {
             let below = self.mounts.iter().filter(|mount| {
                 mount.parent_id == current.mount_id
@@ -126,7 +126,7 @@ fn parse_mount(row: &str) -> Result<Mount, &'static str> {
     let root = decoded(next()?);
     let mount_point = decoded(next()?);
     let options = list(next()?);
-    // Optional fields, as many as the kernel likes, up to the separator.
+    // Any number of optional fields, up to the separator.
     while next()? != "-" {}
     let filesystem = decoded(next()?);
     let source = decoded(next()?);
@@ -155,7 +155,7 @@ fn list(field: &str) -> Vec<String> {
 /// One row of /proc/swaps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Swap {
-    /// The partition or file, its octal escapes decoded.
+    /// The partition or file, with octal escapes decoded.
     pub path: String,
     /// `partition` or `file`.
     pub kind: String,
@@ -163,14 +163,14 @@ pub struct Swap {
     pub size_kib: u64,
     /// Used, in KiB.
     pub used_kib: u64,
-    /// Priority; negative when the kernel chose it.
+    /// Priority; negative if the kernel chose it.
     pub priority: i32,
 }
 
-/// Reads the text of /proc/swaps.
+/// Parses the text of /proc/swaps.
 ///
 /// # Errors
-/// The first row that is none.
+/// Returns the first invalid row.
 pub fn parse_swaps(text: &str) -> Result<Vec<Swap>, TableError> {
     let rows = text.lines().enumerate().skip(1);
     let rows = rows.filter(|(_, row)| !row.trim().is_empty());
@@ -181,7 +181,7 @@ pub fn parse_swaps(text: &str) -> Result<Vec<Swap>, TableError> {
 }
 
 fn parse_swap(row: &str) -> Result<Swap, &'static str> {
-    // Other white space than ASCII's is part of a path.
+    // Only ASCII white space separates fields; any other is part of a path.
     let mut fields = row.split_ascii_whitespace();
     let mut next = || fields.next().ok_or("a field is missing");
     Ok(Swap {

@@ -1,5 +1,5 @@
-//! Decides what multipath-tools may claim on this host, and says it as multipath.conf(5) text.
-//! Maps are not made here, and nothing is read or run.
+//! Decides what multipath-tools may claim on this host, and expresses that as multipath.conf(5)
+//! text. No maps are made here, and nothing is read or run.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ mod tests;
 pub const MAIN_FILE: &str = "/etc/multipath.conf";
 /// The directory of drop-ins, read after the main file in alphabetical order.
 pub const DROP_IN_DIRECTORY: &str = "/etc/multipath/conf.d";
-/// Our drop-in: the last word counts.
+/// Our drop-in; settings that are read last win.
 pub const DROP_IN: &str = "/etc/multipath/conf.d/mtctl.conf";
 
 const FIRST_LINE: &str = "# Written by mtctl: changes here are lost.";
@@ -27,12 +27,12 @@ const FIRST_LINE: &str = "# Written by mtctl: changes here are lost.";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MultipathPolicy {
-    /// No disk, except those the host itself runs on by a map already.
+    /// No disk, except those that the host itself already uses through a map.
     Off,
-    /// What is a map stays one; nothing new is claimed by itself.
+    /// Existing maps are kept; nothing new is claimed automatically.
     #[default]
     Auto,
-    /// Every attached disk, single paths too, as /dev/mapper/WWID.
+    /// Every attached disk, including single paths, as /dev/mapper/WWID.
     Require,
 }
 
@@ -63,7 +63,7 @@ impl FromStr for MultipathPolicy {
     }
 }
 
-/// What the multipath-tools of a distribution release understand.
+/// What the multipath-tools of a distribution release support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MultipathGeneration {
     /// Release 6 (0.4.9): only [`MAIN_FILE`]; `find_multipaths yes|no`.
@@ -76,7 +76,7 @@ pub enum MultipathGeneration {
 }
 
 impl MultipathGeneration {
-    /// The file that says the policy.
+    /// The file that contains the policy.
     pub fn file(self) -> &'static str {
         match self {
             Self::MainFileOnly => MAIN_FILE,
@@ -85,29 +85,30 @@ impl MultipathGeneration {
     }
 }
 
-/// A map the host itself runs on (root, swap, the retention volume): it keeps its name and its
-/// partitions under every policy, or the host would not boot again.
+/// A map the host itself runs on (root, swap, the retention volume). It keeps its name and its
+/// partitions under every policy, because otherwise the host would not boot again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnMap {
-    /// The WWID as multipath-tools know it: udev's `ID_SERIAL`, the `3` of scsi_id(8) included.
+    /// The WWID in the form that multipath-tools use: udev's `ID_SERIAL`, including the `3` of
+    /// scsi_id(8).
     pub wwid: String,
     /// The map's name, without /dev/mapper.
     pub name: String,
 }
 
-/// The disks that belong to the host itself and not to a customer.
+/// The disks that belong to the host itself rather than to a customer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnDisks {
-    /// Those used through a map.
+    /// Disks used through a map.
     pub mapped: Vec<OwnMap>,
-    /// WWIDs of those used as plain disks. Claimed, their partitions would vanish from systemd's
-    /// view and the next boot would wait for them in vain; so no policy claims them.
+    /// WWIDs of disks used directly. If they were claimed, their partitions would vanish from
+    /// systemd's view and the next boot would wait for them in vain; so no policy claims them.
     pub plain: Vec<String>,
 }
 
 impl OwnDisks {
-    /// These and `others`, each once, in an order that does not depend on which came first: the
-    /// text made of them must not change when a disk becomes the host's own in another way.
+    /// The union of these and `others`, in an order that does not depend on which came first: the
+    /// text made of them must not change if a disk becomes the host's own in another way.
     #[must_use]
     pub fn with(mut self, others: Self) -> Self {
         self.mapped.extend(others.mapped);
@@ -122,23 +123,24 @@ impl OwnDisks {
 
 /// The whole text of [`MultipathGeneration::file`] for a policy.
 ///
-/// - `off` blacklists everything. By device node where no map is the host's own: then multipathd
-///   need not even ask disks that have no id for one; by WWID with exceptions otherwise, since an
-///   exception of one kind does not lift a blacklisting of another.
-/// - `auto` is `strict`: a disk is claimed only when it is in the wwids file, that is when it was a
+/// - `off` blacklists everything. It does so by device node if no map is the host's own: then
+///   multipathd need not even ask disks without an id for one. Otherwise it blacklists by WWID with
+///   exceptions, because an exception of one kind does not lift a blacklist entry of another kind.
+/// - `auto` is `strict`: a disk is claimed only if it is in the wwids file, that is, if it was a
 ///   map before. `yes` would take two disks with one WWID (clones of a template) for two paths of
-///   one disk and write both customers' data to either; where there is no `strict`, `yes` is the
-///   least that works and the check for duplicate ids stands before it.
-/// - `require` is `greedy`, the only value by which both the udev rules and multipathd claim a disk
-///   at first sight of one path: with `no` the udev rules pass the disk on to LVM and mounts
+///   one disk and write both customers' data to either. Where `strict` is not supported, `yes` is
+///   the most restrictive value that works, and the check for duplicate ids comes before it.
+/// - `require` is `greedy`, the only value with which both the udev rules and multipathd claim a
+///   disk as soon as one path appears: with `no` the udev rules pass the disk on to LVM and mounts
 ///   before multipathd gets it, and `yes`, `smart` and `strict` never map a lone path of an unknown
-///   disk. Where there is no `greedy`, `no` means the same. Partitions of customers' disks get no
-///   maps (`skip_kpartx`): those would be holders and keep the disk from being opened exclusively.
+///   disk. Where `greedy` is not supported, `no` means the same. Partitions of customers' disks get
+///   no maps (`skip_kpartx`): those would be holders and keep the disk from being opened
+///   exclusively.
 ///
 /// Maps are named by WWID (`user_friendly_names no`), which is the same on every host.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for a WWID or name that cannot stand in the file.
+/// Returns [`ErrorKind::Usage`] for a WWID or name that cannot be written in the file.
 pub fn policy_text(
     policy: MultipathPolicy,
     generation: MultipathGeneration,
@@ -158,7 +160,7 @@ pub fn minimal_main_file() -> String {
     format!("{FIRST_LINE}\n# The policy is in {DROP_IN}\ndefaults {{\n}}\n")
 }
 
-/// Whether we wrote the whole of this file: another's main file is not to be overwritten.
+/// Whether mtctl wrote this file: a main file of somebody else must not be overwritten.
 pub fn is_ours(text: &str) -> bool {
     text.lines().next() == Some(FIRST_LINE)
 }
@@ -196,8 +198,8 @@ fn blacklist(policy: MultipathPolicy, own: &OwnDisks) -> String {
     }
 }
 
-/// The multipath subsections of the host's own maps. `skip_kpartx` in the defaults would take their
-/// partitions away, and `user_friendly_names no` their names.
+/// The multipath subsections of the host's own maps. Without them, `skip_kpartx` in the defaults
+/// would remove their partitions, and `user_friendly_names no` their names.
 fn maps_kept(own: &OwnDisks) -> String {
     if own.mapped.is_empty() {
         return String::new();
@@ -218,13 +220,14 @@ fn section(name: &str, rows: impl IntoIterator<Item = String>) -> String {
     format!("{name} {{\n{}}}\n", rows.collect::<String>())
 }
 
-/// In a blacklist a WWID is an unanchored extended regular expression.
+/// A blacklist treats a WWID as an unanchored extended regular expression.
 fn wwid_row(wwid: &str) -> String {
     let mut pattern = String::new();
     for character in wwid.chars() {
         match character {
-            // `^` cannot stand alone in brackets, and none of the others can lose its meaning
-            // otherwise than there without a backslash, which older parsers treat differently.
+            // `^` cannot stand alone in brackets. For all the others, brackets are the only way to
+            // remove their special meaning without a backslash, which older parsers treat
+            // differently.
             '.' | '*' | '+' | '?' | '(' | ')' | '{' | '}' | '|' | '$' | '[' => {
                 pattern.extend(['[', character, ']']);
             }

@@ -1,5 +1,5 @@
-//! Everything that planning and checking look at, read once: a value. Nothing is changed here, and
-//! nothing is judged.
+//! Everything that planning and checking need, read once into a value. Nothing is changed or judged
+//! here.
 
 mod custom_changes;
 mod network;
@@ -34,7 +34,7 @@ use crate::platform::{self, Platform};
 use crate::record::{self, Record};
 use crate::spec::{Desired, DiskName};
 
-/// The files of the system that some step may edit or that a finding reads.
+/// The files of the system that some step may edit or that a finding is based on.
 const FILES: [&str; 16] = [
     crate::fstab::FSTAB_PATH,
     "/etc/hosts",
@@ -57,18 +57,18 @@ const FILES: [&str; 16] = [
 /// The retention directory as a path of the system being prepared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MountPoint {
-    /// Whether it is there and a directory.
+    /// Whether it exists and is a directory.
     pub exists: bool,
-    /// How many entries it has.
+    /// Number of entries in it.
     pub entries: usize,
 }
 
-/// What a mounted filesystem has room for, as statfs(2) tells.
+/// The capacity of a mounted filesystem, as statfs(2) reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Capacity {
     /// Its block size.
     pub block_bytes: u64,
-    /// How many blocks it has for data.
+    /// Number of its data blocks.
     pub blocks: u64,
 }
 
@@ -79,32 +79,32 @@ impl Capacity {
     }
 }
 
-/// The host as it is.
+/// The current state of the host.
 #[derive(Clone, Debug, Serialize)]
 pub struct Observed {
     /// Machine and distribution.
     pub platform: Platform,
     /// Every disk.
     pub disks: Vec<Disk>,
-    /// What protection groups write to.
+    /// The targets of protection groups.
     pub groups: Groups,
     /// Every mount of the running machine.
     pub mounts: MountTable,
-    /// Texts of the files that matter; `None` for those that are not there.
+    /// Contents of the relevant files; `None` for files that do not exist.
     pub files: BTreeMap<&'static str, Option<String>>,
-    /// The devices that rows of fstab name by a path, or by a tag that udev has a link for
-    /// ([`crate::fstab::source`]), with their numbers; none of a mounted image.
+    /// The devices that fstab rows name by a path, or by a tag that udev has a link for
+    /// ([`crate::fstab::source`]), with their numbers; empty for a mounted image.
     pub fstab_devices: BTreeMap<String, (u32, u32)>,
-    /// Files that are there and may not be read by who asks: what rests on them is unknown.
+    /// Files that exist but may not be read by this user: anything based on them is unknown.
     pub unreadable: BTreeSet<PathBuf>,
-    /// The directory of the image that is looked at, when it is one.
+    /// The directory of the image, if an image is observed.
     pub image: Option<PathBuf>,
     /// Packages.
     pub packages: PackagesObserved,
-    /// What will mount and check what is made for an image, and what makes it; of the running host,
-    /// which is its own, nothing is asked.
+    /// The software of an image that will mount and check what is made for it, and the tools that
+    /// make it; `None` for the running host, which does both itself.
     pub image_readers: Option<(Readers, Makers)>,
-    /// Whether an image's mount(8) takes `x-` options for comments; `None` when that is not known.
+    /// Whether an image's mount(8) treats `x-` options as comments; `None` if that is not known.
     pub knows_x_options: Option<bool>,
     /// Filesystem support by name.
     pub filesystems: BTreeMap<String, Support>,
@@ -112,7 +112,7 @@ pub struct Observed {
     pub storage: StorageStacks,
     /// Kernel attributes that tuning sets.
     pub attributes: Vec<TunedAttribute>,
-    /// /proc/sys/kernel/io_uring_disabled, where the kernel has it.
+    /// /proc/sys/kernel/io_uring_disabled, if the kernel has it.
     pub io_uring_disabled: Option<u32>,
     /// Whether a ring can be set up.
     pub io_uring: RingProbe,
@@ -120,39 +120,39 @@ pub struct Observed {
     pub network: Network,
     /// The site's own changes.
     pub custom_changes: Vec<CustomChange>,
-    /// What this program remembers.
+    /// The persistent record of this program.
     pub record: Record,
-    /// A format that a crash of this machine cut off.
+    /// A format of this machine that a crash interrupted.
     pub begun: Option<Begun>,
     /// The retention directory.
     pub mount_point: MountPoint,
-    /// What the kernel says of the retention volume, if an ext4 is mounted there.
+    /// The kernel's report about the retention volume, if an ext4 is mounted there.
     pub retention_ext4: Option<Ext4>,
-    /// What the mounted retention volume has room for: its disk may be larger.
+    /// The capacity of the mounted retention volume; its disk may be larger.
     pub retention_capacity: Option<Capacity>,
-    /// The .vmx that was named, and its text.
+    /// The .vmx file that was named, and its contents.
     pub vmx: Option<(PathBuf, Vec<u8>)>,
-    /// Whether the system asks for a restart, or an earlier run did and there was none since.
+    /// Whether the system asks for a restart, or an earlier run did and there has been none since.
     pub reboot_requested: bool,
     /// Device numbers of the paths that the operator typed.
     named: BTreeMap<PathBuf, (u32, u32)>,
 }
 
 impl Observed {
-    /// The text of one of the files that are looked at.
+    /// The text of one of the observed files.
     pub fn file(&self, path: &str) -> Option<&str> {
         self.files.get(path)?.as_deref()
     }
 
-    /// The path by which a shell of the running machine reaches `path` of the system: below the
-    /// image, when that is what is looked at.
+    /// The path by which a shell on the running machine reaches `path` of the system: below the
+    /// image, if an image is observed.
     pub fn outside_path(&self, path: &Path) -> PathBuf {
         let inside = path.strip_prefix("/").unwrap_or(path);
         self.image.as_ref().map_or_else(|| path.to_owned(), |image| image.join(inside))
     }
 
-    /// The mount that is seen at the retention directory. A mounted image has none: the running
-    /// machine's mounts are not its.
+    /// The mount that is visible at the retention directory. A mounted image has none: the mounts
+    /// of the running machine are not its own.
     pub fn retention_mount(&self, desired: &Desired) -> Option<&Mount> {
         if self.platform.is_image {
             return None;
@@ -160,22 +160,22 @@ impl Observed {
         self.mounts.topmost(desired.retention_mount.to_str()?)
     }
 
-    /// The disk that is mounted at the retention directory.
+    /// The disk of the filesystem mounted at the retention directory.
     pub fn retention_disk(&self, desired: &Desired) -> Option<&Disk> {
         let mount = self.retention_mount(desired)?;
         let is_mounted = |disk: &&Disk| {
             let point = disk::Use::Mounted(PathBuf::from(&mount.mount_point));
             disk.device_number == mount.device || disk.used_by.contains(&point)
         };
-        // The device itself before the disks that it is made of.
+        // Prefer the device itself to the disks that it is made of.
         let exact = self.disks.iter().find(|disk| disk.device_number == mount.device);
         exact.or_else(|| self.disks.iter().find(is_mounted))
     }
 
-    /// The disk that `name` means.
+    /// The disk that `name` refers to.
     ///
     /// # Errors
-    /// When it means none, a part of one, or more than one.
+    /// Returns a refusal if it refers to no disk, a part of one, or more than one.
     pub fn find_disk(&self, name: &DiskName) -> std::result::Result<&Disk, Refusal> {
         let list = "mtctl disks --all lists what there is";
         let found: Vec<&Disk> = match name {
@@ -209,10 +209,10 @@ impl Observed {
     }
 }
 
-/// Looks at the host.
+/// Observes the host.
 ///
 /// # Errors
-/// When something that must be known cannot be read.
+/// Returns an error if something that must be known cannot be read.
 pub fn observe(host: &Host, desired: &Desired) -> Result<Observed> {
     let platform = platform::observe(host)?;
     let mounts = mount_table(host)?;
@@ -276,7 +276,7 @@ fn retention_ext4(host: &Host, observed: &Observed, desired: &Desired) -> Option
     (disk.device_number == mount.device).then(|| Ext4::observe(host, &disk.name))
 }
 
-/// Unknown where stat(1) does not say: then the disk's size is all that is known.
+/// `None` if stat(1) does not report it: then only the size of the disk is known.
 fn retention_capacity(host: &Host, observed: &Observed, desired: &Desired) -> Option<Capacity> {
     let mount = observed.retention_mount(desired)?;
     let stat = Invocation::new("stat").arguments(["--file-system", "--format=%S %b"]);
@@ -288,14 +288,14 @@ fn retention_capacity(host: &Host, observed: &Observed, desired: &Desired) -> Op
 /// The mounts of the machine.
 ///
 /// # Errors
-/// When the kernel's table cannot be read or is not understood.
+/// Returns an error if the kernel's table cannot be read or parsed.
 pub fn mount_table(host: &Host) -> Result<MountTable> {
     let text = table(host, "/proc/self/mountinfo")?;
     MountTable::parse(&text).map_err(|cause| Error::failed("reading /proc/self/mountinfo", cause))
 }
 
-/// The text of one of the kernel's tables. A kernel that answers has it: without it nothing would
-/// be known to be in use. A record may lack it.
+/// The text of one of the kernel's tables. A live kernel must have it: without it, nothing would
+/// appear to be in use. A recorded host may lack it.
 fn table(host: &Host, path: &str) -> Result<String> {
     match host.machine().text_if_exists(path)? {
         None if host.is_live() => {
@@ -306,10 +306,10 @@ fn table(host: &Host, path: &str) -> Result<String> {
     }
 }
 
-/// The swap areas of the machine. A kernel without swap has no table of them.
+/// The swap areas of the machine. A kernel without swap support has no table of them.
 ///
 /// # Errors
-/// When the kernel's table cannot be read or is not understood.
+/// Returns an error if the kernel's table cannot be read or parsed.
 pub fn swaps(host: &Host) -> Result<Vec<Swap>> {
     let text = host.machine().text_if_exists("/proc/swaps")?.unwrap_or_default();
     mount::parse_swaps(&text).map_err(|cause| Error::failed("reading /proc/swaps", cause))
@@ -332,8 +332,8 @@ fn files(
     FILES.iter().map(text).collect()
 }
 
-/// What was read, or `None` when it may not be: then `path` is put down as unreadable. Whoever only
-/// looks need not be root.
+/// The result of `read`, or `None` if permission was denied: then `path` is added to `unreadable`.
+/// A run that only looks need not be root.
 fn unless_forbidden<T>(
     read: Result<T>,
     path: &Path,
@@ -357,7 +357,7 @@ fn io_uring_disabled(host: &Host) -> Option<u32> {
     host.machine().attribute("/proc/sys/kernel/io_uring_disabled")?.parse().ok()
 }
 
-/// The recorded intent, unless it is another machine's.
+/// The recorded intent, unless it belongs to another machine.
 fn begun(host: &Host, record: &Record, disks: &[Disk], platform: &Platform) -> Option<Begun> {
     let intent = record.formatting.clone().filter(|intent| intent.machine == platform.machine)?;
     let mut begun = Begun { intent, is_in_use: false };
@@ -368,7 +368,7 @@ fn begun(host: &Host, record: &Record, disks: &[Disk], platform: &Platform) -> O
     Some(begun)
 }
 
-/// What cannot be listed is not empty: mounting would hide it.
+/// A directory that cannot be listed is not considered empty: mounting would hide its contents.
 fn mount_point(
     host: &Host,
     desired: &Desired,
@@ -390,7 +390,7 @@ fn vmx(host: &Host, desired: &Desired) -> Result<Option<(PathBuf, Vec<u8>)>> {
     Ok(Some((path.clone(), host.machine().read(path)?)))
 }
 
-/// Links are followed by device number; a path that is no block device means no disk.
+/// Links are resolved by device number; a path that is not a block device refers to no disk.
 fn named(host: &Host, desired: &Desired) -> BTreeMap<PathBuf, (u32, u32)> {
     let number = |path: &Path| Some((path.to_owned(), device_number(host, path)?));
     desired.named_paths().filter_map(number).collect()
@@ -401,10 +401,10 @@ fn device_number(host: &Host, path: &Path) -> Option<(u32, u32)> {
     (status.kind == FileKind::BlockDevice).then_some(status.device_number)
 }
 
-/// Whether `name` can mean a disk at all: a WWID, or a path to a block device.
+/// Checks that `name` can refer to a disk at all: a WWID, or a path to a block device.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when it cannot.
+/// Returns [`ErrorKind::Usage`] if it cannot.
 pub fn is_nameable(host: &Host, name: &DiskName) -> Result<()> {
     let DiskName::Path(path) = name else { return Ok(()) };
     let status = host.machine().status(path);

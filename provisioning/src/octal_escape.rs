@@ -1,10 +1,10 @@
-//! The octal escapes of fstab(5) and of /proc's mount tables: `\040` for a space and the like.
-//! Which fields carry them is known to the formats, not here.
+//! The octal escapes of fstab(5) and of /proc's mount tables: `\040` for a space and so on. The
+//! callers know which fields use them.
 
 use crate::lossless_text;
 
-/// The field with every `\ooo` (three octal digits, at most `\377`) turned into its byte; any other
-/// backslash stands for itself, as in the C library's getmntent(3). Both are `lossless_text`.
+/// The field with every `\ooo` (three octal digits, at most `\377`) replaced by its byte; any other
+/// backslash stands for itself, as in the C library's getmntent(3). Both texts are `lossless_text`.
 pub(crate) fn decoded(field: &str) -> String {
     let bytes = lossless_text::to_bytes(field);
     let mut plain = Vec::with_capacity(bytes.len());
@@ -28,7 +28,7 @@ fn octal_byte(digits: &[u8]) -> Option<u8> {
 }
 
 /// The field as it must be written: space, tab, newline, carriage return and backslash escaped, and
-/// `#` too, which would make a comment of a row that starts with it.
+/// `#`, because a row that starts with it would be a comment.
 pub(crate) fn encoded(plain: &str) -> String {
     let mut field = String::with_capacity(plain.len());
     for character in plain.chars() {

@@ -1,5 +1,5 @@
-//! Which packages a master target needs, by each distribution's own names, which of them are
-//! installed, and the command that installs the rest. When to install is decided in `plan`.
+//! Which packages a master target needs, by the names of each distribution, which of them are
+//! installed, and the command that installs the rest. `plan` decides when to install.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::host::{Host, Invocation, Tree};
 use crate::multipath::MultipathPolicy;
 use crate::platform::{Distribution, Family, Platform, RedHatRelease};
 
-/// The package tools that are known.
+/// The supported package tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PackageManager {
@@ -26,17 +26,17 @@ pub enum PackageManager {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PackageRoot {
-    /// The running host's own.
+    /// Those of the running host.
     Host,
-    /// The image's own, run inside it: its configuration, its lists, and its database in the format
-    /// that its release reads.
+    /// Those of the image, run inside it: its configuration, its lists, and its database in the
+    /// format that its release reads.
     Inside(PathBuf),
-    /// The running host's tool on an image that has none.
+    /// The running host's tool, applied to an image that has none.
     InstallRoot(PathBuf),
 }
 
 impl PackageRoot {
-    /// `program`, where it has to run.
+    /// `program`, run where the packages belong.
     fn program(&self, program: &str) -> Invocation {
         match self {
             Self::Host | Self::InstallRoot(_) => Invocation::new(program),
@@ -47,18 +47,18 @@ impl PackageRoot {
     }
 }
 
-/// What was found about packages.
+/// The observed state of the packages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PackagesObserved {
-    /// The tool, when one was found.
+    /// The package tool, if one was found.
     pub manager: Option<PackageManager>,
-    /// Whose.
+    /// Whose tool it is.
     pub root: PackageRoot,
-    /// Which of [`known_names`] are installed.
+    /// Those of [`known_names`] that are installed.
     pub installed: BTreeSet<String>,
 }
 
-/// Why a package is wanted.
+/// What needs a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
     /// Every master target.
@@ -69,7 +69,7 @@ enum Need {
     Multipath,
 }
 
-/// A package: the need, and its names by family (empty: that family has none).
+/// A package: what needs it, and its name in each family (empty if the family has no such package).
 struct Package {
     need: Need,
     red_hat: &'static str,
@@ -80,8 +80,8 @@ const fn package(need: Need, red_hat: &'static str, debian: &'static str) -> Pac
     Package { need, red_hat, debian }
 }
 
-/// The manual procedure's list and what this program itself calls; btrfs-progs, reiserfs tools and
-/// kernel modules are not packaged by RHEL and its family.
+/// The list of the manual procedure, and the programs that mtctl itself calls; btrfs-progs,
+/// reiserfs tools and kernel modules are not packaged by RHEL and its family.
 const PACKAGES: [Package; 15] = [
     package(Need::Always, "xfsprogs", "xfsprogs"),
     package(Need::Always, "e2fsprogs", "e2fsprogs"),
@@ -126,7 +126,7 @@ fn names(distribution: &Distribution, is_needed: impl Fn(Need) -> bool) -> Vec<&
 }
 
 /// Release 10 moved kdump out of kexec-tools; release 6 has util-linux under its old name, and its
-/// VMware tools only in a repository that is not the distribution's own.
+/// VMware tools only in a repository outside the distribution.
 fn red_hat_name(name: &'static str, release: Option<RedHatRelease>) -> &'static str {
     match (name, release) {
         ("kexec-tools", Some(RedHatRelease::Ten)) => "kdump-utils",
@@ -136,7 +136,7 @@ fn red_hat_name(name: &'static str, release: Option<RedHatRelease>) -> &'static 
     }
 }
 
-/// Finds the package tool and asks it what is installed.
+/// Finds the package tool and queries the installed packages.
 pub fn observe(host: &Host, platform: &Platform) -> PackagesObserved {
     let distribution = &platform.distribution;
     let known = known_names(distribution);
@@ -179,12 +179,12 @@ fn installed_debs(host: &Host, root: &PackageRoot, names: &[&str]) -> BTreeSet<S
     }
     let format = "--showformat=${Package}\\t${Status}\\n";
     let query = query.arguments(["--show", format]).arguments(names.iter().copied());
-    // Status 1 only says that some of the names are unknown; the others are still printed.
+    // Status 1 only means that some of the names are unknown; the others are still printed.
     let printed = host.ask(&query).map(|output| output.stdout).unwrap_or_default();
     parse_dpkg_query(&printed)
 }
 
-/// Rows `name<TAB>install ok installed`.
+/// Rows of the form `name<TAB>install ok installed`.
 fn parse_dpkg_query(printed: &str) -> BTreeSet<String> {
     let row = |line: &str| {
         let (name, status) = line.split_once('\t')?;
@@ -201,12 +201,12 @@ fn installed_rpms(host: &Host, root: &PackageRoot, names: &[&str]) -> BTreeSet<S
     let query =
         query.arguments(["-q", "--queryformat", "%{NAME}\\n"]).arguments(names.iter().copied());
     let printed = host.ask(&query).map(|output| output.stdout).unwrap_or_default();
-    // For a name it does not know, rpm prints a sentence on stdout: never one of the names.
+    // For an unknown name, rpm prints a sentence on stdout, which never equals one of the names.
     let is_name = |line: &&str| names.contains(line);
     printed.lines().map(str::trim).filter(is_name).map(str::to_owned).collect()
 }
 
-/// The commands that install `packages` by way of `root`.
+/// The commands that install `packages` in `root`.
 pub fn install_commands(
     manager: PackageManager,
     packages: &[String],
@@ -228,7 +228,7 @@ pub fn install_commands(
         PackageManager::Yum => vec![red_hat("yum").arguments(names)],
         PackageManager::Apt => {
             let apt = || root.program("apt-get").environment("DEBIAN_FRONTEND", "noninteractive");
-            // Without the option, update takes unreachable repositories for warnings and succeeds.
+            // Without the option, update treats unreachable repositories as warnings and succeeds.
             let update = apt().arguments(["-o", "APT::Update::Error-Mode=any", "update"]);
             let install = apt().arguments(["install", "-y", "--no-install-recommends"]);
             vec![update, install.arguments(names)]

@@ -1,5 +1,5 @@
-//! From what is observed and what is desired to what has to be done: a value, made without touching
-//! anything. Printing it is the dry run; carrying it out is `apply`.
+//! Turns what is observed and what is desired into what has to be done: a value, made without
+//! touching anything. Printing it is the dry run; `apply` carries it out.
 
 pub(crate) mod enable_uuid;
 pub(crate) mod identities;
@@ -16,31 +16,31 @@ use crate::retention;
 use crate::spec::Desired;
 use crate::step::{Action, FileChange, Outcome, StepId, StepReport};
 
-/// Where a step stands before anything is done.
+/// The state of a step before anything is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// As wanted; in words.
     AsWanted(String),
     /// There is something to do; in words.
     ToDo(String),
-    /// A guard says no: then no step of the plan is taken.
+    /// A guard refuses: then no step of the plan is taken.
     Refused(Refusal),
-    /// Not as it has to be, and this program cannot change it; other steps are taken all the same.
+    /// Not as required, and this program cannot change it; other steps are taken nevertheless.
     NotReady(Refusal),
 }
 
-/// A step, where it stands, and what it will do.
+/// A step, its standing, and what it will do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedStep {
     /// The step.
     pub id: StepId,
-    /// Where it stands.
+    /// Its state before anything is done.
     pub standing: Standing,
     /// What it will do, in order; empty unless there is something to do.
     pub actions: Vec<Action>,
-    /// Whether what it does is in full effect only after a restart.
+    /// Whether its actions take full effect only after a restart.
     pub needs_reboot: bool,
-    /// Something that could be better, in words; it hinders nothing.
+    /// Something that could be better, in words; it prevents nothing.
     pub warning: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl PlannedStep {
         Self::new(id, Standing::NotReady(Refusal::new(reason, hint)), Vec::new())
     }
 
-    /// To do when there are actions, else as wanted.
+    /// To do if there are actions, else as wanted.
     fn doing(id: StepId, actions: Vec<Action>, detail: impl Into<String>) -> Self {
         if actions.is_empty() {
             return Self::as_wanted(id, detail);
@@ -75,7 +75,7 @@ impl PlannedStep {
         self
     }
 
-    /// The report of this step when nothing of it is carried out.
+    /// The report of this step if none of it is carried out.
     pub fn report_undone(&self) -> StepReport {
         let (outcome, mut detail) = match &self.standing {
             Standing::AsWanted(detail) => (Outcome::Unchanged, detail.clone()),
@@ -95,25 +95,25 @@ pub fn said(refusal: &Refusal) -> String {
     format!("{}; hint: {}", refusal.reason, refusal.hint)
 }
 
-/// Everything that is to be done.
+/// Everything that has to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The steps that were asked for, in order.
+    /// The requested steps, in order.
     pub steps: Vec<PlannedStep>,
 }
 
 impl Plan {
-    /// Whether nothing is to be done.
+    /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.iter().all(|step| step.actions.is_empty())
     }
 
-    /// Whether a guard refuses: then nothing at all may be done.
+    /// Whether a guard refuses: then nothing may be done at all.
     pub fn is_refused(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.standing, Standing::Refused(_)))
     }
 
-    /// Whether something is not as it has to be and cannot be changed from here.
+    /// Whether something is not as required and cannot be changed by this program.
     pub fn is_not_ready(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.standing, Standing::NotReady(_)))
     }
@@ -151,8 +151,8 @@ pub(crate) fn plan_step(id: StepId, observed: &Observed, desired: &Desired) -> P
     }
 }
 
-/// The action that gives the file at `path` the text `after`, unless it has it. No file and an
-/// empty one are the same.
+/// The action that gives the file at `path` the contents `after`, unless it already has them. A
+/// missing file is equivalent to an empty one.
 fn write(observed: &Observed, path: &str, after: String) -> Option<Action> {
     let before = observed.file(path).map(str::to_owned);
     if before.as_deref().unwrap_or_default() == after {

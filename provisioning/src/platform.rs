@@ -1,38 +1,38 @@
-//! What machine and which distribution this is: os-release, kernel, memory, cores, DMI, who runs
-//! us. Whether that is good enough is judged in `check`.
+//! What machine and which distribution this is: os-release, kernel, memory, cores, DMI, effective
+//! user. `check` judges whether that is good enough.
 
 use serde::Serialize;
 
 use crate::error::Result;
 use crate::host::Host;
 
-/// The distributions this program knows how to treat.
+/// The distributions that this program supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
-    /// Debian, Ubuntu and what is made from them.
+    /// Debian, Ubuntu and their derivatives.
     Debian,
     /// RHEL, CentOS, Rocky, Alma, Oracle, Fedora.
     RedHat,
-    /// Anything else: nothing is installed or edited there by guess.
+    /// Anything else: nothing is installed or edited there by guesswork.
     Unknown,
 }
 
-/// The distribution, from os-release(5), or /etc/redhat-release where there is none (release 6).
+/// The distribution, from os-release(5), or from /etc/redhat-release if there is none (release 6).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Distribution {
-    /// Whom it is made from.
+    /// The family it is derived from.
     pub family: Family,
     /// `debian`, `centos`, `rhel`, …
     pub id: String,
-    /// The first number of the version, which may be a year; `None` when there is none (testing,
-    /// rolling). What it means differs by distribution: ask [`Distribution::red_hat_release`].
+    /// The first number of the version, which may be a year; `None` if there is none (testing,
+    /// rolling). Its meaning depends on the distribution: use [`Distribution::red_hat_release`].
     pub major_version: Option<u32>,
-    /// For people.
+    /// The name shown to people.
     pub pretty_name: String,
 }
 
-/// A release of Enterprise Linux, or the one that a distribution of its family is like.
+/// A release of Enterprise Linux, or the one that a distribution of its family corresponds to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RedHatRelease {
     /// 6 and older: upstart, util-linux-ng, Linux 2.6.32.
@@ -59,7 +59,7 @@ impl RedHatRelease {
         }
     }
 
-    /// What each was branched from.
+    /// The release that was branched from each version.
     fn of_fedora(version: u32) -> Option<Self> {
         match version {
             12..=18 => Some(Self::Six),
@@ -83,8 +83,9 @@ impl RedHatRelease {
 }
 
 impl Distribution {
-    /// Which release of Enterprise Linux it is or is like; `None` outside of the family, and for a
-    /// version that says nothing: then it is taken for a newer one than is known.
+    /// The release of Enterprise Linux that it is or corresponds to; `None` outside the family, and
+    /// for a version that determines none, which is then taken for one newer than any that is
+    /// known.
     pub fn red_hat_release(&self) -> Option<RedHatRelease> {
         let version = self.major_version.filter(|_| self.family == Family::RedHat)?;
         match self.id.as_str() {
@@ -101,7 +102,7 @@ impl Distribution {
     }
 }
 
-/// The machine and who runs us on it.
+/// The machine, and the user who runs this program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Platform {
     /// The distribution of the system being prepared.
@@ -114,20 +115,20 @@ pub struct Platform {
     pub product_name: String,
     /// Usable memory, in bytes.
     pub memory_bytes: u64,
-    /// Processors online.
+    /// Number of processors online.
     pub cores: usize,
     /// Whether the effective user is root.
     pub is_root: bool,
     /// Whether systemd is the running init.
     pub has_systemd: bool,
-    /// What tells this machine from its clones: machine-id(5) and the product UUID of DMI.
+    /// Distinguishes this machine from its clones: machine-id(5) and the product UUID of DMI.
     #[serde(skip)]
     pub machine: String,
-    /// Whether this is a mounted image and not the running host.
+    /// Whether a mounted image is prepared instead of the running host.
     pub is_image: bool,
 }
 
-/// What runs the machine, as far as hints differ by it.
+/// The hypervisor, as far as hints depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hypervisor {
     /// VMware.
@@ -136,7 +137,7 @@ pub enum Hypervisor {
     Kvm,
     /// Hyper-V.
     HyperV,
-    /// A physical machine, or a hypervisor that is not known.
+    /// A physical machine, or an unknown hypervisor.
     NoneKnown,
 }
 
@@ -146,7 +147,7 @@ impl Platform {
         self.hypervisor() == Hypervisor::VmWare
     }
 
-    /// What DMI says that runs the machine.
+    /// The hypervisor according to DMI.
     pub fn hypervisor(&self) -> Hypervisor {
         hypervisor(&self.system_vendor, &self.product_name)
     }
@@ -175,10 +176,10 @@ fn hypervisor(vendor: &str, product: &str) -> Hypervisor {
     }
 }
 
-/// Reads the platform.
+/// Observes the platform.
 ///
 /// # Errors
-/// When a file that exists cannot be read.
+/// Returns an error if a file that exists cannot be read.
 pub fn observe(host: &Host) -> Result<Platform> {
     let kernel = host.machine();
     let dmi = |name: &str| kernel.attribute(format!("/sys/class/dmi/id/{name}"));
@@ -199,7 +200,8 @@ pub fn observe(host: &Host) -> Result<Platform> {
     })
 }
 
-/// machine-id(5) is copied with a machine, and the product UUID is the hypervisor's: both together.
+/// A clone keeps machine-id(5), and the product UUID comes from the hypervisor: only both together
+/// identify a machine.
 pub fn machine(host: &Host) -> String {
     let text = |path: &str| host.machine().attribute(path).unwrap_or_default();
     format!("{} {}", text("/etc/machine-id"), text("/sys/class/dmi/id/product_uuid"))
@@ -224,12 +226,12 @@ fn unknown() -> Distribution {
     }
 }
 
-/// The boot that the machine is in: a UUID that is new at every start.
+/// The current boot: a UUID that is new at every start.
 pub fn boot_id(host: &Host) -> Option<String> {
     host.machine().attribute("/proc/sys/kernel/random/boot_id")
 }
 
-/// Reads os-release(5). Values may be quoted; unknown rows are skipped.
+/// Parses os-release(5). Values may be quoted; unknown rows are skipped.
 pub fn parse_os_release(text: &str) -> Distribution {
     let value = |key: &str| {
         let row = text.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='));
@@ -255,7 +257,7 @@ pub fn parse_os_release(text: &str) -> Distribution {
     }
 }
 
-/// Reads /etc/redhat-release: `CentOS release 6.6 (Final)`.
+/// Parses /etc/redhat-release: `CentOS release 6.6 (Final)`.
 fn parse_redhat_release(text: &str) -> Distribution {
     let version =
         text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));

@@ -1,5 +1,5 @@
-//! `prepare` from begin to end: lock, observe, plan; and, once agreed to, apply, observe and plan
-//! again. Showing and asking are the command's.
+//! `prepare` from beginning to end: lock, observe, plan; and, once agreed to, apply, observe and
+//! plan again. The command does the showing and asking.
 
 use nix::fcntl::FlockArg;
 
@@ -11,10 +11,10 @@ use crate::plan::{self, Plan};
 use crate::spec::Desired;
 use crate::step::{Outcome, Report};
 
-/// One run at a time holds this lock exclusively; looking shares it.
+/// A run that makes changes holds this lock exclusively; a run that only looks shares it.
 const LOCK_PATH: &str = "/var/lib/mtctl/prepare.lock";
 
-/// A host that was looked at, and the plan for it.
+/// An observed host, and the plan for it.
 pub struct Preparation<'h> {
     host: &'h Host,
     desired: Desired,
@@ -23,29 +23,30 @@ pub struct Preparation<'h> {
     _lock: Option<std::fs::File>,
 }
 
-/// Whether changes are to follow.
+/// Whether changes will follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Only the plan is wanted: nothing is made, not even a lock file.
+    /// Only the plan is wanted: nothing is created, not even a lock file.
     Look,
     /// The plan may be carried out.
     Change,
 }
 
-/// What a run came to, and the error that ended it early.
+/// The result of a run, and the error that ended it early.
 #[derive(Debug)]
 pub struct Finished {
-    /// For the operator.
+    /// The report for the operator.
     pub report: Report,
-    /// What went wrong first.
+    /// The first error.
     pub error: Option<Error>,
 }
 
 impl<'h> Preparation<'h> {
-    /// Takes the lock, looks at the host, and makes the plan.
+    /// Takes the lock, observes the host, and makes the plan.
     ///
     /// # Errors
-    /// [`ErrorKind::Refused`] when another run holds the lock; otherwise as observing fails.
+    /// Returns [`ErrorKind::Refused`] if another run holds the lock; otherwise fails as observing
+    /// does.
     pub fn begin(host: &'h Host, desired: Desired, purpose: Purpose) -> Result<Self> {
         if purpose == Purpose::Change {
             is_allowed_to(host)?;
@@ -56,12 +57,12 @@ impl<'h> Preparation<'h> {
         Ok(Self { host, desired, observed, plan, _lock: lock })
     }
 
-    /// What will be done.
+    /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// What was seen.
+    /// The observed host.
     pub fn observed(&self) -> &Observed {
         &self.observed
     }
@@ -76,8 +77,8 @@ impl<'h> Preparation<'h> {
         self.observed.reboot_requested || self.plan.steps.iter().any(|step| step.needs_reboot)
     }
 
-    /// Carries the plan out, observes again, and holds the host against it: a second plan that is
-    /// not empty is a failure, even if each step worked.
+    /// Carries the plan out, then observes and plans again: a second plan that is not empty is a
+    /// failure, even if each step worked.
     pub fn carry_out(self, watch: Watch<'_>) -> Finished {
         if self.plan.is_refused() || self.plan.is_empty() {
             return Finished { report: self.report_undone(), error: None };
@@ -108,7 +109,7 @@ impl<'h> Preparation<'h> {
     }
 }
 
-/// Changing the running host takes root; a mounted image may belong to anybody.
+/// Changing the running host requires root; a mounted image may belong to anybody.
 fn is_allowed_to(host: &Host) -> Result<()> {
     if !host.is_live() || host.image().is_some() || nix::unistd::geteuid().is_root() {
         return Ok(());

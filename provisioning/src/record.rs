@@ -1,5 +1,6 @@
-//! What this program remembers on the host: /var/lib/mtctl/provisioning.json. A format that was
-//! begun, the retention volume it made, and what was run once. Nothing here is needed to find data.
+//! The persistent record of this program on the host, /var/lib/mtctl/provisioning.json: a format
+//! that was begun, the retention volume that was made, and what was run once. Nothing in it is
+//! needed to find data.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -9,30 +10,30 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::filesystem::{RetentionFilesystem, Signature};
 use crate::host::{FileWriteMode, Host};
 
-/// Where the record is.
+/// Path of the record.
 pub const RECORD_PATH: &str = "/var/lib/mtctl/provisioning.json";
 
 /// A format that is about to begin. Written before the first byte of the disk changes, so that a
-/// half-made filesystem is known as ours. Only a crash leaves one behind: a format that fails or is
-/// interrupted takes it away again.
+/// half-made filesystem is known to be ours. Only a crash leaves one behind: a format that fails or
+/// is interrupted removes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FormatIntent {
-    /// The machine that began it: a clone of this machine has no part in it.
+    /// The machine that began it: the intent does not apply to a clone of this machine.
     pub machine: String,
     /// The disk.
     pub disk: DiskIdentity,
     /// Its capacity, in bytes.
     pub size_bytes: u64,
-    /// What is being made.
+    /// The filesystem being made.
     pub filesystem: RetentionFilesystem,
-    /// The UUID it gets.
+    /// The UUID of the new filesystem.
     pub uuid: Uuid,
     /// The signature that the operator agreed to destroy; empty for a blank disk.
     pub replaces: Signature,
 }
 
-/// The retention volume that was made.
+/// The retention volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetentionRecord {
@@ -50,7 +51,7 @@ pub struct RetentionRecord {
 pub struct OnceRecord {
     /// The file's name.
     pub name: String,
-    /// SHA-256 of what was run, in hexadecimal digits.
+    /// SHA-256 of the file that was run, in hexadecimal digits.
     pub sha256: String,
 }
 
@@ -58,20 +59,20 @@ pub struct OnceRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// Of this layout: 1.
+    /// The version of this layout: 1.
     pub version: u32,
-    /// A format that was begun and not seen to end.
+    /// A format that was begun and is not known to have ended.
     pub formatting: Option<FormatIntent>,
     /// The retention volume made here.
     pub retention: Option<RetentionRecord>,
-    /// What ran once.
+    /// The custom changes that ran.
     pub ran_once: Vec<OnceRecord>,
-    /// The boot (/proc/sys/kernel/random/boot_id) in which something was changed that is in full
+    /// The boot (/proc/sys/kernel/random/boot_id) in which something was changed that takes full
     /// effect only after a restart.
     #[serde(default)]
     pub reboot_pending: Option<String>,
-    /// A file of which the initramfs has a copy was changed, or is about to be, and no rebuild
-    /// succeeded since.
+    /// A file that the initramfs contains a copy of was changed, or is about to be, and no rebuild
+    /// has succeeded since.
     #[serde(default)]
     pub initramfs_due: bool,
 }
@@ -89,10 +90,11 @@ impl Default for Record {
     }
 }
 
-/// Reads the record; a host without one has an empty one.
+/// Reads the record; a host without one has an empty record.
 ///
 /// # Errors
-/// When it is there and not understood: acting without it could format a disk twice.
+/// Returns an error if it exists and is not understood: acting without it could format a disk
+/// twice.
 pub fn load(host: &Host) -> Result<Record> {
     let Some(bytes) = host.system().read_if_exists(RECORD_PATH)? else {
         return Ok(Record::default());
@@ -113,7 +115,7 @@ pub fn load(host: &Host) -> Result<Record> {
 /// Replaces the record durably.
 ///
 /// # Errors
-/// When it cannot be written; the former one is then still there.
+/// Returns an error if it cannot be written; the previous record is then still there.
 pub fn store(host: &Host, record: &Record) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(record)
         .map_err(|cause| Error::failed(format!("writing {RECORD_PATH}"), cause))?;

@@ -1,5 +1,5 @@
-//! The retention volume: which disk it is or becomes, and what is missing for it to be mounted at
-//! every boot. Pure; carrying it out is `apply`, and judging it for people is `check`.
+//! The retention volume: which disk it is on or will be made on, and what is missing for it to be
+//! mounted at every boot. Pure; `apply` carries it out, and `check` judges it for people.
 
 mod spelling;
 pub mod udev_rule;
@@ -33,10 +33,10 @@ struct Volume {
     filesystem: RetentionFilesystem,
 }
 
-/// What has to be done for the retention volume; empty when it is as wanted.
+/// What has to be done for the retention volume; empty if it is as wanted.
 ///
 /// # Errors
-/// The reason why nothing may be done.
+/// Returns the reason why nothing may be done.
 pub fn plan(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refusal> {
     let (volume, format) = volume(observed, desired)?;
     is_mount_point_free(observed, desired)?;
@@ -78,8 +78,9 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refus
     Ok(actions)
 }
 
-/// The rule by which udev links the volume, brought into effect: on the disk that carries it only,
-/// since an event of another disk would have others look at a customer's (docs/adr/0006).
+/// Puts the rule by which udev links the volume into effect, only on the disk that carries the
+/// volume: an event of another disk would make other rules process a customer's disk
+/// (docs/adr/0006).
 fn link(observed: &Observed, volume: &Volume, carrier: Option<&Disk>) -> Vec<Action> {
     let before = observed.file(UDEV_RULE_FILE);
     let after = udev_rule(volume.filesystem, &volume.uuid);
@@ -97,7 +98,7 @@ fn link(observed: &Observed, volume: &Volume, carrier: Option<&Disk>) -> Vec<Act
         actions.push(Action::Run { invocation, purpose: purpose.to_owned() });
     };
     run(&["control", "--reload"], "udev reads the rule");
-    // A disk that is about to be formatted has its event when mkfs closes it.
+    // A disk that is about to be formatted gets its event when mkfs closes it.
     if let Some(disk) = carrier {
         let name = format!("--sysname-match={}", disk.name);
         let only = ["trigger", "--action=change", "--subsystem-match=block", &name];
@@ -107,7 +108,7 @@ fn link(observed: &Observed, volume: &Volume, carrier: Option<&Disk>) -> Vec<Act
     actions
 }
 
-/// An image is mounted by its own boots.
+/// An image mounts the volume at its own boots.
 fn mounting(
     observed: &Observed,
     desired: &Desired,
@@ -128,7 +129,7 @@ fn mounting(
     actions
 }
 
-/// The volume, and how it is made unless it is there.
+/// The volume, and how it is made if it does not exist.
 fn volume(observed: &Observed, desired: &Desired) -> Result<(Volume, Option<Format>), Refusal> {
     if let Some(volume) = mounted_volume(observed, desired)? {
         return Ok((volume, None));
@@ -141,8 +142,8 @@ fn volume(observed: &Observed, desired: &Desired) -> Result<(Volume, Option<Form
     Ok((volume, Some(format)))
 }
 
-/// Whether the volume that is there has to be remembered anew: a format that was cut off made it,
-/// or it is on another disk than it was made on and the operator named that one.
+/// Whether an existing volume has to be recorded again: a format that was interrupted made it, or
+/// it is on another disk than the one it was made on and the operator named that disk.
 fn adoption(
     observed: &Observed,
     desired: &Desired,
@@ -190,7 +191,8 @@ fn copies(one: &Disk, other: &Disk, uuid: &str) -> Refusal {
     Refusal::new(reason, "detach the copy")
 }
 
-/// The disk that is, or by this plan becomes, the retention volume; `None` when that is refused.
+/// The disk that is the retention volume, or that this plan turns into it; `None` if that is
+/// refused.
 pub fn planned_disk<'a>(observed: &'a Observed, desired: &Desired) -> Option<&'a Disk> {
     let (volume, format) = volume(observed, desired).ok()?;
     match format {
@@ -199,7 +201,7 @@ pub fn planned_disk<'a>(observed: &'a Observed, desired: &Desired) -> Option<&'a
     }
 }
 
-/// Mounting hides what lies in the directory, and what wrote it would not notice.
+/// Mounting hides the contents of the directory, and whoever wrote them would not notice.
 fn is_mount_point_free(observed: &Observed, desired: &Desired) -> Result<(), Refusal> {
     let entries = observed.mount_point.entries;
     if observed.retention_mount(desired).is_some() || entries == 0 {
@@ -210,7 +212,7 @@ fn is_mount_point_free(observed: &Observed, desired: &Desired) -> Result<(), Ref
     Err(Refusal::new(reason, format!("move them away: mv {at} {at}.old")))
 }
 
-/// A warning about the volume that is mounted, or is about to be made by `actions`.
+/// A warning about the volume that is mounted, or that `actions` are about to make.
 pub fn warning(observed: &Observed, desired: &Desired, actions: &[Action]) -> Option<String> {
     let to_be = actions.iter().find_map(|action| match action {
         Action::Format(format) => observed.disks.iter().find(|disk| disk.path == format.path),
@@ -241,7 +243,7 @@ fn text(uuid: Uuid) -> String {
     uuid.hyphenated().to_string()
 }
 
-/// What is mounted at the retention directory, if it can stay there.
+/// The volume mounted at the retention directory, if it can stay there.
 fn mounted_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volume>, Refusal> {
     let Some(mount) = observed.retention_mount(desired) else { return Ok(None) };
     let at = desired.retention_mount.display();
@@ -293,7 +295,7 @@ fn is_the_filesystem_wanted(
 }
 
 /// A retention volume made earlier that is attached but not mounted: known by our fstab row or our
-/// record, both of which name the UUID.
+/// record, both of which contain its UUID.
 fn existing_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volume>, Refusal> {
     let Some(uuid) = known_uuid(observed) else { return Ok(None) };
     let named = named_disk(observed, desired)?;
@@ -315,7 +317,7 @@ fn existing_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volu
     }
 }
 
-/// A volume that is mounted elsewhere is moved by who knows what is under way there.
+/// A volume that is mounted elsewhere is left to the operator, who knows what it is used for there.
 fn is_mounted_nowhere(
     observed: &Observed,
     desired: &Desired,
@@ -332,7 +334,8 @@ fn is_mounted_nowhere(
     Err(Refusal::new(reason, format!("end what works with it, and unmount it: umount {at}")))
 }
 
-/// Whoever names another disk, or this one to be destroyed, has to give up its history first.
+/// An operator who names another disk, or names this one to be destroyed, has to give up its
+/// history first.
 fn is_known(disk: &Disk, uuid: &str) -> Refusal {
     Refusal::new(
         format!("{} is the retention volume already (UUID={uuid})", disk.path.display()),
@@ -348,8 +351,8 @@ pub(crate) fn known_uuid(observed: &Observed) -> Option<String> {
     known_uuids(observed).next()
 }
 
-/// Every UUID by which a volume is known, the one that counts first: what a cut-off format made and
-/// somebody uses since, our row in fstab, our record.
+/// Every UUID by which a volume is known, in order of precedence: the one of an interrupted format
+/// that has been used since, our row in fstab, our record.
 fn known_uuids(observed: &Observed) -> impl Iterator<Item = String> {
     let begun = observed.begun.as_ref().filter(|begun| begun.is_in_use);
     let begun = begun.map(|begun| text(begun.intent.uuid));
@@ -415,7 +418,7 @@ fn named_disk<'a>(observed: &'a Observed, desired: &Desired) -> Result<Option<&'
     desired.retention_disk.as_ref().map(|name| observed.find_disk(name)).transpose()
 }
 
-/// Whether --destroy names `disk`; naming another one is a contradiction.
+/// Whether --destroy names `disk`; it is a contradiction if it names another one.
 fn destroyed_disk(observed: &Observed, desired: &Desired, disk: &Disk) -> Result<bool, Refusal> {
     let Some(name) = &desired.destroy else { return Ok(false) };
     let named = observed.find_disk(name)?;
@@ -460,8 +463,8 @@ fn is_begun(observed: &Observed, disk: &Disk) -> bool {
     begun.is_some_and(|begun| begun.is_left_on(disk)) && !is_path_of_a_map(disk)
 }
 
-/// The features that the system being prepared knows: the running host's own mkfs, and for an image
-/// what its oldest kernel and its own tools know.
+/// The features that the system being prepared supports: on the running host those of its own mkfs,
+/// in an image those that its oldest kernel and its own tools support.
 fn features(
     observed: &Observed,
     disk: &Disk,
@@ -505,7 +508,8 @@ fn not_for_image(observed: &Observed, filesystem: RetentionFilesystem, why: &Unk
     )
 }
 
-/// Whether kernel and tools can make and mount the filesystem: asked before anything is wiped.
+/// Whether the kernel and the tools can make and mount the filesystem: checked before anything is
+/// wiped.
 fn can_be_made(
     observed: &Observed,
     desired: &Desired,
@@ -553,8 +557,8 @@ fn fstab_change(
     Ok(Some(Action::WriteFile(FileChange { path: FSTAB_PATH.into(), before, after })))
 }
 
-/// By the image's mount(8); where it has none, by its release. The running host's is built on
-/// libmount, or this program would not run there.
+/// Decided by the image's mount(8), or by its release if it has none. The running host's is built
+/// on libmount, because this program would not run there otherwise.
 fn mark(observed: &Observed) -> Mark {
     let release = observed.platform.distribution.red_hat_release();
     match observed.knows_x_options {

@@ -1,5 +1,5 @@
-//! What a SCSI device says it is: VPD pages 0x80 and 0x83, and the identity chosen from them.
-//! Reading the pages from sysfs and opening devices is not here: the crate's `host` does that.
+//! What a SCSI device reports about itself: VPD pages 0x80 and 0x83, and the identity chosen from
+//! them. The crate's `host` reads the pages from sysfs and opens devices.
 
 pub mod designator;
 pub mod lba_status;

@@ -1,4 +1,4 @@
-//! Byte counts for people. Numbers for programs stay bytes.
+//! Byte counts for people. Programs get plain bytes.
 
 /// `bytes` with a binary unit and at most one decimal: `1.5 GiB`, `64 MiB`, `512 B`.
 pub fn binary(bytes: u64) -> String {
@@ -8,7 +8,7 @@ pub fn binary(bytes: u64) -> String {
     }
     let power = (bytes.ilog2() / 10).min(6);
     let unit = UNITS[power as usize - 1];
-    // Tenths, rounded down: a disk is never said to be larger than it is.
+    // Tenths, rounded down, so that no disk is reported larger than it is.
     let tenths = (u128::from(bytes) * 10) >> (10 * power);
     match tenths % 10 {
         0 => format!("{} {unit}", tenths / 10),

@@ -1,4 +1,4 @@
-//! What the operator wants, resolved from flags and configuration: no look at the host here.
+//! What the operator wants, resolved from flags and configuration; the host is not observed here.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -27,10 +27,10 @@ pub enum DiskName {
 }
 
 impl DiskName {
-    /// Reads what was typed: an absolute path, or a WWID.
+    /// Parses an absolute path or a WWID.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Usage`] when it is neither.
+    /// Returns [`crate::ErrorKind::Usage`] if it is neither.
     pub fn parse(typed: &str) -> Result<Self> {
         if typed.starts_with('/') {
             return Ok(Self::Path(PathBuf::from(typed)));
@@ -48,41 +48,43 @@ impl fmt::Display for DiskName {
     }
 }
 
-/// Which rules the host is held to.
+/// The set of rules that applies to the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// What replication needs.
     #[default]
     Generic,
-    /// Also what the vendor's procedure demanded: a VMware machine, kernel updates held.
+    /// In addition, the requirements of the vendor's procedure: a VMware machine, kernel updates
+    /// held.
     Asr,
 }
 
 /// Everything that `plan` needs to know besides the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Desired {
-    /// The disk to become the retention volume; chosen only if exactly one blank disk exists, else.
+    /// The disk to become the retention volume; if `None`, it is chosen only if exactly one blank
+    /// disk exists.
     pub retention_disk: Option<DiskName>,
     /// Where the retention volume is mounted.
     pub retention_mount: PathBuf,
-    /// Its filesystem; `None` is ext4 for a new one and any supported one that is there.
+    /// Its filesystem; `None` means ext4 for a new one and any supported one that exists.
     pub filesystem: Option<RetentionFilesystem>,
-    /// The disk whose content may be destroyed: must be the retention disk.
+    /// The disk whose content may be destroyed; it must be the retention disk.
     pub destroy: Option<DiskName>,
-    /// What multipathing is wanted.
+    /// The multipath policy.
     pub multipath: MultipathPolicy,
-    /// Which rules.
+    /// The set of rules.
     pub profile: Profile,
     /// Whether kernel updates are held back.
     pub hold_kernel_updates: bool,
-    /// Only these steps, when not empty.
+    /// Only these steps, if not empty.
     pub only: BTreeSet<StepId>,
     /// Not these steps.
     pub skip: BTreeSet<StepId>,
-    /// The configuration file of this virtual machine, when it can be reached.
+    /// The configuration file of this virtual machine, if it can be reached.
     pub vmx: Option<PathBuf>,
-    /// The UUID that a new retention filesystem gets: drawn before planning, so that the plan that
+    /// The UUID of a new retention filesystem. It is drawn before planning, so that the plan that
     /// is shown is the plan that is carried out.
     pub new_filesystem_uuid: Uuid,
 }
@@ -106,12 +108,12 @@ impl Default for Desired {
 }
 
 impl Desired {
-    /// Whether `step` is to be looked at.
+    /// Whether `step` is to be planned.
     pub fn includes(&self, step: StepId) -> bool {
         (self.only.is_empty() || self.only.contains(&step)) && !self.skip.contains(&step)
     }
 
-    /// Every path that names a disk, so that links can be followed when the host is observed.
+    /// Every path that names a disk, so that links can be resolved when the host is observed.
     pub fn named_paths(&self) -> impl Iterator<Item = &Path> {
         [&self.retention_disk, &self.destroy].into_iter().flatten().filter_map(|name| match name {
             DiskName::Path(path) => Some(path.as_path()),

@@ -1,5 +1,5 @@
-//! The steps of `prepare`, the actions a step may take, and what became of them: values only.
-//! Which actions are needed is decided in `plan`; carrying them out is `apply`.
+//! The steps of `prepare`, the actions a step may take, and their outcomes: values only. `plan`
+//! decides which actions are needed; `apply` carries them out.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,13 +23,13 @@ pub enum StepId {
     ScsiIds,
     /// disk.EnableUUID is in effect.
     EnableUuid,
-    /// Packages.
+    /// Required packages are installed.
     Packages,
     /// Filesystem support in kernel and tools.
     Filesystems,
     /// The multipath policy.
     Multipath,
-    /// LVM, software RAID and udisks keep off attached disks.
+    /// LVM, software RAID and udisks stay off attached disks.
     Lvm,
     /// The retention volume.
     Retention,
@@ -87,13 +87,13 @@ impl Serialize for StepId {
     }
 }
 
-/// A file that gets new text ([`crate::lossless_text`]). `before` is what was there when it was
-/// looked at: applying compares.
+/// A file that gets new text ([`crate::lossless_text`]). `before` is its text when the host was
+/// observed: applying compares the file with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileChange {
     /// The path, as seen from inside the system being prepared.
     pub path: PathBuf,
-    /// Its text now; `None` when there is no such file.
+    /// Its current text; `None` if the file does not exist.
     pub before: Option<String>,
     /// Its text afterwards.
     pub after: String,
@@ -103,11 +103,11 @@ pub struct FileChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Consent {
-    /// There is no content.
+    /// It has no content.
     Blank,
     /// The operator named this disk with --destroy.
     Destroy,
-    /// An earlier run began to format exactly this disk and did not end.
+    /// An earlier run began to format exactly this disk and did not finish.
     Unfinished,
 }
 
@@ -116,7 +116,7 @@ pub enum Consent {
 pub struct Format {
     /// The device node.
     pub path: PathBuf,
-    /// What recognises the disk.
+    /// What identifies the disk.
     pub disk: DiskIdentity,
     /// Major and minor number.
     pub device_number: (u32, u32),
@@ -126,43 +126,43 @@ pub struct Format {
     pub size_bytes: u64,
     /// The signature on it.
     pub signature: Signature,
-    /// What was read of a blank disk, and is zero.
+    /// What was read of a blank disk and found to be zero.
     pub proof: Option<Proof>,
     /// Why this is allowed.
     pub consent: Consent,
-    /// What is made.
+    /// The filesystem to make.
     pub filesystem: RetentionFilesystem,
-    /// With which features.
+    /// The features of the filesystem.
     pub features: Features,
-    /// The UUID it gets.
+    /// The UUID of the filesystem.
     pub uuid: Uuid,
 }
 
-/// One thing that is done to the host.
+/// One action on the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// Replace or make a file of the system being prepared.
+    /// Replace or create a file of the system being prepared.
     WriteFile(FileChange),
     /// Set disk.EnableUUID in the .vmx that the operator named on the running machine. The texts
-    /// are for showing: the file is read again when it is done.
+    /// are for display: the file is read again when the action is carried out.
     FixVmx(FileChange),
     /// Write a kernel attribute below /sys or /proc/sys.
     SetAttribute {
-        /// The attribute.
+        /// Path of the attribute.
         path: PathBuf,
-        /// Its value now.
+        /// Its current value.
         before: String,
         /// Its value afterwards.
         after: String,
     },
     /// Install packages.
     Install {
-        /// With this tool.
+        /// The package tool.
         manager: PackageManager,
-        /// These.
+        /// Their names.
         packages: Vec<String>,
-        /// Whose tool and database.
+        /// Whose tool and database are used.
         root: PackageRoot,
     },
     /// Run a command that changes no state of its own but makes a file take effect.
@@ -172,21 +172,22 @@ pub enum Action {
         /// What it is for.
         purpose: String,
     },
-    /// Note that the initramfs has to be rebuilt, before a file changes that it has a copy of.
+    /// Record that the initramfs has to be rebuilt, before a file changes that it contains a copy
+    /// of.
     NoteInitramfsDue,
-    /// Rebuild the initramfs of every kernel, and note that it is not due any more.
+    /// Rebuild the initramfs of every kernel, and record that no rebuild is due.
     RebuildInitramfs(Invocation),
     /// Make the retention filesystem.
     Format(Box<Format>),
-    /// Remember the retention volume that is there, and forget a format that was cut off.
+    /// Record the existing retention volume, and forget a format that was interrupted.
     Adopt(RetentionRecord),
-    /// Make a directory.
+    /// Create a directory.
     MakeDirectory(PathBuf),
-    /// Check and mount the retention volume by its fstab row, and prove that a boot will.
+    /// Check and mount the retention volume by its fstab row, and prove that a boot will mount it.
     Mount {
-        /// Where.
+        /// The mount point.
         mount_point: PathBuf,
-        /// What it is.
+        /// The kind of filesystem.
         filesystem: RetentionFilesystem,
         /// The filesystem's UUID.
         uuid: String,
@@ -251,7 +252,7 @@ fn write_format(f: &mut fmt::Formatter<'_>, format: &Format) -> fmt::Result {
     format.proof.as_ref().map_or(Ok(()), |proof| write!(f, "; looked at: {proof}"))
 }
 
-/// What a step came to.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -259,36 +260,36 @@ pub enum Outcome {
     Unchanged,
     /// Something was done.
     Changed,
-    /// A guard said no.
+    /// A guard refused.
     Refused,
-    /// It was tried and failed, or the host is not what it has to be.
+    /// It was tried and failed, or the host does not meet a requirement.
     Failed,
 }
 
-/// A step and what it came to.
+/// A step and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StepReport {
     /// The step.
     pub id: StepId,
-    /// What it came to.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// In words, with a hint where there is one.
+    /// In words, with a hint if there is one.
     pub detail: String,
 }
 
-/// What a whole run came to.
+/// The outcome of a whole run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// How many steps changed something.
     pub changed: usize,
-    /// Every step that was looked at.
+    /// Every step that was planned.
     pub steps: Vec<StepReport>,
-    /// Whether the host has to be restarted before all of it is in effect.
+    /// Whether the host has to be restarted for all changes to take effect.
     pub reboot_required: bool,
 }
 
 impl FileChange {
-    /// The change as `diff -u` prints it, three lines of context.
+    /// The change in the format of `diff -u`, with three lines of context.
     pub fn unified_diff(&self) -> String {
         let before = self.before.as_deref().unwrap_or_default();
         let path = self.path.display().to_string();

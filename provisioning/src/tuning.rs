@@ -1,5 +1,5 @@
-//! The texts that tune a master target: udev rules, io_uring sysctl, hold of kernel updates.
-//! Which of them a host needs is decided elsewhere, and nothing is written here.
+//! The texts that tune a master target: udev rules, the io_uring sysctl, the hold on kernel
+//! updates. Which of them a host needs is decided elsewhere, and nothing is written here.
 
 use crate::marked_block::BlockError;
 
@@ -7,17 +7,17 @@ mod exclude;
 #[cfg(test)]
 mod tests;
 
-/// Where [`UDEV_RULES`] belong.
+/// Path of the file with [`UDEV_RULES`].
 pub const UDEV_RULES_FILE: &str = "/etc/udev/rules.d/61-mtctl.rules";
 
 /// The udev rules; `udevadm control --reload` and `udevadm trigger` bring them into effect.
 ///
-/// They hold for the host's own disks as for the attached ones, on purpose: which disk is the
-/// host's own can change under a rule file, and nothing in them can keep a host from booting. The
-/// time-out only waits longer; a scheduler is set only where the kernel offers it; and udisks,
-/// which mounts nothing a server needs, merely does not show the disks it is told to ignore (nor
-/// does the storage page of a web console). What must differ between own and attached disks is
-/// done by LVM's, MD's and multipath's own files.
+/// They apply to the host's own disks as well as to the attached ones, on purpose: which disks are
+/// the host's own can change under a rule file, and nothing in the rules can keep a host from
+/// booting. The timeout only makes it wait longer; a scheduler is set only where the kernel offers
+/// it; and udisks, which mounts nothing that a server needs, merely hides the disks it is told to
+/// ignore (as does the storage page of a web console). What must differ between own and attached
+/// disks is left to the configuration files of LVM, MD and multipath.
 pub const UDEV_RULES: &str = r#"# Written by mtctl: changes here are lost.
 # A virtual disk can be silent for minutes while the storage under it fails over.
 ACTION=="add|change", SUBSYSTEM=="scsi", ENV{DEVTYPE}=="scsi_device", \
@@ -36,27 +36,27 @@ ACTION!="remove", SUBSYSTEM=="block", ENV{DM_UUID}=="*mpath-*", \
   ENV{UDISKS_IGNORE}="1", ENV{UDISKS_PRESENTATION_HIDE}="1"
 "#;
 
-/// Seconds a SCSI disk may take for one command, as [`UDEV_RULES`] set it.
+/// How long a SCSI disk may take for one command, in seconds, as set by [`UDEV_RULES`].
 pub const DISK_TIMEOUT_SECONDS: u32 = 180;
 
-/// Where [`IO_URING_SYSCTL`] belongs.
+/// Path of the file with [`IO_URING_SYSCTL`].
 pub const IO_URING_SYSCTL_FILE: &str = "/etc/sysctl.d/90-mtctl.conf";
 
-/// Allows io_uring to privileged processes; to be written only where it is
-/// 2 (nobody), since elsewhere it would allow less than before. The `-` makes
-/// sysctl(8) and systemd-sysctl pass over kernels that do not have it.
+/// Allows io_uring to privileged processes. To be written only where the value is 2 (nobody),
+/// because elsewhere it would allow less than before. The `-` makes sysctl(8) and systemd-sysctl
+/// ignore the setting on kernels that do not have it.
 pub const IO_URING_SYSCTL: &str = "# Written by mtctl: changes here are lost.\n\
     -kernel.io_uring_disabled = 1\n";
 
 /// How kernel updates are held, by package manager.
 ///
-/// A hold also keeps kernel packages from being installed: what needs one while the hold stands
-/// runs with `--disableexcludes=main` (yum, dnf) or without the preferences file (apt).
+/// A hold also keeps kernel packages from being installed: to install one while the hold is in
+/// place, use `--disableexcludes=main` (yum, dnf) or remove the preferences file (apt).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelHold {
     /// Releases 6 and 7.
     Yum,
-    /// Releases 8 and newer, where /etc/yum.conf is a link to this file.
+    /// Releases 8 and newer, where /etc/yum.conf is a link to that file.
     Dnf,
     /// Debian and Ubuntu.
     Apt,
@@ -70,7 +70,7 @@ Pin-Priority: -1
 ";
 
 impl KernelHold {
-    /// The file that says it; with [`Apt`](Self::Apt) it is ours alone.
+    /// The file that contains the hold; for [`Apt`](Self::Apt), it is ours alone.
     pub fn file(self) -> &'static str {
         match self {
             Self::Yum => "/etc/yum.conf",
@@ -79,7 +79,7 @@ impl KernelHold {
         }
     }
 
-    /// Whether the text of the file holds kernel updates, by us or by somebody else.
+    /// Whether the text of the file holds kernel updates, placed there by us or by somebody else.
     pub fn is_held(self, text: &str) -> bool {
         match self {
             Self::Yum | Self::Dnf => exclude::is_held(text),
@@ -87,10 +87,10 @@ impl KernelHold {
         }
     }
 
-    /// The text that holds kernel updates; the same when it does.
+    /// The text with a hold on kernel updates; unchanged if it already has one.
     ///
     /// # Errors
-    /// When the markers of our block do not pair.
+    /// Returns an error if the markers of our block are not paired.
     pub fn held(self, text: &str) -> Result<String, BlockError> {
         match self {
             Self::Yum | Self::Dnf => exclude::held(text),
@@ -98,10 +98,10 @@ impl KernelHold {
         }
     }
 
-    /// The text without our hold; empty with [`Apt`](Self::Apt), whose file can be removed.
+    /// The text without our hold; empty for [`Apt`](Self::Apt), whose file can be removed.
     ///
     /// # Errors
-    /// When the markers of our block do not pair.
+    /// Returns an error if the markers of our block are not paired.
     pub fn released(self, text: &str) -> Result<String, BlockError> {
         match self {
             Self::Yum | Self::Dnf => exclude::released(text),

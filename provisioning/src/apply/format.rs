@@ -1,5 +1,5 @@
-//! Makes the retention filesystem: the one irreversible action. Everything that the plan saw of the
-//! disk is looked at again before the first byte changes.
+//! Makes the retention filesystem: the one irreversible action. Everything the plan saw of the disk
+//! is checked again before the first byte changes.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -20,23 +20,23 @@ use crate::step::{Consent, Format};
 
 /// Formats. Durable states in order, and what a crash after each leaves:
 ///
-/// 1. the intent is recorded: the disk is as it was; where there is content, the next run asks for
-///    the agreement to destroy it again;
-/// 2. old signatures are wiped: a disk without one, ours to format by the intent;
+/// 1. the intent is recorded: the disk is unchanged; if it has content, the next run asks again for
+///    the agreement to destroy it;
+/// 2. old signatures are wiped: a disk without a signature, ours to format by the intent;
 /// 3. mkfs has run, in part or to its end: formatted again by the intent unless it was mounted
-///    since, and remembered as it is when it was (`guard::Begun`);
+///    since, and recorded as it is if it was (`guard::Begun`);
 /// 4. the record names the volume and the intent is gone: the next run only mounts it.
 ///
-/// A program that fails takes the intent away again: then somebody knows, and what is on the disk
-/// from then on is nobody's to format without being named. One that is killed leaves it, as a
-/// crash.
+/// A program that fails removes the intent: somebody knows about the failure then, and whatever is
+/// on the disk from then on is not formatted unless it is named. A program that is killed leaves
+/// the intent, like a crash.
 pub(super) fn format(
     host: &Host,
     planned: &Format,
     desired: &Desired,
     watch: Watch<'_>,
 ) -> Result<()> {
-    // While this is open, the kernel gives the device number to no other disk.
+    // While this is open, the kernel does not reuse the device number for another disk.
     let pinned = host.open_device(&planned.path)?;
     if pinned.device_number() != planned.device_number {
         return Err(changed(planned, "the path leads to another device"));
@@ -46,7 +46,7 @@ pub(super) fn format(
     let disk = found.ok_or_else(|| changed(planned, "it is gone"))?;
     is_still_the_one(planned, disk)?;
     is_still_allowed(host, planned, disk, (&disks, &groups), desired)?;
-    // Closed at once: mkfs wants the device exclusively itself.
+    // Closed before mkfs runs, which wants the device exclusively itself.
     let exclusive = host.open_device_exclusively(&planned.path)?;
     if planned.consent == Consent::Blank {
         let content = host.content_of(&exclusive)?;
@@ -55,7 +55,7 @@ pub(super) fn format(
         }
     }
     drop(exclusive);
-    // Before anything is wiped: that the program is there and starts.
+    // Before anything is wiped, make sure that mkfs is installed and starts.
     host.ask_checked(&Invocation::new(planned.filesystem.mkfs_program()).argument("-V"))?;
     remember_intent(host, planned)?;
     let flow = match make(host, planned, watch) {
@@ -74,9 +74,9 @@ pub(super) fn format(
 
 /// Why the filesystem was not made.
 enum Unmade {
-    /// Somebody said no: the operator, a program, or the device.
+    /// The operator, a program or the device refused.
     Failed(Error),
-    /// A program was killed in the middle of it.
+    /// A program was killed halfway.
     CutOff(Error),
 }
 
@@ -105,8 +105,8 @@ fn forget_intent(host: &Host) -> Result<()> {
     record::store(host, &record)
 }
 
-/// Wipes and makes. Stopping is possible until the first byte changes, and then not before the end:
-/// there is nothing to go back to. Gives whether to stop then.
+/// Wipes the disk and makes the filesystem. Stopping is possible until the first byte changes, and
+/// then only at the end, because there is nothing to go back to. Returns whether to stop then.
 fn make(
     host: &Host,
     planned: &Format,
@@ -143,7 +143,7 @@ fn volume(planned: &Format) -> RetentionRecord {
     }
 }
 
-/// Remembers `volume`, in one step with forgetting the format that made it.
+/// Records `volume`, and forgets in the same write the format that made it.
 pub(super) fn adopt(host: &Host, volume: &RetentionRecord) -> Result<()> {
     let mut record = record::load(host)?;
     record.formatting = None;
@@ -151,8 +151,8 @@ pub(super) fn adopt(host: &Host, volume: &RetentionRecord) -> Result<()> {
     record::store(host, &record)
 }
 
-/// Lets udev take in what was made, so that mounting by UUID finds it. Where udev is late, mount(8)
-/// looks at the disks itself.
+/// Lets udev process the new filesystem, so that mounting by UUID finds it. If udev is late,
+/// mount(8) looks at the disks itself.
 fn settle(host: &Host) {
     if host.machine().exists("/run/udev/control") {
         let _ = host.ask(&Invocation::new("udevadm").arguments(["settle", "--timeout=30"]));
@@ -202,7 +202,7 @@ fn is_still_allowed(
     Err(changed(planned, "its content is not what it was"))
 }
 
-/// The format that was cut off, as it stands now; only when the plan rests on it.
+/// The interrupted format, as the disk stands now; only if the plan rests on it.
 fn begun(host: &Host, planned: &Format, disk: &Disk) -> Result<Option<Begun>> {
     let intent = record::load(host)?.formatting;
     let machine = platform::machine(host);

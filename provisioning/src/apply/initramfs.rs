@@ -1,18 +1,18 @@
-//! Rebuilding the initramfs, once for every change to what it has a copy of. When it is due is
-//! decided in `plan`.
+//! Rebuilds the initramfs, once for all changes to the files it copies. `plan` decides when a
+//! rebuild is due.
 
 use crate::error::Result;
 use crate::host::{Host, Invocation};
 use crate::record;
 
-/// Notes durably that a rebuild is due. A crash after this and before any file changed leaves one
-/// rebuild too many; after a file changed, the next run still knows that the rebuild is missing.
+/// Records durably that a rebuild is due. A crash after this and before any file changed leaves one
+/// unnecessary rebuild; after a file changed, the next run still knows that the rebuild is missing.
 pub(super) fn note_due(host: &Host) -> Result<()> {
     set_due(host, true)
 }
 
-/// Rebuilds. When it fails, or a crash comes before the record is stored, it stays due: a second
-/// rebuild does no harm.
+/// Rebuilds. If it fails, or a crash comes before the record is stored, the rebuild stays due: a
+/// second one does no harm.
 pub(super) fn rebuild(host: &Host, invocation: &Invocation) -> Result<()> {
     host.change(invocation, &mut |_| {}).map_err(|error| {
         error.with_hint("mend what it says and run mtctl prepare again: the rebuild stays due")

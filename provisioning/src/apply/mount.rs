@@ -1,4 +1,5 @@
-//! Checks and mounts the retention volume by its fstab row, and proves that the next boot will.
+//! Checks and mounts the retention volume by its fstab row, and proves that the next boot will
+//! mount it.
 
 use std::path::Path;
 
@@ -19,7 +20,7 @@ pub(super) struct Volume<'a> {
 }
 
 /// Checks, mounts, unmounts, and mounts again as a boot does. A crash in between leaves the volume
-/// mounted or not; its fstab row is there already, and the next run or the next boot mounts it.
+/// mounted or not; its fstab row is already in place, and the next run or the next boot mounts it.
 pub(super) fn mount(host: &Host, volume: &Volume<'_>, watch: Watch<'_>) -> Result<()> {
     let found = is_there(host, volume)?;
     check(host, volume)?;
@@ -35,14 +36,14 @@ pub(super) fn mount(host: &Host, volume: &Volume<'_>, watch: Watch<'_>) -> Resul
     go_on(watch(&Event::Reached("mounted once")))?;
     host.change(&Invocation::new("umount").argument(&at), &mut |_| {})?;
     go_on(watch(&Event::Reached("unmounted")))?;
-    // Only rows with our mark: what else is in fstab is nobody's business here.
+    // Only rows with our mark: the other rows of fstab are none of our business.
     let all = Invocation::new("mount").arguments(["--all", "--test-opts", mark(host).option()]);
     host.change(&all, &mut |_| {})?;
     is_mounted(host, volume)
 }
 
-/// The disk by its path may be another one than when the plan was made: nothing is checked, and
-/// so nothing written, that is not the volume.
+/// The path may lead to another disk than when the plan was made: a device that is not the volume
+/// is not checked, and so not written to.
 fn is_there(host: &Host, volume: &Volume<'_>) -> Result<filesystem::Signature> {
     let found = filesystem::probe_signature(host, volume.device)?;
     if found.carries(volume.uuid) == Some(volume.filesystem) {
@@ -54,11 +55,11 @@ fn is_there(host: &Host, volume: &Volume<'_>) -> Result<filesystem::Signature> {
 }
 
 /// Checks the file system as a boot does. One that a boot would not mount is not mounted here
-/// either: its journal, and what only that has, could be dropped (docs/adr/0010).
+/// either: its journal, and data that is only in the journal, could be lost (docs/adr/0010).
 fn check(host: &Host, volume: &Volume<'_>) -> Result<()> {
     let Some(fsck) = volume.filesystem.check(volume.device) else { return Ok(()) };
     let output = host.change_output(&fsck, &mut |_| {})?;
-    // 1: it has repaired something (fsck(8)).
+    // 1: errors were found and repaired (fsck(8)).
     if matches!(output.status, Some(0 | 1)) {
         return Ok(());
     }
@@ -74,21 +75,21 @@ fn check(host: &Host, volume: &Volume<'_>) -> Result<()> {
     )))
 }
 
-/// Our mark as the row in fstab has it.
+/// Our mark as it appears in the fstab row.
 fn mark(host: &Host) -> Mark {
     let text = host.system().text_if_exists(FSTAB_PATH).ok().flatten().unwrap_or_default();
     let row = Fstab::parse(&text).ours().and_then(|(_, entry)| entry.mark());
     row.unwrap_or(Mark::XOption)
 }
 
-/// Whether mount(8) cannot find the volume by its UUID: something in it hides it from libblkid, and
-/// no udev runs that has a link for it (docs/adr/0011).
+/// Whether mount(8) cannot find the volume by its UUID: data on it hides it from libblkid, and no
+/// udev is running that has a link for it (docs/adr/0011).
 fn is_out_of_reach(host: &Host, volume: &Volume<'_>, found: &filesystem::Signature) -> bool {
     let link = format!("/dev/disk/by-uuid/{}", volume.uuid);
     found.hidden.is_some() && !host.machine().exists(link)
 }
 
-/// The mount of the row, with device and type named, and with the row's options.
+/// Mounts what the row mounts, with device and type given explicitly and with the row's options.
 fn by_device(host: &Host, volume: &Volume<'_>) -> Result<Invocation> {
     let text = host.system().text_if_exists(FSTAB_PATH)?.unwrap_or_default();
     let options = Fstab::parse(&text).ours().map(|(_, row)| row.options.join(","));

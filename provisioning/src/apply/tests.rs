@@ -1,4 +1,4 @@
-//! Stopping, refusing and remembering in the middle of a plan; whole runs are in `tests`.
+//! Stopping, refusing and recording in the middle of a plan; complete runs are tested in `tests`.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use super::*;
 use crate::host::{CommandRunner, Invocation, MemoryTree, Node, Output};
 use crate::plan::Standing;
 
-/// Every program succeeds, and is counted.
+/// Every program succeeds and is recorded.
 struct Succeeds(Rc<RefCell<Vec<String>>>);
 
 impl CommandRunner for Succeeds {

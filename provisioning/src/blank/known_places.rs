@@ -1,10 +1,10 @@
-//! Where a filesystem, a volume manager or a table keeps a copy of what describes it: a table with
-//! the source of each row. What lies in the first and last 16 MiB of the disk is left out, as these
+//! Where filesystems, volume managers and partition tables keep copies of their metadata: a table
+//! with the source of each row. The first and last 16 MiB of the disk are left out, because they
 //! are read anyway: boot sectors, superblocks and labels at the beginning, the backup of a GPT,
 //! LVM's second metadata area, ZFS labels 2 and 3, md 0.90 and 1.0, DDF, isw, DRBD, bcachefs, UDF.
 //!
 //! Not in the table, and so left to the samples: cylinder groups of UFS, resource groups of GFS2,
-//! BitLocker's copies in the middle, and volumes that begin where no installer lets one begin.
+//! BitLocker's copies in the middle, and volumes that begin where no installer puts one.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,7 +16,7 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
-/// A place that is read.
+/// A place to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Bytes of the disk, in whole sectors.
@@ -25,15 +25,15 @@ pub struct Place {
     pub what: &'static str,
 }
 
-/// What may lie somewhere, who says so, and where that is on a volume.
+/// What may lie somewhere, the source that says so, and its location on a volume.
 struct Row {
     what: &'static str,
-    /// The standard or program that defines it; for readers, and printed by nobody.
+    /// The standard or program that defines it; for readers of this file, never printed.
     _source: &'static str,
     places: fn(&Volume) -> Vec<Range<u64>>,
 }
 
-/// A filesystem or physical volume as it may lie on the disk: bytes of the disk.
+/// A filesystem or physical volume as it may lie on the disk, in bytes of the disk.
 struct Volume {
     start: u64,
     end: u64,
@@ -44,7 +44,7 @@ impl Volume {
         self.end - self.start
     }
 
-    /// Ranges of `length` bytes at `offsets` from its start, those that are in it.
+    /// The ranges of `length` bytes at `offsets` from its start that lie inside it.
     fn at(&self, offsets: impl IntoIterator<Item = u64>, length: u64) -> Vec<Range<u64>> {
         let inside =
             offsets.into_iter().filter(|offset| offset.saturating_add(length) <= self.length());
@@ -95,25 +95,25 @@ const ROWS: [Row; 8] = [
     },
 ];
 
-/// Where a partition or a volume begins besides the beginning of the disk, in MiB: after the small
-/// partitions that installers make. Windows: MSR of 16 or 128 MiB, ESP of 100, recovery of 350 to
-/// 529; RHEL: ESP of 200 or 600, /boot of 500 or 1024; Debian and Ubuntu: ESP of 124 to 1075, /boot
-/// of 487 to 2048; cloud images: 111 and 128; md 1.2: data after 65, 128 or 129 MiB.
+/// Where a partition or a volume may begin other than at the start of the disk, in MiB: after the
+/// small partitions that installers make. Windows: MSR of 16 or 128 MiB, ESP of 100, recovery of
+/// 350 to 529; RHEL: ESP of 200 or 600, /boot of 500 or 1024; Debian and Ubuntu: ESP of 124 to
+/// 1075, /boot of 487 to 2048; cloud images: 111 and 128; md 1.2: data after 65, 128 or 129 MiB.
 const BEGINNINGS_MIB: [u64; 47] = [
     17, 32, 33, 64, 65, 100, 101, 106, 111, 117, 128, 129, 130, 200, 201, 202, 256, 257, 351, 450,
     451, 487, 488, 500, 501, 502, 512, 513, 514, 529, 530, 538, 600, 601, 602, 1024, 1025, 1026,
     1076, 1077, 1127, 1225, 1537, 1625, 2049, 2050, 4097,
 ];
 
-/// The beginnings whose volumes are looked at for copies, too: in bytes, without sector 63.
+/// The beginnings of volumes that are also searched for copies, in bytes; sector 63 is added later.
 const VOLUME_BEGINNINGS: [u64; 5] = [0, MIB, 2 * MIB, 17 * MIB, 129 * MIB];
 
-/// How much of a possible beginning of a volume is read, and how much before it, where the volume
-/// before it ends.
+/// How much is read after a possible beginning of a volume, and how much before it, where the
+/// preceding volume ends.
 const BEGINNING_BYTES: u64 = 128 * KIB;
 
-/// The places to be read between the two ends of a disk of `size_bytes` with sectors of
-/// `sector_bytes`; ascending, and no two the same.
+/// The places to read between the two ends of a disk of `size_bytes` with sectors of
+/// `sector_bytes`; ascending, and without duplicates.
 pub fn known_places(size_bytes: u64, sector_bytes: u32) -> Vec<Place> {
     let sector = u64::from(sector_bytes).max(512);
     let block = SAMPLE_BYTES.max(sector);
@@ -140,12 +140,12 @@ pub fn known_places(size_bytes: u64, sector_bytes: u32) -> Vec<Place> {
     found.into_values().collect()
 }
 
-/// Every combination of where a volume may begin and end that is looked at.
+/// Every combination of beginning and end of a volume that is considered.
 fn volumes(size_bytes: u64, sector: u64) -> Vec<Volume> {
     let cylinder = 255 * 63 * sector;
     let ends = [
         size_bytes,
-        // GPT: the last usable sector, and as sgdisk, parted and Windows align it.
+        // GPT: the last usable sector, and the same as sgdisk, parted and Windows align it.
         size_bytes.saturating_sub(33 * sector),
         size_bytes.saturating_sub(33 * sector) / MIB * MIB,
         size_bytes.saturating_sub(MIB + 1) / MIB * MIB,
@@ -165,8 +165,9 @@ fn ext_backups(volume: &Volume) -> Vec<Range<u64>> {
     sizes.flat_map(|block| volume.at(ext_groups(block, volume.length()), 4 * KIB)).collect()
 }
 
-/// Where groups with a backup begin, with blocks of `block` bytes: a bitmap of one block has a bit
-/// for each block of a group. With blocks of 1 KiB the first group begins at block 1.
+/// Where groups with a backup begin, for blocks of `block` bytes: a group's bitmap is one block,
+/// with one bit for each block of the group. With blocks of 1 KiB the first group begins at block
+/// 1.
 fn ext_groups(block: u64, length: u64) -> Vec<u64> {
     let group_bytes = 8 * block * block;
     let count = length / group_bytes;
@@ -177,19 +178,19 @@ fn ext_groups(block: u64, length: u64) -> Vec<u64> {
     }
     groups.extend([count.saturating_sub(1), count]);
     groups.retain(|group| *group > 0);
-    // A group of the smallest blocks begins in the middle of what is read.
+    // With 1 KiB blocks, a group begins inside the range that is read, not at its start.
     groups.into_iter().filter_map(|group| group.checked_mul(group_bytes)).collect()
 }
 
-/// Blocks of 4 KiB, mkfs.xfs's default.
+/// mkfs.xfs's default block size, 4 KiB.
 const XFS_BLOCK: u64 = 4 * KIB;
-/// What cloud images and small volumes are made with before they are grown, in GiB: their groups
-/// keep their size.
+/// Sizes with which cloud images and small volumes are made before they are grown, in GiB: their
+/// groups keep their size.
 const XFS_GROWN_FROM_GIB: [u64; 30] = [
     2, 4, 5, 8, 10, 15, 16, 20, 25, 30, 32, 40, 50, 60, 64, 80, 100, 120, 128, 150, 160, 200, 250,
     256, 300, 400, 500, 512, 1000, 1024,
 ];
-/// Widths of a stripe to which a group's size is rounded up, in blocks: 64 KiB to 1 MiB.
+/// Stripe widths to which a group's size is rounded up, in blocks: 64 KiB to 1 MiB.
 const XFS_STRIPE_BLOCKS: [u64; 5] = [16, 32, 64, 128, 256];
 
 fn xfs_groups(volume: &Volume) -> Vec<Range<u64>> {
@@ -205,7 +206,7 @@ fn xfs_groups(volume: &Volume) -> Vec<Range<u64>> {
         }
     }
     for grown_from in XFS_GROWN_FROM_GIB.map(|gib| gib * GIB) {
-        // A partition's volume is smaller than the disk by what lies around it.
+        // The volume in a partition is smaller than the disk by the space around the partition.
         for length in [grown_from, grown_from - MIB, grown_from - 2 * MIB] {
             xfs_group_blocks(length / XFS_BLOCK)
                 .first()
@@ -216,8 +217,8 @@ fn xfs_groups(volume: &Volume) -> Vec<Range<u64>> {
     volume.at(offsets, 4 * KIB)
 }
 
-/// Sizes of a group in blocks and how many there are, of a volume of `blocks`: on one disk four
-/// groups, or groups of 1 TiB less a block; on a stripe 8, 16 or 32.
+/// Sizes of a group in blocks, and the number of groups, of a volume of `blocks`: four groups on
+/// one disk, or groups of 1 TiB less a block; 8, 16 or 32 on a stripe.
 fn xfs_group_blocks(blocks: u64) -> Vec<(u64, u64)> {
     let bytes = blocks.saturating_mul(XFS_BLOCK);
     let largest = (TIB - 1) / XFS_BLOCK;
@@ -234,8 +235,8 @@ fn xfs_group_blocks(blocks: u64) -> Vec<(u64, u64)> {
     vec![divided(2), divided(striped)]
 }
 
-/// Windows begins the table of files at cluster 786432, NTFS-3G keeps its mirror in the middle, and
-/// old versions the backup boot sector there; newer ones have that in the last sector.
+/// Windows begins the MFT at cluster 786432, NTFS-3G keeps its mirror in the middle, and old
+/// versions keep the backup boot sector there; newer ones have it in the last sector.
 fn ntfs_copies(volume: &Volume) -> Vec<Range<u64>> {
     let clusters = [512, KIB, 2 * KIB, 4 * KIB, 8 * KIB, 16 * KIB, 32 * KIB, 64 * KIB];
     let tables = clusters.map(|cluster| 786_432 * cluster);

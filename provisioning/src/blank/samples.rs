@@ -1,11 +1,11 @@
-//! Places chosen by chance, one in each of as many equal parts as samples are wanted: no part of a
-//! disk is left out, and what fills a part is certainly met.
+//! Random places, one in each of as many equal parts as samples are wanted: no part of a disk is
+//! left out, and content that fills a part is certainly hit.
 
 use std::ops::Range;
 
 /// Where to read: the beginnings of at most `count` blocks of `block_bytes` in `ranges`, ascending
-/// where the ranges are. All blocks, where there are no more than that. The same `seed` gives the
-/// same places. What is left over at the end of a range and is no whole block is passed over.
+/// if the ranges are. All blocks, if there are no more than `count`. The same `seed` gives the same
+/// places. A remainder at the end of a range that is not a whole block is skipped.
 pub fn samples(ranges: &[Range<u64>], block_bytes: u64, count: u32, seed: u64) -> Vec<u64> {
     let blocks = |range: &Range<u64>| range.end.saturating_sub(range.start) / block_bytes;
     let total: u64 = ranges.iter().map(blocks).sum();
@@ -13,7 +13,7 @@ pub fn samples(ranges: &[Range<u64>], block_bytes: u64, count: u32, seed: u64) -
     let mut random = SplitMix64(seed);
     let mut ranges = ranges.iter();
     let mut current = ranges.next();
-    // How many blocks are in the ranges before the current one.
+    // Number of blocks in the ranges before the current one.
     let mut before = 0;
     let mut chosen = Vec::new();
     for part in 0..parts {
@@ -31,7 +31,7 @@ pub fn samples(ranges: &[Range<u64>], block_bytes: u64, count: u32, seed: u64) -
     chosen
 }
 
-/// Where the part `part` of `parts` of `total` begins.
+/// Where part number `part` begins when `total` is divided into `parts`.
 fn share(total: u64, part: u64, parts: u64) -> u64 {
     let at = u128::from(total) * u128::from(part) / u128::from(parts);
     u64::try_from(at).unwrap_or(total)
@@ -50,7 +50,8 @@ impl SplitMix64 {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`, which is not 0; its bias is below one in a billion for any disk.
+    /// A number below `bound`, which must not be 0; its bias is below one in a billion for any
+    /// disk.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         let scaled = (u128::from(self.next()) * u128::from(bound)) >> 64;
         u64::try_from(scaled).unwrap_or(0)

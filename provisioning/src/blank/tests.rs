@@ -1,4 +1,4 @@
-//! Which places are looked at, how often scattered content is missed, and what is said of it.
+//! Which places are read, how often scattered content is missed, and what is reported.
 
 use super::known_places::known_places;
 use super::samples::{SplitMix64, samples};
@@ -8,7 +8,7 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
-/// Whether the byte at `offset` is read of a disk of `size_bytes`, samples left out.
+/// Whether the byte at `offset` of a disk of `size_bytes` is read, not counting samples.
 fn is_known(size_bytes: u64, offset: u64) -> bool {
     let at_an_end = offset < END_BYTES || offset >= size_bytes - END_BYTES;
     at_an_end || known_places(size_bytes, 512).iter().any(|one| one.range.contains(&offset))
@@ -16,7 +16,7 @@ fn is_known(size_bytes: u64, offset: u64) -> bool {
 
 #[test]
 fn copies_of_what_describes_a_volume_are_known_places() {
-    // Offsets that mkfs of each kind was seen to write to, or that its source names.
+    // Offsets that mkfs of each kind was observed to write to, or that its source names.
     let on_one_tib = [
         ("btrfs", 64 * MIB),
         ("btrfs", 256 * GIB),
@@ -96,7 +96,7 @@ fn a_disk_is_looked_at_as_a_whole_or_at_all_the_places_that_are_said() {
          content in one block of a thousand is missed with 0.03 %"
     );
     assert_eq!(said, expected);
-    // A disk is proven blank in seconds: this is what has to be read of it.
+    // A disk is proven blank in seconds: this is the amount that has to be read.
     let pieces = [ends(TIB), large.pieces].concat();
     let read: u64 = pieces.iter().map(|piece| piece.range.end - piece.range.start).sum();
     println!("1 TiB: {known_places} known places, {} reads, {read} bytes", pieces.len());
@@ -132,8 +132,9 @@ fn samples_leave_no_gap_of_two_parts_and_a_small_range_is_taken_as_a_whole() {
     assert_eq!(samples(&[], 4096, 100, 7), [0; 0]);
 }
 
-/// How many of `disks` disks, of which the fraction `filled` of the blocks is used at random, have
-/// none of it met by `count` samples. Content is between the ends, and known places do not help.
+/// How many of `disks` disks, with the fraction `filled` of their blocks used at random, have none
+/// of these blocks hit by `count` samples. Content is between the ends, and known places do not
+/// help.
 fn missed(disks: u64, filled: f64, count: u32) -> u64 {
     let size_bytes = 16 * GIB;
     let middle = END_BYTES..size_bytes - END_BYTES;
@@ -160,8 +161,8 @@ fn missed(disks: u64, filled: f64, count: u32) -> u64 {
     missed
 }
 
-/// The chance is what is stated: with few samples content is missed about as often as that says,
-/// with all of them not once in two hundred disks.
+/// The stated probability holds: with few samples content is missed about as often as stated, with
+/// all of them not once in two hundred disks.
 #[test]
 fn scattered_content_is_missed_as_rarely_as_is_said() {
     const DISKS: u64 = 200;
@@ -175,7 +176,7 @@ fn scattered_content_is_missed_as_rarely_as_is_said() {
         assert!(missed <= expected_at_most, "{filled}: {missed}");
     }
     assert!((0.000_27..0.000_28).contains(&chance_to_miss(0.001, SAMPLE_COUNT)));
-    // As a check of the experiment: 1024 samples miss one in a thousand blocks on 36 % of disks.
+    // Checks the experiment itself: 1024 samples miss one in a thousand blocks on 36 % of disks.
     let often = missed(DISKS, 0.001, 1024) as f64 / DISKS as f64;
     let stated = chance_to_miss(0.001, 1024);
     println!(

@@ -1,4 +1,4 @@
-//! Findings about the attached disks: ids, clones, disk.EnableUUID, their number.
+//! Findings about the attached disks: ids, clones, disk.EnableUUID, number of disks.
 
 use super::{Finding, Status};
 use crate::disk::{Disk, DiskKind};
@@ -7,7 +7,7 @@ use crate::plan::enable_uuid;
 use crate::plan::identities::{ENABLE_UUID_HINT, id_hint, shared, without_id};
 use crate::spec::Desired;
 
-/// As many disks as one master target takes.
+/// The most disks that one master target takes.
 const DISKS_MAX: usize = 60;
 
 pub(super) fn check(observed: &Observed, desired: &Desired) -> Vec<Finding> {
@@ -59,7 +59,7 @@ fn enable_uuid(observed: &Observed) -> Finding {
     }
 }
 
-/// The retention disk is the master target's own.
+/// The retention disk does not count: it belongs to the master target itself.
 fn disk_count(observed: &Observed, desired: &Desired) -> Finding {
     let id = "disk-count";
     let retention = observed.retention_disk(desired).map(|disk| disk.name.as_str());

@@ -11,10 +11,10 @@ use crate::platform::Family;
 use crate::size;
 use crate::spec::{Desired, Profile};
 
-/// Size of the system disk that the procedure asks for, in bytes: 100 GB as disks are sold.
+/// Size of the system disk that the procedure requires, in bytes: 100 GB, as disks are sold.
 const SYSTEM_DISK_BYTES_MIN: u64 = 100_000_000_000;
 
-/// A shortage fails where the procedure's numbers are the rule, and warns elsewhere.
+/// A shortage is a failure where the procedure's numbers are mandatory, and a warning elsewhere.
 fn shortage(desired: &Desired) -> Status {
     match desired.profile {
         Profile::Asr => Status::Fail,

@@ -1,4 +1,4 @@
-//! Findings about multipath: its policy, disks that it claimed without need, paths that are lost.
+//! Findings about multipath: its policy, disks it claimed needlessly, lost paths.
 
 use super::{Finding, by_plan};
 use crate::disk::{Disk, DiskKind};
@@ -18,15 +18,15 @@ pub(super) fn check(observed: &Observed, desired: &Desired) -> Vec<Finding> {
     findings
 }
 
-/// As the host is now: that a disk which is to become the retention volume will be kept out, too,
-/// is done together with making it.
+/// Judges the host as it is now: a disk that is to become the retention volume is excluded when the
+/// volume is made, so its future exclusion is not missing yet.
 fn by_policy(observed: &Observed, desired: &Desired) -> Finding {
     let mut desired = desired.clone();
     desired.skip.insert(StepId::Retention);
     by_plan("multipath", StepId::Multipath, "multipath-tools", observed, &desired)
 }
 
-/// Disks that multipath has claimed although one path leads to them, with the reason.
+/// Disks that multipath has claimed although only one path leads to them, with the reason.
 fn claimed(observed: &Observed) -> Option<Finding> {
     let single: Vec<&str> = maps(observed)
         .filter(|name| paths(observed, name).count() == 1 && !is_own(observed, name))
@@ -42,7 +42,7 @@ fn claimed(observed: &Observed) -> Option<Finding> {
         }
     };
     let (why, hint) = if configuration.claims_single_paths(generation(observed)) {
-        // Given back first, they would be claimed again.
+        // In the other order they would be claimed again.
         let hint = format!("mtctl prepare --only multipath && {give_back}");
         ("its configuration claims every disk", hint)
     } else {
@@ -64,8 +64,8 @@ fn paths<'a>(observed: &'a Observed, map: &'a str) -> impl Iterator<Item = &'a D
     plain.filter(move |disk| disk.multipath.as_deref() == Some(map))
 }
 
-/// Maps that have lost a path: it has failed, or it is gone, and another map of such disks has more
-/// of them. How many there should be nobody has said: a map of one path is a map as well.
+/// Maps that have lost a path: it has failed, or it is gone and another map of the same model has
+/// more. Nobody has said how many paths there should be: a map with one path is still a map.
 fn lost_paths(observed: &Observed) -> Vec<Finding> {
     let model = |map: &str| {
         let first = paths(observed, map).next();

@@ -1,4 +1,4 @@
-//! Findings about the retention volume: that it is there at every boot, that its file system is
+//! Findings about the retention volume: that it is mounted at every boot, that its file system is
 //! sound, and its six criteria.
 
 use super::Finding;
@@ -40,7 +40,7 @@ pub(super) fn check(observed: &Observed, desired: &Desired) -> Vec<Finding> {
     findings
 }
 
-/// Mounted, and mounted again at every boot.
+/// Mounted now, and mounted again at every boot.
 fn in_place(observed: &Observed, desired: &Desired, at: &str) -> Finding {
     let id = "retention";
     match retention::plan(observed, desired) {
@@ -96,7 +96,7 @@ fn exclusive(observed: &Observed, mount: &Mount, disk: Option<&Disk>, at: &str) 
         .hint(format!("findmnt {}; lsblk {}", mount.source, mount.source))
 }
 
-/// Not locked: it can be written.
+/// Not locked, that is, writable.
 fn unlocked(mount: &Mount, disk: Option<&Disk>, at: &str) -> Finding {
     let id = "retention-unlocked";
     let has = |options: &[String]| options.iter().any(|option| option == "ro");
@@ -108,16 +108,16 @@ fn unlocked(mount: &Mount, disk: Option<&Disk>, at: &str) -> Finding {
     Finding::pass(id, at, "writable")
 }
 
-/// How a file system is taken into use again after an error: the order keeps what mounting it
-/// unchecked can lose (docs/adr/0010). The program of its type ends with 1 when it has repaired
-/// something, and with more when it has not: then it is not mounted. fsck(8) would have to find out
-/// the type, and what is kept there can mislead it.
+/// How to take a file system into use again after an error: this order keeps what mounting it
+/// unchecked can lose (docs/adr/0010). The checker of its type exits with 1 if it has repaired
+/// something, and with more if it could not: then it is not mounted. fsck(8) would have to detect
+/// the type, and data kept on the volume can mislead it.
 fn check_first(mount: &Mount, at: &str) -> String {
     let Mount { source, filesystem, .. } = mount;
     format!("umount {at} && fsck.{filesystem} -y {source}; [ $? -le 1 ] && mount {at}")
 }
 
-/// Without an error since it was last checked.
+/// No errors since it was last checked.
 fn sound(observed: &Observed, mount: &Mount, at: &str) -> Finding {
     let id = "retention-sound";
     match observed.retention_ext4.as_ref().map(|ext4| ext4.errors) {
@@ -163,7 +163,7 @@ fn capacity(observed: &Observed, desired: &Desired, disk: Option<&Disk>, at: &st
     if disk_bytes == 0 {
         return Finding::fail(id, at, "has no capacity").hint("attach a disk");
     }
-    // What the disk has and its file system does not keeps nothing.
+    // Space that the disk has and its file system does not use keeps no history.
     let capacity = observed.retention_capacity;
     let bytes = capacity.map_or(disk_bytes, Capacity::bytes);
     if let (Some(capacity), Some(disk)) = (capacity, disk.filter(|_| is_grown(bytes, disk_bytes))) {
@@ -177,13 +177,13 @@ fn capacity(observed: &Observed, desired: &Desired, disk: Option<&Disk>, at: &st
     }
 }
 
-/// Whether the disk was grown and its file system was not. Journals and inode tables, which
-/// statfs(2) leaves out, are less than either of these.
+/// Whether the disk was grown but its file system was not. Journals and inode tables, which
+/// statfs(2) leaves out, are smaller than either of these bounds.
 fn is_grown(bytes: u64, disk_bytes: u64) -> bool {
     bytes.saturating_add((disk_bytes / 8).max(256 << 20)) < disk_bytes
 }
 
-/// Up to the margin, which stays free (docs/adr/0011).
+/// Grows the file system up to the margin, which stays free (docs/adr/0011).
 fn grow(capacity: Capacity, disk: &Disk, at: &str) -> String {
     let bytes = disk.size_bytes.saturating_sub(MARGIN_BYTES);
     match disk.signature.own() {

@@ -1,5 +1,4 @@
-//! Findings about software: packages, filesystems, LVM, tuning, io_uring, kernel
-//! updates.
+//! Findings about software: packages, filesystems, LVM, tuning, io_uring, kernel updates.
 
 use super::{Finding, by_plan};
 use crate::disk::Disk;
@@ -55,8 +54,8 @@ fn filesystems(observed: &Observed) -> Vec<Finding> {
     observed.filesystems.iter().map(finding).collect()
 }
 
-/// Disks that are not the system's own and that LVM's devices file lists: LVM looks at these
-/// whatever filters say.
+/// Disks that are not the system's own and are listed in LVM's devices file: LVM scans these
+/// whatever the filters say.
 fn foreign_lvm_devices(observed: &Observed) -> Vec<Finding> {
     let is_foreign = |disk: &&Disk| !disk.is_in_use() && disk.is_listed_with_all();
     let is_listed = |disk: &&Disk| observed.storage.lvm_listed.contains(&disk.name);
@@ -68,8 +67,8 @@ fn foreign_lvm_devices(observed: &Observed) -> Vec<Finding> {
     observed.disks.iter().filter(is_foreign).filter(is_listed).map(finding).collect()
 }
 
-/// Volume groups that are active and not the system's own: somebody's disks are in use by this
-/// host, whatever it will do at its next boot. The filter that shuts them out would hide them from
+/// Active volume groups that are not the system's own: this host is using somebody's disks,
+/// whatever it will do at its next boot. The filter that shuts them out would also hide them from
 /// the command that gives them back.
 fn foreign_volume_groups(observed: &Observed) -> Option<Finding> {
     let groups: Vec<&str> =

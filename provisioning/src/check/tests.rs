@@ -1,4 +1,5 @@
-//! What becomes of findings after they were made; the findings are in `tests/tests/findings.rs`.
+//! What happens to findings after they are made; the findings themselves are tested in
+//! `tests/tests/findings.rs`.
 
 use std::collections::BTreeSet;
 

@@ -11,12 +11,12 @@ use crate::scsi::wwid::Wwid;
 
 const LINKS: &str = "/dev/disk/by-id";
 
-/// The claims of all groups, looked up on this machine.
+/// The claims of all groups, resolved on this machine.
 pub(super) struct Claims<'g> {
     known: Vec<Known<'g>>,
 }
 
-/// A claim, and what on this machine it may mean: whatever fits is the group's.
+/// A claim, and what it may mean on this machine: anything that matches belongs to the group.
 struct Known<'g> {
     claim: &'g Claim,
     wwid: Option<Wwid>,

@@ -1,4 +1,4 @@
-//! Finds every block device: sysfs tells what it is, udev (or blkid) what lies on it.
+//! Finds every block device: sysfs says what it is, udev (or blkid) says what lies on it.
 
 use std::path::{Path, PathBuf};
 
@@ -17,19 +17,19 @@ use crate::scsi::wwid::Wwid;
 /// sysfs counts capacity in units of 512 bytes, whatever the sector size (block/stat.rst).
 const SYSFS_SECTOR_BYTES: u64 = 512;
 
-/// Where signatures are read.
+/// Where signatures are read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signatures {
-    /// In udev's database, where there is one: fast, and as of udev's last look.
+    /// From udev's database, if there is one: fast, and as of udev's last probe.
     Cached,
-    /// On the disk itself; in udev's database only where it may not be read.
+    /// From the disk itself; from udev's database only if the disk may not be read.
     Direct,
 }
 
 /// Every block device of the machine, by path. Partitions are part of their disk.
 ///
 /// `mounts`, `swaps` and `groups` are those of the machine. Reads disks that look blank
-/// ([`crate::blank`]), which needs root; without it they are eligible for nothing.
+/// ([`crate::blank`]), which needs root; without root they are eligible for nothing.
 pub fn observe(
     host: &Host,
     mounts: &[Mount],
@@ -56,7 +56,7 @@ pub fn observe(
             };
             disk.used_by = kernel.uses_of(&disk);
             if disk.is_system() {
-                // What the system runs from needs no look at its content.
+                // The content of the disk the system runs from does not matter.
                 disk.problem = None;
             }
             disk.used_by.extend(claims.uses_of(&kernel, &disk));
@@ -71,7 +71,7 @@ pub fn observe(
     disks
 }
 
-/// What a disk says it is; nothing of what lies on it or who uses it.
+/// What a disk reports about itself; nothing about its content or its users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentifiedDisk {
     /// The device node, as [`Disk::path`].
@@ -92,7 +92,7 @@ pub struct IdentifiedDisk {
     pub backing_file: Option<String>,
 }
 
-/// Every block device of the machine and what it says it is, without a look at any content.
+/// Every block device of the machine with what it reports about itself; no content is read.
 /// Partitions are part of their disk.
 pub fn identified(host: &Host) -> Vec<IdentifiedDisk> {
     let identified = |name: &String| {
@@ -101,7 +101,8 @@ pub fn identified(host: &Host) -> Vec<IdentifiedDisk> {
         let backing = format!("/sys/block/{name}/loop/backing_file");
         let backing_file = host.machine().attribute(backing);
         let Disk { path, kind, device_number, size_bytes, diskseq, wwid, serial, .. } = disk;
-        // What a WWID is made of, or what all disks of a controller may share, is none besides it.
+        // A serial number that a WWID is built from, or that all disks of a controller may share,
+        // is not an identity of its own.
         let serial = serial.filter(|serial| wwid.is_none() && !serial.is_empty());
         IdentifiedDisk {
             path,
@@ -117,30 +118,30 @@ pub fn identified(host: &Host) -> Vec<IdentifiedDisk> {
     names(host.machine()).iter().map(identified).collect()
 }
 
-/// Path and WWID of every disk that has one.
+/// Path and WWID of every disk that has a WWID.
 pub fn wwids(host: &Host) -> Vec<(PathBuf, Wwid)> {
     let disks = identified(host).into_iter();
     disks.filter_map(|disk| Some((disk.path, disk.wwid?))).collect()
 }
 
-/// What sysfs calls every block device that can be a disk.
+/// The sysfs name of every block device that can be a disk.
 fn names(machine: &Tree) -> Vec<String> {
     let mut names = machine.list("/sys/block");
     names.retain(|name| !is_never_a_disk(machine, name));
     names
 }
 
-/// sda before sdb before sdaa: letters by length, then by order; numbers by value.
+/// sda before sdb before sdaa: letters by length, then alphabetically; numbers by value.
 fn natural(name: &str) -> (usize, &str) {
     (name.len(), name)
 }
 
-/// udev's own probing leaves a mark; a device that it has not come to yet has none.
+/// udev's own probing leaves a mark; a device it has not processed yet has none.
 fn is_probed_by_udev(properties: &crate::host::UdevProperties) -> bool {
     properties.keys().any(|key| key.starts_with("ID_FS_") || key.starts_with("ID_PART_TABLE_"))
 }
 
-/// Whether udev did not probe it, as a path of a map: it goes on saying so when the map is gone.
+/// Whether udev skipped it as a path of a map; udev keeps saying so after the map is gone.
 fn is_path_to_udev(properties: &crate::host::UdevProperties) -> bool {
     properties.get("ID_FS_TYPE").is_some_and(|name| name == "mpath_member")
 }
@@ -237,7 +238,7 @@ fn map_wwid(machine: &Tree, name: &str) -> Option<Wwid> {
     Wwid::parse_operator(uuid.strip_prefix("mpath-")?).ok()
 }
 
-/// NVMe namespaces tell `eui.…`, `uuid.…` or `nvme.…`; a VMware controller's serial number is
+/// NVMe namespaces report `eui.…`, `uuid.…` or `nvme.…`; a VMware controller's serial number is
 /// shared by all its namespaces and identifies nothing.
 fn nvme_wwid(machine: &Tree, name: &str) -> Option<Wwid> {
     Wwid::parse_operator(&machine.attribute(format!("/sys/block/{name}/wwid"))?).ok()
@@ -264,7 +265,7 @@ fn known_by(machine: &Tree, disk: &Disk, boot_id: Option<&str>) -> Option<DiskId
     disk.diskseq.map(|diskseq| DiskIdentity::Attachment { diskseq, boot_id })
 }
 
-/// Asks blkid, which needs root. A device without capacity has nothing on it.
+/// Asks blkid, which needs root. A device without capacity holds nothing.
 fn probe(host: &Host, disk: &mut Disk, cached: Option<Signature>) -> Signature {
     if disk.size_bytes == 0 || !disk.is_whole_disk() {
         return Signature::default();
@@ -279,7 +280,7 @@ fn probe(host: &Host, disk: &mut Disk, cached: Option<Signature>) -> Signature {
     }
 }
 
-/// A disk that nobody uses and that shows no signature is blank only if that is proven.
+/// A disk without users and without a signature is blank only if that is proven.
 fn look_for_content(host: &Host, disk: &mut Disk) {
     if !disk.used_by.is_empty() || disk.size_bytes == 0 || !disk.is_whole_disk() {
         return;
@@ -298,8 +299,9 @@ fn look_for_content(host: &Host, disk: &mut Disk) {
     }
 }
 
-/// What sysfs and the mount table do not tell of, the kernel still refuses to open exclusively: the
-/// second disk of a mounted btrfs, a disk given to a virtual machine.
+/// Holders that sysfs and the mount table do not show: the kernel still refuses to open such disks
+/// exclusively, for example the second disk of a mounted btrfs, or a disk given to a virtual
+/// machine.
 fn look_for_holder(host: &Host, disk: &mut Disk) {
     if disk.is_in_use() || disk.size_bytes == 0 || !disk.is_whole_disk() {
         return;
@@ -311,9 +313,9 @@ fn look_for_holder(host: &Host, disk: &mut Disk) {
 
 fn eligible_for(disk: &Disk, groups: &Groups) -> Vec<Purpose> {
     let is_usable = disk.is_whole_disk() && !disk.read_only && !disk.is_in_use();
-    // What cannot be recognised again is not formatted (`guard`).
+    // A disk that cannot be identified again is not formatted (`guard`).
     let is_blank = disk.used_by.is_empty() && disk.problem.is_none() && disk.known_by.is_some();
-    // Any disk may be the target of a group that cannot be read.
+    // Any disk may be the target of a group whose state cannot be read.
     let may_be_offered = disk.kind.no_retention().is_none() && groups.unreadable.is_empty();
     let is_large = disk.size_bytes >= RETENTION_BYTES_MIN;
     let retention = is_usable && may_be_offered && is_blank && is_large;

@@ -1,5 +1,5 @@
-//! What sort of block device a disk is: told by its name and by what sysfs has of it. What follows
-//! from that, who uses it and what lies on it is not here.
+//! What sort of block device a disk is, judged by its name and its sysfs attributes. Its users and
+//! its content are handled elsewhere.
 
 use serde::Serialize;
 
@@ -23,19 +23,19 @@ pub enum DiskKind {
     Mapped,
     /// A software RAID array.
     Raid,
-    /// Made out of other disks by something else: DRBD, bcache, a ZFS volume.
+    /// Made out of other disks by other means: DRBD, bcache, a ZFS volume.
     Stacked,
     /// On another host, reached over the network: NBD, Ceph RBD.
     Network,
     /// Memory: zram, persistent memory.
     Memory,
-    /// Firmware's own: the boot and replay-protected areas of an eMMC, raw flash.
+    /// Reserved for firmware: the boot and replay-protected areas of an eMMC, raw flash.
     BootArea,
     /// Any other disk: Xen, DASD, eMMC, PCI flash.
     Other,
 }
 
-/// Names of drivers whose devices are no disks of their own; a number or letters follow each.
+/// Names of drivers whose devices are not disks of their own; a number or letters follow each name.
 const STACKED: [&str; 8] =
     ["drbd", "bcache", "zd", "ublkb", "emcpower", "datto", "elastio-snap", "veeamimage"];
 const NETWORK: [&str; 4] = ["nbd", "rbd", "rnbd", "etherd!e"];
@@ -43,7 +43,7 @@ const MEMORY: [&str; 4] = ["zram", "pmem", "nullb", "dcssblk"];
 const FLASH: [&str; 3] = ["mtdblock", "ubiblock", "mtd_"];
 
 impl DiskKind {
-    /// The kind of the device that sysfs calls `name`.
+    /// The kind of the device with the sysfs name `name`.
     pub(super) fn of(machine: &Tree, name: &str) -> Self {
         let base = format!("/sys/block/{name}");
         let mapper_uuid = machine.attribute(format!("{base}/dm/uuid")).unwrap_or_default();
@@ -66,7 +66,7 @@ impl DiskKind {
         }
     }
 
-    /// Whether it is a disk that was attached to this machine, and not made out of something else.
+    /// Whether it is a disk attached to this machine, as opposed to one made out of something else.
     pub fn is_attached(self) -> bool {
         match self {
             Self::Scsi | Self::Nvme | Self::Virtio | Self::Multipath | Self::Other => true,
@@ -80,7 +80,7 @@ impl DiskKind {
         }
     }
 
-    /// Why a retention volume is not made on a device of this kind, if it is not.
+    /// Why a retention volume is not made on a device of this kind, or `None` if it may be.
     pub fn no_retention(self) -> Option<&'static str> {
         match self {
             Self::Scsi | Self::Nvme | Self::Virtio | Self::Multipath | Self::Loop | Self::Other => {
@@ -93,7 +93,7 @@ impl DiskKind {
         }
     }
 
-    /// For people.
+    /// The name shown to people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scsi => "SCSI",
@@ -112,15 +112,15 @@ impl DiskKind {
     }
 }
 
-/// Whether sysfs calls a device so that is no disk at all: RAM disks, floppies and optical drives
-/// hold nothing that anybody replicates, and a hidden device is a path of an NVMe namespace that
-/// the kernel itself makes one disk of; it has no node.
+/// Whether a device in sysfs is not a disk at all: RAM disks, floppies and optical drives hold
+/// nothing that anybody replicates, and a hidden device is a path of an NVMe namespace that the
+/// kernel itself combines into one disk; it has no node.
 pub(super) fn is_never_a_disk(machine: &Tree, name: &str) -> bool {
     ["ram", "fd", "sr"].iter().any(|driver| is_numbered(name, driver))
         || machine.attribute(format!("/sys/block/{name}/hidden")).as_deref() == Some("1")
 }
 
-/// `zd16`, `drbd0`, `emcpowera`: a driver's name and which of its devices it is.
+/// `zd16`, `drbd0`, `emcpowera`: the name of a driver followed by the number or letter of a device.
 fn is_numbered(name: &str, driver: &str) -> bool {
     let is_letters = driver == "emcpower";
     name.strip_prefix(driver).is_some_and(|rest| {
@@ -128,7 +128,8 @@ fn is_numbered(name: &str, driver: &str) -> bool {
     })
 }
 
-/// `mmcblk0boot1`, `mmcblk0rpmb`, `mmcblk0gp0`: beside the disk `mmcblk0`, no partition of it.
+/// `mmcblk0boot1`, `mmcblk0rpmb`, `mmcblk0gp0`: these exist beside the disk `mmcblk0` and are not
+/// partitions of it.
 fn is_area_of_an_emmc(name: &str) -> bool {
     let rest = name.strip_prefix("mmcblk").unwrap_or_default();
     let area = rest.trim_start_matches(|c: char| c.is_ascii_digit());

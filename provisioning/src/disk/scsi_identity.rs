@@ -1,5 +1,5 @@
-//! The identity of a SCSI disk: which page names it, and what is told of pages with faults. The
-//! bytes are decoded in `scsi`.
+//! The identity of a SCSI disk: which page provides it, and what is reported about faulty pages.
+//! The bytes are decoded in `scsi`.
 
 use super::{Disk, IdentitySource};
 use crate::host::Host;
@@ -7,12 +7,12 @@ use crate::scsi::designator::Preference;
 use crate::scsi::vpd::{VpdError, VpdPage80, VpdPage83};
 use crate::scsi::wwid::Wwid;
 
-/// Finds what `disk` calls itself: page 0x83 by the standard's order of preference, else the serial
+/// Finds the identity of `disk`: page 0x83 by the standard's order of preference, else the serial
 /// number of page 0x80, else nothing.
 ///
-/// A fault inside a designator or a serial number is told, and the others count. A page that hides
-/// a part of itself may show it tomorrow, and a better name with it: until then a name that is
-/// unique only by somebody's care is none, and the weaker page is not tried.
+/// A fault inside a designator or a serial number is reported, and the others count. A page that
+/// hides a part of itself may show it later, and with it a better name: until then, a name that is
+/// unique only by somebody's care does not count, and the weaker page is not tried.
 pub(super) fn identify(host: &Host, disk: &mut Disk) {
     let page80 = page(host, disk, 0x80).map(|bytes| VpdPage80::parse(&bytes));
     let page83 = page(host, disk, 0x83).map(|bytes| VpdPage83::parse(&bytes));
@@ -70,7 +70,7 @@ fn of_serial(disk: &Disk, serial: &str) -> Option<Wwid> {
     Wwid::from_unit_serial(&text(&disk.vendor), &text(&disk.model), serial)
 }
 
-/// A VPD page from sysfs, or by SG_IO where this kernel's sysfs has none at all.
+/// A VPD page from sysfs, or by SG_IO if this kernel's sysfs has no VPD pages at all.
 fn page(host: &Host, disk: &Disk, code: u8) -> Option<Vec<u8>> {
     let base = format!("/sys/block/{}/device", disk.name);
     let machine = host.machine();

@@ -1,5 +1,5 @@
 //! Who uses a disk: mounts, swap, holders and loop devices, through partitions and mappings; and
-//! what a signature says lies on it.
+//! what the signature says about the content.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ impl Kernel {
         let mounts = mounts
             .iter()
             .flat_map(|mount| {
-                // btrfs and overlays report a device number of their own: the source tells the
+                // btrfs and overlays report a device number of their own: the source identifies the
                 // disk.
                 let by_source = number_of(Path::new(&mount.source));
                 let numbers = BTreeSet::from_iter(by_source.into_iter().chain([mount.device]));
@@ -85,8 +85,8 @@ impl Kernel {
         self.devices.insert(name.to_owned(), device);
     }
 
-    /// Everybody who uses `disk`, its partitions, or what is made of them. A multipath map's users
-    /// are the map's, and the path is used by the map.
+    /// Every user of `disk`, its partitions, or the devices made of them. The users of a multipath
+    /// map are listed for the map; its paths are used by the map.
     pub(super) fn uses_of(&self, disk: &Disk) -> Vec<Use> {
         let mut uses = Vec::new();
         let mut mount_points = Vec::new();
@@ -137,8 +137,8 @@ impl Kernel {
         }
     }
 
-    /// Numbers of the disk `name`, of its partitions, of all that is made of it, and of all that it
-    /// is made of.
+    /// Device numbers of the disk `name`, of its partitions, of everything made of it, and of
+    /// everything it is made of.
     pub(super) fn related(&self, name: &str) -> BTreeSet<DeviceNumber> {
         let above = self.above(name);
         let below = self.devices.keys().filter(|lower| self.above(lower).contains(name));
@@ -147,7 +147,7 @@ impl Kernel {
         names.filter_map(number).filter(|number| *number != (0, 0)).collect()
     }
 
-    /// The device `name`, its partitions, and all that is made of them.
+    /// The device `name`, its partitions, and everything made of them.
     fn above(&self, name: &str) -> BTreeSet<String> {
         let mut seen = BTreeSet::new();
         let mut pending = vec![name.to_owned()];
@@ -190,7 +190,7 @@ impl Kernel {
     }
 }
 
-/// What a signature says lies on the disk.
+/// What the signature says about the content.
 pub(super) fn content(signature: &Signature) -> Vec<Use> {
     let table = signature.partition_table.clone().map(Use::PartitionTable);
     let filesystem = signature.filesystem.as_deref().map(|name| match name {
@@ -204,7 +204,7 @@ pub(super) fn content(signature: &Signature) -> Vec<Use> {
     table.into_iter().chain(filesystem).chain(ambivalent).chain(hidden).collect()
 }
 
-/// `8:16` as in a sysfs `dev` attribute.
+/// `8:16`, as in a sysfs `dev` attribute.
 pub(super) fn device_number(text: &str) -> Option<DeviceNumber> {
     let (major, minor) = text.split_once(':')?;
     Some((major.parse().ok()?, minor.parse().ok()?))

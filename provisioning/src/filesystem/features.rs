@@ -1,6 +1,7 @@
-//! Which features a new filesystem gets: on the running host what its own mkfs makes by itself, in
-//! an image only what the oldest of its kernels mounts and its own tools check. By versions, not by
-//! names of distributions: a kernel that was given a feature earlier merely goes without it.
+//! Which features a new filesystem gets: on the running host whatever its mkfs makes by default, in
+//! an image only what the oldest of its kernels can mount and its own tools can check. Decided by
+//! versions, not by names of distributions: a kernel with a backported feature merely goes without
+//! it.
 
 use std::fmt;
 
@@ -8,12 +9,13 @@ use serde::{Serialize, Serializer};
 
 use super::RetentionFilesystem;
 
-/// A version of a kernel or of tools: major, minor, patch; what is not said is 0.
+/// A version of a kernel or of tools: major, minor, patch; missing numbers are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u32, pub u32, pub u32);
 
 impl Version {
-    /// The version at the beginning of a text: `4.14.35-2047.el7uek.x86_64`. Two numbers at least.
+    /// The version at the beginning of a text such as `4.14.35-2047.el7uek.x86_64`. At least two
+    /// numbers are required.
     pub fn leading(text: &str) -> Option<Self> {
         let end = text.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(text.len());
         let mut numbers = text[..end].split('.').map(str::parse);
@@ -34,20 +36,20 @@ impl Serialize for Version {
     }
 }
 
-/// What a system has that will mount and check the filesystem; `None` is unknown.
+/// The software of a system that will mount and check the filesystem; `None` if it is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Readers {
-    /// The oldest of its kernels.
+    /// Its oldest kernel.
     pub kernel: Option<Version>,
     /// e2fsprogs.
     pub e2fsprogs: Option<Version>,
     /// xfsprogs.
     pub xfsprogs: Option<Version>,
-    /// What its own mke2fs.conf(5) has an ext4 made with, where it has that file.
+    /// The ext4 features in its own mke2fs.conf(5), if it has that file.
     pub ext4_by_default: Option<Vec<String>>,
 }
 
-/// The tools that make it: those of the running host.
+/// The tools that make the filesystem: those of the running host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Makers {
     /// e2fsprogs.
@@ -60,27 +62,27 @@ pub struct Makers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Features {
-    /// What mkfs gives by itself.
+    /// Whatever mkfs makes by default.
     Current,
-    /// An ext4 with what Linux 2.6.32 and e2fsprogs 1.41 know, and these.
+    /// An ext4 with the features that Linux 2.6.32 and e2fsprogs 1.41 support, and these.
     Ext4 {
         /// `64bit`: more than 16 TiB.
         is_64bit: bool,
         /// `metadata_csum`.
         has_checksums: bool,
     },
-    /// An XFS without what its readers do not know.
+    /// An XFS without the features that its readers do not support.
     Xfs {
         /// The oldest kernel.
         kernel: Version,
-        /// Its xfsprogs.
+        /// The xfsprogs that check it.
         tools: Version,
-        /// The xfsprogs that make it, and know no option for what came later.
+        /// The xfsprogs that make it, which have no options for later features.
         maker: Version,
     },
 }
 
-/// Why a filesystem is not made.
+/// What is not known, so that a filesystem is not made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unknown {
     /// Which kernel mounts it.
@@ -89,20 +91,21 @@ pub enum Unknown {
     Tools,
     /// Which tools make it.
     Makers,
-    /// The kernel or the tools cannot use any that is made today; in words.
+    /// The kernel or the tools cannot use any filesystem made today; in words.
     TooOld(String),
 }
 
-/// ext4(5), table of kernels: 64bit 2.6.28, metadata_csum 3.18 (3.5 to 3.17 had it on trial).
+/// ext4(5), table of kernels: 64bit 2.6.28, metadata_csum 3.18 (experimental from 3.5 to 3.17).
 /// e2fsprogs 1.42 and 1.43 are the first that check such filesystems.
 const SIXTY_FOUR_BIT: Feature = feature("64bit", Version(2, 6, 28), Version(1, 42, 0));
 const CHECKSUMS: Feature = feature("metadata_csum", Version(3, 18, 0), Version(1, 43, 0));
 
-/// The oldest that know the fifth format of XFS, which mkfs.xfs has made since 3.2.3.
+/// The oldest versions that support version 5 of the XFS format, the default of mkfs.xfs since
+/// 3.2.3.
 const XFS_5: Feature = feature("crc", Version(3, 10, 0), Version(3, 2, 0));
 
-/// Features of XFS that its mkfs.xfs gives, or will give, without being asked, by its option for
-/// it: the kernel in which it is no experiment (mkfs.xfs(8), the kernel's log of fs/xfs), and the
+/// Features of XFS that mkfs.xfs enables by default, or will, with its option for each: the kernel
+/// in which it stopped being experimental (mkfs.xfs(8), the kernel's log of fs/xfs), and the first
 /// xfsprogs that have it.
 const XFS: [(&str, Feature); 10] = [
     ("-m", feature("finobt", Version(3, 16, 0), Version(3, 2, 1))),
@@ -128,10 +131,10 @@ const fn feature(name: &'static str, kernel: Version, tools: Version) -> Feature
 }
 
 impl Features {
-    /// What `readers` know, as far as `makers` can make it.
+    /// The features that `readers` support and `makers` can make.
     ///
     /// # Errors
-    /// What is not known, where there is nothing that is safe to make.
+    /// Names what is not known if no choice of features is safe.
     pub fn for_readers(
         filesystem: RetentionFilesystem,
         readers: &Readers,
@@ -157,8 +160,8 @@ impl Features {
         }
     }
 
-    /// The most that a filesystem with these can hold, in bytes: without 64bit the number of a
-    /// block has 32 bits.
+    /// The most that a filesystem with these features can hold, in bytes: without 64bit, block
+    /// numbers have 32 bits.
     pub fn bytes_max(self) -> Option<u64> {
         match self {
             Self::Ext4 { is_64bit: false, .. } => Some((1 << 32) * 4096),
@@ -166,7 +169,7 @@ impl Features {
         }
     }
 
-    /// The options of mkfs that say so.
+    /// The options of mkfs that select these features.
     pub(super) fn options(self, filesystem: RetentionFilesystem) -> Vec<String> {
         match (self, filesystem) {
             (Self::Ext4 { is_64bit, has_checksums }, RetentionFilesystem::Ext4) => {
@@ -175,14 +178,14 @@ impl Features {
             (Self::Xfs { kernel, tools, maker }, RetentionFilesystem::Xfs) => {
                 xfs_options(kernel, tools, maker)
             }
-            // Features of one are none of the other.
+            // Features of one filesystem do not apply to the other.
             (Self::Current | Self::Ext4 { .. } | Self::Xfs { .. }, _) => Vec::new(),
         }
     }
 }
 
-/// Known to the kernel, to the tools, and to the system's own mke2fs where that says what it makes:
-/// who took a feature out of mke2fs.conf had a reason.
+/// Supported by the kernel and the tools, and listed in the system's own mke2fs.conf if there is
+/// one: an administrator who removed a feature from it had a reason.
 fn is_ext4_feature(feature: &Feature, readers: &Readers, makers: &Makers) -> bool {
     let is_new = |found: Option<Version>, needed| found.is_some_and(|found| found >= needed);
     let listed = readers.ext4_by_default.as_ref();
@@ -196,7 +199,7 @@ fn is_ext4_feature(feature: &Feature, readers: &Readers, makers: &Makers) -> boo
         && is_new(makers.e2fsprogs, feature.tools)
 }
 
-/// `none` first: whatever the making host's mke2fs.conf adds is not there.
+/// `none` comes first, so that nothing is added by the mke2fs.conf of the host that makes it.
 fn ext4_options(is_64bit: bool, has_checksums: bool) -> Vec<String> {
     let mut names = vec![
         "none",
@@ -214,12 +217,12 @@ fn ext4_options(is_64bit: bool, has_checksums: bool) -> Vec<String> {
         "extra_isize",
     ];
     names.extend(is_64bit.then_some(SIXTY_FOUR_BIT.name));
-    // The one checksum takes the place of the other.
+    // One kind of checksum replaces the other.
     names.push(if has_checksums { CHECKSUMS.name } else { "uninit_bg" });
     vec!["-O".to_owned(), names.join(",")]
 }
 
-/// Only what mkfs has an option for is turned off: what it does not know it does not make.
+/// Turns off only features that mkfs has an option for: it cannot make the ones it does not know.
 fn xfs_options(kernel: Version, tools: Version, maker: Version) -> Vec<String> {
     let is_off = |one: &Feature| maker >= one.tools && (kernel < one.kernel || tools < one.tools);
     let mut options = Vec::new();
@@ -234,7 +237,7 @@ fn xfs_options(kernel: Version, tools: Version, maker: Version) -> Vec<String> {
     options
 }
 
-/// The features of an ext4 in a mke2fs.conf(5): those of `[defaults]` and those of its own.
+/// The features of an ext4 in a mke2fs.conf(5): those of `[defaults]` and those of `ext4` itself.
 pub fn ext4_by_default(mke2fs_conf: &str) -> Vec<String> {
     let (mut place, mut section) = (String::new(), String::new());
     let mut found = Vec::new();
@@ -259,7 +262,7 @@ pub fn ext4_by_default(mke2fs_conf: &str) -> Vec<String> {
             found.extend(names.filter(|one| counts && !one.is_empty()).map(str::to_owned));
         }
     }
-    // `^name` takes away what is said before.
+    // `^name` removes a feature that was listed.
     let taken: Vec<String> =
         found.iter().filter_map(|one| one.strip_prefix(['^', '-']).map(str::to_owned)).collect();
     found.retain(|one| !one.starts_with(['^', '-']) && !taken.contains(one));

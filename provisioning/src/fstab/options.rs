@@ -1,14 +1,15 @@
-//! The options of our row and those that an administrator added to it, put together.
-//! What ours are for is said where they are made (`RetentionRow`).
+//! Merges the options of our row with those that an administrator added to it. Why we set ours is
+//! explained where they are made (`RetentionRow`).
 
 use super::Mark;
 
-/// Options that decide when a file's last access is noted: who chose one does not want ours.
+/// Options that decide when a file's last access is recorded: an administrator who chose one does
+/// not want ours.
 const ACCESS_TIMES: [&str; 6] =
     ["atime", "relatime", "norelatime", "strictatime", "nostrictatime", "noatime"];
 
-/// Theirs, in their order, and those of `ours` that are missing: before our mark, or at the end. Of
-/// theirs only goes what would undo ours.
+/// The existing options in their order, plus those of `ours` that are missing: before our mark, or
+/// at the end. Of the existing options, only those that would undo ours are removed.
 pub(super) fn merged(theirs: &[String], ours: &[String]) -> Vec<String> {
     let is_undone = |option: &&String| undoes(option, ours);
     let mut options: Vec<String> =
@@ -24,8 +25,8 @@ pub(super) fn merged(theirs: &[String], ours: &[String]) -> Vec<String> {
     options
 }
 
-/// The volume is mounted at every boot, to be written to; it stops on an error; and a mount(8) that
-/// would hand `x-` options to the kernel gets none.
+/// The volume is mounted writable at every boot and stops on an error; and a mount(8) that would
+/// pass `x-` options to the kernel gets none.
 fn undoes(option: &str, ours: &[String]) -> bool {
     let has = |name: &str| ours.iter().any(|one| one == name);
     let is_mark = Mark::ALL.iter().any(|mark| mark.option() == option);
@@ -36,13 +37,13 @@ fn undoes(option: &str, ours: &[String]) -> bool {
     }
 }
 
-/// Whether `option` leaves nothing for `ours` to say: it is the same, or the same with a value of
-/// their own.
+/// Whether `option` makes `ours` unnecessary: it is the same, or the same option with a value that
+/// the administrator chose.
 fn says(option: &str, ours: &str) -> bool {
     let name = |text: &str| text.split_once('=').map(|(name, _)| name.to_owned());
     let is_mark = Mark::ALL.iter().any(|mark| mark.option() == ours);
     match ours {
-        // Stands for what everything else leaves open.
+        // Stands for everything that the other options leave open.
         "defaults" => true,
         "noatime" => ACCESS_TIMES.contains(&option),
         _ if is_mark => option == ours,

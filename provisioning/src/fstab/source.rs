@@ -1,22 +1,22 @@
-//! The spellings of what a row of fstab(5) mounts: tags, device nodes, the links that udev makes.
-//! Which device is meant is not known here.
+//! The spellings of what a row of fstab(5) mounts: tags, device nodes, udev's links. Which device
+//! they mean is not known here.
 
 use crate::lossless_text;
 
-/// What a row names, by whichever spelling.
+/// What a row names, independent of its spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// `UUID=…` or /dev/disk/by-uuid/…, in lower case: FAT's are written in upper case.
+    /// `UUID=…` or /dev/disk/by-uuid/…, in lower case, because FAT's are written in upper case.
     Uuid(String),
     /// `LABEL=…` or /dev/disk/by-label/….
     Label(String),
-    /// Whatever else there is a link of udev's for, by that link; and any other path.
+    /// Anything else that udev has a link for, as that link; and any other path.
     Path(String),
-    /// What is no device: a share, `tmpfs`, `none`.
+    /// Not a device: a share, `tmpfs`, `none`.
     Other,
 }
 
-/// Tags, and where udev has links of that kind.
+/// Tags, and the directory of udev's links of that kind.
 const TAGS: [(&str, &str); 5] = [
     ("UUID", "/dev/disk/by-uuid/"),
     ("LABEL", "/dev/disk/by-label/"),
@@ -48,7 +48,7 @@ impl Source {
     }
 }
 
-/// The source without the quotes that a tag's value may have; a path's are part of it.
+/// The source without the quotes that a tag's value may have; quotes in a path are part of it.
 pub(super) fn without_quotes(source: String) -> String {
     let is_tag = |name: &str| TAGS.iter().any(|(tag, _)| *tag == name);
     match source.split_once('=') {
@@ -59,7 +59,7 @@ pub(super) fn without_quotes(source: String) -> String {
     }
 }
 
-/// A name of udev's with every `\xNN` as the byte that it stands for.
+/// A name made by udev, with every `\xNN` replaced by the byte that it stands for.
 fn without_escapes(name: &str) -> String {
     let bytes = name.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());

@@ -1,4 +1,4 @@
-//! Rows read and written back unchanged, the one marked row, and what is refused.
+//! Rows that are read and written back unchanged, the one marked row, and refusals.
 
 use super::*;
 use proptest::prelude::*;

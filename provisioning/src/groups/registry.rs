@@ -1,7 +1,7 @@
-//! The directories in which groups keep their state elsewhere than on a mounted retention volume or
-//! in /var/lib/mtctl/groups: /var/lib/mtctl/state-directories, so that they are found again. A row
-//! for each, the group's name and the path. Only who renames a group, or forgets it, takes one
-//! away: a directory that is not there may be on a volume that is not mounted.
+//! The directories in which groups keep their state outside a mounted retention volume and
+//! /var/lib/mtctl/groups, so that the states are found again: /var/lib/mtctl/state-directories. One
+//! row for each, with the group's name and the path. Only renaming or forgetting a group removes a
+//! row: a missing directory may be on a volume that is not mounted.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -13,15 +13,15 @@ use super::GROUPS_PATH;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{FileWriteMode, Tree, lock_file};
 
-/// Where the registry is.
+/// Path of the registry.
 pub const REGISTRY_PATH: &str = "/var/lib/mtctl/state-directories";
-/// Held while it is replaced.
+/// Locked while the registry is replaced.
 const LOCK_PATH: &str = "/var/lib/mtctl/state-directories.lock";
 
-/// The groups that are known, with the directory of their state.
+/// The registered groups, with the directory of their state.
 ///
 /// # Errors
-/// When the registry is there and cannot be read.
+/// Returns an error if the registry exists and cannot be read.
 pub fn load(tree: &Tree) -> Result<Vec<(String, PathBuf)>> {
     let bytes = tree.read_if_exists(REGISTRY_PATH)?.unwrap_or_default();
     let row = |row: &[u8]| {
@@ -30,7 +30,7 @@ pub fn load(tree: &Tree) -> Result<Vec<(String, PathBuf)>> {
         let path = PathBuf::from(OsStr::from_bytes(&row[space + 1..]));
         path.is_absolute().then_some((name, path))
     };
-    // A row without its end was cut off, and would name another directory.
+    // A row without its newline was cut off and would name another directory.
     let is_whole = bytes.last().is_none_or(|last| *last == b'\n');
     let rows = bytes.split(|byte| *byte == b'\n').filter(|row| !row.is_empty());
     let rows: Option<Vec<_>> = rows.map(row).collect();
@@ -43,13 +43,13 @@ pub fn load(tree: &Tree) -> Result<Vec<(String, PathBuf)>> {
     })
 }
 
-/// Puts down that the state of `group` is in `directory`, which is absolute. Durable before it
-/// returns, so that there is never a state that the registry does not know: a crash after it leaves
-/// a row for a directory without a state, which says nothing. A directory has one group: a row that
-/// says another is taken away.
+/// Registers `directory`, which must be absolute, as the place of the state of `group`. Durable
+/// before it returns, so that no state is ever unknown to the registry: a crash right after it
+/// leaves a row for a directory without a state, which means nothing. A directory belongs to one
+/// group: a row with the same directory and another group is removed.
 ///
 /// # Errors
-/// When the registry cannot be read or written, or the path cannot stand in it.
+/// Returns an error if the registry cannot be read or written, or cannot represent the path.
 pub fn remember(tree: &Tree, group: &str, directory: &Path) -> Result<()> {
     let row = (group.to_owned(), directory.to_owned());
     if directory.starts_with(GROUPS_PATH) || load(tree)?.contains(&row) {
@@ -66,10 +66,10 @@ pub fn remember(tree: &Tree, group: &str, directory: &Path) -> Result<()> {
     })
 }
 
-/// Takes `directory` away, in which the state of `group` was.
+/// Removes the row of `directory`, in which the state of `group` was.
 ///
 /// # Errors
-/// When the registry cannot be read or written.
+/// Returns an error if the registry cannot be read or written.
 pub fn forget(tree: &Tree, group: &str, directory: &Path) -> Result<()> {
     let row = (group.to_owned(), directory.to_owned());
     if !load(tree)?.contains(&row) {
@@ -78,8 +78,8 @@ pub fn forget(tree: &Tree, group: &str, directory: &Path) -> Result<()> {
     change(tree, |rows| rows.retain(|known| *known != row))
 }
 
-/// Replaces the registry by what `change` makes of it: the old one is there after a crash, or the
-/// new one.
+/// Replaces the registry with the rows that `change` leaves; after a crash either the old or the
+/// new registry is there.
 fn change(tree: &Tree, change: impl FnOnce(&mut Vec<(String, PathBuf)>)) -> Result<()> {
     let failed = |cause| Error::failed(format!("locking {LOCK_PATH}"), cause);
     let lock = tree.open_lock_file(LOCK_PATH, true)?;
@@ -129,7 +129,7 @@ mod tests {
             load(&tree).unwrap(),
             [("db".into(), other.into()), ("shop".into(), own.into())]
         );
-        // Of another group, or elsewhere: nothing is taken away.
+        // Another group, or another directory: nothing is removed.
         forget(&tree, "web", own).unwrap();
         forget(&tree, "shop", other).unwrap();
         assert_eq!(load(&tree).unwrap().len(), 2);

@@ -1,14 +1,13 @@
-//! What the text of a group's state says of its targets: the whole state, then what was changed
-//! since, a piece for each time that it was saved. A piece is two lines: JSON, and a CRC32C that
-//! goes on from that of the piece before. What a later version adds is passed over; what the
-//! targets are must be there.
+//! Reads the targets from the text of a group's state: the whole state, followed by the changes
+//! since, one piece for each save. A piece is two lines: JSON, and a CRC32C that continues that of
+//! the piece before. Additions of later versions are ignored; the targets must be present.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// The versions whose targets are known.
+/// The versions whose targets can be read.
 const VERSIONS: std::ops::RangeInclusive<u64> = 1..=3;
 
 /// Why the targets are not known. Completes "PATH: ".
@@ -26,19 +25,20 @@ pub(super) enum StateError {
     NoTarget(String),
 }
 
-/// What is read first: what else is there depends on it.
+/// Read first, because the format of the rest depends on it.
 #[derive(Deserialize)]
 struct Versioned {
     version: u64,
 }
 
-/// A whole state. Its points may be very many: what is not named here is not kept in memory.
+/// A whole state. It may have very many points: fields that are not named here are not kept in
+/// memory.
 #[derive(Deserialize)]
 struct Whole {
     volumes: BTreeMap<String, Volume>,
 }
 
-/// What was changed at a save.
+/// The changes of one save.
 #[derive(Deserialize)]
 struct Change {
     #[serde(default)]
@@ -52,7 +52,7 @@ struct Changed {
 
 #[derive(Deserialize)]
 struct Volume {
-    /// None: nothing is said, not even that it is null.
+    /// `None` if the field is missing, as opposed to null.
     #[serde(default, deserialize_with = "said")]
     target: Option<Value>,
 }
@@ -75,7 +75,7 @@ pub(super) fn targets(text: &str) -> Result<Vec<String>, StateError> {
         targets.insert(name, target);
     }
     while !rest.is_empty() {
-        // What a crash tore is in one copy at most: the other one is read then.
+        // A piece torn by a crash is in one copy at most: the caller then reads the other one.
         let (json, next, after) = piece(rest, checksum)?;
         let Change { volumes } = parse(json)?;
         for (name, changed) in volumes {
@@ -92,7 +92,7 @@ fn parse<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, StateError> {
     serde_json::from_str(json).map_err(|_| StateError::Json)
 }
 
-/// What the volume `name` goes to; none before the first stream.
+/// The target of the volume `name`; `None` before the first stream.
 fn target(name: &str, volume: Volume) -> Result<Option<String>, StateError> {
     match volume.target {
         Some(Value::String(target)) if is_a_target(&target) => Ok(Some(target)),
@@ -101,7 +101,7 @@ fn target(name: &str, volume: Volume) -> Result<Option<String>, StateError> {
     }
 }
 
-/// The JSON of the first piece of `text`, its checksum, and what follows it.
+/// The JSON of the first piece of `text`, its checksum, and the rest of the text.
 fn piece(text: &str, after: u32) -> Result<(&str, u32, &str), StateError> {
     let (json, rest) = text.split_once('\n').ok_or(StateError::NoChecksum)?;
     let (last, rest) = rest.split_once('\n').ok_or(StateError::NoChecksum)?;

@@ -37,7 +37,7 @@ fn states_are_found_in_var_on_mounted_volumes_and_where_the_registry_says() {
         let expected = Claim { group: group.into(), state: path.into(), target: "/dev/sdd".into() };
         assert_eq!((found.claims, found.unreadable), (vec![expected], vec![]), "{path}");
     }
-    // Nothing is asked that may not answer.
+    // Filesystems that may not answer are not read.
     assert_eq!(groups(&[("/srv/far/web/state", &good)]), Groups::default());
 }
 

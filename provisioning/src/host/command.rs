@@ -1,5 +1,5 @@
-//! Running programs: one seam, so that a recorded or a watched host can answer instead of the
-//! machine. Which program is run, and when, is not here.
+//! Runs programs: the one seam at which a recorded or a watched host can answer instead of the
+//! machine. Which program is run, and when, is decided elsewhere.
 
 use std::fmt;
 use std::io::Read;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::lossless_text;
 
-/// Where programs are looked for: never in the caller's PATH.
+/// Where programs are looked up: never in the caller's PATH.
 const PROGRAM_DIRECTORIES: [&str; 6] =
     ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
 
@@ -36,21 +36,21 @@ impl Invocation {
         Self { program: program.into(), arguments: Vec::new(), environment: Vec::new() }
     }
 
-    /// With `argument` added.
+    /// Adds `argument`.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
         self
     }
 
-    /// With all of `arguments` added.
+    /// Adds all of `arguments`.
     #[must_use]
     pub fn arguments<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
-    /// With a variable added to the environment.
+    /// Adds a variable to the environment.
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
@@ -59,7 +59,7 @@ impl Invocation {
 }
 
 impl fmt::Display for Invocation {
-    /// As it would be typed, quoted for a POSIX shell where needed.
+    /// Prints the command as it would be typed, quoted for a POSIX shell where needed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.environment {
             write!(f, "{name}={} ", quoted(value))?;
@@ -72,7 +72,7 @@ impl fmt::Display for Invocation {
     }
 }
 
-/// `word` as a POSIX shell needs it.
+/// `word`, quoted for a POSIX shell if needed.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:,+@%^".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
@@ -81,10 +81,10 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// What a program that ran to its end left behind.
+/// The result of a program that ran to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    /// The exit status; `None` when a signal ended it.
+    /// The exit status; `None` if a signal ended it.
     pub status: Option<i32>,
     /// What it printed on stdout ([`lossless_text`]).
     pub stdout: String,
@@ -108,10 +108,10 @@ impl Output {
         self.status.map_or_else(|| "signal".to_owned(), |status| status.to_string())
     }
 
-    /// Stdout, or an error that carries the last lines of stderr.
+    /// Returns stdout, or an error that carries the last lines of stderr.
     ///
     /// # Errors
-    /// When the status was not zero.
+    /// Returns an error if the status is not zero.
     pub fn into_stdout(self, invocation: &Invocation) -> Result<String> {
         if self.is_success() {
             return Ok(self.stdout);
@@ -124,12 +124,12 @@ impl Output {
     }
 }
 
-/// The way to run commands.
+/// A way to run commands.
 pub trait CommandRunner {
-    /// Runs `invocation` to its end, giving each line it prints to `watch`.
+    /// Runs `invocation` to its end, passing each line it prints to `watch`.
     ///
     /// # Errors
-    /// When it cannot be found or started.
+    /// Returns an error if the program cannot be found or started.
     fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> Result<Output>;
 }
 
@@ -148,7 +148,7 @@ impl CommandRunner for RealRunner {
             .env("LC_ALL", "C")
             .env("PATH", PROGRAM_DIRECTORIES.join(":"))
             .envs(invocation.environment.iter().map(|(name, value)| (name, value)))
-            // Ctrl-C is for us: it stops between two changes, and never in the middle of a mkfs.
+            // Ctrl-C is for us: it stops between two changes, never in the middle of a mkfs.
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -165,10 +165,10 @@ impl CommandRunner for RealRunner {
     }
 }
 
-/// So many pieces of output wait to be looked at before the program has to.
+/// How many pieces of output may be queued before the program has to wait.
 const EVENTS_MAX: usize = 64;
-/// How long after a program's end its output is waited for. Only a process that it left behind in
-/// the background, with the same stdout, makes that matter: it may run for ever.
+/// How long to wait for output after a program has ended. This matters only if the program leaves a
+/// process in the background with the same stdout, which may run forever.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
@@ -177,16 +177,16 @@ enum Stream {
     Stderr,
 }
 
-/// What becomes of a program that runs.
+/// What a running program does.
 enum Event {
-    /// It printed; an empty piece is the stream's end.
+    /// It printed; an empty piece marks the end of the stream.
     Printed(Stream, Vec<u8>),
     /// It ended.
     Ended(std::io::Result<ExitStatus>),
 }
 
-/// Reads `source` to its end in a thread of its own. Once nobody listens any more, it goes on
-/// reading, so that a process left in the background does not die of a closed pipe.
+/// Reads `source` to its end in a thread of its own. It keeps reading after the receiver is gone,
+/// so that a process left in the background does not die of a closed pipe.
 fn read_into(
     source: Option<impl Read + Send + 'static>,
     stream: Stream,
@@ -202,7 +202,7 @@ fn read_into(
     });
 }
 
-/// Follows a program to its end, and its output to the end or [`DRAIN_TIME_MAX`] longer.
+/// Follows a program to its end, and its output to the end or for another [`DRAIN_TIME_MAX`].
 fn follow(
     events: &Receiver<Event>,
     watch: &mut dyn FnMut(&str),
@@ -239,7 +239,7 @@ fn follow(
     (ended.unwrap_or_else(unknown), stdout, stderr)
 }
 
-/// Gives `watch` every line that `bytes` complete; the rest waits in `line`.
+/// Passes every line that `bytes` complete to `watch`; an incomplete rest stays in `line`.
 fn watch_lines(line: &mut Vec<u8>, bytes: &[u8], watch: &mut dyn FnMut(&str)) {
     for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
         let room = OUTPUT_BYTES_MAX.saturating_sub(line.len()).min(piece.len());
@@ -251,7 +251,7 @@ fn watch_lines(line: &mut Vec<u8>, bytes: &[u8], watch: &mut dyn FnMut(&str)) {
     }
 }
 
-/// A bounded part of an output stream.
+/// The bounded beginning of an output stream.
 #[derive(Default)]
 struct Kept {
     bytes: Vec<u8>,
@@ -270,13 +270,13 @@ impl Kept {
     }
 }
 
-/// `word` as the kernel has it: what was read can be named again, whatever its bytes.
+/// `word` as the kernel expects it: a name that was read can be used again, whatever its bytes.
 fn os_word(word: &str) -> std::ffi::OsString {
     std::os::unix::ffi::OsStringExt::from_vec(lossless_text::to_bytes(word))
 }
 
-/// The first of the system directories that has `program`, or the name itself for the error
-/// message.
+/// The path of `program` in the first system directory that has it, or the name itself for the
+/// error message.
 fn find_program(program: &str) -> std::path::PathBuf {
     if program.contains('/') {
         return os_word(program).into();

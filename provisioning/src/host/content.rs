@@ -1,5 +1,5 @@
-//! Reads what `blank` wants to have read of a device, many reads at a time, and never writes. Past
-//! the page cache where the kernel lets us: what the device holds counts.
+//! Reads the places that `blank` chose on a device, many at a time, and never writes. Bypasses the
+//! page cache where the kernel allows it, because what counts is what the device itself holds.
 
 use std::fs::File;
 use std::io;
@@ -10,22 +10,23 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::blank::{Found, Piece};
 
-/// How many reads are under way at a time.
+/// How many reads are in flight at a time.
 const DEPTH: usize = 32;
 /// Fewer pieces than this are not worth another thread.
 const PIECES_A_THREAD: usize = 8;
-/// What memory for direct reads is aligned to: no disk has larger sectors than the kernel's pages
-/// but on new kernels, and these say EINVAL, which is an error and not a blank disk.
+/// Alignment of memory for direct reads. Only new kernels support sectors larger than a page;
+/// there, such a read fails with EINVAL, which is an error and not a blank disk.
 const ALIGNMENT: usize = 4096;
-/// The longest piece.
+/// Length of the longest piece.
 const BUFFER_BYTES: usize = 1 << 20;
-/// Compared with as a whole, which is as fast as memory in every build; byte by byte is not.
+/// Compared with a buffer as a whole, which runs at memory speed in every build; a byte-wise
+/// comparison does not.
 static ZEROS: [u8; BUFFER_BYTES] = [0; BUFFER_BYTES];
 
-/// Reads `pieces` from `file`: the first that is not zero, if one is not.
+/// Reads `pieces` from `file` and returns the first that is not zero, if there is one.
 ///
 /// # Errors
-/// When any of it cannot be read: an unreadable disk is not a blank one.
+/// Returns an error if any of them cannot be read: an unreadable disk is not a blank one.
 pub(super) fn find(file: &File, pieces: &[Piece]) -> io::Result<Option<Found>> {
     let shared = Shared {
         file,
@@ -34,7 +35,7 @@ pub(super) fn find(file: &File, pieces: &[Piece]) -> io::Result<Option<Found>> {
         is_over: AtomicBool::new(false),
         result: Mutex::new(Ok(None)),
     };
-    // Most disks that hold something do at their beginning: no threads are needed to see it.
+    // Most disks that hold something hold it at their beginning: no threads are needed to see it.
     shared.take_one(&mut Buffer::new());
     if !shared.is_over.load(Ordering::Relaxed) {
         std::thread::scope(|scope| {
@@ -55,7 +56,8 @@ struct Shared<'a> {
     pieces: &'a [Piece],
     next: AtomicUsize,
     is_over: AtomicBool,
-    /// The earliest piece that is not zero and the byte that is not; or the first error.
+    /// The index of the earliest piece that is not zero and the offset of its first nonzero byte;
+    /// or the first error.
     result: Mutex<io::Result<Option<(usize, u64)>>>,
 }
 
@@ -68,7 +70,7 @@ impl Shared<'_> {
         }
     }
 
-    /// Reads the next piece; `false` when there is none.
+    /// Reads the next piece; `false` if none is left or the search is over.
     fn take_one(&self, buffer: &mut Buffer) -> bool {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         let Some(piece) = self.pieces.get(index) else { return false };
@@ -79,7 +81,7 @@ impl Shared<'_> {
             (_, Err(_)) => {}
             (Ok(Some(_)), Ok(Some((earlier, _)))) if *earlier < index => {}
             (Ok(Some(offset)), found) => *found = Ok(Some((index, offset))),
-            // What was found counts more than what could not be read.
+            // Content that was found takes precedence over pieces that could not be read.
             (Err(_), Ok(Some(_))) => {}
             (Err(error), failed @ Ok(None)) => *failed = Err(error),
         }
@@ -100,7 +102,7 @@ fn first_byte(file: &File, range: &Range<u64>, buffer: &mut Buffer) -> io::Resul
     Ok(Some(range.start + index as u64))
 }
 
-/// Memory that begins where a direct read may.
+/// Memory aligned for direct reads.
 struct Buffer {
     memory: Vec<u8>,
     start: usize,

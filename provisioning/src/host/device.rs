@@ -1,5 +1,5 @@
-//! Block devices, opened for reading only: identity, size and what lies on them. Nothing in this
-//! crate writes to a device but the mkfs programs that a plan names.
+//! Block devices, opened for reading only: identity, size and content. Nothing in this crate writes
+//! to a device except the programs that a plan names.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom};
@@ -12,7 +12,8 @@ use super::{Tree, content, io_failed, mapped};
 use crate::blank::{self, Content};
 use crate::error::{Error, ErrorKind, Result};
 
-/// An open block device. While it lives, the kernel cannot give its device number to another disk.
+/// An open block device. While it is open, the kernel does not reuse its device number for another
+/// disk.
 #[derive(Debug)]
 pub struct DeviceReader {
     path: PathBuf,
@@ -78,7 +79,7 @@ impl DeviceReader {
         self.device_number
     }
 
-    /// A VPD page, by SG_IO.
+    /// A VPD page, read by SG_IO.
     pub(super) fn inquire_vpd(&self, page: u8) -> Option<Vec<u8>> {
         match &self.source {
             Source::Device(file) => crate::scsi::inquire_vpd(file.as_fd(), page).ok(),
@@ -91,10 +92,10 @@ impl DeviceReader {
         &self.path
     }
 
-    /// What lies on it, as far as places chosen by `seed` tell ([`blank::look`]).
+    /// What lies on it, judged by the places that `seed` selects ([`blank::look`]).
     ///
     /// # Errors
-    /// When the device cannot be read there: an unreadable disk is not a blank one.
+    /// Returns an error if the device cannot be read there: an unreadable disk is not a blank one.
     pub(super) fn content(&self, machine: &Tree, seed: u64) -> Result<Content> {
         let file = match &self.source {
             Source::Recorded(content) => return Ok(content.clone()),
@@ -118,7 +119,7 @@ impl DeviceReader {
     }
 }
 
-/// Opens for reading past the page cache, where that is possible.
+/// Opens for reading, bypassing the page cache if possible.
 fn open_directly(outside: &Path, flags: i32) -> std::io::Result<File> {
     let open = |more: i32| {
         let flags = flags | more | libc::O_NONBLOCK | libc::O_CLOEXEC;

@@ -1,5 +1,5 @@
-//! What a loop device is made of, as the kernel tells it: the path in sysfs may lead to another
-//! file in this mount namespace.
+//! The file behind a loop device, as reported by the kernel: in this mount namespace, the path in
+//! sysfs may lead to another file.
 #![expect(unsafe_code, reason = "an ioctl that neither nix nor libc has")]
 
 use std::fs::File;
@@ -31,7 +31,7 @@ struct LoopInfo64 {
 /// The file behind a loop device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LoopStatus {
-    /// The device that the file is on, as `st_dev`.
+    /// The device that contains the file, as `st_dev`.
     pub(super) device: u64,
     /// Its inode there.
     pub(super) inode: u64,
@@ -39,10 +39,11 @@ pub(super) struct LoopStatus {
     pub(super) offset: u64,
 }
 
-/// Asks the loop device that is open as `device`.
+/// Asks the kernel about the open loop device `device`.
 ///
 /// # Errors
-/// The kernel's, of what is no loop device (`ENOTTY`, `EINVAL`) or has no file (`ENXIO`).
+/// Returns the kernel's error if it is not a loop device (`ENOTTY`, `EINVAL`) or has no file
+/// (`ENXIO`).
 pub(super) fn loop_status(device: &File) -> io::Result<LoopStatus> {
     let mut info = LoopInfo64 {
         device: 0,
@@ -59,9 +60,9 @@ pub(super) fn loop_status(device: &File) -> io::Result<LoopStatus> {
         encrypt_key: [0; 32],
         init: [0; 2],
     };
-    // SAFETY: `device` is an open descriptor for the time of the call, and `info` has the layout of
-    // struct loop_info64, which is all that this request fills. The caller has seen that it is a
-    // loop device, to which the number means this request.
+    // SAFETY: `device` is an open descriptor for the duration of the call, and `info` has the
+    // layout of struct loop_info64, which is all that this request fills. The caller has made sure
+    // that it is a loop device, for which the number means this request.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64, &raw mut info) };
     if result < 0 {
         return Err(io::Error::last_os_error());

@@ -1,5 +1,5 @@
-//! Asks a device which of its blocks hold something: the holes of the file behind a loop device,
-//! GET LBA STATUS of a thin SCSI disk. Most devices do not tell.
+//! Asks a device which of its blocks are allocated: the holes of the file behind a loop device, GET
+//! LBA STATUS of a thin SCSI disk. Most devices do not report this.
 
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
@@ -13,11 +13,11 @@ use super::Tree;
 use super::loop_status::loop_status;
 use crate::scsi::{get_lba_status, lba_status};
 
-/// How many ranges of a file are taken in at most.
+/// The largest number of ranges of a file that are collected.
 const RANGES_MAX: usize = 1 << 20;
 
-/// The bytes of the device that may hold something, ascending; `None` when the device does not
-/// tell, or says that all of it does.
+/// The bytes of the device that may hold something, ascending; `None` if the device does not report
+/// them, or reports that all of it does.
 pub(super) fn mapped(
     machine: &Tree,
     device: &File,
@@ -25,7 +25,7 @@ pub(super) fn mapped(
     size_bytes: u64,
     sector_bytes: u32,
 ) -> Option<Vec<Range<u64>>> {
-    // What somebody else has written and the kernel still holds back has no blocks yet.
+    // Data that somebody else has written and that is still in the page cache has no blocks yet.
     let _ = device.sync_data();
     let base = format!("/sys/dev/block/{}:{}", number.0, number.1);
     let found = if let Some(path) = machine.attribute(format!("{base}/loop/backing_file")) {
@@ -39,7 +39,7 @@ pub(super) fn mapped(
     (!found.iter().any(is_all)).then_some(found)
 }
 
-/// Whether a SCSI disk, or the first path of a map, says that it is provisioned thinly.
+/// Whether a SCSI disk, or the first path of a map, reports thin provisioning.
 fn is_thin(machine: &Tree, base: &str) -> bool {
     let lower = machine.list(format!("{base}/slaves")).into_iter().next();
     let base = lower.map_or_else(|| base.to_owned(), |name| format!("/sys/block/{name}"));
@@ -83,11 +83,11 @@ fn behind_a_loop_device(
     Some(data(&file)?.into_iter().filter_map(on_the_device).collect())
 }
 
-/// The parts of a file that are no holes; `None` when it cannot tell.
+/// The parts of a file that are not holes; `None` if the filesystem cannot report them.
 fn data(file: &File) -> Option<Vec<Range<u64>>> {
     let seek = |at: i64, whence: Whence| match lseek(file, at, whence) {
         Ok(offset) => Some(Some(offset)),
-        // Behind the last byte that is there.
+        // Past the last data of the file.
         Err(Errno::ENXIO) => Some(None),
         Err(_) => None,
     };

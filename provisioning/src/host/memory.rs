@@ -1,4 +1,4 @@
-//! A tree of files in memory: what a recorded host is replayed from. Shared by its clones, so that
+//! A tree of files in memory, from which a recorded host is replayed. Its clones share it, so that
 //! a scripted command can change what is read next.
 
 use std::cell::RefCell;
@@ -13,7 +13,7 @@ use crate::blank::Content;
 use super::tree::{FileKind, FileStatus, Lookup};
 use crate::lossless_text;
 
-/// One thing in a [`MemoryTree`].
+/// One entry of a [`MemoryTree`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Node {
     /// A regular file.
@@ -22,22 +22,22 @@ pub enum Node {
     Directory,
     /// A symbolic link.
     Link(PathBuf),
-    /// A block device: its number, and what lies on it where it shows no signature.
+    /// A block device: its number, and its content if it shows no signature.
     BlockDevice {
         /// Major and minor number.
         device_number: (u32, u32),
-        /// What was found when content was looked for.
+        /// The result of reading its content.
         blank: Content,
         /// Whether another opener holds it exclusively.
         busy: bool,
     },
 }
 
-/// Files by absolute path; directories above a file exist by themselves.
+/// Files by absolute path; the directories above a file exist implicitly.
 ///
-/// The keys are text ([`lossless_text`]) and compared byte by byte: comparing paths takes them
-/// apart each time, and a recorded host has thousands of them. What is below a directory stands
-/// together, after the directory's name and a slash.
+/// The keys are text ([`lossless_text`]) and compared byte by byte: comparing paths splits them
+/// into components each time, and a recorded host has thousands of them. Everything below a
+/// directory is adjacent, with the directory's name and a slash as the common prefix.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryTree(Rc<RefCell<BTreeMap<OsString, Node>>>);
 
@@ -47,9 +47,9 @@ impl MemoryTree {
         Self::default()
     }
 
-    /// Puts `node` at `path`, replacing what is there.
+    /// Puts `node` at `path`, replacing any node that is there.
     pub fn put(&self, path: impl AsRef<Path>, node: Node) {
-        // Taken apart once, so that `/a//b/` is the key of `/a/b`.
+        // Normalised once, so that `/a//b/` gets the key `/a/b`.
         let key: PathBuf = path.as_ref().components().collect();
         self.0.borrow_mut().insert(lossless_text::of_path(&key).into(), node);
     }
@@ -59,7 +59,7 @@ impl MemoryTree {
         self.put(path, Node::File(text.into().into_bytes()));
     }
 
-    /// Takes away what is at `path`.
+    /// Removes the node at `path`.
     pub fn remove(&self, path: impl AsRef<Path>) {
         let key = lossless_text::of_path(path.as_ref());
         self.0.borrow_mut().remove(OsStr::new(&key));
@@ -90,11 +90,11 @@ impl MemoryTree {
             let Some(rest) = key.strip_prefix(above.as_bytes()) else { break };
             let first = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
             if names.last().is_none_or(|last| last.as_bytes() != first) && !first.is_empty() {
-                // Text already: taken for bytes, an escape would be escaped.
+                // The key is already text: as raw bytes, an escape would be escaped again.
                 names.push(lossless_text::of_path(Path::new(OsStr::from_bytes(first))));
             }
         }
-        // `a-b` stands between `a` and what is below `a`.
+        // `a-b` sorts between `a` and the entries below `a`.
         names.sort_unstable();
         names.dedup();
         names
@@ -128,7 +128,7 @@ impl MemoryTree {
     }
 }
 
-/// What the keys below a directory begin with.
+/// The common prefix of all keys below a directory.
 fn below(inside: &Path) -> OsString {
     let mut above = inside.as_os_str().to_owned();
     if above != "/" {

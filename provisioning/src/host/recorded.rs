@@ -1,5 +1,5 @@
-//! A host written down: the files that were read and the commands that were run, as one JSON
-//! document. Support can replay a customer's host from it; tests do nothing else.
+//! A host recorded as one JSON document: the files that were read and the commands that were run.
+//! Support can replay a customer's host from it; tests do nothing else.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ use super::{RingProbe, UdevDatabase, io_failed};
 use crate::blank::{Content, Proof};
 use crate::error::Result;
 
-/// Files of binary content are written down as hexadecimal digits; paths, link targets and what
-/// commands printed are `lossless_text`, which JSON can hold.
+/// Binary files are recorded as hexadecimal digits; paths, link targets and the output of commands
+/// are `lossless_text`, which JSON can hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum RecordedNode {
@@ -26,7 +26,7 @@ enum RecordedNode {
     Block { device_number: (u32, u32), blank: RecordedContent, busy: bool },
 }
 
-/// What lies on a device. Older versions said only whether both ends are zero.
+/// The content of a device. Older versions recorded only whether both ends are zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum RecordedContent {
@@ -53,10 +53,10 @@ impl From<RecordedContent> for Content {
     }
 }
 
-/// One command and what it answered.
+/// One command and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedCommand {
-    /// What was run, as typed.
+    /// The command line.
     pub command: String,
     /// Its exit status.
     pub status: Option<i32>,
@@ -68,14 +68,14 @@ pub struct RecordedCommand {
     pub stderr: String,
 }
 
-/// A recorded host: serialisable, and good for [`super::Host::recorded`].
+/// A recorded host: serialisable, and accepted by [`super::Host::recorded`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordedHost {
     /// Where the record comes from, in words.
     #[serde(default)]
     pub about: String,
-    /// What io_uring answered.
+    /// The result of probing io_uring.
     #[serde(default = "unknown_ring")]
     pub(super) io_uring: RingProbe,
     files: BTreeMap<PathBuf, RecordedNode>,
@@ -87,19 +87,19 @@ fn unknown_ring() -> RingProbe {
 }
 
 impl RecordedHost {
-    /// A record of `tree` and `commands`, made by hand.
+    /// A record made by hand from `tree` and `commands`.
     pub fn new(about: &str, tree: &MemoryTree, commands: Vec<RecordedCommand>) -> Self {
         let files = tree.nodes().into_iter().map(|(path, node)| (path, written(node))).collect();
         Self { about: about.to_owned(), io_uring: RingProbe::Unknown, files, commands }
     }
 
-    /// The same record with what io_uring answered.
+    /// Sets the result of probing io_uring.
     #[must_use]
     pub fn with_io_uring(self, io_uring: RingProbe) -> Self {
         Self { io_uring, ..self }
     }
 
-    /// The tree in memory and the runner that answers from the record.
+    /// The tree in memory, and the runner that answers from the record.
     pub(super) fn into_parts(self) -> (MemoryTree, RecordedRunner) {
         let tree = MemoryTree::new();
         for (path, node) in self.files {
@@ -140,14 +140,14 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The bytes of pairs of hexadecimal digits; what is no digit ends it.
+/// The bytes of pairs of hexadecimal digits, up to the first pair that is not hexadecimal.
 fn unhex(digits: &str) -> Vec<u8> {
     let pairs = digits.as_bytes().chunks_exact(2);
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     pairs.map_while(byte).collect()
 }
 
-/// Answers from the record; what was not recorded is as if it were not installed.
+/// Answers from the record; a command that was not recorded behaves as if it were not installed.
 pub(super) struct RecordedRunner {
     commands: Vec<RecordedCommand>,
 }
@@ -168,7 +168,7 @@ impl CommandRunner for RecordedRunner {
     }
 }
 
-/// Runs commands and puts down what they answered.
+/// Runs commands and records their results.
 pub(super) struct RecordingRunner(pub(super) Rc<RefCell<Vec<RecordedCommand>>>);
 
 impl CommandRunner for RecordingRunner {
@@ -184,7 +184,8 @@ impl CommandRunner for RecordingRunner {
     }
 }
 
-/// The block devices of `udevadm info --export-db`: stanzas of `P:`, `N:` and `E:` rows.
+/// The block devices in the output of `udevadm info --export-db`: stanzas of `P:`, `N:` and `E:`
+/// rows.
 pub(super) fn parse_udev_export(text: &str) -> UdevDatabase {
     let mut database = UdevDatabase::new();
     for stanza in text.split("\n\n") {

@@ -1,7 +1,7 @@
 //! Files below a root prefix: reading, and replacing them atomically. Absolute paths are as seen
-//! from inside; symbolic links are followed inside, so that an image never leads out of itself.
-//! Texts and paths that are no UTF-8 go in and out as `lossless_text`. Block devices as devices are
-//! in `device`.
+//! from inside; symbolic links are resolved inside, so that an image never leads out of itself.
+//! Texts and paths that are not UTF-8 are passed as `lossless_text`. Reading block devices is in
+//! `device`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -22,10 +22,10 @@ mod on_disk;
 #[cfg(test)]
 mod tests;
 
-/// As many symbolic links as the kernel follows before ELOOP.
+/// How many symbolic links the kernel follows before ELOOP.
 const LINKS_MAX: usize = 40;
 
-/// What a path is.
+/// The kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
     /// A regular file.
@@ -38,10 +38,10 @@ pub enum FileKind {
     Other,
 }
 
-/// What `stat` tells of a path, links followed.
+/// What `stat` reports for a path, following links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStatus {
-    /// What it is.
+    /// The kind of file.
     pub kind: FileKind,
     /// Permission bits.
     pub mode: u32,
@@ -51,7 +51,7 @@ pub struct FileStatus {
     pub location: ((u32, u32), u64),
 }
 
-/// The permission bits of a file that is written.
+/// The permission bits of a file to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileWriteMode {
     /// Those of the file it replaces, or 0644.
@@ -66,7 +66,7 @@ pub struct Tree(Storage);
 
 #[derive(Debug)]
 enum Storage {
-    /// `record` takes down what is read, links as links.
+    /// `record` collects everything that is read, with links kept as links.
     Directory {
         root: PathBuf,
         record: Option<MemoryTree>,
@@ -74,11 +74,11 @@ enum Storage {
     Memory(MemoryTree),
 }
 
-/// flock(2) of `file`, for as long as it is open. The kernel takes the lock back when it is closed;
-/// nix's guard unlocks it before, and panics where that fails.
+/// Takes a flock(2) on `file` for as long as it is open. The kernel releases the lock when the file
+/// is closed; nix's guard would unlock it before that, and panics if the unlock fails.
 ///
 /// # Errors
-/// What the kernel said: another process has it.
+/// Returns the kernel's error, for example because another process holds the lock.
 #[expect(deprecated, reason = "the lock is to live as long as the file, wherever that goes")]
 pub fn lock_file(file: &fs::File, how: nix::fcntl::FlockArg) -> nix::Result<()> {
     use std::os::fd::AsRawFd;
@@ -91,7 +91,7 @@ impl Tree {
         Self(Storage::Directory { root: root.into(), record: None })
     }
 
-    /// The running machine's files, with everything that is read put into `record`.
+    /// The running machine's files; everything that is read is added to `record`.
     pub(super) fn recorded_into(record: MemoryTree) -> Self {
         Self(Storage::Directory { root: "/".into(), record: Some(record) })
     }
@@ -108,7 +108,7 @@ impl Tree {
         self.recorder().is_some()
     }
 
-    /// A tree that is in memory only.
+    /// A tree that exists in memory only.
     pub fn memory(tree: MemoryTree) -> Self {
         Self(Storage::Memory(tree))
     }
@@ -117,7 +117,7 @@ impl Tree {
         matches!(self.0, Storage::Memory(_))
     }
 
-    /// Puts down what lies on a device, when a record is kept.
+    /// Records the content of a device, if a record is kept.
     pub(super) fn record_content(&self, path: &Path, number: (u32, u32), content: &Content) {
         if let (Some(record), Some(inside)) = (self.recorder(), self.canonical(path)) {
             let (device_number, blank) = (number, content.clone());
@@ -125,7 +125,7 @@ impl Tree {
         }
     }
 
-    /// Puts down that a device could not be opened exclusively, when a record is kept.
+    /// Records that a device could not be opened exclusively, if a record is kept.
     pub(super) fn record_busy(&self, path: &Path) {
         let (Some(record), Some(inside)) = (self.recorder(), self.canonical(path)) else { return };
         let Some(FileStatus { device_number, .. }) = self.status(path) else { return };
@@ -143,11 +143,11 @@ impl Tree {
         }
     }
 
-    /// The path outside this tree that `path` leads to, links followed inside the tree. The last
-    /// component need not exist.
+    /// The path outside this tree that `path` leads to, with links resolved inside the tree. The
+    /// last component need not exist.
     ///
     /// # Errors
-    /// When links go in circles, or the tree is in memory.
+    /// Returns an error if there are too many links, as in a cycle.
     pub fn outside_path(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
         let inside = self.resolve(path.as_ref())?;
         match &self.0 {
@@ -159,7 +159,7 @@ impl Tree {
     /// The whole file.
     ///
     /// # Errors
-    /// When it is not there, cannot be read, or is larger than 32 MiB.
+    /// Returns an error if it does not exist, cannot be read, or is larger than 32 MiB.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
         let path = path.as_ref();
         self.read_if_exists(path)?.ok_or_else(|| {
@@ -167,10 +167,10 @@ impl Tree {
         })
     }
 
-    /// The whole file, or `None` when there is none.
+    /// The whole file, or `None` if there is none.
     ///
     /// # Errors
-    /// As [`Tree::read`], but for absence.
+    /// Like [`Tree::read`], except that absence is not an error.
     pub fn read_if_exists(&self, path: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
         let path = path.as_ref();
         let inside = self.locate(path)?;
@@ -192,10 +192,10 @@ impl Tree {
         }
     }
 
-    /// The first `bytes_max` bytes of a file of any size, or `None` when there is none.
+    /// The first `bytes_max` bytes of a file of any size, or `None` if there is none.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// Returns an error if it cannot be read.
     pub fn head_if_exists(
         &self,
         path: impl AsRef<Path>,
@@ -223,16 +223,16 @@ impl Tree {
         }
     }
 
-    /// The file as text ([`lossless_text`]), or `None` when there is none.
+    /// The file as text ([`lossless_text`]), or `None` if there is none.
     ///
     /// # Errors
-    /// As [`Tree::read_if_exists`].
+    /// As for [`Tree::read_if_exists`].
     pub fn text_if_exists(&self, path: impl AsRef<Path>) -> Result<Option<String>> {
         Ok(self.read_if_exists(path)?.map(lossless_text::from_bytes))
     }
 
-    /// A kernel attribute: trimmed text, `None` when absent, empty or unreadable. sysfs answers
-    /// some reads with EINVAL or ENXIO instead of leaving the attribute out.
+    /// A kernel attribute: trimmed text, `None` if absent, empty or unreadable. sysfs fails some
+    /// reads with EINVAL or ENXIO instead of leaving the attribute out.
     pub fn attribute(&self, path: impl AsRef<Path>) -> Option<String> {
         let bytes = self.read_if_exists(path).ok()??;
         let text = lossless_text::from_bytes(bytes);
@@ -240,15 +240,15 @@ impl Tree {
         (!trimmed.is_empty()).then(|| trimmed.to_owned())
     }
 
-    /// The names in a directory, sorted; empty when there is none, or it cannot be read.
+    /// The names in a directory, sorted; empty if there is none or it cannot be read.
     pub fn list(&self, path: impl AsRef<Path>) -> Vec<String> {
         self.list_if_exists(path).unwrap_or_default()
     }
 
-    /// The names in a directory, sorted; empty when there is none.
+    /// The names in a directory, sorted; empty if there is none.
     ///
     /// # Errors
-    /// When it is there and cannot be read.
+    /// Returns an error if it exists and cannot be read.
     pub fn list_if_exists(&self, path: impl AsRef<Path>) -> Result<Vec<String>> {
         let path = path.as_ref();
         let inside = self.locate(path)?;
@@ -266,11 +266,11 @@ impl Tree {
         Ok(names)
     }
 
-    /// As [`Tree::list`], of a directory that must be readable if it is there; `None` when it is
-    /// not. Names that are no UTF-8 are left out.
+    /// Like [`Tree::list`], for a directory that must be readable if it exists; `None` if it does
+    /// not. Names that are not UTF-8 are left out.
     ///
     /// # Errors
-    /// When it is there and cannot be listed.
+    /// Returns an error if it exists and cannot be listed.
     pub fn entries(&self, path: impl AsRef<Path>) -> Result<Option<Vec<String>>> {
         let path = path.as_ref();
         let inside = self.locate(path)?;
@@ -285,7 +285,7 @@ impl Tree {
         Ok(Some(self.list(path)))
     }
 
-    /// Puts into the record that something is at the inside path, without reading it.
+    /// Records that something exists at the inside path, without reading it.
     fn take_down(&self, record: &MemoryTree, inside: PathBuf) {
         if record.node(&inside).is_some() {
             return;
@@ -302,7 +302,7 @@ impl Tree {
         record.put(inside, node);
     }
 
-    /// The inside path that `path` is, every link followed; `None` when nothing is there.
+    /// The inside path of `path` with every link resolved; `None` if nothing is there.
     pub fn canonical(&self, path: impl AsRef<Path>) -> Option<PathBuf> {
         let inside = self.resolve(path.as_ref()).ok()?;
         self.lookup(&inside)?;
@@ -312,12 +312,12 @@ impl Tree {
         Some(inside)
     }
 
-    /// Whether something is at `path`.
+    /// Whether something exists at `path`.
     pub fn exists(&self, path: impl AsRef<Path>) -> bool {
         self.status(path).is_some()
     }
 
-    /// What is at `path`, links followed.
+    /// The status of `path`, following links.
     pub fn status(&self, path: impl AsRef<Path>) -> Option<FileStatus> {
         let inside = self.locate(path.as_ref()).ok()?;
         match &self.0 {
@@ -332,13 +332,14 @@ impl Tree {
         }
     }
 
-    /// Puts `bytes` at `path` as one step: a reader, or a crash, sees the old file or the new one.
+    /// Puts `bytes` at `path` atomically: after a crash, or for a concurrent reader, there is
+    /// either the old file or the new one.
     ///
     /// A crash before the rename leaves the old file and a stray `.NAME.mtctl-*`; after the rename
-    /// but before the directory is synced, either of the two files, whole.
+    /// but before the directory is synced, it leaves either of the two files, complete.
     ///
     /// # Errors
-    /// When any of it fails; the old file is then still there.
+    /// Returns an error if any part of it fails; the old file is then still there.
     pub fn replace(&self, path: impl AsRef<Path>, bytes: &[u8], mode: FileWriteMode) -> Result<()> {
         let path = path.as_ref();
         let inside = self.resolve(path)?;
@@ -352,10 +353,10 @@ impl Tree {
         }
     }
 
-    /// As [`Tree::replace`], with the bytes that `text` was made of ([`lossless_text`]).
+    /// Like [`Tree::replace`], with the bytes that `text` stands for ([`lossless_text`]).
     ///
     /// # Errors
-    /// As [`Tree::replace`].
+    /// As for [`Tree::replace`].
     pub fn replace_text(
         &self,
         path: impl AsRef<Path>,
@@ -365,10 +366,10 @@ impl Tree {
         self.replace(path, &lossless_text::to_bytes(text), mode)
     }
 
-    /// Writes a kernel attribute: one write to a file that is there, which is never replaced.
+    /// Writes a kernel attribute with a single write to an existing file, which is never replaced.
     ///
     /// # Errors
-    /// When there is no such attribute or the kernel does not take the value.
+    /// Returns an error if there is no such attribute or the kernel refuses the value.
     pub fn write_attribute(&self, path: impl AsRef<Path>, value: &str) -> Result<()> {
         let path = path.as_ref();
         let inside = self.resolve(path)?;
@@ -385,10 +386,10 @@ impl Tree {
         }
     }
 
-    /// Makes a directory and those above it; one that exists is left as it is.
+    /// Creates a directory and its parents; existing ones are left unchanged.
     ///
     /// # Errors
-    /// When one cannot be made.
+    /// Returns an error if one cannot be created.
     pub fn create_directories(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let inside = self.resolve(path)?;
@@ -402,10 +403,10 @@ impl Tree {
         }
     }
 
-    /// Removes a file; one that is not there is fine.
+    /// Removes a file; it is not an error if it does not exist.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// Returns an error if it cannot be removed.
     pub fn remove_file(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let inside = self.resolve(path)?;
@@ -421,11 +422,11 @@ impl Tree {
         }
     }
 
-    /// Opens `path` for locking, making it (and its directory) when `create` is set.
+    /// Opens `path` for locking, and creates it and its directory if `create` is set. Returns
+    /// `Ok(None)` if it does not exist and is not to be created, or if the tree is in memory.
     ///
     /// # Errors
-    /// When it cannot be opened; `Ok(None)` when it is not there and is not to be made, or the tree
-    /// is in memory.
+    /// Returns an error if it cannot be opened.
     pub fn open_lock_file(&self, path: impl AsRef<Path>, create: bool) -> Result<Option<fs::File>> {
         let path = path.as_ref();
         let Storage::Directory { root, .. } = &self.0 else {
@@ -443,8 +444,8 @@ impl Tree {
         }
     }
 
-    /// Follows every link below this tree's root: an absolute link starts again at the root, and
-    /// `..` never leaves it. Components that do not exist are kept as they are.
+    /// Resolves every link below this tree's root: an absolute link starts again at the root, and
+    /// `..` never leaves it. Components that do not exist are kept unchanged.
     fn resolve(&self, path: &Path) -> Result<PathBuf> {
         let mut pending: Vec<OsString> = components(path);
         let mut resolved = PathBuf::from("/");
@@ -459,7 +460,7 @@ impl Tree {
                 continue;
             };
             if let Some(record) = self.recorder() {
-                // Without the links on the way, what was read could not be found in the record.
+                // Without the intermediate links, a replay could not find what was read.
                 record.put(&resolved, Node::Link(target.clone()));
             }
             links += 1;
@@ -477,7 +478,8 @@ impl Tree {
         Ok(resolved)
     }
 
-    /// As [`Tree::resolve`] for reading: below the real root the kernel follows links itself.
+    /// Like [`Tree::resolve`], for reading: below the real root the kernel follows the links
+    /// itself.
     fn locate(&self, path: &Path) -> Result<PathBuf> {
         let is_real_root =
             matches!(&self.0, Storage::Directory { root, record: None } if root == Path::new("/"));
@@ -487,7 +489,7 @@ impl Tree {
         self.resolve(path)
     }
 
-    /// What is at the inside path itself, a last link not followed.
+    /// What exists at the inside path itself; a link in the last component is not followed.
     fn lookup(&self, inside: &Path) -> Option<Lookup> {
         match &self.0 {
             Storage::Memory(tree) => tree.lookup(inside),
@@ -537,8 +539,8 @@ fn components(path: &Path) -> Vec<OsString> {
     all
 }
 
-/// What is known of a path that was only looked at. Whether a device is blank or busy is put down
-/// when it is opened.
+/// Records what is known about a path that was only looked at. Whether a device is blank or busy is
+/// recorded when it is opened.
 fn record_status(record: &MemoryTree, inside: &Path, status: FileStatus) {
     let node = match status.kind {
         FileKind::Directory => Node::Directory,

@@ -3,7 +3,7 @@
 use super::{UdevDatabase, UdevProperties};
 use crate::lossless_text;
 
-/// Every block device's properties, or `None` when libudev cannot be asked.
+/// The properties of every block device, or `None` if libudev cannot be asked.
 pub(super) fn block_devices() -> Option<UdevDatabase> {
     let mut enumerator = udev::Enumerator::new().ok()?;
     enumerator.match_subsystem("block").ok()?;

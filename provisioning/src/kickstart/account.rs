@@ -1,5 +1,5 @@
-//! Root's way in: a crypt(3) hash and an OpenSSH public key, by what each release can check.
-//! No hash is computed here and no password is ever shown.
+//! Root's credentials: a crypt(3) hash and an OpenSSH public key, limited to what each release can
+//! check. No hash is computed here and no password is ever shown.
 
 mod public_key;
 
@@ -15,7 +15,7 @@ const HINT: &str = "make one with openssl passwd -6 (it asks for the password), 
 const SALT_MAX: usize = 16;
 const YESCRYPT_SALT_MAX: usize = 86;
 
-/// A hash as in /etc/shadow (crypt(5)): `$5$` and `$6$`, since release 9 also `$y$`.
+/// A hash as in /etc/shadow (crypt(5)): `$5$` and `$6$`, and `$y$` from release 9.
 pub(super) struct PasswordHash(String);
 
 impl PasswordHash {
@@ -35,7 +35,7 @@ fn check_hash(text: &str, release: Release) -> std::result::Result<(), String> {
     let well_formed = match fields.as_slice() {
         ["", "5", rest @ ..] => is_sha_crypt(rest, 43),
         ["", "6", rest @ ..] => is_sha_crypt(rest, 86),
-        // libxcrypt has it since 4.3; release 8 has 4.1.1, and 6 and 7 have glibc's own crypt.
+        // libxcrypt supports it from 4.3; release 8 has 4.1.1, and 6 and 7 have glibc's own crypt.
         ["", "y", ..] if release < Release::El9 => {
             return Err(format!("release {release} cannot check a yescrypt hash ($y$)"));
         }

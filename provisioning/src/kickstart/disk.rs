@@ -1,4 +1,4 @@
-//! How a whole disk is named to the installer. Whether it exists is for the installer to find out.
+//! How a whole disk is named to the installer, which finds out whether it exists.
 
 use super::refusal;
 use crate::error::Result;
@@ -6,23 +6,23 @@ use crate::error::Result;
 const BY_ID: &str = "/dev/disk/by-id/";
 const NAME_MAX: usize = 255;
 
-/// udev's links that name a whole disk by what it is, not by where it hangs.
+/// udev links that identify a whole disk rather than its position.
 const IDENTITIES: [&str; 6] = ["wwn-", "scsi-", "ata-", "nvme-", "virtio-", "dm-uuid-mpath-"];
 
 /// One whole disk: a kernel name (`sda`) or a link in `/dev/disk/by-id`.
 ///
-/// The installer expands `*`, `?`, `[` and `|` and splits at `,` in a disk's name, and takes
-/// partitions for disks: none of these can be in here.
+/// The installer expands `*`, `?`, `[` and `|` and splits at `,` in a disk's name, and accepts
+/// partitions as disks: none of these can occur here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk(String);
 
 impl Disk {
-    /// Reads `sda`, `/dev/sda` or `/dev/disk/by-id/NAME`; `option` is named in errors.
+    /// Parses `sda`, `/dev/sda` or `/dev/disk/by-id/NAME`; errors name `option`.
     ///
     /// # Errors
     ///
-    /// A usage error for everything else: a partition, a pattern, a path that says where a disk
-    /// hangs, a device-mapper or MD name.
+    /// Returns a usage error for everything else: a partition, a pattern, a path that gives a
+    /// disk's position, a device-mapper or MD name.
     pub fn parse(option: &str, text: &str) -> Result<Self> {
         let checked = match text.strip_prefix(BY_ID) {
             Some(link) => check_link(link).map(|()| text.to_owned()),
@@ -37,12 +37,12 @@ impl Disk {
         })
     }
 
-    /// Whether it names the disk itself rather than a place in the order of discovery.
+    /// Whether it identifies the disk itself rather than a place in the order of discovery.
     pub fn is_identity(&self) -> bool {
         self.0.starts_with(BY_ID)
     }
 
-    /// The spelling for kickstart commands: `sda` or the whole by-id path. Every release from 6
+    /// The spelling for kickstart commands: `sda` or the whole by-id path. Every release from 6 on
     /// resolves both.
     pub fn in_kickstart(&self) -> &str {
         &self.0
@@ -71,7 +71,7 @@ fn is_partition_link(link: &str) -> bool {
     link.rsplit_once("-part").is_some_and(|(_, number)| is_number(number))
 }
 
-/// udev replaces every other byte in a link it makes.
+/// udev replaces every other byte in the links it makes.
 fn is_udev_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+-.:=@_".contains(&byte)
 }
@@ -92,7 +92,7 @@ fn is_letters(text: &str) -> bool {
     (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase())
 }
 
-/// `nvme0n1`: controller and namespace, no partition.
+/// `nvme0n1`: controller and namespace without a partition.
 fn is_nvme_namespace(name: &str) -> bool {
     name.strip_prefix("nvme")
         .and_then(|rest| rest.split_once('n'))

@@ -1,12 +1,12 @@
 //! The end of a kickstart file: /etc/hosts, root's key, the mtctl program, and the unit that runs
-//! `mtctl prepare` once. What prepare does is not here, and no disk is written from here.
+//! `mtctl prepare` once. The work of prepare is not here, and nothing here writes to a disk.
 
 use super::Request;
 use super::origin::MtctlBinary;
 
 /// Where the unit expects the program.
 const PROGRAM: &str = "/usr/local/bin/mtctl";
-/// Exists once the first boot needs no further one.
+/// Exists once the first-boot unit need not run again.
 const DONE: &str = "/var/lib/mtctl/first-boot-done";
 
 pub(super) fn render(request: &Request) -> String {
@@ -21,7 +21,7 @@ pub(super) fn render(request: &Request) -> String {
     format!("{account}\n{program}\n{}", unit_script(request))
 }
 
-/// One word of the shell, whatever is in it.
+/// Quotes `text` as one word of the shell, whatever its contents.
 pub(super) fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
@@ -101,8 +101,8 @@ echo 'no mtctl on the installation medium: copy it to /usr/local/bin/mtctl, then
 %end
 ";
 
-/// With a named retention disk, trying again at every boot can only ever take that disk. Without
-/// one it is tried at the first boot alone: later, the one blank disk may be a customer's.
+/// With a named retention disk, a retry at a later boot can only ever take that disk. Without one,
+/// prepare is tried at the first boot only: later, the one blank disk may be a customer's.
 fn unit_script(request: &Request) -> String {
     let (when, command) = match &request.retention_disk {
         Some(disk) => (

@@ -1,17 +1,19 @@
-//! The partitions of the root disk. Which disk that is, and who else may be touched, is `render`.
+//! The partitions of the root disk. `render` decides which disk that is and what else may be
+//! touched.
 
-/// A partition of the root disk, in MiB; there is no LVM.
+/// A partition of the root disk, with sizes in MiB; there is no LVM.
 pub(super) struct Partition {
-    /// Where it is mounted, or `swap`.
+    /// Its mount point, or `swap`.
     pub(super) mount_point: &'static str,
-    /// Its size, or its least size when it grows.
+    /// Its size, or its minimum size if it grows.
     pub(super) size_mib: u32,
-    /// Whether it takes what is left.
+    /// Whether it takes the remaining space.
     pub(super) grows: bool,
 }
 
 /// The layout of the manual procedure: `/`, `/var/crash` and `/home` on ext4, and swap.
-/// `/var/crash` takes the compressed dump of a host with plenty of memory without ever filling `/`.
+/// `/var/crash` has room for the compressed dump of a host with plenty of memory, so that `/` never
+/// fills up.
 pub(super) const PARTITIONS: [Partition; 4] = [
     Partition { mount_point: "/", size_mib: 51_200, grows: true },
     Partition { mount_point: "/var/crash", size_mib: 16_384, grows: false },
@@ -23,7 +25,7 @@ pub(super) const PARTITIONS: [Partition; 4] = [
 #[cfg(test)]
 pub(super) const ROOT_DISK_MIN_MIB: u32 = 95_367;
 
-/// What the firmware's own partitions may take on top (the EFI system partition is 600 MiB at
-/// most).
+/// What the firmware's own partitions may need on top (the EFI system partition takes at most 600
+/// MiB).
 #[cfg(test)]
 pub(super) const FIRMWARE_MAX_MIB: u32 = 1_024;

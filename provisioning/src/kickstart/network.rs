@@ -1,5 +1,5 @@
 //! Host name, address, gateway, name servers, interface: parsed and checked against each other.
-//! Nothing is resolved and nothing is asked of the network.
+//! Nothing is resolved, and nothing is sent to the network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,12 +7,12 @@ use super::refusal;
 use super::release::Release;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Linux keeps at most this many characters of a host name (`HOST_NAME_MAX`).
+/// The longest host name that Linux keeps (`HOST_NAME_MAX`).
 const HOSTNAME_MAX: usize = 64;
 const LABEL_MAX: usize = 63;
-/// The resolver reads no more `nameserver` lines than this (resolv.conf(5), `MAXNS`).
+/// The most `nameserver` lines that the resolver reads (resolv.conf(5), `MAXNS`).
 const NAME_SERVERS_MAX: usize = 3;
-/// `IFNAMSIZ` without its final zero.
+/// `IFNAMSIZ` without the final NUL.
 const INTERFACE_NAME_MAX: usize = 15;
 
 /// A host name of RFC 1123, short or fully qualified.
@@ -31,7 +31,8 @@ impl Hostname {
         &self.0
     }
 
-    /// The name, and its first label as an alias when it has more: for `/etc/hosts`.
+    /// The name, followed by its first label as an alias if it has several labels: for
+    /// `/etc/hosts`.
     pub(super) fn with_alias(&self) -> String {
         match self.0.split_once('.') {
             Some((short, _)) => format!("{} {short}", self.0),
@@ -66,7 +67,7 @@ fn is_label(label: &str) -> bool {
         && !label.ends_with('-')
 }
 
-/// One static address with its gateway and name servers, all of one family.
+/// One static address with its gateway and name servers, all of the same family.
 pub(super) struct Network {
     pub(super) place: Place,
     /// One to [`NAME_SERVERS_MAX`] addresses.
@@ -137,7 +138,7 @@ fn parse_cidr(text: &str) -> Result<(IpAddr, u8)> {
     Ok((ip, prefix))
 }
 
-/// Whether a host elsewhere can use it: not unspecified, loopback, link-local, multicast, reserved.
+/// Whether other hosts can use it: not unspecified, loopback, link-local, multicast or reserved.
 fn is_host(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
@@ -156,7 +157,7 @@ fn is_link_local(ip: Ipv6Addr) -> bool {
     ip.segments()[0] & 0xffc0 == 0xfe80
 }
 
-/// The address must be a host's, neither the network's own nor its broadcast address.
+/// The address must be a host's, not the network's own or its broadcast address.
 fn check_host_part(place: Place) -> std::result::Result<(), &'static str> {
     match place {
         Place::V4 { address, prefix, .. } => check_host_v4(address, prefix),
@@ -202,7 +203,7 @@ fn check_gateway(place: Place) -> std::result::Result<(), String> {
                 return Err(same);
             }
             let mask = mask_v6(prefix);
-            // Routers are commonly known by their link-local address.
+            // Routers are usually known by their link-local address.
             if is_link_local(gateway) || address.to_bits() & mask == gateway.to_bits() & mask {
                 return Ok(());
             }
@@ -212,7 +213,7 @@ fn check_gateway(place: Place) -> std::result::Result<(), String> {
     }
 }
 
-/// The network bits of an IPv4 address. A prefix of 0 has none; one beyond 32 has them all.
+/// The network bits of an IPv4 address: none for a prefix of 0, all for one beyond 32.
 pub(super) fn mask_v4(prefix: u8) -> u32 {
     u32::MAX.checked_shl(32_u32.saturating_sub(u32::from(prefix))).unwrap_or(0)
 }
@@ -247,7 +248,7 @@ fn parse_name_server(text: &str, address: IpAddr) -> Result<IpAddr> {
 pub(super) enum Interface {
     /// `link`: the first with a carrier.
     FirstWithLink,
-    /// `bootif`: the one that PXE booted from.
+    /// `bootif`: the one used for the PXE boot.
     BootedFrom,
     /// A kernel name or a MAC address.
     Named(String),
@@ -260,7 +261,7 @@ impl Interface {
                 .with_hint("as in ens192, eth0, 00:50:56:01:02:03, link or bootif"))
         };
         match text {
-            // Its second stage looks for a device of that name.
+            // The second stage of its installer looks for a device of that name.
             "link" if release == Release::El6 => refuse("release 6 does not know link here"),
             "link" => Ok(Self::FirstWithLink),
             "bootif" => Ok(Self::BootedFrom),
@@ -291,7 +292,7 @@ fn is_interface_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// The installer would wait for a device that nothing has told it to make.
+/// Refused because the installer would wait for a device that it was not told to create.
 fn refused_kind(name: &str, kind: &str) -> Error {
     let why = format!("this is the name of {kind}: one interface of the hardware is configured");
     refusal::of("--interface", name, &why).with_hint(format!(
@@ -300,7 +301,7 @@ fn refused_kind(name: &str, kind: &str) -> Error {
     ))
 }
 
-/// What a name says it is, when that is something made of interfaces and not one of the hardware.
+/// The kind of interface that a name implies, if it is one made of other interfaces.
 fn made_of_others(name: &str) -> Option<&'static str> {
     const KINDS: [(&str, &str); 9] = [
         ("bond", "a bond"),

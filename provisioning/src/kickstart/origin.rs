@@ -7,7 +7,7 @@ const URL_MAX: usize = 1024;
 
 /// Where the installer takes its packages from.
 pub(super) enum PackageOrigin {
-    /// The medium in the VM's CD drive; it has to be the DVD, which carries the packages.
+    /// The medium in the VM's CD drive; it must be the DVD, which contains the packages.
     Cdrom,
     /// An installation tree (the `os` folder of the distribution's BaseOS) on a server.
     Tree(Url),
@@ -23,7 +23,7 @@ impl PackageOrigin {
     }
 }
 
-/// The mtctl program on a server, and what its bytes must hash to.
+/// The mtctl program on a server, and the hash that its bytes must have.
 pub(super) struct MtctlBinary {
     pub(super) url: Url,
     /// 64 lower-case hex digits.
@@ -31,7 +31,7 @@ pub(super) struct MtctlBinary {
 }
 
 impl MtctlBinary {
-    /// Both or neither: a program that root runs unattended is not taken on trust.
+    /// Both or neither: a program that root runs unattended must be verified.
     pub(super) fn parse(url: Option<&str>, sha256: Option<&str>) -> Result<Option<Self>> {
         let (url, sha256) = match (url, sha256) {
             (None, None) => return Ok(None),
@@ -52,7 +52,7 @@ impl MtctlBinary {
     }
 }
 
-/// A URL made of bytes that neither a kickstart line nor a quoted shell word gives a meaning to.
+/// A URL without bytes that have a meaning in a kickstart line or a quoted shell word.
 pub(super) struct Url(String);
 
 impl Url {
@@ -78,7 +78,7 @@ impl Url {
     }
 }
 
-/// No quotes, spaces, `$`, `#`, and no `@`: a password in a URL would be printed.
+/// No quotes, spaces, `$` or `#`; and no `@`, because a password in a URL would be printed.
 fn is_url_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:/?=&%+,[]".contains(&byte)
 }

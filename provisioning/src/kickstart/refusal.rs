@@ -1,5 +1,5 @@
-//! How an answer is refused: one shape for every option. What is right or wrong is not decided
-//! here.
+//! How an answer is refused, in one form for every option. What is right or wrong is decided
+//! elsewhere.
 
 use crate::error::{Error, ErrorKind};
 
@@ -8,7 +8,8 @@ pub(super) fn of(option: &str, value: &str, why: impl Into<String>) -> Error {
     Error::new(ErrorKind::Usage, format!("reading {option} {value:?}")).caused_by(why.into())
 }
 
-/// The same for a value that must not be shown: a password typed by mistake stays out of logs.
+/// The same for a value that must not be shown, so that a password typed by mistake stays out of
+/// logs.
 pub(super) fn of_secret(option: &str, why: impl Into<String>) -> Error {
     Error::new(ErrorKind::Usage, format!("reading {option}")).caused_by(why.into())
 }

@@ -1,4 +1,4 @@
-//! The releases of the CentOS/RHEL family, oldest first, and what each can do. No syntax here.
+//! The releases of the CentOS/RHEL family, oldest first, and what each supports. No syntax here.
 
 use std::fmt;
 
@@ -24,11 +24,11 @@ impl Release {
     /// Every release, oldest first.
     pub const ALL: [Self; 5] = [Self::El6, Self::El7, Self::El8, Self::El9, Self::El10];
 
-    /// The release with that number.
+    /// The release with this number.
     ///
     /// # Errors
     ///
-    /// A usage error for anything else.
+    /// Returns a usage error for anything else.
     pub fn parse(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|release| release.to_string() == text).ok_or_else(|| {
             refusal::of("--release", text, "it is none of 6, 7, 8, 9 and 10").with_hint(
@@ -49,12 +49,12 @@ impl Release {
         }
     }
 
-    /// Whether its kickstart has the command `sshkey`, as pykickstart knows it.
+    /// Whether pykickstart knows the command `sshkey` for this release.
     pub(super) fn has_sshkey_command(self) -> bool {
         self >= Self::El8
     }
 
-    /// Whether mtctl runs on it: it needs a kernel of 3.2 or later, and 6 has 2.6.32.
+    /// Whether mtctl runs on it: mtctl needs Linux 3.2 or later, and 6 has 2.6.32.
     pub fn runs_mtctl(self) -> bool {
         self > Self::El6
     }

@@ -1,8 +1,8 @@
-//! A [`Request`] as the text of a kickstart file. Every value was checked when the request was
-//! made; what the installed system runs is in `first_boot`.
+//! Renders a [`Request`] as the text of a kickstart file. Every value was checked when the request
+//! was made; what the installed system runs is in `first_boot`.
 //!
-//! The heart: nothing but the one disk is named in a command that destroys, and every other disk is
-//! hidden from the installer, so that the commands without a disk's name cannot reach them either.
+//! The core property: commands that destroy data name only the one disk, and every other disk is
+//! hidden from the installer, so that commands which name no disk cannot reach the others either.
 
 use std::net::IpAddr;
 
@@ -13,8 +13,8 @@ use super::origin::PackageOrigin;
 use super::release::Release;
 use super::{Interface, Request};
 
-/// The kickstart file for `request`: UTF-8 text that ends in a newline, the same for the same
-/// request (no dates, no random parts).
+/// The kickstart file for `request`: UTF-8 text that ends in a newline, always the same for the
+/// same request (no dates, no random parts).
 pub fn render(request: &Request) -> String {
     let sections = [
         header(request),
@@ -130,7 +130,8 @@ reqpart
 fn bootloader(request: &Request) -> String {
     let disk = request.disk.in_kickstart();
     match request.release {
-        // Its --driveorder knows kernel names only; with one disk visible there is one choice.
+        // Its --driveorder accepts kernel names only; with one disk visible there is only one
+        // choice.
         Release::El6 if request.disk.is_identity() => {
             "bootloader --location=mbr --append=\"crashkernel=auto\"".to_owned()
         }
@@ -200,7 +201,7 @@ fn system(request: &Request) -> String {
         Release::El6 => "services --enabled=sshd,kdump",
         Release::El7 | Release::El8 | Release::El9 | Release::El10 => "services --enabled=sshd",
     };
-    // Later releases have authselect, whose default profile is the right one.
+    // Later releases have authselect, whose default profile is right.
     let passwords = match request.release {
         Release::El6 | Release::El7 => "authconfig --enableshadow --passalgo=sha512\n",
         Release::El8 | Release::El9 | Release::El10 => "",
@@ -223,7 +224,7 @@ fn login(request: &Request) -> String {
     let mut text = String::from("# Root's way in.\n");
     match &request.root_password_hash {
         Some(hash) => text.push_str(&format!("rootpw --iscrypted {}\n", hash.text())),
-        // Release 6 wants a word here even so; * is no password's hash.
+        // Release 6 requires a word here even so; * is not the hash of any password.
         None if request.release == Release::El6 => {
             text.push_str("rootpw --iscrypted --lock *\n");
         }
@@ -270,7 +271,8 @@ xfsprogs
     )
 }
 
-/// Crash dumps into /var/crash. Release 6 has no add-ons: there it is crashkernel= and a service.
+/// Crash dumps into /var/crash. Release 6 has no add-ons and uses crashkernel= and a service
+/// instead.
 fn kdump_addon(release: Release) -> String {
     if release == Release::El6 {
         return String::new();

@@ -1,4 +1,4 @@
-//! Golden files, refusals, and that only one disk can be harmed.
+//! Golden files, refusals, and proof that only one disk can be harmed.
 
 mod confinement;
 mod golden;
@@ -12,7 +12,7 @@ pub(super) const HASH: &str = "$6$saltsalt$8RWsOfwR6M6PpnoeQiEiWzNTPo1f0HjVYjDnL
     AzfXP/LgrOWMBMXqiU2pLrXsSOHNUyUm91";
 pub(super) const SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
-/// An RSA key line made of zero-free filler: well formed, and nobody has its other half.
+/// A well-formed RSA key line made of filler without zeros; nobody has its private half.
 pub(super) fn rsa_key(bits: usize) -> String {
     let mut blob = field(b"ssh-rsa");
     blob.extend(field(&[1, 0, 1]));

@@ -1,5 +1,6 @@
-//! Names of the time zone database, by their shape and by the list that this program brings: the
-//! host that prints a kickstart may have none, and the installer stops and asks.
+//! Names of the time zone database, checked by their form and by a list that is built in: the host
+//! that prints a kickstart may have no database, and the installer stops and asks about a wrong
+//! name.
 
 use super::refusal;
 use crate::error::{Error, Result};
@@ -40,7 +41,7 @@ fn unknown(text: &str) -> Error {
     }
 }
 
-/// Letters first (no `.`, no `..`, no option), then letters, digits, `_`, `+`, `-`.
+/// Starts with a letter (no `.`, no `..`, no option), then letters, digits, `_`, `+`, `-`.
 fn is_part(part: &str) -> bool {
     part.starts_with(|first: char| first.is_ascii_alphabetic())
         && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte))

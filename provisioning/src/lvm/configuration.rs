@@ -1,28 +1,28 @@
-//! Reads the syntax of lvm.conf(5) as LVM does, to find settings and where they stand.
-//! What a setting means is not known here.
+//! Parses the syntax of lvm.conf(5) as LVM does, to find settings and their positions. What a
+//! setting means is not known here.
 //!
 //! A section is `name { … }`, a setting `name = value` or `name = [ value, … ]`; `a/b = value` is
-//! `a { b = value }`. Names, like values, are bare words or strings: `"…"` with `\"` and `\\` in
-//! it, or `'…'` with nothing special in it. `#` begins a comment anywhere but in a string.
+//! `a { b = value }`. Names and values are bare words or strings: `"…"` with the escapes `\"` and
+//! `\\`, or `'…'` without escapes. `#` begins a comment anywhere except in a string.
 
 /// One assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// `section/name`, whether written so or by nested sections, quoted or not.
+    /// `section/name`, whether written that way or as nested sections, quoted or not.
     pub path: String,
     /// The value, or the elements of the array; strings without their quotes, numbers as written.
     pub values: Vec<String>,
-    /// Number of the line, from 1, on which the name stands.
+    /// Line number of the name, from 1.
     pub line: usize,
-    /// Where the name starts, in bytes.
+    /// Byte offset of the name.
     pub start: usize,
 }
 
-/// What is wrong with the text.
+/// A syntax error in the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct SyntaxError {
-    /// Number of the line, from 1.
+    /// Line number, from 1.
     pub line: usize,
     /// What is wrong.
     pub problem: &'static str,
@@ -30,11 +30,11 @@ pub struct SyntaxError {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
-    /// A bare word, or a number, where a name may stand.
+    /// A bare word, or a number, in the position of a name.
     Name(String),
-    /// A bare word, or a number, where a value may stand: after `=`, `[` and `,`.
+    /// A bare word, or a number, in the position of a value: after `=`, `[` and `,`.
     Value(String),
-    /// Either, in quotes.
+    /// A name or a value in quotes.
     Text(String),
     Sign(char),
 }
@@ -49,7 +49,7 @@ struct Placed {
 /// Every assignment, in the order of the text.
 ///
 /// # Errors
-/// The first place where the text is not LVM configuration.
+/// Returns the first place where the text is not LVM configuration.
 pub fn settings(text: &str) -> Result<Vec<Setting>, SyntaxError> {
     let mut tokens = Tokens { text, at: 0, line: 1, last: None };
     let mut sections: Vec<String> = Vec::new();
@@ -79,16 +79,16 @@ pub fn settings(text: &str) -> Result<Vec<Setting>, SyntaxError> {
     }
 }
 
-/// The value of the setting at `path`, the last one if it is set more than once.
+/// The value of the setting at `path`; the last one if it is set more than once.
 ///
 /// # Errors
-/// As [`settings`].
+/// As for [`settings`].
 pub fn last_value(text: &str, path: &str) -> Result<Option<String>, SyntaxError> {
     let found = settings(text)?.into_iter().rev().find(|setting| setting.path == path);
     Ok(found.and_then(|setting| setting.values.into_iter().next()))
 }
 
-/// Slashes in a name are sections, too, and those that are too many nothing.
+/// Slashes in a name also separate sections; redundant slashes mean nothing.
 fn path(sections: &[String], name: &str) -> String {
     let names = sections.iter().map(String::as_str).chain([name]);
     let parts = names.flat_map(|name| name.split('/')).filter(|part| !part.is_empty());
@@ -103,7 +103,8 @@ fn value(tokens: &mut Tokens<'_>, line: usize) -> Result<Vec<String>, SyntaxErro
     }
 }
 
-/// A comma may be left out before a string, and stand before the bracket.
+/// The elements of an array. A comma may be omitted before a string, and may precede the closing
+/// bracket.
 fn elements(tokens: &mut Tokens<'_>, line: usize) -> Result<Vec<String>, SyntaxError> {
     let mut values = Vec::new();
     let mut may_be_comma = false;
@@ -127,7 +128,7 @@ fn error(line: usize, problem: &'static str) -> SyntaxError {
     SyntaxError { line, problem }
 }
 
-/// The tokens of a text. What a word is depends on what stands before it.
+/// The tokens of a text. The kind of a word depends on the token before it.
 struct Tokens<'a> {
     text: &'a str,
     at: usize,
@@ -170,7 +171,7 @@ impl Tokens<'_> {
     }
 }
 
-/// As isspace(3) has it: a no-break space, say, is part of a word.
+/// The same as isspace(3): a no-break space, for example, is part of a word.
 fn is_space(character: char) -> bool {
     matches!(character, ' ' | '\t'..='\r')
 }
@@ -181,7 +182,7 @@ fn word(rest: &str, token: fn(String) -> Token) -> (Token, usize) {
     (token(rest[..length].to_owned()), length)
 }
 
-/// Digits with one point in them; what follows is another token, space between them or not.
+/// Digits with at most one point; whatever follows is another token, even without a space.
 fn number(rest: &str) -> (Token, usize) {
     let mut has_point = rest.starts_with('.');
     let mut length = 1;
@@ -196,7 +197,8 @@ fn number(rest: &str) -> (Token, usize) {
     (Token::Value(rest[..length].to_owned()), length)
 }
 
-/// A string, and its length with both quotes. In double quotes `\"` and `\\` are one character.
+/// A string, and its length including both quotes. In double quotes, `\"` and `\\` are one
+/// character.
 fn quoted(rest: &str, quote: char) -> Option<(Token, usize)> {
     let mut text = String::new();
     let mut characters = rest.char_indices().skip(1);

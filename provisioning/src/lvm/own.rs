@@ -1,15 +1,15 @@
-//! Which volume groups are the host's own: by UUID, since a customer's group can have any name.
-//! What is on the host's own disks is told by the caller; nothing is looked at here.
+//! Which volume groups are the host's own. They are compared by UUID, because a customer's group
+//! can have any name. The caller says what is on the host's own disks; nothing is read here.
 
 use std::collections::BTreeSet;
 
 use super::{PhysicalVolume, VolumeGroup};
 
-/// Directories of /dev whose entries are no logical volumes.
+/// Directories in /dev whose entries are not logical volumes.
 const NO_GROUPS: [&str; 8] = ["block", "cciss", "disk", "ida", "loop", "mapper", "md", "rd"];
 
-/// Two volume groups with one name, at least one of them the host's own. Activation lists hold
-/// names only, so whatever is said of one is said of both.
+/// Two volume groups with one name, at least one of which is the host's own. Activation lists
+/// contain names only, so they cannot list one group without the other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("two volume groups are called {name}: one on {one}, one on {other} (UUID {other_uuid})")]
 pub struct SameName {
@@ -23,18 +23,19 @@ pub struct SameName {
     pub other_uuid: String,
 }
 
-/// The physical volumes of every group that has one of its volumes where `is_on_own_disk` says, or
+/// The physical volumes of every group that has a volume for which `is_on_own_disk` is true, or
 /// that is among `named`, the groups that fstab or crypttab name.
 ///
 /// # Errors
-/// When such a group shares its name with another.
+/// Returns an error if such a group shares its name with another.
 pub fn own_volumes<'a>(
     volumes: &'a [PhysicalVolume],
     is_on_own_disk: impl Fn(&str) -> bool,
     named: &BTreeSet<String>,
 ) -> Result<Vec<&'a PhysicalVolume>, SameName> {
     let grouped = || volumes.iter().filter_map(|one| Some((one, one.volume_group.as_ref()?)));
-    // Those on the host's own disks first: a group of the same name is then the other one.
+    // Groups on the host's own disks come first, so that in a conflict the other group is the
+    // foreign one.
     let on_disk = grouped().filter(|(volume, _)| is_on_own_disk(&volume.path));
     let by_name = grouped().filter(|(_, group)| named.contains(&group.name));
     let own: Vec<(&PhysicalVolume, &VolumeGroup)> = on_disk.chain(by_name).collect();
@@ -55,7 +56,8 @@ pub fn own_volumes<'a>(
 }
 
 /// The volume group of a logical volume named by `path`: `/dev/mapper/GROUP-VOLUME` or
-/// `/dev/GROUP/VOLUME`. Other paths can look the same; whether there is such a group, LVM knows.
+/// `/dev/GROUP/VOLUME`. Other paths can have the same form; only LVM knows whether the group
+/// exists.
 pub fn group_of_path(path: &str) -> Option<String> {
     let rest = path.strip_prefix("/dev/")?;
     if let Some(name) = rest.strip_prefix("mapper/") {
@@ -66,8 +68,9 @@ pub fn group_of_path(path: &str) -> Option<String> {
     is_volume.then(|| group.to_owned())
 }
 
-/// The volume group of a logical volume by its device-mapper name: LVM joins group and volume by a
-/// hyphen and doubles the hyphens in them. A name with none or several such hyphens is no volume's.
+/// The volume group of a logical volume, from its device-mapper name: LVM joins group and volume
+/// with a hyphen and doubles the hyphens inside them. A name with no such hyphen, or with several,
+/// is not a logical volume's.
 pub fn group_of_map(name: &str) -> Option<String> {
     let unescaped = name.replace("--", "\0");
     let (group, volume) = unescaped.split_once('-')?;
@@ -75,12 +78,12 @@ pub fn group_of_map(name: &str) -> Option<String> {
     is_volume.then(|| group.replace('\0', "-"))
 }
 
-/// The volume groups that fstab(5) or crypttab(5) seem to name: `sources` are paths.
+/// The volume groups that fstab(5) or crypttab(5) appear to name: `sources` are paths.
 pub fn groups_named<'a>(sources: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
     sources.into_iter().filter_map(group_of_path).collect()
 }
 
-/// The devices of the rows of a crypttab(5).
+/// The devices named in a crypttab(5).
 pub fn crypttab_sources(text: &str) -> impl Iterator<Item = &str> {
     let rows = text.lines().map(str::trim).filter(|row| !row.starts_with('#'));
     rows.filter_map(|row| row.split_ascii_whitespace().nth(1))

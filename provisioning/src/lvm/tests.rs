@@ -1,4 +1,4 @@
-//! The block in lvm.conf, conflicts with settings of somebody else, and reports that are read.
+//! The block in lvmlocal.conf, conflicts with settings of somebody else, and parsing of reports.
 
 use super::configuration::{SyntaxError, settings};
 use super::*;

@@ -1,4 +1,4 @@
-//! The block in mdadm.conf, what conflicts with it, and the arrays that are read.
+//! The block in mdadm.conf, what conflicts with it, and parsing of arrays.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! The kernel's mount table as it is written, escapes and odd rows among it.
+//! The kernel's mount table in its original form, with escapes and odd rows.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,6 +1,6 @@
-//! Which disks a multipath configuration keeps from multipath-tools, and by which row: blacklists
-//! and their exceptions, as libmultipath's filters go through them (multipath.conf(5)). The
-//! blacklist that is built into multipath-tools is not known here.
+//! Which disks a multipath configuration hides from multipath-tools, and by which row: blacklists
+//! and their exceptions, evaluated in the order of libmultipath's filters (multipath.conf(5)). The
+//! blacklist built into multipath-tools is not known here.
 
 use std::fmt;
 
@@ -17,18 +17,18 @@ pub struct File<'a> {
     pub text: &'a str,
 }
 
-/// What multipath-tools know a disk by.
+/// How multipath-tools identify a disk.
 #[derive(Clone, Debug, Default)]
 pub struct Candidate {
     /// The kernel's name.
     pub name: String,
-    /// Vendor and product as the disk tells them.
+    /// Vendor and product as the disk reports them.
     pub vendor: Option<String>,
     /// See `vendor`.
     pub product: Option<String>,
     /// udev's `ID_SERIAL`, if the disk has one.
     pub wwid: Option<String>,
-    /// What its transport can be: `scsi:sas`. Empty when that is not known.
+    /// Its possible transports, such as `scsi:sas`. Empty if they are not known.
     pub protocols: Vec<&'static str>,
     /// The names of its udev properties, sorted.
     pub properties: Vec<String>,
@@ -39,11 +39,11 @@ pub struct Candidate {
 pub struct Hiding {
     /// The file it is in.
     pub file: String,
-    /// Number of its line, from 1.
+    /// Its line number, from 1.
     pub line: usize,
-    /// What it says.
+    /// The text of the row.
     pub rule: String,
-    /// What lifts it for the disks that it hides, as a row of `blacklist_exceptions`.
+    /// A row for `blacklist_exceptions` that lifts it for the disks that it hides.
     pub exception: String,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for Hiding {
     }
 }
 
-/// The sections of all files, with what they ask of a disk.
+/// The blacklist sections of all files, with the conditions they apply to a disk.
 #[derive(Debug, Default)]
 pub struct Blacklist {
     rules: Vec<Rule>,
@@ -73,14 +73,14 @@ enum Kind {
     Wwid(Pattern),
     Property(Pattern),
     Protocol(Pattern),
-    /// One at least is there.
+    /// At least one of the two is present.
     Device {
         vendor: Option<Pattern>,
         product: Option<Pattern>,
     },
 }
 
-/// A POSIX extended regular expression, unanchored; with a `!` before it, it must not match.
+/// A POSIX extended regular expression, unanchored; after a `!`, it must not match.
 #[derive(Clone, Debug)]
 struct Pattern {
     written: String,
@@ -89,13 +89,13 @@ struct Pattern {
 }
 
 impl Pattern {
-    /// `None` for one that cannot be compiled: multipath-tools pass over theirs, too.
+    /// `None` if it cannot be compiled: multipath-tools ignore such rows.
     fn new(written: &str) -> Option<Self> {
         let (is_inverted, plain) = match written.strip_prefix('!') {
             Some(plain) => (true, plain),
             None => (false, written),
         };
-        // A shell pattern by mistake, which multipath-tools forgive.
+        // A shell pattern written by mistake, which multipath-tools accept.
         let plain = if plain == "*" { ".*" } else { plain };
         let regex = Regex::new(plain).ok()?;
         Some(Self { written: written.to_owned(), regex, is_inverted })
@@ -107,7 +107,7 @@ impl Pattern {
 }
 
 impl Blacklist {
-    /// Reads the files, in the order multipath-tools read them.
+    /// Reads the files, in the order that multipath-tools read them.
     pub fn parse<'a>(files: impl IntoIterator<Item = File<'a>>) -> Self {
         let mut whole = Self::default();
         for file in files {
@@ -138,13 +138,13 @@ impl Blacklist {
         }
     }
 
-    /// Whether properties of disks are asked for: they take a look at udev's database.
+    /// Whether any rule matches properties of disks: these require udev's database.
     pub fn asks_for_properties(&self) -> bool {
         let mut all = self.rules.iter().chain(&self.exceptions);
         all.any(|rule| matches!(rule.kind, Kind::Property(_)))
     }
 
-    /// The row that hides `disk`, if one does. An exception lifts rows of its own kind only.
+    /// The row that hides `disk`, if one does. An exception lifts only rows of its own kind.
     pub fn hides(&self, disk: &Candidate) -> Option<Hiding> {
         let by_property = self.property(disk);
         let others = self.rules.iter().find(|rule| {
@@ -158,8 +158,8 @@ impl Blacklist {
         by_property.or_else(|| others.map(|rule| rule.hiding(disk)))
     }
 
-    /// The first property that is in either list decides. Where there are exceptions, a disk
-    /// without any of them is hidden.
+    /// The first property found in either list decides. If there are exceptions, a disk that
+    /// matches none of them is hidden.
     fn property(&self, disk: &Candidate) -> Option<Hiding> {
         let named = |rules: &'_ [Rule], name: &str| {
             rules.iter().position(|rule| matches!(&rule.kind, Kind::Property(p) if p.matches(name)))
@@ -191,7 +191,7 @@ fn kind(setting: &Setting) -> Option<Kind> {
     })
 }
 
-/// What one `device` subsection asks for; a part that cannot be compiled makes it ask for nothing.
+/// The conditions of one `device` subsection; if any of them cannot be compiled, there are none.
 fn device_kind(settings: &[&Setting]) -> Option<Kind> {
     let part = |keyword: &str| {
         let setting = settings.iter().rev().find(|setting| setting.keyword == keyword)?;
@@ -285,7 +285,7 @@ mod tests {
         }
     }
 
-    /// The line that hides the disk, in a main file and a drop-in.
+    /// The row that hides the disk, given a main file and a drop-in.
     fn hidden_by(main: &str, drop_in: &str) -> Option<(String, usize)> {
         let files = [("main", main), ("drop-in", drop_in)];
         let files = files.map(|(path, text)| File { path, text });

@@ -1,20 +1,20 @@
-//! Reads multipath.conf(5) far enough to tell what multipath-tools will claim.
-//! Regular expressions are not matched, hardware tables not known, and nothing is edited.
+//! Parses multipath.conf(5) far enough to know what multipath-tools will claim. Regular expressions
+//! are not matched, hardware tables not known, and nothing is edited.
 
 use super::MultipathGeneration;
 
 /// One `keyword value` row and the sections around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// Number of the line in its file, from 1.
+    /// Line number in its file, from 1.
     pub line: usize,
     /// The sections, outermost first: `["blacklist", "device"]`.
     pub section: Vec<String>,
-    /// Number of the line on which the innermost of them begins; 0 outside of any.
+    /// Line number at which the innermost section begins; 0 outside of any section.
     pub section_line: usize,
     /// The keyword.
     pub keyword: String,
-    /// The value without its quotes; empty when there is none.
+    /// The value without its quotes; empty if there is none.
     pub value: String,
 }
 
@@ -25,13 +25,13 @@ pub enum FindMultipaths {
     Strict,
     /// Known maps, and two paths of one WWID.
     Yes,
-    /// What it means depends on the generation.
+    /// Its meaning depends on the generation.
     No,
     /// Every disk not blacklisted.
     Greedy,
-    /// Every disk for a while, then as `Yes`.
+    /// Every disk for a while, then like `Yes`.
     Smart,
-    /// A word multipath-tools do not know either.
+    /// A word that multipath-tools do not know either.
     Unknown(String),
 }
 
@@ -55,7 +55,7 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// Reads the main file and its drop-ins, in that order. What cannot be read is passed over, as
+    /// Parses the main file and its drop-ins, in that order. Invalid rows are ignored, as
     /// multipath-tools do.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut whole = Self::default();
@@ -96,7 +96,7 @@ impl Configuration {
         &self.settings
     }
 
-    /// The last value of a keyword in the `defaults` sections: the one that counts.
+    /// The last value of a keyword in the `defaults` sections, which is the effective one.
     pub fn default_value(&self, keyword: &str) -> Option<&str> {
         let named = |setting: &&Setting| setting.section == ["defaults"];
         let mut found = self.settings.iter().rev().filter(named);
@@ -104,16 +104,17 @@ impl Configuration {
         Some(&setting.value)
     }
 
-    /// What is said of `find_multipaths`, if anything.
+    /// The value of `find_multipaths`, if it is set.
     pub fn find_multipaths(&self) -> Option<FindMultipaths> {
         self.default_value("find_multipaths").map(FindMultipaths::from_word)
     }
 
-    /// Whether a disk with a single path, never seen before, may get a map: what users call greedy.
+    /// Whether a disk with a single path that was never seen before may get a map, which users call
+    /// greedy.
     pub fn claims_single_paths(&self, generation: MultipathGeneration) -> bool {
         match self.find_multipaths() {
             Some(FindMultipaths::Greedy | FindMultipaths::No) => true,
-            // It is claimed first and given back after a time-out.
+            // It is claimed first and given back after a timeout.
             Some(FindMultipaths::Smart) => true,
             Some(FindMultipaths::Strict | FindMultipaths::Yes) => false,
             None | Some(FindMultipaths::Unknown(_)) => match generation {
@@ -132,7 +133,7 @@ enum Token {
     Close,
 }
 
-/// The tokens of a line; `None` when a quote is not closed.
+/// The tokens of a line; `None` if a quote is not closed.
 fn tokens(line: &str) -> Option<Vec<Token>> {
     let mut words = Vec::new();
     let mut rest = line.trim();
@@ -164,7 +165,8 @@ fn tokens(line: &str) -> Option<Vec<Token>> {
     Some(words)
 }
 
-/// The string up to its closing quote, `""` in it standing for one quote, and what follows.
+/// The string up to its closing quote, in which `""` stands for one quote, and the rest of the
+/// text.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut word = String::new();
     let mut rest = text;

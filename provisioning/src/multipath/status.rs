@@ -1,16 +1,16 @@
-//! Reads what `dmsetup status --target multipath` says of paths (multipath.rst of the kernel's
-//! device-mapper documentation). Nothing is run here.
+//! Parses what `dmsetup status --target multipath` reports about paths (multipath.rst of the
+//! kernel's device-mapper documentation). Nothing is run here.
 
 use std::collections::BTreeSet;
 
-/// Device numbers of the paths that the kernel has failed: each path of a map is `MAJOR:MINOR` and
-/// then `A` or `F`.
+/// Device numbers of the paths that the kernel has failed: each path of a map is printed as
+/// `MAJOR:MINOR` followed by `A` or `F`.
 pub fn failed_paths(status: &str) -> BTreeSet<(u32, u32)> {
     status.lines().flat_map(of_map).collect()
 }
 
 fn of_map(row: &str) -> impl Iterator<Item = (u32, u32)> {
-    // The name before the first blank can hold anything.
+    // The name before the first blank can contain anything.
     let words: Vec<&str> = row.split_whitespace().skip_while(|word| *word != "multipath").collect();
     let pairs: Vec<(&str, &str)> = words.windows(2).map(|pair| (pair[0], pair[1])).collect();
     pairs

@@ -1,4 +1,4 @@
-//! Each policy as text for each generation, and configurations read back.
+//! The text of each policy for each generation, and configurations that are parsed.
 
 use super::configuration::{Configuration, FindMultipaths};
 use super::*;
@@ -14,7 +14,7 @@ fn own() -> OwnDisks {
     }
 }
 
-/// How many settings stand in a text of ours.
+/// The number of settings in a text of ours.
 fn rows(text: &str) -> usize {
     let is_row = |line: &&str| line.starts_with('\t') && !line.ends_with(['{', '}']);
     text.lines().filter(is_row).count()

@@ -1,5 +1,4 @@
-//! The site's own changes: executable files in one directory, each run once. Running them is
-//! `apply`.
+//! The site's own changes: executable files in one directory, each run once. `apply` runs them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::error::Result;
 use crate::host::{FileKind, Host};
 
-/// Where a site puts its changes; names with a leading dot or a trailing `~` are not run.
+/// The directory for a site's changes; names with a leading dot or a trailing `~` are not run.
 pub const CUSTOM_CHANGES_DIRECTORY: &str = "/etc/mtctl/custom-changes.d";
 
 /// One of the site's changes.
@@ -18,11 +17,11 @@ pub const CUSTOM_CHANGES_DIRECTORY: &str = "/etc/mtctl/custom-changes.d";
 pub struct CustomChange {
     /// The file's name.
     pub name: String,
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
     /// SHA-256 of its content, in hexadecimal digits.
     pub sha256: String,
-    /// Whether it may be executed.
+    /// Whether it is executable.
     pub is_executable: bool,
 }
 

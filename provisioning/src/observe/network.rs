@@ -1,4 +1,4 @@
-//! Host name and addresses, from `ip --json`; whether they are good is judged in `check`.
+//! Host name and addresses, from `ip --json`; `check` judges them.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ pub struct Address {
     pub interface: String,
     /// The address.
     pub address: IpAddr,
-    /// Whether it was leased or advertised and may change.
+    /// Whether it was leased or advertised, and so may change.
     pub is_dynamic: bool,
 }
 
@@ -23,7 +23,7 @@ pub struct Address {
 pub struct Network {
     /// The host's name.
     pub hostname: String,
-    /// Global addresses; `None` when they could not be asked for.
+    /// Global addresses; `None` if they could not be determined.
     pub addresses: Option<Vec<Address>>,
 }
 
@@ -57,8 +57,8 @@ struct AddressInfo {
     dynamic: bool,
 }
 
-/// Reads `ip -json address show`; addresses of global scope only. Old versions of ip print objects
-/// without any key for what does not match: `None` when it is no such document.
+/// Parses the output of `ip -json address show`; addresses of global scope only. Old versions of ip
+/// print empty objects for whatever does not match. `None` if it is not such a document.
 fn parse_addresses(text: &str) -> Option<Vec<Address>> {
     let interfaces: Vec<Interface> = serde_json::from_str(text).ok()?;
     let addresses = interfaces.into_iter().flat_map(|interface| {

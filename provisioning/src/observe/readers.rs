@@ -1,16 +1,16 @@
-//! The kernels and tools of an image that will mount and check what is made for it, by what they
-//! are and not by what the distribution is called: module directories, and the version that each
-//! program has in it. Nothing of the image is run.
+//! The kernels and tools of an image that will mount and check the filesystem made for it. They are
+//! judged by what they are, not by the name of the distribution: by module directories, and by the
+//! version that each program contains. Nothing in the image is run.
 
 use std::path::Path;
 
 use crate::filesystem::features::{Makers, Readers, Version, ext4_by_default};
 use crate::host::{Host, Invocation, Tree};
 
-/// No program that is looked into is larger, in bytes.
+/// Size limit of a program that is searched, in bytes; none is larger.
 const PROGRAM_BYTES_MAX: usize = 8 << 20;
 
-/// What of kernels and tools the system has.
+/// The kernels and tools that the system has.
 pub(super) fn readers(system: &Tree) -> Readers {
     let conf = system.text_if_exists("/etc/mke2fs.conf").ok().flatten();
     Readers {
@@ -21,7 +21,7 @@ pub(super) fn readers(system: &Tree) -> Readers {
     }
 }
 
-/// The running host's tools, as they say themselves.
+/// The running host's tools, as they report themselves.
 pub(super) fn makers(host: &Host) -> Makers {
     let version = |program: &str| {
         let output = host.ask(&Invocation::new(program).argument("-V")).ok()?;
@@ -31,14 +31,14 @@ pub(super) fn makers(host: &Host) -> Makers {
     Makers { e2fsprogs: version("mkfs.ext4"), xfsprogs: version("mkfs.xfs") }
 }
 
-/// Whether the system's mount(8) takes options that begin with `x-` for comments: it does when it
-/// is built on libmount. `None` when it has no such program.
+/// Whether the system's mount(8) treats options that begin with `x-` as comments, which it does if
+/// it is built on libmount. `None` if there is no such program.
 pub(super) fn knows_x_options(system: &Tree) -> Option<bool> {
     let bytes = program(system, &["/usr/bin", "/bin"], "mount")?;
     Some(bytes.windows(11).any(|window| window == b"libmount.so"))
 }
 
-/// Every kernel may be booted one day, and so the oldest one counts.
+/// Any of the kernels may be booted one day, so the oldest one counts.
 fn oldest_kernel(system: &Tree) -> Option<Version> {
     let modules = ["/lib/modules", "/usr/lib/modules"];
     let installed = modules.into_iter().flat_map(|path| system.list(path));
@@ -58,7 +58,7 @@ fn program(system: &Tree, directories: &[&str], name: &str) -> Option<Vec<u8>> {
     found.filter(|bytes| !bytes.is_empty())
 }
 
-/// The version that is a text of its own in a program: the lowest, if there is more than one.
+/// The version that a program contains as a separate string; the lowest, if there are several.
 fn version_in(system: &Tree, name: &str, is_one: fn(&str) -> bool) -> Option<Version> {
     let bytes = program(system, &["/usr/sbin", "/sbin"], name)?;
     let texts = bytes.split(|byte| *byte == 0).filter(|text| (4..16).contains(&text.len()));

@@ -1,5 +1,5 @@
-//! What of LVM, software RAID and multipath is installed, and what of it belongs to the host
-//! itself, so that keeping these off customers' disks never touches the host's own.
+//! Which parts of LVM, software RAID and multipath are installed, and what belongs to the host
+//! itself, so that keeping them off customers' disks never affects the host's own.
 
 mod lvm_devices;
 mod paths;
@@ -18,55 +18,55 @@ use crate::md;
 use crate::multipath::blacklist::{self, Blacklist};
 use crate::multipath::{self, OwnDisks, OwnMap};
 
-/// Storage stacks that could take hold of attached disks.
+/// Storage stacks that could claim attached disks.
 #[derive(Clone, Debug, Serialize)]
 pub struct StorageStacks {
     /// LVM's program is installed.
     pub has_lvm: bool,
-    /// The devices file, which takes the place of filters where it exists.
+    /// The text of the devices file, which replaces filters where it exists.
     pub lvm_devices_file: Option<String>,
-    /// The kernel's names of the devices that are listed there.
+    /// The kernel's names of the devices listed there.
     #[serde(skip)]
     pub lvm_listed: BTreeSet<String>,
-    /// The system's own physical volumes and volume groups, or why they could not be told.
+    /// The system's own physical volumes and volume groups, or why they could not be determined.
     #[serde(skip)]
     pub own_lvm: std::result::Result<OwnLvm, Refusal>,
-    /// Names of the active volume groups that are not its own.
+    /// Names of the active volume groups that are not the system's own.
     #[serde(skip)]
     pub foreign_volume_groups: BTreeSet<String>,
     /// mdadm is installed.
     pub has_mdadm: bool,
-    /// UUIDs of the host's own arrays; `None` when one of them could not be asked.
+    /// UUIDs of the host's own arrays; `None` if one of them could not be determined.
     pub own_arrays: Option<Vec<String>>,
     /// multipathd is installed.
     pub has_multipath: bool,
-    /// The kernel's names of paths of maps that are lost, and how.
+    /// The lost paths of maps, by the kernel's name, with the reason.
     #[serde(skip)]
     pub lost_paths: BTreeMap<String, String>,
-    /// The drop-ins of multipath's configuration, ours included, in the order in which they are
+    /// The drop-ins of multipath's configuration, including ours, in the order in which they are
     /// read: path and text.
     pub multipath_drop_ins: Vec<(String, String)>,
-    /// The names of the udev properties of each disk, by its kernel name, where that configuration
-    /// asks for them.
+    /// The names of each disk's udev properties, by its kernel name, if that configuration refers
+    /// to properties.
     #[serde(skip)]
     pub udev_properties: BTreeMap<String, Vec<String>>,
-    /// The maps and plain disks that the system runs from, or that are the retention volume.
+    /// The maps and plain disks that the system runs from, or that carry the retention volume.
     #[serde(skip)]
     pub own_disks: OwnDisks,
     /// The program that rebuilds the initramfs is installed.
     pub has_initramfs_tool: bool,
-    /// SELinux is on, and new mount points want a label.
+    /// SELinux is enabled, and new mount points need a label.
     pub has_selinux: bool,
-    /// Every disk by its kernel name as one of the host's own, should it become one.
+    /// For every disk, by its kernel name, its entry among the host's own disks if it becomes one.
     #[serde(skip)]
     pub if_own: BTreeMap<String, OwnDisks>,
     /// udevd is running.
     pub has_udev: bool,
 }
 
-/// A disk is the system's own when the host uses it now: mounted or swapped on, in part or by way
-/// of volumes and arrays; the retention volume, too. A mounted image has only what is mounted at
-/// its directory or below: the rest is the preparing host's.
+/// A disk is the system's own if the host uses it now, that is, if it is mounted or used as swap,
+/// in part or through volumes and arrays. This includes the retention volume. A mounted image owns
+/// only what is mounted at its directory or below: the rest belongs to the preparing host.
 fn is_own(uses: &[Use], image: Option<&Path>) -> bool {
     uses.iter().any(|one| match (one, image) {
         (Use::Mounted(path), Some(image)) => path.starts_with(image),
@@ -75,7 +75,7 @@ fn is_own(uses: &[Use], image: Option<&Path>) -> bool {
     })
 }
 
-/// Looks. `disks` are those of the machine.
+/// Observes the storage stacks. `disks` are those of the machine.
 pub(super) fn observe(host: &Host, disks: &[Disk], retention_mount: &Path) -> StorageStacks {
     let retention = Use::Mounted(retention_mount.to_owned());
     let system = host.system();
@@ -137,7 +137,7 @@ fn udev_properties(host: &Host, drop_ins: &[(String, String)]) -> BTreeMap<Strin
 }
 
 fn own_arrays(host: &Host, own: &[&Disk]) -> Option<Vec<String>> {
-    // Which arrays run is not known: none of them must lose its row.
+    // `None` if it is not known which arrays are running: none of them must lose its row.
     let text = host.machine().text_if_exists("/proc/mdstat").ok()?.unwrap_or_default();
     let arrays = md::parse_mdstat(&text);
     let is_own = |array: &md::Array| {
@@ -156,7 +156,7 @@ fn uuid(host: &Host, array: &md::Array) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix("MD_UUID=")).map(str::to_owned)
 }
 
-/// How multipath-tools name `disk`: by a map, or as a plain disk.
+/// How multipath-tools identify `disk`: as a map, or as a plain disk.
 fn if_own(host: &Host, disk: &Disk) -> OwnDisks {
     let mut found = OwnDisks::default();
     match disk.kind {
@@ -169,7 +169,7 @@ fn if_own(host: &Host, disk: &Disk) -> OwnDisks {
         DiskKind::Scsi if disk.multipath.is_none() => {
             found.plain.extend(disk.wwid.as_ref().and_then(|wwid| wwid.scsi_id_text()));
         }
-        // udev's ID_WWN, which multipath-tools go by for NVMe, is this attribute as it stands.
+        // multipath-tools use udev's ID_WWN for NVMe, which is this attribute unchanged.
         DiskKind::Nvme if disk.multipath.is_none() => {
             found.plain.extend(host.machine().attribute(format!("/sys/block/{}/wwid", disk.name)));
         }

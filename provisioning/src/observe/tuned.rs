@@ -1,4 +1,4 @@
-//! The kernel attributes that tuning sets on each disk, as they are now.
+//! The kernel attributes that tuning sets on each disk, with their current values.
 
 use std::path::PathBuf;
 
@@ -11,9 +11,9 @@ use crate::tuning::DISK_TIMEOUT_SECONDS;
 /// An attribute below /sys, its value, and the value it is to have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TunedAttribute {
-    /// The attribute.
+    /// Path of the attribute.
     pub path: PathBuf,
-    /// Its value now; for a choice like the scheduler, the chosen one.
+    /// Its current value; for a choice such as the scheduler, the selected one.
     pub value: String,
     /// The value it is to have.
     pub wanted: String,
@@ -32,7 +32,7 @@ fn timeout(host: &Host, disk: &Disk) -> Option<TunedAttribute> {
     Some(TunedAttribute { path, value, wanted: DISK_TIMEOUT_SECONDS.to_string() })
 }
 
-/// `none`, or `noop` as older kernels call it, where the kernel offers one of them.
+/// `none`, or `noop` as older kernels call it, if the kernel offers one of them.
 fn scheduler(host: &Host, disk: &Disk) -> Option<TunedAttribute> {
     if !matches!(disk.kind, DiskKind::Scsi | DiskKind::Nvme | DiskKind::Virtio) {
         return None;
@@ -43,7 +43,7 @@ fn scheduler(host: &Host, disk: &Disk) -> Option<TunedAttribute> {
     Some(TunedAttribute { path, value, wanted })
 }
 
-/// The scheduler that is chosen (in brackets) and the one that is wanted: `mq-deadline [none]`.
+/// The selected scheduler (in brackets) and the wanted one: `mq-deadline [none]`.
 fn scheduler_choice(offered: &str) -> Option<(String, String)> {
     let plain = |word: &str| word.trim_matches(['[', ']']).to_owned();
     let words: Vec<&str> = offered.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! Step `enable-uuid`: disk.EnableUUID is in effect, or is set in the .vmx that was named.
+//! Step `enable-uuid`: disk.EnableUUID is in effect, or is set in the .vmx file that was named.
 
 use super::PlannedStep;
 use super::identities::{ENABLE_UUID_HINT, without_id};
@@ -33,7 +33,7 @@ pub(super) fn plan(observed: &Observed) -> PlannedStep {
     }
 }
 
-/// Whether the guest sees the effect of disk.EnableUUID: `None` without VMware's SCSI disks.
+/// Whether disk.EnableUUID is in effect in the guest: `None` without VMware SCSI disks.
 pub(crate) fn in_effect(observed: &Observed) -> Option<bool> {
     let mut disks = observed.disks.iter().filter(|disk| is_vmware_scsi(disk)).peekable();
     disks.peek()?;

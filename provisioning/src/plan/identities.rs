@@ -26,7 +26,7 @@ pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {
         let paths: Vec<String> =
             nameless.iter().map(|disk| disk.path.display().to_string()).collect();
         let reason = format!("no SCSI id: {}", paths.join(" "));
-        // Of two kinds of disks, VMware's are mended by one setting.
+        // If disks of several kinds are affected, prefer VMware's: one setting fixes them all.
         let disk = nameless.iter().find(|disk| disk.is_vmware_virtual()).unwrap_or(first);
         return PlannedStep::not_ready(id, reason, id_hint(disk, &observed.platform));
     }
@@ -40,11 +40,11 @@ pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {
     )
 }
 
-/// What to do about VMware's disks without an id.
+/// What to do about VMware disks without an id.
 pub(crate) const ENABLE_UUID_HINT: &str =
     "power the VM off and set disk.EnableUUID = \"TRUE\": mtctl vmx --fix FILE.vmx";
 
-/// What to do about a disk without an id: by what it is, and by what runs the machine.
+/// What to do about a disk without an id, depending on the disk and on the hypervisor.
 pub(crate) fn id_hint(disk: &Disk, platform: &Platform) -> &'static str {
     if disk.is_vmware_virtual() {
         return ENABLE_UUID_HINT;
@@ -64,13 +64,13 @@ pub(crate) fn id_hint(disk: &Disk, platform: &Platform) -> &'static str {
     }
 }
 
-/// SCSI disks that tell no id at all.
+/// SCSI disks that report no id at all.
 pub(crate) fn without_id(disks: &[Disk]) -> impl Iterator<Item = &Disk> {
     disks.iter().filter(|disk| disk.kind == DiskKind::Scsi && disk.identity == IdentitySource::None)
 }
 
-/// Two of VMware's virtual disks on one adapter are two disks, whatever they say and whatever map a
-/// multipathd made of them: a virtual disk is attached to an adapter once.
+/// Two VMware virtual disks on one adapter are two disks, whatever they report and whatever map
+/// multipathd has made of them: a virtual disk is attached to an adapter only once.
 fn are_copies(one: &Disk, other: &Disk) -> bool {
     let is_virtual = |disk: &Disk| disk.vendor.as_deref().is_some_and(|v| v.starts_with("VMware"));
     let adapter = |disk: &Disk| {
@@ -80,7 +80,7 @@ fn are_copies(one: &Disk, other: &Disk) -> bool {
 }
 
 /// Two disks with one WWID that are not paths of one map. Under a policy that makes maps of paths,
-/// two disks that are in no map yet may be paths whose map is to come.
+/// two disks that are in no map yet may be paths of a future map.
 pub(crate) fn shared(disks: &[Disk], policy: MultipathPolicy) -> Option<(&Disk, &Disk)> {
     let is_one_map = |a: &Disk, b: &Disk| a.multipath.is_some() && a.multipath == b.multipath;
     let may_be_paths = |a: &Disk, b: &Disk| {

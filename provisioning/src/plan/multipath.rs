@@ -1,4 +1,4 @@
-//! Step `multipath`: the policy is said to multipath-tools, where they are or will be installed.
+//! Step `multipath`: the policy is configured if multipath-tools are or will be installed.
 
 mod undone;
 
@@ -76,8 +76,8 @@ fn actions(observed: &Observed, desired: &Desired, own: &OwnDisks) -> Result<Vec
     Ok(actions)
 }
 
-/// The host's own disks, among them the retention volume, mounted or not, and whichever step is
-/// taken; and the disk that this plan makes the retention volume.
+/// The host's own disks. They include the retention volume, mounted or not and whichever steps are
+/// taken, and the disk that this plan turns into the retention volume.
 fn own_disks(observed: &Observed, desired: &Desired) -> OwnDisks {
     let uuid = retention::known_uuid(observed);
     let is_known = |disk: &&Disk| uuid.is_some() && disk.signature.uuid == uuid;
@@ -90,8 +90,8 @@ fn own_disks(observed: &Observed, desired: &Desired) -> OwnDisks {
     named.cloned().fold(observed.storage.own_disks.clone(), OwnDisks::with)
 }
 
-/// The system's plain SCSI disks are kept out by their WWIDs: one that has none now and gets one
-/// with disk.EnableUUID would be claimed at the next boot.
+/// The system's plain SCSI disks are excluded by their WWIDs: a disk that has none now and gets one
+/// through disk.EnableUUID would be claimed at the next boot.
 fn is_system_named(observed: &Observed) -> Result<(), Refusal> {
     let is_nameless = |disk: &&Disk| {
         let own = observed.storage.if_own.get(&disk.name);
@@ -108,7 +108,7 @@ fn is_system_named(observed: &Observed) -> Result<(), Refusal> {
     Err(Refusal::new(reason, id_hint(disk, &observed.platform)))
 }
 
-/// A running daemon reads the new policy; with policy off a stopped one stays stopped.
+/// Makes a running daemon read the new policy; with policy off, a stopped daemon stays stopped.
 fn take_effect(policy: MultipathPolicy) -> Invocation {
     let systemctl = Invocation::new("systemctl");
     match policy {

@@ -1,4 +1,5 @@
-//! Steps `packages` and `filesystems`: what is missing is installed; what the kernel lacks is told.
+//! Steps `packages` and `filesystems`: missing packages are installed; gaps in kernel support are
+//! reported.
 
 use super::PlannedStep;
 use crate::filesystem::RetentionFilesystem;
@@ -27,15 +28,15 @@ pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {
     PlannedStep::doing(id, vec![install], "")
 }
 
-/// Packages that are wanted and not installed.
+/// Wanted packages that are not installed.
 pub(crate) fn missing(observed: &Observed, desired: &Desired) -> Vec<String> {
     let wanted = packages::wanted_names(&observed.platform, desired.multipath);
     let is_missing = |name: &&str| !observed.packages.installed.contains(*name);
     wanted.into_iter().filter(is_missing).map(str::to_owned).collect()
 }
 
-/// Whether this plan installs one of `names`: then the steps after it are planned as if it were
-/// there, or the host would not be as planned afterwards.
+/// Whether this plan installs one of `names`: then the later steps are planned as if it were
+/// installed, because the host would not match the plan afterwards otherwise.
 pub(crate) fn will_install(observed: &Observed, desired: &Desired, names: &[&str]) -> bool {
     desired.includes(StepId::Packages)
         && missing(observed, desired).iter().any(|missing| names.contains(&missing.as_str()))

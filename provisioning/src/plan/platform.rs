@@ -8,9 +8,10 @@ use crate::size;
 use crate::spec::{Desired, Profile};
 use crate::step::StepId;
 
-/// Memory that the procedure asks for, in bytes. Firmware keeps some of it: a tenth may be missing.
+/// Memory that the procedure requires, in bytes. Firmware reserves some of it, so a tenth may be
+/// missing.
 pub(crate) const MEMORY_BYTES_MIN: u64 = (6 << 30) / 10 * 9;
-/// Cores that the procedure asks for.
+/// Cores that the procedure requires.
 pub(crate) const CORES_MIN: usize = 4;
 
 pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {

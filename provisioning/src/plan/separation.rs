@@ -1,5 +1,5 @@
-//! Step `lvm`: LVM, software RAID and udisks keep off the attached disks, and the host's own
-//! volumes and arrays stay as they are.
+//! Step `lvm`: keeps LVM, software RAID and udisks off the attached disks, and leaves the host's
+//! own volumes and arrays alone.
 
 use super::{PlannedStep, packages, write};
 use crate::fstab::FSTAB_PATH;
@@ -43,7 +43,7 @@ fn lvm_change(observed: &Observed, desired: &Desired) -> Result<Option<Action>, 
     Ok(write(observed, LOCAL_FILE, after))
 }
 
-/// Where mdadm's configuration is on this distribution.
+/// Path of mdadm's configuration on this distribution.
 pub(crate) fn mdadm_file(family: Family) -> &'static str {
     match family {
         Family::Debian => "/etc/mdadm/mdadm.conf",
@@ -66,9 +66,9 @@ fn raid_change(observed: &Observed, desired: &Desired) -> Result<Option<Action>,
     Ok(write(observed, path, after))
 }
 
-/// The initramfs has copies of lvmlocal.conf and mdadm.conf, and disks are looked at there first. A
-/// rebuild that failed, or did not come to pass, is due until one succeeds. An image's own kernel
-/// rebuilds it: there it is only noted.
+/// The initramfs contains copies of lvmlocal.conf and mdadm.conf, and scans disks first. A rebuild
+/// that failed or did not happen stays due until one succeeds. An image's initramfs is rebuilt by
+/// the image's own kernel: there the rebuild is only recorded as due.
 fn with_initramfs(observed: &Observed, writes: Vec<Action>) -> Vec<Action> {
     let Some(rebuild) = rebuild(observed).filter(|_| observed.storage.has_initramfs_tool) else {
         return writes;
@@ -84,14 +84,15 @@ fn rebuild(observed: &Observed) -> Option<Invocation> {
     let distribution = &observed.platform.distribution;
     Some(match (distribution.family, distribution.red_hat_release()) {
         (Family::Debian, _) => Invocation::new("update-initramfs").arguments(["-u", "-k", "all"]),
-        // The dracut of release 6 (004) cannot do all kernels at once: it does the running one.
+        // The dracut of release 6 (004) cannot rebuild for all kernels: this rebuilds for the
+        // running one.
         (Family::RedHat, Some(RedHatRelease::Six)) => Invocation::new("dracut").argument("--force"),
         (Family::RedHat, _) => Invocation::new("dracut").arguments(["--force", "--regenerate-all"]),
         (Family::Unknown, _) => return None,
     })
 }
 
-/// What the operator loses by it.
+/// What the operator loses through this step.
 fn warning(observed: &Observed) -> Option<String> {
     let groups: Vec<&str> =
         observed.storage.foreign_volume_groups.iter().map(String::as_str).collect();
@@ -104,8 +105,8 @@ fn warning(observed: &Observed) -> Option<String> {
     })
 }
 
-/// Whether LVM reads its devices file: lvmlocal.conf has the last word, then lvm.conf, then what
-/// LVM of this release was built with.
+/// Whether LVM reads its devices file: lvmlocal.conf overrides lvm.conf, which overrides the
+/// default that this release's LVM was built with.
 fn uses_devices_file(observed: &Observed) -> Result<bool, Refusal> {
     let mut said = None;
     for path in [MAIN_FILE, LOCAL_FILE] {

@@ -1,4 +1,4 @@
-//! Step `tuning`: disk time-outs and schedulers, io_uring allowed, kernel updates held on request.
+//! Step `tuning`: disk timeouts and schedulers, io_uring allowed, kernel updates held on request.
 
 use super::{PlannedStep, write};
 use crate::guard::Refusal;
@@ -25,8 +25,8 @@ pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {
     PlannedStep::doing(id, actions, "disk time-outs, schedulers and io_uring are set")
 }
 
-/// The rules for boots and hot-plugged disks to come, and the same values for the disks of now:
-/// triggering udev events would have every other rule look at customers' disks again.
+/// The rules for future boots and hot-plugged disks, and the same values for the present disks set
+/// directly: triggering udev events would make every other rule process customers' disks again.
 fn udev_rules(observed: &Observed) -> Vec<Action> {
     let mut actions: Vec<Action> =
         write(observed, UDEV_RULES_FILE, UDEV_RULES.to_owned()).into_iter().collect();
@@ -49,8 +49,9 @@ fn udev_rules(observed: &Observed) -> Vec<Action> {
     actions
 }
 
-/// Only where it is off for everybody: elsewhere our file would allow less than before. An image's
-/// kernel cannot be asked; release 9 and later switch it off, and what is only like them does not.
+/// Only if it is disabled for everybody: elsewhere our file would allow less than before. An
+/// image's kernel cannot be asked; release 9 and later disable it, and distributions that only
+/// resemble them do not.
 fn io_uring(observed: &Observed) -> Vec<Action> {
     let distribution = &observed.platform.distribution;
     let is_off = if observed.platform.is_image {
@@ -75,7 +76,7 @@ fn io_uring(observed: &Observed) -> Vec<Action> {
     actions
 }
 
-/// Which way of holding kernel updates this distribution has.
+/// How this distribution can hold kernel updates.
 pub(crate) fn hold_of(observed: &Observed) -> Option<KernelHold> {
     match observed.packages.manager? {
         PackageManager::Dnf => Some(KernelHold::Dnf),

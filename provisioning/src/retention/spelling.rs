@@ -1,5 +1,5 @@
-//! Whether a row of fstab(5) means the retention volume, by whichever name it goes. What is done
-//! about such a row is decided above.
+//! Whether a row of fstab(5) means the retention volume, under any of its names. The parent module
+//! decides what to do about such a row.
 
 use super::{Volume, carriers};
 use crate::disk::Disk;
@@ -8,8 +8,9 @@ use crate::fstab::source::Source;
 use crate::observe::Observed;
 use crate::step::Format;
 
-/// The names that mean the volume: of what it is, of what its disk holds until it is formatted, and
-/// of the disk. A row that goes on naming what was destroyed would hold up the next boot.
+/// The names that mean the volume: its own, those of the content of its disk until that is
+/// formatted, and those of the disk. A row that still names destroyed content would hold up the
+/// next boot.
 pub(super) struct Names<'a> {
     observed: &'a Observed,
     uuids: Vec<String>,
@@ -18,7 +19,7 @@ pub(super) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Those of `volume`, which `format` makes unless it is there.
+    /// The names of `volume`, which `format` makes if it does not exist.
     pub(super) fn of(observed: &'a Observed, volume: &Volume, format: Option<&Format>) -> Self {
         let disk = match format {
             Some(format) => observed.disks.iter().find(|disk| disk.path == format.path),
@@ -35,8 +36,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Whether `source`, as a row spells it, is one of them. A device node in a mounted image means
-    /// a disk of the machine that the image will be.
+    /// Whether `source`, as a row spells it, is one of them. A device node in a mounted image
+    /// refers to a disk of the machine that the image will run on.
     pub(super) fn include(&self, source: &str) -> bool {
         match Source::parse(source) {
             Source::Uuid(uuid) => self.uuids.iter().any(|one| one.eq_ignore_ascii_case(&uuid)),

@@ -1,15 +1,15 @@
-//! The udev rule by which the retention volume keeps its link by UUID, whatever lies in it. Text
-//! only; when it is written is decided in `retention`, and why it is needed is in docs/adr/0011.
+//! The udev rule that keeps the retention volume's link by UUID, whatever data it holds. Text only;
+//! `retention` decides when it is written, and docs/adr/0011 says why it is needed.
 
 use crate::filesystem::RetentionFilesystem;
 
-/// Where the rule belongs: after udev's own probing (60-persistent-storage.rules), and before the
-/// rules that assemble what that found (63-md, 64-btrfs, 69-lvm).
+/// Path of the rule: it runs after udev's own probing (60-persistent-storage.rules), and before the
+/// rules that assemble what the probing found (63-md, 64-btrfs, 69-lvm).
 pub const UDEV_RULE_FILE: &str = "/etc/udev/rules.d/62-mtctl-retention.rules";
 
-/// The rule for one volume. It asks only whole disks that udev did not take for the volume, and
-/// only for the volume's own superblock. `/sbin/blkid` is there on every distribution, `%N` is
-/// the node for every udev.
+/// The rule for one volume. It probes only whole disks that udev did not take for the volume, and
+/// only for the volume's own superblock. `/sbin/blkid` exists on every distribution, and every udev
+/// replaces `%N` by the node.
 pub fn udev_rule(filesystem: RetentionFilesystem, uuid: &str) -> String {
     format!(
         "# Written by mtctl: changes here are lost.

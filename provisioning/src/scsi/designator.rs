@@ -1,15 +1,15 @@
 //! Designation descriptors of VPD page 0x83: decoding one, and how well it names a logical unit.
-//! The page around them is in `vpd`, the text form of an identity in `wwid`.
+//! `vpd` decodes the surrounding page, and `wwid` has the text form of an identity.
 //!
-//! Makers leave designators blank, cut them short or fill them with what the standard does not
-//! have. Such a one names nothing; its neighbours on the page are as good as before.
+//! Vendors leave designators blank, truncate them, or fill them with values outside the standard.
+//! Such a designator names nothing; the others on the page are not affected.
 
 use super::wwid::Wwid;
 
 /// What is wrong with a designator that lies within its page.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DesignatorFault {
-    /// Its length is not one that its type has.
+    /// Its length is not allowed for its type.
     #[error("{kind} of {found} bytes, where the standard has {allowed}")]
     Length {
         /// The type of the designator.
@@ -19,22 +19,22 @@ pub enum DesignatorFault {
         /// The lengths the standard allows.
         allowed: &'static str,
     },
-    /// The first four bits of an NAA designator name no known format.
+    /// The first four bits of an NAA designator are not a known format.
     #[error("NAA designator with the unknown value {0:#x}")]
     UnknownNaa(u8),
-    /// The first four bits of a UUID designator name no known format.
+    /// The first four bits of a UUID designator are not a known format.
     #[error("UUID designator of the unknown type {0:#x}")]
     UnknownUuidType(u8),
-    /// A SCSI name string that is not UTF-8, or not terminated and filled up with NULs.
+    /// A SCSI name string that is not UTF-8, or not terminated and padded with NULs.
     #[error("SCSI name string that is not UTF-8 ended by NULs")]
     NameString,
-    /// Nothing but zeros, ones or blanks where the name would be: every disk of a maker that left
-    /// it out has the same.
+    /// Nothing but zeros, ones or blanks instead of a name: every disk of a vendor that omitted the
+    /// name has the same.
     #[error("{0} that was left blank")]
     Blank(&'static str),
 }
 
-/// What a designator belongs to (bits 4-5 of byte 1).
+/// What a designator identifies (bits 4-5 of byte 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Association {
     /// The addressed logical unit: the disk.
@@ -47,7 +47,7 @@ pub enum Association {
     Reserved,
 }
 
-/// How the bytes of a designator are written (bits 0-3 of byte 0).
+/// How the bytes of a designator are encoded (bits 0-3 of byte 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeSet {
     /// Binary values.
@@ -60,12 +60,12 @@ pub enum CodeSet {
     Reserved(u8),
 }
 
-/// An NAA designator by its format (SPC-5 7.7.6.6), first four bits included.
+/// An NAA designator by its format (SPC-5 7.7.6.6), including the first four bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naa {
     /// NAA 2, IEEE extended.
     Extended([u8; 8]),
-    /// NAA 3, locally assigned: unique only where the administrator saw to it.
+    /// NAA 3, locally assigned: unique only if the administrator made it so.
     LocallyAssigned([u8; 8]),
     /// NAA 5, IEEE registered.
     Registered([u8; 8]),
@@ -84,12 +84,13 @@ pub enum Eui64 {
     Extended([u8; 16]),
 }
 
-/// What a designator says, by its type (bits 0-3 of byte 1).
+/// The contents of a designator, by its type (bits 0-3 of byte 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identifier {
-    /// Type 0: any bytes. Two disks may have the same, so this never names one.
+    /// Type 0: any bytes. Two disks may have the same bytes, so this never names a disk.
     VendorSpecific(Vec<u8>),
-    /// Type 1: eight bytes of T10 vendor identification, then what the vendor made unique.
+    /// Type 1: eight bytes of T10 vendor identification, then an identifier that the vendor made
+    /// unique.
     T10Vendor(Vec<u8>),
     /// Type 2.
     Eui64(Eui64),
@@ -101,16 +102,16 @@ pub enum Identifier {
     TargetPortGroup(u16),
     /// Type 6: the number of a group of logical units.
     LogicalUnitGroup(u16),
-    /// Type 7: an MD5 digest. The standard has it only where nothing better is; no tool names
+    /// Type 7: an MD5 digest. The standard allows it only if there is nothing better; no tool names
     /// disks by it, and neither does this one.
     Md5([u8; 16]),
     /// Type 8: the text before the NULs.
     ScsiName(String),
-    /// Type 9: where the port is on USB or PCI Express.
+    /// Type 9: the position of the port on USB or PCI Express.
     ProtocolSpecificPort(Vec<u8>),
     /// Type 0xa: a UUID in network byte order.
     Uuid([u8; 16]),
-    /// A reserved type, or a code set that says nothing about this type: kept, not decoded.
+    /// A reserved type, or a code set that does not apply to this type: kept, not decoded.
     Opaque {
         /// The type, 0 to 15.
         type_code: u8,
@@ -122,26 +123,27 @@ pub enum Identifier {
 /// One designation descriptor (SPC-5 7.7.6.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Designator {
-    /// What it belongs to.
+    /// What it identifies.
     pub association: Association,
-    /// The protocol identifier (0 Fibre Channel, 5 iSCSI, 6 SAS …), where it is said to be valid.
+    /// The protocol identifier (0 Fibre Channel, 5 iSCSI, 6 SAS …), if the header marks it as
+    /// valid.
     pub protocol: Option<u8>,
-    /// How its bytes are written.
+    /// How its bytes are encoded.
     pub code_set: CodeSet,
-    /// What it says.
+    /// Its contents.
     pub identifier: Identifier,
 }
 
 /// How well a designator names a logical unit, worst first.
 ///
 /// The standard requires a world-wide name but ranks none, so this is the order that udev's
-/// `scsi_id` and multipath-tools agree on as far as both go: NAA 6, 5, 2, then EUI-64 (longer
-/// first, as in Linux' `scsi_vpd_lun_id`), then SCSI names. UUIDs, which none of them reads yet,
-/// follow: they are as unique, but must not displace a name that the host's links already carry.
-/// What is unique only by somebody's care comes last. There NAA 3 is before the T10 identification,
-/// as `scsi_id` has it and as the kernel's `wwid` came out on scsi_debug, which gives both: the
-/// identity shown should be the one the host's links carry. multipath-tools have these two the
-/// other way round.
+/// `scsi_id` and multipath-tools agree on, as far as both go: NAA 6, 5, 2, then EUI-64 (longer
+/// first, as in Linux' `scsi_vpd_lun_id`), then SCSI names. UUIDs, which neither of them reads yet,
+/// follow: they are equally unique, but must not displace a name that the host's links already
+/// carry. Names that are unique only by somebody's care come last. Among these, NAA 3 precedes the
+/// T10 identification, as in `scsi_id` and as observed in the kernel's `wwid` on scsi_debug, which
+/// reports both: the identity shown should be the one in the host's links. multipath-tools rank
+/// these two the other way round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Preference {
     /// T10 vendor identification.
@@ -167,11 +169,11 @@ pub enum Preference {
 }
 
 impl Designator {
-    /// Decodes the four bytes of a descriptor's header and the designator they announce.
+    /// Decodes the four bytes of a descriptor's header and the designator that follows it.
     ///
     /// # Errors
     ///
-    /// [`DesignatorFault`] when the bytes are not what the type requires.
+    /// Returns a [`DesignatorFault`] if the bytes are not what the type requires.
     pub fn decode(header: [u8; 4], bytes: &[u8]) -> Result<Self, DesignatorFault> {
         const PROTOCOL_IDENTIFIER_VALID: u8 = 0x80;
         let code_set = CodeSet::from_bits(header[0] & 0xf);
@@ -188,8 +190,8 @@ impl Designator {
         })
     }
 
-    /// How well this names a logical unit; `None` when it belongs to a port or an array, or is of
-    /// a type that is not a name.
+    /// How well this names a logical unit; `None` if it identifies a port or an array, or its type
+    /// is not a name.
     pub fn preference(&self) -> Option<Preference> {
         match self.association {
             Association::LogicalUnit => self.identifier.preference(),
@@ -197,8 +199,8 @@ impl Designator {
         }
     }
 
-    /// The text form of what it names, whatever it belongs to; `None` when it is not a name, or
-    /// when its text is blank or not printable ASCII.
+    /// The text form of the name, whatever it identifies; `None` if it is not a name, or its text
+    /// is blank or not printable ASCII.
     pub fn wwid(&self) -> Option<Wwid> {
         match &self.identifier {
             Identifier::Naa(naa) => Some(Wwid::from_naa(naa)),
@@ -238,8 +240,8 @@ impl CodeSet {
         }
     }
 
-    /// Whether the standard lets a designator of this type be written in this code set. ASCII
-    /// is let through for names, as it is part of UTF-8 and devices do it.
+    /// Whether the standard allows this code set for a designator of this type. ASCII is accepted
+    /// for names, because it is part of UTF-8 and devices use it.
     fn suits(self, type_code: u8) -> bool {
         match self {
             Self::Binary => type_code != 8,
@@ -250,12 +252,13 @@ impl CodeSet {
 }
 
 impl Naa {
-    /// The format by the first four bits, checked against its length.
+    /// Determines the format from the first four bits and checks the length.
     ///
     /// # Errors
     ///
-    /// [`DesignatorFault::UnknownNaa`] for values other than 2, 3, 5 and 6,
-    /// [`DesignatorFault::Length`] for NAA 6 of other than 16 bytes and the rest of other than 8.
+    /// Returns [`DesignatorFault::UnknownNaa`] for values other than 2, 3, 5 and 6,
+    /// [`DesignatorFault::Length`] for NAA 6 of other than 16 bytes and the others of other than 8,
+    /// and [`DesignatorFault::Blank`] for nothing but zeros or ones.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DesignatorFault> {
         match bytes.first().map(|first| first >> 4) {
             None => Err(wrong_length("NAA designator", bytes, "8 or 16")),
@@ -287,11 +290,11 @@ impl Naa {
 }
 
 impl Eui64 {
-    /// The form by its length.
+    /// Determines the form from the length.
     ///
     /// # Errors
     ///
-    /// [`DesignatorFault::Length`] for other than 8, 12 and 16 bytes.
+    /// Returns [`DesignatorFault::Length`] for other than 8, 12 and 16 bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DesignatorFault> {
         const KIND: &str = "EUI-64 designator";
         const ALLOWED: &str = "8, 12 or 16";
@@ -357,10 +360,10 @@ impl Identifier {
         }
     }
 
-    /// Whether it is of a type that names, and names nothing.
+    /// Whether its type is a name, but it names nothing.
     fn is_left_blank(&self) -> bool {
         match self {
-            // The first four bits are the format, and those of the vendor may be there as well.
+            // The first four bits are the format, and those of the vendor may be filled in as well.
             Self::Naa(naa) => {
                 let [first, rest @ ..] = naa.as_bytes() else { return true };
                 is_blank(&[&[first & 0xf], rest].concat())
@@ -379,7 +382,7 @@ impl Identifier {
         }
     }
 
-    /// What people call this type of designator.
+    /// The usual name of this type of designator.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::VendorSpecific(_) => "vendor specific",
@@ -401,7 +404,8 @@ impl Identifier {
     }
 }
 
-/// A SCSI name that is empty, or hex digits as blank as a designator of that kind can be.
+/// Whether a SCSI name is empty, or its hex digits are as blank as a designator of that kind can
+/// be.
 fn names_nothing(name: &str) -> bool {
     let digits = match name.split_once('.') {
         Some(("naa", digits)) => digits.get(1..).unwrap_or_default(),
@@ -411,7 +415,7 @@ fn names_nothing(name: &str) -> bool {
     [b'0', b'f'].iter().any(|filler| digits.bytes().all(|digit| digit == *filler))
 }
 
-/// Whether the bytes are what memory or flash holds that nobody has written to.
+/// Whether the bytes are those of memory or flash that was never written.
 fn is_blank(bytes: &[u8]) -> bool {
     [0, 0xff].iter().any(|filler| bytes.iter().all(|byte| byte == filler))
 }
@@ -447,7 +451,7 @@ fn number(kind: &'static str, bytes: &[u8]) -> Result<u16, DesignatorFault> {
 }
 
 fn scsi_name(bytes: &[u8]) -> Result<String, DesignatorFault> {
-    // The standard's limit of 256 bytes is beyond what the one-byte length can say.
+    // The standard's limit of 256 bytes exceeds what the one-byte length can express.
     if bytes.is_empty() || bytes.len() % 4 != 0 {
         return Err(wrong_length("SCSI name string", bytes, "a multiple of 4"));
     }
@@ -458,7 +462,7 @@ fn scsi_name(bytes: &[u8]) -> Result<String, DesignatorFault> {
     }
 }
 
-/// A type in four bits, twelve reserved ones, and sixteen bytes of UUID.
+/// A type of four bits, twelve reserved bits, and the sixteen bytes of a UUID.
 fn uuid(bytes: &[u8]) -> Result<[u8; 16], DesignatorFault> {
     const LOCALLY_ASSIGNED: u8 = 1;
     let [first, _, uuid @ ..]: [u8; 18] = array("UUID designator", bytes, "18")?;

@@ -1,20 +1,20 @@
-//! Which blocks a thin disk has given room to: the parameter data of GET LBA STATUS (SBC-4 5.6),
-//! put together to ranges. Asking is `sg_io`.
+//! Which blocks a thin disk has allocated: the parameter data of GET LBA STATUS (SBC-4 5.6),
+//! combined into ranges. `sg_io` sends the command.
 
 use std::io;
 use std::ops::Range;
 
-/// How often one disk is asked at most: a disk in more pieces tells nothing that is worth it.
+/// The most times one disk is asked: the map of a more fragmented disk is not worth the time.
 const CALLS_MAX: usize = 4096;
-/// How many ranges are kept at most.
+/// The most ranges that are kept.
 const RANGES_MAX: usize = 1 << 20;
 const HEADER_LEN: usize = 8;
 const DESCRIPTOR_LEN: usize = 16;
-/// The one provisioning status that says that a block has no room and holds nothing. Mapped,
-/// anchored, unknown and what a later standard adds may hold something.
+/// The one provisioning status which says that a block is not allocated and holds nothing. Mapped,
+/// anchored, unknown and values of a later standard may hold something.
 const DEALLOCATED: u8 = 1;
 
-/// What one answer says of some blocks that follow one another.
+/// The status of a sequence of blocks in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Descriptor {
     first: u64,
@@ -22,8 +22,8 @@ struct Descriptor {
     is_mapped: bool,
 }
 
-/// The blocks below `blocks` that may hold something, ascending: `ask` is given the block to begin
-/// with and answers with parameter data. `None` when the disk does not tell all of it.
+/// The blocks below `blocks` that may hold something, ascending. `ask` gets the first block to
+/// report and returns parameter data. `None` if the disk does not report all of them.
 pub fn mapped(
     blocks: u64,
     ask: &mut dyn FnMut(u64) -> io::Result<Vec<u8>>,
@@ -37,7 +37,7 @@ pub fn mapped(
         let answer = ask(next).ok()?;
         let before = next;
         for descriptor in descriptors(&answer) {
-            // The first may begin before the block that was asked for.
+            // The first may begin before the requested block.
             let end = descriptor.first.checked_add(descriptor.count)?.min(blocks);
             if descriptor.first > next || end <= next {
                 return None;
@@ -61,7 +61,7 @@ fn descriptors(data: &[u8]) -> Vec<Descriptor> {
     let Some(length) = data.first_chunk().map(|length| u32::from_be_bytes(*length)) else {
         return Vec::new();
     };
-    // The length does not count its own four bytes.
+    // The length does not include its own four bytes.
     let told = usize::try_from(length).unwrap_or(0).saturating_add(4).min(data.len());
     let body = data.get(HEADER_LEN..told).unwrap_or_default();
     body.chunks_exact(DESCRIPTOR_LEN).filter_map(descriptor).collect()

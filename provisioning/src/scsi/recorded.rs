@@ -1,28 +1,28 @@
-//! VPD pages as real devices gave them, with the identity that Linux made of them; for tests.
-//! Recorded in virtual machines from sysfs and `scsi_id`; nothing here is made up.
+//! VPD pages of real devices, with the identity that Linux derived from them; for tests. Recorded
+//! in virtual machines from sysfs and `scsi_id`; nothing here is made up.
 
 #![cfg(test)]
 
-/// The pages of one device, in hex, and what the kernel and `scsi_id` said.
+/// The pages of one device, in hex, and the results of the kernel and `scsi_id`.
 pub(super) struct Recorded {
-    /// What it was.
+    /// What the device was.
     pub(super) device: &'static str,
     /// `vpd_pg83`.
     pub(super) page83: &'static str,
-    /// `vpd_pg80`, where the device had it.
+    /// `vpd_pg80`, if the device had it.
     pub(super) page80: Option<&'static str>,
-    /// Vendor and model, as sysfs had them.
+    /// Vendor and model in sysfs.
     pub(super) vendor_model: (&'static str, &'static str),
-    /// sysfs `wwid`, where the kernel had one.
+    /// The `wwid` attribute in sysfs, if the kernel had one.
     pub(super) kernel_wwid: Option<&'static str>,
-    /// What `scsi_id` made of page 0x83, unless it took a vendor specific designator.
+    /// The result of `scsi_id` for page 0x83, unless it used a vendor specific designator.
     pub(super) scsi_id: Option<&'static str>,
-    /// What `scsi_id` made of page 0x80, seen or, where it was not asked, by its rule.
+    /// The result of `scsi_id` for page 0x80, observed or, if it was not run, derived by its rule.
     pub(super) scsi_id_page80: Option<&'static str>,
 }
 
-/// Page 0x83 of QEMU with `wwn=0x6000c293e4b5a1b2`: NAA 6 in 8 bytes, where the standard has 16.
-/// The kernel showed `naa.6000c293e4b5a1b2` for it; multipath-tools pass it over as invalid.
+/// Page 0x83 of QEMU with `wwn=0x6000c293e4b5a1b2`: NAA 6 in 8 bytes instead of the standard's 16.
+/// The kernel showed `naa.6000c293e4b5a1b2` for it; multipath-tools ignore it as invalid.
 pub(super) const CUT_NAA_6: &str = "0083003002000020363030306332393365346235613162326333\
     6434653566363037313832393361010300086000c293e4b5a1b2";
 

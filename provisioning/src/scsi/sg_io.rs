@@ -1,6 +1,5 @@
-//! Asks a SCSI device for a VPD page or for its provisioned blocks through the SG_IO ioctl.
-//! Decoding the answers is in `vpd` and `lba_status`; opening the device is the caller's, nothing
-//! here opens anything.
+//! Asks a SCSI device for a VPD page or for its provisioned blocks through the SG_IO ioctl. `vpd`
+//! and `lba_status` decode the answers. The caller opens the device; nothing here opens anything.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -16,12 +15,12 @@ const INQUIRY: u8 = 0x12;
 const ENABLE_VPD: u8 = 1;
 /// Operation code and service action of GET LBA STATUS (SBC-4 5.6).
 const GET_LBA_STATUS: [u8; 2] = [0x9e, 0x12];
-/// How much of an answer to GET LBA STATUS is taken: 255 descriptors.
+/// Allocation length for GET LBA STATUS: room for 255 descriptors.
 const LBA_STATUS_LEN: u16 = 8 + 255 * 16;
-/// How long a device may take. A path that is gone answers through the kernel much earlier.
+/// How long a device may take. For a path that is gone, the kernel answers much earlier.
 const TIMEOUT_MS: libc::c_uint = 10_000;
-/// What to ask for first: the most that fits the one-byte length of SCSI-2, word aligned. Some old
-/// devices do not bear more.
+/// Length of the first request: the largest that fits the one-byte length of SCSI-2, word aligned.
+/// Some old devices do not tolerate more.
 const FIRST_LEN: u16 = 252;
 const SENSE_LEN: u8 = 32;
 const HEADER_LEN: usize = 4;
@@ -53,28 +52,28 @@ struct Request {
     info: libc::c_uint,
 }
 
-/// What the kernel says of a command that it has carried out.
+/// What the kernel reports about a command that it has carried out.
 #[derive(Clone, Copy, Debug)]
 struct Outcome {
     status: u8,
     host_status: u16,
     driver_status: u16,
-    /// Bytes of the buffer that were not filled.
+    /// Number of bytes of the buffer that were not filled.
     residual: i32,
 }
 
-/// Reads the VPD page `page` of the SCSI device open at `device`: the page exactly, its header
-/// included, without what the device sent after it.
+/// Reads the VPD page `page` of the SCSI device open at `device`. Returns exactly the page,
+/// including its header, without anything the device sent after it.
 ///
-/// Needs a device opened for reading; the kernel lets INQUIRY through without privileges. The
-/// page's content is not looked at: [`super::VpdPage83::parse`] does that.
+/// Requires a device opened for reading; the kernel permits INQUIRY without privileges. The content
+/// of the page is not examined: [`super::VpdPage83::parse`] does that.
 ///
 /// # Errors
 ///
-/// The kernel's error where the device does not know SG_IO (`ENOTTY`, `EINVAL`) or is gone;
-/// [`io::ErrorKind::Other`] with the statuses when the command failed, which is how a device says
-/// that it has no such page; [`io::ErrorKind::InvalidData`] when it sent another page, or less
-/// than it announced.
+/// Returns the kernel's error if the device does not support SG_IO (`ENOTTY`, `EINVAL`) or is gone;
+/// [`io::ErrorKind::Other`] with the statuses if the command failed, which is how a device reports
+/// that it has no such page; [`io::ErrorKind::InvalidData`] if it sent another page, or less than
+/// it announced.
 pub fn inquire_vpd(device: BorrowedFd<'_>, page: u8) -> io::Result<Vec<u8>> {
     let bytes = inquire(device, page, FIRST_LEN)?;
     let page_len = page_len(page, &bytes)?;
@@ -85,7 +84,7 @@ pub fn inquire_vpd(device: BorrowedFd<'_>, page: u8) -> io::Result<Vec<u8>> {
     exactly(page_len, inquire(device, page, whole_len)?)
 }
 
-/// The length of the page whose first bytes these are, from its own header.
+/// The length of a page, from the header in its first bytes.
 fn page_len(page: u8, bytes: &[u8]) -> io::Result<usize> {
     match bytes.first_chunk::<HEADER_LEN>() {
         Some(&[_, found, high, low]) if found == page => {
@@ -114,12 +113,12 @@ fn short(expected: usize, found: usize) -> io::Error {
     )
 }
 
-/// The parameter data of GET LBA STATUS from the block `first` on, of the SCSI device open at
-/// `device`: not looked at, [`super::lba_status`] does that.
+/// Returns the parameter data of GET LBA STATUS, starting with the block `first`, of the SCSI
+/// device open at `device`. The data is not examined: [`super::lba_status`] does that.
 ///
 /// # Errors
 ///
-/// As [`inquire_vpd`]; a device that does not know the command fails it.
+/// As for [`inquire_vpd`]; a device that does not support the command fails it.
 pub fn get_lba_status(device: BorrowedFd<'_>, first: u64) -> io::Result<Vec<u8>> {
     let mut command = [0; 16];
     command[..2].copy_from_slice(&GET_LBA_STATUS);
@@ -131,7 +130,8 @@ pub fn get_lba_status(device: BorrowedFd<'_>, first: u64) -> io::Result<Vec<u8>>
     Ok(bytes)
 }
 
-/// One INQUIRY for at most `allocation_len` bytes of a VPD page; what was transferred.
+/// Sends one INQUIRY for at most `allocation_len` bytes of a VPD page and returns what was
+/// transferred.
 fn inquire(device: BorrowedFd<'_>, page: u8, allocation_len: u16) -> io::Result<Vec<u8>> {
     let [high, low] = allocation_len.to_be_bytes();
     let command = [INQUIRY, ENABLE_VPD, page, high, low, 0];
@@ -141,7 +141,7 @@ fn inquire(device: BorrowedFd<'_>, page: u8, allocation_len: u16) -> io::Result<
     Ok(bytes)
 }
 
-/// How much of the buffer was filled, if the command went well at every level.
+/// How much of the buffer was filled, if the command succeeded at every level.
 fn transferred(name: &str, outcome: Outcome, asked: u16) -> io::Result<usize> {
     let Outcome { status, host_status, driver_status, residual } = outcome;
     if status != 0 || host_status != 0 || driver_status != 0 {
@@ -154,7 +154,7 @@ fn transferred(name: &str, outcome: Outcome, asked: u16) -> io::Result<usize> {
     Ok(usize::from(asked).saturating_sub(missing))
 }
 
-/// Carries out a command that reads, into a buffer of exactly `len` bytes.
+/// Carries out a command that reads into a buffer of exactly `len` bytes.
 fn read_command<const COMMAND_LEN: usize>(
     device: BorrowedFd<'_>,
     mut command: [u8; COMMAND_LEN],
@@ -187,9 +187,9 @@ fn read_command<const COMMAND_LEN: usize>(
         duration_ms: 0,
         info: 0,
     };
-    // SAFETY: `device` is an open descriptor for the time of the call. `request` has the layout of
-    // sg_io_hdr_t, and its three pointers are to `bytes`, `command` and `sense`, which outlive the
-    // call, are borrowed by nobody else meanwhile, and have the lengths that stand beside them. The
+    // SAFETY: `device` is an open descriptor for the duration of the call. `request` has the layout
+    // of sg_io_hdr_t, and its three pointers point to `bytes`, `command` and `sense`, which outlive
+    // the call, are not borrowed elsewhere meanwhile, and have the lengths given beside them. The
     // call is synchronous: the kernel keeps none of the pointers. A descriptor that is not a SCSI
     // device refuses this request number without writing anything.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), SG_IO, &raw mut request) };

@@ -1,8 +1,8 @@
-//! Decoders of the VPD pages that identify a logical unit: 0x80 (serial) and 0x83 (designators).
-//! Single designators are in `designator`; where the bytes come from is not here.
+//! Decoders for the VPD pages that identify a logical unit: 0x80 (serial) and 0x83 (designators).
+//! `designator` decodes single designators; the callers read the bytes.
 //!
 //! Layout of both pages (SPC-5 7.7.1): byte 0 peripheral qualifier and type, byte 1 page code,
-//! bytes 2-3 big-endian page length, then that many bytes. Bytes after them belong to the buffer,
+//! bytes 2-3 big-endian page length, then that many bytes. Any further bytes belong to the buffer,
 //! not to the page, and are ignored: an INQUIRY may transfer more than the page, while sysfs keeps
 //! exactly four bytes more than the page length.
 
@@ -16,13 +16,13 @@ pub const DEVICE_IDENTIFICATION: u8 = 0x83;
 /// Bytes before the content of a page, and before each designator.
 const HEADER_LEN: usize = 4;
 
-/// Why bytes are not the page that was asked for. Offsets are in bytes from the start of the page.
+/// Why bytes are not the requested page. Offsets are in bytes from the start of the page.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VpdError {
-    /// Fewer bytes than the header of a page has.
+    /// Fewer bytes than the header of a page.
     #[error("a VPD page has a header of 4 bytes, these are {available}")]
     ShortHeader {
-        /// How many bytes there are.
+        /// How many bytes were given.
         available: usize,
     },
     /// The header names another page.
@@ -33,7 +33,7 @@ pub enum VpdError {
         /// The page code in the bytes.
         found: u8,
     },
-    /// The page length goes beyond the bytes.
+    /// The page length exceeds the bytes.
     #[error("the page length is {declared}, but {available} bytes follow the header")]
     PageLength {
         /// The length the header declares.
@@ -47,17 +47,17 @@ pub enum VpdError {
         /// Where the header starts.
         offset: usize,
     },
-    /// A designator reaches over the end of the page.
+    /// A designator extends past the end of the page.
     #[error("the designator at byte {offset} has {declared} bytes, the page {available} more")]
     DesignatorOverrun {
         /// Where the header of the designator starts.
         offset: usize,
         /// The length its header declares.
         declared: usize,
-        /// What the page has left after that header.
+        /// What is left of the page after that header.
         available: usize,
     },
-    /// A designator is within the page, but not what its type requires.
+    /// A designator lies within the page, but is not what its type requires.
     #[error("the designator at byte {offset} is malformed: {fault}")]
     Designator {
         /// Where the header of the designator starts.
@@ -68,7 +68,7 @@ pub enum VpdError {
     /// A byte of a serial number that is not printable ASCII.
     #[error("the serial number has the byte {byte:#04x} at {offset}")]
     SerialByte {
-        /// Where the byte is.
+        /// Offset of the byte.
         offset: usize,
         /// The byte.
         byte: u8,
@@ -76,7 +76,7 @@ pub enum VpdError {
 }
 
 impl VpdError {
-    /// Whether it hides what else the page says: where the next designator begins is not known, or
+    /// Whether it hides the rest of the page: it is not known where the next designator begins, or
     /// the bytes are not the page at all.
     pub fn hides_the_rest(&self) -> bool {
         match self {
@@ -98,19 +98,19 @@ pub struct VpdPage83 {
 }
 
 impl VpdPage83 {
-    /// Decodes a page as sysfs (`device/vpd_pg83`) or an INQUIRY gives it.
+    /// Decodes a page as read from sysfs (`device/vpd_pg83`) or by an INQUIRY.
     ///
-    /// A page without designators is well formed. Designators of reserved types, or with a code
-    /// set that is reserved or not allowed for their type, are kept as opaque bytes.
+    /// A page without designators is well formed. Designators of reserved types, or with a code set
+    /// that is reserved or not allowed for their type, are kept as opaque bytes.
     ///
-    /// What is wrong with one designator is no reason to disbelieve the others: it is left out, and
-    /// told by [`faults`](Self::faults). A wrong length hides where the next one begins: what
-    /// follows it is left out as well, and what stands before it counts. A page that ends before
-    /// its length says so has the designators that are whole.
+    /// A fault in one designator does not discredit the others: the faulty one is left out and
+    /// reported by [`faults`](Self::faults). A wrong length hides where the next designator begins:
+    /// everything after it is left out as well, and the designators before it count. A page that
+    /// ends before its declared length yields the designators that are complete.
     ///
     /// # Errors
     ///
-    /// [`VpdError`] when the bytes are no such page.
+    /// Returns a [`VpdError`] if the bytes are not such a page.
     pub fn parse(bytes: &[u8]) -> Result<Self, VpdError> {
         let Content { bytes: mut rest, cut } = content(DEVICE_IDENTIFICATION, bytes)?;
         let mut offset = HEADER_LEN;
@@ -126,7 +126,7 @@ impl VpdPage83 {
                     rest = after;
                 }
                 Err(error) => {
-                    // Of a page that was cut, its own length is what is wrong.
+                    // If the page was cut off, the fault is its own length.
                     page.faults.extend(cut.is_none().then_some(error));
                     break;
                 }
@@ -136,12 +136,12 @@ impl VpdPage83 {
         Ok(page)
     }
 
-    /// What is wrong with the page, in its order; empty for a well-formed one.
+    /// The faults of the page, in page order; empty for a well-formed page.
     pub fn faults(&self) -> &[VpdError] {
         &self.faults
     }
 
-    /// Every designator of the page that can be believed, in its order.
+    /// Every valid designator of the page, in page order.
     pub fn designators(&self) -> &[Designator] {
         &self.designators
     }
@@ -149,8 +149,8 @@ impl VpdPage83 {
     /// The designator that names the logical unit best, and its text form.
     ///
     /// Only designators associated with the logical unit count, in the order of
-    /// [`Preference`](super::designator::Preference); of equal ones the first. `None` when no
-    /// designator of the page can tell this logical unit from every other.
+    /// [`Preference`](super::designator::Preference); of equal ones the first. `None` if no
+    /// designator of the page distinguishes this logical unit from every other.
     pub fn identity(&self) -> Option<(&Designator, Wwid)> {
         self.designators
             .iter()
@@ -171,15 +171,15 @@ pub struct VpdPage80 {
 }
 
 impl VpdPage80 {
-    /// Decodes a page as sysfs (`device/vpd_pg80`) or an INQUIRY gives it.
+    /// Decodes a page as read from sysfs (`device/vpd_pg80`) or by an INQUIRY.
     ///
-    /// The standard has ASCII, right-aligned and filled with spaces; LIO ends it with a NUL. Both
-    /// paddings are taken off at both ends.
+    /// The standard specifies ASCII, right-aligned and padded with spaces; LIO terminates it with a
+    /// NUL. Both kinds of padding are removed at both ends.
     ///
     /// # Errors
     ///
-    /// [`VpdError`] when the header is wrong, the page length goes beyond the bytes, or a byte
-    /// between the paddings is not printable ASCII.
+    /// Returns a [`VpdError`] if the header is wrong, the page length exceeds the bytes, or a byte
+    /// between the padding is not printable ASCII.
     pub fn parse(bytes: &[u8]) -> Result<Self, VpdError> {
         let Content { bytes: field, cut } = content(UNIT_SERIAL_NUMBER, bytes)?;
         if let Some(error) = cut {
@@ -202,20 +202,20 @@ impl VpdPage80 {
         Ok(Self { serial: Some(serial) })
     }
 
-    /// The serial number without its padding; `None` when the device left it blank.
+    /// The serial number without its padding; `None` if the device left it blank.
     pub fn serial(&self) -> Option<&str> {
         self.serial.as_deref()
     }
 }
 
-/// What a page carries after its header.
+/// The part of a page after its header.
 struct Content<'a> {
     bytes: &'a [u8],
-    /// That the page length goes beyond the bytes, when it does.
+    /// Set if the page length exceeds the bytes.
     cut: Option<VpdError>,
 }
 
-/// Splits a page's header off, checked against the page code and the page length.
+/// Splits the header off a page and checks its page code and length.
 fn content(expected: u8, bytes: &[u8]) -> Result<Content<'_>, VpdError> {
     let Some((&[_, found, high, low], rest)) = bytes.split_first_chunk() else {
         let available = bytes.len();
@@ -234,7 +234,7 @@ fn content(expected: u8, bytes: &[u8]) -> Result<Content<'_>, VpdError> {
 
 type Decoded = Result<Designator, DesignatorFault>;
 
-/// Splits the first designator off what is left of a page.
+/// Splits the first designator off the rest of a page.
 fn next_designator(offset: usize, rest: &[u8]) -> Result<(Decoded, &[u8]), VpdError> {
     let Some((header, rest)) = rest.split_first_chunk::<HEADER_LEN>() else {
         return Err(VpdError::DesignatorHeader { offset });

@@ -1,7 +1,7 @@
-//! The text form of a disk's identity, and the forms of it that operators paste.
-//! Choosing the designator it comes from is in `designator`; VPD bytes are decoded in `vpd`.
+//! The text form of a disk's identity, and the forms of it that operators paste. `designator`
+//! chooses the designator it comes from; `vpd` decodes VPD bytes.
 //!
-//! One canonical form an identity, without blanks, safe in a table and on a command line:
+//! One canonical form for each identity, without blanks, safe in a table and on a command line:
 //!
 //! | form | from |
 //! |---|---|
@@ -13,9 +13,9 @@
 //! | `serial.` vendor`_`model`_`serial | page 0x80: a serial is unique within a model only |
 //! | `nvme.` … | `wwid` of an NVMe namespace without a world-wide name |
 //!
-//! Hex digits and iSCSI names are lower case. In `t10.` and `serial.` the case is the vendor's, and
-//! means something; blanks at the ends are dropped and each run of blanks inside becomes one `_`,
-//! as udev does in its links. The first three are what Linux shows in sysfs `wwid`.
+//! Hex digits and iSCSI names are lower case. In `t10.` and `serial.` the case is the vendor's and
+//! is significant; blanks at the ends are dropped and each sequence of blanks inside becomes one
+//! `_`, as in udev's links. The first three are what Linux shows in sysfs `wwid`.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -28,12 +28,12 @@ use crate::error::{Error, ErrorKind, Result};
 
 mod operator;
 
-/// The longest text form, in bytes; the longest designator has 255.
+/// The longest text form, in bytes; the longest designator has 255 bytes.
 const TEXT_LEN_MAX: usize = 512;
 
 /// A disk's identity in its canonical text form, such as `naa.6000c293e4b5a1b2c3d4e5f60718293a`.
 ///
-/// Two are equal exactly when they name the same logical unit in the same way.
+/// Two are equal exactly if they name the same logical unit in the same way.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Wwid(String);
@@ -55,8 +55,8 @@ impl Wwid {
         Self(format!("uuid.{}", uuid.hyphenated()))
     }
 
-    /// The identity a T10 vendor designator gives: `None` when it is not printable ASCII, or has
-    /// nothing after the eight bytes of the vendor, which every disk of that vendor shares.
+    /// The identity in a T10 vendor designator; `None` if it is not printable ASCII, or has nothing
+    /// after the eight bytes of the vendor, which every disk of that vendor shares.
     pub fn from_t10(bytes: &[u8]) -> Option<Self> {
         const VENDOR_LEN: usize = 8;
         let unique = bytes.get(VENDOR_LEN..)?;
@@ -64,8 +64,8 @@ impl Wwid {
         (!is_blank).then(|| Self::from_text("t10", bytes)).flatten()
     }
 
-    /// The identity a SCSI name string gives: `None` unless it begins with `naa.`, `eui.` or
-    /// `iqn.`, as the standard requires, and goes on accordingly.
+    /// The identity in a SCSI name string; `None` unless it begins with `naa.`, `eui.` or `iqn.`,
+    /// as the standard requires, and the rest is valid for that prefix.
     pub fn from_scsi_name(name: &str) -> Option<Self> {
         match name.split_once('.')? {
             ("naa", digits) => Self::from_naa_digits(digits),
@@ -75,23 +75,24 @@ impl Wwid {
         }
     }
 
-    /// The identity a unit serial number gives within its vendor and model, as INQUIRY or sysfs
-    /// has them: `None` when the serial number is blank or one of them is not printable ASCII.
+    /// The identity formed by a unit serial number with its vendor and model, as INQUIRY or sysfs
+    /// report them; `None` if the serial number is blank or one of them is not printable ASCII.
     pub fn from_unit_serial(vendor: &str, model: &str, serial: &str) -> Option<Self> {
         let serial = plain_text(serial.as_bytes())?;
         let text = format!("{} {} {serial}", vendor.trim(), model.trim());
         Self::from_text("serial", text.as_bytes())
     }
 
-    /// Reads what an operator may paste, in upper or lower case: every canonical form; `0x…` and
-    /// plain hex digits of an NAA identity; what `scsi_id` and multipath print (`36000c29…`); udev
-    /// links (`wwn-0x…`, `scsi-36000c29…`, `nvme-eui.…`, `dm-uuid-mpath-…`), with their directory
-    /// or without; and a VMware `ddb.uuid` (`60 00 C2 9x …-…`) or `backing.uuid`.
+    /// Parses what an operator may paste, in upper or lower case: every canonical form; `0x…` and
+    /// plain hex digits of an NAA identity; the output of `scsi_id` and multipath (`36000c29…`);
+    /// udev links (`wwn-0x…`, `scsi-36000c29…`, `nvme-eui.…`, `dm-uuid-mpath-…`), with or without
+    /// their directory; and a VMware `ddb.uuid` (`60 00 C2 9x …-…`) or `backing.uuid`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Usage`] when the text is none of these, or names a partition or a designator
-    /// that two disks may share. The context quotes the text and says what is wrong with it.
+    /// Returns [`ErrorKind::Usage`] if the text is none of these, or names a partition or a
+    /// designator that two disks may share. The context quotes the text and says what is wrong with
+    /// it.
     pub fn parse_operator(text: &str) -> Result<Self> {
         operator::read(text).map_err(|reason| {
             let shown: String = text.chars().take(80).collect();
@@ -108,8 +109,8 @@ impl Wwid {
         &self.0
     }
 
-    /// The form that udev's `scsi_id` and multipath use (`36000c29…`, and `scsi-` with it the link
-    /// in /dev/disk/by-id); `None` for `uuid.` and `nvme.`, which have none.
+    /// The form that udev's `scsi_id` and multipath use (`36000c29…`; after `scsi-` it is the link
+    /// in /dev/disk/by-id); `None` for `uuid.` and `nvme.`, which have no such form.
     pub fn scsi_id_text(&self) -> Option<String> {
         match self.0.split_once('.')? {
             ("naa", digits) => Some(format!("3{digits}")),
@@ -184,8 +185,9 @@ fn hex_bytes(digits: &str) -> Option<Vec<u8>> {
     is_whole.then(|| pairs.map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
-/// Printable ASCII without the blanks at its ends (NUL counts as one there), with each run of
-/// blanks inside as one `_`; `None` when nothing is left or another byte is in it.
+/// Printable ASCII without the blanks at its ends (where NUL counts as a blank), and with each
+/// sequence of blanks inside replaced by one `_`; `None` if nothing is left or it contains any
+/// other byte.
 fn plain_text(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;
     let words: Vec<&str> =
@@ -194,7 +196,7 @@ fn plain_text(bytes: &[u8]) -> Option<String> {
     (!words.is_empty() && words.iter().all(is_plain)).then(|| words.join("_"))
 }
 
-/// What udev makes of a text in a link: characters outside its short list become `_`.
+/// The form that udev gives a text in a link: characters outside its short list become `_`.
 fn link_text(text: &str) -> String {
     text.chars()
         .map(|character| match character {

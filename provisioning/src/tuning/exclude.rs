@@ -1,5 +1,5 @@
-//! Adds `kernel*` to the packages that yum.conf(5) or dnf.conf(5) exclude, losslessly, and takes it
-//! back. Other options are not read.
+//! Adds `kernel*` to the packages that yum.conf(5) or dnf.conf(5) exclude, losslessly, and removes
+//! it again. Other options are not read.
 
 use std::ops::Range;
 
@@ -9,17 +9,17 @@ use crate::marked_block::{self, BlockError};
 const PATTERN: &str = "kernel*";
 const MARK: &str = "# mtctl: kernel* was added to the next line";
 
-/// An `exclude` or `excludepkgs` option of `[main]`, in bytes.
+/// The position of an `exclude` or `excludepkgs` option of `[main]`, in bytes.
 #[derive(Clone, Debug)]
 struct ExcludeOption {
     /// Where its line starts.
     start: usize,
-    /// From its first value (or where that would stand) to the end of its last continuation.
+    /// From its first value (or the place for one) to the end of its last continuation line.
     value: Range<usize>,
 }
 
 impl ExcludeOption {
-    /// Separated by commas or white space, over any number of continuation lines.
+    /// Values are separated by commas or white space, over any number of continuation lines.
     fn holds_kernel(&self, text: &str) -> bool {
         let rows = text[self.value.clone()].lines();
         let rows = rows.filter(|row| !is_comment(row));
@@ -32,7 +32,7 @@ impl ExcludeOption {
 struct MainSection {
     /// Where the line after its header starts.
     body_start: Option<usize>,
-    /// The last one counts: yum lets it override the ones before it.
+    /// The last one, which is the effective one: yum lets it override earlier ones.
     exclude: Option<ExcludeOption>,
 }
 
@@ -46,7 +46,7 @@ impl MainSection {
                 continue;
             }
             if line.body.starts_with([' ', '\t']) {
-                // More of the option above.
+                // A continuation of the option above.
                 if let Some(option) = section.exclude.as_mut().filter(|_| in_exclude) {
                     option.value.end = line.end();
                 }
@@ -87,7 +87,7 @@ pub(super) fn is_held(text: &str) -> bool {
 }
 
 pub(super) fn held(text: &str) -> Result<String, BlockError> {
-    // Markers that do not pair are refused even when nothing is to be done.
+    // Unpaired markers are refused even if there is nothing to do.
     let base = released(text)?;
     if is_held(text) {
         return Ok(text.to_owned());
@@ -102,7 +102,8 @@ pub(super) fn held(text: &str) -> Result<String, BlockError> {
     Ok(spliced(&with_value, option.start, option.start, &mark))
 }
 
-/// Right after the header: at the end of the section an indented line could follow.
+/// Inserted right after the header, because at the end of the section an indented line could
+/// follow.
 fn with_new_option(base: &str, body_start: Option<usize>) -> Result<String, BlockError> {
     let option = format!("exclude={PATTERN}\n");
     let Some(start) = body_start else {
@@ -134,7 +135,7 @@ pub(super) fn released(text: &str) -> Result<String, BlockError> {
     Ok(whole)
 }
 
-/// The value without the pattern we put first. An editor may have cut the space behind it.
+/// The value without the pattern that we put first. An editor may have removed the space after it.
 fn without_pattern(value: &str) -> &str {
     let rest = value.strip_prefix(PATTERN);
     let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with([' ', ',']));

@@ -1,4 +1,5 @@
-//! Kernel updates held and released around what the operator wrote, udev rules, io_uring's state.
+//! Holding and releasing kernel updates around the operator's own text, udev rules, io_uring's
+//! state.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,5 +1,5 @@
-//! The disk controllers of a .vmx and the virtual disks attached to them. What the disks' own files
-//! say is not here (`vmdk`).
+//! The disk controllers of a .vmx and the virtual disks attached to them. `vmdk` reads the files of
+//! the disks.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,13 +45,13 @@ pub struct Controller {
     pub bus: Bus,
     /// Its number on that bus.
     pub number: u16,
-    /// `virtualDev` in lower case (`pvscsi`, `lsilogic`, `lsisas1068`, `buslogic`), or the bus
-    /// where the file does not say.
+    /// `virtualDev` in lower case (`pvscsi`, `lsilogic`, `lsisas1068`, `buslogic`), or the bus if
+    /// the file does not specify it.
     pub kind: String,
 }
 
 impl Controller {
-    /// As the file calls it: `scsi0`.
+    /// Its name in the file: `scsi0`.
     pub fn name(&self) -> String {
         format!("{}{}", self.bus, self.number)
     }
@@ -60,19 +60,19 @@ impl Controller {
 /// A virtual disk as the .vmx attaches it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
-    /// Where, as the file calls it: `scsi0:1`.
+    /// Its slot as named in the file: `scsi0:1`.
     pub slot: String,
-    /// On which bus.
+    /// Its bus.
     pub bus: Bus,
     /// `fileName`.
     pub file: FileName,
-    /// `mode` where there is one: `independent-persistent`, …
+    /// `mode`, if specified: `independent-persistent`, …
     pub mode: Option<String>,
 }
 
-/// Everything said of one controller or one slot: property in lower case, and value as it stands.
+/// The properties of one controller or one slot: name in lower case, and value as written.
 type Properties = BTreeMap<String, Vec<u8>>;
-/// A controller's bus and number, and the unit where it is a slot.
+/// The bus and number of a controller, and the unit for a slot.
 type Address = (Bus, u16, Option<u16>);
 
 /// The controllers and disks of `vmx` that are present, in the order of their addresses.
@@ -92,7 +92,7 @@ pub fn of(vmx: &Vmx<'_>) -> (Vec<Controller>, Vec<Attachment>) {
         let Some(disk) = attachment(vmx, bus, number, unit, properties) else {
             continue;
         };
-        // IDE controllers are there without a row of their own.
+        // IDE controllers exist without a row of their own.
         if controllers.last().is_none_or(|last| (last.bus, last.number) != (bus, number)) {
             controllers.push(controller(vmx, bus, number, above));
         }
@@ -138,8 +138,8 @@ fn controller(vmx: &Vmx<'_>, bus: Bus, number: u16, properties: Option<&Properti
     Controller { bus, number, kind: kind.unwrap_or_else(|| bus.to_string()) }
 }
 
-/// A slot that does not say that something is present is empty: VMware leaves the other rows of
-/// what was once attached there.
+/// A slot that is not marked as present is empty: VMware leaves the other rows of a device that was
+/// once attached there.
 fn attachment(
     vmx: &Vmx<'_>,
     bus: Bus,
@@ -157,8 +157,8 @@ fn attachment(
     Some(Attachment { slot: format!("{bus}{number}:{unit}"), bus, file, mode: text("mode") })
 }
 
-/// Not a drive for media and not a host's device passed through. A raw device mapping is a disk:
-/// its file is a VMDK.
+/// Not a drive for media, and not a device of the host passed through. A raw device mapping is a
+/// disk: its file is a VMDK.
 fn is_disk(kind: &str, file: &str) -> bool {
     let is_medium = kind.contains("cdrom") || file.to_ascii_lowercase().ends_with(".iso");
     let is_passed_through = kind.contains("passthru") && !kind.contains("rdm");

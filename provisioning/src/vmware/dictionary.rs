@@ -1,11 +1,11 @@
-//! VMware's dictionary text format (.vmx, .vmsd), read into rows that print back byte for byte.
-//! What the keys mean is not here.
+//! VMware's dictionary text format (.vmx, .vmsd), parsed into rows that print back byte for byte.
+//! The meaning of the keys is not known here.
 //!
-//! The grammar is that of the `dictll` reader in VMware's open-vm-tools: a row is
-//! `key = value # comment` with blanks and tabs between; the key has no blank, `=` or `#`; the
-//! value is in double quotes, or bare without blank and `#`, or nothing; `|` and two hexadecimal
-//! digits stand for one byte. Lines end with LF, CR LF or CR. Bytes above 127 are in whatever
-//! `.encoding` says, so everything here works on bytes.
+//! The grammar is that of the `dictll` reader in VMware's open-vm-tools: a row is `key = value #
+//! comment` with blanks and tabs between them; the key contains no blank, `=` or `#`; the value is
+//! in double quotes, or bare without blanks and `#`, or empty; `|` and two hexadecimal digits stand
+//! for one byte. Lines end with LF, CR LF or CR. Bytes above 127 are in the encoding that
+//! `.encoding` names, so everything here works on bytes.
 
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_till, take_till1, take_while};
@@ -13,11 +13,11 @@ use nom::combinator::{eof, opt};
 use nom::sequence::delimited;
 use nom::{IResult, Parser};
 
-/// A larger file is refused, in bytes; a real .vmx has some 10 KiB.
+/// Larger files are refused, in bytes; a real .vmx has about 10 KiB.
 pub const FILE_BYTES_MAX: usize = 8 << 20;
-/// A longer row is refused, in bytes; guest variables with whole cloud-init documents fit.
+/// Longer rows are refused, in bytes; guest variables with whole cloud-init documents fit.
 pub const ROW_BYTES_MAX: usize = 1 << 20;
-/// More rows are refused; a machine with every device there is has some thousand.
+/// More rows are refused; a machine with every possible device has a few thousand.
 pub const ROWS_MAX: usize = 1 << 16;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -40,7 +40,7 @@ pub enum SyntaxError {
     /// Neither blank, nor comment, nor `key = value`.
     #[error("line {0}: it is neither a comment nor key = \"value\"")]
     NoAssignment(usize),
-    /// A value that begins with a double quote and has no second one.
+    /// A value that begins with a double quote and has no closing one.
     #[error("line {0}: the quote after the = is never closed")]
     UnterminatedQuote(usize),
     /// Something other than a comment after the value.
@@ -51,11 +51,11 @@ pub enum SyntaxError {
 /// `key = value` inside a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assignment<'a> {
-    /// From the key's first byte to the value's last, quotes included.
+    /// From the first byte of the key to the last byte of the value, including quotes.
     pub text: &'a [u8],
-    /// The key as written; compared without regard to ASCII case.
+    /// The key as written; compared ignoring ASCII case.
     pub key: &'a [u8],
-    /// The value as written, quotes taken off and escapes left in.
+    /// The value as written, without quotes and with escapes.
     pub raw_value: &'a [u8],
 }
 
@@ -65,7 +65,7 @@ impl Assignment<'_> {
         self.key.eq_ignore_ascii_case(key.as_bytes())
     }
 
-    /// The value's bytes, escapes undone.
+    /// The bytes of the value, with escapes decoded.
     pub fn value(&self) -> Vec<u8> {
         unescape(self.raw_value)
     }
@@ -74,9 +74,9 @@ impl Assignment<'_> {
 /// One line: the four parts, concatenated, are its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row<'a> {
-    /// Blanks before the assignment, or the whole blank or comment line.
+    /// Blanks before the assignment, or the whole line if it is blank or a comment.
     pub before: &'a [u8],
-    /// What it sets, if it sets something.
+    /// The assignment, if there is one.
     pub assignment: Option<Assignment<'a>>,
     /// Blanks and comment after the assignment.
     pub after: &'a [u8],
@@ -85,7 +85,7 @@ pub struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Appends the row's bytes as they were read.
+    /// Appends the bytes of the row as they were read.
     pub fn print(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.before);
         if let Some(assignment) = &self.assignment {
@@ -119,7 +119,7 @@ impl<'a> Dictionary<'a> {
         numbered.filter_map(|(line, row)| Some((line, row.assignment.as_ref()?)))
     }
 
-    /// The value of `key`: of its first row, because VMware keeps the first and reports the others.
+    /// The value of `key` in its first row, because VMware keeps the first and reports the others.
     pub fn value(&self, key: &str) -> Option<Vec<u8>> {
         let mut assignments = self.assignments();
         let found = assignments.find(|(_, assignment)| assignment.is(key));
@@ -130,7 +130,8 @@ impl<'a> Dictionary<'a> {
 /// Parses a file.
 ///
 /// # Errors
-/// [`SyntaxError`] with the line, where VMware would refuse the file too, and past the limits.
+/// Returns a [`SyntaxError`] with the line if VMware would refuse the file as well, or a limit is
+/// exceeded.
 pub fn parse(bytes: &[u8]) -> Result<Dictionary<'_>, SyntaxError> {
     if bytes.len() > FILE_BYTES_MAX {
         return Err(SyntaxError::FileTooLarge);
@@ -147,7 +148,8 @@ pub fn parse(bytes: &[u8]) -> Result<Dictionary<'_>, SyntaxError> {
     Ok(Dictionary { byte_order_mark, rows: rows? })
 }
 
-/// The lines of a text with what ends each: LF, CR LF, CR, or nothing for an unfinished last one.
+/// The lines of a text, each with its ending: LF, CR LF, CR, or nothing for an incomplete last
+/// line.
 #[derive(Debug)]
 pub struct Lines<'a>(pub &'a [u8]);
 
@@ -193,7 +195,7 @@ fn parse_row<'a>(
     Ok(Row { before, assignment: Some(assignment), after: rest, terminator })
 }
 
-/// Which mistake a line that is no assignment makes.
+/// Classifies a line that is not an assignment.
 fn syntax_error(number: usize, line: &[u8]) -> SyntaxError {
     match (blanks, key_and_equals).parse(line) {
         Ok(_) => SyntaxError::UnterminatedQuote(number),
@@ -201,16 +203,16 @@ fn syntax_error(number: usize, line: &[u8]) -> SyntaxError {
     }
 }
 
-/// Whether a line, or what is left of one, is blank or a comment.
+/// Whether a line, or the rest of one, is blank or a comment.
 pub fn is_blank_or_comment(line: &[u8]) -> bool {
     let first = line.iter().find(|byte| !is_blank(**byte));
     first.is_none_or(|byte| *byte == b'#')
 }
 
-/// Parses `key = value`, from the key's first byte.
+/// Parses `key = value`, starting at the first byte of the key.
 ///
 /// # Errors
-/// nom's, when there is none.
+/// Returns nom's error if there is no assignment.
 pub fn assignment(input: &[u8]) -> IResult<&[u8], Assignment<'_>> {
     let (rest, (key, raw_value)) = (key_and_equals, alt((quoted, bare))).parse(input)?;
     let (text, _) = input.split_at(input.len() - rest.len());
@@ -223,7 +225,8 @@ fn key_and_equals(input: &[u8]) -> IResult<&[u8], &[u8]> {
     Ok((rest, key))
 }
 
-/// Blanks after the `=`, unless nothing follows them: `key =   # comment` keeps them outside.
+/// Blanks after the `=`, unless nothing follows them: in `key =   # comment` they are not part of
+/// the assignment.
 fn opt_blanks(input: &[u8]) -> IResult<&[u8], Option<&[u8]>> {
     if is_blank_or_comment(input) {
         return Ok((input, None));
@@ -269,7 +272,7 @@ fn unescape(raw: &[u8]) -> Vec<u8> {
     value
 }
 
-/// The byte that two hexadecimal digits stand for. A `|` without them is a `|`.
+/// The byte that two hexadecimal digits stand for. A `|` without them is a literal `|`.
 fn escaped_byte(digits: &[u8]) -> Option<(u8, &[u8])> {
     let (pair, tail) = digits.split_at_checked(2)?;
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|n| u8::try_from(n).ok());
@@ -352,7 +355,7 @@ pub(super) mod tests {
         assert_eq!(parsed.value("kex"), None);
     }
 
-    /// Bytes that are often a dictionary: rows of likely parts, with any bytes now and then.
+    /// Bytes that often form a dictionary: rows of likely parts, and occasionally arbitrary bytes.
     pub(crate) fn likely_rows() -> impl Strategy<Value = Vec<u8>> {
         let part = prop_oneof![
             4 => prop::sample::select(vec![

@@ -1,5 +1,5 @@
-//! Text and file names in the encoding that one of VMware's files says it has. Where they stand in
-//! the file, and whether such a file is there, is not here.
+//! Text and file names in the encoding that a VMware file declares. Their positions in the file,
+//! and whether the named file exists, are not known here.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use encoding_rs::Encoding;
 use crate::lossless_text;
 
 /// The encoding that VMware calls `label` (`.encoding` of a .vmx, `encoding` of a descriptor): a
-/// name of the WHATWG Encoding Standard, or a code page of Windows by its number. `None` for UTF-8,
-/// and for names that are not known.
+/// name of the WHATWG Encoding Standard, or a Windows code page by its number. `None` for UTF-8,
+/// and for unknown names.
 fn of_label(label: &[u8]) -> Option<&'static Encoding> {
     let known = Encoding::for_label(label).or_else(|| {
         let label = label.to_ascii_lowercase();
@@ -30,15 +30,15 @@ fn of_label(label: &[u8]) -> Option<&'static Encoding> {
     known.filter(|encoding| *encoding != encoding_rs::UTF_8)
 }
 
-/// What `bytes` say in the encoding called `label`. What does not fit it is taken for UTF-8
-/// ([`lossless_text`]), which ESXi writes.
+/// Decodes `bytes` in the encoding called `label`. Bytes that are not valid in it are treated as
+/// UTF-8 ([`lossless_text`]), which ESXi writes.
 pub fn decode(bytes: &[u8], label: &[u8]) -> String {
     let decoded = of_label(label)
         .and_then(|encoding| encoding.decode_without_bom_handling_and_without_replacement(bytes));
     decoded.map_or_else(|| lossless_text::from_bytes(bytes), |text| text.into_owned())
 }
 
-/// The name of a file as another file has it.
+/// The name of a file as it appears in another file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName {
     text: String,
@@ -47,7 +47,7 @@ pub struct FileName {
 }
 
 impl FileName {
-    /// The name that `bytes` are in the encoding called `label`.
+    /// Decodes the name `bytes` in the encoding called `label`.
     pub fn new(bytes: &[u8], label: &[u8]) -> Self {
         let text = decode(bytes, label);
         Self { text, bytes: bytes.to_vec(), encoding: of_label(label) }
@@ -58,26 +58,27 @@ impl FileName {
         &self.text
     }
 
-    /// Whether it is a path of a Windows drive or share, or none at all.
+    /// Whether it is a path on a Windows drive or share, or not a valid path at all.
     pub fn is_elsewhere(&self) -> bool {
         let has_drive = self.text.as_bytes().get(1) == Some(&b':');
         has_drive || self.text.starts_with("\\\\") || self.text.contains('\0')
     }
 
-    /// Whether it says where the file is whatever folder it is named in.
+    /// Whether it locates the file independently of the folder it is named in.
     pub fn is_absolute(&self) -> bool {
         self.is_elsewhere() || self.text.starts_with(['/', '\\'])
     }
 
-    /// The same file in another folder: the last part of the name.
+    /// The same file name in another folder: the last part of the path.
     #[must_use]
     pub fn last_part(&self) -> Self {
         let text = self.text.rsplit(['/', '\\']).next().unwrap_or_default();
         Self { text: text.to_owned(), bytes: self.in_encoding(text), encoding: self.encoding }
     }
 
-    /// Where it can be, seen from `folder`: a directory has it as UTF-8 when the system that made
-    /// it speaks UTF-8, and byte for byte when it was copied from one that does not. Never empty.
+    /// The possible paths relative to `folder`: a directory has the name as UTF-8 if the system
+    /// that created it uses UTF-8, and byte for byte if it was copied from one that does not. Never
+    /// empty.
     pub fn paths(&self, folder: &Path) -> Vec<PathBuf> {
         let text = self.text.replace('\\', "/");
         let raw = lossless_text::from_bytes(self.in_encoding(&text));
@@ -86,14 +87,16 @@ impl FileName {
         paths
     }
 
-    /// `text`, which is this name or made of it, in the bytes of the file. Not byte for byte where
-    /// the encoding has two ways to write a character: the name itself is taken as it stands.
+    /// `text`, which is this name or a part of it, in the bytes of the file. If the encoding has
+    /// two ways to write a character, the bytes may differ, so the name itself is returned as it
+    /// was read.
     fn in_encoding(&self, text: &str) -> Vec<u8> {
         if text == self.text {
             return self.bytes.clone();
         }
         match self.encoding {
-            // A backslash can be the second byte of a character: it is looked for in the text only.
+            // A backslash can be the second byte of a character, so only the text is searched for
+            // it.
             Some(encoding) => encoding.encode(text).0.into_owned(),
             None => lossless_text::to_bytes(text),
         }

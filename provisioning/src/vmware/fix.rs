@@ -1,5 +1,5 @@
-//! Turning disk.EnableUUID on in .vmx files: every guard first, then one atomic replacement a file,
-//! then reading it again.
+//! Turns disk.EnableUUID on in .vmx files: every guard first, then one atomic replacement for each
+//! file, then a check by reading it again.
 
 use std::path::PathBuf;
 
@@ -9,23 +9,23 @@ use super::vmx::EnableUuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{FileWriteMode, Tree};
 
-/// What becomes of an edit of several machines while the UUIDs of some disks cannot be read.
+/// What happens to an edit of several machines if the UUIDs of some disks cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownUuids {
-    /// It is refused: clones among them would not be found.
+    /// The edit is refused: clones among these disks would not be found.
     Refused,
-    /// The operator knows that there are none.
+    /// The operator knows that there are no clones.
     Allowed,
 }
 
-/// Turns disk.EnableUUID on in every machine of `survey` that needs it, and gives the files that
-/// were changed. Doing it twice changes nothing.
+/// Turns disk.EnableUUID on in every machine of `survey` that needs it, and returns the changed
+/// files. Doing it twice changes nothing.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`], with no file touched, when one that needs it runs, is suspended or is
-/// encrypted, or when two disks have one UUID, or may have: with the setting on, multipath would
-/// take them for paths to one disk. [`ErrorKind::Failed`] when a file cannot be written; it is
-/// then as it was.
+/// Returns [`ErrorKind::Refused`], with no file touched, if a machine that needs it is running,
+/// suspended or encrypted, or if two disks have, or may have, the same UUID: with the setting on,
+/// multipath would take them for paths to one disk. Returns [`ErrorKind::Failed`] if a file cannot
+/// be written; that file is then unchanged.
 pub fn run(tree: &Tree, survey: &Survey, unknown: UnknownUuids) -> Result<Vec<PathBuf>> {
     let needy = survey.machines.iter().filter(|machine| machine.edited.is_some());
     let needy: Vec<&Machine> = needy.collect();
@@ -55,13 +55,13 @@ pub fn run(tree: &Tree, survey: &Survey, unknown: UnknownUuids) -> Result<Vec<Pa
     Ok(changed)
 }
 
-/// Reads the machine once more, because it may have been started or edited since, and writes.
+/// Reads the machine again, because it may have been started or edited since, and writes.
 fn edit(tree: &Tree, machine: &Machine) -> Result<()> {
     let path = &machine.path;
     let now = machine::read(tree, path)?;
     guard(&now)?;
     if let Some(bytes) = &now.edited {
-        // A crash leaves the old file or the new one, whole: see `Tree::replace`.
+        // A crash leaves the old file or the new one, complete: see `Tree::replace`.
         tree.replace(path, bytes, FileWriteMode::Keep)?;
     }
     match machine::read(tree, path)? {

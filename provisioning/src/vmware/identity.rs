@@ -1,5 +1,5 @@
-//! A virtual disk's UUID as VMware writes it and as a guest sees it: one 32-digit text for both.
-//! Decoding VPD pages is not here (`scsi`).
+//! A virtual disk's UUID as VMware writes it and as a guest sees it: the same 32-digit text for
+//! both. VPD pages are decoded elsewhere (`scsi`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,9 +15,9 @@ const DIGITS: usize = 32;
 pub struct DiskUuid(String);
 
 impl DiskUuid {
-    /// Reads any of the spellings: `60 00 C2 9a …-…`, `0x6000c29…`, `naa.6000c29…`,
-    /// `wwn-0x6000c29…`,
-    /// `36000c29…` (with udev's leading type digit). `None` when it is not 16 bytes.
+    /// Parses any of the spellings: `60 00 C2 9a …-…`, `0x6000c29…`, `naa.6000c29…`,
+    /// `wwn-0x6000c29…`, `36000c29…` (with udev's leading type digit). `None` if it is not 16
+    /// bytes.
     pub fn normalise(text: &str) -> Option<Self> {
         let mut rest = text.trim();
         for prefix in ["scsi-", "wwn-", "naa.", "0x", "0X"] {
@@ -48,7 +48,7 @@ impl fmt::Display for DiskUuid {
     }
 }
 
-/// Which of this host's disks has which UUID. Of several paths to one UUID the first counts.
+/// This host's disks by UUID. If several paths have the same UUID, the first counts.
 pub fn by_uuid(wwids: impl IntoIterator<Item = (PathBuf, Wwid)>) -> BTreeMap<DiskUuid, PathBuf> {
     let mut map = BTreeMap::new();
     for (path, wwid) in wwids {

@@ -1,5 +1,5 @@
-//! A virtual disk's file: found from what the .vmx says, and followed through its parents to the
-//! UUID that the guest sees. Data is never read.
+//! A virtual disk's file: located from the .vmx, and followed through its parents to the UUID that
+//! the guest sees. Data is never read.
 
 use std::path::{Path, PathBuf};
 
@@ -10,19 +10,19 @@ use super::vmdk::{self, Descriptor, HEAD_BYTES_MAX};
 use crate::finding::Finding;
 use crate::host::{FileKind, Tree};
 
-/// More parents than VMware allows by far (32 on ESXi): a chain that goes in circles ends here.
+/// Far more parents than VMware allows (32 on ESXi): the limit ends a cyclic chain.
 const PARENTS_MAX: usize = 256;
 
 /// A disk of a virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// Where it is attached, and what the .vmx says of it.
+    /// Where it is attached, and its properties in the .vmx.
     pub attachment: Attachment,
-    /// Its file, links followed; `None` when it is not there or is not a file of this host.
+    /// Its file, with links resolved; `None` if it does not exist or is not a file of this host.
     pub path: Option<PathBuf>,
     /// The UUID that the guest sees on a SCSI controller.
     pub uuid: Option<DiskUuid>,
-    /// Whether the files that have it, or say that there is none yet, could not be read.
+    /// Whether the files that contain the UUID, or show that it has none yet, could not be read.
     pub is_unknown: bool,
     /// `createType` of its descriptor.
     pub create_type: Option<String>,
@@ -30,19 +30,19 @@ pub struct Disk {
     pub capacity_bytes: Option<u64>,
 }
 
-/// Why a disk's descriptor, or one of its parents', says nothing.
+/// Why the descriptor of a disk or of one of its parents could not be used.
 #[derive(Debug)]
 enum Trouble {
-    /// The name is one of another system's.
+    /// The name belongs to another system.
     Elsewhere(String),
     Missing(PathBuf),
-    /// Two files have the name, each in another encoding.
+    /// Two files match the name, each in another encoding.
     Ambiguous(PathBuf, PathBuf),
     Unreadable(PathBuf, String),
     TooManyParents,
 }
 
-/// Reads what the files of `attachment` say. `folder` is where the .vmx is.
+/// Reads the files of `attachment`. `folder` is the folder of the .vmx.
 pub fn read(tree: &Tree, folder: &Path, attachment: Attachment) -> (Disk, Vec<Finding>) {
     let mut findings: Vec<Finding> = unusual_bus(&attachment).into_iter().collect();
     let mut disk = Disk {
@@ -85,9 +85,9 @@ fn follow(tree: &Tree, folder: &Path, disk: &mut Disk) -> Result<(), Trouble> {
     Err(Trouble::TooManyParents)
 }
 
-/// The parent where the hint says; an absolute one that leads nowhere is the place before the
-/// machine was moved: then it is looked for beside the child, as VMware does. There another disk
-/// can have its name, and what they say of their content decides.
+/// Finds the parent through the hint. An absolute path that leads nowhere dates from before the
+/// machine was moved: then the parent is looked up beside the child, as VMware does. Another disk
+/// can have its name there, so the content IDs decide.
 fn parent_of(
     tree: &Tree,
     child_path: &Path,
@@ -107,7 +107,7 @@ fn parent_of(
     }
 }
 
-/// The file that is there under one of its names.
+/// The existing file that has one of the possible names.
 fn locate(tree: &Tree, folder: &Path, file: &FileName) -> Result<PathBuf, Trouble> {
     if file.is_elsewhere() {
         return Err(Trouble::Elsewhere(file.to_string()));
@@ -129,7 +129,7 @@ fn descriptor_at(tree: &Tree, path: &Path) -> Result<Descriptor, Trouble> {
     match tree.status(path).map(|status| status.kind) {
         None => return Err(Trouble::Missing(path.to_owned())),
         Some(FileKind::File) => {}
-        // A device could block, and would be read for nothing.
+        // A device could block, and has no descriptor.
         Some(_) => return Err(unreadable(&"it is not a regular file")),
     }
     let head = tree.head_if_exists(path, HEAD_BYTES_MAX + 1);

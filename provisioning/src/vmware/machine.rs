@@ -1,5 +1,5 @@
-//! One virtual machine: everything that its .vmx and the files around it tell. Comparing several is
-//! not here (`survey`), nor is editing (`fix`).
+//! One virtual machine, as described by its .vmx and the files around it. `survey` compares several
+//! machines, and `fix` edits.
 
 mod findings;
 
@@ -16,39 +16,39 @@ use crate::host::Tree;
 /// A virtual machine as its files describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// The .vmx, as it was named.
+    /// Path of the .vmx, as it was named.
     pub path: PathBuf,
     /// The state of disk.EnableUUID.
     pub enable_uuid: EnableUuid,
     /// Whether the settings are in an encrypted row.
     pub is_encrypted: bool,
-    /// What says that the VM runs: the locks on its files, links followed.
+    /// The locks on its files, which show that the VM is running; with links resolved.
     pub locks: Vec<PathBuf>,
     /// The file that the VM is suspended to.
     pub suspended_to: Option<String>,
     /// Keys that several rows set.
     pub duplicate_keys: Vec<DuplicateKey>,
-    /// Snapshots by name; where the .vmsd names none, the differences that are attached as disks.
+    /// Snapshots by name; if the .vmsd names none, the difference disks that are attached.
     pub snapshots: Vec<String>,
-    /// Whether its .vmsd says that disks are left to be consolidated.
+    /// Whether its .vmsd says that disks still need to be consolidated.
     pub needs_consolidation: bool,
     /// Controllers that are present, in the order of their addresses.
     pub controllers: Vec<Controller>,
     /// Disks that are present, in the order of their addresses.
     pub disks: Vec<Disk>,
-    /// What is wrong or worth knowing.
+    /// Problems, and other things worth knowing.
     pub findings: Vec<Finding>,
-    /// The file's bytes with disk.EnableUUID on; `None` when nothing is to be changed.
+    /// The bytes of the .vmx with disk.EnableUUID on; `None` if nothing has to be changed.
     pub(super) edited: Option<Vec<u8>>,
 }
 
 impl Machine {
-    /// Whether some process holds the machine's files.
+    /// Whether a process holds the machine's files.
     pub fn is_running(&self) -> bool {
         !self.locks.is_empty()
     }
 
-    /// Whether nothing is wrong; warnings may be there.
+    /// Whether nothing is wrong; there may be warnings.
     pub fn is_ready(&self) -> bool {
         self.findings.iter().all(|finding| finding.status != Status::Fail)
     }
@@ -57,7 +57,8 @@ impl Machine {
 /// Reads the .vmx at `path`, its .vmsd, the locks beside it and the descriptors of its disks.
 ///
 /// # Errors
-/// When the .vmx cannot be read or is none. Trouble with the other files is a finding.
+/// Returns an error if the .vmx cannot be read or is not valid. Problems with the other files are
+/// findings.
 pub fn read(tree: &Tree, path: &Path) -> Result<Machine> {
     let bytes = tree.read(path)?;
     let vmx = vmx::parse(&bytes).map_err(|cause| {
@@ -99,7 +100,7 @@ fn suspended_to(vmx: &Vmx<'_>) -> Option<String> {
 
 /// The locks that a running VM holds: `NAME.lck` beside its .vmx, its memory file and its disks (a
 /// folder on Workstation and Fusion, a file on VMFS), or a hidden `.lck-*` on NFS, which does not
-/// say whose it is. Parents of a disk are left out: several clones may hold one.
+/// identify its owner. Parents of a disk are left out, because several clones may hold one.
 fn locks(tree: &Tree, real: &Path, disks: &[Disk]) -> Vec<PathBuf> {
     let disks = disks.iter().filter_map(|disk| disk.path.clone());
     let files = [real.to_owned(), real.with_extension("vmem")].into_iter().chain(disks);

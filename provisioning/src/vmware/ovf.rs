@@ -3,28 +3,28 @@
 
 use std::fmt::Write;
 
-/// What the capacity of a VMDK is counted in.
+/// The unit in which the capacity of a VMDK is counted.
 const SECTOR_BYTES: u64 = 512;
-/// Disks on one SCSI controller: its address 7 is its own.
+/// Disks on one SCSI controller, which itself has address 7.
 const DISKS_OF_A_CONTROLLER: usize = 15;
-/// A virtual machine has so many SCSI controllers, and so many disks.
+/// The most SCSI controllers that a virtual machine can have.
 const CONTROLLERS_MAX: usize = 4;
-/// More disks than that fit no machine.
+/// The most disks that a machine can have.
 pub const DISKS_MAX: usize = CONTROLLERS_MAX * DISKS_OF_A_CONTROLLER;
 
 /// A disk of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// Its file, beside the descriptor.
+    /// Name of its file, beside the descriptor.
     pub file: String,
-    /// How long the file is, in bytes.
+    /// Size of the file, in bytes.
     pub file_bytes: u64,
-    /// How long the disk is, in bytes. A VMDK has whole sectors: the descriptor says those of the
-    /// VMDK, which reads as zeros behind the end of a disk that has not.
+    /// Size of the disk, in bytes. A VMDK consists of whole sectors: the descriptor gives the size
+    /// of the VMDK, which reads as zeros after the end of a disk that does not.
     pub capacity_bytes: u64,
 }
 
-/// What controls the disks.
+/// The type of the disks' controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Controller {
     /// LSI Logic Parallel.
@@ -36,7 +36,7 @@ pub enum Controller {
 }
 
 impl Controller {
-    /// As VMware calls it in an OVF.
+    /// VMware's name for it in an OVF.
     fn subtype(self) -> &'static str {
         match self {
             Self::LsiLogic => "lsilogic",
@@ -46,20 +46,20 @@ impl Controller {
     }
 }
 
-/// A machine: the first disk is the one that it boots from.
+/// A machine; it boots from the first disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What controls its disks; one for each 15 of them.
+    /// The type of its controllers; there is one for every 15 disks.
     pub controller: Controller,
     /// In the order of their SCSI addresses; at most [`DISKS_MAX`].
     pub disks: Vec<Disk>,
 }
 
 impl Machine {
-    /// The text of its descriptor. Processors (one) and memory (2 GiB) are not known, and stand for
-    /// what whoever imports it chooses.
+    /// The text of its descriptor. The number of processors (one) and the memory (2 GiB) are not
+    /// known; the values are placeholders for whatever the importer chooses.
     #[must_use]
     pub fn descriptor(&self) -> String {
         let mut text = String::from(HEAD);
@@ -149,7 +149,7 @@ const MEMORY: (&str, &str) = ("ResourceType", "4");
 const MEBIBYTES: (&str, &str) = ("AllocationUnits", "byte * 2^20");
 const TWO_GIB: (&str, &str) = ("VirtualQuantity", "2048");
 
-/// The elements of an item come in the order of the alphabet, as its schema wants.
+/// The elements of an item are in alphabetical order, as its schema requires.
 fn item(text: &mut String, elements: &[(&str, &str)]) {
     text.push_str("      <Item>\n");
     for (name, value) in elements {
@@ -168,7 +168,7 @@ xmlns:rasd=\"http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAlloc
 xmlns:vssd=\"http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData\">
 ";
 
-/// Version 13 of the virtual hardware is what an ESXi 6.5 and each later one has.
+/// Version 13 of the virtual hardware is supported by ESXi 6.5 and later.
 const MACHINE: &str = "  <VirtualSystem ovf:id=\"{name}\">
     <Info>A machine with these disks</Info>
     <Name>{name}</Name>
@@ -185,7 +185,7 @@ const MACHINE: &str = "  <VirtualSystem ovf:id=\"{name}\">
       </System>
 ";
 
-/// `text` in an XML document; what XML cannot hold is left out.
+/// Escapes `text` for an XML document; characters that XML cannot represent are left out.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
@@ -203,7 +203,7 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-/// The manifest of files by their names and SHA-256 in hexadecimal digits.
+/// The manifest of files, given by name and SHA-256 in hexadecimal digits.
 #[must_use]
 pub fn manifest<'a>(files: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let lines = files.into_iter().map(|(name, hash)| format!("SHA256({name})= {hash}\n"));
@@ -224,7 +224,7 @@ mod tests {
         Machine { name: name.to_owned(), controller, disks: (0..count).map(disk).collect() }
     }
 
-    /// The values of all elements of this name.
+    /// The values of all elements with this name.
     fn values(text: &str, element: &str) -> Vec<String> {
         let (begin, end) = (format!("<rasd:{element}>"), format!("</rasd:{element}>"));
         let parts = text.split(&begin).skip(1);

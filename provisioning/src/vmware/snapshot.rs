@@ -1,10 +1,10 @@
-//! Which snapshots a machine has: from its .vmsd, and from the names of its disks' files.
+//! The snapshots of a machine: from its .vmsd, and from the file names of its disks.
 
 use super::dictionary::{self, Dictionary, SyntaxError};
 use super::encoding;
 use super::vmx::is_true;
 
-/// More than VMware allows by far (32 on ESXi).
+/// Far more than VMware allows (32 on ESXi).
 const SNAPSHOTS_MAX: usize = 1024;
 
 /// Why a .vmsd cannot be read.
@@ -13,24 +13,24 @@ pub enum SnapshotError {
     /// Not a dictionary.
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
-    /// `snapshot.numSnapshots` is no number, or larger than any machine's.
+    /// `snapshot.numSnapshots` is not a number, or exceeds the limit.
     #[error("snapshot.numSnapshots is not a number of snapshots")]
     Count,
 }
 
-/// What a .vmsd says.
+/// The contents of a .vmsd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshots {
     /// The names of the snapshots, in the order of the file.
     pub names: Vec<String>,
-    /// Whether disks are left as differences that belong to no snapshot any more.
+    /// Whether differences that no longer belong to a snapshot are left behind.
     pub needs_consolidation: bool,
 }
 
-/// Reads a .vmsd. ESXi leaves an empty file where there are no snapshots.
+/// Parses a .vmsd. ESXi leaves an empty file if there are no snapshots.
 ///
 /// # Errors
-/// [`SnapshotError`].
+/// Returns a [`SnapshotError`].
 pub fn parse(bytes: &[u8]) -> Result<Snapshots, SnapshotError> {
     let rows = dictionary::parse(bytes)?;
     let needs_consolidation =
@@ -55,7 +55,7 @@ fn names(rows: &Dictionary<'_>) -> Result<Vec<String>, SnapshotError> {
     Ok((0..count).map(name).collect())
 }
 
-/// Whether a disk's file has the name that VMware gives a snapshot's difference:
+/// Whether the file of a disk has the name that VMware gives the difference of a snapshot, such as
 /// `disk-000001.vmdk`.
 pub fn is_difference(file: &str) -> bool {
     let stem = file.strip_suffix(".vmdk").or_else(|| file.strip_suffix(".VMDK"));

@@ -1,4 +1,4 @@
-//! Several virtual machines together: which of their disks have one UUID (clones of a template).
+//! Several virtual machines together: which of their disks share a UUID (clones of a template).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,10 +17,10 @@ const CLASH_HINT: &str = "with its VM off, give one of them a new ddb.uuid (VMwa
 const UNKNOWN_HINT: &str = "run this where the VMs' disks can be read; or, knowing that none of \
                             them is a clone of another: --allow-unknown-uuids";
 
-/// A disk of a machine, named.
+/// A disk of a machine, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// The .vmx.
+    /// Path of the .vmx.
     pub machine: PathBuf,
     /// `scsi0:1`.
     pub slot: String,
@@ -44,14 +44,14 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Two disks with one UUID: to a host that has both attached they are one disk.
+/// Two disks with one UUID: a host that has both attached takes them for one disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clash {
     /// The UUID.
     pub uuid: DiskUuid,
-    /// The disk that came first.
+    /// The disk that was found first.
     pub first: Holder,
-    /// The other.
+    /// The other disk.
     pub second: Holder,
 }
 
@@ -62,22 +62,22 @@ impl fmt::Display for Clash {
     }
 }
 
-/// The machines that were named, in that order, each once, and the clashes among all their disks.
+/// The named machines, in that order, each once, and the clashes among all their disks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survey {
     /// The machines.
     pub machines: Vec<Machine>,
-    /// Pairs of disks with one UUID.
+    /// Pairs of disks with the same UUID.
     pub clashes: Vec<Clash>,
-    /// Disks whose UUID could not be read: what they clash with is not known.
+    /// Disks whose UUID could not be read: it is not known what they clash with.
     pub unknown: Vec<Holder>,
 }
 
 impl Survey {
-    /// Reads every .vmx of `paths`.
+    /// Reads every .vmx in `paths`.
     ///
     /// # Errors
-    /// When one cannot be read or is none.
+    /// Returns an error if one cannot be read or is not valid.
     pub fn read<P: AsRef<Path>>(tree: &Tree, paths: &[P]) -> Result<Self> {
         let mut machines = Vec::new();
         let mut seen = Vec::new();
@@ -107,9 +107,9 @@ impl Survey {
         self.machines.iter().all(Machine::is_ready)
     }
 
-    /// The clashes as one error of `kind`: [`ErrorKind::NotReady`] for who only looks (the disks
-    /// are not what they have to be, and this program cannot make them so), [`ErrorKind::Refused`]
-    /// for who wanted an edit.
+    /// The clashes as one error of `kind`: [`ErrorKind::NotReady`] for a run that only looks (the
+    /// disks do not meet a requirement, and this program cannot change that),
+    /// [`ErrorKind::Refused`] for one that was to edit.
     pub fn clash_error(&self, kind: ErrorKind) -> Option<Error> {
         if self.clashes.is_empty() {
             return None;
@@ -119,8 +119,8 @@ impl Survey {
         Some(Error::new(kind, context).with_hint(CLASH_HINT))
     }
 
-    /// The refusal of an edit of several machines of which some disks may be clones of others:
-    /// what cannot be compared is not different.
+    /// The refusal to edit several machines if some of their disks may be clones of others: disks
+    /// that cannot be compared are not known to differ.
     pub fn unknown_error(&self) -> Option<Error> {
         if self.unknown.is_empty() || self.machines.len() < 2 {
             return None;

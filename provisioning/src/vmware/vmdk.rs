@@ -1,8 +1,8 @@
 //! The VMDK descriptor: a disk's UUID, type, parent and capacity, from a text file or from inside a
-//! sparse extent. Data is not read, files are not opened here.
+//! sparse extent. Data is not read, and files are not opened here.
 //!
 //! The format is that of VMware's "Virtual Disk Format 5.0" technical note; extents are counted in
-//! sectors of 512 bytes, a sparse extent's header is little-endian.
+//! sectors of 512 bytes, and the header of a sparse extent is little-endian.
 
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take, take_till, take_till1, take_while1};
@@ -16,13 +16,14 @@ use super::dictionary::{self, Assignment, Lines, blanks, is_blank};
 use super::encoding::{self, FileName};
 use super::identity::DiskUuid;
 
-/// How much of a file has to be read to find its descriptor, in bytes: that of a disk of 62 TiB in
+/// How much of a file has to be read to find its descriptor, in bytes; that of a 62 TiB disk in
 /// pieces of 2 GB still fits.
 pub const HEAD_BYTES_MAX: usize = 4 << 20;
 const SECTOR_BYTES: u64 = 512;
 const SPARSE_MAGIC: &[u8] = b"KDMV";
 const ESX_SPARSE_MAGIC: &[u8] = b"COWD";
-/// From the magic to the descriptor's place: version, flags, capacity, grain size.
+/// The fields between the magic and the offset of the descriptor: version, flags, capacity, grain
+/// size.
 const BEFORE_DESCRIPTOR_OFFSET: usize = 4 + 4 + 8 + 8;
 
 /// Why there is no descriptor.
@@ -31,16 +32,16 @@ pub enum DescriptorError {
     /// The bytes are data, or text of another kind.
     #[error("it is no VMDK descriptor: the first row is not version=")]
     NotADescriptor,
-    /// An extent of a disk, whose descriptor is another file.
+    /// An extent of a disk whose descriptor is another file.
     #[error("it is an extent without a descriptor of its own")]
     Extent,
-    /// The header of a sparse extent, or what it points to, is not all there.
+    /// The header of a sparse extent, or the descriptor it points to, is incomplete.
     #[error("its header names a descriptor that is not within its first {HEAD_BYTES_MAX} bytes")]
     Misplaced,
-    /// Text of more than [`HEAD_BYTES_MAX`].
+    /// Text longer than [`HEAD_BYTES_MAX`].
     #[error("it is larger than {HEAD_BYTES_MAX} bytes")]
     TooLarge,
-    /// A row that is no comment, no extent and no assignment. Lines count from 1.
+    /// A row that is neither a comment nor an extent nor an assignment. Lines count from 1.
     #[error("line {0}: it is neither an extent nor key=value")]
     Row(usize),
     /// Two different `ddb.uuid`, or one that is not 16 bytes.
@@ -51,7 +52,7 @@ pub enum DescriptorError {
     Capacity(usize),
 }
 
-/// What a descriptor says.
+/// The contents of a descriptor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Descriptor {
     /// `createType`, as written: `vmfs`, `monolithicSparse`, `vmfsRawDeviceMap`, …
@@ -62,7 +63,7 @@ pub struct Descriptor {
     pub content_id: Option<String>,
     /// `parentCID`: the `CID` that the parent must have.
     pub parent_content_id: Option<String>,
-    /// `ddb.uuid`. A snapshot's own file usually has none: the base disk's counts.
+    /// `ddb.uuid`. A snapshot's own file usually has none: then that of the base disk counts.
     pub uuid: Option<DiskUuid>,
     /// The sum of the extents in bytes.
     pub capacity_bytes: u64,
@@ -71,17 +72,17 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    /// Whether this disk is a difference to `parent`, going by what both say of its content.
+    /// Whether this disk is a difference to `parent`, judged by their content IDs.
     pub fn is_child_of(&self, parent: &Self) -> bool {
         self.parent_content_id.is_some() && self.parent_content_id == parent.content_id
     }
 }
 
-/// Parses the beginning of a file: the whole of a text descriptor, or at least as much of a sparse
-/// extent as its descriptor takes ([`HEAD_BYTES_MAX`]).
+/// Parses the beginning of a file: all of a text descriptor, or at least as much of a sparse extent
+/// as its descriptor needs ([`HEAD_BYTES_MAX`]).
 ///
 /// # Errors
-/// [`DescriptorError`].
+/// Returns a [`DescriptorError`].
 pub fn parse(head: &[u8]) -> Result<Descriptor, DescriptorError> {
     if head.starts_with(ESX_SPARSE_MAGIC) {
         return Err(DescriptorError::Extent);
@@ -98,7 +99,7 @@ pub fn parse(head: &[u8]) -> Result<Descriptor, DescriptorError> {
     parse_text(head)
 }
 
-/// The sector and the number of sectors of the descriptor inside a sparse extent.
+/// The first sector, and the number of sectors, of the descriptor inside a sparse extent.
 fn descriptor_place(head: &[u8]) -> IResult<&[u8], (u64, u64)> {
     let header = (tag(SPARSE_MAGIC), take(BEFORE_DESCRIPTOR_OFFSET));
     preceded(header, (le_u64, le_u64)).parse(head)
@@ -160,7 +161,7 @@ impl Descriptor {
         number: usize,
         assignment: &Assignment<'_>,
     ) -> Result<(), DescriptorError> {
-        // VMware too takes a text for a descriptor by its first row.
+        // VMware also recognises a descriptor by its first row.
         if !self.has_version && !assignment.is("version") {
             return Err(DescriptorError::NotADescriptor);
         }
@@ -188,7 +189,7 @@ impl Descriptor {
     }
 }
 
-/// The sectors of an extent row: `RW 83886080 VMFS "disk-flat.vmdk" 0`.
+/// The number of sectors in an extent row: `RW 83886080 VMFS "disk-flat.vmdk" 0`.
 fn extent(line: &[u8]) -> Option<u64> {
     let space = || take_while1(is_blank);
     let access = alt((tag("RW"), tag("RDONLY"), tag("NOACCESS")));

@@ -1,5 +1,5 @@
-//! A .vmx file: disk.EnableUUID read and set, duplicate keys, encryption. Its disks are in
-//! `devices`; opening files is not here.
+//! A .vmx file: reading and setting disk.EnableUUID, duplicate keys, encryption. `devices` reads
+//! its disks; the callers open files.
 
 use std::collections::BTreeMap;
 
@@ -10,34 +10,34 @@ use super::encoding::{self, FileName};
 pub const ENABLE_UUID: &str = "disk.EnableUUID";
 const CANONICAL_ROW: &[u8] = b"disk.EnableUUID = \"TRUE\"";
 
-/// Why a file is not a .vmx.
+/// Why a file is not a valid .vmx.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VmxError {
     /// Not a dictionary.
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
-    /// No row sets anything: what a full datastore leaves behind.
+    /// No row sets anything: a full datastore leaves such files behind.
     #[error("it is empty: no row sets anything")]
     Empty,
 }
 
-/// What a .vmx says about disk.EnableUUID.
+/// The state of disk.EnableUUID in a .vmx.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EnableUuid {
     /// TRUE or 1, in any case.
     On,
-    /// There, with another value.
+    /// Set to another value.
     Off(String),
-    /// Not there, which counts as off.
+    /// Not set, which counts as off.
     Absent,
 }
 
 /// A key that several rows set: VMware refuses to start such a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DuplicateKey {
-    /// The key as its first row writes it.
+    /// The key as written in its first row.
     pub key: String,
-    /// The lines, from 1.
+    /// The line numbers, from 1.
     pub lines: Vec<usize>,
 }
 
@@ -51,7 +51,8 @@ pub struct Vmx<'a> {
 /// Parses a .vmx.
 ///
 /// # Errors
-/// [`VmxError`] where VMware would refuse the file too, and past the limits of `dictionary`.
+/// Returns a [`VmxError`] if VMware would refuse the file as well, or a limit of `dictionary` is
+/// exceeded.
 pub fn parse(bytes: &[u8]) -> Result<Vmx<'_>, VmxError> {
     let dictionary = dictionary::parse(bytes)?;
     if dictionary.assignments().next().is_none() {
@@ -72,7 +73,7 @@ impl<'a> Vmx<'a> {
         self.dictionary.to_bytes()
     }
 
-    /// The value of `key` as text, decoded as `.encoding` says.
+    /// The value of `key` as text, decoded according to `.encoding`.
     pub fn text(&self, key: &str) -> Option<String> {
         self.dictionary.value(key).map(|bytes| self.decode(&bytes))
     }
@@ -86,7 +87,7 @@ impl<'a> Vmx<'a> {
         }
     }
 
-    /// Keys that several rows set, by key. Rows like `.encoding` may repeat.
+    /// Keys that several rows set, sorted by key. Keys such as `.encoding` may repeat.
     pub fn duplicate_keys(&self) -> Vec<DuplicateKey> {
         let mut seen: BTreeMap<Vec<u8>, DuplicateKey> = BTreeMap::new();
         for (line, assignment) in self.dictionary.assignments() {
@@ -104,8 +105,9 @@ impl<'a> Vmx<'a> {
         seen.into_values().filter(several).collect()
     }
 
-    /// Whether the settings are inside an encrypted row, where nobody without the key sees or sets
-    /// them. A machine that only has a virtual TPM is "partial": its settings are in the open.
+    /// Whether the settings are inside an encrypted row, where they can be neither read nor set
+    /// without the key. A machine that only has a virtual TPM is "partial": its settings are not
+    /// encrypted.
     pub fn is_encrypted(&self) -> bool {
         let kinds = ["vmx.encryptionType", "encryption.type"];
         let mut kinds = kinds.iter().filter_map(|key| self.dictionary.value(key));
@@ -113,10 +115,10 @@ impl<'a> Vmx<'a> {
         self.dictionary.value("encryption.data").is_some() && !is_partial
     }
 
-    /// The file with disk.EnableUUID on, in one row; `None` when it says so already.
+    /// The file with disk.EnableUUID on, in one row; `None` if it is already on in one row.
     ///
-    /// Every other byte stays: the first row of that key is rewritten in place, comments after it
-    /// and after its repetitions stay too, and where there is no row one is added at the end.
+    /// Every other byte is kept: the first row of that key is rewritten in place, comments after it
+    /// and after its repetitions are kept, and if there is no such row, one is appended.
     pub fn with_enable_uuid(&self) -> Option<Vec<u8>> {
         let count = self.enable_uuid_rows().count();
         if count == 1 && self.enable_uuid() == EnableUuid::On {
@@ -158,12 +160,12 @@ impl<'a> Vmx<'a> {
         out
     }
 
-    /// What the bytes of a value say, in the encoding of this file.
+    /// Decodes the bytes of a value in the encoding of this file.
     pub(super) fn decode(&self, bytes: &[u8]) -> String {
         encoding::decode(bytes, &self.encoding)
     }
 
-    /// The file that the bytes of a value name.
+    /// The file named by the bytes of a value.
     pub(super) fn file_name(&self, bytes: &[u8]) -> FileName {
         FileName::new(bytes, &self.encoding)
     }
@@ -180,7 +182,7 @@ fn print_canonical(row: &Row<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(row.terminator);
 }
 
-/// What stays of a repeated row: its comment, if it has one.
+/// Prints the part of a repeated row that is kept: its comment, if it has one.
 fn print_comment(row: &Row<'_>, out: &mut Vec<u8>) {
     if row.after.contains(&b'#') {
         out.extend_from_slice(row.before);
@@ -189,7 +191,7 @@ fn print_comment(row: &Row<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a value switches something on.
+/// Whether a value turns a setting on.
 pub(super) fn is_true(value: &[u8]) -> bool {
     value.eq_ignore_ascii_case(b"TRUE") || value == b"1"
 }

@@ -1,11 +1,11 @@
-//! Holders that only the kernel knows, and compressed memory; whole hosts are in `tests`.
+//! Holders that only the kernel knows, and compressed memory; complete hosts are tested in `tests`.
 
 use crate::host::{CommandRunner, Invocation, MemoryTree, Node, Output};
 use crate::mount;
 
 use super::*;
 
-/// No signature on anything.
+/// Finds no signature on anything.
 struct Blkid;
 
 impl CommandRunner for Blkid {

@@ -1,5 +1,5 @@
-//! What each distribution lets a filesystem have, by its kernels and tools; what mkfs makes of it
-//! is tested with the real programs in `tests`.
+//! Which features each distribution allows, given its kernels and tools; what mkfs makes of them is
+//! tested with the real programs in `tests`.
 
 use std::path::Path;
 
@@ -27,8 +27,8 @@ fn conf(features: &str) -> String {
     )
 }
 
-/// As the distribution ships it: oldest kernel, e2fsprogs, xfsprogs, ext4 of mke2fs.conf, then
-/// whether 64bit and checksums are made, and which features of XFS are turned off.
+/// As the distribution ships it: oldest kernel, e2fsprogs, xfsprogs, ext4 features of mke2fs.conf,
+/// then whether 64bit and checksums are enabled, and which features of XFS are turned off.
 type Row = (&'static str, &'static str, &'static str, &'static str, &'static str, bool, bool);
 
 const OLD: &str = "has_journal,extent,huge_file,flex_bg,uninit_bg,dir_nlink,extra_isize";

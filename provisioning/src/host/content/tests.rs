@@ -1,4 +1,4 @@
-//! What is found in files that stand for devices.
+//! What is found in files that stand in for devices.
 
 use std::os::unix::fs::FileExt;
 
@@ -48,7 +48,7 @@ fn what_is_shorter_than_it_should_be_is_an_error_and_not_blank() {
     let file = tempfile::tempfile_in("/dev/shm").unwrap();
     file.set_len(SIZE_BYTES - 4096).unwrap();
     assert!(look(&file, SIZE_BYTES).is_err());
-    // A byte that is found counts more.
+    // A byte that was found takes precedence over the error.
     file.write_all_at(&[1], 0).unwrap();
     assert!(look(&file, SIZE_BYTES).unwrap().is_some());
 }

@@ -1,5 +1,5 @@
-//! What a tree does on disk with paths outside of it: bounded reads, lists, replacing as one step.
-//! Links are followed by the tree, not here.
+//! A tree's operations on disk, for paths outside the tree: bounded reads, lists, atomic
+//! replacement. The tree resolves links, not this module.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,7 +12,7 @@ use super::{FileKind, FileStatus, FileWriteMode};
 use crate::error::Error;
 use crate::lossless_text;
 
-/// Larger files are refused: nothing this crate reads comes near it.
+/// Larger files are refused: nothing that this crate reads comes near this size.
 const FILE_BYTES_MAX: u64 = 32 << 20;
 
 pub(super) fn below(root: &Path, inside: &Path) -> PathBuf {
@@ -51,7 +51,7 @@ pub(super) fn read_bounded(outside: &Path) -> std::io::Result<Vec<u8>> {
 
 pub(super) fn read_head(outside: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // Opening a FIFO for reading would block for ever.
+    // Opening a FIFO for reading would block forever.
     let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(outside)?;
     file.take(bytes_max).read_to_end(&mut bytes)?;
     Ok(bytes)

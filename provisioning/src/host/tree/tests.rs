@@ -1,4 +1,4 @@
-//! A root prefix on disk: links that stay inside, files replaced whole, what a record keeps.
+//! A root prefix on disk: links that stay inside, files replaced as a whole, what a record keeps.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 

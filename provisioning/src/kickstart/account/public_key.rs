@@ -1,4 +1,4 @@
-//! One line of an OpenSSH public key file, decoded as far as needed to know that it will work.
+//! One line of an OpenSSH public key file, decoded as far as needed to know that the key will work.
 //! The encoding is RFC 4253 6.6 and RFC 4648 4. No options and no certificates: keys only.
 
 use super::super::refusal;
@@ -7,10 +7,10 @@ use crate::error::Result;
 
 const OPTION: &str = "--ssh-key";
 const LINE_MAX: usize = 8192;
-/// Crypto policies since release 8 refuse shorter RSA keys; nobody should use them before.
+/// Crypto policies refuse shorter RSA keys from release 8; they should not be used before either.
 const RSA_BITS_MIN: usize = 2048;
 
-/// A public key line whose every byte is safe within quotes.
+/// A public key line in which every byte is safe within quotes.
 pub(in super::super) struct SshKey(String);
 
 impl SshKey {
@@ -34,7 +34,7 @@ impl SshKey {
     }
 }
 
-/// Enough of it to recognise it.
+/// The beginning of a line, long enough to recognise it.
 fn shortened(line: &str) -> String {
     const SHOWN: usize = 40;
     match line.char_indices().nth(SHOWN) {
@@ -69,8 +69,8 @@ fn is_comment_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b" @._-+:,/()".contains(&byte)
 }
 
-/// How many fields a key of this kind has, if the release's sshd takes it: 6 has OpenSSH 5.3, 7 and
-/// 8 have 7.4 and 8.0, 9 and later have security keys (8.2).
+/// The number of fields in a key of this kind, if the release's sshd accepts it: 6 has OpenSSH 5.3,
+/// 7 and 8 have 7.4 and 8.0, 9 and later have security keys (8.2).
 fn check_kind(kind: &str, release: Release) -> std::result::Result<usize, String> {
     let (fields, since) = match kind {
         "ssh-rsa" => (3, Release::El6),
@@ -109,7 +109,7 @@ fn bit_len(number: &[u8]) -> usize {
     (significant.len() * 8).saturating_sub(leading as usize)
 }
 
-/// The length-prefixed strings a key blob consists of, to its very end.
+/// The length-prefixed strings of a key blob; they must fill it completely.
 fn split_fields(blob: &[u8]) -> Option<Vec<&[u8]>> {
     let mut fields = Vec::new();
     let mut rest = blob;
@@ -122,7 +122,7 @@ fn split_fields(blob: &[u8]) -> Option<Vec<&[u8]>> {
     Some(fields)
 }
 
-/// Standard base64, padded, with nothing else in it.
+/// Decodes standard base64 with padding; anything else is invalid.
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let symbols = text.trim_end_matches('=');
     let padding = text.len() - symbols.len();
@@ -139,7 +139,7 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
             bytes.push(((held >> bits) & 0xff) as u8);
         }
     }
-    // What is left are padding bits, which are zero.
+    // The remaining bits are padding and must be zero.
     (held & ((1 << bits) - 1) == 0).then_some(bytes)
 }
 

@@ -1,4 +1,4 @@
-//! That nothing but the named disk can be harmed, and that no answer can break out of its place.
+//! Only the named disk can be harmed, and no answer can break out of its place.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::super::layout::{FIRMWARE_MAX_MIB, PARTITIONS, ROOT_DISK_MIN_MIB};
 use super::super::{Answers, Release, Request, first_boot, render};
 use super::{DISK, answers, answers_v6, text};
 
-/// The commands, without comments and sections.
+/// The command lines, without comments and sections.
 fn commands(text: &str) -> Vec<&str> {
     let mut in_section = false;
     let mut commands = Vec::new();
@@ -21,13 +21,13 @@ fn commands(text: &str) -> Vec<&str> {
     commands
 }
 
-/// The value after `option=` on that line.
+/// The value after `option=` in a line.
 fn value<'a>(line: &'a str, option: &str) -> Option<&'a str> {
     line.split(' ').find_map(|word| word.strip_prefix(option)?.strip_prefix('='))
 }
 
 fn assert_confined(text: &str, disk: &str) {
-    // The installer reads these as lists and patterns: more than one disk.
+    // The installer reads these as lists and patterns, which would mean several disks.
     assert!(!disk.contains([',', '|', '*', '?', '[', ' ']), "{disk}");
     let commands = commands(text);
     let named = |start: &str, option: &str| {
@@ -83,7 +83,7 @@ fn the_retention_disk_is_named_to_prepare_and_nowhere_else() {
         lines,
         [format!("ExecStart=/usr/local/bin/mtctl prepare --yes --retention-disk {retention}")]
     );
-    // Recorded as done only after it has succeeded: another try can only take the same disk.
+    // Recorded as done only after success: a retry can only take the same disk.
     assert!(text.contains("\nExecStartPost=/usr/bin/touch /var/lib/mtctl/first-boot-done\n"));
 }
 
@@ -123,7 +123,7 @@ fn a_quote_in_a_shell_word_stays_in_it() {
     assert_eq!(first_boot::shell_word("$(reboot)"), "'$(reboot)'");
 }
 
-/// Strings that somebody might slip in: shell, kickstart and glob syntax, control characters.
+/// Strings that somebody might try to inject: shell, kickstart and glob syntax, control characters.
 fn hostile() -> impl Strategy<Value = String> {
     let breakers = prop::sample::select(vec![
         "\n",
@@ -186,7 +186,7 @@ const SLIPS: [Slip; 18] = [
     },
 ];
 
-/// `text` in the place of each answer in turn.
+/// The answers with `text` substituted for each of them in turn.
 fn with_each_answer(release: Release, text: &str) -> Vec<Answers> {
     SLIPS
         .iter()
@@ -203,7 +203,7 @@ fn release() -> impl Strategy<Value = Release> {
 }
 
 proptest! {
-    /// Refused, or printed with the shape of the file unchanged: the same sections, the same
+    /// Refused, or printed with the structure of the file unchanged: the same sections, the same
     /// commands, the same disk.
     #[test]
     fn a_hostile_answer_is_refused_or_stays_in_its_place(release in release(), text in hostile()) {

@@ -1,5 +1,5 @@
-//! One golden file a release, and the variants that differ from it in a few lines.
-//! `MTCTL_UPDATE_GOLDEN=1 cargo test -p provisioning kickstart` writes them anew: read the diff.
+//! One golden file for each release, and the variants that differ from it in a few lines.
+//! `MTCTL_UPDATE_GOLDEN=1 cargo test -p provisioning kickstart` rewrites them: read the diff.
 
 use super::super::Release;
 use super::{answers, answers_v6, ed25519_key, text};

@@ -1,5 +1,5 @@
-//! Every way an answer can be wrong: refused as a usage error that says what and why.
-//! Here: release, host name, disk, network, time zone.
+//! Every way an answer can be wrong: a usage error that says what is wrong and why. This file
+//! covers release, host name, disk, network and time zone.
 
 mod login;
 mod origin;
@@ -14,7 +14,7 @@ fn refusal(answers: &Answers) -> Option<Error> {
     Request::from_answers(answers).err()
 }
 
-/// `what` is in the context (the option) and `why` in the cause.
+/// Asserts that the context contains `what` (the option) and the cause contains `why`.
 fn assert_refused(answers: &Answers, what: &str, why: &str) {
     let error = refusal(answers).unwrap_or_else(|| panic!("{what}: not refused ({why})"));
     assert_eq!(error.kind(), ErrorKind::Usage);

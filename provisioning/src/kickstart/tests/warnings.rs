@@ -1,4 +1,4 @@
-//! What is allowed but worth a sentence.
+//! Answers that are allowed but deserve a warning.
 
 use super::super::{Answers, Release, Request};
 use super::answers;

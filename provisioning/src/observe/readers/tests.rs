@@ -1,4 +1,4 @@
-//! Images by their directories and programs.
+//! Images, judged by their directories and programs.
 
 use super::*;
 use crate::host::{MemoryTree, Node};

@@ -1,5 +1,5 @@
-//! Which of the devices that the kernel has are listed in LVM's devices file. Whether they should
-//! be is judged in `check`.
+//! Which of the kernel's devices are listed in LVM's devices file. `check` judges whether they
+//! should be.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ pub(super) fn observe(host: &Host, disks: &[Disk], devices_file: Option<&str>) -
     disks.iter().filter(is_listed).map(|disk| disk.name.clone()).collect()
 }
 
-/// Everything that LVM may call a device or a partition of it.
+/// Every name that LVM may use for a device or a partition of it.
 fn names_of(host: &Host, disk: &Disk) -> Vec<String> {
     let machine = host.machine();
     let base = format!("/sys/block/{}", disk.name);
@@ -46,7 +46,7 @@ fn names_of(host: &Host, disk: &Disk) -> Vec<String> {
     told.chain(nodes).chain(identity).chain([path]).chain(designators(host, disk)).collect()
 }
 
-/// LVM takes any designator of the disk, not only the one that names it best.
+/// LVM accepts any designator of the disk, not only the one that identifies it best.
 fn designators(host: &Host, disk: &Disk) -> Vec<String> {
     let file = format!("/sys/block/{}/device/vpd_pg83", disk.name);
     let bytes = host.machine().read_if_exists(file).ok().flatten().unwrap_or_default();

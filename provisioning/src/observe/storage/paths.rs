@@ -1,4 +1,4 @@
-//! Paths of multipath maps that are lost: what device-mapper and the SCSI layer say of each.
+//! Lost paths of multipath maps, as reported by device-mapper and the SCSI layer.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::host::{Host, Invocation};
 use crate::multipath::status;
 
 /// The kernel's names of disks that are paths of a map and cannot be used now, each with the
-/// reason. device-mapper is asked only where there is a map.
+/// reason. device-mapper is asked only if there is a map.
 pub(super) fn lost(host: &Host, disks: &[Disk]) -> BTreeMap<String, String> {
     if !disks.iter().any(|disk| disk.kind == DiskKind::Multipath) {
         return BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Which LVM volumes belong to the system being prepared: what LVM, fstab and crypttab say. Which
-//! disks are the system's own is decided in the module above.
+//! Which LVM volumes belong to the system being prepared, according to LVM, fstab and crypttab. The
+//! parent module decides which disks are the system's own.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,11 @@ use crate::guard::Refusal;
 use crate::host::{Host, Invocation};
 use crate::lvm::{self, OwnLvm, PhysicalVolume, own};
 
-/// What of LVM is the system's own, `own_disks` being its disks.
+/// The LVM volumes of the system itself, whose disks are `own_disks`.
 ///
 /// # Errors
-/// Why it cannot be told; a filter without the system's own volumes would keep it from booting.
+/// Returns the reason if they cannot be determined; a filter without the system's own volumes would
+/// keep it from booting.
 pub(super) fn observe(host: &Host, own_disks: &[&Disk], has_lvm: bool) -> Result<OwnLvm, Refusal> {
     let named = groups_named(host)?;
     let is_used = own_disks.iter().flat_map(|disk| &disk.used_by).any(is_volume);
@@ -22,8 +23,8 @@ pub(super) fn observe(host: &Host, own_disks: &[&Disk], has_lvm: bool) -> Result
     }
     let volumes = physical_volumes(host).ok_or_else(unknown)?;
     let is_on_own = |path: &str| is_on(host, own_disks, path);
-    // What an image names is its own only on its own disks: the preparing host can have a volume
-    // group of the same name.
+    // A volume group named by an image belongs to it only if it is on the image's own disks: the
+    // preparing host can have a volume group of the same name.
     let by_name = if host.image().is_some() { &BTreeSet::new() } else { &named };
     let found = own::own_volumes(&volumes, is_on_own, by_name).map_err(|same| {
         let hint = format!(
@@ -56,10 +57,10 @@ fn physical_volumes(host: &Host) -> Option<Vec<PhysicalVolume>> {
     lvm::parse_physical_volumes(&host.ask_checked(&ask).ok()?).ok()
 }
 
-/// The volume groups that the system mounts or unlocks by name, at boot or when told to.
+/// The volume groups that the system mounts or unlocks by name, at boot or on request.
 ///
 /// # Errors
-/// When a file that may name one is there and cannot be read: none is not what it says.
+/// Returns an error if a file that may name one exists and cannot be read: that does not mean none.
 fn groups_named(host: &Host) -> Result<BTreeSet<String>, Refusal> {
     let text = |path: &str| {
         let text = host.system().text_if_exists(path).map_err(|error| {
@@ -110,8 +111,8 @@ fn kernel_name(host: &Host, path: &str) -> String {
     inside.strip_prefix("/dev/").unwrap_or(&inside).replace('/', "!")
 }
 
-/// Whether `path` is one of the disks, or a partition of one as the kernel knows it: by the text,
-/// nvme0n12 would be a partition of nvme0n1.
+/// Whether `path` is one of the disks, or a partition of one as the kernel knows it. Judged by the
+/// text, nvme0n12 would be a partition of nvme0n1.
 fn is_on(host: &Host, disks: &[&Disk], path: &str) -> bool {
     let name = kernel_name(host, path);
     let is_partition_of =
@@ -119,8 +120,8 @@ fn is_on(host: &Host, disks: &[&Disk], path: &str) -> bool {
     disks.iter().any(|disk| disk.name == name || is_partition_of(&disk))
 }
 
-/// A path that names `device` for good: a link in /dev/disk/by-id made of what the hardware, the
-/// array or the map says of itself, or the name of a device-mapper device.
+/// A persistent path of `device`: a link in /dev/disk/by-id that is built from what the hardware,
+/// the array or the map reports about itself, or the name of a device-mapper device.
 fn lasting_path(host: &Host, device: &str) -> Option<String> {
     let machine = host.machine();
     let wanted = machine.canonical(device)?;
@@ -137,8 +138,9 @@ fn lasting_path(host: &Host, device: &str) -> Option<String> {
     found.map(|path| crate::lossless_text::of_path(&path)).or_else(mapped)
 }
 
-/// Whether a link in /dev/disk/by-id to the device names it for good. Paths of a map carry the same
-/// WWID as the map, and the link to it is there before the map is: a map goes by its own.
+/// Whether a link in /dev/disk/by-id names the device persistently. The paths of a map have the
+/// same WWID as the map, and links to them exist before the map does: a map is named by a link of
+/// its own.
 fn is_lasting_link(kernel_name: &str, link: &str) -> bool {
     let starts: &[&str] = if kernel_name.starts_with("dm-") {
         &["dm-uuid-mpath-", "dm-uuid-part"]
@@ -150,7 +152,7 @@ fn is_lasting_link(kernel_name: &str, link: &str) -> bool {
     starts.iter().any(|start| link.starts_with(start))
 }
 
-/// Names of the active volume groups that are not the system's own: these are shut out.
+/// Names of the active volume groups that are not the system's own and will be shut out.
 pub(super) fn shut_out(disks: &[Disk], own: &OwnLvm) -> BTreeSet<String> {
     let uses = disks.iter().flat_map(|disk| &disk.used_by);
     let active = uses.filter_map(|one| match one {

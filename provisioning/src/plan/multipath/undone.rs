@@ -1,5 +1,5 @@
-//! What other files of multipath's configuration undo of the policy: a blacklist that hides what
-//! `require` demands, and a later word on `find_multipaths`. These are not ours to change.
+//! How other files of multipath's configuration undo the policy: a blacklist that hides disks that
+//! `require` demands, or a later setting of `find_multipaths`. These files are not ours to change.
 
 use crate::disk::{Disk, DiskKind};
 use crate::guard::Refusal;
@@ -8,7 +8,8 @@ use crate::multipath::configuration::{Configuration, Setting};
 use crate::multipath::{self, DROP_IN, MAIN_FILE, MultipathGeneration, MultipathPolicy, OwnDisks};
 use crate::observe::Observed;
 
-/// Why the policy is not in effect once our file says it, if so. `own` are kept out on purpose.
+/// Why the policy is not in effect even with our file in place, or `None` if it is. Disks in `own`
+/// are excluded on purpose.
 pub(super) fn of(
     observed: &Observed,
     policy: MultipathPolicy,
@@ -26,7 +27,7 @@ pub(super) fn of(
     }
 }
 
-/// The files that others wrote, in the order in which they are read.
+/// The files written by others, in the order in which they are read.
 fn files_of_others(observed: &Observed, generation: MultipathGeneration) -> Vec<File<'_>> {
     let main = observed.file(MAIN_FILE).map(|text| File { path: MAIN_FILE, text });
     let drop_ins = observed.storage.multipath_drop_ins.iter();
@@ -35,7 +36,7 @@ fn files_of_others(observed: &Observed, generation: MultipathGeneration) -> Vec<
     all.filter(|file| file.path != generation.file()).collect()
 }
 
-/// A file read after ours has the last word.
+/// A file that is read after ours takes precedence.
 fn overruled(
     files: &[File<'_>],
     policy: MultipathPolicy,
@@ -80,7 +81,7 @@ fn hidden(observed: &Observed, files: &[File<'_>], own: &OwnDisks) -> Option<Ref
     Some(Refusal::new(reason, hint))
 }
 
-/// Attached disks are used through maps; those that are the host's own stay as they are.
+/// Attached disks are used through maps; the host's own disks are left as they are.
 fn is_demanded(observed: &Observed, disk: &Disk, own: &OwnDisks) -> bool {
     let if_own = observed.storage.if_own.get(&disk.name);
     let is_own = if_own.is_some_and(|one| one.plain.iter().any(|wwid| own.plain.contains(wwid)));
@@ -102,8 +103,8 @@ fn candidate(observed: &Observed, disk: &Disk) -> Candidate {
     }
 }
 
-/// A virtual adapter has no transport that the kernel knows. What a real one has is not seen here:
-/// then no row goes by it.
+/// A virtual adapter has no transport that the kernel knows. The transport of a real one is not
+/// visible here: then no row matches by protocol.
 fn protocols(disk: &Disk) -> Vec<&'static str> {
     let is_virtual = disk
         .vendor

@@ -1,4 +1,4 @@
-//! Every designator type with each right and each wrong length.
+//! Every designator type with each valid and each invalid length.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn decode(code_set: u8, type_code: u8, bytes: &[u8]) -> Result<Identifier, Desig
     Designator::decode(header, bytes).map(|designator| designator.identifier)
 }
 
-/// Bytes of a length whose first one says `first`.
+/// `length` bytes, the first of which is `first`.
 fn filled(first: u8, length: usize) -> Vec<u8> {
     let mut bytes = vec![0x41; length];
     if let Some(byte) = bytes.first_mut() {

@@ -1,4 +1,4 @@
-//! Pages as devices gave them, every malformed one, and random ones.
+//! Pages of real devices, every kind of malformed page, and random pages.
 
 use proptest::prelude::*;
 
@@ -6,13 +6,13 @@ use super::super::designator::{Association, CodeSet, Eui64, Identifier, Naa};
 use super::super::recorded::{CUT_NAA_6, RECORDED, bytes};
 use super::*;
 
-/// A page 0x83 around these bytes.
+/// A page 0x83 with this content.
 fn page(content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len()).unwrap().to_be_bytes();
     [&[0, DEVICE_IDENTIFICATION], &length[..], content].concat()
 }
 
-/// The only thing that is wrong with the page.
+/// The only fault of the page.
 fn fault(content: &[u8]) -> VpdError {
     let page = VpdPage83::parse(&page(content)).unwrap();
     let [fault] = page.faults() else { panic!("{:?}", page.faults()) };
@@ -137,7 +137,7 @@ fn each_malformed_frame_has_its_own_error() {
     }
 }
 
-/// A good NAA 3 of a logical unit, and what it is called.
+/// A valid NAA 3 designator of a logical unit, and its name.
 const NAA_3: [u8; 12] = [1, 3, 0, 8, 0x30, 0x44, 0x56, 0x41, 0x98, 0x83, 0x50, 0];
 const NAA_3_TEXT: &str = "naa.3044564198835000";
 
@@ -173,7 +173,7 @@ fn what_stands_before_a_length_that_hides_the_rest_counts() {
     let hidden = VpdPage83::parse(&page(&[&NAA_3[..], &beyond, &naa_6].concat())).unwrap();
     assert_eq!(hidden.identity().unwrap().1.as_str(), NAA_3_TEXT);
     assert!(hidden.faults()[0].hides_the_rest());
-    // A page that was cut in its last designator.
+    // A page that was cut off in its last designator.
     let whole = page(&[&NAA_3[..], &naa_6].concat());
     let cut = VpdPage83::parse(&whole[..whole.len() - 3]).unwrap();
     assert_eq!(cut.identity().unwrap().1.as_str(), NAA_3_TEXT);
@@ -189,7 +189,7 @@ fn a_designator_that_reaches_into_its_neighbour_is_told() {
         overlapping.faults()[0],
         VpdError::Designator { offset: 4, fault: DesignatorFault::Length { found: 12, .. } }
     ));
-    // Vendor specific bytes may have any length: what the neighbour then begins with is no header.
+    // Vendor specific bytes may have any length: a wrong length then shows in the next header.
     let first = [2, 0, 0, 6, 0x41, 0x41];
     let second = [1, 4, 0, 4, 0, 0, 0, 1];
     assert_eq!(
@@ -198,7 +198,7 @@ fn a_designator_that_reaches_into_its_neighbour_is_told() {
     );
 }
 
-/// A designator of the logical unit for each preference, best first, and its identity.
+/// A designator of the logical unit for each preference, best first, with its identity.
 fn ladder() -> Vec<(Vec<u8>, &'static str)> {
     let designator = |code_set: u8, type_code: u8, bytes: &[u8]| {
         let length = u8::try_from(bytes.len()).unwrap();
@@ -291,7 +291,7 @@ fn each_malformed_serial_page_has_its_own_error() {
     assert_eq!(VpdPage80::parse(&[0, 0x80, 0, 2, 0x41]), Err(cut));
 }
 
-/// The bytes of a designator, as the standard has them.
+/// The bytes of a designator according to the standard.
 fn encode(designator: &Designator) -> Vec<u8> {
     let code_set = match designator.code_set {
         CodeSet::Binary => 1,
@@ -355,7 +355,7 @@ fn any_eui() -> impl Strategy<Value = Eui64> {
         .prop_map(|(length, bytes)| Eui64::from_bytes(&bytes[..length]).unwrap())
 }
 
-/// Identifiers with a code set that the standard has for them.
+/// Identifiers with a code set that the standard allows for them.
 fn any_identifier() -> impl Strategy<Value = (CodeSet, Identifier)> {
     let binary = prop_oneof![
         any_naa().prop_map(Identifier::Naa),

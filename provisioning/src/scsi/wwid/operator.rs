@@ -1,5 +1,5 @@
-//! Reads an identity in the forms that other tools print it and operators paste it.
-//! The canonical forms and their making are in `wwid`.
+//! Parses an identity in the forms that other tools print and operators paste. `wwid` has the
+//! canonical forms.
 
 use super::{TEXT_LEN_MAX, Wwid};
 
@@ -18,10 +18,10 @@ pub(super) const FOREIGN_GROUPS: Reason =
     "digits in groups are taken for VMware's, and those begin with 6000c29";
 const UNKNOWN: Reason = "it has none of the known forms";
 
-/// Directories whose entries are named by identity.
+/// Directories whose entries are named after an identity.
 const DIRECTORIES: [&str; 2] = ["/dev/disk/by-id/", "/dev/mapper/"];
 
-/// Reads one identity from the whole of a text.
+/// Parses a text that consists of one identity.
 pub(super) fn read(text: &str) -> Result<Wwid, Reason> {
     let text = unquoted(text.trim());
     if text.is_empty() {
@@ -41,12 +41,12 @@ pub(super) fn read(text: &str) -> Result<Wwid, Reason> {
     read_scheme(name).unwrap_or_else(|| read_digits(name))
 }
 
-/// The text between one pair of double quotes, as a .vmx or VMDK descriptor has them.
+/// The text inside a pair of double quotes, as in a .vmx file or VMDK descriptor.
 fn unquoted(text: &str) -> &str {
     text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map_or(text, str::trim)
 }
 
-/// The name of a udev link; `None` when the text does not begin like one.
+/// Parses the name of a udev link; `None` if the text does not begin like one.
 fn read_link(name: &str) -> Option<Result<Wwid, Reason>> {
     if let Some(rest) = strip(name, "dm-uuid-mpath-") {
         return Some(read_scsi_id(rest));
@@ -64,14 +64,14 @@ fn read_link(name: &str) -> Option<Result<Wwid, Reason>> {
     Some(if is_partition(rest) { Err(PARTITION) } else { read(rest) })
 }
 
-/// Whether a link's name ends as udev's links to partitions do.
+/// Whether the name of a link ends like udev's links to partitions.
 fn is_partition(name: &str) -> bool {
     name.rsplit_once("-part").is_some_and(|(_, number)| {
         !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
     })
 }
 
-/// One of the canonical forms; `None` when the text has no known scheme.
+/// Parses one of the canonical forms; `None` if the text has no known scheme.
 fn read_scheme(text: &str) -> Option<Result<Wwid, Reason>> {
     let (scheme, rest) = text.split_once('.')?;
     let found = match scheme.to_ascii_lowercase().as_str() {
@@ -104,7 +104,7 @@ fn read_lower_case(scheme: &str, rest: &str) -> Result<Wwid, Reason> {
     Wwid::from_text(scheme, rest.to_ascii_lowercase().as_bytes()).ok_or(BAD_TEXT)
 }
 
-/// What `scsi_id` prints: the type of the designator in one digit, then the designator.
+/// Parses the output of `scsi_id`: the type of the designator in one digit, then the designator.
 fn read_scsi_id(text: &str) -> Result<Wwid, Reason> {
     let mut characters = text.chars();
     let kind = characters.next();
@@ -120,7 +120,7 @@ fn read_scsi_id(text: &str) -> Result<Wwid, Reason> {
     }
 }
 
-/// Hex digits with `0x`, with the digit of `scsi_id`, in VMware's groups, or plain.
+/// Parses hex digits with `0x`, with the digit of `scsi_id`, in VMware's groups, or plain.
 fn read_digits(text: &str) -> Result<Wwid, Reason> {
     if let Some(digits) = strip(text, "0x") {
         return read_naa(digits);
@@ -138,7 +138,7 @@ fn read_digits(text: &str) -> Result<Wwid, Reason> {
     }
 }
 
-/// The rest after a prefix, in upper or lower case.
+/// The text after a prefix in upper or lower case.
 fn strip<'text>(text: &'text str, prefix: &str) -> Option<&'text str> {
     let (start, rest) = text.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix).then_some(rest)

@@ -1,4 +1,4 @@
-//! Every form an operator may paste, what is refused, and that reading undoes printing.
+//! Every form an operator may paste, what is refused, and that parsing reverses printing.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Real files are fixed with mode and owner kept; running machines are refused.
+//! Real files are fixed and keep their mode and owner; running machines are refused.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::image;
 use super::*;
 
-/// A folder on disk with machines in it; the tree's root is the folder.
+/// A folder on disk with machines in it; the folder is the tree's root.
 struct Folder {
     directory: tempfile::TempDir,
     tree: Tree,
@@ -44,7 +44,7 @@ fn a_fix_changes_the_row_keeps_mode_and_owner_and_is_done_once() {
     let folder = Folder::new();
     folder.put("/vm/a.vmx", OFF);
     let path = folder.outside("/vm/a.vmx");
-    // Only root may give a file away; for others the owner stays the same by itself.
+    // Only root may give a file away; for others the owner stays the same anyway.
     let _ = std::os::unix::fs::chown(&path, Some(1234), Some(5678));
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o751)).unwrap();
     let owner = std::fs::metadata(&path).unwrap();
@@ -128,8 +128,9 @@ fn an_edit_made_after_the_survey_is_not_lost() {
 
 #[test]
 fn a_folder_that_takes_no_new_file_is_an_error_and_the_file_is_as_it_was() {
-    // A temporary file's name is longer than this one's, which is as long as names may be but for
-    // the lock's ending. A read-only folder would not stop root, who runs the tests.
+    // The name of a temporary file would be longer than this one, which leaves just enough room for
+    // the lock's ending below the limit on names. A read-only folder would not stop root, who runs
+    // the tests.
     let name = format!("/vm/{}.vmx", "n".repeat(255 - ".vmem.lck".len()));
     let folder = Folder::new();
     std::fs::create_dir(folder.outside("/vm")).unwrap();
@@ -164,7 +165,7 @@ fn a_descriptor_inside_a_sparse_disk_on_disk_is_read_from_its_head() {
     disk.resize(512, 0);
     disk.extend(text.as_bytes());
     folder.put("/vm/a.vmdk", disk);
-    // Far larger than what the tree reads whole.
+    // Far larger than the largest file that the tree reads as a whole.
     let file = std::fs::OpenOptions::new().write(true).open(folder.outside("/vm/a.vmdk")).unwrap();
     file.set_len(1 << 40).unwrap();
     let attached = "scsi0:0.present = \"TRUE\"\nscsi0:0.fileName = \"a.vmdk\"\n";
@@ -189,7 +190,7 @@ fn one_machine_alone_and_several_by_consent_are_fixed_without_their_disks() {
     assert!(run(&folder.tree, &none_needs_it, UnknownUuids::Refused).unwrap().is_empty());
 }
 
-/// The machine of a Windows host with Chinese code page: its name is 数据服务器.
+/// A machine from a Windows host with a Chinese code page: its name is 数据服务器.
 fn gbk(directory_entry: &[u8]) -> (Folder, Vec<u8>) {
     let name = b"\xCA\xFD\xBE\xDD\xB7\xFE\xCE\xF1\xC6\xF7";
     let vmx = [

@@ -1,4 +1,5 @@
-//! What is wrong, or worth knowing, with one virtual machine: a sentence, and what to do about it.
+//! Problems of one virtual machine, and other things worth knowing: a sentence, and what to do
+//! about it.
 
 use std::path::Path;
 
@@ -6,7 +7,7 @@ use super::Machine;
 use crate::finding::Finding;
 use crate::vmware::vmx::{ENABLE_UUID, EnableUuid};
 
-/// What there is to say of `machine`, but for what its disks' files and its .vmsd gave already.
+/// The findings about `machine` that do not come from the files of its disks or its .vmsd.
 pub(super) fn of(machine: &Machine) -> Vec<Finding> {
     let mut findings: Vec<Finding> = enable_uuid(machine).into_iter().collect();
     for duplicate in &machine.duplicate_keys {
@@ -64,7 +65,7 @@ fn fix_command(path: &Path) -> String {
     format!("mtctl vmx --fix {}", shell_word(path))
 }
 
-/// `path` as one word of a POSIX shell.
+/// Quotes `path` as one word of a POSIX shell.
 fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);

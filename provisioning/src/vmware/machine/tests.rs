@@ -10,7 +10,7 @@ const RETENTION: &str = include_str!("../fixtures/esxi/mt01_1.vmdk");
 const VMSD: &str = include_str!("../fixtures/esxi/mt01.vmsd");
 const PATH: &str = "/vmfs/volumes/ds/mt01/mt01.vmx";
 
-/// The machine of the fixtures, off, with disk.EnableUUID as `setting` says.
+/// The machine of the fixtures, powered off, with disk.EnableUUID as given by `setting`.
 fn host(setting: &str) -> MemoryTree {
     let memory = MemoryTree::new();
     memory.put_text(PATH, format!("{VMX}{setting}"));

@@ -1,4 +1,4 @@
-//! Several machines at once: whose disks share a UUID.
+//! Several machines together: which disks share a UUID.
 
 use super::*;
 use crate::host::{MemoryTree, Node};

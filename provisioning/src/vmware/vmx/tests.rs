@@ -114,7 +114,7 @@ fn a_file_that_sets_nothing_is_refused() {
     }
 }
 
-/// The rows that are not of that key, as bytes.
+/// The rows with other keys, as bytes.
 fn other_rows(bytes: &[u8]) -> Vec<Vec<u8>> {
     let vmx = parse(bytes).unwrap();
     let others = vmx.dictionary.rows.iter().filter(|row| !sets_enable_uuid(row));

@@ -1,4 +1,4 @@
-//! Password hashes and public keys that are refused, and those that are taken.
+//! Password hashes and public keys that are refused, and those that are accepted.
 
 use std::error::Error as _;
 

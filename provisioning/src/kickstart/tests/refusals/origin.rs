@@ -1,4 +1,4 @@
-//! URLs, checksums and what only the first boot needs, refused.
+//! Refused URLs, checksums, and options that only the first boot needs.
 
 use super::super::super::{Answers, Release};
 use super::super::{DISK, SHA256, answers};
