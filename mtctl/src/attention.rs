@@ -1,5 +1,5 @@
-//! What a run has to say beside its result: warnings, as they are told, and the alarms of the group
-//! that it is about. People read warnings on stderr; `--json` has both as fields.
+//! What a run reports beside its result: warnings, as they occur, and the alarms of the group that
+//! it is about. People read warnings on stderr; `--json` has both as fields.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,25 +8,25 @@ use blockio::units::in_hours;
 
 use crate::{group_targets, output, own_run};
 
-/// So many warnings are kept for `--json`: a run may go on for days.
+/// The most warnings that are kept for `--json`: a run may go on for days.
 const WARNINGS_MAX: usize = 1000;
 
-/// Verbs that texts of the libraries name, which do not know the group.
+/// Verbs named in texts of the libraries, which do not know the name of the group.
 const VERBS_ON_A_GROUP: [&str; 4] =
     ["mtctl journal check", "mtctl points list", "mtctl group release", "mtctl group show"];
 
-/// Of this run.
+/// The warnings of this run.
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// The group that this run is about.
 static GROUP: Mutex<Option<(Place, String)>> = Mutex::new(None);
 
-/// Tells a warning on stderr, and keeps it for `--json`.
+/// Prints a warning on stderr, and keeps it for `--json`.
 pub(crate) fn warn(text: impl std::fmt::Display) {
     output::complain(&kept(text));
 }
 
-/// Keeps a warning for `--json`, and gives it as it is told: for who shows it beside something that
-/// moves.
+/// Keeps a warning for `--json` and returns it as it would be printed, for callers that print it
+/// above a moving line.
 pub(crate) fn kept(text: impl std::fmt::Display) -> String {
     let text = with_group(&text.to_string());
     let told = output::wrapped(&format!("warning: {text}"), 2);
@@ -39,18 +39,18 @@ pub(crate) fn kept(text: impl std::fmt::Display) -> String {
     told
 }
 
-/// What was warned of up to now.
+/// The warnings so far.
 pub(crate) fn warnings() -> Vec<String> {
     WARNINGS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// This run is about the group `name` at `place`.
+/// Declares that this run is about the group `name` at `place`.
 pub(crate) fn is_about(place: &Place, name: &str) {
     let mut group = GROUP.lock().unwrap_or_else(PoisonError::into_inner);
     *group = Some((place.clone(), name.to_owned()));
 }
 
-/// The group that this run is about is called `name` now: somebody renamed it meanwhile.
+/// Declares that the group of this run is now called `name`, because somebody has renamed it.
 pub(crate) fn is_called(name: &str) {
     let mut group = GROUP.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, known)) = group.as_mut() {
@@ -58,7 +58,7 @@ pub(crate) fn is_called(name: &str) {
     }
 }
 
-/// `text`, in which the commands on a group name the one that this run is about: they are there to
+/// `text` with the name of this run's group added to commands on a group, because they are there to
 /// be copied.
 pub(crate) fn with_group(text: &str) -> String {
     let group = GROUP.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,18 +82,18 @@ fn naming(text: &str, group: &str) -> String {
     named
 }
 
-/// The alarms of the group that this run is about, as it is now.
+/// The current alarms of the group that this run is about.
 pub(crate) fn alarms_of_this_run() -> Vec<String> {
     let group = GROUP.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let Some((place, name)) = group else { return Vec::new() };
-    // What a dry run would make is not there.
+    // A group that a dry run would make does not exist.
     if !place.has_something().unwrap_or(true) {
         return Vec::new();
     }
     GroupView::look(&place, &name).map_or_else(|error| vec![error.chain()], |view| alarms(&view))
 }
 
-/// What is wrong with `group`, and what to do about it: it needs somebody.
+/// What is wrong with `group` and needs somebody's attention, and what to do about it.
 pub(crate) fn alarms(group: &GroupView) -> Vec<String> {
     let mut alarms = Vec::new();
     let name = group.name();

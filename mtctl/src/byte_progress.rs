@@ -1,4 +1,5 @@
-//! How far reading is, as a moving line on a terminal: bytes, rate, time left. Silent in a pipe.
+//! How far reading has come, as a moving line on a terminal: bytes, rate, time left. Silent in a
+//! pipe.
 
 use std::io::IsTerminal;
 
@@ -6,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output;
 
-/// With the columns that each takes at most; a moving line that is broken does not move.
+/// Templates, each with the most columns it takes; a moving line that wraps does not move.
 const WITH_LENGTH: [(u16, &str); 4] = [
     (
         88,
@@ -23,7 +24,7 @@ const WITH_LENGTH: [(u16, &str); 4] = [
 ];
 const WITHOUT_LENGTH: &str = "{spinner} {elapsed}  {binary_bytes}  {binary_bytes_per_sec}";
 
-/// What fits into so many columns.
+/// The widest template that fits into `columns`.
 fn template(columns: u16) -> &'static str {
     let fitting = WITH_LENGTH.iter().find(|(needed, _)| *needed <= columns);
     fitting.map_or("", |(_, template)| template)
@@ -35,7 +36,7 @@ pub(crate) struct ByteProgress {
 }
 
 impl ByteProgress {
-    /// Up to `length` bytes, if that is known.
+    /// A line for up to `length` bytes, if that is known.
     pub(crate) fn new(length: Option<u64>) -> Self {
         let bar = match length {
             Some(length) => ProgressBar::new(length),
@@ -54,17 +55,17 @@ impl ByteProgress {
         Self { bar }
     }
 
-    /// So far is it.
+    /// Sets the position.
     pub(crate) fn at(&self, bytes: u64) {
         self.bar.set_position(bytes);
     }
 
-    /// Says `text` on stderr, above the moving line.
+    /// Prints `text` on stderr, above the moving line.
     pub(crate) fn say(&self, text: &str) {
         self.bar.suspend(|| output::complain(text));
     }
 
-    /// Does something that prints on stderr, above the moving line.
+    /// Runs `print`, which prints on stderr, above the moving line.
     pub(crate) fn suspend(&self, print: impl FnOnce()) {
         self.bar.suspend(print);
     }
@@ -85,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what is written to it.
+    /// Records everything that is written to it.
     #[derive(Clone, Debug, Default)]
     struct Recorder(Arc<Mutex<Vec<String>>>);
 
@@ -131,7 +132,7 @@ mod tests {
             bar.set_position((1023 << 40) - (1 << 39));
             bar.tick();
             let written = terminal.0.lock().unwrap().clone();
-            // What follows are the blanks up to the end of the line.
+            // The rest are the blanks up to the end of the line.
             let shown = written.iter().find(|text| text.contains(" left")).unwrap().trim();
             let width = shown.chars().count();
             assert!(shown.ends_with(" left"), "{written:?}");

@@ -1,4 +1,4 @@
-//! What the user typed, exactly: no look at the world here.
+//! Exactly what the user typed; nothing else is looked at here.
 
 use clap::{Parser, Subcommand};
 

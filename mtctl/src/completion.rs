@@ -1,5 +1,5 @@
-//! What a shell completes that only this host knows: groups and recovery points. Nothing is locked
-//! or changed, and what cannot be seen is left out without a word: somebody is typing.
+//! Shell completions that only this host knows: groups and recovery points. Nothing is locked or
+//! changed, and whatever cannot be read is left out silently, because somebody is typing.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,8 +21,8 @@ pub(crate) fn groups() -> ArgValueCandidates {
     })
 }
 
-/// The recovery points of the group that is named in the same line, and the words that mean one. A
-/// point whose name means it alone is offered by that, any other by its number.
+/// The recovery points of the group that is named in the same line, and the words that select a
+/// point. A point with a unique name is offered by its name, any other by its number.
 pub(crate) fn points() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let words = ["latest", "latest-app", "start"].map(CompletionCandidate::new);
@@ -50,22 +50,22 @@ fn points_of(line: &Line) -> Option<Vec<CompletionCandidate>> {
     Some(candidates.collect())
 }
 
-/// A shell takes nothing in it for something else.
+/// Whether no shell gives a special meaning to anything in `name`.
 fn is_typed_as_it_is(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.@%+,/-".contains(&byte);
     name.bytes().all(is_plain) && !name.is_empty() && !name.starts_with('-')
 }
 
-/// What is typed by now.
+/// The words typed so far.
 struct Line(Vec<OsString>);
 
 impl Line {
     fn typed() -> Self {
-        // The shell hands it over after a `--` of its own.
+        // The shell passes them after a `--` of its own.
         Self(std::env::args_os().skip_while(|word| word != "--").skip(1).collect())
     }
 
-    /// What follows `option`, as a word of its own or after a `=`.
+    /// The value of `option`, as the next word or after a `=`.
     fn value_of(&self, option: &str) -> Option<OsString> {
         let mut words = self.0.iter();
         while let Some(word) = words.next() {
@@ -103,7 +103,7 @@ mod tests {
         for words in [
             &["mtctl", "--group", "web", "--to", ""][..],
             &["mtctl", "--group=web"],
-            // As bash divides it.
+            // As bash splits it.
             &["mtctl", "--group", "=", "web"],
         ] {
             let line = Line(words.iter().map(OsString::from).collect());

@@ -1,5 +1,5 @@
-//! /etc/mtctl/mtctl.toml and its drop-ins: unknown keys are refused; flags and environment go
-//! before it.
+//! /etc/mtctl/mtctl.toml and its drop-ins: unknown keys are refused; flags and environment take
+//! precedence over it.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use provisioning::multipath::MultipathPolicy;
 use provisioning::{Error, ErrorKind};
 use serde::Deserialize;
 
-/// The main file; drop-ins are read after it, in the order of their names, and overrule it.
+/// The main file; drop-ins are read after it, in the order of their names, and override it.
 const MAIN_FILE: &str = "/etc/mtctl/mtctl.toml";
 const DROP_IN_DIRECTORY: &str = "/etc/mtctl/mtctl.toml.d";
 
@@ -21,8 +21,8 @@ pub(crate) struct Configuration {
     pub(crate) prepare: PrepareConfiguration,
 }
 
-/// Table `[prepare]`: what the options of the same names say. There is no `destroy`: destruction is
-/// named on the command line or not at all.
+/// Table `[prepare]`: the values of the options with the same names. There is no `destroy`:
+/// destruction is named on the command line or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PrepareConfiguration {
@@ -50,7 +50,7 @@ impl PrepareConfiguration {
 /// Reads the configuration of `system`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when a file is not understood; it is named.
+/// Returns [`ErrorKind::Usage`] naming the file if one cannot be parsed.
 pub(crate) fn load(system: &Tree) -> provisioning::Result<Configuration> {
     let names = system.list(DROP_IN_DIRECTORY).into_iter().filter(|name| name.ends_with(".toml"));
     let drop_ins = names.map(|name| format!("{DROP_IN_DIRECTORY}/{name}"));

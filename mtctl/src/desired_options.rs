@@ -1,5 +1,5 @@
-//! Options that say what is desired; shared by `check` and `prepare`. Flags go before the
-//! environment, and that before the configuration file.
+//! Options that describe the desired state, shared by `check` and `prepare`. Flags take precedence
+//! over the environment, and the environment over the configuration file.
 
 use clap::{Args, ValueEnum};
 use provisioning::filesystem::RetentionFilesystem;
@@ -66,10 +66,11 @@ impl From<FilesystemName> for RetentionFilesystem {
 }
 
 impl DesiredOptions {
-    /// These options over those of the file over the defaults, for `system`.
+    /// The desired state for `system`: these options override those of the file, which override the
+    /// defaults.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for values that nothing can be done with.
+    /// Returns [`ErrorKind::Usage`] for values that cannot be used.
     pub(crate) fn resolve(
         &self,
         file: PrepareConfiguration,
@@ -101,8 +102,8 @@ impl DesiredOptions {
     }
 }
 
-/// A disk that a file names: by what stays with it. `/dev/sdb` is another disk after the next one
-/// is attached, and a file is read long after it was written.
+/// Parses the name of a disk in a file, which must be a persistent one. `/dev/sdb` may be another
+/// disk after the next one is attached, and a file is read long after it was written.
 fn lasting_name(written: &str) -> provisioning::Result<DiskName> {
     let is_lasting = !written.starts_with('/') || written.starts_with("/dev/disk/by-id/");
     if is_lasting {

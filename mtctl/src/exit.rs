@@ -1,8 +1,8 @@
-//! Exit codes: the contract with scripts. How an error becomes one is in `report`.
+//! Exit codes: the contract with scripts. `report` maps errors to them.
 
 use std::process::ExitCode;
 
-/// What a run of mtctl came to.
+/// The outcome of a run of mtctl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 0: done, or nothing to do.
@@ -17,15 +17,14 @@ pub enum Exit {
     Refused,
     /// 5: checksum, order or journal.
     Integrity,
-    /// 6: what was asked about has an alarm.
+    /// 6: the subject of the request has an alarm.
     Alarm,
-    /// The exit code of a command that was run for the operator (`export --run`), and not one of
-    /// ours.
+    /// The exit code of a command that was run for the operator (`export --run`), not one of ours.
     OfCommand(u8),
 }
 
 impl Exit {
-    /// As the shell sees it.
+    /// The code that the shell sees.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -40,7 +39,7 @@ impl Exit {
         }
     }
 
-    /// As errors in JSON call it.
+    /// The name of the kind in JSON errors.
     #[must_use]
     pub fn kind(self) -> &'static str {
         match self {

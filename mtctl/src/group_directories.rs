@@ -1,6 +1,6 @@
-//! The directories of a group before something of it is moved or removed: they are its own, and all
-//! that it has. What is done through a link is done to another group, and half of one that is left
-//! behind holds its disks.
+//! Checks the directories of a group before any of it is moved or removed: they must belong to it
+//! and be all that it has. A change made through a link would affect another group, and a forgotten
+//! half would keep the group's disks claimed.
 
 use std::path::Path;
 
@@ -15,7 +15,8 @@ use crate::other_groups::history_at;
 use crate::own_places::location;
 use crate::report;
 
-/// The directories at `place`, of the group that `of` names, are its own and all that it has.
+/// Checks that the directories at `place` belong to the group that `of` names, and are all that it
+/// has.
 ///
 /// # Errors
 ///
@@ -43,7 +44,8 @@ fn require_no_link(directory: &Path) -> Result<()> {
         .with_hint(hint))
 }
 
-/// The state of group `name` with this `history` is at `place`, and no other one is on record.
+/// Checks that the state of group `name` with this `history` is at `place`, and that the registry
+/// names no other.
 fn require_one_state(place: &Place, history: &Path, name: &str) -> Result<()> {
     let stands = |directory: &Path, file| directory.join(file).symlink_metadata().is_ok();
     let is_here = stands(&place.state, STATE);

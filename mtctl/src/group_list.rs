@@ -1,6 +1,6 @@
-//! Which groups there are on this host: on the retention volume, and in /var/lib where groups
-//! without one are. A directory is a group if it has a state, a copy of one, or a segment; a link
-//! to one that is there as well is no other group.
+//! The groups on this host: those on the retention volume, and those without one in /var/lib. A
+//! directory is a group if it has a state, a copy of one, or a segment; a link to a group that was
+//! found is not another group.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,9 +13,9 @@ use crate::own_places::location;
 
 /// A group that was found.
 pub(crate) struct Found {
-    /// Its name: that of its directory.
+    /// Its name, which is that of its directory.
     pub(crate) name: String,
-    /// What is known of it, or why that cannot be told.
+    /// What is known about it, or why that cannot be read.
     pub(crate) view: Result<GroupView>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Found {
 ///
 /// # Errors
 ///
-/// As [`group_place::roots`], and `Failed` where a directory cannot be read.
+/// As [`group_place::roots`], and `Failed` if a directory cannot be read.
 pub(crate) fn all(at: &RetentionOptions) -> Result<Vec<Found>> {
     let roots = group_place::roots(at)?;
     let mut found = Vec::new();
@@ -38,7 +38,7 @@ pub(crate) fn all(at: &RetentionOptions) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// What to do where a group is not there: which are, if there are any.
+/// The hint for a group that does not exist: which groups do, if any.
 pub(crate) fn hint_of_names(at: &RetentionOptions) -> String {
     let elsewhere = "mount the retention volume, or name it: --retention DIR";
     match names(at).as_deref() {
@@ -55,10 +55,10 @@ pub(crate) fn hint_of_names(at: &RetentionOptions) -> String {
     }
 }
 
-/// So many names a hint has.
+/// The most names in a hint.
 const NAMES_SHOWN_MAX: usize = 20;
 
-/// The names of all groups, in their order; nothing of them is read.
+/// The names of all groups, sorted; the groups themselves are not read.
 ///
 /// # Errors
 ///
@@ -71,8 +71,8 @@ pub(crate) fn names(at: &RetentionOptions) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The directories of all groups, with their names. One that is there by several names has its own;
-/// one that only links lead to has the first of these.
+/// The directories of all groups, with their names. A group that is found under several names gets
+/// that of its own directory; if only links lead to it, it gets the first of their names.
 fn groups_in_all(roots: &Roots) -> Result<Vec<(String, PathBuf)>> {
     let mut groups = Vec::new();
     for root in roots.retention.iter().chain(std::iter::once(&roots.without_history)) {
@@ -84,7 +84,7 @@ fn groups_in_all(roots: &Roots) -> Result<Vec<(String, PathBuf)>> {
     Ok(groups)
 }
 
-/// The directories in `root` that have something of a group, with their names.
+/// The directories in `root` that contain anything of a group, with their names.
 fn groups_in(root: &Path) -> Result<Vec<(String, PathBuf)>> {
     let reading = |error| Error::failed(format!("looking for groups in {}", root.display()), error);
     let entries = match std::fs::read_dir(root) {
@@ -97,11 +97,11 @@ fn groups_in(root: &Path) -> Result<Vec<(String, PathBuf)>> {
         let path = entry.map_err(reading)?.path();
         let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
         let Some(name) = name.filter(|name| check_name(name).is_ok()) else { continue };
-        // A file beside the groups is somebody else's.
+        // A file beside the groups belongs to somebody else.
         if path.is_file() {
             continue;
         }
-        // Where that cannot be seen, whoever looks at it says why.
+        // If that cannot be determined, the caller that looks at the group reports why.
         if Place::without_history(&path).has_something().unwrap_or(true) {
             groups.push((name, path));
         }

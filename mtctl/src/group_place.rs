@@ -1,5 +1,5 @@
-//! Where a group lives: on the retention volume that was named, or is mounted, with its history;
-//! else in /var/lib, without one. What is there is `blockio::group`'s.
+//! Where a group lives: with its history on the retention volume that was named or is mounted, or
+//! without history in /var/lib. `blockio::group` reads it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::group_list;
 use crate::retention_mount::{self, RetentionMount, RetentionMountOption};
 use crate::{attention, completion, report};
 
-/// Where groups live that have no retention volume.
+/// Where groups without a retention volume live.
 const GROUPS: &str = "/var/lib/mtctl/groups";
 
 /// Where history is kept.
@@ -42,7 +42,7 @@ pub(crate) struct RetentionOptions {
 }
 
 impl RetentionOptions {
-    /// It was said that no history is wanted.
+    /// Whether the operator asked for no history.
     pub(crate) fn is_without_history(&self) -> bool {
         self.retention.as_ref().is_some_and(|said| said.as_os_str() == "none")
     }
@@ -60,11 +60,11 @@ pub(crate) struct GroupOptions {
 }
 
 impl GroupOptions {
-    /// Takes hold of the group.
+    /// Opens the group.
     ///
     /// # Errors
     ///
-    /// `Usage`: it is not there. Else as [`Group::open`].
+    /// `Usage`: it does not exist. Otherwise as [`Group::open`].
     pub(crate) fn open(&self) -> Result<Group> {
         let place = self.place()?;
         let group = self.hold(&place)?;
@@ -72,8 +72,8 @@ impl GroupOptions {
         Ok(group)
     }
 
-    /// The same for who would change it but for `--dry-run`: nothing is put down, and no directory
-    /// is made.
+    /// Like [`open`](Self::open), for a run that would change the group but for `--dry-run`:
+    /// nothing is registered, and no directory is made.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl GroupOptions {
         Ok(group)
     }
 
-    /// Looks at the group; somebody may be working on it.
+    /// Looks at the group; another process may be working on it.
     ///
     /// # Errors
     ///
@@ -105,20 +105,20 @@ impl GroupOptions {
         Ok(view)
     }
 
-    /// Where its history is, of which nothing is read yet.
+    /// The storage of its history; nothing is read yet.
     ///
     /// # Errors
     ///
-    /// `Usage`: it is not there. `Failed`: it cannot be opened.
+    /// `Usage`: it does not exist. `Failed`: it cannot be opened.
     pub(crate) fn storage(&self) -> Result<Arc<dyn Storage>> {
         group::storage(&as_far_as_there(self.place()?))
     }
 
-    /// Where it is: something of it is there.
+    /// The place of the group, which must exist there at least in part.
     ///
     /// # Errors
     ///
-    /// `Usage`: it is not there.
+    /// `Usage`: it does not exist.
     pub(crate) fn place(&self) -> Result<Place> {
         group::check_name(&self.group)?;
         let place = of_group(&self.group, &self.at)?;
@@ -128,7 +128,7 @@ impl GroupOptions {
         Err(self.is_not_there(&place))
     }
 
-    /// Where it is, or what is left of it once it has no state any more.
+    /// The place of the group, or of what remains of it after its state is gone.
     ///
     /// # Errors
     ///
@@ -148,26 +148,26 @@ impl GroupOptions {
     }
 }
 
-/// `place` where it is there: the copy of a state that is not may be with the history. Nothing is
-/// made of what is only looked at.
+/// `place` reduced to the directories that exist: if that of the state does not, a copy of the
+/// state may be with the history. Looking at a group must not make directories.
 pub(crate) fn as_far_as_there(place: Place) -> Place {
     let history = place.history.filter(|history| history.is_dir());
     let state = if place.state.is_dir() { None } else { history.clone() };
     Place { state: state.unwrap_or(place.state), history }
 }
 
-/// Tells what an operator should know of a group.
+/// Prints what an operator should know about a group.
 pub(crate) fn warn(notes: &[Notice]) {
     notes.iter().for_each(attention::warn);
 }
 
-/// Where group `name` is.
+/// The place of group `name`.
 ///
 /// # Errors
 ///
-/// `Usage`: the retention directory that was named is not there, or something else than a directory
-/// is where the group would be. `Refused`: nothing is mounted there, or none was named and the one
-/// that this host has is not mounted.
+/// `Usage`: the retention directory that was named does not exist, or something other than a
+/// directory is in the place of the group. `Refused`: nothing is mounted there, or none was named
+/// and the retention volume of this host is not mounted.
 pub(crate) fn of_group(name: &str, at: &RetentionOptions) -> Result<Place> {
     let Roots { retention, without_history } = roots(at)?;
     let history = retention.map(|retention| retention.join(name));
@@ -186,16 +186,16 @@ pub(crate) fn of_group(name: &str, at: &RetentionOptions) -> Result<Place> {
     Ok(place)
 }
 
-/// The directories that groups are in.
+/// The directories that contain groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Roots {
     /// The retention volume, if there is one.
     pub(crate) retention: Option<PathBuf>,
-    /// Where groups are that keep no history.
+    /// The directory of groups that keep no history.
     pub(crate) without_history: PathBuf,
 }
 
-/// Where groups are.
+/// The directories that contain groups.
 ///
 /// # Errors
 ///
@@ -209,13 +209,13 @@ pub(crate) fn roots(at: &RetentionOptions) -> Result<Roots> {
     Ok(Roots { retention, without_history: GROUPS.into() })
 }
 
-/// Puts down where the state of group `name` is, so that `prepare` keeps off its `targets`, and so
-/// that a state which lies apart from its history is found. Image files are nothing that `prepare`
-/// could format.
+/// Registers the place of the state of group `name`, so that `prepare` stays off its `targets`, and
+/// a state apart from its history is found again. Targets that are image files need no
+/// registration, because `prepare` cannot format them.
 ///
 /// # Errors
 ///
-/// `Failed`: it could not be written. `Usage`: the path cannot stand there.
+/// `Failed`: the registry cannot be written. `Usage`: it cannot represent the path.
 pub(crate) fn remember<'a>(
     place: &Place,
     name: &str,
@@ -232,11 +232,11 @@ pub(crate) fn remember<'a>(
     })
 }
 
-/// What [`remember`] put down is put down no more: group `name` has no state at `place`.
+/// Reverts [`remember`]: group `name` has no state at `place`.
 ///
 /// # Errors
 ///
-/// `Failed`: it could not be written.
+/// `Failed`: the registry cannot be written.
 pub(crate) fn forget_state(place: &Place, name: &str) -> Result<()> {
     let failed = |error| Error::failed(format!("finding {}", place.state.display()), error);
     let directory = registered(place).map_err(failed)?;
@@ -244,7 +244,7 @@ pub(crate) fn forget_state(place: &Place, name: &str) -> Result<()> {
         .map_err(|error| of_registry(error, format!("forgetting where the state of {name} was")))
 }
 
-/// The directory of the state as it stands in the registry; it need not be there yet.
+/// The directory of the state in the form used by the registry; it need not exist yet.
 fn registered(place: &Place) -> std::io::Result<PathBuf> {
     let directory = std::path::absolute(&place.state)?;
     let beside = || {
@@ -267,7 +267,7 @@ fn of_registry(error: provisioning::Error, context: String) -> Error {
     }
 }
 
-/// [`remember`], of the targets that the group has.
+/// [`remember`] with the current targets of the group.
 pub(crate) fn remember_targets(place: &Place, name: &str, group: &GroupView) -> Result<()> {
     let volumes = group.state().volumes.values();
     remember(place, name, volumes.filter_map(|volume| volume.target.as_deref()))
@@ -289,8 +289,8 @@ fn named(directory: &Path, is_unmounted_taken: bool) -> Result<PathBuf> {
     ))
 }
 
-/// The retention volume of this host; `None` where it has none. Going on without one that is not
-/// mounted would overwrite without history, and leave the history that is on it behind.
+/// The retention volume of this host; `None` if it has none. Continuing while it is not mounted
+/// would overwrite disks without history, and detach them from the history that is on it.
 fn mounted(mount: &RetentionMount) -> Result<Option<PathBuf>> {
     let RetentionMount { path, said_by } = mount;
     let path = lossless_text::to_path(path);
@@ -323,13 +323,13 @@ pub(crate) fn check_without_group(retention: Option<&Path>) -> Result<()> {
     }
 }
 
-/// What a target without a WWID is known by: where it is.
+/// How a target without a WWID is identified: by its path.
 pub(crate) fn of_target(path: &Path) -> String {
     path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
-/// Directories that are a retention volume's, or may be: what was named, and what this host has.
-/// Whether something is mounted there is not asked.
+/// Directories that are, or may be, retention volumes: those that were named, and that of this
+/// host. Whether they are mounted is not checked.
 pub(crate) fn retention_roots(at: &RetentionOptions) -> Vec<PathBuf> {
     let named = at.retention.iter().filter(|named| named.as_os_str() != "none").cloned();
     let mount = at.mount.of_this_host().ok();
@@ -337,9 +337,9 @@ pub(crate) fn retention_roots(at: &RetentionOptions) -> Vec<PathBuf> {
     named.chain(of_host).collect()
 }
 
-/// Whether something is mounted on `path`: it lies on another file system than its parent.
+/// Whether `path` is a mount point, that is, on another file system than its parent.
 pub(crate) fn is_mount_point(path: &Path) -> bool {
-    // A relative path of one name has no parent, and one that ends in `..` another.
+    // A relative path of one component has no parent, and one that ends in `..` has the wrong one.
     let Ok(path) = path.canonicalize() else { return false };
     let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
     let above = path.parent().and_then(device);

@@ -1,4 +1,4 @@
-//! The disks of a group: found again on this host by what the group knows them by.
+//! The disks of a group, found again on this host by the identity that the group has recorded.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -19,11 +19,11 @@ use crate::group_place::GroupOptions;
 use crate::other_groups::OtherGroups;
 use crate::target_argument::{self, NamedTarget, TargetArgument};
 
-/// The disk of each volume of `group`, where it is now.
+/// The disk of each volume of `group`, at its current path.
 ///
 /// # Errors
 ///
-/// `Usage`, `Refused`: one is not attached, or twice.
+/// `Usage`, `Refused`: one is not attached, or is attached twice.
 pub(crate) fn named(group: &GroupView) -> anyhow::Result<Vec<(VolumeName, NamedTarget)>> {
     let mut wanted: Vec<(VolumeName, TargetArgument)> = Vec::new();
     for (name, volume) in &group.state().volumes {
@@ -41,7 +41,7 @@ pub(crate) fn named(group: &GroupView) -> anyhow::Result<Vec<(VolumeName, NamedT
     Ok(wanted.into_iter().map(|(name, _)| name).zip(found).collect())
 }
 
-/// The disk of volume `wanted` of `group`, where it is now.
+/// The disk of volume `wanted` of `group`, at its current path.
 ///
 /// # Errors
 ///
@@ -55,11 +55,11 @@ pub(crate) fn named_one(group: &GroupView, wanted: &VolumeName) -> anyhow::Resul
     Ok(found.into_iter().next().ok_or_else(|| no_volumes(group))?)
 }
 
-/// The disk `named` of `volume` holds what `group` left there, as far as samples tell.
+/// Checks by samples that the disk `named` of `volume` holds what `group` left there.
 ///
 /// # Errors
 ///
-/// `Refused`: it holds something else, with what differs. Else as opening it.
+/// `Refused`: it holds something else; the error says what differs. Otherwise as opening it.
 pub(crate) fn require_volume_as_left(
     group: &GroupView,
     volume: &VolumeName,
@@ -72,7 +72,7 @@ pub(crate) fn require_volume_as_left(
     Ok(())
 }
 
-/// Which disks of `group` are not attached. Of one that was committed they may have gone home.
+/// The disks of `group` that are not attached. Those of a committed group may have gone home.
 pub(crate) fn missing(group: &GroupView) -> Vec<String> {
     if group.state().is_committed() {
         return Vec::new();
@@ -97,7 +97,7 @@ fn why_missing(target: &str, volume: &VolumeState) -> Option<String> {
     }
 }
 
-/// Why what is at `path` is nothing that could be opened: a node may be there without its disk.
+/// Why `path` cannot be opened as a disk, if it cannot: a node may exist without its disk.
 fn is_nothing(path: &Path) -> Option<String> {
     let shown = path.display();
     let Ok(found) = path.metadata() else { return Some(format!("{shown} is not there")) };
@@ -110,7 +110,7 @@ fn is_nothing(path: &Path) -> Option<String> {
     (!is_there).then(|| format!("{shown} has no disk behind it"))
 }
 
-/// A disk without a WWID may be at another path now.
+/// The current path of a disk without a WWID, which may have changed.
 fn where_it_is(target: &str, volume: &VolumeState) -> String {
     let moved = volume.identity.as_ref().filter(|_| target.starts_with('/')).and_then(|known| {
         let now = target_argument::moved(Path::new(target), known)?;
@@ -119,7 +119,7 @@ fn where_it_is(target: &str, volume: &VolumeState) -> String {
     moved.unwrap_or_else(|| target.to_owned())
 }
 
-/// Groups of a version that did not look may have it.
+/// Groups made by a version that did not check for this may have it.
 fn is_two_volumes(group: &GroupView, target: &str, one: &VolumeName, other: &VolumeName) -> Error {
     let name = group.name();
     Error::refused(format!(
@@ -133,12 +133,12 @@ fn is_two_volumes(group: &GroupView, target: &str, one: &VolumeName, other: &Vol
     ))
 }
 
-/// The disks of all volumes of `group`, which `of` names, open for us alone. `accept`: they are
-/// taken though another group has one as well.
+/// The disks of all volumes of `group`, which `of` names, opened exclusively. With `accept`, they
+/// are opened even if another group has one of them as well.
 ///
 /// # Errors
 ///
-/// As [`named`], and as opening a target. `Refused`: another group has one as well.
+/// As [`named`], and as opening a target. `Refused`: another group has one of them as well.
 pub(crate) fn open(
     group: &GroupView,
     of: &GroupOptions,
@@ -147,7 +147,7 @@ pub(crate) fn open(
     open_these(group, of, accept, |_| true)
 }
 
-/// The disk of volume `wanted` of `group`, which `of` names, open for us alone.
+/// The disk of volume `wanted` of `group`, which `of` names, opened exclusively.
 ///
 /// # Errors
 ///
@@ -187,12 +187,12 @@ fn open_these(
     Ok(assignments)
 }
 
-/// The disks hold what `group` left there, as far as samples tell; where that is not known, or a
-/// disk cannot be looked at, nothing is held against it. `accept`: they are taken all the same.
+/// Checks by samples that the disks hold what `group` left there. If that is not known, or a disk
+/// cannot be read, nothing is refused. With `accept`, a difference is only a warning.
 ///
 /// # Errors
 ///
-/// `Refused`: one holds something else, with what differs.
+/// `Refused`: one holds something else; the error says what differs.
 pub(crate) fn require_as_left(group: &GroupView, accept: bool) -> anyhow::Result<()> {
     let Ok(mut assignments) = to_look_at(group) else { return Ok(()) };
     for note in target_check::check(group, &mut assignments, accept)? {
@@ -201,29 +201,29 @@ pub(crate) fn require_as_left(group: &GroupView, accept: bool) -> anyhow::Result
     Ok(())
 }
 
-/// Says where a disk of `group` does not hold what the group left there: what is read of its points
-/// is of another one, or of what somebody else wrote.
+/// Warns if a disk of `group` does not hold what the group left there: a point read from it may
+/// contain data of another disk, or data that somebody else wrote.
 pub(crate) fn warn_unless_as_left(group: &GroupView) {
     if let Some(error) = not_as_left(group) {
         attention::warn(format!("{error}; what is read may be of something else"));
     }
 }
 
-/// The disks hold what `group` left there, or somebody is writing to them as its state says: points
-/// of it may be written somewhere.
+/// Checks that copies of points of `group` may be written: the disks hold what the group left
+/// there, or another process is writing to them, as the state of the group shows.
 ///
 /// # Errors
 ///
-/// `Refused`: one holds something else, with what differs.
+/// `Refused`: one holds something else; the error says what differs.
 pub(crate) fn require_readable_points(group: &GroupView) -> blockio::Result<()> {
     not_as_left(group).map_or(Ok(()), Err)
 }
 
-/// What says that a disk is not as `group` left it.
+/// The error of a disk that is not as `group` left it, if there is one.
 fn not_as_left(group: &GroupView) -> Option<Error> {
     let mut assignments = to_look_at(group).ok()?;
     let error = target_check::check(group, &mut assignments, false).err()?;
-    // Who applies a stream meanwhile says so in the state before he writes.
+    // A process that applies a stream meanwhile records that in the state before it writes.
     let now = saved::read(group.storage().as_ref()).ok().flatten();
     now.is_some_and(|now| now.state.generation() == group.state().generation()).then_some(error)
 }
@@ -238,7 +238,7 @@ fn to_look_at(group: &GroupView) -> anyhow::Result<Vec<Assignment>> {
     Ok(assignments)
 }
 
-/// The sectors that volume `name` had when it was written.
+/// The sector size that volume `name` had when it was written.
 pub(crate) fn sectors(group: &GroupView, name: &VolumeName) -> Option<SectorSize> {
     let known = group.state().volumes.get(name).and_then(|volume| volume.identity.as_ref());
     let of_journal = || {
@@ -249,7 +249,7 @@ pub(crate) fn sectors(group: &GroupView, name: &VolumeName) -> Option<SectorSize
     SectorSize::try_from(bytes).ok()
 }
 
-/// A group of which no disk is known.
+/// The error for a group none of whose disks is known.
 pub(crate) fn no_volumes(group: &GroupView) -> Error {
     Error::new(ErrorKind::Usage, format!("group {} has no volumes yet", group.name())).with_hint(
         format!(

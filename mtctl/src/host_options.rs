@@ -1,4 +1,4 @@
-//! Options that say which host is looked at; shared by the verbs that look at one.
+//! Options that select the host to look at, shared by the verbs that look at one.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub(crate) struct HostOptions {
 }
 
 impl HostOptions {
-    /// The host that was asked for.
+    /// Opens the requested host.
     pub(crate) fn open(&self) -> anyhow::Result<Host> {
         crate::logging::start(self.verbose);
         if let Some(file) = &self.record {
@@ -43,12 +43,12 @@ impl HostOptions {
         }
     }
 
-    /// Whether the host is one that was recorded.
+    /// Whether the host is a recorded one.
     pub(crate) fn is_recorded(&self) -> bool {
         self.recorded.is_some()
     }
 
-    /// Writes the record, when one was asked for.
+    /// Writes the record, if one was requested.
     pub(crate) fn finish(&self, host: &Host, about: &str) -> anyhow::Result<()> {
         let (Some(file), Some(mut record)) = (&self.record, host.record()) else { return Ok(()) };
         record.about = about.to_owned();
@@ -59,10 +59,10 @@ impl HostOptions {
     }
 }
 
-/// A record may be replaced; anything else was not meant, least of all a disk.
+/// An existing record may be replaced; anything else was not meant, least of all a disk.
 fn check_record(file: &Path) -> anyhow::Result<()> {
     whole_file::check(file, "name a new file")?;
-    // What begins like one is read to its end: an image is not.
+    // Only a file that begins like a record is read to its end; an image is not.
     if !file.exists() || whole_file::head(file)?.is_empty() {
         return Ok(());
     }

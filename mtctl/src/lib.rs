@@ -1,5 +1,5 @@
-//! The command line of mtctl as a library, so that man pages, completions and tests read the same
-//! definition that the program runs. What the verbs do lives in `provisioning` and `blockio`.
+//! The command line of mtctl as a library, so that man pages, completions and tests use the same
+//! definition as the program. The work of the verbs is done in `provisioning` and `blockio`.
 
 mod attention;
 mod byte_progress;
@@ -45,16 +45,16 @@ use clap_complete::CompleteEnv;
 
 use cli::{Cli, Command};
 
-/// Parses `arguments`, runs the verb, reports what went wrong, and gives the exit code of the
-/// contract ([`exit::Exit`]).
+/// Parses `arguments`, runs the verb, reports errors, and returns the exit code of the contract
+/// ([`exit::Exit`]).
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    // A shell asks, by a variable, for what can follow.
+    // A shell that sets a certain variable asks for completions.
     match CompleteEnv::with_factory(Cli::command).bin("mtctl").try_complete(arguments.clone(), None)
     {
         Ok(false) => {}
         Ok(true) => return exit::Exit::Done.into(),
-        // Somebody is typing: nothing is offered, and nothing said.
+        // Somebody is typing: nothing is offered, and nothing is printed.
         Err(_) if arguments.get(1).is_some_and(|word| word == "--") => {
             return exit::Exit::Usage.into();
         }

@@ -1,5 +1,5 @@
-//! Where the log goes: to the journal where there is one, else to stderr. What is logged is said
-//! where it happens.
+//! Where the log goes: to the systemd journal if there is one, else to stderr. The messages are
+//! where the events happen.
 
 use std::io::IsTerminal;
 
@@ -8,7 +8,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// Sets the log up; a second call does nothing. Changes are logged at INFO, questions at DEBUG;
+/// Sets up logging; a second call does nothing. Changes are logged at INFO, queries at DEBUG;
 /// `verbose` shows both on stderr.
 pub(crate) fn start(verbose: bool) {
     let journal = tracing_journald::layer().ok();

@@ -1,5 +1,5 @@
-//! An image file that gets its name only when it is whole: made without a name of its own, filled
-//! by whoever is given its path. What goes into it, and whether that is right, is the caller's.
+//! An image file that gets its name only when it is complete: made under a temporary name, and
+//! filled by somebody who is given that path. The caller is responsible for its contents.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 
 use crate::group_place;
 
-/// Filesystems of which each file is something of the kernel's.
+/// Filesystems whose files represent kernel objects.
 const OF_THE_KERNEL: [FsType; 9] = [
     BPF_FS_MAGIC,
     CGROUP_SUPER_MAGIC,
@@ -28,24 +28,23 @@ const OF_THE_KERNEL: [FsType; 9] = [
     TRACEFS_MAGIC,
 ];
 
-/// How it is called until then; with random letters behind it.
+/// The prefix of its temporary name; random letters follow.
 pub(crate) const PREFIX: &str = ".mtctl-part.";
 
-/// An image that is being made, in the directory where it will be. Only its owner can read it: it
-/// is somebody's disk. Dropped, it is gone; killed, we leave it under a name that begins with
-/// `.mtctl-part.`.
+/// An image that is being made, in its final directory. Only its owner can read it, because it is
+/// somebody's disk. Dropping this removes the file; if the process is killed, it remains under a
+/// name that begins with `.mtctl-part.`.
 pub(crate) struct NewImage {
     part: NamedTempFile,
     path: PathBuf,
 }
 
 impl NewImage {
-    /// Begins an image that will be at `path`, of `length` bytes that read as zeros and take no
-    /// room.
+    /// Begins an image for `path`, of `length` bytes that read as zeros and take no space.
     ///
     /// # Errors
     ///
-    /// `Failed`: the filesystem does not do it.
+    /// `Failed`: the filesystem does not support it.
     pub(crate) fn begin(path: &Path, length: u64) -> Result<Self> {
         let failed = |cause| Error::failed(format!("making {}", path.display()), cause);
         let part = tempfile::Builder::new().prefix(PREFIX).tempfile_in(directory_of(path));
@@ -54,22 +53,22 @@ impl NewImage {
         Ok(Self { part, path: path.to_owned() })
     }
 
-    /// Where it is meanwhile.
+    /// Its path until it is finished.
     pub(crate) fn part(&self) -> &Path {
         self.part.path()
     }
 
-    /// Gives it its name, durably. What is in it was flushed by whoever filled it, or is here: a
-    /// crash before leaves no file of that name, and one after it the whole file.
-    ///
+    /// Gives the image its name, durably. Its contents are flushed here, unless the writer has done
+    /// Gives the image its name, durably, after flushing its contents: a crash before the rename
+    /// leaves no file of that name, and a crash after it the complete file.
     /// # Errors
     ///
-    /// `Failed`: something of that name is there by now, which stays; or the filesystem does not do
-    /// it.
+    /// `Failed`: a file of that name exists by now, which is kept; or the filesystem does not
+    /// support it.
     pub(crate) fn finish(self) -> Result<()> {
         let Self { part, path } = self;
         let failed = || format!("giving {} its name", path.display());
-        // Not through the handle that it was made with: others may have replaced it.
+        // Opened again, because others may have replaced the file behind the original handle.
         let filled = File::open(part.path()).and_then(|file| file.sync_all());
         filled.map_err(|cause| Error::failed(failed(), cause))?;
         part.persist_noclobber(&path).map_err(|error| Error::failed(failed(), error.error))?;
@@ -78,12 +77,12 @@ impl NewImage {
     }
 }
 
-/// `path` is where a file can be made: nothing is there, in a directory that is.
+/// Checks that a file can be made at `path`: nothing exists there, and its directory does.
 ///
 /// # Errors
 ///
-/// `Usage`: no directory holds it, or one that takes no files. `Refused`: something is there; or it
-/// is among the devices, and mostly the name of a disk that was mistyped.
+/// `Usage`: its directory does not exist, or takes no files. `Refused`: something exists there; or
+/// it is in /dev, where it is most likely the mistyped name of a disk.
 pub(crate) fn check(path: &Path) -> Result<()> {
     let directory = directory_of(path);
     let making = format!("making {}", path.display());
@@ -113,7 +112,7 @@ pub(crate) fn check(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Why nobody can make a file in `directory`, if that is so.
+/// Why no file can be made in `directory`, if that is so.
 fn holds_no_files(directory: &Path) -> Option<&'static str> {
     let found = statfs(directory).ok()?;
     if found.flags().contains(FsFlags::ST_RDONLY) {
@@ -123,7 +122,7 @@ fn holds_no_files(directory: &Path) -> Option<&'static str> {
     is_of_the_kernel.then_some("shows what the kernel knows, and holds no files")
 }
 
-/// The directory that `path` lies in.
+/// The directory that contains `path`.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     directory.unwrap_or(Path::new("."))

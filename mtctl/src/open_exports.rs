@@ -1,14 +1,14 @@
-//! Exports of a group that run while something is done that takes their points away: they are
-//! named before it is, and end by themselves after it.
+//! Exports of a group that are running while a verb removes their points: they are named before the
+//! removal, and end by themselves after it.
 
 use blockio::group::{self, Place};
 use blockio::journal::catalogue::PointId;
 
 use crate::attention;
 
-/// Says which exports of the group at `place` end, as their points go.
+/// Warns which exports of the group at `place` will end because their points are removed.
 pub(crate) fn tell_of_those(place: &Place, whose_point_goes: impl Fn(PointId) -> bool) {
-    // Nothing depends on it: where it cannot be seen, nothing is said.
+    // Nothing depends on this: if it cannot be determined, there is no warning.
     let open = group::exporters(place).unwrap_or_default();
     for one in open.iter().filter(|one| whose_point_goes(one.point)) {
         attention::warn(format!(

@@ -1,5 +1,5 @@
-//! Which other groups have a disk: a target belongs to one group. What a second one overwrites, the
-//! first has not preserved, and cannot go back from.
+//! Which other groups have a disk: a target belongs to one group. What a second group overwrites,
+//! the first has not preserved, and cannot roll back.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,19 +18,20 @@ use crate::own_places::{is_one, location};
 use crate::report;
 use crate::target_argument::{NamedTarget, TargetArgument};
 
-/// What other groups of this host write to, as far as their states are found and understood.
+/// The targets of other groups on this host, as far as their states are found and understood.
 pub(crate) struct OtherGroups {
     groups: Groups,
-    /// The name of the group whose others these are.
+    /// The name of the group itself.
     name: String,
-    /// The directories of its state and of its history, which has a copy of it.
+    /// The directories of its state and of its history, which contains a copy of the state.
     own: Vec<(u64, u64)>,
-    /// Its history: a state elsewhere that has the same is an older one of its own.
+    /// The identity of its history: a state elsewhere with the same identity is an older one of its
+    /// own.
     history: Option<Identity>,
 }
 
 impl OtherGroups {
-    /// Of all groups but `name` at `place`.
+    /// All groups except `name` at `place`.
     ///
     /// # Errors
     ///
@@ -49,7 +50,7 @@ impl OtherGroups {
         Ok(Self { groups, name: name.to_owned(), own, history })
     }
 
-    /// Whose `target` is.
+    /// The claim of another group on `target`, if there is one.
     pub(crate) fn owner(&self, target: &NamedTarget) -> Option<&Claim> {
         let others = self.groups.claims.iter().filter(|claim| !self.is_own(claim));
         others.into_iter().find(|claim| means(claim, target))
@@ -61,7 +62,7 @@ impl OtherGroups {
             || self.history.is_some_and(|own| history_of(claim) == Some(own))
     }
 
-    /// `target` is no other group's.
+    /// Refuses a `target` of another group.
     ///
     /// # Errors
     ///
@@ -85,8 +86,8 @@ impl OtherGroups {
         )))
     }
 
-    /// `target`, which is to be gone back with, is no other group's. `accept`: it is taken all the
-    /// same, and that is told.
+    /// Refuses a `target` that is to be rolled back and that another group has as well. With
+    /// `accept`, it is used nevertheless, and the returned warning says so.
     ///
     /// # Errors
     ///
@@ -109,13 +110,13 @@ impl OtherGroups {
         )))
     }
 
-    /// What there is to be said where `target` is only read.
+    /// The warning for a `target` that is only read.
     pub(crate) fn warning(&self, target: &NamedTarget) -> Option<String> {
         let claim = self.owner(target)?;
         Some(format!("{}; what is read may be of that one", is_shared(claim, target)))
     }
 
-    /// States that are there and cannot be understood: their groups may have any disk.
+    /// Number of states that exist but cannot be understood: their groups may have any disk.
     pub(crate) fn unreadable(&self) -> usize {
         self.groups.unreadable.len()
     }
@@ -130,8 +131,9 @@ fn is_shared(Claim { group, state, .. }: &Claim, target: &NamedTarget) -> String
     )
 }
 
-/// What gives up the disks of the group that `claim` is of. A state that lies alone was put there
-/// by `--state-dir`: nothing tells what its group is called, or whether another state counts now.
+/// The command that releases the disks of the group of `claim`. A state that lies alone was put
+/// there by `--state-dir`: it does not contain the name of its group, or whether another state is
+/// current.
 fn release(claim: &Claim) -> String {
     let Claim { group, state, .. } = claim;
     let verb = format!("mtctl group release --group {group}");
@@ -147,27 +149,27 @@ fn release(claim: &Claim) -> String {
     }
 }
 
-/// The history of the group at `place`, as far as it can be told.
+/// The identity of the history of the group at `place`, if it can be determined.
 fn history(place: &Place) -> Option<Identity> {
     let there = |path: &PathBuf| path.is_dir();
     let history = place.history.clone().filter(there);
     history_at(&Place { history, ..place.clone() })
 }
 
-/// The same of the directories at `place`, which are there.
+/// The same for the directories at `place`, which exist.
 pub(crate) fn history_at(place: &Place) -> Option<Identity> {
     let storage = storage(place).ok()?;
     let saved = saved::read(storage.as_ref()).ok().flatten()?;
     saved.state.journal.map(|known| known.identity)
 }
 
-/// The history of the group that `claim` is of.
+/// The identity of the history of the group of `claim`.
 fn history_of(claim: &Claim) -> Option<Identity> {
     let text = std::fs::read_to_string(&claim.state).ok()?;
     state_text::parse(&text).ok()?.journal.map(|known| known.identity)
 }
 
-/// Whether `claim` means `target`.
+/// Whether `claim` refers to `target`.
 fn means(claim: &Claim, target: &NamedTarget) -> bool {
     let claimed: Option<TargetArgument> = claim.target.parse().ok();
     if let Some(TargetArgument::Wwid(wwid)) = claimed {
@@ -183,7 +185,7 @@ fn means(claim: &Claim, target: &NamedTarget) -> bool {
                 || file.is_some_and(|file| is_one(file, &target.request.path));
         }
     }
-    // A disk that has a WWID is known by it: the path was another disk's.
+    // A disk with a WWID is identified by it: the path meant another disk.
     let (claimed, own) = (Path::new(&claim.target), target.request.path.as_path());
     if target.identity.is_some() {
         return false;
@@ -191,7 +193,7 @@ fn means(claim: &Claim, target: &NamedTarget) -> bool {
     is_one(claimed, own)
 }
 
-/// What the group that claims it recorded besides its name.
+/// The identity of the target, besides its name, that the claiming group has recorded.
 fn identity(claim: &Claim) -> Option<TargetIdentity> {
     let text = std::fs::read_to_string(&claim.state).ok()?;
     let volumes = state_text::parse(&text).ok()?.volumes;

@@ -1,4 +1,4 @@
-//! Stdout for people and programs: tables that fit the terminal, colour only on one, JSON.
+//! Stdout for people and programs: tables that fit the terminal, colour only on a terminal, JSON.
 
 use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -12,23 +12,23 @@ use serde::Serialize;
 
 use crate::attention;
 
-/// The widest that anything is printed, in columns.
+/// The maximum width of output, in columns.
 const WIDTH_MAX: u16 = 100;
 
-/// Stdout; what is written after its reader went away (`mtctl disks | head`) is lost, and nothing
-/// else: the verb goes on to its own exit code.
+/// Stdout for text. What is written after the reader has gone (`mtctl disks | head`) is lost,
+/// without further effect: the verb continues to its own exit code.
 pub(crate) fn stdout() -> impl Write {
     Forgiving(Shown(std::io::stdout()))
 }
 
-/// What `out` is shown of the texts of others: U+FFFD for bytes that are no UTF-8, and nothing that
-/// a terminal would obey but our own colours and the ends of lines.
+/// A writer that makes foreign text safe for `out`: bytes that are not UTF-8 become U+FFFD, and no
+/// control sequences remain except our own colours and line ends.
 pub(crate) fn shown<W: Write>(out: W) -> impl Write {
     Shown(out)
 }
 
-/// Stdout for a stream: every byte as it is, and one that is not taken is an error, also where its
-/// reader went away.
+/// Stdout for a stream: every byte unchanged, and a failed write is an error even if the reader has
+/// gone.
 pub(crate) fn stdout_for_bytes() -> impl Write {
     Exact(std::io::stdout().lock())
 }
@@ -45,8 +45,8 @@ impl<W: Write> Write for Exact<W> {
     }
 }
 
-/// Whether the process was started with its stdout closed: then the standard library has put
-/// /dev/null there, for reading as well, as no shell does for `> /dev/null`.
+/// Whether the process was started with stdout closed: then the standard library has opened
+/// /dev/null in its place for reading and writing, which no shell does for `> /dev/null`.
 pub(crate) fn is_stdout_closed() -> bool {
     let flags = fcntl(std::io::stdout(), FcntlArg::F_GETFL).map(OFlag::from_bits_truncate);
     let is_for_both = flags.is_ok_and(|flags| flags & OFlag::O_ACCMODE == OFlag::O_RDWR);
@@ -69,7 +69,8 @@ impl<W: Write> Write for Shown<W> {
     }
 }
 
-/// The last guard: whoever prints a name escapes it as [`plain`], which keeps it on its line, too.
+/// The last line of defence: code that prints a name escapes it with [`plain`], which also keeps it
+/// on its line.
 fn harmless(text: &str) -> Cow<'_, str> {
     let text = lossless_text::shown(text);
     let is_harmless = |c: char| is_plain(c) || matches!(c, '\n' | '\t');
@@ -90,8 +91,8 @@ fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(guarded)
 }
 
-/// A text of others (a name out of a stream, what a disk says of itself) as it is shown: on one
-/// line, with what a terminal would obey escaped.
+/// Foreign text (a name in a stream, what a disk reports about itself) as it is displayed: on one
+/// line, with control characters escaped.
 pub(crate) fn plain(text: impl std::fmt::Display) -> String {
     Plain(text).to_string()
 }
@@ -114,25 +115,27 @@ impl<W: Write> Write for Forgiving<W> {
     }
 }
 
-/// A full disk, say: not one of those that this is about.
+/// Any other failure, such as a full disk.
 fn of_stdout(cause: std::io::Error) -> std::io::Error {
     std::io::Error::new(cause.kind(), format!("writing to standard output: {cause}"))
 }
 
-/// Prints a line on stderr. Where nobody listens any more, that is no reason to stop or to panic.
+/// Prints a line on stderr. If the reader has gone, that is no reason to stop or to panic.
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", harmless(text));
 }
 
-/// What a terminal has that does not tell, as a serial console (it says 0).
+/// The width assumed for a terminal that does not report one, such as a serial console (it reports
+/// 0).
 const WIDTH_UNKNOWN: u16 = 80;
 
-/// Columns of the terminal, else what COLUMNS says, else and at most [`WIDTH_MAX`].
+/// Columns of the terminal, else the value of COLUMNS, else [`WIDTH_MAX`], which is also the
+/// maximum.
 pub(crate) fn width() -> u16 {
     width_on(comfy_table::Table::new().width(), told_width())
 }
 
-/// The same of the terminal that stderr is.
+/// The same for the terminal on stderr.
 pub(crate) fn width_of_stderr() -> u16 {
     width_on(comfy_table::Table::new().use_stderr().width(), told_width())
 }
@@ -147,28 +150,28 @@ fn width_on(terminal: Option<u16>, told: Option<u16>) -> u16 {
     known.unwrap_or(unknown).clamp(40, WIDTH_MAX)
 }
 
-/// A table whose cells are escaped: each stays in its row, whoever chose what is in it.
+/// A table whose cells are escaped: each stays in its row, whoever chose its contents.
 pub(crate) struct Table(comfy_table::Table);
 
 impl Table {
     /// Adds a row.
     pub(crate) fn add_row<T: std::fmt::Display>(&mut self, row: impl IntoIterator<Item = T>) {
-        // Bytes that are no UTF-8 are shown later.
+        // Bytes that are not UTF-8 are replaced later.
         self.0.add_row(row.into_iter().map(|cell| with_short_words(plain(cell))));
     }
 
-    /// Adds a row of cells that have lines of their own: each line is escaped.
+    /// Adds a row whose cells may consist of several lines: each line is escaped.
     pub(crate) fn add_lines(&mut self, row: impl IntoIterator<Item = String>) {
         let lines = |cell: String| cell.split('\n').map(plain).collect::<Vec<_>>().join("\n");
         self.0.add_row(row.into_iter().map(lines));
     }
 }
 
-/// The longest word of others in a table, in characters: a longer one would fill a screen, and
-/// breaking thousands of them into lines takes minutes. JSON has all of it.
+/// The longest foreign word in a table, in characters: a longer one would fill the screen, and
+/// breaking thousands of them into lines takes minutes. JSON has the whole word.
 const WORD_CHARACTERS_MAX: usize = 256;
 
-/// `text` with all words cut that are too long for a table.
+/// `text` with every word shortened that is too long for a table.
 pub(crate) fn with_short_words(text: String) -> String {
     let is_long = |word: &str| word.chars().nth(WORD_CHARACTERS_MAX).is_some();
     if !text.split(' ').any(is_long) {
@@ -181,7 +184,7 @@ pub(crate) fn with_short_words(text: String) -> String {
     text.split(' ').map(short).collect::<Vec<_>>().join(" ")
 }
 
-/// A table without rules, as wide as [`width`].
+/// A table without rules, [`width`] columns wide.
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = comfy_table::Table::new();
     table
@@ -195,7 +198,7 @@ pub(crate) fn table(header: &[&str]) -> Table {
     Table(table)
 }
 
-/// Prints `table` without the blanks at the ends of its lines.
+/// Prints `table` without trailing blanks.
 pub(crate) fn print_table(out: &mut impl Write, table: &Table) -> std::io::Result<()> {
     for line in table.0.to_string().lines() {
         writeln!(out, "{}", line.trim_end())?;
@@ -203,23 +206,23 @@ pub(crate) fn print_table(out: &mut impl Write, table: &Table) -> std::io::Resul
     Ok(())
 }
 
-/// Prints `value` as one JSON document, of which only a part is in memory at a time.
+/// Prints `value` as one JSON document, only a part of which is in memory at a time.
 fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
     let mut escaping = EscapingJson { out, text: Vec::new() };
-    // An I/O error is what it was, and not one of serde's.
+    // Report the original I/O error, not one of serde's.
     serde_json::to_writer_pretty(&mut escaping, value).map_err(std::io::Error::from)?;
     escaping.flush()?;
     writeln!(out)?;
     Ok(out.flush()?)
 }
 
-/// Prints `value` as the JSON document of a verb: with what was warned of, and the alarms of the
-/// group that the run is about.
+/// Prints `value` as the JSON document of a verb: with the warnings, and the alarms of the group
+/// that the run is about.
 pub(crate) fn print_result(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
     print_document(out, value, Some(attention::alarms_of_this_run()))
 }
 
-/// The same with these `alarms`, or with those that `value` has.
+/// The same with these `alarms`, or with those that `value` contains.
 pub(crate) fn print_document(
     out: &mut impl Write,
     value: &impl Serialize,
@@ -236,17 +239,17 @@ pub(crate) fn print_document(
     print_json(out, &Document { value, warnings: attention::warnings(), alarms })
 }
 
-/// So much of a JSON document is escaped and written at once, in bytes.
+/// How much of a JSON document is escaped and written in one piece, in bytes.
 const JSON_PIECE_BYTES: usize = 64 << 10;
 
-/// JSON on its way to a terminal: [`escaped_json`].
+/// JSON on its way to a terminal; see [`escaped_json`].
 struct EscapingJson<'a, W> {
     out: &'a mut W,
     text: Vec<u8>,
 }
 
 impl<W: Write> EscapingJson<'_, W> {
-    /// Writes what is there of whole characters.
+    /// Writes the complete characters collected so far.
     fn write_on(&mut self) -> std::io::Result<()> {
         let whole = match std::str::from_utf8(&self.text) {
             Ok(text) => text,
@@ -277,14 +280,15 @@ impl<W: Write> Write for EscapingJson<'_, W> {
     }
 }
 
-/// The same JSON, with all that a terminal would obey escaped as JSON escapes it.
+/// The same JSON, with everything that a terminal would interpret escaped in JSON's way.
 pub(crate) fn escaped_json(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         if is_plain(character) || character == '\n' {
             escaped.push(character);
         } else {
-            // Only within a string: between strings a document has blanks and line ends only.
+            // This is only reached within a string: between strings, a document has only blanks and
+            // line ends.
             for unit in character.encode_utf16(&mut [0; 2]) {
                 escaped += &format!("\\u{unit:04x}");
             }
@@ -293,15 +297,15 @@ pub(crate) fn escaped_json(text: &str) -> String {
     escaped
 }
 
-/// Whether stdout may be coloured: a terminal, or somebody said CLICOLOR_FORCE (who shows it on
-/// one); and nobody said NO_COLOR (no-color.org).
+/// Whether stdout may be coloured: it is a terminal, or CLICOLOR_FORCE is set (by a program that
+/// shows the output on one); and NO_COLOR (no-color.org) is not set.
 pub(crate) fn may_colour() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_some();
     (is_terminal || is_set("CLICOLOR_FORCE")) && !is_set("NO_COLOR")
 }
 
-/// The colours in use; colour is never the only sign.
+/// The colours in use; colour is never the only indication.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Colour {
     Green,
@@ -311,10 +315,10 @@ pub(crate) enum Colour {
     Bold,
 }
 
-/// What `coloured` writes, and nobody else may.
+/// The codes that `coloured` writes; no others are allowed.
 const OUR_CODES: [&str; 6] = ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"];
 
-/// `text` in `colour` when that is allowed.
+/// `text` in `colour`, if that is allowed.
 pub(crate) fn coloured(text: &str, colour: Colour) -> String {
     if !may_colour() {
         return text.to_owned();
@@ -335,13 +339,14 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{plural}")
 }
 
-/// `text` broken at blanks into lines of [`width`], each after `indent` blanks.
+/// `text` wrapped at blanks to [`width`], with every line after the first indented by `indent`
+/// blanks.
 pub(crate) fn wrapped(text: &str, indent: usize) -> String {
     let room = usize::from(width()).saturating_sub(indent).max(20);
     filled(text, room).join(&format!("\n{}", " ".repeat(indent)))
 }
 
-/// The same of a command: a shell joins the lines again.
+/// The same for a command, so that a shell joins the lines again.
 pub(crate) fn broken_command(typed: &str, indent: usize) -> String {
     let room = usize::from(width()).saturating_sub(indent).max(20);
     if typed.chars().count() <= room {
@@ -350,7 +355,7 @@ pub(crate) fn broken_command(typed: &str, indent: usize) -> String {
     filled(typed, room - 2).join(&format!(" \\\n{}", " ".repeat(indent + 2)))
 }
 
-/// The words of `text` in lines of `room` columns; a longer word has a line of its own.
+/// The words of `text` in lines of `room` columns; a longer word gets its own line.
 fn filled(text: &str, room: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -420,7 +425,7 @@ mod tests {
 
     #[test]
     fn json_of_any_length_is_written_in_pieces_and_no_character_is_lost() {
-        // Characters of one to four bytes, and escaped ones, lie across every end of a piece.
+        // Characters of one to four bytes, and escaped ones, lie across the ends of pieces.
         let text = "a\u{9b}é数\u{1f4be}\n".repeat(JSON_PIECE_BYTES / 4);
         for shift in 0..4 {
             let value = serde_json::json!({ "name": format!("{}{text}", "x".repeat(shift)) });

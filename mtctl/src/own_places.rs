@@ -1,6 +1,6 @@
-//! Places that are our own: the retention volume, and where groups keep their state and history. No
-//! target may lie there, by whatever name it is reached: what is written to it would overwrite what
-//! leads back.
+//! Places that belong to mtctl: the retention volume, and the directories of groups' states and
+//! history. No target may lie there, by whatever name it is reached: writing to it would overwrite
+//! what a rollback needs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,21 +15,21 @@ use provisioning::host::Tree;
 
 use crate::group_place::{self, RetentionOptions};
 
-/// So deep are disks made of disks that are looked at.
+/// How many layers of disks made of disks are followed.
 pub(crate) const LAYERS_MAX: usize = 16;
 
-/// A file or a directory, whatever it is called: its filesystem and its inode.
+/// The identity of a file or directory, whatever its name: filesystem and inode.
 pub(crate) type Location = (u64, u64);
 
-/// What is at `path`, if anything is.
+/// The identity of what exists at `path`, if anything does.
 pub(crate) fn location(path: &Path) -> Option<Location> {
     path.metadata().ok().map(|found| (found.dev(), found.ino()))
 }
 
-/// What is ours on this host.
+/// Our own places on this host.
 #[derive(Debug, Default)]
 pub(crate) struct OwnPlaces {
-    /// Filesystems that are retention volumes, and where they are mounted.
+    /// Filesystems that are retention volumes, and their mount points.
     filesystems: Vec<(u64, PathBuf)>,
     directories: Vec<(Location, PathBuf)>,
     /// Files in those directories: one may have another name elsewhere.
@@ -37,15 +37,15 @@ pub(crate) struct OwnPlaces {
 }
 
 impl OwnPlaces {
-    /// What is ours here: the volume that this host has, what `at` names, every directory with a
-    /// group's state that is known, and the group of this run.
+    /// Our own places: the retention volume of this host, those that `at` names, every known
+    /// directory with a group's state, and the group of this run.
     pub(crate) fn of_this_host(at: &RetentionOptions, place: Option<&Place>) -> Self {
         let mut own = Self::default();
         for root in group_place::retention_roots(at) {
             own.add_retention(&root);
         }
         own.add_root(Path::new(GROUPS_PATH));
-        // A registry that cannot be read is told by whoever has to write it.
+        // A registry that cannot be read is reported by the code that has to write it.
         for (_, directory) in registry::load(&Tree::directory("/")).unwrap_or_default() {
             own.add(&directory);
         }
@@ -64,7 +64,8 @@ impl OwnPlaces {
         self.add_root(root);
     }
 
-    /// `root`, and the directories of groups in it: one of them may be mounted elsewhere as well.
+    /// Adds `root` and the directories of groups in it, because one of them may also be mounted
+    /// elsewhere.
     fn add_root(&mut self, root: &Path) {
         self.add(root);
         for entry in fs::read_dir(root).into_iter().flatten().flatten() {
@@ -82,7 +83,7 @@ impl OwnPlaces {
         self.files.extend(files.map(|file| (file.dev(), file.ino())));
     }
 
-    /// `target` is not ours, and so is not what it is made of.
+    /// Refuses a `target` that lies in our own places, or is made of files that do.
     ///
     /// # Errors
     ///
@@ -115,11 +116,11 @@ impl OwnPlaces {
         Err(Error::refused(context).with_hint("name a file elsewhere"))
     }
 
-    /// Which of our places `file` lies in.
+    /// The one of our places that contains `file`.
     fn place_of(&self, file: &Path) -> Option<&Path> {
         let found = file.metadata().ok()?;
         let real = file.canonicalize().ok()?;
-        // A file may be mounted elsewhere alone.
+        // A single file may be mounted elsewhere.
         let here = self.filesystem(found.dev());
         if let Some(place) = here.or_else(|| self.place_above(real.parent()?)) {
             return Some(place);
@@ -128,13 +129,13 @@ impl OwnPlaces {
         is_ours.then(|| self.directories.first().map(|(_, place)| place.as_path())).flatten()
     }
 
-    /// Where the filesystem of this number is mounted, if it is a retention volume.
+    /// The mount point of the filesystem with this number, if it is a retention volume.
     fn filesystem(&self, number: u64) -> Option<&Path> {
         let found = self.filesystems.iter().find(|(own, _)| *own == number);
         found.map(|(_, root)| root.as_path())
     }
 
-    /// Which of our places what lies in `directory` lies in.
+    /// The one of our places that contains `directory`.
     fn place_above(&self, directory: &Path) -> Option<&Path> {
         let real = directory.canonicalize().ok()?;
         if let Some(root) = self.filesystem(real.metadata().ok()?.dev()) {
@@ -149,13 +150,13 @@ impl OwnPlaces {
     }
 }
 
-/// Whether what is written to one disk or file is on the other: they are the same, or are made of
-/// the same file in the end.
+/// Whether data written to one disk or file appears on the other: they are the same, or are
+/// ultimately made of the same file.
 pub(crate) fn is_one(one: &Path, other: &Path) -> bool {
     made_of(one).intersection(&made_of(other)).next().is_some()
 }
 
-/// Numbers of the disk, or of the files that it is or is made of.
+/// Identities of the disk at `path` and of the files that it is, or is ultimately made of.
 pub(crate) fn made_of(path: &Path) -> BTreeSet<(bool, u64, u64)> {
     let files = files_behind(path, LAYERS_MAX).into_iter();
     let files = files.filter_map(|file| file.metadata().ok());
@@ -164,7 +165,7 @@ pub(crate) fn made_of(path: &Path) -> BTreeSet<(bool, u64, u64)> {
     files.chain(disk.map(|found| (true, found.rdev(), 0))).collect()
 }
 
-/// The file that `target` is, or the files that the disk is made of in the end.
+/// The file that `target` is, or the files that the disk is ultimately made of.
 fn files_behind(target: &Path, layers: usize) -> Vec<PathBuf> {
     let Ok(metadata) = target.metadata() else { return Vec::new() };
     if metadata.is_file() {

@@ -1,5 +1,5 @@
-//! This run of a verb as its group's log of runs has it: that it begins, and how it ended. One line
-//! at the place where a verb begins to change something is all that it takes.
+//! This run of a verb in the log of runs of its group: that it began, and how it ended. A verb only
+//! needs one line, at the point where it begins to change something.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,14 +14,14 @@ use crate::attention;
 use crate::exit::Exit;
 use crate::policy_options::Change;
 
-/// So many streams of a run are recorded by name.
+/// The most streams of a run that are recorded by name.
 const STREAMS_MAX: usize = 200;
-/// So much of an error is recorded, in characters.
+/// How much of an error is recorded, in characters.
 const ERROR_CHARACTERS_MAX: usize = 1000;
-/// What the kernel says where nobody logged in.
+/// The kernel's value if nobody logged in.
 const NO_LOGIN: u32 = u32::MAX;
 
-/// The run of this process, from where it begins to change its group.
+/// The run of this process, from the point where it begins to change its group.
 static RUN: Mutex<Option<Running>> = Mutex::new(None);
 
 struct Running {
@@ -34,7 +34,7 @@ fn own() -> MutexGuard<'static, Option<Running>> {
     RUN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `verb` with what is known of every run: who, when, where.
+/// A record for `verb` with what is known about every run: who, when, where.
 pub(crate) fn of(verb: &str) -> RunBegin {
     RunBegin {
         time: now(),
@@ -50,26 +50,26 @@ pub(crate) fn of(verb: &str) -> RunBegin {
     }
 }
 
-/// The name of this host, as its kernel has it.
+/// The name of this host according to the kernel.
 pub(crate) fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
     name.unwrap_or_default().trim_end().to_owned()
 }
 
-/// The same, on the disks that `group` has.
+/// The same, with the disks of `group`.
 pub(crate) fn on_disks(group: &GroupView, verb: &str) -> RunBegin {
     let disks = group.state().volumes.values().filter_map(|volume| volume.target.clone());
     RunBegin { disks: disks.collect(), ..of(verb) }
 }
 
-/// The same, about what messages call `point`.
+/// The same, with `point` as messages name it.
 pub(crate) fn at(group: &GroupView, verb: &str, point: &str) -> RunBegin {
     let point = Some(point.to_owned()).filter(|point| !point.is_empty());
     RunBegin { point, ..on_disks(group, verb) }
 }
 
-/// Which files the streams were that the disks of `group` are in the middle of, as it follows
-/// "the same stream"; nothing if that is not known.
+/// The files of the streams whose application to the disks of `group` was interrupted, in a form
+/// that follows "the same stream"; empty if they are not known.
 pub(crate) fn of_files(group: &GroupView) -> String {
     match group.begun_files().as_slice() {
         [] => String::new(),
@@ -77,14 +77,14 @@ pub(crate) fn of_files(group: &GroupView) -> String {
     }
 }
 
-/// What of the settings changes.
+/// The changes of settings, in words.
 pub(crate) fn told(changes: &[Change]) -> Option<String> {
     let told: Vec<_> = changes.iter().map(|one| format!("{} {}", one.option, one.to)).collect();
     (!told.is_empty()).then(|| told.join(" "))
 }
 
-/// The streams that are to be applied, each by its file and by what is recognised of it, and how
-/// many there are beside those that are named.
+/// The streams that are to be applied, each with its file and identity, and the number of streams
+/// beyond those that are listed.
 pub(crate) fn streams(inputs: &[StreamArgument], format: Option<Format>) -> (Vec<RunStream>, u64) {
     let named = inputs.iter().take(STREAMS_MAX).map(|input| RunStream {
         path: input.absolute_name(),
@@ -93,7 +93,8 @@ pub(crate) fn streams(inputs: &[StreamArgument], format: Option<Format>) -> (Vec
     (named.collect(), inputs.len().saturating_sub(STREAMS_MAX) as u64)
 }
 
-/// The run began as `log`. That it cannot be recorded is told, and ends nothing.
+/// Declares that the run began, recorded in `log`. A failure to record it is a warning and ends
+/// nothing.
 pub(crate) fn begins(log: std::io::Result<Option<RunLog>>) {
     match log.transpose() {
         None => {}
@@ -102,14 +103,14 @@ pub(crate) fn begins(log: std::io::Result<Option<RunLog>>) {
     }
 }
 
-/// So many bytes were applied, or written back.
+/// Notes how many bytes were applied or written back.
 pub(crate) fn wrote(bytes: u64) {
     if let Some(running) = own().as_mut() {
         running.bytes = Some(bytes);
     }
 }
 
-/// This went wrong; of several things the first is what counts.
+/// Notes an error; the first one counts.
 pub(crate) fn failed(message: &str) {
     if let Some(running) = own().as_mut() {
         let text = || message.chars().take(ERROR_CHARACTERS_MAX).collect();
@@ -117,7 +118,7 @@ pub(crate) fn failed(message: &str) {
     }
 }
 
-/// The run ended with `exit`, if one began.
+/// Records that the run ended with `exit`, if one began.
 pub(crate) fn ended(exit: Exit) {
     let Some(Running { log, bytes, error }) = own().take() else { return };
     let end = RunEnd { time: now(), exit_code: exit.code(), bytes, error };
@@ -135,7 +136,7 @@ fn now() -> String {
     selector::time(u64::try_from(nanoseconds).unwrap_or_default())
 }
 
-/// Who called sudo, else whose login it is, else the user that the process is.
+/// The user who called sudo, else the login user, else the user of the process.
 fn user() -> String {
     sudo_user().unwrap_or_else(|| name_of(login().unwrap_or_else(|| getuid().as_raw())))
 }
@@ -144,7 +145,7 @@ fn sudo_user() -> Option<String> {
     std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty())
 }
 
-/// Whose login it is, by number.
+/// The login user, by number.
 fn login() -> Option<u32> {
     let login = std::fs::read_to_string("/proc/self/loginuid").ok()?;
     login.trim().parse().ok().filter(|id| *id != NO_LOGIN)

@@ -1,5 +1,5 @@
-//! The volumes of a group as they were at a recovery point, to be read; somebody may go on writing
-//! to the disks meanwhile. For the verbs that only read.
+//! The volumes of a group as they were at a recovery point, for the verbs that only read. Another
+//! process may continue to write to the disks meanwhile.
 
 use blockio::device::open::{Engine, open};
 use blockio::group::GroupView;
@@ -17,14 +17,14 @@ use crate::other_groups::OtherGroups;
 
 /// A volume at a point.
 pub(crate) struct PointView {
-    /// The name that the group knows it by.
+    /// Its name in the group.
     pub(crate) name: VolumeName,
     /// Its bytes.
     pub(crate) view: View,
 }
 
-/// The volumes of `group`, which `of` names, at the point that is meant; only `volume` if it is
-/// named. With them the point. That another group has a disk as well is told.
+/// The volumes of `group`, which `of` names, at the point that `to` selects, together with that
+/// point; only `volume` if it is given. Warns if another group has one of the disks as well.
 ///
 /// # Errors
 ///
@@ -51,7 +51,7 @@ pub(crate) fn at<'a>(
         let target = volume::open_to_look(&named.request)?;
         let path = target.path().display().to_string();
         let geometry = target.geometry();
-        // One read at a time is what a view asks for: a ring would be no faster.
+        // A view requests one read at a time: a ring would not be faster.
         let device = open(target.into_file(), geometry, Engine::Blocking, &[])?;
         let called = format!("{path} {}", retarget::at_point(group, &name, &shown));
         let view = View::of_point(called, device, &history, name.as_str())?;
@@ -64,7 +64,7 @@ pub(crate) fn at<'a>(
     Ok((point, views))
 }
 
-/// Why there is nothing to be read of the volume `wanted`.
+/// Why there is nothing to read for the volume `wanted`.
 fn none_of(group: &GroupView, wanted: &str) -> Error {
     let shown = VolumeName::from(wanted).in_words();
     if group.state().volumes.contains_key(wanted) {

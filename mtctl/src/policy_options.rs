@@ -1,4 +1,4 @@
-//! How a group is kept, as it is typed: what is left out is as it was set, or as it is by default.
+//! How a group is kept, as typed: an omitted option keeps its setting, or has its default.
 
 use std::time::Duration;
 
@@ -51,10 +51,10 @@ pub(crate) struct PolicyOptions {
     point_every: Option<OrNone<Duration>>,
 }
 
-/// The least that a history may be limited to, in bytes: some of its segments.
+/// The smallest limit of a history, in bytes: a few of its segments.
 const JOURNAL_BYTES_MIN: u64 = 64 << 20;
 
-/// A value, or `none`: what takes back one that was set.
+/// A value, or `none`, which removes one that was set.
 #[derive(Clone, Copy, Debug)]
 struct OrNone<T>(Option<T>);
 
@@ -96,7 +96,7 @@ impl From<EngineName> for Engine {
 }
 
 impl PolicyOptions {
-    /// `settings` with what was typed put over them.
+    /// `settings` overridden by the options that were typed.
     ///
     /// # Errors
     ///
@@ -116,14 +116,14 @@ impl PolicyOptions {
             daily: over(self.keep_daily, policy.keep.daily),
             weekly: over(self.keep_weekly, policy.keep.weekly),
         };
-        // Not said, it is what fits into the window.
+        // If not given, as much of it as fits into the window.
         policy.keep_all = self.keep_all.unwrap_or(policy.keep_all.min(policy.window));
         if policy.keep_all > policy.window {
             let context = "--keep-all is longer than the retention window";
             return Err(Error::new(ErrorKind::Usage, context)
                 .with_hint("points older than the window go in any case"));
         }
-        // Of one that was set by an earlier version, who needs more room says it.
+        // A smaller limit set by an earlier version is accepted until somebody types one.
         let typed = self.retention_bytes.and_then(|OrNone(typed)| typed);
         if typed.is_some_and(|limit| limit < JOURNAL_BYTES_MIN) {
             let context = "--retention-bytes is less than a history needs, 64 MiB";
@@ -135,17 +135,17 @@ impl PolicyOptions {
         Ok(GroupSettings { policy, point_every, engine, without_history })
     }
 
-    /// Takes what was typed for a group that is not kept in any way yet; of one that is, nothing is
-    /// changed by the way.
+    /// Applies the typed options to a group that has no settings yet; an existing group is not
+    /// changed in passing.
     ///
     /// # Errors
     ///
-    /// `Usage`: something that was typed differs from what is set.
+    /// `Usage`: an option that was typed differs from the setting.
     pub(crate) fn settle(&self, group: &mut Group, engine: Option<EngineName>) -> Result<()> {
         self.settle_with(group, engine, false)
     }
 
-    /// The same; `without_history`: it was said that none is wanted, which a new group is to know.
+    /// The same; `without_history` records in a new group that the operator wants no history.
     ///
     /// # Errors
     ///
@@ -187,9 +187,9 @@ fn require_no_change(group: &GroupView, asked: GroupSettings) -> Result<()> {
 pub(crate) struct Change {
     /// The option that sets it.
     pub(crate) option: String,
-    /// As it is.
+    /// The current value.
     pub(crate) from: String,
-    /// As it will be.
+    /// The new value.
     pub(crate) to: String,
 }
 
@@ -217,7 +217,7 @@ pub(crate) fn typed(settings: &GroupSettings) -> [(&'static str, String); 9] {
     ]
 }
 
-/// What is different in `to`.
+/// The settings that differ in `to`.
 pub(crate) fn changes(from: &GroupSettings, to: &GroupSettings) -> Vec<Change> {
     let pairs = typed(from).into_iter().zip(typed(to));
     let changed = pairs.filter(|(from, to)| from != to);
@@ -231,7 +231,7 @@ pub(crate) fn changes(from: &GroupSettings, to: &GroupSettings) -> Vec<Change> {
     changed.chain(history).collect()
 }
 
-/// As it can be typed.
+/// In a form that can be typed.
 fn shown(duration: Duration) -> String {
     SignedDuration::try_from(duration)
         .map_or_else(|_| format!("{duration:?}"), |one| format!("{one:#}"))

@@ -1,5 +1,6 @@
-//! A place for a socket that only those find whom this run tells: a directory of its own, which
-//! goes with the run. What one left that was killed, the next one removes.
+//! A place for a socket that only processes told by this run can find: a directory of its own,
+//! which is removed at the end of the run. A directory left by a killed run is removed by the next
+//! one.
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -9,14 +10,14 @@ use blockio::{Error, Result};
 use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
-/// Short, since a socket's path is; emptied when the host starts.
+/// Short, because the path of a socket must be; emptied when the host starts.
 const ROOT: &str = "/run/mtctl";
 const PREFIX: &str = "socket.";
 
-/// The directory; dropped, it is gone.
+/// The directory; removed on drop.
 pub(crate) struct PrivateSocket {
     directory: TempDir,
-    /// Says that its run lives.
+    /// A lock which shows that the run is alive.
     _held: Option<Flock<File>>,
 }
 
@@ -30,7 +31,7 @@ impl PrivateSocket {
         if nix::unistd::geteuid().is_root() {
             return Self::below(Path::new(ROOT));
         }
-        // Nobody else has a directory that is known beforehand, and that others cannot take.
+        // Other users have no directory at a fixed path that nobody else could take.
         let root = std::env::temp_dir();
         let directory = in_directory(&root)?;
         Ok(Self { directory, _held: None })
@@ -39,7 +40,7 @@ impl PrivateSocket {
     fn below(root: &Path) -> Result<Self> {
         let failed = |cause| Error::failed(format!("making {}", root.display()), cause);
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
-        // Whoever looks for what was left finds none that is made and not held yet.
+        // So that a cleanup finds no directory that has been made but is not yet locked.
         let turn = hold(root, FlockArg::LockExclusive)?;
         remove_left(root);
         let directory = in_directory(root)?;
@@ -48,7 +49,7 @@ impl PrivateSocket {
         Ok(Self { directory, _held: Some(held) })
     }
 
-    /// Where the socket is to be.
+    /// The path for the socket.
     pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("nbd")
     }
@@ -66,8 +67,8 @@ fn hold(directory: &Path, how: FlockArg) -> Result<Flock<File>> {
     Flock::lock(file, how).map_err(|(_, cause)| Error::failed(failed(), cause))
 }
 
-/// Removes the directories in `root` whose runs do not live any more. What cannot be removed is in
-/// nobody's way.
+/// Removes the directories in `root` whose runs are no longer alive. One that cannot be removed
+/// does no harm.
 fn remove_left(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let is_one = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());

@@ -1,5 +1,5 @@
-//! An image of a format that is not ours, made by qemu-img of a view that we serve to it, and
-//! compared by it afterwards. What the formats mean is qemu-img's.
+//! An image in a format that is not ours, made by qemu-img from a view that we serve to it, and
+//! compared by qemu-img afterwards. Only qemu-img knows the formats.
 
 use std::io::{ErrorKind as IoKind, Read};
 use std::path::Path;
@@ -17,19 +17,19 @@ use crate::private_socket::PrivateSocket;
 
 const PROGRAM: &str = "qemu-img";
 const EXPORT: &str = "point";
-/// So much of what it complains about is kept, in bytes.
+/// How much of its error output is kept, in bytes.
 const SAID_BYTES_MAX: u64 = 4096;
 
-/// Where less is left, in bytes, it was for want of room that an image could not be made: an image
-/// grows by a cluster and what leads to it.
+/// If less space is left, in bytes, an image could not be made for lack of space: an image grows by
+/// a cluster and the tables that lead to it.
 const ROOM_BYTES_MIN: u64 = 1 << 20;
 
-/// A format of qemu-img's.
+/// A format supported by qemu-img.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QemuFormat {
     /// qcow2, version 3.
     Qcow2,
-    /// VMDK, streamOptimized: what an OVF package has.
+    /// VMDK, streamOptimized: the kind in an OVF package.
     Vmdk,
 }
 
@@ -49,11 +49,11 @@ impl QemuFormat {
     }
 }
 
-/// There is a qemu-img to be had.
+/// Checks that qemu-img is available.
 ///
 /// # Errors
 ///
-/// `Usage`: there is none.
+/// `Usage`: it is not.
 pub(crate) fn check() -> Result<()> {
     let found = Command::new(PROGRAM).arg("--version").stdout(Stdio::null()).status();
     found.map(drop).map_err(not_started)
@@ -71,8 +71,8 @@ fn not_started(cause: std::io::Error) -> Error {
     )
 }
 
-/// Makes `path`, which is an empty file, an image of `view` in `format`, and compares the two.
-/// `told` hears how far it is, from 0 to 2: made, and compared.
+/// Turns `path`, which is an empty file, into an image of `view` in `format`, and compares the two.
+/// `told` receives the progress, from 0 to 2: 1 when made, 2 when compared.
 ///
 /// # Errors
 ///
@@ -88,12 +88,12 @@ pub(crate) fn make(
     let export = Export { name: EXPORT.to_owned(), view: Arc::new(view), scratch: None };
     let server = Server::bind(Listen::Unix(socket.path()), vec![export])?;
     let uri = server.address().uri(EXPORT);
-    // Set by the signals that end us, and by us when nothing is to be served any more.
+    // Set by the signals that end us, and by us when there is nothing left to serve.
     let ending = crate::verb::stop_flag()
         .map_err(|error| Error::new(ErrorKind::Failed, format!("{error:#}")))?;
     ending.fetch_or(stop.load(Ordering::SeqCst), Ordering::SeqCst);
     std::thread::scope(|scope| {
-        // When it ends, so does its client: the disk is gone.
+        // If the server ends, so does its client, because its disk is gone.
         let served = scope.spawn(|| server.serve(&ending));
         let made = convert(&uri, path, format, &mut *told)
             .and_then(|()| compare(&uri, path, format, &mut |part| told(1.0 + part)));
@@ -115,7 +115,7 @@ fn convert(uri: &str, path: &Path, format: QemuFormat, told: &mut dyn FnMut(f64)
         (Some(0), _) => {}
         (_, said) => return Err(failed("making the image", path, &said)),
     }
-    // What is compared is not only in memory.
+    // Makes the comparison cover more than the page cache.
     let file = std::fs::File::open(path).and_then(|file| file.sync_all());
     file.map_err(|cause| Error::failed("flushing the image", cause))
 }
@@ -134,7 +134,7 @@ fn compare(uri: &str, path: &Path, format: QemuFormat, told: &mut dyn FnMut(f64)
     }
 }
 
-/// Of a filesystem that is full it may say anything but that.
+/// On a full filesystem, its message may not say so.
 fn failed(doing: &str, path: &Path, said: &str) -> Error {
     let directory = directory_of(path);
     let left = statvfs(directory).map(|found| found.blocks_available() * found.fragment_size());
@@ -148,7 +148,7 @@ fn failed(doing: &str, path: &Path, said: &str) -> Error {
         .with_hint("a raw image needs no qemu-img")
 }
 
-/// Runs `command`, which prints how far it is; its exit code, and what it complained about.
+/// Runs `command`, which prints its progress; returns its exit code and what it complained about.
 fn run(command: &mut Command, told: &mut dyn FnMut(f64)) -> Result<(Option<i32>, String)> {
     let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().map_err(not_started)?;
@@ -163,7 +163,7 @@ fn run(command: &mut Command, told: &mut dyn FnMut(f64)) -> Result<(Option<i32>,
     Ok((child.wait().map_err(waiting)?.code(), said))
 }
 
-/// All of it is read, so that it need not wait for us; the beginning is kept.
+/// Reads everything, so that the program need not wait for us; only the beginning is kept.
 fn last_words(from: Option<impl Read>) -> String {
     let Some(mut from) = from else { return String::new() };
     let mut said = Vec::new();
@@ -172,8 +172,8 @@ fn last_words(from: Option<impl Read>) -> String {
     String::from_utf8_lossy(&said).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Hears how far it is, until it ends: `    (12.34/100%)`, each over the last one. Gives what else
-/// it said at the end.
+/// Follows the progress until the end: `    (12.34/100%)`, each overwriting the last. Returns the
+/// last other line of the output.
 fn listen(child: &mut Child, told: &mut dyn FnMut(f64)) -> String {
     let Some(mut stdout) = child.stdout.take() else { return String::new() };
     let (mut line, mut byte, mut last) = (Vec::new(), [0], String::new());

@@ -1,15 +1,15 @@
-//! Asks before something is done that is hard to undo. Where nobody can be asked, nothing is done.
+//! Asks before something that is hard to undo. If nobody can be asked, nothing is done.
 
 use std::io::{IsTerminal, Write};
 
 use blockio::{Error, ErrorKind};
 
-/// Goes on if `question` is answered with yes: by `--yes`, or by whoever sits at the terminal.
+/// Returns if `question` is answered with yes: by `--yes`, or by the person at the terminal.
 ///
 /// # Errors
 ///
-/// `Usage`: there is nobody to ask. `Refused`: the answer is not yes, so that what was to follow a
-/// success does not.
+/// `Usage`: there is nobody to ask. `Refused`: the answer is not yes, so that commands which depend
+/// on success do not run.
 pub(crate) fn require_yes(question: &str, yes: bool) -> anyhow::Result<()> {
     if yes {
         return Ok(());

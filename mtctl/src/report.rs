@@ -1,5 +1,5 @@
 //! Errors on stderr: the chain of causes on one line, then the hint, then the exit code; or all of
-//! that as one JSON object, if `--json` is among the arguments.
+//! this as one JSON object, if `--json` is among the arguments.
 
 use std::error::Error as StdError;
 use std::ffi::OsString;
@@ -14,10 +14,10 @@ use crate::exit::Exit;
 use crate::output::{self, plain};
 use crate::own_run;
 
-/// Whether errors are for programs; once a run, before there can be any.
+/// Whether errors are printed as JSON; set once, before an error can occur.
 static AS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// Errors are JSON if `arguments` ask for it, even where they cannot be parsed otherwise.
+/// Makes errors JSON if `arguments` ask for it, even if the arguments cannot be parsed otherwise.
 pub(crate) fn as_json_if_asked(arguments: &[OsString]) {
     let options = arguments.iter().take_while(|argument| *argument != "--");
     AS_JSON.store(options.into_iter().any(|one| one == "--json"), Ordering::Relaxed);
@@ -38,7 +38,7 @@ struct JsonError<'a> {
     exit_code: u8,
 }
 
-/// Says on stderr what ended a run that comes to `exit`.
+/// Prints on stderr why a run ended with `exit`.
 pub(crate) fn tell(message: &str, hint: Option<&str>, exit: Exit) -> Exit {
     own_run::failed(message);
     let hint = hint.map(attention::with_group);
@@ -55,7 +55,7 @@ pub(crate) fn tell(message: &str, hint: Option<&str>, exit: Exit) -> Exit {
     let error = JsonError { kind, message: &message, hint: hint.as_deref(), exit_code };
     let warnings = attention::warnings();
     if let Ok(text) = serde_json::to_string(&Json { error, warnings }) {
-        // Where nobody listens any more, that is no reason to stop or to panic.
+        // If the reader has gone, that is no reason to stop or to panic.
         let _ = writeln!(std::io::stderr(), "{}", output::escaped_json(&text));
     }
     exit
@@ -65,11 +65,11 @@ fn shown(text: &str) -> String {
     provisioning::lossless_text::shown(text).into_owned()
 }
 
-/// Reports what clap has to say: help and version go to stdout and are no failure.
+/// Reports a message of clap: help and version go to stdout and are not failures.
 pub(crate) fn usage(error: &clap::Error) -> Exit {
     if error.use_stderr() && AS_JSON.load(Ordering::Relaxed) {
         let text = error.to_string();
-        // What follows is the usage line, and where help is: the hint.
+        // The rest is the usage line and a pointer to the help, which becomes the hint.
         let message = text.split("\n\nUsage:").next().unwrap_or_default();
         let message = message.trim_start_matches("error: ").split_whitespace();
         let message = message.collect::<Vec<_>>().join(" ");
@@ -78,7 +78,7 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
     let printed = error.print().and_then(|()| std::io::stdout().flush());
     match printed {
         _ if error.use_stderr() => Exit::Usage,
-        // A closed pipe while printing help is nothing to complain about.
+        // A closed pipe while printing help is not an error.
         Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
             tell(&format!("writing to standard output: {cause}"), None, Exit::Failed)
         }
@@ -93,7 +93,7 @@ pub(crate) fn failure(error: &anyhow::Error) -> Exit {
     tell(&format!("{error:#}"), hint, library.map_or(Exit::Failed, Library::exit))
 }
 
-/// What to do about `error`, if the kernel did not allow something to who is not root.
+/// What to do about `error`, if the kernel denied something to a user other than root.
 fn permission(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     let mut is_forbidden = false;
     let mut next = Some(error);
@@ -108,13 +108,13 @@ fn permission(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     (is_forbidden && !is_root).then_some("run it as root: sudo mtctl …")
 }
 
-/// Reports an error of a library that ended a verb which had something to print all the same.
+/// Reports an error of a library that ended a verb which still had a result to print.
 pub(crate) fn ours<'a>(error: impl Into<Library<'a>>) -> Exit {
     let library = error.into();
     tell(&library.chain(), library.hint_or_permission(), library.exit())
 }
 
-/// The same, of a verb that may have written: 2 and 4 promise that nothing was touched.
+/// The same for a verb that may have written: 2 and 4 promise that nothing was touched.
 pub(crate) fn ours_after_writing<'a>(error: impl Into<Library<'a>>) -> Exit {
     let library = error.into();
     let exit = match library.exit() {
@@ -200,7 +200,7 @@ pub(crate) fn exit_of(kind: blockio::ErrorKind) -> Exit {
     }
 }
 
-/// What `provisioning` had to say, where a verb of `blockio` asked it: with the same exit code.
+/// Converts an error of `provisioning` for a verb of `blockio`; the exit code stays the same.
 pub(crate) fn as_of_blockio(error: provisioning::Error) -> blockio::Error {
     let kind = match error.kind() {
         provisioning::ErrorKind::Failed | provisioning::ErrorKind::NotReady => {

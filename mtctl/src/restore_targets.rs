@@ -1,5 +1,5 @@
-//! What a recovery point is restored onto: `--onto` as it is typed, which volume each is for, and
-//! that it is nobody's. Copying is `blockio::restore`'s.
+//! The targets of a restore: `--onto` as typed, the volume that each is for, and a check that they
+//! belong to nobody. `blockio::restore` copies.
 
 use std::path::{Path, PathBuf};
 
@@ -16,17 +16,17 @@ use crate::{group_targets, output};
 
 const ANOTHER: &str = "restore onto another disk or file: mtctl disks lists the disks";
 
-/// Where a volume goes to.
+/// The target of a volume.
 #[derive(Clone, Debug)]
 pub(crate) enum Destination {
-    /// A disk or an image file that is there.
+    /// An existing disk or image file.
     There(NamedTarget),
-    /// An image file that is to be made.
+    /// An image file to be made.
     New(PathBuf),
 }
 
 impl Destination {
-    /// What messages call it.
+    /// Its path, for messages.
     pub(crate) fn path(&self) -> &Path {
         match self {
             Self::There(named) => &named.request.path,
@@ -35,13 +35,13 @@ impl Destination {
     }
 }
 
-/// Which of `volumes` each of `onto` is for: `VOLUME=TARGET`, or `TARGET` alone of a group with one
-/// volume. What stands before a `=` is a volume where the group has one of that name, and else a
-/// part of the target's.
+/// Assigns each of `onto` to one of `volumes`: `VOLUME=TARGET`, or just `TARGET` if the group has
+/// one volume. The text before a `=` is a volume if the group has one of that name, and otherwise a
+/// part of the target's name.
 ///
 /// # Errors
 ///
-/// `Usage`: a volume is not the group's, not said, or named twice.
+/// `Usage`: a volume is unknown, missing, or named twice.
 pub(crate) fn assigned<'a>(
     volumes: &[VolumeName],
     onto: &'a [String],
@@ -76,12 +76,12 @@ fn no_volume(volumes: &[VolumeName], text: &str) -> Error {
     Error::new(ErrorKind::Usage, context).with_hint(hint)
 }
 
-/// Looks `typed` up, in their order; `create`: what is not there is a file to be made.
+/// Looks up `typed`, in order; with `create`, a target that does not exist is a file to be made.
 ///
 /// # Errors
 ///
-/// `Usage`: one is not there, or two are the same. `Refused`: one is this group's or another's, or
-/// lies where mtctl keeps states and history.
+/// `Usage`: one does not exist, or two are the same. `Refused`: one belongs to this group or
+/// another, or lies where mtctl keeps states and history.
 pub(crate) fn look_up(
     typed: &[&str],
     create: bool,
@@ -108,19 +108,19 @@ pub(crate) fn look_up(
     Ok(destinations.collect())
 }
 
-/// The path of `argument`, if nothing is there.
+/// The path of `argument`, if nothing exists there.
 fn absent(argument: &TargetArgument) -> Option<&Path> {
     match argument {
         TargetArgument::Path(path) => {
-            // A link to nothing leads to nothing that could be overwritten.
+            // A dangling link leads to nothing that could be overwritten.
             Some(path.as_path()).filter(|path| path.metadata().is_err())
         }
         TargetArgument::Wwid(_) => None,
     }
 }
 
-/// Nothing of ours, of another group, or of this one: what its points are read from is not
-/// overwritten by one of them.
+/// Checks that the targets belong neither to mtctl nor to another group, nor to this one: a
+/// restored point must not overwrite the disks it is read from.
 fn are_free(
     targets: &[NamedTarget],
     of: &GroupOptions,
@@ -151,12 +151,12 @@ fn are_free(
     Ok(())
 }
 
-/// A file can be made at each of `new`, and no two are the same.
+/// Checks that a file can be made at each of `new`, and that no two are the same.
 ///
 /// # Errors
 ///
-/// `Usage`: two are, or there is no such directory. `Refused`: one is there, would lie where mtctl
-/// keeps its things, or among the devices.
+/// `Usage`: two are the same, or a directory does not exist. `Refused`: one exists, or would lie
+/// where mtctl keeps its files, or in /dev.
 pub(crate) fn are_possible<'a>(
     new: impl IntoIterator<Item = &'a Path>,
     of: &GroupOptions,

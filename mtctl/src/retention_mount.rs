@@ -1,5 +1,5 @@
-//! Where the retention volume is mounted, and why it has to be: the one place that decides, for
-//! every verb. What is mounted there, nobody looks at here.
+//! Where the retention volume is mounted, and why it must be: the one place that decides this, for
+//! every verb. What is mounted there is not examined, except for its UUID.
 
 use std::path::{Path, PathBuf};
 
@@ -19,29 +19,30 @@ use crate::configuration::{self, PrepareConfiguration};
 pub(crate) struct RetentionMountOption {
     /// Where the retention volume is mounted [default: where fstab has the one that prepare made,
     /// else /mnt/retention]
-    // Of an empty one `mount_point` says more than the parser would.
+    // `mount_point` explains an empty value better than the parser would.
     #[arg(long, value_name = "DIR", env = "MTCTL_RETENTION_MOUNT", hide_env = true,
           value_parser = OsStringValueParser::new().map(PathBuf::from))]
     retention_mount: Option<PathBuf>,
 }
 
-/// Where it is mounted.
+/// The mount point of the retention volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RetentionMount {
-    /// An absolute directory, as text ([`lossless_text`]): it may hold bytes that are no UTF-8.
+    /// An absolute directory, as text ([`lossless_text`]), because it may contain bytes that are
+    /// not UTF-8.
     pub(crate) path: PathBuf,
-    /// Who says that a volume is mounted there, in words that follow "the volume that"; `None`:
+    /// Who says that a volume is mounted there, in words that follow "the volume that"; `None` if
     /// nobody does, and this host may have none.
     pub(crate) said_by: Option<&'static str>,
 }
 
 impl RetentionMountOption {
-    /// What was typed, over the environment, over `file`, over our row in the fstab of `system`,
-    /// over the default.
+    /// The option, which overrides the environment, then `file`, then our row in the fstab of
+    /// `system`, and finally the default.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a directory on which nothing can be mounted; when fstab is there
-    /// and cannot be read.
+    /// Returns [`ErrorKind::Usage`] for a directory that cannot be a mount point, and an error if
+    /// fstab exists and cannot be read.
     pub(crate) fn resolve(
         &self,
         file: &PrepareConfiguration,
@@ -66,12 +67,12 @@ impl RetentionMountOption {
         Ok(RetentionMount { path: PathBuf::from(RETENTION_MOUNT_DEFAULT), said_by })
     }
 
-    /// As [`resolve`](Self::resolve) on this host; the record of `prepare` says as well that there
-    /// is a volume, though not where.
+    /// Like [`resolve`](Self::resolve) on this host; in addition, the record of `prepare` can say
+    /// that there is a volume, though not where.
     ///
     /// # Errors
-    /// As [`resolve`](Self::resolve), and when configuration or record are not understood: what
-    /// they say must not be passed over.
+    /// As for [`resolve`](Self::resolve); also if the configuration or the record is not
+    /// understood, because it must not be ignored.
     pub(crate) fn of_this_host(&self) -> provisioning::Result<RetentionMount> {
         let host = Host::running();
         let configured = match self.retention_mount {
@@ -86,12 +87,13 @@ impl RetentionMountOption {
     }
 }
 
-/// What is mounted there has the UUID by which this host knows its retention volume, if it knows
-/// one: history on another filesystem would be found by nobody, and the one that is there be left
-/// behind.
+/// Checks that the volume mounted there has the UUID by which this host knows its retention volume,
+/// if it knows one: history on another filesystem would not be found, and the existing history
+/// would be left behind.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] when something else is mounted there; when that cannot be told.
+/// Returns [`ErrorKind::Refused`] if something else is mounted there; an error if that cannot be
+/// determined.
 pub(crate) fn check_is_the_known_one(mount: &RetentionMount) -> provisioning::Result<()> {
     let host = Host::running();
     let Some(uuid) = known_uuid(&host)? else { return Ok(()) };
@@ -111,7 +113,7 @@ pub(crate) fn check_is_the_known_one(mount: &RetentionMount) -> provisioning::Re
     )))
 }
 
-/// The UUID of the volume that `prepare` made: as our row has it, else as the record has it.
+/// The UUID of the volume that `prepare` made, from our fstab row, else from the record.
 fn known_uuid(host: &Host) -> provisioning::Result<Option<String>> {
     let fstab = fstab(host.system())?;
     let row = fstab.ours().and_then(|(_, row)| row.source.strip_prefix("UUID=").map(str::to_owned));
@@ -125,7 +127,7 @@ fn fstab(system: &Tree) -> provisioning::Result<Fstab> {
     Ok(Fstab::parse(&system.text_if_exists(FSTAB_PATH)?.unwrap_or_default()))
 }
 
-/// An absolute path without `.` and `..`, as fstab and the kernel's mount table write it.
+/// An absolute path without `.` and `..`, as in fstab and the kernel's mount table.
 fn mount_point(path: &Path) -> provisioning::Result<PathBuf> {
     let is_plain = path.components().all(|component| {
         use std::path::Component::{Normal, RootDir};

@@ -1,11 +1,11 @@
-//! Sizes as they are typed: a number of bytes, or of a binary unit.
+//! Sizes as typed: a number of bytes, or of a binary unit.
 
-/// Bytes of `text`: `4096`, `64K`, `10G`, `1MiB`. A unit may be in lower case; one of powers of
-/// ten, as `MB`, is none, since half of all tools mean the other by it.
+/// Parses `text` into bytes: `4096`, `64K`, `10G`, `1MiB`. A unit may be in lower case. Decimal
+/// units such as `MB` are not accepted, because half of all tools use them for binary ones.
 ///
 /// # Errors
 ///
-/// What is wrong with it, as it follows "invalid value".
+/// Says what is wrong, in words that follow "invalid value".
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let number: u64 = digits

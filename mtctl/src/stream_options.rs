@@ -1,5 +1,5 @@
 //! How streams are named on the command line: `STREAM…`, `-`, a directory, `--format`. Shared by
-//! the verbs that read them.
+//! the verbs that read streams.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
@@ -43,12 +43,13 @@ impl From<FormatName> for Option<Format> {
     }
 }
 
-/// The inputs that `paths` name, in their order, to be read as `format`.
+/// The inputs that `paths` name, in order, to be read as `format`.
 ///
 /// # Errors
 ///
-/// Of kind `Usage`: one is not there, or is no stream but holds one; standard input is a terminal,
-/// or named twice. Others: a directory cannot be read, or has what is no svd stream in it.
+/// `Usage`: one does not exist, or contains a stream but is not one; standard input is a terminal,
+/// or named twice. Others: a directory cannot be read, or contains something other than svd
+/// streams.
 pub(crate) fn inputs(paths: &[PathBuf], format: FormatName) -> anyhow::Result<Vec<StreamArgument>> {
     let mut inputs = Vec::new();
     let mut standard_inputs = 0;
@@ -69,12 +70,12 @@ pub(crate) fn inputs(paths: &[PathBuf], format: FormatName) -> anyhow::Result<Ve
     Ok(inputs)
 }
 
-/// The same inputs, of which raw images that come through pipes have `size` bytes. Where it is not
-/// said, it is told what follows from it.
+/// The same inputs, in which raw images read from pipes are `size` bytes long. Without a size, a
+/// warning explains the consequences.
 ///
 /// # Errors
 ///
-/// Of kind `Usage`: a size, and nothing here needs one, or an image file has another.
+/// `Usage`: a size was given but no input needs one, or an image file has another size.
 pub(crate) fn of_size(
     inputs: Vec<StreamArgument>,
     format: FormatName,
@@ -115,13 +116,13 @@ pub(crate) fn of_size(
     Ok(inputs.into_iter().map(sized).collect())
 }
 
-/// A volume's name as it is typed.
+/// Parses the name of a volume.
 pub(crate) fn volume_name(text: &str) -> Result<Name, String> {
     let named = Name::new(text.as_bytes()).filter(|name| !name.as_bytes().is_empty());
     named.ok_or_else(|| "a name has 1 to 1024 bytes".to_owned())
 }
 
-/// The same inputs, of which each is of the one volume `volume`; as they are where none is named.
+/// The same inputs, each assigned to the one volume `volume`; unchanged if there is none.
 pub(crate) fn of_volume(inputs: Vec<StreamArgument>, volume: Option<&Name>) -> Vec<StreamArgument> {
     let Some(volume) = volume else { return inputs };
     let called =
@@ -129,7 +130,7 @@ pub(crate) fn of_volume(inputs: Vec<StreamArgument>, volume: Option<&Name>) -> V
     inputs.into_iter().map(called).collect()
 }
 
-/// A disk is read as a pipe is, and knows its size.
+/// A disk is read like a pipe, but knows its size.
 fn has_no_length(input: &StreamArgument) -> bool {
     let is_disk = match input {
         StreamArgument::Path(path) => {
@@ -153,22 +154,22 @@ fn check_is_there(path: &Path) -> blockio::Result<()> {
     })
 }
 
-/// A file that somebody compressed is said to be one: what unpacks it reads it for us.
+/// Reports a compressed file as such, and which program unpacks it for us.
 fn check_is_not_packed(path: &Path) -> blockio::Result<()> {
-    // A pipe has one reader, and its first bytes are not ours to take.
+    // A pipe has one reader, and its first bytes must not be consumed here.
     if !path.is_file() {
         return Ok(());
     }
     let mut head = [0; 6];
     let packed = File::open(path).and_then(|mut file| file.read_exact(&mut head));
-    // Whoever reads it says what is wrong with it.
+    // The code that reads the file reports what is wrong with it.
     let tool = packed.ok().and_then(|()| PACKERS.iter().find(|(magic, _)| head.starts_with(magic)));
     let Some((_, tool)) = tool else { return Ok(()) };
     let context = format!("{} is compressed, by {tool}", path.display());
     Err(usage(context, format!("{tool} --decompress --stdout {} | mtctl … -", path.display())))
 }
 
-/// First bytes, and who made them.
+/// Magic bytes, and the program that writes them.
 const PACKERS: [(&[u8], &str); 4] = [
     (&[0x1f, 0x8b], "gzip"),
     (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz"),
@@ -176,7 +177,7 @@ const PACKERS: [(&[u8], &str); 4] = [
     (b"BZh", "bzip2"),
 ];
 
-/// The `number`th that was named.
+/// Standard input, if it is named for the first time.
 fn standard_input(number: usize) -> anyhow::Result<StreamArgument> {
     if number > 1 {
         let context = "- is named twice, and there is one standard input".to_owned();

@@ -1,5 +1,5 @@
-//! A target as it is typed: a path, or a disk's WWID. Which disk of this host that is, and what it
-//! was when it was looked up; opening it and comparing is `blockio::volume`'s.
+//! A target as typed: a path, or the WWID of a disk. Finds the disk of this host and records what
+//! it was at that time; `blockio::volume` opens and compares it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::own_places::made_of;
 
 const LIST: &str = "mtctl disks --all lists what there is";
 
-/// What was typed for a target.
+/// A target as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TargetArgument {
     /// A device node, a link to one, or an image file.
@@ -31,8 +31,8 @@ pub(crate) enum TargetArgument {
 impl FromStr for TargetArgument {
     type Err = Error;
 
-    /// `wwid:` says that a WWID follows. Without it, what reads as one is one, and all else is a
-    /// path; whatever has a `/` in it is a path in any case.
+    /// After `wwid:` comes a WWID. Without it, text that parses as a WWID is one, and everything
+    /// else is a path; text that contains a `/` is always a path.
     fn from_str(typed: &str) -> Result<Self> {
         if let Some(wwid) = typed.strip_prefix("wwid:") {
             return Wwid::parse_operator(wwid).map(Self::Wwid);
@@ -46,12 +46,12 @@ impl FromStr for TargetArgument {
     }
 }
 
-/// A target that was looked up on this host.
+/// A target that was found on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NamedTarget {
-    /// What is to be opened, and what it must still be then.
+    /// What to open, and the properties it must still have then.
     pub request: TargetRequest,
-    /// The disk's WWID; none of image files, and of disks that have none.
+    /// The WWID of the disk; `None` for image files, and for disks without a WWID.
     pub identity: Option<String>,
     /// The serial number of a disk without a WWID.
     pub serial: Option<String>,
@@ -60,7 +60,7 @@ pub(crate) struct NamedTarget {
 }
 
 impl NamedTarget {
-    /// What a group is to know it by.
+    /// The identity that a group records for it.
     pub(crate) fn known_as(&self) -> KnownAs {
         let name = self.identity.clone();
         let name = name.unwrap_or_else(|| group_place::of_target(&self.request.path));
@@ -68,8 +68,9 @@ impl NamedTarget {
     }
 }
 
-/// Where the disk is now that a group knows by the path `known` and by `identity`: a number that
-/// the kernel gives may be another disk's tomorrow. None if nothing tells, or if it is still there.
+/// The current path of a disk that a group knows by the path `known` and by `identity`: a kernel
+/// name may belong to another disk the next day. `None` if nothing identifies the disk, or if it is
+/// still there.
 pub(crate) fn moved(known: &Path, identity: &TargetIdentity) -> Option<PathBuf> {
     if identity.serial.is_none() && identity.backing_file.is_none() {
         return None;
@@ -84,7 +85,7 @@ pub(crate) fn moved(known: &Path, identity: &TargetIdentity) -> Option<PathBuf> 
     first.filter(|_| !is_there)
 }
 
-/// Looks all `targets` up, in their order, on the running host.
+/// Looks up all `targets`, in order, on the running host.
 ///
 /// # Errors
 ///
@@ -93,7 +94,7 @@ pub(crate) fn resolve<'a>(
     targets: impl IntoIterator<Item = &'a TargetArgument>,
 ) -> Result<Vec<NamedTarget>> {
     let found = resolve_on(&Host::running(), targets)?;
-    // Two loop devices of one file, or a map of one: what is written to one is on the other.
+    // Two loop devices of one file, or a map of one: data written to one appears on the other.
     let mut taken = BTreeMap::new();
     for path in found.iter().map(|one| one.request.path.as_path()) {
         for part in made_of(path) {
@@ -105,12 +106,13 @@ pub(crate) fn resolve<'a>(
     Ok(found)
 }
 
-/// Looks all `targets` up, in their order, on `host`. What is no disk is left to whoever opens it.
+/// Looks up all `targets`, in order, on `host`. A path that is not a disk is judged when it is
+/// opened.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Usage`] when a WWID is no disk's, or two of them mean the same target;
-/// [`ErrorKind::Refused`] when a WWID is more than one disk's.
+/// [`ErrorKind::Usage`] if no disk has a WWID, or two of the arguments mean the same target;
+/// [`ErrorKind::Refused`] if several disks have a WWID.
 pub(crate) fn resolve_on<'a>(
     host: &Host,
     targets: impl IntoIterator<Item = &'a TargetArgument>,
@@ -144,13 +146,13 @@ fn of_path(host: &Host, disks: &[IdentifiedDisk], path: &Path) -> Result<NamedTa
     Ok(named(path, disk))
 }
 
-/// What is at `path`; from the current directory, as everybody else understands it.
+/// The status of `path`, which is relative to the current directory, as usual.
 fn status(host: &Host, path: &Path) -> Option<FileStatus> {
     host.machine().status(std::path::absolute(path).ok()?)
 }
 
 fn named(path: &Path, disk: &IdentifiedDisk) -> NamedTarget {
-    // A size of zero is said better by whoever opens it.
+    // The code that opens the disk reports a size of zero better.
     let size = (disk.size_bytes > 0).then(|| ByteCount::new(disk.size_bytes));
     let expected = Expected { size, disk_sequence: disk.diskseq };
     let request = TargetRequest { path: path.to_owned(), expected };
@@ -175,8 +177,8 @@ fn with_wwid<'a>(disks: &'a [IdentifiedDisk], wwid: &Wwid) -> Vec<&'a Identified
     if maps.is_empty() { others } else { maps }
 }
 
-/// Two nodes that lead to one disk: holding one of them says nothing of the other. Or two disks,
-/// which nobody can tell apart another day.
+/// Refuses if two nodes lead to one disk, because holding one of them does not protect the other;
+/// or if two disks have the same WWID, because nobody could distinguish them another day.
 fn is_not_shared(disks: &[IdentifiedDisk], wwid: &Wwid) -> Result<()> {
     let [one, other, ..] = with_wwid(disks, wwid)[..] else { return Ok(()) };
     let reason = format!(

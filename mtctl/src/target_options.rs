@@ -1,4 +1,4 @@
-//! The disks of a group as they are typed: `--target`, or `--map` for each volume.
+//! The disks of a group as typed: `--target`, or `--map` for each volume.
 
 use blockio::assignment::Assignment;
 use blockio::group::{GroupView, Place};
@@ -25,7 +25,7 @@ pub(crate) struct TargetOptions {
     map: Vec<(String, TargetArgument)>,
 }
 
-/// The last `=` divides: a device has none in its name, a volume may.
+/// Split at the last `=`: the name of a device contains none, that of a volume may.
 fn mapping(text: &str) -> Result<(String, TargetArgument), String> {
     let (source, device) = text.rsplit_once('=').ok_or("no = between SOURCE and DEVICE")?;
     let target = device.parse().map_err(|error| format!("{error}"))?;
@@ -33,7 +33,7 @@ fn mapping(text: &str) -> Result<(String, TargetArgument), String> {
 }
 
 impl TargetOptions {
-    /// The same, of which the one disk is that of `volume`.
+    /// The same options, with the one disk assigned to `volume`.
     pub(crate) fn of_volume(&self, volume: Option<&Name>) -> Self {
         let called = volume.zip(self.target.clone());
         match called {
@@ -44,18 +44,18 @@ impl TargetOptions {
         }
     }
 
-    /// None was named.
+    /// Whether no disk was named.
     pub(crate) fn is_empty(&self) -> bool {
         self.target.is_none() && self.map.is_empty()
     }
 
-    /// The disks that were named, open for us alone: for the group at `place` of which `group` is
-    /// known, or for none.
+    /// Opens the named disks exclusively, for the group at `place` that is known as `group`, or for
+    /// none.
     ///
     /// # Errors
     ///
-    /// `Usage`: a volume was named twice, or a disk that is not there. `Refused`: a disk is ours,
-    /// of another group, or in use.
+    /// `Usage`: a volume is named twice, or a disk does not exist. `Refused`: a disk is ours,
+    /// belongs to another group, or is in use.
     pub(crate) fn open(
         &self,
         at: &RetentionOptions,
@@ -78,7 +78,7 @@ impl TargetOptions {
     }
 }
 
-/// Nothing of ours, and nothing of another group than `name`.
+/// Checks that the disks belong neither to mtctl nor to a group other than `name`.
 fn are_free(
     named: &[NamedTarget],
     at: &RetentionOptions,
@@ -91,7 +91,7 @@ fn are_free(
     Ok(named.iter().try_for_each(|one| others.refuse(one))?)
 }
 
-/// A volume has one target: of two that were named, one was not meant.
+/// A volume has one target: if two are named, one of them was not meant.
 fn is_mapped_once(map: &[(String, TargetArgument)]) -> blockio::Result<()> {
     for (index, (source, _)) in map.iter().enumerate() {
         if map[..index].iter().any(|(earlier, _)| earlier == source) {

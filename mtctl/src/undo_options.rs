@@ -1,4 +1,4 @@
-//! What becomes of what a rollback overwrites, as it is typed.
+//! What happens to the data that a rollback overwrites, as typed.
 
 use blockio::journal::catalogue::{Catalogue, PointId};
 use clap::Args;
@@ -19,7 +19,7 @@ pub(crate) struct UndoOptions {
 }
 
 impl UndoOptions {
-    /// What going back to `to` costs beside, as it follows in a question; nothing, as a rule.
+    /// What else going back to `to` costs, in words that continue a question; usually empty.
     pub(crate) fn cost(self, known: &Catalogue, to: PointId) -> String {
         match self.given_up(known, to) {
             0 if self.without_undo => " without a way to take it back".to_owned(),
@@ -28,12 +28,12 @@ impl UndoOptions {
         }
     }
 
-    /// Whether `point` goes, or may go, with what going back to `to` takes.
+    /// Whether going back to `to` gives up `point`, or may do so.
     pub(crate) fn takes(self, point: PointId, to: PointId) -> bool {
         (self.without_undo && point > to) || (self.give_up_points && point < to)
     }
 
-    /// How many points are given up.
+    /// How many points are certainly given up.
     pub(crate) fn given_up(self, known: &Catalogue, to: PointId) -> u64 {
         let later = known.recovery_points().filter(|point| point.id > to);
         if self.without_undo { later.count() as u64 } else { 0 }

@@ -1,4 +1,4 @@
-//! The verbs, one file each: arguments (what was typed) and `run` (call the library, print).
+//! The verbs, one file each: arguments (what was typed) and `run` (calls the library and prints).
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,15 +23,15 @@ pub(crate) mod stream;
 pub(crate) mod verify;
 pub(crate) mod vmx;
 
-/// The ways to be told to stop: Ctrl-C, a service manager, a session that is gone.
+/// The signals that mean stop: Ctrl-C, a service manager, a closed session.
 pub(crate) const STOP_SIGNALS: [i32; 3] =
     [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
 
-/// A flag that those ways set. From then on a disk that does not answer is not waited for long.
+/// A flag that these signals set. After that, a disk that does not answer is not waited for long.
 ///
 /// # Errors
 ///
-/// The signals cannot be had.
+/// The signal handlers cannot be installed.
 pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in STOP_SIGNALS {

@@ -1,4 +1,4 @@
-//! Files that get their name only when they are whole. What is in them is the verbs'.
+//! Files that get their name only when they are complete. The verbs supply the contents.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -16,15 +16,15 @@ use crate::own_places::{OwnPlaces, is_one};
 use crate::report;
 use crate::target_argument::{self, TargetArgument};
 
-/// So much of a file tells its format.
+/// How much of a file is read to determine its format.
 const HEAD_BYTES: u64 = 256;
 
-/// Says no to a `path` that no file can be made at; `hint` is for what is there and is none.
+/// Refuses a `path` at which no file can be made; `hint` is for something there that is not a file.
 ///
 /// # Errors
 ///
-/// `Usage`: no directory holds it, or it is something else than a regular file. `Refused`: it would
-/// lie among the files of a group.
+/// `Usage`: its directory does not exist, or it is something other than a regular file. `Refused`:
+/// it would lie among the files of a group.
 pub(crate) fn check(path: &Path, hint: &str) -> blockio::Result<()> {
     let directory = directory_of(path);
     if !directory.is_dir() {
@@ -36,7 +36,7 @@ pub(crate) fn check(path: &Path, hint: &str) -> blockio::Result<()> {
         let context = format!("{} is there and is no regular file", path.display());
         return Err(blockio::Error::new(blockio::ErrorKind::Usage, context).with_hint(hint));
     }
-    // Wherever that group lies: its state and its segments may be what the path names.
+    // Wherever that group lies, the path may name its state or one of its segments.
     if Place::without_history(directory).was_held() {
         let (path, directory) = (path.display(), directory.display());
         let context = format!("writing {path}: {directory} is the directory of a group");
@@ -45,13 +45,13 @@ pub(crate) fn check(path: &Path, hint: &str) -> blockio::Result<()> {
     Ok(())
 }
 
-/// Says no to a `path` where something is that is not to be replaced: a file with anything in it,
-/// but the one that `force` names. One of `inputs` is not replaced in any case.
+/// Refuses a `path` that must not be replaced: a file with any contents, except the one that
+/// `force` names. None of `inputs` is ever replaced.
 ///
 /// # Errors
 ///
-/// `Refused`: it would be replaced, or is in use or one of ours, whatever was said. `Usage`:
-/// `force` names another file.
+/// `Refused`: it must not be replaced, or, even with `force`, is in use or belongs to mtctl.
+/// `Usage`: `force` names another file.
 pub(crate) fn check_replaces_nothing(
     path: &Path,
     force: Option<&Path>,
@@ -76,34 +76,35 @@ pub(crate) fn check_replaces_nothing(
         return Err(blockio::Error::refused(context).with_hint(hint));
     }
     OwnPlaces::of_this_host(&RetentionOptions::default(), None).refuse(path)?;
-    // By the name of no group: whichever has it.
+    // No group is exempt, so no name is given.
     let groups = OtherGroups::than("", None)?;
     let named = target_argument::resolve([&TargetArgument::Path(path.to_owned())]);
     for named in named.map_err(report::as_of_blockio)? {
         groups.refuse(&named).map_err(|error| error.with_hint("name a new file"))?;
     }
-    // Whoever has it open for writing, or made a disk of it, would go on with what has no name.
+    // A process that has the file open for writing, or made a disk of it, would continue with a
+    // file without a name.
     let request = TargetRequest { path: path.to_owned(), ..TargetRequest::default() };
     match open_for_reading(&request) {
         Ok(_) => Ok(()),
-        // The hint for targets names the loop device, which no stream is written to.
+        // The hint for targets names the loop device, to which no stream is written.
         Err(error) => Err(error.with_hint("name a new file")),
     }
 }
 
-/// Both name one file, which need not be there yet.
+/// Whether both name the same file, which need not exist yet.
 fn is_named_alike(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
     real(one) == real(other)
 }
 
-/// Makes a durable file at `path` of what `fill` writes. A crash, or an error, leaves what was
-/// there before under that name.
+/// Makes a durable file at `path` from what `fill` writes. A crash, or an error, leaves the
+/// previous contents of that name.
 ///
 /// # Errors
 ///
-/// What `fill` says, or the filesystem. `Refused`: what stands there is not what stood there when
-/// it began, and stays.
+/// Errors of `fill` or of the filesystem. `Refused`: the file at `path` has changed since this
+/// began, and is kept.
 pub(crate) fn write<T>(
     path: &Path,
     fill: impl FnOnce(&mut File) -> anyhow::Result<T>,
@@ -127,7 +128,7 @@ pub(crate) fn write<T>(
             Err(failed) if failed.error.kind() == ErrorKind::AlreadyExists => Err(appeared())?,
             done => done.with_context(writing)?,
         },
-        // Between looking and replacing there is a moment left: no call of the kernel does both.
+        // A moment remains between checking and replacing: no system call does both.
         Some(_) if what_stands(path) != before => Err(appeared())?,
         Some(_) => file.persist(path).with_context(writing)?,
     };
@@ -135,13 +136,13 @@ pub(crate) fn write<T>(
     Ok(done)
 }
 
-/// Which file has the name `path`, and as it was changed last; none if nothing has it.
+/// Identity and last change of the file at `path`; `None` if nothing exists there.
 fn what_stands(path: &Path) -> Option<(u64, u64, u64, i64, i64)> {
     let found = path.symlink_metadata().ok()?;
     Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }
 
-/// The first bytes of the file at `path`, by which its format is told.
+/// The first bytes of the file at `path`, which determine its format.
 ///
 /// # Errors
 ///
@@ -172,7 +173,7 @@ mod tests {
         };
         let refused = write(&path, put("precious")).unwrap_err();
         assert_eq!(kind(&refused), Some(blockio::ErrorKind::Refused), "{refused:#}");
-        // Also where something was there that may go: it is not that any more.
+        // Likewise if the existing file could be replaced at first: it is no longer the same.
         let refused = write(&path, put("more precious")).unwrap_err();
         assert_eq!(kind(&refused), Some(blockio::ErrorKind::Refused), "{refused:#}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "more precious");

@@ -1,5 +1,5 @@
-//! `mtctl apply`: change streams onto disks. What it means is `blockio::apply`'s; here it is named,
-//! shown, and given an exit code.
+//! `mtctl apply`: applies change streams to disks. `blockio::apply` does the work; this verb names
+//! things, prints, and chooses the exit code.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -151,7 +151,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     finish(arguments, &outcome?, started.elapsed())
 }
 
-/// Who looks back finds the streams by their files, also of a run that is killed.
+/// Records the streams by file, so that they are found later, even if the run is killed.
 fn record(
     arguments: &Arguments,
     group: &Group,
@@ -203,7 +203,7 @@ fn open_group(arguments: &Arguments) -> anyhow::Result<Group> {
     group::check_name(name)?;
     let place = group_place::of_group(name, &arguments.at)?;
     if arguments.targets.is_empty() {
-        // Without its disks no group begins: mostly its name has a typing error.
+        // A new group needs disks: without them, the name most likely has a typing error.
         GroupOptions { group: name.clone(), at: arguments.at.clone() }.place()?;
     }
     if place.history.is_none() && arguments.at.retention.is_none() {
@@ -221,7 +221,7 @@ fn open_group(arguments: &Arguments) -> anyhow::Result<Group> {
     Ok(group)
 }
 
-/// The disks that were named; of a group, those that it has, where none was.
+/// The disks that were named, or those of the group if none was named.
 fn assignments(arguments: &Arguments, group: &GroupView) -> anyhow::Result<Vec<Assignment>> {
     let Some(name) = arguments.group.as_ref().filter(|_| arguments.targets.is_empty()) else {
         require_some(&arguments.targets)?;
@@ -256,7 +256,7 @@ fn finish(
     own_run::wrote(outcome.summary.bytes);
     show::outcome(outcome, elapsed, arguments)?;
     Ok(match &outcome.ending {
-        // A guard may have said no, and something was written before.
+        // Data may have been written before a guard refused.
         Ending::Failed(error) => report::ours_after_writing(error),
         Ending::Stopped => Exit::Failed,
         Ending::Complete | Ending::Incomplete => match volumes_exit(outcome) {
@@ -266,7 +266,7 @@ fn finish(
     })
 }
 
-/// Failed volumes were told when they failed.
+/// Failed volumes were reported when they failed.
 fn volumes_exit(outcome: &Outcome) -> Exit {
     let kinds = outcome.failed_volumes.iter().map(blockio::Error::kind);
     kinds.map(report::exit_of).next().unwrap_or(Exit::Done)

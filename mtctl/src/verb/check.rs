@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     Ok(if check.ready { Exit::Done } else { Exit::NotReady })
 }
 
-/// From so many columns on there is room for the messages beside their ids.
+/// The number of columns from which messages fit beside their ids.
 const BESIDE_COLUMNS: u16 = 80;
 const INDENT: usize = 6;
 
@@ -91,8 +91,8 @@ fn print(out: &mut impl Write, findings: &[Finding]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A command is there to be copied, and is broken where a shell joins it again; several things to
-/// do, or words, are wrapped.
+/// A command is meant to be copied, and is broken where a shell joins it again; prose, and hints
+/// that consist of several commands, are wrapped.
 fn hint(text: &str) -> String {
     let indent = INDENT + 3;
     let is_command = !text.contains("; ") && !text.contains(", ");

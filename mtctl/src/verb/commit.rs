@@ -1,5 +1,5 @@
-//! `mtctl commit`: accepts the disks of a group as they are, and drops its history. That they are
-//! at a recovery point is proved by `blockio::commit`.
+//! `mtctl commit`: accepts the disks of a group as they are, and drops its history.
+//! `blockio::commit` proves that they are at a recovery point.
 
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
@@ -58,7 +58,7 @@ pub struct Arguments {
 
 const QUESTION: &str = "Accept the disks as they are? There is no way back.";
 
-/// Commits.
+/// Commits the group.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut group = arguments.of.open()?;
     if commit::is_done(&mut group)? {
@@ -125,19 +125,20 @@ fn shown(group: &GroupView, id: PointId) -> String {
     point.map_or_else(|| format!("point {id}"), selector::shown)
 }
 
-/// What was found out, and what was not.
+/// What was proved, and what could not be.
 struct Proven {
     compared_bytes: u64,
     not_known: Vec<String>,
 }
 
-/// The disks are those of the group, nobody else's, and hold what the history says, as far as it
-/// does.
+/// Checks that the disks belong to the group and to nobody else, and hold what the history says, as
+/// far as it goes back.
 fn prove(group: &GroupView, proof: Proof, arguments: &Arguments) -> anyhow::Result<Proven> {
     let stop = crate::verb::stop_flag()?;
     let accept = arguments.accept_target;
     let mut assignments = match (group_targets::open(group, &arguments.of, accept), proof) {
-        // Nothing is to be compared with the history; the machines may have their disks by now.
+        // Nothing has to be compared with the history, and the machines may have their disks back
+        // by now.
         (Err(error), Proof::NothingWritten(_)) if accept => {
             let not_known = vec![format!("the disks could not be looked at: {error:#}")];
             return Ok(Proven { compared_bytes: 0, not_known });
@@ -146,7 +147,7 @@ fn prove(group: &GroupView, proof: Proof, arguments: &Arguments) -> anyhow::Resu
     };
     let all = assignments.as_mut_slice();
     let notes = match proof {
-        // All that was overwritten is compared below, which says more than samples.
+        // Everything that was overwritten is compared below, which proves more than samples.
         Proof::RolledBack(_) => target_check::check_kind(group, all, accept)?,
         Proof::NothingWritten(_) => target_check::check(group, all, accept)?,
     };
@@ -186,7 +187,7 @@ fn prove(group: &GroupView, proof: Proof, arguments: &Arguments) -> anyhow::Resu
     Ok(Proven { compared_bytes, not_known })
 }
 
-/// Compares, and says how many bytes.
+/// Compares, and returns the number of bytes compared.
 fn compare(
     group: &GroupView,
     point: PointId,

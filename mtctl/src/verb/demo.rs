@@ -1,5 +1,5 @@
 //! `mtctl demo`: what this program does, told as a story on loop devices that nobody else sees. It
-//! is a check as well: anything that is not as expected ends it with exit code 1.
+//! is also a check: anything unexpected ends it with exit code 1.
 
 mod chapters;
 mod delta;
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     told.map(|()| Exit::Done)
 }
 
-/// Set by the first Ctrl-C, which ends the story in order; the second one ends it at once.
+/// Set by the first Ctrl-C, which ends the story in order; the second one ends it immediately.
 fn interruption() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in
@@ -71,7 +71,7 @@ fn interruption() -> Result<Arc<AtomicBool>> {
 fn tell(story: &mut Story) -> Result<()> {
     let mut world = World::new(Stage::set()?);
     let told = tell_chapters(story, &mut world);
-    // Also when it went wrong, and whatever is wrong with this is less important than that.
+    // Clean up after a failure as well; an error here matters less than that failure.
     let struck = world.into_stage().strike();
     told?;
     struck?;

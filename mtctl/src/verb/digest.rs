@@ -1,5 +1,5 @@
-//! `mtctl digest`: the BLAKE3 hash of a disk, and of its parts as a document. The hashing is
-//! `blockio::digest`'s.
+//! `mtctl digest`: the BLAKE3 hash of a disk, and those of its parts as a document.
+//! `blockio::digest` does the hashing.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// A digest may be replaced; anything else was not meant, least of all the image that is hashed.
+/// An existing digest may be replaced; anything else was not meant, least of all the image that is
+/// hashed.
 fn check_output(path: &Path) -> anyhow::Result<()> {
     whole_file::check(path, "name a new file")?;
     if !path.exists() || whole_file::head(path)?.is_empty() || is_digest(path)? {

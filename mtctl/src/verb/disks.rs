@@ -1,5 +1,5 @@
-//! `mtctl disks`: every disk, who uses it and what it could be used for. Finding them is
-//! `provisioning::disk::inventory`.
+//! `mtctl disks`: every disk, who uses it and what it could be used for.
+//! `provisioning::disk::inventory` finds them.
 
 use std::io::Write;
 
@@ -39,7 +39,7 @@ pub struct Arguments {
 #[derive(Serialize)]
 struct Json<'a> {
     disks: &'a [Disk],
-    /// Any disk may be a target of these: none is fit for retention.
+    /// Any disk may be a target of these groups, so none is fit for retention.
     #[serde(skip_serializing_if = "<[Unreadable]>::is_empty")]
     unreadable_groups: &'a [Unreadable],
 }
@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Two lines a disk: what it is above, where that comes from below.
+/// Two lines for each disk: what it is above, and where that comes from below.
 fn print(out: &mut impl Write, disks: &[Disk]) -> anyhow::Result<()> {
     let mut table = output::table(&["DISK", "SIZE", "DEVICE", "ID", "USED BY"]);
     for disk in disks {
@@ -100,7 +100,7 @@ fn print(out: &mut impl Write, disks: &[Disk]) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// What keeps every disk from being fit for retention.
+/// Prints what keeps every disk from being fit for retention.
 fn print_unreadable(out: &mut impl Write, groups: &Groups) -> anyhow::Result<()> {
     if let Err(refusal) = guard::are_understood(groups) {
         let text = format!("no disk is fit for retention: {}; {}", refusal.reason, refusal.hint);
@@ -113,7 +113,7 @@ fn lines<const N: usize>(texts: [Option<String>; N]) -> String {
     texts.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
-/// Said only when it is not the usual 512-byte sector.
+/// Shown only for sectors other than the usual 512 bytes.
 fn sectors(disk: &Disk) -> Option<String> {
     (disk.sector_bytes != 512).then(|| format!("{} B sectors", disk.sector_bytes))
 }

@@ -1,5 +1,5 @@
-//! `mtctl export`: a recovery point as disks over NBD, to look inside before anything is rolled
-//! back. Serving is `blockio::nbd`'s; beside it a command may run (`command`).
+//! `mtctl export`: serves a recovery point as disks over NBD, to look inside before anything is
+//! rolled back. `blockio::nbd` does the serving; a command may run meanwhile (`command`).
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -41,7 +41,7 @@ Nothing is moved, the disks are only read, and replication may go on meanwhile. 
 SIGTERM or Ctrl-C, until the command of --run ends, or until the point is gone (exit code 1). Over
 TCP everybody who reaches the address can read: beyond this host it needs --insecure.";
 
-/// In fewer columns than clap takes.
+/// Shorter than the one that clap makes.
 const USAGE: &str = "mtctl export [OPTIONS] --group <NAME> --to <POINT> <--socket|--listen|--run>";
 
 /// What was typed after `mtctl export`.
@@ -98,11 +98,11 @@ fn where_or_run() -> ArgGroup {
     ArgGroup::new("where").required(true).multiple(true).args(["socket", "listen", "run"])
 }
 
-/// Serves.
+/// Serves the point.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     crate::logging::start(false);
     let stop = crate::verb::stop_flag()?;
-    // Of a command that has the point for itself.
+    // For a command that has the point to itself.
     let private = arguments.run.is_some().then(PrivateSocket::new).transpose()?;
     let address = match (&arguments.socket, arguments.listen, &private) {
         (Some(path), _, _) => Listen::Unix(path.clone()),
@@ -139,14 +139,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// What the group's log of runs says of it.
+/// The entry in the group's log of runs.
 fn record(group: &GroupView, server: &Server, point: &Point) -> RunBegin {
     let detail = Some(format!("at {}", server.address()));
     RunBegin { detail, ..own_run::at(group, "export", &selector::shown(point)) }
 }
 
-/// What is said of the group from here on names it as it is called now: its directory, in which it
-/// is `told` of this export, has its name.
+/// Makes later messages use the group's current name: the directory in which `told` announces this
+/// export is named after it.
 fn is_called_so_now(told: &Option<Exporting>) {
     let Some(directory) = told.as_ref().and_then(Exporting::directory) else { return };
     let name = directory.file_name().and_then(|name| name.to_str());
@@ -155,8 +155,8 @@ fn is_called_so_now(told: &Option<Exporting>) {
     }
 }
 
-/// Who takes the point away is to know that it is served; where that cannot be written, nothing
-/// is kept from being looked at.
+/// Announces the export, so that a run that removes the point knows about it. If the announcement
+/// cannot be written, the point can be looked at nevertheless.
 fn tell_others(
     arguments: &Arguments,
     server: &Server,
@@ -170,7 +170,7 @@ fn tell_others(
     Ok(told.ok())
 }
 
-/// Whole disks of somebody else go out here, to whoever asks, in the clear.
+/// The server sends whole disks of somebody else unencrypted to anybody who asks.
 fn not_in_the_open(address: SocketAddr, insecure: bool) -> blockio::Result<SocketAddr> {
     if insecure || address.ip().to_canonical().is_loopback() {
         return Ok(address);
@@ -188,7 +188,7 @@ fn export(arguments: &Arguments, view: PointView) -> blockio::Result<Export> {
         true => Some(Scratch::new(&arguments.scratch_dir, &view)?),
         false => None,
     };
-    // The volume of a stream without names has none; its group has one.
+    // The volume of a stream without names has no name; its group has one.
     let name = match name.is_unnamed() {
         true => arguments.of.group.clone(),
         false => name.as_str().to_owned(),
@@ -196,7 +196,7 @@ fn export(arguments: &Arguments, view: PointView) -> blockio::Result<Export> {
     Ok(Export { name, view: Arc::new(view), scratch })
 }
 
-/// Clients can connect from now on.
+/// Announces that clients can connect.
 fn announce(server: &Server, point: &Point, json: bool) -> anyhow::Result<()> {
     let uris = server.exports().iter().map(|export| server.address().uri(&export.name));
     let uris: Vec<String> = uris.collect();

@@ -1,4 +1,4 @@
-//! `mtctl group`: the protection groups of this host, and how each is kept. One file a verb.
+//! `mtctl group`: the protection groups of this host, and how each is kept. One file for each verb.
 
 use clap::Subcommand;
 
@@ -48,7 +48,7 @@ pub enum Command {
     Forget(forget::Arguments),
 }
 
-/// Runs one of them.
+/// Runs the verb.
 pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::List(arguments) => list::run(arguments),

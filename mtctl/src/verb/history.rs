@@ -1,4 +1,4 @@
-//! `mtctl history`: who did what to a group, when, and what came of it.
+//! `mtctl history`: who did what to a group, when, and with what result.
 
 use std::io::Write;
 
@@ -79,19 +79,19 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     if count == 0 { Err("it is at least 1".to_owned()) } else { Ok(count) }
 }
 
-/// A run, of which group, and whether it may be at it still.
+/// A run, its group, and whether it may still be running.
 struct Shown {
     group: String,
     run: Run,
     is_running: bool,
 }
 
-/// Shows them.
+/// Shows the runs.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut runs = Vec::new();
     for (name, place) in places(arguments)? {
         let of_group = group::runs(&place)?;
-        // Of those that hold the group, only the last one can be at it.
+        // Of the runs that hold the group, only the last one can still be running.
         let last = of_group.iter().rposition(|run| !run.is_beside);
         runs.extend(of_group.into_iter().enumerate().map(|(index, run)| Shown {
             group: name.clone(),
@@ -101,7 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
             run,
         }));
     }
-    // Times of one form: their order is that of the texts.
+    // All times have the same form, so they sort as text.
     runs.sort_by(|one, other| one.run.begin.time.cmp(&other.run.begin.time));
     let too_many = runs.len().saturating_sub(arguments.last.unwrap_or(usize::MAX));
     let runs = runs.split_off(too_many);
@@ -119,12 +119,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The groups that are meant, and where they are.
+/// The selected groups, and their places.
 fn places(arguments: &Arguments) -> anyhow::Result<Vec<(String, Place)>> {
     if let Some(name) = &arguments.group {
         group::check_name(name)?;
         let place = group_place::of_group(name, &arguments.at)?;
-        // Of a first run that was killed before it saved anything there is its record alone.
+        // A first run that was killed before it saved anything leaves only its own record.
         if group::runs(&place)?.is_empty() {
             let of = GroupOptions { group: name.clone(), at: arguments.at.clone() };
             let _ = of.place()?;
@@ -138,7 +138,7 @@ fn places(arguments: &Arguments) -> anyhow::Result<Vec<(String, Place)>> {
     group_list::names(&arguments.at)?.into_iter().map(place).collect()
 }
 
-/// The process that began the run is there: its number is that of an mtctl, on this host.
+/// Whether the process that began the run exists: on this host, with that number, and an mtctl.
 fn is_at_it(begin: &RunBegin) -> bool {
     let name = std::fs::read_to_string(format!("/proc/{}/comm", begin.process));
     begin.host == own_run::host() && name.is_ok_and(|name| name.trim() == "mtctl")
@@ -174,7 +174,7 @@ fn json(shown: &Shown) -> JsonRun<'_> {
     }
 }
 
-/// So many runs are in one table: laying one out takes some KiB a row.
+/// The most runs in one table: laying one out takes some KiB for each row.
 const RUNS_IN_TABLE_MAX: usize = 4096;
 
 fn print(out: &mut impl Write, runs: &[Shown], of_all_groups: bool) -> anyhow::Result<()> {

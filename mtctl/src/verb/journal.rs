@@ -1,4 +1,4 @@
-//! `mtctl journal`: looking into the history of a group. One file a verb.
+//! `mtctl journal`: examining the history of a group. One file for each verb.
 
 use clap::Subcommand;
 
@@ -19,7 +19,7 @@ pub enum Command {
     Rebuild(rebuild::Arguments),
 }
 
-/// Runs one of them.
+/// Runs the verb.
 pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::Check(arguments) => check::run(arguments),

@@ -1,5 +1,5 @@
-//! `mtctl kickstart`: prints an unattended installation. What is printed and refused is decided in
-//! `provisioning::kickstart`.
+//! `mtctl kickstart`: prints an unattended installation. `provisioning::kickstart` decides what is
+//! printed and refused.
 
 use std::io::Write as _;
 
@@ -76,7 +76,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Without root's password hash, which has no place in a log.
+/// Leaves out root's password hash, which does not belong in a log.
 impl std::fmt::Debug for Arguments {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Arguments")

@@ -1,4 +1,4 @@
-//! `mtctl points`: the recovery points of a group, listed, made, pinned, forgotten.
+//! `mtctl points`: lists, creates, pins and forgets the recovery points of a group.
 
 use std::io::Write;
 
@@ -135,7 +135,7 @@ enum KindName {
     App,
 }
 
-/// Runs one of them.
+/// Runs the verb.
 pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::List(arguments) => list(arguments),
@@ -212,15 +212,15 @@ fn list(arguments: &List) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// So many points are in one table: laying one out takes some KiB a row.
+/// The most points in one table: laying one out takes some KiB for each row.
 const POINTS_IN_TABLE_MAX: usize = 4096;
 
-/// Whose times are shown; none: UTC.
+/// The time zone for display; `None` is UTC.
 fn zone(local: bool) -> Option<TimeZone> {
     local.then(TimeZone::system)
 }
 
-/// With the header again above every so many points.
+/// Repeats the header every [`POINTS_IN_TABLE_MAX`] points.
 fn table(out: &mut impl Write, points: &[&Point], zone: &Option<TimeZone>) -> anyhow::Result<()> {
     points.chunks(POINTS_IN_TABLE_MAX).try_for_each(|part| part_of_table(out, part, zone))
 }
@@ -257,7 +257,7 @@ fn kind(kind: PointKind) -> &'static str {
     }
 }
 
-/// What an operator must not overlook.
+/// Prints what an operator must not overlook.
 fn remarks(out: &mut impl Write, known: &Catalogue) -> anyhow::Result<()> {
     let mut say = |text: &str| writeln!(out, "{}", output::wrapped(text, 2));
     if let Some(start) = known.points.first().filter(|point| point.kind == PointKind::Start) {

@@ -1,5 +1,5 @@
-//! `mtctl prepare`: shows what will be done, asks, does it. What has to be done is decided in
-//! `provisioning::plan` and done by `provisioning::apply`.
+//! `mtctl prepare`: shows what will be done, asks, and does it. `provisioning::plan` decides what
+//! has to be done, and `provisioning::apply` does it.
 
 mod progress;
 mod show;
@@ -123,21 +123,21 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     finish(arguments, &finished)
 }
 
-/// Whether there is somebody who sees the plan and the question, and can answer.
+/// Whether somebody can see the plan and the question, and can answer.
 fn has_terminal() -> bool {
     std::io::stdin().is_terminal()
         && std::io::stdout().is_terminal()
         && std::io::stderr().is_terminal()
 }
 
-/// Why nothing may be changed, if so.
+/// Why nothing may be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WhyDry {
-    /// It was asked for.
+    /// The operator asked for a dry run.
     Asked,
-    /// The host is not there.
+    /// The host is a recorded one.
     Recorded,
-    /// Nobody agreed, and nobody can be asked.
+    /// Nobody has agreed, and nobody can be asked.
     NobodyToAsk,
 }
 
@@ -150,8 +150,7 @@ fn why_dry(arguments: &Arguments, has_terminal: bool) -> Option<WhyDry> {
     }
 }
 
-/// Something to do and a host that is not ready are one answer to who asks by a script: there it is
-/// not done.
+/// For a script, pending changes and a host that is not ready are the same answer: it is not done.
 fn exit_undone(plan: &Plan) -> Exit {
     match () {
         () if plan.is_refused() => Exit::Refused,
@@ -160,7 +159,8 @@ fn exit_undone(plan: &Plan) -> Exit {
     }
 }
 
-/// The plan is a result and stands on stdout; why nothing of it is done is told as failures are.
+/// The plan is a result and goes to stdout; the reason why none of it is done is reported like a
+/// failure.
 fn complain_of_refusals(plan: &Plan, in_json: bool) {
     for step in &plan.steps {
         if let Standing::Refused(refusal) = &step.standing {
@@ -223,9 +223,9 @@ fn agreed() -> anyhow::Result<bool> {
     Ok(answer.trim().eq_ignore_ascii_case("yes"))
 }
 
-/// Carries the plan out; a signal stops between two changes. None of them ends us while a program
-/// runs, however often it comes: its output would have no reader, and a package manager that is
-/// killed by that leaves a broken database. Ctrl-\ still does.
+/// Carries the plan out; a signal stops it between two changes. No signal ends this process while a
+/// program is running, however often it arrives: the program's output would lose its reader, and a
+/// package manager killed by that leaves a broken database. Ctrl-\ still ends it.
 fn carry_out(preparation: Preparation<'_>, quiet: bool) -> anyhow::Result<Finished> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in super::STOP_SIGNALS {
@@ -263,8 +263,8 @@ fn print_report(arguments: &Arguments, report: &Report) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// A closed pipe is nothing to complain about where only looking was asked for. Here it would be
-/// taken for done what was not even begun.
+/// Where only looking was requested, a closed pipe is not an error. Here it is, because otherwise
+/// somebody would believe that changes were made which were not even begun.
 fn plan_not_shown(cause: std::io::Error) -> Error {
     Error::new(ErrorKind::Failed, format!("showing the plan, nothing was touched: {cause}"))
 }

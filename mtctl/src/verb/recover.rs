@@ -1,5 +1,5 @@
-//! `mtctl recover`: brings disks that are in-between back to where their group knows them. What it
-//! takes is decided by `blockio::recover`.
+//! `mtctl recover`: brings disks that are in-between back to a state that their group knows.
+//! `blockio::recover` decides what that takes.
 
 use std::io::Write;
 
@@ -56,7 +56,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Recovers.
+/// Recovers the disks.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let group = arguments.of.open()?;
     let (id, why): (PointId, &str) = match needed(group.view()) {

@@ -1,5 +1,5 @@
-//! `mtctl restore`: a recovery point onto other disks or new image files, while replication goes
-//! on. How it is copied and read back is `blockio::restore`'s; onto what, `restore_targets`'.
+//! `mtctl restore`: copies a recovery point onto other disks or new image files while replication
+//! continues. `blockio::restore` copies and reads back; `restore_targets` finds the targets.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -103,7 +103,7 @@ enum FormatName {
 }
 
 impl FormatName {
-    /// What qemu-img makes of it; nothing of the bytes themselves.
+    /// The format that qemu-img has to make; `None` for raw bytes.
     fn of_qemu(self) -> Option<QemuFormat> {
         match self {
             Self::Raw => None,
@@ -113,12 +113,12 @@ impl FormatName {
     }
 }
 
-/// One volume, with where it goes.
+/// One volume and its target.
 struct Pair {
     name: VolumeName,
     view: View,
     destination: Destination,
-    /// Held from the beginning; none where a file is to be made.
+    /// Held from the beginning; `None` if a file is to be made.
     held: Option<Target>,
 }
 
@@ -132,7 +132,7 @@ impl Pair {
     }
 }
 
-/// Restores.
+/// Restores the point.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     crate::logging::start(false);
     let stop = crate::verb::stop_flag()?;
@@ -168,7 +168,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
 }
 
-/// What the group's log of runs says of it.
+/// The entry in the group's log of runs.
 fn record(group: &GroupView, pairs: &[Pair], shown: &str) -> RunBegin {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let onto = pairs.iter().map(|pair| absolute(pair.path()).display().to_string());
@@ -177,16 +177,16 @@ fn record(group: &GroupView, pairs: &[Pair], shown: &str) -> RunBegin {
     RunBegin { detail, ..own_run::at(group, "restore", shown) }
 }
 
-/// How it is done.
+/// How to restore.
 #[derive(Clone, Copy)]
 struct How<'a> {
     engine: Engine,
-    /// What qemu-img is to make; none of raw bytes.
+    /// The format that qemu-img is to make; `None` for raw bytes.
     format: Option<QemuFormat>,
     stop: &'a AtomicBool,
 }
 
-/// A format is a file's: a disk holds the bytes themselves.
+/// A format applies to files: a disk holds the bytes themselves.
 fn check_format(arguments: &Arguments, pairs: &[Pair]) -> blockio::Result<()> {
     let usage =
         |context: String, hint: &str| Err(Error::new(ErrorKind::Usage, context).with_hint(hint));
@@ -204,7 +204,7 @@ fn check_format(arguments: &Arguments, pairs: &[Pair]) -> blockio::Result<()> {
     qemu_image::check()
 }
 
-/// `restored`, with a package around it if one is wanted.
+/// Adds a package around `restored`, if one is wanted.
 fn packed(arguments: &Arguments, restored: Vec<Restored>) -> Result<Vec<Restored>, Stopped> {
     let written = arguments.package.write(&arguments.of.group, &restored);
     let left = || "the images are there and whole; the OVF, or its manifest, is not".to_owned();
@@ -212,8 +212,7 @@ fn packed(arguments: &Arguments, restored: Vec<Restored>) -> Result<Vec<Restored
     Ok(restored)
 }
 
-/// The volumes that are wanted at the point, each with what it goes to: looked at by every guard,
-/// and held.
+/// The wanted volumes at the point, each with its target, which has passed every guard and is held.
 fn pairs(arguments: &Arguments, group: &GroupView) -> anyhow::Result<(String, Vec<Pair>)> {
     let volumes: Vec<_> = group.state().volumes.keys().cloned().collect();
     let assigned = restore_targets::assigned(&volumes, &arguments.onto)?;
@@ -242,7 +241,7 @@ fn pairs(arguments: &Arguments, group: &GroupView) -> anyhow::Result<(String, Ve
     Ok((selector::shown(point), pairs))
 }
 
-/// Opens what is there for us alone, if `view` fits.
+/// Opens an existing target exclusively, if `view` fits.
 fn hold(request: &TargetRequest, view: &View) -> blockio::Result<Target> {
     let target = volume::open(request)?;
     let (room, length) = (target.geometry().capacity, view.geometry().capacity);
@@ -258,7 +257,7 @@ fn hold(request: &TargetRequest, view: &View) -> blockio::Result<Target> {
         .with_hint(hint))
 }
 
-/// New files are nothing to ask for.
+/// New files need no agreement.
 fn require_agreement(pairs: &[Pair], yes: bool) -> anyhow::Result<()> {
     let there = pairs.iter().filter(|pair| pair.held.is_some());
     let there: Vec<_> = there.map(|pair| output::plain(pair.path().display())).collect();
@@ -268,14 +267,14 @@ fn require_agreement(pairs: &[Pair], yes: bool) -> anyhow::Result<()> {
     question::require_yes(&format!("Overwrite all that is on {}?", there.join(", ")), yes)
 }
 
-/// What ended it, and what is left now.
+/// The error that ended the restore, and what it leaves behind.
 struct Stopped {
     left: String,
     error: Error,
 }
 
-/// Volume by volume. Files get their names when all volumes are there and read back: a crash before
-/// leaves none of them.
+/// Restores volume by volume. Files get their names when all volumes are complete and read back: a
+/// crash before that leaves none of them.
 fn restore_all(pairs: Vec<Pair>, how: How<'_>) -> Result<Vec<Restored>, Stopped> {
     let passes = if how.format.is_some() { 3 } else { 2 };
     let total: u64 = pairs.iter().map(|pair| passes * pair.length()).sum();
@@ -302,7 +301,7 @@ fn restore_all(pairs: Vec<Pair>, how: How<'_>) -> Result<Vec<Restored>, Stopped>
     Ok(restored)
 }
 
-/// What there is of `pair` when it was not restored to the end.
+/// What exists of `pair` if it was not restored completely.
 fn what_is_left(pair: &Pair) -> String {
     let there = pair.held.as_ref().map(|_| output::plain(pair.path().display()));
     there.map_or_else(
@@ -340,8 +339,8 @@ fn restore(
     Ok((Restored { name, path, bytes: length, zero_bytes, digest, seconds }, image))
 }
 
-/// The same in a format of qemu-img's: it makes the image, and compares it. The hash is made of the
-/// point before: what is damaged is found while nothing is there.
+/// The same in a format of qemu-img, which makes and compares the image. The point is hashed before
+/// that, so that damage is found before anything is written.
 fn image_of(
     pair: Pair,
     format: QemuFormat,
@@ -375,9 +374,9 @@ fn write(
     copy(view, Onto { shown, device, before }, &mut Watch { stop, progress: told })
 }
 
-/// What is written, as it is read from the disk.
+/// The written data, as it is read from the disk.
 fn read_back(shown: String, target: Target) -> blockio::Result<View> {
     let geometry = target.geometry();
-    // One read at a time is what a view asks for: a ring would be no faster.
+    // A view requests one read at a time: a ring would not be faster.
     View::of_disk(shown, open(target.into_file(), geometry, Engine::Blocking, &[])?)
 }

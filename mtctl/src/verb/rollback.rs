@@ -1,5 +1,5 @@
 //! `mtctl rollback`: shows what will change, asks, and brings the disks of a group back to a
-//! recovery point. How is `blockio::rollback`'s.
+//! recovery point. `blockio::rollback` does the work.
 
 use std::io::Write;
 use std::time::Instant;
@@ -94,7 +94,7 @@ struct JsonVolume<'a> {
     bytes: u64,
 }
 
-/// Rolls back.
+/// Rolls back the disks.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let Arguments { of, policy, accept_target, undo, json, dry_run, .. } = arguments;
     let mut group = of.open_unless_dry(*dry_run)?;
@@ -102,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let (id, shown) = (point.id, selector::shown(point));
     policy.settle(&mut group, None)?;
     let mut assignments = group_targets::open(group.view(), of, *accept_target)?;
-    // A rollback that prints JSON prints what it came to.
+    // With JSON, a rollback prints only its result.
     let mut nothing_to_do = false;
     if *dry_run || !json {
         let preview = preview(group.view(), &mut assignments, id, arguments)?;
@@ -125,7 +125,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     carry_out(group, assignments, id, &shown, &how)
 }
 
-/// What would be done; of a dry run, with all that a rollback finds out before it writes.
+/// What would be done; for a dry run, with everything that a rollback determines before it writes.
 fn preview(
     group: &GroupView,
     assignments: &mut [Assignment],
@@ -145,7 +145,7 @@ fn preview(
     let stop = crate::verb::stop_flag()?;
     let mut progress: Option<(ByteProgress, bool)> = None;
     let preview = rollback::preview(asked, &stop, &mut |event| match event {
-        // The rollback itself says it again.
+        // The rollback itself reports it again.
         Event::Notice(_) if !arguments.dry_run => {}
         event => show(&mut progress, event),
     });
@@ -167,7 +167,7 @@ fn print_preview(id: PointId, preview: &Preview) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// So many points are named that go.
+/// The most points to be removed that are named.
 const POINTS_SHOWN_MAX: usize = 8;
 
 fn show_preview(
@@ -178,7 +178,7 @@ fn show_preview(
 ) -> anyhow::Result<()> {
     let mut out = output::stdout();
     if preview.nothing_to_do {
-        // Else it is said once it is known for good.
+        // Otherwise this is printed once it is certain.
         if dry_run {
             let text = format!("nothing to do: the disks are at {shown}");
             writeln!(out, "{}", output::wrapped(&text, 2))?;
@@ -211,18 +211,18 @@ fn show_preview(
     Ok(out.flush()?)
 }
 
-/// How it is done.
+/// How to roll back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct How<'a> {
-    /// What was typed.
+    /// The verb that was typed.
     pub(crate) verb: &'static str,
-    /// How it is kept, as it was typed.
+    /// The policy as typed.
     pub(crate) policy: &'a PolicyOptions,
-    /// Disks are taken that may be others.
+    /// Accept disks that may be different ones.
     pub(crate) accept_target: bool,
-    /// What becomes of what is overwritten.
+    /// What happens to overwritten data.
     pub(crate) undo: UndoOptions,
-    /// JSON is printed.
+    /// Print JSON.
     pub(crate) json: bool,
 }
 
@@ -287,7 +287,7 @@ pub(crate) fn carry_out(
     Ok(if complete { Exit::Done } else { Exit::Failed })
 }
 
-/// One line for the check of the history, one for the writing.
+/// One moving line for checking the history, and one for writing.
 fn show(progress: &mut Option<(ByteProgress, bool)>, event: Event<'_>) {
     let (done, of, writes) = match event {
         Event::Checked { done, of } => (done, of, false),

@@ -1,4 +1,4 @@
-//! `mtctl stream`: looking into change streams, converting and merging them. One file a verb.
+//! `mtctl stream`: inspecting, converting and merging change streams. One file for each verb.
 
 use clap::Subcommand;
 
@@ -20,7 +20,7 @@ pub enum Command {
     Merge(merge::Arguments),
 }
 
-/// Runs one of them.
+/// Runs the verb.
 pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::Inspect(arguments) => inspect::run(arguments),

@@ -1,5 +1,4 @@
-//! `mtctl verify`: whether a disk is what a digest or another disk says. The comparing is
-//! `blockio::digest`'s.
+//! `mtctl verify`: whether a disk matches a digest or another disk. `blockio::digest` compares.
 
 use std::fs::File;
 use std::io::Read;
@@ -27,7 +26,7 @@ The exit code is 0 when every byte and the length are the same, and 5 when not. 
 ranges by its own parts (1 MiB each, unless mtctl digest --leaf said otherwise). Nothing is
 written; a disk that is in use, or is written to meanwhile, is refused.";
 
-/// No digest of a disk is longer: it would be of a thousand million parts.
+/// The longest digest of a disk that is read; a longer one would have a thousand million parts.
 const DOCUMENT_BYTES_MAX: u64 = 64 << 30;
 
 /// What was typed after `mtctl verify`.
@@ -46,18 +45,18 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What was compared with what, and what came of it.
+/// What was compared with what, and the result.
 struct Comparison {
     subject: String,
     against: String,
     /// The unit of the subject's sector numbers, in bytes.
     sector_bytes: u64,
-    /// What ranges are whole multiples of, in bytes.
+    /// The unit of ranges, in bytes.
     unit_bytes: u64,
     findings: Findings,
 }
 
-/// Compares.
+/// Compares the disk.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let comparison = match digest_file(&arguments.against)? {
         Some(path) => with_digest(arguments, &path)?,
@@ -66,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     show::comparison(&comparison, arguments.json)
 }
 
-/// What is read as a digest: a regular file that says so itself.
+/// The path of a digest: a regular file that identifies itself as one.
 fn digest_file(against: &TargetArgument) -> anyhow::Result<Option<PathBuf>> {
     match against {
         TargetArgument::Path(path) if path.is_file() && is_digest(path)? => Ok(Some(path.clone())),
@@ -93,7 +92,7 @@ fn with_digest(arguments: &Arguments, path: &Path) -> anyhow::Result<Comparison>
 ///
 /// # Errors
 ///
-/// It cannot be read, or is none.
+/// The file cannot be read, or is not a digest.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Document> {
     let mut text = Vec::new();
     File::open(path)?.take(DOCUMENT_BYTES_MAX).read_to_end(&mut text)?;

@@ -1,5 +1,5 @@
-//! `mtctl vmx`: what .vmx files say, and turning disk.EnableUUID on. What is right, wrong and
-//! refused is decided in `provisioning::vmware`.
+//! `mtctl vmx`: shows what .vmx files contain, and turns disk.EnableUUID on. `provisioning::vmware`
+//! decides what is right, wrong and refused.
 
 mod table;
 
@@ -56,7 +56,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Reads the files, edits them if asked to, and prints what they say.
+/// Reads the files, edits them if asked to, and prints their contents.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let host = Host::running();
     let tree = host.machine();
@@ -210,7 +210,7 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// A file's text for a terminal: names may hold escape sequences.
+/// The text of a file, safe for a terminal: names may contain escape sequences.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! What an apply came to, for people and for programs.
+//! The outcome of an apply, for people and for programs.
 
 use std::io::Write;
 use std::time::Duration;
@@ -64,7 +64,7 @@ fn how_to_go_on(arguments: &Arguments) -> &'static str {
     }
 }
 
-/// Whether every stream was applied before.
+/// Whether every stream had been applied before.
 pub(super) fn nothing_to_do(outcome: &Outcome) -> bool {
     let Summary { extents, recovery_points, inputs_left_out, .. } = outcome.summary;
     let complete = matches!(outcome.ending, Ending::Complete);
@@ -79,7 +79,7 @@ fn in_words(summary: &Summary, elapsed: Duration) -> String {
         size::binary(summary.zero_bytes),
         elapsed.as_secs_f64(),
     );
-    // In less than this, it says more about starting than about writing.
+    // In a shorter time, the rate says more about starting than about writing.
     if elapsed >= Duration::from_millis(500) && summary.bytes > 0 {
         let rate = summary.bytes as f64 / elapsed.as_secs_f64();
         text += &format!(" ({}/s)", size::binary(rate as u64));

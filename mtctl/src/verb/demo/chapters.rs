@@ -10,17 +10,17 @@ use super::ransomware;
 use super::stage::{ATTACHED_FILES, ATTACHED_MOUNT, SCRATCH, Stage, generated_bytes};
 use super::story::{Story, expect};
 
-/// What the chapters know: the disks, and what they found out so far.
+/// The state shared by the chapters: the disks, and what was learned so far.
 pub(super) struct World {
     stage: Stage,
-    /// Of the two disks that belong to somebody, as `sha256sum` printed it.
+    /// Hashes of the two disks that belong to somebody, as `sha256sum` printed them.
     attached_hashes: String,
 }
 
-/// A title, and what happens.
+/// A title, and the function that tells the chapter.
 type Chapter = (&'static str, fn(&mut Story, &mut World) -> Result<()>);
 
-/// All of them.
+/// All chapters.
 pub(super) const CHAPTERS: [Chapter; 14] = [
     ("Three disks", three_disks),
     ("Is this host a master target?", not_ready_yet),
@@ -45,17 +45,17 @@ impl World {
         Self { stage, attached_hashes: String::new() }
     }
 
-    /// The stage, to be taken down.
+    /// Returns the stage, to be taken down.
     pub(super) fn into_stage(self) -> Stage {
         self.stage
     }
 
-    /// Two more disks: one in the cloud, one at home.
+    /// Attaches two more disks: one in the cloud, one at home.
     pub(super) fn attach_replica(&mut self) -> Result<()> {
         self.stage.attach_replica()
     }
 
-    /// The paths of those two.
+    /// The paths of these two.
     pub(super) fn replica(&self) -> Result<[String; 2]> {
         let disks = self.stage.replica.as_ref().context("the replica is not attached")?;
         Ok(disks.each_ref().map(|disk| disk.path().display().to_string()))
@@ -134,13 +134,13 @@ fn refused(story: &mut Story, typed: &str, why: &str) -> Result<()> {
     refused_with(story, typed, 4, why)
 }
 
-/// Runs `typed`, which must end with the exit code `exit` and say `why`.
+/// Runs `typed`, which must exit with the code `exit` and print `why`.
 pub(super) fn refused_with(story: &mut Story, typed: &str, exit: i32, why: &str) -> Result<()> {
     let text = story.run(typed, exit)?;
     says(&text, why)
 }
 
-/// `words` are in `text`, which may have broken them into lines.
+/// Checks that `text` contains `words`, possibly broken into lines.
 pub(super) fn says(text: &str, words: &str) -> Result<()> {
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
     expect(joined.contains(words), || format!("'{words}' was expected in:\n{text}"))
@@ -207,7 +207,7 @@ fn data(story: &mut Story, world: &mut World) -> Result<()> {
     expect(is_good(&second), || format!("{count} good files were expected in:\n{second}"))
 }
 
-/// Copies files to the retention volume, and the checksums of what they were copied from.
+/// Copies files to the retention volume, together with the checksums of the originals.
 fn write_data() -> Result<usize> {
     let program = fs::read("/proc/self/exe").context("reading this program")?;
     let mut files = vec![("mtctl".to_owned(), program)];
@@ -233,7 +233,7 @@ fn write_data() -> Result<usize> {
 
 fn outcome(story: &mut Story, world: &mut World) -> Result<()> {
     story.say("The question of chapter 2 again:")?;
-    // 0 where everything else about this machine is ready as well.
+    // 0 if everything else about this machine is ready as well.
     let text = story.run_showing("mtctl check", &[0, 3], is_about_retention)?;
     let passed = text.lines().filter(|line| line.starts_with("pass  retention")).count();
     expect(passed == 8, || format!("8 passed findings were expected in:\n{text}"))?;

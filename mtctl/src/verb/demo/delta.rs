@@ -1,5 +1,5 @@
-//! What the cloud side does, as far as the demo needs it: compares a disk with a copy from before,
-//! and writes what differs as a change stream. Applying it is the story's.
+//! The work of the cloud side, as far as the demo needs it: compares a disk with an earlier copy,
+//! and writes the differences as a change stream. The story applies it.
 
 use std::fs::File;
 use std::io::{BufWriter, Read};
@@ -13,15 +13,16 @@ use blockio::stream::{
 };
 use blockio::units::{ByteCount, ByteOffset};
 
-/// What is compared at once; disks here are multiples of it.
+/// The unit of comparison; disks in the demo are multiples of it.
 const BLOCK_BYTES: usize = 4096;
 const VOLUME: VolumeIndex = VolumeIndex(0);
 
-/// Writes to `stream` what makes a disk that is as `before` one that is as `now`, which has
-/// `size_bytes`, with a recovery point called `point` at its end; without `before`, all of `now`.
+/// Writes to `stream` the changes that turn a disk with the contents of `before` into one with
+/// those of `now`, which has `size_bytes`, with a recovery point called `point` at the end; without
+/// `before`, all of `now`.
 ///
 /// # Errors
-/// When one of them cannot be read, or the stream cannot be written.
+/// Returns an error if one of them cannot be read, or the stream cannot be written.
 pub(super) fn capture(
     before: Option<&Path>,
     now: &Path,
@@ -77,7 +78,7 @@ fn mark(point: &str) -> Mark {
     let nanoseconds = jiff::Timestamp::now().as_nanosecond();
     Mark {
         time: Timestamp(u64::try_from(nanoseconds).unwrap_or(0)),
-        // It was unmounted: nothing was on its way.
+        // The filesystem was unmounted, so no writes were pending.
         kind: MarkKind::ApplicationConsistent,
         name: Name::new(point.as_bytes()),
         group: None,
@@ -92,7 +93,7 @@ mod tests {
 
     const SIZE_BYTES: usize = 64 * BLOCK_BYTES;
 
-    /// What a disk that is as `disk` becomes by the stream.
+    /// The contents of a disk that holds `disk` after the stream was applied to it.
     fn applied(stream: &Path, disk: &[u8]) -> Vec<u8> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), disk).unwrap();
@@ -130,7 +131,7 @@ mod tests {
         capture(None, &path("new"), size_bytes, &path("full"), "p").unwrap();
         assert_eq!(applied(&path("delta"), &old), new);
         assert_eq!(applied(&path("full"), &vec![0xff; SIZE_BYTES]), new);
-        // Of all the rest the delta says nothing.
+        // The delta contains nothing else.
         let other = vec![0xff; SIZE_BYTES];
         let changed = applied(&path("delta"), &other);
         let blocks =

@@ -1,5 +1,5 @@
-//! The chapters in which a machine's disk comes home: all of it, then what changed since, then the
-//! proof. The streams are made by `delta`; the disks are `stage`'s.
+//! The chapters in which a machine's disk comes home: all of it, then the changes since, then the
+//! proof. `delta` makes the streams; the disks belong to `stage`.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -14,12 +14,12 @@ use super::story::{Story, expect};
 const FULL: &str = "/tmp/full.mts";
 const DELTA: &str = "/tmp/monday.mts";
 const DAMAGED: &str = "/tmp/damaged.mts";
-/// The source, as it was when the full stream was made.
+/// A copy of the source from when the full stream was made.
 const BEFORE: &str = "/tmp/before.img";
 const INVOICES: u64 = 8;
 const LEDGER_BEFORE: &str = "Friday: balance 100.00\n";
 const LEDGER: &str = "Friday: balance 100.00\nMonday: balance 250.00\n";
-/// What the damage makes of it, in the same number of bytes.
+/// The ledger after the damage, with the same number of bytes.
 const FORGED: &str = "Friday: balance 100.00\nMonday: balance 950.00\n";
 
 /// The paths of the two disks.
@@ -53,7 +53,7 @@ pub(super) fn all_of_it(story: &mut Story, world: &mut World) -> Result<()> {
     says(&text, "1 recovery point")
 }
 
-/// Makes the filesystem, and keeps a copy of the disk.
+/// Makes the filesystem, fills it, and keeps a copy of the disk.
 fn fill(story: &mut Story, Pair { source, .. }: &Pair) -> Result<()> {
     for (name, ledger) in [("friday", LEDGER_BEFORE), ("monday", LEDGER)] {
         fs::write(format!("{SCRATCH}/{name}.txt"), ledger)?;

@@ -1,5 +1,5 @@
-//! A loop device that the kernel takes away by itself: detached when the last one who has it open
-//! closes it, however that came about. What lies on it is `stage`'s business.
+//! A loop device that the kernel removes by itself: it is detached when its last opener closes it,
+//! whatever the reason. Its contents are the business of `stage`.
 #![allow(unsafe_code)]
 
 use std::fs::{File, OpenOptions};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::libc::c_ulong;
 
-/// Of <linux/loop.h>.
+/// From <linux/loop.h>.
 const LOOP_SET_FD: c_ulong = 0x4C00;
 const LOOP_SET_STATUS64: c_ulong = 0x4C04;
 const LOOP_CONFIGURE: c_ulong = 0x4C0A;
@@ -57,7 +57,7 @@ nix::ioctl_write_ptr_bad!(configure, LOOP_CONFIGURE, Configuration);
 pub(super) struct LoopDevice {
     path: PathBuf,
     backing: Option<String>,
-    /// Held open, and in no child process: what keeps the device attached.
+    /// Held open, and not inherited by child processes: this keeps the device attached.
     _device: File,
 }
 
@@ -65,7 +65,7 @@ impl LoopDevice {
     /// Attaches `file` to a free loop device.
     ///
     /// # Errors
-    /// When there is no loop driver, no free device, or it may not be used.
+    /// Returns an error if there is no loop driver, no free device, or it may not be used.
     pub(super) fn attach(file: &File) -> io::Result<Self> {
         let control = File::open("/dev/loop-control")?;
         for _ in 0..ATTEMPTS_MAX {
@@ -90,7 +90,7 @@ impl LoopDevice {
         &self.path
     }
 
-    /// Closes it, and gives what tells whether it is gone.
+    /// Closes the device, and returns a value that can tell whether it is gone.
     pub(super) fn close(self) -> Closed {
         Closed { path: self.path, backing: self.backing }
     }
@@ -115,8 +115,8 @@ impl Closed {
     }
 }
 
-/// In one request where the kernel has it (5.8), so that it is never attached for good; else in
-/// two, and only being killed between them would leave it attached.
+/// Uses one request if the kernel has it (5.8), so that the device is never attached permanently;
+/// else two, and only a kill between them would leave it attached.
 fn bind(device: &File, file: &File) -> nix::Result<()> {
     let number = file.as_raw_fd();
     let configuration = Configuration {
@@ -125,7 +125,7 @@ fn bind(device: &File, file: &File) -> nix::Result<()> {
         status: status(),
         reserved: [0; 8],
     };
-    // SAFETY: `configuration` is laid out as the kernel's struct loop_config, is only read, and
+    // SAFETY: `configuration` has the layout of the kernel's struct loop_config, is only read, and
     // outlives the call; both descriptors are open during it.
     match unsafe { configure(device.as_raw_fd(), &raw const configuration) } {
         Ok(_) => Ok(()),
@@ -135,11 +135,11 @@ fn bind(device: &File, file: &File) -> nix::Result<()> {
 }
 
 fn bind_in_two_requests(device: &File, file: &File) -> nix::Result<()> {
-    // SAFETY: the argument is a number, that of a descriptor that is open during the call.
+    // SAFETY: the argument is the number of a descriptor that is open during the call.
     unsafe { set_file(device.as_raw_fd(), file.as_raw_fd()) }?;
     let status = status();
-    // SAFETY: `status` is laid out as the kernel's struct loop_info64, is only read, and outlives
-    // the call; the descriptor is open during it.
+    // SAFETY: `status` has the layout of the kernel's struct loop_info64, is only read, and
+    // outlives the call; the descriptor is open during it.
     unsafe { set_status(device.as_raw_fd(), &raw const status) }.map(|_| ())
 }
 
@@ -161,7 +161,7 @@ fn status() -> Status {
     }
 }
 
-/// The file behind a loop device, as the kernel tells it; `None` when it is not attached.
+/// The file behind a loop device, as the kernel reports it; `None` if it is not attached.
 fn backing_file(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     std::fs::read_to_string(format!("/sys/devices/virtual/block/{name}/loop/backing_file")).ok()

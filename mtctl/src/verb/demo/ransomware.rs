@@ -1,5 +1,5 @@
-//! The chapters in which a week goes by, everything is encrypted, and the disk goes back to the day
-//! before. The disks are `stage`'s, the streams are made by `delta`.
+//! The chapters in which a week goes by, everything is encrypted, and the disk is rolled back to
+//! the day before. The disks belong to `stage`; `delta` makes the streams.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -14,13 +14,13 @@ use super::stage::{REPLICA_BYTES, SOURCE_MOUNT, TARGET_MOUNT, generated_bytes};
 use super::story::{Story, expect};
 
 const DAYS: [&str; 5] = ["tuesday", "wednesday", "thursday", "friday-evening", "saturday"];
-/// The day to which the disk goes back: the last one before the attack.
+/// The day to which the disk is rolled back: the last one before the attack.
 const LAST_GOOD: &str = "friday-evening";
 const SOCKET: &str = "/tmp/export.sock";
 const COPY: &str = "/tmp/before-the-attack.img";
 const GROUP: &str = "--group accounting";
 
-/// Where a copy of the source is kept, as it was on `day`.
+/// The path of a copy of the source from `day`.
 fn kept(day: &str) -> String {
     format!("/tmp/source-{day}.img")
 }
@@ -30,7 +30,7 @@ fn copy_source(source: &str, day: &str) -> Result<()> {
     copy().map(drop).context("copying the source")
 }
 
-/// Makes the stream of what changed since the copy of the day before, and applies it.
+/// Makes a stream of the changes since the copy from the day before, and applies it.
 fn replicate(story: &mut Story, [source, target]: &[String; 2], days: [&str; 2]) -> Result<()> {
     let [before, day] = days;
     let (stream, copy) = (format!("/tmp/{day}.mts"), kept(before));
@@ -65,7 +65,7 @@ pub(super) fn a_week(story: &mut Story, world: &mut World) -> Result<()> {
     says(&text, LAST_GOOD)
 }
 
-/// What changes on a day: a new file and one that is written anew, or all of them.
+/// The changes of a day: a new file and a rewritten one, or the whole disk.
 fn work(source: &str, number: u64, day: &str) -> Result<()> {
     if day == "saturday" {
         return encrypt(source);
@@ -81,7 +81,7 @@ fn work(source: &str, number: u64, day: &str) -> Result<()> {
     mounted(&["umount", SOURCE_MOUNT])
 }
 
-/// Ransomware, as the disk sees it: all of it is written, with what nobody can read.
+/// Ransomware, as the disk sees it: everything is overwritten with data that nobody can read.
 fn encrypt(source: &str) -> Result<()> {
     let disk = File::options().write(true).open(source)?;
     let noise = generated_bytes(666, 1 << 20);

@@ -1,6 +1,6 @@
-//! Where the story plays: a mount namespace of our own with scratch copies of what `prepare` edits,
-//! and loop devices, the only disks to be seen there. When this process ends, in whatever
-//! way, the kernel takes all of it away: nothing here is known outside, and nothing needs cleaning.
+//! The stage of the story: a mount namespace of our own with scratch copies of what `prepare`
+//! edits, and loop devices, the only visible disks. When this process ends, however it ends, the
+//! kernel removes all of it: nothing here is visible outside, and nothing needs cleaning.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -17,29 +17,29 @@ use provisioning::{Error, lossless_text};
 
 use super::loop_device::{Closed, LoopDevice};
 
-/// A directory of every machine; covered by a filesystem in memory, nothing in it is seen.
+/// A directory that every machine has; a filesystem in memory covers it and hides its contents.
 pub(super) const SCRATCH: &str = "/tmp";
-/// At most so much memory is used, whatever the sizes of the disks.
+/// The limit on memory, whatever the sizes of the disks.
 const SCRATCH_OPTIONS: &str = "size=1g,mode=755";
-/// Where the disk with a filesystem is mounted, when it is.
+/// Mount point of the disk with a filesystem.
 pub(super) const ATTACHED_MOUNT: &str = "/mnt/attached";
-/// Where the disk in the cloud is mounted, when it is.
+/// Mount point of the disk in the cloud.
 pub(super) const SOURCE_MOUNT: &str = "/mnt/cloud";
-/// Where its disk at home is mounted, when it is.
+/// Mount point of its disk at home.
 pub(super) const TARGET_MOUNT: &str = "/mnt/home";
-/// Where the kernel lists disks.
+/// The directory in which the kernel lists disks.
 const DISK_LIST: &str = "/sys/block";
-/// Where disks are mounted by people.
+/// The directory in which people mount disks.
 const MOUNTS: &str = "/mnt";
 const RETENTION_MOUNT: &str = provisioning::spec::RETENTION_MOUNT_DEFAULT;
 
 const BLANK_BYTES: u64 = 1 << 30;
 const ATTACHED_BYTES: u64 = 64 << 20;
-/// Each of the two disks of the replica.
+/// Size of each of the two disks of the replica.
 pub(super) const REPLICA_BYTES: u64 = 64 << 20;
-/// Files on the disk with a filesystem.
+/// Number of files on the disk with a filesystem.
 pub(super) const ATTACHED_FILES: u64 = 24;
-/// udev may look at a device for a moment after it was closed.
+/// udev may have a device open for a moment after we close it.
 const DETACH_TIME_MAX: Duration = Duration::from_secs(10);
 
 const FSTAB: &str = "\
@@ -49,21 +49,21 @@ const FSTAB: &str = "\
 /// The disks.
 #[derive(Debug)]
 pub(super) struct Stage {
-    /// Nothing is on it.
+    /// A blank disk.
     pub(super) blank: LoopDevice,
-    /// An ext4 filesystem with files: somebody's.
+    /// Somebody's disk: an ext4 filesystem with files.
     pub(super) filesystem: LoopDevice,
-    /// A partition table: somebody else's.
+    /// Somebody else's disk: a partition table.
     pub(super) table: LoopDevice,
-    /// Once they are needed: a disk in the cloud, and its disk at home.
+    /// A disk in the cloud and its disk at home, once they are needed.
     pub(super) replica: Option<[LoopDevice; 2]>,
 }
 
 impl Stage {
-    /// Goes into a namespace of our own, and sets the stage there.
+    /// Enters a namespace of our own, and sets the stage there.
     ///
     /// # Errors
-    /// [`provisioning::ErrorKind::Refused`] without root or where this may not be done.
+    /// Returns [`provisioning::ErrorKind::Refused`] without root, or if this is not permitted.
     pub(super) fn set() -> Result<Self> {
         enter_namespace()?;
         mount_scratch().context("making scratch copies of /etc, /var/lib and /mnt")?;
@@ -100,7 +100,7 @@ impl Stage {
         Ok(umount2(ATTACHED_MOUNT, MntFlags::empty())?)
     }
 
-    /// Where the kernel lists disks, only ours are listed.
+    /// Makes the kernel's list of disks show only ours.
     fn hide_other_disks(&self) -> Result<()> {
         let list = Path::new(SCRATCH).join("block");
         fs::create_dir(&list)?;
@@ -113,7 +113,7 @@ impl Stage {
     /// Makes two more disks, for a disk and its replica.
     ///
     /// # Errors
-    /// When they cannot be made.
+    /// Returns an error if they cannot be made.
     pub(super) fn attach_replica(&mut self) -> Result<()> {
         let (_, cloud) = image("cloud", REPLICA_BYTES)?;
         let (_, home) = image("home", REPLICA_BYTES)?;
@@ -126,10 +126,10 @@ impl Stage {
         Ok(fs::create_dir(TARGET_MOUNT)?)
     }
 
-    /// Takes everything down, and looks whether it is gone.
+    /// Takes everything down, and checks that it is gone.
     ///
     /// # Errors
-    /// When a disk is still there after a while.
+    /// Returns an error if a disk is still there after a while.
     pub(super) fn strike(self) -> Result<()> {
         for mount_point in [RETENTION_MOUNT, ATTACHED_MOUNT, SOURCE_MOUNT, TARGET_MOUNT] {
             unmount(mount_point);
@@ -148,12 +148,12 @@ impl Stage {
     }
 }
 
-/// Has the name by which losetup shows the disks outside.
+/// The name appears in the output of losetup outside the namespace.
 fn image_folder() -> PathBuf {
     Path::new(SCRATCH).join(format!("mtctl-demo-{}", std::process::id()))
 }
 
-/// What is behind a disk.
+/// Creates the file behind a disk.
 fn image(name: &str, size_bytes: u64) -> Result<(PathBuf, File)> {
     let path = image_folder().join(name);
     let file = File::options().read(true).write(true).create_new(true).open(&path)?;
@@ -173,7 +173,8 @@ fn still_there(left: &Closed) -> Error {
         .with_hint(format!("fuser -v {path}; losetup --detach {path}"))
 }
 
-/// Also when it is not mounted, or mounted twice; the namespace's end would do it, too.
+/// Also handles a filesystem that is not mounted, or mounted twice; the end of the namespace would
+/// unmount it anyway.
 fn unmount(mount_point: &str) {
     while umount2(mount_point, MntFlags::empty()).is_ok() {}
     let _ = umount2(mount_point, MntFlags::MNT_DETACH);
@@ -212,8 +213,9 @@ fn mount_scratch() -> Result<()> {
     let library = folder("library")?;
     link_all_but_ours(&installed, &library)?;
     bind(&library, "/var/lib")?;
-    // The init system is not to hear of an fstab that is not its own, and what udev knows of a loop
-    // device may be a moment old and about another file: without it, the device itself is asked.
+    // The init system must not learn of an fstab that is not its own, and udev's knowledge of a
+    // loop device may be slightly outdated and describe another file: without udev, the device
+    // itself is probed.
     for name in ["systemd", "udev"] {
         let place = format!("/run/{name}");
         if Path::new(&place).is_dir() {
@@ -223,18 +225,18 @@ fn mount_scratch() -> Result<()> {
     Ok(())
 }
 
-/// On a host that is prepared the retention volume is mounted below `place`. Covered, it would not
-/// be seen, and yet be in the kernel's table, by which it is looked for. It stays where it is for
-/// everybody else.
+/// On a prepared host, the retention volume is mounted below `place`. If it were merely covered, it
+/// would be invisible, and yet be in the kernel's mount table, in which it is looked up. For
+/// everybody else it stays mounted.
 fn leave_mounts_below(place: &str) -> Result<()> {
     let place = Path::new(place).canonicalize()?;
     let text = lossless_text::from_bytes(fs::read("/proc/self/mountinfo")?);
     let table = MountTable::parse(&text).context("reading /proc/self/mountinfo")?;
-    // The last one first: it may lie in an earlier one.
+    // In reverse order, because a later mount may lie in an earlier one.
     for mount in table.mounts().iter().rev() {
         let path = lossless_text::to_path(Path::new(&mount.mount_point));
         if path.starts_with(&place) && *path != *place {
-            // One that is covered already is not reached, and not in the way.
+            // A mount that is already covered cannot be reached, and is not in the way.
             let _ = umount2(&*path, MntFlags::MNT_DETACH);
         }
     }
@@ -246,7 +248,8 @@ fn bind(from: &Path, onto: &str) -> Result<()> {
         .with_context(|| format!("covering {onto}"))
 }
 
-/// The demo has no configuration, and nothing else in its fstab: `mount -a` mounts what it says.
+/// The demo has no configuration, and nothing else in its fstab: `mount -a` mounts only its own
+/// rows.
 fn copy_etc(scratch: &Path) -> Result<()> {
     let copied = Command::new("cp").args(["--archive", "/etc/."]).arg(scratch).output()?;
     let said = String::from_utf8_lossy(&copied.stderr);
@@ -258,7 +261,7 @@ fn copy_etc(scratch: &Path) -> Result<()> {
     Ok(fs::write(scratch.join("fstab"), FSTAB)?)
 }
 
-/// Package databases stay where they are; what mtctl remembered on this machine does not count.
+/// Package databases stay in place; mtctl's own record of this machine is left out.
 fn link_all_but_ours(installed: &Path, scratch: &Path) -> Result<()> {
     for entry in fs::read_dir(installed)? {
         let name = entry?.file_name();
@@ -291,7 +294,7 @@ fn attach(file: &File) -> Result<LoopDevice> {
     })
 }
 
-/// A master boot record with one Linux partition from the first MiB to the end.
+/// A master boot record with one Linux partition, from the first MiB to the end.
 fn partition_table() -> [u8; 512] {
     const SECTOR_BYTES: u64 = 512;
     let first: u32 = 2048;
@@ -305,7 +308,7 @@ fn partition_table() -> [u8; 512] {
     record
 }
 
-/// Bytes that do not repeat soon, the same for the same `seed`: xorshift64.
+/// Bytes that do not repeat soon, always the same for the same `seed`: xorshift64.
 pub(super) fn generated_bytes(seed: u64, len_bytes: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let words = std::iter::repeat_with(|| {

@@ -1,5 +1,5 @@
-//! Tells the story: paragraphs, commands as an operator types them with what they print, and what
-//! they are expected to come to. Which chapters there are is in `chapters`.
+//! Tells the story: paragraphs, commands as an operator types them with their output, and their
+//! expected results. The chapters themselves are in `chapters`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -14,20 +14,20 @@ use serde::Serialize;
 use super::stage::SCRATCH;
 use crate::output::{self, Colour, coloured};
 
-/// Columns before everything that is not a title.
+/// Indentation of everything except titles, in columns.
 const INDENT: usize = 2;
 
-/// Where the programs of the system are; root's own PATH may lack the half of them.
+/// Where the system's programs are; root's own PATH may lack half of these directories.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin";
 
-/// What became of one command.
+/// The outcome of one command.
 #[derive(Debug, Serialize)]
 struct Ran {
     command: String,
     exit: Option<i32>,
 }
 
-/// What became of one chapter.
+/// The outcome of one chapter.
 #[derive(Debug, Serialize)]
 struct Told {
     title: &'static str,
@@ -35,14 +35,14 @@ struct Told {
     ok: bool,
 }
 
-/// `--json`.
+/// The document for `--json`.
 #[derive(Serialize)]
 struct Json<'a> {
     chapters: &'a [Told],
     ok: bool,
 }
 
-/// What was printed last: what comes next is set apart from it, or not.
+/// What was printed last, which decides whether a blank line follows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Last {
     Blank,
@@ -64,21 +64,21 @@ impl Story {
         Self { out, told: Vec::new(), interrupted, last: Last::Blank }
     }
 
-    /// Begins the next chapter; the one before went well.
+    /// Begins the next chapter; the previous one succeeded.
     pub(super) fn begin(&mut self, title: &'static str) -> Result<()> {
         self.told.push(Told { title, commands: Vec::new(), ok: false });
         let number = self.told.len();
         self.heading(&format!("{number}. {title}"))
     }
 
-    /// The chapter went as expected.
+    /// Marks the chapter as successful.
     pub(super) fn end_well(&mut self) {
         if let Some(chapter) = self.told.last_mut() {
             chapter.ok = true;
         }
     }
 
-    /// A line that stands alone, at the margin.
+    /// Prints a line by itself, without a margin.
     pub(super) fn heading(&mut self, text: &str) -> Result<()> {
         self.blank_line_after(&[Last::Text, Last::SilentCommand])?;
         writeln!(self.out, "{}\n", coloured(text, Colour::Bold))?;
@@ -86,12 +86,12 @@ impl Story {
         Ok(())
     }
 
-    /// A paragraph.
+    /// Prints a paragraph.
     pub(super) fn say(&mut self, text: &str) -> Result<()> {
         self.lines(&output::wrapped(text, INDENT).replace(&format!("\n{:INDENT$}", ""), "\n"))
     }
 
-    /// Lines as they are.
+    /// Prints lines unchanged.
     pub(super) fn lines(&mut self, text: &str) -> Result<()> {
         self.blank_line_after(&[Last::Text, Last::SilentCommand])?;
         text.lines().try_for_each(|line| line_out(&mut self.out, line))?;
@@ -103,12 +103,12 @@ impl Story {
         if those.contains(&self.last) { writeln!(self.out) } else { Ok(()) }
     }
 
-    /// Runs `typed`, which is expected to exit with one of `exits`, and shows what it prints: only
-    /// the blocks of lines (those that belong to one line without a margin) that `is_shown`
-    /// accepts. Gives everything that it printed.
+    /// Runs `typed`, which must exit with one of `exits`, and shows its output: only the blocks of
+    /// lines (those that belong to one line without a margin) that `is_shown` accepts. Returns all
+    /// output.
     ///
     /// # Errors
-    /// When it cannot be run or exits otherwise.
+    /// Returns an error if it cannot be run or has another exit code.
     pub(super) fn run_showing(
         &mut self,
         typed: &str,
@@ -139,19 +139,19 @@ impl Story {
         Ok(text)
     }
 
-    /// As [`Story::run_showing`], and shows everything.
+    /// Like [`Story::run_showing`], but shows everything.
     ///
     /// # Errors
-    /// When it cannot be run or exits otherwise.
+    /// Returns an error if it cannot be run or has another exit code.
     pub(super) fn run(&mut self, typed: &str, exit: i32) -> Result<String> {
         self.run_showing(typed, &[exit], |_| true)
     }
 
-    /// Starts `typed`, which goes on in the background, and shows what it says when it is ready:
-    /// its first lines, up to one with a margin.
+    /// Starts `typed`, which keeps running in the background, and shows what it prints when it is
+    /// ready: its first lines, up to one with a margin.
     ///
     /// # Errors
-    /// When it cannot be run, or ends without saying that it is ready.
+    /// Returns an error if it cannot be run, or ends without reporting that it is ready.
     pub(super) fn start(&mut self, typed: &str) -> Result<Child> {
         self.is_interrupted()?;
         self.blank_line_after(&[Last::Text])?;
@@ -175,10 +175,10 @@ impl Story {
         Ok(child)
     }
 
-    /// Ends what was started, as Ctrl-C does.
+    /// Ends a background command, as Ctrl-C does.
     ///
     /// # Errors
-    /// When it does not end well.
+    /// Returns an error if it does not succeed.
     pub(super) fn stop(&mut self, mut child: Child) -> Result<()> {
         let process = nix::unistd::Pid::from_raw(i32::try_from(child.id())?);
         nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM)?;
@@ -191,22 +191,22 @@ impl Story {
         typed: &str,
         is_shown: fn(&str) -> bool,
     ) -> Result<(String, Option<i32>)> {
-        // Both streams in one pipe: what is printed comes in the order in which it was printed.
+        // Both streams share one pipe, so that the output keeps its order.
         let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
         let mut command = command(typed);
         command.stdout(Stdio::from(write.try_clone()?)).stderr(Stdio::from(write));
         let spawned = command.stdin(Stdio::null()).spawn();
-        // It has the writing ends of the pipe.
+        // It holds the writing ends of the pipe.
         drop(command);
         let mut child = spawned.with_context(|| format!("running {typed}"))?;
         let shown = self.show(File::from(read), is_shown);
-        // Waited for even when nobody listens any more: it works on the disks.
+        // Waited for even if the reader has gone, because it works on the disks.
         let status = child.wait()?;
         Ok((shown?, status.code()))
     }
 
-    /// Reads to the end also when nobody listens any more: who prints into a closed pipe may break
-    /// off in the middle of its work.
+    /// Reads to the end even if the reader has gone: a program that prints into a closed pipe may
+    /// break off in the middle of its work.
     fn show(&mut self, read: File, is_shown: fn(&str) -> bool) -> Result<String> {
         let mut text = String::new();
         let mut told = Ok(());
@@ -243,16 +243,16 @@ impl Story {
             .into())
     }
 
-    /// What was told, as JSON.
+    /// Prints the story as JSON.
     pub(super) fn json(&self, out: &mut impl Write, ok: bool) -> Result<()> {
         output::print_result(out, &Json { chapters: &self.told, ok })
     }
 }
 
-/// Fails with `otherwise` when `holds` is false: something in the story is not as it should be.
+/// Fails with `otherwise` if `holds` is false: something in the story is not as it should be.
 ///
 /// # Errors
-/// When `holds` is false.
+/// Returns an error if `holds` is false.
 pub(super) fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
     if holds {
         return Ok(());
@@ -269,7 +269,8 @@ fn line_out(out: &mut impl Write, line: &str) -> std::io::Result<()> {
     writeln!(out, "{:INDENT$}{line}", "")
 }
 
-/// An error is one line, however long, for whoever searches a log; here it is for reading.
+/// An error is one line, however long, so that logs can be searched; here it is wrapped for
+/// reading.
 fn fitted(line: &str) -> Vec<String> {
     if !line.starts_with("mtctl: ") && !line.starts_with("hint: ") {
         return vec![line.to_owned()];
@@ -277,14 +278,14 @@ fn fitted(line: &str) -> Vec<String> {
     output::wrapped(line, INDENT + 2).lines().map(|line| line.trim_start().to_owned()).collect()
 }
 
-/// The program that `typed` names: this very one for `mtctl`.
+/// The program that `typed` names; for `mtctl`, this very program.
 fn command(typed: &str) -> Command {
     let mut words = typed.split_whitespace();
     let program = words.next().unwrap_or_default();
     let program = if program == "mtctl" { "/proc/self/exe" } else { program };
     let mut command = Command::new(program);
     command.args(words).current_dir("/").env("LC_ALL", "C").env("PATH", PATH);
-    // What this machine's operator has set up says nothing about the demo's disks.
+    // Settings of this machine's operator do not apply to the demo's disks.
     let ours = std::env::vars_os().map(|(name, _)| name);
     for name in ours.filter(|name| name.to_string_lossy().starts_with("MTCTL_")) {
         command.env_remove(name);
@@ -298,7 +299,7 @@ fn command(typed: &str) -> Command {
     command
 }
 
-/// `typed` with line ends that a shell takes for blanks, so that no line has more than `columns`.
+/// `typed` with escaped line breaks, so that no line has more than `columns`.
 fn broken(typed: &str, columns: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
     for word in typed.split_whitespace() {

@@ -1,5 +1,5 @@
-//! What is hashed or compared: how it is named, how it becomes a view, and that it stayed as it
-//! was. The one place where the verbs that only read get a view from.
+//! What is hashed or compared: how it is named, how it becomes a view, and how it is checked that
+//! it did not change. The one place where the verbs that only read get a view.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -47,7 +47,7 @@ impl SubjectArguments {
     ///
     /// # Errors
     ///
-    /// As [`point_views::at`]; `Usage`: several volumes are meant.
+    /// As [`point_views::at`]; `Usage`: several volumes match.
     pub(crate) fn at_point(&self) -> anyhow::Result<Option<Subject>> {
         let (Some(to), Some(group)) = (&self.to, &self.group) else { return Ok(None) };
         let of = GroupOptions { group: group.clone(), at: self.at.clone() };
@@ -65,16 +65,16 @@ impl SubjectArguments {
     }
 }
 
-/// Something to be read.
+/// A disk or recovery point to be read.
 pub(crate) struct Subject {
     /// Its bytes.
     pub(crate) view: View,
-    /// None where nobody can write to it.
+    /// `None` if nobody can write to it.
     stillness: Option<Stillness>,
 }
 
 impl Subject {
-    /// A disk or an image file as it is, claimed as long as this lives.
+    /// A disk or an image file in its current state, claimed for as long as this lives.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Subject {
                 .with_hint("name another: mtctl disks lists the disks"));
         }
         let stillness = Some(Stillness::begin(&target)?);
-        // One read at a time is what a view asks for: a ring would be no faster.
+        // A view requests one read at a time: a ring would not be faster.
         let device = open::open(target.into_file(), geometry, Engine::Blocking, &[])?;
         Ok(Self { view: View::of_disk(shown, device)?, stillness })
     }
@@ -98,11 +98,11 @@ impl Subject {
         self.view.geometry().capacity.get()
     }
 
-    /// Gives it up after the last read, and gives what messages call it.
+    /// Releases it after the last read, and returns its name for messages.
     ///
     /// # Errors
     ///
-    /// `Refused`: it was written to meanwhile, and what was read is no one state of it.
+    /// `Refused`: it was written to meanwhile, so what was read is not a single state of it.
     pub(crate) fn end(self) -> blockio::Result<String> {
         if let Some(stillness) = self.stillness {
             stillness.end()?;
@@ -111,18 +111,18 @@ impl Subject {
     }
 }
 
-/// Looks on while something is read: a moving line, and the signals that end it.
+/// Accompanies reading with a moving line and the signals that end it.
 pub(crate) struct Looking {
     progress: ByteProgress,
     stop: Arc<AtomicBool>,
 }
 
 impl Looking {
-    /// Begins, with so many bytes to go.
+    /// Begins, with `length` bytes to read.
     ///
     /// # Errors
     ///
-    /// The signals cannot be had.
+    /// The signal handlers cannot be installed.
     pub(crate) fn begin(length: u64) -> anyhow::Result<Self> {
         let stop = crate::verb::stop_flag()?;
         Ok(Self { progress: ByteProgress::new(Some(length)), stop })

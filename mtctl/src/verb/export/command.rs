@@ -1,4 +1,4 @@
-//! A command that is run while a point is served (`--run`), and what it came to.
+//! Runs a command while a point is served (`--run`), and reports its exit code.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
@@ -13,16 +13,16 @@ use nix::unistd::Pid;
 
 use crate::exit::Exit;
 
-/// So often it is seen whether the command has ended.
+/// How often to check whether the command has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// So long a command may take to end after it was asked to.
+/// How long the command may take to end after it was asked to.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
-/// `text`, if there is something to run in it.
+/// Checks that `text` contains something to run.
 ///
 /// # Errors
 ///
-/// What is wrong with it, as it follows "invalid value".
+/// Says what is wrong, in words that follow "invalid value".
 pub(super) fn typed(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("there is nothing in it to run".to_owned()),
@@ -31,7 +31,7 @@ pub(super) fn typed(text: &str) -> Result<String, String> {
 }
 
 /// Serves while the shell runs `command`, and until `stop` is set: then the command is asked to
-/// end. How serving ended, and the exit code of the command.
+/// end. Returns how serving ended, and the exit code of the command.
 ///
 /// # Errors
 ///
@@ -52,7 +52,7 @@ pub(super) fn beside(
     })
 }
 
-/// Its variables are named as nbdkit names them; `uris` is ours, for points of several volumes.
+/// The variables have the names that nbdkit uses; `uris` is ours, for points of several volumes.
 fn shell(server: &Server, command: &str) -> Command {
     let address = server.address();
     let uris: Vec<_> = server.exports().iter().map(|export| address.uri(&export.name)).collect();
@@ -77,7 +77,7 @@ fn wait(child: &mut Child, stop: &AtomicBool) -> std::io::Result<ExitStatus> {
         }
         match asked {
             None if stop.load(Ordering::Relaxed) => {
-                // It has not been waited for, so the number is its own still.
+                // The child has not been waited for, so the process number is still its own.
                 if let Ok(number) = i32::try_from(child.id()) {
                     let _ = kill(Pid::from_raw(number), Signal::SIGTERM);
                 }
@@ -90,7 +90,7 @@ fn wait(child: &mut Child, stop: &AtomicBool) -> std::io::Result<ExitStatus> {
     }
 }
 
-/// As a shell says it: 128 and the number of the signal that ended it.
+/// The code that a shell would report: 128 plus the number of the signal that ended it.
 fn exit(status: ExitStatus) -> Exit {
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     match code {

@@ -1,4 +1,4 @@
-//! A file with the number of this process, for scripts and service managers (`--pid-file`).
+//! A file with the process number of this process, for scripts and service managers (`--pid-file`).
 
 use std::fs;
 use std::io::Write;
@@ -8,18 +8,18 @@ use blockio::Error;
 
 use crate::whole_file;
 
-/// The longest number of a process with the end of its line, in bytes.
+/// The longest process number including the line ending, in bytes.
 const TEXT_BYTES_MAX: u64 = 20;
 
-/// The file: removed when this is dropped, if it is this process's still.
+/// The file; removed on drop if it still belongs to this process.
 #[derive(Debug)]
 pub(super) struct PidFile(PathBuf);
 
-/// Says no to a `path` at which there is something else than the file of a process that ended.
+/// Refuses a `path` where anything exists other than the file of a process that has ended.
 ///
 /// # Errors
 ///
-/// `Usage`: no file can be made there. `Refused`: another file is there, or that process lives.
+/// `Usage`: no file can be made there. `Refused`: another file is there, or that process is alive.
 pub(super) fn check(path: &Path) -> blockio::Result<()> {
     whole_file::check(path, "choose another place for --pid-file")?;
     let Some(found) = path.metadata().ok().filter(|found| found.len() > 0) else { return Ok(()) };
@@ -39,11 +39,11 @@ pub(super) fn check(path: &Path) -> blockio::Result<()> {
 }
 
 impl PidFile {
-    /// Writes it: whoever finds it finds all of it.
+    /// Writes the file atomically, so that a reader never sees a part of it.
     ///
     /// # Errors
     ///
-    /// As [`check`], and what the filesystem says.
+    /// As [`check`], and errors of the filesystem.
     pub(super) fn write(path: &Path) -> anyhow::Result<Self> {
         check(path)?;
         whole_file::write(path, |file| Ok(file.write_all(text().as_bytes())?))?;
@@ -73,7 +73,7 @@ mod tests {
     fn only_the_file_of_a_process_that_ended_is_replaced() {
         let here = tempfile::tempdir().unwrap();
         let path = here.path().join("file");
-        // No process has a number like it; the first one lives.
+        // No process can have this number; process 1 is alive.
         let ended = "4294967295\n";
         for (text, is_taken) in [
             (ended, true),

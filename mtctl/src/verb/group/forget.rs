@@ -1,4 +1,4 @@
-//! `mtctl group forget`: nothing of a group is left. What goes is said first.
+//! `mtctl group forget`: removes everything of a group, after showing what will be removed.
 
 use std::io::Write;
 use std::path::Path;
@@ -44,7 +44,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What goes. Stable: fields are added, never changed.
+/// What will be removed. Stable: fields are added, never changed.
 #[derive(Serialize)]
 struct Goes {
     group: String,
@@ -55,10 +55,10 @@ struct Goes {
     forgotten: bool,
 }
 
-/// Forgets it.
+/// Forgets the group.
 ///
 /// The registry forgets it last: a crash before that leaves a row for a directory without a state,
-/// which says nothing.
+/// which means nothing.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let name = arguments.of.group.as_str();
     let place = arguments.of.place_with_remnants()?;
@@ -94,10 +94,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// So many files are named.
+/// The most files that are named.
 const FILES_SHOWN_MAX: usize = 3;
 
-/// What keeps `directory` from going.
+/// The entries that keep `directory` from being removed.
 fn what_is_in(directory: &Path) -> String {
     let entries = directory.read_dir().into_iter().flatten().flatten();
     let name = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().into_owned();

@@ -49,7 +49,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What is told of a group. Stable: fields are added, never changed.
+/// The summary of a group. Stable: fields are added, never changed.
 #[derive(Serialize)]
 pub(super) struct Summary {
     pub(super) group: String,
@@ -64,7 +64,7 @@ pub(super) struct Summary {
     pub(super) alarms: Vec<String>,
 }
 
-/// Lists them. A group that cannot be read is listed, and makes the exit code that of its error.
+/// Lists the groups. A group that cannot be read is listed, and its error determines the exit code.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let at = RetentionOptions {
         retention: arguments.retention.clone(),
@@ -134,7 +134,7 @@ fn summary_or_error(found: &Found) -> Summary {
     }
 }
 
-/// What is told of `group`.
+/// The summary of `group`.
 pub(super) fn summary(group: &GroupView) -> Summary {
     let known = group.state().journal.as_ref();
     let points: Vec<_> = known.into_iter().flat_map(Catalogue::recovery_points).collect();
@@ -157,7 +157,7 @@ fn reach(group: &GroupView, known: &Catalogue) -> u64 {
     retention::reach(known, &group.settings().policy).as_secs()
 }
 
-/// For programs, and for people.
+/// The state in one word for programs, and in words for people.
 fn told(group: &GroupView, whereabouts: &Whereabouts) -> (&'static str, String) {
     let text = |text: &str| text.to_owned();
     match whereabouts {

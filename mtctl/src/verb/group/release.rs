@@ -1,4 +1,4 @@
-//! `mtctl group release`: a group gives its disks up, and with them its history.
+//! `mtctl group release`: a group gives up its disks, and with them its history.
 
 use std::io::Write;
 
@@ -32,7 +32,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Gives them up.
+/// Releases the disks.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let place = arguments.of.place()?;
     group_directories::require_own(&arguments.of, &place)?;

@@ -1,4 +1,4 @@
-//! `mtctl group rename`: a group gets another name.
+//! `mtctl group rename`: gives a group another name.
 
 use std::io::Write;
 
@@ -37,17 +37,17 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Renames it.
+/// Renames the group.
 ///
-/// The registry knows the new directory first: a crash leaves a row for one that is not there,
-/// which says nothing. It forgets the old one last, for the same reason.
+/// The registry learns the new directory first: a crash leaves a row for a directory that does not
+/// exist, which means nothing. It forgets the old one last, for the same reason.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let (name, new) = (arguments.of.group.as_str(), arguments.to.as_str());
     let from = arguments.of.place()?;
     blockio::group::check_name(new)?;
     group_directories::require_own(&arguments.of, &from)?;
     let mut to = group_place::of_group(new, &arguments.of.at)?;
-    // A directory that --state-dir says goes along if it is called as the group is.
+    // A directory given by --state-dir is renamed as well if it is named after the group.
     if to.state == from.state && from.state.file_name().is_some_and(|own| *own == *name) {
         to.state = from.state.with_file_name(new);
     }

@@ -1,5 +1,5 @@
-//! `mtctl group retarget`: a volume goes to another disk that holds the same. What proves that is
-//! `blockio::retarget`'s.
+//! `mtctl group retarget`: moves a volume to another disk with the same contents.
+//! `blockio::retarget` decides what proves that.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -71,10 +71,10 @@ struct Change {
     compared_bytes: u64,
 }
 
-/// Retargets it.
+/// Retargets the volumes.
 ///
-/// The registry knows that the group has such disks before the state has them: a crash in between
-/// leaves the old ones, which are still the group's.
+/// The registry learns the new disks before the state has them: a crash in between leaves the old
+/// ones, which still belong to the group.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let place = arguments.of.place()?;
     let name = arguments.of.group.as_str();
@@ -110,7 +110,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     show(arguments, &changes, true)
 }
 
-/// That the disk of `assignment` holds what the volume's does; none if it is that.
+/// Proves that the disk of `assignment` holds what the volume's disk does; `None` if it is that
+/// disk.
 fn prove(
     arguments: &Arguments,
     group: &mut Group,
@@ -123,7 +124,7 @@ fn prove(
     if known.target.as_ref() == Some(&to) {
         return Ok(None);
     }
-    // That it is no other volume's; that it is another disk is meant.
+    // It must not belong to another volume; that it is a different disk is intended.
     blockio::target_check::check_kind(group.view(), std::slice::from_mut(assignment), true)?;
     retarget::require_room(&known, &assignment.target)?;
     let proof = match &arguments.digest {
@@ -149,7 +150,7 @@ fn by_the_old(
     Ok(proof)
 }
 
-/// The disk that the group has for `volume`, as it left it, claimed and to be read.
+/// The group's disk for `volume`, checked to be as the group left it, claimed and ready to be read.
 fn old_disk(group: &GroupView, volume: &VolumeName) -> anyhow::Result<Subject> {
     let named = group_targets::named_one(group, volume).map_err(|error| is_gone(group, &error))?;
     let subject = Subject::of_target(&named).map_err(|error| is_gone(group, &error.into()))?;
@@ -158,7 +159,7 @@ fn old_disk(group: &GroupView, volume: &VolumeName) -> anyhow::Result<Subject> {
     Ok(subject)
 }
 
-/// The old disk cannot be read: it is not said what it holds.
+/// The error if the old disk cannot be read, so that its contents are unknown.
 fn is_gone(group: &GroupView, cause: &anyhow::Error) -> Error {
     let name = group.name();
     Error::refused(format!("comparing with the disk that group {name} has: {cause:#}")).with_hint(
@@ -167,7 +168,7 @@ fn is_gone(group: &GroupView, cause: &anyhow::Error) -> Error {
     )
 }
 
-/// What the old disk holds proves nothing.
+/// The error if the contents of the old disk prove nothing.
 fn is_not_as_left(group: &GroupView, cause: &anyhow::Error) -> Error {
     let name = group.name();
     Error::refused(format!("comparing with the disk that group {name} has: {cause:#}")).with_hint(

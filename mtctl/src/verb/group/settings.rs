@@ -1,4 +1,4 @@
-//! `mtctl group create` and `set`: how a group is kept. What changes is shown.
+//! `mtctl group create` and `set`: how a group is kept. Changes are shown.
 
 use std::io::Write;
 

@@ -60,13 +60,13 @@ struct JsonSetting {
     value: String,
 }
 
-/// Shows it.
+/// Shows the group.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    // What there is to warn of is told with the alarms.
+    // Warnings are shown together with the alarms.
     let group = GroupView::look(&arguments.of.place()?, &arguments.of.group)?;
     let mut out = output::stdout();
     if arguments.json {
-        // The summary has its alarms.
+        // The summary contains its alarms.
         output::print_document(&mut out, &json(&group), None)?;
     } else {
         print(&mut out, &group)?;

@@ -1,5 +1,5 @@
-//! `mtctl journal check`: whether the history of a group is whole. What is wrong is found by
-//! `blockio::journal::check`; here it is shown, with what to do.
+//! `mtctl journal check`: whether the history of a group is intact. `blockio::journal::check` finds
+//! the problems; this verb shows them, with what to do.
 
 use std::io::Write;
 
@@ -36,11 +36,12 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Checks.
+/// Checks the history.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let stop = crate::verb::stop_flag()?;
     let storage = arguments.of.storage()?;
-    // What is wrong with the state is found below; that all of the history is missing says more.
+    // Problems of the state are found below; if all of the history is missing, that is the better
+    // message.
     let mut start = None;
     if let Ok(group) = GroupView::look(&arguments.of.place()?, &arguments.of.group) {
         let is_of_all = |note: &&Notice| matches!(note, Notice::HistoryNotThere { .. });
@@ -108,7 +109,7 @@ fn table(out: &mut impl Write, findings: &[&Finding]) -> anyhow::Result<()> {
     Ok(output::print_table(out, &table)?)
 }
 
-/// As JSON has it.
+/// The name that JSON uses.
 fn class(class: Class) -> String {
     match serde_json::to_value(class) {
         Ok(serde_json::Value::String(name)) => name,
@@ -116,7 +117,7 @@ fn class(class: Class) -> String {
     }
 }
 
-/// What it comes to, and what to do now.
+/// Prints the verdict, and what to do now.
 fn verdict(
     out: &mut impl Write,
     group: &str,
@@ -157,7 +158,7 @@ fn advice(report: &Report) -> &'static str {
     }
 }
 
-/// `1-3, 7`.
+/// Prints numbers as `1-3, 7`.
 fn ranges(numbers: impl Iterator<Item = u64>) -> String {
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for number in numbers {

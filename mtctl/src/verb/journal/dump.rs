@@ -1,5 +1,5 @@
-//! `mtctl journal dump`: the history of a group as text. What is in a line is
-//! `blockio::journal::dump`'s.
+//! `mtctl journal dump`: the history of a group as text. `blockio::journal::dump` formats the
+//! lines.
 
 use std::io::Write;
 
@@ -37,7 +37,7 @@ pub struct Arguments {
     extents: bool,
 }
 
-/// Prints it.
+/// Prints the history.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let group = arguments.of.look()?;
     let known = group.catalogue()?;

@@ -1,5 +1,5 @@
-//! `mtctl journal rebuild`: makes the state of a group anew from its segments, when it is lost or
-//! older than they are. How is `blockio::journal::rebuild`'s.
+//! `mtctl journal rebuild`: rebuilds the state of a group from its segments if it is lost or older
+//! than they are. `blockio::journal::rebuild` does the work.
 
 use std::fs;
 use std::io::Write;
@@ -52,14 +52,14 @@ pub struct Arguments {
 struct Json {
     /// Its recovery points, by number.
     points: Vec<u64>,
-    /// The point to which a rollback comes first.
+    /// The point that has to be rolled back to first.
     #[serde(skip_serializing_if = "Option::is_none")]
     rollback_first: Option<u64>,
     notes: Vec<String>,
     saved: bool,
 }
 
-/// Makes it anew.
+/// Rebuilds the state.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let place = arguments.of.place()?;
     let name = &arguments.of.group;
@@ -112,9 +112,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// What is there is not lost, whatever it is worth: it gets a second name, which takes no room. The
-/// state that is made replaces the first one. What can have no second name, as a directory, is
-/// moved; a crash before the new state is saved leaves none there, as good as a damaged one.
+/// Keeps the existing file, whatever it is worth, under a second name, which takes no space. The
+/// new state replaces it under the first name. If it cannot have a second name, for example because
+/// it is a directory, it is moved: a crash before the new state is saved then leaves no state
+/// there, which is as good as a damaged one.
 fn keep(directory: &Path, name: &str) -> Result<(), Error> {
     let from = directory.join(name);
     let Some(of_old) = file_number(&from) else { return Ok(()) };
@@ -122,7 +123,7 @@ fn keep(directory: &Path, name: &str) -> Result<(), Error> {
     let names = names.chain((2..).map(|number| format!("{name}.before-rebuild-{number}")));
     for to in names.map(|name| directory.join(name)) {
         match file_number(&to) {
-            // From a rebuild that failed.
+            // Kept by a rebuild that failed.
             Some(kept) if kept == of_old => return Ok(()),
             Some(_) => continue,
             None => {}
@@ -136,7 +137,7 @@ fn keep(directory: &Path, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Of what is at `path`, device and number; none if nothing is there.
+/// Device and inode number of what exists at `path`; `None` if nothing does.
 fn file_number(path: &Path) -> Option<(u64, u64)> {
     path.symlink_metadata().ok().map(|found| (found.dev(), found.ino()))
 }

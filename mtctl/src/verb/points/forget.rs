@@ -1,5 +1,5 @@
-//! `mtctl points forget`: lets points go, by how the group is kept or by name. What goes is shown,
-//! and asked.
+//! `mtctl points forget`: removes points, by the group's policy or by name, after showing them and
+//! asking.
 
 use std::io::Write;
 
@@ -55,7 +55,7 @@ struct Json<'a> {
     dry_run: bool,
 }
 
-/// Lets them go.
+/// Forgets the points.
 pub(super) fn run(arguments: &Forget) -> anyhow::Result<Exit> {
     if arguments.dry_run {
         let group = arguments.of.look()?;
@@ -93,7 +93,7 @@ pub(super) fn run(arguments: &Forget) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The points that are to go, ascending.
+/// The points to be removed, ascending.
 fn meant(group: &GroupView, arguments: &Forget) -> anyhow::Result<Vec<PointId>> {
     if arguments.points.is_empty() {
         return Ok(group.due()?);

@@ -1,4 +1,4 @@
-//! What is going on while a plan is carried out: a line a change, and a moving one while a program
+//! The progress of carrying out a plan: a line for each change, and a moving line while a program
 //! runs on a terminal.
 
 use std::io::{IsTerminal, Write};
@@ -17,7 +17,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// `is_quiet`: nothing but the moving line, and that only on a terminal.
+    /// With `is_quiet`, shows only the moving line, and that only on a terminal.
     pub(super) fn new(is_quiet: bool) -> Self {
         let spinner = ProgressBar::new_spinner();
         if !std::io::stderr().is_terminal() {
@@ -26,7 +26,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
             spinner.set_style(style);
         }
-        // Without a terminal the log says it already.
+        // Without a terminal, the log already has this.
         Self { spinner, is_quiet: is_quiet || !std::io::stderr().is_terminal() }
     }
 
@@ -44,7 +44,7 @@ impl Progress {
                 if !self.is_quiet {
                     let text = output::wrapped(&format!("done: {action}"), 6);
                     let text = lossless_text::shown(&text).into_owned();
-                    // Nobody listens? The work goes on.
+                    // Continue if the reader of stderr has gone.
                     self.spinner.suspend(|| drop(writeln!(std::io::stderr(), "{text}")));
                 }
             }

@@ -8,10 +8,10 @@ use provisioning::step::{Action, FileChange, Outcome, Report};
 use super::WhyDry;
 use crate::output::{Colour, coloured, wrapped};
 
-/// Columns before a step's text.
+/// Width of the columns to the left of a step's text.
 const INDENT: usize = 26;
 
-/// Every step and what it will do.
+/// Prints every step and what it will do.
 pub(super) fn plan(out: &mut impl Write, plan: &Plan) -> std::io::Result<()> {
     for step in &plan.steps {
         planned(out, step)?;
@@ -55,7 +55,8 @@ fn row(
 }
 
 fn hint(out: &mut impl Write, hint: &str) -> std::io::Result<()> {
-    // Further left than what it belongs to: a command in it rather stays on one line.
+    // Further left than the text it belongs to, so that a command in it is more likely to fit on
+    // one line.
     writeln!(out, "{:10}-> {}", "", wrapped(hint, 13))
 }
 
@@ -88,7 +89,7 @@ fn diff(out: &mut impl Write, change: &FileChange) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What a run that changes nothing has to say at the end; a refusal is told elsewhere.
+/// Prints the end of a run that changes nothing; a refusal is reported elsewhere.
 pub(super) fn summary(
     out: &mut impl Write,
     plan: &Plan,
@@ -114,7 +115,7 @@ pub(super) fn summary(
     }
 }
 
-/// What was done.
+/// Prints what was done.
 pub(super) fn report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     writeln!(out)?;
     for step in &report.steps {
@@ -124,7 +125,7 @@ pub(super) fn report(out: &mut impl Write, report: &Report) -> std::io::Result<(
             Outcome::Refused => ("REFUSED", Colour::Red),
             Outcome::Failed => ("FAILED", Colour::Red),
         };
-        // What was done stands above, in the plan.
+        // The changes are listed above, in the plan.
         let detail = if step.outcome == Outcome::Changed { "as planned" } else { &step.detail };
         row(out, word, colour, step.id.name(), detail)?;
     }

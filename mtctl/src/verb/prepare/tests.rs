@@ -1,4 +1,4 @@
-//! When `mtctl prepare` only looks, and its exit codes then.
+//! When `mtctl prepare` only looks, and its exit codes in these cases.
 
 use clap::Parser;
 use provisioning::guard::Refusal;

@@ -1,5 +1,5 @@
-//! The OVF package of restored VMDKs: which places it may have, the descriptor, and the manifest.
-//! What is in a descriptor is `provisioning::vmware::ovf`'s.
+//! The OVF package of restored VMDKs: its files, the descriptor, and the manifest.
+//! `provisioning::vmware::ovf` writes the text of the descriptor.
 
 use std::fs::{self, File};
 use std::io;
@@ -51,12 +51,12 @@ impl From<ControllerName> for Controller {
 }
 
 impl PackageOptions {
-    /// Where the descriptor is to be, if one is wanted.
+    /// The path of the descriptor, if one is wanted.
     pub(super) fn descriptor(&self) -> Option<&Path> {
         self.ovf.as_deref()
     }
 
-    /// Where the manifest is to be.
+    /// The path of the manifest.
     pub(super) fn manifest(&self) -> Option<PathBuf> {
         self.ovf.as_ref().map(|ovf| ovf.with_extension("mf"))
     }
@@ -66,13 +66,12 @@ impl PackageOptions {
         self.ovf.clone().into_iter().chain(self.manifest())
     }
 
-    /// A package of `pairs` can be made: new files, in the directory of the VMDKs.
+    /// Checks that a package of `pairs` can be made from new files in the directory of the VMDKs.
     ///
     /// # Errors
     ///
-    /// `Usage`: the files cannot be named beside each other, or one is named twice; or there are
-    /// too many disks.
-    /// `Refused`: one is there, or would lie where mtctl keeps its things.
+    /// `Usage`: the files cannot be named beside each other, or one is named twice, or there are
+    /// too many disks. `Refused`: one exists, or would lie where mtctl keeps its files.
     pub(super) fn check(&self, pairs: &[Pair], of: &GroupOptions) -> Result<()> {
         let (Some(ovf), Some(mf)) = (&self.ovf, self.manifest()) else { return Ok(()) };
         let shown = ovf.display();
@@ -97,8 +96,8 @@ impl PackageOptions {
         restore_targets::are_possible(images.chain([ovf.as_path(), &mf]), of)
     }
 
-    /// Makes descriptor and manifest of what was `restored` for the machine `machine`. The
-    /// manifest comes last: a package without one is not whole.
+    /// Writes the descriptor and the manifest of the `restored` images for the machine `machine`.
+    /// The manifest comes last: a package without one is incomplete.
     ///
     /// # Errors
     ///
@@ -120,10 +119,10 @@ impl PackageOptions {
     }
 }
 
-/// The name of a file as the package has it.
+/// The name of a file in the package.
 fn name(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
-    // A manifest has no way to say that such a character is a part of the name.
+    // A manifest cannot express that such a character is part of the name.
     name.chars().all(|c| !c.is_control() && !matches!(c, '(' | ')' | '/')).then_some(name)
 }
 

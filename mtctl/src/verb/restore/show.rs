@@ -1,5 +1,5 @@
-//! What `mtctl restore` prints: what would be written where, and what was. How that came about is
-//! the verb's.
+//! The output of `mtctl restore`: what would be written where, and what was written. The verb
+//! itself does the work.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,19 +12,19 @@ use serde::Serialize;
 use super::{Arguments, FormatName, Pair};
 use crate::output;
 
-/// A volume that is whole at its new place.
+/// A volume that was restored completely.
 pub(super) struct Restored {
-    /// What the group calls it.
+    /// Its name in the group.
     pub(super) name: VolumeName,
-    /// Where it is.
+    /// The path of its copy.
     pub(super) path: PathBuf,
-    /// How long the disk is.
+    /// Size of the disk.
     pub(super) bytes: u64,
-    /// How much was not written as data, being zeros; not known of what qemu-img made.
+    /// How much was not written as data because it is zero; `None` for images made by qemu-img.
     pub(super) zero_bytes: Option<u64>,
     /// Its BLAKE3.
     pub(super) digest: String,
-    /// How long it took, reading back or comparing included.
+    /// How long it took, including reading back or comparing.
     pub(super) seconds: f64,
 }
 
@@ -70,7 +70,7 @@ struct JsonRestored<'a> {
     seconds: f64,
 }
 
-/// Shows what is to be written where.
+/// Shows what will be written where.
 pub(super) fn plan(
     pairs: &[Pair],
     point: PointId,
@@ -115,7 +115,7 @@ pub(super) fn plan(
     Ok(out.flush()?)
 }
 
-/// Shows what was written, and is proven there.
+/// Shows what was written and verified.
 pub(super) fn restored(
     restored: &[Restored],
     point: PointId,
@@ -160,7 +160,7 @@ pub(super) fn restored(
     Ok(out.flush()?)
 }
 
-/// As it was typed.
+/// The format as typed.
 fn name(format: FormatName) -> &'static str {
     match format {
         FormatName::Raw => "raw",

@@ -1,5 +1,5 @@
-//! `mtctl stream convert`: streams into one of another format. What that means is
-//! `blockio::convert`'s; here the output gets its name once it is whole.
+//! `mtctl stream convert`: writes streams as one stream of another format. `blockio::convert` does
+//! the work; this verb gives the output its name once it is complete.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -66,7 +66,7 @@ enum To {
     RbdDiffV2,
 }
 
-/// Converts.
+/// Converts the streams.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     check(arguments)?;
     let inputs = stream_options::inputs(&arguments.inputs, arguments.format)?;
@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// What can be said no to before anything is read.
+/// Refuses what can be refused before anything is read.
 fn check(arguments: &Arguments) -> blockio::Result<()> {
     let usage = |context: &str| blockio::Error::new(blockio::ErrorKind::Usage, context);
     if arguments.written.is_compressed() && arguments.to != To::Native {
@@ -100,7 +100,7 @@ fn target(arguments: &Arguments) -> Output {
     }
 }
 
-/// What all the streams say of themselves: the output says it in its first bytes.
+/// The headers of all the streams: the output begins with what they say.
 fn headers(
     arguments: &Arguments,
     inputs: &[StreamArgument],

@@ -1,5 +1,5 @@
-//! `mtctl stream inspect`: headers, volumes, counts, marks, and the first thing that is wrong. The
-//! reading is `blockio::inspect`'s.
+//! `mtctl stream inspect`: headers, volumes, counts, marks, and the first error. `blockio::inspect`
+//! does the reading.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -144,7 +144,7 @@ fn kind(mark: &Mark) -> &'static str {
     }
 }
 
-/// In RFC 3339, UTC; 0 is not known.
+/// The time in RFC 3339, UTC; 0 means unknown.
 fn time(Timestamp(nanoseconds): Timestamp) -> String {
     let known = (nanoseconds > 0).then(|| i128::from(nanoseconds));
     known
@@ -195,7 +195,8 @@ struct JsonMark<'a> {
     group: Option<JsonName<'a>>,
 }
 
-/// A name as it is shown, made when it is written: shown it can be five times as long.
+/// A name for display, formatted only when it is written, because the displayed form can be five
+/// times as long.
 struct JsonName<'a>(&'a Name);
 
 impl Serialize for JsonName<'_> {

@@ -1,5 +1,5 @@
-//! `mtctl stream merge`: streams of several volumes into one with one common mark. What that means
-//! is `blockio::merge`'s.
+//! `mtctl stream merge`: merges streams of several volumes into one with one common mark.
+//! `blockio::merge` does the work.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ impl From<Kind> for MarkKind {
     }
 }
 
-/// The first `=` divides, unless all of it is a file that is there.
+/// Split at the first `=`, unless the whole text is the name of an existing file.
 fn input(text: &str) -> Result<(Option<Name>, PathBuf), String> {
     match text.split_once('=') {
         Some((volume, file)) if !Path::new(text).exists() => {
@@ -78,7 +78,7 @@ fn input(text: &str) -> Result<(Option<Name>, PathBuf), String> {
     }
 }
 
-/// Merges.
+/// Merges the streams.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let files: Vec<_> = arguments.inputs.iter().map(|(_, file)| file.clone()).collect();
     arguments.written.check(&files, "merge")?;
@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let merged = Merged::of(&headers(arguments, &inputs)?)?;
     let name = match &arguments.mark {
         Some(name) => Some(name.clone()),
-        // What they disagree on is said before all of it is read.
+        // A disagreement about it is reported before all of the inputs are read.
         None => merged.common_end()?,
     };
     let mark = CommonMark { name, kind: arguments.kind.map(MarkKind::from) };

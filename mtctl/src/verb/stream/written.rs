@@ -1,4 +1,4 @@
-//! The stream that a verb writes: where it goes, how it is compressed, and what is said of it.
+//! The stream that a verb writes: its destination, its compression, and the report about it.
 
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
@@ -54,11 +54,12 @@ struct Json {
 }
 
 impl WrittenOptions {
-    /// Checks that `verb`, which reads `inputs`, can write its stream there.
+    /// Checks that `verb`, which reads `inputs`, can write its stream to the output.
     ///
     /// # Errors
     ///
-    /// `Usage`: a stream cannot go there. `Refused`: something is there that --force does not name.
+    /// `Usage`: a stream cannot go there. `Refused`: something exists there that --force does not
+    /// name.
     pub(super) fn check(&self, inputs: &[PathBuf], verb: &str) -> blockio::Result<()> {
         if !self.is_stdout() {
             let hint = "to write to a disk, apply the stream to it: mtctl apply";
@@ -78,11 +79,11 @@ impl WrittenOptions {
             .with_hint(format!("mtctl stream {verb} … --output - | COMMAND")))
     }
 
-    /// Has the stream written by `write`. A file gets its name when all of it is written.
+    /// Lets `write` write the stream. A file gets its name when it is complete.
     ///
     /// # Errors
     ///
-    /// What `write` said, or the file cannot be made.
+    /// Errors of `write`, or the file cannot be made.
     pub(super) fn write(
         &self,
         write: impl FnOnce(&mut dyn Write) -> anyhow::Result<Conversion>,
@@ -93,12 +94,12 @@ impl WrittenOptions {
         }
     }
 
-    /// Says what was written, on stderr if the stream went to stdout; `lost`: why marks are not in
-    /// it.
+    /// Reports what was written, on stderr if the stream went to stdout; `lost` says why some marks
+    /// are not in it.
     ///
     /// # Errors
     ///
-    /// What the kernel said of the output.
+    /// Errors of the kernel about the output.
     pub(super) fn tell(&self, done: &Conversion, lost: &str) -> anyhow::Result<()> {
         let Conversion { extents, data_bytes, zero_bytes, marks, marks_lost } = *done;
         let mut out: Box<dyn Write> = match self.is_stdout() {
@@ -124,7 +125,7 @@ impl WrittenOptions {
         Ok(out.flush()?)
     }
 
-    /// How a native stream is written.
+    /// The options for writing a native stream.
     pub(super) fn of_native(&self) -> native::Options {
         native::Options { compression: self.method(), ..native::Options::default() }
     }

@@ -1,4 +1,4 @@
-//! What a comparison came to, for people and programs, and as an exit code.
+//! The result of a comparison, for people and programs, and as an exit code.
 
 use std::io::Write;
 
@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::output;
 use crate::report;
 
-/// So many ranges are printed for people.
+/// The most ranges that are printed for people.
 const RANGES_MAX: usize = 20;
 
 /// Stable: fields are added, never changed.
@@ -39,7 +39,7 @@ struct JsonRange {
     sectors: u64,
 }
 
-/// Prints the comparison, and gives its exit code.
+/// Prints the comparison, and returns its exit code.
 ///
 /// # Errors
 ///
@@ -132,7 +132,7 @@ fn shown(bytes: u64) -> String {
     size::binary(bytes)
 }
 
-/// The sectors that `extent` touches: the first, and the first after it.
+/// The sectors that `extent` touches: the first one, and the first one after it.
 fn sectors(extent: Extent, sector_bytes: u64) -> (u64, u64) {
     (extent.start().get() / sector_bytes, extent.end().get().div_ceil(sector_bytes))
 }

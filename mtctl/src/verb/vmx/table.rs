@@ -5,10 +5,11 @@ use provisioning::size;
 
 use super::{Report, printable};
 
-/// One less than a line may have: the caller indents.
+/// One less than a line may have, because the caller indents.
 const WIDTH_COLUMNS: u16 = 99;
 
-/// One row a disk, and one for each controller without disks; at most [`WIDTH_COLUMNS`] wide.
+/// One row for each disk, and one for each controller without disks; at most [`WIDTH_COLUMNS`]
+/// wide.
 pub(super) fn of(report: &Report<'_>) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
