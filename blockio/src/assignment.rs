@@ -1,5 +1,5 @@
-//! Which target a volume goes to: a disk or image file of this host, or a device that somebody has
-//! opened.
+//! Which target a volume goes to: a disk or image file of this host, or a device that is already
+//! open.
 
 use std::fs::File;
 
@@ -15,16 +15,16 @@ use crate::{Error, ErrorKind, Result};
 /// Which target a volume of the streams goes to.
 #[derive(Debug)]
 pub struct Assignment {
-    /// The volume's name in the streams; unnamed: they have one volume, and this is it.
+    /// The volume's name in the streams; unnamed if they have a single volume, which is this one.
     pub volume: VolumeName,
     /// The target, open.
     pub target: Disk,
-    /// What the target is known by.
+    /// What identifies the target.
     pub identity: KnownAs,
 }
 
 impl Assignment {
-    /// What tells its target from others; what that holds is not looked at.
+    /// What distinguishes its target from others; the content of the target is not read.
     pub(crate) fn target_identity(&self) -> TargetIdentity {
         let KnownAs { serial, backing_file, .. } = self.identity.clone();
         let sector_bytes = self.target.geometry().sector_size.bytes().get();
@@ -41,7 +41,7 @@ pub enum Disk {
     Device(OpenDevice),
 }
 
-/// A device that is open, until it is taken to be written.
+/// An open device, until it is taken for writing.
 pub struct OpenDevice {
     shown: String,
     geometry: Geometry,
@@ -55,7 +55,7 @@ impl std::fmt::Debug for OpenDevice {
 }
 
 impl OpenDevice {
-    /// `device`, which messages call `shown`.
+    /// `device`, named `shown` in messages.
     #[must_use]
     pub fn new(shown: String, device: Box<dyn BlockDevice>) -> Self {
         Self { shown, geometry: device.geometry(), device: Some(device) }
@@ -69,7 +69,7 @@ impl From<Target> for Disk {
 }
 
 impl Disk {
-    /// What messages call it.
+    /// Its name in messages.
     #[must_use]
     pub fn shown(&self) -> String {
         match self {
@@ -87,7 +87,7 @@ impl Disk {
         }
     }
 
-    /// Whether it is a file that can be grown.
+    /// Whether it is an image file, which can grow.
     pub(crate) fn is_image_file(&self) -> bool {
         match self {
             Self::Target(target) => target.kind() == TargetKind::ImageFile,
@@ -95,7 +95,7 @@ impl Disk {
         }
     }
 
-    /// What it holds, to be looked at; none of a device that is written already.
+    /// Its content, for inspection; `None` for a device that is already being written.
     pub(crate) fn held(&mut self) -> Option<Held<'_>> {
         match self {
             Self::Target(target) => Some(Held::File(target.file())),
@@ -103,7 +103,7 @@ impl Disk {
         }
     }
 
-    /// The file behind it, if it is one of this host.
+    /// The file behind it, if it is a file or disk of this host.
     pub(crate) fn file(&self) -> Option<&File> {
         match self {
             Self::Target(target) => Some(target.file()),
@@ -122,11 +122,11 @@ impl Disk {
         }
     }
 
-    /// Opens it to be written from `regions`.
+    /// Opens it for writing from `regions`.
     ///
     /// # Errors
     ///
-    /// `Failed`: it could not be opened, or is written already.
+    /// `Failed`: it could not be opened, or is already being written.
     pub fn open(&mut self, engine: Engine, regions: &[Region]) -> Result<Box<dyn BlockDevice>> {
         let opening = |shown: &str| format!("opening {shown}");
         match self {

@@ -3,8 +3,8 @@
 
 use crate::device::Flushed;
 
-/// Proof that everything written to every volume that has not failed is durable (BARRIER 2): made
-/// of what each device gave for its flush. A checkpoint needs it.
+/// Proof that everything written to every volume that has not failed is durable (BARRIER 2), made
+/// of the proof that each device gave for its flush. A checkpoint needs it.
 #[must_use = "progress may be recorded now, and only now"]
 #[derive(Debug)]
 pub(crate) struct AllFlushed {
@@ -12,7 +12,7 @@ pub(crate) struct AllFlushed {
 }
 
 impl AllFlushed {
-    /// Flushes each of `devices` with `flush`, which gives none for a device that nothing was
+    /// Flushes each of `devices` with `flush`, which returns `None` for a device that nothing was
     /// written to, or that failed: a failed device is latched, and nothing of it is recorded.
     pub(crate) fn flush<D>(
         devices: impl IntoIterator<Item = D>,

@@ -1,8 +1,9 @@
-//! Deliberate bugs: what the simulator must catch, each planted by name, in tests only. Outside of
-//! tests neither the bugs nor what they do exist: [`planted!`] is `false` there, or nothing.
+//! Deliberate bugs that the simulator must catch, each planted by name, in tests only. Outside of
+//! tests neither the bugs nor their effects exist: [`planted!`] is `false` there, or expands to
+//! nothing.
 
-/// Asks whether a bug is planted, or does what it does: `planted!(NoBarrier1)`, or
-/// `planted!(NoBarrier1 => { … })`.
+/// Asks whether a bug is planted, or runs its effect: `planted!(NoBarrier1)`, or
+/// `planted!(NoBarrier1 => { ... })`.
 #[cfg(test)]
 macro_rules! planted {
     ($bug:ident) => {
@@ -25,15 +26,16 @@ macro_rules! planted {
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Bug {
-    /// Before-images are not flushed before what they are of is overwritten.
+    /// Before-images are not flushed before the data they belong to is overwritten.
     NoBarrier1,
     /// Volumes are not flushed before progress is recorded.
     NoBarrier2,
-    /// Progress is told as durable before it is recorded.
+    /// Progress is reported as durable before it is recorded.
     NoBarrier3,
-    /// The end of a log is saved whose last records failed, or that is in another epoch.
+    /// The end of a log is saved although its last records failed, or although it is in another
+    /// epoch.
     EndSavedUnseen,
-    /// A record of another session is taken for one of this.
+    /// A record of another session is taken for a record of this one.
     StaleBytesTakenForLog,
     /// What was preserved before a crash is preserved again after it.
     FirstTouchSetNotRebuilt,
@@ -41,39 +43,39 @@ pub(crate) enum Bug {
     ExpiryOfANeededSegment,
     /// A record is believed though one before it is missing.
     NonConsecutiveNumbers,
-    /// A record whose payload is torn is believed.
+    /// A record is believed although its payload is torn.
     PayloadNotChecked,
     /// A rollback does not preserve what it overwrites.
     RollbackNotLogged,
     /// A point is made before the volumes are flushed.
     PointBeforeFlush,
-    /// What a process before left in a cache is relied on as durable.
+    /// Data that an earlier process left in a cache is relied on as durable.
     SegmentsNotFlushedAtOpen,
     /// Segments are removed before the state that needs them is replaced.
     UnlinkBeforeState,
-    /// Of two merged epochs the later image counts.
+    /// When two epochs are merged, the later image wins.
     MergeKeepsTheLaterImage,
-    /// A view asks for images before it reads the disk, and not after.
+    /// A view looks up images before it reads the disk, and not again afterwards.
     ViewDoesNotLookAgain,
-    /// A view takes the end of what it read before it read the disk for the end.
+    /// A view treats the end of what it had read of the journal before the disk read as the end.
     ViewTrustsItsWindow,
     /// A rollback that is not complete is recorded as complete.
     RollbackRecordedBeforeFlush,
-    /// That a rollback that keeps nothing gives up points is not in the journal.
+    /// The journal does not record that a rollback without undo gives up points.
     BreakNotInTheJournal,
-    /// The same, and it is not in the state.
+    /// The state does not record that a rollback without undo gives up points.
     BreakNotInTheState,
-    /// What a source has more than before stays as the target has it.
+    /// The part by which a source has grown keeps the target's old content.
     GrowthNotCleared,
-    /// The size of a source that has grown is recorded before what it has more is cleared.
+    /// The new size of a source that has grown is recorded before the added part is cleared.
     GrowthRecordedBeforeCleared,
-    /// What brings volumes back after a killed run goes to the last point, wherever they were.
+    /// Recovering volumes after a killed run goes to the last point, wherever they were.
     RecoverGoesForward,
-    /// That volumes went on from a rollback is forgotten once something is written.
+    /// After a rollback, the record that volumes continue from it is lost with the first write.
     MarkOfRollbackLost,
-    /// The log goes on behind the segments of a copy that failed, and the state does not say so.
+    /// The log continues after the segments of a failed copy, and the state does not say so.
     NumbersOfHalfACopyNotSaved,
-    /// What the journal says and the state does not yet is ignored.
+    /// What the journal records beyond the state is ignored.
     BeyondTheStateIgnored,
     /// A state that is older than its history is believed.
     OlderStateBelieved,
@@ -81,25 +83,25 @@ pub(crate) enum Bug {
     SecondCopyNotWritten,
     /// The first copy of the state counts, however old it is.
     FirstCopyAlwaysCounts,
-    /// A save that failed is in memory all the same.
+    /// A save that failed is kept in memory anyway.
     FailedSaveStaysInMemory,
-    /// The last block of what is overwritten is not preserved.
+    /// The last block of an overwritten range is not preserved.
     FirstTouchOffByOne,
-    /// An image is read without a look at its checksum.
+    /// An image is read without verifying its checksum.
     ImageNotChecked,
-    /// A rollback writes before it knows that all it needs is whole.
+    /// A rollback writes before it has verified that everything it needs is intact.
     RollbackDoesNotCheckFirst,
-    /// What is accepted is not compared with the history.
+    /// A commit does not compare the accepted volumes with the history.
     CommitComparesNothing,
     /// A volume whose write or flush failed counts as flushed.
     FailedWriteIgnored,
-    /// What was saved last and is torn in both copies counts as a crash.
+    /// A last save that is torn in both copies is taken for a crash.
     TornInBothBelieved,
 }
 
 #[cfg(test)]
 impl Bug {
-    /// All of them.
+    /// All bugs.
     pub(crate) const ALL: [Self; 35] = [
         Self::NoBarrier1,
         Self::NoBarrier2,
@@ -152,12 +154,12 @@ mod planted {
         static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
     }
 
-    /// Plants `bug` in this thread, or none.
+    /// Plants `bug` in this thread, or clears it.
     pub(crate) fn plant(bug: Option<Bug>) {
         PLANTED.set(bug);
     }
 
-    /// Whether it is planted.
+    /// Whether `bug` is planted in this thread.
     #[must_use]
     pub(crate) fn is_planted(bug: Bug) -> bool {
         PLANTED.get() == Some(bug)

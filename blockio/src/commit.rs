@@ -1,5 +1,5 @@
 //! What is proven before the disks are accepted: that they are at a recovery point. Dropping the
-//! history is the group's.
+//! history is the group's job.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,21 +22,21 @@ use crate::{Error, ErrorKind, Result};
 const PIECE_BYTES: NonZeroUsize =
     NonZeroUsize::new(TRANSFER_BYTES_MAX).expect("invariant: not zero");
 
-/// A volume, to be compared with its history.
+/// A volume to compare with its history.
 pub struct Volume {
-    /// The name that the group knows it by.
+    /// Its name in the group.
     pub name: VolumeName,
     /// Its disk.
     pub device: Box<dyn BlockDevice>,
 }
 
-/// How it is known that the volumes are at a point.
+/// How the volumes are known to be at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// Nothing was overwritten since it was made: every overwrite is preserved first, and nothing
-    /// was.
+    /// Nothing was overwritten since the point was made: every overwrite is preserved first, and
+    /// nothing was preserved.
     NothingWritten(PointId),
-    /// They were rolled back to it; what they hold is to be compared.
+    /// They were rolled back to it; their content still has to be compared.
     RolledBack(PointId),
 }
 
@@ -50,12 +50,12 @@ impl Proof {
     }
 }
 
-/// Whether `group` was committed before, and has nothing to commit since. What a crash in that
-/// commit left of the history is removed.
+/// Whether `group` was committed before and has nothing to commit since then. Removes any history
+/// that a crash in that commit left behind.
 ///
 /// # Errors
 ///
-/// `Refused`: a run was cut short since. `Failed`: a segment could not be removed.
+/// `Refused`: a later run was cut short. `Failed`: a segment could not be removed.
 pub fn is_done(group: &mut Group) -> Result<bool> {
     let state = group.view().state();
     if state.journal.is_some() || state.volumes.is_empty() || state.dropped().is_empty() {
@@ -73,8 +73,8 @@ pub fn is_done(group: &mut Group) -> Result<bool> {
 ///
 /// # Errors
 ///
-/// `Refused`: they are at none. `Integrity`, `Failed`: the history cannot be read. `Usage`: there
-/// is none.
+/// `Refused`: they are at no point. `Integrity`, `Failed`: the history cannot be read. `Usage`:
+/// there is no history.
 pub fn where_it_is(group: &mut Group, history: Settings) -> Result<Proof> {
     group.view().catalogue()?;
     group.view().require_no_rollback()?;
@@ -93,13 +93,13 @@ pub fn where_it_is(group: &mut Group, history: Settings) -> Result<Proof> {
     ))
 }
 
-/// Compares every image since `point` with what `volumes` hold; `observe` is told of bytes done,
-/// and of how many.
+/// Compares every image since `point` with the content of `volumes`; `observe` receives the bytes
+/// done and the total.
 ///
 /// # Errors
 ///
 /// `Integrity`: a volume holds something else, or the history is damaged. `Refused`: a volume is
-/// missing. `Failed`: it could not be read, or was stopped.
+/// missing. `Failed`: a volume could not be read, or the comparison was stopped.
 pub fn compare(
     group: &GroupView,
     point: PointId,

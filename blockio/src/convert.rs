@@ -1,7 +1,9 @@
-//! One or several inputs into one stream of another format. Verified on the way, as for applying.
+//! Converts one or several inputs to one stream of another format, verified on the way as for
+//! applying.
 //!
-//! What the other format cannot say is lost and counted ([`Conversion`]); what it must say and the
-//! inputs do not is asked for. Which file is written, and how it gets its name, is the caller's.
+//! What the other format cannot express is lost and counted ([`Conversion`]); what it requires and
+//! the inputs lack is asked for. Which file is written, and how it gets its name, is up to the
+//! caller.
 
 use std::io::Write;
 
@@ -17,16 +19,16 @@ use crate::units::{ByteCount, ByteOffset};
 use crate::verify::{Bounds, verify};
 use crate::{Error, ErrorKind, Result};
 
-/// What to write.
+/// The format to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Our own format.
+    /// The native format.
     Native(native::Options),
     /// rbd diff.
     RbdDiff(rbd_diff::Version),
 }
 
-/// What was written, and what was not.
+/// What was written, and what was lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conversion {
     /// Extents of any content.
@@ -41,13 +43,13 @@ pub struct Conversion {
     pub marks_lost: u64,
 }
 
-/// The header of one stream that says what the streams `headers`, by what they are in, say one
-/// after another.
+/// The header of one stream equivalent to the streams with `headers`, one after another, each with
+/// the name of its input.
 ///
 /// # Errors
 ///
-/// `Usage`: their volumes are not the same, one does not begin where the one before ends, or no
-/// size is known (`size` is taken where the inputs do not say) or another.
+/// `Usage`: their volumes differ, one does not begin where the one before ends, or a size is
+/// unknown (`size` is used where the inputs do not give one) or differs.
 pub fn joined_header(
     headers: &[(String, StreamHeader)],
     size: Option<ByteCount>,
@@ -70,12 +72,12 @@ pub fn joined_header(
     Ok(joined)
 }
 
-/// The same, of sizes that need not be known.
+/// As [`joined_header`], but sizes may be unknown.
 pub(crate) fn joined(headers: &[(String, StreamHeader)]) -> Result<StreamHeader> {
     let Some((_, first)) = headers.first() else {
         return Err(Error::new(ErrorKind::Usage, "there is nothing to convert"));
     };
-    // Another stream: its records are at other places.
+    // The result is another stream: its records are at other offsets.
     let mut joined = StreamHeader { identity: None, ..first.clone() };
     for pair in headers.windows(2) {
         let [(before, _), (name, next)] = pair else { continue };
@@ -88,7 +90,7 @@ pub(crate) fn joined(headers: &[(String, StreamHeader)]) -> Result<StreamHeader>
     Ok(joined)
 }
 
-/// What keeps `next` from being joined, if something does.
+/// Joins `next` to `joined`, or returns the reason why it cannot be joined.
 fn join(joined: &mut StreamHeader, next: &StreamHeader) -> std::result::Result<(), String> {
     joined.is_in_write_order &= next.is_in_write_order;
     if joined.volumes.len() != next.volumes.len() {
@@ -107,7 +109,8 @@ fn join(joined: &mut StreamHeader, next: &StreamHeader) -> std::result::Result<(
             ));
         }
         if next.size.is_some() && next.size < volume.size {
-            // Its last part would be lost, and be there again as it was if the disk grows later.
+            // The end of the disk would be lost, and reappear with its old content if the disk
+            // grows later.
             return Err("its disk is smaller than in the one before".to_owned());
         }
         (volume.to, volume.size) = (next.to.clone(), next.size.or(volume.size));
@@ -119,13 +122,14 @@ fn told(snapshot: Option<&Name>) -> String {
     snapshot.map_or_else(|| "no snapshot".to_owned(), |name| format!("\"{}\"", Plain(name)))
 }
 
-/// Writes what `sources` (their names and how to open them, in order) hold to `output`, as one
+/// Writes the content of `sources` (their names and how to open them, in order) to `output`, as one
 /// stream with the header `header`.
 ///
 /// # Errors
 ///
-/// `Integrity`: an input is not what it must be; the output is then not ended. `Failed`: an input
-/// cannot be read, or the output not written. `Usage`: the output cannot hold it.
+/// `Integrity`: an input fails verification; the output then has no end record. `Failed`: an input
+/// cannot be read, or the output cannot be written. `Usage`: the output format cannot hold the
+/// input.
 pub fn convert<W: Write>(
     sources: impl IntoIterator<Item = Result<(String, Stream)>>,
     header: &StreamHeader,
@@ -159,7 +163,7 @@ pub fn convert<W: Write>(
         }
         before += source.consumed();
     }
-    // One stream alone says in its header where it ends. Of several joined ones the last end is a
+    // Only a single stream states its end in its header. When several are joined, the last end is a
     // point like those before it, and a stream that has marks makes no other.
     if let Some(mark) = pending.filter(|_| is_joined && sink.is_consistent) {
         sink.mark(&mark, &mut done)?;
@@ -173,7 +177,8 @@ pub(crate) fn bounds_of(header: &StreamHeader) -> Vec<Bounds> {
     volumes.map(|volume| Bounds { source: volume.size, target: None }).collect()
 }
 
-/// The recovery point that a stream of one volume ends in by its header; at a time not known.
+/// The recovery point that a single-volume stream ends in according to its header, with unknown
+/// time.
 pub(crate) fn end_mark(header: &StreamHeader) -> Option<Mark> {
     let [VolumeHeader { to: Some(name), .. }] = header.volumes.as_slice() else { return None };
     let (time, kind) = (Timestamp(0), MarkKind::CrashConsistent);
@@ -185,11 +190,11 @@ enum Encoder<W: Write> {
     RbdDiff(rbd_diff::Encoder<W>),
 }
 
-/// What is written, in whichever format.
+/// The output, in either format.
 pub(crate) struct Sink<W: Write> {
     encoder: Encoder<W>,
     is_consistent: bool,
-    /// The number that the first volume of what is read has in what is written.
+    /// The number in the output of the input's first volume.
     pub(crate) first_volume: u16,
 }
 
@@ -235,7 +240,7 @@ impl<W: Write> Sink<W> {
 
     fn piece(&mut self, piece: &Piece, arena: &Arena) -> Result<()> {
         let Piece { volume: VolumeIndex(volume), extent, content } = *piece;
-        // Verification refused what is on no volume, and all of them are in the header.
+        // Verification refused pieces on unknown volumes, and all volumes are in the header.
         let volume = VolumeIndex(volume.saturating_add(self.first_volume));
         match content {
             Content::Data { position } => {

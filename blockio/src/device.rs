@@ -3,9 +3,10 @@
 //! What is *not* here: which bytes to write (`plan`), in which order batches go and what a failed
 //! write means for the volume (`apply`), and who may open a device (`volume`).
 //!
-//! Order is decided by the caller, never by the device: between two settles, operations may be
-//! done in any order, so a caller settles before it writes where a write is under way.
-//! A device never retries and never hides an error; after the first nothing more is asked of it.
+//! Order is decided by the caller, never by the device: between two settles, operations may
+//! complete in any order, so a caller settles before it writes to a range that has a write under
+//! way. A device never retries and never hides an error; after the first nothing more is asked of
+//! it.
 
 use std::fmt;
 use std::io;
@@ -27,13 +28,13 @@ mod tests;
 
 use buffer::Arena;
 
-/// The longest single write or read, in bytes: what the kernel would split is split here.
+/// The longest single write or read, in bytes: anything the kernel would split is split here.
 pub const TRANSFER_BYTES_MAX: usize = 1 << 20;
 
-/// What a disk is, measured.
+/// Measured properties of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// How long it is. An image file need not be whole sectors.
+    /// Its length. The length of an image file need not be a multiple of the sector size.
     pub capacity: ByteCount,
     /// Its logical block size: the unit of every transfer.
     pub sector_size: SectorSize,
@@ -42,17 +43,17 @@ pub struct Geometry {
 /// One read or write: whole sectors between the disk and an arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// Where on the disk; a sector boundary.
+    /// Offset on the disk; a sector boundary.
     pub at: ByteOffset,
-    /// Where in the arena; a multiple of the sector size.
+    /// Position in the arena; a multiple of the sector size.
     pub position: usize,
-    /// How many bytes; whole sectors, at most [`TRANSFER_BYTES_MAX`]. The last one of an image file
-    /// may reach past its end: what is past it is not written, and reads as zeros.
+    /// Length in bytes; whole sectors, at most [`TRANSFER_BYTES_MAX`]. The last transfer of an
+    /// image file may reach past its end: the part past the end is not written, and reads as zeros.
     pub length: usize,
 }
 
 impl Transfer {
-    /// What of the disk it is about; none if it is nothing, or past the 64-bit range.
+    /// The extent of the disk it covers; `None` if it is empty, or past the 64-bit range.
     #[must_use]
     pub fn extent(&self) -> Option<Extent> {
         Extent::new(self.at, ByteCount::new(self.length as u64)).ok()
@@ -64,59 +65,59 @@ impl Transfer {
 pub struct WriteBatch {
     /// The memory that `writes` point into; the device keeps it until the last of them is done.
     pub arena: Arc<Arena>,
-    /// Data.
+    /// The data to write.
     pub writes: Vec<Transfer>,
-    /// Whole sectors that read as zeros afterwards, by deallocation where the disk can do that.
+    /// Whole sectors to be read as zeros afterwards, deallocated where the disk supports it.
     pub clears: Vec<Extent>,
 }
 
 /// Reads into one arena.
 #[derive(Debug)]
 pub struct ReadBatch {
-    /// The memory read into.
+    /// The memory to read into.
     pub arena: Arena,
-    /// Which sectors to where.
+    /// Which sectors go where.
     pub reads: Vec<Transfer>,
 }
 
-/// What became of a batch whose reading was begun.
+/// The state of a batch after [`begin_read`](BlockDevice::begin_read).
 #[derive(Debug)]
 pub enum Reading {
     /// It is done: this is its arena.
     Done(Arena),
-    /// The device has it.
+    /// It is still under way in the device.
     UnderWay,
 }
 
 /// Proof that nothing is under way on a device: every write so far was reaped, none failed, and
-/// short ones were finished. Only a device makes one; a flush needs it.
+/// short writes were finished. Only a device makes one; a flush needs it.
 #[must_use = "a settled device is to be flushed, or the writes are not known to be durable"]
 #[derive(Debug)]
 pub struct Settled(());
 
 #[cfg(test)]
 impl Settled {
-    /// Of a simulated device, which lives elsewhere.
+    /// Proof for a simulated device, which lives in another module.
     pub(crate) fn simulated() -> Self {
         Self(())
     }
 }
 
-/// Proof that what was settled is durable (BARRIER 2). Only a device makes one; a checkpoint needs
-/// it.
+/// Proof that the settled writes are durable (BARRIER 2). Only a device makes one; a checkpoint
+/// needs it.
 #[must_use = "progress may be recorded now, and only now"]
 #[derive(Debug)]
 pub struct Flushed(());
 
 #[cfg(test)]
 impl Flushed {
-    /// Of a simulated device, which lives elsewhere.
+    /// Proof for a simulated device, which lives in another module.
     pub(crate) fn simulated() -> Self {
         Self(())
     }
 }
 
-/// What was tried on a device.
+/// The operation that was attempted on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
     /// Reading an extent.
@@ -129,19 +130,19 @@ pub enum Attempt {
     Flush,
 }
 
-/// A device did not do what it was asked.
+/// A device operation that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{attempt}")]
 pub struct DeviceError {
-    /// What was asked.
+    /// The operation.
     pub attempt: Attempt,
-    /// What the kernel said.
+    /// The kernel's error.
     #[source]
     pub cause: io::Error,
 }
 
 impl Attempt {
-    /// The sectors of `size` that it was about; none for a flush.
+    /// The sectors of `size` that it covers; `None` for a flush.
     #[must_use]
     pub fn sectors(&self, size: SectorSize) -> Option<LbaExtent> {
         match self {
@@ -154,7 +155,7 @@ impl Attempt {
 }
 
 impl DeviceError {
-    /// The same error once more, for a device that says it each time it is asked.
+    /// A copy of this error, for a device that reports it each time it is asked.
     pub(crate) fn again(&self) -> Self {
         let cause = match self.cause.raw_os_error() {
             Some(errno) => io::Error::from_raw_os_error(errno),
@@ -175,20 +176,20 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// A disk. One that is settled may be given to another thread, and used there.
+/// A disk. A settled one may be moved to another thread and used there.
 pub trait BlockDevice: Send {
     /// Its size and sector size, as they were at open.
     fn geometry(&self) -> Geometry;
 
-    /// What does its I/O, for people: `io_uring`, `blocking` or `memory`.
+    /// The name of its I/O engine, for people: `io_uring`, `blocking` or `memory`.
     fn engine_name(&self) -> &'static str;
 
-    /// Reads all of `batch` and gives its arena back when the last byte is there. Writes under way
-    /// go on.
+    /// Reads all of `batch` and returns its arena when the last byte has arrived. Writes under way
+    /// continue.
     ///
     /// # Errors
     ///
-    /// The first read that failed, after all of them came to an end.
+    /// The first read that failed, after all reads have ended.
     fn read_batch(&mut self, batch: ReadBatch) -> Result<Arena, DeviceError>;
 
     /// Begins to read `batch`, and may return before it is done. Batches come back through
@@ -201,24 +202,26 @@ pub trait BlockDevice: Send {
         self.read_batch(batch).map(Reading::Done)
     }
 
-    /// Whether the oldest batch that is under way has been read by now.
+    /// Whether the oldest batch under way has been read.
     fn is_read(&mut self) -> bool {
         true
     }
 
-    /// Waits for the oldest batch that is under way, and gives its arena back.
+    /// Waits for the oldest batch under way, and returns its arena.
     ///
     /// # Errors
     ///
-    /// The first read of it that failed, after all of them came to an end. None is under way.
+    /// The first of its reads that failed, after all of them have ended. Also an error if no batch
+    /// is under way.
     fn finish_read(&mut self) -> Result<Arena, DeviceError> {
         let (attempt, cause) = (Attempt::Flush, io::ErrorKind::InvalidInput.into());
         Err(DeviceError { attempt, cause })
     }
 
-    /// Takes `batch` and begins it; may return before it is done. Blocks while the queue is full.
+    /// Takes `batch` and begins to write it; may return before it is done. Blocks while the queue
+    /// is full.
     ///
-    /// Arenas of writes that are done come back only in the calls of this trait: who waits for one
+    /// Arenas of finished writes come back only in calls of this trait: a caller that waits for one
     /// calls [`reap`](Self::reap).
     ///
     /// # Errors
@@ -226,31 +229,31 @@ pub trait BlockDevice: Send {
     /// A write that failed, of this batch or an earlier one.
     fn write_batch(&mut self, batch: WriteBatch) -> Result<(), DeviceError>;
 
-    /// Gives back the arenas of what is done. If nothing is, and something is under way, waits for
-    /// it: who waits for an arena calls this, since nothing comes back by itself. Says whether
-    /// something is still under way.
+    /// Gives back the arenas of finished writes. If none is finished and one is under way, waits
+    /// for it: a caller that waits for an arena calls this, because none comes back by itself.
+    /// Returns whether something is still under way.
     ///
     /// # Errors
     ///
     /// As [`settle`](Self::settle).
     fn reap(&mut self) -> Result<bool, DeviceError>;
 
-    /// Waits until nothing is under way; arenas are given back on the way.
+    /// Waits until nothing is under way, and gives back the arenas.
     ///
     /// # Errors
     ///
-    /// The first write that failed since the device was opened, each time it is asked.
+    /// The first write that failed since the device was opened, each time this is called.
     fn settle(&mut self) -> Result<Settled, DeviceError>;
 
-    /// Makes everything settled durable: file data, and the disk's own cache.
+    /// Makes all settled writes durable: file data, and the disk's own cache.
     ///
     /// # Errors
     ///
-    /// What the kernel said. What was written before is then in an unknown state: the kernel may
-    /// have dropped it, and a second flush would not tell. The device stays failed.
+    /// The kernel's error. Everything written before is then in an unknown state: the kernel may
+    /// have dropped it, and a second flush would not report that. The device stays failed.
     fn flush(&mut self, settled: Settled) -> Result<Flushed, DeviceError>;
 
-    /// Another thread will use it from now on. Who does not say so finds its file in use for some
-    /// milliseconds after all of it was closed. Nothing may be under way.
+    /// Announces that another thread will use the device from now on. Without this call, the file
+    /// stays in use for some milliseconds after everything was closed. Nothing may be under way.
     fn hand_over(&mut self) {}
 }

@@ -1,6 +1,7 @@
-//! What a disk holds, as a tree of BLAKE3 hashes: its root is the ordinary BLAKE3 hash of all of
-//! it, which any other tool can check, and its leaves tell where two disks differ. Opening what is
-//! hashed is `volume`'s and `view`'s; docs/format/digest-v1.md has the document of a digest.
+//! What a disk holds, as a tree of BLAKE3 hashes: its root is the ordinary BLAKE3 hash of the whole
+//! disk, which any other tool can check, and its leaves locate where two disks differ. Opening the
+//! disk is the job of `volume` and `view`; docs/format/digest-v1.md specifies the document of a
+//! digest.
 
 use blake3::Hash;
 
@@ -26,7 +27,7 @@ pub use findings::Findings;
 pub use hashing::digest;
 pub(crate) use hashing::leaf_of;
 
-/// How much of a disk one leaf of its digest stands for: a power of two of bytes.
+/// How many bytes of a disk one leaf of its digest covers: a power of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeafSize(u64);
 
@@ -38,11 +39,11 @@ impl LeafSize {
     /// 1 MiB.
     pub const DEFAULT: Self = Self(1 << 20);
 
-    /// `bytes`, if leaves can have that size.
+    /// `bytes` as a leaf size, if that is valid.
     ///
     /// # Errors
     ///
-    /// `Usage`: no power of two, or not between [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
+    /// `Usage`: not a power of two, or not between [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
     pub fn new(bytes: u64) -> Result<Self> {
         if bytes.is_power_of_two() && (Self::MIN.0..=Self::MAX.0).contains(&bytes) {
             return Ok(Self(bytes));
@@ -57,13 +58,13 @@ impl LeafSize {
         self.0
     }
 
-    /// How many leaves `length` bytes have.
+    /// The number of leaves of a disk of `length` bytes.
     #[must_use]
     pub const fn leaves_of(self, length: ByteCount) -> u64 {
         length.get().div_ceil(self.0)
     }
 
-    /// The part of `length` bytes that the leaf `index` stands for; none after the last.
+    /// The part of a disk of `length` bytes that leaf `index` covers; `None` after the last leaf.
     #[must_use]
     pub fn extent(self, index: u64, length: ByteCount) -> Option<Extent> {
         let start = index.checked_mul(self.0)?;
@@ -82,11 +83,11 @@ pub struct TreeDigest {
 }
 
 impl TreeDigest {
-    /// The digest that `leaves` make, in their order.
+    /// The digest made of `leaves`, in order.
     ///
     /// # Errors
     ///
-    /// `Integrity`: there are not as many leaves as `length` has, or it is empty.
+    /// `Integrity`: the number of leaves does not match `length`, or `length` is zero.
     pub fn of_leaves(length: ByteCount, leaf_size: LeafSize, leaves: Vec<Hash>) -> Result<Self> {
         let expected = leaf_size.leaves_of(length);
         let count = leaves.len() as u64;
@@ -99,33 +100,33 @@ impl TreeDigest {
         }
     }
 
-    /// How much was hashed.
+    /// How many bytes were hashed.
     #[must_use]
     pub fn length(&self) -> ByteCount {
         self.length
     }
 
-    /// How much one leaf stands for; the last may stand for less.
+    /// How many bytes one leaf covers; the last may cover fewer.
     #[must_use]
     pub fn leaf_size(&self) -> LeafSize {
         self.leaf_size
     }
 
-    /// One for each [`leaf_size`](Self::leaf_size) of the disk: the chaining value of that subtree
-    /// in BLAKE3's own tree, or the root where there is one leaf only.
+    /// One leaf for each [`leaf_size`](Self::leaf_size) of the disk: the chaining value of that
+    /// subtree in BLAKE3's own tree, or the root if there is only one leaf.
     #[must_use]
     pub fn leaves(&self) -> &[Hash] {
         &self.leaves
     }
 
-    /// The ordinary BLAKE3 hash of all of it.
+    /// The ordinary BLAKE3 hash of the whole disk.
     #[must_use]
     pub fn root(&self) -> Hash {
         self.root
     }
 
-    /// The leaves of a longer disk that hold the same value if its bytes are the same: those that
-    /// are whole, but not a single one, which is the root of its own disk.
+    /// The number of leaves that have the same value in the digest of a longer disk with the same
+    /// bytes: all whole leaves, but not a single leaf, which is the root of its own disk.
     fn leaves_within_another(&self) -> u64 {
         match self.leaves.len() {
             1 => 0,
@@ -134,8 +135,8 @@ impl TreeDigest {
     }
 }
 
-/// Where two disks differ, by whole leaves. Where their lengths differ, what neither digest tells
-/// is not compared: the last leaf of the shorter, unless it is whole.
+/// Where two disks differ, in whole leaves. If their lengths differ, the part that only one digest
+/// covers is not compared: this includes the last leaf of the shorter disk, unless it is whole.
 ///
 /// # Errors
 ///
@@ -164,8 +165,8 @@ pub fn compare(one: &TreeDigest, other: &TreeDigest) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Where `view` differs from what `expected` was made of, by whole leaves. Of a view that is
-/// longer, as much is hashed as the digest is about.
+/// Where `view` differs from the disk that `expected` was made of, in whole leaves. Of a longer
+/// view, only the length that the digest covers is hashed.
 ///
 /// # Errors
 ///

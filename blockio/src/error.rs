@@ -1,29 +1,30 @@
-//! The one error of this crate: what kind of failure, what was being done, why, and what to do now.
-//! Exit codes are not here: the command maps [`ErrorKind`] to them.
+//! The single error type of this crate: what kind of failure, what was being done, why, and what to
+//! do now. Exit codes are not here: the command maps [`ErrorKind`] to them.
 
 use std::error::Error as StdError;
 use std::{fmt, io};
 
-/// What every fallible function of this crate returns, unless it has an error of its own to match.
+/// The result of every fallible function of this crate, unless it has its own error type to match
+/// on.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The kinds a caller can act on; small and stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// Something was tried and did not work: a device, a file, the network.
+    /// An operation was attempted and did not work: on a device, a file, the network.
     Failed,
     /// The request cannot be acted on; nothing was touched.
     Usage,
-    /// A guard said no; nothing was touched.
+    /// A guard refused; nothing was touched.
     Refused,
-    /// Bytes are not what their format says they are, or not in their order.
+    /// Bytes are not what their format requires, or not in the required order.
     Integrity,
 }
 
 /// An error: kind, context (a gerund phrase naming the object), the cause, and a hint.
 ///
 /// `Display` prints the context only; the cause is reached through `source()`, so that a reporter
-/// that prints the chain says nothing twice.
+/// that prints the chain repeats nothing.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -46,7 +47,7 @@ impl Error {
         Self::new(ErrorKind::Failed, context).caused_by(source)
     }
 
-    /// An error of kind [`ErrorKind::Refused`]: a guard said no.
+    /// An error of kind [`ErrorKind::Refused`]: a guard refused.
     pub fn refused(context: impl Into<String>) -> Self {
         Self::new(ErrorKind::Refused, context)
     }
@@ -66,7 +67,7 @@ impl Error {
         self
     }
 
-    /// The same error with one line that says what to do now.
+    /// The same error with a one-line hint on what to do now.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -84,12 +85,12 @@ impl Error {
         text
     }
 
-    /// What a caller can match on.
+    /// The kind, for callers to match on.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What to do now, if there is something.
+    /// What to do now, if anything.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
@@ -107,7 +108,8 @@ impl StdError for Error {
     }
 }
 
-/// What to do after `error`, if it is for want of open files: many segments are open at once.
+/// The hint for `error` if it is due to a lack of file descriptors: many segments are open
+/// simultaneously.
 pub(crate) fn more_open_files(error: &io::Error) -> Option<&'static str> {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
         .then_some("allow more open files, with: ulimit -n 65536")

@@ -1,8 +1,8 @@
 //! Half-open ranges of a volume, in bytes ([`Extent`]) and in sectors ([`LbaExtent`]): split,
 //! intersect, subtract, join, align. What an extent holds (data, zero, discarded) is not here.
 //!
-//! An extent is never empty and its end fits into 64 bits, by construction: whoever holds one need
-//! not check again. All operations are on values and allocate nothing.
+//! An extent is never empty and its end fits into 64 bits, by construction: a holder need not check
+//! again. All operations are on values and allocate nothing.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::units::{ByteCount, ByteOffset, Lba, SectorCount, SectorSize};
 #[cfg(test)]
 mod tests;
 
-/// Why two numbers are no extent.
+/// Why two numbers do not make an extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExtentError {
-    /// Nothing is in it: the length is zero, or it ends where it starts.
+    /// It is empty: the length is zero, or it ends where it starts.
     #[error("an extent of zero length at {start}")]
     Empty {
         /// Where it would start.
@@ -38,12 +38,12 @@ pub enum ExtentError {
     },
 }
 
-/// What is left of an extent after another was taken out of it: nothing, one piece, or two.
+/// What is left of an extent after removing another: nothing, one piece, or two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remainder<E> {
-    /// The piece before what was taken out.
+    /// The piece before the removed part.
     pub before: Option<E>,
-    /// The piece after what was taken out.
+    /// The piece after the removed part.
     pub after: Option<E>,
 }
 
@@ -59,7 +59,7 @@ macro_rules! extent {
         }
 
         impl $extent {
-            /// The extent of `length` from `start` on.
+            /// The extent of `length` starting at `start`.
             ///
             /// # Errors
             ///
@@ -73,7 +73,7 @@ macro_rules! extent {
                 Self::between(start, end)
             }
 
-            /// The extent from `start` up to and not including `end`.
+            /// The extent from `start` to `end`, exclusive.
             ///
             /// # Errors
             ///
@@ -104,7 +104,7 @@ macro_rules! extent {
                 self.end
             }
 
-            /// How long it is; never zero.
+            /// Its length; never zero.
             #[must_use]
             #[inline]
             pub const fn length(self) -> $length {
@@ -125,21 +125,21 @@ macro_rules! extent {
                 self.start <= other.start && other.end <= self.end
             }
 
-            /// Whether some place is in both.
+            /// Whether the two share a place.
             #[must_use]
             #[inline]
             pub fn overlaps(self, other: Self) -> bool {
                 self.start < other.end && other.start < self.end
             }
 
-            /// What is in both.
+            /// The part that is in both.
             #[must_use]
             #[inline]
             pub fn intersect(self, other: Self) -> Option<Self> {
                 Self::between(self.start.max(other.start), self.end.min(other.end)).ok()
             }
 
-            /// What is in this one and not in `other`.
+            /// The part of this extent that is not in `other`.
             #[must_use]
             #[inline]
             pub fn subtract(self, other: Self) -> Remainder<Self> {
@@ -149,7 +149,7 @@ macro_rules! extent {
                 }
             }
 
-            /// The two parts before and from `place` on; none unless both have something in them.
+            /// The parts before and from `place`; `None` unless both are non-empty.
             #[must_use]
             #[inline]
             pub fn split_at(self, place: $place) -> Option<(Self, Self)> {
@@ -158,7 +158,7 @@ macro_rules! extent {
                 Some((first, second))
             }
 
-            /// Both as one; none if there is a gap between them.
+            /// Both as one; `None` if there is a gap between them.
             #[must_use]
             #[inline]
             pub fn join(self, other: Self) -> Option<Self> {
@@ -170,7 +170,7 @@ macro_rules! extent {
             }
 
             /// Sorts `extents` and joins those that overlap or touch, in place: the fewest extents
-            /// that hold the same places. The vector keeps its allocation and needs no other.
+            /// that hold the same places. The vector keeps its allocation; no other is made.
             pub fn coalesce(extents: &mut Vec<Self>) {
                 extents.sort_unstable();
                 extents.dedup_by(|next, kept| {
@@ -181,7 +181,7 @@ macro_rules! extent {
             }
         }
 
-        /// As Rust writes a half-open range, with its unit.
+        /// As Rust writes a half-open range, prefixed with the unit.
         impl fmt::Display for $extent {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!($unit, " {}..{}"), self.start, self.end)
@@ -199,8 +199,8 @@ extent!(
     Lba, SectorCount, "sectors"
 );
 
-/// Whether some byte is in both lists, each ascending and disjoint, as
-/// [`coalesce`](Extent::coalesce) leaves them. O(n + m).
+/// Whether the two lists share a byte. Each list is ascending and disjoint, as
+/// [`coalesce`](Extent::coalesce) leaves it. O(n + m).
 #[must_use]
 pub fn overlaps(these: &[Extent], those: &[Extent]) -> bool {
     let (mut these, mut those) = (these.iter().peekable(), those.iter().peekable());
@@ -208,7 +208,7 @@ pub fn overlaps(these: &[Extent], those: &[Extent]) -> bool {
         if this.overlaps(**that) {
             return true;
         }
-        // The one that ends first has met all that it could.
+        // The one that ends first cannot overlap anything further.
         if this.end() <= that.end() {
             these.next()
         } else {
@@ -219,7 +219,7 @@ pub fn overlaps(these: &[Extent], those: &[Extent]) -> bool {
 }
 
 impl Extent {
-    /// The smallest extent of whole sectors that covers this one; none if its end would leave the
+    /// The smallest extent of whole sectors that covers this one; `None` if its end would leave the
     /// 64-bit range.
     #[must_use]
     #[inline]
@@ -227,14 +227,14 @@ impl Extent {
         Some(Self { start: size.align_down(self.start), end: size.align_up(self.end)? })
     }
 
-    /// The largest extent of whole sectors inside this one; none if there is no whole sector.
+    /// The largest extent of whole sectors inside this one; `None` if it contains no whole sector.
     #[must_use]
     #[inline]
     pub fn align_inward(self, size: SectorSize) -> Option<Self> {
         Self::between(size.align_up(self.start)?, size.align_down(self.end)).ok()
     }
 
-    /// The same range in sectors; none unless both ends are sector boundaries.
+    /// The same range in sectors; `None` unless both ends are sector boundaries.
     #[must_use]
     #[inline]
     pub fn to_sectors(self, size: SectorSize) -> Option<LbaExtent> {
@@ -244,7 +244,7 @@ impl Extent {
 }
 
 impl LbaExtent {
-    /// The same range in bytes; none if it leaves the 64-bit range.
+    /// The same range in bytes; `None` if it leaves the 64-bit range.
     #[must_use]
     #[inline]
     pub fn to_bytes(self, size: SectorSize) -> Option<Extent> {

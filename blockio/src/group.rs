@@ -1,19 +1,19 @@
-//! A protection group: one living thing, opened once and held. It owns the lock, what is saved of
-//! it (`ledger`) and who keeps its history (`keeper`); only it saves, and each change has its verb.
-//! A [`GroupView`] only looks.
+//! A protection group: one living thing, opened once and held. It owns the lock, its saved state
+//! (`ledger`) and its history (`keeper`). Only the group saves, and each change has its own verb. A
+//! [`GroupView`] is read-only.
 //!
 //! ```text
 //! place       directories, lock, the state as it is read
-//! view        what is known of a group, by anybody; whereabouts: where its volumes are
-//! ledger      the state is replaced, and memory is never ahead of the disk
-//! keeper      the journal is opened, records are made, epochs begin
+//! view        what anybody may know of a group; whereabouts: where its volumes are
+//! ledger      replaces the state; memory is never ahead of the disk
+//! keeper      opens the journal, makes records, begins epochs
 //! preserve    a plan becomes one that may be written    BARRIER 1
 //! checkpoint  progress and points become durable        BARRIER 3
-//! forgetting  points go because somebody says so
-//! rebuilding  the state is made anew from the segments
-//! renaming    its directories get another name; removal: nothing of it is left
-//! retargeting  its volumes go to other disks
-//! exporters   who serves a point of it
+//! forgetting  removes points on request
+//! rebuilding  rebuilds the state from the segments
+//! renaming    renames its directories; removal: removes all of it
+//! retargeting  moves its volumes to other disks
+//! exporters   who serves one of its points
 //! runs        what was done to it, and by whom
 //! ```
 
@@ -62,26 +62,27 @@ pub use view::GroupView;
 use view::Keeps;
 pub use whereabouts::Whereabouts;
 
-/// Proof that what was reached is saved (BARRIER 3): only now may a sender be told that it will not
-/// be asked for it again (I3). Only a group makes one.
+/// Proof that the progress reached is saved (BARRIER 3): only now may a sender be told that it need
+/// not send it again (I3). Only a group makes one.
 #[must_use = "a source is told of what became durable"]
 #[derive(Debug)]
 pub(crate) struct Durable(());
 
-/// Whether what a rollback overwrites is kept, so that it can be taken back.
+/// Whether the data that a rollback overwrites is kept, so that the rollback can be undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Undo {
-    /// It is, and every point stays.
+    /// It is kept, and so is every point.
     Kept,
-    /// It is not: it takes no room, and the points after the one that it goes to are given up.
+    /// It is not kept: the rollback takes no room, and the points after its destination are given
+    /// up.
     NotKept,
 }
 
-/// A protection group, held by this process; or none, and nothing is remembered.
+/// A protection group held by this process, or no group, and nothing is remembered.
 pub struct Group {
     ledger: Ledger,
     keeper: Option<Box<Keeper>>,
-    // The last field: the journal is closed before the lock is given back.
+    // The last field: the journal is closed before the lock is released.
     lock: Option<Arc<place::Lock>>,
 }
 
@@ -99,12 +100,12 @@ impl Default for Group {
 }
 
 impl Group {
-    /// Takes hold of the group `name` at `place`, whose directories are made if they are not there.
+    /// Opens the group `name` at `place`, and creates its directories if they are missing.
     ///
     /// # Errors
     ///
-    /// `Usage`: the name is none. `Refused`: another process holds the group. `Integrity`: the
-    /// state file is not what was written. `Failed`: a file or directory cannot be made or read.
+    /// `Usage`: the name is not valid. `Refused`: another process holds the group. `Integrity`: the
+    /// state file is damaged. `Failed`: a file or directory cannot be created or read.
     pub fn open(place: &Place, name: &str) -> Result<Self> {
         check_name(name)?;
         let lock = place::lock(place, name)?;
@@ -112,20 +113,19 @@ impl Group {
         Ok(Self { ledger: Ledger::saving(view), keeper: None, lock: Some(Arc::new(lock)) })
     }
 
-    /// The group that was looked at, for a dry run: it changes in memory, and nothing is saved or
-    /// preserved.
+    /// A group for a dry run on `view`: it changes in memory, and nothing is saved or preserved.
     #[must_use]
     pub fn rehearse(view: GroupView) -> Self {
         Self { ledger: Ledger::rehearsing(view), keeper: None, lock: None }
     }
 
-    /// The same group, still held, of which nothing is saved or preserved any more.
+    /// The same group, still held, that saves and preserves nothing any more.
     pub(crate) fn into_rehearsal(self) -> Self {
         let ledger = Ledger::rehearsing(self.ledger.view().clone());
         Self { ledger, keeper: None, ..self }
     }
 
-    /// The group `name` in `storage`, which is nobody else's.
+    /// The group `name` in `storage`, which nobody else uses.
     ///
     /// # Errors
     ///
@@ -135,22 +135,22 @@ impl Group {
         Ok(Self { ledger: Ledger::saving(view), keeper: None, lock: None })
     }
 
-    /// What is known of it: as it was last saved.
+    /// The group's state as it was last saved.
     #[must_use]
     pub fn view(&self) -> &GroupView {
         self.ledger.view()
     }
 
-    /// How it is kept, if nothing was ever set: saved with the first thing that is saved. A group
-    /// that is made by the first stream applied to it is there with that, or not at all.
+    /// The settings to use if none were ever set: saved together with the first save. A group
+    /// created by the first stream applied to it exists with these settings, or not at all.
     pub fn begin_with(&mut self, settings: GroupSettings) {
         if self.view().state().settings.is_none() {
             self.ledger.prepare(|state| state.settings = Some(settings));
         }
     }
 
-    /// Makes it a group that is kept in this way and whose volumes go to `assignments`: saved at
-    /// once, so it is there with all of that, or not at all.
+    /// Creates the group with `settings` and with volumes that go to `assignments`. It is saved
+    /// immediately and in one step, so the group exists with all of that, or not at all.
     ///
     /// # Errors
     ///
@@ -167,7 +167,8 @@ impl Group {
         })
     }
 
-    /// Sets how it is kept from now on. What that lets go expires with the next point.
+    /// Replaces the settings. Points that the new settings no longer keep expire with the next
+    /// point.
     ///
     /// # Errors
     ///
@@ -180,12 +181,12 @@ impl Group {
         Ok(())
     }
 
-    /// Opens its journal, or begins one; nothing where it keeps no history, or is only rehearsed.
-    /// Before this nothing of it can be preserved, and no point be made.
+    /// Opens the group's journal, or begins one; does nothing if it keeps no history, or is only
+    /// rehearsed. Until then nothing can be preserved, and no point can be made.
     ///
     /// # Errors
     ///
-    /// `Integrity`: something of it is missing or damaged. `Failed`: it cannot be read or flushed.
+    /// `Integrity`: part of it is missing or damaged. `Failed`: it cannot be read or flushed.
     pub fn open_history(&mut self, settings: Settings) -> Result<()> {
         if self.view().keeps_history() && !self.ledger.is_rehearsal() && self.keeper.is_none() {
             self.keeper = Some(Box::new(Keeper::open(&mut self.ledger, settings)?));
@@ -193,18 +194,18 @@ impl Group {
         Ok(())
     }
 
-    /// Whether what is overwritten is preserved from now on.
+    /// Whether overwritten data is preserved from now on.
     #[must_use]
     pub fn has_history_open(&self) -> bool {
         self.keeper.is_some()
     }
 
-    /// Whether nothing was overwritten since the last point: the volumes are there.
+    /// Whether nothing was overwritten since the last point, so that the volumes are at it.
     pub(crate) fn is_epoch_empty(&self) -> bool {
         self.keeper.as_ref().is_some_and(|keeper| keeper.is_epoch_empty())
     }
 
-    /// Its history with all that is durable by now: what was saved may be less.
+    /// The history including everything that is durable by now; the saved state may lag behind.
     ///
     /// # Errors
     ///
@@ -221,25 +222,25 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// `Failed`: there is none.
+    /// `Failed`: it cannot be allocated.
     pub(crate) fn record_pool(&self) -> Result<ArenaPool> {
         self.keeper.as_ref().map_or_else(keeper::record_pool, |keeper| Ok(keeper.pool()))
     }
 
-    /// What the operator should know, since this was asked last.
+    /// The notices for the operator since the last call.
     pub fn take_notes(&mut self) -> Vec<Notice> {
         let mut notes = self.ledger.take_notes();
         notes.extend(self.keeper.iter_mut().flat_map(|keeper| keeper.take_notes()));
         notes
     }
 
-    /// What the volume can hold, if that is less than the window.
+    /// How long a window the retention volume can hold, if that is less than the wanted window.
     pub(crate) fn forecast(&self) -> Option<Forecast> {
         self.keeper.as_ref()?.forecast(self.view().catalogue().ok()?)
     }
 
-    /// Begins the first epoch of a history that has none yet: `start` is what is there now, and
-    /// `targets` are those that the state does not have yet.
+    /// Begins the first epoch of a history that has none yet: its start is what the volumes hold
+    /// now. `targets` are those that the state does not have yet.
     ///
     /// # Errors
     ///
@@ -251,7 +252,7 @@ impl Group {
         }
     }
 
-    /// Makes a point of what the volumes hold now, by hand; gives its number.
+    /// Makes a point by hand of what the volumes hold now, and returns its number.
     ///
     /// # Errors
     ///
@@ -266,11 +267,11 @@ impl Group {
         let new = NewPoint { time: now, kind, name };
         let memo = PointMemo::of_new(point, &new, now);
         let memo = EpochMemo::new(self.ledger.view().state(), vec![memo]);
-        // The segment of the new epoch first, then the state: a crash in between leaves a point
-        // that the journal alone has, and that is taken in.
+        // First the segment of the new epoch, then the state: a crash in between leaves a point
+        // that only the journal has, and it is taken over at the next open.
         let spans = keeper.begin_epoch(&mut self.ledger, point, &memo)?;
         let end = keeper.durable_end(point)?;
-        // Nothing expires by this: how long points are kept is said to `apply`.
+        // Nothing expires here: how long points are kept is passed to `apply`.
         self.ledger.save(|state| {
             let Some(catalogue) = &mut state.journal else { return };
             catalogue.seal(spans, new, now);
@@ -279,7 +280,7 @@ impl Group {
         Ok(point)
     }
 
-    /// The volumes hold one state of their source.
+    /// Requires that the volumes hold one state of their source.
     fn require_one_state(&self) -> Result<()> {
         if self.view().state().volumes.is_empty() {
             let context = format!("group {} has no volumes", self.view().name());
@@ -303,7 +304,7 @@ impl Group {
         }
     }
 
-    /// Pins a point, or lets it go.
+    /// Pins or unpins a point.
     ///
     /// # Errors
     ///
@@ -316,10 +317,10 @@ impl Group {
         })
     }
 
-    /// From here on the volumes are in-between, on their way to point `to`, where they are as far
-    /// as `then`; what those that are `written` hold is not known.
+    /// Marks the volumes as in-between, on their way to point `to`, where their progress is `then`;
+    /// the content of the volumes in `written` is unknown from now on.
     ///
-    /// Where nothing is kept, the journal says that later points are given up, then the state does:
+    /// Without undo, first the journal records that later points are given up, then the state does:
     /// a crash in between leaves a rollback that was begun, and nothing was overwritten.
     ///
     /// # Errors
@@ -357,16 +358,16 @@ impl Group {
         })
     }
 
-    /// Where the journal ends, in the epoch that was just begun or in the one that is open; nothing
-    /// where none is kept.
+    /// Where the journal ends, in the epoch just begun or in the open one; `None` if no journal is
+    /// kept.
     fn durable_end(&mut self, begun: Option<PointId>) -> Result<Option<DurableEnd>> {
         let Some(keeper) = &mut self.keeper else { return Ok(None) };
         let epoch = begun.map_or_else(|| Ok(self.ledger.view().catalogue()?.open_epoch()), Ok);
         keeper.durable_end(epoch?).map(Some)
     }
 
-    /// The journal says that the points after `to` are given up; what the state needs to say so as
-    /// well. None if a rollback that was cut short has given up all there were.
+    /// Records in the journal that the points after `to` are given up, and returns what the state
+    /// needs to record the same. `None` if a rollback that was cut short has already given them up.
     fn break_off(
         &mut self,
         to: PointId,
@@ -388,12 +389,12 @@ impl Group {
         Ok(Some((at, keeper.break_off(&mut self.ledger, at, &memo)?, now)))
     }
 
-    /// The volumes are at point `to`, as far as `then`; those that were written are known by
-    /// `identities` now.
+    /// Marks the volumes as being at point `to`, with progress `then`; the volumes that were
+    /// written are known by `identities` from now on.
     ///
     /// # Errors
     ///
-    /// `Failed`: it could not be saved; the same rollback goes on.
+    /// `Failed`: it could not be saved; the same rollback continues.
     pub(crate) fn end_rollback(
         &mut self,
         _proof: AllFlushed,
@@ -421,20 +422,20 @@ impl Group {
         Ok(Durable(()))
     }
 
-    /// Accepts the volumes as they are, and drops the history. That they are at a point is
-    /// `commit`'s to prove.
+    /// Accepts the volumes as they are, and drops the history. Proving that they are at a point is
+    /// the job of `commit`.
     ///
-    /// First the state is saved without it, then the segments are removed: a crash in between
-    /// leaves segments of no history, which the next commit, or the next history, removes.
+    /// First the state is saved without the history, then the segments are removed: a crash in
+    /// between leaves segments of no history, which the next commit, or the next history, removes.
     ///
     /// # Errors
     ///
-    /// `Failed`: the state could not be saved, or a segment not be removed.
+    /// `Failed`: the state could not be saved, or a segment could not be removed.
     pub fn commit(&mut self) -> Result<()> {
         self.ledger.save(|state| {
             state.drop_history();
-            // Where a stream was begun, the volumes are exactly at one of its marks: it can be gone
-            // on with, and nothing else fits.
+            // Volumes on which a stream was begun are exactly at one of its marks: that stream can
+            // be continued, and nothing else fits.
             let begun = state.volumes.values_mut().filter_map(|volume| volume.in_between.as_mut());
             begun.for_each(|between| between.exact = true);
         })?;
@@ -442,11 +443,11 @@ impl Group {
         self.remove_what_was_dropped()
     }
 
-    /// Removes what is there of histories that were dropped.
+    /// Removes what is left of dropped histories.
     ///
     /// # Errors
     ///
-    /// `Integrity`: a segment is of another history. `Failed`: one could not be removed.
+    /// `Integrity`: a segment belongs to another history. `Failed`: one could not be removed.
     pub(crate) fn remove_what_was_dropped(&self) -> Result<()> {
         let doing = "removing the segments of the history";
         let storage = self.view().storage();
@@ -460,8 +461,8 @@ impl Group {
         Ok(())
     }
 
-    /// Gives up its disks: nothing is known of them any more, and there is no history. How it is
-    /// kept stays. The next stream begins anew.
+    /// Releases its disks: nothing about them is remembered, and there is no history. The settings
+    /// stay. The next stream starts over.
     ///
     /// A crash on the way leaves what a crash in [`commit`](Self::commit) leaves.
     ///
@@ -477,7 +478,7 @@ impl Group {
         self.remove_what_was_dropped()
     }
 
-    /// Changes what is saved as nothing else may: for tests of what then happens.
+    /// Changes the saved state arbitrarily: for tests of the consequences.
     #[cfg(test)]
     pub(crate) fn overwrite(
         &mut self,
@@ -487,7 +488,8 @@ impl Group {
     }
 }
 
-/// In the middle of a stream, only one in the order of the writes leaves a state of the source.
+/// Whether `between` is a state of the source: in the middle of a stream, only a stream in write
+/// order leaves one.
 fn is_a_state(between: &InBetween) -> bool {
     between.exact && !between.unordered && between.input.to_string().starts_with("native")
 }

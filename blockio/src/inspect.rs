@@ -1,47 +1,47 @@
-//! What is in a stream: headers, volumes, counts, marks, and the first thing that is wrong with it.
-//! Everything is read and verified as for applying; nothing is written anywhere.
+//! What is in a stream: headers, volumes, counts, marks, and the first error in it. Everything is
+//! read and verified as for applying; nothing is written anywhere.
 
 use crate::stream::open::Stream;
 use crate::stream::{Content, End, Frame, Mark, Piece, StreamHeader, VolumeIndex};
 use crate::verify::{Bounds, verify};
 use crate::{Error, Result};
 
-/// How many marks of an input are listed; the others are counted.
+/// How many marks of an input are listed; any others are only counted.
 pub const MARKS_LISTED_MAX: usize = 10_000;
-/// How many streams of one input are listed; the others are counted.
+/// How many streams of one input are listed; any others are only counted.
 pub const STREAMS_LISTED_MAX: usize = 10_000;
 
-/// What an input holds.
+/// What an input contains.
 #[derive(Debug, Default)]
 pub struct Inspection {
     /// The streams in it, up to [`STREAMS_LISTED_MAX`].
     pub streams: Vec<StreamInspection>,
     /// How many there are.
     pub stream_count: u64,
-    /// How many bytes were read, up to the end or to what is wrong.
+    /// How many bytes were read, up to the end or to the error.
     pub bytes: u64,
-    /// What is wrong with it.
+    /// The first error in it.
     pub error: Option<Error>,
 }
 
-/// What a stream holds.
+/// What a stream contains.
 #[derive(Debug)]
 pub struct StreamInspection {
-    /// What it says of itself.
+    /// Its header.
     pub header: StreamHeader,
-    /// What was found for each of its volumes.
+    /// The findings for each of its volumes.
     pub volumes: Vec<VolumeInspection>,
-    /// Its batches.
+    /// The number of its batches.
     pub batches: u64,
     /// Its marks, up to [`MARKS_LISTED_MAX`] of all streams of the input together.
     pub marks: Vec<Mark>,
     /// How many marks there are.
     pub mark_count: u64,
-    /// Its end; none if that did not come.
+    /// Its end; `None` if the input ended before it.
     pub end: Option<End>,
 }
 
-/// What a stream holds for a volume.
+/// What a stream contains for one volume.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VolumeInspection {
     /// Extents of any content.
@@ -68,7 +68,7 @@ impl StreamInspection {
 
     fn count(&mut self, piece: &Piece) {
         let VolumeIndex(index) = piece.volume;
-        // Verification refused what is on no volume.
+        // Verification refused pieces on unknown volumes.
         let Some(volume) = self.volumes.get_mut(usize::from(index)) else { return };
         let length = piece.extent.length().get();
         volume.extents += 1;
@@ -80,8 +80,8 @@ impl StreamInspection {
     }
 }
 
-/// Reads `source`, which messages call `name`, to its end or to the first thing that is wrong;
-/// `progress` is told how far it is.
+/// Reads `source`, called `name` in messages, to its end or to the first error; `progress` receives
+/// the number of bytes consumed.
 pub fn inspect(name: &str, source: &mut Stream, progress: &mut dyn FnMut(u64)) -> Inspection {
     let mut found = Inspection::default();
     let mut current = None;
@@ -99,7 +99,7 @@ fn read_all(
     current: &mut Option<StreamInspection>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
-    // Streams stand back to back: a limit for each of them would be none for the input.
+    // Streams stand back to back: a limit per stream would not limit the input.
     let mut room_for_marks = MARKS_LISTED_MAX;
     while let Some(frame) = source.next_frame()? {
         progress(source.consumed());

@@ -1,8 +1,8 @@
 //! Change streams in, durable disks and recovery points out; knows nothing of hosts.
 //!
 //! Data flows one way: [`stream`] decodes, [`verify`] believes or refuses, [`plan`] decides what is
-//! written where, and [`apply`] does it, on a [`device`]. [`units`] and [`extent`] are the
-//! arithmetic that everything else stands on: typed, checked, without allocation.
+//! written where, and [`apply`] writes it to a [`device`]. [`units`] and [`extent`] are the
+//! arithmetic that everything else builds on: typed, checked, without allocation.
 
 #[macro_use]
 mod bug;

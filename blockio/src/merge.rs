@@ -1,9 +1,8 @@
-//! Several streams, of one volume or several each, into one native stream that ends in one common
-//! mark: a recovery point of all of them. Verified on the way, as for applying.
+//! Merges several streams, of one or several volumes each, into one native stream that ends in one
+//! common mark: a recovery point of all of them. Verified on the way, as for applying.
 //!
-//! Which snapshots a volume leads from and to stays with it, so that whoever applies the stream can
-//! refuse a wrong base. What was marked within the inputs is no state of all volumes: it is left
-//! out and counted.
+//! The snapshots that a volume leads from and to stay with it, so that the applying end can refuse
+//! a wrong base. A mark within an input is not a state of all volumes: it is left out and counted.
 
 use std::io::Write;
 
@@ -15,34 +14,34 @@ use crate::stream::{
 };
 use crate::{Error, ErrorKind, Result};
 
-/// What the streams together are.
+/// The combination of several streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merged {
     header: StreamHeader,
-    /// For each input the number of its first volume in the header.
+    /// For each input, the number of its first volume in the header.
     first_volumes: Vec<u16>,
 }
 
-/// The mark at the end, as far as it is said.
+/// The mark at the end, as far as the operator specified it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommonMark {
-    /// Its name; none: the one that all inputs end in.
+    /// Its name; `None` to use the one that all inputs end in.
     pub name: Option<Name>,
-    /// Its kind; none: application-consistent if all inputs end so.
+    /// Its kind; `None` for application-consistent if all inputs end so.
     pub kind: Option<MarkKind>,
 }
 
-/// The volumes of streams that follow one another, and those streams by what they are in.
+/// The volumes of a chain of streams, and those streams with the names of their inputs.
 type Part<'a> = (Vec<&'a Name>, Vec<(String, StreamHeader)>);
 
 impl Merged {
-    /// What `inputs`, by their names and the headers of the streams in them, are together. Those of
+    /// Combines `inputs`, given by their names and the headers of the streams in them. Streams of
     /// the same volumes follow one another in their order.
     ///
     /// # Errors
     ///
-    /// `Usage`: a volume has no name, or is in inputs of different volumes; one stream does not
-    /// begin where the one before of its volumes ends; there are too many volumes.
+    /// `Usage`: a volume has no name, or is in inputs of different volumes; a stream does not begin
+    /// where the one before it of the same volumes ends; there are too many volumes.
     pub fn of(inputs: &[(String, Vec<StreamHeader>)]) -> Result<Self> {
         let mut parts: Vec<Part<'_>> = Vec::new();
         let mut part_of = Vec::new();
@@ -68,7 +67,7 @@ impl Merged {
         }
         let header = StreamHeader {
             format: Format::Native,
-            // One volume comes after the other.
+            // The volumes follow one another.
             is_in_write_order: false,
             identity: None,
             volumes,
@@ -77,13 +76,13 @@ impl Merged {
         Ok(Self { header, first_volumes })
     }
 
-    /// What the one stream says of itself.
+    /// The header of the merged stream.
     #[must_use]
     pub fn header(&self) -> &StreamHeader {
         &self.header
     }
 
-    /// The name of the snapshot that all volumes end at; none if no volume ends at one.
+    /// The name of the snapshot that all volumes end at; `None` if no volume ends at one.
     ///
     /// # Errors
     ///
@@ -98,13 +97,13 @@ impl Merged {
     }
 }
 
-/// Writes what `sources` (their names and how to open them, in the order of the inputs that
-/// `merged` was made of) hold to `output`.
+/// Writes the content of `sources` (their names and how to open them, in the order of the inputs
+/// that `merged` was made of) to `output`.
 ///
 /// # Errors
 ///
 /// `Usage`: they do not end in one mark, and `mark` does not name it. `Refused`: one does not end
-/// in a state of its source. `Integrity`, `Failed`: as of converting.
+/// in a state of its source. `Integrity`, `Failed`: as for converting.
 pub fn merge<W: Write>(
     sources: impl IntoIterator<Item = Result<(String, Stream)>>,
     merged: &Merged,
@@ -123,7 +122,7 @@ pub fn merge<W: Write>(
         let at = |consumed| before + consumed;
         let end = one(&name, &mut source, &mut sink, &mut done, &mut |bytes| progress(at(bytes)))?;
         before += source.consumed();
-        // Of those that follow one another the last one says where their volumes are.
+        // In a chain of streams, the last one determines where their volumes end.
         done.marks_lost += ends.iter().filter(|(part, ..)| part == first_volume).count() as u64;
         ends.retain(|(part, ..)| part != first_volume);
         ends.push((*first_volume, name, end));
@@ -133,7 +132,7 @@ pub fn merge<W: Write>(
     Ok(done)
 }
 
-/// Writes what `source` holds; gives the mark that it ends in.
+/// Writes the content of `source`, and returns the mark that it ends in.
 fn one<W: Write>(
     name: &str,
     source: &mut Stream,
@@ -171,7 +170,7 @@ fn one<W: Write>(
     Ok(marked.or(at_end).unwrap_or(Mark { time, kind, name: None, group: None }))
 }
 
-/// The one mark of what ends in `ends`; its time is the latest of theirs.
+/// The common mark of `ends`; its time is the latest of theirs.
 fn common(ends: &[(u16, String, Mark)], said: &CommonMark) -> Result<Mark> {
     let name = match (&said.name, ends.split_first()) {
         (Some(name), _) => Some(name.clone()),
@@ -209,7 +208,7 @@ fn volume_names<'a>(input: &str, headers: &'a [StreamHeader]) -> Result<Vec<&'a 
     names.collect()
 }
 
-/// A volume of `names` is in a part with other volumes.
+/// Refuses a volume of `names` that is already in a part with other volumes.
 fn refuse_shared(input: &str, names: &[&Name], parts: &[Part<'_>]) -> Result<()> {
     let known = |name: &&&Name| parts.iter().any(|(known, _)| known.contains(*name));
     let Some(name) = names.iter().find(known) else { return Ok(()) };

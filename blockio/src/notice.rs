@@ -1,5 +1,5 @@
-//! What an operator should know although nothing failed: one type, so that who tells it can tell
-//! kinds apart, and only here it is put into words.
+//! What an operator should know although nothing failed: one type, so that a reporter can
+//! distinguish kinds, and one place where they are put into words.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::volume_name::VolumeName;
 pub enum Notice {
     /// One copy of the group's state does not count, and why; the other one does.
     StateCopyPassedOver {
-        /// The file that does not.
+        /// The file that does not count.
         bad: String,
         /// Why.
         why: String,
         /// The file that does.
         good: String,
     },
-    /// What leads back to points is not there, or is another history: the state is of a group that
-    /// was committed since, or of another one.
+    /// The segments that lead back to the points are missing, or belong to another history: the
+    /// state is that of a group that was committed since, or of another group.
     HistoryNotThere {
         /// The segment that is written to.
         segment: SegmentNumber,
@@ -44,88 +44,88 @@ pub enum Notice {
         /// Which volume.
         volume: VolumeName,
     },
-    /// What all disks of the group held is not in the journal.
+    /// The journal does not have the content of all disks of the group.
     ContentNotKnown,
     /// A segment that leads to no point was removed.
     StrayRemoved(SegmentNumber),
-    /// A segment that is not needed any more is still there.
+    /// A segment that is no longer needed is still there.
     NotRemoved {
         /// Which one.
         segment: SegmentNumber,
-        /// What the kernel said.
+        /// The kernel's error.
         why: String,
     },
     /// The room that a segment does not use was not given back.
     SpareRoomKept {
         /// Which one.
         segment: SegmentNumber,
-        /// What the kernel said.
+        /// The kernel's error.
         why: String,
     },
-    /// The segments that are there do not lead back to these points.
+    /// The segments that exist do not lead back to these points.
     PointsLost(Vec<PointId>),
-    /// What leads back to a point could not be merged.
+    /// The epochs that lead back to a point could not be merged.
     LeftUnmerged {
         /// The point.
         point: String,
         /// Why.
         why: String,
     },
-    /// A point was given up for want of room.
+    /// A point was given up for lack of room.
     GivenUpForRoom {
         /// The point.
         point: String,
     },
     /// The retention volume is too small for the window.
     WindowDoesNotFit {
-        /// What it holds.
+        /// The window it holds.
         held: Duration,
-        /// What is wanted.
+        /// The window wanted.
         wanted: Duration,
     },
     /// A point is dated before the one before it.
     ClockSetBack {
         /// The point.
         point: String,
-        /// By so much.
+        /// By how much.
         by: Duration,
     },
     /// A point is dated long after the one before it.
     LongGap {
         /// The point.
         point: String,
-        /// By so much …
+        /// By how much.
         by: Duration,
-        /// … of which so much counts.
+        /// How much of that counts.
         counts: Duration,
     },
     /// A mark of the stream is not made a point: some volumes of the group are elsewhere.
     NotAllVolumesAtMark,
-    /// No stream had a volume that a target was named for.
+    /// No stream had the volume of this target.
     InNoStream {
         /// The target of the volume.
         target: String,
     },
-    /// A target is known by another name, and is the same by something else.
+    /// A target has another name than before, and is identified by something else.
     TargetHasAnotherName {
         /// The target.
         target: String,
-        /// Its name, as the group has it.
+        /// Its name in the group.
         before: String,
-        /// What is the same.
+        /// What identifies it.
         same: String,
     },
-    /// A target differs from what is known of it, and was taken since the operator said so.
+    /// A target differs from what is known of it, and was accepted because the operator said so.
     DifferentTargetTaken {
         /// The target.
         target: String,
         /// What differs.
         difference: String,
     },
-    /// A stream is applied although something speaks against it: the operator said so, or nothing
-    /// is known that could decide it.
+    /// A stream is applied despite an objection: the operator said so, or nothing is known that
+    /// could decide it.
     StreamTaken {
-        /// What speaks against it, and what is done.
+        /// The objection, and what is done.
         why: String,
     },
 }

@@ -1,6 +1,6 @@
-//! How long something is waited for. Every wait of the engine ends: with what was waited for, or
-//! with an error that says what that was, after a time in which nothing at all came; much sooner
-//! once the process was asked to end.
+//! How long to wait. Every wait of the engine ends, either with what was waited for, or with an
+//! error that names it after a time in which nothing arrived. That time is much shorter once the
+//! process was asked to end.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,30 +8,30 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How long.
+/// The longest waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// As a rule. A disk has 180 s for a command, and the kernel tries again five times.
+    /// The usual limit. A disk has 180 s for a command, and the kernel retries five times.
     pub(crate) longest: Duration,
-    /// Once the process was asked to end: a path that fails has come back by then.
+    /// The limit once the process was asked to end: a failing path has come back by then.
     pub(crate) at_the_end: Duration,
 }
 
 impl Limits {
-    /// Those that are used.
+    /// The limits in use.
     pub(crate) const USUAL: Self =
         Self { longest: Duration::from_secs(20 * 60), at_the_end: Duration::from_secs(30) };
 }
 
-/// After so long it is told that something is waited for.
+/// After this long, the wait is reported.
 const TOLD_AFTER: Duration = Duration::from_secs(30);
-/// So often who waits looks around.
+/// How often a waiter checks for an end.
 pub(crate) const STEP: Duration = Duration::from_secs(1);
 
 static ENDING: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// The flag that says that the process was asked to end: to be set by a signal, for example. No
-/// run ends by it; but what does not come is not waited for as long.
+/// The flag that says that the process was asked to end, set for example by a signal. It ends no
+/// run by itself, but waits become shorter.
 pub fn ending() -> Arc<AtomicBool> {
     Arc::clone(ENDING.get_or_init(Arc::default))
 }
@@ -40,7 +40,7 @@ fn is_ending() -> bool {
     ENDING.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
-/// A wait, from when nothing came any more.
+/// A wait, beginning when the last thing arrived.
 #[derive(Debug)]
 pub(crate) struct Patience {
     limits: Limits,
@@ -50,16 +50,16 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// It begins now.
+    /// A wait that begins now.
     pub(crate) fn new(limits: Limits) -> Self {
         Self { limits, since: Instant::now(), ending_since: None, is_told: false }
     }
 
-    /// Nothing came yet: may it be waited on?
+    /// Returns while waiting may continue.
     ///
     /// # Errors
     ///
-    /// `TimedOut`, with what was waited for: no.
+    /// `TimedOut`, naming what was waited for, once the limit is reached.
     pub(crate) fn go_on(&mut self, waited_for: impl Fn() -> String) -> io::Result<()> {
         let waited = self.since.elapsed();
         if is_ending() {
@@ -77,7 +77,7 @@ impl Patience {
     }
 }
 
-/// What comes next; none if nobody is left who could send something.
+/// The next message; `None` if all senders are gone.
 ///
 /// # Errors
 ///
@@ -103,7 +103,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// No test waits long.
+    /// Short limits for tests.
     pub(crate) const SHORT: Limits =
         Limits { longest: Duration::from_millis(50), at_the_end: Duration::from_millis(50) };
 

@@ -1,13 +1,14 @@
-//! Texts of others on a terminal: what would move the cursor, colour, hide or turn text is escaped.
+//! Texts from outside on a terminal: everything that would move the cursor, or colour, hide or
+//! reverse text, is escaped.
 //!
-//! Names come out of streams, from whoever sends them. This is the one place that says how they are
-//! shown; a backslash stays as it is, so that showing what was shown changes nothing.
+//! Names come from streams, and so from any sender. This is the one place that decides how they are
+//! shown; a backslash stays as it is, so that escaping twice changes nothing.
 
 use std::fmt::{self, Write};
 
-/// Shows as the text does, on one line, with everything escaped that a terminal would obey, or that
-/// cannot be seen: control characters, line ends, characters that turn the direction of a text, and
-/// those without width.
+/// Displays the text on one line, and escapes everything that a terminal would obey or that cannot
+/// be seen: control characters, line ends, characters that change the direction of text, and
+/// characters without width.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain<T>(pub T);
 
@@ -31,7 +32,7 @@ impl Write for Escaping<'_, '_> {
     }
 }
 
-/// Whether a terminal shows `character`, and does nothing else.
+/// Whether a terminal merely shows `character`.
 #[must_use]
 pub fn is_plain(character: char) -> bool {
     let is_hidden = matches!(character,

@@ -1,8 +1,8 @@
-//! What will be written: the pieces of a verified batch for one volume become disjoint transfers
-//! of whole sectors, in LBA order; where pieces overlap the last one wins. Pure: no device, no
+//! What will be written: the pieces of a verified batch for one volume become disjoint transfers of
+//! whole sectors, in LBA order; where pieces overlap the last one wins. Pure: no device, no
 //! payload.
 //!
-//! Edges that are not whole sectors become [`Patch`]es, to be read, changed and written by `apply`.
+//! Edges that are not whole sectors become [`Patch`]es, which `apply` reads, changes and writes.
 
 use crate::device::Transfer;
 use crate::extent::Extent;
@@ -16,27 +16,28 @@ mod tests;
 
 use overlay::Overlay;
 
-/// What is to be done to one volume for one batch. Everything in it is disjoint, and so may be done
-/// in any order.
+/// What to do to one volume for one batch. Its parts are disjoint, and may be done in any order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WritePlan {
-    /// Whole sectors from the batch's arena, by LBA; neighbours in both are one, and none is longer
-    /// than [`TRANSFER_BYTES_MAX`](crate::device::TRANSFER_BYTES_MAX).
+    /// Whole sectors from the batch's arena, in LBA order. Neighbours both on the disk and in the
+    /// arena are joined, and none is longer than
+    /// [`TRANSFER_BYTES_MAX`](crate::device::TRANSFER_BYTES_MAX).
     pub writes: Vec<Transfer>,
-    /// Whole sectors that become zeros, by LBA.
+    /// Whole sectors that become zeros, in LBA order.
     pub clears: Vec<Extent>,
-    /// Sectors of which a part changes, by LBA; at most one for a sector.
+    /// Sectors of which a part changes, in LBA order; at most one patch per sector.
     pub patches: Vec<Patch>,
-    /// Every sector that changes, as whole sectors, by LBA, coalesced: what a batch that follows is
-    /// compared with, and what before-images are kept of.
+    /// Every sector that changes, as whole sectors, in LBA order, coalesced: the following batch is
+    /// compared with it, and before-images are kept of it.
     pub touched: Vec<Extent>,
 }
 
-/// So much is cleared at a time, in bytes. A stream has a few bytes for an extent of terabytes:
-/// what it overwrites is preserved, and the operator heard, in steps of this.
+/// How much is cleared in one step, in bytes. A stream needs only a few bytes for an extent of
+/// terabytes: in steps of this size, before-images are preserved and the operator's stop is
+/// noticed.
 pub(crate) const CLEAR_STEP_BYTES: u64 = 128 << 20;
 
-/// The steps in which `extent` is cleared: they end at multiples of [`CLEAR_STEP_BYTES`].
+/// The steps in which `extent` is cleared, which end at multiples of [`CLEAR_STEP_BYTES`].
 pub(crate) fn clear_steps(extent: Extent) -> impl Iterator<Item = Extent> {
     let mut rest = Some(extent);
     std::iter::from_fn(move || {
@@ -49,7 +50,7 @@ pub(crate) fn clear_steps(extent: Extent) -> impl Iterator<Item = Extent> {
 }
 
 impl WritePlan {
-    /// Takes the clears out of it that are longer than a step: they are done after it.
+    /// Takes out the clears that are longer than a step: they are done after the rest of the plan.
     pub(crate) fn take_long_clears(&mut self) -> Vec<Extent> {
         let is_long = |clear: &Extent| clear.length().get() > CLEAR_STEP_BYTES;
         if !self.clears.iter().any(is_long) {
@@ -81,20 +82,20 @@ impl WritePlan {
 /// A sector of which a part changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch {
-    /// Which.
+    /// The sector.
     pub sector: Lba,
-    /// What changes in it: disjoint, ascending.
+    /// The changes: disjoint, ascending.
     pub changes: Vec<Change>,
 }
 
 /// A part of a sector that changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// From which byte of the sector on.
+    /// The first byte within the sector.
     pub within: usize,
-    /// How many bytes; never all of the sector's.
+    /// How many bytes; never the whole sector.
     pub length: usize,
-    /// Where in the batch's arena the new bytes are; none: zeros.
+    /// Position of the new bytes in the batch's arena; `None` for zeros.
     pub position: Option<usize>,
 }
 
@@ -113,21 +114,21 @@ impl Patch {
 pub struct Planner(Overlay);
 
 impl Planner {
-    /// As [`plan`], into a plan of before, whose vectors keep their allocation.
+    /// As [`plan`], into an existing plan, whose vectors keep their allocation.
     pub fn plan_into(&mut self, pieces: &[Piece], size: SectorSize, plan: &mut WritePlan) {
         plan.clear();
         self.0.runs(pieces, |run| plan.add(run, size));
     }
 }
 
-/// Plans `pieces` (of one volume, in the order of the stream) for sectors of `size`, in
-/// O(n log n) however they overlap.
+/// Plans `pieces` (of one volume, in the order of the stream) for sectors of `size`, in O(n log n)
+/// however they overlap.
 ///
 /// The pieces are those of a verified batch: inside the volume, their data inside the arena, at
-/// positions congruent to their offsets. No other piece makes it panic: a position past the address
-/// space saturates, and so lies in no arena; what is `touched` in the last, incomplete sector of
-/// the 64-bit range ends at 2⁶⁴ - 1. Only the size of a plan relies on verification: it has a
-/// transfer for each [`TRANSFER_BYTES_MAX`](crate::device::TRANSFER_BYTES_MAX) of data.
+/// positions congruent to their offsets. Other pieces do not make it panic: a position past the
+/// address space saturates, and so lies in no arena; the `touched` extent in the last, incomplete
+/// sector of the 64-bit range ends at 2⁶⁴ - 1. Only the size of a plan relies on verification: it
+/// has a transfer for each [`TRANSFER_BYTES_MAX`](crate::device::TRANSFER_BYTES_MAX) of data.
 #[must_use]
 pub fn plan(pieces: &[Piece], size: SectorSize) -> WritePlan {
     let mut plan = WritePlan::default();

@@ -1,21 +1,21 @@
-//! What brings the volumes of a group out of in-between: decided here, done by `rollback`, or by
+//! What brings the volumes of a group out of in-between: decided here, and done by `rollback` or by
 //! applying the stream again.
 
 use crate::group::GroupView;
 use crate::journal::catalogue::PointId;
 
-/// What it takes.
+/// What recovery requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
     /// Nothing: every volume holds exactly what its checkpoint says.
     AtCheckpoint,
-    /// A rollback was begun and not finished: it is to be finished.
+    /// A rollback was begun and not finished: finish it.
     FinishRollback(PointId),
-    /// A run was cut short: what was written after its checkpoint is not known. Back to the
-    /// point that it began at: the last one, or the one of a rollback before it; applying the
-    /// same stream again would do as well.
+    /// A run was cut short, and what it wrote after its checkpoint is unknown. Roll back to the
+    /// point that it began at: the last one, or the destination of a rollback before it. Applying
+    /// the same stream again would also do.
     BackTo(PointId),
-    /// The same, and there is no history: only applying the same stream again helps.
+    /// A run was cut short, and there is no history: only applying the same stream again helps.
     ApplyAgain,
 }
 

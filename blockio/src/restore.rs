@@ -1,14 +1,14 @@
-//! A view copied onto another disk or file, flushed, and read back there. Which view it is, and who
-//! may be written to, is the caller's; `restore/reading` reads ahead.
+//! Copies a view onto another disk or file, flushes it, and reads it back. Which view it is, and
+//! whether the target may be written to, is up to the caller; `restore/reading` reads ahead.
 //!
 //! Order, and what a crash or an error in between leaves:
 //!
 //! 1. [`copy`] writes pieces of the view, in any order: the target holds some of them, and nothing
-//!    on it says that it is no whole point;
-//! 2. `copy` flushes (BARRIER 2): all of it is there after a power cut, as far as the disk does
-//!    what it says;
-//! 3. [`verify`] reads all of it back, and compares with the hashes that were made of the view when
-//!    it was copied. Only now may a file be given its name, and anybody be told that it is done.
+//!    on it shows that it is not a whole point;
+//! 2. `copy` flushes (BARRIER 2): all of the view survives a power cut, provided the disk keeps its
+//!    promises;
+//! 3. [`verify`] reads all of it back, and compares it with the hashes taken from the view while
+//!    copying. Only now may a file be given its name, and completion be reported.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -32,26 +32,26 @@ use reading::{Ahead, Piece};
 
 /// One piece of the view: a leaf of its digest, a read, and at most one write.
 pub(crate) const PIECE: LeafSize = LeafSize::DEFAULT;
-/// Zeros that follow each other on a disk are cleared at once up to this length, in bytes: a call
-/// of the kernel for it cannot be interrupted.
+/// The longest run of adjacent zeros that is cleared in one call, in bytes: the kernel cannot be
+/// interrupted in it.
 const CLEAR_BYTES_MAX: u64 = 256 << 20;
 const NOTHING_BYTES: NonZeroUsize = NonZeroUsize::new(4096).expect("invariant: not zero");
 
 /// What a target held before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Before {
-    /// It is a new file: it reads as zeros, and zeros that are not written take no room.
+    /// A new file: it reads as zeros, and zeros that are not written take no room.
     Zeros,
-    /// Nobody knows: zeros have to be written as well, by deallocation where the disk can do that.
+    /// Unknown: zeros have to be written, deallocated where the disk supports it.
     Unknown,
 }
 
-/// Where a view goes to.
+/// Where a view is copied to.
 pub struct Onto {
-    /// What messages call it.
+    /// Its name in messages.
     pub shown: String,
-    /// At least as long as the view, and nobody else's. What of it is past the view stays as it is,
-    /// but for the rest of the view's last sector, which becomes zeros.
+    /// At least as long as the view, and in use by nobody else. Everything past the view is left as
+    /// it is, except the rest of the view's last sector, which becomes zeros.
     pub device: Box<dyn BlockDevice>,
     /// What it held before.
     pub before: Before,
@@ -60,19 +60,19 @@ pub struct Onto {
 /// What was copied, and is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copied {
-    /// The digest of the view, made of the bytes that were written.
+    /// The digest of the view, computed from the bytes that were written.
     pub digest: TreeDigest,
-    /// How many bytes were not written as data, being zeros.
+    /// How many bytes were not written as data because they are zeros.
     pub zero_bytes: ByteCount,
 }
 
-/// Copies all of `view`, and flushes. `watch` is told how many bytes of the view are written.
+/// Copies all of `view`, and flushes. `watch` receives the number of bytes of the view written.
 ///
 /// # Errors
 ///
-/// `Refused`: the target is shorter than the view; nothing was written. All others leave a target
-/// that holds a part of the view. `Failed`: something could not be read or written, or it was
-/// stopped. `Integrity`: the history that the view is made of is damaged.
+/// `Refused`: the target is shorter than the view; nothing was written. All other errors leave a
+/// target that holds a part of the view. `Failed`: something could not be read or written, or the
+/// copy was stopped. `Integrity`: the history that the view is made of is damaged.
 pub fn copy(view: &View, onto: Onto, watch: &mut Watch<'_>) -> Result<Copied> {
     let (length, room) = (view.geometry().capacity, onto.device.geometry().capacity);
     if room < length {
@@ -82,11 +82,12 @@ pub fn copy(view: &View, onto: Onto, watch: &mut Watch<'_>) -> Result<Copied> {
     }
     let mut writing = Writing::new(onto)?;
     let copied = std::thread::scope(|scope| {
-        // Dropped before the scope ends, also after an error: those who read end with it.
+        // Dropped before the scope ends, also after an error: the reading threads end with it.
         let ahead = Ahead::start(scope, view, length, watch.stop)?;
         let copied = writing.write_all(&ahead, length, watch);
         if copied.is_err() {
-            // Those who read may wait for memory that the device has; what it says is known.
+            // The reading threads may be waiting for memory that the device holds; its error is
+            // already known.
             let _ = writing.onto.device.settle();
         }
         copied
@@ -95,12 +96,13 @@ pub fn copy(view: &View, onto: Onto, watch: &mut Watch<'_>) -> Result<Copied> {
     Ok(copied)
 }
 
-/// Reads `target` and compares it with what was `copied` to it; what is past that is not looked at.
-/// `target` is to read the medium, and no copy in memory.
+/// Reads `target` and compares it with what was `copied` to it; anything past that is not compared.
+/// `target` must read from the medium, not from a copy in memory.
 ///
 /// # Errors
 ///
-/// `Integrity`: it holds something else. `Failed`: it could not be read, or it was stopped.
+/// `Integrity`: it holds something else. `Failed`: it could not be read, or the comparison was
+/// stopped.
 pub fn verify(copied: &Copied, target: &View, watch: &mut Watch<'_>) -> Result<()> {
     let findings = digest::verify(target, &copied.digest, watch)?;
     let Some(first) = findings.extents.first() else { return Ok(()) };
@@ -117,10 +119,10 @@ pub fn verify(copied: &Copied, target: &View, watch: &mut Watch<'_>) -> Result<(
 struct Writing {
     onto: Onto,
     sector_size: SectorSize,
-    /// Zeros that were met last, and are not cleared yet.
+    /// The last run of zeros, not cleared yet.
     zeros: Option<Extent>,
     zero_bytes: u64,
-    /// What a batch without data has for its memory.
+    /// The memory of a batch without data.
     nothing: Arc<Arena>,
 }
 
@@ -151,13 +153,14 @@ impl Writing {
         }
         self.clear_zeros()?;
         let leaves: Vec<_> = leaves.into_iter().flatten().collect();
-        // Who was stopped before the end says so in a piece; that all came is looked at again.
+        // A reading thread that was stopped early reports it in a piece; the number of leaves is
+        // checked anyway.
         let digest = TreeDigest::of_leaves(length, PIECE, leaves)?;
         Ok(Copied { digest, zero_bytes: ByteCount::new(self.zero_bytes) })
     }
 
-    /// The next piece, whichever that is. While none is there, memory is got back from the device:
-    /// nobody else gives it to those who read.
+    /// The next piece, in any order. While none is ready, gets memory back from the device: nobody
+    /// else returns it to the reading threads.
     fn next(&mut self, ahead: &Ahead) -> Result<Option<Result<Piece>>> {
         loop {
             match ahead.pieces.try_recv() {
@@ -190,8 +193,8 @@ impl Writing {
         self.onto.device.write_batch(batch).map_err(|error| self.failed(error))
     }
 
-    /// What is written of `run`, which is a part of the piece at `piece`. Past the end of the view
-    /// its memory is zeros.
+    /// The transfer for `run`, a part of the piece at `piece`. Past the end of the view, the
+    /// piece's memory is zeros.
     fn transfer(&self, piece: Extent, run: Extent) -> Transfer {
         let position = (run.start().get() - piece.start().get()) as usize;
         let sector = self.sector_size.bytes().get() as usize;
@@ -199,7 +202,7 @@ impl Writing {
         Transfer { at: run.start(), position, length }
     }
 
-    /// `extent` is zeros, on a target that may hold something.
+    /// Adds the zeros of `extent`, on a target whose content is unknown.
     fn add_zeros(&mut self, extent: Extent) -> Result<()> {
         self.zero_bytes += extent.length().get();
         let joined = self.zeros.and_then(|zeros| zeros.join(extent));

@@ -1,10 +1,10 @@
-//! What is proven before a volume goes to another disk from now on: that the other disk holds what
-//! the one until now does. Saving it is the group's.
+//! What is proven before a volume moves to another disk: that the new disk holds what the old one
+//! does. Saving the move is the group's job.
 //!
-//! There are two proofs. Both disks are read, and compared; or the other disk has the digest that
-//! was made of a recovery point, and the group is at that very point: nothing was overwritten since
-//! it was made, as every overwrite is preserved first. A digest of anything else proves nothing: a
-//! disk that was written since would be taken for what it was.
+//! There are two proofs. Either both disks are read and compared; or the new disk has the digest
+//! that was made of a recovery point, and the group is at that very point: nothing was overwritten
+//! since it was made, because every overwrite is preserved first. A digest of anything else proves
+//! nothing: it would match a disk that does not have the writes since.
 
 use crate::assignment::Disk;
 use crate::device::open::Engine;
@@ -27,14 +27,14 @@ pub struct SameContent {
 }
 
 impl SameContent {
-    /// How much was compared, in bytes.
+    /// How many bytes were compared.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 }
 
-/// The volumes of `group` hold what is known of them.
+/// Requires that the volumes of `group` hold exactly what is recorded of them.
 ///
 /// # Errors
 ///
@@ -59,8 +59,8 @@ pub fn require_at_rest(group: &GroupView) -> Result<()> {
     }
 }
 
-/// The disk `new` can be that of the volume of which `known` is known: it is as large, and its
-/// sectors are no longer.
+/// Requires that the disk `new` can take the volume with state `known`: it is at least as large,
+/// and its sectors are no longer.
 ///
 /// # Errors
 ///
@@ -85,21 +85,21 @@ pub fn require_room(known: &VolumeState, new: &Disk) -> Result<()> {
     Ok(())
 }
 
-/// `disk`, to be compared.
+/// A view of `disk`, for comparison.
 ///
 /// # Errors
 ///
 /// `Failed`: it cannot be opened.
 pub fn view(disk: &mut Disk) -> Result<View> {
-    // One read at a time is what a view asks for: a ring would be no faster.
+    // A view reads one piece at a time: a ring would be no faster.
     View::of_disk(disk.shown(), disk.open(Engine::Blocking, &[])?)
 }
 
-/// Compares the disk of `volume`, of which `known` is known, with the one that it is to have.
+/// Compares the old disk of `volume`, whose state is `known`, with the new one.
 ///
 /// # Errors
 ///
-/// `Integrity`: they differ. `Failed`: one cannot be read, or it was stopped.
+/// `Integrity`: they differ. `Failed`: one cannot be read, or the comparison was stopped.
 pub fn by_the_old(
     volume: &VolumeName,
     known: &VolumeState,
@@ -110,8 +110,8 @@ pub fn by_the_old(
     same(volume, known, &findings, (old.shown(), new.shown()))
 }
 
-/// What messages and digests call the bytes of `volume` at the point that is `shown`: of two disks
-/// at one point each is called otherwise, and so are those of two groups.
+/// The name in messages and digests for the bytes of `volume` at the point `shown`: it differs
+/// between two disks at one point, and between two groups.
 #[must_use]
 pub fn at_point(group: &GroupView, volume: &VolumeName, shown: &str) -> String {
     let volume = match volume.is_unnamed() {
@@ -121,13 +121,13 @@ pub fn at_point(group: &GroupView, volume: &VolumeName, shown: &str) -> String {
     format!("at {shown}, {volume} of group {}", group.name())
 }
 
-/// Compares the disk that `volume` is to have with `document`, the digest of it at `point`, which
+/// Compares the new disk of `volume` with `document`, the digest of the volume at `point`, which
 /// the group is at.
 ///
 /// # Errors
 ///
 /// `Refused`: the digest is of something else. `Integrity`: the disk holds something else.
-/// `Failed`: it cannot be read, or it was stopped.
+/// `Failed`: it cannot be read, or the comparison was stopped.
 pub fn by_digest(
     group: &GroupView,
     point: PointId,
@@ -177,7 +177,7 @@ fn same(
     ))
 }
 
-/// There is no such volume.
+/// The error for a volume that the group does not have.
 pub fn no_volume(group: &GroupView, volume: &VolumeName) -> Error {
     let names = VolumeName::listed(group.state().volumes.keys());
     let context = format!("group {} does not have {}", group.name(), volume.in_words());

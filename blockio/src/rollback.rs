@@ -1,15 +1,15 @@
-//! Brings the volumes of a group back to a recovery point: what was overwritten since is written
-//! again, by LBA, in large pieces. What is overwritten by that is preserved like everything else,
-//! so that any other point, earlier or later, can be gone to afterwards.
+//! Brings the volumes of a group back to a recovery point: whatever was overwritten since is
+//! written again, in LBA order, in large pieces. What the rollback overwrites is preserved like
+//! everything else, so that any other point, earlier or later, can be reached afterwards.
 //!
 //! Order, and what a crash in between leaves:
 //!
 //! 1. every record that is needed is compared with its checksum: until then nothing is touched;
-//! 2. *rolling back to* is recorded: from here on the volumes are in-between, and take nothing but
-//!    a rollback (I4). The same one, or one to another point, heals it: each writes what the
+//! 2. *rolling back to* is recorded: from here on the volumes are in-between, and accept only a
+//!    rollback (I4). The same rollback, or one to another point, heals it: each writes what the
 //!    volumes held, whatever they hold now (I6);
-//! 3. images are preserved (BARRIER 1), written, and flushed (BARRIER 2);
-//! 4. *rolled back to* is recorded (BARRIER 3), with how far the streams were at the point.
+//! 3. before-images are preserved (BARRIER 1), the old data is written, and flushed (BARRIER 2);
+//! 4. *rolled back to* is recorded (BARRIER 3), with the progress of the streams at the point.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -43,66 +43,68 @@ pub use preview::{Asked, Preview, preview};
 use room::Way;
 use steps::{STEP_BYTES, Steps};
 
-/// So many steps are read ahead, wait for what they overwrite to be preserved, or are written.
+/// How many steps are read ahead, wait for their overwritten data to be preserved, or are being
+/// written.
 const ARENAS: usize = 8;
 const ARENA_BYTES: NonZeroUsize = NonZeroUsize::new(STEP_BYTES).expect("invariant: not zero");
 
-/// What is to be done.
+/// What to roll back, and to where.
 #[derive(Debug)]
 pub struct Job {
     /// The group, held.
     pub group: Group,
     /// Its volumes, each with its target.
     pub assignments: Vec<Assignment>,
-    /// Where to.
+    /// The point to roll back to.
     pub to: PointId,
-    /// A disk that is not known to be the one, or not to be as it was left, is what is wanted.
+    /// The operator accepts a disk that is not known to be the right one, or not known to be as it
+    /// was left.
     pub accept_target: bool,
-    /// The oldest points may go, if there is no room else for what is overwritten.
+    /// The oldest points may be given up if there is otherwise no room for what is overwritten.
     pub may_give_up_points: bool,
-    /// Nothing of what is overwritten is kept: it cannot be taken back, and the points after `to`
-    /// are given up.
+    /// Keep nothing of what is overwritten: the rollback cannot be undone, and the points after
+    /// `to` are given up.
     pub without_undo: bool,
-    /// How disks are written.
+    /// The I/O engine for the disks.
     pub engine: Engine,
-    /// How the history is kept.
+    /// The settings of the history.
     pub history: Settings,
-    /// Memory; none: some is made.
+    /// Memory; `None` to allocate it.
     pub pool: Option<ArenaPool>,
 }
 
-/// What happens meanwhile.
+/// What is reported during a rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The history is compared with its checksums; so much of it, in bytes.
+    /// Progress of comparing the history with its checksums.
     Checked {
         /// Bytes so far.
         done: u64,
-        /// Of so many.
+        /// Bytes in total.
         of: u64,
     },
-    /// The volumes are written; so much, in bytes.
+    /// Progress of writing the volumes.
     Written {
         /// Bytes so far.
         done: u64,
-        /// Of so many.
+        /// Bytes in total.
         of: u64,
     },
     /// Something that the operator should know.
     Notice(&'a Notice),
 }
 
-/// What came of it.
+/// How a rollback ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The volumes are at the point.
     Complete {
-        /// What was written, in bytes.
+        /// How many bytes were written.
         bytes: u64,
     },
-    /// They were already.
+    /// The volumes already were at the point.
     NothingToDo,
-    /// The operator stopped it: the same command goes on.
+    /// The operator stopped it; the same command continues it.
     Stopped,
 }
 
@@ -111,8 +113,8 @@ pub enum Ending {
 /// # Errors
 ///
 /// `Integrity`: the history is damaged, and nothing was touched. `Refused`: a volume has no target,
-/// or another size than it had. `Failed`: a disk or the retention volume failed; the same command
-/// goes on.
+/// or its size has changed. `Failed`: a disk or the retention volume failed; the same command
+/// continues.
 pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Ending> {
     let Job { mut group, mut assignments, to, accept_target, may_give_up_points, .. } = job;
     let undo = if job.without_undo { Undo::NotKept } else { Undo::Kept };
@@ -170,7 +172,8 @@ fn names(known: &Catalogue) -> Vec<VolumeName> {
     known.volumes.iter().map(|volume| volume.name.clone()).collect()
 }
 
-/// The volumes are at `to`, by what is known of them: what they hold is to be compared.
+/// Whether the volumes are at `to` according to what is recorded; their content still has to be
+/// compared.
 fn may_be_at(
     group: &GroupView,
     known: &Catalogue,
@@ -178,14 +181,14 @@ fn may_be_at(
     images: &Images,
     to: PointId,
 ) -> bool {
-    // Also where points were made by hand since, and nothing was written between them.
+    // This includes points that were made by hand since, with nothing written between them.
     let is_untouched = is_epoch_empty && known.rolling_back_to.is_none();
     (known.rolled_back_to == Some(to) || is_untouched)
         && is_known_to_be_at(group, &images.progress())
 }
 
-/// The group knows its volumes to be as far as `then`. Where a stream was begun since, it does not,
-/// even if nothing of that stream was written yet: no other one would be taken.
+/// Whether the group's recorded progress is `then`. It is not while a stream is unfinished, even if
+/// nothing of that stream was written yet: no other stream would be accepted.
 fn is_known_to_be_at(group: &GroupView, then: &Progress) -> bool {
     let half = |volume: &VolumeState| volume.in_between.as_ref().is_some_and(|one| !one.exact);
     let is_half = group.state().volumes.values().any(half);
@@ -194,7 +197,7 @@ fn is_known_to_be_at(group: &GroupView, then: &Progress) -> bool {
     !is_half && now.0.iter().all(|(name, progress)| *progress == then(name))
 }
 
-/// Nothing is touched before all that is needed is known to be whole.
+/// Verifies that everything needed is intact, before anything is touched.
 fn check(
     images: &Images,
     pool: &ArenaPool,
@@ -214,8 +217,8 @@ fn check(
     })
 }
 
-/// What was kept of a disk of shorter sectors cannot be written to one of longer ones: that must be
-/// known before the first write, since no rollback could end then.
+/// Before-images of a disk with shorter sectors cannot be written to a disk with longer ones. This
+/// must be known before the first write, because the rollback could never end.
 fn fits(disk: &Disk, images: Option<&Index>) -> Result<()> {
     let sector = disk.geometry().sector_size.bytes().get();
     let end = disk.geometry().capacity.get();
@@ -234,7 +237,7 @@ fn fits(disk: &Disk, images: Option<&Index>) -> Result<()> {
     ))
 }
 
-/// Which assignment each volume with images has, and its number in the journal.
+/// For each volume with images, the index of its assignment and its number in the journal.
 fn order(
     assignments: &[Assignment],
     names: &[VolumeName],
@@ -259,7 +262,7 @@ fn order(
 struct Rollback {
     group: Group,
     volumes: Volumes,
-    /// Those that are written.
+    /// The volumes being written.
     written: Vec<usize>,
     images: Arc<Images>,
     pool: ArenaPool,
@@ -270,7 +273,7 @@ struct Rollback {
 }
 
 impl Rollback {
-    /// Writes one volume; false if it was stopped.
+    /// Writes one volume; returns false if it was stopped.
     fn volume(
         &mut self,
         index: usize,
@@ -312,11 +315,11 @@ impl Rollback {
         Ok(true)
     }
 
-    /// What is written next. Until it is read, what is under way is waited for: that is where
-    /// memory to read into comes from.
+    /// The next step to write. Until it is read, this waits for writes under way, because they
+    /// return the memory to read into.
     fn next(&mut self, ahead: &mut Ahead<'_>) -> Result<Option<(WritePlan, Arena)>> {
         loop {
-            // What is given in vain is back in the pool at once.
+            // If it cannot be used, the arena goes straight back to the pool.
             while self.pool.try_take().is_some_and(|arena| ahead.give(arena)) {}
             match ahead.next() {
                 Ready::Step(plan, arena) => return Ok(Some((plan, arena?))),
@@ -342,7 +345,7 @@ impl Rollback {
             let _ = self.group.end_rollback(early, to, &self.images.progress(), Vec::new())?;
         });
         let flushed = self.volumes.flush(&mut self.group);
-        // What was read last is recorded by that: points may have gone for it.
+        // The flush records what was read last: points may have been given up for it.
         self.tell_notes(observe);
         let flushed = flushed?;
         if let Some(error) = self.volumes.take_failure() {

@@ -1,17 +1,17 @@
 //! Where a group's history is kept: one state, in two copies that are each replaced whole or
-//! appended to, and segments, which are files of a fixed length written like disks. What is in them
-//! is `group`'s and `journal`'s.
+//! appended to, and segments, which are files of a fixed length written like disks. Their content
+//! belongs to `group` and `journal`.
 //!
 //! What a crash leaves is part of the contract, and everything above relies on it:
-//! - a copy of the state that was replaced is the new one once `replace_state` came back; before
+//! - a copy of the state that was replaced is the new one once `replace_state` has returned; before
 //!   that it is the old one or the new one, never half of each;
-//! - what was appended to a copy of the state is there once `append_state` came back; before that
-//!   any part of it is, from its beginning on, or its length alone;
-//! - a segment that was created is there once `create_segment` came back, with its length and any
-//!   content; before that it is there or not;
-//! - a segment that was removed is so once the next `replace_state` of the second copy came back;
-//!   before that it is there or not;
-//! - what is written to a segment is durable after a flush of it, as with every disk.
+//! - text appended to a copy of the state is there once `append_state` has returned; before that
+//!   any leading part of it may be there, or only its length;
+//! - a segment that was created is there once `create_segment` has returned, with its length and
+//!   any content; before that it is there or not;
+//! - a segment that was removed is gone once the next `replace_state` of the second copy has
+//!   returned; before that it is there or not;
+//! - data written to a segment is durable after a flush of the segment, as with every disk.
 
 use std::io;
 use std::path::PathBuf;
@@ -22,9 +22,9 @@ use crate::error::more_open_files;
 
 pub mod directory;
 
-/// What to do after `error` of the directory that a history is in, if that is known. For its file
-/// system in this order: one that is mounted before it was checked can drop the journal in which it
-/// has what it did not write (docs/adr/0010).
+/// What to do after `error` in the directory of a history, if that is known. The order matters for
+/// its file system: one that is mounted before it was checked can drop the journal that holds its
+/// pending writes (docs/adr/0010).
 pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
     if let Some(more) = more_open_files(error) {
         return Some(more);
@@ -33,37 +33,38 @@ pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
     {
         return Some("move away what is in its place, which is no file of ours");
     }
-    // The last one is EFSCORRUPTED as well.
+    // EUCLEAN is also EFSCORRUPTED.
     let is_of_file_system =
         matches!(error.raw_os_error(), Some(libc::EIO | libc::EROFS | libc::EUCLEAN));
-    // By its type: fsck(8) would ask what the disk looks like, which a before-image may decide.
+    // By its type: fsck(8) would probe what the disk looks like, and a before-image could decide
+    // that.
     is_of_file_system.then_some(
         "see dmesg; unmount the retention volume, run `fsck.ext4 -y` on its device (an XFS heals \
          when it is mounted), mount it",
     )
 }
 
-/// The number of a segment: they are numbered from 1 on in the order in which they are made, and no
-/// number comes again.
+/// The number of a segment: segments are numbered from 1 in the order in which they are made, and
+/// no number is reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentNumber(pub u64);
 
-/// Room on the volume that the segments are on.
+/// Room on the retention volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// All there is, in bytes.
+    /// Total room, in bytes.
     pub total_bytes: u64,
-    /// What may still be taken, in bytes.
+    /// Free room, in bytes.
     pub free_bytes: u64,
 }
 
-/// One of the two copies of the state. Which one counts when they differ is `journal::saved`'s.
+/// One of the two copies of the state. Which one counts when they differ is decided by
+/// `journal::saved`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateCopy {
-    /// Where the state is kept: written first.
+    /// In the state directory: written first.
     First,
-    /// Where the segments are: it is there when the directory of the first is lost, or another
-    /// one.
+    /// Next to the segments: it is there when the directory of the first copy is lost, or replaced.
     Second,
 }
 
@@ -74,40 +75,40 @@ impl StateCopy {
 
 /// Where a group's history is kept.
 pub trait Storage: Send + Sync {
-    /// The file that a copy of the state is in, for messages; none if it is in no file.
+    /// The file that holds a copy of the state, for messages; `None` if it is not in a file.
     fn state_file(&self, _copy: StateCopy) -> Option<PathBuf> {
         None
     }
 
-    /// A copy of the state, if it was ever saved.
+    /// A copy of the state; `None` if it was never saved.
     ///
     /// # Errors
     ///
-    /// What the kernel said.
+    /// The kernel's error.
     fn read_state(&self, copy: StateCopy) -> io::Result<Option<String>>;
 
-    /// Makes `text` a copy of the state, durably.
+    /// Durably replaces a copy of the state with `text`.
     ///
     /// # Errors
     ///
-    /// What the kernel said; the old one is still there then, or the new one is.
+    /// The kernel's error; the old text is still there then, or the new one is.
     fn replace_state(&self, copy: StateCopy, text: &str) -> io::Result<()>;
 
-    /// Appends `text` to a copy of the state that is `at` bytes long, durably; or says that there
-    /// is none of that length, and writes nothing.
+    /// Durably appends `text` to a copy of the state that is `at` bytes long. Returns false and
+    /// writes nothing if there is no copy of that length.
     ///
     /// # Errors
     ///
-    /// What the kernel said; any part of it may be there then.
+    /// The kernel's error; any part of `text` may be there then.
     fn append_state(&self, copy: StateCopy, at: u64, text: &str) -> io::Result<bool>;
 
-    /// Makes segment `number` of `bytes`, with room set aside for all of them, durably; it will be
-    /// written by `engine`.
+    /// Durably creates segment `number` of `bytes`, with room reserved for all of them; `engine`
+    /// will write it.
     ///
     /// # Errors
     ///
-    /// ENOSPC: there is no room, and nothing was made. EEXIST: it is there already. Else what the
-    /// kernel said.
+    /// ENOSPC: there is no room, and nothing was created. EEXIST: the segment exists already.
+    /// Otherwise the kernel's error.
     fn create_segment(
         &self,
         number: SegmentNumber,
@@ -115,61 +116,62 @@ pub trait Storage: Send + Sync {
         engine: Engine,
     ) -> io::Result<Box<dyn BlockDevice>>;
 
-    /// Opens segment `number`, to be read, and flushed.
+    /// Opens segment `number` for reading and flushing.
     ///
     /// # Errors
     ///
-    /// ENOENT: it is not there. Else what the kernel said.
+    /// ENOENT: it does not exist. Otherwise the kernel's error.
     fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>>;
 
-    /// A number that is another one whenever a copy of the state was replaced, or appended to.
+    /// A number that changes whenever a copy of the state is replaced or appended to.
     ///
     /// # Errors
     ///
-    /// What the kernel said.
+    /// The kernel's error.
     fn state_stamp(&self) -> io::Result<u64>;
 
-    /// Gives back the room past `bytes` of segment `number`, whose length stays as it is: what was
-    /// there reads as zeros from then on, or as it was.
+    /// Gives back the room past `bytes` of segment `number`, whose length stays the same: the part
+    /// past `bytes` then reads as zeros, or as before.
     ///
     /// # Errors
     ///
-    /// What the kernel said.
+    /// The kernel's error.
     fn shorten_segment(&self, number: SegmentNumber, bytes: u64) -> io::Result<()>;
 
-    /// Removes segment `number`; one that is not there is removed. Who has it open can go on
-    /// reading it.
+    /// Removes segment `number`; succeeds if it does not exist. Readers that have it open can
+    /// continue to read it.
     ///
     /// # Errors
     ///
-    /// What the kernel said.
+    /// The kernel's error.
     fn remove_segment(&self, number: SegmentNumber) -> io::Result<()>;
 
-    /// The segments that are there, ascending.
+    /// The existing segments, ascending.
     ///
     /// # Errors
     ///
-    /// What the kernel said.
+    /// The kernel's error.
     fn segments(&self) -> io::Result<Vec<SegmentNumber>>;
 
     /// How much room there is.
     ///
     /// # Errors
     ///
-    /// What the kernel said.
+    /// The kernel's error.
     fn space(&self) -> io::Result<Space>;
 
-    /// The same, once what was removed is given back: some filesystems do that later.
+    /// As [`space`](Self::space), after waiting for removed files to be given back: some
+    /// filesystems do that later.
     ///
     /// # Errors
     ///
-    /// What the kernel said.
+    /// The kernel's error.
     fn space_after_removal(&self) -> io::Result<Space> {
         self.space()
     }
 }
 
-/// Where nothing was ever kept.
+/// Storage where nothing was ever kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Nothing;
 

@@ -1,10 +1,10 @@
 //! Change streams: what every format has in common. One [`Frame`] type behind every decoder.
 //!
-//! Bytes become frames in two steps. A [`Decoder`] is pure: it says how many bytes it wants next,
-//! takes them, and gives events; it never reads, never allocates by a number it was told, and never
+//! Bytes become frames in two steps. A [`Decoder`] is pure: it requests a number of bytes, takes
+//! them, and returns events; it never reads, never allocates by a number from the stream, and never
 //! sees payload that it does not have to look at. A [`Reader`](reader::Reader) reads, puts payload
-//! where the device can take it from without a copy, and gives frames. Nothing here believes what a
-//! stream says about itself: that is [`verify`](crate::verify)'s.
+//! where the device can take it from without a copy, and returns frames. Whether to believe what a
+//! stream says about itself is decided by [`verify`](crate::verify), not here.
 //!
 //! | module | format |
 //! |---|---|
@@ -36,19 +36,20 @@ pub use malformed::{Malformed, Problem};
 
 /// The most payload that a batch holds, in bytes: what is held back until it is verified.
 pub const BATCH_BYTES_MAX: usize = 8 << 20;
-/// The most pieces of a batch: 4096 of 512 bytes to each MiB would be more, and are two batches.
+/// The most pieces of a batch: 4096 pieces of 512 bytes in each MiB would be more, and become two
+/// batches.
 pub const BATCH_PIECES_MAX: usize = 16_384;
 /// The most volumes of one stream.
 pub const VOLUMES_MAX: usize = 1024;
 /// The longest name of a volume, a snapshot, a mark or a group, in bytes.
 pub const NAME_BYTES_MAX: usize = 1024;
-/// The most that a decoder wants at once other than payload, in bytes.
+/// The most that a decoder requests at a time other than payload, in bytes.
 pub const WANT_BYTES_MAX: usize = 4 << 20;
 
-/// A format that is read.
+/// A format that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// Our own.
+    /// The native format.
     Native,
     /// rbd diff v1 or v2, or an rbd export of format 2.
     RbdDiff,
@@ -69,16 +70,17 @@ impl fmt::Display for Format {
     }
 }
 
-/// Which of the stream's volumes, counted from 0 in the order of [`StreamHeader::volumes`].
+/// The index of one of the stream's volumes, counted from 0 in the order of
+/// [`StreamHeader::volumes`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VolumeIndex(pub u16);
 
-/// A name as a stream has it: at most [`NAME_BYTES_MAX`] bytes of any kind, usually UTF-8.
+/// A name in a stream: at most [`NAME_BYTES_MAX`] arbitrary bytes, usually UTF-8.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Box<[u8]>);
 
 impl Name {
-    /// The name; none if it is longer than [`NAME_BYTES_MAX`].
+    /// `bytes` as a name; `None` if longer than [`NAME_BYTES_MAX`].
     #[must_use]
     pub fn new(bytes: &[u8]) -> Option<Self> {
         (bytes.len() <= NAME_BYTES_MAX).then(|| Self(bytes.into()))
@@ -91,8 +93,8 @@ impl Name {
     }
 }
 
-/// As text: UTF-8 as it is, with control characters and what is not UTF-8 escaped. Groups know
-/// their volumes by it, so it stays as it is; on a terminal it is shown as [`Plain`].
+/// As text: UTF-8 as it is, with control characters and invalid UTF-8 escaped. Groups identify
+/// their volumes by this text, so it must not change; on a terminal it is shown as [`Plain`].
 ///
 /// [`Plain`]: crate::plain::Plain
 impl fmt::Display for Name {
@@ -124,13 +126,15 @@ pub struct Timestamp(pub u64);
 /// What a stream says of itself before its first extent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamHeader {
-    /// In which format it came.
+    /// The format it came in.
     pub format: Format,
-    /// The number that tells this stream from every other, as well as the format can: the UUID of
-    /// a native one, what an svd stream or a raw image can be recognised by. None of rbd diffs.
+    /// The number that distinguishes this stream from every other, as well as the format allows:
+    /// the UUID of a native stream, or whatever an svd stream or a raw image can be recognised by.
+    /// `None` for rbd diffs.
     pub identity: Option<[u8; 16]>,
-    /// Its batches come in the order in which the source was written: after each of them it was in
-    /// a state that a crash could have left. Else only marks and the end are such states.
+    /// Whether its batches come in the order in which the source was written: after each of them
+    /// the source was in a state that a crash could have left. Otherwise only marks and the end are
+    /// such states.
     pub is_in_write_order: bool,
     /// Its volumes; never empty.
     pub volumes: Vec<VolumeHeader>,
@@ -139,17 +143,17 @@ pub struct StreamHeader {
 /// What a stream says of one of its volumes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VolumeHeader {
-    /// Its name at the source; formats for one volume have none.
+    /// Its name at the source; `None` in formats for a single volume.
     pub name: Option<Name>,
-    /// The size of the source; svd does not say.
+    /// The size of the source; `None` in svd.
     pub size: Option<ByteCount>,
-    /// The snapshot that the changes begin at; none: they begin at nothing, an empty disk.
+    /// The snapshot that the changes begin at; `None` if they begin at an empty disk.
     pub from: Option<Name>,
-    /// The snapshot that the changes end at; none: at a state without a name.
+    /// The snapshot that the changes end at; `None` if they end at a state without a name.
     pub to: Option<Name>,
 }
 
-/// What an extent of a batch holds.
+/// The content of an extent of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// Bytes, in the batch's arena from `position` on; `position` is congruent to the extent's
@@ -160,23 +164,23 @@ pub enum Content {
     },
     /// Zeros.
     Zero,
-    /// Nothing that the source needs any more. It reads as zeros afterwards: what differs from
-    /// device to device could not be compared with anything.
+    /// Data that the source no longer needs. It reads as zeros afterwards: content that differs
+    /// from device to device could not be compared with anything.
     Discard,
 }
 
-/// One extent of a batch with what it holds. In a batch the later piece wins where two overlap.
+/// One extent of a batch and its content. Where two pieces of a batch overlap, the later one wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// On which volume.
+    /// The volume.
     pub volume: VolumeIndex,
-    /// Where.
+    /// The extent.
     pub extent: Extent,
-    /// What.
+    /// Its content.
     pub content: Content,
 }
 
-/// A batch as a decoder tells it: the pieces, without the memory that the payload lies in.
+/// A batch as a decoder reports it: the pieces, without the memory that holds the payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchHeader {
     /// The pieces, in the order of the stream; at most [`BATCH_PIECES_MAX`].
@@ -187,7 +191,8 @@ pub struct BatchHeader {
     pub checksum: Option<u32>,
 }
 
-/// A batch: the pieces and their payload. The unit of verification: all of it is written or none.
+/// A batch: the pieces and their payload. It is the unit of verification: all of it is written, or
+/// nothing.
 #[derive(Debug)]
 pub struct Batch {
     /// The pieces.
@@ -199,29 +204,29 @@ pub struct Batch {
 /// How consistent a recovery point is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MarkKind {
-    /// As after a power cut.
+    /// The state after a power cut.
     CrashConsistent,
-    /// As the application wanted it.
+    /// The state that the application prepared.
     ApplicationConsistent,
 }
 
-/// A recovery point in the stream: what came before it is one state of the source.
+/// A recovery point in the stream: everything before it makes up one state of the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// When the source was in this state.
     pub time: Timestamp,
     /// How consistent it is.
     pub kind: MarkKind,
-    /// What the operator or the application called it.
+    /// The name that the operator or the application gave it.
     pub name: Option<Name>,
     /// The protection group it belongs to.
     pub group: Option<Name>,
 }
 
-/// What a stream held.
+/// The totals of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Pieces: extents of any content, as the stream tells them apart.
+    /// Pieces: extents of any content, as the stream divides them.
     pub extents: u64,
     /// Bytes of data.
     pub data_bytes: u64,
@@ -236,19 +241,19 @@ pub struct Totals {
 /// A stream came to its proper end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
-    /// What it held; a decoder has compared it with what the stream says it held.
+    /// Its totals; the decoder has compared them with those that the stream states.
     pub totals: Totals,
     /// Whether the state at the end is one that the source was in: false for an svd stream whose
     /// write order was not kept, and for a raw image from a pipe that may have been cut.
     pub consistent: bool,
 }
 
-/// What a decoder gives.
+/// What a decoder returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A stream begins. An input can hold several: svd back to back, the diffs of an rbd export.
     Begin(StreamHeader),
-    /// A batch is complete; the payload that was read since the last one is its.
+    /// A batch is complete; the payload read since the last batch belongs to it.
     Batch(BatchHeader),
     /// A recovery point.
     Mark(Mark),
@@ -256,12 +261,12 @@ pub enum Event {
     End(End),
 }
 
-/// What a reader gives: [`Event`] with the payload.
+/// What a reader returns: [`Event`] with the payload.
 #[derive(Debug)]
 pub enum Frame {
     /// A stream begins.
     Begin(StreamHeader),
-    /// A batch with its payload; boxed by its arena, not copied.
+    /// A batch with its payload, which stays in the arena and is not copied.
     Batch(Batch),
     /// A recovery point.
     Mark(Mark),
@@ -269,53 +274,53 @@ pub enum Frame {
     End(End),
 }
 
-/// What a decoder wants next. Never zero bytes.
+/// What a decoder needs next. Never zero bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// Exactly so many bytes, for [`Decoder::take`]; at most [`WANT_BYTES_MAX`].
+    /// Exactly this many bytes, for [`Decoder::take`]; at most [`WANT_BYTES_MAX`].
     Bytes(usize),
-    /// The same, or the end of the input: [`Decoder::end`].
+    /// As `Bytes`, or the end of the input: [`Decoder::end`].
     BytesOrEnd(usize),
     /// Payload for the batch's arena, for [`Decoder::payload_taken`].
     Payload {
-        /// Where in the arena; `position + length` is at most [`BATCH_BYTES_MAX`].
+        /// Position in the arena; `position + length` is at most [`BATCH_BYTES_MAX`].
         position: usize,
         /// How many bytes.
         length: usize,
     },
-    /// Compressed payload: read so many bytes, and unpack them to the arena's beginning with
-    /// [`native::compression::unpack`]; then [`Decoder::payload_taken`].
+    /// Compressed payload: read `stored` bytes, and unpack them to the start of the arena with
+    /// [`native::compression::unpack`]; then call [`Decoder::payload_taken`].
     Compressed {
-        /// How.
+        /// The compression method.
         method: native::compression::Method,
-        /// How many bytes are in the stream; at most [`BATCH_BYTES_MAX`].
+        /// The number of bytes in the stream; at most [`BATCH_BYTES_MAX`].
         stored: usize,
-        /// How many bytes they become; at most [`BATCH_BYTES_MAX`].
+        /// The number of bytes once unpacked; at most [`BATCH_BYTES_MAX`].
         unpacked: usize,
     },
-    /// The end of the input; a byte more (for [`Decoder::take`]) is one too many.
+    /// The end of the input; one more byte (for [`Decoder::take`]) is one too many.
     End,
 }
 
 /// A format as a state machine without input or output: pure, so that it can be fuzzed.
 ///
 /// The caller's loop: first every [`event`](Self::event) there is; then what is
-/// [`want`](Self::want)ed. After an error nothing more is asked, and the batch begun is dropped.
+/// [`want`](Self::want)ed. After an error the caller stops, and drops the batch begun.
 pub trait Decoder: Send {
-    /// The next event that came of what was taken.
+    /// The next event that resulted from the bytes taken.
     fn event(&mut self) -> Option<Event>;
 
-    /// What is wanted next. Asked only when there is no event.
+    /// What is needed next. Call this only when there is no event.
     fn want(&self) -> Want;
 
-    /// Takes the bytes wanted, all of them.
+    /// Takes all of the bytes wanted.
     ///
     /// # Errors
     ///
     /// What is wrong with them, and where in the stream.
     fn take(&mut self, bytes: &[u8]) -> Result<(), Malformed>;
 
-    /// The payload wanted is in the arena (or was skipped: a decoder never looks at it).
+    /// The wanted payload is in the arena (or was skipped: a decoder never looks at it).
     ///
     /// # Errors
     ///
@@ -326,9 +331,9 @@ pub trait Decoder: Send {
     ///
     /// # Errors
     ///
-    /// [`Problem::Truncated`] unless it may end here.
+    /// [`Problem::Truncated`] unless the input may end here.
     fn end(&mut self) -> Result<(), Malformed>;
 
-    /// How many bytes of the input were taken so far, payload included.
+    /// How many bytes of the input were taken so far, including payload.
     fn consumed(&self) -> u64;
 }

@@ -1,5 +1,5 @@
-//! Is a target the one that its group has written to, and of no other volume? Asked before anything
-//! is written.
+//! Checks that a target is the one that its group has written to, and belongs to no other volume.
+//! Done before anything is written.
 
 use crate::assignment::Assignment;
 use crate::group::GroupView;
@@ -8,12 +8,12 @@ use crate::notice::Notice;
 use crate::target_identity::KnownAs;
 use crate::{Error, Result};
 
-/// Every target of `assignments` is the one that `group` has written to, as far as that can be
-/// known; gives what the operator should know. `accept`: he says that it is.
+/// Checks that every target of `assignments` is the one that `group` has written to, as far as that
+/// can be known; returns notices for the operator. With `accept`, the operator asserts that it is.
 ///
 /// # Errors
 ///
-/// `Refused`: one is another, or holds something else, with what differs.
+/// `Refused`: a target is another one, or holds something else; the error says what differs.
 pub fn check(
     group: &GroupView,
     assignments: &mut [Assignment],
@@ -22,7 +22,7 @@ pub fn check(
     compare(group, assignments, accept, Depth::WithContent)
 }
 
-/// As [`check`], without a look at what the targets hold: for who compares that better.
+/// As [`check`], without reading the content of the targets: for callers with a better comparison.
 ///
 /// # Errors
 ///
@@ -35,7 +35,7 @@ pub fn check_kind(
     compare(group, assignments, accept, Depth::Kind)
 }
 
-/// What is compared.
+/// What to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Depth {
     Kind,
@@ -72,7 +72,7 @@ fn compare(
     Ok(notes)
 }
 
-/// One disk under two names would be preserved twice, and could never be gone back with.
+/// One disk under two names would be preserved twice, and could never be rolled back.
 fn is_no_other_volume(group: &GroupView, assignment: &Assignment) -> Result<()> {
     let own = group.state().volumes.get(&assignment.volume).and_then(|known| known.target.as_ref());
     if own == Some(&assignment.identity.name) {
@@ -89,7 +89,7 @@ fn is_no_other_volume(group: &GroupView, assignment: &Assignment) -> Result<()> 
         let typed = match (name.is_unnamed(), assignment.volume.is_unnamed()) {
             (true, _) => "--target DEVICE".to_owned(),
             (false, false) => format!("--map {name}=DEVICE"),
-            // It was typed so for a stream that has no name for its volume.
+            // The form to type for a stream that has no name for its volume.
             (false, true) => format!("--volume {name} --target DEVICE"),
         };
         return Err(Error::refused(format!(
@@ -111,7 +111,7 @@ fn is_the_same_by_more_than_its_name(known: &VolumeState, assignment: &Assignmen
     same(&recorded.backing_file, &now.backing_file) || same(&recorded.serial, &now.serial)
 }
 
-/// What differs from what is known, in words that follow the target's name; none if nothing does.
+/// What differs from what is known, in words that follow the target's name; `None` if nothing does.
 fn difference_of_disk(
     known: &VolumeState,
     assignment: &Assignment,

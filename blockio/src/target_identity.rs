@@ -1,10 +1,10 @@
-//! What tells a target from every other disk: recorded with the group, and compared
-//! (`target_check`) before anything is written. A name alone is not enough: without a WWID another
-//! disk stands behind it tomorrow.
+//! What distinguishes a target from every other disk: recorded with the group, and compared
+//! (`target_check`) before anything is written. A name alone is not enough: without a WWID, it may
+//! lead to another disk tomorrow.
 //!
 //! What a target holds is recorded (`Content`) only in the same save as the last checkpoint of a
-//! run, when nothing is written after it, and taken back in the save before the first write of the
-//! next one. So it is true whenever it is there, and after a crash it is not there.
+//! run, when nothing is written after it, and withdrawn in the save before the first write of the
+//! next run. So it is true whenever it is there, and after a crash it is absent.
 
 use std::fs::File;
 use std::io;
@@ -21,17 +21,17 @@ mod signature;
 
 use signature::signature;
 
-/// The beginning of a disk, in bytes: tables, and the superblocks of filesystems.
+/// The beginning of a disk, in bytes: partition tables, and the superblocks of filesystems.
 const HEAD_BYTES: usize = 68 << 10;
 /// A sample, in bytes: whole sectors of any disk.
 const SAMPLE_BYTES: usize = 4096;
-/// So many samples are read besides the beginning, evenly spread; the last one is the end.
+/// The number of samples besides the beginning, evenly spread; the last one is the end.
 const SAMPLES: u64 = 16;
 
-/// What an assignment's target is known by.
+/// What identifies an assignment's target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownAs {
-    /// Its WWID; without one, its path.
+    /// Its WWID, or its path if it has none.
     pub name: String,
     /// The serial number of a disk without a WWID.
     pub serial: Option<String>,
@@ -57,16 +57,16 @@ pub struct TargetIdentity {
     pub backing_file: Option<String>,
     /// The length of its sectors.
     pub sector_bytes: u64,
-    /// What it holds; none while that is not known.
+    /// Its content; `None` while that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
 }
 
-/// What a target holds, as far as a few reads tell.
+/// The content of a target, as far as a few reads show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Content {
-    /// The length that places were counted by.
+    /// The length that the sample offsets are computed from.
     bytes: u64,
     /// The partition table, by its UUID or number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,11 +74,11 @@ pub struct Content {
     /// The filesystem, by its UUID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     filesystem: Option<String>,
-    /// CRC32C of the beginning, and then of each sample.
+    /// CRC32C of the beginning, then of each sample.
     samples: Vec<u32>,
 }
 
-/// The places of samples on a disk of `bytes`, ascending; without the beginning.
+/// The offsets of samples on a disk of `bytes`, ascending; without the beginning.
 fn places(bytes: u64) -> Vec<u64> {
     let sample = SAMPLE_BYTES as u64;
     let last = bytes.saturating_sub(1) / sample;
@@ -95,12 +95,12 @@ fn places(bytes: u64) -> Vec<u64> {
 pub(crate) enum Held<'a> {
     /// A file or disk of this host.
     File(&'a File),
-    /// A device that somebody has opened, and on which nothing is under way.
+    /// An open device on which nothing is under way.
     Device(&'a mut dyn BlockDevice),
 }
 
-/// What `held` holds now, of so many `bytes`; none if it cannot be read: then there is nothing to
-/// be compared, and who writes to it will tell.
+/// The current content of the first `bytes` of `held`; `None` if it cannot be read: then there is
+/// nothing to compare, and a write to it will report the failure.
 pub(crate) fn content(held: Option<Held<'_>>, bytes: u64) -> Option<Content> {
     content_of(held?, bytes).ok()
 }
@@ -119,11 +119,11 @@ fn content_of(mut held: Held<'_>, bytes: u64) -> io::Result<Content> {
 }
 
 impl Held<'_> {
-    /// What there is from `at` on, up to `end`; `length` bytes at most.
+    /// The bytes from `at` up to `end`; `length` bytes at most.
     ///
     /// # Errors
     ///
-    /// What the kernel said.
+    /// The kernel's error.
     pub(crate) fn read(
         &mut self,
         pool: &ArenaPool,
@@ -153,7 +153,7 @@ impl Held<'_> {
     }
 }
 
-/// Reads from `at` until `memory` is full or the file ends, and says how much that was.
+/// Reads from `at` until `memory` is full or the file ends, and returns the number of bytes.
 fn read_direct(file: &File, at: u64, memory: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < memory.len() {
@@ -163,7 +163,7 @@ fn read_direct(file: &File, at: u64, memory: &mut [u8]) -> io::Result<usize> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        // A direct read goes on at a sector only; what is shorter is the end.
+        // A direct read can continue only at a sector; a shorter read is the end.
         if filled % 512 != 0 {
             break;
         }
@@ -172,8 +172,8 @@ fn read_direct(file: &File, at: u64, memory: &mut [u8]) -> io::Result<usize> {
 }
 
 impl Content {
-    /// What differs of what `held` holds now, in words that follow the name of the target; none if
-    /// nothing does, or it cannot be read: who writes to it will tell.
+    /// How the current content of `held` differs, in words that follow the target's name; `None` if
+    /// it does not, or if it cannot be read: a write to it will report the failure.
     pub(crate) fn difference_on(&self, held: Option<Held<'_>>) -> Option<String> {
         self.difference(&content(held, self.bytes)?)
     }

@@ -1,13 +1,13 @@
 //! Typed arithmetic on bytes and sectors: a place is not a length, a byte is not a sector, and
 //! nothing wraps around. Ranges are in `extent`, not here.
 //!
-//! Every operation that may leave the 64-bit range gives an `Option`; bytes and sectors meet only
+//! Every operation that may leave the 64-bit range returns an `Option`; bytes and sectors meet only
 //! in the methods of [`SectorSize`].
 
 use std::fmt;
 
 /// The size of a device's logical block (LBA unit), as SCSI READ CAPACITY and
-/// `queue/logical_block_size` report it. The two sizes that disks have, and no other.
+/// `queue/logical_block_size` report it. Only the two sizes that disks have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SectorSize {
     /// 512 bytes: 512n and 512e disks, and what virtual disks show by default.
@@ -16,12 +16,12 @@ pub enum SectorSize {
     Bytes4096,
 }
 
-/// A logical block size that no disk of ours can have.
+/// A logical block size that is not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("sectors of {0} bytes are not supported: 512 or 4096 are")]
 pub struct UnsupportedSectorSize(pub u64);
 
-/// Defines a place and the length that belongs to it: places differ by lengths, lengths add up.
+/// Defines a place and its length type: places differ by lengths, lengths add up.
 macro_rules! place_and_length {
     ($place:ident: $place_doc:literal, $length:ident: $length_doc:literal) => {
         #[doc = $place_doc]
@@ -33,7 +33,7 @@ macro_rules! place_and_length {
         pub struct $length(u64);
 
         impl $place {
-            /// The very first place of a volume.
+            /// The first place of a volume.
             pub const ZERO: Self = Self(0);
 
             /// The place with this number.
@@ -50,21 +50,21 @@ macro_rules! place_and_length {
                 self.0
             }
 
-            /// The place `length` further on; none past 2⁶⁴ - 1.
+            /// The place `length` further on; `None` past 2⁶⁴ - 1.
             #[must_use]
             #[inline]
             pub fn checked_add(self, length: $length) -> Option<Self> {
                 self.0.checked_add(length.0).map(Self)
             }
 
-            /// The place `length` before; none before zero.
+            /// The place `length` before; `None` before zero.
             #[must_use]
             #[inline]
             pub fn checked_sub(self, length: $length) -> Option<Self> {
                 self.0.checked_sub(length.0).map(Self)
             }
 
-            /// How far this place lies after `earlier`; none if it lies before it.
+            /// The distance from `earlier` to this place; `None` if this place lies before it.
             #[must_use]
             #[inline]
             pub fn distance_from(self, earlier: Self) -> Option<$length> {
@@ -76,7 +76,7 @@ macro_rules! place_and_length {
             /// Nothing.
             pub const ZERO: Self = Self(0);
 
-            /// That many.
+            /// A length of `number`.
             #[must_use]
             #[inline]
             pub const fn new(number: u64) -> Self {
@@ -90,21 +90,21 @@ macro_rules! place_and_length {
                 self.0
             }
 
-            /// Whether this is nothing at all.
+            /// Whether the length is zero.
             #[must_use]
             #[inline]
             pub const fn is_zero(self) -> bool {
                 self.0 == 0
             }
 
-            /// The sum; none past 2⁶⁴ - 1.
+            /// The sum; `None` past 2⁶⁴ - 1.
             #[must_use]
             #[inline]
             pub fn checked_add(self, other: Self) -> Option<Self> {
                 self.0.checked_add(other.0).map(Self)
             }
 
-            /// The difference; none below zero.
+            /// The difference; `None` below zero.
             #[must_use]
             #[inline]
             pub fn checked_sub(self, other: Self) -> Option<Self> {
@@ -143,21 +143,21 @@ impl SectorSize {
         ByteCount(1 << self.shift())
     }
 
-    /// Where sector `lba` begins; none past 2⁶⁴ - 1.
+    /// Where sector `lba` begins; `None` past 2⁶⁴ - 1.
     #[must_use]
     #[inline]
     pub fn offset_of(self, lba: Lba) -> Option<ByteOffset> {
         lba.0.checked_mul(self.bytes().0).map(ByteOffset)
     }
 
-    /// How many bytes `sectors` are; none past 2⁶⁴ - 1.
+    /// How many bytes `sectors` are; `None` past 2⁶⁴ - 1.
     #[must_use]
     #[inline]
     pub fn bytes_in(self, sectors: SectorCount) -> Option<ByteCount> {
         sectors.0.checked_mul(self.bytes().0).map(ByteCount)
     }
 
-    /// The sector that begins at `offset`; none if none begins there.
+    /// The sector that begins at `offset`; `None` if `offset` is not a sector boundary.
     #[must_use]
     #[inline]
     pub fn lba_at(self, offset: ByteOffset) -> Option<Lba> {
@@ -171,7 +171,7 @@ impl SectorSize {
         Lba(offset.0 >> self.shift())
     }
 
-    /// How many whole sectors `bytes` are; none if there is a rest.
+    /// How many whole sectors `bytes` are; `None` if there is a remainder.
     #[must_use]
     #[inline]
     pub fn sectors_in(self, bytes: ByteCount) -> Option<SectorCount> {
@@ -185,7 +185,7 @@ impl SectorSize {
         ByteOffset(offset.0 & !self.mask())
     }
 
-    /// The first sector boundary at or after `offset`; none past 2⁶⁴ - 1.
+    /// The first sector boundary at or after `offset`; `None` past 2⁶⁴ - 1.
     #[must_use]
     #[inline]
     pub fn align_up(self, offset: ByteOffset) -> Option<ByteOffset> {

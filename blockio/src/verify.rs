@@ -1,8 +1,9 @@
-//! May we believe it? A batch becomes a verified one: its checksum is that of its payload, every
-//! piece lies on a volume that the stream announced, inside the source and inside the target.
+//! Decides whether a batch may be believed. A batch becomes a verified one if its checksum is that
+//! of its payload, and every piece lies on a volume that the stream announced, inside the source
+//! and inside the target.
 //!
-//! Pure. What a *format* says (order of records, totals) its decoder has checked; what is to be
-//! written where is `plan`'s. Nothing is written that did not come out of here (I7).
+//! Pure. The rules of a *format* (order of records, totals) are checked by its decoder; what is
+//! written where is up to `plan`. Only verified batches are written (I7).
 
 use crate::stream::placement;
 use crate::stream::{Batch, Content, Piece};
@@ -10,12 +11,14 @@ use crate::units::ByteCount;
 
 const ALIGNMENT: u64 = placement::ALIGNMENT as u64;
 
-/// What a batch's pieces are held against: one for each volume of the stream, in its order.
+/// The limits that a batch's pieces are checked against: one for each volume of the stream, in
+/// order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// The size of the source, where the stream says it.
+    /// The size of the source, if the stream states it.
     pub source: Option<ByteCount>,
-    /// The size of the target; none: the volume is not applied here, and its pieces are left out.
+    /// The size of the target; `None` if the volume is not applied here, and its pieces are
+    /// skipped.
     pub target: Option<ByteCount>,
 }
 
@@ -30,7 +33,7 @@ impl VerifiedBatch {
         &self.0
     }
 
-    /// The batch, for who takes its memory along.
+    /// The batch, for callers that reuse the allocation.
     #[must_use]
     pub fn into_batch(self) -> Batch {
         self.0
@@ -40,20 +43,20 @@ impl VerifiedBatch {
 /// Why a batch is not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unverified {
-    /// The payload is not what was sent.
+    /// The payload does not match its checksum.
     #[error("the payload's checksum is {found:08x}, and the stream says {expected:08x}")]
     Checksum {
-        /// What the payload has.
+        /// The checksum of the payload.
         found: u32,
-        /// What the stream says.
+        /// The checksum in the stream.
         expected: u32,
     },
-    /// A piece of a volume that was not announced.
+    /// A piece of an unannounced volume.
     #[error("a piece of volume {index}, and the stream has {volumes}")]
     NoVolume {
         /// The volume's index.
         index: u16,
-        /// How many there are.
+        /// The number of volumes.
         volumes: usize,
     },
     /// A piece past the end.
@@ -61,12 +64,12 @@ pub enum Unverified {
     PastEnd {
         /// The first byte after the piece.
         end: u64,
-        /// Of what: the source, the target.
+        /// What ends there: the source, or the target.
         of: &'static str,
-        /// How long that is.
+        /// The size of that.
         size: u64,
     },
-    /// A piece whose payload is not in the arena, or not where O_DIRECT can take it from.
+    /// A piece whose payload is not in the arena, or not aligned for O_DIRECT.
     #[error("a piece's payload does not lie where it must in the batch")]
     Payload,
 }
@@ -75,7 +78,7 @@ pub enum Unverified {
 ///
 /// # Errors
 ///
-/// What cannot be believed; the batch is dropped.
+/// What fails verification; the batch is dropped.
 pub fn verify(batch: Batch, bounds: &[Bounds]) -> Result<VerifiedBatch, Unverified> {
     let payload =
         batch.arena.as_slice().get(..batch.header.payload_bytes).ok_or(Unverified::Payload)?;

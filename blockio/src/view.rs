@@ -1,6 +1,6 @@
-//! A disk as it was at a recovery point, or as it is, to be read by anybody at any byte: nothing is
-//! moved and nothing is written. Who serves it (`nbd`), hashes it (`digest`) or lays writes over it
-//! is elsewhere.
+//! A disk as it was at a recovery point, or as it is now, readable by anybody at any byte: nothing
+//! is moved and nothing is written. Serving it (`nbd`), hashing it (`digest`) and laying writes
+//! over it happen elsewhere.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,13 +18,13 @@ mod history;
 
 use history::History;
 
-/// One piece of a disk is read at a time, of at most this many bytes.
+/// The largest piece of a disk that is read at a time, in bytes.
 const PIECE_BYTES: NonZeroUsize =
     NonZeroUsize::new(TRANSFER_BYTES_MAX).expect("invariant: not zero");
-/// So many pieces can be on their way at once.
+/// How many pieces can be under way simultaneously.
 const PIECES: usize = 4;
 
-/// A disk that can be read from many threads at once.
+/// A disk that can be read from many threads simultaneously.
 pub struct View {
     shown: String,
     geometry: Geometry,
@@ -33,9 +33,9 @@ pub struct View {
     pool: ArenaPool,
 }
 
-/// What a view of a recovery point has besides the disk.
+/// What a view of a recovery point needs besides the disk.
 struct Past {
-    /// The name that the group knows it by.
+    /// The name of the volume in the group.
     name: String,
     history: Arc<History>,
 }
@@ -46,8 +46,8 @@ pub struct PointHistory {
 }
 
 impl PointHistory {
-    /// Opens what was kept since `point` in `storage`. Nothing is written; whoever works on the
-    /// group may go on.
+    /// Opens the images kept since `point` in `storage`. Nothing is written; a run on the group may
+    /// continue.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl PointHistory {
         Self::open_with(storage, point, pool)
     }
 
-    /// The same, with this memory: arenas of at least 1 MiB.
+    /// As [`open`](Self::open), using `pool`, with arenas of at least 1 MiB.
     ///
     /// # Errors
     ///
@@ -68,7 +68,8 @@ impl PointHistory {
         Ok(Self { history: Arc::new(history) })
     }
 
-    /// How many bytes of the volume `name` were overwritten since, as far as is durable by now.
+    /// How many bytes of the volume `name` were overwritten since the point, as far as is durable
+    /// by now.
     ///
     /// # Errors
     ///
@@ -87,14 +88,14 @@ fn pool() -> Result<ArenaPool> {
 /// A part of a view, and whether it is known to be zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allocation {
-    /// Which part.
+    /// The part.
     pub extent: Extent,
-    /// It reads as zeros, and nothing is kept for it.
+    /// Whether it reads as zeros and nothing is kept for it.
     pub is_hole: bool,
 }
 
 impl View {
-    /// The disk as it is, which messages call `shown`.
+    /// The disk as it is now, called `shown` in messages.
     ///
     /// # Errors
     ///
@@ -108,7 +109,7 @@ impl View {
     ///
     /// # Errors
     ///
-    /// `Refused`: the disk has another size than it had. `Failed`: no memory.
+    /// `Refused`: the size of the disk has changed. `Failed`: no memory.
     pub fn of_point(
         shown: String,
         device: Box<dyn BlockDevice>,
@@ -118,7 +119,7 @@ impl View {
         Self::of_point_with(shown, device, history, name, pool()?)
     }
 
-    /// The same, with this memory: arenas of at least 1 MiB.
+    /// As [`of_point`](Self::of_point), using `pool`, with arenas of at least 1 MiB.
     ///
     /// # Errors
     ///
@@ -149,23 +150,23 @@ impl View {
         Self { shown, geometry: device.geometry(), device: Mutex::new(device), past, pool }
     }
 
-    /// What messages call it.
+    /// Its name in messages.
     #[must_use]
     pub fn shown(&self) -> &str {
         &self.shown
     }
 
-    /// How long it is, and the sectors of the disk behind it.
+    /// Its length, and the sector size of the disk behind it.
     #[must_use]
     pub fn geometry(&self) -> Geometry {
         self.geometry
     }
 
-    /// Fills `buffer` with what the view holds from `at` on; neither need be whole sectors.
+    /// Fills `buffer` with the view's content from `at` on; neither need be aligned to sectors.
     ///
     /// # Errors
     ///
-    /// `Usage`: not all of it is inside the view. `Failed`: it could not be read.
+    /// `Usage`: part of it is outside the view. `Failed`: it could not be read.
     pub fn read(&self, at: ByteOffset, buffer: &mut [u8]) -> Result<()> {
         if buffer.is_empty() {
             return Ok(());
@@ -185,11 +186,12 @@ impl View {
         Ok(())
     }
 
-    /// What of `extent` is known to be zeros: parts that follow each other and are all of it.
+    /// The parts of `extent`, each with whether it is known to be zeros: adjacent parts that cover
+    /// all of it.
     ///
     /// # Errors
     ///
-    /// `Usage`: not all of it is inside the view.
+    /// `Usage`: part of it is outside the view.
     pub fn allocation(&self, extent: Extent) -> Result<Vec<Allocation>> {
         if extent.end().get() > self.geometry.capacity.get() {
             return Err(self.outside());
@@ -207,8 +209,8 @@ impl View {
         Ok(parts)
     }
 
-    /// Why the point that it shows is kept no longer; none while it is kept, while that cannot be
-    /// seen, and of a disk as it is.
+    /// Why the point of this view is no longer kept. `None` while it is kept, while that cannot be
+    /// determined, and for a disk as it is now.
     #[must_use]
     pub fn gone(&self) -> Option<Error> {
         self.past.as_ref()?.history.gone()
@@ -225,7 +227,8 @@ impl View {
         Error::new(ErrorKind::Usage, context)
     }
 
-    /// Reads the sectors from `sector` on that hold `piece`, which begins `skipped` bytes in.
+    /// Reads the sectors from `sector` on that hold `piece`, which begins `skipped` bytes into
+    /// them.
     fn read_piece(&self, sector: ByteOffset, skipped: usize, piece: &mut [u8]) -> Result<()> {
         let Some(past) = &self.past else {
             return self.read_disk(sector, skipped, piece);
@@ -235,7 +238,8 @@ impl View {
             Extent::new(start, ByteCount::new(piece.len() as u64)).map_err(|_| self.outside())?;
         let is_kept_whole = past.history.of(&past.name, |index| is_covered(index, wanted));
         if !is_kept_whole.unwrap_or(false) {
-            // The disk first, images after it: an image that comes in between is found.
+            // Read the disk first and look up images afterwards: an image added in between is
+            // found.
             self.read_disk(sector, skipped, piece)?;
             past.history.follow()?;
         }
@@ -280,7 +284,7 @@ fn push(parts: &mut Vec<Allocation>, from: ByteOffset, until: ByteOffset, is_hol
     }
 }
 
-/// Who panicked was reading: nothing is half done.
+/// A thread that panicked was only reading: nothing is half done.
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

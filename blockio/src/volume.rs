@@ -1,18 +1,19 @@
 //! One target: a whole disk or an image file, opened for us alone and only if nobody else uses it.
-//! What is written to it, and whether it is large enough, is `apply`'s.
+//! What is written to it, and whether it is large enough, is up to `apply`.
 //!
-//! Order matters. First what the path leads to is looked at, then it is opened and claimed, and
-//! only then measured and compared: what is true of an open file stays true of it, and a name may
-//! lead elsewhere a moment later. Nothing here writes, but [`Target::grow_to`].
+//! Order matters. First the path is examined, then the file is opened and claimed, and only then
+//! measured and compared: a property of an open file stays true, while a name may lead elsewhere a
+//! moment later. Nothing here writes, except [`Target::grow_to`].
 //!
 //! A disk is claimed with O_EXCL: the kernel refuses it while the disk or a part of it is mounted,
 //! swapped to, or held by a mapping, an array or another exclusive opener, and refuses all of them
-//! while it is ours. What the kernel lets pass is looked for here: a loop device made of the disk.
-//! An image file is locked in both ways that programs lock files, and must neither be behind a loop
-//! device nor be swapped to.
+//! while the disk is ours. The one user that the kernel lets pass is looked for here: a loop device
+//! made of the disk. An image file is locked in both ways that programs lock files, and must
+//! neither be behind a loop device nor be swapped to.
 //!
-//! Who only reads ([`open_for_reading`]) claims a disk in the same way, and shares an image file
-//! with others who read. That nobody writes who asks for no claim, [`stillness`] tells afterwards.
+//! A reader ([`open_for_reading`]) claims a disk in the same way, and shares an image file with
+//! other readers. Whether somebody wrote without asking for a claim is reported afterwards by
+//! [`stillness`].
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -35,22 +36,22 @@ mod users;
 #[cfg(test)]
 mod tests;
 
-/// How long the kernel is given to let go of what a process had that was just killed.
+/// How long the kernel gets to release the files of a process that was just killed.
 const RELEASE_WAIT: Duration = Duration::from_secs(1);
-/// How often it is asked meanwhile.
+/// How often to retry meanwhile.
 const RELEASE_POLL: Duration = Duration::from_millis(20);
 
-/// A target as somebody wants it opened.
+/// A request to open a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TargetRequest {
     /// The device node or image file, or a link to it.
     pub path: PathBuf,
-    /// What it was when it was chosen.
+    /// Its properties when it was chosen.
     pub expected: Expected,
 }
 
-/// What an inventory saw. Read again of the open target and compared: a name may have come to mean
-/// another disk meanwhile. What is `None` is not compared.
+/// The properties that an inventory saw. They are read again from the open target and compared,
+/// because a name may have come to mean another disk meanwhile. A `None` is not compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
     /// Its length.
@@ -59,76 +60,76 @@ pub struct Expected {
     pub disk_sequence: Option<u64>,
 }
 
-/// What a target is.
+/// The kind of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetKind {
     /// A whole disk.
     BlockDevice,
-    /// A regular file with the bytes of a disk.
+    /// A regular file that holds the bytes of a disk.
     ImageFile,
 }
 
-/// What is done with what is opened.
+/// How an opened target is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
     Write,
     Read,
-    /// Read, and keep nobody out.
+    /// Read, without keeping anybody out.
     Look,
 }
 
-/// A target that is open for reading and writing, and nobody else's as long as its file is open;
-/// or one that is open for reading, and that nobody writes who claims what he writes.
+/// A target that is open for reading and writing, and ours alone as long as its file is open; or
+/// one that is open for reading, and that nobody who claims what he writes can write.
 #[derive(Debug)]
 pub struct Target {
     path: PathBuf,
     kind: TargetKind,
     geometry: Geometry,
     disk_sequence: Option<u64>,
-    /// Sectors that an image file is to have, where it can.
+    /// The sector size that an image file should have, if it can.
     sectors: Option<SectorSize>,
     file: File,
 }
 
 impl Target {
-    /// The path that it was opened by.
+    /// The path it was opened by.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What it is.
+    /// Its kind.
     pub fn kind(&self) -> TargetKind {
         self.kind
     }
 
-    /// Its length and the unit of its transfers. For an image file that unit is 4096 bytes where
-    /// O_DIRECT needs more than 512, and its length need not be whole units.
+    /// Its length and the unit of its transfers. For an image file that unit is 4096 bytes if
+    /// O_DIRECT needs more than 512, and its length need not be a multiple of it.
     pub fn geometry(&self) -> Geometry {
         self.geometry
     }
 
-    /// The kernel's number of this attachment of the disk; none of image files, and before Linux
+    /// The kernel's number of this attachment of the disk; `None` for image files, and before Linux
     /// 5.15.
     pub fn disk_sequence(&self) -> Option<u64> {
         self.disk_sequence
     }
 
-    /// The open file: with O_DIRECT, unless the filesystem of an image file cannot do that.
+    /// The open file: with O_DIRECT, unless the filesystem of an image file does not support it.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// The open file. It carries the claim: whoever closes it gives the target up.
+    /// The open file. It carries the claim: closing it gives up the target.
     pub fn into_file(self) -> File {
         self.file
     }
 
-    /// Makes an image file `size` long; what is new reads as zeros. Durable with the next flush.
+    /// Grows an image file to `size`; the added part reads as zeros. Durable with the next flush.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Refused`] for a disk, which has the length it has, and for a `size` below what
-    /// is there; [`ErrorKind::Failed`] when the filesystem does not do it.
+    /// [`ErrorKind::Refused`] for a disk, whose length is fixed, and for a `size` below the current
+    /// length; [`ErrorKind::Failed`] if the filesystem fails to do it.
     pub fn grow_to(&mut self, size: ByteCount) -> Result<()> {
         let growing = || format!("growing {} to {size} bytes", self.path.display());
         if self.kind == TargetKind::BlockDevice {
@@ -148,20 +149,20 @@ impl Target {
     }
 }
 
-/// Opens what `request` names, for us alone.
+/// Opens the target of `request` for us alone.
 ///
 /// # Errors
 ///
-/// - [`ErrorKind::Usage`]: nothing is there, or neither a disk nor a regular file.
+/// - [`ErrorKind::Usage`]: it does not exist, or is neither a disk nor a regular file.
 /// - [`ErrorKind::Refused`]: in use, and by whom as far as that can be found; a partition;
-///   read-only; without capacity; of sectors that we do not write; not what was expected.
+///   read-only; without capacity; with an unsupported sector size; not what was expected.
 /// - [`ErrorKind::Failed`]: it could not be opened or measured.
 pub fn open(request: &TargetRequest) -> Result<Target> {
     open_to(Access::Write, request, None)
 }
 
-/// The same for what was written with `sectors` before: an image file that was moved to a disk of
-/// longer ones is opened without direct I/O, which asks for none.
+/// As [`open`], for a target that was written with `sectors` before: an image file that was moved
+/// to a disk with longer sectors is opened without direct I/O, which needs no such alignment.
 ///
 /// # Errors
 ///
@@ -170,22 +171,23 @@ pub fn open_again(request: &TargetRequest, sectors: Option<SectorSize>) -> Resul
     open_to(Access::Write, request, sectors)
 }
 
-/// Opens what `request` names to be read; it may be read-only. An image file may be open for
+/// Opens the target of `request` for reading; it may be read-only. An image file may be open for
 /// reading more than once.
 ///
 /// # Errors
 ///
-/// As [`open`], but not for what is read-only.
+/// As [`open`], but a read-only target is accepted.
 pub fn open_for_reading(request: &TargetRequest) -> Result<Target> {
     open_to(Access::Read, request, None)
 }
 
-/// Opens what `request` names to look at it while somebody else may be writing: nobody is kept out.
-/// What is read is no one state of it, but for who knows what was there before (`view`).
+/// Opens the target of `request` to look at it while somebody else may be writing: nobody is kept
+/// out. What is read is not a single state of it, unless the caller knows the before-images
+/// (`view`).
 ///
 /// # Errors
 ///
-/// As [`open_for_reading`], but not for what is in use.
+/// As [`open_for_reading`], but a target in use is accepted.
 pub fn open_to_look(request: &TargetRequest) -> Result<Target> {
     open_to(Access::Look, request, None)
 }
@@ -240,7 +242,7 @@ fn open_image(
     sectors: Option<SectorSize>,
 ) -> Result<Target> {
     let file = open_with(access, path, libc::O_DIRECT).or_else(|cause| {
-        // Not every filesystem has direct I/O.
+        // Not every filesystem supports direct I/O.
         if is(&cause, libc::EINVAL) { open_with(access, path, 0) } else { Err(cause) }
     });
     let file = file.map_err(|cause| not_opened(path, cause))?;
@@ -279,7 +281,7 @@ fn open_with(access: Access, path: &Path, flags: i32) -> io::Result<File> {
     OpenOptions::new().read(true).write(access == Access::Write).custom_flags(flags).open(path)
 }
 
-/// Between the look and the open, the name may have been given to something else.
+/// Between the stat and the open, the name may have been given to another file.
 fn is_what_was_seen(file: &File, path: &Path, seen: &fs::Metadata) -> Result<()> {
     let opened = file.metadata().map_err(|cause| not_measured(path, cause))?;
     let identity = |of: &fs::Metadata| match of.file_type().is_block_device() {
@@ -293,7 +295,7 @@ fn is_what_was_seen(file: &File, path: &Path, seen: &fs::Metadata) -> Result<()>
         .with_hint("look what it is now, and start again: mtctl disks"))
 }
 
-/// flock(2) keeps out util-linux and ourselves; the lock of fcntl(2) on the whole file keeps out
+/// flock(2) keeps out util-linux and ourselves; an fcntl(2) lock on the whole file keeps out
 /// programs that run virtual machines. Both end when the file is closed.
 fn lock(access: Access, file: &File) -> io::Result<()> {
     let (kind, flock) = match access {
@@ -325,8 +327,8 @@ fn locked(path: &Path, cause: io::Error) -> Error {
         .with_hint(format!("see which with: fuser -v {shown}; lslocks; or name another file"))
 }
 
-/// Tries again for a moment while `is_held`: what a killed process had under way on a ring is
-/// finished by the kernel, which lets go of the file only then.
+/// Retries for a moment while `is_held`: the kernel finishes what a killed process had under way on
+/// a ring, and releases the file only then.
 fn patiently<T>(
     mut attempt: impl FnMut() -> io::Result<T>,
     is_held: impl Fn(&io::Error) -> bool,
@@ -342,8 +344,8 @@ fn patiently<T>(
     }
 }
 
-/// flock(2) of `file`, for as long as it is open. The kernel takes the lock back when it is closed;
-/// nix's guard unlocks it before, and panics where that fails.
+/// flock(2) of `file`, for as long as it is open. The kernel releases the lock when the file is
+/// closed; nix's guard would unlock it earlier, and panic if that fails.
 #[expect(deprecated, reason = "the lock is to live as long as the file, wherever that goes")]
 pub(crate) fn lock_as_a_whole(file: &File, how: FlockArg) -> nix::Result<()> {
     use std::os::fd::AsRawFd;
@@ -385,8 +387,8 @@ fn image_geometry(file: &File, path: &Path) -> Result<Geometry> {
     Ok(Geometry { capacity: ByteCount::new(metadata.len()), sector_size })
 }
 
-/// The sector of an image file whose direct I/O asks for `alignment`, in bytes: 512 will do for
-/// many filesystems, and what needs more is mostly given 4096.
+/// The sector size in bytes of an image file whose direct I/O requires `alignment`: 512 is enough
+/// for many filesystems, and those that need more mostly need 4096.
 fn image_sector_bytes(alignment: Option<u64>) -> u64 {
     match alignment {
         None | Some(0..=512) => 512,
@@ -418,7 +420,7 @@ fn is_as_expected(target: &Target, expected: Expected) -> Result<()> {
     Err(changed(format!("its disk sequence number is {now} now, and was {sequence}")))
 }
 
-/// The kernel says no more than EBUSY.
+/// The kernel reports only EBUSY.
 fn in_use(access: Access, path: &Path, number: u64) -> Error {
     let found = users::of_disk(number).unwrap_or_default();
     let reason = match found.as_slice() {
@@ -459,7 +461,7 @@ fn not_opened(path: &Path, cause: io::Error) -> Error {
     }
 }
 
-/// What failed, with what to do if it was for want of open files.
+/// The error for a failed open, with a hint if it is due to a lack of file descriptors.
 fn failed_for_want_of_files(doing: &str, path: &Path, cause: io::Error) -> Error {
     let more = more_open_files(&cause);
     let error = Error::failed(format!("{doing} {}", path.display()), cause);

@@ -1,4 +1,4 @@
-//! What a group calls a volume.
+//! The name of a volume in a group.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::plain::Plain;
 
-/// The name of a volume in its group, as its streams have it. A volume of streams that have only
-/// one and do not name it is *unnamed*: an empty text, where it is saved.
+/// The name of a volume in its group, taken from its streams. A volume whose streams have a single
+/// volume and do not name it is *unnamed*: saved as an empty text.
 ///
-/// Shown to people it is escaped: whoever made the stream chose it.
+/// It is escaped when shown to people, because the maker of the stream chose it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct VolumeName(String);
 
 impl VolumeName {
-    /// That of a volume whose streams do not name it.
+    /// The name of a volume whose streams do not name it.
     #[must_use]
     pub fn unnamed() -> Self {
         Self::default()
@@ -28,7 +28,7 @@ impl VolumeName {
         self.0.is_empty()
     }
 
-    /// For a table: of one without a name, a dash.
+    /// For a table: a dash if unnamed.
     #[must_use]
     pub fn in_a_table(&self) -> String {
         if self.is_unnamed() { "-".to_owned() } else { self.to_string() }
@@ -46,7 +46,7 @@ impl VolumeName {
     /// Several of them for a sentence: `db, log, the unnamed volume`.
     pub fn listed<'a>(names: impl IntoIterator<Item = &'a Self>) -> String {
         let mut names: Vec<_> = names.into_iter().collect();
-        // One that has none comes last: it is easily overlooked.
+        // The unnamed volume comes last: it is easily overlooked.
         names.sort_by_key(|name| name.is_unnamed());
         let shown = names.into_iter().map(|name| match name.is_unnamed() {
             true => name.in_words(),
@@ -55,7 +55,7 @@ impl VolumeName {
         shown.collect::<Vec<_>>().join(", ")
     }
 
-    /// As it is saved.
+    /// The saved form.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
