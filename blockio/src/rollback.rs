@@ -345,7 +345,8 @@ impl Rollback {
             let _ = self.group.end_rollback(early, to, &self.images.progress(), Vec::new())?;
         });
         let flushed = self.volumes.flush(&mut self.group);
-        // The flush records what was read last: points may have been given up for it.
+        // The flush also preserves what was read last, and points may have been given up for its
+        // room.
         self.tell_notes(observe);
         let flushed = flushed?;
         if let Some(error) = self.volumes.take_failure() {

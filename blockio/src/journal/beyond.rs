@@ -1,15 +1,16 @@
-//! What the journal says beyond the state that was saved: that a point was made, that points are
-//! given up, or that a volume begins. Reads and flushes; changes nothing.
+//! What the journal records beyond the saved state: that a point was made, that points are given
+//! up, or that a volume begins. Reads and flushes; changes nothing.
 //!
-//! The first record of an epoch is durable after all volumes were flushed, and before the state has
-//! its point. A crash between the two leaves the record alone; so does a state that is put back
-//! from the save before. Nothing tells one from the other, and nothing has to: the volumes are
-//! where the record says, since nothing is overwritten in an epoch before the state has it. So what
-//! it says is as good as saved, and whoever reads the state takes it in. An epoch with images is
-//! another thing (`strays`).
+//! The first record of an epoch becomes durable after all volumes were flushed, and before the
+//! state has its point. A crash between the two leaves only the record; so does a state that is put
+//! back from the save before. The two cases cannot be distinguished, and need not be: the volumes
+//! are where the record says, because nothing is overwritten in an epoch before the state has it.
+//! So the content of the record is as good as saved, and every reader of the state takes it in. An
+//! epoch with images is a different case (`strays`).
 //!
-//! Of the epoch that is open, all is believed that is whole (`open`), whichever state of that time
-//! was put back; so are the volumes that begin in it. Each was in a state before its record came.
+//! Everything intact in the open epoch is believed (`open`), whichever earlier state of that epoch
+//! was put back; so are the volumes that begin in it. Each volume was saved in a state before its
+//! record was written.
 
 use std::sync::Arc;
 
@@ -23,13 +24,13 @@ use crate::journal::state::GroupState;
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, Result};
 
-/// `state`, and what the journal in `storage` says beyond it; `listed` are the segments that were
-/// there before it was read.
+/// Adds to `state` what the journal in `storage` records beyond it; `listed` are the segments that
+/// existed before it was read.
 ///
 /// # Errors
 ///
-/// `Integrity`: the epoch before is not all there, and it was durable. `Failed`: something cannot
-/// be read or flushed.
+/// `Integrity`: part of the epoch before is missing, although it was durable. `Failed`: something
+/// cannot be read or flushed.
 pub(crate) fn take_in(
     storage: &Arc<dyn Storage>,
     mut state: GroupState,
@@ -53,7 +54,7 @@ pub(crate) fn take_in(
     Ok(state)
 }
 
-/// The volumes that begin in the open epoch after what the state has of it.
+/// The volumes that begin in the open epoch after the part of it that the state has.
 fn volumes(
     storage: &Arc<dyn Storage>,
     known: &Catalogue,
@@ -76,8 +77,8 @@ fn volumes(
     Ok(found)
 }
 
-/// The volumes that begin in segment `number` from this byte and record on; gives the number of the
-/// record after its last, or none if it is not one that goes on there.
+/// The volumes that begin in segment `number` from this byte and record on; returns the number of
+/// the record after its last, or `None` if the segment does not continue from there.
 fn volumes_in(
     storage: &Arc<dyn Storage>,
     known: &Catalogue,
@@ -99,7 +100,7 @@ fn volumes_in(
             continue;
         }
         let text = reader.text(&record)?;
-        // A crash can have left a part of it at the end.
+        // A crash can have left a partial record at the end.
         let Some(memo) = text.and_then(|text| serde_json::from_str(&text).ok()) else { break };
         found.push(memo);
     }
@@ -113,7 +114,7 @@ struct Begun {
     span: Span,
 }
 
-/// The epoch that begins in segment `number`, if it is one that the state is to have next.
+/// The epoch that begins in segment `number`, if it is the next one for the state.
 fn look(
     storage: &Arc<dyn Storage>,
     state: &GroupState,
@@ -125,7 +126,8 @@ fn look(
     read.or_else(|error| none_of_ours(number, error).map(|()| None))
 }
 
-/// What is no segment of ours never came to be one, is gone, or is damaged, which others tell.
+/// Ignores a segment that is not ours: it was never completed, is gone, or is damaged, which is
+/// reported elsewhere.
 fn none_of_ours(number: SegmentNumber, error: SegmentError) -> Result<()> {
     match error {
         SegmentError::Header(_) | SegmentError::Foreign | SegmentError::Number(_) => Ok(()),
@@ -167,19 +169,19 @@ fn read(
             return Ok(None);
         }
     }
-    // A process that was killed may have left it in a cache only, and it is relied on from now on.
+    // A killed process may have left it only in a cache, and it is relied on from now on.
     reader.flush()?;
     Ok(Some(Begun { memo, span }))
 }
 
-/// A segment of a later epoch, made when there was no newer state than this one.
+/// Whether it is a segment of a later epoch, made when there was no newer state than this one.
 fn is_next(state: &GroupState, known: &Catalogue, header: &SegmentHeader) -> bool {
     PointId(header.epoch) > known.open_epoch()
         && header.first_record < COPIES_FROM
         && header.generation <= state.generation()
 }
 
-/// The points of `memo` are the next ones, and its epoch is theirs.
+/// Whether the points of `memo` are the next ones, and `header` is of their epoch.
 fn follows(known: &Catalogue, memo: &EpochMemo, header: &SegmentHeader) -> bool {
     let ids = memo.points.iter().map(|point| point.id.0);
     let is_consecutive = ids.zip(known.next_point..).all(|(id, next)| id == next);
@@ -197,9 +199,9 @@ impl Begun {
         let Self { memo, span } = self;
         let mut ended = open::whole_epoch(storage, &state, span.first_record, pool)?;
         match memo.gives_up_after {
-            // The volumes were brought to where the point has them.
+            // The volumes were brought to where they are at the point.
             None => state.come_to(&memo.progress, &memo.targets),
-            // They are on their way, and what they hold is not known.
+            // A rollback is under way: the content of the volumes is unknown.
             Some(_) => state.forget_content(),
         }
         let Some(catalogue) = &mut state.journal else { return Ok(state) };

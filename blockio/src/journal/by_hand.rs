@@ -1,5 +1,5 @@
-//! A history that is written by hand, segment by segment, for tests of who reads one: what is in
-//! it, what is not, and what the kernel says when it is opened. For tests only.
+//! A history written by hand, segment by segment, for tests of its readers: which segments exist,
+//! which do not, and which errors the kernel returns on open. For tests only.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
@@ -22,16 +22,16 @@ use crate::journal::state::GroupState;
 use crate::storage::{SegmentNumber, Space, StateCopy, Storage};
 use crate::units::{ByteCount, ByteOffset, SectorSize};
 
-/// The journal that all of it is of.
+/// The identity of the journal.
 pub(crate) const JOURNAL: Identity = [7; 16];
 /// The salt of its segments.
 pub(crate) const SALT: u64 = 5;
-/// How often the states were saved that are made here.
+/// The generation of the states made here.
 pub(crate) const GENERATION: u64 = 4;
 /// The length of a segment.
 const SEGMENT_BYTES: usize = 32 * BLOCK_BYTES;
 
-/// Memory to read with.
+/// Memory for reading.
 pub(crate) fn pool() -> ArenaPool {
     ArenaPool::new(READER_ARENAS, WINDOW_BYTES).unwrap()
 }
@@ -40,13 +40,13 @@ pub(crate) fn pool() -> ArenaPool {
 #[derive(Clone)]
 pub(crate) struct Written {
     pub(crate) header: SegmentHeader,
-    /// With room for the header.
+    /// The bytes, with room for the header.
     bytes: Vec<u8>,
     next_record: u64,
 }
 
 impl Written {
-    /// Without a record.
+    /// A segment without records.
     pub(crate) fn new(number: u64, epoch: u64, first_record: u64) -> Self {
         let header = SegmentHeader {
             journal: JOURNAL,
@@ -60,7 +60,7 @@ impl Written {
         Self { header, bytes: vec![0; BLOCK_BYTES], next_record: first_record }
     }
 
-    /// The same, with another header.
+    /// The same segment with a changed header.
     pub(crate) fn with(mut self, change: impl FnOnce(&mut SegmentHeader)) -> Self {
         change(&mut self.header);
         self
@@ -85,7 +85,7 @@ impl Written {
         self
     }
 
-    /// And a record with what a block of a volume held.
+    /// Adds a record with the before-image of a block of a volume.
     pub(crate) fn image(self, volume: u32, block: u64) -> Self {
         let (start, length) = (block * BLOCK_BYTES as u64, BLOCK_BYTES as u64);
         let extent = Extent::new(ByteOffset::new(start), ByteCount::new(length)).unwrap();
@@ -93,7 +93,7 @@ impl Written {
         self.record(RecordKind::Images, vec![entry], &[9; BLOCK_BYTES])
     }
 
-    /// And a record that says of each of these bytes of a volume that they were zeros.
+    /// Adds a record of these ranges of a volume, all zeros.
     pub(crate) fn zeros(self, volume: u32, extents: &[(u64, u64)]) -> Self {
         let entry = |&(start, length): &(u64, u64)| {
             let extent = Extent::new(ByteOffset::new(start), ByteCount::new(length)).unwrap();
@@ -102,24 +102,24 @@ impl Written {
         self.record(RecordKind::Images, extents.iter().map(entry).collect(), &[])
     }
 
-    /// And one that says that an epoch begins.
+    /// Adds a record that begins an epoch.
     pub(crate) fn epoch(self, memo: &EpochMemo) -> Self {
         self.record(RecordKind::EpochBegins, Vec::new(), memo::text(memo).unwrap().as_bytes())
     }
 
-    /// And one that says that a volume begins.
+    /// Adds a record that begins a volume.
     pub(crate) fn volume(self, memo: &VolumeMemo) -> Self {
         self.record(RecordKind::VolumeBegins, Vec::new(), memo::text(memo).unwrap().as_bytes())
     }
 
-    /// And what turns a record into none: its last block is another one.
+    /// Damages the last record: its last block is changed.
     pub(crate) fn damaged(mut self) -> Self {
         let last = self.bytes.len() - BLOCK_BYTES;
         self.bytes[last] ^= 1;
         self
     }
 
-    /// All of it up to here.
+    /// The span of everything so far.
     pub(crate) fn span(&self) -> Span {
         Span {
             segment: self.header.number,
@@ -129,14 +129,14 @@ impl Written {
         }
     }
 
-    /// The disk that it is.
+    /// A disk with this segment.
     pub(crate) fn device(mut self) -> MemoryDevice {
         self.header.write(&mut self.bytes);
         device_of(&self.bytes)
     }
 }
 
-/// A disk that holds `bytes`, and then zeros.
+/// A disk that holds `bytes`, followed by zeros.
 pub(crate) fn device_of(bytes: &[u8]) -> MemoryDevice {
     let capacity = ByteCount::new(SEGMENT_BYTES as u64);
     let mut device = MemoryDevice::new(Geometry { capacity, sector_size: SectorSize::Bytes512 });
@@ -149,7 +149,7 @@ pub(crate) fn device_of(bytes: &[u8]) -> MemoryDevice {
     device
 }
 
-/// A volume that begins.
+/// The memo of a volume.
 pub(crate) fn volume(number: u32, name: &str) -> VolumeMemo {
     let (sector_bytes, capacity_bytes) = (512, 1 << 20);
     let name = name.into();
@@ -157,14 +157,15 @@ pub(crate) fn volume(number: u32, name: &str) -> VolumeMemo {
     VolumeMemo { number, is, target: Some(format!("disk-{number}")) }
 }
 
-/// An epoch that begins with record `begins_at` and leads back to these points.
+/// The memo of an epoch that begins with record `begins_at` and leads back to these points.
 pub(crate) fn memo(points: &[u64], begins_at: u64) -> EpochMemo {
     let new = NewPoint { time: 100, kind: PointKind::Crash, name: None };
     let points = points.iter().map(|id| PointMemo::of_new(PointId(*id), &new, 100));
     EpochMemo::new(&GroupState::default(), points.collect()).as_record(begins_at)
 }
 
-/// A state of [`GENERATION`] with the history that only has its start, to which `open` leads back.
+/// A state of [`GENERATION`] with a history that has only its start, which the segments `open` lead
+/// back to.
 pub(crate) fn state(open: &[&Written]) -> GroupState {
     let mut state = GroupState::default();
     (0..GENERATION).for_each(|_| state.begin_generation());
@@ -179,16 +180,16 @@ pub(crate) fn state(open: &[&Written]) -> GroupState {
     state
 }
 
-/// What a copy of the state is: a text, or why it cannot be read.
+/// A copy of the state: a text, or the errno of reading it.
 type Copy = Result<Option<String>, i32>;
 
-/// Where it is kept.
+/// Storage with hand-written content.
 pub(crate) struct ByHand {
     segments: Mutex<BTreeMap<u64, MemoryDevice>>,
-    /// How often a segment is opened before that fails, and with what.
+    /// How many opens of a segment succeed, and the errno after that.
     opens: Mutex<(usize, Option<i32>)>,
     copies: [Copy; 2],
-    /// What was given back of segments: which, and past how many bytes.
+    /// The segments that were shortened, and to how many bytes.
     pub(crate) shortened: Mutex<Vec<(u64, u64)>>,
 }
 
@@ -201,24 +202,25 @@ impl Default for ByHand {
 }
 
 impl ByHand {
-    /// With these segments.
+    /// Storage with these segments.
     pub(crate) fn with(segments: &[&Written]) -> Self {
         let by_hand = Self::default();
         segments.iter().for_each(|one| by_hand.put(one.header.number.0, (*one).clone().device()));
         by_hand
     }
 
-    /// And this one.
+    /// Adds a segment.
     pub(crate) fn put(&self, number: u64, device: MemoryDevice) {
         self.segments.lock().unwrap().insert(number, device);
     }
 
-    /// The same, where a segment can be opened so often, and then the kernel says `errno`.
+    /// The same storage, in which `good` opens of a segment succeed, and later ones fail with
+    /// `errno`.
     pub(crate) fn failing_opens(self, good: usize, errno: i32) -> Self {
         Self { opens: Mutex::new((good, Some(errno))), ..self }
     }
 
-    /// The same, with these copies of the state.
+    /// The same storage with these copies of the state.
     pub(crate) fn with_copies(self, copies: [Copy; 2]) -> Self {
         Self { copies, ..self }
     }

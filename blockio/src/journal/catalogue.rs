@@ -1,6 +1,6 @@
 //! Which recovery points a group has, and which segments lead back to each: a value that is saved
-//! with the group's state, and so changes as a whole or not at all. What is to go when is
-//! `retention`'s; how a point is named by people is `selector`'s.
+//! with the group's state, and so changes as a whole or not at all. What expires when is decided by
+//! `retention`; how people name a point, by `selector`.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::storage::SegmentNumber;
 use crate::units::{ByteCount, SectorSize};
 use crate::volume_name::VolumeName;
 
-/// So many expired points are remembered, to be refused by name.
+/// How many expired points are remembered, to be refused by name.
 pub const EXPIRED_COUNT_MAX: usize = 256;
 
-/// The number of a recovery point. Numbers of a group rise with time and never come again, also
-/// after a commit; where the history begins has one as well, 0 in the first history.
+/// The number of a recovery point. Numbers of a group only rise and are never reused, also after a
+/// commit; the start of a history has a number as well, 0 in the first history.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
 )]
@@ -28,18 +28,18 @@ impl std::fmt::Display for PointId {
     }
 }
 
-/// What a point is.
+/// The kind of a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PointKind {
-    /// What was there before the first stream: no recovery point of the source, but a way back.
+    /// The content before the first stream: not a recovery point of the source, but a way back.
     Start,
-    /// As after a power cut of the source.
+    /// The state after a power cut of the source.
     Crash,
     /// The application had made its data consistent.
     App,
-    /// The history breaks off here: a rollback that kept nothing of what it overwrote went back
-    /// from here. No point, and nobody goes to it; it expires with the next point.
+    /// The history breaks off here: a rollback without undo started from here. It is not a point
+    /// and cannot be selected; it expires with the next point.
     Break,
 }
 
@@ -54,17 +54,17 @@ impl PointKind {
     }
 }
 
-/// Segments of consecutive records.
+/// A part of the journal: consecutive records in one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(u64, u64, u64, u64)", into = "(u64, u64, u64, u64)")]
 pub struct Span {
-    /// Which segment.
+    /// The segment.
     pub segment: SegmentNumber,
     /// How much of it is used, in bytes: the header and whole records.
     pub bytes: u64,
     /// The number of its first record.
     pub first_record: u64,
-    /// One more than the number of its last.
+    /// One more than the number of its last record.
     pub next_record: u64,
 }
 
@@ -80,76 +80,76 @@ impl From<Span> for (u64, u64, u64, u64) {
     }
 }
 
-/// A recovery point, and what leads back to it.
+/// A recovery point, and the segments that lead back to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Point {
     /// Its number.
     pub id: PointId,
-    /// When the source was as the point has it: nanoseconds since 1970, by the source's clock.
+    /// When the source was in this state: nanoseconds since 1970, by the source's clock.
     pub time: u64,
-    /// When it was made here, by this host's clock.
+    /// When the point was made here, by this host's clock.
     pub taken: u64,
-    /// What it is.
+    /// Its kind.
     pub kind: PointKind,
     /// Its name, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// It does not expire.
+    /// Whether it is exempt from expiry.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
-    /// The segments with the images of what was overwritten from this point to the next, in the
-    /// order of their records; an image that comes earlier is the one that counts. Of the last
-    /// point there may be more than is said here.
+    /// The segments with the before-images from this point to the next, in the order of their
+    /// records; of several images of a block, the earliest counts. The last point may have more
+    /// than is recorded here.
     pub spans: Vec<Span>,
 }
 
 impl Point {
-    /// How much of the journal leads from the next point (or from the disks) back to this one.
+    /// How many bytes of the journal lead from the next point (or from the disks) back to this one.
     #[must_use]
     pub fn journal_bytes(&self) -> u64 {
         self.spans.iter().fold(0, |sum: u64, span| sum.saturating_add(span.bytes))
     }
 
-    /// Its age is counted from here: what the source says of its clock is believed as long as it
-    /// does not lie in the future.
+    /// The date that its age is counted from: the source's clock is believed unless it is in the
+    /// future.
     #[must_use]
     pub fn dated(&self) -> u64 {
         self.time.min(self.taken)
     }
 }
 
-/// A point that is no more.
+/// A point that no longer exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expired {
     /// Its number.
     pub id: PointId,
-    /// When the source was as it had it.
+    /// When the source was in this state.
     pub time: u64,
     /// Its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
-/// A volume, as the records of a journal mean it by its number.
+/// A volume, as identified by number in the records of a journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JournalVolume {
-    /// The name that the group knows it by.
+    /// Its name in the group.
     pub name: VolumeName,
-    /// The sectors of its target, in bytes.
+    /// The sector size of its target, in bytes.
     pub sector_bytes: u64,
     /// The length of its target, in bytes.
     pub capacity_bytes: u64,
 }
 
 impl JournalVolume {
-    /// The sectors of its target.
+    /// The sector size of its target.
     ///
     /// # Errors
     ///
-    /// The number of bytes, if it is none that sectors have.
+    /// The number of bytes, if it is not a supported sector size.
     pub fn sector_size(&self) -> Result<SectorSize, u64> {
         SectorSize::try_from(self.sector_bytes).map_err(|_| self.sector_bytes)
     }
@@ -165,50 +165,49 @@ impl JournalVolume {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalogue {
-    /// In every header of every segment.
+    /// Stored in the header of every segment.
     #[serde(with = "hex_identity")]
     pub identity: Identity,
-    /// The number of the next segment that was not given away when this was saved.
+    /// The number of the next segment that was not in use when this was saved.
     pub next_segment: u64,
     /// Every record before this one was durable when this was saved.
     pub next_record: u64,
     /// The number of the next point.
     pub next_point: u64,
-    /// Its volumes; their place is their number in the records.
+    /// Its volumes; the index of each is its number in the records.
     pub volumes: Vec<JournalVolume>,
-    /// The points that are kept, the oldest first. There is always one.
+    /// The points that are kept, oldest first. There is always at least one.
     pub points: Vec<Arc<Point>>,
-    /// How often it was opened to be written: who reads meanwhile looks at everything anew when
-    /// this has changed.
+    /// How often it was opened for writing: a concurrent reader starts over when this has changed.
     pub session: u64,
-    /// A rollback to this point is complete, and nothing was written since.
+    /// A rollback to this point is complete, and nothing was written since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_back_to: Option<PointId>,
-    /// After a rollback to this point something was written, and no point was made since: this is
-    /// where the volumes were before, and not at the last point.
+    /// After a rollback to this point something was written, and no point was made since then: the
+    /// volumes came from here, and not from the last point.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub went_on_from: Option<PointId>,
     /// A rollback to this point was begun and not finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolling_back_to: Option<PointId>,
-    /// Points that expired, the oldest first; at most [`EXPIRED_COUNT_MAX`].
+    /// Points that expired, oldest first; at most [`EXPIRED_COUNT_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expired: Vec<Expired>,
-    /// For want of room points had to go that were younger than the retention window: the window
-    /// that was left, in nanoseconds.
+    /// If points younger than the retention window were given up for lack of room: the remaining
+    /// window, in nanoseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_cut_to: Option<u64>,
 }
 
 impl Catalogue {
-    /// The first history of a group, that begins `now` (nanoseconds since 1970).
+    /// The first history of a group, beginning at `now` (nanoseconds since 1970).
     #[must_use]
     pub fn new(identity: Identity, now: u64) -> Self {
         Self::beginning_with(PointId(0), identity, now)
     }
 
-    /// A history that begins `now` (nanoseconds since 1970) with `start`: every number before it
-    /// may have been given away by an earlier one.
+    /// A history beginning at `now` (nanoseconds since 1970) with the point `start`: every lower
+    /// number may have been used by an earlier history.
     #[must_use]
     pub fn beginning_with(start: PointId, identity: Identity, now: u64) -> Self {
         let next_point = start.0 + 1;
@@ -237,7 +236,7 @@ impl Catalogue {
         }
     }
 
-    /// All that are kept, the oldest first.
+    /// All points that are kept, oldest first.
     pub fn all(&self) -> impl DoubleEndedIterator<Item = &Point> {
         self.points.iter().map(Arc::as_ref)
     }
@@ -247,17 +246,17 @@ impl Catalogue {
         self.all().filter(|point| point.kind.is_of_the_source())
     }
 
-    /// Where the volumes can go back to: the points of the source, and the start.
+    /// The points that the volumes can be rolled back to: the points of the source, and the start.
     pub fn ways_back(&self) -> impl DoubleEndedIterator<Item = &Point> {
         self.all().filter(|point| point.kind != PointKind::Break)
     }
 
-    /// The points after `to`: a rollback to it that keeps nothing gives them up.
+    /// The points after `to`: a rollback to it without undo gives them up.
     pub fn points_after(&self, to: PointId) -> impl Iterator<Item = &Point> {
         self.all().filter(move |point| point.id > to)
     }
 
-    /// The point with this number.
+    /// The point with number `id`.
     #[must_use]
     pub fn point(&self, id: PointId) -> Option<&Point> {
         let at = self.points.binary_search_by_key(&id, |point| point.id).ok()?;
@@ -270,30 +269,30 @@ impl Catalogue {
         self.points.last().map_or(PointId(0), |point| point.id)
     }
 
-    /// The point that the volumes were at when what is in the open epoch began to be written.
+    /// The point that the volumes were at before the first write of the open epoch.
     #[must_use]
     pub fn came_from(&self) -> PointId {
         self.rolled_back_to.or(self.went_on_from).unwrap_or_else(|| self.open_epoch())
     }
 
-    /// Something is written from now on.
+    /// Records that something is written from now on.
     pub fn go_on(&mut self) {
         self.went_on_from = self.rolled_back_to.take().or(self.went_on_from);
         planted!(MarkOfRollbackLost => { self.went_on_from = None });
     }
 
-    /// All segments that are known, the oldest first.
+    /// All known segments, oldest first.
     pub fn spans(&self) -> impl Iterator<Item = &Span> {
         self.points.iter().flat_map(|point| &point.spans)
     }
 
-    /// The whole of it, in bytes.
+    /// The size of the whole journal, in bytes.
     #[must_use]
     pub fn journal_bytes(&self) -> u64 {
         self.points.iter().fold(0, |sum: u64, point| sum.saturating_add(point.journal_bytes()))
     }
 
-    /// The number of the volume `name`; it is given one if it has none.
+    /// The number of the volume `name`; assigns one if it has none.
     pub fn number_volume(
         &mut self,
         name: &VolumeName,
@@ -308,7 +307,7 @@ impl Catalogue {
         u32::try_from(at).unwrap_or(u32::MAX)
     }
 
-    /// Another point begins: `spans` are all of the epoch that ends with it.
+    /// Begins another point: `spans` are all segments of the epoch that ends with it.
     pub fn seal(&mut self, spans: Vec<Span>, new: NewPoint, now: u64) -> PointId {
         if let Some(last) = self.points.last_mut() {
             Arc::make_mut(last).spans = spans;
@@ -324,35 +323,35 @@ impl Catalogue {
         id
     }
 
-    /// What stands where the history breaks off for a rollback to `to`: as old as that.
+    /// The break in the history for a rollback to `to`, with the same time as that point.
     #[must_use]
     pub fn break_after(&self, to: PointId) -> NewPoint {
         let time = self.point(to).map_or(0, |point| point.time);
         NewPoint { time, kind: PointKind::Break, name: None }
     }
 
-    /// The history breaks off: a rollback to `to` that keeps nothing begins, and what leads back to
-    /// later points will be overwritten. They are forgotten; `spans`, all of the epoch that ends,
-    /// lead on to `to`.
+    /// Breaks off the history: a rollback to `to` without undo begins, and will overwrite what
+    /// leads back to later points. These are forgotten; `spans`, all segments of the epoch that
+    /// ends, now lead to `to`.
     ///
     /// This has to be saved before the first of them is overwritten.
     pub fn break_off(&mut self, to: PointId, spans: Vec<Span>, now: u64) {
         let later: Vec<_> = self.points_after(to).map(|point| point.id).collect();
         let given_up = if planted!(BreakNotInTheState) { Vec::new() } else { later };
         self.seal(spans, self.break_after(to), now);
-        // Nothing of theirs is unneeded: `to`, and what comes before it, is read through it.
+        // None of their segments is unneeded: `to` and earlier points are read through them.
         let _ = self.forget(&given_up);
         self.rolling_back_to = Some(to);
-        // Who reads one of them meanwhile must notice.
+        // A concurrent reader of one of these points must notice.
         self.session += 1;
     }
 
-    /// Forgets the points of `ids`, never the last one, and says which segments nothing leads back
-    /// to any more. What led back to a forgotten point leads on to the one before it, if there is
-    /// one.
+    /// Forgets the points of `ids`, but never the last one, and returns the segments that nothing
+    /// leads back through any more. What led back to a forgotten point now leads to the one before
+    /// it, if there is one.
     ///
-    /// The order that this needs of its caller: the state is saved, then the segments are removed.
-    /// A crash in between leaves segments that no point has, which are removed at the next open.
+    /// The caller must first save the state, then remove the segments. A crash in between leaves
+    /// segments that no point has, which are removed at the next open.
     pub fn forget(&mut self, ids: &[PointId]) -> Forgotten {
         let last = self.open_epoch();
         let mut kept: Vec<Arc<Point>> = Vec::with_capacity(self.points.len());
@@ -388,22 +387,22 @@ impl Catalogue {
     }
 }
 
-/// What is left to do when points were forgotten.
+/// What is left to do after points were forgotten.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "segments are to be removed, after the state was saved"]
 pub struct Forgotten {
-    /// Nothing leads back to them any more.
+    /// Segments that no point needs any more.
     pub unneeded: Vec<SegmentNumber>,
-    /// These points took over what led back to others.
+    /// The points that took over the segments of forgotten ones.
     pub merged: Vec<PointId>,
 }
 
-/// A point that is to be made.
+/// A point to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPoint {
-    /// When the source was as the point has it: nanoseconds since 1970.
+    /// When the source was in this state: nanoseconds since 1970.
     pub time: u64,
-    /// What it is.
+    /// Its kind.
     pub kind: PointKind,
     /// Its name.
     pub name: Option<String>,

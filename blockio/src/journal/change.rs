@@ -1,8 +1,8 @@
-//! What a save changes of a group's state, where that is little beside the whole: it is appended to
-//! the text that is there, and the state is not written anew for it. Pure.
+//! The difference that a save makes to a group's state, if it is small compared to the whole: it is
+//! appended to the existing text, and the state need not be rewritten. Pure.
 //!
-//! Of long lists (points, streams that were applied) a change has only what is new of them. What it
-//! cannot say is no change: then the state is written as a whole.
+//! Of long lists (points, streams that were applied) a change contains only the new entries. A
+//! difference that it cannot express is not a change: then the whole state is written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use crate::journal::catalogue::{Catalogue, Expired, Point, PointId};
 use crate::journal::state::{Fingerprint, GroupState, VolumeState};
 use crate::volume_name::VolumeName;
 
-/// From the state of one generation to that of the next.
+/// The step from the state of one generation to that of the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Change {
     generation: u64,
-    /// The volumes that are not as they were.
+    /// The volumes that changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     volumes: BTreeMap<VolumeName, VolumeChange>,
-    /// What is not as it was in the history.
+    /// The change in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     journal: Option<CatalogueChange>,
 }
@@ -29,9 +29,9 @@ pub(crate) struct Change {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VolumeChange {
-    /// All of it but the list of what was applied, which is empty here.
+    /// The state without the list of applied streams, which is empty here.
     is: VolumeState,
-    /// That list, if it is not as it was.
+    /// That list, if it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     applied: Option<Arc<Vec<Fingerprint>>>,
 }
@@ -51,25 +51,24 @@ struct CatalogueChange {
     rolling_back_to: Option<PointId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     window_cut_to: Option<u64>,
-    /// The points that are no more.
+    /// The points that are gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     gone: Vec<PointId>,
-    /// Those that are new, or not as they were, ascending.
+    /// The points that are new or changed, ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     points: Vec<Arc<Point>>,
-    /// The list of those that expired, if it is not as it was.
+    /// The list of expired points, if it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expired: Option<Vec<Expired>>,
 }
 
-/// Why a change does not belong where it is.
+/// A change that does not belong where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("what was appended to it does not follow what is before it")]
 pub(crate) struct DoesNotFollow;
 
 impl Change {
-    /// What leads from `before` to `after`, its next generation; none if it takes more than this
-    /// can say.
+    /// The change from `before` to `after`, its next generation; `None` if it cannot be expressed.
     pub(crate) fn between(before: &GroupState, after: &GroupState) -> Option<Self> {
         let rest_is_same = before.is_same_but_for_progress(after);
         let is_next = after.generation() == before.generation().checked_add(1)?;
@@ -92,11 +91,11 @@ impl Change {
         Some(Self { generation: after.generation(), volumes: volumes.collect(), journal })
     }
 
-    /// Makes `state` the one after it.
+    /// Applies the change to `state`.
     ///
     /// # Errors
     ///
-    /// It is not the state that this was a change of.
+    /// `state` is not the one that this change is based on.
     pub(crate) fn apply(self, state: &mut GroupState) -> Result<(), DoesNotFollow> {
         state.begin_generation();
         if state.generation() != self.generation {
@@ -125,7 +124,7 @@ impl VolumeChange {
 
 impl CatalogueChange {
     fn between(before: &Catalogue, after: &Catalogue) -> Option<Self> {
-        // Named one by one, so that what is added to a history cannot be forgotten here.
+        // All fields are named, so that a field added to the history cannot be forgotten here.
         let Catalogue {
             identity,
             next_segment,
@@ -197,8 +196,8 @@ impl CatalogueChange {
     }
 }
 
-/// Which points are gone between `before` and `after`, and which are new or not as they were; none
-/// if one is new that is not the last.
+/// The points that are gone between `before` and `after`, and those that are new or changed; `None`
+/// if a new one is not the last.
 fn differences(
     before: &[Arc<Point>],
     after: &[Arc<Point>],
@@ -210,7 +209,7 @@ fn differences(
             gone.push(point.id);
         }
         match then.next_if(|point| point.id == now.id) {
-            // Points are shared as long as nothing of them changes: most are not compared.
+            // Unchanged points are shared, so most need no full comparison.
             Some(point) if point == now => continue,
             Some(_) => {}
             None if then.peek().is_some() => return None,
@@ -238,7 +237,7 @@ mod tests {
         state
     }
 
-    /// What comes after `state`, changed.
+    /// The state after `state`, with `change`.
     fn after(state: &GroupState, change: impl FnOnce(&mut Catalogue)) -> GroupState {
         let mut after = state.clone();
         after.begin_generation();

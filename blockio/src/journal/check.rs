@@ -1,7 +1,8 @@
-//! Is the whole history there? Reads everything that the recovery points of a group need, compares
-//! it with its checksums, and says what is wrong, where, and which points cannot be reached for it.
-//! Changes nothing, and does not ask that nobody else works on the group: what was removed in order
-//! meanwhile is not missing. Repairing is nobody's: what was overwritten is not to be had again.
+//! Checks that the whole history is there. Reads everything that the recovery points of a group
+//! need, compares it with its checksums, and reports what is wrong, where, and which points cannot
+//! be reached because of it. Changes nothing, and works while others use the group: a segment that
+//! was removed in order meanwhile is not missing. There is no repair: before-images that are lost
+//! cannot be recovered.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,46 +26,46 @@ use segment::{Epoch, SegmentCheck};
 
 mod segment;
 
-/// So many findings are listed; of more only the number is told.
+/// How many findings are listed; any others are only counted.
 pub const FINDINGS_COUNT_MAX: usize = 1000;
 
-/// What can be found.
+/// The kinds of findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
-    /// The state is not what was written: nothing is known of the points.
+    /// The state is damaged: nothing is known of the points.
     StateNotReadable,
-    /// A segment that a point needs is not there.
+    /// A segment that a point needs is missing.
     SegmentMissing,
-    /// The device failed to read something of a segment.
+    /// The device failed to read part of a segment.
     SegmentNotReadable,
-    /// The first block of a segment is no header, or its checksum is wrong.
+    /// The first block of a segment is not a header, or its checksum is wrong.
     SegmentHeaderDamaged,
     /// A segment of another journal.
     SegmentForeign,
     /// A segment whose header has another number than its name.
     SegmentNumberWrong,
-    /// A segment that preserves for another epoch than the point that has it.
+    /// A segment with images of another epoch than that of the point that has it.
     SegmentEpochWrong,
-    /// Records that were durable are not there, or have other numbers.
+    /// Records that were durable are missing, or have other numbers.
     RecordMissing,
-    /// The header of a record is none, or its checksum is wrong.
+    /// The header of a record is invalid, or its checksum is wrong.
     RecordHeaderDamaged,
     /// The images of a record do not match its checksum.
     PayloadDamaged,
-    /// A record that an earlier session, or another journal, left there.
+    /// A record left there by an earlier session, or by another journal.
     RecordForeign,
     /// The records take more or fewer bytes of the segment than the state says.
     SpanLengthWrong,
-    /// Whole records follow where the state says that the segment ends: they would be left out.
+    /// Whole records follow where the segment ends according to the state: they would be ignored.
     SpanTooShort,
     /// An image of a volume that the journal does not have.
     VolumeUnknown,
     /// An image that lies outside of its volume.
     ImageOutsideVolume,
-    /// An image of a block that was preserved before in the same epoch: the first one counts.
+    /// An image of a block that was preserved before in the same epoch: only the first one counts.
     ImageTwice,
-    /// The first record of an epoch is not the one that begins it, or does not say how.
+    /// The first record of an epoch does not begin it, or cannot be parsed.
     EpochWithoutBeginning,
     /// One of the two copies of the state is damaged, lost, or older than the other.
     StateCopyWrong,
@@ -72,29 +73,29 @@ pub enum Class {
     StateOlder,
     /// A segment of a journal that the state never had.
     HistoryUnknown,
-    /// A segment that no point needs, left by a crash or about to be used: no damage.
+    /// A segment that no point needs, left by a crash or about to be used: not damage.
     SegmentOfNoPoint,
-    /// The last record is not whole: a crash cut it off, or it is being written: no damage.
+    /// The last record is incomplete: a crash cut it off, or it is being written: not damage.
     TornTail,
-    /// A rollback was begun and not finished: no damage.
+    /// A rollback was begun and not finished: not damage.
     RollbackUnfinished,
 }
 
-/// How far the damage goes.
+/// How far damage reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Reach {
-    /// Nothing is lost: a remark.
+    /// Nothing is lost; only a remark.
     Remark,
-    /// Something is not as it should be, but every point can be reached.
+    /// Something is wrong, but every point can be reached.
     NoPoint,
-    /// Only the point of this epoch: what is lost is where its streams were.
+    /// Only the point of this epoch: the progress of its streams is lost.
     ThisPoint,
     /// This point, and all before it.
     AllBefore,
 }
 
 impl Class {
-    /// Whether it is damage, and not only worth saying.
+    /// Whether it is damage rather than a remark.
     #[must_use]
     pub fn is_damage(self) -> bool {
         self.reach() != Reach::Remark
@@ -127,43 +128,43 @@ impl Class {
     }
 }
 
-/// Something that was found.
+/// A single finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is.
+    /// Its kind.
     pub class: Class,
     /// The point whose epoch it is in.
     pub point: Option<PointId>,
-    /// In which segment.
+    /// The segment it is in.
     pub segment: Option<u64>,
-    /// At which byte of it.
+    /// The byte offset within the segment.
     pub byte: Option<u64>,
-    /// The number of the record, or of the first one.
+    /// The number of the record, or of the first of several.
     pub record: Option<u64>,
-    /// In words, for people.
+    /// A description for people.
     pub detail: String,
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Damage, in the order of the history; at most [`FINDINGS_COUNT_MAX`].
     pub damage: Vec<Finding>,
-    /// What is worth saying and no damage; as many.
+    /// Remarks, which are not damage; at most the same number.
     pub remarks: Vec<Finding>,
-    /// Findings that are not listed.
+    /// The number of findings that are not listed.
     pub unlisted: u64,
-    /// The points that cannot be reached, ascending; the start is one.
+    /// The points that cannot be reached, ascending; may include the start.
     pub unreachable: Vec<PointId>,
-    /// The points that were looked at.
+    /// The number of points checked.
     pub points: u64,
-    /// The segments that were read.
+    /// The number of segments read.
     pub segments: u64,
-    /// The records that were read.
+    /// The number of records read.
     pub records: u64,
-    /// What was read and compared, in bytes.
+    /// How many bytes were read and compared.
     pub bytes: u64,
-    /// Segments that were removed in order by another process meanwhile.
+    /// The number of segments that another process removed in order meanwhile.
     pub removed_meanwhile: u64,
 }
 
@@ -175,12 +176,12 @@ impl Report {
     }
 }
 
-/// How far a check is.
+/// The progress of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Bytes of segments so far.
     pub done: u64,
-    /// Of so many; more may be appended meanwhile.
+    /// Bytes in total; more may be appended meanwhile.
     pub of: u64,
 }
 
@@ -188,8 +189,8 @@ pub struct Progress {
 ///
 /// # Errors
 ///
-/// `Failed`: the directories cannot be read, or it was stopped. What is damaged is no error: it is
-/// in the report.
+/// `Failed`: the directories cannot be read, or the check was stopped. Damage is not an error: it
+/// is in the report.
 pub fn check(
     storage: &Arc<dyn Storage>,
     stop: &AtomicBool,
@@ -197,7 +198,8 @@ pub fn check(
 ) -> Result<Report> {
     let pool = ArenaPool::new(READER_ARENAS, WINDOW_BYTES)
         .map_err(|error| Error::failed("allocating memory for reading", error))?;
-    // Before the state: what is there and in no state was not made after it.
+    // List the segments before reading the state: a segment on this list that is in no state was
+    // not made after the state was read.
     let listed = list(storage)?;
     let mut report = Report::default();
     let mut is_cut_off = false;
@@ -253,7 +255,7 @@ struct Check<'a> {
     blocked: Option<PointId>,
 }
 
-/// What was found in one segment; it counts if the segment is still needed when it was read.
+/// The findings in one segment; they count if the segment is still needed after it was read.
 #[derive(Debug, Default)]
 struct Found {
     findings: Vec<Finding>,
@@ -323,9 +325,9 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// No segment is missing in what the state has of them: the records of the log are numbered
-    /// without a gap over all epochs, but for those that are copies now, and the epoch that is open
-    /// has a segment as soon as there is a record.
+    /// Checks that no segment is missing from the state's list. The records of the log are numbered
+    /// without a gap over all epochs, except for those that copies replaced, and the open epoch has
+    /// a segment as soon as there is a record.
     fn spans(&mut self, known: &Catalogue) {
         let mut spans: Vec<_> = known
             .points
@@ -337,8 +339,8 @@ impl Check<'_> {
             lost.push((known.open_epoch(), known.next_record, known.next_record));
         }
         spans.retain(|(_, span)| span.first_record < COPIES_FROM);
-        // In histories of earlier programs copies are known by their place: one was made after what
-        // comes after it.
+        // In histories of earlier versions, copies are recognised by their position: a copy was
+        // made after the segments that follow it.
         let mut before = u64::MAX;
         spans.reverse();
         spans.retain(|(_, span)| {
@@ -363,7 +365,7 @@ impl Check<'_> {
         }
     }
 
-    /// Records of the epoch of `point` are in no segment.
+    /// Reports that records of the epoch of `point` are in no segment.
     fn records_missing(&mut self, point: PointId, record: Option<u64>, detail: String) {
         let (class, segment, byte) = (Class::RecordMissing, None, None);
         let mut found = Found::default();
@@ -371,7 +373,7 @@ impl Check<'_> {
         self.take(found, point);
     }
 
-    /// Between these two segments of the log are some of a copy, which has their records.
+    /// Whether a copy lies between these two segments of the log, and has the records between them.
     fn has_copy_between(
         &self,
         known: &Catalogue,
@@ -392,7 +394,7 @@ impl Check<'_> {
         let mut found = Found::default();
         let before = self.report.bytes;
         segment.run(self, epoch, &mut found)?;
-        // What could not be read counts as done too.
+        // Bytes that could not be read count as done.
         self.report.bytes = self.report.bytes.max(before + segment.span.bytes);
         self.told();
         let number = segment.span.segment;
@@ -425,7 +427,7 @@ impl Check<'_> {
         }
     }
 
-    /// Segments of the open epoch that were made after the state was saved.
+    /// Checks the segments of the open epoch that were made after the state was saved.
     fn followers(
         &mut self,
         state: &GroupState,
@@ -439,7 +441,7 @@ impl Check<'_> {
                 continue;
             };
             let header = *reader.header();
-            // Others are copies of earlier epochs in the making, or of an epoch that begins.
+            // The others are copies of earlier epochs in the making, or of an epoch that begins.
             if PointId(header.epoch) != known.open_epoch() || header.first_record != next {
                 continue;
             }
@@ -461,7 +463,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Nothing that was durable when the state was saved is missing at the end.
+    /// Checks that the end has every record that was durable when the state was saved.
     fn is_complete(&mut self, known: &Catalogue, epoch: &Epoch) -> Result<()> {
         let next = epoch.next_record(known);
         let (point, last) = (known.open_epoch(), known.points.last());
@@ -475,9 +477,9 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Segments that no point has: neither when this began, nor now.
+    /// Reports segments that no point has: neither at the beginning of the check, nor now.
     fn orphans(&mut self, known: Option<&Catalogue>, listed: &[SegmentNumber]) -> Result<()> {
-        // Those that follow what the state knows may be of a newer one.
+        // Segments after those that the state knows may belong to a newer state.
         let next = known.map_or(0, |known| known.next_segment);
         let is_sure = |one: &SegmentNumber| self.seen.contains(one) && one.0 < next;
         let unknown: Vec<_> = listed.iter().filter(|one| !is_sure(one)).collect();
@@ -486,7 +488,7 @@ impl Check<'_> {
         }
         let still = list(self.storage)?;
         let now = read_state(self.storage)?.unwrap_or_default();
-        // Damage of it was told before.
+        // Its damage was reported before.
         let now = beyond::take_in(self.storage, now.clone(), &still, &self.pool).unwrap_or(now);
         let has = |number: SegmentNumber| {
             now.journal.iter().flat_map(Catalogue::spans).any(|span| span.segment == number)
@@ -511,7 +513,7 @@ impl Check<'_> {
             Stray::Newer(_) | Stray::OfALaterPoint(_) => Class::StateOlder,
             Stray::MayGo | Stray::OfAnotherJournal => Class::HistoryUnknown,
         };
-        // What the segments of a newer state lead back to is not what this one says.
+        // The segments of a newer state do not lead back to the points of this one.
         if stray != Stray::OfAnotherJournal {
             let points = state.journal.iter().flat_map(|known| &known.points);
             self.report.unreachable = points.map(|point| point.id).collect();
@@ -526,12 +528,12 @@ impl Check<'_> {
         });
     }
 
-    /// The saved state, as it is now, still has the segment.
+    /// Whether the saved state, read again now, still has the segment.
     fn is_still_needed(&self, then: &Catalogue, number: SegmentNumber) -> bool {
-        // A state that cannot be read excuses nothing.
+        // A state that cannot be read does not excuse the damage.
         let Ok(Ok(state)) = read_state(self.storage) else { return true };
         state.journal.is_some_and(|now| {
-            // A segment that came after the state is known by its number alone.
+            // A segment made after the state is recognised by its number alone.
             let is_later = number.0 >= then.next_segment;
             let is_there = is_later || now.spans().any(|span| span.segment == number);
             now.identity == then.identity && is_there
@@ -567,7 +569,7 @@ impl Check<'_> {
     }
 }
 
-/// It is the last segment of a copy; `next` is what follows it in the same point.
+/// Whether it is the last segment of a copy; `next` follows it in the same point.
 fn ends_copy(span: &Span, next: Option<&Span>) -> bool {
     let goes_on = next.is_some_and(|next| next.first_record == span.next_record);
     span.first_record >= COPIES_FROM && !goes_on
@@ -577,7 +579,7 @@ fn list(storage: &Arc<dyn Storage>) -> Result<Vec<SegmentNumber>> {
     storage.segments().map_err(|error| Error::failed("listing the journal", error))
 }
 
-/// What is wrong with the state, and is in no segment.
+/// A finding about the state, in no segment.
 fn of_the_state(class: Class, detail: String) -> Finding {
     Finding { class, point: None, segment: None, byte: None, record: None, detail }
 }
@@ -588,7 +590,7 @@ fn read_state(storage: &Arc<dyn Storage>) -> Result<Result<GroupState, String>> 
     Ok(saved(storage)?.map(state))
 }
 
-/// The same, with what there is to say of its copies.
+/// The state and the notices about its copies, or what is wrong with it.
 fn saved(storage: &Arc<dyn Storage>) -> Result<Result<Option<Saved>, String>> {
     match saved::read(storage.as_ref()) {
         Ok(saved) => Ok(Ok(saved)),

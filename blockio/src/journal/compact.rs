@@ -1,9 +1,9 @@
-//! Two epochs that became one: of a block that both preserved only the earlier image counts. The
-//! others are left out by writing what counts anew, into segments of its own.
+//! Compacts two epochs that were merged: of a block that both preserved, only the earlier image
+//! counts. Superseded images are dropped by copying the others into new segments.
 //!
-//! Order, and what a crash in between leaves: the copy is durable, then the state is saved with it
-//! instead of what it was made of, then that is removed. A crash leaves a copy that no point has,
-//! or originals that none has; either is removed at the next open.
+//! Order, and what a crash in between leaves: the copy becomes durable, then the state is saved
+//! with the copy in place of its originals, then the originals are removed. A crash leaves a copy
+//! that no point has, or originals that no point has; either is removed at the next open.
 
 use std::sync::Arc;
 
@@ -20,42 +20,42 @@ use crate::journal::log::{End, Log, failed};
 use crate::journal::memo::{self, CopyMemo};
 use crate::storage::{SegmentNumber, Storage};
 
-/// A copy is worth its writing when it is at most this part of what it is made of, in percent.
+/// A copy is worth writing if its size is at most this percentage of the originals.
 const WORTH_PERCENT: u64 = 75;
 
-/// What a copy is made with.
+/// The context of a copy.
 pub(crate) struct Compaction<'a> {
     pub(crate) storage: &'a Arc<dyn Storage>,
     pub(crate) catalogue: &'a Catalogue,
     pub(crate) pool: &'a ArenaPool,
-    /// Another one than that of the log: what is left of an earlier copy must not be taken for
-    /// this.
+    /// Different from the salt of the log: the remains of an earlier copy must not be taken for
+    /// this one.
     pub(crate) salt: u64,
-    /// The first number that the copy may have.
+    /// The first segment number available to the copy.
     pub(crate) next_segment: u64,
     pub(crate) segment_bytes: u64,
-    /// Of the state that was saved last.
+    /// The generation of the last saved state.
     pub(crate) generation: u64,
-    /// How it is written.
+    /// The I/O engine.
     pub(crate) engine: Engine,
 }
 
-/// What came of an attempt to make a copy.
+/// The result of an attempt to make a copy.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    /// Its segments; none where it is not worth it, or there is no room for it.
+    /// Its segments; `None` if it is not worth it, or there is no room.
     pub(crate) copy: Result<Option<Vec<Span>>>,
-    /// The first number that it did not use.
+    /// The first segment number that it did not use.
     pub(crate) next_segment: u64,
 }
 
 impl Compaction<'_> {
-    /// Copies what counts of the epoch that `point` begins.
+    /// Copies the images that count in the epoch that `point` begins.
     pub(crate) fn run(&self, point: &Point) -> Attempt {
         let mut next_segment = self.next_segment;
         let copy = self.try_run(point, &mut next_segment);
         if copy.is_err() {
-            // Half a copy is none, and its room is wanted.
+            // Half a copy is useless, and its room is needed.
             for number in self.next_segment..next_segment {
                 let _ = self.storage.remove_segment(SegmentNumber(number));
             }
@@ -122,7 +122,7 @@ impl Compaction<'_> {
         log.end_segment().map_err(failed(&**self.storage, "ending a segment"))
     }
 
-    /// The point after `point`: the copy leads from there.
+    /// The point after `point`: the copy leads from it.
     fn until(&self, point: &Point) -> Option<PointId> {
         self.catalogue.points.iter().map(|one| one.id).find(|id| *id > point.id)
     }
@@ -158,8 +158,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// An epoch in which `volumes` volumes were overwritten, `each_bytes` of each, when they held
-    /// each of these.
+    /// An epoch in which `volumes` volumes were overwritten, `each_bytes` of each, once for each of
+    /// the given contents.
     fn merged(
         storage: &Arc<dyn Storage>,
         pool: &ArenaPool,
@@ -198,12 +198,12 @@ mod tests {
         catalogue.points[0].as_ref().clone()
     }
 
-    /// Copies an epoch with the memory that is used, and gives how many bytes it took after; or
-    /// says that it never ended.
+    /// Copies an epoch with the memory used in production, and returns the size of the copy in
+    /// bytes; panics if it never ends.
     fn compacted(volumes: u32, each_bytes: u64) -> u64 {
         let (told, heard) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            // Its disks hold what they write from until they are reaped, as rings do.
+            // Its disks keep the memory that they write from until they are reaped, as rings do.
             let storage = crate::sim::storage(1 << 20);
             let pool = record_pool().unwrap();
             let point = merged(&storage, &pool, (volumes, each_bytes), &[1, 2]);
@@ -255,7 +255,7 @@ mod tests {
         assert!(((9 * 64) << 10..2 * MIB).contains(&bytes), "{bytes}");
     }
 
-    /// Whether 64 KiB of a volume are copied where so many blocks are free.
+    /// Whether 64 KiB of a volume are copied with `free_blocks` blocks free.
     fn is_copied(free_blocks: usize, held: &[u8]) -> bool {
         let each_bytes = 64 << 10;
         // The segment of the epoch has 256 MiB.

@@ -1,5 +1,5 @@
-//! A record in the making: before-images lie in memory where they will be written from, behind room
-//! for the header. Reading them, and where the record goes, is done elsewhere.
+//! A record in the making: before-images lie in memory where they will be written from, after room
+//! for the header. Reading them, and placing the record, is done elsewhere.
 
 use crate::device::buffer::Arena;
 use crate::device::{TRANSFER_BYTES_MAX, Transfer};
@@ -13,22 +13,22 @@ use crate::{Error, ErrorKind, Result};
 
 /// The most bytes of images in a record.
 const PAYLOAD_BYTES_MAX: u64 = (RECORD_BYTES_MAX - HEADER_BYTES_MAX) as u64;
-/// An image is cut into entries of this length, in bytes: what of them is zeros takes no room.
+/// The longest entry of an image, in bytes: an entry of zeros takes no room.
 const ENTRY_BYTES_MAX: u64 = 64 << 10;
 
-/// What the header of every record of a segment has in common.
+/// The common part of the headers of all records of a segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stamp {
     pub(crate) salt: u64,
     pub(crate) tag: [u8; 8],
 }
 
-/// The extents that go into one record, as entries.
+/// The extents of one record, as entries.
 #[derive(Debug, Default)]
 pub(crate) struct Outline {
     entries: Vec<Entry>,
     extents: Vec<Extent>,
-    /// Each entry padded to whole blocks.
+    /// The total length, with each entry padded to whole blocks.
     bytes: u64,
 }
 
@@ -38,7 +38,7 @@ impl Outline {
         &self.entries
     }
 
-    /// The most that the record takes, in bytes: less where images are zeros.
+    /// The most that the record takes, in bytes: it takes less if images are zeros.
     pub(crate) fn record_bytes(&self) -> u64 {
         header_bytes(self.entries.len()) as u64 + self.bytes
     }
@@ -61,7 +61,7 @@ impl Outline {
         outlines
     }
 
-    /// Takes the beginning of `extent`, and says what is left of it; none if there is no room.
+    /// Takes the beginning of `extent`, and returns the rest; `None` if there is no room.
     fn take(&mut self, volume: u32, extent: Extent, limit: u64) -> Option<Option<Extent>> {
         let room = limit.saturating_sub(self.bytes).min(ENTRY_BYTES_MAX);
         if room == 0 || self.entries.len() == ENTRIES_MAX {
@@ -83,7 +83,7 @@ impl Outline {
         Some(rest)
     }
 
-    /// How the images are read into an arena of [`RECORD_BYTES_MAX`].
+    /// The reads that fetch the images into an arena of [`RECORD_BYTES_MAX`].
     pub(crate) fn reads(&self) -> Vec<Transfer> {
         let mut position = header_bytes(self.entries.len());
         let mut reads = Vec::with_capacity(self.extents.len());
@@ -93,7 +93,7 @@ impl Outline {
                 // At most TRANSFER_BYTES_MAX.
                 let length = (extent.end().get() - at).min(TRANSFER_BYTES_MAX as u64) as usize;
                 reads.push(Transfer { at: ByteOffset::new(at), position, length });
-                // Only the end of a volume is not whole blocks.
+                // Only the end of a volume is not a multiple of the block size.
                 position += padded(length);
                 at += length as u64;
             }
@@ -110,7 +110,8 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Of the images that were read into `arena` as `outline` said. What is zeros is left out.
+    /// A record of the images that were read into `arena` as in `outline`. Entries of zeros are
+    /// dropped from the payload.
     pub(crate) fn of_images(outline: Outline, mut arena: Arena, stamp: Stamp) -> Self {
         let Outline { mut entries, bytes, .. } = outline;
         let begin = header_bytes(entries.len());
@@ -118,11 +119,11 @@ impl Draft {
         Self::new(arena, stamp, RecordKind::Images, entries, bytes)
     }
 
-    /// Of a text, for a record of `kind`.
+    /// A record of `kind` with a text.
     ///
     /// # Errors
     ///
-    /// `Failed`: it is longer than the payload of a record can be, or than `arena`.
+    /// `Failed`: the text is longer than the payload of a record, or than `arena`.
     pub(crate) fn of_text(
         kind: RecordKind,
         text: &str,
@@ -131,7 +132,7 @@ impl Draft {
     ) -> Result<Self> {
         let begin = header_bytes(0);
         let room = arena.as_slice().len().min(RECORD_BYTES_MAX) - begin;
-        // Whole blocks are written.
+        // Only whole blocks are written.
         if padded(text.len()) > room {
             let (length, context) = (text.len(), "writing down where the volumes of the group are");
             let context = format!("{context}: it takes {length} bytes, and a record has {room}");
@@ -170,8 +171,8 @@ impl Draft {
         self.header.record_bytes()
     }
 
-    /// Writes the header, for a record of this number, before which so many are durable; gives the
-    /// bytes as they are to be written.
+    /// Writes the header, with the record's number and with `durable_before`; returns the bytes to
+    /// be written.
     pub(crate) fn seal(mut self, number: u64, durable_before: u64) -> Arena {
         let begin = self.header.header_bytes();
         let payload = begin..begin + self.header.payload_bytes as usize;
@@ -182,8 +183,7 @@ impl Draft {
     }
 }
 
-/// Marks the entries that are zeros, and closes the gaps that they leave in `payload`; gives its
-/// new length.
+/// Marks the entries that are zeros, and closes their gaps in `payload`; returns its new length.
 fn leave_out_zeros(entries: &mut [Entry], payload: &mut [u8], bytes: u64) -> usize {
     let (mut from, mut to) = (0, 0);
     for entry in entries {
@@ -205,7 +205,7 @@ fn leave_out_zeros(entries: &mut [Entry], payload: &mut [u8], bytes: u64) -> usi
     to
 }
 
-/// Whether `bytes` are zeros; mostly the first of them tell.
+/// Whether `bytes` are all zeros; mostly the first bytes decide.
 pub(crate) fn is_zeros(bytes: &[u8]) -> bool {
     bytes.chunks(4096).all(|chunk| chunk.iter().fold(0, |any, byte| any | byte) == 0)
 }
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn an_outline_takes_what_its_record_takes_and_reads_neighbours_at_once() {
-        // As many entries as need a header of two blocks.
+        // Enough entries to need a header of two blocks.
         let extents: Vec<_> = (0..200).map(|n| extent(n * 8192, 4096)).collect();
         for (extents, bytes, reads) in [
             (&[extent(0, 4096)][..], 2 * 4096, 1),

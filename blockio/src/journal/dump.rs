@@ -1,5 +1,5 @@
-//! The retention journal as text, a line a record: for who looks for what became of it. Damage ends
-//! a segment, with a line that says so; judging it is `check`'s.
+//! The retention journal as text, one line per record, for analysing what happened to it. Damage
+//! ends a segment, with a line that says so; judging it is the job of `check`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use crate::journal::scan::{Next, NoRecord, Record, SegmentError, SegmentReader, 
 use crate::storage::Storage;
 use crate::{Error, Result};
 
-/// What is printed.
+/// What to print.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options<'a> {
     /// Only the epoch of this point.
     pub point: Option<&'a Point>,
-    /// A line for each image too.
+    /// A line for each image as well.
     pub extents: bool,
 }
 
-/// Gives the history of `known` in `storage` to `print`, line by line, without line ends.
+/// Passes the history of `known` in `storage` to `print`, line by line, without line ends.
 ///
 /// # Errors
 ///
-/// Those of `print`; `Failed`: no memory. What is damaged is a line.
+/// Those of `print`; `Failed`: no memory. Damage is printed as a line.
 pub fn dump(
     storage: &Arc<dyn Storage>,
     known: &Catalogue,
@@ -150,7 +150,7 @@ fn record_line(record: &Record, at: u64) -> String {
     };
     let mut line = format!("  record {number}  {kind}  at {at}");
     if !entries.is_empty() {
-        // Whoever wrote it may have made each as long as a volume can be.
+        // A forged header may claim for each entry the full length of a volume.
         let lengths = entries.iter().map(|entry| u128::from(entry.extent.length().get()));
         let bytes: u128 = lengths.sum();
         let _ = write!(line, "  entries {}  of {bytes}", entries.len());

@@ -1,5 +1,5 @@
-//! All images since a recovery point: found by reading the headers of its records and of those
-//! after it, and read when they are asked for. No image is given away whose record does not match
+//! All images since a recovery point: found by reading the headers of its records and of all later
+//! ones; the images themselves are read on request. No image is returned unless its record matches
 //! its checksum.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
 use crate::{Error, ErrorKind, Result};
 
-/// So many segments are compared with their checksums at a time.
+/// How many segments are compared with their checksums simultaneously.
 const CHECKERS: usize = 4;
 
 /// The images of all volumes since a point.
@@ -29,14 +29,14 @@ pub(crate) struct Images {
     memo: Option<EpochMemo>,
 }
 
-/// A segment that has some of them.
+/// A segment that has some of the images.
 struct Segment {
     number: SegmentNumber,
     device: Mutex<Box<dyn BlockDevice>>,
     records: Mutex<Vec<Checked>>,
 }
 
-/// A record, and whether its payload was compared with its checksum.
+/// A record, and whether its payload was already compared with its checksum.
 #[derive(Clone, Copy, Debug)]
 struct Checked {
     payload_at: u64,
@@ -46,13 +46,13 @@ struct Checked {
 }
 
 impl Images {
-    /// More than the number of every volume that has one.
+    /// One more than the highest number of a volume with images.
     pub(crate) fn volume_count(&self) -> usize {
         self.indexes.len()
     }
 
-    /// Those since `point` of `catalogue`, as far as its spans say. `observe` is told of each
-    /// segment, by how many bytes it has.
+    /// The images since `point` of `catalogue`, as far as its spans go. `observe` receives the
+    /// number of bytes of each segment.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl Images {
         Ok(images)
     }
 
-    /// The segment `number`, which is open as `device`, comes next.
+    /// Adds segment `number`, open as `device`, as the next one.
     pub(crate) fn begin_segment(
         &mut self,
         number: SegmentNumber,
@@ -108,7 +108,8 @@ impl Images {
             .map_err(|error| Error::failed("reading the history: too many segments", error))
     }
 
-    /// `record` of the segment at `place` comes next, whose payload was compared with its checksum.
+    /// Adds `record` of the segment at `place`, whose payload was already compared with its
+    /// checksum.
     pub(crate) fn take(
         &mut self,
         place: u32,
@@ -121,7 +122,7 @@ impl Images {
         Ok(())
     }
 
-    /// Remembers what `record` has; it is returned if that is images.
+    /// Indexes the content of `record`; returns the record if it has images.
     fn index(
         &mut self,
         place: u32,
@@ -164,12 +165,12 @@ impl Images {
         }))
     }
 
-    /// Where the volumes were at the point.
+    /// The progress of the volumes at the point.
     pub(crate) fn progress(&self) -> Progress {
         self.memo.as_ref().map(|memo| memo.progress.clone()).unwrap_or_default()
     }
 
-    /// What the journal says of the point.
+    /// The memo of the point in the journal.
     pub(crate) fn memo(&self) -> EpochMemo {
         self.memo.clone().unwrap_or_default()
     }
@@ -179,7 +180,8 @@ impl Images {
         self.indexes.get(volume as usize)
     }
 
-    /// The images of `extent` of a volume, ascending: they can be read whatever becomes of this.
+    /// The images of `extent` of a volume, ascending: they stay readable whatever happens to this
+    /// value.
     pub(crate) fn found(&self, volume: u32, extent: Extent) -> Vec<Found> {
         let images = self.of(volume).map_or_else(Vec::new, |index| index.images_of(extent));
         let found = images.into_iter().map(|image| {
@@ -189,8 +191,8 @@ impl Images {
         found.collect()
     }
 
-    /// Reads what is at `places` (in a segment, with the position in the arena and a length, both
-    /// in whole blocks) into `arena`.
+    /// Reads from `places` (each in a segment, with the position in the arena and a length, both in
+    /// whole blocks) into `arena`.
     ///
     /// # Errors
     ///
@@ -218,12 +220,12 @@ impl Images {
         Ok(arena)
     }
 
-    /// Compares every record with its checksum, several segments at a time if `in_threads`;
-    /// `observe` is told of the bytes of each, and ends it with an error.
+    /// Compares every record with its checksum, several segments simultaneously if `in_threads`;
+    /// `observe` receives the bytes of each, and ends the check by returning an error.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read), and what `observe` says.
+    /// As [`read`](Self::read), and the error of `observe`.
     pub(crate) fn check(
         &self,
         pool: &ArenaPool,
@@ -243,7 +245,7 @@ impl Images {
             while let Some(segment) = self.segments.get(next.fetch_add(1, Ordering::Relaxed)) {
                 for bytes in segment.check_all(pool) {
                     let has_failed = bytes.is_err();
-                    // Nobody listens any more once something failed.
+                    // Nobody receives any more once something has failed.
                     if outbox.send(bytes).is_err() || has_failed {
                         return;
                     }
@@ -257,7 +259,7 @@ impl Images {
                 let thread = std::thread::Builder::new().name("check".to_owned());
                 match thread.spawn_scoped(scope, move || work(outbox)) {
                     Ok(_) => started += 1,
-                    // The others do its work.
+                    // The other threads do its work.
                     Err(error) => tracing::warn!(%error, "no thread to check the history with"),
                 }
             }
@@ -309,7 +311,7 @@ impl Segment {
         })
     }
 
-    /// The records that hold `length` bytes from `at` on match their checksums.
+    /// Checks that the records that hold `length` bytes from `at` on match their checksums.
     fn check_what_holds(&self, at: u64, length: u64, pool: &ArenaPool) -> Result<()> {
         planted!(ImageNotChecked => { return Ok(()) });
         let first = lock(&self.records).partition_point(|one| one.payload_at <= at);
@@ -324,13 +326,13 @@ impl Segment {
         }
     }
 
-    /// Compares all of its records, one after the other.
+    /// Compares all records with their checksums, one after the other.
     fn check_all<'a>(&'a self, pool: &'a ArenaPool) -> impl Iterator<Item = Result<u64>> + 'a {
         let count = lock(&self.records).len();
         (0..count).map(move |number| self.check(number, pool))
     }
 
-    /// Compares a record with its checksum, once; gives its bytes.
+    /// Compares a record with its checksum, once; returns its bytes.
     fn check(&self, number: usize, pool: &ArenaPool) -> Result<u64> {
         let record = lock(&self.records)[number];
         if record.is_whole {
@@ -358,19 +360,19 @@ impl Segment {
     }
 }
 
-/// An image, and the segment that has it.
+/// An image, with the segment that has it.
 pub(crate) struct Found {
     image: Image,
     segment: Option<Arc<Segment>>,
 }
 
 impl Found {
-    /// What it is of.
+    /// The extent that it is an image of.
     pub(crate) fn extent(&self) -> Extent {
         self.image.extent
     }
 
-    /// Reads it into `into`, which is as long as it is.
+    /// Reads it into `into`, which has the same length.
     ///
     /// # Errors
     ///
@@ -386,10 +388,11 @@ impl Found {
             let until = total.min(from + TRANSFER_BYTES_MAX);
             let at = begin + from as u64;
             let place = Place::Segment { segment, at };
-            // Before memory is taken: comparing takes some, and who waits must hold none.
+            // Done before memory is taken: the comparison takes memory itself, and a waiter must
+            // hold none.
             held.check_what_holds(at, padded(until - from) as u64, pool)?;
             let arena = held.read(&[(place, 0, padded(until - from))], pool.take()?, pool)?;
-            // What was skipped is before the first byte that is wanted.
+            // The skipped bytes lie before the first byte wanted.
             let first = from.max(skipped);
             into[first - skipped..until - skipped]
                 .copy_from_slice(&arena.as_slice()[first - from..until - from]);
@@ -411,7 +414,7 @@ fn segment_of(place: Place) -> Option<u32> {
     }
 }
 
-/// Opens a segment to be read through.
+/// Opens a segment for sequential reading.
 pub(crate) fn open(
     storage: &Arc<dyn Storage>,
     identity: &Identity,
@@ -422,13 +425,13 @@ pub(crate) fn open(
     SegmentReader::new(device, pool.clone(), identity, number)
 }
 
-/// Nothing that is behind it is half done: who panicked was copying.
+/// A thread that panicked was only copying: nothing behind the mutex is half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A segment cannot be read: it is not what was written; or it may well be, and what failed is
-/// something else (a disk, a limit of this process).
+/// The error for a segment that cannot be read: either it is damaged, or it may be intact and
+/// something else failed (a disk, a limit of this process).
 pub(crate) fn unreadable(number: SegmentNumber, error: SegmentError) -> Error {
     let cause = match error {
         SegmentError::Io(cause) => cause,
@@ -445,7 +448,7 @@ pub(crate) fn unreadable(number: SegmentNumber, error: SegmentError) -> Error {
     }
 }
 
-/// A segment is not what was written.
+/// The error for a damaged segment.
 pub(crate) fn damaged(number: SegmentNumber, what: &str) -> Error {
     let context = format!("reading segment {} of the history: {what}", number.0);
     Error::new(ErrorKind::Integrity, context)
@@ -489,8 +492,8 @@ mod tests {
         assert_eq!(unreadable(number, SegmentError::Foreign).kind(), ErrorKind::Integrity);
     }
 
-    /// A segment in memory that holds `bytes` behind its first block, and records there of which
-    /// each is told by its place, its length, and whether its checksum is right.
+    /// A segment in memory that holds `bytes` after its first block. Each record is given by its
+    /// position, its length, and whether its checksum is right.
     fn segment(bytes: &[u8], records: &[(u64, usize, bool)]) -> Arc<Segment> {
         let capacity = ByteCount::new((BLOCK_BYTES + bytes.len()) as u64);
         let mut device =

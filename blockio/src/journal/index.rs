@@ -1,5 +1,5 @@
-//! Where each part of a volume is to be found as it was at a recovery point: which image of which
-//! segment. What no image is of was not overwritten since, and is on the disk.
+//! Where each part of a volume as it was at a recovery point is found: which image of which
+//! segment. A part without an image was not overwritten since then, and is on the disk.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::units::ByteOffset;
 pub(crate) enum Place {
     /// They are zeros.
     Zeros,
-    /// In a segment, by its place in some list, from this byte on.
+    /// In a segment, given by its index in some list, from byte `at` on.
     Segment { segment: u32, at: u64 },
 }
 
 impl Place {
-    /// The place so many bytes further on.
+    /// The place `bytes` further on.
     pub(crate) fn after(self, bytes: u64) -> Self {
         match self {
             Self::Zeros => Self::Zeros,
@@ -32,7 +32,7 @@ pub(crate) struct Image {
     pub(crate) place: Place,
 }
 
-/// The images of one volume, by where they begin: apart from each other.
+/// The images of one volume, by where they begin: disjoint.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     images: BTreeMap<u64, (u64, Place)>,
@@ -45,12 +45,12 @@ impl Index {
         self.bytes
     }
 
-    /// How many images it takes.
+    /// The number of images.
     pub(crate) fn len(&self) -> usize {
         self.images.len()
     }
 
-    /// Takes the parts of `image` that have none yet: the image that was taken first counts.
+    /// Adds the parts of `image` that have no image yet: the image that was added first counts.
     pub(crate) fn add(&mut self, image: Image) {
         let (start, end) = (image.extent.start().get(), image.extent.end().get());
         let mut from = start;
@@ -69,7 +69,7 @@ impl Index {
         }
     }
 
-    /// What of `extent` has an image: ascending.
+    /// The parts of `extent` that have an image, ascending.
     pub(crate) fn images_of(&self, extent: Extent) -> Vec<Image> {
         let (start, end) = (extent.start().get(), extent.end().get());
         let overlapping = self.overlapping(start, end).into_iter();
@@ -101,7 +101,8 @@ impl Index {
         found
     }
 
-    /// `from..until` has none yet. Neighbours on the disk and in the segment are one.
+    /// Inserts `from..until`, which has no image yet. Images that are adjacent both on the disk and
+    /// in the segment are joined.
     fn insert(&mut self, mut from: u64, mut until: u64, mut place: Place) {
         self.bytes += until - from;
         if let Some((&before, &(end, earlier))) = self.images.range(..from).next_back() {

@@ -1,9 +1,9 @@
-//! Which recovery points stay by their count, however old they are: the last so many, and of each
-//! of the last so many hours, days and weeks that have one the newest. Pure.
+//! Which recovery points are kept by count, however old they are: the last N, and the newest of
+//! each of the last N hours, days and weeks that have one. Pure.
 //!
-//! Hours, days and weeks (from Monday on) are those of UTC. They are counted along the points, from
-//! the newest back: one without a point counts for nothing, and who pauses for a week loses nothing
-//! by that. A clock that was wrong for a while takes the place of one of them.
+//! Hours, days and weeks (starting on Monday) are those of UTC. They are counted along the points,
+//! from the newest back: one without a point is not counted, so a pause of a week costs nothing. A
+//! clock that was wrong for a while uses up one of them.
 
 use std::collections::BTreeSet;
 
@@ -14,22 +14,22 @@ const DAY: u64 = 24 * HOUR;
 /// 1970 began on a Thursday.
 const DAYS_FROM_MONDAY: u64 = 3;
 
-/// How many stay; none: the rule is not set.
+/// How many are kept; `None` if the rule is not set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
-    /// So many of the last points.
+    /// This many of the last points.
     pub last: Option<u32>,
-    /// The newest of each of so many hours.
+    /// The newest of each of this many hours.
     pub hourly: Option<u32>,
-    /// The newest of each of so many days.
+    /// The newest of each of this many days.
     pub daily: Option<u32>,
-    /// The newest of each of so many weeks.
+    /// The newest of each of this many weeks.
     pub weekly: Option<u32>,
 }
 
 impl Keep {
-    /// Those of `points` (the oldest first, each with when it was made, in nanoseconds since 1970)
-    /// that a rule keeps.
+    /// The points that a rule keeps, out of `points` (oldest first, each with when it was made, in
+    /// nanoseconds since 1970).
     pub(crate) fn kept<'a>(
         self,
         points: impl DoubleEndedIterator<Item = (&'a Point, u64)>,
@@ -56,10 +56,10 @@ impl Keep {
     }
 }
 
-/// Of each of so many periods the first point that is asked about stays.
+/// Keeps the first point that it is asked about in each of `count` periods.
 struct Rule {
     count: usize,
-    /// Of a point by its place from the newest, and when it was made.
+    /// The period of a point, given its index from the newest, and when it was made.
     period: fn(u64, u64) -> u64,
     seen: BTreeSet<u64>,
 }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::journal::catalogue::PointKind;
 
-    /// What `keep` keeps of points at these hours since Monday, 5 January 1970, by their places.
+    /// The indices that `keep` keeps, of points at these hours since Monday, 5 January 1970.
     fn kept(keep: Keep, hours: &[u64]) -> Vec<u64> {
         let point = |(id, hours): (u64, &u64)| {
             let time = 4 * DAY + hours * HOUR;
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(kept(hourly, &hours), [7, 8, 9]);
         let daily = Keep { daily: Some(3), ..Keep::default() };
         assert_eq!(kept(daily, &hours), [6, 8, 9]);
-        // Sunday, 24 * 6, is of the first week.
+        // Sunday, 24 * 6, belongs to the first week.
         let weekly = Keep { weekly: Some(9), ..Keep::default() };
         assert_eq!(kept(weekly, &hours), [6, 8, 9]);
     }

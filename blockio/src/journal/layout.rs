@@ -7,17 +7,18 @@ use crate::extent::Extent;
 use crate::storage::SegmentNumber;
 use crate::units::{ByteCount, ByteOffset};
 
-/// Everything in a segment begins at a multiple of this, in bytes: what any disk writes directly.
+/// Everything in a segment begins at a multiple of this, in bytes: any disk can write it directly.
 pub const BLOCK_BYTES: usize = 4096;
-/// The version of the format that is written. Version 1 is read as well: its segments have no
+/// The version of the format that is written. Version 1 can be read as well: its segments have no
 /// generation.
 pub const VERSION: u32 = 2;
-/// The most entries that a record has.
+/// The most entries of a record.
 pub const ENTRIES_MAX: usize = 2048;
-/// Records of the log are numbered up to here, and those of copies (what merged epochs are made
-/// into) from here on: who follows the log never takes a copy for what comes next.
+/// Records of the log are numbered below this, and records of copies (the result of compacting
+/// merged epochs) from here on: a reader that follows the log never takes a copy for the next
+/// record.
 pub const COPIES_FROM: u64 = 1 << 62;
-/// The longest record, in bytes, with its header.
+/// The longest record, in bytes, including its header.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// The longest header of a record, in bytes.
 pub const HEADER_BYTES_MAX: usize = padded(FIXED_BYTES + ENTRIES_MAX * ENTRY_BYTES);
@@ -33,7 +34,7 @@ const SEGMENT_CHECKSUM_AT: usize = BLOCK_BYTES - 4;
 /// A journal's identity: random, made when it begins.
 pub type Identity = [u8; 16];
 
-/// What the first block of a segment says.
+/// The first block of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
     /// The journal that it belongs to.
@@ -44,12 +45,13 @@ pub struct SegmentHeader {
     pub epoch: u64,
     /// The number of its first record.
     pub first_record: u64,
-    /// Random, another one each time the journal is opened: in every record of the segment.
+    /// Random, and different each time the journal is opened; repeated in every record of the
+    /// segment.
     pub salt: u64,
     /// Its length, in bytes, when it was made.
     pub length_bytes: u64,
-    /// The generation of the group's state when it was made: a state of an earlier one is older
-    /// than this segment. 0 in segments of version 1, of which that is not known.
+    /// The generation of the group's state when it was made: a state of a lower generation is older
+    /// than this segment. 0 in segments of version 1, for which that is not known.
     pub generation: u64,
 }
 
@@ -58,13 +60,13 @@ pub struct SegmentHeader {
 pub enum RecordKind {
     /// Before-images.
     Images,
-    /// An epoch begins; the payload is JSON, as the two that follow are ([`memo`]).
+    /// An epoch begins; the payload is JSON, as for the two kinds that follow ([`memo`]).
     ///
     /// [`memo`]: crate::journal::memo
     EpochBegins,
     /// A volume is new to the history.
     VolumeBegins,
-    /// All that counts of the epochs that a copy is of was before this.
+    /// The end of a copy: everything that counts in the copied epochs precedes this record.
     CopyEnds,
 }
 
@@ -74,28 +76,28 @@ impl RecordKind {
         [(Self::Images, 1), (Self::EpochBegins, 2), (Self::VolumeBegins, 3), (Self::CopyEnds, 4)];
 }
 
-/// What a range held.
+/// The content of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
-    /// The bytes that are in the payload, in the order of the entries, each padded to whole blocks.
+    /// Bytes in the payload, in the order of the entries, each padded to whole blocks.
     Data,
-    /// Zeros; nothing is in the payload.
+    /// Zeros, which take no room in the payload.
     Zeros,
 }
 
 /// One before-image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Which volume of the journal.
+    /// The number of the volume in the journal.
     pub volume: u32,
-    /// Which bytes of it: whole sectors, but for the end of an image file.
+    /// The range of the volume: whole sectors, except at the end of an image file.
     pub extent: Extent,
-    /// What they held.
+    /// What it held.
     pub held: Held,
 }
 
 impl Entry {
-    /// How much of the payload it takes, in bytes.
+    /// How many bytes of the payload it takes.
     #[must_use]
     pub fn payload_bytes(&self) -> u64 {
         let length = self.extent.length().get();
@@ -106,7 +108,7 @@ impl Entry {
     }
 }
 
-/// What the header of a record says.
+/// The header of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordHeader {
     /// Its number: one more than that of the record before it.
@@ -115,31 +117,31 @@ pub struct RecordHeader {
     pub salt: u64,
     /// The first half of the journal's identity.
     pub tag: [u8; 8],
-    /// What it is for.
+    /// Its kind.
     pub kind: RecordKind,
-    /// Its before-images; none of a record of another kind.
+    /// Its before-images; empty in records of another kind.
     pub entries: Vec<Entry>,
     /// The length of the payload, in bytes.
     pub payload_bytes: u32,
     /// The CRC32C of the payload.
     pub payload_checksum: u32,
-    /// Every record before this one was durable when this one was written. 0 in records of version
-    /// 1, of which that is not known.
+    /// Every record before this number was durable when this one was written. 0 in records of
+    /// version 1, for which that is not known.
     pub durable_before: u64,
 }
 
-/// Why bytes are no header.
+/// Why bytes are not a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoHeader {
-    /// They do not begin as one.
+    /// They do not begin with the magic.
     Magic,
-    /// They are of another version of the format.
+    /// They have another version of the format.
     Version(u32),
-    /// The checksum is another one.
+    /// The checksum is wrong.
     Checksum,
-    /// A field has a value that it cannot have, though the checksum is right.
+    /// A field has an invalid value, though the checksum is right.
     Field(&'static str),
-    /// It goes on past what was given.
+    /// The header is longer than the bytes given.
     Short,
 }
 
@@ -161,7 +163,7 @@ pub const fn padded(length: usize) -> usize {
     length.next_multiple_of(BLOCK_BYTES)
 }
 
-/// The length of the header of a record with so many entries, in bytes.
+/// The length of the header of a record with this many entries, in bytes.
 #[must_use]
 pub const fn header_bytes(entries: usize) -> usize {
     padded(FIXED_BYTES + entries * ENTRY_BYTES)
@@ -172,7 +174,7 @@ impl SegmentHeader {
     ///
     /// # Panics
     ///
-    /// None, if `block` is at least [`BLOCK_BYTES`] long.
+    /// Panics if `block` is shorter than [`BLOCK_BYTES`].
     pub fn write(&self, block: &mut [u8]) {
         let block = &mut block[..BLOCK_BYTES];
         block.fill(0);
@@ -193,7 +195,7 @@ impl SegmentHeader {
     ///
     /// # Errors
     ///
-    /// Why it is none.
+    /// Why the bytes are not a header.
     pub fn read(block: &[u8]) -> Result<Self, NoHeader> {
         let block = block.get(..BLOCK_BYTES).ok_or(NoHeader::Short)?;
         if block[..8] != SEGMENT_MAGIC {
@@ -244,7 +246,7 @@ impl RecordHeader {
     ///
     /// # Panics
     ///
-    /// None, if `place` is at least [`header_bytes`](Self::header_bytes) long.
+    /// Panics if `place` is shorter than [`header_bytes`](Self::header_bytes).
     pub fn write(&self, place: &mut [u8]) {
         let place = &mut place[..self.header_bytes()];
         place.fill(0);
@@ -274,12 +276,12 @@ impl RecordHeader {
         place[RECORD_CHECKSUM_AT..FIXED_BYTES].copy_from_slice(&checksum.to_le_bytes());
     }
 
-    /// How long the header is that begins with `place`, if it is one: at most
-    /// [`HEADER_BYTES_MAX`]. Its checksum is not looked at.
+    /// The length of the header that begins with `place`, if it is one: at most
+    /// [`HEADER_BYTES_MAX`]. Its checksum is not verified.
     ///
     /// # Errors
     ///
-    /// Why it is none.
+    /// Why the bytes are not a header.
     pub fn length(place: &[u8]) -> Result<usize, NoHeader> {
         let fixed = place.get(..FIXED_BYTES).ok_or(NoHeader::Short)?;
         if fixed[..8] != RECORD_MAGIC {
@@ -296,7 +298,7 @@ impl RecordHeader {
     ///
     /// # Errors
     ///
-    /// Why it is none.
+    /// Why the bytes are not a header.
     pub fn read(place: &[u8]) -> Result<Self, NoHeader> {
         let length = Self::length(place)?;
         let place = place.get(..length).ok_or(NoHeader::Short)?;
@@ -328,7 +330,7 @@ impl RecordHeader {
         Ok(header)
     }
 
-    /// The lengths belong together.
+    /// Checks that the lengths are consistent.
     fn is_whole(&self) -> Result<(), NoHeader> {
         if self.record_bytes() > RECORD_BYTES_MAX {
             return Err(NoHeader::Field("payload length"));

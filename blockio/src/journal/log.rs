@@ -1,14 +1,14 @@
-//! The end of the journal that is written: records go into segments, several become durable with
-//! one flush, and whoever waits for them holds a ticket. What the records hold, and when an epoch
-//! ends, is `keeper`'s.
+//! The end of the journal that is being written: records go into segments, several become durable
+//! with one flush, and a caller that waits for them holds a ticket. What the records hold, and when
+//! an epoch ends, is decided by `keeper`.
 //!
 //! Order, and what a crash in between leaves:
 //!
-//! 1. a segment is made and its header durable before a record goes into it: a crash leaves a
+//! 1. a segment is made and its header is durable before a record goes into it: a crash leaves a
 //!    segment without records, or none;
 //! 2. records are written, then flushed: a crash in between leaves any of their sectors. Such a
-//!    record does not match its checksums, or is whole; none of what it is about was overwritten
-//!    yet, so either is right;
+//!    record either fails its checksums, or is complete; none of the data it preserves was
+//!    overwritten yet, so either is right;
 //! 3. only then are their tickets durable (BARRIER 1).
 
 use std::num::NonZeroUsize;
@@ -30,7 +30,7 @@ use crate::{Error, ErrorKind, Result};
 
 const BLOCK: NonZeroUsize = NonZeroUsize::new(BLOCK_BYTES).expect("invariant: not zero");
 
-/// A place in the order of records: what was submitted up to there.
+/// A position in the order of records: everything submitted up to there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
@@ -56,14 +56,14 @@ pub(crate) struct Log {
     engine: Engine,
     /// The first record of this session: all before it are durable.
     first_record: u64,
-    /// The segments of the open epoch that are full, or of a session before.
+    /// The segments of the open epoch that are full, or from an earlier session.
     spans: Vec<Span>,
     submitted: Ticket,
     durable: Ticket,
     has_failed: bool,
 }
 
-/// Where a log goes on.
+/// Where a log continues.
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) identity: Identity,
@@ -71,21 +71,22 @@ pub(crate) struct End {
     pub(crate) next_segment: u64,
     pub(crate) next_record: u64,
     pub(crate) spans: Vec<Span>,
-    /// How it is written.
+    /// The I/O engine.
     pub(crate) engine: Engine,
 }
 
-/// Where a log ends, with all of it durable: what may be saved of it. Only [`Log`] makes one.
+/// Where a log ends, with all of it durable: the part of it that may be saved. Only [`Log`] makes
+/// one.
 #[derive(Debug)]
 pub(crate) struct DurableEnd {
     next_segment: u64,
     next_record: u64,
-    /// The segments of the open epoch, as far as they are used.
+    /// The segments of the open epoch, up to their used length.
     spans: Vec<Span>,
 }
 
 impl DurableEnd {
-    /// Brings `catalogue`, whose open epoch is the log's, up to it.
+    /// Updates `catalogue`, whose open epoch is the log's.
     pub(crate) fn describe(&self, catalogue: &mut Catalogue) {
         catalogue.next_segment = self.next_segment;
         catalogue.next_record = self.next_record;
@@ -101,8 +102,8 @@ impl DurableEnd {
 pub(crate) struct ImagesDurable(());
 
 impl Log {
-    /// Goes on at `end`, in a new segment with a new `salt`; `in_thread` writes while the caller
-    /// does something else.
+    /// A log that continues at `end`, in a new segment with a new `salt`; with `in_thread`, it
+    /// writes while the caller does something else.
     pub(crate) fn new(
         storage: Arc<dyn Storage>,
         end: End,
@@ -128,19 +129,19 @@ impl Log {
         })
     }
 
-    /// What every record of this session carries.
+    /// The common part of the headers of this session's records.
     pub(crate) fn stamp(&self) -> Stamp {
         let mut tag = [0; 8];
         tag.copy_from_slice(&self.identity[..8]);
         Stamp { salt: self.salt, tag }
     }
 
-    /// Whether a record of `bytes` goes into the segment that is there.
+    /// Whether a record of `bytes` fits into the current segment.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.place.as_ref().is_some_and(|place| place.length - place.at >= bytes as u64)
     }
 
-    /// The segments of the open epoch, as far as they are used.
+    /// The segments of the open epoch, up to their used length.
     pub(crate) fn spans(&self) -> Vec<Span> {
         let open = self.place.as_ref().map(|place| Span {
             segment: place.segment,
@@ -151,22 +152,22 @@ impl Log {
         self.spans.iter().copied().chain(open).collect()
     }
 
-    /// The numbers that were not given away yet, of segments and of records.
+    /// The next free numbers of segments and of records.
     pub(crate) fn next_numbers(&self) -> (u64, u64) {
         (self.next_segment, self.next_record)
     }
 
-    /// The numbers before `next` were given to others.
+    /// Skips the segment numbers before `next`, which are in use.
     pub(crate) fn skip_segments(&mut self, next: u64) {
         self.next_segment = self.next_segment.max(next);
     }
 
-    /// Makes the next segment, of `bytes`, in `epoch`, while the state that was saved last is of
+    /// Makes the next segment, of `bytes`, in `epoch`, while the last saved state is of
     /// `generation`; records go there from now on.
     ///
     /// # Errors
     ///
-    /// What the kernel said; nothing has changed then.
+    /// The kernel's error; nothing has changed then.
     pub(crate) fn begin_segment(
         &mut self,
         epoch: PointId,
@@ -201,7 +202,8 @@ impl Log {
         Ok(())
     }
 
-    /// What is not used of the segment is given back; the next record goes into another one.
+    /// Ends the current segment and gives back its unused room; the next record goes into another
+    /// one.
     pub(crate) fn end_segment(&mut self) -> std::io::Result<()> {
         self.spans = self.spans();
         match self.place.take() {
@@ -230,12 +232,12 @@ impl Log {
         Ok(self.submitted)
     }
 
-    /// Everything that was submitted so far.
+    /// A ticket for everything submitted so far.
     pub(crate) fn submitted(&self) -> Ticket {
         self.submitted
     }
 
-    /// The proof for what was submitted up to `ticket`, if it is durable by now.
+    /// The proof for everything submitted up to `ticket`, if that is durable by now.
     ///
     /// # Errors
     ///
@@ -266,14 +268,14 @@ impl Log {
         Ok(ImagesDurable(()))
     }
 
-    /// Waits until all of it is durable; where it ends then, in `epoch`. A state that is saved
-    /// without that would have records that are nowhere, or none of an epoch that it takes for
-    /// open.
+    /// Waits until all of the log is durable, and returns where it ends in `epoch`. A state saved
+    /// without that would have records that exist nowhere, or would lack the record of an epoch
+    /// that it considers open.
     ///
     /// # Errors
     ///
-    /// A record could not be written, also of the beginning of an epoch that the log then is in,
-    /// and nobody else.
+    /// A record could not be written. This includes the record that begins an epoch: then only the
+    /// log is in that epoch, and nobody else.
     pub(crate) fn durable_end(&mut self, epoch: PointId) -> Result<DurableEnd> {
         planted!(EndSavedUnseen => { return Ok(self.end()) });
         let _ = self.wait(self.submitted)?;
@@ -291,7 +293,7 @@ impl Log {
         DurableEnd { next_segment, next_record, spans: self.spans() }
     }
 
-    /// That it failed is told once by who writes: whoever waited again would wait for ever.
+    /// A failure is reported once by the writer: waiting again would never end.
     fn has_not_failed(&self) -> Result<()> {
         match self.has_failed {
             true => Err(not_done(&*self.storage, "it failed before", SEE_TO_IT)),
@@ -319,7 +321,7 @@ impl Log {
 
 const SEE_TO_IT: &str = "see to the retention volume";
 
-/// What the retention volume did not do, where, and what to do now.
+/// The error for an operation that the retention volume did not do: where, and what to do now.
 fn not_done(storage: &dyn Storage, doing: &str, remedy: &str) -> Error {
     let file = storage.state_file(StateCopy::Second);
     let place = file.as_deref().and_then(Path::parent);
@@ -330,7 +332,7 @@ fn not_done(storage: &dyn Storage, doing: &str, remedy: &str) -> Error {
     Error::new(ErrorKind::Failed, format!("the retention journal{place}: {doing}")).with_hint(hint)
 }
 
-/// [`not_done`], because of what the kernel said.
+/// [`not_done`], with the kernel's error as its cause.
 pub(crate) fn failed<'a>(
     storage: &'a dyn Storage,
     doing: &'a str,
@@ -340,8 +342,8 @@ pub(crate) fn failed<'a>(
 
 impl Drop for Log {
     fn drop(&mut self) {
-        // Room that was set aside and is not used. Whoever opens the journal again begins another
-        // segment, so that nobody ever writes there.
+        // Gives back reserved room that is not used. The next process that opens the journal begins
+        // another segment, so nobody ever writes there.
         let _ = self.end_segment();
     }
 }
@@ -359,29 +361,29 @@ fn write_header(device: &mut dyn BlockDevice, header: &SegmentHeader) -> std::io
     written.and_then(|settled| device.flush(settled)).map(drop).map_err(|error| error.cause)
 }
 
-/// What is to be written.
+/// A job for the writer.
 enum Job {
-    /// Into this segment from now on.
+    /// Write into this segment from now on.
     Segment(Box<dyn BlockDevice>),
-    /// A record.
+    /// Write a record.
     Record { draft: Draft, number: u64, durable_before: u64, at: ByteOffset, ticket: Ticket },
 }
 
-/// What came of it.
+/// The result of jobs.
 enum Done {
     /// Everything up to here is durable.
     Durable(Ticket),
-    /// Nothing more will be.
+    /// Nothing more will be durable.
     Failed(DeviceError),
-    /// Nobody writes any more.
+    /// The writer is gone.
     Gone,
 }
 
-/// Who writes.
+/// The writer.
 enum Worker {
-    /// The caller: each record is written, and its memory free, when `submit` comes back.
+    /// The caller: each record is written, and its memory free, when `submit` returns.
     Inline(Writing),
-    /// A thread: what came while it waited for a flush goes with the next one.
+    /// A thread: records that arrive while it waits for a flush go with the next flush.
     Thread { jobs: Option<Sender<Job>>, done: Receiver<Done>, thread: Option<JoinHandle<()>> },
 }
 
@@ -402,7 +404,7 @@ impl Worker {
                 writing.take(job);
                 writing.give_back();
             }
-            // A thread that is gone is noticed when it is waited for.
+            // A thread that is gone is noticed when somebody waits for it.
             Self::Thread { jobs, .. } => {
                 if let Some(jobs) = jobs {
                     drop(jobs.send(job));
@@ -436,9 +438,9 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if let Self::Thread { jobs, done, thread } = self {
-            // Without jobs the thread ends; what it wrote is done then.
+            // Without jobs the thread ends, having finished its writes.
             drop(jobs.take());
-            // One that does not end is left alone: it hangs in the kernel, or in a disk.
+            // A thread that does not end is left alone: it hangs in the kernel, or in a disk.
             let has_ended = loop {
                 match receive(done, Limits::USUAL, "the thread that writes history to end") {
                     Ok(Some(_)) => {}
@@ -495,13 +497,13 @@ impl Writing {
         };
         self.failed = taken.err();
         if self.failed.is_some() {
-            // What is under way ends here, and its memory comes back: nobody else would reap it.
+            // Writes under way end here, and their memory comes back: nobody else would reap it.
             self.device = None;
         }
     }
 
-    /// Waits for what is under way, so that its memory comes back: the caller, who waits for some,
-    /// is the only one who could reap it.
+    /// Waits for writes under way, so that their memory comes back: the caller, who waits for
+    /// memory, is the only one who could reap it.
     fn give_back(&mut self) {
         let Some(device) = self.device.as_mut().filter(|_| self.failed.is_none()) else { return };
         self.failed = device.settle().err();
@@ -524,7 +526,7 @@ impl Writing {
         device.flush(settled).map(drop)
     }
 
-    /// Makes everything written durable.
+    /// Makes all written records durable.
     fn commit(&mut self) -> Done {
         if self.failed.is_none() && !planted!(NoBarrier1) {
             self.failed = self.flush().err();
@@ -558,7 +560,8 @@ mod tests {
         Draft::of_text(RecordKind::EpochBegins, "{}", arena, stamp).unwrap()
     }
 
-    /// Who waits comes again: the checkpoint that failed, and the one at the end of the run.
+    /// There is more than one wait: that of the checkpoint that failed, and that at the end of the
+    /// run.
     #[test]
     fn for_a_record_that_could_not_be_written_nobody_waits_for_ever() {
         let end = End {

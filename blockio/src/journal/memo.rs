@@ -1,5 +1,5 @@
-//! What the journal itself says of its group, in texts of records: with it the state can be made
-//! anew from the segments alone. Pure. docs/format/retention-journal-v2.md is the authority.
+//! What the journal itself records of its group, in the texts of records: with it, the state can be
+//! rebuilt from the segments alone. Pure. docs/format/retention-journal-v2.md is the authority.
 
 use std::collections::BTreeMap;
 
@@ -12,68 +12,68 @@ use crate::target_identity::TargetIdentity;
 use crate::volume_name::VolumeName;
 use crate::{Error, Result};
 
-/// How an epoch begins.
+/// The beginning of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EpochMemo {
-    /// 2; a text without it is one of version 1, and only says the progress.
+    /// 2; a text without it is of version 1, and contains only the progress.
     format: u32,
-    /// The points that the epoch leads back to: several where nothing was written between them,
-    /// the epoch's own last. None in a history of version 1.
+    /// The points that the epoch leads back to: several if nothing was written between them, with
+    /// the epoch's own last. Empty in a history of version 1.
     pub points: Vec<PointMemo>,
     /// The volumes that the history has by now.
     pub volumes: Vec<VolumeMemo>,
-    /// What the targets of all volumes of the group are known by; left out by versions before.
+    /// What identifies the targets of all volumes of the group; absent in earlier versions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub targets: Targets,
-    /// The last histories that were committed before this one, as the state has them.
+    /// The last histories that were committed before this one, as in the state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<String>,
-    /// How the group is kept.
+    /// The settings of the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<GroupSettings>,
-    /// How far the volumes were.
+    /// The progress of the volumes.
     pub progress: Progress,
-    /// The points after this one, and before the epoch's own, are given up: here began a rollback
-    /// to it that kept nothing.
+    /// The points after this one, up to the epoch's own, are given up: a rollback to it without
+    /// undo began here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gives_up_after: Option<PointId>,
-    /// The number that the record has in the log: a copy has it too.
+    /// The number of the record in the log; a copy has the same number.
     pub begins_at: u64,
 }
 
-/// A point, as the journal has it.
+/// A point in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PointMemo {
     /// Its number.
     pub id: PointId,
-    /// When the source was as the point has it: nanoseconds since 1970.
+    /// When the source was in this state: nanoseconds since 1970.
     pub time: u64,
     /// When it was made here.
     pub taken: u64,
-    /// What it is.
+    /// Its kind.
     pub kind: PointKind,
     /// Its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
-/// A volume, as the journal has it.
+/// A volume in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VolumeMemo {
     /// Its number in the records.
     pub number: u32,
-    /// What it is.
+    /// Its description.
     #[serde(rename = "volume")]
     pub is: JournalVolume,
-    /// What its target is known by.
+    /// What identifies its target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
 }
 
-/// A target, as the journal has it: also of a volume of which nothing was overwritten.
+/// A target in the journal, including that of a volume of which nothing was overwritten.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetMemo {
@@ -90,11 +90,11 @@ pub struct TargetMemo {
 /// The targets of a group, by its volumes.
 pub type Targets = BTreeMap<VolumeName, TargetMemo>;
 
-/// How a copy ends.
+/// The end of a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CopyMemo {
-    /// The point that it leads from, which was the next one when it was made.
+    /// The point that the copy leads from, which was the next one when the copy was made.
     pub until: PointId,
 }
 
@@ -107,12 +107,12 @@ impl Default for EpochMemo {
 }
 
 impl PointMemo {
-    /// Of a point that is to be made as `id`.
+    /// The memo of a point that will be made as `id`.
     pub(crate) fn of_new(id: PointId, new: &NewPoint, taken: u64) -> Self {
         Self { id, time: new.time, taken, kind: new.kind, name: new.name.clone() }
     }
 
-    /// Of a point that is there.
+    /// The memo of an existing point.
     pub(crate) fn of(point: &Point) -> Self {
         let Point { id, time, taken, kind, .. } = *point;
         Self { id, time, taken, kind, name: point.name.clone() }
@@ -120,7 +120,7 @@ impl PointMemo {
 }
 
 impl EpochMemo {
-    /// Where an epoch begins in a group that is as `state` says, and leads back to `points`.
+    /// The memo of an epoch that begins in a group with `state`, and leads back to `points`.
     pub(crate) fn new(state: &GroupState, points: Vec<PointMemo>) -> Self {
         let volumes = state.journal.iter().flat_map(|known| &known.volumes).zip(0..);
         let volumes = volumes.map(|(volume, number)| VolumeMemo::of(number, volume, state));
@@ -137,8 +137,8 @@ impl EpochMemo {
         }
     }
 
-    /// The same, where a rollback to `to` that keeps nothing begins: the volumes will be as far as
-    /// `then`.
+    /// The same, for the beginning of a rollback to `to` without undo: the volumes will have the
+    /// progress `then`.
     pub(crate) fn giving_up_after(self, to: PointId, then: &Progress) -> Self {
         Self { progress: then.clone(), gives_up_after: Some(to), ..self }
     }
@@ -148,8 +148,8 @@ impl EpochMemo {
         Self { begins_at: number, ..self.clone() }
     }
 
-    /// The text of it as the record `number` of the log, if `room` bytes hold that; else without
-    /// the targets: what is not there is told where it is missed.
+    /// Its text as the record `number` of the log if that fits into `room` bytes, otherwise without
+    /// the targets: their absence is reported where they are needed.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl EpochMemo {
         }
     }
 
-    /// What `text` says; none if it is no such text.
+    /// Parses `text`; `None` if it is not a memo.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let told = serde_json::from_str(text).ok().filter(|memo: &Self| memo.format == FORMAT);
         told.or_else(|| {
@@ -184,7 +184,7 @@ impl TargetMemo {
 }
 
 impl VolumeMemo {
-    /// Of the volume `number` of the history.
+    /// The memo of the volume `number` of the history.
     pub(crate) fn of(number: u32, volume: &JournalVolume, state: &GroupState) -> Self {
         let target = state.volumes.get(&volume.name).and_then(|known| known.target.clone());
         Self { number, is: volume.clone(), target }
@@ -195,7 +195,7 @@ impl VolumeMemo {
 ///
 /// # Errors
 ///
-/// `Failed`: it is none; that does not happen to what can be in one.
+/// `Failed`: it cannot be serialised; this does not happen for the contents of a memo.
 pub(crate) fn text<T: Serialize>(memo: &T) -> Result<String> {
     serde_json::to_string(memo)
         .map_err(|error| Error::failed("writing down where the volumes are", error))
@@ -213,7 +213,7 @@ mod tests {
         let memo = EpochMemo::new(&state, vec![PointMemo::of_new(PointId(0), &start, 2)]);
         let written = text(&memo).unwrap();
         assert_eq!(EpochMemo::parse(&written), Some(memo.clone()));
-        // As version 1 has it, even with a volume that is called like a field of today.
+        // As in version 1, even with a volume that has the name of a current field.
         let old = text(&memo.progress).unwrap();
         let read = EpochMemo::parse(&old).unwrap();
         assert_eq!((read.progress, read.points), (memo.progress, vec![]));

@@ -1,9 +1,9 @@
-//! What is there of the open epoch when a journal is opened: which segments, up to which record,
-//! and which blocks were preserved; and that the state is the history's. Reads and flushes; changes
-//! nothing.
+//! What the open epoch contains when a journal is opened: which segments, up to which record, and
+//! which blocks were preserved; and that the state belongs to the history. Reads and flushes;
+//! changes nothing.
 //!
-//! Records that were durable when the state was saved are relied on; a later one counts if all of
-//! it is whole, payload included, and no record before it is missing.
+//! Records that were durable when the state was saved are relied on; a later record counts if all
+//! of it is intact, payload included, and no record before it is missing.
 
 use std::sync::Arc;
 
@@ -23,24 +23,24 @@ use crate::{Error, ErrorKind, Result};
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Opened {
-    /// The segments of the open epoch, as far as they are used.
+    /// The segments of the open epoch, up to their used length.
     pub(crate) spans: Vec<Span>,
     /// The number of the next segment.
     pub(crate) next_segment: u64,
     /// The number of the next record.
     pub(crate) next_record: u64,
-    /// What was preserved, by the number of the volume.
+    /// The preserved blocks, by the number of the volume.
     pub(crate) touched: Vec<Touched>,
-    /// Nothing was overwritten in it.
+    /// Whether nothing was overwritten in the epoch.
     pub(crate) is_empty: bool,
-    /// Segments that no point has, and that may go.
+    /// Segments that no point has, and that may be removed.
     pub(crate) orphans: Vec<SegmentNumber>,
-    /// What is worth saying.
+    /// Notices for the operator.
     pub(crate) notes: Vec<Notice>,
 }
 
 impl Opened {
-    /// Brings `catalogue`, whose open epoch it is, up to what is there.
+    /// Updates `catalogue`, whose open epoch this is.
     pub(crate) fn describe(&self, catalogue: &mut Catalogue) {
         catalogue.next_segment = self.next_segment;
         catalogue.next_record = self.next_record;
@@ -50,7 +50,7 @@ impl Opened {
     }
 }
 
-/// Looks at the open epoch of the history that `state` has.
+/// Examines the open epoch of the history in `state`.
 ///
 /// # Errors
 ///
@@ -69,12 +69,12 @@ pub(crate) fn open_epoch(
     Ok(opening.found)
 }
 
-/// All of the epoch that is open in `state`, where the next one begins with record `next`: so it
+/// All of the open epoch of `state`, where the next epoch begins with record `next`, so this one
 /// was durable up to there.
 ///
 /// # Errors
 ///
-/// `Integrity`: it is not all there. `Failed`: it cannot be read.
+/// `Integrity`: part of it is missing. `Failed`: it cannot be read.
 pub(crate) fn whole_epoch(
     storage: &Arc<dyn Storage>,
     state: &GroupState,
@@ -114,7 +114,7 @@ impl<'a> Opening<'a> {
         Self { storage: Arc::clone(storage), state, catalogue, pool, found }
     }
 
-    /// Finds what there is of the epoch.
+    /// Finds the segments and records of the epoch.
     fn run(&mut self) -> Result<()> {
         let open = self.catalogue.points.last().map_or(&[][..], |point| &point.spans);
         if let Some(first) = open.first() {
@@ -128,7 +128,8 @@ impl<'a> Opening<'a> {
         self.is_complete()
     }
 
-    /// A segment that the saved state has; of the last one there may be more than it says.
+    /// Reads a segment that the saved state has; the last one may have more records than the state
+    /// says.
     fn known(&mut self, span: &Span, until: Option<u64>) -> Result<()> {
         let number = span.segment;
         let mut reader = self.reader(number).map_err(|error| damaged(number, &error))?;
@@ -139,11 +140,11 @@ impl<'a> Opening<'a> {
         self.read(&mut reader, number, until)
     }
 
-    /// Segments of this epoch that were made after the state was saved.
+    /// Reads the segments of this epoch that were made after the state was saved.
     fn followers(&mut self) -> Result<()> {
         let epoch = self.catalogue.open_epoch();
         for number in self.later()? {
-            // A segment whose header never came to the disk has no records either.
+            // A segment whose header never reached the disk has no records.
             let Ok(mut reader) = self.reader(number) else { break };
             let header = *reader.header();
             let follows = PointId(header.epoch) == epoch
@@ -176,8 +177,8 @@ impl<'a> Opening<'a> {
     ) -> Result<()> {
         let failed = |error: SegmentError| damaged(number, &error);
         if !planted!(SegmentsNotFlushedAtOpen) {
-            // What is read below may be in a cache only, left there by a process that was killed;
-            // a power cut later must not take back what will be relied on.
+            // The records read below may be only in a cache, left there by a killed process; a
+            // later power cut must not take back what is relied on.
             reader.flush().map_err(failed)?;
         }
         while until.is_none_or(|until| reader.next_record() < until) {
@@ -218,12 +219,12 @@ impl<'a> Opening<'a> {
                 }
                 for entry in &record.header.entries {
                     let number = entry.volume as usize;
-                    // A volume is saved before there is a record of it, and the journal says what
-                    // it is.
+                    // A volume is saved before there is a record of it, and the journal has its
+                    // description.
                     let Some(volume) = self.catalogue.volumes.get(number) else {
                         return Err(of_no_volume(segment, record.header.number));
                     };
-                    // How far it goes may be anything, and memory is taken for it.
+                    // The length of the entry may be arbitrary, and memory is allocated for it.
                     let end = self.state.end_of(volume);
                     let whole = Extent::between(ByteOffset::ZERO, end);
                     let inside = whole.ok().and_then(|whole| entry.extent.intersect(whole));
@@ -238,7 +239,7 @@ impl<'a> Opening<'a> {
         Ok(())
     }
 
-    /// Nothing that was durable is missing.
+    /// Checks that nothing that was durable is missing.
     fn is_complete(&self) -> Result<()> {
         if self.found.next_record >= self.catalogue.next_record {
             return Ok(());

@@ -1,24 +1,28 @@
-//! The state of a group, made anew from the segments of its journal alone: for when both copies of
-//! it are lost, or one that is older than the history was put in its place. Reads only; who saves
-//! it is `group`.
+//! Rebuilds the state of a group from the segments of its journal alone: for when both copies of it
+//! are lost, or one that is older than the history was put in its place. Reads only; `group` saves
+//! the result.
 //!
-//! What is made leads back to every point that the segments still lead back to: at least to those
-//! of the state that was lost, and to some that had been given up and whose segments are there yet.
-//! Not in the journal, and so not had back: pins, the names of points that expired, and which
-//! streams were applied since the newest point. So if anything was overwritten since then, the
-//! volumes count as on their way to it: a rollback, to it or to another point, comes first.
+//! The result leads back to every point that the segments still lead back to: at least to those of
+//! the lost state, and to some that had been given up and whose segments still exist. Not in the
+//! journal, and so not recovered: the names of points that expired, and which streams were applied
+//! since the newest point. So if anything was overwritten since the newest point, the volumes count
+//! as on their way to it: a rollback, to it or to another point, comes first. Pins are not in the
+//! journal either: they are taken from the old state, if that can be read and is of the same
+//! history.
 //!
 //! # Which segments count
 //!
 //! An *item* is what leads to one point from a later one: the records of the log with its epoch, or
 //! a copy. It counts if it is whole and leads from the point of the next item that counts; the last
-//! one leads from the disks. Where there are both, the log is taken, as it has more points. A copy
-//! is whole if its last record says so, which says as well where it leads from. The log is, if its
-//! records have consecutive numbers up to the one at which the next item began in the log.
+//! one leads from the disks. If both exist, the log is taken, because it has more points. A copy is
+//! whole if its last record says so; that record also says where the copy leads from. The log is
+//! whole if its records have consecutive numbers up to the one at which the next item began in the
+//! log.
 //!
-//! The log ends before the first record that is not whole: a crash left it, what it is about was
-//! never overwritten, and so it is with all after it. Unless one of these says that it was durable:
-//! then it was damaged since, and nothing before it can be had back.
+//! The log ends before the first record that is incomplete: a crash left it, and the data that it
+//! and all later records preserve was never overwritten. The exception is a later record that says
+//! that the incomplete one was durable: then it was damaged since, and nothing before it can be
+//! recovered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,21 +40,21 @@ use crate::notice::Notice;
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, ErrorKind, Result};
 
-/// A state that was made anew.
+/// A state that was rebuilt.
 #[derive(Clone, Debug)]
 pub struct Rebuilt {
     /// The state.
     pub state: GroupState,
-    /// What could not be had back, and what the operator should know.
+    /// What could not be recovered, and what the operator should know.
     pub notes: Vec<Notice>,
 }
 
-/// Makes the state of the group in `storage` anew.
+/// Rebuilds the state of the group in `storage`.
 ///
 /// # Errors
 ///
-/// `Usage`: there is no history. `Integrity`: its segments do not say enough, or are of several
-/// histories. `Failed`: they cannot be read.
+/// `Usage`: there is no history. `Integrity`: its segments do not contain enough, or belong to
+/// several histories. `Failed`: they cannot be read.
 pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
     let pool = ArenaPool::new(READER_ARENAS, WINDOW_BYTES)
         .map_err(|error| Error::failed("allocating memory for reading", error))?;
@@ -69,7 +73,7 @@ pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
     let Some((newest, _)) = counting.last().zip(points.last()) else { return Err(nothing()) };
     let volumes = reading.volumes;
     let mut state = GroupState::kept_as(newest.memo.settings, newest.memo.dropped.clone());
-    // A crash in a commit leaves some of what was committed.
+    // A crash during a commit leaves part of the committed history.
     if others.iter().any(|header| !state.has_dropped(&header.journal)) {
         return Err(of_other_histories(&others));
     }
@@ -96,7 +100,7 @@ pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
         next_record: newest.next_record,
         next_point: known.chain(ids).max().map_or(1, |last| last + 1),
         volumes: numbered(volumes)?,
-        // More than it was ever opened: each of these was saved.
+        // More than the number of times it was opened: each open was saved.
         session: state.generation(),
         rolling_back_to: was_written.then_some(newest.epoch),
         points: points.into_iter().map(Arc::new).collect(),
@@ -117,7 +121,7 @@ pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
     Ok(Rebuilt { state, notes: reading.notes })
 }
 
-/// What is not known of the targets.
+/// Notices of what is not known of the targets.
 fn of_targets(state: &GroupState) -> Vec<Notice> {
     let without = state.volumes.iter().filter(|(_, volume)| volume.target.is_none());
     let mut notes: Vec<_> =
@@ -136,16 +140,16 @@ struct Item {
     spans: Vec<Span>,
     /// The number after that of its last record.
     next_record: u64,
-    /// It has images, and not only where it begins.
+    /// Whether it has images, and not only its beginning.
     has_images: bool,
-    /// Of a copy: it leads from this point, or from any before that.
+    /// For a copy: it leads from this point, or from any point before it.
     copy_until: Option<PointId>,
-    /// No record of it is missing but, of the log, at its end.
+    /// Whether no record of it is missing, except at the end of the log.
     is_whole: bool,
 }
 
 impl Item {
-    /// It leads to its point from that of `next`; without one, from the disks.
+    /// Whether it leads to its point from that of `next`, or from the disks if there is no `next`.
     fn leads_from(&self, next: Option<&Self>) -> bool {
         match (next, self.copy_until) {
             (None, copy_until) => copy_until.is_none(),
@@ -174,7 +178,7 @@ struct Segment {
 }
 
 impl Reading<'_> {
-    /// The headers of all segments, by their numbers.
+    /// The headers of all segments, by number.
     fn headers(&mut self) -> Result<Vec<SegmentHeader>> {
         let all = self.storage.segments();
         let all = all.map_err(|error| Error::failed("listing the journal", error))?;
@@ -191,7 +195,7 @@ impl Reading<'_> {
         Ok(headers)
     }
 
-    /// The epochs of the log, in their order.
+    /// The epochs of the log, in order.
     fn log(&mut self, headers: &[SegmentHeader]) -> Result<Vec<Item>> {
         let mut items: Vec<Item> = Vec::new();
         let last_epoch = headers.last().map(|header| header.epoch);
@@ -205,7 +209,7 @@ impl Reading<'_> {
             let Some(span) = read.span else { continue };
             let epoch = PointId(header.epoch);
             match (items.last_mut().filter(|last| last.epoch == epoch), read.memo) {
-                // What is behind the end of the log.
+                // A segment beyond the end of the log.
                 (Some(item), _) if is_open && item.next_record != span.first_record => {}
                 (Some(item), _) => {
                     item.is_whole &= item.next_record == span.first_record;
@@ -215,7 +219,7 @@ impl Reading<'_> {
                 }
                 (None, Some(memo)) => items.push(Item {
                     epoch,
-                    // Version 1 does not say it.
+                    // Version 1 does not record it.
                     memo: memo.as_record(span.first_record),
                     spans: vec![span],
                     next_record: span.next_record,
@@ -223,7 +227,7 @@ impl Reading<'_> {
                     copy_until: None,
                     is_whole: true,
                 }),
-                // Its first segment is gone.
+                // The first segment of the epoch is gone.
                 (None, None) => {}
             }
         }
@@ -261,7 +265,7 @@ impl Reading<'_> {
         Ok(items)
     }
 
-    /// Reads a segment up to record `until`, or to the end of what is whole.
+    /// Reads a segment up to record `until`, or to the end of its intact records.
     fn segment(
         &mut self,
         header: &SegmentHeader,
@@ -280,7 +284,7 @@ impl Reading<'_> {
         let mut read = Segment::default();
         while until.is_none_or(|until| reader.next_record() < until) {
             let Next::Record(record) = reader.next().map_err(failed)? else { break };
-            // At the end of the log a crash can have left a part of a record.
+            // At the end of the log a crash can have left a partial record.
             if may_end_here && !reader.is_payload_whole(&record).map_err(failed)? {
                 reader.put_back(&record);
                 break;
@@ -319,7 +323,7 @@ impl Reading<'_> {
         });
         let ends_early = until.is_none_or(|until| reader.next_record() < until);
         if may_end_here && ends_early {
-            // What is behind it may say that it was durable.
+            // A later record may say that the damaged one was durable.
             while reader.skip_damage(u64::MAX, u64::MAX).map_err(failed)? {
                 if let Next::Record(record) = reader.next().map_err(failed)? {
                     read.durable_before = read.durable_before.max(record.header.durable_before);
@@ -343,10 +347,9 @@ fn of_other_histories(others: &[SegmentHeader]) -> Error {
         .with_hint("see whose they are, and move these files into another directory")
 }
 
-/// The items that count, the oldest first; of those that do not it is told which points go with
-/// them.
+/// The items that count, oldest first; adds a notice of the points that are lost with the others.
 fn counting(mut items: Vec<Item>, notes: &mut Vec<Notice>) -> Vec<Item> {
-    // Of one epoch the log comes last, and of copies the latest: that is asked first.
+    // Within an epoch the log sorts last, and among copies the latest: that one is tried first.
     let segment = |item: &Item| item.spans.first().map(|span| span.segment);
     items.sort_by_key(|item| (item.epoch, item.copy_until.is_none(), segment(item)));
     let last_of_log = items.iter().rev().find(|one| one.copy_until.is_none());
@@ -385,7 +388,7 @@ fn points(items: &[Item]) -> Result<Vec<Point>> {
     let mut points: Vec<Point> = Vec::new();
     for item in items {
         let mut own = item.memo.points.clone();
-        // What was merged into it does not lead back to what came after it.
+        // The segments merged into it do not lead back to points after it.
         own.retain(|point| point.id <= item.epoch);
         if own.last().is_none_or(|last| last.id != item.epoch) {
             own.push(unnamed(item.epoch, items));
@@ -407,9 +410,9 @@ fn points(items: &[Item]) -> Result<Vec<Point>> {
     Ok(points)
 }
 
-/// What the journal says was given up is: a rollback that kept nothing overwrote what led back to
-/// it. Whether that came to its end, the journal does not say: where nothing came after it, it is
-/// gone on with.
+/// Gives up what the journal says was given up: a rollback without undo overwrote what led back to
+/// it. The journal does not record whether that rollback finished: if nothing follows it, it is
+/// continued.
 fn give_up(catalogue: &mut Catalogue, items: &[Item]) {
     for item in items {
         let Some(to) = item.memo.gives_up_after else { continue };
@@ -417,15 +420,15 @@ fn give_up(catalogue: &mut Catalogue, items: &[Item]) {
         let between: Vec<_> = between.take_while(|id| *id < item.epoch).collect();
         let _ = catalogue.forget(&between);
         if item.epoch == catalogue.open_epoch() {
-            // The point may have expired since: what led back to it leads to the one before.
+            // The point may have expired since: what led back to it now leads to the one before.
             let before = catalogue.ways_back().rfind(|point| point.id <= to);
             catalogue.rolling_back_to = before.map(|point| point.id);
         }
     }
 }
 
-/// A point of which only the number is known: it counts as made with the next one that is known, so
-/// that it does not expire for what is not known.
+/// A point of which only the number is known: it counts as made together with the next known point,
+/// so that it does not expire because of what is not known.
 fn unnamed(id: PointId, items: &[Item]) -> PointMemo {
     let mut later = items.iter().filter(|item| item.epoch >= id).flat_map(|i| &i.memo.points);
     let (time, taken) = later.find(|one| one.id >= id).map_or((0, 0), |one| (one.time, one.taken));
@@ -433,7 +436,7 @@ fn unnamed(id: PointId, items: &[Item]) -> PointMemo {
     PointMemo { id, time, taken, kind, name: None }
 }
 
-/// The volumes by their numbers, of which none may be missing.
+/// The volumes by number; no number may be missing.
 fn numbered(
     volumes: BTreeMap<u32, VolumeMemo>,
 ) -> Result<Vec<crate::journal::catalogue::JournalVolume>> {

@@ -1,13 +1,12 @@
-//! Which recovery points are to go, and when: by age, by thinning, for want of room. Pure: looks at
-//! a catalogue and says what it would forget.
+//! Which recovery points expire, and when: by age, by thinning, for lack of room. Pure: takes a
+//! catalogue and returns the points to forget.
 //!
 //! Ages are counted along the points, in the order in which they were made, from the newest back,
-//! and not from any clock: while nothing is replicated, nothing expires. Of the time between two
-//! points only so much counts as is usual between them ([`jump_limit`]), and nothing where it runs
-//! backwards: a clock that was wrong for an hour makes points older by a step or two, and takes no
-//! history with it. Who pauses for a week loses nothing by that either. A clock that is wrong again
-//! and again would make its jumps usual: what it said of a few points among others is left out
-//! (`dates`).
+//! and not by any clock: while nothing is replicated, nothing expires. The time between two points
+//! counts only up to what is usual between them ([`jump_limit`]), and not at all where it runs
+//! backwards: a clock that was wrong for an hour makes points older by a step or two, and destroys
+//! no history. A pause of a week destroys none either. A clock that is wrong again and again would
+//! make its jumps usual: the dates that it gave to a few points among others are ignored (`dates`).
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -19,15 +18,15 @@ use crate::notice::Notice;
 /// How long points are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Points older than this go, but for the newest of them.
+    /// Points older than this expire, except the newest of them.
     pub window: Duration,
-    /// All points up to this age stay.
+    /// All points up to this age are kept.
     pub keep_all: Duration,
-    /// Of those that are older, one for each time of this length stays.
+    /// Of older points, one per period of this length is kept.
     pub thin_to: Duration,
-    /// The journal takes at most so many bytes; none: what the volume has.
+    /// The maximum size of the journal in bytes; `None` for the room of the volume.
     pub journal_bytes_max: Option<u64>,
-    /// What stays by its count, beside all of these.
+    /// What is kept by count, in addition to all of these.
     pub keep: Keep,
 }
 
@@ -39,23 +38,23 @@ impl Default for Policy {
     }
 }
 
-/// So many points stay whatever their age: what is left after a long pause, or a clock gone wrong.
+/// How many of the last points are kept at any age: they remain after a long pause, or with a wrong
+/// clock.
 pub const LAST_POINTS: usize = 3;
-/// For so many points a clock that was ahead is remembered.
+/// How many points a clock that was ahead is remembered for.
 const LAST_FEW: usize = 16;
-/// What is usual is told from so many steps.
+/// How many steps it takes to determine what is usual.
 const STEPS_TO_TELL: usize = 4;
-/// A point is dated as most of so many before it and after it …
+/// A point that is far from this many points before it and after it is dated as most of those.
 const AROUND: usize = 8;
-/// … where it is further from them than they are from each other, so many times.
+/// It is far if its distance from them is more than this many times their distance from each other.
 const SPREADS: u64 = 4;
-/// So much longer than is usual between points may the time between two be, and counts.
+/// How many times the usual time between two points counts in full.
 const USUAL_STEPS: u64 = 4;
 
-/// The points that `policy` lets go now. Never one of the last [`LAST_POINTS`], a pinned one, or
-/// one that a rollback is under way to, or was made to, or one that a rule of [`Keep`] keeps; nor
-/// the newest that is older than the window: without it, nothing leads back to where the window
-/// begins.
+/// The points that `policy` expires now. Never one of the last [`LAST_POINTS`], a pinned one, one
+/// that a rollback is under way to or was made to, or one that a rule of [`Keep`] keeps. Nor the
+/// newest point older than the window: without it, nothing leads back to where the window begins.
 #[must_use]
 pub fn due(catalogue: &Catalogue, policy: &Policy) -> Vec<PointId> {
     let ages = ages(catalogue, policy.thin_to);
@@ -67,7 +66,7 @@ pub fn due(catalogue: &Catalogue, policy: &Policy) -> Vec<PointId> {
     let mut due: Vec<_> = gone.filter(|point| Some(point.id) != leads_to_the_window).collect();
     let thin_to = nanoseconds(policy.thin_to).max(1);
     let older: Vec<_> = within.into_iter().filter(|(_, age)| *age > policy.keep_all).collect();
-    // Those of one hour that follow each other: where a clock jumped, another hour begins.
+    // Consecutive points of the same thinning period: where a clock jumped, another period begins.
     for hour in older.chunk_by(|(a, _), (b, _)| a.dated() / thin_to == b.dated() / thin_to) {
         let hour: Vec<&Point> =
             hour.iter().map(|(point, _)| *point).filter(|point| may_go(catalogue, point)).collect();
@@ -75,7 +74,7 @@ pub fn due(catalogue: &Catalogue, policy: &Policy) -> Vec<PointId> {
         let stays = stays.map(|point| point.id);
         due.extend(hour.iter().filter(|point| Some(point.id) != stays));
     }
-    // Where the history broke off nobody goes.
+    // Nobody can go to a break in the history.
     due.extend(catalogue.all().filter(|point| point.kind == PointKind::Break));
     let stay = stay_by_count(catalogue, policy);
     let goes = |point: &&Point| may_go(catalogue, point) && !stay.contains(&point.id);
@@ -83,7 +82,7 @@ pub fn due(catalogue: &Catalogue, policy: &Policy) -> Vec<PointId> {
 }
 
 fn stay_by_count(catalogue: &Catalogue, policy: &Policy) -> BTreeSet<PointId> {
-    // It is asked with each point that is made.
+    // This runs for each point that is made.
     if policy.keep == Keep::default() {
         return BTreeSet::new();
     }
@@ -92,7 +91,7 @@ fn stay_by_count(catalogue: &Catalogue, policy: &Policy) -> BTreeSet<PointId> {
     policy.keep.kept(dated.into_iter().filter(|(point, _)| point.kind.is_of_the_source()))
 }
 
-/// How old each point is, the oldest first, seen from the newest.
+/// The age of each point, oldest first, as seen from the newest.
 fn ages(catalogue: &Catalogue, thin_to: Duration) -> Vec<Duration> {
     let steps = steps(catalogue, thin_to);
     let limit = limit_of(&steps, thin_to);
@@ -107,16 +106,17 @@ fn ages(catalogue: &Catalogue, thin_to: Duration) -> Vec<Duration> {
     ages
 }
 
-/// When each point was made, as far as that can be told. Where no clock ran backwards it is what
-/// they say. Else a few points may be by a clock that was wrong and was put right: one that is far
-/// from those around it counts as made with them. That of two clocks one is behind makes none far.
+/// When each point was made, as far as that can be determined. If no clock ran backwards, these are
+/// the recorded dates. Otherwise a few points may have been dated by a wrong clock that was
+/// corrected: a point that is far from those around it counts as made with them. Where two clocks
+/// alternate and one is behind, no point is far.
 fn dates(catalogue: &Catalogue, thin_to: Duration) -> Vec<u64> {
     let dates: Vec<_> = catalogue.all().map(Point::dated).collect();
     let told = nanoseconds(TOLD_BACKWARDS);
     if dates.windows(2).all(|pair| pair[1].saturating_add(told) >= pair[0]) {
         return dates;
     }
-    // The start has no part in it.
+    // The start is not considered.
     let first = catalogue.all().take_while(|point| point.kind == PointKind::Start).count();
     let likely = |place: usize| {
         let around =
@@ -129,19 +129,19 @@ fn dates(catalogue: &Catalogue, thin_to: Duration) -> Vec<u64> {
     (0..dates.len()).map(|place| likely(place).unwrap_or(dates[place])).collect()
 }
 
-/// The lower one in the middle.
+/// The median, the lower one of two.
 fn middle(of: impl Iterator<Item = u64>) -> Option<u64> {
     let mut all: Vec<_> = of.collect();
     let middle = all.len().checked_sub(1)? / 2;
     Some(*all.select_nth_unstable(middle).1)
 }
 
-/// From each point to the next, how much later it is dated than all of the last few; none where
-/// it is not: by one of two clocks that take turns, or a clock that was set. The start is by this
-/// host's clock alone, and as old as the first point.
+/// For each point, by how much the next is dated later than all of the last few; `None` if it is
+/// not later, because two clocks alternate, or because a clock was set. The start is dated by this
+/// host's clock alone, and counts as old as the first point.
 fn steps(catalogue: &Catalogue, thin_to: Duration) -> Vec<Option<Duration>> {
-    // The places and dates of those of the last few that none after them is as late as: the latest
-    // of the last few is the first of these. It is asked with each point that is made.
+    // The indices and dates of those of the last few points that are later than all points after
+    // them, so the front is the latest of the last few. This runs for each point that is made.
     let mut latest: VecDeque<(usize, u64)> = VecDeque::with_capacity(LAST_FEW);
     let mut steps = Vec::with_capacity(catalogue.points.len());
     let dates = dates(catalogue, thin_to);
@@ -164,8 +164,8 @@ fn steps(catalogue: &Catalogue, thin_to: Duration) -> Vec<Option<Duration>> {
     steps
 }
 
-/// How much of the time between two points counts at most: a few times what lies between points as
-/// a rule (the median), but never less than what thinning leaves between them.
+/// How much of the time between two points counts at most: a few times the usual time between
+/// points (the median), but never less than the thinning period.
 #[must_use]
 pub fn jump_limit(catalogue: &Catalogue, thin_to: Duration) -> Duration {
     limit_of(&steps(catalogue, thin_to), thin_to)
@@ -175,15 +175,15 @@ fn limit_of(steps: &[Option<Duration>], thin_to: Duration) -> Duration {
     let forward = steps.iter().copied().flatten().filter(|step| !step.is_zero());
     let forward: Vec<_> = forward.map(nanoseconds).collect();
     let usual = match forward.len() {
-        // A jump may be the only one.
+        // With so few steps, a jump may be the only one.
         ..STEPS_TO_TELL => 0,
         _ => middle(forward.into_iter()).unwrap_or_default(),
     };
     Duration::from_nanos(usual.saturating_mul(USUAL_STEPS)).max(thin_to)
 }
 
-/// What the operator should know of the time between the last point and the one before it: that
-/// not all of it counts, or that it runs backwards.
+/// The notice for the operator about the time between the last two points: that not all of it
+/// counts, or that it runs backwards.
 #[must_use]
 pub fn jump(catalogue: &Catalogue, policy: &Policy) -> Option<Notice> {
     let [.., before, last] = catalogue.points.as_slice() else { return None };
@@ -194,7 +194,7 @@ pub fn jump(catalogue: &Catalogue, policy: &Policy) -> Option<Notice> {
     let apart = Duration::from_nanos(from.abs_diff(to));
     let is_told = |is_backwards| match is_backwards {
         true => apart > TOLD_BACKWARDS,
-        // It is never below what thinning leaves.
+        // The limit is never below the thinning period.
         false => apart > policy.thin_to,
     };
     if !is_told(to < from) {
@@ -208,21 +208,21 @@ pub fn jump(catalogue: &Catalogue, policy: &Policy) -> Option<Notice> {
     (apart > counts).then_some(Notice::LongGap { point, by, counts })
 }
 
-/// Clocks are set by less all the time.
+/// Smaller corrections of a clock are common.
 const TOLD_BACKWARDS: Duration = Duration::from_secs(60);
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The point that goes first when there is no room: the oldest, if it may go. Forgetting any other
-/// one gives nothing back.
+/// The point to give up first when there is no room: the oldest, if it may go. Forgetting any other
+/// point frees nothing.
 #[must_use]
 pub fn first_to_go(catalogue: &Catalogue) -> Option<PointId> {
     in_the_order_to_go(catalogue).next().map(|point| point.id)
 }
 
-/// The points that can go one after the other when there is no room, up to the first that may not.
+/// The points to give up in this order when there is no room, up to the first that may not go.
 pub fn in_the_order_to_go(catalogue: &Catalogue) -> impl Iterator<Item = &Point> {
     catalogue.all().take_while(|point| may_go(catalogue, point))
 }
@@ -231,7 +231,7 @@ fn may_go(catalogue: &Catalogue, point: &Point) -> bool {
     why_it_stays(catalogue, point).is_none()
 }
 
-/// Why a point may not go, whoever asks for it, if so: as it follows on its name.
+/// Why a point may not go, whoever asks; the text follows its name. `None` if it may go.
 #[must_use]
 pub fn why_it_stays(catalogue: &Catalogue, point: &Point) -> Option<&'static str> {
     let of_rollback = [catalogue.rolling_back_to, catalogue.rolled_back_to, catalogue.went_on_from];
@@ -243,14 +243,14 @@ pub fn why_it_stays(catalogue: &Catalogue, point: &Point) -> Option<&'static str
     }
 }
 
-/// How far back the points that are kept reach.
+/// How far back the kept points reach.
 #[must_use]
 pub fn reach(catalogue: &Catalogue, policy: &Policy) -> Duration {
     ages(catalogue, policy.thin_to).first().copied().unwrap_or_default()
 }
 
-/// How long a window `capacity_bytes` hold, if the disks go on changing as they did between the
-/// points that are kept; none while that is not known.
+/// How long a window `capacity_bytes` can hold, if the disks continue to change as they did between
+/// the kept points; `None` while that is not known.
 #[must_use]
 pub fn forecast(catalogue: &Catalogue, policy: &Policy, capacity_bytes: u64) -> Option<Duration> {
     let first = catalogue.recovery_points().next()?;
@@ -265,7 +265,7 @@ pub fn forecast(catalogue: &Catalogue, policy: &Policy, capacity_bytes: u64) -> 
     Some(Duration::from_nanos(u64::try_from(held).unwrap_or(u64::MAX)))
 }
 
-/// A rate is not told from less than this.
+/// The shortest time that a rate is computed from.
 const MEASURED_AT_LEAST_NS: u64 = 60 * 1_000_000_000;
 
 #[cfg(test)]
@@ -282,7 +282,7 @@ mod tests {
 
     const MINUTE: u64 = 60 * 1_000_000_000;
 
-    /// A point every five minutes for so many hours, each with 10 bytes of journal.
+    /// A point every five minutes for `hours` hours, each with 10 bytes of journal.
     fn catalogue(hours: u64) -> Catalogue {
         let mut catalogue = Catalogue::new([0; 16], 1_000_000 * MINUTE);
         for minute in (0..hours * 60).step_by(5) {
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn all_stay_for_two_hours_then_one_an_hour_then_none() {
-        // With the start.
+        // Including the start.
         assert_eq!(kept(&catalogue(2)), 25);
         // 25 within two hours, and one for each of the three older hours.
         let of_five = kept(&catalogue(5));
@@ -326,7 +326,7 @@ mod tests {
             }
             let all = [&[30][..], &dates].concat();
             let expected = (1..all.len()).map(|next| {
-                // The start has no part in it.
+                // The start is not considered.
                 let latest = all[next.saturating_sub(LAST_FEW).max(1)..next].iter().max()?;
                 all[next].checked_sub(*latest).map(Duration::from_nanos)
             });
@@ -339,7 +339,7 @@ mod tests {
         let mut catalogue = catalogue(30);
         Arc::make_mut(&mut catalogue.points[1]).pinned = true;
         let due = due(&catalogue, &Policy { window: Duration::ZERO, ..Policy::default() });
-        // The newest that is older than the window stays, too.
+        // The newest point older than the window is kept as well.
         assert_eq!(due.len(), catalogue.points.len() - 2 - LAST_POINTS);
         assert!(!due.contains(&catalogue.points[1].id));
         assert!(!due.contains(&catalogue.open_epoch()));
@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(forecast(&Catalogue::new([0; 16], 0), &Policy::default(), 240), None);
     }
 
-    /// Points at these minutes by the clock that dated them, whatever the order.
+    /// Points dated at these minutes by the source's clock, in any order.
     fn dated(minutes: &[u64]) -> Catalogue {
         let mut catalogue = Catalogue::new([0; 16], 1_000_000 * MINUTE);
         for minute in minutes {
@@ -397,7 +397,7 @@ mod tests {
         catalogue
     }
 
-    /// Points every five minutes for a day, of which those in `range` are off by so many minutes.
+    /// Points every five minutes for a day; those in `range` are off by `off` minutes.
     fn a_day_off(range: std::ops::Range<u64>, off: i64) -> Catalogue {
         let at = |number: u64| {
             let minute = 10_000 + number * 5;
@@ -407,7 +407,8 @@ mod tests {
         dated(&(0..24 * 12).map(at).collect::<Vec<_>>())
     }
 
-    /// Forgets what is due after each point, as runs do; the numbers of the points left.
+    /// Forgets what is due after each point, as runs do; returns the numbers of the remaining
+    /// points.
     fn lived_through(whole: &Catalogue, policy: &Policy) -> Vec<u64> {
         let mut catalogue = Catalogue { points: vec![], ..whole.clone() };
         for point in &whole.points {
@@ -434,13 +435,13 @@ mod tests {
 
     #[test]
     fn marks_of_a_clock_that_is_three_hours_behind_are_no_older_for_that() {
-        // Every other point is by a clock that is three hours behind.
+        // Every other point is dated by a clock that is three hours behind.
         let minutes: Vec<_> = (0..24).map(|n| 10_000 + n * 5 - (n % 2) * 180).collect();
         let left = lived_through(&dated(&minutes), &Policy::default());
         assert_eq!(left.len(), 25, "{left:?}");
     }
 
-    /// Of few points the jumps are most of the steps.
+    /// With few points, most of the steps are jumps.
     #[test]
     fn a_clock_that_is_wrong_again_and_again_takes_no_points_with_it() {
         let day = 24 * 60;
@@ -482,8 +483,8 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing is older than what lies between the points that are dated right, and a share for
-        /// each of the last few: they are not told from a clock that was set for good.
+        /// No point is older than the time between the correctly dated points, plus a share for
+        /// each of the last few: those cannot be distinguished from a clock that was set for good.
         #[test]
         fn points_that_were_dated_wrong_among_others_make_none_older(
             steps in prop::collection::vec(1_u64..30, 20..120),
@@ -493,7 +494,7 @@ mod tests {
             let right: Vec<u64> = steps.iter().map(|step| { minute += step; minute }).collect();
             let mut off = right.clone();
             for (place, by) in wrong {
-                // Every fifth at most, ahead or behind by a day and more.
+                // At most every fifth, ahead or behind by a day or more.
                 if let Some(minute) = off.get_mut(place * 5) {
                     *minute = if by % 2 == 0 { *minute + by } else { *minute - by };
                 }
@@ -542,7 +543,7 @@ mod tests {
             prop_assert!(last.iter().all(|point| !due.contains(&point.id)));
             let left: Vec<_> = catalogue.points.iter().zip(ages(&catalogue, policy.thin_to))
                 .filter(|(point, _)| !due.contains(&point.id)).collect();
-            // What reached as far as the window does so still.
+            // If the history reached as far as the window, it still does.
             if reach(&catalogue, &policy) > window {
                 prop_assert!(left[0].1 > window);
             }

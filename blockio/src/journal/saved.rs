@@ -1,9 +1,9 @@
-//! The two copies of a group's state: both are written, or appended to, each time it is saved, one
-//! after the other, and the one of the higher generation counts. So one that is damaged, lost or
-//! put back from a backup takes nothing with it.
+//! The two copies of a group's state: each save writes or appends to both, one after the other, and
+//! the one of the higher generation counts. So a copy that is damaged, lost or put back from a
+//! backup does no harm.
 //!
-//! What a crash between the two leaves is a first copy that is one generation ahead. Nothing that
-//! depends on it has happened: who saves goes on when both are there.
+//! A crash between the two leaves a first copy that is one generation ahead. Nothing that depends
+//! on it has happened: the saver continues only when both are written.
 
 use std::io;
 
@@ -13,14 +13,14 @@ use crate::journal::state_text::{self, Parsed};
 use crate::notice::Notice;
 use crate::storage::{StateCopy, Storage};
 
-/// The version from which on there are two copies.
+/// The first version with two copies.
 const COPIED_FROM: u32 = 2;
 
-/// Who is killed, or loses its power, between the two leaves the second one behind by one more; so
-/// many in a row it was not.
+/// A process that is killed, or loses power, between the two writes leaves the second copy behind
+/// by one more; it does not happen this many times in a row.
 const BEHIND_MAX: u64 = 3;
 
-/// So often the copies are read again when they contradict each other: somebody may be saving.
+/// How often the copies are read again when they contradict each other: a save may be under way.
 const ATTEMPTS: usize = 3;
 
 /// The state that counts.
@@ -28,42 +28,42 @@ const ATTEMPTS: usize = 3;
 pub struct Saved {
     /// The state.
     pub state: GroupState,
-    /// What the operator should know of its copies.
+    /// Notices for the operator about its copies.
     pub notes: Vec<Notice>,
 }
 
-/// Why no state is known.
+/// Why the state is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReadable {
-    /// The kernel said so.
+    /// The kernel returned an error.
     #[error("{file}: {cause}")]
     Failed {
-        /// The copy that it is about.
+        /// The file of the copy.
         file: String,
-        /// What it said.
+        /// The kernel's error.
         #[source]
         cause: io::Error,
     },
-    /// Neither copy is what was written: of each that is there, why.
+    /// Both copies are damaged: the reason for each that exists.
     #[error("{0}")]
     Damaged(String),
-    /// Each is durable before the other is appended to, so that no crash does that: what was saved
-    /// last may have been acted on, and is not known.
+    /// Both copies are torn. Each is durable before the other is appended to, so no crash causes
+    /// that: the last save may have been acted on, and is not known.
     #[error("what was saved last is damaged in both copies, {0} and {1}")]
     BothTorn(String, String),
-    /// They are of two histories.
+    /// The copies belong to two histories.
     #[error("{0} and {1} are of different histories: one of them was put there by hand")]
     OfTwoHistories(String, String),
 }
 
-/// One copy, as it was read.
+/// One copy, as read.
 enum Copy {
     Missing,
     Damaged(String),
     Whole(Box<Parsed>),
 }
 
-/// The state in `storage`; none if none was ever saved.
+/// The state in `storage`; `None` if none was ever saved.
 ///
 /// # Errors
 ///
@@ -71,12 +71,12 @@ enum Copy {
 pub fn read(storage: &dyn Storage) -> Result<Option<Saved>, NotReadable> {
     let mut attempt = 1;
     loop {
-        // Who saves in between makes the second copy newer than the first was when it was read.
+        // A save in between makes the second copy newer than the first was when it was read.
         let first = storage.read_state(StateCopy::First);
         let second = storage.read_state(StateCopy::Second);
         let is_same = matches!((&first, &second), (Ok(Some(one)), Ok(Some(other))) if one == other);
         let chosen = match is_same {
-            // As a rule they are: of many points, a second state in memory would be a lot.
+            // Usually they are equal: with many points, a second state would take a lot of memory.
             true => choose_the_one(storage, copy_of(storage, StateCopy::First, first)?),
             false => {
                 let first = copy_of(storage, StateCopy::First, first)?;
@@ -95,7 +95,7 @@ pub fn read(storage: &dyn Storage) -> Result<Option<Saved>, NotReadable> {
     }
 }
 
-/// What is read of a copy.
+/// The result of reading a copy.
 fn copy_of(
     storage: &dyn Storage,
     copy: StateCopy,
@@ -107,7 +107,7 @@ fn copy_of(
             Ok(parsed) => Copy::Whole(Box::new(parsed)),
             Err(problem) => Copy::Damaged(problem.to_string()),
         }),
-        // A sector that cannot be read is damage of this copy; so is what is no file.
+        // A sector that cannot be read is damage to this copy; so is a path that is not a file.
         Err(error) if is_damage(&error) => Ok(Copy::Damaged(error.to_string())),
         Err(cause) => Err(NotReadable::Failed { file: shown(storage, copy), cause }),
     }
@@ -129,7 +129,7 @@ fn both(storage: &dyn Storage) -> (String, String) {
     (shown(storage, StateCopy::First), shown(storage, StateCopy::Second))
 }
 
-/// Of two copies that have the same text.
+/// The state if both copies have the same text.
 fn choose_the_one(storage: &dyn Storage, copy: Copy) -> Result<Option<Saved>, NotReadable> {
     let (first, second) = both(storage);
     match copy {
@@ -169,7 +169,8 @@ fn choose(storage: &dyn Storage, first: Copy, second: Copy) -> Result<Option<Sav
             }
         }
         (Copy::Whole(one), Copy::Missing) => {
-            // A state of version 1 had no second copy; and the first save of all makes one first.
+            // A state of version 1 had no second copy; and the very first save makes the first copy
+            // before the second.
             let notes = match one.version >= COPIED_FROM && one.state.generation() > BEHIND_MAX {
                 true => note(Second, missing(), First),
                 false => Vec::new(),
@@ -193,7 +194,8 @@ fn choose(storage: &dyn Storage, first: Copy, second: Copy) -> Result<Option<Sav
     Ok(Some(Saved { state, notes }))
 }
 
-/// Between two histories both copies are without one.
+/// Whether the copies are of two histories. Between two histories both copies are saved without
+/// one.
 fn of_two_histories(first: &GroupState, second: &GroupState) -> bool {
     let identity =
         |state: &GroupState| state.journal.as_ref().map(|known: &Catalogue| known.identity);
@@ -213,7 +215,7 @@ mod tests {
         state
     }
 
-    /// The generation that counts of two texts, and how much is told; or why none does.
+    /// The generation that counts of two texts, and the number of notices; or why none counts.
     fn counts(first: Option<&str>, second: Option<&str>) -> Result<(u64, usize), String> {
         let place = tempfile::tempdir().unwrap();
         for (name, text) in [(STATE, first), (STATE_COPY, second)] {

@@ -1,5 +1,5 @@
-//! Reads a segment: its header, then record after record, as far as they are what the journal would
-//! have written there. What the records are for, and what to make of an end, is the caller's.
+//! Reads a segment: its header, then record after record, as long as they are what the journal
+//! would have written there. What the records are for, and what an end means, is up to the caller.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -12,10 +12,10 @@ use crate::journal::layout::{
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
 
-/// So much is read at a time while looking for headers, in bytes.
+/// How much is read at a time while looking for headers, in bytes.
 pub(crate) const WINDOW_BYTES: NonZeroUsize =
     NonZeroUsize::new(256 << 10).expect("invariant: not zero");
-/// So much memory of that length a reader needs: one is held as a window while another is read
+/// How many arenas of that length a reader needs: one is held as a window while another is read
 /// into.
 pub(crate) const READER_ARENAS: usize = 3;
 
@@ -35,7 +35,7 @@ pub(crate) struct Record {
 pub(crate) enum Next {
     /// A record.
     Record(Record),
-    /// Nothing that belongs there: the end of what was written, as a rule.
+    /// Not a record of this journal: usually the end of what was written.
     End(NoRecord),
 }
 
@@ -54,7 +54,7 @@ pub(crate) enum NoRecord {
     Long,
 }
 
-/// A segment that is read.
+/// A segment being read.
 pub(crate) struct SegmentReader {
     device: Box<dyn BlockDevice>,
     pool: ArenaPool,
@@ -83,7 +83,7 @@ impl From<DeviceError> for SegmentError {
     }
 }
 
-/// The header of segment `number` in `storage`, whosever it is.
+/// The header of segment `number` in `storage`, whichever journal it belongs to.
 pub(crate) fn header_of(
     storage: &dyn Storage,
     number: SegmentNumber,
@@ -98,7 +98,7 @@ pub(crate) fn header_of(
 }
 
 impl SegmentReader {
-    /// Of segment `number` of `journal`, open as `device`. Arenas of `pool` hold at least
+    /// A reader of segment `number` of `journal`, open as `device`. Arenas of `pool` hold at least
     /// [`WINDOW_BYTES`].
     pub(crate) fn new(
         mut device: Box<dyn BlockDevice>,
@@ -107,7 +107,7 @@ impl SegmentReader {
         number: SegmentNumber,
     ) -> Result<Self, SegmentError> {
         let capacity = device.geometry().capacity.get();
-        // With it come the first records: many segments are short, and one read is all they need.
+        // Reads the first records along with it: many segments are short, and need only one read.
         let length = capacity.min(WINDOW_BYTES.get() as u64) as usize / BLOCK_BYTES * BLOCK_BYTES;
         if length == 0 {
             return Err(SegmentError::Header(NoHeader::Short));
@@ -124,12 +124,12 @@ impl SegmentReader {
         Ok(Self { device, pool, header, window: Some((0, arena)), at, next_record })
     }
 
-    /// The segment itself.
+    /// The device of the segment.
     pub(crate) fn into_device(self) -> Box<dyn BlockDevice> {
         self.device
     }
 
-    /// What its first block says.
+    /// Its header.
     pub(crate) fn header(&self) -> &SegmentHeader {
         &self.header
     }
@@ -144,7 +144,7 @@ impl SegmentReader {
         self.next_record
     }
 
-    /// Makes everything that is in it durable: a process before may have left writes in a cache.
+    /// Makes all of its content durable: an earlier process may have left writes in a cache.
     pub(crate) fn flush(&mut self) -> Result<(), SegmentError> {
         let settled = self.device.settle()?;
         Ok(self.device.flush(settled).map(drop)?)
@@ -157,7 +157,8 @@ impl SegmentReader {
             return Ok(Next::End(NoRecord::SegmentEnds));
         }
         if self.window.is_none() {
-            // Mostly it is asked again and again whether there is one by now: a block tells.
+            // Usually callers ask again and again whether there is one by now: one block is enough
+            // to tell.
             let block = read(self.device.as_mut(), taken(&self.pool)?, self.at, BLOCK_BYTES)?;
             if let Err(none) = RecordHeader::length(block.as_slice()) {
                 return Ok(Next::End(NoRecord::Header(none)));
@@ -166,7 +167,7 @@ impl SegmentReader {
         let header = match self.header_here(capacity)? {
             Ok(header) => header,
             Err(no_header) => {
-                // Asked again, it is to be read again: it may be there then.
+                // The next call must read it again: the record may be there by then.
                 self.window = None;
                 return Ok(Next::End(NoRecord::Header(no_header)));
             }
@@ -191,13 +192,13 @@ impl SegmentReader {
         Ok(Next::End(none))
     }
 
-    /// Record `next` is the one that comes next, at byte `at`.
+    /// Continues with record `next` at byte `at`.
     pub(crate) fn go_to(&mut self, at: u64, next: u64) {
         (self.at, self.next_record) = (at, next);
         self.window = None;
     }
 
-    /// What comes next is read again: it may have been written meanwhile.
+    /// Makes the next record be read again: it may have been written meanwhile.
     pub(crate) fn forget(&mut self) {
         self.window = None;
     }
@@ -209,8 +210,8 @@ impl SegmentReader {
         self.window = None;
     }
 
-    /// Looks for a record with a later number, block by block up to `limit`: behind one that is
-    /// damaged. The next one is it then; false if there is none.
+    /// Looks for a record with a later number after a damaged one, block by block up to `limit`. It
+    /// becomes the next one; returns false if there is none.
     pub(crate) fn skip_damage(&mut self, limit: u64, last: u64) -> Result<bool, SegmentError> {
         let capacity = self.device.geometry().capacity.get();
         let from = self.at;
@@ -229,7 +230,7 @@ impl SegmentReader {
         Ok(false)
     }
 
-    /// Whether the payload of `record` is what was written.
+    /// Whether the payload of `record` matches its checksum.
     pub(crate) fn is_payload_whole(&mut self, record: &Record) -> Result<bool, SegmentError> {
         let (mut checksum, mut rest) = (0, record.header.payload_bytes as usize);
         let mut at = record.payload_at;
@@ -258,7 +259,7 @@ impl SegmentReader {
         Ok(String::from_utf8(bytes).ok().filter(|_| is_whole))
     }
 
-    /// The header at the place where we are.
+    /// The header at the current position.
     fn header_here(
         &mut self,
         capacity: u64,
@@ -271,7 +272,7 @@ impl SegmentReader {
         }
         let length = (capacity - self.at).min(WINDOW_BYTES.get() as u64) as usize;
         let whole = length / BLOCK_BYTES * BLOCK_BYTES;
-        // The old window goes back to its pool before another one is taken.
+        // The old window returns to its pool before another one is taken.
         self.window = None;
         if whole == 0 {
             return Ok(Err(NoHeader::Short));

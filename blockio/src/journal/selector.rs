@@ -1,6 +1,6 @@
 //! How people name a recovery point: `latest`, `latest-app`, `start`, its number, its name, or a
-//! time (`moment`); and which names they may give. What is ambiguous or expired is refused by name:
-//! never another point instead.
+//! time (`moment`); and which names they may give. An ambiguous or expired selection is refused by
+//! name: another point is never substituted.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,19 +14,19 @@ use crate::{Error, ErrorKind, Result};
 
 mod moment;
 
-/// The longest name that is given by hand, in bytes.
+/// The longest name given by hand, in bytes.
 pub const NAME_BYTES_MAX: usize = 200;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// A recovery point, as it was typed.
+/// A recovery point, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// The newest.
+    /// The newest point.
     Latest,
-    /// The newest that is application-consistent.
+    /// The newest application-consistent point.
     LatestApp,
-    /// What was there before the first stream.
+    /// The content before the first stream.
     Start,
     /// A number, a name, or a time.
     Text(String),
@@ -62,12 +62,12 @@ impl fmt::Display for Selector {
     }
 }
 
-/// `name`, if a point may be given it by hand: it could not be told from something else, or not be
-/// read, otherwise. Names that come out of streams are as they are.
+/// Checks that a point may be given `name` by hand: it must not be mistaken for something else, and
+/// must be readable. Names from streams are not checked.
 ///
 /// # Errors
 ///
-/// Why not, as it follows on what was typed.
+/// Why not, as text that follows the name.
 pub fn check_name(name: &str) -> std::result::Result<(), String> {
     let why = match name {
         "latest" | "latest-app" | "start" => format!("{name} means another point"),
@@ -95,21 +95,21 @@ pub fn check_name(name: &str) -> std::result::Result<(), String> {
     Err(why)
 }
 
-/// A letter that nothing is drawn for.
+/// A character that is rendered as nothing.
 fn looks_empty(character: char) -> bool {
     matches!(character, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
 }
 
-/// The point of `catalogue` that is meant: times are by this host's clock and zone.
+/// The point of `catalogue` that `selector` means; times are by this host's clock and zone.
 ///
 /// # Errors
 ///
-/// `Usage`: there is none, or it expired, or several are meant, or a time is none.
+/// `Usage`: there is no such point, or it expired, or several are meant, or a time is not valid.
 pub fn find<'a>(catalogue: &'a Catalogue, selector: &Selector) -> Result<&'a Point> {
     find_at(catalogue, selector, &Zoned::now())
 }
 
-/// The point of `catalogue` that is meant where it is `now`. Pure.
+/// The point of `catalogue` that `selector` means at `now`. Pure.
 fn find_at<'a>(catalogue: &'a Catalogue, selector: &Selector, now: &Zoned) -> Result<&'a Point> {
     let mut points = catalogue.recovery_points();
     let none = |what: &str| refuse(catalogue, format!("there is no {what}"));
@@ -160,7 +160,7 @@ fn find_text<'a>(catalogue: &'a Catalogue, text: &str, now: &Zoned) -> Result<&'
     }
 }
 
-/// The point that is meant, as messages call it, if it is no more.
+/// An expired or forgotten point that is meant, as messages call it.
 fn gone(
     catalogue: &Catalogue,
     id: Option<PointId>,
@@ -176,7 +176,8 @@ fn gone(
     Some(format!("point {}{name} of {}", gone.id, time(gone.time)))
 }
 
-/// A number that no point has any more, and another one's name: names come out of streams.
+/// The error for a number that no point has any more, but that is the name of another point: names
+/// come from streams.
 fn is_a_name(text: &str, point: &Point) -> Error {
     let context =
         format!("no point that is kept has the number {text}; {} is called so", { shown(point) });
@@ -197,8 +198,8 @@ fn of_name(text: &str) -> Option<&str> {
     }
 }
 
-/// The newest point that is not after `wanted`: not after the second that it begins, if it is a
-/// whole one, since a point is shown with the second that it is of.
+/// The newest point that is not after `wanted`. If `wanted` is a whole second, points within that
+/// second count, because points are shown with their second.
 fn at_time<'a>(catalogue: &'a Catalogue, text: &str, wanted: u64) -> Result<&'a Point> {
     let wanted_shown = match time(wanted) {
         same if same == text => same,
@@ -216,7 +217,7 @@ fn at_time<'a>(catalogue: &'a Catalogue, text: &str, wanted: u64) -> Result<&'a 
         );
         return Err(refuse(catalogue, context));
     };
-    // Of several in the second that was typed, none is meant more than the others.
+    // Of several points in the second that was typed, none is preferred.
     let is_typed = |point: &Point| point.time / grain == wanted / grain;
     let is_same =
         |point: &Point| point.time == newest.time || (is_typed(point) && is_typed(newest));
@@ -243,7 +244,7 @@ fn refuse(catalogue: &Catalogue, context: String) -> Error {
     Error::new(ErrorKind::Usage, context).with_hint(hint)
 }
 
-/// A point, as messages call it.
+/// The name of a point in messages.
 #[must_use]
 pub fn shown(point: &Point) -> String {
     let name = point.name.as_ref();
@@ -257,7 +258,7 @@ pub fn shown(point: &Point) -> String {
     }
 }
 
-/// The point with this number, as messages call it in short: `start`, or `point 7`.
+/// The short name of the point with this number in messages: `start`, or `point 7`.
 #[must_use]
 pub fn called(catalogue: &Catalogue, id: PointId) -> String {
     match catalogue.point(id).map(|point| point.kind) {
@@ -266,7 +267,7 @@ pub fn called(catalogue: &Catalogue, id: PointId) -> String {
     }
 }
 
-/// A point, as it is typed: as nothing else is.
+/// How to type a point unambiguously.
 #[must_use]
 pub fn typed(point: &Point) -> String {
     match point.kind {
@@ -275,7 +276,7 @@ pub fn typed(point: &Point) -> String {
     }
 }
 
-/// Nanoseconds since 1970, for people, by the clock of `zone`: with its offset, to the second.
+/// Nanoseconds since 1970, for people, by the clock of `zone`: to the second, with the offset.
 #[must_use]
 pub fn time_in(nanoseconds: u64, zone: &TimeZone) -> String {
     let exact = Timestamp::from_nanosecond(nanoseconds.into());
@@ -288,7 +289,7 @@ pub fn time_in(nanoseconds: u64, zone: &TimeZone) -> String {
 /// Nanoseconds since 1970, for people: UTC, to the second.
 #[must_use]
 pub fn time(nanoseconds: u64) -> String {
-    // Beyond the year 9999 there is only the number.
+    // After the year 9999, only the number is shown.
     let seconds = i64::try_from(nanoseconds / 1_000_000_000).unwrap_or(i64::MAX);
     Timestamp::from_second(seconds).map_or_else(|_| nanoseconds.to_string(), |t| t.to_string())
 }

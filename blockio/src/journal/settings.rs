@@ -1,4 +1,4 @@
-//! How a group is kept, as it is saved with it: set once, and not typed again. Pure.
+//! The settings of a group, as saved with it: set once, and not typed again. Pure.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use crate::device::open::Engine;
 use crate::journal::keep::Keep;
 use crate::journal::retention::Policy;
 
-/// How a group is kept.
+/// The settings of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Saved", into = "Saved")]
 pub struct GroupSettings {
     /// How long its points are kept.
     pub policy: Policy,
-    /// A crash-consistent point is made so often, in streams that are in the order of the writes.
+    /// How often a crash-consistent point is made, in streams that are in write order.
     pub point_every: Option<Duration>,
-    /// How its disks are written.
+    /// The I/O engine for its disks.
     pub engine: Engine,
-    /// No history is wanted: that none is kept is nothing to be alarmed of.
+    /// No history is wanted: its absence is not a reason for an alarm.
     pub without_history: bool,
 }
 
-/// The same as it stands in the state: plain numbers, so that it can be read by eye.
+/// The saved form: plain numbers, readable by eye.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Saved {
@@ -54,7 +54,7 @@ enum SavedEngine {
     Blocking,
 }
 
-/// Five centuries at most: a longer time is as good as for ever.
+/// At most five centuries: longer times are as good as for ever.
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,5 @@
-//! What is known of a group's volumes: a value, and nothing that touches a file. Its text is
-//! `state_text`'s.
+//! What is known of a group's volumes: a value that touches no file. Its text form is in
+//! `state_text`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,10 +17,10 @@ use crate::target_identity::TargetIdentity;
 use crate::units::ByteOffset;
 use crate::volume_name::VolumeName;
 
-/// The version of the text form that is written. Those before it are read as well: to a text of
-/// version 2 nothing was appended; one of version 1 has no generation, and was kept once.
+/// The version of the text form that is written. Earlier versions can be read: a text of version 2
+/// has no appended pieces; one of version 1 has no generation, and has only one copy.
 pub(crate) const VERSION: u32 = 3;
-/// So many histories that were committed are remembered.
+/// How many committed histories are remembered.
 const DROPPED_COUNT_MAX: usize = 4;
 
 /// What is known of a group.
@@ -28,23 +28,23 @@ const DROPPED_COUNT_MAX: usize = 4;
 #[serde(deny_unknown_fields)]
 pub struct GroupState {
     version: u32,
-    /// How often it was saved: segments know the one that they were made at.
+    /// How often it was saved: segments record the generation at which they were made.
     #[serde(default)]
     generation: u64,
-    /// The last histories that were committed, or just begun: what a crash left of their segments
-    /// may go.
+    /// The last histories that were committed, or only just begun: what a crash left of their
+    /// segments may be removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dropped: Vec<String>,
-    /// The number of the next point, as it was when a history was last dropped: what was given away
-    /// by it never comes again.
+    /// The number of the next point when a history was last dropped: numbers used by that history
+    /// are never reused.
     #[serde(default, skip_serializing_if = "is_zero")]
     next_point: u64,
-    /// Its volumes, by the name of the source; the one volume of a stream without names is "".
+    /// Its volumes, by their name at the source; the single volume of a stream without names is "".
     pub volumes: BTreeMap<VolumeName, VolumeState>,
-    /// How it is kept; none in a state of a version that did not save it.
+    /// Its settings; `None` in a state of a version that did not save them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<GroupSettings>,
-    /// Its history; none is kept without a retention volume.
+    /// Its history; `None` without a retention volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<Catalogue>,
 }
@@ -67,22 +67,23 @@ impl Default for GroupState {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VolumeState {
-    /// What the target is known by: its WWID, or the path of an image file.
+    /// What identifies the target: its WWID, or the path of an image file.
     pub target: Option<String>,
-    /// The size of the source in its last stream that said so, in bytes.
+    /// The size of the source in its last stream that stated it, in bytes.
     pub source_bytes: Option<u64>,
     /// The size of the target, in bytes.
     pub target_bytes: u64,
-    /// What else tells the target from others; none in a state of a version that did not save it.
+    /// What else distinguishes the target from others; `None` in a state of a version that did not
+    /// save it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<TargetIdentity>,
-    /// The snapshot that the last stream ended at, if it had a name: where the next one must begin.
+    /// The snapshot that the last stream ended at, if it had a name: the next stream must begin
+    /// there.
     pub ends_at: Option<String>,
-    /// What is known beyond names of what was applied.
+    /// What is known of the applied streams beyond names.
     #[serde(default, skip_serializing_if = "Lineage::is_empty")]
     pub lineage: Lineage,
-    /// The last streams that were applied to their end, the latest last; at most
-    /// [`APPLIED_COUNT_MAX`].
+    /// The last streams that were applied to their end, latest last; at most [`APPLIED_COUNT_MAX`].
     pub applied: Arc<Vec<Fingerprint>>,
     /// The stream that is being applied: the volume is in-between (I4).
     pub in_between: Option<InBetween>,
@@ -92,7 +93,7 @@ pub struct VolumeState {
 pub const APPLIED_COUNT_MAX: usize = 256;
 
 impl VolumeState {
-    /// The input `input` was applied to its end.
+    /// Records that the input `input` was applied to its end.
     pub fn complete(&mut self, input: Fingerprint) {
         self.in_between = None;
         let applied = Arc::make_mut(&mut self.applied);
@@ -108,37 +109,37 @@ impl VolumeState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InBetween {
-    /// Which input, told by the first stream in it.
+    /// The input, identified by its first stream.
     pub input: Fingerprint,
     /// Every batch that ends at or before this byte of the input is applied and durable.
     pub position: u64,
-    /// Nothing was written after it: the run that applied it ended in order.
+    /// Nothing was written after `position`: the run that applied it ended in order.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exact: bool,
     /// Its batches are not in the order of the source's writes: in the middle of it there is no
-    /// state of the source. Of other formats than the native this is known without it.
+    /// state of the source. For formats other than native this is known without the flag.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unordered: bool,
-    /// What the input holds up to `position`; none in a state of a version that did not save it.
+    /// What the input holds up to `position`; `None` in a state of a version that did not save it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Consumed>,
 }
 
-/// What is known beyond names of the streams that were applied to a volume: what they held, and
-/// their order. A state of a version that did not save it knows none of it.
+/// What is known beyond names of the streams that were applied to a volume: their content, and
+/// their order. Empty in a state of a version that did not save it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lineage {
-    /// What the last stream that was applied to its end held.
+    /// The content of the last stream that was applied to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_content: Option<Consumed>,
-    /// Where the latest stream was in the order of its source.
+    /// The position of the latest stream in the order of its source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<SourceOrder>,
     /// The volume is at a state without a name: the last stream of a chain led to the head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<Head>,
-    /// Earlier streams were applied than those that are remembered.
+    /// Earlier streams were applied that are no longer remembered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forgets: bool,
 }
@@ -153,16 +154,17 @@ impl Lineage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
-    /// The snapshot that the stream began at which led to it; none: an empty disk.
+    /// The snapshot that the stream leading to it began at; `None` for an empty disk.
     pub since: Option<String>,
 }
 
-/// How far the volumes of a group were at a recovery point: what it takes to go on from there.
+/// The progress of the volumes of a group at a recovery point: what it takes to continue from
+/// there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Progress(pub BTreeMap<VolumeName, VolumeProgress>);
 
-/// How far a volume was at a recovery point.
+/// The progress of a volume at a recovery point.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VolumeProgress {
@@ -178,8 +180,8 @@ pub struct VolumeProgress {
     /// As in [`VolumeState`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_between: Option<InBetween>,
-    /// As in [`VolumeState`]: a rollback may lead forward as well, to where more was applied. Of
-    /// many long ones only the latest.
+    /// As in [`VolumeState`]: a rollback may also lead forward, to where more was applied. If there
+    /// are many long ones, only the latest.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub applied: Arc<Vec<Fingerprint>>,
 }
@@ -198,12 +200,12 @@ impl GroupState {
         self.version
     }
 
-    /// The same, to be saved as a text of today.
+    /// The same state, to be saved in the current version.
     pub(crate) fn of_today(self) -> Self {
         Self { version: VERSION, ..self }
     }
 
-    /// Whether all but its generation, its volumes and its history is as in `other`.
+    /// Whether everything but its generation, its volumes and its history is as in `other`.
     pub(crate) fn is_same_but_for_progress(&self, other: &Self) -> bool {
         let Self { version, generation: _, dropped, next_point, volumes: _, settings, journal: _ } =
             self;
@@ -211,14 +213,14 @@ impl GroupState {
             == (&other.version, &other.dropped, &other.next_point, &other.settings)
     }
 
-    /// How often it was saved; 0: never, or by an earlier program.
+    /// How often it was saved; 0 if never, or by an earlier version.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Where the last sector of a volume ends. Image files grow: the larger of what it was when its
-    /// history began, and is.
+    /// Where the last sector of a volume ends. Image files grow: the larger of the length when the
+    /// history began, and the current length.
     pub(crate) fn end_of(&self, known: &JournalVolume) -> ByteOffset {
         let now = self.volumes.get(&known.name).map_or(0, |volume| volume.target_bytes);
         let end = ByteOffset::new(known.capacity_bytes.max(now));
@@ -228,29 +230,29 @@ impl GroupState {
         }
     }
 
-    /// One of which nothing is known but how it is kept, and which histories it dropped.
+    /// A state in which nothing is known but the settings and the dropped histories.
     pub(crate) fn kept_as(settings: Option<GroupSettings>, dropped: Vec<String>) -> Self {
         Self { settings, dropped, ..Self::default() }
     }
 
-    /// It is saved once more.
+    /// Begins the next generation: the state is about to be saved.
     pub(crate) fn begin_generation(&mut self) {
         self.generation = self.generation.saturating_add(1);
     }
 
-    /// It comes after every state that there can have been when a segment was made at `generation`.
+    /// Begins a generation after every state that can exist if a segment was made at `generation`.
     pub(crate) fn begin_after(&mut self, generation: u64) {
         self.generation = generation.saturating_add(GENERATIONS_AFTER);
     }
 
-    /// Its history ends.
+    /// Drops its history.
     pub(crate) fn drop_history(&mut self) {
         let next_point = self.journal.as_ref().map_or(0, |known| known.next_point);
         self.next_point = self.next_point.max(next_point);
         self.drop_beginning();
     }
 
-    /// Its history is only begun: nobody was told of a point of it.
+    /// Drops a history that was only begun: no point of it was reported to anybody.
     pub(crate) fn drop_beginning(&mut self) {
         let Some(known) = self.journal.take() else { return };
         let identity = identity_text(&known.identity);
@@ -265,8 +267,8 @@ impl GroupState {
         PointId(self.next_point)
     }
 
-    /// Whether the volumes were accepted as they are, and nothing is known since that could be gone
-    /// back from: they may go.
+    /// Whether the volumes were accepted as they are, and nothing since is known that could be
+    /// rolled back: they may be released.
     #[must_use]
     pub fn is_committed(&self) -> bool {
         let mut volumes = self.volumes.values();
@@ -274,23 +276,23 @@ impl GroupState {
         self.journal.is_none() && !self.dropped.is_empty() && were_written
     }
 
-    /// The histories that it dropped, as text.
+    /// The histories that were dropped, as text.
     pub(crate) fn dropped(&self) -> &[String] {
         &self.dropped
     }
 
-    /// Whether it had this history once.
+    /// Whether it once had this history.
     pub(crate) fn has_dropped(&self, identity: &Identity) -> bool {
         self.dropped.contains(&identity_text(identity))
     }
 
-    /// How far its volumes are.
+    /// The progress of its volumes.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let room = APPLIED_BYTES_MAX / self.volumes.len().max(1);
         let volumes = self.volumes.iter().map(|(name, volume)| {
             let VolumeState { source_bytes, ends_at, mut lineage, in_between, .. } = volume.clone();
-            // At a point nothing was written after it.
+            // At a point, nothing was written after `position`.
             let in_between = in_between.map(|between| InBetween { exact: true, ..between });
             let remembered = latest(&volume.applied, room);
             let applied = match remembered.len() == volume.applied.len() {
@@ -304,8 +306,7 @@ impl GroupState {
         Progress(volumes.collect())
     }
 
-    /// Its volumes are where they were at `progress`, and `targets` is what those that are known
-    /// are known by.
+    /// Sets the volumes to `progress`, and the identities of known targets to `targets`.
     pub(crate) fn come_to(&mut self, progress: &Progress, targets: &Targets) {
         for name in progress.0.keys() {
             self.volumes.entry(name.clone()).or_default();
@@ -314,7 +315,7 @@ impl GroupState {
         self.know(targets);
     }
 
-    /// This volume has begun, if it has the number that the next one gets.
+    /// Adds a volume that has begun, if it has the next free number.
     pub(crate) fn begin_volume(&mut self, VolumeMemo { number, is, target }: VolumeMemo) {
         let Some(catalogue) = &mut self.journal else { return };
         if number as usize != catalogue.volumes.len() {
@@ -327,7 +328,7 @@ impl GroupState {
         catalogue.volumes.push(is);
     }
 
-    /// These are the targets of its volumes.
+    /// Sets the targets of its volumes.
     pub(crate) fn know(&mut self, targets: &Targets) {
         for (name, TargetMemo { target, target_bytes, identity }) in targets {
             let volume = self.volumes.entry(name.clone()).or_default();
@@ -337,7 +338,8 @@ impl GroupState {
         }
     }
 
-    /// Whether it is known what all its volumes hold, so that others are told from them.
+    /// Whether the content of all its volumes is known, so that they can be distinguished from
+    /// others.
     #[must_use]
     pub fn knows_content(&self) -> bool {
         let has = |volume: &VolumeState| {
@@ -346,15 +348,15 @@ impl GroupState {
         self.volumes.values().all(has)
     }
 
-    /// What its volumes hold is not known.
+    /// Forgets the content of its volumes.
     pub(crate) fn forget_content(&mut self) {
         for identity in self.volumes.values_mut().filter_map(|volume| volume.identity.as_mut()) {
             identity.content = None;
         }
     }
 
-    /// Its volumes were brought back to where they were at `progress`. One that was not known then
-    /// is forgotten, but for its target.
+    /// Takes its volumes back to `progress`. A volume that was not known then is forgotten, except
+    /// for its target.
     pub fn go_back(&mut self, progress: &Progress) {
         for (name, volume) in &mut self.volumes {
             let then = progress.0.get(name).cloned().unwrap_or_default();
@@ -367,22 +369,23 @@ impl GroupState {
     }
 }
 
-/// A segment knows the generation at which it was made, and not how often the state was saved
-/// since.
+/// A segment records the generation at which it was made, not how often the state was saved after
+/// that.
 const GENERATIONS_AFTER: u64 = 1 << 32;
 
 fn identity_text(identity: &Identity) -> String {
     format!("{:032x}", u128::from_be_bytes(*identity))
 }
 
-/// All streams that are remembered at a point take at most so many bytes: they go into one record.
+/// The maximum size in bytes of all streams remembered at a point: they go into one record.
 const APPLIED_BYTES_MAX: usize = 1 << 20;
 
-/// The latest of `applied` for which `room` is enough, in bytes.
+/// The latest of `applied` that fit into `room` bytes.
 fn latest(applied: &[Fingerprint], room: usize) -> &[Fingerprint] {
     let mut used = 0;
     let fits = applied.iter().rev().take_while(|input| {
-        // With quotes and a comma; what is escaped is rare, and there is more room than this.
+        // Includes quotes and a comma; escaped characters are rare, and there is more room than
+        // this.
         used += input.0.len() + 3;
         used <= room
     });
@@ -390,22 +393,23 @@ fn latest(applied: &[Fingerprint], room: usize) -> &[Fingerprint] {
     &applied[applied.len() - count..]
 }
 
-/// What a stream is recognised by when it comes again: readable, as it stands in messages.
+/// What identifies a stream when it comes again: readable, as shown in messages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    /// Of the stream that begins with `header`: format and identity, or from, to and size, and how
-    /// many bytes of the input that took, `header_bytes`. A diff of v1, one of v2, and an export
-    /// that begins with it differ in nothing else, and a place in one is none in the others.
+    /// The fingerprint of the stream that begins with `header`: format and identity, or from, to
+    /// and size, and `header_bytes`, the bytes of the input that the header took. A diff of v1, one
+    /// of v2, and an export that begins with it differ in nothing else, and an offset in one is not
+    /// valid in the others.
     #[must_use]
     pub fn of(header: &StreamHeader, header_bytes: u64) -> Self {
         Self::spelled(header, header_bytes, escaped)
     }
 
-    /// The same as versions spelled it in which names could run together. What they recorded has
-    /// to be known again.
+    /// The fingerprint as spelled by versions in which names could run together. Fingerprints that
+    /// they recorded have to be recognised.
     #[must_use]
     pub fn of_before(header: &StreamHeader, header_bytes: u64) -> Self {
         let plain = |name: &Option<Name>| name.as_ref().map(exact).unwrap_or_default();
@@ -435,7 +439,8 @@ impl Fingerprint {
 }
 
 impl Fingerprint {
-    /// The head that an rbd diff led to, as far as versions recorded it that knew of no head.
+    /// The head that an rbd diff led to, as far as it was recorded by versions that did not know
+    /// heads.
     #[must_use]
     pub fn head_before(&self) -> Option<Head> {
         let names = self.0.strip_prefix("rbd-diff:")?;
@@ -452,8 +457,8 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// A name as it stands between others: what could be taken for a sign between them is escaped, as
-/// are dots that could become two. An empty name is not none.
+/// A name between separators: whatever could be taken for a separator is escaped, and so are dots
+/// that could become two. An empty name differs from no name.
 fn escaped(name: &Option<Name>) -> String {
     let Some(name) = name else { return String::new() };
     let text = exact(name);
@@ -473,7 +478,8 @@ fn escaped(name: &Option<Name>) -> String {
     escaped
 }
 
-/// A name as text from which it can be had back: UTF-8 as it is, else with `\x` and hex.
+/// A name as text from which it can be restored: valid UTF-8 as it is, anything else as `\x` and
+/// hex.
 #[must_use]
 pub fn exact(name: &Name) -> String {
     match std::str::from_utf8(name.as_bytes()) {

@@ -1,33 +1,33 @@
-//! A group's state as text: whole, and then what was changed since, a piece for each save. Pure.
+//! A group's state as text: the whole state, and then the changes since, one piece per save. Pure.
 //!
-//! A piece is one line of JSON and one line with its CRC32C, so that it can be read by eye and
-//! a change by hand, or half a file, is noticed. The checksum goes on from that of the piece before
-//! it: a piece fits behind the text that it was made for, and behind no other.
+//! A piece is one line of JSON and one line with its CRC32C, so that it can be read by eye, and an
+//! edit by hand, or half a file, is noticed. The checksum continues from that of the piece before
+//! it: a piece fits after the text that it was made for, and after no other.
 
 use crate::journal::change::{Change, DoesNotFollow};
 use crate::journal::state::{GroupState, VERSION};
 
-/// Why a text is no state.
+/// Why a text is not a state.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// There is no second line, or it is no checksum.
+    /// There is no second line, or it is not a checksum.
     #[error("where its checksum belongs is none: it is not whole")]
     NoChecksum,
-    /// The first line is not what was written.
+    /// The first line does not match its checksum.
     #[error("its checksum is {found:08x}, and what is written there says {expected:08x}")]
     Checksum {
-        /// Of the first line.
+        /// The checksum of the first line.
         found: u32,
-        /// In the second.
+        /// The checksum in the second line.
         expected: u32,
     },
     /// Not JSON of this shape.
     #[error("it is not what this version writes")]
     Json(#[from] serde_json::Error),
-    /// Of another version of this program.
+    /// The version is not one that this program knows.
     #[error("its version is {0}, and this program knows 1 to {VERSION}")]
     Version(u32),
-    /// What was appended is damaged, and not only where a crash would have left it.
+    /// An appended piece is damaged, and not only where a crash would have left it.
     #[error("what was appended to it is damaged")]
     Appended,
 }
@@ -38,22 +38,22 @@ impl From<DoesNotFollow> for StateError {
     }
 }
 
-/// Where a text ends, and what may be appended there.
+/// The end of a text, and what may be appended there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct End {
-    /// How long it is.
+    /// The length of the text.
     pub(crate) bytes: u64,
-    /// What was appended of it.
+    /// How much of it was appended.
     appended_bytes: u64,
     checksum: u32,
 }
 
-/// As much may be appended as the whole takes, but always so many bytes …
+/// At least this many bytes may be appended; beyond that, as much as the whole state takes.
 const APPENDED_BYTES_MIN: u64 = 64 << 10;
-/// … and never more than so many: that is read beside the whole by whoever looks.
+/// At most this many bytes may be appended: every reader has to read them with the whole.
 const APPENDED_BYTES_MAX: u64 = 4 << 20;
 
-/// `state` as a whole, and where what changes can be appended.
+/// `state` as a whole, and the end to append changes to.
 pub(crate) fn print_whole(state: &GroupState) -> (String, End) {
     let (text, checksum) = piece(state, 0);
     let end = End { bytes: text.len() as u64, appended_bytes: 0, checksum };
@@ -67,8 +67,8 @@ pub fn print(state: &GroupState) -> String {
 }
 
 impl End {
-    /// `change` as it is appended, and where more can be then; none once that would be too much: it
-    /// is written anew then, for which enough has changed meanwhile.
+    /// `change` as an appended piece, and the new end. `None` once too much would be appended: then
+    /// the whole state is written again, which enough changes have paid for.
     pub(crate) fn append(&self, change: &Change) -> Option<(String, Self)> {
         let (text, checksum) = piece(change, self.checksum);
         let (bytes, appended_bytes) =
@@ -82,35 +82,35 @@ impl End {
 fn piece(of: &impl serde::Serialize, after: u32) -> (String, u32) {
     let json = serde_json::to_string(of).expect("invariant: maps with text keys print as JSON");
     let checksum = crc32c::crc32c_append(after, json.as_bytes());
-    // Not copied: it may be long.
+    // Not copied: the JSON may be long.
     let mut text = json;
     text.push_str(&format!("\ncrc32c {checksum:08x}\n"));
     (text, checksum)
 }
 
-/// What a text says.
+/// A parsed text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Parsed {
     pub(crate) state: GroupState,
-    /// A last piece is not whole, and is none.
+    /// The last piece is incomplete, and was ignored.
     pub(crate) is_torn: bool,
-    /// What wrote it.
+    /// The version that wrote it.
     pub(crate) version: u32,
 }
 
-/// The state that `text` is.
+/// Parses `text` to a state.
 ///
-/// A last piece that is not whole is none: a crash left it while it was appended, and nothing that
-/// depends on it has been done. That holds for one copy: a crash never tears both.
+/// An incomplete last piece is ignored: a crash left it during the append, and nothing that depends
+/// on it has been done. That holds for one copy: a crash never tears both.
 ///
 /// # Errors
 ///
-/// Why it is none.
+/// Why it is not a state.
 pub fn parse(text: &str) -> Result<GroupState, StateError> {
     parse_copy(text).map(|parsed| parsed.state)
 }
 
-/// The same, and whether its end is torn.
+/// As [`parse`], and whether its end is torn.
 pub(crate) fn parse_copy(text: &str) -> Result<Parsed, StateError> {
     let (json, mut checksum, mut rest) = split(text, 0)?;
     let mut state: GroupState = serde_json::from_str(json)?;
@@ -129,11 +129,11 @@ pub(crate) fn parse_copy(text: &str) -> Result<Parsed, StateError> {
         change.apply(&mut state)?;
         (checksum, rest) = (next, after);
     }
-    // It is saved as one of today.
+    // It will be saved in the current version.
     Ok(Parsed { state: state.of_today(), is_torn: false, version })
 }
 
-/// The JSON of the first piece of `text`, its checksum, and what follows it.
+/// The JSON of the first piece of `text`, its checksum, and the text after it.
 fn split(text: &str, after: u32) -> Result<(&str, u32, &str), StateError> {
     let (json, rest) = text.split_once('\n').ok_or(StateError::NoChecksum)?;
     let (last, rest) = rest.split_once('\n').ok_or(StateError::NoChecksum)?;

@@ -1,5 +1,6 @@
-//! Segments that no point has: what crashes left, which may go; or what a state that is newer than
-//! the one that is there knows, or another journal, which must not. Nothing is removed here.
+//! Segments that no point has. They were left by crashes and may be removed; or they belong to a
+//! state that is newer than the present one, or to another journal, and must not be. Nothing is
+//! removed here.
 
 use std::sync::Arc;
 
@@ -13,21 +14,21 @@ use crate::notice::Notice;
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, ErrorKind, Result};
 
-/// Whose a segment is that no point has.
+/// Where a segment that no point has comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stray {
     /// It was begun, or given up, just before a crash; or its history was committed.
     MayGo,
     /// It was made when the state had this generation: there was a newer state than this one.
     Newer(u64),
-    /// It has images of a later point than the last one that the state knows: nothing is
-    /// overwritten after a point before the state has it, so there was a newer state.
+    /// It has images of a later point than the last one in the state: nothing is overwritten after
+    /// a point before the state has it, so there was a newer state.
     OfALaterPoint(PointId),
-    /// It is of a journal of which the state knows nothing.
+    /// It is of a journal that the state does not know.
     OfAnotherJournal,
 }
 
-/// Whose segment `number` of `storage` is, which no point of `state` has.
+/// Where segment `number` of `storage`, which no point of `state` has, comes from.
 ///
 /// # Errors
 ///
@@ -45,8 +46,9 @@ pub(crate) fn look(
             }
             stray => Ok(stray),
         },
-        // Its header is durable before a record is in it: nothing was ever kept there. So it is
-        // where the header is of another segment, which had the same blocks of the volume before.
+        // A header is durable before a record is in the segment: nothing was ever kept there. The
+        // same holds if the header is that of another segment, which had the same blocks of the
+        // volume before.
         Err(SegmentError::Header(_) | SegmentError::Foreign | SegmentError::Number(_)) => {
             Ok(Stray::MayGo)
         }
@@ -60,14 +62,14 @@ pub(crate) fn look(
     }
 }
 
-/// What preserves for an epoch that the state does not know yet, or for a history that it only says
-/// begins: as a rule a crash left it, before the point or the history was saved, and it says no
-/// more than that the epoch begins.
+/// Whether a segment belongs to an epoch that the state does not know yet, or to a history that the
+/// state only records as begun. Usually a crash left it, before the point or the history was saved,
+/// and it only has the record that the epoch begins.
 fn is_later(state: &GroupState, number: SegmentNumber, header: &SegmentHeader) -> bool {
     let known = state.journal.as_ref().filter(|known| known.identity == header.journal);
     let is_later = match known {
         Some(known) => PointId(header.epoch) > known.open_epoch(),
-        // The state that drops a history is newer than all that is in it.
+        // The state that drops a history is newer than everything in it.
         None => header.generation >= state.generation(),
     };
     is_later && header.number == number && header.first_record < COPIES_FROM
@@ -102,7 +104,7 @@ fn look_into(
             Ok(Next::End(_)) | Err(_) => return Ok(Stray::MayGo),
         }
     }
-    // Who only looks may have read the state just before the point was saved.
+    // A reader may have read the state just before the point was saved.
     let now = saved::read(storage.as_ref());
     let is_newer = |saved: &Saved| saved.state.generation() > state.generation();
     match now.ok().flatten().is_some_and(|saved| is_newer(&saved)) {
@@ -125,11 +127,11 @@ fn judge(state: &GroupState, number: SegmentNumber, header: &SegmentHeader) -> S
     }
 }
 
-/// That all of `listed`, which no point of `state` has, may go.
+/// Requires that all of `listed`, which no point of `state` has, may be removed.
 ///
 /// # Errors
 ///
-/// `Integrity`: there is one that must not. `Failed`: one cannot be read.
+/// `Integrity`: one must not be removed. `Failed`: one cannot be read.
 pub(crate) fn require_all_may_go(
     storage: &Arc<dyn Storage>,
     state: &GroupState,
@@ -152,7 +154,7 @@ const HINT: &str = "nothing was written or removed; if the state file was put ba
                     put the newer one back, or make it anew from the journal: mtctl journal \
                     rebuild";
 
-/// Why it must not go, completing "segment 7 …"; none if it may.
+/// Why it must not be removed, as text that follows "segment 7"; `None` if it may be.
 pub(crate) fn in_words(state: &GroupState, stray: Stray) -> Option<String> {
     match stray {
         Stray::MayGo => None,
@@ -171,8 +173,8 @@ pub(crate) fn in_words(state: &GroupState, stray: Stray) -> Option<String> {
     }
 }
 
-/// What is wrong with the segment that `state` has as the last, if something is: a history that was
-/// committed since, or another one, has none of the others either.
+/// What is wrong with the last segment of `state`, if anything: if the history was committed since,
+/// or is another one, the other segments are gone as well.
 ///
 /// # Errors
 ///
@@ -195,21 +197,21 @@ pub(crate) fn not_there(
             let context = format!("reading segment {} of the retention journal", segment.0);
             return Err(Error::failed(context, error));
         }
-        // Damage is for `check` to tell.
+        // Damage is reported by `check`.
         Err(_) => return Ok(None),
     };
     Ok(Some(Notice::HistoryNotThere { segment, why }))
 }
 
-/// That the state is not older than its history, or of another one: for who only reads. Segments
-/// that the state gave a number are its own.
+/// Requires that the state is not older than its history, nor of another one: for readers. Segments
+/// with a number that the state has assigned are its own.
 ///
-/// The state was read after the segments were `listed`: what was made when it was of a generation
-/// cannot be seen before a state of that generation can be read.
+/// The state was read after the segments were `listed`: a segment made at some generation cannot be
+/// listed before a state of that generation can be read.
 ///
 /// # Errors
 ///
-/// `Integrity`: it is. `Failed`: a segment cannot be read.
+/// `Integrity`: the state is older or of another history. `Failed`: a segment cannot be read.
 pub(crate) fn require_none_newer(
     storage: &Arc<dyn Storage>,
     state: &GroupState,

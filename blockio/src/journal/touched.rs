@@ -8,11 +8,11 @@ use crate::journal::layout::BLOCK_BYTES;
 use crate::units::ByteOffset;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
-/// So many blocks are in one bitmap: a volume of up to 16 TiB has one.
+/// How many blocks one bitmap covers: a volume of up to 16 TiB has one.
 const BLOCKS_IN_ONE: u64 = 1 << 32;
 
-/// When so many blocks were added, runs are looked for: the bitmap of a volume that is cleared from
-/// end to end is 32 MiB a TiB without them, and next to nothing with them.
+/// Bitmaps are run-length optimised each time this many blocks were added: the bitmap of a volume
+/// that is cleared from end to end takes 32 MiB per TiB without that, and next to nothing with it.
 const OPTIMIZED_EVERY: u64 = 1 << 20;
 
 /// The blocks of one volume that were preserved in an epoch.
@@ -23,15 +23,15 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
-    /// The parts of `extents` (ascending, apart from each other) that were not preserved yet, as
-    /// whole blocks, ascending and coalesced. What is past `end` (the end of the volume in whole
-    /// sectors) is left out.
+    /// The parts of `extents` (ascending, disjoint) that were not preserved yet, as whole blocks,
+    /// ascending and coalesced. Anything past `end` (the end of the volume in whole sectors) is
+    /// left out.
     pub(crate) fn first_touches(&self, extents: &[Extent], end: ByteOffset) -> Vec<Extent> {
         let mut first = Vec::new();
         let mut from = 0;
         for extent in extents {
             let blocks = blocks_of(*extent);
-            // The block that the extent before ended in is asked about once.
+            // The block that the previous extent ended in is not considered again.
             let start = blocks.start.max(from);
             from = blocks.end;
             self.gaps(start, blocks.end, &mut |start, until| push(&mut first, start, until));
@@ -42,7 +42,7 @@ impl Touched {
         first.into_iter().filter_map(|(start, until)| bytes_of(start, until, end)).collect()
     }
 
-    /// `extents`, as [`first_touches`](Self::first_touches) gave them, are preserved now.
+    /// Marks `extents`, as returned by [`first_touches`](Self::first_touches), as preserved.
     pub(crate) fn insert(&mut self, extents: &[Extent]) {
         for extent in extents {
             let mut blocks = blocks_of(*extent);
@@ -194,7 +194,7 @@ mod tests {
         let mut touched = Touched::default();
         touched.insert(&[between(0, (OPTIMIZED_EVERY - 1) * BLOCK)]);
         assert_eq!(touched.added, OPTIMIZED_EVERY - 1);
-        // What was there before is not added.
+        // Blocks that were set before are not added.
         touched.insert(&[between(0, BLOCK)]);
         assert_eq!(touched.added, OPTIMIZED_EVERY - 1);
         let next = OPTIMIZED_EVERY * BLOCK;
