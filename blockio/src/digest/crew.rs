@@ -1,5 +1,5 @@
-//! Many pieces of a disk worked on at once, in bounded memory, with results in their order. What is
-//! done with a piece is `hashing`'s and `differences`'.
+//! Works on many pieces of a disk in parallel, in bounded memory, with results in order. What is
+//! done with a piece is up to `hashing` and `differences`.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,16 +15,16 @@ use crate::{Error, ErrorKind, Result};
 
 /// One read, in bytes.
 pub(super) const READ_BYTES: usize = 1 << 20;
-/// More threads than that only wait for the disk; each has memory for two reads.
+/// More threads than this only wait for the disk; each has memory for two reads.
 const THREADS_MAX: usize = 16;
-/// So much of a disk is given to the threads before anybody waits for the slowest of them.
+/// How much of a disk is given to the threads before waiting for the slowest of them.
 const ROUND_BYTES: u64 = 128 << 20;
 
-/// Who looks on, and may say stop.
+/// Watches the progress of the work, and may stop it.
 pub struct Watch<'a> {
-    /// When it is set, the work ends with an error soon.
+    /// When set, the work soon ends with an error.
     pub stop: &'a AtomicBool,
-    /// Told how many bytes are done, again and again.
+    /// Called repeatedly with the number of bytes done.
     pub progress: &'a mut dyn FnMut(u64),
 }
 
@@ -42,7 +42,7 @@ impl Crew {
         Ok(Self { pool, memory: Mutex::default() })
     }
 
-    /// Lends memory for one read; what is in it is of the last who had it.
+    /// Lends memory for one read; it still holds the bytes of its last user.
     pub(super) fn with_memory<T>(&self, work: impl FnOnce(&mut [u8]) -> T) -> T {
         let lock = || self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let mut memory = lock().pop().unwrap_or_else(|| vec![0; READ_BYTES]);
@@ -51,7 +51,7 @@ impl Crew {
         result
     }
 
-    /// Does `work` for each piece of `piece_bytes` of `length`, and gives the results to `take` in
+    /// Runs `work` on each piece of `piece_bytes` of `length`, and passes the results to `take` in
     /// the order of the pieces.
     pub(super) fn each_piece<T: Send>(
         &self,
@@ -77,8 +77,8 @@ impl Crew {
         Ok(())
     }
 
-    /// The results of `one` for each of `indices`, or the first error. Who is free takes the next
-    /// index, so that the disk is read from its beginning to its end: not every disk likes leaps.
+    /// The results of `one` for each of `indices`, or the first error. An idle thread takes the
+    /// next index, so that the disk is read sequentially: some disks are slow at random access.
     fn round<T: Send>(
         &self,
         indices: Range<u64>,

@@ -1,4 +1,4 @@
-//! Two views held against each other, byte by byte: the ranges are exact to the sector.
+//! Compares two views byte by byte: the ranges are exact to the sector.
 
 use super::crew::{Crew, READ_BYTES, Watch};
 use super::findings::Findings;
@@ -11,7 +11,7 @@ use crate::view::View;
 ///
 /// # Errors
 ///
-/// `Failed`: one of them could not be read, or it was stopped.
+/// `Failed`: one of them could not be read, or the comparison was stopped.
 pub fn differences(one: &View, other: &View, watch: &mut Watch<'_>) -> Result<Findings> {
     let lengths = (one.geometry().capacity, other.geometry().capacity);
     let compared = lengths.0.min(lengths.1);
@@ -30,7 +30,7 @@ pub fn differences(one: &View, other: &View, watch: &mut Watch<'_>) -> Result<Fi
     Ok(findings)
 }
 
-/// The sectors that differ in `extent`, which is no more than one read.
+/// The sectors that differ in `extent`, which fits into one read.
 fn within(
     extent: Extent,
     (one, mine): (&View, &mut [u8]),

@@ -1,4 +1,4 @@
-//! The digest as a JSON document, written and read strictly: docs/format/digest-v1.md. What is read
+//! The digest as a JSON document, written and read strictly: docs/format/digest-v1.md. A document
 //! is believed only if its root follows from its leaves.
 
 use std::io::{self, BufWriter, Write};
@@ -10,15 +10,15 @@ use super::{LeafSize, TreeDigest};
 use crate::units::ByteCount;
 use crate::{Error, ErrorKind, Result};
 
-/// The version that is written, and the only one that is read.
+/// The version that is written, and the only one accepted.
 const VERSION: u64 = 1;
 /// The key that a document begins with.
 const MAGIC: &str = "\"mtctl_digest\"";
 const BLAKE3: &str = "blake3";
-/// The context of the key that the check is made with: no other hash of ours can be one.
+/// The key context of the check: no other hash of ours can be mistaken for one.
 const CHECK_CONTEXT: &str = "mtctl digest-v1 2026 check of length, leaf size and root";
 
-/// A digest, and what it is of.
+/// A digest, and a description of its subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     /// What it was made of, for people.
@@ -27,8 +27,8 @@ pub struct Document {
     pub digest: TreeDigest,
 }
 
-/// Whether a file that begins with `bytes` is meant to be a digest: a JSON object whose first key
-/// is ours. A few dozen bytes are enough to tell.
+/// Whether a file that begins with `bytes` is meant as a digest: a JSON object whose first key is
+/// ours. A few dozen bytes are enough.
 #[must_use]
 pub fn is_document(bytes: &[u8]) -> bool {
     let after = |bytes: &[u8]| bytes.trim_ascii_start().strip_prefix(b"{").map(<[u8]>::to_vec);
@@ -36,11 +36,11 @@ pub fn is_document(bytes: &[u8]) -> bool {
 }
 
 impl Document {
-    /// Writes the document, and a line end.
+    /// Writes the document, followed by a line end.
     ///
     /// # Errors
     ///
-    /// What `output` says.
+    /// The error of `output`.
     pub fn write(&self, output: impl Write) -> io::Result<()> {
         let mut output = BufWriter::new(output);
         let digest = &self.digest;
@@ -59,11 +59,11 @@ impl Document {
         output.flush()
     }
 
-    /// Reads the document that `text` is.
+    /// Parses `text` as a document.
     ///
     /// # Errors
     ///
-    /// `Refused`: it is of another version. `Integrity`: it is none, or not as it was written.
+    /// `Refused`: it has another version. `Integrity`: it is not a document, or was changed.
     pub fn read(text: &[u8]) -> Result<Self> {
         let Version { mtctl_digest } = serde_json::from_slice(text)
             .map_err(|cause| Error::integrity("reading a digest", cause))?;
@@ -115,7 +115,7 @@ impl Fields {
     }
 }
 
-/// The leaves do not tell how long the last of them is; this does.
+/// The leaves do not determine the length of the last one; this does.
 fn check(digest: &TreeDigest) -> Hash {
     let mut hasher = blake3::Hasher::new_derive_key(CHECK_CONTEXT);
     hasher.update(&digest.length.get().to_le_bytes());

@@ -1,23 +1,23 @@
-//! What a comparison found: how much was compared, and where the two sides differ.
+//! The result of a comparison: how much was compared, and where the two sides differ.
 
 use crate::extent::Extent;
 use crate::units::ByteCount;
 
-/// So many ranges are kept; more are counted. It is 16 MiB of memory.
+/// How many ranges are kept; any others are only counted. They take 16 MiB of memory.
 const KEPT_MAX: usize = 1 << 20;
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Findings {
-    /// How long the two sides are.
+    /// The lengths of the two sides.
     pub lengths: (ByteCount, ByteCount),
-    /// So much from the beginning was compared.
+    /// How many bytes from the beginning were compared.
     pub compared: ByteCount,
     /// The ranges that differ, in order, joined where they touch: the first 1 048 576 of them.
     pub extents: Vec<Extent>,
     /// How many ranges there are.
     pub extent_count: u64,
-    /// How many bytes are in them.
+    /// The number of bytes in them.
     pub differing: ByteCount,
     last: Option<Extent>,
 }
@@ -38,7 +38,7 @@ impl Findings {
         Self { lengths: (one, other), ..self }
     }
 
-    /// Same length, and the same bytes.
+    /// Whether both sides have the same length and the same bytes.
     #[must_use]
     pub fn is_equal(&self) -> bool {
         self.lengths.0 == self.lengths.1 && self.extent_count == 0

@@ -1,4 +1,4 @@
-//! The digest of a view: its leaves are hashed by many threads, each with one read in memory.
+//! The digest of a view: many threads hash its leaves, each with one read in memory.
 
 use blake3::hazmat::HasherExt;
 use blake3::{Hash, Hasher};
@@ -14,8 +14,8 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// # Errors
 ///
-/// `Usage`: `length` is zero, or more than there is. `Failed`: it could not be read, or it was
-/// stopped.
+/// `Usage`: `length` is zero, or more than the length of `view`. `Failed`: it could not be read, or
+/// hashing was stopped.
 pub fn digest(
     view: &View,
     length: ByteCount,
@@ -49,14 +49,14 @@ fn leaf(view: &View, extent: Extent, is_single: bool, memory: &mut [u8]) -> Resu
     Ok(end(&hasher, is_single))
 }
 
-/// The leaf that begins `at`, of `bytes`; `is_single`: of a disk that has no other.
+/// The leaf of `bytes` at offset `at`; `is_single` if the disk has no other leaf.
 pub(crate) fn leaf_of(bytes: &[u8], at: ByteOffset, is_single: bool) -> Hash {
     let mut hasher = Hasher::new();
     hasher.set_input_offset(at.get());
     end(hasher.update(bytes), is_single)
 }
 
-/// A leaf knows where in the tree it is; a single one is the whole tree.
+/// A leaf has its position in the tree as input; a single leaf is the whole tree.
 fn end(hasher: &Hasher, is_single: bool) -> Hash {
     match is_single {
         true => hasher.finalize(),

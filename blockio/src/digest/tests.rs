@@ -1,5 +1,5 @@
 //! Digests of disks in memory against BLAKE3 itself, every flipped byte found, and documents that
-//! are not what they were.
+//! were changed.
 
 use std::sync::atomic::AtomicBool;
 
@@ -13,7 +13,7 @@ use crate::units::SectorSize;
 const LEAF: LeafSize = LeafSize::MIN;
 const KIB: usize = 1 << 10;
 
-/// Bytes that no two places of a disk share.
+/// Bytes that differ at every place of a disk.
 fn content(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new().update(b"content").finalize_xof().fill(&mut bytes);

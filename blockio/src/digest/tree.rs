@@ -1,9 +1,9 @@
-//! From the leaves to the root, as BLAKE3 builds its tree; how a leaf is hashed is `hashing`'s.
+//! From the leaves to the root, as BLAKE3 builds its tree; hashing a leaf is done in `hashing`.
 
 use blake3::Hash;
 use blake3::hazmat::{ChainingValue, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
-/// The root over `leaves`; none over nothing.
+/// The root over `leaves`; `None` if there are none.
 pub(super) fn root(leaves: &[Hash]) -> Option<Hash> {
     match leaves {
         [] => None,
@@ -24,8 +24,8 @@ fn subtree(leaves: &[Hash]) -> ChainingValue {
     merge_subtrees_non_root(&left, &right, Mode::Hash)
 }
 
-/// BLAKE3 puts the largest power of two that leaves something to the right on the left. Leaves are
-/// powers of two of its chunks, so what holds for chunks holds for them.
+/// BLAKE3 puts the largest power of two that leaves something on the right to the left. Leaves are
+/// powers of two of its chunks, so the rule for chunks applies to leaves.
 fn halves(leaves: &[Hash]) -> (ChainingValue, ChainingValue) {
     let middle = leaves.len().div_ceil(2).next_power_of_two();
     (subtree(&leaves[..middle]), subtree(&leaves[middle..]))

@@ -1,5 +1,5 @@
-//! A checkpoint: how far each volume is, and the recovery points that were reached. One change of
-//! the group's state, so that both are there after a crash, or neither.
+//! A checkpoint: the progress of each volume, and the recovery points that were reached. It is one
+//! change of the group's state, so that after a crash both are there, or neither.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::journal::state::{
 use crate::target_identity::TargetIdentity;
 use crate::volume_name::VolumeName;
 
-/// When something is recorded.
+/// When progress is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
-    /// The input goes on.
+    /// The input continues.
     OnTheWay,
     /// The input was applied to its end.
     InputComplete,
@@ -27,35 +27,35 @@ pub(crate) enum When {
     AtTheEnd,
 }
 
-/// How far a volume has come.
+/// The progress of a volume.
 #[derive(Clone, Debug)]
 pub(crate) struct Reached {
-    /// The name that the group knows it by.
+    /// Its name in the group.
     pub(crate) volume: VolumeName,
-    /// What its target is known by.
+    /// What identifies its target.
     pub(crate) target: String,
     /// The size of its target, in bytes.
     pub(crate) target_bytes: u64,
-    /// What else its target is known by; with what it holds only if nothing is written after this.
+    /// What else identifies its target; includes the content only if nothing is written after this.
     pub(crate) identity: TargetIdentity,
-    /// The size of its source, in bytes, if the stream says so.
+    /// The size of its source, in bytes, if the stream states it.
     pub(crate) source_bytes: Option<u64>,
-    /// Where the stream ended that ended here; none: it has not ended.
+    /// Where the stream ended, if it ended here; `None` if it has not ended.
     pub(crate) ends: Option<Ends>,
-    /// Where the stream is in the order of its source.
+    /// The position of the stream in the order of its source.
     pub(crate) order: Option<SourceOrder>,
-    /// The operator takes what is older: the order goes on from there, or a clock that was set back
-    /// would be refused for as long as it was ahead.
+    /// The operator accepts older streams: the order restarts from this one. Otherwise, after a
+    /// clock was set back, streams would be refused for as long as it had been ahead.
     pub(crate) accepts_older: bool,
-    /// The input replaced all that was there: what was applied before may come again.
+    /// The input replaced the whole content: streams that were applied before may be applied again.
     pub(crate) was_replaced: bool,
-    /// Which input.
+    /// The input.
     pub(crate) input: Fingerprint,
     /// Every batch that ends at or before this byte of the input is applied and durable.
     pub(crate) position: u64,
-    /// Its batches come in the order of the source's writes.
+    /// Whether its batches come in the order of the source's writes.
     pub(crate) is_in_write_order: bool,
-    /// What the input holds up to there.
+    /// What the input holds up to `position`.
     pub(crate) content: Option<Consumed>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Reached {
 pub(crate) struct Ends {
     /// The snapshot, if it has a name.
     pub(crate) at: Option<String>,
-    /// The state without a name, if it is of a chain.
+    /// The unnamed state, if the stream is part of a chain.
     pub(crate) head: Option<Head>,
 }
 
@@ -108,16 +108,16 @@ impl Reached {
 }
 
 impl Group {
-    /// Saves how far the volumes have come (BARRIER 3), and makes `points` of what they hold.
+    /// Saves the progress of the volumes (BARRIER 3), and makes `points` of what they hold.
     ///
-    /// Before it, the segment of the new epoch is durable: a crash between the two leaves points
-    /// that the journal alone has, and that are taken in (`beyond`). After it, segments of points
-    /// that are no more are removed; a crash before that leaves them to the next open.
+    /// Before the save, the segment of the new epoch is durable: a crash between the two leaves
+    /// points that only the journal has, and that are taken in (`beyond`). After the save, segments
+    /// of forgotten points are removed; a crash before that leaves them to the next open.
     ///
     /// # Errors
     ///
-    /// `Failed`: the journal or the state could not be written; nothing of it counts then, and
-    /// nothing more can be saved.
+    /// `Failed`: the journal or the state could not be written; nothing of the checkpoint counts
+    /// then, and nothing more can be saved.
     pub(crate) fn checkpoint(
         &mut self,
         _proof: AllFlushed,
@@ -134,7 +134,7 @@ impl Group {
     }
 }
 
-/// Makes `points` and changes the state by `change`, at once.
+/// Makes `points` and changes the state by `change`, in one save.
 pub(super) fn save(
     ledger: &mut Ledger,
     keeper: &mut Keeper,
@@ -174,7 +174,7 @@ pub(super) fn save(
 }
 
 fn seal(catalogue: &mut Catalogue, keeper: &Keeper, points: &[NewPoint], ended: Option<Vec<Span>>) {
-    // Between several points of one place there is nothing.
+    // Between several points at one place there are no segments.
     let mut spans = ended.unwrap_or_default();
     for point in points {
         catalogue.seal(std::mem::take(&mut spans), point.clone(), keeper.now());

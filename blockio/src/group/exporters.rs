@@ -1,6 +1,6 @@
-//! Who serves a point of a group: each has a file beside the history, which it holds locked. The
-//! kernel gives the lock back however the process ends, so that none that was killed is taken for
-//! one that serves.
+//! Who serves a point of a group: each exporter has a file next to the history, and holds it
+//! locked. The kernel releases the lock however the process ends, so a killed exporter is never
+//! taken for one that still serves.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -16,25 +16,25 @@ use super::place::Place;
 use crate::journal::catalogue::PointId;
 use crate::volume::lock_as_a_whole;
 
-/// Before a random part, in the names of their files.
+/// The prefix of their file names; a random part follows.
 const EXPORT: &str = "export-";
-/// More than is ever written, in bytes: what is larger is none of ours.
+/// More than is ever written, in bytes: a larger file is not ours.
 const EXPORT_BYTES_MAX: u64 = 64 << 10;
-/// So often somebody may take a new file for one that was left behind.
+/// How often a new file may be mistaken for one that was left behind.
 const ATTEMPTS_MAX: usize = 10;
 
-/// Somebody who serves a point.
+/// A process that serves a point.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exporter {
-    /// The number of its process.
+    /// Its process ID.
     pub process: u32,
     /// The point.
     pub point: PointId,
-    /// Where clients find it.
+    /// The address for clients.
     pub address: String,
 }
 
-/// That this process serves a point: until it is dropped, or the process ends.
+/// The announcement that this process serves a point, until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct Exporting {
     /// Held open: the group may be renamed meanwhile.
@@ -44,11 +44,12 @@ pub struct Exporting {
 }
 
 impl Exporting {
-    /// Tells everybody who asks for the [`exporters`] of the group at `place`.
+    /// Announces the export to the callers of [`exporters`] for the group at `place`.
     ///
     /// # Errors
     ///
-    /// What the kernel said: a volume that is mounted for reading cannot be told, for example.
+    /// The kernel's error: on a volume mounted read-only, for example, the export cannot be
+    /// announced.
     pub fn begin(place: &Place, exporter: &Exporter) -> io::Result<Self> {
         let text = serde_json::to_string(exporter).map_err(io::Error::other)?;
         let opened = File::open(directory(place))?;
@@ -57,7 +58,8 @@ impl Exporting {
                 |path: &Path| File::options().write(true).create_new(true).mode(0o644).open(path);
             let made = tempfile::Builder::new().prefix(EXPORT).make_in(directory(place), make)?;
             lock_as_a_whole(made.as_file(), FlockArg::LockExclusive)?;
-            // Before it was locked, somebody may have taken it for one that was left behind.
+            // Before it was locked, another process may have mistaken it for one that was left
+            // behind.
             if made.as_file().metadata()?.nlink() == 0 {
                 continue;
             }
@@ -69,8 +71,8 @@ impl Exporting {
         Err(io::Error::other("it was taken for one that was left behind, again and again"))
     }
 
-    /// The directory that tells of it, as it is called now: that of a group which was renamed
-    /// meanwhile has another name. None once it is gone.
+    /// The current path of the directory with the announcement: it has another name if the group
+    /// was renamed meanwhile. `None` once it is gone.
     #[must_use]
     pub fn directory(&self) -> Option<PathBuf> {
         let path = fs::read_link(self.inside()).ok()?;
@@ -78,7 +80,7 @@ impl Exporting {
         ((open.dev(), open.ino()) == (named.dev(), named.ino())).then_some(path)
     }
 
-    /// Where the directory is reached, whatever has become of its path.
+    /// A path to the directory that stays valid when the directory is renamed.
     fn inside(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.directory.as_raw_fd()))
     }
@@ -87,7 +89,7 @@ impl Exporting {
 impl Drop for Exporting {
     fn drop(&mut self) {
         match fs::remove_file(self.inside().join(&self.name)) {
-            // Who forgot the group removed it.
+            // It was removed when the group was forgotten.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::debug!(%error, "the file that tells of an export stays behind");
             }
@@ -96,12 +98,12 @@ impl Drop for Exporting {
     }
 }
 
-/// Who serves a point of the group at `place` now. Files of those that were killed are removed,
-/// where that can be done.
+/// The processes that serve a point of the group at `place` now. Files of killed processes are
+/// removed, if possible.
 ///
 /// # Errors
 ///
-/// What the kernel said.
+/// The kernel's error.
 pub fn exporters(place: &Place) -> io::Result<Vec<Exporter>> {
     let mut found = Vec::new();
     for path in files(directory(place))? {
@@ -111,7 +113,7 @@ pub fn exporters(place: &Place) -> io::Result<Vec<Exporter>> {
     Ok(found)
 }
 
-/// The files in `directory` that tell of exports.
+/// The announcement files in `directory`.
 pub(super) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -128,8 +130,8 @@ fn directory(place: &Place) -> &Path {
     place.history.as_ref().unwrap_or(&place.state)
 }
 
-/// Who holds the file at `path`; none if nobody does any more, and if it has not said yet who it
-/// is: that one sees the group as it will be.
+/// The holder of the file at `path`. `None` if it is no longer held, or if the holder has not
+/// written its entry yet: that one will see the group in its new state.
 fn exporter(path: &Path) -> io::Result<Option<Exporter>> {
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = match opened {
@@ -140,7 +142,7 @@ fn exporter(path: &Path) -> io::Result<Option<Exporter>> {
         Err(nix::Error::EWOULDBLOCK) => {}
         Err(error) => return Err(error.into()),
         Ok(()) => {
-            // It was left behind; on a volume that cannot be written it stays.
+            // It was left behind; on a read-only volume it stays.
             let _ = fs::remove_file(path);
             return Ok(None);
         }

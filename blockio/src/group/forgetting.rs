@@ -1,5 +1,5 @@
-//! Points go because somebody says so: by how the group is kept, now and not with the next point,
-//! or by name.
+//! Points are forgotten on request: those that expire by the group's settings, now and not only
+//! with the next point, or those given by name.
 
 use super::{Group, GroupView, not_open};
 use crate::journal::catalogue::{Forgotten, PointId};
@@ -7,7 +7,7 @@ use crate::journal::{retention, selector};
 use crate::{Error, Result};
 
 impl GroupView {
-    /// The points that go by how the group is kept, the oldest first.
+    /// The points that expire by the group's settings, oldest first.
     ///
     /// # Errors
     ///
@@ -18,11 +18,11 @@ impl GroupView {
         Ok(due)
     }
 
-    /// All of `ids` may go.
+    /// Requires that all of `ids` may be forgotten.
     ///
     /// # Errors
     ///
-    /// `Refused`: one is pinned, the newest, or where a rollback led to. `Usage`: there is no
+    /// `Refused`: one is pinned, the newest, or the destination of a rollback. `Usage`: there is no
     /// history.
     pub fn require_may_go(&self, ids: &[PointId]) -> Result<()> {
         let known = self.catalogue()?;
@@ -42,7 +42,7 @@ impl GroupView {
 }
 
 impl Group {
-    /// Forgets points; what led back to each leads on to the one before it.
+    /// Forgets points; what led back to each now leads to the one before it.
     ///
     /// First the state is saved without them, then segments are removed, or merged: a crash in
     /// between leaves segments of no point, which the next open removes, or some that take more
@@ -50,7 +50,7 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// `Refused`: one may not go. `Usage`: no history is open. `Failed`: it could not be saved.
+    /// `Refused`: one must be kept. `Usage`: no history is open. `Failed`: it could not be saved.
     pub fn forget(&mut self, ids: &[PointId]) -> Result<()> {
         self.view().require_may_go(ids)?;
         let Some(keeper) = &mut self.keeper else { return Err(not_open()) };

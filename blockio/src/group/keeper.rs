@@ -1,11 +1,12 @@
 //! Keeps the history of a group while its volumes are written: opens the journal, preserves what a
 //! plan will overwrite, and begins an epoch when a recovery point is made.
 //!
-//! What opening does by itself, since nothing is lost by it: segments of the open epoch are flushed
-//! (a process before may have left them in a cache), a record that is not whole at the end is left
-//! out (what it is about was never overwritten), segments that no point has are removed (they were
-//! made, or given up, just before a crash; one of which that is not sure is refused), and the set
-//! of what was preserved is rebuilt, so that applying again never preserves what is half new.
+//! Opening does the following without asking, because nothing is lost by it. Segments of the open
+//! epoch are flushed: an earlier process may have left them in a cache. An incomplete record at the
+//! end is ignored: the data it preserves was never overwritten. Segments that no point has are
+//! removed: they were made, or given up, just before a crash; if that is not certain for one of
+//! them, opening is refused. The set of preserved blocks is rebuilt, so that applying again never
+//! preserves half-new data.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -38,33 +39,33 @@ pub(crate) use room::{Room, segment_bytes};
 
 const RECORD_BYTES: NonZeroUsize =
     NonZeroUsize::new(RECORD_BYTES_MAX).expect("invariant: not zero");
-/// So many records can be filled, or be on their way to the journal.
+/// How many records can be filled, or be on their way to the journal.
 const RECORDS: usize = 8;
-/// Memory for a record that says what a volume is, in bytes: names are shorter.
+/// Memory for a record that describes a volume, in bytes: names are shorter.
 const VOLUME_MEMO_BYTES: NonZeroUsize = NonZeroUsize::new(256 << 10).expect("invariant: not zero");
-/// As much of a record is for the text with which an epoch begins, in bytes.
+/// The room in a record for the text that begins an epoch, in bytes.
 const EPOCH_TEXT_BYTES_MAX: usize = RECORD_BYTES_MAX - BLOCK_BYTES;
-/// Segments are a part of what the history may take, of the volume or by the policy: not more than
-/// this, in bytes …
+/// The maximum length of a segment, in bytes. Between this and the minimum, it is a fraction of
+/// what the history may take by the volume or the policy.
 const SEGMENT_BYTES_MAX: u64 = 256 << 20;
-/// … not less than this …
+/// The minimum length of a segment, in bytes.
 const SEGMENT_BYTES_MIN: u64 = 8 << 20;
-/// … else a part of this many.
+/// The divisor of that fraction.
 const SEGMENTS_ON_A_VOLUME: u64 = 64;
 
-/// What a process keeps a history with. How long points are kept is the group's
+/// What a process needs to keep a history. How long points are kept is in the group's settings
 /// ([`GroupSettings`](crate::journal::settings::GroupSettings)).
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The length of a segment, in bytes; none: by the size of the volume.
+    /// The length of a segment, in bytes; `None` to derive it from the size of the volume.
     pub segment_bytes: Option<u64>,
-    /// Records are written by a thread of their own.
+    /// Write records in a separate thread.
     pub in_thread: bool,
-    /// Nanoseconds since 1970.
+    /// The clock, in nanoseconds since 1970.
     pub clock: fn() -> u64,
-    /// Random numbers, that never come again.
+    /// A source of random numbers that never repeat.
     pub random: fn() -> u128,
-    /// Memory for records; none: some is made.
+    /// Memory for records; `None` to allocate it.
     pub pool: Option<ArenaPool>,
 }
 
@@ -87,7 +88,7 @@ pub fn now() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Memory for so many records.
+/// Memory for [`RECORDS`] records.
 pub(crate) fn record_pool() -> Result<ArenaPool> {
     ArenaPool::new(RECORDS, RECORD_BYTES)
         .map_err(|error| Error::failed("allocating memory for history", error))
@@ -102,23 +103,23 @@ pub(super) struct Keeper {
     policy: Policy,
     segment_bytes: u64,
     touched: Vec<Touched>,
-    /// Nothing was overwritten since the last point.
+    /// Whether nothing was overwritten since the last point.
     is_epoch_empty: bool,
-    /// A rollback that keeps nothing is under way: what it overwrites leads to no point.
+    /// A rollback without undo is under way: the data it overwrites leads to no point.
     keeps_nothing: bool,
-    /// The history begins with this process.
+    /// Whether the history begins with this process.
     is_new: bool,
     notes: Vec<Notice>,
-    /// The newest point that was looked at for a jump of the clock; none once one was told.
+    /// The newest point that was examined for a jump of the clock; `None` once one was reported.
     noted: Option<PointId>,
 }
 
 impl Keeper {
-    /// Opens the journal of the group whose state `ledger` has, or begins one.
+    /// Opens the journal of the group with the state in `ledger`, or begins one.
     ///
     /// # Errors
     ///
-    /// `Integrity`: something of it is missing or damaged. `Failed`: it cannot be read or flushed.
+    /// `Integrity`: part of it is missing or damaged. `Failed`: it cannot be read or flushed.
     pub(super) fn open(ledger: &mut Ledger, settings: Settings) -> Result<Self> {
         let storage = ledger.view().storage();
         let pool = settings.pool.clone().map_or_else(record_pool, Ok)?;
@@ -130,14 +131,15 @@ impl Keeper {
         };
         let has_history = ledger.view().state().journal.is_some();
         if !has_history {
-            // It is saved with the first thing in it; that it begins, before its first segment.
+            // The history is saved with the first thing in it; that it begins is saved before its
+            // first segment.
             ledger.prepare(|state| state.journal = Some(begin()));
         }
-        // Nothing is written before it is known that the state is the history's.
+        // Nothing is written before the state is known to belong to the history.
         let opened = open_epoch(&storage, ledger.view().state(), &pool)?;
-        // Then, before anything else: who looks at a point meanwhile goes on with what this session
-        // writes, and with nothing of the one before that this one does without (`view::history`).
-        // At a history that is only begun nobody looks.
+        // Before anything else, the new session is saved: a concurrent reader of a point then
+        // continues with what this session writes, and with nothing of the previous session that
+        // this one ignores (`view::history`). Nobody reads a history that is only begun.
         if has_history {
             ledger.save(|state| {
                 state.journal.iter_mut().for_each(|known| known.session += 1);
@@ -152,8 +154,8 @@ impl Keeper {
                 .map_err(failed(&*storage, "removing a segment of no point"))?;
             notes.push(Notice::StrayRemoved(orphan));
         }
-        // The process before set room aside that it did not come to use. Records of this one go
-        // into another segment, so that the rest of those would be held for nothing.
+        // The previous process reserved room that it did not use. Records of this process go into
+        // another segment, so that room would be held for nothing.
         for span in &spans {
             if let Err(error) = storage.shorten_segment(span.segment, span.bytes) {
                 let (segment, why) = (span.segment, error.to_string());
@@ -163,7 +165,7 @@ impl Keeper {
         let (identity, epoch) = (catalogue.identity, catalogue.open_epoch());
         let engine = ledger.view().settings().engine;
         let end = End { identity, epoch, next_segment, next_record, spans, engine };
-        // A salt of 64 bits: cut on purpose.
+        // Deliberately truncated: a salt has 64 bits.
         let salt = (settings.random)() as u64;
         let log = Log::new(Arc::clone(&storage), end, salt, settings.in_thread)?;
         let policy = ledger.view().settings().policy;
@@ -185,7 +187,7 @@ impl Keeper {
         })
     }
 
-    /// From now on points are kept by `policy`.
+    /// Sets the policy by which points are kept from now on.
     pub(super) fn follow(&mut self, policy: Policy) {
         self.policy = policy;
     }
@@ -195,19 +197,20 @@ impl Keeper {
         self.pool.clone()
     }
 
-    /// What the operator should know, since this was asked last.
+    /// The notices for the operator since the last call.
     pub(super) fn take_notes(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notes)
     }
 
-    /// Whether nothing was overwritten since the last point: the volumes are there.
+    /// Whether nothing was overwritten since the last point, so that the volumes are at it.
     pub(super) fn is_epoch_empty(&self) -> bool {
         self.is_epoch_empty
     }
 
-    /// What of `touched` (whole sectors, ascending, coalesced) of a volume was not preserved in
-    /// this epoch, as the records that it will take. It counts as preserved from now on, so each
-    /// of them has to be [`record`](Self::record)ed, or nothing more be written to the volume.
+    /// The parts of `touched` (whole sectors, ascending, coalesced) of a volume that were not
+    /// preserved in this epoch, as outlines of the records that they will take. They count as
+    /// preserved from now on, so each outline has to be [`record`](Self::record)ed, or nothing more
+    /// may be written to the volume.
     pub(super) fn outline(
         &mut self,
         ledger: &mut Ledger,
@@ -227,7 +230,7 @@ impl Keeper {
         Ok(Outline::of(number, &first, self.segment_bytes / 2))
     }
 
-    /// Begins to record the images that were read into `arena` as `outline` says.
+    /// Begins to record the images that were read into `arena` as in `outline`.
     pub(super) fn record(
         &mut self,
         ledger: &mut Ledger,
@@ -238,16 +241,17 @@ impl Keeper {
         self.submit(ledger, draft).map(drop)
     }
 
-    /// Everything that was recorded so far: it may be overwritten once this is durable.
+    /// A ticket for everything recorded so far: the preserved data may be overwritten once it is
+    /// durable.
     pub(super) fn recorded(&self) -> Ticket {
         self.log.submitted()
     }
 
-    /// The number of `volume` in the records. A new one is saved before there is a record that has
-    /// it: whoever opens the journal after a crash must know whose images they are.
+    /// The number of `volume` in the records. A new number is saved before any record uses it:
+    /// whoever opens the journal after a crash must know whose images they are.
     ///
-    /// First the state, then the journal, which says so as well: a crash in between leaves a volume
-    /// of which nothing was preserved yet.
+    /// First the state, then the journal, which records it as well: a crash in between leaves a
+    /// volume of which nothing was preserved yet.
     fn volume_number(&mut self, ledger: &mut Ledger, volume: &Preserve<'_>) -> Result<u32> {
         let known =
             ledger.view().catalogue()?.volumes.iter().position(|known| known.name == *volume.name);
@@ -270,14 +274,14 @@ impl Keeper {
         Ok(number)
     }
 
-    /// The journal says what the volume `number` is, before it has anything of it.
+    /// Describes volume `number` in the journal, before the journal has any of its images.
     fn begin_volume(&mut self, ledger: &mut Ledger, number: u32) -> Result<()> {
         let state = ledger.view().state();
         let Some(volume) = ledger.view().catalogue()?.volumes.get(number as usize) else {
             return Ok(());
         };
         let text = memo::text(&VolumeMemo::of(number, volume, state))?;
-        // Memory of its own: who comes here may hold all that there is for images.
+        // Uses its own memory: the caller may hold all the memory for images.
         let arena = ArenaPool::new(1, VOLUME_MEMO_BYTES)
             .and_then(|pool| pool.take().map_err(std::io::Error::other));
         let arena = arena.map_err(|error| Error::failed("allocating memory for history", error))?;
@@ -293,7 +297,7 @@ impl Keeper {
         self.log.submit(draft)
     }
 
-    /// The proof for everything up to `ticket`, if it is there by now.
+    /// The proof for everything up to `ticket`, if it is durable by now.
     pub(super) fn poll(&mut self, ticket: Ticket) -> Result<Option<ImagesDurable>> {
         self.log.poll(ticket)
     }
@@ -303,10 +307,10 @@ impl Keeper {
         self.log.wait(ticket)
     }
 
-    /// Begins the epoch that leads back to `point`, where the group is as `memo` says.
+    /// Begins the epoch that leads back to `point`, with the group as in `memo`.
     ///
-    /// The caller then saves the state with the point. A crash before that leaves the point in the
-    /// journal alone, which is taken in by whoever reads the state (`beyond`).
+    /// The caller then saves the state with the point. A crash before that leaves the point only in
+    /// the journal, where every reader of the state takes it in (`beyond`).
     pub(super) fn begin_epoch(
         &mut self,
         ledger: &mut Ledger,
@@ -314,17 +318,17 @@ impl Keeper {
         memo: &EpochMemo,
     ) -> Result<Vec<Span>> {
         let (spans, draft) = self.end_epoch(memo)?;
-        // The segment that is used now ends with the epoch.
+        // The current segment ends with the epoch.
         self.begin_segment(ledger, point)?;
         self.submit_beginning(draft)?;
         Ok(spans)
     }
 
-    /// Begins the epoch in which a rollback keeps nothing of what it overwrites, and that leads
-    /// back to no point of the source: where the history breaks off, as `memo` says.
+    /// Begins the epoch of a rollback without undo, which leads back to no point of the source: the
+    /// history breaks off here, as in `memo`.
     ///
     /// The caller then saves the state without the points that are given up. A crash before that
-    /// leaves it to the journal alone to say so (`beyond`).
+    /// leaves it to the journal alone to record that (`beyond`).
     pub(super) fn break_off(
         &mut self,
         ledger: &mut Ledger,
@@ -334,8 +338,8 @@ impl Keeper {
         let (spans, draft) = self.end_epoch(memo)?;
         let needed = BLOCK_BYTES + draft.record_bytes();
         let generation = ledger.view().state().generation();
-        // Small, and out of what is left free for the state: it is often for want of room that
-        // nothing is kept, and no point has to go for this.
+        // A small segment, taken from the room that is left free for the state: a rollback often
+        // goes without undo for lack of room, and no point has to be given up for this.
         self.log
             .begin_segment(at, needed as u64, generation)
             .map_err(failed(&*self.storage, "making a segment"))?;
@@ -343,12 +347,12 @@ impl Keeper {
         Ok(spans)
     }
 
-    /// From now on what is overwritten is kept, or it is not.
+    /// Sets whether overwritten data is kept from now on.
     pub(super) fn keep(&mut self, undo: Undo) {
         self.keeps_nothing = undo == Undo::NotKept;
     }
 
-    /// All of the epoch that ends, durably; and the record with which the next one begins.
+    /// Makes the ending epoch durable; returns its spans, and the record that begins the next one.
     fn end_epoch(&mut self, memo: &EpochMemo) -> Result<(Vec<Span>, Draft)> {
         let ended = self.log.submitted();
         let _ = self.log.wait(ended)?;
@@ -385,7 +389,7 @@ impl Keeper {
         self.begin_epoch(ledger, first, &memo).map(drop)
     }
 
-    /// What the volume can hold, if that is less than the window.
+    /// How long a window the volume can hold, if that is less than the wanted window.
     pub(super) fn forecast(&self, catalogue: &Catalogue) -> Option<Forecast> {
         let space = self.storage.space().ok()?;
         let limit = self.policy.journal_bytes_max.unwrap_or(u64::MAX);
@@ -395,8 +399,8 @@ impl Keeper {
         (held < wanted).then_some(Forecast { held, wanted })
     }
 
-    /// A window that was cut for want of room is whole again once points reach as far. That the
-    /// newest point is far from the one before it is told once.
+    /// A window that was cut for lack of room is whole again once points reach that far. A jump
+    /// between the two newest points is reported once.
     pub(super) fn note_window(&mut self, catalogue: &mut Catalogue) {
         let newest = catalogue.open_epoch();
         if self.noted.is_some_and(|noted| noted != newest) {
@@ -410,7 +414,7 @@ impl Keeper {
         }
     }
 
-    /// Where the log ends, in `epoch`, once all of it is durable: what a state may say of it.
+    /// Where the log ends, in `epoch`, once all of it is durable: the part that a state may record.
     ///
     /// # Errors
     ///
@@ -419,27 +423,27 @@ impl Keeper {
         self.log.durable_end(epoch)
     }
 
-    /// Does what is left to do when points were forgotten, after the state was saved without them.
+    /// Cleans up after points were forgotten and the state was saved without them.
     ///
     /// # Errors
     ///
-    /// `Failed`: the state cannot be saved. What cannot be merged is left, and told.
+    /// `Failed`: the state cannot be saved. What cannot be merged is left, and reported.
     pub(super) fn clean_up(&mut self, ledger: &mut Ledger, forgotten: &Forgotten) -> Result<()> {
         self.remove(&forgotten.unneeded);
         forgotten.merged.iter().try_for_each(|point| self.compact(ledger, *point))
     }
 
-    /// Of what `point` took over from others, only what counts is kept.
+    /// Keeps only the images that count in what `point` took over from others.
     fn compact(&mut self, ledger: &mut Ledger, point: PointId) -> Result<()> {
         let known = ledger.view().catalogue()?;
-        // The epoch that is open is still written.
+        // The open epoch is still being written.
         let found = known.point(point).filter(|found| found.id != known.open_epoch());
         let Some(found) = found else { return Ok(()) };
         let compaction = Compaction {
             storage: &self.storage,
             catalogue: known,
             pool: &self.pool,
-            // A salt of 64 bits: cut on purpose.
+            // Deliberately truncated: a salt has 64 bits.
             salt: (self.settings.random)() as u64,
             next_segment: self.log.next_numbers().0,
             segment_bytes: self.segment_bytes,
@@ -447,11 +451,11 @@ impl Keeper {
             engine: ledger.view().settings().engine,
         };
         let Attempt { copy, next_segment } = compaction.run(found);
-        // Also those of half a copy never come again: somebody may have passed over them.
+        // The numbers of half a copy are not reused either: a reader may have skipped them.
         let shown = crate::journal::selector::shown(found);
         let copy = match copy {
             Ok(copy) => copy,
-            // What led back to it is left as it was: that is no reason not to take what is new.
+            // What led back to the point stays as it was: that is no reason to refuse new data.
             Err(error) => {
                 let (point, why) = (shown, error.chain());
                 self.notes.push(Notice::LeftUnmerged { point, why });
@@ -473,8 +477,9 @@ impl Keeper {
         Ok(())
     }
 
-    /// The log goes on behind numbers that half a copy took. The state says so before it does: who
-    /// looks for what follows, now or after a crash, looks for numbers without a gap.
+    /// The log continues after numbers that half a copy took. The state says so before the log does
+    /// it: anybody who looks for the next segment, now or after a crash, expects numbers without a
+    /// gap.
     fn skip_segments(&mut self, ledger: &mut Ledger, next: u64) -> Result<()> {
         if next == self.log.next_numbers().0 || planted!(NumbersOfHalfACopyNotSaved) {
             self.log.skip_segments(next);
@@ -486,7 +491,7 @@ impl Keeper {
         })
     }
 
-    /// Removes segments that the saved state does not have any more. One that cannot be removed is
+    /// Removes segments that the saved state no longer has. One that cannot be removed now is
     /// removed at the next open.
     pub(super) fn remove(&mut self, segments: &[SegmentNumber]) {
         for number in segments {
@@ -497,7 +502,7 @@ impl Keeper {
         }
     }
 
-    /// The points that are to go now by their age.
+    /// The points that expire now by their age.
     pub(super) fn due(&self, catalogue: &Catalogue) -> Vec<PointId> {
         retention::due(catalogue, &self.policy)
     }
@@ -508,25 +513,25 @@ impl Keeper {
     }
 }
 
-/// What a retention volume holds that is too small for the window.
+/// The forecast for a retention volume that is too small for the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Forecast {
-    /// So much, at the rate at which the disks change.
+    /// The window it can hold, at the rate at which the disks change.
     pub(crate) held: Duration,
-    /// So much is wanted.
+    /// The window wanted.
     pub(crate) wanted: Duration,
 }
 
-/// A volume whose parts are preserved.
+/// A volume to preserve parts of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Preserve<'a> {
-    /// The name that the group knows it by.
+    /// Its name in the group.
     pub(crate) name: &'a VolumeName,
-    /// What it is.
+    /// The geometry of its disk.
     pub(crate) geometry: Geometry,
 }
 
-/// Where its last sector ends.
+/// The end of its last sector.
 fn end_of(volume: &Preserve<'_>) -> ByteOffset {
     let capacity = ByteOffset::new(volume.geometry.capacity.get());
     volume.geometry.sector_size.align_up(capacity).unwrap_or(capacity)

@@ -1,6 +1,6 @@
-//! What is saved of a group: its state, in two copies. What changes is appended to each, or each is
-//! replaced whole. The state in memory is never ahead of the one on the disk, and after a save that
-//! failed nothing more is saved.
+//! What is saved of a group: its state, in two copies. Changes are appended to each, or each is
+//! replaced as a whole. The state in memory is never ahead of the one on the disk, and after a
+//! failed save nothing more is saved.
 
 use std::io;
 
@@ -18,8 +18,8 @@ use crate::{Error, ErrorKind, Result};
 pub(super) struct Ledger {
     view: GroupView,
     mode: Mode,
-    /// Where both copies end, while they are as the state in memory is: only of those that this
-    /// process wrote is that known.
+    /// Where both copies end, as long as they match the state in memory: this is known only of
+    /// copies that this process wrote.
     end: Option<End>,
 }
 
@@ -27,20 +27,20 @@ pub(super) struct Ledger {
 enum Mode {
     /// Every change is made durable.
     Saving,
-    /// Changes stay in memory: a dry run, or there is no group.
+    /// Changes stay in memory: a dry run, or no group.
     Rehearsing,
-    /// A save failed. Whether the old state or the new one is on the disk is not known.
+    /// A save failed. It is unknown whether the old state or the new one is on the disk.
     Failed,
 }
 
 impl Ledger {
-    /// Saves what changes of `view`.
+    /// A ledger that saves changes to `view`.
     pub(super) fn saving(view: GroupView) -> Self {
         Self { view, mode: Mode::Saving, end: None }
     }
 
-    /// Saves nothing: what a dry run would have made of one stream is what the next one is held
-    /// against.
+    /// A ledger that saves nothing: in a dry run, each stream is checked against the state that the
+    /// one before it would have left.
     pub(super) fn rehearsing(view: GroupView) -> Self {
         Self { view, mode: Mode::Rehearsing, end: None }
     }
@@ -49,7 +49,7 @@ impl Ledger {
         &self.view
     }
 
-    /// What the operator should know of the copies of the state, since this was asked last.
+    /// The notices about the copies of the state since the last call.
     pub(super) fn take_notes(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.view.notes)
     }
@@ -62,9 +62,9 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// `Failed`: it cannot be written, now or at a time before. The state in memory is then the one
-    /// of before `change`; the one on the disk is that, or the new one: each is true, since what it
-    /// says is durable was so before.
+    /// `Failed`: it cannot be written, now or in an earlier save. The state in memory is then the
+    /// one before `change`; the one on the disk is that one, or the new one. Either is true,
+    /// because what the new state describes as durable was durable before.
     pub(super) fn save(&mut self, change: impl FnOnce(&mut GroupState)) -> Result<()> {
         let mut next = self.view.state.clone();
         change(&mut next);
@@ -79,8 +79,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Saves that the history that was [`prepare`](Self::prepare)d begins, and nothing of it yet: a
-    /// crash before the next save leaves its first segment, of which it is known that it may go.
+    /// Saves that the [`prepare`](Self::prepare)d history begins, and nothing else of it yet: a
+    /// crash before the next save leaves its first segment, which is then known to be removable.
     ///
     /// # Errors
     ///
@@ -92,17 +92,16 @@ impl Ledger {
         Ok(())
     }
 
-    /// What the next save will have besides its own change: a session that has begun, of which
-    /// nothing is worth saving yet.
+    /// Adds `change` to the next save: a session has begun, and nothing of it is worth saving yet.
     pub(super) fn prepare(&mut self, change: impl FnOnce(&mut GroupState)) {
-        // What was not saved is in no change of what was.
+        // What was not saved is not part of a change to what was saved.
         self.end = None;
         change(&mut self.view.state);
     }
 
     /// Makes both copies `next`, the first and then the second. A crash between the two leaves the
     /// first one generation ahead: it counts, and nothing that depends on it has been done. A crash
-    /// while something is appended leaves a copy with a part of it at its end, which says nothing.
+    /// during an append leaves a copy with a partial piece at its end, which is ignored.
     fn write(&mut self, next: &GroupState) -> Result<()> {
         let written = match self.append(next) {
             Ok(None) => self.replace(next),
@@ -121,13 +120,13 @@ impl Ledger {
         })
     }
 
-    /// What messages say that is done to `copy` of the state.
+    /// The operation `doing` on `copy` of the state, for messages.
     fn about(&self, doing: &str, copy: StateCopy) -> String {
         let file = self.view.storage.state_file(copy).map(|file| file.display().to_string());
         about_state(doing, &self.view.name, file.as_deref())
     }
 
-    /// Appends to both copies what changes, if that is little, and they are as they were left.
+    /// Appends the change to both copies, if it is small, and both are as they were left.
     fn append(&self, next: &GroupState) -> Result<Option<End>, (StateCopy, io::Error)> {
         let change = self.end.zip(Change::between(&self.view.state, next));
         let piece = change.and_then(|(end, change)| Some((end, end.append(&change)?)));
@@ -135,7 +134,7 @@ impl Ledger {
         for copy in StateCopy::BOTH {
             let appended = self.view.storage.append_state(copy, end.bytes, &text);
             if !appended.map_err(|error| (copy, error))? {
-                // Somebody put another one there: both are written anew.
+                // Somebody replaced the copy: both are written again.
                 return Ok(None);
             }
             planted!(SecondCopyNotWritten => { break });

@@ -1,4 +1,4 @@
-//! Where a group is on this host: its directories, its lock, and its state file as it is read.
+//! Where a group is on this host: its directories, its lock, and reading its state file.
 
 use std::fs::{self, File};
 use std::io;
@@ -25,12 +25,12 @@ use crate::{Error, ErrorKind, Result};
 /// The longest name of a group, in bytes: it is a directory's name.
 pub const GROUP_NAME_BYTES_MAX: usize = 200;
 
-/// Where a group is.
+/// The directories of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The directory of its state and its lock.
     pub state: PathBuf,
-    /// The directory of its history; none: no history is kept.
+    /// The directory of its history; `None` if no history is kept.
     pub history: Option<PathBuf>,
 }
 
@@ -41,12 +41,12 @@ impl Place {
         Self { state: state.to_owned(), history: None }
     }
 
-    /// Whether something of a group is there: its state, the copy of that, or a segment. Of a group
-    /// whose state is lost something is, too.
+    /// Whether anything of a group exists: its state, the second copy of it, or a segment. This
+    /// includes a group whose state is lost.
     ///
     /// # Errors
     ///
-    /// `Failed`: that cannot be seen.
+    /// `Failed`: the directories cannot be read.
     pub fn has_something(&self) -> Result<bool> {
         let stands = |path: PathBuf| path.symlink_metadata().is_ok();
         let history = self.history.as_ref().unwrap_or(&self.state);
@@ -61,8 +61,8 @@ impl Place {
         }
     }
 
-    /// Whether it has what every group has that was ever held: something, and its lock. A directory
-    /// of somebody else may have a file that is called as a state is.
+    /// Whether it has what every group that was ever held has: something, and its lock. A directory
+    /// of somebody else may contain a file with the name of a state.
     #[must_use]
     pub fn was_held(&self) -> bool {
         self.state.join(LOCK).is_file() && self.has_something().unwrap_or(true)
@@ -73,8 +73,8 @@ impl Place {
     }
 }
 
-/// Where the history of the group at `place` is, of which nothing is read: for who looks whether it
-/// can be.
+/// The storage of the group at `place`, without reading it: for callers that check whether it can
+/// be opened.
 ///
 /// # Errors
 ///
@@ -85,7 +85,7 @@ pub fn storage(place: &Place) -> Result<Arc<dyn Storage>> {
     Ok(Arc::new(opened.map_err(|error| failed("opening", &place.state, error))?))
 }
 
-/// Whether `name` can be a group's: it becomes that of a directory.
+/// Checks that `name` is a valid group name: it becomes the name of a directory.
 ///
 /// # Errors
 ///
@@ -103,19 +103,20 @@ pub fn check_name(name: &str) -> Result<()> {
         .with_hint("letters, digits, and in between - _ . are allowed, 200 at most"))
 }
 
-/// The group's, until it is dropped. A group of which nothing was saved is not left behind.
+/// The lock of a group, until it is dropped. Directories of a group that saved nothing are not left
+/// behind.
 #[derive(Debug)]
 pub(super) struct Lock {
     /// Where the group is.
     pub(super) place: Place,
-    /// Directories that were made for it.
+    /// Directories that were created for it.
     made: Vec<PathBuf>,
     _files: Vec<File>,
 }
 
 impl Drop for Lock {
-    /// The lock is still held: whoever opened its file meanwhile finds that it has no name any
-    /// more. A crash in between leaves an empty directory, and that is no group.
+    /// The lock is still held: a process that opened its file meanwhile finds that the file is
+    /// unlinked. A crash in between leaves an empty directory, which is not a group.
     fn drop(&mut self) {
         if self.made.is_empty() || self.place.has_something().unwrap_or(true) {
             return;
@@ -125,15 +126,15 @@ impl Drop for Lock {
         }
         for directory in &self.made {
             let _ = fs::remove_file(directory.join(LOCK));
-            // One that somebody put something else into stays.
+            // A directory that somebody put something else into stays.
             let _ = fs::remove_dir(directory);
         }
     }
 }
 
-/// Makes the directories of `place` and takes the locks of the group `name`: where its history is,
-/// and where its state is. Two who name different directories for the state of one history, or
-/// different histories of one state, are two all the same.
+/// Creates the directories of `place` and takes both locks of the group `name`: next to its
+/// history, and next to its state. So two processes also exclude each other if they name different
+/// directories for the state of one history, or different histories of one state.
 pub(super) fn lock(place: &Place, name: &str) -> Result<Lock> {
     let mut lock = Lock { place: place.clone(), made: Vec::new(), _files: Vec::new() };
     let mut seen = Vec::new();
@@ -143,14 +144,14 @@ pub(super) fn lock(place: &Place, name: &str) -> Result<Lock> {
             lock.made.push(directory.to_owned());
         }
         let path = directory.join(LOCK);
-        // For a pipe in its place nobody waits.
+        // If there is a pipe in its place, do not wait for it.
         let mut options = File::options();
         let file = options.create(true).append(true).custom_flags(libc::O_NONBLOCK).open(&path);
         let file = match file {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(is_gone(name)),
             opened => opened.map_err(|error| failed("opening", &path, error))?,
         };
-        // One directory, by whichever paths.
+        // Both may be the same directory, by different paths.
         let which = file.metadata().map_err(|error| failed("looking at", &path, error))?;
         let which = (which.dev(), which.ino());
         if seen.contains(&which) {
@@ -159,8 +160,8 @@ pub(super) fn lock(place: &Place, name: &str) -> Result<Lock> {
         seen.push(which);
         lock_as_a_whole(&file, FlockArg::LockExclusiveNonblock)
             .map_err(|errno| is_locked(name, &path, errno))?;
-        // It was renamed, or forgotten, or had nothing and was given up, between opening the file
-        // and locking it: whoever comes now finds another lock, or none.
+        // Between opening the file and locking it, the group was renamed or forgotten, or had
+        // nothing and was cleaned up: anybody who comes now finds another lock, or none.
         if !path.metadata().is_ok_and(|found| (found.dev(), found.ino()) == which) {
             return Err(is_gone(name));
         }
@@ -175,7 +176,7 @@ fn is_gone(name: &str) -> Error {
     Error::refused(context).with_hint("see what is there: mtctl group list")
 }
 
-/// What crashes left of states that were being written: nobody else can be writing one now.
+/// Removes what crashes left of states being written: nobody else can be writing one now.
 fn remove_leftovers(place: &Place) -> Result<()> {
     let history = place.history.as_ref().unwrap_or(&place.state);
     Directory::open(&place.state, history)
@@ -183,8 +184,8 @@ fn remove_leftovers(place: &Place) -> Result<()> {
         .map_err(|error| failed("clearing up in", &place.state, error))
 }
 
-/// Makes `directory` and what is missing above it, so that they are there after a power cut: the
-/// state that is saved in it must not vanish with its name.
+/// Creates `directory` and its missing parents durably: after a power cut, the state that is saved
+/// in it must not vanish with its name.
 fn make_durably(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
@@ -199,15 +200,14 @@ fn make_durably(directory: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-/// What messages say that is done to the state of group `name`, or to `file`, a copy of it.
+/// The operation `doing` on the state of group `name`, or on `file`, a copy of it, for messages.
 pub(super) fn about_state(doing: &str, name: &str, file: Option<&str>) -> String {
     let file = file.map(|file| format!(", {file}"));
     format!("{doing} the state of group {name}{}", file.unwrap_or_default())
 }
 
-/// The state of group `name` in `storage`, which is not older than its history, with what its
-/// journal says beyond it, and what there is to say of its copies; the default while none was
-/// saved.
+/// The state of group `name` in `storage`, checked not to be older than its history, with what its
+/// journal records beyond it, and the notices about its copies; the default if none was saved.
 pub(super) fn read_state(
     storage: &Arc<dyn Storage>,
     name: &str,
@@ -216,7 +216,7 @@ pub(super) fn read_state(
     for _ in 1..LOOKS_MAX {
         let before = stamp();
         let read = try_to_read_state(storage, name);
-        // Somebody may have saved, and removed segments, while they were looked at.
+        // Somebody may have saved, and removed segments, during the check.
         let is_plain = read.as_ref().is_ok_and(|(_, notes)| notes.is_empty());
         if is_plain || stamp() == before {
             return read;
@@ -225,7 +225,7 @@ pub(super) fn read_state(
     try_to_read_state(storage, name)
 }
 
-/// So often in a row the state may be replaced while it is read.
+/// How often in a row the state may be replaced while it is read.
 const LOOKS_MAX: usize = 100;
 
 fn try_to_read_state(storage: &Arc<dyn Storage>, name: &str) -> Result<(GroupState, Vec<Notice>)> {
@@ -233,7 +233,8 @@ fn try_to_read_state(storage: &Arc<dyn Storage>, name: &str) -> Result<(GroupSta
         let file = storage.state_file(StateCopy::First).map(|file| file.display().to_string());
         about_state("reading", name, file.as_deref())
     };
-    // Before the state: it is at least of the generation of all that is there by now.
+    // Listed before the state is read: the state is then at least of the generation of every
+    // segment listed.
     let there = storage.segments().map_err(|error| with_remedy(doing(), error))?;
     let remedy = format!(
         "put back the newest one there was, or make it anew from the journal: mtctl journal \
@@ -271,7 +272,7 @@ fn try_to_read_state(storage: &Arc<dyn Storage>, name: &str) -> Result<(GroupSta
         Err(NotReadable::Failed { file, cause }) => {
             Err(with_remedy(about_state("reading", name, Some(&file)), cause))
         }
-        // It names its files.
+        // The problem names its files.
         Err(problem) => {
             Err(Error::integrity(about_state("reading", name, None), problem).with_hint(remedy))
         }
@@ -351,7 +352,7 @@ mod tests {
         fs::write(here.path().join("file"), "").unwrap();
         let below = make_durably(&here.path().join("file/below")).unwrap_err();
         assert_eq!(below.kind(), io::ErrorKind::NotADirectory);
-        // What somebody else makes meanwhile is there.
+        // A directory that somebody else makes meanwhile counts as made.
         make_durably(&here.path().join("file")).unwrap();
     }
 
@@ -363,7 +364,7 @@ mod tests {
         let place = Place::without_history(here.path());
         let held = lock(&place, "g").unwrap();
         assert!(!left.exists());
-        // Who cannot have it removes nothing: somebody may be writing one.
+        // A process that cannot get the lock removes nothing: the file may be in use.
         fs::write(&left, "").unwrap();
         assert_eq!(lock(&place, "g").unwrap_err().kind(), ErrorKind::Refused);
         assert!(left.exists());
@@ -377,12 +378,12 @@ mod tests {
         let place = Place { state: of("state"), history: Some(of("history")) };
         drop(lock(&place, "g").unwrap());
         assert!(!of("state").exists() && !of("history").exists());
-        // Nor of one that somebody else would have liked to have.
+        // Nor of a lock that another process tried to get.
         let held = lock(&place, "g").unwrap();
         assert_eq!(lock(&place, "g").unwrap_err().kind(), ErrorKind::Refused);
         assert!(of("state").join(LOCK).exists(), "the lock of whoever holds it is gone");
         drop(held);
-        // What was there before stays, and so does what has something of a group.
+        // Directories that existed before stay, and so do those with something of a group.
         fs::create_dir(of("state")).unwrap();
         let held = lock(&place, "g").unwrap();
         fs::write(of("history").join(STATE_COPY), "").unwrap();

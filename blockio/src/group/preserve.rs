@@ -1,4 +1,4 @@
-//! What was there before it is overwritten: recorded in the journal, or given up where a group
+//! Before-images of what will be overwritten: recorded in the journal, or skipped where a group
 //! keeps no history. A plan goes in, and comes out as one that may be written (BARRIER 1, I1).
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::journal::Ticket;
 use crate::journal::draft::Outline;
 use crate::plan::WritePlan;
 
-/// A plan of which all before-images are recorded, and durable in a while.
+/// A plan whose before-images are all recorded, and will be durable soon.
 #[derive(Debug)]
 pub(crate) struct RecordedPlan {
     plan: WritePlan,
@@ -20,8 +20,8 @@ pub(crate) struct RecordedPlan {
     ticket: Ticket,
 }
 
-/// A plan of which all before-images are durable, or for which none are wanted: this plan may be
-/// written now, and only by this can it be.
+/// A plan whose before-images are all durable, or not wanted. It may be written now, and this is
+/// the only type that can be.
 #[must_use = "it may be written now"]
 #[derive(Debug)]
 pub(crate) struct PreservedPlan {
@@ -30,15 +30,15 @@ pub(crate) struct PreservedPlan {
 }
 
 impl PreservedPlan {
-    /// What is to be written, and the memory that its data lies in.
+    /// The plan, and the memory that holds its data.
     pub(crate) fn into_parts(self) -> (WritePlan, Arc<Arena>) {
         (self.plan, self.arena)
     }
 }
 
 impl Group {
-    /// The records that what of `touched` was not preserved yet will take; none where no history
-    /// is kept. Each has to be [`record`](Self::record)ed before the plan is.
+    /// Outlines of the records for the parts of `touched` that were not preserved yet; empty if no
+    /// history is kept. Each has to be [`record`](Self::record)ed before the plan is.
     ///
     /// # Errors
     ///
@@ -49,14 +49,14 @@ impl Group {
         touched: &[Extent],
     ) -> Result<Vec<Outline>> {
         let Some(keeper) = &mut self.keeper else { return Ok(Vec::new()) };
-        // A rollback that does not log what it overwrites cannot be taken back.
+        // A rollback that does not log what it overwrites cannot be undone.
         if planted!(RollbackNotLogged) && self.ledger.view().rolling_back_to().is_some() {
             return Ok(Vec::new());
         }
         keeper.outline(&mut self.ledger, volume, touched)
     }
 
-    /// What there is room for; nothing where no history is kept.
+    /// The available room; `None` if no history is kept.
     pub(crate) fn room(&self) -> Option<Room<'_>> {
         self.keeper.as_ref().map(|keeper| keeper.room())
     }
@@ -66,16 +66,16 @@ impl Group {
         self.keeper.as_ref()?.pool().try_take()
     }
 
-    /// Memory for a record: waits until one is written. None without history.
+    /// Memory for a record: waits until one is written. `None` without a history.
     ///
     /// # Errors
     ///
-    /// `Failed`: none is written any more.
+    /// `Failed`: records are no longer being written.
     pub(crate) fn arena(&self) -> Result<Option<Arena>> {
         self.keeper.as_ref().map(|keeper| keeper.pool().take()).transpose()
     }
 
-    /// Begins to record what was read into `arena` as `outline` says.
+    /// Begins to record the images that were read into `arena` as in `outline`.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl Group {
         }
     }
 
-    /// `plan`, of which everything was recorded by now.
+    /// `plan`, once everything of it was recorded.
     pub(crate) fn recorded(&self, plan: WritePlan, arena: Arc<Arena>) -> RecordedPlan {
         let ticket = self.keeper.as_ref().map_or_else(Ticket::default, |one| one.recorded());
         RecordedPlan { plan, arena, ticket }

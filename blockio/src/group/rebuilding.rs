@@ -1,4 +1,4 @@
-//! A group whose state is being made anew from the segments of its history.
+//! Rebuilding the state of a group from the segments of its history.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::journal::rebuild::{Rebuilt, rebuild};
 use crate::journal::state::GroupState;
 use crate::notice::Notice;
 
-/// A group that is held, whose state is not what it was: nothing is saved yet.
+/// A group that is held while its state is rebuilt: nothing is saved yet.
 #[derive(Debug)]
 pub struct Rebuilding {
     view: GroupView,
@@ -22,18 +22,18 @@ pub struct Rebuilding {
 }
 
 impl Rebuilding {
-    /// Takes hold of the group `name` at `place` and reads its segments.
+    /// Takes the lock of the group `name` at `place` and reads its segments.
     ///
     /// # Errors
     ///
-    /// `Refused`: another process holds the group. Else as [`rebuild`].
+    /// `Refused`: another process holds the group. Otherwise as [`rebuild`].
     pub fn open(place: &Place, name: &str) -> Result<Self> {
         place::check_name(name)?;
         let lock = place::lock(place, name)?;
         Self::new(GroupView::without_state(place, name)?, Some(Arc::new(lock)))
     }
 
-    /// The same without taking hold of it: to see what would be made.
+    /// As [`open`](Self::open), but without the lock: to preview the result.
     ///
     /// # Errors
     ///
@@ -48,28 +48,28 @@ impl Rebuilding {
         Ok(Self { view, rebuilt, lock })
     }
 
-    /// The state as it would be.
+    /// The rebuilt state.
     #[must_use]
     pub fn state(&self) -> &GroupState {
         &self.rebuilt.state
     }
 
-    /// What could not be had back.
+    /// What could not be recovered.
     #[must_use]
     pub fn notes(&self) -> &[Notice] {
         &self.rebuilt.notes
     }
 
-    /// [`Group::begin_run`], of the group that it becomes.
+    /// [`Group::begin_run`] for the resulting group.
     ///
     /// # Errors
     ///
-    /// What the kernel said.
+    /// The kernel's error.
     pub fn begin_run(&self, begin: &RunBegin) -> io::Result<Option<RunLog>> {
         self.lock.as_ref().map(|lock| RunLog::begin(lock, begin)).transpose()
     }
 
-    /// Saves it: one change, as every other. A crash leaves the state as it was, or as it is made.
+    /// Saves it, in one change like every other. A crash leaves the old state, or the rebuilt one.
     ///
     /// # Errors
     ///

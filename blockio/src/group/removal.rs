@@ -1,4 +1,4 @@
-//! A group is forgotten: nothing of it is left.
+//! Forgetting a group: nothing of it is left.
 
 use std::fs;
 use std::io;
@@ -13,14 +13,14 @@ use crate::Result;
 use crate::storage::directory::{LOCK, MAKING, STATE, STATE_COPY};
 
 impl Group {
-    /// Gives up the disks and the history of the group, which is at `place`, and removes all that
-    /// it has there. A directory that is not called as the group is stays. Gives those in which
-    /// there is something else.
+    /// Releases the disks and drops the history of the group, which is at `place`, and removes all
+    /// that it has there. A directory that is not named after the group stays. Returns the
+    /// directories that contain something else.
     ///
-    /// First it is [`release`](Self::release)d: a crash after that leaves a group without disks.
-    /// Then the copies of its state go: one of them is a group without disks, and without both
-    /// there is no group. The lock goes last: until then nobody begins one of this name. Whatever
-    /// is left, removing it again removes.
+    /// First the group is [`release`](Self::release)d: a crash after that leaves a group without
+    /// disks. Then the copies of its state are removed: with one of them left it is a group without
+    /// disks, and without both there is no group. The lock is removed last: until then nobody can
+    /// begin a group of this name. Removing the group again removes whatever a crash left.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl Group {
             for file in [MAKING, STATE_COPY, STATE, RUNS, RUNS_EARLIER] {
                 remove(&directory.join(file)).map_err(removing)?;
             }
-            // Those exports end by themselves, as their points are gone.
+            // Those exports end by themselves, because their points are gone.
             let exports = exporters::files(directory).map_err(removing)?;
             exports.iter().try_for_each(|file| remove(file)).map_err(removing)?;
             fs::File::open(directory).and_then(|opened| opened.sync_all()).map_err(removing)?;
@@ -63,7 +63,7 @@ fn remove(file: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether it is gone: one with something in it stays.
+/// Removes the directory and returns true; leaves one that is not empty.
 fn remove_directory(directory: &Path) -> io::Result<bool> {
     match fs::remove_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),

@@ -1,9 +1,10 @@
-//! A group gets another name, which is that of its directories.
+//! Renaming a group, which renames its directories.
 //!
-//! As a rule there is one directory, and one rename(2) does it: after a crash the group has the old
-//! name or the new one. Where its state lies apart from its history and both are named after it,
+//! Usually there is one directory, and one rename(2) does it: after a crash the group has the old
+//! name or the new one. If its state is kept apart from its history and both are named after it,
 //! the history goes first. A crash between the two leaves the state under the old name and the
-//! history under the new one: the same renaming knows that both are of one group, and goes on.
+//! history under the new one: the same renaming then recognises that both belong to one group, and
+//! continues.
 
 use std::fs::{self, File};
 use std::io;
@@ -18,7 +19,7 @@ use crate::storage::Storage;
 use crate::storage::directory::{Directory, LOCK};
 use crate::{Error, ErrorKind, Result};
 
-/// What is to be done so that a group has another name; it is held meanwhile.
+/// The steps to rename a group; it is held meanwhile.
 #[derive(Debug)]
 pub struct Renaming {
     now: Place,
@@ -32,20 +33,20 @@ pub struct Renaming {
 /// A directory of a group, and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move {
-    /// Where it is.
+    /// Its current path.
     pub from: PathBuf,
-    /// Where it will be.
+    /// Its new path.
     pub to: PathBuf,
 }
 
 impl Renaming {
-    /// Takes hold of the group called `from.0` at `from.1`, which is to be called `to.0` and be at
-    /// `to.1`. Nothing is changed yet. A directory that is the same in both stays.
+    /// Takes the lock of the group called `from.0` at `from.1`, which is to be called `to.0` and be
+    /// at `to.1`. Nothing is changed yet. A directory that is the same in both stays.
     ///
     /// # Errors
     ///
-    /// `Usage`: the new name is none, or the old one. `Refused`: something of that name is there
-    /// already, or somebody works on this one. `Failed`: a directory cannot be read.
+    /// `Usage`: the new name is not valid, or is the old one. `Refused`: something of that name
+    /// exists already, or the group is in use. `Failed`: a directory cannot be read.
     pub fn of(from: (&str, &Place), to: (&str, &Place)) -> Result<Self> {
         check_name(to.0)?;
         if from.0 == to.0 {
@@ -79,7 +80,7 @@ impl Renaming {
         if !left.is_empty() && !is_one_group(&now)? {
             return Err(is_there(to.0, now.history.as_ref().unwrap_or(&now.state)));
         }
-        // A directory that is not there is not made for this.
+        // A missing directory is not created just for this.
         let history = now.history.clone().filter(|history| history.is_dir());
         let state = if now.state.is_dir() { None } else { history.clone() };
         let held = Place { state: state.unwrap_or_else(|| now.state.clone()), history };
@@ -87,47 +88,47 @@ impl Renaming {
         Ok(Self { now, to: to.0.to_owned(), moves, left, lock: Arc::new(lock) })
     }
 
-    /// Where the group is now.
+    /// The current place of the group.
     #[must_use]
     pub fn now(&self) -> &Place {
         &self.now
     }
 
-    /// What is moved, in this order.
+    /// The moves, in order.
     #[must_use]
     pub fn moves(&self) -> &[Move] {
         &self.moves
     }
 
-    /// [`Group::begin_run`](super::Group::begin_run), of the group that is moved.
+    /// [`Group::begin_run`](super::Group::begin_run), for the group that is moved.
     ///
     /// # Errors
     ///
-    /// What the kernel said.
+    /// The kernel's error.
     pub fn begin_run(&self, begin: &RunBegin) -> io::Result<Option<RunLog>> {
         RunLog::begin(&self.lock, begin).map(Some)
     }
 
-    /// Moves it. Who has its history open goes on reading it.
+    /// Moves the directories. Readers that have the history open continue to read it.
     ///
     /// # Errors
     ///
     /// `Refused`: somebody begins a group of the new name. `Failed`: a directory could not be
-    /// moved; the same renaming goes on.
+    /// moved; the same renaming continues it.
     pub fn run(self) -> Result<()> {
         for Move { from, to } in &self.moves {
             remove_if_empty(to, &self.to)?;
             let doing = || format!("moving {} to {}", from.display(), to.display());
             move_to_nothing(from, to).map_err(|error| Error::failed(doing(), error))?;
-            // The next one is moved once this one stays moved: a crash leaves the order that is
-            // known again.
+            // The next one is moved only when this move is durable: a crash then leaves an order
+            // that can be recognised.
             sync_parent(to).map_err(|error| Error::failed(doing(), error))?;
         }
         self.left.iter().try_for_each(|left| remove_if_empty(left, &self.to))
     }
 }
 
-/// The directories of a group and where they go, the history first; each once.
+/// The directories of a group and their destinations, the history first; each once.
 fn pairs(from: &Place, to: &Place) -> Vec<Move> {
     let histories = from.history.clone().zip(to.history.clone());
     let states = (from.state.clone(), to.state.clone());
@@ -140,7 +141,7 @@ fn pairs(from: &Place, to: &Place) -> Vec<Move> {
     pairs
 }
 
-/// Whether there is more in `directory` than a lock.
+/// Whether `directory` contains more than a lock.
 fn holds_something(directory: &Path) -> Result<bool> {
     let looking = |error| place::failed("looking into", directory, error);
     let entries = match fs::read_dir(directory) {
@@ -155,8 +156,8 @@ fn holds_something(directory: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// Whether the state and the history at `place` are of one group: each has a copy of the state, and
-/// both are the same or say the same history.
+/// Whether the state and the history at `place` belong to one group: each has a copy of the state,
+/// and both are equal or name the same history.
 fn is_one_group(place: &Place) -> Result<bool> {
     let Some(history) = &place.history else { return Ok(false) };
     let reading = |error| place::failed("reading the state in", &place.state, error);
@@ -173,14 +174,14 @@ fn is_one_group(place: &Place) -> Result<bool> {
     Ok(state == copy || (histories.0.is_some() && histories.0 == histories.1))
 }
 
-/// Whether `directory`, in which there is no more than a lock, is something else than what a group
-/// leaves that never saved anything: one without a lock may be a place for a mount.
+/// Whether `directory`, which contains at most a lock, is something else than the remains of a
+/// group that never saved anything: a directory without a lock may be a mount point.
 fn is_somebodys(directory: &Path) -> bool {
     directory.symlink_metadata().is_ok() && !directory.join(LOCK).exists()
 }
 
-/// Moves `from` to `to`, where nothing is. Some filesystems know no such move; there, an empty
-/// directory that somebody makes at this moment is replaced, and nothing else.
+/// Moves `from` to `to`, which must not exist. Some filesystems do not support such a move; there,
+/// an empty directory that somebody makes at this moment is replaced, but nothing else.
 fn move_to_nothing(from: &Path, to: &Path) -> io::Result<()> {
     let (here, only) = (nix::fcntl::AT_FDCWD, nix::fcntl::RenameFlags::RENAME_NOREPLACE);
     match nix::fcntl::renameat2(here, from, here, to, only) {
@@ -202,21 +203,21 @@ fn is_no_groups(at: &Path) -> Error {
         .with_hint("take another name; or remove it, if it is nobody's")
 }
 
-/// Removes `directory`, in which there is a lock at most, and nobody holds it.
+/// Removes `directory`, which contains at most a lock, if nobody holds that.
 pub(super) fn remove_if_empty(directory: &Path, name: &str) -> Result<()> {
     if !directory.is_dir() {
         return Ok(());
     }
     let lock = place::lock(&Place::without_history(directory), name)?;
     let removing = |error| place::failed("removing", directory, error);
-    // Who comes between these two makes a lock of its own, and the directory stays.
+    // A process that comes between these two makes its own lock, and the directory stays.
     fs::remove_file(directory.join(LOCK)).map_err(removing)?;
     fs::remove_dir(directory).map_err(removing)?;
     drop(lock);
     sync_parent(directory).map_err(removing)
 }
 
-/// Makes durable what `path` is called.
+/// Makes the name of `path` durable.
 pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()

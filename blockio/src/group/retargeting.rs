@@ -1,4 +1,4 @@
-//! A volume of a group goes to another disk from now on.
+//! Moving a volume of a group to another disk.
 
 use super::Group;
 use crate::Result;
@@ -7,12 +7,12 @@ use crate::retarget::SameContent;
 use crate::target_identity;
 
 impl Group {
-    /// From now on the disks of `assignments` are the targets of their volumes; each holds what the
-    /// one until now does (`proofs`). All of them in one save: a crash leaves the old disks or the
-    /// new ones, and each is right, since neither was written.
+    /// Makes the disks of `assignments` the targets of their volumes from now on; each holds what
+    /// the current one does (`proofs`). All of them change in one save: a crash leaves the old
+    /// disks or the new ones, and either is right, because neither was written.
     ///
-    /// The journal does not say so before the next epoch begins: a state that is made anew from it
-    /// before that knows the old disks.
+    /// The journal does not record this before the next epoch begins: a state that is rebuilt from
+    /// it before that has the old disks.
     ///
     /// # Errors
     ///

@@ -1,12 +1,12 @@
 //! What was done to a group: a line as a run of a verb begins, and one as it ends, appended to a
-//! file beside the state. It is for people; nothing else depends on it, and no state is read from
+//! file next to the state. It is for people; nothing else depends on it, and no state is read from
 //! it.
 //!
-//! Only who holds the group appends what is done to it, so that the end of a run follows its
-//! beginning, and a beginning that another one follows is of a run that did not end. Runs beside
-//! those only read: nobody holds the group for them, their lines come between others', and each end
-//! says which beginning it belongs to. A crash leaves lines that are whole, and at most a part of
-//! one after them: the next line begins anew, and readers pass the part over.
+//! Only the holder of the group appends what is done to it, so that the end of a run follows its
+//! beginning, and a beginning followed by another beginning belongs to a run that did not end. Runs
+//! on the side only read: nobody holds the group for them, their lines are interleaved with others,
+//! and each end names its beginning. A crash leaves whole lines, and at most a partial one after
+//! them: the next line begins on a new line, and readers skip the partial one.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -22,16 +22,16 @@ use super::{Group, GroupView};
 use crate::storage::StateCopy;
 use crate::{Error, Result};
 
-/// The runs since the file was begun.
+/// The runs since the file was started.
 pub(super) const RUNS: &str = "runs";
-/// Those before it; there is one such file.
+/// The runs before those; there is one such file.
 pub(super) const RUNS_EARLIER: &str = "runs.earlier";
-/// From so many bytes on, the next run begins the file anew.
+/// From this size in bytes on, the next run starts a new file.
 const RUNS_BYTES_MAX: u64 = 1 << 20;
 /// The longest line that is written, in bytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// A run that begins: who does what.
+/// The beginning of a run: who does what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunBegin {
@@ -39,35 +39,35 @@ pub struct RunBegin {
     pub time: String,
     /// The verb, as it is typed: `apply`, `points pin`.
     pub verb: String,
-    /// Who: who called sudo, else whose login it is, else the user that the process is.
+    /// The user: who called sudo, else the login, else the user of the process.
     pub user: String,
-    /// The user that the process is, by number.
+    /// The user ID of the process.
     pub user_id: u32,
-    /// Whose login it is, by number, if that is another user.
+    /// The user ID of the login, if that is another user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_user_id: Option<u32>,
-    /// Who called sudo, as it says, if that is another user.
+    /// The user who called sudo, according to sudo, if that is another user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sudo_user: Option<String>,
     /// The name of the host.
     pub host: String,
-    /// The number of the process.
+    /// The process ID.
     pub process: u32,
     /// The version of the program.
     pub version: String,
-    /// The streams, in their order.
+    /// The streams, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<RunStream>,
-    /// So many more streams there were.
+    /// How many more streams there were.
     #[serde(skip_serializing_if = "is_zero")]
     pub more_streams: u64,
-    /// The disks, as the group knows them.
+    /// The disks, by their names in the group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<String>,
-    /// The recovery point that it is about, as messages call it.
+    /// The recovery point of the run, as messages call it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub point: Option<String>,
-    /// What else it is about.
+    /// Further details.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
@@ -75,14 +75,14 @@ pub struct RunBegin {
 /// A stream of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunStream {
-    /// Its file, as an absolute path; or what messages call it.
+    /// Its file, as an absolute path; or its name in messages.
     pub path: String,
-    /// What it is recognised by when it comes again; none of a pipe.
+    /// What identifies it when it comes again; `None` for a pipe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunEnd {
@@ -93,7 +93,7 @@ pub struct RunEnd {
     /// How many bytes it applied, or wrote back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// What went wrong.
+    /// Its error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -101,11 +101,11 @@ pub struct RunEnd {
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// How it began.
+    /// Its beginning.
     pub begin: RunBegin,
-    /// How it ended; none if it did not, or has not yet.
+    /// Its end; `None` if it was cut short, or is still running.
     pub end: Option<RunEnd>,
-    /// It only read: others may have run meanwhile.
+    /// Whether it only read: other runs may have overlapped.
     pub is_beside: bool,
 }
 
@@ -118,7 +118,7 @@ enum Line {
     BesideEnd(BesideEnd),
 }
 
-/// The end of a run beside others.
+/// The end of a run on the side.
 #[derive(Serialize, Deserialize)]
 struct BesideEnd {
     of: Which,
@@ -126,7 +126,7 @@ struct BesideEnd {
     end: RunEnd,
 }
 
-/// Which run it is.
+/// Identifies a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Which {
     time: String,
@@ -143,24 +143,24 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// A run that has begun. The group is held until it ends, or this is dropped; not for one that only
+/// A run that has begun. The group is held until it ends, or this is dropped, unless the run only
 /// reads.
 #[derive(Debug)]
 pub struct RunLog {
     file: File,
-    /// Of a run that only reads.
+    /// Set for a run that only reads.
     beside: Option<Which>,
     _lock: Option<Arc<Lock>>,
 }
 
 impl RunLog {
-    /// Appends that a run begins, durably: one that is killed from here on is known.
+    /// Durably appends that a run begins: from here on, a killed run is recorded.
     pub(super) fn begin(lock: &Arc<Lock>, begin: &RunBegin) -> io::Result<Self> {
         let state = &lock.place.state;
         let path = state.join(RUNS);
         let found = path.symlink_metadata();
         if found.is_ok_and(|found| found.len() >= RUNS_BYTES_MAX) {
-            // A crash after it leaves no file, as before the first run.
+            // A crash after the rename leaves no file, as before the first run.
             fs::rename(&path, state.join(RUNS_EARLIER))?;
         }
         let log = Self { file: open(&path)?, beside: None, _lock: Some(Arc::clone(lock)) };
@@ -169,8 +169,8 @@ impl RunLog {
         Ok(log)
     }
 
-    /// The same of one that only reads the group whose state is in the directory `state`. It never
-    /// begins the file anew: that is for who holds the group.
+    /// The same for a run that only reads the group whose state is in the directory `state`. It
+    /// never starts a new file: only the holder of the group does.
     fn begin_beside(state: &Path, begin: &RunBegin) -> io::Result<Self> {
         let beside = Some(Which::of(begin));
         let log = Self { file: open(&state.join(RUNS))?, beside, _lock: None };
@@ -179,11 +179,11 @@ impl RunLog {
         Ok(log)
     }
 
-    /// Appends how it ended.
+    /// Appends how the run ended.
     ///
     /// # Errors
     ///
-    /// What the kernel said: it then counts as one that did not end.
+    /// The kernel's error: the run then counts as cut short.
     pub fn end(self, end: RunEnd) -> io::Result<()> {
         match self.beside.clone() {
             None => self.append(&Line::End(end)),
@@ -203,7 +203,7 @@ impl RunLog {
             self.file.read_exact_at(&mut last, length - 1)?;
         }
         if last != *b"\n" {
-            // What a crash left of the line before.
+            // A crash left a partial line before this one.
             text.insert(0, '\n');
         }
         (&self.file).write_all(text.as_bytes())?;
@@ -218,30 +218,31 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 impl Group {
-    /// Records that a run begins to change it. It is held from here on until the run ends; nothing
-    /// is recorded where nobody holds it, as in a dry run.
+    /// Records the beginning of a run that changes the group. The group is held from here until the
+    /// run ends; nothing is recorded if nobody holds it, as in a dry run.
     ///
     /// # Errors
     ///
-    /// What the kernel said.
+    /// The kernel's error.
     pub fn begin_run(&self, begin: &RunBegin) -> io::Result<Option<RunLog>> {
         self.lock.as_ref().map(|lock| RunLog::begin(lock, begin)).transpose()
     }
 }
 
 impl GroupView {
-    /// Records that a run begins that only reads it; somebody may be working on it meanwhile.
+    /// Records the beginning of a run that only reads the group; another run may be working on it
+    /// meanwhile.
     ///
     /// # Errors
     ///
-    /// What the kernel said: on a volume that is mounted for reading nothing is recorded.
+    /// The kernel's error: on a volume mounted read-only nothing is recorded.
     pub fn begin_run_beside(&self, begin: &RunBegin) -> io::Result<Option<RunLog>> {
         let file = self.storage.state_file(StateCopy::First);
         let state = file.as_ref().and_then(|file| file.parent());
         state.map(|state| RunLog::begin_beside(state, begin)).transpose()
     }
 
-    /// The files of the streams that volumes are in the middle of, as far as the runs say so.
+    /// The files of the streams that volumes are in the middle of, as far as the runs record them.
     #[must_use]
     pub fn begun_files(&self) -> Vec<String> {
         let state = self.storage.state_file(StateCopy::First);
@@ -257,11 +258,11 @@ impl GroupView {
     }
 }
 
-/// What was done to the group at `place`, the oldest first; as far as it is kept.
+/// The runs of the group at `place`, oldest first, as far as they are kept.
 ///
 /// # Errors
 ///
-/// `Failed`: it cannot be read.
+/// `Failed`: they cannot be read.
 pub fn runs(place: &Place) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
     for name in [RUNS_EARLIER, RUNS] {
@@ -284,7 +285,7 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Adds what `text` says to `runs`. What is no line of ours is passed over.
+/// Adds the runs in `text` to `runs`. Lines that are not ours are skipped.
 fn take(runs: &mut Vec<Run>, text: &str) {
     for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
         match line {

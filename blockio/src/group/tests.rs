@@ -1,4 +1,4 @@
-//! A group is held by one process, and saves what it was told or nothing.
+//! A group is held by one process, and saves exactly what it was given, or nothing.
 
 use std::fs;
 
@@ -58,7 +58,7 @@ fn a_state_that_was_changed_by_hand_is_refused() {
         [&path, &copy].iter().for_each(|path| fs::write(path, &changed).unwrap());
         let refused = Group::open(&place, "g").unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Integrity);
-        // One that is whole is enough, and is told.
+        // One intact copy is enough, and the damage is reported.
         fs::write(&copy, &text).unwrap();
         let mut group = Group::open(&place, "g").unwrap();
         assert_eq!(group.take_notes().len(), 1);
@@ -87,21 +87,22 @@ fn a_save_appends_to_what_this_process_wrote_and_to_nothing_else() {
     let then = texts();
     set(3);
     assert_eq!(pieces(), [3, 3]);
-    // Somebody puts an older one back: it is written anew, and goes on.
+    // Somebody puts an older copy back: it is replaced, and appends continue.
     fs::write(&copy, &then[1]).unwrap();
     set(4);
     assert_eq!(pieces(), [1, 1]);
     let before = texts();
     set(5);
     assert_eq!(pieces(), [2, 2]);
-    // Where a crash while the second was appended left only a part: the first counts.
+    // A crash while the second was appended left only a part: the first counts.
     let whole = texts();
     fs::write(&copy, &whole[1][..whole[1].len() - 1]).unwrap();
     assert_eq!(source_bytes(), Some(5));
-    // No crash leaves a part in both: it may have been acted on.
+    // No crash leaves a partial piece in both: the save may have been acted on.
     fs::write(&path, &whole[0][..whole[0].len() - 1]).unwrap();
     assert_eq!(GroupView::look(&place, "g").unwrap_err().kind(), ErrorKind::Integrity);
-    // A part in the first: nothing of that save is known, and the next process writes it anew.
+    // A partial piece in the first: nothing of that save is known, and the next process replaces
+    // it.
     fs::write(&copy, &before[1]).unwrap();
     assert_eq!(source_bytes(), Some(4));
     drop(group);
@@ -121,7 +122,8 @@ fn a_history_whose_state_is_lost_is_refused_and_not_begun_anew() {
     group.begin_history(&Targets::new()).unwrap();
     group.overwrite(|_| {}).unwrap();
     drop(group);
-    // The directory of the state was given once, and forgotten: its copy is with the history.
+    // The directory of the state was given once, and forgotten: the second copy is with the
+    // history.
     let forgotten = Place { state: history.clone(), history: Some(history.clone()) };
     assert!(Group::open(&forgotten, "g").unwrap().view().catalogue().is_ok());
     fs::remove_file(history.join("state.copy")).unwrap();
@@ -150,7 +152,7 @@ fn after_a_save_that_failed_memory_is_what_the_disk_has_and_nothing_more_is_save
     let place = Place::without_history(&directory.path().join("g"));
     let mut group = Group::open(&place, "g").unwrap();
     group.overwrite(|_| {}).unwrap();
-    // The directory is held open; what is in it can go all the same.
+    // The directory is held open, but its content can be removed.
     fs::remove_dir_all(&place.state).unwrap();
     let insert = |group: &mut Group, name: &str| {
         group.overwrite(|state| drop(state.volumes.insert(name.into(), Default::default())))

@@ -1,4 +1,4 @@
-//! What is known of a group, to be looked at by anybody: no change can be made through it.
+//! What is known of a group, readable by anybody: it cannot be changed through this.
 
 use std::sync::Arc;
 
@@ -22,14 +22,14 @@ pub struct GroupView {
     pub(super) keeps: Keeps,
 }
 
-/// What is remembered of what is applied.
+/// What is remembered of applied streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keeps {
     /// Nothing: there is no group.
     Nothing,
-    /// How far each volume is.
+    /// The progress of each volume.
     Progress,
-    /// That, and what was overwritten.
+    /// Progress, and before-images.
     History,
 }
 
@@ -40,19 +40,19 @@ impl std::fmt::Debug for GroupView {
 }
 
 impl GroupView {
-    /// Looks at the group `name` at `place`, without taking hold of it: somebody may be working on
-    /// it. Makes nothing that is not there.
+    /// Reads the group `name` at `place`, without its lock: a run may be working on it. Creates
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// `Usage`: the name is none. `Integrity`: the state file is not what was written. `Failed`: it
-    /// cannot be read.
+    /// `Usage`: the name is not valid. `Integrity`: the state file is damaged. `Failed`: it cannot
+    /// be read.
     pub fn look(place: &Place, name: &str) -> Result<Self> {
         place::check_name(name)?;
         let keeps = place.keeps();
         let there = |path: &std::path::PathBuf| path.is_dir();
         let history = place.history.clone().filter(there);
-        // Where the state's directory is not there, its copy may be with the history.
+        // If the state's directory is missing, its second copy may be with the history.
         let state = Some(place.state.clone()).filter(there).or_else(|| history.clone());
         let Some(state) = state else { return Self::of(Arc::new(Nothing), name, keeps) };
         Self::of(place::storage(&Place { state, history })?, name, keeps)
@@ -63,7 +63,7 @@ impl GroupView {
         Ok(Self { name: name.to_owned(), state, notes, storage, keeps })
     }
 
-    /// The group `name` at `place`, whatever its state is.
+    /// The group `name` at `place`, without reading its state.
     pub(super) fn without_state(place: &Place, name: &str) -> Result<Self> {
         let storage = place::storage(place)?;
         let (name, state, notes) = (name.to_owned(), GroupState::default(), Vec::new());
@@ -82,13 +82,13 @@ impl GroupView {
         &self.name
     }
 
-    /// What is known of its volumes.
+    /// Its state.
     #[must_use]
     pub fn state(&self) -> &GroupState {
         &self.state
     }
 
-    /// What the operator should know of the copies of its state.
+    /// Notices for the operator about the copies of its state.
     #[must_use]
     pub fn notes(&self) -> &[Notice] {
         &self.notes
@@ -100,7 +100,7 @@ impl GroupView {
         Arc::clone(&self.storage)
     }
 
-    /// Whether there is a group at all, and what is applied is remembered.
+    /// Whether there is a group, so that applied streams are remembered.
     #[must_use]
     pub fn remembers(&self) -> bool {
         match self.keeps {
@@ -109,13 +109,13 @@ impl GroupView {
         }
     }
 
-    /// Whether what is overwritten is kept.
+    /// Whether overwritten data is preserved.
     #[must_use]
     pub fn keeps_history(&self) -> bool {
         self.keeps == Keeps::History
     }
 
-    /// How it is kept: as it was set, else as groups are kept by default.
+    /// The group's settings, or the defaults if none were set.
     #[must_use]
     pub fn settings(&self) -> GroupSettings {
         self.state.settings.unwrap_or_default()
@@ -133,14 +133,14 @@ impl GroupView {
         })
     }
 
-    /// The point that a rollback was begun to and has not reached.
+    /// The destination of a rollback that was begun and not finished.
     #[must_use]
     pub fn rolling_back_to(&self) -> Option<PointId> {
         self.state.journal.as_ref().and_then(|known| known.rolling_back_to)
     }
 
-    /// No point after `to` is pinned: a rollback to it that keeps nothing of what it overwrites may
-    /// give them up.
+    /// Requires that no point after `to` is pinned, so that a rollback to it without undo may give
+    /// them up.
     ///
     /// # Errors
     ///
@@ -159,14 +159,14 @@ impl GroupView {
         )))
     }
 
-    /// A point of it, as messages call it in short: `start`, or `point 7`.
+    /// The short name of a point in messages: `start`, or `point 7`.
     #[must_use]
     pub fn called(&self, id: PointId) -> String {
         let known = self.state.journal.as_ref();
         known.map_or_else(|| format!("point {id}"), |known| selector::called(known, id))
     }
 
-    /// No rollback was begun and not finished.
+    /// Requires that no rollback is unfinished.
     ///
     /// # Errors
     ///

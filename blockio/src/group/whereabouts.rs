@@ -1,4 +1,4 @@
-//! Where the volumes of a group are, as it is known: what an operator asks first. Pure.
+//! Where the volumes of a group are, according to its state: what an operator asks first. Pure.
 
 use super::GroupView;
 use crate::journal::catalogue::PointId;
@@ -11,9 +11,9 @@ pub enum Whereabouts {
     NeverWritten,
     /// A rollback to this point was begun and not finished.
     RollingBack(PointId),
-    /// A run was cut short: what these volumes hold after their checkpoint is not known.
+    /// A run was cut short: what these volumes hold after their checkpoint is unknown.
     InBetween(Vec<VolumeName>),
-    /// They were rolled back to this point, and nothing was written since.
+    /// They were rolled back to this point, and nothing was written since then.
     RolledBack(PointId),
     /// These volumes are in the middle of a stream, exactly where it was left.
     WithinStream(Vec<VolumeName>),

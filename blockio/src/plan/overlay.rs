@@ -1,5 +1,5 @@
-//! Which byte comes from which piece: overlapping pieces in the order of a stream become disjoint
-//! runs in the order of the disk. Sectors are not known here.
+//! Which byte comes from which piece: overlapping pieces in stream order become disjoint runs in
+//! disk order. Sectors play no role here.
 
 use std::collections::BinaryHeap;
 
@@ -7,17 +7,17 @@ use crate::extent::Extent;
 use crate::stream::{Content, Piece};
 use crate::units::ByteOffset;
 
-/// Neighbouring bytes that come from one place.
+/// Adjacent bytes with one origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
-    /// Where on the disk.
+    /// The extent on the disk.
     pub(super) extent: Extent,
-    /// Where in the arena the first byte is; none: zeros.
+    /// The position of the first byte in the arena; `None` for zeros.
     pub(super) position: Option<usize>,
 }
 
 impl Run {
-    /// The run of a whole piece. Discarded is zero: see [`Content::Discard`].
+    /// The run of a whole piece. Discarded extents are zeros: see [`Content::Discard`].
     fn of(piece: &Piece) -> Self {
         let position = match piece.content {
             Content::Data { position } => Some(position),
@@ -32,8 +32,8 @@ impl Run {
         Self { extent, position: position.flatten() }
     }
 
-    /// This run and the one that follows as one, if they are neighbours on the disk, and in the
-    /// arena or both zeros.
+    /// This run and the next one as one, if they are adjacent on the disk, and either adjacent in
+    /// the arena or both zeros.
     fn join(self, next: Self) -> Option<Self> {
         let end = self.extent.end();
         if end != next.extent.start() || self.position_at(end) != next.position {
@@ -43,7 +43,7 @@ impl Run {
         Some(Self { extent, position: self.position })
     }
 
-    /// Where in the arena the byte for `offset` is, which does not lie before this run.
+    /// The position in the arena of the byte for `offset`, which does not lie before this run.
     fn position_at(self, offset: ByteOffset) -> Option<usize> {
         let distance = offset.get().saturating_sub(self.extent.start().get());
         let distance = usize::try_from(distance).unwrap_or(usize::MAX);
@@ -51,13 +51,13 @@ impl Run {
     }
 }
 
-/// Lays pieces over each other, the later on top. Holds only working memory between two calls.
+/// Lays pieces over each other, later ones on top. Holds only working memory between two calls.
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
-    /// Where each piece begins, and which it is: by place.
+    /// The start of each piece, and its index, in disk order.
     begins: Vec<(ByteOffset, usize)>,
-    /// The pieces that began and may not have ended yet; the latest of the stream on top. One that
-    /// ended is removed when it comes to the top, and only then.
+    /// The pieces that began and may not have ended yet, with the last in the stream on top. A
+    /// piece that ended is removed when it comes to the top, and only then.
     begun: BinaryHeap<usize>,
     /// How often the sweep looked at the top of the heap.
     #[cfg(test)]
@@ -65,7 +65,8 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
-    /// Gives what `pieces` leave on the disk: as few runs as there can be, disjoint, ascending.
+    /// Passes to `emit` what `pieces` leave on the disk: the fewest possible runs, disjoint,
+    /// ascending.
     pub(super) fn runs(&mut self, pieces: &[Piece], mut emit: impl FnMut(Run)) {
         let mut pending: Option<Run> = None;
         self.sweep(pieces, |run| {
@@ -78,12 +79,13 @@ impl Overlay {
         pending.into_iter().for_each(emit);
     }
 
-    /// From each place where a piece begins to the next one. Without overlap, one run a piece.
+    /// Goes from each start of a piece to the next one. Without overlap, this gives one run per
+    /// piece.
     fn sweep(&mut self, pieces: &[Piece], mut emit: impl FnMut(Run)) {
         self.begins.clear();
         let begins = pieces.iter().enumerate().map(|(index, piece)| (piece.extent.start(), index));
         self.begins.extend(begins);
-        // Already in order, as most streams are: one pass.
+        // One pass if already in order, as in most streams.
         self.begins.sort_unstable();
         self.begun.clear();
         for next in 0..self.begins.len() {
@@ -94,11 +96,11 @@ impl Overlay {
         }
     }
 
-    /// Gives the topmost runs from `from` up to `until`, between which no piece begins; to the end
-    /// of the last piece if there is no `until`.
+    /// Emits the topmost runs from `from` up to `until`, between which no piece begins, or to the
+    /// end of the last piece if there is no `until`.
     ///
-    /// Every turn but the last one of a call removes a piece: all calls together take at most two
-    /// turns a piece.
+    /// Every iteration except the last one of a call removes a piece: all calls together take at
+    /// most two iterations per piece.
     fn advance(
         &mut self,
         pieces: &[Piece],

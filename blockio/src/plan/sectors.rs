@@ -1,4 +1,4 @@
-//! Runs of bytes become whole sectors and patches. What lies over what is decided before.
+//! Runs of bytes become whole sectors and patches. Overlaps are resolved before.
 
 use super::overlay::Run;
 use super::{Change, Patch, WritePlan};
@@ -7,7 +7,7 @@ use crate::extent::Extent;
 use crate::units::{ByteCount, ByteOffset, SectorSize};
 
 impl WritePlan {
-    /// Forgets everything but the memory.
+    /// Clears everything but keeps the allocations.
     pub(super) fn clear(&mut self) {
         self.writes.clear();
         self.clears.clear();
@@ -15,7 +15,7 @@ impl WritePlan {
         self.touched.clear();
     }
 
-    /// Adds a run that lies behind all runs so far and cannot be joined with the last one.
+    /// Adds a run that lies after all runs so far and cannot be joined with the last one.
     pub(super) fn add(&mut self, run: Run, size: SectorSize) {
         self.touch(run.extent, size);
         let Some(whole) = run.extent.align_inward(size) else {
@@ -31,7 +31,7 @@ impl WritePlan {
         }
     }
 
-    /// A run inside of one sector, or the end of one and the beginning of the next.
+    /// A run inside one sector, or the end of one and the beginning of the next.
     fn add_without_whole_sector(&mut self, run: Run, size: SectorSize) {
         let boundary = size.align_up(run.extent.start());
         match boundary.and_then(|boundary| run.extent.split_at(boundary)) {
@@ -43,7 +43,7 @@ impl WritePlan {
         }
     }
 
-    /// Whole sectors: cleared, or written by transfers that are each as long as they may be.
+    /// Adds whole sectors: as a clear, or as transfers of the maximum length.
     fn replace(&mut self, run: Run) {
         if run.position.is_none() {
             return self.clears.push(run.extent);
@@ -60,7 +60,7 @@ impl WritePlan {
         }
     }
 
-    /// A part of one sector.
+    /// Adds a part of one sector.
     fn patch(&mut self, run: Run, size: SectorSize) {
         let sector = size.lba_containing(run.extent.start());
         let within = run.extent.start().get() - size.align_down(run.extent.start()).get();
@@ -73,7 +73,7 @@ impl WritePlan {
         }
     }
 
-    /// Remembers the sectors of `extent` as touched.
+    /// Adds the sectors of `extent` to the touched ones.
     fn touch(&mut self, extent: Extent, size: SectorSize) {
         let start = size.align_down(extent.start());
         let end = size.align_up(extent.end()).unwrap_or(ByteOffset::new(u64::MAX));

@@ -1,4 +1,4 @@
-//! Plans against a naive model: a disk as bytes, changed piece by piece, one byte after the other.
+//! Plans against a naive model: a disk as bytes, changed piece by piece, byte by byte.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::units::{ByteCount, ByteOffset};
 
 const BOTH: [SectorSize; 2] = [SectorSize::Bytes512, SectorSize::Bytes4096];
 
-/// How long the model's disk is: small, so that pieces meet often.
+/// The length of the model's disk: small, so that pieces often meet.
 const DISK_BYTES: u64 = 8 << 12;
 
 fn extent(start: u64, end: u64) -> Extent {
@@ -27,7 +27,7 @@ fn placed(extents: &[(u64, u64)]) -> Vec<Piece> {
     pieces_of(&wanted)
 }
 
-/// The same; the third number says what is in it: 1 is zeros, 2 is discarded, all others are data.
+/// The same; the third number is the content: 1 is zeros, 2 is discarded, all others are data.
 fn pieces_of(wanted: &[(u64, u64, u8)]) -> Vec<Piece> {
     let mut free = 0;
     let one = |&(start, end, kind): &(u64, u64, u8)| {
@@ -46,7 +46,7 @@ fn pieces_of(wanted: &[(u64, u64, u8)]) -> Vec<Piece> {
     wanted.iter().map(one).collect()
 }
 
-/// What is in the arena: different bytes at places that could be confused.
+/// The content of the arena: different bytes at positions that could be confused.
 fn arena_byte(position: usize) -> u8 {
     let mixed = (position as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 56) as u8 | 1
@@ -61,7 +61,7 @@ fn old_disk() -> Vec<u8> {
     (0..DISK_BYTES as usize).map(pattern).collect()
 }
 
-/// The disk after `pieces`, and which bytes any of them named.
+/// The disk after `pieces`, and which bytes are covered by any of them.
 fn apply_byte_by_byte(pieces: &[Piece]) -> (Vec<u8>, Vec<bool>) {
     let (mut disk, mut named) = (old_disk(), vec![false; DISK_BYTES as usize]);
     for piece in pieces {
@@ -77,7 +77,7 @@ fn apply_byte_by_byte(pieces: &[Piece]) -> (Vec<u8>, Vec<bool>) {
     (disk, named)
 }
 
-/// A disk that takes every byte once at most, and only whole sectors.
+/// A disk that accepts each byte at most once, and only whole sectors.
 struct OnceDisk {
     bytes: Vec<u8>,
     written: Vec<bool>,
@@ -99,7 +99,7 @@ impl OnceDisk {
         let start = self.size.offset_of(patch.sector).unwrap();
         let sector = Extent::new(start, self.size.bytes()).unwrap();
         let from = start.get() as usize;
-        // What covers the sector is not read: garbage would show.
+        // A sector that the patch covers is not read: garbage would show.
         let mut bytes = match patch.covers(self.size) {
             true => vec![0xff; self.size.bytes().get() as usize],
             false => self.bytes[from..sector.end().get() as usize].to_vec(),
@@ -128,7 +128,7 @@ fn apply_plan(plan: &WritePlan, size: SectorSize) -> OnceDisk {
     disk
 }
 
-/// The sectors of which a byte is named, as ranges.
+/// The sectors with a covered byte, as ranges.
 fn sectors_named(named: &[bool], size: SectorSize) -> Vec<Extent> {
     let bytes = size.bytes().get();
     let sectors = named.chunks(bytes as usize).zip(0..);
@@ -140,7 +140,7 @@ fn sectors_named(named: &[bool], size: SectorSize) -> Vec<Extent> {
     extents
 }
 
-/// Whether everything is in order, as long as it may be, and where a device can take it.
+/// Asserts that everything is in order, within the length limit, and aligned for a device.
 fn assert_well_formed(plan: &WritePlan, size: SectorSize) {
     for write in &plan.writes {
         assert!((1..=TRANSFER_BYTES_MAX).contains(&write.length));
@@ -198,7 +198,7 @@ fn places() -> impl Strategy<Value = u64> {
     prop_oneof![2 => 0..=DISK_BYTES, 4 => boundary, 1 => beside]
 }
 
-/// Pieces of all kinds, some of them beginning where the one before ended.
+/// Pieces of all kinds, some beginning where the previous one ended.
 fn batches(longest: u64) -> impl Strategy<Value = Vec<Piece>> {
     let one = (places(), places(), any::<bool>(), 0..6_u8);
     prop::collection::vec(one, 0..24).prop_map(move |raw| {
@@ -320,11 +320,11 @@ fn the_last_writer_wins_where_a_later_piece_begins_earlier() {
     assert_eq!(plan.writes, [later, left]);
 }
 
-/// From which sector to which the piece of this number out of so many is.
+/// The first and last sector of a piece, given its number and the number of pieces.
 type Shape = fn(u64, u64) -> (u64, u64);
 
-/// The most pieces that a batch has: each over all others, in every way that they can nest, and
-/// many short ones that are long over when the sweep ends.
+/// The most pieces that a batch can have: each over all others, nested in every way, and many short
+/// ones that ended long before the sweep does.
 #[test]
 fn a_piece_costs_at_most_two_looks_however_the_others_lie_over_it() {
     let count = BATCH_PIECES_MAX as u64;

@@ -1,5 +1,5 @@
-//! Reads the images of the next steps while earlier ones are preserved and written: in a thread of
-//! its own, or else when it is asked. Memory is given to it, and comes back filled.
+//! Reads the images of the next steps while earlier ones are preserved and written: in a separate
+//! thread, or on demand. Memory is given to it, and comes back filled.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -17,23 +17,23 @@ type Filled = (WritePlan, Result<Arena>);
 
 /// What comes next.
 pub(super) enum Ready {
-    /// This, with its bytes; or they could not be read.
+    /// The next step, with its bytes, or the error of reading them.
     Step(WritePlan, Result<Arena>),
-    /// Something, later.
+    /// The next step is not read yet.
     NotYet,
-    /// Nothing more.
+    /// There are no more steps.
     End,
 }
 
 /// Reads ahead.
 pub(super) enum Ahead<'a> {
-    /// When it is asked.
+    /// On demand.
     Inline { steps: Steps<'a>, reader: Reader<'a>, empty: VecDeque<Arena> },
-    /// Another thread.
+    /// In another thread.
     Thread { empty: Sender<Arena>, filled: Receiver<Filled>, waited_for: Option<Filled> },
 }
 
-/// What reads.
+/// Reads the images.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     images: &'a Images,
@@ -47,7 +47,7 @@ impl Reader<'_> {
 }
 
 impl<'a> Ahead<'a> {
-    /// Reads `steps` when it is asked.
+    /// Reads `steps` on demand.
     pub(super) fn inline(steps: Steps<'a>, images: &'a Images, records: &'a ArenaPool) -> Self {
         Self::Inline { steps, reader: Reader { images, records }, empty: VecDeque::new() }
     }
@@ -56,7 +56,7 @@ impl<'a> Ahead<'a> {
     ///
     /// # Errors
     ///
-    /// `Failed`: there can be no thread.
+    /// `Failed`: the thread cannot be started.
     pub(super) fn in_thread<'scope>(
         scope: &'scope Scope<'scope, 'a>,
         steps: Steps<'a>,
@@ -81,7 +81,7 @@ impl<'a> Ahead<'a> {
         Ok(Self::Thread { empty, filled, waited_for: None })
     }
 
-    /// Memory for a step. False once all is read, and none is needed.
+    /// Gives memory for a step. Returns false once everything is read, and no more is needed.
     pub(super) fn give(&mut self, arena: Arena) -> bool {
         match self {
             Self::Inline { empty, .. } => {
@@ -92,7 +92,7 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// What comes next, if it is there.
+    /// The next step, if it is ready.
     pub(super) fn next(&mut self) -> Ready {
         match self {
             Self::Inline { steps, reader, empty } => match empty.pop_front() {
@@ -113,14 +113,14 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// Waits until [`next`](Self::next) has something else to say.
+    /// Waits until [`next`](Self::next) has a different answer.
     ///
     /// # Errors
     ///
-    /// `Failed`: nothing comes any more.
+    /// `Failed`: no further step will arrive.
     pub(super) fn wait(&mut self) -> Result<()> {
         match self {
-            // Memory is all that it waits for.
+            // It only waits for memory.
             Self::Inline { .. } => Ok(()),
             Self::Thread { filled, waited_for, .. } => {
                 let came = receive(filled, Limits::USUAL, "images out of the history");

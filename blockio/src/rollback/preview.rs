@@ -1,5 +1,5 @@
-//! What a rollback would do, without doing any of it: found in the way of the rollback itself, so
-//! that where it would be refused, or find damage, so is this.
+//! What a rollback would do, without doing any of it. It takes the same path as the rollback
+//! itself, so that it is refused, or finds damage, whenever the rollback would.
 
 use std::sync::atomic::AtomicBool;
 
@@ -17,37 +17,37 @@ use crate::journal::open::open_epoch;
 use crate::target_check;
 use crate::volume_name::VolumeName;
 
-/// What is asked.
+/// The parameters of a preview.
 pub struct Asked<'a> {
     /// The group.
     pub group: &'a GroupView,
     /// Its volumes, each with its target.
     pub assignments: &'a mut [Assignment],
-    /// Where to.
+    /// The point to roll back to.
     pub to: PointId,
-    /// As of a [`Job`](super::Job).
+    /// As in [`Job`](super::Job).
     pub accept_target: bool,
-    /// As of a [`Job`](super::Job).
+    /// As in [`Job`](super::Job).
     pub may_give_up_points: bool,
-    /// As of a [`Job`](super::Job).
+    /// As in [`Job`](super::Job).
     pub without_undo: bool,
-    /// As of a [`Job`](super::Job).
+    /// As in [`Job`](super::Job).
     pub history: &'a Settings,
-    /// All of the history that is needed is compared with its checksums, as a rollback does before
-    /// it writes.
+    /// Compare all of the history that is needed with its checksums, as a rollback does before it
+    /// writes.
     pub is_whole: bool,
 }
 
 /// What a rollback would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
-    /// The volumes are at the point already, by what they hold: nothing would be written.
+    /// The volumes are at the point already, according to their content: nothing would be written.
     pub nothing_to_do: bool,
-    /// Of each volume, by its name, how many bytes would be written.
+    /// For each volume, by name, how many bytes would be written.
     pub volumes: Vec<(VolumeName, u64)>,
-    /// The points that would be given up, as nothing of what is overwritten is kept.
+    /// The points that would be given up because overwritten data is not kept.
     pub given_up: Vec<PointId>,
-    /// The points that may have to go for want of room, the oldest first.
+    /// The points that may have to be given up for lack of room, oldest first.
     pub for_room: Vec<PointId>,
 }
 
@@ -67,7 +67,7 @@ pub fn preview(
     }
     let (storage, pool) = (group.storage(), record_pool()?);
     let opened = open_epoch(&storage, group.state(), &pool)?;
-    // What a run that was cut short overwrote is more than was saved.
+    // A run that was cut short preserved more than was saved.
     let mut known = group.catalogue()?.clone();
     opened.describe(&mut known);
     let images = Images::since(&storage, &known, to, &pool)?;

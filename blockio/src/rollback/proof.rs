@@ -1,5 +1,5 @@
-//! Whether volumes are at a point, by what they hold: what is known of it may be an older state's,
-//! put back, and "nothing to do" would pass other bytes off as the point.
+//! Whether volumes are at a point according to their content. The recorded state may be an older
+//! one that was put back, and "nothing to do" would then pass other bytes off as the point.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,15 +16,16 @@ use crate::{Error, ErrorKind, Result};
 
 const PIECE_BYTES: NonZeroUsize =
     NonZeroUsize::new(TRANSFER_BYTES_MAX).expect("invariant: not zero");
-/// What was kept, what is there, and one for comparing a record with its checksum.
+/// One for the before-image, one for the disk's content, and one for comparing a record with its
+/// checksum.
 const PIECES: usize = 3;
 
-/// Whether every image is what its volume holds. What cannot be read is not: who writes it will
-/// tell.
+/// Whether every image equals the content of its volume. Content that cannot be read does not: a
+/// write to it will report the failure.
 ///
 /// # Errors
 ///
-/// `Integrity`: the history is damaged. `Failed`: it cannot be read, or this was stopped.
+/// `Integrity`: the history is damaged. `Failed`: it cannot be read, or the comparison was stopped.
 pub(super) fn hold_all(
     images: &Images,
     names: &[VolumeName],

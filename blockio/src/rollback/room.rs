@@ -1,5 +1,5 @@
-//! Room for what a rollback overwrites: known before it begins, or nothing is overwritten. One that
-//! ends half way for want of it has cost points, and leads nowhere.
+//! Room for what a rollback overwrites: known before it begins, or nothing is overwritten. A
+//! rollback that ends half way for lack of room has cost points, and leads nowhere.
 
 use crate::assignment::Assignment;
 use crate::group::GroupView;
@@ -20,18 +20,19 @@ pub(super) struct Way<'a> {
     pub(super) to: PointId,
     /// The volumes, each with its target.
     pub(super) assignments: &'a [Assignment],
-    /// Those that are written: the place of each among them, and its number in the journal.
+    /// The volumes that are written: the index of each among the assignments, and its number in the
+    /// journal.
     pub(super) order: &'a [(usize, u32)],
-    /// What is written.
+    /// The images that are written.
     pub(super) images: &'a Images,
 }
 
-/// What is overwritten finds room; the points that may have to go for it, the oldest first, where
-/// that is allowed.
+/// Requires room for what is overwritten; returns the points that may have to be given up for it,
+/// oldest first, if that is allowed.
 ///
 /// # Errors
 ///
-/// `Refused`: it finds none. `Failed`: the volume does not say how much is free.
+/// `Refused`: there is no room. `Failed`: the free room of the volume cannot be determined.
 pub(super) fn require(
     group: &GroupView,
     room: &Room<'_>,
@@ -52,7 +53,7 @@ pub(super) fn require(
     if (may_give_up_points && pinned.is_none()) || needed.points_to_go == Some(0) {
         let mut oldest = retention::in_the_order_to_go(known).take_while(|point| point.id < to);
         let oldest = oldest.by_ref().map(|point| point.id);
-        // Where all that may go might not be enough, all of them may have to.
+        // If all points that may go might not be enough, all of them may have to go.
         return Ok(oldest.take(needed.points_to_go.unwrap_or(usize::MAX)).collect());
     }
     let go = match needed.points_to_go {

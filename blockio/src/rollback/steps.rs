@@ -1,5 +1,5 @@
-//! Images become steps: what is written at a time, in the order of the disk, and where it is read
-//! from. Nothing is read here.
+//! Divides images into steps: what is written at a time, in disk order, and where it is read from.
+//! Nothing is read here.
 
 use crate::device::{TRANSFER_BYTES_MAX, Transfer};
 use crate::extent::Extent;
@@ -8,17 +8,18 @@ use crate::journal::layout::padded;
 use crate::plan::{CLEAR_STEP_BYTES, WritePlan, clear_steps};
 use crate::units::{ByteCount, ByteOffset};
 
-/// So much is written at a time, in bytes: what it overwrites fits into one record.
+/// How much is written in one step, in bytes: the before-images of what it overwrites fit into one
+/// record.
 pub(super) const STEP_BYTES: usize = 3 << 20;
-/// Zeros of this length, in bytes, are cleared; shorter ones are faster written.
+/// Runs of zeros of at least this length, in bytes, are cleared; shorter ones are faster to write.
 const CLEAR_BYTES_MIN: u64 = 1 << 20;
 
-/// What is written at a time.
+/// What is written in one step.
 #[derive(Default)]
 pub(super) struct Step {
-    /// Where its bytes are, where in the arena they go, and how many; in whole blocks.
+    /// Where its bytes are, their position in the arena, and how many there are; in whole blocks.
     pub(super) places: Vec<(Place, usize, usize)>,
-    /// What is written then.
+    /// The writes of the step.
     pub(super) plan: WritePlan,
     used: usize,
     cleared: u64,
@@ -27,12 +28,13 @@ pub(super) struct Step {
 /// The steps of a volume.
 pub(super) struct Steps<'a> {
     images: Box<dyn Iterator<Item = Image> + Send + 'a>,
-    /// What did not go into the last one.
+    /// What did not fit into the last step.
     rest: Option<Image>,
 }
 
 impl<'a> Steps<'a> {
-    /// Of `images`, ascending and apart: taken one by one, since there may be very many.
+    /// The steps of `images`, ascending and disjoint: they are taken one by one, because there may
+    /// be very many.
     pub(super) fn new(images: impl Iterator<Item = Image> + Send + 'a) -> Self {
         Self { images: Box::new(images), rest: None }
     }
@@ -55,7 +57,7 @@ impl Iterator for Steps<'_> {
 }
 
 impl Step {
-    /// Takes as much of `image` as there is room for; gives what is left.
+    /// Takes as much of `image` as there is room for; returns the rest.
     fn take(&mut self, image: Image) -> Option<Image> {
         let Image { extent, place } = image;
         if place == Place::Zeros && extent.length().get() >= CLEAR_BYTES_MIN {
@@ -143,7 +145,7 @@ mod tests {
         assert_eq!(step.plan.clears, [between(2 * MIB, 3 * MIB)]);
         assert_eq!(writes(step), [(0, 0, (MIB - BLOCK) as usize)]);
         assert_eq!(step.places, [(Place::Zeros, 0, (MIB - BLOCK) as usize)]);
-        // A mebibyte that is none of zeros is not.
+        // A mebibyte that is not zeros is not cleared.
         assert!(steps(vec![data(0, MIB, BLOCK)])[0].plan.clears.is_empty());
     }
 
@@ -154,7 +156,7 @@ mod tests {
         let all = steps(halves.map(|(from, to)| zeros(from, to)).to_vec());
         let cleared: Vec<_> = all.iter().map(|step| step.plan.clears.len()).collect();
         assert_eq!(cleared, [2, 1]);
-        // One byte less than that, and there is room for more.
+        // One block less than that, and there is room for more.
         let all = steps(vec![zeros(0, step - BLOCK), zeros(step, step + MIB)]);
         assert_eq!(all.len(), 1);
     }
@@ -171,10 +173,10 @@ mod tests {
         // Apart on the disk.
         let apart = steps(vec![data(BLOCK, 2 * BLOCK, MIB), data(3 * BLOCK, 4 * BLOCK, 5 * MIB)]);
         assert_eq!(writes(&apart[0]), [(BLOCK, 0, block), (3 * BLOCK, block, block)]);
-        // Apart in memory, where each begins with a block.
+        // Apart in memory, where each begins at a block.
         let short = steps(vec![data(0, 512, BLOCK), data(512, 1024, 5 * BLOCK)]);
         assert_eq!(writes(&short[0]), [(0, 0, 512), (512, block, 512)]);
-        // Behind one that neither begins its disk nor its memory.
+        // After one that is at the beginning of neither its disk nor its memory.
         let images = [(0, 1), (4, 5), (5, 6)].map(|(a, b)| data(a * BLOCK, b * BLOCK, a * MIB));
         let three = steps(images.to_vec());
         assert_eq!(writes(&three[0]), [(0, 0, block), (4 * BLOCK, block, 2 * block)]);

@@ -1,5 +1,5 @@
-//! A rollback of disks in memory, whose history is in memory too: when there is nothing to do, what
-//! is asked before the first write, and what is told meanwhile.
+//! A rollback of disks in memory, with the history in memory too: when there is nothing to do, what
+//! is checked before the first write, and what is reported meanwhile.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::units::{ByteCount, ByteOffset, SectorSize};
 
 const BLOCK: u64 = 4096;
 const SIZE: u64 = 256 << 10;
-/// What is overwritten after the mark, of volume `a`.
+/// What is overwritten after the mark, on volume `a`.
 const CHANGED: std::ops::Range<u64> = 8 * BLOCK..40 * BLOCK;
 pub(crate) const MARKED: PointId = PointId(1);
 pub(crate) const LAST: PointId = PointId(2);
@@ -37,8 +37,8 @@ pub(crate) struct Bench {
     marked: Vec<u8>,
 }
 
-/// What came of a rollback: how it ended, what it told of its check and of what it wrote, and what
-/// the operator should know.
+/// The result of a rollback: how it ended, the progress of its check and of its writes, and the
+/// notices for the operator.
 type Told = (Result<Ending>, Vec<(u64, u64)>, Vec<(u64, u64)>, Vec<String>);
 
 fn disk() -> MemoryDevice {
@@ -53,7 +53,7 @@ fn assignment(name: &str, disk: &MemoryDevice) -> Assignment {
 }
 
 fn settings() -> Settings {
-    // Soon after the marks, and always the same.
+    // Soon after the marks, and constant.
     let clock = || 1_700_000_100_000_000_000;
     Settings { segment_bytes: Some(32 << 10), in_thread: false, clock, ..Settings::default() }
 }
@@ -81,7 +81,7 @@ impl Bench {
         Self { marked, ..bench }
     }
 
-    /// All points stay for an hour; the journal takes so many bytes at most.
+    /// All points are kept for an hour; the journal takes at most `journal_bytes_max` bytes.
     fn keep_by(&self, journal_bytes_max: Option<u64>) {
         let hour = Duration::from_secs(3600);
         let policy = Policy {
@@ -132,7 +132,7 @@ impl Bench {
         (ending, checked, written, notes)
     }
 
-    /// What a rollback to `to` would do.
+    /// Previews a rollback to `to`.
     fn previewed(&self, to: PointId, change: impl FnOnce(&mut Asked<'_>)) -> Result<Preview> {
         let (group, mut assignments) = (self.group(), self.assignments());
         let mut asked = Asked {
@@ -178,7 +178,7 @@ impl Bench {
             .to_vec()
     }
 
-    /// Writes one sector of `a` behind the back of the group.
+    /// Writes one sector of `a` without the group's knowledge.
     fn write(&self, at: u64, byte: u8) {
         let pool = ArenaPool::new(1, NonZeroUsize::new(BLOCK as usize).unwrap()).unwrap();
         let mut arena = pool.take().unwrap();
@@ -379,7 +379,7 @@ fn what_was_kept_in_short_sectors_does_not_fit_a_disk_of_long_ones() {
     };
     assert!(fits(&disk, None).is_ok());
     assert!(with(BLOCK, 2 * BLOCK).is_ok());
-    // The last sector is as long as the disk has it.
+    // The last sector has the length that the disk has left.
     assert!(with(2 * BLOCK, end).is_ok());
     for (start, end) in [(2 * BLOCK, 2 * BLOCK + 512), (2 * BLOCK + 512, 3 * BLOCK)] {
         assert_eq!(with(start, end).unwrap_err().kind(), ErrorKind::Refused);
@@ -410,6 +410,6 @@ fn where_the_volumes_are_is_known_unless_a_stream_was_cut_short_or_begun_since()
     assert!(!known(&volumes, Some(&Progress::default())));
     volumes[1].1 = state_of(false);
     assert!(!known(&volumes, None));
-    // A volume of which the point knows nothing is where it was if nothing is known of it now.
+    // A volume that the point does not know is where it was if nothing is known of it now.
     assert!(known(&[("c", VolumeState::default())], Some(&Progress::default())));
 }

@@ -1,8 +1,9 @@
 //! A group's history in directories: the state in one, its second copy and the segments in one that
 //! may be another.
 //!
-//! The directories are held open, and everything in them is reached through that: if a retention
-//! volume is unmounted under us, nothing is ever written to what comes to light below it.
+//! The directories are held open, and everything in them is reached through those handles: if a
+//! retention volume is unmounted under us, nothing is ever written to the directory that appears
+//! below it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -22,18 +23,18 @@ use crate::units::{ByteCount, SectorSize};
 
 /// The file names of the two copies of the state.
 pub const STATE: &str = "state";
-/// The second, beside the segments.
+/// The second copy, next to the segments.
 pub const STATE_COPY: &str = "state.copy";
-/// One that is being written, and a random part.
+/// The prefix of a state that is being written; a random part follows.
 const STATE_MAKING: &str = "state.";
-/// How long the random part is that `tempfile` adds.
+/// The length of the random part that `tempfile` adds.
 const RANDOM_LENGTH: usize = 6;
 /// More than the points of years and a thousand volumes take, in bytes.
 const STATE_BYTES_MAX: u64 = 256 << 20;
 const SEGMENT: &str = "segment-";
-/// The file that is locked by whoever works on the group, in each of its directories.
+/// The file that a run on the group locks, in each of its directories.
 pub(crate) const LOCK: &str = "lock";
-/// One that is being made.
+/// A segment that is being made.
 pub(crate) const MAKING: &str = "segment.making";
 
 /// The directories of a group.
@@ -56,12 +57,12 @@ impl Held {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Where it is reached, whatever has become of its path.
+    /// A path to the directory that works whatever has become of its own path.
     fn inside(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 
-    /// Its path still leads to it.
+    /// Checks that its path still leads to it.
     fn is_there(&self) -> io::Result<()> {
         let (open, named) = (self.file.metadata()?, fs::metadata(&self.path));
         let is_same = |named: fs::Metadata| (named.dev(), named.ino()) == (open.dev(), open.ino());
@@ -75,11 +76,11 @@ impl Held {
 }
 
 impl Directory {
-    /// The directories, which are there.
+    /// Opens the directories, which must exist.
     ///
     /// # Errors
     ///
-    /// What the kernel said.
+    /// The kernel's error.
     pub fn open(state: &Path, segments: &Path) -> io::Result<Self> {
         Ok(Self { state: Held::open(state)?, segments: Held::open(segments)? })
     }
@@ -92,12 +93,12 @@ impl Directory {
         }
     }
 
-    /// Removes what crashes left of states that were being written. Only for who has the lock: to
-    /// anybody else it may be one that is being written.
+    /// Removes what crashes left of states being written. Only for the holder of the lock: to
+    /// anybody else, such a file may be in use.
     ///
     /// # Errors
     ///
-    /// What the kernel said.
+    /// The kernel's error.
     pub fn remove_leftovers(&self) -> io::Result<()> {
         for held in [&self.state, &self.segments] {
             for entry in fs::read_dir(held.inside())? {
@@ -124,9 +125,9 @@ impl Directory {
         open(file, geometry, engine, &[]).map_err(io::Error::other)
     }
 
-    /// Makes a segment under another name first: under its own it is there with its length, or not
-    /// at all, for whoever looks for it meanwhile. A crash leaves the other name, which nothing
-    /// reads and the next one replaces.
+    /// Makes a segment under another name first: under its own name it exists with its full length,
+    /// or not at all, for anybody who looks for it meanwhile. A crash leaves the other name, which
+    /// nothing reads and the next segment replaces.
     fn create(&self, path: &Path, bytes: u64) -> io::Result<File> {
         if path.symlink_metadata().is_ok() {
             return Err(io::Error::from_raw_os_error(libc::EEXIST));
@@ -139,7 +140,7 @@ impl Directory {
         let made = Self::make(&making, bytes);
         let named = made.and_then(|file| fs::rename(&making, path).map(|()| file));
         let file = named.inspect_err(|_| {
-            // What was begun holds room that is wanted elsewhere.
+            // The partial file holds room that is needed elsewhere.
             let _ = fs::remove_file(&making);
         })?;
         self.segments.file.sync_all()?;
@@ -150,7 +151,7 @@ impl Directory {
         let file = directly(path, OpenOptions::new().read(true).write(true).create_new(true))?;
         let length = i64::try_from(bytes).map_err(io::Error::other)?;
         match fallocate(&file, FallocateFlags::empty(), 0, length) {
-            // Not every filesystem sets room aside; then a full one is met while writing.
+            // Not every filesystem can reserve room; then a full one is noticed when writing.
             Err(nix::Error::EOPNOTSUPP) => file.set_len(bytes)?,
             done => done?,
         }
@@ -159,11 +160,11 @@ impl Directory {
     }
 }
 
-/// Opens `path` for direct I/O, where the filesystem can do that.
+/// Opens `path` for direct I/O, if the filesystem supports it.
 fn directly(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     match options.custom_flags(libc::O_DIRECT).open(path) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            // The file may have been made all the same: it is there, or it can be made.
+            // The file may have been created despite the error: it exists, or it can be created.
             match options.custom_flags(0).create_new(false).open(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     options.create(true).open(path)
@@ -175,17 +176,17 @@ fn directly(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     }
 }
 
-/// What is in the place of a segment is none: it is as good as not there.
+/// The error for something else in the place of a segment: as good as a missing one.
 fn no_segment() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "what is in its place is no file")
 }
 
-/// What is in the place of a copy of the state is none.
+/// The error for something else in the place of a copy of the state.
 fn no_state(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// A link, a directory, a pipe or a socket is what was opened.
+/// Whether a link, a directory, a pipe or a socket was opened.
 fn is_of_no_file(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EISDIR | libc::ENXIO))
 }
@@ -195,8 +196,8 @@ fn is_direct(file: &File) -> io::Result<bool> {
     Ok(flags.contains(OFlag::O_DIRECT))
 }
 
-/// Where the filesystem cannot read past its cache: after a flush that failed, that may hold for
-/// written what the disk does not have, and a process that comes later is not told.
+/// For filesystems that cannot read past their cache: after a failed flush, the cache may hold as
+/// written what the disk does not have, and a later process does not get the error.
 fn forget_cached(file: &File) -> io::Result<()> {
     file.sync_all()?;
     Ok(posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?)
@@ -211,12 +212,12 @@ impl Storage for Directory {
     fn read_state(&self, copy: StateCopy) -> io::Result<Option<String>> {
         let (held, name) = self.copy(copy);
         let path = held.inside().join(name);
-        // Who opens a pipe waits for its writer, but for this flag.
+        // Without this flag, opening a pipe would wait for its writer.
         let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
         let mut file = match opened {
             Ok(file) => file,
-            // A link that leads nowhere may be to a volume that is not mounted: it is not missing,
-            // and where the other copy is none, no new state begins.
+            // A dangling link may lead to a volume that is not mounted: the state is not missing,
+            // and if the other copy is, no new state begins.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return match path.symlink_metadata() {
                     Ok(_) => Err(no_state("it is a link that leads nowhere")),
@@ -234,7 +235,8 @@ impl Storage for Directory {
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        // Where something was torn, a character may be: what its checksum then says, it says.
+        // A torn text may have a torn character: whether it is acceptable is decided by its
+        // checksum.
         let text = String::from_utf8(bytes);
         Ok(Some(
             text.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
@@ -244,8 +246,8 @@ impl Storage for Directory {
     fn replace_state(&self, copy: StateCopy, text: &str) -> io::Result<()> {
         let (held, name) = self.copy(copy);
         let directory = held.inside();
-        // Opened here, as tempfile's own errors hide what the kernel said behind the path of a
-        // handle of ours.
+        // Opened here because tempfile's own errors hide the kernel's error behind the path of one
+        // of our handles.
         let make =
             |path: &Path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let mut file = tempfile::Builder::new()
@@ -256,7 +258,8 @@ impl Storage for Directory {
         // A crash from here on leaves a temporary file, which nothing reads.
         file.as_file().sync_all()?;
         file.persist(directory.join(name)).map_err(|error| error.error)?;
-        // Of the segments too: what was removed is removed once both copies were replaced.
+        // This also covers the segments: a removed segment is durably removed once both copies were
+        // replaced.
         held.file.sync_all()
     }
 
@@ -268,7 +271,8 @@ impl Storage for Directory {
         let mut file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            // What is no file, and somebody put there: it is replaced, or says why it cannot be.
+            // Something that is not a file was put there: it is replaced, or the replacing reports
+            // why it cannot be.
             Err(error) if is_of_no_file(&error) => return Ok(false),
             Err(error) => return Err(error),
         };
@@ -295,8 +299,8 @@ impl Storage for Directory {
 
     fn open_segment(&self, number: SegmentNumber) -> io::Result<Box<dyn BlockDevice>> {
         let path = self.path(number);
-        // Who opens a pipe waits for its writer. Opened so that nobody waits, io_uring would not
-        // wait for the file either.
+        // Opening a pipe would wait for its writer. If the segment were opened with O_NONBLOCK
+        // instead, io_uring would not wait for the file either.
         match fs::metadata(&path) {
             Ok(found) if !found.is_file() => return Err(no_segment()),
             Err(error) if is_of_no_file(&error) => return Err(no_segment()),
@@ -307,12 +311,12 @@ impl Storage for Directory {
             forget_cached(&file)?;
         }
         let bytes = file.metadata()?.len();
-        // Many are open at once, and each is read by one reader: no ring for each.
+        // Many segments are open simultaneously, and each is read by one reader: no ring for each.
         self.device(file, bytes, Engine::Blocking)
     }
 
     fn shorten_segment(&self, number: SegmentNumber, bytes: u64) -> io::Result<()> {
-        // Its length stays: somebody may be reading on where it ends.
+        // Its length stays: a reader may be about to read on where it ends.
         let file = OpenOptions::new().write(true).open(self.path(number))?;
         let length = file.metadata()?.len();
         let (Ok(from), Ok(rest)) =
@@ -332,21 +336,21 @@ impl Storage for Directory {
         for copy in StateCopy::BOTH {
             let (held, name) = self.copy(copy);
             let of_copy = match fs::metadata(held.inside().join(name)) {
-                // The old state and the new one are there at once, so they are different files;
-                // times tell apart those that follow.
+                // The old state and the new one exist simultaneously, so they have different
+                // inodes; times distinguish later ones.
                 Ok(of) => {
                     let time = of.ctime().wrapping_mul(1_000_000_000).wrapping_add(of.ctime_nsec());
                     let time = u64::from_le_bytes(time.to_le_bytes());
-                    // What is appended at one tick of that clock changes the length alone.
+                    // Appends within one tick of that clock change only the length.
                     let length = of.len().rotate_left(40);
                     of.ino().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ time ^ length
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-                // It is passed over when it is read.
+                // It is ignored when it is read.
                 Err(error) if is_of_no_file(&error) => 0,
                 Err(error) => return Err(error),
             };
-            // Not a plain sum: what one copy gains must not be what the other loses.
+            // Not a plain sum: a gain in one copy must not cancel a loss in the other.
             stamp = stamp.rotate_left(17) ^ of_copy;
         }
         Ok(stamp)
@@ -363,8 +367,8 @@ impl Storage for Directory {
         let mut found = Vec::new();
         for entry in fs::read_dir(self.segments.inside())? {
             let entry = entry?;
-            // A directory or a pipe of that name is none; what a link leads to is seen when it is
-            // opened.
+            // A directory or a pipe of that name is not a segment; the target of a link is checked
+            // when it is opened.
             if !entry.file_type().is_ok_and(|kind| kind.is_file() || kind.is_symlink()) {
                 continue;
             }
@@ -433,8 +437,8 @@ mod tests {
         assert_eq!(directory.segments().unwrap(), []);
     }
 
-    /// Of a filesystem of Linux, which reads past its cache, what is opened is direct; what is
-    /// opened without that is noticed, and reads the same once its cache is forgotten.
+    /// On a filesystem of Linux that can read past its cache, opening is direct; opening without
+    /// that is noticed, and reads the same once its cache is dropped.
     #[test]
     fn a_segment_of_a_filesystem_without_direct_io_is_read_from_its_disk() {
         let place = tempfile::tempdir_in(".").unwrap();
@@ -530,7 +534,7 @@ mod tests {
             directory.replace_state(copy, "text").unwrap();
             stamps.push(directory.state_stamp().unwrap());
         }
-        // Several within one tick of the clock that the times of files are of.
+        // Several within one tick of the clock of file times.
         for at in 0..100 {
             let copy = StateCopy::BOTH[at % 2];
             assert!(directory.append_state(copy, 4 + at as u64 / 2, "1").unwrap());
@@ -580,7 +584,8 @@ mod tests {
         let number = SegmentNumber(1);
         let made = directory.create(&directory.path(number), 8192).unwrap();
         let flags = |file: &File| OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL).unwrap());
-        // With it, io_uring of Linux 6.1 tries writes that it would have to wait for for ever.
+        // With the flag, io_uring of Linux 6.1 retries writes that it would have to wait for, for
+        // ever.
         assert!(!flags(&made).contains(OFlag::O_NONBLOCK));
         let opened = directly(&directory.path(number), OpenOptions::new().read(true)).unwrap();
         assert!(!flags(&opened).contains(OFlag::O_NONBLOCK));

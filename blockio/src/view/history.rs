@@ -1,37 +1,38 @@
-//! The images that a view needs, kept up to date while somebody else goes on writing: the segments
-//! that were there are held open (they may be removed meanwhile), and what is appended is followed.
+//! The images that a view needs, kept up to date while another process continues to write: the
+//! existing segments are held open (they may be removed meanwhile), and appended records are
+//! followed.
 //!
 //! # Why no byte of another time is ever read
 //!
-//! Who reads a part of the disk asks for images of it *after* that, with [`History::follow`]. Let
-//! the disk have been overwritten before it was read. Then its before-image is in the log: it was
-//! durable, and can be read, before the disk was written (I1). That `follow` finds it, since
+//! A reader of a part of the disk looks up images of it *after* that, with [`History::follow`].
+//! Suppose the disk had been overwritten before it was read. Then its before-image is in the log:
+//! it was durable, and can be read, before the disk was written (I1). `follow` finds it, because
 //!
-//! 1. **it begins after the disk was read**, and believes nothing that it read before that: of the
-//!    segment that it is in, it reads again where the next record would be. Somebody else's
-//!    `follow` counts if it began after ours was asked for;
+//! 1. **it begins after the disk was read**, and relies on nothing that it read before that: in its
+//!    current segment, it reads the place of the next record again. Another caller's `follow`
+//!    counts if it began after ours was requested;
 //! 2. **records have one order**: their numbers are consecutive over all segments of the log and
-//!    all sessions, and each becomes durable after those before it. A record that is not whole is
-//!    not durable, so nothing after it is, and nothing of it was overwritten; the next session
-//!    begins with its number. So from where we are, number by number, the way leads to that image,
-//!    or to a place where the next number is not to be had;
-//! 3. **what is not to be had was removed, or is not there yet.** Segments are removed (points
-//!    went, epochs were merged) after the state was saved without them, and everything is then
-//!    looked at anew, beginning with the state. So where a segment does not follow, and the state
-//!    is still the one that was looked at before the end was met, nothing was removed in between,
-//!    and the end is the end;
-//! 4. **what is not of the log is never taken for it.** Copies of merged epochs lie between its
+//!    all sessions, and each becomes durable after those before it. A record that is incomplete is
+//!    not durable, so nothing after it is, and none of the data it preserves was overwritten; the
+//!    next session begins with its number. So from the current position, number by number, the way
+//!    leads to that image, or to a place where the next number is not available;
+//! 3. **a record that is not available was removed, or does not exist yet.** Segments are removed
+//!    (points expired, epochs were merged) after the state was saved without them, and everything
+//!    is then read again, beginning with the state. So if no segment follows, and the state is
+//!    still the one that was read before the end was met, nothing was removed in between, and the
+//!    end is the end;
+//! 4. **nothing outside the log is ever taken for it.** Copies of merged epochs lie between its
 //!    segments; their records have numbers of their own
-//!    ([`COPIES_FROM`](crate::journal::layout::COPIES_FROM)). A session says in the state that it
-//!    writes before it writes anything: what it goes on with, and which segments of the session
-//!    before it does without, is looked at anew when that is seen;
-//! 5. **what was found stays.** An image is read from a segment that was opened before, whatever
-//!    has become of its name; what is in it is never written again. An image that was found first
-//!    counts, also after everything was looked at anew: a point that is kept has the same bytes
-//!    through all merging. A point that is gone is told, and nothing else is read instead.
+//!    ([`COPIES_FROM`](crate::journal::layout::COPIES_FROM)). A session records itself in the state
+//!    before it writes anything: when a reader sees that, it reads again where the session
+//!    continues, and which segments of the previous session it ignores;
+//! 5. **a found image stays.** An image is read from a segment that was opened before, whatever has
+//!    become of its name; its content is never overwritten. The image that was found first counts,
+//!    even after everything was read again: a point that is kept has the same bytes through all
+//!    merging. If a point is gone, that is reported, and nothing else is read instead.
 //!
-//! What is read from a disk or from segments is read without a lock on what is known; who needs to
-//! know more waits for one look at the end of the log, which then does for all who wait.
+//! Disks and segments are read without holding a lock on the known images; callers that need to
+//! know more wait for one search for the end of the log, which then serves all of them.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,7 +53,7 @@ use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteCount;
 use crate::{Error, ErrorKind, Result};
 
-/// So often in a row the state may be replaced while it is looked at.
+/// How often in a row the state may be replaced while it is read.
 const LOOKS_MAX: usize = 1000;
 
 const SEE_WHICH_ARE_KEPT: &str = "see which are kept with: mtctl points list";
@@ -64,38 +65,38 @@ pub(super) struct History {
     point: PointId,
     known: RwLock<Known>,
     tail: Mutex<Tail>,
-    /// How many looks at the end were begun.
+    /// How many searches for the end were begun.
     begun: AtomicU64,
-    /// Which history it is a point of.
+    /// The history that the point belongs to.
     identity: Identity,
-    /// The stamp of the state that had the point when that was asked last.
+    /// The stamp of the state that still had the point at the last check.
     kept_at: AtomicU64,
 }
 
-/// What was found.
+/// What was found so far.
 struct Known {
     images: Images,
-    /// The volumes, by the numbers that images have of them.
+    /// The volumes, by their numbers in images.
     volumes: Vec<JournalVolume>,
 }
 
-/// Where what is appended will be found.
+/// Where appended records will be found.
 struct Tail {
-    /// The segment that is being appended to, read up to its end, and its place among the images.
+    /// The segment that is being appended to, read up to its end, and its index among the images.
     reader: SegmentReader,
     place: u32,
-    /// The number of the segment that comes after it.
+    /// The number of the segment after it.
     next_segment: u64,
-    /// A segment did not follow, though this record should have been its first.
+    /// No segment followed, although this record should have been its first.
     looked_again_for: Option<(u64, u64)>,
-    /// The same, and everything was looked at anew since.
+    /// The same, and everything was read again since then.
     loaded_for: Option<(u64, u64)>,
     seen: Seen,
-    /// The last look at the end that found it, by its number.
+    /// The number of the last search that found the end.
     complete: u64,
 }
 
-/// What was known of the group when it was looked at last.
+/// What was known of the group at the last read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     stamp: u64,
@@ -142,28 +143,28 @@ impl History {
         known.number(name).map_or_else(Vec::new, |number| known.images.found(number, extent))
     }
 
-    /// What `look` says of the images of the volume `name`; none while it has none.
+    /// Applies `look` to the images of the volume `name`; `None` if it has none yet.
     pub(super) fn of<T>(&self, name: &str, look: impl FnOnce(&Index) -> T) -> Option<T> {
         self.known().index(name).map(look)
     }
 
-    /// How long the volume `name` was.
+    /// The length that the volume `name` had.
     pub(super) fn capacity(&self, name: &str) -> Option<ByteCount> {
         let known = self.known();
         let volume = known.volumes.iter().find(|volume| volume.name == *name)?;
         Some(volume.capacity())
     }
 
-    /// Takes what was appended up to now.
+    /// Adds everything that was appended up to now.
     pub(super) fn follow(&self) -> Result<()> {
         if planted!(ViewDoesNotLookAgain) {
             return Ok(());
         }
         let begun = self.begun.load(Ordering::SeqCst);
-        // What is behind it is true of any moment: who panicked was reading.
+        // The content of the mutex is valid at any moment: a thread that panicked was reading.
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         if tail.complete > begun {
-            // Somebody looked who began after we asked.
+            // A search that began after our request has finished.
             return Ok(());
         }
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
@@ -180,7 +181,7 @@ impl History {
             let stamp = self.stamp()?;
             if stamp != tail.seen.stamp {
                 let looked = self.look_at_the_state(tail, stamp);
-                // It may have been replaced again, and segments been removed with that.
+                // The state may have been replaced again, and segments removed with that.
                 if looked.is_err() && self.stamp()? != stamp {
                     continue;
                 }
@@ -199,7 +200,7 @@ impl History {
         Err(Error::new(ErrorKind::Failed, context))
     }
 
-    /// Images of a volume of which the state knows nothing are of a newer one.
+    /// Requires that all images belong to volumes in the state; others belong to a newer state.
     fn require_all_known(&self, tail: &Tail) -> Result<()> {
         let known = self.known();
         match known.images.volume_count() <= known.volumes.len() {
@@ -220,8 +221,8 @@ impl History {
                     self.known_mut().images.take(tail.place, &record, &mut tail.reader)?;
                     continue;
                 }
-                // It is being written, or was when a process ended: nothing that it is about was
-                // overwritten. In the latter case another session goes on in another segment.
+                // It is being written, or was when a process ended: none of the data it preserves
+                // was overwritten. In the latter case another session continues in another segment.
                 tail.reader.put_back(&record);
             }
             if !self.next_segment(tail)? {
@@ -230,23 +231,23 @@ impl History {
         }
     }
 
-    /// Goes on to the segment after the one that is read; false while there is none.
+    /// Continues with the segment after the current one; returns false while there is none.
     ///
-    /// Between the segments of the log may be others: copies of what earlier epochs preserved, for
-    /// which nothing was overwritten. That none of the log was missed is told by the numbers of
-    /// its records.
+    /// Between the segments of the log there may be others: copies of what earlier epochs
+    /// preserved, for which nothing was overwritten. The numbers of the records prove that no
+    /// segment of the log was missed.
     fn next_segment(&self, tail: &mut Tail) -> Result<bool> {
         loop {
             let number = SegmentNumber(tail.next_segment);
             let next = match open(&self.storage, &tail.seen.identity, number, &self.pool) {
                 Ok(next) => next,
-                // It is not there yet; or its header is not, and so nothing else is: what is there
-                // may be of another segment that had the same blocks.
+                // It does not exist yet; or its header does not, so its records do not either: its
+                // blocks may hold those of another segment that had them before.
                 Err(error) if is_none(&error) && number.0 >= tail.seen.next_segment => {
                     return self.ends(tail);
                 }
-                // It was whole once, and is gone, or damaged: a copy, which is none of ours, or
-                // what is missed by the numbers of its records.
+                // It was whole once, and is gone, or damaged. It was a copy, which does not concern
+                // us, or it is missed by the numbers of its records.
                 Err(error) if is_none(&error) => {
                     tail.next_segment += 1;
                     continue;
@@ -262,10 +263,10 @@ impl History {
             if header.first_record == expected.1 {
                 return self.go_on_with(tail, next);
             }
-            // Records may have come just before the segment ended. If not, some are gone, and where
-            // they went is known to the state. If that has nothing else to say, the segment has
-            // no header of its own yet: what is there is of another that had its blocks, and no
-            // record is in it.
+            // Records may have arrived just before the segment ended. If not, some are gone, and
+            // the state knows where they went. If the state has nothing new, the segment does not
+            // have its own header yet: its blocks hold those of another segment that had them
+            // before, and no record is in it.
             if tail.loaded_for == Some(expected) {
                 return self.ends(tail);
             }
@@ -278,7 +279,8 @@ impl History {
         }
     }
 
-    /// The log ends here: false, but where the state knows of more, and that is looked for anew.
+    /// Returns false because the log ends here, unless the state knows of more; then that is
+    /// searched for again.
     fn ends(&self, tail: &mut Tail) -> Result<bool> {
         let next = tail.reader.next_record();
         if next >= tail.seen.next_record {
@@ -293,7 +295,7 @@ impl History {
         Ok(true)
     }
 
-    /// `next` is the segment that follows. False if it is gone again already.
+    /// Makes `next` the current segment. Returns false if it is already gone again.
     fn go_on_with(&self, tail: &mut Tail, next: SegmentReader) -> Result<bool> {
         let number = next.header().number;
         let device = match self.storage.open_segment(number) {
@@ -316,8 +318,8 @@ impl History {
         Ok(())
     }
 
-    /// The state was replaced: by the one who writes, as ever; or somebody else writes now, and
-    /// everything is looked at anew.
+    /// The state was replaced: usually by the current writer; or there is another writer, and
+    /// everything is read again.
     fn look_at_the_state(&self, tail: &mut Tail, stamp: u64) -> Result<()> {
         let known = read_if_any(&self.storage, &self.pool)?;
         let catalogue = match as_of(tail.seen.identity, known) {
@@ -334,7 +336,8 @@ impl History {
         Ok(())
     }
 
-    /// Why the point is kept no longer; none while it is kept, and while that cannot be seen.
+    /// Why the point is no longer kept; `None` while it is kept, and while that cannot be
+    /// determined.
     pub(super) fn gone(&self) -> Option<Error> {
         let stamp = self.stamp().ok()?;
         if self.kept_at.load(Ordering::Relaxed) == stamp {
@@ -366,13 +369,13 @@ impl History {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing is read while this is held.
+    /// No I/O is done while this is held.
     fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Nothing, or nothing of ours, is there.
+/// Whether nothing, or nothing of ours, is there.
 fn is_none(error: &SegmentError) -> bool {
     match error {
         SegmentError::Header(_) | SegmentError::Foreign | SegmentError::Number(_) => true,
@@ -380,7 +383,7 @@ fn is_none(error: &SegmentError) -> bool {
     }
 }
 
-/// What there is of a history.
+/// A history as loaded.
 struct Loaded {
     images: Images,
     volumes: Vec<JournalVolume>,
@@ -390,7 +393,7 @@ struct Loaded {
 }
 
 fn load(storage: &Arc<dyn Storage>, point: PointId, pool: &ArenaPool) -> Result<Loaded> {
-    // The state may be replaced while segments are opened, and some be removed with that.
+    // The state may be replaced while segments are opened, and some may be removed with that.
     let mut attempts = 0;
     loop {
         attempts += 1;
@@ -428,7 +431,7 @@ fn try_load(
     Ok(Loaded { images, volumes, reader, place, seen })
 }
 
-/// Where what is appended will be found.
+/// Where appended records will be found.
 fn tail(
     storage: &Arc<dyn Storage>,
     catalogue: &Catalogue,
@@ -452,7 +455,7 @@ fn tail(
     Ok((images, reader, place))
 }
 
-/// The history in `state` that is `identity`, else what became of that one.
+/// The history in `state` if it is `identity`, else what became of that history.
 fn as_of(identity: Identity, state: Option<GroupState>) -> Result<Catalogue, &'static str> {
     let Some(state) = state else { return Err("the group was forgotten") };
     match state.journal {
@@ -463,7 +466,7 @@ fn as_of(identity: Identity, state: Option<GroupState>) -> Result<Catalogue, &'s
     }
 }
 
-/// The state, and the segments that were there before it was read.
+/// The state, and the segments that existed before it was read.
 fn read_state(
     storage: &Arc<dyn Storage>,
     pool: &ArenaPool,
@@ -473,7 +476,7 @@ fn read_state(
     Ok((beyond::take_in(storage, state, &listed, pool)?, listed))
 }
 
-/// The state; none if there is no group any more.
+/// The state; `None` if the group no longer exists.
 fn read_if_any(storage: &Arc<dyn Storage>, pool: &ArenaPool) -> Result<Option<GroupState>> {
     let listed = storage.segments().map_err(failed("listing the journal"))?;
     let saved = read_saved(storage)?;

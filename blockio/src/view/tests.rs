@@ -1,4 +1,4 @@
-//! Parts of a view, and what is covered by images.
+//! Parts of a view, and which are covered by images.
 
 use super::*;
 use crate::device::memory::MemoryDevice;

@@ -1,6 +1,6 @@
-//! What only system calls tell of an open file: a disk's size, sectors, protection and sequence
-//! number, the alignment that O_DIRECT asks for, and what lies behind a loop device. Nothing is
-//! decided here.
+//! What only system calls report about an open file: a disk's size, sectors, protection and
+//! sequence number, the alignment that O_DIRECT requires, and what is behind a loop device. Nothing
+//! is decided here.
 #![expect(unsafe_code, reason = "ioctl(2) and statx(2) fill memory of ours")]
 
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 
-/// Of `loop_info64` in <linux/loop.h>: the first three fields; the rest is names and keys.
+/// The first three fields of `loop_info64` in <linux/loop.h>; the rest is names and keys.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct LoopStatus {
@@ -23,11 +23,11 @@ struct LoopStatus {
 /// What a loop device is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LoopBacking {
-    /// The filesystem that the file is on, as `st_dev` has it.
+    /// The filesystem of the file, as in `st_dev`.
     pub(super) filesystem: u64,
     /// The file's inode there.
     pub(super) inode: u64,
-    /// The block device that the file is, as `st_rdev` has it; zero when it is none.
+    /// The block device that the file is, as in `st_rdev`; zero if it is not one.
     pub(super) device: u64,
 }
 
@@ -37,7 +37,7 @@ mod request {
     use super::LoopStatus;
 
     // The requests of <linux/fs.h> and <linux/loop.h>. The sizes in their numbers are not always
-    // those of what they fill, so each is written as the header has it.
+    // those of the data they fill, so each is written as in the header.
     nix::ioctl_read_bad!(sector_size, nix::request_code_none!(0x12, 104), c_int);
     nix::ioctl_read_bad!(is_read_only, nix::request_code_none!(0x12, 94), c_int);
     nix::ioctl_read_bad!(size_bytes, nix::request_code_read!(0x12, 114, size_of::<usize>()), u64);
@@ -69,7 +69,7 @@ pub(super) fn is_read_only(disk: &File) -> io::Result<bool> {
     Ok(answer != 0)
 }
 
-/// BLKGETDISKSEQ: the number of this attachment; none before Linux 5.15.
+/// BLKGETDISKSEQ: the number of this attachment; `None` before Linux 5.15.
 pub(super) fn disk_sequence(disk: &File) -> io::Result<Option<u64>> {
     let mut number = 0;
     // SAFETY: the request fills the eight bytes that it is given.
@@ -80,7 +80,7 @@ pub(super) fn disk_sequence(disk: &File) -> io::Result<Option<u64>> {
     }
 }
 
-/// LOOP_GET_STATUS64: what the loop device is made of; none when it is detached.
+/// LOOP_GET_STATUS64: what the loop device is made of; `None` if it is detached.
 pub(super) fn loop_backing(disk: &File) -> io::Result<Option<LoopBacking>> {
     let mut status = LoopStatus { device: 0, inode: 0, backing_device: 0, rest: [0; 26] };
     // SAFETY: the request fills a `loop_info64`, which is as long as `LoopStatus`.
@@ -95,8 +95,8 @@ pub(super) fn loop_backing(disk: &File) -> io::Result<Option<LoopBacking>> {
     }
 }
 
-/// The alignment in bytes that O_DIRECT asks of offsets and lengths in `file`; none where the
-/// kernel (before Linux 6.1) or the filesystem does not tell.
+/// The alignment in bytes that O_DIRECT requires of offsets and lengths in `file`; `None` if the
+/// kernel (before Linux 6.1) or the filesystem does not report it.
 pub(super) fn direct_alignment(file: &File) -> io::Result<Option<u64>> {
     let mut found = MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: the path is empty and ends with NUL, and the call fills a `statx`.
@@ -113,7 +113,7 @@ pub(super) fn direct_alignment(file: &File) -> io::Result<Option<u64>> {
         let cause = io::Error::last_os_error();
         return if cause.raw_os_error() == Some(libc::ENOSYS) { Ok(None) } else { Err(cause) };
     }
-    // SAFETY: all fields are numbers, which zeros are values of, and the call filled them.
+    // SAFETY: all fields are integers, for which zero is valid, and the call filled them.
     let found = unsafe { found.assume_init() };
     let is_told = found.stx_mask & libc::STATX_DIOALIGN != 0 && found.stx_dio_offset_align > 0;
     Ok(is_told.then_some(u64::from(found.stx_dio_offset_align)))

@@ -1,5 +1,6 @@
-//! Whether a disk or an image file stayed as it was while it was read. Claims and locks keep out
-//! who asks for them, and are `volume`'s; what writes without asking is found here, afterwards.
+//! Whether a disk or an image file stayed unchanged while it was read. Claims and locks, which keep
+//! out those who ask for them, are up to `volume`; writers that do not ask are detected here,
+//! afterwards.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use super::{Target, TargetKind, users};
 use crate::{Error, Result};
 
-/// What a target was like when reading began.
+/// The state of a target when reading began.
 #[derive(Debug)]
 pub struct Stillness {
     shown: String,
@@ -20,18 +21,19 @@ pub struct Stillness {
 /// What changes when somebody writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// Sectors written to the disk since it is there.
+    /// Sectors written to the disk since it was attached.
     Sectors(Option<u64>),
-    /// Length and time of the last write, in seconds and nanoseconds.
+    /// The length, and the time of the last write in seconds and nanoseconds.
     File(u64, i64, i64),
 }
 
 impl Stillness {
-    /// Begins: what was written up to now, and is in memory only, goes to the disk first.
+    /// Begins to watch: first flushes to the disk whatever was written up to now and is only in
+    /// memory.
     ///
     /// # Errors
     ///
-    /// `Failed`: that did not work.
+    /// `Failed`: it could not be flushed, or its counters cannot be read.
     pub fn begin(target: &Target) -> Result<Self> {
         let shown = target.path().display().to_string();
         let failed = |cause| not_told(&shown, cause);
@@ -41,11 +43,11 @@ impl Stillness {
         Ok(Self { shown, file, kind, before })
     }
 
-    /// Ends: nothing was written since it began, as far as the kernel tells.
+    /// Ends the watch: nothing was written since it began, as far as the kernel reports.
     ///
     /// # Errors
     ///
-    /// `Refused`: something was. `Failed`: the kernel does not say.
+    /// `Refused`: something was written. `Failed`: the kernel does not report it.
     pub fn end(self) -> Result<()> {
         let now = mark(&self.file, self.kind).map_err(|cause| not_told(&self.shown, cause))?;
         if now == self.before {
@@ -59,7 +61,7 @@ impl Stillness {
     }
 }
 
-/// Pages of a disk are only counted when they are written back, so that is done first.
+/// Pages of a disk are counted only when they are written back, so that is done first.
 pub(super) fn mark(file: &File, kind: TargetKind) -> io::Result<Mark> {
     if kind == TargetKind::BlockDevice {
         file.sync_all()?;

@@ -1,4 +1,5 @@
-//! Image files, and what is no target at all. Disks are in the integration tests on loop devices.
+//! Image files, and paths that are not a target at all. Disks are covered by the integration tests
+//! on loop devices.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
@@ -384,7 +385,7 @@ fn what_has_no_name_of_its_own_is_something_else() {
 
 #[test]
 fn a_disk_is_flushed_before_it_is_looked_at_and_a_file_is_not() {
-    // A pipe says that it cannot be flushed.
+    // A pipe reports that it cannot be flushed.
     let (_reader, writer) = std::io::pipe().unwrap();
     let file = File::from(std::os::fd::OwnedFd::from(writer));
     assert!(stillness::mark(&file, TargetKind::ImageFile).is_ok());

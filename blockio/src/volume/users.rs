@@ -1,5 +1,5 @@
-//! Who uses a disk or an image file, as far as /proc and /sys tell: mounts, swap, holders, loop
-//! devices. Texts are read apart from being understood. What a use means is decided in `volume`.
+//! Who uses a disk or an image file, as far as /proc and /sys show: mounts, swap, holders, loop
+//! devices. Reading texts is separate from parsing them. What a use means is decided in `volume`.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -22,7 +22,7 @@ struct Part {
     name: String,
     /// Its directory in /sys.
     directory: PathBuf,
-    /// As `st_rdev` has it.
+    /// As in `st_rdev`.
     number: u64,
 }
 
@@ -31,19 +31,20 @@ pub(super) fn directory_of(number: u64) -> PathBuf {
     PathBuf::from(format!("/sys/dev/block/{}:{}", major(number), minor(number)))
 }
 
-/// How many sectors were ever written to or discarded from the block device with this number; none
-/// where the kernel does not count.
+/// How many sectors were ever written to or discarded from the block device with this number;
+/// `None` if the kernel does not count them.
 pub(super) fn sectors_changed(number: u64) -> Option<u64> {
     sectors_changed_in(&fs::read_to_string(directory_of(number).join("stat")).ok()?)
 }
 
-/// The seventh number of the table is of writes; the fourteenth of discards, since Linux 4.19.
+/// The seventh number of the table counts writes; the fourteenth counts discards, as of Linux 4.19.
 fn sectors_changed_in(table: &str) -> Option<u64> {
     let number = |index| table.split_ascii_whitespace().nth(index)?.parse::<u64>().ok();
     Some(number(6)?.wrapping_add(number(13).unwrap_or(0)))
 }
 
-/// The disk that the block device with this number is a partition of; none if it is a disk itself.
+/// The disk that the block device with this number is a partition of; `None` if it is a disk
+/// itself.
 pub(super) fn disk_of_partition(number: u64) -> Option<PathBuf> {
     disk_above(&directory_of(number))
 }
@@ -57,26 +58,26 @@ fn disk_above(directory: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(format!("/dev/{}", name.replace('!', "/"))))
 }
 
-/// The logical block size of the disk that the filesystem with this number is on, if it is on one.
+/// The logical block size of the disk below the filesystem with this number, if there is one.
 pub(super) fn sector_bytes_below(filesystem: u64) -> Option<u64> {
     sector_bytes_of(&directory_of(filesystem))
 }
 
-/// The same of a disk or a partition, by its directory in /sys or a link to that.
+/// The same for a disk or a partition, by its directory in /sys or a link to that.
 fn sector_bytes_of(directory: &Path) -> Option<u64> {
     let queues = ["queue/logical_block_size", "../queue/logical_block_size"];
-    // The parent is that of the directory and not of the link.
+    // The parent of the directory itself, not of the link.
     let directory = fs::canonicalize(directory).ok()?;
     let text = queues.iter().find_map(|queue| fs::read_to_string(directory.join(queue)).ok())?;
     text.trim().parse().ok()
 }
 
-/// Every use of the disk with this number and of its partitions that can be found, in words that
-/// follow "it is" or "its partition … is".
+/// Every use of the disk with this number and of its partitions that can be found, as text that
+/// follows "it is" or "its partition ... is".
 ///
 /// # Errors
 ///
-/// A table that is there and cannot be read.
+/// An existing table cannot be read.
 pub(super) fn of_disk(number: u64) -> io::Result<Vec<String>> {
     let mounts = mount_table()?;
     let swaps = swap_areas(Path::new(SWAPS))?;
@@ -102,11 +103,11 @@ pub(super) fn of_disk(number: u64) -> io::Result<Vec<String>> {
 }
 
 /// The loop devices made of the disk with this number or of a partition of it: the only use that
-/// the kernel lets another exclusive opener share.
+/// the kernel allows alongside an exclusive opener.
 ///
 /// # Errors
 ///
-/// A list that cannot be read.
+/// A list cannot be read.
 pub(super) fn loops_on_disk(number: u64) -> io::Result<Vec<String>> {
     let parts = disk_and_partitions(number);
     let is_below = |backing: &kernel::LoopBacking| {
@@ -120,7 +121,7 @@ pub(super) fn loops_on_disk(number: u64) -> io::Result<Vec<String>> {
 ///
 /// # Errors
 ///
-/// A list that cannot be read.
+/// A list cannot be read.
 pub(super) fn loops_on_file(file: &fs::Metadata) -> io::Result<Vec<String>> {
     let is_below = |backing: &kernel::LoopBacking| {
         (backing.filesystem, backing.inode) == (file.dev(), file.ino())
@@ -133,13 +134,13 @@ pub(super) fn loops_on_file(file: &fs::Metadata) -> io::Result<Vec<String>> {
 ///
 /// # Errors
 ///
-/// A table that cannot be read.
+/// A table cannot be read.
 pub(super) fn is_swap_file(file: &fs::Metadata) -> io::Result<bool> {
     let is_it = |area: &fs::Metadata| (area.dev(), area.ino()) == (file.dev(), file.ino());
     Ok(swap_areas(Path::new(SWAPS))?.iter().any(is_it))
 }
 
-/// The disk, and then its partitions.
+/// The disk, followed by its partitions.
 fn disk_and_partitions(number: u64) -> Vec<Part> {
     parts_of(directory_of(number), number)
 }
@@ -160,14 +161,14 @@ fn last_name(path: &Path) -> Option<String> {
     path.file_name().map(|name| name.to_string_lossy().into_owned())
 }
 
-/// Something made of a device.
+/// A device that is built on another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Holder {
     /// The kernel's name.
     name: String,
-    /// What device-mapper calls it.
+    /// Its name in device-mapper.
     mapping: Option<String>,
-    /// What it is by device-mapper's UUID: `mpath-…`, `part1-mpath-…`, `LVM-…`.
+    /// Its UUID in device-mapper: `mpath-...`, `part1-mpath-...`, `LVM-...`.
     uuid: String,
 }
 
@@ -176,12 +177,12 @@ impl Holder {
         self.uuid.starts_with("mpath-")
     }
 
-    /// Made by kpartx of a map's partition table.
+    /// Whether kpartx made it from the partition table of a map.
     fn is_partition_of_a_map(&self) -> bool {
         self.uuid.starts_with("part") && self.uuid.contains("-mpath-")
     }
 
-    /// In words that follow "it is".
+    /// As text that follows "it is".
     fn told(&self) -> String {
         match &self.mapping {
             Some(map) if self.is_multipath_map() => {
@@ -193,8 +194,8 @@ impl Holder {
     }
 }
 
-/// What to do about the disk with this number, at `path`, when multipath holds it, or partitions of
-/// the map that it is.
+/// What to do about the disk with this number, at `path`, if it is held by multipath, or by
+/// partitions of the map that it is.
 pub(super) fn multipath_hint(number: u64, path: &Path) -> Option<String> {
     multipath_hint_of(&holders(&directory_of(number)), path)
 }
@@ -228,7 +229,7 @@ fn holders(directory: &Path) -> Vec<Holder> {
     names_in(&holders).unwrap_or_default().into_iter().map(described).collect()
 }
 
-/// Names in a directory, sorted; none if it is not there.
+/// The names in a directory, sorted; empty if it does not exist.
 fn names_in(directory: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -243,7 +244,7 @@ fn names_in(directory: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Every attached loop device with what it is made of.
+/// Every attached loop device with its backing.
 fn loop_devices() -> io::Result<Vec<(String, kernel::LoopBacking)>> {
     let names = names_in(Path::new("/sys/block"))?;
     let attached = names.into_iter().filter(|name| {
@@ -253,8 +254,8 @@ fn loop_devices() -> io::Result<Vec<(String, kernel::LoopBacking)>> {
     Ok(attached.filter_map(with_backing).collect())
 }
 
-/// The kernel knows the file by its inode, whatever became of its name. Where there is no node to
-/// ask it through, the name has to do.
+/// The kernel knows the file by its inode, whatever became of its name. If there is no device node
+/// to query, the name has to do.
 fn loop_backing(name: &str) -> Option<kernel::LoopBacking> {
     if let Ok(device) = File::open(Path::new("/dev").join(name)) {
         return kernel::loop_backing(&device).ok().flatten();
@@ -273,7 +274,7 @@ fn mount_table() -> io::Result<String> {
     Ok(String::from_utf8_lossy(&table?).into_owned())
 }
 
-/// Every swap area in a table like [`SWAPS`] that can be reached by its name.
+/// Every swap area in a table like [`SWAPS`] that can be reached by name.
 fn swap_areas(table: &Path) -> io::Result<Vec<fs::Metadata>> {
     let table = match fs::read(table) {
         Ok(table) => table,
@@ -285,7 +286,7 @@ fn swap_areas(table: &Path) -> io::Result<Vec<fs::Metadata>> {
 }
 
 /// Where the device is mounted, from the text of mountinfo (proc(5)): the third field is the
-/// device, the fifth the place.
+/// device, the fifth the mount point.
 fn mount_points(table: &str, number: u64) -> Vec<String> {
     let wanted = format!("{}:{}", major(number), minor(number));
     let rows = table.lines().map(|row| row.split(' ').collect::<Vec<_>>());
@@ -303,20 +304,20 @@ fn swap_paths(table: &[u8]) -> Vec<PathBuf> {
     names.map(|name| PathBuf::from(OsString::from_vec(unescaped(name)))).collect()
 }
 
-/// The path in a loop device's `backing_file`, which says so when its name is gone.
+/// The path in a loop device's `backing_file`, which is marked when its name is gone.
 fn backing_path(text: &[u8]) -> PathBuf {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let path = text.strip_suffix(b" (deleted)").unwrap_or(text);
     PathBuf::from(OsString::from_vec(path.to_vec()))
 }
 
-/// `8:16` as a `dev` attribute has it.
+/// Parses `8:16` of a `dev` attribute.
 fn device_number(text: &str) -> Option<u64> {
     let (major, minor) = text.trim().split_once(':')?;
     Some(nix::sys::stat::makedev(major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// The bytes of a field of /proc, in which blanks are written as `\040`.
+/// The bytes of a field of /proc, in which blanks are escaped as `\040`.
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;

@@ -1,5 +1,5 @@
-//! Room on the retention volume: for the next segment the oldest points go, with a warning; what a
-//! rollback may need is known before it begins, and it lets none go.
+//! Room on the retention volume. For the next segment the oldest points are given up, with a
+//! warning; what a rollback may need is known before it begins, and a rollback gives up none.
 
 use crate::extent::Extent;
 use crate::group::keeper::{
@@ -16,26 +16,26 @@ use crate::notice::Notice;
 use crate::storage::{Space, Storage};
 use crate::{Error, ErrorKind, Result};
 
-/// So much of a volume is left free, for the state and for others: a part of this many …
+/// This fraction of a volume (one part of this many) is left free, for the state and for others.
 const RESERVE_PART: u64 = 20;
-/// … but not more than this, in bytes.
+/// The maximum of the room that is left free, in bytes.
 const RESERVE_BYTES_MAX: u64 = 64 << 20;
 
-/// What a rollback may need on the retention volume, and what is there.
+/// What a rollback may need on the retention volume, and what is available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RoomNeeded {
-    /// The most that what it overwrites can take, in bytes: zeros take none.
+    /// The most that the before-images of what it overwrites can take, in bytes: zeros take none.
     pub(crate) bytes: u64,
-    /// What is free for it, in bytes.
+    /// What is free for that, in bytes.
     pub(crate) free_bytes: u64,
-    /// How many of the oldest points have to go for it, all of them older than where it leads; none
-    /// if that would not be enough.
+    /// How many of the oldest points have to be given up for it, all of them older than its
+    /// destination; `None` if that would not be enough.
     pub(crate) points_to_go: Option<usize>,
-    /// Where that is not enough: the point before which no more may go, since it is pinned.
+    /// If that is not enough: the pinned point that keeps more points from being given up.
     pub(crate) pinned: Option<PointId>,
 }
 
-/// Records go into segments one after the other, as [`Log`](crate::journal::log::Log) does it.
+/// Packs records into segments one after the other, as [`Log`](crate::journal::log::Log) does.
 struct Packing {
     segment_bytes: u64,
     segments: u64,
@@ -52,11 +52,12 @@ impl Packing {
     }
 }
 
-/// How long a segment is, in bytes, where that is not said: by the size of the volume in `storage`.
+/// The length of a segment, in bytes, if it is not given: derived from the size of the volume in
+/// `storage`.
 ///
 /// # Errors
 ///
-/// `Failed`: the volume does not say how large it is.
+/// `Failed`: the size of the volume cannot be determined.
 pub(crate) fn segment_bytes(storage: &dyn Storage, policy: &Policy) -> Result<u64> {
     let space = storage.space().map_err(failed(storage, "asking its volume for its size"))?;
     let all = policy.journal_bytes_max.unwrap_or(u64::MAX).min(space.total_bytes);
@@ -64,25 +65,25 @@ pub(crate) fn segment_bytes(storage: &dyn Storage, policy: &Policy) -> Result<u6
     Ok(usual.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX))
 }
 
-/// What there is room for, and what of the open epoch was preserved. Looks only.
+/// The available room, and what was preserved in the open epoch. Read-only.
 pub(crate) struct Room<'a> {
-    /// Where segments are.
+    /// The storage of the segments.
     pub(crate) storage: &'a dyn Storage,
-    /// How long points are kept.
+    /// The retention policy.
     pub(crate) policy: &'a Policy,
     /// The length of a segment, in bytes.
     pub(crate) segment_bytes: u64,
-    /// What was preserved, by the number of the volume.
+    /// The preserved blocks, by the number of the volume.
     pub(crate) touched: &'a [Touched],
 }
 
 impl Room<'_> {
-    /// What overwriting `steps`, each of one volume and written at a time, may need, on the way
-    /// back to point `to` of `known`.
+    /// The room that overwriting `steps` may need, on the way back to point `to` of `known`. Each
+    /// step is one write to one volume.
     ///
     /// # Errors
     ///
-    /// `Failed`: the volume does not say how much is free.
+    /// `Failed`: the free room of the volume cannot be determined.
     pub(crate) fn needed<'a>(
         &self,
         known: &Catalogue,
@@ -114,7 +115,7 @@ impl Room<'_> {
         })
     }
 
-    /// What segments may take, in bytes, beside `used_bytes` that they have.
+    /// The room for segments, in bytes, beyond the `used_bytes` that they take already.
     fn free_bytes(&self, used_bytes: u64) -> Result<u64> {
         let space = self.storage.space();
         let space = space.map_err(failed(self.storage, "asking its volume for room"))?;
@@ -125,7 +126,7 @@ impl Room<'_> {
 }
 
 impl Keeper {
-    /// What there is room for.
+    /// The available room.
     pub(in crate::group) fn room(&self) -> Room<'_> {
         Room {
             storage: &*self.storage,
@@ -135,7 +136,7 @@ impl Keeper {
         }
     }
 
-    /// Makes a segment; while there is no room for it, the oldest points go.
+    /// Makes a segment; while there is no room for it, gives up the oldest points.
     pub(super) fn begin_segment(&mut self, ledger: &mut Ledger, epoch: PointId) -> Result<()> {
         loop {
             let used = ledger.view().catalogue()?.journal_bytes();
@@ -143,8 +144,8 @@ impl Keeper {
                 let generation = ledger.view().state().generation();
                 match self.log.begin_segment(epoch, self.segment_bytes, generation) {
                     Ok(()) => return Ok(()),
-                    // Somebody else took the room meanwhile; or it is not for want of room, and
-                    // giving up points would not help.
+                    // Another process took the room meanwhile; otherwise the cause is not a lack of
+                    // room, and giving up points would not help.
                     Err(error) if is_full(&error) && !self.is_there_room(used)? => {}
                     Err(error) => {
                         return Err(failed(&*self.storage, "making a segment")(error));
@@ -156,8 +157,8 @@ impl Keeper {
         }
     }
 
-    /// What the policy allows would hold another segment, if all points went that may: where not,
-    /// none goes.
+    /// Requires that the policy's limit would have room for another segment if all points that may
+    /// be given up were: otherwise none is given up.
     fn require_limit_allows(&self, ledger: &Ledger) -> Result<()> {
         let (known, limit) = (ledger.view().catalogue()?, self.policy.journal_bytes_max);
         let Some(limit) = limit else { return Ok(()) };
@@ -182,8 +183,8 @@ impl Keeper {
         )))
     }
 
-    /// Fails if removing segments of `bytes` gave nothing back, with `before` free: somebody holds
-    /// them open, and to give up more would give back as little.
+    /// Fails if removing segments of `bytes` freed nothing, with `before` free: another process
+    /// holds them open, and giving up more points would free as little.
     fn has_given_back(&self, bytes: u64, before: Space) -> Result<()> {
         let after = self.storage.space_after_removal();
         let after = after.map_err(failed(&*self.storage, "asking its volume for room"))?;
@@ -203,8 +204,8 @@ impl Keeper {
         Ok(self.room().free_bytes(used_bytes)? >= self.segment_bytes)
     }
 
-    /// For want of room the oldest point goes, with a warning: first the state is saved without it,
-    /// then its segments are removed.
+    /// Gives up the oldest point for lack of room, with a warning: first the state is saved without
+    /// it, then its segments are removed.
     fn give_up_the_oldest(&mut self, ledger: &mut Ledger) -> Result<()> {
         let known = ledger.view().catalogue()?;
         let Some(oldest) = retention::first_to_go(known) else { return Err(full(known)) };
@@ -229,7 +230,7 @@ impl Keeper {
         let before = space.map_err(failed(&*self.storage, "asking its volume for room"))?;
         self.remove(&forgotten.unneeded);
         self.notes.push(Notice::GivenUpForRoom { point });
-        // What the policy allows is counted, and not asked of the volume.
+        // The policy's limit is computed from the catalogue, not from the volume.
         let is_limited = policy.journal_bytes_max.is_some();
         if is_limited || forgotten.unneeded.is_empty() {
             return Ok(());
@@ -238,8 +239,8 @@ impl Keeper {
     }
 }
 
-/// How many of the oldest points give back what is missing of `needed` bytes, if only those before
-/// `to` go.
+/// How many of the oldest points free what is missing of `needed` bytes, if only those before `to`
+/// may go.
 fn points_to_go(known: &Catalogue, to: PointId, needed: u64, free: u64) -> Option<usize> {
     let mut missing = needed.saturating_sub(free);
     let mut oldest = retention::in_the_order_to_go(known).take_while(|point| point.id < to);
@@ -251,12 +252,12 @@ fn points_to_go(known: &Catalogue, to: PointId, needed: u64, free: u64) -> Optio
     Some(gone)
 }
 
-/// The oldest point that may not go.
+/// The oldest point that must be kept.
 fn first_that_stays(known: &Catalogue) -> Option<&Point> {
     known.all().nth(retention::in_the_order_to_go(known).count())
 }
 
-/// There is no room, or a quota says so.
+/// Whether there is no room, or a quota is exceeded.
 fn is_full(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
 }

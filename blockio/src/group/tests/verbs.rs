@@ -1,4 +1,4 @@
-//! What each verb of a group leaves saved.
+//! What each verb of a group saves.
 
 use std::time::Duration;
 
@@ -28,14 +28,15 @@ fn between(format: Format, exact: bool, unordered: bool) -> InBetween {
     InBetween { input: input(format), position: 7, exact, unordered, content: None }
 }
 
-/// A group that keeps its history in `storage`, which is open.
+/// A group with its history in `storage`, open.
 fn with_history(storage: &Arc<dyn Storage>) -> Group {
     let mut group = Group::in_storage(Arc::clone(storage), "g").unwrap();
     group.open_history(Settings { in_thread: false, ..Settings::default() }).unwrap();
     group
 }
 
-/// The same, with the volume "db", at a point named "a" and past it at one named "b".
+/// The same, with the volume "db", which has a point named "a" and, further on in its stream, one
+/// named "b".
 fn with_points(storage: &Arc<dyn Storage>) -> Group {
     let mut group = with_history(storage);
     group
@@ -202,7 +203,7 @@ fn a_rollback_without_undo_gives_up_later_points_unless_one_is_pinned() {
     };
     let broken_off = [(0, PointKind::Start), (1, PointKind::Crash), (3, PointKind::Break)];
     assert_eq!(points(&group), broken_off);
-    // The same once more has nothing to give up; one that goes further back has.
+    // The same rollback again has nothing to give up; one that goes further back does.
     begin(&mut group, 1).unwrap();
     assert_eq!(points(&group), broken_off);
     begin(&mut group, 0).unwrap();
@@ -281,7 +282,7 @@ fn several_points_of_one_place_are_made_at_once() {
     let expected = vec![(0, None), (1, name("a")), (2, name("b")), (3, name("c"))];
     assert_eq!((of(&then), of(group.view().state())), (expected.clone(), expected.clone()));
     assert_eq!(storage.segments().unwrap().len(), 2, "without a point no epoch begins");
-    // The journal says the same: a state of before them takes them in.
+    // The journal agrees: a state from before these changes takes them in.
     drop(group);
     assert_eq!(of(with_history(&storage).view().state()), expected);
 }
@@ -316,7 +317,7 @@ fn what_a_checkpoint_says_of_a_volume_is_saved() {
     assert_eq!(known.in_between, Some(on_the_way.clone()));
     let known = say(Reached { is_in_write_order: false, ..reached.clone() }, When::AtTheEnd);
     assert_eq!(known.in_between, Some(InBetween { exact: true, unordered: true, ..on_the_way }));
-    // A stream that does not say its size, and that was made earlier.
+    // A stream that does not state its size, and that was made earlier.
     let head = Some(Head { since: None });
     let earlier = Reached {
         source_bytes: None,
@@ -362,7 +363,7 @@ fn a_state_that_is_lost_is_made_anew_and_saved() {
     drop(made);
     let again = Group::open(&place, "g").unwrap();
     assert!(again.view().catalogue().unwrap().point(point).is_some());
-    // One copy of it is not whole: who looks is told.
+    // One copy of it is damaged: readers are notified.
     drop(again);
     assert_eq!(GroupView::look(&place, "g").unwrap().notes(), []);
     fs::write(of("history/state.copy"), "rotten").unwrap();

@@ -103,7 +103,8 @@ fn a_device_number_is_two_decimals() {
     }
 }
 
-/// A disk `sdx` with one partition, and a disk `c!d` without, as /sys has them; and links to all.
+/// A disk `sdx` with one partition, and a disk `c!d` without one, as in /sys; and links to all of
+/// them.
 fn sys() -> tempfile::TempDir {
     let sys = tempfile::tempdir().unwrap();
     let place = |name: &str| sys.path().join(name);

@@ -1,4 +1,4 @@
-//! Room: how much there is, which points go for it, and when none goes.
+//! Room: how much is available, which points are given up for it, and when none is.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,13 +21,13 @@ mod given_up;
 const MIB: u64 = 1 << 20;
 const SECOND: u64 = 1_000_000_000;
 
-/// A directory whose volume has the room that it is told to have.
+/// A directory on a volume with configurable room.
 struct Volume {
     directory: Arc<dyn Storage>,
     space: Mutex<Space>,
-    /// What is free once a segment was removed.
+    /// The free room after a segment was removed.
     free_after_removal: Mutex<Option<u64>>,
-    /// The next segment cannot be made, with this, and nothing is free from then on.
+    /// The next segment cannot be created, with this errno, and nothing is free from then on.
     create_fails: Mutex<Option<i32>>,
 }
 
@@ -109,8 +109,8 @@ impl Storage for Volume {
     }
 }
 
-/// The start and three points, a thousand seconds apart; back to the first three of these lead so
-/// many bytes of the journal.
+/// The start and three points, a thousand seconds apart; `bytes` of the journal lead back to each
+/// of the first three.
 fn catalogue(mut known: Catalogue, bytes: [u64; 3]) -> Catalogue {
     for (number, bytes) in (1..).zip(bytes) {
         let (first_record, next_record) = (number, number + 1);
@@ -122,7 +122,7 @@ fn catalogue(mut known: Catalogue, bytes: [u64; 3]) -> Catalogue {
     known
 }
 
-/// The same, as that of `group`.
+/// Gives `group` such a catalogue.
 fn set_catalogue(group: &mut Group, bytes: [u64; 3]) {
     let change = |state: &mut crate::journal::state::GroupState| {
         state.journal = state.journal.take().map(|known| catalogue(known, bytes));
@@ -146,7 +146,7 @@ fn as_many_of_the_oldest_points_go_as_give_back_what_is_missing() {
     ] {
         assert_eq!(points_to_go(&known, all, needed, free), expected, "{needed} {free}");
     }
-    // Where a rollback leads, and what comes after it, has to stay.
+    // The destination of a rollback, and everything after it, has to stay.
     assert_eq!(points_to_go(&known, PointId(1), 10, 0), Some(1));
     assert_eq!(points_to_go(&known, PointId(1), 11, 0), None);
     assert_eq!(points_to_go(&known, PointId(0), 1, 0), None);
@@ -229,7 +229,7 @@ fn a_rollback_needs_room_for_what_was_not_preserved_in_whole_segments() {
         group.room().unwrap().needed(known, PointId(0), std::iter::once(step)).unwrap()
     };
     assert_eq!((needed(&names[0]).bytes, needed(&names[0]).points_to_go), (0, Some(0)));
-    // Records of half a segment, and a header each: no two fit into one.
+    // Records of half a segment, plus a header each: no two fit into one segment.
     let of_b = needed(&names[1]);
     assert_eq!((of_b.bytes, of_b.free_bytes), (4 * segment_bytes, 1000 * MIB));
     assert_eq!(needed(&"new".into()).bytes, 4 * segment_bytes);
