@@ -1,5 +1,5 @@
-//! May this stream be applied to this volume, and from where on? Decided when the stream has said
-//! what it is, and before anything is written. Pure.
+//! May this stream be applied to this volume, and from where? Decided once the stream's header is
+//! known, and before anything is written. Pure.
 //!
 //! Without a group nothing is known of a volume: only sizes are compared then.
 
@@ -16,28 +16,29 @@ use crate::{Error, Result};
 /// Where applying begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// At the stream's beginning.
+    /// At the beginning of the stream.
     Beginning,
-    /// After this byte of the input: what comes before is applied and durable.
+    /// After this byte of the input: everything before is applied and durable.
     After(u64),
-    /// All of it up to this byte was applied to its end before, if it is what it calls itself: that
-    /// is to be compared. What comes after is new.
+    /// Everything up to this byte was applied to its end before, if the stream is what it calls
+    /// itself: its content is to be compared. Anything after that byte is new.
     Again(u64),
-    /// Nowhere: all of it was applied before.
+    /// Nowhere: all of the stream was applied before.
     Nowhere,
 }
 
-/// The answer, if it is yes.
+/// A positive answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Admission {
     /// Where applying begins.
     pub(crate) start: Start,
     /// The size that the target must have first: an image file is grown to it.
     pub(crate) grow_to: Option<ByteCount>,
-    /// What the source has more than in the stream before. It reads as zeros there until the stream
-    /// says otherwise; on the target there may be what a larger source, or somebody else, left.
+    /// The part by which the source has grown since the previous stream. It reads as zeros there
+    /// until the stream says otherwise; the target may hold data there of a larger source, or of
+    /// somebody else.
     pub(crate) grown: Option<Extent>,
-    /// What the operator should know.
+    /// Notices for the operator.
     pub(crate) warnings: Vec<Notice>,
 }
 
@@ -47,45 +48,45 @@ impl Admission {
     }
 }
 
-/// What a stream calls itself.
+/// How a stream identifies itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Named<'a> {
-    /// Which input it is in.
+    /// The fingerprint of its input.
     pub(crate) input: &'a Fingerprint,
-    /// The same as versions wrote it that recorded no content.
+    /// The same as written by versions that recorded no content.
     pub(crate) before: &'a Fingerprint,
-    /// It has an identity of its own: a native stream, or a file that is a raw image.
+    /// Whether it has an identity of its own: a native stream, or a file that is a raw image.
     pub(crate) has_identity: bool,
-    /// Where it is in the order of its source.
+    /// Its position in the order of its source.
     pub(crate) order: Option<SourceOrder>,
 }
 
-/// What is asked about.
+/// The question to decide.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question<'a> {
-    /// What messages call the volume.
+    /// The name of the volume in messages.
     pub(crate) shown: &'a str,
-    /// What the group knows of it; none: no group, or a volume new to it.
+    /// What the group knows of the volume; `None` without a group, or if the volume is new to it.
     pub(crate) known: Option<&'a VolumeState>,
     /// Whether there is a group at all.
     pub(crate) in_group: bool,
     /// The format of the stream.
     pub(crate) format: Format,
-    /// What the stream says of the volume.
+    /// The stream's header of the volume.
     pub(crate) header: &'a VolumeHeader,
-    /// What the stream calls itself.
+    /// How the stream identifies itself.
     pub(crate) named: Named<'a>,
-    /// The files of the streams that were begun and are others, where that is known.
+    /// The files of other streams that were begun, as far as known.
     pub(crate) begun_files: &'a [String],
     /// The size of the target.
     pub(crate) capacity: ByteCount,
-    /// Whether the target can be grown by us.
+    /// Whether we can grow the target.
     pub(crate) is_image_file: bool,
     /// What the operator accepts.
     pub(crate) options: &'a Options,
 }
 
-/// Decides.
+/// Decides the question.
 pub(crate) fn admit(question: &Question<'_>) -> Result<Admission> {
     let mut admission = Admission::new();
     if let Some(known) = question.known {
@@ -101,7 +102,7 @@ pub(crate) fn admit(question: &Question<'_>) -> Result<Admission> {
     Ok(admission)
 }
 
-/// Decides about another stream of an input whose first one was admitted.
+/// Decides about a further stream of an input whose first stream was admitted.
 pub(crate) fn admit_next(question: &Question<'_>) -> Result<Admission> {
     let mut admission = Admission::new();
     if let Some(known) = question.known.filter(|_| question.format == Format::Svd) {
@@ -126,7 +127,8 @@ fn start(
         let known_again = can_be_known_again(question);
         return Ok(Start::After(if known_again { between.position } else { 0 }));
     }
-    // It is in the middle of a later one: another volume failed in this one, and was left.
+    // The volume is in the middle of a later stream: another volume failed in this one, and was
+    // dropped.
     if question.format == Format::Native && known.applied.contains(named.input) {
         return Ok(Start::Nowhere);
     }
@@ -149,7 +151,7 @@ fn leave_unfinished(
     };
     let again = format!("apply that stream again{files}: it goes on where it stopped");
     if !between.exact && question.format != Format::Raw {
-        // Whatever this stream holds, the rest of the disk would stay neither one nor the other.
+        // Whatever this stream holds, the rest of the disk would remain in between.
         return Err(Error::refused(begun).with_hint(format!(
             "{again}; if it cannot be had: back to a point with `mtctl recover`, or replace all \
              with a raw image: --format raw --accept-unfinished"
@@ -165,7 +167,7 @@ fn leave_unfinished(
     Ok(Start::Beginning)
 }
 
-/// All that was begun was finished.
+/// Every stream that was begun was finished.
 fn at_rest(
     question: &Question<'_>,
     known: &VolumeState,
@@ -180,7 +182,7 @@ fn at_rest(
             is_not_forgotten(question, known, warnings)?;
             Ok(Start::Beginning)
         }
-        // Without a name at its end nothing tells it from another one.
+        // Without a name at its end, it cannot be distinguished from another one.
         (Format::RbdDiff, _) if question.header.to.is_none() => Ok(Start::Beginning),
         (Format::RbdDiff | Format::Svd, Some(content)) if is_last => {
             Ok(Start::Again(content.bytes))
@@ -205,7 +207,7 @@ fn at_rest(
     }
 }
 
-/// The source began it after the last one that was applied.
+/// Requires that the source began it after the last one that was applied.
 fn is_later(
     question: &Question<'_>,
     known: &VolumeState,
@@ -225,15 +227,15 @@ fn is_later(
     accept_older(question, what, warnings)
 }
 
-/// Of a native stream that is not remembered it is known that it is new, as long as all are
-/// remembered.
+/// Requires that a native stream is not a forgotten one: a stream that is not remembered is known
+/// to be new only as long as all applied streams are remembered.
 fn is_not_forgotten(
     question: &Question<'_>,
     known: &VolumeState,
     warnings: &mut Vec<Notice>,
 ) -> Result<()> {
     let forgets = known.lineage.forgets || known.applied.len() >= APPLIED_COUNT_MAX;
-    // The ends of a link of a chain say where it belongs.
+    // The ends of a link of a chain determine where it belongs.
     if !forgets || is_chained(question.format, question.header) {
         return Ok(());
     }
@@ -257,19 +259,20 @@ fn accept_older(question: &Question<'_>, what: String, warnings: &mut Vec<Notice
     Err(Error::refused(what).with_hint("if that is what is wanted, say so: --accept-older"))
 }
 
-/// Whether a stream that calls itself as the one before is the same. One without any name may have
-/// another content now (an image from a pipe, a diff that ends at no snapshot): what was applied
-/// of the other one must not be taken for applied of this one.
+/// Whether a stream that identifies itself like the previous one is the same. A stream without any
+/// name may have other content now (an image from a pipe, a diff that ends at no snapshot): what
+/// was applied of the other stream must not count as applied of this one.
 fn can_be_known_again(question: &Question<'_>) -> bool {
     match question.format {
         Format::Native | Format::Svd => true,
         Format::RbdDiff => question.header.to.is_some(),
-        // A file. Of one from a pipe nothing is known but its size, if somebody said that.
+        // True for a file. Of an image from a pipe nothing is known but its size, if that was
+        // given.
         Format::Raw => question.named.has_identity,
     }
 }
 
-/// A stream that begins at a snapshot must find the volume there.
+/// Requires that a stream that begins at a snapshot finds the volume there.
 fn follows(question: &Question<'_>, admission: &mut Admission) -> Result<()> {
     let from = question.header.from.as_ref().map(exact);
     let at = question.known.and_then(|known| known.ends_at.clone());
@@ -304,8 +307,8 @@ fn follows(question: &Question<'_>, admission: &mut Admission) -> Result<()> {
     Ok(())
 }
 
-/// The volume is at a state without a name: what is missing between it and the stream's beginning,
-/// its names do not tell.
+/// Decides for a volume at a state without a name: the names do not show what is missing between
+/// that state and the beginning of the stream.
 fn follows_what_has_no_name(
     question: &Question<'_>,
     from: Option<&str>,
@@ -315,7 +318,8 @@ fn follows_what_has_no_name(
     let head = known.lineage.head.clone().or_else(|| known.applied.last()?.head_before());
     let shown = question.shown;
     let (what, hint) = match &head {
-        // An rbd diff has all that was written since its beginning, and so what the other one had.
+        // An rbd diff has everything written since its beginning, and so includes the content of
+        // the other one.
         Some(Head { since }) if question.format == Format::RbdDiff && since.as_deref() == from => {
             return Ok(());
         }
@@ -352,8 +356,8 @@ fn told(name: Option<&str>) -> String {
     name.map_or_else(|| "nothing (an empty disk)".to_owned(), |name| format!("\"{name}\""))
 }
 
-/// Whether a stream of `format` is a link of a chain: it has ends, and what it does not mention is
-/// unchanged between them.
+/// Whether a stream of `format` is a link of a chain: it has ends, and anything it does not mention
+/// is unchanged between them.
 pub(crate) fn is_chained(format: Format, header: &VolumeHeader) -> bool {
     format == Format::RbdDiff || header.from.is_some() || header.to.is_some()
 }
@@ -372,8 +376,8 @@ fn same_size(question: &Question<'_>) -> Result<()> {
     }
 }
 
-/// What the source has more than before, as far as the target had it already: an image file that is
-/// made larger has zeros there.
+/// The part by which the source has grown, as far as the target covered it already: an image file
+/// that is enlarged has zeros there.
 fn grown(question: &Question<'_>) -> Option<Extent> {
     planted!(GrowthNotCleared => { return None });
     let before = question.known?.source_bytes?;

@@ -1,5 +1,5 @@
-//! The inputs that an operator named, as a source: files in this thread, and as soon as there is a
-//! pipe among them all of them in a thread of their own.
+//! The inputs that an operator named, as a source: files are read in this thread; with a pipe among
+//! them, all of them in a separate thread.
 
 use std::fs::File;
 use std::time::Duration;
@@ -16,22 +16,22 @@ mod before;
 mod feeder;
 mod thread;
 
-/// Inputs in their order; each is opened when its turn comes, so that a directory of thousands is
-/// not thousands of open files.
+/// Inputs in order; each is opened when its turn comes, so that a directory of thousands does not
+/// need thousands of open files.
 #[derive(Debug)]
 pub struct Inputs(Reading);
 
 #[derive(Debug)]
 enum Reading {
     NotBegun(Vec<StreamArgument>),
-    /// A file does not keep anybody waiting, and writes go on meanwhile by themselves.
+    /// A file keeps nobody waiting, and writes continue meanwhile by themselves.
     Here(Box<Feeder>, ArenaPool),
-    /// A pipe can be silent for hours, while signals and checkpoints are to be seen to.
+    /// A pipe can be silent for hours, while signals and checkpoints need attention.
     InThread(FeedThread),
 }
 
 impl Inputs {
-    /// These, in this order.
+    /// These inputs, in this order.
     #[must_use]
     pub fn new(inputs: Vec<StreamArgument>) -> Self {
         Self(Reading::NotBegun(inputs))
@@ -73,7 +73,7 @@ impl Source for Inputs {
     fn next(&mut self, patience: Duration) -> Option<Fed> {
         match &mut self.0 {
             Reading::NotBegun(_) => Some(Fed::Done),
-            // Whoever has patience has nothing under way that could give memory back.
+            // A caller with patience has nothing under way that could give memory back.
             Reading::Here(_, pool) if patience.is_zero() && pool.try_take().is_none() => None,
             Reading::Here(feeder, _) => Some(feeder.next()),
             Reading::InThread(thread) => thread.next(patience),
@@ -88,6 +88,6 @@ impl Source for Inputs {
         }
     }
 
-    /// Files stay, and who writes into a pipe does not listen.
+    /// Files stay, and the writer of a pipe does not listen.
     fn durable(&mut self, _: u64) {}
 }

@@ -1,5 +1,5 @@
-//! Sectors of which a part changes: read, changed in memory, written. The rest of such a sector is
-//! the target's own and stays.
+//! Sectors of which a part changes: read, changed in memory, written. The rest of such a sector
+//! belongs to the target and stays.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::device::{BlockDevice, DeviceError, ReadBatch, Transfer, WriteBatch};
 use crate::plan::{Change, Patch};
 use crate::units::SectorSize;
 
-/// Writes `patches` with the new bytes from `arena`; returns when the last part was begun, with
+/// Writes `patches` with the new bytes from `arena`; returns when the last write was begun, with
 /// what the sectors must read as.
 ///
-/// A crash leaves a sector old or new: a device writes one sector whole or not at all, as far as it
-/// keeps its promise; torn ones are made whole by applying the batch again, since what changes is
-/// in the stream, and what does not change is the same in the old sector and in the new.
+/// A crash leaves a sector old or new: a device writes a sector whole or not at all, as far as it
+/// keeps its promise. Torn sectors are made whole by applying the batch again, because the changed
+/// bytes are in the stream, and the unchanged bytes are the same in the old and the new sector.
 pub(crate) fn write(
     device: &mut dyn BlockDevice,
     patches: &[Patch],
@@ -29,7 +29,7 @@ pub(crate) fn write(
     let room = scratch.regions().first().map_or(1, |region| region.length / sector_bytes).max(1);
     for some in patches.chunks(room) {
         let transfers = transfers(some, size);
-        // What is replaced whole need not be read, and may be a sector that cannot be.
+        // A sector that is replaced whole need not be read, and may be unreadable.
         let partial = some.iter().zip(&transfers).filter(|(patch, _)| !patch.covers(size));
         let reads = partial.map(|(_, transfer)| *transfer).collect();
         let read = ReadBatch { arena: free(device, scratch)?, reads };
@@ -54,7 +54,7 @@ pub(crate) fn write(
     Ok(written)
 }
 
-/// A free arena; the device may have to be asked for one of those that it was given before.
+/// A free arena; it may have to be reclaimed from the device, which got it before.
 fn free(device: &mut dyn BlockDevice, scratch: &ArenaPool) -> Result<Arena, DeviceError> {
     loop {
         match scratch.try_take() {
@@ -75,8 +75,8 @@ fn transfers(patches: &[Patch], size: SectorSize) -> Vec<Transfer> {
         .collect()
 }
 
-/// Makes the changes to a sector. Those are inside it, and their bytes inside the arena: the plan
-/// says so; one that is not is left out rather than a panic.
+/// Makes the changes to a sector. They are inside it, and their bytes inside the arena, as the plan
+/// guarantees; one that is not is skipped rather than causing a panic.
 pub(crate) fn change(sector: &mut [u8], changes: &[Change], arena: &[u8]) {
     for one in changes {
         let Some(place) = sector.get_mut(one.within..one.within + one.length) else { continue };

@@ -1,4 +1,4 @@
-//! `--verify`: what was just written is read from the device again and its checksum compared.
+//! `--verify`: data that was just written is read from the device again, and its checksum compared.
 
 use std::io;
 
@@ -8,27 +8,27 @@ use crate::extent::Extent;
 use crate::plan::WritePlan;
 use crate::units::ByteOffset;
 
-/// What an extent must read as.
+/// The content that an extent must read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Expected {
     extent: Extent,
-    // None: zeros.
+    // `None` for zeros.
     checksum: Option<u32>,
 }
 
 impl Expected {
-    /// `data`, at `extent`.
+    /// Expects `data` at `extent`.
     pub(crate) fn data(extent: Extent, data: &[u8]) -> Self {
         Self { extent, checksum: Some(crc32c::crc32c(data)) }
     }
 }
 
-/// What went wrong.
+/// Why reading back failed.
 #[derive(Debug)]
 pub(crate) enum ReadBackError {
     /// The device could not be read.
     Device(DeviceError),
-    /// An extent is not what was written.
+    /// An extent differs from what was written.
     Differs(Extent),
 }
 
@@ -38,8 +38,8 @@ impl From<DeviceError> for ReadBackError {
     }
 }
 
-/// What the whole sectors of `plan` must read as, when their data comes from `arena`. What
-/// patched sectors must read as, those who patch them know.
+/// What the whole sectors of `plan` must read as, with their data from `arena`. Patched sectors are
+/// left to the code that patches them.
 pub(crate) fn expected(plan: &WritePlan, arena: &Arena) -> Vec<Expected> {
     let writes = plan.writes.iter().filter_map(|write| {
         let extent = write.extent()?;
@@ -50,7 +50,7 @@ pub(crate) fn expected(plan: &WritePlan, arena: &Arena) -> Vec<Expected> {
     writes.chain(clears).collect()
 }
 
-/// Reads what is `expected` and compares. Nothing may be under way that touches it.
+/// Reads the `expected` extents and compares them. Nothing that touches them may be under way.
 pub(crate) fn compare(
     device: &mut dyn BlockDevice,
     expected: &[Expected],
@@ -75,7 +75,7 @@ pub(crate) fn compare(
     Ok(())
 }
 
-/// An extent in reads: a write is one, and zeros may be many.
+/// An extent divided into reads: a write is one, and zeros may be many.
 fn parts(extent: Extent, scratch: &ArenaPool) -> impl Iterator<Item = Transfer> {
     let room = scratch.regions().first().map_or(0, |region| region.length);
     let step = room.clamp(1, TRANSFER_BYTES_MAX) as u64;
@@ -104,7 +104,7 @@ mod tests {
         Extent::new(ByteOffset::new(start), ByteCount::new(length)).unwrap()
     }
 
-    /// An arena in which byte `n` is in sector `n / 512`, and says so.
+    /// An arena in which each sector is filled with its number, starting from 1.
     fn numbered(bytes: usize) -> Arena {
         let mut arena = pool(bytes).take().unwrap();
         for (number, sector) in arena.as_mut_slice().chunks_mut(512).enumerate() {
@@ -113,7 +113,7 @@ mod tests {
         arena
     }
 
-    /// A disk of 8192 bytes with `data` at its beginning.
+    /// A disk of 8192 bytes that begins with `data`.
     fn disk_with(data: &[u8]) -> MemoryDevice {
         let geometry =
             Geometry { capacity: ByteCount::new(8192), sector_size: SectorSize::Bytes512 };
@@ -140,8 +140,8 @@ mod tests {
 
     #[test]
     fn one_byte_that_is_not_as_it_was_written_is_noticed_wherever_it_is() {
-        // The last part of what is read is shorter than the others, and what is after it is not
-        // asked about.
+        // The last part that is read is shorter than the others, and the bytes after it are not
+        // checked.
         let (good, scratch) = (vec![7; 2560], pool(1024));
         let all = [Expected::data(extent(0, 512), &good[..512])];
         assert!(compare(&mut disk_with(&good), &all, &scratch).is_ok());

@@ -1,9 +1,9 @@
-//! One run: takes what its source hands on, in its order, and decides when things become durable.
+//! One run: takes what its source passes on, in order, and decides when things become durable.
 //!
 //! ```text
-//! waiting     the next thing, memory, the clock
+//! waiting     the next item, memory, the timer
 //! admitting   streams that begin: may they, and from where
-//! record      what the group is told: how far, and points        BARRIER 3
+//! record      reports progress and points to the group   BARRIER 3
 //! ```
 
 use std::num::NonZeroUsize;
@@ -34,17 +34,18 @@ mod admitting;
 mod record;
 mod waiting;
 
-/// So many batches can be read ahead, or be under way to the devices.
+/// How many batches can be read ahead, or be under way to the devices.
 const ARENAS: usize = 4;
-/// With history, batches wait for it as well.
+/// With a history, batches wait for it as well.
 const ARENAS_WITH_HISTORY: usize = 8;
 pub(super) const ARENA_BYTES: NonZeroUsize =
     NonZeroUsize::new(BATCH_BYTES_MAX).expect("invariant: not zero");
-/// A checkpoint is due when so much was written since the last one, in bytes …
+/// A checkpoint is due when this many bytes were written since the last one.
 const CHECKPOINT_BYTES: u64 = 256 << 20;
-/// … or so many marks came with nothing between them: their names stay in memory until then.
+/// A checkpoint is due when this many marks came with nothing between them: their names stay in
+/// memory until then.
 const POINTS_WAITING_MAX: usize = 256;
-/// … or so much time went by.
+/// A checkpoint is due this long after the last one.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
 
 /// A run.
@@ -57,59 +58,60 @@ pub(crate) struct Session<'a> {
     stop: &'a AtomicBool,
     observe: &'a mut dyn FnMut(Event<'_>),
     summary: Summary,
-    // As it was at the last checkpoint.
+    // The summary at the last checkpoint.
     durable: Summary,
-    // Of the input that is being applied.
+    // The input being applied.
     input: Option<Input>,
-    // The input that ended is the last one.
+    // Whether the input that ended is the last one.
     is_last_input: bool,
-    // Lengths of the inputs that came to their end.
+    // The total length of the inputs that ended.
     consumed_before: u64,
     written_since: u64,
     checkpointed: Instant,
     has_written: bool,
     // Some volumes may have a batch that others do not have.
     is_in_a_batch: bool,
-    // Recovery points of the place that was reached; made before anything else is written.
+    // Recovery points at the current position; made before anything else is written.
     points: Vec<NewPoint>,
     point_made: Instant,
-    // What the retention volume was told to hold.
+    // The forecast of the retention volume that was reported last.
     told_forecast: Option<Duration>,
-    // Told once, until points are made again.
+    // Reported once, until points are made again.
     has_told_not_whole: bool,
 }
 
-/// The input that is being applied.
+/// The input being applied.
 struct Input {
     fingerprint: Fingerprint,
     header: StreamHeader,
-    /// Which volume each volume of the stream is.
+    /// For each volume of the stream, the index of our volume.
     route: Vec<usize>,
     consumed: u64,
-    /// What it holds up to there, where that is followed.
+    /// What it holds up to `consumed`, if that is tracked.
     content: Option<Consumed>,
-    /// Where the stream is in the order of its source.
+    /// The position of the stream in the order of its source.
     order: Option<SourceOrder>,
-    /// Everything up to here was applied by a run before.
+    /// Everything up to this byte was applied by an earlier run.
     resumed: u64,
-    /// All of it was applied before: it is only compared, unless there is more of it now.
+    /// All of it was applied before: it is only compared, unless it has more data now.
     is_again: bool,
-    /// It is recorded that its volumes are in-between.
+    /// Whether it is recorded that its volumes are in-between.
     is_marked: bool,
-    /// What volumes have more than in the stream before, and what is not cleared yet.
+    /// The parts by which volumes have grown since the previous stream, and that are not cleared
+    /// yet.
     grown: Vec<(usize, Extent)>,
     /// The stream ended here; not recorded yet.
     ended: Option<AllFlushed>,
 }
 
-/// Whether the run goes on.
+/// Whether the run continues.
 enum Next {
     Go,
     End(Ending),
 }
 
 impl<'a> Session<'a> {
-    /// Prepares a run: memory, and the thread that reads.
+    /// Prepares a run: memory, and the reading thread.
     pub(crate) fn begin(
         job: Job,
         stop: &'a AtomicBool,
@@ -162,7 +164,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Runs to the end, whichever it is.
+    /// Runs until it ends, in whichever way.
     pub(crate) fn run(mut self) -> Result<Outcome> {
         let ending = loop {
             let next = match self.next_fed() {
@@ -177,11 +179,12 @@ impl<'a> Session<'a> {
                 Err(error) => break Ending::Failed(error),
             }
         };
-        // What stopped in the middle of a batch may have written some of it.
+        // A run that stopped in the middle of a batch may have written some of it.
         let when = if self.is_in_a_batch { When::OnTheWay } else { When::AtTheEnd };
         let checkpointed = self.checkpoint(when);
         self.tell_failures();
-        // What is told was done: of what waited for a checkpoint that failed, that is not known.
+        // The summary must only have what was done: that is unknown for everything that waited for
+        // a checkpoint that failed.
         let summary = match checkpointed {
             Ok(()) => self.summary,
             Err(_) => self.durable,
@@ -205,9 +208,9 @@ impl<'a> Session<'a> {
             Fed::Batch(batch, at) => return self.batch(batch, at),
             Fed::Mark(mark, at) => {
                 tracing::debug!(?mark, consumed = at.byte, "recovery point");
-                // Several marks may be at one place of the stream: a checkpoint between them would
-                // leave out those after it when applying goes on. The next batch makes it; without
-                // one, marks must not become more and more.
+                // Several marks may be at one position of the stream: after a checkpoint between
+                // them, a run that resumes would miss the later ones. The next batch makes the
+                // checkpoint; if none comes, marks must not accumulate without limit.
                 let is_behind = self.input.as_ref().is_some_and(|input| at.byte > input.consumed);
                 if is_behind && self.points.len() >= POINTS_WAITING_MAX {
                     self.checkpoint(When::OnTheWay)?;
@@ -225,7 +228,7 @@ impl<'a> Session<'a> {
                     return Ok(Next::End(Ending::Stopped));
                 }
                 let flushed = self.flush()?;
-                // Marks that a run before has passed count as well.
+                // Marks that an earlier run passed count as well.
                 let makes_point = |input: &&Input| end.totals.marks == 0 && at.byte > input.resumed;
                 let ended = self.input.as_ref().filter(makes_point).filter(|_| end.consistent);
                 let point = ended.map(|input| record::of_end(&input.header, now()));
@@ -272,7 +275,7 @@ impl<'a> Session<'a> {
     fn batch(&mut self, batch: VerifiedBatch, at: Position) -> Result<Next> {
         self.point_by_timer();
         if !self.points.is_empty() && self.group.view().remembers() {
-            // What is at the points must not be overwritten before they are made.
+            // The content at the points must not be overwritten before they are made.
             self.checkpoint(When::OnTheWay)?;
         }
         let batch = batch.into_batch();
@@ -280,7 +283,7 @@ impl<'a> Session<'a> {
         self.count(&batch.header.pieces);
         let written = if self.options.dry_run { Ok(true) } else { self.write(batch, &at) };
         if !matches!(written, Ok(true)) {
-            // What is told was done.
+            // The summary must only have what was done.
             self.summary = summary_before;
             return written.map(|_| Next::End(Ending::Stopped));
         }
@@ -295,7 +298,7 @@ impl<'a> Session<'a> {
         Ok(Next::Go)
     }
 
-    /// Begins to write `batch`; false if the run is to stop in the middle of it.
+    /// Begins to write `batch`; returns false if the run is to stop in the middle of it.
     fn write(&mut self, batch: Batch, at: &Position) -> Result<bool> {
         self.mark_in_between()?;
         if !self.clear_grown()? {
@@ -316,8 +319,9 @@ impl<'a> Session<'a> {
         Ok(true)
     }
 
-    /// What a source has more than in the stream before becomes zeros, before anything of the
-    /// stream is written or its marks are reached; false if the run is to stop in the middle of it.
+    /// Clears the part by which a source has grown since the previous stream, before anything of
+    /// the stream is written or its marks are reached; returns false if the run is to stop in the
+    /// middle of it.
     fn clear_grown(&mut self) -> Result<bool> {
         let grown = self.input.as_ref().map_or_else(Vec::new, |input| input.grown.clone());
         if grown.is_empty() {
@@ -332,7 +336,8 @@ impl<'a> Session<'a> {
         self.count(&pieces);
         if !self.options.dry_run {
             self.mark_in_between()?;
-            // Zeros have no bytes of their own: the memory is what the plan wants to lie in.
+            // Zeros have no bytes of their own: this memory is only there because the plan needs an
+            // arena.
             let empty = ArenaPool::new(1, NonZeroUsize::MIN)
                 .map_err(|error| Error::failed("allocating memory for I/O", error))?;
             let arena = Arc::new(empty.take()?);
@@ -350,7 +355,7 @@ impl<'a> Session<'a> {
         Ok(true)
     }
 
-    /// Before the first write: the volumes are between two streams from now on.
+    /// Records before the first write that the volumes are between two streams from now on.
     fn mark_in_between(&mut self) -> Result<()> {
         if self.input.as_ref().is_none_or(|input| input.is_marked) {
             return Ok(());
@@ -363,7 +368,7 @@ impl<'a> Session<'a> {
         self.record(flushed, When::OnTheWay)
     }
 
-    /// What the volumes of the input are on.
+    /// The targets of the input's volumes.
     fn targets(&mut self) -> Targets {
         let volumes = &mut self.volumes;
         let route = self.input.iter().flat_map(|input| &input.route);
@@ -392,7 +397,7 @@ impl<'a> Session<'a> {
         Ok(flushed)
     }
 
-    /// Everything so far becomes durable, then known to be so.
+    /// Makes everything so far durable, then records that it is.
     fn checkpoint(&mut self, when: When) -> Result<()> {
         planted!(PointBeforeFlush => {
             if !self.points.is_empty() {
@@ -430,7 +435,7 @@ impl<'a> Session<'a> {
     }
 
     fn warn_of_what_was_in_no_stream(&mut self) {
-        // Of inputs that were left out unread nothing is known.
+        // Nothing is known of inputs that were skipped unread.
         if self.summary.inputs_left_out > 0 {
             return;
         }
@@ -441,7 +446,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// What is read must not be written over.
+/// An input must not be overwritten.
 fn is_no_target(source: &dyn Source, assignments: &[Assignment]) -> Result<()> {
     let mut files = assignments.iter().filter_map(|assignment| assignment.target.file());
     let Some(name) = files.find_map(|file| source.is_also(file)) else { return Ok(()) };
@@ -449,7 +454,7 @@ fn is_no_target(source: &dyn Source, assignments: &[Assignment]) -> Result<()> {
     Err(Error::refused(context).with_hint("name the disk that it is to go to"))
 }
 
-/// Totals that a stream claims end at the largest number.
+/// Totals that a stream claims saturate at the largest number.
 fn add(total: &mut u64, more: u64) {
     *total = total.saturating_add(more);
 }

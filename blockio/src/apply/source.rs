@@ -1,5 +1,5 @@
-//! Where the changes of a run come from. It says what comes next, and is told what became durable;
-//! whether they come from files, a pipe or a connection, the run does not know.
+//! The source of the changes of a run. It returns the next item, and is told what became durable;
+//! the run does not know whether the changes come from files, a pipe or a connection.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -14,67 +14,67 @@ use crate::verify::{Bounds, VerifiedBatch};
 use crate::volume_name::VolumeName;
 use crate::{Error, Result};
 
-/// Where changes come from: *inputs*, one after another, each with one stream or more.
+/// A source of changes: *inputs*, one after another, each with one or more streams.
 pub trait Source: Debug + Send {
-    /// The name of what is read, if that is `target` itself.
+    /// The name of the input that is `target` itself, if there is one.
     fn is_also(&self, target: &File) -> Option<String>;
 
-    /// A run begins; this is called once, before it is asked for anything. How many inputs are left
-    /// out, as all of them was applied before.
+    /// Called once when a run begins, before anything is requested. Returns how many inputs are
+    /// skipped because all of them were applied before.
     ///
     /// # Errors
     ///
     /// `Failed`: nothing can be read.
     fn begin(&mut self, run: &Beginning<'_>) -> Result<u64>;
 
-    /// What comes next. None if that is not there after `patience`, or there is no memory for it
-    /// yet: writes under way have it.
+    /// The next item. `None` if it does not arrive within `patience`, or if there is no memory for
+    /// it yet because writes under way hold it.
     ///
-    /// After [`Fed::Begin`] it must be [`answer`](Self::answer)ed; after [`Fed::Failed`] and
-    /// [`Fed::Done`] there is nothing.
+    /// After [`Fed::Begin`] the caller must call [`answer`](Self::answer); after [`Fed::Failed`]
+    /// and [`Fed::Done`] there is nothing more.
     fn next(&mut self, patience: Duration) -> Option<Fed>;
 
     /// The answer to a stream that begins.
     fn answer(&mut self, answer: Answer);
 
-    /// All volumes have everything up to byte `position` of this input, durably, and the group has
-    /// recorded it (BARRIER 3): whoever sent it may forget it. Where nothing is recorded, nothing
-    /// is told.
+    /// Reports that all volumes have everything up to byte `position` of this input, durably, and
+    /// that the group has recorded it (BARRIER 3): the sender may forget it. If nothing is
+    /// recorded, nothing is reported.
     fn durable(&mut self, position: u64);
 }
 
-/// What a run is when it begins.
+/// The parameters of a run that begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning<'a> {
-    /// What is known of the group.
+    /// The state of the group.
     pub group: &'a GroupView,
-    /// The volumes that are applied to.
+    /// The volumes to apply to.
     pub volumes: &'a [VolumeName],
-    /// How it is to be done.
+    /// The options of the run.
     pub options: Options,
     /// Memory for batches.
     pub pool: &'a ArenaPool,
 }
 
-/// How far an input was read.
+/// The position in an input.
 #[derive(Clone, Debug, Default)]
 pub struct Position {
-    /// So many bytes.
+    /// The number of bytes read.
     pub byte: u64,
-    /// What they are, where that is followed.
+    /// Their content, if it is tracked.
     pub content: Option<Consumed>,
 }
 
-/// What a source hands on, in the order of its inputs.
+/// What a source passes on, in the order of its inputs.
 #[derive(Debug)]
 pub enum Fed {
     /// A stream begins; the source waits for the answer.
     Begin {
-        /// What it says of itself.
+        /// The header of the stream.
         header: StreamHeader,
         /// Whether it is the first one of its input.
         is_first: bool,
-        /// Where it is in the order of its source.
+        /// The position of the stream in the order of its source.
         order: Option<SourceOrder>,
         /// How far the input was read.
         consumed: u64,
@@ -83,36 +83,37 @@ pub enum Fed {
     Batch(VerifiedBatch, Position),
     /// A recovery point.
     Mark(Mark, Position),
-    /// A stream came to its end.
+    /// A stream ended properly.
     End(End, Position),
-    /// An input came to its end.
+    /// An input ended.
     InputEnd {
-        /// It is known to be the last one.
+        /// Whether it is known to be the last one.
         is_last: bool,
     },
-    /// An input could not be read on; it was the last thing.
+    /// An input could not be read any further; no item follows.
     Failed {
-        /// Why.
+        /// The error.
         error: Error,
-        /// Whether the input is a pipe that ended too early: the rest may come another time.
+        /// Whether the input is a pipe that ended too early: the rest may follow in a later run.
         is_cut_pipe: bool,
     },
-    /// All inputs came to their end.
+    /// All inputs ended.
     Done,
 }
 
-/// What is said to a stream that begins.
+/// The answer to a stream that begins.
 #[derive(Debug)]
 pub enum Answer {
-    /// Go on: hold batches against these bounds, leave out what ends at or before `resume_after`.
+    /// Continue: check batches against these bounds, and skip those that end at or before
+    /// `resume_after`.
     Apply {
         /// One for each volume of the stream.
         bounds: Vec<Bounds>,
-        /// A byte of the input; 0 for all of it.
+        /// A byte offset in the input; 0 for all of it.
         resume_after: u64,
-        /// What was applied before of what calls itself as this does.
+        /// The content that was applied before of a stream with the same identity.
         expected: Vec<Consumed>,
     },
-    /// Leave out this input: all of it was applied before.
+    /// Skip this input: all of it was applied before.
     SkipInput,
 }

@@ -1,4 +1,4 @@
-//! An input as an operator names it: what is known of it before it is read, and how it is opened.
+//! An input as named by an operator: what is known of it before it is read, and how it is opened.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Seek, SeekFrom};
@@ -15,26 +15,26 @@ use crate::stream::reader::Input;
 use crate::stream::{Format, Frame, Name, StreamHeader, naming};
 use crate::{Error, ErrorKind, Result};
 
-/// A stream that is to be applied.
+/// A stream to apply.
 #[derive(Debug)]
 pub enum StreamArgument {
     /// A file, by path.
     Path(PathBuf),
-    /// Something that is open: standard input, a socket.
+    /// Something that is already open: standard input, a socket.
     Open {
-        /// What messages call it.
+        /// Its name in messages.
         name: String,
-        /// Where its bytes come from.
+        /// The source of its bytes.
         input: Input,
     },
-    /// A raw image whose size somebody said, since a pipe does not.
+    /// A raw image with a size given by the operator, because a pipe has none.
     Sized {
-        /// Where it comes from.
+        /// The image.
         image: Box<StreamArgument>,
-        /// How long it is.
+        /// Its length.
         size_bytes: u64,
     },
-    /// A stream of one volume, and what that is called: it does not say so itself.
+    /// A stream of one volume that does not name it, with the name of the volume.
     OfVolume {
         /// The stream.
         stream: Box<StreamArgument>,
@@ -44,7 +44,7 @@ pub enum StreamArgument {
 }
 
 impl StreamArgument {
-    /// What messages call it.
+    /// Its name in messages.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
@@ -55,7 +55,7 @@ impl StreamArgument {
         }
     }
 
-    /// Where it is from everywhere: the absolute path of a file, else its [`name`](Self::name).
+    /// Its name from any directory: the absolute path of a file, else its [`name`](Self::name).
     #[must_use]
     pub fn absolute_name(&self) -> String {
         match self {
@@ -69,14 +69,14 @@ impl StreamArgument {
         }
     }
 
-    /// What it is recognised by when it comes again; none of what can be read once only, and of
-    /// what cannot be read.
+    /// What identifies it when it comes again; `None` for an input that can be read only once, or
+    /// not at all.
     #[must_use]
     pub fn identity(&self, format: Option<Format>) -> Option<Fingerprint> {
         self.fingerprint(format, ArenaPool::new(READER_ARENAS, WINDOW_BYTES).ok()?)
     }
 
-    /// How long it is, in bytes, if that can be known beforehand.
+    /// Its length in bytes, if that is known beforehand.
     #[must_use]
     pub fn length_bytes(&self) -> Option<u64> {
         match self {
@@ -90,7 +90,7 @@ impl StreamArgument {
         }
     }
 
-    /// Whether what is missing at its end may still come, another time.
+    /// Whether data missing at its end may still follow in a later run.
     #[must_use]
     pub fn is_pipe(&self) -> bool {
         match self {
@@ -101,7 +101,7 @@ impl StreamArgument {
         }
     }
 
-    /// Whether it is read from the same file, or disk, that `target` is.
+    /// Whether it is read from the file or disk that `target` is.
     pub(crate) fn is_also(&self, target: &File) -> bool {
         let own = match self {
             Self::Path(path) => path.metadata(),
@@ -117,13 +117,13 @@ impl StreamArgument {
         matches!((own, target.metadata()), (Ok(own), Ok(other)) if what(&own) == what(&other))
     }
 
-    /// What it is recognised by, if it is a file that can be read twice.
+    /// What identifies it, if it is a file that can be read twice.
     pub(crate) fn fingerprint(
         &self,
         format: Option<Format>,
         pool: ArenaPool,
     ) -> Option<Fingerprint> {
-        // What a stream is recognised by does not depend on what its volume is called.
+        // The fingerprint of a stream does not depend on the name of its volume.
         if let Self::OfVolume { stream, .. } = self {
             return stream.fingerprint(format, pool);
         }
@@ -139,12 +139,11 @@ impl StreamArgument {
         }
     }
 
-    /// What every stream in it says of itself: all of them if it is a file, whose payload is passed
-    /// over.
+    /// The headers of all streams in it, if it is a file; payload is skipped.
     ///
     /// # Errors
     ///
-    /// As reading it. `Usage` if it is a pipe: it can be read once only.
+    /// As for reading it. `Usage` if it is a pipe, which can be read only once.
     pub fn headers(&self, format: Option<Format>, pool: ArenaPool) -> Result<Vec<StreamHeader>> {
         let path = match self {
             Self::Path(path) => Some(path).filter(|path| !is_read_once(path)),
@@ -174,12 +173,12 @@ impl StreamArgument {
     ///
     /// # Errors
     ///
-    /// `Failed`: it cannot be opened. `Integrity`: its first bytes are of no format that we know.
+    /// `Failed`: it cannot be opened. `Integrity`: its first bytes are not of a known format.
     pub fn open(self, format: Option<Format>, pool: ArenaPool) -> Result<Stream> {
         self.open_until(&Arc::default(), format, pool)
     }
 
-    /// The same; once `stop` is set, a pipe that is silent ends with an error.
+    /// As [`open`](Self::open), but once `stop` is set, a silent pipe ends with an error.
     pub(crate) fn open_until(
         self,
         stop: &Arc<AtomicBool>,
@@ -219,8 +218,7 @@ impl StreamArgument {
     }
 }
 
-/// A named pipe is opened without waiting for who writes to it: its reader waits, and can be
-/// stopped.
+/// Opens a named pipe without waiting for its writer: the reads wait instead, and can be stopped.
 fn open_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true);
@@ -230,7 +228,7 @@ fn open_file(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Whether what is read from `path` is gone.
+/// Whether data read from `path` is gone afterwards.
 fn is_read_once(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| {
         let kind = metadata.file_type();
@@ -238,7 +236,7 @@ fn is_read_once(path: &Path) -> bool {
     })
 }
 
-/// A disk knows its size, though it is read as a pipe is.
+/// A disk has a known size, although it is read like a pipe.
 fn size_of_disk(file: &mut File) -> io::Result<Option<u64>> {
     if !file.metadata()?.file_type().is_block_device() {
         return Ok(None);

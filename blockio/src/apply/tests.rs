@@ -1,5 +1,5 @@
-//! Whole runs onto image files, with a group: what is taken for what was applied before, and what
-//! happens to the others when one volume is left.
+//! Whole runs onto image files, with a group: what counts as applied before, and what happens to
+//! the other volumes when one is dropped.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -49,7 +49,7 @@ impl Place {
         Group::open(&crate::group::Place::without_history(&self.path("group")), "g").unwrap()
     }
 
-    /// The volume without a name is in the middle of what its group calls `input`.
+    /// Puts the unnamed volume in the middle of the last input of its group, with `change`.
     fn set_in_between(&self, change: impl Fn(&mut InBetween)) {
         self.group()
             .overwrite(|state| {
@@ -111,7 +111,7 @@ fn is_complete(outcome: &Outcome) -> bool {
 fn what_cannot_be_known_again_is_applied_from_its_beginning() {
     let unnamed = |fill| pipe(diff(rbd_diff::Version::V1, ("", ""), 0, fill));
     let image = |fill| pipe(vec![fill; SIZE as usize]);
-    // Another image may be as long.
+    // Another image may have the same length.
     let sized = |fill| StreamArgument::Sized { image: Box::new(image(fill)), size_bytes: SIZE };
     let cases: [(Format, &dyn Fn(u8) -> StreamArgument); 3] =
         [(Format::RbdDiff, &unnamed), (Format::Raw, &image), (Format::Raw, &sized)];
@@ -152,7 +152,7 @@ fn sessions_that_share_the_memory_of_one_all_come_to_their_end() {
 
 #[test]
 fn the_other_version_of_a_diff_is_not_gone_on_with_at_a_place_of_the_first() {
-    // A record of v1 is shorter: the same byte is further on in the disk.
+    // A record of v1 is shorter: the same byte of the stream is further along on the disk.
     let place = Place::new();
     let stream = |version| vec![pipe(diff(version, ("", "s1"), 0, 1))];
     place.apply(stream(rbd_diff::Version::V2), of(Format::RbdDiff)).unwrap();
@@ -218,7 +218,7 @@ fn a_named_pipe_is_read_once_when_a_volume_is_in_between() {
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let to = path.clone();
     let writer = std::thread::spawn(move || {
-        // Whoever opens it and goes leaves what was written to nobody.
+        // If a reader opened the pipe and closed it again, the data written would be lost.
         File::options().write(true).open(to).unwrap().write_all(&bytes)
     });
     let outcome = place.apply(vec![StreamArgument::Path(path)], of(Format::RbdDiff)).unwrap();
@@ -338,7 +338,7 @@ fn after_a_whole_image_a_stream_that_was_applied_before_it_is_applied_again() {
     assert_eq!(place.content(0), 9);
 }
 
-/// Inputs, and what their source is told: each time with what the group has saved by then.
+/// Inputs that record what their source is told, each time with what the group has saved by then.
 #[derive(Debug)]
 struct Listening {
     inputs: Inputs,
@@ -407,7 +407,7 @@ fn a_source_is_told_what_is_durable_once_the_group_has_saved_it() {
     let outcome = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert!(is_complete(&outcome), "{outcome:?}");
     let told = told.lock().unwrap().clone();
-    // Each mark is recorded before what follows it is written.
+    // Each mark is recorded before the data after it is written.
     assert!(told.len() >= 3, "{told:?}");
     assert!(told.iter().all(|(position, saved)| position == saved), "{told:?}");
     assert!(told.is_sorted() && told.last() == Some(&(length, length)), "{told:?}");
@@ -428,7 +428,7 @@ fn a_run_that_ends_leaves_no_thread_behind_though_its_pipe_is_silent() {
     };
     let outcome = run(job, &stop, &mut |_| {}).unwrap();
     assert!(matches!(outcome.ending, Ending::Stopped), "{outcome:?}");
-    // Other tests of this process may have one of theirs.
+    // Other tests of this process may have such a thread.
     let is_feeding = |task: &fs::DirEntry| {
         fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "feed")
     };

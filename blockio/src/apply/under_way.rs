@@ -1,4 +1,4 @@
-//! What a device may still be writing: so that nothing touches it before it is done.
+//! What a device may still be writing, so that nothing touches it before it is done.
 
 use std::sync::{Arc, Weak};
 
@@ -6,17 +6,17 @@ use crate::device::buffer::Arena;
 use crate::extent::{Extent, overlaps};
 
 /// The extents that were handed to a device and may not be done. A batch is under way as long as
-/// somebody holds its arena.
+/// its arena is referenced.
 #[derive(Debug, Default)]
 pub(crate) struct UnderWay(Vec<(Weak<Arena>, Vec<Extent>)>);
 
 impl UnderWay {
-    /// `touched` (ascending, apart from each other) is written from `arena`.
+    /// Adds `touched` (ascending, disjoint), which is being written from `arena`.
     pub(crate) fn add(&mut self, arena: &Arc<Arena>, touched: Vec<Extent>) {
         self.0.push((Arc::downgrade(arena), touched));
     }
 
-    /// Whether something under way touches one of `touched` (ascending, apart from each other).
+    /// Whether something under way touches one of `touched` (ascending, disjoint).
     pub(crate) fn touches(&mut self, touched: &[Extent]) -> bool {
         self.forget_what_is_done();
         self.0.iter().any(|(_, earlier)| overlaps(earlier, touched))
@@ -32,7 +32,7 @@ impl UnderWay {
         self.0.retain(|(arena, _)| arena.strong_count() > 0);
     }
 
-    /// Nothing is under way any more.
+    /// Forgets everything: nothing is under way any more.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }

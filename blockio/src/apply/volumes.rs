@@ -1,5 +1,5 @@
 //! The volumes of a job: their targets, which of them are still written, and the flush of all of
-//! them. The order of things is `session`'s.
+//! them. The order of operations is up to `session`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,17 +26,17 @@ mod pending;
 
 use pending::{Pending, Reads, Stage};
 
-/// How much of an input a volume has; the more of it, the greater.
+/// How much of an input a volume has; more compares as greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Applied {
-    /// What ends at or before this byte.
+    /// Everything that ends at or before this byte.
     UpTo(u64),
-    /// All of it, whatever there is in it.
+    /// All of it, whatever it contains.
     All,
 }
 
 impl Applied {
-    /// The byte up to which it has it; none if it has all.
+    /// The byte up to which it has the input; `None` if it has all.
     pub(crate) fn position(self) -> Option<u64> {
         match self {
             Self::UpTo(position) => Some(position),
@@ -48,34 +48,34 @@ impl Applied {
 /// One volume of a job.
 pub(crate) struct Volume {
     assignment: Assignment,
-    /// What it has of the input.
+    /// How much of the input it has.
     pub(crate) applied: Applied,
-    /// What the input holds up to there, where that is known.
+    /// What the input holds up to there, if known.
     pub(crate) applied_content: Option<Consumed>,
-    /// A run was cut short, and may have written more than up to this byte: what it holds there is
-    /// no state of the source.
+    /// A run was cut short, and may have written past this byte: until applying is past it, the
+    /// volume holds no state of the source.
     pub(crate) unsure_from: Option<u64>,
-    /// A stream had it.
+    /// Whether a stream had it.
     pub(crate) was_in_a_stream: bool,
     state: State,
 }
 
 enum State {
-    /// Nothing was asked of it yet.
+    /// Not opened yet.
     Closed,
-    /// It is written.
+    /// It is being written.
     Open(Writer),
-    /// A write or a flush failed: nothing more is asked of it.
+    /// A write or a flush failed: it is not used any more.
     Failed,
 }
 
 impl Volume {
-    /// The name that the group knows it by.
+    /// Its name in the group.
     pub(crate) fn name(&self) -> &VolumeName {
         &self.assignment.volume
     }
 
-    /// What messages call it.
+    /// Its name in messages.
     pub(crate) fn shown(&self) -> String {
         let path = self.assignment.target.shown();
         match self.name().is_unnamed() {
@@ -84,12 +84,12 @@ impl Volume {
         }
     }
 
-    /// What its target is known by.
+    /// What identifies its target.
     pub(crate) fn identity(&self) -> &str {
         &self.assignment.identity.name
     }
 
-    /// The target, as the journal has it before anything is written.
+    /// The target, as recorded in the journal before anything is written.
     pub(crate) fn target_memo(&mut self) -> TargetMemo {
         TargetMemo {
             target: Some(self.identity().to_owned()),
@@ -98,7 +98,7 @@ impl Volume {
         }
     }
 
-    /// What else its target is known by; `with_content`: nothing is written after this.
+    /// What else identifies its target; `with_content` if nothing is written after this.
     pub(crate) fn target_identity(&mut self, with_content: bool) -> TargetIdentity {
         let (bytes, identity) = (self.capacity().get(), self.assignment.target_identity());
         if !with_content {
@@ -116,7 +116,7 @@ impl Volume {
         self.assignment.target.geometry().capacity
     }
 
-    /// Whether it is a file that can be grown.
+    /// Whether it is an image file, which can grow.
     pub(crate) fn is_image_file(&self) -> bool {
         self.assignment.target.is_image_file()
     }
@@ -141,7 +141,7 @@ impl Volume {
         self.open_to_write(options.engine, options.verify, regions)
     }
 
-    /// The same, with what it takes of the options.
+    /// As [`open`](Self::open), with the options that matter.
     pub(crate) fn open_to_write(
         &mut self,
         engine: Engine,
@@ -167,12 +167,12 @@ impl Volume {
 pub(crate) struct Volumes {
     volumes: Vec<Volume>,
     planner: Planner,
-    /// Planned, and not written before its history is durable; the oldest first.
+    /// Planned, but not written before its history is durable; oldest first.
     pending: VecDeque<Pending>,
     /// Something could not be recorded, and so was not written.
     has_lost_history: bool,
     failures: Vec<Error>,
-    /// Failures from here on were not told yet.
+    /// Failures from this index on were not reported yet.
     told: usize,
 }
 
@@ -200,11 +200,11 @@ impl Volumes {
         &mut self.volumes[index]
     }
 
-    /// Which volume each volume of the stream is, in the stream's order.
+    /// For each volume of the stream, in order, the index of our volume.
     ///
     /// # Errors
     ///
-    /// `Usage`: one of the stream's has no target, or two have the same.
+    /// `Usage`: a volume of the stream has no target, or two have the same.
     pub(crate) fn route(&self, header: &StreamHeader) -> Result<Vec<usize>> {
         let names = header.volumes.iter().map(|v| v.name.as_ref().map(ToString::to_string));
         let is_only = header.volumes.len() == 1;
@@ -246,13 +246,13 @@ impl Volumes {
         })
     }
 
-    /// The volumes that no stream had: mostly a name with a typing error.
+    /// The volumes that no stream had: mostly a misspelt name.
     pub(crate) fn in_no_stream(&self) -> impl Iterator<Item = &Volume> {
         self.volumes.iter().filter(|volume| !volume.was_in_a_stream)
     }
 
-    /// Begins to write `pieces`, all of one volume, with data from `arena`. False if `stop` was set
-    /// before all of it was begun.
+    /// Begins to write `pieces`, all of one volume, with data from `arena`. Returns false if `stop`
+    /// was set before all of it was begun.
     ///
     /// # Errors
     ///
@@ -281,7 +281,7 @@ impl Volumes {
         Ok(true)
     }
 
-    /// Begins to write `plan`: first its history is preserved.
+    /// Begins to write `plan`: first its before-images are preserved.
     ///
     /// # Errors
     ///
@@ -308,7 +308,7 @@ impl Volumes {
         self.write_what_is_preserved(group)
     }
 
-    /// Waits for something that is under way, or for history; false if there is neither.
+    /// Waits for something under way, or for history; returns false if there is neither.
     ///
     /// # Errors
     ///
@@ -328,11 +328,11 @@ impl Volumes {
         Ok(true)
     }
 
-    /// Makes everything written durable; a volume that cannot do it fails.
+    /// Makes everything written durable; a volume that cannot be flushed fails.
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write): what was not written yet stays unwritten.
+    /// As [`write`](Self::write): anything not written yet stays unwritten.
     pub(crate) fn flush(&mut self, group: &mut Group) -> Result<AllFlushed> {
         self.record_what_is_read(true, group)?;
         while self.wait_for_history(group)? {}
@@ -343,7 +343,7 @@ impl Volumes {
         Ok(self.flush_what_is_written())
     }
 
-    /// Makes durable what was written, and leaves what waits for its history.
+    /// Makes the writes so far durable, but not the plans that wait for their history.
     fn flush_what_is_written(&mut self) -> AllFlushed {
         planted!(NoBarrier2 => { return AllFlushed::of_nothing() });
         AllFlushed::flush(0..self.volumes.len(), |index| {
@@ -358,13 +358,13 @@ impl Volumes {
         })
     }
 
-    /// The failures since this was asked last.
+    /// The failures since the last call.
     pub(crate) fn new_failures(&mut self) -> &[Error] {
         let from = std::mem::replace(&mut self.told, self.failures.len());
         &self.failures[from..]
     }
 
-    /// A failure that was not told yet, for who ends with the first.
+    /// A failure that was not reported yet, for callers that end at the first.
     pub(crate) fn take_failure(&mut self) -> Option<Error> {
         (self.told < self.failures.len()).then(|| self.failures.remove(self.told))
     }
@@ -374,7 +374,7 @@ impl Volumes {
         self.failures
     }
 
-    /// Whether there is nothing left to write to.
+    /// Whether no volume is left to write to.
     pub(crate) fn have_all_failed(&self) -> bool {
         self.volumes.iter().all(Volume::has_failed)
     }
@@ -387,7 +387,7 @@ impl Volumes {
     }
 }
 
-/// The pieces of each volume of the stream that has some, in the order of the stream.
+/// The pieces of each volume of the stream that has some, in stream order.
 pub(crate) fn by_volume(pieces: Vec<Piece>, volumes: usize) -> Vec<(usize, Vec<Piece>)> {
     if volumes == 1 {
         return vec![(0, pieces)];
@@ -395,7 +395,7 @@ pub(crate) fn by_volume(pieces: Vec<Piece>, volumes: usize) -> Vec<(usize, Vec<P
     let mut sorted = vec![Vec::new(); volumes];
     for piece in pieces {
         let VolumeIndex(index) = piece.volume;
-        // Verification refused what is on no volume.
+        // Verification refused pieces on unknown volumes.
         if let Some(of_volume) = sorted.get_mut(usize::from(index)) {
             of_volume.push(piece);
         }

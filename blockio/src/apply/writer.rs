@@ -1,5 +1,5 @@
 //! One volume's device: a plan goes in, in the only order that is safe, and an error poisons the
-//! volume. What comes before (what may be written) and after (checkpoints) is not here.
+//! volume. The steps before (what may be written) and after (checkpoints) are not here.
 
 use std::num::NonZeroUsize;
 
@@ -16,11 +16,12 @@ use crate::plan::WritePlan;
 use crate::target_identity::Held;
 use crate::{Error, Result};
 
-/// So many bytes of sectors are read at a time to be changed in part: enough to keep a device busy.
+/// How many bytes of sectors are read at a time to be changed in part: enough to keep a device
+/// busy.
 const PATCH_BYTES: NonZeroUsize = NonZeroUsize::new(256 << 10).expect("invariant: not zero");
-/// One batch of them is read while the one before is written.
+/// One batch of them is read while the previous one is written.
 const PATCH_ARENAS: usize = 2;
-/// What is read back comes in pieces of this size, in bytes.
+/// The size of a piece when reading back, in bytes.
 const READ_BACK_BYTES: NonZeroUsize =
     NonZeroUsize::new(TRANSFER_BYTES_MAX).expect("invariant: not zero");
 
@@ -36,19 +37,20 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Writes to `device`, which messages call `shown`; `reads_back` all of it and compares.
+    /// A writer to `device`, named `shown` in messages; with `reads_back`, it reads everything back
+    /// and compares.
     pub(crate) fn new(shown: String, device: Box<dyn BlockDevice>, reads_back: bool) -> Self {
         let (patch_pool, read_back_pool) = (None, None);
         let under_way = UnderWay::default();
         Self { shown, device, reads_back, patch_pool, read_back_pool, under_way }
     }
 
-    /// What the device is.
+    /// The geometry of the device.
     pub(crate) fn geometry(&self) -> Geometry {
         self.device.geometry()
     }
 
-    /// What the device holds. Nothing may be under way.
+    /// The content of the device. Nothing may be under way.
     pub(crate) fn held(&mut self) -> Held<'_> {
         Held::Device(self.device.as_mut())
     }
@@ -61,12 +63,12 @@ impl Writer {
         self.device.begin_read(batch)
     }
 
-    /// Whether the oldest of what is read has been read by now.
+    /// Whether the oldest read has been done by now.
     pub(crate) fn is_read(&mut self) -> bool {
         self.device.is_read()
     }
 
-    /// Waits for the oldest of what is read.
+    /// Waits for the oldest read.
     pub(crate) fn finish_read(&mut self) -> std::result::Result<Arena, DeviceError> {
         self.device.finish_read()
     }
@@ -114,11 +116,11 @@ impl Writer {
         !self.under_way.is_empty()
     }
 
-    /// Waits for something under way to be done, so that its arena comes back.
+    /// Waits for something under way to finish, so that its arena comes back.
     pub(crate) fn reap(&mut self) -> Result<()> {
         let busy = self.device.reap().map_err(|error| self.failed(error))?;
         if !busy {
-            // An arena that is still held is held by another volume of the same batch.
+            // An arena that is still referenced belongs to another volume of the same batch.
             self.under_way.clear();
         }
         Ok(())
@@ -131,8 +133,8 @@ impl Writer {
         flushed.map_err(|error| self.failed(error))
     }
 
-    /// A device may do what is under way in any order: a sector that is being written is waited for
-    /// before it is written, or read, again.
+    /// Waits for writes under way to `touched`: a device may do operations in any order, so a
+    /// sector that is being written must be finished before it is written, or read, again.
     fn wait_for_what_touches(&mut self, touched: &[Extent]) -> Result<()> {
         while self.under_way.touches(touched) {
             self.reap()?;
@@ -141,13 +143,13 @@ impl Writer {
     }
 
     fn settle(&mut self) -> Result<()> {
-        // The proof is for a flush; here nothing but the wait is wanted.
+        // The proof is for a flush; here only the wait is needed.
         self.device.settle().map(drop).map_err(|error| self.failed(error))?;
         self.under_way.clear();
         Ok(())
     }
 
-    /// `error`, as the operator is told of it.
+    /// `error`, as reported to the operator.
     pub(crate) fn failed(&self, error: DeviceError) -> Error {
         let size = self.geometry().sector_size;
         let place = error.attempt.sectors(size).map_or_else(String::new, |s| format!(" ({s})"));
@@ -164,7 +166,7 @@ impl Writer {
     }
 }
 
-/// The pool in `slot`, made if it is not there.
+/// The pool in `slot`, created if missing.
 fn pool(slot: &mut Option<ArenaPool>, count: usize, length: NonZeroUsize) -> Result<ArenaPool> {
     if let Some(pool) = slot {
         return Ok(pool.clone());

@@ -1,5 +1,5 @@
-//! The engine that waits: pread(2) and pwrite(2), one transfer after the other. It is there for
-//! kernels and containers that refuse io_uring, and does the same.
+//! The engine that waits: pread(2) and pwrite(2), one transfer after the other. It is for kernels
+//! and containers that refuse io_uring, and has the same semantics.
 
 use std::fs::File;
 use std::io;
@@ -19,12 +19,12 @@ pub struct BlockingDevice {
 }
 
 impl BlockingDevice {
-    /// A device of `file`, which is open for reading and writing, as `geometry` says it is.
+    /// A device of `file`, which is open for reading and writing and has `geometry`.
     ///
     /// # Errors
     ///
-    /// What the kernel said to opening `file` once more, which an image that is not whole sectors
-    /// needs.
+    /// The kernel's error when opening `file` a second time, which an image that is not whole
+    /// sectors needs.
     pub fn new(file: File, geometry: Geometry) -> io::Result<Self> {
         Ok(Self { disk: DiskFile::new(file, geometry)?, first_failure: None })
     }
@@ -107,7 +107,8 @@ impl BlockDevice for BlockingDevice {
     }
 
     fn flush(&mut self, Settled(()): Settled) -> Result<Flushed, DeviceError> {
-        // After a failed flush nobody knows what is durable, and a second one would not tell.
+        // After a failed flush it is unknown what is durable, and a second flush would not report
+        // it.
         self.check_failure()?;
         self.disk.flush().map_err(|cause| {
             let failure = DeviceError { attempt: Attempt::Flush, cause };

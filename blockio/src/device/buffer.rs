@@ -1,5 +1,5 @@
-//! Memory for I/O: arenas, aligned for O_DIRECT, in huge pages where there are some, from a pool of
-//! a fixed number. A pool that is empty makes its caller wait: that is what bounds our memory.
+//! Memory for I/O: arenas, aligned for O_DIRECT, in huge pages if available, from a pool of a fixed
+//! number. An empty pool makes its caller wait: that is what bounds our memory.
 #![expect(unsafe_code, reason = "memory that is mapped, aligned, and shared with the kernel")]
 
 use std::io;
@@ -14,10 +14,10 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, m
 use crate::patience::{Limits, receive};
 use crate::{Error, Result};
 
-/// Huge pages are of this size, in bytes, on every machine that we run on.
+/// The size of huge pages, in bytes, on every machine that we run on.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
-/// A mapping that is unmapped when dropped, and the aligned part of it that is used.
+/// A mapping that is unmapped when dropped, and its aligned, used part.
 #[derive(Debug)]
 struct Mapping {
     mapped: NonNull<u8>,
@@ -39,16 +39,16 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     fn new(length: NonZeroUsize) -> io::Result<Self> {
         let mapping = Self::of_reserved_pages(length).or_else(|_| Self::aligned(length))?;
-        // A child must not share these pages: with kernels before 5.19, a fork while a disk reads
-        // into them can leave the bytes with the child alone (open(2), O_DIRECT).
-        // SAFETY: the range was mapped just now; nobody's child uses it.
+        // A child must not share these pages: on kernels before 5.19, a fork while a disk reads
+        // into them can leave the bytes only in the child (open(2), O_DIRECT).
+        // SAFETY: the range was mapped just now; no child of ours uses it.
         let _ = unsafe {
             madvise(mapping.mapped.cast(), mapping.mapped_bytes, MmapAdvise::MADV_DONTFORK)
         };
         Ok(mapping)
     }
 
-    /// In huge pages that the administrator has set aside; usually there are none.
+    /// Uses huge pages that the administrator has reserved; usually there are none.
     fn of_reserved_pages(length: NonZeroUsize) -> io::Result<Self> {
         if length.get() % HUGE_PAGE_BYTES != 0 {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -57,15 +57,15 @@ impl Mapping {
         Ok(Self::of(mapped, length, mapped, length))
     }
 
-    /// Where transparent huge pages may be: one huge page more is mapped (not used) to align it.
+    /// For transparent huge pages: one huge page more is mapped (not used) for alignment.
     fn aligned(length: NonZeroUsize) -> io::Result<Self> {
         let more = length.checked_add(HUGE_PAGE_BYTES).ok_or(io::ErrorKind::OutOfMemory)?;
         let mapped = map(more, MapFlags::empty())?;
         let gap = mapped.as_ptr().align_offset(HUGE_PAGE_BYTES);
-        // SAFETY: `gap` is below a huge page, and so much more than `length` was mapped.
+        // SAFETY: `gap` is less than a huge page, and `length` plus a huge page was mapped.
         let start = unsafe { mapped.add(gap) };
-        // SAFETY: inside the range mapped above; advice changes nothing that is in it. Kernels
-        // without huge pages refuse it, which costs nothing but time.
+        // SAFETY: inside the range mapped above; advice does not change its content. Kernels
+        // without huge pages refuse it, which only costs time.
         let _ = unsafe { madvise(start.cast(), length.get(), MmapAdvise::MADV_HUGEPAGE) };
         Ok(Self::of(mapped, more, start, length))
     }
@@ -89,7 +89,8 @@ impl Mapping {
 fn map(length: NonZeroUsize, more: MapFlags) -> io::Result<NonNull<u8>> {
     let flags = MapFlags::MAP_PRIVATE | more;
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing of ours.
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice overlaps nothing of
+    // ours.
     let start = unsafe { mmap_anonymous(None, length, protection, flags) }?;
     Ok(start.cast())
 }
@@ -102,7 +103,7 @@ impl Drop for Mapping {
     }
 }
 
-/// One owner's memory for I/O, of its pool's size; goes back to the pool when dropped.
+/// Memory for I/O with one owner, of the size of its pool; it returns to the pool when dropped.
 #[derive(Debug)]
 pub struct Arena {
     // Taken out only by `drop`.
@@ -111,7 +112,7 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Its bytes, read only: also while a device takes them from here.
+    /// Its bytes, read-only: allowed while a device writes from them.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         let mapping = self.mapping();
@@ -119,7 +120,7 @@ impl Arena {
         unsafe { std::slice::from_raw_parts(mapping.start.as_ptr(), mapping.length) }
     }
 
-    /// Its bytes. That it can be borrowed so says that no device is using it.
+    /// Its bytes, writable. Being able to borrow them proves that no device is using the arena.
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         let mapping = self.mapping();
@@ -128,7 +129,7 @@ impl Arena {
         unsafe { std::slice::from_raw_parts_mut(mapping.start.as_ptr(), mapping.length) }
     }
 
-    /// Where it lies.
+    /// Where it is mapped.
     #[must_use]
     pub fn region(&self) -> Region {
         self.mapping().region()
@@ -142,21 +143,21 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         if let Some(mapping) = self.mapping.take() {
-            // When the pool is gone the mapping comes back in the error, and is unmapped there.
+            // If the pool is gone, the mapping comes back in the error, and is unmapped there.
             let _ = self.home.send(mapping);
         }
     }
 }
 
-/// Where an arena of a pool lies, for registration with a ring.
+/// The location of an arena of a pool, for registration with a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     /// The address of its first byte.
     pub address: usize,
     /// Its length in bytes.
     pub length: usize,
-    // A later mapping at the same address is another region: what a ring has registered are the
-    // pages, and those of a pool that is gone must never be taken for those of a new one.
+    // A later mapping at the same address is another region: a ring has registered pages, and the
+    // pages of a dropped pool must never be taken for those of a new one.
     serial: u64,
 }
 
@@ -173,7 +174,7 @@ impl ArenaPool {
     ///
     /// # Errors
     ///
-    /// What mmap(2) said; ENOMEM.
+    /// The error of mmap(2); ENOMEM.
     pub fn new(count: usize, length: NonZeroUsize) -> io::Result<Self> {
         let (home, free) = channel();
         let mut regions = Vec::with_capacity(count);
@@ -185,7 +186,7 @@ impl ArenaPool {
         Ok(Self { free: Arc::new(Mutex::new(free)), home, regions: regions.into() })
     }
 
-    /// An arena; waits until one is free. Its content is what its last user left there.
+    /// An arena; waits until one is free. It still holds the data of its last user.
     ///
     /// # Errors
     ///
@@ -194,7 +195,7 @@ impl ArenaPool {
         self.take_within(Limits::USUAL)
     }
 
-    /// The same, and waits so long.
+    /// As [`take`](Self::take), with `limits` on the wait.
     pub(crate) fn take_within(&self, limits: Limits) -> Result<Arena> {
         let waited_for = format!("memory, of which {} parts are in use", self.regions.len());
         // Nothing can panic while it is locked: a poisoned lock guards a sound receiver.
@@ -213,7 +214,7 @@ impl ArenaPool {
         Some(Arena { mapping: Some(mapping), home: self.home.clone() })
     }
 
-    /// Where its arenas lie.
+    /// The locations of its arenas.
     #[must_use]
     pub fn regions(&self) -> &[Region] {
         &self.regions
@@ -276,7 +277,7 @@ mod tests {
         assert!(kib >= 8 << 10, "{kib} KiB in huge pages");
     }
 
-    /// How much of the mapping at `address` is huge pages, by proc_pid_smaps(5).
+    /// How many KiB of the mapping at `address` are in huge pages, according to proc_pid_smaps(5).
     fn huge_kib_at(maps: &str, address: usize) -> u64 {
         let number = |text: &str| usize::from_str_radix(text, 16).ok();
         let range = |line: &str| -> Option<(usize, usize)> {
@@ -295,7 +296,7 @@ mod tests {
 
     #[test]
     fn reserved_pages_are_asked_for_only_where_they_are_filled() {
-        // The kernel has a number for its refusals; ours has none.
+        // The kernel's refusals have an errno; ours has none.
         let refused_here = |length| {
             let mapped = Mapping::of_reserved_pages(NonZeroUsize::new(length).unwrap());
             mapped.is_err_and(|error| error.raw_os_error().is_none())
@@ -309,12 +310,12 @@ mod tests {
     #[test]
     fn memory_is_given_back_with_the_last_of_its_pool() {
         use nix::sys::mman::{MsFlags, msync};
-        // So much that nobody else maps all of it meanwhile; nothing of it is used.
+        // Large enough that no other thread maps all of it meanwhile; none of it is used.
         let length = 256 << 20;
         let pool = ArenaPool::new(1, NonZeroUsize::new(length).unwrap()).unwrap();
         let arena = pool.take().unwrap();
         let start = NonNull::from(arena.as_slice()).cast();
-        // SAFETY: MS_ASYNC reads and writes nothing; it only tells whether all of it is mapped.
+        // SAFETY: MS_ASYNC reads and writes nothing; it only checks whether all of it is mapped.
         let is_mapped = || unsafe { msync(start, length, MsFlags::MS_ASYNC) }.is_ok();
         drop(pool);
         assert!(is_mapped());

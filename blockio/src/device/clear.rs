@@ -1,5 +1,5 @@
-//! Makes ranges of a file or disk read as zeros, the cheapest way that it takes: deallocation,
-//! zeroing by the file system or disk, or zeros written. When to do it is the engines'.
+//! Makes ranges of a file or disk read as zeros, in the cheapest way that it supports:
+//! deallocation, zeroing by the file system or disk, or writing zeros. The engines decide when.
 #![expect(unsafe_code, reason = "an ioctl that nix has no function for")]
 
 use std::fs::File;
@@ -15,23 +15,23 @@ use crate::device::buffer::{Arena, ArenaPool};
 use crate::extent::Extent;
 use crate::units::ByteOffset;
 
-/// The longest range that the kernel is asked to clear at once, in bytes: the call cannot be
+/// The longest range that the kernel is asked to clear in one call, in bytes: the call cannot be
 /// interrupted, and some disks take long.
 const PIECE_BYTES_MAX: u64 = 1 << 30;
 
-/// How much is written at once where zeros have to be written, in bytes.
+/// How many bytes are written at a time if zeros have to be written.
 const ZEROS_BYTES: NonZeroUsize = NonZeroUsize::new(1 << 20).expect("invariant: not zero");
 
-/// The ways, best first. What was refused once is not tried again on the same disk.
+/// The ways, best first. A way that was refused once is not tried again on the same disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// fallocate(2) that deallocates. On block devices too it promises zeros (Linux 4.9).
+    /// fallocate(2) with deallocation. It promises zeros on block devices as well (Linux 4.9).
     PunchHole,
     /// fallocate(2) that zeroes and keeps the space.
     ZeroRange,
-    /// The ioctl for block devices of kernels before that.
+    /// The ioctl for block devices, for kernels before 4.9.
     BlkZeroOut,
-    /// Zeros, written.
+    /// Writing zeros.
     Written,
 }
 
@@ -107,13 +107,13 @@ impl Clearing {
     }
 }
 
-/// The beginning of `extent`, of at most `most` bytes.
+/// The beginning of `extent`, at most `most` bytes long.
 fn first(extent: Extent, most: u64) -> Extent {
     let cut = ByteOffset::new(extent.start().get().saturating_add(most));
     extent.split_at(cut).map_or(extent, |(first, _)| first)
 }
 
-/// Whether the kernel said "not this way" rather than "this failed".
+/// Whether the kernel refused this way, rather than failed.
 fn is_refusal(error: &io::Error) -> bool {
     let refusals = [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EINVAL, Errno::ENODEV, Errno::ENOTTY];
     error.raw_os_error().is_some_and(|errno| refusals.contains(&Errno::from_raw(errno)))
@@ -158,7 +158,7 @@ mod tests {
     const SECTOR: u64 = 4096;
     const SECTORS: u64 = 600;
 
-    /// A file of 0xEE in `directory`, of which all but the first and last sector is cleared.
+    /// Clears all but the first and last sector of a file of 0xEE in `directory`.
     fn cleared(way: Way, directory: &str) -> (Clearing, bool) {
         let file = tempfile::tempfile_in(directory).unwrap();
         let length = (SECTORS * SECTOR) as usize;
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_no_refusal() {
-        // Open for reading only: EBADF, whatever the way.
+        // Open for reading only: EBADF in every way.
         let file = File::open("/proc/self/exe").unwrap();
         let extent = Extent::new(ByteOffset::ZERO, ByteCount::new(SECTOR)).unwrap();
         let mut clearing = Clearing::default();

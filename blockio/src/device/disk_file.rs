@@ -1,5 +1,6 @@
-//! The file behind a device, as both engines that have one see it: which transfers it can take, the
-//! end of an image that is not whole sectors, and the flush. Batches and queues are the engines'.
+//! The file behind a device, as used by both engines that have one: which transfers it can take,
+//! the end of an image that is not whole sectors, and the flush. Batches and queues are up to the
+//! engines.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,13 +19,13 @@ use crate::units::ByteOffset;
 pub(super) struct DiskFile {
     file: File,
     geometry: Geometry,
-    // The same file through the page cache; there if the last sector is not whole, for it alone:
-    // O_DIRECT could only write all of it, and the file would grow.
+    // The same file through the page cache; only if the last sector is incomplete, and only for
+    // that sector: O_DIRECT could only write all of it, and the file would grow.
     tail: Option<File>,
     clearing: Clearing,
 }
 
-/// What of a transfer goes which way.
+/// The parts of a transfer, which are done in different ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parts {
     /// Whole sectors inside the file.
@@ -49,13 +50,13 @@ impl DiskFile {
         self.geometry
     }
 
-    /// Where the whole sectors end.
+    /// The end of the whole sectors.
     fn whole_end(&self) -> u64 {
         let end = ByteOffset::new(self.geometry.capacity.get());
         self.geometry.sector_size.align_down(end).get()
     }
 
-    /// How `transfer` is to be done with an arena of `arena_bytes`.
+    /// Divides `transfer`, with an arena of `arena_bytes`.
     pub(super) fn parts(&self, transfer: Transfer, arena_bytes: usize) -> io::Result<Parts> {
         check(self.geometry, transfer, arena_bytes)?;
         let Transfer { at, position, length } = transfer;
@@ -63,7 +64,7 @@ impl DiskFile {
         if end <= whole_end {
             return Ok(Parts { whole: Some(transfer), tail: None });
         }
-        // `end` was checked: the last sector is the only one that is not whole.
+        // `end` was checked: only the last sector can be incomplete.
         let sector = self.geometry.sector_size.bytes().get() as usize;
         let before = length - sector;
         let whole = (before > 0).then_some(Transfer { at, position, length: before });
@@ -75,8 +76,9 @@ impl DiskFile {
         Ok(Parts { whole, tail: Some(tail) })
     }
 
-    /// Writes what of the last sector is inside the file, durably: no page may stay dirty, or the
-    /// kernel would later write it over what O_DIRECT writes beside it. Nothing may be under way.
+    /// Writes the part of the last sector that is inside the file, durably: no page may stay dirty,
+    /// or the kernel would later write it over what O_DIRECT writes next to it. Nothing may be
+    /// under way.
     pub(super) fn write_tail(&self, sector: &[u8]) -> io::Result<()> {
         let Some(file) = &self.tail else { return Ok(()) };
         let inside = (self.geometry.capacity.get() - self.whole_end()) as usize;
@@ -84,7 +86,7 @@ impl DiskFile {
         file.sync_data()
     }
 
-    /// Reads the last sector; zeros are what lies past the end of the file.
+    /// Reads the last sector; it is zeros past the end of the file.
     pub(super) fn read_tail(&self, sector: &mut [u8]) -> io::Result<()> {
         let Some(file) = &self.tail else { return Ok(()) };
         let inside = (self.geometry.capacity.get() - self.whole_end()) as usize;
@@ -93,8 +95,8 @@ impl DiskFile {
         file.read_exact_at(inside, self.whole_end())
     }
 
-    /// Makes `extent` read as zeros. Nothing may be under way: a kernel that waits for that in
-    /// here would, with io_uring of Linux 6.6, wait for us for ever.
+    /// Makes `extent` read as zeros. Nothing may be under way: io_uring of Linux 6.6 would wait in
+    /// this call for writes under way, and so for us, for ever.
     pub(super) fn clear(&mut self, extent: Extent) -> io::Result<()> {
         let inside = clip(self.geometry, extent)?;
         let whole_end = ByteOffset::new(self.whole_end());
@@ -112,7 +114,8 @@ impl DiskFile {
     }
 }
 
-/// Refuses what cannot be a transfer of this disk and arena: nothing outside of either is touched.
+/// Refuses a transfer that is not valid for this disk and arena: nothing outside of either is
+/// touched.
 pub(super) fn check(geometry: Geometry, transfer: Transfer, arena_bytes: usize) -> io::Result<()> {
     let sector = geometry.sector_size.bytes().get();
     let disk_end = geometry.capacity.get().checked_next_multiple_of(sector).unwrap_or(u64::MAX);
@@ -129,7 +132,7 @@ pub(super) fn check(geometry: Geometry, transfer: Transfer, arena_bytes: usize) 
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
-/// What of `extent` is inside the disk; refuses what is not whole sectors of it.
+/// The part of `extent` that is inside the disk; refuses an extent that is not whole sectors of it.
 pub(super) fn clip(geometry: Geometry, extent: Extent) -> io::Result<Extent> {
     let capacity = ByteOffset::new(geometry.capacity.get());
     let is_on_disk = geometry.sector_size.align_up(capacity).is_none_or(|end| extent.end() <= end);
@@ -144,7 +147,7 @@ pub(super) fn clip(geometry: Geometry, extent: Extent) -> io::Result<Extent> {
     }
 }
 
-/// The disk's side of `transfer`, for messages: also of one that [`check`] refused.
+/// The disk extent of `transfer`, for messages, including one that [`check`] refused.
 pub(super) fn extent_of(transfer: Transfer) -> Extent {
     let length = transfer.length.max(1) as u64;
     let start = transfer.at.get().min(u64::MAX - length);

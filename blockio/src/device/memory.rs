@@ -1,5 +1,5 @@
-//! A disk in memory, for tests and for the simulator: does what the engines do, and fails when it
-//! is told to. It has no cache: what is written is there, flushed or not.
+//! A disk in memory, for tests and for the simulator: it does what the engines do, and fails on
+//! request. It has no cache: written data is there, flushed or not.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,8 @@ use crate::device::{
 };
 use crate::extent::Extent;
 
-/// A disk in memory. A clone is another handle to the same bytes, as if it were opened twice: one
-/// goes to the engine, the other looks at what is there.
+/// A disk in memory. A clone is another handle to the same bytes, as if the disk were opened twice:
+/// one goes to the engine, the other inspects the content.
 #[derive(Clone, Debug)]
 pub struct MemoryDevice {
     geometry: Geometry,
@@ -23,7 +23,7 @@ pub struct MemoryDevice {
     first_failure: Option<Arc<DeviceError>>,
 }
 
-/// How many operations go well before one fails, and with what.
+/// How many operations succeed before the first failure, and its errno.
 #[derive(Clone, Copy, Debug, Default)]
 struct Countdown(Option<(usize, i32)>);
 
@@ -41,7 +41,7 @@ impl Countdown {
 }
 
 impl MemoryDevice {
-    /// A disk that is all zeros. Its capacity is allocated at once.
+    /// A disk of zeros. Its whole capacity is allocated immediately.
     #[must_use]
     pub fn new(geometry: Geometry) -> Self {
         let capacity = usize::try_from(geometry.capacity.get()).unwrap_or(usize::MAX);
@@ -55,33 +55,33 @@ impl MemoryDevice {
         }
     }
 
-    /// The same, where the read after `good` others fails with `errno`, and all that follow.
+    /// The same disk, on which `good` reads succeed, and all later ones fail with `errno`.
     #[must_use]
     pub fn failing_reads(self, good: usize, errno: i32) -> Self {
         Self { reads: Countdown(Some((good, errno))), ..self }
     }
 
-    /// The same, where the write or clear after `good` others fails with `errno`, and all that
-    /// follow.
+    /// The same disk, on which `good` writes or clears succeed, and all later ones fail with
+    /// `errno`.
     #[must_use]
     pub fn failing_writes(self, good: usize, errno: i32) -> Self {
         Self { writes: Countdown(Some((good, errno))), ..self }
     }
 
-    /// The same, where the flush after `good` others fails with `errno`, and all that follow.
+    /// The same disk, on which `good` flushes succeed, and all later ones fail with `errno`.
     #[must_use]
     pub fn failing_flushes(self, good: usize, errno: i32) -> Self {
         Self { flushes: Countdown(Some((good, errno))), ..self }
     }
 
-    /// A copy of every byte.
+    /// A copy of all bytes.
     #[must_use]
     pub fn contents(&self) -> Vec<u8> {
         self.bytes().clone()
     }
 
     fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        // Bytes are whole in any case: whoever panicked was copying.
+        // The bytes are consistent in any case: a thread that panicked was copying.
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

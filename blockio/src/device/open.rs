@@ -1,5 +1,5 @@
-//! Opens a disk or an image file with an engine, and falls back to blocking I/O with one warning
-//! where io_uring is refused. Guards (mounted, held, identity) are `volume`'s.
+//! Opens a disk or an image file with an engine, and falls back to blocking I/O with one warning if
+//! io_uring is refused. Guards (mounted, held, identity) are in `volume`.
 
 use std::fs::File;
 use std::io;
@@ -11,30 +11,30 @@ use crate::device::uring::UringDevice;
 use crate::device::{BlockDevice, Geometry};
 use crate::{Error, Result};
 
-/// Which engine the operator wants.
+/// The engine that the operator wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
-    /// io_uring where it is to be had, else blocking.
+    /// io_uring if available, else blocking.
     #[default]
     Auto,
-    /// io_uring or nothing.
+    /// io_uring or an error.
     Uring,
     /// preadv(2) and pwritev(2).
     Blocking,
 }
 
-/// What an operator can do about a refusal.
+/// The hint for the operator after a refusal.
 const HINT: &str = "io_uring is refused by the sysctl kernel.io_uring_disabled, by a container's \
                     seccomp profile, or by a kernel before 5.6: allow it, or use --engine blocking";
 
-/// Makes a device of `file`, which is open for reading and writing with O_DIRECT where that is
-/// possible. `regions` are the arenas that writes will come from, to be registered.
-/// [`BlockDevice::engine_name`] says which engine it became.
+/// Makes a device of `file`, which is open for reading and writing, with O_DIRECT if possible.
+/// `regions` are the arenas that writes will come from, to be registered.
+/// [`BlockDevice::engine_name`] returns the engine that was chosen.
 ///
 /// # Errors
 ///
-/// Of kind `Failed` if [`Engine::Uring`] is wanted and not to be had, or if an image that is not
-/// whole sectors cannot be opened once more without O_DIRECT.
+/// Of kind `Failed` if [`Engine::Uring`] is wanted and not available, or if an image that is not
+/// whole sectors cannot be opened a second time without O_DIRECT.
 pub fn open(
     file: File,
     geometry: Geometry,
@@ -71,7 +71,7 @@ fn open_blocking(file: File, geometry: Geometry) -> Result<Box<dyn BlockDevice>>
     Ok(Box::new(device))
 }
 
-/// Once a process, however many disks it opens: the reason is the same for all.
+/// Warns once per process, however many disks it opens: the reason is the same for all.
 fn warn_once(cause: &io::Error) {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {

@@ -31,7 +31,7 @@ fn image(directory: &Path, name: &str) -> File {
     file
 }
 
-/// One of each, on images of zeros in `directory`.
+/// One device of each engine, on images of zeros in `directory`.
 fn engines(directory: &Path, pool: &ArenaPool) -> [(&'static str, Box<dyn BlockDevice>); 3] {
     let uring = UringDevice::new(image(directory, "uring"), geometry(), pool.regions()).unwrap();
     let blocking = BlockingDevice::new(image(directory, "blocking"), geometry()).unwrap();
@@ -42,7 +42,7 @@ fn engines(directory: &Path, pool: &ArenaPool) -> [(&'static str, Box<dyn BlockD
     ]
 }
 
-/// So many sectors from sector `first` on, from the beginning of an arena.
+/// `count` sectors from sector `first` on, from the beginning of an arena.
 fn sectors(first: usize, count: usize) -> Transfer {
     let at = ByteOffset::new((first * SECTOR) as u64);
     Transfer { at, position: 0, length: count * SECTOR }
@@ -73,7 +73,7 @@ fn content(device: &mut dyn BlockDevice, pool: &ArenaPool) -> Vec<u8> {
     device.read_batch(batch).unwrap().as_slice()[..6 * SECTOR].to_vec()
 }
 
-/// Six sectors of these bytes, as they read back: the last one ends where the image does.
+/// Six sectors of these bytes, as they read back: the last one ends with the image.
 fn filled(bytes: [u8; 6]) -> Vec<u8> {
     let mut all: Vec<u8> = bytes.iter().flat_map(|&byte| [byte; SECTOR]).collect();
     all[BYTES..].fill(0);
@@ -102,7 +102,7 @@ fn the_last_sector_is_written_and_read_as_far_as_it_is_inside() {
             write(device.as_mut(), &pool, sectors(0, 6), 1);
             write(device.as_mut(), &pool, at, 2);
             assert!(content(device.as_mut(), &pool) == filled(expected), "{name}: {at:?}");
-            // Alone, and where it does not begin its arena.
+            // Alone, and not at the beginning of its arena.
             let last = Transfer { position: SECTOR, ..sectors(5, 1) };
             let batch = ReadBatch { arena: pool.take().unwrap(), reads: vec![last] };
             let arena = device.read_batch(batch).unwrap();
@@ -168,7 +168,7 @@ fn a_device_that_failed_says_so_whatever_it_is_asked_and_writes_nothing_more() {
         assert_eq!(device.write_batch(batch).unwrap_err().attempt, first, "{name}");
         assert_eq!(device.reap().unwrap_err().attempt, first, "{name}");
         assert_eq!(device.settle().unwrap_err().attempt, first, "{name}");
-        // A proof from before that is none any more.
+        // A proof from before the failure is no longer valid.
         assert_eq!(device.flush(settled).unwrap_err().attempt, first, "{name}");
         let batch = ReadBatch { arena: pool.take().unwrap(), reads: vec![sectors(0, 6)] };
         assert_eq!(device.read_batch(batch).unwrap().as_slice()[..6 * SECTOR], filled([0; 6]));
@@ -183,7 +183,7 @@ fn where_nothing_is_under_way_nothing_is_waited_for() {
         let settled = device.settle().unwrap();
         let begun = std::time::Instant::now();
         assert!(!device.reap().unwrap(), "{name}");
-        // An engine that waits does so for a second.
+        // An engine that waited would take a second.
         assert!(begun.elapsed() < crate::patience::STEP, "{name}");
         assert!(device.is_read(), "{name}");
         let failure = device.finish_read().unwrap_err();

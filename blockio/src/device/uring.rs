@@ -1,8 +1,8 @@
-//! The engine that queues: io_uring, with up to 64 transfers under way. Order is the caller's: the
-//! ring's own ways to order entries (links, drains, its fsync) are not used.
+//! The engine with a queue: io_uring, with up to 64 transfers under way. Order is the caller's: the
+//! ring's own means of ordering entries (links, drains, its fsync) are not used.
 //!
-//! A transfer under way owns its memory, and nothing gives that back but its completion: not an
-//! error, not a drop.
+//! A transfer under way owns its memory, and only its completion gives that back: not an error, not
+//! a drop.
 #![expect(unsafe_code, reason = "transfers are addresses for the kernel")]
 
 use std::collections::VecDeque;
@@ -25,34 +25,35 @@ mod ring;
 
 use ring::{DEPTH, Direction, Entered, Request, Ring};
 
-/// How many completions a full queue is waited for, so that as many can be submitted at once.
+/// How many completions to wait for when the queue is full, so that as many entries can be
+/// submitted in one call.
 const REAP: usize = 4;
-/// How many entries are queued before the kernel is told of them: each call costs, and a disk that
-/// waits for the whole queue to fill costs more.
+/// How many entries are queued before the kernel is entered: each call costs, and a disk that waits
+/// for the whole queue to fill costs more.
 const SUBMIT: usize = 16;
-/// How long a kernel that has no memory is left alone.
+/// How long to pause when the kernel is short of memory.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
 /// A disk or an image file.
 pub struct UringDevice {
     ring: Ring,
     disk: DiskFile,
-    // One for each entry that the kernel may have; `free` are the indices of those without.
+    // One for each entry that the kernel may have; `free` has the unused indices.
     slots: Vec<Option<Operation>>,
     free: Vec<usize>,
-    // Batches that are read, the oldest first.
+    // Batches being read, oldest first.
     reading: VecDeque<BatchUnderWay>,
     next_batch: u64,
     first_failure: Option<DeviceError>,
     limits: Limits,
-    // While nothing gets on.
+    // Set while there is no progress.
     patience: Option<Patience>,
 }
 
-/// A batch that is read.
+/// A batch being read.
 struct BatchUnderWay {
     number: u64,
-    // The kernel's to write to, until none is left.
+    // Written by the kernel until `left` is zero.
     arena: Arena,
     left: usize,
     first_failed: Option<DeviceError>,
@@ -68,12 +69,12 @@ struct Operation {
     buffer: Option<u16>,
 }
 
-/// Whose memory is used, and so which way.
+/// Whose memory is used, and so the direction.
 #[derive(Debug)]
 enum Owner {
-    /// A write's, which holds its batch's arena.
+    /// Memory of a write, which holds the arena of its batch.
     Write(#[expect(dead_code, reason = "held, not read")] Arc<Arena>),
-    /// A read's, of the batch of this number: the device holds the arena.
+    /// Memory of a read of the batch with this number: the device holds the arena.
     Read(u64),
 }
 
@@ -94,13 +95,13 @@ impl Operation {
 }
 
 impl UringDevice {
-    /// A device of `file`, which is open for reading and writing, as `geometry` says it is.
-    /// `regions` are the arenas to register; others work as well.
+    /// A device of `file`, which is open for reading and writing and has `geometry`. `regions` are
+    /// the arenas to register; others work as well.
     ///
     /// # Errors
     ///
-    /// What the kernel said to a ring (EPERM and ENOSYS: it is refused to us), or to opening `file`
-    /// once more, which an image that is not whole sectors needs.
+    /// The kernel's error when setting up a ring (EPERM and ENOSYS: it is refused to us), or when
+    /// opening `file` a second time, which an image that is not whole sectors needs.
     pub fn new(file: File, geometry: Geometry, regions: &[Region]) -> io::Result<Self> {
         Ok(Self {
             ring: Ring::new(&file, regions)?,
@@ -119,7 +120,7 @@ impl UringDevice {
         DEPTH - self.free.len()
     }
 
-    /// Begins an operation; waits for a slot if there is none.
+    /// Begins an operation; waits for a slot if none is free.
     fn begin(&mut self, operation: Operation) -> io::Result<()> {
         if self.under_way() == 0 {
             self.ring.take_over(self.disk.file())?;
@@ -146,7 +147,7 @@ impl UringDevice {
         if self.ring.queued() >= SUBMIT { self.wait(0) } else { Ok(()) }
     }
 
-    /// Submits all that is queued.
+    /// Submits everything queued.
     fn submit(&mut self) -> io::Result<()> {
         while self.ring.queued() > 0 {
             self.wait(0)?;
@@ -154,8 +155,9 @@ impl UringDevice {
         Ok(())
     }
 
-    /// Submits, waits for about so many completions, and reaps all that are there. May come back
-    /// with fewer; but who asks again and again, and nothing gets on, is told so in the end.
+    /// Submits, waits for about `completions` completions, and reaps all that have arrived. May
+    /// return with fewer; but a caller that keeps asking without any progress gets an error in the
+    /// end.
     fn wait(&mut self, completions: usize) -> io::Result<()> {
         if !self.ring.is_of_this_thread() {
             let message = "the disk was given to another thread with transfers under way";
@@ -176,7 +178,7 @@ impl UringDevice {
         Ok(())
     }
 
-    /// Nothing got on: may it be waited on?
+    /// Decides after a wait without progress whether to wait on.
     fn have_patience(&mut self, entered: Entered) -> io::Result<()> {
         let (under_way, limits) = (self.under_way(), self.limits);
         let oldest = self.slots.iter().flatten().next().map(|it| extent_of(it.transfer));
@@ -198,7 +200,7 @@ impl UringDevice {
         Ok(())
     }
 
-    /// Takes note of a completion; says whether it got on, and was not just to be tried again.
+    /// Takes a completion; returns whether it made progress, rather than just having to be retried.
     fn complete(&mut self, slot: usize, result: i32) -> bool {
         let mut operation =
             self.slots[slot].take().expect("invariant: a completion is of a slot under way");
@@ -279,11 +281,12 @@ impl UringDevice {
         self.submit().map_err(failed)
     }
 
-    /// Begins the reads of `batch`, and holds its arena until it is taken out by the number given.
+    /// Begins the reads of `batch`, and holds its arena until it is taken out by the returned
+    /// number.
     fn begin_reads(&mut self, batch: ReadBatch) -> Result<u64, DeviceError> {
         let ReadBatch { mut arena, reads } = batch;
         let mut of_whole_sectors = Vec::with_capacity(reads.len());
-        // Before the first read is under way: from then on the arena is the kernel's to write to.
+        // Done before the first read is under way: from then on the kernel writes to the arena.
         for &transfer in &reads {
             of_whole_sectors.extend(self.read_tail(transfer, arena.as_mut_slice())?);
         }
@@ -305,8 +308,8 @@ impl UringDevice {
         Ok(number)
     }
 
-    /// Waits for the batch at `place` of those that are read, and takes it out. If even waiting
-    /// fails, its arena stays ours.
+    /// Waits for the batch at index `place` in `reading`, and takes it out. If even waiting fails,
+    /// we keep its arena.
     fn take_out(&mut self, place: usize) -> Result<Arena, DeviceError> {
         let failed = |cause| DeviceError { attempt: Attempt::Flush, cause };
         loop {
@@ -322,7 +325,8 @@ impl UringDevice {
         batch.first_failed.map_or(Ok(batch.arena), Err)
     }
 
-    /// Reads what of `transfer` is in the last sector, if that is not whole, and gives the rest.
+    /// Reads the part of `transfer` in the last sector, if that is incomplete, and returns the
+    /// rest.
     fn read_tail(
         &self,
         transfer: Transfer,
@@ -338,7 +342,7 @@ impl UringDevice {
         Ok(whole)
     }
 
-    /// The ring itself failed: what is under way is lost sight of.
+    /// The error if the ring itself failed: operations under way are lost track of.
     fn waiting_failed(&mut self, cause: io::Error) -> DeviceError {
         let under_way = self.slots.iter().flatten().next();
         let attempt = under_way
@@ -352,7 +356,7 @@ impl UringDevice {
     }
 }
 
-/// Bytes done; none where it is to be tried again.
+/// The number of bytes done; 0 if it is to be retried.
 fn outcome(operation: &Operation, result: i32) -> io::Result<usize> {
     match usize::try_from(result) {
         Ok(0) => Err(match operation.owner {
@@ -391,7 +395,7 @@ impl BlockDevice for UringDevice {
 
     fn is_read(&mut self) -> bool {
         let is_read = |device: &Self| device.reading.front().is_none_or(|batch| batch.left == 0);
-        // Where asking fails, waiting will say so.
+        // If this fails, waiting will report the error.
         is_read(self) || self.wait(0).is_err() || is_read(self)
     }
 
@@ -426,9 +430,10 @@ impl BlockDevice for UringDevice {
     }
 
     fn flush(&mut self, Settled(()): Settled) -> Result<Flushed, DeviceError> {
-        // Costs nothing, and a proof from before the last batch does no harm.
+        // Costs nothing, and makes a proof from before the last batch harmless.
         let Settled(()) = self.settle()?;
-        // After a failed flush nobody knows what is durable, and a second one would not tell.
+        // After a failed flush it is unknown what is durable, and a second flush would not report
+        // it.
         self.disk.flush().map_err(|cause| {
             let failure = DeviceError { attempt: Attempt::Flush, cause };
             self.first_failure.insert(failure).again()
@@ -446,7 +451,7 @@ impl BlockDevice for UringDevice {
 impl Drop for UringDevice {
     fn drop(&mut self) {
         if self.wait_for_all().is_err() {
-            // The kernel may still use these arenas: they are nobody's for ever.
+            // The kernel may still use these arenas: they are leaked.
             std::mem::forget(std::mem::take(&mut self.slots));
             std::mem::forget(std::mem::take(&mut self.reading));
         }

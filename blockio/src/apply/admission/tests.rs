@@ -1,4 +1,4 @@
-//! Tests of admission: each rule, with a volume that knows a little.
+//! Tests of admission: each rule, with a volume of which little is known.
 
 use std::sync::LazyLock;
 
@@ -28,7 +28,7 @@ fn fingerprint(format: Format, header: &VolumeHeader) -> Fingerprint {
     Fingerprint::of(&StreamHeader { format, is_in_write_order: true, identity: None, volumes }, 0)
 }
 
-/// An rbd diff for a disk of 1000 bytes, and a volume of a group that knows `known`.
+/// Asks about an rbd diff for a disk of 1000 bytes, and a volume of a group with state `known`.
 fn ask(header: &VolumeHeader, known: Option<&VolumeState>) -> Result<Admission> {
     ask_with(header, known, |_| {})
 }
@@ -172,12 +172,12 @@ fn svd(time: u64) -> (Fingerprint, SourceOrder) {
     (Fingerprint::of(&header, 0), SourceOrder { time, sequence: time })
 }
 
-/// What a stream calls itself that is known by an identity.
+/// The names of a stream with an identity.
 fn with_identity((input, order): &(Fingerprint, SourceOrder)) -> Named<'_> {
     Named { input, before: input, has_identity: true, order: Some(*order) }
 }
 
-/// A stream without ends.
+/// Asks about a stream without ends.
 fn ask_plain(
     format: Format,
     named: &(Fingerprint, SourceOrder),
@@ -251,7 +251,7 @@ fn after_a_diff_to_the_head_only_another_from_the_same_beginning_is_known_to_fit
     known.complete(fingerprint(Format::RbdDiff, &to_head));
     let mut of_before = known.clone();
     known.lineage.head = Some(Head { since: Some("s1".to_owned()) });
-    // A state of a version that did not save it tells by the names of the last stream.
+    // A state of a version that did not save the head derives it from the names of the last stream.
     of_before.lineage.head = None;
     for known in [&known, &of_before] {
         assert_eq!(ask(&to_head, Some(known)).unwrap().start, Start::Beginning);
@@ -341,7 +341,7 @@ fn a_stream_that_was_begun_is_given_up_only_when_that_is_said() {
     assert!(hint(ask(false, Format::Raw, &NOTHING)).contains("--accept-unfinished"));
     assert_eq!(ask(true, Format::RbdDiff, &UNFINISHED).unwrap().start, Start::Beginning);
     assert_eq!(ask(false, Format::Raw, &UNFINISHED).unwrap().start, Start::Beginning);
-    // What is on the disk is not known, and this replaces only some of it.
+    // The content of the disk is unknown, and this replaces only part of it.
     assert!(hint(ask(false, Format::RbdDiff, &UNFINISHED)).contains("--format raw"));
 }
 

@@ -1,14 +1,14 @@
-//! Which inputs were applied by a run before, as far as that is known before one is read. Whether a
-//! stream may be applied is `admission`'s.
+//! Which inputs were applied by an earlier run, as far as that is known before any is read. Whether
+//! a stream may be applied is decided by `admission`.
 
 use crate::apply::StreamArgument;
 use crate::apply::source::Beginning;
 use crate::journal::state::{APPLIED_COUNT_MAX, Fingerprint, VolumeState};
 
 /// How many of `inputs` come before the one that the group is in the middle of: those were applied
-/// by the run that was cut short. None if it is in the middle of none of them, or if it is not
-/// known of one of the volumes that it has come as far (it may have failed, and been left
-/// behind): then each volume is asked about each input.
+/// by the run that was cut short. `None` if it is in the middle of none of them, or if one of the
+/// volumes is not known to have come that far (it may have failed, and been left behind): then each
+/// input is decided for each volume.
 pub(super) fn begun_before(run: &Beginning<'_>, inputs: &[StreamArgument]) -> Option<usize> {
     let volumes = &run.group.state().volumes;
     let is_in = |volume: &VolumeState, one: &Fingerprint| {
@@ -25,7 +25,7 @@ pub(super) fn begun_before(run: &Beginning<'_>, inputs: &[StreamArgument]) -> Op
             let has_passed = |one: &Fingerprint| {
                 let has = |volume: &VolumeState| volume.applied.contains(one);
                 let mut all = run.volumes.iter().map(|name| volumes.get(name));
-                // Whoever is in the middle of this one has what came before, if it was in it.
+                // A volume in the middle of this one has every earlier input that it was in.
                 let has_all = all.all(|v| v.is_some_and(|v| has(v) || is_in(v, &fingerprint)));
                 has_all && volumes.values().any(has)
             };

@@ -1,5 +1,5 @@
 //! The first half of the path: reads and decodes the inputs one after another, verifies each batch,
-//! and hands on what may be written. No device is touched here.
+//! and passes on what may be written. No device is touched here.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,7 +23,7 @@ pub(super) struct Feeder {
     stop: Arc<AtomicBool>,
 }
 
-/// The input that is being read.
+/// The input being read.
 #[derive(Debug)]
 struct Current {
     name: String,
@@ -46,12 +46,12 @@ impl Feeder {
         }
     }
 
-    /// Set, it ends waiting for a pipe.
+    /// The flag that ends waiting for a pipe.
     pub(super) fn stop_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
     }
 
-    /// What comes next, as of a [`Source`](crate::apply::Source).
+    /// The next item, as for a [`Source`](crate::apply::Source).
     ///
     /// Waits for an arena if none of the pool is free.
     pub(super) fn next(&mut self) -> Fed {

@@ -1,4 +1,4 @@
-//! Inputs that are read in a thread of their own.
+//! Inputs that are read in a separate thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::{Error, ErrorKind, Result};
 /// The thread. It ends when this is dropped, also while it waits for a pipe.
 #[derive(Debug)]
 pub(super) struct FeedThread {
-    // None: it is to end.
+    // `None` once the thread is to end.
     channels: Option<Channels>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -26,7 +26,7 @@ struct Channels {
 }
 
 impl FeedThread {
-    /// Starts one for `feeder`.
+    /// Starts a thread for `feeder`.
     pub(super) fn start(mut feeder: Feeder) -> Result<Self> {
         let stop = feeder.stop_flag();
         let (to, fed) = sync_channel(1);
@@ -51,7 +51,7 @@ impl FeedThread {
         Ok(Self { channels: Some(Channels { fed, answers }), stop, thread: Some(thread) })
     }
 
-    /// What it read, if that is there after `patience`.
+    /// The next item that the thread read, if one arrives within `patience`.
     pub(super) fn next(&mut self, patience: Duration) -> Option<Fed> {
         let channels = self.channels.as_ref()?;
         match channels.fed.recv_timeout(patience) {
@@ -62,7 +62,7 @@ impl FeedThread {
     }
 
     pub(super) fn answer(&self, answer: Answer) {
-        // A thread that is gone is noticed when it is asked for more.
+        // A thread that is gone is noticed at the next request.
         if let Some(channels) = &self.channels {
             drop(channels.answers.send(answer));
         }
@@ -72,16 +72,16 @@ impl FeedThread {
 impl Drop for FeedThread {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // It may wait for somebody to take what it read.
+        // It may be waiting for somebody to take what it read.
         self.channels = None;
         if let Some(thread) = self.thread.take() {
-            // What it died of was seen as "gone".
+            // If it panicked, that was reported as "gone".
             let _ = thread.join();
         }
     }
 }
 
-/// It says why it ends; if it did not, it must not look like an end.
+/// The thread reports why it ends; if it did not, that must not look like a regular end.
 fn is_gone() -> Fed {
     let error = Error::new(ErrorKind::Failed, "reading the streams: the reading thread ended");
     Fed::Failed { error, is_cut_pipe: false }

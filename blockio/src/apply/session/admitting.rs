@@ -1,5 +1,5 @@
-//! Streams that begin: may they be applied, from where, and which volume of theirs is which of
-//! ours.
+//! Streams that begin: may they be applied, from where, and which of our volumes do their volumes
+//! go to.
 
 use super::{Input, Session};
 use crate::apply::Event;
@@ -75,7 +75,7 @@ impl Session<'_> {
         Ok(Answer::Apply { bounds, resume_after: resumed, expected })
     }
 
-    /// Another stream in the same input: it follows the one before.
+    /// A further stream in the same input: it must follow the one before.
     pub(super) fn next_stream(
         &mut self,
         header: StreamHeader,
@@ -105,8 +105,8 @@ impl Session<'_> {
         Ok(Answer::Apply { bounds, resume_after: resumed, expected: Vec::new() })
     }
 
-    /// Points by the clock are asked for, and between its marks this stream has no state of its
-    /// source: none could be made where the operator relies on one.
+    /// Refuses the stream if points on a timer are wanted and it has no state of its source between
+    /// its marks: no point could be made where the operator relies on one.
     pub(super) fn require_order_if_timed(&self, header: &StreamHeader) -> Result<()> {
         let is_timed = self.options.point_every.is_some() && self.group.view().keeps_history();
         if !is_timed || header.is_in_write_order {
@@ -121,8 +121,8 @@ impl Session<'_> {
         )))
     }
 
-    /// Asks about all volumes of a stream, before anything is done to one of them. One that failed
-    /// is not asked about: it is left, and keeps nothing from the others.
+    /// Decides for all volumes of a stream, before anything is done to one of them. A volume that
+    /// failed is skipped: it is left behind, and does not hold up the others.
     fn ask_all(
         &mut self,
         header: &StreamHeader,
@@ -151,7 +151,7 @@ impl Session<'_> {
         let volume = self.volumes.get(index);
         volume.was_in_a_stream = true;
         let known = self.group.view().state().volumes.get(volume.name());
-        // Only who is refused is told: it takes a look into a file.
+        // This is needed only for a refusal, because it reads a file.
         let between = known.and_then(|known| known.in_between.as_ref());
         let is_another = between.is_some_and(|between| between.input != *named.input);
         let begun_files = if is_another { self.group.view().begun_files() } else { Vec::new() };

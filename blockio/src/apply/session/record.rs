@@ -1,4 +1,5 @@
-//! What a run tells its group: how far each volume is, and the recovery points that were reached.
+//! What a run reports to its group: the progress of each volume, and the recovery points that were
+//! reached.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use crate::notice::Notice;
 use crate::stream::{Format, Mark, MarkKind, Name, StreamHeader, VolumeHeader};
 
 impl Session<'_> {
-    /// Records how far the input was applied (BARRIER 3), and makes the points of this place.
+    /// Records how far the input was applied (BARRIER 3), and makes the points at this position.
     pub(super) fn record(&mut self, flushed: AllFlushed, when: When) -> Result<()> {
         let is_whole = self.make_points_only_if_whole(when);
         let passed = self.points.len() as u64;
@@ -36,7 +37,7 @@ impl Session<'_> {
             self.points.clear();
         }
         let made = self.points.len() as u64;
-        // Nothing is written after the last of the run's checkpoints.
+        // Nothing is written after the last checkpoint of the run.
         let is_last = match when {
             When::OnTheWay => false,
             When::InputComplete => self.is_last_input,
@@ -45,7 +46,7 @@ impl Session<'_> {
         let mut reached = reached(input, &mut self.volumes, when, is_last);
         let accepts_older = self.options.accept_older;
         reached.iter_mut().for_each(|one| one.accepts_older = accepts_older);
-        // The points stay where they are until it is saved: what is recorded at the end of the run
+        // The points stay in the list until they are saved: what is recorded at the end of the run
         // must not be past a mark without its point.
         let durable = self.group.checkpoint(flushed, &reached, when, &self.points)?;
         self.tell_source(&durable);
@@ -58,8 +59,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The source may forget what is durable on all volumes: also on one that failed, and that gets
-    /// the rest another time.
+    /// Tells the source what is durable on all volumes, and may be forgotten. This includes volumes
+    /// that failed, which need the rest another time.
     fn tell_source(&mut self, _proof: &Durable) {
         let Some(input) = &self.input else { return };
         let volumes = &mut self.volumes;
@@ -68,22 +69,23 @@ impl Session<'_> {
         self.source.durable(reached.min(input.consumed));
     }
 
-    /// A point is one of all volumes: not while one has failed, or is ahead of the others, or was
-    /// left half written by another run.
+    /// A point covers all volumes: none is made while one has failed, or is ahead of the others, or
+    /// was left half written by another run.
     pub(super) fn make_points_only_if_whole(&mut self, when: When) -> bool {
         let Some(input) = &self.input else { return true };
         let volumes = &mut self.volumes;
         let known = &self.group.view().state().volumes;
         let behind = input.route.iter().any(|index| {
             let volume = volumes.get(*index);
-            // Who was at the end of the input before is ahead of the others until they are, too.
+            // A volume that was at the end of the previous input is ahead of the others until they
+            // are there as well.
             let last = known.get(volume.name()).and_then(|known| known.applied.last());
             let is_at_the_end = volume.applied == Applied::All
                 && when == When::InputComplete
                 && last == Some(&input.fingerprint);
             let is_ahead = volume.applied > Applied::UpTo(input.consumed) && !is_at_the_end;
-            // Between two marks something is recorded: what was written without being recorded is
-            // from before the next mark, but after this one.
+            // Something is recorded between any two marks: unrecorded writes are from before the
+            // next mark, but after this one.
             let is_unsure = volume.unsure_from.is_some_and(|from| input.consumed <= from);
             volume.has_failed() || is_ahead || (is_unsure && !is_at_the_end)
         });
@@ -103,8 +105,8 @@ impl Session<'_> {
         is_whole
     }
 
-    /// Tells what the history has to say, and what will not fit: again when that has changed by
-    /// half.
+    /// Reports the notices of the history, and a window that does not fit: again when the forecast
+    /// has changed by half.
     pub(super) fn tell_notes(&mut self) {
         let mut notes = self.group.take_notes();
         if let Some(Forecast { held, wanted }) = self.group.forecast() {
@@ -119,12 +121,12 @@ impl Session<'_> {
     }
 }
 
-/// Whether it is worth telling that the volume holds `held`, where it was `told` to hold so much.
+/// Whether it is worth reporting that the volume holds `held`, after `told` was reported.
 fn is_news(told: Option<Duration>, held: Duration) -> bool {
     told.is_none_or(|told| held <= told / 2 || held >= told + told / 2)
 }
 
-/// How far the volumes of `input` have come.
+/// The progress of the volumes of `input`.
 fn reached(input: &mut Input, volumes: &mut Volumes, when: When, is_last: bool) -> Vec<Reached> {
     let ended = input.ended.take().is_some();
     let mut all = Vec::new();
@@ -158,14 +160,15 @@ fn reached(input: &mut Input, volumes: &mut Volumes, when: When, is_last: bool) 
     all
 }
 
-/// Whether the source has grown, and what it has more is not cleared yet. Its size is recorded once
-/// it is: a crash before that leaves the size of before, and who goes on clears it again.
+/// Whether the source has grown, and the added part is not cleared yet. Its size is recorded once
+/// that is cleared: a crash before that leaves the old size, and the run that resumes clears it
+/// again.
 fn is_to_be_cleared(input: &Input, volume: usize) -> bool {
     let is_grown = input.grown.iter().any(|(index, _)| *index == volume);
     is_grown && !planted!(GrowthRecordedBeforeCleared)
 }
 
-/// Where a stream that says `header` of a volume leads to.
+/// The end of a stream with `header` for a volume.
 pub(super) fn ends(format: Format, header: &VolumeHeader) -> Ends {
     let at = header.to.as_ref().map(exact);
     let is_head = at.is_none() && is_chained(format, header);
@@ -173,19 +176,19 @@ pub(super) fn ends(format: Format, header: &VolumeHeader) -> Ends {
     Ends { at, head }
 }
 
-/// The point of a mark.
+/// The point for a mark.
 pub(super) fn of_mark(mark: Mark) -> NewPoint {
     let kind = match mark.kind {
         MarkKind::CrashConsistent => PointKind::Crash,
         MarkKind::ApplicationConsistent => PointKind::App,
     };
-    // 0: whoever wrote the stream did not know it.
+    // 0: the writer of the stream did not know the time.
     let time = if mark.time.0 == 0 { now() } else { mark.time.0 };
     NewPoint { time, kind, name: mark.name.as_ref().map(exact) }
 }
 
-/// The point that a stream without marks ends at: named as the snapshot is, if all its volumes have
-/// the same.
+/// The point that a stream without marks ends at: named after the snapshot, if all its volumes have
+/// the same one.
 pub(super) fn of_end(header: &StreamHeader, now: u64) -> NewPoint {
     let mut names = header.volumes.iter().map(|volume| volume.to.as_ref());
     let first: Option<&Name> = names.next().flatten();

@@ -24,7 +24,7 @@ mod whole;
 
 const SIZE: u64 = 1 << 20;
 
-/// A source of which nothing comes by itself; what it is told is kept.
+/// A source that returns nothing by itself; it keeps what it is told.
 #[derive(Debug, Default)]
 struct Silent(Arc<Mutex<Vec<u64>>>);
 
@@ -48,7 +48,7 @@ impl Source for Silent {
     }
 }
 
-/// What those who are told things were told.
+/// Everything that was reported.
 #[derive(Default)]
 struct Told {
     durable: Arc<Mutex<Vec<u64>>>,
@@ -56,12 +56,12 @@ struct Told {
 }
 
 impl Told {
-    /// The places that the source was told are durable, since this was asked last.
+    /// The positions reported to the source as durable, since the last call.
     fn durable(&self) -> Vec<u64> {
         std::mem::take(&mut self.durable.lock().unwrap())
     }
 
-    /// What the operator was told, since this was asked last.
+    /// The reports to the operator since the last call.
     fn heard(&self) -> Vec<String> {
         self.heard.take()
     }
@@ -81,17 +81,17 @@ fn on(volume: &str, device: MemoryDevice) -> Assignment {
     }
 }
 
-/// A group that keeps its history in memory.
+/// A group with its history in memory.
 fn with_history() -> Group {
     Group::in_storage(crate::sim::storage(1 << 14), "g").unwrap()
 }
 
-/// A group that keeps none: what it saves goes with `directory`.
+/// A group without a history: its state is in `directory`.
 fn without_history(directory: &tempfile::TempDir) -> Group {
     Group::open(&crate::group::Place::without_history(directory.path()), "g").unwrap()
 }
 
-/// Begins a session and does `steps` to it.
+/// Begins a session and runs `steps` on it.
 fn session(
     assignments: Vec<Assignment>,
     group: Group,
@@ -112,13 +112,13 @@ fn session(
     steps(&mut Session::begin(job, &stop, &mut observe).unwrap(), &told);
 }
 
-/// The same, with one volume, "db", of a group without history.
+/// The same, with one volume, "db", of a group without a history.
 fn plain_session(options: Options, steps: impl FnOnce(&mut Session<'_>, &Told)) {
     let directory = tempfile::tempdir().unwrap();
     session(vec![on("db", disk())], without_history(&directory), options, steps);
 }
 
-/// A native stream of these volumes, in write order.
+/// The header of a native stream of these volumes, in write order.
 fn header(volumes: &[&str]) -> StreamHeader {
     let of = |name: &&str| VolumeHeader {
         name: Name::new(name.as_bytes()),
@@ -130,7 +130,7 @@ fn header(volumes: &[&str]) -> StreamHeader {
     StreamHeader { format: Format::Native, is_in_write_order: true, identity, volumes }
 }
 
-/// An rbd diff of "db" between two snapshots.
+/// The header of an rbd diff of "db" between two snapshots.
 fn link(from: &str, to: &str) -> StreamHeader {
     let name = |text: &str| (!text.is_empty()).then(|| Name::new(text.as_bytes()).unwrap());
     let mut header = StreamHeader { format: Format::RbdDiff, identity: None, ..header(&["db"]) };
@@ -177,7 +177,7 @@ fn a_second_ago() -> Instant {
     Instant::now().checked_sub(CHECKPOINT_AFTER).unwrap()
 }
 
-/// No time goes by until then.
+/// An instant before which the test is over.
 fn in_an_hour() -> Instant {
     Instant::now() + Duration::from_secs(3600)
 }

@@ -1,5 +1,5 @@
-//! What a run waits for: the next thing from its source, memory that devices give back, and the
-//! clock while nothing comes.
+//! What a run waits for: the next item from its source, memory that devices give back, and the
+//! timer while nothing comes.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use crate::group::checkpoint::When;
 use crate::group::keeper::now;
 use crate::journal::catalogue::{NewPoint, PointKind};
 
-/// While nothing comes in, this is how often the stop flag is looked at.
+/// How often the stop flag is checked while nothing comes in.
 const IDLE: Duration = Duration::from_millis(100);
 
 impl Session<'_> {
-    /// What comes next; none when the run is to stop. While nothing comes, and while every arena is
-    /// on its way to a device, writes under way are waited for.
+    /// The next item; `None` when the run is to stop. While nothing comes, or all arenas are on
+    /// their way to a device, waits for writes under way.
     pub(super) fn next_fed(&mut self) -> Option<Fed> {
         loop {
             if self.stop.load(Ordering::Relaxed) {
@@ -39,7 +39,7 @@ impl Session<'_> {
         }
     }
 
-    /// A pipe is silent: what it sent so far is made durable, and recorded.
+    /// A pipe is silent: makes everything it sent so far durable, and records that.
     pub(super) fn idle(&mut self) -> Result<()> {
         self.point_by_timer();
         let has_news = self.written_since > 0 || !self.points.is_empty();
@@ -49,7 +49,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// A point is due by the clock: where nothing else is written before it is made.
+    /// Adds a point if one is due by the timer: it is made before anything else is written.
     pub(super) fn point_by_timer(&mut self) {
         let is_due = |every| self.point_made.elapsed() >= every;
         let is_in_order = self

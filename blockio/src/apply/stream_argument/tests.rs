@@ -1,4 +1,4 @@
-//! Inputs as they are named: files, pipes, and images of a size that somebody said.
+//! Inputs by name: files, pipes, and images with a given size.
 
 use std::fs;
 use std::os::unix::net::UnixListener;

@@ -1,4 +1,4 @@
-//! How runs end, and what they do to what is there when they begin.
+//! How runs end, and how they treat what exists when they begin.
 
 use super::*;
 use crate::assignment::{Disk, OpenDevice};
@@ -212,7 +212,7 @@ fn volumes_that_have_the_stream_that_was_begun_need_not_be_in_the_middle_of_it()
         run(job, &AtomicBool::new(false), &mut |_| {}).unwrap()
     };
     assert!(is_complete(&apply()));
-    // "b" has both to their end, and "a" is in the middle of the second.
+    // "b" has both inputs to their end, and "a" is in the middle of the second.
     let change = |state: &mut crate::journal::state::GroupState| {
         let volume = state.volumes.get_mut("a").unwrap();
         let input = Arc::make_mut(&mut volume.applied).pop().unwrap();

@@ -1,6 +1,6 @@
-//! What is planned and waits for its history, in the order of the stream: first what it overwrites
-//! is read, then recorded, and once that is durable it is written. Several wait at a time, so that
-//! reads, records and writes go on beside each other.
+//! Plans that wait for their history, in stream order: first the data they overwrite is read, then
+//! recorded, and once the records are durable the plan is written. Several wait simultaneously, so
+//! that reads, records and writes overlap.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::group::Group;
 use crate::group::preserve::RecordedPlan;
 use crate::journal::draft::Outline;
 
-/// What is written once its history is durable.
+/// A plan that is written once its history is durable.
 pub(super) struct Pending {
     pub(super) index: usize,
     pub(super) stage: Stage,
@@ -21,24 +21,24 @@ pub(super) struct Pending {
 
 /// How far its history is.
 pub(super) enum Stage {
-    /// What it overwrites is read: the records that this will become.
+    /// The data it overwrites is being read: the records that this will become.
     Reads(Reads),
-    /// It is recorded.
+    /// Everything is recorded.
     Recorded(RecordedPlan),
 }
 
-/// What is read for a plan.
+/// The reads for a plan.
 pub(super) struct Reads {
     pub(super) plan: WritePlan,
     pub(super) arena: Arc<Arena>,
-    /// Those that are not recorded yet.
+    /// The reads that are not recorded yet.
     pub(super) under_way: VecDeque<(Outline, Reading)>,
-    /// None will be added.
+    /// No more will be added.
     pub(super) is_complete: bool,
 }
 
 impl Volumes {
-    /// Begins to read what the last of what is pending overwrites.
+    /// Begins to read the data that the last pending plan overwrites.
     pub(super) fn begin_reads(&mut self, outlines: Vec<Outline>, group: &mut Group) -> Result<()> {
         for outline in outlines {
             let Some(arena) = self.record_arena(group)? else { break };
@@ -70,8 +70,8 @@ impl Volumes {
         }
     }
 
-    /// Memory for a record. While all of it is being read into, the oldest is recorded: the journal
-    /// gives it back.
+    /// Memory for a record. While all of it is in use for reads, the oldest is recorded, and the
+    /// journal gives its memory back.
     fn record_arena(&mut self, group: &mut Group) -> Result<Option<Arena>> {
         loop {
             if let Some(arena) = group.try_arena() {
@@ -83,7 +83,7 @@ impl Volumes {
         }
     }
 
-    /// Waits for the oldest read, and records it; false if nothing is read.
+    /// Waits for the oldest read, and records it; returns false if nothing is being read.
     fn record_oldest(&mut self, group: &mut Group) -> Result<bool> {
         for place in 0..self.pending.len() {
             let Stage::Reads(reads) = &mut self.pending[place].stage else { continue };
@@ -103,7 +103,7 @@ impl Volumes {
         group: &mut Group,
     ) -> Result<()> {
         let index = self.pending[place].index;
-        // Of a volume that failed nothing is wanted any more: it is not overwritten either.
+        // A volume that failed needs no records: it is not overwritten either.
         let Some(writer) = self.volumes[index].writer() else { return Ok(()) };
         let read = match reading {
             Reading::Done(arena) => Ok(arena),
@@ -111,8 +111,8 @@ impl Volumes {
         };
         match read {
             Ok(arena) => group.record(outline, arena).inspect_err(|_| {
-                // It is not recorded, and what comes after it may lie on top of it. Nobody may take
-                // the one or the other for written: no flush succeeds from here on.
+                // It is not recorded, and later plans may overlap it. Neither may be taken for
+                // written: no flush succeeds from here on.
                 self.pending.truncate(place);
                 self.has_lost_history = true;
             }),
@@ -124,7 +124,7 @@ impl Volumes {
         }
     }
 
-    /// Records what has been read by now, in its order; or all of it, `waiting` for it.
+    /// Records everything that has been read by now, in order; or everything, if `waiting`.
     pub(super) fn record_what_is_read(&mut self, waiting: bool, group: &mut Group) -> Result<()> {
         let mut place = 0;
         while let Some(Pending { index, stage }) = self.pending.get_mut(place) {
@@ -154,7 +154,7 @@ impl Volumes {
         Ok(())
     }
 
-    /// Writes what may be written by now, in its order.
+    /// Writes everything that may be written by now, in order.
     pub(super) fn write_what_is_preserved(&mut self, group: &mut Group) -> Result<()> {
         self.record_what_is_read(false, group)?;
         while let Some(Pending { stage: Stage::Recorded(plan), .. }) = self.pending.front() {
@@ -166,7 +166,7 @@ impl Volumes {
         Ok(())
     }
 
-    /// Waits until the oldest of what is pending may be written, and writes it; false if nothing
+    /// Waits until the oldest pending plan may be written, and writes it; returns false if nothing
     /// is pending.
     pub(super) fn wait_for_history(&mut self, group: &mut Group) -> Result<bool> {
         if self.pending.is_empty() {
@@ -180,13 +180,13 @@ impl Volumes {
         Ok(true)
     }
 
-    /// Something of what the oldest overwrites is still read.
+    /// Whether data that the oldest plan overwrites is still being read.
     fn is_first_read(&self) -> bool {
         let first = self.pending.front().map(|first| &first.stage);
         matches!(first, Some(Stage::Reads(reads)) if !reads.under_way.is_empty())
     }
 
-    /// Writes the oldest, if all of it is recorded, as soon as that is durable.
+    /// Writes the oldest plan, if all of it is recorded, as soon as its records are durable.
     fn write_next(&mut self, group: &mut Group) -> Result<()> {
         let (index, plan) = match self.pending.pop_front() {
             Some(Pending { index, stage: Stage::Recorded(plan) }) => (index, plan),
@@ -196,7 +196,7 @@ impl Volumes {
             }
             None => return Ok(()),
         };
-        // The plan is gone if its history is not durable. Nobody may take it for written.
+        // The plan is dropped if its history is not durable. It must not be taken for written.
         let preserved = group.wait_for(plan).inspect_err(|_| self.has_lost_history = true)?;
         let Some(writer) = self.volumes[index].writer() else { return Ok(()) };
         let written = writer.write(preserved);

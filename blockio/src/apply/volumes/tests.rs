@@ -1,4 +1,4 @@
-//! Which volume is which, what is written to one, and what becomes of one that fails.
+//! Which volume is which, what is written to one, and what happens to one that fails.
 
 use std::num::NonZeroUsize;
 
@@ -90,7 +90,7 @@ fn pieces_go_to_their_volumes_in_their_order() {
     let all = vec![of(2, 1), of(0, 2), of(2, 3)];
     let sorted = by_volume(all.clone(), 3);
     assert_eq!(sorted, [(0, vec![of(0, 2)]), (2, vec![of(2, 1), of(2, 3)])]);
-    // Verification refuses what is on no volume; here it is left out.
+    // Verification refuses pieces on unknown volumes; here they are skipped.
     assert_eq!(by_volume(all, 2), [(0, vec![of(0, 2)])]);
     assert_eq!(by_volume(vec![of(0, 1)], 1), [(0, vec![of(0, 1)])]);
 }
@@ -105,7 +105,7 @@ fn a_volume_is_shown_with_its_target_and_known_by_it() {
     assert_eq!((memo.target.as_deref(), memo.target_bytes), (Some("wwid of db"), 8192));
     let identity = memo.identity.unwrap();
     assert_eq!((identity.sector_bytes, &identity.content), (4096, &None));
-    // What it holds only where nothing is written after this: it is read for that.
+    // The content is there only if nothing is written after this: it is read for that.
     let first = some.get(0).target_identity(true).content;
     assert!(first.is_some());
     write(&mut some, piece(0, 0, 4096, DATA), 9, &mut Group::default());
@@ -136,7 +136,7 @@ fn zeros_longer_than_a_step_are_written_to_their_end() {
     let _ = some.flush(&mut group).unwrap();
     let now = look.contents();
     assert_eq!(places.map(|at| now[at as usize]), [0, 0, 0, 7]);
-    // A stop comes between steps, and before the first.
+    // A stop takes effect between steps, and before the first.
     let zeros = [piece(0, 0, length, Content::Zero)];
     let stop = AtomicBool::new(true);
     assert!(!some.write(0, &zeros, &arena(0), &mut group, &stop).unwrap());
@@ -149,7 +149,7 @@ fn what_long_zeros_overwrite_is_preserved() {
     group.open_history(Settings { in_thread: false, ..Settings::default() }).unwrap();
     group.begin_history(&Targets::new()).unwrap();
     let length = CLEAR_STEP_BYTES + 4096;
-    // It cannot be read, which is why nothing is overwritten.
+    // It cannot be read, so nothing is overwritten.
     let device = disk(length).failing_reads(0, libc::EIO);
     let mut some = volumes(vec![("db", device)]);
     assert!(group.is_epoch_empty());
@@ -169,7 +169,7 @@ fn a_volume_whose_write_fails_is_left_and_told_once() {
     assert_eq!(some.new_failures().len(), 1);
     assert_eq!(some.new_failures().len(), 0);
     assert!(some.take_failure().is_none(), "it was told");
-    // Nothing more is asked of it, and the other one is flushed.
+    // It is not used any more, and the other one is flushed.
     write(&mut some, piece(0, 0, 4096, DATA), 7, &mut group);
     let _ = some.flush(&mut group).unwrap();
     assert_eq!(some.into_failures().len(), 1);
@@ -193,7 +193,7 @@ fn all_that_is_overwritten_is_preserved_though_it_is_more_than_there_is_memory_f
     let mut group = Group::in_storage(storage, "g").unwrap();
     let (count, long) = (40, 64 << 10);
     let mut some = volumes(vec![("db", disk(count * long))]);
-    // There is something else than zeros, which would take no room.
+    // It holds something other than zeros, which would take no room.
     for place in 0..count {
         write(&mut some, piece(0, place * long, 4096, DATA), 7, &mut Group::default());
     }
@@ -206,7 +206,7 @@ fn all_that_is_overwritten_is_preserved_though_it_is_more_than_there_is_memory_f
     let _ = some.flush(&mut group).unwrap();
     let images = group.catalogue_now().unwrap().journal_bytes() - before;
     assert!(images >= count * 4096, "{images}");
-    // The same once more is preserved already.
+    // The second time, the same blocks are preserved already.
     write(&mut some, piece(0, 0, 4096, DATA), 9, &mut group);
     let _ = some.flush(&mut group).unwrap();
     assert_eq!(group.catalogue_now().unwrap().journal_bytes() - before, images);

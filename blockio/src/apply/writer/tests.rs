@@ -1,4 +1,4 @@
-//! In which order a device is asked that does nothing before it is waited for.
+//! The order of requests to a device that does nothing before it is waited for.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ mod reading_back;
 
 const SECTOR: usize = 512;
 
-/// A disk whose writes are under way until it is asked for them, oldest first.
+/// A disk whose writes stay under way until it is waited for, oldest first.
 struct Slow {
     disk: MemoryDevice,
     under_way: VecDeque<WriteBatch>,
@@ -25,7 +25,7 @@ struct Slow {
     is_read: bool,
 }
 
-/// What a disk was asked, and what it did, in order.
+/// What a disk was asked to do, and what it did, in order.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -65,7 +65,7 @@ impl Slow {
         }
     }
 
-    /// The sector with byte `at`, which is another one in it.
+    /// The write of the sector with byte `at`, with that byte changed.
     fn wrong_at(&self, at: usize) -> WriteBatch {
         let first = at / SECTOR * SECTOR;
         let mut arena = pool().take().unwrap();
@@ -123,7 +123,7 @@ fn pool() -> ArenaPool {
     ArenaPool::new(4, NonZeroUsize::new(16 * SECTOR).unwrap()).unwrap()
 }
 
-/// The write of `count` sectors from `first` on, for which no history is kept.
+/// The write of `count` sectors from `first` on, without a history.
 fn preserved(pool: &ArenaPool, first: u64, count: usize) -> PreservedPlan {
     let mut arena = pool.take().unwrap();
     arena.as_mut_slice().fill(first as u8 + 1);
@@ -156,7 +156,7 @@ fn a_write_that_overlaps_one_under_way_waits_for_it_and_another_does_not() {
     // The last sector of the second one.
     writer.write(preserved(&pool, 15, 1)).unwrap();
     assert_eq!(log.take(), ["done 0", "done 8", "write 15"]);
-    // What is done is not waited for.
+    // Writes that are done are not waited for.
     writer.write(preserved(&pool, 0, 15)).unwrap();
     assert_eq!(log.take(), ["write 0"]);
 }

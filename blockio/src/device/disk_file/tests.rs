@@ -11,7 +11,7 @@ fn geometry(bytes: u64) -> Geometry {
     Geometry { capacity: ByteCount::new(bytes), sector_size: SectorSize::Bytes512 }
 }
 
-/// A file of two sectors and a part of one.
+/// A file of two sectors and a part of a third.
 fn uneven() -> DiskFile {
     let file = tempfile::tempfile().unwrap();
     file.set_len(1100).unwrap();
@@ -52,7 +52,7 @@ fn the_last_sector_of_what_is_open_for_reading_is_read_and_not_written() {
 
 #[test]
 fn a_flush_is_a_flush_of_the_file_of_the_device() {
-    // A pipe is the only file that says to everybody that it cannot be flushed.
+    // A pipe is the only file that reports to any user that it cannot be flushed.
     let (_reader, writer) = std::io::pipe().unwrap();
     let disk = DiskFile::new(File::from(OwnedFd::from(writer)), geometry(512)).unwrap();
     assert_eq!(disk.flush().unwrap_err().raw_os_error(), Some(libc::EINVAL));

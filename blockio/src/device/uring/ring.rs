@@ -1,5 +1,5 @@
-//! The ring itself: set up, probed, with its file and arenas registered, and entered. What the
-//! entries mean and who owns their memory is the device's.
+//! The ring itself: set up, probed, with its file and arenas registered, and entered. The meaning
+//! of entries and the ownership of their memory belong to the device.
 #![expect(unsafe_code, reason = "entries and registered buffers are addresses for the kernel")]
 
 use std::fs::File;
@@ -14,12 +14,12 @@ use nix::errno::Errno;
 
 use crate::device::buffer::Region;
 
-/// So much of each arena is registered, in bytes: what batches of the usual size use. Registering
-/// makes the kernel find every page at once, and finding pages that nobody uses takes longer than
-/// they would ever save.
+/// How many bytes of each arena are registered: as many as batches of the usual size use.
+/// Registering makes the kernel look up every page immediately, and looking up pages that nobody
+/// uses takes longer than they would ever save.
 const REGISTERED_BYTES: usize = 2 << 20;
 
-/// Entries under way at most: more gains nothing on any disk measured, and 32 cost 9 %.
+/// The most entries under way: more gains nothing on any disk measured, and 32 cost 9 %.
 pub(super) const DEPTH: usize = 64;
 
 /// A ring for one file.
@@ -28,24 +28,24 @@ pub(super) struct Ring {
     file: types::Fd,
     // FIXED_FILE if the file is registered: `file` is then its index.
     flags: squeue::Flags,
-    // Registered; the place in the list is the index that the kernel knows it by.
+    // The registered regions; the position in the list is the kernel's index.
     regions: Vec<Region>,
-    // The only thread that the kernel lets enter it; none: any may.
+    // The only thread that the kernel lets enter it; `None` if any may.
     thread: Option<ThreadId>,
 }
 
-/// What became of entering a ring.
+/// The result of entering a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entered {
-    /// What was queued was taken, or a part of it.
+    /// The queued entries were taken, or some of them.
     Done,
-    /// Nothing came in time, or a signal did.
+    /// No completion arrived in time, or a signal did.
     Interrupted,
     /// There is no memory at the moment, or completions must be reaped first.
     Busy,
 }
 
-/// What `error` of entering a ring is: one that may be gone the next time, or one that stays.
+/// Classifies `error` of entering a ring: it may be gone the next time, or it stays.
 fn outcome_of(error: io::Error) -> io::Result<Entered> {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EINTR | Errno::ETIME) => Ok(Entered::Interrupted),
@@ -54,7 +54,7 @@ fn outcome_of(error: io::Error) -> io::Result<Entered> {
     }
 }
 
-/// Which way bytes go.
+/// The direction of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     /// From the disk to memory.
@@ -63,14 +63,14 @@ pub(super) enum Direction {
     Write,
 }
 
-/// What one entry asks for.
+/// The request of one entry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request {
     pub(super) direction: Direction,
     pub(super) offset: u64,
     pub(super) address: usize,
     pub(super) length: usize,
-    /// The index of the arena, where that is registered.
+    /// The index of the arena, if it is registered.
     pub(super) buffer: Option<u16>,
 }
 
@@ -94,7 +94,7 @@ impl Ring {
         self.thread.is_none_or(|thread| thread == thread::current().id())
     }
 
-    /// Makes it the calling thread's. Nothing may be under way, and nothing queued.
+    /// Hands it to the calling thread. Nothing may be under way, and nothing queued.
     pub(super) fn take_over(&mut self, file: &File) -> io::Result<()> {
         if !self.is_of_this_thread() {
             *self = Self::new(file, &self.regions)?;
@@ -102,15 +102,15 @@ impl Ring {
         Ok(())
     }
 
-    /// Another thread will take it over: it holds the file no longer, as only this thread can do
-    /// away with that. Nothing may be under way.
+    /// Prepares for another thread to take it over: unregisters the file, which only this thread
+    /// can do. Nothing may be under way.
     pub(super) fn let_go(&mut self, file: &File) {
         if self.ring.submitter().unregister_files().is_ok() {
             (self.file, self.flags) = (types::Fd(file.as_raw_fd()), squeue::Flags::empty());
         }
     }
 
-    /// The index of `region` where it is registered, up to byte `end` of it at least.
+    /// The index of `region` if it is registered at least up to byte `end`.
     pub(super) fn buffer_index(&self, region: Region, end: usize) -> Option<u16> {
         if end > REGISTERED_BYTES {
             return None;
@@ -135,7 +135,7 @@ impl Ring {
 
     fn entry(&self, request: Request) -> squeue::Entry {
         let Request { direction, offset, address, length, buffer } = request;
-        // The kernel alone follows this address.
+        // Only the kernel follows this address.
         let memory = ptr::without_provenance_mut::<u8>(address);
         // At most TRANSFER_BYTES_MAX, which fits.
         let length = length as u32;
@@ -155,14 +155,14 @@ impl Ring {
         }
     }
 
-    /// How many entries are queued that the kernel has not seen.
+    /// How many queued entries the kernel has not seen.
     pub(super) fn queued(&mut self) -> usize {
         self.ring.submission().len()
     }
 
-    /// Submits what is queued and waits for `completions`, but not longer than `step` where the
-    /// kernel (from 5.11 on) can end that. May come back earlier, or with entries left in the
-    /// queue, without an error: whoever needs more asks again, if it may still have patience.
+    /// Submits the queued entries and waits for `completions`, but at most `step` if the kernel
+    /// supports a timeout (5.11). May return earlier, or with entries left in the queue, without an
+    /// error: a caller that needs more asks again, as long as its patience allows.
     pub(super) fn enter(&self, completions: usize, step: Duration) -> io::Result<Entered> {
         let submitter = self.ring.submitter();
         let step = types::Timespec::from(step);
@@ -179,7 +179,7 @@ impl Ring {
         }
     }
 
-    /// The next completion that is there: its slot, and bytes done or -errno.
+    /// The next completion that has arrived: its slot, and bytes done or -errno.
     pub(super) fn next_completion(&mut self) -> Option<(usize, i32)> {
         let completion = self.ring.completion().next()?;
         Some((completion.user_data() as usize, completion.result()))
@@ -188,20 +188,20 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // The kernel takes a ring apart some time later; until then it would hold the file, and a
-        // disk could not be opened with O_EXCL again. In another thread than its own this is
-        // refused, and the disk stays busy for some milliseconds, as it does after a kill.
+        // The kernel tears a ring down some time later; until then the ring would hold the file,
+        // and a disk could not be opened with O_EXCL again. In another thread than the ring's own
+        // this is refused, and the disk stays busy for some milliseconds, as after a kill.
         let _ = self.ring.submitter().unregister_files();
     }
 }
 
-/// A ring that does its own work when its one thread enters it, which is worth 8 % with small
-/// writes; a plain one where the kernel (before 6.1) does not know that.
+/// A ring that does its own work when its one thread enters it, which gains 8 % with small writes;
+/// a plain one if the kernel (before 6.1) does not support that.
 fn set_up() -> io::Result<(IoUring, Option<ThreadId>)> {
     let entries = DEPTH as u32;
     let mut builder = IoUring::builder();
     builder.dontfork().setup_submit_all().setup_single_issuer().setup_defer_taskrun();
-    // Without it, who only looks whether something is done would never find that it is.
+    // Without it, a caller that only checks whether something is done would never see that it is.
     builder.setup_taskrun_flag();
     match builder.build(entries) {
         Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
@@ -226,7 +226,7 @@ fn probe(ring: &IoUring) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring of this kernel cannot read and write"))
 }
 
-/// Whether all of `regions` are registered; where not, everything works without.
+/// Whether all of `regions` are registered; otherwise everything works without.
 fn register(ring: &IoUring, regions: &[Region]) -> bool {
     let buffers: Vec<libc::iovec> = regions
         .iter()
@@ -236,7 +236,7 @@ fn register(ring: &IoUring, regions: &[Region]) -> bool {
         })
         .collect();
     // SAFETY: the kernel takes hold of the pages themselves. An arena that is unmapped meanwhile
-    // leaves them to the ring alone; what is mapped there later is another region.
+    // leaves them to the ring alone; anything mapped there later is another region.
     let registered = unsafe { ring.submitter().register_buffers(&buffers) };
     !regions.is_empty() && registered.is_ok()
 }

@@ -151,7 +151,7 @@ fn batches_that_are_read_come_back_in_the_order_in_which_they_were_begun() {
     let batch = |block| ReadBatch { arena: pool.take().unwrap(), reads: vec![read(block)] };
     assert!(matches!(device.begin_read(batch(0)).unwrap(), Reading::UnderWay));
     assert!(matches!(device.begin_read(batch(1)).unwrap(), Reading::UnderWay));
-    // One that is waited for overtakes them.
+    // A batch that is waited for overtakes them.
     assert_eq!(device.read_batch(batch(2)).unwrap().as_slice()[0], 3);
     assert_eq!(device.finish_read().unwrap().as_slice()[4095], 1);
     while !device.is_read() {}
@@ -205,7 +205,7 @@ fn sixteen_entries_are_told_to_the_kernel_at_once_and_fewer_when_a_batch_ends() 
 
 #[test]
 fn what_is_under_way_uses_registered_memory_as_far_as_that_reaches() {
-    // Two arenas, of which all is registered but the last sector.
+    // Two arenas, registered except for the last sector.
     let bytes = NonZeroUsize::new((2 << 20) + 512).unwrap();
     let pool = ArenaPool::new(2, bytes).unwrap();
     let (_, mut device) = device(&pool);

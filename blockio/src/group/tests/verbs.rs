@@ -35,8 +35,7 @@ fn with_history(storage: &Arc<dyn Storage>) -> Group {
     group
 }
 
-/// The same, with the volume "db", which has a point named "a" and, further on in its stream, one
-/// named "b".
+/// The same, with the volume "db" and the points "a" and "b".
 fn with_points(storage: &Arc<dyn Storage>) -> Group {
     let mut group = with_history(storage);
     group

@@ -1,8 +1,8 @@
-//! Where each rule ends: what is just inside it, and just outside.
+//! The boundary of each rule: just inside it, and just outside.
 
 use super::*;
 
-/// A stream without ends that its source made at `time`, and that is called by `number`.
+/// A stream without ends, made by its source at `time`, with an identity made of `number`.
 fn numbered(format: Format, number: u8, time: u64) -> (Fingerprint, SourceOrder) {
     let volumes = vec![VolumeHeader::default()];
     let identity = Some([number; 16]);
@@ -10,7 +10,7 @@ fn numbered(format: Format, number: u8, time: u64) -> (Fingerprint, SourceOrder)
     (Fingerprint::of(&header, 0), SourceOrder { time, sequence: 0 })
 }
 
-/// A volume on which these were applied to their end.
+/// A volume to which these were applied to their end.
 fn after(applied: &[(Fingerprint, SourceOrder)]) -> VolumeState {
     let mut known = VolumeState::default();
     for (fingerprint, order) in applied {
@@ -80,7 +80,7 @@ fn the_last_link_is_known_by_either_of_its_spellings() {
 
 #[test]
 fn an_svd_stream_as_late_as_the_last_one_is_not_older() {
-    // What it held was not recorded: it is applied again.
+    // Its content was not recorded: it is applied again.
     let known = after(&[svd(30)]);
     let again = ask_plain(Format::Svd, &svd(30), &known, &NOTHING);
     assert_eq!(again.unwrap().start, Start::Beginning);
@@ -95,7 +95,7 @@ fn while_all_streams_are_remembered_a_native_one_may_be_earlier_than_the_last() 
         ask_plain(Format::Native, named, known, &NOTHING)
     };
     assert_eq!(ask(&known, &earlier).unwrap().start, Start::Beginning);
-    // Few are remembered, and there were others before them.
+    // Few streams are remembered, and there were others before them.
     known.lineage.forgets = true;
     assert!(refusal(ask(&known, &earlier)).contains("long ago"));
     assert!(refusal(ask(&known, &as_late)).contains("long ago"));
@@ -120,7 +120,8 @@ fn what_has_no_name_of_its_own_is_not_gone_on_with_in_the_middle() {
     let cases = [
         (Format::RbdDiff, header("s1", "", 1000), false, 0),
         (Format::RbdDiff, header("s1", "s2", 1000), false, 4096),
-        // A pipe: that somebody said how long it is tells it from no other one of that length.
+        // A pipe: a size given by the operator does not distinguish it from others of the same
+        // length.
         (Format::Raw, header("", "", 0), false, 0),
         (Format::Raw, header("", "", 1000), false, 0),
         (Format::Raw, header("", "", 1000), true, 4096),

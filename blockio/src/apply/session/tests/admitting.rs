@@ -1,11 +1,11 @@
-//! Streams that begin: from where they are applied, and what the source is told of that.
+//! Streams that begin: where they are applied from, and what the source is answered.
 
 use super::*;
 use crate::apply::session::record::ends;
 use crate::journal::state::{GroupState, Head, InBetween};
 use crate::volume::{self, TargetRequest};
 
-/// The volume "db" is in the middle of the stream that begins with `header`, or at its end.
+/// Puts the volume "db" in the middle of the stream that begins with `header`, or at its end.
 fn know(session: &mut Session<'_>, header: &StreamHeader, position: u64, exact: Option<bool>) {
     let input = Fingerprint::of(header, 10);
     let content = Some(consumed(position));
@@ -29,7 +29,7 @@ fn consumed(bytes: u64) -> Consumed {
     Consumed { bytes, digest: "00".repeat(16) }
 }
 
-/// From which byte the stream is applied, and what it is held against up to there.
+/// The byte from which the stream is applied, and the content it is compared with up to there.
 fn answer(session: &mut Session<'_>, header: StreamHeader) -> (u64, Vec<Consumed>) {
     match session.first_stream(header, None, 10).unwrap() {
         Answer::Apply { resume_after, expected, .. } => (resume_after, expected),
@@ -55,7 +55,7 @@ fn one_that_was_begun_is_gone_on_with_and_told() {
             assert_eq!(answer(session, header(&["db"])), (77, vec![consumed(77)]));
             assert_eq!(session.summary.resumed_from, Some(77));
             assert!(!session.input.as_ref().unwrap().is_again);
-            // What a run wrote that was cut short is not known.
+            // It is unknown what the run that was cut short wrote.
             let unsure_from = (!exact).then_some(77);
             assert_eq!(session.volumes.get(0).unsure_from, unsure_from);
         });
@@ -91,7 +91,7 @@ fn another_stream_of_an_input_is_asked_about_unless_it_was_applied_before() {
             session.group.overwrite(change).unwrap();
             feed(session, begin(link("s1", "s2")));
             session.input.as_mut().unwrap().resumed = 50;
-            // What lies between is missing.
+            // The part between them is missing.
             let next = session.next_stream(link("s8", "s9"), None, consumed);
             assert_eq!(next.is_err(), is_refused, "at byte {consumed}");
         });

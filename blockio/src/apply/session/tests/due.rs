@@ -82,7 +82,7 @@ fn marks_with_nothing_between_them_wait_until_there_are_256_of_them() {
         let max = POINTS_WAITING_MAX as u64;
         (1..=max).for_each(|number| feed(session, mark(100 + number)));
         assert_eq!((session.points.len(), told.durable()), (POINTS_WAITING_MAX, vec![]));
-        // One at the same place: whoever goes on from between them would leave it out.
+        // Another one at the same position: a run that resumes between them would miss it.
         feed(session, mark(100 + max));
         assert_eq!((session.points.len(), told.durable()), (POINTS_WAITING_MAX + 1, vec![]));
         feed(session, mark(101 + max));

@@ -1,4 +1,4 @@
-//! A point is one of all volumes: when there is none.
+//! A point covers all volumes: when none is made.
 
 use super::*;
 use crate::journal::catalogue::Span;
@@ -7,7 +7,7 @@ use crate::storage::SegmentNumber;
 
 const CONSUMED: u64 = 100;
 
-/// Whether a point would be made when `change` is done to a session that has applied all of a
+/// Whether a point would be made after `change` is done to a session that has applied all of a
 /// stream of "db" up to byte 100.
 fn is_whole(when: When, change: impl FnOnce(&mut Session<'_>)) -> bool {
     let mut whole = false;
@@ -21,7 +21,7 @@ fn is_whole(when: When, change: impl FnOnce(&mut Session<'_>)) -> bool {
     whole
 }
 
-/// The group knows that the stream was applied to its end.
+/// Makes the group record that the stream was applied to its end.
 fn complete(session: &mut Session<'_>) {
     let input = session.input.as_ref().unwrap().fingerprint.clone();
     let change = |state: &mut GroupState| {

@@ -1,4 +1,4 @@
-//! What is read back, on a disk that does what it is given when it is waited for, and not before.
+//! Reading back, on a disk that does its writes when it is waited for, and not before.
 
 use super::*;
 use crate::plan::{Change, Patch};
@@ -8,7 +8,7 @@ fn pool_of(bytes: usize) -> ArenaPool {
     ArenaPool::new(1, NonZeroUsize::new(bytes).unwrap()).unwrap()
 }
 
-/// A writer to a slow disk of 8192 bytes, and what is there.
+/// A writer to a slow disk of 8192 bytes, and a handle to look at the disk.
 fn writer(reads_back: bool, gets_wrong: Option<usize>) -> (Writer, MemoryDevice) {
     let capacity = ByteCount::new(8192);
     let disk = MemoryDevice::new(Geometry { capacity, sector_size: SectorSize::Bytes512 });
@@ -35,7 +35,7 @@ fn part(fill: u8) -> PreservedPlan {
     preserved(WritePlan { patches, touched: vec![extent(1536, 512)], ..WritePlan::default() }, fill)
 }
 
-/// No history is wanted of it.
+/// `plan`, without a history.
 fn preserved(plan: WritePlan, fill: u8) -> PreservedPlan {
     let mut arena = pool_of(1024).take().unwrap();
     arena.as_mut_slice().fill(fill);
@@ -60,7 +60,7 @@ fn verify_notices_a_byte_that_is_other_than_written() {
         assert_eq!(differs.kind(), ErrorKind::Integrity);
         assert!(differs.to_string().contains("db on disk: bytes 4096..5120"), "{differs}");
     }
-    // Of a sector that changes in part all is compared.
+    // A sector that changes in part is compared as a whole.
     let (mut writer, _) = writer(true, Some(2047));
     let differs = writer.write(part(6)).unwrap_err();
     assert_eq!(differs.kind(), ErrorKind::Integrity);
@@ -84,7 +84,7 @@ fn a_sector_that_is_being_written_is_waited_for_before_it_is_changed() {
     writer.write(whole(1024, 5)).unwrap();
     writer.write(whole(4096, 5)).unwrap();
     assert_eq!(look.contents()[1024], 0, "another place was waited for");
-    // It is read to be changed in part: what was written before must be there.
+    // The sector is read to be changed in part: earlier writes must be done.
     writer.write(part(6)).unwrap();
     let _ = writer.flush().unwrap();
     assert_eq!(look.contents()[1536..1539], [6, 6, 5]);

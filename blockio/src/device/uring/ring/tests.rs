@@ -1,4 +1,4 @@
-//! What a ring holds of its file and its memory, and which refusals of the kernel may pass.
+//! What a ring holds of its file and its memory, and which refusals of the kernel are tolerated.
 
 use std::io::Read;
 use std::num::NonZeroUsize;
@@ -20,7 +20,7 @@ fn pool() -> ArenaPool {
     ArenaPool::new(2, NonZeroUsize::new(REGISTERED_BYTES + 4096).unwrap()).unwrap()
 }
 
-/// Whether this process may register memory: a limit can be in the way.
+/// Whether this process may register memory: a limit can prevent it.
 fn is_memory_registered(regions: &[Region]) -> bool {
     let ring = IoUring::new(1).unwrap();
     let buffers: Vec<libc::iovec> = regions
@@ -30,7 +30,7 @@ fn is_memory_registered(regions: &[Region]) -> bool {
             iov_len: REGISTERED_BYTES,
         })
         .collect();
-    // SAFETY: the pool of these regions is there as long as the ring.
+    // SAFETY: the pool of these regions lives as long as the ring.
     unsafe { ring.submitter().register_buffers(&buffers) }.is_ok()
 }
 
@@ -96,7 +96,7 @@ fn a_dropped_ring_holds_its_file_no_longer() {
     let file = File::from(OwnedFd::from(writer));
     let ring = Ring::new(&file, &[]).unwrap();
     drop((ring, file));
-    // It would say that something may come yet if somebody still had the other end.
+    // The read would fail with EAGAIN if anything still held the other end.
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
 }

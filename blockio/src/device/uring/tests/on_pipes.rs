@@ -1,5 +1,5 @@
-//! Transfers on pipes, which are under way for as long as a test likes: nothing comes, or only a
-//! part of it, or there is no room.
+//! Transfers on pipes, which stay under way as long as a test likes: nothing comes, or only a part
+//! of it, or there is no room.
 
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
@@ -18,14 +18,14 @@ fn on(pipe: OwnedFd, pool: &ArenaPool) -> UringDevice {
     device
 }
 
-/// A device whose reads are done as far as something is written to the pipe.
+/// A device whose reads complete as data is written to the pipe.
 fn reading(pool: &ArenaPool) -> (PipeWriter, UringDevice) {
     let (reader, writer) = std::io::pipe().unwrap();
     (writer, on(reader.into(), pool))
 }
 
-/// A device whose writes are done as far as there is room in the pipe: at first for `room` bytes.
-/// Whoever reads from it does not wait. How much is in it already is told as well.
+/// A device whose writes complete as there is room in the pipe: at first for `room` bytes. Reads
+/// from the pipe do not block. Also returns how many bytes are in it already.
 fn writing(pool: &ArenaPool, room: usize) -> (PipeReader, UringDevice, usize) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     for end in [OwnedFd::from(reader.try_clone().unwrap()), writer.try_clone().unwrap().into()] {
@@ -36,7 +36,7 @@ fn writing(pool: &ArenaPool, room: usize) -> (PipeReader, UringDevice, usize) {
         filled += bytes;
     }
     (&reader).read_exact(&mut vec![0; room]).unwrap();
-    // A ring does not wait for what is open so.
+    // A ring does not wait for a file opened with O_NONBLOCK.
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
     (reader, on(writer.into(), pool), filled - room)
 }
@@ -55,7 +55,7 @@ fn extent(length: u64) -> Extent {
     Extent::new(ByteOffset::ZERO, ByteCount::new(length)).unwrap()
 }
 
-/// All that is in the pipe.
+/// Everything in the pipe.
 fn drained(reader: &mut PipeReader) -> Vec<u8> {
     let mut all = Vec::new();
     let _nothing_more = reader.read_to_end(&mut all);
@@ -72,7 +72,7 @@ fn a_transfer_that_never_ends_is_an_error_with_what_it_is_and_the_device_can_be_
     let told = failure.cause.to_string();
     assert!(told.contains("2 transfers of a disk are under way, bytes "), "{told}");
     drop(device);
-    // What the kernel may still write to is never given to anybody.
+    // Memory that the kernel may still write to is never given to anybody.
     assert!(pool.try_take().is_none());
     drop(writer);
 }
@@ -113,7 +113,7 @@ fn a_write_that_fails_after_it_was_begun_is_told_by_all_that_is_asked_from_then_
     let (reader, mut device, _) = writing(&pool, 0);
     let settled = device.settle().unwrap();
     device.write_batch(writes(&pool, 4096)).unwrap();
-    // What is written to it now has nowhere to go.
+    // Data written to it now has nowhere to go.
     drop(reader);
     for told in [
         device.reap().unwrap_err(),
@@ -133,7 +133,7 @@ fn what_is_under_way_is_waited_for_before_a_clear() {
     device.write_batch(writes(&pool, 4096)).unwrap();
     let (arena, cleared) = (Arc::new(pool.take().unwrap()), extent(512));
     let batch = WriteBatch { arena, writes: Vec::new(), clears: vec![cleared] };
-    // The write does not end, so the clear, which a pipe refuses, never comes.
+    // The write does not end, so the clear, which a pipe refuses, is never attempted.
     let failure = device.write_batch(batch).unwrap_err();
     assert_eq!(failure.attempt, Attempt::Clear(cleared));
     assert_eq!(failure.cause.kind(), io::ErrorKind::TimedOut);
@@ -170,7 +170,7 @@ fn who_looks_once_finds_what_came_and_nothing_before_it_came() {
     loop {
         let before = device.under_way();
         let is_read = device.is_read();
-        // What the look itself took in is told by it.
+        // Completions that the check itself reaped are included in its answer.
         assert_eq!(is_read, device.under_way() == 0, "{before} were under way");
         if is_read {
             break;
@@ -207,10 +207,10 @@ fn patience_begins_when_nothing_comes_of_a_wait_and_ends_when_something_does() {
     let pool = pool(1);
     let (mut writer, mut device) = reading(&pool);
     device.begin_reads(reads(&pool, 2, 4096)).unwrap();
-    // The kernel takes what is queued: that is something.
+    // The kernel takes the queued entries: that is progress.
     device.wait(1).unwrap();
     assert!(device.patience.is_none());
-    // A look is no wait.
+    // A check is not a wait.
     device.wait(0).unwrap();
     assert!(device.patience.is_none());
     device.wait(1).unwrap();
@@ -228,7 +228,7 @@ fn a_part_that_came_is_progress_and_what_has_to_be_tried_again_is_none() {
     let (_writer, mut device) = reading(&pool);
     device.begin_reads(reads(&pool, 1, 4096)).unwrap();
     let slot = device.slots.iter().position(Option::is_some).unwrap();
-    // Told by hand, so nothing is submitted: the queue is dropped with the ring.
+    // Completed by hand, so nothing is submitted: the queue is dropped with the ring.
     assert!(!device.complete(slot, -(Errno::EAGAIN as i32)));
     assert!(device.complete(slot, 512));
     assert!(device.complete(slot, 4096 - 512));
