@@ -1,4 +1,4 @@
-//! Who is measured: the command line of every contender, in one place.
+//! The contenders that are measured, with the command line of each, in one place.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -12,8 +12,8 @@ use crate::measure::{Input, Measured, quietly};
 use crate::representation::Representations;
 use crate::workload::Workload;
 
-/// How fio may be told to replay; which one is fastest depends on the workload and the machine, so
-/// all are tried. Registered files are not among them: fio 3.33 refuses them for a log.
+/// Possible settings for fio's replay; which one is fastest depends on the workload and the
+/// machine, so all are tried. Registered files are not included: fio 3.33 refuses them for a log.
 const FIO_SETTINGS: [&str; 3] = [
     "--iodepth_batch_submit=16 --iodepth_batch_complete_min=1",
     "--iodepth_batch_submit=16 --iodepth_batch_complete_min=1 --iodepth_batch_complete_max=64 \
@@ -22,32 +22,33 @@ const FIO_SETTINGS: [&str; 3] = [
      --scramble_buffers=0 --gtod_reduce=1 --thread",
 ];
 
-/// Why a contender is there.
+/// The role of a contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Role {
-    /// What the others are compared with.
+    /// The others are compared with it.
     Reference,
     /// `mtctl` as it is judged.
     Subject,
-    /// A command that is measured a second time: what differs is noise.
+    /// A command that is measured a second time: any difference is noise.
     Control,
     /// Anything else.
     Peer,
 }
 
-/// What tells how long a contender took.
+/// The clock that measures a contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Clock {
-    /// Ours, from its start to its end.
+    /// Ours, from the start of the process to its end.
     Ours,
-    /// mtctl's own, from its first look at the stream to the last flush: what fio is compared with.
+    /// mtctl's own, from its first look at the stream to the last flush; this is compared with fio.
     Mtctl,
-    /// fio's own: without the time that it takes to read its log, which is more than half a second.
+    /// fio's own: it excludes the time that fio takes to read its log, which is more than half a
+    /// second.
     Fio,
 }
 
-/// One command that does the whole work of a workload.
+/// One command that does all the work of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contender {
     pub(crate) name: String,
@@ -55,19 +56,19 @@ pub(crate) struct Contender {
     pub(crate) command: Vec<String>,
     pub(crate) input: Input,
     pub(crate) clock: Clock,
-    /// Shell scripts that run before and after it, and are not measured; empty for nothing.
+    /// Shell scripts that run before and after it and are not measured; empty for none.
     pub(crate) around: [String; 2],
     pub(crate) leaves: Leaves,
 }
 
-/// What a contender leaves on the target.
+/// What the target holds after a contender has run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leaves {
     /// The bytes of the workload.
     Payload,
-    /// What was there before the workload: it goes back.
+    /// The contents from before the workload, because it rolls back.
     Before,
-    /// As many bytes as the workload has, but others.
+    /// As many bytes as the workload has, with different contents.
     Anything,
 }
 
@@ -79,7 +80,7 @@ pub(crate) struct Skipped {
 }
 
 impl Contender {
-    /// A contender that writes the payload, with our clock, from no input.
+    /// A contender that writes the payload, timed by our clock and without input.
     pub(crate) fn new(name: &str, role: Role, command: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -96,16 +97,16 @@ impl Contender {
         Self { input, ..self }
     }
 
-    /// The same again, under another name.
+    /// The same command under another name.
     pub(crate) fn again(&self) -> Self {
         Self { name: format!("{} again", self.name), role: Role::Control, ..self.clone() }
     }
 
-    /// The seconds that count, of a run that was to write `bytes`.
+    /// The relevant time in seconds of a run that was to write `bytes`.
     ///
     /// # Errors
     ///
-    /// fio did not say, or did not write everything.
+    /// fio did not report it, or did not write everything.
     pub(crate) fn seconds(&self, measured: &Measured, bytes: u64) -> Result<f64> {
         match self.clock {
             Clock::Ours => Ok(measured.wall_seconds),
@@ -115,14 +116,15 @@ impl Contender {
     }
 }
 
-/// What mtctl says that it took.
+/// The time that mtctl reports.
 fn mtctl_seconds(output: &str) -> Result<f64> {
     let said: Value = serde_json::from_str(output).context("parsing what mtctl printed")?;
     said["seconds"].as_f64().context("mtctl does not say how long it took")
 }
 
-/// What fio says that it took. When its log is read it stops its clock: what is in flight then, at
-/// most its queue of 64, it neither waits for nor counts, so its rate is applied to all of `bytes`.
+/// The time that fio reports. fio stops its clock when it has read its log: it neither waits for
+/// nor counts the I/O in flight at that point, at most its queue of 64, so its rate is applied to
+/// all of `bytes`.
 fn fio_seconds(output: &str, bytes: u64) -> Result<f64> {
     let json = output.find('{').map_or("", |start| &output[start..]);
     let said: Value = serde_json::from_str(json).context("parsing what fio printed")?;
@@ -133,16 +135,16 @@ fn fio_seconds(output: &str, bytes: u64) -> Result<f64> {
     Ok(milliseconds / 1000.0 * bytes as f64 / written)
 }
 
-/// The programs that are there.
+/// The programs that are installed.
 #[derive(Clone, Debug)]
 pub(crate) struct Tools {
     pub(crate) mtctl: PathBuf,
-    /// Each program's first line about itself.
+    /// The first line in which each program describes itself.
     pub(crate) versions: BTreeMap<String, String>,
 }
 
 impl Tools {
-    /// Looks for them: `mtctl` beside this program, the others where programs are.
+    /// Finds the programs: `mtctl` beside this program, the others in the usual places.
     pub(crate) fn find() -> Result<Self> {
         let ourselves = env::current_exe().context("finding this program")?;
         let mtctl = ourselves.with_file_name("mtctl");
@@ -166,7 +168,7 @@ impl Tools {
         Ok(Self { mtctl, versions })
     }
 
-    /// Whether bdsync is there.
+    /// Whether bdsync is installed.
     pub(crate) fn patching(&self) -> bool {
         self.versions.contains_key("bdsync")
     }
@@ -181,7 +183,7 @@ fn version(program: &str) -> Option<String> {
     said.lines().next().map(str::to_owned)
 }
 
-/// What may be the reference of `workload`; the fastest is.
+/// The candidates for the reference of `workload`; the fastest becomes the reference.
 pub(crate) fn references(
     workload: &Workload,
     files: &Representations,
@@ -210,7 +212,7 @@ pub(crate) fn references(
         .collect()
 }
 
-/// Everybody but the reference, and who is not there.
+/// All contenders except the reference, and those that are not installed.
 pub(crate) fn others(
     reference: &Contender,
     workload: &Workload,
@@ -255,7 +257,7 @@ pub(crate) fn others(
     (found, skipped)
 }
 
-/// `qemu-img convert` that also makes zeros of the holes: no `--target-is-zero`.
+/// `qemu-img convert` that also writes zeros into holes: no `--target-is-zero`.
 fn convert(role: Role, image: &Path, device: &str) -> Contender {
     let command = format!(
         "qemu-img convert -n -W -m 16 -t none -T none -f raw -O raw {} {device}",
@@ -264,7 +266,7 @@ fn convert(role: Role, image: &Path, device: &str) -> Contender {
     Contender::new("qemu-img convert", role, &command)
 }
 
-/// `mtctl apply`, and again; for the mixed delta also its other engine, and from a socket.
+/// `mtctl apply`, twice; for the mixed delta also with its other engine, and from a socket.
 fn mtctl(
     workload: &Workload,
     files: &Representations,
@@ -279,7 +281,7 @@ fn mtctl(
             "{} apply {source} --format {format} --target {device} --engine {engine} --json",
             program.display()
         );
-        // fio is timed by its own clock; convert, the reference of images, is not.
+        // fio is timed by its own clock; convert, the reference for images, is not.
         let clock = if format == "native" { Clock::Mtctl } else { Clock::Ours };
         Contender { clock, ..Contender::new(name, role, &command) }
     };

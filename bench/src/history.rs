@@ -1,6 +1,5 @@
-//! Who is measured where history is kept: with a retention volume, beside the same without, and
-//! QEMU's copy-before-write, its export written by fio through NBD. What these are compared with is
-//! in `report::claims`.
+//! Contenders that keep history: mtctl with a retention volume and without, and QEMU's
+//! copy-before-write with fio writing to its export through NBD. `report::claims` compares them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,15 +11,15 @@ use crate::measure::quietly;
 use crate::representation::Representations;
 use crate::target::{LoopDevice, Target, filled_device};
 
-/// The names of contenders that claims are about.
+/// The names of contenders that claims refer to.
 pub(crate) const QEMU_PLAIN: &str = "qemu NBD";
 /// The same with before-images kept.
 pub(crate) const QEMU_KEEPING: &str = "qemu NBD, copy-before-write";
-/// The group that all applying is done for.
+/// The group of all applies.
 const GROUP: &str = "bench";
 
-/// An ext4 in memory on which history is kept: made like the target, so that neither a disk nor the
-/// first touch of memory is measured. Nothing gives its memory back while it is there.
+/// An ext4 in memory for the history. It is made like the target, so that neither a disk nor the
+/// first touch of memory is measured, and its memory is not freed while it exists.
 #[derive(Debug)]
 pub(crate) struct RetentionVolume<'a> {
     target: &'a Target,
@@ -30,14 +29,14 @@ pub(crate) struct RetentionVolume<'a> {
 }
 
 impl<'a> RetentionVolume<'a> {
-    /// Makes and mounts one that has room for before-images of all of `target`; for more if
-    /// `twice`, where a rollback keeps what it overwrites.
+    /// Makes and mounts a volume with room for the before-images of all of `target`; with more room
+    /// if `twice`, because a rollback keeps what it overwrites.
     pub(crate) fn new(target: &'a Target, twice: bool) -> Result<Self> {
         let backing = target.path("retention");
         let mount_point = target.path("retention.mounted");
         let room = target.bytes() / 4 * if twice { 6 } else { 5 };
         let (_, device) = filled_device(&backing, room + (256 << 20))?;
-        // Discarding would punch holes into the file, and writing into those is slow.
+        // Discarding would punch holes into the file, and writing into holes is slow.
         let options = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
         quietly("mkfs.ext4", &["-q", "-m", "0", "-E", options, device.node()])?;
         fs::create_dir(&mount_point).context("making a mount point")?;
@@ -45,7 +44,7 @@ impl<'a> RetentionVolume<'a> {
         Ok(Self { target, mount_point, backing, device: Some(device) })
     }
 
-    /// `apply` of the workload for a group; with history, or else without.
+    /// `apply` of the workload for a group, with or without history.
     fn apply(
         &self,
         name: &str,
@@ -65,7 +64,7 @@ impl<'a> RetentionVolume<'a> {
         Contender { around, ..Contender::new(name, role, &command) }
     }
 
-    /// How it is named to mtctl.
+    /// The options that name the volume to mtctl.
     pub(crate) fn place(&self) -> String {
         format!("--retention {}", self.mount_point.display())
     }
@@ -74,7 +73,7 @@ impl<'a> RetentionVolume<'a> {
         format!("--retention none --state-dir {}", self.target.path("state").display())
     }
 
-    /// Drops the history, and what the group remembers of the stream.
+    /// Drops the history, and the group's record of the stream.
     fn forget(&self, keeping: bool, mtctl: &Path) -> String {
         if !keeping {
             return format!("rm -rf {}", self.target.path("state").display());
@@ -88,8 +87,7 @@ impl<'a> RetentionVolume<'a> {
         )
     }
 
-    /// fio's NBD client, writing to an export of the target; with before-images kept, or else
-    /// without.
+    /// fio's NBD client, writing to an export of the target, with or without keeping before-images.
     fn qemu(&self, name: &str, iolog: &Path, keeping: bool) -> Contender {
         let socket = self.target.path("nbd.sock");
         let identity = self.target.path("nbd.pid");
@@ -101,7 +99,7 @@ impl<'a> RetentionVolume<'a> {
         let mut before = String::new();
         let mut node = "disk";
         if keeping {
-            // Written before, which is what costs it least: no extent has to be converted.
+            // Written in advance, which is fastest for QEMU: no extent has to be converted.
             before = format!(
                 "dd if=/dev/zero of={} bs=1M count={} oflag=direct conv=fsync status=none\n",
                 kept.display(),
@@ -121,7 +119,7 @@ impl<'a> RetentionVolume<'a> {
             identity.display(),
             socket.display()
         );
-        // The daemon deletes the file with its identity at its very end.
+        // The daemon deletes its pid file at the very end.
         let after = format!(
             "kill $(cat {0})\nwhile [ -e {0} ]; do sleep 0.05; done\nrm -f {1} {2}",
             identity.display(),
@@ -146,12 +144,12 @@ impl<'a> RetentionVolume<'a> {
 impl Drop for RetentionVolume<'_> {
     fn drop(&mut self) {
         let mount_point = self.mount_point.to_string_lossy().into_owned();
-        // A group whose last command was interrupted may still be let go of.
+        // A group whose last command was interrupted can still be unmounted.
         if let Err(error) = quietly("umount", &["--lazy", &mount_point]) {
             eprintln!("bench: {error:#}\nhint: umount {mount_point}");
         }
         self.device = None;
-        // The directory that they are in goes later, and its memory is needed now.
+        // Their directory is removed later, but their memory is needed now.
         let _ = fs::remove_dir(&self.mount_point);
         let _ = fs::remove_file(&self.backing);
     }
@@ -161,7 +159,7 @@ impl Drop for RetentionVolume<'_> {
 ///
 /// # Errors
 ///
-/// The stream is not there.
+/// There is no stream.
 pub(crate) fn applying(
     volume: &RetentionVolume<'_>,
     files: &Representations,
@@ -197,12 +195,12 @@ fn no_qemu(tools: &Tools) -> Option<String> {
     engine.is_err().then(|| "this fio has no NBD engine".to_owned())
 }
 
-/// Going back over a change that is applied before, twice; the reference is the sequential limit of
-/// the device, as fio finds it over the same `bytes` from the beginning.
+/// Rolling back a change that was applied before, twice. The reference is the sequential limit of
+/// the device, measured by fio over the same `bytes` from the beginning.
 ///
 /// # Errors
 ///
-/// The stream is not there.
+/// There is no stream.
 pub(crate) fn going_back(
     volume: &RetentionVolume<'_>,
     files: &Representations,
@@ -224,7 +222,8 @@ pub(crate) fn going_back(
         ..Contender::new("mtctl rollback", Role::Subject, &command)
     };
     let again = rollback.again();
-    // Not a replay: that would not count what is in flight at its end, much where writes are large.
+    // Not a replay: a replay ignores the I/O in flight at the end, which is a lot if writes are
+    // large.
     let command = format!(
         "fio --name=sequential --filename={} --rw=write --bs=1M --size={bytes} --direct=1 \
          --ioengine=io_uring --iodepth=16 --fixedbufs --output-format=json",

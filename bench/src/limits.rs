@@ -1,6 +1,6 @@
-//! What has a bound of its own, and is compared with nobody: how long a long list of recovery
-//! points takes, and how much memory many large disks. Each is one stream, made here, and one
-//! command.
+//! Measurements with a bound of their own that are not compared with a peer: how long a long list
+//! of recovery points takes, and how much memory many large disks need. Each consists of one
+//! stream, made here, and one command.
 
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -23,32 +23,32 @@ use crate::statistics::Spread;
 use crate::target::Target;
 use crate::workload::{Filling, Numbers};
 
-/// The names of limits that claims are about.
+/// The names of limits that claims refer to.
 pub(crate) const LISTED: &str = "list of 10,000 recovery points";
-/// What a rollback would do, to the oldest point.
+/// A preview of a rollback to the oldest point.
 pub(crate) const PREVIEWED: &str = "preview of a rollback over 10,000 points";
 /// Many disks, with history.
 pub(crate) const DISKS_WRITTEN: &str = "apply with history to 60 disks of 1 TiB";
-/// So many recovery points are in a list.
+/// Number of recovery points in the list.
 const POINTS: u64 = 10_000;
-/// So many disks are written at once …
+/// Number of disks written at the same time.
 const DISKS: u64 = 60;
-/// … each of so many bytes …
+/// Size of each disk, in bytes.
 const DISK_BYTES: u64 = 1 << 40;
-/// … with so many writes to all of them together, 4 to 16 KiB each.
+/// Number of writes to all of them together, 4 to 16 KiB each.
 const WRITES: u64 = 100_000;
 
-/// What was measured of one limit.
+/// The measurement of one limit.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Limit {
     pub(crate) name: &'static str,
-    /// Of the last round.
+    /// The command of the last round.
     pub(crate) command: String,
     pub(crate) wall_s: Spread,
     pub(crate) peak_mib: f64,
 }
 
-/// All limits, `rounds` times each but for those that take long.
+/// Measures all limits, `rounds` times each except for those that take long.
 ///
 /// # Errors
 ///
@@ -61,7 +61,7 @@ pub(crate) fn measure(target: &Target, tools: &Tools, rounds: usize) -> Result<V
     Ok(found)
 }
 
-/// A group with many points; its list, and the look of the way back to the oldest.
+/// A group with many points: listing them, and a preview of a rollback to the oldest.
 fn many_points(target: &Target, tools: &Tools, place: &str, rounds: usize) -> Result<Vec<Limit>> {
     let (stream, disk) = (target.path("points.mtcs"), target.path("points.raw"));
     File::create(&disk)?.set_len(64 << 20).context("sizing an image")?;
@@ -88,7 +88,7 @@ fn many_points(target: &Target, tools: &Tools, place: &str, rounds: usize) -> Re
     Ok(found)
 }
 
-/// Many large disks, sparse, written at random with history.
+/// Many large, sparse disks, written at random with history.
 fn many_disks(target: &Target, tools: &Tools, place: &str) -> Result<Limit> {
     let directory = tempfile::tempdir_in(target.directory()).context("making a directory")?;
     let disk = |number: u64| directory.path().join(format!("disk{number}"));
@@ -109,7 +109,7 @@ fn write_points(path: &Path) -> Result<()> {
     let mut encoder = encoder(path, vec![volume("", 64 << 20)])?;
     let mut numbers = Numbers::new();
     let mut bytes = vec![0; 4096];
-    // Their times are of this day, one a tenth of a second: none is due to be thinned.
+    // The points are from today, one for every tenth of a second, so that none is due for thinning.
     let now = blockio::group::keeper::now();
     for number in 0..POINTS {
         Filling::Payload.fill(number, &mut bytes);

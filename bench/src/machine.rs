@@ -1,4 +1,4 @@
-//! On what was measured: the part of the results without which the rest means nothing.
+//! The machine that was measured: without this, the other results mean nothing.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// This one.
+    /// This machine.
     pub(crate) fn here() -> Result<Self> {
         let processors = read("/proc/cpuinfo")?;
         let cpus = std::thread::available_parallelism().context("counting processors")?.get();
@@ -35,7 +35,7 @@ pub(crate) fn available_mib() -> Result<u64> {
     Ok(memory_kib("MemAvailable")? / 1024)
 }
 
-/// The moment, as ISO 8601 in UTC.
+/// The current time, as ISO 8601 in UTC.
 pub(crate) fn date() -> Result<String> {
     Ok(quietly("date", &["--utc", "+%Y-%m-%dT%H:%M:%SZ"])?.trim().to_owned())
 }
@@ -49,7 +49,7 @@ fn read(path: &str) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("reading {path}"))
 }
 
-/// The value of the first line `key : value`.
+/// The value of the first line of the form `key : value`.
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
     pairs.find(|(found, _)| found.trim() == key).map(|(_, value)| value.trim())

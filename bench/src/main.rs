@@ -1,5 +1,5 @@
 //! `make bench`: whole commands, measured against their peers on one device in memory. How and why:
-//! docs/performance.md. Micro benchmarks are not here; those are `cargo bench`.
+//! docs/performance.md. Micro benchmarks are in `cargo bench`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -100,7 +100,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if report.is_wrong() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// A signal ends the run between two commands, so that everything is put away.
+/// A signal ends the run between two commands, so that everything is cleaned up.
 fn flag_on_signals() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in
@@ -111,8 +111,8 @@ fn flag_on_signals() -> Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// `wanted` bytes, or what memory is enough for: the target, a stream of as many bytes and a
-/// retention volume of a third more at once, and some for the contenders.
+/// `wanted` bytes, or less if memory is short: it has to hold the target, a stream of the same size
+/// and a retention volume larger by a third at the same time, with some left for the contenders.
 fn affordable(wanted: u64, notes: &mut Vec<String>) -> Result<u64> {
     const STEP: u64 = 256 << 20;
     let available = available_mib()? << 20;
@@ -132,7 +132,7 @@ fn affordable(wanted: u64, notes: &mut Vec<String>) -> Result<u64> {
     Ok(most)
 }
 
-/// The workloads asked for, or all, in their order.
+/// The requested workloads, or all, in their order.
 fn chosen(arguments: &Arguments) -> impl Iterator<Item = &'static str> {
     let (asked, limits) = (&arguments.workload, arguments.limits);
     let all = workload::NAMES.into_iter();

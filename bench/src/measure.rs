@@ -1,4 +1,4 @@
-//! Runs one command and measures it: wall clock, processor time, memory. Decides nothing.
+//! Runs one command and measures it: wall clock, processor time, memory. Nothing is judged here.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -16,39 +16,40 @@ use crate::measure::wait::wait;
 mod kernel_threads;
 mod wait;
 
-/// Where a command's standard input comes from.
+/// The source of a command's standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// Nowhere.
+    /// Nothing.
     None,
     /// This file.
     File(PathBuf),
-    /// A Unix socket into which a thread of ours sends this file, as fast as it is taken.
+    /// A Unix socket into which one of our threads sends this file, as fast as it is read.
     Socket(PathBuf),
 }
 
-/// What one run took.
+/// The measurements of one run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Measured {
     /// From before the start of the process until it is reaped, in seconds.
     pub(crate) wall_seconds: f64,
     /// Processor time of the process, its threads and its children, in seconds.
     pub(crate) own_seconds: f64,
-    /// Processor time of kernel threads meanwhile, in seconds.
+    /// Processor time of kernel threads during the run, in seconds.
     pub(crate) kernel_seconds: f64,
-    /// Processor time of everything on this machine meanwhile, in seconds: other work shows here.
+    /// Processor time of everything on this machine during the run, in seconds: other work shows
+    /// here.
     pub(crate) machine_seconds: f64,
-    /// The most memory that the process had, in MiB.
+    /// The peak memory of the process, in MiB.
     pub(crate) peak_mib: f64,
-    /// What it printed to standard output.
+    /// Its standard output.
     pub(crate) output: String,
 }
 
-/// Runs `command` to its end; `directory` takes what it prints.
+/// Runs `command` to its end; its output is stored in `directory`.
 ///
 /// # Errors
 ///
-/// It cannot be started, or fails: with the end of what it said.
+/// It cannot be started, or fails; the error contains the end of its output.
 pub(crate) fn run(command: &[String], input: &Input, directory: &Path) -> Result<Measured> {
     let (program, arguments) = command.split_first().context("running an empty command")?;
     let (output, errors) = (directory.join("output"), directory.join("errors"));
@@ -62,7 +63,7 @@ pub(crate) fn run(command: &[String], input: &Input, directory: &Path) -> Result
     let before = Snapshot::take()?;
     let start = Instant::now();
     let child = process.spawn().with_context(|| format!("starting {program}"))?;
-    // Closes our copy of its end of the socket, without which a sender would wait for ever.
+    // Closes our copy of its end of the socket, without which the sender would wait forever.
     drop(process);
     let sending = sender.map(|(file, socket)| thread::spawn(move || send(file, socket)));
     let ended = wait(&child).with_context(|| format!("waiting for {program}"))?;
@@ -70,7 +71,7 @@ pub(crate) fn run(command: &[String], input: &Input, directory: &Path) -> Result
     let after = Snapshot::take()?;
 
     if let Some(sending) = sending {
-        // It fails when the command stops reading, and then the command has failed too.
+        // It fails if the command stops reading, and then the command has failed as well.
         let _ = sending.join();
     }
     if !ended.success {
@@ -86,7 +87,8 @@ pub(crate) fn run(command: &[String], input: &Input, directory: &Path) -> Result
     })
 }
 
-/// Gives `process` its standard input; what has to be sent into it, and where.
+/// Sets the standard input of `process`; returns the file that has to be sent into it, and the
+/// socket.
 fn connect(process: &mut Command, input: &Input) -> Result<Option<(File, UnixStream)>> {
     let open =
         |path: &PathBuf| File::open(path).with_context(|| format!("opening {}", path.display()));
@@ -107,23 +109,23 @@ fn connect(process: &mut Command, input: &Input) -> Result<Option<(File, UnixStr
     }
 }
 
-/// Sends `file`; the kernel copies (sendfile), so this thread adds little of its own.
+/// Sends `file`; the kernel copies (sendfile), so this thread adds little processor time.
 fn send(mut file: File, mut socket: UnixStream) -> std::io::Result<u64> {
     std::io::copy(&mut file, &mut socket)
 }
 
-/// The last lines that a command printed.
+/// The last lines of a command's output.
 fn last_words(errors: &Path, output: &Path) -> String {
     let said = [errors, output].map(|path| fs::read_to_string(path).unwrap_or_default()).join("\n");
     let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(5)..].join("; ")
 }
 
-/// Runs a command that is not measured, and gives what it printed.
+/// Runs a command that is not measured, and returns its output.
 ///
 /// # Errors
 ///
-/// It cannot be started, or fails: with what it said.
+/// It cannot be started, or fails; the error contains its messages.
 pub(crate) fn quietly(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program)
         .args(arguments)

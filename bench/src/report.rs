@@ -1,4 +1,4 @@
-//! What is told of the runs: results.json, and the same as a table.
+//! The report on the runs: results.json, and the same as a table.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ mod table;
 
 pub(crate) use table::print;
 
-/// results.json, whole.
+/// The whole of results.json.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) date: String,
@@ -25,10 +25,10 @@ pub(crate) struct Report {
     /// Size of the target, in bytes.
     pub(crate) target_bytes: u64,
     pub(crate) rounds: usize,
-    /// What else a reader has to know of this run.
+    /// Other facts that a reader of this run has to know.
     pub(crate) notes: Vec<String>,
     pub(crate) workloads: Vec<WorkloadReport>,
-    /// What is compared with nobody.
+    /// Measurements that are not compared with a peer.
     pub(crate) limits: Vec<Limit>,
     pub(crate) must_show: Vec<Claim>,
 }
@@ -37,17 +37,17 @@ pub(crate) struct Report {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct WorkloadReport {
     pub(crate) name: &'static str,
-    /// Ranges written, those that become zeros included.
+    /// Number of ranges written, including those that become zeros.
     pub(crate) extents: usize,
     /// Their bytes.
     pub(crate) bytes: u64,
-    /// What the ratios are to; the name of a contender.
+    /// The contender to which the ratios refer.
     pub(crate) limit: String,
     pub(crate) contenders: Vec<ContenderReport>,
-    /// How much a command differs from itself in one round; null if no command ran twice.
+    /// How much a command differs from itself within a round; null if no command ran twice.
     pub(crate) a_a_gap: Option<f64>,
     pub(crate) skipped: Vec<Skipped>,
-    /// Who failed or wrote the wrong bytes, and so was not timed.
+    /// Contenders that failed or wrote the wrong bytes, and so were not timed.
     pub(crate) wrong: Vec<Skipped>,
 }
 
@@ -57,32 +57,33 @@ pub(crate) struct ContenderReport {
     pub(crate) name: String,
     pub(crate) role: Role,
     pub(crate) command: String,
-    /// The seconds that count: by the contender's own clock where the reference has one of its own.
+    /// The relevant time in seconds: by the contender's own clock if the reference has one of its
+    /// own.
     pub(crate) wall_s: Vec<f64>,
     /// From the start of the process to its end.
     pub(crate) process_wall_s: Vec<f64>,
     pub(crate) gib_per_s: Option<Spread>,
-    /// The process and kernel threads.
+    /// Of the process and of kernel threads.
     pub(crate) cpu_s_per_gib: Vec<f64>,
-    /// Of that, kernel threads.
+    /// The part of that in kernel threads.
     pub(crate) kernel_cpu_s_per_gib: Vec<f64>,
-    /// Everything that ran on the machine: much more than the above tells of other work.
+    /// Everything that ran on the machine: a much larger value indicates other work.
     pub(crate) machine_cpu_s_per_gib: Vec<f64>,
     pub(crate) peak_mib: f64,
     /// Speed relative to the limit, within each round.
     pub(crate) ratio_to_limit: Option<Spread>,
-    /// Whether that is nearer to 1 than the A/A gap.
+    /// Whether the ratio is closer to 1 than the A/A gap.
     pub(crate) within_noise: bool,
 }
 
 impl Report {
-    /// Adds what is judged, once all workloads are there.
+    /// Adds the claims, once all workloads are measured.
     pub(crate) fn judged(mut self) -> Self {
         self.must_show = claims::judge(&self.workloads, &self.limits);
         self
     }
 
-    /// Whether a contender failed, or wrote the wrong bytes.
+    /// Whether any contender failed or wrote the wrong bytes.
     pub(crate) fn is_wrong(&self) -> bool {
         self.workloads.iter().any(|workload| !workload.wrong.is_empty())
     }
@@ -112,7 +113,7 @@ impl WorkloadReport {
         }
     }
 
-    /// The contender in this role.
+    /// The contender with this role.
     pub(crate) fn role(&self, role: Role) -> Option<&ContenderReport> {
         self.contenders.iter().find(|contender| contender.role == role)
     }

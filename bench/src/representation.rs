@@ -1,4 +1,4 @@
-//! One workload in the forms that the contenders read. All are made from one list of extents.
+//! One workload in the formats that the contenders read. All are made from one list of extents.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,23 +13,23 @@ use crate::workload::{Filling, Workload};
 mod iolog;
 mod native;
 
-/// The files of a workload. A form that it does not need, or that no tool can make, is not there.
+/// The files of a workload. A format that it does not need, or that no tool can make, is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Representations {
     /// Our own change stream.
     pub(crate) native: Option<PathBuf>,
-    /// What fio replays: where to write and how much, without payload.
+    /// For fio's replay: offsets and lengths, without payload.
     pub(crate) iolog: Option<PathBuf>,
-    /// What qemu-img commits: the changes over the target, in clusters of 64 KiB.
+    /// For qemu-img commit: the changes relative to the target, in clusters of 64 KiB.
     pub(crate) overlay: Option<PathBuf>,
-    /// The whole image afterwards, with holes where it is zero.
+    /// The whole image after the changes, with holes where it is zero.
     pub(crate) image: Option<PathBuf>,
-    /// What bdsync patches with.
+    /// The patch for bdsync.
     pub(crate) patch: Option<PathBuf>,
 }
 
 impl Representations {
-    /// Makes the files of `workload`. The target holds afterwards what it held before.
+    /// Makes the files of `workload`. Afterwards, the target has its original contents.
     pub(crate) fn make(workload: &Workload, target: &Target, tools: &Tools) -> Result<Self> {
         let mut made = Self::default();
         if !workload.is_delta() {
@@ -37,7 +37,7 @@ impl Representations {
             return Ok(made);
         }
         made.iolog = Some(iolog::write(workload, &target.path("iolog"))?);
-        // First what takes the most memory: the image is deleted again.
+        // The one that takes the most memory comes first, because its image is deleted again.
         match workload.name {
             "mixed-delta" => {
                 let after = image_after(workload, target)?;
@@ -62,7 +62,7 @@ impl Representations {
     }
 }
 
-/// The image alone: data, and holes that were never written.
+/// Only the image: data, and holes that were never written.
 fn image(workload: &Workload, target: &Target) -> Result<PathBuf> {
     let path = target.path("image.raw");
     let file = File::create(&path).context("creating an image")?;
@@ -71,7 +71,7 @@ fn image(workload: &Workload, target: &Target) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// What the target holds after the changes, as a copy.
+/// A copy of the target's contents after the changes.
 fn image_after(workload: &Workload, target: &Target) -> Result<PathBuf> {
     let path = target.path("image.raw");
     fs::copy(target.backing(), &path).context("copying the target")?;
@@ -80,7 +80,7 @@ fn image_after(workload: &Workload, target: &Target) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A qcow2 overlay over the target that holds what `after` has otherwise.
+/// A qcow2 overlay over the target that contains the differences of `after`.
 fn overlay(target: &Target, after: &Path) -> Result<PathBuf> {
     let path = target.path("overlay.qcow2");
     let (name, after) = (path.to_string_lossy(), after.to_string_lossy());
@@ -89,7 +89,7 @@ fn overlay(target: &Target, after: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A binary patch that makes the target what `after` is.
+/// A binary patch that turns the target into `after`.
 fn patch(target: &Target, after: &Path) -> Result<PathBuf> {
     let path = target.path("patch.bdsync");
     let script = format!(

@@ -1,5 +1,6 @@
-//! Interleaved rounds of one workload: everybody once a round, in alternating order, so that what
-//! the machine does meanwhile meets everybody. Who writes the wrong bytes is not timed.
+//! Interleaved rounds of one workload: every contender once in each round, in alternating order, so
+//! that disturbances of the machine affect all of them. Contenders that write the wrong bytes are
+//! not timed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,30 +14,30 @@ use crate::statistics::Spread;
 use crate::target::{Checksums, Target};
 use crate::workload::{Filling, Workload};
 
-/// How often each candidate runs when the reference is chosen.
+/// How often each candidate runs to choose the reference.
 const TRIALS: usize = 3;
 
-/// The runs of one contender, one a round.
+/// The runs of one contender, one for each round.
 #[derive(Clone, Debug)]
 pub(crate) struct Runs {
     pub(crate) contender: Contender,
-    /// The seconds that count.
+    /// The relevant times, in seconds.
     pub(crate) seconds: Vec<f64>,
     pub(crate) measured: Vec<Measured>,
 }
 
-/// What came of a workload.
+/// The results of a workload.
 #[derive(Clone, Debug)]
 pub(crate) struct Results {
     pub(crate) workload: Workload,
-    /// The reference first.
+    /// The first is the reference.
     pub(crate) runs: Vec<Runs>,
     pub(crate) skipped: Vec<Skipped>,
-    /// Who failed or wrote the wrong bytes, and where.
+    /// Contenders that failed or wrote the wrong bytes, with the place.
     pub(crate) wrong: Vec<Skipped>,
 }
 
-/// What every workload is run with.
+/// The common parameters of all workloads.
 #[derive(Debug)]
 pub(crate) struct Bench<'a> {
     pub(crate) target: &'a Target,
@@ -50,10 +51,11 @@ impl Bench<'_> {
     ///
     /// # Errors
     ///
-    /// A contender failed, or a signal came.
+    /// A contender failed, or a signal arrived.
     pub(crate) fn run(&self, workload: Workload) -> Result<Results> {
         say(&format!("{}: making streams and images", workload.name));
-        // Noise, so that no byte is by chance what it will become: an overlay has to hold all.
+        // Noise, so that no byte happens to have its later value: an overlay has to contain all of
+        // them.
         self.target.restore(&workload)?;
         let files = Representations::make(&workload, self.target, self.tools)?;
         let device = self.target.device();
@@ -80,7 +82,7 @@ impl Bench<'_> {
         Ok(Results { workload, runs, skipped, wrong })
     }
 
-    /// Everybody of a workload that is about history, the reference first.
+    /// All contenders of a workload about history, with the reference first.
     fn with_history(
         &self,
         workload: &Workload,
@@ -112,8 +114,8 @@ impl Bench<'_> {
         candidates.into_iter().next().context("choosing a reference among none")
     }
 
-    /// Lets everybody who writes payload write it over something else, and compares all of the
-    /// target with what it has to be. This also warms up.
+    /// Lets every contender that writes the payload write it over other contents, and compares the
+    /// whole target with the expected result. This also warms up.
     fn verify(&self, workload: &Workload, contenders: &[Contender]) -> Result<Vec<Skipped>> {
         self.target.apply(workload, Filling::Noise)?;
         let before = self.target.checksums()?;
@@ -134,13 +136,13 @@ impl Bench<'_> {
             };
             say(&format!("{}: {name}: {reason}", workload.name));
             wrong.push(Skipped { name, reason });
-            // What was written elsewhere must not be blamed on the next one.
+            // A write in the wrong place must not be blamed on the next contender.
             self.target.restore(workload)?;
         }
         Ok(wrong)
     }
 
-    /// Lets `contender` write; what is wrong then, if anything is.
+    /// Lets `contender` write; returns what is wrong afterwards, if anything is.
     fn trial(
         &self,
         workload: &Workload,
@@ -155,7 +157,7 @@ impl Bench<'_> {
         Ok(difference.map(|place| format!("wrote the wrong bytes, first in MiB {place}")))
     }
 
-    /// The rounds that count.
+    /// The timed rounds.
     fn rounds(&self, workload: &Workload, contenders: Vec<Contender>) -> Result<Vec<Runs>> {
         let none = |contender| Runs { contender, seconds: Vec::new(), measured: Vec::new() };
         let mut runs: Vec<Runs> = contenders.into_iter().map(none).collect();
@@ -176,14 +178,15 @@ impl Bench<'_> {
         Ok(runs)
     }
 
-    /// One run, on a target that is full again; the seconds that count, and the rest.
+    /// One run, on a target that has been filled again; returns the relevant time in seconds, and
+    /// the rest.
     fn once(&self, workload: &Workload, contender: &Contender) -> Result<(f64, Measured)> {
         self.check_signals()?;
         self.target.fill_holes(workload)?;
         let [before, after] = &contender.around;
         quietly("sh", &["-ec", before])?;
         let measured = run(&contender.command, &contender.input, self.target.directory());
-        // Also when it failed: nothing of it may be in the way of the next one.
+        // Even if the run failed, so that nothing of it disturbs the next one.
         let put_away = quietly("sh", &["-ec", after]);
         let measured = measured?;
         put_away?;
@@ -207,7 +210,7 @@ fn median(values: &[f64]) -> f64 {
     Spread::of(values).map_or(f64::INFINITY, |spread| spread.median)
 }
 
-/// Progress, on standard error.
+/// Prints progress on standard error.
 pub(crate) fn say(text: &str) {
     eprintln!("bench: {text}");
 }

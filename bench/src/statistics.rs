@@ -1,4 +1,4 @@
-//! Medians and ratios. Nothing here knows what was measured.
+//! Medians and ratios, independent of what was measured.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// The spread of `values`; none if there are none.
+    /// The spread of `values`; `None` if there are none.
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -25,13 +25,13 @@ impl Spread {
     }
 }
 
-/// `reference / value` of each round: 2 is twice as fast as the reference.
+/// `reference / value` for each round: 2 is twice as fast as the reference.
 pub(crate) fn speed_ratios(reference: &[f64], values: &[f64]) -> Vec<f64> {
     reference.iter().zip(values).map(|(reference, value)| reference / value).collect()
 }
 
-/// How far the same command differs from itself within a round: the median of |a / b - 1|.
-/// None if it was not measured.
+/// How much a command differs from itself within a round: the median of |a / b - 1|. `None` if it
+/// was not measured.
 pub(crate) fn gap(first: &[f64], second: &[f64]) -> Option<f64> {
     let differences: Vec<f64> =
         speed_ratios(first, second).iter().map(|ratio| (ratio - 1.0).abs()).collect();

@@ -1,5 +1,5 @@
-//! The device that everything is written to: a loop device over a file in memory, filled before,
-//! so that software is measured and neither a disk nor the first touch of memory.
+//! The device that everything is written to: a loop device over a file in memory that was filled in
+//! advance, so that software is measured, and neither a disk nor the first touch of memory.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -11,22 +11,22 @@ use tempfile::TempDir;
 use crate::measure::quietly;
 use crate::workload::{Filling, Range, Workload};
 
-/// Where files in memory are.
+/// The directory for files in memory.
 const MEMORY: &str = "/dev/shm";
-/// The unit in which content is compared, in bytes.
+/// The unit of comparison, in bytes.
 const CHUNK: usize = 1 << 20;
 
-/// A loop device over a file in a directory of its own; both are gone when it is dropped.
+/// A loop device over a file in a directory of its own; both are removed on drop.
 #[derive(Debug)]
 pub(crate) struct Target {
     device: LoopDevice,
     bytes: u64,
     backing: File,
-    // Last: the device is detached before its file is deleted.
+    // Last, so that the device is detached before its file is deleted.
     directory: TempDir,
 }
 
-/// A loop device; it is detached when it is dropped.
+/// A loop device; it is detached on drop.
 #[derive(Debug)]
 pub(crate) struct LoopDevice {
     node: String,
@@ -37,7 +37,7 @@ pub(crate) struct LoopDevice {
 pub(crate) struct Checksums(Vec<u32>);
 
 impl Target {
-    /// Makes a target of `bytes`, each of them written and none of them zero.
+    /// Makes a target of `bytes`, every one of which is written and not zero.
     pub(crate) fn new(bytes: u64) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("mtctl-bench-")
@@ -72,7 +72,7 @@ impl Target {
         self.directory.path().join(name)
     }
 
-    /// Applies `workload` as simply as it can be done, which is what others are compared with.
+    /// Applies `workload` in the simplest possible way, as the reference for comparison.
     pub(crate) fn apply(&self, workload: &Workload, filling: Filling) -> Result<()> {
         write_all(&self.backing, &workload.data, filling)?;
         match filling {
@@ -81,18 +81,18 @@ impl Target {
         }
     }
 
-    /// Puts back what the target held at first, and noise where `workload` writes.
+    /// Restores the original contents of the target, with noise where `workload` writes.
     pub(crate) fn restore(&self, workload: &Workload) -> Result<()> {
         write_all(&self.backing, &[Range { offset: 0, length: self.bytes }], Filling::Before)?;
         self.apply(workload, Filling::Noise)
     }
 
-    /// Writes something into what the workload makes zeros: a hole that is one already costs less.
+    /// Fills the ranges that the workload turns into zeros: an existing hole would cost less.
     pub(crate) fn fill_holes(&self, workload: &Workload) -> Result<()> {
         write_all(&self.backing, &workload.zeros, Filling::Noise)
     }
 
-    /// Reads everything.
+    /// Reads the whole target.
     pub(crate) fn checksums(&self) -> Result<Checksums> {
         let mut chunk = vec![0; CHUNK];
         let mut checksums = Vec::new();
@@ -121,7 +121,7 @@ impl LoopDevice {
         &self.node
     }
 
-    /// Whether the kernel really writes around its cache: else its cache would be measured.
+    /// Checks that the kernel bypasses its cache: otherwise the cache would be measured.
     fn check_direct(&self) -> Result<()> {
         let name = self.node.trim_start_matches("/dev/");
         let path = format!("/sys/block/{name}/loop/dio");
@@ -136,7 +136,7 @@ impl LoopDevice {
     }
 }
 
-/// A new file of `bytes` at `path`, each of them written and none of them zero, and a device over
+/// A new file of `bytes` at `path`, every one of which is written and not zero, and a device over
 /// it.
 pub(crate) fn filled_device(path: &Path, bytes: u64) -> Result<(File, LoopDevice)> {
     let backing = File::options()
@@ -154,7 +154,7 @@ pub(crate) fn filled_device(path: &Path, bytes: u64) -> Result<(File, LoopDevice
 }
 
 impl Checksums {
-    /// The first MiB in which they differ; none if nowhere.
+    /// The first MiB in which they differ; `None` if they are equal.
     pub(crate) fn first_difference(&self, other: &Self) -> Option<usize> {
         (0..self.0.len().max(other.0.len())).find(|index| self.0.get(*index) != other.0.get(*index))
     }
@@ -166,7 +166,7 @@ pub(crate) fn write_all(file: &File, ranges: &[Range], filling: Filling) -> Resu
     for (index, range) in ranges.iter().enumerate() {
         for part in (0..range.length).step_by(CHUNK) {
             let length = CHUNK.min(usize::try_from(range.length - part)?);
-            // The parts of a long range differ: `index` is in the lower half, the part above.
+            // The parts of a long range differ: `index` is in the low bits, the part above it.
             filling.fill(index as u64 | (part << 20), &mut chunk[..length]);
             file.write_all_at(&chunk[..length], range.offset + part).context("writing content")?;
         }

@@ -8,7 +8,7 @@ const GIB: u64 = 1 << 30;
 /// All offsets and lengths are multiples of this.
 const PAGE: u64 = 4 * KIB;
 
-/// The workloads, by name, in the order in which they run.
+/// The workloads by name, in the order in which they run.
 pub(crate) const NAMES: [&str; 8] = [
     "sequential-1m",
     "random-64k",
@@ -33,7 +33,7 @@ pub(crate) struct Workload {
     pub(crate) name: &'static str,
     /// Ranges that get data; where two overlap, the later one wins.
     pub(crate) data: Vec<Range>,
-    /// Ranges that become zeros: the holes of an image. They overlap nothing.
+    /// Ranges that become zeros: the holes of an image. They do not overlap anything.
     pub(crate) zeros: Vec<Range>,
 }
 
@@ -58,22 +58,22 @@ impl Workload {
         Self { name, data, zeros }
     }
 
-    /// Whether a change is written onto what is there, and not a whole image.
+    /// Whether changes are applied to existing contents, as opposed to writing a whole image.
     pub(crate) fn is_delta(&self) -> bool {
         self.zeros.is_empty()
     }
 
-    /// Whether it is about keeping history: it takes a retention volume.
+    /// Whether it is about keeping history, for which it needs a retention volume.
     pub(crate) fn keeps_history(&self) -> bool {
         self.name.starts_with("history-") || self.is_rollback()
     }
 
-    /// Whether what is measured is the way back.
+    /// Whether the rollback is measured.
     pub(crate) fn is_rollback(&self) -> bool {
         self.name == "rollback-dense"
     }
 
-    /// Bytes that a contender is told to write, zeros included.
+    /// The bytes that a contender is to write, including zeros.
     pub(crate) fn bytes(&self) -> u64 {
         self.data.iter().chain(&self.zeros).map(|range| range.length).sum()
     }
@@ -89,7 +89,7 @@ fn blocks(target_bytes: u64, length: u64) -> impl Iterator<Item = Range> {
     (0..target_bytes / length).map(move |block| Range { offset: block * length, length })
 }
 
-/// One block of `share`, each at most once, in random order.
+/// One in `share` blocks, each at most once, in random order.
 fn random_blocks(
     target_bytes: u64,
     length: u64,
@@ -107,8 +107,8 @@ fn random_blocks(
     all
 }
 
-/// Changes as a server makes them: 10,000 for each GiB; 50 % of 4 KiB, 40 % of 8 to 64 KiB, 10 % of
-/// 256 KiB to 1 MiB, anywhere, some of them over others.
+/// Changes like those of a server: 10,000 for each GiB; 50 % of 4 KiB, 40 % of 8 to 64 KiB, 10 % of
+/// 256 KiB to 1 MiB, anywhere, some of them overlapping.
 fn mixed(target_bytes: u64, numbers: &mut Numbers) -> Vec<Range> {
     let count = target_bytes * 10_000 / GIB;
     (0..count)
@@ -124,7 +124,7 @@ fn mixed(target_bytes: u64, numbers: &mut Numbers) -> Vec<Range> {
         .collect()
 }
 
-/// As many bytes as the target has, 4 to 64 KiB at a time, all of them into the same tenth of it.
+/// As many bytes as the target has, 4 to 64 KiB at a time, all of them in the same tenth of it.
 fn hot(target_bytes: u64, numbers: &mut Numbers) -> Vec<Range> {
     let (start, pages_there) = (target_bytes / 2, target_bytes / 10 / PAGE);
     let mut data = Vec::new();
@@ -138,7 +138,7 @@ fn hot(target_bytes: u64, numbers: &mut Numbers) -> Vec<Range> {
     data
 }
 
-/// Data and holes by turns, 1 to 16 MiB each, until half of the target is data.
+/// Alternating data and holes, 1 to 16 MiB each, until half of the target is data.
 fn half_zero(target_bytes: u64, numbers: &mut Numbers) -> (Vec<Range>, Vec<Range>) {
     let (mut data, mut zeros) = (Vec::new(), Vec::new());
     let mut offset = 0;
@@ -153,12 +153,12 @@ fn half_zero(target_bytes: u64, numbers: &mut Numbers) -> (Vec<Range>, Vec<Range
     (data, zeros)
 }
 
-/// Numbers that look random (splitmix64).
+/// Pseudorandom numbers (splitmix64).
 #[derive(Clone, Debug)]
 pub(crate) struct Numbers(u64);
 
 impl Numbers {
-    /// From the seed that everything is made from.
+    /// Starts with the common seed.
     pub(crate) fn new() -> Self {
         Self(SEED)
     }
@@ -171,7 +171,7 @@ impl Numbers {
         mixed ^ (mixed >> 31)
     }
 
-    /// Less than `limit`, which is not zero. What is a little more frequent does not matter here.
+    /// A number less than `limit`, which must not be zero. The slight bias does not matter here.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
@@ -181,24 +181,24 @@ impl Numbers {
     }
 }
 
-/// Bytes for a range: never two ranges the same, and no zeros, so that nothing can be skipped.
+/// Bytes for a range: different for every range, and without zeros, so that nothing can be skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filling {
-    /// What the target holds before.
+    /// The contents of the target before the workload.
     Before,
-    /// What the workload brings.
+    /// The contents that the workload writes.
     Payload,
-    /// What neither of them is: written over the ranges to see that a contender wrote them.
+    /// Neither of these: written over the ranges to prove that a contender wrote them.
     Noise,
 }
 
 impl Filling {
-    /// Fills `bytes`, the content of the range that is number `index` of its list.
+    /// Fills `bytes`, the contents of the range with the number `index` in its list.
     pub(crate) fn fill(self, index: u64, bytes: &mut [u8]) {
         let mut numbers =
             Numbers((self as u64 + 1) << 56 ^ index.wrapping_mul(0xa076_1d64_78bd_642f));
         for word in bytes.chunks_mut(8) {
-            // The lowest bit of each byte: no byte is zero.
+            // The lowest bit of each byte is set, so no byte is zero.
             let number = numbers.next() | 0x0101_0101_0101_0101;
             word.copy_from_slice(&number.to_le_bytes()[..word.len()]);
         }

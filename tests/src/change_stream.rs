@@ -1,5 +1,5 @@
-//! Change streams of the tests: a list of changes, the streams that carry it, and what a disk holds
-//! after it. How the program applies them is not in here.
+//! Change streams for tests: a list of changes, streams that carry them, and the resulting contents
+//! of a disk. How the program applies them is not modelled here.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,33 +15,33 @@ use blockio::units::{ByteCount, ByteOffset};
 
 use crate::random::Random;
 
-/// What becomes of a range of a disk.
+/// The new contents of a range of a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Become {
     /// These bytes.
     Data(Vec<u8>),
-    /// So many zeros.
+    /// This many zeros.
     Zero(u64),
-    /// So many bytes that nobody needs: zeros.
+    /// This many bytes that nobody needs, which read as zeros.
     Discard(u64),
 }
 
 /// One change of a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The first byte that changes.
+    /// Offset of the first byte that changes.
     pub start: u64,
-    /// What becomes of the bytes from there on.
+    /// The new contents from there on.
     pub becomes: Become,
 }
 
 impl Change {
-    /// `bytes` from `start` on.
+    /// `bytes` at `start`.
     pub fn data(start: u64, bytes: impl Into<Vec<u8>>) -> Self {
         Self { start, becomes: Become::Data(bytes.into()) }
     }
 
-    /// How many bytes change.
+    /// Number of bytes that change.
     pub fn length(&self) -> u64 {
         match &self.becomes {
             Become::Data(bytes) => bytes.len() as u64,
@@ -49,12 +49,12 @@ impl Change {
         }
     }
 
-    /// Which bytes change.
+    /// The bytes that change.
     pub fn extent(&self) -> Extent {
         Extent::new(ByteOffset::new(self.start), ByteCount::new(self.length())).unwrap()
     }
 
-    /// Puts it into a stream, as one of `volume`.
+    /// Encodes it into a stream as a change of `volume`.
     pub fn encode<W: Write>(&self, encoder: &mut native::Encoder<W>, volume: VolumeIndex) {
         match &self.becomes {
             Become::Data(bytes) => encoder.data(volume, ByteOffset::new(self.start), bytes),
@@ -64,7 +64,7 @@ impl Change {
         .unwrap();
     }
 
-    /// Does it to `image`.
+    /// Applies it to `image`.
     pub fn apply(&self, image: &mut [u8]) {
         let range = self.start as usize..(self.start + self.length()) as usize;
         match &self.becomes {
@@ -74,22 +74,22 @@ impl Change {
     }
 }
 
-/// A volume as a stream's header has it: `name` and the snapshots are left out where empty.
+/// A volume as in the header of a stream: `name` and the snapshots are omitted if empty.
 pub fn volume(name: &str, size: u64, from: &str, to: &str) -> VolumeHeader {
     let given = |text: &str| (!text.is_empty()).then(|| Name::new(text.as_bytes()).unwrap());
     let size = Some(ByteCount::new(size));
     VolumeHeader { name: given(name), size, from: given(from), to: given(to) }
 }
 
-/// After so many changes, and at the end, a native stream has a mark.
+/// A native stream has a mark after this many changes, and at the end.
 pub const CHANGES_PER_MARK: usize = 16;
 
-/// A native stream of one volume: batches of at most 64 KiB, so that there are many.
+/// A native stream of one volume, in batches of at most 64 KiB, so that there are many.
 pub fn native(volume: VolumeHeader, changes: &[Change]) -> Vec<u8> {
     native_of(vec![volume], &changes.iter().map(|change| (0, change)).collect::<Vec<_>>())
 }
 
-/// A native stream of several volumes; each change is one of the volume of that number.
+/// A native stream of several volumes; each change names the number of its volume.
 pub fn native_of(volumes: Vec<VolumeHeader>, changes: &[(u16, &Change)]) -> Vec<u8> {
     let mut stream = Vec::new();
     let header =
@@ -127,12 +127,12 @@ pub fn rbd_diff(version: Version, volume: &VolumeHeader, changes: &[Change]) -> 
     encoder.finish().unwrap()
 }
 
-/// An svd stream of little endian with these writes, as the driver sends it; `sequence` is that of
+/// A little-endian svd stream of these writes, as the driver sends it; `sequence` is the number of
 /// its first write.
 pub fn svd(sequence: u64, writes: &[(u64, &[u8])]) -> Vec<u8> {
     let mut stream = b"DRTL".to_vec();
     let section = |stream: &mut Vec<u8>, tag: &[u8; 4]| {
-        // As a number; the captured streams have it so.
+        // Encoded as a number, as in the captured streams.
         stream.extend(tag);
         stream.extend(1_u32.to_le_bytes());
         stream.extend(0_u32.to_le_bytes());
@@ -162,8 +162,8 @@ pub fn svd(sequence: u64, writes: &[(u64, &[u8])]) -> Vec<u8> {
     stream
 }
 
-/// `count` changes of a disk of `size` bytes: some aligned to sectors, most not, overlapping, of
-/// any content.
+/// `count` changes of a disk of `size` bytes: some aligned to sectors, most not, overlapping, with
+/// any contents.
 pub fn random_changes(random: &mut Random, size: u64, count: usize) -> Vec<Change> {
     let mut changes = Vec::new();
     for _ in 0..count {
@@ -183,7 +183,8 @@ pub fn random_changes(random: &mut Random, size: u64, count: usize) -> Vec<Chang
     changes
 }
 
-/// How two images of one size differ, in blocks of 4096 bytes: what became zero is zeros.
+/// The differences between two images of the same size, in blocks of 4096 bytes; blocks that became
+/// zero are zero changes.
 pub fn difference(before: &Path, after: &Path) -> Vec<Change> {
     const CHUNK: usize = 1 << 20;
     let (mut old, mut new) = (File::open(before).unwrap(), File::open(after).unwrap());
@@ -206,7 +207,7 @@ pub fn difference(before: &Path, after: &Path) -> Vec<Change> {
     changes
 }
 
-/// Adds `block` to the last change if it goes on where that ends.
+/// Adds `block` to the last change if it continues that change.
 fn add(changes: &mut Vec<Change>, start: u64, block: &[u8]) {
     let is_zero = block.iter().all(|byte| *byte == 0);
     let touches = changes.last_mut().filter(|last| last.start + last.length() == start);

@@ -1,4 +1,4 @@
-//! Other people's content: one disk for each kind of thing that must never be formatted over.
+//! Foreign content: one disk for each kind of content that must never be formatted over.
 
 use crate::loop_device::LoopDevice;
 use crate::program::{run, shell};
@@ -17,9 +17,9 @@ pub enum Content {
     Btrfs,
     /// A filesystem.
     Vfat,
-    /// Swap space, not swapped on.
+    /// Swap space that is not in use.
     Swap,
-    /// A physical volume of LVM.
+    /// An LVM physical volume.
     Lvm,
     /// A member of a software RAID array.
     Raid,
@@ -27,9 +27,9 @@ pub enum Content {
     Gpt,
     /// A DOS partition table with one partition.
     Mbr,
-    /// One byte that means nothing, near the beginning.
+    /// One meaningless byte near the beginning.
     ByteAtTheBeginning,
-    /// One byte that means nothing: the last.
+    /// One meaningless byte: the last.
     ByteAtTheEnd,
 }
 
@@ -49,7 +49,7 @@ impl Content {
         Self::ByteAtTheEnd,
     ];
 
-    /// What a refusal calls it.
+    /// Its name in a refusal.
     pub fn said(self) -> &'static str {
         match self {
             Self::Ext4 => "filesystem:ext4",
@@ -81,7 +81,7 @@ impl Content {
         }
     }
 
-    /// The smallest disk that takes it, in MiB.
+    /// The smallest disk that can hold it, in MiB.
     fn mib(self) -> u64 {
         match self {
             Self::Xfs => 300,
@@ -90,7 +90,7 @@ impl Content {
         }
     }
 
-    /// A disk with it; `None` when its program is not installed, which is counted as a skip.
+    /// A disk with it; `None` if its program is not installed, which is counted as a skip.
     pub fn on_a_disk(self, machine: &ScratchMachine) -> Option<LoopDevice> {
         if !has_program(self.program()) {
             return None;
@@ -116,7 +116,7 @@ impl Content {
             Self::Raid => {
                 let bytes = std::fs::metadata(disk.file()).unwrap().len();
                 disk.write(raid_member::SUPERBLOCK_OFFSET, &raid_member::superblock(bytes));
-                // What mdadm takes for a member is one.
+                // mdadm must recognise it as a member.
                 assert!(run("mdadm", &["--examine", path]).contains("raid1"));
             }
             Self::Gpt => drop(run("sgdisk", &["--new", "1:2048:+10M", path])),

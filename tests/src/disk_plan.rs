@@ -1,5 +1,5 @@
-//! Random work for a disk: batches of writes and clears that keep the rules of a device, and what
-//! the disk must hold afterwards, byte by byte. No engine is in here.
+//! Random work for a disk: batches of writes and clears that obey the rules of a device, and the
+//! expected contents of the disk, byte by byte. No engine is used here.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -11,29 +11,29 @@ use blockio::device::{
 use blockio::extent::Extent;
 use blockio::units::{ByteCount, ByteOffset};
 
-/// How large the arenas of [`pool`] are.
+/// Size of the arenas in [`pool`].
 pub const ARENA_BYTES: NonZeroUsize = NonZeroUsize::new(2 << 20).expect("not zero");
 
-/// What is done to some sectors.
+/// A change of some sectors.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
-    /// Which sector is the first; taken modulo the size of the disk.
+    /// The first sector, modulo the size of the disk.
     pub first: u64,
-    /// How many; cut at the end of the disk.
+    /// Number of sectors; cut off at the end of the disk.
     pub sectors: u64,
-    /// Zeros by a clear rather than data.
+    /// Whether they are cleared instead of written.
     pub is_clear: bool,
 }
 
-/// Changes of one batch: one that overlaps an earlier one is left out.
+/// The changes of one batch: a change that overlaps an earlier one is left out.
 pub type Step = Vec<Change>;
 
-/// Few arenas, so that a device has to give them back.
+/// Few arenas, so that a device has to return them.
 pub fn pool() -> ArenaPool {
     ArenaPool::new(3, ARENA_BYTES).unwrap()
 }
 
-/// Does `steps` to `device` and to `expected`, which must be as long as it is.
+/// Does `steps` on `device` and on `expected`, which must have the same length.
 ///
 /// # Errors
 ///
@@ -61,7 +61,7 @@ pub fn run(
     Ok(())
 }
 
-/// A free arena: the device gives back those that are done when it is asked.
+/// A free arena: the device returns arenas that are done when asked.
 fn free(device: &mut dyn BlockDevice, pool: &ArenaPool) -> Result<Arena, DeviceError> {
     loop {
         match pool.try_take() {
@@ -71,7 +71,7 @@ fn free(device: &mut dyn BlockDevice, pool: &ArenaPool) -> Result<Arena, DeviceE
     }
 }
 
-/// The batch of `step`, done to `expected` at once, and what it touches.
+/// The batch of `step`, already applied to `expected`, and the extents it touches.
 fn batch(
     geometry: Geometry,
     mut arena: Arena,
@@ -116,7 +116,7 @@ fn extent_of(geometry: Geometry, change: Change) -> Extent {
     Extent::new(ByteOffset::new(first * sector), length).unwrap()
 }
 
-/// Every byte of `device`, and how often a byte past its end was not zero.
+/// Every byte of `device`. Panics unless the bytes past its end read as zeros.
 ///
 /// # Errors
 ///
@@ -130,7 +130,7 @@ pub fn read_all(device: &mut dyn BlockDevice, pool: &ArenaPool) -> Result<Vec<u8
         let length = (end - at.get()).min(TRANSFER_BYTES_MAX as u64) as usize;
         let mut arena = pool.take().unwrap();
         arena.as_mut_slice().fill(0xAA);
-        // In pieces, so that several are under way.
+        // In pieces, so that several reads are in flight.
         let pieces = (0..length).step_by(64 << 10);
         let reads = pieces.map(|from| Transfer {
             at: ByteOffset::new(at.get() + from as u64),

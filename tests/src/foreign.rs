@@ -1,5 +1,6 @@
-//! Other people's disks by their signatures alone, written byte by byte, and the worst that a
-//! retention volume can keep of them: each block where it was on the disk that it came from.
+//! Foreign disks represented only by their signatures, written byte by byte, and the worst data
+//! that a retention volume can retain of them: each block at the same position as on its original
+//! disk.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -8,31 +9,31 @@ use std::path::Path;
 use crate::program::{command, finish, run, shell};
 
 const KIB: u64 = 1 << 10;
-/// In these pieces a volume is looked at: no filesystem of the tests has smaller blocks.
+/// The unit in which a volume is examined: no filesystem in the tests has smaller blocks.
 const BLOCK: u64 = KIB;
 
 /// A kind of disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
-    /// The four labels of a ZFS pool's member, with their uberblocks.
+    /// The four labels of a member of a ZFS pool, with their uberblocks.
     Zfs,
     /// An image of a CD.
     Iso9660,
     /// An image of a DVD.
     Udf,
-    /// A member of a software RAID with its superblock at the end, as of version 1.0.
+    /// A software RAID member with the superblock at its end, as in version 1.0.
     Raid10,
-    /// The same as of version 0.90.
+    /// The same for version 0.90.
     Raid090,
-    /// A member of an array of the common format of RAID controllers.
+    /// A member of an array in the common format of RAID controllers.
     Ddf,
-    /// A member of an array of Intel's.
+    /// A member of an Intel array.
     Isw,
-    /// A replica of DRBD with its data behind the content.
+    /// A DRBD replica with its metadata after the content.
     Drbd,
-    /// A physical volume of LVM.
+    /// An LVM physical volume.
     Lvm,
-    /// A GUID partition table, both of them.
+    /// A GUID partition table, both copies.
     Gpt,
 }
 
@@ -51,7 +52,7 @@ impl Foreign {
         Self::Gpt,
     ];
 
-    /// What blkid says of it.
+    /// blkid's name for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Zfs => "zfs_member",
@@ -66,7 +67,7 @@ impl Foreign {
         }
     }
 
-    /// Makes `file` an image of a disk of so many bytes; blkid takes it for one.
+    /// Makes `file` an image of a disk of `disk_bytes`, and checks that blkid recognises it.
     pub fn image(self, file: &Path, disk_bytes: u64) {
         let image = File::create(file).unwrap();
         image.set_len(disk_bytes).unwrap();
@@ -84,7 +85,7 @@ impl Foreign {
         );
     }
 
-    /// What is written where.
+    /// The pieces to write, with their offsets.
     fn pieces(self, disk_bytes: u64) -> Vec<(u64, Vec<u8>)> {
         let end = disk_bytes;
         match self {
@@ -127,7 +128,7 @@ impl Foreign {
     }
 }
 
-/// So many uberblocks of a ZFS pool, one a KiB.
+/// `count` uberblocks of a ZFS pool, one for each KiB.
 pub fn uberblocks(count: usize) -> Vec<u8> {
     let words = [0x00ba_b10c_u64, 5000, 4, 77, 1_700_000_000];
     let mut one: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -180,16 +181,16 @@ fn lvm_label() -> Vec<u8> {
     label
 }
 
-/// Files that take all the room there is on a mounted filesystem, and where each block of it is.
+/// Files that fill a mounted filesystem completely, and the position of each of their blocks.
 #[derive(Debug)]
 pub struct Brim {
     files: Vec<(File, Vec<[u64; 3]>)>,
 }
 
 impl Brim {
-    /// Fills what is mounted at `at`.
+    /// Fills the filesystem mounted at `at`.
     pub fn fill(at: &str) -> Self {
-        // What XFS keeps for itself would leave holes where nothing is tried.
+        // XFS's reserve would leave holes that are not tested.
         finish(&mut command("xfs_io", &["-x", "-c", "resblks 16", at]));
         shell(&format!(
             "cd {at}; touch brim-1M brim-4k brim-1k; cd /; for size in 1M 4k 1k; do \
@@ -199,20 +200,20 @@ impl Brim {
         Self::of(at)
     }
 
-    /// What [`fill`](Self::fill) filled there before.
+    /// The files that [`fill`](Self::fill) made there earlier.
     pub fn of(at: &str) -> Self {
         let names = ["1M", "4k", "1k"].map(|size| format!("{at}/brim-{size}"));
         let open = |name: &String| OpenOptions::new().write(true).open(name).unwrap();
         Self { files: names.iter().map(|name| (open(name), extents(name))).collect() }
     }
 
-    /// Writes every block of `image` that is not zero into the file that has the block of the disk
-    /// at the same place: how many there were.
+    /// Writes every nonzero block of `image` into the file that owns the block at the same position
+    /// on the disk; returns the number of such blocks.
     pub fn keep(&self, image: &Path) -> usize {
         self.put(image, |block| block.to_vec())
     }
 
-    /// Writes zeros to where [`keep`](Self::keep) wrote.
+    /// Writes zeros wherever [`keep`](Self::keep) wrote.
     pub fn forget(&self, image: &Path) {
         self.put(image, |block| vec![0; block.len()]);
     }
@@ -233,7 +234,7 @@ impl Brim {
     }
 }
 
-/// The blocks of `image` that are not zero, with their places.
+/// The nonzero blocks of `image`, with their positions.
 fn content(image: &Path) -> Vec<(u64, Vec<u8>)> {
     let file = File::open(image).unwrap();
     let length = file.metadata().unwrap().len();
@@ -255,7 +256,7 @@ fn content(image: &Path) -> Vec<(u64, Vec<u8>)> {
     found
 }
 
-/// Where the file's bytes are on the disk: place there, place in the file, length.
+/// The extents of the file: position on the disk, position in the file, length.
 fn extents(file: &str) -> Vec<[u64; 3]> {
     let listed = finish(&mut command("filefrag", &["-v", "-b1024", file]));
     let number = |text: &str| text.trim().trim_end_matches('.').parse::<u64>().ok();

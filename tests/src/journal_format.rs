@@ -1,5 +1,6 @@
-//! The retention journal, read as docs/format/retention-journal-v2.md says, and by nothing of the
-//! program: a second opinion on what each point holds. Volumes are taken into memory whole.
+//! Reads the retention journal according to docs/format/retention-journal-v2.md, without any of the
+//! program's code: a second opinion on the contents of each point. Volumes are held in memory as a
+//! whole.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 const BLOCK: u64 = 4096;
-/// Fields of the catalogue that a change has as the state has them: left out where there is none.
+/// Fields of the catalogue that have the same form in a change as in the state: left out if `None`.
 const CHANGED: [&str; 8] = [
     "next_segment",
     "next_record",
@@ -30,7 +31,7 @@ pub struct History {
     state: Value,
 }
 
-/// A point of it.
+/// A point in the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
     /// Its number.
@@ -44,14 +45,14 @@ pub struct Point {
 /// One record of a segment.
 struct Record {
     kind: u32,
-    /// Volume, whether it is data, offset and length.
+    /// Volume, whether it has data, offset and length.
     entries: Vec<(u32, bool, u64, u64)>,
     payload: Vec<u8>,
     is_payload_whole: bool,
     end: u64,
 }
 
-/// A segment that counts.
+/// A valid segment.
 struct Segment {
     file: File,
     epoch: u64,
@@ -62,17 +63,17 @@ struct Segment {
     tag: [u8; 8],
 }
 
-/// What a volume held, as far as it is known.
+/// The former contents of a volume, as far as they are known.
 struct Filled {
     name: String,
-    /// Its place in the catalogue, once it has one.
+    /// Its index in the catalogue, once it has one.
     number: Option<u32>,
     bytes: Vec<u8>,
     known: BTreeSet<u64>,
 }
 
 impl History {
-    /// That of the group in `directory`; none if it has none.
+    /// The history of the group in `directory`; `None` if it has none.
     pub fn read(directory: &Path) -> Result<Option<Self>, String> {
         let copies = ["state", "state.copy"].map(|name| copy(&directory.join(name)));
         let generation = |state: &Value| state["generation"].as_u64().unwrap_or_default();
@@ -82,7 +83,8 @@ impl History {
         }
         let problems: Vec<_> =
             copies.iter().filter_map(|copy| copy.as_ref().err().cloned()).collect();
-        // The first of two that are as new: so it is the second of `max`.
+        // If both are equally new, the first one counts; `max` returns the last, so the order is
+        // reversed.
         let found = copies.into_iter().rev().flatten().flatten().map(|(state, _)| state);
         let Some(state) = found.max_by_key(generation) else {
             return if problems.is_empty() { Ok(None) } else { Err(problems.join("; ")) };
@@ -98,7 +100,7 @@ impl History {
         Ok(Some(history))
     }
 
-    /// Takes in an epoch that the state does not have yet, if nothing was overwritten in it.
+    /// Takes in an epoch that is missing from the state, if nothing was overwritten in it.
     fn take_in_what_is_beyond(&mut self) -> Result<(), String> {
         let open = self.list("points").last().and_then(|point| point["id"].as_u64());
         for number in self.numbers()?.range(self.number("next_segment")?..) {
@@ -129,7 +131,7 @@ impl History {
         Ok(())
     }
 
-    /// All of the open epoch, which ends before record `until`.
+    /// All spans of the open epoch, which ends before record `until`.
     fn spans_up_to(&self, until: u64) -> Result<Vec<Value>, String> {
         let mut spans = Vec::new();
         let known = self.list("points").last().and_then(|point| point["spans"].as_array().cloned());
@@ -158,7 +160,7 @@ impl History {
         }
     }
 
-    /// The epoch that was open ended with `ended`, and another one is.
+    /// Ends the open epoch with the spans `ended`, and begins another one.
     fn begin_epoch(
         &mut self,
         ended: Vec<Value>,
@@ -188,7 +190,7 @@ impl History {
         Ok(())
     }
 
-    /// Its points, the oldest first: the start is one.
+    /// Its points, oldest first; the start is one of them.
     pub fn points(&self) -> Vec<Point> {
         let point = |point: &Value| {
             let kind = point["kind"].as_str()?.to_owned();
@@ -208,14 +210,16 @@ impl History {
         self.list("volumes").iter().filter_map(volume).collect()
     }
 
-    /// The file behind the target of `volume`, which tells it from another at the same path.
+    /// The file behind the target of `volume`, which distinguishes it from another at the same
+    /// path.
     pub fn backing_file(&self, volume: &str) -> Option<&str> {
         self.state["volumes"][volume]["identity"]["backing_file"].as_str()
     }
 
-    /// What `volume` held at `point`, with `disk` as it is now.
+    /// The contents of `volume` at `point`, given the current contents `disk`.
     pub fn held(&self, volume: &str, point: u64, disk: Vec<u8>) -> Result<Vec<u8>, String> {
-        // One that is not in the catalogue may begin in what it does not say yet.
+        // A volume that is not in the catalogue may begin in a segment that the catalogue does not
+        // cover yet.
         let number = self.volumes().iter().position(|(name, ..)| name == volume);
         let number = number.map(u32::try_from).transpose().map_err(|error| error.to_string())?;
         let name = volume.to_owned();
@@ -248,7 +252,7 @@ impl History {
         Ok(filled.bytes)
     }
 
-    /// Segments of the open epoch that the state does not know of yet.
+    /// Reads segments of the open epoch that the state does not contain yet.
     fn follow(&self, epoch: Option<u64>, mut next: u64, filled: &mut Filled) -> Result<(), String> {
         for number in self.numbers()?.range(self.number("next_segment")?..) {
             let Some(segment) = self.segment(*number)? else { continue };
@@ -270,7 +274,7 @@ impl History {
         self.state["journal"][field].as_u64().ok_or_else(|| format!("no {field}"))
     }
 
-    /// The numbers of the segments that are there.
+    /// The numbers of the existing segments.
     fn numbers(&self) -> Result<BTreeSet<u64>, String> {
         let entries = fs::read_dir(&self.directory).map_err(|error| error.to_string())?;
         let number = |entry: std::io::Result<fs::DirEntry>| {
@@ -282,10 +286,10 @@ impl History {
         Ok(entries.filter_map(number).collect())
     }
 
-    /// Segment `number`, if its header is whole and it is of this journal.
+    /// Segment `number`, if its header is intact and it belongs to this journal.
     fn segment(&self, number: u64) -> Result<Option<Segment>, String> {
         let path = self.directory.join(format!("segment-{number:016}"));
-        // A pipe would be waited for.
+        // Opening a pipe would block.
         if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
             return Ok(None);
         }
@@ -349,8 +353,9 @@ impl Segment {
 }
 
 impl Filled {
-    /// Takes the images of `segment` before record `until`; gives the number of the first record
-    /// that it does not have. Those from `may_be_torn` on are none where they are not whole.
+    /// Takes the images of `segment` before record `until`; returns the number of the first record
+    /// that the segment does not have. From `may_be_torn` on, an incomplete record ends the
+    /// segment.
     fn take(&mut self, segment: &Segment, until: u64, may_be_torn: u64) -> Result<u64, String> {
         let (mut at, mut number) = (BLOCK, segment.first_record);
         while number < until {
@@ -371,7 +376,7 @@ impl Filled {
         Ok(number)
     }
 
-    /// A volume begins: this one, perhaps.
+    /// A volume begins, which may be this one.
     fn begins(&mut self, record: &Record) -> Result<(), String> {
         let begins: Value =
             serde_json::from_slice(&record.payload).map_err(|error| error.to_string())?;
@@ -421,9 +426,9 @@ impl Filled {
     }
 }
 
-/// A copy of the state, and whether its end is torn; none if it is not there.
+/// A copy of the state, and whether its end is torn; `None` if it does not exist.
 fn copy(path: &Path) -> Result<Option<(Value, bool)>, String> {
-    // A pipe would be waited for.
+    // Opening a pipe would block.
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(format!("{}: it is no file", path.display()));
     }
@@ -454,7 +459,7 @@ fn copy(path: &Path) -> Result<Option<(Value, bool)>, String> {
     Ok(Some((state, false)))
 }
 
-/// The JSON of two lines, and its checksum.
+/// The JSON in two lines, and its checksum.
 fn piece(lines: &[&[u8]], after: u32) -> Option<(Value, u32)> {
     let json = lines[0].strip_suffix(b"\n")?;
     let line = std::str::from_utf8(lines[1].strip_suffix(b"\n")?).ok()?;
@@ -466,7 +471,7 @@ fn piece(lines: &[&[u8]], after: u32) -> Option<(Value, u32)> {
     Some((serde_json::from_slice(json).ok()?, checksum))
 }
 
-/// What a save changed.
+/// Applies the changes of one save.
 fn apply(state: &mut Value, change: &Value) {
     state["generation"] = change["generation"].clone();
     for (name, changed) in change["volumes"].as_object().into_iter().flatten() {

@@ -1,5 +1,5 @@
-//! What the integration tests share: a scratch machine, loop devices, recorded hosts, the program
-//! under test, and the one way to skip. What is tested is in `tests/`.
+//! Shared parts of the integration tests: a scratch machine, loop devices, recorded hosts, the
+//! program under test, and the one way to skip. The tests themselves are in `tests/`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 

@@ -1,5 +1,5 @@
-//! Loop devices of the tests: a guard that detaches, a hash of every byte, and the search for what
-//! a killed test left behind.
+//! Loop devices for tests: a guard that detaches, a hash of every byte, and a search for devices
+//! that a killed test left behind.
 
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 
 use crate::program::{command, finish, run};
 
-/// How the name of every directory with backing files begins; the process id follows.
+/// The prefix of every directory with backing files; the process id follows.
 pub const DIRECTORY_PREFIX: &str = "mtctl-test-";
 
-/// Where backing files are: in memory, sparse.
+/// The directory for backing files: in memory, sparse.
 pub const BACKING_DIRECTORY: &str = "/dev/shm";
 
 /// A loop device and the file behind it. Detached when dropped.
@@ -23,13 +23,13 @@ pub struct LoopDevice {
 }
 
 impl LoopDevice {
-    /// Makes `file`, all zeros, and attaches it.
+    /// Creates `file`, all zeros, and attaches it.
     pub fn new(file: &Path, bytes: u64) -> Self {
         fs::File::create(file).unwrap().set_len(bytes).unwrap();
         Self::attach(&["--direct-io=off"], file)
     }
 
-    /// Attaches `file`, which exists, with further options of losetup(8).
+    /// Attaches the existing `file`, with additional options for losetup(8).
     pub fn attach(options: &[&str], file: &Path) -> Self {
         let mut arguments = vec!["--find", "--show"];
         arguments.extend(options);
@@ -37,7 +37,7 @@ impl LoopDevice {
         Self { path: run("losetup", &arguments).trim().to_owned(), file: file.to_owned() }
     }
 
-    /// Takes over a device that something else attached `file` to.
+    /// Takes over a device to which something else has attached `file`.
     pub fn attached(path: &str, file: &Path) -> Self {
         Self { path: path.to_owned(), file: file.to_owned() }
     }
@@ -57,13 +57,13 @@ impl LoopDevice {
         &self.file
     }
 
-    /// Forgets what it had read: the file behind it was written to by somebody else.
+    /// Drops cached data, because somebody else has written to the file behind the device.
     pub fn forget_cached(&self) {
         run("blockdev", &["--flushbufs", &self.path]);
     }
 
-    /// SHA-256 of every byte, read from the file behind after the kernel wrote everything back:
-    /// what would be there after a reboot.
+    /// SHA-256 of every byte, read from the backing file after the kernel has written everything
+    /// back: the contents that a reboot would find.
     pub fn sha256(&self) -> String {
         self.forget_cached();
         let mut file = fs::File::open(&self.file).unwrap();
@@ -102,8 +102,9 @@ fn backing_file(name: &str) -> Option<PathBuf> {
     Some(PathBuf::from(text.strip_suffix(" (deleted)").unwrap_or(text)))
 }
 
-/// Loop devices whose backing file is below a directory of tests that `is_meant` by its process id.
-/// One that the kernel detaches at its last close is none: somebody only looks at it.
+/// Loop devices whose backing file is below a test directory for whose process id `is_meant` is
+/// true. A device that the kernel detaches at its last close is not a leftover: somebody is only
+/// looking at it.
 pub fn leftovers(is_meant: impl Fn(i32) -> bool) -> Vec<String> {
     let names = fs::read_dir("/sys/block").unwrap().flatten();
     let names = names.filter_map(|entry| entry.file_name().into_string().ok());
@@ -115,14 +116,14 @@ pub fn leftovers(is_meant: impl Fn(i32) -> bool) -> Vec<String> {
     names.filter(is_left).collect()
 }
 
-/// The process id in `/dev/shm/mtctl-test-1234-…/disk`. The path may begin anywhere: what was
-/// attached in a namespace that is gone has none to the root.
+/// The process id in `/dev/shm/mtctl-test-1234-…/disk`. The path may begin anywhere: that of a file
+/// attached in a namespace that is gone does not start at the root.
 fn owner_of(file: &Path) -> Option<i32> {
     let name = file.iter().find_map(|part| part.to_str()?.strip_prefix(DIRECTORY_PREFIX))?;
     name.split('-').next()?.parse().ok()
 }
 
-/// Removes what killed tests left: loop devices and directories whose process is gone.
+/// Removes what killed tests left behind: loop devices and directories whose process is gone.
 pub fn sweep() {
     let is_gone = |process: i32| !Path::new(&format!("/proc/{process}")).exists();
     for name in leftovers(is_gone) {

@@ -1,5 +1,5 @@
 //! A machine in memory: its disks, and programs that look at them or change them as the real ones
-//! would. What it is asked, and whether the answers are right, is the tests' business.
+//! would. The tests ask the questions and judge the answers.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,30 +23,30 @@ pub use programs::{Programs, ext4_options};
 pub enum Fault {
     /// No package repository can be reached.
     RepositoriesUnreachable,
-    /// mkfs says that it worked, and did nothing.
+    /// mkfs reports success, but does nothing.
     MkfsLies,
     /// mkfs overwrites the beginning of the disk and dies.
     MkfsDies,
-    /// mount says that it worked, and did nothing.
+    /// mount reports success, but does nothing.
     MountLies,
-    /// fsck finds what it does not repair by itself.
+    /// fsck finds an error that it does not repair by itself.
     FsckRefuses,
-    /// udev keeps what it knew of a disk until it is asked to settle.
+    /// udev's knowledge of a disk stays outdated until it is asked to settle.
     UdevIsLate,
     /// Rebuilding the initramfs fails.
     InitramfsFails,
-    /// Restarting multipathd takes its drop-in away.
+    /// Restarting multipathd removes its drop-in.
     PolicyVanishes,
 }
 
-/// What is known of one block device besides what sysfs says.
+/// The properties of one block device that are not in sysfs.
 #[derive(Clone, Debug)]
 pub(crate) struct Device {
-    /// The node that programs are given.
+    /// The device node that is passed to programs.
     pub(crate) path: String,
     pub(crate) number: (u32, u32),
     pub(crate) signature: Signature,
-    /// What udev knows, which can be older.
+    /// The signature known to udev, which can be older.
     pub(crate) in_udev: Signature,
     /// udev's own properties: ID_SERIAL and the like.
     pub(crate) properties: Vec<(String, String)>,
@@ -54,7 +54,7 @@ pub(crate) struct Device {
     pub(crate) links: Vec<String>,
 }
 
-/// What programs of the machine change.
+/// The state that the machine's programs change.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) distribution: Distribution,
@@ -63,11 +63,11 @@ pub(crate) struct State {
     pub(crate) faults: BTreeSet<Fault>,
     /// Rows of `pvs`: device, volume group and its UUID.
     pub(crate) physical_volumes: Vec<[String; 3]>,
-    /// Every command that ran, with its answer.
+    /// Every command that ran, with its result.
     pub(crate) ran: Vec<RecordedCommand>,
 }
 
-/// The machine. Clones share everything.
+/// The machine. Clones share all of its state.
 #[derive(Clone, Debug)]
 pub struct Machine {
     tree: MemoryTree,
@@ -75,7 +75,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A virtual machine of VMware without disks, with everything installed that may be wanted.
+    /// A VMware virtual machine without disks, with every package installed that may be wanted.
     pub fn new(distribution: Distribution) -> Self {
         let state = State {
             distribution,
@@ -98,7 +98,7 @@ impl Machine {
         &self.tree
     }
 
-    /// What is installed on it.
+    /// The distribution that is installed on it.
     pub fn distribution(&self) -> Distribution {
         self.state.borrow().distribution
     }
@@ -109,12 +109,12 @@ impl Machine {
         Host::scripted(self.tree.clone(), Box::new(programs))
     }
 
-    /// From now on this goes wrong.
+    /// Makes this go wrong from now on.
     pub fn break_by(&self, fault: Fault) {
         self.state.borrow_mut().faults.insert(fault);
     }
 
-    /// From now on nothing goes wrong any more.
+    /// Removes all faults.
     pub fn mend(&self) {
         self.state.borrow_mut().faults.clear();
     }
@@ -124,7 +124,7 @@ impl Machine {
         self.state.borrow().ran.iter().map(|one| one.command.clone()).collect()
     }
 
-    /// Takes packages away, with their programs and configuration.
+    /// Removes packages with their programs and configuration.
     pub fn uninstall(&self, names: &[&str]) {
         for name in names {
             self.state.borrow_mut().installed.remove(*name);
@@ -181,8 +181,8 @@ impl Machine {
         self.add("vda", "/dev/vda", number, properties, vec![format!("virtio-{serial}")]);
     }
 
-    /// Attaches a namespace of the NVMe controller nvme0. VMware's controllers give all of them the
-    /// same serial number.
+    /// Attaches a namespace of the NVMe controller nvme0. As with VMware's controllers, all
+    /// namespaces have the same serial number.
     pub fn attach_nvme(&self, namespace: u32, size_bytes: u64, wwid: &str) {
         let adapter = "/sys/devices/pci0000:00/0000:00:16.0/0000:0b:00.0";
         let driver = "/sys/bus/pci/drivers/nvme";
@@ -211,7 +211,7 @@ impl Machine {
         self.add(&name, &format!("/dev/{name}"), number, Vec::new(), links);
     }
 
-    /// Divides a disk: partition `index` with `size_bytes` and `signature`.
+    /// Partitions a disk: adds partition `index` with `size_bytes` and `signature`.
     pub fn partition(&self, disk: &str, index: u32, size_bytes: u64, signature: Signature) {
         let number = self.state.borrow().devices[disk].number;
         let separator = if disk.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
@@ -226,7 +226,7 @@ impl Machine {
         self.sign(disk, Signature { partition_table: table, ..Signature::default() });
     }
 
-    /// Puts a device-mapper device over others; `number` is its minor number.
+    /// Puts a device-mapper device on top of others; `number` is its minor number.
     pub fn map(&self, name: &str, number: u32, uuid: &str, lower: &[&str]) {
         let size_bytes = self.size_bytes(lower[0]);
         let kernel_name = format!("dm-{number}");
@@ -245,7 +245,7 @@ impl Machine {
         }
     }
 
-    /// Puts a software RAID array over others.
+    /// Puts a software RAID array on top of others.
     pub fn array(&self, name: &str, number: u32, lower: &[&str]) {
         let size_bytes = self.size_bytes(lower[0]);
         self.put_virtual(name, (9, number), size_bytes, lower);
@@ -303,7 +303,7 @@ impl Machine {
         self.state.borrow_mut().devices.insert(name.to_owned(), device);
     }
 
-    /// Puts content with this signature on a device.
+    /// Gives a device content with this signature.
     pub fn sign(&self, name: &str, signature: Signature) {
         let is_blank = signature.is_empty();
         if let Some(device) = self.state.borrow_mut().devices.get_mut(name) {
@@ -313,7 +313,7 @@ impl Machine {
         self.set_node(name, Some(is_blank), None);
     }
 
-    /// Puts bytes on a device that no program knows.
+    /// Gives a device content that no program recognises.
     pub fn scribble(&self, name: &str) {
         self.set_node(name, Some(false), None);
     }
@@ -328,7 +328,7 @@ impl Machine {
         programs::mount_at(&self.tree, &device, mount_point, filesystem, options);
     }
 
-    /// Swaps on a device.
+    /// Uses a device as swap.
     pub fn swap_on(&self, name: &str) {
         let path = self.state.borrow().devices[name].path.clone();
         let row = format!("{path}\t\t\tpartition\t4194300\t\t0\t\t-2\n");
@@ -336,16 +336,16 @@ impl Machine {
         self.set_node(name, None, Some(true));
     }
 
-    /// What `pvs` prints: device nodes, volume groups and their UUIDs.
+    /// Sets the output of `pvs`: device nodes, volume groups and their UUIDs.
     pub fn physical_volumes(&self, rows: &[[&str; 3]]) {
         self.state.borrow_mut().physical_volumes =
             rows.iter().map(|row| row.map(str::to_owned)).collect();
     }
 
-    /// The record of this machine: its files, and what looking at it runs.
+    /// The record of this machine: its files, and the commands run to observe it.
     ///
     /// # Panics
-    /// When it cannot be looked at.
+    /// If it cannot be observed.
     pub fn record(&self, about: &str) -> RecordedHost {
         self.state.borrow_mut().ran.clear();
         let desired = provisioning::spec::Desired::default();
@@ -356,7 +356,7 @@ impl Machine {
         RecordedHost::new(about, &self.tree, commands).with_io_uring(self.ring())
     }
 
-    /// Whether root may set up a ring: what the sysctl says now counts, where there is one.
+    /// Whether root may set up a ring: if there is a sysctl, its current value decides.
     fn ring(&self) -> RingProbe {
         let host = self.host();
         let disabled = host.machine().attribute("/proc/sys/kernel/io_uring_disabled");

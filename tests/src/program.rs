@@ -1,4 +1,4 @@
-//! Runs programs, the one under test included, and holds what they say against what is expected.
+//! Runs programs, including the one under test, and checks their output against expectations.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -9,12 +9,12 @@ use std::sync::OnceLock;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// What a program came to.
+/// The result of a program.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// What was run, for messages.
+    /// The command, for messages.
     pub command: String,
-    /// Its exit code; `None` when a signal ended it.
+    /// Its exit code; `None` if a signal ended it.
     pub code: Option<i32>,
     /// What it printed on stdout.
     pub stdout: String,
@@ -23,22 +23,22 @@ pub struct Run {
 }
 
 impl Run {
-    /// Fails unless the exit code is `code`, and shows everything that was said.
+    /// Asserts that the exit code is `code`, and shows all output on failure.
     #[track_caller]
     pub fn exits(&self, code: i32) -> &Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self
     }
 
-    /// Fails unless `text` was said on either stream. White space counts as one blank: long lines
-    /// are broken for people.
+    /// Asserts that `text` was printed on either stream. Any white space matches one blank, because
+    /// long lines are broken for people.
     #[track_caller]
     pub fn says(&self, text: &str) -> &Self {
         assert!(self.said().contains(text), "expected {text:?} in {self:#?}");
         self
     }
 
-    /// Fails if `text` was said on either stream.
+    /// Asserts that `text` was printed on neither stream.
     #[track_caller]
     pub fn does_not_say(&self, text: &str) -> &Self {
         assert!(!self.said().contains(text), "{text:?} in {self:#?}");
@@ -57,8 +57,8 @@ impl Run {
     }
 }
 
-/// `program` with these arguments: English, no terminal, the system's own PATH, and none of the
-/// variables that would change what mtctl does.
+/// `program` with these arguments: in English, without a terminal, with the system's own PATH, and
+/// without the variables that would change the behaviour of mtctl.
 pub fn command<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: &[S]) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| {
@@ -87,8 +87,8 @@ pub fn finish(command: &mut Command) -> Run {
     }
 }
 
-/// Runs `command`, and sends it `signal` after so many turns of waiting; it may have ended before.
-/// Nothing depends on how long that takes, but which moments are seen. `bytes` come through its
+/// Runs `command`, and sends it `signal` after `yields` turns of waiting; it may have ended before.
+/// Nothing depends on the duration except which moments are tested. `bytes` are sent to its
 /// standard input, which stays open.
 #[track_caller]
 pub fn interrupted(command: &mut Command, signal: Signal, yields: u64, bytes: &[u8]) -> Run {
@@ -97,7 +97,7 @@ pub fn interrupted(command: &mut Command, signal: Signal, yields: u64, bytes: &[
     let child = piped.spawn();
     let mut child = child.unwrap_or_else(|error| panic!("starting {shown}: {error}"));
     let mut stdin = child.stdin.take().unwrap();
-    // It may have ended before it took all of them.
+    // It may have ended before it read all of them.
     let _ = stdin.write_all(bytes);
     for _ in 0..yields {
         std::thread::yield_now();
@@ -118,14 +118,14 @@ pub fn interrupted(command: &mut Command, signal: Signal, yields: u64, bytes: &[
     }
 }
 
-/// The most memory that process `id` had so far, in bytes; none once it has ended.
+/// The peak memory of process `id` so far, in bytes; `None` once it has ended.
 pub fn peak_bytes_of(id: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let row = status.lines().find_map(|row| row.strip_prefix("VmHWM:"))?;
     Some(row.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10)
 }
 
-/// Runs a tool that must succeed and gives its stdout.
+/// Runs a tool that must succeed, and returns its stdout.
 #[track_caller]
 pub fn run(program: &str, arguments: &[&str]) -> String {
     let run = finish(&mut command(program, arguments));
@@ -133,14 +133,14 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
     run.stdout
 }
 
-/// Runs a POSIX shell script that must succeed and gives its stdout.
+/// Runs a POSIX shell script that must succeed, and returns its stdout.
 #[track_caller]
 pub fn shell(script: &str) -> String {
     run("sh", &["-euc", script])
 }
 
-/// The program as its users get it, built once by cargo: an old one must never be what is tested,
-/// and `cargo test -p mt-tests` alone builds no program of another package.
+/// The program as its users get it, built once by cargo: an outdated one must never be tested, and
+/// `cargo test -p mt-tests` alone does not build programs of other packages.
 pub fn mtctl() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -162,8 +162,8 @@ pub fn mtctl() -> &'static Path {
     })
 }
 
-/// `mtctl journal check` of `group` on the retention volume that is mounted, or with more
-/// `options`: the history is whole, whatever was done before. Gives the report.
+/// Asserts with `mtctl journal check` that the history of `group` is intact, on the mounted
+/// retention volume or with other `options`. Returns the report.
 #[track_caller]
 pub fn history_is_whole(group: &str, options: &[&str]) -> serde_json::Value {
     let mut arguments = vec!["journal", "check", "--group", group, "--json"];

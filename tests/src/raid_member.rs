@@ -1,7 +1,7 @@
-//! The superblock of a software RAID member, version 1.2, byte by byte: mdadm can write one only
-//! through the kernel's md driver, which not every test machine has.
+//! The superblock of a software RAID member, version 1.2, built byte by byte: mdadm can write one
+//! only through the kernel's md driver, which not every test machine has.
 
-/// Where a superblock of version 1.2 lies, in bytes.
+/// Offset of a superblock of version 1.2, in bytes.
 pub const SUPERBLOCK_OFFSET: u64 = 4096;
 
 const MAGIC: u32 = 0xa92b_4efc;
@@ -9,8 +9,8 @@ const CHECKSUM_OFFSET: usize = 216;
 const ROLES: u32 = 2;
 const BYTES: usize = 256 + 2 * ROLES as usize;
 
-/// The superblock of the first of two members of a mirror, `disk_bytes` large (struct
-/// mdp_superblock_1 of the kernel's md_p.h).
+/// The superblock of the first of two members of a mirror, `disk_bytes` in size (struct
+/// mdp_superblock_1 in the kernel's md_p.h).
 pub fn superblock(disk_bytes: u64) -> Vec<u8> {
     let mut block = vec![0; BYTES];
     let data_offset = 2048_u64;
@@ -37,7 +37,7 @@ pub fn superblock(disk_bytes: u64) -> Vec<u8> {
     block
 }
 
-/// The sum of all little-endian words with the checksum's own as 0, folded to 32 bits.
+/// The sum of all little-endian words, with the checksum itself as 0, folded to 32 bits.
 fn checksum(block: &[u8]) -> u32 {
     let words = block.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap()));
     let sum: u64 = words.map(u64::from).sum();

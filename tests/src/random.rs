@@ -1,12 +1,12 @@
-//! Numbers that look random and are the same for the same seed (splitmix64), so that what failed
-//! can be seen again.
+//! Pseudorandom numbers that are the same for the same seed (splitmix64), so that a failure can be
+//! reproduced.
 
-/// A source of them.
+/// A generator.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Begins at `seed`, which is printed: the test runner shows it when the test fails.
+    /// Starts at `seed`, which is printed: the test runner shows it if the test fails.
     pub fn new(seed: u64) -> Self {
         println!("seed {seed}");
         Self(seed)
@@ -20,12 +20,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `limit`, which is not 0.
+    /// A number below `limit`, which must not be 0.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.any() % limit
     }
 
-    /// So many bytes.
+    /// `count` bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         for chunk in bytes.chunks_mut(8) {

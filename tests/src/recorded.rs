@@ -1,5 +1,5 @@
-//! The recorded hosts of tests/hosts that are made by hand: each a situation that was seen on real
-//! hosts or recorded in virtual machines. The one that was recorded as it is has no function here.
+//! The hand-made recorded hosts in tests/hosts: each is a situation that was seen on real hosts or
+//! recorded in virtual machines. The one that is an unmodified recording has no function here.
 
 use provisioning::host::RecordedHost;
 use provisioning::prepare::{Preparation, Purpose};
@@ -13,20 +13,20 @@ use crate::vpd;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
-/// The NAA identifier of the `index`th disk of the machines here; the first one is the recorded.
+/// The NAA identifier of disk number `index` of the machines here; the first one was recorded.
 pub fn naa(index: u32) -> u128 {
     vpd::RECORDED_NAA + u128::from(index)
 }
 
-/// The UUID that a new retention filesystem gets in these tests.
+/// The UUID of a new retention filesystem in these tests.
 pub const RETENTION_UUID: Uuid = Uuid::from_u128(0x2c1e_7d52_6f0b_4b8e_9a51_d3f1_7c3e_90aa);
 
-/// What is desired unless a test wants something else, with a UUID that does not change.
+/// The desired state unless a test wants something else, with a fixed UUID.
 pub fn desired() -> Desired {
     Desired { new_filesystem_uuid: RETENTION_UUID, ..Desired::default() }
 }
 
-/// Every recorded host that is made by hand, by the name of its file.
+/// Every recorded host that is made by hand, with its file name.
 pub fn all() -> Vec<(&'static str, RecordedHost)> {
     let machines = [
         (
@@ -55,7 +55,7 @@ pub fn all() -> Vec<(&'static str, RecordedHost)> {
     machines.into_iter().map(|(name, about, machine)| (name, machine.record(about))).collect()
 }
 
-/// A system disk sda without LVM; disks after it have the NAA identifiers of [`naa`].
+/// A system disk sda without LVM; later disks have the NAA identifiers of [`naa`].
 fn with_system(distribution: Distribution, id: Option<u128>) -> Machine {
     let machine = Machine::new(distribution);
     attach(&machine, "sda", "0:0:0:0", 128 * GIB, id);
@@ -84,14 +84,15 @@ fn divide_system_disk(machine: &Machine, disk: &str) {
     );
 }
 
-/// Attaches a virtual disk of VMware.
+/// Attaches a VMware virtual disk.
 pub fn attach(machine: &Machine, name: &str, address: &str, size_bytes: u64, id: Option<u128>) {
     let has_diskseq = machine.distribution().has_diskseq();
     let disk = ScsiDisk::vmware(name, address, size_bytes, id);
     machine.attach(&ScsiDisk { has_diskseq, ..disk });
 }
 
-/// A system disk, a blank one of 1 TiB, and two of customers; `id` is given the disk's index.
+/// A system disk, a blank disk of 1 TiB, and two disks of customers; `id` maps a disk's index to
+/// its identifier.
 fn vmware_on(distribution: Distribution, id: impl Fn(u32) -> Option<u128>) -> Machine {
     let machine = with_system(distribution, id(0));
     attach(&machine, "sdb", "0:0:1:0", TIB, id(1));
@@ -106,7 +107,7 @@ fn vmware_with(id: impl Fn(u32) -> Option<u128>) -> Machine {
     vmware_on(Distribution::Rocky9, id)
 }
 
-/// A machine as it is after the distribution's installation: disks attached, nothing prepared.
+/// A machine right after the installation of the distribution: disks attached, nothing prepared.
 pub fn fresh(distribution: Distribution) -> Machine {
     let machine = vmware_on(distribution, |index| Some(naa(index)));
     machine.uninstall(&["lsscsi", "rsync", "mdadm", "lvm2", "open-vm-tools"]);
@@ -117,7 +118,7 @@ pub fn fresh(distribution: Distribution) -> Machine {
 /// The machine of [`fresh`] after `prepare` with its defaults.
 ///
 /// # Panics
-/// When preparing fails.
+/// If preparing fails.
 pub fn ready(distribution: Distribution) -> Machine {
     let machine = fresh(distribution);
     let host = machine.host();
@@ -132,7 +133,7 @@ fn mixed() -> Machine {
     vmware_with(|index| (index != 3).then(|| naa(index)))
 }
 
-/// sdb and sdc have one WWID, and are two disks.
+/// sdb and sdc have one WWID but are two disks.
 pub fn clones() -> Machine {
     vmware_with(|index| Some(naa(index.min(1))))
 }
@@ -193,8 +194,8 @@ fn greedy_multipath() -> Machine {
     machine
 }
 
-/// The installer's default of release 9, and disks of customers whose volume groups and arrays the
-/// host took up at boot.
+/// The installer's default in release 9, and disks of customers whose volume groups and arrays the
+/// host activated at boot.
 pub fn lvm_root() -> Machine {
     let machine = Machine::new(Distribution::Rocky9);
     attach(&machine, "sda", "0:0:0:0", 128 * GIB, Some(naa(0)));
@@ -236,7 +237,7 @@ pub fn nvme_root() -> Machine {
     machine
 }
 
-/// disk.EnableUUID is off: no disk tells an id.
+/// disk.EnableUUID is off: no disk reports an id.
 pub fn without_ids() -> Machine {
     vmware_with(|_| None)
 }
@@ -271,7 +272,7 @@ pub fn nvme_multipath() -> Machine {
     machine
 }
 
-/// sdb's page 0x83 says that it is longer than it is; its page 0x80 is good.
+/// sdb's page 0x83 claims to be longer than it is; its page 0x80 is valid.
 pub fn malformed_page() -> Machine {
     let machine = with_system(Distribution::Debian12, Some(naa(0)));
     let mut page = vpd::page83(naa(1));

@@ -1,5 +1,5 @@
-//! A machine for one case: a private mount namespace with an /etc, /var/lib/mtctl, /mnt and /run of
-//! its own, on which `mtctl prepare` may do everything it does. The host keeps nothing of it.
+//! A machine for one test case: a private mount namespace with an /etc, /var/lib/mtctl, /mnt and
+//! /run of its own, in which `mtctl prepare` may do everything. Nothing of it remains on the host.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,11 +15,11 @@ use crate::program::{self, Run};
 use crate::second_opinion;
 use crate::skip::skipped;
 
-/// What of the host's /etc its programs need; the rest is not there.
+/// The files of the host's /etc that its programs need; the others are absent.
 const HOST_FILES: [&str; 6] =
     ["passwd", "group", "ld.so.cache", "mke2fs.conf", "nsswitch.conf", "localtime"];
 
-/// The fstab that a case finds: rows of others, in the shapes that others write.
+/// The fstab that a case finds: rows written by others, in their own formatting.
 pub const FSTAB: &str = "# written by somebody else\n\
     UUID=11111111-2222-3333-4444-555555555555 /boot ext4 defaults,noauto 0 2\n\
     /dev/sr0\t/media/cdrom0\tudf,iso9660\tuser,noauto\t0\t0\n";
@@ -28,7 +28,7 @@ pub const FSTAB: &str = "# written by somebody else\n\
 pub const OS_RELEASE: &str =
     "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n";
 
-/// Where a retention volume is mounted.
+/// The mount point of a retention volume.
 pub const RETENTION: &str = "/mnt/retention";
 
 /// The machine of one case.
@@ -36,19 +36,19 @@ pub struct ScratchMachine {
     directory: PathBuf,
 }
 
-/// Runs `case` on a machine of its own. Cases run one after the other, whatever the test runner and
-/// whatever else runs tests on this host: each would see the others' disks.
+/// Runs `case` on a machine of its own. Cases run one after the other, whatever the test runner
+/// does and whoever else runs tests on this host, because each would see the others' disks.
 pub fn on_a_scratch_machine(case: impl FnOnce(&ScratchMachine) + Send) {
     if !nix::unistd::geteuid().is_root() {
         return skipped("loop devices and mount namespaces need root");
     }
-    // Built before the host's /etc is out of sight: the linker is found through it.
+    // Built before the host's /etc is hidden, because the linker is found through it.
     program::mtctl();
     let _turn = take_turn();
     sweep();
     let before = fs::read("/etc/fstab").ok();
     let directory = scratch_directory();
-    // A thread of its own: its namespace ends with it, and the test runner keeps the host's.
+    // A thread of its own: its namespace ends with it, and the test runner stays in the host's.
     let ended = std::thread::scope(|scope| {
         let run = || {
             let machine = ScratchMachine::boot(directory.path().to_owned());
@@ -60,7 +60,7 @@ pub fn on_a_scratch_machine(case: impl FnOnce(&ScratchMachine) + Send) {
     if let Err(panic) = ended {
         std::panic::resume_unwind(panic);
     }
-    // Only now: what is mounted on, in whatever namespace of ours, cannot be removed.
+    // Only now, because a mount point in any of our namespaces cannot be removed.
     directory.close().expect("removing the scratch directory");
     let own = i32::try_from(std::process::id()).unwrap();
     assert_eq!(leftovers(|process| process == own), [""; 0], "loop devices are left");
@@ -70,14 +70,14 @@ pub fn on_a_scratch_machine(case: impl FnOnce(&ScratchMachine) + Send) {
     assert!(!mounts.contains(&own), "mounts are left: {mounts}");
 }
 
-/// Waits until no other test on this host has disks of its own.
+/// Waits until no other test on this host is using disks.
 pub fn take_turn() -> Flock<fs::File> {
     let path = Path::new(BACKING_DIRECTORY).join("mtctl-test.lock");
     let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path);
     Flock::lock(file.unwrap(), FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap()
 }
 
-/// A directory in memory for the disks of a test; [`sweep`] knows it by its name.
+/// A directory in memory for the disks of a test; [`sweep`] recognises its name.
 pub fn scratch_directory() -> TempDir {
     tempfile::Builder::new()
         .prefix(&format!("{DIRECTORY_PREFIX}{}-", std::process::id()))
@@ -118,7 +118,7 @@ impl ScratchMachine {
         symlink("/proc/self/mounts", etc.join("mtab")).unwrap();
     }
 
-    /// A directory for what a case needs besides.
+    /// A directory for other files of a case.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -128,12 +128,12 @@ impl ScratchMachine {
         self.directory.join(name)
     }
 
-    /// A blank disk of so many MiB.
+    /// A blank disk of `mib` MiB.
     pub fn disk(&self, name: &str, mib: u64) -> LoopDevice {
         LoopDevice::new(&self.file(name), mib << 20)
     }
 
-    /// A retention volume of so many MiB, mounted where it is by default.
+    /// A retention volume of `mib` MiB, mounted at its default place.
     pub fn retention(&self, mib: u64) -> LoopDevice {
         let disk = self.disk("retention.img", mib);
         program::run("mkfs.ext4", &["-q", disk.path()]);
@@ -156,14 +156,14 @@ impl ScratchMachine {
         self.mtctl(&arguments)
     }
 
-    /// fstab as it is now.
+    /// The current fstab.
     pub fn fstab(&self) -> String {
         fs::read_to_string("/etc/fstab").unwrap()
     }
 
-    /// The source of what is mounted at `place`, if something is.
+    /// The source of the filesystem mounted at `place`, if there is one.
     pub fn mounted_at(&self, place: &str) -> Option<String> {
-        // Not /proc/self: that is the namespace of the process's first thread.
+        // Not /proc/self, which shows the namespace of the process's first thread.
         let mounts = fs::read_to_string("/proc/thread-self/mounts").unwrap();
         let row = mounts.lines().rev().find(|row| row.split(' ').nth(1) == Some(place))?;
         row.split(' ').next().map(str::to_owned)
@@ -171,8 +171,8 @@ impl ScratchMachine {
 }
 
 impl Drop for ScratchMachine {
-    /// Unmounts what the case mounted, so that its loop devices are free at once and not only when
-    /// the namespace is gone.
+    /// Unmounts what the case mounted, so that its loop devices are free immediately rather than
+    /// when the namespace is gone.
     fn drop(&mut self) {
         let mounts = fs::read_to_string("/proc/thread-self/mounts").unwrap_or_default();
         for row in mounts.lines().rev().filter(|row| row.starts_with("/dev/loop")) {

@@ -1,5 +1,5 @@
-//! Two implementations agree on what points hold, or the test is red: the program, and the reader
-//! of `journal_format`, which knows the document alone.
+//! Two implementations must agree on the contents of points, or the test fails: the program, and
+//! the reader in `journal_format`, which is based only on the document.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,20 @@ use crate::journal_format::{History, Point};
 use crate::program::run;
 use crate::scratch_machine::ScratchMachine;
 
-/// Volumes beyond this are not taken into memory, in bytes.
+/// Larger volumes are not read into memory, in bytes.
 const BYTES_MAX: u64 = 64 << 20;
-/// So many points are looked at when a case ends, the newest.
+/// How many points are examined at the end of a case, newest first.
 const POINTS_MAX: usize = 5;
 
-/// What the targets of a group are to hold after a rollback.
+/// The contents that the targets of a group must have after a rollback.
 pub struct Expected(Vec<(PathBuf, Vec<u8>)>);
 
-/// What the targets of the group in `directory` held at `to`, as `rollback --to` has it; none where
-/// that says nothing: there is no history or no such point, or its volumes are large.
+/// What the targets of the group in `directory` held at `to`, as in `rollback --to`; `None` if that
+/// cannot be determined: there is no history or no such point, or the volumes are large.
 ///
 /// # Errors
 ///
-/// The history is not as the document says.
+/// The history does not conform to the document.
 pub fn of_rollback(directory: &Path, to: &str) -> Result<Option<Expected>, String> {
     let Some(history) = History::read(directory)? else { return Ok(None) };
     let Some(point) = named(&history.points(), to) else { return Ok(None) };
@@ -40,7 +40,7 @@ pub fn of_rollback(directory: &Path, to: &str) -> Result<Option<Expected>, Strin
 }
 
 impl Expected {
-    /// Fails unless all targets hold it.
+    /// Asserts that all targets have these contents.
     #[track_caller]
     pub fn is_there(&self) {
         for (target, held) in &self.0 {
@@ -58,9 +58,9 @@ impl Expected {
     }
 }
 
-/// Fails unless the program reads the newest points of all groups on the retention volume as the
-/// document has them; gives how many digests were compared. What of a case is gone by then, a disk
-/// or a damaged history, says nothing.
+/// Asserts that the program reads the newest points of all groups on the retention volume as the
+/// document defines them; returns how many digests were compared. A disk that is gone by then, or a
+/// history that is damaged, is not compared.
 #[track_caller]
 pub fn agree_at_the_end(machine: &ScratchMachine, retention: &Path) -> usize {
     let mut compared = 0;
@@ -75,7 +75,7 @@ pub fn agree_at_the_end(machine: &ScratchMachine, retention: &Path) -> usize {
                 let of = ["--group", &group, "--to", &to, "--volume", &volume];
                 let of = if volume.is_empty() { &of[..4] } else { &of };
                 let digest = machine.mtctl(&[&["digest"], of].concat());
-                // It says what is wrong, and that is for the case to judge.
+                // The program reports what is wrong, and the case has to judge that.
                 let (Some(0), Ok(held)) =
                     (digest.code, history.held(&volume, point.id, bytes_of(&target)))
                 else {
@@ -96,8 +96,8 @@ pub fn agree_at_the_end(machine: &ScratchMachine, retention: &Path) -> usize {
     compared
 }
 
-/// What is at the path of the target of `volume`, if it is that target still, and not another disk
-/// at the same number.
+/// The path of the target of `volume`, if it is still that target and not another disk with the
+/// same number.
 fn of(history: &History, volume: &str, target: &str) -> Option<PathBuf> {
     let path = PathBuf::from(target);
     let name = target.strip_prefix("/dev/").unwrap_or_default();
@@ -110,7 +110,7 @@ fn of(history: &History, volume: &str, target: &str) -> Option<PathBuf> {
     (path.exists() && is_same).then_some(path)
 }
 
-/// The point that `to` means.
+/// The point that `to` refers to.
 fn named(points: &[Point], to: &str) -> Option<u64> {
     let number = |digits: &str| digits.parse().ok();
     let id = match to {
@@ -124,7 +124,7 @@ fn named(points: &[Point], to: &str) -> Option<u64> {
     id.filter(|id| points.iter().any(|point| point.id == *id))
 }
 
-/// What a file or a disk holds, past what the kernel has cached of a disk.
+/// The contents of a file or a disk, bypassing the kernel's cache of the disk.
 fn bytes_of(path: &Path) -> Vec<u8> {
     if !path.is_file() {
         run("blockdev", &["--flushbufs", path.to_str().unwrap()]);

@@ -1,5 +1,5 @@
-//! Lays disks out below /sys and /dev in memory, file by file as Linux does. What lies on the
-//! disks, and who uses them, is `machine`.
+//! Creates the files of disks below /sys and /dev in memory, exactly as Linux does. Their contents
+//! and their users belong to `machine`.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -7,14 +7,14 @@ use provisioning::host::{MemoryTree, Node};
 
 use crate::vpd;
 
-/// A SCSI disk; texts as sysfs has them, padding included.
+/// A SCSI disk; texts as in sysfs, including padding.
 #[derive(Clone, Debug)]
 pub struct ScsiDisk {
     /// Kernel name.
     pub name: String,
     /// Host, channel, target and LUN.
     pub address: String,
-    /// What the SCSI host calls its driver.
+    /// The name that the SCSI host gives its driver.
     pub controller: String,
     /// Vendor, model and revision.
     pub inquiry: [String; 3],
@@ -22,7 +22,7 @@ pub struct ScsiDisk {
     pub page80: Option<Vec<u8>>,
     /// VPD page 0x83.
     pub page83: Option<Vec<u8>>,
-    /// The kernel's own reading of page 0x83.
+    /// The kernel's own interpretation of page 0x83.
     pub wwid: Option<String>,
     /// Capacity, in bytes.
     pub size_bytes: u64,
@@ -33,8 +33,8 @@ pub struct ScsiDisk {
 }
 
 impl ScsiDisk {
-    /// A virtual disk of VMware behind a paravirtual controller; `naa` is `None` where
-    /// disk.EnableUUID is off.
+    /// A VMware virtual disk behind a paravirtual controller; `naa` is `None` if disk.EnableUUID is
+    /// off.
     pub fn vmware(name: &str, address: &str, size_bytes: u64, naa: Option<u128>) -> Self {
         Self {
             name: name.to_owned(),
@@ -51,14 +51,14 @@ impl ScsiDisk {
     }
 }
 
-/// A block device and where it is.
+/// A block device and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Block<'a> {
     /// Kernel name.
     pub(crate) name: &'a str,
-    /// The directory of /sys/devices it is in.
+    /// The directory in /sys/devices that contains it.
     pub(crate) parent: &'a str,
-    /// What its link `device` leads to.
+    /// The target of its link `device`.
     pub(crate) device: Option<&'a str>,
     pub(crate) number: (u32, u32),
     pub(crate) size_bytes: u64,
@@ -67,14 +67,14 @@ pub(crate) struct Block<'a> {
     pub(crate) read_only: bool,
 }
 
-/// Major and minor number of the SCSI disk that is the `index`th (devices.txt of the kernel).
+/// Major and minor number of SCSI disk number `index` (devices.txt of the kernel).
 pub(crate) fn scsi_number(index: u32) -> (u32, u32) {
     const MAJORS: [u32; 16] =
         [8, 65, 66, 67, 68, 69, 70, 71, 128, 129, 130, 131, 132, 133, 134, 135];
     (MAJORS[index as usize / 16 % 16], index % 16 * 16)
 }
 
-/// The kernel name of the SCSI disk that is the `index`th: sda … sdz, sdaa ….
+/// The kernel name of SCSI disk number `index`: sda … sdz, sdaa ….
 pub fn scsi_name(index: u32) -> String {
     let letter = |number: u32| char::from(b'a' + (number % 26) as u8);
     match index / 26 {
@@ -83,7 +83,7 @@ pub fn scsi_name(index: u32) -> String {
     }
 }
 
-/// Lays `disk` out as the disk with the number `index` of this machine.
+/// Creates the files of `disk` as disk number `index` of this machine.
 pub(crate) fn put_scsi(tree: &MemoryTree, disk: &ScsiDisk, index: u32) -> (u32, u32) {
     let host_number: u32 = disk.address.split(':').next().unwrap_or("0").parse().unwrap_or(0);
     let host = format!("host{host_number}");
@@ -145,7 +145,7 @@ fn put_scsi_device(tree: &MemoryTree, disk: &ScsiDisk, device: &str) {
     put_link(tree, &format!("{device}/driver"), driver);
 }
 
-/// Lays a block device out, with its link in /sys/block and its node in /dev.
+/// Creates the files of a block device, with its link in /sys/block and its node in /dev.
 pub(crate) fn put_block(tree: &MemoryTree, block: &Block<'_>) {
     let directory = format!("{}/{}", block.parent, block.name);
     put_link(tree, &format!("/sys/block/{}", block.name), &directory);
@@ -168,7 +168,7 @@ pub(crate) fn put_block(tree: &MemoryTree, block: &Block<'_>) {
     put_node(tree, &format!("/dev/{}", block.name), block.number, true);
 }
 
-/// Lays a partition of the disk `disk` out.
+/// Creates the files of a partition of the disk `disk`.
 pub(crate) fn put_partition(
     tree: &MemoryTree,
     disk: &str,
@@ -198,7 +198,7 @@ fn put_common(
     tree.put(format!("{directory}/slaves"), Node::Directory);
 }
 
-/// Says that `upper` (a disk) is made out of `lower` (a disk or a partition of one).
+/// Records that `upper` (a disk) is made out of `lower` (a disk or a partition of one).
 pub(crate) fn put_holder(tree: &MemoryTree, lower: &str, upper: &str) {
     let (below, above) = (directory_of(tree, lower), directory_of(tree, upper));
     put_link(tree, &format!("{below}/holders/{upper}"), &above);
@@ -213,12 +213,12 @@ fn directory_of(tree: &MemoryTree, name: &str) -> String {
     format!("{}/{name}", found.expect("invariant: the device was laid out before"))
 }
 
-/// Puts a device node, blank or with content.
+/// Creates a device node, blank or with content.
 pub(crate) fn put_node(tree: &MemoryTree, path: &str, number: (u32, u32), blank: bool) {
     tree.put(path, Node::BlockDevice { device_number: number, blank: blank.into(), busy: false });
 }
 
-/// Puts a link at `path` that leads to `target`, relative as sysfs and udev make them.
+/// Creates a link at `path` that leads to `target`, relative like those of sysfs and udev.
 pub(crate) fn put_link(tree: &MemoryTree, path: &str, target: &str) {
     let (from, to) = (components(path), components(target));
     let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();

@@ -1,4 +1,4 @@
-//! A program on a pseudo-terminal: asked, waited for, answered.
+//! Runs a program on a pseudo-terminal: waits for its questions and answers them.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::pty::openpty;
 
-/// A program that believes that somebody sits there.
+/// A program that believes somebody is sitting at the terminal.
 pub struct Terminal {
     child: Child,
     master: File,
@@ -19,12 +19,13 @@ impl Terminal {
         let pair = openpty(None, None).unwrap();
         let stream = || Stdio::from(pair.slave.try_clone().unwrap());
         let child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
-        // What Command keeps of the slave would keep the terminal open after the program's end.
+        // The copies of the slave kept by Command would keep the terminal open after the program
+        // has ended.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self { child, master: File::from(pair.master), said: String::new() }
     }
 
-    /// Reads until `text` was said; fails when the program ends before.
+    /// Reads until `text` was printed; fails if the program ends before that.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) {
         while !self.said.contains(text) {
@@ -37,14 +38,14 @@ impl Terminal {
         writeln!(self.master, "{line}").unwrap();
     }
 
-    /// Waits for the program's end: its exit code and everything that was said.
+    /// Waits for the program to end; returns its exit code and everything it printed.
     pub fn finish(mut self) -> (Option<i32>, String) {
         while self.read() {}
         let status = self.child.wait().unwrap();
         (status.code(), self.said)
     }
 
-    /// Whether there was something to read; a terminal whose program has ended gives EIO.
+    /// Whether there was something to read; a terminal whose program has ended returns EIO.
     fn read(&mut self) -> bool {
         let mut chunk = [0; 4096];
         match self.master.read(&mut chunk) {

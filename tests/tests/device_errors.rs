@@ -1,5 +1,6 @@
-//! Disks that fail: full file systems, media that are gone, disks shared or cut. Both engines name
-//! what was tried and what the kernel said, and say it again each time they are asked.
+//! Disks that fail: full file systems, missing media, disks that are shared or cut short. Both
+//! engines report what was attempted and the kernel's error, and report it again every time they
+//! are asked.
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 use std::fs::{File, OpenOptions};
@@ -29,7 +30,7 @@ fn device(path: &Path, capacity: u64, engine: Engine, pool: &ArenaPool) -> Box<d
     open(file, geometry, engine, pool.regions()).unwrap()
 }
 
-/// One MiB of data to each of these MiBs.
+/// One MiB of data for each of these MiBs.
 fn batch(pool: &ArenaPool, places: &[u64]) -> WriteBatch {
     let mut arena = pool.take().unwrap();
     arena.as_mut_slice().fill(5);
@@ -39,7 +40,7 @@ fn batch(pool: &ArenaPool, places: &[u64]) -> WriteBatch {
     WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() }
 }
 
-/// Writes MiB by MiB until the first failure, which must then be said again and again.
+/// Writes MiB by MiB until the first failure, which must then be reported again and again.
 fn first_failure(device: &mut dyn BlockDevice, pool: &ArenaPool, mib: u64) -> DeviceError {
     let failure = (0..mib).find_map(|place| {
         device.write_batch(batch(pool, &[place])).and_then(|()| device.settle().map(drop)).err()
@@ -63,7 +64,7 @@ fn is_root() -> bool {
     is_root
 }
 
-/// A file system that is unmounted when dropped.
+/// A file system that is unmounted on drop.
 struct Mounted(std::path::PathBuf);
 
 impl Drop for Mounted {
@@ -108,7 +109,7 @@ fn a_disk_that_lost_its_medium_fails_with_the_place_and_what_the_kernel_said() {
     run("mount", &["-t", "tmpfs", "-o", "size=3m", "none", mountpoint.to_str().unwrap()]);
     let _mounted = Mounted(mountpoint.clone());
     for engine in ENGINES {
-        // The loop device promises 8 MiB; there is room for less behind it.
+        // The loop device promises 8 MiB, but there is less space behind it.
         let file = mountpoint.join("behind");
         File::create(&file).unwrap().set_len(8 * MIB).unwrap();
         let disk = LoopDevice::attach(&["--direct-io=on"], &file);
@@ -133,14 +134,14 @@ fn a_failure_among_many_transfers_under_way_loses_no_arena_and_hides_nothing() {
     let disk = LoopDevice::attach(&["--direct-io=on"], &file);
     for engine in ENGINES {
         let pool = pool();
-        // Believed to be longer than it is: what is past its end fails, the others go through.
+        // Opened as longer than it is: the write past its end fails, the others succeed.
         let mut device = device(Path::new(disk.path()), 16 * MIB, engine, &pool);
         let begun = device.write_batch(batch(&pool, &[0, 1, 12, 2, 3]));
         let failure = begun.and_then(|()| device.settle().map(drop)).unwrap_err();
         let beyond = Extent::new(ByteOffset::new(12 * MIB), ByteCount::new(MIB)).unwrap();
         assert_eq!(failure.attempt, Attempt::Write(beyond));
         drop(device);
-        // All three can be taken: none is held by an operation.
+        // All three can be taken: no operation holds any of them.
         let arenas = [pool.take().unwrap(), pool.take().unwrap(), pool.take().unwrap()];
         assert_eq!(arenas.len(), 3);
     }

@@ -24,7 +24,7 @@ fn content(seed: u64, length: usize) -> Vec<u8> {
     Random::new(seed).bytes(length)
 }
 
-/// A file on the machine: its path.
+/// Creates a file on the machine, and returns its path.
 fn file(machine: &ScratchMachine, name: &str, bytes: &[u8]) -> String {
     let path = machine.file(name);
     fs::write(&path, bytes).unwrap();
@@ -58,7 +58,7 @@ fn ranges(machine: &ScratchMachine, device: &str, against: &str) -> Vec<(u64, u6
     ranges.iter().map(|range| (number(range, "start"), number(range, "length_bytes"))).collect()
 }
 
-/// The sectors with bytes that cmp(1) finds different.
+/// The sectors in which cmp(1) finds different bytes.
 fn sectors_of_cmp(one: &str, other: &str, sector: u64) -> BTreeSet<u64> {
     let run = finish(&mut command("cmp", &["-l", one, other]));
     let lines = run.stdout.lines().map(|line| line.split_whitespace().next().unwrap());
@@ -109,7 +109,7 @@ fn a_kept_digest_tells_the_part_of_a_disk_that_changed() {
         let run = verify(machine, disk.path(), kept);
         run.exits(5).says("3145728..4194304 6144..8192 1 MiB").says("1 range");
         assert_eq!(ranges(machine, disk.path(), kept), [(3 << 20, 1 << 20)]);
-        // The same file may be written again, and says then that all is well.
+        // The same file may be written again, and then verifies.
         machine.mtctl(&["digest", disk.path(), "--output", kept, "--leaf", "64K"]).exits(0);
         verify(machine, disk.path(), kept).exits(0);
     });
@@ -208,7 +208,7 @@ fn a_disk_in_use_is_refused_on_either_side_with_a_way_out() {
     });
 }
 
-/// Writes to `path` without asking anybody, again and again until `work` is done.
+/// Writes to `path`, ignoring all guards, again and again until `work` is done.
 fn while_written_to(path: &str, work: impl FnOnce() -> Run) -> Run {
     let (stop, (begun, begins)) = (AtomicBool::new(false), mpsc::channel());
     let mut target = OpenOptions::new().write(true).open(path).unwrap();

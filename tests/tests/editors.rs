@@ -1,5 +1,5 @@
-//! The texts that provisioning writes, read by the programs they are written for.
-//! A private mount namespace puts each text where its program looks; nothing of the host changes.
+//! The texts that provisioning writes, read by the programs they are written for. A private mount
+//! namespace puts each text where its program looks for it; nothing on the host changes.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
@@ -31,7 +31,7 @@ fn run(program: &str, arguments: &[&str]) -> Output {
         .unwrap_or_else(|error| panic!("running {program}: {error}"))
 }
 
-/// Runs the command with `directory` seen at `place`, in namespaces of its own.
+/// Runs the command with `directory` mounted at `place`, in namespaces of its own.
 fn run_with(directory: &Path, place: &str, command: &str) -> Output {
     let script = format!("mount --bind \"$1\" {place} && exec {command}");
     let directory = directory.to_str().unwrap();
@@ -56,7 +56,7 @@ fn own_disks() -> OwnDisks {
     }
 }
 
-/// What `multipath -t` takes our drop-in for, and what it complains of.
+/// How `multipath -t` interprets our drop-in, and its complaints.
 fn multipath_reads(text: &str) -> (Configuration, String) {
     let etc = TempDir::new().unwrap();
     fs::create_dir_all(etc.path().join("multipath/conf.d")).unwrap();
@@ -139,14 +139,14 @@ fn lvm_takes_the_guard_and_our_reader_agrees_with_lvm() {
     assert_eq!(value("local/host_id"), ["7"]);
 }
 
-/// Settings by path, the last of each: what a text comes to.
+/// The last value of each setting, by path: the effect of a text.
 fn came_to(text: &str) -> Option<BTreeMap<String, Vec<String>>> {
     let found = settings(text).ok()?.into_iter();
     Some(found.map(|setting| (setting.path, setting.values)).collect())
 }
 
-/// What LVM itself makes of a configuration: `None` when it refuses it. It prints no section and no
-/// setting that it does not know.
+/// LVM's own interpretation of a configuration: `None` if it refuses it. LVM prints no section and
+/// no setting that it does not know.
 fn lvm_reads(text: &str) -> Option<BTreeMap<String, Vec<String>>> {
     let directory = TempDir::new().unwrap();
     fs::write(directory.path().join("lvm.conf"), text).unwrap();
@@ -155,8 +155,8 @@ fn lvm_reads(text: &str) -> Option<BTreeMap<String, Vec<String>>> {
     (!failed).then(|| came_to(&String::from_utf8_lossy(&output.stdout)).unwrap())
 }
 
-/// A text without any setting is as good as none, and LVM fails to load some of these. LVM takes a
-/// string that is not closed without its last byte: to such a text nothing can be added.
+/// A text without any setting is equivalent to none, and LVM fails to load some of these. LVM reads
+/// an unclosed string without its last byte: nothing can be appended to such a text.
 fn is_read_alike(text: &str) -> Result<(), String> {
     if settings(text).is_err_and(|error| error.problem == "a string is not closed") {
         return Ok(());
@@ -226,7 +226,7 @@ proptest! {
         ),
     ) {
         let text = tokens.concat();
-        // What is in a section that it does not know, LVM prints without the section's name.
+        // LVM prints the contents of an unknown section without the section's name.
         let is_of_no_section =
             |path: &String| path.split_once('/').is_some_and(|(section, _)| section != "devices");
         prop_assume!(!came_to(&text).iter().flat_map(BTreeMap::keys).any(is_of_no_section));
@@ -251,7 +251,7 @@ fn udev_takes_every_rule_without_a_complaint() {
     let complaints = |rules: &str| {
         let directory = TempDir::new().unwrap();
         fs::write(directory.path().join("61-mtctl.rules"), rules).unwrap();
-        // The null device matches no rule, so that reading them is all that happens.
+        // The null device matches no rule, so the rules are only read.
         let command = "udevadm test /sys/class/mem/null";
         let output = run_with(directory.path(), "/etc/udev/rules.d", command);
         let said = [output.stdout, output.stderr].concat();
@@ -287,7 +287,7 @@ fn libmount_reads_the_table_as_we_do() {
     assert_eq!(theirs.len(), ours.len(), "{json}");
     for (row, (_, entry)) in theirs.iter().zip(ours) {
         let target = entry.mount_point.trim_end_matches('/');
-        // findmnt shows the quotes of a tag, which libmount drops when it looks for the disk.
+        // findmnt shows the quotes of a tag, which libmount drops when it looks up the disk.
         let source = row["source"].as_str().unwrap().replace('"', "");
         assert_eq!(source, entry.source, "{json}");
         assert_eq!(row["target"].as_str().unwrap().trim_end_matches('/'), target);
@@ -309,7 +309,7 @@ fn apt_holds_the_kernel_and_nothing_else() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         stdout(&output)
     };
-    // Without package lists apt knows no kernel: then it has only read the file.
+    // Without package lists, apt knows no kernel; in that case it has only read the file.
     let kernel = policy("linux-image-amd64");
     assert!(kernel.is_empty() || kernel.contains("Candidate: (none)"), "{kernel}");
     assert!(!policy("bash").contains("Candidate: (none)"));

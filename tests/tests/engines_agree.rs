@@ -1,6 +1,6 @@
-//! Whatever is done to a disk, the three engines leave the same bytes, and those that a plain array
-//! of bytes holds: on files in memory and on ext4, with and without a last sector that is not
-//! whole, and on loop devices with sectors of 512 and of 4096 bytes.
+//! Whatever is done to a disk, the three engines leave the same bytes, equal to those of a plain
+//! array: on files in memory and on ext4, with and without a partial last sector, and on loop
+//! devices with sectors of 512 and of 4096 bytes.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
 use std::cell::Cell;
@@ -23,7 +23,7 @@ const CAPACITY: u64 = 3 << 20;
 
 fn changes() -> impl Strategy<Value = Change> {
     let sectors = prop_oneof![8 => 1_u64..4, 4 => 1_u64..300, 1 => Just(2048_u64)];
-    // The end of the disk is where the last sector is: it must be hit often.
+    // The last sector is at the end of the disk, which must be hit often.
     let first = prop_oneof![4 => any::<u64>(), 1 => 6136_u64..=6144, 1 => 760_u64..=768];
     (first, sectors, prop::bool::weighted(0.25)).prop_map(|(first, sectors, is_clear)| Change {
         first,
@@ -32,7 +32,7 @@ fn changes() -> impl Strategy<Value = Change> {
     })
 }
 
-/// Batches below and above the depth of the queue.
+/// Batches smaller and larger than the depth of the queue.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![3 => 0_usize..8, 1 => 100_usize..200]
         .prop_flat_map(|count| prop::collection::vec(changes(), count));
@@ -43,7 +43,8 @@ fn open(path: &Path, flags: i32) -> File {
     OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).unwrap()
 }
 
-/// Runs random steps on both engines over `path`; it holds what is in memory, and keeps its length.
+/// Runs random steps on both engines over `path`; it must hold the same as memory, and keep its
+/// length.
 fn agree(path: &Path, geometry: Geometry, flags: i32) {
     let cases = ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() };
     let pool = pool();
@@ -55,7 +56,7 @@ fn agree(path: &Path, geometry: Geometry, flags: i32) {
         run(&mut memory, &pool, &mut expected, &steps)?;
         prop_assert!(memory.contents() == expected, "the memory engine differs");
         for engine in [Engine::Blocking, Engine::Uring, Engine::Uring] {
-            // Twice: what is dropped must give back a disk that only one may hold.
+            // Opened twice: a dropped device must release a disk that only one process may hold.
             drop(open_device(open(path, flags), geometry, engine, pool.regions()).unwrap());
             let regions = if is_registered.get() { pool.regions() } else { &[] };
             is_registered.set(!is_registered.get());
@@ -101,7 +102,7 @@ fn engines_agree_on_files_in_memory() {
 
 #[test]
 fn engines_agree_on_files_on_a_disk() {
-    // Where the tests were built there is a disk, and mostly ext4 or xfs.
+    // The build directory is on a disk, usually with ext4 or xfs.
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     agree_on_files_in(directory.path(), libc::O_DIRECT);
 }

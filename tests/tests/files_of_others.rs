@@ -1,5 +1,5 @@
-//! Files that others wrote, as they are found in the field: bytes that are no UTF-8, rows that name
-//! the retention volume otherwise, a configuration that undoes ours.
+//! Files written by others, as found in the field: bytes that are not UTF-8, rows that name the
+//! retention volume differently, a configuration that undoes ours.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
@@ -116,7 +116,7 @@ fn a_blacklist_that_hides_what_require_demands_is_told_with_file_and_line() {
     let step = plan.steps.iter().find(|step| step.id == StepId::Multipath).unwrap();
     assert!(matches!(step.standing, Standing::NotReady(_)), "{step:?}");
 
-    // Mended as the hint says.
+    // Fixed as the hint says.
     let main = String::from_utf8(host.system().read("/etc/multipath.conf").unwrap()).unwrap();
     let exception = "blacklist_exceptions {\ndevice {\nvendor \"VMware\"\n\
                      product \"Virtual disk\"\n}\n}\n";

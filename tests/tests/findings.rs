@@ -63,7 +63,7 @@ fn check_host(host: &Host, profile: Profile) -> Check {
     check(&observe(host, &desired).unwrap(), &desired)
 }
 
-/// The worst status of each id.
+/// The worst status for each id.
 fn statuses(findings: &[Finding]) -> BTreeMap<&'static str, Status> {
     let mut worst = BTreeMap::new();
     for finding in findings {
@@ -272,7 +272,7 @@ fn the_retention_disk_does_not_count_as_an_attached_one() {
     assert_eq!(count(&recorded::ready(Distribution::Debian12)), fresh - 1);
 }
 
-/// The findings with this id that are not passed, each with its subject, message and hint.
+/// The findings with this id that did not pass, each with its subject, message and hint.
 fn missed(machine: &Host, desired: &Desired, id: &str) -> Vec<[String; 3]> {
     let checked = check(&observe(machine, desired).unwrap(), desired);
     let missed = checked.findings.into_iter().filter(|one| one.id == id);
@@ -343,7 +343,7 @@ fn under_require_a_lost_path_is_told() {
     assert_eq!(told[0][1], "its path /dev/sde is transport-offline");
     assert!(of_map(&machine, &desired()).is_empty(), "nobody asked for two paths");
     machine.tree().put_text(&state, "running\n");
-    // A path that is gone shows only where another map of such disks has it.
+    // A missing path is noticed only if another map of the same model has it.
     let uuid = "mpath-360000000000000000e00000000010002";
     machine.map("mpathb", 1, uuid, &["sdb"]);
     assert_eq!(of_map(&machine, &require), [[""; 3]; 0], "another model may have one path");
@@ -390,7 +390,7 @@ fn only_attached_disks_count() {
     assert_eq!(count.message, "1 attached, at most 60");
 }
 
-/// As after a disk was grown, and its file system was not.
+/// As after growing a disk without its file system.
 #[test]
 fn capacity_is_that_of_the_file_system_not_of_its_disk() {
     let desired = desired();
@@ -407,7 +407,7 @@ fn capacity_is_that_of_the_file_system_not_of_its_disk() {
         assert_eq!((found.status, found.message.as_str()), (status, message));
         assert!(found.hint.starts_with(hint), "{}", found.hint);
     }
-    // A tenth of what is attached is asked of the file system.
+    // The file system must have a tenth of the size of the attached disks.
     observed.disks.iter_mut().for_each(|disk| disk.size_bytes = disk.size_bytes.min(1 << 40));
     observed.retention_capacity = blocks(100);
     let warned = retention::warning(&observed, &desired, &[]).unwrap();

@@ -1,5 +1,5 @@
-//! The recorded hosts of tests/hosts: that the files are what their makers make (MTCTL_UPDATE=1
-//! writes them anew), and that the inventory of each is what the kernel and scsi_id said.
+//! The recorded hosts in tests/hosts: the files match what their makers make (MTCTL_UPDATE=1
+//! rewrites them), and the inventory of each matches the kernel and scsi_id.
 
 #![allow(clippy::unwrap_used, reason = "every function here belongs to a test")]
 
@@ -35,7 +35,7 @@ fn disks(name: &str) -> Vec<Disk> {
     )
 }
 
-/// One line a disk: path, address, controller, identity, WWID, users, fit for, map.
+/// One line for each disk: path, address, controller, identity, WWID, users, purposes, map.
 fn rows(name: &str) -> Vec<String> {
     let listed = disks(name).into_iter().filter(Disk::is_listed_by_default);
     listed.map(|disk| row(&disk)).collect()

@@ -1,5 +1,5 @@
-//! Filesystems for systems older than this host: the real mkfs takes each of its command lines, and
-//! the real tools find exactly the features that were allowed.
+//! Filesystems for systems older than this host: the real mkfs accepts each command line, and the
+//! real tools find exactly the permitted features.
 
 #![allow(clippy::unwrap_used, reason = "every function here belongs to a test")]
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 const UUID: Uuid = Uuid::from_u128(0x2c1e_7d52_6f0b_4b8e_9a51_d3f1_7c3e_90aa);
 
-/// This host's own version of a program that prints it for `-V`.
+/// This host's version of a program that prints it for `-V`.
 fn version(program: &str) -> Option<Version> {
     let said = shell(&format!("{program} -V 2>&1"));
     said.split_whitespace().find_map(Version::leading)

@@ -1,6 +1,6 @@
-//! Where io_uring is refused, blocking I/O takes over with one warning; who insists on io_uring is
-//! told what to do. A test program of its own: one test turns a setting of the whole host, and
-//! `cargo test` runs test programs one after the other.
+//! If io_uring is refused, blocking I/O takes over with one warning; an operator who insists on
+//! io_uring is told what to do. This is a test program of its own because one test changes a
+//! setting of the whole host, and `cargo test` runs test programs one after the other.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
 use std::fs::{self, File, OpenOptions};
@@ -13,7 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
 const WARNING: &str = "io_uring is refused: using blocking I/O";
 
-/// Both tests open devices: not while the host's setting is another.
+/// Both tests open devices, which must not happen while the host's setting is changed.
 fn take_turn() -> Flock<File> {
     let path = std::env::temp_dir().join("mtctl-test-io-uring.lock");
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
@@ -35,7 +35,7 @@ fn open_device(wrapper: &[&str], engine: &str, image: &Path) -> Run {
     finish(&mut command(words[0], &words[1..]))
 }
 
-/// What must hold under every refusal, however it is brought about.
+/// What must hold under every refusal, whatever its cause.
 fn falls_back(wrapper: &[&str]) {
     let image = image();
     let run = open_device(wrapper, "auto", image.path());
@@ -74,7 +74,7 @@ fn a_seccomp_filter_that_refuses_io_uring_means_blocking_io_with_one_warning() {
     }
 }
 
-/// Puts the host's setting back, whatever happens.
+/// Restores the host's setting, whatever happens.
 struct Disabled(String);
 
 impl Disabled {

@@ -1,5 +1,6 @@
-//! Every kickstart this program prints, read by the real validator of its release, and its scripts
-//! by the real shell. What the files should say is tested beside the code that writes them.
+//! Every kickstart that this program prints, checked by the real validator of its release, and its
+//! scripts run by the real shell. The contents of the files are tested beside the code that writes
+//! them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -9,12 +10,12 @@ use provisioning::kickstart::{Answers, Release, Request, render};
 
 const HASH: &str = "$6$saltsalt$8RWsOfwR6M6PpnoeQiEiWzNTPo1f0HjVYjDnLZhGx16aBFRkeqiHAzfXP/\
                     LgrOWMBMXqiU2pLrXsSOHNUyUm91";
-/// Of the four bytes `test`.
+/// The hash of the four bytes `test`.
 const SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 const DISK: &str = "/dev/disk/by-id/wwn-0x6000c29a1b2c3d4e5f60718293a4b5c6";
 const RETENTION: &str = "/dev/disk/by-id/wwn-0x6000c29ffffffffffffffffffffffff0";
 
-/// A well-formed RSA key of 2048 bits that nobody has the other half of.
+/// A well-formed RSA key of 2048 bits whose private half nobody has.
 fn rsa_key() -> String {
     let start = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQDa";
     format!("{start}{} operator@example.org", "Wlpa".repeat(85))
@@ -54,7 +55,7 @@ fn base(release: Release) -> Answers {
     }
 }
 
-/// (hash | key | both) x (IPv4 | IPv6), and the other options once each way.
+/// (hash | key | both) x (IPv4 | IPv6), and each value of the other options once.
 fn variants(release: Release) -> Vec<(String, Answers)> {
     let mut variants = logins(release);
     variants.push((
@@ -137,7 +138,7 @@ fn the_real_validator_accepts_every_kickstart_for_its_release() -> anyhow::Resul
     Ok(())
 }
 
-/// The check that the check above can fail.
+/// Proves that the check above can fail.
 #[test]
 fn the_real_validator_refuses_a_kickstart_of_another_release() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
@@ -188,8 +189,8 @@ fn the_shell_can_read_every_script() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a script with its absolute paths moved below `root`, or not at all: this may be run by
-/// root.
+/// Runs a script with its absolute paths moved below `root`; it is not run unless all of them are
+/// moved, because the test may run as root.
 fn run_below(root: &Path, script: &str) -> anyhow::Result<Output> {
     const FOLDERS: [&str; 6] = ["/etc/", "/root/", "/usr/", "/var/", "/mnt/", "/run/"];
     let prefix = root.to_str().context("the folder's name is text")?;

@@ -1,5 +1,5 @@
-//! Where a new retention filesystem can put what it keeps: never where libblkid, udev and other
-//! programs look for signatures, whatever the size of the disk. docs/adr/0011 has the places.
+//! Where a new retention filesystem can place its data: never where libblkid, udev and other
+//! programs look for signatures, whatever the size of the disk. docs/adr/0011 lists the places.
 
 #![allow(clippy::unwrap_used, reason = "every function here belongs to a test")]
 
@@ -14,11 +14,11 @@ use uuid::Uuid;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// What is looked for at the beginning of a disk ends here: the second header of LUKS2 can lie at
-/// 4 MiB.
+/// The end of the area at the beginning of a disk in which signatures are looked for: the second
+/// header of LUKS2 can lie at 4 MiB.
 const LOOKED_AT_BYTES: u64 = 4 * MIB + 4 * KIB;
 
-/// Sizes at which mkfs changes its mind, in MiB; sparse, but for the tables.
+/// Sizes at which the decisions of mkfs change, in MiB; sparse, except for the tables.
 const SIZES: [u64; 12] =
     [64, 65, 100, 128, 304, 511, 512, 516, 3 << 10, 17 << 10, 100 << 10, 1 << 20];
 
@@ -27,7 +27,7 @@ fn number(text: &str, key: &str) -> u64 {
     row.trim_start_matches([' ', '=', ':']).trim().parse().unwrap()
 }
 
-/// The first byte that can be given to a file, and the end of the filesystem.
+/// The first byte that can be allocated to a file, and the end of the filesystem.
 fn room(filesystem: RetentionFilesystem, path: &str) -> (u64, u64) {
     match filesystem {
         RetentionFilesystem::Ext4 => {
@@ -52,7 +52,7 @@ fn room(filesystem: RetentionFilesystem, path: &str) -> (u64, u64) {
     }
 }
 
-/// This host's xfsprogs.
+/// The version of this host's xfsprogs.
 fn maker() -> Version {
     let said = run("mkfs.xfs", &["-V"]);
     said.split_whitespace().find_map(Version::leading).unwrap()
@@ -72,7 +72,7 @@ fn no_file_can_lie_where_signatures_are_looked_for() {
         };
         for features in [Features::Current, oldest] {
             for mib in SIZES.into_iter().filter(|mib| mib * MIB >= filesystem.disk_bytes_min()) {
-                // Not a whole number of MiB, as disks are.
+                // Not a whole number of MiB, like real disks.
                 let bytes = mib * MIB + 512 * 7;
                 File::create(&file).unwrap().set_len(bytes).unwrap();
                 let mkfs = filesystem.mkfs(Path::new(path), Uuid::from_u128(1), features, bytes);

@@ -1,5 +1,5 @@
-//! Disks served over NBD, as the clients see them that people use: qemu-img, qemu-io, nbdcopy,
-//! nbdinfo and fio. What a client of our own sees, down to the byte, is in the unit tests.
+//! Disks served over NBD, as seen by the clients that people use: qemu-img, qemu-io, nbdcopy,
+//! nbdinfo and fio. A client of our own, which checks every byte, is in the unit tests.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
 use std::fs::{self, File};
@@ -22,14 +22,14 @@ use tempfile::TempDir;
 const MIB: usize = 1 << 20;
 const CAPACITY: usize = 24 * MIB;
 
-/// Noise with a stretch of zeros, the same at every run.
+/// Noise with a range of zeros, the same in every run.
 fn content(bytes: usize) -> Vec<u8> {
     let mut content = Random::new(7).bytes(bytes);
     content[bytes / 3..bytes / 2].fill(0);
     content
 }
 
-/// A folder with a disk image in it, and where a server of it listens.
+/// A folder with a disk image, and the address of a server for it.
 struct Image {
     folder: TempDir,
     content: Vec<u8>,
@@ -51,7 +51,7 @@ impl Image {
         Listen::Unix(self.path("socket"))
     }
 
-    /// Opened for reading only: whatever tries to write fails.
+    /// Opened read-only: any attempt to write fails.
     fn view(&self) -> Arc<View> {
         let capacity = ByteCount::new(self.content.len() as u64);
         let geometry = Geometry { capacity, sector_size: SectorSize::Bytes512 };
@@ -70,7 +70,7 @@ impl Image {
         Export { name: name.to_owned(), view, scratch }
     }
 
-    /// The image is what it was.
+    /// Asserts that the image is unchanged.
     fn is_untouched(&self) {
         assert!(fs::read(self.path("disk")).unwrap() == self.content, "the image was changed");
     }
@@ -80,7 +80,7 @@ impl Image {
     }
 }
 
-/// Ends the server also when a test fails: else it would wait for it.
+/// Ends the server even if a test fails, because the test would wait for it otherwise.
 struct StopAtLast<'a>(&'a AtomicBool);
 
 impl Drop for StopAtLast<'_> {
@@ -89,7 +89,7 @@ impl Drop for StopAtLast<'_> {
     }
 }
 
-/// Serves while `work` is done, which is given the address.
+/// Serves while `work` is running, which is passed the address.
 fn served(address: Listen, exports: Vec<Export>, work: impl FnOnce(&Listen)) {
     let server = Server::bind(address, exports).unwrap();
     let stop = AtomicBool::new(false);
@@ -132,7 +132,7 @@ fn nbdcopy_reads_over_four_connections_and_over_tcp() {
     if !has_program("nbdcopy") {
         return;
     }
-    // Not whole sectors: the protocol counts bytes.
+    // Not whole sectors, because the protocol counts bytes.
     let image = Image::new(CAPACITY + 777);
     let any_port = Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     for address in [image.socket(), any_port] {
@@ -190,7 +190,7 @@ fn nbdinfo_lists_every_export_with_what_it_can_do() {
         }
         let by_name = nbd(&["nbdinfo", "--size", &address.uri("db/data ü")]);
         assert_eq!(by_name.exits(0).stdout.trim(), CAPACITY.to_string());
-        // Of two, none is the default.
+        // With two exports, neither is the default.
         let unnamed = nbd(&["nbdinfo", "--size", &address.uri("")]);
         assert_ne!(unnamed.code, Some(0), "{unnamed:#?}");
         unnamed.says("server has no export named ''");

@@ -1,5 +1,5 @@
-//! What the plan says about the retention disk, over every state a disk can be in, every way to
-//! name it, and everything that can be known of it already.
+//! The plan for the retention disk, for every state that a disk can be in, every way to name it,
+//! and everything that can be known about it already.
 
 #![allow(clippy::unwrap_used, reason = "every function here belongs to a test")]
 
@@ -20,7 +20,7 @@ use provisioning::step::{Action, Consent};
 const GIB: u64 = 1 << 30;
 const UUID: &str = "2c1e7d52-6f0b-4b8e-9a51-d3f17c3e90aa";
 
-/// A machine with its system on sda and the disk in question, sdb, not yet attached.
+/// A machine with its system on sda; the disk in question, sdb, is not yet attached.
 fn machine() -> Machine {
     let machine = Machine::new(Distribution::Debian12);
     attach(&machine, "sda", "0:0:0:0", 128 * GIB, Some(naa(0)));
@@ -105,7 +105,7 @@ fn in_state(state: &str) -> Machine {
     }
 }
 
-/// `format` with its consent, `refused` with the reason, or what else is to be done.
+/// `format` with its consent, `refused` with the reason, or the other actions.
 fn verdict(machine: &Machine, desired: &Desired) -> String {
     let observed = observe(&machine.host(), desired).unwrap();
     let first = retention::plan(&observed, desired);
@@ -150,7 +150,8 @@ fn begin_format(machine: &Machine, size_bytes: u64) {
     record::store(&host, &Record { formatting: Some(intent), ..Record::default() }).unwrap();
 }
 
-/// What is expected of a named disk: without --destroy, with it, and without it but begun earlier.
+/// The expected verdict for a named disk: without --destroy, with it, and without it but begun
+/// earlier.
 fn expected(state: &str) -> [&'static str; 3] {
     let blank = "format blank /dev/sdb";
     let (destroy, unfinished) = ("format destroy /dev/sdb", "format unfinished /dev/sdb");
@@ -164,8 +165,9 @@ fn expected(state: &str) -> [&'static str; 3] {
         "malformed" => ["could not be examined"; 3],
         "mounted" | "swapped" => ["in use|carries the running system"; 3],
         "held-lvm" | "held-md" => ["in use"; 3],
-        // Bytes that no program knows, and our own new filesystem that nobody used. What was agreed
-        // to be destroyed and is still there is not among them: it may have changed since.
+        // Bytes that no program recognises, and our own new filesystem that nobody has used.
+        // Content whose destruction was agreed to and that still exists is not among them: it may
+        // have changed since.
         "bytes" | "ours" => [content, destroy, unfinished],
         _ => [content, destroy, content],
     }
@@ -221,7 +223,7 @@ fn the_system_disk_is_refused_however_it_is_named() {
     assert_verdict(&verdict(&in_state("blank"), &part), "is a part of a disk", "sda1");
 }
 
-/// What is there already: mounted, an fstab row, a record, the volume itself.
+/// What exists already: a mount, an fstab row, a record, the volume itself.
 fn already(mounted: bool, row: bool, recorded: bool, attached: bool) -> Machine {
     let machine = if attached { in_state("ours") } else { in_state("gpt") };
     if row {
@@ -272,8 +274,8 @@ fn what_is_there_already_is_kept_and_only_what_is_missing_is_done() {
     }
 }
 
-/// The disk is taken for a ZFS pool and ext4 at once, or for a RAID member: as a volume is that
-/// keeps such disks.
+/// The disk is taken for both a ZFS pool and ext4, or for a RAID member, like a volume that retains
+/// data of such disks.
 fn hidden_signatures() -> [Signature; 2] {
     let uuid = UUID.to_owned();
     let hidden = Some(HiddenFilesystem { filesystem: RetentionFilesystem::Ext4, uuid });
@@ -292,7 +294,7 @@ fn a_volume_is_known_by_its_own_superblock_whatever_else_is_seen_on_it() {
         let got = verdict(&machine, &desired());
         let wanted = if mounted { "nothing" } else { "make directory /mnt/retention" };
         assert!(got.starts_with(wanted), "{mounted} {hidden}: {got}");
-        // A volume of before the rule gets it, and the event is of its disk alone.
+        // A volume made before the rule existed gets it, and the event is for its disk only.
         machine.tree().remove(UDEV_RULE_FILE);
         let observed = observe(&machine.host(), &desired()).unwrap();
         let actions = retention::plan(&observed, &desired()).unwrap();
@@ -318,7 +320,7 @@ fn destruction_of_the_known_volume_is_refused_even_if_it_is_named() {
             let xfs = Desired { filesystem: Some(RetentionFilesystem::Xfs), ..destroy.clone() };
             let got = verdict(&machine, &xfs);
             assert!(got.starts_with("refused: ") && !got.contains("--destroy"), "{got}");
-            // Named so, it is what it is already.
+            // Naming this filesystem changes nothing: the volume already has it.
             let got = verdict(&machine, &destroy);
             assert!(got.starts_with("make directory") && !got.contains("format"), "{got}");
         }
@@ -386,7 +388,7 @@ fn one_of_two_clones_is_not_formatted() {
     assert_verdict(&verdict(&machine, &named(true)), "have the same WWID", "clones");
 }
 
-/// Puts the state of a group web with this target onto the machine.
+/// Writes the state of a group web with this target to the machine.
 fn write_state(machine: &Machine, target: &str) {
     let mut state = GroupState::default();
     state.volumes.entry(blockio::volume_name::VolumeName::unnamed()).or_default().target =
@@ -405,7 +407,7 @@ fn a_disk_that_a_group_writes_to_is_refused_by_whatever_the_group_knows_it() {
         (in_state("blank"), "/dev/sdb"),
         (in_state("blank"), &link),
         (in_state("ext4"), &wwid),
-        // Its page cannot be read, and its link names it all the same.
+        // Its page cannot be read, but its link identifies it.
         (malformed, &wwid),
     ] {
         write_state(&machine, target);

@@ -1,5 +1,5 @@
-//! `prepare` on machines in memory: from scratch to ready, twice, interrupted everywhere, and with
-//! everything around it lying or failing.
+//! `prepare` on machines in memory: from scratch to ready, twice, interrupted at every point, and
+//! with every program around it lying or failing.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
@@ -23,7 +23,7 @@ fn plan_of(machine: &Machine, desired: &Desired) -> Plan {
     plan(&observe(&machine.host(), desired).unwrap(), desired)
 }
 
-/// Prepares, stopping at event number `stop_at`; also tells how many events there were.
+/// Prepares, stopping at event number `stop_at`; also returns the number of events.
 fn prepare_until(machine: &Machine, desired: &Desired, stop_at: usize) -> (Finished, usize) {
     let host = machine.host();
     let preparation = Preparation::begin(&host, desired.clone(), Purpose::Change).unwrap();
@@ -195,7 +195,7 @@ fn a_format_that_died_is_known_as_ours_and_done_again_without_destroy() {
     assert!(all.len() == 3 && all[1].starts_with("wipefs"), "{all:?}");
 }
 
-/// As a volume is that was made before the row said it.
+/// Like a volume that was made before the row contained this option.
 #[test]
 fn a_mounted_ext4_that_goes_on_after_errors_is_told_to_stop_and_so_is_the_next_boot() {
     let machine = recorded::ready(Distribution::Debian12);
@@ -280,7 +280,7 @@ fn a_disk_that_got_content_since_the_plan_is_not_formatted() {
     assert_eq!(formats(&machine), [""; 0]);
 }
 
-/// What the lvm step says on a host whose system is on LVM, changed by `change`.
+/// The lvm step on a host whose system is on LVM, changed by `change`.
 fn lvm_step(change: impl Fn(&Machine)) -> PlannedStep {
     let machine = recorded::lvm_root();
     change(&machine);
@@ -290,7 +290,7 @@ fn lvm_step(change: impl Fn(&Machine)) -> PlannedStep {
 
 #[test]
 fn lvm_of_the_system_is_told_from_customers_by_uuid_and_by_names_that_last() {
-    // Where there is a devices file, filters are ignored, and the block has none.
+    // If there is a devices file, filters are ignored, and the block contains none.
     let step = lvm_step(|machine| machine.tree().remove("/etc/lvm/devices/system.devices"));
     let Some(Action::WriteFile(change)) =
         step.actions.iter().find(|one| one.to_string().ends_with("/etc/lvm/lvmlocal.conf"))

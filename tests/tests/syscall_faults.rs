@@ -1,10 +1,11 @@
-//! One call to the kernel fails, once or from then on, at any place of a short run: nothing that
-//! was told before is lost, success is told of what is so, and the same command leads on
-//! afterwards. What points hold is read by the reader that knows the document alone.
+//! One system call fails, once or from then on, at any point of a short run: nothing that was
+//! reported earlier is lost, success is reported only for what is true, and the same command
+//! continues afterwards. The contents of points are read by the reader that is based only on the
+//! document.
 //!
-//! A few places of each call here; all of them with `MTCTL_LONG_TESTS=1`, which takes most of an
-//! hour. What io_uring does is no call but that it is entered: the writes and flushes that fail are
-//! those of `--engine blocking`.
+//! By default, a few places of each call are tried; `MTCTL_LONG_TESTS=1` tries all of them, which
+//! takes most of an hour. The operations of io_uring are not visible as system calls except for
+//! entering it: the writes and flushes that fail are those of `--engine blocking`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
@@ -26,12 +27,12 @@ const GROUP: &str = "/mnt/retention/g";
 const SIZE: u64 = (1 << 20) + 512;
 const STREAMS: usize = 3;
 const MARKS: usize = 2;
-/// Thinning has something to do in the third stream.
+/// Far enough apart that there is something to thin in the third stream.
 const APART_SECONDS: u64 = 5 * 3600;
-/// So many places of each call, where not all are tried.
+/// The number of places of each call, unless all are tried.
 const PLACES: usize = 3;
 
-/// A call, how it fails, and whether what is told as durable depends on it.
+/// A call, its error, and whether what is reported as durable depends on it.
 const CALLS: [(&str, &str, bool); 18] = [
     ("fdatasync", "EIO", true),
     ("fsync", "EIO", true),
@@ -53,13 +54,13 @@ const CALLS: [(&str, &str, bool); 18] = [
     ("io_uring_enter", "EIO", false),
 ];
 
-/// What is run, and from where on. The group's engine is the one of the first apply.
+/// A command to run, and its starting point. The group's engine is that of the first apply.
 struct Verb {
     name: &'static str,
-    /// So many streams were applied before.
+    /// How many streams were applied before.
     applied: usize,
     words: &'static [&'static str],
-    /// The mark at which the disks are when it is done.
+    /// The mark at which the disks are afterwards.
     at: &'static str,
 }
 
@@ -94,7 +95,7 @@ const VERBS: [Verb; 10] = [
 struct Rig<'a> {
     machine: &'a ScratchMachine,
     target: PathBuf,
-    /// What the volume holds at each mark.
+    /// The contents of the volume at each mark.
     held: BTreeMap<String, Vec<u8>>,
 }
 
@@ -141,7 +142,7 @@ impl<'a> Rig<'a> {
             }
         }
         if verb.words[0] == "restore" {
-            // A file that has its name is whole, and may be overwritten.
+            // A file that has its final name is complete, and may be overwritten.
             words.extend(["--create", "--yes", "--onto"].map(str::to_owned));
             words.push(self.path("home.img"));
         }
@@ -152,7 +153,7 @@ impl<'a> Rig<'a> {
         self.machine.file(name).to_str().unwrap().to_owned()
     }
 
-    /// Keeps the group and its target as they are with so many streams applied.
+    /// Saves the group and its target as they are with `applied` streams applied.
     fn keep(&self, applied: usize) {
         let kept = self.path(&format!("kept-{applied}"));
         let target = self.target.display();
@@ -162,7 +163,7 @@ impl<'a> Rig<'a> {
         }
     }
 
-    /// Puts both back: into the same file, by which the group knows it.
+    /// Restores both, into the same target file, by which the group identifies it.
     fn put_back(&self, applied: usize) {
         let kept = self.path(&format!("kept-{applied}"));
         let _ = fs::remove_file(self.path("home.img"));
@@ -172,7 +173,7 @@ impl<'a> Rig<'a> {
         ));
     }
 
-    /// Runs `verb`; strace has `options`.
+    /// Runs `verb` under strace with `options`.
     fn traced(&self, verb: &Verb, options: &[&str]) -> Run {
         let program = mtctl().to_str().unwrap();
         let of_verb = self.words(verb);
@@ -186,8 +187,8 @@ impl<'a> Rig<'a> {
         finish(&mut command(words[0], &words[1..]))
     }
 
-    /// Runs `server` until a client has copied from it what it could: its exit code, or the
-    /// server's if that is none of those it may have.
+    /// Runs `server` until a client has copied what it could; returns the client's exit code, or
+    /// the server's if that is not one of those it may have.
     fn copied_by_a_client(&self, server: &str) -> Run {
         let (socket, copy) = (self.path("socket"), self.path("copy.img"));
         let script = format!(
@@ -203,7 +204,7 @@ impl<'a> Rig<'a> {
         finish(&mut command("sh", &["-c", &script]))
     }
 
-    /// Runs `verb` as it is.
+    /// Runs `verb` without strace.
     fn untraced(&self, verb: &Verb) -> Run {
         let words = self.words(verb);
         match verb.words[0] {
@@ -214,8 +215,8 @@ impl<'a> Rig<'a> {
         }
     }
 
-    /// How often each call is made by the thread that makes it most often, and after how many of
-    /// them no thread makes one that is of anything but the log of runs.
+    /// For each call, how often the thread that makes it most often does so, and after how many of
+    /// these no thread makes one that concerns anything except the log of runs.
     fn calls(&self, verb: &Verb) -> BTreeMap<String, (usize, usize)> {
         self.put_back(verb.applied);
         let trace = self.path("trace");
@@ -238,7 +239,7 @@ impl<'a> Rig<'a> {
         most
     }
 
-    /// The points, by the document, each with what it holds.
+    /// The points according to the document, each with its contents.
     fn points(&self) -> BTreeMap<String, Vec<u8>> {
         let Some(history) = History::read(Path::new(GROUP)).unwrap() else {
             return BTreeMap::new();
@@ -252,19 +253,19 @@ impl<'a> Rig<'a> {
         history.points().into_iter().map(point).collect()
     }
 
-    /// All points hold what they are to hold; gives their names.
+    /// Asserts that all points have the expected contents; returns their names.
     #[track_caller]
     fn points_hold(&self, verb: &Verb) -> Vec<String> {
         let points = self.points();
         for (name, held) in &points {
-            // A point by hand is made where the disks are.
+            // A manual point is made where the disks are.
             let at = if name == "by-hand" { verb.at } else { name };
             assert!(*held == self.held[at], "{name} holds something else");
         }
         points.into_keys().collect()
     }
 
-    /// What `verb` does is done.
+    /// Asserts that `verb` has done its work.
     #[track_caller]
     fn is_done(&self, verb: &Verb, run: &Run) {
         let disk = fs::read(&self.target).unwrap();
@@ -293,7 +294,7 @@ impl<'a> Rig<'a> {
         }
     }
 
-    /// `call` fails at `place`; what comes of it.
+    /// Lets `call` fail at `place`, and checks the result.
     fn fails(&self, verb: &Verb, (call, error, is_durable): (&str, &str, bool), place: &str) {
         self.put_back(verb.applied);
         let before = self.points_hold(verb);
@@ -302,7 +303,7 @@ impl<'a> Rig<'a> {
         let faulty = self.traced(verb, &options);
         let shown = format!("{}, {call} {error} at {place}: {faulty:#?}", verb.name);
         println!("{}, {call} {error} at {place}: {:?}", verb.name, faulty.code);
-        // 127: the loader found no library. A signal or 101 would be an abort or a panic.
+        // 127: the loader did not find a library. A signal or 101 would be an abort or a panic.
         assert!(matches!(faulty.code, Some(0..=7 | 127)), "{shown}");
         let writes = !["a digest", "an export", "a list of points"].contains(&verb.name);
         if is_durable && writes && place.ends_with('+') {
@@ -319,9 +320,9 @@ impl<'a> Rig<'a> {
         let may_go = ["a commit", "an apply that thins"].contains(&verb.name);
         let is_kept = |name: &String| may_go || after.contains(name);
         assert!(before.iter().all(is_kept), "{before:?}, {after:?}: {shown}");
-        // It leads on.
+        // The same command continues.
         let again = self.untraced(verb);
-        // It was done, and then something failed: there is one of that name, or no history left.
+        // It was done before something failed: there is a point of that name, or no history left.
         let was_done = match verb.name {
             "a commit" => after.is_empty(),
             "a point by hand" => after.contains(&"by-hand".to_owned()),
@@ -335,7 +336,7 @@ impl<'a> Rig<'a> {
     }
 }
 
-/// Places of a call that is made `count` times: the first, the last, and between.
+/// Places of a call that is made `count` times: the first, the last, and some between.
 fn places(count: usize) -> Vec<usize> {
     if std::env::var_os("MTCTL_LONG_TESTS").is_some() || count <= PLACES {
         return (1..=count).collect();
@@ -374,7 +375,7 @@ fn whichever_call_fails_once_or_for_ever_nothing_told_is_lost_and_the_same_comma
                 for place in places(count) {
                     rig.fails(verb, call, &place.to_string());
                     let (name, error, is_durable) = call;
-                    // That a run could not be recorded is told, and it goes on.
+                    // A failure to record a run is reported, and the run continues.
                     let call = (name, error, is_durable && place <= of_others);
                     rig.fails(verb, call, &format!("{place}+"));
                     runs += 2;

@@ -1,5 +1,6 @@
-//! Opening a target on real loop devices: who keeps it from us, whom we keep from it, what a name
-//! must still mean. Nothing here writes to a target, and every byte is as before.
+//! Opening a target on real loop devices: what keeps us from opening it, whom we keep from opening
+//! it, and what its name must still mean. Nothing here writes to a target, and every byte stays the
+//! same.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
@@ -29,7 +30,7 @@ fn opened(path: impl AsRef<Path>) -> blockio::Result<Target> {
     open(&expecting(path, Expected::default()))
 }
 
-/// Refused, with all of `words`, and a hint.
+/// Asserts that it is refused with all of `words` and a hint.
 #[track_caller]
 fn refusal(request: &TargetRequest, words: &[&str]) {
     let error = open(request).unwrap_err();
@@ -41,7 +42,8 @@ fn refusal(request: &TargetRequest, words: &[&str]) {
     assert!(error.hint().is_some(), "{error:?}");
 }
 
-/// Refused for what `words` say, and every byte of the disk as before.
+/// Asserts that it is refused for the reason in `words`, and that every byte of the disk is
+/// unchanged.
 #[track_caller]
 fn is_refused(disk: &LoopDevice, words: &[&str]) {
     let before = disk.sha256();
@@ -53,17 +55,17 @@ fn exclusively(path: &str) -> std::io::Result<File> {
     OpenOptions::new().read(true).custom_flags(OFlag::O_EXCL.bits()).open(path)
 }
 
-/// A disk with one partition that the kernel knows, until this is dropped.
+/// A disk with one partition that the kernel knows until this is dropped.
 struct Partitioned {
     disk: LoopDevice,
     partition: String,
 }
 
 impl Partitioned {
-    /// None where the partition table cannot be made, which is counted as a skip.
+    /// `None` if the partition table cannot be made, which is counted as a skip.
     fn new(machine: &ScratchMachine) -> Option<Self> {
         let disk = Content::Mbr.on_a_disk(machine)?;
-        // Not --add: a killed test may have left a partition of this number.
+        // Not --add, because a killed test may have left a partition with this number.
         run("partx", &["--update", disk.path()]);
         let partition = format!("{}p1", disk.path());
         Some(Self { disk, partition })
@@ -72,7 +74,7 @@ impl Partitioned {
 
 impl Drop for Partitioned {
     fn drop(&mut self) {
-        // The kernel keeps partitions of a loop device when it is detached.
+        // The kernel keeps the partitions of a loop device when it is detached.
         finish(&mut command("partx", &["--delete", self.disk.path()]));
     }
 }
@@ -321,7 +323,7 @@ fn an_image_file_behind_a_loop_device_is_refused_under_each_of_its_names() {
         std::fs::hard_link(disk.file(), &other_name).unwrap();
         refusal(&expecting(disk.file(), Expected::default()), &[&reason]);
         refusal(&expecting(&other_name, Expected::default()), &[&reason]);
-        // The name that the kernel would tell is gone, the file is not.
+        // The name that the kernel would report is gone, but the file is not.
         std::fs::remove_file(disk.file()).unwrap();
         refusal(&expecting(&other_name, Expected::default()), &[&reason]);
         std::fs::rename(&other_name, disk.file()).unwrap();
@@ -342,7 +344,7 @@ fn an_image_file_is_a_virtual_machines_or_ours_and_never_both() {
         let arguments = ["-f", "raw", path.to_str().unwrap()];
         let mut qemu = command("qemu-io", &arguments);
         let mut qemu = qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        // It asks for a command when it has the file open.
+        // It prompts for a command once it has the file open.
         qemu.stdout.as_mut().unwrap().read_exact(&mut [0; 8]).unwrap();
         let outcome = opened(&path).map(drop);
         drop(qemu.stdin.take());
@@ -361,7 +363,7 @@ fn an_image_file_is_a_virtual_machines_or_ours_and_never_both() {
 #[test]
 fn a_swap_file_is_refused() {
     on_a_scratch_machine(|machine| {
-        // Memory does not swap to itself: a filesystem on a disk does.
+        // Swap is not possible on tmpfs, but on a filesystem on a disk.
         let disk = machine.disk("disk", 64);
         run("mkfs.ext4", &["-q", disk.path()]);
         shell(&format!("mkdir /mnt/files; mount {} /mnt/files", disk.path()));

@@ -1,5 +1,5 @@
 //! Hosts recorded in QEMU machines with real SCSI disks (tests/hosts/vm-*.json): what the kernel,
-//! udev, LVM, mdadm and multipathd really leave behind is read as it was read there.
+//! udev, LVM, mdadm and multipathd really leave behind is interpreted as it was there.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -25,7 +25,7 @@ fn observed(name: &str) -> Observed {
     observe(&host, &desired()).unwrap()
 }
 
-/// One line a disk: path, address, controller, identity, WWID, sector, users, fit for.
+/// One line for each disk: path, address, controller, identity, WWID, sector, users, purposes.
 fn row(disk: &Disk) -> String {
     let json = serde_json::to_value(disk).unwrap();
     let word = |key: &str| json[key].as_str().unwrap_or("-").to_owned();
@@ -55,7 +55,7 @@ fn status(name: &str, id: &str) -> Status {
     check.findings.iter().find(|finding| finding.id == id).unwrap().status
 }
 
-/// The reason why `path` does not become the retention disk.
+/// The reason why `path` cannot become the retention disk.
 fn refusal(name: &str, path: &str) -> String {
     let number = |disk: &&Disk| disk.path == Path::new(path);
     let observed = observed(name);
@@ -126,8 +126,8 @@ fn disks_under_active_volumes_and_arrays_are_refused_by_their_holder() {
     }
 }
 
-/// It was recorded before the row said what ext4 is to do on an error, and before the volume had a
-/// rule for udev.
+/// It was recorded before the row said what ext4 has to do on an error, and before the volume had a
+/// udev rule.
 #[test]
 fn what_was_prepared_needs_nothing_more_than_what_row_and_rule_say_since() {
     let plan = plan(&observed("vm-prepared"), &desired());
@@ -143,7 +143,7 @@ fn what_was_prepared_needs_nothing_more_than_what_row_and_rule_say_since() {
     assert_eq!(change.after, before.replace("noatime,", "noatime,errors=remount-ro,"));
 }
 
-/// The second plan looked different on a real SCSI disk: what is mounted is the host's own.
+/// The second plan was different on a real SCSI disk: a mounted disk is the host's own.
 #[test]
 fn the_policy_for_a_disk_to_be_formatted_is_that_of_the_mounted_one() {
     let wwid = DiskName::parse("naa.6000c293e4b5a1b2c3d4e5f607182901").unwrap();

@@ -1,6 +1,6 @@
-//! What is written is made durable in the order that docs/format/retention-journal-v2.md gives, on
-//! the calls that the program really makes: a flush that is left out fails no other test, as the
-//! page cache outlives a kill.
+//! Writes become durable in the order of docs/format/retention-journal-v2.md, checked on the system
+//! calls that the program really makes: no other test fails if a flush is missing, because the page
+//! cache survives a kill.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
@@ -17,7 +17,7 @@ const CALLS: &str = "trace=write,pwrite64,pwritev,pwritev2,fsync,fdatasync,renam
                      renameat2,fallocate";
 const TARGET: &str = "target.img";
 
-/// Something that happened to a file, by the last part of its name.
+/// Something that happened to a file, given by the last component of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Event {
     Written(String),
@@ -25,8 +25,8 @@ enum Event {
     Renamed(String, String),
 }
 
-/// What a trace says of files of the group, its directory, and the target. A write counts from
-/// where it begins, all else from where it has ended: other threads make calls in between.
+/// The events of a trace for files of the group, its directory, and the target. A write counts from
+/// its beginning, everything else from its end, because other threads make calls in between.
 fn events(trace: &str) -> Vec<Event> {
     let mut begun = BTreeMap::new();
     let mut events = Vec::new();
@@ -48,7 +48,7 @@ fn events(trace: &str) -> Vec<Event> {
     events
 }
 
-/// What a call does to them.
+/// The event of a call.
 fn event(call: &str) -> Option<Event> {
     let (name, arguments) = call.split_once('(')?;
     let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -63,7 +63,7 @@ fn event(call: &str) -> Option<Event> {
     }
     match name {
         "fsync" | "fdatasync" => Some(Event::Durable(file)),
-        // What is given back has no content that anybody reads.
+        // Nobody reads the contents of space that was freed.
         "fallocate" if arguments.contains("PUNCH_HOLE") && file != TARGET => None,
         _ => Some(Event::Written(file)),
     }
@@ -73,16 +73,17 @@ fn is_state(file: &str) -> bool {
     file == "state" || file == "state.copy"
 }
 
-/// Where the order of `events` is not the one that is documented.
+/// Where the order of `events` differs from the documented one.
 fn wrong(events: &[Event]) -> Option<String> {
     let mut pending = BTreeSet::new();
     for (at, event) in events.iter().enumerate() {
         let of = |names: &dyn Fn(&str) -> bool| pending.iter().find(|file: &&String| names(file));
         match event {
             Event::Written(file) => {
-                // Barrier 1: what is overwritten has its images on the disk.
+                // Barrier 1: the images of overwritten data are durable.
                 let images = of(&|name| name.starts_with("segment-")).filter(|_| file == TARGET);
-                // Barriers 2 and 3: what a state says is so. One copy, and then the other.
+                // Barriers 2 and 3: everything that a state says is true. One copy is written after
+                // the other.
                 let said = of(&|name| name != file).filter(|_| file.starts_with("state"));
                 if let Some(earlier) = images.or(said) {
                     return Some(format!("{at}: {file} is written, and {earlier} is not durable"));
@@ -106,7 +107,7 @@ fn wrong(events: &[Event]) -> Option<String> {
     (!left.is_empty()).then(|| format!("at the end {left:?} are not durable"))
 }
 
-/// The name of the group's new directory is durable before its first state has one.
+/// Whether the name of the group's new directory is durable before its first state gets its name.
 fn is_the_group_durable_before_its_state(trace: &str) -> bool {
     let place = |is_it: &dyn Fn(&str) -> bool| trace.lines().position(is_it);
     let named = place(&|line| line.contains("fsync(") && line.contains("</mnt/retention>"));
@@ -124,7 +125,8 @@ fn what_is_written_is_durable_before_what_relies_on_it() {
         let file = |name: &str| machine.file(name).to_str().unwrap().to_owned();
         let mut random = Random::new(1);
         for name in ["one", "two", TARGET] {
-            // One batch, one record: of several, the next are preserved while one is written.
+            // One batch, one record: with several, the next ones are preserved while one is
+            // written.
             fs::write(file(name), random.bytes(1 << 20)).unwrap();
         }
         let (one, two, target, trace) = (file("one"), file("two"), file(TARGET), file("trace"));

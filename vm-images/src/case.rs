@@ -1,4 +1,4 @@
-//! A case: a story that a machine is taken through, and what it finds at hand.
+//! A case: a story that a machine goes through, and the tools that the story has.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,48 +15,48 @@ use crate::machine::{Machine, Start};
 use crate::servers::ScsiTarget;
 use crate::tool;
 
-/// A story with a name. It panics or gives an error when it does not come true.
+/// A story with a name. It panics or returns an error if an expectation fails.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    /// As it is asked for: `file::what_it_shows`.
+    /// The name for selecting it: `file::what_it_shows`.
     pub name: &'static str,
-    /// What it boots.
+    /// The image that it boots.
     pub image: Kind,
-    /// When its machines are killed.
+    /// The time after which its machines are killed.
     pub limit: Duration,
     /// The story.
     pub story: fn(&mut Lab) -> Result<()>,
 }
 
-/// What happened in a case, for the table.
+/// Counts of events in a case, for the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// How often a machine was started.
     pub boots: u32,
     /// How often its power was cut.
     pub cuts: u32,
-    /// How many faults were made: errors, lost paths, disks pulled, processes killed.
+    /// Number of injected faults: errors, lost paths, pulled disks, killed processes.
     pub faults: u32,
 }
 
-/// What a story finds at hand: a folder, an image, and hands to plug things in.
+/// The tools of a story: a folder, an image, and functions to attach things.
 #[derive(Debug)]
 pub struct Lab {
     image: Image,
     directory: TempDir,
     deadline: Instant,
     system: Option<PathBuf>,
-    /// What happened so far.
+    /// Counts of the events so far.
     pub tally: Tally,
     files: RefCell<HashMap<String, PathBuf>>,
 }
 
 impl Lab {
-    /// For a case that boots `image`; `mtctl` is what its guests have as /usr/bin/mtctl.
+    /// Prepares a case that boots `image`; `mtctl` becomes /usr/bin/mtctl of its guests.
     ///
     /// # Errors
     ///
-    /// There is no room.
+    /// There is no space.
     pub fn new(image: Image, mtctl: &Path, limit: Duration) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("mtctl-vm-").tempdir()?;
         let share = directory.path().join("share");
@@ -69,11 +69,11 @@ impl Lab {
         Ok(Self { image, directory, deadline, system, tally, files })
     }
 
-    /// Starts a machine; one at a time.
+    /// Starts a machine; only one can run at a time.
     ///
     /// # Errors
     ///
-    /// It does not come up.
+    /// It does not start.
     pub fn boot(&mut self, hardware: &Hardware) -> Result<Machine> {
         self.tally.boots += 1;
         Machine::start(&Start {
@@ -85,7 +85,7 @@ impl Lab {
         })
     }
 
-    /// A file of the case's folder.
+    /// The path of a file in the case's folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -95,11 +95,11 @@ impl Lab {
         self.directory.path().join("share")
     }
 
-    /// A new image file of so many MiB, all zeros: its path.
+    /// Creates an image file of `mib` MiB, all zeros, and returns its path.
     ///
     /// # Errors
     ///
-    /// There is no room.
+    /// There is no space.
     pub fn blank(&self, name: &str, mib: u64) -> Result<PathBuf> {
         let path = self.file(name);
         File::create(&path)?.set_len(mib << 20)?;
@@ -107,22 +107,23 @@ impl Lab {
         Ok(path)
     }
 
-    /// The image's system once more, on another disk, to be a disk of a machine: its path.
+    /// Makes another copy of the image's system, to be used as a disk of a machine, and returns its
+    /// path.
     ///
     /// # Errors
     ///
-    /// The image has none, or there is no room.
+    /// The image has none, or there is no space.
     pub fn second_system(&self) -> Result<PathBuf> {
         let system = self.image.system.as_deref().context("the image has no system")?;
         copy_on_write(system, self.file("second-system.qcow2"))
     }
 
-    /// From now on machines start from this system.
+    /// Makes machines start from this system from now on.
     pub fn start_from(&mut self, system: PathBuf) {
         self.system = Some(system);
     }
 
-    /// A disk as VMware shows it with disk.EnableUUID on, on the first controller.
+    /// A disk that looks like VMware's with disk.EnableUUID on, on the first controller.
     ///
     /// # Errors
     ///
@@ -146,13 +147,13 @@ impl Lab {
         })
     }
 
-    /// Keeps the folder of the case, to be looked at: its path.
+    /// Keeps the case's folder for inspection, and returns its path.
     pub fn keep(self) -> PathBuf {
         self.directory.keep()
     }
 }
 
-/// Makes `copy`, which holds what `system` does until it is written to.
+/// Makes `copy`, which shares the contents of `system` until it is written to.
 fn copy_on_write(system: &Path, copy: PathBuf) -> Result<PathBuf> {
     let create = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b"];
     let paths = [&*system.to_string_lossy(), &*copy.to_string_lossy()];
@@ -160,7 +161,7 @@ fn copy_on_write(system: &Path, copy: PathBuf) -> Result<PathBuf> {
     Ok(copy)
 }
 
-/// A UUID for the disk `name`, as VMware makes them: 32 digits.
+/// A UUID for the disk `name` in VMware's style: 32 digits.
 pub fn vmware_uuid(name: &str) -> String {
     let digits = blake3::hash(name.as_bytes()).to_hex();
     format!("6000c29{}", &digits[..25])

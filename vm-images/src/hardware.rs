@@ -1,9 +1,9 @@
-//! What a machine is made of: controllers, and disks on them, as QEMU's options. Which options make
-//! a disk look like VMware's is known here and nowhere else.
+//! The hardware of a machine: controllers, and disks on them, as QEMU options. Only this module
+//! knows which options make a disk look like VMware's.
 
 use std::path::{Path, PathBuf};
 
-/// A host bus adapter, or virtio-blk, where each disk is one of its own.
+/// A host bus adapter, or virtio-blk, where each disk has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Controller {
     /// VMware's paravirtual SCSI.
@@ -14,7 +14,7 @@ pub enum Controller {
     Lsi,
     /// LSI SAS 1068.
     Sas,
-    /// virtio-blk: no SCSI at all.
+    /// virtio-blk, without SCSI.
     VirtioBlk,
 }
 
@@ -30,7 +30,7 @@ impl Controller {
     }
 }
 
-/// Where the bytes of a disk are.
+/// Where the contents of a disk are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backing {
     /// A raw file, through the host's cache.
@@ -43,32 +43,32 @@ pub enum Backing {
     Iscsi {
         /// Address and port.
         portal: String,
-        /// The unit.
+        /// Number of the unit.
         lun: u32,
     },
 }
 
-/// What a disk says of who it is. An iSCSI unit says it itself.
+/// The identity that a disk reports. An iSCSI unit reports its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// Nothing: VMware's disk with disk.EnableUUID off.
+    /// None, like VMware's disk with disk.EnableUUID off.
     None,
     /// A serial number.
     Serial(String),
-    /// A world wide name of 64 bits and a serial number.
+    /// A world-wide name of 64 bits and a serial number.
     Wwn(u64, String),
 }
 
 /// A disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// How QEMU calls it: for removing it.
+    /// Its name in QEMU, which is needed to remove it.
     pub name: String,
-    /// The place of its controller in [`Hardware::controllers`].
+    /// The index of its controller in [`Hardware::controllers`].
     pub controller: usize,
     /// Its target number on the controller.
     pub slot: u8,
-    /// Its bytes.
+    /// Where its contents are.
     pub backing: Backing,
     /// Its identity.
     pub identity: Identity,
@@ -79,13 +79,13 @@ pub struct Disk {
 /// A machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hardware {
-    /// MiB of memory.
+    /// Memory in MiB.
     pub memory_mib: u32,
     /// Its host bus adapters.
     pub controllers: Vec<Controller>,
-    /// Its disks; more may come while it runs.
+    /// Its disks; more may be attached while it runs.
     pub disks: Vec<Disk>,
-    /// The machine says that it is VMware's.
+    /// Whether the machine claims to be VMware's.
     pub is_vmware: bool,
 }
 
@@ -97,7 +97,7 @@ impl Default for Hardware {
 }
 
 impl Hardware {
-    /// Adds a raw disk without an identity to the first controller: its name is `name`.
+    /// Adds a raw disk called `name`, without an identity, to the first controller.
     pub fn disk(mut self, name: &str, file: &Path) -> Self {
         let slot = self.disks.iter().filter(|disk| disk.controller == 0).count() as u8;
         self.disks.push(Disk {
@@ -111,7 +111,7 @@ impl Hardware {
         self
     }
 
-    /// Adds a raw disk to the first controller whose serial number is its name.
+    /// Adds a raw disk to the first controller, with its name as the serial number.
     pub fn known_disk(self, name: &str, file: &Path) -> Self {
         self.disk(name, file).with(|disk| disk.identity = Identity::Serial(name.to_owned()))
     }
@@ -120,14 +120,14 @@ impl Hardware {
     ///
     /// # Panics
     ///
-    /// There is none: a mistake of the case.
+    /// If there is none, which is a bug in the case.
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut Disk)) -> Self {
         change(self.disks.last_mut().expect("a case changes the disk that it added"));
         self
     }
 
-    /// QEMU's options for it.
+    /// QEMU's options for the machine.
     pub fn arguments(&self) -> Vec<String> {
         let mut all = vec!["-m".to_owned(), self.memory_mib.to_string()];
         if self.is_vmware {
@@ -150,7 +150,7 @@ impl Hardware {
 }
 
 impl Disk {
-    /// The option for where its bytes are; the node is called like the disk.
+    /// The option for its backing; the node has the name of the disk.
     fn node(&self) -> String {
         let name = &self.name;
         match &self.backing {
@@ -174,7 +174,7 @@ impl Disk {
         }
     }
 
-    /// The option for what the guest sees.
+    /// The option for the device that the guest sees.
     fn device(&self, controllers: &[Controller]) -> String {
         let Self { name, controller, slot, sector_bytes, .. } = self;
         let mut text = match (&self.backing, controllers[*controller]) {
@@ -198,8 +198,8 @@ impl Disk {
         text
     }
 
-    /// What [`crate::monitor::Monitor`] is told to add it to a machine that runs: the arguments of
-    /// `blockdev-add` and of `device_add`, as QEMU's options.
+    /// What [`crate::monitor::Monitor`] needs to attach it to a running machine: the arguments of
+    /// `blockdev-add` and of `device_add`, in the form of QEMU's options.
     pub fn options(&self, controllers: &[Controller]) -> (String, String) {
         (self.node(), self.device(controllers))
     }

@@ -1,5 +1,5 @@
-//! The images that cases boot: what is in each, and where it is kept. An image is named by the hash
-//! of everything that it is made of, made when it is missing, and used again when nothing changed.
+//! The images that cases boot: their contents, and where they are kept. An image is named after the
+//! hash of everything it is made of, built if it is missing, and reused while nothing changes.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,28 +14,28 @@ use crate::{kernel, modules, tool};
 mod bootable;
 mod system;
 
-/// The variable that names the folder of packages and images; target/vm-images without it.
+/// The variable that names the folder of packages and images; the default is target/vm-images.
 pub const CACHE: &str = "MTCTL_VM_CACHE";
 
-/// Which image a case boots.
+/// The image that a case boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Kernel 6.1 of Debian 12; udev and the tools of file systems, multipath and SCSI.
     Debian,
-    /// The same with kernel 6.12, which knows kernel.io_uring_disabled and ublk.
+    /// The same with kernel 6.12, which has kernel.io_uring_disabled and ublk.
     DebianNewKernel,
-    /// A system on a disk, with systemd, dnf and an RPM database, which says that it is a CentOS.
+    /// A system on a disk, with systemd, dnf and an RPM database, which claims to be a CentOS.
     CentosLike,
     /// The same on a disk with a boot loader, a login, and `mtctl prepare` at its first boot.
     Bootable,
 }
 
 impl Kind {
-    /// All of them, in the order in which they are made.
+    /// All images, in the order in which they are built.
     pub const ALL: [Self; 4] =
         [Self::Debian, Self::DebianNewKernel, Self::CentosLike, Self::Bootable];
 
-    /// How it is called in tables and file names.
+    /// Its name in tables and file names.
     pub fn name(self) -> &'static str {
         match self {
             Self::Debian => "debian",
@@ -46,16 +46,17 @@ impl Kind {
     }
 }
 
-/// An image that can be booted.
+/// A bootable image.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// What QEMU starts; none where the machine boots from the disk with the system.
+    /// What QEMU starts; `None` if the machine boots from the disk with the system.
     pub started: Option<Started>,
-    /// The disk with the system, to be copied on write; none where the initramfs is all.
+    /// The disk with the system, of which copy-on-write copies are made; `None` if there is only
+    /// the initramfs.
     pub system: Option<PathBuf>,
 }
 
-/// What QEMU starts by itself, without BIOS and boot loader.
+/// What QEMU starts directly, without BIOS and boot loader.
 #[derive(Clone, Debug)]
 pub struct Started {
     /// The ELF kernel.
@@ -64,7 +65,7 @@ pub struct Started {
     pub initramfs: PathBuf,
 }
 
-/// What every guest has, beside what these need.
+/// Packages of every guest; their dependencies are added.
 const COMMON: &[&str] = &[
     "bash",
     "coreutils",
@@ -94,10 +95,10 @@ const COMMON: &[&str] = &[
     "libudev1",
 ];
 
-/// What the test VMs that are an initramfs have as well.
+/// Additional packages of the test VMs that consist of an initramfs.
 const MORE: &[&str] = &["btrfs-progs", "reiserfsprogs", "dosfstools", "xxd"];
 
-/// What packages bring and no case uses, in the tree.
+/// Paths in the tree that packages contain and no case uses.
 const PRUNED: &str = "usr/share/{perl*,python*,zoneinfo,icons,pixmaps,applications,menu,reportbug,\
     doc-base,info,debianutils,base-files,gcc,gdb,initramfs-tools,zsh,fish} usr/lib/python3* \
     usr/bin/python3* usr/bin/perl* usr/lib/x86_64-linux-gnu/{libperl*,perl*,libicu*,libsqlite3*,\
@@ -131,15 +132,16 @@ pub const BUILT_WITH: [&str; 13] = [
     "createrepo_c",
 ];
 
-/// The image `kind`, made if it is not there; `say` is told of what takes a while.
+/// Returns the image `kind`, which is built if it does not exist; `say` is called before slow
+/// steps.
 ///
 /// # Errors
 ///
-/// Packages cannot be had, or there is no room.
+/// Packages are not available, or there is no space.
 pub fn get(kind: Kind, say: &dyn Fn(&str)) -> Result<Image> {
     let cache = cache();
     fs::create_dir_all(&cache).with_context(|| format!("making {}", cache.display()))?;
-    // Two programs make one image once.
+    // If two programs need one image, it is built once.
     let lock = File::create(cache.join("lock")).context("making the lock of the images")?;
     let _lock = Flock::lock(lock, FlockArg::LockExclusive)
         .map_err(|(_, errno)| errno)
@@ -200,7 +202,7 @@ fn get_initramfs(
         modules::copy(kernel, version, tree.path())?;
         finish_tree(tree.path())?;
         let part = into.with_extension("part");
-        // The kernel wants LZ4's legacy frame.
+        // The kernel requires LZ4's legacy frame.
         let pack = "cd \"$1\" && find . -print0 | cpio -o -0 -H newc -R 0:0 --quiet | \
                     lz4 -q -l -1 - \"$2\"";
         let _ = fs::remove_file(&part);
@@ -210,7 +212,7 @@ fn get_initramfs(
     Ok(into)
 }
 
-/// What maintainer scripts would have done, and the two programs of our own.
+/// Does the work of maintainer scripts, and adds our own two programs.
 fn finish_tree(tree: &Path) -> Result<()> {
     let link = |target: &str, name: &str| -> Result<()> {
         let name = tree.join(name);
@@ -235,7 +237,7 @@ fn finish_tree(tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The first digits of a hash over packages and texts.
+/// The first digits of a hash of packages and texts.
 fn hash(packages: &[Package], texts: &[&str]) -> String {
     let mut hasher = blake3::Hasher::new();
     for package in packages {
@@ -247,7 +249,7 @@ fn hash(packages: &[Package], texts: &[&str]) -> String {
     hasher.finalize().to_hex()[..16].to_owned()
 }
 
-/// Makes the folder `into` by filling another one: what is there is whole.
+/// Makes the folder `into` by filling another one first: an existing folder is complete.
 fn making(into: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let part = into.with_extension("part");
     let _ = fs::remove_dir_all(&part);
@@ -256,7 +258,7 @@ fn making(into: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     fs::rename(&part, into).with_context(|| format!("making {}", into.display()))
 }
 
-/// How large the image `kind` is, and how long it took to have it: for people.
+/// The size of the image `kind`, and the time it took to get it, for people.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
-//! Takes the ELF kernel (vmlinux) out of a bzImage, bytes to bytes: QEMU starts it through PVH and
-//! saves the seconds in which an emulated CPU would decompress it. No file is read here.
+//! Extracts the ELF kernel (vmlinux) from a bzImage, bytes to bytes: QEMU starts it through PVH,
+//! which saves the seconds that an emulated CPU would need to decompress it. No file is read here.
 //!
 //! Formats: the Linux/x86 boot protocol (Documentation/arch/x86/boot.rst of the kernel) for the
-//! header; the kernel's build appends the size of what it compressed as four bytes, little endian.
-//! Unpacked are the compressions that Debian's kernels have: xz (12), LZ4 (12, cloud), zstd (13).
+//! header; the kernel's build appends the uncompressed size as four bytes, little endian. The
+//! supported compressions are those of Debian's kernels: xz (12), LZ4 (12, cloud), zstd (13).
 
 use std::fmt;
 use std::io::Read;
@@ -11,7 +11,7 @@ use std::io::Read;
 #[cfg(test)]
 mod tests;
 
-/// The largest kernel that is unpacked. Debian's have 50 to 70 MB; a damaged size must not ask for
+/// The largest kernel that is unpacked. Debian's have 50 to 70 MB; a damaged size must not request
 /// all memory.
 pub const VMLINUX_BYTES_MAX: usize = 512 << 20;
 
@@ -23,21 +23,21 @@ const VERSION: usize = 0x206;
 const PAYLOAD_OFFSET: usize = 0x248;
 const PAYLOAD_LENGTH: usize = 0x24c;
 
-/// The first version of the protocol that tells where the payload is.
+/// The first version of the protocol that gives the position of the payload.
 const VERSION_WITH_PAYLOAD: u16 = 0x208;
 const SECTOR_BYTES: usize = 512;
 
 const LZ4_LEGACY_MAGIC_BYTES: usize = 4;
-/// What one block of the LZ4 legacy format holds at most, unpacked.
+/// The largest unpacked size of one block in the LZ4 legacy format.
 const LZ4_LEGACY_BLOCK_BYTES_MAX: usize = 8 << 20;
 
-/// Why no kernel could be taken out of an image.
+/// Why no kernel could be extracted from an image.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// The boot flag or the magic of the setup header is not there.
+    /// The boot flag or the magic of the setup header is missing.
     #[error("the image is no x86 Linux kernel: {0}")]
     NotAKernel(&'static str),
-    /// The boot protocol is older than 2.08 or names no payload.
+    /// The boot protocol is older than 2.08 or does not describe a payload.
     #[error("boot protocol {}.{:02} of the image names no payload", .version >> 8, .version & 0xff)]
     NoPayload {
         /// The protocol version as in the header: major in the high byte.
@@ -46,47 +46,47 @@ pub enum KernelError {
     /// The image ends before the header or the payload does.
     #[error("the image has {length} bytes, and its {what} reaches to {end}")]
     Truncated {
-        /// What was cut off.
+        /// The part that was cut off.
         what: &'static str,
-        /// Where that would end.
+        /// Where that part would end.
         end: usize,
-        /// How long the image is.
+        /// Length of the image.
         length: usize,
     },
-    /// The payload begins with no magic number of the boot protocol.
+    /// The payload does not begin with a magic number of the boot protocol.
     #[error("the payload begins with {0:02x?}, which is no known compression")]
     UnknownCompression([u8; 2]),
-    /// A compression that is recognised and not unpacked.
+    /// A compression that is recognised but not supported.
     #[error("{0} payloads are not unpacked")]
     Unsupported(Compression),
-    /// The size that the payload names is beyond [`VMLINUX_BYTES_MAX`].
+    /// The size given by the payload exceeds [`VMLINUX_BYTES_MAX`].
     #[error("the payload claims to unpack to {0} bytes, {VMLINUX_BYTES_MAX} at most are believed")]
     TooLarge(usize),
     /// The payload cannot be unpacked.
     #[error("unpacking the {compression} payload")]
     Damaged {
-        /// How it is compressed.
+        /// Its compression.
         compression: Compression,
-        /// What the decoder said.
+        /// The error of the decoder.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The payload unpacks to a length that it does not name.
+    /// The unpacked payload does not have the length that it states.
     #[error("the payload unpacks to {found} bytes and names {named}")]
     WrongLength {
-        /// The size named at its end.
+        /// The size stated at its end.
         named: usize,
-        /// How many bytes came out; one more than `named` if there are more.
+        /// How many bytes were unpacked; one more than `named` if there are more.
         found: usize,
     },
-    /// What was unpacked is no ELF file.
+    /// The unpacked data is not an ELF file.
     #[error("what was unpacked is no ELF file")]
     NotElf,
 }
 
-/// How a payload is compressed: the list of the boot protocol.
+/// How a payload is compressed, as listed in the boot protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all: an ELF file as it is.
+    /// Uncompressed: an ELF file.
     None,
     /// gzip, magic 1F 8B or 1F 9E.
     Gzip,
@@ -102,7 +102,7 @@ pub enum Compression {
     Zstd,
 }
 
-/// The payload of a bzImage: the compressed kernel, where it lies in the image.
+/// The payload of a bzImage: the compressed kernel in its place in the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payload<'a> {
     compression: Compression,
@@ -110,11 +110,12 @@ pub struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// Finds the payload of the bzImage `image`, and how it is compressed.
+    /// Finds the payload of the bzImage `image`, and determines its compression.
     ///
     /// # Errors
     ///
-    /// [`KernelError`]: no kernel, an old protocol, a cut-off image, an unknown magic number.
+    /// Returns a [`KernelError`]: not a kernel, an old protocol, a truncated image, an unknown
+    /// magic number.
     pub fn locate(image: &'a [u8]) -> Result<Self, KernelError> {
         if u16_at(image, BOOT_FLAG)? != 0xaa55 {
             return Err(KernelError::NotAKernel("no boot flag"));
@@ -132,23 +133,24 @@ impl<'a> Payload<'a> {
         Ok(Self { compression, bytes })
     }
 
-    /// How it is compressed.
+    /// The compression of the payload.
     #[must_use]
     pub fn compression(&self) -> Compression {
         self.compression
     }
 
-    /// The payload as it lies in the image, with the size at its end.
+    /// The payload as it is in the image, including the size at its end.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Unpacks the kernel: an ELF file.
+    /// Unpacks the kernel, which is an ELF file.
     ///
     /// # Errors
     ///
-    /// [`KernelError`]: a compression that is not unpacked, damage, a wrong size, no ELF.
+    /// Returns a [`KernelError`]: an unsupported compression, damage, a wrong size, not an ELF
+    /// file.
     pub fn vmlinux(&self) -> Result<Vec<u8>, KernelError> {
         let vmlinux = match self.compression {
             Compression::None => self.bytes.to_vec(),
@@ -188,14 +190,15 @@ impl<'a> Payload<'a> {
         let (packed, named) = self.packed_and_size()?;
         let mut unpacked = Vec::with_capacity(named);
         decoder(packed)
-            // One byte more than named tells a payload that is too long from one that fits.
+            // One byte more than stated, to detect a payload that is too long.
             .and_then(|reader| reader.take(named as u64 + 1).read_to_end(&mut unpacked))
             .map_err(|error| self.damaged(error))?;
         expect_length(named, unpacked.len())?;
         Ok(unpacked)
     }
 
-    /// LZ4's legacy format: a magic number, then blocks until the end, each with its packed length.
+    /// LZ4's legacy format: a magic number, then blocks until the end, each preceded by its packed
+    /// length.
     fn unpack_lz4(&self) -> Result<Vec<u8>, KernelError> {
         let (packed, named) = self.packed_and_size()?;
         let mut unpacked = vec![0; named];
@@ -246,8 +249,8 @@ impl fmt::Display for Compression {
     }
 }
 
-/// Where the protected-mode code begins, from which the payload's offset counts: after the boot
-/// sector and `setup_sects` more, of which zero means four.
+/// Where the protected-mode code begins, to which the payload's offset is relative: after the boot
+/// sector and `setup_sects` more sectors, where zero means four.
 fn protected_mode_offset(image: &[u8]) -> Result<usize, KernelError> {
     let sectors = match slice(image, SETUP_SECTS, 1, "setup header")?[0] {
         0 => 4,
@@ -284,8 +287,8 @@ fn u32_at(bytes: &[u8], at: usize) -> Result<usize, KernelError> {
     Ok(length(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])))
 }
 
-/// No machine that runs QEMU for x86-64 has smaller pointers; elsewhere a length that does not fit
-/// is beyond every image.
+/// No machine that runs QEMU for x86-64 has smaller pointers; elsewhere, a length that does not fit
+/// exceeds every image.
 fn length(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

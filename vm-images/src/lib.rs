@@ -1,5 +1,5 @@
 //! Builds test VMs from Debian's packages and boots them in QEMU; nothing here ships in the
-//! product. What is tested in them is told by the files in `cases`.
+//! product. The files in `cases` say what is tested in them.
 
 pub mod case;
 pub mod hardware;

@@ -1,11 +1,11 @@
 //! The log of the kernel's dm-log-writes: everything that was written to a disk, in the order in
-//! which it became durable, so that the disk can be made again as it was at any moment. Pure: bytes
-//! in, entries out, and an image in memory that they are done to.
+//! which it became durable, so that the disk can be reconstructed as it was at any moment. Pure:
+//! bytes in, entries out, and an image in memory to which they are applied.
 //!
 //! On the log device (drivers/md/dm-log-writes.c; all numbers little endian): a sector with magic,
-//! version, number of entries and bytes of a sector; then for each entry a sector that describes
-//! it, and after it what was written. A write is logged with the flush after it, or at once when it
-//! bypasses the cache (FUA). A mark is a text of somebody who looks on.
+//! version, number of entries and bytes in a sector; then for each entry a sector that describes
+//! it, followed by the written data. A write is logged with the flush after it, or immediately if
+//! it bypasses the cache (FUA). A mark is a text from an observer.
 
 use std::ops::Range;
 
@@ -17,48 +17,48 @@ const FLUSH: u64 = 1;
 const FUA: u64 = 1 << 1;
 const DISCARD: u64 = 1 << 2;
 const MARK: u64 = 1 << 3;
-/// That it is a file system's metadata: of no meaning here.
+/// Marks a file system's metadata; meaningless here.
 const METADATA: u64 = 1 << 4;
-/// The fields at the beginning of an entry's sector.
+/// Length of the fields at the beginning of an entry's sector.
 const ENTRY_BYTES: usize = 32;
 
-/// What happened to a disk.
+/// The history of a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// In their order.
+    /// In order.
     pub entries: Vec<Entry>,
 }
 
-/// One thing that happened.
+/// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The bytes of the disk that it is about; none of a flush alone and of a mark.
+    /// The bytes of the disk that it affects; empty for a flush alone and for a mark.
     pub extent: Range<u64>,
-    /// What they become.
+    /// Their new contents.
     pub becomes: Become,
     /// Everything before it in the log is durable after it.
     pub is_flush: bool,
-    /// It is durable itself, whatever is not flushed.
+    /// It is durable itself, whatever else is not flushed.
     pub is_fua: bool,
 }
 
-/// What an entry makes of the disk.
+/// What an entry does to the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Become {
-    /// The bytes of the log from here on.
+    /// The bytes at this offset in the log.
     Written(usize),
-    /// Nothing that anybody may rely on: zeros here.
+    /// Undefined contents; zeros here.
     Discarded,
-    /// As it was; somebody said this.
+    /// Unchanged; the text of a mark.
     Marked(String),
 }
 
 impl Log {
-    /// Reads the log device `log`.
+    /// Parses the log device `log`.
     ///
     /// # Errors
     ///
-    /// It is no log, of another version, or ends before its last entry does.
+    /// It is not a log, has another version, or ends before its last entry does.
     pub fn parse(log: &[u8]) -> Result<Self> {
         ensure!(number(log, 0)? == MAGIC, "no log of dm-log-writes");
         let version = number(log, 8)?;
@@ -78,8 +78,9 @@ impl Log {
         Ok(Self { entries })
     }
 
-    /// The places in the log after which something became durable: `entries[..place]` is what the
-    /// disk has for certain then. Of flushes with no change between them, only the last is a place.
+    /// The places in the log after which something became durable: `entries[..place]` is then
+    /// certainly on the disk. Of several flushes with no change between them, only the last is a
+    /// place.
     pub fn barriers(&self) -> Vec<usize> {
         let mut places: Vec<usize> = Vec::new();
         let mut has_changed = true;
@@ -98,11 +99,11 @@ impl Log {
 }
 
 impl Entry {
-    /// Does it to `image`; `log` is what it was read from.
+    /// Applies the entry to `image`; `log` is the log that it was parsed from.
     ///
     /// # Errors
     ///
-    /// It lies outside of the image.
+    /// It lies outside the image.
     pub fn replay(&self, log: &[u8], image: &mut [u8]) -> Result<()> {
         let range = usize::try_from(self.extent.start)?..usize::try_from(self.extent.end)?;
         let length = range.len();
@@ -119,7 +120,7 @@ impl Entry {
     }
 }
 
-/// The entry described at `at`, and where the next one is.
+/// The entry described at `at`, and the offset of the next one.
 fn entry(log: &[u8], at: usize, sector_bytes: u64) -> Result<(Entry, usize)> {
     let (sector, sectors) = (number(log, at)?, number(log, at + 8)?);
     let (flags, text_bytes) = (number(log, at + 16)?, number(log, at + 24)?);

@@ -1,5 +1,5 @@
-//! A machine that runs: QEMU, what it prints, and a way to run scripts in it. A machine that does
-//! not answer in time is killed, and its last words are in the error.
+//! A running machine: QEMU, its output, and a way to run scripts in it. A machine that does not
+//! answer in time is killed, and the error contains the end of its console.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -16,38 +16,38 @@ use crate::hardware::{Disk, Hardware};
 use crate::image::Image;
 use crate::monitor::{Monitor, object};
 
-/// The kernel's arguments, beside those of a case. An emulated processor has nothing to mitigate.
-/// What QEMU has translated it finds again by virtual address: with programs and libraries at
-/// random addresses each process would be translated anew, and take three times as long to start.
+/// The kernel's arguments, beside those of a case. An emulated processor needs no mitigations. QEMU
+/// finds translated code by virtual address: with programs and libraries at random addresses, each
+/// process would be translated again and take three times as long to start.
 pub(crate) const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 quiet tsc=reliable \
     no_timer_check mitigations=off cryptomgr.notests norandmaps";
-/// So many lines of a console are in an error.
+/// How many lines of the console an error contains.
 const LAST_LINES: usize = 60;
 
-/// What a machine is started with.
+/// The parameters for starting a machine.
 #[derive(Debug)]
 pub struct Start<'a> {
-    /// What it boots.
+    /// The image that it boots.
     pub image: &'a Image,
-    /// A copy of the image's system that it may write to.
+    /// A writable copy of the image's system.
     pub system: Option<&'a Path>,
     /// Controllers and disks.
     pub hardware: &'a Hardware,
-    /// A folder for sockets and the console; what the guest sees as /host is `share` in it.
+    /// A folder for sockets and the console; its subfolder `share` is /host in the guest.
     pub directory: &'a Path,
-    /// When it is killed at the latest.
+    /// The time at which it is killed.
     pub deadline: Instant,
 }
 
 impl Start<'_> {
-    /// How QEMU is started.
+    /// The command that starts QEMU.
     fn command(&self) -> Command {
         let Self { image, system, hardware, directory, .. } = self;
         let disks = hardware.disks.len() + usize::from(system.is_some());
         let mut append = format!("{KERNEL_ARGUMENTS} mt.disks={disks}");
         let mut command = Command::new("qemu-system-x86_64");
         command.args(["-nodefaults", "-display", "none", "-no-reboot"]);
-        // No SATA: without it udev has half as many devices to look at, and no disk is on it.
+        // No SATA: without it udev has half as many devices to process, and no disk is on it.
         command.args(["-M", "q35,sata=off", "-cpu", "Nehalem", "-smp", "1"]);
         command.args(["-accel", "tcg,thread=multi,tb-size=512"]);
         command.args(hardware.arguments());
@@ -58,7 +58,7 @@ impl Start<'_> {
                 system.display()
             );
             command.args(["-blockdev", &node]);
-            // With a kernel to start, that is the first thing to boot from.
+            // If there is a kernel to start, that is booted first.
             let first = if image.started.is_none() { ",bootindex=0" } else { "" };
             let device = format!("virtio-blk-pci,drive=system,serial=system{first}");
             command.args(["-device", &device]);
@@ -80,11 +80,11 @@ impl Start<'_> {
     }
 }
 
-/// A script that runs in the machine.
+/// A script that is running in the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Job(u32);
 
-/// A running machine. Dropping it is pulling its plug.
+/// A running machine. Dropping it pulls the plug.
 #[derive(Debug)]
 pub struct Machine {
     process: Child,
@@ -99,11 +99,11 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Starts a machine and waits until it takes scripts.
+    /// Starts a machine and waits until it accepts scripts.
     ///
     /// # Errors
     ///
-    /// QEMU refuses an option; the machine does not come up in time.
+    /// QEMU refuses an option, or the machine does not start in time.
     pub fn start(start: &Start) -> Result<Self> {
         let Start { hardware, directory, deadline, .. } = start;
         let share = directory.join("share");
@@ -142,7 +142,7 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Runs a script of bash in the machine, to its end.
+    /// Runs a bash script in the machine, to its end.
     ///
     /// # Errors
     ///
@@ -152,27 +152,27 @@ impl Machine {
         self.wait(job)
     }
 
-    /// Runs a script that must succeed and gives its stdout.
+    /// Runs a script that must succeed, and returns its stdout.
     ///
     /// # Errors
     ///
-    /// As [`Self::run`]; the script fails.
+    /// As [`Self::run`]; also if the script fails.
     pub fn must(&mut self, script: &str) -> Result<String> {
         let run = self.run(script)?;
         ensure!(run.code == Some(0), "in the machine: {run:#?}");
         Ok(run.stdout)
     }
 
-    /// Asks again and again until the script `is_so` succeeds.
+    /// Repeats the script `is_so` until it succeeds.
     ///
     /// # Errors
     ///
-    /// It never does in the time that the case has.
+    /// It does not succeed in the time that the case has.
     pub fn wait_until(&mut self, is_so: &str) -> Result<()> {
         self.must(&format!("until {is_so}; do sleep 0.1; done")).map(drop)
     }
 
-    /// Begins a script and does not wait for it.
+    /// Starts a script without waiting for it.
     ///
     /// # Errors
     ///
@@ -186,7 +186,7 @@ impl Machine {
         Ok(Job(job))
     }
 
-    /// Waits for a script, and gives what it came to.
+    /// Waits for a script, and returns its result.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ impl Machine {
         self.directory.join("share")
     }
 
-    /// Adds a disk while the machine runs.
+    /// Attaches a disk while the machine runs.
     ///
     /// # Errors
     ///
@@ -229,16 +229,16 @@ impl Machine {
         Ok(())
     }
 
-    /// Takes a disk away while the machine runs, used or not.
+    /// Removes a disk while the machine runs, whether it is in use or not.
     ///
     /// # Errors
     ///
-    /// There is none of this name.
+    /// There is no disk of this name.
     pub fn pull(&mut self, name: &str) -> Result<()> {
         self.monitor()?.pull(name)
     }
 
-    /// A connection to QEMU's monitor; it takes one at a time.
+    /// A connection to QEMU's monitor, which accepts one at a time.
     ///
     /// # Errors
     ///
@@ -247,17 +247,18 @@ impl Machine {
         Monitor::connect(&self.directory.join("monitor"))
     }
 
-    /// Cuts the power: nothing in the guest is told. What its disks had taken is in the cache of
-    /// this host, so nothing is lost of it; a disk that loses is [`crate::servers::VolatileDisk`].
+    /// Cuts the power without informing the guest. Data that its disks had accepted is in the cache
+    /// of this host, so none of it is lost; a disk that loses data is
+    /// [`crate::servers::VolatileDisk`].
     pub fn cut_power(self) {
         drop(self);
     }
 
-    /// Shuts the machine down as its system does, and waits until it is off.
+    /// Shuts the machine down properly, and waits until it is off.
     ///
     /// # Errors
     ///
-    /// It does not go off in time.
+    /// It is not off in time.
     pub fn shut_down(mut self) -> Result<()> {
         let command = "if [ -d /run/systemd/system ]; then systemctl poweroff; \
                        else sync; echo o >/proc/sysrq-trigger; fi";
@@ -271,7 +272,7 @@ impl Machine {
         bail!("the machine does not go off:\n{}", self.last_words())
     }
 
-    /// Waits until `text` is on its console.
+    /// Waits until `text` appears on its console.
     ///
     /// # Errors
     ///
@@ -287,7 +288,7 @@ impl Machine {
         bail!("the machine does not print {text:?}:\n{}", self.last_words())
     }
 
-    /// The end of what it printed on its console.
+    /// The end of its console output.
     pub fn last_words(&self) -> String {
         let console = fs::read(self.directory.join("console")).unwrap_or_default();
         let console = String::from_utf8_lossy(&console);
@@ -295,11 +296,11 @@ impl Machine {
         lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
     }
 
-    /// The next line of the agent.
+    /// The next line from the agent.
     fn line(&mut self) -> Result<String> {
         let rest = self.deadline.saturating_duration_since(Instant::now());
         let mut line = String::new();
-        // No time at all would mean: for ever.
+        // A timeout of zero would mean forever.
         self.agent.get_ref().set_read_timeout(Some(rest.max(Duration::from_millis(1))))?;
         let read = self.agent.read_line(&mut line);
         match read {
@@ -320,7 +321,7 @@ impl Drop for Machine {
     }
 }
 
-/// QEMU's connection for the agent; an error when QEMU ends instead.
+/// QEMU's connection for the agent; an error if QEMU exits instead.
 fn accept(listener: &UnixListener, process: &mut Child) -> Result<UnixStream> {
     listener.set_nonblocking(true)?;
     loop {

@@ -1,4 +1,4 @@
-//! The kernel's modules that a test VM has: those named here, and what they depend on.
+//! The kernel modules of a test VM: those named here, and their dependencies.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 
 use crate::tool;
 
-/// Controllers, device-mapper, file systems, and what connects the VM with its host. A name that a
-/// kernel does not have is left out of it.
+/// Controllers, device-mapper, file systems, and what connects the VM with its host. A module that
+/// a kernel does not have is left out.
 pub const WANTED: &[&str] = &[
     "vmw_pvscsi",
     "virtio_scsi",

@@ -1,4 +1,4 @@
-//! QEMU's monitor (QMP): disks come and go while the machine runs.
+//! QEMU's monitor (QMP), which attaches and removes disks while the machine runs.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -30,7 +30,7 @@ impl Monitor {
         Ok(monitor)
     }
 
-    /// Runs a command and gives its answer.
+    /// Runs a command and returns its answer.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl Monitor {
         self.answer("return").with_context(|| format!("QEMU refuses {line}"))
     }
 
-    /// Pulls the disk `name` and waits until the guest has let go of it.
+    /// Removes the disk `name` and waits until the guest has released it.
     ///
     /// # Errors
     ///
@@ -54,11 +54,11 @@ impl Monitor {
                 break;
             }
         }
-        // So that it can come back.
+        // So that it can be attached again.
         self.command("blockdev-del", json!({ "node-name": name })).map(drop)
     }
 
-    /// The next message that has `key`.
+    /// The next message that contains `key`.
     fn answer(&mut self, key: &str) -> Result<Value> {
         loop {
             let mut line = String::new();
@@ -77,8 +77,8 @@ impl Monitor {
     }
 }
 
-/// QEMU's options `a=b,c.d=e` as the object that its monitor takes; one without a value, which can
-/// only be at the beginning, is called `first`.
+/// Converts QEMU's options `a=b,c.d=e` to the object that its monitor expects; an option without a
+/// value, which can only come first, gets the name `first`.
 pub fn object(options: &str, first: &str) -> Value {
     let mut object = json!({});
     for option in options.split(',') {

@@ -1,5 +1,5 @@
-//! Debian packages: resolved by apt as if nothing were installed, fetched once, and unpacked. No
-//! chroot and no maintainer script: what those would have done, the recipe of an image does.
+//! Debian packages: resolved by apt as if nothing were installed, fetched once, and unpacked. There
+//! is no chroot and no maintainer script; the recipe of an image does their work.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use anyhow::{Context, Result, ensure};
 
 use crate::tool;
 
-/// A package as the repository has it.
+/// A package in the repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
-    /// The name of its file, with its version.
+    /// Its file name, including the version.
     pub file: String,
-    /// Its checksum, as apt names it.
+    /// Its checksum, as printed by apt.
     pub checksum: String,
 }
 
-/// What a test VM never uses of a package.
+/// Parts of packages that a test VM never uses.
 const LEFT_OUT: &str = "doc,man,locale,info,lintian,bug,bash-completion,i18n";
 
-/// What apt is told, whatever it is asked: nothing is installed, and nothing but what is needed.
+/// Common options for apt: nothing is installed, and only required packages count.
 fn options(cache: &Path) -> Vec<String> {
     let archives = format!("Dir::Cache::archives={}", cache.display());
     let settings = [
@@ -33,13 +33,13 @@ fn options(cache: &Path) -> Vec<String> {
     settings.iter().flat_map(|setting| ["-o".to_owned(), (*setting).to_owned()]).collect()
 }
 
-/// The packages `names` with all that they need.
+/// The packages `names` with all of their dependencies.
 ///
 /// # Errors
 ///
-/// apt does not know one of them, or is not there.
+/// apt does not know one of them, or is not installed.
 pub fn resolve(names: &[&str]) -> Result<Vec<Package>> {
-    // Of packages that are in its cache already apt names no address: none is.
+    // apt prints no address for packages that are in its cache, so the cache is empty here.
     let empty = tempfile::tempdir()?;
     fs::create_dir(empty.path().join("partial"))?;
     let mut arguments = options(empty.path());
@@ -53,7 +53,7 @@ pub fn resolve(names: &[&str]) -> Result<Vec<Package>> {
     Ok(found)
 }
 
-/// A line such as `'http://…/a_1_amd64.deb' a_1_amd64.deb 7820 SHA256:…`.
+/// Parses a line such as `'http://…/a_1_amd64.deb' a_1_amd64.deb 7820 SHA256:…`.
 fn package(line: &str) -> Option<Package> {
     let mut words = line.strip_prefix('\'')?.split_whitespace();
     let (file, _bytes) = (words.nth(1)?, words.next()?);
@@ -61,7 +61,7 @@ fn package(line: &str) -> Option<Package> {
     Some(Package { file: file.to_owned(), checksum: checksum.to_owned() })
 }
 
-/// Fetches what of `names` and their needs is not in `cache` yet.
+/// Fetches the packages `names` and their dependencies that are not yet in `cache`.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub fn fetch(names: &[&str], cache: &Path) -> Result<()> {
     tool::run("apt-get", &arguments).context("fetching the packages of a VM").map(drop)
 }
 
-/// Fetches one package alone, without what it needs: its file.
+/// Fetches a single package without its dependencies, and returns its file.
 ///
 /// # Errors
 ///
@@ -112,11 +112,11 @@ pub fn newest(begin: &str, end: &str) -> Result<String> {
     Ok(name.to_owned())
 }
 
-/// Unpacks the package in `file` into `tree`, whose /bin, /lib, … may be links.
+/// Unpacks the package in `file` into `tree`, in which /bin, /lib, … may be links.
 ///
 /// # Errors
 ///
-/// The package is damaged, or there is no room.
+/// The package is damaged, or there is no space.
 pub fn unpack(file: &Path, tree: &Path) -> Result<()> {
     let unpack = format!(
         "dpkg-deb --fsys-tarfile \"$1\" | tar -x -C \"$2\" --keep-directory-symlink \
@@ -128,7 +128,7 @@ pub fn unpack(file: &Path, tree: &Path) -> Result<()> {
         .map(drop)
 }
 
-/// An empty tree whose /bin, /sbin and /lib are in /usr, and `packages` of `cache` in it.
+/// Fills an empty tree in which /bin, /sbin and /lib are in /usr with `packages` from `cache`.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Runs cases: which, how many at a time, and the table of what they came to.
+//! Runs cases: which ones, how many at a time, and the table of results.
 
 use std::any::Any;
 use std::fs;
@@ -16,11 +16,11 @@ use crate::hardware::Hardware;
 use crate::image::{self, Image, Kind};
 use crate::tool;
 
-/// What one machine needs of the host's memory, in MiB: its own, and QEMU's translations.
+/// The host memory needed by one machine, in MiB: its own, and QEMU's translations.
 const MACHINE_MIB: u64 = 1700;
-/// The variable that keeps the folders of cases that failed.
+/// The variable that makes the folders of failed cases be kept.
 const KEEP: &str = "MTCTL_VM_KEEP";
-/// What the cases need of this host, beside what builds images.
+/// The programs that the cases need on this host, beside those that build images.
 const NEEDED: [&str; 5] = ["qemu-system-x86_64", "qemu-img", "tgtd", "tgtadm", "nbdkit"];
 
 /// Boots virtual machines and takes them through stories.
@@ -45,7 +45,7 @@ struct Arguments {
     quiet: bool,
 }
 
-/// What a case came to.
+/// The result of a case.
 struct Outcome {
     name: &'static str,
     seconds: f64,
@@ -53,14 +53,14 @@ struct Outcome {
     failure: Option<String>,
 }
 
-/// The program: runs what the command line asks for of `cases`, and says whether all came true.
+/// The program: carries out the command line for `cases`, and returns whether all succeeded.
 pub fn run(cases: &[Case]) -> bool {
     let arguments = Arguments::parse();
     let is_wanted = |case: &Case| {
         arguments.cases.is_empty() || arguments.cases.iter().any(|part| case.name.contains(part))
     };
     let mut wanted: Vec<&Case> = cases.iter().filter(|case| is_wanted(case)).collect();
-    // What may take long begins early, or the end is waited for with one machine.
+    // Cases that may take long begin first, so that the run does not end with one machine alone.
     wanted.sort_by_key(|case| std::cmp::Reverse(case.limit));
     if arguments.list {
         wanted.iter().for_each(|case| println!("{}", case.name));
@@ -100,7 +100,7 @@ fn say(text: &str) {
     println!("vm: {text}");
 }
 
-/// Every case is skipped for one reason.
+/// Skips every case for the same reason.
 fn skip(cases: &[&Case], reason: &str) -> bool {
     for case in cases {
         if let Err(error) = mt_tests::skip::record(case.name, reason) {
@@ -122,7 +122,8 @@ fn run_all(cases: &[&Case], jobs: Option<usize>) -> Result<Vec<Outcome>> {
     let folder = tempfile::tempdir()?;
     let mtctl = stripped(mt_tests::program::mtctl(), folder.path())?;
     let jobs = jobs.unwrap_or_else(jobs_here).max(1);
-    // What was expected is shown with the case; where, here. Nobody needs the frames between.
+    // The expectation is printed with the case, and its place here. Nobody needs the frames
+    // between.
     std::panic::set_hook(Box::new(|panic| {
         if let Some(place) = panic.location() {
             println!("at {}:{}:", place.file(), place.line());
@@ -149,7 +150,7 @@ fn run_all(cases: &[&Case], jobs: Option<usize>) -> Result<Vec<Outcome>> {
     Ok(outcomes.into_inner().unwrap_or_default())
 }
 
-/// Cases at a time: a processor and enough memory each.
+/// The number of concurrent cases: each needs a processor and enough memory.
 fn jobs_here() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -159,7 +160,7 @@ fn jobs_here() -> usize {
     processors.min(usize::try_from(machines).unwrap_or(1))
 }
 
-/// A copy without symbols: an emulated machine reads every byte of it at each boot.
+/// A copy without symbols, because an emulated machine reads every byte of it at each boot.
 fn stripped(program: &Path, folder: &Path) -> Result<PathBuf> {
     let to = folder.join("mtctl");
     tool::run("strip", &["-o".as_ref(), to.as_os_str(), program.as_os_str()])
@@ -208,7 +209,7 @@ fn print_outcome(outcome: &Outcome) {
     }
 }
 
-/// The last lines; whether nothing failed.
+/// Prints the last lines; returns whether nothing failed.
 fn report(outcomes: &[Outcome]) -> bool {
     let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
     let passed = outcomes.len() - failed;
@@ -216,12 +217,12 @@ fn report(outcomes: &[Outcome]) -> bool {
     let (boots, cuts, faults) = (sum(|t| t.boots), sum(|t| t.cuts), sum(|t| t.faults));
     println!("{boots} boots, {cuts} power cuts, {faults} faults");
     println!("{passed} passed, {failed} failed, 0 skipped");
-    // As every other test program ends, for who counts them together.
+    // The same last line as every other test program, for tools that count them together.
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {word}. {passed} passed; {failed} failed; 0 ignored; in machines");
     failed == 0
 }
 
-/// How long a case may take that boots once or twice and does little: what ends by it hangs. A slow
-/// host with other work takes twice what CI does.
+/// The time limit of a case that boots once or twice and does little: a case that reaches it hangs.
+/// A slow host with other work takes twice as long as CI.
 pub const SHORT: Duration = Duration::from_secs(600);

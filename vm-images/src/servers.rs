@@ -1,4 +1,4 @@
-//! Servers of this host behind a machine's disks: a SCSI target that answers as VMware's disks do,
+//! Servers on this host behind a machine's disks: a SCSI target that answers like VMware's disks,
 //! and a disk whose cache is lost with the power.
 
 use std::net::TcpListener;
@@ -13,18 +13,19 @@ use crate::tool;
 /// The name of the iSCSI target.
 pub const TARGET_NAME: &str = "iqn.2026-11.test:vm";
 
-/// tgtd on the loopback: its units answer INQUIRY themselves, with identities of 128 bits.
+/// tgtd on the loopback interface: its units answer INQUIRY themselves, with identities of 128
+/// bits.
 #[derive(Debug)]
 pub struct ScsiTarget {
     process: Child,
     port: u16,
-    /// Under which number tgtadm finds this tgtd among others: below 2^15.
+    /// The number by which tgtadm finds this tgtd among others: below 2^15.
     control: String,
     units: u32,
 }
 
 impl ScsiTarget {
-    /// Starts one without units.
+    /// Starts a target without units.
     ///
     /// # Errors
     ///
@@ -52,8 +53,8 @@ impl ScsiTarget {
         Ok(target)
     }
 
-    /// Adds `file` as a disk as VMware shows it with disk.EnableUUID on: `uuid` is 32 digits, of
-    /// which the first are 6000c29. Gives its number.
+    /// Adds `file` as a disk that looks like VMware's with disk.EnableUUID on: `uuid` has 32
+    /// digits, which begin with 6000c29. Returns its number.
     ///
     /// # Errors
     ///
@@ -71,7 +72,7 @@ impl ScsiTarget {
         Ok(self.units)
     }
 
-    /// Where QEMU finds it.
+    /// Its address for QEMU.
     pub fn portal(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -88,7 +89,7 @@ impl Drop for ScsiTarget {
     }
 }
 
-/// A disk with a cache that is lost: nbdkit keeps what was written in memory until a flush.
+/// A disk that loses its cache: nbdkit keeps written data in memory until a flush.
 #[derive(Debug)]
 pub struct VolatileDisk {
     process: Child,
@@ -123,12 +124,12 @@ impl VolatileDisk {
         Ok(Self { process, socket: socket.to_owned() })
     }
 
-    /// Where QEMU finds it.
+    /// Its socket for QEMU.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Cuts its power: what was not flushed is gone.
+    /// Cuts its power: data that was not flushed is lost.
     pub fn cut_power(self) {
         drop(self);
     }

@@ -1,15 +1,15 @@
-//! Runs the programs that images are built with: quietly, and with their last words when they fail.
+//! Runs the programs that build images: quietly, and with the end of their output if they fail.
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-/// Runs `program` to its end and gives its stdout.
+/// Runs `program` to its end and returns its stdout.
 ///
 /// # Errors
 ///
-/// It cannot be started, or fails; then with the end of what it said.
+/// It cannot be started, or fails; then with the end of its output.
 pub(crate) fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<String> {
     let mut command = Command::new(program);
     command
@@ -25,7 +25,7 @@ pub(crate) fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<Str
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs a script of bash, ended by the first command that fails; `arguments` are its `$1`, ….
+/// Runs a bash script, which ends at the first command that fails; `arguments` are its `$1`, ….
 ///
 /// # Errors
 ///
@@ -37,7 +37,7 @@ pub(crate) fn script<S: AsRef<OsStr>>(text: &str, arguments: &[S]) -> Result<Str
     run("bash", &all)
 }
 
-/// The programs of `wanted` that are not installed here.
+/// Those of `wanted` that are not installed here.
 pub(crate) fn missing<'a>(wanted: &[&'a str]) -> Vec<&'a str> {
     let directories = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
     let is_there = |name: &str| {

@@ -1,4 +1,5 @@
-//! Processor time that no process is charged for: kernel threads, and the whole machine to compare.
+//! Processor time that is not charged to any process: that of kernel threads, and that of the whole
+//! machine for comparison.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,27 +14,27 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// The processor time of every kernel thread, and of the machine, at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Snapshot {
-    /// By process id and start time, which together are never used twice; in ticks.
+    /// By process id and start time, a combination that is never reused; in ticks.
     threads: HashMap<(u64, u64), u64>,
-    /// Everything but idle time, in ticks.
+    /// Everything except idle time, in ticks.
     machine: u64,
 }
 
 impl Snapshot {
-    /// Now.
+    /// Takes a snapshot.
     pub(crate) fn take() -> Result<Self> {
         let machine = fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
         let mut threads = HashMap::new();
         for entry in fs::read_dir("/proc").context("listing /proc")? {
             let path = entry.context("listing /proc")?.path().join("stat");
-            // A process that is gone in the meantime is not a kernel thread of ours.
+            // A process that has exited in the meantime is not a kernel thread of interest.
             let Ok(text) = fs::read_to_string(path) else { continue };
             threads.extend(kernel_thread(&text));
         }
         Ok(Self { threads, machine: busy_ticks(&machine).context("parsing /proc/stat")? })
     }
 
-    /// Seconds of kernel threads since `before`. What a thread did that ended meanwhile is lost.
+    /// Seconds of kernel threads since `before`. The time of threads that have ended since is lost.
     pub(crate) fn kernel_seconds_since(&self, before: &Self) -> f64 {
         let ticks: u64 = self
             .threads
@@ -45,31 +46,32 @@ impl Snapshot {
         ticks as f64 / TICKS_PER_SECOND
     }
 
-    /// Seconds in which any processor was busy with anything since `before`.
+    /// Seconds for which any processor was busy with anything since `before`.
     pub(crate) fn machine_seconds_since(&self, before: &Self) -> f64 {
         self.machine.saturating_sub(before.machine) as f64 / TICKS_PER_SECOND
     }
 }
 
-/// Identity and ticks of what a /proc/PID/stat describes, if it is a kernel thread.
+/// Identity and ticks in a /proc/PID/stat, if it describes a kernel thread.
 fn kernel_thread(stat: &str) -> Option<((u64, u64), u64)> {
-    // The name is in parentheses and can hold spaces and parentheses itself: the last one ends it.
+    // The name is in parentheses and can itself contain spaces and parentheses: the last one ends
+    // it.
     let (process, _) = stat.split_once(' ')?;
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
-    // Numbered as in proc_pid_stat(5), of which the state is the third.
+    // Numbered as in proc_pid_stat(5), where the state is the third field.
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     let ticks = field(14)? + field(15)?;
     (field(9)? & KERNEL_THREAD != 0).then_some(((process.parse().ok()?, field(22)?), ticks))
 }
 
-/// The first line of /proc/stat without idle (4th) and waiting for I/O (5th).
+/// The first line of /proc/stat without idle time (4th) and time waiting for I/O (5th).
 fn busy_ticks(stat: &str) -> Option<u64> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let fields: Option<Vec<u64>> =
         line.split_whitespace().map(|field| field.parse().ok()).collect();
     let fields = fields?;
-    // Guest time, the 9th and 10th, is in user time already.
+    // Guest time, the 9th and 10th field, is already included in user time.
     let busy = fields.iter().take(8).enumerate().filter(|(index, _)| !matches!(index, 3 | 4));
     (fields.len() >= 8).then(|| busy.map(|(_, ticks)| ticks).sum())
 }

@@ -1,5 +1,5 @@
-//! Waits for one child and learns what it used: std does not tell, and rusage of all children does
-//! not say which of them had the most memory.
+//! Waits for one child and returns its resource usage: std does not report that, and the rusage of
+//! all children does not say which of them used the most memory.
 #![expect(unsafe_code, reason = "wait4(2) has no safe wrapper, here or in nix")]
 
 use std::io;
@@ -9,24 +9,24 @@ use std::process::Child;
 #[derive(Clone, Debug)]
 pub(crate) struct Ended {
     pub(crate) success: bool,
-    /// User and system time of it and of the children it waited for, in seconds.
+    /// User and system time of the child and of the children it waited for, in seconds.
     pub(crate) processor_seconds: f64,
     /// The largest resident set, in KiB.
     pub(crate) peak_kib: u64,
 }
 
-/// Waits for `child`, which afterwards is gone: nothing else may wait for it.
+/// Waits for `child` and reaps it: nothing else may wait for it.
 ///
 /// # Errors
 ///
-/// What wait4(2) says.
+/// The error of wait4(2).
 pub(crate) fn wait(child: &Child) -> io::Result<Ended> {
     let process = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
     let mut status = 0;
-    // SAFETY: a plain structure of integers, for which all zeros is a value.
+    // SAFETY: a plain structure of integers, for which all zeros is a valid value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     loop {
-        // SAFETY: both pointers are to live variables of the right types.
+        // SAFETY: both pointers point to live variables of the right types.
         let waited = unsafe { libc::wait4(process, &raw mut status, 0, &raw mut usage) };
         if waited == process {
             break;

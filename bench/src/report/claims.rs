@@ -1,4 +1,4 @@
-//! What the engine has to show, and whether this run shows it.
+//! The requirements on the engine, and whether this run meets them.
 
 use serde::Serialize;
 
@@ -14,13 +14,13 @@ pub(crate) struct Claim {
     pub(crate) name: &'static str,
     /// The bound, with its direction: ">= 0.95".
     pub(crate) required: String,
-    /// Null: not measured in this run.
+    /// Null if not measured in this run.
     pub(crate) measured: Option<f64>,
-    /// Null: not measured in this run.
+    /// Null if not measured in this run.
     pub(crate) met: Option<bool>,
 }
 
-/// Speed of `mtctl apply` relative to the reference of a workload, at least.
+/// Minimum speed of `mtctl apply` relative to the reference of a workload.
 const SPEEDS: [(&str, &str, f64); 4] = [
     ("sequential 1M, speed relative to fio", "sequential-1m", 0.95),
     ("random 4K, speed relative to fio", "random-4k", 0.90),
@@ -28,7 +28,7 @@ const SPEEDS: [(&str, &str, f64); 4] = [
     ("image with holes, speed relative to qemu-img convert", "half-zero-image", 0.95),
 ];
 
-/// All requirements, with what `workloads` say of them.
+/// All requirements, judged by `workloads` and `limits`.
 pub(crate) fn judge(workloads: &[WorkloadReport], limits: &[Limit]) -> Vec<Claim> {
     let find = |name: &str| workloads.iter().find(|workload| workload.name == name);
     let subject = |name| find(name).and_then(|workload| workload.role(Role::Subject));
@@ -57,7 +57,7 @@ pub(crate) fn judge(workloads: &[WorkloadReport], limits: &[Limit]) -> Vec<Claim
     claims
 }
 
-/// What has a bound of its own.
+/// Requirements with a bound of their own.
 fn of_limits(limits: &[Limit]) -> [Claim; 3] {
     let find = |name: &str| limits.iter().find(|limit| limit.name == name);
     let seconds = |name| find(name).map(|limit| limit.wall_s.median);
@@ -69,7 +69,7 @@ fn of_limits(limits: &[Limit]) -> [Claim; 3] {
     ]
 }
 
-/// What keeping history may cost, beside what it costs QEMU.
+/// The permitted cost of keeping history, beside its cost for QEMU.
 fn of_history(mixed: Option<&WorkloadReport>, hot: Option<&WorkloadReport>) -> Vec<Claim> {
     let ours = |workload: Option<&WorkloadReport>| workload?.role(Role::Subject)?.ratio_to_limit;
     let qemu = |workload: Option<&WorkloadReport>| {
@@ -82,14 +82,14 @@ fn of_history(mixed: Option<&WorkloadReport>, hot: Option<&WorkloadReport>) -> V
     vec![
         at_least("mixed delta, speed with history relative to without", 0.5, with),
         at_least("hot tenth, speed with history relative to without", 0.9, ours(hot)),
-        // No bound of its own: it is what ours is seen beside.
+        // These have no bound of their own and are shown for comparison with ours.
         at_least("mixed delta, QEMU copy-before-write relative to without", 0.0, peer),
         at_least("hot tenth, QEMU copy-before-write relative to without", 0.0, qemu(hot)),
         claim("mixed delta, our ratio relative to QEMU's", ">=", 1.0, above),
     ]
 }
 
-/// The most memory that any run of `mtctl apply` had.
+/// The peak memory of all runs of `mtctl apply`.
 fn peak(workloads: &[WorkloadReport]) -> Option<f64> {
     let ours = |contender: &&ContenderReport| contender.name.starts_with("mtctl apply");
     let all = workloads.iter().flat_map(|workload| &workload.contenders);

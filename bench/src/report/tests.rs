@@ -1,4 +1,4 @@
-//! Tests of what is computed from runs, with runs that were never run.
+//! Tests of the values computed from runs, with invented runs.
 
 use crate::contender::{Clock, Contender, Leaves, Role};
 use crate::measure::{Input, Measured};

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::workload::Workload;
 
-/// Any name will do: fio is told to write to the target instead.
+/// Any name will do, because fio is told to write to the target instead.
 const NAME: &str = "/dev/null";
 
 /// Writes the log to `path`.

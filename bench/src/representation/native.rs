@@ -1,4 +1,4 @@
-//! A workload as a native change stream: the only place here that knows `blockio`'s encoder.
+//! A workload as a native change stream: the only place here that uses `blockio`'s encoder.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -11,7 +11,7 @@ use blockio::units::{ByteCount, ByteOffset};
 
 use crate::workload::{Filling, Workload};
 
-/// Writes the stream of one volume of `target_bytes` to `path`, as the encoder does by default.
+/// Writes the stream of one volume of `target_bytes` to `path`, with the encoder's defaults.
 pub(super) fn write(workload: &Workload, target_bytes: u64, path: &Path) -> Result<PathBuf> {
     let output = BufWriter::new(File::create(path).context("creating a stream")?);
     let volume =

@@ -1,5 +1,5 @@
 //! Opens a file of whole sectors with an engine twice, writes a sector of `m` and reads it back.
-//! Prints the engine that it became; warnings and errors go to stderr.
+//! Prints the engine that was chosen; warnings and errors go to stderr.
 //!
 //! `open_device auto|uring|blocking FILE`
 

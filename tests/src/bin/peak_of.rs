@@ -1,5 +1,5 @@
-//! Runs a program and writes to a file how much memory it had at most, in bytes. A process of its
-//! own that is small: what a child had includes what its parent had when it was started.
+//! Runs a program and writes its peak memory to a file, in bytes. This is a small process of its
+//! own, because the peak of a child includes the memory its parent had when the child was started.
 //!
 //! `peak_of FILE PROGRAM ARGUMENT…`
 
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     match run(&file, Command::new(program).args(arguments)) {
-        // A signal is no exit code of ours.
+        // Death by a signal has no exit code.
         Ok(code) => ExitCode::from(code.unwrap_or(255)),
         Err(error) => {
             eprintln!("{error}");

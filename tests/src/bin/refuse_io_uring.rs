@@ -1,6 +1,7 @@
-//! Runs a program to which the kernel refuses io_uring, as a container's seccomp profile does.
+//! Runs a program for which the kernel refuses io_uring, as a container's seccomp profile does.
 //!
-//! `refuse_io_uring EPERM|ENOSYS PROGRAM [ARGUMENT…]`. The refusal is inherited by all it starts.
+//! `refuse_io_uring EPERM|ENOSYS PROGRAM [ARGUMENT…]`. All programs that it starts inherit the
+//! refusal.
 #![expect(unsafe_code, reason = "a seccomp filter is a list of addresses and numbers")]
 
 use std::os::unix::process::CommandExt;
@@ -31,7 +32,7 @@ fn refuse(errno: i32) -> std::io::Result<()> {
     let refusal = libc::SECCOMP_RET_ERRNO | errno as u32;
     let number = libc::SYS_io_uring_setup as u32;
     let mut filter = [
-        // The number of the call is the first field of struct seccomp_data.
+        // The system call number is the first field of struct seccomp_data.
         sock_filter { code: load_number, jt: 0, jf: 0, k: 0 },
         sock_filter { code: jump_if_equal, jt: 0, jf: 1, k: number },
         sock_filter { code: answer, jt: 0, jf: 0, k: refusal },
@@ -44,7 +45,7 @@ fn refuse(errno: i32) -> std::io::Result<()> {
         return Err(std::io::Error::last_os_error());
     }
     let mode = c_ulong::from(libc::SECCOMP_MODE_FILTER);
-    // SAFETY: the kernel copies the program and its filter, which live until the call is over.
+    // SAFETY: the kernel copies the program and its filter, which live until the call has returned.
     if unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) } != 0 {
         return Err(std::io::Error::last_os_error());
     }

@@ -1,12 +1,13 @@
-//! `mtctl prepare --only retention --yes` with an accident at a chosen place: a process of its own,
-//! so that it can be killed, and so that it sees the mount namespace of the case that started it.
+//! `mtctl prepare --only retention --yes` with an accident at a chosen point. It is a process of
+//! its own so that it can be killed, and runs in the mount namespace of the test case that started
+//! it.
 //!
 //! ```text
 //! scripted_prepare DISK ext4|xfs [destroy] [meanwhile SCRIPT] [kill N] [stop N] [cut-mkfs N]
 //! ```
 //! `meanwhile` runs a shell script between the plan and its execution; `kill` raises SIGKILL at the
-//! N-th event (from 0), `stop` answers it as Ctrl-C does; `cut-mkfs` kills mkfs at its N-th write.
-//! Prints every event as a line; exits as mtctl does.
+//! N-th event (from 0), `stop` reacts to it like Ctrl-C; `cut-mkfs` kills mkfs at its N-th write.
+//! Prints every event on a line; exits as mtctl does.
 
 use std::ops::ControlFlow;
 use std::process::{Command, ExitCode};
@@ -122,7 +123,7 @@ fn exit_code(error: &Error) -> u8 {
     }
 }
 
-/// The real programs; but mkfs is killed when it is about to do its N-th write (from 1).
+/// Runs the real programs, but kills mkfs when it is about to do its N-th write (from 1).
 struct CuttingRunner {
     write: usize,
 }

@@ -1,9 +1,9 @@
-//! The distributions that machines in memory have installed: the files that tell which one it is,
-//! and what its kernel has.
+//! The distributions that machines in memory have installed: the files that identify them, and the
+//! features of their kernels.
 
 use provisioning::host::{MemoryTree, Node, RingProbe};
 
-/// What is installed.
+/// The installed distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distribution {
     /// Debian 12.
@@ -19,7 +19,7 @@ impl Distribution {
     pub fn has_diskseq(self) -> bool {
         match self {
             Self::Debian12 => true,
-            // 5.14 came before it, and so did 3.10.
+            // 5.14 is older than that feature, and so is 3.10.
             Self::Rocky9 | Self::CentOs7 => false,
         }
     }
@@ -56,7 +56,7 @@ impl Distribution {
         }
     }
 
-    /// Filesystems that are modules of its kernel.
+    /// Filesystems that its kernel has as modules.
     fn modules(self) -> &'static [&'static str] {
         match self {
             Self::Debian12 => {
@@ -82,7 +82,7 @@ impl Distribution {
         }
     }
 
-    /// What `ip -json address show` answers; iproute of release 7 does not know the option.
+    /// The output of `ip -json address show`; iproute of release 7 does not know the option.
     pub(super) fn addresses(self) -> Option<&'static str> {
         match self {
             Self::CentOs7 => None,

@@ -1,5 +1,5 @@
-//! The programs of a machine in memory: each answers, and changes the machine, as the real one
-//! does in the cases that are asked of it here.
+//! The programs of a machine in memory: each answers, and changes the machine, as the real program
+//! does in the cases used here.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -77,7 +77,7 @@ impl Programs {
         })
     }
 
-    /// What `udevadm info --export-db` prints of block devices.
+    /// The block devices in the output of `udevadm info --export-db`.
     fn export(&self) -> String {
         let state = self.state.borrow();
         let stanza = |(name, device): (&String, &Device)| {
@@ -134,7 +134,7 @@ impl Programs {
         Output::success(format!("DEVNAME={path}\n{rows}"))
     }
 
-    /// What blkid finds when it looks for nothing but an ext4 or XFS.
+    /// The result of blkid when it is asked for an ext4 or XFS only.
     fn superblock(&self, path: &str) -> Option<Output> {
         let state = self.state.borrow();
         let device = state.devices.values().find(|device| device.path == path)?;
@@ -170,7 +170,7 @@ impl Programs {
         Output { status: i32::try_from(missing).ok(), stdout, stderr: String::new() }
     }
 
-    /// What the package tools say when no repository answers, each in its own words.
+    /// The messages of the package tools when no repository answers, each in its own words.
     fn fetch(&self, printed: &str) -> Option<Output> {
         if !self.has(Fault::RepositoriesUnreachable) {
             return Some(Output::success(printed));
@@ -237,7 +237,7 @@ impl Programs {
         if self.has(Fault::MkfsDies) {
             self.format(path, &Signature::default());
             set_node(&self.tree, path, Some(false), None);
-            // Killed in the middle, as by a crash: no status.
+            // Killed halfway, as by a crash: no status.
             return Output { status: None, ..Output::success("") };
         }
         let signature = Signature {
@@ -284,8 +284,8 @@ impl Programs {
         };
         let uuid = entry.source.strip_prefix("UUID=");
         let state = self.state.borrow();
-        // A path of a map is held by the map: the map is what gets mounted.
-        // One that libblkid does not see has a link by our rule, or none.
+        // A path of a map is held by the map, so the map is what gets mounted. A disk that libblkid
+        // does not recognise has a link by our rule, or none.
         let has_rule = !text(&self.tree, "/etc/udev/rules.d/62-mtctl-retention.rules").is_empty();
         let has_uuid = |(_, device): &(&String, &Device)| match &device.signature.hidden {
             Some(hidden) => has_rule && Some(hidden.uuid.as_str()) == uuid,
@@ -304,7 +304,7 @@ impl Programs {
         Output::success("")
     }
 
-    /// What the kernel does with `remount,errors=…`; with anything else, nothing is known of it.
+    /// The kernel's reaction to `remount,errors=…`; any other option is unknown here.
     fn remount(&self, options: &str, mount_point: &str) -> Option<Output> {
         let errors = options.strip_prefix("remount,").filter(|rest| rest.starts_with("errors="))?;
         let mounts = mounts(&self.tree);
@@ -358,7 +358,7 @@ fn failed(status: i32, stderr: &str) -> Output {
     Output { status: Some(status), stdout: String::new(), stderr: stderr.to_owned() }
 }
 
-/// The programs by which a package is known to be there.
+/// The programs by which an installed package is recognised.
 pub(super) fn files_of(package: &str) -> &'static [&'static str] {
     match package {
         "e2fsprogs" => &["/usr/sbin/mkfs.ext4"],
@@ -372,7 +372,7 @@ pub(super) fn files_of(package: &str) -> &'static [&'static str] {
     }
 }
 
-/// Configuration that a package brings: a plan made before it was there does not know of it.
+/// Configuration that comes with a package: a plan made before its installation does not know it.
 pub(super) fn configuration_of(
     package: &str,
     distribution: Distribution,
@@ -408,7 +408,7 @@ pub(super) fn append(tree: &MemoryTree, path: &str, row: &str) {
     tree.put_text(path, text(tree, path) + row);
 }
 
-/// What the kernel says of a mounted ext4.
+/// Where the kernel lists the options of a mounted ext4.
 pub fn ext4_options(name: &str) -> String {
     format!("/proc/fs/ext4/{name}/options")
 }
@@ -427,7 +427,7 @@ pub(super) fn mount_at(
 ) {
     let before = mounts(tree);
     let id = before.mounts().iter().map(|mount| mount.mount_id).max().unwrap_or(30) + 1;
-    // Everything stands on the root, which stands on nothing that is seen.
+    // Every mount is on the root, and the root is on a mount that is not visible.
     let root = before.mounts().iter().find(|mount| mount.mount_point == "/");
     let parent = root.map_or(1, |root| root.mount_id);
     let (major, minor) = device.number;
@@ -440,7 +440,7 @@ pub(super) fn mount_at(
     set_node(tree, path, None, Some(true));
 }
 
-/// Changes what is remembered of the device node that `path` leads to.
+/// Changes the recorded properties of the device node that `path` leads to.
 pub(super) fn set_node(tree: &MemoryTree, path: &str, blank: Option<bool>, busy: Option<bool>) {
     let Some(inside) = Tree::memory(tree.clone()).canonical(path) else { return };
     let found = tree.nodes().remove(&inside);

@@ -13,11 +13,12 @@ use mt_tests::skip::has_program;
 
 use crate::{MIB, after, apply, disk, file, holds};
 
-/// Not a whole number of anything but sectors.
+/// A whole number of sectors, and of nothing larger.
 const SIZE: u64 = 5 * MIB + 3 * 4096;
 
-/// Applies `changes` to the image `base` as qemu does: an overlay that is written, then committed.
-/// A discard is zeros here: what qemu's own leaves in an overlay depends on its clusters.
+/// Applies `changes` to the image `base` as qemu does: to an overlay, which is then committed. A
+/// discard is written as zeros, because the effect of qemu's own in an overlay depends on its
+/// clusters.
 fn commit_by_qemu(machine: &ScratchMachine, base: &str, changes: &[Change]) {
     let overlay = machine.file("overlay.qcow2");
     let overlay = overlay.to_str().unwrap();
@@ -89,7 +90,7 @@ fn qemu_img_and_mtctl_make_the_same_disk_of_the_same_delta() {
             let by_qemu = file(machine, "by-qemu", &base);
             commit_by_qemu(machine, &by_qemu, &changes);
             let expected = fs::read(&by_qemu).unwrap();
-            // What the model says is what a stranger made: the other cases may use it alone.
+            // The model agrees with qemu, so the other cases may use it alone.
             holds(&by_qemu, &after(&base, &changes));
             every_way_gives(machine, &base, &changes, &expected, seed);
         }
@@ -130,7 +131,7 @@ fn a_directory_of_svd_streams_is_applied_in_the_order_of_their_sequence_numbers(
         let base = Random::new(4).bytes(MIB as usize);
         let directory = machine.file("streams");
         fs::create_dir(&directory).unwrap();
-        // By name they come in another order.
+        // Their order by name is different.
         fs::write(directory.join("a"), svd(30, &[(513, b"third"), (90_000, &[3; 70_000])]))
             .unwrap();
         fs::write(directory.join("b"), svd(10, &[(513, b"first1"), (0, &[1; 512])])).unwrap();
@@ -144,11 +145,11 @@ fn a_directory_of_svd_streams_is_applied_in_the_order_of_their_sequence_numbers(
         ];
         let expected = after(&base, &changes);
         for sector in ["512", "4096"] {
-            // Another file: a disk belongs to one group.
+            // Another file, because a disk belongs to one group.
             let target = disk(machine, &format!("target-{sector}"), &base, sector);
             let streams = directory.to_str().unwrap();
             let arguments = [streams, "--target", target.path(), "--group", sector];
-            // What was applied is left out: an older one must not come over a newer one.
+            // Streams already applied are left out: an older one must not overwrite a newer one.
             for (extents, left_out) in [(5, 0), (0, 3)] {
                 let run = apply(machine, &[&arguments[..], &["--json"]].concat());
                 let done = run.exits(0).json();

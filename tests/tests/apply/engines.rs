@@ -1,4 +1,4 @@
-//! Whatever does the writing, the same bytes are written.
+//! Whichever engine writes, the same bytes are written.
 
 use std::fs;
 
@@ -13,8 +13,7 @@ use crate::{MIB, after, apply, disk, file, holds};
 const SIZE: u64 = 3 * MIB;
 const WARNING: &str = "io_uring is refused: using blocking I/O";
 
-/// Applies to two disks by `run`, which is given the words after `apply`, and holds them against
-/// what must be there.
+/// Applies to two disks with `run`, which is passed the words after `apply`, and checks the result.
 #[track_caller]
 fn writes_what_it_should(machine: &ScratchMachine, run: impl FnOnce(&[&str])) {
     let mut random = Random::new(41);

@@ -1,5 +1,5 @@
-//! Disks that fail meanwhile: the volume is left and told once, the others are completed, and the
-//! same command goes on when the disk is mended.
+//! Disks that fail during an apply: the volume is abandoned and reported once, the others are
+//! completed, and the same command continues when the disk is repaired.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use crate::{MIB, after, apply, disk, file, holds, state};
 
 const SIZE: u64 = 8 * MIB;
 
-/// A disk of [`SIZE`] with room for 3 MiB behind it, in a file system at /mnt/small.
+/// A disk of [`SIZE`] backed by only 3 MiB of space, in a file system at /mnt/small.
 fn small_disk() -> LoopDevice {
     shell("mkdir -p /mnt/small; mount -t tmpfs -o size=3m none /mnt/small");
     let path = std::path::Path::new("/mnt/small/behind");
@@ -21,7 +21,7 @@ fn small_disk() -> LoopDevice {
     LoopDevice::attach(&["--direct-io=on"], path)
 }
 
-/// All of the disk, in pieces, in the order of the disk.
+/// Changes that cover the whole disk, in pieces and in order.
 fn everything(random: &mut Random) -> Vec<Change> {
     (0..SIZE).step_by(256 << 10).map(|at| Change::data(at, random.bytes(256 << 10))).collect()
 }
@@ -62,7 +62,7 @@ fn a_volume_whose_disk_fails_is_told_once_and_the_other_one_is_completed() {
             assert_eq!(known["db"]["in_between"], serde_json::Value::Null);
             let reached = known["log"]["in_between"]["position"].as_u64().unwrap();
 
-            // It fails again as long as there is no room.
+            // It fails again as long as there is no space.
             apply(machine, &arguments).exits(1).says("log on");
             shell("mount -o remount,size=30m /mnt/small");
             let run = apply(machine, &arguments);
@@ -72,7 +72,7 @@ fn a_volume_whose_disk_fails_is_told_once_and_the_other_one_is_completed() {
             holds(log.file(), &full);
             drop(log);
             shell("umount /mnt/small");
-            // The next disk has the same path, and a file of the same name behind it.
+            // The next disk has the same path, and is backed by a file of the same name.
             let release = ["group", "release", "--group", group, "--retention", "none", "--yes"];
             machine.mtctl(&release).exits(0);
         }

@@ -1,5 +1,5 @@
-//! Real filesystems, changed round by round; what changed is captured by comparing images, applied,
-//! and judged by the filesystem's own checker and by every file's hash.
+//! Real filesystems, changed in rounds; the changes are captured by comparing images, applied, and
+//! judged by the filesystem's own checker and by the hash of every file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use mt_tests::skip::has_program;
 
 use crate::{MIB, apply, file, state};
 
-/// What is done to the mounted filesystem, in the directory that is current.
+/// What is done to the mounted filesystem, in its root directory.
 const ROUNDS: [&str; 4] = [
     "mkdir -p a/b c
      for n in $(seq 200); do echo \"file $n\" >a/b/$n; done
@@ -26,7 +26,7 @@ const ROUNDS: [&str; 4] = [
     "rm -r a; mkdir -m 700 e; echo last >e/last; chmod 600 d/large; truncate -s 0 zeros",
 ];
 
-/// A source disk with a filesystem, and what was seen of it at each point.
+/// A source disk with a filesystem, and its state at the previous point.
 struct Source<'a> {
     machine: &'a ScratchMachine,
     disk: LoopDevice,
@@ -42,8 +42,8 @@ impl<'a> Source<'a> {
         Self { machine, disk, before, mib }
     }
 
-    /// Runs `script` in the mounted filesystem; `frozen`: what is on the disk is looked at while it
-    /// is mounted and frozen, as a snapshot would be.
+    /// Runs `script` in the mounted filesystem; with `frozen`, the disk is copied while it is
+    /// mounted and frozen, as a snapshot would be.
     fn change(&self, script: &str, frozen: bool) -> PathBuf {
         let now = self.machine.file("now");
         let copy = format!(
@@ -65,7 +65,7 @@ impl<'a> Source<'a> {
         now
     }
 
-    /// The stream from the point before to `now`, which is the point before from now on.
+    /// The stream from the previous point to `now`, which becomes the previous point.
     fn stream(&self, round: usize, now: &Path, format: &str) -> String {
         let changes = difference(&self.before, now);
         assert!(!changes.is_empty());
@@ -81,7 +81,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Every file, directory and link of the filesystem on `disk`, with what is in it.
+/// Every file, directory and link of the filesystem on `disk`, with its contents.
 fn tree(disk: &str, options: &str) -> String {
     run("mount", &["-o", options, disk, "/mnt/source"]);
     let tree = shell(
@@ -102,7 +102,7 @@ fn follows_its_source(source: &Source<'_>, format: &str, options: &str, check: f
     };
     let mut streams = Vec::new();
     for (round, script) in ROUNDS.iter().enumerate() {
-        // A frozen xfs has a log to be replayed, which its checker does not do.
+        // A frozen xfs has a log to replay, which its checker does not do.
         let frozen = round == 2 && format == "v1";
         let now = source.change(script, frozen);
         let format = if round % 2 == 1 && format == "v1" { "v2" } else { format };

@@ -1,5 +1,5 @@
-//! Streams that are not what they should be, in every format and every way: exit code 5, the place
-//! is named, and nothing of the batch in question is written.
+//! Invalid streams, in every format and every way: exit code 5, the position is named, and nothing
+//! of the batch in question is written.
 
 use blockio::stream::native::layout::{
     COMPRESSION_AT, KIND_AT, PAYLOAD_BYTES_AT, PAYLOAD_CHECKSUM_AT, SEQUENCE_AT, SHARED_BYTES,
@@ -14,8 +14,8 @@ use crate::{MIB, after, apply, file, holds};
 
 const SIZE: u64 = 4 * MIB;
 
-/// Applies `stream` and looks into it: both must end with exit code 5 and say `place`, and the
-/// target must hold `written` and nothing else.
+/// Applies and inspects `stream`: both must end with exit code 5 and print `place`, and the target
+/// must hold `written` and nothing else.
 #[track_caller]
 fn is_refused(
     machine: &ScratchMachine,
@@ -31,7 +31,7 @@ fn is_refused(
     let run = apply(machine, &[&stream, "--target", &target]);
     run.exits(5).says(place).says(&stream);
     holds(&target, &after(&before, written));
-    // With a group the same; a dry run finds it too, and writes nothing at all.
+    // The same with a group; a dry run finds it as well, and writes nothing at all.
     let target = file(machine, "target", &before);
     apply(machine, &[&stream, "--target", &target, "--dry-run"]).exits(5).says(place);
     holds(&target, &before);
@@ -41,7 +41,7 @@ fn at(offset: usize) -> String {
     format!("at byte {offset} of the stream")
 }
 
-/// Where the records of [`two_batches`] begin: stream, batch, batch, mark, end.
+/// Offsets of the records of [`two_batches`]: stream, batch, batch, mark, end.
 const RECORDS: [usize; 5] = [0, 4096, 73_728, 139_264, 143_360];
 const LENGTH: usize = 147_456;
 
@@ -56,8 +56,8 @@ fn two_batches() -> ([Change; 2], Vec<u8>) {
     (changes, stream)
 }
 
-/// `stream` with `change` at `place` of the record that begins at `record`, whose checksum is right
-/// again: what a program with a fault would write.
+/// `stream` with `change` at `place` in the record that begins at `record`, with a valid checksum:
+/// what a faulty program would write.
 fn resealed(stream: &[u8], record: usize, place: usize, change: &[u8]) -> Vec<u8> {
     let mut stream = stream.to_vec();
     stream[record + place..][..change.len()].copy_from_slice(change);
@@ -161,7 +161,7 @@ fn a_range_past_the_end_of_the_target_is_refused_before_its_batch_is_written() {
     });
 }
 
-/// The records of an rbd diff, put together byte by byte.
+/// An rbd diff, assembled byte by byte.
 struct Diff {
     version: Version,
     bytes: Vec<u8>,
@@ -176,7 +176,7 @@ impl Diff {
         Self { version, bytes: banner.to_vec() }
     }
 
-    /// A record with this content; `length` is what v2 says of it.
+    /// Adds a record with this content; v2 declares `length` for it.
     fn saying(mut self, tag: u8, content: &[u8], length: u64) -> Self {
         self.bytes.push(tag);
         if self.version == Version::V2 {
@@ -283,7 +283,7 @@ fn an_svd_stream_that_is_malformed_is_refused_at_the_field_and_writes_nothing_of
         is("a cut record", &good[..last - 10], last - 10);
         let mut many = good.clone();
         many.extend(&svd(9, &[(512, &[3; 512])])[..300]);
-        // The first stream is whole, and streams stand back to back.
+        // The first stream is intact, and streams may follow each other directly.
         let written = [Change::data(0, [1; 512]), Change::data(8192, [2; 512])];
         is_refused(machine, "the second is cut", &many, &at(many.len()), &written);
         let more = [&good[..], b"xxxx"].concat();

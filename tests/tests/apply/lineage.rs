@@ -1,5 +1,5 @@
-//! What was applied is known by what it held and by its order, not by names: what only calls itself
-//! the same, or came earlier, is refused (exit 4), and no byte changes.
+//! Streams that were applied are recognised by contents and order, not by names: one that only has
+//! the same name, or is older, is refused (exit 4), and no byte changes.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::{MIB, apply, file, image, state};
 
 const SIZE: u64 = 64 * MIB;
 
-/// A diff between two snapshots that fills so many bytes from the beginning.
+/// A diff between two snapshots that fills the first `length` bytes and the last sector.
 fn diff(machine: &ScratchMachine, ends: (&str, &str), length: u64, fill: u8) -> String {
     let changes: Vec<_> = (0..length / MIB)
         .map(|place| Change::data(place * MIB, vec![fill; MIB as usize]))
@@ -133,7 +133,7 @@ fn an_svd_stream_that_is_older_than_the_last_is_refused_or_left_out() {
         assert_eq!(fs::read(&disk.path).unwrap()[0], 30);
         disk.apply(&of(20), &["--accept-older"]).exits(0);
         disk.apply(&of(40), &[]).exits(0);
-        // What was put after the end of a file is new.
+        // Data appended to a file is new.
         let grown = [fs::read(of(40)).unwrap(), fs::read(of(50)).unwrap()].concat();
         disk.apply(&file(machine, "grown.svd", &grown), &[]).exits(0);
         assert_eq!(fs::read(&disk.path).unwrap()[0], 50);

@@ -1,5 +1,5 @@
 //! `mtctl apply` as its users run it, on real loop devices and image files, each case on a machine
-//! of its own: what it writes, what it refuses, and how it goes on after accidents.
+//! of its own: what it writes, what it refuses, and how it continues after accidents.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
@@ -30,35 +30,35 @@ fn apply(machine: &ScratchMachine, arguments: &[&str]) -> Run {
     machine.mtctl(&[&["apply"], arguments].concat())
 }
 
-/// A file with these bytes on the machine: its path.
+/// Creates a file with these bytes on the machine, and returns its path.
 fn file(machine: &ScratchMachine, name: &str, bytes: &[u8]) -> String {
     let path = machine.file(name);
     fs::write(&path, bytes).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
-/// An image file of so many bytes, all zeros.
+/// Creates an image file of `bytes`, all zeros.
 fn image(machine: &ScratchMachine, name: &str, bytes: u64) -> String {
     let path = machine.file(name);
     File::create(&path).unwrap().set_len(bytes).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
-/// A disk that holds `bytes`, with sectors of so many bytes.
+/// A disk that holds `bytes`, with sectors of `sector` bytes.
 fn disk(machine: &ScratchMachine, name: &str, bytes: &[u8], sector: &str) -> LoopDevice {
     let path = machine.file(name);
     fs::write(&path, bytes).unwrap();
     LoopDevice::attach(&["--direct-io=on", "--sector-size", sector], &path)
 }
 
-/// What `image` holds after `changes`.
+/// The contents of `image` after `changes`.
 fn after(image: &[u8], changes: &[Change]) -> Vec<u8> {
     let mut image = image.to_vec();
     changes.iter().for_each(|change| change.apply(&mut image));
     image
 }
 
-/// Fails unless the file holds `expected`; says where it does not.
+/// Asserts that the file holds `expected`, and names the first difference.
 #[track_caller]
 fn holds(file: impl AsRef<Path>, expected: &[u8]) {
     let found = fs::read(file).unwrap();
@@ -67,7 +67,7 @@ fn holds(file: impl AsRef<Path>, expected: &[u8]) {
     assert_eq!(first, None, "the first byte that differs");
 }
 
-/// What the file `state` of `group` says.
+/// The contents of the file `state` of `group`.
 #[track_caller]
 fn state(group: &str) -> serde_json::Value {
     let text = fs::read_to_string(state_path(group)).unwrap();

@@ -1,4 +1,4 @@
-//! Memory is bounded by design and not by the stream: measured from outside.
+//! Memory is bounded by design, not by the stream: measured from outside.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -19,8 +19,8 @@ use mt_tests::skip::record;
 const LIMIT_BYTES: u64 = 64 << 20;
 const EXTENT_BYTES: u64 = 4096;
 
-/// Writes a native stream of `count` extents, scattered over `size` bytes, but for the end.
-/// Gives the last one and what it holds.
+/// Writes a native stream of `count` extents, scattered over `size` bytes, and calls `then` before
+/// the end. Returns the offset and contents of the last extent.
 fn scatter(
     output: impl Write,
     (size, count): (u64, u64),
@@ -32,7 +32,7 @@ fn scatter(
         StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
     let mut encoder = Encoder::new(output, &header, options).unwrap();
     let mut random = Random::new(51);
-    // Half of it zeros, so that it becomes shorter by being compressed.
+    // Half of it is zeros, so that it compresses.
     let mut data = random.bytes(EXTENT_BYTES as usize);
     data[EXTENT_BYTES as usize / 2..].fill(0);
     let mut at = 0;
@@ -47,7 +47,7 @@ fn scatter(
 }
 
 /// Applies `count` scattered extents from a pipe to a sparse image of `size` bytes at `target`, and
-/// holds the memory that it took against the limit.
+/// checks the memory against the limit.
 #[track_caller]
 fn stays_small(target: &Path, size: u64, count: u64, options: Options) {
     File::create(target).unwrap().set_len(size).unwrap();
@@ -58,7 +58,7 @@ fn stays_small(target: &Path, size: u64, count: u64, options: Options) {
     let process = child.id();
     let mut peak_bytes = 0;
     let output = BufWriter::with_capacity(1 << 20, child.stdin.take().unwrap());
-    // Before the end: afterwards there is no process to ask.
+    // Before the end, because afterwards the process no longer exists.
     let (at, data) =
         scatter(output, (size, count), options, || peak_bytes = peak_bytes_of(process).unwrap());
     let said = io::read_to_string(child.stdout.take().unwrap()).unwrap();

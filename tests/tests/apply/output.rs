@@ -1,4 +1,4 @@
-//! What is said: JSON for programs, words for people, and nothing done by a dry run.
+//! Output: JSON for programs, words for people, and no changes in a dry run.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,7 +29,7 @@ fn expected() -> Vec<u8> {
     after(&vec![0; MIB as usize], &changes())
 }
 
-/// The names in the JSON that the document shows for `mtctl apply --json`.
+/// The names in the JSON that the documentation shows for `mtctl apply --json`.
 fn documented() -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operating/replicate.md");
     let text = fs::read_to_string(path).unwrap();
@@ -109,7 +109,7 @@ fn a_user_without_rights_is_told_so_and_may_write_into_an_image_of_their_own() {
         return;
     }
     on_a_scratch_machine(|machine| {
-        // Where nobody may go: the build directory may be root's alone.
+        // In a place that this user can read: the build directory may be accessible to root only.
         let program = machine.file("mtctl");
         fs::copy(mtctl(), &program).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,4 +1,4 @@
-//! Targets that must be left alone, and commands that mean nothing: every byte as before.
+//! Targets that must be left alone, and commands that make no sense: every byte stays the same.
 
 use std::fs;
 
@@ -15,7 +15,8 @@ fn stream_of(machine: &ScratchMachine, size: u64) -> String {
     file(machine, "stream", &native(volume("", size, "", ""), &[Change::data(1000, *b"changed")]))
 }
 
-/// Refused with exit code 4 for `reason`, with a hint, with and without a group, and nothing done.
+/// Asserts that it is refused with exit code 4 for `reason`, with a hint, with and without a group,
+/// and that nothing is changed.
 #[track_caller]
 fn is_refused(machine: &ScratchMachine, stream: &str, target: &LoopDevice, reason: &str) {
     let before = target.sha256();
@@ -61,7 +62,7 @@ fn a_target_that_another_disk_is_made_of_is_refused() {
         let target = machine.disk("below", 64);
         let above = LoopDevice::attach(&[], std::path::Path::new(target.path()));
         is_refused(machine, &stream_of(machine, 64 * MIB), &target, above.path());
-        // A file behind a loop device is the disk's, not ours.
+        // A file behind a loop device belongs to the disk.
         let file = target.file().to_str().unwrap();
         apply(machine, &[&stream_of(machine, 64 * MIB), "--target", file]).exits(4).says("loop");
     });
@@ -140,7 +141,7 @@ fn a_source_of_another_size_than_before_is_refused_unless_accepted() {
         onto(&larger, &["--accept-resize"]).exits(0);
         let found = fs::read(&target).unwrap();
         assert_eq!(found.len() as u64, 5 * MIB);
-        // What the source has more reads as zeros there, whatever a larger one left.
+        // The part that only the larger source has reads as zeros, whatever was there before.
         assert_eq!((found[4 * MIB as usize - 1], found[3 * MIB as usize - 1]), (0, 2));
     });
 }

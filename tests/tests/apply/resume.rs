@@ -1,5 +1,5 @@
-//! Applies that end early, by whatever: the same command goes on, and the disk is in the end what
-//! it would have been. A group remembers; what it remembers is what was durable.
+//! Applies that end early, for any reason: the same command continues, and the final contents of
+//! the disk are as if nothing had happened. A group remembers only what was durable.
 
 use std::fs;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::{MIB, after, apply, disk, file, holds, image, state, state_path};
 
 const SIZE: u64 = 4 * MIB;
 
-/// An apply that is under way; killed when dropped.
+/// A running apply; killed on drop.
 struct UnderWay {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -35,7 +35,7 @@ impl UnderWay {
         Self { child, stdin }
     }
 
-    /// Gives it `bytes` on its standard input. It may have ended before it took all of them.
+    /// Sends it `bytes` on its standard input. It may have ended before it read all of them.
     fn feed(&mut self, bytes: &[u8]) {
         let _ = self.stdin.as_mut().unwrap().write_all(bytes);
     }
@@ -58,7 +58,7 @@ impl UnderWay {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
-    /// Ends its input and waits for its end.
+    /// Closes its input and waits for its end.
     fn finish(mut self) -> Run {
         drop(self.stdin.take());
         let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
@@ -78,7 +78,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// How far the stream under way was applied durably, on the volume that is least far.
+/// How far the current stream was applied durably, on the volume that is furthest behind.
 fn position(group: &str) -> Option<u64> {
     let text = fs::read_to_string(state_path(group)).ok()?;
     let state = blockio::journal::state_text::parse(&text).ok()?;
@@ -207,7 +207,7 @@ fn a_pipe_cut_short_is_an_error_or_with_resume_the_first_half() {
         assert_eq!(run.json()["resumed_from"], first);
         let second = position("g").unwrap();
         assert!(second > first);
-        // What fails for another reason is not forgiven.
+        // Other failures are not tolerated.
         let mut damaged = stream.clone();
         let place = stream.len() * 7 / 8;
         damaged[place] ^= 1;
@@ -223,7 +223,7 @@ fn a_pipe_cut_short_is_an_error_or_with_resume_the_first_half() {
     });
 }
 
-/// Three deltas, one after the other, of which the second is cut in the file `name`.
+/// Three consecutive deltas, the second of which is cut off in the file `name`.
 struct Three {
     changes: Vec<Change>,
     streams: Vec<Vec<u8>>,
@@ -310,7 +310,7 @@ fn a_directory_of_svd_streams_of_which_the_second_was_cut_goes_on_in_the_second(
         let three = three(encode);
         let directory = machine.file("streams");
         fs::create_dir(&directory).unwrap();
-        // By name they are in another order.
+        // Their order by name is different.
         let paths = ["c", "a", "b"].map(|name| directory.join(name).display().to_string());
         goes_on_in_the_second(machine, &three, &paths, &[directory.to_str().unwrap()]);
     });
@@ -394,7 +394,7 @@ fn a_damaged_state_is_believed_in_no_byte() {
         let arguments = [&stream, "--target", &target, "--group", "g"];
         apply(machine, &arguments).exits(0);
         let good = fs::read(state_path("g")).unwrap();
-        // Of one copy that is damaged the other counts.
+        // If one copy is damaged, the other one counts.
         let write = |bytes: &[u8]| {
             let copies = [state_path("g"), format!("{}.copy", state_path("g"))];
             copies.iter().for_each(|copy| fs::write(copy, bytes).unwrap());
@@ -433,7 +433,7 @@ fn a_dry_run_of_a_chain_follows_the_chain() {
     });
 }
 
-/// An rbd export of format 2 that holds these diffs of v2.
+/// An rbd export of format 2 that contains these diffs of v2.
 fn export(diffs: &[Vec<u8>]) -> Vec<u8> {
     let mut export = b"rbd image v2\nE".to_vec();
     export.extend(b"rbd image diffs v2\n");

@@ -1,5 +1,5 @@
-//! What somebody does to a group behind the program's back, and takes back again: a state of an
-//! earlier time, a byte that rots, another disk. Whatever is told meanwhile is right, or refused.
+//! Harm that somebody does to a group behind the program's back and then undoes: an earlier state,
+//! a byte that rots, another disk. Meanwhile, every answer is right or refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,14 @@ use mt_tests::program::mtctl;
 use crate::story::{Counts, GROUP, Listed, Story, Target};
 
 const COPIES: [&str; 2] = ["state", "state.copy"];
-/// A byte that rots is among as many at the beginning of a segment: these are used.
+/// A byte that rots is within this distance of the beginning of a segment, because these bytes are
+/// used.
 const ROTS_WITHIN_BYTES: u64 = 256 << 10;
 
-/// Both copies of a state, as far as they are there.
+/// Both copies of a state, as far as they exist.
 pub(crate) type Copies = [Option<Vec<u8>>; 2];
 
-/// What the copies are now.
+/// The current copies.
 pub(crate) fn copies() -> Copies {
     COPIES.map(|name| fs::read(Path::new(GROUP).join(name)).ok())
 }
@@ -31,7 +32,7 @@ fn put_back(copies: &Copies) {
 }
 
 impl Story<'_> {
-    /// Every point that is listed reads as it was, or that is refused; no other answer is given.
+    /// Asserts that every listed point reads as it was or is refused; any other answer fails.
     #[track_caller]
     fn what_is_told_is_right(&mut self, told: &str) {
         let run = self.machine.mtctl(&["points", "list", "--group", "g", "--json"]);
@@ -57,7 +58,7 @@ impl Story<'_> {
         }
     }
 
-    /// Both copies of the state are those of an earlier step.
+    /// Replaces both copies of the state by those of an earlier step.
     pub(crate) fn put_an_earlier_state_back(&mut self) {
         let now = copies();
         let at = self.random.below(self.earlier.len() as u64) as usize;
@@ -67,7 +68,7 @@ impl Story<'_> {
         put_back(&now);
     }
 
-    /// A byte of a segment is another one.
+    /// Changes a byte of a segment.
     pub(crate) fn let_a_byte_rot(&mut self) {
         let is_segment = |path: &PathBuf| path.to_string_lossy().contains("/segment-");
         let entries = fs::read_dir(GROUP).unwrap().map(|entry| entry.unwrap().path());
@@ -85,7 +86,7 @@ impl Story<'_> {
         fs::write(&path, &bytes).unwrap();
     }
 
-    /// One disk is another one, where it was just written: nothing is taken for what it was.
+    /// Replaces a disk that was just written by another one: its contents must not be mistaken.
     pub(crate) fn exchange_a_disk(&mut self) {
         let point = self.any_point();
         self.go_to(&point);
@@ -107,7 +108,7 @@ impl Story<'_> {
         }
     }
 
-    /// The next stream comes through a pipe.
+    /// Applies the next stream through a pipe.
     pub(crate) fn apply_from_a_pipe(&mut self) {
         let Some(stream) = self.next_stream() else { return self.recover() };
         let mut words = self.words_of_apply(stream);
@@ -122,7 +123,7 @@ impl Story<'_> {
 }
 
 impl Counts {
-    /// What a run of stories must have come to, or it has shown too little.
+    /// What a run of stories must have reached, because otherwise it has shown too little.
     pub(crate) fn are_enough(&self) -> bool {
         let Self { killed, rebuilt, views, points, refused, .. } = *self;
         [killed, rebuilt, views, points, refused].iter().all(|count| *count > 0)

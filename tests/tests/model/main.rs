@@ -1,12 +1,13 @@
-//! Random stories of a group, told with the program as its users have it, against a model that is
-//! images in memory: streams, kills and stops, rollbacks, recovers, points by hand, thinning,
-//! commits, a state that is lost or of an earlier time, bytes that rot, disks that are exchanged,
-//! pipes, views beside writers, sectors and sizes of all kinds, both engines. After every step each
-//! point that is listed holds what the model says: read by the program, and by a reader that knows
-//! the document of the format alone. A story is made by its seed; the moments of kills are not.
+//! Random stories of a group, told with the program as its users have it, against a model that
+//! consists of images in memory: streams, kills and stops, rollbacks, recovers, manual points,
+//! thinning, commits, a state that is lost or outdated, bytes that rot, disks that are exchanged,
+//! pipes, views beside writers, sectors and sizes of all kinds, both engines. After every step,
+//! each listed point holds what the model says, as read by the program, and by a reader that is
+//! based only on the document of the format. A story is determined by its seed; the moments of
+//! kills are not.
 //!
-//! Two minutes here; an hour: `MTCTL_MODEL_SECONDS=3600 cargo test -p mt-tests --test model --
-//! --nocapture`. `MTCTL_MODEL_SEED` begins with another seed.
+//! Two minutes by default; for an hour: `MTCTL_MODEL_SECONDS=3600 cargo test -p mt-tests --test
+//! model -- --nocapture`. `MTCTL_MODEL_SEED` starts with another seed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
@@ -20,9 +21,9 @@ use mt_tests::scratch_machine::on_a_scratch_machine;
 
 use story::{Counts, Story};
 
-/// So long, in seconds, while nothing else is said.
+/// The default duration, in seconds.
 const SECONDS: u64 = 120;
-/// So many steps a story has.
+/// The number of steps in a story.
 const STEPS: u64 = 30;
 
 fn number(variable: &str, default: u64) -> u64 {

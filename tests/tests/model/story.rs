@@ -1,4 +1,4 @@
-//! One story: a group that is made, worked with, and given up, step by step.
+//! One story: a group that is made, used, and given up, step by step.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::model::{Images, Model, Place, Stream};
 pub(crate) const GROUP: &str = "/mnt/retention/g";
 const NAMES: [&str; 3] = ["db", "log", "web"];
 const START: &str = "start";
-/// The places of marks are so many seconds apart at most: thinning has something to do.
+/// The largest distance between marks, in seconds, so that there are points to thin.
 const APART_SECONDS: u64 = 3 * 3600;
 
 /// What was done in all stories.
@@ -32,21 +32,21 @@ pub(crate) struct Counts {
     pub(crate) rolled_back: u64,
     pub(crate) rebuilt: u64,
     pub(crate) committed: u64,
-    /// Points that were compared with the model, each time.
+    /// Comparisons of points with the model.
     pub(crate) points: u64,
     /// Digests that were read beside a writer.
     pub(crate) views: u64,
-    /// Answers that were refused, where somebody had done harm.
+    /// Requests that were refused after harm was done.
     pub(crate) refused: u64,
 }
 
-/// What a volume is on.
+/// The target of a volume.
 pub(crate) enum Target {
     File(String),
     Loop(LoopDevice),
 }
 
-/// A point that is listed.
+/// A listed point.
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
     pub(crate) id: u64,
@@ -54,7 +54,7 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    /// The points that a list has.
+    /// The points in a list.
     #[track_caller]
     pub(crate) fn all(list: &Run) -> Vec<Self> {
         let points = list.json()["points"].as_array().unwrap().clone();
@@ -70,17 +70,17 @@ pub(crate) struct Story<'a> {
     pub(crate) machine: &'a ScratchMachine,
     pub(crate) counts: &'a mut Counts,
     pub(crate) random: Random,
-    /// Mounted as long as the story goes on.
+    /// Mounted for as long as the story lasts.
     _retention: LoopDevice,
     pub(crate) targets: Vec<Target>,
     pub(crate) sizes: Vec<u64>,
     pub(crate) model: Model,
     streams: Vec<Stream>,
     place: Place,
-    /// By hand, and of marks: each name comes once.
+    /// Number of names used for manual points and marks, so that each is unique.
     names: u64,
     seconds: u64,
-    /// What was done, for whoever reads of a failure.
+    /// The steps so far, to explain a failure.
     pub(crate) told: Vec<String>,
     /// The copies of the state after each step.
     pub(crate) earlier: Vec<Copies>,
@@ -96,13 +96,13 @@ impl Drop for Story<'_> {
 }
 
 impl<'a> Story<'a> {
-    /// A group of one to three volumes that nothing was applied to.
+    /// A group of one to three volumes to which nothing was applied yet.
     pub(crate) fn new(machine: &'a ScratchMachine, seed: u64, counts: &'a mut Counts) -> Self {
         let mut random = Random::new(seed);
         let retention = machine.retention(1024);
         let (mut targets, mut sizes, mut images) = (Vec::new(), Vec::new(), Images::new());
         for name in &NAMES[..1 + random.below(3) as usize] {
-            // Whole blocks, or whole sectors, as a disk may end anywhere.
+            // Whole blocks, or whole sectors, because a disk may end anywhere.
             let kind = random.below(3);
             let odd = if kind == 1 { 0 } else { 512 * random.below(8) };
             let size = (64 + random.below(192)) * 4096 + odd;
@@ -145,7 +145,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// One step, after which every point is looked at.
+    /// Does one step, after which every point is checked.
     pub(crate) fn step(&mut self) {
         self.counts.steps += 1;
         let has_history = self.has_history();
@@ -160,7 +160,7 @@ impl<'a> Story<'a> {
             (16, _) => self.set(),
             (17, _) => self.commit(),
             (18, _) => self.put_an_earlier_state_back(),
-            // Of what a run wrote that was cut, what is torn is not told from what has rotted.
+            // In the output of an interrupted run, torn data cannot be distinguished from rot.
             (19 | 20, _) if matches!(self.place, Place::At(_)) => self.let_a_byte_rot(),
             (21, _) => self.exchange_a_disk(),
             (22, _) => self.apply_from_a_pipe(),
@@ -171,7 +171,7 @@ impl<'a> Story<'a> {
         self.earlier.push(copies());
     }
 
-    /// The last look: the history is whole, and leads to each of its points.
+    /// The final check: the history is intact, and leads to each of its points.
     pub(crate) fn end(&mut self) {
         if !self.has_history() {
             return;
@@ -211,8 +211,8 @@ impl<'a> Story<'a> {
         Listed::all(run.exits(0))
     }
 
-    /// Each point holds what the model says: by the document; and one of them by the program. So do
-    /// the disks, where it is known what they hold.
+    /// Asserts that each point holds what the model says, read according to the document, and one
+    /// of them by the program; likewise the disks, if their contents are known.
     #[track_caller]
     fn look(&mut self) {
         let held = self.held();
@@ -267,7 +267,7 @@ impl<'a> Story<'a> {
         self.counts.views += 1;
     }
 
-    /// The number of the stream that comes next: one that was begun, or a new one.
+    /// The number of the next stream: one that was begun, or a new one.
     pub(crate) fn next_stream(&mut self) -> Option<usize> {
         match self.place.clone() {
             Place::Lost => None,
@@ -279,7 +279,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// A stream that leads on from `name`.
+    /// A stream that continues from `name`.
     fn new_stream(&mut self, name: &str) -> usize {
         let number = self.streams.len();
         let mut images = self.model.images(name).clone();
@@ -343,7 +343,7 @@ impl<'a> Story<'a> {
         self.place = Place::At(self.streams[stream].marks.last().unwrap().clone());
     }
 
-    /// The next stream, to its end, or killed or stopped on the way.
+    /// Applies the next stream, to its end, or killed or stopped on the way.
     fn apply(&mut self, is_cut: bool) {
         let Some(stream) = self.next_stream() else { return self.rollback(false) };
         let words = self.words_of_apply(stream);
@@ -359,7 +359,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// Every point is read while the next stream is applied.
+    /// Reads every point while the next stream is applied.
     fn apply_beside_readers(&mut self) {
         let Some(stream) = self.next_stream() else { return self.recover() };
         let readers = self.begin_to_read();
@@ -369,7 +369,7 @@ impl<'a> Story<'a> {
         self.end_reading(readers);
     }
 
-    /// Every point is read while the disks go to one.
+    /// Reads every point while the disks are rolled back to one of them.
     fn rollback_beside_readers(&mut self) {
         let point = self.any_point();
         let readers = self.begin_to_read();
@@ -399,13 +399,13 @@ impl<'a> Story<'a> {
         run
     }
 
-    /// Ended by a signal at some moment, unless it has ended before.
+    /// Runs the command and ends it by a signal at some moment, unless it has ended before.
     fn cut(&mut self, words: &[String]) -> Run {
         let signal = match self.random.below(4) {
             0 => Signal::SIGTERM,
             _ => Signal::SIGKILL,
         };
-        // A host that is busy turns seldom: so few are as likely as so many.
+        // A busy host takes few turns: small numbers are as likely as large ones.
         let most = 1 << self.random.below(14);
         let yields = self.random.below(most);
         let run = interrupted(&mut command(mtctl(), words), signal, yields, &[]);
@@ -415,7 +415,7 @@ impl<'a> Story<'a> {
         run
     }
 
-    /// Any point, or the start; none where there is none left to go to.
+    /// Any point, or the start.
     pub(crate) fn any_point(&mut self) -> Listed {
         let mut points = self.listed();
         let history = History::read(Path::new(GROUP)).unwrap().unwrap();
@@ -460,7 +460,8 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// A point by hand; where the disks are within a stream, that is no point of ours.
+    /// Creates a manual point; if the disks are within a stream, it would not be a point of the
+    /// model.
     fn point(&mut self) {
         let Place::At(name) = self.place.clone() else { return self.recover() };
         let stream = self.model.stream(&name);
@@ -473,7 +474,7 @@ impl<'a> Story<'a> {
         self.place = Place::At(new);
     }
 
-    /// Both copies of the state are lost; the segments say what there is.
+    /// Loses both copies of the state; the segments contain what is needed.
     fn lose_the_state(&mut self) {
         for name in ["state", "state.copy"] {
             fs::remove_file(Path::new(GROUP).join(name)).unwrap();
@@ -493,7 +494,7 @@ impl<'a> Story<'a> {
         self.place = Place::At(name);
     }
 
-    /// Another policy, another engine.
+    /// Sets another policy and another engine.
     fn set(&mut self) {
         let engine = ["auto", "blocking", "uring"][self.random.below(3) as usize];
         let keep_all = ["1h", "2h", "12h"][self.random.below(3) as usize];
@@ -513,7 +514,7 @@ impl<'a> Story<'a> {
         self.run(&words.map(str::to_owned)).exits(0);
     }
 
-    /// The history ends here, and another one begins.
+    /// Ends the history, so that another one begins.
     fn commit(&mut self) {
         let Place::At(name) = self.place.clone() else { return self.rollback(false) };
         // Most stories are long.

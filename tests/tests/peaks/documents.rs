@@ -1,4 +1,4 @@
-//! Verbs that read documents: digests, and hosts that were recorded.
+//! Verbs that read documents: digests, and recorded hosts.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -9,11 +9,11 @@ use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 use crate::streams::{SIZE, sparse};
 use crate::{Row, all_are_small};
 
-/// As many disks as one master target takes.
+/// A host with the most disks that one master target takes.
 const HOST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/hosts/sixty-disks.json");
 
-/// A digest of so many leaves, whose root is made up: its path. All of it is read before that is
-/// seen, and takes a hundred bytes a leaf: a million are 117 MiB.
+/// A digest of `leaves` leaves with an invented root; returns its path. All of it is read before
+/// the root is checked, at a hundred bytes for each leaf: a million take 117 MiB.
 fn digest(machine: &ScratchMachine, leaves: u64) -> String {
     let path = machine.file("forged.digest");
     let mut file = BufWriter::new(File::create(&path).unwrap());

@@ -17,17 +17,17 @@ use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 use crate::streams::{SIZE, TIB, marks, one_volume, scattered, sparse};
 use crate::{Row, all_are_small};
 
-/// So many points a group may have, at least.
+/// The number of points that a group must be able to have.
 const POINTS: u64 = 65_000;
 
-/// Where the groups of the case have their history: in memory.
+/// The directory of the groups' history, in memory.
 fn retention(machine: &ScratchMachine) -> String {
     let path = machine.file("retention");
     fs::create_dir_all(&path).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
-/// A group that has one point and a history, on a sparse image of `size` bytes.
+/// A group with one point and a history, on a sparse image of `size` bytes.
 fn group(machine: &ScratchMachine, name: &str, size: u64) -> PathBuf {
     let target = sparse(machine, &format!("{name}.img"), size);
     let stream = scattered(machine, &format!("{name}.mts"), &one_volume(size), 64);
@@ -38,15 +38,16 @@ fn group(machine: &ScratchMachine, name: &str, size: u64) -> PathBuf {
     Path::new(&at).join(name)
 }
 
-/// Gives the group whose files are in `directory` so many points more than it has, between which
-/// nothing was written.
+/// Adds `count` points to the group whose files are in `directory`; nothing was written between
+/// them.
 fn add_points(directory: &Path, count: u64) {
     let mut known =
         state_text::parse(&fs::read_to_string(directory.join("state")).unwrap()).unwrap();
     let journal = known.journal.as_mut().unwrap();
     let open = journal.points.pop().unwrap();
     let first = journal.points.last().map_or(0, |point| point.id.0 + 1);
-    // The open epoch keeps its number, which its segment has: the others come before it.
+    // The open epoch keeps its number, which is recorded in its segment, so the others come before
+    // it.
     assert!(first + count <= open.id.0, "{first} {count} {:?}", open.id);
     journal.points.extend((first..first + count).map(|id| {
         Arc::new(Point {
@@ -64,7 +65,7 @@ fn add_points(directory: &Path, count: u64) {
     ["state", "state.copy"].iter().for_each(|name| fs::write(directory.join(name), &text).unwrap());
 }
 
-/// Lets the next point of the group have a number that leaves room for others before it.
+/// Makes the number of the group's next point leave room for `count` others before it.
 fn leave_room(directory: &Path, count: u64) {
     let mut known =
         state_text::parse(&fs::read_to_string(directory.join("state")).unwrap()).unwrap();
@@ -81,7 +82,8 @@ fn last_segment(directory: &Path) -> PathBuf {
     paths.filter(is_segment).max().unwrap()
 }
 
-/// Appends records to the open epoch, each of the most entries of zeros of `length` bytes.
+/// Appends records to the open epoch, each with the maximum number of entries of `length` zero
+/// bytes.
 fn forge_zeros(directory: &Path, records: u64, length: u64, stride: u64, size: u64) {
     let path = last_segment(directory);
     let bytes = fs::read(&path).unwrap();
@@ -119,8 +121,8 @@ fn forge_zeros(directory: &Path, records: u64, length: u64, stride: u64, size: u
     }
 }
 
-/// Every verb on the group `name`, with how a check and a rollback that keeps what it overwrites
-/// end.
+/// Every verb on the group `name`, with the exit codes of a check and of a rollback that keeps what
+/// it overwrites.
 fn rows(
     machine: &ScratchMachine,
     input: &'static str,
@@ -151,7 +153,7 @@ fn rows(
         row(if rollback == 0 { 3 } else { rollback }, "rollback --to start --dry-run"),
         row(rollback, "rollback --to start --yes"),
     ];
-    // A commit reads what was rolled back: not terabytes here.
+    // A commit reads what was rolled back, which must not be terabytes here.
     if rollback == 0 {
         rows.push(row(0, "rollback --to start --yes --without-undo"));
     }
@@ -171,14 +173,14 @@ fn verbs_on_a_group_stay_below_128_mib_whatever_its_history_holds() {
         let create = ["points", "create", "--group", "points", "--name", "last"];
         machine.mtctl(&[&create[..], &place].concat()).exits(0);
         add_points(&many, POINTS);
-        // No segment has them: the check says so. The other groups of the case have to be looked
-        // at beside it by all that change one.
+        // No segment contains them, and the check says so. Every verb that changes another group of
+        // the case has to read this one as well.
         let input = "a state of 65,000 points";
         let digest = "digest --to start --group points --retention {} --retention-unmounted";
         table.push(Row::new(0, input, digest, &[&at]));
         table.extend(rows(machine, input, "points", (5, 0)));
 
-        // What it overwrites may be data, for which there is no room.
+        // The data that it overwrites may not be zeros, and there is no space for it.
         let forged = group(machine, "zeros", 2 * TIB);
         forge_zeros(&forged, 1, 2 * TIB, 2 * TIB, 2 * TIB);
         table.extend(rows(machine, "2 TiB of forged zeros", "zeros", (0, 4)));

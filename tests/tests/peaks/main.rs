@@ -1,7 +1,6 @@
-//! No verb takes more than 128 MiB, whatever it is given: streams of the largest
-//! headers, the most marks and entries, compressed bombs; images and zeros of terabytes; histories
-//! of the most points, and forged ones. Each row of the tables is a run of the program, measured
-//! from outside.
+//! No verb takes more than 128 MiB, whatever its input: streams with the largest headers, the most
+//! marks and entries, compressed bombs; images and zeros of terabytes; histories with the most
+//! points, and forged ones. Each row of the tables is a run of the program, measured from outside.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
@@ -18,25 +17,25 @@ use mt_tests::program::{command, mtctl};
 use mt_tests::scratch_machine::ScratchMachine;
 
 const MIB: u64 = 1 << 20;
-/// What is promised for every verb and every input.
+/// The bound that is promised for every verb and every input.
 const PEAK_BYTES_MAX: u64 = 128 * MIB;
 
-/// One row of a table: what is run.
+/// One row of a table: a command to run.
 struct Row {
-    /// What it is given, in words.
+    /// Its input, in words.
     input: &'static str,
     /// The verb and its arguments.
     words: Vec<String>,
-    /// What is piped into it.
+    /// The file that is piped into it.
     piped: Option<String>,
-    /// How it ends.
+    /// Its exit code.
     code: u8,
-    /// It goes on until it is told to end.
+    /// It runs until it is stopped.
     is_stopped: bool,
 }
 
 impl Row {
-    /// `verb` is split at blanks, and every `{}` in it is the next of `names`.
+    /// `verb` is split at blanks, and every `{}` in it is replaced by the next of `names`.
     fn new(code: u8, input: &'static str, verb: &str, names: &[&str]) -> Self {
         let mut names = names.iter();
         let words = verb.split_whitespace().map(|word| match word.contains("{}") {
@@ -55,11 +54,12 @@ impl Row {
     }
 }
 
-/// Runs `row`; gives the most memory that it had, in bytes, and what is wrong.
+/// Runs `row`; returns its peak memory in bytes, and what is wrong.
 fn peak(machine: &ScratchMachine, row: &Row) -> (u64, Option<String>) {
     let (report, said) = (machine.file("peak"), machine.file("said"));
     let program = mtctl().to_str().unwrap();
-    // What hangs is named by its row, and not by whoever ends all tests.
+    // With a limit of its own, a hanging row is reported as such rather than by a timeout of all
+    // tests.
     let limit: &[_] = match row.is_stopped {
         true => &["--preserve-status", "--signal", "INT", "1"],
         false => &["60"],
@@ -69,7 +69,7 @@ fn peak(machine: &ScratchMachine, row: &Row) -> (u64, Option<String>) {
     words.push(program);
     words.extend(row.words.iter().map(String::as_str));
     let mut command = command(env!("CARGO_BIN_EXE_peak_of"), &words);
-    // What it prints may be more than this test should hold.
+    // Its output may be larger than this test should hold.
     command.stdout(Stdio::null()).stderr(fs::File::create(&said).unwrap());
     let mut feeder = row.piped.as_ref().map(|from| feeder(from));
     if let Some(feeder) = &mut feeder {
@@ -78,7 +78,7 @@ fn peak(machine: &ScratchMachine, row: &Row) -> (u64, Option<String>) {
     let ended = command.status().unwrap();
     drop(command);
     if let Some(mut feeder) = feeder {
-        // It is killed by its pipe where not all is read.
+        // It is killed by its pipe if not everything is read.
         feeder.wait().unwrap();
     }
     let peak = fs::read_to_string(&report).unwrap().parse().unwrap();
@@ -96,7 +96,8 @@ fn beginning(said: &Path) -> String {
     String::from_utf8_lossy(&said[..said.len().min(600)]).into_owned()
 }
 
-/// Runs all of `rows`, prints what each took, and fails if one took too much or ended otherwise.
+/// Runs all of `rows`, prints the peak memory of each, and fails if one took too much or had
+/// another exit code.
 #[track_caller]
 fn all_are_small(machine: &ScratchMachine, rows: &[Row]) {
     let mut wrong = Vec::new();
@@ -110,7 +111,7 @@ fn all_are_small(machine: &ScratchMachine, rows: &[Row]) {
         if peak >= PEAK_BYTES_MAX || why.is_some() {
             wrong.push(format!("{shown} {}", why.unwrap_or_default()));
         }
-        // No less is a program that runs.
+        // No running program takes less.
         assert!(peak > MIB, "{peak} bytes are no measurement");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

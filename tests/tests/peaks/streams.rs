@@ -19,10 +19,10 @@ use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 use crate::{MIB, Row, all_are_small};
 
 pub(crate) const TIB: u64 = 1 << 40;
-/// The size of the disks that are small.
+/// The size of small disks.
 pub(crate) const SIZE: u64 = 64 * MIB;
 
-/// A name as long as they can be, with characters in it that become longer when they are shown.
+/// A name of the maximum length, with characters that become longer when displayed.
 fn longest_name(number: usize) -> Name {
     let mut name = format!("{number:08}").into_bytes();
     name.resize_with(NAME_BYTES_MAX, || b'x');
@@ -38,7 +38,7 @@ pub(crate) fn one_volume(size: u64) -> StreamHeader {
     header(vec![change_stream::volume("", size, "", "")])
 }
 
-/// A native stream in a file: its path.
+/// Writes a native stream to a file, and returns its path.
 fn native(
     machine: &ScratchMachine,
     name: &str,
@@ -58,7 +58,7 @@ fn extent(start: u64, length: u64) -> Extent {
     Extent::new(ByteOffset::new(start), ByteCount::new(length)).unwrap()
 }
 
-/// So many marks with the longest names.
+/// A stream with `count` marks with the longest names.
 pub(crate) fn marks(machine: &ScratchMachine, name: &str, count: usize) -> String {
     native(machine, name, &one_volume(SIZE), Options::default(), |encoder| {
         encoder.data(VolumeIndex(0), ByteOffset::new(0), &[7; 4096]).unwrap();
@@ -91,7 +91,7 @@ fn volumes(machine: &ScratchMachine) -> String {
     })
 }
 
-/// A stream of as many volumes as it can have, with long names, and a target for each.
+/// A stream with the maximum number of volumes, with long names, and a target for each.
 fn onto_a_thousand(machine: &ScratchMachine) -> Row {
     let name = |number: usize| format!("{number:08}{}", "x".repeat(NAME_BYTES_MAX - 8));
     let volume = |number| change_stream::volume(&name(number), MIB, "", "");
@@ -110,7 +110,7 @@ fn onto_a_thousand(machine: &ScratchMachine) -> Row {
     row
 }
 
-/// Batches with as many entries as they can have, of single sectors that are not neighbours.
+/// Batches with the maximum number of entries, of single sectors that are not adjacent.
 fn entries(machine: &ScratchMachine, batches: usize) -> String {
     let options = Options { batch_bytes: BATCH_BYTES_MAX, ..Options::default() };
     native(machine, "entries.mts", &one_volume(SIZE), options, |encoder| {
@@ -126,7 +126,7 @@ fn entries(machine: &ScratchMachine, batches: usize) -> String {
     })
 }
 
-/// So many blocks of data, far from each other.
+/// `count` blocks of data, far apart.
 pub(crate) fn scattered(
     machine: &ScratchMachine,
     name: &str,
@@ -142,7 +142,7 @@ pub(crate) fn scattered(
     })
 }
 
-/// Zeros as data: 8 MiB of them are a few bytes.
+/// Zeros as data: 8 MiB of them compress to a few bytes.
 fn bomb(machine: &ScratchMachine, name: &str, method: Method) -> String {
     let compression = Some(method);
     let options = Options { batch_bytes: BATCH_BYTES_MAX, compression, created: None };
@@ -160,7 +160,7 @@ fn zeros(machine: &ScratchMachine, size: u64) -> String {
     })
 }
 
-/// Streams of the driver with as many marks as they can have, of the longest, one after another.
+/// Streams of the driver with the maximum number of marks of maximum length, one after another.
 fn driver_marks(machine: &ScratchMachine, streams: usize) -> String {
     let mut one = change_stream::svd(1, &[(0, &[7; 512])]);
     // The header and the first stamp, then marks instead of writes, then the last stamp.
@@ -179,7 +179,7 @@ fn driver_marks(machine: &ScratchMachine, streams: usize) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A directory of very many streams of the driver, with long names.
+/// A directory with very many streams of the driver, with long names.
 fn driver_directory(machine: &ScratchMachine, files: u64) -> String {
     let path = machine.file("streams");
     fs::create_dir(&path).unwrap();
@@ -209,7 +209,7 @@ fn diffs(machine: &ScratchMachine, count: usize) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// An image of so many bytes that takes no room.
+/// An image of `bytes` that takes no space.
 pub(crate) fn sparse(machine: &ScratchMachine, name: &str, bytes: u64) -> String {
     let path = machine.file(name);
     File::create(&path).unwrap().set_len(bytes).unwrap();
@@ -241,13 +241,13 @@ fn verbs_that_read_streams_stay_below_128_mib_whatever_the_streams_hold() {
             let target = if input.contains("TiB") { &huge } else { &target };
             rows.push(Row::new(0, input, "stream inspect {}", &[path]));
             rows.push(Row::new(0, input, "stream inspect --json {}", &[path]));
-            // Those of the driver alone do not say how large their disk is.
+            // Only the streams of the driver do not contain the size of their disk.
             let convert = match input.contains("streams") {
                 true => "stream convert --size 64M --to native -o {} --force {} {}",
                 false => "stream convert --to native -o {} --force {} {}",
             };
             rows.push(Row::new(0, input, convert, &[&out, &out, path]));
-            // One target is not enough for a thousand volumes: it is told which are missing.
+            // One target is not enough for a thousand volumes: the missing ones are reported.
             let code = if input.contains("volumes") { 2 } else { 0 };
             rows.push(Row::new(code, input, "apply {} --target {}", &[path, target]));
             let dry = if code == 0 { 3 } else { code };

@@ -1,5 +1,6 @@
 //! Killed or stopped at every step, with mkfs cut off at several writes: the same command run
-//! again, without --destroy when its content was agreed to, ends where the first would have.
+//! again, without --destroy if that content's destruction was already under way, reaches the same
+//! result.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Stdio};
@@ -42,7 +43,7 @@ impl Case {
     }
 }
 
-/// Runs `check` on a machine after an accident at each event of a whole run.
+/// Runs `check` on a machine after an accident at each event of a complete run.
 fn at_each_event(
     case: Case,
     accident: &str,
@@ -74,7 +75,7 @@ fn killed_at_any_event_it_converges_and_what_was_wiped_is_ours() {
     for case in CASES {
         at_each_event(case, "kill", |machine, disk, first| {
             assert!(matches!(first.code, None | Some(0)), "{first:#?}");
-            // Content that is still there may have changed since: its destruction must be said
+            // Content that still exists may have changed since: its destruction must be requested
             // again.
             let was_wiped = first.stdout.contains("reached: the old signatures are wiped");
             if !was_wiped && case.content.is_some() {
@@ -116,7 +117,7 @@ fn a_mkfs_that_is_killed_between_two_writes_is_redone_without_destroy() {
                 }
                 cut += 1;
                 first.exits(1).says("mkfs").says("status signal");
-                // What it left may look like anything; it is known as ours all the same.
+                // What it left may look like anything, but is known to be ours nevertheless.
                 machine.prepare(disk.path(), &["--dry-run"]).exits(3);
                 converges(machine, &disk, case.filesystem);
                 run("umount", &["/mnt/retention"]);
@@ -130,10 +131,10 @@ fn a_mkfs_that_is_killed_between_two_writes_is_redone_without_destroy() {
     }
 }
 
-/// The number of the event after which the intent is on disk.
+/// The event after which the intent is on disk.
 const INTENT_RECORDED: &str = "reached: the intent is recorded";
 
-/// The number of the event whose line is `what`.
+/// The number of the event with the line `what`.
 fn place_of(machine: &ScratchMachine, what: &str) -> usize {
     let probe = machine.disk("probe", 64);
     Content::Ext4.put_on(&probe);
@@ -217,10 +218,10 @@ fn a_mkfs_that_outlives_its_mtctl_keeps_the_disk_to_itself() {
     });
 }
 
-/// A mkfs that stands still while it holds the disk, as a slow one would; killed when dropped.
+/// A mkfs that hangs while it holds the disk, as a slow one would; killed on drop.
 struct SlowMkfs {
     tracer: Child,
-    /// Open as long as the tracer, which would end with it.
+    /// Open for as long as the tracer runs, which would end with it.
     trace: BufReader<ChildStderr>,
 }
 
@@ -233,7 +234,8 @@ impl SlowMkfs {
         let mut tracer = strace.stderr(Stdio::piped()).spawn().unwrap();
         let trace = BufReader::new(tracer.stderr.take().unwrap());
         let mut slow = Self { tracer, trace };
-        // Whoever has written has opened. To try to open it here would be in mkfs's way.
+        // Once it has written, it has opened the disk. Trying to open it here would be in mkfs's
+        // way.
         let mut first = String::new();
         slow.trace.read_line(&mut first).unwrap();
         assert!(first.starts_with("pwrite64("), "{first}");
@@ -242,7 +244,7 @@ impl SlowMkfs {
 }
 
 impl Drop for SlowMkfs {
-    /// mkfs first: without its tracer it would go on.
+    /// mkfs first, because it would continue without its tracer.
     fn drop(&mut self) {
         let tracer = self.tracer.id();
         let children = std::fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children"));

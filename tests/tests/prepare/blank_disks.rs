@@ -1,4 +1,4 @@
-//! What `prepare` makes of a blank disk, and that it makes it once.
+//! What `prepare` makes of a blank disk, and that it does so only once.
 
 use std::fs;
 
@@ -54,7 +54,7 @@ fn the_next_boot_mounts_it_by_fstab_and_prepare_mounts_it_again_too() {
         run("umount", &["/mnt/retention"]);
         machine.prepare(disk.path(), &["--yes"]).exits(0).says("1 changed");
         is_the_retention_volume(machine, &disk, "ext4");
-        // Found again without being named: by its row.
+        // Found again by its row, without being named.
         run("umount", &["/mnt/retention"]);
         machine.mtctl(&["prepare", "--only", "retention", "--yes"]).exits(0).says("1 changed");
         is_the_retention_volume(machine, &disk, "ext4");
@@ -63,7 +63,7 @@ fn the_next_boot_mounts_it_by_fstab_and_prepare_mounts_it_again_too() {
 
 #[test]
 fn a_dry_run_exits_3_before_and_0_after_and_changes_nothing() {
-    // Without a terminal and without --yes it is one, whether asked for or not.
+    // Without a terminal and without --yes, every run is a dry run.
     for dry in [&["--dry-run"][..], &[][..], &["--json"][..]] {
         on_a_scratch_machine(|machine| {
             let disk = machine.disk("blank", 64);
@@ -73,7 +73,7 @@ fn a_dry_run_exits_3_before_and_0_after_and_changes_nothing() {
             let left = fs::read_dir("/var/lib/mtctl").unwrap().count();
             assert_eq!((left, fs::read_dir("/mnt").unwrap().count()), (0, 0));
             machine.prepare(disk.path(), &["--yes"]).exits(0);
-            // No hash here: a mounted ext4 initialises its tables in the background.
+            // No hash here, because a mounted ext4 initialises its tables in the background.
             machine.prepare(disk.path(), dry).exits(0);
             is_the_retention_volume(machine, &disk, "ext4");
         });
@@ -101,7 +101,7 @@ fn the_record_and_the_row_are_readable_by_those_who_may() {
         machine.prepare(disk.path(), &["--yes"]).exits(0);
         let mode = |path: &str| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode("/etc/fstab"), 0o640, "the mode of fstab is the operator's");
-        // `check` without root reads it.
+        // `check` reads it without root.
         assert_eq!(mode("/var/lib/mtctl/provisioning.json"), 0o644);
         let record = fs::read_to_string("/var/lib/mtctl/provisioning.json").unwrap();
         assert!(record.contains("\"formatting\": null"), "{record}");

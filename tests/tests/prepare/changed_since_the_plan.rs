@@ -1,5 +1,5 @@
-//! The disk changes after the plan was made and before it is carried out: refused, and what is on
-//! it by then stays.
+//! The disk changes after the plan was made and before it is carried out: refused, and the new
+//! contents stay.
 
 use mt_tests::loop_device::LoopDevice;
 use mt_tests::program::{command, mtctl, run};
@@ -8,7 +8,7 @@ use mt_tests::terminal::Terminal;
 
 use crate::{is_the_retention_volume, scripted, untouched};
 
-/// Fails unless a plan for `disk` is refused when `meanwhile` comes between, and what that wrote
+/// Asserts that a plan for `disk` is refused if `meanwhile` runs in between, and that what it wrote
 /// stays.
 #[track_caller]
 fn is_refused(machine: &ScratchMachine, disk: &LoopDevice, destroy: &[&str], meanwhile: &str) {
@@ -87,7 +87,7 @@ fn bytes_written_to_a_blank_disk_are_refused() {
     }
 }
 
-/// Either of two guards may say it first.
+/// Either of two guards may report it first.
 #[track_caller]
 fn is_refused_or_not_blank(machine: &ScratchMachine, disk: &LoopDevice, change: &str) {
     let refused = scripted(disk.path(), "ext4", &["meanwhile", change]);
@@ -132,7 +132,7 @@ fn fstab_edited_meanwhile_is_not_overwritten() {
         let row = "tmpfs /scratch tmpfs defaults 0 0";
         let meanwhile = format!("echo '{row}' >>/etc/fstab");
         let refused = scripted(disk.path(), "ext4", &["meanwhile", &meanwhile]);
-        // The disk is formatted by then: 4 would promise that nothing was touched.
+        // The disk has been formatted by then: 4 would promise that nothing was touched.
         refused.exits(1).says("/etc/fstab changed since the plan was made");
         assert!(machine.fstab().ends_with(&format!("{row}\n")), "{}", machine.fstab());
         assert!(!machine.fstab().contains("x-mtctl"));

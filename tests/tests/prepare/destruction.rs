@@ -1,4 +1,5 @@
-//! --destroy: allowed for exactly the disk that is named again, and leaves nothing of the old.
+//! --destroy: permitted for exactly the disk that is named again, and leaves nothing of the old
+//! contents.
 
 use mt_tests::content::Content;
 use mt_tests::loop_device::LoopDevice;
@@ -7,7 +8,7 @@ use mt_tests::scratch_machine::on_a_scratch_machine;
 
 use crate::{is_the_retention_volume, untouched};
 
-/// The filesystem's own checker finds nothing, and no other signature is left anywhere.
+/// Asserts that the filesystem's own checker finds nothing, and that no other signature is left.
 #[track_caller]
 fn is_clean_and_alone(disk: &LoopDevice, filesystem: &str) {
     run("umount", &["/mnt/retention"]);
@@ -27,7 +28,7 @@ fn the_disk_that_is_named_again_is_formatted_whatever_is_on_it() {
             let destroy = ["--destroy", disk.path(), "--yes"];
             machine.prepare(disk.path(), &destroy).exits(0).says("1 changed");
             is_the_retention_volume(machine, &disk, "ext4");
-            // Said again it means nothing: there is nothing foreign any more.
+            // Repeated, it has no effect, because there is no foreign content any more.
             std::fs::write("/mnt/retention/kept", "x").unwrap();
             machine.prepare(disk.path(), &destroy).exits(0).says("0 changed");
             assert!(std::path::Path::new("/mnt/retention/kept").exists());

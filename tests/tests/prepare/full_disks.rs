@@ -1,4 +1,5 @@
-//! No space left where the record or fstab is written: an error that says so, the old file whole.
+//! No space left where the record or fstab is written: an error that says so, and the old file
+//! intact.
 
 use std::fs;
 
@@ -8,7 +9,7 @@ use mt_tests::scratch_machine::{FSTAB, ScratchMachine, on_a_scratch_machine};
 
 use crate::{converges, untouched};
 
-/// Puts what is in `directory` onto a filesystem of its own and fills that to the last byte.
+/// Moves the contents of `directory` to a filesystem of its own, and fills that to the last byte.
 fn fill(machine: &ScratchMachine, directory: &str) {
     let at = machine.file("small");
     fs::create_dir(&at).unwrap();
@@ -21,7 +22,7 @@ fn fill(machine: &ScratchMachine, directory: &str) {
     ));
 }
 
-/// Gives the space back.
+/// Frees the space.
 fn make_room(directory: &str) {
     shell(&format!("rm -f {directory}/filler {directory}/more"));
 }

@@ -1,5 +1,5 @@
-//! A disk that a protection group writes to is no retention disk, whatever is on it, and whatever
-//! is said: wherever the group's state is.
+//! A disk that a protection group writes to cannot become a retention disk, whatever its contents
+//! and whatever the options, and wherever the group's state is.
 
 use std::fs;
 use std::path::Path;
@@ -26,10 +26,10 @@ fn apply(machine: &ScratchMachine, disk: &str, more: &[&str]) {
     machine.mtctl(&[&arguments[..], more].concat()).exits(0);
 }
 
-/// Where the state of group web is, when no other place was said.
+/// The default place of the state of group web.
 const STATE: &str = "/var/lib/mtctl/groups/web/state";
 
-/// The state of a group web with this target.
+/// Writes the state of a group web with this target.
 fn write_state(target: &str) {
     let mut state = GroupState::default();
     state.volumes.entry(blockio::volume_name::VolumeName::unnamed()).or_default().target =
@@ -38,7 +38,7 @@ fn write_state(target: &str) {
     fs::write(STATE, print(&state)).unwrap();
 }
 
-/// Nothing is left on the disk: by content it is blank.
+/// Leaves nothing on the disk: its contents are blank.
 fn zero(disk: &LoopDevice) {
     shell(&format!("blkdiscard --zeroout --force {0}; blockdev --flushbufs {0}", disk.path()));
 }
@@ -80,7 +80,7 @@ fn a_groups_disk_is_refused_with_content_and_when_it_is_zeroed_completely() {
             let found = disks.iter().find(|one| one["path"] == disk.path()).unwrap();
             assert_eq!(found["used_by"], serde_json::json!(["group:web"]), "{found}");
             assert_eq!(found["eligible_for"], serde_json::json!(["target"]), "{found}");
-            // What the refusal says leads on.
+            // The command in the refusal works.
             let refused = machine.prepare(disk.path(), &["--yes"]);
             let hint = refused.stderr.split("mtctl group release ").nth(1).unwrap();
             let words = hint.split_whitespace();
@@ -101,7 +101,7 @@ fn a_group_on_the_retention_volume_keeps_its_disk_from_becoming_another_one() {
         apply(machine, disk.path(), &[]);
         assert!(Path::new("/mnt/retention/web/state").exists());
         zero(&disk);
-        // Elsewhere, so that nothing but the group is in the way.
+        // Moved elsewhere, so that nothing but the group is in the way.
         shell(
             "mkdir /mnt/seen; mount --move /mnt/retention /mnt/seen 2>/dev/null || \
                { mount --bind /mnt/retention /mnt/seen; umount /mnt/retention; }",
@@ -162,7 +162,7 @@ fn a_state_that_cannot_be_understood_refuses_every_disk_and_is_named() {
         let state = STATE;
         let text = fs::read_to_string(state).unwrap();
         let copy = format!("{state}.copy");
-        // Of one copy that is damaged the other is read.
+        // If one copy is damaged, the other one is read.
         for path in [state, &copy] {
             fs::write(path, &text[..text.len() / 2]).unwrap();
         }
@@ -176,12 +176,12 @@ fn a_state_that_cannot_be_understood_refuses_every_disk_and_is_named() {
             untouched(machine, &other, &before);
         }
         machine.mtctl(&["disks", "--all"]).exits(0).says("note: no disk is fit for retention");
-        // What the hint says helps.
+        // The command in the hint works.
         shell(&format!("mv {state} /var/lib/mtctl/web.state; rm {copy}"));
         machine.prepare(other.path(), &["--yes"]).exits(0);
         is_the_retention_volume(machine, &other, "ext4");
         fs::write(state, &text).unwrap();
-        // And one that is in the way of nothing stops nothing.
+        // A damaged state does not matter if nothing has to be formatted.
         fs::write(state, "damaged").unwrap();
         machine.prepare(other.path(), &["--yes"]).exits(0).says("0 changed");
     });

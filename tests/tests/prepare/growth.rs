@@ -1,5 +1,5 @@
-//! A retention disk that is grown: what counts is what its filesystem has, and it is grown up to
-//! the margin.
+//! A retention disk that is grown: the size of its filesystem counts, and that is grown up to the
+//! margin.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ fn capacity_is_that_of_the_filesystem_and_it_is_grown_as_the_hint_says() {
             let hint = grown["hint"].as_str().unwrap();
             assert!(hint.starts_with(program), "{hint}");
             match filesystem {
-                // Not while it is mounted: that takes more than a container's root may do.
+                // Not while it is mounted, which requires more than a container's root may do.
                 "ext4" => drop(shell(&format!(
                     "umount /mnt/retention; e2fsck -f -p {} >&2; {hint}; \
                      mount -a --test-opts x-mtctl",
@@ -43,7 +43,7 @@ fn capacity_is_that_of_the_filesystem_and_it_is_grown_as_the_hint_says() {
             assert!(!after["message"].as_str().unwrap().contains("grow it"), "{after}");
             machine.prepare(disk.path(), &["--yes"]).exits(0).says("0 changed");
             run("umount", &["/mnt/retention"]);
-            // The last 4 MiB are nobody's still.
+            // The last 4 MiB are still unused.
             assert_eq!(tag(&disk, "TYPE"), filesystem);
             shell(&format!(
                 "tail -c 4M {} | cmp -n 4194304 - /dev/zero; mount -a --test-opts x-mtctl",

@@ -1,5 +1,5 @@
-//! `prepare --root DIR`: the image is edited, the running host is not, whatever the image's links
-//! say.
+//! `prepare --root DIR`: the image is edited and the running host is not, whatever the image's
+//! links say.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use mt_tests::scratch_machine::{FSTAB, OS_RELEASE, ScratchMachine, on_a_scratch_
 
 use crate::tag;
 
-/// An image with a fstab of its own.
+/// An image with an fstab of its own.
 fn image(machine: &ScratchMachine) -> PathBuf {
     let root = machine.file("image");
     fs::create_dir_all(root.join("etc")).unwrap();
@@ -24,7 +24,7 @@ fn prepare_image(machine: &ScratchMachine, root: &str, disk: &str, more: &[&str]
     machine.prepare(disk, &[&["--root", root], more].concat())
 }
 
-/// Every file of the running host that could be meant instead of the image's, with its content.
+/// Every file of the running host that could be confused with one of the image, with its contents.
 fn host() -> String {
     shell(
         "find /etc /var/lib/mtctl /mnt /run -printf '%p %M %s %l\\n' | sort
@@ -78,7 +78,7 @@ fn an_image_of_release_6_gets_a_filesystem_that_its_kernel_can_mount() {
     });
 }
 
-/// Puts this host's program or file into the image, or nothing where it has none.
+/// Copies this host's program or file into the image.
 fn copy_into(root: &std::path::Path, path: &str) {
     let place = root.join(path.trim_start_matches('/'));
     fs::create_dir_all(place.parent().unwrap()).unwrap();

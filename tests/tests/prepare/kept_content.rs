@@ -1,5 +1,5 @@
-//! A retention volume that keeps other people's disks is found, mounted and recognised, whatever it
-//! keeps: new ones, which cannot be taken for anything else, and old ones, which can.
+//! A retention volume that retains data of foreign disks is found, mounted and recognised, whatever
+//! that data is: new volumes, which cannot be taken for anything else, and old ones, which can.
 
 use std::fs;
 
@@ -13,10 +13,10 @@ use mt_tests::skip::has_program;
 const UUID: &str = "2c1e7d52-6f0b-4b8e-9a51-d3f17c3e90aa";
 const AT: &str = "/mnt/retention";
 
-/// How large a disk each filesystem is tried on, in MiB.
+/// The size of the disk on which each filesystem is tried, in MiB.
 const FILESYSTEMS: [(&str, u64); 2] = [("ext4", 64), ("xfs", 320)];
 
-/// A volume as `mtctl prepare` made it before there was a margin, known by its row.
+/// Makes a volume as `mtctl prepare` did before there was a margin, known by its row.
 fn make_as_before(disk: &LoopDevice, filesystem: &str) {
     let path = disk.path();
     match filesystem {
@@ -33,7 +33,7 @@ fn make_as_before(disk: &LoopDevice, filesystem: &str) {
     fs::write("/etc/fstab", format!("{FSTAB}{row}")).unwrap();
 }
 
-/// A group with one point, its history on the volume.
+/// Makes a group with one point and its history on the volume.
 fn a_group(machine: &ScratchMachine) {
     let target = machine.file("target.img");
     fs::write(&target, vec![0; 1 << 20]).unwrap();
@@ -53,7 +53,7 @@ fn taken_for(disk: &LoopDevice) -> String {
     }
 }
 
-/// A /dev/disk of this machine alone, empty, for as long as `story` is told.
+/// Gives this machine an empty /dev/disk of its own while `story` runs.
 fn with_links(story: impl FnOnce()) {
     let made = fs::create_dir("/dev/disk").is_ok();
     run("mount", &["-t", "tmpfs", "links", "/dev/disk"]);
@@ -64,11 +64,12 @@ fn with_links(story: impl FnOnce()) {
     }
 }
 
-/// What udev does with the disk by the rules in /etc and its own: the link that the volume gets.
+/// Processes the disk like udev, with the rules in /etc and its own, and creates the link that the
+/// volume gets.
 fn link_by_udev(disk: &LoopDevice) {
     let rule = "/etc/udev/rules.d/62-mtctl-retention.rules";
     let said = run("udevadm", &["test", "--action=change", &format!("/sys/block/{}", disk.name())]);
-    // Some releases only tell what they would link.
+    // Some releases only print what they would link.
     let link = format!("/dev/disk/by-uuid/{UUID}");
     assert!(said.contains(&link), "{rule} gives no link: {said}");
     assert!(said.contains("ID_FS_USAGE=filesystem"), "{said}");
@@ -78,7 +79,7 @@ fn link_by_udev(disk: &LoopDevice) {
     }
 }
 
-/// Mounted by its row, and found as it should be by every verb.
+/// Asserts that it is mounted by its row and accepted by every verb.
 #[track_caller]
 fn is_in_use(machine: &ScratchMachine, disk: &LoopDevice) {
     shell("mount -a --test-opts x-mtctl");
@@ -103,8 +104,8 @@ fn is_ready(machine: &ScratchMachine, disk: &LoopDevice) {
     assert_eq!(points.exits(0).json()["points"].as_array().unwrap().len(), 1);
 }
 
-/// Keeps each kind of disk on the volume in turn, each block where it was on the disk, and tells
-/// what was kept and what the volume is taken for, while it is not mounted.
+/// Retains each kind of disk on the volume in turn, each block at its position on the disk, and
+/// reports to `story` what was retained and what the volume is taken for, while it is not mounted.
 fn keep_each(
     machine: &ScratchMachine,
     disk: &LoopDevice,
@@ -126,7 +127,7 @@ fn keep_each(
     }
 }
 
-/// As the history of a pool's members: what was overwritten, and nothing else, fills the volume.
+/// Fills the volume like the history of a pool's members: with overwritten data and nothing else.
 fn history_to_the_brim(machine: &ScratchMachine, mib: u64) {
     let target = machine.file("member.img");
     fs::write(&target, uberblocks(1024).repeat(mib as usize)).unwrap();
@@ -152,7 +153,8 @@ fn a_history_of_zfs_labels_to_the_brim_is_found_on_old_volumes_and_no_label_on_n
             is_in_use(machine, &disk);
         });
     }
-    // The journal leaves room at the end, where an ext4 would be misleading; XFS is at its start.
+    // The journal leaves space at the end, where an ext4 would mislead; the critical part of XFS is
+    // at its start.
     on_a_scratch_machine(|machine| {
         let disk = machine.disk("disk", 320);
         make_as_before(&disk, "xfs");
@@ -196,15 +198,15 @@ fn an_old_volume_is_found_by_its_own_superblock_whatever_it_keeps() {
                     return is_in_use(machine, &disk);
                 }
                 misleading.push(kind);
-                // Nothing may be done to it but to mount it.
+                // The only thing that may be done to it is mounting it.
                 let before = disk.sha256();
                 let other = if filesystem == "xfs" { "ext4" } else { "xfs" };
                 let destroy = ["--destroy", disk.path(), "--filesystem", other, "--yes"];
                 let refused = machine.prepare(disk.path(), &destroy);
                 refused.exits(4).does_not_say("add: --destroy");
                 assert_eq!(disk.sha256(), before, "{kind:?}");
-                // Without udev it is mounted by its device, with it by its row; what libblkid
-                // remembers of better times is gone with the next boot.
+                // Without udev it is mounted by its device, with udev by its row; libblkid's cache
+                // from before is gone after the next boot.
                 shell("rm -rf /run/blkid");
                 run("mount", &[AT]);
                 assert_eq!(machine.mounted_at(AT), None, "{kind:?}: nofail says nothing");
@@ -219,8 +221,8 @@ fn an_old_volume_is_found_by_its_own_superblock_whatever_it_keeps() {
                     is_ready(machine, &disk);
                 });
             });
-            // What lies at the end of an ext4 misleads. Its start is its own; XFS has a reserve at
-            // its end, for as long as it lasts.
+            // Signatures at the end of an ext4 mislead. Its start is its own; XFS has a reserve at
+            // its end, for as long as that lasts.
             use Foreign::{Ddf, Drbd, Isw, Raid10, Raid090, Zfs};
             let expected: &[Foreign] = match filesystem {
                 "xfs" => &[Zfs],

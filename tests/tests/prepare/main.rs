@@ -1,5 +1,5 @@
 //! `mtctl prepare` on real loop devices, each case on a machine of its own: what it makes, what it
-//! refuses, and what it makes of its own accidents.
+//! refuses, and how it deals with its own accidents.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
@@ -21,7 +21,7 @@ use mt_tests::loop_device::LoopDevice;
 use mt_tests::program::{Run, command, finish};
 use mt_tests::scratch_machine::{FSTAB, ScratchMachine};
 
-/// Fails unless nothing at all was done: every byte of `disk` is as before, fstab too, and nothing
+/// Asserts that nothing at all was done: every byte of `disk` and fstab are as before, and nothing
 /// is mounted.
 #[track_caller]
 fn untouched(machine: &ScratchMachine, disk: &LoopDevice, sha256: &str) {
@@ -30,8 +30,8 @@ fn untouched(machine: &ScratchMachine, disk: &LoopDevice, sha256: &str) {
     assert_eq!(machine.mounted_at("/mnt/retention"), None);
 }
 
-/// Fails unless `disk` is mounted as the retention volume, with the filesystem that is named, and
-/// fstab has the rows of others as they were and one of ours.
+/// Asserts that `disk` is mounted as the retention volume, with this filesystem, and that fstab has
+/// the unchanged rows of others and one of ours.
 #[track_caller]
 fn is_the_retention_volume(machine: &ScratchMachine, disk: &LoopDevice, filesystem: &str) {
     assert_eq!(machine.mounted_at("/mnt/retention").as_deref(), Some(disk.path()));
@@ -47,14 +47,14 @@ fn is_the_retention_volume(machine: &ScratchMachine, disk: &LoopDevice, filesyst
     assert_eq!(machine.fstab(), format!("{FSTAB}{row}"));
 }
 
-/// What blkid reads from the disk's own bytes.
+/// A tag that blkid reads from the disk itself.
 fn tag(disk: &LoopDevice, name: &str) -> String {
     let arguments = ["-p", "-o", "value", "-s", name, disk.path()];
     finish(&mut command("blkid", &arguments)).stdout.trim().to_owned()
 }
 
-/// `prepare --yes` on `disk` again and again: it ends with a retention volume, and then it has
-/// nothing more to do.
+/// Repeats `prepare --yes` on `disk`: the first run ends with a retention volume, and the next has
+/// nothing to do.
 #[track_caller]
 fn converges(machine: &ScratchMachine, disk: &LoopDevice, filesystem: &str) {
     let again = ["--filesystem", filesystem, "--yes"];

@@ -1,5 +1,5 @@
-//! What is on a disk and shows no signature is never taken for nothing: copies, volumes further in,
-//! and what `mtctl apply` wrote. Each is refused as it would be with its signature.
+//! Content that shows no signature is never taken for nothing: copies, volumes further in, and data
+//! that `mtctl apply` wrote. Each is refused as it would be with its signature.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use mt_tests::skip::has_program;
 
 use crate::{is_the_retention_volume, untouched};
 
-/// How large the disks are, in MiB: too large to be read as a whole.
+/// The size of the disks, in MiB: too large to be read as a whole.
 const MIB: u64 = 1024;
 
-/// Zeros over the first 16 MiB, of which an earlier version read no more than that.
+/// Zeros over the first 16 MiB; an earlier version read no more than that.
 const WIPE: &str = "dd if=/dev/zero of=DISK bs=1M count=16 conv=fsync,notrunc status=none";
 
-/// Name, the program that makes it, and how it gets there.
+/// Name, the program that makes it, and the script that puts it on the disk.
 const CONTENTS: [(&str, &str, &str); 7] = [
     ("btrfs", "mkfs.btrfs", "mkfs.btrfs -q -f DISK; WIPE"),
     ("ext4", "mkfs.ext4", "mkfs.ext4 -q -F DISK; WIPE"),
@@ -79,7 +79,7 @@ fn copies_are_found_also_where_the_device_does_not_tell_what_it_has_mapped() {
             let below = machine.disk("disk", MIB);
             put(&below, script);
             let before = below.sha256();
-            // The file behind it is a device, and has no holes.
+            // The file behind it is a device, which has no holes.
             let disk = LoopDevice::attach(&[], Path::new(below.path()));
             let refused = machine.prepare(disk.path(), &["--yes"]);
             refused.exits(4).says("is not blank (unknown-content: not zero at byte");
@@ -123,7 +123,7 @@ fn a_blank_disk_says_what_was_looked_at_and_one_byte_anywhere_that_is_mapped_is_
         let refused = machine.prepare(disk.path(), &["--yes"]);
         refused.exits(4).says("not zero at byte 777777777");
         untouched(machine, &disk, &before);
-        // Without the file's holes it is one byte of a billion, and a sample may miss it.
+        // Without the holes of the file it is one byte in a billion, which samples may miss.
         shell(&format!("fallocate --dig-holes {}", disk.file().display()));
         disk.write(777_777_777, &[0]);
         machine.prepare(disk.path(), &["--yes"]).exits(0);

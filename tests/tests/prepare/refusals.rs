@@ -1,4 +1,4 @@
-//! Disks that `prepare` must leave alone: exit code 4, the holder named, every byte as before.
+//! Disks that `prepare` must leave alone: exit code 4, the holder named, every byte unchanged.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,8 +11,8 @@ use mt_tests::skip::skipped;
 
 use crate::{tag, untouched};
 
-/// Refused with and without --yes, and with the content's destruction agreed to: no word makes it
-/// go.
+/// Asserts that it is refused with and without --yes, and with --destroy: no option overrides the
+/// refusal.
 #[track_caller]
 fn is_refused_whatever_is_said(machine: &ScratchMachine, disk: &LoopDevice, reason: &str) {
     let before = disk.sha256();
@@ -106,7 +106,7 @@ fn the_root_disk_is_refused() {
             "" => source.to_owned(),
             parent => format!("/dev/{parent}"),
         };
-        // Never --yes and --destroy here: a guard that fails must not cost the machine.
+        // Never --yes and --destroy here: a failing guard must not cost the machine.
         for more in [&["--dry-run"][..], &["--dry-run", "--destroy", &disk]] {
             machine.prepare(&disk, more).exits(4).says("carries the running system");
         }
@@ -238,7 +238,7 @@ fn a_disk_that_another_process_holds_exclusively_is_refused() {
 fn loop_devices_are_never_chosen_without_being_named() {
     on_a_scratch_machine(|machine| {
         let disks = [machine.disk("one", 64), machine.disk("two", 64)];
-        // Never --yes: a blank disk of this host would be the one.
+        // Never --yes: a blank disk of this host would be formatted.
         let run = machine.mtctl(&["prepare", "--only", "retention", "--dry-run"]);
         assert!(matches!(run.code, Some(3 | 4)), "{run:#?}");
         run.says("--retention-disk");

@@ -1,4 +1,4 @@
-//! Requests that cannot be acted on, and who may make them: the lock, the user, the words.
+//! Requests that cannot be carried out, and who may make them: the lock, the user, the arguments.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -46,7 +46,7 @@ fn without_root_it_is_refused_and_nothing_is_touched() {
     on_a_scratch_machine(|machine| {
         let disk = machine.disk("disk", 64);
         let before = disk.sha256();
-        // Where nobody may run it: the build's own directory may be closed to others.
+        // In a place where this user can run it: the build directory may be closed to others.
         let program = machine.file("mtctl");
         fs::copy(mtctl(), &program).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();

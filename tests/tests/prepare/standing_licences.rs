@@ -1,5 +1,5 @@
-//! What an earlier run agreed to is no licence for ever: data that came to a disk since an
-//! accident, copies of it, and second ways to it are somebody's.
+//! Consent given to an earlier run is not valid forever: data that came to a disk after an
+//! accident, copies of it, and other paths to it belong to somebody.
 
 use mt_tests::content::Content;
 use mt_tests::loop_device::LoopDevice;
@@ -79,7 +79,7 @@ fn a_copy_of_the_retention_volume_is_told_whether_it_is_mounted_or_not() {
         machine.mtctl(&[&["prepare"][..], &more].concat()).exits(4).says("both carry");
         drop(disk);
         machine.mtctl(&[&["prepare"][..], &more].concat()).exits(4).says("a copy?");
-        // There is no udev here, and what libblkid remembers of the detached disk would be mounted.
+        // There is no udev here, and libblkid's cache would make mount use the detached disk.
         shell("rm -rf /run/blkid");
         machine.prepare(copy.path(), &["--yes"]).exits(0);
         machine.mtctl(&[&["prepare"][..], &more].concat()).exits(0).says("0 changed");

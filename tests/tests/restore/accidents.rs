@@ -1,5 +1,5 @@
-//! A restore that does not come to its end: no file is there that looks whole, and nothing of the
-//! group is touched.
+//! A restore that does not finish: no file is left that looks complete, and nothing of the group is
+//! touched.
 
 use std::fs;
 
@@ -73,7 +73,7 @@ fn one_that_is_killed_beside_qemu_img_leaves_no_socket_behind_the_next_one() {
             Ok(entries) => entries.count(),
             Err(_) => 0,
         };
-        // No path of a socket may be as long as that of this directory.
+        // The path of a socket cannot be as long as that of this directory.
         let folder = machine.file(&"x".repeat(120));
         fs::create_dir(&folder).unwrap();
         let onto = format!("db={}", group.path("d.vmdk"));
@@ -113,7 +113,7 @@ fn one_that_is_stopped_takes_its_files_away_and_says_what_a_disk_holds() {
             if run.code == Some(0) {
                 break;
             }
-            // Before it was ready to be stopped, it was ended.
+            // It may have been killed before it could handle the signal.
             if run.code == Some(1) {
                 run.says("stopped before the end").says("no file was made");
                 stopped += 1;

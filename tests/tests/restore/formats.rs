@@ -1,5 +1,5 @@
-//! Points as qcow2 and as VMDKs in an OVF package: what qemu-img reads back out of them, byte for
-//! byte, and what is refused. That an ESXi imports them is not shown here.
+//! Points as qcow2 and as VMDKs in an OVF package: what qemu-img reads back from them, byte for
+//! byte, and what is refused. Import by an ESXi is not tested here.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use mt_tests::skip::{has_program, skipped};
 
 use crate::{Group, MIB, holds, restore, unfinished};
 
-/// What qemu-img makes of the image `path`.
+/// Converts the image `path` to raw with qemu-img.
 #[track_caller]
 fn unpacked(group: &Group, path: &str, format: &str) -> String {
     let raw = group.path("unpacked.img");

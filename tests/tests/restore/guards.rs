@@ -1,4 +1,4 @@
-//! What a point is not restored onto: exit 4 or 2, and not a byte touched.
+//! Targets onto which a point is not restored: exit 4 or 2, and no byte touched.
 
 use std::fs;
 
@@ -9,7 +9,8 @@ use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
 use crate::{Group, MIB, restore, unfinished};
 
-/// A restore of db onto `target` comes to `code`, says `text`, and touches nothing.
+/// Asserts that a restore of db onto `target` exits with `code`, prints `text`, and touches
+/// nothing.
 #[track_caller]
 fn is_refused(machine: &ScratchMachine, target: &str, more: &[&str], code: i32, text: &str) {
     let before = fs::read(target).ok();
@@ -39,7 +40,7 @@ fn the_groups_own_disk_and_that_of_another_group_are_refused() {
     });
 }
 
-/// What would be restored is no point: somebody else wrote to the disk that it is read from.
+/// The result would not be the point, because somebody else wrote to the disk that it is read from.
 #[test]
 fn a_disk_that_is_not_as_the_group_left_it_is_not_restored_from_unless_that_is_said() {
     on_a_scratch_machine(|machine| {
@@ -61,7 +62,7 @@ fn what_is_in_use_or_too_small_or_ours_is_refused() {
         let mounted = machine.disk("mounted", 32);
         run("mkfs.ext4", &["-q", mounted.path()]);
         fs::create_dir("/mnt/used").unwrap();
-        // Only so that the filesystem writes nothing to it.
+        // Read-only, so that the filesystem writes nothing to it.
         run("mount", &["-o", "ro", mounted.path(), "/mnt/used"]);
         is_refused(machine, mounted.path(), &[], 4, "it is mounted at /mnt/used");
         run("umount", &["/mnt/used"]);

@@ -1,5 +1,6 @@
-//! Recovery points restored elsewhere, on real loop devices and files: every byte, while streams go
-//! on being applied; what is refused; what is left after a kill, a full disk, or a no.
+//! Recovery points restored elsewhere, on real loop devices and files: every byte, while streams
+//! are still being applied; refusals; and what is left after a kill, a full disk, or a refusal by
+//! the operator.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
@@ -20,10 +21,11 @@ use mt_tests::random::Random;
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
 const MIB: u64 = 1 << 20;
-/// Of both volumes; the second has the odd end of an image file.
+/// Sizes of both volumes; the second has the odd end of an image file.
 const SIZES: [u64; 2] = [24 * MIB, 3 * MIB + 512];
 
-/// A machine with group g of the volumes db (a disk) and log (an image file), at the point "one".
+/// A machine with a group g with the volumes db (a disk) and log (an image file), at the point
+/// "one".
 struct Group<'a> {
     machine: &'a ScratchMachine,
     _retention: LoopDevice,
@@ -31,7 +33,7 @@ struct Group<'a> {
     log: String,
     random: Random,
     streams: u64,
-    /// What the volumes hold now.
+    /// The current contents of the volumes.
     now: [Vec<u8>; 2],
 }
 
@@ -41,7 +43,7 @@ impl<'a> Group<'a> {
         let mut random = Random::new(15);
         let now = SIZES.map(|size| {
             let mut bytes = random.bytes(size as usize);
-            // Zeros that nobody needs to write.
+            // Zeros that need not be written.
             bytes[(MIB as usize)..(2 * MIB as usize)].fill(0);
             bytes
         });
@@ -101,12 +103,12 @@ impl<'a> Group<'a> {
     }
 }
 
-/// `mtctl restore --group g --to one`, and more words.
+/// `mtctl restore --group g --to one`, with additional arguments.
 fn restore<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&["restore", "--group", "g", "--to", "one"][..], more].concat()
 }
 
-/// Fails unless what is at `path` begins with `expected`.
+/// Asserts that the file at `path` begins with `expected`.
 #[track_caller]
 fn holds(path: impl AsRef<Path>, expected: &[u8]) {
     let found = fs::read(path).unwrap();
@@ -115,7 +117,7 @@ fn holds(path: impl AsRef<Path>, expected: &[u8]) {
     assert_eq!(first, None, "the first byte that differs");
 }
 
-/// Names of what a restore left unfinished in `directory`.
+/// Names of files that a restore left unfinished in `directory`.
 fn unfinished(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -150,7 +152,7 @@ fn a_point_comes_home_onto_a_disk_and_a_new_file() {
             assert_eq!(one["digest"], group.digest("one", name), "{told}");
             assert!(one["seconds"].is_f64(), "{told}");
         }
-        // The group goes on as if nothing had been.
+        // The group continues as if nothing had happened.
         holds(group.db.file(), &group.now[0]);
         group.apply("three");
     });

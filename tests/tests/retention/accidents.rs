@@ -1,5 +1,5 @@
-//! What goes wrong with the retention volume and with the disks: nothing is lost, and the same
-//! command goes on once it is mended.
+//! Failures of the retention volume and of the disks: nothing is lost, and the same command
+//! continues once they are repaired.
 
 use std::fs;
 use std::io::Write;
@@ -16,13 +16,13 @@ use crate::{MIB, Part, after, blank, disk, holds, image, points, retention, roll
 
 pub(crate) const SIZE: u64 = 4 * MIB;
 
-/// A stream of epochs, and what the disk holds at the end of each.
+/// A stream of epochs, and the contents of the disk at the end of each.
 pub(crate) struct Epochs {
     pub(crate) stream: String,
     pub(crate) held: Vec<Vec<u8>>,
 }
 
-/// `count` epochs that each change all of a blank disk of `size`, each with a mark.
+/// `count` epochs, each of which changes all of a blank disk of `size` and ends with a mark.
 pub(crate) fn epochs(
     machine: &ScratchMachine,
     random: &mut Random,
@@ -50,7 +50,7 @@ fn names_of(machine: &ScratchMachine) -> Vec<String> {
     points(machine).iter().map(named).collect()
 }
 
-/// Every point that is kept is what it was.
+/// Asserts that every point that is kept has its original contents.
 #[track_caller]
 pub(crate) fn all_points_hold(machine: &ScratchMachine, target: &str, epochs: &Epochs) {
     for point in points(machine) {
@@ -114,13 +114,13 @@ fn pinned_points_stay_and_the_same_command_goes_on_when_there_is_room_again() {
         stopped.exits(1).says("hint").does_not_say("panicked");
         let kept = names_of(machine);
         assert!(kept.contains(&"e1".to_owned()) && kept.len() < 24, "{kept:?}");
-        // Again: hardly further, and nothing lost.
+        // Again: it hardly gets further, and nothing is lost.
         apply(machine, &all.stream, &target).exits(1);
         assert!(names_of(machine).starts_with(&kept), "{kept:?}");
         enlarge(&retention, 512);
         apply(machine, &all.stream, &target).exits(0);
         holds(&target, &all.held[24]);
-        // A mark that could not become a point for want of room does so now.
+        // A mark that could not become a point for lack of space does so now.
         let expected: Vec<_> = ["e1".to_owned()]
             .into_iter()
             .chain((1..=24).map(|number| format!("e{number}")))
@@ -143,9 +143,9 @@ fn an_epoch_that_alone_does_not_fit_stops_and_nothing_is_lost() {
         let stream = image(machine, "s.rbd", &unmarked(&changes, large));
         let run = apply(machine, &stream, &target);
         run.exits(1).says("retention").says("hint").does_not_say("panicked");
-        // Without a mark there is no other point: what is open is all there is.
+        // Without a mark there is no other point, only the open epoch.
         apply(machine, &stream, &target).exits(1);
-        // What is rolled back was preserved already: it needs no more room.
+        // The data that is rolled back was preserved already, so no more space is needed.
         rollback(machine, "start").exits(0);
         holds(&target, &base);
         enlarge(&retention, 512);
@@ -216,7 +216,7 @@ fn a_retention_volume_that_is_unmounted_during_a_run_stops_it_and_nothing_is_wri
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&bytes[..bytes.len() / 2]).unwrap();
-        // The pipe holds little: what was taken was applied, or is about to be.
+        // The pipe holds little: whatever was read was applied, or is about to be.
         while !fs::exists("/mnt/retention/g/segment-0000000000000002").unwrap() {
             assert!(child.try_wait().unwrap().is_none());
             std::thread::yield_now();
@@ -277,7 +277,7 @@ fn damage(segment: &str) {
     fs::write(segment, bytes).unwrap();
 }
 
-/// What is known of the group, but for how often it was saved, and its journal opened.
+/// The state of the group, except for its generation and journal session.
 fn known() -> serde_json::Value {
     let text = fs::read_to_string("/mnt/retention/g/state").unwrap();
     let known = blockio::journal::state_text::parse(&text).unwrap();
@@ -297,7 +297,7 @@ fn a_damaged_record_that_is_needed_refuses_the_rollback_and_touches_nothing() {
         let epochs = epochs(machine, &mut random, SIZE, 4);
         apply(machine, &epochs.stream, &target).exits(0);
         let state = known();
-        // Segment 2 leads from e2 back to e1: e2 and later need it not.
+        // Segment 2 leads from e2 back to e1; e2 and later points do not need it.
         damage(&segments()[1]);
         rollback(machine, "e1").exits(5).does_not_say("panicked");
         rollback(machine, "start").exits(5);
@@ -322,7 +322,7 @@ fn a_missing_segment_refuses_everything_that_needs_it() {
         holds(&target, &epochs.held[4]);
         rollback(machine, "e3").exits(0);
         holds(&target, &epochs.held[3]);
-        // Without the end of its journal nothing is written any more.
+        // Without the end of its journal, nothing more is written.
         let last = segments().pop().unwrap();
         fs::remove_file(last).unwrap();
         apply(machine, &epochs.stream, &target).exits(5);
@@ -352,7 +352,7 @@ fn files_of_others_in_the_directory_are_left_alone() {
     });
 }
 
-/// A disk of [`SIZE`] with room for half of it behind, in a file system at /mnt/small.
+/// A disk of [`SIZE`] backed by only half of that space, in a file system at /mnt/small.
 fn small_disk() -> LoopDevice {
     shell("mkdir -p /mnt/small; mount -t tmpfs -o size=2m none /mnt/small");
     let path = std::path::Path::new("/mnt/small/behind");
@@ -422,7 +422,7 @@ fn a_disk_that_fails_during_a_rollback_is_told_once_with_its_cause_and_the_same_
     on_a_scratch_machine(|machine| {
         let _retention = retention(machine, 64);
         let disk = small_disk();
-        // What it holds is given back, and taken by somebody else.
+        // The space of its contents is freed, and taken by somebody else.
         let half = (SIZE / 4) as usize;
         let held = Change::data(0, Random::new(72).bytes(half));
         let gone = Change { start: 0, becomes: Become::Discard(SIZE / 4) };

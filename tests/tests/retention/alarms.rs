@@ -8,7 +8,7 @@ use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 use crate::history::one_change;
 use crate::{MIB, blank, disk, retention};
 
-/// What `show` and `list` say, with this exit code.
+/// Asserts the exit code of `show` and `list`, and returns the run of `show`.
 fn checks(machine: &ScratchMachine, of: &[&str], code: i32) -> Run {
     let all = &of[2..];
     machine.mtctl(&[&["group", "list", "--check"], all].concat()).exits(code);
@@ -41,7 +41,7 @@ fn a_disk_that_is_missing_is_an_alarm_until_the_group_is_committed() {
         fs::rename(&away, &image).unwrap();
         checks(machine, &of, 0);
         machine.mtctl(&["commit", "--group", "g", "--yes"]).exits(0);
-        // It goes home.
+        // The disk goes home.
         fs::remove_file(&image).unwrap();
         checks(machine, &of, 0);
     });

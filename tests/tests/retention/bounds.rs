@@ -1,5 +1,5 @@
-//! What a few bytes of a stream can make a run do is bounded: in memory, and in time until it hears
-//! that it is to stop.
+//! The effects of a few bytes of a stream are bounded: in memory, and in the time until a run
+//! reacts to a request to stop.
 
 use std::fs;
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use mt_tests::scratch_machine::on_a_scratch_machine;
 use crate::{MIB, Part, blank, retention, stream};
 
 const PEAK_BYTES_MAX: u64 = 128 << 20;
-/// A debug build on a busy host; a run that is deaf does not end in many times that.
+/// Enough for a debug build on a busy host; a run that ignores the signal takes many times that.
 const HEARD_WITHIN: Duration = Duration::from_secs(20);
 
 #[test]
@@ -26,7 +26,7 @@ fn a_zero_extent_of_two_tebibytes_is_preserved_in_little_memory_and_can_be_stopp
         let stream = stream(machine, "zeros.mts", vec![volume("", size, "", "")], &parts);
         let words = ["apply", &stream, "--group", "g", "--target", &target];
         let mut child = command(mtctl(), &words).stderr(Stdio::piped()).spawn().unwrap();
-        // Ten steps are preserved: it is in the middle of the extent.
+        // Ten steps are preserved, so it is in the middle of the extent.
         let segment = "/mnt/retention/g/segment-0000000000000001";
         let written =
             || fs::read(segment).map_or(0, |held| held.iter().filter(|b| **b != 0).count());

@@ -1,5 +1,5 @@
-//! Exports: the command beside one, the file of its process, and what becomes of one whose point
-//! goes.
+//! Exports: the command that runs beside one, its pid file, and what happens to an export whose
+//! point is removed.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use crate::{MIB, Part, blank, retention, stream};
 
-/// Group g with points 1 and 2, of two volumes.
+/// Makes a group g with points 1 and 2 of two volumes.
 fn two_points(machine: &ScratchMachine) {
     let [db, log] = ["db", "log"].map(|name| blank(machine, name, MIB));
     let changes = [1, 2].map(|fill| Change::data(8192, vec![fill; 4096]));
@@ -33,7 +33,7 @@ fn two_points(machine: &ScratchMachine) {
         .exits(0);
 }
 
-/// An export that clients can connect to.
+/// An export to which clients can connect.
 struct Running(Child);
 
 impl Running {
@@ -86,7 +86,7 @@ fn a_command_beside_an_export_knows_where_it_is_and_gives_its_exit_code() {
         let [uri, socket] = lines[..] else { panic!("{said:#?}") };
         assert_eq!(uri, format!("nbd+unix:///db?socket={socket}"));
         assert!(!fs::exists(socket).unwrap(), "the socket stayed behind");
-        // Of several volumes, none is taken for all of the point.
+        // If there are several volumes, none of them stands for the whole point.
         run("echo \"$uris\"; echo \"$uri\"", &["--socket", "/run/g.sock"])
             .exits(0)
             .says("nbd+unix:///db?socket=/run/g.sock nbd+unix:///log?socket=/run/g.sock")
@@ -139,7 +139,7 @@ fn what_takes_points_away_names_the_exports_of_those_and_no_killed_one() {
     });
 }
 
-/// Files that tell of exports, in the directory of a group.
+/// Files in the directory of a group that announce exports.
 fn told_of_exports(group: &str) -> Vec<String> {
     let names = fs::read_dir(Path::new("/mnt/retention").join(group)).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -189,7 +189,7 @@ fn who_forgets_a_group_is_told_of_its_exports_and_they_say_what_became_of_it() {
         let export = Running::of("2", &[]);
         verb("release", &["--yes"]).exits(0).says("point 2 is served by process");
         export.ends().exits(1).says("point 2 is gone: the group gave up its disks");
-        // What is not ours stays, and is named.
+        // Files that are not ours stay, and are named.
         fs::write("/mnt/retention/g/notes", "mine").unwrap();
         verb("forget", &["--yes"]).exits(0).says("/mnt/retention/g stays").says("notes");
     });

@@ -1,5 +1,5 @@
-//! Filesystems in use, point after point: each is byte-identical when the disk is brought back to
-//! it, and clean for its own checker.
+//! Filesystems in use, point after point: each is byte-identical after the disk is rolled back to
+//! the point, and clean for its own checker.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use mt_tests::skip::has_program;
 
 use crate::{MIB, Part, points, retention, rollback, stream};
 
-/// What is done in the mounted filesystem in an epoch.
+/// What is done in the mounted filesystem during an epoch.
 fn script(number: usize) -> String {
     format!(
         "mkdir -p d{number}; for n in $(seq 30); do echo {number}.$n >d{number}/$n; done

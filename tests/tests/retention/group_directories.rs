@@ -1,5 +1,5 @@
-//! The directories of groups: what only asks leaves them and the registry as they are, a name that
-//! something has is not taken, a link to one is not the group, and no part of one is left behind.
+//! The directories of groups: queries leave them and the registry unchanged, an existing name is
+//! not taken, a link to a group is not the group, and no part of a group is left behind.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -21,7 +21,7 @@ fn marked_stream(machine: &ScratchMachine) -> String {
     stream(machine, "one.mts", vec![volume("", MIB, "", "")], &parts)
 }
 
-/// Group `name`, whose one disk is a file.
+/// Makes group `name`, whose one disk is a file.
 fn group(machine: &ScratchMachine, name: &str, more: &[&str]) {
     let target = blank(machine, &format!("{name}.img"), MIB);
     let stream = marked_stream(machine);
@@ -68,11 +68,11 @@ fn what_only_asks_puts_nothing_down_and_makes_no_directory() {
             }
         };
         ask(&[]);
-        // Not there, and looked for with the copy of the state that is.
+        // A state directory that does not exist, while the copy of the state does.
         let nowhere = machine.file("nowhere").display().to_string();
         ask(&["--state-dir", &nowhere]);
         assert!(!fs::exists(&nowhere).unwrap(), "a question made it");
-        // Nor where the disk is gone.
+        // The same if the disk is gone.
         drop(disk);
         ask(&[]);
     });
@@ -102,7 +102,7 @@ fn a_group_is_not_renamed_onto_what_is_there_whatever_it_is() {
         for verb in ["create", "show"] {
             of(machine, verb, "file", &[]).exits(2).says("/mnt/retention/file is no directory");
         }
-        // What a crash leaves before a group of that name saved anything.
+        // What a crash leaves before a group of that name has saved anything.
         fs::write(at("empty/lock"), "").unwrap();
         rename(machine, "g", "empty", &[]).exits(0);
         of(machine, "show", "empty", &[]).exits(0).says("g.img");
@@ -175,7 +175,7 @@ fn a_group_whose_state_lies_elsewhere_is_not_renamed_or_forgotten_by_half() {
         ] {
             run.exits(4).says(&format!("--state-dir {apart}"));
         }
-        // Nor where nothing says where it is.
+        // Likewise if nothing says where it is.
         fs::remove_file(REGISTRY).unwrap();
         rename(machine, "g", "h", &[]).exits(4).says("--state-dir DIR");
         let nowhere = machine.file("nowhere").display().to_string();
@@ -183,7 +183,7 @@ fn a_group_whose_state_lies_elsewhere_is_not_renamed_or_forgotten_by_half() {
         rename(machine, "g", "h", &there).exits(0);
         of(machine, "forget", "h", &[&there[..], &["--yes"]].concat()).exits(0);
         assert!(!fs::exists("/mnt/retention/h").unwrap());
-        // What is lost, and not elsewhere, is put back from its copy.
+        // A state that is lost, and is not elsewhere, is restored from its copy.
         group(machine, "g", &[]);
         fs::remove_file("/mnt/retention/g/state").unwrap();
         rename(machine, "g", "h", &[]).exits(4).says("cp ");

@@ -1,4 +1,4 @@
-//! How a group is kept: set once, saved with it, and changed by nothing but `group set`.
+//! How a group is kept: set once, saved with it, and changed only by `group set`.
 
 use blockio::stream::MarkKind;
 use mt_tests::change_stream::{Change, volume};
@@ -19,7 +19,7 @@ fn an_option_that_differs_from_what_is_set_changes_nothing_and_names_group_set()
         of_group(&["group", "create"], &[]).exits(2).says("there is a group g already");
         let parts = [Part::Mark(MarkKind::CrashConsistent, "one")];
         let stream = stream(machine, "one.mts", vec![volume("", MIB, "", "")], &parts);
-        // What is set is meant where nothing is typed, and may be typed again.
+        // A setting applies if the option is not typed, and may be repeated.
         let apply = ["apply", &stream, "--target", &target];
         machine.mtctl(&[&apply[..], &group].concat()).exits(0);
         machine.mtctl(&[&apply[..], &group, &["--retention-window", "48h"]].concat()).exits(0);
@@ -62,7 +62,7 @@ fn a_group_is_created_with_its_disks_and_streams_go_onto_them() {
         machine.mtctl(&create).exits(0).says("group g is created");
         let shown = machine.mtctl(&["group", "show", "--group", "g"]);
         shown.exits(0).says("db.img").says("nothing applied yet");
-        // A disk has one group, from then on.
+        // From now on, the disk belongs to this group.
         let second = ["group", "create", "--group", "h", "--target", &db];
         machine.mtctl(&second).exits(4).says("belongs to group g");
         let elsewhere = format!("db={other}");
@@ -79,7 +79,8 @@ fn a_group_is_created_with_its_disks_and_streams_go_onto_them() {
     });
 }
 
-/// `--state-dir` was given once, then another one: what is left in the first is nobody's.
+/// `--state-dir` was given once, then with another directory: the state left in the first belongs
+/// to no group.
 #[test]
 fn a_state_that_was_left_elsewhere_is_named_and_without_it_the_group_goes_on() {
     on_a_scratch_machine(|machine| {
@@ -156,7 +157,8 @@ fn a_group_that_is_renamed_has_its_points_its_disks_and_its_place_in_the_registr
         machine.mtctl(&["group", "show", "--group", "g"]).exits(2).says("there are h, other;");
         let registry = std::fs::read_to_string("/var/lib/mtctl/state-directories").unwrap();
         assert_eq!(registry, "h /mnt/retention/h\n");
-        // The same stream is known, the disk is that group's, and the way back is there.
+        // The same stream is recognised, the disk belongs to that group, and a rollback is still
+        // possible.
         machine.mtctl(&["apply", &stream, "--group", "h"]).exits(0).says("before");
         let other = ["apply", &stream, "--group", "other", "--target", disk.path()];
         machine.mtctl(&other).exits(4).says("belongs to group h");
@@ -184,12 +186,12 @@ fn a_renaming_that_was_cut_short_between_history_and_state_is_finished_by_the_sa
             listed["points"].as_array().unwrap().len()
         };
         assert_eq!(points(&state("h")), 1);
-        // What lies under the new name is another group's.
+        // The directory under the new name belongs to another group.
         let other = ["apply", &stream, "--group", "i", "--target", &blank(machine, "i.img", MIB)];
         machine.mtctl(&other).exits(0);
         let rename = ["group", "rename", "--group", "h", "--to", "i", "--state-dir", &state("h")];
         machine.mtctl(&rename).exits(4).says("there is a group i already");
-        // A state that is called otherwise stays where the operator says.
+        // A state directory with a different name stays where the operator put it.
         std::fs::rename(state("h"), state("elsewhere")).unwrap();
         let rename = ["group", "rename", "--group", "h", "--to", "j", "--state-dir"];
         machine.mtctl(&[&rename[..], &[&state("elsewhere")]].concat()).exits(0);
@@ -222,7 +224,7 @@ fn a_group_that_is_forgotten_leaves_nothing_but_its_disks_and_says_so_before() {
         forget(&["--yes"]).exits(2).says("there is no group g");
         holds(disk.path(), &held);
         machine.mtctl(&["apply", &stream, "--group", "new", "--target", disk.path()]).exits(0);
-        // What a crash left that had removed both copies of the state.
+        // What a crash leaves after both copies of the state were removed.
         std::fs::create_dir("/mnt/retention/g").unwrap();
         std::fs::write("/mnt/retention/g/lock", "").unwrap();
         forget(&["--yes"]).exits(0);

@@ -1,4 +1,4 @@
-//! What was done to a group, as its log of runs has it: also of runs that failed or were killed.
+//! The history of a group in its log of runs, including runs that failed or were killed.
 
 use std::process::Stdio;
 
@@ -78,7 +78,7 @@ fn a_run_that_was_killed_did_not_end_and_one_that_failed_says_why() {
         let words = ["apply", "-", "--group", "g", "--target", &target];
         let mut command = program::command(program::mtctl(), &words);
         let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        // Until it has begun there is no such group.
+        // There is no such group until the run has begun.
         let has_begun = || machine.mtctl(&["history", "--group", "g"]).code == Some(0);
         while !has_begun() && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
@@ -87,7 +87,7 @@ fn a_run_that_was_killed_did_not_end_and_one_that_failed_says_why() {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(runs(machine)[0]["state"], "did-not-end");
-        // The last byte is of the checksum of the end.
+        // The last byte belongs to the checksum of the end.
         let stream = one_change(machine, "day1.mts");
         let mut bytes = std::fs::read(&stream).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
@@ -131,7 +131,7 @@ fn a_point_that_was_read_is_told_with_where_it_went_and_who_it_was() {
         assert_eq!((&export["verb"], &export["exit_code"]), (&"export".into(), &7.into()));
         assert_eq!((&export["sudo_user"], &told[0]["sudo_user"]), (&Value::Null, &Value::Null));
         assert!(restore.get("login_user_id").is_some(), "{restore}");
-        // Where nothing can be recorded, the point is there all the same.
+        // If nothing can be recorded, the point is restored nevertheless.
         program::run("mount", &["-o", "remount,ro", "/mnt/retention"]);
         std::fs::remove_file(&copy).unwrap();
         machine.mtctl(&words).exits(0).says("could not be recorded");

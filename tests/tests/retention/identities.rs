@@ -1,4 +1,4 @@
-//! Which disk is which: another one is not gone back with, and no disk has two owners.
+//! Identities of disks: another disk is not rolled back, and no disk has two owners.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ use crate::{MIB, Part, after, blank, disk, holds, image, points, retention, roll
 
 const SIZE: u64 = 2 * MIB;
 
-/// Applies it, and that has to end as `code` says; gives what it complained of.
+/// Applies the stream, asserts the exit code `code`, and returns stderr.
 #[track_caller]
 fn applied(machine: &ScratchMachine, group: &str, stream: &str, target: &str, code: i32) -> String {
     let run = machine.mtctl(&["apply", stream, "--group", group, "--target", target]);
@@ -22,7 +22,7 @@ fn applied(machine: &ScratchMachine, group: &str, stream: &str, target: &str, co
     run.stderr
 }
 
-/// A stream with one change and a mark after it.
+/// A stream with one change followed by a mark.
 fn marked(machine: &ScratchMachine, mark: &str, change: &Change) -> String {
     let parts = [Part::Change(0, change), Part::Mark(MarkKind::CrashConsistent, mark)];
     stream(machine, &format!("{mark}.mts"), vec![volume("", SIZE, "", "")], &parts)
@@ -50,7 +50,7 @@ fn another_disk_at_the_same_number_is_refused_and_the_same_file_at_another_is_fo
             run.exits(4).says("its backing file is").says("/target").says("--accept-target");
         }
         holds(other.file(), &now);
-        // Where the file is now, it is found.
+        // The file is found at its new place.
         let moved = LoopDevice::attach(&["--direct-io=on"], &machine.file("target"));
         rollback(machine, "start").exits(0).says("is the same");
         run("blockdev", &["--flushbufs", moved.path()]);
@@ -159,7 +159,7 @@ fn where_two_groups_wrote_one_disk_neither_goes_back_unasked_and_both_can_be_put
         let second = marked(machine, "two", &Change::data(MIB, vec![8; 8192]));
         applied(machine, "g", &first, &target, 0);
         let held = fs::read(&target).unwrap();
-        // As if it had not been looked for.
+        // As if nobody had checked for the group.
         let (known, away) = ("/mnt/retention/g", machine.file("away"));
         shell(&format!("cp -a {known} {}; rm -r {known}", away.display()));
         applied(machine, "typo", &second, &target, 0);
@@ -203,7 +203,7 @@ fn an_image_that_moved_to_a_disk_of_longer_sectors_goes_back_and_on() {
         let short = place("512");
         let target = "/mnt/images/disk.img";
         let mut random = Random::new(8);
-        // Its end is no whole sector of the other disk.
+        // Its end is not a whole sector of the other disk.
         let size = SIZE + 512;
         let before = random.bytes(size as usize);
         fs::write(target, &before).unwrap();
@@ -256,7 +256,7 @@ fn after_a_commit_in_the_middle_of_a_stream_another_one_is_taken_when_that_is_sa
     });
 }
 
-/// What is written to one is on the other, and their points would be of two halves.
+/// Data written to one appears on the other, so their points would each be half of the truth.
 #[test]
 fn two_loop_devices_of_one_file_are_no_two_disks() {
     on_a_scratch_machine(|machine| {

@@ -1,5 +1,5 @@
-//! kill -9 at any moment, of an apply, of a rollback, of a recover: every point that was ever there
-//! stays there once, and holds what it held. The model is a list of images, one for each mark.
+//! kill -9 at any moment of an apply, a rollback or a recover: every point that ever existed still
+//! exists exactly once, with its contents. The model is a list of images, one for each mark.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,33 +19,34 @@ const STREAMS: usize = 6;
 const MARKS: usize = 6;
 const NAMES: [&str; 2] = ["db", "log"];
 
-/// What the volumes hold.
+/// The contents of the volumes.
 type Images = [Vec<u8>; 2];
 
-/// A place in the sequence of streams: so many marks of this stream were passed.
+/// A place in the sequence of streams: the number of marks of this stream that were passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     stream: usize,
     marks: usize,
 }
 
-/// The disks of a group, the streams that are applied to them, and what should become of both.
+/// The disks of a group, the streams that are applied to them, and the expected results.
 struct Rig<'a> {
     machine: &'a ScratchMachine,
     random: Random,
     disks: [LoopDevice; 2],
     streams: Vec<String>,
     model: BTreeMap<Place, Images>,
-    /// The history begins here.
+    /// Where the history begins.
     start: Place,
-    /// The stream that is applied next.
+    /// The next stream to apply.
     next: usize,
-    /// Points that were listed: what they hold.
+    /// The places of points that were listed.
     seen: BTreeMap<u64, Place>,
-    /// So many points may have this place: more than one where disks went back and came again.
+    /// How many points may have a place: more than one if the disks were rolled back and came there
+    /// again.
     allowed: BTreeMap<Place, usize>,
     killed: u32,
-    /// What was done, for whoever reads of a failure.
+    /// The steps so far, to explain a failure.
     story: Vec<String>,
 }
 
@@ -98,8 +99,8 @@ impl<'a> Rig<'a> {
         [0, 1].map(|at| format!("{}={}", NAMES[at], self.disks[at].path()))
     }
 
-    /// Runs mtctl and kills it at a random moment; it may have ended before. `bytes` come through
-    /// its standard input, up to a random one.
+    /// Runs mtctl and kills it at a random moment; it may have ended before. The first part of
+    /// `bytes`, up to a random byte, is sent to its standard input.
     fn kill(&mut self, arguments: &[&str], bytes: &[u8]) -> Run {
         let count = match bytes.is_empty() {
             true => 0,
@@ -114,7 +115,7 @@ impl<'a> Rig<'a> {
         run
     }
 
-    /// An apply of the stream that is next, killed.
+    /// Applies the next stream, and kills the apply.
     fn kill_apply(&mut self) {
         let [db, log] = self.maps();
         let path = self.streams[self.next].clone();
@@ -154,7 +155,7 @@ impl<'a> Rig<'a> {
         assert!(is_there, "the last mark has no point: {end:?}");
     }
 
-    /// The points now: each is there once, and none is gone.
+    /// The current points; asserts that each exists once and none is missing.
     #[track_caller]
     fn listed(&mut self) -> BTreeMap<u64, Place> {
         let listed = points(self.machine);
@@ -177,7 +178,7 @@ impl<'a> Rig<'a> {
         now
     }
 
-    /// The disks are at point `id`; what follows may come once more.
+    /// Notes that the disks are at point `id`; later points may be reached once more.
     #[track_caller]
     fn went_back(&mut self, id: u64) {
         self.story.push(format!("went back to {id}"));
@@ -221,7 +222,7 @@ impl<'a> Rig<'a> {
         }
     }
 
-    /// A rollback that is killed, or a recover, as often as it happens.
+    /// Kills a rollback or a recover, several times.
     fn kill_on_the_way_back(&mut self) {
         for _ in 0..=self.random.below(2) {
             let (_, to) = self.any_point();
@@ -231,14 +232,15 @@ impl<'a> Rig<'a> {
             };
             assert!(matches!(run.code, None | Some(0)), "{run:#?}");
         }
-        // Where the disks are now is not known; an apply may be refused, and a point is near.
+        // The place of the disks is unknown now: an apply may be refused, but a point is within
+        // reach.
         if self.random.below(2) == 0 {
             self.recover()
         }
         self.go_to_any_point();
     }
 
-    /// Is there anything to go back with?
+    /// Whether there is a history to roll back with.
     fn has_history(&self) -> bool {
         let state = fs::read_to_string("/mnt/retention/g/state").unwrap_or_default();
         state.contains("\"next_segment\"")
@@ -261,7 +263,7 @@ impl<'a> Rig<'a> {
         }
     }
 
-    /// Every point, in any order; then the end of the history at one of them.
+    /// Checks every point, in any order; then ends the history at one of them.
     fn look_at_all_and_commit(&mut self) {
         if !self.has_history() {
             return;

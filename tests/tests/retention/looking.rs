@@ -1,5 +1,5 @@
-//! Who looks at a point sees the same bytes whatever else goes on: runs that begin and end, new
-//! segments, points that go, epochs that are merged.
+//! A reader of a point sees the same bytes whatever else happens: runs that begin and end, new
+//! segments, points that are removed, epochs that are merged.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,8 +11,8 @@ use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 use crate::{MIB, blank, points, retention, timed};
 
 const SIZE: u64 = MIB;
-/// So often a point is looked at: each look costs more as the history grows. A thousand times with
-/// MTCTL_LOOKS=1000.
+/// How often a point is read; each read costs more as the history grows. MTCTL_LOOKS=1000 reads a
+/// thousand times.
 fn looks() -> u64 {
     let asked = std::env::var("MTCTL_LOOKS").ok().and_then(|text| text.parse().ok());
     asked.unwrap_or(60)
@@ -34,7 +34,7 @@ fn busy(machine: &ScratchMachine, number: u64, marks: u64, every_seconds: u64) -
     timed(machine, &format!("busy-{number}.mts"), vec![volume("", SIZE, "", "")], &parts)
 }
 
-/// Whoever looks stops when this is dropped, also where a run failed.
+/// Stops the readers on drop, even if a run failed.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -43,7 +43,7 @@ impl Drop for End<'_> {
     }
 }
 
-/// The digest of a point, or what was said instead.
+/// The digest of a point, or the error.
 fn digest(machine: &ScratchMachine, point: &str) -> Result<String, String> {
     let run = machine.mtctl(&["digest", "--group", "g", "--to", point, "--json"]);
     match run.code {
@@ -52,8 +52,8 @@ fn digest(machine: &ScratchMachine, point: &str) -> Result<String, String> {
     }
 }
 
-/// Looks at points again and again while runs with `policy` follow each other, and says what was
-/// not as it was while nothing else went on.
+/// Reads points again and again while runs with `policy` follow each other, and reports any that
+/// differed from their contents when nothing else was happening.
 fn look_beside(machine: &ScratchMachine, marks: u64, every_seconds: u64, policy: &[&str]) {
     let target = blank(machine, "target.img", SIZE);
     let apply = |number| {

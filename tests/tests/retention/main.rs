@@ -39,35 +39,35 @@ use mt_tests::second_opinion::{self, Expected};
 
 const MIB: u64 = 1 << 20;
 
-/// A machine's retention volume, mounted where it is by default.
+/// A machine's retention volume, mounted at its default place.
 fn retention(machine: &ScratchMachine, mib: u64) -> LoopDevice {
     machine.retention(mib)
 }
 
-/// An image file with these bytes: its path.
+/// Creates an image file with these bytes, and returns its path.
 fn image(machine: &ScratchMachine, name: &str, bytes: &[u8]) -> String {
     let path = machine.file(name);
     fs::write(&path, bytes).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
-/// A disk that holds `bytes`, with sectors of so many bytes.
+/// A disk that holds `bytes`, with sectors of `sector` bytes.
 fn disk(machine: &ScratchMachine, name: &str, bytes: &[u8], sector: &str) -> LoopDevice {
     let path = machine.file(name);
     fs::write(&path, bytes).unwrap();
     LoopDevice::attach(&["--direct-io=on", "--sector-size", sector], &path)
 }
 
-/// What `image` holds after `changes`.
+/// The contents of `image` after `changes`.
 fn after(image: &[u8], changes: &[Change]) -> Vec<u8> {
     let mut image = image.to_vec();
     changes.iter().for_each(|change| change.apply(&mut image));
     image
 }
 
-/// Something of a stream.
+/// A part of a stream.
 enum Part<'a> {
-    /// A change of a volume, by its place in the header.
+    /// A change of a volume, given by its index in the header.
     Change(u16, &'a Change),
     /// A mark: kind and name.
     Mark(MarkKind, &'a str),
@@ -105,7 +105,7 @@ fn stream(
     path.to_str().unwrap().to_owned()
 }
 
-/// A native stream of one of `volumes`: changes, and after them a mark at so many seconds.
+/// A native stream of one of `volumes`: changes, followed by a mark at the given second.
 fn timed(
     machine: &ScratchMachine,
     name: &str,
@@ -129,7 +129,7 @@ fn timed(
     image(machine, name, &bytes)
 }
 
-/// Fails unless the file holds `expected`; says where it does not.
+/// Asserts that the file holds `expected`, and names the first difference.
 #[track_caller]
 fn holds(file: impl AsRef<Path>, expected: &[u8]) {
     let found = fs::read(file).unwrap();
@@ -145,7 +145,8 @@ fn points(machine: &ScratchMachine) -> Vec<serde_json::Value> {
     listed.exits(0).json()["points"].as_array().unwrap().clone()
 }
 
-/// Rolls group g back. If that succeeds, its targets hold what the journal says by its document.
+/// Rolls group g back. If that succeeds, asserts that its targets hold what the journal says
+/// according to its document.
 #[track_caller]
 fn rollback(machine: &ScratchMachine, to: &str) -> Run {
     let expected = second_opinion::of_rollback(Path::new("/mnt/retention/g"), to);
@@ -156,7 +157,7 @@ fn rollback(machine: &ScratchMachine, to: &str) -> Run {
     run
 }
 
-/// An image of so many bytes, all zeros.
+/// Creates an image of `bytes`, all zeros.
 fn blank(machine: &ScratchMachine, name: &str, bytes: u64) -> String {
     let path = machine.file(name);
     File::create(&path).unwrap().set_len(bytes).unwrap();

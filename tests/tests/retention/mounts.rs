@@ -1,4 +1,4 @@
-//! Where a history may be kept: on a mounted volume, which is not the disk that is written.
+//! Where a history may be kept: on a mounted volume that is not the disk being written.
 
 use std::fs;
 
@@ -47,7 +47,7 @@ fn the_retention_volume_is_used_where_it_is_mounted_by_default_else_there_is_a_w
         assert_eq!(fs::read_dir("/mnt/retention").unwrap().count(), 0);
         apply(&["--retention", "none"]).exits(0).does_not_say("warning: nothing is mounted");
         let _retention = retention(machine, 64);
-        // What was applied without history is known to the group of that place.
+        // The group at that place knows what was applied without history.
         apply(&[]).exits(4).says("in two places").says("--retention none");
         let release = ["group", "release", "--group", "g", "--retention", "none", "--yes"];
         machine.mtctl(&release).exits(0);
@@ -56,7 +56,7 @@ fn the_retention_volume_is_used_where_it_is_mounted_by_default_else_there_is_a_w
     });
 }
 
-/// As after a boot that did not find it, or whose check refused it: fstab says nofail.
+/// As after a boot that did not find the volume, or whose check refused it: fstab has nofail.
 #[test]
 fn a_retention_volume_that_should_be_mounted_is_not_done_without_unless_it_is_said() {
     on_a_scratch_machine(|machine| {
@@ -83,14 +83,14 @@ fn a_retention_volume_on_the_target_is_refused() {
             |target: &str| machine.mtctl(&["apply", &stream, "--group", "g", "--target", target]);
         run_on(retention.path()).exits(4);
         assert_eq!(run("blkid", &["-o", "value", "-s", "UUID", retention.path()]), before);
-        // An image file on the volume that keeps its history would fill it with itself; the file
-        // behind the volume would destroy it.
+        // An image file on the volume that keeps its history would fill the volume with itself; the
+        // file behind the volume would destroy it.
         run_on(retention.file().to_str().unwrap()).exits(4);
         assert_eq!(run("blkid", &["-o", "value", "-s", "UUID", retention.path()]), before);
     });
 }
 
-/// A host that was prepared elsewhere than by default, and how the other place is told.
+/// A host that was prepared with another mount point than the default.
 const ELSEWHERE: &str = "/mnt/keep";
 
 fn prepared_elsewhere(machine: &ScratchMachine) -> mt_tests::loop_device::LoopDevice {
@@ -100,7 +100,7 @@ fn prepared_elsewhere(machine: &ScratchMachine) -> mt_tests::loop_device::LoopDe
     disk
 }
 
-/// Every verb that works with a group, on group g: the words, and the exit code when all is well.
+/// Every verb that works with a group, on group g: the words, and the exit code on success.
 fn verbs(stream: &str, target: &str) -> Vec<Vec<String>> {
     let rows: [&[&str]; 13] = [
         &["apply", stream, "--group", "g", "--target", target],
@@ -126,7 +126,7 @@ fn ways(machine: &ScratchMachine, story: impl Fn(&dyn Fn(&[&str]) -> mt_tests::p
     let plain = |arguments: &[&str]| machine.mtctl(arguments);
     // By the row that prepare wrote.
     story(&plain);
-    // The row is gone: by the flag, by the environment, by the file.
+    // Without the row: by the option, by the environment, by the file.
     fs::write("/etc/fstab", row.replace("x-mtctl", "noauto")).unwrap();
     story(&|arguments| {
         let flag = ["--retention-mount", ELSEWHERE];
@@ -159,7 +159,7 @@ fn every_verb_finds_the_volume_of_a_host_that_was_prepared_elsewhere() {
             assert!(!fs::exists("/var/lib/mtctl/groups/g").unwrap());
             fs::remove_dir_all(format!("{ELSEWHERE}/g")).unwrap();
         });
-        // `prepare` and `check` look there too, and move nothing.
+        // `prepare` and `check` also look there, and move nothing.
         machine.mtctl(&["prepare", "--only", "retention", "--yes"]).exits(0).says("0 changed");
         assert_eq!(machine.mounted_at("/mnt/retention"), None);
     });
@@ -181,14 +181,14 @@ fn no_verb_goes_on_without_the_volume_of_a_host_that_was_prepared_elsewhere() {
             assert_eq!(fs::read(&target).unwrap(), vec![0; MIB as usize]);
             assert!(!fs::exists("/var/lib/mtctl/groups/g").unwrap());
         });
-        // Row and configuration are gone; that there is a volume is on record.
+        // Row and configuration are gone, but the record says that there is a volume.
         fs::write("/etc/fstab", "").unwrap();
         for verb in verbs(&stream, &target) {
             let words: Vec<&str> = verb.iter().map(String::as_str).collect();
             machine.mtctl(&words).exits(4).says("provisioning.json has is not mounted");
         }
         assert_eq!(fs::read(&target).unwrap(), vec![0; MIB as usize]);
-        // Who says what is wanted is heard.
+        // An operator who says explicitly what is wanted is obeyed.
         let none = ["--retention", "none"];
         let apply = ["apply", &stream, "--group", "g", "--target", &target];
         machine.mtctl(&[&apply[..], &none].concat()).exits(0);

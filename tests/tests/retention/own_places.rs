@@ -1,4 +1,5 @@
-//! What lies where mtctl keeps states and history is no target: exit 4, every byte as before.
+//! Files in the places where mtctl keeps states and history are not valid targets: exit 4, every
+//! byte unchanged.
 
 use std::fs;
 
@@ -19,7 +20,7 @@ fn is_refused(machine: &ScratchMachine, target: &str, more: &[&str]) {
     let before = fs::read(target).unwrap();
     let stream = stream(machine, "refused.mts");
     for group in [&["--group", "other"][..], &[], &["--dry-run"]] {
-        // A retention directory is a group's.
+        // A retention directory belongs to a group.
         if group != ["--group", "other"] && !more.is_empty() && more[1] != "none" {
             continue;
         }

@@ -1,4 +1,4 @@
-//! Recovery points: where they come from, how they are named, and when they go.
+//! Recovery points: where they come from, how they are named, and when they are removed.
 
 use std::fs;
 
@@ -57,7 +57,7 @@ fn an_rbd_diff_ends_at_a_point_with_the_name_of_its_snapshot() {
     });
 }
 
-/// A stream of svd with nothing but a mark of this name, as the driver sends it.
+/// An svd stream with nothing but a mark of this name, as the driver sends it.
 fn marks(name: &[u8]) -> Vec<u8> {
     let mut stream = svd(3, &[]);
     let total = stream.windows(4).position(|tag| tag == b"LODC").unwrap();
@@ -128,7 +128,7 @@ fn points_are_made_pinned_and_listed_by_hand() {
     });
 }
 
-/// `mtctl` in the middle of Europe, where winter is an hour ahead of UTC.
+/// Runs `mtctl` in a central European time zone, which is one hour ahead of UTC in winter.
 fn in_europe(arguments: &[&str]) -> Run {
     let zone = "CET-1CEST,M3.5.0,M10.5.0/3";
     finish(command(mtctl(), &[arguments, &["--group", "g"]].concat()).env("TZ", zone))
@@ -139,7 +139,8 @@ fn a_point_is_found_by_a_time_as_people_type_it_and_listed_by_the_local_clock() 
     on_a_scratch_machine(|machine| {
         let _retention = retention(machine, 64);
         let target = blank(machine, "target.img", SIZE);
-        // At 22:13:21 UTC and the seconds after it, on 14 November 2023; the second in two hours.
+        // At 22:13:21 UTC and the seconds after it, on 14 November 2023; the second one two hours
+        // later.
         let changes = |fill| vec![Change::data(0, vec![fill; 4096])];
         let parts = [(1, changes(1)), (7201, changes(2))];
         let stream = timed(machine, "timed.mts", vec![volume("", SIZE, "", "")], &parts);
@@ -197,7 +198,7 @@ fn points_stay_by_count_beside_the_window_and_go_by_hand_when_that_is_asked() {
     on_a_scratch_machine(|machine| {
         let _retention = retention(machine, 128);
         let target = blank(machine, "target.img", SIZE);
-        // From 22:13 on 14 November on, one an hour: 2, 26 and 50 are the last ones of their days.
+        // From 22:13 on 14 November, one every hour: 2, 26 and 50 are the last ones of their days.
         let change = |hour: u64| vec![Change::data(hour % 16 * 4096, vec![hour as u8; 4096])];
         let parts: Vec<_> = (0..=60).map(|hour| (hour * 3600, change(hour))).collect();
         let stream = timed(machine, "timed.mts", vec![volume("", SIZE, "", "")], &parts);
@@ -246,13 +247,13 @@ fn within_a_stream_that_is_not_in_the_order_of_the_writes_no_point_is_made() {
             let words = [&["apply", input, "--target", &target], &group[..]].concat();
             machine.mtctl(&words)
         };
-        // By the clock none could be made.
+        // None could be made on a timer.
         timed(&diff).exits(4).says("not in the order of the source's writes").says("none");
         let whole = machine.file("whole.mts").to_str().unwrap().to_owned();
         let convert = ["stream", "convert", &diff, "--to", "native", "--output", &whole];
         machine.mtctl(&convert).exits(0);
         timed(&whole).exits(4).says("not in the order of the source's writes");
-        // Nor by hand, where a run stopped in the middle.
+        // Nor manually, if a run stopped in the middle.
         let bytes = fs::read(&whole).unwrap();
         fs::write(machine.file("cut.mts"), &bytes[..bytes.len() - 8192]).unwrap();
         let cut = machine.file("cut.mts").display().to_string();
@@ -315,7 +316,7 @@ fn what_is_ambiguous_or_expired_or_never_was_is_refused() {
         rollback(machine, "99").exits(2);
         rollback(machine, "latest-app").exits(2);
         machine.mtctl(&["points", "pin", "pinned", "--group", "g"]).exits(0);
-        // The marks are a second apart; what is older than none goes.
+        // The marks are a second apart; points older than the oldest of them are removed.
         let last = marked(
             machine,
             &mut random,
@@ -347,7 +348,7 @@ fn a_commit_is_refused_between_points_and_leaves_nothing_when_it_is_done() {
         let target = blank(machine, "target.img", SIZE);
         let marks = [(MarkKind::CrashConsistent, "a"), (MarkKind::CrashConsistent, "b")];
         let whole = fs::read(marked(machine, &mut random, &marks)).unwrap();
-        // Cut behind the second change: the disk is past a, and not at b.
+        // Cut after the second change: the disk is past a, and not at b.
         let cut = image(machine, "cut.mts", &whole[..whole.len() - 60]);
         let run = machine.mtctl(&["apply", &cut, "--group", "g", "--target", &target]);
         run.exits(5);
@@ -362,7 +363,7 @@ fn a_commit_is_refused_between_points_and_leaves_nothing_when_it_is_done() {
         let used: u64 = shell("du -sk /mnt/retention/g | cut -f1").trim().parse().unwrap();
         assert!(used < 1024, "{used} KiB");
         commit().exits(0).says("nothing to do");
-        // What was called 1 and 2 is never called that again.
+        // The numbers 1 and 2 are never used again.
         let next = [(MarkKind::CrashConsistent, "c")];
         apply(machine, &marked(machine, &mut random, &next), &target, &["--accept-base"]);
         let ids: Vec<_> = points(machine).iter().map(|one| one["id"].as_u64().unwrap()).collect();
@@ -411,7 +412,7 @@ fn a_point_made_by_hand_ends_no_other() {
         let _retention = retention(machine, 64);
         let mut random = Random::new(97);
         let target = blank(machine, "target.img", SIZE);
-        // Their marks are years old, and so older than any window but this one.
+        // Their marks are years old, and so older than any window except this one.
         let crash = MarkKind::CrashConsistent;
         let stream = marked(machine, &mut random, &[(crash, "one"), (crash, "two")]);
         let long = ["--retention-window", "1000000h", "--keep-all", "1000000h"];

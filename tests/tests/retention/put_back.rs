@@ -1,5 +1,5 @@
-//! A state that was put back from a copy, of any time before: it is refused, or what the journal
-//! says beyond it counts, and no point is lost or reads otherwise.
+//! A state that was restored from a copy of any earlier time: it is refused, or the journal's later
+//! records count, and no point is lost or reads differently.
 
 use std::fs;
 use std::io::Write;
@@ -23,7 +23,7 @@ fn a_state_that_is_older_than_its_history_is_refused_and_made_anew() {
         let (target, epochs) = group(machine, 91);
         let last_night = COPIES.map(|path| fs::read(path).unwrap());
         rollback(machine, "e2").exits(0);
-        // By it the disk is at e4.
+        // According to it, the disk is at e4.
         COPIES.iter().zip(last_night).for_each(|(path, text)| fs::write(path, text).unwrap());
         let all = segments();
         machine.mtctl(&["journal", "check", "--group", "g"]).exits(5).says("state-older");
@@ -40,7 +40,7 @@ fn a_state_that_is_older_than_its_history_is_refused_and_made_anew() {
         machine.mtctl(&["journal", "check", "--group", "g"]).exits(5);
         machine.mtctl(&["journal", "rebuild", "--group", "g", "--yes"]).exits(0);
         machine.mtctl(&["journal", "check", "--group", "g"]).exits(0);
-        // Where the disk is was in the state alone.
+        // Only the state contained the place of the disk.
         apply(machine, &epochs.stream, &target).exits(4).says("rollback");
         all_points_hold(machine, &target, &epochs);
     });
@@ -65,7 +65,7 @@ fn last_nights_state_is_refused_however_little_was_done_since() {
         let last_night = COPIES.map(|path| fs::read(path).unwrap());
         let before = segments();
         apply(machine, &steps.next().unwrap(), &target).exits(0);
-        // That of the point alone: less there cannot be.
+        // Only the segment of the point: the least there can be.
         assert_eq!(segments().len(), before.len() + 1);
         COPIES.iter().zip(last_night).for_each(|(path, text)| fs::write(path, text).unwrap());
         let told = "newer than the state";
@@ -78,7 +78,7 @@ fn last_nights_state_is_refused_however_little_was_done_since() {
     });
 }
 
-/// Both copies without the last so many saves that were appended to them.
+/// Removes the last `count` saves that were appended to both copies.
 fn take_back_saves(count: usize) {
     for path in COPIES {
         let text = fs::read_to_string(path).unwrap();
@@ -101,7 +101,7 @@ fn a_point_that_a_crash_left_to_the_journal_alone_is_there_and_stays() {
             machine.mtctl(&["digest", "--group", "g", "--to", to]).exits(0).stdout.clone()
         };
         assert_eq!(digest("by-hand").split(' ').next(), digest("e4").split(' ').next());
-        // Neither a command that only pins nor one that is refused takes it away.
+        // Neither a command that only pins nor a refused command removes it.
         machine.mtctl(&["points", "pin", "e1", "--group", "g"]).exits(0);
         let wrong = blank(machine, "wrong.img", SIZE);
         apply(machine, &epochs.stream, &wrong).exits(4);
@@ -121,7 +121,7 @@ fn points_that_the_journal_alone_says_are_given_up_do_not_come_again() {
         let to = ["rollback", "--group", "g", "--to", "e2", "--without-undo", "--yes"];
         machine.mtctl(&to).exits(0);
         holds(&target, &epochs.held[2]);
-        // That it is there, and before that, that it is on its way.
+        // The save of its arrival, and the one before that, of its departure.
         take_back_saves(2);
         let names: Vec<_> = points(machine).iter().map(|point| point["name"].clone()).collect();
         assert_eq!(names, ["e1", "e2"]);
@@ -149,14 +149,14 @@ fn a_state_whose_history_is_not_there_is_told_by_whoever_looks() {
             machine.mtctl(&["journal", "check", "--group", group]).exits(5);
         };
         machine.mtctl(&["points", "list", "--group", "g"]).exits(0).does_not_say(told);
-        // Another group's.
+        // The state of another group.
         let other = blank(machine, "other.img", SIZE);
         let to_other = ["apply", &epochs.stream, "--group", "h", "--target", &other];
         machine.mtctl(&to_other).exits(0);
         let of_h = COPIES.map(|path| path.replace("/g/", "/h/"));
         of_h.iter().zip(&of_g).for_each(|(path, text)| fs::write(path, text).unwrap());
         is_told("h");
-        // One of before a commit.
+        // A state from before a commit.
         machine.mtctl(&["commit", "--group", "g", "--yes"]).exits(0);
         COPIES.iter().zip(&of_g).for_each(|(path, text)| fs::write(path, text).unwrap());
         is_told("g");
@@ -165,13 +165,13 @@ fn a_state_whose_history_is_not_there_is_told_by_whoever_looks() {
     });
 }
 
-/// The bytes of a stream of two volumes, one change of each; and where the second one begins.
+/// The bytes of a stream of two volumes with one change each, and the offset of the second change.
 fn of_two_volumes() -> (Vec<u8>, usize) {
     let volumes = ["a", "b"].map(|name| volume(name, SIZE, "", "")).to_vec();
     let header =
         StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
     let mut bytes = Vec::new();
-    // A batch each.
+    // One batch for each change.
     let options = Options { batch_bytes: 4096, ..Options::default() };
     let mut encoder = Encoder::new(&mut bytes, &header, options).unwrap();
     encoder.data(VolumeIndex(0), ByteOffset::new(0), &[1; 4096]).unwrap();
@@ -200,7 +200,7 @@ fn a_volume_that_begins_after_a_state_that_was_put_back_is_gone_back_with() {
             std::thread::yield_now();
         }
         let earlier = COPIES.map(|path| fs::read(path).unwrap());
-        // All but its end: no point is made.
+        // Everything except its end, so that no point is made.
         pipe.write_all(&bytes[second..second + 4096]).unwrap();
         while fs::read(&targets[1]).unwrap()[8192] != 2 {
             assert!(child.try_wait().unwrap().is_none());
@@ -208,7 +208,7 @@ fn a_volume_that_begins_after_a_state_that_was_put_back_is_gone_back_with() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        // What was not saved is seen before it is asked for.
+        // The preview shows data that was not saved.
         let preview = ["rollback", "--group", "g", "--to", "start", "--dry-run", "--json"];
         let preview = machine.mtctl(&preview).exits(3).json();
         let bytes = preview["volumes"].as_array().unwrap().iter().map(|one| &one["bytes"]);
@@ -254,7 +254,7 @@ fn nothing_to_do_is_not_said_by_a_state_that_was_put_back() {
         let _retention = retention(machine, 128);
         let size = 16 * MIB;
         let target = blank(machine, "target.img", size);
-        // At none of the places by which the content of a target is known again.
+        // At none of the places by which the contents of a target are recognised.
         let changes = [[1; 4096], [2; 4096]].map(|bytes| Change::data(1403 * 4096, bytes));
         let names = ["", "a", "b"];
         let streams = [0, 1].map(|at| {
@@ -268,7 +268,8 @@ fn nothing_to_do_is_not_said_by_a_state_that_was_put_back() {
         let before = COPIES.map(|path| fs::read(path).unwrap());
         rollback(machine, "a").exits(0).says("nothing to do");
         COPIES.iter().zip(&before).for_each(|(path, text)| fs::write(path, text).unwrap());
-        // What somebody else wrote is as good as what a run did that the state does not know of.
+        // A write by somebody else is equivalent to one by a run that the state does not know
+        // about.
         let mut held = fs::read(&target).unwrap();
         held[1403 * 4096 + 7] ^= 1;
         fs::write(&target, &held).unwrap();

@@ -1,4 +1,4 @@
-//! A group goes on with other disks that hold the same.
+//! A group continues with other disks that have the same contents.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
 use crate::{MIB, Part, disk, holds, image, retention, stream};
 
-/// A stream that ends in the point `name`: its path.
+/// Writes a stream that ends in the point `name`, and returns its path.
 fn marked(machine: &ScratchMachine, name: &str, change: &Change) -> String {
     let parts = [Part::Change(0, change), Part::Mark(MarkKind::CrashConsistent, name)];
     stream(machine, name, vec![volume("", MIB, "", "")], &parts)
@@ -89,7 +89,8 @@ fn where_the_old_disk_is_gone_only_a_digest_of_the_point_that_the_group_is_at_pr
         let stale_copy = image(machine, "stale.img", &stale_copy);
         fs::remove_file(&old).unwrap();
         retarget(machine, &new, &["--yes"]).exits(4).says("--digest FILE");
-        // A copy of before, with the digest of before: it is what it says, and not what was there.
+        // An earlier copy with the earlier digest: the copy matches the digest, but not the later
+        // contents.
         retarget(machine, &stale_copy, &["--yes", "--digest", &stale])
             .exits(4)
             .says("the disk was at point 2");
@@ -98,7 +99,7 @@ fn where_the_old_disk_is_gone_only_a_digest_of_the_point_that_the_group_is_at_pr
         retarget(machine, &new, &["--yes", "--digest", &of_point]).exits(0);
         machine.mtctl(&["rollback", "--group", "g", "--to", "one", "--yes"]).exits(0);
         holds(&new, &fs::read(&stale_copy).unwrap());
-        // Rolled back it is at a point again.
+        // After the rollback it is at a point again.
         let at_one = digest(&["--group", "g", "--to", "one"], "one.digest");
         let again = image(machine, "again.img", &fs::read(&new).unwrap());
         fs::remove_file(&new).unwrap();
@@ -116,12 +117,12 @@ fn an_old_disk_that_somebody_else_wrote_proves_nothing() {
         let one = marked(machine, "one", &change);
         machine.mtctl(&["apply", &one, "--group", "g", "--target", &old]).exits(0);
         let new = image(machine, "new.img", &fs::read(&old).unwrap());
-        // Somebody wrote to the old one: what it holds is not what leads back.
+        // Somebody wrote to the old disk: its contents are not what a rollback needs.
         fs::write(&old, vec![9; MIB as usize]).unwrap();
         fs::copy(&old, &new).unwrap();
         let refused = retarget(machine, &new, &["--yes"]);
         refused.exits(4).says("does not hold what the group left").says("--digest FILE");
-        // It has no such option.
+        // The verb has no such option.
         refused.does_not_say("--accept-target");
     });
 }

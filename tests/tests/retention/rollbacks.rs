@@ -1,4 +1,4 @@
-//! Back to a recovery point, and to another one.
+//! Rollbacks to a recovery point, and then to another one.
 
 use std::fs;
 
@@ -67,11 +67,11 @@ fn a_dry_run_of_a_rollback_says_by_its_exit_code_whether_there_is_something_to_d
             (&again["nothing_to_do"], &again["volumes"][0]["bytes"]),
             (&true.into(), &0.into())
         );
-        // Nothing is asked, and no point is said to be given up.
+        // Nothing is asked, and no points are reported as given up.
         let without = run(&["--without-undo"]);
         without.exits(0).says("nothing to do").does_not_say("given up: ");
         assert_eq!(points(machine).len(), 2);
-        // A point by hand, and nothing was written since the one before it.
+        // A manual point, with nothing written since the one before it.
         machine.mtctl(&["rollback", "--group", "g", "--to", "b", "--yes"]).exits(0);
         machine.mtctl(&["points", "create", "--group", "g", "--name", "by-hand"]).exits(0);
         let back = ["rollback", "--group", "g", "--to", "b"];
@@ -212,7 +212,7 @@ fn a_rollback_that_finds_no_room_is_refused_before_it_begins_and_costs_no_point(
         let epochs = epochs(machine, &mut random, LARGE, 3);
         let target = blank(machine, "target.img", LARGE);
         apply(machine, &epochs.stream, &target).exits(0);
-        // What is left has room for a part of the disk.
+        // The free space is enough for a part of the disk.
         shell(
             "fallocate -l $(($(df -B1 --output=avail /mnt/retention | tail -1) - (17 << 20))) \
                /mnt/retention/other",
@@ -221,15 +221,15 @@ fn a_rollback_that_finds_no_room_is_refused_before_it_begins_and_costs_no_point(
         refused.exits(4).says("2 oldest points would have to go").says("--give-up-points");
         holds(&target, &epochs.held[3]);
         assert_eq!(points(machine).len(), 3);
-        // Nothing before it gives as much as is missing.
+        // Nothing before it frees as much as is missing.
         rollback(machine, "start").exits(4).says("might not be enough").says("enlarge");
         holds(&target, &epochs.held[3]);
         assert_eq!(points(machine).len(), 3);
-        // What goes for the last records is told as well.
+        // Points that are removed for the last records are reported as well.
         let given_up = ["rollback", "--group", "g", "--to", "e2", "--yes", "--give-up-points"];
         machine.mtctl(&given_up).exits(0).says("had to go");
         holds(&target, &epochs.held[2]);
-        // Its history is there: what was overwritten, too.
+        // Its history exists, including the overwritten data.
         rollback(machine, "e3").exits(0);
         holds(&target, &epochs.held[3]);
         history_is_whole("g", &[]);
@@ -267,13 +267,13 @@ fn a_rollback_that_keeps_nothing_needs_no_room_and_gives_up_the_points_after_it(
         assert_eq!(listed(), ["e1", "e2"]);
         rollback(machine, "e3").says("e3").does_not_say("the disks are at");
         history_is_whole("g", &[]);
-        // Made anew from the segments, the state knows it as well, and asks for the rollback again.
+        // Rebuilt from the segments, the state knows this as well, and asks for the rollback again.
         shell("rm /mnt/retention/g/state /mnt/retention/g/state.copy /mnt/retention/other");
         machine.mtctl(&["journal", "rebuild", "--group", "g", "--yes"]).exits(0);
         assert_eq!(listed(), ["e1", "e2"]);
         machine.mtctl(&["recover", "--group", "g", "--yes"]).exits(0);
         holds(&target, &epochs.held[2]);
-        // The history goes on from there.
+        // The history continues from there.
         apply(machine, &epochs.stream, &target).exits(0);
         holds(&target, &epochs.held[3]);
         assert_eq!(listed(), ["e1", "e2", "e3"]);
@@ -301,7 +301,7 @@ fn points_that_go_for_the_end_of_a_short_rollback_are_told_as_well() {
         holds(&target, &epochs.held[2]);
         let gone = 3 - points(machine).len();
         assert!(gone > 0, "there was room: {}", run.stderr);
-        // And the start, which is no point of the list.
+        // And the start, which is not in the list of points.
         run.exits(0);
         assert_eq!(run.stderr.matches("had to go").count(), gone + 1, "{}", run.stderr);
     });

@@ -1,5 +1,5 @@
-//! The state of a group that is lost, damaged, or of an earlier program: it is told, nothing is
-//! lost by it, and a verb leads on.
+//! The state of a group that is lost, damaged, or written by an earlier version: it is reported,
+//! nothing is lost because of it, and there is a verb that repairs it.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::{blank, holds, image, points, retention, rollback};
 
 pub(crate) const COPIES: [&str; 2] = ["/mnt/retention/g/state", "/mnt/retention/g/state.copy"];
 
-/// A group with four points, and what its target held at each.
+/// A group with four points, and the contents of its target at each.
 pub(crate) fn group(machine: &ScratchMachine, seed: u64) -> (String, Epochs) {
     let mut random = Random::new(seed);
     let target = blank(machine, "target.img", SIZE);
@@ -67,7 +67,7 @@ fn a_state_that_was_made_anew_knows_what_the_disks_hold_or_says_that_it_does_not
         machine.mtctl(&["digest", "--group", "g", "--to", "e2"]).exits(0).says("something else");
         fs::write(&target, &epochs.held[4]).unwrap();
         rollback(machine, "e2").exits(0);
-        // Since the newest point something was overwritten.
+        // Data was overwritten since the newest point.
         rebuild().says(unknown);
         all_points_hold(machine, &target, &epochs);
     });
@@ -142,7 +142,7 @@ fn a_directory_in_the_place_of_a_copy_is_named_and_a_rebuild_moves_it_away() {
     on_a_scratch_machine(|machine| {
         let _retention = retention(machine, 128);
         let (target, epochs) = group(machine, 95);
-        // The second time the other copy was kept before.
+        // The second time, the other copy had already been kept.
         for (path, kept) in COPIES.into_iter().zip(["before-rebuild", "before-rebuild-2"]) {
             fs::remove_file(path).unwrap();
             fs::create_dir(path).unwrap();
@@ -170,7 +170,7 @@ fn rebuilds_that_come_to_nothing_keep_what_was_there_once() {
         let words = ["journal", "rebuild", "--group", "g", "--yes"];
         let directory = "/mnt/retention/g";
         for _ in 0..3 {
-            // It can write no file, and is killed where it tries.
+            // It cannot write a file, and is killed when it tries.
             let program = mtctl().to_str().unwrap();
             let words = [&["--fsize=0", program][..], &words].concat();
             assert_ne!(finish(&mut command("prlimit", &words)).code, Some(0));
@@ -200,7 +200,7 @@ fn a_directory_for_the_state_that_was_given_once_and_forgotten_loses_nothing() {
         assert_eq!(points(machine).len(), 4);
         rollback(machine, "e1").exits(0);
         holds(&target, &epochs.held[1]);
-        // And the other way round: the older one that is there does not count.
+        // And the other way round: the older state at the usual place does not count.
         let words = ["rollback", "--group", "g", "--to", "e3", "--yes", "--state-dir", &elsewhere];
         machine.mtctl(&words).exits(0);
         holds(&target, &epochs.held[3]);
@@ -211,7 +211,7 @@ fn a_directory_for_the_state_that_was_given_once_and_forgotten_loses_nothing() {
 /// Where histories of earlier versions are unpacked: their targets are known by that path.
 const OLD: &str = "/mnt/old";
 
-/// A history of an earlier version, with three whole images applied to a target of 256 KiB.
+/// A history made by an earlier version, with three whole images applied to a target of 256 KiB.
 struct Old<'a>(&'a ScratchMachine);
 
 impl<'a> Old<'a> {
@@ -243,7 +243,7 @@ impl<'a> Old<'a> {
     }
 }
 
-/// Made by the version before, with three whole images applied to a target of 256 KiB.
+/// Made by version 1, with three whole images applied to a target of 256 KiB.
 const VERSION_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/journal/version-1.tar.gz");
 
 #[test]
@@ -254,7 +254,7 @@ fn a_history_of_version_1_goes_on_and_each_of_its_points_is_what_it_was() {
         let (on, digests) = (|words: &[&str]| old.run(words), || old.digests());
         let before = digests();
         on(&["journal", "check"]).exits(0);
-        // It says too little to be made anew, and says so.
+        // It contains too little to be rebuilt, and that is reported.
         on(&["journal", "rebuild", "--dry-run"]).exits(5).says("earlier version");
         on(&["rollback", "--to", "1", "--yes"]).exits(0);
         assert_eq!(digests(), before);
@@ -266,7 +266,7 @@ fn a_history_of_version_1_goes_on_and_each_of_its_points_is_what_it_was() {
         on(&["apply", &image, "--format", "raw", "--target", &target]).exits(0);
         assert_eq!(digests(), before);
         on(&["journal", "check"]).exits(0);
-        // By now there is enough: what only old segments say has lost its name.
+        // By now there is enough; points that only old segments contain have lost their names.
         on(&["journal", "rebuild", "--yes"]).exits(0);
         assert_eq!(digests(), before);
         on(&["rollback", "--to", "start", "--yes"]).exits(0);
@@ -274,8 +274,7 @@ fn a_history_of_version_1_goes_on_and_each_of_its_points_is_what_it_was() {
     });
 }
 
-/// Made by the version before this one, which wrote the whole state for each save: the same, and
-/// point 2 is pinned.
+/// Made by version 2, which wrote the whole state at each save: the same, with point 2 pinned.
 const VERSION_2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/journal/version-2.tar.gz");
 
 #[test]

@@ -1,5 +1,5 @@
-//! What becomes of points as they get older: the program goes on while it merges what led back to
-//! them, and ends.
+//! What happens to points as they get older: the program keeps running while it merges their
+//! history, and ends.
 
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use crate::{MIB, after, blank, holds, points, retention, rollback, timed};
 
 const MINUTE: u64 = 60;
 
-/// Runs the program, and ends it after so long, which no run of these needs.
+/// Runs the program, and ends it after `limit`, which no run here needs.
 fn within(limit: Duration, arguments: &[&str]) -> Run {
     let limit = format!("{}", limit.as_secs());
     let program = program::mtctl().to_str().unwrap();
     finish(&mut command("timeout", &[&["-k", "5", &limit, program][..], arguments].concat()))
 }
 
-/// Marks four times an hour with `of_hour` before each, and then two hours of next to nothing.
+/// Marks four times an hour with `of_hour` before each, followed by two hours with almost no
+/// changes.
 fn hours(machine: &ScratchMachine, size: u64, of_hour: &[Change]) -> (String, Vec<u8>) {
     let mut parts = Vec::new();
     for quarter in 0..4 {

@@ -1,5 +1,5 @@
-//! Volumes that their streams do not name: named where they are applied, converted and merged, so
-//! that several of them make one group.
+//! Volumes that their streams do not name: they are named when applied, converted and merged, so
+//! that several of them form one group.
 
 use std::fs;
 use std::io::Read;
@@ -12,12 +12,12 @@ use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
 use crate::{MIB, blank, holds, image, retention};
 
-/// The image of a real Ceph at its two snapshots: tests/data/rbd/README.md.
+/// An image from a real Ceph at its two snapshots: tests/data/rbd/README.md.
 const FS_BYTES: u64 = 256 * MIB;
 const FS_AT_S1: &str = "d0827fea3e8b16eedcda1d6c2186f7f1c40e02fb210cfc310fae0e74ddce655a";
 const FS_AT_S2: &str = "ea27b5b38ec04bd89bf30ee63b53fe3a00e378103945b6b8fbcf1b7c3fe28a90";
 
-/// A diff that a real Ceph made: its path.
+/// Unpacks a diff made by a real Ceph, and returns its path.
 fn of_ceph(machine: &ScratchMachine, name: &str) -> String {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/rbd").join(name);
     let mut diff = Vec::new();
@@ -104,7 +104,7 @@ fn what_is_said_of_an_image_without_a_name_can_be_typed_as_it_is() {
     });
 }
 
-/// What is forced is one file; that it is a disk of a group is not known to who says it.
+/// --force names one file, by an operator who may not know that it is the disk of a group.
 #[test]
 fn the_disk_of_a_group_is_not_replaced_by_a_stream_though_that_is_forced() {
     on_a_scratch_machine(|machine| {
@@ -153,7 +153,7 @@ fn a_volume_is_named_where_its_diff_is_applied_and_known_by_that_name() {
         assert_eq!(volumes.collect::<Vec<_>>(), ["db", "log"]);
         apply(&two, "db", &[]).exits(0);
         apply(&two, "db", &["--target", &log]).exits(4);
-        // Each has a chain of its own.
+        // Each volume has a chain of its own.
         let three = diff("three", "s2", "s3");
         apply(&three, "log", &[]).exits(4).says("is at \"s1\"");
         apply(&three, "db", &[]).exits(0);

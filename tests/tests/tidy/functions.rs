@@ -1,4 +1,5 @@
-//! Rules on functions: length, and no `unwrap` outside tests. Parsed, not guessed from text.
+//! Rules for functions: length, and no `unwrap` outside tests. Parsed rather than guessed from
+//! text.
 
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
@@ -8,7 +9,7 @@ use crate::Offence;
 
 const LINES_MAX: usize = 70;
 
-/// What breaks these rules in the Rust file `text`; a file that cannot be parsed is one offence.
+/// The offences in the Rust file `text`; a file that cannot be parsed is one offence.
 pub(crate) fn offences(path: &str, text: &str) -> Vec<Offence> {
     let file = match syn::parse_file(text) {
         Ok(file) => file,
@@ -20,7 +21,7 @@ pub(crate) fn offences(path: &str, text: &str) -> Vec<Offence> {
     finder.offences
 }
 
-/// Files that are tests as a whole: `name/tests.rs`, `name/tests/…`, `crate/tests/…`, benchmarks,
+/// Whether the whole file is a test: `name/tests.rs`, `name/tests/…`, `crate/tests/…`, benchmarks,
 /// cases of machines.
 fn is_test_file(path: &str) -> bool {
     let mut parts = path.rsplit('/');
@@ -44,7 +45,7 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// From the line of the signature to that of the closing brace; documentation does not count.
+    /// Counted from the line of the signature to that of the closing brace, without documentation.
     fn check_length(&mut self, signature: &Signature, block: &Block) {
         let first = signature.span().start().line;
         let lines = block.span().end().line + 1 - first;
@@ -55,7 +56,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Looks below `attributes` knowing whether they make what follows a test.
+    /// Visits what `attributes` apply to, noting whether they make it a test.
     fn within(&mut self, attributes: &[Attribute], look: impl FnOnce(&mut Self)) {
         let outside = self.in_tests;
         self.in_tests |= is_test(attributes);

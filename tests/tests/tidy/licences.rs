@@ -1,12 +1,12 @@
-//! The licence check: every dependency can be used under a licence of our list, and comes from the
-//! registry. Works on `cargo metadata`, offline.
+//! The licence check: every dependency can be used under a licence from our list, and comes from
+//! the registry. Works on `cargo metadata`, offline.
 
 use serde_json::Value;
 use spdx::{Expression, ParseMode};
 
 use crate::Offence;
 
-/// The licences under which we take dependencies, and why each may stand beside Apache-2.0.
+/// The licences under which we accept dependencies, and why each is compatible with Apache-2.0.
 const ACCEPTED: [(&str, &str); 5] = [
     ("Apache-2.0", "our own"),
     ("BSD-2-Clause", "permissive: asks for its notice only"),
@@ -15,7 +15,7 @@ const ACCEPTED: [(&str, &str); 5] = [
     ("Unicode-3.0", "permissive: data tables of the Unicode Consortium"),
 ];
 
-/// The packages of `metadata` (the JSON of `cargo metadata`) that may not be used.
+/// The packages in `metadata` (the JSON of `cargo metadata`) that may not be used.
 pub(crate) fn offences(metadata: &Value) -> Vec<Offence> {
     let Some(packages) = metadata["packages"].as_array() else {
         return vec![Offence::new("cargo metadata", "no list of packages")];
@@ -40,7 +40,7 @@ fn offence(package: &Value) -> Option<String> {
     let Some(licence) = package["license"].as_str() else {
         return Some("names no licence".to_owned());
     };
-    // Lax: old packages write MIT/Apache-2.0.
+    // Lax, because old packages write MIT/Apache-2.0.
     let Ok(expression) = Expression::parse_mode(licence, ParseMode::LAX) else {
         return Some(format!("{licence:?} is no licence expression"));
     };

@@ -1,20 +1,20 @@
-//! Rules on the lines of a Rust file: width, number, first line, attributes that hide things.
+//! Rules for the lines of a Rust file: width, number, first line, attributes that hide things.
 
 use crate::Offence;
 
 const COLUMNS_MAX: usize = 100;
 const CODE_LINES_MAX: usize = 500;
 
-/// Attributes that may not stand in our code, and what to do instead.
+/// Attributes that may not be used in our code, and what to do instead.
 const ATTRIBUTES: [(&str, &str); 2] = [
     ("#[ignore", "an ignored test looks green: skip with a reason that is counted"),
     ("#[path", "a module is the file of its name"),
 ];
 
-/// What reads the journal's format as a second opinion, and knows nothing of who writes it.
+/// The independent reader of the journal's format, which must not use the code that writes it.
 const INDEPENDENT: &str = "tests/src/journal_format.rs";
 
-/// What breaks these rules in the Rust file `text`.
+/// The offences in the Rust file `text`.
 pub(crate) fn offences(path: &str, text: &str) -> Vec<Offence> {
     let mut offences = Vec::new();
     if !text.starts_with("//! ") {

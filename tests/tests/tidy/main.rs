@@ -1,5 +1,5 @@
-//! Style as a test: the rules of CONTRIBUTING.md that no other linter knows. Each rule is a pure
-//! function from a file's text to offences, with tests that show what it refuses.
+//! Style as a test: the rules of CONTRIBUTING.md that no other linter checks. Each rule is a pure
+//! function from the text of a file to offences, with tests that show what it refuses.
 
 mod functions;
 mod licences;
@@ -11,7 +11,7 @@ mod tree;
 use anyhow::{Result, ensure};
 use tree::Tracked;
 
-/// One broken rule: where, and what is wrong there.
+/// One broken rule: the place, and what is wrong there.
 #[derive(Debug, PartialEq, Eq)]
 struct Offence {
     place: String,
@@ -28,7 +28,8 @@ impl Offence {
     }
 }
 
-/// Fails with every offence on a line of its own, so that one run shows all there is to mend.
+/// Fails with every offence on a line of its own, so that one run shows everything that must be
+/// fixed.
 fn expect_none(offences: &[Offence]) -> Result<()> {
     let list: Vec<String> =
         offences.iter().map(|offence| format!("{}: {}", offence.place, offence.message)).collect();
@@ -36,7 +37,8 @@ fn expect_none(offences: &[Offence]) -> Result<()> {
     Ok(())
 }
 
-/// The tracked files whose path ends like `suffix`; there must be some, or a rule guards nothing.
+/// The tracked files whose path ends with `suffix`; there must be some, or a rule would guard
+/// nothing.
 fn files(suffix: &str) -> Result<Vec<Tracked>> {
     let files: Vec<Tracked> =
         tree::tracked()?.into_iter().filter(|file| file.path.ends_with(suffix)).collect();

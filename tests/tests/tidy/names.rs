@@ -1,17 +1,17 @@
-//! Rules on names and words, for every tracked text file: what a file may not be called, marks of
-//! unfinished work, and what belongs to a developer's machine and not into a repository.
+//! Rules for names and words in every tracked text file: forbidden file names, marks of unfinished
+//! work, and text that belongs to a developer's machine rather than a repository.
 
 use crate::Offence;
 
-/// File names that say nothing of what is inside.
+/// File names that say nothing about the contents.
 const EMPTY_NAMES: [&str; 9] =
     ["common", "helper", "helpers", "manager", "misc", "mod", "types", "util", "utils"];
 
-/// Marks of unfinished work, as whole words; written in two parts so as not to find themselves.
+/// Marks of unfinished work, as whole words; split in two so that this file does not match.
 const UNFINISHED: [&str; 4] =
     [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX"), concat!("HA", "CK")];
 
-/// Package registries: which one serves a machine is configured there and not here.
+/// Package registries: each machine configures which one it uses; that does not belong here.
 const REGISTRIES: [&str; 8] = [
     concat!("crates", ".io"),
     concat!("pypi", ".org"),
@@ -23,14 +23,14 @@ const REGISTRIES: [&str; 8] = [
     concat!("archive.ubuntu", ".com"),
 ];
 
-/// Folders of a developer's machine.
+/// Directories of a developer's machine.
 const MACHINE_PATHS: [&str; 3] =
     [concat!("/wo", "rk/"), concat!("/tmp", "/wt"), concat!(".lib", "rary/")];
 
-/// What breaks these rules in the text file at `path`.
+/// The offences in the text file at `path`.
 pub(crate) fn offences(path: &str, text: &str) -> Vec<Offence> {
     let mut offences: Vec<Offence> = empty_name(path).into_iter().collect();
-    // Cargo writes the lock file, with the name of the default registry in it.
+    // Cargo writes the lock file, including the name of the default registry.
     if path.ends_with("Cargo.lock") {
         return offences;
     }
@@ -61,7 +61,7 @@ fn line_offence(line: &str) -> Option<String> {
     Some(format!("{path} is a folder of somebody's machine"))
 }
 
-/// Whether `path` stands in `line` and is not the later part of a longer path.
+/// Whether `path` occurs in `line` and is not the later part of a longer path.
 fn starts_a_path(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(at, _)| {
         let before = line[..at].chars().next_back();

@@ -1,4 +1,4 @@
-//! Rules on the files around the code: the Makefile, the manifests, the table of dependencies.
+//! Rules for the files around the code: the Makefile, the manifests, the table of dependencies.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::Offence;
 
 const VERBS_MAX: usize = 16;
 
-/// At most [`VERBS_MAX`] verbs, each with a word of help and a recipe of exactly one line.
+/// At most [`VERBS_MAX`] verbs, each with a help text and a recipe of exactly one line.
 pub(crate) fn makefile(text: &str) -> Vec<Offence> {
     let mut recipe_lines: Vec<(usize, &str, usize)> = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -69,8 +69,8 @@ fn from_workspace(value: Option<&Value>) -> bool {
     flag.and_then(Value::as_bool) == Some(true)
 }
 
-/// Each crate of `[workspace.dependencies]` that is not ours has a row `| name | why |` in
-/// `architecture`, and there is no row for a crate that is not used any more.
+/// Each crate in `[workspace.dependencies]` that is not ours has a row `| name | why |` in
+/// `architecture`, and there is no row for a crate that is no longer used.
 pub(crate) fn dependency_reasons(manifest: &str, architecture: &str) -> Vec<Offence> {
     let place = "ARCHITECTURE.md";
     let Ok(manifest) = manifest.parse::<Table>() else {
@@ -94,7 +94,7 @@ pub(crate) fn dependency_reasons(manifest: &str, architecture: &str) -> Vec<Offe
     offences
 }
 
-/// Name and reason of each row of the table below `## Dependencies`, without its heading.
+/// Name and reason in each row of the table below `## Dependencies`, without its heading.
 fn rows_of_dependencies(text: &str) -> BTreeMap<&str, &str> {
     let section = text
         .lines()

@@ -1,4 +1,4 @@
-//! Reads the repository for the rules: tracked files, and what cargo knows of the dependencies.
+//! Reads the repository for the rules: tracked files, and cargo's metadata about the dependencies.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// A file that git tracks: its path from the root of the repository, and its text.
+/// A file tracked by git: its path relative to the root of the repository, and its text.
 pub(crate) struct Tracked {
     pub(crate) path: String,
     pub(crate) text: String,
@@ -19,12 +19,12 @@ fn root() -> PathBuf {
         .to_owned()
 }
 
-/// The text of a file of the repository.
+/// The text of a file in the repository.
 pub(crate) fn read(path: &str) -> Result<String> {
     fs::read_to_string(root().join(path)).with_context(|| format!("reading {path}"))
 }
 
-/// Every file that holds text and that git tracks, or would track if it were added.
+/// Every text file that git tracks, or would track if it were added.
 pub(crate) fn tracked() -> Result<Vec<Tracked>> {
     let listing = output(Command::new("git").args([
         "ls-files",
@@ -46,7 +46,7 @@ pub(crate) fn tracked() -> Result<Vec<Tracked>> {
     Ok(files)
 }
 
-/// `cargo metadata` of this workspace for the machine we run on, without the network.
+/// `cargo metadata` of this workspace for the current machine, without the network.
 pub(crate) fn cargo_metadata() -> Result<serde_json::Value> {
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let json = output(Command::new(env!("CARGO")).args([

@@ -1,7 +1,7 @@
-//! A disk that a machine starts by itself, as a real one does: boot sector, GRUB, a partition with
-//! the kernel and a whole system, a login, and the unit of `mtctl kickstart` that runs `mtctl
-//! prepare` at the first boot. The loader is put together as grub-install would, but into a file
-//! and without mounting anything. What else the system has is in `system`.
+//! A disk that boots like a real machine's: boot sector, GRUB, a partition with the kernel and a
+//! complete system, a login, and the unit of `mtctl kickstart` that runs `mtctl prepare` at the
+//! first boot. The loader is installed like grub-install would do it, but into a file and without
+//! mounting anything. The rest of the system is in `system`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,17 +15,17 @@ use crate::case::vmware_uuid;
 use crate::machine::KERNEL_ARGUMENTS;
 use crate::{packages, tool};
 
-/// What the system has for a login, beside what it has anyway.
+/// Additional packages for a login.
 const LOGIN: &[&str] = &["login", "bsdutils"];
-/// The package of the loader; the program that puts it together is in one that it needs.
+/// The package of the loader; the program that assembles it is in a dependency.
 const LOADER: &[&str] = &["grub-pc-bin"];
-/// The disk that becomes the retention volume is the one of this name: [`vmware_uuid`].
+/// The name of the disk that becomes the retention volume; see [`vmware_uuid`].
 const RETENTION: &str = "retention";
 /// The password of root is `master-target`.
 const PASSWORD: &str = "$6$masterta$E3PR/NgHzxoiEAqPJ8iOYtHNesMGTBvy6wulLliGZsySKq/7d741STofQQ\
     mQDpyc6LVPKnD.ENSmlfFa.eh.v.";
 
-/// What the loader does: the serial console is all that there is.
+/// The configuration of the loader: the serial console is the only one.
 const CONFIGURATION: &str = "serial --unit=0
 terminal_output serial
 set timeout=0
@@ -36,9 +36,9 @@ menuentry \"master target\" {
 ";
 
 /// Makes the disk `$3` of `$4` MiB from the system in `$1`, with the loader's packages in `$2`. The
-/// loader is the boot sector, and a core in the gap before the partition: nobody has to tell either
-/// where the next one is, as these are the places where they look by themselves. Programs of the
-/// packages run with the libraries of the packages: what this host has does not matter.
+/// loader consists of the boot sector, and a core in the gap before the partition: neither has to
+/// be told where the next one is, because these are the default places. Programs from the packages
+/// run with the libraries from the packages: what this host has does not matter.
 const SCRIPT: &str = r#"
 tree=$1 loader=$2 disk=$3 mib=$4 uuid=$5
 truncate -s $((1 + mib))M "$disk"
@@ -53,7 +53,7 @@ dd if="$loader/usr/lib/grub/i386-pc/boot.img" of="$disk" bs=1 count=440 conv=not
 dd if="$loader/core" of="$disk" bs=512 seek=1 conv=notrunc status=none
 "#;
 
-/// Files that packages do not have: how root logs in, and where the first boot has mtctl from.
+/// Files that are not in packages: how root logs in, and where the first boot gets mtctl from.
 const FILES: &[(&str, &str)] = &[
     ("etc/pam.d/common-auth", "auth required pam_unix.so\n"),
     ("etc/pam.d/common-account", "account required pam_unix.so\n"),
@@ -66,7 +66,7 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The disk with this kernel, made if it is not there.
+/// The disk with this kernel, which is made if it does not exist.
 pub(super) fn get(
     kernel: &(PathBuf, String),
     initramfs: &Path,
@@ -103,7 +103,7 @@ pub(super) fn get(
     Ok(into)
 }
 
-/// The unit of the first boot, out of the kickstart that an operator would use.
+/// The unit of the first boot, taken from the kickstart that an operator would use.
 fn first_boot() -> Result<String> {
     let answers = Answers {
         release: "8".into(),
@@ -123,7 +123,7 @@ fn first_boot() -> Result<String> {
     Ok(unit.context("a kickstart without the unit of the first boot")?.0.to_owned())
 }
 
-/// What makes the system one that people log in to and that prepares itself.
+/// Turns the system into one that people log in to and that prepares itself.
 fn fill(tree: &Path, unit: &str) -> Result<()> {
     let units = tree.join("etc/systemd/system");
     for masked in ["getty.target", "serial-getty@ttyS0.service"] {

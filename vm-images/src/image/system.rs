@@ -1,5 +1,5 @@
-//! A whole system: Debian's systemd, dnf and rpm, and what makes it say that it is a CentOS; and
-//! the disk that is nothing but its root file system, which the initramfs mounts.
+//! A complete system: Debian's systemd, dnf and rpm, and the files that make it claim to be a
+//! CentOS; and the disk that consists of its root file system only, which the initramfs mounts.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -12,15 +12,16 @@ use super::{AGENT, COMMON, finish_tree, hash};
 use crate::packages::{self, Package};
 use crate::{modules, tool};
 
-/// What makes it a system, beside what every guest has.
+/// The packages that make it a system, beside those of every guest.
 const SYSTEM: &[&str] = &["systemd", "dnf", "rpm"];
 
-/// The packages that a master target wants on this release: `provisioning::packages` has the list.
+/// The packages that a master target needs on this release, from the list in
+/// `provisioning::packages`.
 const STAND_INS: &str = "xfsprogs e2fsprogs dosfstools util-linux lsscsi rsync wget perl mdadm \
     lvm2 kexec-tools open-vm-tools device-mapper-multipath kpartx";
 
 /// Builds the stand-ins and their repository: `$1` is the tree, `$2` a folder to work in. Each is a
-/// real RPM with one file; the programs of that name are in the tree already, from Debian.
+/// real RPM with one file; the programs of that name are already in the tree, from Debian.
 const REPOSITORY: &str = r#"
 mkdir -p "$1/srv/repo"
 for name in $3; do
@@ -37,10 +38,10 @@ rpm --root "$1" --define '_dbpath /var/lib/rpm' --initdb
 
 /// The UUID of the root file system.
 pub(super) const UUID: &str = "5e0f6a52-6d2c-4f0c-8a3e-0a1b2c3d4e5f";
-/// MiB of the disk; the file has holes.
+/// Size of the disk in MiB; the file has holes.
 pub(super) const MIB: u64 = 1536;
 
-/// Files of the system that no package has.
+/// Files of the system that are in no package.
 const FILES: &[(&str, &str)] = &[
     ("etc/centos-release", "CentOS Linux release 8.5.2111\n"),
     ("etc/redhat-release", "CentOS Linux release 8.5.2111\n"),
@@ -70,11 +71,11 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Where a real CentOS rebuilds its initramfs. The machine boots one of our own, so this only tells
-/// that it was called; what dracut makes of the files is not shown here.
+/// A real CentOS rebuilds its initramfs with this. The machine boots one of ours, so this only
+/// records that it was called; what dracut makes of the files is not tested here.
 const DRACUT: &str = "#!/bin/sh\necho \"$*\" >>/var/log/dracut-calls\n";
 
-/// Accounts that units and rules of udev name.
+/// Accounts that units and udev rules refer to.
 const USERS: &str = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534::/:/usr/sbin/nologin\n";
 const MORE_GROUPS: &str = "nogroup:x:65534:\nsystemd-journal:x:999:\nutmp:x:43:\nlp:x:7:\n\
     dialout:x:20:\ntape:x:26:\nadm:x:4:\nusers:x:100:\nshadow:x:42:\n";
@@ -89,13 +90,13 @@ const LINKS: &[(&str, &str)] = &[
     ("/dev/null", "systemd-firstboot.service"),
 ];
 
-/// What packages bring and nothing here uses, in the tree.
+/// Paths in the tree that packages contain and nothing here uses.
 const PRUNED: &str = "usr/share/{zoneinfo,icons,pixmaps,applications,menu,reportbug,doc-base,\
     perl*,initramfs-tools,zsh,fish} usr/include usr/lib/udev/hwdb.d usr/lib/systemd/catalog \
     var/lib/dpkg boot home usr/lib/os-release etc/os-release";
 
-/// What a system is made of: these packages, beside those that each system has, and a kernel's
-/// modules.
+/// What a system is made of: these packages, beside those of every system, and the modules of a
+/// kernel.
 pub(super) struct Recipe<'a> {
     names: Vec<&'a str>,
     found: Vec<Package>,
@@ -104,20 +105,20 @@ pub(super) struct Recipe<'a> {
 }
 
 impl<'a> Recipe<'a> {
-    /// The recipe, as apt resolves it now.
+    /// The recipe as apt currently resolves it.
     pub(super) fn new(more: &[&'a str], (kernel, version): &'a (PathBuf, String)) -> Result<Self> {
         let names = [COMMON, SYSTEM, more].concat();
         Ok(Self { found: packages::resolve(&names)?, names, kernel, version })
     }
 
-    /// A hash over it, and over `more` texts.
+    /// A hash of the recipe and of `more` texts.
     pub(super) fn hash(&self, more: &[&str]) -> String {
         let wanted = modules::WANTED.join(" ");
         let own = [self.version, AGENT, PRUNED, &wanted, include_str!("system.rs")];
         hash(&self.found, &[&own[..], more].concat())
     }
 
-    /// The tree of the system, in a folder that goes when it is dropped.
+    /// The tree of the system, in a folder that is removed on drop.
     pub(super) fn tree(&self, cache: &Path, say: &dyn Fn(&str)) -> Result<TempDir> {
         say(&format!("system of {}: {} packages", self.version, self.found.len()));
         let archives = cache.join("packages");
@@ -135,7 +136,7 @@ impl<'a> Recipe<'a> {
     }
 }
 
-/// The disk with the modules of this kernel, made if it is not there.
+/// The disk with the modules of this kernel, which is made if it does not exist.
 pub(super) fn get(kernel: &(PathBuf, String), cache: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
     let recipe = Recipe::new(&[], kernel)?;
     let into = cache.join(format!("system-{}-{}", kernel.1, recipe.hash(&[])));
@@ -151,7 +152,7 @@ pub(super) fn get(kernel: &(PathBuf, String), cache: &Path, say: &dyn Fn(&str)) 
     Ok(into)
 }
 
-/// What maintainer scripts and an installer would have done.
+/// Does the work of maintainer scripts and an installer.
 fn fill(tree: &Path) -> Result<()> {
     finish_tree(tree)?;
     fs::write(tree.join("etc/passwd"), USERS)?;

@@ -1,4 +1,4 @@
-//! bzImages made here, with each compression that Debian's kernels have, and all the ways in which
+//! bzImages made here, with each compression used by Debian's kernels, and all the ways in which
 //! one can be damaged.
 
 use std::io::Write;
@@ -11,7 +11,7 @@ use super::*;
 const SETUP_SECTORS: u8 = 3;
 const PAYLOAD_AT: usize = 0x20;
 
-/// An ELF file in name, `length` bytes long, that compresses but not to nothing.
+/// An ELF file by its magic only, `length` bytes long, which compresses, but not to nothing.
 fn elf(length: usize) -> Vec<u8> {
     let pattern = (0..length).map(|at| (at * at / 7 % 251) as u8);
     let mut bytes: Vec<u8> = b"\x7fELF".iter().copied().chain(pattern).collect();
@@ -38,7 +38,7 @@ fn with_size(mut packed: Vec<u8>, size: usize) -> Vec<u8> {
     packed
 }
 
-/// As the kernel's build does it: the branch filter for x86, CRC32.
+/// As in the kernel's build: with the x86 branch filter and CRC32.
 fn xz(bytes: &[u8]) -> Vec<u8> {
     let mut filters = Filters::new();
     filters.x86().lzma2(&LzmaOptions::new_preset(1).unwrap());
@@ -48,7 +48,7 @@ fn xz(bytes: &[u8]) -> Vec<u8> {
     with_size(encoder.finish().unwrap(), bytes.len())
 }
 
-/// As the kernel's build does it: from a pipe, so without the size; 128 MiB window; checksum.
+/// As in the kernel's build: from a pipe, and so without the size; 128 MiB window; checksum.
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
     encoder.window_log(27).unwrap();
@@ -57,7 +57,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     with_size(encoder.finish().unwrap(), bytes.len())
 }
 
-/// As `lz4 -l` writes it.
+/// As written by `lz4 -l`.
 fn lz4(bytes: &[u8]) -> Vec<u8> {
     let mut packed = vec![0x02, 0x21, 0x4c, 0x18];
     for block in bytes.chunks(LZ4_LEGACY_BLOCK_BYTES_MAX) {
@@ -100,7 +100,7 @@ fn an_lz4_kernel_of_several_blocks_is_put_together() {
 fn zero_setup_sectors_mean_four() {
     let kernel = elf(1000);
     let mut image = image(&kernel);
-    // The offset stays; the code that it counts from moves two sectors on.
+    // The offset stays the same, and the code to which it is relative moves by two sectors.
     image.splice(0x260..0x260, vec![0; SECTOR_BYTES]);
     image[SETUP_SECTS] = 0;
     assert_eq!(vmlinux(&image).unwrap(), kernel);
@@ -153,7 +153,7 @@ fn a_size_that_is_not_what_comes_out_is_refused() {
             assert!(
                 matches!(
                     refused,
-                    // LZ4 has no room for the rest, which its decoder calls damage.
+                    // LZ4 has no room for the rest, which its decoder reports as damage.
                     Err(KernelError::WrongLength { .. } | KernelError::Damaged { .. })
                 ),
                 "{named}: {refused:?}"
@@ -205,7 +205,7 @@ proptest! {
             let at = index.index(image.len());
             image[at] = byte;
         }
-        // Whatever comes out of an undamaged header and a lucky payload, it is an ELF file.
+        // Whatever is unpacked from a valid header and a lucky payload, it is an ELF file.
         if let Ok(kernel) = vmlinux(&image) {
             prop_assert!(kernel.starts_with(b"\x7fELF"));
         }

@@ -1,4 +1,4 @@
-//! Logs made by hand, as the kernel writes them, and broken ones.
+//! Logs made by hand in the kernel's format, and broken ones.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::{Become, DISCARD, FLUSH, FUA, Log, MARK, METADATA};
 
 const SECTOR: usize = 512;
 
-/// A log of `entries`: sector, sectors, flags, and what is written or said.
+/// A log of `entries`: sector, sectors, flags, and the data or text.
 fn log(sector_bytes: usize, entries: &[(u64, u64, u64, &[u8])]) -> Vec<u8> {
     let mut log = Vec::new();
     for number in [super::MAGIC, 1, entries.len() as u64, sector_bytes as u64] {
