@@ -1,4 +1,4 @@
-//! Extents against a naive model: the set of the places inside, at both ends of the 64-bit range.
+//! Extents against a naive model: the set of places inside, at both ends of the 64-bit range.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The places that the model knows: a small world, so that ranges meet often.
+/// The number of places in the model: few, so that ranges often meet.
 const WORLD: u64 = 24;
 
 type Places = BTreeSet<u64>;
@@ -20,7 +20,7 @@ fn places(extent: impl Into<Option<Extent>>) -> Places {
     extent.map_or_else(Places::new, |extent| (extent.start().get()..extent.end().get()).collect())
 }
 
-/// The world at zero, and the one whose last place is the last that can be in an extent.
+/// The start of the world: zero, or so that its last place is the last that can be in an extent.
 fn bases() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), Just(u64::MAX - WORLD)]
 }

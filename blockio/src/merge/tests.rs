@@ -1,4 +1,4 @@
-//! What several streams are together, and what they have to agree on.
+//! How several streams are combined, and what they have to agree on.
 
 use super::*;
 use crate::stream::VolumeHeader;

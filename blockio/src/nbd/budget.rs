@@ -1,4 +1,4 @@
-//! How much memory the requests of all clients of a server hold at once: a request takes its share
+//! How much memory the requests of all clients of a server hold together: a request takes its share
 //! before it needs it, and gives it back when it is done.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,29 +7,28 @@ use std::time::Duration;
 
 use crate::nbd::wire::STOP_POLL_MS;
 
-/// What all requests of a server hold together at most, in bytes. Every place for a client has room
-/// in it for one piece of 1 MiB and [`REST_BYTES`], so that who does not take its reply takes
-/// nothing from others; with what clients in the handshake and threads need, a server stays below
-/// 128 MiB.
+/// The maximum that all requests of a server hold together, in bytes. It has room for one piece of
+/// 1 MiB and [`REST_BYTES`] per seat, so that a client that does not take its reply takes nothing
+/// from others. Including clients in the handshake, and threads, a server stays below 128 MiB.
 pub(crate) const BUDGET_BYTES: usize = 81 << 20;
 
-/// What a request needs besides its piece, in bytes: what is looked up of 1 MiB of disk when
-/// each of its sectors was overwritten on its own (2048 images), or an answer about zeros.
+/// What a request needs besides its piece, in bytes: the index lookup for 1 MiB of disk if each of
+/// its sectors was overwritten separately (2048 images), or an answer about zeros.
 pub(crate) const REST_BYTES: usize = 256 << 10;
 
-/// Counts what is held.
+/// Counts the memory in use.
 pub(crate) struct Budget {
     bytes: usize,
     held: Mutex<Held>,
     given_back: Condvar,
 }
 
-/// In bytes.
+/// Memory in use, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Held {
-    /// At this moment.
+    /// Now.
     pub now: usize,
-    /// At any moment.
+    /// The maximum so far.
     pub most: usize,
 }
 
@@ -37,7 +36,7 @@ pub(crate) struct Held {
 pub(crate) struct Share<'a> {
     budget: &'a Budget,
     bytes: usize,
-    /// For a piece: as long as was asked for.
+    /// The buffer for a piece, of the requested length.
     pub buffer: Vec<u8>,
 }
 
@@ -46,10 +45,10 @@ impl Budget {
         Self { bytes, held: Mutex::default(), given_back: Condvar::new() }
     }
 
-    /// A buffer of `length` bytes, and [`REST_BYTES`] besides, as soon as so much is free; none if
-    /// `stop` is set before.
+    /// A buffer of `length` bytes, plus [`REST_BYTES`], as soon as that is free; `None` if `stop`
+    /// is set first.
     pub(crate) fn share(&self, length: usize, stop: &AtomicBool) -> Option<Share<'_>> {
-        // What is more than there is would wait for ever.
+        // A request for more than there is would wait for ever.
         let bytes = length.saturating_add(REST_BYTES).min(self.bytes);
         let mut held = self.lock();
         while self.bytes - held.now < bytes {
@@ -66,12 +65,12 @@ impl Budget {
         Some(Share { budget: self, bytes, buffer: vec![0; length] })
     }
 
-    /// What is held, and was.
+    /// The memory in use, now and at most.
     pub(crate) fn held(&self) -> Held {
         *self.lock()
     }
 
-    /// Whoever panicked did so between two sums.
+    /// A thread that panicked did so between two updates.
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,7 +96,7 @@ mod tests {
         let (stop, stopped) = (AtomicBool::new(false), AtomicBool::new(true));
         let first = budget.share(60, &stop).unwrap();
         assert_eq!(first.buffer.len(), 60);
-        // Who cannot wait shows that there is a wait.
+        // A request that may not wait proves that there is a wait.
         assert!(budget.share(50, &stopped).is_none());
         thread::scope(|scope| {
             let second = scope.spawn(|| {
@@ -121,7 +120,7 @@ mod tests {
             assert!(waiting.join().unwrap());
         });
         drop(all);
-        // What is free needs no wait: a request that has begun is finished.
+        // Free memory needs no wait: a request that has begun is finished.
         assert!(budget.share(100, &stop).is_some());
     }
 

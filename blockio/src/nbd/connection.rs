@@ -1,5 +1,5 @@
 //! One client, from its greeting to its end: its requests are done one after the other, in the
-//! order they come. What it asks is bounded before anything is done for it.
+//! order they arrive. Every request is bounded before anything is done for it.
 
 use std::error::Error as _;
 use std::io;
@@ -21,23 +21,23 @@ use crate::units::{ByteCount, ByteOffset};
 use crate::view::Allocation;
 use crate::{Error, ErrorKind};
 
-/// So much is read, written or looked at at once, in bytes; longer requests are done in pieces of
-/// it.
+/// The unit of reading, writing and looking up, in bytes; longer requests are done in pieces of
+/// this size.
 const PIECE_BYTES: usize = 1 << 20;
-/// So much of a disk is looked at for one question about zeros, in bytes: the answer may be shorter
-/// than the question.
+/// The most of a disk that is looked up for one query about zeros, in bytes: the answer may be
+/// shorter than the query.
 const STATUS_BYTES_MAX: u32 = 256 << 20;
-/// So many extents are in one answer about zeros, at most.
+/// The most extents in one answer about zeros.
 const DESCRIPTORS_MAX: usize = 8192;
 
-/// What is in front of the bytes of a data chunk: the header and their place.
+/// The length of what precedes the bytes of a data chunk: the header and the offset.
 const DATA_FRONT_BYTES: usize = CHUNK_HEADER_BYTES + 8;
 
-/// Whoever holds a share keeps nobody else waiting.
+/// A client that holds a share keeps nobody else waiting.
 const _: () =
     assert!(CONNECTIONS_MAX * (DATA_FRONT_BYTES + PIECE_BYTES + REST_BYTES) <= BUDGET_BYTES);
 
-/// Serves a client until it ends; what its requests need is taken out of `budget`.
+/// Serves a client until it ends; memory for its requests is taken from `budget`.
 pub(crate) fn run(wire: &mut Wire<'_>, exports: &[Export], budget: &Budget) -> Ended {
     let agreed = match handshake::run(wire, exports) {
         Ok(agreed) => agreed,
@@ -68,18 +68,18 @@ impl<'exports> Connection<'_, '_, 'exports> {
             Command::Write => self.write(request),
             Command::Trim | Command::WriteZeroes => self.zero(request),
             Command::BlockStatus => self.block_status(request),
-            // What was written is where every connection sees it, and is thrown away in the end.
+            // Every connection sees the written data already, and it is thrown away in the end.
             Command::Flush => self.answer(request, flags_allowed(request)),
             Command::Unknown(_) => self.answer(request, Err(Fault::Invalid)),
         }
     }
 
-    /// An answer without a payload to anything but a read.
+    /// A reply without a payload, to anything but a read.
     fn answer(&mut self, request: Request, result: Result<(), Fault>) -> Result<(), Ended> {
         self.wire.send(&protocol::simple_reply(request.cookie, result.err()))
     }
 
-    /// The answer to a read that failed before anything of it was sent.
+    /// The reply to a read that failed before any of its data was sent.
     fn refuse_read(&mut self, request: Request, fault: Fault) -> Result<(), Ended> {
         if self.agreed.is_structured {
             self.wire.send(&protocol::error_chunk(request.cookie, fault))
@@ -88,7 +88,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
         }
     }
 
-    /// The bytes that a request is about.
+    /// The extent of a request.
     fn extent(&self, request: Request, past_end: Fault) -> Result<Extent, Fault> {
         flags_allowed(request)?;
         let length = ByteCount::new(u64::from(request.length));
@@ -100,7 +100,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
         extent.filter(|extent| extent.end().get() <= capacity).ok_or(past_end)
     }
 
-    /// The same for a change, and the layer that takes it.
+    /// The extent of a change, and the layer that takes it.
     fn change(&self, request: Request) -> Result<(Extent, &'exports Scratch), Fault> {
         let scratch = self.agreed.export.scratch.as_ref().ok_or(Fault::ReadOnly)?;
         Ok((self.extent(request, Fault::NoSpace)?, scratch))
@@ -122,16 +122,16 @@ impl<'exports> Connection<'_, '_, 'exports> {
         }
     }
 
-    /// What a request for `extent` needs, with `front_bytes` in front of its piece; it is given
-    /// back before the next request is waited for.
+    /// The memory for a request for `extent`, with `front_bytes` before its piece; it is given back
+    /// before waiting for the next request.
     fn share(&self, front_bytes: usize, extent: Extent) -> Result<Share<'exports>, Ended> {
         let piece_bytes = extent.length().get().min(PIECE_BYTES as u64) as usize;
         let share = self.budget.share(front_bytes + piece_bytes, self.wire.stop());
         share.ok_or(Ended::Stopped)
     }
 
-    /// A simple reply says first whether all goes well: what fails after its first piece can be
-    /// told by nothing but the end of the connection.
+    /// A simple reply states its success first: a failure after its first piece can only be
+    /// reported by ending the connection.
     fn read_simply(&mut self, request: Request, whole: Extent) -> Result<(), Ended> {
         let mut share = self.share(SIMPLE_REPLY_BYTES, whole)?;
         let header = protocol::simple_reply(request.cookie, None);
@@ -156,7 +156,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
         Err(Ended::Torn)
     }
 
-    /// The chunks of a read, the last of which ends the reply.
+    /// Sends a read as chunks, the last of which ends the reply.
     fn read_in_chunks(&mut self, request: Request, whole: Extent) -> Result<(), Ended> {
         let in_one = request.flags & command_flag::DF != 0;
         if in_one && request.length as usize > PIECE_BYTES {
@@ -180,8 +180,8 @@ impl<'exports> Connection<'_, '_, 'exports> {
         Ok(())
     }
 
-    /// One chunk for each part, none of which is longer than [`PIECE_BYTES`], up to the first that
-    /// cannot be read.
+    /// Sends one chunk for each part, none longer than [`PIECE_BYTES`], up to the first that cannot
+    /// be read.
     fn send_parts(
         &mut self,
         request: Request,
@@ -209,7 +209,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
         Ok(Ok(()))
     }
 
-    /// Takes the payload in pieces, also what is refused: the next request is behind it.
+    /// Takes the payload in pieces, even if the write is refused: the next request follows it.
     fn write(&mut self, request: Request) -> Result<(), Ended> {
         let (extent, scratch) = match self.change(request) {
             Ok(change) => change,
@@ -234,8 +234,8 @@ impl<'exports> Connection<'_, '_, 'exports> {
         self.answer(request, result)
     }
 
-    /// Zeros: the layer keeps nothing for them, also where space is to be taken up (the file behind
-    /// it is sparse, and space in it is never promised).
+    /// Writes zeros: the layer stores nothing for them, even if the client wants space allocated
+    /// (the file behind it is sparse, and space in it is never guaranteed).
     fn zero(&mut self, request: Request) -> Result<(), Ended> {
         let result = self.change(request).and_then(|(extent, scratch)| {
             if request.flags & command_flag::FAST_ZERO != 0 {
@@ -268,7 +268,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
         }
     }
 
-    /// What a client is told of a failure; the operator is told the rest.
+    /// The error for the client; the operator gets the details.
     fn fault(&self, error: &Error) -> Fault {
         let export = &self.agreed.export.name;
         tracing::warn!(export, error = error.chain(), "a request of an NBD client failed");
@@ -291,7 +291,7 @@ fn flags_allowed(request: Request) -> Result<(), Fault> {
     if request.flags & !allowed == 0 { Ok(()) } else { Err(Fault::Invalid) }
 }
 
-/// What `whole` consists of, in order: nothing longer than [`PIECE_BYTES`].
+/// `whole` in pieces, in order, none longer than [`PIECE_BYTES`].
 fn pieces(whole: Extent) -> impl Iterator<Item = Extent> {
     let mut rest = Some(whole);
     std::iter::from_fn(move || {
@@ -301,15 +301,15 @@ fn pieces(whole: Extent) -> impl Iterator<Item = Extent> {
     })
 }
 
-/// The first `bytes` of `extent`, and what is behind them.
+/// The first `bytes` of `extent`, and the rest.
 fn cut(extent: Extent, bytes: u64) -> (Extent, Option<Extent>) {
     let place = ByteOffset::new(extent.start().get().saturating_add(bytes));
     extent.split_at(place).map_or((extent, None), |(first, after)| (first, Some(after)))
 }
 
 /// Lengths and flags of what `look` finds from the start of `extent` on; neighbours of the same
-/// kind are one. It ends where `extent`, [`STATUS_BYTES_MAX`] or the answer does: that has
-/// [`DESCRIPTORS_MAX`] of them, and only the first if `only_one`.
+/// kind are joined. It ends at the end of `extent`, at [`STATUS_BYTES_MAX`], or when the answer is
+/// full: after [`DESCRIPTORS_MAX`] descriptors, or after the first if `only_one`.
 fn descriptors(
     extent: Extent,
     only_one: bool,
@@ -371,7 +371,7 @@ mod tests {
             assert!(looked_at.iter().all(|piece| piece.length().get() <= PIECE_BYTES as u64));
             (descriptors.len(), looked_at.len())
         };
-        // A MiB has 2048 sectors; the first of the fifth shows that the answer is full.
+        // A MiB has 2048 sectors; the first sector of the fifth MiB shows that the answer is full.
         assert_eq!(answer(u64::from(u32::MAX), false), (DESCRIPTORS_MAX, 5));
         assert_eq!(answer(u64::from(u32::MAX), true), (1, 1));
         assert_eq!(answer(3 << 20, false), (3 * 2048, 3));

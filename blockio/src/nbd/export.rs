@@ -1,5 +1,5 @@
-//! What a client can choose by name: a disk as it is to be seen, and, where writes are wanted, the
-//! layer that takes them. In which words a client asks for it is not here.
+//! What a client can choose by name: a disk as it should appear, and, if writes are wanted, the
+//! layer that takes them. The protocol is not here.
 
 use std::sync::Arc;
 
@@ -12,27 +12,27 @@ use crate::view::{Allocation, View};
 
 /// A disk under a name.
 pub struct Export {
-    /// What clients call it: not empty, at most
+    /// Its name for clients: not empty, at most
     /// [`STRING_BYTES_MAX`](crate::nbd::protocol::STRING_BYTES_MAX).
     pub name: String,
-    /// What is read.
+    /// The view that is read.
     pub view: Arc<View>,
-    /// What takes writes, made for `view`; without it, writes are refused.
+    /// The layer that takes writes, made for `view`; without it, writes are refused.
     pub scratch: Option<Scratch>,
 }
 
 impl Export {
-    /// How long it is, in bytes.
+    /// Its length, in bytes.
     pub(crate) fn capacity(&self) -> u64 {
         self.view.geometry().capacity.get()
     }
 
-    /// What it can do, as the protocol says it. Several connections see the same bytes in either
+    /// Its capabilities, as transmission flags. Several connections see the same bytes in either
     /// case: a read-only view does not change, and all of them share the one layer.
     pub(crate) fn transmission_flags(&self, is_structured: bool) -> u16 {
         let mut flags = transmission::HAS_FLAGS | transmission::CAN_MULTI_CONN;
-        // What is read-only has nothing to flush; clients that ask before they use several
-        // connections want to be told that they may.
+        // A read-only export has nothing to flush, but clients that check this before they use
+        // several connections expect the flag.
         flags |= transmission::SEND_FLUSH;
         flags |= match self.scratch {
             None => transmission::READ_ONLY,
@@ -46,7 +46,7 @@ impl Export {
         flags
     }
 
-    /// Fills `buffer` with what is there from `at` on.
+    /// Fills `buffer` with the content from `at` on.
     pub(crate) fn read(&self, at: ByteOffset, buffer: &mut [u8]) -> Result<()> {
         match &self.scratch {
             None => self.view.read(at, buffer),
@@ -54,7 +54,8 @@ impl Export {
         }
     }
 
-    /// What of `extent` is known to be zeros: parts that follow each other and are all of it.
+    /// The parts of `extent`, each with whether it is known to be zeros: adjacent parts that cover
+    /// all of it.
     pub(crate) fn allocation(&self, extent: Extent) -> Result<Vec<Allocation>> {
         match &self.scratch {
             None => self.view.allocation(extent),
@@ -63,7 +64,7 @@ impl Export {
     }
 }
 
-/// The export that `name` means: the one of that name; for the empty name, the only one there is.
+/// The export with the name `name`; for the empty name, the only export there is.
 pub(crate) fn find<'a>(exports: &'a [Export], name: &str) -> Option<&'a Export> {
     match exports {
         [only] if name.is_empty() => Some(only),

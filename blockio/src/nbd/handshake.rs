@@ -1,5 +1,5 @@
-//! The way from a new connection to a chosen export: options and their answers, one by one. What an
-//! option's bytes mean is the protocol's business, and what follows the connection's.
+//! From a new connection to a chosen export: options and their replies, one by one. Parsing options
+//! is up to `protocol`, and what follows is up to `connection`.
 
 use crate::nbd::export::{self, Export};
 use crate::nbd::protocol::Breach;
@@ -11,11 +11,11 @@ use crate::nbd::wire::{Ended, Wire};
 
 /// What a client and this server agreed on.
 pub(crate) struct Agreed<'a> {
-    /// What is served.
+    /// The export.
     pub export: &'a Export,
-    /// Replies are in chunks.
+    /// Whether replies are structured.
     pub is_structured: bool,
-    /// The client may ask what is zeros.
+    /// Whether the client may query zeros.
     pub has_allocation: bool,
 }
 
@@ -25,11 +25,11 @@ struct Handshake<'wire, 'socket, 'exports> {
     exports: &'exports [Export],
     client: ClientFlags,
     is_structured: bool,
-    /// The export that `base:allocation` was chosen for, by the name the client gave.
+    /// The name of the export that `base:allocation` was selected for, as given by the client.
     allocation_of: Option<String>,
 }
 
-/// Speaks with a new client until it has chosen an export.
+/// Negotiates with a new client until it has chosen an export.
 pub(crate) fn run<'exports>(
     wire: &mut Wire<'_>,
     exports: &'exports [Export],
@@ -57,13 +57,13 @@ impl<'exports> Handshake<'_, '_, 'exports> {
         match header.code() {
             Code::ExportName => return self.export_name(&data).map(Some),
             Code::Abort => {
-                // The client may be gone already: it need not wait for the answer.
+                // The client may be gone already: it need not wait for the reply.
                 let _ = self.wire.send(&option::reply(header, Reply::Acknowledged, &[]));
                 return Err(Ended::Done);
             }
             Code::Go => return self.info(header, &data),
             Code::Info => {
-                // The same answer; nothing is chosen.
+                // The same reply; nothing is chosen.
                 self.info(header, &data)?;
             }
             Code::List => self.list(header, &data)?,
@@ -74,7 +74,7 @@ impl<'exports> Handshake<'_, '_, 'exports> {
         Ok(None)
     }
 
-    /// The data of an option; none if there is so much of it that it was refused.
+    /// The data of an option; `None` if it is so long that the option was refused.
     fn data(&mut self, header: Header) -> Result<Option<Vec<u8>>, Ended> {
         if header.length <= OPTION_DATA_BYTES_MAX {
             let mut data = vec![0; header.length as usize];
@@ -101,7 +101,7 @@ impl<'exports> Handshake<'_, '_, 'exports> {
         Ok(self.agreed(export, name))
     }
 
-    /// Tells what an export is; gives what would be agreed on if it were chosen now.
+    /// Describes an export; returns what would be agreed on if it were chosen now.
     fn info(&mut self, header: Header, data: &[u8]) -> Result<Option<Agreed<'exports>>, Ended> {
         let Some(request) = InfoRequest::parse(data) else {
             self.say(header, Reply::Invalid, "the data of this option cannot be understood")?;
@@ -143,7 +143,7 @@ impl<'exports> Handshake<'_, '_, 'exports> {
     fn meta_context(&mut self, header: Header, data: &[u8]) -> Result<(), Ended> {
         let is_choice = header.code() == Code::SetMetaContext;
         if is_choice {
-            // Whatever comes of it, what was chosen before holds no longer.
+            // Whatever the result is, an earlier selection is no longer valid.
             self.allocation_of = None;
         }
         if !self.is_structured {

@@ -1,10 +1,10 @@
-//! The bytes of NBD: what its numbers mean, requests taken apart, replies put together. Pure: there
-//! is no I/O here, and nothing a client says is believed before its length is checked. What is said
-//! before a disk is chosen is in [`option`].
+//! The bytes of NBD: its numbers, parsing requests, building replies. Pure: there is no I/O here,
+//! and nothing from a client is believed before its length is checked. The messages before a disk
+//! is chosen are in [`option`].
 
 pub mod option;
 
-/// The longest read or write that a client may ask for, in bytes.
+/// The longest read or write that a client may request, in bytes.
 pub const PAYLOAD_BYTES_MAX: u32 = 32 << 20;
 /// The longest name of an export, and the longest message, in bytes.
 pub const STRING_BYTES_MAX: usize = 4096;
@@ -14,71 +14,71 @@ pub const REQUEST_BYTES: usize = 28;
 pub const SIMPLE_REPLY_BYTES: usize = 16;
 /// The length of a structured reply's header, in bytes.
 pub const CHUNK_HEADER_BYTES: usize = 20;
-/// The context id that `base:allocation` has here.
+/// The context ID of `base:allocation` here.
 pub const ALLOCATION_CONTEXT: u32 = 1;
 
 const REQUEST_MAGIC: u32 = 0x2560_9513;
 const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
 const CHUNK_MAGIC: u32 = 0x668e_33ef;
 
-/// What an export can do, as the handshake tells it.
+/// The capabilities of an export, as announced in the handshake.
 pub mod transmission {
-    /// Flags are given at all.
+    /// Flags are present.
     pub const HAS_FLAGS: u16 = 1 << 0;
     /// Writes are refused.
     pub const READ_ONLY: u16 = 1 << 1;
-    /// `Flush` is understood.
+    /// `Flush` is supported.
     pub const SEND_FLUSH: u16 = 1 << 2;
-    /// Writes may ask to be durable when they are answered.
+    /// Writes may request to be durable when they are answered.
     pub const SEND_FUA: u16 = 1 << 3;
-    /// `Trim` is understood.
+    /// `Trim` is supported.
     pub const SEND_TRIM: u16 = 1 << 5;
-    /// `WriteZeroes` is understood.
+    /// `WriteZeroes` is supported.
     pub const SEND_WRITE_ZEROES: u16 = 1 << 6;
-    /// A read may ask for an answer in one piece (structured replies only).
+    /// A read may request a reply in one chunk (structured replies only).
     pub const SEND_DF: u16 = 1 << 7;
     /// Several connections see the same bytes.
     pub const CAN_MULTI_CONN: u16 = 1 << 8;
 }
 
-/// What a request can ask beside its command.
+/// Flags of a request besides its command.
 pub mod command_flag {
-    /// Durable when answered.
+    /// The write must be durable when answered.
     pub const FUA: u16 = 1 << 0;
-    /// Zeros are to take up space.
+    /// Zeros must take up space.
     pub const NO_HOLE: u16 = 1 << 1;
-    /// One piece.
+    /// Reply in one chunk.
     pub const DF: u16 = 1 << 2;
-    /// One extent.
+    /// Reply with one extent.
     pub const REQ_ONE: u16 = 1 << 3;
-    /// Zeros only if that is fast.
+    /// Write zeros only if that is fast.
     pub const FAST_ZERO: u16 = 1 << 4;
 }
 
-/// What an extent is, in the context `base:allocation`.
+/// The status of an extent, in the context `base:allocation`.
 pub mod allocation_flag {
-    /// Nothing is kept for it.
+    /// Nothing is stored for it.
     pub const HOLE: u32 = 1 << 0;
     /// It reads as zeros.
     pub const ZERO: u32 = 1 << 1;
 }
 
-/// What a client asks of a disk.
+/// The command of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Give bytes.
+    /// Read bytes.
     Read,
-    /// Take bytes; they follow the request.
+    /// Write bytes; they follow the request.
     Write,
-    /// The client goes; there is no answer.
+    /// The client disconnects; there is no reply.
     Disconnect,
-    /// What was written is to be durable.
+    /// Make written data durable.
     Flush,
-    /// What is there is no longer needed.
+    /// The data is no longer needed.
     Trim,
-    /// Zeros from here on.
+    /// Write zeros.
     WriteZeroes,
-    /// What is known to be zeros.
+    /// Query what is known to be zeros.
     BlockStatus,
     /// Anything else, to be refused.
     Unknown(u16),
@@ -98,7 +98,7 @@ impl Command {
         }
     }
 
-    /// The flags of [`command_flag`] that may go with it.
+    /// The flags of [`command_flag`] that are allowed with it.
     #[must_use]
     pub fn flags_allowed(self) -> u16 {
         let own = match self {
@@ -111,28 +111,28 @@ impl Command {
     }
 }
 
-/// One request, without the payload that a write brings.
+/// One request, without the payload of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Of [`command_flag`], and what else the client set.
+    /// Flags of [`command_flag`], and any others that the client set.
     pub flags: u16,
-    /// What is asked.
+    /// The command.
     pub command: Command,
-    /// What the client calls this request; the answer says it again.
+    /// The client's ID of this request, which the reply repeats.
     pub cookie: u64,
-    /// Where on the disk, in bytes.
+    /// Offset on the disk, in bytes.
     pub offset: u64,
-    /// How much, in bytes: not checked against the disk.
+    /// Length, in bytes: not checked against the disk.
     pub length: u32,
 }
 
-/// What a client must not say; after it, nothing it says can be understood.
+/// A protocol violation by a client; nothing it sends afterwards can be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Breach {
-    /// A request that does not begin as requests do.
+    /// A request without the request magic.
     #[error("a request begins with {0:#010x}")]
     RequestMagic(u32),
-    /// An option that does not begin as options do.
+    /// An option without the option magic.
     #[error("an option begins with {0:#018x}")]
     OptionMagic(u64),
     /// Flags that this server did not offer.
@@ -141,13 +141,13 @@ pub enum Breach {
     /// A write of more than [`PAYLOAD_BYTES_MAX`].
     #[error("a write of {0} bytes")]
     WriteTooLong(u32),
-    /// The old way to choose an export, with a name that no export has.
+    /// The old way to choose an export, with the name of no export.
     #[error("an export of that name is not served")]
     NoSuchExport,
 }
 
 impl Request {
-    /// Takes a request apart.
+    /// Parses a request.
     ///
     /// # Errors
     ///
@@ -173,7 +173,7 @@ impl Request {
     }
 }
 
-/// What can be wrong with a request, in the protocol's numbers.
+/// The error of a request, in the protocol's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// EPERM: the export is read-only.
@@ -182,16 +182,16 @@ pub enum Fault {
     Disk,
     /// EINVAL: not understood, or past the end.
     Invalid,
-    /// ENOSPC: past the end, or no room for what is written.
+    /// ENOSPC: past the end, or no room for the data.
     NoSpace,
     /// EOVERFLOW: too long for one piece.
     TooLong,
-    /// ENOTSUP: not to be had.
+    /// ENOTSUP: not supported.
     Unsupported,
 }
 
 impl Fault {
-    /// The number that goes over the wire.
+    /// The number on the wire.
     #[must_use]
     pub fn number(self) -> u32 {
         match self {
@@ -208,15 +208,15 @@ impl Fault {
 /// A part of a structured reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chunk {
-    /// Nothing to say but that it is done.
+    /// No content: the request is done.
     Nothing,
-    /// Bytes: their place (8 bytes) and themselves follow.
+    /// Data: its offset (8 bytes) and the bytes follow.
     Data,
-    /// A hole: its place (8 bytes) and its length (4 bytes) follow.
+    /// A hole: its offset (8 bytes) and its length (4 bytes) follow.
     Hole,
-    /// What is zeros: the context (4 bytes) and descriptors (8 bytes each) follow.
+    /// Block status: the context (4 bytes) and descriptors (8 bytes each) follow.
     BlockStatus,
-    /// It failed: the error (4 bytes), and a message after its length (2 bytes) follow.
+    /// An error: its number (4 bytes), and a message after its length (2 bytes) follow.
     Error,
 }
 
@@ -259,7 +259,7 @@ pub fn chunk_header(
     header
 }
 
-/// A whole chunk that says that nothing more comes.
+/// A whole chunk without content, which ends a reply.
 #[must_use]
 pub fn nothing_chunk(cookie: u64) -> Vec<u8> {
     chunk_header(cookie, Chunk::Nothing, true, 0).to_vec()
@@ -283,7 +283,7 @@ pub fn error_chunk(cookie: u64, fault: Fault) -> Vec<u8> {
     chunk
 }
 
-/// A whole chunk that ends a reply with what is zeros: lengths, each with [`allocation_flag`]s.
+/// A whole chunk that ends a reply with the block status: lengths, each with [`allocation_flag`]s.
 #[must_use]
 pub fn block_status_chunk(cookie: u64, descriptors: &[(u32, u32)]) -> Vec<u8> {
     let length = (4 + 8 * descriptors.len()) as u32;
@@ -296,7 +296,7 @@ pub fn block_status_chunk(cookie: u64, descriptors: &[(u32, u32)]) -> Vec<u8> {
     chunk
 }
 
-/// Numbers and strings from the front of a slice, most significant byte first; none where it ends.
+/// Numbers and strings from the front of a slice, big-endian; `None` at its end.
 #[derive(Clone, Copy, Debug)]
 struct Fields<'a>(&'a [u8]);
 
@@ -323,7 +323,7 @@ impl<'a> Fields<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// A string after its length, of at most [`STRING_BYTES_MAX`].
+    /// A string preceded by its length, of at most [`STRING_BYTES_MAX`].
     fn string(&mut self) -> Option<&'a str> {
         let length = self.u32()? as usize;
         if length > STRING_BYTES_MAX {

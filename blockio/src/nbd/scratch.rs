@@ -1,10 +1,10 @@
 //! A layer above a view that takes writes and is thrown away: nothing of it reaches the disk below,
 //! and nothing of it outlives the process. How writes arrive is not here.
 //!
-//! What is written lies in a sparse file without a name, at the place it has on the disk. Two sets
-//! say which blocks the layer has: those whose bytes are in the file, and those that are zeros. A
-//! block is in one of them at most, and only after its bytes are in the file: what a write that
-//! failed left there is never read, except where the block was the layer's before.
+//! Written data is in an unnamed sparse file, at the same offset as on the disk. Two sets record
+//! which blocks the layer has: those with bytes in the file, and those that are zeros. A block is
+//! in at most one of them, and only after its bytes are in the file: what a failed write left there
+//! is never read, except where the layer already had the block.
 
 use std::fs::File;
 use std::io;
@@ -20,12 +20,12 @@ use crate::units::{ByteCount, ByteOffset};
 use crate::view::{Allocation, View};
 use crate::{Error, ErrorKind, Result};
 
-/// What is kept track of: bytes of a block that nobody wrote are taken from below once.
+/// The unit of tracking: bytes of a block that nobody wrote are copied from below once.
 const BLOCK_BYTES: u64 = 4096;
 const ZEROS: [u8; BLOCK_BYTES as usize] = [0; BLOCK_BYTES as usize];
 
-/// A writable layer, to be used by many threads at once: a write is seen by every read that begins
-/// after it, and by none in part.
+/// A writable layer, usable by many threads simultaneously: a write is seen by every read that
+/// begins after it, and by none in part.
 pub struct Scratch {
     file: File,
     capacity: u64,
@@ -39,7 +39,7 @@ struct Blocks {
     zeros: RoaringTreemap,
 }
 
-/// Where the bytes of a block are.
+/// The source of the bytes of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     Below,
@@ -47,7 +47,7 @@ enum Source {
     Zeros,
 }
 
-/// Bytes that follow each other and have one source.
+/// Adjacent bytes with one source.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     start: u64,
@@ -56,11 +56,11 @@ struct Run {
 }
 
 impl Scratch {
-    /// An empty layer above `view`. What is written takes up room in `directory`.
+    /// An empty layer above `view`. Written data takes up room in `directory`.
     ///
     /// # Errors
     ///
-    /// `Failed`: no file can be made there, or none of that length.
+    /// `Failed`: no file can be made there, or not of that length.
     pub fn new(directory: &Path, view: &View) -> Result<Self> {
         let capacity = view.geometry().capacity.get();
         let made = tempfile::tempfile_in(directory).and_then(|file| {
@@ -74,23 +74,24 @@ impl Scratch {
         Ok(Self { file, capacity, blocks: RwLock::default() })
     }
 
-    /// Fills `buffer` with what was written from `at` on, and with what is `below` elsewhere.
+    /// Fills `buffer` with what was written from `at` on, and with the content of `below`
+    /// elsewhere.
     ///
     /// # Errors
     ///
-    /// `Usage`: not all of it is inside. `Failed`: it could not be read.
+    /// `Usage`: part of it is outside. `Failed`: it could not be read.
     pub fn read(&self, below: &View, at: ByteOffset, buffer: &mut [u8]) -> Result<()> {
         let end = self.end_inside(at, buffer.len() as u64)?;
         let blocks = self.blocks.read().unwrap_or_else(PoisonError::into_inner);
         self.read_merged(&blocks, below, at.get()..end, buffer)
     }
 
-    /// Takes `data` for the bytes from `at` on.
+    /// Writes `data` at `at`.
     ///
     /// # Errors
     ///
-    /// `Usage`: not all of it is inside. `Failed`: there is no room, or what is `below` could not
-    /// be read; then some of it may be there.
+    /// `Usage`: part of it is outside. `Failed`: there is no room, or `below` could not be read;
+    /// then some of `data` may be written.
     pub fn write(&self, below: &View, at: ByteOffset, data: &[u8]) -> Result<()> {
         self.end_inside(at, data.len() as u64)?;
         let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +107,7 @@ impl Scratch {
         let (start, end) = (extent.start().get(), extent.end().get());
         self.end_inside(extent.start(), extent.length().get())?;
         let first = start.div_ceil(BLOCK_BYTES);
-        // The last block of a disk may be short, and is whole all the same.
+        // The last block of a disk may be short, and still counts as whole.
         let after =
             if end == self.capacity { end.div_ceil(BLOCK_BYTES) } else { end / BLOCK_BYTES };
         let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
@@ -121,11 +122,12 @@ impl Scratch {
         Ok(())
     }
 
-    /// What of `extent` is known to be zeros: parts that follow each other and are all of it.
+    /// The parts of `extent`, each with whether it is known to be zeros: adjacent parts that cover
+    /// all of it.
     ///
     /// # Errors
     ///
-    /// `Usage`: not all of it is inside. `Failed`: what is `below` cannot tell.
+    /// `Usage`: part of it is outside. `Failed`: `below` cannot report it.
     pub fn allocation(&self, below: &View, extent: Extent) -> Result<Vec<Allocation>> {
         self.end_inside(extent.start(), extent.length().get())?;
         let blocks = self.blocks.read().unwrap_or_else(PoisonError::into_inner);
@@ -187,7 +189,7 @@ impl Scratch {
         Ok(())
     }
 
-    /// Writes whole blocks; how many bytes that were.
+    /// Writes whole blocks; returns the number of bytes.
     fn write_whole(&self, blocks: &mut Blocks, at: u64, data: &[u8]) -> Result<usize> {
         self.write_file(at, data)?;
         let numbers = at / BLOCK_BYTES..(at + data.len() as u64).div_ceil(BLOCK_BYTES);
@@ -196,7 +198,7 @@ impl Scratch {
         Ok(data.len())
     }
 
-    /// Writes into one block, which the layer has afterwards; how many bytes that were.
+    /// Writes into one block, which the layer has afterwards; returns the number of bytes.
     fn write_part(&self, blocks: &mut Blocks, below: &View, at: u64, data: &[u8]) -> Result<usize> {
         if blocks.data.contains(at / BLOCK_BYTES) {
             self.write_file(at, data)?;
@@ -217,7 +219,7 @@ impl Scratch {
             .map_err(|error| Error::failed("keeping what is written above the disk", error))
     }
 
-    /// Zeros from `start` to `end`, which may be the same place, without whole blocks between.
+    /// Writes zeros from `start` to `end`, which may be equal, with no whole blocks between them.
     fn zero_inside_blocks(
         &self,
         blocks: &mut Blocks,
@@ -228,7 +230,7 @@ impl Scratch {
         let mut at = start;
         while at < end {
             let length = (BLOCK_BYTES - at % BLOCK_BYTES).min(end - at);
-            // A block of zeros stays one: nothing is to be kept for it.
+            // A block of zeros stays one: nothing needs to be stored for it.
             if !blocks.zeros.contains(at / BLOCK_BYTES) {
                 self.write_part(blocks, below, at, &ZEROS[..length as usize])?;
             }
@@ -237,8 +239,8 @@ impl Scratch {
         Ok(())
     }
 
-    /// Frees the room of blocks that are zeros now. Their bytes in the file are not read again:
-    /// where this cannot be done, room is lost and nothing else.
+    /// Frees the room of blocks that are zeros now. Their bytes in the file are not read again: if
+    /// this fails, only room is lost.
     fn give_back(&self, start: u64, length: u64) {
         let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         let place = (i64::try_from(start), i64::try_from(length));
@@ -261,7 +263,7 @@ impl Blocks {
         }
     }
 
-    /// The bytes from `start` to `end`, in as few runs as there can be.
+    /// The bytes from `start` to `end`, in the fewest possible runs.
     fn runs(&self, start: u64, end: u64) -> Vec<Run> {
         if self.data.is_empty() && self.zeros.is_empty() && start < end {
             return vec![Run { start, end, source: Source::Below }];

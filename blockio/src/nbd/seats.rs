@@ -1,48 +1,49 @@
-//! The places for clients: who has one, what it does there, and who leaves it for somebody else.
+//! The seats for clients: who has one, what its client does, and who gives it up for another
+//! client.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many places.
+/// A fixed number of seats.
 pub(crate) struct Seats {
     places: usize,
     taken: Mutex<Vec<Arc<Occupant>>>,
 }
 
-/// A place; free again when it is dropped.
+/// A seat; free again when it is dropped.
 pub(crate) struct Seat<'a> {
     seats: &'a Seats,
     occupant: Arc<Occupant>,
 }
 
-/// How long a client keeps its place when somebody else wants it.
+/// How long a client keeps its seat when another one wants it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keeps {
-    /// While it asks for nothing.
+    /// While it requests nothing.
     pub idle: Duration,
-    /// While it does too little about what it asked for.
+    /// While it does too little of its part of a request.
     pub stalled: Duration,
 }
 
-/// A connection, as far as its place is concerned.
+/// A connection, as far as its seat is concerned.
 #[derive(Default)]
 pub(crate) struct Occupant {
-    /// From where it comes, as far as that can be known.
+    /// Its address, as far as known.
     peer: Option<IpAddr>,
     activity: Mutex<Activity>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Activity {
-    /// It is the server's turn, or the handshake is under way, which has a limit of its own.
+    /// It is the server's turn, or the handshake is under way, which has its own time limit.
     #[default]
     Busy,
-    /// Nothing was asked since then.
+    /// Nothing was requested since then.
     IdleSince(Instant),
-    /// A request is under way, and since then it did too little of its part.
+    /// A request is under way, and since then the client did too little of its part.
     StallsSince(Instant),
-    /// Somebody else has its place: it is to end.
+    /// Another client has its seat: it must end.
     Dismissed,
 }
 
@@ -51,11 +52,11 @@ impl Seats {
         Self { places, taken: Mutex::default() }
     }
 
-    /// A place for a client that comes `now` from `peer`. If none is free, it is that of a client
-    /// which has been idle, or has stalled, for as long as `keeps` says or longer: one of a peer
-    /// with the most places first, then the one which has been so longest. It is told to end, and
-    /// may still be about to when this returns; soon, as it looks at that while it waits, it gives
-    /// back what its request needs.
+    /// A seat for a client that arrives at `now` from `peer`. If none is free, it takes that of a
+    /// client which has been idle, or has stalled, for at least as long as `keeps` says: first from
+    /// a peer with the most seats, then from the client which has been so longest. That client is
+    /// dismissed, and may still be ending when this returns; because it checks for dismissal while
+    /// it waits, it soon gives back the memory of its request.
     pub(crate) fn take(
         &self,
         now: Instant,
@@ -67,7 +68,7 @@ impl Seats {
         if taken.len() >= self.places {
             let (index, activity) = gives_way(&taken, now, keeps)?;
             if !taken[index].dismiss(activity) {
-                // It does something at this very moment.
+                // It became active at this very moment.
                 return None;
             }
             taken.swap_remove(index);
@@ -77,13 +78,13 @@ impl Seats {
         Some(Seat { seats: self, occupant })
     }
 
-    /// Whoever panicked did so between two changes.
+    /// A thread that panicked did so between two changes.
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Occupant>>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whose place somebody else can have, and what it does.
+/// The client that gives up its seat, and its activity.
 fn gives_way(taken: &[Arc<Occupant>], now: Instant, keeps: Keeps) -> Option<(usize, Activity)> {
     // On a unix socket nobody has a peer, and all are equal.
     let places_of = |peer| taken.iter().filter(|one| one.peer == peer && peer.is_some()).count();
@@ -101,7 +102,7 @@ fn gives_way(taken: &[Arc<Occupant>], now: Instant, keeps: Keeps) -> Option<(usi
     Some((first.2, first.3))
 }
 
-/// What one host can have any address of counts as one peer: of IPv6, the first 64 bits.
+/// Addresses that one host can choose freely count as one peer: for IPv6, the first 64 bits.
 fn network_of(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
@@ -110,7 +111,7 @@ fn network_of(peer: IpAddr) -> IpAddr {
 }
 
 impl Seat<'_> {
-    /// Who has it.
+    /// Its occupant.
     pub(crate) fn occupant(&self) -> Arc<Occupant> {
         Arc::clone(&self.occupant)
     }
@@ -123,29 +124,30 @@ impl Drop for Seat<'_> {
 }
 
 impl Occupant {
-    /// Nothing is asked from `now` on.
+    /// Records that nothing is requested from `now` on.
     pub(crate) fn rests(&self, now: Instant) {
         self.becomes(Activity::IdleSince(now));
     }
 
-    /// A request is under way, and it has done too little about it `since` then.
+    /// Records that a request is under way, and that it has done too little of its part `since`
+    /// then.
     pub(crate) fn stalls(&self, since: Instant) {
         self.becomes(Activity::StallsSince(since));
     }
 
-    /// It is the server's turn; whether it still has its place, and keeps it until it rests or
-    /// stalls.
+    /// Records that it is the server's turn; returns whether it still has its seat, which it then
+    /// keeps until it rests or stalls.
     #[must_use]
     pub(crate) fn works(&self) -> bool {
         self.becomes(Activity::Busy)
     }
 
-    /// Somebody else has its place.
+    /// Whether another client has its seat.
     pub(crate) fn is_dismissed(&self) -> bool {
         *self.lock() == Activity::Dismissed
     }
 
-    /// Whether it still has its place: who is dismissed stays so.
+    /// Returns whether it still has its seat: a dismissed client stays dismissed.
     fn becomes(&self, next: Activity) -> bool {
         let mut activity = self.lock();
         let has_place = *activity != Activity::Dismissed;
@@ -155,7 +157,7 @@ impl Occupant {
         has_place
     }
 
-    /// Whether it still did what it was `seen` to do.
+    /// Dismisses it if its activity is still as `seen`; returns whether it was.
     fn dismiss(&self, seen: Activity) -> bool {
         let mut activity = self.lock();
         let is_same = *activity == seen;
@@ -194,7 +196,7 @@ mod tests {
         let new = take(&seats, at(62)).unwrap();
         assert!(longest.occupant.is_dismissed() && !longest.occupant.works());
         assert!(!later.occupant.is_dismissed());
-        // That it goes at last frees no place: it has none.
+        // When it finally goes, no seat becomes free: it has none.
         longest.occupant.rests(at(62));
         drop(longest);
         let another = take(&seats, at(62)).unwrap();
@@ -245,7 +247,7 @@ mod tests {
             seats.take(began, peer, KEEPS).unwrap()
         });
         places.iter().for_each(|place| place.occupant.rests(began));
-        // One network has two: the one of them that stalls goes, though others were idle longer.
+        // One network has two: the one of them that stalls goes, although others were idle longer.
         places[2].occupant.stalls(began + Duration::from_secs(100));
         places[1].occupant.stalls(began + Duration::from_secs(101));
         let peer = Some("192.0.2.2".parse().unwrap());

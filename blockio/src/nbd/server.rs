@@ -1,5 +1,5 @@
-//! Listens on a unix socket or a TCP address and gives each client a thread. What is said to a
-//! client is `connection`'s business.
+//! Listens on a unix socket or a TCP address and gives each client a thread. The conversation with
+//! a client is up to `connection`.
 
 use std::fmt;
 use std::fs;
@@ -24,28 +24,28 @@ use crate::nbd::seats::Seats;
 use crate::nbd::wire::{Patience, STOP_POLL_MS, Socket, Wire};
 use crate::{Error, ErrorKind, Result};
 
-/// So many clients are served at once; one more is sent away, unless another one has been idle, or
-/// has stalled, for long.
+/// How many clients are served simultaneously; one more is refused, unless another one has been
+/// idle, or has stalled, for long.
 pub const CONNECTIONS_MAX: usize = 64;
 
-/// The longest path of a socket that the kernel takes (`sun_path`, with a zero at its end).
+/// The longest path of a socket that the kernel accepts (`sun_path`, with a terminating zero).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
-/// So often it is seen whether what is served is kept still.
+/// How often to check that the served points are still kept.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Where clients find a server.
+/// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// A unix socket at this path, for the user who starts the server only.
+    /// A unix socket at this path, only for the user who starts the server.
     Unix(PathBuf),
-    /// A TCP address, for whoever reaches it; port 0 is any that is free.
+    /// A TCP address, for anybody who reaches it; port 0 is any free port.
     Tcp(SocketAddr),
 }
 
 impl Listen {
-    /// What a client is given to find the export `name`, as the NBD URI specification says it; the
-    /// empty name means the only export.
+    /// The URI of the export `name`, as in the NBD URI specification; the empty name means the only
+    /// export.
     #[must_use]
     pub fn uri(&self, name: &str) -> String {
         let name = percent_encoded(name.as_bytes(), b"");
@@ -81,7 +81,7 @@ fn percent_encoded(bytes: &[u8], also_kept: &[u8]) -> String {
     text
 }
 
-/// A server that listens, with what it serves.
+/// A listening server, with its exports.
 pub struct Server {
     listener: Listener,
     address: Listen,
@@ -95,7 +95,7 @@ enum Listener {
     Tcp(TcpListener),
 }
 
-/// The file of a unix socket: removed with the server, if it is still the server's.
+/// The file of a unix socket: removed with the server, if it still belongs to it.
 struct SocketFile {
     path: PathBuf,
     device_and_inode: (u64, u64),
@@ -103,13 +103,14 @@ struct SocketFile {
 
 impl Server {
     /// Listens at `address`: clients can connect from now on, and are served by
-    /// [`serve`](Self::serve). A socket file that nobody listens on any more is replaced; it is
-    /// replaced again by a server that starts at the same moment, which then has the clients.
+    /// [`serve`](Self::serve). A socket file without a listener is replaced. If another server
+    /// starts at the same moment, it may replace the file again, and then gets the clients.
     ///
     /// # Errors
     ///
     /// `Usage`: no export, two of the same name, or a name or a path that is too long. `Refused`:
-    /// somebody listens there, or the file is no socket. `Failed`: it cannot be listened there.
+    /// somebody listens there, or the file is not a socket. `Failed`: it is not possible to listen
+    /// there.
     pub fn bind(address: Listen, exports: Vec<Export>) -> Result<Self> {
         check_names(&exports)?;
         let (listener, address) = match address {
@@ -126,26 +127,25 @@ impl Server {
         Ok(Self { listener, address, exports, patience, budget })
     }
 
-    /// Where clients find it; the port is the one it really has.
+    /// Where it listens, with the actual port.
     #[must_use]
     pub fn address(&self) -> &Listen {
         &self.address
     }
 
-    /// What it serves.
+    /// Its exports.
     #[must_use]
     pub fn exports(&self) -> &[Export] {
         &self.exports
     }
 
-    /// Serves clients until `stop` is set; then requests that have begun are finished (a client
-    /// that takes long over it is cut off), connections are closed, and the socket file is removed.
+    /// Serves clients until `stop` is set. Then requests that have begun are finished (a client
+    /// that takes too long is cut off), connections are closed, and the socket file is removed.
     ///
     /// # Errors
     ///
-    /// `Failed`: a point that is served is kept no longer, or clients can no longer be waited for;
-    /// `stop` is set then. What goes wrong with one
-    /// client ends its own connection only.
+    /// `Failed`: a served point is no longer kept, or clients can no longer be accepted; `stop` is
+    /// set then. An error with one client ends only its own connection.
     pub fn serve(&self, stop: &AtomicBool) -> Result<()> {
         let seats = Seats::new(CONNECTIONS_MAX);
         let result = thread::scope(|scope| {
@@ -164,7 +164,7 @@ impl Server {
                     tracing::debug!(%error, "an NBD client is sent away: no thread for it");
                 }
             });
-            // Before the last connections end: nobody is to find a server that takes no more.
+            // Before the last connections end: nobody should find a server that accepts no more.
             self.listener.retire();
             if result.is_err() {
                 stop.store(true, Ordering::Relaxed);
@@ -175,7 +175,8 @@ impl Server {
         result
     }
 
-    /// What is served is there: else clients would meet errors one by one, or none at all.
+    /// Requires that the served points are still kept: otherwise clients would get errors one by
+    /// one, or none at all.
     fn require_kept(&self) -> Result<()> {
         match self.exports.iter().find_map(|export| export.view.gone()) {
             Some(error) => Err(error),
@@ -208,7 +209,8 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
                     tracing::debug!(%error, "an NBD client could not be accepted");
-                    // It may be that descriptors ran out: the client still waits, so do not spin.
+                    // The cause may be a lack of descriptors: the client still waits, so do not
+                    // spin.
                     let _ = poll(&mut [], PollTimeout::from(STOP_POLL_MS));
                 }
             }
@@ -231,7 +233,7 @@ impl Listener {
         }
     }
 
-    /// A client, and from where it comes if that can be known.
+    /// A client, and its address if known.
     fn accept(&self) -> io::Result<(Box<dyn Socket>, Option<IpAddr>)> {
         match self {
             Self::Unix(listener, _) => {
@@ -242,7 +244,7 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (socket, peer) = listener.accept()?;
                 socket.set_nonblocking(true)?;
-                // Every reply is sent whole: waiting for more of it would only cost time.
+                // Every reply is sent as a whole: delaying it to collect more would only cost time.
                 socket.set_nodelay(true)?;
                 Ok((Box::new(socket), Some(peer.ip())))
             }
@@ -261,7 +263,7 @@ impl SocketFile {
     fn remove(&self) {
         let Ok(metadata) = fs::symlink_metadata(&self.path) else { return };
         if (metadata.dev(), metadata.ino()) != self.device_and_inode {
-            // Whoever replaced it needs it.
+            // Another process replaced it and needs it.
             return;
         }
         if let Err(error) = fs::remove_file(&self.path) {
@@ -318,7 +320,7 @@ fn failed_to_listen(place: impl fmt::Display, error: io::Error) -> Error {
         .with_hint("choose another place for clients to connect to")
 }
 
-/// Removes a socket file that a server left behind which was killed.
+/// Removes a socket file that a killed server left behind.
 fn remove_stale(path: &Path) -> Result<()> {
     let refused = |what: &str| {
         Err(Error::refused(format!("listening at {}: {what}", path.display()))
@@ -336,7 +338,8 @@ fn remove_stale(path: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(|error| failed_to_listen(path.display(), error))
         }
-        // Another error, as of a full queue or of permissions, is no sign that nobody listens.
+        // Another error, such as a full queue or missing permissions, does not show that nobody
+        // listens.
         Ok(_) | Err(_) => refused("somebody listens there already"),
     }
 }

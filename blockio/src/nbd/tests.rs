@@ -1,5 +1,5 @@
-//! A server and clients of our own that say exactly what a test wants, byte by byte; how real
-//! clients like it is in the integration tests.
+//! A server, and clients of our own that send exactly what a test wants, byte by byte; real clients
+//! are covered by the integration tests.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -25,10 +25,10 @@ mod robustness;
 use client::Client;
 
 const MIB: usize = 1 << 20;
-/// Not whole blocks of 4096, and not whole megabytes.
+/// Not a multiple of 4096-byte blocks, and not of megabytes.
 const CAPACITY: usize = 3 * MIB + 512;
 
-/// What a disk of the tests holds: every 8 bytes say where they are.
+/// The content of a disk in the tests: every 8 bytes encode their position.
 pub(super) fn content(bytes: usize) -> Vec<u8> {
     (0..bytes as u64).map(|at| (at / 8 + 1).to_be_bytes()[(at % 8) as usize]).collect()
 }
@@ -81,7 +81,7 @@ impl Served {
         Self { _folder: folder, path, server, stop: AtomicBool::new(false) }
     }
 
-    /// Serves while `work` is done, and stops also when that fails.
+    /// Serves while `work` is done, and stops even if that fails.
     fn run(&self, work: impl FnOnce()) {
         thread::scope(|scope| {
             let serving = scope.spawn(|| self.server.serve(&self.stop));
@@ -98,7 +98,7 @@ impl Served {
         Client::connect(&self.path)
     }
 
-    /// A client for which `name` was chosen, with structured replies and `base:allocation`.
+    /// A client that has chosen `name`, with structured replies and `base:allocation`.
     fn structured(&self, name: &str) -> Client {
         let mut client = self.client();
         client.greet(3);

@@ -1,5 +1,5 @@
-//! A connection's socket: whole messages in and out, never waiting for ever. It knows when the
-//! server is to stop and when a client stalls; what the bytes mean is not here.
+//! A connection's socket: sends and receives whole messages, and never waits for ever. It knows
+//! when the server is to stop and when a client stalls; the meaning of the bytes is not here.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -14,7 +14,7 @@ use crate::nbd::pace::Pace;
 use crate::nbd::protocol::Breach;
 use crate::nbd::seats::{Keeps, Occupant};
 
-/// How often a wait looks whether the server is to stop, in milliseconds.
+/// How often a wait checks whether the server is to stop, in milliseconds.
 pub(crate) const STOP_POLL_MS: u16 = 100;
 
 /// A socket that does not block.
@@ -25,22 +25,22 @@ impl<S: Read + Write + AsFd + Send> Socket for S {}
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Ended {
-    /// The client said that it goes.
+    /// The client announced that it disconnects.
     #[error("the client is done")]
     Done,
     /// The server stops.
     #[error("the server stops")]
     Stopped,
-    /// The client went without a word.
+    /// The client disconnected without a word.
     #[error("the client went away in the middle")]
     Vanished,
     /// The client is too slow.
     #[error("the client neither sends nor takes what is due")]
     Stalled,
-    /// The client was idle or stalled, and another one has its place.
+    /// The client was idle or stalled, and another one has its seat.
     #[error("the client was idle or stalled and made room for another one")]
     Replaced,
-    /// The rest of a reply that has begun cannot be read, and there is no other way to say so.
+    /// The rest of a reply that has begun cannot be read, and there is no other way to report it.
     #[error("a reply could not be finished")]
     Torn,
     /// The client does not speak the protocol.
@@ -51,7 +51,7 @@ pub(crate) enum Ended {
     Socket(#[from] io::Error),
 }
 
-/// How long is waited for a client.
+/// How long to wait for a client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     /// For all of the handshake.
@@ -60,8 +60,8 @@ pub(crate) struct Patience {
     pub progress: Duration,
     /// For all of a message that has begun, or of a piece of it: memory is held meanwhile.
     pub message: Duration,
-    /// For the next request, or the client's part of the one under way, if another client wants
-    /// the place.
+    /// For the next request, or the client's part of the one under way, if another client wants the
+    /// seat.
     pub keeps: Keeps,
     /// For a message that has begun when the server is to stop.
     pub stopping: Duration,
@@ -85,26 +85,26 @@ pub(crate) struct Wire<'a> {
     stop: &'a AtomicBool,
     patience: Patience,
     occupant: Arc<Occupant>,
-    /// The handshake is to be over by then.
+    /// When the handshake must be over.
     deadline: Option<Instant>,
     stop_seen: Option<Instant>,
-    /// What the client did about the request under way.
+    /// The client's pace in the request under way.
     pace: Pace,
 }
 
-/// What a wait is for.
+/// The purpose of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
     /// A message that may never come.
     Message,
-    /// More of one that has begun, all of which is to be here by then.
+    /// The rest of a message that has begun, which must be complete by then.
     Rest(Instant),
-    /// Room for what is being sent, all of which is to be gone by then.
+    /// Room for the message being sent, which must be gone by then.
     Room(Instant),
 }
 
 impl<'a> Wire<'a> {
-    /// A wire whose handshake begins now. `socket` must not block; `occupant` is told what is done.
+    /// A wire whose handshake begins now. `socket` must not block; `occupant` is kept up to date.
     pub(crate) fn new(
         socket: Box<dyn Socket + 'a>,
         stop: &'a AtomicBool,
@@ -115,24 +115,24 @@ impl<'a> Wire<'a> {
         Self { socket, stop, patience, occupant, deadline, stop_seen: None, pace: Pace::default() }
     }
 
-    /// Set when the server is to stop.
+    /// The flag that is set when the server is to stop.
     pub(crate) fn stop(&self) -> &'a AtomicBool {
         self.stop
     }
 
-    /// The handshake is over: a client may be silent between requests for as long as it likes,
-    /// and nobody needs its place.
+    /// Ends the handshake: a client may be silent between requests for as long as it likes, unless
+    /// another one needs its seat.
     pub(crate) fn handshake_is_over(&mut self) {
         self.deadline = None;
     }
 
-    /// Fills `message`, which may never come: a client that goes before its first byte is
+    /// Fills `message`, which may never come: a client that disconnects before its first byte is
     /// [`Ended::Done`], and a server that is to stop does not wait for it.
     pub(crate) fn receive_next(&mut self, message: &mut [u8]) -> Result<(), Ended> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Ended::Stopped);
         }
-        // Also where nothing is waited for: a client that talks without end is late, too.
+        // Checked even if nothing is waited for: a client that talks without end is late as well.
         self.check_deadline()?;
         if self.deadline.is_none() {
             self.occupant.rests(Instant::now());
@@ -164,7 +164,7 @@ impl<'a> Wire<'a> {
         Ok(())
     }
 
-    /// Receives `length` bytes and forgets them.
+    /// Receives `length` bytes and drops them.
     pub(crate) fn skip(&mut self, length: u32) -> Result<(), Ended> {
         let mut left = length as usize;
         let mut piece = [0; 16 << 10];
@@ -202,7 +202,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// What an error of the socket comes to: another try, after a wait if need be, or the end.
+    /// Decides after an error of the socket: retry, possibly after a wait, or end.
     fn after(&mut self, error: io::Error, wait: Wait) -> Result<(), Ended> {
         match error.kind() {
             io::ErrorKind::Interrupted => self.check_deadline(),
@@ -214,7 +214,7 @@ impl<'a> Wire<'a> {
 
     fn wait(&mut self, wait: Wait) -> Result<(), Ended> {
         let began = Instant::now();
-        // Between requests it is idle, and the handshake has a limit of its own.
+        // Between requests the client is idle, and the handshake has its own time limit.
         let is_its_turn = wait != Wait::Message && self.deadline.is_none();
         if is_its_turn {
             self.occupant.stalls(self.pace.waits_since(began));
@@ -265,7 +265,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// A request that has begun is finished, unless the client takes too long over it.
+    /// A request that has begun is finished, unless the client takes too long.
     fn check_stop(&mut self, wait: Wait) -> Result<(), Ended> {
         if !self.stop.load(Ordering::Relaxed) {
             return Ok(());
@@ -302,7 +302,7 @@ mod tests {
         let stop = AtomicBool::new(false);
         let (mut wire, mut client) = pair(&stop, impatient());
         assert!(matches!(wire.send(&vec![7; 8 << 20]), Err(Ended::Stalled)));
-        // The same with a message that begins and goes on no more.
+        // The same with a message that begins and does not continue.
         client.write_all(b"half").unwrap();
         assert!(matches!(wire.receive_next(&mut [0; 8]), Err(Ended::Stalled)));
     }
@@ -343,7 +343,7 @@ mod tests {
         assert!(matches!(wire.receive_next(&mut [0; 1]), Err(Ended::Stalled)));
         wire.handshake_is_over();
         thread::scope(|scope| {
-            // Sent at whatever moment: nothing but the bytes ends the wait.
+            // Sent at any moment: only the bytes end the wait.
             scope.spawn(move || client.write_all(b"late").map(|()| client));
             let mut message = [0; 4];
             wire.receive_next(&mut message).unwrap();

@@ -1,5 +1,5 @@
-//! Reads the pieces of a view ahead of whoever writes them, hashes them, and finds their zeros: in
-//! several threads, in bounded memory. Pieces come in about their order.
+//! Reads the pieces of a view ahead of the writer, hashes them, and finds their zeros: in several
+//! threads, in bounded memory. Pieces arrive roughly in order.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -19,32 +19,33 @@ use crate::units::{ByteCount, ByteOffset};
 use crate::view::View;
 use crate::{Error, ErrorKind, Result};
 
-/// More threads than that only wait for the disk.
+/// More threads than this only wait for the disk.
 const THREADS_MAX: usize = 8;
-/// So many pieces are read, or wait to be written, or are being written: half of a disk's queue.
+/// How many pieces are being read, wait to be written, or are being written: half of a disk's
+/// queue.
 const ARENAS: usize = 32;
 const ARENA_BYTES: NonZeroUsize =
     NonZeroUsize::new(TRANSFER_BYTES_MAX).expect("invariant: not zero");
-/// Zeros are looked for in runs of so many bytes: shorter ones would be more writes than they save.
+/// The unit of looking for zeros, in bytes: shorter runs would cost more writes than they save.
 const RUN_BYTES: u64 = 64 << 10;
 
 /// A piece of the view.
 pub(super) struct Piece {
-    /// The leaf of the digest that it is.
+    /// The index of its leaf in the digest.
     pub(super) index: u64,
-    /// Where it is.
+    /// Its extent in the view.
     pub(super) extent: Extent,
     /// Its value in the digest.
     pub(super) leaf: Hash,
-    /// The parts of it that are not zeros, in whole runs but for the last.
+    /// The parts of it that are not zeros, in whole runs except for the last.
     pub(super) data: Vec<Extent>,
-    /// Its bytes; zeros up to the end of the memory.
+    /// Its bytes; followed by zeros up to the end of the memory.
     pub(super) arena: Arena,
 }
 
-/// Threads that read ahead. They end when all is read, or when this is dropped.
+/// Threads that read ahead. They end when everything is read, or when this is dropped.
 pub(super) struct Ahead {
-    /// What they read, or the error that ended one of them.
+    /// The pieces, or the error that ended a thread.
     pub(super) pieces: Receiver<Result<Piece>>,
 }
 
@@ -62,7 +63,7 @@ impl Ahead {
     ///
     /// # Errors
     ///
-    /// `Failed`: there can be no thread, or no memory.
+    /// `Failed`: the threads cannot be started, or there is no memory.
     pub(super) fn start<'scope, 'env: 'scope>(
         scope: &'scope Scope<'scope, 'env>,
         view: &'env View,
@@ -88,7 +89,7 @@ impl Ahead {
 impl Reader<'_> {
     fn read_all(&self, outbox: &Sender<Result<Piece>>) {
         loop {
-            // Memory first: who has none must not keep the others from the piece that is next.
+            // Take memory first: a thread without memory must not hold the next piece.
             let arena = self.pool.take();
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(extent) = PIECE.extent(index, self.length) else { return };
@@ -105,7 +106,7 @@ impl Reader<'_> {
             return Err(Error::new(ErrorKind::Failed, "stopped before the end, as asked"));
         }
         let memory = arena.as_mut_slice();
-        // What is past it is of the last who had the memory.
+        // The bytes after the piece are from the last user of the memory.
         memory[extent.length().get() as usize..].fill(0);
         let mut data = Vec::new();
         for part in self.view.allocation(extent)? {
@@ -133,7 +134,7 @@ fn place(part: Extent, whole: Extent) -> std::ops::Range<usize> {
     from(part.start())..from(part.end())
 }
 
-/// What `whole` consists of.
+/// `whole` in runs.
 fn runs(whole: Extent) -> impl Iterator<Item = Extent> {
     let starts = (whole.start().get()..whole.end().get()).step_by(RUN_BYTES as usize);
     starts.filter_map(move |start| {

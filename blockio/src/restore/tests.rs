@@ -1,5 +1,5 @@
-//! Disks in memory restored onto others: every byte, zeros, ends that are no whole sectors, disks
-//! that fail at each place, and what is not there afterwards.
+//! Disks in memory restored onto others: every byte, zeros, ends that are not whole sectors, disks
+//! that fail at each place, and what the target does not hold afterwards.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,7 +36,7 @@ fn view(bytes: &[u8]) -> View {
     View::of_disk("a point".to_owned(), Box::new(device)).unwrap()
 }
 
-/// Bytes that no two places share.
+/// Bytes that differ at every place.
 fn content(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new().update(b"restore").finalize_xof().fill(&mut bytes);

@@ -1,25 +1,25 @@
-//! Collects the pieces of a batch, and says where its payload goes: for the formats that have no
-//! batches of their own. What the pieces mean is not here.
+//! Collects the pieces of a batch, and assigns places to its payload: for the formats that have no
+//! batches of their own. The meaning of the pieces is not here.
 
 use crate::extent::Extent;
 use crate::stream::placement::position_for;
 use crate::stream::{BATCH_BYTES_MAX, BATCH_PIECES_MAX, BatchHeader, Content, Piece, VolumeIndex};
 use crate::units::ByteCount;
 
-/// A batch that holds so many bytes takes no further piece: what was read is then still in the
-/// processor's cache when it is written. A single piece may be longer.
+/// A batch with this many bytes takes no further piece, so that data is still in the processor's
+/// cache when it is written. A single piece may be longer.
 pub(in crate::stream) const BATCH_BYTES_SOFT: usize = 2 << 20;
 
 /// Where a payload goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stream) struct Place {
-    /// In the arena, in bytes.
+    /// Position in the arena, in bytes.
     pub(in crate::stream) position: usize,
-    /// How much of it, in bytes; the rest goes to the next batch.
+    /// How many bytes go there; the rest goes to the next batch.
     pub(in crate::stream) length: usize,
 }
 
-/// The batch that is being read.
+/// The batch being read.
 #[derive(Debug, Default)]
 pub(in crate::stream) struct Collected {
     pieces: Vec<Piece>,
@@ -27,8 +27,8 @@ pub(in crate::stream) struct Collected {
 }
 
 impl Collected {
-    /// Where the payload for `extent` goes, or as much of it as there is room for. Asked when the
-    /// batch is not full.
+    /// The place for the payload of `extent`, or for as much of it as there is room for. Call this
+    /// only while the batch is not full.
     pub(in crate::stream) fn place(&self, extent: Extent) -> Place {
         let position = position_for(extent.start(), self.filled, BATCH_BYTES_MAX)
             .expect("invariant: a batch is closed long before there is no room");
@@ -37,7 +37,8 @@ impl Collected {
         Place { position, length }
     }
 
-    /// Adds what lies at `place`, the beginning of `extent`, and gives the rest of it.
+    /// Adds the data at `place`, which is the beginning of `extent`, and returns the rest of the
+    /// extent.
     pub(in crate::stream) fn add_data(&mut self, extent: Extent, place: Place) -> Option<Extent> {
         let position = place.position;
         self.filled = position + place.length;
@@ -57,7 +58,7 @@ impl Collected {
         self.pieces.push(Piece { volume: VolumeIndex(0), extent, content });
     }
 
-    /// How many bytes more until the batch is full.
+    /// How many more bytes it takes until the batch is full.
     pub(in crate::stream) fn wanting(&self) -> usize {
         BATCH_BYTES_SOFT.saturating_sub(self.filled)
     }
@@ -67,7 +68,7 @@ impl Collected {
         self.wanting() == 0 || self.pieces.len() >= BATCH_PIECES_MAX
     }
 
-    /// The batch, and nothing is left; none if nothing is in it.
+    /// Returns the batch, and starts an empty one; `None` if it is empty.
     pub(in crate::stream) fn close(&mut self) -> Option<BatchHeader> {
         let Self { pieces, filled: payload_bytes } = std::mem::take(self);
         (!pieces.is_empty()).then_some(BatchHeader { pieces, payload_bytes, checksum: None })

@@ -1,39 +1,39 @@
-//! A running digest of what is read of an input, so that what was applied is known again by what it
-//! held, and not by its name alone.
+//! A running digest of what is read of an input, so that applied data is recognised by its content,
+//! and not by its name alone.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// So many bytes are worth more than one thread.
+/// From this many bytes on, hashing uses more than one thread.
 const MANY_THREADS_BYTES: usize = 256 << 10;
 
-/// What was read of an input: how far, and a digest of it.
+/// What was read of an input: how far, and its digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Consumed {
-    /// So many bytes.
+    /// The number of bytes.
     pub bytes: u64,
     /// The first 16 bytes of their BLAKE3, in hexadecimal; of a native stream, whose payload has
-    /// checksums of its own, of all but the payload.
+    /// its own checksums, the payload is excluded.
     pub digest: String,
 }
 
-/// Where a stream is in the order of its source: earlier ones are less.
+/// The position of a stream in the order of its source: earlier ones compare as less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceOrder {
     /// When the source began it, in its own unit.
     pub time: u64,
-    /// The number of its first write, where the source counts them.
+    /// The number of its first write, if the source counts them.
     pub sequence: u64,
 }
 
-/// The digest so far, and what it must have been on the way.
+/// The digest so far, and the expected digests on the way.
 #[derive(Debug)]
 pub(in crate::stream) struct Running {
     hasher: blake3::Hasher,
-    /// Payload counts: the format has no checksums.
+    /// Whether payload is included: the format has no checksums.
     pub(in crate::stream) with_payload: bool,
     expected: Vec<Consumed>,
 }
@@ -43,7 +43,7 @@ impl Running {
         Self { hasher: blake3::Hasher::new(), with_payload, expected: Vec::new() }
     }
 
-    /// Up to each of these places the input must be what was read before.
+    /// Up to each of these positions, the input must equal what was read before.
     pub(in crate::stream) fn expect(&mut self, mut expected: Vec<Consumed>) {
         expected.sort_by_key(|one| one.bytes);
         self.expected = expected;
@@ -57,18 +57,18 @@ impl Running {
         }
     }
 
-    /// What was read, which are so many `bytes`.
+    /// The digest of what was read so far, which is `bytes` long.
     pub(in crate::stream) fn consumed(&self, bytes: u64) -> Consumed {
         let hash = self.hasher.finalize();
         let digest = hash.as_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         Consumed { bytes, digest }
     }
 
-    /// So many `bytes` of the input `name` were read now.
+    /// Compares once `bytes` of the input `name` have been read.
     ///
     /// # Errors
     ///
-    /// `Refused`: they are not what was read before.
+    /// `Refused`: they differ from what was read before.
     pub(in crate::stream) fn compare(&mut self, name: &str, bytes: u64) -> Result<()> {
         while self.expected.first().is_some_and(|first| first.bytes <= bytes) {
             if self.expected.remove(0) != self.consumed(bytes) {
@@ -78,7 +78,7 @@ impl Running {
         Ok(())
     }
 
-    /// The input `name` ends after so many `bytes`.
+    /// The input `name` ends after `bytes`.
     ///
     /// # Errors
     ///

@@ -1,18 +1,18 @@
-//! Drives any decoder over bytes in memory, without a reader, arenas or payload: for tests and
-//! fuzz targets. Real inputs are [`reader`](super::reader)'s.
+//! Drives any decoder over bytes in memory, without a reader, arenas or payload: for tests and fuzz
+//! targets. Real inputs are read by [`reader`](super::reader).
 //!
-//! It also holds each decoder to the promises of [`Decoder`]: wants are never empty and never too
-//! large, and `consumed` counts exactly the bytes that were handed over.
+//! It also checks the promises of [`Decoder`]: wants are never empty and never too large, and
+//! `consumed` counts exactly the bytes that were passed in.
 
 use crate::stream::native::compression;
 use crate::stream::{BATCH_BYTES_MAX, Decoder, Event, Malformed, Problem, WANT_BYTES_MAX, Want};
 
-/// Hands `bytes` to `decoder` as a reader would, and gives its events and what was wrong, if
-/// anything was. Payload is passed over; compressed payload is unpacked, and dropped.
+/// Passes `bytes` to `decoder` as a reader would, and returns its events and its error, if any.
+/// Payload is skipped; compressed payload is unpacked and dropped.
 ///
 /// # Panics
 ///
-/// Where the decoder breaks a promise of [`Decoder`]: a mistake in it, not in the input.
+/// If the decoder breaks a promise of [`Decoder`]: a bug in it, not an error in the input.
 pub fn events(decoder: &mut impl Decoder, bytes: &[u8]) -> (Vec<Event>, Option<Malformed>) {
     let mut events = Vec::new();
     let mut driver = Driver { bytes, position: 0, scratch: Vec::new() };
@@ -35,12 +35,12 @@ pub fn events(decoder: &mut impl Decoder, bytes: &[u8]) -> (Vec<Event>, Option<M
 struct Driver<'a> {
     bytes: &'a [u8],
     position: usize,
-    // What compressed payload is unpacked to.
+    // The destination for unpacked payload.
     scratch: Vec<u8>,
 }
 
 impl Driver<'_> {
-    /// One want; false after the end of the input.
+    /// Handles one want; returns false after the end of the input.
     fn step(&mut self, decoder: &mut impl Decoder) -> Result<bool, Malformed> {
         assert_eq!(decoder.consumed(), self.position as u64, "consumed() is exact");
         let want = decoder.want();
@@ -74,7 +74,7 @@ impl Driver<'_> {
 }
 
 impl<'a> Driver<'a> {
-    /// The next `length` bytes, or where the input ends before them.
+    /// The next `length` bytes, or an error if the input ends before.
     fn next(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         let rest = &self.bytes[self.position..];
         let Some(taken) = rest.get(..length) else {

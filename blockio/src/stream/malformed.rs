@@ -3,11 +3,11 @@
 use crate::extent::ExtentError;
 use crate::stream::Name;
 
-/// A stream is not what its format says, at a place.
+/// A stream that violates its format, with the position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {offset} of the stream: {problem}")]
 pub struct Malformed {
-    /// Where the record, or the field, begins that is wrong; bytes from the stream's beginning.
+    /// Where the wrong record or field begins, in bytes from the beginning of the stream.
     pub offset: u64,
     /// What is wrong with it.
     pub problem: Problem,
@@ -34,19 +34,19 @@ pub enum Problem {
         /// The size that was given, in bytes.
         size: u64,
     },
-    /// Something follows the end.
+    /// Bytes follow the end.
     #[error("bytes follow the end of the stream")]
     TrailingBytes,
     /// The first bytes are not those of the format.
     #[error("this is no {0} stream")]
     WrongFormat(&'static str),
-    /// A version that we do not know.
+    /// An unknown version.
     #[error("version {0} of the format is not known")]
     UnknownVersion(u32),
-    /// A range that is none: empty, or past the 64-bit range.
+    /// An invalid range: empty, or past the 64-bit range.
     #[error(transparent)]
     Range(#[from] ExtentError),
-    /// A range past the size that the stream itself gives.
+    /// A range past the size that the stream itself states.
     #[error("a range up to byte {end} of a volume of {size} bytes")]
     PastEnd {
         /// The first byte after the range.
@@ -54,70 +54,70 @@ pub enum Problem {
         /// The size of the volume.
         size: u64,
     },
-    /// A record of a kind that we do not know and may not skip.
+    /// A record of an unknown kind that must not be skipped.
     #[error("a record of unknown kind {0}")]
     UnknownRecord(String),
-    /// A record where it may not be: late, early.
+    /// A record where it is not allowed: too late, or too early.
     #[error("a record {0} where none may be")]
     Misplaced(&'static str),
-    /// A record that may be there once, twice.
+    /// A second record of a kind that is allowed only once.
     #[error("a second record {0}")]
     Repeated(&'static str),
-    /// A record that must be there and is not.
+    /// A required record is missing.
     #[error("no record {0}")]
     Missing(&'static str),
-    /// Something of no length that must have some.
+    /// Something empty that must not be.
     #[error("an empty {0}")]
     Empty(&'static str),
-    /// Changes that do not begin where the ones before them ended.
+    /// Changes that do not begin where the previous ones ended.
     #[error("changes from {}, and those before end at {}", or_none(.found), or_none(.expected))]
     Chain {
         /// The snapshot that they begin at.
         found: Option<Name>,
-        /// The snapshot that the ones before them end at.
+        /// The snapshot that the previous ones end at.
         expected: Option<Name>,
     },
-    /// A number larger than we accept.
+    /// A number larger than accepted.
     #[error("{what} of {found}, more than the {limit} that are accepted")]
     TooLarge {
-        /// Of what.
+        /// What it counts.
         what: &'static str,
         /// The number found.
         found: u64,
         /// The largest accepted.
         limit: u64,
     },
-    /// A number that is not what it must be.
+    /// A number with a wrong value.
     #[error("{what} is {found}, and must be {expected}")]
     Unexpected {
-        /// Which field.
+        /// The field.
         what: &'static str,
-        /// What is there.
+        /// The value found.
         found: u64,
-        /// What must be there.
+        /// The value required.
         expected: u64,
     },
-    /// A number that is less than the one before it, and may not be.
+    /// A number that is less than the previous one, and must not be.
     #[error("{what} is {found}, less than the {before} before it")]
     Decreasing {
-        /// Which field.
+        /// The field.
         what: &'static str,
-        /// What is there.
+        /// The value found.
         found: u64,
-        /// What the record before has.
+        /// The value in the previous record.
         before: u64,
     },
-    /// A checksum is not that of its bytes.
+    /// A checksum does not match its bytes.
     #[error("the checksum of {what} is {found:08x}, and the stream says {expected:08x}")]
     Checksum {
-        /// Of what.
+        /// What it covers.
         what: &'static str,
-        /// What the bytes have.
+        /// The checksum of the bytes.
         found: u32,
-        /// What the stream says.
+        /// The checksum in the stream.
         expected: u32,
     },
-    /// Compressed bytes do not unpack to what was promised.
+    /// Compressed bytes do not unpack as stated.
     #[error("the compressed payload does not unpack: {0}")]
     Compression(String),
 }

@@ -1,15 +1,14 @@
-//! What a stream of one volume that does not name it is called: by who applies it, or converts it.
-//! Pure.
+//! Naming the volume of a stream that does not name it: for applying or converting it. Pure.
 
 use crate::plain::Plain;
 use crate::stream::{Name, StreamHeader};
 use crate::{Error, ErrorKind, Result};
 
-/// `header`, whose only volume is called `volume`.
+/// `header` with its only volume named `volume`.
 ///
 /// # Errors
 ///
-/// `Usage`: the stream has several volumes, or calls its own otherwise.
+/// `Usage`: the stream has several volumes, or gives its own another name.
 pub fn called(mut header: StreamHeader, volume: &Name) -> Result<StreamHeader> {
     let count = header.volumes.len();
     let [only] = header.volumes.as_mut_slice() else {

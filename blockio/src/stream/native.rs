@@ -1,8 +1,8 @@
-//! Our own change stream, version 1; docs/format/change-stream-v1.md is its authority.
+//! The native change stream, version 1; docs/format/change-stream-v1.md is its authority.
 //!
-//! [`layout`] has the byte tables, `body` what the kinds of record hold, [`Decoder`] the order of
-//! records, and [`Encoder`] writes. The payload's checksum is handed on, not checked: that is
-//! `verify`'s.
+//! [`layout`] has the byte tables, `body` the contents of each kind of record, [`Decoder`] the
+//! order of records, and [`Encoder`] writes. The payload's checksum is passed on, not checked: that
+//! is up to `verify`.
 
 mod body;
 pub mod compression;

@@ -1,5 +1,5 @@
-//! Opens an input as the format it is: the one the operator named, or the one its first bytes tell.
-//! A raw image has no first bytes to be known by: it is never guessed.
+//! Opens an input in its format: the one the operator named, or the one detected from its first
+//! bytes. A raw image has no characteristic first bytes: it is never guessed.
 
 use std::num::NonZeroUsize;
 
@@ -13,9 +13,9 @@ use crate::stream::{
 };
 use crate::{Error, ErrorKind, Result};
 
-/// What an rbd diff may begin with, and an export of format 2.
+/// The possible beginnings of an rbd diff, and of an export of format 2.
 const RBD_BANNERS: [&[u8]; 3] = [b"rbd diff v1\n", b"rbd diff v2\n", b"rbd image v2\n"];
-/// As many of an input's first bytes as tell its format.
+/// How many of an input's first bytes are needed to detect its format.
 const HEAD_BYTES: usize = 16;
 
 /// The frames of one input, whatever its format.
@@ -27,7 +27,7 @@ pub struct Stream {
 
 #[derive(Debug)]
 enum AnyReader {
-    /// Our own format.
+    /// The native format.
     Native(Box<Reader<native::Decoder>>),
     /// rbd diff, or an rbd export.
     RbdDiff(Reader<rbd_diff::Decoder>),
@@ -38,7 +38,7 @@ enum AnyReader {
 }
 
 impl Stream {
-    /// Which format it is.
+    /// Its format.
     pub fn format(&self) -> Format {
         match &self.reader {
             AnyReader::Native(_) => Format::Native,
@@ -48,12 +48,12 @@ impl Stream {
         }
     }
 
-    /// The next frame; none after the end of the input.
+    /// The next frame; `None` after the end of the input.
     ///
     /// # Errors
     ///
-    /// Of kind `Integrity` if the stream is not what it must be, with the place; of kind `Failed`
-    /// if the input cannot be read.
+    /// Of kind `Integrity` if the stream is malformed, with the position; of kind `Failed` if the
+    /// input cannot be read.
     pub fn next_frame(&mut self) -> Result<Option<Frame>> {
         let frame = match &mut self.reader {
             AnyReader::Native(reader) => reader.next_frame(),
@@ -69,8 +69,8 @@ impl Stream {
         }
     }
 
-    /// Its only volume, which it does not name, is called `volume`. Asked before anything is read;
-    /// a stream that says otherwise is refused when it begins.
+    /// Names its only volume, which it does not name, `volume`. Call this before anything is read;
+    /// a stream that contradicts it is refused when it begins.
     pub fn call_volume(&mut self, volume: Name) {
         self.volume = Some(volume);
     }
@@ -85,8 +85,8 @@ impl Stream {
         }
     }
 
-    /// From now on a digest is made of what is read. Asked before anything is. A raw image is known
-    /// by its file.
+    /// Makes a digest of what is read from now on. Call this before anything is read. A raw image
+    /// is identified by its file instead.
     pub fn follow_content(&mut self) {
         match &mut self.reader {
             AnyReader::Native(reader) => reader.follow_content(false),
@@ -96,7 +96,7 @@ impl Stream {
         }
     }
 
-    /// What was read so far; none where nobody follows it.
+    /// The digest of what was read so far; `None` if it is not tracked.
     pub fn content(&self) -> Option<Consumed> {
         match &self.reader {
             AnyReader::Native(reader) => reader.content(),
@@ -106,8 +106,8 @@ impl Stream {
         }
     }
 
-    /// Up to each of these places the input must be what was read before: it is refused where it is
-    /// not. Asked before the first batch.
+    /// Up to each of these positions, the input must equal what was read before, or it is refused.
+    /// Call this before the first batch.
     pub fn expect(&mut self, expected: Vec<Consumed>) {
         match &mut self.reader {
             AnyReader::Native(reader) => reader.expect(expected),
@@ -117,7 +117,8 @@ impl Stream {
         }
     }
 
-    /// Where the stream that begins with `header` is in the order of its source, if it says so.
+    /// The position of the stream with `header` in the order of its source, if the stream states
+    /// it.
     pub fn order(&self, header: &StreamHeader) -> Option<SourceOrder> {
         match &self.reader {
             AnyReader::Native(reader) => {
@@ -132,7 +133,7 @@ impl Stream {
         }
     }
 
-    /// Leaves out the batches and marks that end at or before byte `position` of the stream. Asked
+    /// Skips the batches and marks that end at or before byte `position` of the stream. Call this
     /// before the first batch.
     pub fn resume_after(&mut self, position: u64) {
         match &mut self.reader {
@@ -144,7 +145,7 @@ impl Stream {
     }
 }
 
-/// Arenas for who reads one batch after the other and keeps none.
+/// Arenas for a caller that reads one batch after the other and keeps none.
 ///
 /// # Errors
 ///
@@ -154,18 +155,18 @@ pub fn arenas_for_reading() -> Result<ArenaPool> {
     ArenaPool::new(1, length).map_err(|error| Error::failed("allocating memory for I/O", error))
 }
 
-/// Opens `input`, which messages call `name`, as `format`, or as what its first bytes tell. Payload
-/// goes to arenas of at least [`BATCH_BYTES_MAX`] from `pool`.
+/// Opens `input`, called `name` in messages, as `format`, or as the format detected from its first
+/// bytes. Payload goes to arenas of at least [`BATCH_BYTES_MAX`] from `pool`.
 ///
 /// # Errors
 ///
-/// Of kind `Integrity` if no format is named and the first bytes are of none that we know; of kind
+/// Of kind `Integrity` if no format is named and the first bytes are not of a known format; of kind
 /// `Failed` if the input cannot be read.
 pub fn open(name: &str, input: Input, format: Option<Format>, pool: ArenaPool) -> Result<Stream> {
     open_of_size(name, input, format, None, pool)
 }
 
-/// The same, where a raw image is `size` bytes long: [`RawReader::of_size`].
+/// As [`open`], where a raw image is `size` bytes long: [`RawReader::of_size`].
 ///
 /// # Errors
 ///
@@ -194,7 +195,7 @@ pub fn open_of_size(
     Ok(Stream { reader, volume: None })
 }
 
-/// The format that a stream beginning with `head` has; never [`Format::Raw`].
+/// The format of a stream that begins with `head`; never [`Format::Raw`].
 #[must_use]
 pub fn detect(head: &[u8]) -> Option<Format> {
     let begins = |word: &[u8]| head.starts_with(word);
@@ -209,7 +210,7 @@ pub fn detect(head: &[u8]) -> Option<Format> {
     }
 }
 
-/// What ends with `head` may be the beginning of a stream that we know.
+/// Whether an input that ends with `head` may be the beginning of a known stream.
 fn may_go_on(head: &[u8]) -> bool {
     let others = [&native::MAGIC[..], &svd::WORD_LITTLE, &svd::WORD_BIG];
     let mut all = others.into_iter().chain(RBD_BANNERS);

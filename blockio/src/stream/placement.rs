@@ -1,16 +1,16 @@
-//! Where in a batch's arena a payload lies, so that the device takes it from there without a copy.
+//! Where a payload lies in a batch's arena, so that the device takes it from there without a copy.
 //!
 //! Rule: the position in the arena is congruent to the offset on the device, modulo the largest
-//! sector. Whatever part of the payload is whole sectors then lies at a whole sector in memory,
-//! and goes to the device by O_DIRECT as it is.
+//! sector. Every whole sector of the payload is then aligned in memory as well, and goes to the
+//! device by O_DIRECT as it is.
 
 use crate::units::ByteOffset;
 
-/// What positions and offsets agree modulo, in bytes: the largest sector, and a page.
+/// The modulus for positions and offsets, in bytes: the largest sector, and a page.
 pub const ALIGNMENT: usize = 4096;
 
-/// The first position at or after `free` that data for `offset` may lie at; none if it would not
-/// leave room for a byte below `capacity`.
+/// The first position at or after `free` where data for `offset` may lie; `None` if that leaves no
+/// room for a byte below `capacity`.
 #[must_use]
 pub fn position_for(offset: ByteOffset, free: usize, capacity: usize) -> Option<usize> {
     // ALIGNMENT is a power of two and far below 2³²: the remainder fits.

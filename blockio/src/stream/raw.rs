@@ -1,9 +1,9 @@
 //! A raw image as frames: its holes, and long runs of zeros in it, are zeros; the rest is data.
 //!
-//! There is nothing to decode, so there is no decoder: where the holes are is asked of the file. An
-//! image has no marks, no checksum and no end record; that it is whole is known by its length. A
-//! pipe has none of its own: it is what the operator says, or the end is taken for no state of the
-//! source.
+//! There is nothing to decode, so there is no decoder: the file is asked for its holes. An image
+//! has no marks, no checksum and no end record; whether it is complete is known from its length. A
+//! pipe has no length: it is given by the operator, or else the end does not count as a state of
+//! the source.
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -24,22 +24,22 @@ use crate::stream::{
 use crate::units::{ByteCount, ByteOffset};
 use crate::{Error, ErrorKind, Result};
 
-/// Data is searched for zeros in blocks of this size, in bytes: small enough to find what is worth
-/// finding, large enough that a disk clears it as fast as it would write it.
+/// The unit of searching data for zeros, in bytes: small enough to find what is worth finding,
+/// large enough that a disk clears it as fast as it would write it.
 const ZERO_BLOCK_BYTES: usize = 64 << 10;
 static ZEROS: [u8; ZERO_BLOCK_BYTES] = [0; ZERO_BLOCK_BYTES];
 
-/// So much is read for one batch, in bytes, if it turns out to be zeros: whoever waits for the
-/// batch has signals and progress to see to.
+/// How many bytes are read for one batch if they turn out to be zeros: a caller that waits for the
+/// batch has to attend to signals and progress.
 const READ_BYTES_MAX: u64 = 64 << 20;
 
-/// Gives the frames of one raw image.
+/// Returns the frames of one raw image.
 #[derive(Debug)]
 pub struct RawReader {
     name: String,
     image: Image,
     pool: ArenaPool,
-    // Where in the image: what is before it was given, or left out.
+    // Position in the image: everything before it was returned, or skipped.
     position: u64,
     resume_after: u64,
     stage: Stage,
@@ -57,44 +57,44 @@ enum Stage {
 enum Image {
     File {
         file: File,
-        // Where in the file the image begins, and how long it is.
+        // Where the image begins in the file, and its length.
         start: u64,
         size: u64,
-        // What the image holds at the reader's position, up to a place; asked of the file when
-        // the reader comes to that place.
+        // The kind of the image's content at the reader's position, and its end; the file is asked
+        // again when the reader comes to that end.
         segment: Segment,
         has_holes: bool,
     },
     Pipe {
         input: Input,
-        // How long the image is, if that was said.
+        // The length of the image, if it was given.
         size: Option<u64>,
     },
 }
 
-/// A stretch of the image, up to a place in it.
+/// A stretch of the image, with its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Segment {
     Hole(u64),
     Data(u64),
-    /// Up to the end, which is known when it comes.
+    /// Until the end, which is known only when it comes.
     Unknown,
 }
 
 impl RawReader {
-    /// Reads the image `input`, which messages call `name`, with arenas of at least
-    /// [`BATCH_BYTES_MAX`](crate::stream::BATCH_BYTES_MAX) from `pool`. In a file it begins where
-    /// the file stands.
+    /// Reads the image `input`, called `name` in messages, with arenas of at least
+    /// [`BATCH_BYTES_MAX`](crate::stream::BATCH_BYTES_MAX) from `pool`. In a file it begins at the
+    /// current position.
     ///
     /// # Errors
     ///
-    /// Of kind `Failed` if the file's length cannot be told.
+    /// Of kind `Failed` if the file's length cannot be determined.
     pub fn new(name: impl Into<String>, input: Input, pool: ArenaPool) -> Result<Self> {
         Self::of_size(name, input, None, pool)
     }
 
-    /// The same, of an image that is `size` bytes long as somebody says who knows: a pipe that ends
-    /// before or after is not the image. A file is as long as it is.
+    /// As [`new`](Self::new), for an image of `size` bytes as given by the operator: a pipe that
+    /// ends before or after that is not the image. A file has its own length.
     ///
     /// # Errors
     ///
@@ -112,8 +112,8 @@ impl RawReader {
         Ok(Self { name, image, pool, position: 0, resume_after: 0, stage, totals })
     }
 
-    /// Leaves out the first `position` bytes of the image: they were applied. Asked before the
-    /// first batch. The totals at the end are then those of the rest.
+    /// Skips the first `position` bytes of the image, which were applied before. Call this before
+    /// the first batch. The totals at the end are then those of the rest.
     pub fn resume_after(&mut self, position: u64) {
         self.resume_after = position;
     }
@@ -123,13 +123,12 @@ impl RawReader {
         self.position
     }
 
-    /// The next frame; none after the end of the image.
+    /// The next frame; `None` after the end of the image.
     ///
     /// # Errors
     ///
-    /// Of kind `Integrity` if the file is not as long any more as it was, or a pipe ends before the
-    /// place to resume after, or not where it was said to end; of kind `Failed` if it cannot be
-    /// read.
+    /// Of kind `Integrity` if the length of the file has changed, or a pipe ends before the
+    /// position to resume after, or not at its given length; of kind `Failed` if it cannot be read.
     pub fn next_frame(&mut self) -> Result<Option<Frame>> {
         match self.stage {
             Stage::Begin => {
@@ -142,7 +141,7 @@ impl RawReader {
                     self.check_size()?;
                     self.check_end()?;
                     self.stage = Stage::Ended;
-                    // Where nobody said how long it is, one that was cut looks the same.
+                    // Without a given length, an image that was cut off looks the same.
                     let consistent = !matches!(self.image, Image::Pipe { size: None, .. });
                     Ok(Some(Frame::End(End { totals: self.totals, consistent })))
                 }
@@ -151,8 +150,8 @@ impl RawReader {
         }
     }
 
-    /// A file is known by its inode and the moment it was changed last: to go on with what has
-    /// another content now would mix two states.
+    /// A file is identified by its inode and the time of its last change: resuming with changed
+    /// content would mix two states.
     fn header(&self) -> Result<StreamHeader> {
         let (identity, size) = match &self.image {
             Image::Pipe { size, .. } => (None, size.map(ByteCount::new)),
@@ -176,8 +175,8 @@ impl RawReader {
             return Ok(());
         }
         let pipe = match &mut self.image {
-            // A place past the end leaves out all of it. Whether it is the image that was applied,
-            // its identity and its size tell.
+            // A position past the end skips all of it. Whether it is the image that was applied is
+            // decided by its identity and its size.
             Image::File { size, .. } => {
                 self.position = wanted.min(*size);
                 return Ok(());
@@ -235,7 +234,7 @@ impl RawReader {
         Ok(Batch { header, arena })
     }
 
-    /// Takes zeros up to `end`, and says how many.
+    /// Takes zeros up to `end`, and returns how many.
     fn take_hole(&self, end: u64, collected: &mut Collected) -> u64 {
         match extent(self.position, end) {
             Some(hole) => {
@@ -246,7 +245,7 @@ impl RawReader {
         }
     }
 
-    /// Takes what the batch still wants of the data up to `end`, and says how much that was.
+    /// Takes as much of the data up to `end` as the batch still wants, and returns how much.
     fn take_data(
         &mut self,
         end: u64,
@@ -266,7 +265,7 @@ impl RawReader {
         Ok(read as u64)
     }
 
-    /// Refuses an image that was made shorter or longer while it was read.
+    /// Refuses an image whose length changed while it was read.
     fn check_size(&self) -> Result<()> {
         let Image::File { file, start, size, .. } = &self.image else { return Ok(()) };
         let length = file.metadata().map_err(|error| self.unreadable(error))?.len();
@@ -283,7 +282,7 @@ impl RawReader {
         ))
     }
 
-    /// Refuses a pipe that does not end where it was said to.
+    /// Refuses a pipe that does not end at its given length.
     fn check_end(&mut self) -> Result<()> {
         let Image::Pipe { input, size: Some(size) } = &mut self.image else { return Ok(()) };
         let problem = if self.position < *size {
@@ -317,7 +316,7 @@ impl Image {
         Ok(Self::File { file, start, size, segment: Segment::Hole(0), has_holes: true })
     }
 
-    /// Where a pipe is to be read to.
+    /// Where reading ends.
     fn end(&self) -> u64 {
         match self {
             Self::Pipe { size, .. } => size.unwrap_or(u64::MAX),
@@ -325,7 +324,7 @@ impl Image {
         }
     }
 
-    /// What the image holds from `position` on. At the end of a file it is empty.
+    /// The segment of the image from `position` on. At the end of a file it is empty.
     fn segment(&mut self, position: u64) -> io::Result<Segment> {
         let Self::File { file, start, size, segment, has_holes } = self else {
             return Ok(Segment::Unknown);
@@ -334,7 +333,8 @@ impl Image {
         if !known && position < *size {
             *segment = match has_holes.then(|| next_segment(file, *start + position)) {
                 Some(Ok(found)) => found.relative_to(*start, *size),
-                // EINVAL and the like: a filesystem that does not know its holes. All is data.
+                // EINVAL and the like: a filesystem that does not know its holes. Everything is
+                // data.
                 Some(Err(Errno::EINVAL | Errno::EOPNOTSUPP)) | None => {
                     *has_holes = false;
                     Segment::Data(*size)
@@ -345,8 +345,8 @@ impl Image {
         Ok(*segment)
     }
 
-    /// Fills `room` with what is at `position` of the image, or at the place a pipe is at; less
-    /// only at the end.
+    /// Fills `room` with the content at `position` of the image, or at the current position of a
+    /// pipe; less only at the end.
     fn read(&mut self, position: u64, room: &mut [u8]) -> io::Result<usize> {
         let (file, start) = match self {
             Self::Pipe { input, .. } => return input.read_up_to(room),
@@ -366,7 +366,7 @@ impl Image {
 }
 
 impl Segment {
-    /// The same in an image that begins at `start` of the file and is `size` long.
+    /// The same segment in an image that begins at `start` of the file and is `size` long.
     fn relative_to(self, start: u64, size: u64) -> Self {
         match self {
             Self::Hole(end) => Self::Hole((end - start).min(size)),
@@ -386,15 +386,15 @@ fn next_segment(file: &File, position: u64) -> nix::Result<Segment> {
         Ok(data) if data > position => Ok(Segment::Hole(data)),
         Ok(_) => match seek(Whence::SeekHole)? {
             hole if hole > position => Ok(Segment::Data(hole)),
-            // The file was changed between the two questions: what is there is read.
+            // The file was changed between the two calls: whatever is there is read.
             _ => Ok(Segment::Data(u64::MAX)),
         },
         Err(error) => Err(error),
     }
 }
 
-/// Adds what was read to `collected`: blocks of zeros as zeros, what is between them as data. The
-/// bytes are those from `offset` of the image on, and lie at `position` of the arena.
+/// Adds `bytes` to `collected`: blocks of zeros as zeros, everything between them as data. They are
+/// at `offset` of the image, and at `position` of the arena.
 fn collect(offset: u64, position: usize, bytes: &[u8], collected: &mut Collected) {
     let mut taken = 0;
     while taken < bytes.len() {

@@ -1,7 +1,7 @@
 //! Ceph's rbd diff, v1 and v2, alone and inside an rbd export of format 2: read and written.
 //!
 //! What is read, what is refused although rbd accepts it, and why: docs/format/rbd-diff.md. Whether
-//! a diff fits what the target holds (its `from`, its size) is not decided here.
+//! a diff fits the content of the target (its `from`, its size) is not decided here.
 
 mod container;
 mod decoder;
@@ -14,6 +14,6 @@ pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use record::Version;
 
-/// The longest record of a kind that we do not know, or need not look at, in bytes. Such a record
-/// is skipped; a longer one is refused, because a length like that is a sign of damage.
+/// The longest record of an unknown or irrelevant kind, in bytes. Such a record is skipped; a
+/// longer one is refused, because such a length is a sign of damage.
 pub const SKIPPED_RECORD_BYTES_MAX: u64 = 4 << 20;

@@ -1,8 +1,8 @@
-//! Reads an input, drives a [`Decoder`], and gives frames with their payload in arenas.
+//! Reads an input, drives a [`Decoder`], and returns frames with their payload in arenas.
 //!
-//! Formats are not here, nor belief: a frame is what was said. Payload is read from the input
-//! straight to where it stays; the only copies are the kernel's and those of a small buffer for
-//! what lies between payloads.
+//! Neither formats nor verification are here: a frame is what the stream says. Payload is read from
+//! the input straight to its final place; the only copies are the kernel's and those of a small
+//! buffer for the bytes between payloads.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -20,30 +20,30 @@ use crate::stream::{
 };
 use crate::{Error, Result};
 
-/// What lies between payloads is read in pieces of this size, in bytes.
+/// The size of the buffer for the bytes between payloads.
 const BUFFER_BYTES: usize = 32 << 10;
 
-/// Where the bytes come from.
+/// The source of the bytes.
 #[derive(Debug)]
 pub enum Input {
-    /// A regular file: what is not wanted is passed over.
+    /// A regular file: unwanted bytes are skipped by seeking.
     File(BufReader<File>),
-    /// Any other open file: a pipe, a socket, a disk. What is not wanted is read and dropped.
+    /// Any other open file: a pipe, a socket, a disk. Unwanted bytes are read and dropped.
     Pipe(BufReader<WaitingFile>),
-    /// No file. What is not wanted is read and dropped.
+    /// Not a file. Unwanted bytes are read and dropped.
     Other(BufReader<Box<dyn PipeRead>>),
 }
 
-/// What an [`Input::Other`] reads from.
+/// A reader for [`Input::Other`].
 pub trait PipeRead: Read + Send + std::fmt::Debug {}
 impl<T: Read + Send + std::fmt::Debug> PipeRead for T {}
 
 impl Input {
-    /// Reads from `file`, as a file if it is a regular one, from where it stands.
+    /// Reads from `file`, starting at its current position; as a file if it is a regular one.
     ///
     /// # Errors
     ///
-    /// What fstat(2) said.
+    /// The error of fstat(2).
     pub fn from_file(file: File) -> io::Result<Self> {
         if file.metadata()?.is_file() {
             return Ok(Self::File(BufReader::with_capacity(BUFFER_BYTES, file)));
@@ -57,7 +57,7 @@ impl Input {
         Self::Other(BufReader::with_capacity(BUFFER_BYTES, Box::new(pipe)))
     }
 
-    /// Once `stop` is set, waiting for a pipe ends with an error.
+    /// Ends waiting for a pipe with an error once `stop` is set.
     pub(crate) fn stop_at(&mut self, stop: &Arc<AtomicBool>) {
         match self {
             Self::Pipe(pipe) => pipe.get_mut().stop = Arc::clone(stop),
@@ -69,7 +69,7 @@ impl Input {
     ///
     /// # Errors
     ///
-    /// What read(2) said.
+    /// The error of read(2).
     pub fn peek(&mut self, length: usize) -> io::Result<Vec<u8>> {
         let mut head = vec![0; length];
         match self {
@@ -106,7 +106,7 @@ impl Input {
         }
     }
 
-    /// Passes over `length` bytes, and says how many there were.
+    /// Skips `length` bytes, and returns how many there were.
     pub(in crate::stream) fn pass_over(&mut self, length: u64) -> io::Result<u64> {
         match self {
             Self::File(file) => {
@@ -122,14 +122,14 @@ impl Input {
     }
 }
 
-/// A file that may have nothing to read for hours: waited for, as long as nobody says stop.
+/// A file that may have nothing to read for hours: waits for it until stopped.
 #[derive(Debug)]
 pub struct WaitingFile {
     file: File,
     stop: Arc<AtomicBool>,
 }
 
-/// How long the stop flag is not looked at while nothing comes.
+/// How long a wait goes on before it checks the stop flag.
 const STOPS_AFTER_MS: u8 = 100;
 
 impl Read for WaitingFile {
@@ -152,7 +152,7 @@ impl Read for WaitingFile {
     }
 }
 
-/// Reads until `bytes` is full or the input ends, and says how much that was.
+/// Reads until `bytes` is full or the input ends, and returns the number of bytes.
 fn read_up_to(input: &mut impl BufRead, bytes: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < bytes.len() {
@@ -166,16 +166,16 @@ fn read_up_to(input: &mut impl BufRead, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Gives the frames of one input.
+/// Returns the frames of one input.
 #[derive(Debug)]
 pub struct Reader<D> {
     name: String,
     input: Input,
     decoder: D,
     pool: ArenaPool,
-    // Of the batch that is being read; taken from the pool when its first payload comes.
+    // The arena of the batch being read; taken from the pool when its first payload comes.
     arena: Option<Arena>,
-    // For what is not payload, and for compressed payload.
+    // For bytes that are not payload, and for compressed payload.
     bytes: Vec<u8>,
     resume_after: u64,
     running: Option<Running>,
@@ -183,7 +183,7 @@ pub struct Reader<D> {
 }
 
 impl<D: Decoder> Reader<D> {
-    /// Reads `input`, which messages call `name`, with arenas of at least [`BATCH_BYTES_MAX`] from
+    /// Reads `input`, called `name` in messages, with arenas of at least [`BATCH_BYTES_MAX`] from
     /// `pool`.
     pub fn new(name: impl Into<String>, input: Input, decoder: D, pool: ArenaPool) -> Self {
         let name = name.into();
@@ -192,32 +192,33 @@ impl<D: Decoder> Reader<D> {
         Self { name, input, decoder, pool, arena, bytes, resume_after, running, ended }
     }
 
-    /// Leaves out the batches and marks that end at or before byte `position` of the stream: they
-    /// were applied. Their records are still decoded, so that the order is checked; their payload
-    /// is passed over.
+    /// Skips the batches and marks that end at or before byte `position` of the stream, which were
+    /// applied before. Their records are still decoded, so that the order is checked; their payload
+    /// is skipped.
     pub fn resume_after(&mut self, position: u64) {
         self.resume_after = position;
     }
 
-    /// From now on a digest is made of what is read: of all of it (`with_payload`), or of what is
-    /// not payload. Asked before anything is read.
+    /// Makes a digest of what is read from now on: of everything (`with_payload`), or of everything
+    /// but payload. Call this before anything is read.
     pub fn follow_content(&mut self, with_payload: bool) {
         self.running = Some(Running::new(with_payload));
     }
 
-    /// Up to each of these places the input must be what was read before; else it is refused there.
+    /// Up to each of these positions, the input must equal what was read before, or it is refused
+    /// there.
     pub fn expect(&mut self, expected: Vec<Consumed>) {
         if let Some(running) = &mut self.running {
             running.expect(expected);
         }
     }
 
-    /// What was taken of the stream; none if it is not followed.
+    /// The digest of what was taken of the stream; `None` if it is not tracked.
     pub fn content(&self) -> Option<Consumed> {
         self.running.as_ref().map(|running| running.consumed(self.decoder.consumed()))
     }
 
-    /// What reads it.
+    /// Its decoder.
     pub(in crate::stream) fn decoder(&self) -> &D {
         &self.decoder
     }
@@ -227,12 +228,12 @@ impl<D: Decoder> Reader<D> {
         self.decoder.consumed()
     }
 
-    /// The next frame; none after the end of the input.
+    /// The next frame; `None` after the end of the input.
     ///
     /// # Errors
     ///
-    /// Of kind `Integrity` if the stream is not what it must be, with the place; of kind `Failed`
-    /// if the input cannot be read.
+    /// Of kind `Integrity` if the stream is malformed, with the position; of kind `Failed` if the
+    /// input cannot be read.
     pub fn next_frame(&mut self) -> Result<Option<Frame>> {
         while !self.ended {
             if let Some(event) = self.decoder.event() {
@@ -304,9 +305,8 @@ impl<D: Decoder> Reader<D> {
         outcome.map_err(|malformed| self.malformed(malformed))
     }
 
-    /// Payload that was applied before is passed over where it is not hashed, but for the last
-    /// batches before the place: where a batch begins may be told differently by another version of
-    /// this program.
+    /// Payload that was applied before is skipped if it is not hashed, except for the last batches
+    /// before the position: another version of this program may divide batches differently.
     fn take_payload(&mut self, position: usize, length: usize) -> Result<()> {
         let end = self.decoder.consumed().saturating_add(length as u64);
         let hashes = self.running.as_ref().is_some_and(|running| running.with_payload);
@@ -368,7 +368,7 @@ impl<D: Decoder> Reader<D> {
     }
 }
 
-/// The arena that is filled, or one to begin with.
+/// The arena being filled, or a new one.
 pub(super) fn arena_of<'a>(
     arena: &'a mut Option<Arena>,
     pool: &ArenaPool,

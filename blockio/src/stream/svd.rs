@@ -12,9 +12,9 @@ pub(crate) mod tests;
 pub use decoder::Decoder;
 pub(in crate::stream) use decoder::stamp;
 
-/// The first bytes of a stream that was written on a little-endian machine.
+/// The first bytes of a stream written on a little-endian machine.
 pub const WORD_LITTLE: [u8; 4] = *b"DRTL";
-/// The first bytes of a stream that was written on a big-endian machine.
+/// The first bytes of a stream written on a big-endian machine.
 pub const WORD_BIG: [u8; 4] = *b"BTRD";
 
 /// The longest mark, in bytes.

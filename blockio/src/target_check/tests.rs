@@ -1,4 +1,4 @@
-//! Which targets are taken for the one that is known.
+//! Which targets are recognised as the known one.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -36,7 +36,7 @@ impl Here {
         Assignment { volume: VolumeName::unnamed(), target, identity }
     }
 
-    /// A group that knows the disk as it is now.
+    /// A group that knows the disk in its current state.
     fn group(&self, change: impl FnOnce(&mut VolumeState)) -> Group {
         let place = Place::without_history(&self.directory.path().join("g"));
         let mut group = Group::open(&place, "g").unwrap();

@@ -1,7 +1,7 @@
-//! The UUIDs of partition tables and filesystems, out of the first bytes of a disk. Pure; what is
-//! not recognised has none.
+//! The UUIDs of partition tables and filesystems, from the first bytes of a disk. Pure; anything
+//! unrecognised has none.
 
-/// The partition table and the filesystem that begin with `head`.
+/// The partition table and the filesystem on a disk that begins with `head`.
 pub(super) fn signature(head: &[u8]) -> (Option<String>, Option<String>) {
     (table(head), filesystem(head))
 }
@@ -14,7 +14,7 @@ fn begins(head: &[u8], at: usize, magic: &[u8]) -> bool {
     bytes(head, at, magic.len()) == Some(magic)
 }
 
-/// A GPT by its disk GUID (UEFI 2.10, 5.3.2), whatever the sectors; an MBR by its number.
+/// A GPT by its disk GUID (UEFI 2.10, 5.3.2), for any sector size; an MBR by its disk signature.
 fn table(head: &[u8]) -> Option<String> {
     for sector in [512, 4096] {
         if begins(head, sector, b"EFI PART") {

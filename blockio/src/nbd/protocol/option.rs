@@ -1,13 +1,13 @@
-//! What is said before a disk is chosen: the greeting, the options of a client, and their answers.
-//! In which order they may come is the handshake's business, not this module's.
+//! The messages before a disk is chosen: the greeting, the options of a client, and their replies.
+//! The order in which they may come is up to `handshake`.
 
 use crate::nbd::protocol::{ALLOCATION_CONTEXT, Breach, Fields, PAYLOAD_BYTES_MAX};
 
 /// The length of an option without its data, in bytes.
 pub const OPTION_HEADER_BYTES: usize = 16;
-/// The longest data of an option that is looked at, in bytes; longer ones are skipped and refused.
+/// The longest data of an option that is parsed, in bytes; longer data is skipped and refused.
 pub const OPTION_DATA_BYTES_MAX: u32 = 64 << 10;
-/// The name of the one metadata context there is.
+/// The name of the only metadata context.
 pub const ALLOCATION: &str = "base:allocation";
 
 const GREETING_MAGIC: &[u8; 8] = b"NBDMAGIC";
@@ -15,12 +15,12 @@ const OPTION_MAGIC: u64 = 0x4948_4156_454F_5054;
 const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 const FIXED_NEWSTYLE: u16 = 1 << 0;
 const NO_ZEROES: u16 = 1 << 1;
-/// What is smallest, best and largest for a request, in bytes: any, a page, and the most.
+/// The minimum, preferred and maximum size of a request, in bytes: any, a page, and the most.
 const BLOCK_SIZES: [u32; 3] = [1, 4096, PAYLOAD_BYTES_MAX];
-/// So many zeros end the answer to the oldest option, unless the client wants none.
+/// How many zeros end the reply to the oldest option, unless the client does not want them.
 const TRAILING_ZEROES: usize = 124;
 
-/// What the server says first.
+/// The first message of the server.
 #[must_use]
 pub fn greeting() -> [u8; 18] {
     let mut greeting = [0; 18];
@@ -30,19 +30,19 @@ pub fn greeting() -> [u8; 18] {
     greeting
 }
 
-/// What the client says to that.
+/// The client's reply to the greeting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientFlags {
-    /// The zeros behind the answer to [`Code::ExportName`] are not to be sent.
+    /// Do not send the zeros after the reply to [`Code::ExportName`].
     pub no_zeroes: bool,
 }
 
 impl ClientFlags {
-    /// Takes them apart.
+    /// Parses the flags.
     ///
     /// # Errors
     ///
-    /// [`Breach::ClientFlags`]: what was not offered.
+    /// [`Breach::ClientFlags`]: a flag that was not offered.
     pub fn parse(bytes: [u8; 4]) -> Result<Self, Breach> {
         let flags = u32::from_be_bytes(bytes);
         if flags & !u32::from(FIXED_NEWSTYLE | NO_ZEROES) != 0 {
@@ -52,40 +52,40 @@ impl ClientFlags {
     }
 }
 
-/// What an option is about.
+/// The option codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// Choose an export, the old way: no error can be told.
+    /// Choose an export, the old way: no error can be reported.
     ExportName,
-    /// Go away.
+    /// End the negotiation.
     Abort,
-    /// Which exports there are.
+    /// List the exports.
     List,
-    /// What an export is.
+    /// Describe an export.
     Info,
-    /// What an export is, and choose it.
+    /// Describe an export, and choose it.
     Go,
-    /// Replies in chunks from now on.
+    /// Use structured replies from now on.
     StructuredReply,
-    /// Which metadata contexts there are.
+    /// List metadata contexts.
     ListMetaContext,
-    /// Choose metadata contexts.
+    /// Select metadata contexts.
     SetMetaContext,
-    /// Anything else, to be refused: STARTTLS, EXTENDED_HEADERS, what is yet to come.
+    /// Anything else, to be refused: STARTTLS, EXTENDED_HEADERS, future options.
     Unknown,
 }
 
-/// The front of an option.
+/// The header of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The client's number of it, which answers repeat.
+    /// The option number, which replies repeat.
     pub number: u32,
-    /// How much data follows, in bytes: not bounded yet.
+    /// The length of the data that follows, in bytes: not bounded yet.
     pub length: u32,
 }
 
 impl Header {
-    /// Takes it apart.
+    /// Parses a header.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Header {
         Ok(Self { number, length: fields.u32().unwrap_or_default() })
     }
 
-    /// What the number means.
+    /// The code for the number.
     #[must_use]
     pub fn code(self) -> Code {
         match self.number {
@@ -117,12 +117,12 @@ impl Header {
     }
 }
 
-/// What [`Code::Info`] and [`Code::Go`] ask.
+/// The data of [`Code::Info`] and [`Code::Go`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InfoRequest<'a> {
-    /// Which export; empty for the default one.
+    /// The export; empty for the default one.
     pub name: &'a str,
-    /// The name is to be told.
+    /// Whether the reply must include the name.
     pub wants_name: bool,
 }
 
@@ -131,7 +131,7 @@ const INFO_NAME: u16 = 1;
 const INFO_BLOCK_SIZE: u16 = 3;
 
 impl<'a> InfoRequest<'a> {
-    /// Takes the data of the option apart; none if it is not what it says it is.
+    /// Parses the data of the option; `None` if it is malformed.
     #[must_use]
     pub fn parse(data: &'a [u8]) -> Option<Self> {
         let mut fields = Fields(data);
@@ -145,23 +145,23 @@ impl<'a> InfoRequest<'a> {
     }
 }
 
-/// What [`Code::ListMetaContext`] and [`Code::SetMetaContext`] ask.
+/// The data of [`Code::ListMetaContext`] and [`Code::SetMetaContext`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContextRequest<'a> {
-    /// Of which export; empty for the default one.
+    /// The export; empty for the default one.
     pub name: &'a str,
     /// Patterns of contexts, as many as the data has room for.
     pub queries: Vec<&'a str>,
 }
 
 impl<'a> ContextRequest<'a> {
-    /// Takes the data of the option apart; none if it is not what it says it is.
+    /// Parses the data of the option; `None` if it is malformed.
     #[must_use]
     pub fn parse(data: &'a [u8]) -> Option<Self> {
         let mut fields = Fields(data);
         let name = fields.string()?;
         let count = fields.u32()?;
-        // Grows with what is there, not with what the client says is there.
+        // Grows with the actual data, not with the count that the client states.
         let mut queries = Vec::new();
         for _ in 0..count {
             queries.push(fields.string()?);
@@ -169,34 +169,34 @@ impl<'a> ContextRequest<'a> {
         fields.0.is_empty().then_some(Self { name, queries })
     }
 
-    /// Whether `base:allocation` is listed: all contexts, or all of `base:`, or itself.
+    /// Whether `base:allocation` is to be listed: by an empty query, by `base:`, or by its name.
     #[must_use]
     pub fn lists_allocation(&self) -> bool {
         let matches = |query: &&str| *query == "base:" || *query == ALLOCATION;
         self.queries.is_empty() || self.queries.iter().any(matches)
     }
 
-    /// Whether `base:allocation` is chosen: by its name only.
+    /// Whether `base:allocation` is selected: only by its name.
     #[must_use]
     pub fn chooses_allocation(&self) -> bool {
         self.queries.contains(&ALLOCATION)
     }
 }
 
-/// What an option is answered with.
+/// The type of a reply to an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// Done.
     Acknowledged,
-    /// One export.
+    /// An entry of the list of exports.
     Server,
-    /// A fact about an export.
+    /// Information about an export.
     Info,
-    /// One metadata context.
+    /// A metadata context.
     MetaContext,
-    /// The option is not known.
+    /// The option is unknown.
     Unsupported,
-    /// The option is known and its data is wrong, or it comes too early.
+    /// The option is known, but its data is wrong, or it comes too early.
     Invalid,
     /// No export has that name.
     UnknownExport,
@@ -220,7 +220,7 @@ impl Reply {
     }
 }
 
-/// An answer to `option` with `data`; with an error, the data is a message for people.
+/// A reply to `option` with `data`; for an error, the data is a message for people.
 #[must_use]
 pub fn reply(option: Header, reply: Reply, data: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(20 + data.len());
@@ -232,7 +232,7 @@ pub fn reply(option: Header, reply: Reply, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// One export of the list.
+/// One export in the list.
 #[must_use]
 pub fn server_reply(option: Header, name: &str) -> Vec<u8> {
     let mut data = (name.len() as u32).to_be_bytes().to_vec();
@@ -240,7 +240,7 @@ pub fn server_reply(option: Header, name: &str) -> Vec<u8> {
     reply(option, Reply::Server, &data)
 }
 
-/// That `base:allocation` is there; a list gives no id.
+/// The reply for `base:allocation`; a list has no ID.
 #[must_use]
 pub fn allocation_reply(option: Header) -> Vec<u8> {
     let id = if option.code() == Code::SetMetaContext { ALLOCATION_CONTEXT } else { 0 };
@@ -249,7 +249,7 @@ pub fn allocation_reply(option: Header) -> Vec<u8> {
     reply(option, Reply::MetaContext, &data)
 }
 
-/// What an export is: all answers to [`Code::Info`] and [`Code::Go`], the last included.
+/// Describes an export: all replies to [`Code::Info`] and [`Code::Go`], including the last.
 #[must_use]
 pub fn info_replies(
     option: Header,
@@ -272,7 +272,7 @@ pub fn info_replies(
     all
 }
 
-/// The answer to [`Code::ExportName`].
+/// The reply to [`Code::ExportName`].
 #[must_use]
 pub fn export_name_reply(client: ClientFlags, bytes: u64, transmission_flags: u16) -> Vec<u8> {
     let mut reply = bytes.to_be_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! The bytes of the protocol document, and bytes that are not.
+//! The bytes of the protocol document, and bytes that differ from it.
 
 use proptest::prelude::*;
 

@@ -34,7 +34,7 @@ fn extent(start: u64, end: u64) -> Extent {
 struct Change {
     start: u64,
     end: u64,
-    /// None for zeros.
+    /// `None` for zeros.
     value: Option<u8>,
 }
 
@@ -80,7 +80,7 @@ proptest! {
             let mut read = vec![1; CAPACITY as usize];
             scratch.read(&below, ByteOffset::ZERO, &mut read).unwrap();
             prop_assert!(read == expected);
-            // A part is the same part of the whole.
+            // Reading a part gives the same part of the whole.
             let mut part = vec![1; range.len()];
             scratch.read(&below, ByteOffset::new(change.start), &mut part).unwrap();
             prop_assert!(part == expected[range]);
@@ -140,7 +140,7 @@ fn what_is_below_is_read_only_where_it_is_needed() {
     let mut read = [1; 2 * BLOCK_BYTES as usize];
     scratch.read(&below, block, &mut read).unwrap();
     assert_eq!(read[8..13], [7, b'a', b'b', b'c', 7]);
-    // A part of a block that was never written needs the rest of it.
+    // Writing a part of a block that was never written needs the rest of it.
     for failed in [
         scratch.write(&below, ByteOffset::ZERO, b"abc"),
         scratch.zero(&below, extent(3 * BLOCK_BYTES, 3 * BLOCK_BYTES + 1)),
@@ -194,16 +194,17 @@ fn zeros_over_two_tebibytes_take_no_memory_to_speak_of() {
     let file = tempfile::tempfile().unwrap();
     file.set_len(capacity).unwrap();
     let layer = Scratch { file, capacity, blocks: RwLock::default() };
-    // Of whole blocks nothing below is read.
+    // Whole blocks are written without reading below.
     let view = view(MemoryDevice::new(geometry()));
-    // Half of what one bitmap is of: a range that is all of one would be kept as a range at once.
+    // Half of what one bitmap covers: a range of a full bitmap would immediately be stored as a
+    // range.
     let longest: u64 = 128 << 20;
     for start in (0..capacity).step_by(longest as usize) {
         layer.zero(&view, extent(start, (start + longest).min(capacity))).unwrap();
     }
     let blocks = layer.blocks.read().unwrap();
     assert_eq!(blocks.zeros.len(), capacity / BLOCK_BYTES);
-    // What it takes to write the set down is what it takes in memory, more or less.
+    // The serialised size of the set is about its size in memory.
     let bytes = blocks.zeros.serialized_size() + blocks.data.serialized_size();
     assert!(bytes < 1 << 20, "{bytes} bytes");
 }

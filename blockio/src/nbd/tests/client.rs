@@ -1,4 +1,4 @@
-//! A client that says what it is told to, also what is wrong.
+//! A client that sends what it is given, including wrong messages.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -29,7 +29,7 @@ pub(super) const ENOSPC: u32 = 28;
 pub(super) const EOVERFLOW: u32 = 75;
 pub(super) const ENOTSUP: u32 = 95;
 
-/// What every request of the tests is called.
+/// The cookie of every request in the tests.
 pub(super) const COOKIE: u64 = 0x1122_3344_5566_7788;
 
 /// A part of a structured reply.
@@ -79,7 +79,7 @@ pub(super) fn request(flags: u16, command: u16, offset: u64, length: u32) -> Vec
 impl Client {
     pub(super) fn connect(path: &Path) -> Self {
         let stream = UnixStream::connect(path).unwrap();
-        // A server that does not answer fails the test instead of holding it up.
+        // A server that does not answer fails the test instead of blocking it.
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
         Self { stream }
@@ -132,7 +132,7 @@ impl Client {
         self.send(&bytes);
     }
 
-    /// All answers to an option, the last included: their types and data.
+    /// All replies to an option, including the last: their types and data.
     pub(super) fn option(&mut self, number: u32, data: &[u8]) -> Vec<(u32, Vec<u8>)> {
         self.send_option(number, data);
         let mut replies = Vec::new();
@@ -147,7 +147,7 @@ impl Client {
         }
     }
 
-    /// The type of the one answer to an option.
+    /// The type of the only reply to an option.
     #[track_caller]
     pub(super) fn only_answer(&mut self, number: u32, data: &[u8]) -> u32 {
         let replies = self.option(number, data);
@@ -235,7 +235,7 @@ impl Client {
         }
     }
 
-    /// What a structured read gives, holes filled in; every byte exactly once.
+    /// The result of a structured read, holes filled in; every byte exactly once.
     #[track_caller]
     pub(super) fn read(&mut self, offset: u64, length: u32) -> Vec<u8> {
         let mut bytes = vec![None; length as usize];

@@ -1,4 +1,4 @@
-//! Clients that want more than their part: memory, time, or places that others need.
+//! Clients that want more than their share of memory, time, or seats that others need.
 
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ use crate::units::{ByteCount, SectorSize};
 
 const LONGEST_READ: u32 = 32 << 20;
 
-/// A client that has the beginning of a reply, and whose request is under way while it reads no
-/// more.
+/// A client that has received the beginning of a reply, and reads no more while its request is
+/// under way.
 fn busy(served: &Served, length: u32) -> Client {
     let mut client = served.simple("vda");
     client.send(&request(0, READ, 0, length));
@@ -24,7 +24,7 @@ fn busy(served: &Served, length: u32) -> Client {
     client
 }
 
-/// A client that has a place, as soon as somebody makes room for it; it is greeted.
+/// A client that gets a seat as soon as another one gives it up; it is greeted.
 fn comes_in(served: &Served) -> Client {
     let began = Instant::now();
     loop {
@@ -60,7 +60,7 @@ fn a_client_that_waits_between_requests_holds_nothing() {
         let (mut structured, mut simple) = (served.structured("vda"), served.simple("vda"));
         structured.read(0, CAPACITY as u32);
         assert_eq!(simple.write(0, &content(2 * MIB)), 0);
-        // The next request is taken when the one before it has given everything back.
+        // The next request is accepted only when the previous one has given everything back.
         assert_eq!(structured.simple(0, FLUSH, 0, 0), 0);
         assert_eq!(simple.simple(0, FLUSH, 0, 0), 0);
         let held = served.server.budget.held();
@@ -120,7 +120,7 @@ fn a_client_that_is_idle_makes_room_and_those_with_a_request_under_way_do_not() 
     });
 }
 
-/// The place that a client finds among others that stall at once serves it.
+/// A client that comes while all others stall gets a seat, and is served.
 fn finds_a_place(served: &Served) {
     let mut next = comes_in(served);
     next.send(&3_u32.to_be_bytes());
@@ -137,7 +137,7 @@ fn clients_that_take_nothing_of_their_replies_do_not_keep_everybody_out() {
         let mut others: Vec<Client> =
             (0..CONNECTIONS_MAX).map(|_| busy(&served, CAPACITY as u32)).collect();
         finds_a_place(&served);
-        // One made room, and only one.
+        // One gave up its seat, and only one.
         let mut whole = 0;
         for other in &mut others {
             let mut reply = vec![0; CAPACITY];

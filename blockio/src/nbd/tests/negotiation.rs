@@ -49,13 +49,13 @@ fn what_is_unknown_or_wrong_is_refused_and_the_next_option_is_heard() {
     served.run(|| {
         let mut client = served.client();
         client.greet(3);
-        // STARTTLS, EXTENDED_HEADERS, and what nobody has thought of.
+        // STARTTLS, EXTENDED_HEADERS, and options that do not exist.
         for unknown in [0, 4, 5, 11, 12, u32::MAX] {
             assert_eq!(client.only_answer(unknown, b"data"), UNSUPPORTED);
         }
         for option in [6, 7] {
             assert_eq!(client.only_answer(option, &info("vdc", &[])), UNKNOWN);
-            // Of two exports, neither is the default.
+            // With two exports, neither is the default.
             assert_eq!(client.only_answer(option, &info("", &[])), UNKNOWN);
             for wrong in
                 [&b""[..], b"\0\0\0\x03vd", b"\xff\xff\xff\xffvda\0\0", b"\0\0\0\0\0\x02\0"]

@@ -1,4 +1,4 @@
-//! Requests and their answers, in both kinds of replies.
+//! Requests and their replies, in both kinds of replies.
 
 use super::client::{
     BLOCK_STATUS, Chunk, EINVAL, EIO, ENOSPC, ENOTSUP, EOVERFLOW, EPERM, FLUSH, READ, TRIM, WRITE,
@@ -115,7 +115,7 @@ fn what_one_client_writes_every_client_reads() {
     served.run(|| {
         let (mut writer, mut reader) = (served.simple("vda"), served.structured("vda"));
         let mut expected = content(CAPACITY);
-        // More than one piece, from within a block to the very end.
+        // More than one piece, from the middle of a block to the very end.
         let data = vec![0xee; 2 * MIB + 700];
         let start = CAPACITY - data.len();
         assert_eq!(writer.write(start as u64, &data), 0);
@@ -160,7 +160,7 @@ fn a_disk_that_fails_is_said_to_and_the_connection_goes_on() {
             assert_eq!(simple.simple(0, READ, 0, 4096), EIO);
         }
     });
-    // In the middle: what was read before is good, and the error ends the reply.
+    // A failure in the middle: data read before it is good, and the error ends the reply.
     let served = failing(1);
     served.run(|| {
         let mut client = served.structured("vda");
@@ -180,7 +180,7 @@ fn a_simple_reply_that_cannot_be_finished_ends_the_connection_and_nothing_wrong_
         assert_eq!(client.simple(0, READ, 0, 2 << 20), 0);
         assert!(client.take(MIB) == content(MIB));
         client.is_ended();
-        // Others are told before anything is sent.
+        // Other clients get the error before any data is sent.
         assert_eq!(served.simple("vda").simple(0, READ, 0, 2 << 20), EIO);
     });
 }

@@ -1,4 +1,4 @@
-//! Clients that are slow, rude, or gone, too many of them, and a server that is to stop.
+//! Clients that are slow, rude, or gone, too many clients, and a server that is stopped.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -13,7 +13,7 @@ use crate::nbd::{Listen, Server};
 
 const SHORT: Duration = Duration::from_millis(50);
 
-/// The server still has an ear for others.
+/// Asserts that the server still answers other clients.
 fn serves_others(served: &Served) {
     let mut other = served.structured("vda");
     assert_eq!(other.read(0, 512), content(512));
@@ -38,7 +38,7 @@ fn clients_that_vanish_in_the_middle_end_their_own_connection_only() {
         client.send(&request(0, WRITE, 0, 512));
         client.send(b"half of it");
         drop(client);
-        // Gone while the answer, longer than any socket holds, is on its way.
+        // Gone while the reply, longer than any socket buffer, is on its way.
         let mut client = served.structured("vda");
         client.send(&request(0, READ, 0, CAPACITY as u32));
         client.take(4);
@@ -113,7 +113,7 @@ fn one_client_more_than_there_are_places_is_sent_away_until_one_is_free() {
         assert_eq!(clients[CONNECTIONS_MAX - 1].simple(0, FLUSH, 0, 0), 0);
         clients[0].send(&request(0, DISCONNECT, 0, 0));
         clients[0].is_ended();
-        // Its place is free a moment after its socket is closed.
+        // Its seat is free a moment after its socket is closed.
         let began = Instant::now();
         loop {
             let mut next = served.client();
@@ -135,7 +135,7 @@ fn a_server_that_stops_ends_idle_clients_and_finishes_what_has_begun() {
         let mut silent = served.client();
         let mut busy = served.simple("vda");
         let data = vec![7; 3 * MIB];
-        // More than a socket holds: once it is sent, most of it has been taken.
+        // More than a socket buffer: once it is sent, most of it has been taken.
         busy.send(&request(0, WRITE, 0, data.len() as u32));
         busy.send(&data[..2 * MIB]);
         served.stop.store(true, Ordering::Relaxed);
@@ -181,7 +181,7 @@ fn a_socket_file_is_replaced_only_if_nobody_listens() {
     refused(bind());
     drop(first);
     assert!(!path.exists());
-    // Whoever took the path meanwhile keeps it.
+    // A process that took the path meanwhile keeps it.
     let first = bind().unwrap();
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, "mine").unwrap();

@@ -1,5 +1,5 @@
-//! What the bodies of the known kinds of record hold: read and written side by side. The order of
-//! records, and what they add up to, is the decoder's.
+//! The bodies of the known kinds of record: read and written side by side. The order of records,
+//! and their totals, are up to the decoder.
 //!
 //! All tables are in docs/format/change-stream-v1.md. `at` is where a body begins in the stream.
 
@@ -33,7 +33,7 @@ const MARK_CRASH: u16 = 1;
 const MARK_APPLICATION: u16 = 2;
 const END_CONSISTENT: u32 = 1;
 
-/// A body that is read from its beginning to its end, or something of it.
+/// A body, or part of it, read from beginning to end.
 struct Fields<'a> {
     bytes: &'a [u8],
     taken: usize,
@@ -63,7 +63,7 @@ impl<'a> Fields<'a> {
         Ok(taken)
     }
 
-    /// The next name, of a length read before from `length_at`.
+    /// The next name; its `length` was read before, at `length_at`.
     fn name(&mut self, length: u16, length_at: u64) -> Result<Option<Name>, Malformed> {
         if length == NO_NAME {
             return Ok(None);
@@ -96,7 +96,7 @@ fn write_name(name: Option<&Name>, body: &mut Vec<u8>) {
     body.extend(name.map_or(&[][..], Name::as_bytes));
 }
 
-/// What the stream's header holds.
+/// The content of the stream's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stream {
     pub(super) identity: [u8; 16],
@@ -106,7 +106,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Refuses another version, before anything else is made of the body.
+    /// Refuses another version, before anything else in the body is interpreted.
     pub(super) fn check_version(page: &[u8], at: u64) -> Result<(), Malformed> {
         match u32_at(page, 0) {
             VERSION => Ok(()),
@@ -135,7 +135,7 @@ impl Stream {
 
     pub(super) fn write(&self, body: &mut Vec<u8>) {
         body.extend(VERSION.to_le_bytes());
-        // At most VOLUMES_MAX: `Encoder::new` has looked.
+        // At most VOLUMES_MAX, as checked by `Encoder::new`.
         body.extend((self.volumes.len() as u32).to_le_bytes());
         body.extend(self.identity);
         body.extend(self.created.0.to_le_bytes());
@@ -177,8 +177,9 @@ fn write_volume(volume: &VolumeHeader, body: &mut Vec<u8>) {
 /// Reads the entries of a batch with `payload_bytes` of payload for volumes of the `sizes`: the
 /// pieces, and where the last one's payload ends.
 ///
-/// A piece's position must be the first that its offset allows after the piece before: one
-/// comparison, and no two pieces share a byte, none is out of place, and nothing hides in gaps.
+/// A piece's position must be the first that its offset allows after the previous piece. This one
+/// comparison ensures that no two pieces share a byte, none is out of place, and nothing is hidden
+/// in gaps.
 pub(super) fn read_batch(
     body: &[u8],
     at: u64,
@@ -204,7 +205,7 @@ pub(super) fn read_batch(
     Ok((pieces, free))
 }
 
-/// One piece, and where the payload is free after it.
+/// Reads one piece; returns it, and where the payload is free after it.
 fn read_entry(
     entry: &[u8],
     at: u64,
@@ -300,7 +301,7 @@ pub(super) fn write_mark(mark: &Mark, body: &mut Vec<u8>) {
     names.iter().for_each(|name| write_name(*name, body));
 }
 
-/// Reads an end, holds its totals against what was `counted`, and says whether the state is
+/// Reads an end record, compares its totals with those `counted`, and returns whether the state is
 /// consistent.
 pub(super) fn read_end(body: &[u8], at: u64, counted: &Totals) -> Result<bool, Malformed> {
     let mut fields = Fields::new(body, at);
@@ -335,7 +336,7 @@ fn totals(of: &Totals) -> [(&'static str, u64); 5] {
     ]
 }
 
-/// Counts `piece`. Zeros can be told over and over: numbers stay at the largest there is.
+/// Counts `piece`. Zeros can be repeated without limit: numbers saturate.
 pub(super) fn count(totals: &mut Totals, piece: &Piece) {
     let bytes = match piece.content {
         Content::Data { .. } => &mut totals.data_bytes,

@@ -1,4 +1,5 @@
-//! Packs and unpacks the payload of one batch: lz4 or zstd, a whole batch at once, bounded.
+//! Compresses and decompresses the payload of one batch: lz4 or zstd, a whole batch at a time,
+//! bounded.
 
 use crate::stream::Problem;
 
@@ -14,12 +15,12 @@ pub enum Method {
     Zstd,
 }
 
-/// Unpacks `stored` to exactly `unpacked.len()` bytes. After an error, what is in `unpacked` means
-/// nothing.
+/// Unpacks `stored` to exactly `unpacked.len()` bytes. After an error, the content of `unpacked` is
+/// meaningless.
 ///
 /// # Errors
 ///
-/// [`Problem::Compression`] if it is not that many, or not compressed so.
+/// [`Problem::Compression`] if the length differs, or the data is not compressed with `method`.
 pub fn unpack(method: Method, stored: &[u8], unpacked: &mut [u8]) -> Result<(), Problem> {
     let length = match method {
         Method::Lz4 => lz4_flex::block::decompress_into(stored, unpacked)
@@ -34,7 +35,7 @@ pub fn unpack(method: Method, stored: &[u8], unpacked: &mut [u8]) -> Result<(), 
     Ok(())
 }
 
-/// Packs `unpacked`; none if it would not be at least `gain` bytes shorter.
+/// Packs `unpacked`; `None` if it would not be at least `gain` bytes shorter.
 #[must_use]
 pub fn pack(method: Method, unpacked: &[u8], gain: usize) -> Option<Vec<u8>> {
     let capacity = match method {
@@ -42,7 +43,7 @@ pub fn pack(method: Method, unpacked: &[u8], gain: usize) -> Option<Vec<u8>> {
         Method::Zstd => unpacked.len(),
     };
     let mut stored = vec![0; capacity];
-    // Either fails only where the room does not suffice: then it is not shorter.
+    // Either fails only if the buffer is too small: then the result is not shorter.
     let length = match method {
         Method::Lz4 => lz4_flex::block::compress_into(unpacked, &mut stored).ok()?,
         Method::Zstd => zstd::bulk::compress_to_buffer(unpacked, &mut stored, ZSTD_LEVEL).ok()?,

@@ -1,4 +1,4 @@
-//! Reads the records of a stream in their order; what one holds is `body`'s.
+//! Reads the records of a stream in order; their contents are read by `body`.
 
 use crate::stream::native::body::{self, Stream};
 use crate::stream::native::compression::Method;
@@ -11,14 +11,14 @@ use crate::stream::native::layout::{
 use crate::stream::{BatchHeader, End, Event, Malformed, Problem, Timestamp, Totals, Want};
 use crate::units::ByteCount;
 
-/// A record that may be skipped is taken in pieces of at most this, in bytes.
+/// A record that may be skipped is taken in pieces of at most this many bytes.
 const SKIP_BYTES: usize = 64 << 10;
 
-/// Decodes our own format.
+/// Decodes the native format.
 #[derive(Debug)]
 pub struct Decoder {
     state: State,
-    // What is told of the current record so far: its header, as it comes.
+    // The header of the current record, as far as taken.
     header: Vec<u8>,
     consumed: u64,
     // Where the current record begins.
@@ -29,7 +29,7 @@ pub struct Decoder {
     event: Option<Event>,
 }
 
-/// What later records are held against.
+/// What later records are checked against.
 #[derive(Debug)]
 struct Known {
     tag: Tag,
@@ -43,11 +43,11 @@ enum State {
     Page,
     /// In a header of more than a page.
     Rest(Shared),
-    /// At a batch's payload.
+    /// At the payload of a batch.
     Payload { batch: BatchHeader, method: Option<Method>, stored: usize },
-    /// After compressed payload, at so many bytes of padding.
+    /// After compressed payload, with `left` bytes of padding.
     Padding { batch: BatchHeader, left: usize },
-    /// In the payload of a record that is skipped.
+    /// In the payload of a skipped record.
     Skip { left: usize },
     /// After the end record.
     End,
@@ -60,7 +60,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// At the beginning of a stream.
+    /// A decoder at the beginning of a stream.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -75,7 +75,7 @@ impl Decoder {
         }
     }
 
-    /// When the stream was begun, once its header was taken.
+    /// When the stream was begun; known once its header was taken.
     #[must_use]
     pub fn created(&self) -> Option<Timestamp> {
         self.stream.as_ref().map(|known| known.created)
@@ -95,7 +95,7 @@ impl Decoder {
         self.take_header(&shared)
     }
 
-    /// Is this a stream, and of our version? Then the rest is where we look for it.
+    /// Checks that this is a stream of our version; then the other fields are where we expect them.
     fn check_beginning(&self, shared: &Shared, page: &[u8]) -> Result<(), Malformed> {
         let at = self.record_at;
         if self.stream.is_some() {
@@ -108,7 +108,7 @@ impl Decoder {
         Stream::check_version(&page[SHARED_BYTES..], at + SHARED_BYTES as u64)
     }
 
-    /// The header is complete: may we believe it?
+    /// Takes a complete header if it passes verification.
     fn take_header(&mut self, shared: &Shared) -> Result<(), Malformed> {
         let at = self.record_at;
         let found = header_checksum(&self.header);
@@ -120,14 +120,14 @@ impl Decoder {
         expect(at + SEQUENCE_AT as u64, "a sequence number", shared.sequence, self.sequence)?;
         self.check_fields(shared)?;
         self.sequence += 1;
-        // Bodies are read from a borrow of the header while the rest of us changes.
+        // Bodies are read from a borrow of the header while the rest of `self` changes.
         let header = std::mem::take(&mut self.header);
         let outcome = self.take_body(shared, &header);
         self.header = header;
         outcome
     }
 
-    /// What holds for records of every kind, also those that are skipped.
+    /// Checks the rules for records of every kind, including skipped ones.
     fn check_fields(&self, shared: &Shared) -> Result<(), Malformed> {
         let at = self.record_at;
         let known = if shared.kind == KIND_STREAM { FLAG_UNORDERED } else { 0 };
@@ -209,7 +209,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Do the two lengths and the method of a batch's payload belong together?
+    /// Checks that the two lengths and the method of a batch's payload are consistent.
     fn check_payload(&self, shared: &Shared) -> Result<Option<Method>, Malformed> {
         let at = self.record_at;
         let stored_at = at + STORED_BYTES_AT as u64;
@@ -237,7 +237,7 @@ impl Decoder {
         Ok(Some(method))
     }
 
-    /// Known kinds have been critical ever since: one that may be skipped was made by no writer.
+    /// Known kinds have always been critical: no writer makes one that may be skipped.
     fn check_critical(&self, shared: &Shared) -> Result<(), Malformed> {
         let at = self.record_at + FLAGS_AT as u64;
         let flags = shared.flags & FLAG_CRITICAL;
@@ -273,7 +273,7 @@ impl Decoder {
         self.state = if left == 0 { State::Page } else { State::Skip { left } };
     }
 
-    /// A record is complete: `event` came of it.
+    /// Ends a record that resulted in `event`.
     fn give(&mut self, event: Event) {
         self.event = Some(event);
         self.state = State::Page;

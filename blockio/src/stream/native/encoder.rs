@@ -1,4 +1,4 @@
-//! Writes a stream, forward only: into a file, a pipe, a socket.
+//! Writes a stream, forward only: to a file, a pipe, a socket.
 
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,14 +20,14 @@ use crate::stream::{
 use crate::units::{ByteCount, ByteOffset};
 use crate::{Error, ErrorKind, Result};
 
-/// How a stream is written.
+/// Options for writing a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The most payload of a batch, in bytes: a multiple of 4096, at most [`BATCH_BYTES_MAX`].
     pub batch_bytes: usize,
-    /// How payload is compressed, where it becomes shorter by it.
+    /// How payload is compressed if that makes it shorter.
     pub compression: Option<Method>,
-    /// When the stream was begun; none: now.
+    /// When the stream was begun; `None` for now.
     pub created: Option<Timestamp>,
 }
 
@@ -38,8 +38,8 @@ impl Default for Options {
     }
 }
 
-/// Writes one stream of our own format. Dropped before [`finish`](Self::finish), or after an error,
-/// it leaves a stream without an end, which every reader refuses.
+/// Writes one native stream. If dropped before [`finish`](Self::finish), or after an error, it
+/// leaves a stream without an end, which every reader refuses.
 #[derive(Debug)]
 pub struct Encoder<W> {
     output: W,
@@ -48,10 +48,10 @@ pub struct Encoder<W> {
     sizes: Vec<Option<ByteCount>>,
     sequence: u64,
     totals: Totals,
-    // The batch that is being filled: its pieces and its payload.
+    // The batch being filled: its pieces and its payload.
     pieces: Vec<Piece>,
     payload: Vec<u8>,
-    // The record that is being made; kept for their memory.
+    // The record being made; kept for their allocations.
     body: Vec<u8>,
     header: Vec<u8>,
 }
@@ -61,8 +61,8 @@ impl<W: Write> Encoder<W> {
     ///
     /// # Errors
     ///
-    /// `Usage` if there are no volumes, more than [`VOLUMES_MAX`], or `batch_bytes` is not as
-    /// [`Options`] says; `Failed` if `output` cannot be written.
+    /// `Usage` if there are no volumes, more than [`VOLUMES_MAX`], or `batch_bytes` is not valid
+    /// for [`Options`]; `Failed` if `output` cannot be written.
     pub fn new(output: W, header: &StreamHeader, options: Options) -> Result<Self> {
         check(header, &options)?;
         let identity = header.identity.unwrap_or_else(|| Uuid::new_v4().into_bytes());
@@ -87,11 +87,11 @@ impl<W: Write> Encoder<W> {
         Ok(encoder)
     }
 
-    /// Bytes for `volume` from `start` on; as many batches as it takes.
+    /// Writes `bytes` for `volume` from `start` on, in as many batches as it takes.
     ///
     /// # Errors
     ///
-    /// `Usage` if they are none, or past the volume's end; `Failed` if the output cannot be
+    /// `Usage` if `bytes` is empty, or ends past the volume's end; `Failed` if the output cannot be
     /// written.
     pub fn data(&mut self, volume: VolumeIndex, start: ByteOffset, bytes: &[u8]) -> Result<()> {
         let length = ByteCount::new(bytes.len() as u64);
@@ -109,7 +109,7 @@ impl<W: Write> Encoder<W> {
         Ok(())
     }
 
-    /// As much of `bytes` as this batch, or the next one, has room for.
+    /// Adds as much of `bytes` as this batch, or the next one, has room for.
     fn part(&mut self, volume: VolumeIndex, start: ByteOffset, bytes: &[u8]) -> Result<usize> {
         let capacity = self.options.batch_bytes;
         let mut position = position_for(start, self.payload.len(), capacity);
@@ -127,7 +127,7 @@ impl<W: Write> Encoder<W> {
         Ok(taken)
     }
 
-    /// Zeros.
+    /// Writes zeros.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl<W: Write> Encoder<W> {
         self.add(Piece { volume, extent, content: Content::Zero })
     }
 
-    /// What the source does not need any more.
+    /// Writes a discard: data that the source no longer needs.
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl<W: Write> Encoder<W> {
         self.add(Piece { volume, extent, content: Content::Discard })
     }
 
-    /// A recovery point: after all that was given so far.
+    /// Writes a recovery point after everything written so far.
     ///
     /// # Errors
     ///
@@ -186,14 +186,14 @@ impl<W: Write> Encoder<W> {
         }
     }
 
-    /// Adds `piece` to the batch: to the last piece if it goes on where that ends.
+    /// Adds `piece` to the batch; joins it with the last piece if it continues that.
     fn add(&mut self, piece: Piece) -> Result<()> {
         if let Some(joined) = self.pieces.last().and_then(|last| joined(last, &piece)) {
             self.pieces.pop();
             self.pieces.push(joined);
             return Ok(());
         }
-        // Data has made room for itself, and its payload is already in this batch.
+        // For data, room was made before, and its payload is already in this batch.
         if self.pieces.len() >= BATCH_PIECES_MAX {
             self.flush()?;
         }
@@ -201,7 +201,7 @@ impl<W: Write> Encoder<W> {
         Ok(())
     }
 
-    /// Writes the batch, if there is one.
+    /// Writes the batch, if it is not empty.
     fn flush(&mut self) -> Result<()> {
         if self.pieces.is_empty() {
             return Ok(());
@@ -220,7 +220,7 @@ impl<W: Write> Encoder<W> {
 
     fn batch(&mut self, payload: &[u8]) -> Result<()> {
         let packed = self.options.compression.and_then(|method| {
-            // A page at least: less would not make the record shorter.
+            // At least a page: less would not make the record shorter.
             pack(method, payload, PAGE_BYTES).map(|packed| (method, packed))
         });
         let compression = match packed {
@@ -243,7 +243,7 @@ impl<W: Write> Encoder<W> {
         self.output.write_all(&[0; PAGE_BYTES][..padding]).map_err(unwritable)
     }
 
-    /// Writes a header with what is in `body`.
+    /// Writes a header with the content of `body`.
     fn record(&mut self, shared: Shared) -> Result<()> {
         let magic = if self.sequence == 0 { STREAM_MAGIC } else { RECORD_MAGIC };
         let (sequence, tag) = (self.sequence, self.tag);
@@ -256,7 +256,7 @@ impl<W: Write> Encoder<W> {
     }
 }
 
-/// Both as one, if the second goes on where the first ends: on the volume, and in the payload.
+/// Both as one, if the second continues the first: on the volume, and in the payload.
 fn joined(first: &Piece, second: &Piece) -> Option<Piece> {
     let lengths = usize::try_from(first.extent.length().get()).ok();
     let goes_on = match (first.content, second.content) {
@@ -287,7 +287,7 @@ fn check(header: &StreamHeader, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Now; a clock before 1970 or after 2554 is no reason not to write a stream.
+/// The current time; a clock before 1970 or after 2554 must not prevent writing a stream.
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))

@@ -1,20 +1,20 @@
-//! Where the bytes of a record lie: docs/format/change-stream-v1.md as constants, and the part that
-//! all records share. What a record means is not here.
+//! The byte layout of a record: docs/format/change-stream-v1.md as constants, and the part that all
+//! records share. The meaning of a record is not here.
 //!
 //! Public for tools that make streams byte by byte, such as fuzz targets.
 
 use crate::stream::placement::ALIGNMENT;
 use crate::stream::{BATCH_BYTES_MAX, Malformed, Problem, WANT_BYTES_MAX};
 
-/// The first bytes of a stream. Not text, and changed by whatever takes it for text: the high bit,
-/// a DOS line end, a DOS end of file.
+/// The first bytes of a stream. They are not text, and are changed by any text conversion: the high
+/// bit, a DOS line end, a DOS end of file.
 pub const STREAM_MAGIC: [u8; 8] = *b"\x89MTS\r\n\x1a\n";
 /// The first bytes of every other record.
 pub const RECORD_MAGIC: [u8; 8] = *b"MTrecord";
-/// The version that is written, and the only one that is read.
+/// The version that is written, and the only one accepted.
 pub const VERSION: u32 = 1;
 
-/// What every record's length is a multiple of, in bytes.
+/// The length of every record is a multiple of this, in bytes.
 pub const PAGE_BYTES: usize = ALIGNMENT;
 /// The length of the part that all records share; the body follows.
 pub const SHARED_BYTES: usize = 64;
@@ -43,14 +43,15 @@ pub const PAYLOAD_BYTES_AT: usize = 40;
 pub const PAYLOAD_CHECKSUM_AT: usize = 44;
 /// Offset of the compression method, u16.
 pub const COMPRESSION_AT: usize = 48;
-/// Offset of what must be zero, up to the body.
+/// Offset of the reserved bytes, which must be zero, up to the body.
 pub const RESERVED_AT: usize = 50;
 
-/// Flag: who does not know the kind of this record may not go on.
+/// Flag: a reader that does not know the kind of this record must stop.
 pub const FLAG_CRITICAL: u16 = 1;
 
-/// Flag of the stream's header: its batches are not in the order of the source's writes. Who does
-/// not know it must not take what is between two marks for a state of the source, and refuses it.
+/// Flag of the stream's header: its batches are not in the order of the source's writes. A reader
+/// that does not know the flag must not take what is between two marks for a state of the source,
+/// and refuses it.
 pub const FLAG_UNORDERED: u16 = 2;
 
 /// Kind: the stream's header.
@@ -62,13 +63,13 @@ pub const KIND_MARK: u16 = 3;
 /// Kind: the end.
 pub const KIND_END: u16 = 4;
 
-/// What padding is compared with.
+/// For comparison with padding.
 const ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
 
-/// The first 8 bytes of a stream's identity: what its records carry of it.
+/// The first 8 bytes of a stream's identity, which all its records carry.
 pub type Tag = [u8; 8];
 
-/// The part that all records share, but for the checksum of the header.
+/// The part that all records share, except for the checksum of the header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shared {
     pub(crate) magic: [u8; 8],
@@ -84,7 +85,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Reads it from the first page of a record, whatever it says.
+    /// Reads it from the first page of a record, without checks.
     pub(crate) fn read(page: &[u8]) -> Self {
         Self {
             magic: array(page, 0),
@@ -127,7 +128,7 @@ impl Shared {
         padded(SHARED_BYTES + self.body_bytes as usize)
     }
 
-    /// Refuses lengths that no record may have: before anything else is made of them.
+    /// Refuses lengths that no record may have, before they are used.
     pub(crate) fn check_lengths(&self, at: u64) -> Result<(), Malformed> {
         let limits = [
             ("the length of a record's body", BODY_BYTES_AT, self.body_bytes, BODY_BYTES_MAX),
@@ -145,13 +146,13 @@ impl Shared {
     }
 }
 
-/// `length` up to the next multiple of a page.
+/// `length` rounded up to a multiple of a page.
 #[must_use]
 pub fn padded(length: usize) -> usize {
     length.next_multiple_of(PAGE_BYTES)
 }
 
-/// The checksum that belongs in `header`: as if it were zero there.
+/// The checksum of `header`, computed as if the checksum field were zero.
 ///
 /// # Panics
 ///
@@ -173,7 +174,7 @@ pub fn seal(header: &mut [u8]) {
     header[HEADER_CHECKSUM_AT..HEADER_CHECKSUM_AT + 4].copy_from_slice(&checksum);
 }
 
-/// The `N` bytes at `at`, which the caller knows to be there.
+/// The `N` bytes at `at`; the caller has checked the length.
 pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&bytes[at..at + N]);
@@ -192,7 +193,7 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array(bytes, at))
 }
 
-/// Refuses a field that is not what it must be.
+/// Refuses a field with a wrong value.
 pub(crate) fn expect(
     at: u64,
     what: &'static str,
@@ -208,7 +209,7 @@ pub(crate) fn expect(
 
 /// Refuses bytes that are not all zero, at the first that is not; `at` is where they begin.
 pub(crate) fn expect_zeros(at: u64, what: &'static str, bytes: &[u8]) -> Result<(), Malformed> {
-    // Nearly always they are: so first the question that is answered a word at a time.
+    // They nearly always are: so first the check that compares a word at a time.
     if bytes.chunks(ZEROS.len()).all(|chunk| *chunk == ZEROS[..chunk.len()]) {
         return Ok(());
     }

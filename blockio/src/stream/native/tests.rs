@@ -1,5 +1,5 @@
-//! Tests of the native format: what goes in comes out. Refusals, resuming and the document's
-//! example are in files of their own.
+//! Tests of the native format: what is written is read back. Refusals, resuming and the document's
+//! example are in separate files.
 
 mod example;
 mod refusals;
@@ -32,7 +32,7 @@ fn options(batch_bytes: usize, compression: Option<Method>) -> Options {
     Options { batch_bytes, compression, created: Some(CREATED) }
 }
 
-/// Two volumes: one that has everything, and one of which nothing is known.
+/// Two volumes: one with all fields, and one with none.
 fn header() -> StreamHeader {
     let size = Some(ByteCount::new(1 << 20));
     let volumes = vec![
@@ -83,7 +83,7 @@ fn decode(bytes: &[u8]) -> (Vec<Event>, Option<Malformed>) {
     events(&mut Decoder::new(), bytes)
 }
 
-/// Decodes a sound stream with its payload: each piece with its bytes, data split nowhere.
+/// Decodes a sound stream with its payload: each piece with its bytes, with data not split.
 fn contents(stream: &[u8]) -> Vec<(Piece, Vec<u8>)> {
     let mut decoder = Decoder::new();
     let (mut rest, mut arena, mut contents) = (stream, Vec::new(), Vec::new());
@@ -244,7 +244,7 @@ fn the_most_volumes_with_the_longest_names_go_through() {
     assert!(matches!(&events[1], Event::End(end) if !end.consistent));
 }
 
-/// What a test gives to an encoder.
+/// Input of a test for an encoder.
 #[derive(Clone, Debug)]
 enum Given {
     Data(u16, u64, Vec<u8>),
@@ -264,7 +264,8 @@ fn given() -> impl Strategy<Value = Given> {
     ]
 }
 
-/// A volume's bytes after a piece: the value of each, or zero and discard as values past a byte's.
+/// A volume's bytes after a piece: each value, with zero and discard as values past the range of a
+/// byte.
 fn put(disks: &mut [Vec<u16>; 2], volume: u16, start: u64, values: impl Iterator<Item = u16>) {
     for (index, value) in values.enumerate() {
         disks[usize::from(volume)][start as usize + index] = value;

@@ -1,4 +1,4 @@
-//! Which format is told by which first bytes, and that nothing else is taken for a stream.
+//! Which first bytes identify which format, and that nothing else is taken for a stream.
 
 use std::io;
 use std::num::NonZeroUsize;

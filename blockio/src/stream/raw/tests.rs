@@ -1,4 +1,4 @@
-//! Raw images: what is in them comes out, and their holes and zeros cost no payload.
+//! Raw images: their content is returned, and their holes and zeros cost no payload.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -36,7 +36,7 @@ fn raw(file: &File) -> RawReader {
     RawReader::new("image", input, pool()).unwrap()
 }
 
-/// An input that gives at most `chunk` bytes at once, and is interrupted each other time.
+/// An input that returns at most `chunk` bytes at a time, and is interrupted every other time.
 #[derive(Debug)]
 struct Trickle {
     bytes: io::Cursor<Vec<u8>>,
@@ -67,7 +67,7 @@ fn pipe_of(bytes: &[u8], size: Option<u64>) -> RawReader {
     RawReader::of_size("pipe", input, size, pool()).unwrap()
 }
 
-/// The end that it comes to.
+/// Whether the end that it reaches is consistent.
 fn end(mut reader: RawReader) -> crate::Result<bool> {
     loop {
         if let Some(Frame::End(end)) = reader.next_frame()? {
@@ -95,7 +95,8 @@ fn the_end_of_a_pipe_of_unknown_size_is_no_state_of_the_source() {
     assert!(end(raw(&file_with(&[(0, &noise(BLOCK))], BLOCK as u64))).unwrap());
 }
 
-/// A batch, told: each piece's start, length, and whether it is data; what it leaves on a disk.
+/// A summary of a batch: each piece's start, length, and whether it is data. `see` also applies it
+/// to a disk.
 type Seen = Vec<(u64, u64, bool)>;
 
 fn see(batch: &Batch, disk: &mut Vec<u8>) -> Seen {
@@ -118,7 +119,7 @@ fn see(batch: &Batch, disk: &mut Vec<u8>) -> Seen {
     seen
 }
 
-/// All batches with where they end, what they leave on a disk, and the totals.
+/// All batches with where they end, the resulting disk, and the totals.
 fn read(reader: &mut RawReader) -> (Vec<(u64, Seen)>, Vec<u8>, Totals) {
     let (mut batches, mut disk) = (Vec::new(), Vec::new());
     assert!(matches!(reader.next_frame().unwrap(), Some(Frame::Begin(_))));
@@ -175,7 +176,7 @@ fn a_file_comes_out_as_it_is_whatever_is_zero_in_it() {
         let (batches, disk, totals) = read(&mut raw(&file));
         assert!(disk == expected);
         assert_eq!(totals.data_bytes + totals.zero_bytes, size);
-        // Of three blocks of zeros that are not aligned, two are found.
+        // Of three unaligned blocks of zeros, two are found.
         assert!(totals.zero_bytes >= 2 * BLOCK as u64);
         let pieces: u64 = batches.iter().map(|(_, seen)| seen.len() as u64).sum();
         assert_eq!(totals.extents, pieces);
@@ -207,7 +208,7 @@ fn an_image_resumed_gives_the_same_batches_as_without_for_what_is_left() {
     let mut bytes = noise((7 << 20) + 17);
     bytes[3 << 20..(4 << 20) + 100].fill(0);
     let file = file_with(&[(0, &bytes)], bytes.len() as u64 + (1 << 20));
-    // Clones of a file stand at the same place.
+    // Clones of a file share one position.
     let from_file = || {
         (&file).rewind().unwrap();
         raw(&file)

@@ -1,16 +1,16 @@
-//! What an export of format 2 has before its diffs: the image's own records, and how many diffs
-//! follow. Nothing of it changes what is written, so nothing but its shape is looked at.
+//! The part of an export of format 2 before its diffs: the image's own records, and the number of
+//! diffs. None of it affects what is written, so only its shape is checked.
 
 use crate::stream::rbd_diff::record::{Fields, Skip};
 use crate::stream::{Malformed, Problem};
 
-/// The first part of the banner: as long as a diff's, so that the two can be told apart.
+/// The first part of the banner: as long as a diff's, so that the two can be distinguished.
 pub(super) const BANNER_START: &[u8] = b"rbd image v2";
 const BANNER_END: &[u8] = b"\n";
 const DIFFS_BANNER: &[u8] = b"rbd image diffs v2\n";
 const COUNT_BYTES: usize = 8;
 
-/// Takes what lies between [`BANNER_START`] and the first diff.
+/// Takes everything between [`BANNER_START`] and the first diff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ImageHeader {
     BannerEnd,
@@ -30,7 +30,8 @@ impl ImageHeader {
         }
     }
 
-    /// Takes the bytes wanted, which begin at `offset`; gives the number of diffs once it is known.
+    /// Takes the bytes wanted, which begin at `offset`; returns the number of diffs once it is
+    /// known.
     pub(super) fn take(&mut self, offset: u64, bytes: &[u8]) -> Result<Option<u64>, Malformed> {
         let malformed = |problem| Malformed::new(offset, problem);
         *self = match *self {
@@ -43,7 +44,7 @@ impl ImageHeader {
                 tag => Self::Length { tag },
             },
             Self::Length { tag } => {
-                // A length is told where its record begins: at the tag before it.
+                // A wrong length is reported at the beginning of its record: at the tag before it.
                 let record = offset.saturating_sub(1);
                 let length = Fields(bytes).u64();
                 check_length(record, tag, length)?;
@@ -70,7 +71,7 @@ fn diff_count(offset: u64, bytes: &[u8]) -> Result<u64, Malformed> {
         return Err(Malformed::new(offset, Problem::WrongFormat("rbd image diffs")));
     };
     match Fields(count).u64() {
-        // There is always one to the head.
+        // There is always one that leads to the head.
         0 => Err(Malformed::new(offset + DIFFS_BANNER.len() as u64, Problem::Missing("diff"))),
         count => Ok(count),
     }

@@ -17,12 +17,12 @@ use crate::units::{ByteCount, ByteOffset};
 pub struct Decoder {
     state: State,
     consumed: u64,
-    // Where the record begins that is being taken.
+    // Where the current record begins.
     record: u64,
     version: Version,
-    // After this one.
+    // The number of diffs after this one.
     diffs_left: u64,
-    // What the diff before this one leads to, if there was one.
+    // What the previous diff leads to, if there was one.
     previous: Option<Option<Name>>,
     diff: Diff,
     batch: Collected,
@@ -43,16 +43,16 @@ enum State {
     End,
 }
 
-/// What is known of the diff that is being taken.
+/// What is known of the current diff.
 #[derive(Debug, Default)]
 struct Diff {
     from: Option<Name>,
     to: Option<Name>,
     size: Option<ByteCount>,
     has_protection: bool,
-    /// Where `from` is said; told when the chain is broken there.
+    /// Where `from` is stated, for reporting a broken chain.
     from_offset: Option<u64>,
-    /// Data records have begun: no metadata may come any more.
+    /// Data records have begun: no more metadata is allowed.
     has_begun: bool,
     totals: Totals,
 }
@@ -64,7 +64,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// A decoder that stands before the input's first byte.
+    /// A decoder at the input's first byte.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -142,7 +142,7 @@ impl Decoder {
         Ok(State::Head(kind))
     }
 
-    /// Metadata comes before data, each record once. In which order, the format leaves open.
+    /// Metadata comes before data, each record once. The format does not define its order.
     fn check_metadata(&self, record: &'static str, there_already: bool) -> Result<(), Malformed> {
         if self.diff.has_begun {
             return Err(self.malformed(Problem::Misplaced(record)));
@@ -153,7 +153,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// At the first record that is not metadata.
+    /// Begins the diff at the first record that is not metadata.
     fn begin(&mut self) -> Result<(), Malformed> {
         if self.diff.has_begun {
             return Ok(());
@@ -172,7 +172,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Inside an export a diff begins where the one before it ended.
+    /// Inside an export a diff begins where the previous one ended.
     fn check_chain(&self) -> Result<(), Malformed> {
         let Some(previous) = &self.previous else { return Ok(()) };
         if previous.is_some() && *previous == self.diff.from {
@@ -212,7 +212,7 @@ impl Decoder {
         }
     }
 
-    /// Of v2: a record is as long as it says.
+    /// For v2: a record must have the length that it states.
     fn check_length(&self, stated: Option<u64>, expected: u64) -> Result<(), Malformed> {
         match stated.filter(|found| *found != expected) {
             None => Ok(()),
@@ -251,7 +251,7 @@ impl Decoder {
         State::Tag
     }
 
-    /// One byte, which is a boolean. Up to Ceph 16 its length says 8 all the same.
+    /// One byte, a boolean. Up to Ceph 16 its length is nevertheless given as 8.
     fn take_protection(&mut self, stated: Option<u64>, value: u8) -> Result<State, Malformed> {
         if stated != Some(8) {
             self.check_length(stated, 1)?;
@@ -291,7 +291,8 @@ impl Decoder {
         skip.map_or(State::Tag, State::Skip)
     }
 
-    /// Right after the piece that fills it: a batch ends where [`stream::Decoder::consumed`] is.
+    /// Called right after the piece that fills it: a batch ends where [`stream::Decoder::consumed`]
+    /// is.
     fn close_batch_if_full(&mut self) {
         if self.batch.is_full() {
             self.close_batch();
@@ -302,8 +303,8 @@ impl Decoder {
         self.events.extend(self.batch.close().map(Event::Batch));
     }
 
-    /// After `e`. The last diff's last batch waits until the input has really ended: bytes that
-    /// follow say that this is not the file that was meant.
+    /// After `e`. The last batch of the last diff is held back until the input has really ended:
+    /// bytes after it show that this is not the intended file.
     fn end_diff(&mut self) -> State {
         if self.diffs_left == 0 {
             return State::End;
@@ -355,7 +356,7 @@ impl stream::Decoder for Decoder {
             State::Head(kind) => self.take_head(kind, bytes)?,
             State::Name { kind, .. } => self.take_name(kind, bytes),
             State::Skip(skip) => self.skip(skip.after(bytes.len())),
-            // Payload does not come here; if it did, it would be of no use.
+            // Payload does not come here; if it did, it would be useless.
             State::Payload { .. } => self.state,
             State::End => return Err(Malformed::new(start, Problem::TrailingBytes)),
         };

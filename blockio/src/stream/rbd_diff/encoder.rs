@@ -8,15 +8,15 @@ use crate::stream::{Name, Problem, VolumeHeader};
 use crate::units::{ByteCount, ByteOffset};
 use crate::{Error, ErrorKind, Result};
 
-/// What every error of this module was doing.
+/// The context of every error of this module.
 const CONTEXT: &str = "writing an rbd diff";
-/// A record stays within one object of the image, and objects have this size unless told otherwise.
+/// A record stays within one object of the image, and objects have this size by default.
 const OBJECT_BYTES: u64 = 4 << 20;
 
-/// Writes one diff. Give it an output with a buffer: a record is written in several parts.
+/// Writes one diff. Use a buffered output: a record is written in several parts.
 ///
 /// Records are written in the order given; rbd itself writes them ascending and without overlap.
-/// Without [`finish`](Self::finish) the diff has no end, and every reader of ours refuses it.
+/// Without [`finish`](Self::finish) the diff has no end, and all our readers refuse it.
 #[derive(Debug)]
 pub struct Encoder<W> {
     output: W,
@@ -46,18 +46,18 @@ impl<W: Write> Encoder<W> {
         Ok(encoder)
     }
 
-    /// Data for the bytes from `start` on.
+    /// Writes data from `start` on.
     ///
     /// # Errors
     ///
-    /// Of kind `Integrity` if there are none, or if they end past the volume: nothing of them is
-    /// written; of kind `Failed` if the output cannot be written.
+    /// Of kind `Integrity` if `bytes` is empty, or ends past the volume: then nothing is written;
+    /// of kind `Failed` if the output cannot be written.
     pub fn data(&mut self, start: ByteOffset, bytes: &[u8]) -> Result<()> {
         let extent = Extent::new(start, ByteCount::new(bytes.len() as u64)).map_err(unsound)?;
         self.check(extent)?;
         let mut left = bytes;
         for part in within_objects(extent) {
-            // The parts of an extent are together as long as it is.
+            // The parts of an extent have the same total length.
             let length = usize::try_from(part.length().get()).unwrap_or(usize::MAX);
             let (now, later) = left.split_at(length.min(left.len()));
             self.put_tag(b'w', 16 + part.length().get())?;
@@ -68,11 +68,11 @@ impl<W: Write> Encoder<W> {
         Ok(())
     }
 
-    /// Zeros, or nothing any more: the format does not tell them apart.
+    /// Writes zeros or a discard: the format does not distinguish them.
     ///
     /// # Errors
     ///
-    /// As of [`data`](Self::data).
+    /// As [`data`](Self::data).
     pub fn zero(&mut self, extent: Extent) -> Result<()> {
         self.check(extent)?;
         for part in within_objects(extent) {
@@ -82,7 +82,7 @@ impl<W: Write> Encoder<W> {
         Ok(())
     }
 
-    /// Ends the diff, flushes the output, and gives it back.
+    /// Ends the diff, flushes the output, and returns it.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl<W: Write> Encoder<W> {
         self.put(name)
     }
 
-    /// A tag, and for v2 the length of what follows it.
+    /// A tag, and for v2 the length of the content that follows.
     fn put_tag(&mut self, tag: u8, length: u64) -> Result<()> {
         self.put(&[tag])?;
         match self.version {
@@ -141,7 +141,7 @@ fn unsound(error: ExtentError) -> Error {
     Error::integrity(CONTEXT, Problem::Range(error))
 }
 
-/// The parts of `extent`, none of them across the border of an object.
+/// The parts of `extent`, none of them across an object boundary.
 fn within_objects(extent: Extent) -> impl Iterator<Item = Extent> {
     let mut rest = Some(extent);
     std::iter::from_fn(move || {

@@ -3,18 +3,18 @@
 use crate::stream::rbd_diff::SKIPPED_RECORD_BYTES_MAX;
 use crate::stream::{Malformed, Problem};
 
-/// Which rbd diff.
+/// The version of an rbd diff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
-    /// `rbd export-diff` writes it.
+    /// Written by `rbd export-diff`.
     V1,
-    /// Every record says how long it is; rbd writes it only inside an export of format 2.
+    /// Every record states its length; rbd writes it only inside an export of format 2.
     V2,
 }
 
 /// The length of a diff's banner, in bytes.
 pub(super) const BANNER_BYTES: usize = 12;
-/// What is skipped is wanted in pieces of this size, in bytes.
+/// Skipped bytes are taken in pieces of this size.
 const SKIP_BYTES: usize = 64 << 10;
 
 impl Version {
@@ -26,13 +26,13 @@ impl Version {
         }
     }
 
-    /// The version whose banner `bytes` are.
+    /// The version with the banner `bytes`.
     pub(super) fn from_banner(bytes: &[u8]) -> Option<Self> {
         [Self::V1, Self::V2].into_iter().find(|version| version.banner() == bytes)
     }
 }
 
-/// A record's kind, as its tag says.
+/// A record's kind, given by its tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     From,
@@ -60,8 +60,7 @@ impl Kind {
         }
     }
 
-    /// How many bytes after the tag are the same for every record of this kind; v2's length is one
-    /// of them.
+    /// How many bytes after the tag are fixed for records of this kind, including the length in v2.
     pub(super) fn head_bytes(self, version: Version) -> usize {
         let length_bytes = if version == Version::V2 { 8 } else { 0 };
         length_bytes
@@ -75,7 +74,7 @@ impl Kind {
     }
 }
 
-/// Little-endian numbers, one after the other, of a head that is as long as it must be.
+/// Little-endian numbers, one after the other, from a head of the right length.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl Fields<'_> {
@@ -100,12 +99,12 @@ impl Fields<'_> {
     }
 }
 
-/// What is left to skip of a record; never zero.
+/// The rest of a record to skip; never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Skip(u64);
 
 impl Skip {
-    /// Skips `length` bytes of the record at `offset`; none if there is nothing to skip.
+    /// Skips `length` bytes of the record at `offset`; `None` if there is nothing to skip.
     pub(super) fn new(offset: u64, length: u64) -> Result<Option<Self>, Malformed> {
         if length > SKIPPED_RECORD_BYTES_MAX {
             let (what, limit) = ("a skipped record", SKIPPED_RECORD_BYTES_MAX);
@@ -120,7 +119,7 @@ impl Skip {
         usize::try_from(self.0).map_or(SKIP_BYTES, |left| left.min(SKIP_BYTES))
     }
 
-    /// What is left after `taken` bytes.
+    /// What remains after `taken` bytes.
     pub(super) fn after(self, taken: usize) -> Option<Self> {
         let left = self.0.saturating_sub(taken as u64);
         (left > 0).then_some(Self(left))

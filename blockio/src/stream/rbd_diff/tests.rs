@@ -1,4 +1,5 @@
-//! The decoder and the encoder of rbd diffs: what every test here needs, and what a batch holds.
+//! The decoder and the encoder of rbd diffs: helpers for every test here, and the content of a
+//! batch.
 
 mod batches;
 mod malformed;
@@ -11,7 +12,8 @@ use crate::stream::{
     Problem, StreamHeader, Totals, VolumeHeader, Want,
 };
 
-/// An event; of a batch its pieces and what they hold, and where in the stream it was given.
+/// An event; for a batch with its pieces and their content, and where in the stream it was
+/// returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Begin(VolumeHeader),
@@ -19,7 +21,7 @@ enum Seen {
     End(Totals),
 }
 
-/// What came of `input`, and what was wrong with it in the end.
+/// The events from `input`, and how it ended.
 fn decode(input: &[u8]) -> (Vec<Seen>, Result<(), Malformed>) {
     let (mut decoder, mut seen) = (Decoder::new(), Vec::new());
     let mut arena = vec![0; BATCH_BYTES_MAX];
@@ -40,7 +42,7 @@ fn decode(input: &[u8]) -> (Vec<Seen>, Result<(), Malformed>) {
     (seen, outcome)
 }
 
-/// Takes what is wanted; false at the end.
+/// Takes what is wanted; returns false at the end.
 fn step(decoder: &mut Decoder, left: &mut &[u8], arena: &mut [u8]) -> Result<bool, Malformed> {
     let want = decoder.want();
     let length = match want {
@@ -60,7 +62,7 @@ fn step(decoder: &mut Decoder, left: &mut &[u8], arena: &mut [u8]) -> Result<boo
         arena[position..position + length].copy_from_slice(bytes);
         return decoder.payload_taken().map(|()| true);
     }
-    // What is skipped is taken in small parts, too.
+    // Skipped bytes are taken in small parts as well.
     assert!((1..=64 << 10).contains(&length));
     decoder.take(bytes).map(|()| true)
 }
@@ -97,14 +99,14 @@ fn held(piece: Piece, payload: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What came of `input`, which is in order.
+/// The events from `input`, which is sound.
 fn decode_sound(input: &[u8]) -> Vec<Seen> {
     let (seen, outcome) = decode(input);
     assert_eq!(outcome, Ok(()));
     seen
 }
 
-/// Does to `disk` what was seen: the later wins.
+/// Applies the events to `disk`: later ones win.
 fn apply(seen: &[Seen], disk: &mut Vec<u8>) {
     for event in seen {
         match event {
@@ -129,7 +131,7 @@ fn write(disk: &mut [u8], piece: &Piece, bytes: &[u8]) {
     }
 }
 
-/// A record; of v2 with the length of what follows.
+/// A record; for v2 with the length of its content.
 fn record(version: Version, tag: u8, content: &[&[u8]]) -> Vec<u8> {
     let content = content.concat();
     let length = (content.len() as u64).to_le_bytes();
@@ -160,7 +162,7 @@ fn diff(version: Version, records: &[Vec<u8>]) -> Vec<u8> {
     [version.banner(), &records.concat()[..], b"e"].concat()
 }
 
-/// An export of `diffs`, with an image's own records, one of them of a kind that is not known.
+/// An export of `diffs`, with the image's own records, one of them of an unknown kind.
 fn export(diffs: &[Vec<u8>]) -> Vec<u8> {
     let number = 18_u64.to_le_bytes();
     let header = [b'O', b'T', b'U', b'C'].map(|tag| record(Version::V2, tag, &[&number])).concat();

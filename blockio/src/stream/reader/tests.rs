@@ -1,4 +1,5 @@
-//! The reader: whatever the input is and however it gives its bytes, the same frames come out.
+//! The reader: the same frames result from any kind of input, in whatever portions it returns its
+//! bytes.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -12,7 +13,7 @@ use crate::device::buffer::ArenaPool;
 use crate::stream::svd::tests::{marks, stream};
 use crate::stream::{BATCH_BYTES_MAX, BatchHeader, Content, End, Frame, Mark, StreamHeader, svd};
 
-/// An input that gives at most `chunk` bytes at once, and is interrupted before each of them.
+/// An input that returns at most `chunk` bytes at a time, and is interrupted before each of them.
 #[derive(Debug)]
 struct Trickle {
     bytes: io::Cursor<Vec<u8>>,
@@ -52,7 +53,7 @@ fn reader(input: Input) -> Reader<svd::Decoder> {
     Reader::new("changes.svd", input, svd::Decoder::new(), ArenaPool::new(1, length).unwrap())
 }
 
-/// A frame; of a batch the payload too.
+/// A frame; for a batch with its payload.
 #[derive(Debug, PartialEq)]
 enum Seen {
     Begin(StreamHeader),
@@ -112,7 +113,7 @@ fn a_file_and_a_pipe_that_gives_one_byte_at_a_time_give_the_same_frames() {
 
 #[test]
 fn what_is_left_is_the_same_when_resumed_after_any_frame() {
-    // More than twice the payload that is read again before the place.
+    // More than twice the payload that is read again before the position.
     let bytes = streams(6000);
     let all = frames(reader(file(&bytes)));
     assert!(all.len() > 15);

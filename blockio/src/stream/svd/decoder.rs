@@ -1,5 +1,5 @@
-//! Decodes svd streams, one or several back to back: the order of sections, what must agree in
-//! them, and the pieces. Pure.
+//! Decodes svd streams, one or several back to back: the order of sections, their consistency, and
+//! the pieces. Pure.
 
 use std::collections::VecDeque;
 
@@ -16,10 +16,10 @@ use crate::stream::{
 };
 use crate::units::{ByteCount, ByteOffset};
 
-/// The stream's clock counts in units of so many nanoseconds.
+/// The unit of the stream's clock, in nanoseconds.
 const NANOSECONDS_PER_TICK: u64 = 100;
 
-/// Decodes one input: one stream or several, each of one volume without a name.
+/// Decodes one input: one or more streams, each of one unnamed volume.
 #[derive(Debug)]
 pub struct Decoder {
     state: State,
@@ -27,7 +27,7 @@ pub struct Decoder {
     order: Order,
     consumed: u64,
     current: Stream,
-    /// The state that the streams so far end in is one that the source was in.
+    /// Whether the streams so far end in a state that the source was in.
     consistent: bool,
     batch: Collected,
     events: VecDeque<Event>,
@@ -42,28 +42,28 @@ enum State {
     Payload { extent: Extent, place: Place },
 }
 
-/// Which sections may come.
+/// Which sections are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Header,
     First,
-    /// A total, and with it a stream of data; or a mark, and with it one of marks only.
+    /// A total, which begins a stream of data; or a mark, which begins one of marks only.
     TotalOrMark,
     Records,
     Marks,
 }
 
-/// What is known of the stream that is being taken.
+/// What is known of the current stream.
 #[derive(Debug, Default)]
 struct Stream {
     first: Stamp,
-    /// What the records' lengths come to, as the stream says, and as it was so far.
+    /// The total length of the records, as stated by the stream, and as counted so far.
     total: u64,
     taken: u64,
-    /// Of the last record.
+    /// The deltas of the last record.
     deltas: Deltas,
     marks: Vec<Mark>,
-    /// Of the last mark, in bytes.
+    /// The length of the last mark, in bytes.
     mark_bytes: u32,
     totals: Totals,
 }
@@ -74,7 +74,7 @@ impl Default for Decoder {
     }
 }
 
-/// The driver counts its writes: number and time of the first tell a stream from the others.
+/// The driver counts its writes: number and time of the first distinguish a stream from all others.
 fn identity(first: Stamp) -> [u8; 16] {
     let mut identity = [0; 16];
     identity[..8].copy_from_slice(&first.sequence.to_be_bytes());
@@ -85,12 +85,12 @@ fn identity(first: Stamp) -> [u8; 16] {
 /// Number and time of the first write of the stream with this `identity`.
 pub(in crate::stream) fn stamp(identity: &[u8; 16]) -> (u64, u64) {
     let number = u128::from_be_bytes(*identity);
-    // The halves of it.
+    // The two halves.
     ((number >> 64) as u64, number as u64)
 }
 
 impl Decoder {
-    /// A decoder that stands before the input's first byte.
+    /// A decoder at the input's first byte.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -105,7 +105,7 @@ impl Decoder {
         }
     }
 
-    /// Sequence number and time of its first write; known once its `Begin` was given.
+    /// Sequence number and time of its first write; known once its `Begin` was returned.
     pub(super) fn first_write(&self) -> (u64, u64) {
         (self.current.first.sequence, self.current.first.time)
     }
@@ -135,7 +135,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Whether a section of `kind` may be here.
+    /// Checks that a section of `kind` is allowed here.
     fn check_order(&self, kind: Kind) -> Result<(), Problem> {
         match (self.phase, kind) {
             (Phase::Header, Kind::Header)
@@ -154,7 +154,7 @@ impl Decoder {
         }
     }
 
-    /// Refuses the total that the stream said unless it is `sum`.
+    /// Refuses the total that the stream states unless it is `sum`.
     fn check_total(&self, sum: u64) -> Result<(), Problem> {
         match self.current.total {
             total if total == sum => Ok(()),
@@ -278,15 +278,15 @@ impl Decoder {
         Ok(())
     }
 
-    /// The stream is whole: what was held back of it is given.
+    /// The stream is complete: returns what was held back of it.
     fn finish(&mut self) {
         let Stream { marks, deltas, mut totals, .. } = std::mem::take(&mut self.current);
         match totals.extents {
-            // Nothing has changed: as consistent as before.
+            // Nothing has changed: the state is as consistent as before.
             0 => {}
             1 => self.consistent = true,
-            // Without deltas in many records the order of writes was not kept. A write that was
-            // split, alone in its stream, looks the same, and is taken for the worse of the two.
+            // If many records have no deltas, the order of writes was not kept. A write that was
+            // split, and is alone in its stream, looks the same, and is treated as the worse case.
             _ => self.consistent = deltas != Deltas::default(),
         }
         self.events.extend(self.batch.close().map(Event::Batch));

@@ -1,5 +1,5 @@
-//! Puts the files of a directory of svd streams into the order in which they were written. Their
-//! content past the first stream's beginning is not looked at.
+//! Sorts the files of a directory of svd streams into the order in which they were written. Their
+//! content after the beginning of the first stream is not read.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use crate::stream::svd::section::{HEADER_BYTES, PREFIX_BYTES, STAMP_BYTES};
 use crate::stream::{Decoder as _, Malformed, Problem, Want};
 use crate::{Error, ErrorKind, Result};
 
-/// What is looked at of a file: its first word, SVD1 and TFV2.
+/// The part of a file that is read: its first word, SVD1 and TFV2.
 const HEAD_BYTES: usize = 4 + PREFIX_BYTES + HEADER_BYTES + PREFIX_BYTES + STAMP_BYTES;
 
 /// The files of `directory`, by the first sequence number of each, then by name: a stream may be
@@ -19,11 +19,11 @@ const HEAD_BYTES: usize = 4 + PREFIX_BYTES + HEADER_BYTES + PREFIX_BYTES + STAMP
 ///
 /// # Errors
 ///
-/// Of kind `Refused` if their times tell another order: the source may have begun to count anew,
-/// or its clock was set, and older bytes must not come over newer ones.
-/// Of kind `Integrity` if something in it is no svd stream, which is named: a gap in a chain of
-/// changes must be seen before anything is written. Of kind `Usage` if it is empty. Of kind
-/// `Failed` if it cannot be read.
+/// Of kind `Refused` if their times contradict that order: the source may have restarted its count,
+/// or its clock was set, and older data must not overwrite newer data. Of kind `Integrity` if
+/// something in it is not an svd stream, which is named: a gap in a chain of changes must be
+/// noticed before anything is written. Of kind `Usage` if it is empty. Of kind `Failed` if it
+/// cannot be read.
 pub fn ordered(directory: &Path) -> Result<Vec<PathBuf>> {
     let unreadable = |error| Error::failed(format!("reading {}", directory.display()), error);
     let mut files = Vec::new();
@@ -68,7 +68,8 @@ fn first_write_of(path: &Path) -> Result<(u64, u64)> {
     })
 }
 
-/// A pipe or a device in the directory would be waited for without end: only files are read.
+/// Only regular files are read: a pipe or a device in the directory would be waited for without
+/// end.
 fn head_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(HEAD_BYTES);
     if !fs::metadata(path)?.is_file() {
@@ -78,7 +79,7 @@ fn head_of(path: &Path) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Sequence number and time with which the stream begins that begins with `head`.
+/// Sequence number and time of the stream that begins with `head`.
 fn first_write(mut head: &[u8]) -> std::result::Result<(u64, u64), Malformed> {
     let mut decoder = Decoder::new();
     while decoder.event().is_none() {

@@ -1,16 +1,16 @@
-//! What the sections of an svd stream look like, in the byte order of their writer. In which order
-//! they may come is not here.
+//! The sections of an svd stream, in the byte order of their writer. The order in which they may
+//! come is not here.
 
 use crate::stream::svd::{WORD_BIG, WORD_LITTLE};
 use crate::stream::{Malformed, Problem};
 
-/// A tag, a count and flags: before every section, in bytes.
+/// A tag, a count and flags: the prefix of every section, in bytes.
 pub(super) const PREFIX_BYTES: usize = 12;
 /// A checksum and seven GUIDs, which the driver leaves zero.
 pub(super) const HEADER_BYTES: usize = 128;
 /// A sequence number and a time, with a header of their own.
 pub(super) const STAMP_BYTES: usize = 20;
-/// The length of all the records.
+/// The total length of all records.
 pub(super) const TOTAL_BYTES: usize = 8;
 /// A record without its prefix and its data.
 pub(super) const RECORD_BYTES: usize = 20;
@@ -23,7 +23,7 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// The order that a stream's first word tells.
+    /// The order given by a stream's first word.
     pub(super) fn of(word: &[u8]) -> Option<Self> {
         match word {
             word if word == WORD_LITTLE => Some(Self::Little),
@@ -33,7 +33,7 @@ impl Order {
     }
 }
 
-/// Bytes that were wanted, and where they begin in the input.
+/// The bytes that were wanted, and where they begin in the input.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'a> {
     pub(super) order: Order,
@@ -76,7 +76,7 @@ impl Fields<'_> {
         tag
     }
 
-    /// Refuses the field at `at` unless `found` is what it must be.
+    /// Refuses the field at `at` unless `found` has the required value.
     pub(super) fn must_be(
         &self,
         at: usize,
@@ -90,7 +90,7 @@ impl Fields<'_> {
         }
     }
 
-    /// `problem` with the field at `at`.
+    /// `problem` at the field at `at`.
     pub(super) fn wrong(&self, at: usize, problem: Problem) -> Malformed {
         Malformed::new(self.start + at as u64, problem)
     }
@@ -99,7 +99,7 @@ impl Fields<'_> {
 /// The kinds of section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A stream's first word, which has no prefix of its own: another stream begins.
+    /// A stream's first word, which has no prefix: another stream begins.
     Stream,
     /// SVD1.
     Header,
@@ -142,7 +142,7 @@ impl Kind {
     }
 }
 
-/// What stands before a section.
+/// The prefix of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Prefix {
     pub(super) kind: Kind,
@@ -151,13 +151,13 @@ pub(super) struct Prefix {
 }
 
 impl Prefix {
-    /// Where the count and the flags are in it.
+    /// The offsets of the count and the flags in it.
     pub(super) const COUNT_AT: usize = 4;
     pub(super) const FLAGS_AT: usize = 8;
 
     pub(super) fn read(fields: Fields<'_>) -> Result<Self, Malformed> {
         let tag = fields.tag();
-        // The first word is not swapped as tags are: a big-endian writer has another one.
+        // The first word is not swapped as tags are: a big-endian writer writes another one.
         let stream = Order::of(&fields.bytes[..tag.len()]).map(|_| Kind::Stream);
         let Some(kind) = stream.or_else(|| Kind::of(tag)) else {
             let text = tag.escape_ascii().to_string();
@@ -177,7 +177,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Where the sequence number and the time are in a stamp's section.
+    /// The offsets of the sequence number and the time in a stamp's section.
     pub(super) const SEQUENCE_AT: usize = 4;
     pub(super) const TIME_AT: usize = 12;
 
@@ -190,14 +190,14 @@ impl Stamp {
     }
 }
 
-/// How much later than its stream's first write one was seen.
+/// How much later than its stream's first write a write was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Deltas {
     pub(super) sequence: u32,
     pub(super) time: u32,
 }
 
-/// What a record says of its data.
+/// A record's description of its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) length: u32,
@@ -206,7 +206,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Where the deltas are in it.
+    /// The offsets of the deltas in it.
     pub(super) const SEQUENCE_AT: usize = 12;
     pub(super) const TIME_AT: usize = 16;
 
@@ -216,7 +216,7 @@ impl Record {
         Self { length: fields.u32(0), offset: fields.u64(4), deltas }
     }
 
-    /// Its length in the stream, with its prefix and its data.
+    /// Its length in the stream, including its prefix and its data.
     pub(super) fn bytes(&self) -> u64 {
         (PREFIX_BYTES + RECORD_BYTES) as u64 + u64::from(self.length)
     }

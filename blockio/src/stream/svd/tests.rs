@@ -1,4 +1,4 @@
-//! The decoder of svd streams: what every test here needs, and what a stream becomes.
+//! The decoder of svd streams: helpers for every test here, and what a stream becomes.
 
 mod directory;
 mod malformed;
@@ -15,7 +15,7 @@ use crate::stream::{
 const SEQUENCE: u64 = 1000;
 const TIME: u64 = 17_953_825_422_905_286;
 
-/// A write as a stream tells it: offset, deltas, data.
+/// A write in a stream: offset, deltas, data.
 pub(crate) type Write<'a> = (u64, u32, u32, &'a [u8]);
 
 /// Writes sections in either byte order.
@@ -124,7 +124,7 @@ fn names(events: &[Event]) -> Vec<&str> {
         .collect()
 }
 
-/// Applies what `bytes` hold to an array, and gives that.
+/// Applies `bytes` to an array, and returns that.
 fn applied(bytes: &[u8]) -> Vec<u8> {
     let (mut decoder, mut disk, mut arena) = (Decoder::new(), Vec::new(), vec![0; 8 << 20]);
     let mut left = bytes;
@@ -253,7 +253,7 @@ fn many_small_writes_become_batches_of_two_mebibytes_or_of_the_most_pieces() {
                 if let Event::Batch(batch) = event { Some(batch.pieces.len()) } else { None }
             })
             .collect();
-        // One byte a page takes nearly as much room as the page: each lies where its page would.
+        // One byte per page takes nearly as much room as the page: each lies where its page would.
         assert!(sizes[0].abs_diff(batches) <= 1 && sizes.len() == 3, "{sizes:?}");
     }
     let writes: Vec<Write<'_>> =

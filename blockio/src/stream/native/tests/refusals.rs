@@ -17,7 +17,7 @@ const MARK: usize = 2;
 const ZEROS: usize = 3;
 const END: usize = 4;
 
-/// The example with `change` written at `at` of a record's header, and its checksum made right.
+/// The example with `change` written at `at` of a record's header, and its checksum corrected.
 fn changed(record: usize, at: usize, change: &[u8]) -> Vec<u8> {
     let mut stream = example();
     let start = records(&stream)[record];
@@ -27,7 +27,7 @@ fn changed(record: usize, at: usize, change: &[u8]) -> Vec<u8> {
     stream
 }
 
-/// What is wrong in the example changed so, and where in the record.
+/// The problem with the example changed in this way, and its offset in the record.
 fn refusal(record: usize, at: usize, change: &[u8]) -> (i64, Problem) {
     let start = records(&example())[record];
     let stream = changed(record, at, change);
@@ -39,7 +39,7 @@ fn refusal(record: usize, at: usize, change: &[u8]) -> (i64, Problem) {
     (offset as i64 - start as i64, problem)
 }
 
-/// Where entry `index` of a batch begins, and `at` in it.
+/// The offset of byte `at` of entry `index` of a batch.
 fn entry(index: usize, at: usize) -> usize {
     SHARED_BYTES + 24 * index + at
 }
@@ -47,7 +47,7 @@ fn entry(index: usize, at: usize) -> usize {
 #[test]
 fn a_field_that_must_be_another_value_is_refused_at_the_field() {
     let body = SHARED_BYTES;
-    // Record, field, its new bytes, what is said of it.
+    // Record, field, its new bytes, and the field that the refusal names.
     let cases: &[(usize, usize, &[u8], &str)] = &[
         (STREAM, KIND_AT, &[2], "the kind of the first record"),
         (STREAM, FLAGS_AT, &[0], "the flags of a record of this kind"),
@@ -154,7 +154,7 @@ fn ranges_kinds_and_versions_that_are_none_are_refused() {
 #[test]
 fn bodies_that_are_too_short_or_too_long_are_refused() {
     let what = "what is left of a record's body";
-    // Record, the body's length, then where it ends, and what is wanted there.
+    // Record, the body's length, then where it ends, and what is expected there.
     let cases = [
         (STREAM, 31, 64, 31, 32),
         (STREAM, 33, 96, 1, 16),
@@ -170,7 +170,7 @@ fn bodies_that_are_too_short_or_too_long_are_refused() {
         let start = records(&example())[record];
         let mut stream = changed(record, BODY_BYTES_AT, &u32::to_le_bytes(length));
         let end = start + SHARED_BYTES + length as usize;
-        // What was body and is padding now.
+        // Bytes that were body and are padding now.
         stream[end..start + 4096].fill(0);
         seal(&mut stream[start..start + 4096]);
         let (offset, found_problem) = match decode(&stream).1 {
@@ -214,7 +214,7 @@ fn every_flipped_bit_of_a_header_is_refused_and_the_batch_with_it() {
             flipped[start + bit / 8] ^= 1 << (bit % 8);
             let (events, malformed) = decode(&flipped);
             let malformed = malformed.unwrap_or_else(|| panic!("record {record}, bit {bit}"));
-            // A header that seems to be longer than it is may seem to be cut off.
+            // A header that claims to be longer than it is may seem to be cut off.
             let longer = malformed.problem == Problem::Truncated
                 && (BODY_BYTES_AT..BODY_BYTES_AT + 4).contains(&(bit / 8));
             assert!(
@@ -342,7 +342,8 @@ fn padding_after_compressed_payload_must_be_zero() {
     stream[last] = 0;
     stream[start + 4096 + stored / 2] ^= 0xFF;
     let compressed = decode(&stream);
-    // Either it does not unpack, or to something else, which the payload's checksum tells.
+    // Either it does not unpack, or it unpacks to something else, which the payload's checksum
+    // detects.
     assert!(
         compressed
             .1

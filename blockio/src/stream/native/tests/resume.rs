@@ -1,4 +1,4 @@
-//! What is left of a stream after a place, from a file and from a pipe.
+//! What remains of a stream after a position, from a file and from a pipe.
 
 use std::io::{Seek, Write};
 use std::num::NonZeroUsize;
@@ -11,7 +11,7 @@ use crate::stream::reader::{Input, Reader};
 use crate::stream::{BATCH_BYTES_MAX, Content, Frame, VolumeIndex};
 use crate::units::ByteOffset;
 
-/// Far more than the reader reads before the place to be sure: 24 MiB, and marks between.
+/// Far more than the reader reads before the position for safety: 24 MiB, with marks between.
 fn long_stream(compression: Option<Method>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, &header(), options(1 << 20, compression)).unwrap();
@@ -64,7 +64,7 @@ fn a_resumed_stream_gives_what_comes_after_the_place_from_a_file_and_from_a_pipe
         for kept in [1, 2, 24, 47, 49] {
             let place = all[kept - 1].0;
             assert_eq!(place % 4096, 0);
-            // The beginning is always given; then what ends after the place.
+            // The beginning is always returned; then everything that ends after the position.
             let expected: Vec<_> = all[..1].iter().chain(&all[kept..]).cloned().collect();
             assert!(from_file(place) == expected, "file, {kept}");
             let pipe = Input::from_pipe(std::io::Cursor::new(bytes.clone()));

@@ -1,4 +1,4 @@
-//! What a batch holds, where it ends, and what is skipped between its pieces.
+//! The content of a batch, where it ends, and what is skipped between its pieces.
 
 use crate::extent::Extent;
 use crate::stream::collected::BATCH_BYTES_SOFT;

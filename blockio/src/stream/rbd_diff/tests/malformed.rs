@@ -1,4 +1,5 @@
-//! Everything that is no rbd diff is refused, at its place, and nothing of it is given.
+//! Everything that is not an rbd diff is refused at the right position, and nothing of it is
+//! returned.
 
 use crate::extent::ExtentError;
 use crate::stream::rbd_diff::tests::{
@@ -10,7 +11,7 @@ use crate::stream::{Malformed, NAME_BYTES_MAX, Name, Problem};
 const V1: Version = Version::V1;
 const V2: Version = Version::V2;
 
-/// `input` is refused at `offset`, and no batch came of it.
+/// `input` is refused at `offset`, without a batch.
 #[track_caller]
 fn refused(input: &[u8], offset: usize, problem: Problem) {
     let (seen, outcome) = decode(input);
@@ -168,7 +169,7 @@ fn a_length_of_v2_that_is_not_the_record_s_is_refused() {
         {
             let mut wrong = record.clone();
             wrong[1..9].copy_from_slice(&u64::to_le_bytes(found));
-            // A `w` must have its size before it, and a second `s` would be refused for that.
+            // A `w` needs the size before it, and a second `s` would be refused for being one.
             let before = if wrong[0] == b's' { vec![] } else { vec![size(V2, 9)] };
             let problem = Problem::Unexpected { what: "the length of a record", found, expected };
             refused_record(V2, &before, wrong, problem);

@@ -1,4 +1,4 @@
-//! What the encoder writes the decoder reads, and the encoder refuses what no diff can hold.
+//! The decoder reads what the encoder writes, and the encoder refuses what no diff can hold.
 
 use proptest::prelude::*;
 
@@ -78,7 +78,7 @@ fn an_output_that_is_full_is_told() {
     assert!(error.chain().starts_with("writing an rbd diff: "), "{}", error.chain());
 }
 
-/// A write of so many bytes, or zeros.
+/// A write of `length` bytes, or zeros.
 #[derive(Clone, Copy, Debug)]
 struct Change {
     start: u64,
@@ -86,7 +86,7 @@ struct Change {
     fill: Option<u8>,
 }
 
-/// Near the borders of objects, and anywhere.
+/// Near object boundaries, and anywhere.
 fn changes(size: u64) -> impl Strategy<Value = Vec<Change>> {
     let near = (1..3_u64, 0..10_000_u64).prop_map(|(object, back)| object * OBJECT - back);
     let start = prop_oneof![near, 0..size];

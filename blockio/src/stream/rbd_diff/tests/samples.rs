@@ -1,4 +1,4 @@
-//! What a real Ceph wrote is read as it says, and written again byte for byte.
+//! Files written by a real Ceph are read correctly, and written again byte for byte.
 
 use std::io::Read;
 use std::num::NonZeroUsize;
@@ -30,7 +30,7 @@ fn digest(disk: &[u8]) -> String {
     Sha256::digest(disk).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The stream written again; of one that holds one diff.
+/// Writes a stream again; for a stream of one diff.
 fn encode(seen: &[Seen], version: Version) -> Vec<u8> {
     let [Seen::Begin(volume), rest @ ..] = seen else { panic!("no diff") };
     let mut encoder = Encoder::new(Vec::new(), version, volume).unwrap();
@@ -134,7 +134,7 @@ fn a_reader_gives_what_the_decoder_gives_and_refuses_what_follows_the_end() {
     assert_eq!(chain.as_deref(), Some(told));
 }
 
-/// What a reader makes of `bytes` that come through a pipe, and what it says of them in the end.
+/// The events that a reader returns for `bytes` from a pipe, and its final error.
 fn read(bytes: &[u8]) -> (Vec<Seen>, Option<String>) {
     let pool = ArenaPool::new(1, NonZeroUsize::new(BATCH_BYTES_MAX).unwrap()).unwrap();
     let input = Input::from_pipe(std::io::Cursor::new(bytes.to_vec()));

@@ -29,7 +29,7 @@ fn files_come_by_their_first_sequence_number_then_by_name() {
     // The same stream, delivered twice.
     write("d", &numbered(9));
     write("c", &numbered(9));
-    // 1000, of a big-endian machine.
+    // 1000, from a big-endian machine.
     write("e", &marks_in(Order::Big, &[b"mark"]));
     assert_eq!(names(directory.path()), ["c", "d", "b", "e", "a"]);
 }

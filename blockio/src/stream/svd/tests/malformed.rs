@@ -1,4 +1,4 @@
-//! Every way in which a stream may be wrong is refused at its place, and nothing of it is given.
+//! Every error in a stream is refused at its position, and nothing of the stream is returned.
 
 use crate::extent::ExtentError;
 use crate::stream::svd::section::Order;
@@ -30,7 +30,8 @@ fn unexpected(what: &'static str, found: u64, expected: u64) -> Problem {
     Problem::Unexpected { what, found, expected }
 }
 
-/// Refuses `bytes` there and so; only what was told before the batch begun was given.
+/// `bytes` are refused with this problem at `offset`; only what was complete before the current
+/// batch is returned.
 #[track_caller]
 fn refuses(bytes: &[u8], offset: usize, problem: Problem) {
     let (events, malformed) = drive::events(&mut Decoder::new(), bytes);
@@ -198,7 +199,7 @@ fn bytes_after_the_end_that_are_no_stream_are_refused() {
     bytes.extend(b"DDV2");
     let (events, malformed) = drive::events(&mut Decoder::new(), &bytes);
     assert_eq!(malformed, Some(Malformed::new(end as u64, Problem::TrailingBytes)));
-    // The stream before them was whole.
+    // The stream before them was complete.
     assert!(matches!(events.last(), Some(Event::End(_))));
 }
 

@@ -1,4 +1,4 @@
-//! What the real driver wrote is read as its captures say, in either byte order.
+//! Streams written by the real driver are read as their captures say, in either byte order.
 
 use std::path::Path;
 
