@@ -268,7 +268,7 @@ impl Group {
         let memo = PointMemo::of_new(point, &new, now);
         let memo = EpochMemo::new(self.ledger.view().state(), vec![memo]);
         // First the segment of the new epoch, then the state: a crash in between leaves a point
-        // that only the journal has, and it is taken over at the next open.
+        // that only the journal has, and that every reader of the state takes in (`beyond`).
         let spans = keeper.begin_epoch(&mut self.ledger, point, &memo)?;
         let end = keeper.durable_end(point)?;
         // Nothing expires here: how long points are kept is passed to `apply`.

@@ -99,8 +99,8 @@ pub(crate) enum Held<'a> {
     Device(&'a mut dyn BlockDevice),
 }
 
-/// The current content of the first `bytes` of `held`; `None` if it cannot be read: then there is
-/// nothing to compare, and a write to it will report the failure.
+/// The current content of `held`, over a length of `bytes`; `None` if it cannot be read: then there
+/// is nothing to compare, and a write to it will report the failure.
 pub(crate) fn content(held: Option<Held<'_>>, bytes: u64) -> Option<Content> {
     content_of(held?, bytes).ok()
 }

@@ -78,8 +78,8 @@ enum Access {
     Look,
 }
 
-/// A target that is open for reading and writing, and ours alone as long as its file is open; or
-/// one that is open for reading, and that nobody who claims what he writes can write.
+/// A target open for reading and writing, and ours alone as long as its file is open; or one open
+/// for reading, which no writer that asks for a claim can open.
 #[derive(Debug)]
 pub struct Target {
     path: PathBuf,

@@ -35,7 +35,7 @@ pub(crate) struct Record {
 pub(crate) enum Next {
     /// A record.
     Record(Record),
-    /// Not a record of this journal: usually the end of what was written.
+    /// No record that belongs there: usually the end of what was written.
     End(NoRecord),
 }
 

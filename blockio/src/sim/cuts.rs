@@ -1,8 +1,8 @@
-//! What a power cut may leave: at each place of a run, every choice of what of the caches came to
-//! the disks, or, where there are too many, a sample of them.
+//! What a power cut may leave: at each place of a run, every combination of cached blocks that may
+//! have reached the disks, or a sample if there are too many.
 //!
-//! A state in which the last write did not come to the disk was there before that write as well: it
-//! is not visited twice.
+//! A state in which the last write did not reach the disk already existed before that write: it is
+//! not visited twice.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
@@ -11,21 +11,21 @@ use std::sync::Arc;
 use super::world::{BLOCK_BYTES, Block, DiskId, Operation, Snapshot, World};
 use crate::storage::StateCopy;
 
-/// Up to so many choices all are visited.
+/// Up to this many combinations, all are visited.
 const EXHAUSTIVE_MAX: usize = 64;
-/// Else so many, besides all, none, each alone, and each missing.
+/// Otherwise this many are sampled, in addition to all blocks, none, each alone, and each missing.
 const SAMPLES: usize = 12;
 
-/// What is in the caches.
+/// The content of the caches.
 #[derive(Default)]
 struct Caches {
-    /// Of each block, what was written to it since the last flush, the latest last.
+    /// For each block, the writes to it since the last flush, latest last.
     writes: BTreeMap<(DiskId, usize), Vec<Block>>,
-    /// Segments that were removed since the second copy of the state was replaced.
+    /// Segments that were removed since the second copy of the state was last replaced.
     removed: Vec<(DiskId, Vec<Block>)>,
 }
 
-/// Seeded chance: splitmix64.
+/// A seeded random number generator: splitmix64.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chance(pub(super) u64);
 
@@ -43,8 +43,8 @@ impl Chance {
     }
 }
 
-/// Visits what cuts of the run of `world`, after its operation `from`, may leave: with the number
-/// of operations before the cut. `visit` says whether to go on.
+/// Visits the states that cuts of the run of `world`, after its operation `from`, may leave, with
+/// the number of operations before each cut. `visit` returns whether to continue.
 pub(super) fn visit(
     world: &World,
     from: usize,
@@ -79,7 +79,8 @@ pub(super) fn visit(
     true
 }
 
-/// The part of `text` that came to the disk, or that and a length that was not written.
+/// The part of `text` that reached the disk, or that part with the length of the whole, filled with
+/// zeros.
 fn torn_text(text: &str, chance: &mut Chance) -> String {
     let mut torn = text[..chance.below(text.len())].to_owned();
     if chance.below(2) == 0 {
@@ -88,7 +89,7 @@ fn torn_text(text: &str, chance: &mut Chance) -> String {
     torn
 }
 
-/// The block that was written last, if that is what was done.
+/// Applies an operation; returns the block that was written last, if it was a write.
 fn take(
     durable: &mut Snapshot,
     caches: &mut Caches,
@@ -121,11 +122,11 @@ fn take(
             }
             caches.writes.retain(|(of, _), _| of != disk);
         }
-        // Nothing is synced with it but itself.
+        // It syncs nothing but itself.
         Operation::AppendState(copy, text) => durable.append_state(*copy, text),
         Operation::State(copy, text) => {
             durable.replace_state(*copy, text);
-            // The second is where the segments are, and its directory was synced with it.
+            // The second copy is next to the segments, and their directory was synced with it.
             if *copy == StateCopy::Second {
                 let gone = caches.removed.drain(..).map(|(_, content)| content);
                 durable.garbage.extend(gone);
@@ -135,14 +136,14 @@ fn take(
     None
 }
 
-/// Nothing of the caches came to the disks; what was removed is there again.
+/// Nothing in the caches reached the disks; removed segments are there again.
 fn oldest(durable: &Snapshot, caches: &Caches) -> Snapshot {
     let mut left = durable.clone();
     left.disks.extend(caches.removed.iter().cloned());
     left
 }
 
-/// Which version of each cached block is on the disk: 0 the old one, then each that was written,
+/// Chooses for each cached block which version is on the disk: 0 is the old one, then each write,
 /// then the last one, torn.
 fn choices(
     durable: &Snapshot,
@@ -161,7 +162,7 @@ fn choices(
     if all <= EXHAUSTIVE_MAX {
         let mut chosen = vec![0; places.len()];
         loop {
-            // Without the last write it is a state of before.
+            // Without the last write, it is a state from before.
             if chosen[of_last] >= counts[of_last] - 2 && !go(&chosen, chance) {
                 return false;
             }

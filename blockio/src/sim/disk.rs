@@ -1,4 +1,4 @@
-//! A disk of the simulated machine, as the engine sees it.
+//! A disk of the simulated machine, as seen by the engine.
 #![cfg(test)]
 
 use std::collections::VecDeque;
@@ -14,15 +14,15 @@ use crate::device::{
 use crate::extent::Extent;
 use crate::units::{ByteCount, SectorSize};
 
-/// A disk that is open.
+/// An open disk.
 pub(super) struct SimulatedDisk {
     world: Arc<Mutex<World>>,
     id: DiskId,
     geometry: Geometry,
     failed: Option<DeviceError>,
-    /// Begun, and read as late as can be: when they are asked for.
+    /// Reads that were begun; they are done as late as possible: when they are requested.
     reading: VecDeque<ReadBatch>,
-    /// The memory of what was written: it comes back when somebody reaps, and not before.
+    /// The memory of writes: it comes back when somebody reaps, and not before.
     writing: Vec<Arc<Arena>>,
 }
 
@@ -30,7 +30,7 @@ pub(super) fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An operation begins.
+/// Takes a step: an operation begins.
 pub(super) fn step(world: &Mutex<World>) {
     let steps = lock(world).steps.clone();
     if let Some(steps) = steps {
@@ -39,7 +39,7 @@ pub(super) fn step(world: &Mutex<World>) {
 }
 
 impl SimulatedDisk {
-    /// Opens a disk that is there.
+    /// Opens an existing disk.
     pub(super) fn open(world: &Arc<Mutex<World>>, id: DiskId) -> Option<Self> {
         let (blocks, shape) = {
             let mut world = lock(world);
@@ -67,7 +67,7 @@ impl SimulatedDisk {
         step(&self.world);
         let mut world = lock(&self.world);
         world.count_read()?;
-        // A segment that was removed can still be read by who has it open.
+        // A removed segment can still be read through an open handle.
         let found = world.now.disks.get(&self.id).or_else(|| world.now.removed.get(&self.id));
         let blocks = found.ok_or(io::ErrorKind::NotFound)?;
         let (mut at, mut to) = (transfer.at.get() as usize, transfer.position);
@@ -83,7 +83,7 @@ impl SimulatedDisk {
         Ok(())
     }
 
-    /// Writes `length` bytes from `at` on: those of `bytes`, or zeros.
+    /// Writes `length` bytes from `at` on: `bytes`, or zeros.
     fn write(&self, at: usize, length: usize, bytes: Option<&[u8]>) -> io::Result<()> {
         step(&self.world);
         let mut world = lock(&self.world);

@@ -1,5 +1,5 @@
-//! Somebody looks at points while somebody else writes, in any order of their operations: what is
-//! read is what the point was, or it is told that the point is gone.
+//! A reader looks at points while somebody else writes, with any interleaving of their operations:
+//! the reader gets the content of the point, or is told that the point is gone.
 #![cfg(test)]
 
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const SIZE: Size = Size {
     source_clock_jumps: false,
 };
 
-/// What runs beside: the other streams, each again if an operation failed, and then a rollback.
+/// The concurrent run: the other streams, each again if an operation failed, and then a rollback.
 fn work(machine: &Machine, scenario: &Scenario, mut chance: Chance) -> Result<(), String> {
     for stream in &scenario.streams[1..] {
         let done = lock(&machine.world).done;
@@ -47,7 +47,8 @@ fn work(machine: &Machine, scenario: &Scenario, mut chance: Chance) -> Result<()
     machine.rollback(to).map_err(|error| error.chain())
 }
 
-/// Compares what `views` of `point` hold; how many were read, and none once it is gone.
+/// Compares the content of `views` of `point`; returns how many were read, or 0 once the point is
+/// gone.
 fn look(views: &[View], point: &Point, scenario: &Scenario) -> Result<u64, String> {
     let number = match point.kind {
         PointKind::Start => 0,
@@ -68,7 +69,7 @@ fn look(views: &[View], point: &Point, scenario: &Scenario) -> Result<u64, Strin
     Ok(views.len() as u64)
 }
 
-/// Looks until the run is over: at one point after the other, and again at the one before.
+/// Looks until the run is over: at one point after the other, and again at the previous one.
 fn look_all_the_time(
     machine: &Machine,
     scenario: &Scenario,
@@ -81,14 +82,14 @@ fn look_all_the_time(
         let point = known.points[chance.below(known.points.len())].clone();
         let views = match machine.views(point.id) {
             Ok(views) => views,
-            // It went in between.
+            // It expired in between.
             Err(error) if error.kind() == ErrorKind::Usage => continue,
             Err(error) => return Err(error.chain()),
         };
         for _ in 0..1 + chance.below(3) {
             looked += look(&views, &point, scenario)?;
         }
-        // A view that is older than what was done meanwhile.
+        // A view from before the latest changes.
         if let Some((views, point)) = earlier.replace((views, point)) {
             let more = look(&views, &point, scenario);
             looked += more.map_err(|wrong| format!("an earlier view: {wrong}"))?;
@@ -97,7 +98,7 @@ fn look_all_the_time(
     Ok(looked)
 }
 
-/// How many volumes were read of points beside a run with this seed, or what was wrong.
+/// How many volumes of points were read during a run with this seed, or what was wrong.
 pub(super) fn looked_beside(seed: u64, memory: &Memory) -> Result<u64, String> {
     let mut chance = Chance(seed);
     let policy = if chance.below(2) == 0 { keep_all() } else { thinning() };
@@ -130,7 +131,7 @@ fn in_any_order_of_steps_a_point_reads_as_it_was_while_others_write() {
     println!("{looked} volumes of points were read beside runs, none otherwise");
 }
 
-/// A view that was open before its point was given up never reads what lies there now.
+/// A view that was open before its point was given up never reads what its blocks hold now.
 #[test]
 fn a_view_of_a_point_that_is_given_up_says_so_and_one_of_a_kept_point_reads_on() {
     let memory = Memory::new();

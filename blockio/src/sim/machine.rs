@@ -1,5 +1,5 @@
-//! The simulated machine with the program on it: runs what an operator runs, on the code that is
-//! used.
+//! The simulated machine with the program on it: runs what an operator runs, with the production
+//! code.
 #![cfg(test)]
 
 use std::cell::Cell;
@@ -53,13 +53,13 @@ thread_local! {
     static CLOCK_JUMPS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether the clock of the machine jumps from now on.
+/// Sets whether the clock of the machine jumps from now on.
 pub(super) fn clock_jumps(jumps: bool) {
     CLOCK_JUMPS.set(jumps);
 }
 
-/// A history begins before the first mark, and everything else is after the last; unless somebody
-/// sets the clock now and then: two days ahead, or thirty hours back.
+/// A history begins before the first mark, and everything else is after the last. The exception is
+/// a clock that is set now and then: two days ahead, or thirty hours back.
 fn clock() -> u64 {
     let later = if IS_NEW.replace(false) { 0 } else { 1000 };
     let now = BEGIN + later * 1_000_000_000;
@@ -75,7 +75,7 @@ fn random() -> u128 {
     u128::from(tick()).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
 }
 
-/// Memory, made once for all machines.
+/// Memory, allocated once for all machines.
 #[derive(Clone)]
 pub(super) struct Memory {
     batches: ArenaPool,
@@ -101,7 +101,8 @@ pub(super) struct Machine {
     pub(super) world: Arc<Mutex<World>>,
     memory: Memory,
     policy: Policy,
-    /// What the volumes are called in the streams; the only one of a stream that names none.
+    /// The names of the volumes in the streams; the empty name for a stream with one unnamed
+    /// volume.
     names: fn(usize) -> String,
 }
 
@@ -111,7 +112,7 @@ impl Machine {
         Self { world: Arc::new(Mutex::new(world)), memory: memory.clone(), policy, names }
     }
 
-    /// The same machine; the streams call its volumes otherwise.
+    /// The same machine, with other names for its volumes in the streams.
     pub(super) fn calling(&self, names: fn(usize) -> String) -> Self {
         Self { names, ..self.clone() }
     }
@@ -128,7 +129,7 @@ impl Machine {
         Self { world: Arc::new(Mutex::new(world)), ..self.clone() }
     }
 
-    /// Nothing fails any more.
+    /// Ends all failures.
     pub(super) fn is_repaired(&self) {
         let mut world = lock(&self.world);
         (world.fails, world.reads_fail) = (0..0, 0..0);
@@ -174,12 +175,12 @@ impl Machine {
         (0..self.volumes()).map(assignment).collect()
     }
 
-    /// Applies streams; `observe` is asked now and then.
+    /// Applies streams; `observe` is called now and then.
     pub(super) fn apply(&self, streams: &[&Path], observe: &mut dyn FnMut()) -> Result<()> {
         self.apply_with(streams, Options::default(), observe)
     }
 
-    /// The same, as `options` say.
+    /// Applies streams with `options`.
     pub(super) fn apply_with(
         &self,
         streams: &[&Path],
@@ -190,7 +191,7 @@ impl Machine {
         self.run(job, usize::MAX, observe)
     }
 
-    /// Applies what comes through a pipe.
+    /// Applies `bytes` through a pipe.
     pub(super) fn apply_piped(&self, bytes: Vec<u8>, options: Options) -> Result<()> {
         let input = Input::from_pipe(std::io::Cursor::new(bytes));
         let job =
@@ -210,7 +211,7 @@ impl Machine {
         })
     }
 
-    /// Applies streams, and is told to stop after so many events.
+    /// Applies streams, and is told to stop after `after` events.
     pub(super) fn apply_stopping(&self, streams: &[&Path], after: usize) -> Result<()> {
         let job = self.job(paths(streams), Options::default())?;
         self.run(job, after, &mut || {})
@@ -240,7 +241,7 @@ impl Machine {
         self.roll_back(to, false)
     }
 
-    /// The same, and nothing of what is overwritten is kept.
+    /// Rolls back, and keeps nothing of what is overwritten.
     pub(super) fn rollback_without_undo(&self, to: PointId) -> Result<()> {
         self.roll_back(to, true)
     }
@@ -276,7 +277,7 @@ impl Machine {
         group.commit()
     }
 
-    /// Loses both copies of the state, and makes it anew from the segments.
+    /// Loses both copies of the state, and rebuilds it from the segments.
     pub(super) fn rebuild(&self) -> Result<()> {
         lock(&self.world).now.state = [None, None];
         let storage = self.storage();
@@ -300,14 +301,14 @@ impl Machine {
         self.group()?.pin(id, true)
     }
 
-    /// Lets points go.
+    /// Forgets points.
     pub(super) fn forget(&self, ids: &[PointId]) -> Result<()> {
         let mut group = self.group()?;
         group.open_history(self.settings())?;
         group.forget(ids)
     }
 
-    /// The volumes as they were at a point, to be read.
+    /// Views of the volumes at a point.
     pub(super) fn views(&self, point: PointId) -> Result<Vec<View>> {
         let pool = &self.memory.pieces;
         let history = PointHistory::open_with(self.storage(), point, pool.clone())?;
@@ -319,12 +320,12 @@ impl Machine {
         (0..self.volumes()).map(view).collect()
     }
 
-    /// What a point holds.
+    /// The content of the volumes at a point.
     pub(super) fn at(&self, point: PointId) -> Result<Vec<Vec<u8>>> {
         self.views(point)?.iter().map(whole).collect()
     }
 
-    /// What the volumes hold.
+    /// The current content of the volumes.
     pub(super) fn contents(&self) -> Vec<Vec<u8>> {
         let world = lock(&self.world);
         let volumes = world.now.disks.keys().filter(|id| matches!(id, DiskId::Volume(_))).count();
@@ -336,32 +337,33 @@ fn paths(streams: &[&Path]) -> Vec<StreamArgument> {
     streams.iter().map(|path| StreamArgument::Path((*path).to_owned())).collect()
 }
 
-/// All of a view.
+/// The whole content of a view.
 pub(super) fn whole(view: &View) -> Result<Vec<u8>> {
     let mut bytes = vec![0; view.geometry().capacity.get() as usize];
     view.read(ByteOffset::ZERO, &mut bytes)?;
     Ok(bytes)
 }
 
-/// All points stay for an hour, and then go: nothing is thinned.
+/// All points are kept for an hour, and then expire: nothing is thinned.
 pub(super) fn keep_all() -> Policy {
     let hour = Duration::from_secs(3600);
     Policy { window: hour, keep_all: hour, thin_to: hour, ..Policy::default() }
 }
 
-/// Points of marks go soon, but for the last ones: nothing is thinned.
+/// Points of marks expire soon, except the last ones: nothing is thinned.
 pub(super) fn expiring() -> Policy {
     let second = Duration::from_secs(1);
     Policy { window: second, keep_all: second, thin_to: second, ..Policy::default() }
 }
 
-/// Points of marks (which are a second apart) are thinned to one in three, and go after some more.
+/// Points of marks (which are a second apart) are thinned to one in three, and expire somewhat
+/// later.
 pub(super) fn thinning() -> Policy {
     let seconds = Duration::from_secs;
     Policy { window: seconds(6), keep_all: seconds(1), thin_to: seconds(3), ..Policy::default() }
 }
 
-/// The history passes its check.
+/// Checks that the history passes its own check.
 pub(super) fn is_whole(machine: &Machine) -> std::result::Result<(), String> {
     let report = check(&machine.storage(), &AtomicBool::new(false), &mut |_| {});
     let report = report.map_err(|error| error.chain())?;

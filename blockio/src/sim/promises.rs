@@ -1,5 +1,5 @@
-//! Promises that a small run shows to hold, and that break where the bug is planted which they are
-//! about. What takes chance and many runs to find is for `tests`.
+//! Promises that a small run shows to hold, and that break when the corresponding bug is planted.
+//! Anything that takes chance and many runs to find is in `tests`.
 #![cfg(test)]
 
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::ErrorKind;
 use crate::bug::{self, Bug};
 use crate::journal::catalogue::PointId;
 
-/// A scenario, and a machine to which all of it was applied.
+/// A scenario, and a machine after all of it was applied.
 fn after_all(memory: &Memory) -> (Scenario, Machine) {
     let scenario = Scenario::new(SMALL, &mut Chance(1));
     let machine = applied(&scenario, memory).unwrap();
     (scenario, machine)
 }
 
-/// Whether `holds` says so with `bug`.
+/// Whether `holds` returns true with `bug`.
 fn holds_with(bug: Bug, holds: impl Fn() -> bool) -> bool {
     bug::plant(Some(bug));
     let is_so = holds();
@@ -40,7 +40,7 @@ fn a_rollback_checks_all_that_it_needs_before_it_writes() {
     });
     let blocks: Vec<_> = blocks.collect();
     let mut refused = 0;
-    // Whichever block is rotten: nothing is begun that cannot be done.
+    // Whichever block is rotten: no rollback is begun that cannot be finished.
     let mut holds = || {
         blocks.iter().all(|(segment, block)| {
             let machine = changed(&machine, |now| {
@@ -83,7 +83,8 @@ fn a_commit_compares_the_volumes_with_the_history() {
 fn an_operation_that_failed_is_never_told_as_done() {
     let (memory, scenario) = (Memory::new(), Scenario::new(SMALL, &mut Chance(1)));
     let streams: Vec<_> = scenario.streams.iter().map(|path| path.as_path()).collect();
-    // Whether all was told as done though operation `at` failed, and how many there were.
+    // Whether everything was reported as done although operation `at` failed, and how many
+    // operations there were.
     let failing = |at: usize| {
         let machine = Machine::new(scenario.world(), keep_all(), &memory);
         lock(&machine.world).fails = at..at + 1;

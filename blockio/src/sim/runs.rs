@@ -1,5 +1,5 @@
-//! Runs of scenarios: power cuts wherever the power can be cut, kills, failures and stops, and
-//! looks at what is left. A seed, and what was wrong, is told by one that fails.
+//! Runs of scenarios: power cuts at every possible place, kills, failures and stops, and checks of
+//! what is left. A failing run reports its seed, and what was wrong.
 #![cfg(test)]
 
 use std::ops::Range;
@@ -17,7 +17,7 @@ use crate::journal::retention::Policy;
 /// A run is told to stop after fewer events than this.
 const STOPS_AFTER_MAX: usize = 12;
 
-/// What a look at a state came to: what is wrong with it.
+/// The result of checking a state: what is wrong with it.
 type Verdict = Result<(), String>;
 
 pub(super) const SMALL: Size = Size {
@@ -33,31 +33,32 @@ pub(super) const SMALL: Size = Size {
 };
 pub(super) const LARGE: Size =
     Size { volumes: 2, blocks: 12, marks: 3, writes: 6, room_blocks: 2048, ..SMALL };
-/// Room for a few segments only: points have to go.
+/// Room for only a few segments: points have to be given up.
 pub(super) const TIGHT: Size =
     Size { blocks: 6, marks: 4, room_blocks: 6 * SEGMENT_BLOCKS, ..SMALL };
-/// More points than stay whatever their age.
+/// More points than are kept at any age.
 pub(super) const MANY_POINTS: Size = Size { marks: 8, ..SMALL };
 /// The end of the first stream is its last point, and is accepted.
 pub(super) const ACCEPTED: Size = Size { goes_on: false, ..SMALL };
 
-/// What is done with streams.
+/// What is done with the streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     Apply,
     ApplyAndRollBack,
-    /// As well without keeping what is overwritten.
+    /// Also rolls back without keeping what is overwritten.
     ApplyAndBreakOff,
     ApplyAndCommitAndApply,
 }
 
-/// One run, and what was told as durable on the way: after so many operations, so many streams.
+/// One run, with what was reported as durable on the way: pairs of the number of operations, and of
+/// streams.
 pub(super) struct Run {
     plan: Plan,
     scenario: Scenario,
     machine: Machine,
     told: Vec<(usize, u64)>,
-    /// What points held that were made by hand; each is called by its place here.
+    /// The content at points that were made by hand; each is named by its index here.
     by_hand: Vec<Contents>,
     /// The identity of the first history.
     first: [u8; 16],
@@ -81,8 +82,8 @@ pub(super) fn run(
     Ok(run)
 }
 
-/// Whether it went well; a history for which there is no room stops everything, and that is right.
-/// Of a rollback it may be known beforehand.
+/// Whether it succeeded; if there is no room for the history, everything stops, and that is
+/// correct. For a rollback this may be known beforehand.
 fn is_full_at_worst(done: Verdict) -> Result<bool, String> {
     let told = ["the retention volume is full", "is pinned, and no more may go for it"];
     match done {
@@ -141,7 +142,7 @@ impl Run {
         Ok(())
     }
 
-    /// Applies, while somebody looks at the first point all the time.
+    /// Applies a stream, while a reader looks at the first point all the time.
     fn apply_looking_back(&mut self, stream: &Path) -> Result<bool, String> {
         let before = self.machine.state().map_err(text)?.journal;
         let oldest = before.and_then(|known| known.points.first().cloned());
@@ -158,7 +159,7 @@ impl Run {
                     match whole(view) {
                         Ok(found) if found == *expected => {}
                         Ok(_) => wrong = Some("a view changed".to_owned()),
-                        // It is told, and nothing else is read instead.
+                        // It is reported, and nothing else is read instead.
                         Err(error) if text_of(&error).contains("has expired") => {}
                         Err(error) => wrong = Some(text(error)),
                     }
@@ -175,8 +176,8 @@ impl Run {
         Ok(ways[self.chance.below(ways.len())].id)
     }
 
-    /// What `point` of the history that `machine` has must hold. Points are told by the names of
-    /// their marks: one that not all volumes were at has none.
+    /// What `point` of the history on `machine` must hold. Points are identified by the names of
+    /// their marks: a mark that not all volumes were at has no point.
     fn expected(&self, machine: &Machine, point: PointId) -> Result<&Contents, String> {
         let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
         self.expected_of(&known, point)
@@ -188,7 +189,7 @@ impl Run {
         let number = match found.kind {
             PointKind::Start if self.plan != Plan::ApplyAndCommitAndApply => 0,
             PointKind::Start if known.identity == self.first || self.first == [0; 16] => 0,
-            // The second history begins with what was accepted: the last point of the first.
+            // The second history begins with the accepted content: the last point of the first.
             PointKind::Start => self.scenario.size.marks as u64,
             PointKind::Crash => mark_of(found).ok_or("a name that nobody gave")?,
             PointKind::App => {
@@ -212,7 +213,8 @@ impl Run {
     fn reads(&self, machine: &Machine, known: &Catalogue, point: PointId) -> Verdict {
         let found = machine.at(point).map_err(|error| format!("point {point}: {}", text(error)))?;
         let expected = self.expected_of(known, point)?;
-        // As a whole first: a million times it is equal, and byte by byte is slow.
+        // Compared as a whole first: it is equal a million times, and comparing byte by byte is
+        // slow.
         if found == *expected {
             return Ok(());
         }
@@ -223,7 +225,8 @@ impl Run {
         }
     }
 
-    /// What must hold whatever was left: points read as they were, and what was told is there.
+    /// Checks what must hold whatever was left: points read as they were, and what was reported is
+    /// there.
     fn look(&mut self, machine: &Machine, done: usize) -> Verdict {
         let state = machine.state().map_err(text)?;
         let told = self.told.iter().rev().find(|(operations, _)| *operations <= done);
@@ -245,19 +248,19 @@ impl Run {
         Ok(())
     }
 
-    /// Makes a point by hand, where it may be: what it holds is what the volumes do.
+    /// Makes a point by hand, if allowed: it holds what the volumes do.
     fn make_a_point(&mut self, machine: &Machine) -> Verdict {
         let name = self.by_hand.len().to_string();
         self.by_hand.push(machine.contents());
         match machine.point(name) {
             Ok(_) => Ok(()),
-            // In the middle of a stream, or of a rollback; before anything was applied.
+            // In the middle of a stream, or of a rollback; or before anything was applied.
             Err(error) if matches!(error.kind(), ErrorKind::Refused | ErrorKind::Usage) => Ok(()),
             Err(error) => is_full_at_worst(Err(text(error))).map(drop),
         }
     }
 
-    /// What an operator can do then leads to where it should.
+    /// Checks that what an operator can do next leads to the right result.
     fn go_on(&mut self, machine: &Machine) -> Verdict {
         if self.chance.below(4) == 0 {
             self.make_a_point(machine)?;
@@ -288,12 +291,12 @@ impl Run {
         super::machine::is_whole(machine)
     }
 
-    /// Both copies of the state are lost: what is made of the segments has every point that the
-    /// state had, and each reads as it was; a rollback leads to it.
+    /// Loses both copies of the state: the rebuilt state has every point that the state had, and
+    /// each reads as it was; a rollback leads to it.
     fn lose_the_state(&mut self, machine: &Machine) -> Verdict {
         let Some(had) = machine.state().map_err(text)?.journal else { return Ok(()) };
         if had.points.iter().all(|point| point.spans.is_empty()) {
-            // Nothing was overwritten yet, and the state alone has the beginning.
+            // Nothing was overwritten yet, and only the state has the beginning.
             return Ok(());
         }
         machine.rebuild().map_err(text)?;
@@ -319,7 +322,7 @@ impl Run {
         super::machine::is_whole(machine)
     }
 
-    /// Cuts the power everywhere; goes on from one state in `every`, and cuts it there again.
+    /// Cuts the power everywhere; continues from one state in `every`, and cuts it there again.
     pub(super) fn cut(&mut self, every: usize) -> Verdict {
         let world = lock(&self.machine.world).clone();
         let mut chance = self.chance;
@@ -349,7 +352,7 @@ impl Run {
         self.cut_again(&machine, 0)
     }
 
-    /// Cuts the power while `machine` went on, after its operation `from`.
+    /// Cuts the power while `machine` continued, after its operation `from`.
     fn cut_again(&mut self, machine: &Machine, from: usize) -> Verdict {
         let world = lock(&machine.world).clone();
         let mut chance = self.chance;
@@ -369,7 +372,7 @@ impl Run {
         verdict
     }
 
-    /// Kills the process at some places: its caches stay, another process goes on, and then the
+    /// Kills the process at some places: its caches stay, another process continues, and then the
     /// power is cut.
     pub(super) fn kill(&mut self, kills: usize) -> Verdict {
         let world = lock(&self.machine.world).clone();
@@ -384,7 +387,8 @@ impl Run {
         Ok(())
     }
 
-    /// Writes and flushes fail, or reads do, at some places; it is repaired, and gone on with.
+    /// Makes writes and flushes, or reads, fail at some places; then everything is repaired, and
+    /// the run continues.
     pub(super) fn fail(&mut self, times: usize) -> Verdict {
         let (total, reads) = {
             let world = lock(&self.machine.world);
@@ -404,7 +408,7 @@ impl Run {
             let told = |wrong| format!("{what} {failed:?} failed: {wrong}");
             let machine = self.machine.on(world);
             let streams: Vec<_> = self.scenario.streams.iter().map(|p| p.as_path()).collect();
-            // With the last failure behind it, it may as well have gone well.
+            // It may succeed as well, if the last failure is behind it.
             let _ = machine.apply(&streams, &mut || {});
             machine.is_repaired();
             self.look(&machine, 0).map_err(told)?;
@@ -414,7 +418,7 @@ impl Run {
         Ok(())
     }
 
-    /// Whoever works is told to stop, at some places, and it is gone on with.
+    /// Tells the run to stop, at some places, and continues.
     pub(super) fn stop(&mut self, times: usize) -> Verdict {
         let streams = self.scenario.streams.clone();
         let streams: Vec<_> = streams.iter().map(|path| path.as_path()).collect();
@@ -432,7 +436,7 @@ impl Run {
     }
 }
 
-/// From operation `at` on one fails, or some, or all that come.
+/// One, some, or all operations from `at` on.
 pub(super) fn failures(at: usize, chance: &mut Chance) -> Range<usize> {
     let count = match chance.below(3) {
         0 => 1,
@@ -442,7 +446,7 @@ pub(super) fn failures(at: usize, chance: &mut Chance) -> Range<usize> {
     at..at + count
 }
 
-/// The world as a process left it that was killed after `done` operations.
+/// The world left by a process that was killed after `done` operations.
 pub(super) fn killed(world: &World, done: usize) -> World {
     let mut now = world.start.clone();
     for operation in &world.operations[..done] {

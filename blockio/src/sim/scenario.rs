@@ -1,5 +1,5 @@
-//! What is done on the simulated machine, and what must come of it: streams, and a model of plain
-//! bytes.
+//! What is done on the simulated machine, and what the result must be: streams, and a model of
+//! plain bytes.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
@@ -19,10 +19,10 @@ use crate::stream::{
 };
 use crate::units::{ByteCount, ByteOffset};
 
-/// What all volumes hold.
+/// The content of all volumes.
 pub(super) type Contents = Vec<Vec<u8>>;
 
-/// How large a scenario is.
+/// The size of a scenario.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {
     pub(super) shape: Shape,
@@ -32,22 +32,22 @@ pub(super) struct Size {
     pub(super) marks: usize,
     pub(super) writes: usize,
     pub(super) room_blocks: usize,
-    /// After the last mark of a stream it goes on.
+    /// Whether a stream continues after its last mark.
     pub(super) goes_on: bool,
-    /// The clock of the source jumps: marks have times of their own.
+    /// Whether the clock of the source jumps: marks have independent times.
     pub(super) source_clock_jumps: bool,
 }
 
-/// Streams, and what they lead to.
+/// Streams, and the states that they lead to.
 pub(super) struct Scenario {
     pub(super) size: Size,
     pub(super) initial: Contents,
     pub(super) streams: Vec<PathBuf>,
-    /// After each of the streams.
+    /// The content after each of the streams.
     pub(super) after: Vec<Contents>,
-    /// Each change of all streams: of which volume, where, and what each byte became.
+    /// Each change of all streams: the volume, the range, and the new value of each byte.
     pub(super) changes: Vec<(usize, Range<usize>, u8)>,
-    /// At each point, by its number; 0 is the start.
+    /// The content at each point, by number; 0 is the start.
     pub(super) points: BTreeMap<u64, Contents>,
     _directory: TempDir,
 }
@@ -57,7 +57,7 @@ impl Scenario {
         let directory = tempfile::tempdir().unwrap();
         let bytes = size.blocks * BLOCK_BYTES - size.shape.cut_bytes;
         let volume = |chance: &mut Chance| -> Vec<u8> {
-            // Some blocks are zeros: they have images of their own kind.
+            // Some blocks are zeros, because those have a different kind of image.
             let block = |chance: &mut Chance| match chance.below(3) {
                 0 => [0; BLOCK_BYTES],
                 _ => [chance.any() as u8 | 1; BLOCK_BYTES],
@@ -86,7 +86,7 @@ impl Scenario {
         scenario
     }
 
-    /// A stream that begins where `now` is, and changes it.
+    /// A stream that begins at `now`, and changes it.
     fn stream(&mut self, now: &mut Contents, chance: &mut Chance) -> Vec<u8> {
         let volume = |place: usize| VolumeHeader {
             name: Name::new(format!("v{place}").as_bytes()),
@@ -119,8 +119,8 @@ impl Scenario {
         stream
     }
 
-    /// Whether `held` is what the volumes hold after some first part of all changes, in whole
-    /// sectors: of a write that two batches share, a part may be there.
+    /// Whether `held` is the content of the volumes after some prefix of all changes, in whole
+    /// sectors: of a write that spans two batches, a part may be there.
     pub(super) fn was_on_the_way(&self, held: &Contents) -> bool {
         let mut now = self.initial.clone();
         let sector = self.size.shape.sector_size.bytes().get() as usize;
@@ -133,7 +133,7 @@ impl Scenario {
             })
     }
 
-    /// The machine before the first of it.
+    /// The machine before the first stream.
     pub(super) fn world(&self) -> World {
         let block = |chunk: &[u8]| {
             let mut block = [0; BLOCK_BYTES];
@@ -146,25 +146,25 @@ impl Scenario {
         World::new(self.size.shape, &volumes, self.size.room_blocks)
     }
 
-    /// After all of it.
+    /// The content after all streams.
     pub(super) fn end(&self) -> &Contents {
         self.after.last().unwrap()
     }
 }
 
-/// When the first point would be, in nanoseconds since 1970.
+/// The time of the first point, in nanoseconds since 1970.
 pub(super) const BEGIN: u64 = 1_700_000_000_000_000_000;
 
-/// The number of the mark that `point` was made of; none of one that was made by hand, or else.
+/// The number of the mark that `point` was made of; `None` if it was made by hand, or otherwise.
 pub(super) fn mark_of(point: &Point) -> Option<u64> {
     point.name.as_ref()?.strip_prefix(MARKED)?.parse().ok()
 }
 
-/// What the names of marks begin with.
+/// The prefix of the names of marks.
 const MARKED: char = 'm';
 
-/// How far the clock of the source is from the one of this host, in nanoseconds: hours behind, or
-/// ahead, or none.
+/// The offset of the source's clock from this host's, in nanoseconds: hours behind, or ahead, or
+/// none.
 fn jump_of(chance: &mut Chance) -> i64 {
     let hour = 3_600_000_000_000;
     [0, 0, -30 * hour, -hour, 2 * hour, 48 * hour][chance.below(6)]
@@ -180,7 +180,7 @@ fn mark(point: u64, jump: i64) -> Mark {
     }
 }
 
-/// One write, of a few sectors as a rule, to a few places again and again.
+/// One write, usually of a few sectors, to few places again and again.
 fn change(
     encoder: &mut Encoder<&mut Vec<u8>>,
     now: &mut Contents,
@@ -192,7 +192,7 @@ fn change(
     let sector = shape.sector_size.bytes().get();
     let unit = if chance.below(2) == 0 { sector } else { BLOCK_BYTES as u64 };
     let length = unit * (1 + chance.below(2) as u64);
-    // The end too, which may be within a block.
+    // Also at the end, which may be within a block.
     let start = match chance.below(8) {
         0 if shape.cut_bytes > 0 => bytes - length,
         _ => chance.below(((bytes - length) / unit + 1) as usize) as u64 * unit,

@@ -1,6 +1,6 @@
-//! One who writes and one who looks, step by step: before each operation of who looks, the other
-//! does as many as chance says, and none while it is done. So any order of their operations comes
-//! about, and the same again with the same seed.
+//! A writer and a reader, step by step: before each operation of the reader, the writer does a
+//! random number of operations, and none during it. So any interleaving of their operations occurs,
+//! and the same one again with the same seed.
 #![cfg(test)]
 
 use std::cell::Cell;
@@ -22,9 +22,9 @@ pub(super) struct Steps {
 #[derive(Debug)]
 struct Turns {
     chance: Chance,
-    /// So many operations may be begun by who writes.
+    /// How many operations the writer may begin.
     granted: usize,
-    /// Who writes waits for another one.
+    /// The writer waits for permission.
     waits: bool,
     is_over: bool,
 }
@@ -36,7 +36,7 @@ impl Steps {
         Self { turns: Mutex::new(turns), changed: Condvar::new() }
     }
 
-    /// What `write` does in this thread is what is interleaved with what others do.
+    /// Runs `write` in this thread, interleaved with the operations of others.
     pub(super) fn write<T>(&self, write: impl FnOnce() -> T) -> T {
         WRITES.set(true);
         let done = write();
@@ -46,18 +46,18 @@ impl Steps {
         done
     }
 
-    /// Nobody looks any more: who writes goes on by itself.
+    /// Ends the looking: the writer continues by itself.
     pub(super) fn end(&self) {
         self.lock().granted = usize::MAX;
         self.changed.notify_all();
     }
 
-    /// Who writes has nothing more to do.
+    /// Whether the writer is finished.
     pub(super) fn is_over(&self) -> bool {
         self.lock().is_over
     }
 
-    /// An operation begins.
+    /// Takes a turn: an operation begins.
     pub(super) fn take(&self) {
         let mut turns = self.lock();
         if WRITES.get() {
@@ -70,7 +70,7 @@ impl Steps {
             turns.waits = false;
             return;
         }
-        // Mostly few, sometimes so many that a point is made and others go.
+        // Usually few, sometimes enough for a point to be made and others to expire.
         let most = if turns.chance.below(8) == 0 { 60 } else { 4 };
         turns.granted = turns.chance.below(most);
         self.changed.notify_all();

@@ -87,7 +87,7 @@ impl Storage for SimulatedStorage {
     }
 
     fn shorten_segment(&self, _: SegmentNumber, _: u64) -> io::Result<()> {
-        // What was there reads as it was: that is allowed, and the worse for who reads it.
+        // The content past the end reads as before: that is allowed, and harder for readers.
         Ok(())
     }
 
@@ -117,7 +117,7 @@ impl Storage for SimulatedStorage {
         let world = lock(&self.0);
         let free = world.room_blocks.saturating_sub(world.segment_blocks());
         Ok(Space {
-            // So that nothing is held in reserve: room is what is wanted to run out.
+            // So that nothing is held in reserve: running out of room is the purpose.
             total_bytes: 0,
             free_bytes: (free * BLOCK_BYTES) as u64,
         })

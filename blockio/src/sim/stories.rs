@@ -1,5 +1,5 @@
-//! Stories that the runs of `tests` do not have: what somebody does to a group behind the program's
-//! back, and what the program must say then. Each is told for a seed.
+//! Stories that the runs of `tests` do not cover: what somebody does to a group behind the
+//! program's back, and how the program must respond. Each is told for a seed.
 #![cfg(test)]
 
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use crate::journal::catalogue::{Point, PointId, PointKind};
 use crate::journal::state::GroupState;
 use crate::recover::{self, Recovery};
 
-/// What a story came to: what is wrong.
+/// The result of a story: what is wrong.
 pub(super) type Verdict = Result<(), String>;
 
-/// Told for a seed.
+/// A story, to be told for a seed.
 pub(super) type Story = fn(u64, &Memory) -> Verdict;
 
-/// Stories by their names, and a test of each.
+/// Defines stories by name, with a test of each.
 macro_rules! stories {
     ($($story:ident,)*) => {
         pub(super) const STORIES: &[(&str, $crate::sim::stories::Story)] =
@@ -55,10 +55,10 @@ stories! {
     points_are_forgotten_by_hand,
 }
 
-/// So many seeds each story is told for: more with MTCTL_SIM_SEEDS.
+/// How many seeds each story is told for: more with MTCTL_SIM_SEEDS.
 const SEEDS: u64 = 40;
 
-/// How many seeds are asked for.
+/// The requested number of seeds.
 pub(super) fn seeds(usual: u64) -> u64 {
     let asked = std::env::var("MTCTL_SIM_SEEDS").ok().and_then(|text| text.parse().ok());
     asked.unwrap_or(usual)
@@ -87,7 +87,7 @@ pub(super) fn require(is_so: bool, wrong: impl Into<String>) -> Verdict {
     is_so.then_some(()).ok_or_else(|| wrong.into())
 }
 
-/// What the volumes held at `point`.
+/// The content of the volumes at `point`.
 pub(super) fn held_at<'a>(scenario: &'a Scenario, point: &Point) -> Option<&'a Contents> {
     match point.kind {
         PointKind::Start => scenario.points.get(&0),
@@ -96,7 +96,7 @@ pub(super) fn held_at<'a>(scenario: &'a Scenario, point: &Point) -> Option<&'a C
     }
 }
 
-/// A machine to which all streams of a scenario were applied.
+/// A machine after all streams of a scenario were applied.
 pub(super) fn applied(scenario: &Scenario, memory: &Memory) -> Result<Machine, String> {
     let machine = Machine::new(scenario.world(), keep_all(), memory);
     for stream in &scenario.streams {
@@ -105,7 +105,7 @@ pub(super) fn applied(scenario: &Scenario, memory: &Memory) -> Result<Machine, S
     Ok(machine)
 }
 
-/// The machine with what `change` makes of all that is there.
+/// The machine after `change` to everything on it.
 pub(super) fn changed(machine: &Machine, change: impl FnOnce(&mut Snapshot)) -> Machine {
     let (mut now, room) = {
         let world = lock(&machine.world);
@@ -115,7 +115,7 @@ pub(super) fn changed(machine: &Machine, change: impl FnOnce(&mut Snapshot)) -> 
     machine.on(World::from_snapshot(now, room))
 }
 
-/// Every point that the machine's state has reads as it was, or is refused.
+/// Checks that every point in the machine's state reads as it was, or is refused.
 pub(super) fn no_point_reads_otherwise(machine: &Machine, scenario: &Scenario) -> Verdict {
     let known = machine.state().map_err(text)?.journal;
     for point in known.iter().flat_map(|known| known.ways_back()) {
@@ -137,7 +137,7 @@ pub(super) fn no_point_reads_otherwise(machine: &Machine, scenario: &Scenario) -
     Ok(())
 }
 
-/// What leads out of in-between leads back to where the volumes were, not to a point that was left
+/// Recovery from in-between leads back to where the volumes were, not to a point that was left
 /// behind on purpose.
 fn a_run_after_a_rollback_is_killed(seed: u64, memory: &Memory) -> Verdict {
     let size = Size { marks: 3, writes: 6, blocks: 8, ..SMALL };
@@ -156,7 +156,7 @@ fn a_run_after_a_rollback_is_killed(seed: u64, memory: &Memory) -> Verdict {
         let needed = recover::needed(machine.group().map_err(text)?.view());
         let Recovery::BackTo(to) = needed else { continue };
         let known = machine.state().map_err(text)?.journal.ok_or("no history")?;
-        // At a point that was made since, it is gone back to that one.
+        // If a point was made since, recovery goes back to that one.
         if known.open_epoch() > left_behind {
             continue;
         }
@@ -168,13 +168,14 @@ fn a_run_after_a_rollback_is_killed(seed: u64, memory: &Memory) -> Verdict {
     require(back > 0, "nothing was in-between")
 }
 
-/// Both copies are those of an earlier time: that is refused, or nothing is lost, comes again, or
-/// reads otherwise.
+/// Both copies of the state are replaced by those of an earlier time: this is refused, or nothing
+/// is lost, reused, or reads differently.
 fn a_state_is_put_back(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
     let scenario = Scenario::new(SMALL, &mut chance);
     let machine = applied(&scenario, memory)?;
-    // Back, and on from there; what was put back may say that it is there yet.
+    // Roll back, and continue from there; the state that is put back may still have the points
+    // given up.
     let roll_back = match chance.below(2) {
         0 => Machine::rollback,
         _ => Machine::rollback_without_undo,
@@ -222,8 +223,8 @@ fn a_state_is_put_back(seed: u64, memory: &Memory) -> Verdict {
     require(refused > 0, "no state of them was too old")
 }
 
-/// A process is killed anywhere, and both copies are those of any time before: that is refused, or
-/// nothing reads otherwise, and it can be gone back to.
+/// A process is killed anywhere, and both copies are replaced by those of any earlier time: this is
+/// refused, or nothing reads differently, and a rollback is possible.
 fn a_state_is_put_back_in_the_middle(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
     let scenario = Scenario::new(Size { blocks: 6, ..LARGE }, &mut chance);
@@ -251,8 +252,8 @@ fn a_state_is_put_back_in_the_middle(seed: u64, memory: &Memory) -> Verdict {
     Ok(())
 }
 
-/// What the machine's state says is refused; or each of its points reads as it was, and it can be
-/// gone back to.
+/// Checks that the machine's state is refused; or that each of its points reads as it was, and a
+/// rollback is possible.
 fn is_refused_or_right(machine: &Machine, scenario: &Scenario, chance: &mut Chance) -> Verdict {
     let known = match machine.state() {
         Ok(state) => state.journal,
@@ -275,8 +276,8 @@ fn is_refused_or_right(machine: &Machine, scenario: &Scenario, chance: &mut Chan
     }
 }
 
-/// One copy is gone, or is one of an earlier time: the other one says all that was told. And what
-/// is torn in both is refused.
+/// One copy is lost, or replaced by one of an earlier time: the other one has everything that was
+/// reported. A save that is torn in both copies is refused.
 fn a_copy_is_lost(seed: u64, memory: &Memory) -> Verdict {
     let scenario = Scenario::new(SMALL, &mut Chance(seed));
     let machine = applied(&scenario, memory)?;
@@ -301,8 +302,7 @@ fn a_copy_is_lost(seed: u64, memory: &Memory) -> Verdict {
     require(both.state().is_err(), "what is torn in both copies is believed")
 }
 
-/// A byte of an epoch that is over is another one: no view shows it, and a rollback that needs it
-/// touches nothing.
+/// A byte of a finished epoch rots: no view shows it, and a rollback that needs it touches nothing.
 fn a_byte_rots(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
     let scenario = Scenario::new(LARGE, &mut chance);
@@ -343,8 +343,8 @@ fn a_byte_rots(seed: u64, memory: &Memory) -> Verdict {
     Ok(())
 }
 
-/// Bytes of old epochs are others when these are to be merged: what is new is applied all the same,
-/// and no point reads otherwise; not when the process is killed then, either.
+/// Bytes of old epochs rot before these are merged: new data is applied anyway, and no point reads
+/// differently, even if the process is killed then.
 fn bytes_rot_and_points_are_thinned(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
     let size = Size { marks: 8, streams: 3, ..LARGE };
@@ -377,7 +377,7 @@ fn bytes_rot_and_points_are_thinned(seed: u64, memory: &Memory) -> Verdict {
     Ok(())
 }
 
-/// What is at a point is accepted, and no longer is there.
+/// The volumes are committed at a point, but were changed since then: that is refused.
 fn a_volume_is_written_by_somebody_else(seed: u64, memory: &Memory) -> Verdict {
     let scenario = Scenario::new(SMALL, &mut Chance(seed));
     let machine = applied(&scenario, memory)?;
@@ -391,7 +391,7 @@ fn a_volume_is_written_by_somebody_else(seed: u64, memory: &Memory) -> Verdict {
     machine.commit().map_err(text)
 }
 
-/// A process that lives on after a save that failed knows what the disk knows, and no more.
+/// A process that survives a failed save has the same state in memory as on the disk, and no more.
 fn a_save_fails(seed: u64, memory: &Memory) -> Verdict {
     let scenario = Scenario::new(SMALL, &mut Chance(seed));
     let machine = applied(&scenario, memory)?;
@@ -407,8 +407,8 @@ fn a_save_fails(seed: u64, memory: &Memory) -> Verdict {
     require(known(group.view().state()) == known(&before), "memory is ahead of the disk")
 }
 
-/// Wherever one operation fails, or two or three: each point reads as it was, and the same streams
-/// lead on.
+/// One operation, or two or three in a row, fail anywhere: each point reads as it was, and the same
+/// streams lead on.
 fn operations_fail_one_after_the_other(seed: u64, memory: &Memory) -> Verdict {
     let scenario = Scenario::new(SMALL, &mut Chance(seed));
     let total = lock(&applied(&scenario, memory)?.world).done;
@@ -431,8 +431,9 @@ fn operations_fail_one_after_the_other(seed: u64, memory: &Memory) -> Verdict {
     Ok(())
 }
 
-/// More volumes than there is memory for records, whose memory comes back late; points go by their
-/// age, and for want of room: those that are left read as they were, wherever it is killed.
+/// More volumes than memory for records, and the memory comes back late; points expire by age, and
+/// are given up for lack of room: the remaining ones read as they were, wherever the process is
+/// killed.
 fn many_volumes_are_thinned_in_little_room(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
     let room_blocks = (16 + chance.below(16)) * SEGMENT_BLOCKS;
@@ -455,7 +456,8 @@ fn many_volumes_are_thinned_in_little_room(seed: u64, memory: &Memory) -> Verdic
     super::machine::is_whole(&machine)
 }
 
-/// Points go by hand, and whoever does it is killed anywhere: all that the state has are there.
+/// Points are forgotten by hand, and the process is killed anywhere: all points in the state are
+/// intact.
 pub(super) fn points_are_forgotten_by_hand(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
     let scenario = Scenario::new(Size { marks: 6, ..SMALL }, &mut chance);

@@ -1,5 +1,5 @@
-//! Stories of streams: in any order and again, of other formats, through pipes, with points by the
-//! clock; onto volumes that grew, have other names, or are each other. Each is told for a seed.
+//! Stories of streams: in any order and repeated, of other formats, through pipes, with points on a
+//! timer; onto volumes that grew, have other names, or were exchanged. Each is told for a seed.
 #![cfg(test)]
 
 use std::path::PathBuf;
@@ -34,10 +34,10 @@ stories! {
     volumes_are_exchanged,
 }
 
-/// One change of a volume: where, and what with; none are zeros.
+/// One change of a volume: its offset and data; `None` for zeros.
 type Change = (u64, Option<Vec<u8>>);
 
-/// Streams of one volume without a name, and what it holds after each.
+/// Streams of one unnamed volume, and its content after each.
 struct Chain {
     before: Vec<u8>,
     streams: Vec<PathBuf>,
@@ -49,24 +49,24 @@ const CHAIN_BLOCKS: usize = 6;
 const CHAIN_BYTES: usize = CHAIN_BLOCKS * BLOCK_BYTES;
 const SECTOR_BYTES: usize = 512;
 
-/// Makes the bytes of a stream: of its place, its changes, and what the volume holds.
+/// Makes the bytes of a stream from its index, its changes, and the content of the volume.
 type Encode<'a> = &'a dyn Fn(usize, &[Change], &[u8]) -> Vec<u8>;
 
 impl Chain {
-    /// As many streams as `encode` is there for; it is told which one it makes, and of what.
+    /// One stream for each of `encode`, which gets its index and changes.
     fn new(chance: &mut Chance, encode: &[Encode<'_>]) -> Self {
         let sized: Vec<_> = encode.iter().map(|encode| (*encode, CHAIN_BYTES)).collect();
         Self::of_sizes(chance, &sized)
     }
 
-    /// The same, of a source that has so many bytes at each.
+    /// The same, for a source with the given size at each stream.
     fn of_sizes(chance: &mut Chance, encode: &[(Encode<'_>, usize)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let before = vec![chance.any() as u8 | 1; CHAIN_BYTES];
         let (mut now, mut streams, mut after) = (before.clone(), Vec::new(), Vec::new());
         let mut size_before = CHAIN_BYTES;
         for (number, (encode, size)) in encode.iter().enumerate() {
-            // What a source has more than before reads as zeros.
+            // The part by which a source has grown reads as zeros.
             now[size_before.min(*size)..*size].fill(0);
             size_before = *size;
             let changes: Vec<_> =
@@ -98,11 +98,11 @@ impl Chain {
         Machine::new(world, keep_all(), memory).calling(|_| String::new())
     }
 
-    /// What the volume held at `point`: each stream ends at one.
+    /// The content of the volume at `point`: each stream ends at one.
     fn held_at(&self, point: &Point) -> Option<&Vec<u8>> {
         match point.kind {
             PointKind::Start => Some(&self.before),
-            // There is none of a stream that was only begun.
+            // A stream that was only begun has none.
             PointKind::Crash => self.after.get(usize::try_from(point.id.0).ok()? - 1),
             PointKind::App | PointKind::Break => None,
         }
@@ -118,7 +118,7 @@ impl Chain {
         Ok(())
     }
 
-    /// All of it is applied; then each stream is killed at some places, and applied again.
+    /// Applies all of it; then kills each stream at some places, and applies it again.
     fn is_told(&self, memory: &Memory, options: &[Options], chance: &mut Chance) -> Verdict {
         let machine = self.machine(memory);
         for (number, (stream, options)) in self.streams.iter().zip(options).enumerate() {
@@ -132,7 +132,7 @@ impl Chain {
                 self.points_hold(&machine).map_err(told)?;
                 let state = machine.state().map_err(text)?;
                 if state.volumes.get("").is_some_and(|known| known.applied.len() > number) {
-                    // An image that comes again is another one: it makes a point.
+                    // An image that comes again counts as another one: it makes a point.
                     continue;
                 }
                 machine.apply_with(&[stream], *options, &mut || {}).map_err(text).map_err(told)?;
@@ -218,7 +218,7 @@ fn log_of_writes(changes: &[Change]) -> Vec<u8> {
     svd::tests::stream(&writes)
 }
 
-/// What comes next is applied; what was applied is left out; what is too early is refused, and
+/// The next stream is applied; an applied one is skipped; one that is too early is refused, and
 /// nothing of it is written.
 fn links_come_in_any_order_and_again(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
@@ -226,7 +226,7 @@ fn links_come_in_any_order_and_again(seed: u64, memory: &Memory) -> Verdict {
     let machine = chain.machine(memory);
     let mut applied = 0;
     while applied < chain.streams.len() {
-        // Of the very first one it is not known whether the volume is where it begins.
+        // For the very first one it is not known whether the volume is where it begins.
         let pick = if applied == 0 { 0 } else { chance.below(chain.streams.len()) };
         let before = machine.contents();
         let done = machine.apply(&[&chain.streams[pick]], &mut || {});
@@ -269,7 +269,8 @@ fn an_image_and_then_a_log_of_writes(seed: u64, memory: &Memory) -> Verdict {
     chain.is_told(memory, &[raw, Options::default()], &mut chance)
 }
 
-/// What a source has more than in the stream before reads as zeros, whatever a larger source left.
+/// The part by which a source has grown since the previous stream reads as zeros, whatever a larger
+/// source left.
 fn a_source_becomes_smaller_and_larger(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
     let version = [Version::V1, Version::V2][chance.below(2)];
@@ -282,7 +283,8 @@ fn a_source_becomes_smaller_and_larger(seed: u64, memory: &Memory) -> Verdict {
     chain.is_told(memory, &[resized; 4], &mut chance)
 }
 
-/// What came counts, and the whole stream leads to its end; through a pipe again, or from a file.
+/// What arrived counts, and the whole stream then leads to its end, through a pipe again or from a
+/// file.
 fn a_pipe_is_cut_short(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
     let scenario = Scenario::new(LARGE, &mut chance);
@@ -292,7 +294,7 @@ fn a_pipe_is_cut_short(seed: u64, memory: &Memory) -> Verdict {
         let bytes = std::fs::read(stream).unwrap();
         for _ in 0..3 {
             let end = chance.below(bytes.len());
-            // Not even what it is may have come.
+            // Even the stream's header may be missing.
             let _ = machine.apply_piped(bytes[..end].to_vec(), options);
             super::stories::no_point_reads_otherwise(&machine, &scenario)
                 .map_err(|wrong| format!("cut at byte {end} of {}: {wrong}", bytes.len()))?;
@@ -307,7 +309,7 @@ fn a_pipe_is_cut_short(seed: u64, memory: &Memory) -> Verdict {
     Ok(())
 }
 
-/// A point that the clock made holds what the volumes held after some of the changes.
+/// A point made on a timer holds the content of the volumes after some of the changes.
 fn points_are_made_by_the_clock(seed: u64, memory: &Memory) -> Verdict {
     let size = Size { volumes: 2, writes: 6, ..SMALL };
     let scenario = Scenario::new(size, &mut Chance(seed));
@@ -332,7 +334,7 @@ fn points_are_made_by_the_clock(seed: u64, memory: &Memory) -> Verdict {
     require(by_clock > 0, "the clock made no point")
 }
 
-/// Points of before hold what they held, as far as the volume was then.
+/// Points from before the growth hold what they held, up to the old size of the volume.
 fn a_volume_has_grown(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
     let scenario = Scenario::new(SMALL, &mut chance);
@@ -362,7 +364,7 @@ fn a_volume_has_grown(seed: u64, memory: &Memory) -> Verdict {
         let is_there = grown.contents() == with_more(expected);
         require(is_there, format!("a rollback to point {} leads elsewhere", point.id))?;
     }
-    // What it lost may have been of any point.
+    // The lost part may belong to any point.
     let shrunk = changed(&machine, |now| {
         now.disks.entry(DiskId::Volume(0)).or_default().pop();
     });
@@ -371,7 +373,8 @@ fn a_volume_has_grown(seed: u64, memory: &Memory) -> Verdict {
     require(refused && shrunk.contents() == before, "a volume that shrank was written")
 }
 
-/// Of two disks that are each other nothing is written, nor where another volume's stream comes.
+/// If two disks are exchanged, nothing is written; nor is a stream of one volume written to
+/// another.
 fn volumes_are_exchanged(seed: u64, memory: &Memory) -> Verdict {
     let scenario = Scenario::new(LARGE, &mut Chance(seed));
     let machine = applied(&scenario, memory)?;

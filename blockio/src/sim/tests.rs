@@ -1,5 +1,5 @@
-//! Explores runs of all sorts, and asks of single moments what no run has. A number of states is
-//! told by each test of many.
+//! Explores runs of all kinds, and tests single moments that no run has. Each test of many states
+//! reports their number.
 #![cfg(test)]
 
 use super::cuts::Chance;
@@ -19,7 +19,8 @@ use crate::journal::settings::GroupSettings;
 use crate::recover::{self, Recovery};
 use crate::units::SectorSize;
 
-/// What volumes are like in runs with `seed`: also of long sectors, and ending within a block.
+/// The shape of volumes in runs with `seed`: including long sectors, and volumes that end within a
+/// block.
 fn shape(seed: u64) -> Shape {
     match seed % 4 {
         1 => Shape { sector_size: SectorSize::Bytes4096, cut_bytes: 0 },
@@ -28,7 +29,7 @@ fn shape(seed: u64) -> Shape {
     }
 }
 
-/// All sorts of runs with `seed`; how many states, or what was wrong.
+/// All kinds of runs with `seed`; returns the number of states, or what was wrong.
 fn explore(seed: u64, memory: &Memory) -> Result<u64, String> {
     let mut states = 0;
     let sorts = [
@@ -66,7 +67,7 @@ fn explore(seed: u64, memory: &Memory) -> Result<u64, String> {
     Ok(states)
 }
 
-/// Explores until so many states were looked at, and prints how many.
+/// Explores until `states` states were checked, and prints how many.
 fn explore_many(first_seed: u64, states: u64) {
     let memory = Memory::new();
     let mut looked_at = 0;
@@ -81,7 +82,7 @@ fn explore_many(first_seed: u64, states: u64) {
     println!("{looked_at} states after a crash, 0 violations (seeds {first_seed}..{seed})");
 }
 
-/// How many states each half of the exploration looks at: more with MTCTL_SIM_STATES.
+/// How many states each half of the exploration checks: more with MTCTL_SIM_STATES.
 fn states() -> u64 {
     let asked = std::env::var("MTCTL_SIM_STATES").ok().and_then(|text| text.parse().ok());
     asked.unwrap_or(500_000)
@@ -97,8 +98,8 @@ fn no_crash_loses_a_point_or_what_was_told_as_durable_second_half() {
     explore_many(1_000_000, states());
 }
 
-/// Whatever a run that was killed left, and also after a commit in the middle of a stream: a verb
-/// leads on, to another stream than the one that was begun.
+/// Whatever a killed run left, also after a commit in the middle of a stream, a verb leads on to
+/// another stream than the one that was begun.
 #[test]
 fn from_every_state_a_verb_leads_on_to_another_stream() {
     let memory = Memory::new();
@@ -121,7 +122,7 @@ fn from_every_state_a_verb_leads_on_to_another_stream() {
                     }
                     Recovery::ApplyAgain => panic!("seed {seed}, operation {done}: no way back"),
                 }
-                // It is refused only where the volumes are at no point.
+                // It is refused only if the volumes are at no point.
                 if commits && machine.commit().is_err() {
                     continue;
                 }
@@ -136,7 +137,7 @@ fn from_every_state_a_verb_leads_on_to_another_stream() {
     assert!(asked > 0);
 }
 
-/// A machine to which the first stream of a scenario was applied.
+/// A machine after the first stream of a scenario was applied.
 fn after_the_first_stream(memory: &Memory) -> (Scenario, Machine) {
     let scenario = Scenario::new(LARGE, &mut Chance(1));
     let machine = Machine::new(scenario.world(), keep_all(), memory);
@@ -148,7 +149,7 @@ fn count_of_points(machine: &Machine) -> usize {
     machine.state().unwrap().journal.unwrap().points.len()
 }
 
-/// A quota, or a filesystem that cannot: giving up points would not help, and none goes.
+/// A quota, or a filesystem that cannot: giving up points would not help, and none is given up.
 #[test]
 fn where_segments_cannot_be_made_though_there_is_room_no_point_goes() {
     let memory = Memory::new();
@@ -164,7 +165,8 @@ fn where_segments_cannot_be_made_though_there_is_room_no_point_goes() {
     machine.apply(&[&scenario.streams[1]], &mut || {}).unwrap();
 }
 
-/// The oldest point is pinned, and so no other may go either: that is known before it begins.
+/// The oldest point is pinned, and so no other may be given up either: that is known before the
+/// rollback begins.
 #[test]
 fn a_rollback_for_which_nothing_may_go_is_refused_before_it_begins() {
     let memory = Memory::new();
@@ -184,7 +186,8 @@ fn a_rollback_for_which_nothing_may_go_is_refused_before_it_begins() {
     assert_eq!(machine.contents(), before);
 }
 
-/// Of what the policy allows, not even a segment fits beside what has to stay: no point goes.
+/// Within the policy's limit, not even a segment fits besides what has to be kept: no point is
+/// given up.
 #[test]
 fn a_limit_that_would_hold_no_other_segment_costs_no_point_and_is_named() {
     let memory = Memory::new();
@@ -208,7 +211,7 @@ fn a_limit_that_would_hold_no_other_segment_costs_no_point_and_is_named() {
 fn each_deliberate_bug_is_caught() {
     let memory = Memory::new();
     let mut missed = Vec::new();
-    // One alone, while somebody looks into why it is not caught.
+    // Only one bug, while investigating why it is not caught.
     let only = std::env::var("MTCTL_SIM_BUG").ok();
     let asked = |bug: &Bug| only.as_ref().is_none_or(|only| *only == format!("{bug:?}"));
     for bug in Bug::ALL.into_iter().filter(asked) {
@@ -216,7 +219,7 @@ fn each_deliberate_bug_is_caught() {
         let beside = || (1..60).find_map(|seed| looked_beside(seed, &memory).err());
         let among =
             |seeds: Vec<u64>| seeds.into_iter().find_map(|seed| explore(seed, &memory).err());
-        // What takes long comes last: only bugs of thinning and of full volumes need it.
+        // The slow runs come last: only bugs of thinning and of full volumes need them.
         let told = || (1..16).find_map(|seed| told(seed, &memory).err());
         let caught = among(vec![1, 2, 3]).or_else(told).or_else(beside);
         let caught = caught.or_else(|| among((16..400).step_by(16).collect()));

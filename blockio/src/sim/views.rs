@@ -1,4 +1,4 @@
-//! What a view of a point holds from any byte on, and what it tells of itself.
+//! What a view of a point holds from any byte on, and what it reports of itself.
 #![cfg(test)]
 
 use std::num::NonZeroUsize;
@@ -28,7 +28,7 @@ const SIZE: Size = Size {
     goes_on: true,
     source_clock_jumps: false,
 };
-/// A machine with the first of the streams of a scenario applied.
+/// A machine after the first stream of a scenario was applied.
 fn begun(size: Size) -> (Scenario, Machine) {
     let scenario = Scenario::new(size, &mut Chance(3));
     let machine = Machine::new(scenario.world(), keep_all(), &Memory::new());
@@ -133,7 +133,7 @@ fn a_point_is_not_viewed_on_a_disk_that_is_shorter_than_it_was() {
     assert_eq!(view(bytes + 512).unwrap().geometry().capacity.get(), bytes + 512);
 }
 
-/// Segments are short: what comes is in many of them, of one session and of the next ones.
+/// Segments are short: new records are in many of them, of one session and of later ones.
 #[test]
 fn a_view_that_was_open_before_follows_what_is_written_through_all_segments() {
     let (scenario, machine) = begun(Size { volumes: 2, streams: 4, ..SIZE });

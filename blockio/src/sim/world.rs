@@ -1,4 +1,4 @@
-//! All that is durable or cached on the simulated machine, and what was done to it, in one order.
+//! Everything durable or cached on the simulated machine, and what was done to it, in one order.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,29 +8,29 @@ use super::steps::Steps;
 use crate::storage::StateCopy;
 use crate::units::SectorSize;
 
-/// What a disk writes as one, or tears.
+/// The unit that a disk writes as a whole, or tears.
 pub(super) const BLOCK_BYTES: usize = 4096;
 
-/// The content of a block; states of the world share those that are the same in both.
+/// The content of a block; snapshots share equal blocks.
 pub(super) type Block = Arc<[u8; BLOCK_BYTES]>;
 
 /// A disk of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DiskId {
-    /// A volume, by its place.
+    /// A volume, by index.
     Volume(usize),
     /// A segment of the history, by its number.
     Segment(u64),
 }
 
 impl Snapshot {
-    /// A copy of the state is replaced.
+    /// Replaces a copy of the state.
     pub(super) fn replace_state(&mut self, copy: StateCopy, text: &Arc<str>) {
         self.state[copy as usize] = Some(Arc::clone(text));
         self.stamp += 1;
     }
 
-    /// A copy of the state is appended to.
+    /// Appends to a copy of the state.
     pub(super) fn append_state(&mut self, copy: StateCopy, text: &str) {
         let before = self.state[copy as usize].as_deref().unwrap_or_default();
         self.state[copy as usize] = Some(format!("{before}{text}").into());
@@ -43,11 +43,11 @@ impl Snapshot {
     }
 }
 
-/// What the volumes are like.
+/// The shape of the volumes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     pub(super) sector_size: SectorSize,
-    /// So much of their last block is not there, in bytes.
+    /// How much of their last block is missing, in bytes.
     pub(super) cut_bytes: usize,
 }
 
@@ -62,16 +62,16 @@ impl Default for Shape {
     }
 }
 
-/// What disks hold.
+/// The content of the disks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) shape: Shape,
     pub(super) disks: BTreeMap<DiskId, Vec<Block>>,
     /// The two copies of the state.
     pub(super) state: [Option<Arc<str>>; 2],
-    /// What segments held that were removed: new ones begin with it.
+    /// The content of removed segments: new ones begin with it.
     pub(super) garbage: Vec<Vec<Block>>,
-    /// The same, by their numbers: who had one open can read it.
+    /// Removed segments by number: open handles can still read them.
     pub(super) removed: BTreeMap<DiskId, Vec<Block>>,
     /// How often the state was replaced or appended to.
     pub(super) stamp: u64,
@@ -90,12 +90,12 @@ impl std::fmt::Debug for Operation {
     }
 }
 
-/// Something that was done.
+/// An operation that was done.
 #[derive(Clone)]
 pub(super) enum Operation {
     /// A block was written, into a cache.
     Write { disk: DiskId, block: usize, content: Block },
-    /// What was written to a disk is durable.
+    /// The writes to a disk are durable.
     Flush(DiskId),
     /// A segment was made.
     Create { disk: DiskId, content: Vec<Block> },
@@ -112,25 +112,25 @@ pub(super) enum Operation {
 pub(super) struct World {
     /// What was durable when it began.
     pub(super) start: Snapshot,
-    /// What a process reads.
+    /// What a process reads now.
     pub(super) now: Snapshot,
     pub(super) operations: Vec<Operation>,
     /// Room for segments, in blocks.
     pub(super) room_blocks: usize,
-    /// The writes, flushes, changes of the state and removals with these numbers fail: counted from
-    /// 0, over all disks.
+    /// The numbers of the writes, flushes, changes of the state and removals that fail: counted
+    /// from 0, over all disks.
     pub(super) fails: Range<usize>,
     pub(super) done: usize,
-    /// The reads with these numbers fail, of disks and of the state.
+    /// The numbers of the reads that fail, of disks and of the state.
     pub(super) reads_fail: Range<usize>,
     pub(super) reads: usize,
-    /// How often each segment is open: what was removed keeps its room until nobody has it open.
+    /// How often each segment is open: a removed one keeps its room until nobody has it open.
     pub(super) open: BTreeMap<DiskId, usize>,
-    /// Segments cannot be made, with this, whatever room there is.
+    /// The errno with which making segments fails, whatever room there is.
     pub(super) create_fails: Option<i32>,
-    /// Nothing is noted: only the content counts.
+    /// Records no operations: only the content counts.
     pub(super) is_forgetful: bool,
-    /// Who writes and who looks take turns.
+    /// The turns of the writer and the reader.
     pub(super) steps: Option<Arc<Steps>>,
 }
 
@@ -139,7 +139,7 @@ pub(super) fn zeros() -> Block {
 }
 
 impl World {
-    /// A machine with volumes of these blocks, and room for so many blocks of history.
+    /// A machine with volumes of these blocks, and room for `room_blocks` blocks of history.
     pub(super) fn new(shape: Shape, volumes: &[Vec<Block>], room_blocks: usize) -> Self {
         let disks = volumes.iter().enumerate();
         let disks = disks.map(|(place, blocks)| (DiskId::Volume(place), blocks.clone())).collect();
@@ -157,7 +157,7 @@ impl World {
         }
     }
 
-    /// Something that may fail begins: may it go well?
+    /// Counts an operation that may fail; returns its result.
     pub(super) fn count(&mut self) -> std::io::Result<()> {
         let number = self.done;
         self.done += 1;
@@ -167,7 +167,7 @@ impl World {
         }
     }
 
-    /// A read begins: may it go well?
+    /// Counts a read; returns its result.
     pub(super) fn count_read(&mut self) -> std::io::Result<()> {
         let number = self.reads;
         self.reads += 1;
@@ -177,12 +177,12 @@ impl World {
         }
     }
 
-    /// A disk was opened.
+    /// Counts an open of a disk.
     pub(super) fn opened(&mut self, disk: DiskId) {
         *self.open.entry(disk).or_default() += 1;
     }
 
-    /// A disk was closed.
+    /// Counts a close of a disk.
     pub(super) fn closed(&mut self, disk: DiskId) {
         if let Some(count) = self.open.get_mut(&disk) {
             *count -= 1;

@@ -77,7 +77,7 @@ impl Session<'_> {
         let known = &self.group.view().state().volumes;
         let behind = input.route.iter().any(|index| {
             let volume = volumes.get(*index);
-            // A volume that was at the end of the previous input is ahead of the others until they
+            // A volume that already was at the end of this input is ahead of the others until they
             // are there as well.
             let last = known.get(volume.name()).and_then(|known| known.applied.last());
             let is_at_the_end = volume.applied == Applied::All

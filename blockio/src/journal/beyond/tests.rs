@@ -1,4 +1,4 @@
-//! What is taken in of a journal that says more than its state, and what is not.
+//! What is taken in from a journal that is ahead of its state, and what is not.
 
 use super::*;
 use crate::ErrorKind;
@@ -12,7 +12,7 @@ fn open() -> Written {
     Written::new(1, 0, 1).epoch(&memo(&[0], 1))
 }
 
-/// `state` with what `segments` say beyond it.
+/// `state` with everything that `segments` record beyond it.
 fn taken_in(state: &GroupState, segments: &[&Written]) -> Result<GroupState> {
     of_storage(state, ByHand::with(segments))
 }
@@ -58,7 +58,7 @@ fn a_volume_begins_in_no_segment_that_does_not_go_on_in_the_open_epoch() {
         let after = taken_in(&state(&[&saved]), &[&saved, &other]).unwrap();
         assert_eq!(volumes(&after), [""; 0], "{:?}", other.header);
     }
-    // The numbers of records go on past it.
+    // The record numbers continue past it.
     let none = Written::new(2, 3, 2).volume(&volume(0, "x"));
     let next = Written::new(3, 0, 2).volume(&volume(0, "a"));
     let after = taken_in(&state(&[&saved]), &[&saved, &none, &next]).unwrap();

@@ -1,5 +1,5 @@
-//! One segment, from its header to its last record, held against what the state says of it. What
-//! that means for the points is `check`'s.
+//! One segment, from its header to its last record, compared with the state. What that means for
+//! the points is up to `check`.
 
 use std::sync::Arc;
 
@@ -16,42 +16,42 @@ use crate::plain::Plain;
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, Result};
 
-/// What is known of the epoch that is being read.
+/// What is known of the epoch being read.
 #[derive(Debug, Default)]
 pub(super) struct Epoch {
     number: Option<u64>,
-    /// The number that its next record has.
+    /// The number of its next record.
     next_record: u64,
     /// What was preserved in it, by the number of the volume.
     touched: Vec<Touched>,
-    /// The points that it leads back to, as it begins; none: it does not tell.
+    /// The points that it leads back to, according to its first record; empty if that does not say.
     leads_to: Vec<PointId>,
-    /// Something of it could not be read: what follows cannot be held against it.
+    /// Part of it could not be read: nothing after that can be compared with it.
     is_unsure: bool,
-    /// A segment before was not read at all: it may have been the first of this epoch.
+    /// An earlier segment was not read at all: it may have been the first of this epoch.
     has_lost_segment: bool,
 }
 
 impl Epoch {
-    /// The number that the next record of the open epoch has.
+    /// The number of the next record of the open epoch.
     pub(super) fn next_record(&self, known: &Catalogue) -> u64 {
         let is_open = self.number == Some(known.open_epoch().0);
         if is_open { self.next_record } else { known.next_record }
     }
 
-    /// Something of it was found damaged already.
+    /// Whether part of it was already found damaged.
     pub(super) fn is_unsure(&self) -> bool {
         self.is_unsure
     }
 
-    /// The last of `points`, of which the state has no segment, to which this epoch does not lead
-    /// back: what did is lost.
+    /// The last of `points` (for which the state has no segment) that this epoch does not lead back
+    /// to: the segment that did is lost.
     pub(super) fn lost_before(&self, points: &[PointId]) -> Option<PointId> {
         let is_lost = |id: &PointId| !self.leads_to.is_empty() && !self.leads_to.contains(id);
         points.iter().copied().rfind(is_lost)
     }
 
-    /// The segment with `header` comes next; whether it is the first of its epoch.
+    /// Enters the segment with `header`; returns whether it is the first of its epoch.
     fn enter(&mut self, header: &SegmentHeader) -> bool {
         if self.number == Some(header.epoch) {
             return false;
@@ -73,12 +73,13 @@ pub(super) struct SegmentCheck<'a> {
     pub(super) state: &'a GroupState,
     pub(super) known: &'a Catalogue,
     pub(super) point: PointId,
-    /// The point after it.
+    /// The next point.
     pub(super) until: Option<PointId>,
     pub(super) span: &'a Span,
-    /// A copy ends with it.
+    /// Whether it is the last segment of a copy.
     pub(super) ends_copy: bool,
-    /// It is the last one of the open epoch: there may be more in it than the state says.
+    /// Whether it is the last segment of the open epoch: it may have more records than the state
+    /// says.
     pub(super) is_open: bool,
 }
 
@@ -125,7 +126,7 @@ impl SegmentCheck<'_> {
         Ok(())
     }
 
-    /// What its header says is what the state says.
+    /// Checks that its header agrees with the state.
     fn header(&self, header: &SegmentHeader, epoch: &Epoch, found: &mut Found) {
         let of = PointId(header.epoch);
         if of < self.point || self.until.is_some_and(|until| of >= until) {
@@ -143,10 +144,10 @@ impl SegmentCheck<'_> {
         }
     }
 
-    /// The first record of an epoch says where its streams were.
+    /// Checks the first record of an epoch, which says where its streams were.
     fn beginning(&self, reader: &mut SegmentReader, epoch: &mut Epoch, found: &mut Found) {
         let (at, number) = (reader.at(), reader.next_record());
-        // What cannot be read is found when its turn comes.
+        // A record that cannot be read is reported when its turn comes.
         let Ok(Next::Record(record)) = reader.next() else { return };
         let says = match record.header.kind {
             RecordKind::Images | RecordKind::VolumeBegins | RecordKind::CopyEnds => {
@@ -170,8 +171,8 @@ impl SegmentCheck<'_> {
         }
     }
 
-    /// All records. What was durable when the state was saved must be there; what was written since
-    /// counts as far as it is whole.
+    /// Checks all records. Records that were durable when the state was saved must be there; later
+    /// ones count as far as they are intact.
     fn records(
         &self,
         reader: &mut SegmentReader,
@@ -227,7 +228,8 @@ impl SegmentCheck<'_> {
         }
     }
 
-    /// A record that should be here is not; whether there is a later one to go on with.
+    /// Reports that a record that should be here is not; returns whether there is a later one to
+    /// continue with.
     fn damage(
         &self,
         why: NoRecord,
@@ -258,7 +260,7 @@ impl SegmentCheck<'_> {
         Ok(goes_on)
     }
 
-    /// What is behind the last record: as a rule nothing.
+    /// Examines the end after the last record: usually there is nothing.
     fn tail(&self, why: NoRecord, reader: &SegmentReader, found: &mut Found) {
         let is_torn = match why {
             NoRecord::Header(NoHeader::Checksum | NoHeader::Field(_)) | NoRecord::Long => true,
@@ -273,7 +275,7 @@ impl SegmentCheck<'_> {
         }
     }
 
-    /// Where the state says that a segment ends, it ends.
+    /// Checks that a segment ends where the state says.
     fn end(
         &self,
         reader: &mut SegmentReader,
@@ -300,13 +302,14 @@ impl SegmentCheck<'_> {
         Ok(())
     }
 
-    /// Every image is of a volume, inside it, and the first of its blocks in this epoch.
+    /// Checks that every image belongs to a volume, is inside it, and is the first of its blocks in
+    /// this epoch.
     fn images(&self, record: &Record, is_due: bool, epoch: &mut Epoch, found: &mut Found) {
         let (mut at, number) = (Some(record.payload_at), Some(record.header.number));
         for entry in &record.header.entries {
             let volume = entry.volume as usize;
             let Some(known) = self.known.volumes.get(volume) else {
-                // It was given its number after the state was saved.
+                // It got its number after the state was saved.
                 if is_due {
                     let detail = format!("volume {volume} is not known");
                     self.add(Class::VolumeUnknown, at, number, detail, found);
@@ -316,8 +319,9 @@ impl SegmentCheck<'_> {
             let end = self.state.end_of(known);
             let (extent, name) = (entry.extent, &known.name);
             if extent.end() > end {
-                // What is not due may be of a volume that has grown since; what is touched is kept
-                // within what is known, as a range of any size could be claimed.
+                // An image that is not due may be of a volume that has grown since. What counts as
+                // touched is limited to the known size, because a record may claim a range of any
+                // length.
                 if is_due {
                     let name = Plain(name);
                     let detail = format!("{extent} of volume \"{name}\", which ends at {end}");
@@ -333,7 +337,7 @@ impl SegmentCheck<'_> {
 
     /// # Errors
     ///
-    /// `Failed`: it is this process that cannot read more, which says nothing of the segment.
+    /// `Failed`: this process cannot read any further, which says nothing about the segment.
     fn unreadable(&self, error: SegmentError, at: Option<u64>, found: &mut Found) -> Result<()> {
         let (class, detail) = match error {
             SegmentError::Io(cause) if is_for_want_of_means(&cause) => {
@@ -365,12 +369,12 @@ impl SegmentCheck<'_> {
     }
 }
 
-/// Files that may be open, or memory, have come to their end.
+/// Whether open files or memory are exhausted.
 fn is_for_want_of_means(cause: &std::io::Error) -> bool {
     matches!(cause.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
-/// None of its blocks was preserved before; from now on all of them were.
+/// Whether none of its blocks was preserved before; marks all of them as preserved.
 fn is_new(epoch: &mut Epoch, entry: &Entry) -> bool {
     let volume = entry.volume as usize;
     if epoch.touched.len() <= volume {
@@ -426,8 +430,8 @@ mod tests {
         SegmentHeader { journal, number, epoch, first_record, salt, length_bytes, generation }
     }
 
-    /// What is found by `run` with a segment of point 2 that has records from 5 on, and of a group
-    /// whose volume `a` is two blocks long.
+    /// The findings of `run` on a segment of point 2 that has records from 5 on, in a group whose
+    /// volume `a` has two blocks.
     fn found(run: impl FnOnce(&SegmentCheck<'_>, &mut Found)) -> Vec<Class> {
         let (state, mut known) = (GroupState::default(), Catalogue::new([7; 16], 0));
         let name = "a".into();
@@ -465,7 +469,7 @@ mod tests {
         assert_eq!(at(5, 5, false), []);
         assert_eq!(at(5, 4, false), [Class::RecordMissing]);
         assert_eq!(at(6, 6, false), [Class::RecordMissing]);
-        // Behind damage only what the state says counts.
+        // After damage, only what the state says counts.
         assert_eq!(at(5, 4, true), []);
         assert_eq!(at(6, 6, true), [Class::RecordMissing]);
     }

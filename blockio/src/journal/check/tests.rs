@@ -1,4 +1,4 @@
-//! Histories of every sort on real directories: whole they are clean, and each kind of damage is
+//! Histories of every kind in real directories: intact ones are clean, and each kind of damage is
 //! found by its name.
 
 use std::fs::{self, File};
@@ -34,7 +34,7 @@ mod memory;
 
 const SIZE: u64 = 1 << 20;
 const BLOCK: u64 = BLOCK_BYTES as u64;
-/// The files of both copies of the state.
+/// The file names of both copies of the state.
 const COPIES: [&str; 2] = ["state", "state.copy"];
 
 /// A history in a directory of its own.
@@ -48,7 +48,7 @@ impl History {
         history
     }
 
-    /// One with copies, in segments of so many bytes.
+    /// A history with copies, in segments of `segment_bytes`.
     fn thinned(segment_bytes: u64) -> Self {
         let history = Self(tempfile::tempdir().unwrap());
         let settings = Settings { segment_bytes: Some(segment_bytes), ..Settings::default() };
@@ -134,7 +134,7 @@ impl History {
         check(&storage, &AtomicBool::new(false), &mut |_| {}).unwrap()
     }
 
-    /// All that was found, by name.
+    /// All findings, by class.
     fn classes(&self) -> Vec<Class> {
         let report = self.check();
         report.damage.iter().chain(&report.remarks).map(|finding| finding.class).collect()
@@ -152,7 +152,7 @@ impl History {
         self.change_state(|state| change(state.journal.as_mut().unwrap()));
     }
 
-    /// The spans of the epoch that begins at point 1, which has images.
+    /// The first span of the epoch that begins at point 1, which has images.
     fn span(&self) -> Span {
         self.catalogue().point(PointId(1)).unwrap().spans[0]
     }
@@ -181,7 +181,7 @@ impl History {
         self.write(number, 0, &block);
     }
 
-    /// The nth record of a segment: where it is, and its header.
+    /// The nth record of a segment: its offset, and its header.
     fn record(&self, number: u64, nth: usize) -> (u64, RecordHeader) {
         let mut at = BLOCK;
         for _ in 0..nth {
@@ -200,8 +200,7 @@ impl History {
     }
 }
 
-/// A native stream that overwrites something in three places, with a point in its middle and one at
-/// its end.
+/// A native stream that overwrites three places, with a point in its middle and one at its end.
 fn stream(round: u8) -> Vec<u8> {
     let size = Some(ByteCount::new(SIZE));
     let volumes = vec![VolumeHeader { size, ..VolumeHeader::default() }];
@@ -241,7 +240,7 @@ fn a_history_of_every_sort_is_clean() {
     history.keep_by(policy);
     history.apply(5, Settings::default());
     assert_eq!(history.classes(), []);
-    // One more was made, and more went.
+    // One more was made, and more expired.
     assert!(history.check().points <= before);
 }
 
@@ -300,7 +299,7 @@ fn a_state_that_is_made_anew_leads_to_every_point_also_where_only_a_copy_does() 
 #[test]
 fn where_a_durable_record_of_the_open_epoch_is_damaged_nothing_is_made_of_what_is_before_it() {
     let history = History::new();
-    // Into the open epoch: two sessions, of which the first has several records.
+    // Written to the open epoch: two sessions, of which the first has several records.
     history.roll_back(2);
     history.roll_back(4);
     let known = history.catalogue();
@@ -311,7 +310,7 @@ fn where_a_durable_record_of_the_open_epoch_is_damaged_nothing_is_made_of_what_i
     };
     let points = |state: GroupState| state.journal.unwrap().points.len();
     assert_eq!(points(rebuilt().unwrap()), known.points.len());
-    // The last one of all may have been left by a crash.
+    // Only the very last one may have been left by a crash.
     let last = *spans.last().unwrap();
     let (at, header) = history.record(last.segment.0, 0);
     assert_eq!(header.number + 1, last.next_record, "{spans:?}");
@@ -319,14 +318,14 @@ fn where_a_durable_record_of_the_open_epoch_is_damaged_nothing_is_made_of_what_i
     history.flip(last.segment.0, payload, 3);
     assert_eq!(points(rebuilt().unwrap()), known.points.len());
     history.flip(last.segment.0, payload, 3);
-    // One before it was not.
+    // An earlier one cannot.
     let first = spans[0];
     let (at, header) = history.record(first.segment.0, 1);
     history.flip(first.segment.0, at + header.header_bytes() as u64, 3);
     assert!(rebuilt().is_err(), "points were made of a history with a hole");
 }
 
-/// Something that happens to a history.
+/// Damage to a history.
 type Accident = fn(&History);
 
 /// One for each kind of damage.
@@ -347,7 +346,7 @@ const ACCIDENTS: &[(Class, Accident)] = &[
     }),
     (Class::StateOlder, |h| {
         let before = COPIES.map(|name| (name, fs::read(h.file(name)).unwrap()));
-        // What it preserves follows what the state knows.
+        // The images that it preserves come after what the state knows.
         h.roll_back(2);
         before.iter().for_each(|(name, text)| fs::write(h.file(name), text).unwrap());
     }),
@@ -543,7 +542,7 @@ fn whatever_is_in_a_segment_nothing_panics() {
         .unwrap();
 }
 
-/// The bytes of segments that are covered by a checksum: all but what pads a text.
+/// The bytes of segments that are covered by a checksum: everything except the padding of a text.
 fn used(history: &History) -> Vec<(u64, std::ops::Range<u64>)> {
     let mut used = Vec::new();
     for span in history.catalogue().spans() {

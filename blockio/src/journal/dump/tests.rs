@@ -1,11 +1,12 @@
-//! A line for each point, segment and record that counts, and one that says where it is damaged.
+//! A line for each point, segment and record that counts, and one that says where a segment is
+//! damaged.
 
 use super::*;
 use crate::journal::by_hand::{ByHand, Written, memo, state, volume};
 use crate::journal::catalogue::{NewPoint, PointKind};
 
-/// Two segments of the start, and two of the open epoch. Each holds a record more than the state
-/// has of it.
+/// Two segments of the start, and two of the open epoch. Each has one more record than the state
+/// knows.
 fn segments() -> [Written; 4] {
     let first = Written::new(1, 0, 1).epoch(&memo(&[0], 1)).volume(&volume(0, "db"));
     let second = Written::new(2, 0, 3).image(0, 0);
@@ -33,7 +34,7 @@ fn lines(segments: &[&Written], known: &Catalogue, options: Options<'_>) -> Vec<
     lines
 }
 
-/// How these lines begin.
+/// The beginnings of these lines.
 fn begins(lines: &[String]) -> Vec<String> {
     let words = |line: &String| line.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
     lines.iter().map(words).collect()

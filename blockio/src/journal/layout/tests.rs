@@ -1,4 +1,4 @@
-//! What is written is read again, and what was not written is not.
+//! What is written is read back, and anything else is refused.
 
 use super::*;
 
@@ -94,7 +94,7 @@ fn a_header_of_the_most_entries_is_as_long_as_is_said() {
     const { assert!(HEADER_BYTES_MAX < RECORD_BYTES_MAX / 2) };
 }
 
-/// `block` with these bytes at `at`, and the right checksum.
+/// A header whose block has these bytes at `at`, and the right checksum.
 fn segment_with(at: usize, bytes: &[u8]) -> Result<SegmentHeader, NoHeader> {
     let mut block = vec![0; BLOCK_BYTES];
     segment().write(&mut block);

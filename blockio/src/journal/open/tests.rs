@@ -1,4 +1,4 @@
-//! What counts of an open epoch: what was durable, and what is whole behind it.
+//! What counts in an open epoch: durable records, and intact ones after them.
 
 use super::*;
 use crate::journal::by_hand::{ByHand, Written, memo, pool, state};
@@ -16,7 +16,7 @@ fn opened(state: &GroupState, segments: &[&Written]) -> Result<Opened> {
 fn a_segment_ends_where_the_next_one_that_was_saved_begins() {
     let (first, second) = (first(), Written::new(2, 0, 2).epoch(&memo(&[0], 2)));
     let state = state(&[&first, &second]);
-    // It was written by a session that was killed, and that another one did not go on from.
+    // It was written by a session that was killed, and another one did not continue from it.
     let longer = first.clone().epoch(&memo(&[0], 2));
     let found = opened(&state, &[&longer, &second]).unwrap();
     assert_eq!(found.spans, [first.span(), second.span()]);

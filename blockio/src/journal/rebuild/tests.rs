@@ -1,4 +1,4 @@
-//! What is made of the segments of a history in memory, and of items that no history has.
+//! What is rebuilt from the segments of a history in memory, and from items that no history has.
 
 use super::*;
 use crate::device::open::Engine;
@@ -19,7 +19,7 @@ fn ids(known: &Catalogue) -> Vec<u64> {
     known.points.iter().map(|point| point.id.0).collect()
 }
 
-/// A segment that has a header and nothing else.
+/// Makes a segment with a header and nothing else.
 fn segment(bench: &Bench, number: u64, header: SegmentHeader) {
     let number = SegmentNumber(number);
     drop(bench.storage.create_segment(number, 2 * BLOCK, Engine::Blocking).unwrap());
@@ -28,7 +28,7 @@ fn segment(bench: &Bench, number: u64, header: SegmentHeader) {
     bench.write_segment(number, 0, &blocks);
 }
 
-/// The header of a segment of the history, as the next one would have it.
+/// The header of a segment of the history, as it would be for the next one.
 fn header(bench: &Bench, number: u64, epoch: u64, first_record: u64) -> SegmentHeader {
     SegmentHeader {
         journal: bench.known().identity,
@@ -89,11 +89,11 @@ fn a_segment_without_a_record_leads_to_nothing_and_its_number_and_point_are_give
     let (_, known, _) = made(&bench);
     assert_eq!(known.points, before.points);
     assert_eq!((known.next_segment, known.next_point), (next + 1, LAST.0 + 1));
-    // An epoch was begun: the number of its point is not given again.
+    // An epoch was begun: the number of its point is not reused.
     segment(&bench, next + 1, header(&bench, next + 1, 50, before.next_record));
     let (_, known, _) = made(&bench);
     assert_eq!((ids(&known), known.next_point), (vec![0, 1, 2], 51));
-    // A copy makes no point.
+    // A copy does not make a point.
     segment(&bench, next + 2, header(&bench, next + 2, 60, COPIES_FROM));
     assert_eq!(made(&bench).1.next_point, 51);
 }
@@ -148,7 +148,7 @@ fn a_target_that_is_not_known_is_told() {
     assert_eq!(notes, expected);
 }
 
-/// What leads to point `epoch`, and says that these points are there.
+/// An item that leads to point `epoch`, with a memo of these points.
 fn item(epoch: u64, points: &[u64]) -> Item {
     let memo = |id: &u64| PointMemo {
         id: PointId(*id),
@@ -194,7 +194,7 @@ fn a_point_of_which_only_the_number_is_known_counts_as_made_with_the_next_that_i
     assert_eq!(of(3), (103, 203, PointKind::Crash));
     assert_eq!(of(4), (104, 204, PointKind::Crash));
     assert_eq!(of(6), (0, 0, PointKind::Crash));
-    // What an earlier item says of a later point is not asked.
+    // An earlier item's entry for a later point is ignored.
     let items = [item(0, &[0, 5]), item(2, &[2])];
     assert_eq!(unnamed(PointId(1), &items).time, 102);
 }

@@ -1,4 +1,4 @@
-//! Segments in memory, of records that are what the journal would have written there, or are not.
+//! Segments in memory, with records that the journal would have written there, and others.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ const NUMBER: SegmentNumber = SegmentNumber(3);
 const JOURNAL: Identity = [7; 16];
 const SALT: u64 = 5;
 
-/// A segment of so many blocks, which begins with record 1.
+/// A segment of a given number of blocks, which begins with record 1.
 struct Segment(MemoryDevice);
 
 fn header() -> SegmentHeader {
@@ -69,14 +69,14 @@ impl Segment {
         segment
     }
 
-    /// One whose blocks after the first each have a record without payload, from number 1 on.
+    /// A segment in which each block after the first has a record without payload, numbered from 1.
     fn of_records(count: u64) -> Self {
         let segment = Self::new(count + 1);
         (1..=count).for_each(|number| segment.put(number, &record(number, &[]), &[]));
         segment
     }
 
-    /// A record at a block.
+    /// Writes a record at a block.
     fn put(&self, block: u64, header: &RecordHeader, payload: &[u8]) {
         let mut bytes = vec![0; header.header_bytes()];
         header.write(&mut bytes);
@@ -178,7 +178,7 @@ fn one_goes_to_a_record_and_back_to_it_and_reads_it_again() {
     assert_eq!((fourth.header.number, fourth.payload_at), (4, 5 * BLOCK));
     reader.put_back(&fourth);
     assert_eq!(number(reader.next().unwrap()), 4);
-    // What is written meanwhile is seen once it is asked for anew.
+    // A change made meanwhile is seen after `forget`.
     let changed = RecordHeader { durable_before: 3, ..record(5, &[]) };
     segment.put(5, &changed, &[]);
     reader.forget();

@@ -1,5 +1,5 @@
 //! A moment, as people type it: with its offset, by the wall clock of this host, or counted back
-//! from now. Pure: now and the zone are given.
+//! from now. Pure: the current time and the zone are passed in.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
@@ -7,17 +7,17 @@ use jiff::{Span, Timestamp, Zoned};
 
 use crate::{Error, ErrorKind, Result};
 
-/// How moments are typed, as a hint.
+/// How to type a moment, as a hint.
 pub(super) const FORMS: &str = "a time is typed as 2026-11-22T03:00:00Z, 2026-11-22 03:00 (by this \
 host's zone), 2026-11-22 (the beginning of that day), 14:10, yesterday 18:00, or 2h ago";
 
-/// The moment that `text` says, in nanoseconds since 1970; none if it says no moment. A number
-/// alone is none: it would be taken for a date.
+/// Parses `text` as a moment, in nanoseconds since 1970; `None` if it is not one. A plain number is
+/// not one: it would be taken for a date.
 ///
 /// # Errors
 ///
-/// `Usage`: in the zone of `now` the time came twice, or never; or it is of today, and still to
-/// come.
+/// `Usage`: in the zone of `now` the time came twice, or never; or it is a time of today that is
+/// still to come.
 pub(super) fn parse(text: &str, now: &Zoned) -> Result<Option<u64>> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(None);
@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str, now: &Zoned) -> Result<Option<u64>> {
     let time = if let Ok(exact) = exact {
         Some(exact)
     } else if text.ends_with("ago") {
-        // A day is one of the calendar: it need not have 24 hours.
+        // A day is a calendar day: it need not have 24 hours.
         let back = text.parse::<Span>().ok();
         back.and_then(|back| now.checked_add(back).ok()).map(|time| time.timestamp())
     } else if let Some(civil) = of_these_days(text, now.date()) {
@@ -37,7 +37,7 @@ pub(super) fn parse(text: &str, now: &Zoned) -> Result<Option<u64>> {
         }
         time
     } else if let (Ok(day), false) = (text.parse::<Date>(), text.contains(':')) {
-        // Where clocks leave midnight out, the day begins after it.
+        // Where clocks skip midnight, the day begins after it.
         day.to_zoned(zone()).ok().map(|time| time.timestamp())
     } else {
         let civil = text.parse::<DateTime>().ok();
@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str, now: &Zoned) -> Result<Option<u64>> {
     Ok(time.and_then(|time| u64::try_from(time.as_nanosecond()).ok()))
 }
 
-/// Whether who typed `text` will have meant a moment.
+/// Whether `text` was probably meant as a moment.
 pub(super) fn looks_like_one(text: &str) -> bool {
     let begins = text.starts_with(|first: char| first.is_ascii_digit());
     let is_relative = text.ends_with(" ago");
@@ -54,10 +54,10 @@ pub(super) fn looks_like_one(text: &str) -> bool {
     is_relative || names_a_day || (begins && text.contains([':', '-']))
 }
 
-/// Whether `text` says a moment, at whatever time it is read.
+/// Whether `text` is a moment, regardless of when it is read.
 pub(super) fn is_one(text: &str) -> bool {
     let noon = DateTime::constant(2000, 1, 1, 12, 0, 0, 0).to_zoned(TimeZone::UTC);
-    // An error is of what was understood.
+    // An error refers to something that was understood.
     noon.is_ok_and(|noon| !matches!(parse(text, &noon), Ok(None)))
 }
 
@@ -81,8 +81,8 @@ fn of_these_days(text: &str, today: Date) -> Option<DateTime> {
 /// `23:59:59`.
 const CLOCK_BYTES_MAX: usize = 8;
 
-/// A time of the wall clock. At the end of summer time an hour comes twice, at its beginning one
-/// is left out: which moment was meant, only who typed it can say.
+/// A time of the wall clock. At the end of summer time an hour comes twice, and at its beginning
+/// one is skipped: only the person who typed it can say which moment was meant.
 fn by_the_clock(text: &str, civil: DateTime, zone: TimeZone) -> Result<Option<Timestamp>> {
     let possible = zone.into_ambiguous_zoned(civil);
     if !possible.is_ambiguous() {
@@ -103,14 +103,14 @@ fn by_the_clock(text: &str, civil: DateTime, zone: TimeZone) -> Result<Option<Ti
     Err(Error::new(ErrorKind::Usage, context).with_hint("name it with its offset, or in UTC"))
 }
 
-/// Who types the time of day at night may mean that of yesterday: that is not guessed.
+/// At night, a time of day may be meant for yesterday: that is not guessed.
 fn still_to_come(text: &str, time: Timestamp) -> Error {
     let context = format!("{text} is still to come: it would be {time}");
     Error::new(ErrorKind::Usage, context)
         .with_hint("name the day: yesterday 18:00, or 2026-11-22 18:00")
 }
 
-/// As it can be typed again.
+/// In a form that can be typed again.
 pub(super) fn with_offset(time: &Zoned) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
@@ -125,7 +125,7 @@ mod tests {
         TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap()
     }
 
-    /// As it is typed at half past two in the afternoon of this day, in the middle of Europe.
+    /// Parses `text` as typed at half past two in the afternoon of this day, in Central Europe.
     fn typed(text: &str) -> std::result::Result<Option<String>, String> {
         let now: DateTime = "2026-11-22T14:30:00".parse().unwrap();
         let found = parse(text, &now.to_zoned(zone()).unwrap()).map_err(|e| e.to_string())?;

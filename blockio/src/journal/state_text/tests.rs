@@ -1,4 +1,4 @@
-//! A state comes back from its text: whole, after any changes, torn anywhere, and damaged.
+//! A state is restored from its text: whole, after any changes, torn anywhere, and damaged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use crate::journal::state::{Fingerprint, InBetween, Lineage};
 use crate::storage::SegmentNumber;
 use crate::stream::{Format, StreamHeader};
 
-/// What is done to a group between two saves.
+/// A change to a group between two saves.
 #[derive(Clone, Debug)]
 enum Step {
-    /// So many points are made.
+    /// This many points are made.
     Points(u8),
-    /// The points at these places are forgotten.
+    /// The points at these indices are forgotten.
     Forget(Vec<u8>),
     /// The last point is pinned.
     Pin,
-    /// A volume gets further in a stream …
+    /// A volume progresses in a stream.
     GoOn(u8, u64),
-    /// … and to its end.
+    /// A volume reaches the end of its stream.
     Complete(u8),
-    /// It is forgotten.
+    /// A volume is forgotten.
     Remove(u8),
     RollBack,
     Settings(u64),
@@ -98,7 +98,7 @@ fn take(step: &Step, state: &mut GroupState) {
     }
 }
 
-/// A text as it is saved: appended to where that is possible; and how often it was not.
+/// Saves a text: by appending where possible; returns how often that was not possible.
 fn save(text: &mut String, end: &mut End, before: &GroupState, after: &GroupState) -> usize {
     let change = Change::between(before, after);
     match change.and_then(|change| end.append(&change)) {
@@ -156,7 +156,7 @@ fn what_is_damaged_is_found_wherever_a_crash_would_not_have_left_it() {
     let (text, state) = appended();
     let mut lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 42);
-    // A piece that is missing, twice there, or of another text.
+    // A piece that is missing, duplicated, or of another text.
     for (at, change) in [(2, 0), (10, 1), (20, 2)] {
         let mut changed = lines.clone();
         match change {
@@ -178,7 +178,7 @@ fn what_is_damaged_is_found_wherever_a_crash_would_not_have_left_it() {
             other => panic!("byte {at}: {other:?}"),
         }
     }
-    // What follows another text of the same generation: only the checksum tells.
+    // A piece for another text of the same generation: only the checksum reveals it.
     let mut other = GroupState::default();
     take(&Step::GoOn(0, 7), &mut other);
     assert_eq!(parse(&print(&other)).unwrap(), other);
@@ -227,7 +227,7 @@ fn what_a_state_of_version_1_says_of_a_volume_is_understood_and_written_as_it_is
     assert!(written.starts_with("{\"version\":3,"), "{written}");
 }
 
-/// Of one that was saved before with so many bytes of names.
+/// The next state after `state`, with `bytes` more bytes of names.
 fn with_more(state: &GroupState, bytes: usize) -> GroupState {
     let mut after = state.clone();
     after.begin_generation();

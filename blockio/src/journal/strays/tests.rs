@@ -1,4 +1,5 @@
-//! Whose a segment is that no point has: at each boundary, and whatever the kernel says.
+//! Where a segment that no point has comes from: at each boundary, and for every error of the
+//! kernel.
 
 use super::*;
 use crate::journal::by_hand::{ByHand, GENERATION, Written, device_of, memo, pool, state};
@@ -14,7 +15,7 @@ fn stray(storage: ByHand, state: &GroupState, number: u64) -> Result<Stray> {
     look(&storage.arc(), state, SegmentNumber(number), &pool())
 }
 
-/// Whose the only segment is.
+/// Where the only segment comes from.
 fn whose(state: &GroupState, segment: &Written) -> Stray {
     stray(ByHand::with(&[segment]), state, segment.header.number.0).unwrap()
 }
@@ -36,7 +37,7 @@ fn a_segment_that_never_came_to_be_one_may_go() {
     let storage = ByHand::default();
     storage.put(2, device_of(&[1; 4096]));
     assert_eq!(stray(storage, &state(&[]), 2).unwrap(), Stray::MayGo);
-    // Its blocks were those of another one.
+    // Its blocks were those of another segment.
     let moved = later().with(|header| header.generation = GENERATION + 1);
     let storage = ByHand::with(&[&moved]);
     storage.put(3, device_of(&header_of_disk(&moved)));
@@ -123,7 +124,7 @@ fn a_history_whose_last_segment_is_gone_or_of_another_is_not_there() {
     let other = segment.clone().with(|header| header.journal = [8; 16]);
     let foreign = notice(ByHand::with(&[&other])).unwrap();
     assert_eq!(foreign, told("it belongs to another journal"));
-    // Damage is told by others.
+    // Damage is reported elsewhere.
     let damaged = ByHand::default();
     damaged.put(1, device_of(&[1; 4096]));
     assert_eq!(notice(damaged).unwrap(), None);

@@ -1,4 +1,4 @@
-//! A state that is replaced again and again while it is looked at.
+//! A state that is replaced again and again while it is read.
 #![cfg(test)]
 
 use std::io;
@@ -13,7 +13,7 @@ use crate::journal::catalogue::PointId;
 use crate::storage::{SegmentNumber, Space, StateCopy, Storage};
 use crate::view::PointHistory;
 
-/// A directory to be read, whose state is another one each time somebody asks, as often as is left.
+/// A read-only directory whose state changes each time somebody asks, `left` more times.
 struct Restless {
     under: Arc<dyn Storage>,
     left: AtomicUsize,

@@ -1,4 +1,4 @@
-//! What the state lost, or has of other histories than its own.
+//! States that lost something, or that have segments of other histories.
 
 use super::*;
 use crate::journal::catalogue::Point;
@@ -56,7 +56,7 @@ fn a_copy_of_which_the_state_lost_the_end_is_found() {
 fn an_image_far_outside_its_volume_takes_no_memory_when_the_journal_is_opened() {
     let history = History::new();
     history.apply(4, Settings::default());
-    // The end of a stream made the last point; what is written now is of the open epoch.
+    // The end of a stream made the last point; what is written now belongs to the open epoch.
     history.roll_back(5);
     let known = history.catalogue();
     let spans = known.points.last().unwrap().spans.clone();

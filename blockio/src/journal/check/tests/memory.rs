@@ -1,5 +1,5 @@
-//! Histories in memory, and findings of no history at all: what is counted, what is listed, and
-//! what happens to a history while it is read.
+//! Histories in memory, and findings without a history: what is counted, what is listed, and what
+//! happens to a history while it is read.
 
 use super::*;
 use crate::journal::catalogue::{NewPoint, PointKind};
@@ -24,7 +24,7 @@ fn finding(class: Class) -> Finding {
     of_the_state(class, String::new())
 }
 
-/// What `run` reports with a check that has found `damage` of one class so far.
+/// The report of `run` with a check that has already found `damage` findings of one class.
 fn reported(damage: usize, run: impl FnOnce(&mut Check<'_>)) -> Report {
     let storage = crate::sim::storage(1);
     let pool = ArenaPool::new(1, WINDOW_BYTES).unwrap();
@@ -44,7 +44,7 @@ fn reported(damage: usize, run: impl FnOnce(&mut Check<'_>)) -> Report {
     check.report
 }
 
-/// A catalogue of points from 0 on, with these spans: the segment, the first record, the next one.
+/// A catalogue of points from 0 on, with these spans: segment, first record, next record.
 fn catalogue(next_record: u64, points: &[&[(u64, u64, u64)]]) -> Catalogue {
     let mut known = Catalogue::new([7; 16], 0);
     for spans in points {
@@ -58,7 +58,7 @@ fn catalogue(next_record: u64, points: &[&[(u64, u64, u64)]]) -> Catalogue {
     Catalogue { next_record, ..known }
 }
 
-/// What is said of its spans.
+/// The findings about its spans.
 fn said(known: &Catalogue) -> Vec<(PointId, String)> {
     let report = reported(0, |check| check.spans(known));
     report.damage.into_iter().map(|one| (one.point.unwrap(), one.detail)).collect()
@@ -113,13 +113,13 @@ fn records_between_two_segments_that_no_segment_has_are_named() {
 fn records_that_a_copy_has_are_not_missing() {
     let copy = [(7, OF_A_COPY, OF_A_COPY + 3)];
     assert_eq!(said(&catalogue(12, &[&[(1, 1, 5)], &copy, &[(3, 9, 12)]])), []);
-    // One of an earlier program: made after what comes after it, and numbered from 1.
+    // A copy of an earlier version: made after the segments that follow it, and numbered from 1.
     let copy = [(7, 1, 4)];
     assert_eq!(said(&catalogue(12, &[&[(1, 1, 5)], &copy, &[(3, 9, 12)]])), []);
     // A copy elsewhere does not have them.
     let copy = [(7, OF_A_COPY, OF_A_COPY + 3)];
     assert_eq!(said(&catalogue(12, &[&copy, &[(1, 1, 5)], &[(3, 9, 12)]])).len(), 1);
-    // A segment that was made later and goes on behind these is none.
+    // A segment that was made later and continues after these is not a copy.
     let later = [(7, 12, 14)];
     assert_eq!(said(&catalogue(12, &[&[(1, 1, 5)], &later, &[(3, 9, 12)]])).len(), 1);
 }
@@ -150,7 +150,7 @@ fn it_stops_when_it_is_told_to() {
 #[test]
 fn what_an_epoch_does_not_lead_back_to_is_lost_and_told_once() {
     let bench = Bench::new();
-    // The epoch after it takes several segments.
+    // The next epoch takes several segments.
     bench.roll_back(MARKED);
     change(&bench, |known| Arc::make_mut(&mut known.points[1]).spans.clear());
     let report = checked(&bench, &mut |_| {});
@@ -195,7 +195,7 @@ fn segments_of_the_open_epoch_that_came_after_the_state_are_read_too() {
     let report = checked(&bench, &mut |_| {});
     assert!(report.is_clean() && report.remarks.is_empty(), "{report:?}");
     assert_eq!((report.segments, report.records), (whole.segments, whole.records));
-    // Without the first of these the others are of nobody.
+    // Without the first of these, the others belong to nobody.
     bench.storage.remove_segment(spans[1].segment).unwrap();
     let report = checked(&bench, &mut |_| {});
     assert_eq!(report.segments, whole.segments - (spans.len() as u64 - 1));
@@ -248,7 +248,7 @@ fn a_segment_that_no_point_needs_is_remarked_unless_it_goes_meanwhile() {
     assert!(report.is_clean() && report.remarks.is_empty(), "{report:?}");
 }
 
-/// Where the records of a segment begin, and their numbers.
+/// The offsets of the records of a segment, and their numbers.
 fn records(bench: &Bench, span: &Span) -> Vec<(u64, u64)> {
     let pool = ArenaPool::new(READER_ARENAS, WINDOW_BYTES).unwrap();
     let known = bench.known();
@@ -261,7 +261,7 @@ fn records(bench: &Bench, span: &Span) -> Vec<(u64, u64)> {
     all
 }
 
-/// A bit of the header at this byte is another one.
+/// Flips a bit of the header at this byte.
 fn flip(bench: &Bench, number: SegmentNumber, at: u64) {
     let mut block = bench.block(number, at);
     block[36] ^= 1;

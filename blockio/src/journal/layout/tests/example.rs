@@ -1,4 +1,4 @@
-//! The example in the document is what is written, byte for byte.
+//! The example in the document equals what is written, byte for byte.
 
 use super::super::*;
 

@@ -1,4 +1,4 @@
-//! What is durable when it is said to be, what fits, and what is left when a log ends.
+//! What is durable when it is reported as such, what fits, and what remains when a log ends.
 
 use super::*;
 use crate::device::memory::MemoryDevice;
@@ -25,7 +25,7 @@ fn log(storage: Arc<dyn Storage>, in_thread: bool) -> Log {
     Log::new(storage, end, 7, in_thread).unwrap()
 }
 
-/// A log that writes to `device`, as a segment with so many bytes.
+/// A log that writes to `device`, as a segment of `length` bytes.
 fn log_on(device: Box<dyn BlockDevice>, length: u64, in_thread: bool) -> Log {
     let mut log = log(Arc::new(Nothing), in_thread);
     log.worker.take(Job::Segment(device));
@@ -34,7 +34,7 @@ fn log_on(device: Box<dyn BlockDevice>, length: u64, in_thread: bool) -> Log {
     log
 }
 
-/// A record of so many bytes, in memory that is full of something else.
+/// A record of `bytes` bytes, in memory that is full of other data.
 fn record(log: &Log, bytes: usize) -> Draft {
     let length = NonZeroUsize::new(RECORD_BYTES_MAX).unwrap();
     let mut arena = ArenaPool::new(1, length).unwrap().take().unwrap();
@@ -119,7 +119,7 @@ fn room_that_was_not_used_is_given_back_when_the_log_ends() {
     assert_eq!(*storage.shortened.lock().unwrap(), [(2, 3 * BLOCK_BYTES as u64)]);
 }
 
-/// A disk that tells when it begins to write, and waits until it may.
+/// A disk that reports when it begins to write, and waits until it may.
 struct Held {
     begins: Sender<()>,
     may: Receiver<()>,

@@ -1,10 +1,10 @@
-//! The moment at which a point is just old enough, a step just too long, a rate just known.
+//! The boundaries: when a point is just old enough, a step just too long, a rate just known.
 
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Points at these seconds, in order, each with 10 bytes of journal that lead back to it.
+/// Points at these seconds, in order; 10 bytes of journal lead back to each.
 fn at_seconds(seconds: &[u64]) -> Catalogue {
     let mut catalogue = Catalogue::new([0; 16], 1_000_000 * MINUTE);
     for second in seconds {
@@ -20,7 +20,7 @@ fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(minutes * 60)
 }
 
-/// What is due, by number.
+/// The points that are due, by number.
 fn gone(catalogue: &Catalogue, policy: &Policy) -> Vec<u64> {
     let mut gone: Vec<_> = due(catalogue, policy).iter().map(|id| id.0).collect();
     gone.sort_unstable();
@@ -29,7 +29,7 @@ fn gone(catalogue: &Catalogue, policy: &Policy) -> Vec<u64> {
 
 #[test]
 fn a_point_that_is_just_as_old_as_the_window_is_in_it() {
-    // Every five minutes: point 13 is an hour old, and point 12 leads to where that begins.
+    // Every five minutes: point 13 is an hour old, and point 12 leads to where that hour begins.
     let catalogue = dated(&(0..25).map(|number| 100 + number * 5).collect::<Vec<_>>());
     let policy = Policy { window: minutes(60), keep_all: minutes(60), ..Policy::default() };
     assert_eq!(gone(&catalogue, &policy), (0..12).collect::<Vec<_>>());
@@ -37,7 +37,7 @@ fn a_point_that_is_just_as_old_as_the_window_is_in_it() {
 
 #[test]
 fn a_point_that_is_just_as_old_as_all_are_kept_for_stays() {
-    // The hours begin 20 minutes past: points 2 to 7 are of one.
+    // The hours begin 20 minutes past: points 2 to 7 are in one.
     let catalogue = dated(&(0..15).map(|number| 70 + number * 10).collect::<Vec<_>>());
     let keeping = |keep_all| Policy { keep_all: minutes(keep_all), ..Policy::default() };
     // Point 5 is 100 minutes old, point 6 is 90.
@@ -51,10 +51,10 @@ fn a_date_is_told_from_eight_points_on_each_side_where_the_clock_ran_backwards()
         let dates = dates(&dated(minutes), Duration::ZERO);
         dates.iter().map(|date| date / MINUTE - 1_000_000).collect()
     };
-    // The middle of the nine around the first is 50, and half of them are within 20 of that.
+    // The median of the nine around the first is 50, and half of them are within 20 of that.
     let after = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
     assert_eq!(of(&[&[9000][..], &after].concat()), [&[0, 50][..], &after].concat());
-    // Just four times that is not far.
+    // Exactly four times that is not far.
     assert_eq!(of(&[&[130][..], &after].concat()), [&[0, 130][..], &after].concat());
     assert_eq!(of(&[&[131][..], &after].concat()), [&[0, 50][..], &after].concat());
 }
@@ -70,7 +70,7 @@ fn dates_are_put_right_with_and_without_a_start() {
     assert_eq!(right(&catalogue), [0, 10, 20, 30, 50, 50, 60, 70]);
     let _ = catalogue.forget(&[PointId(0)]);
     assert_eq!(right(&catalogue), [10, 20, 30, 50, 50, 60, 70]);
-    // The start is by another clock, which says nothing of the others, nor they of it.
+    // The start is dated by another clock: it does not affect the others, nor they the start.
     let mut catalogue = dated(&wrong);
     let start = Arc::make_mut(&mut catalogue.points[0]);
     (start.time, start.taken) = (9_000_000 * MINUTE, 9_000_000 * MINUTE);

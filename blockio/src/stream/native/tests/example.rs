@@ -1,4 +1,4 @@
-//! The example of the format's document is what the encoder writes, byte for byte.
+//! The example in the format's document equals what the encoder writes, byte for byte.
 
 use super::super::compression::Method;
 use super::super::{Encoder, Options};

@@ -1,9 +1,9 @@
-//! Points that are given up for room, what is said of the window then, and of the clock.
+//! Points given up for room, and the notices about the window and the clock.
 
 use super::*;
 
-/// A group with points back to which 10, 20 and 30 bytes lead, and which points it has left after
-/// the oldest was given up; or none if that failed.
+/// A group in which 10, 20 and 30 bytes lead back to points, and the points that are left after the
+/// oldest was given up; `None` if that failed.
 fn give_up(volume: &Arc<Volume>, policy: Policy) -> (Group, Option<Vec<u64>>) {
     let mut group = volume.group(policy, None);
     set_catalogue(&mut group, [10, 20, 30]);
@@ -28,7 +28,7 @@ fn for_want_of_room_the_oldest_point_goes_and_that_is_told() {
 fn a_point_whose_room_does_not_come_free_is_the_last_that_goes() {
     let volume = Volume::new(0, 0);
     assert_eq!(give_up(&volume, Policy::default()).1, None);
-    // What a limit allows is counted, and not asked of the volume.
+    // The policy's limit is computed from the catalogue, not from the volume.
     let limited = Policy { journal_bytes_max: Some(1), ..Policy::default() };
     assert_eq!(give_up(&Volume::new(0, 0), limited).1, Some(vec![1, 2, 3]));
 }
@@ -45,7 +45,8 @@ fn room_that_came_free_is_more_than_there_was() {
 
 #[test]
 fn a_window_that_points_reach_no_more_is_cut_to_what_they_reach() {
-    // The start goes, and is as old as the first point: from that to the last.
+    // The start is given up, and counts as old as the first point: the window reaches from that to
+    // the last.
     let reach = Duration::from_secs(2000);
     for (window, cut_to) in [
         (reach, None),
@@ -123,7 +124,7 @@ fn where_somebody_else_took_the_room_meanwhile_the_oldest_point_goes() {
         let epoch = PointId(3);
         let made = group.keeper.as_mut().unwrap().begin_segment(&mut group.ledger, epoch);
         assert_eq!(made.is_ok(), is_made);
-        // To give up points is of no use where it is not for want of room.
+        // Giving up points is of no use if the cause is not a lack of room.
         let left = group.view().catalogue().unwrap().points.len();
         assert_eq!(left, if is_made { 3 } else { 4 });
     }
