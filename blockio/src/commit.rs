@@ -1,5 +1,5 @@
-//! What is proven before the disks are accepted: that they are at a recovery point. Dropping the
-//! history is the group's job.
+//! The proof that is needed before the disks are accepted: that they are at a recovery point.
+//! Dropping the history is the group's job.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! What is in a stream: headers, volumes, counts, marks, and the first error in it. Everything is
+//! Inspects a stream: headers, volumes, counts, marks, and the first error in it. Everything is
 //! read and verified as for applying; nothing is written anywhere.
 
 use crate::stream::open::Stream;

@@ -1,5 +1,5 @@
-//! What is proven before a volume moves to another disk: that the new disk holds what the old one
-//! does. Saving the move is the group's job.
+//! The proof that is needed before a volume moves to another disk: that the new disk holds what the
+//! old one does. Saving the move is the group's job.
 //!
 //! There are two proofs. Either both disks are read and compared; or the new disk has the digest
 //! that was made of a recovery point, and the group is at that very point: nothing was overwritten

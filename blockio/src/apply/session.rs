@@ -183,8 +183,8 @@ impl<'a> Session<'a> {
         let when = if self.is_in_a_batch { When::OnTheWay } else { When::AtTheEnd };
         let checkpointed = self.checkpoint(when);
         self.tell_failures();
-        // The summary must only have what was done: that is unknown for everything that waited for
-        // a checkpoint that failed.
+        // The summary has only what was done, which is unknown for everything that waited for a
+        // checkpoint that failed.
         let summary = match checkpointed {
             Ok(()) => self.summary,
             Err(_) => self.durable,
@@ -283,7 +283,7 @@ impl<'a> Session<'a> {
         self.count(&batch.header.pieces);
         let written = if self.options.dry_run { Ok(true) } else { self.write(batch, &at) };
         if !matches!(written, Ok(true)) {
-            // The summary must only have what was done.
+            // The summary has only what was done.
             self.summary = summary_before;
             return written.map(|_| Next::End(Ending::Stopped));
         }

@@ -1,6 +1,6 @@
-//! What is saved of a group: its state, in two copies. Changes are appended to each, or each is
-//! replaced as a whole. The state in memory is never ahead of the one on the disk, and after a
-//! failed save nothing more is saved.
+//! The saved state of a group, in two copies. Changes are appended to each, or each is replaced as
+//! a whole. The state in memory is never ahead of the one on the disk, and after a failed save
+//! nothing more is saved.
 
 use std::io;
 
@@ -94,7 +94,7 @@ impl Ledger {
 
     /// Adds `change` to the next save: a session has begun, and nothing of it is worth saving yet.
     pub(super) fn prepare(&mut self, change: impl FnOnce(&mut GroupState)) {
-        // What was not saved is not part of a change to what was saved.
+        // A change is relative to the saved state, and would miss what is only in memory.
         self.end = None;
         change(&mut self.view.state);
     }

@@ -1,12 +1,11 @@
-//! What was done to a group: a line as a run of a verb begins, and one as it ends, appended to a
-//! file next to the state. It is for people; nothing else depends on it, and no state is read from
-//! it.
+//! The run log of a group: a line as a run of a verb begins, and one as it ends, appended to a file
+//! next to the state. It is for people; nothing else depends on it, and no state is read from it.
 //!
-//! Only the holder of the group appends what is done to it, so that the end of a run follows its
-//! beginning, and a beginning followed by another beginning belongs to a run that did not end. Runs
-//! on the side only read: nobody holds the group for them, their lines are interleaved with others,
-//! and each end names its beginning. A crash leaves whole lines, and at most a partial one after
-//! them: the next line begins on a new line, and readers skip the partial one.
+//! Only the holder of the group logs changes to it, so that the end of a run follows its beginning,
+//! and a beginning followed by another beginning belongs to a run that did not end. Runs on the
+//! side only read: nobody holds the group for them, their lines are interleaved with others, and
+//! each end names its beginning. A crash leaves whole lines, and at most a partial one after them:
+//! the next line begins on a new line, and readers skip the partial one.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
-//! What is known of a group, readable by anybody: it cannot be changed through this.
+//! A read-only view of a group's state, open to anybody.
 
 use std::sync::Arc;
 

@@ -275,7 +275,7 @@ impl Log {
     /// # Errors
     ///
     /// A record could not be written. This includes the record that begins an epoch: then only the
-    /// log is in that epoch, and nobody else.
+    /// log is in that epoch, and the state is not.
     pub(crate) fn durable_end(&mut self, epoch: PointId) -> Result<DurableEnd> {
         planted!(EndSavedUnseen => { return Ok(self.end()) });
         let _ = self.wait(self.submitted)?;

@@ -121,7 +121,7 @@ pub fn rebuild(storage: &Arc<dyn Storage>) -> Result<Rebuilt> {
     Ok(Rebuilt { state, notes: reading.notes })
 }
 
-/// Notices of what is not known of the targets.
+/// The notices about targets that are not known.
 fn of_targets(state: &GroupState) -> Vec<Notice> {
     let without = state.volumes.iter().filter(|(_, volume)| volume.target.is_none());
     let mut notes: Vec<_> =

@@ -1,4 +1,4 @@
-//! What is known of a group's volumes: a value that touches no file. Its text form is in
+//! The recorded state of a group and its volumes: a value that touches no file. Its text form is in
 //! `state_text`.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub(crate) const VERSION: u32 = 3;
 /// How many committed histories are remembered.
 const DROPPED_COUNT_MAX: usize = 4;
 
-/// What is known of a group.
+/// The state of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupState {
@@ -63,7 +63,7 @@ impl Default for GroupState {
     }
 }
 
-/// What is known of a volume.
+/// The state of a volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VolumeState {

@@ -375,7 +375,7 @@ impl History {
     }
 }
 
-/// Whether nothing, or nothing of ours, is there.
+/// Whether there is no segment, or none of ours.
 fn is_none(error: &SegmentError) -> bool {
     match error {
         SegmentError::Header(_) | SegmentError::Foreign | SegmentError::Number(_) => true,

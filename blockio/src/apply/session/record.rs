@@ -59,8 +59,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Tells the source what is durable on all volumes, and may be forgotten. This includes volumes
-    /// that failed, which need the rest another time.
+    /// Tells the source up to where it may forget: everything durable on all volumes, including one
+    /// that failed and needs the rest another time.
     fn tell_source(&mut self, _proof: &Durable) {
         let Some(input) = &self.input else { return };
         let volumes = &mut self.volumes;
