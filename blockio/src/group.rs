@@ -168,7 +168,7 @@ impl Group {
     }
 
     /// Replaces the settings. Points that the new settings no longer keep expire with the next
-    /// point.
+    /// checkpoint.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
 //! Points are forgotten on request: those that expire by the group's settings, now and not only
-//! with the next point, or those given by name.
+//! with the next checkpoint, or those given by name.
 
 use super::{Group, GroupView, not_open};
 use crate::journal::catalogue::{Forgotten, PointId};
