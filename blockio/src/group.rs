@@ -271,7 +271,7 @@ impl Group {
         // that only the journal has, and that every reader of the state takes in (`beyond`).
         let spans = keeper.begin_epoch(&mut self.ledger, point, &memo)?;
         let end = keeper.durable_end(point)?;
-        // Nothing expires here: how long points are kept is passed to `apply`.
+        // Nothing expires here: points expire with the checkpoints of `apply`.
         self.ledger.save(|state| {
             let Some(catalogue) = &mut state.journal else { return };
             catalogue.seal(spans, new, now);
