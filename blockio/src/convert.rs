@@ -5,6 +5,7 @@
 //! the inputs lack is asked for. Which file is written, and how it gets its name, is up to the
 //! caller.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use crate::device::buffer::Arena;
@@ -154,6 +155,7 @@ pub fn convert<W: Write>(
                         sink.mark(&mark, &mut done)?;
                         is_joined = true;
                     }
+                    sink.begin(&header, &mut done)?;
                     pending = end_mark(&header);
                 }
                 Frame::Batch(batch) => sink.batch(&name, batch, &bounds, &mut done)?,
@@ -196,6 +198,8 @@ pub(crate) struct Sink<W: Write> {
     is_consistent: bool,
     /// The number in the output of the input's first volume.
     pub(crate) first_volume: u16,
+    /// How large each volume of what is written is by now.
+    sizes: BTreeMap<VolumeIndex, ByteCount>,
 }
 
 impl<W: Write> Sink<W> {
@@ -213,7 +217,22 @@ impl<W: Write> Sink<W> {
                 return Err(Error::new(ErrorKind::Usage, context));
             }
         };
-        Ok(Self { encoder, is_consistent: true, first_volume: 0 })
+        Ok(Self { encoder, is_consistent: true, first_volume: 0, sizes: BTreeMap::new() })
+    }
+
+    /// A stream begins. What a volume has more than in the one before it reads as zeros: in one
+    /// stream that has to be written, since nothing else says where the volume ended.
+    pub(crate) fn begin(&mut self, header: &StreamHeader, done: &mut Conversion) -> Result<()> {
+        for (volume, index) in header.volumes.iter().zip(self.first_volume..) {
+            let Some(now) = volume.size else { continue };
+            let before = self.sizes.insert(VolumeIndex(index), now).unwrap_or(now).get();
+            let more = ByteCount::new(now.get().saturating_sub(before));
+            let Ok(grown) = Extent::new(ByteOffset::new(before), more) else { continue };
+            self.zero(VolumeIndex(index), grown)?;
+            done.extents += 1;
+            done.zero_bytes += more.get();
+        }
+        Ok(())
     }
 
     pub(crate) fn batch(
@@ -247,14 +266,18 @@ impl<W: Write> Sink<W> {
                 let data = payload(arena, position, extent)?;
                 self.data(volume, extent.start(), data)
             }
-            Content::Zero => match &mut self.encoder {
-                Encoder::Native(encoder) => encoder.zero(volume, extent),
-                Encoder::RbdDiff(encoder) => encoder.zero(extent),
-            },
+            Content::Zero => self.zero(volume, extent),
             Content::Discard => match &mut self.encoder {
                 Encoder::Native(encoder) => encoder.discard(volume, extent),
                 Encoder::RbdDiff(encoder) => encoder.zero(extent),
             },
+        }
+    }
+
+    fn zero(&mut self, volume: VolumeIndex, extent: Extent) -> Result<()> {
+        match &mut self.encoder {
+            Encoder::Native(encoder) => encoder.zero(volume, extent),
+            Encoder::RbdDiff(encoder) => encoder.zero(extent),
         }
     }
 

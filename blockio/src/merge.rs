@@ -147,6 +147,7 @@ fn one<W: Write>(
         match frame {
             Frame::Begin(header) => {
                 bounds = bounds_of(&header);
+                sink.begin(&header, done)?;
                 at_end = end_mark(&header);
             }
             Frame::Batch(batch) => {

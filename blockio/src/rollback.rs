@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::apply::Settings;
 use crate::apply::volumes::Volumes;
 use crate::assignment::{Assignment, Disk};
+use crate::device::Geometry;
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::open::Engine;
 use crate::group::Undo;
@@ -29,6 +30,7 @@ use crate::journal::state::{Progress, VolumeState};
 use crate::notice::Notice;
 use crate::plan::WritePlan;
 use crate::target_check;
+use crate::units::ByteOffset;
 use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
@@ -127,6 +129,7 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
     let known = group.catalogue_now()?;
     let records = group.record_pool()?;
     let images = Images::since(&group.view().storage(), &known, to, &records)?;
+    check_lengths(&known, &images, &assignments)?;
     let names = names(&known);
     let may_be_there = may_be_at(group.view(), &known, group.is_epoch_empty(), &images, to);
     if may_be_there && proof::hold_all(&images, &names, &mut assignments, stop)? {
@@ -235,6 +238,27 @@ fn fits(disk: &Disk, images: Option<&Index>) -> Result<()> {
         "attach the disk that was written; an image file: move it back, or put it behind a loop \
          device with sectors of 512 bytes: losetup --sector-size 512 --find --show FILE",
     ))
+}
+
+/// A disk that is shorter than it was cannot be at a point of before, nor be brought there.
+fn check_lengths(known: &Catalogue, images: &Images, assignments: &[Assignment]) -> Result<()> {
+    for (volume, number) in known.volumes.iter().zip(0..) {
+        let of_name = |assignment: &&Assignment| assignment.volume == volume.name;
+        let Some(assignment) = assignments.iter().find(of_name) else { continue };
+        let Geometry { capacity, sector_size } = assignment.target.geometry();
+        // Images are whole sectors, and a file may end within one.
+        let end = ByteOffset::new(capacity.get());
+        let end = sector_size.align_up(end).unwrap_or(end).get();
+        let images = images.of(number).into_iter().flat_map(Index::iter);
+        let last = images.map(|image| image.extent.end().get()).max().unwrap_or(0);
+        let then = volume.capacity_bytes.max(if last > end { last } else { 0 });
+        if capacity.get() < then {
+            let shown = assignment.target.shown();
+            let context = format!("rolling back {shown}: it has {capacity} bytes, and had {then}");
+            return Err(Error::refused(context).with_hint("attach the disk that was written"));
+        }
+    }
+    Ok(())
 }
 
 /// For each volume with images, the index of its assignment and its number in the journal.

@@ -457,3 +457,34 @@ fn a_disk_that_becomes_smaller_is_not_joined_into_one_stream() {
     assert_eq!(joined.status.code(), Some(0), "{}", said(&joined));
     assert_eq!(inspected(&output).0[0]["size_bytes"], 6 << 20);
 }
+
+#[test]
+fn what_a_disk_has_more_after_it_grew_is_zeros_in_one_stream_of_several() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let diff = |name: &str, size: u64, from: Option<&str>| {
+        let volume = VolumeHeader { to: Name::new(name.as_bytes()), ..volume("", size, from) };
+        let mut encoder = rbd_diff::Encoder::new(Vec::new(), Version::V1, &volume).unwrap();
+        encoder.data(ByteOffset::new(size - 512), &[7; 512]).unwrap();
+        fs::write(path(name), encoder.finish().unwrap()).unwrap();
+        path(name)
+    };
+    let (small, large) =
+        (diff("small", 2 << 20, Some("more")), diff("large", 6 << 20, Some("small")));
+    let named = [&small, &large].map(|input| format!("db={input}"));
+    let output = path("out.mts");
+    for words in [
+        vec!["convert", "--to", "native", &small, &large],
+        vec!["convert", "--to", "rbd-diff-v1", &small, &large],
+        vec!["merge", "--mark", "m", &named[0], &named[1]],
+    ] {
+        let written = mtctl(&["stream", words[0], "--output", &output]).args(&words[1..]).output();
+        let written = written.unwrap();
+        assert_eq!(written.status.code(), Some(0), "{}", said(&written));
+        let volume = &inspected(&output).0[0];
+        let bytes = (&volume["size_bytes"], &volume["data_bytes"], &volume["zero_bytes"]);
+        // The target may hold there what it had before the first of them.
+        assert_eq!(bytes, (&(6 << 20).into(), &1024.into(), &(4 << 20).into()), "{words:?}");
+        fs::remove_file(&output).unwrap();
+    }
+}

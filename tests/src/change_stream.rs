@@ -127,6 +127,15 @@ pub fn rbd_diff(version: Version, volume: &VolumeHeader, changes: &[Change]) -> 
     encoder.finish().unwrap()
 }
 
+/// An rbd export of format 2 with these diffs of v2, without metadata of the image.
+pub fn rbd_export(diffs: &[Vec<u8>]) -> Vec<u8> {
+    let mut export = b"rbd image v2\nE".to_vec();
+    export.extend(b"rbd image diffs v2\n");
+    export.extend((diffs.len() as u64).to_le_bytes());
+    diffs.iter().for_each(|diff| export.extend(diff));
+    export
+}
+
 /// A little-endian svd stream of these writes, as the driver sends it; `sequence` is the number of
 /// its first write.
 pub fn svd(sequence: u64, writes: &[(u64, &[u8])]) -> Vec<u8> {

@@ -78,6 +78,8 @@ pub(crate) struct Question<'a> {
     pub(crate) named: Named<'a>,
     /// The files of other streams that were begun, as far as known.
     pub(crate) begun_files: &'a [String],
+    /// The size of the source in the stream before, if it is known.
+    pub(crate) source_before: Option<ByteCount>,
     /// The size of the target.
     pub(crate) capacity: ByteCount,
     /// Whether we can grow the target.
@@ -363,8 +365,7 @@ pub(crate) fn is_chained(format: Format, header: &VolumeHeader) -> bool {
 }
 
 fn same_size(question: &Question<'_>) -> Result<()> {
-    let before = question.known.and_then(|known| known.source_bytes);
-    match (before, question.header.size.map(ByteCount::get)) {
+    match (question.source_before, question.header.size) {
         (Some(before), Some(now)) if before != now && !question.options.accept_resize => {
             Err(Error::refused(format!(
                 "{}: the source has {now} bytes, and had {before} in the stream before",
@@ -380,7 +381,7 @@ fn same_size(question: &Question<'_>) -> Result<()> {
 /// that is enlarged has zeros there.
 fn grown(question: &Question<'_>) -> Option<Extent> {
     planted!(GrowthNotCleared => { return None });
-    let before = question.known?.source_bytes?;
+    let before = question.source_before?.get();
     let now = question.header.size?.min(question.capacity).get();
     Extent::new(ByteOffset::new(before), ByteCount::new(now.checked_sub(before)?)).ok()
 }

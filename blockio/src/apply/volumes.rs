@@ -55,6 +55,8 @@ pub(crate) struct Volume {
     /// A run was cut short, and may have written past this byte: until applying is past it, the
     /// volume holds no state of the source.
     pub(crate) unsure_from: Option<u64>,
+    /// The size of its source in the last stream of this run that said so.
+    pub(crate) source_bytes: Option<ByteCount>,
     /// Whether a stream had it.
     pub(crate) was_in_a_stream: bool,
     state: State,
@@ -183,6 +185,7 @@ impl Volumes {
             applied: Applied::UpTo(0),
             applied_content: None,
             unsure_from: None,
+            source_bytes: None,
             was_in_a_stream: false,
             state: State::Closed,
         });

@@ -11,6 +11,9 @@ use crate::storage::SegmentNumber;
 use crate::units::{ByteCount, SectorSize};
 use crate::volume_name::VolumeName;
 
+/// The number of the first record of a history.
+pub(crate) const FIRST_RECORD: u64 = 1;
+
 /// How many expired points are remembered, to be refused by name.
 pub const EXPIRED_COUNT_MAX: usize = 256;
 
@@ -223,7 +226,7 @@ impl Catalogue {
         Self {
             identity,
             next_segment: 1,
-            next_record: 1,
+            next_record: FIRST_RECORD,
             next_point,
             volumes: Vec::new(),
             points: vec![Arc::new(start)],

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::device::buffer::ArenaPool;
 use crate::journal::beyond;
-use crate::journal::catalogue::{Catalogue, PointId, Span};
+use crate::journal::catalogue::{Catalogue, FIRST_RECORD, PointId, Span};
 use crate::journal::layout::COPIES_FROM;
 use crate::journal::saved::{self, NotReadable, Saved};
 use crate::journal::scan::{READER_ARENAS, WINDOW_BYTES};
@@ -298,7 +298,9 @@ impl Check<'_> {
                     is_open: until.is_none() && next.is_none(),
                 };
                 self.segment(&segment, &mut epoch)?;
-                let lost = if nth == 0 { epoch.lost_before(&without) } else { None };
+                // Before the first record of a history there was nothing.
+                let may_be_lost = nth == 0 && span.first_record > FIRST_RECORD;
+                let lost = if may_be_lost { epoch.lost_before(&without) } else { None };
                 if let Some(lost) = lost {
                     let detail = "the state has no segment that leads back to it".to_owned();
                     self.records_missing(lost, None, detail);

@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::room::{self, Way};
-use super::{Event, check, fits, may_be_at, names, order, proof};
+use super::{Event, check, check_lengths, fits, may_be_at, names, order, proof};
 use crate::Result;
 use crate::apply::Settings;
 use crate::assignment::Assignment;
@@ -71,6 +71,7 @@ pub fn preview(
     let mut known = group.catalogue()?.clone();
     opened.describe(&mut known);
     let images = Images::since(&storage, &known, to, &pool)?;
+    check_lengths(&known, &images, assignments)?;
     let names = names(&known);
     let may_be_there = may_be_at(group, &known, opened.is_empty, &images, to);
     if may_be_there && proof::hold_all(&images, &names, assignments, stop)? {

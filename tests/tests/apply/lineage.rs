@@ -4,11 +4,11 @@
 use std::fs;
 
 use blockio::stream::rbd_diff::Version;
-use mt_tests::change_stream::{Change, native, rbd_diff, svd, volume};
+use mt_tests::change_stream::{Change, native, rbd_diff, rbd_export, svd, volume};
 use mt_tests::program::{Run, mtctl, shell};
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
-use crate::{MIB, apply, file, image, state};
+use crate::{MIB, apply, file, holds, image, state};
 
 const SIZE: u64 = 64 * MIB;
 
@@ -155,5 +155,58 @@ fn a_native_stream_that_may_be_one_of_long_ago_is_refused() {
         disk.refuses(first, &["may have been applied long ago", "--accept-older"]);
         disk.leaves_out(all[257]);
         disk.apply(&of(999), &[]).exits(0);
+    });
+}
+
+/// Three snapshots of a disk that became smaller, and then larger, in one file as rbd exports them.
+fn export(machine: &ScratchMachine) -> (String, Vec<u8>) {
+    let sizes = [4 * MIB, 2 * MIB + 100, 6 * MIB + 77];
+    let changes = [
+        vec![Change::data(0, vec![b'A'; 4 * MIB as usize])],
+        vec![Change::data(100, vec![b'B'; 1000])],
+        vec![Change::data(3 * MIB, vec![b'E'; 4096]), Change::data(5 * MIB, vec![b'C'; 1000])],
+    ];
+    let names = ["", "s1", "s2", "s3"];
+    let diffs = (0..3).map(|at| {
+        let of = volume("", sizes[at], names[at], names[at + 1]);
+        rbd_diff(Version::V2, &of, &changes[at])
+    });
+    let mut expected = vec![0xee; 8 * MIB as usize];
+    for (at, changes) in changes.iter().enumerate() {
+        if at > 0 && sizes[at] > sizes[at - 1] {
+            expected[sizes[at - 1] as usize..sizes[at] as usize].fill(0);
+        }
+        changes.iter().for_each(|change| change.apply(&mut expected));
+    }
+    (file(machine, "export", &rbd_export(&diffs.collect::<Vec<_>>())), expected)
+}
+
+#[test]
+fn an_export_of_several_diffs_that_comes_again_is_nothing_to_do() {
+    on_a_scratch_machine(|machine| {
+        let (export, expected) = export(machine);
+        let path = file(machine, "disk", &vec![0xee; 8 * MIB as usize]);
+        let disk = Disk { machine, path };
+        disk.apply(&export, &["--accept-resize"]).exits(0);
+        holds(&disk.path, &expected);
+        let known = state("g");
+        assert_eq!(known["volumes"][""]["ends_at"], "s3");
+        for _ in 0..3 {
+            disk.leaves_out(&export);
+            holds(&disk.path, &expected);
+            assert_eq!(state("g"), known, "nothing is recorded either");
+        }
+    });
+}
+
+#[test]
+fn a_disk_that_grows_within_one_run_has_zeros_there_also_if_no_group_knows_it() {
+    on_a_scratch_machine(|machine| {
+        let (export, expected) = export(machine);
+        let target = file(machine, "disk", &vec![0xee; 8 * MIB as usize]);
+        // The first of its diffs is written by then.
+        apply(machine, &[&export, "--target", &target]).exits(1).says("--accept-resize");
+        apply(machine, &[&export, "--target", &target, "--accept-resize"]).exits(0);
+        holds(&target, &expected);
     });
 }

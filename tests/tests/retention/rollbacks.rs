@@ -3,7 +3,8 @@
 use std::fs;
 
 use blockio::stream::MarkKind;
-use mt_tests::change_stream::{Change, random_changes, volume};
+use blockio::stream::rbd_diff::Version;
+use mt_tests::change_stream::{Change, random_changes, rbd_diff, volume};
 use mt_tests::program::{command, history_is_whole, mtctl, shell};
 use mt_tests::random::Random;
 use mt_tests::scratch_machine::on_a_scratch_machine;
@@ -304,5 +305,46 @@ fn points_that_go_for_the_end_of_a_short_rollback_are_told_as_well() {
         // And the start, which is not in the list of points.
         run.exits(0);
         assert_eq!(run.stderr.matches("had to go").count(), gone + 1, "{}", run.stderr);
+    });
+}
+
+#[test]
+fn a_disk_that_is_shorter_than_it_was_is_not_said_to_be_at_a_point() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let target = blank(machine, "target.img", 4 * MIB);
+        let change = Change::data(3 * MIB, vec![7; 4096]);
+        let parts = [Part::Change(0, &change), Part::Mark(MarkKind::CrashConsistent, "a")];
+        let one = stream(machine, "one.mts", vec![volume("", 4 * MIB, "", "")], &parts);
+        machine.mtctl(&["apply", &one, "--group", "g", "--target", &target]).exits(0);
+        let cut = fs::OpenOptions::new().write(true).open(&target).unwrap();
+        cut.set_len(2 * MIB).unwrap();
+        for to in ["a", "start"] {
+            for more in [&["--dry-run"][..], &["--yes"], &["--without-undo", "--yes"]] {
+                let words = ["rollback", "--group", "g", "--to", to, "--accept-target"];
+                let run = machine.mtctl(&[&words[..], more].concat());
+                run.exits(4).says("it has 2097152 bytes, and had 4194304");
+            }
+        }
+        assert_eq!(fs::metadata(&target).unwrap().len(), 2 * MIB);
+    });
+}
+
+#[test]
+fn a_history_that_begins_with_a_stream_without_changes_is_whole_and_leads_to_its_start() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let target = blank(machine, "target.img", MIB);
+        let change = Change::data(0, vec![7; 4096]);
+        for (name, from, to, changes) in [("1", "", "s1", &[][..]), ("2", "s1", "s2", &[change])] {
+            let path = machine.file(name).display().to_string();
+            fs::write(&path, rbd_diff(Version::V1, &volume("", MIB, from, to), changes)).unwrap();
+            machine.mtctl(&["apply", &path, "--group", "g", "--target", &target]).exits(0);
+            machine.mtctl(&["journal", "check", "--group", "g"]).exits(0);
+        }
+        machine.mtctl(&["journal", "rebuild", "--group", "g", "--yes"]).exits(0);
+        let back = ["rollback", "--group", "g", "--to", "start", "--yes", "--accept-target"];
+        machine.mtctl(&back).exits(0);
+        holds(&target, &vec![0; MIB as usize]);
     });
 }

@@ -47,6 +47,7 @@ fn ask_with<'a>(
         header,
         named: Named { input, before: input, has_identity: false, order: None },
         begun_files: &[],
+        source_before: known.and_then(|known| known.source_bytes).map(ByteCount::new),
         capacity: ByteCount::new(1000),
         is_image_file: false,
         options: &NOTHING,

@@ -9,6 +9,7 @@ use crate::apply::volumes::Applied;
 use crate::group::checkpoint::When;
 use crate::journal::state::{Fingerprint, SourceOrder};
 use crate::stream::{Format, StreamHeader, VolumeHeader};
+use crate::units::ByteCount;
 use crate::verify::Bounds;
 use crate::{Error, Result};
 
@@ -163,10 +164,16 @@ impl Session<'_> {
             header,
             named,
             begun_files: &begun_files,
+            // Of what no group knows, this run does.
+            source_before: known
+                .and_then(|known| known.source_bytes)
+                .map(ByteCount::new)
+                .or(volume.source_bytes),
             capacity: volume.capacity(),
             is_image_file: volume.is_image_file(),
             options: &self.options,
         })?;
+        volume.source_bytes = header.size.or(volume.source_bytes);
         for warning in &admission.warnings {
             (self.observe)(Event::Notice(warning));
         }

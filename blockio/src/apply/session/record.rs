@@ -21,6 +21,7 @@ impl Session<'_> {
     /// Records how far the input was applied (BARRIER 3), and makes the points at this position.
     pub(super) fn record(&mut self, flushed: AllFlushed, when: When) -> Result<()> {
         let is_whole = self.make_points_only_if_whole(when);
+        self.begin_history_of_points(is_whole)?;
         let passed = self.points.len() as u64;
         let Some(input) = self.input.as_mut().filter(|_| self.group.view().remembers()) else {
             self.points.clear();
@@ -28,6 +29,12 @@ impl Session<'_> {
             return Ok(());
         };
         let complete = when == When::InputComplete;
+        // What a run before recorded is further than the ends of streams that are passed again.
+        let is_passed_again = input.consumed <= input.resumed && self.points.is_empty();
+        if is_passed_again && !(input.is_marked || complete) {
+            input.ended = None;
+            return Ok(());
+        }
         // A stream without changes has begun nothing, but the volume is at its end now.
         if !(input.is_marked || complete || input.ended.is_some()) && self.points.is_empty() {
             return Ok(());
@@ -57,6 +64,15 @@ impl Session<'_> {
         self.summary.recovery_points += made;
         self.tell_notes();
         Ok(())
+    }
+
+    /// A point may be the first thing of a history: of a stream that changes nothing.
+    fn begin_history_of_points(&mut self, is_whole: bool) -> Result<()> {
+        if self.points.is_empty() || !is_whole || self.input.is_none() {
+            return Ok(());
+        }
+        let targets = self.targets();
+        self.group.begin_history(&targets)
     }
 
     /// Tells the source up to where it may forget: everything durable on all volumes, including one

@@ -39,6 +39,7 @@ fn only_the_order_of_svd_streams_is_asked_about_within_an_input() {
             header: &header,
             named,
             begun_files: &[],
+            source_before: None,
             capacity: ByteCount::new(1000),
             is_image_file: false,
             options: &NOTHING,
