@@ -14,6 +14,7 @@ use provisioning::groups::{Claim, GROUPS_PATH, Groups, observe_with};
 use provisioning::host::Host;
 use provisioning::observe::mount_table;
 
+use crate::group_place::{self, RetentionOptions};
 use crate::own_places::{is_one, location};
 use crate::report;
 use crate::target_argument::{NamedTarget, TargetArgument};
@@ -80,7 +81,7 @@ impl OtherGroups {
             "{}; or give its disks up first: {}",
             match *group == self.name {
                 true => "a group of this name is in two places: go on with that one".to_owned(),
-                false => format!("name that group: --group {group}"),
+                false => format!("name that group: {}", named(claim)),
             },
             release(claim)
         )))
@@ -104,8 +105,8 @@ impl OtherGroups {
         }
         Err(Error::refused(what).with_hint(format!(
             "first go back with the group that wrote last, where that is the other one: mtctl \
-             rollback --group {} --accept-target --to latest; and give the disk up there: {}",
-            claim.group,
+             rollback {} --accept-target --to latest; and give the disk up there: {}",
+            named(claim),
             release(claim)
         )))
     }
@@ -131,21 +132,62 @@ fn is_shared(Claim { group, state, .. }: &Claim, target: &NamedTarget) -> String
     )
 }
 
-/// The command that releases the disks of the group of `claim`. A state that lies alone was put
-/// there by `--state-dir`: it does not contain the name of its group, or whether another state is
-/// current.
+/// The command that releases the disks of the group of `claim`.
 fn release(claim: &Claim) -> String {
-    let Claim { group, state, .. } = claim;
-    let verb = format!("mtctl group release --group {group}");
-    match state.parent() {
-        Some(directory) if directory.starts_with(GROUPS_PATH) => format!("{verb} --retention none"),
-        Some(directory) if !directory.join(STATE_COPY).exists() => format!(
+    let verb = format!("mtctl group release {}", named(claim));
+    match &place(claim) {
+        ClaimPlace::StateAlone(directory) => format!(
             "mtctl group release --group NAME --state-dir {}, by the name of its group; or, where \
              that group has another state now, remove this one: rm {}",
             directory.display(),
-            state.display()
+            claim.state.display()
         ),
-        _ => verb,
+        ClaimPlace::Usual | ClaimPlace::WithoutHistory | ClaimPlace::Retention(_) => verb,
+    }
+}
+
+/// The options that name the group that `claim` is of, wherever it lies.
+fn named(claim: &Claim) -> String {
+    let named = format!("--group {}", claim.group);
+    match place(claim) {
+        ClaimPlace::Usual => named,
+        ClaimPlace::WithoutHistory => format!("{named} --retention none"),
+        ClaimPlace::StateAlone(directory) => format!("{named} --state-dir {}", directory.display()),
+        ClaimPlace::Retention(root) => {
+            let is_mounted = group_place::is_mount_point(&root);
+            let unmounted = if is_mounted { "" } else { " --retention-unmounted" };
+            format!("{named} --retention {}{unmounted}", root.display())
+        }
+    }
+}
+
+/// Where a group lies that has a disk.
+enum ClaimPlace {
+    /// Where its name alone finds it.
+    Usual,
+    /// Among the groups without history.
+    WithoutHistory,
+    /// On another retention volume.
+    Retention(PathBuf),
+    /// Its state lies alone: it was put there by `--state-dir`. Nothing tells what the group is
+    /// called, where its history is, or whether another state counts now.
+    StateAlone(PathBuf),
+}
+
+fn place(claim: &Claim) -> ClaimPlace {
+    let Some(directory) = claim.state.parent() else { return ClaimPlace::Usual };
+    if directory.starts_with(GROUPS_PATH) {
+        return ClaimPlace::WithoutHistory;
+    }
+    if !directory.join(STATE_COPY).exists() {
+        return ClaimPlace::StateAlone(directory.to_owned());
+    }
+    let Some(root) = directory.parent() else { return ClaimPlace::Usual };
+    let usual = group_place::roots(&RetentionOptions::default());
+    let usual = usual.ok().and_then(|roots| roots.retention);
+    match usual.is_some_and(|usual| location(&usual) == location(root)) {
+        true => ClaimPlace::Usual,
+        false => ClaimPlace::Retention(root.to_owned()),
     }
 }
 

@@ -10,7 +10,7 @@ use super::place::{self, Place};
 use super::renaming::sync_parent;
 use super::runs::{RUNS, RUNS_EARLIER};
 use crate::Result;
-use crate::storage::directory::{LOCK, MAKING, STATE, STATE_COPY};
+use crate::storage::directory::{LOCK, MAKING, STATE, STATE_COPY, is_kept_by_rebuild};
 
 impl Group {
     /// Releases the disks and drops the history of the group, which is at `place`, and removes all
@@ -39,7 +39,9 @@ impl Group {
             }
             // Those exports end by themselves, because their points are gone.
             let exports = exporters::files(directory).map_err(removing)?;
-            exports.iter().try_for_each(|file| remove(file)).map_err(removing)?;
+            let kept = of_rebuilds(directory).map_err(removing)?;
+            let all = exports.iter().chain(&kept);
+            all.into_iter().try_for_each(|file| remove(file)).map_err(removing)?;
             fs::File::open(directory).and_then(|opened| opened.sync_all()).map_err(removing)?;
         }
         let mut left = Vec::new();
@@ -54,6 +56,20 @@ impl Group {
         }
         Ok(left)
     }
+}
+
+/// The states that rebuilds kept in `directory`. What is no file was somebody's, and only moved.
+fn of_rebuilds(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in directory.read_dir()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let kept = |of: &str| name.to_str().is_some_and(|name| is_kept_by_rebuild(name, of));
+        if [STATE, STATE_COPY].into_iter().any(kept) && entry.file_type()?.is_file() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }
 
 fn remove(file: &Path) -> io::Result<()> {

@@ -25,6 +25,8 @@ use crate::units::{ByteCount, SectorSize};
 pub const STATE: &str = "state";
 /// The second copy, next to the segments.
 pub const STATE_COPY: &str = "state.copy";
+/// The suffix of a copy of the state that `journal rebuild` kept.
+const BEFORE_REBUILD: &str = ".before-rebuild";
 /// The prefix of a state that is being written; a random part follows.
 const STATE_MAKING: &str = "state.";
 /// The length of the random part that `tempfile` adds.
@@ -73,6 +75,21 @@ impl Held {
         let message = format!("{shown} was unmounted or moved while it was in use");
         Err(io::Error::new(io::ErrorKind::NotFound, message))
     }
+}
+
+/// The names under which a rebuild keeps the copy `state` of the state, one after the other: what
+/// an earlier one kept stays.
+pub fn names_kept_by_rebuild(state: &str) -> impl Iterator<Item = String> {
+    let first = format!("{state}{BEFORE_REBUILD}");
+    let later = first.clone();
+    std::iter::once(first).chain((2..).map(move |number: u64| format!("{later}-{number}")))
+}
+
+/// Whether `name` is one of [`names_kept_by_rebuild`] of `state`.
+pub(crate) fn is_kept_by_rebuild(name: &str, state: &str) -> bool {
+    let rest = name.strip_prefix(state).and_then(|rest| rest.strip_prefix(BEFORE_REBUILD));
+    let number = |rest: &str| rest.strip_prefix('-')?.parse::<u64>().ok();
+    rest.is_some_and(|rest| rest.is_empty() || number(rest).is_some())
 }
 
 impl Directory {

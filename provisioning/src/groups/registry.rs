@@ -85,6 +85,7 @@ fn change(tree: &Tree, change: impl FnOnce(&mut Vec<(String, PathBuf)>)) -> Resu
     let lock = tree.open_lock_file(LOCK_PATH, true)?;
     let locked = lock.as_ref().map(|file| lock_file(file, FlockArg::LockExclusive));
     locked.transpose().map_err(failed)?;
+    tree.remove_unfinished(REGISTRY_PATH)?;
     let mut rows = load(tree)?;
     change(&mut rows);
     let mut bytes = Vec::new();
@@ -135,6 +136,24 @@ mod tests {
         assert_eq!(load(&tree).unwrap().len(), 2);
         forget(&tree, "shop", own).unwrap();
         assert_eq!(load(&tree).unwrap(), [("db".to_owned(), other.to_owned())]);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_goes_with_the_next_change() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = Tree::directory(root.path());
+        remember(&tree, "web", Path::new("/srv/web")).unwrap();
+        let left = "/var/lib/mtctl/.state-directories.mtctl-a1B2c3";
+        let others = "/var/lib/mtctl/.provisioning.json.mtctl-a1B2c3";
+        for file in [left, others] {
+            tree.replace(file, b"web /srv", FileWriteMode::Keep).unwrap();
+        }
+        // Who changes nothing has not locked it.
+        remember(&tree, "web", Path::new("/srv/web")).unwrap();
+        assert!(tree.exists(left));
+        remember(&tree, "db", Path::new("/srv/db")).unwrap();
+        assert!(!tree.exists(left) && tree.exists(others));
+        assert_eq!(load(&tree).unwrap().len(), 2);
     }
 
     #[test]

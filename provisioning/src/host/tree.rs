@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lossless_text;
 use on_disk::{
     below, directory_names, is_absence, is_directory, not_read, read_bounded, read_head,
-    replace_file, status_of,
+    remove_unfinished, replace_file, status_of,
 };
 
 mod on_disk;
@@ -351,6 +351,18 @@ impl Tree {
             Storage::Directory { root, .. } => replace_file(&below(root, &inside), bytes, mode)
                 .map_err(|cause| io_failed("writing", path, cause)),
         }
+    }
+
+    /// Removes what killed processes left of [`Tree::replace`] of `path`. Only for who keeps others
+    /// from replacing it: to anybody else it may be one that is being written.
+    ///
+    /// # Errors
+    /// Returns an error if the directory cannot be read or one cannot be removed.
+    pub fn remove_unfinished(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let Storage::Directory { root, .. } = &self.0 else { return Ok(()) };
+        let outside = below(root, &self.resolve(path)?);
+        remove_unfinished(&outside).map_err(|cause| io_failed("cleaning up beside", path, cause))
     }
 
     /// Like [`Tree::replace`], with the bytes that `text` stands for ([`lossless_text`]).

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use blockio::stream::MarkKind;
 use mt_tests::change_stream::{Change, volume};
-use mt_tests::program::Run;
+use mt_tests::program::{Run, run};
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 
 use crate::{MIB, Part, blank, disk, retention, stream};
@@ -189,5 +189,62 @@ fn a_group_whose_state_lies_elsewhere_is_not_renamed_or_forgotten_by_half() {
         rename(machine, "g", "h", &[]).exits(4).says("cp ");
         fs::copy("/mnt/retention/g/state.copy", "/mnt/retention/g/state").unwrap();
         rename(machine, "g", "h", &[]).exits(0);
+    });
+}
+
+#[test]
+fn a_group_that_is_forgotten_leaves_nothing_that_a_rebuild_kept() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        group(machine, "g", &[]);
+        for _ in 0..3 {
+            machine.mtctl(&["journal", "rebuild", "--group", "g", "--yes"]).exits(0);
+        }
+        let kept = Path::new("/mnt/retention/g/state.before-rebuild-3");
+        assert!(kept.exists());
+        // What somebody put there stays, and is told.
+        fs::write("/mnt/retention/g/state.before-rebuild-mine", "").unwrap();
+        fs::create_dir("/mnt/retention/g/state.before-rebuild-7").unwrap();
+        let told = of(machine, "forget", "g", &["--yes"]);
+        told.exits(0).says("in it there is state.before-rebuild-7, state.before-rebuild-mine");
+        group(machine, "h", &[]);
+        machine.mtctl(&["journal", "rebuild", "--group", "h", "--yes"]).exits(0);
+        of(machine, "forget", "h", &["--yes"]).exits(0).does_not_say("stays:");
+        assert!(!fs::exists("/mnt/retention/h").unwrap());
+    });
+}
+
+/// The disk of a group that its name alone does not find.
+#[test]
+fn what_is_told_to_give_a_disk_up_can_be_typed() {
+    on_a_scratch_machine(|machine| {
+        let _retention = retention(machine, 64);
+        let other = machine.disk("other", 64);
+        run("mkfs.ext4", &["-q", other.path()]);
+        fs::create_dir("/mnt/other").unwrap();
+        run("mount", &[other.path(), "/mnt/other"]);
+        let unmounted = machine.file("unmounted").display().to_string();
+        fs::create_dir(&unmounted).unwrap();
+        let mounted = ["--retention", "/mnt/other"];
+        let unmounted = ["--retention", &unmounted, "--retention-unmounted"];
+        let stream = marked_stream(machine);
+        // An image is found beside the group that would have it; a disk wherever its group is.
+        for (name, at, own) in
+            [("x2", &mounted[..], &[][..]), ("x3", &unmounted, &unmounted), ("x4", &[], &[])]
+        {
+            group(machine, name, at);
+            let target = machine.file(&format!("{name}.img")).display().to_string();
+            let apply = ["apply", &stream, "--group", "z", "--target", &target];
+            let named = [&["--group", name][..], at].concat().join(" ");
+            let release = format!("mtctl group release {named}");
+            let refused = machine.mtctl(&[&apply[..], own].concat());
+            refused.exits(4).says(&format!("name that group: {named};")).says(&release);
+            let words: Vec<_> = release.split(' ').skip(1).chain(["--yes"]).collect();
+            machine.mtctl(&words).exits(0);
+            machine.mtctl(&[&apply[..], own].concat()).exits(0);
+            let forget = ["group", "forget", "--group", "z", "--yes"];
+            machine.mtctl(&[&forget[..], own].concat()).exits(0);
+        }
+        run("umount", &["/mnt/other"]);
     });
 }

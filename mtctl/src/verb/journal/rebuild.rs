@@ -8,7 +8,7 @@ use std::path::Path;
 
 use blockio::group::Rebuilding;
 use blockio::journal::selector;
-use blockio::storage::directory::{STATE, STATE_COPY};
+use blockio::storage::directory::{STATE, STATE_COPY, names_kept_by_rebuild};
 use blockio::{Error, ErrorKind};
 use clap::Args;
 use serde::Serialize;
@@ -119,9 +119,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 fn keep(directory: &Path, name: &str) -> Result<(), Error> {
     let from = directory.join(name);
     let Some(of_old) = file_number(&from) else { return Ok(()) };
-    let names = std::iter::once(format!("{name}.before-rebuild"));
-    let names = names.chain((2..).map(|number| format!("{name}.before-rebuild-{number}")));
-    for to in names.map(|name| directory.join(name)) {
+    for to in names_kept_by_rebuild(name).map(|name| directory.join(name)) {
         match file_number(&to) {
             // Kept by a rebuild that failed.
             Some(kept) if kept == of_old => return Ok(()),

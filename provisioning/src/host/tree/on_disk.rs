@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -84,6 +85,25 @@ pub(super) fn status_of(metadata: &fs::Metadata) -> FileStatus {
     }
 }
 
+/// How the name begins that a file has until it replaces the one at `outside`.
+fn unfinished_prefix(outside: &Path) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(outside.file_name().unwrap_or_default());
+    prefix.push(".mtctl-");
+    prefix
+}
+
+pub(super) fn remove_unfinished(outside: &Path) -> std::io::Result<()> {
+    let prefix = unfinished_prefix(outside);
+    for entry in fs::read_dir(outside.parent().unwrap_or(Path::new("/")))? {
+        let entry = entry?;
+        if entry.file_name().as_bytes().starts_with(prefix.as_bytes()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn replace_file(
     outside: &Path,
     bytes: &[u8],
@@ -97,11 +117,8 @@ pub(super) fn replace_file(
         (FileWriteMode::Keep, Some(former)) => former.permissions().mode() & 0o7777,
         (FileWriteMode::Keep, None) => 0o644,
     };
-    let mut prefix = OsString::from(".");
-    prefix.push(outside.file_name().unwrap_or_default());
-    prefix.push(".mtctl-");
     let mut file = tempfile::Builder::new()
-        .prefix(&prefix)
+        .prefix(&unfinished_prefix(outside))
         .permissions(fs::Permissions::from_mode(0o600))
         .tempfile_in(directory)?;
     file.write_all(bytes)?;
