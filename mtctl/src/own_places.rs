@@ -14,6 +14,10 @@ use provisioning::groups::{GROUPS_PATH, registry};
 use provisioning::host::Tree;
 
 use crate::group_place::{self, RetentionOptions};
+use crate::new_image::directory_of;
+
+/// Where mtctl keeps what it knows of this host: its record, its registry, groups without history.
+const OWN: &str = "/var/lib/mtctl";
 
 /// How many layers of disks made of disks are followed.
 pub(crate) const LAYERS_MAX: usize = 16;
@@ -44,6 +48,7 @@ impl OwnPlaces {
         for root in group_place::retention_roots(at) {
             own.add_retention(&root);
         }
+        own.add(Path::new(OWN));
         own.add_root(Path::new(GROUPS_PATH));
         // A registry that cannot be read is reported by the code that has to write it.
         for (_, directory) in registry::load(&Tree::directory("/")).unwrap_or_default() {
@@ -53,6 +58,22 @@ impl OwnPlaces {
             own.add(directory);
         }
         own
+    }
+
+    /// `output`, a file that is to be made or replaced, does not lie where mtctl keeps what it
+    /// knows of this host; nor does what a link of that name leads to.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`: it does.
+    pub(crate) fn refuse_output(output: &Path) -> Result<()> {
+        let mut own = Self::default();
+        own.add(Path::new(OWN));
+        let real = output.canonicalize().ok();
+        [Some(output), real.as_deref()]
+            .into_iter()
+            .flatten()
+            .try_for_each(|path| own.refuse_in(output, directory_of(path)))
     }
 
     fn add_retention(&mut self, root: &Path) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use blockio::group::Place;
-use blockio::volume::{TargetRequest, open_for_reading};
+use blockio::volume::{TargetRequest, open};
 
 use crate::group_place::RetentionOptions;
 use crate::new_image::{self, directory_of};
@@ -24,7 +24,7 @@ const HEAD_BYTES: u64 = 256;
 /// # Errors
 ///
 /// `Usage`: its directory does not exist, or it is something other than a regular file. `Refused`:
-/// it would lie among the files of a group.
+/// it would lie among the files of a group, or among those that mtctl keeps of this host.
 pub(crate) fn check(path: &Path, hint: &str) -> blockio::Result<()> {
     let directory = directory_of(path);
     if !directory.is_dir() {
@@ -36,6 +36,7 @@ pub(crate) fn check(path: &Path, hint: &str) -> blockio::Result<()> {
         let context = format!("{} is there and is no regular file", path.display());
         return Err(blockio::Error::new(blockio::ErrorKind::Usage, context).with_hint(hint));
     }
+    OwnPlaces::refuse_output(path)?;
     // Wherever that group lies, the path may name its state or one of its segments.
     if Place::without_history(directory).was_held() {
         let (path, directory) = (path.display(), directory.display());
@@ -82,10 +83,10 @@ pub(crate) fn check_replaces_nothing(
     for named in named.map_err(report::as_of_blockio)? {
         groups.refuse(&named).map_err(|error| error.with_hint("name a new file"))?;
     }
-    // A process that has the file open for writing, or made a disk of it, would continue with a
-    // file without a name.
+    // A process that uses the file, even one that only reads it under a lock, or made a disk of it,
+    // would continue with a file without a name. Opened as a target, so that it is refused as one.
     let request = TargetRequest { path: path.to_owned(), ..TargetRequest::default() };
-    match open_for_reading(&request) {
+    match open(&request) {
         Ok(_) => Ok(()),
         // The hint for targets names the loop device, to which no stream is written.
         Err(error) => Err(error.with_hint("name a new file")),

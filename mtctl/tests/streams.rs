@@ -18,7 +18,8 @@ use blockio::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
 };
 use blockio::units::{ByteCount, ByteOffset};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
+use nix::libc;
 use nix::pty::openpty;
 
 /// 2026-01-02T03:04:05Z.
@@ -198,6 +199,34 @@ fn convert_replaces_no_file_but_the_one_that_force_names() {
     }
     assert_eq!(fs::read_to_string(&state).unwrap(), "a state");
     assert!(!Path::new(&beside).exists());
+}
+
+/// As QEMU locks an image that it only reads.
+#[test]
+fn convert_does_not_replace_an_image_that_somebody_reads_under_a_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let [input, image] = ["in.mts", "disk.img"].map(path);
+    fs::write(&input, two_volumes()).unwrap();
+    fs::write(&image, vec![7; 4096]).unwrap();
+    let convert = ["stream", "convert", &input, "--to", "native", "--output", &image];
+    let convert = [&convert[..], &["--force", &image]].concat();
+    let held = File::open(&image).unwrap();
+    let byte = libc::flock {
+        l_type: libc::F_RDLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 100,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(&held, FcntlArg::F_OFD_SETLK(&byte)).unwrap();
+    let ran = mtctl(&convert).output().unwrap();
+    assert_eq!(ran.status.code(), Some(4), "{}", said(&ran));
+    assert!(said(&ran).contains("locked by another program"), "{}", said(&ran));
+    assert_eq!(fs::read(&image).unwrap(), vec![7; 4096]);
+    drop(held);
+    let ran = mtctl(&convert).output().unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{}", said(&ran));
 }
 
 #[test]

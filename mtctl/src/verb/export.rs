@@ -17,6 +17,7 @@ use crate::attention;
 use crate::completion;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
+use crate::own_places::OwnPlaces;
 use crate::point_views::{self, PointView};
 use crate::private_socket::PrivateSocket;
 use crate::{output, own_run, report};
@@ -113,6 +114,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     if let Some(path) = &arguments.pid_file {
         pid_file::check(path)?;
     }
+    arguments.socket.as_deref().map_or(Ok(()), OwnPlaces::refuse_output)?;
     let group = arguments.of.look()?;
     let (point, views) =
         point_views::at(&arguments.of, &group, &arguments.to, arguments.volume.as_deref())?;
