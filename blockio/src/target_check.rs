@@ -81,8 +81,8 @@ fn is_no_other_volume(group: &GroupView, assignment: &Assignment) -> Result<()> 
     let others = group.state().volumes.iter().filter(|(name, _)| **name != assignment.volume);
     for (name, known) in others {
         let is_it = known.target.as_ref() == Some(&assignment.identity.name)
-            && difference_of_kind(known, assignment).is_none();
-        if !is_it && !is_the_same_by_more_than_its_name(known, assignment) {
+            && difference_of_kind(known, &Seen::of(assignment)).is_none();
+        if !is_it && !is_the_same_by_more_than_its_name(known, &assignment.identity) {
             continue;
         }
         let (shown, of) = (assignment.target.shown(), group.name());
@@ -104,11 +104,37 @@ fn is_no_other_volume(group: &GroupView, assignment: &Assignment) -> Result<()> 
     Ok(())
 }
 
-fn is_the_same_by_more_than_its_name(known: &VolumeState, assignment: &Assignment) -> bool {
+fn is_the_same_by_more_than_its_name(known: &VolumeState, now: &KnownAs) -> bool {
     let Some(recorded) = &known.identity else { return false };
-    let now = &assignment.identity;
     let same = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
     same(&recorded.backing_file, &now.backing_file) || same(&recorded.serial, &now.serial)
+}
+
+/// A target as it is now.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// What it is known by.
+    pub identity: &'a KnownAs,
+    /// Its length.
+    pub bytes: u64,
+    /// The length of its sectors; `None` if that was not looked up.
+    pub sector_bytes: Option<u64>,
+}
+
+impl<'a> Seen<'a> {
+    fn of(assignment: &'a Assignment) -> Self {
+        let geometry = assignment.target.geometry();
+        let (bytes, sectors) = (geometry.capacity.get(), geometry.sector_size.bytes().get());
+        Self { identity: &assignment.identity, bytes, sector_bytes: Some(sectors) }
+    }
+}
+
+/// What differs between the target that is `known` and the one that is `seen`, which need not be
+/// open, in words that follow the target's name; `None` if nothing does. What it holds is not
+/// compared.
+#[must_use]
+pub fn difference(known: &VolumeState, seen: &Seen<'_>) -> Option<String> {
+    difference_of_name(known, seen.identity).or_else(|| difference_of_kind(known, seen))
 }
 
 /// What differs from what is known, in words that follow the target's name; `None` if nothing does.
@@ -117,17 +143,24 @@ fn difference_of_disk(
     assignment: &Assignment,
     notes: &mut Vec<Notice>,
 ) -> Option<String> {
-    let (now, shown) = (&assignment.identity.name, assignment.target.shown());
-    if let Some(before) = known.target.as_ref().filter(|before| *before != now) {
-        let Some(same) = what_is_the_same(known, assignment) else {
-            return Some(format!(
-                "the group knows this volume's target as {before}, and this is {now}"
-            ));
-        };
-        let before = before.clone();
-        notes.push(Notice::TargetHasAnotherName { target: shown, before, same });
+    let seen = Seen::of(assignment);
+    let found = difference(known, &seen);
+    let has_another_name = |before: &&String| **before != seen.identity.name;
+    if let Some(before) = known.target.as_ref().filter(has_another_name) {
+        if let Some(same) = what_is_the_same(known, seen.identity) {
+            let (before, target) = (before.clone(), assignment.target.shown());
+            notes.push(Notice::TargetHasAnotherName { target, before, same });
+        }
     }
-    difference_of_kind(known, assignment)
+    found
+}
+
+fn difference_of_name(known: &VolumeState, now: &KnownAs) -> Option<String> {
+    let before = known.target.as_ref().filter(|before| **before != now.name)?;
+    let is_the_same = is_the_same_by_more_than_its_name(known, now);
+    (!is_the_same).then(|| {
+        format!("the group knows this volume's target as {before}, and this is {}", now.name)
+    })
 }
 
 fn difference_of_content(
@@ -141,25 +174,20 @@ fn difference_of_content(
     content.difference_on(assignment.target.held())
 }
 
-fn what_is_the_same(known: &VolumeState, assignment: &Assignment) -> Option<String> {
-    if !is_the_same_by_more_than_its_name(known, assignment) {
+fn what_is_the_same(known: &VolumeState, now: &KnownAs) -> Option<String> {
+    if !is_the_same_by_more_than_its_name(known, now) {
         return None;
     }
-    let KnownAs { serial, backing_file, .. } = &assignment.identity;
-    let serial = serial.as_ref().map(|serial| format!("its serial number {serial}"));
-    backing_file.as_ref().map(|file| format!("the file behind it, {file},")).or(serial)
+    let serial = now.serial.as_ref().map(|serial| format!("its serial number {serial}"));
+    now.backing_file.as_ref().map(|file| format!("the file behind it, {file},")).or(serial)
 }
 
-fn difference_of_kind(known: &VolumeState, assignment: &Assignment) -> Option<String> {
-    let (bytes, sectors) = {
-        let geometry = assignment.target.geometry();
-        (geometry.capacity.get(), geometry.sector_size.bytes().get())
-    };
+fn difference_of_kind(known: &VolumeState, seen: &Seen<'_>) -> Option<String> {
+    let Seen { identity: now, bytes, sector_bytes } = *seen;
     if bytes < known.target_bytes {
         return Some(format!("it has {bytes} bytes, and the group knows {}", known.target_bytes));
     }
     let recorded = known.identity.as_ref()?;
-    let now = &assignment.identity;
     let differ = |what: &str, before: &Option<String>, now: &Option<String>| {
         let before = before.as_ref().filter(|before| now.as_ref() != Some(before))?;
         let now = now.as_deref().unwrap_or("none");
@@ -168,7 +196,7 @@ fn difference_of_kind(known: &VolumeState, assignment: &Assignment) -> Option<St
     differ("backing file", &recorded.backing_file, &now.backing_file)
         .or_else(|| differ("serial number", &recorded.serial, &now.serial))
         .or_else(|| {
-            let before = recorded.sector_bytes;
+            let (before, sectors) = (recorded.sector_bytes, sector_bytes?);
             (sectors > before && before > 0)
                 .then(|| format!("it has sectors of {sectors} bytes, and the group knows {before}"))
         })

@@ -112,7 +112,7 @@ pub(crate) fn alarms(group: &GroupView) -> Vec<String> {
         | Whereabouts::Applied => {}
     }
     alarms.extend(group.notes().iter().map(|note| naming(&note.to_string(), name)));
-    alarms.extend(group_targets::missing(group));
+    alarms.extend(group_targets::alarms(group));
     if !group.keeps_history() && !group.settings().without_history {
         alarms.push(format!(
             "no history is kept: there is no way back; if none is wanted: mtctl group set --group \

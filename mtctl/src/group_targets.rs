@@ -7,7 +7,7 @@ use blockio::assignment::Assignment;
 use blockio::group::GroupView;
 use blockio::journal::saved;
 use blockio::journal::state::VolumeState;
-use blockio::target_check;
+use blockio::target_check::{self, Seen};
 use blockio::units::SectorSize;
 use blockio::volume;
 use blockio::volume_name::VolumeName;
@@ -19,12 +19,18 @@ use crate::group_place::GroupOptions;
 use crate::other_groups::OtherGroups;
 use crate::target_argument::{self, NamedTarget, TargetArgument};
 
-/// The disk of each volume of `group`, at its current path.
+/// The volumes that are meant; `None`: all of them.
+pub(crate) type Volumes<'a> = Option<&'a [&'a str]>;
+
+/// The disk of each of `volumes` of `group`, at its current path.
 ///
 /// # Errors
 ///
 /// `Usage`, `Refused`: one is not attached, or is attached twice.
-pub(crate) fn named(group: &GroupView) -> anyhow::Result<Vec<(VolumeName, NamedTarget)>> {
+pub(crate) fn named(
+    group: &GroupView,
+    volumes: Volumes<'_>,
+) -> anyhow::Result<Vec<(VolumeName, NamedTarget)>> {
     let mut wanted: Vec<(VolumeName, TargetArgument)> = Vec::new();
     for (name, volume) in &group.state().volumes {
         let Some(target) = &volume.target else { continue };
@@ -37,6 +43,8 @@ pub(crate) fn named(group: &GroupView) -> anyhow::Result<Vec<(VolumeName, NamedT
     if wanted.is_empty() {
         return Err(no_volumes(group).into());
     }
+    // Only now: if one disk is two volumes, neither of them can be trusted.
+    wanted.retain(|(name, _)| volumes.is_none_or(|all| all.contains(&name.as_str())));
     let found = target_argument::resolve(wanted.iter().map(|(_, target)| target))?;
     Ok(wanted.into_iter().map(|(name, _)| name).zip(found).collect())
 }
@@ -53,6 +61,12 @@ pub(crate) fn named_one(group: &GroupView, wanted: &VolumeName) -> anyhow::Resul
     let parsed: TargetArgument = where_it_is(target, volume).parse()?;
     let found = target_argument::resolve([&parsed])?;
     Ok(found.into_iter().next().ok_or_else(|| no_volumes(group))?)
+}
+
+/// The disks of `group` that are attached, at their current paths.
+pub(crate) fn there(group: &GroupView) -> Vec<(VolumeName, NamedTarget)> {
+    let volumes = group.state().volumes.keys();
+    volumes.filter_map(|name| Some((name.clone(), named_one(group, name).ok()?))).collect()
 }
 
 /// Checks by samples that the disk `named` of `volume` holds what `group` left there.
@@ -72,42 +86,101 @@ pub(crate) fn require_volume_as_left(
     Ok(())
 }
 
-/// The disks of `group` that are not attached. Those of a committed group may have gone home.
-pub(crate) fn missing(group: &GroupView) -> Vec<String> {
+/// What is wrong with the disks of `group`, without opening them: one is not attached, or another
+/// one is in its place. The disks of a committed group may have gone home.
+pub(crate) fn alarms(group: &GroupView) -> Vec<String> {
     if group.state().is_committed() {
         return Vec::new();
     }
-    let missing = group.state().volumes.iter().filter_map(|(name, volume)| {
-        let why = why_missing(volume.target.as_ref()?, volume)?;
-        let (volume, group) = (name.in_words(), group.name());
-        Some(format!(
+    let name = group.name();
+    let told = |(volume, why): (String, Standing)| match why {
+        Standing::AsKnown => None,
+        Standing::Missing(why) => Some(format!(
             "the disk of {volume} is missing: {why}; attach it, or go on with another that holds \
-             the same: mtctl group retarget --group {group}"
-        ))
+             the same: mtctl group retarget --group {name}"
+        )),
+        Standing::Another(why) => Some(format!(
+            "what is there is not the disk of {volume}: {why}; attach the right one, or go on with \
+             another that holds the same: mtctl group retarget --group {name}"
+        )),
+    };
+    standings(group).filter_map(told).collect()
+}
+
+/// Checks that every disk of `group` exists, whatever it holds.
+///
+/// # Errors
+///
+/// `Refused`: one is missing.
+pub(crate) fn require_there(group: &GroupView) -> blockio::Result<()> {
+    let missing = standings(group).find_map(|(volume, standing)| match standing {
+        Standing::Missing(why) => Some((volume, why)),
+        Standing::AsKnown | Standing::Another(_) => None,
     });
-    missing.collect()
+    let Some((volume, why)) = missing else { return Ok(()) };
+    let context = format!("the disk of {volume} is missing: {why}");
+    Err(Error::refused(context).with_hint(format!(
+        "attach it, or go on with another that holds the same: mtctl group retarget --group {}",
+        group.name()
+    )))
 }
 
-fn why_missing(target: &str, volume: &VolumeState) -> Option<String> {
+/// Whether a disk that a group knows is in its place.
+enum Standing {
+    /// It is, as far as can be told without opening it.
+    AsKnown,
+    /// Nothing is there: why not.
+    Missing(String),
+    /// Another disk is there, or a smaller one: what differs.
+    Another(String),
+}
+
+/// The standing of each volume of `group` whose disk is known.
+fn standings(group: &GroupView) -> impl Iterator<Item = (String, Standing)> {
+    group.state().volumes.iter().filter_map(|(name, volume)| {
+        let target = volume.target.as_ref()?;
+        Some((name.in_words(), standing(target, volume)))
+    })
+}
+
+fn standing(target: &str, volume: &VolumeState) -> Standing {
     let parsed: provisioning::Result<TargetArgument> = where_it_is(target, volume).parse();
-    let found = parsed.and_then(|parsed| target_argument::resolve([&parsed]));
-    match found {
-        Err(error) => Some(error.chain()),
-        Ok(found) => found.first().and_then(|one| is_nothing(&one.request.path)),
-    }
+    let found = match parsed.and_then(|parsed| target_argument::resolve([&parsed])) {
+        Err(error) => return Standing::Missing(error.chain()),
+        Ok(found) => found,
+    };
+    let Some(named) = found.first() else { return Standing::AsKnown };
+    let path = named.request.path.as_path();
+    let bytes = match bytes_at(path) {
+        Err(why) => return Standing::Missing(why),
+        Ok(bytes) => bytes,
+    };
+    let identity = named.known_as();
+    let seen = Seen { identity: &identity, bytes, sector_bytes: None };
+    target_check::difference(volume, &seen)
+        .map_or(Standing::AsKnown, |why| Standing::Another(format!("{}: {why}", path.display())))
 }
 
-/// Why `path` cannot be opened as a disk, if it cannot: a node may exist without its disk.
-fn is_nothing(path: &Path) -> Option<String> {
+/// The length of the disk or image file at `path`.
+///
+/// # Errors
+///
+/// Why nothing there can be opened as a disk: a node may exist without its disk.
+fn bytes_at(path: &Path) -> std::result::Result<u64, String> {
     let shown = path.display();
-    let Ok(found) = path.metadata() else { return Some(format!("{shown} is not there")) };
+    let found = path.metadata().map_err(|_| format!("{shown} is not there"))?;
+    if found.is_file() {
+        return Ok(found.len());
+    }
     if !found.file_type().is_block_device() {
-        return None;
+        return Err(format!("{shown} is neither a disk nor a file"));
     }
     let number = format!("{}:{}", major(found.rdev()), minor(found.rdev()));
-    let size = std::fs::read_to_string(format!("/sys/dev/block/{number}/size"));
-    let is_there = size.is_ok_and(|sectors| sectors.trim() != "0");
-    (!is_there).then(|| format!("{shown} has no disk behind it"))
+    let size = std::fs::read_to_string(format!("/sys/dev/block/{number}/size")).ok();
+    let sectors = size.and_then(|sectors| sectors.trim().parse::<u64>().ok()).unwrap_or(0);
+    // The kernel counts in these, whatever the disk has.
+    let bytes = sectors.saturating_mul(SectorSize::Bytes512.bytes().get());
+    if bytes > 0 { Ok(bytes) } else { Err(format!("{shown} has no disk behind it")) }
 }
 
 /// The current path of a disk without a WWID, which may have changed.
@@ -176,7 +249,7 @@ fn open_these(
 ) -> anyhow::Result<Vec<Assignment>> {
     let others = OtherGroups::than(&of.group, Some(&of.place()?))?;
     let mut assignments = Vec::new();
-    for (volume, named) in named(group)?.into_iter().filter(|(name, _)| is_meant(name)) {
+    for (volume, named) in named(group, None)?.into_iter().filter(|(name, _)| is_meant(name)) {
         if let Some(note) = others.refuse_shared(&named, accept)? {
             attention::warn(note);
         }
@@ -187,50 +260,55 @@ fn open_these(
     Ok(assignments)
 }
 
-/// Checks by samples that the disks hold what `group` left there. If that is not known, or a disk
-/// cannot be read, nothing is refused. With `accept`, a difference is only a warning.
+/// Checks that the disks exist, and by samples that they hold what `group` left there. If that is
+/// not known, or a disk cannot be read, nothing is refused. With `accept`, a difference is only a
+/// warning.
 ///
 /// # Errors
 ///
-/// `Refused`: one holds something else; the error says what differs.
+/// `Refused`: one is missing, or holds something else; the error says what differs.
 pub(crate) fn require_as_left(group: &GroupView, accept: bool) -> anyhow::Result<()> {
-    let Ok(mut assignments) = to_look_at(group) else { return Ok(()) };
+    require_there(group)?;
+    let Ok(mut assignments) = to_look_at(group, None) else { return Ok(()) };
     for note in target_check::check(group, &mut assignments, accept)? {
         attention::warn(note);
     }
     Ok(())
 }
 
-/// Warns if a disk of `group` does not hold what the group left there: a point read from it may
-/// contain data of another disk, or data that somebody else wrote.
-pub(crate) fn warn_unless_as_left(group: &GroupView) {
-    if let Some(error) = not_as_left(group) {
+/// Warns if a disk of `volumes` of `group` does not hold what the group left there: a point read
+/// from it may contain data of another disk, or data that somebody else wrote.
+pub(crate) fn warn_unless_as_left(group: &GroupView, volumes: Volumes<'_>) {
+    if let Some(error) = not_as_left(group, volumes) {
         attention::warn(format!("{error}; what is read may be of something else"));
     }
 }
 
-/// Checks that copies of points of `group` may be written: the disks hold what the group left
-/// there, or another process is writing to them, as the state of the group shows.
+/// Checks that copies of points of `volumes` of `group` may be written: the disks hold what the
+/// group left there, or another process is writing to them, as the state of the group shows.
 ///
 /// # Errors
 ///
 /// `Refused`: one holds something else; the error says what differs.
-pub(crate) fn require_readable_points(group: &GroupView) -> blockio::Result<()> {
-    not_as_left(group).map_or(Ok(()), Err)
+pub(crate) fn require_readable_points(
+    group: &GroupView,
+    volumes: Volumes<'_>,
+) -> blockio::Result<()> {
+    not_as_left(group, volumes).map_or(Ok(()), Err)
 }
 
-/// The error of a disk that is not as `group` left it, if there is one.
-fn not_as_left(group: &GroupView) -> Option<Error> {
-    let mut assignments = to_look_at(group).ok()?;
+/// The error of a disk of `volumes` that is not as `group` left it, if there is one.
+fn not_as_left(group: &GroupView, volumes: Volumes<'_>) -> Option<Error> {
+    let mut assignments = to_look_at(group, volumes).ok()?;
     let error = target_check::check(group, &mut assignments, false).err()?;
     // A process that applies a stream meanwhile records that in the state before it writes.
     let now = saved::read(group.storage().as_ref()).ok().flatten();
     now.is_some_and(|now| now.state.generation() == group.state().generation()).then_some(error)
 }
 
-fn to_look_at(group: &GroupView) -> anyhow::Result<Vec<Assignment>> {
+fn to_look_at(group: &GroupView, volumes: Volumes<'_>) -> anyhow::Result<Vec<Assignment>> {
     let mut assignments = Vec::new();
-    for (volume, named) in named(group)? {
+    for (volume, named) in named(group, volumes)? {
         let target = volume::open_to_look(&named.request)?;
         let identity = named.known_as();
         assignments.push(Assignment { volume, target: target.into(), identity });

@@ -12,7 +12,7 @@ use blockio::{Error, ErrorKind, volume};
 
 use crate::attention;
 use crate::group_place::GroupOptions;
-use crate::group_targets;
+use crate::group_targets::{self, Volumes};
 use crate::other_groups::OtherGroups;
 
 /// A volume at a point.
@@ -24,7 +24,8 @@ pub(crate) struct PointView {
 }
 
 /// The volumes of `group`, which `of` names, at the point that `to` selects, together with that
-/// point; only `volume` if it is given. Warns if another group has one of the disks as well.
+/// point; only `wanted` if some are given: the disks of the others need not exist. Warns if another
+/// group has one of the disks as well.
 ///
 /// # Errors
 ///
@@ -34,17 +35,14 @@ pub(crate) fn at<'a>(
     of: &GroupOptions,
     group: &'a GroupView,
     to: &Selector,
-    volume: Option<&str>,
+    wanted: Volumes<'_>,
 ) -> anyhow::Result<(&'a Point, Vec<PointView>)> {
     let point = selector::find(group.catalogue()?, to)?;
     let shown = selector::shown(point);
     let history = PointHistory::open(group.storage(), point.id)?;
     let mut views = Vec::new();
     let others = OtherGroups::than(&of.group, Some(&of.place()?))?;
-    for (name, named) in group_targets::named(group)? {
-        if volume.is_some_and(|wanted| *wanted != *name.as_str()) {
-            continue;
-        }
+    for (name, named) in group_targets::named(group, wanted)? {
         if let Some(note) = others.warning(&named) {
             attention::warn(note);
         }
@@ -57,9 +55,10 @@ pub(crate) fn at<'a>(
         let view = View::of_point(called, device, &history, name.as_str())?;
         views.push(PointView { name, view });
     }
-    group_targets::warn_unless_as_left(group);
+    group_targets::warn_unless_as_left(group, wanted);
     if views.is_empty() {
-        return Err(none_of(group, volume.unwrap_or_default()).into());
+        let wanted = wanted.and_then(|wanted| wanted.first());
+        return Err(none_of(group, wanted.copied().unwrap_or_default()).into());
     }
     Ok((point, views))
 }

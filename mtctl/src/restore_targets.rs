@@ -101,6 +101,9 @@ pub(crate) fn look_up(
     let place = of.place()?;
     are_free(there.as_slice(), of, &place, group)?;
     are_possible(new.iter().filter_map(|argument| absent(argument)), of)?;
+    new.iter()
+        .filter_map(|argument| absent(argument))
+        .try_for_each(|path| is_no_missing_disk(path, group))?;
     let destinations = arguments.iter().filter_map(|argument| match absent(argument) {
         Some(path) => Some(Destination::New(path.to_owned())),
         None => there.next().map(Destination::There),
@@ -129,7 +132,7 @@ fn are_free(
 ) -> anyhow::Result<()> {
     let own = OwnPlaces::of_this_host(&of.at, Some(place));
     let others = OtherGroups::than(&of.group, Some(place))?;
-    let disks = group_targets::named(group)?;
+    let disks = group_targets::there(group);
     for target in targets {
         let path = &target.request.path;
         own.refuse(path)?;
@@ -149,6 +152,22 @@ fn are_free(
         }
     }
     Ok(())
+}
+
+/// Checks that `path` is not that of a missing image file of `group`: it may come back, and nothing
+/// else is made in its place.
+fn is_no_missing_disk(path: &Path, group: &GroupView) -> Result<()> {
+    let directory = new_image::directory_of(path).canonicalize().unwrap_or_default();
+    let real = directory.join(path.file_name().unwrap_or_default());
+    let is_it = |target: &String| Path::new(target) == real;
+    let volumes = group.state().volumes.iter();
+    let mut missing = volumes.filter(|(_, volume)| volume.target.as_ref().is_some_and(is_it));
+    let Some((volume, _)) = missing.next() else { return Ok(()) };
+    let (path, volume) = (path.display(), volume.in_words());
+    Err(Error::refused(format!(
+        "making {path}: it is where the group knows the disk of {volume}, which is missing"
+    ))
+    .with_hint("name a file elsewhere"))
 }
 
 /// Checks that a file can be made at each of `new`, and that no two are the same.

@@ -116,8 +116,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
     arguments.socket.as_deref().map_or(Ok(()), OwnPlaces::refuse_output)?;
     let group = arguments.of.look()?;
-    let (point, views) =
-        point_views::at(&arguments.of, &group, &arguments.to, arguments.volume.as_deref())?;
+    let wanted = arguments.volume.as_deref().map(|name| [name]);
+    let wanted = wanted.as_ref().map(|wanted| &wanted[..]);
+    let (point, views) = point_views::at(&arguments.of, &group, &arguments.to, wanted)?;
     let exports = views.into_iter().map(|view| export(arguments, view));
     let server = Server::bind(address, exports.collect::<blockio::Result<_>>()?)?;
     let told = tell_others(arguments, &server, point.id)?;

@@ -218,10 +218,11 @@ fn pairs(arguments: &Arguments, group: &GroupView) -> anyhow::Result<(String, Ve
     let assigned = restore_targets::assigned(&volumes, &arguments.onto)?;
     let typed: Vec<_> = assigned.iter().map(|(_, target)| *target).collect();
     let found = restore_targets::look_up(&typed, arguments.create, &arguments.of, group)?;
+    let wanted: Vec<_> = assigned.iter().map(|(name, _)| name.as_str()).collect();
     if !arguments.accept_target {
-        group_targets::require_readable_points(group)?;
+        group_targets::require_readable_points(group, Some(&wanted))?;
     }
-    let (point, mut views) = point_views::at(&arguments.of, group, &arguments.to, None)?;
+    let (point, mut views) = point_views::at(&arguments.of, group, &arguments.to, Some(&wanted))?;
     let mut pairs = Vec::new();
     for ((name, _), destination) in assigned.into_iter().zip(found) {
         let Some(at) = views.iter().position(|view| view.name == name) else {

@@ -109,7 +109,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         nothing_to_do = preview.nothing_to_do;
         match json {
             true => print_preview(id, &preview)?,
-            false => show_preview(group.view(), &shown, &preview, *dry_run)?,
+            false => show_preview(group.view(), &assignments, &shown, &preview, *dry_run)?,
         }
     }
     if *dry_run {
@@ -172,6 +172,7 @@ const POINTS_SHOWN_MAX: usize = 8;
 
 fn show_preview(
     group: &GroupView,
+    assignments: &[Assignment],
     shown: &str,
     preview: &Preview,
     dry_run: bool,
@@ -188,8 +189,9 @@ fn show_preview(
     writeln!(out, "{}", output::wrapped(&format!("back to {shown}"), 2))?;
     let mut table = output::table(&["VOLUME", "DISK", "TO BE WRITTEN"]);
     for (name, bytes) in &preview.volumes {
-        let volume = group.state().volumes.get(name);
-        let disk = volume.and_then(|volume| volume.target.clone()).unwrap_or_default();
+        // Where it is now: the group may know it by another path.
+        let disk = assignments.iter().find(|one| one.volume == *name);
+        let disk = disk.map(|one| one.identity.name.clone()).unwrap_or_default();
         table.add_row([name.in_a_table(), disk, size::binary(*bytes)]);
     }
     output::print_table(&mut out, &table)?;

@@ -124,3 +124,26 @@ fn one_that_is_stopped_takes_its_files_away_and_says_what_a_disk_holds() {
         println!("stopped {stopped} times");
     });
 }
+
+#[test]
+fn the_disk_of_a_volume_that_is_not_restored_need_not_be_there() {
+    on_a_scratch_machine(|machine| {
+        let group = Group::new(machine);
+        fs::rename(&group.log, group.path("away.img")).unwrap();
+        let file = group.path("db-home.img");
+        let db = format!("db={file}");
+        machine.mtctl(&restore(&["--onto", &db, "--create"])).exits(0);
+        holds(&file, &group.now[0]);
+        // The one that is gone may come back: nothing else takes its place.
+        let in_its_place = format!("db={}", group.log);
+        let refused = machine.mtctl(&restore(&["--onto", &in_its_place, "--create"]));
+        refused.exits(4).says("where the group knows the disk of volume \"log\"");
+        let log = format!("log={}", group.path("log-home.img"));
+        machine.mtctl(&restore(&["--onto", &log, "--create"])).exits(2).says("log.img");
+        // The one that is read is held against the group as ever.
+        fs::remove_file(&file).unwrap();
+        fs::write(group.db.path(), vec![0x77; group.now[0].len()]).unwrap();
+        let refused = machine.mtctl(&restore(&["--onto", &db, "--create"]));
+        refused.exits(4).says("it does not hold what the group left there");
+    });
+}

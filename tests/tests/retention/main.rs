@@ -23,6 +23,7 @@ mod rollbacks;
 mod states;
 mod thinning;
 mod volumes;
+mod whereabouts;
 
 use std::fs::{self, File};
 use std::path::Path;

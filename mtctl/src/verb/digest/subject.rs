@@ -52,7 +52,8 @@ impl SubjectArguments {
         let (Some(to), Some(group)) = (&self.to, &self.group) else { return Ok(None) };
         let of = GroupOptions { group: group.clone(), at: self.at.clone() };
         let group = of.look()?;
-        let (_, mut views) = point_views::at(&of, &group, to, self.volume.as_deref())?;
+        let wanted = self.volume.as_deref().map(|name| [name]);
+        let (_, mut views) = point_views::at(&of, &group, to, wanted.as_ref().map(|w| &w[..]))?;
         let only = views.pop().filter(|_| views.is_empty());
         let only = only.ok_or_else(|| {
             let names = group.state().volumes.keys().map(|name| format!("--volume {name}"));
