@@ -14,7 +14,6 @@ pub mod commit;
 pub mod convert;
 pub mod device;
 pub mod digest;
-mod error;
 pub mod extent;
 pub mod group;
 pub mod inspect;
@@ -41,4 +40,4 @@ pub mod view;
 pub mod volume;
 pub mod volume_name;
 
-pub use error::{Error, ErrorKind, Result};
+pub use system::{Error, ErrorKind, Result};

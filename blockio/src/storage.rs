@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use crate::device::BlockDevice;
 use crate::device::open::Engine;
-use crate::error::more_open_files;
+use system::error::more_open_files;
 
 pub mod directory;
 

@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, FlockArg, fcntl};
 
 use crate::device::Geometry;
-use crate::error::more_open_files;
 use crate::units::{ByteCount, SectorSize};
 use crate::{Error, ErrorKind, Result};
+use system::error::more_open_files;
 
 mod kernel;
 pub mod stillness;

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use provisioning::md;
-use provisioning::mount::{MountTable, parse_swaps};
+use system::mount::{MountTable, parse_swaps};
 
 fuzz_target!(|text: &str| {
     if let Ok(table) = MountTable::parse(text) {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use provisioning::filesystem::RetentionFilesystem;
 use provisioning::host::Tree;
 use provisioning::multipath::MultipathPolicy;
-use provisioning::{Error, ErrorKind};
 use serde::Deserialize;
+use system::{Error, ErrorKind};
 
 /// The main file; drop-ins are read after it, in the order of their names, and override it.
 const MAIN_FILE: &str = "/etc/mtctl/mtctl.toml";
@@ -51,7 +51,7 @@ impl PrepareConfiguration {
 ///
 /// # Errors
 /// Returns [`ErrorKind::Usage`] naming the file if one cannot be parsed.
-pub(crate) fn load(system: &Tree) -> provisioning::Result<Configuration> {
+pub(crate) fn load(system: &Tree) -> system::Result<Configuration> {
     let names = system.list(DROP_IN_DIRECTORY).into_iter().filter(|name| name.ends_with(".toml"));
     let drop_ins = names.map(|name| format!("{DROP_IN_DIRECTORY}/{name}"));
     let mut found = Configuration::default();
@@ -64,7 +64,7 @@ pub(crate) fn load(system: &Tree) -> provisioning::Result<Configuration> {
     Ok(found)
 }
 
-fn parse(path: &str, text: &str) -> provisioning::Result<Configuration> {
+fn parse(path: &str, text: &str) -> system::Result<Configuration> {
     toml::from_str(text).map_err(|cause| {
         Error::new(ErrorKind::Usage, format!("reading {path}")).caused_by(cause).with_hint(format!(
             "mend or move away {path}; its keys are in docs/operating/prepare.md"

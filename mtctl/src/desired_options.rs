@@ -6,7 +6,7 @@ use provisioning::filesystem::RetentionFilesystem;
 use provisioning::host::Tree;
 use provisioning::multipath::MultipathPolicy;
 use provisioning::spec::{Desired, DiskName, Profile};
-use provisioning::{Error, ErrorKind};
+use system::{Error, ErrorKind};
 
 use crate::configuration::PrepareConfiguration;
 use crate::retention_mount::RetentionMountOption;
@@ -75,7 +75,7 @@ impl DesiredOptions {
         &self,
         file: PrepareConfiguration,
         system: &Tree,
-    ) -> provisioning::Result<Desired> {
+    ) -> system::Result<Desired> {
         let multipath = self.multipath.map(|policy| match policy {
             Multipath::Off => MultipathPolicy::Off,
             Multipath::Auto => MultipathPolicy::Auto,
@@ -104,7 +104,7 @@ impl DesiredOptions {
 
 /// Parses the name of a disk in a file, which must be a persistent one. `/dev/sdb` may be another
 /// disk after the next one is attached, and a file is read long after it was written.
-fn lasting_name(written: &str) -> provisioning::Result<DiskName> {
+fn lasting_name(written: &str) -> system::Result<DiskName> {
     let is_lasting = !written.starts_with('/') || written.starts_with("/dev/disk/by-id/");
     if is_lasting {
         return DiskName::parse(written);

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use blockio::group::{self, Group, GroupView, Place};
 use blockio::notice::Notice;
 use blockio::storage::Storage;
-use blockio::{Error, ErrorKind, Result};
 use clap::Args;
 use provisioning::groups::registry;
 use provisioning::host::Tree;
-use provisioning::lossless_text;
+use system::lossless_text;
+use system::{Error, ErrorKind, Result};
 
 use crate::group_list;
 use crate::retention_mount::{self, RetentionMount, RetentionMountOption};
@@ -254,9 +254,9 @@ fn registered(place: &Place) -> std::io::Result<PathBuf> {
     Ok(directory.canonicalize().ok().or_else(beside).unwrap_or(directory))
 }
 
-fn of_registry(error: provisioning::Error, context: String) -> Error {
+fn of_registry(error: system::Error, context: String) -> Error {
     let kind = match error.kind() {
-        provisioning::ErrorKind::Usage => ErrorKind::Usage,
+        system::ErrorKind::Usage => ErrorKind::Usage,
         _ => ErrorKind::Failed,
     };
     let hint = error.hint().map(str::to_owned);

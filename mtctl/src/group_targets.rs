@@ -11,8 +11,8 @@ use blockio::target_check::{self, Seen};
 use blockio::units::SectorSize;
 use blockio::volume;
 use blockio::volume_name::VolumeName;
-use blockio::{Error, ErrorKind};
 use nix::sys::stat::{major, minor};
+use system::{Error, ErrorKind};
 
 use crate::attention;
 use crate::group_place::GroupOptions;
@@ -112,7 +112,7 @@ pub(crate) fn alarms(group: &GroupView) -> Vec<String> {
 /// # Errors
 ///
 /// `Refused`: one is missing.
-pub(crate) fn require_there(group: &GroupView) -> blockio::Result<()> {
+pub(crate) fn require_there(group: &GroupView) -> system::Result<()> {
     let missing = standings(group).find_map(|(volume, standing)| match standing {
         Standing::Missing(why) => Some((volume, why)),
         Standing::AsKnown | Standing::Another(_) => None,
@@ -144,7 +144,7 @@ fn standings(group: &GroupView) -> impl Iterator<Item = (String, Standing)> {
 }
 
 fn standing(target: &str, volume: &VolumeState) -> Standing {
-    let parsed: provisioning::Result<TargetArgument> = where_it_is(target, volume).parse();
+    let parsed: system::Result<TargetArgument> = where_it_is(target, volume).parse();
     let found = match parsed.and_then(|parsed| target_argument::resolve([&parsed])) {
         Err(error) => return Standing::Missing(error.chain()),
         Ok(found) => found,
@@ -293,7 +293,7 @@ pub(crate) fn warn_unless_as_left(group: &GroupView, volumes: Volumes<'_>) {
 pub(crate) fn require_readable_points(
     group: &GroupView,
     volumes: Volumes<'_>,
-) -> blockio::Result<()> {
+) -> system::Result<()> {
     not_as_left(group, volumes).map_or(Ok(()), Err)
 }
 

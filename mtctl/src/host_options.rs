@@ -70,14 +70,14 @@ fn check_record(file: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let context = format!("writing {}: it is there and is no record", file.display());
-    Err(blockio::Error::refused(context).with_hint("name a new file, or remove this one"))?
+    Err(system::Error::refused(context).with_hint("name a new file, or remove this one"))?
 }
 
 fn read_record(file: &Path) -> anyhow::Result<RecordedHost> {
     let reading = || format!("reading the record {}", file.display());
     let bytes = std::fs::read(file).with_context(reading)?;
     let usage = |cause: serde_json::Error| {
-        provisioning::Error::new(provisioning::ErrorKind::Usage, reading()).caused_by(cause)
+        system::Error::new(system::ErrorKind::Usage, reading()).caused_by(cause)
     };
     Ok(serde_json::from_slice(&bytes).map_err(usage)?)
 }

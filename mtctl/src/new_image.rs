@@ -5,12 +5,12 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use blockio::{Error, ErrorKind, Result};
 use nix::sys::statfs::{
     BPF_FS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC, DEVPTS_SUPER_MAGIC,
     FsType, PROC_SUPER_MAGIC, SECURITYFS_MAGIC, SYSFS_MAGIC, TRACEFS_MAGIC, statfs,
 };
 use nix::sys::statvfs::FsFlags;
+use system::{Error, ErrorKind, Result};
 use tempfile::NamedTempFile;
 
 use crate::group_place;

@@ -7,8 +7,8 @@ use blockio::plain::{Plain, is_plain};
 use comfy_table::{ContentArrangement, presets};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{fstat, stat};
-use provisioning::lossless_text;
 use serde::Serialize;
+use system::lossless_text;
 
 use crate::attention;
 

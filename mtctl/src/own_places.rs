@@ -225,7 +225,7 @@ mod tests {
         own.add_root(&at("keep"));
         for ours in ["keep/image", "keep/g/segment", "keep/g/deeper/image", "link", "hard"] {
             let refused = own.refuse(&at(ours)).unwrap_err();
-            assert_eq!(refused.kind(), blockio::ErrorKind::Refused, "{ours}");
+            assert_eq!(refused.kind(), system::ErrorKind::Refused, "{ours}");
             assert!(refused.hint().is_some());
         }
         for other in ["keeper/image", "other", "missing"] {

@@ -6,9 +6,9 @@ use blockio::device::open::Engine;
 use blockio::group::{Group, GroupView};
 use blockio::journal::keep::Keep;
 use blockio::journal::settings::GroupSettings;
-use blockio::{Error, ErrorKind, Result};
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
+use system::{Error, ErrorKind, Result};
 
 use crate::size_argument::size;
 

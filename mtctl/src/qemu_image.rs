@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use blockio::nbd::{Export, Listen, Server};
 use blockio::view::View;
-use blockio::{Error, ErrorKind, Result};
 use nix::sys::statvfs::statvfs;
+use system::{Error, ErrorKind, Result};
 
 use crate::new_image::directory_of;
 use crate::private_socket::PrivateSocket;

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use blockio::{Error, ErrorKind};
+use system::{Error, ErrorKind};
 
 /// Returns if `question` is answered with yes: by `--yes`, or by the person at the terminal.
 ///

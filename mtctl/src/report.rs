@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use serde::Serialize;
+use system::ErrorKind;
 
 use crate::attention;
 use crate::exit::Exit;
@@ -62,7 +63,7 @@ pub(crate) fn tell(message: &str, hint: Option<&str>, exit: Exit) -> Exit {
 }
 
 fn shown(text: &str) -> String {
-    provisioning::lossless_text::shown(text).into_owned()
+    system::lossless_text::shown(text).into_owned()
 }
 
 /// Reports a message of clap: help and version go to stdout and are not failures.
@@ -88,9 +89,9 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
 
 /// Reports a failed verb.
 pub(crate) fn failure(error: &anyhow::Error) -> Exit {
-    let library = Library::of(error);
-    let hint = library.and_then(Library::hint).or_else(|| permission(error.as_ref()));
-    tell(&format!("{error:#}"), hint, library.map_or(Exit::Failed, Library::exit))
+    let ours = error.downcast_ref::<system::Error>();
+    let hint = ours.and_then(system::Error::hint).or_else(|| permission(error.as_ref()));
+    tell(&format!("{error:#}"), hint, ours.map_or(Exit::Failed, |error| exit_of(error.kind())))
 }
 
 /// What to do about `error`, if the kernel denied something to a user other than root.
@@ -108,111 +109,44 @@ fn permission(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     (is_forbidden && !is_root).then_some("run it as root: sudo mtctl …")
 }
 
-/// Reports an error of a library that ended a verb which still had a result to print.
-pub(crate) fn ours<'a>(error: impl Into<Library<'a>>) -> Exit {
-    let library = error.into();
-    tell(&library.chain(), library.hint_or_permission(), library.exit())
+/// Reports an error that ended a verb which still had a result to print.
+pub(crate) fn ours(error: &system::Error) -> Exit {
+    tell(&error.chain(), hint_or_permission(error), exit_of(error.kind()))
 }
 
 /// The same for a verb that may have written: 2 and 4 promise that nothing was touched.
-pub(crate) fn ours_after_writing<'a>(error: impl Into<Library<'a>>) -> Exit {
-    let library = error.into();
-    let exit = match library.exit() {
-        Exit::Refused | Exit::Usage => Exit::Failed,
-        exit @ (Exit::Done
-        | Exit::Failed
-        | Exit::NotReady
-        | Exit::Integrity
-        | Exit::Alarm
-        | Exit::OfCommand(_)) => exit,
+pub(crate) fn ours_after_writing(error: &system::Error) -> Exit {
+    let exit = match error.kind() {
+        ErrorKind::Refused | ErrorKind::Usage => Exit::Failed,
+        kind @ (ErrorKind::Failed | ErrorKind::NotReady | ErrorKind::Integrity) => exit_of(kind),
     };
-    tell(&library.chain(), library.hint_or_permission(), exit)
+    tell(&error.chain(), hint_or_permission(error), exit)
 }
 
-/// An error of one of the two libraries.
-#[derive(Clone, Copy)]
-pub(crate) enum Library<'a> {
-    Provisioning(&'a provisioning::Error),
-    BlockIo(&'a blockio::Error),
+fn hint_or_permission(error: &system::Error) -> Option<&str> {
+    error.hint().or_else(|| permission(error))
 }
 
-impl<'a> From<&'a provisioning::Error> for Library<'a> {
-    fn from(error: &'a provisioning::Error) -> Self {
-        Self::Provisioning(error)
-    }
-}
-
-impl<'a> From<&'a blockio::Error> for Library<'a> {
-    fn from(error: &'a blockio::Error) -> Self {
-        Self::BlockIo(error)
-    }
-}
-
-impl<'a> Library<'a> {
-    fn of(error: &'a anyhow::Error) -> Option<Self> {
-        let provisioning = error.downcast_ref().map(Self::Provisioning);
-        provisioning.or_else(|| error.downcast_ref().map(Self::BlockIo))
-    }
-
-    fn chain(self) -> String {
-        match self {
-            Self::Provisioning(error) => error.chain(),
-            Self::BlockIo(error) => error.chain(),
-        }
-    }
-
-    fn hint(self) -> Option<&'a str> {
-        match self {
-            Self::Provisioning(error) => error.hint(),
-            Self::BlockIo(error) => error.hint(),
-        }
-    }
-
-    fn hint_or_permission(self) -> Option<&'a str> {
-        let error: &(dyn StdError + 'static) = match self {
-            Self::Provisioning(error) => error,
-            Self::BlockIo(error) => error,
-        };
-        self.hint().or_else(|| permission(error))
-    }
-
-    fn exit(self) -> Exit {
-        match self {
-            Self::Provisioning(error) => match error.kind() {
-                provisioning::ErrorKind::Failed => Exit::Failed,
-                provisioning::ErrorKind::Usage => Exit::Usage,
-                provisioning::ErrorKind::NotReady => Exit::NotReady,
-                provisioning::ErrorKind::Refused => Exit::Refused,
-                provisioning::ErrorKind::Integrity => Exit::Integrity,
-            },
-            Self::BlockIo(error) => exit_of(error.kind()),
-        }
-    }
-}
-
-/// The exit code of a kind of failure of `blockio`.
-pub(crate) fn exit_of(kind: blockio::ErrorKind) -> Exit {
+/// The exit code of a kind of failure.
+pub(crate) fn exit_of(kind: ErrorKind) -> Exit {
     match kind {
-        blockio::ErrorKind::Failed => Exit::Failed,
-        blockio::ErrorKind::Usage => Exit::Usage,
-        blockio::ErrorKind::Refused => Exit::Refused,
-        blockio::ErrorKind::Integrity => Exit::Integrity,
+        ErrorKind::Failed => Exit::Failed,
+        ErrorKind::Usage => Exit::Usage,
+        ErrorKind::NotReady => Exit::NotReady,
+        ErrorKind::Refused => Exit::Refused,
+        ErrorKind::Integrity => Exit::Integrity,
     }
 }
 
-/// Converts an error of `provisioning` for a verb of `blockio`; the exit code stays the same.
-pub(crate) fn as_of_blockio(error: provisioning::Error) -> blockio::Error {
+/// Converts an error of `provisioning` for a verb on disks. A host that is not ready is drift only
+/// to the verbs that make it ready; to the others it is a failure.
+pub(crate) fn as_of_blockio(error: system::Error) -> system::Error {
     let kind = match error.kind() {
-        provisioning::ErrorKind::Failed | provisioning::ErrorKind::NotReady => {
-            blockio::ErrorKind::Failed
-        }
-        provisioning::ErrorKind::Usage => blockio::ErrorKind::Usage,
-        provisioning::ErrorKind::Refused => blockio::ErrorKind::Refused,
-        provisioning::ErrorKind::Integrity => blockio::ErrorKind::Integrity,
+        ErrorKind::NotReady => ErrorKind::Failed,
+        kind @ (ErrorKind::Failed
+        | ErrorKind::Usage
+        | ErrorKind::Refused
+        | ErrorKind::Integrity) => kind,
     };
-    let told = blockio::Error::new(kind, error.chain());
-    match error.hint() {
-        Some(hint) => told.with_hint(hint),
-        None => told,
-    }
+    error.of_kind(kind)
 }

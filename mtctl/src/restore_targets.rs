@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use blockio::group::{GroupView, Place};
 use blockio::volume_name::VolumeName;
-use blockio::{Error, ErrorKind, Result};
+use system::{Error, ErrorKind, Result};
 
 use crate::group_place::GroupOptions;
 use crate::new_image;

@@ -7,10 +7,10 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use provisioning::fstab::{FSTAB_PATH, Fstab};
 use provisioning::host::{Host, Tree};
-use provisioning::lossless_text;
 use provisioning::spec::RETENTION_MOUNT_DEFAULT;
-use provisioning::{Error, ErrorKind};
 use provisioning::{filesystem, observe};
+use system::lossless_text;
+use system::{Error, ErrorKind};
 
 use crate::configuration::{self, PrepareConfiguration};
 
@@ -47,7 +47,7 @@ impl RetentionMountOption {
         &self,
         file: &PrepareConfiguration,
         system: &Tree,
-    ) -> provisioning::Result<RetentionMount> {
+    ) -> system::Result<RetentionMount> {
         if let Some(typed) = &self.retention_mount {
             let said_by = Some("--retention-mount or MTCTL_RETENTION_MOUNT names");
             return Ok(RetentionMount { path: mount_point(typed)?, said_by });
@@ -73,7 +73,7 @@ impl RetentionMountOption {
     /// # Errors
     /// As for [`resolve`](Self::resolve); also if the configuration or the record is not
     /// understood, because it must not be ignored.
-    pub(crate) fn of_this_host(&self) -> provisioning::Result<RetentionMount> {
+    pub(crate) fn of_this_host(&self) -> system::Result<RetentionMount> {
         let host = Host::running();
         let configured = match self.retention_mount {
             Some(_) => PrepareConfiguration::default(),
@@ -94,7 +94,7 @@ impl RetentionMountOption {
 /// # Errors
 /// Returns [`ErrorKind::Refused`] if something else is mounted there; an error if that cannot be
 /// determined.
-pub(crate) fn check_is_the_known_one(mount: &RetentionMount) -> provisioning::Result<()> {
+pub(crate) fn check_is_the_known_one(mount: &RetentionMount) -> system::Result<()> {
     let host = Host::running();
     let Some(uuid) = known_uuid(&host)? else { return Ok(()) };
     let at = lossless_text::of_path(&mount.path);
@@ -114,7 +114,7 @@ pub(crate) fn check_is_the_known_one(mount: &RetentionMount) -> provisioning::Re
 }
 
 /// The UUID of the volume that `prepare` made, from our fstab row, else from the record.
-fn known_uuid(host: &Host) -> provisioning::Result<Option<String>> {
+fn known_uuid(host: &Host) -> system::Result<Option<String>> {
     let fstab = fstab(host.system())?;
     let row = fstab.ours().and_then(|(_, row)| row.source.strip_prefix("UUID=").map(str::to_owned));
     match row {
@@ -123,12 +123,12 @@ fn known_uuid(host: &Host) -> provisioning::Result<Option<String>> {
     }
 }
 
-fn fstab(system: &Tree) -> provisioning::Result<Fstab> {
+fn fstab(system: &Tree) -> system::Result<Fstab> {
     Ok(Fstab::parse(&system.text_if_exists(FSTAB_PATH)?.unwrap_or_default()))
 }
 
 /// An absolute path without `.` and `..`, as in fstab and the kernel's mount table.
-fn mount_point(path: &Path) -> provisioning::Result<PathBuf> {
+fn mount_point(path: &Path) -> system::Result<PathBuf> {
     let is_plain = path.components().all(|component| {
         use std::path::Component::{Normal, RootDir};
         matches!(component, Normal(_) | RootDir)

@@ -80,7 +80,7 @@ pub(crate) fn of_size(
     inputs: Vec<StreamArgument>,
     format: FormatName,
     size: Option<u64>,
-) -> blockio::Result<Vec<StreamArgument>> {
+) -> system::Result<Vec<StreamArgument>> {
     let is_raw = matches!(format, FormatName::Raw);
     let needs_size = |input: &StreamArgument| is_raw && has_no_length(input);
     let Some(size_bytes) = size else {
@@ -143,19 +143,19 @@ fn has_no_length(input: &StreamArgument) -> bool {
     input.is_pipe() && !is_disk
 }
 
-fn usage(context: String, hint: impl Into<String>) -> blockio::Error {
-    blockio::Error::new(blockio::ErrorKind::Usage, context).with_hint(hint)
+fn usage(context: String, hint: impl Into<String>) -> system::Error {
+    system::Error::new(system::ErrorKind::Usage, context).with_hint(hint)
 }
 
-fn check_is_there(path: &Path) -> blockio::Result<()> {
+fn check_is_there(path: &Path) -> system::Result<()> {
     path.metadata().map(drop).map_err(|cause| {
         let context = format!("looking for the stream {}", path.display());
-        blockio::Error::new(blockio::ErrorKind::Usage, context).caused_by(cause)
+        system::Error::new(system::ErrorKind::Usage, context).caused_by(cause)
     })
 }
 
 /// Reports a compressed file as such, and which program unpacks it for us.
-fn check_is_not_packed(path: &Path) -> blockio::Result<()> {
+fn check_is_not_packed(path: &Path) -> system::Result<()> {
     // A pipe has one reader, and its first bytes must not be consumed here.
     if !path.is_file() {
         return Ok(());
@@ -202,7 +202,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), [0xfd, b'7', b'z', b'X', b'Z', 0, 1]).unwrap();
         let error = check_is_not_packed(file.path()).unwrap_err();
-        assert_eq!(error.kind(), blockio::ErrorKind::Usage);
+        assert_eq!(error.kind(), system::ErrorKind::Usage);
         assert!(error.hint().unwrap().starts_with("xz --decompress --stdout "), "{error:?}");
     }
 

@@ -12,7 +12,7 @@ use provisioning::disk::DiskKind;
 use provisioning::disk::inventory::{self, IdentifiedDisk};
 use provisioning::host::{FileKind, FileStatus, Host};
 use provisioning::scsi::wwid::Wwid;
-use provisioning::{Error, ErrorKind, Result};
+use system::{Error, ErrorKind, Result};
 
 use crate::group_place;
 use crate::own_places::made_of;

@@ -92,12 +92,12 @@ fn are_free(
 }
 
 /// A volume has one target: if two are named, one of them was not meant.
-fn is_mapped_once(map: &[(String, TargetArgument)]) -> blockio::Result<()> {
+fn is_mapped_once(map: &[(String, TargetArgument)]) -> system::Result<()> {
     for (index, (source, _)) in map.iter().enumerate() {
         if map[..index].iter().any(|(earlier, _)| earlier == source) {
             let volume = VolumeName::from(source.as_str()).in_words();
             let context = format!("{volume} is mapped twice");
-            return Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
+            return Err(system::Error::new(system::ErrorKind::Usage, context)
                 .with_hint("a volume has one target"));
         }
     }

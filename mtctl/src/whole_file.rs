@@ -25,23 +25,23 @@ const HEAD_BYTES: u64 = 256;
 ///
 /// `Usage`: its directory does not exist, or it is something other than a regular file. `Refused`:
 /// it would lie among the files of a group, or among those that mtctl keeps of this host.
-pub(crate) fn check(path: &Path, hint: &str) -> blockio::Result<()> {
+pub(crate) fn check(path: &Path, hint: &str) -> system::Result<()> {
     let directory = directory_of(path);
     if !directory.is_dir() {
         let context =
             format!("writing {}: {} is no directory", path.display(), directory.display());
-        return Err(blockio::Error::new(blockio::ErrorKind::Usage, context));
+        return Err(system::Error::new(system::ErrorKind::Usage, context));
     }
     if path.exists() && !path.is_file() {
         let context = format!("{} is there and is no regular file", path.display());
-        return Err(blockio::Error::new(blockio::ErrorKind::Usage, context).with_hint(hint));
+        return Err(system::Error::new(system::ErrorKind::Usage, context).with_hint(hint));
     }
     OwnPlaces::refuse_output(path)?;
     // Wherever that group lies, the path may name its state or one of its segments.
     if Place::without_history(directory).was_held() {
         let (path, directory) = (path.display(), directory.display());
         let context = format!("writing {path}: {directory} is the directory of a group");
-        return Err(blockio::Error::refused(context).with_hint("name a file elsewhere"));
+        return Err(system::Error::refused(context).with_hint("name a file elsewhere"));
     }
     Ok(())
 }
@@ -57,11 +57,11 @@ pub(crate) fn check_replaces_nothing(
     path: &Path,
     force: Option<&Path>,
     inputs: &[PathBuf],
-) -> blockio::Result<()> {
+) -> system::Result<()> {
     let writing = format!("writing {}", path.display());
     if force.is_some_and(|forced| !is_named_alike(forced, path)) {
         let context = format!("{writing}: --force names another file");
-        return Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
+        return Err(system::Error::new(system::ErrorKind::Usage, context)
             .with_hint(format!("the file that may be replaced: --force {}", path.display())));
     }
     if path.metadata().map_or(true, |found| found.len() == 0) {
@@ -69,12 +69,12 @@ pub(crate) fn check_replaces_nothing(
     }
     if let Some(input) = inputs.iter().find(|input| is_one(input, path)) {
         let context = format!("{writing}: it is what is read, {}", input.display());
-        return Err(blockio::Error::refused(context).with_hint("name a new file"));
+        return Err(system::Error::refused(context).with_hint("name a new file"));
     }
     if force.is_none() {
         let hint = format!("name a new file, or say that it may go: --force {}", path.display());
         let context = format!("{writing}: a file is there, and it is not empty");
-        return Err(blockio::Error::refused(context).with_hint(hint));
+        return Err(system::Error::refused(context).with_hint(hint));
     }
     OwnPlaces::of_this_host(&RetentionOptions::default(), None).refuse(path)?;
     // No group is exempt, so no name is given.
@@ -121,7 +121,7 @@ pub(crate) fn write<T>(
     let done = fill(file.as_file_mut())?;
     file.as_file().sync_all().with_context(writing)?;
     let appeared = || {
-        blockio::Error::refused(format!("{}: another file was put there meanwhile", writing()))
+        system::Error::refused(format!("{}: another file was put there meanwhile", writing()))
             .with_hint("it stays as it is: look at it, and name a new file")
     };
     match before {
@@ -160,8 +160,8 @@ pub(crate) fn head(path: &Path) -> anyhow::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn kind(error: &anyhow::Error) -> Option<blockio::ErrorKind> {
-        error.downcast_ref::<blockio::Error>().map(blockio::Error::kind)
+    fn kind(error: &anyhow::Error) -> Option<system::ErrorKind> {
+        error.downcast_ref::<system::Error>().map(system::Error::kind)
     }
 
     #[test]
@@ -173,10 +173,10 @@ mod tests {
             move |_: &mut File| Ok(std::fs::write(path, text)?)
         };
         let refused = write(&path, put("precious")).unwrap_err();
-        assert_eq!(kind(&refused), Some(blockio::ErrorKind::Refused), "{refused:#}");
+        assert_eq!(kind(&refused), Some(system::ErrorKind::Refused), "{refused:#}");
         // Likewise if the existing file could be replaced at first: it is no longer the same.
         let refused = write(&path, put("more precious")).unwrap_err();
-        assert_eq!(kind(&refused), Some(blockio::ErrorKind::Refused), "{refused:#}");
+        assert_eq!(kind(&refused), Some(system::ErrorKind::Refused), "{refused:#}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "more precious");
         write(&path, |_| Ok(())).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "");

@@ -8,7 +8,6 @@ mod mount;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use crate::error::{Error, ErrorKind, Result};
 use crate::host::{FileWriteMode, Host};
 use crate::observe;
 use crate::packages;
@@ -18,6 +17,7 @@ use crate::record::{self, OnceRecord};
 use crate::spec::Desired;
 use crate::step::{Action, FileChange, Outcome, StepId, StepReport};
 use crate::vmware;
+use system::error::{Error, ErrorKind, Result};
 
 /// What happens while a plan is carried out.
 #[derive(Debug)]
@@ -269,7 +269,7 @@ fn install(host: &Host, command: &crate::host::Invocation, watch: Watch<'_>) -> 
 /// Records the script after it ran: a crash in between runs it again, and such scripts have to
 /// tolerate that. The other order would silently lose a change.
 fn run_once(host: &Host, path: &std::path::Path, sha256: &str, watch: Watch<'_>) -> Result<()> {
-    let command = crate::host::Invocation::new(crate::lossless_text::of_path(path));
+    let command = crate::host::Invocation::new(system::lossless_text::of_path(path));
     let ran = host.change(&command, &mut |line| {
         let _ = watch(&Event::Line(line));
     });
@@ -278,7 +278,7 @@ fn run_once(host: &Host, path: &std::path::Path, sha256: &str, watch: Watch<'_>)
     })?;
     let flow = watch(&Event::Reached("the change ran, not recorded"));
     let mut record = record::load(host)?;
-    let name = crate::lossless_text::of_path(path.file_name().unwrap_or_default().as_ref());
+    let name = system::lossless_text::of_path(path.file_name().unwrap_or_default().as_ref());
     record.ran_once.retain(|once| once.name != name);
     record.ran_once.push(OnceRecord { name, sha256: sha256.to_owned() });
     record::store(host, &record)?;

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::size;
+use system::size;
 
 /// How much of a disk's beginning and end is read, in bytes each.
 pub const END_BYTES: u64 = 16 << 20;

@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 pub use features::Features;
 
-use crate::error::{Error, Result};
 use crate::host::{Host, Invocation, Output};
 use crate::platform::Platform;
+use system::error::{Error, Result};
 
 /// The label of every retention filesystem; 12 characters, the longest that XFS takes.
 pub const RETENTION_LABEL: &str = "mt-retention";

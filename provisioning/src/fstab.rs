@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::ext4::ERRORS_REMOUNT_RO;
 use crate::lines::{appended, lines};
-use crate::octal_escape::{decoded, encoded};
+use system::octal_escape::{decoded, encoded};
 
 mod options;
 pub mod source;

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::error::Error;
 use crate::fstab::{FSTAB_PATH, Fstab};
 use crate::host::{FileKind, Host, Tree};
-use crate::mount::Mount;
+use system::error::Error;
+use system::mount::Mount;
 
 /// Where groups without a retention volume live.
 pub const GROUPS_PATH: &str = "/var/lib/mtctl/groups";

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use crate::blank::Content;
 use crate::disk::{Disk, RETENTION_BYTES_MIN, Use};
-use crate::error::Error;
 use crate::filesystem::{RetentionFilesystem, Signature};
 use crate::groups::Groups;
 use crate::record::FormatIntent;
-use crate::size;
 use crate::step::Consent;
+use system::error::Error;
+use system::size;
 
 /// A refusal: why, and what to do now.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,6 @@
 mod command;
 mod content;
 mod device;
-mod loop_status;
 mod mapped;
 mod memory;
 mod recorded;
@@ -28,8 +27,8 @@ pub use recorded::{RecordedCommand, RecordedHost};
 pub use tree::{FileKind, FileStatus, FileWriteMode, Tree, lock_file};
 
 use crate::blank::Content;
-use crate::error::{Error, Result};
-use crate::lossless_text;
+use system::error::{Error, Result};
+use system::lossless_text;
 
 /// Whether this kernel lets this process set up an io_uring.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

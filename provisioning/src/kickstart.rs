@@ -22,10 +22,10 @@ pub use render::render;
 pub use disk::Disk;
 pub use release::Release;
 
-use crate::error::{Error, ErrorKind, Result};
 use account::{PasswordHash, SshKey};
 use network::{Hostname, Interface, Network};
 use origin::{MtctlBinary, PackageOrigin};
+use system::error::{Error, ErrorKind, Result};
 use timezone::Timezone;
 
 /// The operator's answers as typed; none of them is trusted.

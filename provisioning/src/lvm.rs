@@ -3,8 +3,8 @@
 
 use serde::Deserialize;
 
-use crate::error::{Error, ErrorKind, Result};
 use crate::marked_block::{self, BlockError};
+use system::error::{Error, ErrorKind, Result};
 
 pub mod configuration;
 pub mod own;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind, Result};
+use system::error::{Error, ErrorKind, Result};
 
 pub mod blacklist;
 pub mod configuration;

@@ -19,7 +19,6 @@ pub use tuned::TunedAttribute;
 
 use crate::disk::inventory::Signatures;
 use crate::disk::{self, Disk};
-use crate::error::{Error, ErrorKind, Result};
 use crate::ext4::Ext4;
 use crate::filesystem::features::{Makers, Readers};
 use crate::filesystem::{self, Support};
@@ -28,11 +27,12 @@ use crate::fstab::{FSTAB_PATH, Fstab};
 use crate::groups::{self, Groups};
 use crate::guard::{Begun, Refusal};
 use crate::host::{FileKind, Host, Invocation, RingProbe};
-use crate::mount::{self, Mount, MountTable, Swap};
 use crate::packages::{self, PackagesObserved};
 use crate::platform::{self, Platform};
 use crate::record::{self, Record};
 use crate::spec::{Desired, DiskName};
+use system::error::{Error, ErrorKind, Result};
+use system::mount::{self, Mount, MountTable, Swap};
 
 /// The files of the system that some step may edit or that a finding is based on.
 const FILES: [&str; 16] = [

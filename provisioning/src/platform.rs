@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 
-use crate::error::Result;
 use crate::host::Host;
+use system::error::Result;
 
 /// The distributions that this program supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -4,12 +4,12 @@
 use nix::fcntl::FlockArg;
 
 use crate::apply::{self, Carried, Watch};
-use crate::error::{Error, ErrorKind, Result};
 use crate::host::{Host, lock_file};
 use crate::observe::{self, Observed};
 use crate::plan::{self, Plan};
 use crate::spec::Desired;
 use crate::step::{Outcome, Report};
+use system::error::{Error, ErrorKind, Result};
 
 /// A run that makes changes holds this lock exclusively; a run that only looks shares it.
 const LOCK_PATH: &str = "/var/lib/mtctl/prepare.lock";

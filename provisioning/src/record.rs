@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::disk::DiskIdentity;
-use crate::error::{Error, ErrorKind, Result};
 use crate::filesystem::{RetentionFilesystem, Signature};
 use crate::host::{FileWriteMode, Host};
+use system::error::{Error, ErrorKind, Result};
 
 /// Path of the record.
 pub const RECORD_PATH: &str = "/var/lib/mtctl/provisioning.json";

@@ -21,9 +21,9 @@ use crate::observe::{Capacity, Observed};
 use crate::plan::packages::will_install;
 use crate::platform::RedHatRelease;
 use crate::record::{RECORD_PATH, RetentionRecord};
-use crate::size;
 use crate::spec::Desired;
 use crate::step::{Action, Consent, FileChange, Format};
+use system::size;
 use udev_rule::{UDEV_RULE_FILE, udev_rule};
 
 /// The filesystem that is, or will be, the retention volume.
@@ -229,8 +229,8 @@ pub fn warning(observed: &Observed, desired: &Desired, actions: &[Action]) -> Op
     (retention_bytes < attached_bytes / 10).then(|| {
         format!(
             "the retention volume ({}) is smaller than a tenth of the attached disks ({})",
-            crate::size::binary(retention_bytes),
-            crate::size::binary(attached_bytes)
+            system::size::binary(retention_bytes),
+            system::size::binary(attached_bytes)
         )
     })
 }

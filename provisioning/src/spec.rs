@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::error::Result;
 use crate::filesystem::RetentionFilesystem;
 use crate::multipath::MultipathPolicy;
 use crate::scsi::wwid::Wwid;
 use crate::step::StepId;
+use system::error::Result;
 
 /// Where the retention volume is mounted unless the operator says otherwise.
 pub const RETENTION_MOUNT_DEFAULT: &str = "/mnt/retention";

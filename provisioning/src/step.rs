@@ -87,7 +87,7 @@ impl Serialize for StepId {
     }
 }
 
-/// A file that gets new text ([`crate::lossless_text`]). `before` is its text when the host was
+/// A file that gets new text ([`system::lossless_text`]). `before` is its text when the host was
 /// observed: applying compares the file with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileChange {
@@ -242,7 +242,7 @@ impl fmt::Display for Action {
 
 fn write_format(f: &mut fmt::Formatter<'_>, format: &Format) -> fmt::Result {
     let Format { path, disk, size_bytes, filesystem, uuid, .. } = format;
-    let size = crate::size::binary(*size_bytes);
+    let size = system::size::binary(*size_bytes);
     match format.consent {
         Consent::Blank => write!(f, "format the blank disk ")?,
         Consent::Destroy => write!(f, "DESTROY THE CONTENT ({}) and format ", format.signature)?,

@@ -14,7 +14,7 @@ use provisioning::plan::{Plan, PlannedStep, Standing, plan};
 use provisioning::prepare::{Finished, Preparation, Purpose};
 use provisioning::spec::{Desired, DiskName};
 use provisioning::step::{Action, Outcome, StepId};
-use provisioning::{Error, ErrorKind};
+use system::{Error, ErrorKind};
 
 const DISTRIBUTIONS: [Distribution; 3] =
     [Distribution::Debian12, Distribution::Rocky9, Distribution::CentOs7];

@@ -10,7 +10,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use blockio::ErrorKind;
 use blockio::units::{ByteCount, SectorSize};
 use blockio::volume::{Expected, Target, TargetKind, TargetRequest, open};
 use mt_tests::content::Content;
@@ -19,6 +18,7 @@ use mt_tests::program::{command, finish, run, shell};
 use mt_tests::scratch_machine::{ScratchMachine, on_a_scratch_machine};
 use mt_tests::skip::{has_program, skipped};
 use nix::fcntl::OFlag;
+use system::ErrorKind;
 
 const MIB: u64 = 1 << 20;
 
@@ -26,7 +26,7 @@ fn expecting(path: impl AsRef<Path>, expected: Expected) -> TargetRequest {
     TargetRequest { path: path.as_ref().to_owned(), expected }
 }
 
-fn opened(path: impl AsRef<Path>) -> blockio::Result<Target> {
+fn opened(path: impl AsRef<Path>) -> system::Result<Target> {
     open(&expecting(path, Expected::default()))
 }
 

@@ -274,7 +274,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
         tracing::warn!(export, error = error.chain(), "a request of an NBD client failed");
         match error.kind() {
             ErrorKind::Usage => Fault::Invalid,
-            ErrorKind::Failed | ErrorKind::Refused | ErrorKind::Integrity => {
+            ErrorKind::Failed | ErrorKind::NotReady | ErrorKind::Refused | ErrorKind::Integrity => {
                 let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
                 let errno = cause.and_then(io::Error::raw_os_error).map(Errno::from_raw);
                 match errno {

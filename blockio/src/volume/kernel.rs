@@ -1,6 +1,5 @@
 //! What only system calls report about an open file: a disk's size, sectors, protection and
-//! sequence number, the alignment that O_DIRECT requires, and what is behind a loop device. Nothing
-//! is decided here.
+//! sequence number, and the alignment that O_DIRECT requires. Nothing is decided here.
 #![expect(unsafe_code, reason = "ioctl(2) and statx(2) fill memory of ours")]
 
 use std::fs::File;
@@ -10,39 +9,15 @@ use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 
-/// The first three fields of `loop_info64` in <linux/loop.h>; the rest is names and keys.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct LoopStatus {
-    device: u64,
-    inode: u64,
-    backing_device: u64,
-    rest: [u64; 26],
-}
-
-/// What a loop device is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LoopBacking {
-    /// The filesystem of the file, as in `st_dev`.
-    pub(super) filesystem: u64,
-    /// The file's inode there.
-    pub(super) inode: u64,
-    /// The block device that the file is, as in `st_rdev`; zero if it is not one.
-    pub(super) device: u64,
-}
-
 mod request {
     use nix::libc::c_int;
 
-    use super::LoopStatus;
-
-    // The requests of <linux/fs.h> and <linux/loop.h>. The sizes in their numbers are not always
-    // those of the data they fill, so each is written as in the header.
+    // The requests of <linux/fs.h>. The sizes in their numbers are not always those of the data
+    // they fill, so each is written as in the header.
     nix::ioctl_read_bad!(sector_size, nix::request_code_none!(0x12, 104), c_int);
     nix::ioctl_read_bad!(is_read_only, nix::request_code_none!(0x12, 94), c_int);
     nix::ioctl_read_bad!(size_bytes, nix::request_code_read!(0x12, 114, size_of::<usize>()), u64);
     nix::ioctl_read!(disk_sequence, 0x12, 128, u64);
-    nix::ioctl_read_bad!(loop_status, 0x4C05, LoopStatus);
 }
 
 /// BLKGETSIZE64: the disk's length in bytes.
@@ -80,21 +55,6 @@ pub(super) fn disk_sequence(disk: &File) -> io::Result<Option<u64>> {
     }
 }
 
-/// LOOP_GET_STATUS64: what the loop device is made of; `None` if it is detached.
-pub(super) fn loop_backing(disk: &File) -> io::Result<Option<LoopBacking>> {
-    let mut status = LoopStatus { device: 0, inode: 0, backing_device: 0, rest: [0; 26] };
-    // SAFETY: the request fills a `loop_info64`, which is as long as `LoopStatus`.
-    match unsafe { request::loop_status(disk.as_raw_fd(), &raw mut status) } {
-        Ok(_) => Ok(Some(LoopBacking {
-            filesystem: status.device,
-            inode: status.inode,
-            device: status.backing_device,
-        })),
-        Err(Errno::ENXIO) => Ok(None),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
 /// The alignment in bytes that O_DIRECT requires of offsets and lengths in `file`; `None` if the
 /// kernel (before Linux 6.1) or the filesystem does not report it.
 pub(super) fn direct_alignment(file: &File) -> io::Result<Option<u64>> {
@@ -118,5 +78,3 @@ pub(super) fn direct_alignment(file: &File) -> io::Result<Option<u64>> {
     let is_told = found.stx_mask & libc::STATX_DIOALIGN != 0 && found.stx_dio_offset_align > 0;
     Ok(is_told.then_some(u64::from(found.stx_dio_offset_align)))
 }
-
-const _: () = assert!(size_of::<LoopStatus>() == 232, "as long as loop_info64");

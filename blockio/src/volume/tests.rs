@@ -321,7 +321,7 @@ fn a_file_has_nothing_of_what_a_disk_has() {
         kernel::size_bytes(&file).map(|_| ()),
         kernel::sector_bytes(&file).map(|_| ()),
         kernel::is_read_only(&file).map(|_| ()),
-        kernel::loop_backing(&file).map(|_| ()),
+        system::loop_device::backing(&file).map(|_| ()),
     ] {
         assert_eq!(answer.unwrap_err().raw_os_error(), Some(libc::ENOTTY));
     }

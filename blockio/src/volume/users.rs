@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{major, minor};
 
-use super::kernel;
+use system::loop_device::{self, Backing};
+use system::lossless_text;
+use system::mount::{MountTable, parse_swaps};
 
 /// The kernel's table of swap areas.
 const SWAPS: &str = "/proc/swaps";
@@ -110,7 +112,7 @@ pub(super) fn of_disk(number: u64) -> io::Result<Vec<String>> {
 /// A list cannot be read.
 pub(super) fn loops_on_disk(number: u64) -> io::Result<Vec<String>> {
     let parts = disk_and_partitions(number);
-    let is_below = |backing: &kernel::LoopBacking| {
+    let is_below = |backing: &Backing| {
         backing.device != 0 && parts.iter().any(|part| part.number == backing.device)
     };
     let found = loop_devices()?.into_iter().filter(|(_, backing)| is_below(backing));
@@ -123,9 +125,8 @@ pub(super) fn loops_on_disk(number: u64) -> io::Result<Vec<String>> {
 ///
 /// A list cannot be read.
 pub(super) fn loops_on_file(file: &fs::Metadata) -> io::Result<Vec<String>> {
-    let is_below = |backing: &kernel::LoopBacking| {
-        (backing.filesystem, backing.inode) == (file.dev(), file.ino())
-    };
+    let is_below =
+        |backing: &Backing| (backing.filesystem, backing.inode) == (file.dev(), file.ino());
     let found = loop_devices()?.into_iter().filter(|(_, backing)| is_below(backing));
     Ok(found.map(|(name, _)| name).collect())
 }
@@ -245,7 +246,7 @@ fn names_in(directory: &Path) -> io::Result<Vec<String>> {
 }
 
 /// Every attached loop device with its backing.
-fn loop_devices() -> io::Result<Vec<(String, kernel::LoopBacking)>> {
+fn loop_devices() -> io::Result<Vec<(String, Backing)>> {
     let names = names_in(Path::new("/sys/block"))?;
     let attached = names.into_iter().filter(|name| {
         name.starts_with("loop") && Path::new("/sys/block").join(name).join("loop").exists()
@@ -256,52 +257,43 @@ fn loop_devices() -> io::Result<Vec<(String, kernel::LoopBacking)>> {
 
 /// The kernel knows the file by its inode, whatever became of its name. If there is no device node
 /// to query, the name has to do.
-fn loop_backing(name: &str) -> Option<kernel::LoopBacking> {
+fn loop_backing(name: &str) -> Option<Backing> {
     if let Ok(device) = File::open(Path::new("/dev").join(name)) {
-        return kernel::loop_backing(&device).ok().flatten();
+        return loop_device::backing(&device).ok().flatten();
     }
     let file = fs::read(format!("/sys/block/{name}/loop/backing_file")).ok()?;
     let file = fs::metadata(backing_path(&file)).ok()?;
     let (filesystem, inode, device) = (file.dev(), file.ino(), file.rdev());
-    Some(kernel::LoopBacking { filesystem, inode, device })
+    Some(Backing { filesystem, inode, device, offset: 0 })
 }
 
 /// The mounts that this thread sees.
-fn mount_table() -> io::Result<String> {
+fn mount_table() -> io::Result<MountTable> {
     // Mount namespaces belong to threads. Before Linux 3.17 there is only the process to ask.
     let table =
         fs::read("/proc/thread-self/mountinfo").or_else(|_| fs::read("/proc/self/mountinfo"));
-    Ok(String::from_utf8_lossy(&table?).into_owned())
+    MountTable::parse(&lossless_text::from_bytes(table?)).map_err(io::Error::other)
 }
 
 /// Every swap area in a table like [`SWAPS`] that can be reached by name.
 fn swap_areas(table: &Path) -> io::Result<Vec<fs::Metadata>> {
     let table = match fs::read(table) {
-        Ok(table) => table,
+        Ok(table) => lossless_text::from_bytes(table),
         // A kernel without swap.
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(cause) => return Err(cause),
     };
-    Ok(swap_paths(&table).into_iter().filter_map(|path| fs::metadata(path).ok()).collect())
+    let areas = parse_swaps(&table).map_err(io::Error::other)?.into_iter();
+    Ok(areas
+        .filter_map(|area| fs::metadata(lossless_text::to_path(Path::new(&area.path))).ok())
+        .collect())
 }
 
-/// Where the device is mounted, from the text of mountinfo (proc(5)): the third field is the
-/// device, the fifth the mount point.
-fn mount_points(table: &str, number: u64) -> Vec<String> {
-    let wanted = format!("{}:{}", major(number), minor(number));
-    let rows = table.lines().map(|row| row.split(' ').collect::<Vec<_>>());
-    let of_device = rows.filter(|fields| fields.get(2) == Some(&wanted.as_str()));
-    let places =
-        of_device.filter_map(|fields| fields.get(4).map(|place| unescaped(place.as_bytes())));
-    places.map(|place| String::from_utf8_lossy(&place).into_owned()).collect()
-}
-
-/// The first column of /proc/swaps, without the heading.
-fn swap_paths(table: &[u8]) -> Vec<PathBuf> {
-    let rows = table.split(|&byte| byte == b'\n').skip(1);
-    let names = rows.filter_map(|row| row.split(|&byte| byte == b' ' || byte == b'\t').next());
-    let names = names.filter(|name| !name.is_empty());
-    names.map(|name| PathBuf::from(OsString::from_vec(unescaped(name)))).collect()
+/// Where the device is mounted.
+fn mount_points(mounts: &MountTable, number: u64) -> Vec<String> {
+    let device = u32::try_from(major(number)).ok().zip(u32::try_from(minor(number)).ok());
+    let of_device = device.into_iter().flat_map(|device| mounts.of_device(device));
+    of_device.map(|mount| lossless_text::shown(&mount.mount_point).into_owned()).collect()
 }
 
 /// The path in a loop device's `backing_file`, which is marked when its name is gone.
@@ -315,23 +307,6 @@ fn backing_path(text: &[u8]) -> PathBuf {
 fn device_number(text: &str) -> Option<u64> {
     let (major, minor) = text.trim().split_once(':')?;
     Some(nix::sys::stat::makedev(major.parse().ok()?, minor.parse().ok()?))
-}
-
-/// The bytes of a field of /proc, in which blanks are escaped as `\040`.
-fn unescaped(field: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let [first, after @ ..] = rest {
-        let (byte, left) = match rest {
-            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', left @ ..] => {
-                ((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'), left)
-            }
-            _ => (*first, after),
-        };
-        plain.push(byte);
-        rest = left;
-    }
-    plain
 }
 
 #[cfg(test)]

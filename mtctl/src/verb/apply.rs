@@ -174,7 +174,7 @@ fn show_event(progress: &ByteProgress, event: &Event<'_>) {
             progress.say(&attention::kept(notice));
         }
         Event::VolumeFailed(error) => progress.suspend(|| {
-            report::ours(*error);
+            report::ours(error);
         }),
     }
 }
@@ -237,12 +237,12 @@ fn assignments(arguments: &Arguments, group: &GroupView) -> anyhow::Result<Vec<A
     group_targets::open_one(group, &of, &volume.to_string().into())
 }
 
-fn require_some(targets: &TargetOptions) -> blockio::Result<()> {
+fn require_some(targets: &TargetOptions) -> system::Result<()> {
     if !targets.is_empty() {
         return Ok(());
     }
     let context = "no disk is named that the streams are to go to";
-    Err(blockio::Error::new(blockio::ErrorKind::Usage, context).with_hint(
+    Err(system::Error::new(system::ErrorKind::Usage, context).with_hint(
         "--target DEVICE, or for each volume --map SOURCE=DEVICE, or the group that has its disks: \
              --group NAME",
     ))
@@ -268,6 +268,6 @@ fn finish(
 
 /// Failed volumes were reported when they failed.
 fn volumes_exit(outcome: &Outcome) -> Exit {
-    let kinds = outcome.failed_volumes.iter().map(blockio::Error::kind);
+    let kinds = outcome.failed_volumes.iter().map(system::Error::kind);
     kinds.map(report::exit_of).next().unwrap_or(Exit::Done)
 }

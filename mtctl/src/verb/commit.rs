@@ -13,7 +13,7 @@ use blockio::journal::catalogue::{Catalogue, PointId};
 use blockio::journal::selector;
 use blockio::target_check;
 use clap::Args;
-use provisioning::size;
+use system::size;
 
 use crate::attention;
 use crate::byte_progress::ByteProgress;

@@ -4,7 +4,6 @@
 mod chapters;
 mod delta;
 mod homecoming;
-mod loop_device;
 mod ransomware;
 mod stage;
 mod story;

@@ -89,7 +89,7 @@ fn check_output(path: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let context = format!("writing {}: it is there and is no digest", path.display());
-    Err(blockio::Error::refused(context).with_hint("name a new file, or remove this one"))?
+    Err(system::Error::refused(context).with_hint("name a new file, or remove this one"))?
 }
 
 /// Whether the file at `path` is meant to be a digest.

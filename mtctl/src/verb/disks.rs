@@ -9,8 +9,8 @@ use provisioning::disk::{Disk, IdentitySource, Purpose, inventory, inventory::Si
 use provisioning::groups::{self, Groups, Unreadable};
 use provisioning::guard;
 use provisioning::observe;
-use provisioning::size;
 use serde::Serialize;
+use system::size;
 
 use crate::exit::Exit;
 use crate::host_options::HostOptions;

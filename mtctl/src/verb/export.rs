@@ -10,8 +10,8 @@ use blockio::group::{self, Exporter, Exporting, GroupView, RunBegin};
 use blockio::journal::catalogue::{Point, PointId};
 use blockio::journal::selector::{self, Selector};
 use blockio::nbd::{Export, Listen, Scratch, Server};
-use blockio::{Error, ErrorKind};
 use clap::{ArgGroup, Args};
+use system::{Error, ErrorKind};
 
 use crate::attention;
 use crate::completion;
@@ -120,7 +120,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let wanted = wanted.as_ref().map(|wanted| &wanted[..]);
     let (point, views) = point_views::at(&arguments.of, &group, &arguments.to, wanted)?;
     let exports = views.into_iter().map(|view| export(arguments, view));
-    let server = Server::bind(address, exports.collect::<blockio::Result<_>>()?)?;
+    let server = Server::bind(address, exports.collect::<system::Result<_>>()?)?;
     let told = tell_others(arguments, &server, point.id)?;
     if told.is_some() {
         own_run::begins(group.begin_run_beside(&record(&group, &server, point)));
@@ -174,7 +174,7 @@ fn tell_others(
 }
 
 /// The server sends whole disks of somebody else unencrypted to anybody who asks.
-fn not_in_the_open(address: SocketAddr, insecure: bool) -> blockio::Result<SocketAddr> {
+fn not_in_the_open(address: SocketAddr, insecure: bool) -> system::Result<SocketAddr> {
     if insecure || address.ip().to_canonical().is_loopback() {
         return Ok(address);
     }
@@ -185,7 +185,7 @@ fn not_in_the_open(address: SocketAddr, insecure: bool) -> blockio::Result<Socke
     ))
 }
 
-fn export(arguments: &Arguments, view: PointView) -> blockio::Result<Export> {
+fn export(arguments: &Arguments, view: PointView) -> system::Result<Export> {
     let PointView { name, view } = view;
     let scratch = match arguments.scratch {
         true => Some(Scratch::new(&arguments.scratch_dir, &view)?),

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use blockio::group::{self, Place, Run, RunBegin, RunEnd, RunStream};
 use clap::Args;
-use provisioning::size;
 use serde::Serialize;
+use system::size;
 
 use crate::completion;
 use crate::exit::Exit;

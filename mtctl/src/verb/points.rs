@@ -8,8 +8,8 @@ use blockio::journal::selector::{self, Selector};
 use blockio::units::in_hours;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
-use provisioning::size;
 use serde::Serialize;
+use system::size;
 
 use crate::attention;
 use crate::completion;
@@ -320,12 +320,12 @@ fn create(arguments: &Create) -> anyhow::Result<Exit> {
     print_one(group.view(), &by_number(id), arguments.json, false)
 }
 
-fn require_history(group: &GroupView) -> blockio::Result<()> {
+fn require_history(group: &GroupView) -> system::Result<()> {
     if group.keeps_history() {
         return Ok(());
     }
     let context = format!("group {} is on no retention volume", group.name());
-    Err(blockio::Error::new(blockio::ErrorKind::Usage, context)
+    Err(system::Error::new(system::ErrorKind::Usage, context)
         .with_hint("mount it (mtctl check says what is missing), or name it: --retention DIR"))
 }
 

@@ -18,7 +18,7 @@ use provisioning::plan::{Plan, Standing};
 use provisioning::prepare::{Finished, Preparation, Purpose};
 use provisioning::spec::{Desired, DiskName};
 use provisioning::step::{Outcome, Report, StepId};
-use provisioning::{Error, ErrorKind};
+use system::{Error, ErrorKind};
 
 use crate::configuration;
 use crate::desired_options::{DesiredOptions, FilesystemName};
@@ -173,10 +173,10 @@ fn complain_of_refusals(plan: &Plan, in_json: bool) {
     }
 }
 
-fn desired(arguments: &Arguments, host: &Host) -> provisioning::Result<Desired> {
+fn desired(arguments: &Arguments, host: &Host) -> system::Result<Desired> {
     let configured = configuration::load(host.system())?;
     let mut desired = arguments.desired.resolve(configured.prepare, host.system())?;
-    let disk = |typed: &Option<String>| -> provisioning::Result<Option<DiskName>> {
+    let disk = |typed: &Option<String>| -> system::Result<Option<DiskName>> {
         let name = typed.as_deref().map(DiskName::parse).transpose()?;
         name.iter().try_for_each(|name| observe::is_nameable(host, name))?;
         Ok(name)

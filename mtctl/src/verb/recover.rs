@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
             let context = format!("group {} has no history to go back with", group.view().name());
             let files = own_run::of_files(group.view());
             let hint = format!("apply the same stream again{files}: {APPLY_AGAIN}");
-            return Err(blockio::Error::refused(context).with_hint(hint).into());
+            return Err(system::Error::refused(context).with_hint(hint).into());
         }
     };
     let point = group.view().catalogue()?.point(id);

@@ -13,8 +13,8 @@ use blockio::restore::{Before, Copied, Onto, copy, verify};
 use blockio::view::View;
 use blockio::volume::{self, Target, TargetKind, TargetRequest};
 use blockio::volume_name::VolumeName;
-use blockio::{Error, ErrorKind};
 use clap::{Args, ValueEnum};
+use system::{Error, ErrorKind};
 
 use crate::byte_progress::ByteProgress;
 use crate::completion;
@@ -187,7 +187,7 @@ struct How<'a> {
 }
 
 /// A format applies to files: a disk holds the bytes themselves.
-fn check_format(arguments: &Arguments, pairs: &[Pair]) -> blockio::Result<()> {
+fn check_format(arguments: &Arguments, pairs: &[Pair]) -> system::Result<()> {
     let usage =
         |context: String, hint: &str| Err(Error::new(ErrorKind::Usage, context).with_hint(hint));
     if arguments.package.descriptor().is_some() && arguments.output_format != FormatName::Vmdk {
@@ -243,7 +243,7 @@ fn pairs(arguments: &Arguments, group: &GroupView) -> anyhow::Result<(String, Ve
 }
 
 /// Opens an existing target exclusively, if `view` fits.
-fn hold(request: &TargetRequest, view: &View) -> blockio::Result<Target> {
+fn hold(request: &TargetRequest, view: &View) -> system::Result<Target> {
     let target = volume::open(request)?;
     let (room, length) = (target.geometry().capacity, view.geometry().capacity);
     if room >= length {
@@ -316,7 +316,7 @@ fn restore(
     pair: Pair,
     How { engine, stop, .. }: How<'_>,
     told: &mut dyn FnMut(u64),
-) -> blockio::Result<(Restored, Option<NewImage>)> {
+) -> system::Result<(Restored, Option<NewImage>)> {
     let started = Instant::now();
     let length = pair.length();
     let Pair { name, view, destination, held } = pair;
@@ -347,7 +347,7 @@ fn image_of(
     format: QemuFormat,
     stop: &AtomicBool,
     told: &mut dyn FnMut(u64),
-) -> blockio::Result<(Restored, Option<NewImage>)> {
+) -> system::Result<(Restored, Option<NewImage>)> {
     let started = Instant::now();
     let (bytes, path) = (pair.length(), pair.path().to_owned());
     let Pair { name, view, .. } = pair;
@@ -368,7 +368,7 @@ fn write(
     engine: Engine,
     stop: &AtomicBool,
     told: &mut dyn FnMut(u64),
-) -> blockio::Result<Copied> {
+) -> system::Result<Copied> {
     let file = target.file().try_clone();
     let file = file.map_err(|cause| Error::failed(format!("opening {shown}"), cause))?;
     let device = open(file, target.geometry(), engine, &[])?;
@@ -376,7 +376,7 @@ fn write(
 }
 
 /// The written data, as it is read from the disk.
-fn read_back(shown: String, target: Target) -> blockio::Result<View> {
+fn read_back(shown: String, target: Target) -> system::Result<View> {
     let geometry = target.geometry();
     // A view requests one read at a time: a ring would not be faster.
     View::of_disk(shown, open(target.into_file(), geometry, Engine::Blocking, &[])?)

@@ -12,8 +12,8 @@ use blockio::journal::selector::{self, Selector};
 use blockio::rollback::{self, Asked, Ending, Event, Job, Preview};
 use blockio::volume_name::VolumeName;
 use clap::Args;
-use provisioning::size;
 use serde::Serialize;
+use system::size;
 
 use crate::attention;
 use crate::byte_progress::ByteProgress;

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use provisioning::ErrorKind;
 use provisioning::disk::inventory;
 use provisioning::finding::Finding;
 use provisioning::host::Host;
@@ -20,6 +19,7 @@ use provisioning::vmware::machine::Machine;
 use provisioning::vmware::survey::Survey;
 use provisioning::vmware::vmx::{ENABLE_UUID, EnableUuid};
 use serde::Serialize;
+use system::ErrorKind;
 
 use crate::exit::Exit;
 use crate::output;

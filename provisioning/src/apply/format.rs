@@ -7,7 +7,6 @@ use std::path::Path;
 use super::{Event, Watch, go_on};
 use crate::disk::inventory::Signatures;
 use crate::disk::{self, Disk};
-use crate::error::{Error, Result};
 use crate::filesystem;
 use crate::groups::{self, Groups};
 use crate::guard::{self, Begun};
@@ -17,6 +16,7 @@ use crate::platform;
 use crate::record::{self, FormatIntent, RetentionRecord};
 use crate::spec::Desired;
 use crate::step::{Consent, Format};
+use system::error::{Error, Result};
 
 /// Formats. Durable states in order, and what a crash after each leaves:
 ///

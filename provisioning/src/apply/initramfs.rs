@@ -1,9 +1,9 @@
 //! Rebuilds the initramfs, once for all changes to the files it copies. `plan` decides when a
 //! rebuild is due.
 
-use crate::error::Result;
 use crate::host::{Host, Invocation};
 use crate::record;
+use system::error::Result;
 
 /// Records durably that a rebuild is due. A crash after this and before any file changed leaves one
 /// unnecessary rebuild; after a file changed, the next run still knows that the rebuild is missing.

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use super::{Event, Watch, go_on};
-use crate::error::{Error, Result};
 use crate::filesystem::{self, RetentionFilesystem};
 use crate::fstab::{FSTAB_PATH, Fstab, Mark};
 use crate::host::{Host, Invocation};
 use crate::observe;
+use system::error::{Error, Result};
 
 /// What is to be mounted, and where.
 pub(super) struct Volume<'a> {

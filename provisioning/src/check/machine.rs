@@ -8,8 +8,8 @@ use crate::hosts::Hosts;
 use crate::observe::Observed;
 use crate::plan::platform::{CORES_MIN, MEMORY_BYTES_MIN};
 use crate::platform::Family;
-use crate::size;
 use crate::spec::{Desired, Profile};
+use system::size;
 
 /// Size of the system disk that the procedure requires, in bytes: 100 GB, as disks are sold.
 const SYSTEM_DISK_BYTES_MIN: u64 = 100_000_000_000;

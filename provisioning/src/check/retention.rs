@@ -4,11 +4,11 @@
 use super::Finding;
 use crate::disk::{Disk, Use};
 use crate::filesystem::{MARGIN_BYTES, RetentionFilesystem};
-use crate::mount::Mount;
 use crate::observe::{Capacity, Observed};
 use crate::retention;
-use crate::size;
 use crate::spec::{Desired, RETENTION_MOUNT_DEFAULT};
+use system::mount::Mount;
+use system::size;
 
 const NO_VOLUME: &str = "no retention volume is mounted";
 

@@ -10,9 +10,9 @@ use super::{Disk, DiskIdentity, DiskKind, IdentitySource, Purpose, RETENTION_BYT
 use crate::filesystem::{self, Signature};
 use crate::groups::Groups;
 use crate::host::{Host, Tree};
-use crate::mount::{Mount, Swap};
 use crate::platform;
 use crate::scsi::wwid::Wwid;
+use system::mount::{Mount, Swap};
 
 /// sysfs counts capacity in units of 512 bytes, whatever the sector size (block/stat.rst).
 const SYSFS_SECTOR_BYTES: u64 = 512;

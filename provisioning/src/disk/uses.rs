@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Disk, Use};
 use crate::filesystem::Signature;
 use crate::host::{Host, Tree};
-use crate::mount::{Mount, Swap};
+use system::mount::{Mount, Swap};
 
 pub(super) type DeviceNumber = (u32, u32);
 

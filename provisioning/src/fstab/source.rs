@@ -1,7 +1,7 @@
 //! The spellings of what a row of fstab(5) mounts: tags, device nodes, udev's links. Which device
 //! they mean is not known here.
 
-use crate::lossless_text;
+use system::lossless_text;
 
 /// What a row names, independent of its spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::FlockArg;
 
 use super::GROUPS_PATH;
-use crate::error::{Error, ErrorKind, Result};
 use crate::host::{FileWriteMode, Tree, lock_file};
+use system::error::{Error, ErrorKind, Result};
 
 /// Path of the registry.
 pub const REGISTRY_PATH: &str = "/var/lib/mtctl/state-directories";

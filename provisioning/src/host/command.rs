@@ -8,8 +8,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
-use crate::lossless_text;
+use system::error::{Error, Result};
+use system::lossless_text;
 
 /// Where programs are looked up: never in the caller's PATH.
 const PROGRAM_DIRECTORIES: [&str; 6] =

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::memory::Node;
 use super::{Tree, content, io_failed, mapped};
 use crate::blank::{self, Content};
-use crate::error::{Error, ErrorKind, Result};
+use system::error::{Error, ErrorKind, Result};
 
 /// An open block device. While it is open, the kernel does not reuse its device number for another
 /// disk.

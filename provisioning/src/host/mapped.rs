@@ -8,9 +8,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
+use system::loop_device;
 
 use super::Tree;
-use super::loop_status::loop_status;
 use crate::scsi::{get_lba_status, lba_status};
 
 /// The largest number of ranges of a file that are collected.
@@ -64,21 +64,21 @@ fn behind_a_loop_device(
     path: &str,
     size_bytes: u64,
 ) -> Option<Vec<Range<u64>>> {
-    let status = loop_status(device).ok()?;
+    let backing = loop_device::backing(device).ok()??;
     let outside = machine.outside_path(path).ok()?;
     let mut options = OpenOptions::new();
     let file =
         options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(outside).ok()?;
     let metadata = file.metadata().ok()?;
-    let is_the_one = (metadata.dev(), metadata.ino()) == (status.device, status.inode);
+    let is_the_one = (metadata.dev(), metadata.ino()) == (backing.filesystem, backing.inode);
     if !is_the_one || !metadata.is_file() {
         return None;
     }
-    let end = status.offset.checked_add(size_bytes)?;
+    let end = backing.offset.checked_add(size_bytes)?;
     let on_the_device = |range: Range<u64>| {
-        let start = range.start.max(status.offset);
+        let start = range.start.max(backing.offset);
         (start < range.end.min(end))
-            .then(|| start - status.offset..range.end.min(end) - status.offset)
+            .then(|| start - backing.offset..range.end.min(end) - backing.offset)
     };
     Some(data(&file)?.into_iter().filter_map(on_the_device).collect())
 }

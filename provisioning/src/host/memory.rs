@@ -11,7 +11,7 @@ use std::rc::Rc;
 use crate::blank::Content;
 
 use super::tree::{FileKind, FileStatus, Lookup};
-use crate::lossless_text;
+use system::lossless_text;
 
 /// One entry of a [`MemoryTree`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::command::{CommandRunner, Invocation, Output};
 use super::memory::{MemoryTree, Node};
 use super::{RingProbe, UdevDatabase, io_failed};
 use crate::blank::{Content, Proof};
-use crate::error::Result;
+use system::error::Result;
 
 /// Binary files are recorded as hexadecimal digits; paths, link targets and the output of commands
 /// are `lossless_text`, which JSON can hold.

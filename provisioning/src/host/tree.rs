@@ -11,12 +11,12 @@ use std::path::{Component, Path, PathBuf};
 use super::io_failed;
 use super::memory::{MemoryTree, Node};
 use crate::blank::Content;
-use crate::error::{Error, ErrorKind, Result};
-use crate::lossless_text;
 use on_disk::{
     below, directory_names, is_absence, is_directory, not_read, read_bounded, read_head,
     remove_unfinished, replace_file, status_of,
 };
+use system::error::{Error, ErrorKind, Result};
+use system::lossless_text;
 
 mod on_disk;
 #[cfg(test)]

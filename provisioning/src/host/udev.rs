@@ -1,7 +1,7 @@
 //! The udev database through libudev; without that feature, `udevadm` is asked.
 
 use super::{UdevDatabase, UdevProperties};
-use crate::lossless_text;
+use system::lossless_text;
 
 /// The properties of every block device, or `None` if libudev cannot be asked.
 pub(super) fn block_devices() -> Option<UdevDatabase> {

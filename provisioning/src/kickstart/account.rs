@@ -7,7 +7,7 @@ pub(super) use public_key::SshKey;
 
 use super::refusal;
 use super::release::Release;
-use crate::error::Result;
+use system::error::Result;
 
 const OPTION: &str = "--root-password-hash";
 const HINT: &str = "make one with openssl passwd -6 (it asks for the password), and give it in \

@@ -1,7 +1,7 @@
 //! How a whole disk is named to the installer, which finds out whether it exists.
 
 use super::refusal;
-use crate::error::Result;
+use system::error::Result;
 
 const BY_ID: &str = "/dev/disk/by-id/";
 const NAME_MAX: usize = 255;

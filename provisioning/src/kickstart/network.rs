@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::refusal;
 use super::release::Release;
-use crate::error::{Error, ErrorKind, Result};
+use system::error::{Error, ErrorKind, Result};
 
 /// The longest host name that Linux keeps (`HOST_NAME_MAX`).
 const HOSTNAME_MAX: usize = 64;

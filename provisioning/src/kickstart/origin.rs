@@ -1,7 +1,7 @@
 //! Where packages and the mtctl program come from: URLs and checksums. Nothing is fetched here.
 
 use super::refusal;
-use crate::error::{Error, ErrorKind, Result};
+use system::error::{Error, ErrorKind, Result};
 
 const URL_MAX: usize = 1024;
 

@@ -1,7 +1,7 @@
 //! How an answer is refused, in one form for every option. What is right or wrong is decided
 //! elsewhere.
 
-use crate::error::{Error, ErrorKind};
+use system::error::{Error, ErrorKind};
 
 /// A usage error naming the option, the value (escaped), and why it cannot be used.
 pub(super) fn of(option: &str, value: &str, why: impl Into<String>) -> Error {

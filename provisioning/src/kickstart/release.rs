@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::refusal;
-use crate::error::Result;
+use system::error::Result;
 
 /// A major release; ordered, so that "since 8" is a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 //! name.
 
 use super::refusal;
-use crate::error::{Error, Result};
+use system::error::{Error, Result};
 
 const NAME_MAX: usize = 64;
 const PARTS_MAX: usize = 3;

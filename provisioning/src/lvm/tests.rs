@@ -150,8 +150,8 @@ fn quotes_of_both_kinds_comments_and_paths_mean_what_they_mean_to_lvm() {
 #[test]
 fn bytes_that_are_no_utf_8_stay_in_the_text_around_the_block() {
     let latin = b"# ajout\xE9 le 3 f\xE9vrier\ndevices {\n\tfilter = [ \"a|.*|\" ]\n}\n";
-    let text = guarded(&crate::lossless_text::from_bytes(&latin[..]));
-    assert!(crate::lossless_text::to_bytes(&text).starts_with(latin), "{text}");
+    let text = guarded(&system::lossless_text::from_bytes(&latin[..]));
+    assert!(system::lossless_text::to_bytes(&text).starts_with(latin), "{text}");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::error::Result;
 use crate::host::{FileKind, Host};
+use system::error::Result;
 
 /// The directory for a site's changes; names with a leading dot or a trailing `~` are not run.
 pub const CUSTOM_CHANGES_DIRECTORY: &str = "/etc/mtctl/custom-changes.d";

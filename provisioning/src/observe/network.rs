@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
 use crate::host::{Host, Invocation};
+use system::error::Result;
 
 /// One address of this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

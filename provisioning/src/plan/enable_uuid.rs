@@ -3,10 +3,10 @@
 use super::PlannedStep;
 use super::identities::{ENABLE_UUID_HINT, without_id};
 use crate::disk::{Disk, DiskKind};
-use crate::lossless_text;
 use crate::observe::Observed;
 use crate::step::{Action, FileChange, StepId};
 use crate::vmware::vmx;
+use system::lossless_text;
 
 pub(super) fn plan(observed: &Observed) -> PlannedStep {
     let id = StepId::EnableUuid;

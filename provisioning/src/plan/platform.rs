@@ -4,9 +4,9 @@ use super::PlannedStep;
 use crate::guard::Refusal;
 use crate::observe::Observed;
 use crate::platform::Family;
-use crate::size;
 use crate::spec::{Desired, Profile};
 use crate::step::StepId;
+use system::size;
 
 /// Memory that the procedure requires, in bytes. Firmware reserves some of it, so a tenth may be
 /// missing.

@@ -24,7 +24,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::designator::{Eui64, Naa};
-use crate::error::{Error, ErrorKind, Result};
+use system::error::{Error, ErrorKind, Result};
 
 mod operator;
 

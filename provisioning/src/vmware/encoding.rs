@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use encoding_rs::Encoding;
 
-use crate::lossless_text;
+use system::lossless_text;
 
 /// The encoding that VMware calls `label` (`.encoding` of a .vmx, `encoding` of a descriptor): a
 /// name of the WHATWG Encoding Standard, or a Windows code page by its number. `None` for UTF-8,

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::machine::{self, Machine};
 use super::survey::Survey;
 use super::vmx::EnableUuid;
-use crate::error::{Error, ErrorKind, Result};
 use crate::host::{FileWriteMode, Tree};
+use system::error::{Error, ErrorKind, Result};
 
 /// What happens to an edit of several machines if the UUIDs of some disks cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

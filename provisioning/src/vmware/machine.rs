@@ -9,9 +9,9 @@ use super::devices::{self, Controller};
 use super::image::{self, Disk};
 use super::snapshot::{self, Snapshots};
 use super::vmx::{self, DuplicateKey, EnableUuid, Vmx};
-use crate::error::{Error, Result};
 use crate::finding::{Finding, Status};
 use crate::host::Tree;
+use system::error::{Error, Result};
 
 /// A virtual machine as its files describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use super::identity::DiskUuid;
 use super::image::Disk;
 use super::machine::{self, Machine};
-use crate::error::{Error, ErrorKind, Result};
 use crate::finding::Finding;
 use crate::host::Tree;
+use system::error::{Error, ErrorKind, Result};
 
 const CLASH_HINT: &str = "with its VM off, give one of them a new ddb.uuid (VMware KB 2006865), or \
                           detach it: multipath would take the two for one disk";

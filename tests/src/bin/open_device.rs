@@ -35,8 +35,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn write_and_read(path: &str, engine: Engine) -> blockio::Result<&'static str> {
-    let failed = |error| blockio::Error::failed("opening the file", error);
+fn write_and_read(path: &str, engine: Engine) -> system::Result<&'static str> {
+    let failed = |error| system::Error::failed("opening the file", error);
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
     let capacity = ByteCount::new(file.metadata().map_err(failed)?.len());
     let geometry = Geometry { capacity, sector_size: SectorSize::Bytes512 };
@@ -44,7 +44,7 @@ fn write_and_read(path: &str, engine: Engine) -> blockio::Result<&'static str> {
     let pool = ArenaPool::new(1, length).map_err(failed)?;
     let mut device = open(file, geometry, engine, pool.regions())?;
 
-    let device_failed = |error| blockio::Error::failed("using the device", error);
+    let device_failed = |error| system::Error::failed("using the device", error);
     let transfer = Transfer { at: ByteOffset::ZERO, position: 0, length: 512 };
     let mut arena = pool.take()?;
     arena.as_mut_slice().fill(b'm');

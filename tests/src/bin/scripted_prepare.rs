@@ -19,7 +19,7 @@ use provisioning::host::{CommandRunner, Host, Invocation, Output, RealRunner};
 use provisioning::prepare::{Preparation, Purpose};
 use provisioning::spec::{Desired, DiskName};
 use provisioning::step::StepId;
-use provisioning::{Error, ErrorKind};
+use system::{Error, ErrorKind};
 
 /// Where the accident happens.
 #[derive(Default)]
@@ -129,11 +129,7 @@ struct CuttingRunner {
 }
 
 impl CommandRunner for CuttingRunner {
-    fn run(
-        &self,
-        invocation: &Invocation,
-        watch: &mut dyn FnMut(&str),
-    ) -> provisioning::Result<Output> {
+    fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> system::Result<Output> {
         if !invocation.program.starts_with("mkfs.") {
             return RealRunner.run(invocation, watch);
         }

@@ -5,13 +5,13 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
-use provisioning::Error;
 use provisioning::filesystem::{RetentionFilesystem, Signature};
 use provisioning::fstab::Fstab;
 use provisioning::host::{
     CommandRunner, Invocation, MemoryTree, Node, Output, RecordedCommand, Tree,
 };
-use provisioning::mount::MountTable;
+use system::Error;
+use system::mount::MountTable;
 
 use super::distribution::Distribution;
 use super::{Device, Fault, State};
@@ -333,11 +333,7 @@ impl Programs {
 }
 
 impl CommandRunner for Programs {
-    fn run(
-        &self,
-        invocation: &Invocation,
-        watch: &mut dyn FnMut(&str),
-    ) -> provisioning::Result<Output> {
+    fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> system::Result<Output> {
         let arguments: Vec<&str> = invocation.arguments.iter().map(String::as_str).collect();
         let Some(output) = self.answer(&invocation.program, &arguments) else {
             let cause = std::io::Error::from(std::io::ErrorKind::NotFound);

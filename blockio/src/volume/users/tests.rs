@@ -8,27 +8,17 @@ const MOUNTS: &str = "\
 22 28 0:21 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n\
 28 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro\n\
 95 28 8:17 / /srv/customer\\040data rw,relatime shared:50 - xfs /dev/sdb1 rw,attr2\n\
-96 28 8:17 /sub /mnt/back\\134slash ro - xfs /dev/sdb1 rw\n\
-cut off\n";
+96 28 8:17 /sub /mnt/back\\134slash ro - xfs /dev/sdb1 rw\n";
 
 #[test]
 fn every_place_where_a_device_is_mounted_is_found_by_its_number() {
-    assert_eq!(mount_points(MOUNTS, makedev(8, 1)), ["/"]);
+    let mounts = MountTable::parse(MOUNTS).unwrap();
+    let mount_points = |number| mount_points(&mounts, number);
+    assert_eq!(mount_points(makedev(8, 1)), ["/"]);
     let both = ["/srv/customer data", "/mnt/back\\slash"];
-    assert_eq!(mount_points(MOUNTS, makedev(8, 17)), both);
-    assert_eq!(mount_points(MOUNTS, makedev(8, 16)), [""; 0]);
-    assert_eq!(mount_points(MOUNTS, makedev(8, 171)), [""; 0]);
-}
-
-#[test]
-fn swap_areas_are_the_first_column_without_its_heading() {
-    let table = b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n\
-        /dev/sda2                               partition\t1003516\t\t0\t\t-2\n\
-        /swap\\040file\tfile\t\t1024\t\t0\t\t-3\n";
-    let expected = ["/dev/sda2", "/swap file"].map(PathBuf::from);
-    assert_eq!(swap_paths(table), expected);
-    assert!(swap_paths(b"").is_empty());
-    assert!(swap_paths(b"Filename Type\n").is_empty());
+    assert_eq!(mount_points(makedev(8, 17)), both);
+    assert_eq!(mount_points(makedev(8, 16)), [""; 0]);
+    assert_eq!(mount_points(makedev(8, 171)), [""; 0]);
 }
 
 #[test]
@@ -70,20 +60,6 @@ fn the_file_behind_a_loop_device_may_have_lost_its_name() {
         ("/srv/with blank\n", "/srv/with blank"),
     ] {
         assert_eq!(backing_path(text.as_bytes()), PathBuf::from(path));
-    }
-}
-
-#[test]
-fn only_three_octal_digits_of_a_byte_are_an_escape() {
-    let rows: [(&[u8], &[u8]); 5] = [
-        (b"a\\040b", b"a b"),
-        (b"\\134040", b"\\040"),
-        (b"\\04", b"\\04"),
-        (b"\\477", b"\\477"),
-        (b"\\303\\244", "ä".as_bytes()),
-    ];
-    for (field, plain) in rows {
-        assert_eq!(unescaped(field), plain, "{field:?}");
     }
 }
 

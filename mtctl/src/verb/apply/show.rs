@@ -4,8 +4,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use blockio::apply::{Ending, Outcome, Summary};
-use provisioning::size;
 use serde::Serialize;
+use system::size;
 
 use super::Arguments;
 use crate::output;
@@ -112,6 +112,6 @@ fn json(outcome: &Outcome, elapsed: Duration, dry_run: bool) -> Json {
         inputs_left_out,
         complete: matches!(outcome.ending, Ending::Complete) && all_volumes,
         dry_run,
-        failed_volumes: outcome.failed_volumes.iter().map(blockio::Error::chain).collect(),
+        failed_volumes: outcome.failed_volumes.iter().map(system::Error::chain).collect(),
     }
 }

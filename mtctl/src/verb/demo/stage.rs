@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use provisioning::mount::MountTable;
-use provisioning::{Error, lossless_text};
+use system::mount::MountTable;
+use system::{Error, lossless_text};
 
-use super::loop_device::{Closed, LoopDevice};
+use system::loop_device::{Closed, LoopDevice};
 
 /// A directory that every machine has; a filesystem in memory covers it and hides its contents.
 pub(super) const SCRATCH: &str = "/tmp";
@@ -63,7 +63,7 @@ impl Stage {
     /// Enters a namespace of our own, and sets the stage there.
     ///
     /// # Errors
-    /// Returns [`provisioning::ErrorKind::Refused`] without root, or if this is not permitted.
+    /// Returns [`system::ErrorKind::Refused`] without root, or if this is not permitted.
     pub(super) fn set() -> Result<Self> {
         enter_namespace()?;
         mount_scratch().context("making scratch copies of /etc, /var/lib and /mnt")?;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use provisioning::{Error, ErrorKind};
 use serde::Serialize;
+use system::{Error, ErrorKind};
 
 use super::stage::SCRATCH;
 use crate::output::{self, Colour, coloured};

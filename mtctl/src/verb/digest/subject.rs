@@ -10,8 +10,8 @@ use blockio::journal::selector::Selector;
 use blockio::view::View;
 use blockio::volume;
 use blockio::volume::stillness::Stillness;
-use blockio::{Error, ErrorKind};
 use clap::Args;
+use system::{Error, ErrorKind};
 
 use crate::byte_progress::ByteProgress;
 use crate::completion;
@@ -80,7 +80,7 @@ impl Subject {
     /// # Errors
     ///
     /// As [`volume::open_for_reading`]; `Usage`: it is empty.
-    pub(crate) fn of_target(named: &NamedTarget) -> blockio::Result<Self> {
+    pub(crate) fn of_target(named: &NamedTarget) -> system::Result<Self> {
         let target = volume::open_for_reading(&named.request)?;
         let (shown, geometry) = (target.path().display().to_string(), target.geometry());
         if geometry.capacity.is_zero() {
@@ -104,7 +104,7 @@ impl Subject {
     /// # Errors
     ///
     /// `Refused`: it was written to meanwhile, so what was read is not a single state of it.
-    pub(crate) fn end(self) -> blockio::Result<String> {
+    pub(crate) fn end(self) -> system::Result<String> {
         if let Some(stillness) = self.stillness {
             stillness.end()?;
         }

@@ -40,7 +40,7 @@ pub(super) fn beside(
     server: &Server,
     command: &str,
     stop: &AtomicBool,
-) -> anyhow::Result<(blockio::Result<()>, Exit)> {
+) -> anyhow::Result<(system::Result<()>, Exit)> {
     let mut child = shell(server, command).spawn().context("running sh, for --run")?;
     thread::scope(|scope| {
         let serving = scope.spawn(|| server.serve(stop));

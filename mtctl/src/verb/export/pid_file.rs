@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use blockio::Error;
+use system::Error;
 
 use crate::whole_file;
 
@@ -20,7 +20,7 @@ pub(super) struct PidFile(PathBuf);
 /// # Errors
 ///
 /// `Usage`: no file can be made there. `Refused`: another file is there, or that process is alive.
-pub(super) fn check(path: &Path) -> blockio::Result<()> {
+pub(super) fn check(path: &Path) -> system::Result<()> {
     whole_file::check(path, "choose another place for --pid-file")?;
     let Some(found) = path.metadata().ok().filter(|found| found.len() > 0) else { return Ok(()) };
     let text = Some(found).filter(|found| found.len() <= TEXT_BYTES_MAX);
@@ -65,7 +65,7 @@ impl Drop for PidFile {
 
 #[cfg(test)]
 mod tests {
-    use blockio::ErrorKind;
+    use system::ErrorKind;
 
     use super::*;
 

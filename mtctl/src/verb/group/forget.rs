@@ -7,8 +7,8 @@ use blockio::group::{Group, GroupView};
 use blockio::journal::catalogue::Catalogue;
 use blockio::journal::selector;
 use clap::Args;
-use provisioning::size;
 use serde::Serialize;
+use system::size;
 
 use crate::attention;
 use crate::exit::Exit;

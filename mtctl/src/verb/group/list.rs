@@ -9,8 +9,8 @@ use blockio::journal::retention;
 use blockio::journal::selector;
 use blockio::units::in_hours;
 use clap::Args;
-use provisioning::size;
 use serde::Serialize;
+use system::size;
 
 use crate::attention::alarms;
 use crate::exit::Exit;

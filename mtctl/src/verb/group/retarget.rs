@@ -13,8 +13,8 @@ use blockio::retarget::{self, SameContent};
 use blockio::volume_name::VolumeName;
 use blockio::{Error, ErrorKind, commit};
 use clap::Args;
-use provisioning::size;
 use serde::Serialize;
+use system::size;
 
 use crate::exit::Exit;
 use crate::group_directories;

@@ -4,9 +4,9 @@ use std::io::Write;
 
 use blockio::group::{self, Group, GroupView, RunBegin};
 use blockio::journal::settings::GroupSettings;
-use blockio::{Error, ErrorKind};
 use clap::Args;
 use serde::Serialize;
+use system::{Error, ErrorKind};
 
 use crate::exit::Exit;
 use crate::group_place::{self, GroupOptions};

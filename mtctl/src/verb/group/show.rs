@@ -6,8 +6,8 @@ use blockio::group::GroupView;
 use blockio::journal::state::VolumeState;
 use blockio::volume_name::VolumeName;
 use clap::Args;
-use provisioning::size;
 use serde::Serialize;
+use system::size;
 
 use super::list::{Summary, summary};
 use crate::attention::alarms;

@@ -8,7 +8,7 @@ use blockio::journal::catalogue::{Catalogue, PointId, PointKind};
 use blockio::journal::check::{self, Class, Finding, Report};
 use blockio::notice::Notice;
 use clap::Args;
-use provisioning::size;
+use system::size;
 
 use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;

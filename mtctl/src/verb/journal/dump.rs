@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let options = Options { point, extents: arguments.extents };
     dump::dump(&group.storage(), known, options, &mut |line| {
         writeln!(out, "{}", output::plain(line))
-            .map_err(|error| blockio::Error::failed("printing", error))
+            .map_err(|error| system::Error::failed("printing", error))
     })?;
     out.flush()?;
     Ok(Exit::Done)

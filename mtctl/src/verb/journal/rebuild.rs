@@ -9,9 +9,9 @@ use std::path::Path;
 use blockio::group::Rebuilding;
 use blockio::journal::selector;
 use blockio::storage::directory::{STATE, STATE_COPY, names_kept_by_rebuild};
-use blockio::{Error, ErrorKind};
 use clap::Args;
 use serde::Serialize;
+use system::{Error, ErrorKind};
 
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;

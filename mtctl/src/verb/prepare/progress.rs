@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use provisioning::apply::Event;
-use provisioning::lossless_text;
+use system::lossless_text;
 
 use crate::output;
 

@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use blockio::{Error, ErrorKind, Result};
 use clap::{Args, ValueEnum};
 use provisioning::vmware::ovf::{Controller, DISKS_MAX, Disk, Machine, manifest};
 use sha2::{Digest, Sha256};
+use system::{Error, ErrorKind, Result};
 
 use super::Pair;
 use super::show::Restored;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use blockio::journal::catalogue::PointId;
 use blockio::volume_name::VolumeName;
-use provisioning::size;
 use serde::Serialize;
+use system::size;
 
 use super::{Arguments, FormatName, Pair};
 use crate::output;

@@ -79,8 +79,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 }
 
 /// Refuses what can be refused before anything is read.
-fn check(arguments: &Arguments) -> blockio::Result<()> {
-    let usage = |context: &str| blockio::Error::new(blockio::ErrorKind::Usage, context);
+fn check(arguments: &Arguments) -> system::Result<()> {
+    let usage = |context: &str| system::Error::new(system::ErrorKind::Usage, context);
     if arguments.written.is_compressed() && arguments.to != To::Native {
         return Err(usage("--compression: an rbd diff has none")
             .with_hint("compress the file: mtctl stream convert … --output - | zstd > FILE"));
@@ -123,7 +123,7 @@ fn write(
     let length: Option<u64> = inputs.iter().map(StreamArgument::length_bytes).sum();
     let progress = ByteProgress::new(length);
     let pool = arenas_for_reading()?;
-    let sources = inputs.into_iter().map(|input| -> blockio::Result<(String, Stream)> {
+    let sources = inputs.into_iter().map(|input| -> system::Result<(String, Stream)> {
         Ok((input.name(), input.open(arguments.format.into(), pool.clone())?))
     });
     Ok(convert(sources, header, target(arguments), output, &mut |bytes| progress.at(bytes))?)

@@ -8,8 +8,8 @@ use blockio::inspect::{Inspection, StreamInspection, inspect};
 use blockio::stream::open::arenas_for_reading;
 use blockio::stream::{Format, Mark, MarkKind, Name, Timestamp};
 use clap::Args;
-use provisioning::size;
 use serde::{Serialize, Serializer};
+use system::size;
 
 use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
@@ -211,7 +211,7 @@ fn json<'a>(name: &'a str, found: &'a Inspection) -> Json<'a> {
         bytes: found.bytes,
         streams: found.streams.iter().map(json_stream).collect(),
         stream_count: found.stream_count,
-        error: found.error.as_ref().map(blockio::Error::chain),
+        error: found.error.as_ref().map(system::Error::chain),
     }
 }
 

@@ -127,7 +127,7 @@ fn write(
     let length: Option<u64> = inputs.iter().map(StreamArgument::length_bytes).sum();
     let progress = ByteProgress::new(length);
     let pool = arenas_for_reading()?;
-    let sources = inputs.into_iter().map(|input| -> blockio::Result<(String, Stream)> {
+    let sources = inputs.into_iter().map(|input| -> system::Result<(String, Stream)> {
         Ok((input.name(), input.open(arguments.format.into(), pool.clone())?))
     });
     let options = arguments.written.of_native();

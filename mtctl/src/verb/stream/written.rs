@@ -7,8 +7,8 @@ use blockio::convert::Conversion;
 use blockio::stream::native;
 use blockio::stream::native::compression::Method;
 use clap::{Args, ValueEnum};
-use provisioning::size;
 use serde::Serialize;
+use system::size;
 
 use crate::{output, whole_file};
 
@@ -60,7 +60,7 @@ impl WrittenOptions {
     ///
     /// `Usage`: a stream cannot go there. `Refused`: something exists there that --force does not
     /// name.
-    pub(super) fn check(&self, inputs: &[PathBuf], verb: &str) -> blockio::Result<()> {
+    pub(super) fn check(&self, inputs: &[PathBuf], verb: &str) -> system::Result<()> {
         if !self.is_stdout() {
             let hint = "to write to a disk, apply the stream to it: mtctl apply";
             whole_file::check(&self.output, hint)?;
@@ -75,7 +75,7 @@ impl WrittenOptions {
             () if output::is_stdout_closed() => "standard output is closed",
             () => return Ok(()),
         };
-        Err(blockio::Error::new(blockio::ErrorKind::Usage, why_not)
+        Err(system::Error::new(system::ErrorKind::Usage, why_not)
             .with_hint(format!("mtctl stream {verb} … --output - | COMMAND")))
     }
 

@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use blockio::extent::Extent;
-use blockio::{Error, ErrorKind};
-use provisioning::size;
 use serde::Serialize;
+use system::size;
+use system::{Error, ErrorKind};
 
 use super::Comparison;
 use crate::exit::Exit;

@@ -1,7 +1,7 @@
 //! The table of a machine's controllers and disks, for people.
 
 use comfy_table::{ContentArrangement, Table, presets};
-use provisioning::size;
+use system::size;
 
 use super::{Report, printable};
 

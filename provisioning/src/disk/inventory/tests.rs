@@ -1,7 +1,7 @@
 //! Holders that only the kernel knows, and compressed memory; complete hosts are tested in `tests`.
 
 use crate::host::{CommandRunner, Invocation, MemoryTree, Node, Output};
-use crate::mount;
+use system::mount;
 
 use super::*;
 
@@ -9,7 +9,7 @@ use super::*;
 struct Blkid;
 
 impl CommandRunner for Blkid {
-    fn run(&self, _: &Invocation, _: &mut dyn FnMut(&str)) -> crate::error::Result<Output> {
+    fn run(&self, _: &Invocation, _: &mut dyn FnMut(&str)) -> system::error::Result<Output> {
         Ok(Output { status: Some(2), stdout: String::new(), stderr: String::new() })
     }
 }

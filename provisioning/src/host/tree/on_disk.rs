@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::super::io_failed;
 use super::{FileKind, FileStatus, FileWriteMode};
-use crate::error::Error;
-use crate::lossless_text;
+use system::error::Error;
+use system::lossless_text;
 
 /// Larger files are refused: nothing that this crate reads comes near this size.
 const FILE_BYTES_MAX: u64 = 32 << 20;

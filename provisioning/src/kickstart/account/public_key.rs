@@ -3,7 +3,7 @@
 
 use super::super::refusal;
 use super::super::release::Release;
-use crate::error::Result;
+use system::error::Result;
 
 const OPTION: &str = "--ssh-key";
 const LINE_MAX: usize = 8192;

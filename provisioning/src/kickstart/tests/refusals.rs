@@ -8,7 +8,7 @@ use std::error::Error as _;
 
 use super::super::{Answers, Release, Request};
 use super::{answers, answers_v6};
-use crate::error::{Error, ErrorKind};
+use system::error::{Error, ErrorKind};
 
 fn refusal(answers: &Answers) -> Option<Error> {
     Request::from_answers(answers).err()

@@ -107,7 +107,7 @@ fn lasting_hint(host: &Host) -> &'static str {
 /// The kernel's name of a device: `sda2`, `dm-0`, `cciss!c0d0p1`.
 fn kernel_name(host: &Host, path: &str) -> String {
     let inside = host.machine().canonical(path).unwrap_or_else(|| PathBuf::from(path));
-    let inside = crate::lossless_text::of_path(&inside);
+    let inside = system::lossless_text::of_path(&inside);
     inside.strip_prefix("/dev/").unwrap_or(&inside).replace('/', "!")
 }
 
@@ -135,7 +135,7 @@ fn lasting_path(host: &Host, device: &str) -> Option<String> {
         let name = machine.attribute(format!("/sys/block/{kernel_name}/dm/name"))?;
         Some(format!("/dev/mapper/{name}"))
     };
-    found.map(|path| crate::lossless_text::of_path(&path)).or_else(mapped)
+    found.map(|path| system::lossless_text::of_path(&path)).or_else(mapped)
 }
 
 /// Whether a link in /dev/disk/by-id names the device persistently. The paths of a map have the

@@ -34,7 +34,7 @@ pub(super) fn of(machine: &Machine) -> Vec<Finding> {
     }
     if machine.needs_consolidation {
         let name = machine.path.file_stem().unwrap_or_default();
-        let subject = crate::lossless_text::of_path(name.as_ref());
+        let subject = system::lossless_text::of_path(name.as_ref());
         let message =
             "VMware could not merge what deleted snapshots left: writes go to differences";
         let hint = "consolidate the disks in VMware's snapshot manager".to_owned();

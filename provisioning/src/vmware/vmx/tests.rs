@@ -77,7 +77,7 @@ fn bytes_of_another_encoding_survive_an_edit() {
 fn text_in_an_encoding_that_is_not_known_still_reads() {
     let named = |encoding: &str| {
         let vmx = [b".encoding = \"", encoding.as_bytes(), b"\"\nname = \"\xD6\xD0\"\n"].concat();
-        crate::lossless_text::to_bytes(&parse(&vmx).unwrap().text("NAME").unwrap())
+        system::lossless_text::to_bytes(&parse(&vmx).unwrap().text("NAME").unwrap())
     };
     assert_eq!(named("GBK"), "中".as_bytes());
     assert_eq!(named("x-none"), b"\xD6\xD0");

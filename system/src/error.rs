@@ -1,16 +1,16 @@
-//! The one error of this crate: what kind of failure, what was being done, why, and what to do now.
+//! The one error of all crates: what kind of failure, what was being done, why, and what to do now.
 //! Exit codes are not here: the command maps [`ErrorKind`] to them.
 
 use std::error::Error as StdError;
-use std::fmt;
+use std::{fmt, io};
 
-/// The result of every fallible function of this crate.
-pub type Result<T> = std::result::Result<T, Error>;
+/// The result of every fallible function, unless it has an error of its own to match on.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The kinds a caller can act on; few and stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// Something was tried and did not work.
+    /// Something was tried and did not work: a device, a file, a command, the network.
     Failed,
     /// The request or the configuration cannot be acted on; nothing was touched.
     Usage,
@@ -18,7 +18,7 @@ pub enum ErrorKind {
     NotReady,
     /// A guard refused; nothing was touched.
     Refused,
-    /// Bytes are not what their format says they are.
+    /// Bytes are not what their format says they are, or not in their order.
     Integrity,
 }
 
@@ -51,6 +51,21 @@ impl Error {
     /// An error of kind [`ErrorKind::Refused`]: a guard refused.
     pub fn refused(context: impl Into<String>) -> Self {
         Self::new(ErrorKind::Refused, context)
+    }
+
+    /// An error of kind [`ErrorKind::Integrity`] with what is wrong with the bytes.
+    pub fn integrity(
+        context: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self::new(ErrorKind::Integrity, context).caused_by(source)
+    }
+
+    /// Changes the kind, for a caller whose contract differs.
+    #[must_use]
+    pub fn of_kind(mut self, kind: ErrorKind) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// Adds the cause.
@@ -99,6 +114,13 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
+}
+
+/// What to do after `error`, if there are too few open files.
+#[must_use]
+pub fn more_open_files(error: &io::Error) -> Option<&'static str> {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+        .then_some("allow more open files, with: ulimit -n 65536")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::lossless_text;
 
 /// The field with every `\ooo` (three octal digits, at most `\377`) replaced by its byte; any other
 /// backslash stands for itself, as in the C library's getmntent(3). Both texts are `lossless_text`.
-pub(crate) fn decoded(field: &str) -> String {
+pub fn decoded(field: &str) -> String {
     let bytes = lossless_text::to_bytes(field);
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -29,7 +29,7 @@ fn octal_byte(digits: &[u8]) -> Option<u8> {
 
 /// The field as it must be written: space, tab, newline, carriage return and backslash escaped, and
 /// `#`, because a row that starts with it would be a comment.
-pub(crate) fn encoded(plain: &str) -> String {
+pub fn encoded(plain: &str) -> String {
     let mut field = String::with_capacity(plain.len());
     for character in plain.chars() {
         match character {
