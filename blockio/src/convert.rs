@@ -82,37 +82,39 @@ pub(crate) fn joined(headers: &[(String, StreamHeader)]) -> Result<StreamHeader>
     let mut joined = StreamHeader { identity: None, ..first.clone() };
     for pair in headers.windows(2) {
         let [(before, _), (name, next)] = pair else { continue };
-        join(&mut joined, next).map_err(|why| {
+        join(&mut joined, next).map_err(|(why, hint)| {
             let context = format!("joining {name} to {before}: {why}");
-            Error::new(ErrorKind::Usage, context)
-                .with_hint("name the streams of the same volumes, in their order")
+            Error::new(ErrorKind::Usage, context).with_hint(hint)
         })?;
     }
     Ok(joined)
 }
 
-/// Joins `next` to `joined`, or returns the reason why it cannot be joined.
-fn join(joined: &mut StreamHeader, next: &StreamHeader) -> std::result::Result<(), String> {
+/// Joins `next`; or says what keeps it from being joined, and what to do.
+fn join(
+    joined: &mut StreamHeader,
+    next: &StreamHeader,
+) -> std::result::Result<(), (String, &'static str)> {
+    const IN_ORDER: &str = "name the streams of the same volumes, in their order";
     joined.is_in_write_order &= next.is_in_write_order;
     if joined.volumes.len() != next.volumes.len() {
-        return Err("they have different numbers of volumes".to_owned());
+        return Err(("they have different numbers of volumes".to_owned(), IN_ORDER));
     }
     for (volume, next) in joined.volumes.iter_mut().zip(&next.volumes) {
         if volume.name != next.name {
-            return Err("their volumes have different names".to_owned());
+            return Err(("their volumes have different names".to_owned(), IN_ORDER));
         }
         let is_chained = volume.to.is_some() || next.from.is_some();
         if is_chained && volume.to != next.from {
-            return Err(format!(
-                "the one before ends at {}, and this one begins at {}",
-                told(volume.to.as_ref()),
-                told(next.from.as_ref())
-            ));
+            let ends = (told(volume.to.as_ref()), told(next.from.as_ref()));
+            let why =
+                format!("the one before ends at {}, and this one begins at {}", ends.0, ends.1);
+            return Err((why, IN_ORDER));
         }
         if next.size.is_some() && next.size < volume.size {
-            // The end of the disk would be lost, and reappear with its old content if the disk
-            // grows later.
-            return Err("its disk is smaller than in the one before".to_owned());
+            // Its last part would be lost, and would reappear if the disk grows later.
+            let why = "its disk is smaller than in the one before".to_owned();
+            return Err((why, "a stream has one size: write them into a file each"));
         }
         (volume.to, volume.size) = (next.to.clone(), next.size.or(volume.size));
     }

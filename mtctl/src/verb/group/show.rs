@@ -114,12 +114,14 @@ fn print(out: &mut impl Write, group: &GroupView) -> anyhow::Result<()> {
 }
 
 fn where_it_is(volume: &VolumeState) -> String {
-    match (&volume.in_between, volume.applied.last()) {
-        (Some(between), _) if !between.exact => {
+    match (&volume.in_between, &volume.ends_at, volume.applied.last()) {
+        (Some(between), ..) if !between.exact => {
             format!("in-between: {} after byte {}", between.input, between.position)
         }
-        (Some(between), _) => format!("{} up to byte {}", between.input, between.position),
-        (None, Some(applied)) => format!("end of {applied}"),
-        (None, None) => "nothing applied yet".to_owned(),
+        (Some(between), ..) => format!("{} up to byte {}", between.input, between.position),
+        // An input of several streams is called by its first; where it ends is what counts.
+        (None, Some(snapshot), _) => format!("at snapshot {snapshot}"),
+        (None, None, Some(applied)) => format!("end of {applied}"),
+        (None, None, None) => "nothing applied yet".to_owned(),
     }
 }
