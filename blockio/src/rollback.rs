@@ -142,7 +142,7 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
         .map_err(|error| Error::failed("allocating memory for I/O", error))?;
     let order = order(&assignments, &names, &images)?;
     for (index, number) in &order {
-        fits(&assignments[*index].target, images.of(*number))?;
+        check_sectors(&assignments[*index].target, images.of(*number))?;
     }
     if let Some(room) = group.room().filter(|_| undo == Undo::Kept) {
         let way = Way { to, assignments: &assignments, order: &order, images: &images };
@@ -222,7 +222,7 @@ fn check(
 
 /// Before-images of a disk with shorter sectors cannot be written to a disk with longer ones. This
 /// must be known before the first write, because the rollback could never end.
-fn fits(disk: &Disk, images: Option<&Index>) -> Result<()> {
+fn check_sectors(disk: &Disk, images: Option<&Index>) -> Result<()> {
     let sector = disk.geometry().sector_size.bytes().get();
     let end = disk.geometry().capacity.get();
     let is_whole = |at: u64| at % sector == 0 || at >= end;

@@ -50,7 +50,7 @@ fn compare(
 ) -> Result<Vec<Notice>> {
     let mut notes = Vec::new();
     for assignment in assignments {
-        is_no_other_volume(group, assignment)?;
+        check_no_other_volume(group, assignment)?;
         let Some(known) = group.state().volumes.get(&assignment.volume) else { continue };
         let found = difference_of_disk(known, assignment, &mut notes);
         let found = match (found, depth) {
@@ -73,7 +73,7 @@ fn compare(
 }
 
 /// One disk under two names would be preserved twice, and could never be rolled back.
-fn is_no_other_volume(group: &GroupView, assignment: &Assignment) -> Result<()> {
+fn check_no_other_volume(group: &GroupView, assignment: &Assignment) -> Result<()> {
     let own = group.state().volumes.get(&assignment.volume).and_then(|known| known.target.as_ref());
     if own == Some(&assignment.identity.name) {
         return Ok(());

@@ -202,7 +202,7 @@ fn open_to(access: Access, request: &TargetRequest, sectors: Option<SectorSize>)
     } else {
         return Err(neither(path, &seen));
     };
-    is_as_expected(&target, request.expected)?;
+    check_expected(&target, request.expected)?;
     Ok(target)
 }
 
@@ -222,13 +222,13 @@ fn open_disk(access: Access, path: &Path, seen: &fs::Metadata) -> Result<Target>
             not_opened(path, cause)
         }
     })?;
-    is_what_was_seen(&file, path, seen)?;
+    check_same_file(&file, path, seen)?;
     if access != Access::Look {
-        is_under_no_loop_device(path, users::loops_on_disk(seen.rdev()))?;
+        check_no_loop_device_above(path, users::loops_on_disk(seen.rdev()))?;
     }
     let disk_sequence = kernel::disk_sequence(&file).map_err(|cause| not_measured(path, cause))?;
     if access == Access::Write {
-        is_writable(&file, path)?;
+        check_writable(&file, path)?;
     }
     let geometry = disk_geometry(&file, path)?;
     let (path, kind) = (path.to_owned(), TargetKind::BlockDevice);
@@ -246,7 +246,7 @@ fn open_image(
         if is(&cause, libc::EINVAL) { open_with(access, path, 0) } else { Err(cause) }
     });
     let file = file.map_err(|cause| not_opened(path, cause))?;
-    is_what_was_seen(&file, path, seen)?;
+    check_same_file(&file, path, seen)?;
     if access == Access::Look {
         let geometry = image_geometry(&file, path)?;
         let (path, kind) = (path.to_owned(), TargetKind::ImageFile);
@@ -258,12 +258,12 @@ fn open_image(
         None => file,
         Some(_) => {
             let file = open_with(access, path, 0).map_err(|cause| not_opened(path, cause))?;
-            is_what_was_seen(&file, path, seen)?;
+            check_same_file(&file, path, seen)?;
             file
         }
     };
     patiently(|| lock(access, &file), is_lock_held).map_err(|cause| locked(path, cause))?;
-    is_under_no_loop_device(path, users::loops_on_file(seen))?;
+    check_no_loop_device_above(path, users::loops_on_file(seen))?;
     if users::is_swap_file(seen).map_err(|cause| not_measured(path, cause))? {
         let hint = "name another file; swapon --show lists the swap areas";
         return Err(refused(path, "it is used as swap").with_hint(hint));
@@ -282,7 +282,7 @@ fn open_with(access: Access, path: &Path, flags: i32) -> io::Result<File> {
 }
 
 /// Between the stat and the open, the name may have been given to another file.
-fn is_what_was_seen(file: &File, path: &Path, seen: &fs::Metadata) -> Result<()> {
+fn check_same_file(file: &File, path: &Path, seen: &fs::Metadata) -> Result<()> {
     let opened = file.metadata().map_err(|cause| not_measured(path, cause))?;
     let identity = |of: &fs::Metadata| match of.file_type().is_block_device() {
         true => (of.rdev(), None),
@@ -352,7 +352,7 @@ pub(crate) fn lock_as_a_whole(file: &File, how: FlockArg) -> nix::Result<()> {
     nix::fcntl::flock(file.as_raw_fd(), how)
 }
 
-fn is_under_no_loop_device(path: &Path, found: io::Result<Vec<String>>) -> Result<()> {
+fn check_no_loop_device_above(path: &Path, found: io::Result<Vec<String>>) -> Result<()> {
     let found = found.map_err(|cause| not_measured(path, cause))?;
     let Some(name) = found.first() else { return Ok(()) };
     let reason = format!("it is behind the loop device /dev/{name}");
@@ -360,7 +360,7 @@ fn is_under_no_loop_device(path: &Path, found: io::Result<Vec<String>>) -> Resul
     Err(refused(path, reason).with_hint(hint))
 }
 
-fn is_writable(file: &File, path: &Path) -> Result<()> {
+fn check_writable(file: &File, path: &Path) -> Result<()> {
     match kernel::is_read_only(file).map_err(|cause| not_measured(path, cause))? {
         true => Err(read_only(path)),
         false => Ok(()),
@@ -403,7 +403,7 @@ fn sector_size(bytes: u64, path: &Path) -> Result<SectorSize> {
     })
 }
 
-fn is_as_expected(target: &Target, expected: Expected) -> Result<()> {
+fn check_expected(target: &Target, expected: Expected) -> Result<()> {
     let changed = |what: String| {
         refused(&target.path, format!("it is not the disk that was meant: {what}"))
             .with_hint("see what it is now with: mtctl disks --all; then start again")

@@ -99,11 +99,11 @@ pub(crate) fn look_up(
         arguments.iter().partition(|argument| absent(argument).is_some());
     let mut there = target_argument::resolve(there)?.into_iter();
     let place = of.place()?;
-    are_free(there.as_slice(), of, &place, group)?;
-    are_possible(new.iter().filter_map(|argument| absent(argument)), of)?;
+    check_free(there.as_slice(), of, &place, group)?;
+    check_possible(new.iter().filter_map(|argument| absent(argument)), of)?;
     new.iter()
         .filter_map(|argument| absent(argument))
-        .try_for_each(|path| is_no_missing_disk(path, group))?;
+        .try_for_each(|path| check_no_missing_disk(path, group))?;
     let destinations = arguments.iter().filter_map(|argument| match absent(argument) {
         Some(path) => Some(Destination::New(path.to_owned())),
         None => there.next().map(Destination::There),
@@ -124,7 +124,7 @@ fn absent(argument: &TargetArgument) -> Option<&Path> {
 
 /// Checks that the targets belong neither to mtctl nor to another group, nor to this one: a
 /// restored point must not overwrite the disks it is read from.
-fn are_free(
+fn check_free(
     targets: &[NamedTarget],
     of: &GroupOptions,
     place: &Place,
@@ -156,7 +156,7 @@ fn are_free(
 
 /// Checks that `path` is not that of a missing image file of `group`: it may come back, and nothing
 /// else is made in its place.
-fn is_no_missing_disk(path: &Path, group: &GroupView) -> Result<()> {
+fn check_no_missing_disk(path: &Path, group: &GroupView) -> Result<()> {
     let directory = new_image::directory_of(path).canonicalize().unwrap_or_default();
     let real = directory.join(path.file_name().unwrap_or_default());
     let is_it = |target: &String| Path::new(target) == real;
@@ -176,7 +176,7 @@ fn is_no_missing_disk(path: &Path, group: &GroupView) -> Result<()> {
 ///
 /// `Usage`: two are the same, or a directory does not exist. `Refused`: one exists, or would lie
 /// where mtctl keeps its files, or in /dev.
-pub(crate) fn are_possible<'a>(
+pub(crate) fn check_possible<'a>(
     new: impl IntoIterator<Item = &'a Path>,
     of: &GroupOptions,
 ) -> Result<()> {

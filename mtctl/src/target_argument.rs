@@ -141,7 +141,7 @@ fn of_path(host: &Host, disks: &[IdentifiedDisk], path: &Path) -> Result<NamedTa
         return Ok(NamedTarget { request, ..NamedTarget::default() });
     };
     if let Some(wwid) = &disk.wwid {
-        is_not_shared(disks, wwid)?;
+        check_not_shared(disks, wwid)?;
     }
     Ok(named(path, disk))
 }
@@ -162,7 +162,7 @@ fn named(path: &Path, disk: &IdentifiedDisk) -> NamedTarget {
 }
 
 fn disk_of_wwid<'a>(disks: &'a [IdentifiedDisk], wwid: &Wwid) -> Result<&'a IdentifiedDisk> {
-    is_not_shared(disks, wwid)?;
+    check_not_shared(disks, wwid)?;
     with_wwid(disks, wwid).first().copied().ok_or_else(|| {
         let context = format!("looking for the target wwid:{wwid}: no disk has this WWID");
         Error::new(ErrorKind::Usage, context)
@@ -179,7 +179,7 @@ fn with_wwid<'a>(disks: &'a [IdentifiedDisk], wwid: &Wwid) -> Vec<&'a Identified
 
 /// Refuses if two nodes lead to one disk, because holding one of them does not protect the other;
 /// or if two disks have the same WWID, because nobody could distinguish them another day.
-fn is_not_shared(disks: &[IdentifiedDisk], wwid: &Wwid) -> Result<()> {
+fn check_not_shared(disks: &[IdentifiedDisk], wwid: &Wwid) -> Result<()> {
     let [one, other, ..] = with_wwid(disks, wwid)[..] else { return Ok(()) };
     let reason = format!(
         "{} and {} have the same WWID {wwid}: two ways to one disk, or clones of one template",

@@ -65,9 +65,9 @@ impl TargetOptions {
         let single = self.target.iter().map(|target| (VolumeName::unnamed(), target));
         let mapped = self.map.iter().map(|(source, target)| (source.as_str().into(), target));
         let wanted: Vec<_> = single.chain(mapped).collect();
-        is_mapped_once(&self.map)?;
+        check_mapped_once(&self.map)?;
         let named = target_argument::resolve(wanted.iter().map(|(_, target)| *target))?;
-        are_free(&named, at, place, group.name())?;
+        check_free(&named, at, place, group.name())?;
         let opened = wanted.into_iter().zip(named).map(|((volume, _), named)| {
             let sectors = group_targets::sectors(group, &volume);
             let target = volume::open_again(&named.request, sectors)?;
@@ -79,7 +79,7 @@ impl TargetOptions {
 }
 
 /// Checks that the disks belong neither to mtctl nor to a group other than `name`.
-fn are_free(
+fn check_free(
     named: &[NamedTarget],
     at: &RetentionOptions,
     place: Option<&Place>,
@@ -92,7 +92,7 @@ fn are_free(
 }
 
 /// A volume has one target: if two are named, one of them was not meant.
-fn is_mapped_once(map: &[(String, TargetArgument)]) -> system::Result<()> {
+fn check_mapped_once(map: &[(String, TargetArgument)]) -> system::Result<()> {
     for (index, (source, _)) in map.iter().enumerate() {
         if map[..index].iter().any(|(earlier, _)| earlier == source) {
             let volume = VolumeName::from(source.as_str()).in_words();

@@ -54,7 +54,7 @@ pub struct Carried {
 pub fn apply(host: &Host, plan: &Plan, desired: &Desired, watch: Watch<'_>) -> Carried {
     let mut steps = Vec::new();
     let mut done = Done::default();
-    let mut error = is_free(host, plan).err();
+    let mut error = check_free(host, plan).err();
     let mut rest: VecDeque<PlannedStep> = plan.steps.iter().cloned().collect();
     while let Some(step) = rest.pop_front() {
         let report = match &error {
@@ -90,7 +90,7 @@ struct Done {
 type StepError = (StepId, Error);
 
 /// Reports a busy disk that is to be formatted before anything else is changed.
-fn is_free(host: &Host, plan: &Plan) -> std::result::Result<(), StepError> {
+fn check_free(host: &Host, plan: &Plan) -> std::result::Result<(), StepError> {
     for step in &plan.steps {
         for action in &step.actions {
             if let Action::Format(format) = action {

@@ -73,11 +73,11 @@ pub fn may_format(
     is_named_for_destruction: bool,
     begun: Option<&Begun>,
 ) -> Result<Consent, Refusal> {
-    is_a_disk_to_format(disk)?;
-    is_nobodys(disk)?;
-    is_no_groups(disk)?;
-    are_understood(groups)?;
-    is_the_only_one(disk, all)?;
+    check_formattable(disk)?;
+    check_unused(disk)?;
+    check_no_group(disk)?;
+    check_understood(groups)?;
+    check_unambiguous(disk, all)?;
     if let Some(problem) = &disk.problem {
         let reason = format!("{} could not be examined: {problem}", disk.path.display());
         return Err(Refusal::new(reason, "run as root; look at: dmesg | tail"));
@@ -92,7 +92,7 @@ pub fn may_format(
     }
 }
 
-fn is_a_disk_to_format(disk: &Disk) -> Result<(), Refusal> {
+fn check_formattable(disk: &Disk) -> Result<(), Refusal> {
     let path = disk.path.display();
     let another = "name another disk: mtctl disks lists them";
     if let Some(why) = disk.kind.no_retention() {
@@ -125,7 +125,7 @@ fn is_a_disk_to_format(disk: &Disk) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// Returns a refusal that names the size it needs.
-pub fn is_large_enough(disk: &Disk, filesystem: RetentionFilesystem) -> Result<(), Refusal> {
+pub fn check_large_enough(disk: &Disk, filesystem: RetentionFilesystem) -> Result<(), Refusal> {
     let needed = filesystem.disk_bytes_min();
     if disk.size_bytes >= needed {
         return Ok(());
@@ -136,7 +136,7 @@ pub fn is_large_enough(disk: &Disk, filesystem: RetentionFilesystem) -> Result<(
     Err(Refusal::new(reason, "name a larger disk, or another --filesystem"))
 }
 
-fn is_nobodys(disk: &Disk) -> Result<(), Refusal> {
+fn check_unused(disk: &Disk) -> Result<(), Refusal> {
     let path = disk.path.display();
     let users: Vec<&Use> = disk.used_by.iter().filter(|one| one.is_active()).collect();
     for user in &users {
@@ -173,7 +173,7 @@ fn is_nobodys(disk: &Disk) -> Result<(), Refusal> {
 
 /// A disk that a group writes to is replicated: zeros on it prove nothing, and no option overrides
 /// that.
-fn is_no_groups(disk: &Disk) -> Result<(), Refusal> {
+fn check_no_group(disk: &Disk) -> Result<(), Refusal> {
     let group = disk.used_by.iter().find_map(|one| match one {
         Use::Group { name, state } => Some((name, state)),
         _ => None,
@@ -201,7 +201,7 @@ fn options_for(name: &str, state: &Path) -> String {
 ///
 /// # Errors
 /// Returns a refusal for the first group whose targets are not known: it could write to any disk.
-pub fn are_understood(groups: &Groups) -> Result<(), Refusal> {
+pub fn check_understood(groups: &Groups) -> Result<(), Refusal> {
     let Some(unreadable) = groups.unreadable.first() else { return Ok(()) };
     let (path, why) = (unreadable.path.display(), &unreadable.reason);
     let reason = format!("it is not known which disks a protection group writes to: {path}: {why}");
@@ -218,7 +218,7 @@ fn listed(users: &[&Use]) -> String {
 }
 
 /// Refuses if two nodes lead to one disk: O_EXCL on one of them does not cover the other.
-fn is_the_only_one(disk: &Disk, all: &[Disk]) -> Result<(), Refusal> {
+fn check_unambiguous(disk: &Disk, all: &[Disk]) -> Result<(), Refusal> {
     let is_a_path = |other: &Disk| other.multipath.is_some() && other.multipath == disk.multipath;
     let twin = all.iter().find(|other| {
         other.name != disk.name

@@ -405,7 +405,7 @@ fn device_number(host: &Host, path: &Path) -> Option<(u32, u32)> {
 ///
 /// # Errors
 /// Returns [`ErrorKind::Usage`] if it cannot.
-pub fn is_nameable(host: &Host, name: &DiskName) -> Result<()> {
+pub fn check_nameable(host: &Host, name: &DiskName) -> Result<()> {
     let DiskName::Path(path) = name else { return Ok(()) };
     let status = host.machine().status(path);
     let shown = path.display();

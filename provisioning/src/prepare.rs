@@ -49,7 +49,7 @@ impl<'h> Preparation<'h> {
     /// does.
     pub fn begin(host: &'h Host, desired: Desired, purpose: Purpose) -> Result<Self> {
         if purpose == Purpose::Change {
-            is_allowed_to(host)?;
+            check_permitted(host)?;
         }
         let lock = lock(host, purpose)?;
         let observed = observe::observe(host, &desired)?;
@@ -110,7 +110,7 @@ impl<'h> Preparation<'h> {
 }
 
 /// Changing the running host requires root; a mounted image may belong to anybody.
-fn is_allowed_to(host: &Host) -> Result<()> {
+fn check_permitted(host: &Host) -> Result<()> {
     if !host.is_live() || host.image().is_some() || nix::unistd::geteuid().is_root() {
         return Ok(());
     }

@@ -39,7 +39,7 @@ struct Volume {
 /// Returns the reason why nothing may be done.
 pub fn plan(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refusal> {
     let (volume, format) = volume(observed, desired)?;
-    is_mount_point_free(observed, desired)?;
+    check_mount_point_free(observed, desired)?;
     let fstab = fstab_change(observed, desired, &volume, format.as_ref())?;
     let there = match &format {
         Some(_) => None,
@@ -202,7 +202,7 @@ pub fn planned_disk<'a>(observed: &'a Observed, desired: &Desired) -> Option<&'a
 }
 
 /// Mounting hides the contents of the directory, and whoever wrote them would not notice.
-fn is_mount_point_free(observed: &Observed, desired: &Desired) -> Result<(), Refusal> {
+fn check_mount_point_free(observed: &Observed, desired: &Desired) -> Result<(), Refusal> {
     let entries = observed.mount_point.entries;
     if observed.retention_mount(desired).is_some() || entries == 0 {
         return Ok(());
@@ -271,7 +271,7 @@ fn mounted_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volum
         let reason = format!("{at} is mounted from {has}, not from {wanted}");
         return Err(Refusal::new(reason, unmount));
     }
-    is_the_filesystem_wanted(filesystem, desired, &disk.path)?;
+    check_filesystem_wanted(filesystem, desired, &disk.path)?;
     let own = disk.signature.own().filter(|_| mount.device == disk.device_number);
     let Some((_, uuid)) = own else {
         let reason = format!("{at} is mounted from a part of {}", disk.path.display());
@@ -280,7 +280,7 @@ fn mounted_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volum
     Ok(Some(Volume { uuid: uuid.to_owned(), filesystem }))
 }
 
-fn is_the_filesystem_wanted(
+fn check_filesystem_wanted(
     found: RetentionFilesystem,
     desired: &Desired,
     path: &Path,
@@ -308,8 +308,8 @@ fn existing_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volu
         )),
         ([disk], named) if named.is_none_or(|named| named.name == disk.name) => {
             let Some(filesystem) = disk.signature.carries(&uuid) else { return Ok(None) };
-            is_the_filesystem_wanted(filesystem, desired, &disk.path)?;
-            is_mounted_nowhere(observed, desired, disk, &uuid)?;
+            check_filesystem_wanted(filesystem, desired, &disk.path)?;
+            check_mounted_nowhere(observed, desired, disk, &uuid)?;
             Ok(Some(Volume { uuid, filesystem }))
         }
         ([disk], _) => Err(is_known(disk, &uuid)),
@@ -318,7 +318,7 @@ fn existing_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volu
 }
 
 /// A volume that is mounted elsewhere is left to the operator, who knows what it is used for there.
-fn is_mounted_nowhere(
+fn check_mounted_nowhere(
     observed: &Observed,
     desired: &Desired,
     disk: &Disk,
@@ -368,7 +368,7 @@ fn new_volume(observed: &Observed, desired: &Desired) -> Result<Format, Refusal>
     let disk = match named_disk(observed, desired)? {
         Some(disk) => disk,
         None => {
-            guard::are_understood(&observed.groups)?;
+            guard::check_understood(&observed.groups)?;
             the_only_blank_disk(observed)?
         }
     };
@@ -394,8 +394,8 @@ fn new_volume(observed: &Observed, desired: &Desired) -> Result<Format, Refusal>
         .filesystem
         .or_else(|| begun.map(|intent| intent.filesystem))
         .unwrap_or(RetentionFilesystem::Ext4);
-    guard::is_large_enough(disk, filesystem)?;
-    can_be_made(observed, desired, filesystem)?;
+    guard::check_large_enough(disk, filesystem)?;
+    check_can_be_made(observed, desired, filesystem)?;
     Ok(Format {
         path: disk.path.clone(),
         disk: known_by,
@@ -510,7 +510,7 @@ fn not_for_image(observed: &Observed, filesystem: RetentionFilesystem, why: &Unk
 
 /// Whether the kernel and the tools can make and mount the filesystem: checked before anything is
 /// wiped.
-fn can_be_made(
+fn check_can_be_made(
     observed: &Observed,
     desired: &Desired,
     filesystem: RetentionFilesystem,

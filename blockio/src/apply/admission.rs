@@ -95,11 +95,11 @@ pub(crate) fn admit(question: &Question<'_>) -> Result<Admission> {
         admission.start = start(question, known, &mut admission.warnings)?;
     }
     if admission.start == Start::Beginning {
-        follows(question, &mut admission)?;
-        same_size(question)?;
+        check_follows(question, &mut admission)?;
+        check_same_size(question)?;
     }
     if admission.start != Start::Nowhere {
-        fits(question, &mut admission)?;
+        check_fits(question, &mut admission)?;
     }
     Ok(admission)
 }
@@ -108,11 +108,11 @@ pub(crate) fn admit(question: &Question<'_>) -> Result<Admission> {
 pub(crate) fn admit_next(question: &Question<'_>) -> Result<Admission> {
     let mut admission = Admission::new();
     if let Some(known) = question.known.filter(|_| question.format == Format::Svd) {
-        is_later(question, known, &mut admission.warnings)?;
+        check_later(question, known, &mut admission.warnings)?;
     }
-    follows(question, &mut admission)?;
-    same_size(question)?;
-    fits(question, &mut admission)?;
+    check_follows(question, &mut admission)?;
+    check_same_size(question)?;
+    check_fits(question, &mut admission)?;
     Ok(admission)
 }
 
@@ -181,7 +181,7 @@ fn at_rest(
     match (question.format, &known.lineage.last_content) {
         (Format::Native, _) if was_applied => Ok(Start::Nowhere),
         (Format::Native, _) => {
-            is_not_forgotten(question, known, warnings)?;
+            check_not_forgotten(question, known, warnings)?;
             Ok(Start::Beginning)
         }
         // Without a name at its end, it cannot be distinguished from another one.
@@ -202,7 +202,7 @@ fn at_rest(
             if is_older && was_applied && known.lineage.latest.is_some() {
                 return Ok(Start::Nowhere);
             }
-            is_later(question, known, warnings)?;
+            check_later(question, known, warnings)?;
             Ok(Start::Beginning)
         }
         (Format::RbdDiff | Format::Raw, _) => Ok(Start::Beginning),
@@ -210,7 +210,7 @@ fn at_rest(
 }
 
 /// Requires that the source began it after the last one that was applied.
-fn is_later(
+fn check_later(
     question: &Question<'_>,
     known: &VolumeState,
     warnings: &mut Vec<Notice>,
@@ -231,7 +231,7 @@ fn is_later(
 
 /// Requires that a native stream is not a forgotten one: a stream that is not remembered is known
 /// to be new only as long as all applied streams are remembered.
-fn is_not_forgotten(
+fn check_not_forgotten(
     question: &Question<'_>,
     known: &VolumeState,
     warnings: &mut Vec<Notice>,
@@ -275,13 +275,13 @@ fn can_be_known_again(question: &Question<'_>) -> bool {
 }
 
 /// Requires that a stream that begins at a snapshot finds the volume there.
-fn follows(question: &Question<'_>, admission: &mut Admission) -> Result<()> {
+fn check_follows(question: &Question<'_>, admission: &mut Admission) -> Result<()> {
     let from = question.header.from.as_ref().map(exact);
     let at = question.known.and_then(|known| known.ends_at.clone());
     let is_link = is_chained(question.format, question.header);
     match (&from, &at) {
         (_, None) if is_link && question.known.is_some_and(|known| !known.applied.is_empty()) => {
-            return follows_what_has_no_name(question, from.as_deref(), admission);
+            return check_follows_unnamed(question, from.as_deref(), admission);
         }
         (Some(from), None) if question.in_group => admission.warnings.push(taken(format!(
             "{}: the stream begins at \"{from}\", and nothing is known of what is on the target: \
@@ -311,7 +311,7 @@ fn follows(question: &Question<'_>, admission: &mut Admission) -> Result<()> {
 
 /// Decides for a volume at a state without a name: the names do not show what is missing between
 /// that state and the beginning of the stream.
-fn follows_what_has_no_name(
+fn check_follows_unnamed(
     question: &Question<'_>,
     from: Option<&str>,
     admission: &mut Admission,
@@ -364,7 +364,7 @@ pub(crate) fn is_chained(format: Format, header: &VolumeHeader) -> bool {
     format == Format::RbdDiff || header.from.is_some() || header.to.is_some()
 }
 
-fn same_size(question: &Question<'_>) -> Result<()> {
+fn check_same_size(question: &Question<'_>) -> Result<()> {
     match (question.source_before, question.header.size) {
         (Some(before), Some(now)) if before != now && !question.options.accept_resize => {
             Err(Error::refused(format!(
@@ -386,7 +386,7 @@ fn grown(question: &Question<'_>) -> Option<Extent> {
     Extent::new(ByteOffset::new(before), ByteCount::new(now.checked_sub(before)?)).ok()
 }
 
-fn fits(question: &Question<'_>, admission: &mut Admission) -> Result<()> {
+fn check_fits(question: &Question<'_>, admission: &mut Admission) -> Result<()> {
     let Some(source) = question.header.size else { return Ok(()) };
     admission.grown = grown(question);
     if source > question.capacity {

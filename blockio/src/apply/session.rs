@@ -118,7 +118,7 @@ impl<'a> Session<'a> {
         observe: &'a mut dyn FnMut(Event<'_>),
     ) -> Result<Self> {
         let Job { mut source, mut assignments, mut group, options, history, pool } = job;
-        is_no_target(source.as_ref(), &assignments)?;
+        check_no_stream_is_a_target(source.as_ref(), &assignments)?;
         group.view().require_no_rollback()?;
         if group.view().remembers() {
             for note in target_check::check(group.view(), &mut assignments, options.accept_target)?
@@ -447,7 +447,7 @@ impl<'a> Session<'a> {
 }
 
 /// An input must not be overwritten.
-fn is_no_target(source: &dyn Source, assignments: &[Assignment]) -> Result<()> {
+fn check_no_stream_is_a_target(source: &dyn Source, assignments: &[Assignment]) -> Result<()> {
     let mut files = assignments.iter().filter_map(|assignment| assignment.target.file());
     let Some(name) = files.find_map(|file| source.is_also(file)) else { return Ok(()) };
     let context = format!("{name} is a stream and a target at once");

@@ -58,11 +58,11 @@ impl Renaming {
         let (mut moves, mut left) = (Vec::new(), Vec::new());
         for pair in pairs {
             if pair.to.symlink_metadata().is_ok() && !pair.to.is_dir() {
-                return Err(is_no_groups(&pair.to));
+                return Err(not_a_groups(&pair.to));
             }
             match (holds_something(&pair.from)?, holds_something(&pair.to)?) {
                 (true, true) => return Err(is_there(to.0, &pair.to)),
-                (true, false) if is_somebodys(&pair.to) => return Err(is_no_groups(&pair.to)),
+                (true, false) if is_somebodys(&pair.to) => return Err(not_a_groups(&pair.to)),
                 (true, false) => moves.push(pair),
                 (false, true) => {
                     let replaced = |path: &mut PathBuf| {
@@ -192,13 +192,13 @@ fn move_to_nothing(from: &Path, to: &Path) -> io::Result<()> {
 
 fn is_there(name: &str, at: &Path) -> Error {
     if !Place::without_history(at).has_something().unwrap_or(true) {
-        return is_no_groups(at);
+        return not_a_groups(at);
     }
     Error::refused(format!("there is a group {name} already, in {}", at.display()))
         .with_hint(format!("see it with `mtctl group show --group {name}`, or take another name"))
 }
 
-fn is_no_groups(at: &Path) -> Error {
+fn not_a_groups(at: &Path) -> Error {
     Error::refused(format!("{} is there already, and is no group's", at.display()))
         .with_hint("take another name; or remove it, if it is nobody's")
 }

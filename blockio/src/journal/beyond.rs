@@ -70,7 +70,7 @@ fn volumes(
         let read = volumes_in(storage, known, number, (at, record), pool, &mut found);
         let ended = match read {
             Ok(ended) => ended.unwrap_or(record),
-            Err(error) => none_of_ours(number, error).map(|()| record)?,
+            Err(error) => check_not_ours(number, error).map(|()| record)?,
         };
         next = later.next().map(|number| (*number, BLOCK_BYTES as u64, ended));
     }
@@ -123,12 +123,12 @@ fn look(
     pool: &ArenaPool,
 ) -> Result<Option<Begun>> {
     let read = read(storage, state, known, number, pool);
-    read.or_else(|error| none_of_ours(number, error).map(|()| None))
+    read.or_else(|error| check_not_ours(number, error).map(|()| None))
 }
 
 /// Ignores a segment that is not ours: it was never completed, is gone, or is damaged, which is
 /// reported elsewhere.
-fn none_of_ours(number: SegmentNumber, error: SegmentError) -> Result<()> {
+fn check_not_ours(number: SegmentNumber, error: SegmentError) -> Result<()> {
     match error {
         SegmentError::Header(_) | SegmentError::Foreign | SegmentError::Number(_) => Ok(()),
         SegmentError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

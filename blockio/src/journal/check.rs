@@ -313,7 +313,7 @@ impl Check<'_> {
         }
         self.spans(known);
         self.followers(state, known, &mut epoch)?;
-        self.is_complete(known, &epoch)?;
+        self.check_complete(known, &epoch)?;
         if let Some(to) = known.rolling_back_to {
             let called = crate::journal::selector::called(known, to);
             let detail = format!("a rollback to {called} was begun and not finished");
@@ -466,7 +466,7 @@ impl Check<'_> {
     }
 
     /// Checks that the end has every record that was durable when the state was saved.
-    fn is_complete(&mut self, known: &Catalogue, epoch: &Epoch) -> Result<()> {
+    fn check_complete(&mut self, known: &Catalogue, epoch: &Epoch) -> Result<()> {
         let next = epoch.next_record(known);
         let (point, last) = (known.open_epoch(), known.points.last());
         let is_whole = next >= known.next_record || epoch.is_unsure();

@@ -326,12 +326,12 @@ impl RecordHeader {
             payload_checksum: u32_at(place, 44),
             durable_before: u64_at(place, 48),
         };
-        header.is_whole()?;
+        header.check_whole()?;
         Ok(header)
     }
 
     /// Checks that the lengths are consistent.
-    fn is_whole(&self) -> Result<(), NoHeader> {
+    fn check_whole(&self) -> Result<(), NoHeader> {
         if self.record_bytes() > RECORD_BYTES_MAX {
             return Err(NoHeader::Field("payload length"));
         }

@@ -244,7 +244,7 @@ impl Log {
     /// A record could not be written.
     pub(crate) fn poll(&mut self, ticket: Ticket) -> Result<Option<ImagesDurable>> {
         while self.durable < ticket {
-            self.has_not_failed()?;
+            self.require_not_failed()?;
             match self.worker.done() {
                 Some(done) => self.note(done)?,
                 None => return Ok(None),
@@ -260,7 +260,7 @@ impl Log {
     /// A record could not be written.
     pub(crate) fn wait(&mut self, ticket: Ticket) -> Result<ImagesDurable> {
         while self.durable < ticket {
-            self.has_not_failed()?;
+            self.require_not_failed()?;
             let done = self.worker.wait();
             let done = done.map_err(failed(&*self.storage, "waiting for records to be written"))?;
             self.note(done)?;
@@ -294,7 +294,7 @@ impl Log {
     }
 
     /// A failure is reported once by the writer: waiting again would never end.
-    fn has_not_failed(&self) -> Result<()> {
+    fn require_not_failed(&self) -> Result<()> {
         match self.has_failed {
             true => Err(not_done(&*self.storage, "it failed before", SEE_TO_IT)),
             false => Ok(()),

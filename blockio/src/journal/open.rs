@@ -125,7 +125,7 @@ impl<'a> Opening<'a> {
             self.known(span, until)?;
         }
         self.followers()?;
-        self.is_complete()
+        self.check_complete()
     }
 
     /// Reads a segment that the saved state has; the last one may have more records than the state
@@ -240,7 +240,7 @@ impl<'a> Opening<'a> {
     }
 
     /// Checks that nothing that was durable is missing.
-    fn is_complete(&self) -> Result<()> {
+    fn check_complete(&self) -> Result<()> {
         if self.found.next_record >= self.catalogue.next_record {
             return Ok(());
         }

@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::room::{self, Way};
-use super::{Event, check, check_lengths, fits, may_be_at, names, order, proof};
+use super::{Event, check, check_lengths, check_sectors, may_be_at, names, order, proof};
 use crate::Result;
 use crate::apply::Settings;
 use crate::assignment::Assignment;
@@ -84,7 +84,7 @@ pub fn preview(
     }
     let order = order(assignments, &names, &images)?;
     for (index, number) in &order {
-        fits(&assignments[*index].target, images.of(*number))?;
+        check_sectors(&assignments[*index].target, images.of(*number))?;
     }
     let (mut given_up, mut for_room) = (Vec::new(), Vec::new());
     if asked.without_undo {

@@ -375,9 +375,9 @@ fn what_was_kept_in_short_sectors_does_not_fit_a_disk_of_long_ones() {
         let mut index = Index::default();
         index.add(Image { extent: extent(0, BLOCK), place: Place::Zeros });
         index.add(Image { extent: extent(start, end), place: Place::Zeros });
-        fits(&disk, Some(&index))
+        check_sectors(&disk, Some(&index))
     };
-    assert!(fits(&disk, None).is_ok());
+    assert!(check_sectors(&disk, None).is_ok());
     assert!(with(BLOCK, 2 * BLOCK).is_ok());
     // The last sector has the length that the disk has left.
     assert!(with(2 * BLOCK, end).is_ok());

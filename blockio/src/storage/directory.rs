@@ -65,7 +65,7 @@ impl Held {
     }
 
     /// Checks that its path still leads to it.
-    fn is_there(&self) -> io::Result<()> {
+    fn check_in_place(&self) -> io::Result<()> {
         let (open, named) = (self.file.metadata()?, fs::metadata(&self.path));
         let is_same = |named: fs::Metadata| (named.dev(), named.ino()) == (open.dev(), open.ino());
         if named.is_ok_and(is_same) {
@@ -308,7 +308,7 @@ impl Storage for Directory {
         bytes: u64,
         engine: Engine,
     ) -> io::Result<Box<dyn BlockDevice>> {
-        self.segments.is_there()?;
+        self.segments.check_in_place()?;
         let path = self.path(number);
         let file = self.create(&path, bytes)?;
         self.device(file, bytes, engine)

@@ -305,12 +305,12 @@ fn an_image_is_opened_again_with_the_shorter_of_its_sectors_and_those_of_its_pla
 fn the_first_loop_device_above_a_target_is_told() {
     let found = |names: &[&str]| Ok(names.iter().map(|&name| name.to_owned()).collect());
     let path = Path::new("x");
-    is_under_no_loop_device(path, found(&[])).unwrap();
-    let error = is_under_no_loop_device(path, found(&["loop3", "loop4"])).unwrap_err();
+    check_no_loop_device_above(path, found(&[])).unwrap();
+    let error = check_no_loop_device_above(path, found(&["loop3", "loop4"])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.to_string().contains("behind the loop device /dev/loop3"), "{error}");
     let unknown = Err(io::Error::from_raw_os_error(libc::EIO));
-    let error = is_under_no_loop_device(path, unknown).unwrap_err();
+    let error = check_no_loop_device_above(path, unknown).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Failed);
 }
 
@@ -326,7 +326,7 @@ fn a_file_has_nothing_of_what_a_disk_has() {
         assert_eq!(answer.unwrap_err().raw_os_error(), Some(libc::ENOTTY));
     }
     assert_eq!(kernel::disk_sequence(&file).unwrap(), None);
-    assert!(is_writable(&file, Path::new("x")).is_err());
+    assert!(check_writable(&file, Path::new("x")).is_err());
 }
 
 #[test]
@@ -336,8 +336,8 @@ fn a_target_tells_the_number_of_its_attachment() {
     let target = Target { disk_sequence: Some(7), ..target };
     assert_eq!(target.disk_sequence(), Some(7));
     let expecting = |number| Expected { size: None, disk_sequence: Some(number) };
-    is_as_expected(&target, expecting(7)).unwrap();
-    assert_eq!(is_as_expected(&target, expecting(8)).unwrap_err().kind(), ErrorKind::Refused);
+    check_expected(&target, expecting(7)).unwrap();
+    assert_eq!(check_expected(&target, expecting(8)).unwrap_err().kind(), ErrorKind::Refused);
 }
 
 #[test]

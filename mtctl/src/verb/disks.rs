@@ -102,7 +102,7 @@ fn print(out: &mut impl Write, disks: &[Disk]) -> anyhow::Result<()> {
 
 /// Prints what keeps every disk from being fit for retention.
 fn print_unreadable(out: &mut impl Write, groups: &Groups) -> anyhow::Result<()> {
-    if let Err(refusal) = guard::are_understood(groups) {
+    if let Err(refusal) = guard::check_understood(groups) {
         let text = format!("no disk is fit for retention: {}; {}", refusal.reason, refusal.hint);
         writeln!(out, "note: {}", output::wrapped(&text, 6))?;
     }

@@ -178,7 +178,7 @@ fn desired(arguments: &Arguments, host: &Host) -> system::Result<Desired> {
     let mut desired = arguments.desired.resolve(configured.prepare, host.system())?;
     let disk = |typed: &Option<String>| -> system::Result<Option<DiskName>> {
         let name = typed.as_deref().map(DiskName::parse).transpose()?;
-        name.iter().try_for_each(|name| observe::is_nameable(host, name))?;
+        name.iter().try_for_each(|name| observe::check_nameable(host, name))?;
         Ok(name)
     };
     desired.retention_disk = disk(&arguments.retention_disk)?.or(desired.retention_disk);

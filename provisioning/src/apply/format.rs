@@ -44,8 +44,8 @@ pub(super) fn format(
     let (disks, groups) = observe_again(host)?;
     let found = disks.iter().find(|disk| disk.path == planned.path);
     let disk = found.ok_or_else(|| changed(planned, "it is gone"))?;
-    is_still_the_one(planned, disk)?;
-    is_still_allowed(host, planned, disk, (&disks, &groups), desired)?;
+    check_same_disk(planned, disk)?;
+    check_still_allowed(host, planned, disk, (&disks, &groups), desired)?;
     // Closed before mkfs runs, which wants the device exclusively itself.
     let exclusive = host.open_device_exclusively(&planned.path)?;
     if planned.consent == Consent::Blank {
@@ -122,7 +122,7 @@ fn make(
     let Format { path, uuid, features, size_bytes, .. } = planned;
     run(host, &planned.filesystem.mkfs(path, *uuid, *features, *size_bytes))?;
     let stop = watch(&Event::Reached("the filesystem is made, not recorded"));
-    is_what_was_made(host, planned)?;
+    check_made(host, planned)?;
     Ok(if flow.is_break() { flow } else { stop })
 }
 
@@ -167,7 +167,7 @@ fn observe_again(host: &Host) -> Result<(Vec<Disk>, Groups)> {
     Ok((disk::inventory::observe(host, mounts.mounts(), &swaps, &groups, signatures), groups))
 }
 
-fn is_still_the_one(planned: &Format, disk: &Disk) -> Result<()> {
+fn check_same_disk(planned: &Format, disk: &Disk) -> Result<()> {
     if disk.known_by.as_ref() != Some(&planned.disk) {
         let now = disk.known_by.as_ref().map_or("none".to_owned(), ToString::to_string);
         return Err(changed(planned, &format!("it was {}, and is {now}", planned.disk)));
@@ -186,7 +186,7 @@ fn is_still_the_one(planned: &Format, disk: &Disk) -> Result<()> {
     Ok(())
 }
 
-fn is_still_allowed(
+fn check_still_allowed(
     host: &Host,
     planned: &Format,
     disk: &Disk,
@@ -215,7 +215,7 @@ fn begun(host: &Host, planned: &Format, disk: &Disk) -> Result<Option<Begun>> {
     Ok(Some(Begun { intent, is_in_use }))
 }
 
-fn is_what_was_made(host: &Host, planned: &Format) -> Result<()> {
+fn check_made(host: &Host, planned: &Format) -> Result<()> {
     let found = filesystem::probe_signature(host, &planned.path)?;
     let uuid = planned.uuid.hyphenated().to_string();
     if found.filesystem.as_deref() == Some(planned.filesystem.name())

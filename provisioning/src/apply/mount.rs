@@ -29,17 +29,17 @@ pub(super) fn mount(host: &Host, volume: &Volume<'_>, watch: Watch<'_>) -> Resul
         host.change(&by_device(host, volume)?, &mut |_| {})?;
         let told = "not proven by mount -a: no udev here links the volume by its UUID";
         let _ = watch(&Event::Line(told));
-        return is_mounted(host, volume);
+        return check_mounted(host, volume);
     }
     host.change(&Invocation::new("mount").argument(&at), &mut |_| {})?;
-    is_mounted(host, volume)?;
+    check_mounted(host, volume)?;
     go_on(watch(&Event::Reached("mounted once")))?;
     host.change(&Invocation::new("umount").argument(&at), &mut |_| {})?;
     go_on(watch(&Event::Reached("unmounted")))?;
     // Only rows with our mark: the other rows of fstab are none of our business.
     let all = Invocation::new("mount").arguments(["--all", "--test-opts", mark(host).option()]);
     host.change(&all, &mut |_| {})?;
-    is_mounted(host, volume)
+    check_mounted(host, volume)
 }
 
 /// The path may lead to another disk than when the plan was made: a device that is not the volume
@@ -99,7 +99,7 @@ fn by_device(host: &Host, volume: &Volume<'_>) -> Result<Invocation> {
     Ok(mount.arguments([&options, &device, &at]))
 }
 
-fn is_mounted(host: &Host, volume: &Volume<'_>) -> Result<()> {
+fn check_mounted(host: &Host, volume: &Volume<'_>) -> Result<()> {
     let Volume { mount_point, uuid, .. } = volume;
     let mounts = observe::mount_table(host)?;
     let failed = |why: String| {

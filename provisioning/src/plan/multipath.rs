@@ -48,7 +48,7 @@ fn actions(observed: &Observed, desired: &Desired, own: &OwnDisks) -> Result<Vec
     let policy = desired.multipath;
     let generation = generation(observed);
     if policy == MultipathPolicy::Require {
-        is_system_named(observed)?;
+        check_system_named(observed)?;
     }
     let text = multipath::policy_text(policy, generation, own)
         .map_err(|error| Refusal::new(error.to_string(), "--skip multipath"))?;
@@ -92,7 +92,7 @@ fn own_disks(observed: &Observed, desired: &Desired) -> OwnDisks {
 
 /// The system's plain SCSI disks are excluded by their WWIDs: a disk that has none now and gets one
 /// through disk.EnableUUID would be claimed at the next boot.
-fn is_system_named(observed: &Observed) -> Result<(), Refusal> {
+fn check_system_named(observed: &Observed) -> Result<(), Refusal> {
     let is_nameless = |disk: &&Disk| {
         let own = observed.storage.if_own.get(&disk.name);
         disk.is_system()

@@ -1,13 +1,19 @@
-//! Rules for functions: length, and no `unwrap` outside tests. Parsed rather than guessed from
-//! text.
+//! Rules for functions: length, names that say whether they answer or refuse, and no `unwrap`
+//! outside tests. Parsed rather than guessed from text.
 
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{Attribute, Block, ExprMethodCall, ImplItemFn, ItemFn, ItemMod, Signature, TraitItemFn};
+use syn::{
+    Attribute, Block, ExprMethodCall, GenericArgument, ImplItemFn, ItemFn, ItemMod, PathArguments,
+    ReturnType, Signature, TraitItemFn, Type,
+};
 
 use crate::Offence;
 
 const LINES_MAX: usize = 70;
+
+/// How the name of a function begins that answers a question with yes or no.
+const QUESTIONS: [&str; 7] = ["is_", "are_", "has_", "can_", "may_", "does_", "was_"];
 
 /// The offences in the Rust file `text`; a file that cannot be parsed is one offence.
 pub(crate) fn offences(path: &str, text: &str) -> Vec<Offence> {
@@ -56,6 +62,17 @@ impl Finder<'_> {
         }
     }
 
+    /// What returns `Result<()>` refuses, and is called `check_…` or `require_…`.
+    fn check_name(&mut self, signature: &Signature) {
+        let name = signature.ident.to_string();
+        let asks = QUESTIONS.iter().any(|begin| name.starts_with(begin));
+        if asks && returns_nothing_or_an_error(&signature.output) && !self.in_tests {
+            let message = format!("function {name} returns Result<()>: check_… or require_…");
+            let line = signature.span().start().line;
+            self.offences.push(Offence::at(self.path, line, message));
+        }
+    }
+
     /// Visits what `attributes` apply to, noting whether they make it a test.
     fn within(&mut self, attributes: &[Attribute], look: impl FnOnce(&mut Self)) {
         let outside = self.in_tests;
@@ -65,6 +82,17 @@ impl Finder<'_> {
     }
 }
 
+fn returns_nothing_or_an_error(output: &ReturnType) -> bool {
+    let ReturnType::Type(_, of) = output else { return false };
+    let Type::Path(path) = of.as_ref() else { return false };
+    let Some(last) = path.path.segments.last().filter(|last| last.ident == "Result") else {
+        return false;
+    };
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return false };
+    let first = arguments.args.first();
+    matches!(first, Some(GenericArgument::Type(Type::Tuple(tuple))) if tuple.elems.is_empty())
+}
+
 impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_item_mod(&mut self, item: &'ast ItemMod) {
         self.within(&item.attrs, |finder| visit::visit_item_mod(finder, item));
@@ -72,15 +100,18 @@ impl<'ast> Visit<'ast> for Finder<'_> {
 
     fn visit_item_fn(&mut self, item: &'ast ItemFn) {
         self.check_length(&item.sig, &item.block);
+        self.check_name(&item.sig);
         self.within(&item.attrs, |finder| visit::visit_item_fn(finder, item));
     }
 
     fn visit_impl_item_fn(&mut self, item: &'ast ImplItemFn) {
         self.check_length(&item.sig, &item.block);
+        self.check_name(&item.sig);
         self.within(&item.attrs, |finder| visit::visit_impl_item_fn(finder, item));
     }
 
     fn visit_trait_item_fn(&mut self, item: &'ast TraitItemFn) {
+        self.check_name(&item.sig);
         if let Some(block) = &item.default {
             self.check_length(&item.sig, block);
         }
@@ -127,6 +158,21 @@ mod tests {
         }
         let nested = format!("fn outer() {{\n{long}}}");
         assert_eq!(messages("a.rs", &nested).len(), 2, "outer and long");
+    }
+
+    #[test]
+    fn what_can_only_refuse_is_not_called_a_question() {
+        let function = |name: &str, output: &str| format!("fn {name}() -> {output} {{ a() }}");
+        for output in ["Result<()>", "io::Result<()>", "Result<(), String>"] {
+            let found = messages("a.rs", &function("is_free", output));
+            assert_eq!(found, ["a.rs:1 function is_free returns Result<()>: check_… or require_…"]);
+            assert_eq!(messages("a.rs", &function("check_free", output)), [""; 0]);
+        }
+        for output in ["bool", "Result<bool>", "Option<()>"] {
+            assert_eq!(messages("a.rs", &function("is_free", output)), [""; 0]);
+        }
+        let method = format!("impl A {{ {} }}", function("has_room", "Result<()>"));
+        assert_eq!(messages("a.rs", &method).len(), 1);
     }
 
     #[test]

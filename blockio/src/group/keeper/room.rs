@@ -185,7 +185,7 @@ impl Keeper {
 
     /// Fails if removing segments of `bytes` freed nothing, with `before` free: another process
     /// holds them open, and giving up more points would free as little.
-    fn has_given_back(&self, bytes: u64, before: Space) -> Result<()> {
+    fn require_given_back(&self, bytes: u64, before: Space) -> Result<()> {
         let after = self.storage.space_after_removal();
         let after = after.map_err(failed(&*self.storage, "asking its volume for room"))?;
         if bytes == 0 || after.free_bytes > before.free_bytes {
@@ -235,7 +235,7 @@ impl Keeper {
         if is_limited || forgotten.unneeded.is_empty() {
             return Ok(());
         }
-        self.has_given_back(bytes, before)
+        self.require_given_back(bytes, before)
     }
 }
 

@@ -23,7 +23,7 @@ type Chapter = (&'static str, fn(&mut Story, &mut World) -> Result<()>);
 /// All chapters.
 pub(super) const CHAPTERS: [Chapter; 14] = [
     ("Three disks", three_disks),
-    ("Is this host a master target?", not_ready_yet),
+    ("Is this host a master target?", require_not_ready),
     ("The wrong disk is refused", wrong_disk),
     ("What would be done", dry_run),
     ("Doing it", for_real),
@@ -93,7 +93,7 @@ fn three_disks(story: &mut Story, world: &mut World) -> Result<()> {
     })
 }
 
-fn not_ready_yet(story: &mut Story, _: &mut World) -> Result<()> {
+fn require_not_ready(story: &mut Story, _: &mut World) -> Result<()> {
     story.say(
         "mtctl check tells, and changes nothing. Here is what it says of the retention volume: the \
          disk that keeps what replication overwrites, so that machines can go back in time.",
@@ -126,7 +126,7 @@ fn wrong_disk(story: &mut Story, world: &mut World) -> Result<()> {
     refused(story, &typed, "is in use (mounted:")?;
     story.run(&format!("umount {ATTACHED_MOUNT}"), 0)?;
     let after = world.hash_attached(story)?;
-    same_bytes(&world.attached_hashes, &after)?;
+    require_same_bytes(&world.attached_hashes, &after)?;
     story.say("The same hashes: not one byte was written.")
 }
 
@@ -146,7 +146,7 @@ pub(super) fn says(text: &str, words: &str) -> Result<()> {
     expect(joined.contains(words), || format!("'{words}' was expected in:\n{text}"))
 }
 
-fn same_bytes(before: &str, after: &str) -> Result<()> {
+fn require_same_bytes(before: &str, after: &str) -> Result<()> {
     expect(before == after, || format!("the disks changed: from\n{before}to\n{after}"))
 }
 
@@ -240,7 +240,7 @@ fn outcome(story: &mut Story, world: &mut World) -> Result<()> {
     story.run("mtctl disks --all", 0)?;
     story.say("And the two disks that belong to somebody:")?;
     let after = world.hash_attached(story)?;
-    same_bytes(&world.attached_hashes, &after)?;
+    require_same_bytes(&world.attached_hashes, &after)?;
     story.say(
         "All hashes agree: every file on the retention volume, and every byte of the two disks \
          that belong to somebody, is what it was.",

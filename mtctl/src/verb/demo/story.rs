@@ -115,13 +115,13 @@ impl Story {
         exits: &[i32],
         is_shown: fn(&str) -> bool,
     ) -> Result<String> {
-        self.is_interrupted()?;
+        self.check_interrupted()?;
         self.blank_line_after(&[Last::Text])?;
         let line = format!("$ {}", broken(typed, usize::from(output::width()) - INDENT - 2));
         line.lines().try_for_each(|line| line_out(&mut self.out, &coloured(line, Colour::Bold)))?;
         self.out.flush()?;
         let (text, exit) = self.run_to_the_end(typed, is_shown)?;
-        self.is_interrupted()?;
+        self.check_interrupted()?;
         if let Some(chapter) = self.told.last_mut() {
             chapter.commands.push(Ran { command: typed.to_owned(), exit });
         }
@@ -153,7 +153,7 @@ impl Story {
     /// # Errors
     /// Returns an error if it cannot be run, or ends without reporting that it is ready.
     pub(super) fn start(&mut self, typed: &str) -> Result<Child> {
-        self.is_interrupted()?;
+        self.check_interrupted()?;
         self.blank_line_after(&[Last::Text])?;
         let line = format!("$ {} &", broken(typed, usize::from(output::width()) - INDENT - 4));
         line.lines().try_for_each(|line| line_out(&mut self.out, &coloured(line, Colour::Bold)))?;
@@ -234,7 +234,7 @@ impl Story {
         Ok(text)
     }
 
-    fn is_interrupted(&self) -> Result<()> {
+    fn check_interrupted(&self) -> Result<()> {
         if !self.interrupted.load(Ordering::Relaxed) {
             return Ok(());
         }

@@ -93,7 +93,7 @@ impl PackageOptions {
             }
         }
         let images = pairs.iter().map(Pair::path);
-        restore_targets::are_possible(images.chain([ovf.as_path(), &mf]), of)
+        restore_targets::check_possible(images.chain([ovf.as_path(), &mf]), of)
     }
 
     /// Writes the descriptor and the manifest of the `restored` images for the machine `machine`.

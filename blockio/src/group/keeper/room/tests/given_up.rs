@@ -37,10 +37,10 @@ fn a_point_whose_room_does_not_come_free_is_the_last_that_goes() {
 fn room_that_came_free_is_more_than_there_was() {
     let keeper = Volume::new(0, 100).group(Policy::default(), None).keeper.unwrap();
     let before = |free_bytes| Space { total_bytes: 0, free_bytes };
-    assert!(keeper.has_given_back(10, before(99)).is_ok());
-    assert!(keeper.has_given_back(10, before(100)).is_err());
-    assert!(keeper.has_given_back(10, before(101)).is_err());
-    assert!(keeper.has_given_back(0, before(100)).is_ok(), "nothing was removed");
+    assert!(keeper.require_given_back(10, before(99)).is_ok());
+    assert!(keeper.require_given_back(10, before(100)).is_err());
+    assert!(keeper.require_given_back(10, before(101)).is_err());
+    assert!(keeper.require_given_back(0, before(100)).is_ok(), "nothing was removed");
 }
 
 #[test]
