@@ -424,7 +424,7 @@ impl Fingerprint {
         let mut text = header.format.to_string();
         if let Some(identity) = header.identity {
             text.push(':');
-            identity.iter().for_each(|byte| text.push_str(&format!("{byte:02x}")));
+            text.push_str(&hex::encode(identity));
             return Self(text);
         }
         for volume in &header.volumes {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use crate::nbd::budget::{BUDGET_BYTES, Budget};
 use crate::nbd::connection;
@@ -43,15 +44,20 @@ pub enum Listen {
     Tcp(SocketAddr),
 }
 
+/// All but what RFC 3986 calls unreserved.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The same, where slashes divide.
+const OF_A_PATH: &AsciiSet = &UNRESERVED.remove(b'/');
+
 impl Listen {
     /// The URI of the export `name`, as in the NBD URI specification; the empty name means the only
     /// export.
     #[must_use]
     pub fn uri(&self, name: &str) -> String {
-        let name = percent_encoded(name.as_bytes(), b"");
+        let name = percent_encode(name.as_bytes(), UNRESERVED);
         match self {
             Self::Unix(path) => {
-                let path = percent_encoded(path.as_os_str().as_encoded_bytes(), b"/");
+                let path = percent_encode(path.as_os_str().as_encoded_bytes(), OF_A_PATH);
                 format!("nbd+unix:///{name}?socket={path}")
             }
             Self::Tcp(address) => format!("nbd://{address}/{name}"),
@@ -66,19 +72,6 @@ impl fmt::Display for Listen {
             Self::Tcp(address) => address.fmt(f),
         }
     }
-}
-
-fn percent_encoded(bytes: &[u8], also_kept: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        let is_kept = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        if is_kept || also_kept.contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
 }
 
 /// A listening server, with its exports.

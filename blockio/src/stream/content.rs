@@ -60,7 +60,7 @@ impl Running {
     /// The digest of what was read so far, which is `bytes` long.
     pub(in crate::stream) fn consumed(&self, bytes: u64) -> Consumed {
         let hash = self.hasher.finalize();
-        let digest = hash.as_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex::encode(&hash.as_bytes()[..16]);
         Consumed { bytes, digest }
     }
 

@@ -1,6 +1,8 @@
 //! The UUIDs of partition tables and filesystems, from the first bytes of a disk. Pure; anything
 //! unrecognised has none.
 
+use uuid::Uuid;
+
 /// The partition table and the filesystem on a disk that begins with `head`.
 pub(super) fn signature(head: &[u8]) -> (Option<String>, Option<String>) {
     (table(head), filesystem(head))
@@ -18,12 +20,9 @@ fn begins(head: &[u8], at: usize, magic: &[u8]) -> bool {
 fn table(head: &[u8]) -> Option<String> {
     for sector in [512, 4096] {
         if begins(head, sector, b"EFI PART") {
-            let guid = bytes(head, sector + 56, 16)?;
-            let mixed: Vec<u8> = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15]
-                .into_iter()
-                .map(|place: usize| guid[place])
-                .collect();
-            return Some(uuid(&mixed));
+            // A GUID has its first three fields in little endian.
+            let guid = bytes(head, sector + 56, 16)?.try_into().ok()?;
+            return Some(Uuid::from_bytes_le(guid).to_string());
         }
     }
     let number = bytes(head, 440, 4).filter(|number| number.iter().any(|byte| *byte != 0))?;
@@ -39,18 +38,8 @@ fn filesystem(head: &[u8]) -> Option<String> {
         () if begins(head, 0x1_0040, b"_BHRfS_M") => (b"btrfs", 0x1_0020),
         () => return None,
     };
-    Some(format!("{} {}", String::from_utf8_lossy(magic), uuid(bytes(head, at, 16)?)))
-}
-
-fn uuid(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for (place, byte) in bytes.iter().enumerate() {
-        if [4, 6, 8, 10].contains(&place) {
-            text.push('-');
-        }
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
+    let uuid = Uuid::from_slice(bytes(head, at, 16)?).ok()?;
+    Some(format!("{} {uuid}", String::from_utf8_lossy(magic)))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use system::error::Result;
 #[serde(rename_all = "kebab-case")]
 enum RecordedNode {
     Text(String),
-    Hex(String),
+    Hex(#[serde(with = "hex")] Vec<u8>),
     Directory,
     Link(PathBuf),
     Block { device_number: (u32, u32), blank: RecordedContent, busy: bool },
@@ -113,8 +113,8 @@ fn written(node: Node) -> RecordedNode {
     match node {
         Node::File(bytes) => match String::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => RecordedNode::Text(text),
-            Ok(text) => RecordedNode::Hex(hex(text.as_bytes())),
-            Err(error) => RecordedNode::Hex(hex(error.as_bytes())),
+            Ok(text) => RecordedNode::Hex(text.into_bytes()),
+            Err(error) => RecordedNode::Hex(error.into_bytes()),
         },
         Node::Directory => RecordedNode::Directory,
         Node::Link(target) => RecordedNode::Link(target),
@@ -127,24 +127,13 @@ fn written(node: Node) -> RecordedNode {
 fn replayed(node: RecordedNode) -> Node {
     match node {
         RecordedNode::Text(text) => Node::File(text.into_bytes()),
-        RecordedNode::Hex(digits) => Node::File(unhex(&digits)),
+        RecordedNode::Hex(bytes) => Node::File(bytes),
         RecordedNode::Directory => Node::Directory,
         RecordedNode::Link(target) => Node::Link(target),
         RecordedNode::Block { device_number, blank, busy } => {
             Node::BlockDevice { device_number, blank: blank.into(), busy }
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The bytes of pairs of hexadecimal digits, up to the first pair that is not hexadecimal.
-fn unhex(digits: &str) -> Vec<u8> {
-    let pairs = digits.as_bytes().chunks_exact(2);
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    pairs.map_while(byte).collect()
 }
 
 /// Answers from the record; a command that was not recorded behaves as if it were not installed.

@@ -18,7 +18,6 @@
 //! `_`, as in udev's links. The first three are what Linux shows in sysfs `wwid`.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -41,12 +40,12 @@ pub struct Wwid(String);
 impl Wwid {
     /// `naa.` and the designator in hex.
     pub fn from_naa(naa: &Naa) -> Self {
-        Self(format!("naa.{}", hex_text(naa.as_bytes())))
+        Self(format!("naa.{}", hex::encode(naa.as_bytes())))
     }
 
     /// `eui.` and the designator in hex.
     pub fn from_eui64(eui: &Eui64) -> Self {
-        Self(format!("eui.{}", hex_text(eui.as_bytes())))
+        Self(format!("eui.{}", hex::encode(eui.as_bytes())))
     }
 
     /// `uuid.` and the UUID, given in network byte order.
@@ -123,12 +122,12 @@ impl Wwid {
     }
 
     fn from_naa_digits(digits: &str) -> Option<Self> {
-        let naa = Naa::from_bytes(&hex_bytes(digits)?).ok()?;
+        let naa = Naa::from_bytes(&hex::decode(digits).ok()?).ok()?;
         Some(Self::from_naa(&naa))
     }
 
     fn from_eui64_digits(digits: &str) -> Option<Self> {
-        let eui = Eui64::from_bytes(&hex_bytes(digits)?).ok()?;
+        let eui = Eui64::from_bytes(&hex::decode(digits).ok()?).ok()?;
         Some(Self::from_eui64(&eui))
     }
 
@@ -164,25 +163,6 @@ impl From<Wwid> for String {
     fn from(wwid: Wwid) -> Self {
         wwid.0
     }
-}
-
-fn hex_text(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing into a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn hex_bytes(digits: &str) -> Option<Vec<u8>> {
-    let nibbles: Option<Vec<u8>> = digits
-        .chars()
-        .map(|digit| digit.to_digit(16).and_then(|value| value.try_into().ok()))
-        .collect();
-    let pairs = nibbles?;
-    let pairs = pairs.chunks_exact(2);
-    let is_whole = pairs.remainder().is_empty();
-    is_whole.then(|| pairs.map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 /// Printable ASCII without the blanks at its ends (where NUL counts as a blank), and with each

@@ -140,5 +140,5 @@ fn sha256(path: &Path) -> Result<(String, u64)> {
     let failed = |cause| Error::failed(format!("reading {}", path.display()), cause);
     let bytes = copied.map_err(failed)?;
     let hash = hasher.finalize();
-    Ok((hash.iter().map(|byte| format!("{byte:02x}")).collect(), bytes))
+    Ok((hex::encode(hash), bytes))
 }

@@ -126,11 +126,7 @@ fn print_stream(out: &mut impl Write, name: &str, stream: &StreamInspection) -> 
 }
 
 fn identity(stream: &StreamInspection) -> String {
-    stream.header.identity.map_or_else(String::new, |bytes| format!(" {}", hex(&bytes)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    stream.header.identity.map_or_else(String::new, |bytes| format!(" {}", hex::encode(bytes)))
 }
 
 fn shown(name: Option<&Name>) -> String {
@@ -219,7 +215,7 @@ fn json_stream(stream: &StreamInspection) -> JsonStream<'_> {
     let volumes = stream.header.volumes.iter().zip(&stream.volumes);
     JsonStream {
         format: stream.header.format.to_string(),
-        identity: stream.header.identity.map(|bytes| hex(&bytes)),
+        identity: stream.header.identity.map(hex::encode),
         volumes: volumes
             .map(|(header, volume)| JsonVolume {
                 name: header.name.as_ref().map(JsonName),
