@@ -31,6 +31,7 @@ stories! {
     points_are_made_by_the_clock,
     a_volume_has_grown,
     a_source_becomes_smaller_and_larger,
+    an_export_of_several_diffs_is_killed,
     volumes_are_exchanged,
 }
 
@@ -281,6 +282,37 @@ fn a_source_becomes_smaller_and_larger(seed: u64, memory: &Memory) -> Verdict {
     let chain = Chain::of_sizes(&mut chance, &sizes.map(|size| (encode, size)));
     let resized = Options { accept_resize: true, ..Options::default() };
     chain.is_told(memory, &[resized; 4], &mut chance)
+}
+
+/// Several diffs in one file, of a source that is resized between them: whichever of them a run was
+/// killed in, the next one ends at the same bytes, and so does one that comes too late.
+fn an_export_of_several_diffs_is_killed(seed: u64, memory: &Memory) -> Verdict {
+    let mut chance = Chance(seed);
+    let encode =
+        |number: usize, changes: &[Change], now: &[u8]| diff(Version::V2, number, changes, now);
+    let mut some_size = || (1 + chance.below(CHAIN_BYTES / SECTOR_BYTES - 1)) * SECTOR_BYTES;
+    let sizes = [CHAIN_BYTES, some_size(), some_size(), CHAIN_BYTES];
+    let chain = Chain::of_sizes(&mut chance, &sizes.map(|size| (&encode as Encode<'_>, size)));
+    let mut export = b"rbd image v2\nErbd image diffs v2\n".to_vec();
+    export.extend((sizes.len() as u64).to_le_bytes());
+    chain.streams.iter().for_each(|stream| export.extend(std::fs::read(stream).unwrap()));
+    let path = chain.streams[0].with_extension("export");
+    std::fs::write(&path, export).unwrap();
+    let resized = Options { accept_resize: true, ..Options::default() };
+    let machine = chain.machine(memory);
+    for _ in 0..2 {
+        machine.apply_with(&[&path], resized, &mut || {}).map_err(text)?;
+        chain.is_after(&machine, sizes.len() - 1)?;
+    }
+    let world = lock(&machine.world).clone();
+    for done in (chance.below(5)..world.operations.len()).step_by(5) {
+        let machine = machine.on(killed(&world, done));
+        let told = |wrong| format!("killed after {done}: {wrong}");
+        chain.points_hold(&machine).map_err(told)?;
+        machine.apply_with(&[&path], resized, &mut || {}).map_err(text).map_err(told)?;
+        chain.is_after(&machine, sizes.len() - 1).map_err(told)?;
+    }
+    Ok(())
 }
 
 /// What arrived counts, and the whole stream then leads to its end, through a pipe again or from a

@@ -30,7 +30,6 @@ impl Session<'_> {
         let named = Named { input: &fingerprint, before: &before, has_identity, order };
         let mut grown = Vec::new();
         for (index, admission) in self.ask_all(&header, &route, named, admit)? {
-            grown.extend(admission.grown.map(|extent| (index, extent)));
             let volume = self.volumes.get(index);
             let known = self.group.view().state().volumes.get(volume.name());
             let between = known.and_then(|known| known.in_between.as_ref());
@@ -49,6 +48,9 @@ impl Session<'_> {
             let content = volume.applied_content.clone();
             expected.extend(content.filter(|content| content.bytes == position));
             resume_after = Some(resume_after.unwrap_or(position).min(position));
+            // Where a run before went on from, it was cleared.
+            let grown_now = admission.grown.filter(|_| position == 0);
+            grown.extend(grown_now.map(|extent| (index, extent)));
             self.prepare(index, &admission)?;
         }
         let Some(resumed) = resume_after else {
@@ -94,7 +96,10 @@ impl Session<'_> {
             let has_identity = header.identity.is_some();
             let named = Named { input: &fingerprint, before: &fingerprint, has_identity, order };
             for (index, admission) in self.ask_all(&header, &route, named, admit_next)? {
-                grown.extend(admission.grown.map(|extent| (index, extent)));
+                // A volume that is further has had this stream, and knows another size.
+                let is_further = self.volumes.get(index).applied >= Applied::UpTo(consumed);
+                let grown_now = admission.grown.filter(|_| !is_further);
+                grown.extend(grown_now.map(|extent| (index, extent)));
                 self.prepare(index, &admission)?;
             }
         }
