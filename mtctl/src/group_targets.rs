@@ -95,13 +95,12 @@ pub(crate) fn alarms(group: &GroupView) -> Vec<String> {
     let name = group.name();
     let told = |(volume, why): (String, Standing)| match why {
         Standing::AsKnown => None,
-        Standing::Missing(why) => Some(format!(
-            "the disk of {volume} is missing: {why}; attach it, or go on with another that holds \
-             the same: mtctl group retarget --group {name}"
-        )),
+        Standing::Missing(why) => {
+            Some(format!("the disk of {volume} is missing: {why}; attach it, {}", or_another(name)))
+        }
         Standing::Another(why) => Some(format!(
-            "what is there is not the disk of {volume}: {why}; attach the right one, or go on with \
-             another that holds the same: mtctl group retarget --group {name}"
+            "what is there is not the disk of {volume}: {why}; attach the right one, {}",
+            or_another(name)
         )),
     };
     standings(group).filter_map(told).collect()
@@ -119,10 +118,11 @@ pub(crate) fn require_there(group: &GroupView) -> system::Result<()> {
     });
     let Some((volume, why)) = missing else { return Ok(()) };
     let context = format!("the disk of {volume} is missing: {why}");
-    Err(Error::refused(context).with_hint(format!(
-        "attach it, or go on with another that holds the same: mtctl group retarget --group {}",
-        group.name()
-    )))
+    Err(Error::refused(context).with_hint(format!("attach it, {}", or_another(group.name()))))
+}
+
+fn or_another(group: &str) -> String {
+    format!("or go on with another that holds the same: mtctl group retarget --group {group}")
 }
 
 /// Whether a disk that a group knows is in its place.

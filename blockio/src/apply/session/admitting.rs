@@ -96,10 +96,8 @@ impl Session<'_> {
             let has_identity = header.identity.is_some();
             let named = Named { input: &fingerprint, before: &fingerprint, has_identity, order };
             for (index, admission) in self.ask_all(&header, &route, named, admit_next)? {
-                // A volume that is further has had this stream, and knows another size.
-                let is_further = self.volumes.get(index).applied >= Applied::UpTo(consumed);
-                let grown_now = admission.grown.filter(|_| !is_further);
-                grown.extend(grown_now.map(|extent| (index, extent)));
+                // Only rbd exports have several streams, of one volume: none is further than here.
+                grown.extend(admission.grown.map(|extent| (index, extent)));
                 self.prepare(index, &admission)?;
             }
         }

@@ -151,22 +151,19 @@ fn reached(input: &mut Input, volumes: &mut Volumes, when: When, is_last: bool) 
         if volume.has_failed() {
             continue;
         }
-        // One that is further has passed the end of this stream, and has another size by now.
-        let is_further = volume.applied > Applied::UpTo(input.consumed);
         volume.applied = volume.applied.max(Applied::UpTo(input.consumed));
         let Some(position) = volume.applied.position() else { continue };
         let content = [&input.content, &volume.applied_content].into_iter().flatten();
         let content = content.into_iter().find(|content| content.bytes == position);
         volume.applied_content = content.cloned();
-        let has_another_size = is_further || is_to_be_cleared(input, *index);
-        let source_bytes = header.size.filter(|_| !has_another_size);
+        let source_bytes = header.size.filter(|_| !is_to_be_cleared(input, *index));
         all.push(Reached {
             volume: volume.name().to_owned(),
             target: volume.identity().to_owned(),
             target_bytes: volume.capacity().get(),
             identity: volume.target_identity(is_last),
             source_bytes: source_bytes.map(crate::units::ByteCount::get),
-            ends: (ended && !is_further).then(|| ends(input.header.format, header)),
+            ends: ended.then(|| ends(input.header.format, header)),
             order: input.order,
             accepts_older: false,
             was_replaced: when == When::InputComplete && input.header.format == Format::Raw,

@@ -28,16 +28,27 @@ pub(super) struct Restored {
     pub(super) seconds: f64,
 }
 
-/// Stable: fields are added, never changed.
+/// What a plan and a result have in common. Stable: fields are added, never changed.
 #[derive(Serialize)]
-struct JsonPlan<'a> {
+struct Json<'a, Volume, State> {
     point: u64,
     point_text: &'a str,
-    volumes: Vec<JsonPlanned<'a>>,
+    volumes: Vec<Volume>,
     format: &'static str,
     ovf: Option<&'a Path>,
     manifest: Option<PathBuf>,
+    #[serde(flatten)]
+    state: State,
+}
+
+#[derive(Serialize)]
+struct DryRun {
     dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct Complete {
+    complete: bool,
 }
 
 #[derive(Serialize)]
@@ -46,18 +57,6 @@ struct JsonPlanned<'a> {
     target: &'a Path,
     bytes: u64,
     is_new: bool,
-}
-
-/// Stable: fields are added, never changed.
-#[derive(Serialize)]
-struct Json<'a> {
-    point: u64,
-    point_text: &'a str,
-    volumes: Vec<JsonRestored<'a>>,
-    format: &'static str,
-    ovf: Option<&'a Path>,
-    manifest: Option<PathBuf>,
-    complete: bool,
 }
 
 #[derive(Serialize)]
@@ -85,16 +84,8 @@ pub(super) fn plan(
             bytes: pair.length(),
             is_new: pair.held.is_none(),
         });
-        let volumes = volumes.collect();
-        let document = JsonPlan {
-            point: point.0,
-            point_text: shown,
-            volumes,
-            format: name(arguments.output_format),
-            ovf: arguments.package.descriptor(),
-            manifest: arguments.package.manifest(),
-            dry_run: true,
-        };
+        let state = DryRun { dry_run: true };
+        let document = document((point, shown), volumes.collect::<Vec<_>>(), arguments, state);
         return output::print_result(&mut out, &document);
     }
     writeln!(out, "{}", output::wrapped(&format!("{shown}, onto other disks"), 2))?;
@@ -132,16 +123,8 @@ pub(super) fn restored(
             digest: &one.digest,
             seconds: one.seconds,
         });
-        let volumes = volumes.collect();
-        let document = Json {
-            point: point.0,
-            point_text: shown,
-            volumes,
-            format: name(arguments.output_format),
-            ovf: arguments.package.descriptor(),
-            manifest: arguments.package.manifest(),
-            complete: true,
-        };
+        let state = Complete { complete: true };
+        let document = document((point, shown), volumes.collect::<Vec<_>>(), arguments, state);
         return output::print_result(&mut out, &document);
     }
     for one in restored {
@@ -158,6 +141,23 @@ pub(super) fn restored(
         writeln!(out, "{}", output::plain(file.display()))?;
     }
     Ok(out.flush()?)
+}
+
+fn document<'a, Volume, State>(
+    (point, point_text): (PointId, &'a str),
+    volumes: Vec<Volume>,
+    arguments: &'a Arguments,
+    state: State,
+) -> Json<'a, Volume, State> {
+    Json {
+        point: point.0,
+        point_text,
+        volumes,
+        format: name(arguments.output_format),
+        ovf: arguments.package.descriptor(),
+        manifest: arguments.package.manifest(),
+        state,
+    }
 }
 
 /// The format as typed.
