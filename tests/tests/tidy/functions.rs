@@ -29,7 +29,7 @@ pub(crate) fn offences(path: &str, text: &str) -> Vec<Offence> {
 
 /// Whether the whole file is a test: `name/tests.rs`, `name/tests/…`, `crate/tests/…`, benchmarks,
 /// cases of machines.
-fn is_test_file(path: &str) -> bool {
+pub(crate) fn is_test_file(path: &str) -> bool {
     let mut parts = path.rsplit('/');
     let file = parts.next().unwrap_or(path);
     file == "tests.rs" || parts.any(|folder| ["tests", "benches", "cases"].contains(&folder))
