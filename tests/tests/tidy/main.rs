@@ -5,6 +5,7 @@ mod circles;
 mod functions;
 mod licences;
 mod lines;
+mod map;
 mod module_graph;
 mod names;
 mod repository;
@@ -111,10 +112,25 @@ fn every_crate_takes_lints_and_versions_from_the_workspace() -> Result<()> {
 }
 
 #[test]
-fn every_dependency_has_its_reason_in_the_architecture_document() -> Result<()> {
+fn every_module_that_a_map_names_exists() -> Result<()> {
+    let files = files("")?;
+    let tree = files.iter().map(|file| file.path.as_str()).collect();
+    let is_map = |path: &str| path == "ARCHITECTURE.md" || path.ends_with("/README.md");
+    let maps: Vec<&Tracked> = files
+        .iter()
+        .filter(|file| is_map(&file.path) && file.path.matches('/').count() < 2)
+        .collect();
+    ensure!(maps.len() > 4, "there are {} maps", maps.len());
+    let offences: Vec<Offence> =
+        maps.iter().flat_map(|file| map::offences(&file.path, &file.text, &tree)).collect();
+    expect_none(&offences)
+}
+
+#[test]
+fn every_dependency_has_its_reason() -> Result<()> {
     expect_none(&repository::dependency_reasons(
         &tree::read("Cargo.toml")?,
-        &tree::read("ARCHITECTURE.md")?,
+        &tree::read("docs/dependencies.md")?,
     ))
 }
 

@@ -70,9 +70,9 @@ fn from_workspace(value: Option<&Value>) -> bool {
 }
 
 /// Each crate in `[workspace.dependencies]` that is not ours has a row `| name | why |` in
-/// `architecture`, and there is no row for a crate that is no longer used.
-pub(crate) fn dependency_reasons(manifest: &str, architecture: &str) -> Vec<Offence> {
-    let place = "ARCHITECTURE.md";
+/// `document`, and there is no row for a crate that is no longer used.
+pub(crate) fn dependency_reasons(manifest: &str, document: &str) -> Vec<Offence> {
+    let place = "docs/dependencies.md";
     let Ok(manifest) = manifest.parse::<Table>() else {
         return vec![Offence::new("Cargo.toml", "not TOML")];
     };
@@ -83,7 +83,7 @@ pub(crate) fn dependency_reasons(manifest: &str, architecture: &str) -> Vec<Offe
     let Some(dependencies) = dependencies else {
         return vec![Offence::new("Cargo.toml", "no workspace.dependencies")];
     };
-    let rows = rows_of_dependencies(architecture);
+    let rows = rows_of_dependencies(document);
     let foreign = dependencies.iter().filter(|(_, wanted)| wanted.get("path").is_none());
     let mut offences: Vec<Offence> = foreign
         .filter(|(name, _)| rows.get(name.as_str()).is_none_or(|why| why.is_empty()))
@@ -94,11 +94,11 @@ pub(crate) fn dependency_reasons(manifest: &str, architecture: &str) -> Vec<Offe
     offences
 }
 
-/// Name and reason in each row of the table below `## Dependencies`, without its heading.
+/// Name and reason in each row of the table below `## In use`, without its heading.
 fn rows_of_dependencies(text: &str) -> BTreeMap<&str, &str> {
     let section = text
         .lines()
-        .skip_while(|line| *line != "## Dependencies")
+        .skip_while(|line| *line != "## In use")
         .skip(1)
         .take_while(|line| !line.starts_with("## "));
     let table = section.filter(|line| line.starts_with('|')).skip(2);
@@ -148,8 +148,7 @@ mod tests {
     #[test]
     fn a_dependency_without_a_reason_and_a_reason_without_a_dependency_are_refused() {
         let cargo = "[workspace.dependencies]\na = \"1\"\nb = \"1\"\nours = { path = \"ours\" }\n";
-        let table =
-            "| c |\n\n## Dependencies\n\n| crate | why |\n|---|---|\n| `a` | it is good |\n";
+        let table = "| c |\n\n## In use\n\n| crate | why |\n|---|---|\n| `a` | it is good |\n";
         let missing = dependency_reasons(cargo, table);
         assert_eq!(messages(&missing), ["dependency b has no reason"]);
         let empty = format!("{table}| b | |\n");
