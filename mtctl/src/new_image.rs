@@ -10,8 +10,8 @@ use nix::sys::statfs::{
     FsType, PROC_SUPER_MAGIC, SECURITYFS_MAGIC, SYSFS_MAGIC, TRACEFS_MAGIC, statfs,
 };
 use nix::sys::statvfs::FsFlags;
+use system::replacement::Replacement;
 use system::{Error, ErrorKind, Result};
-use tempfile::NamedTempFile;
 
 use crate::group_place;
 
@@ -35,7 +35,7 @@ pub(crate) const PREFIX: &str = ".mtctl-part.";
 /// somebody's disk. Dropping this removes the file; if the process is killed, it remains under a
 /// name that begins with `.mtctl-part.`.
 pub(crate) struct NewImage {
-    part: NamedTempFile,
+    part: Replacement,
     path: PathBuf,
 }
 
@@ -47,9 +47,8 @@ impl NewImage {
     /// `Failed`: the filesystem does not support it.
     pub(crate) fn begin(path: &Path, length: u64) -> Result<Self> {
         let failed = |cause| Error::failed(format!("making {}", path.display()), cause);
-        let part = tempfile::Builder::new().prefix(PREFIX).tempfile_in(directory_of(path));
-        let part = part.map_err(failed)?;
-        part.as_file().set_len(length).map_err(failed)?;
+        let mut part = Replacement::begin(directory_of(path), PREFIX, 0o600).map_err(failed)?;
+        part.file().set_len(length).map_err(failed)?;
         Ok(Self { part, path: path.to_owned() })
     }
 
@@ -58,9 +57,9 @@ impl NewImage {
         self.part.path()
     }
 
-    /// Gives the image its name, durably. Its contents are flushed here, unless the writer has done
     /// Gives the image its name, durably, after flushing its contents: a crash before the rename
     /// leaves no file of that name, and a crash after it the complete file.
+    ///
     /// # Errors
     ///
     /// `Failed`: a file of that name exists by now, which is kept; or the filesystem does not
@@ -71,9 +70,7 @@ impl NewImage {
         // Opened again, because others may have replaced the file behind the original handle.
         let filled = File::open(part.path()).and_then(|file| file.sync_all());
         filled.map_err(|cause| Error::failed(failed(), cause))?;
-        part.persist_noclobber(&path).map_err(|error| Error::failed(failed(), error.error))?;
-        let directory = File::open(directory_of(&path)).and_then(|directory| directory.sync_all());
-        directory.map_err(|cause| Error::failed(failed(), cause))
+        part.take_free_name(&path).map_err(|cause| Error::failed(failed(), cause))
     }
 }
 

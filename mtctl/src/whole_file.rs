@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use blockio::group::Place;
 use blockio::volume::{TargetRequest, open};
+use system::replacement::Replacement;
 
 use crate::group_place::RetentionOptions;
 use crate::new_image::{self, directory_of};
@@ -110,30 +111,26 @@ pub(crate) fn write<T>(
     path: &Path,
     fill: impl FnOnce(&mut File) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let directory = directory_of(path);
     let writing = || format!("writing {}", path.display());
     let before = what_stands(path);
-    let mut file = tempfile::Builder::new()
-        .prefix(new_image::PREFIX)
-        .permissions(PermissionsExt::from_mode(0o644))
-        .tempfile_in(directory)
-        .with_context(writing)?;
-    let done = fill(file.as_file_mut())?;
-    file.as_file().sync_all().with_context(writing)?;
+    let mut part =
+        Replacement::begin(directory_of(path), new_image::PREFIX, 0o644).with_context(writing)?;
+    let done = fill(part.file())?;
+    // Flushed here already, so that replacing it follows the comparison at once.
+    part.file().sync_all().with_context(writing)?;
     let appeared = || {
         system::Error::refused(format!("{}: another file was put there meanwhile", writing()))
             .with_hint("it stays as it is: look at it, and name a new file")
     };
     match before {
-        None => match file.persist_noclobber(path) {
-            Err(failed) if failed.error.kind() == ErrorKind::AlreadyExists => Err(appeared())?,
+        None => match part.take_free_name(path) {
+            Err(failed) if failed.kind() == ErrorKind::AlreadyExists => Err(appeared())?,
             done => done.with_context(writing)?,
         },
         // A moment remains between checking and replacing: no system call does both.
         Some(_) if what_stands(path) != before => Err(appeared())?,
-        Some(_) => file.persist(path).with_context(writing)?,
-    };
-    File::open(directory).and_then(|directory| directory.sync_all()).with_context(writing)?;
+        Some(_) => part.replace(path).with_context(writing)?,
+    }
     Ok(done)
 }
 

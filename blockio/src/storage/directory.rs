@@ -15,6 +15,7 @@ use nix::fcntl::{
     FallocateFlags, FcntlArg, OFlag, PosixFadviseAdvice, fallocate, fcntl, posix_fadvise,
 };
 use nix::sys::statvfs::fstatvfs;
+use system::replacement::{self, Replacement};
 
 use crate::device::open::{Engine, open};
 use crate::device::{BlockDevice, Geometry};
@@ -29,8 +30,6 @@ pub const STATE_COPY: &str = "state.copy";
 const BEFORE_REBUILD: &str = ".before-rebuild";
 /// The prefix of a state that is being written; a random part follows.
 const STATE_MAKING: &str = "state.";
-/// The length of the random part that `tempfile` adds.
-const RANDOM_LENGTH: usize = 6;
 /// More than the points of years and a thousand volumes take, in bytes.
 const STATE_BYTES_MAX: u64 = 256 << 20;
 const SEGMENT: &str = "segment-";
@@ -118,16 +117,7 @@ impl Directory {
     /// The kernel's error.
     pub fn remove_leftovers(&self) -> io::Result<()> {
         for held in [&self.state, &self.segments] {
-            for entry in fs::read_dir(held.inside())? {
-                let name = entry?.file_name();
-                let random = name.to_str().and_then(|name| name.strip_prefix(STATE_MAKING));
-                if random.is_some_and(|random| random.len() == RANDOM_LENGTH) {
-                    match fs::remove_file(held.inside().join(&name)) {
-                        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                        _ => {}
-                    }
-                }
-            }
+            replacement::remove_parts(&held.inside(), STATE_MAKING)?;
         }
         Ok(())
     }
@@ -263,21 +253,11 @@ impl Storage for Directory {
     fn replace_state(&self, copy: StateCopy, text: &str) -> io::Result<()> {
         let (held, name) = self.copy(copy);
         let directory = held.inside();
-        // Opened here because tempfile's own errors hide the kernel's error behind the path of one
-        // of our handles.
-        let make =
-            |path: &Path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let mut file = tempfile::Builder::new()
-            .prefix(STATE_MAKING)
-            .rand_bytes(RANDOM_LENGTH)
-            .make_in(&directory, make)?;
-        file.as_file_mut().write_all(text.as_bytes())?;
-        // A crash from here on leaves a temporary file, which nothing reads.
-        file.as_file().sync_all()?;
-        file.persist(directory.join(name)).map_err(|error| error.error)?;
-        // This also covers the segments: a removed segment is durably removed once both copies were
-        // replaced.
-        held.file.sync_all()
+        let mut part = Replacement::begin(&directory, STATE_MAKING, 0o600)?;
+        part.file().write_all(text.as_bytes())?;
+        // The flush of the directory also covers the segments: a removed segment is durably removed
+        // once both copies were replaced.
+        part.replace(&directory.join(name))
     }
 
     fn append_state(&self, copy: StateCopy, at: u64, text: &str) -> io::Result<bool> {

@@ -4,7 +4,6 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use super::super::io_failed;
 use super::{FileKind, FileStatus, FileWriteMode};
 use system::error::Error;
 use system::lossless_text;
+use system::replacement::{self, Replacement};
 
 /// Larger files are refused: nothing that this crate reads comes near this size.
 const FILE_BYTES_MAX: u64 = 32 << 20;
@@ -93,15 +93,12 @@ fn unfinished_prefix(outside: &Path) -> OsString {
     prefix
 }
 
+fn directory_of(outside: &Path) -> &Path {
+    outside.parent().unwrap_or(Path::new("/"))
+}
+
 pub(super) fn remove_unfinished(outside: &Path) -> std::io::Result<()> {
-    let prefix = unfinished_prefix(outside);
-    for entry in fs::read_dir(outside.parent().unwrap_or(Path::new("/")))? {
-        let entry = entry?;
-        if entry.file_name().as_bytes().starts_with(prefix.as_bytes()) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
+    replacement::remove_parts(directory_of(outside), unfinished_prefix(outside))
 }
 
 pub(super) fn replace_file(
@@ -109,7 +106,7 @@ pub(super) fn replace_file(
     bytes: &[u8],
     mode: FileWriteMode,
 ) -> std::io::Result<()> {
-    let directory = outside.parent().unwrap_or(Path::new("/"));
+    let directory = directory_of(outside);
     fs::create_dir_all(directory)?;
     let former = fs::metadata(outside).ok();
     let bits = match (mode, &former) {
@@ -117,17 +114,13 @@ pub(super) fn replace_file(
         (FileWriteMode::Keep, Some(former)) => former.permissions().mode() & 0o7777,
         (FileWriteMode::Keep, None) => 0o644,
     };
-    let mut file = tempfile::Builder::new()
-        .prefix(&unfinished_prefix(outside))
-        .permissions(fs::Permissions::from_mode(0o600))
-        .tempfile_in(directory)?;
+    let mut part = Replacement::begin(directory, unfinished_prefix(outside), 0o600)?;
+    let file = part.file();
     file.write_all(bytes)?;
     if let Some(former) = &former {
-        std::os::unix::fs::fchown(file.as_file(), Some(former.uid()), Some(former.gid()))?;
+        std::os::unix::fs::fchown(&*file, Some(former.uid()), Some(former.gid()))?;
     }
     // After chown, which may clear bits.
-    file.as_file().set_permissions(fs::Permissions::from_mode(bits))?;
-    file.as_file().sync_all()?;
-    file.persist(outside).map_err(|error| error.error)?;
-    fs::File::open(directory)?.sync_all()
+    file.set_permissions(fs::Permissions::from_mode(bits))?;
+    part.replace(outside)
 }
