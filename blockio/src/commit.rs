@@ -15,6 +15,7 @@ use crate::journal::index::{Image, Index};
 use crate::journal::layout::padded;
 use crate::plain::Plain;
 use crate::recover::{self, Recovery};
+use crate::remedy::{DiskRemedy, PointRemedy, Remedied};
 use crate::units::ByteOffset;
 use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
@@ -86,11 +87,8 @@ pub fn where_it_is(group: &mut Group, history: Settings) -> Result<Proof> {
     if group.is_epoch_empty() {
         return Ok(Proof::NothingWritten(known.came_from()));
     }
-    Err(Error::refused(format!("the volumes of group {name} are at no recovery point")).with_hint(
-        format!(
-            "go to one: mtctl rollback --group {name} --to latest; or apply the stream to its end"
-        ),
-    ))
+    Err(Error::refused(format!("the volumes of group {name} are at no recovery point"))
+        .remedied(PointRemedy::GoToLatest { group: name.to_owned() }))
 }
 
 /// Compares every image since `point` with the content of `volumes`; `observe` receives the bytes
@@ -153,10 +151,9 @@ fn compare_one(images: &Images, image: Image, volume: &mut Volume, pool: &ArenaP
                 Plain(&volume.name),
                 image.extent
             );
-            return Err(Error::new(ErrorKind::Integrity, context).with_hint(
-                "something else wrote to it; roll back again (--accept-target), and keep others \
-                 from the disk",
-            ));
+            return Err(
+                Error::new(ErrorKind::Integrity, context).remedied(DiskRemedy::RollBackAgain)
+            );
         }
         at += length as u64;
     }

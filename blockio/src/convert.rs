@@ -11,6 +11,7 @@ use std::io::Write;
 use crate::device::buffer::Arena;
 use crate::extent::Extent;
 use crate::plain::Plain;
+use crate::remedy::{Remedied, StreamRemedy};
 use crate::stream::open::Stream;
 use crate::stream::{
     Batch, Content, End, Frame, Mark, MarkKind, Name, Piece, StreamHeader, Timestamp, VolumeHeader,
@@ -58,8 +59,10 @@ pub fn joined_header(
     let mut joined = joined(headers)?;
     for volume in &mut joined.volumes {
         if let (Some(said), Some(size)) = (volume.size.filter(|said| size != Some(*said)), size) {
-            let context = format!("--size {size}: the input says that its disk has {said} bytes");
-            return Err(Error::new(ErrorKind::Usage, context).with_hint("leave the option out"));
+            let context = format!(
+                "taking {size} bytes for the size: the input says that its disk has {said} bytes"
+            );
+            return Err(Error::new(ErrorKind::Usage, context).with_hint("give no size"));
         }
         volume.size = volume.size.or(size);
         if volume.size.is_none() {
@@ -67,7 +70,7 @@ pub fn joined_header(
                 ErrorKind::Usage,
                 "the input does not say how large its disk is",
             )
-            .with_hint("say it: --size SIZE"));
+            .remedied(StreamRemedy::NameSize));
         }
     }
     Ok(joined)

@@ -19,6 +19,7 @@ pub mod blocking;
 pub mod buffer;
 mod clear;
 mod disk_file;
+mod engine;
 pub mod memory;
 pub mod open;
 pub mod uring;

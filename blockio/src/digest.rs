@@ -6,6 +6,7 @@
 use blake3::Hash;
 
 use crate::extent::Extent;
+use crate::remedy::{DiskRemedy, Remedied};
 use crate::units::{ByteCount, ByteOffset};
 use crate::view::View;
 use crate::{Error, ErrorKind, Result};
@@ -145,8 +146,7 @@ pub fn compare(one: &TreeDigest, other: &TreeDigest) -> Result<Findings> {
     if one.leaf_size != other.leaf_size {
         let (one, other) = (one.leaf_size.0, other.leaf_size.0);
         let context = format!("comparing digests with leaves of {one} and of {other} bytes");
-        return Err(Error::new(ErrorKind::Usage, context)
-            .with_hint("make them anew with leaves of one size: mtctl digest --leaf"));
+        return Err(Error::new(ErrorKind::Usage, context).remedied(DiskRemedy::HashAlike));
     }
     let is_same_length = one.length == other.length;
     let comparable = match is_same_length {

@@ -31,6 +31,7 @@ use crate::journal::state::{InBetween, Progress};
 use crate::journal::strays;
 use crate::notice::Notice;
 use crate::plain::Plain;
+use crate::remedy::{GroupRemedy, Remedied};
 use crate::storage::Storage;
 use crate::target_identity::TargetIdentity;
 use crate::volume_name::VolumeName;
@@ -300,7 +301,7 @@ impl Group {
                 between.input,
                 Plain(name)
             ))
-            .with_hint("apply it to its end, or go back: mtctl recover")),
+            .remedied(GroupRemedy::ApplyAgainOrRecover { group: self.view().name().to_owned() })),
         }
     }
 
@@ -496,7 +497,7 @@ fn is_a_state(between: &InBetween) -> bool {
 
 fn not_open() -> Error {
     Error::new(ErrorKind::Usage, "no history is kept of this group")
-        .with_hint("apply a stream with --retention, and there is one from then on")
+        .remedied(GroupRemedy::KeepHistory)
 }
 
 #[cfg(test)]

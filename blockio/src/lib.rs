@@ -25,6 +25,7 @@ pub mod patience;
 pub mod plain;
 pub mod plan;
 pub mod recover;
+pub mod remedy;
 pub mod restore;
 pub mod retarget;
 pub mod rollback;

@@ -8,6 +8,7 @@ use std::io::Write;
 
 use crate::convert::{Conversion, Output, Sink, bounds_of, end_mark, joined};
 use crate::plain::Plain;
+use crate::remedy::{Remedied, StreamRemedy};
 use crate::stream::open::Stream;
 use crate::stream::{
     End, Format, Frame, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, native,
@@ -203,7 +204,7 @@ fn volume_names<'a>(input: &str, headers: &'a [StreamHeader]) -> Result<Vec<&'a 
         name.ok_or_else(|| {
             let context = format!("merging {input}: it does not name its volume");
             Error::new(ErrorKind::Usage, context)
-                .with_hint(format!("say what it is called: VOLUME={input}"))
+                .remedied(StreamRemedy::NameVolumeOf { input: input.to_owned() })
         })
     });
     names.collect()
@@ -236,9 +237,7 @@ fn disagree(one: (String, &Option<Name>), other: (String, &Option<Name>)) -> Err
         None => format!("{of} ends at a state without a name"),
     };
     let context = format!("merging streams into one mark: {}, {}", told(one), told(other));
-    Error::new(ErrorKind::Usage, context).with_hint(
-        "merge streams that end at one moment; if these do, say what that is called: --mark NAME",
-    )
+    Error::new(ErrorKind::Usage, context).remedied(StreamRemedy::NameMark)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::journal::catalogue::PointId;
 use crate::plain::Plain;
+use crate::remedy::{GroupRemedy, Remedy};
 use crate::storage::SegmentNumber;
 use crate::units::in_hours;
 use crate::volume_name::VolumeName;
@@ -130,6 +131,35 @@ pub enum Notice {
     },
 }
 
+impl Notice {
+    /// What to do about it, if the text does not say so.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::HistoryNotThere { .. } => Some(GroupRemedy::CheckOrRelease.into()),
+            Self::StateCopyPassedOver { .. }
+            | Self::TornRecord { .. }
+            | Self::NoHeader(_)
+            | Self::NoTarget { .. }
+            | Self::ContentNotKnown
+            | Self::StrayRemoved(_)
+            | Self::NotRemoved { .. }
+            | Self::SpareRoomKept { .. }
+            | Self::PointsLost(_)
+            | Self::LeftUnmerged { .. }
+            | Self::GivenUpForRoom { .. }
+            | Self::WindowDoesNotFit { .. }
+            | Self::ClockSetBack { .. }
+            | Self::LongGap { .. }
+            | Self::NotAllVolumesAtMark
+            | Self::InNoStream { .. }
+            | Self::TargetHasAnotherName { .. }
+            | Self::DifferentTargetTaken { .. }
+            | Self::StreamTaken { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -210,8 +240,7 @@ fn history_not_there(f: &mut fmt::Formatter<'_>, segment: SegmentNumber, why: &s
         f,
         "the history that the state is of is not there (segment {}: {why}), and no point can be \
          reached: the group was committed since, the state is another group's, or the volume is \
-         not mounted; see with `mtctl journal check`; `mtctl group release` lets go of what is not \
-         there any more",
+         not mounted",
         segment.0
     )
 }

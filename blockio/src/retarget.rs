@@ -14,6 +14,7 @@ use crate::journal::catalogue::PointId;
 use crate::journal::selector;
 use crate::journal::state::VolumeState;
 use crate::plain::Plain;
+use crate::remedy::{DiskRemedy, GroupRemedy, Remedied};
 use crate::view::View;
 use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
@@ -47,9 +48,7 @@ pub fn require_at_rest(group: &GroupView) -> Result<()> {
             Err(Error::refused(format!(
                 "group {name} is in-between: what its disks hold is not known"
             ))
-            .with_hint(format!(
-                "apply the same stream again, or go back: mtctl recover --group {name}"
-            )))
+            .remedied(GroupRemedy::ApplyAgainOrRecover { group: name.to_owned() }))
         }
         Whereabouts::NeverWritten
         | Whereabouts::RollingBack(_)
@@ -138,7 +137,7 @@ pub fn by_digest(
     let known = group.state().volumes.get(volume).ok_or_else(|| no_volume(group, volume))?;
     let of = group.catalogue()?.point(point);
     let shown = of.map_or_else(|| format!("point {point}"), selector::shown);
-    let (at, name) = (at_point(group, volume, &shown), group.name());
+    let at = at_point(group, volume, &shown);
     let is_of_it = document.of.ends_with(&format!(" {at}"));
     if !is_of_it || document.digest.length().get() != known.target_bytes {
         let context = format!(
@@ -147,10 +146,8 @@ pub fn by_digest(
             Plain(&document.of),
             known.target_bytes
         );
-        return Err(Error::refused(context).with_hint(format!(
-            "take one that was made of this point and volume: mtctl digest --group {name} --to \
-             id:{point} --output FILE; or attach the disk"
-        )));
+        return Err(Error::refused(context)
+            .remedied(DiskRemedy::HashPoint { group: group.name().to_owned(), point }));
     }
     let findings = verify(new, &document.digest, watch)?;
     same(volume, known, &findings, (&document.of, new.shown()))
@@ -172,9 +169,7 @@ fn same(
         findings.differing,
         first.unwrap_or_default()
     );
-    Err(Error::new(ErrorKind::Integrity, context).with_hint(
-        "copy it anew, while nothing writes to either; `mtctl verify` says what differs",
-    ))
+    Err(Error::new(ErrorKind::Integrity, context).remedied(DiskRemedy::CopyAgain))
 }
 
 /// The error for a volume that the group does not have.

@@ -5,6 +5,7 @@ use crate::assignment::Assignment;
 use crate::group::GroupView;
 use crate::journal::state::VolumeState;
 use crate::notice::Notice;
+use crate::remedy::{DiskRemedy, Remedied};
 use crate::target_identity::KnownAs;
 use crate::{Error, Result};
 
@@ -63,11 +64,10 @@ fn compare(
             notes.push(Notice::DifferentTargetTaken { target: shown, difference });
             continue;
         }
-        let name = group.name();
-        return Err(Error::refused(format!("{shown}: {difference}")).with_hint(format!(
-            "name the disk that has been written so far, or begin another group; if it is the \
-             one (`mtctl group show --group {name}` has what is known), say so: --accept-target"
-        )));
+        let group = group.name().to_owned();
+        return Err(
+            Error::refused(format!("{shown}: {difference}")).remedied(DiskRemedy::Accept { group })
+        );
     }
     Ok(notes)
 }
@@ -86,20 +86,15 @@ fn check_no_other_volume(group: &GroupView, assignment: &Assignment) -> Result<(
             continue;
         }
         let (shown, of) = (assignment.target.shown(), group.name());
-        let typed = match (name.is_unnamed(), assignment.volume.is_unnamed()) {
-            (true, _) => "--target DEVICE".to_owned(),
-            (false, false) => format!("--map {name}=DEVICE"),
-            // The form to type for a stream that has no name for its volume.
-            (false, true) => format!("--volume {name} --target DEVICE"),
-        };
         return Err(Error::refused(format!(
             "{shown}: group {of} has this disk as {}, and a disk is one volume",
             name.in_words()
         ))
-        .with_hint(format!(
-            "name it as it was named before: {typed}; to begin anew, first give it up: mtctl \
-             group release --group {of}"
-        )));
+        .remedied(DiskRemedy::NameAsBefore {
+            group: of.to_owned(),
+            volume: (!name.is_unnamed()).then(|| name.to_string()),
+            is_named_by_stream: !assignment.volume.is_unnamed(),
+        }));
     }
     Ok(())
 }

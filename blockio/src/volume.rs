@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, FlockArg, fcntl};
 
 use crate::device::Geometry;
+use crate::remedy::{DiskRemedy, Remedied};
 use crate::units::{ByteCount, SectorSize};
 use crate::{Error, ErrorKind, Result};
 use system::error::more_open_files;
@@ -292,7 +293,7 @@ fn check_same_file(file: &File, path: &Path, seen: &fs::Metadata) -> Result<()> 
         return Ok(());
     }
     Err(refused(path, "the path came to mean something else meanwhile")
-        .with_hint("look what it is now, and start again: mtctl disks"))
+        .remedied(DiskRemedy::LookAgain))
 }
 
 /// flock(2) keeps out util-linux and ourselves; an fcntl(2) lock on the whole file keeps out
@@ -371,8 +372,7 @@ fn disk_geometry(file: &File, path: &Path) -> Result<Geometry> {
     let failed = |cause| not_measured(path, cause);
     let capacity = ByteCount::new(kernel::size_bytes(file).map_err(failed)?);
     if capacity.is_zero() {
-        return Err(refused(path, "it has no capacity (0 bytes)")
-            .with_hint("name another disk: mtctl disks lists them"));
+        return Err(refused(path, "it has no capacity (0 bytes)").remedied(DiskRemedy::Choose));
     }
     let sector_size = sector_size(kernel::sector_bytes(file).map_err(failed)?, path)?;
     Ok(Geometry { capacity, sector_size })
@@ -398,15 +398,14 @@ fn image_sector_bytes(alignment: Option<u64>) -> u64 {
 }
 
 fn sector_size(bytes: u64, path: &Path) -> Result<SectorSize> {
-    SectorSize::try_from(bytes).map_err(|unsupported| {
-        refused(path, unsupported).with_hint("name another disk: mtctl disks lists them")
-    })
+    SectorSize::try_from(bytes)
+        .map_err(|unsupported| refused(path, unsupported).remedied(DiskRemedy::Choose))
 }
 
 fn check_expected(target: &Target, expected: Expected) -> Result<()> {
     let changed = |what: String| {
         refused(&target.path, format!("it is not the disk that was meant: {what}"))
-            .with_hint("see what it is now with: mtctl disks --all; then start again")
+            .remedied(DiskRemedy::LookAgain)
     };
     let capacity = target.geometry.capacity;
     if let Some(size) = expected.size.filter(|size| *size != capacity) {
@@ -427,16 +426,13 @@ fn in_use(access: Access, path: &Path, number: u64) -> Error {
         [] => "another program or the kernel has it open exclusively".to_owned(),
         found => found.join(", "),
     };
-    if let Some(hint) = users::multipath_hint(number, path) {
-        return refused(path, reason).with_hint(hint);
-    }
-    let otherwise = match access {
-        Access::Write => "name another disk",
-        Access::Read | Access::Look => "read a recovery point of it: --group GROUP --to POINT",
-    };
-    let shown = path.display();
-    let hint = format!("see who uses it with: lsblk {shown}; fuser -v {shown}; or {otherwise}");
-    refused(path, reason).with_hint(hint)
+    refused(path, reason).remedied(users::of_multipath(number, path).unwrap_or_else(|| {
+        let is_read = match access {
+            Access::Write => false,
+            Access::Read | Access::Look => true,
+        };
+        DiskRemedy::SeeUsers { path: path.display().to_string(), is_read }
+    }))
 }
 
 fn refused(path: &Path, reason: impl fmt::Display) -> Error {
@@ -454,11 +450,7 @@ fn not_opened(path: &Path, cause: io::Error) -> Error {
     }
     let is_forbidden = cause.kind() == io::ErrorKind::PermissionDenied;
     let error = failed_for_want_of_files("opening", path, cause);
-    if is_forbidden {
-        error.with_hint("run it as root: sudo mtctl …; or see who may: lsattr, ls -l")
-    } else {
-        error
-    }
+    if is_forbidden { error.remedied(DiskRemedy::OpenAsRoot) } else { error }
 }
 
 /// The error for a failed open, with a hint if it is due to a lack of file descriptors.
@@ -495,9 +487,7 @@ fn neither(path: &Path, seen: &fs::Metadata) -> Error {
 
 fn usage(path: &Path, reason: impl fmt::Display) -> Error {
     let context = format!("opening {}: {reason}", path.display());
-    Error::new(ErrorKind::Usage, context).with_hint(
-        "mtctl disks lists the disks; an image file has to be there: truncate --size SIZE FILE",
-    )
+    Error::new(ErrorKind::Usage, context).remedied(DiskRemedy::ChooseOrMakeImage)
 }
 
 fn is(cause: &io::Error, errno: i32) -> bool {

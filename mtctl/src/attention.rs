@@ -6,14 +6,19 @@ use std::sync::{Mutex, PoisonError};
 use blockio::group::{GroupView, Place, Whereabouts};
 use blockio::units::in_hours;
 
-use crate::{group_targets, output, own_run};
+use crate::{group_targets, output, own_run, remedy};
 
 /// The most warnings that are kept for `--json`: a run may go on for days.
 const WARNINGS_MAX: usize = 1000;
 
 /// Verbs named in texts of the libraries, which do not know the name of the group.
-const VERBS_ON_A_GROUP: [&str; 4] =
-    ["mtctl journal check", "mtctl points list", "mtctl group release", "mtctl group show"];
+const VERBS_ON_A_GROUP: [&str; 5] = [
+    "mtctl journal check",
+    "mtctl journal rebuild",
+    "mtctl points list",
+    "mtctl group release",
+    "mtctl group show",
+];
 
 /// The warnings of this run.
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -111,7 +116,7 @@ pub(crate) fn alarms(group: &GroupView) -> Vec<String> {
         | Whereabouts::WithinStream(_)
         | Whereabouts::Applied => {}
     }
-    alarms.extend(group.notes().iter().map(|note| naming(&note.to_string(), name)));
+    alarms.extend(group.notes().iter().map(|note| naming(&remedy::told(note), name)));
     alarms.extend(group_targets::alarms(group));
     if !group.keeps_history() && !group.settings().without_history {
         alarms.push(format!(

@@ -16,7 +16,7 @@ use system::{Error, ErrorKind, Result};
 
 use crate::group_list;
 use crate::retention_mount::{self, RetentionMount, RetentionMountOption};
-use crate::{attention, completion, report};
+use crate::{attention, completion, remedy, report};
 
 /// Where groups without a retention volume live.
 const GROUPS: &str = "/var/lib/mtctl/groups";
@@ -158,7 +158,7 @@ pub(crate) fn as_far_as_there(place: Place) -> Place {
 
 /// Prints what an operator should know about a group.
 pub(crate) fn warn(notes: &[Notice]) {
-    notes.iter().for_each(attention::warn);
+    notes.iter().map(remedy::told).for_each(attention::warn);
 }
 
 /// The place of group `name`.

@@ -26,6 +26,7 @@ mod policy_options;
 mod private_socket;
 mod qemu_image;
 mod question;
+mod remedy;
 mod report;
 mod restore_targets;
 mod retention_mount;

@@ -1,6 +1,7 @@
 //! Errors on stderr: the chain of causes on one line, then the hint, then the exit code; or all of
 //! this as one JSON object, if `--json` is among the arguments.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::ffi::OsString;
 use std::io::Write;
@@ -13,7 +14,7 @@ use system::ErrorKind;
 use crate::attention;
 use crate::exit::Exit;
 use crate::output::{self, plain};
-use crate::own_run;
+use crate::{own_run, remedy};
 
 /// Whether errors are printed as JSON; set once, before an error can occur.
 static AS_JSON: AtomicBool = AtomicBool::new(false);
@@ -90,12 +91,16 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
 /// Reports a failed verb.
 pub(crate) fn failure(error: &anyhow::Error) -> Exit {
     let ours = error.downcast_ref::<system::Error>();
-    let hint = ours.and_then(system::Error::hint).or_else(|| permission(error.as_ref()));
-    tell(&format!("{error:#}"), hint, ours.map_or(Exit::Failed, |error| exit_of(error.kind())))
+    let hint = ours.and_then(remedy::hint).or_else(|| permission(error.as_ref()));
+    tell(
+        &format!("{error:#}"),
+        hint.as_deref(),
+        ours.map_or(Exit::Failed, |error| exit_of(error.kind())),
+    )
 }
 
 /// What to do about `error`, if the kernel denied something to a user other than root.
-fn permission(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+fn permission(error: &(dyn StdError + 'static)) -> Option<Cow<'static, str>> {
     let mut is_forbidden = false;
     let mut next = Some(error);
     while let Some(cause) = next {
@@ -106,12 +111,12 @@ fn permission(error: &(dyn StdError + 'static)) -> Option<&'static str> {
         next = cause.source();
     }
     let is_root = nix::unistd::geteuid().is_root();
-    (is_forbidden && !is_root).then_some("run it as root: sudo mtctl …")
+    (is_forbidden && !is_root).then_some(Cow::Borrowed("run it as root: sudo mtctl …"))
 }
 
 /// Reports an error that ended a verb which still had a result to print.
 pub(crate) fn ours(error: &system::Error) -> Exit {
-    tell(&error.chain(), hint_or_permission(error), exit_of(error.kind()))
+    tell(&error.chain(), hint_or_permission(error).as_deref(), exit_of(error.kind()))
 }
 
 /// The same for a verb that may have written: 2 and 4 promise that nothing was touched.
@@ -120,11 +125,11 @@ pub(crate) fn ours_after_writing(error: &system::Error) -> Exit {
         ErrorKind::Refused | ErrorKind::Usage => Exit::Failed,
         kind @ (ErrorKind::Failed | ErrorKind::NotReady | ErrorKind::Integrity) => exit_of(kind),
     };
-    tell(&error.chain(), hint_or_permission(error), exit)
+    tell(&error.chain(), hint_or_permission(error).as_deref(), exit)
 }
 
-fn hint_or_permission(error: &system::Error) -> Option<&str> {
-    error.hint().or_else(|| permission(error))
+fn hint_or_permission(error: &system::Error) -> Option<Cow<'_, str>> {
+    remedy::hint(error).or_else(|| permission(error))
 }
 
 /// The exit code of a kind of failure.

@@ -130,7 +130,7 @@ fn options_that_messages_name_are_there_and_are_of_the_verb_that_is_named() {
     root.build();
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut paths = Vec::new();
-    for library in ["mtctl/src", "blockio/src", "provisioning/src"] {
+    for library in ["mtctl/src", "provisioning/src"] {
         sources(&workspace.join(library), &mut paths);
     }
     let mut offences = Vec::new();
@@ -143,6 +143,39 @@ fn options_that_messages_name_are_there_and_are_of_the_verb_that_is_named() {
         }
     }
     assert!(offences.is_empty(), "{} offence(s):\n{}", offences.len(), offences.join("\n"));
+}
+
+/// Whether `text` tells somebody to type something of this program.
+fn names_the_command(root: &Command, text: &str) -> bool {
+    let named = text.split("mtctl ").skip(1);
+    let mut verbs = named.filter_map(|words| words.split_whitespace().next());
+    verbs.any(|word| root.find_subcommand(word).is_some() || word == "VERB")
+        || text.split(ENDS).any(|part| {
+            let is_of_others = OF_OTHERS
+                .iter()
+                .any(|program| part.split_whitespace().any(|word| word == *program));
+            !is_of_others && options(part).next().is_some()
+        })
+}
+
+#[test]
+fn blockio_names_no_verb_and_no_option() {
+    let mut root = Cli::command();
+    root.build();
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut paths = Vec::new();
+    sources(&workspace.join("blockio/src"), &mut paths);
+    assert!(paths.len() > 100);
+    for path in paths {
+        for text in texts(&fs::read_to_string(&path).unwrap()) {
+            let shown = path.strip_prefix(workspace).unwrap().display();
+            assert!(!names_the_command(&root, &text), "{shown}: {text:?}: make it a `Remedy`");
+        }
+    }
+    for text in ["go back: mtctl recover", "say so: --accept-base", "--size 1: the input has 2"] {
+        assert!(names_the_command(&root, text), "{text}");
+    }
+    assert!(!names_the_command(&root, "name it: losetup --find --show FILE"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The one error of all crates: what kind of failure, what was being done, why, and what to do now.
 //! Exit codes are not here: the command maps [`ErrorKind`] to them.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::{fmt, io};
 
@@ -22,7 +23,15 @@ pub enum ErrorKind {
     Integrity,
 }
 
-/// An error: kind, context (a gerund phrase naming the object), the cause, and a hint.
+/// What to do now: a text, or a value of the library that failed, which the command puts into
+/// words.
+#[derive(Debug)]
+enum Remedy {
+    Text(String),
+    Typed(Box<dyn Any + Send + Sync>),
+}
+
+/// An error: kind, context (a gerund phrase naming the object), the cause, and what to do now.
 ///
 /// `Display` prints the context only. The cause is available through `source()`, so a reporter that
 /// prints the chain repeats nothing.
@@ -30,14 +39,14 @@ pub enum ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     context: String,
-    hint: Option<String>,
+    remedy: Option<Remedy>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// An error without a deeper cause. `context` is lower case and names the object.
     pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
-        Self { kind, context: context.into(), hint: None, source: None }
+        Self { kind, context: context.into(), remedy: None, source: None }
     }
 
     /// An error of kind [`ErrorKind::Failed`] with the cause that was reported.
@@ -78,7 +87,15 @@ impl Error {
     /// Adds a hint: one line that says what to do now.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.remedy = Some(Remedy::Text(hint.into()));
+        self
+    }
+
+    /// Adds what to do now as a value: a library that does not know the verbs and options of the
+    /// command leaves the words to it. It takes the place of a hint.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: impl Any + Send + Sync) -> Self {
+        self.remedy = Some(Remedy::Typed(Box::new(remedy)));
         self
     }
 
@@ -98,9 +115,25 @@ impl Error {
         self.kind
     }
 
-    /// What to do now, if there is anything to do.
+    /// What to do now, if that is a text.
     pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
+        match &self.remedy {
+            Some(Remedy::Text(hint)) => Some(hint),
+            Some(Remedy::Typed(_)) | None => None,
+        }
+    }
+
+    /// What to do now, if that is a value of type `R`.
+    pub fn remedy<R: Any>(&self) -> Option<&R> {
+        match &self.remedy {
+            Some(Remedy::Typed(remedy)) => remedy.downcast_ref(),
+            Some(Remedy::Text(_)) | None => None,
+        }
+    }
+
+    /// Whether there is anything to do, in either form.
+    pub fn has_remedy(&self) -> bool {
+        self.remedy.is_some()
     }
 }
 
@@ -134,5 +167,13 @@ mod tests {
         assert_eq!(error.to_string(), "reading /dev/sdb");
         assert!(error.source().is_some_and(|source| source.to_string().contains("os error 5")));
         assert_eq!(error.hint(), Some("look at dmesg"));
+    }
+
+    #[test]
+    fn a_remedy_is_a_text_or_a_value_of_one_type() {
+        let error = Error::refused("opening /dev/sdb").with_hint("name another").with_remedy(7_u8);
+        assert_eq!((error.hint(), error.remedy()), (None, Some(&7_u8)));
+        assert_eq!(error.remedy::<u16>(), None);
+        assert!(error.has_remedy());
     }
 }

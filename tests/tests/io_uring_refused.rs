@@ -45,7 +45,7 @@ fn falls_back(wrapper: &[&str]) {
     assert_eq!(&fs::read(image.path()).unwrap()[..513], [[b'm'; 512].as_slice(), &[0]].concat());
 
     let run = open_device(wrapper, "uring", image.path());
-    run.exits(1).says("setting up io_uring: ").says("hint: io_uring is refused by the sysctl");
+    run.exits(1).says("setting up io_uring: ").says("remedy: Some(Disk(AllowRing))");
     assert_eq!(run.stdout, "");
 
     let run = open_device(wrapper, "blocking", image.path());

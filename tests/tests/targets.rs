@@ -39,7 +39,7 @@ fn refusal(request: &TargetRequest, words: &[&str]) {
         assert!(error.to_string().contains(word), "expected {word:?} in {error:?}");
     }
     assert!(error.to_string().contains(request.path.to_str().unwrap()), "{error:?}");
-    assert!(error.hint().is_some(), "{error:?}");
+    assert!(error.has_remedy(), "{error:?}");
 }
 
 /// Asserts that it is refused for the reason in `words`, and that every byte of the disk is

@@ -9,6 +9,7 @@ use crate::journal::state::{
     APPLIED_COUNT_MAX, Fingerprint, Head, InBetween, SourceOrder, VolumeState, exact,
 };
 use crate::notice::Notice;
+use crate::remedy::{DiskRemedy, Remedied, StreamRemedy};
 use crate::stream::{Format, VolumeHeader};
 use crate::units::{ByteCount, ByteOffset};
 use crate::{Error, Result};
@@ -147,23 +148,13 @@ fn leave_unfinished(
         "{}: stream {} was begun on it and not finished (applied up to byte {}), and this is {}",
         question.shown, between.input, between.position, question.named.input
     );
-    let files = match question.begun_files {
-        [] => String::new(),
-        files => format!(" ({})", files.join(", ")),
-    };
-    let again = format!("apply that stream again{files}: it goes on where it stopped");
+    let files = question.begun_files.to_vec();
     if !between.exact && question.format != Format::Raw {
         // Whatever this stream holds, the rest of the disk would remain in between.
-        return Err(Error::refused(begun).with_hint(format!(
-            "{again}; if it cannot be had: back to a point with `mtctl recover`, or replace all \
-             with a raw image: --format raw --accept-unfinished"
-        )));
+        return Err(Error::refused(begun).remedied(StreamRemedy::FinishOrReplace { files }));
     }
     if !question.options.accept_unfinished {
-        return Err(Error::refused(begun).with_hint(format!(
-            "{again}; if it is not to be finished, and this one goes on from there, say so: \
-             --accept-unfinished"
-        )));
+        return Err(Error::refused(begun).remedied(StreamRemedy::FinishOrGiveUp { files }));
     }
     warnings.push(taken(format!("{begun}: that one is given up")));
     Ok(Start::Beginning)
@@ -258,7 +249,7 @@ fn accept_older(question: &Question<'_>, what: String, warnings: &mut Vec<Notice
         warnings.push(taken(format!("{what}; it is applied all the same")));
         return Ok(());
     }
-    Err(Error::refused(what).with_hint("if that is what is wanted, say so: --accept-older"))
+    Err(Error::refused(what).remedied(StreamRemedy::AcceptOlder))
 }
 
 /// Whether a stream that identifies itself like the previous one is the same. A stream without any
@@ -319,7 +310,7 @@ fn check_follows_unnamed(
     let Some(known) = question.known else { return Ok(()) };
     let head = known.lineage.head.clone().or_else(|| known.applied.last()?.head_before());
     let shown = question.shown;
-    let (what, hint) = match &head {
+    let (what, since) = match &head {
         // An rbd diff has everything written since its beginning, and so includes the content of
         // the other one.
         Some(Head { since }) if question.format == Format::RbdDiff && since.as_deref() == from => {
@@ -328,7 +319,7 @@ fn check_follows_unnamed(
         Some(Head { since }) => {
             let since = told(since.as_deref());
             let what = format!("the last stream led from {since} to a state without a name");
-            (what, format!("apply an rbd diff that begins at {since}; or "))
+            (what, Some(since))
         }
         // A whole image may be of any snapshot.
         None if known.applied.last().is_some_and(|last| last.to_string().starts_with("raw")) => {
@@ -339,7 +330,7 @@ fn check_follows_unnamed(
             )));
             return Ok(());
         }
-        None => ("the last stream led to a state without a name".to_owned(), String::new()),
+        None => ("the last stream led to a state without a name".to_owned(), None),
     };
     let what = format!("{shown}: {what}, and this one begins at {}", told(from));
     if question.options.accept_base {
@@ -347,7 +338,7 @@ fn check_follows_unnamed(
         return Ok(());
     }
     Err(Error::refused(format!("{what}: whether the volume is there cannot be known"))
-        .with_hint(format!("{hint}if it is there, say so: --accept-base")))
+        .remedied(StreamRemedy::AcceptBase { since }))
 }
 
 fn taken(why: String) -> Notice {
@@ -371,7 +362,7 @@ fn check_same_size(question: &Question<'_>) -> Result<()> {
                 "{}: the source has {now} bytes, and had {before} in the stream before",
                 question.shown
             ))
-            .with_hint("if it was resized on purpose, say so: --accept-resize"))
+            .remedied(StreamRemedy::AcceptResize))
         }
         _ => Ok(()),
     }
@@ -397,7 +388,7 @@ fn check_fits(question: &Question<'_>, admission: &mut Admission) -> Result<()> 
         match (question.is_image_file, question.options.accept_resize) {
             (true, true) => admission.grow_to = Some(source),
             (true, false) => {
-                return Err(too_small.with_hint("--accept-resize grows the image file"));
+                return Err(too_small.remedied(DiskRemedy::GrowImage));
             }
             (false, _) => return Err(too_small.with_hint("grow the disk, or name a larger one")),
         }

@@ -16,6 +16,7 @@ use crate::group::keeper::Preserve;
 use crate::journal::memo::TargetMemo;
 use crate::journal::state::Consumed;
 use crate::plan::{Planner, WritePlan, clear_steps};
+use crate::remedy::{Remedied, StreamRemedy};
 use crate::stream::{Piece, StreamHeader, VolumeIndex};
 use crate::target_identity::{self, TargetIdentity};
 use crate::units::{ByteCount, SectorSize};
@@ -238,13 +239,11 @@ impl Volumes {
                 ErrorKind::Usage,
                 format!("the stream has a volume {shown}, which has no target"),
             )
-            .with_hint(match (name, is_only) {
+            .remedied(match (name, is_only) {
                 // None of these is unnamed, or it would be the one.
-                (None, true) => format!("say which one it is of: --volume NAME, of {volumes}"),
-                (Some(name), true) => format!("name its disk: --map {name}=DEVICE"),
-                (_, false) => {
-                    "name the disk of each volume: --map SOURCE=DEVICE, once for each".to_owned()
-                }
+                (None, true) => StreamRemedy::NameVolume { volumes },
+                (Some(name), true) => StreamRemedy::NameDisk { volume: name.to_owned() },
+                (_, false) => StreamRemedy::NameDisks,
             })
         })
     }

@@ -9,23 +9,10 @@ use crate::device::blocking::BlockingDevice;
 use crate::device::buffer::Region;
 use crate::device::uring::UringDevice;
 use crate::device::{BlockDevice, Geometry};
+use crate::remedy::{DiskRemedy, Remedied};
 use crate::{Error, Result};
 
-/// The engine that the operator wants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Engine {
-    /// io_uring if available, else blocking.
-    #[default]
-    Auto,
-    /// io_uring or an error.
-    Uring,
-    /// preadv(2) and pwritev(2).
-    Blocking,
-}
-
-/// The hint for the operator after a refusal.
-const HINT: &str = "io_uring is refused by the sysctl kernel.io_uring_disabled, by a container's \
-                    seccomp profile, or by a kernel before 5.6: allow it, or use --engine blocking";
+pub use crate::device::engine::Engine;
 
 /// Makes a device of `file`, which is open for reading and writing, with O_DIRECT if possible.
 /// `regions` are the arenas that writes will come from, to be registered.
@@ -45,7 +32,9 @@ pub fn open(
         Engine::Blocking => open_blocking(file, geometry),
         Engine::Uring => match open_uring(&file, geometry, regions) {
             Ok(device) => Ok(device),
-            Err(cause) => Err(Error::failed("setting up io_uring", cause).with_hint(HINT)),
+            Err(cause) => {
+                Err(Error::failed("setting up io_uring", cause).remedied(DiskRemedy::AllowRing))
+            }
         },
         Engine::Auto => match open_uring(&file, geometry, regions) {
             Ok(device) => Ok(device),

@@ -4,6 +4,7 @@
 use super::{Group, GroupView, not_open};
 use crate::journal::catalogue::{Forgotten, PointId};
 use crate::journal::{retention, selector};
+use crate::remedy::{PointRemedy, Remedied};
 use crate::{Error, Result};
 
 impl GroupView {
@@ -29,13 +30,15 @@ impl GroupView {
         for point in ids.iter().filter_map(|id| known.point(*id)) {
             let Some(why) = retention::why_it_stays(known, point) else { continue };
             let context = format!("forgetting {}: it {why}", selector::shown(point));
-            let (name, typed) = (self.name(), selector::typed(point));
-            return Err(Error::refused(context).with_hint(match point.pinned {
-                true => format!("unpin it: mtctl points unpin {typed} --group {name}"),
-                false => "name others; once there is a newer point, and the disks are past it, it \
-                          can go"
-                    .to_owned(),
-            }));
+            let refused = Error::refused(context);
+            let (group, point_named) = (self.name().to_owned(), selector::typed(point));
+            return Err(match point.pinned {
+                true => refused.remedied(PointRemedy::Unpin { group, point: point_named }),
+                false => refused.with_hint(
+                    "name others; once there is a newer point, and the disks are past it, it can \
+                     go",
+                ),
+            });
         }
         Ok(())
     }

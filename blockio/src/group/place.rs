@@ -17,6 +17,7 @@ use crate::journal::scan::{READER_ARENAS, WINDOW_BYTES};
 use crate::journal::state::GroupState;
 use crate::journal::strays;
 use crate::notice::Notice;
+use crate::remedy::{GroupRemedy, Remedied};
 use crate::storage::directory::{Directory, LOCK, STATE, STATE_COPY};
 use crate::storage::{StateCopy, Storage, remedy};
 use crate::volume::lock_as_a_whole;
@@ -173,7 +174,7 @@ pub(super) fn lock(place: &Place, name: &str) -> Result<Lock> {
 
 fn is_gone(name: &str) -> Error {
     let context = format!("taking hold of group {name}: it was moved or removed meanwhile");
-    Error::refused(context).with_hint("see what is there: mtctl group list")
+    Error::refused(context).remedied(GroupRemedy::List)
 }
 
 /// Removes what crashes left of states being written: nobody else can be writing one now.
@@ -236,10 +237,8 @@ fn try_to_read_state(storage: &Arc<dyn Storage>, name: &str) -> Result<(GroupSta
     // Listed before the state is read: the state is then at least of the generation of every
     // segment listed.
     let there = storage.segments().map_err(|error| with_remedy(doing(), error))?;
-    let remedy = format!(
-        "put back the newest one there was, or make it anew from the journal: mtctl journal \
-         rebuild --group {name}"
-    );
+    let remedy =
+        |is_untouched| GroupRemedy::RebuildState { group: Some(name.to_owned()), is_untouched };
     match saved::read(storage.as_ref()) {
         Ok(Some(Saved { state, mut notes })) => {
             if state.journal.is_none() && there.is_empty() {
@@ -250,9 +249,7 @@ fn try_to_read_state(storage: &Arc<dyn Storage>, name: &str) -> Result<(GroupSta
             let state = beyond::take_in(storage, state, &there, &pool)?;
             let fits = strays::require_none_newer(storage, &state, &there, &pool);
             fits.map_err(|error| match error.kind() {
-                ErrorKind::Integrity => {
-                    error.with_hint(format!("nothing was written or removed; {remedy}"))
-                }
+                ErrorKind::Integrity => error.remedied(remedy(true)),
                 _ => error,
             })?;
             notes.extend(strays::not_there(storage, &state, &pool)?);
@@ -267,14 +264,15 @@ fn try_to_read_state(storage: &Arc<dyn Storage>, name: &str) -> Result<(GroupSta
                 doing(),
                 there.len()
             );
-            Err(Error::new(ErrorKind::Integrity, context).with_hint(remedy))
+            Err(Error::new(ErrorKind::Integrity, context).remedied(remedy(false)))
         }
         Err(NotReadable::Failed { file, cause }) => {
             Err(with_remedy(about_state("reading", name, Some(&file)), cause))
         }
         // The problem names its files.
         Err(problem) => {
-            Err(Error::integrity(about_state("reading", name, None), problem).with_hint(remedy))
+            Err(Error::integrity(about_state("reading", name, None), problem)
+                .remedied(remedy(false)))
         }
     }
 }

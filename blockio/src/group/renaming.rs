@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::place::{self, Lock, Place, check_name};
 use super::runs::{RunBegin, RunLog};
 use crate::journal::state_text;
+use crate::remedy::{GroupRemedy, Remedied};
 use crate::storage::StateCopy;
 use crate::storage::Storage;
 use crate::storage::directory::{Directory, LOCK};
@@ -51,7 +52,7 @@ impl Renaming {
         check_name(to.0)?;
         if from.0 == to.0 {
             let context = format!("renaming group {}: it is called so already", from.0);
-            return Err(Error::new(ErrorKind::Usage, context).with_hint("name another: --to NAME"));
+            return Err(Error::new(ErrorKind::Usage, context).with_hint("choose another name"));
         }
         let pairs = pairs(from.1, to.1);
         let mut now = from.1.clone();
@@ -195,7 +196,7 @@ fn is_there(name: &str, at: &Path) -> Error {
         return not_a_groups(at);
     }
     Error::refused(format!("there is a group {name} already, in {}", at.display()))
-        .with_hint(format!("see it with `mtctl group show --group {name}`, or take another name"))
+        .remedied(GroupRemedy::SeeOrChooseName { group: name.to_owned() })
 }
 
 fn not_a_groups(at: &Path) -> Error {

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::journal::state::GroupState;
+use crate::remedy::{GroupRemedy, Remedy};
 
 #[test]
 fn what_was_saved_is_there_at_the_next_open() {
@@ -129,7 +130,8 @@ fn a_history_whose_state_is_lost_is_refused_and_not_begun_anew() {
     fs::remove_file(history.join("state.copy")).unwrap();
     let refused = Group::open(&forgotten, "g").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Integrity);
-    assert!(refused.hint().unwrap_or_default().contains("journal rebuild"), "{refused:?}");
+    let remedy = GroupRemedy::RebuildState { group: Some("g".to_owned()), is_untouched: false };
+    assert_eq!(Remedy::of(&refused), Some(&remedy.into()));
     assert!(fs::read_dir(&history).unwrap().count() > 1);
 }
 

@@ -7,6 +7,7 @@ use crate::journal::selector;
 use crate::journal::settings::GroupSettings;
 use crate::journal::state::GroupState;
 use crate::notice::Notice;
+use crate::remedy::{GroupRemedy, PointRemedy, Remedied};
 use crate::storage::{Nothing, Storage};
 use crate::{Error, ErrorKind, Result};
 
@@ -129,7 +130,7 @@ impl GroupView {
     pub fn catalogue(&self) -> Result<&Catalogue> {
         self.state.journal.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::Usage, format!("group {} has no history", self.name))
-                .with_hint("apply a stream with --retention, and there is one from then on")
+                .remedied(GroupRemedy::KeepHistory)
         })
     }
 
@@ -148,15 +149,15 @@ impl GroupView {
     pub(crate) fn require_none_pinned_after(&self, to: PointId) -> Result<()> {
         let mut later = self.catalogue()?.points_after(to);
         let Some(pinned) = later.find(|point| point.pinned) else { return Ok(()) };
-        let (shown, typed) = (selector::shown(pinned), selector::typed(pinned));
+        let shown = selector::shown(pinned);
         let context = format!(
             "rolling back without keeping what is overwritten gives up the points after the one \
              that it goes to, and {shown} is pinned"
         );
-        Err(Error::refused(context).with_hint(format!(
-            "unpin it: mtctl points unpin {typed} --group {}; or keep what is overwritten",
-            self.name
-        )))
+        Err(Error::refused(context).remedied(PointRemedy::UnpinOrKeepOverwritten {
+            group: self.name.clone(),
+            point: selector::typed(pinned),
+        }))
     }
 
     /// The short name of a point in messages: `start`, or `point 7`.
@@ -175,8 +176,6 @@ impl GroupView {
         let Some(to) = self.rolling_back_to() else { return Ok(()) };
         let (name, called) = (&self.name, self.called(to));
         Err(Error::refused(format!("a rollback of group {name} to {called} is not finished"))
-            .with_hint(format!(
-                "finish it: mtctl rollback --group {name} --to {to}; or go to another point"
-            )))
+            .remedied(PointRemedy::FinishRollback { group: name.clone(), to }))
     }
 }

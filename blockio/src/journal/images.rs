@@ -15,6 +15,7 @@ use crate::journal::layout::{BLOCK_BYTES, Held, Identity, RecordKind, padded};
 use crate::journal::memo::EpochMemo;
 use crate::journal::scan::{Next, Record, SegmentError, SegmentReader, WINDOW_BYTES, read};
 use crate::journal::state::Progress;
+use crate::remedy::{PointRemedy, Remedied};
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
 use crate::{Error, ErrorKind, Result};
@@ -451,8 +452,7 @@ pub(crate) fn unreadable(number: SegmentNumber, error: SegmentError) -> Error {
 /// The error for a damaged segment.
 pub(crate) fn damaged(number: SegmentNumber, what: &str) -> Error {
     let context = format!("reading segment {} of the history: {what}", number.0);
-    Error::new(ErrorKind::Integrity, context)
-        .with_hint("points before it cannot be reached; see which with: mtctl journal check")
+    Error::new(ErrorKind::Integrity, context).remedied(PointRemedy::ListLost)
 }
 
 const _: () = assert!(TRANSFER_BYTES_MAX % BLOCK_BYTES == 0);

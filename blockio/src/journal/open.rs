@@ -16,6 +16,7 @@ use crate::journal::state::GroupState;
 use crate::journal::strays;
 use crate::journal::touched::Touched;
 use crate::notice::Notice;
+use crate::remedy::{GroupRemedy, Remedied};
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteOffset;
 use crate::{Error, ErrorKind, Result};
@@ -258,16 +259,13 @@ impl<'a> Opening<'a> {
     }
 }
 
-const HINT: &str = "see how much is damaged with `mtctl journal check`; the disks are as they were \
-                    left, and nothing was written";
-
 fn of_no_volume(number: SegmentNumber, record: u64) -> Error {
     let context = format!(
         "reading segment {} of the retention journal: record {record} has what a volume held that \
          neither the state nor the journal knows",
         number.0
     );
-    Error::new(ErrorKind::Integrity, context).with_hint(HINT)
+    Error::new(ErrorKind::Integrity, context).remedied(GroupRemedy::CheckJournal)
 }
 
 fn missing(record: u64, last: u64) -> Error {
@@ -275,7 +273,7 @@ fn missing(record: u64, last: u64) -> Error {
         "reading the retention journal: record {record} is missing or damaged, and records up to \
          {last} were durable"
     );
-    Error::new(ErrorKind::Integrity, context).with_hint(HINT)
+    Error::new(ErrorKind::Integrity, context).remedied(GroupRemedy::CheckJournal)
 }
 
 fn damaged(number: SegmentNumber, error: &SegmentError) -> Error {
@@ -289,7 +287,7 @@ fn damaged(number: SegmentNumber, error: &SegmentError) -> Error {
             (ErrorKind::Integrity, None)
         }
     };
-    let error = Error::new(kind, context).with_hint(HINT);
+    let error = Error::new(kind, context).remedied(GroupRemedy::CheckJournal);
     cause.into_iter().fold(error, |error, cause| error.caused_by(cause))
 }
 

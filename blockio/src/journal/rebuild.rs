@@ -37,6 +37,7 @@ use crate::journal::scan::{
 };
 use crate::journal::state::GroupState;
 use crate::notice::Notice;
+use crate::remedy::{GroupRemedy, Remedied};
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, ErrorKind, Result};
 
@@ -451,8 +452,7 @@ fn numbered(
 
 fn nothing() -> Error {
     let context = "making the state anew: no segment says of which point it is";
-    Error::new(ErrorKind::Usage, context)
-        .with_hint("name the directory that the history is in: --retention DIR")
+    Error::new(ErrorKind::Usage, context).remedied(GroupRemedy::NameHistory)
 }
 
 fn unreadable(number: SegmentNumber, error: std::io::Error) -> Error {

@@ -10,6 +10,7 @@ use jiff::{Timestamp, Zoned};
 
 use crate::journal::catalogue::{Catalogue, Point, PointId, PointKind};
 use crate::plain::{self, Plain};
+use crate::remedy::{PointRemedy, Remedied};
 use crate::{Error, ErrorKind, Result};
 
 mod moment;
@@ -232,16 +233,16 @@ fn at_time<'a>(catalogue: &'a Catalogue, text: &str, wanted: u64) -> Result<&'a 
 
 fn refuse(catalogue: &Catalogue, context: String) -> Error {
     let mut kept = catalogue.recovery_points();
-    let hint = match (kept.next(), kept.next_back()) {
-        (None, _) => "no recovery point is kept".to_owned(),
-        (Some(only), None) => format!("{} is the only one that is kept", shown(only)),
-        (Some(first), Some(last)) => format!(
-            "kept are {} to {}; `mtctl points list` shows them all",
-            shown(first),
-            shown(last)
-        ),
-    };
-    Error::new(ErrorKind::Usage, context).with_hint(hint)
+    let error = Error::new(ErrorKind::Usage, context);
+    match (kept.next(), kept.next_back()) {
+        (None, _) => error.with_hint("no recovery point is kept"),
+        (Some(only), None) => {
+            error.with_hint(format!("{} is the only one that is kept", shown(only)))
+        }
+        (Some(first), Some(last)) => {
+            error.remedied(PointRemedy::ListBetween { first: shown(first), last: shown(last) })
+        }
+    }
 }
 
 /// The name of a point in messages.

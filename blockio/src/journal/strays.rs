@@ -11,6 +11,7 @@ use crate::journal::saved::{self, Saved};
 use crate::journal::scan::{Next, SegmentError, SegmentReader, header_of};
 use crate::journal::state::GroupState;
 use crate::notice::Notice;
+use crate::remedy::{GroupRemedy, Remedied};
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, ErrorKind, Result};
 
@@ -147,12 +148,9 @@ fn refuse(state: &GroupState, number: SegmentNumber, stray: Stray) -> Result<()>
     let told = in_words(state, stray).filter(|_| !planted!(OlderStateBelieved));
     let Some(told) = told else { return Ok(()) };
     let context = format!("segment {} of the retention journal {told}", number.0);
-    Err(Error::new(ErrorKind::Integrity, context).with_hint(HINT))
+    Err(Error::new(ErrorKind::Integrity, context)
+        .remedied(GroupRemedy::RebuildState { group: None, is_untouched: true }))
 }
-
-const HINT: &str = "nothing was written or removed; if the state file was put back from a copy, \
-                    put the newer one back, or make it anew from the journal: mtctl journal \
-                    rebuild";
 
 /// Why it must not be removed, as text that follows "segment 7"; `None` if it may be.
 pub(crate) fn in_words(state: &GroupState, stray: Stray) -> Option<String> {

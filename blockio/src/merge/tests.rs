@@ -1,6 +1,7 @@
 //! How several streams are combined, and what they have to agree on.
 
 use super::*;
+use crate::remedy::{Remedy, StreamRemedy};
 use crate::stream::VolumeHeader;
 use crate::units::ByteCount;
 
@@ -43,7 +44,8 @@ fn each_volume_keeps_the_ends_of_its_chain_and_inputs_know_their_volumes() {
 fn what_has_no_name_or_does_not_follow_or_is_shared_is_refused() {
     let unnamed = input(vec![volume("", "", "s1")]);
     let refused = Merged::of(&[unnamed]).unwrap_err();
-    assert_eq!(refused.hint(), Some("say what it is called: VOLUME=file"));
+    let remedy = StreamRemedy::NameVolumeOf { input: "file".to_owned() };
+    assert_eq!(Remedy::of(&refused), Some(&remedy.into()));
     let gap = [input(vec![volume("db", "", "s1")]), input(vec![volume("db", "s2", "s3")])];
     assert!(Merged::of(&gap).unwrap_err().chain().contains("the one before ends at \"s1\""));
     let shared = [

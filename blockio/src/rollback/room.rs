@@ -8,6 +8,7 @@ use crate::journal::catalogue::PointId;
 use crate::journal::images::Images;
 use crate::journal::index::Index;
 use crate::journal::retention;
+use crate::remedy::{PointRemedy, Remedied};
 use crate::{Error, Result};
 
 use super::steps::Steps;
@@ -72,29 +73,10 @@ pub(super) fn require(
         needed.bytes.div_ceil(MIB),
         needed.free_bytes / MIB,
     );
-    Err(Error::refused(context).with_hint(hint(group, needed.points_to_go, pinned)))
-}
-
-fn hint(group: &GroupView, points_to_go: Option<usize>, pinned: Option<PointId>) -> String {
-    if let Some(point) = pinned {
-        let unpin = format!("mtctl points unpin id:{point} --group {}", group.name());
-        return format!(
-            "unpin it ({unpin}), enlarge the volume, or keep nothing of what is overwritten \
-             (--without-undo: it cannot be taken back)"
-        );
-    }
-    match points_to_go {
-        Some(_) => {
-            "enlarge the volume, let them go (--give-up-points), or keep nothing of what is \
-             overwritten (--without-undo: it cannot be taken back)"
-        }
+    Err(Error::refused(context).remedied(match (pinned, needed.points_to_go) {
+        (Some(point), _) => PointRemedy::UnpinForRoom { group: group.name().to_owned(), point },
+        (None, Some(_)) => PointRemedy::GiveUpForRoom,
         // Zeros take no room, and how many of them are overwritten is not known beforehand.
-        None => {
-            "enlarge the volume, end what exports points of the group, or raise its limit \
-             (mtctl group set --retention-bytes); --without-undo keeps nothing of what is \
-             overwritten, and cannot be taken back; --give-up-points tries all the same, and \
-             where it stops for want of room the same command goes on"
-        }
-    }
-    .to_owned()
+        (None, None) => PointRemedy::MakeRoom,
+    }))
 }

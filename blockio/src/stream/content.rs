@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::remedy::{Remedied, StreamRemedy};
 use crate::{Error, Result};
 
 /// From this many bytes on, hashing uses more than one thread.
@@ -96,10 +97,7 @@ fn differs(name: &str, bytes: u64) -> Error {
         "{name}: it calls itself as what was applied before, and up to byte {bytes} it holds \
          something else: it was made again under the same name"
     ))
-    .with_hint(
-        "apply the one that was begun; or go back to where it begins (mtctl points list, mtctl \
-         rollback), and apply this one there; a raw image replaces all",
-    )
+    .remedied(StreamRemedy::FinishOrGoBack)
 }
 
 #[cfg(test)]

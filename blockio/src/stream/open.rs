@@ -4,6 +4,7 @@
 use std::num::NonZeroUsize;
 
 use crate::device::buffer::ArenaPool;
+use crate::remedy::{Remedied, StreamRemedy};
 use crate::stream::content::{Consumed, SourceOrder};
 use crate::stream::raw::RawReader;
 use crate::stream::reader::{Input, Reader};
@@ -227,8 +228,7 @@ fn recognised(name: &str, input: &mut Input) -> Result<Format> {
     }
     detect(&head).ok_or_else(|| {
         let context = format!("reading {name}: it is no change stream that we know");
-        Error::new(ErrorKind::Integrity, context)
-            .with_hint("a raw image is taken for one only when it is named: add --format raw")
+        Error::new(ErrorKind::Integrity, context).remedied(StreamRemedy::NameFormat)
     })
 }
 

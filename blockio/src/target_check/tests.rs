@@ -7,6 +7,7 @@ use super::*;
 use crate::ErrorKind;
 use crate::group::{Group, Place};
 use crate::journal::state::{Fingerprint, InBetween};
+use crate::remedy::Remedy;
 use crate::stream::{Format, StreamHeader};
 use crate::volume::{self, TargetRequest};
 use crate::volume_name::VolumeName;
@@ -67,7 +68,7 @@ fn known(known: &mut KnownAs) {
 fn is_refused(outcome: Result<Vec<crate::notice::Notice>>, words: &[&str]) {
     let refused = outcome.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
-    let told = format!("{refused} {}", refused.hint().unwrap());
+    let told = format!("{refused} {:?}", Remedy::of(&refused).unwrap());
     for word in words {
         assert!(told.contains(word), "{word}: {told}");
     }
@@ -92,7 +93,7 @@ fn the_same_disk_is_taken_and_what_differs_is_named() {
         "{moved:?}"
     );
     let other_file = |one: &mut KnownAs| one.backing_file = Some("/srv/b".to_owned());
-    is_refused(ask(&other_file, false), &["/srv/a", "/srv/b", "--accept-target"]);
+    is_refused(ask(&other_file, false), &["/srv/a", "/srv/b", "Accept"]);
     assert_eq!(ask(&other_file, true).unwrap().len(), 1);
     let other_serial = |one: &mut KnownAs| one.serial = Some("s2".to_owned());
     is_refused(ask(&other_serial, false), &["s1", "s2"]);
@@ -133,7 +134,7 @@ fn a_disk_that_is_another_volume_of_the_group_is_refused() {
     let group = here.group(|_| {});
     let mut again = here.assignment(known);
     again.volume = "db".into();
-    let words = ["as the unnamed volume", "--target DEVICE", "group release"];
+    let words = ["as the unnamed volume", "NameAsBefore", "volume: None"];
     is_refused(check(group.view(), &mut [again], true), &words);
     let mut moved = here.assignment(|one| {
         known(one);

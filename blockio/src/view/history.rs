@@ -49,14 +49,13 @@ use crate::journal::saved::{self, NotReadable};
 use crate::journal::scan::{Next, SegmentError, SegmentReader};
 use crate::journal::state::GroupState;
 use crate::journal::strays;
+use crate::remedy::{PointRemedy, Remedied};
 use crate::storage::{SegmentNumber, Storage};
 use crate::units::ByteCount;
 use crate::{Error, ErrorKind, Result};
 
 /// How often in a row the state may be replaced while it is read.
 const LOOKS_MAX: usize = 1000;
-
-const SEE_WHICH_ARE_KEPT: &str = "see which are kept with: mtctl points list";
 
 /// The images since a point, of all volumes of a group.
 pub(super) struct History {
@@ -347,7 +346,7 @@ impl History {
         match as_of(self.identity, known) {
             Err(why) => Some(self.is_gone(why)),
             Ok(known) if known.point(self.point).is_none() => {
-                Some(self.is_gone("it expired, or was given up").with_hint(SEE_WHICH_ARE_KEPT))
+                Some(self.is_gone("it expired, or was given up").remedied(PointRemedy::List))
             }
             Ok(_) => {
                 self.kept_at.store(stamp, Ordering::Relaxed);
@@ -415,7 +414,7 @@ fn try_load(
     let (state, listed) = read_state(storage, pool)?;
     let expired = || {
         Error::new(ErrorKind::Usage, format!("point {point} has expired, or was given up"))
-            .with_hint(SEE_WHICH_ARE_KEPT)
+            .remedied(PointRemedy::List)
     };
     let has_it = |known: &Catalogue| known.point(point).is_some();
     if !state.journal.as_ref().is_some_and(has_it) {

@@ -10,6 +10,7 @@ use nix::unistd::mkfifo;
 use tempfile::TempDir;
 
 use super::*;
+use crate::remedy::{DiskRemedy, Remedy};
 
 const MIB: u64 = 1 << 20;
 
@@ -28,7 +29,7 @@ fn is_refused(request: &TargetRequest, reason: &str) {
     let error = open(request).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
     assert!(error.to_string().contains(reason), "{error:?}");
-    assert!(error.hint().is_some(), "{error:?}");
+    assert!(error.has_remedy(), "{error:?}");
 }
 
 #[test]
@@ -73,7 +74,7 @@ fn what_is_neither_a_disk_nor_an_image_is_a_usage_error_that_names_it() {
         assert_eq!(error.kind(), ErrorKind::Usage, "{error:?}");
         assert!(error.to_string().contains(what), "{error:?}");
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error:?}");
-        assert!(error.hint().is_some());
+        assert!(error.has_remedy());
     }
     assert!(!place("absent").exists(), "image files are not made");
 }
@@ -370,8 +371,8 @@ fn what_is_missing_read_only_or_forbidden_is_told_as_such() {
     assert!(read_only.to_string().contains("it is read-only"), "{read_only}");
     let forbidden = error(libc::EPERM);
     assert_eq!(forbidden.kind(), ErrorKind::Failed);
-    assert!(forbidden.hint().is_some_and(|hint| hint.contains("as root: sudo")));
-    assert_eq!(error(libc::EIO).hint(), None);
+    assert_eq!(Remedy::of(&forbidden), Some(&DiskRemedy::OpenAsRoot.into()));
+    assert!(!error(libc::EIO).has_remedy());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{major, minor};
 
+use crate::remedy::DiskRemedy;
 use system::loop_device::{self, Backing};
 use system::lossless_text;
 use system::mount::{MountTable, parse_swaps};
@@ -197,26 +198,19 @@ impl Holder {
 
 /// What to do about the disk with this number, at `path`, if it is held by multipath, or by
 /// partitions of the map that it is.
-pub(super) fn multipath_hint(number: u64, path: &Path) -> Option<String> {
-    multipath_hint_of(&holders(&directory_of(number)), path)
+pub(super) fn of_multipath(number: u64, path: &Path) -> Option<DiskRemedy> {
+    multipath_remedy(&holders(&directory_of(number)), path)
 }
 
-fn multipath_hint_of(holders: &[Holder], path: &Path) -> Option<String> {
+fn multipath_remedy(holders: &[Holder], path: &Path) -> Option<DiskRemedy> {
     if let Some(map) =
         holders.iter().filter(|one| one.is_multipath_map()).find_map(|one| one.mapping.as_ref())
     {
-        return Some(format!(
-            "name the map instead: /dev/mapper/{map}; where no second path leads to the disk, \
-             mtctl check says how to get it back"
-        ));
+        return Some(DiskRemedy::NameMap { map: map.clone() });
     }
-    holders.iter().any(Holder::is_partition_of_a_map).then(|| {
-        format!(
-            "take the mappings of its partitions away: kpartx -d {}; where no second path leads \
-             to the disk, mtctl check says how to get it back",
-            path.display()
-        )
-    })
+    let path = || path.display().to_string();
+    let is_partitioned = holders.iter().any(Holder::is_partition_of_a_map);
+    is_partitioned.then(|| DiskRemedy::RemovePartitions { path: path() })
 }
 
 fn holders(directory: &Path) -> Vec<Holder> {

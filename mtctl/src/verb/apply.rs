@@ -19,6 +19,7 @@ use crate::group_place::{self, GroupOptions, RetentionOptions};
 use crate::group_targets;
 use crate::own_run;
 use crate::policy_options::{EngineName, PolicyOptions};
+use crate::remedy;
 use crate::report;
 use crate::size_argument;
 use crate::stream_options::{self, FormatName};
@@ -171,7 +172,7 @@ fn show_event(progress: &ByteProgress, event: &Event<'_>) {
     match event {
         Event::Progress { consumed } => progress.at(*consumed),
         Event::Notice(notice) => {
-            progress.say(&attention::kept(notice));
+            progress.say(&attention::kept(remedy::told(notice)));
         }
         Event::VolumeFailed(error) => progress.suspend(|| {
             report::ours(error);

@@ -22,7 +22,7 @@ use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
 use crate::undo_options::UndoOptions;
-use crate::{group_targets, open_exports, output, own_run, question};
+use crate::{group_targets, open_exports, output, own_run, question, remedy};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -295,7 +295,7 @@ fn show(progress: &mut Option<(ByteProgress, bool)>, event: Event<'_>) {
         Event::Checked { done, of } => (done, of, false),
         Event::Written { done, of } => (done, of, true),
         Event::Notice(notice) => {
-            let text = attention::kept(notice);
+            let text = attention::kept(remedy::told(notice));
             match progress {
                 Some((progress, _)) => progress.say(&text),
                 None => output::complain(&text),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use blockio::device::buffer::ArenaPool;
 use blockio::device::open::{Engine, open};
 use blockio::device::{Geometry, ReadBatch, Transfer, WriteBatch};
+use blockio::remedy::Remedy;
 use blockio::units::{ByteCount, ByteOffset, SectorSize};
 
 fn main() -> ExitCode {
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
             Ok(name) => println!("{name}"),
             Err(error) => {
                 eprintln!("{}", error.chain());
-                eprintln!("hint: {}", error.hint().unwrap_or("none"));
+                eprintln!("remedy: {:?}", Remedy::of(&error));
                 return ExitCode::FAILURE;
             }
         }

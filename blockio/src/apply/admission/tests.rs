@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use super::*;
 use crate::ErrorKind;
 use crate::journal::state::Consumed;
+use crate::remedy::{Remedy, StreamRemedy};
 use crate::stream::{Name, StreamHeader};
 
 static NOTHING: LazyLock<Options> = LazyLock::new(Options::default);
@@ -69,7 +70,7 @@ fn at(snapshot: &str) -> VolumeState {
 fn refusal(outcome: Result<Admission>) -> String {
     let error = outcome.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
-    assert!(error.hint().is_some(), "{error}");
+    assert!(error.has_remedy(), "{error}");
     error.to_string()
 }
 
@@ -337,13 +338,16 @@ fn a_stream_that_was_begun_is_given_up_only_when_that_is_said() {
             (question.format, question.options) = (format, options);
         })
     };
-    let hint = |outcome: Result<Admission>| outcome.unwrap_err().hint().unwrap().to_owned();
-    assert!(hint(ask(true, Format::RbdDiff, &NOTHING)).contains("--accept-unfinished"));
-    assert!(hint(ask(false, Format::Raw, &NOTHING)).contains("--accept-unfinished"));
+    let files = Vec::new;
+    let remedy = |outcome: Result<Admission>| Remedy::of(&outcome.unwrap_err()).cloned();
+    let give_up = Some(StreamRemedy::FinishOrGiveUp { files: files() }.into());
+    assert_eq!(remedy(ask(true, Format::RbdDiff, &NOTHING)), give_up);
+    assert_eq!(remedy(ask(false, Format::Raw, &NOTHING)), give_up);
     assert_eq!(ask(true, Format::RbdDiff, &UNFINISHED).unwrap().start, Start::Beginning);
     assert_eq!(ask(false, Format::Raw, &UNFINISHED).unwrap().start, Start::Beginning);
     // The content of the disk is unknown, and this replaces only part of it.
-    assert!(hint(ask(false, Format::RbdDiff, &UNFINISHED)).contains("--format raw"));
+    let replace = Some(StreamRemedy::FinishOrReplace { files: files() }.into());
+    assert_eq!(remedy(ask(false, Format::RbdDiff, &UNFINISHED)), replace);
 }
 
 mod rules;

@@ -8,6 +8,7 @@ use crate::apply::source::Answer;
 use crate::apply::volumes::Applied;
 use crate::group::checkpoint::When;
 use crate::journal::state::{Fingerprint, SourceOrder};
+use crate::remedy::{Remedied, StreamRemedy};
 use crate::stream::{Format, StreamHeader, VolumeHeader};
 use crate::units::ByteCount;
 use crate::verify::Bounds;
@@ -119,10 +120,9 @@ impl Session<'_> {
         let context = "points are to be made by the clock, and this stream is not in the order of \
                        the source's writes: only at its marks, and at its end, is there a state \
                        of the source";
-        Err(Error::refused(context).with_hint(format!(
-            "let marks alone make points: mtctl group set --group {} --point-every none",
-            self.group.view().name()
-        )))
+        Err(Error::refused(context).remedied(StreamRemedy::MakePointsAtMarks {
+            group: self.group.view().name().to_owned(),
+        }))
     }
 
     /// Decides for all volumes of a stream, before anything is done to one of them. A volume that

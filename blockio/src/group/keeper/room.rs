@@ -13,6 +13,7 @@ use crate::journal::log::failed;
 use crate::journal::retention::{self, Policy};
 use crate::journal::touched::Touched;
 use crate::notice::Notice;
+use crate::remedy::{PointRemedy, Remedied};
 use crate::storage::{Space, Storage};
 use crate::{Error, ErrorKind, Result};
 
@@ -169,18 +170,15 @@ impl Keeper {
         }
         let mib = |bytes: u64| format!("{} MiB", bytes.div_ceil(1 << 20));
         let context = format!(
-            "the history of group {} may take {} (--retention-bytes), and what has to stay, {}, \
+            "the history of group {} may take {}, and what has to stay, {}, \
              and its next segment, {}, do not fit into that; no point was given up",
             ledger.view().name(),
             mib(limit),
             mib(stays),
             mib(self.segment_bytes)
         );
-        Err(Error::new(ErrorKind::Failed, context).with_hint(format!(
-            "allow more: mtctl group set --group {} --retention-bytes SIZE|none; then run the same \
-             command again",
-            ledger.view().name()
-        )))
+        Err(Error::new(ErrorKind::Failed, context)
+            .remedied(PointRemedy::RaiseLimit { group: ledger.view().name().to_owned() }))
     }
 
     /// Fails if removing segments of `bytes` freed nothing, with `before` free: another process

@@ -9,6 +9,7 @@ use crate::device::memory::MemoryDevice;
 use crate::group::checkpoint::{Ends, Reached, When};
 use crate::journal::retention::Policy;
 use crate::journal::state::{Consumed, Fingerprint, Head, SourceOrder};
+use crate::remedy::{PointRemedy, Remedy};
 use crate::storage::{SegmentNumber, Storage};
 use crate::stream::{Format, StreamHeader};
 use crate::target_identity::KnownAs;
@@ -182,7 +183,8 @@ fn while_a_rollback_is_not_finished_no_point_is_made() {
     assert_eq!(group.view().rolling_back_to(), Some(PointId(1)));
     let refused = group.point(PointKind::Crash, None).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
-    assert!(refused.hint().is_some_and(|hint| hint.contains("--to 1")), "{refused:?}");
+    let remedy = PointRemedy::FinishRollback { group: "g".to_owned(), to: PointId(1) };
+    assert_eq!(Remedy::of(&refused), Some(&remedy.into()));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::*;
 use crate::journal::by_hand::{ByHand, GENERATION, Written, device_of, memo, pool, state};
 use crate::journal::catalogue::Catalogue;
 use crate::journal::state_text;
+use crate::remedy::{GroupRemedy, Remedy};
 
 /// An epoch that the state does not have, with an image.
 fn later() -> Written {
@@ -108,7 +109,8 @@ fn nothing_goes_if_one_of_all_must_not() {
     assert_eq!(error.kind(), ErrorKind::Integrity);
     let told = error.to_string();
     assert!(told.starts_with("segment 2 of the retention journal is newer than"), "{told}");
-    assert!(error.hint().unwrap().contains("nothing was written or removed"));
+    let remedy = GroupRemedy::RebuildState { group: None, is_untouched: true };
+    assert_eq!(Remedy::of(&error), Some(&remedy.into()));
 }
 
 #[test]

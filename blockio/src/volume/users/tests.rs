@@ -3,6 +3,7 @@
 use nix::sys::stat::makedev;
 
 use super::*;
+use crate::remedy::DiskRemedy;
 
 const MOUNTS: &str = "\
 22 28 0:21 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n\
@@ -31,7 +32,7 @@ fn a_holder_is_told_by_the_name_that_device_mapper_gives_it() {
     fs::create_dir_all(place("md127")).unwrap();
     let told: Vec<String> = holders(disk.path()).iter().map(Holder::told).collect();
     assert_eq!(told, ["held by /dev/dm-0 (system-root)", "held by /dev/md127"]);
-    assert_eq!(multipath_hint_of(&holders(disk.path()), Path::new("/dev/sda")), None);
+    assert_eq!(multipath_remedy(&holders(disk.path()), Path::new("/dev/sda")), None);
 }
 
 #[test]
@@ -41,15 +42,16 @@ fn a_path_of_a_map_is_told_the_map_and_a_map_with_partitions_how_to_free_it() {
         Holder { name: "dm-2".into(), mapping, uuid: uuid.into() }
     };
     let (map, partition) = (holder("x", "mpath-36000c29"), holder("x1", "part1-mpath-36000c29"));
-    let hint = |held: &Holder, path: &str| {
-        multipath_hint_of(std::slice::from_ref(held), Path::new(path)).unwrap()
+    let remedy = |held: &Holder, path: &str| {
+        multipath_remedy(std::slice::from_ref(held), Path::new(path)).unwrap()
     };
     assert_eq!(map.told(), "a path of the multipath map /dev/mapper/x");
-    assert!(hint(&map, "/dev/sda").starts_with("name the map instead: /dev/mapper/x;"));
+    assert_eq!(remedy(&map, "/dev/sda"), DiskRemedy::NameMap { map: "x".to_owned() });
     assert_eq!(partition.told(), "held by /dev/dm-2 (x1)");
-    assert!(hint(&partition, "/dev/mapper/x").contains("kpartx -d /dev/mapper/x;"));
+    let path = "/dev/mapper/x".to_owned();
+    assert_eq!(remedy(&partition, &path), DiskRemedy::RemovePartitions { path: path.clone() });
     let volume = holder("vg-root", "LVM-abc");
-    assert_eq!(multipath_hint_of(&[volume], Path::new("/dev/sda")), None);
+    assert_eq!(multipath_remedy(&[volume], Path::new("/dev/sda")), None);
 }
 
 #[test]
@@ -142,7 +144,7 @@ fn a_number_is_a_directory_in_sys_and_one_that_no_disk_has_tells_nothing() {
     assert_eq!(sectors_changed(nobodys), None);
     assert_eq!(disk_of_partition(nobodys), None);
     assert_eq!(sector_bytes_below(nobodys), None);
-    assert_eq!(multipath_hint(nobodys, Path::new("/dev/sdx")), None);
+    assert_eq!(of_multipath(nobodys, Path::new("/dev/sdx")), None);
     assert_eq!(loops_on_disk(nobodys).unwrap(), [""; 0]);
 }
 

@@ -15,7 +15,7 @@ use system::{Error, ErrorKind};
 
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
-use crate::{output, own_run, question};
+use crate::{output, own_run, question, remedy};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut json = Json {
         points: points.iter().map(|point| point.id.0).collect(),
         rollback_first: first.map(|point| point.0),
-        notes: rebuilding.notes().iter().map(ToString::to_string).collect(),
+        notes: rebuilding.notes().iter().map(remedy::told).collect(),
         saved: false,
     };
     let mut out = output::stdout();
@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         false => writeln!(out, "{}", output::wrapped(text, 2)),
     };
     for note in rebuilding.notes() {
-        say(&format!("note: {note}"))?;
+        say(&format!("note: {}", remedy::told(note)))?;
     }
     let count = output::counted(points.len() as u64, "recovery point");
     let newest = points.last().map(|point| format!(", the newest {}", selector::shown(point)));

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::journal::catalogue::{NewPoint, PointKind};
+use crate::remedy::{GroupRemedy, Remedy};
 use crate::rollback::tests::{Bench, LAST, MARKED};
 use crate::storage::StateCopy;
 
@@ -231,8 +232,8 @@ fn an_older_state_is_told_of_each_segment_that_is_newer_and_no_point_counts_as_r
     assert_eq!(report.unreachable, [PointId(0), MARKED, LAST]);
     let refused = Group::in_storage(Arc::clone(&bench.storage), "g").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Integrity);
-    let hint = refused.hint().unwrap_or_default();
-    assert!(hint.contains("nothing was written or removed"), "{hint}");
+    let remedy = GroupRemedy::RebuildState { group: Some("g".to_owned()), is_untouched: true };
+    assert_eq!(Remedy::of(&refused), Some(&remedy.into()));
 }
 
 #[test]
