@@ -14,10 +14,10 @@ setup: ## install what is missing to build and test
 	@packaging/setup
 
 build: ## the optimised program, target/release/mtctl (installs what is missing)
-	@packaging/setup build && cargo build --release --locked -p mtctl
+	@packaging/setup build && cargo build --release --locked -p mtctl -p mt-demo
 
 demo: build ## see it work on loop devices: disks, check, prepare, apply, and refusals
-	$(ROOT) target/release/mtctl demo
+	$(ROOT) target/release/mtctl-demo
 
 test: setup ## everything: style, lints, documentation, licences, all tests
 	@tests/run

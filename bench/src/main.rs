@@ -4,8 +4,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
@@ -66,7 +64,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     if !nix::unistd::Uid::effective().is_root() {
         bail!("making loop devices needs root\nhint: make bench, or sudo target/release/mt-bench");
     }
-    let interrupted = flag_on_signals()?;
+    // A signal ends the run between two commands, so that everything is cleaned up.
+    let interrupted = system::signals::stop_flag()?;
     let tools = Tools::find()?;
     let mut notes = Vec::new();
     let bytes = affordable(arguments.size << 30, &mut notes)?;
@@ -98,17 +97,6 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     report::print(&report);
     write(&report, &arguments.output)?;
     Ok(if report.is_wrong() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// A signal ends the run between two commands, so that everything is cleaned up.
-fn flag_on_signals() -> Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in
-        [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
-    {
-        signal_hook::flag::register(signal, Arc::clone(&flag)).context("catching signals")?;
-    }
-    Ok(flag)
 }
 
 /// `wanted` bytes, or less if memory is short: it has to hold the target, a stream of the same size

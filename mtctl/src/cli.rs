@@ -5,7 +5,6 @@ use clap::{Parser, Subcommand};
 pub use crate::verb::apply::Arguments as ApplyArguments;
 pub use crate::verb::check::Arguments as CheckArguments;
 pub use crate::verb::commit::Arguments as CommitArguments;
-pub use crate::verb::demo::Arguments as DemoArguments;
 pub use crate::verb::digest::Arguments as DigestArguments;
 pub use crate::verb::disks::Arguments as DisksArguments;
 pub use crate::verb::export::Arguments as ExportArguments;
@@ -74,8 +73,6 @@ pub enum Command {
     Kickstart(KickstartArguments),
     /// Check or fix disk.EnableUUID of VMs; map their disks to this host's
     Vmx(VmxArguments),
-    /// See it work on loop devices that nobody else sees: disks, check, prepare, apply
-    Demo(DemoArguments),
 }
 
 const EXIT_CODES: &str = "\

@@ -31,6 +31,7 @@ mod report;
 mod restore_targets;
 mod retention_mount;
 mod size_argument;
+mod stop;
 mod stream_options;
 mod target_argument;
 mod target_options;
@@ -68,7 +69,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     open_files::allow_all();
     let outcome = match cli.command {
-        Command::Demo(arguments) => verb::demo::run(&arguments),
         Command::Disks(arguments) => verb::disks::run(&arguments),
         Command::Check(arguments) => verb::check::run(&arguments),
         Command::Prepare(arguments) => verb::prepare::run(&arguments),

@@ -1,8 +1,7 @@
 //! Where the log goes: to the systemd journal if there is one, else to stderr. The messages are
 //! where the events happen.
 
-use std::io::IsTerminal;
-
+use anstream::{AutoStream, ColorChoice};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -23,7 +22,7 @@ pub(crate) fn start(verbose: bool) {
         .from_env_lossy();
     let stderr = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_ansi(AutoStream::choice(&std::io::stderr()) != ColorChoice::Never)
         .with_target(false)
         .without_time()
         .with_filter(filter);

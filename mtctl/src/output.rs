@@ -1,8 +1,10 @@
 //! Stdout for people and programs: tables that fit the terminal, colour only on a terminal, JSON.
 
 use std::borrow::Cow;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, Write};
 
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
 use blockio::plain::{Plain, is_plain};
 use comfy_table::{ContentArrangement, presets};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -297,40 +299,24 @@ pub(crate) fn escaped_json(text: &str) -> String {
     escaped
 }
 
-/// Whether stdout may be coloured: it is a terminal, or CLICOLOR_FORCE is set (by a program that
-/// shows the output on one); and NO_COLOR (no-color.org) is not set.
-pub(crate) fn may_colour() -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let is_terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_some();
-    (is_terminal || is_set("CLICOLOR_FORCE")) && !is_set("NO_COLOR")
-}
+/// The styles in use; style is never the only indication.
+pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
+pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default();
+pub(crate) const RED: Style = AnsiColor::Red.on_default();
+pub(crate) const DIM: Style = Style::new().dimmed();
 
-/// The colours in use; colour is never the only indication.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Colour {
-    Green,
-    Yellow,
-    Red,
-    Dim,
-    Bold,
-}
+/// The codes of these styles and of their end; no others reach a terminal.
+const OUR_CODES: [&str; 5] = ["\x1b[0m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"];
 
-/// The codes that `coloured` writes; no others are allowed.
-const OUR_CODES: [&str; 6] = ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"];
-
-/// `text` in `colour`, if that is allowed.
-pub(crate) fn coloured(text: &str, colour: Colour) -> String {
-    if !may_colour() {
-        return text.to_owned();
+/// `text` in `style`, if stdout may be coloured: it is a terminal, or CLICOLOR_FORCE is set; and
+/// neither NO_COLOR nor CLICOLOR=0 is set.
+pub(crate) fn coloured(text: &str, style: Style) -> String {
+    match AutoStream::choice(&std::io::stdout()) {
+        ColorChoice::Never => text.to_owned(),
+        ColorChoice::Auto | ColorChoice::AlwaysAnsi | ColorChoice::Always => {
+            format!("{style}{text}{style:#}")
+        }
     }
-    let code = match colour {
-        Colour::Green => "32",
-        Colour::Yellow => "33",
-        Colour::Red => "31",
-        Colour::Dim => "2",
-        Colour::Bold => "1",
-    };
-    format!("\x1b[{code}m{text}\x1b[0m")
 }
 
 /// `1 extent`, `2 extents`.
@@ -342,32 +328,30 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
 /// `text` wrapped at blanks to [`width`], with every line after the first indented by `indent`
 /// blanks.
 pub(crate) fn wrapped(text: &str, indent: usize) -> String {
-    let room = usize::from(width()).saturating_sub(indent).max(20);
-    filled(text, room).join(&format!("\n{}", " ".repeat(indent)))
+    filled(text, room(indent)).join(&format!("\n{}", " ".repeat(indent)))
 }
 
 /// The same for a command, so that a shell joins the lines again.
 pub(crate) fn broken_command(typed: &str, indent: usize) -> String {
-    let room = usize::from(width()).saturating_sub(indent).max(20);
-    if typed.chars().count() <= room {
+    if textwrap::core::display_width(typed) <= room(indent) {
         return typed.to_owned();
     }
-    filled(typed, room - 2).join(&format!(" \\\n{}", " ".repeat(indent + 2)))
+    filled(typed, room(indent) - 2).join(&format!(" \\\n{}", " ".repeat(indent + 2)))
 }
 
-/// The words of `text` in lines of `room` columns; a longer word gets its own line.
-fn filled(text: &str, room: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
+/// Columns beside an indentation.
+fn room(indent: usize) -> usize {
+    usize::from(width()).saturating_sub(indent).max(20)
+}
+
+/// The words of `text` in lines of `columns`; a longer word gets its own line.
+fn filled(text: &str, columns: usize) -> Vec<String> {
+    // Line ends in foreign text begin no line of their own.
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let options = textwrap::Options::new(columns)
+        .break_words(false)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(&text, options).into_iter().map(Cow::into_owned).collect()
 }
 
 #[cfg(test)]

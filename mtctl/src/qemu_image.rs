@@ -89,8 +89,8 @@ pub(crate) fn make(
     let server = Server::bind(Listen::Unix(socket.path()), vec![export])?;
     let uri = server.address().uri(EXPORT);
     // Set by the signals that end us, and by us when there is nothing left to serve.
-    let ending = crate::verb::stop_flag()
-        .map_err(|error| Error::new(ErrorKind::Failed, format!("{error:#}")))?;
+    let ending =
+        crate::stop::flag().map_err(|error| Error::new(ErrorKind::Failed, format!("{error:#}")))?;
     ending.fetch_or(stop.load(Ordering::SeqCst), Ordering::SeqCst);
     std::thread::scope(|scope| {
         // If the server ends, so does its client, because its disk is gone.

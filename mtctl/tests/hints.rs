@@ -106,10 +106,9 @@ fn has(verb: &Command, option: &str) -> bool {
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        // Lines of a kickstart file are commands of its own; the demo runs all verbs.
-        let is_test = ["tests", "tests.rs", "sim", "kickstart", "demo"]
-            .iter()
-            .any(|name| path.ends_with(name));
+        // Lines of a kickstart file are commands of its own.
+        let is_test =
+            ["tests", "tests.rs", "sim", "kickstart"].iter().any(|name| path.ends_with(name));
         match path.is_dir() {
             _ if is_test => {}
             true => sources(&path, found),

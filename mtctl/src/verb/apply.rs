@@ -127,7 +127,7 @@ pub struct Arguments {
 /// Applies the streams.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     crate::logging::start(arguments.verbose);
-    let stop = crate::verb::stop_flag()?;
+    let stop = crate::stop::flag()?;
     let mut group = open_group(arguments)?;
     let inputs = stream_options::inputs(&arguments.streams, arguments.format)?;
     let inputs = stream_options::of_size(inputs, arguments.format, arguments.size)?;

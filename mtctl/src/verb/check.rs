@@ -13,7 +13,7 @@ use crate::configuration;
 use crate::desired_options::DesiredOptions;
 use crate::exit::Exit;
 use crate::host_options::HostOptions;
-use crate::output::{self, Colour};
+use crate::output;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,13 +69,13 @@ const INDENT: usize = 6;
 fn print(out: &mut impl Write, findings: &[Finding]) -> std::io::Result<()> {
     let id_width = findings.iter().map(|finding| finding.id.len()).max().unwrap_or(0);
     for finding in findings {
-        let (word, colour) = match finding.status {
-            Status::Pass => ("pass", Colour::Green),
-            Status::Skip => ("skip", Colour::Dim),
-            Status::Warn => ("WARN", Colour::Yellow),
-            Status::Fail => ("FAIL", Colour::Red),
+        let (word, style) = match finding.status {
+            Status::Pass => ("pass", output::GREEN),
+            Status::Skip => ("skip", output::DIM),
+            Status::Warn => ("WARN", output::YELLOW),
+            Status::Fail => ("FAIL", output::RED),
         };
-        let word = output::coloured(word, colour);
+        let word = output::coloured(word, style);
         let text = format!("{}: {}", finding.subject, finding.message);
         if output::width() < BESIDE_COLUMNS {
             let text = output::wrapped(&text, INDENT);

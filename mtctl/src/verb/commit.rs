@@ -134,7 +134,7 @@ struct Proven {
 /// Checks that the disks belong to the group and to nobody else, and hold what the history says, as
 /// far as it goes back.
 fn prove(group: &GroupView, proof: Proof, arguments: &Arguments) -> anyhow::Result<Proven> {
-    let stop = crate::verb::stop_flag()?;
+    let stop = crate::stop::flag()?;
     let accept = arguments.accept_target;
     let mut assignments = match (group_targets::open(group, &arguments.of, accept), proof) {
         // Nothing has to be compared with the history, and the machines may have their disks back

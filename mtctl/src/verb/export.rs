@@ -102,7 +102,7 @@ fn where_or_run() -> ArgGroup {
 /// Serves the point.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     crate::logging::start(false);
-    let stop = crate::verb::stop_flag()?;
+    let stop = crate::stop::flag()?;
     // For a command that has the point to itself.
     let private = arguments.run.is_some().then(PrivateSocket::new).transpose()?;
     let address = match (&arguments.socket, arguments.listen, &private) {

@@ -7,8 +7,7 @@ mod show;
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -227,10 +226,7 @@ fn agreed() -> anyhow::Result<bool> {
 /// program is running, however often it arrives: the program's output would lose its reader, and a
 /// package manager killed by that leaves a broken database. Ctrl-\ still ends it.
 fn carry_out(preparation: Preparation<'_>, quiet: bool) -> anyhow::Result<Finished> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in super::STOP_SIGNALS {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
-    }
+    let interrupted = system::signals::stop_flag()?;
     let mut progress = progress::Progress::new(quiet);
     Ok(preparation.carry_out(&mut |event| {
         progress.on(event);

@@ -135,7 +135,7 @@ impl Pair {
 /// Restores the point.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     crate::logging::start(false);
-    let stop = crate::verb::stop_flag()?;
+    let stop = crate::stop::flag()?;
     let group = arguments.of.look()?;
     let point = selector::find(group.catalogue()?, &arguments.to)?.id;
     let (shown, pairs) = pairs(arguments, &group)?;

@@ -142,7 +142,7 @@ fn preview(
         history: &Settings::default(),
         is_whole: arguments.dry_run,
     };
-    let stop = crate::verb::stop_flag()?;
+    let stop = crate::stop::flag()?;
     let mut progress: Option<(ByteProgress, bool)> = None;
     let preview = rollback::preview(asked, &stop, &mut |event| match event {
         // The rollback itself reports it again.
@@ -237,7 +237,7 @@ pub(crate) fn carry_out(
     how: &How<'_>,
 ) -> anyhow::Result<Exit> {
     let How { verb, policy, accept_target, undo, json } = *how;
-    let stop = crate::verb::stop_flag()?;
+    let stop = crate::stop::flag()?;
     policy.settle(&mut group, None)?;
     own_run::begins(group.begin_run(&own_run::at(group.view(), verb, shown)));
     let history = Settings::default();

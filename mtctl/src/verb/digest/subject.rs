@@ -125,7 +125,7 @@ impl Looking {
     ///
     /// The signal handlers cannot be installed.
     pub(crate) fn begin(length: u64) -> anyhow::Result<Self> {
-        let stop = crate::verb::stop_flag()?;
+        let stop = crate::stop::flag()?;
         Ok(Self { progress: ByteProgress::new(Some(length)), stop })
     }
 

@@ -38,7 +38,7 @@ pub struct Arguments {
 
 /// Checks the history.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let stop = crate::verb::stop_flag()?;
+    let stop = crate::stop::flag()?;
     let storage = arguments.of.storage()?;
     // Problems of the state are found below; if all of the history is missing, that is the better
     // message.

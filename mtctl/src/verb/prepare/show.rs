@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
+use anstyle::Style;
 use provisioning::plan::{Plan, PlannedStep, Standing};
 use provisioning::step::{Action, FileChange, Outcome, Report};
 
 use super::WhyDry;
-use crate::output::{Colour, coloured, wrapped};
+use crate::output::{DIM, GREEN, RED, YELLOW, coloured, wrapped};
 
 /// Width of the columns to the left of a step's text.
 const INDENT: usize = 26;
@@ -16,7 +17,7 @@ pub(super) fn plan(out: &mut impl Write, plan: &Plan) -> std::io::Result<()> {
     for step in &plan.steps {
         planned(out, step)?;
         if let Some(warning) = &step.warning {
-            row(out, "warning", Colour::Yellow, step.id.name(), warning)?;
+            row(out, "warning", YELLOW, step.id.name(), warning)?;
         }
     }
     Ok(())
@@ -24,20 +25,20 @@ pub(super) fn plan(out: &mut impl Write, plan: &Plan) -> std::io::Result<()> {
 
 fn planned(out: &mut impl Write, step: &PlannedStep) -> std::io::Result<()> {
     match &step.standing {
-        Standing::AsWanted(detail) => row(out, "ok", Colour::Green, step.id.name(), detail),
+        Standing::AsWanted(detail) => row(out, "ok", GREEN, step.id.name(), detail),
         Standing::ToDo(_) => {
             let count = step.actions.len();
             let noun = if count == 1 { "change" } else { "changes" };
             let text = format!("{count} {noun}:");
-            row(out, "to do", Colour::Yellow, step.id.name(), &text)?;
+            row(out, "to do", YELLOW, step.id.name(), &text)?;
             step.actions.iter().try_for_each(|one| action(out, one))
         }
         Standing::Refused(refusal) => {
-            row(out, "REFUSED", Colour::Red, step.id.name(), &refusal.reason)?;
+            row(out, "REFUSED", RED, step.id.name(), &refusal.reason)?;
             hint(out, &refusal.hint)
         }
         Standing::NotReady(refusal) => {
-            row(out, "NOT READY", Colour::Red, step.id.name(), &refusal.reason)?;
+            row(out, "NOT READY", RED, step.id.name(), &refusal.reason)?;
             hint(out, &refusal.hint)
         }
     }
@@ -46,11 +47,11 @@ fn planned(out: &mut impl Write, step: &PlannedStep) -> std::io::Result<()> {
 fn row(
     out: &mut impl Write,
     word: &str,
-    colour: Colour,
+    style: Style,
     id: &str,
     text: &str,
 ) -> std::io::Result<()> {
-    let word = coloured(&format!("{word:9}"), colour);
+    let word = coloured(&format!("{word:9}"), style);
     writeln!(out, "{word} {id:14}  {}", wrapped(text, INDENT))
 }
 
@@ -79,12 +80,12 @@ fn action(out: &mut impl Write, action: &Action) -> std::io::Result<()> {
 
 fn diff(out: &mut impl Write, change: &FileChange) -> std::io::Result<()> {
     for line in change.unified_diff().lines() {
-        let colour = match line.as_bytes().first() {
-            Some(b'+') => Colour::Green,
-            Some(b'-') => Colour::Red,
-            _ => Colour::Dim,
+        let style = match line.as_bytes().first() {
+            Some(b'+') => GREEN,
+            Some(b'-') => RED,
+            _ => DIM,
         };
-        writeln!(out, "      {}", coloured(line, colour))?;
+        writeln!(out, "      {}", coloured(line, style))?;
     }
     Ok(())
 }
@@ -119,15 +120,15 @@ pub(super) fn summary(
 pub(super) fn report(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     writeln!(out)?;
     for step in &report.steps {
-        let (word, colour) = match step.outcome {
-            Outcome::Unchanged => ("unchanged", Colour::Dim),
-            Outcome::Changed => ("changed", Colour::Green),
-            Outcome::Refused => ("REFUSED", Colour::Red),
-            Outcome::Failed => ("FAILED", Colour::Red),
+        let (word, style) = match step.outcome {
+            Outcome::Unchanged => ("unchanged", DIM),
+            Outcome::Changed => ("changed", GREEN),
+            Outcome::Refused => ("REFUSED", RED),
+            Outcome::Failed => ("FAILED", RED),
         };
         // The changes are listed above, in the plan.
         let detail = if step.outcome == Outcome::Changed { "as planned" } else { &step.detail };
-        row(out, word, colour, step.id.name(), detail)?;
+        row(out, word, style, step.id.name(), detail)?;
     }
     let reboot = if report.reboot_required { " A restart is needed: reboot" } else { "" };
     writeln!(out, "\n{} changed.{reboot}", report.changed)

@@ -1,6 +1,5 @@
-//! The stage of the story: a mount namespace of our own with scratch copies of what `prepare`
-//! edits, and loop devices, the only visible disks. When this process ends, however it ends, the
-//! kernel removes all of it: nothing here is visible outside, and nothing needs cleaning.
+//! The disks of the story: loop devices, in a namespace in which no other disks are visible. When
+//! this process ends, however it ends, the kernel removes them.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -11,52 +10,44 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
-use system::mount::MountTable;
-use system::{Error, lossless_text};
-
+use system::Error;
 use system::loop_device::{Closed, LoopDevice};
 
-/// A directory that every machine has; a filesystem in memory covers it and hides its contents.
-pub(super) const SCRATCH: &str = "/tmp";
-/// The limit on memory, whatever the sizes of the disks.
-const SCRATCH_OPTIONS: &str = "size=1g,mode=755";
+use crate::namespace::{self, SCRATCH};
+
+/// Mount point of the retention volume.
+pub(crate) const RETENTION_MOUNT: &str = "/mnt/retention";
 /// Mount point of the disk with a filesystem.
-pub(super) const ATTACHED_MOUNT: &str = "/mnt/attached";
+pub(crate) const ATTACHED_MOUNT: &str = "/mnt/attached";
 /// Mount point of the disk in the cloud.
-pub(super) const SOURCE_MOUNT: &str = "/mnt/cloud";
+pub(crate) const SOURCE_MOUNT: &str = "/mnt/cloud";
 /// Mount point of its disk at home.
-pub(super) const TARGET_MOUNT: &str = "/mnt/home";
+pub(crate) const TARGET_MOUNT: &str = "/mnt/home";
 /// The directory in which the kernel lists disks.
 const DISK_LIST: &str = "/sys/block";
-/// The directory in which people mount disks.
-const MOUNTS: &str = "/mnt";
-const RETENTION_MOUNT: &str = provisioning::spec::RETENTION_MOUNT_DEFAULT;
 
 const BLANK_BYTES: u64 = 1 << 30;
 const ATTACHED_BYTES: u64 = 64 << 20;
 /// Size of each of the two disks of the replica.
-pub(super) const REPLICA_BYTES: u64 = 64 << 20;
+pub(crate) const REPLICA_BYTES: u64 = 64 << 20;
 /// Number of files on the disk with a filesystem.
-pub(super) const ATTACHED_FILES: u64 = 24;
+pub(crate) const ATTACHED_FILES: u64 = 24;
 /// udev may have a device open for a moment after we close it.
 const DETACH_TIME_MAX: Duration = Duration::from_secs(10);
 
-const FSTAB: &str = "\
-# The demo's own fstab: the one of this machine is out of sight.
-";
-
 /// The disks.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(crate) struct Stage {
     /// A blank disk.
-    pub(super) blank: LoopDevice,
+    pub(crate) blank: LoopDevice,
     /// Somebody's disk: an ext4 filesystem with files.
-    pub(super) filesystem: LoopDevice,
+    pub(crate) filesystem: LoopDevice,
     /// Somebody else's disk: a partition table.
-    pub(super) table: LoopDevice,
+    pub(crate) table: LoopDevice,
     /// A disk in the cloud and its disk at home, once they are needed.
-    pub(super) replica: Option<[LoopDevice; 2]>,
+    replica: Option<[LoopDevice; 2]>,
+    /// Hashes of the two disks that belong to somebody, as `sha256sum` printed them.
+    pub(crate) attached_hashes: String,
 }
 
 impl Stage {
@@ -64,9 +55,8 @@ impl Stage {
     ///
     /// # Errors
     /// Returns [`system::ErrorKind::Refused`] without root, or if this is not permitted.
-    pub(super) fn set() -> Result<Self> {
-        enter_namespace()?;
-        mount_scratch().context("making scratch copies of /etc, /var/lib and /mnt")?;
+    pub(crate) fn set() -> Result<Self> {
+        namespace::enter()?;
         let stage = Self::with_disks().context("making three disks")?;
         stage.hide_other_disks().context("hiding the disks of this machine")?;
         Ok(stage)
@@ -84,6 +74,7 @@ impl Stage {
             filesystem: attach(&filesystem)?,
             table: attach(&table)?,
             replica: None,
+            attached_hashes: String::new(),
         };
         stage.fill_filesystem()?;
         Ok(stage)
@@ -107,14 +98,14 @@ impl Stage {
         for disk in [&self.blank, &self.filesystem, &self.table] {
             list_disk(disk, &list)?;
         }
-        bind(&list, DISK_LIST)
+        namespace::cover(DISK_LIST, &list)
     }
 
     /// Makes two more disks, for a disk and its replica.
     ///
     /// # Errors
     /// Returns an error if they cannot be made.
-    pub(super) fn attach_replica(&mut self) -> Result<()> {
+    pub(crate) fn attach_replica(&mut self) -> Result<()> {
         let (_, cloud) = image("cloud", REPLICA_BYTES)?;
         let (_, home) = image("home", REPLICA_BYTES)?;
         let disks = [attach(&cloud)?, attach(&home)?];
@@ -126,11 +117,20 @@ impl Stage {
         Ok(fs::create_dir(TARGET_MOUNT)?)
     }
 
+    /// The paths of these two.
+    ///
+    /// # Errors
+    /// Returns an error if they are not attached yet.
+    pub(crate) fn replica(&self) -> Result<[String; 2]> {
+        let disks = self.replica.as_ref().context("the replica is not attached")?;
+        Ok(disks.each_ref().map(path))
+    }
+
     /// Takes everything down, and checks that it is gone.
     ///
     /// # Errors
     /// Returns an error if a disk is still there after a while.
-    pub(super) fn strike(self) -> Result<()> {
+    pub(crate) fn strike(self) -> Result<()> {
         for mount_point in [RETENTION_MOUNT, ATTACHED_MOUNT, SOURCE_MOUNT, TARGET_MOUNT] {
             unmount(mount_point);
         }
@@ -146,6 +146,11 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// The path of `disk` as it is typed.
+pub(crate) fn path(disk: &LoopDevice) -> String {
+    disk.path().display().to_string()
 }
 
 /// The name appears in the output of losetup outside the namespace.
@@ -178,98 +183,6 @@ fn still_there(left: &Closed) -> Error {
 fn unmount(mount_point: &str) {
     while umount2(mount_point, MntFlags::empty()).is_ok() {}
     let _ = umount2(mount_point, MntFlags::MNT_DETACH);
-}
-
-fn enter_namespace() -> Result<()> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err(Error::refused("the demo makes and mounts loop devices, which needs root")
-            .with_hint("sudo mtctl demo")
-            .into());
-    }
-    unshare(CloneFlags::CLONE_NEWNS).map_err(|cause| {
-        Error::refused("making a mount namespace").caused_by(cause).with_hint(
-            "a container needs CAP_SYS_ADMIN for this (--privileged); or use a virtual machine",
-        )
-    })?;
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
-        .context("making the mounts private")
-}
-
-fn mount_scratch() -> Result<()> {
-    mount(Some("mtctl-demo"), SCRATCH, Some("tmpfs"), MsFlags::empty(), Some(SCRATCH_OPTIONS))?;
-    let folder = |name: &str| -> Result<_> {
-        let path = Path::new(SCRATCH).join(name);
-        fs::create_dir(&path)?;
-        Ok(path)
-    };
-    let etc = folder("etc")?;
-    copy_etc(&etc)?;
-    bind(&etc, "/etc")?;
-    leave_mounts_below(MOUNTS)?;
-    bind(&folder("mnt")?, MOUNTS)?;
-    let installed = folder("installed")?;
-    bind(Path::new("/var/lib"), &installed.display().to_string())?;
-    let library = folder("library")?;
-    link_all_but_ours(&installed, &library)?;
-    bind(&library, "/var/lib")?;
-    // The init system must not learn of an fstab that is not its own, and udev's knowledge of a
-    // loop device may be slightly outdated and describe another file: without udev, the device
-    // itself is probed.
-    for name in ["systemd", "udev"] {
-        let place = format!("/run/{name}");
-        if Path::new(&place).is_dir() {
-            bind(&folder(name)?, &place)?;
-        }
-    }
-    Ok(())
-}
-
-/// On a prepared host, the retention volume is mounted below `place`. If it were merely covered, it
-/// would be invisible, and yet be in the kernel's mount table, in which it is looked up. For
-/// everybody else it stays mounted.
-fn leave_mounts_below(place: &str) -> Result<()> {
-    let place = Path::new(place).canonicalize()?;
-    let text = lossless_text::from_bytes(fs::read("/proc/self/mountinfo")?);
-    let table = MountTable::parse(&text).context("reading /proc/self/mountinfo")?;
-    // In reverse order, because a later mount may lie in an earlier one.
-    for mount in table.mounts().iter().rev() {
-        let path = lossless_text::to_path(Path::new(&mount.mount_point));
-        if path.starts_with(&place) && *path != *place {
-            // A mount that is already covered cannot be reached, and is not in the way.
-            let _ = umount2(&*path, MntFlags::MNT_DETACH);
-        }
-    }
-    Ok(())
-}
-
-fn bind(from: &Path, onto: &str) -> Result<()> {
-    mount(Some(from), onto, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-        .with_context(|| format!("covering {onto}"))
-}
-
-/// The demo has no configuration, and nothing else in its fstab: `mount -a` mounts only its own
-/// rows.
-fn copy_etc(scratch: &Path) -> Result<()> {
-    let copied = Command::new("cp").args(["--archive", "/etc/."]).arg(scratch).output()?;
-    let said = String::from_utf8_lossy(&copied.stderr);
-    anyhow::ensure!(copied.status.success(), "copying /etc: {}", said.trim());
-    let configuration = scratch.join("mtctl");
-    if configuration.exists() {
-        fs::remove_dir_all(configuration)?;
-    }
-    Ok(fs::write(scratch.join("fstab"), FSTAB)?)
-}
-
-/// Package databases stay in place; mtctl's own record of this machine is left out.
-fn link_all_but_ours(installed: &Path, scratch: &Path) -> Result<()> {
-    for entry in fs::read_dir(installed)? {
-        let name = entry?.file_name();
-        if name != "mtctl" {
-            symlink(installed.join(&name), scratch.join(&name))?;
-        }
-    }
-    Ok(())
 }
 
 fn make_filesystem(path: &Path) -> Result<()> {
@@ -309,7 +222,7 @@ fn partition_table() -> [u8; 512] {
 }
 
 /// Bytes that do not repeat soon, always the same for the same `seed`: xorshift64.
-pub(super) fn generated_bytes(seed: u64, len_bytes: usize) -> Vec<u8> {
+pub(crate) fn generated_bytes(seed: u64, len_bytes: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let words = std::iter::repeat_with(|| {
         state ^= state << 13;

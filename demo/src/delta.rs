@@ -23,7 +23,7 @@ const VOLUME: VolumeIndex = VolumeIndex(0);
 ///
 /// # Errors
 /// Returns an error if one of them cannot be read, or the stream cannot be written.
-pub(super) fn capture(
+pub(crate) fn capture(
     before: Option<&Path>,
     now: &Path,
     size_bytes: u64,
@@ -82,62 +82,5 @@ fn mark(point: &str) -> Mark {
         kind: MarkKind::ApplicationConsistent,
         name: Name::new(point.as_bytes()),
         group: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicBool;
-
-    use super::*;
-
-    const SIZE_BYTES: usize = 64 * BLOCK_BYTES;
-
-    /// The contents of a disk that holds `disk` after the stream was applied to it.
-    fn applied(stream: &Path, disk: &[u8]) -> Vec<u8> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), disk).unwrap();
-        let request = blockio::volume::TargetRequest {
-            path: file.path().to_owned(),
-            expected: blockio::volume::Expected::default(),
-        };
-        let target = blockio::volume::open(&request).unwrap();
-        let identity = "test".to_owned().into();
-        let job = blockio::apply::Job {
-            source: vec![blockio::apply::StreamArgument::Path(stream.to_owned())].into(),
-            assignments: vec![blockio::assignment::Assignment {
-                volume: blockio::volume_name::VolumeName::unnamed(),
-                target: target.into(),
-                identity,
-            }],
-            ..Default::default()
-        };
-        blockio::apply::run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
-        std::fs::read(file.path()).unwrap()
-    }
-
-    #[test]
-    fn a_delta_holds_what_differs_and_a_full_stream_everything() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let old = super::super::stage::generated_bytes(1, SIZE_BYTES);
-        let mut new = old.clone();
-        new[5 * BLOCK_BYTES + 7] ^= 1;
-        new[9 * BLOCK_BYTES..12 * BLOCK_BYTES].fill(0);
-        std::fs::write(path("old"), &old).unwrap();
-        std::fs::write(path("new"), &new).unwrap();
-        let size_bytes = SIZE_BYTES as u64;
-        capture(Some(&path("old")), &path("new"), size_bytes, &path("delta"), "p").unwrap();
-        capture(None, &path("new"), size_bytes, &path("full"), "p").unwrap();
-        assert_eq!(applied(&path("delta"), &old), new);
-        assert_eq!(applied(&path("full"), &vec![0xff; SIZE_BYTES]), new);
-        // The delta contains nothing else.
-        let other = vec![0xff; SIZE_BYTES];
-        let changed = applied(&path("delta"), &other);
-        let blocks =
-            |bytes: &[u8]| bytes.chunks(BLOCK_BYTES).map(<[u8]>::to_vec).collect::<Vec<_>>();
-        let (changed, other) = (blocks(&changed), blocks(&other));
-        let differ: Vec<usize> = (0..64).filter(|index| changed[*index] != other[*index]).collect();
-        assert_eq!(differ, [5, 9, 10, 11]);
     }
 }

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::chapters::{World, refused_with, says};
-use super::delta;
-use super::stage::{REPLICA_BYTES, SCRATCH, SOURCE_MOUNT, TARGET_MOUNT, generated_bytes};
-use super::story::{Story, expect};
+use crate::delta;
+use crate::expectation::expect;
+use crate::namespace::SCRATCH;
+use crate::stage::{REPLICA_BYTES, SOURCE_MOUNT, Stage, TARGET_MOUNT, generated_bytes};
+use crate::story::Story;
 
 const FULL: &str = "/tmp/full.mts";
 const DELTA: &str = "/tmp/monday.mts";
@@ -28,8 +29,8 @@ struct Pair {
     target: String,
 }
 
-fn pair(world: &World) -> Result<Pair> {
-    let [source, target] = world.replica()?;
+fn pair(stage: &Stage) -> Result<Pair> {
+    let [source, target] = stage.replica()?;
     Ok(Pair { source, target })
 }
 
@@ -37,20 +38,19 @@ fn apply(stream: &str, pair: &Pair) -> String {
     format!("mtctl apply {stream} --group accounting --target {}", pair.target)
 }
 
-pub(super) fn all_of_it(story: &mut Story, world: &mut World) -> Result<()> {
-    world.attach_replica()?;
-    let pair = pair(world)?;
+pub(crate) fn all_of_it(story: &mut Story, stage: &mut Stage) -> Result<()> {
+    stage.attach_replica()?;
+    let pair = pair(stage)?;
     let Pair { source, target } = &pair;
     story.say(&format!(
         "What a master target is for. {source} stands for the disk of a machine that runs in a \
          cloud, with ext4 and files on it; {target} for its disk at home, which is blank. The \
          cloud side is not part of mtctl: this demo reads {source}, and writes the change streams. \
          The first one holds the whole disk."
-    ))?;
+    ));
     fill(story, &pair)?;
     delta::capture(None, Path::new(source), REPLICA_BYTES, Path::new(FULL), "friday")?;
-    let text = story.run(&apply(FULL, &pair), 0)?;
-    says(&text, "1 recovery point")
+    story.run_saying(&apply(FULL, &pair), 0, "1 recovery point")
 }
 
 /// Makes the filesystem, fills it, and keeps a copy of the disk.
@@ -70,10 +70,9 @@ fn fill(story: &mut Story, Pair { source, .. }: &Pair) -> Result<()> {
     copy().map(drop).context("copying the source")
 }
 
-pub(super) fn what_changed(story: &mut Story, world: &mut World) -> Result<()> {
-    let pair = pair(world)?;
-    story
-        .say("In the cloud, work goes on. A file is written anew, one is made, one is deleted:")?;
+pub(crate) fn what_changed(story: &mut Story, stage: &mut Stage) -> Result<()> {
+    let pair = pair(stage)?;
+    story.say("In the cloud, work goes on. A file is written anew, one is made, one is deleted:");
     change(story, &pair)?;
     delta::capture(
         Some(Path::new(BEFORE)),
@@ -82,14 +81,12 @@ pub(super) fn what_changed(story: &mut Story, world: &mut World) -> Result<()> {
         Path::new(DELTA),
         "monday",
     )?;
-    story.say("Only what differs from Friday is in the next stream:")?;
-    let text = story.run(&format!("mtctl stream inspect {DELTA}"), 0)?;
-    says(&text, "monday complete:")?;
+    story.say("Only what differs from Friday is in the next stream:");
+    story.run_saying(&format!("mtctl stream inspect {DELTA}"), 0, "monday complete:")?;
     damaged(story, &pair)?;
-    story.say("The stream as it was sent, and then once more by mistake:")?;
+    story.say("The stream as it was sent, and then once more by mistake:");
     story.run(&format!("{} --verify", apply(DELTA, &pair)), 0)?;
-    let text = story.run(&apply(DELTA, &pair), 0)?;
-    says(&text, "nothing to do")
+    story.run_saying(&apply(DELTA, &pair), 0, "nothing to do")
 }
 
 fn change(story: &mut Story, Pair { source, .. }: &Pair) -> Result<()> {
@@ -105,11 +102,11 @@ fn damaged(story: &mut Story, pair: &Pair) -> Result<()> {
     story.say(
         "A copy of it was damaged on its way: in one byte, a balance of 250 has become one of 950. \
          The batch that holds it is not written, not one byte of it:",
-    )?;
+    );
     forge()?;
     let hash = format!("sha256sum {}", pair.target);
     let before = story.run(&hash, 0)?;
-    refused_with(story, &apply(DAMAGED, pair), 5, "checksum")?;
+    story.run_saying(&apply(DAMAGED, pair), 5, "checksum")?;
     let after = story.run(&hash, 0)?;
     expect(before == after, || format!("{} was changed by a damaged stream", pair.target))
 }
@@ -124,22 +121,21 @@ fn forge() -> Result<()> {
     Ok(fs::write(DAMAGED, bytes)?)
 }
 
-pub(super) fn proof(story: &mut Story, world: &mut World) -> Result<()> {
-    let pair = pair(world)?;
+pub(crate) fn proof(story: &mut Story, stage: &mut Stage) -> Result<()> {
+    let pair = pair(stage)?;
     let Pair { source, target } = &pair;
-    story.say(
-        "Is the disk at home the disk in the cloud? A whole filesystem, and the same bytes:",
-    )?;
+    story.say("Is the disk at home the disk in the cloud? A whole filesystem, and the same bytes:");
     story.run(&format!("e2fsck -fn {target}"), 0)?;
     let sums = story.run(&format!("sha256sum {source} {target}"), 0)?;
     let mut hashes = sums.lines().filter_map(|line| line.split_whitespace().next());
     let [cloud, home] = [hashes.next(), hashes.next()];
     expect(cloud.is_some() && cloud == home, || format!("{source} and {target} differ"))?;
-    story.say("And what the people in accounting look at:")?;
+    story.say("And what the people in accounting look at:");
     story.run(&format!("mount -o ro {target} {TARGET_MOUNT}"), 0)?;
     story.run(&format!("ls -m {TARGET_MOUNT}"), 0)?;
     let ledger = story.run(&format!("cat {TARGET_MOUNT}/ledger.txt"), 0)?;
     expect(ledger == LEDGER, || format!("Monday's ledger was expected, and not:\n{ledger}"))?;
     story.run(&format!("umount {TARGET_MOUNT}"), 0)?;
-    story.say("Both hashes agree: the machine is home, with all of Monday's work.")
+    story.say("Both hashes agree: the machine is home, with all of Monday's work.");
+    Ok(())
 }

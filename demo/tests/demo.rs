@@ -1,10 +1,10 @@
-//! `mtctl demo` as a whole: it ends well, it fails when something is not as expected, and it leaves
+//! The demo as a whole: it ends well, it fails when something is not as expected, and it leaves
 //! nothing behind, however it ends.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -12,23 +12,22 @@ use std::time::{Duration, Instant};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_mtctl");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_mtctl-demo");
 /// The kernel takes a namespace down when the last process in it has ended.
 const CLEANUP_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Whether this process may make mount namespaces and loop devices; a skip is counted.
 fn can_run(test: &str) -> bool {
     let can = Command::new("unshare").args(["--mount", "test", "-w", "/dev/loop-control"]).status();
-    if can.is_ok_and(|status| status.success()) {
-        return true;
+    let can = can.is_ok_and(|status| status.success());
+    if can {
+        // It has to be beside the demo.
+        mt_tests::program::mtctl();
+    } else {
+        mt_tests::skip::record(test, "no root, or no loop devices").unwrap();
     }
-    if let Some(path) = std::env::var_os("MTCTL_SKIPS") {
-        let mut skips = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
-        writeln!(skips, "{test}: no root, or no loop devices").unwrap();
-    }
-    false
+    can
 }
 
 /// What the demo must not change.
@@ -65,9 +64,9 @@ fn leaves_nothing(id: u32) {
     }
 }
 
-fn start(arguments: &[&str]) -> Child {
+fn start() -> Child {
     let mut command = Command::new(PROGRAM);
-    command.arg("demo").args(arguments).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+    command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
@@ -90,24 +89,19 @@ fn the_demo_ends_well_and_leaves_nothing_behind() {
         return;
     }
     let before = fstab();
-    let child = start(&["--json"]);
+    let child = start();
     let id = child.id();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     // At once: it waited itself.
     assert_eq!(left_behind(id), Vec::<String>::new());
     assert_eq!(fstab(), before);
-    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(json["ok"], true);
-    let chapters = json["chapters"].as_array().unwrap();
-    assert!(chapters.iter().all(|chapter| chapter["ok"] == true), "{json:#}");
-    let commands = chapters.iter().flat_map(|chapter| chapter["commands"].as_array().unwrap());
-    let exits: Vec<&Value> = commands.map(|command| &command["exit"]).collect();
-    let ended_with = |code: i32| exits.iter().filter(|exit| ***exit == code).count();
+    let text = String::from_utf8(output.stdout).unwrap();
     // Disks that are not blank, or in use; and a damaged stream.
-    assert_eq!((ended_with(4), ended_with(5)), (3, 1), "{json:#}");
-    let titles: Vec<&str> = chapters.iter().filter_map(|one| one["title"].as_str()).collect();
-    assert_eq!(titles.last(), Some(&"Back"), "{titles:?}");
+    for (code, count) in [(4, 3), (5, 1)] {
+        assert_eq!(text.matches(&format!("[exit code {code}]")).count(), count, "{text}");
+    }
+    assert!(text.contains("\n14. Back\n") && !text.contains('\x1b'), "{text}");
 }
 
 /// What `prepare` leaves on a host, and an administrator: none of it is the demo's.
@@ -131,7 +125,7 @@ fn it_ends_well_on_a_host_that_is_prepared() {
     }
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-c", PREPARED, "sh"]);
-    let output = command.args([PROGRAM, "demo", "--json"]).output().unwrap();
+    let output = command.args([PROGRAM]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }
 
@@ -149,7 +143,7 @@ fn it_leaves_nothing_behind_when_it_is_interrupted() {
         (Signal::SIGINT, "10. "),
         (Signal::SIGKILL, "10. "),
     ] {
-        let mut child = start(&[]);
+        let mut child = start();
         let id = child.id();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         read_to(&mut out, chapter);
@@ -175,7 +169,7 @@ fn it_leaves_nothing_behind_when_nobody_listens_any_more() {
     }
     let before = fstab();
     for chapter in ["1. ", "5. ", "10. "] {
-        let mut child = start(&[]);
+        let mut child = start();
         let id = child.id();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         read_to(&mut out, chapter);
@@ -197,12 +191,9 @@ fn it_fails_when_something_is_not_as_expected() {
     let script = "mount --bind \"/bin/true\" \"$(command -v sha256sum)\" && exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
-    let output = command.args([PROGRAM, "demo", "--json"]).output().unwrap();
+    let output = command.args([PROGRAM]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("telling"), "{}", said(&output));
-    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(json["ok"], false);
-    assert_eq!(json["chapters"].as_array().unwrap().last().unwrap()["ok"], false);
 }
 
 #[test]
@@ -212,13 +203,14 @@ fn without_root_it_is_refused_and_says_what_to_do() {
     }
     // Where it was built may be nobody else's to read.
     let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("mtctl");
-    fs::copy(PROGRAM, &program).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(folder.path(), mode).unwrap();
-    let output = Command::new(&program).arg("demo").uid(65534).gid(65534).output().unwrap();
+    let program = folder.path().join("mtctl-demo");
+    fs::copy(PROGRAM, &program).unwrap();
+    fs::copy(mt_tests::program::mtctl(), folder.path().join("mtctl")).unwrap();
+    let output = Command::new(&program).uid(65534).gid(65534).output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", said(&output));
-    assert!(said(&output).contains("hint: sudo mtctl demo"), "{}", said(&output));
+    assert!(said(&output).contains("hint: as root: make demo"), "{}", said(&output));
 }
 
 #[test]
@@ -237,12 +229,12 @@ fn it_fits_a_terminal_of_eighty_columns() {
     }
 }
 
-/// What it prints on a terminal of so many columns, without a controlling one to ask instead.
+/// What it prints on a terminal of this width, without a controlling terminal to ask instead.
 fn on_a_terminal(columns: u16) -> String {
     let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
     let mut command = Command::new("setsid");
-    command.args([PROGRAM, "demo"]).env("TERM", "xterm").env_remove("NO_COLOR");
+    command.args([PROGRAM]).env("TERM", "xterm").env_remove("NO_COLOR");
     command.env_remove("COLUMNS").stdin(Stdio::null());
     let mut child = command.stdout(slave).spawn().unwrap();
     // It has the slave.

@@ -8,10 +8,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::chapters::{World, says};
-use super::delta;
-use super::stage::{REPLICA_BYTES, SOURCE_MOUNT, TARGET_MOUNT, generated_bytes};
-use super::story::{Story, expect};
+use crate::delta;
+use crate::expectation::{expect, says};
+use crate::stage::{REPLICA_BYTES, SOURCE_MOUNT, Stage, TARGET_MOUNT, generated_bytes};
+use crate::story::Story;
 
 const DAYS: [&str; 5] = ["tuesday", "wednesday", "thursday", "friday-evening", "saturday"];
 /// The day to which the disk is rolled back: the last one before the attack.
@@ -43,17 +43,20 @@ fn replicate(story: &mut Story, [source, target]: &[String; 2], days: [&str; 2])
     )?;
     fs::remove_file(copy)?;
     copy_source(source, day)?;
-    let text = story.run(&format!("mtctl apply {stream} {GROUP} --target {target}"), 0)?;
-    says(&text, "1 recovery point")
+    story.run_saying(
+        &format!("mtctl apply {stream} {GROUP} --target {target}"),
+        0,
+        "1 recovery point",
+    )
 }
 
-pub(super) fn a_week(story: &mut Story, world: &mut World) -> Result<()> {
-    let disks = world.replica()?;
+pub(crate) fn a_week(story: &mut Story, stage: &mut Stage) -> Result<()> {
+    let disks = stage.replica()?;
     story.say(
         "The days go by, and every evening what changed is sent home. On the retention volume, \
          what the disk held before is kept: a recovery point for each day. On Saturday nobody \
          works, and yet every file changes.",
-    )?;
+    );
     copy_source(&disks[0], "monday")?;
     let mut before = "monday";
     for (number, day) in DAYS.into_iter().enumerate() {
@@ -61,8 +64,7 @@ pub(super) fn a_week(story: &mut Story, world: &mut World) -> Result<()> {
         replicate(story, &disks, [before, day])?;
         before = day;
     }
-    let text = story.run(&format!("mtctl points list {GROUP}"), 0)?;
-    says(&text, LAST_GOOD)
+    story.run_saying(&format!("mtctl points list {GROUP}"), 0, LAST_GOOD)
 }
 
 /// The changes of a day: a new file and a rewritten one, or the whole disk.
@@ -91,15 +93,15 @@ fn encrypt(source: &str) -> Result<()> {
     Ok(disk.sync_all()?)
 }
 
-pub(super) fn a_look_inside(story: &mut Story, world: &mut World) -> Result<()> {
-    let [_, target] = world.replica()?;
-    story.say("On Sunday somebody notices. The disk at home has it too:")?;
+pub(crate) fn a_look_inside(story: &mut Story, stage: &mut Stage) -> Result<()> {
+    let [_, target] = stage.replica()?;
+    story.say("On Sunday somebody notices. The disk at home has it too:");
     let text = story.run(&format!("blkid -p {target}"), 2)?;
     expect(text.is_empty(), || format!("no filesystem was expected on it, and not:\n{text}"))?;
     story.say(
         "Which day was good? A recovery point can be looked at without moving anything: served as \
          a disk over NBD.",
-    )?;
+    );
     let typed = format!("mtctl export {GROUP} --to {LAST_GOOD} --socket {SOCKET}");
     let export = story.start(&typed)?;
     let uri = format!("nbd+unix:///?socket={SOCKET}");
@@ -113,9 +115,7 @@ pub(super) fn a_look_inside(story: &mut Story, world: &mut World) -> Result<()> 
             story.run(&typed, 0)?;
             story.run(&format!("e2fsck -fn {COPY}"), 0)?;
         }
-        None => {
-            story.say("No NBD client is installed here (nbdcopy, qemu-img): no look inside.")?
-        }
+        None => story.say("No NBD client is installed here (nbdcopy, qemu-img): no look inside."),
     }
     story.stop(export)?;
     Ok(())
@@ -125,11 +125,11 @@ fn is_there(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-pub(super) fn back(story: &mut Story, world: &mut World) -> Result<()> {
-    let [_, target] = world.replica()?;
-    story.say("That is the day. Back to it:")?;
+pub(crate) fn back(story: &mut Story, stage: &mut Stage) -> Result<()> {
+    let [_, target] = stage.replica()?;
+    story.say("That is the day. Back to it:");
     story.run(&format!("mtctl rollback {GROUP} --to {LAST_GOOD} --yes"), 0)?;
-    story.say("All that can be proved: the filesystem, the bytes, and what people look at.")?;
+    story.say("All that can be proved: the filesystem, the bytes, and what people look at.");
     story.run(&format!("e2fsck -fn {target}"), 0)?;
     if Path::new(COPY).exists() {
         story.run(&format!("mtctl verify {target} --against {COPY}"), 0)?;
@@ -141,7 +141,7 @@ pub(super) fn back(story: &mut Story, world: &mut World) -> Result<()> {
     story.say(
         "Until the commit any other day can be gone to, Saturday included. Then the disk is \
          accepted, and its history dropped.",
-    )?;
+    );
     story.run(&format!("mtctl rollback {GROUP} --to saturday --yes"), 0)?;
     story.run(&format!("mtctl rollback {GROUP} --to {LAST_GOOD} --yes"), 0)?;
     story.run(&format!("mtctl journal check {GROUP}"), 0)?;

@@ -1,0 +1,56 @@
+//! Signals as values: a request to stop is a flag that work looks at, and writing beyond the
+//! permitted length of a file is an error.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+
+use crate::{Error, Result};
+
+/// A flag that is set when the process is asked to stop: by Ctrl-C, a service manager, or the end
+/// of the session. From then on, these signals do nothing else.
+///
+/// # Errors
+///
+/// [`crate::ErrorKind::Failed`] if the signals cannot be handled.
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::default();
+    set_on_stop(&flag)?;
+    Ok(flag)
+}
+
+/// Sets `flag` in the same way.
+///
+/// # Errors
+///
+/// [`crate::ErrorKind::Failed`] if the signals cannot be handled.
+pub fn set_on_stop(flag: &Arc<AtomicBool>) -> Result<()> {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(flag))
+            .map_err(|cause| Error::failed("handling signals", cause))?;
+    }
+    Ok(())
+}
+
+/// Makes a write beyond the permitted length of a file fail (`EFBIG`) instead of ending the
+/// process. If that is not possible, the limit works as usual.
+pub fn survive_file_length_limit() {
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn a_request_to_stop_sets_every_flag_and_ends_nothing() {
+        let (one, other) = (stop_flag().unwrap(), Arc::default());
+        set_on_stop(&other).unwrap();
+        assert!(!one.load(Ordering::Relaxed));
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGHUP).unwrap();
+        assert!(one.load(Ordering::Relaxed) && other.load(Ordering::Relaxed));
+    }
+}
