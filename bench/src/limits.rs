@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use blockio::stream::native::{Encoder, Options};
+use blockio::stream::native::{Encoder, EncoderOptions};
 use blockio::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
 };
@@ -144,7 +144,7 @@ fn encoder(path: &Path, volumes: Vec<VolumeHeader>) -> Result<Encoder<BufWriter<
     let output = BufWriter::new(File::create(path).context("creating a stream")?);
     let header =
         StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
-    Ok(Encoder::new(output, &header, Options::default())?)
+    Ok(Encoder::new(output, &header, EncoderOptions::default())?)
 }
 
 fn volume(name: &str, bytes: u64) -> VolumeHeader {

@@ -23,7 +23,7 @@ use crate::assignment::Assignment;
 use crate::device::buffer::ArenaPool;
 use crate::device::open::Engine;
 use crate::group::Group;
-pub use crate::group::keeper::Settings;
+pub use crate::group::keeper::HistorySettings;
 use crate::notice::Notice;
 use crate::stream::Format;
 use crate::{Error, Result};
@@ -48,7 +48,7 @@ pub use stream_argument::StreamArgument;
 
 /// How to apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct ApplyOptions {
     /// The format of the streams; `None` to detect it from their first bytes.
     pub format: Option<Format>,
     /// The I/O engine.
@@ -77,7 +77,7 @@ pub struct Options {
 
 /// What to apply, and to where.
 #[derive(Debug)]
-pub struct Job {
+pub struct ApplyJob {
     /// Where the changes come from.
     pub source: Box<dyn Source>,
     /// The targets to write to.
@@ -85,22 +85,22 @@ pub struct Job {
     /// The protection group; the default is no group, and nothing is remembered.
     pub group: Group,
     /// How to apply.
-    pub options: Options,
+    pub options: ApplyOptions,
     /// How the history of the group is kept, if it has one.
-    pub history: Settings,
+    pub history: HistorySettings,
     /// Memory for batches; `None` to allocate it.
     pub pool: Option<ArenaPool>,
 }
 
-impl Default for Job {
+impl Default for ApplyJob {
     /// No source and no targets.
     fn default() -> Self {
         Self {
             source: Box::new(Inputs::default()),
             assignments: Vec::new(),
             group: Group::default(),
-            options: Options::default(),
-            history: Settings::default(),
+            options: ApplyOptions::default(),
+            history: HistorySettings::default(),
             pool: None,
         }
     }
@@ -129,7 +129,7 @@ pub struct Summary {
 pub enum Ending {
     /// All inputs were read to their end.
     Complete,
-    /// A pipe ended early, as announced by [`Options::resume`].
+    /// A pipe ended early, as announced by [`ApplyOptions::resume`].
     Incomplete,
     /// The operator stopped it.
     Stopped,
@@ -151,7 +151,7 @@ pub struct Outcome {
 
 /// What is reported during a job.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub enum ApplyEvent<'a> {
     /// Something that the operator should know.
     Notice(&'a Notice),
     /// How far the inputs were read, in bytes of all inputs.
@@ -168,6 +168,10 @@ pub enum Event<'a> {
 /// # Errors
 ///
 /// Nothing was written if this returns an error. Later failures are in the [`Outcome`].
-pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Outcome> {
+pub fn run(
+    job: ApplyJob,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(ApplyEvent<'_>),
+) -> Result<Outcome> {
     session::Session::begin(job, stop, observe)?.run()
 }

@@ -4,14 +4,14 @@
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::apply::Settings;
+use crate::apply::HistorySettings;
 use crate::device::BlockDevice;
 use crate::device::buffer::ArenaPool;
 use crate::device::{ReadBatch, TRANSFER_BYTES_MAX, Transfer};
 use crate::group::{Group, GroupView};
 use crate::journal::catalogue::PointId;
 use crate::journal::images::Images;
-use crate::journal::index::{Image, Index};
+use crate::journal::index::{Image, ImageIndex};
 use crate::journal::layout::padded;
 use crate::plain::Plain;
 use crate::recover::{self, Recovery};
@@ -76,7 +76,7 @@ pub fn is_done(group: &mut Group) -> Result<bool> {
 ///
 /// `Refused`: they are at no point. `Integrity`, `Failed`: the history cannot be read. `Usage`:
 /// there is no history.
-pub fn where_it_is(group: &mut Group, history: Settings) -> Result<Proof> {
+pub fn where_it_is(group: &mut Group, history: HistorySettings) -> Result<Proof> {
     group.view().catalogue()?;
     group.view().require_no_rollback()?;
     group.open_history(history)?;
@@ -110,7 +110,7 @@ pub fn compare(
     let pool = ArenaPool::new(4, PIECE_BYTES).map_err(failed)?;
     let images = Images::since(&group.storage(), known, point, &pool)?;
     let indexes = (0..known.volumes.len()).filter_map(|number| images.of(number as u32));
-    let (of, mut done) = (indexes.map(Index::bytes).fold(0, u64::saturating_add), 0);
+    let (of, mut done) = (indexes.map(ImageIndex::bytes).fold(0, u64::saturating_add), 0);
     for (number, volume) in known.volumes.iter().enumerate() {
         let Some(index) = images.of(number as u32).filter(|index| index.len() > 0) else {
             continue;

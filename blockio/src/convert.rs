@@ -23,9 +23,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// The format to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
+pub enum OutputFormat {
     /// The native format.
-    Native(native::Options),
+    Native(native::EncoderOptions),
     /// rbd diff.
     RbdDiff(rbd_diff::Version),
 }
@@ -139,11 +139,11 @@ fn told(snapshot: Option<&Name>) -> String {
 pub fn convert<W: Write>(
     sources: impl IntoIterator<Item = Result<(String, Stream)>>,
     header: &StreamHeader,
-    to: Output,
+    to: OutputFormat,
     output: W,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Conversion> {
-    let mut sink = Sink::new(header, to, output)?;
+    let mut sink = StreamSink::new(header, to, output)?;
     let mut done = Conversion::default();
     let mut before = 0;
     let mut pending = None;
@@ -198,7 +198,7 @@ enum Encoder<W: Write> {
 }
 
 /// The output, in either format.
-pub(crate) struct Sink<W: Write> {
+pub(crate) struct StreamSink<W: Write> {
     encoder: Encoder<W>,
     is_consistent: bool,
     /// The number in the output of the input's first volume.
@@ -207,16 +207,16 @@ pub(crate) struct Sink<W: Write> {
     sizes: BTreeMap<VolumeIndex, ByteCount>,
 }
 
-impl<W: Write> Sink<W> {
-    pub(crate) fn new(header: &StreamHeader, to: Output, output: W) -> Result<Self> {
+impl<W: Write> StreamSink<W> {
+    pub(crate) fn new(header: &StreamHeader, to: OutputFormat, output: W) -> Result<Self> {
         let encoder = match (to, header.volumes.as_slice()) {
-            (Output::Native(options), _) => {
+            (OutputFormat::Native(options), _) => {
                 Encoder::Native(native::Encoder::new(output, header, options)?)
             }
-            (Output::RbdDiff(version), [volume]) => {
+            (OutputFormat::RbdDiff(version), [volume]) => {
                 Encoder::RbdDiff(rbd_diff::Encoder::new(output, version, volume)?)
             }
-            (Output::RbdDiff(_), volumes) => {
+            (OutputFormat::RbdDiff(_), volumes) => {
                 let context =
                     format!("an rbd diff has one volume, and the input {}", volumes.len());
                 return Err(Error::new(ErrorKind::Usage, context));

@@ -53,9 +53,9 @@ mod view;
 mod whereabouts;
 
 pub use exporters::{Exporter, Exporting, exporters};
-use keeper::{Forecast, Keeper, Settings};
+use keeper::{Forecast, HistorySettings, Keeper};
 use ledger::Ledger;
-pub use place::{GROUP_NAME_BYTES_MAX, Place, check_name, storage};
+pub use place::{GROUP_NAME_BYTES_MAX, GroupPlace, check_name, storage};
 pub use rebuilding::Rebuilding;
 pub use renaming::{Move, Renaming};
 pub use runs::{Run, RunBegin, RunEnd, RunLog, RunStream, runs};
@@ -84,7 +84,7 @@ pub struct Group {
     ledger: Ledger,
     keeper: Option<Box<Keeper>>,
     // The last field: the journal is closed before the lock is released.
-    lock: Option<Arc<place::Lock>>,
+    lock: Option<Arc<place::GroupLock>>,
 }
 
 impl std::fmt::Debug for Group {
@@ -107,7 +107,7 @@ impl Group {
     ///
     /// `Usage`: the name is not valid. `Refused`: another process holds the group. `Integrity`: the
     /// state file is damaged. `Failed`: a file or directory cannot be created or read.
-    pub fn open(place: &Place, name: &str) -> Result<Self> {
+    pub fn open(place: &GroupPlace, name: &str) -> Result<Self> {
         check_name(name)?;
         let lock = place::lock(place, name)?;
         let view = GroupView::of(storage(place)?, name, place.keeps())?;
@@ -188,7 +188,7 @@ impl Group {
     /// # Errors
     ///
     /// `Integrity`: part of it is missing or damaged. `Failed`: it cannot be read or flushed.
-    pub fn open_history(&mut self, settings: Settings) -> Result<()> {
+    pub fn open_history(&mut self, settings: HistorySettings) -> Result<()> {
         if self.view().keeps_history() && !self.ledger.is_rehearsal() && self.keeper.is_none() {
             self.keeper = Some(Box::new(Keeper::open(&mut self.ledger, settings)?));
         }

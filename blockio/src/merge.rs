@@ -6,7 +6,7 @@
 
 use std::io::Write;
 
-use crate::convert::{Conversion, Output, Sink, bounds_of, end_mark, joined};
+use crate::convert::{Conversion, OutputFormat, StreamSink, bounds_of, end_mark, joined};
 use crate::plain::Plain;
 use crate::remedy::{Remedied, StreamRemedy};
 use crate::stream::open::Stream;
@@ -109,11 +109,11 @@ pub fn merge<W: Write>(
     sources: impl IntoIterator<Item = Result<(String, Stream)>>,
     merged: &Merged,
     mark: &CommonMark,
-    options: native::Options,
+    options: native::EncoderOptions,
     output: W,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Conversion> {
-    let mut sink = Sink::new(&merged.header, Output::Native(options), output)?;
+    let mut sink = StreamSink::new(&merged.header, OutputFormat::Native(options), output)?;
     let mut done = Conversion::default();
     let mut before = 0;
     let mut ends: Vec<(u16, String, Mark)> = Vec::new();
@@ -137,7 +137,7 @@ pub fn merge<W: Write>(
 fn one<W: Write>(
     name: &str,
     source: &mut Stream,
-    sink: &mut Sink<W>,
+    sink: &mut StreamSink<W>,
     done: &mut Conversion,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Mark> {

@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::apply::Settings;
+use crate::apply::HistorySettings;
 use crate::apply::volumes::Volumes;
 use crate::assignment::{Assignment, Disk};
 use crate::device::Geometry;
@@ -25,7 +25,7 @@ use crate::group::Undo;
 use crate::group::{Group, GroupView};
 use crate::journal::catalogue::{Catalogue, PointId};
 use crate::journal::images::Images;
-use crate::journal::index::Index;
+use crate::journal::index::ImageIndex;
 use crate::journal::state::{Progress, VolumeState};
 use crate::notice::Notice;
 use crate::plan::WritePlan;
@@ -52,7 +52,7 @@ const ARENA_BYTES: NonZeroUsize = NonZeroUsize::new(STEP_BYTES).expect("invarian
 
 /// What to roll back, and to where.
 #[derive(Debug)]
-pub struct Job {
+pub struct RollbackJob {
     /// The group, held.
     pub group: Group,
     /// Its volumes, each with its target.
@@ -70,14 +70,14 @@ pub struct Job {
     /// The I/O engine for the disks.
     pub engine: Engine,
     /// The settings of the history.
-    pub history: Settings,
+    pub history: HistorySettings,
     /// Memory; `None` to allocate it.
     pub pool: Option<ArenaPool>,
 }
 
 /// What is reported during a rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum RollbackEvent<'a> {
     /// Progress of comparing the history with its checksums.
     Checked {
         /// Bytes so far.
@@ -117,12 +117,16 @@ pub enum Ending {
 /// `Integrity`: the history is damaged, and nothing was touched. `Refused`: a volume has no target,
 /// or its size has changed. `Failed`: a disk or the retention volume failed; the same command
 /// continues.
-pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Ending> {
-    let Job { mut group, mut assignments, to, accept_target, may_give_up_points, .. } = job;
+pub fn run(
+    job: RollbackJob,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(RollbackEvent<'_>),
+) -> Result<Ending> {
+    let RollbackJob { mut group, mut assignments, to, accept_target, may_give_up_points, .. } = job;
     let undo = if job.without_undo { Undo::NotKept } else { Undo::Kept };
-    let Job { engine, history, pool, .. } = job;
+    let RollbackJob { engine, history, pool, .. } = job;
     for note in target_check::check(group.view(), &mut assignments, accept_target)? {
-        observe(Event::Notice(&note));
+        observe(RollbackEvent::Notice(&note));
     }
     let in_thread = history.in_thread;
     group.open_history(history)?;
@@ -149,7 +153,7 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
         let _ = room::require(group.view(), &room, &way, may_give_up_points)?;
     }
     for note in group.take_notes() {
-        observe(Event::Notice(&note));
+        observe(RollbackEvent::Notice(&note));
     }
     let mut volumes = Volumes::new(assignments);
     for (index, _) in &order {
@@ -159,7 +163,7 @@ pub fn run(job: Job, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> R
     let named = written.iter().map(|index| volumes.get(*index).name().to_owned());
     group.begin_rollback(to, &named.collect::<Vec<_>>(), undo, &images.progress())?;
     let indexes = order.iter().filter_map(|(_, number)| images.of(*number));
-    let total = indexes.map(Index::bytes).fold(0, u64::saturating_add);
+    let total = indexes.map(ImageIndex::bytes).fold(0, u64::saturating_add);
     let images = Arc::new(images);
     let mut rollback =
         Rollback { group, volumes, written, images, pool, records, in_thread, done: 0, total };
@@ -206,13 +210,13 @@ fn check(
     pool: &ArenaPool,
     in_threads: bool,
     stop: &AtomicBool,
-    observe: &mut dyn FnMut(Event<'_>),
+    observe: &mut dyn FnMut(RollbackEvent<'_>),
 ) -> Result<()> {
     planted!(RollbackDoesNotCheckFirst => { return Ok(()) });
     let (of, mut done) = (images.record_bytes(), 0);
     images.check(pool, in_threads, &mut |bytes| {
         done += bytes;
-        observe(Event::Checked { done, of });
+        observe(RollbackEvent::Checked { done, of });
         match stop.load(Ordering::Relaxed) {
             true => Err(Error::new(ErrorKind::Failed, "stopped before anything was written")),
             false => Ok(()),
@@ -222,11 +226,11 @@ fn check(
 
 /// Before-images of a disk with shorter sectors cannot be written to a disk with longer ones. This
 /// must be known before the first write, because the rollback could never end.
-fn check_sectors(disk: &Disk, images: Option<&Index>) -> Result<()> {
+fn check_sectors(disk: &Disk, images: Option<&ImageIndex>) -> Result<()> {
     let sector = disk.geometry().sector_size.bytes().get();
     let end = disk.geometry().capacity.get();
     let is_whole = |at: u64| at % sector == 0 || at >= end;
-    let mut images = images.into_iter().flat_map(Index::iter).map(|image| image.extent);
+    let mut images = images.into_iter().flat_map(ImageIndex::iter).map(|image| image.extent);
     let odd = images.find(|one| !is_whole(one.start().get()) || !is_whole(one.end().get()));
     let Some(odd) = odd else { return Ok(()) };
     let context = format!(
@@ -249,7 +253,7 @@ fn check_lengths(known: &Catalogue, images: &Images, assignments: &[Assignment])
         // Images are whole sectors, and a file may end within one.
         let end = ByteOffset::new(capacity.get());
         let end = sector_size.align_up(end).unwrap_or(end).get();
-        let images = images.of(number).into_iter().flat_map(Index::iter);
+        let images = images.of(number).into_iter().flat_map(ImageIndex::iter);
         let last = images.map(|image| image.extent.end().get()).max().unwrap_or(0);
         let then = volume.capacity_bytes.max(if last > end { last } else { 0 });
         if capacity.get() < then {
@@ -303,10 +307,10 @@ impl Rollback {
         index: usize,
         number: u32,
         stop: &AtomicBool,
-        observe: &mut dyn FnMut(Event<'_>),
+        observe: &mut dyn FnMut(RollbackEvent<'_>),
     ) -> Result<bool> {
         let images = Arc::clone(&self.images);
-        let steps = Steps::new(images.of(number).into_iter().flat_map(Index::iter));
+        let steps = Steps::new(images.of(number).into_iter().flat_map(ImageIndex::iter));
         let records = self.records.clone();
         let goes_on = match self.in_thread {
             false => {
@@ -326,11 +330,11 @@ impl Rollback {
         index: usize,
         ahead: &mut Ahead<'_>,
         stop: &AtomicBool,
-        observe: &mut dyn FnMut(Event<'_>),
+        observe: &mut dyn FnMut(RollbackEvent<'_>),
     ) -> Result<bool> {
         while let Some((plan, arena)) = self.next(ahead)? {
             self.write(index, plan, arena)?;
-            observe(Event::Written { done: self.done, of: self.total });
+            observe(RollbackEvent::Written { done: self.done, of: self.total });
             if stop.load(Ordering::Relaxed) {
                 let _ = self.volumes.flush(&mut self.group)?;
                 return Ok(false);
@@ -363,7 +367,11 @@ impl Rollback {
         self.volumes.take_failure().map_or(Ok(()), Err)
     }
 
-    fn complete(mut self, to: PointId, observe: &mut dyn FnMut(Event<'_>)) -> Result<Ending> {
+    fn complete(
+        mut self,
+        to: PointId,
+        observe: &mut dyn FnMut(RollbackEvent<'_>),
+    ) -> Result<Ending> {
         planted!(RollbackRecordedBeforeFlush => {
             let early = crate::barrier::AllFlushed::of_nothing();
             let _ = self.group.end_rollback(early, to, &self.images.progress(), Vec::new())?;
@@ -387,9 +395,9 @@ impl Rollback {
         Ok(Ending::Complete { bytes: self.done })
     }
 
-    fn tell_notes(&mut self, observe: &mut dyn FnMut(Event<'_>)) {
+    fn tell_notes(&mut self, observe: &mut dyn FnMut(RollbackEvent<'_>)) {
         for note in self.group.take_notes() {
-            observe(Event::Notice(&note));
+            observe(RollbackEvent::Notice(&note));
         }
     }
 }

@@ -250,7 +250,7 @@ pub struct End {
 
 /// What a decoder returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum Decoded {
     /// A stream begins. An input can hold several: svd back to back, the diffs of an rbd export.
     Begin(StreamHeader),
     /// A batch is complete; the payload read since the last batch belongs to it.
@@ -261,7 +261,7 @@ pub enum Event {
     End(End),
 }
 
-/// What a reader returns: [`Event`] with the payload.
+/// What a reader returns: [`Decoded`] with the payload.
 #[derive(Debug)]
 pub enum Frame {
     /// A stream begins.
@@ -308,7 +308,7 @@ pub enum Want {
 /// [`want`](Self::want)ed. After an error the caller stops, and drops the batch begun.
 pub trait Decoder: Send {
     /// The next event that resulted from the bytes taken.
-    fn event(&mut self) -> Option<Event>;
+    fn event(&mut self) -> Option<Decoded>;
 
     /// What is needed next. Call this only when there is no event.
     fn want(&self) -> Want;

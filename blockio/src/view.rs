@@ -9,7 +9,7 @@ use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::{BlockDevice, DeviceError, Geometry, ReadBatch, TRANSFER_BYTES_MAX, Transfer};
 use crate::extent::Extent;
 use crate::journal::catalogue::PointId;
-use crate::journal::index::{Index, Place};
+use crate::journal::index::{ImageIndex, ImageLocation};
 use crate::storage::Storage;
 use crate::units::{ByteCount, ByteOffset};
 use crate::{Error, ErrorKind, Result};
@@ -76,7 +76,7 @@ impl PointHistory {
     /// As [`open`](Self::open).
     pub fn overwritten_bytes(&self, name: &str) -> Result<u64> {
         self.history.follow()?;
-        Ok(self.history.of(name, Index::bytes).unwrap_or_default())
+        Ok(self.history.of(name, ImageIndex::bytes).unwrap_or_default())
     }
 }
 
@@ -202,7 +202,12 @@ impl View {
         let mut from = extent.start();
         for image in images.unwrap_or_default() {
             push(&mut parts, from, image.extent.start(), false);
-            push(&mut parts, image.extent.start(), image.extent.end(), image.place == Place::Zeros);
+            push(
+                &mut parts,
+                image.extent.start(),
+                image.extent.end(),
+                image.place == ImageLocation::Zeros,
+            );
             from = image.extent.end();
         }
         push(&mut parts, from, extent.end(), false);
@@ -268,7 +273,7 @@ impl View {
 }
 
 /// Whether all of `extent` has images.
-fn is_covered(index: &Index, extent: Extent) -> bool {
+fn is_covered(index: &ImageIndex, extent: Extent) -> bool {
     let images = index.images_of(extent);
     let bytes: u64 = images.iter().map(|image| image.extent.length().get()).sum();
     bytes == extent.length().get()

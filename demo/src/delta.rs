@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use blockio::extent::Extent;
-use blockio::stream::native::{Encoder, Options};
+use blockio::stream::native::{Encoder, EncoderOptions};
 use blockio::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
 };
@@ -35,7 +35,7 @@ pub(crate) fn capture(
     let mut before = before.map(File::open).transpose().with_context(capturing)?;
     let mut now = File::open(now).with_context(capturing)?;
     let output = BufWriter::new(File::create(stream).with_context(capturing)?);
-    let mut encoder = Encoder::new(output, &header(size_bytes), Options::default())?;
+    let mut encoder = Encoder::new(output, &header(size_bytes), EncoderOptions::default())?;
     let (mut old, mut new) = ([0; BLOCK_BYTES], [0; BLOCK_BYTES]);
     for start in (0..size_bytes).step_by(BLOCK_BYTES) {
         now.read_exact(&mut new).with_context(capturing)?;

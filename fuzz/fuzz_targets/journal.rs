@@ -38,7 +38,7 @@ fuzz_target!(|input: &[u8]| {
     let report = check::check(&storage, &AtomicBool::new(false), &mut |_| {});
     let report = report.expect("what is damaged is no error");
     assert!(report.bytes <= 2 * SEGMENT_BYTES as u64);
-    let options = dump::Options { extents: true, ..dump::Options::default() };
+    let options = dump::DumpOptions { extents: true, ..dump::DumpOptions::default() };
     dump::dump(&storage, &known, options, &mut |_| Ok(())).expect("what is damaged is a line");
     // Mostly there is nothing to be made of it; what there is has a point.
     if let Ok(rebuilt) = rebuild::rebuild(&storage) {

@@ -9,7 +9,7 @@ use blockio::stream::native::layout::{
     STORED_BYTES_AT, padded, seal,
 };
 use blockio::stream::placement::ALIGNMENT;
-use blockio::stream::{BatchHeader, Content, Event, Totals};
+use blockio::stream::{BatchHeader, Content, Decoded, Totals};
 use libfuzzer_sys::fuzz_target;
 
 /// Records and streams grow to no more than this, so that a run is short.
@@ -27,13 +27,13 @@ fuzz_target!(|input: &[u8]| {
     let mut volumes = 0;
     for (index, event) in events.iter().enumerate() {
         match event {
-            Event::Begin(header) => {
+            Decoded::Begin(header) => {
                 assert_eq!(index, 0);
                 volumes = header.volumes.len();
             }
-            Event::Batch(batch) => check(batch, volumes, &mut totals),
-            Event::Mark(_) => totals.marks += 1,
-            Event::End(end) => {
+            Decoded::Batch(batch) => check(batch, volumes, &mut totals),
+            Decoded::Mark(_) => totals.marks += 1,
+            Decoded::End(end) => {
                 assert_eq!((index, &end.totals), (events.len() - 1, &totals));
             }
         }
@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
     if let Some(malformed) = malformed {
         assert!(malformed.offset <= stream.len() as u64, "{malformed}");
     } else {
-        assert!(matches!(events.last(), Some(Event::End(_))));
+        assert!(matches!(events.last(), Some(Decoded::End(_))));
     }
 });
 

@@ -4,7 +4,7 @@
 
 use blockio::stream::rbd_diff::{Decoder, Encoder, SKIPPED_RECORD_BYTES_MAX, Version};
 use blockio::stream::{
-    BATCH_BYTES_MAX, BATCH_PIECES_MAX, BatchHeader, Content, Decoder as _, Event, NAME_BYTES_MAX,
+    BATCH_BYTES_MAX, BATCH_PIECES_MAX, BatchHeader, Content, Decoder as _, Decoded, NAME_BYTES_MAX,
     Piece, VolumeHeader, WANT_BYTES_MAX, Want,
 };
 use libfuzzer_sys::fuzz_target;
@@ -61,9 +61,9 @@ fn decode(input: &[u8]) -> (Vec<Diff>, bool) {
     }
 }
 
-fn see(event: Event, payload: &mut Vec<(usize, Vec<u8>)>, diffs: &mut Vec<Diff>) {
+fn see(event: Decoded, payload: &mut Vec<(usize, Vec<u8>)>, diffs: &mut Vec<Diff>) {
     match event {
-        Event::Begin(header) => {
+        Decoded::Begin(header) => {
             assert!(diffs.last().is_none_or(|diff| diff.ended));
             let volume = header.volumes.into_iter().next().expect("a diff has a volume");
             for name in [&volume.from, &volume.to].into_iter().flatten() {
@@ -71,18 +71,18 @@ fn see(event: Event, payload: &mut Vec<(usize, Vec<u8>)>, diffs: &mut Vec<Diff>)
             }
             diffs.push(Diff { volume, pieces: Vec::new(), ended: false });
         }
-        Event::Batch(batch) => {
+        Decoded::Batch(batch) => {
             let diff = diffs.last_mut().expect("a batch comes after its header");
             assert!(!diff.ended);
             add(batch, std::mem::take(payload), diff);
         }
-        Event::End(end) => {
+        Decoded::End(end) => {
             let diff = diffs.last_mut().expect("an end comes after a header");
             assert!(!diff.ended && payload.is_empty());
             assert_eq!(end.totals.marks + end.totals.discard_bytes, 0);
             diff.ended = true;
         }
-        Event::Mark(_) => panic!("there are no marks in this format"),
+        Decoded::Mark(_) => panic!("there are no marks in this format"),
     }
 }
 

@@ -6,7 +6,7 @@ use blockio::stream::drive::events;
 use blockio::stream::placement::ALIGNMENT;
 use blockio::stream::svd::{Decoder, MARK_BYTES_MAX};
 use blockio::stream::{
-    BATCH_BYTES_MAX, BATCH_PIECES_MAX, BatchHeader, Content, End, Event, Totals,
+    BATCH_BYTES_MAX, BATCH_PIECES_MAX, BatchHeader, Content, End, Decoded, Totals,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -23,26 +23,26 @@ fuzz_target!(|input: &[u8]| {
 });
 
 /// Checks every stream against its own totals; whether one is still open at the end.
-fn check(events: &[Event], input_bytes: usize) -> bool {
+fn check(events: &[Decoded], input_bytes: usize) -> bool {
     let (mut open, mut totals, mut pieces) = (false, Totals::default(), 0);
     for event in events {
         match event {
-            Event::Begin(header) => {
+            Decoded::Begin(header) => {
                 assert!(!open && header.volumes.len() == 1);
                 (open, totals, pieces) = (true, Totals::default(), 0);
             }
-            Event::Batch(batch) => {
+            Decoded::Batch(batch) => {
                 assert!(open && totals.marks == 0);
                 check_batch(batch, &mut totals);
                 pieces += batch.pieces.len() as u64;
             }
-            Event::Mark(mark) => {
+            Decoded::Mark(mark) => {
                 assert!(open && totals.data_bytes == 0);
                 let length = mark.name.as_ref().map_or(0, |name| name.as_bytes().len() as u64);
                 assert!((1..=MARK_BYTES_MAX).contains(&length));
                 totals.marks += 1;
             }
-            Event::End(End { totals: said, consistent }) => {
+            Decoded::End(End { totals: said, consistent }) => {
                 assert!(open && said.extents <= pieces && (totals.marks == 0 || *consistent));
                 totals.extents = said.extents;
                 assert_eq!(*said, totals);
@@ -70,7 +70,7 @@ fn check_batch(batch: &BatchHeader, totals: &mut Totals) {
 }
 
 /// What was accepted is accepted behind itself, and gives no less.
-fn check_twice(input: &[u8], once: &[Event]) {
+fn check_twice(input: &[u8], once: &[Decoded]) {
     let (twice, malformed) = events(&mut Decoder::new(), &[input, input].concat());
     assert_eq!(malformed, None);
     assert_eq!(twice[..once.len()], *once);

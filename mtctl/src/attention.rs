@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use blockio::group::{GroupView, Place, Whereabouts};
+use blockio::group::{GroupPlace, GroupView, Whereabouts};
 use blockio::units::in_hours;
 
 use crate::{group_targets, output, own_run, remedy};
@@ -23,7 +23,7 @@ const VERBS_ON_A_GROUP: [&str; 5] = [
 /// The warnings of this run.
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// The group that this run is about.
-static GROUP: Mutex<Option<(Place, String)>> = Mutex::new(None);
+static GROUP: Mutex<Option<(GroupPlace, String)>> = Mutex::new(None);
 
 /// Prints a warning on stderr, and keeps it for `--json`.
 pub(crate) fn warn(text: impl std::fmt::Display) {
@@ -50,7 +50,7 @@ pub(crate) fn warnings() -> Vec<String> {
 }
 
 /// Declares that this run is about the group `name` at `place`.
-pub(crate) fn is_about(place: &Place, name: &str) {
+pub(crate) fn is_about(place: &GroupPlace, name: &str) {
     let mut group = GROUP.lock().unwrap_or_else(PoisonError::into_inner);
     *group = Some((place.clone(), name.to_owned()));
 }

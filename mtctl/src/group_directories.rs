@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use blockio::group::{Place, check_name};
+use blockio::group::{GroupPlace, check_name};
 use blockio::storage::directory::{STATE, STATE_COPY};
 use blockio::{Error, Result};
 use provisioning::groups::registry;
@@ -21,7 +21,7 @@ use crate::report;
 /// # Errors
 ///
 /// `Refused`: one is a link, or its state lies elsewhere. `Failed`: the registry cannot be read.
-pub(crate) fn require_own(of: &GroupOptions, place: &Place) -> Result<()> {
+pub(crate) fn require_own(of: &GroupOptions, place: &GroupPlace) -> Result<()> {
     let directories = place.history.iter().chain(std::iter::once(&place.state));
     directories.into_iter().try_for_each(|directory| require_no_link(directory))?;
     place.history.as_ref().map_or(Ok(()), |history| require_one_state(place, history, &of.group))
@@ -46,15 +46,15 @@ fn require_no_link(directory: &Path) -> Result<()> {
 
 /// Checks that the state of group `name` with this `history` is at `place`, and that the registry
 /// names no other.
-fn require_one_state(place: &Place, history: &Path, name: &str) -> Result<()> {
+fn require_one_state(place: &GroupPlace, history: &Path, name: &str) -> Result<()> {
     let stands = |directory: &Path, file| directory.join(file).symlink_metadata().is_ok();
     let is_here = stands(&place.state, STATE);
     if !is_here && !stands(history, STATE_COPY) {
         return Ok(());
     }
-    let identity = history_at(&Place::without_history(history));
+    let identity = history_at(&GroupPlace::without_history(history));
     let is_of_it = |directory: &Path| {
-        let other = history_at(&Place::without_history(directory));
+        let other = history_at(&GroupPlace::without_history(directory));
         !is_here || (identity.is_some() && identity == other)
     };
     let rows = registry::load(&Tree::directory("/")).map_err(report::as_of_blockio)?;

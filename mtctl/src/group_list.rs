@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use blockio::group::{GroupView, Place, check_name};
+use blockio::group::{GroupPlace, GroupView, check_name};
 use blockio::{Error, Result};
 
 use crate::group_place::{self, RetentionOptions, Roots};
@@ -31,7 +31,7 @@ pub(crate) fn all(at: &RetentionOptions) -> Result<Vec<Found>> {
         let retention = roots.retention.as_ref();
         let history = retention.map(|retention| retention.join(&name));
         let history = history.filter(|history| history.is_dir());
-        let place = Place { state: path, history };
+        let place = GroupPlace { state: path, history };
         found.push(Found { view: GroupView::look(&place, &name), name });
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
@@ -102,7 +102,7 @@ fn groups_in(root: &Path) -> Result<Vec<(String, PathBuf)>> {
             continue;
         }
         // If that cannot be determined, the caller that looks at the group reports why.
-        if Place::without_history(&path).has_something().unwrap_or(true) {
+        if GroupPlace::without_history(&path).has_something().unwrap_or(true) {
             groups.push((name, path));
         }
     }

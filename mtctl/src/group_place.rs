@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use blockio::group::{self, Group, GroupView, Place};
+use blockio::group::{self, Group, GroupPlace, GroupView};
 use blockio::notice::Notice;
 use blockio::storage::Storage;
 use clap::Args;
@@ -85,7 +85,7 @@ impl GroupOptions {
         }
     }
 
-    fn hold(&self, place: &Place) -> Result<Group> {
+    fn hold(&self, place: &GroupPlace) -> Result<Group> {
         attention::is_about(place, &self.group);
         let mut group = Group::open(place, &self.group)?;
         warn(&group.take_notes());
@@ -119,7 +119,7 @@ impl GroupOptions {
     /// # Errors
     ///
     /// `Usage`: it does not exist.
-    pub(crate) fn place(&self) -> Result<Place> {
+    pub(crate) fn place(&self) -> Result<GroupPlace> {
         group::check_name(&self.group)?;
         let place = of_group(&self.group, &self.at)?;
         if place.has_something()? {
@@ -133,7 +133,7 @@ impl GroupOptions {
     /// # Errors
     ///
     /// `Usage`: nothing is there.
-    pub(crate) fn place_with_remnants(&self) -> Result<Place> {
+    pub(crate) fn place_with_remnants(&self) -> Result<GroupPlace> {
         group::check_name(&self.group)?;
         let place = of_group(&self.group, &self.at)?;
         if place.has_something()? || (self.at.state_dir.is_none() && place.state.is_dir()) {
@@ -142,7 +142,7 @@ impl GroupOptions {
         Err(self.is_not_there(&place))
     }
 
-    fn is_not_there(&self, place: &Place) -> Error {
+    fn is_not_there(&self, place: &GroupPlace) -> Error {
         let context = format!("there is no group {} in {}", self.group, place.state.display());
         Error::new(ErrorKind::Usage, context).with_hint(group_list::hint_of_names(&self.at))
     }
@@ -150,10 +150,10 @@ impl GroupOptions {
 
 /// `place` reduced to the directories that exist: if that of the state does not, a copy of the
 /// state may be with the history. Looking at a group must not make directories.
-pub(crate) fn as_far_as_there(place: Place) -> Place {
+pub(crate) fn as_far_as_there(place: GroupPlace) -> GroupPlace {
     let history = place.history.filter(|history| history.is_dir());
     let state = if place.state.is_dir() { None } else { history.clone() };
-    Place { state: state.unwrap_or(place.state), history }
+    GroupPlace { state: state.unwrap_or(place.state), history }
 }
 
 /// Prints what an operator should know about a group.
@@ -168,11 +168,11 @@ pub(crate) fn warn(notes: &[Notice]) {
 /// `Usage`: the retention directory that was named does not exist, or something other than a
 /// directory is in the place of the group. `Refused`: nothing is mounted there, or none was named
 /// and the retention volume of this host is not mounted.
-pub(crate) fn of_group(name: &str, at: &RetentionOptions) -> Result<Place> {
+pub(crate) fn of_group(name: &str, at: &RetentionOptions) -> Result<GroupPlace> {
     let Roots { retention, without_history } = roots(at)?;
     let history = retention.map(|retention| retention.join(name));
     let state = at.state_dir.clone().or_else(|| history.clone());
-    let place = Place { state: state.unwrap_or_else(|| without_history.join(name)), history };
+    let place = GroupPlace { state: state.unwrap_or_else(|| without_history.join(name)), history };
     for directory in place.history.iter().chain(std::iter::once(&place.state)) {
         if directory.symlink_metadata().is_ok() && !directory.is_dir() {
             let context = format!(
@@ -217,7 +217,7 @@ pub(crate) fn roots(at: &RetentionOptions) -> Result<Roots> {
 ///
 /// `Failed`: the registry cannot be written. `Usage`: it cannot represent the path.
 pub(crate) fn remember<'a>(
-    place: &Place,
+    place: &GroupPlace,
     name: &str,
     mut targets: impl Iterator<Item = &'a str>,
 ) -> Result<()> {
@@ -237,7 +237,7 @@ pub(crate) fn remember<'a>(
 /// # Errors
 ///
 /// `Failed`: the registry cannot be written.
-pub(crate) fn forget_state(place: &Place, name: &str) -> Result<()> {
+pub(crate) fn forget_state(place: &GroupPlace, name: &str) -> Result<()> {
     let failed = |error| Error::failed(format!("finding {}", place.state.display()), error);
     let directory = registered(place).map_err(failed)?;
     registry::forget(&Tree::directory("/"), name, &directory)
@@ -245,7 +245,7 @@ pub(crate) fn forget_state(place: &Place, name: &str) -> Result<()> {
 }
 
 /// The directory of the state in the form used by the registry; it need not exist yet.
-fn registered(place: &Place) -> std::io::Result<PathBuf> {
+fn registered(place: &GroupPlace) -> std::io::Result<PathBuf> {
     let directory = std::path::absolute(&place.state)?;
     let beside = || {
         let parent = directory.parent()?.canonicalize().ok()?;
@@ -268,7 +268,7 @@ fn of_registry(error: system::Error, context: String) -> Error {
 }
 
 /// [`remember`] with the current targets of the group.
-pub(crate) fn remember_targets(place: &Place, name: &str, group: &GroupView) -> Result<()> {
+pub(crate) fn remember_targets(place: &GroupPlace, name: &str, group: &GroupView) -> Result<()> {
     let volumes = group.state().volumes.values();
     remember(place, name, volumes.filter_map(|volume| volume.target.as_deref()))
 }
@@ -369,7 +369,7 @@ mod tests {
         let kept = place(Some(here.path()), None);
         assert_eq!((kept.state, kept.history.is_some()), (here.path().join("g"), true));
         let without = place(none, None);
-        assert_eq!(without, Place::without_history(Path::new("/var/lib/mtctl/groups/g")));
+        assert_eq!(without, GroupPlace::without_history(Path::new("/var/lib/mtctl/groups/g")));
         let missing = here.path().join("missing");
         let refused = of_group("g", &options(Some(&missing), None)).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Usage);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use blockio::group::{Place, storage};
+use blockio::group::{GroupPlace, storage};
 use blockio::journal::layout::Identity;
 use blockio::journal::{saved, state_text};
 use blockio::storage::directory::STATE_COPY;
@@ -37,7 +37,7 @@ impl OtherGroups {
     /// # Errors
     ///
     /// `Failed`: the mounts of this host cannot be read.
-    pub(crate) fn than(name: &str, place: Option<&Place>) -> Result<Self> {
+    pub(crate) fn than(name: &str, place: Option<&GroupPlace>) -> Result<Self> {
         let host = Host::running();
         let mounts = mount_table(&host).map_err(report::as_of_blockio)?;
         let directories = place.iter().flat_map(|p| [Some(&p.state), p.history.as_ref()]).flatten();
@@ -192,14 +192,14 @@ fn place(claim: &Claim) -> ClaimPlace {
 }
 
 /// The identity of the history of the group at `place`, if it can be determined.
-fn history(place: &Place) -> Option<Identity> {
+fn history(place: &GroupPlace) -> Option<Identity> {
     let there = |path: &PathBuf| path.is_dir();
     let history = place.history.clone().filter(there);
-    history_at(&Place { history, ..place.clone() })
+    history_at(&GroupPlace { history, ..place.clone() })
 }
 
 /// The same for the directories at `place`, which exist.
-pub(crate) fn history_at(place: &Place) -> Option<Identity> {
+pub(crate) fn history_at(place: &GroupPlace) -> Option<Identity> {
     let storage = storage(place).ok()?;
     let saved = saved::read(storage.as_ref()).ok().flatten()?;
     saved.state.journal.map(|known| known.identity)

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use blockio::group::Place;
+use blockio::group::GroupPlace;
 use blockio::{Error, Result};
 use nix::sys::stat::{major, minor};
 use provisioning::groups::{GROUPS_PATH, registry};
@@ -43,7 +43,7 @@ pub(crate) struct OwnPlaces {
 impl OwnPlaces {
     /// Our own places: the retention volume of this host, those that `at` names, every known
     /// directory with a group's state, and the group of this run.
-    pub(crate) fn of_this_host(at: &RetentionOptions, place: Option<&Place>) -> Self {
+    pub(crate) fn of_this_host(at: &RetentionOptions, place: Option<&GroupPlace>) -> Self {
         let mut own = Self::default();
         for root in group_place::retention_roots(at) {
             own.add_retention(&root);

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use blockio::group::{GroupView, Place};
+use blockio::group::{GroupPlace, GroupView};
 use blockio::volume_name::VolumeName;
 use system::{Error, ErrorKind, Result};
 
@@ -127,7 +127,7 @@ fn absent(argument: &TargetArgument) -> Option<&Path> {
 fn check_free(
     targets: &[NamedTarget],
     of: &GroupOptions,
-    place: &Place,
+    place: &GroupPlace,
     group: &GroupView,
 ) -> anyhow::Result<()> {
     let own = OwnPlaces::of_this_host(&of.at, Some(place));

@@ -1,7 +1,7 @@
 //! The disks of a group as typed: `--target`, or `--map` for each volume.
 
 use blockio::assignment::Assignment;
-use blockio::group::{GroupView, Place};
+use blockio::group::{GroupPlace, GroupView};
 use blockio::stream::Name;
 use blockio::volume;
 use blockio::volume_name::VolumeName;
@@ -59,7 +59,7 @@ impl TargetOptions {
     pub(crate) fn open(
         &self,
         at: &RetentionOptions,
-        place: Option<&Place>,
+        place: Option<&GroupPlace>,
         group: &GroupView,
     ) -> anyhow::Result<Vec<Assignment>> {
         let single = self.target.iter().map(|target| (VolumeName::unnamed(), target));
@@ -82,7 +82,7 @@ impl TargetOptions {
 fn check_free(
     named: &[NamedTarget],
     at: &RetentionOptions,
-    place: Option<&Place>,
+    place: Option<&GroupPlace>,
     name: &str,
 ) -> anyhow::Result<()> {
     let own = OwnPlaces::of_this_host(at, place);

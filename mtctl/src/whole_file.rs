@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use blockio::group::Place;
+use blockio::group::GroupPlace;
 use blockio::volume::{TargetRequest, open};
 use system::replacement::Replacement;
 
@@ -39,7 +39,7 @@ pub(crate) fn check(path: &Path, hint: &str) -> system::Result<()> {
     }
     OwnPlaces::refuse_output(path)?;
     // Wherever that group lies, the path may name its state or one of its segments.
-    if Place::without_history(directory).was_held() {
+    if GroupPlace::without_history(directory).was_held() {
         let (path, directory) = (path.display(), directory.display());
         let context = format!("writing {path}: {directory} is the directory of a group");
         return Err(system::Error::refused(context).with_hint("name a file elsewhere"));

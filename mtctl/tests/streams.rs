@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use blockio::extent::Extent;
-use blockio::stream::native::{Encoder, MAGIC, Options};
+use blockio::stream::native::{Encoder, EncoderOptions, MAGIC};
 use blockio::stream::rbd_diff::{self, Version};
 use blockio::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
@@ -60,7 +60,7 @@ fn two_volumes() -> Vec<u8> {
     let identity = Some(*b"mtctl-sample-0-1");
     let header =
         StreamHeader { format: Format::Native, is_in_write_order: true, identity, volumes };
-    let options = Options { created: Some(TIME), ..Options::default() };
+    let options = EncoderOptions { created: Some(TIME), ..EncoderOptions::default() };
     let mut stream = Vec::new();
     let mut encoder = Encoder::new(&mut stream, &header, options).unwrap();
     let (database, log) = (VolumeIndex(0), VolumeIndex(1));

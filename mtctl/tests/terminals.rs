@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use blockio::stream::native::{Encoder, Options};
+use blockio::stream::native::{Encoder, EncoderOptions};
 use blockio::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
 };
@@ -27,7 +27,7 @@ fn stream(fill: u8, is_cut: bool) -> Vec<u8> {
         volumes: vec![volume],
     };
     let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, &header, Options::default()).unwrap();
+    let mut encoder = Encoder::new(&mut bytes, &header, EncoderOptions::default()).unwrap();
     encoder.data(VolumeIndex(0), ByteOffset::new(0), &[fill; 4096]).unwrap();
     let (time, kind) = (Timestamp(1_767_323_045_000_000_000), MarkKind::CrashConsistent);
     encoder.mark(&Mark { time, kind, name: name(), group: name() }).unwrap();

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use blockio::extent::Extent;
-use blockio::stream::native::{self, Options};
+use blockio::stream::native::{self, EncoderOptions};
 use blockio::stream::rbd_diff::{self, Version};
 use blockio::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
@@ -94,7 +94,7 @@ pub fn native_of(volumes: Vec<VolumeHeader>, changes: &[(u16, &Change)]) -> Vec<
     let mut stream = Vec::new();
     let header =
         StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
-    let options = Options { batch_bytes: 64 << 10, ..Options::default() };
+    let options = EncoderOptions { batch_bytes: 64 << 10, ..EncoderOptions::default() };
     let mut encoder = native::Encoder::new(&mut stream, &header, options).unwrap();
     let point = Mark {
         time: Timestamp(1_700_000_000_000_000_000),

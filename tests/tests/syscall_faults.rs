@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use blockio::stream::native::{Encoder, Options};
+use blockio::stream::native::{Encoder, EncoderOptions};
 use blockio::stream::{Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeIndex};
 use mt_tests::change_stream::{random_changes, volume};
 use mt_tests::journal_format::History;
@@ -112,7 +112,7 @@ impl<'a> Rig<'a> {
             let format = Format::Native;
             let header = StreamHeader { format, is_in_write_order: true, identity: None, volumes };
             let mut bytes = Vec::new();
-            let mut encoder = Encoder::new(&mut bytes, &header, Options::default()).unwrap();
+            let mut encoder = Encoder::new(&mut bytes, &header, EncoderOptions::default()).unwrap();
             for mark in 1..=MARKS {
                 for change in random_changes(&mut random, SIZE, 4) {
                     change.encode(&mut encoder, VolumeIndex(0));

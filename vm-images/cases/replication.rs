@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use blockio::stream::native::{Encoder, Options};
+use blockio::stream::native::{Encoder, EncoderOptions};
 use blockio::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
 };
@@ -230,7 +230,7 @@ impl Feed {
 fn encoder(bytes: &mut Vec<u8>, volumes: Vec<VolumeHeader>) -> Result<Encoder<&mut Vec<u8>>> {
     let header =
         StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
-    let options = Options { batch_bytes: 64 << 10, ..Options::default() };
+    let options = EncoderOptions { batch_bytes: 64 << 10, ..EncoderOptions::default() };
     Ok(Encoder::new(bytes, &header, options)?)
 }
 

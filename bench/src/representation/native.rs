@@ -5,7 +5,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use blockio::stream::native::{Encoder, Options};
+use blockio::stream::native::{Encoder, EncoderOptions};
 use blockio::stream::{Format, StreamHeader, VolumeHeader, VolumeIndex};
 use blockio::units::{ByteCount, ByteOffset};
 
@@ -22,7 +22,7 @@ pub(super) fn write(workload: &Workload, target_bytes: u64, path: &Path) -> Resu
         identity: None,
         volumes: vec![volume],
     };
-    let mut encoder = Encoder::new(output, &header, Options::default())?;
+    let mut encoder = Encoder::new(output, &header, EncoderOptions::default())?;
     let mut bytes = Vec::new();
     for (index, range) in workload.data.iter().enumerate() {
         bytes.resize(usize::try_from(range.length)?, 0);

@@ -3,7 +3,7 @@
 //!
 //! Without a group nothing is known of a volume: only sizes are compared then.
 
-use crate::apply::Options;
+use crate::apply::ApplyOptions;
 use crate::extent::Extent;
 use crate::journal::state::{
     APPLIED_COUNT_MAX, Fingerprint, Head, InBetween, SourceOrder, VolumeState, exact,
@@ -86,7 +86,7 @@ pub(crate) struct Question<'a> {
     /// Whether we can grow the target.
     pub(crate) is_image_file: bool,
     /// What the operator accepts.
-    pub(crate) options: &'a Options,
+    pub(crate) options: &'a ApplyOptions,
 }
 
 /// Decides the question.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::apply::source::{Beginning, Fed, Position, Source};
 use crate::apply::volumes::{Applied, Volumes, by_volume};
-use crate::apply::{Ending, Event, Job, Options, Outcome, Summary};
+use crate::apply::{ApplyEvent, ApplyJob, ApplyOptions, Ending, Outcome, Summary};
 use crate::assignment::Assignment;
 use crate::barrier::AllFlushed;
 use crate::device::buffer::ArenaPool;
@@ -52,11 +52,11 @@ const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Session<'a> {
     volumes: Volumes,
     group: Group,
-    options: Options,
+    options: ApplyOptions,
     pool: ArenaPool,
     source: Box<dyn Source>,
     stop: &'a AtomicBool,
-    observe: &'a mut dyn FnMut(Event<'_>),
+    observe: &'a mut dyn FnMut(ApplyEvent<'_>),
     summary: Summary,
     // The summary at the last checkpoint.
     durable: Summary,
@@ -113,17 +113,17 @@ enum Next {
 impl<'a> Session<'a> {
     /// Prepares a run: memory, and the reading thread.
     pub(crate) fn begin(
-        job: Job,
+        job: ApplyJob,
         stop: &'a AtomicBool,
-        observe: &'a mut dyn FnMut(Event<'_>),
+        observe: &'a mut dyn FnMut(ApplyEvent<'_>),
     ) -> Result<Self> {
-        let Job { mut source, mut assignments, mut group, options, history, pool } = job;
+        let ApplyJob { mut source, mut assignments, mut group, options, history, pool } = job;
         check_no_stream_is_a_target(source.as_ref(), &assignments)?;
         group.view().require_no_rollback()?;
         if group.view().remembers() {
             for note in target_check::check(group.view(), &mut assignments, options.accept_target)?
             {
-                observe(Event::Notice(&note));
+                observe(ApplyEvent::Notice(&note));
             }
         }
         if options.dry_run {
@@ -269,7 +269,7 @@ impl<'a> Session<'a> {
             change(input);
         }
         let consumed = self.consumed_before.saturating_add(consumed);
-        (self.observe)(Event::Progress { consumed });
+        (self.observe)(ApplyEvent::Progress { consumed });
     }
 
     fn batch(&mut self, batch: VerifiedBatch, at: Position) -> Result<Next> {
@@ -430,7 +430,7 @@ impl<'a> Session<'a> {
 
     fn tell_failures(&mut self) {
         for error in self.volumes.new_failures() {
-            (self.observe)(Event::VolumeFailed(error));
+            (self.observe)(ApplyEvent::VolumeFailed(error));
         }
     }
 
@@ -441,7 +441,7 @@ impl<'a> Session<'a> {
         }
         for volume in self.volumes.in_no_stream() {
             let target = volume.shown();
-            (self.observe)(Event::Notice(&Notice::InNoStream { target }));
+            (self.observe)(ApplyEvent::Notice(&Notice::InNoStream { target }));
         }
     }
 }

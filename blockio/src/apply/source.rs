@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::time::Duration;
 
-use crate::apply::Options;
+use crate::apply::ApplyOptions;
 use crate::device::buffer::ArenaPool;
 use crate::group::GroupView;
 use crate::journal::state::{Consumed, SourceOrder};
@@ -51,7 +51,7 @@ pub struct Beginning<'a> {
     /// The volumes to apply to.
     pub volumes: &'a [VolumeName],
     /// The options of the run.
-    pub options: Options,
+    pub options: ApplyOptions,
     /// Memory for batches.
     pub pool: &'a ArenaPool,
 }

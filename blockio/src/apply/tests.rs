@@ -46,7 +46,7 @@ impl Place {
     }
 
     fn group(&self) -> Group {
-        Group::open(&crate::group::Place::without_history(&self.path("group")), "g").unwrap()
+        Group::open(&crate::group::GroupPlace::without_history(&self.path("group")), "g").unwrap()
     }
 
     /// Puts the unnamed volume in the middle of the last input of its group, with `change`.
@@ -63,11 +63,11 @@ impl Place {
             .unwrap();
     }
 
-    fn apply(&self, inputs: Vec<StreamArgument>, options: Options) -> Result<Outcome> {
+    fn apply(&self, inputs: Vec<StreamArgument>, options: ApplyOptions) -> Result<Outcome> {
         let assignments = vec![self.target("disk", None)];
         let group = self.group();
         run(
-            Job { source: inputs.into(), assignments, group, options, ..Job::default() },
+            ApplyJob { source: inputs.into(), assignments, group, options, ..ApplyJob::default() },
             &AtomicBool::new(false),
             &mut |_| {},
         )
@@ -99,8 +99,8 @@ fn pipe(bytes: Vec<u8>) -> StreamArgument {
     StreamArgument::Open { name: "a pipe".to_owned(), input }
 }
 
-fn of(format: Format) -> Options {
-    Options { format: Some(format), engine: Engine::Blocking, ..Options::default() }
+fn of(format: Format) -> ApplyOptions {
+    ApplyOptions { format: Some(format), engine: Engine::Blocking, ..ApplyOptions::default() }
 }
 
 fn is_complete(outcome: &Outcome) -> bool {
@@ -141,7 +141,8 @@ fn sessions_that_share_the_memory_of_one_all_come_to_their_end() {
                 let source = vec![pipe(image.collect())].into();
                 let assignments = vec![place.target("disk", None)];
                 let (group, options) = (place.group(), of(Format::Raw));
-                let job = Job { source, assignments, group, options, pool, ..Job::default() };
+                let job =
+                    ApplyJob { source, assignments, group, options, pool, ..ApplyJob::default() };
                 let outcome = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
                 assert!(is_complete(&outcome), "{outcome:?}");
                 assert_eq!((place.content(0), place.content((32 << 20) - 1)), (fill, fill + 1));
@@ -261,7 +262,7 @@ fn native_bytes(identity: Option<[u8; 16]>, volumes: &[(&str, u64)], fill: u8) -
 fn an_image_file_is_not_grown_when_another_volume_is_refused() {
     let place = Place::new();
     let assignments = vec![place.target("a", Some("a")), place.target("b", Some("b"))];
-    let options = Options { accept_resize: true, ..of(Format::Native) };
+    let options = ApplyOptions { accept_resize: true, ..of(Format::Native) };
     place
         .group()
         .overwrite(|state| {
@@ -271,7 +272,8 @@ fn an_image_file_is_not_grown_when_another_volume_is_refused() {
         .unwrap();
     let group = place.group();
     let inputs = vec![native(&[("a", 2 * SIZE), ("b", SIZE)], 1)];
-    let job = Job { source: inputs.into(), assignments, group, options, ..Job::default() };
+    let job =
+        ApplyJob { source: inputs.into(), assignments, group, options, ..ApplyJob::default() };
     let refused = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert_eq!(fs::metadata(place.path("a")).unwrap().len(), SIZE);
@@ -286,12 +288,12 @@ fn a_volume_that_failed_in_one_stream_does_not_keep_the_others_from_the_next() {
     let volumes = [("a", SIZE), ("b", SIZE)];
     let inputs = vec![native(&volumes, 1), native(&volumes, 2)];
     let group = place.group();
-    let job = Job {
+    let job = ApplyJob {
         source: inputs.into(),
         assignments,
         group,
         options: of(Format::Native),
-        ..Job::default()
+        ..ApplyJob::default()
     };
     let outcome = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert!(matches!(outcome.ending, Ending::Complete), "{outcome:?}");
@@ -306,7 +308,7 @@ fn a_dry_run_follows_a_chain_over_several_streams() {
     let link = |ends, fill| pipe(diff(rbd_diff::Version::V2, ends, 0, fill));
     place.apply(vec![link(("", "s1"), 1)], of(Format::RbdDiff)).unwrap();
     let before = fs::read(place.path("group/state")).unwrap();
-    let options = Options { dry_run: true, ..of(Format::RbdDiff) };
+    let options = ApplyOptions { dry_run: true, ..of(Format::RbdDiff) };
     let chain = vec![link(("s1", "s2"), 2), link(("s2", "s3"), 3)];
     let outcome = place.apply(chain, options).unwrap();
     assert!(is_complete(&outcome), "{outcome:?}");
@@ -320,8 +322,12 @@ fn two_volumes_of_one_name_are_refused() {
     let place = Place::new();
     let assignments = vec![place.target("a", Some("a"))];
     let inputs = vec![native(&[("a", SIZE), ("a", SIZE)], 1)];
-    let job =
-        Job { source: inputs.into(), assignments, options: of(Format::Native), ..Job::default() };
+    let job = ApplyJob {
+        source: inputs.into(),
+        assignments,
+        options: of(Format::Native),
+        ..ApplyJob::default()
+    };
     let refused = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Usage);
 }
@@ -364,7 +370,7 @@ impl Source for Listening {
     }
 
     fn durable(&mut self, position: u64) {
-        let place = crate::group::Place::without_history(&self.group);
+        let place = crate::group::GroupPlace::without_history(&self.group);
         let saved = GroupView::look(&place, "g").unwrap().state().volumes[""].clone();
         let reached = match (saved.in_between, saved.lineage.last_content) {
             (Some(between), _) => between.position,
@@ -397,12 +403,12 @@ fn a_source_is_told_what_is_durable_once_the_group_has_saved_it() {
         group: place.path("group"),
         told: Arc::clone(&told),
     };
-    let job = Job {
+    let job = ApplyJob {
         source: Box::new(source),
         assignments: vec![place.target("disk", None)],
         group: place.group(),
         options: of(Format::Native),
-        ..Job::default()
+        ..ApplyJob::default()
     };
     let outcome = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert!(is_complete(&outcome), "{outcome:?}");
@@ -420,11 +426,11 @@ fn a_run_that_ends_leaves_no_thread_behind_though_its_pipe_is_silent() {
     let input = Input::from_file(File::from(std::os::fd::OwnedFd::from(reader))).unwrap();
     let name = "a silent pipe".to_owned();
     let stop = AtomicBool::new(true);
-    let job = Job {
+    let job = ApplyJob {
         source: vec![StreamArgument::Open { name, input }].into(),
         assignments: vec![place.target("disk", None)],
         options: of(Format::Native),
-        ..Job::default()
+        ..ApplyJob::default()
     };
     let outcome = run(job, &stop, &mut |_| {}).unwrap();
     assert!(matches!(outcome.ending, Ending::Stopped), "{outcome:?}");

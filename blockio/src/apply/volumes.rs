@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::apply::Options;
+use crate::apply::ApplyOptions;
 use crate::apply::writer::Writer;
 use crate::assignment::Assignment;
 use crate::barrier::AllFlushed;
@@ -140,7 +140,7 @@ impl Volume {
     }
 
     /// Opens its device, unless it is open or has failed. Writes will come from `regions`.
-    pub(crate) fn open(&mut self, options: &Options, regions: &[Region]) -> Result<()> {
+    pub(crate) fn open(&mut self, options: &ApplyOptions, regions: &[Region]) -> Result<()> {
         self.open_to_write(options.engine, options.verify, regions)
     }
 

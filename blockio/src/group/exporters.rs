@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::FlockArg;
 use serde::{Deserialize, Serialize};
 
-use super::place::Place;
+use super::place::GroupPlace;
 use crate::journal::catalogue::PointId;
 use crate::volume::lock_as_a_whole;
 
@@ -50,7 +50,7 @@ impl Exporting {
     ///
     /// The kernel's error: on a volume mounted read-only, for example, the export cannot be
     /// announced.
-    pub fn begin(place: &Place, exporter: &Exporter) -> io::Result<Self> {
+    pub fn begin(place: &GroupPlace, exporter: &Exporter) -> io::Result<Self> {
         let text = serde_json::to_string(exporter).map_err(io::Error::other)?;
         let opened = File::open(directory(place))?;
         for _ in 0..ATTEMPTS_MAX {
@@ -104,7 +104,7 @@ impl Drop for Exporting {
 /// # Errors
 ///
 /// The kernel's error.
-pub fn exporters(place: &Place) -> io::Result<Vec<Exporter>> {
+pub fn exporters(place: &GroupPlace) -> io::Result<Vec<Exporter>> {
     let mut found = Vec::new();
     for path in files(directory(place))? {
         found.extend(exporter(&path)?);
@@ -126,7 +126,7 @@ pub(super) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn directory(place: &Place) -> &Path {
+fn directory(place: &GroupPlace) -> &Path {
     place.history.as_ref().unwrap_or(&place.state)
 }
 
@@ -156,9 +156,9 @@ fn exporter(path: &Path) -> io::Result<Option<Exporter>> {
 mod tests {
     use super::*;
 
-    fn place() -> (tempfile::TempDir, Place) {
+    fn place() -> (tempfile::TempDir, GroupPlace) {
         let here = tempfile::tempdir().unwrap();
-        let place = Place { state: "/nowhere".into(), history: Some(here.path().to_owned()) };
+        let place = GroupPlace { state: "/nowhere".into(), history: Some(here.path().to_owned()) };
         (here, place)
     }
 

@@ -56,7 +56,7 @@ const SEGMENTS_ON_A_VOLUME: u64 = 64;
 /// What a process needs to keep a history. How long points are kept is in the group's settings
 /// ([`GroupSettings`](crate::journal::settings::GroupSettings)).
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct HistorySettings {
     /// The length of a segment, in bytes; `None` to derive it from the size of the volume.
     pub segment_bytes: Option<u64>,
     /// Write records in a separate thread.
@@ -69,7 +69,7 @@ pub struct Settings {
     pub pool: Option<ArenaPool>,
 }
 
-impl Default for Settings {
+impl Default for HistorySettings {
     fn default() -> Self {
         Self {
             segment_bytes: None,
@@ -99,7 +99,7 @@ pub(super) struct Keeper {
     storage: Arc<dyn Storage>,
     log: Log,
     pool: ArenaPool,
-    settings: Settings,
+    settings: HistorySettings,
     policy: Policy,
     segment_bytes: u64,
     touched: Vec<Touched>,
@@ -120,7 +120,7 @@ impl Keeper {
     /// # Errors
     ///
     /// `Integrity`: part of it is missing or damaged. `Failed`: it cannot be read or flushed.
-    pub(super) fn open(ledger: &mut Ledger, settings: Settings) -> Result<Self> {
+    pub(super) fn open(ledger: &mut Ledger, settings: HistorySettings) -> Result<Self> {
         let storage = ledger.view().storage();
         let pool = settings.pool.clone().map_or_else(record_pool, Ok)?;
         let random = settings.random;

@@ -28,14 +28,14 @@ pub const GROUP_NAME_BYTES_MAX: usize = 200;
 
 /// The directories of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct GroupPlace {
     /// The directory of its state and its lock.
     pub state: PathBuf,
     /// The directory of its history; `None` if no history is kept.
     pub history: Option<PathBuf>,
 }
 
-impl Place {
+impl GroupPlace {
     /// A group without a history.
     #[must_use]
     pub fn without_history(state: &Path) -> Self {
@@ -80,7 +80,7 @@ impl Place {
 /// # Errors
 ///
 /// `Failed`: a directory cannot be opened.
-pub fn storage(place: &Place) -> Result<Arc<dyn Storage>> {
+pub fn storage(place: &GroupPlace) -> Result<Arc<dyn Storage>> {
     let history = place.history.as_ref().unwrap_or(&place.state);
     let opened = Directory::open(&place.state, history);
     Ok(Arc::new(opened.map_err(|error| failed("opening", &place.state, error))?))
@@ -107,15 +107,15 @@ pub fn check_name(name: &str) -> Result<()> {
 /// The lock of a group, until it is dropped. Directories of a group that saved nothing are not left
 /// behind.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(super) struct GroupLock {
     /// Where the group is.
-    pub(super) place: Place,
+    pub(super) place: GroupPlace,
     /// Directories that were created for it.
     made: Vec<PathBuf>,
     _files: Vec<File>,
 }
 
-impl Drop for Lock {
+impl Drop for GroupLock {
     /// The lock is still held: a process that opened its file meanwhile finds that the file is
     /// unlinked. A crash in between leaves an empty directory, which is not a group.
     fn drop(&mut self) {
@@ -136,8 +136,8 @@ impl Drop for Lock {
 /// Creates the directories of `place` and takes both locks of the group `name`: next to its
 /// history, and next to its state. So two processes also exclude each other if they name different
 /// directories for the state of one history, or different histories of one state.
-pub(super) fn lock(place: &Place, name: &str) -> Result<Lock> {
-    let mut lock = Lock { place: place.clone(), made: Vec::new(), _files: Vec::new() };
+pub(super) fn lock(place: &GroupPlace, name: &str) -> Result<GroupLock> {
+    let mut lock = GroupLock { place: place.clone(), made: Vec::new(), _files: Vec::new() };
     let mut seen = Vec::new();
     for directory in place.history.iter().chain(std::iter::once(&place.state)) {
         if !directory.is_dir() {
@@ -178,7 +178,7 @@ fn is_gone(name: &str) -> Error {
 }
 
 /// Removes what crashes left of states being written: nobody else can be writing one now.
-fn remove_leftovers(place: &Place) -> Result<()> {
+fn remove_leftovers(place: &GroupPlace) -> Result<()> {
     let history = place.history.as_ref().unwrap_or(&place.state);
     Directory::open(&place.state, history)
         .and_then(|directory| directory.remove_leftovers())
@@ -319,9 +319,9 @@ mod tests {
             let of = |part: &str| here.path().join(name).join(part);
             let (state, history) = (of("state"), of("history"));
             [&state, &history].iter().for_each(|path| fs::create_dir_all(path).unwrap());
-            Place { state, history: Some(history) }
+            GroupPlace { state, history: Some(history) }
         };
-        let history = |place: &Place| place.history.clone().unwrap();
+        let history = |place: &GroupPlace| place.history.clone().unwrap();
         let nothing = place("nothing");
         assert!(!nothing.has_something().unwrap());
         fs::write(history(&nothing).join(LOCK), "").unwrap();
@@ -333,10 +333,10 @@ mod tests {
         for there in [one, other, third] {
             assert!(there.has_something().unwrap(), "{there:?}");
         }
-        let nowhere = Place::without_history(&here.path().join("nowhere"));
+        let nowhere = GroupPlace::without_history(&here.path().join("nowhere"));
         assert!(!nowhere.has_something().unwrap(), "it was never made");
         fs::write(here.path().join("file"), "").unwrap();
-        let no_directory = Place::without_history(&here.path().join("file"));
+        let no_directory = GroupPlace::without_history(&here.path().join("file"));
         assert_eq!(no_directory.has_something().unwrap_err().kind(), ErrorKind::Failed);
     }
 
@@ -359,7 +359,7 @@ mod tests {
         let here = tempfile::tempdir().unwrap();
         let left = here.path().join("state.abcdef");
         fs::write(&left, "").unwrap();
-        let place = Place::without_history(here.path());
+        let place = GroupPlace::without_history(here.path());
         let held = lock(&place, "g").unwrap();
         assert!(!left.exists());
         // A process that cannot get the lock removes nothing: the file may be in use.
@@ -373,7 +373,7 @@ mod tests {
     fn of_a_group_that_was_taken_hold_of_and_never_saved_nothing_is_left() {
         let here = tempfile::tempdir().unwrap();
         let of = |name: &str| here.path().join(name);
-        let place = Place { state: of("state"), history: Some(of("history")) };
+        let place = GroupPlace { state: of("state"), history: Some(of("history")) };
         drop(lock(&place, "g").unwrap());
         assert!(!of("state").exists() && !of("history").exists());
         // Nor of a lock that another process tried to get.
@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn a_lock_that_comes_and_goes_with_its_directory_is_never_two_peoples() {
         let here = tempfile::tempdir().unwrap();
-        let place = Place::without_history(&here.path().join("g"));
+        let place = GroupPlace::without_history(&here.path().join("g"));
         let (inside, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let take_often = || {
             for _ in 0..200 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Group;
 use super::ledger::Ledger;
-use super::place::{self, Place};
+use super::place::{self, GroupPlace};
 use super::runs::{RunBegin, RunLog};
 use super::view::GroupView;
 use crate::Result;
@@ -18,7 +18,7 @@ use crate::notice::Notice;
 pub struct Rebuilding {
     view: GroupView,
     rebuilt: Rebuilt,
-    lock: Option<Arc<place::Lock>>,
+    lock: Option<Arc<place::GroupLock>>,
 }
 
 impl Rebuilding {
@@ -27,7 +27,7 @@ impl Rebuilding {
     /// # Errors
     ///
     /// `Refused`: another process holds the group. Otherwise as [`rebuild`].
-    pub fn open(place: &Place, name: &str) -> Result<Self> {
+    pub fn open(place: &GroupPlace, name: &str) -> Result<Self> {
         place::check_name(name)?;
         let lock = place::lock(place, name)?;
         Self::new(GroupView::without_state(place, name)?, Some(Arc::new(lock)))
@@ -38,12 +38,12 @@ impl Rebuilding {
     /// # Errors
     ///
     /// As [`rebuild`].
-    pub fn look(place: &Place, name: &str) -> Result<Self> {
+    pub fn look(place: &GroupPlace, name: &str) -> Result<Self> {
         place::check_name(name)?;
         Self::new(GroupView::without_state(place, name)?, None)
     }
 
-    fn new(view: GroupView, lock: Option<Arc<place::Lock>>) -> Result<Self> {
+    fn new(view: GroupView, lock: Option<Arc<place::GroupLock>>) -> Result<Self> {
         let rebuilt = rebuild(&view.storage())?;
         Ok(Self { view, rebuilt, lock })
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Group;
 use super::exporters;
-use super::place::{self, Place};
+use super::place::{self, GroupPlace};
 use super::renaming::sync_parent;
 use super::runs::{RUNS, RUNS_EARLIER};
 use crate::Result;
@@ -25,7 +25,7 @@ impl Group {
     /// # Errors
     ///
     /// As [`release`](Self::release). `Failed`: a file cannot be removed.
-    pub fn remove(mut self, place: &Place) -> Result<Vec<PathBuf>> {
+    pub fn remove(mut self, place: &GroupPlace) -> Result<Vec<PathBuf>> {
         if place.has_something()? {
             self.release()?;
         }

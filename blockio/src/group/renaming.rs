@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::place::{self, Lock, Place, check_name};
+use super::place::{self, GroupLock, GroupPlace, check_name};
 use super::runs::{RunBegin, RunLog};
 use crate::journal::state_text;
 use crate::remedy::{GroupRemedy, Remedied};
@@ -23,12 +23,12 @@ use crate::{Error, ErrorKind, Result};
 /// The steps to rename a group; it is held meanwhile.
 #[derive(Debug)]
 pub struct Renaming {
-    now: Place,
+    now: GroupPlace,
     to: String,
     moves: Vec<Move>,
     /// What a renaming that was cut short left under the old name.
     left: Vec<PathBuf>,
-    lock: Arc<Lock>,
+    lock: Arc<GroupLock>,
 }
 
 /// A directory of a group, and where it goes.
@@ -48,7 +48,7 @@ impl Renaming {
     ///
     /// `Usage`: the new name is not valid, or is the old one. `Refused`: something of that name
     /// exists already, or the group is in use. `Failed`: a directory cannot be read.
-    pub fn of(from: (&str, &Place), to: (&str, &Place)) -> Result<Self> {
+    pub fn of(from: (&str, &GroupPlace), to: (&str, &GroupPlace)) -> Result<Self> {
         check_name(to.0)?;
         if from.0 == to.0 {
             let context = format!("renaming group {}: it is called so already", from.0);
@@ -84,14 +84,14 @@ impl Renaming {
         // A missing directory is not created just for this.
         let history = now.history.clone().filter(|history| history.is_dir());
         let state = if now.state.is_dir() { None } else { history.clone() };
-        let held = Place { state: state.unwrap_or_else(|| now.state.clone()), history };
+        let held = GroupPlace { state: state.unwrap_or_else(|| now.state.clone()), history };
         let lock = place::lock(&held, from.0)?;
         Ok(Self { now, to: to.0.to_owned(), moves, left, lock: Arc::new(lock) })
     }
 
     /// The current place of the group.
     #[must_use]
-    pub fn now(&self) -> &Place {
+    pub fn now(&self) -> &GroupPlace {
         &self.now
     }
 
@@ -130,7 +130,7 @@ impl Renaming {
 }
 
 /// The directories of a group and their destinations, the history first; each once.
-fn pairs(from: &Place, to: &Place) -> Vec<Move> {
+fn pairs(from: &GroupPlace, to: &GroupPlace) -> Vec<Move> {
     let histories = from.history.clone().zip(to.history.clone());
     let states = (from.state.clone(), to.state.clone());
     let mut pairs: Vec<Move> = Vec::new();
@@ -159,7 +159,7 @@ fn holds_something(directory: &Path) -> Result<bool> {
 
 /// Whether the state and the history at `place` belong to one group: each has a copy of the state,
 /// and both are equal or name the same history.
-fn is_one_group(place: &Place) -> Result<bool> {
+fn is_one_group(place: &GroupPlace) -> Result<bool> {
     let Some(history) = &place.history else { return Ok(false) };
     let reading = |error| place::failed("reading the state in", &place.state, error);
     let directory = Directory::open(&place.state, history).map_err(reading)?;
@@ -192,7 +192,7 @@ fn move_to_nothing(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn is_there(name: &str, at: &Path) -> Error {
-    if !Place::without_history(at).has_something().unwrap_or(true) {
+    if !GroupPlace::without_history(at).has_something().unwrap_or(true) {
         return not_a_groups(at);
     }
     Error::refused(format!("there is a group {name} already, in {}", at.display()))
@@ -209,7 +209,7 @@ pub(super) fn remove_if_empty(directory: &Path, name: &str) -> Result<()> {
     if !directory.is_dir() {
         return Ok(());
     }
-    let lock = place::lock(&Place::without_history(directory), name)?;
+    let lock = place::lock(&GroupPlace::without_history(directory), name)?;
     let removing = |error| place::failed("removing", directory, error);
     // A process that comes between these two makes its own lock, and the directory stays.
     fs::remove_file(directory.join(LOCK)).map_err(removing)?;

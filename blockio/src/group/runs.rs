@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::place::{Lock, Place};
+use super::place::{GroupLock, GroupPlace};
 use super::{Group, GroupView};
 use crate::storage::StateCopy;
 use crate::{Error, Result};
@@ -149,12 +149,12 @@ pub struct RunLog {
     file: File,
     /// Set for a run that only reads.
     beside: Option<Which>,
-    _lock: Option<Arc<Lock>>,
+    _lock: Option<Arc<GroupLock>>,
 }
 
 impl RunLog {
     /// Durably appends that a run begins: from here on, a killed run is recorded.
-    pub(super) fn begin(lock: &Arc<Lock>, begin: &RunBegin) -> io::Result<Self> {
+    pub(super) fn begin(lock: &Arc<GroupLock>, begin: &RunBegin) -> io::Result<Self> {
         let state = &lock.place.state;
         let path = state.join(RUNS);
         let found = path.symlink_metadata();
@@ -249,7 +249,7 @@ impl GroupView {
         let begun = self.state.volumes.values().filter_map(|volume| volume.in_between.as_ref());
         let begun: BTreeSet<_> = begun.map(|between| between.input.to_string()).collect();
         let (Some(state), false) = (state, begun.is_empty()) else { return Vec::new() };
-        let runs = runs(&Place::without_history(state)).unwrap_or_default();
+        let runs = runs(&GroupPlace::without_history(state)).unwrap_or_default();
         let streams = || runs.iter().rev().flat_map(|run| &run.begin.streams);
         let file =
             |identity: &String| streams().find(|stream| stream.identity.as_ref() == Some(identity));
@@ -262,7 +262,7 @@ impl GroupView {
 /// # Errors
 ///
 /// `Failed`: they cannot be read.
-pub fn runs(place: &Place) -> Result<Vec<Run>> {
+pub fn runs(place: &GroupPlace) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
     for name in [RUNS_EARLIER, RUNS] {
         let path = place.state.join(name);
@@ -314,12 +314,12 @@ mod tests {
         RunBegin { verb: verb.to_owned(), ..RunBegin::default() }
     }
 
-    fn verbs(place: &Place) -> Vec<(String, bool)> {
+    fn verbs(place: &GroupPlace) -> Vec<(String, bool)> {
         let runs = runs(place).unwrap().into_iter();
         runs.map(|run| (run.begin.verb, run.end.is_some())).collect()
     }
 
-    fn run(place: &Place, verb: &str) -> RunLog {
+    fn run(place: &GroupPlace, verb: &str) -> RunLog {
         let group = Group::open(place, "g").unwrap();
         group.begin_run(&begin(verb)).unwrap().unwrap()
     }
@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn a_run_is_there_as_it_begins_and_has_its_end_when_it_ends() {
         let here = tempfile::tempdir().unwrap();
-        let place = Place::without_history(here.path());
+        let place = GroupPlace::without_history(here.path());
         assert_eq!(runs(&place).unwrap(), []);
         let log = run(&place, "apply");
         assert_eq!(verbs(&place), [("apply".to_owned(), false)]);
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn a_run_that_only_reads_is_told_among_those_that_hold_the_group_and_each_has_its_end() {
         let here = tempfile::tempdir().unwrap();
-        let place = Place::without_history(here.path());
+        let place = GroupPlace::without_history(here.path());
         let beside = |process| {
             let begin = RunBegin { process, ..begin("restore") };
             GroupView::look(&place, "g").unwrap().begin_run_beside(&begin).unwrap().unwrap()
@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn one_that_was_killed_did_not_end_and_what_it_left_of_a_line_takes_none_with_it() {
         let here = tempfile::tempdir().unwrap();
-        let place = Place::without_history(here.path());
+        let place = GroupPlace::without_history(here.path());
         drop(run(&place, "apply"));
         let path = here.path().join(RUNS);
         let whole = fs::read_to_string(&path).unwrap();
@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn the_file_is_begun_anew_once_it_is_large_and_the_runs_before_are_still_there() {
         let here = tempfile::tempdir().unwrap();
-        let place = Place::without_history(here.path());
+        let place = GroupPlace::without_history(here.path());
         let long = RunBegin { detail: Some("x".repeat(1000)), ..begin("points create") };
         for _ in 0..2500 {
             let group = Group::open(&place, "g").unwrap();

@@ -9,7 +9,7 @@ use crate::remedy::{GroupRemedy, Remedy};
 #[test]
 fn what_was_saved_is_there_at_the_next_open() {
     let directory = tempfile::tempdir().unwrap();
-    let place = Place::without_history(directory.path());
+    let place = GroupPlace::without_history(directory.path());
     let mut group = Group::open(&place, "g").unwrap();
     group
         .overwrite(|state| {
@@ -26,7 +26,7 @@ fn what_was_saved_is_there_at_the_next_open() {
 fn looking_at_a_group_and_rehearsing_make_nothing_and_save_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("g");
-    let seen = GroupView::look(&Place::without_history(&place), "g").unwrap();
+    let seen = GroupView::look(&GroupPlace::without_history(&place), "g").unwrap();
     let mut rehearsed = Group::rehearse(seen);
     rehearsed
         .overwrite(|state| drop(state.volumes.insert("db".into(), Default::default())))
@@ -38,7 +38,7 @@ fn looking_at_a_group_and_rehearsing_make_nothing_and_save_nothing() {
 #[test]
 fn a_group_has_one_process_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
-    let place = Place::without_history(directory.path());
+    let place = GroupPlace::without_history(directory.path());
     let first = Group::open(&place, "g").unwrap();
     let second = Group::open(&place, "g").unwrap_err();
     assert_eq!(second.kind(), ErrorKind::Refused);
@@ -49,7 +49,7 @@ fn a_group_has_one_process_at_a_time() {
 #[test]
 fn a_state_that_was_changed_by_hand_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    let place = Place::without_history(directory.path());
+    let place = GroupPlace::without_history(directory.path());
     Group::open(&place, "g").unwrap().overwrite(|_| {}).unwrap();
     let [path, copy] = ["state", "state.copy"].map(|name| directory.path().join(name));
     let text = fs::read_to_string(&path).unwrap();
@@ -69,7 +69,7 @@ fn a_state_that_was_changed_by_hand_is_refused() {
 #[test]
 fn a_save_appends_to_what_this_process_wrote_and_to_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
-    let place = Place::without_history(directory.path());
+    let place = GroupPlace::without_history(directory.path());
     let [path, copy] = ["state", "state.copy"].map(|name| directory.path().join(name));
     let texts = || [&path, &copy].map(|path| fs::read_to_string(path).unwrap());
     let pieces = || texts().map(|text| text.lines().count() / 2);
@@ -117,15 +117,15 @@ fn a_save_appends_to_what_this_process_wrote_and_to_nothing_else() {
 fn a_history_whose_state_is_lost_is_refused_and_not_begun_anew() {
     let directory = tempfile::tempdir().unwrap();
     let (state, history) = (directory.path().join("state"), directory.path().join("history"));
-    let place = Place { state, history: Some(history.clone()) };
+    let place = GroupPlace { state, history: Some(history.clone()) };
     let mut group = Group::open(&place, "g").unwrap();
-    group.open_history(Settings::default()).unwrap();
+    group.open_history(HistorySettings::default()).unwrap();
     group.begin_history(&Targets::new()).unwrap();
     group.overwrite(|_| {}).unwrap();
     drop(group);
     // The directory of the state was given once, and forgotten: the second copy is with the
     // history.
-    let forgotten = Place { state: history.clone(), history: Some(history.clone()) };
+    let forgotten = GroupPlace { state: history.clone(), history: Some(history.clone()) };
     assert!(Group::open(&forgotten, "g").unwrap().view().catalogue().is_ok());
     fs::remove_file(history.join("state.copy")).unwrap();
     let refused = Group::open(&forgotten, "g").unwrap_err();
@@ -138,7 +138,7 @@ fn a_history_whose_state_is_lost_is_refused_and_not_begun_anew() {
 #[test]
 fn two_with_other_directories_for_their_state_are_not_in_one_history_at_once() {
     let directory = tempfile::tempdir().unwrap();
-    let place = |state: &str| Place {
+    let place = |state: &str| GroupPlace {
         state: directory.path().join(state),
         history: Some(directory.path().join("history")),
     };
@@ -151,7 +151,7 @@ fn two_with_other_directories_for_their_state_are_not_in_one_history_at_once() {
 #[test]
 fn after_a_save_that_failed_memory_is_what_the_disk_has_and_nothing_more_is_saved() {
     let directory = tempfile::tempdir().unwrap();
-    let place = Place::without_history(&directory.path().join("g"));
+    let place = GroupPlace::without_history(&directory.path().join("g"));
     let mut group = Group::open(&place, "g").unwrap();
     group.overwrite(|_| {}).unwrap();
     // The directory is held open, but its content can be removed.

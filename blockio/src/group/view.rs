@@ -11,7 +11,7 @@ use crate::remedy::{GroupRemedy, PointRemedy, Remedied};
 use crate::storage::{Nothing, Storage};
 use crate::{Error, ErrorKind, Result};
 
-use super::place::{self, Place};
+use super::place::{self, GroupPlace};
 
 /// A group as it was last saved.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ impl GroupView {
     ///
     /// `Usage`: the name is not valid. `Integrity`: the state file is damaged. `Failed`: it cannot
     /// be read.
-    pub fn look(place: &Place, name: &str) -> Result<Self> {
+    pub fn look(place: &GroupPlace, name: &str) -> Result<Self> {
         place::check_name(name)?;
         let keeps = place.keeps();
         let there = |path: &std::path::PathBuf| path.is_dir();
@@ -56,7 +56,7 @@ impl GroupView {
         // If the state's directory is missing, its second copy may be with the history.
         let state = Some(place.state.clone()).filter(there).or_else(|| history.clone());
         let Some(state) = state else { return Self::of(Arc::new(Nothing), name, keeps) };
-        Self::of(place::storage(&Place { state, history })?, name, keeps)
+        Self::of(place::storage(&GroupPlace { state, history })?, name, keeps)
     }
 
     pub(super) fn of(storage: Arc<dyn Storage>, name: &str, keeps: Keeps) -> Result<Self> {
@@ -65,7 +65,7 @@ impl GroupView {
     }
 
     /// The group `name` at `place`, without reading its state.
-    pub(super) fn without_state(place: &Place, name: &str) -> Result<Self> {
+    pub(super) fn without_state(place: &GroupPlace, name: &str) -> Result<Self> {
         let storage = place::storage(place)?;
         let (name, state, notes) = (name.to_owned(), GroupState::default(), Vec::new());
         Ok(Self { name, state, notes, storage, keeps: place.keeps() })

@@ -14,7 +14,7 @@ use crate::extent::Extent;
 use crate::journal::catalogue::{Catalogue, Point, PointId, Span};
 use crate::journal::draft::{Draft, Outline};
 use crate::journal::images::Images;
-use crate::journal::index::Place;
+use crate::journal::index::ImageLocation;
 use crate::journal::layout::{COPIES_FROM, RecordKind, header_bytes, padded};
 use crate::journal::log::{End, Log, failed};
 use crate::journal::memo::{self, CopyMemo};
@@ -69,7 +69,7 @@ impl Compaction<'_> {
         let counts: u64 = (0..only.volumes.len())
             .filter_map(|number| images.of(number as u32))
             .flat_map(|index| index.iter())
-            .filter(|image| image.place != Place::Zeros)
+            .filter(|image| image.place != ImageLocation::Zeros)
             .map(|image| image.extent.length().get())
             .sum();
         let has = point.journal_bytes();
@@ -229,7 +229,8 @@ mod tests {
             catalogue.points = vec![Arc::new(copied.clone())];
             let images = Images::since(&storage, &catalogue, PointId(0), &pool).unwrap();
             images.check(&pool, false, &mut |_| Ok(())).unwrap();
-            let of_each = |number| images.of(number).map_or(0, crate::journal::index::Index::bytes);
+            let of_each =
+                |number| images.of(number).map_or(0, crate::journal::index::ImageIndex::bytes);
             assert!((0..volumes).all(|number| of_each(number) == each_bytes));
             for image in images.of(volumes - 1).unwrap().iter() {
                 let arena = pool.take().unwrap();

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 
 /// What to print.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options<'a> {
+pub struct DumpOptions<'a> {
     /// Only the epoch of this point.
     pub point: Option<&'a Point>,
     /// A line for each image as well.
@@ -29,7 +29,7 @@ pub struct Options<'a> {
 pub fn dump(
     storage: &Arc<dyn Storage>,
     known: &Catalogue,
-    options: Options<'_>,
+    options: DumpOptions<'_>,
     print: &mut dyn FnMut(&str) -> Result<()>,
 ) -> Result<()> {
     let pool = ArenaPool::new(3, WINDOW_BYTES)
@@ -53,7 +53,7 @@ struct Dump<'a> {
     storage: &'a Arc<dyn Storage>,
     known: &'a Catalogue,
     pool: ArenaPool,
-    options: Options<'a>,
+    options: DumpOptions<'a>,
 }
 
 impl Dump<'_> {

@@ -10,7 +10,7 @@ use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::{BlockDevice, ReadBatch, TRANSFER_BYTES_MAX, Transfer};
 use crate::extent::Extent;
 use crate::journal::catalogue::{Catalogue, PointId, Span};
-use crate::journal::index::{Image, Index, Place};
+use crate::journal::index::{Image, ImageIndex, ImageLocation};
 use crate::journal::layout::{BLOCK_BYTES, Held, Identity, RecordKind, padded};
 use crate::journal::memo::EpochMemo;
 use crate::journal::scan::{Next, Record, SegmentError, SegmentReader, WINDOW_BYTES, read};
@@ -26,7 +26,7 @@ const CHECKERS: usize = 4;
 /// The images of all volumes since a point.
 pub(crate) struct Images {
     segments: Vec<Arc<Segment>>,
-    indexes: Vec<Index>,
+    indexes: Vec<ImageIndex>,
     memo: Option<EpochMemo>,
 }
 
@@ -65,7 +65,7 @@ impl Images {
         pool: &ArenaPool,
     ) -> Result<Self> {
         let mut images = Self { segments: Vec::new(), indexes: Vec::new(), memo: None };
-        images.indexes.resize_with(catalogue.volumes.len(), Index::default);
+        images.indexes.resize_with(catalogue.volumes.len(), ImageIndex::default);
         let from = catalogue.points.iter().filter(|one| one.id >= point);
         let mut spans: Vec<&Span> = from.flat_map(|one| &one.spans).collect();
         if planted!(MergeKeepsTheLaterImage) {
@@ -149,11 +149,11 @@ impl Images {
         for entry in &header.entries {
             let volume = entry.volume as usize;
             if self.indexes.len() <= volume {
-                self.indexes.resize_with(volume + 1, Index::default);
+                self.indexes.resize_with(volume + 1, ImageIndex::default);
             }
             let found = match entry.held {
-                Held::Data => Place::Segment { segment: place, at },
-                Held::Zeros => Place::Zeros,
+                Held::Data => ImageLocation::Segment { segment: place, at },
+                Held::Zeros => ImageLocation::Zeros,
             };
             self.indexes[volume].add(Image { extent: entry.extent, place: found });
             at += entry.payload_bytes();
@@ -177,7 +177,7 @@ impl Images {
     }
 
     /// The images of a volume.
-    pub(crate) fn of(&self, volume: u32) -> Option<&Index> {
+    pub(crate) fn of(&self, volume: u32) -> Option<&ImageIndex> {
         self.indexes.get(volume as usize)
     }
 
@@ -200,14 +200,14 @@ impl Images {
     /// `Integrity`: a record does not match its checksum. `Failed`: it cannot be read.
     pub(crate) fn read(
         &self,
-        places: &[(Place, usize, usize)],
+        places: &[(ImageLocation, usize, usize)],
         mut arena: Arena,
         pool: &ArenaPool,
     ) -> Result<Arena> {
         let mut sorted: Vec<_> = places.to_vec();
         sorted.sort_by_key(|(place, ..)| match place {
-            Place::Zeros => (u32::MAX, 0),
-            Place::Segment { segment, at } => (*segment, *at),
+            ImageLocation::Zeros => (u32::MAX, 0),
+            ImageLocation::Segment { segment, at } => (*segment, *at),
         });
         for of_one in sorted.chunk_by(|one, other| segment_of(one.0) == segment_of(other.0)) {
             let Some(segment) = segment_of(of_one[0].0) else {
@@ -292,13 +292,13 @@ impl Segment {
 
     fn read(
         &self,
-        places: &[(Place, usize, usize)],
+        places: &[(ImageLocation, usize, usize)],
         arena: Arena,
         pool: &ArenaPool,
     ) -> Result<Arena> {
         let mut reads: Vec<Transfer> = Vec::with_capacity(places.len());
         for (place, position, length) in places {
-            let Place::Segment { at, .. } = place else { continue };
+            let ImageLocation::Segment { at, .. } = place else { continue };
             self.check_what_holds(*at, *length as u64, pool)?;
             let next = Transfer { at: ByteOffset::new(*at), position: *position, length: *length };
             match reads.last_mut().filter(|last| continues(last, &next)) {
@@ -379,7 +379,9 @@ impl Found {
     ///
     /// As [`Images::read`].
     pub(crate) fn read(&self, into: &mut [u8], pool: &ArenaPool) -> Result<()> {
-        let (Place::Segment { segment, at }, Some(held)) = (self.image.place, &self.segment) else {
+        let (ImageLocation::Segment { segment, at }, Some(held)) =
+            (self.image.place, &self.segment)
+        else {
             into.fill(0);
             return Ok(());
         };
@@ -388,7 +390,7 @@ impl Found {
         for from in (0..total).step_by(TRANSFER_BYTES_MAX) {
             let until = total.min(from + TRANSFER_BYTES_MAX);
             let at = begin + from as u64;
-            let place = Place::Segment { segment, at };
+            let place = ImageLocation::Segment { segment, at };
             // Done before memory is taken: the comparison takes memory itself, and a waiter must
             // hold none.
             held.check_what_holds(at, padded(until - from) as u64, pool)?;
@@ -408,10 +410,10 @@ fn continues(last: &Transfer, next: &Transfer) -> bool {
         && last.length + next.length <= TRANSFER_BYTES_MAX
 }
 
-fn segment_of(place: Place) -> Option<u32> {
+fn segment_of(place: ImageLocation) -> Option<u32> {
     match place {
-        Place::Zeros => None,
-        Place::Segment { segment, .. } => Some(segment),
+        ImageLocation::Zeros => None,
+        ImageLocation::Segment { segment, .. } => Some(segment),
     }
 }
 
@@ -541,7 +543,7 @@ mod tests {
         {
             let start = ByteOffset::new(1 << 30);
             let extent = Extent::new(start, ByteCount::new(length as u64)).unwrap();
-            let place = Place::Segment { segment: 0, at: (BLOCK_BYTES + from) as u64 };
+            let place = ImageLocation::Segment { segment: 0, at: (BLOCK_BYTES + from) as u64 };
             let image = Image { extent, place };
             let found = Found { image, segment: Some(Arc::clone(&held)) };
             let mut into = vec![0; length];
@@ -562,7 +564,7 @@ mod tests {
         let found = since(&none, PointId(0));
         assert_eq!([all.volume_count(), found.volume_count()], [2, 2]);
         for volume in [0, 1] {
-            let bytes = |images: &Images| images.of(volume).map_or(0, Index::bytes);
+            let bytes = |images: &Images| images.of(volume).map_or(0, ImageIndex::bytes);
             assert!(bytes(&all) > 0 && bytes(&all) == bytes(&found));
         }
         assert_eq!(since(&none, known.open_epoch()).volume_count(), 0);

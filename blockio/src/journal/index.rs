@@ -8,14 +8,14 @@ use crate::units::ByteOffset;
 
 /// Where the bytes of a part are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum ImageLocation {
     /// They are zeros.
     Zeros,
     /// In a segment, given by its index in some list, from byte `at` on.
     Segment { segment: u32, at: u64 },
 }
 
-impl Place {
+impl ImageLocation {
     /// The place `bytes` further on.
     pub(crate) fn after(self, bytes: u64) -> Self {
         match self {
@@ -29,17 +29,17 @@ impl Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Image {
     pub(crate) extent: Extent,
-    pub(crate) place: Place,
+    pub(crate) place: ImageLocation,
 }
 
 /// The images of one volume, by where they begin: disjoint.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Index {
-    images: BTreeMap<u64, (u64, Place)>,
+pub(crate) struct ImageIndex {
+    images: BTreeMap<u64, (u64, ImageLocation)>,
     bytes: u64,
 }
 
-impl Index {
+impl ImageIndex {
     /// How many bytes of the volume have an image.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -89,7 +89,7 @@ impl Index {
         })
     }
 
-    fn overlapping(&self, start: u64, end: u64) -> Vec<(u64, u64, Place)> {
+    fn overlapping(&self, start: u64, end: u64) -> Vec<(u64, u64, ImageLocation)> {
         let mut found = Vec::new();
         if let Some((from, (until, place))) = self.images.range(..start).next_back() {
             if *until > start {
@@ -103,7 +103,7 @@ impl Index {
 
     /// Inserts `from..until`, which has no image yet. Images that are adjacent both on the disk and
     /// in the segment are joined.
-    fn insert(&mut self, mut from: u64, mut until: u64, mut place: Place) {
+    fn insert(&mut self, mut from: u64, mut until: u64, mut place: ImageLocation) {
         self.bytes += until - from;
         if let Some((&before, &(end, earlier))) = self.images.range(..from).next_back() {
             if end == from && earlier.after(from - before) == place {
@@ -129,12 +129,12 @@ mod tests {
 
     fn image(start: u64, end: u64, at: u64) -> Image {
         let extent = Extent::between(ByteOffset::new(start), ByteOffset::new(end)).unwrap();
-        Image { extent, place: Place::Segment { segment: 0, at } }
+        Image { extent, place: ImageLocation::Segment { segment: 0, at } }
     }
 
     #[test]
     fn the_image_that_came_first_counts() {
-        let mut index = Index::default();
+        let mut index = ImageIndex::default();
         index.add(image(10, 20, 1000));
         index.add(image(0, 30, 2000));
         let all: Vec<_> = index.iter().collect();
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_one() {
-        let mut index = Index::default();
+        let mut index = ImageIndex::default();
         index.add(image(10, 20, 110));
         index.add(image(0, 10, 100));
         index.add(image(20, 30, 120));
@@ -157,10 +157,10 @@ mod tests {
             images in prop::collection::vec((0_u64..64, 1_u64..16, 0_u64..1000), 0..24),
             asked in (0_u64..64, 1_u64..32),
         ) {
-            let mut index = Index::default();
+            let mut index = ImageIndex::default();
             let mut model = vec![None; 128];
             for (number, (start, length, at)) in images.iter().enumerate() {
-                let place = Place::Segment { segment: number as u32, at: *at };
+                let place = ImageLocation::Segment { segment: number as u32, at: *at };
                 let extent = Extent::between(
                     ByteOffset::new(*start), ByteOffset::new(start + length)).unwrap();
                 index.add(Image { extent, place });
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_one_wherever_they_are_and_only_if_their_bytes_are() {
-        let mut index = Index::default();
+        let mut index = ImageIndex::default();
         index.add(image(110, 120, 1110));
         index.add(image(120, 130, 1120));
         index.add(image(100, 110, 1100));
@@ -197,6 +197,6 @@ mod tests {
         let all: Vec<_> = index.iter().collect();
         assert_eq!(all, [image(90, 100, 1089), image(100, 130, 1100), image(130, 140, 1131)]);
         assert_eq!((index.len(), index.bytes()), (3, 50));
-        assert_eq!(Index::default().len(), 0);
+        assert_eq!(ImageIndex::default().len(), 0);
     }
 }

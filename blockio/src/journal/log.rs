@@ -36,7 +36,7 @@ pub(crate) struct Ticket(u64);
 
 /// Where the next record goes.
 #[derive(Debug)]
-struct Place {
+struct LogPosition {
     segment: SegmentNumber,
     at: u64,
     length: u64,
@@ -49,7 +49,7 @@ pub(crate) struct Log {
     identity: Identity,
     salt: u64,
     worker: Worker,
-    place: Option<Place>,
+    place: Option<LogPosition>,
     epoch: PointId,
     next_segment: u64,
     next_record: u64,
@@ -196,9 +196,9 @@ impl Log {
         }
         self.next_segment += 1;
         let (at, first_record) = (BLOCK_BYTES as u64, self.next_record);
-        self.place = Some(Place { segment: number, at, length: bytes, first_record });
+        self.place = Some(LogPosition { segment: number, at, length: bytes, first_record });
         device.hand_over();
-        self.worker.take(Job::Segment(device));
+        self.worker.take(WriterCommand::Segment(device));
         Ok(())
     }
 
@@ -228,7 +228,7 @@ impl Log {
         self.next_record += 1;
         self.submitted.0 += 1;
         let (ticket, durable_before) = (self.submitted, self.first_record + self.durable.0);
-        self.worker.take(Job::Record { draft, number, durable_before, at, ticket });
+        self.worker.take(WriterCommand::Record { draft, number, durable_before, at, ticket });
         Ok(self.submitted)
     }
 
@@ -362,7 +362,7 @@ fn write_header(device: &mut dyn BlockDevice, header: &SegmentHeader) -> std::io
 }
 
 /// A job for the writer.
-enum Job {
+enum WriterCommand {
     /// Write into this segment from now on.
     Segment(Box<dyn BlockDevice>),
     /// Write a record.
@@ -384,7 +384,11 @@ enum Worker {
     /// The caller: each record is written, and its memory free, when `submit` returns.
     Inline(Writing),
     /// A thread: records that arrive while it waits for a flush go with the next flush.
-    Thread { jobs: Option<Sender<Job>>, done: Receiver<Done>, thread: Option<JoinHandle<()>> },
+    Thread {
+        jobs: Option<Sender<WriterCommand>>,
+        done: Receiver<Done>,
+        thread: Option<JoinHandle<()>>,
+    },
 }
 
 impl Worker {
@@ -398,7 +402,7 @@ impl Worker {
         Ok(Self::Thread { jobs: Some(jobs), done, thread: Some(thread) })
     }
 
-    fn take(&mut self, job: Job) {
+    fn take(&mut self, job: WriterCommand) {
         match self {
             Self::Inline(writing) => {
                 writing.take(job);
@@ -464,7 +468,7 @@ struct Writing {
 }
 
 impl Writing {
-    fn run(mut self, jobs: &Receiver<Job>, done: &Sender<Done>) {
+    fn run(mut self, jobs: &Receiver<WriterCommand>, done: &Sender<Done>) {
         while let Ok(job) = jobs.recv() {
             let before = self.written;
             self.take(job);
@@ -478,17 +482,17 @@ impl Writing {
         }
     }
 
-    fn take(&mut self, job: Job) {
+    fn take(&mut self, job: WriterCommand) {
         if self.failed.is_some() {
             return;
         }
         let taken = match job {
-            Job::Segment(device) => {
+            WriterCommand::Segment(device) => {
                 let flushed = self.flush();
                 self.device = Some(device);
                 flushed
             }
-            Job::Record { draft, number, durable_before, at, ticket } => {
+            WriterCommand::Record { draft, number, durable_before, at, ticket } => {
                 let bytes = draft.record_bytes();
                 let written = self.write(draft.seal(number, durable_before), at, bytes);
                 self.written = ticket;
@@ -575,9 +579,9 @@ mod tests {
         let mut log = Log::new(Arc::new(Nothing), end, 7, true).unwrap();
         let (length, sector_size) = (1 << 20, SectorSize::Bytes512);
         let device = MemoryDevice::new(Geometry { capacity: ByteCount::new(length), sector_size });
-        log.worker.take(Job::Segment(Box::new(device.failing_flushes(0, libc::EIO))));
+        log.worker.take(WriterCommand::Segment(Box::new(device.failing_flushes(0, libc::EIO))));
         let (segment, at) = (SegmentNumber(1), BLOCK_BYTES as u64);
-        log.place = Some(Place { segment, at, length, first_record: 1 });
+        log.place = Some(LogPosition { segment, at, length, first_record: 1 });
         let arena = ArenaPool::new(1, BLOCK.saturating_mul(BLOCK)).unwrap().take().unwrap();
         let ticket = log.submit(text(arena, log.stamp())).unwrap();
         let (told, heard) = channel();

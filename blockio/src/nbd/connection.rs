@@ -11,7 +11,7 @@ use crate::nbd::budget::{BUDGET_BYTES, Budget, REST_BYTES, Share};
 use crate::nbd::export::Export;
 use crate::nbd::handshake::{self, Agreed};
 use crate::nbd::protocol::{
-    self, CHUNK_HEADER_BYTES, Chunk, Command, Fault, PAYLOAD_BYTES_MAX, REQUEST_BYTES, Request,
+    self, CHUNK_HEADER_BYTES, Chunk, CommandType, Fault, PAYLOAD_BYTES_MAX, REQUEST_BYTES, Request,
     SIMPLE_REPLY_BYTES, allocation_flag, command_flag,
 };
 use crate::nbd::scratch::Scratch;
@@ -63,14 +63,14 @@ impl<'exports> Connection<'_, '_, 'exports> {
         self.wire.receive_next(&mut header)?;
         let request = Request::parse(&header)?;
         match request.command {
-            Command::Disconnect => Err(Ended::Done),
-            Command::Read => self.read(request),
-            Command::Write => self.write(request),
-            Command::Trim | Command::WriteZeroes => self.zero(request),
-            Command::BlockStatus => self.block_status(request),
+            CommandType::Disconnect => Err(Ended::Done),
+            CommandType::Read => self.read(request),
+            CommandType::Write => self.write(request),
+            CommandType::Trim | CommandType::WriteZeroes => self.zero(request),
+            CommandType::BlockStatus => self.block_status(request),
             // Every connection sees the written data already, and it is thrown away in the end.
-            Command::Flush => self.answer(request, flags_allowed(request)),
-            Command::Unknown(_) => self.answer(request, Err(Fault::Invalid)),
+            CommandType::Flush => self.answer(request, flags_allowed(request)),
+            CommandType::Unknown(_) => self.answer(request, Err(Fault::Invalid)),
         }
     }
 

@@ -65,7 +65,7 @@ pub mod allocation_flag {
 
 /// The command of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum CommandType {
     /// Read bytes.
     Read,
     /// Write bytes; they follow the request.
@@ -84,7 +84,7 @@ pub enum Command {
     Unknown(u16),
 }
 
-impl Command {
+impl CommandType {
     fn of(number: u16) -> Self {
         match number {
             0 => Self::Read,
@@ -117,7 +117,7 @@ pub struct Request {
     /// Flags of [`command_flag`], and any others that the client set.
     pub flags: u16,
     /// The command.
-    pub command: Command,
+    pub command: CommandType,
     /// The client's ID of this request, which the reply repeats.
     pub cookie: u64,
     /// Offset on the disk, in bytes.
@@ -161,12 +161,12 @@ impl Request {
         }
         let request = Self {
             flags: fields.u16().unwrap_or_default(),
-            command: Command::of(fields.u16().unwrap_or_default()),
+            command: CommandType::of(fields.u16().unwrap_or_default()),
             cookie: fields.u64().unwrap_or_default(),
             offset: fields.u64().unwrap_or_default(),
             length: fields.u32().unwrap_or_default(),
         };
-        if request.command == Command::Write && request.length > PAYLOAD_BYTES_MAX {
+        if request.command == CommandType::Write && request.length > PAYLOAD_BYTES_MAX {
             return Err(Breach::WriteTooLong(request.length));
         }
         Ok(request)

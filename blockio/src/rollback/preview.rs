@@ -4,15 +4,15 @@
 use std::sync::atomic::AtomicBool;
 
 use super::room::{self, Way};
-use super::{Event, check, check_lengths, check_sectors, may_be_at, names, order, proof};
+use super::{RollbackEvent, check, check_lengths, check_sectors, may_be_at, names, order, proof};
 use crate::Result;
-use crate::apply::Settings;
+use crate::apply::HistorySettings;
 use crate::assignment::Assignment;
 use crate::group::GroupView;
 use crate::group::keeper::{Room, record_pool, segment_bytes};
 use crate::journal::catalogue::PointId;
 use crate::journal::images::Images;
-use crate::journal::index::Index;
+use crate::journal::index::ImageIndex;
 use crate::journal::open::open_epoch;
 use crate::target_check;
 use crate::volume_name::VolumeName;
@@ -25,14 +25,14 @@ pub struct Asked<'a> {
     pub assignments: &'a mut [Assignment],
     /// The point to roll back to.
     pub to: PointId,
-    /// As in [`Job`](super::Job).
+    /// As in [`RollbackJob`](super::RollbackJob).
     pub accept_target: bool,
-    /// As in [`Job`](super::Job).
+    /// As in [`RollbackJob`](super::RollbackJob).
     pub may_give_up_points: bool,
-    /// As in [`Job`](super::Job).
+    /// As in [`RollbackJob`](super::RollbackJob).
     pub without_undo: bool,
-    /// As in [`Job`](super::Job).
-    pub history: &'a Settings,
+    /// As in [`RollbackJob`](super::RollbackJob).
+    pub history: &'a HistorySettings,
     /// Compare all of the history that is needed with its checksums, as a rollback does before it
     /// writes.
     pub is_whole: bool,
@@ -59,11 +59,11 @@ pub struct Preview {
 pub fn preview(
     asked: Asked<'_>,
     stop: &AtomicBool,
-    observe: &mut dyn FnMut(Event<'_>),
+    observe: &mut dyn FnMut(RollbackEvent<'_>),
 ) -> Result<Preview> {
     let Asked { group, assignments, to, history, .. } = asked;
     for note in target_check::check(group, assignments, asked.accept_target)? {
-        observe(Event::Notice(&note));
+        observe(RollbackEvent::Notice(&note));
     }
     let (storage, pool) = (group.storage(), record_pool()?);
     let opened = open_epoch(&storage, group.state(), &pool)?;
@@ -100,7 +100,7 @@ pub fn preview(
         let room = Room { storage, policy, segment_bytes, touched };
         for_room = room::require(group, &room, &way, asked.may_give_up_points)?;
     }
-    let bytes = |number| images.of(number).map_or(0, Index::bytes);
+    let bytes = |number| images.of(number).map_or(0, ImageIndex::bytes);
     let volumes = names.into_iter().zip(0..).map(|(name, number)| (name, bytes(number))).collect();
     Ok(Preview { nothing_to_do: false, volumes, given_up, for_room })
 }

@@ -8,7 +8,7 @@ use crate::assignment::Assignment;
 use crate::device::TRANSFER_BYTES_MAX;
 use crate::device::buffer::ArenaPool;
 use crate::journal::images::Images;
-use crate::journal::index::{Image, Index};
+use crate::journal::index::{Image, ImageIndex};
 use crate::journal::layout::padded;
 use crate::target_identity::Held;
 use crate::volume_name::VolumeName;
@@ -50,7 +50,7 @@ pub(super) fn hold_all(
 
 fn holds(
     images: &Images,
-    index: &Index,
+    index: &ImageIndex,
     held: &mut Held<'_>,
     end: u64,
     pool: &ArenaPool,

@@ -6,7 +6,7 @@ use crate::group::GroupView;
 use crate::group::keeper::{Preserve, Room};
 use crate::journal::catalogue::PointId;
 use crate::journal::images::Images;
-use crate::journal::index::Index;
+use crate::journal::index::ImageIndex;
 use crate::journal::retention;
 use crate::remedy::{PointRemedy, Remedied};
 use crate::{Error, Result};
@@ -45,7 +45,7 @@ pub(super) fn require(
         let assignment = &assignments[*index];
         let name = &assignment.volume;
         let volume = Preserve { name, geometry: assignment.target.geometry() };
-        let images = images.of(*number).into_iter().flat_map(Index::iter);
+        let images = images.of(*number).into_iter().flat_map(ImageIndex::iter);
         Steps::new(images).map(move |step| (volume, step.plan.touched))
     });
     let known = group.catalogue()?;

@@ -3,7 +3,7 @@
 
 use crate::device::{TRANSFER_BYTES_MAX, Transfer};
 use crate::extent::Extent;
-use crate::journal::index::{Image, Place};
+use crate::journal::index::{Image, ImageLocation};
 use crate::journal::layout::padded;
 use crate::plan::{CLEAR_STEP_BYTES, WritePlan, clear_steps};
 use crate::units::{ByteCount, ByteOffset};
@@ -18,7 +18,7 @@ const CLEAR_BYTES_MIN: u64 = 1 << 20;
 #[derive(Default)]
 pub(super) struct Step {
     /// Where its bytes are, their position in the arena, and how many there are; in whole blocks.
-    pub(super) places: Vec<(Place, usize, usize)>,
+    pub(super) places: Vec<(ImageLocation, usize, usize)>,
     /// The writes of the step.
     pub(super) plan: WritePlan,
     used: usize,
@@ -60,7 +60,7 @@ impl Step {
     /// Takes as much of `image` as there is room for; returns the rest.
     fn take(&mut self, image: Image) -> Option<Image> {
         let Image { extent, place } = image;
-        if place == Place::Zeros && extent.length().get() >= CLEAR_BYTES_MIN {
+        if place == ImageLocation::Zeros && extent.length().get() >= CLEAR_BYTES_MIN {
             let first = clear_steps(extent).next()?;
             self.plan.clears.push(first);
             self.plan.touched.push(first);
@@ -110,11 +110,11 @@ mod tests {
     }
 
     fn data(start: u64, end: u64, at: u64) -> Image {
-        Image { extent: between(start, end), place: Place::Segment { segment: 0, at } }
+        Image { extent: between(start, end), place: ImageLocation::Segment { segment: 0, at } }
     }
 
     fn zeros(start: u64, end: u64) -> Image {
-        Image { extent: between(start, end), place: Place::Zeros }
+        Image { extent: between(start, end), place: ImageLocation::Zeros }
     }
 
     fn steps(images: Vec<Image>) -> Vec<Step> {
@@ -134,7 +134,7 @@ mod tests {
         let mib = MIB as usize;
         let second = [(3 * MIB, 0, mib), (4 * MIB, mib, mib), (5 * MIB, 2 * mib, mib)];
         assert_eq!(writes(&all[1]), second);
-        let at = |n: u64| Place::Segment { segment: 0, at: BLOCK + n * MIB };
+        let at = |n: u64| ImageLocation::Segment { segment: 0, at: BLOCK + n * MIB };
         assert_eq!(all[1].places, [(at(3), 0, mib), (at(4), mib, mib), (at(5), 2 * mib, mib)]);
     }
 
@@ -144,7 +144,7 @@ mod tests {
         let [step] = all.as_slice() else { panic!("{} steps", all.len()) };
         assert_eq!(step.plan.clears, [between(2 * MIB, 3 * MIB)]);
         assert_eq!(writes(step), [(0, 0, (MIB - BLOCK) as usize)]);
-        assert_eq!(step.places, [(Place::Zeros, 0, (MIB - BLOCK) as usize)]);
+        assert_eq!(step.places, [(ImageLocation::Zeros, 0, (MIB - BLOCK) as usize)]);
         // A mebibyte that is not zeros is not cleared.
         assert!(steps(vec![data(0, MIB, BLOCK)])[0].plan.clears.is_empty());
     }

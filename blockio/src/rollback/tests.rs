@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use super::*;
-use crate::apply::{self, Options, StreamArgument};
+use crate::apply::{self, ApplyOptions, StreamArgument};
 use crate::assignment::OpenDevice;
 use crate::device::memory::MemoryDevice;
 use crate::device::{BlockDevice, Geometry, Transfer, WriteBatch};
 use crate::extent::Extent;
 use crate::journal::catalogue::PointKind;
-use crate::journal::index::{Image, Place};
+use crate::journal::index::{Image, ImageLocation};
 use crate::journal::retention::Policy;
 use crate::journal::settings::GroupSettings;
 use crate::journal::state::{Fingerprint, InBetween};
@@ -52,10 +52,15 @@ fn assignment(name: &str, disk: &MemoryDevice) -> Assignment {
     Assignment { volume: name.into(), target, identity: known_as.into() }
 }
 
-fn settings() -> Settings {
+fn settings() -> HistorySettings {
     // Soon after the marks, and constant.
     let clock = || 1_700_000_100_000_000_000;
-    Settings { segment_bytes: Some(32 << 10), in_thread: false, clock, ..Settings::default() }
+    HistorySettings {
+        segment_bytes: Some(32 << 10),
+        in_thread: false,
+        clock,
+        ..HistorySettings::default()
+    }
 }
 
 impl Bench {
@@ -65,13 +70,13 @@ impl Bench {
         bench.keep_by(None);
         let input = Input::from_pipe(std::io::Cursor::new(stream()));
         let inputs = vec![StreamArgument::Open { name: "a pipe".to_owned(), input }];
-        let job = apply::Job {
+        let job = apply::ApplyJob {
             source: inputs.into(),
             assignments: bench.assignments(),
             group: bench.group(),
-            options: Options { format: Some(Format::Native), ..Options::default() },
+            options: ApplyOptions { format: Some(Format::Native), ..ApplyOptions::default() },
             history: settings(),
-            ..apply::Job::default()
+            ..apply::ApplyJob::default()
         };
         apply::run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
         let ids: Vec<_> = bench.known().points.iter().map(|point| point.id).collect();
@@ -106,8 +111,8 @@ impl Bench {
         vec![assignment("b", &self.b), assignment("a", &self.a)]
     }
 
-    fn job(&self, to: PointId) -> Job {
-        Job {
+    fn job(&self, to: PointId) -> RollbackJob {
+        RollbackJob {
             group: self.group(),
             assignments: self.assignments(),
             to,
@@ -120,14 +125,14 @@ impl Bench {
         }
     }
 
-    fn told(&self, to: PointId, change: impl FnOnce(&mut Job)) -> Told {
+    fn told(&self, to: PointId, change: impl FnOnce(&mut RollbackJob)) -> Told {
         let mut job = self.job(to);
         change(&mut job);
         let (mut checked, mut written, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         let ending = run(job, &AtomicBool::new(false), &mut |event| match event {
-            Event::Checked { done, of } => checked.push((done, of)),
-            Event::Written { done, of } => written.push((done, of)),
-            Event::Notice(note) => notes.push(note.to_string()),
+            RollbackEvent::Checked { done, of } => checked.push((done, of)),
+            RollbackEvent::Written { done, of } => written.push((done, of)),
+            RollbackEvent::Notice(note) => notes.push(note.to_string()),
         });
         (ending, checked, written, notes)
     }
@@ -256,7 +261,7 @@ fn a_preview_says_what_is_written_also_after_a_rollback_that_was_cut_short() {
     let stop = AtomicBool::new(false);
     let job = bench.job(MARKED);
     let cut = run(job, &stop, &mut |event| {
-        stop.fetch_or(matches!(event, Event::Written { .. }), Ordering::Relaxed);
+        stop.fetch_or(matches!(event, RollbackEvent::Written { .. }), Ordering::Relaxed);
     });
     assert_eq!(cut.unwrap(), Ending::Stopped);
     assert_eq!(bench.previewed(MARKED, |_| {}).unwrap(), expected);
@@ -281,7 +286,7 @@ fn a_preview_of_a_point_that_cannot_be_reached_says_so_as_the_rollback_does() {
 fn a_volume_that_was_not_overwritten_since_need_not_be_there_to_see_that_nothing_is_to_be_done() {
     let bench = Bench::new();
     bench.roll_back(MARKED);
-    let only_a = |job: &mut Job| job.assignments = vec![assignment("a", &bench.a)];
+    let only_a = |job: &mut RollbackJob| job.assignments = vec![assignment("a", &bench.a)];
     assert_eq!(bench.told(MARKED, only_a).0.unwrap(), Ending::NothingToDo);
 }
 
@@ -290,7 +295,7 @@ fn what_somebody_wrote_after_a_rollback_is_written_over_by_the_same_one() {
     let bench = Bench::new();
     bench.roll_back(MARKED);
     bench.write(CHANGED.end - 512, 9);
-    let accept = |job: &mut Job| job.accept_target = true;
+    let accept = |job: &mut RollbackJob| job.accept_target = true;
     let ending = bench.told(MARKED, accept).0.unwrap();
     assert!(matches!(ending, Ending::Complete { .. }), "{ending:?}");
     assert!(bench.a.contents() == bench.marked);
@@ -320,7 +325,7 @@ fn at_a_point_from_which_nothing_was_written_there_is_nothing_to_do() {
 fn a_volume_that_has_to_be_written_and_has_no_target_is_refused_before_anything_is_written() {
     let bench = Bench::new();
     let before = bench.a.contents();
-    let only_b = |job: &mut Job| job.assignments = vec![assignment("b", &bench.b)];
+    let only_b = |job: &mut RollbackJob| job.assignments = vec![assignment("b", &bench.b)];
     let refused = bench.told(MARKED, only_b).0.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert!(refused.to_string().contains("no target for the volume \"a\""), "{refused}");
@@ -340,7 +345,7 @@ fn a_rollback_for_which_points_have_to_go_is_refused_unless_they_may_or_nothing_
     assert_eq!(previewed.to_string(), refused.to_string());
     let may = bench.previewed(MARKED, |asked| asked.may_give_up_points = true).unwrap();
     assert_eq!(may.for_room, [PointId(0)]);
-    let keeps_nothing = |job: &mut Job| job.without_undo = true;
+    let keeps_nothing = |job: &mut RollbackJob| job.without_undo = true;
     let ending = bench.told(MARKED, keeps_nothing).0.unwrap();
     assert_eq!(ending, Ending::Complete { bytes: CHANGED.end - CHANGED.start });
     assert!(bench.a.contents() == bench.marked);
@@ -372,9 +377,9 @@ fn what_was_kept_in_short_sectors_does_not_fit_a_disk_of_long_ones() {
     let disk =
         Disk::Device(OpenDevice::new("it".to_owned(), Box::new(MemoryDevice::new(geometry))));
     let with = |start, end| {
-        let mut index = Index::default();
-        index.add(Image { extent: extent(0, BLOCK), place: Place::Zeros });
-        index.add(Image { extent: extent(start, end), place: Place::Zeros });
+        let mut index = ImageIndex::default();
+        index.add(Image { extent: extent(0, BLOCK), place: ImageLocation::Zeros });
+        index.add(Image { extent: extent(start, end), place: ImageLocation::Zeros });
         check_sectors(&disk, Some(&index))
     };
     assert!(check_sectors(&disk, None).is_ok());

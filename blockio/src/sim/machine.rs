@@ -13,7 +13,7 @@ use super::disk::{SimulatedDisk, lock};
 use super::scenario::BEGIN;
 use super::storage::SimulatedStorage;
 use super::world::{BLOCK_BYTES, DiskId, Snapshot, World};
-use crate::apply::{Ending, Job, Options, Settings, StreamArgument};
+use crate::apply::{ApplyJob, ApplyOptions, Ending, HistorySettings, StreamArgument};
 use crate::assignment::{Assignment, Disk, OpenDevice};
 use crate::device::buffer::ArenaPool;
 use crate::device::open::Engine;
@@ -154,8 +154,8 @@ impl Machine {
         world.now.disks.keys().filter(|id| matches!(id, DiskId::Volume(_))).count()
     }
 
-    fn settings(&self) -> Settings {
-        Settings {
+    fn settings(&self) -> HistorySettings {
+        HistorySettings {
             segment_bytes: Some((SEGMENT_BLOCKS * BLOCK_BYTES) as u64),
             in_thread: false,
             clock,
@@ -177,14 +177,14 @@ impl Machine {
 
     /// Applies streams; `observe` is called now and then.
     pub(super) fn apply(&self, streams: &[&Path], observe: &mut dyn FnMut()) -> Result<()> {
-        self.apply_with(streams, Options::default(), observe)
+        self.apply_with(streams, ApplyOptions::default(), observe)
     }
 
     /// Applies streams with `options`.
     pub(super) fn apply_with(
         &self,
         streams: &[&Path],
-        options: Options,
+        options: ApplyOptions,
         observe: &mut dyn FnMut(),
     ) -> Result<()> {
         let job = self.job(paths(streams), options)?;
@@ -192,16 +192,16 @@ impl Machine {
     }
 
     /// Applies `bytes` through a pipe.
-    pub(super) fn apply_piped(&self, bytes: Vec<u8>, options: Options) -> Result<()> {
+    pub(super) fn apply_piped(&self, bytes: Vec<u8>, options: ApplyOptions) -> Result<()> {
         let input = Input::from_pipe(std::io::Cursor::new(bytes));
         let job =
             self.job(vec![StreamArgument::Open { name: "a pipe".to_owned(), input }], options);
         self.run(job?, usize::MAX, &mut || {})
     }
 
-    fn job(&self, inputs: Vec<StreamArgument>, options: Options) -> Result<Job> {
+    fn job(&self, inputs: Vec<StreamArgument>, options: ApplyOptions) -> Result<ApplyJob> {
         IS_NEW.set(lock(&self.world).now.has_no_state());
-        Ok(Job {
+        Ok(ApplyJob {
             source: inputs.into(),
             assignments: self.assignments(),
             group: self.group()?,
@@ -213,11 +213,11 @@ impl Machine {
 
     /// Applies streams, and is told to stop after `after` events.
     pub(super) fn apply_stopping(&self, streams: &[&Path], after: usize) -> Result<()> {
-        let job = self.job(paths(streams), Options::default())?;
+        let job = self.job(paths(streams), ApplyOptions::default())?;
         self.run(job, after, &mut || {})
     }
 
-    fn run(&self, job: Job, stops_after: usize, observe: &mut dyn FnMut()) -> Result<()> {
+    fn run(&self, job: ApplyJob, stops_after: usize, observe: &mut dyn FnMut()) -> Result<()> {
         let (stop, mut events) = (AtomicBool::new(stops_after == 0), 0);
         let resumes = job.options.resume;
         let outcome = crate::apply::run(job, &stop, &mut |_| {
@@ -247,7 +247,7 @@ impl Machine {
     }
 
     fn roll_back(&self, to: PointId, without_undo: bool) -> Result<()> {
-        let job = rollback::Job {
+        let job = rollback::RollbackJob {
             group: self.group()?,
             assignments: self.assignments(),
             to,

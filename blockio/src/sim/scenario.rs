@@ -13,7 +13,7 @@ use super::cuts::Chance;
 use super::world::{BLOCK_BYTES, Block, Shape, World};
 use crate::extent::Extent;
 use crate::journal::catalogue::Point;
-use crate::stream::native::{Encoder, Options};
+use crate::stream::native::{Encoder, EncoderOptions};
 use crate::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
 };
@@ -100,7 +100,7 @@ impl Scenario {
             identity: None,
             volumes,
         };
-        let options = Options { batch_bytes: 8192, ..Options::default() };
+        let options = EncoderOptions { batch_bytes: 8192, ..EncoderOptions::default() };
         let mut stream = Vec::new();
         let mut encoder = Encoder::new(&mut stream, &header, options).unwrap();
         for _ in 0..self.size.marks {

@@ -16,7 +16,7 @@ use super::scenario::{Contents, Scenario, Size};
 use super::stories::{Verdict, applied, changed, require, stories, text};
 use super::world::{BLOCK_BYTES, DiskId};
 use crate::ErrorKind;
-use crate::apply::Options;
+use crate::apply::ApplyOptions;
 use crate::extent::Extent;
 use crate::journal::catalogue::{Point, PointKind};
 use crate::stream::rbd_diff::Version;
@@ -120,7 +120,7 @@ impl Chain {
     }
 
     /// Applies all of it; then kills each stream at some places, and applies it again.
-    fn is_told(&self, memory: &Memory, options: &[Options], chance: &mut Chance) -> Verdict {
+    fn is_told(&self, memory: &Memory, options: &[ApplyOptions], chance: &mut Chance) -> Verdict {
         let machine = self.machine(memory);
         for (number, (stream, options)) in self.streams.iter().zip(options).enumerate() {
             let from = lock(&machine.world).operations.len();
@@ -181,7 +181,7 @@ fn link(number: usize, changes: &[Change], now: &[u8]) -> Vec<u8> {
         crate::stream::StreamHeader { format, is_in_write_order: true, identity: None, volumes };
     let mut bytes = Vec::new();
     let mut encoder =
-        native::Encoder::new(&mut bytes, &header, native::Options::default()).unwrap();
+        native::Encoder::new(&mut bytes, &header, native::EncoderOptions::default()).unwrap();
     for (at, data) in changes {
         match data {
             Some(data) => encoder.data(VolumeIndex(0), ByteOffset::new(*at), data).unwrap(),
@@ -258,7 +258,7 @@ fn diffs_of_ceph_follow_one_another(seed: u64, memory: &Memory) -> Verdict {
     let two =
         |number: usize, changes: &[Change], now: &[u8]| diff(Version::V2, number, changes, now);
     let chain = Chain::new(&mut chance, &[&one, &two, &one]);
-    chain.is_told(memory, &[Options::default(); 3], &mut chance)
+    chain.is_told(memory, &[ApplyOptions::default(); 3], &mut chance)
 }
 
 fn an_image_and_then_a_log_of_writes(seed: u64, memory: &Memory) -> Verdict {
@@ -266,8 +266,8 @@ fn an_image_and_then_a_log_of_writes(seed: u64, memory: &Memory) -> Verdict {
     let image = |_: usize, _: &[Change], now: &[u8]| now.to_vec();
     let log = |_: usize, changes: &[Change], _: &[u8]| log_of_writes(changes);
     let chain = Chain::new(&mut chance, &[&image, &log]);
-    let raw = Options { format: Some(crate::stream::Format::Raw), ..Options::default() };
-    chain.is_told(memory, &[raw, Options::default()], &mut chance)
+    let raw = ApplyOptions { format: Some(crate::stream::Format::Raw), ..ApplyOptions::default() };
+    chain.is_told(memory, &[raw, ApplyOptions::default()], &mut chance)
 }
 
 /// The part by which a source has grown since the previous stream reads as zeros, whatever a larger
@@ -280,7 +280,7 @@ fn a_source_becomes_smaller_and_larger(seed: u64, memory: &Memory) -> Verdict {
     let mut some_size = || (1 + chance.below(CHAIN_BYTES / SECTOR_BYTES - 1)) * SECTOR_BYTES;
     let sizes = [CHAIN_BYTES, some_size(), some_size(), CHAIN_BYTES];
     let chain = Chain::of_sizes(&mut chance, &sizes.map(|size| (encode, size)));
-    let resized = Options { accept_resize: true, ..Options::default() };
+    let resized = ApplyOptions { accept_resize: true, ..ApplyOptions::default() };
     chain.is_told(memory, &[resized; 4], &mut chance)
 }
 
@@ -298,7 +298,7 @@ fn an_export_of_several_diffs_is_killed(seed: u64, memory: &Memory) -> Verdict {
     chain.streams.iter().for_each(|stream| export.extend(std::fs::read(stream).unwrap()));
     let path = chain.streams[0].with_extension("export");
     std::fs::write(&path, export).unwrap();
-    let resized = Options { accept_resize: true, ..Options::default() };
+    let resized = ApplyOptions { accept_resize: true, ..ApplyOptions::default() };
     let machine = chain.machine(memory);
     for _ in 0..2 {
         machine.apply_with(&[&path], resized, &mut || {}).map_err(text)?;
@@ -321,7 +321,7 @@ fn a_pipe_is_cut_short(seed: u64, memory: &Memory) -> Verdict {
     let mut chance = Chance(seed);
     let scenario = Scenario::new(LARGE, &mut chance);
     let machine = Machine::new(scenario.world(), keep_all(), memory);
-    let options = Options { resume: true, ..Options::default() };
+    let options = ApplyOptions { resume: true, ..ApplyOptions::default() };
     for (stream, after) in scenario.streams.iter().zip(&scenario.after) {
         let bytes = std::fs::read(stream).unwrap();
         for _ in 0..3 {
@@ -346,7 +346,7 @@ fn points_are_made_by_the_clock(seed: u64, memory: &Memory) -> Verdict {
     let size = Size { volumes: 2, writes: 6, ..SMALL };
     let scenario = Scenario::new(size, &mut Chance(seed));
     let machine = Machine::new(scenario.world(), keep_all(), memory);
-    let options = Options { point_every: Some(Duration::ZERO), ..Options::default() };
+    let options = ApplyOptions { point_every: Some(Duration::ZERO), ..ApplyOptions::default() };
     for stream in &scenario.streams {
         machine.apply_with(&[stream], options, &mut || {}).map_err(text)?;
     }
@@ -377,7 +377,8 @@ fn a_volume_has_grown(seed: u64, memory: &Memory) -> Verdict {
         let blocks = now.disks.entry(DiskId::Volume(0)).or_default();
         blocks.extend((0..more).map(|_| Arc::new([0x77; BLOCK_BYTES])));
     });
-    let accepting = Options { accept_resize: true, accept_target: true, ..Options::default() };
+    let accepting =
+        ApplyOptions { accept_resize: true, accept_target: true, ..ApplyOptions::default() };
     grown.apply_with(&[&scenario.streams[1]], accepting, &mut || {}).map_err(text)?;
     let with_more = |held: &Contents| {
         let more = vec![0x77; more * BLOCK_BYTES];

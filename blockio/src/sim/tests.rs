@@ -11,7 +11,7 @@ use super::scenario::{Scenario, Size};
 use super::stories::told;
 use super::world::{BLOCK_BYTES, Shape};
 use crate::ErrorKind;
-use crate::apply::Options;
+use crate::apply::ApplyOptions;
 use crate::bug::{self, Bug};
 use crate::journal::catalogue::PointId;
 use crate::journal::retention::Policy;
@@ -104,7 +104,7 @@ fn no_crash_loses_a_point_or_what_was_told_as_durable_second_half() {
 #[test]
 fn from_every_state_a_verb_leads_on_to_another_stream() {
     let memory = Memory::new();
-    let unfinished = Options { accept_unfinished: true, ..Options::default() };
+    let unfinished = ApplyOptions { accept_unfinished: true, ..ApplyOptions::default() };
     let mut asked = 0;
     for seed in 1..4 {
         let scenario = Scenario::new(SMALL, &mut Chance(seed));

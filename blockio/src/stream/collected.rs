@@ -12,7 +12,7 @@ pub(in crate::stream) const BATCH_BYTES_SOFT: usize = 2 << 20;
 
 /// Where a payload goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::stream) struct Place {
+pub(in crate::stream) struct PayloadSlot {
     /// Position in the arena, in bytes.
     pub(in crate::stream) position: usize,
     /// How many bytes go there; the rest goes to the next batch.
@@ -29,17 +29,21 @@ pub(in crate::stream) struct Collected {
 impl Collected {
     /// The place for the payload of `extent`, or for as much of it as there is room for. Call this
     /// only while the batch is not full.
-    pub(in crate::stream) fn place(&self, extent: Extent) -> Place {
+    pub(in crate::stream) fn place(&self, extent: Extent) -> PayloadSlot {
         let position = position_for(extent.start(), self.filled, BATCH_BYTES_MAX)
             .expect("invariant: a batch is closed long before there is no room");
         let room = BATCH_BYTES_MAX - position;
         let length = usize::try_from(extent.length().get()).map_or(room, |all| all.min(room));
-        Place { position, length }
+        PayloadSlot { position, length }
     }
 
     /// Adds the data at `place`, which is the beginning of `extent`, and returns the rest of the
     /// extent.
-    pub(in crate::stream) fn add_data(&mut self, extent: Extent, place: Place) -> Option<Extent> {
+    pub(in crate::stream) fn add_data(
+        &mut self,
+        extent: Extent,
+        place: PayloadSlot,
+    ) -> Option<Extent> {
         let position = place.position;
         self.filled = position + place.length;
         let split = extent.start().checked_add(ByteCount::new(place.length as u64));

@@ -5,7 +5,7 @@
 //! `consumed` counts exactly the bytes that were passed in.
 
 use crate::stream::native::compression;
-use crate::stream::{BATCH_BYTES_MAX, Decoder, Event, Malformed, Problem, WANT_BYTES_MAX, Want};
+use crate::stream::{BATCH_BYTES_MAX, Decoded, Decoder, Malformed, Problem, WANT_BYTES_MAX, Want};
 
 /// Passes `bytes` to `decoder` as a reader would, and returns its events and its error, if any.
 /// Payload is skipped; compressed payload is unpacked and dropped.
@@ -13,7 +13,7 @@ use crate::stream::{BATCH_BYTES_MAX, Decoder, Event, Malformed, Problem, WANT_BY
 /// # Panics
 ///
 /// If the decoder breaks a promise of [`Decoder`]: a bug in it, not an error in the input.
-pub fn events(decoder: &mut impl Decoder, bytes: &[u8]) -> (Vec<Event>, Option<Malformed>) {
+pub fn events(decoder: &mut impl Decoder, bytes: &[u8]) -> (Vec<Decoded>, Option<Malformed>) {
     let mut events = Vec::new();
     let mut driver = Driver { bytes, position: 0, scratch: Vec::new() };
     loop {

@@ -13,7 +13,7 @@ pub mod layout;
 mod tests;
 
 pub use decoder::Decoder;
-pub use encoder::{Encoder, Options};
+pub use encoder::{Encoder, EncoderOptions};
 
 /// The first bytes of every stream of this format.
 pub const MAGIC: [u8; 8] = layout::STREAM_MAGIC;

@@ -15,7 +15,7 @@ use nix::unistd::{Whence, lseek64};
 
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::extent::Extent;
-use crate::stream::collected::{Collected, Place};
+use crate::stream::collected::{Collected, PayloadSlot};
 use crate::stream::reader::{Input, arena_of};
 use crate::stream::{
     Batch, BatchHeader, Content, End, Format, Frame, Malformed, Problem, StreamHeader, Totals,
@@ -407,7 +407,7 @@ fn collect(offset: u64, position: usize, bytes: &[u8], collected: &mut Collected
         if is_zero {
             collected.add_zero(run);
         } else {
-            let place = Place { position: position + taken, length: end - taken };
+            let place = PayloadSlot { position: position + taken, length: end - taken };
             let rest = collected.add_data(run, place);
             debug_assert_eq!(rest, None);
         }

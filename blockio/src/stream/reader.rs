@@ -16,7 +16,7 @@ use crate::device::buffer::{Arena, ArenaPool};
 use crate::stream::content::{Consumed, Running};
 use crate::stream::native::compression;
 use crate::stream::{
-    BATCH_BYTES_MAX, Batch, Decoder, Event, Frame, Malformed, Problem, WANT_BYTES_MAX, Want,
+    BATCH_BYTES_MAX, Batch, Decoded, Decoder, Frame, Malformed, Problem, WANT_BYTES_MAX, Want,
 };
 use crate::{Error, Result};
 
@@ -248,14 +248,14 @@ impl<D: Decoder> Reader<D> {
         self.decoder.event().map_or(Ok(None), |event| self.frame(event))
     }
 
-    fn frame(&mut self, event: Event) -> Result<Option<Frame>> {
+    fn frame(&mut self, event: Decoded) -> Result<Option<Frame>> {
         let applied_before = self.decoder.consumed() <= self.resume_after;
         Ok(Some(match event {
-            Event::Begin(header) => Frame::Begin(header),
-            Event::Mark(_) if applied_before => return Ok(None),
-            Event::Mark(mark) => Frame::Mark(mark),
-            Event::End(end) => Frame::End(end),
-            Event::Batch(header) => {
+            Decoded::Begin(header) => Frame::Begin(header),
+            Decoded::Mark(_) if applied_before => return Ok(None),
+            Decoded::Mark(mark) => Frame::Mark(mark),
+            Decoded::End(end) => Frame::End(end),
+            Decoded::Batch(header) => {
                 let arena = self.arena.take();
                 if applied_before {
                     return Ok(None);

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use super::*;
 use crate::ErrorKind;
-use crate::group::{Group, Place};
+use crate::group::{Group, GroupPlace};
 use crate::journal::state::{Fingerprint, InBetween};
 use crate::remedy::Remedy;
 use crate::stream::{Format, StreamHeader};
@@ -39,7 +39,7 @@ impl Here {
 
     /// A group that knows the disk in its current state.
     fn group(&self, change: impl FnOnce(&mut VolumeState)) -> Group {
-        let place = Place::without_history(&self.directory.path().join("g"));
+        let place = GroupPlace::without_history(&self.directory.path().join("g"));
         let mut group = Group::open(&place, "g").unwrap();
         let mut assignment = self.assignment(|known| {
             known.serial = Some("s1".to_owned());

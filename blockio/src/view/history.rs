@@ -43,7 +43,7 @@ use crate::extent::Extent;
 use crate::journal::beyond;
 use crate::journal::catalogue::{Catalogue, JournalVolume, PointId};
 use crate::journal::images::{Found, Images, damaged, open, unreadable};
-use crate::journal::index::Index;
+use crate::journal::index::ImageIndex;
 use crate::journal::layout::{COPIES_FROM, Identity};
 use crate::journal::saved::{self, NotReadable};
 use crate::journal::scan::{Next, SegmentError, SegmentReader};
@@ -107,7 +107,7 @@ struct Seen {
 }
 
 impl Known {
-    fn index(&self, name: &str) -> Option<&Index> {
+    fn index(&self, name: &str) -> Option<&ImageIndex> {
         self.images.of(self.number(name)?)
     }
 
@@ -143,7 +143,7 @@ impl History {
     }
 
     /// Applies `look` to the images of the volume `name`; `None` if it has none yet.
-    pub(super) fn of<T>(&self, name: &str, look: impl FnOnce(&Index) -> T) -> Option<T> {
+    pub(super) fn of<T>(&self, name: &str, look: impl FnOnce(&ImageIndex) -> T) -> Option<T> {
         self.known().index(name).map(look)
     }
 
@@ -515,7 +515,7 @@ mod tests {
         let bench = Bench::new();
         let pool = crate::group::keeper::record_pool().unwrap();
         let history = History::open(Arc::clone(&bench.storage), LAST, pool).unwrap();
-        let bytes = || history.of("a", Index::bytes);
+        let bytes = || history.of("a", ImageIndex::bytes);
         history.follow().unwrap();
         assert_eq!(bytes(), Some(0));
         bench.roll_back(MARKED);

@@ -28,9 +28,9 @@ fn parts_of_one_kind_that_follow_each_other_are_one_and_empty_ones_are_none() {
 
 #[test]
 fn a_part_is_covered_when_each_byte_of_it_has_an_image() {
-    let mut index = Index::default();
+    let mut index = ImageIndex::default();
     for (start, end) in [(512, 1024), (1024, 1536), (2048, 2560)] {
-        index.add(Image { extent: extent(start, end), place: Place::Zeros });
+        index.add(Image { extent: extent(start, end), place: ImageLocation::Zeros });
     }
     for (start, end, expected) in [
         (512, 1536, true),

@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use blockio::apply::{Ending, Event, Job, Options, Outcome, Settings, StreamArgument};
+use blockio::apply::{
+    ApplyEvent, ApplyJob, ApplyOptions, Ending, HistorySettings, Outcome, StreamArgument,
+};
 use blockio::assignment::Assignment;
 use blockio::group::{self, Group, GroupView, RunBegin};
 use blockio::journal::settings::GroupSettings;
@@ -144,8 +146,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         group_place::remember(&place, name, targets)?;
     }
     record(arguments, &group, &inputs, &assignments);
-    let history = Settings::default();
-    let job = Job { source: inputs.into(), assignments, group, options, history, pool: None };
+    let history = HistorySettings::default();
+    let job = ApplyJob { source: inputs.into(), assignments, group, options, history, pool: None };
     let started = Instant::now();
     let outcome = blockio::apply::run(job, &stop, &mut |event| show_event(&progress, &event));
     drop(progress);
@@ -168,20 +170,20 @@ fn record(
     own_run::begins(group.begin_run(&run));
 }
 
-fn show_event(progress: &ByteProgress, event: &Event<'_>) {
+fn show_event(progress: &ByteProgress, event: &ApplyEvent<'_>) {
     match event {
-        Event::Progress { consumed } => progress.at(*consumed),
-        Event::Notice(notice) => {
+        ApplyEvent::Progress { consumed } => progress.at(*consumed),
+        ApplyEvent::Notice(notice) => {
             progress.say(&attention::kept(remedy::told(notice)));
         }
-        Event::VolumeFailed(error) => progress.suspend(|| {
+        ApplyEvent::VolumeFailed(error) => progress.suspend(|| {
             report::ours(error);
         }),
     }
 }
 
-fn options(arguments: &Arguments, settings: &GroupSettings) -> Options {
-    Options {
+fn options(arguments: &Arguments, settings: &GroupSettings) -> ApplyOptions {
+    ApplyOptions {
         format: arguments.format.into(),
         engine: settings.engine,
         verify: arguments.verify,

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
 
-use blockio::apply::Settings;
+use blockio::apply::HistorySettings;
 use blockio::assignment::Assignment;
 use blockio::commit::{self, Proof, Volume};
 use blockio::device::open::Engine;
@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let points = group.view().catalogue()?.recovery_points().count();
     let bytes = group.view().state().journal.as_ref().map_or(0, Catalogue::journal_bytes);
     arguments.policy.settle(&mut group, None)?;
-    let proof = commit::where_it_is(&mut group, Settings::default())?;
+    let proof = commit::where_it_is(&mut group, HistorySettings::default())?;
     let id = proof.point();
     let shown = shown(group.view(), id);
     if !arguments.json {

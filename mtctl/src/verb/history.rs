@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use blockio::group::{self, Place, Run, RunBegin, RunEnd, RunStream};
+use blockio::group::{self, GroupPlace, Run, RunBegin, RunEnd, RunStream};
 use clap::Args;
 use serde::Serialize;
 use system::size;
@@ -120,7 +120,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 }
 
 /// The selected groups, and their places.
-fn places(arguments: &Arguments) -> anyhow::Result<Vec<(String, Place)>> {
+fn places(arguments: &Arguments) -> anyhow::Result<Vec<(String, GroupPlace)>> {
     if let Some(name) = &arguments.group {
         group::check_name(name)?;
         let place = group_place::of_group(name, &arguments.at)?;

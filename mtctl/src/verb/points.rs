@@ -312,7 +312,7 @@ fn create(arguments: &Create) -> anyhow::Result<Exit> {
     let mut group = arguments.of.open()?;
     require_history(group.view())?;
     group_targets::require_as_left(group.view(), arguments.accept_target)?;
-    group.open_history(blockio::apply::Settings::default())?;
+    group.open_history(blockio::apply::HistorySettings::default())?;
     let named = arguments.name.as_deref().unwrap_or_default();
     own_run::begins(group.begin_run(&own_run::at(group.view(), "points create", named)));
     let id = group.point(kind, arguments.name.clone())?;

@@ -4,12 +4,12 @@
 use std::io::Write;
 use std::time::Instant;
 
-use blockio::apply::Settings;
+use blockio::apply::HistorySettings;
 use blockio::assignment::Assignment;
 use blockio::group::{Group, GroupView};
 use blockio::journal::catalogue::PointId;
 use blockio::journal::selector::{self, Selector};
-use blockio::rollback::{self, Asked, Ending, Event, Job, Preview};
+use blockio::rollback::{self, Asked, Ending, Preview, RollbackEvent, RollbackJob};
 use blockio::volume_name::VolumeName;
 use clap::Args;
 use serde::Serialize;
@@ -139,14 +139,14 @@ fn preview(
         accept_target: arguments.accept_target,
         may_give_up_points: arguments.undo.give_up_points,
         without_undo: arguments.undo.without_undo,
-        history: &Settings::default(),
+        history: &HistorySettings::default(),
         is_whole: arguments.dry_run,
     };
     let stop = crate::stop::flag()?;
     let mut progress: Option<(ByteProgress, bool)> = None;
     let preview = rollback::preview(asked, &stop, &mut |event| match event {
         // The rollback itself reports it again.
-        Event::Notice(_) if !arguments.dry_run => {}
+        RollbackEvent::Notice(_) if !arguments.dry_run => {}
         event => show(&mut progress, event),
     });
     Ok(preview?)
@@ -240,10 +240,10 @@ pub(crate) fn carry_out(
     let stop = crate::stop::flag()?;
     policy.settle(&mut group, None)?;
     own_run::begins(group.begin_run(&own_run::at(group.view(), verb, shown)));
-    let history = Settings::default();
+    let history = HistorySettings::default();
     let engine = group.view().settings().engine;
     let would_go = undo.given_up(group.view().catalogue()?, id);
-    let job = Job {
+    let job = RollbackJob {
         group,
         assignments,
         to: id,
@@ -290,11 +290,11 @@ pub(crate) fn carry_out(
 }
 
 /// One moving line for checking the history, and one for writing.
-fn show(progress: &mut Option<(ByteProgress, bool)>, event: Event<'_>) {
+fn show(progress: &mut Option<(ByteProgress, bool)>, event: RollbackEvent<'_>) {
     let (done, of, writes) = match event {
-        Event::Checked { done, of } => (done, of, false),
-        Event::Written { done, of } => (done, of, true),
-        Event::Notice(notice) => {
+        RollbackEvent::Checked { done, of } => (done, of, false),
+        RollbackEvent::Written { done, of } => (done, of, true),
+        RollbackEvent::Notice(notice) => {
             let text = attention::kept(remedy::told(notice));
             match progress {
                 Some((progress, _)) => progress.say(&text),

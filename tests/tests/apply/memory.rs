@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use blockio::stream::native::compression::Method;
-use blockio::stream::native::{Encoder, Options};
+use blockio::stream::native::{Encoder, EncoderOptions};
 use blockio::stream::{BATCH_BYTES_MAX, Format, StreamHeader, VolumeIndex};
 use blockio::units::ByteOffset;
 use mt_tests::change_stream::volume;
@@ -24,7 +24,7 @@ const EXTENT_BYTES: u64 = 4096;
 fn scatter(
     output: impl Write,
     (size, count): (u64, u64),
-    options: Options,
+    options: EncoderOptions,
     then: impl FnOnce(),
 ) -> (u64, Vec<u8>) {
     let volumes = vec![volume("", size, "", "")];
@@ -49,7 +49,7 @@ fn scatter(
 /// Applies `count` scattered extents from a pipe to a sparse image of `size` bytes at `target`, and
 /// checks the memory against the limit.
 #[track_caller]
-fn stays_small(target: &Path, size: u64, count: u64, options: Options) {
+fn stays_small(target: &Path, size: u64, count: u64, options: EncoderOptions) {
     File::create(target).unwrap().set_len(size).unwrap();
     let words = ["apply", "-", "--target", target.to_str().unwrap(), "--json"];
     let started = Instant::now();
@@ -78,7 +78,7 @@ fn stays_small(target: &Path, size: u64, count: u64, options: Options) {
 #[test]
 fn a_pipe_of_a_hundred_thousand_extents_takes_no_more_memory_than_a_short_one() {
     on_a_scratch_machine(|machine| {
-        stays_small(&machine.file("image"), 128 << 20, 100_000, Options::default());
+        stays_small(&machine.file("image"), 128 << 20, 100_000, EncoderOptions::default());
     });
 }
 
@@ -86,7 +86,8 @@ fn a_pipe_of_a_hundred_thousand_extents_takes_no_more_memory_than_a_short_one() 
 fn the_largest_batches_compressed_take_no_more_than_is_promised() {
     on_a_scratch_machine(|machine| {
         for compression in [None, Some(Method::Lz4), Some(Method::Zstd)] {
-            let options = Options { batch_bytes: BATCH_BYTES_MAX, compression, created: None };
+            let options =
+                EncoderOptions { batch_bytes: BATCH_BYTES_MAX, compression, created: None };
             stays_small(&machine.file("image"), 128 << 20, 20_000, options);
         }
     });
@@ -99,5 +100,5 @@ fn a_pipe_of_a_million_extents_over_16_gib_takes_no_more_memory_than_a_short_one
         return record("a million extents over 16 GiB", reason).unwrap();
     }
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    stays_small(&directory.path().join("image"), 16 << 30, 1_000_000, Options::default());
+    stays_small(&directory.path().join("image"), 16 << 30, 1_000_000, EncoderOptions::default());
 }

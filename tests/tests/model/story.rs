@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Child;
 
-use blockio::stream::native::{Encoder, Options};
+use blockio::stream::native::{Encoder, EncoderOptions};
 use blockio::stream::{Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeIndex};
 use mt_tests::change_stream::{random_changes, volume};
 use mt_tests::journal_format::History;
@@ -298,7 +298,7 @@ impl<'a> Story<'a> {
             volumes,
         };
         let mut bytes = Vec::new();
-        let options = Options { batch_bytes: 32 << 10, ..Options::default() };
+        let options = EncoderOptions { batch_bytes: 32 << 10, ..EncoderOptions::default() };
         let mut encoder = Encoder::new(&mut bytes, &header, options).unwrap();
         let count = 1 + self.random.below(4);
         let mut marks = Vec::new();

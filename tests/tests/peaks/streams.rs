@@ -6,7 +6,7 @@ use std::path::Path;
 
 use blockio::extent::Extent;
 use blockio::stream::native::compression::Method;
-use blockio::stream::native::{Encoder, Options};
+use blockio::stream::native::{Encoder, EncoderOptions};
 use blockio::stream::rbd_diff::{self, Version};
 use blockio::stream::{
     BATCH_BYTES_MAX, BATCH_PIECES_MAX, Format, Mark, MarkKind, NAME_BYTES_MAX, Name, StreamHeader,
@@ -43,7 +43,7 @@ fn native(
     machine: &ScratchMachine,
     name: &str,
     header: &StreamHeader,
-    options: Options,
+    options: EncoderOptions,
     fill: impl FnOnce(&mut Encoder<BufWriter<File>>),
 ) -> String {
     let path = machine.file(name);
@@ -60,7 +60,7 @@ fn extent(start: u64, length: u64) -> Extent {
 
 /// A stream with `count` marks with the longest names.
 pub(crate) fn marks(machine: &ScratchMachine, name: &str, count: usize) -> String {
-    native(machine, name, &one_volume(SIZE), Options::default(), |encoder| {
+    native(machine, name, &one_volume(SIZE), EncoderOptions::default(), |encoder| {
         encoder.data(VolumeIndex(0), ByteOffset::new(0), &[7; 4096]).unwrap();
         for number in 0..count {
             let time = Timestamp(1_700_000_000_000_000_000 + number as u64);
@@ -83,7 +83,7 @@ fn volumes(machine: &ScratchMachine) -> String {
         }
     };
     let header = header((0..VOLUMES_MAX).map(volume).collect());
-    native(machine, "volumes.mts", &header, Options::default(), |encoder| {
+    native(machine, "volumes.mts", &header, EncoderOptions::default(), |encoder| {
         for number in 0..VOLUMES_MAX {
             let volume = VolumeIndex(number as u16);
             encoder.data(volume, ByteOffset::new(0), &[7; 4096]).unwrap();
@@ -96,7 +96,7 @@ fn onto_a_thousand(machine: &ScratchMachine) -> Row {
     let name = |number: usize| format!("{number:08}{}", "x".repeat(NAME_BYTES_MAX - 8));
     let volume = |number| change_stream::volume(&name(number), MIB, "", "");
     let header = header((0..VOLUMES_MAX).map(volume).collect());
-    let path = native(machine, "thousand.mts", &header, Options::default(), |encoder| {
+    let path = native(machine, "thousand.mts", &header, EncoderOptions::default(), |encoder| {
         for number in 0..VOLUMES_MAX {
             let volume = VolumeIndex(number as u16);
             encoder.data(volume, ByteOffset::new(0), &[7; 4096]).unwrap();
@@ -112,7 +112,7 @@ fn onto_a_thousand(machine: &ScratchMachine) -> Row {
 
 /// Batches with the maximum number of entries, of single sectors that are not adjacent.
 fn entries(machine: &ScratchMachine, batches: usize) -> String {
-    let options = Options { batch_bytes: BATCH_BYTES_MAX, ..Options::default() };
+    let options = EncoderOptions { batch_bytes: BATCH_BYTES_MAX, ..EncoderOptions::default() };
     native(machine, "entries.mts", &one_volume(SIZE), options, |encoder| {
         let places = SIZE / 1024;
         for number in 0..(batches * BATCH_PIECES_MAX) as u64 {
@@ -134,7 +134,7 @@ pub(crate) fn scattered(
     count: u64,
 ) -> String {
     let size = header.volumes[0].size.unwrap().get();
-    native(machine, name, header, Options::default(), |encoder| {
+    native(machine, name, header, EncoderOptions::default(), |encoder| {
         for number in 0..count {
             let at = ByteOffset::new(size / count * number);
             encoder.data(VolumeIndex(0), at, &[7; 4096]).unwrap();
@@ -145,7 +145,7 @@ pub(crate) fn scattered(
 /// Zeros as data: 8 MiB of them compress to a few bytes.
 fn bomb(machine: &ScratchMachine, name: &str, method: Method) -> String {
     let compression = Some(method);
-    let options = Options { batch_bytes: BATCH_BYTES_MAX, compression, created: None };
+    let options = EncoderOptions { batch_bytes: BATCH_BYTES_MAX, compression, created: None };
     native(machine, name, &one_volume(SIZE), options, |encoder| {
         for _ in 0..16 {
             encoder.data(VolumeIndex(0), ByteOffset::new(0), &vec![0; SIZE as usize]).unwrap();
@@ -155,7 +155,7 @@ fn bomb(machine: &ScratchMachine, name: &str, method: Method) -> String {
 
 /// One extent of zeros.
 fn zeros(machine: &ScratchMachine, size: u64) -> String {
-    native(machine, "zeros.mts", &one_volume(size), Options::default(), |encoder| {
+    native(machine, "zeros.mts", &one_volume(size), EncoderOptions::default(), |encoder| {
         encoder.zero(VolumeIndex(0), extent(0, size)).unwrap();
     })
 }

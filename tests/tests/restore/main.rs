@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use blockio::stream::native::{Encoder, Options};
+use blockio::stream::native::{Encoder, EncoderOptions};
 use blockio::stream::{Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeIndex};
 use mt_tests::change_stream::{Change, random_changes, volume};
 use mt_tests::loop_device::LoopDevice;
@@ -75,7 +75,7 @@ impl<'a> Group<'a> {
         let (format, is_in_write_order) = (Format::Native, true);
         let header = StreamHeader { format, is_in_write_order, identity: None, volumes };
         let mut bytes = Vec::new();
-        let mut encoder = Encoder::new(&mut bytes, &header, Options::default()).unwrap();
+        let mut encoder = Encoder::new(&mut bytes, &header, EncoderOptions::default()).unwrap();
         for (index, size) in SIZES.iter().enumerate() {
             for change in random_changes(&mut self.random, *size, 12) {
                 change.encode(&mut encoder, VolumeIndex(index as u16));

@@ -28,7 +28,7 @@ mod whereabouts;
 use std::fs::{self, File};
 use std::path::Path;
 
-use blockio::stream::native::{self, Options};
+use blockio::stream::native::{self, EncoderOptions};
 use blockio::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex,
 };
@@ -84,7 +84,7 @@ fn stream(
     let mut bytes = Vec::new();
     let header =
         StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
-    let options = Options { batch_bytes: 64 << 10, ..Options::default() };
+    let options = EncoderOptions { batch_bytes: 64 << 10, ..EncoderOptions::default() };
     let mut encoder = native::Encoder::new(&mut bytes, &header, options).unwrap();
     let mut time = 1_700_000_000_000_000_000;
     for part in parts {
@@ -116,7 +116,7 @@ fn timed(
     let mut bytes = Vec::new();
     let header =
         StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
-    let mut encoder = native::Encoder::new(&mut bytes, &header, Options::default()).unwrap();
+    let mut encoder = native::Encoder::new(&mut bytes, &header, EncoderOptions::default()).unwrap();
     for (seconds, changes) in parts {
         for change in changes {
             let Become::Data(bytes) = &change.becomes else { panic!("{change:?}") };

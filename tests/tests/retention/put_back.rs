@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use blockio::stream::native::{Encoder, Options};
+use blockio::stream::native::{Encoder, EncoderOptions};
 use blockio::stream::{Format, MarkKind, StreamHeader, VolumeIndex};
 use blockio::units::ByteOffset;
 use mt_tests::change_stream::{Change, volume};
@@ -172,7 +172,7 @@ fn of_two_volumes() -> (Vec<u8>, usize) {
         StreamHeader { format: Format::Native, is_in_write_order: true, identity: None, volumes };
     let mut bytes = Vec::new();
     // One batch for each change.
-    let options = Options { batch_bytes: 4096, ..Options::default() };
+    let options = EncoderOptions { batch_bytes: 4096, ..EncoderOptions::default() };
     let mut encoder = Encoder::new(&mut bytes, &header, options).unwrap();
     encoder.data(VolumeIndex(0), ByteOffset::new(0), &[1; 4096]).unwrap();
     encoder.data(VolumeIndex(1), ByteOffset::new(8192), &[2; 4096]).unwrap();

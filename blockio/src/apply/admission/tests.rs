@@ -8,15 +8,15 @@ use crate::journal::state::Consumed;
 use crate::remedy::{Remedy, StreamRemedy};
 use crate::stream::{Name, StreamHeader};
 
-static NOTHING: LazyLock<Options> = LazyLock::new(Options::default);
-static RESIZE: LazyLock<Options> =
-    LazyLock::new(|| Options { accept_resize: true, ..Options::default() });
-static OLDER: LazyLock<Options> =
-    LazyLock::new(|| Options { accept_older: true, ..Options::default() });
-static BASE: LazyLock<Options> =
-    LazyLock::new(|| Options { accept_base: true, ..Options::default() });
-static UNFINISHED: LazyLock<Options> =
-    LazyLock::new(|| Options { accept_unfinished: true, ..Options::default() });
+static NOTHING: LazyLock<ApplyOptions> = LazyLock::new(ApplyOptions::default);
+static RESIZE: LazyLock<ApplyOptions> =
+    LazyLock::new(|| ApplyOptions { accept_resize: true, ..ApplyOptions::default() });
+static OLDER: LazyLock<ApplyOptions> =
+    LazyLock::new(|| ApplyOptions { accept_older: true, ..ApplyOptions::default() });
+static BASE: LazyLock<ApplyOptions> =
+    LazyLock::new(|| ApplyOptions { accept_base: true, ..ApplyOptions::default() });
+static UNFINISHED: LazyLock<ApplyOptions> =
+    LazyLock::new(|| ApplyOptions { accept_unfinished: true, ..ApplyOptions::default() });
 
 fn header(from: &str, to: &str, size: u64) -> VolumeHeader {
     let name = |text: &str| (!text.is_empty()).then(|| Name::new(text.as_bytes()).unwrap());
@@ -184,7 +184,7 @@ fn ask_plain(
     format: Format,
     named: &(Fingerprint, SourceOrder),
     known: &VolumeState,
-    options: &'static Options,
+    options: &'static ApplyOptions,
 ) -> Result<Admission> {
     let header = header("", "", 0);
     ask_with(&header, Some(known), |question| {

@@ -2,7 +2,7 @@
 //! go to.
 
 use super::{Input, Session};
-use crate::apply::Event;
+use crate::apply::ApplyEvent;
 use crate::apply::admission::{Admission, Named, Question, Start, admit, admit_next};
 use crate::apply::source::Answer;
 use crate::apply::volumes::Applied;
@@ -178,7 +178,7 @@ impl Session<'_> {
         })?;
         volume.source_bytes = header.size.or(volume.source_bytes);
         for warning in &admission.warnings {
-            (self.observe)(Event::Notice(warning));
+            (self.observe)(ApplyEvent::Notice(warning));
         }
         Ok(admission)
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Input, Session};
 use crate::Result;
-use crate::apply::Event;
+use crate::apply::ApplyEvent;
 use crate::apply::admission::is_chained;
 use crate::apply::volumes::{Applied, Volumes};
 use crate::barrier::AllFlushed;
@@ -114,7 +114,7 @@ impl Session<'_> {
         let is_whole = !behind && !half;
         if !self.points.is_empty() && self.group.has_history_open() {
             if !is_whole && !self.has_told_not_whole {
-                (self.observe)(Event::Notice(&Notice::NotAllVolumesAtMark));
+                (self.observe)(ApplyEvent::Notice(&Notice::NotAllVolumesAtMark));
             }
             self.has_told_not_whole = !is_whole;
         }
@@ -132,7 +132,7 @@ impl Session<'_> {
             }
         }
         for note in notes {
-            (self.observe)(Event::Notice(&note));
+            (self.observe)(ApplyEvent::Notice(&note));
         }
     }
 }

@@ -88,32 +88,32 @@ fn with_history() -> Group {
 
 /// A group without a history: its state is in `directory`.
 fn without_history(directory: &tempfile::TempDir) -> Group {
-    Group::open(&crate::group::Place::without_history(directory.path()), "g").unwrap()
+    Group::open(&crate::group::GroupPlace::without_history(directory.path()), "g").unwrap()
 }
 
 /// Begins a session and runs `steps` on it.
 fn session(
     assignments: Vec<Assignment>,
     group: Group,
-    options: Options,
+    options: ApplyOptions,
     steps: impl FnOnce(&mut Session<'_>, &Told),
 ) {
     let told = Told::default();
     let source = Box::new(Silent(Arc::clone(&told.durable)));
-    let history = crate::apply::Settings { in_thread: false, ..Default::default() };
-    let job = Job { source, assignments, group, options, history, pool: None };
+    let history = crate::apply::HistorySettings { in_thread: false, ..Default::default() };
+    let job = ApplyJob { source, assignments, group, options, history, pool: None };
     let heard = Rc::clone(&told.heard);
-    let mut observe = move |event: Event<'_>| match event {
-        Event::Notice(notice) => heard.borrow_mut().push(notice.to_string()),
-        Event::VolumeFailed(error) => heard.borrow_mut().push(format!("failed: {error}")),
-        Event::Progress { .. } => {}
+    let mut observe = move |event: ApplyEvent<'_>| match event {
+        ApplyEvent::Notice(notice) => heard.borrow_mut().push(notice.to_string()),
+        ApplyEvent::VolumeFailed(error) => heard.borrow_mut().push(format!("failed: {error}")),
+        ApplyEvent::Progress { .. } => {}
     };
     let stop = AtomicBool::new(false);
     steps(&mut Session::begin(job, &stop, &mut observe).unwrap(), &told);
 }
 
 /// The same, with one volume, "db", of a group without a history.
-fn plain_session(options: Options, steps: impl FnOnce(&mut Session<'_>, &Told)) {
+fn plain_session(options: ApplyOptions, steps: impl FnOnce(&mut Session<'_>, &Told)) {
     let directory = tempfile::tempdir().unwrap();
     session(vec![on("db", disk())], without_history(&directory), options, steps);
 }

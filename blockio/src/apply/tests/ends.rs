@@ -34,7 +34,7 @@ fn cut() -> Vec<u8> {
 fn what_is_cut_off_is_a_failure_with_what_was_done_and_of_a_pipe_it_may_be_announced() {
     for (resume, is_pipe) in [(false, true), (true, true), (true, false)] {
         let place = Place::new();
-        let options = Options { resume, ..of(Format::Native) };
+        let options = ApplyOptions { resume, ..of(Format::Native) };
         let input = match is_pipe {
             true => pipe(cut()),
             false => {
@@ -60,7 +60,7 @@ fn what_cannot_be_believed_is_not_taken_for_cut_off() {
     let mut rotten = marked();
     let last = rotten.len() - 30;
     rotten[last] ^= 1;
-    let options = Options { resume: true, ..of(Format::Native) };
+    let options = ApplyOptions { resume: true, ..of(Format::Native) };
     let outcome = place.apply(vec![pipe(rotten)], options).unwrap();
     assert!(matches!(outcome.ending, Ending::Failed(_)), "{outcome:?}");
 }
@@ -84,16 +84,16 @@ fn a_run_whose_volumes_have_all_failed_ends_and_reads_no_further() {
         identity: "disk".to_owned().into(),
     };
     fs::write(place.path("stream"), cut()).unwrap();
-    let job = Job {
+    let job = ApplyJob {
         source: vec![StreamArgument::Path(place.path("stream"))].into(),
         assignments: vec![assignment],
         group: place.group(),
         options: of(Format::Native),
-        ..Job::default()
+        ..ApplyJob::default()
     };
     let mut told = 0;
     let outcome = run(job, &AtomicBool::new(false), &mut |event| {
-        told += usize::from(matches!(event, Event::VolumeFailed(_)));
+        told += usize::from(matches!(event, ApplyEvent::VolumeFailed(_)));
     });
     let outcome = outcome.unwrap();
     assert!(matches!(outcome.ending, Ending::Complete), "{outcome:?}");
@@ -103,10 +103,11 @@ fn a_run_whose_volumes_have_all_failed_ends_and_reads_no_further() {
 #[test]
 fn an_image_file_is_grown_when_that_is_accepted() {
     let place = Place::new();
-    let options = Options { accept_resize: true, ..of(Format::Native) };
+    let options = ApplyOptions { accept_resize: true, ..of(Format::Native) };
     let assignments = vec![place.target("a", Some("a"))];
     let source = vec![native(&[("a", 2 * SIZE)], 1)].into();
-    let job = Job { source, assignments, group: place.group(), options, ..Job::default() };
+    let job =
+        ApplyJob { source, assignments, group: place.group(), options, ..ApplyJob::default() };
     assert!(is_complete(&run(job, &AtomicBool::new(false), &mut |_| {}).unwrap()));
     assert_eq!(fs::metadata(place.path("a")).unwrap().len(), 2 * SIZE);
 }
@@ -126,7 +127,7 @@ fn a_stream_that_is_its_own_target_is_refused_by_name() {
 fn a_run_that_verifies_reads_back_what_it_wrote_and_comes_to_its_end() {
     for engine in [Engine::Blocking, Engine::Auto] {
         let place = Place::new();
-        let options = Options { verify: true, engine, ..of(Format::Native) };
+        let options = ApplyOptions { verify: true, engine, ..of(Format::Native) };
         // 100 bytes: a sector that changes in part.
         let outcome = place.apply(vec![native(&[("", SIZE)], 3), pipe(marked())], options);
         assert!(is_complete(&outcome.unwrap()));
@@ -202,12 +203,12 @@ fn volumes_that_have_the_stream_that_was_begun_need_not_be_in_the_middle_of_it()
         vec![file(1), file(2)]
     };
     let apply = || {
-        let job = Job {
+        let job = ApplyJob {
             source: inputs().into(),
             assignments: volumes.map(|(name, _)| place.target(name, Some(name))).into(),
             group: place.group(),
             options: of(Format::Native),
-            ..Job::default()
+            ..ApplyJob::default()
         };
         run(job, &AtomicBool::new(false), &mut |_| {}).unwrap()
     };

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::*;
-use crate::apply::Settings;
+use crate::apply::HistorySettings;
 use crate::assignment::{Disk, OpenDevice};
 use crate::device::Geometry;
 use crate::device::buffer::ArenaPool;
@@ -27,7 +27,7 @@ fn volumes(named: Vec<(&str, MemoryDevice)>) -> Volumes {
     });
     let mut volumes = Volumes::new(assignments.collect());
     for volume in &mut volumes.volumes {
-        volume.open(&Options::default(), &[]).unwrap();
+        volume.open(&ApplyOptions::default(), &[]).unwrap();
     }
     volumes
 }
@@ -146,7 +146,7 @@ fn zeros_longer_than_a_step_are_written_to_their_end() {
 fn what_long_zeros_overwrite_is_preserved() {
     let storage = crate::sim::storage(1 << 14);
     let mut group = Group::in_storage(storage, "g").unwrap();
-    group.open_history(Settings { in_thread: false, ..Settings::default() }).unwrap();
+    group.open_history(HistorySettings { in_thread: false, ..HistorySettings::default() }).unwrap();
     group.begin_history(&Targets::new()).unwrap();
     let length = CLEAR_STEP_BYTES + 4096;
     // It cannot be read, so nothing is overwritten.
@@ -197,7 +197,7 @@ fn all_that_is_overwritten_is_preserved_though_it_is_more_than_there_is_memory_f
     for place in 0..count {
         write(&mut some, piece(0, place * long, 4096, DATA), 7, &mut Group::default());
     }
-    group.open_history(Settings { in_thread: false, ..Settings::default() }).unwrap();
+    group.open_history(HistorySettings { in_thread: false, ..HistorySettings::default() }).unwrap();
     group.begin_history(&Targets::new()).unwrap();
     let before = group.catalogue_now().unwrap().journal_bytes();
     for place in 0..count {

@@ -32,7 +32,7 @@ fn between(format: Format, exact: bool, unordered: bool) -> InBetween {
 /// A group with its history in `storage`, open.
 fn with_history(storage: &Arc<dyn Storage>) -> Group {
     let mut group = Group::in_storage(Arc::clone(storage), "g").unwrap();
-    group.open_history(Settings { in_thread: false, ..Settings::default() }).unwrap();
+    group.open_history(HistorySettings { in_thread: false, ..HistorySettings::default() }).unwrap();
     group
 }
 
@@ -90,10 +90,10 @@ fn how_a_group_begins_is_saved_with_the_first_thing_and_never_over_what_was_set(
 #[test]
 fn only_a_group_that_keeps_history_and_is_no_rehearsal_opens_one() {
     let (directory, storage) = (tempfile::tempdir().unwrap(), crate::sim::storage(1 << 14));
-    let plain = Group::open(&Place::without_history(directory.path()), "g").unwrap();
+    let plain = Group::open(&GroupPlace::without_history(directory.path()), "g").unwrap();
     let looked_at = with_history(&storage).view().clone();
     for mut group in [plain, Group::rehearse(looked_at), Group::default()] {
-        group.open_history(Settings::default()).unwrap();
+        group.open_history(HistorySettings::default()).unwrap();
         assert!(!group.has_history_open());
         assert!(group.arena().unwrap().is_none() && group.try_arena().is_none());
     }
@@ -117,7 +117,7 @@ fn what_a_rehearsal_has_seen_is_what_it_goes_on_from() {
 #[test]
 fn what_is_remembered_depends_on_where_a_group_is_kept() {
     let directory = tempfile::tempdir().unwrap();
-    let plain = Group::open(&Place::without_history(directory.path()), "g").unwrap();
+    let plain = Group::open(&GroupPlace::without_history(directory.path()), "g").unwrap();
     let kept = with_history(&crate::sim::storage(1 << 14));
     for (group, remembers, keeps_history) in
         [(Group::default(), false, false), (plain, true, false), (kept, true, true)]
@@ -342,9 +342,9 @@ fn what_a_checkpoint_says_of_a_volume_is_saved() {
 fn a_state_that_is_lost_is_made_anew_and_saved() {
     let directory = tempfile::tempdir().unwrap();
     let of = |name: &str| directory.path().join(name);
-    let place = Place { state: of("state"), history: Some(of("history")) };
+    let place = GroupPlace { state: of("state"), history: Some(of("history")) };
     let mut group = Group::open(&place, "g").unwrap();
-    group.open_history(Settings { in_thread: false, ..Settings::default() }).unwrap();
+    group.open_history(HistorySettings { in_thread: false, ..HistorySettings::default() }).unwrap();
     group
         .overwrite(|state| state.volumes.entry("db".into()).or_default().target_bytes = 7)
         .unwrap();

@@ -9,12 +9,12 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::apply::{self, Job, Options, StreamArgument};
+use crate::apply::{self, ApplyJob, ApplyOptions, StreamArgument};
 use crate::assignment::Assignment;
 use crate::device::open::Engine;
 use crate::extent::Extent;
-use crate::group::keeper::Settings;
-use crate::group::{Group, GroupView, Place, Rebuilding};
+use crate::group::keeper::HistorySettings;
+use crate::group::{Group, GroupPlace, GroupView, Rebuilding};
 use crate::journal::dump;
 use crate::journal::layout::{
     BLOCK_BYTES, COPIES_FROM, Entry, Held, RecordHeader, RecordKind, SegmentHeader,
@@ -44,14 +44,15 @@ impl History {
     /// Three streams, each with a point in its middle and one at its end.
     fn new() -> Self {
         let history = Self(tempfile::tempdir().unwrap());
-        (1..=3).for_each(|round| history.apply(round, Settings::default()));
+        (1..=3).for_each(|round| history.apply(round, HistorySettings::default()));
         history
     }
 
     /// A history with copies, in segments of `segment_bytes`.
     fn thinned(segment_bytes: u64) -> Self {
         let history = Self(tempfile::tempdir().unwrap());
-        let settings = Settings { segment_bytes: Some(segment_bytes), ..Settings::default() };
+        let settings =
+            HistorySettings { segment_bytes: Some(segment_bytes), ..HistorySettings::default() };
         (1..=3).for_each(|round| history.apply(round, settings.clone()));
         let seconds = std::time::Duration::from_secs;
         let (window, keep_all) = (seconds(100 * 365 * 24 * 3600), std::time::Duration::ZERO);
@@ -61,9 +62,9 @@ impl History {
         history
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> GroupPlace {
         let at = self.0.path().join("g");
-        Place { state: at.clone(), history: Some(at) }
+        GroupPlace { state: at.clone(), history: Some(at) }
     }
 
     fn group(&self) -> Group {
@@ -98,24 +99,24 @@ impl History {
         }]
     }
 
-    fn apply(&self, round: u8, history: Settings) {
+    fn apply(&self, round: u8, history: HistorySettings) {
         let input = Input::from_pipe(std::io::Cursor::new(stream(round)));
         let inputs = vec![StreamArgument::Open { name: "a pipe".to_owned(), input }];
-        let options = Options {
+        let options = ApplyOptions {
             format: Some(Format::Native),
             engine: Engine::Blocking,
-            ..Options::default()
+            ..ApplyOptions::default()
         };
         let (assignments, group) = (self.assignments(), self.group());
         let segment_bytes = history.segment_bytes.or(Some(128 << 10));
-        let history = Settings { segment_bytes, ..history };
-        let job =
-            Job { source: inputs.into(), assignments, group, options, history, ..Job::default() };
+        let history = HistorySettings { segment_bytes, ..history };
+        let source = inputs.into();
+        let job = ApplyJob { source, assignments, group, options, history, pool: None };
         apply::run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
     }
 
     fn roll_back(&self, to: u64) {
-        let job = rollback::Job {
+        let job = rollback::RollbackJob {
             accept_target: false,
             may_give_up_points: true,
             without_undo: false,
@@ -123,7 +124,7 @@ impl History {
             assignments: self.assignments(),
             to: PointId(to),
             engine: Engine::Blocking,
-            history: Settings::default(),
+            history: HistorySettings::default(),
             pool: None,
         };
         rollback::run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
@@ -232,13 +233,13 @@ fn a_history_of_every_sort_is_clean() {
     assert_eq!(history.classes(), []);
     history.roll_back(4);
     assert_eq!(history.classes(), []);
-    history.apply(4, Settings::default());
+    history.apply(4, HistorySettings::default());
     assert_eq!(history.classes(), []);
     let before = history.check().points;
     let nothing = std::time::Duration::ZERO;
     let policy = Policy { window: nothing, keep_all: nothing, ..Policy::default() };
     history.keep_by(policy);
-    history.apply(5, Settings::default());
+    history.apply(5, HistorySettings::default());
     assert_eq!(history.classes(), []);
     // One more was made, and more expired.
     assert!(history.check().points <= before);
@@ -253,7 +254,7 @@ fn a_history_is_clean_while_it_is_written_and_expires() {
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for round in 4..12 {
-                history.apply(round, Settings::default());
+                history.apply(round, HistorySettings::default());
             }
         });
         while !writer.is_finished() {
@@ -341,7 +342,7 @@ const ACCIDENTS: &[(Class, Accident)] = &[
     (Class::StateCopyWrong, |h| fs::remove_file(h.file("state")).unwrap()),
     (Class::StateOlder, |h| {
         let before = COPIES.map(|name| (name, fs::read(h.file(name)).unwrap()));
-        h.apply(4, Settings::default());
+        h.apply(4, HistorySettings::default());
         before.iter().for_each(|(name, text)| fs::write(h.file(name), text).unwrap());
     }),
     (Class::StateOlder, |h| {
@@ -481,7 +482,7 @@ fn a_dump_has_a_line_for_every_record_and_every_image() {
     let (known, report) = (history.catalogue(), history.check());
     let storage = crate::group::storage(&history.place()).unwrap();
     let mut lines = Vec::new();
-    let options = dump::Options { extents: true, ..dump::Options::default() };
+    let options = dump::DumpOptions { extents: true, ..dump::DumpOptions::default() };
     dump::dump(&storage, &known, options, &mut |line| {
         lines.push(line.to_owned());
         Ok(())

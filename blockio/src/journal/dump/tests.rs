@@ -24,7 +24,7 @@ fn catalogue(segments: &[Written; 4]) -> Catalogue {
     known
 }
 
-fn lines(segments: &[&Written], known: &Catalogue, options: Options<'_>) -> Vec<String> {
+fn lines(segments: &[&Written], known: &Catalogue, options: DumpOptions<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     let mut print = |line: &str| {
         lines.push(line.to_owned());
@@ -45,7 +45,7 @@ fn all_records_that_count_are_printed_and_of_the_last_segment_what_follows() {
     let known = segments();
     let catalogue = catalogue(&known);
     let more = known.clone().map(|segment| segment.image(0, 7));
-    let printed = lines(&more.each_ref(), &catalogue, Options::default());
+    let printed = lines(&more.each_ref(), &catalogue, DumpOptions::default());
     assert_eq!(
         begins(&printed),
         [
@@ -80,7 +80,7 @@ fn entries_that_are_longer_together_than_a_volume_can_be_are_counted_all_the_sam
     let [first, second, third, fourth] = known.clone();
     let most = (0, !0xfff);
     let fourth = fourth.zeros(0, &[most, most]);
-    let printed = lines(&[&first, &second, &third, &fourth], &catalogue, Options::default());
+    let printed = lines(&[&first, &second, &third, &fourth], &catalogue, DumpOptions::default());
     let both = 2 * u128::from(most.1);
     assert!(printed[11].contains(&format!("entries 2  of {both}  payload 0")), "{}", printed[11]);
 }
@@ -92,7 +92,7 @@ fn of_one_point_only_its_epoch_is_printed() {
     for (point, segments) in
         [(0, ["segment 1 epoch", "segment 2 epoch"]), (1, ["segment 3 epoch", "segment 4 epoch"])]
     {
-        let options = Options { point: Some(&catalogue.points[point]), extents: true };
+        let options = DumpOptions { point: Some(&catalogue.points[point]), extents: true };
         let printed = begins(&lines(&known.each_ref(), &catalogue, options));
         let found: Vec<_> = printed.iter().filter(|line| line.starts_with("segment")).collect();
         assert_eq!(found, segments.iter().collect::<Vec<_>>());
@@ -108,10 +108,10 @@ fn a_record_that_is_not_there_is_damage_and_the_end_of_what_was_written_is_none(
     let damage = |lines: Vec<String>| -> Vec<String> {
         lines.into_iter().filter(|line| line.contains("DAMAGED")).collect()
     };
-    assert_eq!(damage(lines(&known.each_ref(), &catalogue, Options::default())), [""; 0]);
+    assert_eq!(damage(lines(&known.each_ref(), &catalogue, DumpOptions::default())), [""; 0]);
     let short = Written::new(1, 0, 1).epoch(&memo(&[0], 1));
     let [_, second, third, fourth] = &known;
-    let printed = lines(&[&short, second, third, fourth], &catalogue, Options::default());
+    let printed = lines(&[&short, second, third, fourth], &catalogue, DumpOptions::default());
     assert_eq!(
         damage(printed),
         ["  record 2 at 12288: DAMAGED: no header: it does not begin as a header"]
@@ -124,7 +124,7 @@ fn a_segment_that_cannot_be_read_has_a_line_that_says_why() {
     let catalogue = catalogue(&known);
     let [_, second, third, fourth] = &known;
     let other = second.clone().with(|header| header.journal = [8; 16]);
-    let printed = lines(&[&other, third, fourth], &catalogue, Options::default());
+    let printed = lines(&[&other, third, fourth], &catalogue, DumpOptions::default());
     assert_eq!(printed[1], "segment 1: entity not found");
     assert_eq!(printed[2], "segment 2: it belongs to another journal");
 }

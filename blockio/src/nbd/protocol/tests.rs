@@ -14,7 +14,7 @@ const REQUEST: [u8; REQUEST_BYTES] = [
 fn a_request_is_taken_apart_as_the_document_says() {
     let expected = Request {
         flags: command_flag::FUA,
-        command: Command::WriteZeroes,
+        command: CommandType::WriteZeroes,
         cookie: 0x0102_0304_0506_0708,
         offset: 0x0100_0000_0002,
         length: 4096,
@@ -33,11 +33,11 @@ fn only_writes_bring_bytes_and_only_so_many() {
         bytes[24..].copy_from_slice(&length.to_be_bytes());
         Request::parse(&bytes).map(|request| request.command)
     };
-    assert_eq!(with(1, PAYLOAD_BYTES_MAX), Ok(Command::Write));
+    assert_eq!(with(1, PAYLOAD_BYTES_MAX), Ok(CommandType::Write));
     let longer = PAYLOAD_BYTES_MAX + 1;
     assert_eq!(with(1, longer), Err(Breach::WriteTooLong(longer)));
-    assert_eq!(with(0, u32::MAX), Ok(Command::Read));
-    assert_eq!(with(5, u32::MAX), Ok(Command::Unknown(5)));
+    assert_eq!(with(0, u32::MAX), Ok(CommandType::Read));
+    assert_eq!(with(5, u32::MAX), Ok(CommandType::Unknown(5)));
 }
 
 #[test]
@@ -107,7 +107,7 @@ proptest! {
         if let Ok(request) = Request::parse(&front) {
             prop_assert!(has_magic || front[..4] == REQUEST[..4]);
             let is_long = request.length > PAYLOAD_BYTES_MAX;
-            prop_assert!(request.command != Command::Write || !is_long);
+            prop_assert!(request.command != CommandType::Write || !is_long);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::stream::native::layout::{
     PAYLOAD_CHECKSUM_AT, RECORD_MAGIC, RESERVED_AT, SEQUENCE_AT, SHARED_BYTES, STORED_BYTES_AT,
     STREAM_MAGIC, Shared, TAG_AT, Tag, expect, expect_zeros, header_checksum, padded, u32_at,
 };
-use crate::stream::{BatchHeader, End, Event, Malformed, Problem, Timestamp, Totals, Want};
+use crate::stream::{BatchHeader, Decoded, End, Malformed, Problem, Timestamp, Totals, Want};
 use crate::units::ByteCount;
 
 /// A record that may be skipped is taken in pieces of at most this many bytes.
@@ -26,7 +26,7 @@ pub struct Decoder {
     sequence: u64,
     stream: Option<Known>,
     totals: Totals,
-    event: Option<Event>,
+    event: Option<Decoded>,
 }
 
 /// What later records are checked against.
@@ -159,13 +159,13 @@ impl Decoder {
                 self.check_alone(shared)?;
                 let mark = body::read_mark(body, at)?;
                 self.totals.marks = self.totals.marks.saturating_add(1);
-                self.give(Event::Mark(mark));
+                self.give(Decoded::Mark(mark));
                 Ok(())
             }
             KIND_END => {
                 self.check_alone(shared)?;
                 let consistent = body::read_end(body, at, &self.totals)?;
-                self.event = Some(Event::End(End { totals: self.totals, consistent }));
+                self.event = Some(Decoded::End(End { totals: self.totals, consistent }));
                 self.state = State::End;
                 Ok(())
             }
@@ -184,7 +184,7 @@ impl Decoder {
         expect(tag_at, "the tag of a record's stream", found, expected)?;
         let sizes = stream.volumes.iter().map(|volume| volume.size).collect();
         self.stream = Some(Known { tag, created: stream.created, sizes });
-        self.give(Event::Begin(stream.into_header()));
+        self.give(Decoded::Begin(stream.into_header()));
         Ok(())
     }
 
@@ -201,7 +201,7 @@ impl Decoder {
         let checksum = Some(shared.payload_checksum);
         let batch = BatchHeader { pieces, payload_bytes, checksum };
         if payload_bytes == 0 {
-            self.give(Event::Batch(batch));
+            self.give(Decoded::Batch(batch));
         } else {
             let stored = shared.stored_bytes as usize;
             self.state = State::Payload { batch, method, stored };
@@ -274,14 +274,14 @@ impl Decoder {
     }
 
     /// Ends a record that resulted in `event`.
-    fn give(&mut self, event: Event) {
+    fn give(&mut self, event: Decoded) {
         self.event = Some(event);
         self.state = State::Page;
     }
 }
 
 impl crate::stream::Decoder for Decoder {
-    fn event(&mut self) -> Option<Event> {
+    fn event(&mut self) -> Option<Decoded> {
         self.event.take()
     }
 
@@ -311,7 +311,7 @@ impl crate::stream::Decoder for Decoder {
                 self.take_header(&shared)
             }
             State::Padding { batch, .. } => expect_zeros(at, "the padding of a payload", bytes)
-                .map(|()| self.give(Event::Batch(batch))),
+                .map(|()| self.give(Decoded::Batch(batch))),
             State::Skip { left } => {
                 self.skip_bytes(left.saturating_sub(bytes.len()));
                 Ok(())
@@ -327,7 +327,7 @@ impl crate::stream::Decoder for Decoder {
             State::Payload { batch, stored, .. } => {
                 self.consumed += stored as u64;
                 match padded(stored) - stored {
-                    0 => self.give(Event::Batch(batch)),
+                    0 => self.give(Decoded::Batch(batch)),
                     left => self.state = State::Padding { batch, left },
                 }
                 Ok(())

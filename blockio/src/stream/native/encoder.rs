@@ -22,7 +22,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// Options for writing a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct EncoderOptions {
     /// The most payload of a batch, in bytes: a multiple of 4096, at most [`BATCH_BYTES_MAX`].
     pub batch_bytes: usize,
     /// How payload is compressed if that makes it shorter.
@@ -31,7 +31,7 @@ pub struct Options {
     pub created: Option<Timestamp>,
 }
 
-impl Default for Options {
+impl Default for EncoderOptions {
     /// Batches of 2 MiB, not compressed.
     fn default() -> Self {
         Self { batch_bytes: 2 << 20, compression: None, created: None }
@@ -43,7 +43,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Encoder<W> {
     output: W,
-    options: Options,
+    options: EncoderOptions,
     tag: Tag,
     sizes: Vec<Option<ByteCount>>,
     sequence: u64,
@@ -62,8 +62,8 @@ impl<W: Write> Encoder<W> {
     /// # Errors
     ///
     /// `Usage` if there are no volumes, more than [`VOLUMES_MAX`], or `batch_bytes` is not valid
-    /// for [`Options`]; `Failed` if `output` cannot be written.
-    pub fn new(output: W, header: &StreamHeader, options: Options) -> Result<Self> {
+    /// for [`EncoderOptions`]; `Failed` if `output` cannot be written.
+    pub fn new(output: W, header: &StreamHeader, options: EncoderOptions) -> Result<Self> {
         check(header, &options)?;
         let identity = header.identity.unwrap_or_else(|| Uuid::new_v4().into_bytes());
         let created = options.created.unwrap_or_else(now);
@@ -270,7 +270,7 @@ fn joined(first: &Piece, second: &Piece) -> Option<Piece> {
     Some(Piece { extent, ..*first })
 }
 
-fn check(header: &StreamHeader, options: &Options) -> Result<()> {
+fn check(header: &StreamHeader, options: &EncoderOptions) -> Result<()> {
     let volumes = header.volumes.len();
     if !(1..=VOLUMES_MAX).contains(&volumes) {
         let context = format!("beginning a stream of {volumes} volumes: 1 to {VOLUMES_MAX} may be");

@@ -9,11 +9,11 @@ use proptest::prelude::*;
 
 use super::compression::{Method, unpack};
 use super::layout::{self, Shared, padded};
-use super::{Decoder, Encoder, Options};
+use super::{Decoder, Encoder, EncoderOptions};
 use crate::extent::Extent;
 use crate::stream::drive::events;
 use crate::stream::{
-    Content, Decoder as _, Event, Format, Malformed, Mark, MarkKind, Name, Piece, StreamHeader,
+    Content, Decoded, Decoder as _, Format, Malformed, Mark, MarkKind, Name, Piece, StreamHeader,
     Timestamp, VolumeHeader, VolumeIndex, Want,
 };
 use crate::units::{ByteCount, ByteOffset};
@@ -28,8 +28,8 @@ fn extent(start: u64, length: u64) -> Extent {
     Extent::new(ByteOffset::new(start), ByteCount::new(length)).unwrap()
 }
 
-fn options(batch_bytes: usize, compression: Option<Method>) -> Options {
-    Options { batch_bytes, compression, created: Some(CREATED) }
+fn options(batch_bytes: usize, compression: Option<Method>) -> EncoderOptions {
+    EncoderOptions { batch_bytes, compression, created: Some(CREATED) }
 }
 
 /// Two volumes: one with all fields, and one with none.
@@ -79,7 +79,7 @@ fn records(stream: &[u8]) -> Vec<usize> {
     starts
 }
 
-fn decode(bytes: &[u8]) -> (Vec<Event>, Option<Malformed>) {
+fn decode(bytes: &[u8]) -> (Vec<Decoded>, Option<Malformed>) {
     events(&mut Decoder::new(), bytes)
 }
 
@@ -89,7 +89,7 @@ fn contents(stream: &[u8]) -> Vec<(Piece, Vec<u8>)> {
     let (mut rest, mut arena, mut contents) = (stream, Vec::new(), Vec::new());
     loop {
         while let Some(event) = decoder.event() {
-            let Event::Batch(batch) = event else { continue };
+            let Decoded::Batch(batch) = event else { continue };
             assert_eq!(batch.checksum, Some(crc32c::crc32c(&arena[..batch.payload_bytes])));
             contents.extend(batch.pieces.iter().map(|piece| (*piece, bytes_of(piece, &arena))));
         }
@@ -131,8 +131,13 @@ fn bytes_of(piece: &Piece, arena: &[u8]) -> Vec<u8> {
 fn the_example_decodes_to_what_was_encoded() {
     let (events, malformed) = decode(&example());
     assert_eq!(malformed, None);
-    let [Event::Begin(begin), Event::Batch(batch), Event::Mark(found), Event::Batch(_), end] =
-        events.as_slice()
+    let [
+        Decoded::Begin(begin),
+        Decoded::Batch(batch),
+        Decoded::Mark(found),
+        Decoded::Batch(_),
+        end,
+    ] = events.as_slice()
     else {
         panic!("{events:?}")
     };
@@ -145,7 +150,7 @@ fn the_example_decodes_to_what_was_encoded() {
         piece(0, extent((1 << 20) - 4096, 4096), Content::Discard),
     ];
     assert_eq!((batch.pieces.as_slice(), batch.payload_bytes), (&pieces[..], 8192));
-    let Event::End(end) = end else { panic!("{end:?}") };
+    let Decoded::End(end) = end else { panic!("{end:?}") };
     assert!(end.consistent);
     let totals = end.totals;
     assert_eq!((totals.extents, totals.data_bytes, totals.zero_bytes), (5, 5096, 65_537));
@@ -181,13 +186,13 @@ fn pieces_that_go_on_become_one_and_others_do_not() {
 #[test]
 fn more_pieces_than_a_batch_holds_are_two_batches() {
     let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, &header(), Options::default()).unwrap();
+    let mut encoder = Encoder::new(&mut bytes, &header(), EncoderOptions::default()).unwrap();
     for index in 0..16_385 {
         encoder.zero(VolumeIndex(1), extent(index * 8, 4)).unwrap();
     }
     assert_eq!(encoder.finish(true).unwrap().extents, 16_385);
     let (events, malformed) = decode(&bytes);
-    let batches = events.iter().filter(|event| matches!(event, Event::Batch(_))).count();
+    let batches = events.iter().filter(|event| matches!(event, Decoded::Batch(_))).count();
     assert_eq!((batches, malformed), (2, None));
 }
 
@@ -214,7 +219,7 @@ fn compressed_batches_are_smaller_and_noise_is_stored_plain() {
 
 #[test]
 fn the_encoder_refuses_what_its_own_decoder_would() {
-    let mut encoder = Encoder::new(std::io::sink(), &header(), Options::default()).unwrap();
+    let mut encoder = Encoder::new(std::io::sink(), &header(), EncoderOptions::default()).unwrap();
     let last = ByteOffset::new((1 << 20) - 1);
     assert!(encoder.data(VolumeIndex(0), last, &[1; 2]).is_err());
     assert!(encoder.data(VolumeIndex(0), last, &[]).is_err());
@@ -228,7 +233,10 @@ fn the_encoder_refuses_what_its_own_decoder_would() {
     for count in [0, 1025] {
         let volumes = vec![VolumeHeader::default(); count];
         let header = StreamHeader { volumes, ..header() };
-        assert!(Encoder::new(std::io::sink(), &header, Options::default()).is_err(), "{count}");
+        assert!(
+            Encoder::new(std::io::sink(), &header, EncoderOptions::default()).is_err(),
+            "{count}"
+        );
     }
 }
 
@@ -238,10 +246,10 @@ fn the_most_volumes_with_the_longest_names_go_through() {
     let volume = VolumeHeader { name: name.clone(), size: None, from: name.clone(), to: name };
     let header = StreamHeader { volumes: vec![volume; 1024], ..header() };
     let mut bytes = Vec::new();
-    Encoder::new(&mut bytes, &header, Options::default()).unwrap().finish(false).unwrap();
+    Encoder::new(&mut bytes, &header, EncoderOptions::default()).unwrap().finish(false).unwrap();
     let (events, malformed) = decode(&bytes);
-    assert_eq!((&events[0], malformed), (&Event::Begin(header), None));
-    assert!(matches!(&events[1], Event::End(end) if !end.consistent));
+    assert_eq!((&events[0], malformed), (&Decoded::Begin(header), None));
+    assert!(matches!(&events[1], Decoded::End(end) if !end.consistent));
 }
 
 /// Input of a test for an encoder.
@@ -320,8 +328,8 @@ proptest! {
         prop_assert!(found == model);
         let (events, malformed) = decode(&bytes);
         prop_assert_eq!(malformed, None);
-        let marks = events.iter().filter(|event| matches!(event, Event::Mark(_))).count();
+        let marks = events.iter().filter(|event| matches!(event, Decoded::Mark(_))).count();
         prop_assert_eq!(marks as u64, totals.marks);
-        prop_assert!(matches!(events.last(), Some(Event::End(end)) if end.totals == totals));
+        prop_assert!(matches!(events.last(), Some(Decoded::End(end)) if end.totals == totals));
     }
 }

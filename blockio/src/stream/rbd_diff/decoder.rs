@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use crate::extent::Extent;
-use crate::stream::collected::{Collected, Place};
+use crate::stream::collected::{Collected, PayloadSlot};
 use crate::stream::rbd_diff::container::{BANNER_START, ImageHeader};
 use crate::stream::rbd_diff::record::{BANNER_BYTES, Fields, Kind, Skip, Version};
 use crate::stream::{
-    self, End, Event, Format, Malformed, NAME_BYTES_MAX, Name, Problem, StreamHeader, Totals,
+    self, Decoded, End, Format, Malformed, NAME_BYTES_MAX, Name, Problem, StreamHeader, Totals,
     VolumeHeader, Want,
 };
 use crate::units::{ByteCount, ByteOffset};
@@ -26,7 +26,7 @@ pub struct Decoder {
     previous: Option<Option<Name>>,
     diff: Diff,
     batch: Collected,
-    events: VecDeque<Event>,
+    events: VecDeque<Decoded>,
 }
 
 /// What is taken next.
@@ -39,7 +39,7 @@ enum State {
     Head(Kind),
     Name { kind: Kind, length: usize },
     Skip(Skip),
-    Payload { extent: Extent, place: Place },
+    Payload { extent: Extent, place: PayloadSlot },
     End,
 }
 
@@ -163,7 +163,7 @@ impl Decoder {
         self.diff.has_begun = true;
         let (from, to) = (self.diff.from.clone(), self.diff.to.clone());
         let volume = VolumeHeader { name: None, size: Some(size), from, to };
-        self.events.push_back(Event::Begin(StreamHeader {
+        self.events.push_back(Decoded::Begin(StreamHeader {
             is_in_write_order: false,
             format: Format::RbdDiff,
             identity: None,
@@ -300,7 +300,7 @@ impl Decoder {
     }
 
     fn close_batch(&mut self) {
-        self.events.extend(self.batch.close().map(Event::Batch));
+        self.events.extend(self.batch.close().map(Decoded::Batch));
     }
 
     /// After `e`. The last batch of the last diff is held back until the input has really ended:
@@ -317,13 +317,13 @@ impl Decoder {
     fn finish_diff(&mut self) {
         self.close_batch();
         let diff = std::mem::take(&mut self.diff);
-        self.events.push_back(Event::End(End { totals: diff.totals, consistent: true }));
+        self.events.push_back(Decoded::End(End { totals: diff.totals, consistent: true }));
         self.previous = Some(diff.to);
     }
 }
 
 impl stream::Decoder for Decoder {
-    fn event(&mut self) -> Option<Event> {
+    fn event(&mut self) -> Option<Decoded> {
         self.events.pop_front()
     }
 
@@ -335,7 +335,7 @@ impl stream::Decoder for Decoder {
             State::Head(kind) => Want::Bytes(kind.head_bytes(self.version)),
             State::Name { length, .. } => Want::Bytes(length),
             State::Skip(skip) => Want::Bytes(skip.want()),
-            State::Payload { place: Place { position, length }, .. } => {
+            State::Payload { place: PayloadSlot { position, length }, .. } => {
                 Want::Payload { position, length }
             }
             State::End => Want::End,

@@ -8,7 +8,7 @@ mod samples;
 
 use crate::stream::rbd_diff::{Decoder, Version};
 use crate::stream::{
-    self, BATCH_BYTES_MAX, BATCH_PIECES_MAX, Content, Decoder as _, Event, Malformed, Piece,
+    self, BATCH_BYTES_MAX, BATCH_PIECES_MAX, Content, Decoded, Decoder as _, Malformed, Piece,
     Problem, StreamHeader, Totals, VolumeHeader, Want,
 };
 
@@ -67,20 +67,20 @@ fn step(decoder: &mut Decoder, left: &mut &[u8], arena: &mut [u8]) -> Result<boo
     decoder.take(bytes).map(|()| true)
 }
 
-fn see(event: Event, arena: &[u8], position: u64) -> Seen {
+fn see(event: Decoded, arena: &[u8], position: u64) -> Seen {
     match event {
-        Event::Begin(StreamHeader { format, identity, mut volumes, .. }) => {
+        Decoded::Begin(StreamHeader { format, identity, mut volumes, .. }) => {
             assert_eq!((format, identity, volumes.len()), (stream::Format::RbdDiff, None, 1));
             Seen::Begin(volumes.remove(0))
         }
-        Event::Batch(batch) => {
+        Decoded::Batch(batch) => {
             assert!((1..=BATCH_PIECES_MAX).contains(&batch.pieces.len()));
             assert_eq!(batch.checksum, None);
             let held = |piece: Piece| (piece, held(piece, &arena[..batch.payload_bytes]));
             Seen::Batch { pieces: batch.pieces.into_iter().map(held).collect(), position }
         }
-        Event::Mark(mark) => panic!("{mark:?} has no place in this format"),
-        Event::End(end) => {
+        Decoded::Mark(mark) => panic!("{mark:?} has no place in this format"),
+        Decoded::End(end) => {
             assert!(end.consistent);
             Seen::End(end.totals)
         }

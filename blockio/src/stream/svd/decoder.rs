@@ -4,14 +4,14 @@
 use std::collections::VecDeque;
 
 use crate::extent::Extent;
-use crate::stream::collected::{Collected, Place};
+use crate::stream::collected::{Collected, PayloadSlot};
 use crate::stream::svd::section::{
     Deltas, Fields, HEADER_BYTES, Kind, Order, PREFIX_BYTES, Prefix, RECORD_BYTES, Record,
     STAMP_BYTES, Stamp, TOTAL_BYTES,
 };
 use crate::stream::svd::{MARK_BYTES_MAX, MARKS_MAX};
 use crate::stream::{
-    self, End, Event, Format, Malformed, Mark, MarkKind, Name, Problem, StreamHeader, Timestamp,
+    self, Decoded, End, Format, Malformed, Mark, MarkKind, Name, Problem, StreamHeader, Timestamp,
     Totals, VolumeHeader, Want,
 };
 use crate::units::{ByteCount, ByteOffset};
@@ -30,7 +30,7 @@ pub struct Decoder {
     /// Whether the streams so far end in a state that the source was in.
     consistent: bool,
     batch: Collected,
-    events: VecDeque<Event>,
+    events: VecDeque<Decoded>,
 }
 
 /// What is taken next.
@@ -39,7 +39,7 @@ enum State {
     Word,
     Prefix,
     Body(Prefix),
-    Payload { extent: Extent, place: Place },
+    Payload { extent: Extent, place: PayloadSlot },
 }
 
 /// Which sections are allowed.
@@ -183,7 +183,7 @@ impl Decoder {
         self.current.first = Stamp::read(fields)?;
         nanoseconds(self.current.first).map_err(|problem| fields.wrong(Stamp::TIME_AT, problem))?;
         self.phase = Phase::TotalOrMark;
-        self.events.push_back(Event::Begin(StreamHeader {
+        self.events.push_back(Decoded::Begin(StreamHeader {
             is_in_write_order: false,
             format: Format::Svd,
             identity: Some(identity(self.current.first)),
@@ -289,12 +289,12 @@ impl Decoder {
             // split, and is alone in its stream, looks the same, and is treated as the worse case.
             _ => self.consistent = deltas != Deltas::default(),
         }
-        self.events.extend(self.batch.close().map(Event::Batch));
+        self.events.extend(self.batch.close().map(Decoded::Batch));
         if self.consistent {
             totals.marks = marks.len() as u64;
-            self.events.extend(marks.into_iter().map(Event::Mark));
+            self.events.extend(marks.into_iter().map(Decoded::Mark));
         }
-        self.events.push_back(Event::End(End { totals, consistent: self.consistent }));
+        self.events.push_back(Decoded::End(End { totals, consistent: self.consistent }));
         self.state = State::Word;
     }
 }
@@ -331,7 +331,7 @@ fn nanoseconds(stamp: Stamp) -> Result<Timestamp, Problem> {
 }
 
 impl stream::Decoder for Decoder {
-    fn event(&mut self) -> Option<Event> {
+    fn event(&mut self) -> Option<Decoded> {
         self.events.pop_front()
     }
 
@@ -369,7 +369,7 @@ impl stream::Decoder for Decoder {
         self.state = State::Prefix;
         let rest = self.batch.add_data(extent, place);
         if self.batch.is_full() {
-            self.events.extend(self.batch.close().map(Event::Batch));
+            self.events.extend(self.batch.close().map(Decoded::Batch));
         }
         if let Some(rest) = rest {
             self.expect_payload(rest);

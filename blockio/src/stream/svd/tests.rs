@@ -7,7 +7,7 @@ mod samples;
 use crate::stream::svd::section::Order;
 use crate::stream::svd::{Decoder, WORD_BIG, WORD_LITTLE};
 use crate::stream::{
-    BATCH_PIECES_MAX, Content, Decoder as _, End, Event, Mark, MarkKind, Name, Piece, Timestamp,
+    BATCH_PIECES_MAX, Content, Decoded, Decoder as _, End, Mark, MarkKind, Name, Piece, Timestamp,
     Want, drive,
 };
 
@@ -91,35 +91,35 @@ pub(in crate::stream) fn marks(marks: &[&[u8]]) -> Vec<u8> {
     marks_in(Order::Little, marks)
 }
 
-fn decode(bytes: &[u8]) -> Vec<Event> {
+fn decode(bytes: &[u8]) -> Vec<Decoded> {
     let (events, malformed) = drive::events(&mut Decoder::new(), bytes);
     assert_eq!(malformed, None);
     events
 }
 
-fn ends(events: &[Event]) -> Vec<&End> {
+fn ends(events: &[Decoded]) -> Vec<&End> {
     events
         .iter()
-        .filter_map(|event| if let Event::End(end) = event { Some(end) } else { None })
+        .filter_map(|event| if let Decoded::End(end) = event { Some(end) } else { None })
         .collect()
 }
 
-fn pieces(events: &[Event]) -> Vec<Piece> {
+fn pieces(events: &[Decoded]) -> Vec<Piece> {
     let batches = events.iter().filter_map(|event| match event {
-        Event::Batch(batch) => Some(batch.pieces.clone()),
+        Decoded::Batch(batch) => Some(batch.pieces.clone()),
         _ => None,
     });
     batches.flatten().collect()
 }
 
-fn names(events: &[Event]) -> Vec<&str> {
+fn names(events: &[Decoded]) -> Vec<&str> {
     events
         .iter()
         .map(|event| match event {
-            Event::Begin(_) => "begin",
-            Event::Batch(_) => "batch",
-            Event::Mark(_) => "mark",
-            Event::End(_) => "end",
+            Decoded::Begin(_) => "begin",
+            Decoded::Batch(_) => "batch",
+            Decoded::Mark(_) => "mark",
+            Decoded::End(_) => "end",
         })
         .collect()
 }
@@ -130,7 +130,7 @@ fn applied(bytes: &[u8]) -> Vec<u8> {
     let mut left = bytes;
     loop {
         while let Some(event) = decoder.event() {
-            if let Event::Batch(batch) = event {
+            if let Decoded::Batch(batch) = event {
                 for piece in &batch.pieces {
                     write(piece, &arena, &mut disk);
                 }
@@ -209,7 +209,7 @@ fn a_mark_may_hold_any_bytes_and_is_as_old_as_its_stream() {
         for (event, name) in events[1..4].iter().zip([&b"DDV2"[..], b"\0\xFFTLV2", &longest]) {
             let kind = MarkKind::ApplicationConsistent;
             let (time, name) = (Timestamp(TIME * 100), Name::new(name));
-            assert_eq!(event, &Event::Mark(Mark { time, kind, name, group: None }));
+            assert_eq!(event, &Decoded::Mark(Mark { time, kind, name, group: None }));
         }
         assert_eq!(ends(&events)[0].totals.marks, 3);
     }
@@ -250,7 +250,7 @@ fn many_small_writes_become_batches_of_two_mebibytes_or_of_the_most_pieces() {
         let sizes: Vec<usize> = events
             .iter()
             .filter_map(|event| {
-                if let Event::Batch(batch) = event { Some(batch.pieces.len()) } else { None }
+                if let Decoded::Batch(batch) = event { Some(batch.pieces.len()) } else { None }
             })
             .collect();
         // One byte per page takes nearly as much room as the page: each lies where its page would.
@@ -259,6 +259,6 @@ fn many_small_writes_become_batches_of_two_mebibytes_or_of_the_most_pieces() {
     let writes: Vec<Write<'_>> =
         (0..20_000).map(|index| (u64::from(index), index, index, &byte[..])).collect();
     let events = decode(&stream(&writes));
-    let Event::Batch(first) = &events[1] else { panic!("{:?}", events[1]) };
+    let Decoded::Batch(first) = &events[1] else { panic!("{:?}", events[1]) };
     assert_eq!(first.pieces.len(), BATCH_PIECES_MAX);
 }

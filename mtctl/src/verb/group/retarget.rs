@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use blockio::apply::Settings;
+use blockio::apply::HistorySettings;
 use blockio::assignment::Assignment;
 use blockio::group::{Group, GroupView};
 use blockio::journal::state::VolumeState;
@@ -184,7 +184,7 @@ fn by_digest(
     assignment: &mut Assignment,
 ) -> anyhow::Result<SameContent> {
     let document = verify::read(path).with_context(|| path.display().to_string())?;
-    let point = commit::where_it_is(group, Settings::default())?.point();
+    let point = commit::where_it_is(group, HistorySettings::default())?.point();
     let new = retarget::view(&mut assignment.target)?;
     let looking = Looking::begin(document.digest.length().get())?;
     let view = group.view();

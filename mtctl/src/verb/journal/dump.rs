@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use blockio::journal::dump::{self, Options};
+use blockio::journal::dump::{self, DumpOptions};
 use blockio::journal::selector::{self, Selector};
 use clap::Args;
 
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         None => None,
     };
     let mut out = std::io::BufWriter::new(output::stdout());
-    let options = Options { point, extents: arguments.extents };
+    let options = DumpOptions { point, extents: arguments.extents };
     dump::dump(&group.storage(), known, options, &mut |line| {
         writeln!(out, "{}", output::plain(line))
             .map_err(|error| system::Error::failed("printing", error))

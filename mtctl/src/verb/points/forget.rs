@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Forget) -> anyhow::Result<Exit> {
     let count = output::counted(ids.len() as u64, "point");
     open_exports::tell_of_those(&arguments.of.place()?, |point| ids.contains(&point));
     question::require_yes(&format!("Forget {count}? There is no way back."), arguments.yes)?;
-    group.open_history(blockio::apply::Settings::default())?;
+    group.open_history(blockio::apply::HistorySettings::default())?;
     let points: Vec<_> = ids.iter().map(ToString::to_string).collect();
     let run = own_run::at(group.view(), "points forget", &points.join(" "));
     own_run::begins(group.begin_run(&run));

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use blockio::apply::StreamArgument;
-use blockio::convert::{Conversion, Output, convert, joined_header};
+use blockio::convert::{Conversion, OutputFormat, convert, joined_header};
 use blockio::stream::open::{Stream, arenas_for_reading};
 use blockio::stream::rbd_diff;
 use blockio::stream::{Name, StreamHeader};
@@ -92,11 +92,11 @@ fn check(arguments: &Arguments) -> system::Result<()> {
     arguments.written.check(&arguments.inputs, "convert")
 }
 
-fn target(arguments: &Arguments) -> Output {
+fn target(arguments: &Arguments) -> OutputFormat {
     match arguments.to {
-        To::Native => Output::Native(arguments.written.of_native()),
-        To::RbdDiffV1 => Output::RbdDiff(rbd_diff::Version::V1),
-        To::RbdDiffV2 => Output::RbdDiff(rbd_diff::Version::V2),
+        To::Native => OutputFormat::Native(arguments.written.of_native()),
+        To::RbdDiffV1 => OutputFormat::RbdDiff(rbd_diff::Version::V1),
+        To::RbdDiffV2 => OutputFormat::RbdDiff(rbd_diff::Version::V2),
     }
 }
 

@@ -126,8 +126,8 @@ impl WrittenOptions {
     }
 
     /// The options for writing a native stream.
-    pub(super) fn of_native(&self) -> native::Options {
-        native::Options { compression: self.method(), ..native::Options::default() }
+    pub(super) fn of_native(&self) -> native::EncoderOptions {
+        native::EncoderOptions { compression: self.method(), ..native::EncoderOptions::default() }
     }
 
     /// Whether batches are to be compressed.

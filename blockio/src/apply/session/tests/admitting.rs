@@ -39,7 +39,7 @@ fn answer(session: &mut Session<'_>, header: StreamHeader) -> (u64, Vec<Consumed
 
 #[test]
 fn a_stream_that_is_new_is_applied_from_its_beginning() {
-    plain_session(Options::default(), |session, _| {
+    plain_session(ApplyOptions::default(), |session, _| {
         assert_eq!(answer(session, header(&["db"])), (0, vec![]));
         assert!(!session.input.as_ref().unwrap().is_again);
         assert_eq!(session.summary.resumed_from, None);
@@ -50,7 +50,7 @@ fn a_stream_that_is_new_is_applied_from_its_beginning() {
 #[test]
 fn one_that_was_begun_is_gone_on_with_and_told() {
     for exact in [true, false] {
-        plain_session(Options::default(), |session, _| {
+        plain_session(ApplyOptions::default(), |session, _| {
             know(session, &header(&["db"]), 77, Some(exact));
             assert_eq!(answer(session, header(&["db"])), (77, vec![consumed(77)]));
             assert_eq!(session.summary.resumed_from, Some(77));
@@ -64,7 +64,7 @@ fn one_that_was_begun_is_gone_on_with_and_told() {
 
 #[test]
 fn one_that_comes_again_is_compared_and_not_told_as_gone_on_with() {
-    plain_session(Options::default(), |session, _| {
+    plain_session(ApplyOptions::default(), |session, _| {
         know(session, &link("s1", "s2"), 77, None);
         assert_eq!(answer(session, link("s1", "s2")), (77, vec![consumed(77)]));
         assert_eq!(session.summary.resumed_from, None);
@@ -74,7 +74,7 @@ fn one_that_comes_again_is_compared_and_not_told_as_gone_on_with() {
 
 #[test]
 fn what_is_begun_anew_is_not_held_against_what_was_begun() {
-    plain_session(Options::default(), |session, _| {
+    plain_session(ApplyOptions::default(), |session, _| {
         know(session, &link("s1", ""), 77, Some(true));
         assert_eq!(answer(session, link("s1", "")), (0, vec![]), "it has no name");
     });
@@ -83,7 +83,7 @@ fn what_is_begun_anew_is_not_held_against_what_was_begun() {
 #[test]
 fn another_stream_of_an_input_is_asked_about_unless_it_was_applied_before() {
     for (consumed, is_refused) in [(49, false), (50, false), (51, true)] {
-        plain_session(Options::default(), |session, _| {
+        plain_session(ApplyOptions::default(), |session, _| {
             let change = |state: &mut GroupState| {
                 let known = state.volumes.entry("db".into()).or_default();
                 known.ends_at = Some("s1".to_owned());
@@ -108,7 +108,7 @@ fn points_by_the_clock_are_not_promised_for_a_stream_out_of_order() {
         (with_history(), None, false, false),
         (without_history(&directory), every, false, false),
     ] {
-        let options = Options { point_every, ..Options::default() };
+        let options = ApplyOptions { point_every, ..ApplyOptions::default() };
         session(vec![on("db", disk())], group, options, |session, _| {
             let stream = StreamHeader { is_in_write_order, ..header(&["db"]) };
             let required = session.require_order_if_timed(&stream);
@@ -134,7 +134,7 @@ fn only_a_dry_run_that_would_grow_an_image_file_has_no_bound() {
             let request = TargetRequest { path: path.clone(), ..TargetRequest::default() };
             assignment.target = volume::open(&request).unwrap().into();
         }
-        let options = Options { dry_run, accept_resize, ..Options::default() };
+        let options = ApplyOptions { dry_run, accept_resize, ..ApplyOptions::default() };
         session(vec![assignment], Group::default(), options, |session, _| {
             let bounds = session.bounds(&header(&["db"]), &[0]).unwrap();
             let target = is_bound.then(|| ByteCount::new(SIZE));
@@ -157,7 +157,7 @@ fn only_a_link_that_ends_at_no_snapshot_leads_to_the_head() {
 fn volumes_that_no_stream_had_are_told_unless_inputs_were_left_out() {
     for left_out in [0, 1] {
         let both = vec![on("db", disk()), on("typo", disk())];
-        session(both, Group::default(), Options::default(), |session, told| {
+        session(both, Group::default(), ApplyOptions::default(), |session, told| {
             feed(session, begin(header(&["db"])));
             session.summary.inputs_left_out = left_out;
             let _ = told.heard();

@@ -5,7 +5,7 @@ use crate::apply::session::record::{of_end, of_mark};
 
 #[test]
 fn a_checkpoint_is_due_after_256_mib() {
-    plain_session(Options::default(), |session, told| {
+    plain_session(ApplyOptions::default(), |session, told| {
         feed(session, begin(header(&["db"])));
         feed(session, batch(100, 1));
         assert_eq!(told.durable(), [0], "that it is begun");
@@ -21,7 +21,7 @@ fn a_checkpoint_is_due_after_256_mib() {
 
 #[test]
 fn a_checkpoint_is_due_after_a_second() {
-    plain_session(Options::default(), |session, told| {
+    plain_session(ApplyOptions::default(), |session, told| {
         feed(session, begin(header(&["db"])));
         feed(session, batch(100, 1));
         session.checkpointed = a_second_ago();
@@ -33,7 +33,7 @@ fn a_checkpoint_is_due_after_a_second() {
 
 #[test]
 fn without_a_group_no_checkpoint_is_due_and_passed_marks_are_counted() {
-    session(vec![on("db", disk())], Group::default(), Options::default(), |session, told| {
+    session(vec![on("db", disk())], Group::default(), ApplyOptions::default(), |session, told| {
         feed(session, begin(header(&["db"])));
         feed(session, mark(20));
         feed(session, mark(30));
@@ -50,7 +50,7 @@ fn without_a_group_no_checkpoint_is_due_and_passed_marks_are_counted() {
 
 #[test]
 fn while_a_pipe_is_silent_what_it_sent_becomes_durable_after_a_second() {
-    plain_session(Options::default(), |session, told| {
+    plain_session(ApplyOptions::default(), |session, told| {
         feed(session, begin(header(&["db"])));
         feed(session, batch(100, 1));
         let _ = told.durable();
@@ -74,7 +74,7 @@ fn while_a_pipe_is_silent_what_it_sent_becomes_durable_after_a_second() {
 
 #[test]
 fn marks_with_nothing_between_them_wait_until_there_are_256_of_them() {
-    plain_session(Options::default(), |session, told| {
+    plain_session(ApplyOptions::default(), |session, told| {
         feed(session, begin(header(&["db"])));
         feed(session, batch(100, 1));
         session.checkpointed = in_an_hour();
@@ -107,7 +107,7 @@ fn points_by_the_clock_only_where_batches_come_in_the_order_of_the_writes() {
         session.point_by_timer();
         session.points.len()
     };
-    plain_session(Options::default(), |session, _| {
+    plain_session(ApplyOptions::default(), |session, _| {
         assert_eq!(due(session, |_| {}), 0, "no stream has begun");
         feed(session, begin(header(&["db"])));
         assert_eq!(due(session, |_| {}), 1);
@@ -126,7 +126,7 @@ fn points_by_the_clock_only_where_batches_come_in_the_order_of_the_writes() {
 #[test]
 fn a_stream_without_marks_makes_a_point_at_its_end() {
     for (byte, marks, expected) in [(100, 0, 1), (100, 1, 0), (50, 0, 0)] {
-        plain_session(Options::default(), |session, _| {
+        plain_session(ApplyOptions::default(), |session, _| {
             feed(session, begin(header(&["db"])));
             session.input.as_mut().unwrap().resumed = 50;
             feed(session, end(byte, marks));
@@ -138,7 +138,7 @@ fn a_stream_without_marks_makes_a_point_at_its_end() {
 #[test]
 fn a_pipe_that_is_cut_is_incomplete_only_where_that_is_announced() {
     for resume in [true, false] {
-        plain_session(Options { resume, ..Options::default() }, |session, _| {
+        plain_session(ApplyOptions { resume, ..ApplyOptions::default() }, |session, _| {
             let error = Error::new(ErrorKind::Failed, "cut");
             let ended = session.take(Fed::Failed { error, is_cut_pipe: true });
             match resume {
@@ -152,7 +152,7 @@ fn a_pipe_that_is_cut_is_incomplete_only_where_that_is_announced() {
 #[test]
 fn an_input_that_came_again_is_left_out_unless_there_is_more_of_it_now() {
     for (consumed, is_left_out) in [(49, true), (50, true), (51, false)] {
-        plain_session(Options::default(), |session, told| {
+        plain_session(ApplyOptions::default(), |session, told| {
             for count in 1..=2 {
                 feed(session, begin(header(&["db"])));
                 let Some(input) = &mut session.input else { break };
@@ -169,7 +169,7 @@ fn an_input_that_came_again_is_left_out_unless_there_is_more_of_it_now() {
 
 #[test]
 fn an_input_that_came_for_the_first_time_is_not_left_out() {
-    plain_session(Options::default(), |session, told| {
+    plain_session(ApplyOptions::default(), |session, told| {
         feed(session, begin(header(&["db"])));
         feed(session, Fed::InputEnd { is_last: true });
         assert_eq!((session.summary.inputs_left_out, told.durable()), (0, vec![0]));
@@ -182,7 +182,7 @@ fn an_input_that_came_for_the_first_time_is_not_left_out() {
 fn a_volume_that_has_a_batch_is_not_written_by_it() {
     let disk = disk();
     let look = disk.clone();
-    session(vec![on("db", disk)], Group::default(), Options::default(), |session, _| {
+    session(vec![on("db", disk)], Group::default(), ApplyOptions::default(), |session, _| {
         feed(session, begin(header(&["db"])));
         session.volumes.get(0).applied = Applied::UpTo(100);
         feed(session, batch(100, 1));
@@ -226,7 +226,7 @@ fn the_clock_for_points_begins_anew_only_with_a_point_that_is_kept() {
         (with_history(), false, false),
         (without_history(&directory), true, false),
     ] {
-        session(vec![on("db", disk())], group, Options::default(), |session, _| {
+        session(vec![on("db", disk())], group, ApplyOptions::default(), |session, _| {
             feed(session, begin(header(&["db"])));
             feed(session, batch(100, 1));
             session.point_made = long_ago;

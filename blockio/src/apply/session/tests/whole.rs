@@ -11,7 +11,7 @@ const CONSUMED: u64 = 100;
 /// stream of "db" up to byte 100.
 fn is_whole(when: When, change: impl FnOnce(&mut Session<'_>)) -> bool {
     let mut whole = false;
-    plain_session(Options::default(), |session, _| {
+    plain_session(ApplyOptions::default(), |session, _| {
         feed(session, begin(header(&["db"])));
         session.input.as_mut().unwrap().consumed = CONSUMED;
         session.volumes.get(0).applied = Applied::UpTo(CONSUMED);
@@ -92,7 +92,7 @@ fn no_point_is_made_while_a_volume_has_failed() {
     let broken = disk().failing_writes(0, libc::EIO);
     let directory = tempfile::tempdir().unwrap();
     let group = without_history(&directory);
-    session(vec![on("db", broken)], group, Options::default(), |session, told| {
+    session(vec![on("db", broken)], group, ApplyOptions::default(), |session, told| {
         feed(session, begin(header(&["db"])));
         assert!(session.make_points_only_if_whole(When::OnTheWay));
         let _ = told.heard();
@@ -107,7 +107,7 @@ fn no_point_is_made_while_a_volume_has_failed() {
 fn that_marks_make_no_points_is_told_once_until_they_do() {
     let told_of = |group: Group, has_point: bool| {
         let mut counts = Vec::new();
-        session(vec![on("db", disk())], group, Options::default(), |session, told| {
+        session(vec![on("db", disk())], group, ApplyOptions::default(), |session, told| {
             feed(session, begin(header(&["db"])));
             session.input.as_mut().unwrap().consumed = 5;
             session.points.extend(has_point.then(point));
@@ -132,7 +132,7 @@ fn what_the_copies_of_the_state_are_like_is_told_once() {
     without_history(&directory).overwrite(|_| {}).unwrap();
     std::fs::write(directory.path().join("state.copy"), "rotten").unwrap();
     let group = without_history(&directory);
-    session(vec![on("db", disk())], group, Options::default(), |session, told| {
+    session(vec![on("db", disk())], group, ApplyOptions::default(), |session, told| {
         session.tell_notes();
         assert_eq!(told.heard().len(), 1);
         session.tell_notes();
@@ -142,7 +142,7 @@ fn what_the_copies_of_the_state_are_like_is_told_once() {
 
 #[test]
 fn that_the_window_does_not_fit_is_told_once() {
-    session(vec![on("db", disk())], with_history(), Options::default(), |session, told| {
+    session(vec![on("db", disk())], with_history(), ApplyOptions::default(), |session, told| {
         session.tell_notes();
         assert_eq!(told.heard().len(), 0, "nothing is known yet");
         let change = |state: &mut GroupState| {

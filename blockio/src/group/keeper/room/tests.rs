@@ -9,7 +9,7 @@ use super::*;
 use crate::device::open::Engine;
 use crate::device::{BlockDevice, Geometry};
 use crate::group::Group;
-use crate::group::keeper::{Forecast, Settings, now};
+use crate::group::keeper::{Forecast, HistorySettings, now};
 use crate::journal::catalogue::{JournalVolume, NewPoint, PointKind, Span};
 use crate::journal::retention::Policy;
 use crate::journal::settings::GroupSettings;
@@ -45,7 +45,8 @@ impl Volume {
     fn group(self: &Arc<Self>, policy: Policy, segment_bytes: Option<u64>) -> Group {
         let mut group = Group::in_storage(Arc::clone(self) as Arc<dyn Storage>, "g").unwrap();
         group.set(GroupSettings { policy, ..GroupSettings::default() }).unwrap();
-        let settings = Settings { segment_bytes, in_thread: false, ..Settings::default() };
+        let settings =
+            HistorySettings { segment_bytes, in_thread: false, ..HistorySettings::default() };
         group.open_history(settings).unwrap();
         group
     }

@@ -55,7 +55,7 @@ fn a_copy_of_which_the_state_lost_the_end_is_found() {
 #[test]
 fn an_image_far_outside_its_volume_takes_no_memory_when_the_journal_is_opened() {
     let history = History::new();
-    history.apply(4, Settings::default());
+    history.apply(4, HistorySettings::default());
     // The end of a stream made the last point; what is written now belongs to the open epoch.
     history.roll_back(5);
     let known = history.catalogue();

@@ -28,9 +28,9 @@ fn log(storage: Arc<dyn Storage>, in_thread: bool) -> Log {
 /// A log that writes to `device`, as a segment of `length` bytes.
 fn log_on(device: Box<dyn BlockDevice>, length: u64, in_thread: bool) -> Log {
     let mut log = log(Arc::new(Nothing), in_thread);
-    log.worker.take(Job::Segment(device));
+    log.worker.take(WriterCommand::Segment(device));
     let (segment, at) = (SegmentNumber(1), BLOCK_BYTES as u64);
-    log.place = Some(Place { segment, at, length, first_record: 1 });
+    log.place = Some(LogPosition { segment, at, length, first_record: 1 });
     log
 }
 
@@ -101,7 +101,7 @@ fn a_record_of_several_transfers_is_written_to_its_end_and_not_further() {
 #[test]
 fn a_segment_that_is_begun_is_no_news_until_a_record_is_in_it() {
     let ((jobs, inbox), (outbox, done)) = (channel(), channel());
-    jobs.send(Job::Segment(Box::new(device()))).unwrap();
+    jobs.send(WriterCommand::Segment(Box::new(device()))).unwrap();
     drop(jobs);
     Writing::default().run(&inbox, &outbox);
     assert!(done.try_recv().is_err());

@@ -1,7 +1,7 @@
 //! The example in the format's document equals what the encoder writes, byte for byte.
 
 use super::super::compression::Method;
-use super::super::{Encoder, Options};
+use super::super::{Encoder, EncoderOptions};
 use super::{CREATED, decode, extent, name};
 use crate::stream::{Format, Mark, MarkKind, StreamHeader, Timestamp, VolumeHeader, VolumeIndex};
 use crate::units::{ByteCount, ByteOffset};
@@ -19,7 +19,8 @@ fn example(compression: Option<Method>) -> Vec<u8> {
         identity,
         volumes: vec![volume],
     };
-    let options = Options { compression, created: Some(CREATED), ..Options::default() };
+    let options =
+        EncoderOptions { compression, created: Some(CREATED), ..EncoderOptions::default() };
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, &header, options).unwrap();
     encoder.data(VolumeIndex(0), ByteOffset::new(66_048), b"sixteen bytes...").unwrap();

@@ -6,9 +6,9 @@ use super::super::layout::{
     PAYLOAD_CHECKSUM_AT, RECORD_MAGIC, RESERVED_AT, SEQUENCE_AT, SHARED_BYTES, STORED_BYTES_AT,
     Shared, TAG_AT, padded, seal,
 };
-use super::super::{Encoder, Options};
+use super::super::{Encoder, EncoderOptions};
 use super::{decode, example, header, options, records};
-use crate::stream::{Event, Malformed, Problem, VolumeIndex};
+use crate::stream::{Decoded, Malformed, Problem, VolumeIndex};
 use crate::units::ByteOffset;
 
 const STREAM: usize = 0;
@@ -34,7 +34,7 @@ fn refusal(record: usize, at: usize, change: &[u8]) -> (i64, Problem) {
     let (events, malformed) = decode(&stream);
     let Malformed { offset, problem } = malformed.expect("a refusal");
     let batches = [0, 0, 1, 1, 2][record];
-    let given = events.iter().filter(|event| matches!(event, Event::Batch(_))).count();
+    let given = events.iter().filter(|event| matches!(event, Decoded::Batch(_))).count();
     assert_eq!(given, batches, "nothing of the record is given: {problem}");
     (offset as i64 - start as i64, problem)
 }
@@ -221,7 +221,7 @@ fn every_flipped_bit_of_a_header_is_refused_and_the_batch_with_it() {
                 longer || (*start as u64..*start as u64 + 4096).contains(&malformed.offset),
                 "record {record}, bit {bit}: {malformed}"
             );
-            let given = events.iter().filter(|event| matches!(event, Event::Batch(_))).count();
+            let given = events.iter().filter(|event| matches!(event, Decoded::Batch(_))).count();
             assert_eq!(given, batches, "record {record}, bit {bit}");
         }
     }
@@ -241,7 +241,7 @@ fn a_wrong_header_checksum_says_both() {
 fn a_flipped_bit_of_a_payload_is_left_to_its_checksum() {
     let mut stream = example();
     let payload = records(&stream)[BATCH] + 4096;
-    let Event::Batch(batch) = decode(&stream).0.remove(1) else { panic!() };
+    let Decoded::Batch(batch) = decode(&stream).0.remove(1) else { panic!() };
     assert_eq!(batch.checksum, Some(crc32c::crc32c(&stream[payload..payload + 8192])));
     stream[payload] ^= 1;
     assert_ne!(batch.checksum, Some(crc32c::crc32c(&stream[payload..payload + 8192])));
@@ -258,7 +258,7 @@ fn a_stream_cut_anywhere_is_truncated_there() {
     for cut in cuts.into_iter().filter(|cut| *cut < stream.len()) {
         let (events, malformed) = decode(&stream[..cut]);
         assert_eq!(malformed, Some(Malformed::new(cut as u64, Problem::Truncated)));
-        assert!(!events.iter().any(|event| matches!(event, Event::End(_))));
+        assert!(!events.iter().any(|event| matches!(event, Decoded::End(_))));
     }
 }
 
@@ -269,7 +269,7 @@ fn what_follows_the_end_is_refused() {
     stream.push(0);
     let (events, malformed) = decode(&stream);
     assert_eq!(malformed, Some(Malformed::new(end, Problem::TrailingBytes)));
-    assert!(matches!(events.last(), Some(Event::End(_))));
+    assert!(matches!(events.last(), Some(Decoded::End(_))));
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn padding_after_compressed_payload_must_be_zero() {
 fn a_record_of_another_stream_is_refused() {
     let mut bytes = Vec::new();
     let other = crate::stream::StreamHeader { identity: Some([9; 16]), ..header() };
-    Encoder::new(&mut bytes, &other, Options::default()).unwrap().finish(true).unwrap();
+    Encoder::new(&mut bytes, &other, EncoderOptions::default()).unwrap().finish(true).unwrap();
     let stream = example();
     let spliced = [&stream[..4096], &bytes[4096..]].concat();
     let malformed = decode(&spliced).1.unwrap();

@@ -10,7 +10,7 @@ use crate::device::buffer::ArenaPool;
 use crate::stream::rbd_diff::tests::{Seen, apply, decode, decode_sound, see};
 use crate::stream::rbd_diff::{Decoder, Encoder, Version};
 use crate::stream::reader::{Input, Reader};
-use crate::stream::{BATCH_BYTES_MAX, Content, Event, Frame, Malformed, Name, Problem};
+use crate::stream::{BATCH_BYTES_MAX, Content, Decoded, Frame, Malformed, Name, Problem};
 
 const FS_AT_S1: &str = "d0827fea3e8b16eedcda1d6c2186f7f1c40e02fb210cfc310fae0e74ddce655a";
 const FS_AT_S2: &str = "ea27b5b38ec04bd89bf30ee63b53fe3a00e378103945b6b8fbcf1b7c3fe28a90";
@@ -144,12 +144,12 @@ fn read(bytes: &[u8]) -> (Vec<Seen>, Option<String>) {
         let frame = reader.next_frame();
         let position = reader.consumed();
         seen.push(match frame {
-            Ok(Some(Frame::Begin(header))) => see(Event::Begin(header), &[], position),
+            Ok(Some(Frame::Begin(header))) => see(Decoded::Begin(header), &[], position),
             Ok(Some(Frame::Batch(batch))) => {
-                see(Event::Batch(batch.header), batch.arena.as_slice(), position)
+                see(Decoded::Batch(batch.header), batch.arena.as_slice(), position)
             }
-            Ok(Some(Frame::Mark(mark))) => see(Event::Mark(mark), &[], position),
-            Ok(Some(Frame::End(end))) => see(Event::End(end), &[], position),
+            Ok(Some(Frame::Mark(mark))) => see(Decoded::Mark(mark), &[], position),
+            Ok(Some(Frame::End(end))) => see(Decoded::End(end), &[], position),
             Ok(None) => return (seen, None),
             Err(error) => return (seen, Some(error.chain())),
         });

@@ -4,7 +4,7 @@ use crate::extent::ExtentError;
 use crate::stream::svd::section::Order;
 use crate::stream::svd::tests::{SEQUENCE, TIME, Writer, decode, marks, marks_in, stream};
 use crate::stream::svd::{Decoder, MARKS_MAX};
-use crate::stream::{Event, Malformed, Problem, drive};
+use crate::stream::{Decoded, Malformed, Problem, drive};
 
 // Where the sections of `two_writes` begin.
 const SVD1: usize = 4;
@@ -36,7 +36,7 @@ fn unexpected(what: &'static str, found: u64, expected: u64) -> Problem {
 fn refuses(bytes: &[u8], offset: usize, problem: Problem) {
     let (events, malformed) = drive::events(&mut Decoder::new(), bytes);
     assert_eq!(malformed, Some(Malformed::new(offset as u64, problem)));
-    assert!(events.iter().all(|event| matches!(event, Event::Begin(_))), "{events:?}");
+    assert!(events.iter().all(|event| matches!(event, Decoded::Begin(_))), "{events:?}");
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn bytes_after_the_end_that_are_no_stream_are_refused() {
     let (events, malformed) = drive::events(&mut Decoder::new(), &bytes);
     assert_eq!(malformed, Some(Malformed::new(end as u64, Problem::TrailingBytes)));
     // The stream before them was complete.
-    assert!(matches!(events.last(), Some(Event::End(_))));
+    assert!(matches!(events.last(), Some(Decoded::End(_))));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::stream::svd::section::Order;
 use crate::stream::svd::tests::{Writer, applied, decode, ends, pieces};
-use crate::stream::{Event, Mark, MarkKind, Name, StreamHeader, Timestamp, Totals, VolumeHeader};
+use crate::stream::{Decoded, Mark, MarkKind, Name, StreamHeader, Timestamp, Totals, VolumeHeader};
 use crate::stream::{Format, Problem, drive, svd};
 
 const FILES: [&str; 3] = ["one-write.svd", "six-overwrites.svd", "two-marks.svd"];
@@ -60,7 +60,7 @@ fn a_captured_write_is_one_piece_with_its_bytes() {
     let (sequence, time) = (600_u64.to_be_bytes(), 17_953_825_422_905_286_u64.to_be_bytes());
     let identity = Some([sequence, time].concat().try_into().unwrap());
     let header = StreamHeader { format: Format::Svd, is_in_write_order: false, identity, volumes };
-    assert_eq!(events[0], Event::Begin(header));
+    assert_eq!(events[0], Decoded::Begin(header));
     let [piece] = pieces(&events)[..] else { panic!("{events:?}") };
     assert_eq!((piece.extent.start().get(), piece.extent.length().get()), (0x185_0A00, 512));
     let totals = Totals { extents: 1, data_bytes: 512, ..Totals::default() };
@@ -92,7 +92,7 @@ fn the_last_of_six_captured_writes_to_one_sector_wins_also_when_applied_twice() 
 fn captured_marks_have_their_names_and_their_time() {
     let events = decode(&sample("two-marks.svd"));
     let (time, kind) = (Timestamp(1_795_382_539_909_988_900), MarkKind::ApplicationConsistent);
-    let mark = |name: &[u8]| Event::Mark(Mark { time, kind, name: Name::new(name), group: None });
+    let mark = |name: &[u8]| Decoded::Mark(Mark { time, kind, name: Name::new(name), group: None });
     assert_eq!(events[1..3], [mark(b"files-1"), mark(b"second tag in the same stream")]);
     let totals = Totals { marks: 2, ..Totals::default() };
     assert_eq!((events.len(), ends(&events)[0].totals), (4, totals));
@@ -116,7 +116,7 @@ fn a_captured_stream_cut_anywhere_is_truncated_there() {
             let (events, malformed) = drive::events(&mut svd::Decoder::new(), &bytes[..length]);
             let malformed = malformed.unwrap();
             assert_eq!((malformed.offset, malformed.problem), (length as u64, Problem::Truncated));
-            assert!(!events.iter().any(|event| !matches!(event, Event::Begin(_))), "{length}");
+            assert!(!events.iter().any(|event| !matches!(event, Decoded::Begin(_))), "{length}");
         }
     }
 }
