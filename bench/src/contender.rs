@@ -1,15 +1,14 @@
 //! The contenders that are measured, with the command line of each, in one place.
 
-use std::collections::BTreeMap;
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::measure::{Input, Measured, quietly};
+use crate::measure::{Input, Measured};
 use crate::representation::Representations;
+use crate::tools::Tools;
 use crate::workload::Workload;
 
 /// Possible settings for fio's replay; which one is fastest depends on the workload and the
@@ -135,54 +134,6 @@ fn fio_seconds(output: &str, bytes: u64) -> Result<f64> {
     Ok(milliseconds / 1000.0 * bytes as f64 / written)
 }
 
-/// The programs that are installed.
-#[derive(Clone, Debug)]
-pub(crate) struct Tools {
-    pub(crate) mtctl: PathBuf,
-    /// The first line in which each program describes itself.
-    pub(crate) versions: BTreeMap<String, String>,
-}
-
-impl Tools {
-    /// Finds the programs: `mtctl` beside this program, the others in the usual places.
-    pub(crate) fn find() -> Result<Self> {
-        let ourselves = env::current_exe().context("finding this program")?;
-        let mtctl = ourselves.with_file_name("mtctl");
-        let mut versions = BTreeMap::new();
-        for program in ["fio", "qemu-img", "qemu-storage-daemon", "dd"] {
-            versions.extend(version(program).map(|said| (program.to_owned(), said)));
-        }
-        if quietly("sh", &["-c", "command -v bdsync"]).is_ok() {
-            versions.insert("bdsync".to_owned(), "present".to_owned());
-        }
-        if quietly(&mtctl.to_string_lossy(), &["apply", "--help"]).is_ok() {
-            versions
-                .extend(version(&mtctl.to_string_lossy()).map(|said| ("mtctl".to_owned(), said)));
-        }
-        for needed in ["fio", "qemu-img"] {
-            ensure!(
-                versions.contains_key(needed),
-                "there is no {needed}\nhint: packaging/setup bench"
-            );
-        }
-        Ok(Self { mtctl, versions })
-    }
-
-    /// Whether bdsync is installed.
-    pub(crate) fn patching(&self) -> bool {
-        self.versions.contains_key("bdsync")
-    }
-
-    fn applying(&self) -> bool {
-        self.versions.contains_key("mtctl")
-    }
-}
-
-fn version(program: &str) -> Option<String> {
-    let said = quietly(program, &["--version"]).ok()?;
-    said.lines().next().map(str::to_owned)
-}
-
 /// The candidates for the reference of `workload`; the fastest becomes the reference.
 pub(crate) fn references(
     workload: &Workload,
@@ -298,6 +249,8 @@ fn mtctl(
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn tools(programs: &[&str]) -> Tools {

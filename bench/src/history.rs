@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::contender::{Clock, Contender, Leaves, Role, Skipped, Tools};
+use crate::contender::{Clock, Contender, Leaves, Role, Skipped};
 use crate::measure::quietly;
 use crate::representation::Representations;
 use crate::target::{LoopDevice, Target, filled_device};
+use crate::tools::Tools;
 
 /// The names of contenders that claims refer to.
 pub(crate) const QEMU_PLAIN: &str = "qemu NBD";

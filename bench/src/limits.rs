@@ -15,12 +15,12 @@ use blockio::stream::{
 use blockio::units::{ByteCount, ByteOffset};
 use serde::Serialize;
 
-use crate::contender::Tools;
 use crate::history::RetentionVolume;
 use crate::measure::{Input, Measured, run};
 use crate::rounds::say;
 use crate::statistics::Spread;
 use crate::target::Target;
+use crate::tools::Tools;
 use crate::workload::{Filling, Numbers};
 
 /// The names of limits that claims refer to.

@@ -9,11 +9,11 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 
-use crate::contender::Tools;
 use crate::machine::{Machine, available_mib};
 use crate::report::{Report, WorkloadReport};
 use crate::rounds::{Bench, say};
 use crate::target::Target;
+use crate::tools::Tools;
 use crate::workload::Workload;
 
 mod contender;
@@ -26,6 +26,7 @@ mod representation;
 mod rounds;
 mod statistics;
 mod target;
+mod tools;
 mod workload;
 
 /// Measures whole commands that write changes to a disk, against each other, in interleaved rounds.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::contender::Tools;
 use crate::measure::quietly;
 use crate::target::{Target, write_all};
+use crate::tools::Tools;
 use crate::workload::{Filling, Workload};
 
 mod iolog;

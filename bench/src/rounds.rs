@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 
-use crate::contender::{Contender, Leaves, Skipped, Tools, others, references};
+use crate::contender::{Contender, Leaves, Skipped, others, references};
 use crate::history::{self, RetentionVolume};
 use crate::measure::{Measured, quietly, run};
 use crate::representation::Representations;
 use crate::statistics::Spread;
 use crate::target::{Checksums, Target};
+use crate::tools::Tools;
 use crate::workload::{Filling, Workload};
 
 /// How often each candidate runs to choose the reference.

@@ -4,9 +4,9 @@
 mod format;
 mod initramfs;
 mod mount;
+mod progress;
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 
 use crate::host::{FileWriteMode, Host};
 use crate::observe;
@@ -17,27 +17,9 @@ use crate::record::{self, OnceRecord};
 use crate::spec::Desired;
 use crate::step::{Action, FileChange, Outcome, StepId, StepReport};
 use crate::vmware;
+use progress::go_on;
+pub use progress::{Event, Watch};
 use system::error::{Error, ErrorKind, Result};
-
-/// What happens while a plan is carried out.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// A step begins.
-    StepStarted(StepId),
-    /// An action begins.
-    ActionStarted(&'a Action),
-    /// A point between two durable changes of an action, in words: where a crash is worth testing.
-    Reached(&'static str),
-    /// A running program printed a line.
-    Line(&'a str),
-    /// An action succeeded.
-    ActionFinished(&'a Action),
-    /// A step ended.
-    StepFinished(&'a StepReport),
-}
-
-/// Called with every [`Event`]; [`ControlFlow::Break`] stops before the next change.
-pub type Watch<'a> = &'a mut dyn FnMut(&Event<'_>) -> ControlFlow<()>;
 
 /// The report of each step, and what went wrong.
 #[derive(Debug)]
@@ -206,16 +188,6 @@ fn remember_reboot(host: &Host) -> Result<()> {
     let mut record = record::load(host)?;
     record.reboot_pending = platform::boot_id(host);
     record::store(host, &record)
-}
-
-/// Stops if the watcher asks for it: a run can stop at any action, and the next run continues
-/// there.
-fn go_on(flow: ControlFlow<()>) -> Result<()> {
-    match flow {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(Error::new(ErrorKind::Failed, "interrupted")
-            .with_hint("nothing is half done: run the same command again to go on")),
-    }
 }
 
 fn carry_out(host: &Host, action: &Action, desired: &Desired, watch: Watch<'_>) -> Result<()> {

@@ -2,6 +2,7 @@
 //! chosen here and read by `host::content`, which never writes.
 
 pub mod known_places;
+mod piece;
 pub mod samples;
 
 use std::fmt;
@@ -9,14 +10,11 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+pub use piece::{END_BYTES, Piece, SAMPLE_BYTES};
 use system::size;
 
-/// How much of a disk's beginning and end is read, in bytes each.
-pub const END_BYTES: u64 = 16 << 20;
 /// A disk of at most this many bytes is read as a whole.
 pub const WHOLE_BYTES_MAX: u64 = 256 << 20;
-/// One sample, in bytes: a block of the usual filesystems.
-pub const SAMPLE_BYTES: u64 = 4096;
 /// How many samples are taken between the two ends.
 pub const SAMPLE_COUNT: u32 = 8192;
 /// The ranges that the device reports as mapped are read completely up to this many bytes; if there
@@ -150,15 +148,6 @@ impl Proof {
 /// leave no large gap.
 pub fn chance_to_miss(filled: f64, samples: u32) -> f64 {
     (1.0 - filled).powf(f64::from(samples))
-}
-
-/// One place to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Bytes of the disk: no more than one read, and whole sectors.
-    pub range: Range<u64>,
-    /// What is usually kept there.
-    pub what: &'static str,
 }
 
 /// What is read of a disk after its [`ends`], and what both prove if they are zero.

@@ -1,6 +1,7 @@
 //! Is this host a master target? Findings, each with what to do about it. Nothing is changed, and
 //! what `prepare` would change is taken from the plan rather than decided a second time.
 
+mod by_plan;
 mod disks;
 mod machine;
 mod multipath;
@@ -15,9 +16,7 @@ pub use crate::finding::{Finding, Status};
 use crate::host::Invocation;
 use crate::multipath::MultipathPolicy;
 use crate::observe::Observed;
-use crate::plan::{self, Standing};
 use crate::spec::{Desired, Profile, RETENTION_MOUNT_DEFAULT};
-use crate::step::StepId;
 
 /// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -98,31 +97,6 @@ fn with_same_options(mut finding: Finding, observed: &Observed, desired: &Desire
     }
     finding.hint = finding.hint.replace(COMMAND, &command.to_string());
     finding
-}
-
-/// A finding for a step of `prepare`: passes if the step has nothing to do.
-fn by_plan(
-    id: &'static str,
-    step: StepId,
-    subject: &str,
-    observed: &Observed,
-    desired: &Desired,
-) -> Finding {
-    let planned = plan::plan_step(step, observed, desired);
-    match planned.standing {
-        Standing::AsWanted(detail) => Finding::pass(id, subject, detail),
-        Standing::ToDo(_) => {
-            let count = planned.actions.len();
-            let noun = if count == 1 { "change is" } else { "changes are" };
-            let first = planned.actions.first().map(ToString::to_string).unwrap_or_default();
-            let more = if count > 1 { ", …" } else { "" };
-            Finding::fail(id, subject, format!("{count} {noun} missing: {first}{more}"))
-                .hint(format!("mtctl prepare --only {step}"))
-        }
-        Standing::Refused(refusal) | Standing::NotReady(refusal) => {
-            Finding::fail(id, subject, refusal.reason).hint(refusal.hint)
-        }
-    }
 }
 
 #[cfg(test)]

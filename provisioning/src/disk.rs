@@ -18,9 +18,6 @@ use crate::blank::Content;
 use crate::filesystem::Signature;
 use crate::scsi::wwid::Wwid;
 
-/// The smallest retention volume, in bytes: below this, a filesystem is not worth having.
-pub const RETENTION_BYTES_MIN: u64 = 64 << 20;
-
 /// Where a disk's identity was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -6,8 +6,10 @@ use std::ops::Range;
 
 use crate::ext4::ERRORS_REMOUNT_RO;
 use crate::lines::{appended, lines};
+pub use mark::Mark;
 use system::octal_escape::{decoded, encoded};
 
+mod mark;
 mod options;
 pub mod source;
 #[cfg(test)]
@@ -15,30 +17,6 @@ mod tests;
 
 /// Path of fstab.
 pub const FSTAB_PATH: &str = "/etc/fstab";
-
-/// How our row is marked as ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    /// `x-mtctl`: every mount(8) built on libmount keeps options that start with `x-` from the
-    /// kernel (distribution releases 7 and newer, Debian, Ubuntu).
-    XOption,
-    /// `comment=mtctl`: the mount(8) of util-linux-ng 2.17 (release 6) passes `x-` options to the
-    /// kernel, where ext4 and xfs refuse them; `comment=` it has always kept to itself. That
-    /// release has no systemd either, so the row has no `x-systemd` option.
-    Comment,
-}
-
-impl Mark {
-    const ALL: [Self; 2] = [Self::XOption, Self::Comment];
-
-    /// The option that serves as the mark.
-    pub fn option(self) -> &'static str {
-        match self {
-            Self::XOption => "x-mtctl",
-            Self::Comment => "comment=mtctl",
-        }
-    }
-}
 
 /// The contents of one row, with octal escapes decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,12 +14,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::fstab::{FSTAB_PATH, Fstab};
-use crate::host::{FileKind, Host, Tree};
-use system::error::Error;
+use crate::host::{FileKind, Host, Tree, is_forbidden};
+pub use registry::GROUPS_PATH;
 use system::mount::Mount;
 
-/// Where groups without a retention volume live.
-pub const GROUPS_PATH: &str = "/var/lib/mtctl/groups";
 /// The files that hold the state of a group.
 const STATES: [&str; 2] = ["state", "state.copy"];
 /// Filesystems on which a retention volume may lie: those that live on a disk. Others may not
@@ -233,12 +231,6 @@ fn looks_like_a_state(tree: &Tree, directory: &Path, text: &str) -> bool {
     text.contains("\ncrc32c ")
         || text.starts_with("{\"version\":")
         || tree.exists(directory.join("lock"))
-}
-
-fn is_forbidden(error: &Error) -> bool {
-    let cause = std::error::Error::source(error);
-    let cause = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
-    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 #[cfg(test)]

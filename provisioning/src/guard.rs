@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::blank::Content;
-use crate::disk::{Disk, RETENTION_BYTES_MIN, Use};
-use crate::filesystem::{RetentionFilesystem, Signature};
+use crate::disk::{Disk, Use};
+use crate::filesystem::{RETENTION_BYTES_MIN, RetentionFilesystem, Signature};
 use crate::groups::Groups;
 use crate::record::FormatIntent;
 use crate::step::Consent;
@@ -36,30 +36,6 @@ impl From<Refusal> for Error {
     }
 }
 
-/// What to do about a thing, given whether it exists, is wanted, matches what is wanted, and may be
-/// destroyed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Leave it as it is.
-    Keep,
-    /// Make it; nothing exists yet.
-    Create,
-    /// Replace the existing thing.
-    Change,
-    /// Leave it and say why.
-    Refuse,
-}
-
-/// The one matrix: (exists, wanted, matches, may destroy). An unwanted thing is never removed.
-pub fn verdict(exists: bool, wanted: bool, matches: bool, may_destroy: bool) -> Verdict {
-    match (exists, wanted, matches, may_destroy) {
-        (_, false, _, _) | (true, true, true, _) => Verdict::Keep,
-        (false, true, _, _) => Verdict::Create,
-        (true, true, false, true) => Verdict::Change,
-        (true, true, false, false) => Verdict::Refuse,
-    }
-}
-
 /// Whether `disk` may be formatted, and why: blank, named with --destroy, or begun by us earlier.
 /// `all` are the disks of the host, including `disk`; `groups` is what is known about the groups
 /// that write to them.
@@ -83,12 +59,11 @@ pub fn may_format(
         return Err(Refusal::new(reason, "run as root; look at: dmesg | tail"));
     }
     let is_unfinished = begun.is_some_and(|begun| begun.is_left_on(disk));
-    let exists = !disk.used_by.is_empty();
-    match verdict(exists, true, false, is_named_for_destruction || is_unfinished) {
-        Verdict::Keep | Verdict::Create => Ok(Consent::Blank),
-        Verdict::Change if is_unfinished => Ok(Consent::Unfinished),
-        Verdict::Change => Ok(Consent::Destroy),
-        Verdict::Refuse => Err(has_content(disk)),
+    match () {
+        () if disk.used_by.is_empty() => Ok(Consent::Blank),
+        () if is_unfinished => Ok(Consent::Unfinished),
+        () if is_named_for_destruction => Ok(Consent::Destroy),
+        () => Err(has_content(disk)),
     }
 }
 
@@ -272,37 +247,5 @@ impl Begun {
     pub fn is_ours(&self, found: &Signature) -> bool {
         let uuid = self.intent.uuid.hyphenated().to_string();
         found.carries(&uuid) == Some(self.intent.filesystem)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_matrix_is_what_the_operator_notes_say() {
-        let rows = [
-            // exists, wanted, matches, may destroy
-            (false, false, false, false, Verdict::Keep),
-            (false, false, false, true, Verdict::Keep),
-            (false, false, true, false, Verdict::Keep),
-            (false, false, true, true, Verdict::Keep),
-            (false, true, false, false, Verdict::Create),
-            (false, true, false, true, Verdict::Create),
-            (false, true, true, false, Verdict::Create),
-            (false, true, true, true, Verdict::Create),
-            (true, false, false, false, Verdict::Keep),
-            (true, false, false, true, Verdict::Keep),
-            (true, false, true, false, Verdict::Keep),
-            (true, false, true, true, Verdict::Keep),
-            (true, true, false, false, Verdict::Refuse),
-            (true, true, false, true, Verdict::Change),
-            (true, true, true, false, Verdict::Keep),
-            (true, true, true, true, Verdict::Keep),
-        ];
-        for (exists, wanted, matches, may_destroy, expected) in rows {
-            let got = verdict(exists, wanted, matches, may_destroy);
-            assert_eq!(got, expected, "{exists} {wanted} {matches} {may_destroy}");
-        }
     }
 }

@@ -9,11 +9,12 @@
 mod command;
 mod content;
 mod device;
+mod file;
 mod mapped;
 mod memory;
 mod recorded;
+mod ring;
 mod tree;
-#[cfg(feature = "udev")]
 mod udev;
 
 use std::cell::RefCell;
@@ -22,25 +23,17 @@ use std::rc::Rc;
 
 pub use command::{CommandRunner, Invocation, Output, RealRunner};
 pub use device::DeviceReader;
+pub use file::{FileKind, FileStatus, FileWriteMode};
+pub(crate) use file::{io_failed, is_forbidden};
 pub use memory::{MemoryTree, Node};
 pub use recorded::{RecordedCommand, RecordedHost};
-pub use tree::{FileKind, FileStatus, FileWriteMode, Tree, lock_file};
+pub use ring::RingProbe;
+pub use tree::{Tree, lock_file};
+pub use udev::{UdevDatabase, UdevProperties};
 
 use crate::blank::Content;
-use system::error::{Error, Result};
+use system::error::Result;
 use system::lossless_text;
-
-/// Whether this kernel lets this process set up an io_uring.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RingProbe {
-    /// A ring was set up.
-    Available,
-    /// Setting one up failed with this errno (1 EPERM: forbidden; 38 ENOSYS: not supported).
-    Refused(i32),
-    /// Not tried: the host is recorded or an image.
-    Unknown,
-}
 
 /// The machine and the system being prepared; see the module documentation.
 pub struct Host {
@@ -251,10 +244,7 @@ impl Host {
         if self.image.is_some() {
             return RingProbe::Unknown;
         }
-        match io_uring::IoUring::new(2) {
-            Ok(_ring) => RingProbe::Available,
-            Err(error) => RingProbe::Refused(error.raw_os_error().unwrap_or(0)),
-        }
+        RingProbe::of_this_kernel()
     }
 
     /// The udev database of every block device; `None` if udevd is not running. Keys are kernel
@@ -269,7 +259,7 @@ impl Host {
         }
         let export = Invocation::new("udevadm").arguments(["info", "--export-db"]);
         let text = self.ask_checked(&export).ok()?;
-        Some(recorded::parse_udev_export(&text))
+        Some(udev::parse_export(&text))
     }
 
     /// What was read and run so far, if this host keeps a record ([`Host::recording`]).
@@ -279,14 +269,4 @@ impl Host {
         record.io_uring = self.probe_io_uring();
         Some(record)
     }
-}
-
-/// Properties by kernel name.
-pub type UdevDatabase = std::collections::BTreeMap<String, UdevProperties>;
-/// One device's udev properties.
-pub type UdevProperties = std::collections::BTreeMap<String, String>;
-
-/// The error for an I/O operation on `path` that failed; `doing` is a gerund.
-pub(crate) fn io_failed(doing: &str, path: &Path, cause: std::io::Error) -> Error {
-    Error::failed(format!("{doing} {}", path.display()), cause)
 }

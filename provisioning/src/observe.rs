@@ -2,6 +2,7 @@
 //! here.
 
 mod custom_changes;
+mod forbidden;
 mod network;
 mod readers;
 mod storage;
@@ -31,6 +32,7 @@ use crate::packages::{self, PackagesObserved};
 use crate::platform::{self, Platform};
 use crate::record::{self, Record};
 use crate::spec::{Desired, DiskName};
+use forbidden::unless_forbidden;
 use system::error::{Error, ErrorKind, Result};
 use system::mount::{self, Mount, MountTable, Swap};
 
@@ -330,27 +332,6 @@ fn files(
         Ok((*path, unless_forbidden(text, path.as_ref(), unreadable)?.flatten()))
     };
     FILES.iter().map(text).collect()
-}
-
-/// The result of `read`, or `None` if permission was denied: then `path` is added to `unreadable`.
-/// A run that only looks need not be root.
-fn unless_forbidden<T>(
-    read: Result<T>,
-    path: &Path,
-    unreadable: &mut BTreeSet<PathBuf>,
-) -> Result<Option<T>> {
-    let is_forbidden = |error: &Error| {
-        let cause = std::error::Error::source(error);
-        let cause = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
-        cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied)
-    };
-    match read {
-        Err(error) if is_forbidden(&error) => {
-            unreadable.insert(path.to_owned());
-            Ok(None)
-        }
-        read => read.map(Some),
-    }
 }
 
 fn io_uring_disabled(host: &Host) -> Option<u32> {

@@ -1,99 +1,22 @@
 //! Turns what is observed and what is desired into what has to be done: a value, made without
 //! touching anything. Printing it is the dry run; `apply` carries it out.
 
+mod edit;
 pub(crate) mod enable_uuid;
 pub(crate) mod identities;
 pub(crate) mod multipath;
 pub(crate) mod packages;
+mod planned_step;
 pub(crate) mod platform;
 mod separation;
 pub(crate) mod tuning;
 
-use crate::guard::Refusal;
 use crate::observe::Observed;
 use crate::record::OnceRecord;
 use crate::retention;
 use crate::spec::Desired;
-use crate::step::{Action, FileChange, Outcome, StepId, StepReport};
-
-/// The state of a step before anything is done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// As wanted; in words.
-    AsWanted(String),
-    /// There is something to do; in words.
-    ToDo(String),
-    /// A guard refuses: then no step of the plan is taken.
-    Refused(Refusal),
-    /// Not as required, and this program cannot change it; other steps are taken nevertheless.
-    NotReady(Refusal),
-}
-
-/// A step, its standing, and what it will do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlannedStep {
-    /// The step.
-    pub id: StepId,
-    /// Its state before anything is done.
-    pub standing: Standing,
-    /// What it will do, in order; empty unless there is something to do.
-    pub actions: Vec<Action>,
-    /// Whether its actions take full effect only after a restart.
-    pub needs_reboot: bool,
-    /// Something that could be better, in words; it prevents nothing.
-    pub warning: Option<String>,
-}
-
-impl PlannedStep {
-    fn as_wanted(id: StepId, detail: impl Into<String>) -> Self {
-        Self::new(id, Standing::AsWanted(detail.into()), Vec::new())
-    }
-
-    fn refused(id: StepId, refusal: Refusal) -> Self {
-        Self::new(id, Standing::Refused(refusal), Vec::new())
-    }
-
-    fn not_ready(id: StepId, reason: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::new(id, Standing::NotReady(Refusal::new(reason, hint)), Vec::new())
-    }
-
-    /// To do if there are actions, else as wanted.
-    fn doing(id: StepId, actions: Vec<Action>, detail: impl Into<String>) -> Self {
-        if actions.is_empty() {
-            return Self::as_wanted(id, detail);
-        }
-        let words: Vec<String> = actions.iter().map(ToString::to_string).collect();
-        Self::new(id, Standing::ToDo(words.join("; ")), actions)
-    }
-
-    fn new(id: StepId, standing: Standing, actions: Vec<Action>) -> Self {
-        Self { id, standing, actions, needs_reboot: false, warning: None }
-    }
-
-    fn with_reboot(mut self) -> Self {
-        self.needs_reboot = !self.actions.is_empty();
-        self
-    }
-
-    /// The report of this step if none of it is carried out.
-    pub fn report_undone(&self) -> StepReport {
-        let (outcome, mut detail) = match &self.standing {
-            Standing::AsWanted(detail) => (Outcome::Unchanged, detail.clone()),
-            Standing::ToDo(detail) => (Outcome::Unchanged, format!("not done: {detail}")),
-            Standing::Refused(refusal) => (Outcome::Refused, said(refusal)),
-            Standing::NotReady(refusal) => (Outcome::Failed, said(refusal)),
-        };
-        if let Some(warning) = &self.warning {
-            detail.push_str(&format!("; warning: {warning}"));
-        }
-        StepReport { id: self.id, outcome, detail }
-    }
-}
-
-/// A refusal and its hint as one detail.
-pub fn said(refusal: &Refusal) -> String {
-    format!("{}; hint: {}", refusal.reason, refusal.hint)
-}
+use crate::step::{Action, StepId};
+pub use planned_step::{PlannedStep, Standing, said};
 
 /// Everything that has to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,16 +72,6 @@ pub(crate) fn plan_step(id: StepId, observed: &Observed, desired: &Desired) -> P
         StepId::CustomChanges => plan_custom_changes(observed),
         StepId::Reboot => PlannedStep::as_wanted(id, "not needed"),
     }
-}
-
-/// The action that gives the file at `path` the contents `after`, unless it already has them. A
-/// missing file is equivalent to an empty one.
-fn write(observed: &Observed, path: &str, after: String) -> Option<Action> {
-    let before = observed.file(path).map(str::to_owned);
-    if before.as_deref().unwrap_or_default() == after {
-        return None;
-    }
-    Some(Action::WriteFile(FileChange { path: path.into(), before, after }))
 }
 
 fn plan_retention(observed: &Observed, desired: &Desired) -> PlannedStep {

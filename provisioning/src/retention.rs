@@ -3,6 +3,7 @@
 
 mod spelling;
 pub mod udev_rule;
+mod volume;
 
 use std::path::{Path, PathBuf};
 
@@ -25,13 +26,7 @@ use crate::spec::Desired;
 use crate::step::{Action, Consent, FileChange, Format};
 use system::size;
 use udev_rule::{UDEV_RULE_FILE, udev_rule};
-
-/// The filesystem that is, or will be, the retention volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Volume {
-    uuid: String,
-    filesystem: RetentionFilesystem,
-}
+use volume::{Volume, carriers, is_path_of_a_map};
 
 /// What has to be done for the retention volume; empty if it is as wanted.
 ///
@@ -179,12 +174,6 @@ fn adoption(
     })))
 }
 
-/// The disks that carry the filesystem with this UUID.
-fn carriers<'a>(observed: &'a Observed, uuid: &str) -> Vec<&'a Disk> {
-    let carries = |disk: &&Disk| disk.signature.carries(uuid).is_some() && !is_path_of_a_map(disk);
-    observed.disks.iter().filter(carries).collect()
-}
-
 fn copies(one: &Disk, other: &Disk, uuid: &str) -> Refusal {
     let (one, other) = (one.path.display(), other.path.display());
     let reason = format!("{one} and {other} both carry the retention volume UUID={uuid}");
@@ -233,10 +222,6 @@ pub fn warning(observed: &Observed, desired: &Desired, actions: &[Action]) -> Op
             system::size::binary(attached_bytes)
         )
     })
-}
-
-fn is_path_of_a_map(disk: &Disk) -> bool {
-    disk.used_by.iter().any(|one| matches!(one, Use::MultipathPath(_)))
 }
 
 fn text(uuid: Uuid) -> String {

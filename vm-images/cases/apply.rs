@@ -75,7 +75,7 @@ fn disks_fail(lab: &mut Lab) -> Result<()> {
     lab.tally.faults += 1;
     feed.go_on()?;
     feed.go_on()?;
-    let failed = machine.wait(feed.job())?;
+    let failed = machine.wait(feed.script())?;
     failed.exits(1).says("db on /dev/mapper/db: ").says("Input/output error");
     machine.must(&guest("table db \"$(linear db)\""))?;
     log_is_ahead(&mut machine, &replication, "/dev/mapper/log")?;
@@ -137,7 +137,7 @@ fn pulled(lab: &mut Lab) -> Result<()> {
     lab.tally.faults += 1;
     feed.go_on()?;
     feed.go_on()?;
-    let failed = machine.wait(feed.job())?;
+    let failed = machine.wait(feed.script())?;
     failed.exits(1).says("db on /dev/disk/by-id/scsi-0VMware_Virtual_disk_db: ");
     log_is_ahead(&mut machine, &replication, "$(disk log)")?;
 

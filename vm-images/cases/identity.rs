@@ -5,8 +5,8 @@ use std::fs;
 
 use anyhow::Result;
 use serde_json::Value;
-use vm_images::case::{Case, Lab, vmware_uuid};
-use vm_images::hardware::{Backing, Controller, Hardware, Identity};
+use vm_images::case::{Case, Lab};
+use vm_images::hardware::{Backing, Controller, Hardware, Identity, vmware_uuid};
 use vm_images::image::Kind;
 use vm_images::machine::Machine;
 use vm_images::runner::SHORT;

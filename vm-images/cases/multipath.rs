@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use mt_tests::program::Run;
-use vm_images::case::{Case, Lab, vmware_uuid};
-use vm_images::hardware::{Controller, Disk, Hardware};
+use vm_images::case::{Case, Lab};
+use vm_images::hardware::{Controller, Disk, Hardware, vmware_uuid};
 use vm_images::image::Kind;
 use vm_images::machine::Machine;
 use vm_images::servers::ScsiTarget;
@@ -173,7 +173,7 @@ fn paths_lost(lab: &mut Lab) -> Result<()> {
         lab.tally.faults += 1;
     }
     feed.go_on()?;
-    machine.wait(feed.job())?.exits(0);
+    machine.wait(feed.script())?.exits(0);
     replication.is_on(&mut machine, VOLUMES.map(map), &mark(0, EXTENT.marks))?;
     machine.must("mtctl journal check --group g")?;
 

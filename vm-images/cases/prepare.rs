@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use vm_images::case::{Case, Lab, vmware_uuid};
-use vm_images::hardware::{Backing, Controller, Disk, Hardware, Identity};
+use vm_images::case::{Case, Lab};
+use vm_images::hardware::{Backing, Controller, Disk, Hardware, Identity, vmware_uuid};
 use vm_images::image::Kind;
 use vm_images::machine::Machine;
 use vm_images::runner::SHORT;

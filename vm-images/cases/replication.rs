@@ -12,7 +12,7 @@ use blockio::stream::{
 };
 use mt_tests::change_stream::{Change, random_changes, volume};
 use mt_tests::random::Random;
-use vm_images::machine::{Job, Machine};
+use vm_images::machine::{Machine, RunningScript};
 
 /// The names of the volumes; disks of machines are called the same.
 pub(crate) const VOLUMES: [&str; 2] = ["db", "log"];
@@ -185,7 +185,7 @@ pub(crate) struct Feed {
     number: usize,
     pieces: std::vec::IntoIter<Vec<u8>>,
     given: u32,
-    job: Job,
+    script: RunningScript,
 }
 
 impl Feed {
@@ -204,12 +204,12 @@ impl Feed {
                  cat /host/piece-{number}-$piece
              done | {apply}"
         );
-        let job = machine.begin(&script)?;
+        let script = machine.begin(&script)?;
         let share = machine.share();
         let stream = fs::read(share.join(format!("stream-{number}")))?;
         let pieces: Vec<_> =
             stream.chunks(stream.len().div_ceil(pieces)).map(<[u8]>::to_vec).collect();
-        Ok(Self { share, number, pieces: pieces.into_iter(), given: 0, job })
+        Ok(Self { share, number, pieces: pieces.into_iter(), given: 0, script })
     }
 
     /// Gives it the next piece.
@@ -222,8 +222,8 @@ impl Feed {
     }
 
     /// What was begun.
-    pub(crate) fn job(&self) -> Job {
-        self.job
+    pub(crate) fn script(&self) -> RunningScript {
+        self.script
     }
 }
 

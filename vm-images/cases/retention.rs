@@ -77,7 +77,7 @@ fn fails(lab: &mut Lab) -> Result<()> {
         lab.tally.faults += 1;
         feed.go_on()?;
         feed.go_on()?;
-        machine.wait(feed.job())?.exits(1).says("/mnt/retention").says("fsck.ext4 -y");
+        machine.wait(feed.script())?.exits(1).says("/mnt/retention").says("fsck.ext4 -y");
 
         machine.must(&guest("table retention \"$(linear retention)\""))?;
         take_into_use_again(&mut machine)?;
@@ -102,13 +102,13 @@ fn looks(lab: &mut Lab) -> Result<()> {
             feed.go_on()?;
             read += replication.all_points_hold(&mut machine)?;
         }
-        machine.wait(feed.job())?.exits(0);
+        machine.wait(feed.script())?.exits(0);
         let last = mark(stream, EXTENT.marks);
         for to in [mark(0, 1), mark(stream - 1, EXTENT.marks), last] {
             let rollback = format!("go rollback --to {to} --yes");
-            let job = machine.begin(&guest(&rollback))?;
+            let running = machine.begin(&guest(&rollback))?;
             read += replication.all_points_hold(&mut machine)?;
-            machine.wait(job)?.exits(0);
+            machine.wait(running)?.exits(0);
             replication.is_on(&mut machine, ["$(disk db)", "$(disk log)"], &to)?;
         }
     }
@@ -149,7 +149,7 @@ fn lapses(lab: &mut Lab) -> Result<()> {
     lapse(lab, &mut machine)?;
     feed.go_on()?;
     feed.go_on()?;
-    machine.wait(feed.job())?.exits(1).says("/mnt/retention").says("fsck.ext4 -y");
+    machine.wait(feed.script())?.exits(1).says("/mnt/retention").says("fsck.ext4 -y");
     machine
         .run(&guest(&format!("go apply /host/stream-1 {TO_DISKS}")))?
         .exits(1)

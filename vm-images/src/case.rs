@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use crate::hardware::{Backing, Disk, Hardware, Identity};
+use crate::hardware::{Backing, Disk, Hardware, Identity, vmware_uuid};
 use crate::image::{Image, Kind};
 use crate::machine::{Machine, Start};
 use crate::servers::ScsiTarget;
@@ -159,10 +159,4 @@ fn copy_on_write(system: &Path, copy: PathBuf) -> Result<PathBuf> {
     let paths = [&*system.to_string_lossy(), &*copy.to_string_lossy()];
     tool::run("qemu-img", &[&create[..], &paths].concat())?;
     Ok(copy)
-}
-
-/// A UUID for the disk `name` in VMware's style: 32 digits.
-pub fn vmware_uuid(name: &str) -> String {
-    let digits = blake3::hash(name.as_bytes()).to_hex();
-    format!("6000c29{}", &digits[..25])
 }

@@ -204,3 +204,9 @@ impl Disk {
         (self.node(), self.device(controllers))
     }
 }
+
+/// A UUID for the disk `name` in VMware's style: 32 digits.
+pub fn vmware_uuid(name: &str) -> String {
+    let digits = blake3::hash(name.as_bytes()).to_hex();
+    format!("6000c29{}", &digits[..25])
+}

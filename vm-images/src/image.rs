@@ -8,11 +8,15 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::packages::{self, Package};
+use crate::packages;
 use crate::{kernel, modules, tool};
 
 mod bootable;
+mod contents;
 mod system;
+
+pub(crate) use contents::KERNEL_ARGUMENTS;
+use contents::{AGENT, COMMON, INIT, PRUNED, finish_tree, hash};
 
 /// The variable that names the folder of packages and images; the default is target/vm-images.
 pub const CACHE: &str = "MTCTL_VM_CACHE";
@@ -65,49 +69,8 @@ pub struct Started {
     pub initramfs: PathBuf,
 }
 
-/// Packages of every guest; their dependencies are added.
-const COMMON: &[&str] = &[
-    "bash",
-    "coreutils",
-    "grep",
-    "sed",
-    "mawk",
-    "findutils",
-    "diffutils",
-    "procps",
-    "hostname",
-    "kmod",
-    "udev",
-    "util-linux",
-    "mount",
-    "fdisk",
-    "e2fsprogs",
-    "xfsprogs",
-    "multipath-tools",
-    "kpartx",
-    "dmsetup",
-    "lvm2",
-    "mdadm",
-    "lsscsi",
-    "sg3-utils",
-    "psmisc",
-    "libgcc-s1",
-    "libudev1",
-];
-
 /// Additional packages of the test VMs that consist of an initramfs.
 const MORE: &[&str] = &["btrfs-progs", "reiserfsprogs", "dosfstools", "xxd"];
-
-/// Paths in the tree that packages contain and no case uses.
-const PRUNED: &str = "usr/share/{perl*,python*,zoneinfo,icons,pixmaps,applications,menu,reportbug,\
-    doc-base,info,debianutils,base-files,gcc,gdb,initramfs-tools,zsh,fish} usr/lib/python3* \
-    usr/bin/python3* usr/bin/perl* usr/lib/x86_64-linux-gnu/{libperl*,perl*,libicu*,libsqlite3*,\
-    libkrb5*,libgssapi*,libk5*,libstdc++*,libmvec*} usr/lib/udev/hwdb.d usr/lib/udev/hwdb.bin \
-    usr/sbin/xfs_scrub* usr/include usr/lib/bfd-plugins usr/lib/systemd/{catalog,user} \
-    var/lib/dpkg usr/lib/apt usr/bin/apt* usr/bin/dpkg* boot home";
-
-const INIT: &str = include_str!("../guest/init");
-const AGENT: &str = include_str!("../guest/agent");
 
 /// The folder of packages and images.
 pub fn cache() -> PathBuf {
@@ -210,43 +173,6 @@ fn get_initramfs(
         fs::rename(part, &into)?;
     }
     Ok(into)
-}
-
-/// Does the work of maintainer scripts, and adds our own two programs.
-fn finish_tree(tree: &Path) -> Result<()> {
-    let link = |target: &str, name: &str| -> Result<()> {
-        let name = tree.join(name);
-        if name.symlink_metadata().is_err() {
-            std::os::unix::fs::symlink(target, name)?;
-        }
-        Ok(())
-    };
-    link("mawk", "usr/bin/awk")?;
-    link("bash", "usr/bin/sh")?;
-    link("/proc/mounts", "etc/mtab")?;
-    let groups = ["root:x:0:", "tty:x:5:", "disk:x:6:", "kmem:x:15:", "sgx:x:101:", "kvm:x:102:"];
-    let more = ["video:x:44:", "render:x:103:", "input:x:104:", "audio:x:29:", "cdrom:x:24:"];
-    let groups: Vec<&str> = groups.into_iter().chain(more).collect();
-    fs::write(tree.join("etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n")?;
-    fs::write(tree.join("etc/group"), groups.join("\n") + "\n")?;
-    fs::write(tree.join("etc/hostname"), "vm\n")?;
-    for (name, text) in [("init", INIT), ("agent", AGENT)] {
-        fs::write(tree.join(name), text)?;
-        tool::run("chmod", &["755".as_ref(), tree.join(name).as_os_str()])?;
-    }
-    Ok(())
-}
-
-/// The first digits of a hash of packages and texts.
-fn hash(packages: &[Package], texts: &[&str]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for package in packages {
-        hasher.update(package.file.as_bytes()).update(package.checksum.as_bytes());
-    }
-    for text in texts {
-        hasher.update(text.as_bytes()).update(&[0]);
-    }
-    hasher.finalize().to_hex()[..16].to_owned()
 }
 
 /// Makes the folder `into` by filling another one first: an existing folder is complete.

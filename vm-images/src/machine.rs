@@ -13,14 +13,9 @@ use anyhow::{Context, Result, bail, ensure};
 use mt_tests::program::Run;
 
 use crate::hardware::{Disk, Hardware};
-use crate::image::Image;
+use crate::image::{Image, KERNEL_ARGUMENTS};
 use crate::monitor::{Monitor, object};
 
-/// The kernel's arguments, beside those of a case. An emulated processor needs no mitigations. QEMU
-/// finds translated code by virtual address: with programs and libraries at random addresses, each
-/// process would be translated again and take three times as long to start.
-pub(crate) const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 quiet tsc=reliable \
-    no_timer_check mitigations=off cryptomgr.notests norandmaps";
 /// How many lines of the console an error contains.
 const LAST_LINES: usize = 60;
 
@@ -82,7 +77,7 @@ impl Start<'_> {
 
 /// A script that is running in the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Job(u32);
+pub struct RunningScript(u32);
 
 /// A running machine. Dropping it pulls the plug.
 #[derive(Debug)]
@@ -95,7 +90,7 @@ pub struct Machine {
     deadline: Instant,
     scripts: HashMap<u32, String>,
     ended: HashMap<u32, i32>,
-    next_job: u32,
+    next_number: u32,
 }
 
 impl Machine {
@@ -135,7 +130,7 @@ impl Machine {
             deadline: *deadline,
             scripts: HashMap::new(),
             ended: HashMap::new(),
-            next_job: 1,
+            next_number: 1,
         };
         let line = machine.line().context("the machine does not come up")?;
         ensure!(line == "ready", "the agent begins with {line:?}");
@@ -148,8 +143,8 @@ impl Machine {
     ///
     /// The machine does not answer in time.
     pub fn run(&mut self, script: &str) -> Result<Run> {
-        let job = self.begin(script)?;
-        self.wait(job)
+        let running = self.begin(script)?;
+        self.wait(running)
     }
 
     /// Runs a script that must succeed, and returns its stdout.
@@ -177,13 +172,13 @@ impl Machine {
     /// # Errors
     ///
     /// The machine is gone.
-    pub fn begin(&mut self, script: &str) -> Result<Job> {
-        let job = self.next_job;
-        self.next_job += 1;
-        fs::write(self.share().join(format!("{job}.sh")), script)?;
-        writeln!(self.asking, "{job}").context("asking the machine")?;
-        self.scripts.insert(job, script.to_owned());
-        Ok(Job(job))
+    pub fn begin(&mut self, script: &str) -> Result<RunningScript> {
+        let number = self.next_number;
+        self.next_number += 1;
+        fs::write(self.share().join(format!("{number}.sh")), script)?;
+        writeln!(self.asking, "{number}").context("asking the machine")?;
+        self.scripts.insert(number, script.to_owned());
+        Ok(RunningScript(number))
     }
 
     /// Waits for a script, and returns its result.
@@ -191,21 +186,21 @@ impl Machine {
     /// # Errors
     ///
     /// The machine does not answer in time.
-    pub fn wait(&mut self, Job(job): Job) -> Result<Run> {
-        while !self.ended.contains_key(&job) {
+    pub fn wait(&mut self, RunningScript(number): RunningScript) -> Result<Run> {
+        while !self.ended.contains_key(&number) {
             let line = self.line().with_context(|| {
-                format!("waiting for: {}", self.scripts.get(&job).map_or("", String::as_str))
+                format!("waiting for: {}", self.scripts.get(&number).map_or("", String::as_str))
             })?;
             let (number, status) = line.split_once(' ').context("what the agent says")?;
             self.ended.insert(number.parse()?, status.parse()?);
         }
         let read = |kind: &str| -> Result<String> {
-            let path = self.share().join(format!("{job}.{kind}"));
+            let path = self.share().join(format!("{number}.{kind}"));
             Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
         };
         Ok(Run {
-            command: self.scripts.get(&job).cloned().unwrap_or_default(),
-            code: self.ended.get(&job).copied(),
+            command: self.scripts.get(&number).cloned().unwrap_or_default(),
+            code: self.ended.get(&number).copied(),
             stdout: read("out")?,
             stderr: read("err")?,
         })

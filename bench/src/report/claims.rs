@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::contender::Role;
 use crate::history::{QEMU_KEEPING, QEMU_PLAIN};
 use crate::limits::{self, Limit};
-use crate::report::{ContenderReport, WorkloadReport};
+use crate::report::workload::{ContenderReport, WorkloadReport};
 use crate::statistics::{Spread, speed_ratios};
 
 /// One requirement.

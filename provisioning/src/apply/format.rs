@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::{Event, Watch, go_on};
+use super::progress::{Event, Watch, go_on};
 use crate::disk::inventory::Signatures;
 use crate::disk::{self, Disk};
 use crate::filesystem;

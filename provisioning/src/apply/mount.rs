@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Event, Watch, go_on};
+use super::progress::{Event, Watch, go_on};
 use crate::filesystem::{self, RetentionFilesystem};
 use crate::fstab::{FSTAB_PATH, Fstab, Mark};
 use crate::host::{Host, Invocation};

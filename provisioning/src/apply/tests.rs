@@ -1,5 +1,7 @@
 //! Stopping, refusing and recording in the middle of a plan; complete runs are tested in `tests`.
 
+use std::ops::ControlFlow;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 

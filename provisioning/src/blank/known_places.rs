@@ -9,21 +9,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{END_BYTES, SAMPLE_BYTES};
+use super::piece::{END_BYTES, Piece, SAMPLE_BYTES};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
-
-/// A place to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Bytes of the disk, in whole sectors.
-    pub range: Range<u64>,
-    /// What may lie there.
-    pub what: &'static str,
-}
 
 /// What may lie somewhere, the source that says so, and its location on a volume.
 struct Row {
@@ -114,18 +105,18 @@ const BEGINNING_BYTES: u64 = 128 * KIB;
 
 /// The places to read between the two ends of a disk of `size_bytes` with sectors of
 /// `sector_bytes`; ascending, and without duplicates.
-pub fn known_places(size_bytes: u64, sector_bytes: u32) -> Vec<Place> {
+pub fn known_places(size_bytes: u64, sector_bytes: u32) -> Vec<Piece> {
     let sector = u64::from(sector_bytes).max(512);
     let block = SAMPLE_BYTES.max(sector);
     let middle = END_BYTES..size_bytes.saturating_sub(END_BYTES);
-    let mut found: BTreeMap<u64, Place> = BTreeMap::new();
+    let mut found: BTreeMap<u64, Piece> = BTreeMap::new();
     let mut add = |range: Range<u64>, what: &'static str| {
         let start = (range.start / block * block).max(middle.start);
         let end = range.end.div_ceil(block).saturating_mul(block).min(middle.end);
         if start >= end {
             return;
         }
-        let place = found.entry(start).or_insert(Place { range: start..end, what });
+        let place = found.entry(start).or_insert(Piece { range: start..end, what });
         place.range.end = place.range.end.max(end);
     };
     for begins in BEGINNINGS_MIB.map(|mib| mib * MIB) {

@@ -1,7 +1,8 @@
 //! Findings about multipath: its policy, disks it claimed needlessly, lost paths.
 
-use super::{Finding, by_plan};
+use super::by_plan::by_plan;
 use crate::disk::{Disk, DiskKind};
+use crate::finding::Finding;
 use crate::multipath::configuration::Configuration;
 use crate::multipath::{DROP_IN, MAIN_FILE, MultipathPolicy};
 use crate::observe::Observed;

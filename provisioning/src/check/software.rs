@@ -1,8 +1,9 @@
 //! Findings about software: packages, filesystems, LVM, tuning, io_uring, kernel updates.
 
-use super::{Finding, by_plan};
+use super::by_plan::by_plan;
 use crate::disk::Disk;
 use crate::filesystem::RetentionFilesystem;
+use crate::finding::Finding;
 use crate::fstab::FSTAB_PATH;
 use crate::host::RingProbe;
 use crate::lvm;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::RetentionFilesystem;
+use super::retention_filesystem::RetentionFilesystem;
 
 /// A version of a kernel or of tools: major, minor, patch; missing numbers are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! Merges the options of our row with those that an administrator added to it. Why we set ours is
 //! explained where they are made (`RetentionRow`).
 
-use super::Mark;
+use super::mark::Mark;
 
 /// Options that decide when a file's last access is recorded: an administrator who chose one does
 /// not want ours.

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::FlockArg;
 
-use super::GROUPS_PATH;
 use crate::host::{FileWriteMode, Tree, lock_file};
 use system::error::{Error, ErrorKind, Result};
 
+/// Where groups without a retention volume live.
+pub const GROUPS_PATH: &str = "/var/lib/mtctl/groups";
 /// Path of the registry.
 pub const REGISTRY_PATH: &str = "/var/lib/mtctl/state-directories";
 /// Locked while the registry is replaced.

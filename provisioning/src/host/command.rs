@@ -155,10 +155,10 @@ impl CommandRunner for RealRunner {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(starting)?;
-        let (sender, events) = mpsc::sync_channel(EVENTS_MAX);
+        let (sender, events) = mpsc::sync_channel(PIECES_QUEUED_MAX);
         read_into(child.stdout.take(), Stream::Stdout, &sender);
         read_into(child.stderr.take(), Stream::Stderr, &sender);
-        std::thread::spawn(move || sender.send(Event::Ended(child.wait())));
+        std::thread::spawn(move || sender.send(FromProgram::Ended(child.wait())));
         let (status, stdout, stderr) = follow(&events, watch);
         let status = status.map_err(starting)?;
         Ok(Output { status: status.code(), stdout: stdout.into_text(), stderr: stderr.into_text() })
@@ -166,7 +166,7 @@ impl CommandRunner for RealRunner {
 }
 
 /// How many pieces of output may be queued before the program has to wait.
-const EVENTS_MAX: usize = 64;
+const PIECES_QUEUED_MAX: usize = 64;
 /// How long to wait for output after a program has ended. This matters only if the program leaves a
 /// process in the background with the same stdout, which may run forever.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
@@ -178,7 +178,7 @@ enum Stream {
 }
 
 /// What a running program does.
-enum Event {
+enum FromProgram {
     /// It printed; an empty piece marks the end of the stream.
     Printed(Stream, Vec<u8>),
     /// It ended.
@@ -190,21 +190,21 @@ enum Event {
 fn read_into(
     source: Option<impl Read + Send + 'static>,
     stream: Stream,
-    sender: &SyncSender<Event>,
+    sender: &SyncSender<FromProgram>,
 ) {
     let (Some(mut source), sender) = (source, sender.clone()) else { return };
     std::thread::spawn(move || {
         let mut chunk = [0; 8192];
         while let Ok(count @ 1..) = source.read(&mut chunk) {
-            let _ = sender.send(Event::Printed(stream, chunk[..count].to_vec()));
+            let _ = sender.send(FromProgram::Printed(stream, chunk[..count].to_vec()));
         }
-        let _ = sender.send(Event::Printed(stream, Vec::new()));
+        let _ = sender.send(FromProgram::Printed(stream, Vec::new()));
     });
 }
 
 /// Follows a program to its end, and its output to the end or for another [`DRAIN_TIME_MAX`].
 fn follow(
-    events: &Receiver<Event>,
+    events: &Receiver<FromProgram>,
     watch: &mut dyn FnMut(&str),
 ) -> (std::io::Result<ExitStatus>, Kept, Kept) {
     let (mut stdout, mut stderr) = (Kept::default(), Kept::default());
@@ -221,12 +221,12 @@ fn follow(
         };
         match event {
             None => break,
-            Some(Event::Ended(status)) => {
+            Some(FromProgram::Ended(status)) => {
                 ended = Some(status);
                 deadline = Some(Instant::now() + DRAIN_TIME_MAX);
             }
-            Some(Event::Printed(Stream::Stderr, bytes)) => stderr.take(&bytes),
-            Some(Event::Printed(Stream::Stdout, bytes)) => {
+            Some(FromProgram::Printed(Stream::Stderr, bytes)) => stderr.take(&bytes),
+            Some(FromProgram::Printed(Stream::Stdout, bytes)) => {
                 stdout.take(&bytes);
                 watch_lines(&mut line, &bytes, watch);
             }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::blank::Content;
 
-use super::tree::{FileKind, FileStatus, Lookup};
+use super::file::{FileKind, FileStatus, Lookup};
 use system::lossless_text;
 
 /// One entry of a [`MemoryTree`].

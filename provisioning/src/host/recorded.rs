@@ -8,9 +8,10 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::{CommandRunner, Invocation, Output};
+use super::command::{CommandRunner, Invocation, Output, RealRunner};
+use super::file::io_failed;
 use super::memory::{MemoryTree, Node};
-use super::{RingProbe, UdevDatabase, io_failed};
+use super::ring::RingProbe;
 use crate::blank::{Content, Proof};
 use system::error::Result;
 
@@ -162,7 +163,7 @@ pub(super) struct RecordingRunner(pub(super) Rc<RefCell<Vec<RecordedCommand>>>);
 
 impl CommandRunner for RecordingRunner {
     fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> Result<Output> {
-        let output = super::RealRunner.run(invocation, watch)?;
+        let output = RealRunner.run(invocation, watch)?;
         self.0.borrow_mut().push(RecordedCommand {
             command: invocation.to_string(),
             status: output.status,
@@ -171,25 +172,6 @@ impl CommandRunner for RecordingRunner {
         });
         Ok(output)
     }
-}
-
-/// The block devices in the output of `udevadm info --export-db`: stanzas of `P:`, `N:` and `E:`
-/// rows.
-pub(super) fn parse_udev_export(text: &str) -> UdevDatabase {
-    let mut database = UdevDatabase::new();
-    for stanza in text.split("\n\n") {
-        let properties: BTreeMap<String, String> = stanza
-            .lines()
-            .filter_map(|line| line.strip_prefix("E: ")?.split_once('='))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        let name = stanza.lines().find_map(|line| line.strip_prefix("N: "));
-        let is_block = properties.get("SUBSYSTEM").is_some_and(|value| value == "block");
-        if let (Some(name), true) = (name, is_block) {
-            database.insert(name.to_owned(), properties);
-        }
-    }
-    database
 }
 
 #[cfg(test)]
@@ -244,14 +226,5 @@ mod tests {
         let known = Invocation::new("lsblk").argument("--json");
         assert_eq!(host.ask_checked(&known).unwrap(), "{}\n");
         assert!(host.ask(&Invocation::new("lsblk")).is_err());
-    }
-
-    #[test]
-    fn an_exported_udev_database_is_read_by_kernel_name() {
-        let text = "P: /devices/a/block/sda\nN: sda\nE: SUBSYSTEM=block\nE: ID_FS_TYPE=ext4\n\n\
-                    P: /devices/b\nN: tty0\nE: SUBSYSTEM=tty\n";
-        let database = parse_udev_export(text);
-        assert_eq!(database.len(), 1);
-        assert_eq!(database["sda"]["ID_FS_TYPE"], "ext4");
     }
 }

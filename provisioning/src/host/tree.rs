@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
-use super::io_failed;
+use super::file::{FileKind, FileStatus, FileWriteMode, Lookup, io_failed};
 use super::memory::{MemoryTree, Node};
 use crate::blank::Content;
 use on_disk::{
@@ -24,41 +24,6 @@ mod tests;
 
 /// How many symbolic links the kernel follows before ELOOP.
 const LINKS_MAX: usize = 40;
-
-/// The kind of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileKind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A block device.
-    BlockDevice,
-    /// Anything else: character devices, sockets, pipes.
-    Other,
-}
-
-/// What `stat` reports for a path, following links.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileStatus {
-    /// The kind of file.
-    pub kind: FileKind,
-    /// Permission bits.
-    pub mode: u32,
-    /// Major and minor number of the device it *is* (0, 0 for files).
-    pub device_number: (u32, u32),
-    /// Major and minor number of the device it is *on*, and its inode.
-    pub location: ((u32, u32), u64),
-}
-
-/// The permission bits of a file to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileWriteMode {
-    /// Those of the file it replaces, or 0644.
-    Keep,
-    /// Exactly these.
-    Exactly(u32),
-}
 
 /// A root prefix, on disk or in memory.
 #[derive(Debug)]
@@ -516,14 +481,6 @@ impl Tree {
             }
         }
     }
-}
-
-/// What [`Tree::lookup`] found.
-pub(super) enum Lookup {
-    /// A symbolic link and where it points.
-    Link(PathBuf),
-    /// Anything else that exists.
-    Other,
 }
 
 /// `root` as an absolute path.

@@ -28,7 +28,7 @@ pub(super) fn shell_word(text: &str) -> String {
 
 fn account_script(request: &Request) -> String {
     let hosts_line =
-        format!("{} {}", request.network.place.address(), request.hostname.with_alias());
+        format!("{} {}", request.network.addressing.address(), request.hostname.with_alias());
     let mut text = format!(
         "\
 %post --erroronfail --log=/root/mtctl-kickstart-post.log

@@ -69,19 +69,19 @@ fn is_label(label: &str) -> bool {
 
 /// One static address with its gateway and name servers, all of the same family.
 pub(super) struct Network {
-    pub(super) place: Place,
+    pub(super) addressing: Addressing,
     /// One to [`NAME_SERVERS_MAX`] addresses.
     pub(super) name_servers: Vec<IpAddr>,
 }
 
 /// Address, prefix length in bits, and gateway.
 #[derive(Clone, Copy)]
-pub(super) enum Place {
+pub(super) enum Addressing {
     V4 { address: Ipv4Addr, prefix: u8, gateway: Ipv4Addr },
     V6 { address: Ipv6Addr, prefix: u8, gateway: Ipv6Addr },
 }
 
-impl Place {
+impl Addressing {
     pub(super) fn address(self) -> IpAddr {
         match self {
             Self::V4 { address, .. } => IpAddr::V4(address),
@@ -96,21 +96,25 @@ impl Network {
         let gateway_ip = gateway
             .parse::<IpAddr>()
             .map_err(|_| refusal::of("--gateway", gateway, "it is not an IP address"))?;
-        let place = match (ip, gateway_ip) {
-            (IpAddr::V4(address), IpAddr::V4(gateway)) => Place::V4 { address, prefix, gateway },
-            (IpAddr::V6(address), IpAddr::V6(gateway)) => Place::V6 { address, prefix, gateway },
+        let addressing = match (ip, gateway_ip) {
+            (IpAddr::V4(address), IpAddr::V4(gateway)) => {
+                Addressing::V4 { address, prefix, gateway }
+            }
+            (IpAddr::V6(address), IpAddr::V6(gateway)) => {
+                Addressing::V6 { address, prefix, gateway }
+            }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
                 let why = "it is not of the same family as --address";
                 return Err(refusal::of("--gateway", gateway, why));
             }
         };
-        check_host_part(place).map_err(|why| refusal::of("--address", address, why))?;
-        check_gateway(place).map_err(|why| {
+        check_host_part(addressing).map_err(|why| refusal::of("--address", address, why))?;
+        check_gateway(addressing).map_err(|why| {
             refusal::of("--gateway", gateway, why).with_hint(format!(
                 "check the prefix length of --address {address}: it says which network that is"
             ))
         })?;
-        Ok(Self { place, name_servers: parse_name_servers(dns, ip)? })
+        Ok(Self { addressing, name_servers: parse_name_servers(dns, ip)? })
     }
 }
 
@@ -158,10 +162,10 @@ fn is_link_local(ip: Ipv6Addr) -> bool {
 }
 
 /// The address must be a host's, not the network's own or its broadcast address.
-fn check_host_part(place: Place) -> std::result::Result<(), &'static str> {
-    match place {
-        Place::V4 { address, prefix, .. } => check_host_v4(address, prefix),
-        Place::V6 { address, prefix, .. } => {
+fn check_host_part(addressing: Addressing) -> std::result::Result<(), &'static str> {
+    match addressing {
+        Addressing::V4 { address, prefix, .. } => check_host_v4(address, prefix),
+        Addressing::V6 { address, prefix, .. } => {
             // RFC 6164: on a /127 both addresses are hosts.
             if prefix < 127 && address.to_bits() & !mask_v6(prefix) == 0 {
                 return Err("this is the network's own address, not a host's");
@@ -184,10 +188,10 @@ fn check_host_v4(address: Ipv4Addr, prefix: u8) -> std::result::Result<(), &'sta
     }
 }
 
-fn check_gateway(place: Place) -> std::result::Result<(), String> {
+fn check_gateway(addressing: Addressing) -> std::result::Result<(), String> {
     let same = "this is the host's own address".to_owned();
-    match place {
-        Place::V4 { address, prefix, gateway } => {
+    match addressing {
+        Addressing::V4 { address, prefix, gateway } => {
             if address == gateway {
                 return Err(same);
             }
@@ -198,7 +202,7 @@ fn check_gateway(place: Place) -> std::result::Result<(), String> {
             }
             check_host_v4(gateway, prefix).map_err(str::to_owned)
         }
-        Place::V6 { address, prefix, gateway } => {
+        Addressing::V6 { address, prefix, gateway } => {
             if address == gateway {
                 return Err(same);
             }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::first_boot;
 use super::layout::PARTITIONS;
-use super::network::{Network, Place, mask_v4};
+use super::network::{Addressing, Network, mask_v4};
 use super::origin::PackageOrigin;
 use super::release::Release;
 use super::{Interface, Request};
@@ -167,15 +167,15 @@ fn device(interface: &Interface) -> String {
 
 fn address_options(network: &Network, release: Release) -> Vec<String> {
     let servers = network.name_servers.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",");
-    let mut options = match network.place {
-        Place::V4 { address, prefix, gateway } => vec![
+    let mut options = match network.addressing {
+        Addressing::V4 { address, prefix, gateway } => vec![
             "--bootproto=static".to_owned(),
             format!("--ip={address}"),
             format!("--netmask={}", std::net::Ipv4Addr::from_bits(mask_v4(prefix))),
             format!("--gateway={gateway}"),
             "--noipv6".to_owned(),
         ],
-        Place::V6 { address, prefix, gateway } => {
+        Addressing::V6 { address, prefix, gateway } => {
             let option = match release {
                 // Release 6 has one option for the gateways of both families.
                 Release::El6 => "--gateway",

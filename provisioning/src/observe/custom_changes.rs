@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::forbidden::unless_forbidden;
 use crate::host::{FileKind, Host};
 use system::error::Result;
 
@@ -39,7 +40,7 @@ pub(super) fn observe(
             continue;
         }
         let content = host.system().read(&path);
-        let Some(content) = super::unless_forbidden(content, &path, unreadable)? else { continue };
+        let Some(content) = unless_forbidden(content, &path, unreadable)? else { continue };
         let sha256 = digest(&content);
         changes.push(CustomChange { name, path, sha256, is_executable: status.mode & 0o111 != 0 });
     }

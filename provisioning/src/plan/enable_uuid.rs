@@ -1,7 +1,7 @@
 //! Step `enable-uuid`: disk.EnableUUID is in effect, or is set in the .vmx file that was named.
 
-use super::PlannedStep;
 use super::identities::{ENABLE_UUID_HINT, without_id};
+use super::planned_step::PlannedStep;
 use crate::disk::{Disk, DiskKind};
 use crate::observe::Observed;
 use crate::step::{Action, FileChange, StepId};

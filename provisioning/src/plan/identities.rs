@@ -1,6 +1,6 @@
 //! Step `scsi-ids`: every SCSI disk has an id, and no two disks share one.
 
-use super::PlannedStep;
+use super::planned_step::PlannedStep;
 use crate::disk::{Disk, DiskKind, IdentitySource};
 use crate::guard::Refusal;
 use crate::multipath::MultipathPolicy;

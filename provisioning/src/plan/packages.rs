@@ -1,7 +1,7 @@
 //! Steps `packages` and `filesystems`: missing packages are installed; gaps in kernel support are
 //! reported.
 
-use super::PlannedStep;
+use super::planned_step::PlannedStep;
 use crate::filesystem::RetentionFilesystem;
 use crate::observe::Observed;
 use crate::packages;

@@ -1,6 +1,6 @@
 //! Step `platform`: is this a machine and a distribution that can become a master target?
 
-use super::PlannedStep;
+use super::planned_step::PlannedStep;
 use crate::guard::Refusal;
 use crate::observe::Observed;
 use crate::platform::Family;

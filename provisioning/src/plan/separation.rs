@@ -1,7 +1,9 @@
 //! Step `lvm`: keeps LVM, software RAID and udisks off the attached disks, and leaves the host's
 //! own volumes and arrays alone.
 
-use super::{PlannedStep, packages, write};
+use super::edit::write;
+use super::packages;
+use super::planned_step::PlannedStep;
 use crate::fstab::FSTAB_PATH;
 use crate::guard::Refusal;
 use crate::host::Invocation;

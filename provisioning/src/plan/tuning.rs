@@ -1,6 +1,7 @@
 //! Step `tuning`: disk timeouts and schedulers, io_uring allowed, kernel updates held on request.
 
-use super::{PlannedStep, write};
+use super::edit::write;
+use super::planned_step::PlannedStep;
 use crate::guard::Refusal;
 use crate::host::Invocation;
 use crate::observe::Observed;

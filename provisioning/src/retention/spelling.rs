@@ -1,7 +1,7 @@
 //! Whether a row of fstab(5) means the retention volume, under any of its names. The parent module
 //! decides what to do about such a row.
 
-use super::{Volume, carriers};
+use super::volume::{Volume, carriers};
 use crate::disk::Disk;
 use crate::filesystem::RETENTION_LABEL;
 use crate::fstab::source::Source;

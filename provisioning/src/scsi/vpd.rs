@@ -6,7 +6,8 @@
 //! not to the page, and are ignored: an INQUIRY may transfer more than the page, while sysfs keeps
 //! exactly four bytes more than the page length.
 
-use super::designator::{Designator, DesignatorFault};
+use super::designator::Designator;
+use super::world_wide_name::DesignatorFault;
 use super::wwid::Wwid;
 
 /// Page code of the unit serial number page.

@@ -18,12 +18,10 @@
 //! `_`, as in udev's links. The first three are what Linux shows in sysfs `wwid`.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::designator::{Eui64, Naa};
-use system::error::{Error, ErrorKind, Result};
+use super::world_wide_name::{Eui64, Naa};
 
 mod operator;
 
@@ -82,27 +80,6 @@ impl Wwid {
         Self::from_text("serial", text.as_bytes())
     }
 
-    /// Parses what an operator may paste, in upper or lower case: every canonical form; `0x…` and
-    /// plain hex digits of an NAA identity; the output of `scsi_id` and multipath (`36000c29…`);
-    /// udev links (`wwn-0x…`, `scsi-36000c29…`, `nvme-eui.…`, `dm-uuid-mpath-…`), with or without
-    /// their directory; and a VMware `ddb.uuid` (`60 00 C2 9x …-…`) or `backing.uuid`.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ErrorKind::Usage`] if the text is none of these, or names a partition or a
-    /// designator that two disks may share. The context quotes the text and says what is wrong with
-    /// it.
-    pub fn parse_operator(text: &str) -> Result<Self> {
-        operator::read(text).map_err(|reason| {
-            let shown: String = text.chars().take(80).collect();
-            Error::new(ErrorKind::Usage, format!("reading {shown:?} as a disk identity: {reason}"))
-                .with_hint(
-                    "give the WWID as `mtctl disks` shows it, a link from /dev/disk/by-id, \
-                 or ddb.uuid from the VMDK descriptor",
-                )
-        })
-    }
-
     /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -140,22 +117,6 @@ impl Wwid {
 impl fmt::Display for Wwid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
-    }
-}
-
-impl FromStr for Wwid {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::parse_operator(text)
-    }
-}
-
-impl TryFrom<String> for Wwid {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        Self::parse_operator(&text)
     }
 }
 

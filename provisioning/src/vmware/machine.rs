@@ -1,58 +1,19 @@
 //! One virtual machine, as described by its .vmx and the files around it. `survey` compares several
 //! machines, and `fix` edits.
 
+mod described;
 mod findings;
 
 use std::path::{Path, PathBuf};
 
-use super::devices::{self, Controller};
+use super::devices;
 use super::image::{self, Disk};
 use super::snapshot::{self, Snapshots};
-use super::vmx::{self, DuplicateKey, EnableUuid, Vmx};
-use crate::finding::{Finding, Status};
+use super::vmx::{self, Vmx};
+use crate::finding::Finding;
 use crate::host::Tree;
+pub use described::Machine;
 use system::error::{Error, Result};
-
-/// A virtual machine as its files describe it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
-    /// Path of the .vmx, as it was named.
-    pub path: PathBuf,
-    /// The state of disk.EnableUUID.
-    pub enable_uuid: EnableUuid,
-    /// Whether the settings are in an encrypted row.
-    pub is_encrypted: bool,
-    /// The locks on its files, which show that the VM is running; with links resolved.
-    pub locks: Vec<PathBuf>,
-    /// The file that the VM is suspended to.
-    pub suspended_to: Option<String>,
-    /// Keys that several rows set.
-    pub duplicate_keys: Vec<DuplicateKey>,
-    /// Snapshots by name; if the .vmsd names none, the difference disks that are attached.
-    pub snapshots: Vec<String>,
-    /// Whether its .vmsd says that disks still need to be consolidated.
-    pub needs_consolidation: bool,
-    /// Controllers that are present, in the order of their addresses.
-    pub controllers: Vec<Controller>,
-    /// Disks that are present, in the order of their addresses.
-    pub disks: Vec<Disk>,
-    /// Problems, and other things worth knowing.
-    pub findings: Vec<Finding>,
-    /// The bytes of the .vmx with disk.EnableUUID on; `None` if nothing has to be changed.
-    pub(super) edited: Option<Vec<u8>>,
-}
-
-impl Machine {
-    /// Whether a process holds the machine's files.
-    pub fn is_running(&self) -> bool {
-        !self.locks.is_empty()
-    }
-
-    /// Whether nothing is wrong; there may be warnings.
-    pub fn is_ready(&self) -> bool {
-        self.findings.iter().all(|finding| finding.status != Status::Fail)
-    }
-}
 
 /// Reads the .vmx at `path`, its .vmsd, the locks beside it and the descriptors of its disks.
 ///

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use provisioning::kickstart::{Answers, Request, render};
 
+use super::contents::KERNEL_ARGUMENTS;
 use super::system::{MIB, Recipe, UUID};
-use crate::case::vmware_uuid;
-use crate::machine::KERNEL_ARGUMENTS;
+use crate::hardware::vmware_uuid;
 use crate::{packages, tool};
 
 /// Additional packages for a login.

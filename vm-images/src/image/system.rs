@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use super::{AGENT, COMMON, finish_tree, hash};
+use super::contents::{AGENT, COMMON, finish_tree, hash};
 use crate::packages::{self, Package};
 use crate::{modules, tool};
 

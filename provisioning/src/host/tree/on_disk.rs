@@ -7,8 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::super::io_failed;
-use super::{FileKind, FileStatus, FileWriteMode};
+use crate::host::file::{FileKind, FileStatus, FileWriteMode, io_failed};
 use system::error::Error;
 use system::lossless_text;
 use system::replacement::{self, Replacement};

@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::super::designator::{Association, CodeSet, Eui64, Identifier, Naa};
+use super::super::designator::{Association, CodeSet, Identifier};
 use super::super::recorded::{CUT_NAA_6, RECORDED, bytes};
+use super::super::world_wide_name::{Eui64, Naa};
 use super::*;
 
 /// A page 0x83 with this content.

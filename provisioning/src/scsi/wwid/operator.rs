@@ -1,7 +1,10 @@
 //! Parses an identity in the forms that other tools print and operators paste. `wwid` has the
 //! canonical forms.
 
+use std::str::FromStr;
+
 use super::{TEXT_LEN_MAX, Wwid};
+use system::error::{Error, ErrorKind, Result};
 
 /// Why a text is not an identity; completes "reading … as a disk identity: ".
 pub(super) type Reason = &'static str;
@@ -21,8 +24,47 @@ const UNKNOWN: Reason = "it has none of the known forms";
 /// Directories whose entries are named after an identity.
 const DIRECTORIES: [&str; 2] = ["/dev/disk/by-id/", "/dev/mapper/"];
 
+impl Wwid {
+    /// Parses what an operator may paste, in upper or lower case: every canonical form; `0x…` and
+    /// plain hex digits of an NAA identity; the output of `scsi_id` and multipath (`36000c29…`);
+    /// udev links (`wwn-0x…`, `scsi-36000c29…`, `nvme-eui.…`, `dm-uuid-mpath-…`), with or without
+    /// their directory; and a VMware `ddb.uuid` (`60 00 C2 9x …-…`) or `backing.uuid`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Usage`] if the text is none of these, or names a partition or a
+    /// designator that two disks may share. The context quotes the text and says what is wrong with
+    /// it.
+    pub fn parse_operator(text: &str) -> Result<Self> {
+        read(text).map_err(|reason| {
+            let shown: String = text.chars().take(80).collect();
+            Error::new(ErrorKind::Usage, format!("reading {shown:?} as a disk identity: {reason}"))
+                .with_hint(
+                    "give the WWID as `mtctl disks` shows it, a link from /dev/disk/by-id, \
+                 or ddb.uuid from the VMDK descriptor",
+                )
+        })
+    }
+}
+
+impl FromStr for Wwid {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse_operator(text)
+    }
+}
+
+impl TryFrom<String> for Wwid {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse_operator(&text)
+    }
+}
+
 /// Parses a text that consists of one identity.
-pub(super) fn read(text: &str) -> Result<Wwid, Reason> {
+fn read(text: &str) -> Result<Wwid, Reason> {
     let text = unquoted(text.trim());
     if text.is_empty() {
         return Err("it is empty");

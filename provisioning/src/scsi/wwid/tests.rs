@@ -1,5 +1,7 @@
 //! Every form an operator may paste, what is refused, and that parsing reverses printing.
 
+use system::error::ErrorKind;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::Machine;
+use super::described::Machine;
 use crate::finding::Finding;
 use crate::vmware::vmx::{ENABLE_UUID, EnableUuid};
 

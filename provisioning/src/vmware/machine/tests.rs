@@ -1,7 +1,9 @@
 //! A machine's folder as ESXi writes it, and each thing that can be wrong with it.
 
 use super::*;
+use crate::finding::Status;
 use crate::host::{MemoryTree, Node};
+use crate::vmware::devices::Controller;
 
 const VMX: &str = include_str!("../fixtures/esxi/mt01.vmx");
 const BASE: &str = include_str!("../fixtures/esxi/mt01.vmdk");

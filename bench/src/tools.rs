@@ -1,0 +1,58 @@
+//! The programs that are measured, and those that make their input: which are installed.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::measure::quietly;
+
+/// The programs that are installed.
+#[derive(Clone, Debug)]
+pub(crate) struct Tools {
+    pub(crate) mtctl: PathBuf,
+    /// The first line in which each program describes itself.
+    pub(crate) versions: BTreeMap<String, String>,
+}
+
+impl Tools {
+    /// Finds the programs: `mtctl` beside this program, the others in the usual places.
+    pub(crate) fn find() -> Result<Self> {
+        let ourselves = env::current_exe().context("finding this program")?;
+        let mtctl = ourselves.with_file_name("mtctl");
+        let mut versions = BTreeMap::new();
+        for program in ["fio", "qemu-img", "qemu-storage-daemon", "dd"] {
+            versions.extend(version(program).map(|said| (program.to_owned(), said)));
+        }
+        if quietly("sh", &["-c", "command -v bdsync"]).is_ok() {
+            versions.insert("bdsync".to_owned(), "present".to_owned());
+        }
+        if quietly(&mtctl.to_string_lossy(), &["apply", "--help"]).is_ok() {
+            versions
+                .extend(version(&mtctl.to_string_lossy()).map(|said| ("mtctl".to_owned(), said)));
+        }
+        for needed in ["fio", "qemu-img"] {
+            ensure!(
+                versions.contains_key(needed),
+                "there is no {needed}\nhint: packaging/setup bench"
+            );
+        }
+        Ok(Self { mtctl, versions })
+    }
+
+    /// Whether bdsync is installed.
+    pub(crate) fn patching(&self) -> bool {
+        self.versions.contains_key("bdsync")
+    }
+
+    /// Whether `mtctl` has the verb `apply`.
+    pub(crate) fn applying(&self) -> bool {
+        self.versions.contains_key("mtctl")
+    }
+}
+
+fn version(program: &str) -> Option<String> {
+    let said = quietly(program, &["--version"]).ok()?;
+    said.lines().next().map(str::to_owned)
+}
