@@ -1,12 +1,12 @@
-//! What a run reports beside its result: warnings, as they occur, and the alarms of the group that
-//! it is about. People read warnings on stderr; `--json` has both as fields.
+//! Warnings, and the group that this run is about, which they name. People read warnings on stderr;
+//! `--json` has them as a field.
 
 use std::sync::{Mutex, PoisonError};
 
-use blockio::group::{GroupPlace, GroupView, Whereabouts};
-use blockio::units::in_hours;
+use blockio::group::GroupPlace;
+use blockio::notice::Notice;
 
-use crate::{group_targets, output, own_run, remedy};
+use crate::{output, remedy};
 
 /// The most warnings that are kept for `--json`: a run may go on for days.
 const WARNINGS_MAX: usize = 1000;
@@ -25,9 +25,19 @@ static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// The group that this run is about.
 static GROUP: Mutex<Option<(GroupPlace, String)>> = Mutex::new(None);
 
+/// The group that this run is about, and its place.
+pub(crate) fn group() -> Option<(GroupPlace, String)> {
+    GROUP.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// Prints a warning on stderr, and keeps it for `--json`.
 pub(crate) fn warn(text: impl std::fmt::Display) {
     output::complain(&kept(text));
+}
+
+/// Prints what an operator should know although nothing failed, and what can be done about it.
+pub(crate) fn warn_of(notices: &[Notice]) {
+    notices.iter().map(remedy::told).for_each(warn);
 }
 
 /// Keeps a warning for `--json` and returns it as it would be printed, for callers that print it
@@ -70,7 +80,8 @@ pub(crate) fn with_group(text: &str) -> String {
     group.as_ref().map_or_else(|| text.to_owned(), |(_, name)| naming(text, name))
 }
 
-fn naming(text: &str, group: &str) -> String {
+/// `text` with `group` named in every command on a group.
+pub(crate) fn naming(text: &str, group: &str) -> String {
     let mut named = text.to_owned();
     for verb in VERBS_ON_A_GROUP {
         let parts: Vec<&str> = named.split(verb).collect();
@@ -85,53 +96,6 @@ fn naming(text: &str, group: &str) -> String {
         named = joined;
     }
     named
-}
-
-/// The current alarms of the group that this run is about.
-pub(crate) fn alarms_of_this_run() -> Vec<String> {
-    let group = GROUP.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let Some((place, name)) = group else { return Vec::new() };
-    // A group that a dry run would make does not exist.
-    if !place.has_something().unwrap_or(true) {
-        return Vec::new();
-    }
-    GroupView::look(&place, &name).map_or_else(|error| vec![error.chain()], |view| alarms(&view))
-}
-
-/// What is wrong with `group` and needs somebody's attention, and what to do about it.
-pub(crate) fn alarms(group: &GroupView) -> Vec<String> {
-    let mut alarms = Vec::new();
-    let name = group.name();
-    match group.whereabouts() {
-        Whereabouts::RollingBack(to) => alarms.push(format!(
-            "a rollback to {} is not finished: mtctl recover --group {name}",
-            group.called(to)
-        )),
-        Whereabouts::InBetween(_) => alarms.push(format!(
-            "a run was cut short: apply the same stream again{}, or mtctl recover --group {name}",
-            own_run::of_files(group)
-        )),
-        Whereabouts::NeverWritten
-        | Whereabouts::RolledBack(_)
-        | Whereabouts::WithinStream(_)
-        | Whereabouts::Applied => {}
-    }
-    alarms.extend(group.notes().iter().map(|note| naming(&remedy::told(note), name)));
-    alarms.extend(group_targets::alarms(group));
-    if !group.keeps_history() && !group.settings().without_history {
-        alarms.push(format!(
-            "no history is kept: there is no way back; if none is wanted: mtctl group set --group \
-             {name} --retention none"
-        ));
-    }
-    let cut = group.state().journal.as_ref().and_then(|known| known.window_cut_to);
-    if let Some(left) = cut {
-        alarms.push(format!(
-            "for want of room points had to go that were younger than the window; {} were left",
-            in_hours(std::time::Duration::from_nanos(left))
-        ));
-    }
-    alarms
 }
 
 #[cfg(test)]

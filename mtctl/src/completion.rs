@@ -11,7 +11,7 @@ use blockio::journal::selector;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 use crate::group_list;
-use crate::group_place::{self, RetentionOptions};
+use crate::retention_options::RetentionOptions;
 
 /// The groups of this host, or of the retention volume that is named in the same line.
 pub(crate) fn groups() -> ArgValueCandidates {
@@ -32,7 +32,7 @@ pub(crate) fn points() -> ArgValueCandidates {
 
 fn points_of(line: &Line) -> Option<Vec<CompletionCandidate>> {
     let name = line.value_of("--group")?.into_string().ok()?;
-    let place = group_place::of_group(&name, &line.retention()).ok()?;
+    let place = line.retention().place_of(&name).ok()?;
     let view = GroupView::look(&place, &name).ok()?;
     let known = view.state().journal.as_ref()?;
     let mut named = BTreeMap::<&str, u64>::new();

@@ -11,8 +11,8 @@ use provisioning::groups::registry;
 use provisioning::host::Tree;
 
 use crate::group_place::GroupOptions;
+use crate::location::location;
 use crate::other_groups::history_at;
-use crate::own_places::location;
 use crate::report;
 
 /// Checks that the directories at `place` belong to the group that `of` names, and are all that it

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use blockio::group::{GroupPlace, GroupView, check_name};
 use blockio::{Error, Result};
 
-use crate::group_place::{self, RetentionOptions, Roots};
-use crate::own_places::location;
+use crate::location::location;
+use crate::retention_options::{RetentionOptions, Roots};
 
 /// A group that was found.
 pub(crate) struct Found {
@@ -23,9 +23,9 @@ pub(crate) struct Found {
 ///
 /// # Errors
 ///
-/// As [`group_place::roots`], and `Failed` if a directory cannot be read.
+/// As [`RetentionOptions::roots`], and `Failed` if a directory cannot be read.
 pub(crate) fn all(at: &RetentionOptions) -> Result<Vec<Found>> {
-    let roots = group_place::roots(at)?;
+    let roots = at.roots()?;
     let mut found = Vec::new();
     for (name, path) in groups_in_all(&roots)? {
         let retention = roots.retention.as_ref();
@@ -64,7 +64,7 @@ const NAMES_SHOWN_MAX: usize = 20;
 ///
 /// As [`all`].
 pub(crate) fn names(at: &RetentionOptions) -> Result<Vec<String>> {
-    let groups = groups_in_all(&group_place::roots(at)?)?;
+    let groups = groups_in_all(&at.roots()?)?;
     let mut names: Vec<_> = groups.into_iter().map(|(name, _)| name).collect();
     names.sort();
     names.dedup();

@@ -270,9 +270,7 @@ fn open_these(
 pub(crate) fn require_as_left(group: &GroupView, accept: bool) -> anyhow::Result<()> {
     require_there(group)?;
     let Ok(mut assignments) = to_look_at(group, None) else { return Ok(()) };
-    for note in target_check::check(group, &mut assignments, accept)? {
-        attention::warn(note);
-    }
+    attention::warn_of(&target_check::check(group, &mut assignments, accept)?);
     Ok(())
 }
 

@@ -1,18 +1,21 @@
 //! The command line of mtctl as a library, so that man pages, completions and tests use the same
 //! definition as the program. The work of the verbs is done in `provisioning` and `blockio`.
 
+mod alarms;
 mod attention;
 mod byte_progress;
 pub mod cli;
 mod completion;
 mod configuration;
 mod desired_options;
+mod document;
 pub mod exit;
 mod group_directories;
 mod group_list;
 mod group_place;
 mod group_targets;
 mod host_options;
+mod location;
 mod logging;
 mod new_image;
 mod open_exports;
@@ -30,6 +33,7 @@ mod remedy;
 mod report;
 mod restore_targets;
 mod retention_mount;
+mod retention_options;
 mod size_argument;
 mod stop;
 mod stream_options;

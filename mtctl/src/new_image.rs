@@ -13,7 +13,7 @@ use nix::sys::statvfs::FsFlags;
 use system::replacement::Replacement;
 use system::{Error, ErrorKind, Result};
 
-use crate::group_place;
+use crate::location::{directory_of, is_mount_point};
 
 /// Filesystems whose files represent kernel objects.
 const OF_THE_KERNEL: [FsType; 9] = [
@@ -102,7 +102,7 @@ pub(crate) fn check(path: &Path) -> Result<()> {
     }
     let device = |path: &Path| path.metadata().map(|found| found.dev()).ok();
     let devices = Path::new("/dev");
-    if group_place::is_mount_point(devices) && device(directory) == device(devices) {
+    if is_mount_point(devices) && device(directory) == device(devices) {
         return Err(Error::refused(format!("{making}: it would be a file among the devices"))
             .with_hint("mtctl disks lists the disks; an image file lies on a filesystem"));
     }
@@ -117,12 +117,6 @@ fn holds_no_files(directory: &Path) -> Option<&'static str> {
     }
     let is_of_the_kernel = OF_THE_KERNEL.contains(&found.filesystem_type());
     is_of_the_kernel.then_some("shows what the kernel knows, and holds no files")
-}
-
-/// The directory that contains `path`.
-pub(crate) fn directory_of(path: &Path) -> &Path {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    directory.unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -174,7 +168,7 @@ mod tests {
         assert_eq!(kind("/no/such/directory/db.img"), ErrorKind::Usage);
         assert_eq!(kind("/proc/db.img"), ErrorKind::Usage);
         assert_eq!(kind("/proc/1/db.img"), ErrorKind::Usage);
-        if group_place::is_mount_point(Path::new("/dev")) {
+        if is_mount_point(Path::new("/dev")) {
             assert_eq!(kind("/dev/no-such-disk"), ErrorKind::Refused);
         }
     }

@@ -14,9 +14,9 @@ use provisioning::groups::{Claim, GROUPS_PATH, Groups, observe_with};
 use provisioning::host::Host;
 use provisioning::observe::mount_table;
 
-use crate::group_place::{self, RetentionOptions};
-use crate::own_places::{is_one, location};
+use crate::location::{is_mount_point, is_one, location};
 use crate::report;
+use crate::retention_options::RetentionOptions;
 use crate::target_argument::{NamedTarget, TargetArgument};
 
 /// The targets of other groups on this host, as far as their states are found and understood.
@@ -154,7 +154,7 @@ fn named(claim: &Claim) -> String {
         ClaimPlace::WithoutHistory => format!("{named} --retention none"),
         ClaimPlace::StateAlone(directory) => format!("{named} --state-dir {}", directory.display()),
         ClaimPlace::Retention(root) => {
-            let is_mounted = group_place::is_mount_point(&root);
+            let is_mounted = is_mount_point(&root);
             let unmounted = if is_mounted { "" } else { " --retention-unmounted" };
             format!("{named} --retention {}{unmounted}", root.display())
         }
@@ -183,7 +183,7 @@ fn place(claim: &Claim) -> ClaimPlace {
         return ClaimPlace::StateAlone(directory.to_owned());
     }
     let Some(root) = directory.parent() else { return ClaimPlace::Usual };
-    let usual = group_place::roots(&RetentionOptions::default());
+    let usual = RetentionOptions::default().roots();
     let usual = usual.ok().and_then(|roots| roots.retention);
     match usual.is_some_and(|usual| location(&usual) == location(root)) {
         true => ClaimPlace::Usual,

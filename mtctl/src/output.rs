@@ -12,8 +12,6 @@ use nix::sys::stat::{fstat, stat};
 use serde::Serialize;
 use system::lossless_text;
 
-use crate::attention;
-
 /// The maximum width of output, in columns.
 const WIDTH_MAX: u16 = 100;
 
@@ -209,36 +207,13 @@ pub(crate) fn print_table(out: &mut impl Write, table: &Table) -> std::io::Resul
 }
 
 /// Prints `value` as one JSON document, only a part of which is in memory at a time.
-fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
+pub(crate) fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
     let mut escaping = EscapingJson { out, text: Vec::new() };
     // Report the original I/O error, not one of serde's.
     serde_json::to_writer_pretty(&mut escaping, value).map_err(std::io::Error::from)?;
     escaping.flush()?;
     writeln!(out)?;
     Ok(out.flush()?)
-}
-
-/// Prints `value` as the JSON document of a verb: with the warnings, and the alarms of the group
-/// that the run is about.
-pub(crate) fn print_result(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
-    print_document(out, value, Some(attention::alarms_of_this_run()))
-}
-
-/// The same with these `alarms`, or with those that `value` contains.
-pub(crate) fn print_document(
-    out: &mut impl Write,
-    value: &impl Serialize,
-    alarms: Option<Vec<String>>,
-) -> anyhow::Result<()> {
-    #[derive(Serialize)]
-    struct Document<'a, T> {
-        #[serde(flatten)]
-        value: &'a T,
-        warnings: Vec<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        alarms: Option<Vec<String>>,
-    }
-    print_json(out, &Document { value, warnings: attention::warnings(), alarms })
 }
 
 /// How much of a JSON document is escaped and written in one piece, in bytes.

@@ -4,31 +4,19 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use blockio::group::GroupPlace;
 use blockio::{Error, Result};
-use nix::sys::stat::{major, minor};
 use provisioning::groups::{GROUPS_PATH, registry};
 use provisioning::host::Tree;
 
-use crate::group_place::{self, RetentionOptions};
-use crate::new_image::directory_of;
+use crate::location::{Location, directory_of, files_behind, is_mount_point};
+use crate::retention_options::RetentionOptions;
 
 /// Where mtctl keeps what it knows of this host: its record, its registry, groups without history.
 const OWN: &str = "/var/lib/mtctl";
-
-/// How many layers of disks made of disks are followed.
-pub(crate) const LAYERS_MAX: usize = 16;
-
-/// The identity of a file or directory, whatever its name: filesystem and inode.
-pub(crate) type Location = (u64, u64);
-
-/// The identity of what exists at `path`, if anything does.
-pub(crate) fn location(path: &Path) -> Option<Location> {
-    path.metadata().ok().map(|found| (found.dev(), found.ino()))
-}
 
 /// Our own places on this host.
 #[derive(Debug, Default)]
@@ -45,7 +33,7 @@ impl OwnPlaces {
     /// directory with a group's state, and the group of this run.
     pub(crate) fn of_this_host(at: &RetentionOptions, place: Option<&GroupPlace>) -> Self {
         let mut own = Self::default();
-        for root in group_place::retention_roots(at) {
+        for root in at.all_roots() {
             own.add_retention(&root);
         }
         own.add(Path::new(OWN));
@@ -78,7 +66,7 @@ impl OwnPlaces {
 
     fn add_retention(&mut self, root: &Path) {
         if let Ok(found) = root.metadata().map(|metadata| metadata.dev()) {
-            if group_place::is_mount_point(root) {
+            if is_mount_point(root) {
                 self.filesystems.push((found, root.to_owned()));
             }
         }
@@ -110,7 +98,7 @@ impl OwnPlaces {
     ///
     /// `Refused`: it lies in one of our places.
     pub(crate) fn refuse(&self, target: &Path) -> Result<()> {
-        for file in files_behind(target, LAYERS_MAX) {
+        for file in files_behind(target) {
             let Some(place) = self.place_of(&file) else { continue };
             let (shown, place) = (target.display(), place.display());
             let what = match file == target {
@@ -169,40 +157,6 @@ impl OwnPlaces {
             found.map(|(_, place)| place.as_path())
         })
     }
-}
-
-/// Whether data written to one disk or file appears on the other: they are the same, or are
-/// ultimately made of the same file.
-pub(crate) fn is_one(one: &Path, other: &Path) -> bool {
-    made_of(one).intersection(&made_of(other)).next().is_some()
-}
-
-/// Identities of the disk at `path` and of the files that it is, or is ultimately made of.
-pub(crate) fn made_of(path: &Path) -> BTreeSet<(bool, u64, u64)> {
-    let files = files_behind(path, LAYERS_MAX).into_iter();
-    let files = files.filter_map(|file| file.metadata().ok());
-    let files = files.map(|found| (false, found.dev(), found.ino()));
-    let disk = path.metadata().ok().filter(|found| found.file_type().is_block_device());
-    files.chain(disk.map(|found| (true, found.rdev(), 0))).collect()
-}
-
-/// The file that `target` is, or the files that the disk is ultimately made of.
-fn files_behind(target: &Path, layers: usize) -> Vec<PathBuf> {
-    let Ok(metadata) = target.metadata() else { return Vec::new() };
-    if metadata.is_file() {
-        return vec![target.to_owned()];
-    }
-    if !metadata.file_type().is_block_device() || layers == 0 {
-        return Vec::new();
-    }
-    let number = metadata.rdev();
-    let directory = PathBuf::from(format!("/sys/dev/block/{}:{}", major(number), minor(number)));
-    if let Ok(file) = fs::read_to_string(directory.join("loop/backing_file")) {
-        return files_behind(Path::new(file.trim_end_matches('\n')), layers - 1);
-    }
-    let below = fs::read_dir(directory.join("slaves")).into_iter().flatten().flatten();
-    let nodes = below.map(|entry| Path::new("/dev").join(entry.file_name()));
-    nodes.flat_map(|node| files_behind(&node, layers - 1)).collect()
 }
 
 #[cfg(test)]

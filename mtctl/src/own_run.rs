@@ -68,15 +68,6 @@ pub(crate) fn at(group: &GroupView, verb: &str, point: &str) -> RunBegin {
     RunBegin { point, ..on_disks(group, verb) }
 }
 
-/// The files of the streams whose application to the disks of `group` was interrupted, in a form
-/// that follows "the same stream"; empty if they are not known.
-pub(crate) fn of_files(group: &GroupView) -> String {
-    match group.begun_files().as_slice() {
-        [] => String::new(),
-        files => format!(" ({})", files.join(", ")),
-    }
-}
-
 /// The changes of settings, in words.
 pub(crate) fn told(changes: &[Change]) -> Option<String> {
     let told: Vec<_> = changes.iter().map(|one| format!("{} {}", one.option, one.to)).collect();

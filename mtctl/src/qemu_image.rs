@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use blockio::nbd::{Export, Listen, Server};
 use blockio::view::View;
+use clap::ValueEnum;
 use nix::sys::statvfs::statvfs;
 use system::{Error, ErrorKind, Result};
 
-use crate::new_image::directory_of;
+use crate::location::directory_of;
 use crate::private_socket::PrivateSocket;
 
 const PROGRAM: &str = "qemu-img";
@@ -23,6 +24,33 @@ const SAID_BYTES_MAX: u64 = 4096;
 /// If less space is left, in bytes, an image could not be made for lack of space: an image grows by
 /// a cluster and the tables that lead to it.
 const ROOM_BYTES_MIN: u64 = 1 << 20;
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImageFormat {
+    /// the bytes of the disk, sparse
+    Raw,
+    /// as QEMU has its disks
+    Qcow2,
+    /// as OVF packages have their disks (streamOptimized)
+    Vmdk,
+}
+
+impl ImageFormat {
+    /// The format as typed.
+    pub(crate) fn name(self) -> &'static str {
+        self.of_qemu().map_or("raw", QemuFormat::name)
+    }
+
+    /// The format that qemu-img has to make; `None` for raw bytes.
+    pub(crate) fn of_qemu(self) -> Option<QemuFormat> {
+        match self {
+            Self::Raw => None,
+            Self::Qcow2 => Some(QemuFormat::Qcow2),
+            Self::Vmdk => Some(QemuFormat::Vmdk),
+        }
+    }
+}
 
 /// A format supported by qemu-img.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,9 +8,11 @@ use blockio::volume_name::VolumeName;
 use system::{Error, ErrorKind, Result};
 
 use crate::group_place::GroupOptions;
+use crate::location::directory_of;
+use crate::location::is_one;
 use crate::new_image;
 use crate::other_groups::OtherGroups;
-use crate::own_places::{OwnPlaces, is_one};
+use crate::own_places::OwnPlaces;
 use crate::target_argument::{self, NamedTarget, TargetArgument};
 use crate::{group_targets, output};
 
@@ -157,7 +159,7 @@ fn check_free(
 /// Checks that `path` is not that of a missing image file of `group`: it may come back, and nothing
 /// else is made in its place.
 fn check_no_missing_disk(path: &Path, group: &GroupView) -> Result<()> {
-    let directory = new_image::directory_of(path).canonicalize().unwrap_or_default();
+    let directory = directory_of(path).canonicalize().unwrap_or_default();
     let real = directory.join(path.file_name().unwrap_or_default());
     let is_it = |target: &String| Path::new(target) == real;
     let volumes = group.state().volumes.iter();
@@ -184,8 +186,8 @@ pub(crate) fn check_possible<'a>(
     let mut earlier: Vec<PathBuf> = Vec::new();
     for path in new {
         new_image::check(path)?;
-        own.refuse_in(path, new_image::directory_of(path))?;
-        let directory = new_image::directory_of(path).canonicalize().unwrap_or_default();
+        own.refuse_in(path, directory_of(path))?;
+        let directory = directory_of(path).canonicalize().unwrap_or_default();
         let real = directory.join(path.file_name().unwrap_or_default());
         if earlier.contains(&real) {
             let context = format!("{} is named for two files that are to be made", path.display());

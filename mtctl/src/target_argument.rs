@@ -14,8 +14,7 @@ use provisioning::host::{FileKind, FileStatus, Host};
 use provisioning::scsi::wwid::Wwid;
 use system::{Error, ErrorKind, Result};
 
-use crate::group_place;
-use crate::own_places::made_of;
+use crate::location::made_of;
 
 const LIST: &str = "mtctl disks --all lists what there is";
 
@@ -63,9 +62,14 @@ impl NamedTarget {
     /// The identity that a group records for it.
     pub(crate) fn known_as(&self) -> KnownAs {
         let name = self.identity.clone();
-        let name = name.unwrap_or_else(|| group_place::of_target(&self.request.path));
+        let name = name.unwrap_or_else(|| path_in_full(&self.request.path));
         KnownAs { name, serial: self.serial.clone(), backing_file: self.backing_file.clone() }
     }
+}
+
+/// How a target without a WWID is identified: by its path.
+fn path_in_full(path: &Path) -> String {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
 /// The current path of a disk that a group knows by the path `known` and by `identity`: a kernel

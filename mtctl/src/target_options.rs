@@ -7,10 +7,10 @@ use blockio::volume;
 use blockio::volume_name::VolumeName;
 use clap::Args;
 
-use crate::group_place::RetentionOptions;
 use crate::group_targets;
 use crate::other_groups::OtherGroups;
 use crate::own_places::OwnPlaces;
+use crate::retention_options::RetentionOptions;
 use crate::target_argument::{self, NamedTarget, TargetArgument};
 
 /// Which disk each volume goes to.

@@ -10,11 +10,13 @@ use blockio::group::GroupPlace;
 use blockio::volume::{TargetRequest, open};
 use system::replacement::Replacement;
 
-use crate::group_place::RetentionOptions;
-use crate::new_image::{self, directory_of};
+use crate::location::directory_of;
+use crate::location::is_one;
+use crate::new_image;
 use crate::other_groups::OtherGroups;
-use crate::own_places::{OwnPlaces, is_one};
+use crate::own_places::OwnPlaces;
 use crate::report;
+use crate::retention_options::RetentionOptions;
 use crate::target_argument::{self, TargetArgument};
 
 /// How much of a file is read to determine its format.

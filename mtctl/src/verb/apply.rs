@@ -17,12 +17,13 @@ use crate::attention;
 use crate::byte_progress::ByteProgress;
 use crate::completion;
 use crate::exit::Exit;
-use crate::group_place::{self, GroupOptions, RetentionOptions};
+use crate::group_place::{self, GroupOptions};
 use crate::group_targets;
 use crate::own_run;
 use crate::policy_options::{EngineName, PolicyOptions};
 use crate::remedy;
 use crate::report;
+use crate::retention_options::RetentionOptions;
 use crate::size_argument;
 use crate::stream_options::{self, FormatName};
 use crate::target_options::TargetOptions;
@@ -141,7 +142,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let options = options(arguments, &group.view().settings());
     if group.view().remembers() && !arguments.dry_run {
         let name = group.view().name();
-        let place = group_place::of_group(name, &arguments.at)?;
+        let place = arguments.at.place_of(name)?;
         let targets = assignments.iter().map(|assignment| assignment.identity.name.as_str());
         group_place::remember(&place, name, targets)?;
     }
@@ -200,11 +201,11 @@ fn options(arguments: &Arguments, settings: &GroupSettings) -> ApplyOptions {
 
 fn open_group(arguments: &Arguments) -> anyhow::Result<Group> {
     let Some(name) = &arguments.group else {
-        group_place::check_without_group(arguments.at.retention.as_deref())?;
+        arguments.at.check_without_group()?;
         return Ok(Group::default());
     };
     group::check_name(name)?;
-    let place = group_place::of_group(name, &arguments.at)?;
+    let place = arguments.at.place_of(name)?;
     if arguments.targets.is_empty() {
         // A new group needs disks: without them, the name most likely has a typing error.
         GroupOptions { group: name.clone(), at: arguments.at.clone() }.place()?;
@@ -220,7 +221,7 @@ fn open_group(arguments: &Arguments) -> anyhow::Result<Group> {
         false => Group::open(&place, name)?,
     };
     attention::is_about(&place, name);
-    group_place::warn(&group.take_notes());
+    attention::warn_of(&group.take_notes());
     Ok(group)
 }
 
@@ -228,7 +229,7 @@ fn open_group(arguments: &Arguments) -> anyhow::Result<Group> {
 fn assignments(arguments: &Arguments, group: &GroupView) -> anyhow::Result<Vec<Assignment>> {
     let Some(name) = arguments.group.as_ref().filter(|_| arguments.targets.is_empty()) else {
         require_some(&arguments.targets)?;
-        let place = arguments.group.as_ref().map(|name| group_place::of_group(name, &arguments.at));
+        let place = arguments.group.as_ref().map(|name| arguments.at.place_of(name));
         let targets = arguments.targets.of_volume(arguments.volume.as_ref());
         return targets.open(&arguments.at, place.transpose()?.as_ref(), group);
     };
@@ -257,7 +258,12 @@ fn finish(
     elapsed: std::time::Duration,
 ) -> anyhow::Result<Exit> {
     own_run::wrote(outcome.summary.bytes);
-    show::outcome(outcome, elapsed, arguments)?;
+    let shown = show::Shown {
+        as_json: arguments.json,
+        is_dry: arguments.dry_run,
+        is_in_group: arguments.group.is_some(),
+    };
+    show::outcome(outcome, elapsed, shown)?;
     Ok(match &outcome.ending {
         // Data may have been written before a guard refused.
         Ending::Failed(error) => report::ours_after_writing(error),

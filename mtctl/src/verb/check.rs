@@ -11,6 +11,7 @@ use provisioning::observe;
 
 use crate::configuration;
 use crate::desired_options::DesiredOptions;
+use crate::document;
 use crate::exit::Exit;
 use crate::host_options::HostOptions;
 use crate::output;
@@ -52,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let check = check::check(&observed, &desired);
     let mut out = output::stdout();
     if arguments.host.json {
-        output::print_result(&mut out, &check)?;
+        document::print(&mut out, &check)?;
     } else {
         print(&mut out, &check.findings)?;
         let verdict = if check.ready { "ready" } else { "NOT ready: mend what failed above" };

@@ -17,6 +17,7 @@ use system::size;
 
 use crate::attention;
 use crate::byte_progress::ByteProgress;
+use crate::document;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::other_groups::OtherGroups;
@@ -93,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
             "compared_bytes": proven.compared_bytes,
             "not_known": proven.not_known,
         });
-        output::print_result(&mut out, &done)?;
+        document::print(&mut out, &done)?;
     } else {
         writeln!(out, "committed: the history of group {} is dropped", group.view().name())?;
         for text in &proven.not_known {
@@ -110,7 +111,7 @@ fn nothing_to_do(group: &Group, arguments: &Arguments) -> anyhow::Result<Exit> {
         let nothing = serde_json::json!({
             "point": null, "dropped_points": 0, "compared_bytes": 0, "not_known": [],
         });
-        output::print_result(&mut out, &nothing)?;
+        document::print(&mut out, &nothing)?;
     } else {
         let name = group.view().name();
         let text = format!("nothing to do: group {name} was committed, and has no history since");
@@ -151,9 +152,7 @@ fn prove(group: &GroupView, proof: Proof, arguments: &Arguments) -> anyhow::Resu
         Proof::RolledBack(_) => target_check::check_kind(group, all, accept)?,
         Proof::NothingWritten(_) => target_check::check(group, all, accept)?,
     };
-    for note in notes {
-        attention::warn(note);
-    }
+    attention::warn_of(&notes);
     let mut compared_bytes = 0;
     let mut not_known = Vec::new();
     match proof {

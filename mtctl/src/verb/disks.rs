@@ -12,6 +12,7 @@ use provisioning::observe;
 use serde::Serialize;
 use system::size;
 
+use crate::document;
 use crate::exit::Exit;
 use crate::host_options::HostOptions;
 use crate::output;
@@ -59,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut out = output::stdout();
     if arguments.host.json {
         let json = Json { disks: &disks, unreadable_groups: &groups.unreadable };
-        output::print_result(&mut out, &json)?;
+        document::print(&mut out, &json)?;
     } else if disks.is_empty() {
         writeln!(
             out,

@@ -13,6 +13,7 @@ use blockio::nbd::{Export, Listen, Scratch, Server};
 use clap::{ArgGroup, Args};
 use system::{Error, ErrorKind};
 
+use crate::alarms;
 use crate::attention;
 use crate::completion;
 use crate::exit::Exit;
@@ -209,7 +210,7 @@ fn announce(server: &Server, point: &Point, json: bool) -> anyhow::Result<()> {
             "point": shown, "uris": uris,
             "id": point.id.0, "time": selector::time(point.time),
             "kind": point.kind, "name": point.name,
-            "warnings": attention::warnings(), "alarms": attention::alarms_of_this_run(),
+            "warnings": attention::warnings(), "alarms": alarms::of_this_run(),
         });
         writeln!(out, "{}", output::escaped_json(&text.to_string()))?;
     } else {

@@ -8,9 +8,11 @@ use serde::Serialize;
 use system::size;
 
 use crate::completion;
+use crate::document;
 use crate::exit::Exit;
 use crate::group_list;
-use crate::group_place::{self, GroupOptions, RetentionOptions};
+use crate::group_place::GroupOptions;
+use crate::retention_options::RetentionOptions;
 use crate::{output, own_run};
 
 const EXAMPLES: &str = "\
@@ -107,7 +109,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let runs = runs.split_off(too_many);
     let mut out = output::stdout();
     if arguments.json {
-        output::print_result(&mut out, &Json { runs: runs.iter().map(json).collect() })?;
+        document::print(&mut out, &Json { runs: runs.iter().map(json).collect() })?;
         return Ok(Exit::Done);
     }
     if runs.is_empty() {
@@ -123,7 +125,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 fn places(arguments: &Arguments) -> anyhow::Result<Vec<(String, GroupPlace)>> {
     if let Some(name) = &arguments.group {
         group::check_name(name)?;
-        let place = group_place::of_group(name, &arguments.at)?;
+        let place = arguments.at.place_of(name)?;
         // A first run that was killed before it saved anything leaves only its own record.
         if group::runs(&place)?.is_empty() {
             let of = GroupOptions { group: name.clone(), at: arguments.at.clone() };
@@ -132,7 +134,7 @@ fn places(arguments: &Arguments) -> anyhow::Result<Vec<(String, GroupPlace)>> {
         return Ok(vec![(name.clone(), place)]);
     }
     let place = |name: String| {
-        let place = group_place::of_group(&name, &arguments.at)?;
+        let place = arguments.at.place_of(&name)?;
         Ok((name, place))
     };
     group_list::names(&arguments.at)?.into_iter().map(place).collect()

@@ -2,22 +2,23 @@
 
 use std::io::Write;
 
-use blockio::group::{Group, GroupView};
+use blockio::group::GroupView;
 use blockio::journal::catalogue::{Catalogue, Point, PointId, PointKind};
 use blockio::journal::selector::{self, Selector};
 use blockio::units::in_hours;
 use clap::{Args, Subcommand, ValueEnum};
-use jiff::tz::TimeZone;
 use serde::Serialize;
 use system::size;
 
 use crate::attention;
 use crate::completion;
+use crate::document;
 use crate::exit::Exit;
-use crate::group_place::GroupOptions;
+use crate::group_place::{self, GroupOptions};
 use crate::{group_targets, output, own_run};
 
 mod forget;
+mod show;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -139,7 +140,7 @@ enum KindName {
 pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::List(arguments) => list(arguments),
-        Command::Show(arguments) => show(arguments),
+        Command::Show(arguments) => show_one(arguments),
         Command::Create(arguments) => create(arguments),
         Command::Pin(arguments) => pin(arguments, true),
         Command::Unpin(arguments) => pin(arguments, false),
@@ -150,40 +151,19 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
 /// Stable: fields are added, never changed.
 #[derive(Serialize)]
 struct Json<'a> {
-    points: Vec<JsonPoint<'a>>,
-    start: Option<JsonPoint<'a>>,
+    points: Vec<show::JsonPoint<'a>>,
+    start: Option<show::JsonPoint<'a>>,
     journal_bytes: u64,
     window_cut_to_seconds: Option<u64>,
     rolling_back_to: Option<u64>,
     rolled_back_to: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct JsonPoint<'a> {
-    id: u64,
-    time: String,
-    kind: PointKind,
-    name: Option<&'a str>,
-    pinned: bool,
-    journal_bytes: u64,
-}
-
-fn json_point(point: &Point) -> JsonPoint<'_> {
-    JsonPoint {
-        id: point.id.0,
-        time: selector::time(point.time),
-        kind: point.kind,
-        name: point.name.as_deref(),
-        pinned: point.pinned,
-        journal_bytes: point.journal_bytes(),
-    }
-}
-
 fn json<'a>(known: Option<&'a Catalogue>, points: &[&'a Point]) -> Json<'a> {
     let start = known.and_then(|known| known.all().next());
     Json {
-        points: points.iter().map(|point| json_point(point)).collect(),
-        start: start.filter(|point| point.kind == PointKind::Start).map(json_point),
+        points: points.iter().map(|point| show::json(point)).collect(),
+        start: start.filter(|point| point.kind == PointKind::Start).map(show::json),
         journal_bytes: known.map_or(0, Catalogue::journal_bytes),
         window_cut_to_seconds: known
             .and_then(|known| known.window_cut_to)
@@ -199,62 +179,17 @@ fn list(arguments: &List) -> anyhow::Result<Exit> {
     let points: Vec<_> = known.into_iter().flat_map(Catalogue::recovery_points).collect();
     let mut out = output::stdout();
     if arguments.json {
-        output::print_result(&mut out, &json(known, &points))?;
+        document::print(&mut out, &json(known, &points))?;
         return Ok(Exit::Done);
     }
     if points.is_empty() {
         writeln!(out, "group {} has no recovery points", group.name())?;
     } else {
-        table(&mut out, &points, &zone(arguments.local))?;
+        show::table(&mut out, &points, &show::zone(arguments.local))?;
     }
     known.map_or(Ok(()), |known| remarks(&mut out, known))?;
     out.flush()?;
     Ok(Exit::Done)
-}
-
-/// The most points in one table: laying one out takes some KiB for each row.
-const POINTS_IN_TABLE_MAX: usize = 4096;
-
-/// The time zone for display; `None` is UTC.
-fn zone(local: bool) -> Option<TimeZone> {
-    local.then(TimeZone::system)
-}
-
-/// Repeats the header every [`POINTS_IN_TABLE_MAX`] points.
-fn table(out: &mut impl Write, points: &[&Point], zone: &Option<TimeZone>) -> anyhow::Result<()> {
-    points.chunks(POINTS_IN_TABLE_MAX).try_for_each(|part| part_of_table(out, part, zone))
-}
-
-fn part_of_table(
-    out: &mut impl Write,
-    points: &[&Point],
-    zone: &Option<TimeZone>,
-) -> anyhow::Result<()> {
-    let time = |time| match zone {
-        None => selector::time(time),
-        Some(zone) => selector::time_in(time, zone),
-    };
-    let mut table = output::table(&["ID", "TIME", "KIND", "NAME", "PINNED", "JOURNAL"]);
-    for point in points {
-        table.add_row([
-            point.id.to_string(),
-            time(point.time),
-            kind(point.kind).to_owned(),
-            point.name.clone().unwrap_or_else(|| "-".to_owned()),
-            if point.pinned { "pinned" } else { "-" }.to_owned(),
-            size::binary(point.journal_bytes()),
-        ]);
-    }
-    Ok(output::print_table(out, &table)?)
-}
-
-fn kind(kind: PointKind) -> &'static str {
-    match kind {
-        PointKind::Start => "start",
-        PointKind::Break => "break",
-        PointKind::Crash => "crash",
-        PointKind::App => "app",
-    }
 }
 
 /// Prints what an operator must not overlook.
@@ -281,7 +216,7 @@ fn remarks(out: &mut impl Write, known: &Catalogue) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(arguments: &Show) -> anyhow::Result<Exit> {
+fn show_one(arguments: &Show) -> anyhow::Result<Exit> {
     let Show { one: One { point, of, json }, local } = arguments;
     print_one(&of.look()?, point, *json, *local)
 }
@@ -296,9 +231,9 @@ fn print_one(
     let point = selector::find(group.catalogue()?, selector)?;
     let mut out = output::stdout();
     if as_json {
-        output::print_result(&mut out, &json(known, &[point]))?;
+        document::print(&mut out, &json(known, &[point]))?;
     } else {
-        table(&mut out, &[point], &zone(local))?;
+        show::table(&mut out, &[point], &show::zone(local))?;
         out.flush()?;
     }
     Ok(Exit::Done)
@@ -310,29 +245,14 @@ fn create(arguments: &Create) -> anyhow::Result<Exit> {
         KindName::App => PointKind::App,
     };
     let mut group = arguments.of.open()?;
-    require_history(group.view())?;
+    group_place::require_history(group.view())?;
     group_targets::require_as_left(group.view(), arguments.accept_target)?;
     group.open_history(blockio::apply::HistorySettings::default())?;
     let named = arguments.name.as_deref().unwrap_or_default();
     own_run::begins(group.begin_run(&own_run::at(group.view(), "points create", named)));
     let id = group.point(kind, arguments.name.clone())?;
-    warn(&mut group);
+    attention::warn_of(&group.take_notes());
     print_one(group.view(), &by_number(id), arguments.json, false)
-}
-
-fn require_history(group: &GroupView) -> system::Result<()> {
-    if group.keeps_history() {
-        return Ok(());
-    }
-    let context = format!("group {} is on no retention volume", group.name());
-    Err(system::Error::new(system::ErrorKind::Usage, context)
-        .with_hint("mount it (mtctl check says what is missing), or name it: --retention DIR"))
-}
-
-fn warn(group: &mut Group) {
-    for note in group.take_notes() {
-        attention::warn(note);
-    }
 }
 
 fn pin(arguments: &One, pinned: bool) -> anyhow::Result<Exit> {

@@ -21,10 +21,12 @@ use system::{Error, ErrorKind};
 
 use crate::configuration;
 use crate::desired_options::{DesiredOptions, FilesystemName};
+use crate::document;
 use crate::exit::Exit;
 use crate::host_options::HostOptions;
 use crate::output;
 use crate::report;
+use show::WhyDry;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -129,17 +131,6 @@ fn has_terminal() -> bool {
         && std::io::stderr().is_terminal()
 }
 
-/// Why nothing may be changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WhyDry {
-    /// The operator asked for a dry run.
-    Asked,
-    /// The host is a recorded one.
-    Recorded,
-    /// Nobody has agreed, and nobody can be asked.
-    NobodyToAsk,
-}
-
 fn why_dry(arguments: &Arguments, has_terminal: bool) -> Option<WhyDry> {
     match () {
         () if arguments.dry_run => Some(WhyDry::Asked),
@@ -205,7 +196,7 @@ fn show_only(
     let plan = preparation.plan();
     let mut out = output::stdout();
     if arguments.host.json {
-        output::print_result(&mut out, &preparation.report_undone())?;
+        document::print(&mut out, &preparation.report_undone())?;
     } else {
         show::plan(&mut out, plan)?;
         show::summary(&mut out, plan, why_dry)?;
@@ -253,7 +244,7 @@ fn finish(arguments: &Arguments, finished: &Finished) -> anyhow::Result<Exit> {
 fn print_report(arguments: &Arguments, report: &Report) -> anyhow::Result<()> {
     let mut out = output::stdout();
     if arguments.host.json {
-        return output::print_result(&mut out, report);
+        return document::print(&mut out, report);
     }
     show::report(&mut out, report)?;
     Ok(out.flush()?)

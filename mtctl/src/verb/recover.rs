@@ -9,12 +9,14 @@ use blockio::journal::selector;
 use blockio::recover::{Recovery, needed};
 use clap::Args;
 
+use crate::alarms;
+use crate::document;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
 use crate::undo_options::UndoOptions;
 use crate::verb::rollback::{self, How};
-use crate::{group_targets, open_exports, output, own_run, question};
+use crate::{group_targets, open_exports, output, question};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
                 let nothing = serde_json::json!({
                     "complete": true, "bytes": 0, "within_a_stream": within
                 });
-                output::print_result(&mut out, &nothing)?;
+                document::print(&mut out, &nothing)?;
             } else {
                 writeln!(out, "nothing to do: the disks are where the group knows them")?;
                 if let Whereabouts::WithinStream(_) = group.view().whereabouts() {
@@ -85,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Recovery::BackTo(id) => (id, "a run was cut short"),
         Recovery::ApplyAgain => {
             let context = format!("group {} has no history to go back with", group.view().name());
-            let files = own_run::of_files(group.view());
+            let files = alarms::begun_files(group.view());
             let hint = format!("apply the same stream again{files}: {APPLY_AGAIN}");
             return Err(system::Error::refused(context).with_hint(hint).into());
         }
@@ -109,6 +111,6 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 }
 
 fn within_a_stream(group: &GroupView) -> String {
-    let files = own_run::of_files(group);
+    let files = alarms::begun_files(group);
     format!("they are in the middle of a stream{files}: {WITHIN_A_STREAM}")
 }

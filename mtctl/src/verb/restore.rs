@@ -12,8 +12,7 @@ use blockio::journal::selector::{self, Selector};
 use blockio::restore::{Before, Copied, Onto, copy, verify};
 use blockio::view::View;
 use blockio::volume::{self, Target, TargetKind, TargetRequest};
-use blockio::volume_name::VolumeName;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use system::{Error, ErrorKind};
 
 use crate::byte_progress::ByteProgress;
@@ -22,15 +21,17 @@ use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::new_image::NewImage;
 use crate::point_views::{self, PointView};
-use crate::qemu_image::{self, QemuFormat};
+use crate::qemu_image::{self, ImageFormat, QemuFormat};
 use crate::restore_targets::{self, Destination};
 use crate::{group_targets, output, own_run, question, report};
 
 mod package;
+mod pair;
 mod show;
 
 use package::PackageOptions;
-use show::Restored;
+use pair::{Pair, Restored};
+use show::About;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -67,8 +68,8 @@ pub struct Arguments {
     create: bool,
 
     /// The format of image files that are made; qcow2 and vmdk need qemu-img
-    #[arg(long, value_enum, default_value_t = FormatName::Raw)]
-    output_format: FormatName,
+    #[arg(long, value_enum, default_value_t = ImageFormat::Raw)]
+    output_format: ImageFormat,
 
     #[command(flatten)]
     package: PackageOptions,
@@ -91,47 +92,6 @@ pub struct Arguments {
     json: bool,
 }
 
-/// What a file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FormatName {
-    /// the bytes of the disk, sparse
-    Raw,
-    /// as QEMU has its disks
-    Qcow2,
-    /// as OVF packages have their disks (streamOptimized)
-    Vmdk,
-}
-
-impl FormatName {
-    /// The format that qemu-img has to make; `None` for raw bytes.
-    fn of_qemu(self) -> Option<QemuFormat> {
-        match self {
-            Self::Raw => None,
-            Self::Qcow2 => Some(QemuFormat::Qcow2),
-            Self::Vmdk => Some(QemuFormat::Vmdk),
-        }
-    }
-}
-
-/// One volume and its target.
-struct Pair {
-    name: VolumeName,
-    view: View,
-    destination: Destination,
-    /// Held from the beginning; `None` if a file is to be made.
-    held: Option<Target>,
-}
-
-impl Pair {
-    fn path(&self) -> &Path {
-        self.destination.path()
-    }
-
-    fn length(&self) -> u64 {
-        self.view.geometry().capacity.get()
-    }
-}
-
 /// Restores the point.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     crate::logging::start(false);
@@ -141,8 +101,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let (shown, pairs) = pairs(arguments, &group)?;
     check_format(arguments, &pairs)?;
     arguments.package.check(&pairs, &arguments.of)?;
+    let about = About {
+        point,
+        point_text: &shown,
+        format: arguments.output_format,
+        package: &arguments.package,
+        as_json: arguments.json,
+    };
     if !arguments.json || arguments.dry_run {
-        show::plan(&pairs, point, &shown, arguments)?;
+        show::plan(&pairs, &about)?;
     }
     if arguments.dry_run {
         return Ok(Exit::NotReady);
@@ -157,7 +124,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     match restore_all(pairs, how).and_then(|restored| packed(arguments, restored)) {
         Ok(restored) => {
             own_run::wrote(restored.iter().map(|one| one.bytes).sum());
-            show::restored(&restored, point, &shown, arguments)?;
+            show::restored(&restored, &about)?;
             Ok(Exit::Done)
         }
         Err(Stopped { left, error }) => {
@@ -190,11 +157,11 @@ struct How<'a> {
 fn check_format(arguments: &Arguments, pairs: &[Pair]) -> system::Result<()> {
     let usage =
         |context: String, hint: &str| Err(Error::new(ErrorKind::Usage, context).with_hint(hint));
-    if arguments.package.descriptor().is_some() && arguments.output_format != FormatName::Vmdk {
+    if arguments.package.descriptor().is_some() && arguments.output_format != ImageFormat::Vmdk {
         let context = "--ovf: an OVF has VMDKs".to_owned();
         return usage(context, "say --output-format vmdk as well");
     }
-    if arguments.output_format == FormatName::Raw {
+    if arguments.output_format == ImageFormat::Raw {
         return Ok(());
     }
     if let Some(there) = pairs.iter().find(|pair| pair.held.is_some()) {

@@ -18,6 +18,7 @@ use system::size;
 use crate::attention;
 use crate::byte_progress::ByteProgress;
 use crate::completion;
+use crate::document;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::policy_options::PolicyOptions;
@@ -163,7 +164,7 @@ fn print_preview(id: PointId, preview: &Preview) -> anyhow::Result<()> {
         dry_run: true,
     };
     let mut out = output::stdout();
-    output::print_result(&mut out, &document)?;
+    document::print(&mut out, &document)?;
     Ok(out.flush()?)
 }
 
@@ -268,7 +269,7 @@ pub(crate) fn carry_out(
     own_run::wrote(bytes);
     let mut out = output::stdout();
     if json {
-        output::print_result(
+        document::print(
             &mut out,
             &Json { point: id.0, bytes, seconds, complete, given_up_points },
         )?;

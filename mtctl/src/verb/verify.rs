@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use blockio::digest::{Document, Findings, differences, verify};
+use blockio::digest::{Document, differences, verify};
 use clap::Args;
 
 use super::digest::is_digest;
@@ -14,6 +14,8 @@ use crate::exit::Exit;
 use crate::target_argument::{self, TargetArgument};
 
 mod show;
+
+use show::Comparison;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,17 +45,6 @@ pub struct Arguments {
     /// Print JSON, with all ranges
     #[arg(long)]
     json: bool,
-}
-
-/// What was compared with what, and the result.
-struct Comparison {
-    subject: String,
-    against: String,
-    /// The unit of the subject's sector numbers, in bytes.
-    sector_bytes: u64,
-    /// The unit of ranges, in bytes.
-    unit_bytes: u64,
-    findings: Findings,
 }
 
 /// Compares the disk.

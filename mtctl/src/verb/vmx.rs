@@ -1,14 +1,13 @@
 //! `mtctl vmx`: shows what .vmx files contain, and turns disk.EnableUUID on. `provisioning::vmware`
 //! decides what is right, wrong and refused.
 
-mod table;
-
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
+use comfy_table::{ContentArrangement, Table, presets};
 use provisioning::disk::inventory;
 use provisioning::finding::Finding;
 use provisioning::host::Host;
@@ -19,8 +18,9 @@ use provisioning::vmware::machine::Machine;
 use provisioning::vmware::survey::Survey;
 use provisioning::vmware::vmx::{ENABLE_UUID, EnableUuid};
 use serde::Serialize;
-use system::ErrorKind;
+use system::{ErrorKind, size};
 
+use crate::document;
 use crate::exit::Exit;
 use crate::output;
 
@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let reports = reports(&host, &survey, &changed);
     let mut out = output::stdout();
     if arguments.json {
-        output::print_result(&mut out, &Json { machines: &reports })?;
+        document::print(&mut out, &Json { machines: &reports })?;
     } else {
         for report in &reports {
             print(&mut out, report)?;
@@ -172,25 +172,25 @@ fn disk_report<'a>(disk: &'a Disk, here: &BTreeMap<DiskUuid, PathBuf>) -> DiskRe
 
 fn print(out: &mut impl Write, report: &Report<'_>) -> std::io::Result<()> {
     let machine = report.machine;
-    writeln!(out, "{}", printable(&report.path))?;
+    writeln!(out, "{}", output::plain(&report.path))?;
     let setting = match &machine.enable_uuid {
         EnableUuid::On if report.changed => "on (just written)".to_owned(),
         EnableUuid::On => "on".to_owned(),
-        EnableUuid::Off(value) => format!("off (\"{}\")", printable(value)),
+        EnableUuid::Off(value) => format!("off (\"{}\")", output::plain(value)),
         EnableUuid::Absent if machine.is_encrypted => "unknown (encrypted)".to_owned(),
         EnableUuid::Absent => "off (not set)".to_owned(),
     };
     let state = match (machine.locks.first(), &machine.suspended_to) {
-        (Some(lock), _) => format!("running ({})", printable(&text(lock))),
-        (None, Some(file)) => format!("suspended ({})", printable(file)),
+        (Some(lock), _) => format!("running ({})", output::plain(text(lock))),
+        (None, Some(file)) => format!("suspended ({})", output::plain(file)),
         (None, None) => "off (no lock)".to_owned(),
     };
     let snapshots = match &report.snapshots[..] {
         [] => "none".to_owned(),
-        names => printable(&names.join(", ")),
+        names => output::plain(names.join(", ")),
     };
     writeln!(out, "  {ENABLE_UUID}: {setting}\n  VM: {state}\n  snapshots: {snapshots}")?;
-    for line in table::of(report).lines() {
+    for line in table(report).lines() {
         writeln!(out, " {}", line.trim_end())?;
     }
     for finding in report.findings {
@@ -201,16 +201,50 @@ fn print(out: &mut impl Write, report: &Report<'_>) -> std::io::Result<()> {
 
 fn print_finding(out: &mut impl Write, finding: &Finding) -> std::io::Result<()> {
     let status = finding.status.name();
-    let (subject, message) = (printable(&finding.subject), printable(&finding.message));
+    let (subject, message) = (output::plain(&finding.subject), output::plain(&finding.message));
     writeln!(out, "  {status} {} {subject}: {message}", finding.id)?;
-    writeln!(out, "       hint: {}", printable(&finding.hint))
+    writeln!(out, "       hint: {}", output::plain(&finding.hint))
 }
 
 fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// The text of a file, safe for a terminal: names may contain escape sequences.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+/// One less than a line may have, because the caller indents.
+const WIDTH_COLUMNS: u16 = 99;
+
+/// One row for each disk, and one for each controller without disks; at most [`WIDTH_COLUMNS`]
+/// wide.
+fn table(report: &Report<'_>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH_COLUMNS);
+    table.set_header(["SLOT", "CONTROLLER", "SIZE", "UUID", "THIS HOST", "FILE"]);
+    for controller in &report.controllers {
+        let slots = format!("{}:", controller.name);
+        let disks = report.disks.iter().filter(|disk| disk.slot.starts_with(&slots));
+        let mut is_empty = true;
+        for disk in disks {
+            is_empty = false;
+            table.add_row([
+                disk.slot.to_owned(),
+                output::plain(controller.kind),
+                disk.size_bytes.map_or("-".to_owned(), size::binary),
+                disk.uuid.unwrap_or(if disk.uuid_unknown { "unknown" } else { "-" }).to_owned(),
+                disk.wwid_matches.clone().unwrap_or("-".to_owned()),
+                output::plain(disk.file),
+            ]);
+        }
+        if is_empty {
+            table.add_row([
+                &controller.name,
+                &output::plain(controller.kind),
+                "-",
+                "-",
+                "-",
+                "no disk",
+            ]);
+        }
+    }
+    table
 }

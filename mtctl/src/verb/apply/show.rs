@@ -7,7 +7,7 @@ use blockio::apply::{Ending, Outcome, Summary};
 use serde::Serialize;
 use system::size;
 
-use super::Arguments;
+use crate::document;
 use crate::output;
 
 /// Stable: fields are added, never changed.
@@ -25,18 +25,25 @@ struct Json {
     failed_volumes: Vec<String>,
 }
 
+/// How to show an outcome.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    /// As JSON.
+    pub(super) as_json: bool,
+    /// It is of a dry run.
+    pub(super) is_dry: bool,
+    /// A group remembers how far the streams are applied.
+    pub(super) is_in_group: bool,
+}
+
 /// Prints `outcome`.
-pub(super) fn outcome(
-    outcome: &Outcome,
-    elapsed: Duration,
-    arguments: &Arguments,
-) -> anyhow::Result<()> {
+pub(super) fn outcome(outcome: &Outcome, elapsed: Duration, shown: Shown) -> anyhow::Result<()> {
     let mut out = output::stdout();
-    if arguments.json {
-        return output::print_result(&mut out, &json(outcome, elapsed, arguments.dry_run));
+    if shown.as_json {
+        return document::print(&mut out, &json(outcome, elapsed, shown.is_dry));
     }
     let summary = &outcome.summary;
-    let done = if arguments.dry_run { "would apply" } else { "applied" };
+    let done = if shown.is_dry { "would apply" } else { "applied" };
     if nothing_to_do(outcome) {
         writeln!(out, "nothing to do: every stream was applied before")?;
     } else {
@@ -44,7 +51,7 @@ pub(super) fn outcome(
         writeln!(out, "{}", output::wrapped(&text, 2))?;
     }
     let more = match &outcome.ending {
-        Ending::Stopped => format!("stopped; {}", how_to_go_on(arguments)),
+        Ending::Stopped => format!("stopped; {}", how_to_go_on(shown.is_in_group)),
         Ending::Incomplete => {
             "the stream is not complete: send it again with --resume, and it goes on where it ended"
                 .to_owned()
@@ -57,10 +64,10 @@ pub(super) fn outcome(
     Ok(out.flush()?)
 }
 
-fn how_to_go_on(arguments: &Arguments) -> &'static str {
-    match arguments.group {
-        Some(_) => "the same command goes on from here",
-        None => "without --group nothing is remembered: begin at the first stream",
+fn how_to_go_on(is_in_group: bool) -> &'static str {
+    match is_in_group {
+        true => "the same command goes on from here",
+        false => "without --group nothing is remembered: begin at the first stream",
     }
 }
 

@@ -15,8 +15,9 @@ use system::{Error, ErrorKind};
 
 use crate::byte_progress::ByteProgress;
 use crate::completion;
-use crate::group_place::{GroupOptions, RetentionOptions};
+use crate::group_place::GroupOptions;
 use crate::point_views;
+use crate::retention_options::RetentionOptions;
 use crate::target_argument::{NamedTarget, TargetArgument};
 
 /// What names it.

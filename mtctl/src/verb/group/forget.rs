@@ -11,6 +11,7 @@ use serde::Serialize;
 use system::size;
 
 use crate::attention;
+use crate::document;
 use crate::exit::Exit;
 use crate::group_place::{self, GroupOptions};
 use crate::{group_directories, open_exports, output, question};
@@ -72,7 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     open_exports::tell_of_those(&place, |_| true);
     if arguments.dry_run {
         match arguments.json {
-            true => output::print_result(&mut out, &goes)?,
+            true => document::print(&mut out, &goes)?,
             false => writeln!(out, "dry run: nothing was removed")?,
         }
         out.flush()?;
@@ -87,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         attention::warn(format!("{shown} stays: in it there is {}", what_is_in(&directory)));
     }
     match arguments.json {
-        true => output::print_result(&mut out, &goes)?,
+        true => document::print(&mut out, &goes)?,
         false => writeln!(out, "group {name} is forgotten")?,
     }
     out.flush()?;

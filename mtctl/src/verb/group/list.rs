@@ -12,11 +12,12 @@ use clap::Args;
 use serde::Serialize;
 use system::size;
 
-use crate::attention::alarms;
+use crate::alarms;
+use crate::document;
 use crate::exit::Exit;
 use crate::group_list::{self, Found};
-use crate::group_place::RetentionOptions;
 use crate::retention_mount::RetentionMountOption;
+use crate::retention_options::RetentionOptions;
 use crate::{output, report};
 
 const EXAMPLES: &str = "\
@@ -80,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
             .iter()
             .flat_map(|one| one.alarms.iter().map(|alarm| format!("{}: {alarm}", one.group)));
         let alarms = Some(all.collect());
-        output::print_document(&mut out, &serde_json::json!({ "groups": summaries }), alarms)?;
+        document::print_with(&mut out, &serde_json::json!({ "groups": summaries }), alarms)?;
     } else if summaries.is_empty() {
         writeln!(out, "there is no group yet: the first `mtctl apply --group NAME` makes one")?;
     } else {
@@ -149,7 +150,7 @@ pub(super) fn summary(group: &GroupView) -> Summary {
         reaches_seconds: known.map_or(0, |known| reach(group, known)),
         window_seconds: group.settings().policy.window.as_secs(),
         journal_bytes: known.map_or(0, Catalogue::journal_bytes),
-        alarms: alarms(group),
+        alarms: alarms::of(group),
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
+use crate::document;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::{group_directories, open_exports, output, own_run, question};
@@ -56,7 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut out = output::stdout();
     if arguments.json {
         let done = serde_json::json!({ "disks": disks, "dropped_points": points });
-        output::print_result(&mut out, &done)?;
+        document::print(&mut out, &done)?;
     } else {
         writeln!(out, "group {name} has no disks any more; {points_shown} went")?;
         out.flush()?;

@@ -5,6 +5,7 @@ use std::io::Write;
 use blockio::group::{GroupView, Renaming, RunBegin};
 use clap::Args;
 
+use crate::document;
 use crate::exit::Exit;
 use crate::group_place::{self, GroupOptions};
 use crate::{group_directories, output, own_run};
@@ -46,7 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let from = arguments.of.place()?;
     blockio::group::check_name(new)?;
     group_directories::require_own(&arguments.of, &from)?;
-    let mut to = group_place::of_group(new, &arguments.of.at)?;
+    let mut to = arguments.of.at.place_of(new)?;
     // A directory given by --state-dir is renamed as well if it is named after the group.
     if to.state == from.state && from.state.file_name().is_some_and(|own| *own == *name) {
         to.state = from.state.with_file_name(new);
@@ -71,7 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         let renamed = !arguments.dry_run;
         let document =
             serde_json::json!({ "group": name, "to": new, "moves": moves, "renamed": renamed });
-        output::print_result(&mut out, &document)?;
+        document::print(&mut out, &document)?;
     } else {
         for one in &moves {
             let (from, to) = (one.from.display(), one.to.display());

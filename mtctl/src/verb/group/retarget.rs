@@ -16,6 +16,7 @@ use clap::Args;
 use serde::Serialize;
 use system::size;
 
+use crate::document;
 use crate::exit::Exit;
 use crate::group_directories;
 use crate::group_place::{self, GroupOptions};
@@ -196,7 +197,7 @@ fn show(arguments: &Arguments, changes: &[Change], retargeted: bool) -> anyhow::
     let mut out = output::stdout();
     if arguments.json {
         let document = serde_json::json!({ "changes": changes, "retargeted": retargeted });
-        output::print_result(&mut out, &document)?;
+        document::print(&mut out, &document)?;
     } else if changes.is_empty() {
         writeln!(out, "nothing to do: the group has these disks already")?;
     } else {

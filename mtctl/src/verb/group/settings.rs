@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use system::{Error, ErrorKind};
 
+use crate::document;
 use crate::exit::Exit;
 use crate::group_place::{self, GroupOptions};
 use crate::output;
@@ -73,7 +74,7 @@ struct Kept {
 pub(super) fn create(arguments: &Create) -> anyhow::Result<Exit> {
     let name = &arguments.of.group;
     group::check_name(name)?;
-    let place = group_place::of_group(name, &arguments.of.at)?;
+    let place = arguments.of.at.place_of(name)?;
     if place.has_something()? {
         let context = format!("there is a group {name} already, in {}", place.state.display());
         return Err(Error::new(ErrorKind::Usage, context)
@@ -139,7 +140,7 @@ fn show(changes: &[Change], kept: &Kept, done: &str) -> anyhow::Result<Exit> {
         });
         let changes: Vec<_> = changes.collect();
         let document = serde_json::json!({ "changes": changes, "changed": !kept.dry_run });
-        output::print_result(&mut out, &document)?;
+        document::print(&mut out, &document)?;
     } else if changes.is_empty() {
         writeln!(out, "nothing to do: it is kept like this already")?;
     } else {

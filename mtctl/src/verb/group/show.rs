@@ -10,7 +10,8 @@ use serde::Serialize;
 use system::size;
 
 use super::list::{Summary, summary};
-use crate::attention::alarms;
+use crate::alarms;
+use crate::document;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::{output, policy_options};
@@ -67,12 +68,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut out = output::stdout();
     if arguments.json {
         // The summary contains its alarms.
-        output::print_document(&mut out, &json(&group), None)?;
+        document::print_with(&mut out, &json(&group), None)?;
     } else {
         print(&mut out, &group)?;
     }
     out.flush()?;
-    let is_alarm = arguments.check && !alarms(&group).is_empty();
+    let is_alarm = arguments.check && !alarms::of(&group).is_empty();
     Ok(if is_alarm { Exit::Alarm } else { Exit::Done })
 }
 

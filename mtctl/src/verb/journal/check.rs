@@ -10,9 +10,11 @@ use blockio::notice::Notice;
 use clap::Args;
 use system::size;
 
+use crate::attention;
 use crate::byte_progress::ByteProgress;
+use crate::document;
 use crate::exit::Exit;
-use crate::group_place::{self, GroupOptions};
+use crate::group_place::GroupOptions;
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -45,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut start = None;
     if let Ok(group) = GroupView::look(&arguments.of.place()?, &arguments.of.group) {
         let is_of_all = |note: &&Notice| matches!(note, Notice::HistoryNotThere { .. });
-        group_place::warn(&group.notes().iter().filter(is_of_all).cloned().collect::<Vec<_>>());
+        attention::warn_of(&group.notes().iter().filter(is_of_all).cloned().collect::<Vec<_>>());
         let mut points = group.state().journal.iter().flat_map(Catalogue::all);
         start = points.find(|point| point.kind == PointKind::Start).map(|point| point.id);
     }
@@ -56,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     drop(progress);
     let mut out = output::stdout();
     if arguments.json {
-        output::print_result(&mut out, &report)?;
+        document::print(&mut out, &report)?;
     } else {
         print(&mut out, &arguments.of.group, &report, start)?;
     }

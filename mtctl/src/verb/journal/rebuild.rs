@@ -13,6 +13,7 @@ use clap::Args;
 use serde::Serialize;
 use system::{Error, ErrorKind};
 
+use crate::document;
 use crate::exit::Exit;
 use crate::group_place::GroupOptions;
 use crate::{output, own_run, question, remedy};
@@ -106,7 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         say(&format!("the state of group {name} was made anew"))?;
     }
     if arguments.json {
-        output::print_result(&mut out, &json)?;
+        document::print(&mut out, &json)?;
     }
     out.flush()?;
     Ok(Exit::Done)

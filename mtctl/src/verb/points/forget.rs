@@ -9,10 +9,12 @@ use blockio::journal::selector::{self, Selector};
 use clap::Args;
 use serde::Serialize;
 
-use super::{JsonPoint, json_point, require_history, table, warn};
+use super::show::{self, JsonPoint};
+use crate::attention;
 use crate::completion;
+use crate::document;
 use crate::exit::Exit;
-use crate::group_place::GroupOptions;
+use crate::group_place::{self, GroupOptions};
 use crate::{open_exports, output, own_run, question};
 
 const EXAMPLES: &str = "\
@@ -60,19 +62,19 @@ pub(super) fn run(arguments: &Forget) -> anyhow::Result<Exit> {
     if arguments.dry_run {
         let group = arguments.of.look()?;
         let ids = meant(&group, arguments)?;
-        show(&group, &ids, arguments)?;
+        print(&group, &ids, arguments)?;
         return Ok(if ids.is_empty() { Exit::Done } else { Exit::NotReady });
     }
     let mut group = arguments.of.open()?;
     let ids = meant(group.view(), arguments)?;
     let before = group.view().clone();
     if ids.is_empty() {
-        show(&before, &ids, arguments)?;
+        print(&before, &ids, arguments)?;
         return Ok(Exit::Done);
     }
-    require_history(group.view())?;
+    group_place::require_history(group.view())?;
     if !arguments.json {
-        show(&before, &ids, arguments)?;
+        print(&before, &ids, arguments)?;
     }
     let count = output::counted(ids.len() as u64, "point");
     open_exports::tell_of_those(&arguments.of.place()?, |point| ids.contains(&point));
@@ -82,9 +84,9 @@ pub(super) fn run(arguments: &Forget) -> anyhow::Result<Exit> {
     let run = own_run::at(group.view(), "points forget", &points.join(" "));
     own_run::begins(group.begin_run(&run));
     group.forget(&ids)?;
-    warn(&mut group);
+    attention::warn_of(&group.take_notes());
     if arguments.json {
-        show(&before, &ids, arguments)?;
+        print(&before, &ids, arguments)?;
     } else {
         let mut out = output::stdout();
         writeln!(out, "forgotten: {count}")?;
@@ -107,17 +109,17 @@ fn meant(group: &GroupView, arguments: &Forget) -> anyhow::Result<Vec<PointId>> 
     Ok(ids)
 }
 
-fn show(group: &GroupView, ids: &[PointId], arguments: &Forget) -> anyhow::Result<()> {
+fn print(group: &GroupView, ids: &[PointId], arguments: &Forget) -> anyhow::Result<()> {
     let known = group.catalogue()?;
     let points: Vec<&Point> = ids.iter().filter_map(|id| known.point(*id)).collect();
     let mut out = output::stdout();
     if arguments.json {
-        let points = points.into_iter().map(json_point).collect();
-        output::print_result(&mut out, &Json { points, dry_run: arguments.dry_run })?;
+        let points = points.into_iter().map(show::json).collect();
+        document::print(&mut out, &Json { points, dry_run: arguments.dry_run })?;
     } else if points.is_empty() {
         writeln!(out, "nothing to do: no point is to go")?;
     } else {
-        table(&mut out, &points, &None)?;
+        show::table(&mut out, &points, &None)?;
     }
     Ok(out.flush()?)
 }

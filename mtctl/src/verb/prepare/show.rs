@@ -6,11 +6,21 @@ use anstyle::Style;
 use provisioning::plan::{Plan, PlannedStep, Standing};
 use provisioning::step::{Action, FileChange, Outcome, Report};
 
-use super::WhyDry;
 use crate::output::{DIM, GREEN, RED, YELLOW, coloured, wrapped};
 
 /// Width of the columns to the left of a step's text.
 const INDENT: usize = 26;
+
+/// Why nothing may be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WhyDry {
+    /// The operator asked for a dry run.
+    Asked,
+    /// The host is a recorded one.
+    Recorded,
+    /// Nobody has agreed, and nobody can be asked.
+    NobodyToAsk,
+}
 
 /// Prints every step and what it will do.
 pub(super) fn plan(out: &mut impl Write, plan: &Plan) -> std::io::Result<()> {

@@ -10,10 +10,10 @@ use provisioning::vmware::ovf::{Controller, DISKS_MAX, Disk, Machine, manifest};
 use sha2::{Digest, Sha256};
 use system::{Error, ErrorKind, Result};
 
-use super::Pair;
-use super::show::Restored;
+use super::pair::{Pair, Restored};
 use crate::group_place::GroupOptions;
-use crate::new_image::{self, NewImage};
+use crate::location::directory_of;
+use crate::new_image::NewImage;
 use crate::restore_targets;
 
 /// What was typed for it.
@@ -85,7 +85,7 @@ impl PackageOptions {
             let what = format!("a machine has at most {DISKS_MAX} disks");
             return usage(what, "restore some of the volumes at a time");
         }
-        let place = |path: &Path| new_image::directory_of(path).canonicalize().ok();
+        let place = |path: &Path| directory_of(path).canonicalize().ok();
         for path in pairs.iter().map(Pair::path) {
             if place(path) != place(ovf) || name(path).is_none() {
                 let what = format!("it cannot name {}", path.display());

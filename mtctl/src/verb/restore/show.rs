@@ -9,23 +9,24 @@ use blockio::volume_name::VolumeName;
 use serde::Serialize;
 use system::size;
 
-use super::{Arguments, FormatName, Pair};
+use super::package::PackageOptions;
+use super::pair::{Pair, Restored};
+use crate::document;
 use crate::output;
+use crate::qemu_image::ImageFormat;
 
-/// A volume that was restored completely.
-pub(super) struct Restored {
-    /// Its name in the group.
-    pub(super) name: VolumeName,
-    /// The path of its copy.
-    pub(super) path: PathBuf,
-    /// Size of the disk.
-    pub(super) bytes: u64,
-    /// How much was not written as data because it is zero; `None` for images made by qemu-img.
-    pub(super) zero_bytes: Option<u64>,
-    /// Its BLAKE3.
-    pub(super) digest: String,
-    /// How long it took, including reading back or comparing.
-    pub(super) seconds: f64,
+/// What a plan and a result are about.
+pub(super) struct About<'a> {
+    /// The point.
+    pub(super) point: PointId,
+    /// The point as messages name it.
+    pub(super) point_text: &'a str,
+    /// The format of image files that are made.
+    pub(super) format: ImageFormat,
+    /// The package around them.
+    pub(super) package: &'a PackageOptions,
+    /// Whether it is shown as JSON.
+    pub(super) as_json: bool,
 }
 
 /// What a plan and a result have in common. Stable: fields are added, never changed.
@@ -70,14 +71,9 @@ struct JsonRestored<'a> {
 }
 
 /// Shows what will be written where.
-pub(super) fn plan(
-    pairs: &[Pair],
-    point: PointId,
-    shown: &str,
-    arguments: &Arguments,
-) -> anyhow::Result<()> {
+pub(super) fn plan(pairs: &[Pair], about: &About<'_>) -> anyhow::Result<()> {
     let mut out = output::stdout();
-    if arguments.json {
+    if about.as_json {
         let volumes = pairs.iter().map(|pair| JsonPlanned {
             volume: &pair.name,
             target: pair.path(),
@@ -85,10 +81,10 @@ pub(super) fn plan(
             is_new: pair.held.is_none(),
         });
         let state = DryRun { dry_run: true };
-        let document = document((point, shown), volumes.collect::<Vec<_>>(), arguments, state);
-        return output::print_result(&mut out, &document);
+        let document = json(volumes.collect(), about, state);
+        return document::print(&mut out, &document);
     }
-    writeln!(out, "{}", output::wrapped(&format!("{shown}, onto other disks"), 2))?;
+    writeln!(out, "{}", output::wrapped(&format!("{}, onto other disks", about.point_text), 2))?;
     let mut table = output::table(&["VOLUME", "TARGET", "SIZE", "WHAT IS THERE"]);
     for pair in pairs {
         let what = match pair.held {
@@ -98,7 +94,7 @@ pub(super) fn plan(
         let target = pair.path().display().to_string();
         table.add_row([pair.name.in_a_table(), target, size::binary(pair.length()), what.into()]);
     }
-    for (what, file) in ["its OVF", "its manifest"].into_iter().zip(arguments.package.files()) {
+    for (what, file) in ["its OVF", "its manifest"].into_iter().zip(about.package.files()) {
         let file = output::plain(file.display());
         table.add_row([what.to_owned(), file, "-".to_owned(), "nothing: a new file".to_owned()]);
     }
@@ -107,14 +103,9 @@ pub(super) fn plan(
 }
 
 /// Shows what was written and verified.
-pub(super) fn restored(
-    restored: &[Restored],
-    point: PointId,
-    shown: &str,
-    arguments: &Arguments,
-) -> anyhow::Result<()> {
+pub(super) fn restored(restored: &[Restored], about: &About<'_>) -> anyhow::Result<()> {
     let mut out = output::stdout();
-    if arguments.json {
+    if about.as_json {
         let volumes = restored.iter().map(|one| JsonRestored {
             volume: &one.name,
             target: &one.path,
@@ -124,47 +115,37 @@ pub(super) fn restored(
             seconds: one.seconds,
         });
         let state = Complete { complete: true };
-        let document = document((point, shown), volumes.collect::<Vec<_>>(), arguments, state);
-        return output::print_result(&mut out, &document);
+        let document = json(volumes.collect(), about, state);
+        return document::print(&mut out, &document);
     }
     for one in restored {
         let how = match one.zero_bytes {
             Some(zeros) => format!("of which {} are zeros, read back", size::binary(zeros)),
-            None => format!("as {}, compared by qemu-img", name(arguments.output_format)),
+            None => format!("as {}, compared by qemu-img", about.format.name()),
         };
         let (path, length) = (one.path.display(), size::binary(one.bytes));
-        let text = format!("{path}: {shown}, {length} {how}, in {:.1} s", one.seconds);
+        let text = format!("{path}: {}, {length} {how}, in {:.1} s", about.point_text, one.seconds);
         writeln!(out, "{}", output::wrapped(&output::plain(text), 2))?;
         writeln!(out, "  blake3 {}", one.digest)?;
     }
-    for file in arguments.package.files() {
+    for file in about.package.files() {
         writeln!(out, "{}", output::plain(file.display()))?;
     }
     Ok(out.flush()?)
 }
 
-fn document<'a, Volume, State>(
-    (point, point_text): (PointId, &'a str),
+fn json<'a, Volume, State>(
     volumes: Vec<Volume>,
-    arguments: &'a Arguments,
+    about: &'a About<'_>,
     state: State,
 ) -> Json<'a, Volume, State> {
     Json {
-        point: point.0,
-        point_text,
+        point: about.point.0,
+        point_text: about.point_text,
         volumes,
-        format: name(arguments.output_format),
-        ovf: arguments.package.descriptor(),
-        manifest: arguments.package.manifest(),
+        format: about.format.name(),
+        ovf: about.package.descriptor(),
+        manifest: about.package.manifest(),
         state,
-    }
-}
-
-/// The format as typed.
-fn name(format: FormatName) -> &'static str {
-    match format {
-        FormatName::Raw => "raw",
-        FormatName::Qcow2 => "qcow2",
-        FormatName::Vmdk => "vmdk",
     }
 }

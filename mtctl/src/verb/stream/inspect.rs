@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use system::size;
 
 use crate::byte_progress::ByteProgress;
+use crate::document;
 use crate::exit::Exit;
 use crate::output;
 use crate::report;
@@ -61,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         let found = inspect(&name, &mut source, &mut |bytes| progress.at(bytes));
         drop(progress);
         match arguments.json {
-            true => output::print_result(&mut out, &json(&name, &found))?,
+            true => document::print(&mut out, &json(&name, &found))?,
             false => print(&mut out, &name, &found)?,
         }
         out.flush()?;

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use system::size;
 
+use crate::document;
 use crate::{output, whole_file};
 
 /// Where a stream goes, and how.
@@ -108,7 +109,7 @@ impl WrittenOptions {
         };
         if self.json {
             let json = Json { extents, data_bytes, zero_bytes, marks, marks_lost };
-            return output::print_result(&mut out, &json);
+            return document::print(&mut out, &json);
         }
         let text = format!(
             "wrote {} in {}, {} of zeros, {}",

@@ -2,18 +2,33 @@
 
 use std::io::Write;
 
+use blockio::digest::Findings;
 use blockio::extent::Extent;
 use serde::Serialize;
 use system::size;
 use system::{Error, ErrorKind};
 
-use super::Comparison;
+use crate::document;
 use crate::exit::Exit;
 use crate::output;
 use crate::report;
 
 /// The most ranges that are printed for people.
 const RANGES_MAX: usize = 20;
+
+/// What was compared with what, and the result.
+pub(super) struct Comparison {
+    /// The name of the disk.
+    pub(super) subject: String,
+    /// The name of what it was compared with.
+    pub(super) against: String,
+    /// The unit of the subject's sector numbers, in bytes.
+    pub(super) sector_bytes: u64,
+    /// The unit of ranges, in bytes.
+    pub(super) unit_bytes: u64,
+    /// The differences.
+    pub(super) findings: Findings,
+}
 
 /// Stable: fields are added, never changed.
 #[derive(Serialize)]
@@ -47,7 +62,7 @@ struct JsonRange {
 pub(super) fn comparison(comparison: &Comparison, as_json: bool) -> anyhow::Result<Exit> {
     let mut out = output::stdout();
     match as_json {
-        true => output::print_result(&mut out, &json(comparison))?,
+        true => document::print(&mut out, &json(comparison))?,
         false => print(&mut out, comparison)?,
     }
     out.flush()?;
