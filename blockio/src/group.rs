@@ -49,18 +49,20 @@ mod removal;
 mod renaming;
 mod retargeting;
 mod runs;
+mod undo;
 mod view;
 mod whereabouts;
 
 pub use exporters::{Exporter, Exporting, exporters};
 use keeper::{Forecast, HistorySettings, Keeper};
 use ledger::Ledger;
+use place::Keeps;
 pub use place::{GROUP_NAME_BYTES_MAX, GroupPlace, check_name, storage};
 pub use rebuilding::Rebuilding;
 pub use renaming::{Move, Renaming};
 pub use runs::{Run, RunBegin, RunEnd, RunLog, RunStream, runs};
+pub(crate) use undo::Undo;
 pub use view::GroupView;
-use view::Keeps;
 pub use whereabouts::Whereabouts;
 
 /// Proof that the progress reached is saved (BARRIER 3): only now may a sender be told that it need
@@ -68,16 +70,6 @@ pub use whereabouts::Whereabouts;
 #[must_use = "a source is told of what became durable"]
 #[derive(Debug)]
 pub(crate) struct Durable(());
-
-/// Whether the data that a rollback overwrites is kept, so that the rollback can be undone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Undo {
-    /// It is kept, and so is every point.
-    Kept,
-    /// It is not kept: the rollback takes no room, and the points after its destination are given
-    /// up.
-    NotKept,
-}
 
 /// A protection group held by this process, or no group, and nothing is remembered.
 pub struct Group {

@@ -16,7 +16,7 @@ use std::sync::mpsc::TryRecvError;
 
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::{BlockDevice, DeviceError, Flushed, Transfer, WriteBatch};
-use crate::digest::{self, LeafSize, TreeDigest, Watch};
+use crate::digest::{self, TreeDigest, Watch};
 use crate::extent::Extent;
 use crate::patience::{Limits, receive};
 use crate::units::{ByteCount, SectorSize};
@@ -28,10 +28,8 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-use reading::{Ahead, Piece};
+use reading::{Ahead, PIECE, Piece};
 
-/// One piece of the view: a leaf of its digest, a read, and at most one write.
-pub(crate) const PIECE: LeafSize = LeafSize::DEFAULT;
 /// The longest run of adjacent zeros that is cleared in one call, in bytes: the kernel cannot be
 /// interrupted in it.
 const CLEAR_BYTES_MAX: u64 = 256 << 20;

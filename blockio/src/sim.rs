@@ -49,6 +49,7 @@
 //! Bits that change in durable data are noticed, not repaired. A disk that lies about its flush is
 //! out of scope.
 
+mod chance;
 mod cuts;
 mod disk;
 mod looking;

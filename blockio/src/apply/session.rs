@@ -31,6 +31,7 @@ use crate::verify::VerifiedBatch;
 use crate::{Error, ErrorKind, Result};
 
 mod admitting;
+mod point;
 mod record;
 mod waiting;
 
@@ -219,7 +220,7 @@ impl<'a> Session<'a> {
                     return Ok(Next::End(Ending::Stopped));
                 }
                 self.advance(at, |_| {});
-                self.points.push(record::of_mark(mark));
+                self.points.push(point::of_mark(mark));
                 self.written_since = CHECKPOINT_BYTES;
             }
             Fed::End(end, at) => {
@@ -231,7 +232,7 @@ impl<'a> Session<'a> {
                 // Marks that an earlier run passed count as well.
                 let makes_point = |input: &&Input| end.totals.marks == 0 && at.byte > input.resumed;
                 let ended = self.input.as_ref().filter(makes_point).filter(|_| end.consistent);
-                let point = ended.map(|input| record::of_end(&input.header, now()));
+                let point = ended.map(|input| point::of_end(&input.header, now()));
                 self.points.extend(point);
                 self.advance(at, |input| input.ended = Some(flushed));
             }

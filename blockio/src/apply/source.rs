@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::time::Duration;
 
-use crate::apply::ApplyOptions;
+use crate::apply::options::ApplyOptions;
 use crate::device::buffer::ArenaPool;
 use crate::group::GroupView;
 use crate::journal::state::{Consumed, SourceOrder};

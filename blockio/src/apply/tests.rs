@@ -13,10 +13,13 @@ use tempfile::TempDir;
 use super::*;
 use crate::ErrorKind;
 use crate::apply::source::{Answer, Beginning, Fed};
-use crate::group::GroupView;
+use crate::assignment::Assignment;
+use crate::device::buffer::ArenaPool;
+use crate::device::open::Engine;
+use crate::group::{Group, GroupView};
 use crate::journal::state::InBetween;
 use crate::stream::reader::Input;
-use crate::stream::{Name, StreamHeader, VolumeHeader, VolumeIndex, native, rbd_diff};
+use crate::stream::{Format, Name, StreamHeader, VolumeHeader, VolumeIndex, native, rbd_diff};
 use crate::units::{ByteCount, ByteOffset};
 use crate::volume::{self, TargetRequest};
 

@@ -23,6 +23,7 @@ use crate::units::{ByteCount, SectorSize};
 use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
+mod advancing;
 mod pending;
 
 use pending::{Pending, Reads, Stage};

@@ -48,11 +48,11 @@ impl Document {
             mtctl_digest: VERSION,
             algorithm: BLAKE3.to_owned(),
             of: self.of.clone(),
-            length_bytes: digest.length.get(),
-            leaf_bytes: digest.leaf_size.bytes(),
-            root: Hex(digest.root),
+            length_bytes: digest.length().get(),
+            leaf_bytes: digest.leaf_size().bytes(),
+            root: Hex(digest.root()),
             check: Hex(check(digest)),
-            leaves: digest.leaves.iter().copied().map(Hex).collect(),
+            leaves: digest.leaves().iter().copied().map(Hex).collect(),
         };
         serde_json::to_writer_pretty(&mut output, &fields)?;
         output.write_all(b"\n")?;
@@ -105,7 +105,7 @@ impl Fields {
         let leaves = self.leaves.into_iter().map(|Hex(leaf)| leaf).collect();
         let digest = TreeDigest::of_leaves(ByteCount::new(self.length_bytes), leaf_size, leaves)
             .map_err(|error| wrong(error.chain()))?;
-        if digest.root != self.root.0 {
+        if digest.root() != self.root.0 {
             return Err(wrong("its root does not follow from its leaves".to_owned()));
         }
         if check(&digest) != self.check.0 {
@@ -118,9 +118,9 @@ impl Fields {
 /// The leaves do not determine the length of the last one; this does.
 fn check(digest: &TreeDigest) -> Hash {
     let mut hasher = blake3::Hasher::new_derive_key(CHECK_CONTEXT);
-    hasher.update(&digest.length.get().to_le_bytes());
-    hasher.update(&digest.leaf_size.bytes().to_le_bytes());
-    hasher.update(digest.root.as_bytes());
+    hasher.update(&digest.length().get().to_le_bytes());
+    hasher.update(&digest.leaf_size().bytes().to_le_bytes());
+    hasher.update(digest.root().as_bytes());
     hasher.finalize()
 }
 

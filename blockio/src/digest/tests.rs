@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::device::memory::MemoryDevice;
 use crate::device::{BlockDevice, Geometry, Transfer, WriteBatch};
+use crate::extent::Extent;
+use crate::units::ByteOffset;
 use crate::units::SectorSize;
 
 const LEAF: LeafSize = LeafSize::MIN;

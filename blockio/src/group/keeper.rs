@@ -30,12 +30,14 @@ use crate::units::ByteOffset;
 use crate::volume_name::VolumeName;
 use crate::{Error, Result};
 
-use super::Undo;
 use super::ledger::Ledger;
+use super::undo::Undo;
 
 mod room;
+mod segment_size;
 
-pub(crate) use room::{Room, segment_bytes};
+pub(crate) use room::Room;
+pub(crate) use segment_size::segment_bytes;
 
 const RECORD_BYTES: NonZeroUsize =
     NonZeroUsize::new(RECORD_BYTES_MAX).expect("invariant: not zero");
@@ -45,14 +47,6 @@ const RECORDS: usize = 8;
 const VOLUME_MEMO_BYTES: NonZeroUsize = NonZeroUsize::new(256 << 10).expect("invariant: not zero");
 /// The room in a record for the text that begins an epoch, in bytes.
 const EPOCH_TEXT_BYTES_MAX: usize = RECORD_BYTES_MAX - BLOCK_BYTES;
-/// The maximum length of a segment, in bytes. Between this and the minimum, it is a fraction of
-/// what the history may take by the volume or the policy.
-const SEGMENT_BYTES_MAX: u64 = 256 << 20;
-/// The minimum length of a segment, in bytes.
-const SEGMENT_BYTES_MIN: u64 = 8 << 20;
-/// The divisor of that fraction.
-const SEGMENTS_ON_A_VOLUME: u64 = 64;
-
 /// What a process needs to keep a history. How long points are kept is in the group's settings
 /// ([`GroupSettings`](crate::journal::settings::GroupSettings)).
 #[derive(Clone, Debug)]
@@ -169,7 +163,7 @@ impl Keeper {
         let salt = (settings.random)() as u64;
         let log = Log::new(Arc::clone(&storage), end, salt, settings.in_thread)?;
         let policy = ledger.view().settings().policy;
-        let usual = room::segment_bytes(&*storage, &policy)?;
+        let usual = segment_bytes(&*storage, &policy)?;
         let segment_bytes = settings.segment_bytes.unwrap_or(usual);
         Ok(Self {
             storage,

@@ -8,8 +8,6 @@ use std::sync::Arc;
 
 use nix::fcntl::FlockArg;
 
-use super::runs::{RUNS, RUNS_EARLIER};
-use super::view::Keeps;
 use crate::device::buffer::ArenaPool;
 use crate::journal::beyond;
 use crate::journal::saved::{self, NotReadable, Saved};
@@ -25,6 +23,22 @@ use crate::{Error, ErrorKind, Result};
 
 /// The longest name of a group, in bytes: it is a directory's name.
 pub const GROUP_NAME_BYTES_MAX: usize = 200;
+
+/// The file of the runs since it was started, next to the state.
+pub(super) const RUNS: &str = "runs";
+/// The file of the runs before those; there is one.
+pub(super) const RUNS_EARLIER: &str = "runs.earlier";
+
+/// What is remembered of applied streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keeps {
+    /// Nothing: there is no group.
+    Nothing,
+    /// The progress of each volume.
+    Progress,
+    /// Progress, and before-images.
+    History,
+}
 
 /// The directories of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::Group;
 use super::exporters;
-use super::place::{self, GroupPlace};
+use super::place::{self, GroupPlace, RUNS, RUNS_EARLIER};
 use super::renaming::sync_parent;
-use super::runs::{RUNS, RUNS_EARLIER};
 use crate::Result;
 use crate::storage::directory::{LOCK, MAKING, STATE, STATE_COPY, is_kept_by_rebuild};
 

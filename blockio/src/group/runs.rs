@@ -16,15 +16,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::place::{GroupLock, GroupPlace};
+use super::place::{GroupLock, GroupPlace, RUNS, RUNS_EARLIER};
 use super::{Group, GroupView};
 use crate::storage::StateCopy;
 use crate::{Error, Result};
 
-/// The runs since the file was started.
-pub(super) const RUNS: &str = "runs";
-/// The runs before those; there is one such file.
-pub(super) const RUNS_EARLIER: &str = "runs.earlier";
 /// From this size in bytes on, the next run starts a new file.
 const RUNS_BYTES_MAX: u64 = 1 << 20;
 /// The longest line that is written, in bytes.

@@ -11,7 +11,7 @@ use crate::remedy::{GroupRemedy, PointRemedy, Remedied};
 use crate::storage::{Nothing, Storage};
 use crate::{Error, ErrorKind, Result};
 
-use super::place::{self, GroupPlace};
+use super::place::{self, GroupPlace, Keeps};
 
 /// A group as it was last saved.
 #[derive(Clone)]
@@ -21,17 +21,6 @@ pub struct GroupView {
     pub(super) notes: Vec<Notice>,
     pub(super) storage: Arc<dyn Storage>,
     pub(super) keeps: Keeps,
-}
-
-/// What is remembered of applied streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keeps {
-    /// Nothing: there is no group.
-    Nothing,
-    /// The progress of each volume.
-    Progress,
-    /// Progress, and before-images.
-    History,
 }
 
 impl std::fmt::Debug for GroupView {

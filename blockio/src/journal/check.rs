@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
@@ -22,128 +22,16 @@ use crate::notice::Notice;
 use crate::storage::{SegmentNumber, Storage};
 use crate::{Error, ErrorKind, Result};
 
+use finding::{Found, Reach};
+use reading::Reading;
 use segment::{Epoch, SegmentCheck};
 
+mod finding;
+mod reading;
 mod segment;
 
-/// How many findings are listed; any others are only counted.
-pub const FINDINGS_COUNT_MAX: usize = 1000;
-
-/// The kinds of findings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Class {
-    /// The state is damaged: nothing is known of the points.
-    StateNotReadable,
-    /// A segment that a point needs is missing.
-    SegmentMissing,
-    /// The device failed to read part of a segment.
-    SegmentNotReadable,
-    /// The first block of a segment is not a header, or its checksum is wrong.
-    SegmentHeaderDamaged,
-    /// A segment of another journal.
-    SegmentForeign,
-    /// A segment whose header has another number than its name.
-    SegmentNumberWrong,
-    /// A segment with images of another epoch than that of the point that has it.
-    SegmentEpochWrong,
-    /// Records that were durable are missing, or have other numbers.
-    RecordMissing,
-    /// The header of a record is invalid, or its checksum is wrong.
-    RecordHeaderDamaged,
-    /// The images of a record do not match its checksum.
-    PayloadDamaged,
-    /// A record left there by an earlier session, or by another journal.
-    RecordForeign,
-    /// The records take more or fewer bytes of the segment than the state says.
-    SpanLengthWrong,
-    /// Whole records follow where the segment ends according to the state: they would be ignored.
-    SpanTooShort,
-    /// An image of a volume that the journal does not have.
-    VolumeUnknown,
-    /// An image that lies outside of its volume.
-    ImageOutsideVolume,
-    /// An image of a block that was preserved before in the same epoch: only the first one counts.
-    ImageTwice,
-    /// The first record of an epoch does not begin it, or cannot be parsed.
-    EpochWithoutBeginning,
-    /// One of the two copies of the state is damaged, lost, or older than the other.
-    StateCopyWrong,
-    /// A segment that was made when there was a newer state than this one.
-    StateOlder,
-    /// A segment of a journal that the state never had.
-    HistoryUnknown,
-    /// A segment that no point needs, left by a crash or about to be used: not damage.
-    SegmentOfNoPoint,
-    /// The last record is incomplete: a crash cut it off, or it is being written: not damage.
-    TornTail,
-    /// A rollback was begun and not finished: not damage.
-    RollbackUnfinished,
-}
-
-/// How far damage reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Reach {
-    /// Nothing is lost; only a remark.
-    Remark,
-    /// Something is wrong, but every point can be reached.
-    NoPoint,
-    /// Only the point of this epoch: the progress of its streams is lost.
-    ThisPoint,
-    /// This point, and all before it.
-    AllBefore,
-}
-
-impl Class {
-    /// Whether it is damage rather than a remark.
-    #[must_use]
-    pub fn is_damage(self) -> bool {
-        self.reach() != Reach::Remark
-    }
-
-    fn reach(self) -> Reach {
-        match self {
-            Self::SegmentOfNoPoint | Self::TornTail | Self::RollbackUnfinished => Reach::Remark,
-            Self::StateCopyWrong
-            | Self::HistoryUnknown
-            | Self::SpanLengthWrong
-            | Self::ImageTwice => Reach::NoPoint,
-            Self::EpochWithoutBeginning => Reach::ThisPoint,
-            Self::StateNotReadable
-            | Self::StateOlder
-            | Self::SegmentMissing
-            | Self::SegmentNotReadable
-            | Self::SegmentHeaderDamaged
-            | Self::SegmentForeign
-            | Self::SegmentNumberWrong
-            | Self::SegmentEpochWrong
-            | Self::RecordMissing
-            | Self::RecordHeaderDamaged
-            | Self::PayloadDamaged
-            | Self::RecordForeign
-            | Self::SpanTooShort
-            | Self::VolumeUnknown
-            | Self::ImageOutsideVolume => Reach::AllBefore,
-        }
-    }
-}
-
-/// A single finding.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Its kind.
-    pub class: Class,
-    /// The point whose epoch it is in.
-    pub point: Option<PointId>,
-    /// The segment it is in.
-    pub segment: Option<u64>,
-    /// The byte offset within the segment.
-    pub byte: Option<u64>,
-    /// The number of the record, or of the first of several.
-    pub record: Option<u64>,
-    /// A description for people.
-    pub detail: String,
-}
+pub use finding::{Class, FINDINGS_COUNT_MAX, Finding};
+pub use reading::Progress;
 
 /// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -174,15 +62,6 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         self.damage.is_empty()
     }
-}
-
-/// The progress of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes of segments so far.
-    pub done: u64,
-    /// Bytes in total; more may be appended meanwhile.
-    pub of: u64,
 }
 
 /// Checks the history in `storage`. `stop` ends it at the next record.
@@ -230,7 +109,8 @@ pub fn check(
     let catalogue = state.journal.clone();
     let of = catalogue.as_ref().map_or(0, Catalogue::journal_bytes);
     let seen = catalogue.iter().flat_map(|known| known.spans()).map(|span| span.segment).collect();
-    let mut check = Check { storage, pool, stop, observe, report, seen, of, blocked: None };
+    let reading = Reading { storage, pool, stop, observe, of, records: 0, bytes: 0 };
+    let mut check = Check { reading, report, seen, blocked: None };
     if let Some(known) = &catalogue {
         check.history(&state, known)?;
     }
@@ -239,44 +119,17 @@ pub fn check(
         let points = catalogue.iter().flat_map(|known| &known.points);
         check.report.unreachable = points.map(|point| point.id).collect();
     }
-    Ok(check.report)
+    let Reading { records, bytes, .. } = check.reading;
+    Ok(Report { records, bytes, ..check.report })
 }
 
 struct Check<'a> {
-    storage: &'a Arc<dyn Storage>,
-    pool: ArenaPool,
-    stop: &'a AtomicBool,
-    observe: &'a mut dyn FnMut(Progress),
+    reading: Reading<'a>,
     report: Report,
     /// Segments that some point has.
     seen: BTreeSet<SegmentNumber>,
-    of: u64,
     /// This point cannot be reached, nor can any before it.
     blocked: Option<PointId>,
-}
-
-/// The findings in one segment; they count if the segment is still needed after it was read.
-#[derive(Debug, Default)]
-struct Found {
-    findings: Vec<Finding>,
-    unlisted: u64,
-    worst: Option<Reach>,
-}
-
-impl Found {
-    fn add(&mut self, finding: Finding) {
-        let reach = finding.class.reach();
-        self.worst = self.worst.max(Some(reach));
-        if self.findings.len() < FINDINGS_COUNT_MAX {
-            self.findings.push(finding);
-        } else {
-            self.unlisted += 1;
-        }
-    }
-
-    fn has_damage(&self) -> bool {
-        self.worst.is_some_and(|worst| worst != Reach::Remark)
-    }
 }
 
 impl Check<'_> {
@@ -394,11 +247,11 @@ impl Check<'_> {
 
     fn segment(&mut self, segment: &SegmentCheck<'_>, epoch: &mut Epoch) -> Result<()> {
         let mut found = Found::default();
-        let before = self.report.bytes;
-        segment.run(self, epoch, &mut found)?;
+        let before = self.reading.bytes;
+        segment.run(&mut self.reading, epoch, &mut found)?;
         // Bytes that could not be read count as done.
-        self.report.bytes = self.report.bytes.max(before + segment.span.bytes);
-        self.told();
+        self.reading.bytes = self.reading.bytes.max(before + segment.span.bytes);
+        self.reading.report();
         let number = segment.span.segment;
         if found.has_damage() && !self.is_still_needed(segment.known, number) {
             self.report.removed_meanwhile += 1;
@@ -436,10 +289,11 @@ impl Check<'_> {
         known: &Catalogue,
         epoch: &mut Epoch,
     ) -> Result<()> {
-        let later = list(self.storage)?;
+        let later = list(self.reading.storage)?;
         for number in later.into_iter().filter(|number| number.0 >= known.next_segment) {
             let next = epoch.next_record(known);
-            let Ok(reader) = segment::open(self.storage, &self.pool, known, number) else {
+            let Ok(reader) = segment::open(self.reading.storage, &self.reading.pool, known, number)
+            else {
                 continue;
             };
             let header = *reader.header();
@@ -488,16 +342,17 @@ impl Check<'_> {
         if unknown.is_empty() {
             return Ok(());
         }
-        let still = list(self.storage)?;
-        let now = read_state(self.storage)?.unwrap_or_default();
+        let still = list(self.reading.storage)?;
+        let now = read_state(self.reading.storage)?.unwrap_or_default();
         // Its damage was reported before.
-        let now = beyond::take_in(self.storage, now.clone(), &still, &self.pool).unwrap_or(now);
+        let now = beyond::take_in(self.reading.storage, now.clone(), &still, &self.reading.pool)
+            .unwrap_or(now);
         let has = |number: SegmentNumber| {
             now.journal.iter().flat_map(Catalogue::spans).any(|span| span.segment == number)
         };
         for number in unknown {
             if still.contains(number) && !has(*number) {
-                let stray = strays::look(self.storage, &now, *number, &self.pool)?;
+                let stray = strays::look(self.reading.storage, &now, *number, &self.reading.pool)?;
                 if stray != Stray::MayGo || !self.seen.contains(number) {
                     self.stray(&now, *number, stray);
                 }
@@ -533,7 +388,7 @@ impl Check<'_> {
     /// Whether the saved state, read again now, still has the segment.
     fn is_still_needed(&self, then: &Catalogue, number: SegmentNumber) -> bool {
         // A state that cannot be read does not excuse the damage.
-        let Ok(Ok(state)) = read_state(self.storage) else { return true };
+        let Ok(Ok(state)) = read_state(self.reading.storage) else { return true };
         state.journal.is_some_and(|now| {
             // A segment made after the state is recognised by its number alone.
             let is_later = number.0 >= then.next_segment;
@@ -555,19 +410,6 @@ impl Check<'_> {
         }
         let (byte, record) = (None, None);
         self.report.remarks.push(Finding { class, point, segment, byte, record, detail });
-    }
-
-    fn read(&mut self, bytes: u64) -> Result<()> {
-        self.report.bytes += bytes;
-        self.told();
-        match self.stop.load(Ordering::Relaxed) {
-            true => Err(Error::new(ErrorKind::Failed, "stopped; nothing was changed")),
-            false => Ok(()),
-        }
-    }
-
-    fn told(&mut self) {
-        (self.observe)(Progress { done: self.report.bytes, of: self.of.max(self.report.bytes) });
     }
 }
 

@@ -191,6 +191,40 @@ impl VolumeMemo {
     }
 }
 
+impl GroupState {
+    /// Sets the volumes to `progress`, and the identities of known targets to `targets`.
+    pub(crate) fn come_to(&mut self, progress: &Progress, targets: &Targets) {
+        for name in progress.0.keys() {
+            self.volumes.entry(name.clone()).or_default();
+        }
+        self.go_back(progress);
+        self.know(targets);
+    }
+
+    /// Adds a volume that has begun, if it has the next free number.
+    pub(crate) fn begin_volume(&mut self, VolumeMemo { number, is, target }: VolumeMemo) {
+        let Some(catalogue) = &mut self.journal else { return };
+        if number as usize != catalogue.volumes.len() {
+            return;
+        }
+        let known = self.volumes.entry(is.name.clone()).or_default();
+        if known.target.is_none() {
+            (known.target, known.target_bytes) = (target, is.capacity_bytes);
+        }
+        catalogue.volumes.push(is);
+    }
+
+    /// Sets the targets of its volumes.
+    pub(crate) fn know(&mut self, targets: &Targets) {
+        for (name, TargetMemo { target, target_bytes, identity }) in targets {
+            let volume = self.volumes.entry(name.clone()).or_default();
+            volume.target.clone_from(target);
+            volume.target_bytes = *target_bytes;
+            volume.identity.clone_from(identity);
+        }
+    }
+}
+
 /// `memo` as the text of a record.
 ///
 /// # Errors

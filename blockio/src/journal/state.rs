@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::catalogue::{Catalogue, JournalVolume, PointId};
 use crate::journal::layout::Identity;
-use crate::journal::memo::{TargetMemo, Targets, VolumeMemo};
 use crate::journal::settings::GroupSettings;
 pub use crate::stream::content::{Consumed, SourceOrder};
 use crate::stream::{Format, Name, StreamHeader};
@@ -306,38 +305,6 @@ impl GroupState {
         Progress(volumes.collect())
     }
 
-    /// Sets the volumes to `progress`, and the identities of known targets to `targets`.
-    pub(crate) fn come_to(&mut self, progress: &Progress, targets: &Targets) {
-        for name in progress.0.keys() {
-            self.volumes.entry(name.clone()).or_default();
-        }
-        self.go_back(progress);
-        self.know(targets);
-    }
-
-    /// Adds a volume that has begun, if it has the next free number.
-    pub(crate) fn begin_volume(&mut self, VolumeMemo { number, is, target }: VolumeMemo) {
-        let Some(catalogue) = &mut self.journal else { return };
-        if number as usize != catalogue.volumes.len() {
-            return;
-        }
-        let known = self.volumes.entry(is.name.clone()).or_default();
-        if known.target.is_none() {
-            (known.target, known.target_bytes) = (target, is.capacity_bytes);
-        }
-        catalogue.volumes.push(is);
-    }
-
-    /// Sets the targets of its volumes.
-    pub(crate) fn know(&mut self, targets: &Targets) {
-        for (name, TargetMemo { target, target_bytes, identity }) in targets {
-            let volume = self.volumes.entry(name.clone()).or_default();
-            volume.target.clone_from(target);
-            volume.target_bytes = *target_bytes;
-            volume.identity.clone_from(identity);
-        }
-    }
-
     /// Whether the content of all its volumes is known, so that they can be distinguished from
     /// others.
     #[must_use]
@@ -491,6 +458,7 @@ pub fn exact(name: &Name) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::memo::TargetMemo;
 
     #[test]
     fn going_back_brings_back_what_is_known_beyond_names() {

@@ -15,7 +15,7 @@ use crate::nbd::protocol::{
     SIMPLE_REPLY_BYTES, allocation_flag, command_flag,
 };
 use crate::nbd::scratch::Scratch;
-use crate::nbd::server::CONNECTIONS_MAX;
+use crate::nbd::seats::CONNECTIONS_MAX;
 use crate::nbd::wire::{Ended, Wire};
 use crate::units::{ByteCount, ByteOffset};
 use crate::view::Allocation;

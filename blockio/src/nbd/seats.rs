@@ -5,6 +5,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How many clients are served simultaneously; one more is refused, unless another one has been
+/// idle, or has stalled, for long.
+pub(crate) const CONNECTIONS_MAX: usize = 64;
+
 /// A fixed number of seats.
 pub(crate) struct Seats {
     places: usize,

@@ -21,13 +21,9 @@ use crate::nbd::budget::{BUDGET_BYTES, Budget};
 use crate::nbd::connection;
 use crate::nbd::export::Export;
 use crate::nbd::protocol::STRING_BYTES_MAX;
-use crate::nbd::seats::Seats;
+use crate::nbd::seats::{CONNECTIONS_MAX, Seats};
 use crate::nbd::wire::{Patience, STOP_POLL_MS, Socket, Wire};
 use crate::{Error, ErrorKind, Result};
-
-/// How many clients are served simultaneously; one more is refused, unless another one has been
-/// idle, or has stalled, for long.
-pub const CONNECTIONS_MAX: usize = 64;
 
 /// The longest path of a socket that the kernel accepts (`sun_path`, with a terminating zero).
 const SOCKET_PATH_BYTES_MAX: usize = 107;

@@ -11,14 +11,15 @@ use blake3::Hash;
 
 use crate::device::TRANSFER_BYTES_MAX;
 use crate::device::buffer::{Arena, ArenaPool};
-use crate::digest::leaf_of;
+use crate::digest::{LeafSize, leaf_of};
 use crate::extent::Extent;
 use crate::journal::draft::is_zeros;
-use crate::restore::PIECE;
 use crate::units::{ByteCount, ByteOffset};
 use crate::view::View;
 use crate::{Error, ErrorKind, Result};
 
+/// One piece of the view: a leaf of its digest, a read, and at most one write.
+pub(super) const PIECE: LeafSize = LeafSize::DEFAULT;
 /// More threads than this only wait for the disk.
 const THREADS_MAX: usize = 8;
 /// How many pieces are being read, wait to be written, or are being written: half of a disk's

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::cuts::Chance;
+use super::chance::Chance;
 use super::disk::lock;
 use super::machine::{Machine, Memory, keep_all};
 use super::runs::SMALL;

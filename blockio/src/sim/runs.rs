@@ -5,7 +5,8 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::cuts::{self, Chance};
+use super::chance::Chance;
+use super::cuts;
 use super::disk::lock;
 use super::machine::{Machine, Memory, SEGMENT_BLOCKS, whole};
 use super::scenario::{Contents, Scenario, Size, mark_of};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::cuts::Chance;
+use super::chance::Chance;
 use super::world::{BLOCK_BYTES, Block, Shape, World};
 use crate::extent::Extent;
 use crate::journal::catalogue::Point;

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::cuts::Chance;
+use super::chance::Chance;
 
 thread_local! {
     static WRITES: Cell<bool> = const { Cell::new(false) };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::cuts::Chance;
+use super::chance::Chance;
 use super::disk::lock;
 use super::machine::{Machine, Memory, keep_all};
 use super::runs::{LARGE, SMALL, killed};

@@ -2,7 +2,7 @@
 //! reports their number.
 #![cfg(test)]
 
-use super::cuts::Chance;
+use super::chance::Chance;
 use super::disk::lock;
 use super::looking::looked_beside;
 use super::machine::{Machine, Memory, SEGMENT_BLOCKS, clock_jumps, expiring, keep_all, thinning};

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroUsize;
 
-use super::cuts::Chance;
+use super::chance::Chance;
 use super::machine::{Machine, Memory, keep_all, whole};
 use super::scenario::{Contents, Scenario, Size, mark_of};
 use super::world::{BLOCK_BYTES, Shape};

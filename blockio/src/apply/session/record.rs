@@ -11,11 +11,10 @@ use crate::apply::volumes::{Applied, Volumes};
 use crate::barrier::AllFlushed;
 use crate::group::Durable;
 use crate::group::checkpoint::{Ends, Reached, When};
-use crate::group::keeper::{Forecast, now};
-use crate::journal::catalogue::{NewPoint, PointKind};
+use crate::group::keeper::Forecast;
 use crate::journal::state::{Head, exact};
 use crate::notice::Notice;
-use crate::stream::{Format, Mark, MarkKind, Name, StreamHeader, VolumeHeader};
+use crate::stream::{Format, VolumeHeader};
 
 impl Session<'_> {
     /// Records how far the input was applied (BARRIER 3), and makes the points at this position.
@@ -190,26 +189,6 @@ pub(super) fn ends(format: Format, header: &VolumeHeader) -> Ends {
     let is_head = at.is_none() && is_chained(format, header);
     let head = is_head.then(|| Head { since: header.from.as_ref().map(exact) });
     Ends { at, head }
-}
-
-/// The point for a mark.
-pub(super) fn of_mark(mark: Mark) -> NewPoint {
-    let kind = match mark.kind {
-        MarkKind::CrashConsistent => PointKind::Crash,
-        MarkKind::ApplicationConsistent => PointKind::App,
-    };
-    // 0: the writer of the stream did not know the time.
-    let time = if mark.time.0 == 0 { now() } else { mark.time.0 };
-    NewPoint { time, kind, name: mark.name.as_ref().map(exact) }
-}
-
-/// The point that a stream without marks ends at: named after the snapshot, if all its volumes have
-/// the same one.
-pub(super) fn of_end(header: &StreamHeader, now: u64) -> NewPoint {
-    let mut names = header.volumes.iter().map(|volume| volume.to.as_ref());
-    let first: Option<&Name> = names.next().flatten();
-    let name = first.filter(|_| names.all(|name| name == first)).map(exact);
-    NewPoint { time: now, kind: PointKind::Crash, name }
 }
 
 #[cfg(test)]

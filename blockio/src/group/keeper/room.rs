@@ -2,9 +2,7 @@
 //! warning; what a rollback may need is known before it begins, and a rollback gives up none.
 
 use crate::extent::Extent;
-use crate::group::keeper::{
-    Keeper, Preserve, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_ON_A_VOLUME, end_of,
-};
+use crate::group::keeper::{Keeper, Preserve, end_of};
 use crate::group::ledger::Ledger;
 use crate::journal::catalogue::{Catalogue, Forgotten, Point, PointId};
 use crate::journal::draft::Outline;
@@ -51,19 +49,6 @@ impl Packing {
         }
         self.left = self.left.saturating_sub(record_bytes);
     }
-}
-
-/// The length of a segment, in bytes, if it is not given: derived from the size of the volume in
-/// `storage`.
-///
-/// # Errors
-///
-/// `Failed`: the size of the volume cannot be determined.
-pub(crate) fn segment_bytes(storage: &dyn Storage, policy: &Policy) -> Result<u64> {
-    let space = storage.space().map_err(failed(storage, "asking its volume for its size"))?;
-    let all = policy.journal_bytes_max.unwrap_or(u64::MAX).min(space.total_bytes);
-    let usual = (all / SEGMENTS_ON_A_VOLUME) >> 20 << 20;
-    Ok(usual.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX))
 }
 
 /// The available room, and what was preserved in the open epoch. Read-only.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::device::buffer::ArenaPool;
 use crate::journal::catalogue::{Catalogue, PointId, Span};
-use crate::journal::check::{Check, Class, Finding, Found};
+use crate::journal::check::finding::{Class, Finding, Found};
+use crate::journal::check::reading::Reading;
 use crate::journal::images;
 use crate::journal::layout::{Entry, NoHeader, RecordKind, SegmentHeader};
 use crate::journal::memo::EpochMemo;
@@ -96,26 +97,26 @@ pub(super) fn open(
 impl SegmentCheck<'_> {
     pub(super) fn run(
         &self,
-        check: &mut Check<'_>,
+        reading: &mut Reading<'_>,
         epoch: &mut Epoch,
         found: &mut Found,
     ) -> Result<()> {
         let number = self.span.segment;
-        let mut reader = match open(check.storage, &check.pool, self.known, number) {
+        let mut reader = match open(reading.storage, &reading.pool, self.known, number) {
             Ok(reader) => reader,
             Err(error) => {
                 (epoch.is_unsure, epoch.has_lost_segment) = (true, true);
                 return self.unreadable(error, None, found);
             }
         };
-        check.read(reader.at())?;
+        reading.read(reader.at())?;
         let header = *reader.header();
         let is_first = epoch.enter(&header);
         self.header(&header, epoch, found);
         if is_first {
             self.beginning(&mut reader, epoch, found);
         }
-        match self.records(&mut reader, check, epoch, found)? {
+        match self.records(&mut reader, reading, epoch, found)? {
             Ok(()) => {}
             Err(error) => {
                 epoch.is_unsure = true;
@@ -176,7 +177,7 @@ impl SegmentCheck<'_> {
     fn records(
         &self,
         reader: &mut SegmentReader,
-        check: &mut Check<'_>,
+        reading: &mut Reading<'_>,
         epoch: &mut Epoch,
         found: &mut Found,
     ) -> Result<Result<(), SegmentError>> {
@@ -223,8 +224,8 @@ impl SegmentCheck<'_> {
                 Err(error) => return Ok(Err(error)),
             }
             last = Some(record.header.kind);
-            check.report.records += 1;
-            check.read(record.header.record_bytes() as u64)?;
+            reading.records += 1;
+            reading.read(record.header.record_bytes() as u64)?;
         }
     }
 

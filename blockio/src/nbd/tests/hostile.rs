@@ -10,7 +10,7 @@ use crate::device::memory::MemoryDevice;
 use crate::nbd::Export;
 use crate::nbd::budget::{BUDGET_BYTES, Budget, REST_BYTES};
 use crate::nbd::protocol::{CHUNK_HEADER_BYTES, SIMPLE_REPLY_BYTES};
-use crate::nbd::server::CONNECTIONS_MAX;
+use crate::nbd::seats::CONNECTIONS_MAX;
 use crate::units::{ByteCount, SectorSize};
 
 const LONGEST_READ: u32 = 32 << 20;

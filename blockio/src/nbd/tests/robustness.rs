@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::client::{Client, DISCONNECT, FLUSH, READ, WRITE, request};
 use super::{CAPACITY, MIB, Served, content, read_only, writable};
 use crate::ErrorKind;
-use crate::nbd::server::CONNECTIONS_MAX;
+use crate::nbd::seats::CONNECTIONS_MAX;
 use crate::nbd::{Listen, Server};
 
 const SHORT: Duration = Duration::from_millis(50);

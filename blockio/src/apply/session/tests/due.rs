@@ -1,7 +1,7 @@
 //! When a checkpoint is due, and which points are made.
 
 use super::*;
-use crate::apply::session::record::{of_end, of_mark};
+use crate::apply::session::point::{of_end, of_mark};
 
 #[test]
 fn a_checkpoint_is_due_after_256_mib() {

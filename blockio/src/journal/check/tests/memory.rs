@@ -1,6 +1,8 @@
 //! Histories in memory, and findings without a history: what is counted, what is listed, and what
 //! happens to a history while it is read.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 use crate::journal::catalogue::{NewPoint, PointKind};
 use crate::remedy::{GroupRemedy, Remedy};
@@ -31,16 +33,10 @@ fn reported(damage: usize, run: impl FnOnce(&mut Check<'_>)) -> Report {
     let pool = ArenaPool::new(1, WINDOW_BYTES).unwrap();
     let report = Report { damage: vec![finding(Class::ImageTwice); damage], ..Report::default() };
     let (stop, seen) = (AtomicBool::new(false), BTreeSet::new());
-    let mut check = Check {
-        storage: &storage,
-        pool,
-        stop: &stop,
-        observe: &mut |_| {},
-        report,
-        seen,
-        of: 0,
-        blocked: None,
-    };
+    let observe = &mut |_| {};
+    let (storage, stop) = (&storage, &stop);
+    let reading = Reading { storage, pool, stop, observe, of: 0, records: 0, bytes: 0 };
+    let mut check = Check { reading, report, seen, blocked: None };
     run(&mut check);
     check.report
 }
