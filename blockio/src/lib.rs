@@ -18,6 +18,7 @@ pub mod extent;
 pub mod group;
 pub mod inspect;
 pub mod journal;
+mod little_endian;
 pub mod merge;
 pub mod nbd;
 pub mod notice;

@@ -28,9 +28,10 @@ use crate::device::Geometry;
 use crate::remedy::{DiskRemedy, Remedied};
 use crate::units::{ByteCount, SectorSize};
 use crate::{Error, ErrorKind, Result};
+use system::block_device;
 use system::error::more_open_files;
 
-mod kernel;
+mod alignment;
 pub mod stillness;
 mod users;
 
@@ -227,7 +228,8 @@ fn open_disk(access: Access, path: &Path, seen: &fs::Metadata) -> Result<Target>
     if access != Access::Look {
         check_no_loop_device_above(path, users::loops_on_disk(seen.rdev()))?;
     }
-    let disk_sequence = kernel::disk_sequence(&file).map_err(|cause| not_measured(path, cause))?;
+    let disk_sequence =
+        block_device::disk_sequence(&file).map_err(|cause| not_measured(path, cause))?;
     if access == Access::Write {
         check_writable(&file, path)?;
     }
@@ -362,7 +364,7 @@ fn check_no_loop_device_above(path: &Path, found: io::Result<Vec<String>>) -> Re
 }
 
 fn check_writable(file: &File, path: &Path) -> Result<()> {
-    match kernel::is_read_only(file).map_err(|cause| not_measured(path, cause))? {
+    match block_device::is_read_only(file).map_err(|cause| not_measured(path, cause))? {
         true => Err(read_only(path)),
         false => Ok(()),
     }
@@ -370,18 +372,18 @@ fn check_writable(file: &File, path: &Path) -> Result<()> {
 
 fn disk_geometry(file: &File, path: &Path) -> Result<Geometry> {
     let failed = |cause| not_measured(path, cause);
-    let capacity = ByteCount::new(kernel::size_bytes(file).map_err(failed)?);
+    let capacity = ByteCount::new(block_device::size_bytes(file).map_err(failed)?);
     if capacity.is_zero() {
         return Err(refused(path, "it has no capacity (0 bytes)").remedied(DiskRemedy::Choose));
     }
-    let sector_size = sector_size(kernel::sector_bytes(file).map_err(failed)?, path)?;
+    let sector_size = sector_size(block_device::sector_bytes(file).map_err(failed)?, path)?;
     Ok(Geometry { capacity, sector_size })
 }
 
 fn image_geometry(file: &File, path: &Path) -> Result<Geometry> {
     let failed = |cause| not_measured(path, cause);
     let metadata = file.metadata().map_err(failed)?;
-    let told = kernel::direct_alignment(file).map_err(failed)?;
+    let told = alignment::direct_alignment(file).map_err(failed)?;
     let alignment = told.or_else(|| users::sector_bytes_below(metadata.dev()));
     let sector_size = sector_size(image_sector_bytes(alignment), path)?;
     Ok(Geometry { capacity: ByteCount::new(metadata.len()), sector_size })

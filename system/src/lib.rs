@@ -3,6 +3,7 @@
 //!
 //! It knows nothing of extents, streams, plans or groups, and depends on no other crate here.
 
+pub mod block_device;
 pub mod error;
 pub mod loop_device;
 pub mod lossless_text;

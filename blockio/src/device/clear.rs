@@ -1,11 +1,9 @@
 //! Makes ranges of a file or disk read as zeros, in the cheapest way that it supports:
 //! deallocation, zeroing by the file system or disk, or writing zeros. The engines decide when.
-#![expect(unsafe_code, reason = "an ioctl that nix has no function for")]
 
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
@@ -127,9 +125,8 @@ fn allocate(file: &File, flags: FallocateFlags, piece: Extent) -> io::Result<()>
 }
 
 fn zero_out(file: &File, piece: Extent) -> io::Result<()> {
-    let range = [piece.start().get(), piece.length().get()];
-    // SAFETY: the kernel reads two numbers of 64 bits from `range`, which outlives the call.
-    retry_interrupted(|| unsafe { ioctl::zero_out(file.as_raw_fd(), &range) }.map(drop))
+    let (start, length) = (piece.start().get(), piece.length().get());
+    retry_interrupted(|| system::block_device::zero_out(file, start, length))
 }
 
 fn retry_interrupted(mut call: impl FnMut() -> nix::Result<()>) -> io::Result<()> {
@@ -139,15 +136,6 @@ fn retry_interrupted(mut call: impl FnMut() -> nix::Result<()>) -> io::Result<()
             done => return Ok(done?),
         }
     }
-}
-
-mod ioctl {
-    nix::ioctl_write_ptr_bad!(
-        /// BLKZEROOUT of linux/fs.h: start and length in bytes.
-        zero_out,
-        nix::request_code_none!(0x12, 127),
-        [u64; 2]
-    );
 }
 
 #[cfg(test)]

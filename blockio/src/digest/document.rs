@@ -44,7 +44,7 @@ impl Document {
     pub fn write(&self, output: impl Write) -> io::Result<()> {
         let mut output = BufWriter::new(output);
         let digest = &self.digest;
-        let fields = Fields {
+        let fields = DocumentText {
             mtctl_digest: VERSION,
             algorithm: BLAKE3.to_owned(),
             of: self.of.clone(),
@@ -72,7 +72,7 @@ impl Document {
             return Err(Error::refused(context)
                 .with_hint("this program reads version 1: use the one that made it"));
         }
-        let fields: Fields = serde_json::from_slice(text)
+        let fields: DocumentText = serde_json::from_slice(text)
             .map_err(|cause| Error::integrity("reading a digest", cause))?;
         fields.checked()
     }
@@ -85,7 +85,7 @@ struct Version {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fields {
+struct DocumentText {
     mtctl_digest: u64,
     algorithm: String,
     of: String,
@@ -96,7 +96,7 @@ struct Fields {
     leaves: Vec<Hex>,
 }
 
-impl Fields {
+impl DocumentText {
     fn checked(self) -> Result<Document> {
         if self.algorithm != BLAKE3 {
             return Err(wrong(format!("its algorithm is {:?}", self.algorithm)));

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::extent::Extent;
+use crate::little_endian::{u32_at, u64_at};
 use crate::storage::SegmentNumber;
 use crate::units::{ByteCount, ByteOffset};
 
@@ -368,18 +369,6 @@ fn read_entry(row: &[u8]) -> Result<Entry, NoHeader> {
 
 fn put(place: &mut [u8], at: usize, number: u64) {
     place[at..at + 8].copy_from_slice(&number.to_le_bytes());
-}
-
-fn u32_at(place: &[u8], at: usize) -> u32 {
-    let mut bytes = [0; 4];
-    bytes.copy_from_slice(&place[at..at + 4]);
-    u32::from_le_bytes(bytes)
-}
-
-fn u64_at(place: &[u8], at: usize) -> u64 {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&place[at..at + 8]);
-    u64::from_le_bytes(bytes)
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use crate::nbd::budget::{BUDGET_BYTES, Budget, REST_BYTES, Share};
 use crate::nbd::export::Export;
 use crate::nbd::handshake::{self, Agreed};
 use crate::nbd::protocol::{
-    self, CHUNK_HEADER_BYTES, Chunk, CommandType, Fault, PAYLOAD_BYTES_MAX, REQUEST_BYTES, Request,
-    SIMPLE_REPLY_BYTES, allocation_flag, command_flag,
+    self, AllocationFlags, CHUNK_HEADER_BYTES, Chunk, CommandFlags, CommandType, Fault,
+    PAYLOAD_BYTES_MAX, REQUEST_BYTES, Request, SIMPLE_REPLY_BYTES,
 };
 use crate::nbd::scratch::Scratch;
 use crate::nbd::seats::CONNECTIONS_MAX;
@@ -158,7 +158,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
 
     /// Sends a read as chunks, the last of which ends the reply.
     fn read_in_chunks(&mut self, request: Request, whole: Extent) -> Result<(), Ended> {
-        let in_one = request.flags & command_flag::DF != 0;
+        let in_one = request.flags.contains(CommandFlags::DF);
         if in_one && request.length as usize > PIECE_BYTES {
             return self.refuse_read(request, Fault::TooLong);
         }
@@ -238,7 +238,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
     /// (the file behind it is sparse, and space in it is never guaranteed).
     fn zero(&mut self, request: Request) -> Result<(), Ended> {
         let result = self.change(request).and_then(|(extent, scratch)| {
-            if request.flags & command_flag::FAST_ZERO != 0 {
+            if request.flags.contains(CommandFlags::FAST_ZERO) {
                 return Err(Fault::Unsupported);
             }
             scratch.zero(&self.agreed.export.view, extent).map_err(|error| self.fault(&error))
@@ -255,7 +255,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
             Err(fault) => return self.refuse_read(request, fault),
         };
         let _share = self.budget.share(0, self.wire.stop()).ok_or(Ended::Stopped)?;
-        let only_one = request.flags & command_flag::REQ_ONE != 0;
+        let only_one = request.flags.contains(CommandFlags::REQ_ONE);
         let look = |piece| self.agreed.export.allocation(piece);
         match descriptors(extent, only_one, look) {
             Ok(descriptors) => {
@@ -288,7 +288,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
 
 fn flags_allowed(request: Request) -> Result<(), Fault> {
     let allowed = request.command.flags_allowed();
-    if request.flags & !allowed == 0 { Ok(()) } else { Err(Fault::Invalid) }
+    if allowed.contains(request.flags) { Ok(()) } else { Err(Fault::Invalid) }
 }
 
 /// `whole` in pieces, in order, none longer than [`PIECE_BYTES`].
@@ -314,14 +314,14 @@ fn descriptors(
     extent: Extent,
     only_one: bool,
     mut look: impl FnMut(Extent) -> crate::Result<Vec<Allocation>>,
-) -> crate::Result<Vec<(u32, u32)>> {
+) -> crate::Result<Vec<(u32, AllocationFlags)>> {
     let most = if only_one { 1 } else { DESCRIPTORS_MAX };
-    let mut descriptors: Vec<(u32, u32)> = Vec::new();
+    let mut descriptors: Vec<(u32, AllocationFlags)> = Vec::new();
     for piece in pieces(cut(extent, STATUS_BYTES_MAX.into()).0) {
         for part in look(piece)? {
             let length = part.extent.length().get() as u32;
             let flags =
-                if part.is_hole { allocation_flag::HOLE | allocation_flag::ZERO } else { 0 };
+                if part.is_hole { AllocationFlags::all() } else { AllocationFlags::empty() };
             let count = descriptors.len();
             match descriptors.last_mut() {
                 Some(last) if last.1 == flags => last.0 += length,
@@ -382,7 +382,10 @@ mod tests {
         let all = |is_hole| move |extent| Ok(vec![Allocation { extent, is_hole }]);
         let descriptors = |length, is_hole| descriptors(extent(5, length), false, all(is_hole));
         let limit = STATUS_BYTES_MAX;
-        assert_eq!(descriptors(3 << 20, true).unwrap(), [(3 << 20, 3)]);
-        assert_eq!(descriptors(u64::from(u32::MAX), false).unwrap(), [(limit, 0)]);
+        assert_eq!(descriptors(3 << 20, true).unwrap(), [(3 << 20, AllocationFlags::all())]);
+        assert_eq!(
+            descriptors(u64::from(u32::MAX), false).unwrap(),
+            [(limit, AllocationFlags::empty())]
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::extent::Extent;
-use crate::nbd::protocol::transmission;
+use crate::nbd::protocol::TransmissionFlags;
 use crate::nbd::scratch::Scratch;
 use crate::units::ByteOffset;
 use crate::view::{Allocation, View};
@@ -29,19 +29,21 @@ impl Export {
 
     /// Its capabilities, as transmission flags. Several connections see the same bytes in either
     /// case: a read-only view does not change, and all of them share the one layer.
-    pub(crate) fn transmission_flags(&self, is_structured: bool) -> u16 {
-        let mut flags = transmission::HAS_FLAGS | transmission::CAN_MULTI_CONN;
+    pub(crate) fn transmission_flags(&self, is_structured: bool) -> TransmissionFlags {
+        let mut flags = TransmissionFlags::HAS_FLAGS | TransmissionFlags::CAN_MULTI_CONN;
         // A read-only export has nothing to flush, but clients that check this before they use
         // several connections expect the flag.
-        flags |= transmission::SEND_FLUSH;
+        flags |= TransmissionFlags::SEND_FLUSH;
         flags |= match self.scratch {
-            None => transmission::READ_ONLY,
+            None => TransmissionFlags::READ_ONLY,
             Some(_) => {
-                transmission::SEND_FUA | transmission::SEND_TRIM | transmission::SEND_WRITE_ZEROES
+                TransmissionFlags::SEND_FUA
+                    | TransmissionFlags::SEND_TRIM
+                    | TransmissionFlags::SEND_WRITE_ZEROES
             }
         };
         if is_structured {
-            flags |= transmission::SEND_DF;
+            flags |= TransmissionFlags::SEND_DF;
         }
         flags
     }

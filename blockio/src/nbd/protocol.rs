@@ -2,7 +2,15 @@
 //! and nothing from a client is believed before its length is checked. The messages before a disk
 //! is chosen are in [`option`].
 
+use nom::combinator::verify;
+use nom::multi::length_data;
+use nom::number::complete::{be_u16, be_u32, be_u64};
+use nom::{IResult, Parser};
+
+mod flags;
 pub mod option;
+
+pub use flags::{AllocationFlags, CommandFlags, TransmissionFlags};
 
 /// The longest read or write that a client may request, in bytes.
 pub const PAYLOAD_BYTES_MAX: u32 = 32 << 20;
@@ -20,48 +28,6 @@ pub const ALLOCATION_CONTEXT: u32 = 1;
 const REQUEST_MAGIC: u32 = 0x2560_9513;
 const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
 const CHUNK_MAGIC: u32 = 0x668e_33ef;
-
-/// The capabilities of an export, as announced in the handshake.
-pub mod transmission {
-    /// Flags are present.
-    pub const HAS_FLAGS: u16 = 1 << 0;
-    /// Writes are refused.
-    pub const READ_ONLY: u16 = 1 << 1;
-    /// `Flush` is supported.
-    pub const SEND_FLUSH: u16 = 1 << 2;
-    /// Writes may request to be durable when they are answered.
-    pub const SEND_FUA: u16 = 1 << 3;
-    /// `Trim` is supported.
-    pub const SEND_TRIM: u16 = 1 << 5;
-    /// `WriteZeroes` is supported.
-    pub const SEND_WRITE_ZEROES: u16 = 1 << 6;
-    /// A read may request a reply in one chunk (structured replies only).
-    pub const SEND_DF: u16 = 1 << 7;
-    /// Several connections see the same bytes.
-    pub const CAN_MULTI_CONN: u16 = 1 << 8;
-}
-
-/// Flags of a request besides its command.
-pub mod command_flag {
-    /// The write must be durable when answered.
-    pub const FUA: u16 = 1 << 0;
-    /// Zeros must take up space.
-    pub const NO_HOLE: u16 = 1 << 1;
-    /// Reply in one chunk.
-    pub const DF: u16 = 1 << 2;
-    /// Reply with one extent.
-    pub const REQ_ONE: u16 = 1 << 3;
-    /// Write zeros only if that is fast.
-    pub const FAST_ZERO: u16 = 1 << 4;
-}
-
-/// The status of an extent, in the context `base:allocation`.
-pub mod allocation_flag {
-    /// Nothing is stored for it.
-    pub const HOLE: u32 = 1 << 0;
-    /// It reads as zeros.
-    pub const ZERO: u32 = 1 << 1;
-}
 
 /// The command of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,24 +64,26 @@ impl CommandType {
         }
     }
 
-    /// The flags of [`command_flag`] that are allowed with it.
+    /// The flags that are allowed with it.
     #[must_use]
-    pub fn flags_allowed(self) -> u16 {
+    pub fn flags_allowed(self) -> CommandFlags {
         let own = match self {
-            Self::Read => command_flag::DF,
-            Self::WriteZeroes => command_flag::NO_HOLE | command_flag::FAST_ZERO,
-            Self::BlockStatus => command_flag::REQ_ONE,
-            Self::Write | Self::Disconnect | Self::Flush | Self::Trim | Self::Unknown(_) => 0,
+            Self::Read => CommandFlags::DF,
+            Self::WriteZeroes => CommandFlags::NO_HOLE | CommandFlags::FAST_ZERO,
+            Self::BlockStatus => CommandFlags::REQ_ONE,
+            Self::Write | Self::Disconnect | Self::Flush | Self::Trim | Self::Unknown(_) => {
+                CommandFlags::empty()
+            }
         };
-        own | command_flag::FUA
+        own | CommandFlags::FUA
     }
 }
 
 /// One request, without the payload of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Flags of [`command_flag`], and any others that the client set.
-    pub flags: u16,
+    /// Its flags, including any that nobody knows.
+    pub flags: CommandFlags,
     /// The command.
     pub command: CommandType,
     /// The client's ID of this request, which the reply repeats.
@@ -154,18 +122,15 @@ impl Request {
     /// [`Breach::RequestMagic`], and [`Breach::WriteTooLong`]: a payload of that length is not
     /// read.
     pub fn parse(bytes: &[u8; REQUEST_BYTES]) -> Result<Self, Breach> {
-        let mut fields = Fields(bytes);
-        let magic = fields.u32().unwrap_or_default();
+        let parsed: IResult<_, _, ()> =
+            (be_u32, be_u16, be_u16, be_u64, be_u64, be_u32).parse(bytes.as_slice());
+        let (_, (magic, flags, command, cookie, offset, length)) =
+            parsed.expect("invariant: a request has the length of its fields");
         if magic != REQUEST_MAGIC {
             return Err(Breach::RequestMagic(magic));
         }
-        let request = Self {
-            flags: fields.u16().unwrap_or_default(),
-            command: CommandType::of(fields.u16().unwrap_or_default()),
-            cookie: fields.u64().unwrap_or_default(),
-            offset: fields.u64().unwrap_or_default(),
-            length: fields.u32().unwrap_or_default(),
-        };
+        let (flags, command) = (CommandFlags::from_bits_retain(flags), CommandType::of(command));
+        let request = Self { flags, command, cookie, offset, length };
         if request.command == CommandType::Write && request.length > PAYLOAD_BYTES_MAX {
             return Err(Breach::WriteTooLong(request.length));
         }
@@ -283,54 +248,24 @@ pub fn error_chunk(cookie: u64, fault: Fault) -> Vec<u8> {
     chunk
 }
 
-/// A whole chunk that ends a reply with the block status: lengths, each with [`allocation_flag`]s.
+/// A whole chunk that ends a reply with the block status: lengths, each with its
+/// flags.
 #[must_use]
-pub fn block_status_chunk(cookie: u64, descriptors: &[(u32, u32)]) -> Vec<u8> {
+pub fn block_status_chunk(cookie: u64, descriptors: &[(u32, AllocationFlags)]) -> Vec<u8> {
     let length = (4 + 8 * descriptors.len()) as u32;
     let mut chunk = chunk_header(cookie, Chunk::BlockStatus, true, length).to_vec();
     chunk.extend(ALLOCATION_CONTEXT.to_be_bytes());
     for (length, flags) in descriptors {
         chunk.extend(length.to_be_bytes());
-        chunk.extend(flags.to_be_bytes());
+        chunk.extend(flags.bits().to_be_bytes());
     }
     chunk
 }
 
-/// Numbers and strings from the front of a slice, big-endian; `None` at its end.
-#[derive(Clone, Copy, Debug)]
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn array<const LENGTH: usize>(&mut self) -> Option<[u8; LENGTH]> {
-        self.take(LENGTH)?.try_into().ok()
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_be_bytes)
-    }
-
-    /// A string preceded by its length, of at most [`STRING_BYTES_MAX`].
-    fn string(&mut self) -> Option<&'a str> {
-        let length = self.u32()? as usize;
-        if length > STRING_BYTES_MAX {
-            return None;
-        }
-        std::str::from_utf8(self.take(length)?).ok()
-    }
+/// A string preceded by its length, of at most [`STRING_BYTES_MAX`].
+fn string(input: &[u8]) -> IResult<&[u8], &str, ()> {
+    let length = verify(be_u32, |length| *length as usize <= STRING_BYTES_MAX);
+    length_data(length).map_opt(|bytes| std::str::from_utf8(bytes).ok()).parse(input)
 }
 
 #[cfg(test)]

@@ -1,7 +1,14 @@
 //! The messages before a disk is chosen: the greeting, the options of a client, and their replies.
 //! The order in which they may come is up to `handshake`.
 
-use crate::nbd::protocol::{ALLOCATION_CONTEXT, Breach, Fields, PAYLOAD_BYTES_MAX};
+use nom::combinator::all_consuming;
+use nom::multi::length_count;
+use nom::number::complete::{be_u16, be_u32, be_u64};
+use nom::{IResult, Parser};
+
+use crate::nbd::protocol::{
+    ALLOCATION_CONTEXT, Breach, PAYLOAD_BYTES_MAX, TransmissionFlags, string,
+};
 
 /// The length of an option without its data, in bytes.
 pub const OPTION_HEADER_BYTES: usize = 16;
@@ -91,13 +98,13 @@ impl Header {
     ///
     /// [`Breach::OptionMagic`].
     pub fn parse(bytes: &[u8; OPTION_HEADER_BYTES]) -> Result<Self, Breach> {
-        let mut fields = Fields(bytes);
-        let magic = fields.u64().unwrap_or_default();
-        if magic != OPTION_MAGIC {
-            return Err(Breach::OptionMagic(magic));
+        let parsed: IResult<_, _, ()> = (be_u64, be_u32, be_u32).parse(bytes.as_slice());
+        let (_, (magic, number, length)) =
+            parsed.expect("invariant: a header has the length of its fields");
+        match magic {
+            OPTION_MAGIC => Ok(Self { number, length }),
+            _ => Err(Breach::OptionMagic(magic)),
         }
-        let number = fields.u32().unwrap_or_default();
-        Ok(Self { number, length: fields.u32().unwrap_or_default() })
     }
 
     /// The code for the number.
@@ -134,14 +141,10 @@ impl<'a> InfoRequest<'a> {
     /// Parses the data of the option; `None` if it is malformed.
     #[must_use]
     pub fn parse(data: &'a [u8]) -> Option<Self> {
-        let mut fields = Fields(data);
-        let name = fields.string()?;
-        let count = fields.u16()?;
-        let mut wants_name = false;
-        for _ in 0..count {
-            wants_name |= fields.u16()? == INFO_NAME;
-        }
-        fields.0.is_empty().then_some(Self { name, wants_name })
+        // Whatever count the client states, `length_count` allocates 64 KiB at most beforehand.
+        let fields = (string, length_count(be_u16, be_u16));
+        let (_, (name, wanted)) = all_consuming(fields).parse(data).ok()?;
+        Some(Self { name, wants_name: wanted.contains(&INFO_NAME) })
     }
 }
 
@@ -158,15 +161,9 @@ impl<'a> ContextRequest<'a> {
     /// Parses the data of the option; `None` if it is malformed.
     #[must_use]
     pub fn parse(data: &'a [u8]) -> Option<Self> {
-        let mut fields = Fields(data);
-        let name = fields.string()?;
-        let count = fields.u32()?;
-        // Grows with the actual data, not with the count that the client states.
-        let mut queries = Vec::new();
-        for _ in 0..count {
-            queries.push(fields.string()?);
-        }
-        fields.0.is_empty().then_some(Self { name, queries })
+        let fields = (string, length_count(be_u32, string));
+        let (_, (name, queries)) = all_consuming(fields).parse(data).ok()?;
+        Some(Self { name, queries })
     }
 
     /// Whether `base:allocation` is to be listed: by an empty query, by `base:`, or by its name.
@@ -255,11 +252,11 @@ pub fn info_replies(
     option: Header,
     name: Option<&str>,
     bytes: u64,
-    transmission_flags: u16,
+    transmission_flags: TransmissionFlags,
 ) -> Vec<u8> {
     let mut export = INFO_EXPORT.to_be_bytes().to_vec();
     export.extend(bytes.to_be_bytes());
-    export.extend(transmission_flags.to_be_bytes());
+    export.extend(transmission_flags.bits().to_be_bytes());
     let mut sizes = INFO_BLOCK_SIZE.to_be_bytes().to_vec();
     BLOCK_SIZES.iter().for_each(|size| sizes.extend(size.to_be_bytes()));
     let mut all = reply(option, Reply::Info, &export);
@@ -274,9 +271,13 @@ pub fn info_replies(
 
 /// The reply to [`Code::ExportName`].
 #[must_use]
-pub fn export_name_reply(client: ClientFlags, bytes: u64, transmission_flags: u16) -> Vec<u8> {
+pub fn export_name_reply(
+    client: ClientFlags,
+    bytes: u64,
+    transmission_flags: TransmissionFlags,
+) -> Vec<u8> {
     let mut reply = bytes.to_be_bytes().to_vec();
-    reply.extend(transmission_flags.to_be_bytes());
+    reply.extend(transmission_flags.bits().to_be_bytes());
     if !client.no_zeroes {
         reply.resize(reply.len() + TRAILING_ZEROES, 0);
     }

@@ -13,7 +13,7 @@ const REQUEST: [u8; REQUEST_BYTES] = [
 #[test]
 fn a_request_is_taken_apart_as_the_document_says() {
     let expected = Request {
-        flags: command_flag::FUA,
+        flags: CommandFlags::FUA,
         command: CommandType::WriteZeroes,
         cookie: 0x0102_0304_0506_0708,
         offset: 0x0100_0000_0002,
@@ -57,7 +57,7 @@ fn replies_are_put_together_as_the_document_says() {
     let error = [front(1, [0x80, 1], 6), vec![0, 0, 0, 22, 0, 0]].concat();
     assert_eq!(error_chunk(cookie, Fault::Invalid), error);
     let status = [front(1, [0, 5], 12), vec![0, 0, 0, 1, 0, 0, 2, 0, 0, 0, 0, 3]].concat();
-    assert_eq!(block_status_chunk(cookie, &[(512, 3)]), status);
+    assert_eq!(block_status_chunk(cookie, &[(512, AllocationFlags::all())]), status);
 }
 
 #[test]
@@ -81,7 +81,8 @@ fn flags_that_were_not_offered_are_a_breach() {
 
 #[test]
 fn the_answer_to_the_oldest_option_has_zeros_behind_unless_they_are_not_wanted() {
-    let with = |no_zeroes| option::export_name_reply(ClientFlags { no_zeroes }, 512, 0x0103);
+    let flags = TransmissionFlags::from_bits_retain(0x0103);
+    let with = |no_zeroes| option::export_name_reply(ClientFlags { no_zeroes }, 512, flags);
     assert_eq!(with(true), [0, 0, 0, 0, 0, 0, 2, 0, 1, 3]);
     assert_eq!(with(false), [&with(true)[..], &[0; 124]].concat());
 }

@@ -4,9 +4,8 @@
 //! All tables are in docs/format/change-stream-v1.md. `at` is where a body begins in the stream.
 
 use crate::extent::Extent;
-use crate::stream::native::layout::{
-    FLAG_UNORDERED, VERSION, array, expect, expect_zeros, u16_at, u32_at, u64_at,
-};
+use crate::little_endian::{array, u16_at, u32_at, u64_at};
+use crate::stream::native::layout::{FLAG_UNORDERED, VERSION, expect, expect_zeros};
 use crate::stream::placement::position_for;
 use crate::stream::{
     BATCH_PIECES_MAX, Content, Format, Malformed, Mark, MarkKind, NAME_BYTES_MAX, Name, Piece,
@@ -34,13 +33,13 @@ const MARK_APPLICATION: u16 = 2;
 const END_CONSISTENT: u32 = 1;
 
 /// A body, or part of it, read from beginning to end.
-struct Fields<'a> {
+struct BodyReader<'a> {
     bytes: &'a [u8],
     taken: usize,
     at: u64,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> BodyReader<'a> {
     fn new(bytes: &'a [u8], at: u64) -> Self {
         Self { bytes, taken: 0, at }
     }
@@ -116,7 +115,7 @@ impl Stream {
 
     /// `flags` are those of the record.
     pub(super) fn read(body: &[u8], flags: u16, at: u64) -> Result<Self, Malformed> {
-        let mut fields = Fields::new(body, at);
+        let mut fields = BodyReader::new(body, at);
         let fixed = fields.take(STREAM_BYTES)?;
         let count = u32_at(fixed, 4);
         limit(at + 4, "the number of volumes", u64::from(count), VOLUMES_MAX)?;
@@ -155,7 +154,7 @@ impl Stream {
     }
 }
 
-fn read_volume(fields: &mut Fields<'_>) -> Result<VolumeHeader, Malformed> {
+fn read_volume(fields: &mut BodyReader<'_>) -> Result<VolumeHeader, Malformed> {
     let at = fields.place();
     let fixed = fields.take(VOLUME_BYTES)?;
     expect(at + 14, "a reserved field", u16_at(fixed, 14), 0_u16)?;
@@ -193,7 +192,7 @@ pub(super) fn read_batch(
     }
     let mut pieces = Vec::with_capacity(count);
     let mut free = 0;
-    let mut fields = Fields::new(body, at);
+    let mut fields = BodyReader::new(body, at);
     while fields.taken < body.len() {
         let at = fields.place();
         let entry = fields.take(ENTRY_BYTES)?;
@@ -274,7 +273,7 @@ pub(super) fn write_entry(piece: &Piece, body: &mut Vec<u8>) {
 }
 
 pub(super) fn read_mark(body: &[u8], at: u64) -> Result<Mark, Malformed> {
-    let mut fields = Fields::new(body, at);
+    let mut fields = BodyReader::new(body, at);
     let fixed = fields.take(MARK_BYTES)?;
     let kind = match u16_at(fixed, 8) {
         MARK_CRASH => MarkKind::CrashConsistent,
@@ -304,7 +303,7 @@ pub(super) fn write_mark(mark: &Mark, body: &mut Vec<u8>) {
 /// Reads an end record, compares its totals with those `counted`, and returns whether the state is
 /// consistent.
 pub(super) fn read_end(body: &[u8], at: u64, counted: &Totals) -> Result<bool, Malformed> {
-    let mut fields = Fields::new(body, at);
+    let mut fields = BodyReader::new(body, at);
     let fixed = fields.take(END_BYTES)?;
     fields.end()?;
     for (index, (what, number)) in totals(counted).into_iter().enumerate() {

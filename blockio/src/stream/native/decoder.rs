@@ -1,12 +1,13 @@
 //! Reads the records of a stream in order; their contents are read by `body`.
 
+use crate::little_endian::{array, u32_at};
 use crate::stream::native::body::{self, Stream};
 use crate::stream::native::compression::Method;
 use crate::stream::native::layout::{
     COMPRESSION_AT, FLAG_CRITICAL, FLAG_UNORDERED, FLAGS_AT, HEADER_CHECKSUM_AT, KIND_AT,
     KIND_BATCH, KIND_END, KIND_MARK, KIND_STREAM, PAGE_BYTES, PAYLOAD_BYTES_AT,
     PAYLOAD_CHECKSUM_AT, RECORD_MAGIC, RESERVED_AT, SEQUENCE_AT, SHARED_BYTES, STORED_BYTES_AT,
-    STREAM_MAGIC, Shared, TAG_AT, Tag, expect, expect_zeros, header_checksum, padded, u32_at,
+    STREAM_MAGIC, Shared, TAG_AT, Tag, expect, expect_zeros, header_checksum, padded,
 };
 use crate::stream::{BatchHeader, Decoded, End, Malformed, Problem, Timestamp, Totals, Want};
 use crate::units::ByteCount;
@@ -178,7 +179,7 @@ impl Decoder {
         expect(kind_at, "the kind of the first record", shared.kind, KIND_STREAM)?;
         self.check_alone(shared)?;
         let stream = Stream::read(body, shared.flags, at)?;
-        let tag = super::layout::array(&stream.identity, 0);
+        let tag = array(&stream.identity, 0);
         let [found, expected] = [shared.tag, tag].map(u64::from_le_bytes);
         let tag_at = self.record_at + TAG_AT as u64;
         expect(tag_at, "the tag of a record's stream", found, expected)?;

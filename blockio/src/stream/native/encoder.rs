@@ -6,11 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 use crate::extent::Extent;
+use crate::little_endian::array;
 use crate::stream::native::body::{self, Stream};
 use crate::stream::native::compression::{Method, pack};
 use crate::stream::native::layout::{
     FLAG_CRITICAL, FLAG_UNORDERED, KIND_BATCH, KIND_END, KIND_MARK, KIND_STREAM, PAGE_BYTES,
-    RECORD_MAGIC, STREAM_MAGIC, Shared, Tag, array, padded,
+    RECORD_MAGIC, STREAM_MAGIC, Shared, Tag, padded,
 };
 use crate::stream::placement::position_for;
 use crate::stream::{

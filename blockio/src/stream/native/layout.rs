@@ -3,6 +3,7 @@
 //!
 //! Public for tools that make streams byte by byte, such as fuzz targets.
 
+use crate::little_endian::{array, u16_at, u32_at, u64_at};
 use crate::stream::placement::ALIGNMENT;
 use crate::stream::{BATCH_BYTES_MAX, Malformed, Problem, WANT_BYTES_MAX};
 
@@ -172,25 +173,6 @@ pub fn header_checksum(header: &[u8]) -> u32 {
 pub fn seal(header: &mut [u8]) {
     let checksum = header_checksum(header).to_le_bytes();
     header[HEADER_CHECKSUM_AT..HEADER_CHECKSUM_AT + 4].copy_from_slice(&checksum);
-}
-
-/// The `N` bytes at `at`; the caller has checked the length.
-pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut array = [0; N];
-    array.copy_from_slice(&bytes[at..at + N]);
-    array
-}
-
-pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes(array(bytes, at))
-}
-
-pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(array(bytes, at))
-}
-
-pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(array(bytes, at))
 }
 
 /// Refuses a field with a wrong value.

@@ -1,7 +1,8 @@
 //! The part of an export of format 2 before its diffs: the image's own records, and the number of
 //! diffs. None of it affects what is written, so only its shape is checked.
 
-use crate::stream::rbd_diff::record::{Fields, Skip};
+use crate::little_endian::u64_at;
+use crate::stream::rbd_diff::record::Skip;
 use crate::stream::{Malformed, Problem};
 
 /// The first part of the banner: as long as a diff's, so that the two can be distinguished.
@@ -39,14 +40,14 @@ impl ImageHeader {
                 return Err(malformed(Problem::WrongFormat("rbd image")));
             }
             Self::BannerEnd => Self::Tag,
-            Self::Tag => match Fields(bytes).u8() {
+            Self::Tag => match bytes[0] {
                 b'E' => Self::Diffs,
                 tag => Self::Length { tag },
             },
             Self::Length { tag } => {
                 // A wrong length is reported at the beginning of its record: at the tag before it.
                 let record = offset.saturating_sub(1);
-                let length = Fields(bytes).u64();
+                let length = u64_at(bytes, 0);
                 check_length(record, tag, length)?;
                 Skip::new(record, length)?.map_or(Self::Tag, Self::Skip)
             }
@@ -70,7 +71,7 @@ fn diff_count(offset: u64, bytes: &[u8]) -> Result<u64, Malformed> {
     let Some(count) = bytes.strip_prefix(DIFFS_BANNER) else {
         return Err(Malformed::new(offset, Problem::WrongFormat("rbd image diffs")));
     };
-    match Fields(count).u64() {
+    match u64_at(count, 0) {
         // There is always one that leads to the head.
         0 => Err(Malformed::new(offset + DIFFS_BANNER.len() as u64, Problem::Missing("diff"))),
         count => Ok(count),

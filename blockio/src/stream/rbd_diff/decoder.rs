@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 
 use crate::extent::Extent;
+use crate::little_endian::{u32_at, u64_at};
 use crate::stream::collected::{Collected, PayloadSlot};
 use crate::stream::rbd_diff::container::{BANNER_START, ImageHeader};
-use crate::stream::rbd_diff::record::{BANNER_BYTES, Fields, Kind, Skip, Version};
+use crate::stream::rbd_diff::record::{BANNER_BYTES, Kind, Skip, Version};
 use crate::stream::{
     self, Decoded, End, Format, Malformed, NAME_BYTES_MAX, Name, Problem, StreamHeader, Totals,
     VolumeHeader, Want,
@@ -184,18 +185,19 @@ impl Decoder {
     }
 
     fn take_head(&mut self, kind: Kind, bytes: &[u8]) -> Result<State, Malformed> {
-        let mut fields = Fields(bytes);
-        let stated = (self.version == Version::V2).then(|| fields.u64());
+        let stated = (self.version == Version::V2).then(|| u64_at(bytes, 0));
+        // In v2, the fields follow the length.
+        let fields = &bytes[if stated.is_some() { 8 } else { 0 }..];
         match kind {
-            Kind::From | Kind::To => self.take_name_length(kind, stated, fields.u32()),
-            Kind::Protection => self.take_protection(stated, fields.u8()),
+            Kind::From | Kind::To => self.take_name_length(kind, stated, u32_at(fields, 0)),
+            Kind::Protection => self.take_protection(stated, fields[0]),
             Kind::Size => {
                 self.check_length(stated, 8)?;
-                self.diff.size = Some(ByteCount::new(fields.u64()));
+                self.diff.size = Some(ByteCount::new(u64_at(fields, 0)));
                 Ok(State::Tag)
             }
             Kind::Write => {
-                let extent = self.extent(fields.u64(), fields.u64())?;
+                let extent = self.extent(u64_at(fields, 0), u64_at(fields, 8))?;
                 self.check_length(stated, extent.length().get().saturating_add(16))?;
                 let totals = &mut self.diff.totals;
                 totals.data_bytes = totals.data_bytes.saturating_add(extent.length().get());
@@ -203,7 +205,7 @@ impl Decoder {
                 Ok(self.payload(extent))
             }
             Kind::Zero => {
-                let extent = self.extent(fields.u64(), fields.u64())?;
+                let extent = self.extent(u64_at(fields, 0), u64_at(fields, 8))?;
                 self.check_length(stated, 16)?;
                 Ok(self.add_zero(extent))
             }
@@ -352,7 +354,7 @@ impl stream::Decoder for Decoder {
             State::Banner => self.take_banner(bytes)?,
             State::Image(header) => self.take_image(header, bytes)?,
             State::DiffBanner => self.take_diff_banner(bytes)?,
-            State::Tag => self.take_tag(Fields(bytes).u8())?,
+            State::Tag => self.take_tag(bytes[0])?,
             State::Head(kind) => self.take_head(kind, bytes)?,
             State::Name { kind, .. } => self.take_name(kind, bytes),
             State::Skip(skip) => self.skip(skip.after(bytes.len())),

@@ -74,31 +74,6 @@ impl Kind {
     }
 }
 
-/// Little-endian numbers, one after the other, from a head of the right length.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
-
-impl Fields<'_> {
-    pub(super) fn u8(&mut self) -> u8 {
-        let [number] = self.next();
-        number
-    }
-
-    pub(super) fn u32(&mut self) -> u32 {
-        u32::from_le_bytes(self.next())
-    }
-
-    pub(super) fn u64(&mut self) -> u64 {
-        u64::from_le_bytes(self.next())
-    }
-
-    fn next<const LENGTH: usize>(&mut self) -> [u8; LENGTH] {
-        let (first, rest) =
-            self.0.split_first_chunk().expect("invariant: as many bytes came as were wanted");
-        self.0 = rest;
-        *first
-    }
-}
-
 /// The rest of a record to skip; never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Skip(u64);

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use crate::extent::Extent;
 use crate::stream::collected::{Collected, PayloadSlot};
 use crate::stream::svd::section::{
-    Deltas, Fields, HEADER_BYTES, Kind, Order, PREFIX_BYTES, Prefix, RECORD_BYTES, Record,
-    STAMP_BYTES, Stamp, TOTAL_BYTES,
+    Deltas, HEADER_BYTES, Kind, Order, PREFIX_BYTES, Prefix, RECORD_BYTES, Record, STAMP_BYTES,
+    SectionBytes, Stamp, TOTAL_BYTES,
 };
 use crate::stream::svd::{MARK_BYTES_MAX, MARKS_MAX};
 use crate::stream::{
@@ -121,7 +121,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn prefix(&mut self, fields: Fields<'_>) -> Result<(), Malformed> {
+    fn prefix(&mut self, fields: SectionBytes<'_>) -> Result<(), Malformed> {
         let prefix = Prefix::read(fields)?;
         self.check_order(prefix.kind).map_err(|problem| fields.wrong(0, problem))?;
         fields.must_be(Prefix::COUNT_AT, "the count", prefix.count, 1)?;
@@ -162,7 +162,7 @@ impl Decoder {
         }
     }
 
-    fn body(&mut self, prefix: Prefix, fields: Fields<'_>) -> Result<(), Malformed> {
+    fn body(&mut self, prefix: Prefix, fields: SectionBytes<'_>) -> Result<(), Malformed> {
         self.state = State::Prefix;
         match prefix.kind {
             Kind::Stream => return Err(fields.wrong(0, Problem::Misplaced(prefix.kind.name()))),
@@ -179,7 +179,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn first(&mut self, fields: Fields<'_>) -> Result<(), Malformed> {
+    fn first(&mut self, fields: SectionBytes<'_>) -> Result<(), Malformed> {
         self.current.first = Stamp::read(fields)?;
         nanoseconds(self.current.first).map_err(|problem| fields.wrong(Stamp::TIME_AT, problem))?;
         self.phase = Phase::TotalOrMark;
@@ -192,7 +192,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn record(&mut self, fields: Fields<'_>) -> Result<(), Malformed> {
+    fn record(&mut self, fields: SectionBytes<'_>) -> Result<(), Malformed> {
         let record = Record::read(fields);
         let length = ByteCount::new(record.length.into());
         let extent = Extent::new(ByteOffset::new(record.offset), length)
@@ -210,7 +210,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn check_deltas(&self, fields: Fields<'_>, found: Deltas) -> Result<(), Malformed> {
+    fn check_deltas(&self, fields: SectionBytes<'_>, found: Deltas) -> Result<(), Malformed> {
         let before = self.current.deltas;
         let (first, deltas) = (
             self.current.totals.extents == 0,
@@ -234,7 +234,7 @@ impl Decoder {
         self.state = State::Payload { extent, place: self.batch.place(extent) };
     }
 
-    fn mark(&mut self, prefix: Prefix, fields: Fields<'_>) -> Result<(), Malformed> {
+    fn mark(&mut self, prefix: Prefix, fields: SectionBytes<'_>) -> Result<(), Malformed> {
         if self.current.marks.len() >= MARKS_MAX {
             let limit = MARKS_MAX as u64;
             let problem = Problem::TooLarge { what: "a number of marks", found: limit + 1, limit };
@@ -248,7 +248,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn last(&mut self, fields: Fields<'_>) -> Result<(), Malformed> {
+    fn last(&mut self, fields: SectionBytes<'_>) -> Result<(), Malformed> {
         let (last, current) = (Stamp::read(fields)?, &self.current);
         for (at, what, delta_of, found, first, delta) in [
             (
@@ -312,7 +312,7 @@ fn body_bytes(prefix: Prefix) -> usize {
     }
 }
 
-fn check_mark_bytes(fields: Fields<'_>, found: u64) -> Result<(), Malformed> {
+fn check_mark_bytes(fields: SectionBytes<'_>, found: u64) -> Result<(), Malformed> {
     let problem = match found {
         0 => Problem::Empty("mark"),
         1..=MARK_BYTES_MAX => return Ok(()),
@@ -348,7 +348,7 @@ impl stream::Decoder for Decoder {
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
-        let fields = Fields { order: self.order, start: self.consumed, bytes };
+        let fields = SectionBytes { order: self.order, start: self.consumed, bytes };
         match self.state {
             State::Word => self.word(bytes)?,
             State::Prefix => self.prefix(fields)?,

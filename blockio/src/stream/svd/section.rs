@@ -1,6 +1,7 @@
 //! The sections of an svd stream, in the byte order of their writer. The order in which they may
 //! come is not here.
 
+use crate::little_endian::array;
 use crate::stream::svd::{WORD_BIG, WORD_LITTLE};
 use crate::stream::{Malformed, Problem};
 
@@ -35,41 +36,37 @@ impl Order {
 
 /// The bytes that were wanted, and where they begin in the input.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'a> {
+pub(super) struct SectionBytes<'a> {
     pub(super) order: Order,
     pub(super) start: u64,
     pub(super) bytes: &'a [u8],
 }
 
-impl Fields<'_> {
-    fn array<const N: usize>(&self, at: usize) -> [u8; N] {
-        self.bytes[at..at + N].try_into().expect("invariant: a range of N bytes")
-    }
-
+impl SectionBytes<'_> {
     pub(super) fn u16(&self, at: usize) -> u16 {
         match self.order {
-            Order::Little => u16::from_le_bytes(self.array(at)),
-            Order::Big => u16::from_be_bytes(self.array(at)),
+            Order::Little => u16::from_le_bytes(array(self.bytes, at)),
+            Order::Big => u16::from_be_bytes(array(self.bytes, at)),
         }
     }
 
     pub(super) fn u32(&self, at: usize) -> u32 {
         match self.order {
-            Order::Little => u32::from_le_bytes(self.array(at)),
-            Order::Big => u32::from_be_bytes(self.array(at)),
+            Order::Little => u32::from_le_bytes(array(self.bytes, at)),
+            Order::Big => u32::from_be_bytes(array(self.bytes, at)),
         }
     }
 
     pub(super) fn u64(&self, at: usize) -> u64 {
         match self.order {
-            Order::Little => u64::from_le_bytes(self.array(at)),
-            Order::Big => u64::from_be_bytes(self.array(at)),
+            Order::Little => u64::from_le_bytes(array(self.bytes, at)),
+            Order::Big => u64::from_be_bytes(array(self.bytes, at)),
         }
     }
 
     /// A tag's four characters, in the order in which they are read.
     fn tag(&self) -> [u8; 4] {
-        let mut tag: [u8; 4] = self.array(0);
+        let mut tag: [u8; 4] = array(self.bytes, 0);
         if self.order == Order::Big {
             tag.reverse();
         }
@@ -155,7 +152,7 @@ impl Prefix {
     pub(super) const COUNT_AT: usize = 4;
     pub(super) const FLAGS_AT: usize = 8;
 
-    pub(super) fn read(fields: Fields<'_>) -> Result<Self, Malformed> {
+    pub(super) fn read(fields: SectionBytes<'_>) -> Result<Self, Malformed> {
         let tag = fields.tag();
         // The first word is not swapped as tags are: a big-endian writer writes another one.
         let stream = Order::of(&fields.bytes[..tag.len()]).map(|_| Kind::Stream);
@@ -181,7 +178,7 @@ impl Stamp {
     pub(super) const SEQUENCE_AT: usize = 4;
     pub(super) const TIME_AT: usize = 12;
 
-    pub(super) fn read(fields: Fields<'_>) -> Result<Self, Malformed> {
+    pub(super) fn read(fields: SectionBytes<'_>) -> Result<Self, Malformed> {
         fields.must_be(0, "the timestamp's type", fields.u16(0), 3)?;
         fields.must_be(2, "the timestamp's flags", fields.bytes[2], 0)?;
         fields.must_be(3, "the timestamp's length", fields.bytes[3], 24)?;
@@ -210,7 +207,7 @@ impl Record {
     pub(super) const SEQUENCE_AT: usize = 12;
     pub(super) const TIME_AT: usize = 16;
 
-    pub(super) fn read(fields: Fields<'_>) -> Self {
+    pub(super) fn read(fields: SectionBytes<'_>) -> Self {
         let deltas =
             Deltas { sequence: fields.u32(Self::SEQUENCE_AT), time: fields.u32(Self::TIME_AT) };
         Self { length: fields.u32(0), offset: fields.u64(4), deltas }
