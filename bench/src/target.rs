@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::measure::quietly;
-use crate::workload::{Filling, Range, Workload};
+use crate::workload::{ByteRange, Filling, Workload};
 
 /// The directory for files in memory.
 const MEMORY: &str = "/dev/shm";
@@ -83,7 +83,7 @@ impl Target {
 
     /// Restores the original contents of the target, with noise where `workload` writes.
     pub(crate) fn restore(&self, workload: &Workload) -> Result<()> {
-        write_all(&self.backing, &[Range { offset: 0, length: self.bytes }], Filling::Before)?;
+        write_all(&self.backing, &[ByteRange { offset: 0, length: self.bytes }], Filling::Before)?;
         self.apply(workload, Filling::Noise)
     }
 
@@ -145,7 +145,7 @@ pub(crate) fn filled_device(path: &Path, bytes: u64) -> Result<(File, LoopDevice
         .create_new(true)
         .open(path)
         .with_context(|| format!("creating {}", path.display()))?;
-    write_all(&backing, &[Range { offset: 0, length: bytes }], Filling::Before)?;
+    write_all(&backing, &[ByteRange { offset: 0, length: bytes }], Filling::Before)?;
     let name = path.to_string_lossy();
     let node = quietly("losetup", &["--find", "--show", "--direct-io=on", &name])?;
     let device = LoopDevice { node: node.trim().to_owned() };
@@ -161,7 +161,7 @@ impl Checksums {
 }
 
 /// Writes `filling` to `ranges` of `file`, in order.
-pub(crate) fn write_all(file: &File, ranges: &[Range], filling: Filling) -> Result<()> {
+pub(crate) fn write_all(file: &File, ranges: &[ByteRange], filling: Filling) -> Result<()> {
     let mut chunk = vec![0; CHUNK];
     for (index, range) in ranges.iter().enumerate() {
         for part in (0..range.length).step_by(CHUNK) {
@@ -174,7 +174,7 @@ pub(crate) fn write_all(file: &File, ranges: &[Range], filling: Filling) -> Resu
     Ok(())
 }
 
-fn write_zeros(file: &File, ranges: &[Range]) -> Result<()> {
+fn write_zeros(file: &File, ranges: &[ByteRange]) -> Result<()> {
     let zeros = vec![0; CHUNK];
     for range in ranges {
         for part in (0..range.length).step_by(CHUNK) {
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn where_ranges_overlap_the_later_one_is_read() {
         let file = tempfile::tempfile().unwrap();
-        let ranges = [Range { offset: 0, length: 64 }, Range { offset: 32, length: 64 }];
+        let ranges = [ByteRange { offset: 0, length: 64 }, ByteRange { offset: 32, length: 64 }];
         write_all(&file, &ranges, Filling::Payload).unwrap();
         let mut wanted = [0; 64];
         Filling::Payload.fill(1, &mut wanted);
@@ -212,9 +212,9 @@ mod tests {
     #[test]
     fn zeros_are_written_as_such() {
         let file = tempfile::tempfile().unwrap();
-        let ranges = [Range { offset: 0, length: 3 * CHUNK as u64 }];
+        let ranges = [ByteRange { offset: 0, length: 3 * CHUNK as u64 }];
         write_all(&file, &ranges, Filling::Before).unwrap();
-        write_zeros(&file, &[Range { offset: 100, length: 2 * CHUNK as u64 }]).unwrap();
+        write_zeros(&file, &[ByteRange { offset: 100, length: 2 * CHUNK as u64 }]).unwrap();
         let mut found = vec![1; 3 * CHUNK];
         file.read_exact_at(&mut found, 0).unwrap();
         let zeros = found.iter().filter(|byte| **byte == 0).count();

@@ -22,7 +22,7 @@ pub(crate) const NAMES: [&str; 8] = [
 
 /// A range of the target, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Range {
+pub(crate) struct ByteRange {
     pub(crate) offset: u64,
     pub(crate) length: u64,
 }
@@ -32,9 +32,9 @@ pub(crate) struct Range {
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     /// Ranges that get data; where two overlap, the later one wins.
-    pub(crate) data: Vec<Range>,
+    pub(crate) data: Vec<ByteRange>,
     /// Ranges that become zeros: the holes of an image. They do not overlap anything.
-    pub(crate) zeros: Vec<Range>,
+    pub(crate) zeros: Vec<ByteRange>,
 }
 
 impl Workload {
@@ -85,8 +85,8 @@ impl Workload {
 }
 
 /// Every block of the target once, in order.
-fn blocks(target_bytes: u64, length: u64) -> impl Iterator<Item = Range> {
-    (0..target_bytes / length).map(move |block| Range { offset: block * length, length })
+fn blocks(target_bytes: u64, length: u64) -> impl Iterator<Item = ByteRange> {
+    (0..target_bytes / length).map(move |block| ByteRange { offset: block * length, length })
 }
 
 /// One in `share` blocks, each at most once, in random order.
@@ -95,8 +95,8 @@ fn random_blocks(
     length: u64,
     share: usize,
     numbers: &mut Numbers,
-) -> Vec<Range> {
-    let mut all: Vec<Range> = blocks(target_bytes, length).collect();
+) -> Vec<ByteRange> {
+    let mut all: Vec<ByteRange> = blocks(target_bytes, length).collect();
     let wanted = all.len() / share;
     for place in 0..wanted {
         let other = place as u64 + numbers.below((all.len() - place) as u64);
@@ -109,7 +109,7 @@ fn random_blocks(
 
 /// Changes like those of a server: 10,000 for each GiB; 50 % of 4 KiB, 40 % of 8 to 64 KiB, 10 % of
 /// 256 KiB to 1 MiB, anywhere, some of them overlapping.
-fn mixed(target_bytes: u64, numbers: &mut Numbers) -> Vec<Range> {
+fn mixed(target_bytes: u64, numbers: &mut Numbers) -> Vec<ByteRange> {
     let count = target_bytes * 10_000 / GIB;
     (0..count)
         .map(|_| {
@@ -119,35 +119,35 @@ fn mixed(target_bytes: u64, numbers: &mut Numbers) -> Vec<Range> {
                 _ => numbers.between(64, 256),
             };
             let last = target_bytes / PAGE - pages;
-            Range { offset: numbers.between(0, last) * PAGE, length: pages * PAGE }
+            ByteRange { offset: numbers.between(0, last) * PAGE, length: pages * PAGE }
         })
         .collect()
 }
 
 /// As many bytes as the target has, 4 to 64 KiB at a time, all of them in the same tenth of it.
-fn hot(target_bytes: u64, numbers: &mut Numbers) -> Vec<Range> {
+fn hot(target_bytes: u64, numbers: &mut Numbers) -> Vec<ByteRange> {
     let (start, pages_there) = (target_bytes / 2, target_bytes / 10 / PAGE);
     let mut data = Vec::new();
     let mut rest = target_bytes / PAGE;
     while rest > 0 {
         let pages = numbers.between(1, 16).min(rest);
         let page = numbers.between(0, pages_there - pages);
-        data.push(Range { offset: start + page * PAGE, length: pages * PAGE });
+        data.push(ByteRange { offset: start + page * PAGE, length: pages * PAGE });
         rest -= pages;
     }
     data
 }
 
 /// Alternating data and holes, 1 to 16 MiB each, until half of the target is data.
-fn half_zero(target_bytes: u64, numbers: &mut Numbers) -> (Vec<Range>, Vec<Range>) {
+fn half_zero(target_bytes: u64, numbers: &mut Numbers) -> (Vec<ByteRange>, Vec<ByteRange>) {
     let (mut data, mut zeros) = (Vec::new(), Vec::new());
     let mut offset = 0;
     while offset < target_bytes {
         let length = (numbers.between(1, 16) * MIB).min((target_bytes - offset).div_ceil(2));
-        data.push(Range { offset, length });
+        data.push(ByteRange { offset, length });
         offset += length;
         let length = length.min(target_bytes - offset);
-        zeros.push(Range { offset, length });
+        zeros.push(ByteRange { offset, length });
         offset += length;
     }
     (data, zeros)

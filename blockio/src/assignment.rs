@@ -116,7 +116,7 @@ impl Disk {
         match self {
             Self::Target(target) => target.grow_to(size),
             Self::Device(device) => {
-                let context = format!("growing {}: it has the length it has", device.shown);
+                let context = format!("growing {}: it cannot grow", device.shown);
                 Err(Error::refused(context).with_hint("name a larger one"))
             }
         }
@@ -137,7 +137,8 @@ impl Disk {
                 open(file, target.geometry(), engine, regions)
             }
             Self::Device(device) => device.device.take().ok_or_else(|| {
-                let context = format!("{}: it is written already", opening(&device.shown));
+                let context =
+                    format!("{}: another volume writes to it already", opening(&device.shown));
                 Error::new(ErrorKind::Failed, context)
             }),
         }

@@ -87,7 +87,7 @@ pub fn where_it_is(group: &mut Group, history: HistorySettings) -> Result<Proof>
     if group.is_epoch_empty() {
         return Ok(Proof::NothingWritten(known.came_from()));
     }
-    Err(Error::refused(format!("the volumes of group {name} are at no recovery point"))
+    Err(Error::refused(format!("the volumes of group {name} are not at a recovery point"))
         .remedied(PointRemedy::GoToLatest { group: name.to_owned() }))
 }
 

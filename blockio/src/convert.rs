@@ -60,7 +60,7 @@ pub fn joined_header(
     for volume in &mut joined.volumes {
         if let (Some(said), Some(size)) = (volume.size.filter(|said| size != Some(*said)), size) {
             let context = format!(
-                "taking {size} bytes for the size: the input says that its disk has {said} bytes"
+                "taking {size} bytes as the size: the input says that its disk has {said} bytes"
             );
             return Err(Error::new(ErrorKind::Usage, context).with_hint("give no size"));
         }
@@ -68,7 +68,7 @@ pub fn joined_header(
         if volume.size.is_none() {
             return Err(Error::new(
                 ErrorKind::Usage,
-                "the input does not say how large its disk is",
+                "the input does not state the size of its disk",
             )
             .remedied(StreamRemedy::NameSize));
         }
@@ -98,7 +98,7 @@ fn join(
     joined: &mut StreamHeader,
     next: &StreamHeader,
 ) -> std::result::Result<(), (String, &'static str)> {
-    const IN_ORDER: &str = "name the streams of the same volumes, in their order";
+    const IN_ORDER: &str = "name streams of the same volumes, in order";
     joined.is_in_write_order &= next.is_in_write_order;
     if joined.volumes.len() != next.volumes.len() {
         return Err(("they have different numbers of volumes".to_owned(), IN_ORDER));
@@ -111,13 +111,13 @@ fn join(
         if is_chained && volume.to != next.from {
             let ends = (told(volume.to.as_ref()), told(next.from.as_ref()));
             let why =
-                format!("the one before ends at {}, and this one begins at {}", ends.0, ends.1);
+                format!("the previous one ends at {}, but this one begins at {}", ends.0, ends.1);
             return Err((why, IN_ORDER));
         }
         if next.size.is_some() && next.size < volume.size {
             // Its last part would be lost, and would reappear if the disk grows later.
-            let why = "its disk is smaller than in the one before".to_owned();
-            return Err((why, "a stream has one size: write them into a file each"));
+            let why = "its disk is smaller than in the previous one".to_owned();
+            return Err((why, "a stream has one size: write each to a file of its own"));
         }
         (volume.to, volume.size) = (next.to.clone(), next.size.or(volume.size));
     }
@@ -218,7 +218,7 @@ impl<W: Write> StreamSink<W> {
             }
             (OutputFormat::RbdDiff(_), volumes) => {
                 let context =
-                    format!("an rbd diff has one volume, and the input {}", volumes.len());
+                    format!("an rbd diff has one volume, but the input {}", volumes.len());
                 return Err(Error::new(ErrorKind::Usage, context));
             }
         };

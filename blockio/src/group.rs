@@ -278,7 +278,7 @@ impl Group {
         if self.view().state().volumes.is_empty() {
             let context = format!("group {} has no volumes", self.view().name());
             return Err(Error::new(ErrorKind::Usage, context)
-                .with_hint("apply a stream first: what it leaves can be made a point"));
+                .with_hint("apply a stream first; then a point can be made"));
         }
         self.view().require_no_rollback()?;
         let half = self.view().state().volumes.iter().find_map(|(name, volume)| {
@@ -288,8 +288,7 @@ impl Group {
         match half {
             None => Ok(()),
             Some((name, between)) => Err(Error::refused(format!(
-                "making a recovery point: stream {} was begun on volume \"{}\" and not \
-                 finished",
+                "making a recovery point: stream {} was begun on volume \"{}\" and never finished",
                 between.input,
                 Plain(name)
             ))
@@ -488,8 +487,7 @@ fn is_a_state(between: &InBetween) -> bool {
 }
 
 fn not_open() -> Error {
-    Error::new(ErrorKind::Usage, "no history is kept of this group")
-        .remedied(GroupRemedy::KeepHistory)
+    Error::new(ErrorKind::Usage, "this group keeps no history").remedied(GroupRemedy::KeepHistory)
 }
 
 #[cfg(test)]

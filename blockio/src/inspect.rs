@@ -127,7 +127,7 @@ fn read_all(
             }
             (Frame::End(end), Some(stream)) => stream.end = Some(end),
             (Frame::Batch(_) | Frame::Mark(_) | Frame::End(_), None) => {
-                debug_assert!(false, "a decoder begins with a header");
+                debug_assert!(false, "the decoder did not begin with a header");
             }
         }
     }

@@ -164,9 +164,9 @@ fn one<W: Write>(
         }
     }
     if !is_state {
-        let context = format!("merging {name}: it ends in no state of its source");
+        let context = format!("merging {name}: its end is not a state of its source");
         return Err(Error::refused(context)
-            .with_hint("go on to its next mark: merge it with the stream that follows it"));
+            .with_hint("continue to its next mark: also merge the stream that follows it"));
     }
     let (time, kind) = (Timestamp(0), MarkKind::CrashConsistent);
     Ok(marked.or(at_end).unwrap_or(Mark { time, kind, name: None, group: None }))
@@ -219,7 +219,7 @@ fn refuse_shared(input: &str, names: &[&Name], parts: &[Part<'_>]) -> Result<()>
         Plain(name)
     );
     Err(Error::new(ErrorKind::Usage, context)
-        .with_hint("streams of the same volumes follow one another; others share none"))
+        .with_hint("streams either have the same volumes and follow one another, or share none"))
 }
 
 fn too_many() -> Error {
@@ -234,7 +234,7 @@ fn shown(volume: &VolumeHeader) -> String {
 fn disagree(one: (String, &Option<Name>), other: (String, &Option<Name>)) -> Error {
     let told = |(of, name): (String, &Option<Name>)| match name {
         Some(name) => format!("{of} ends at \"{}\"", Plain(name)),
-        None => format!("{of} ends at a state without a name"),
+        None => format!("{of} ends at an unnamed state"),
     };
     let context = format!("merging streams into one mark: {}, {}", told(one), told(other));
     Error::new(ErrorKind::Usage, context).remedied(StreamRemedy::NameMark)

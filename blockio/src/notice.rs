@@ -164,17 +164,17 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StateCopyPassedOver { bad, why, good } => {
-                write!(f, "{bad}: {why}; {good} is used, and the next change writes both")
+                write!(f, "{bad}: {why}; using {good}, and the next change writes both")
             }
             Self::HistoryNotThere { segment, why } => history_not_there(f, *segment, why),
             Self::TornRecord { record, segment } => {
-                write!(f, "record {record} of segment {} is not whole: left out", segment.0)
+                write!(f, "record {record} of segment {} is incomplete: ignored", segment.0)
             }
-            Self::NoHeader(segment) => write!(f, "segment {} has no header: left out", segment.0),
+            Self::NoHeader(segment) => write!(f, "segment {} has no header: ignored", segment.0),
             Self::NoTarget { volume } => write!(
                 f,
-                "the journal does not say which disk volume \"{}\" is on, as nothing of it was \
-                 overwritten: name the right one again with the next stream",
+                "the journal does not say which disk volume \"{}\" is on, because nothing on it \
+                 was overwritten: name the right disk again with the next stream",
                 Plain(volume)
             ),
             Self::ContentNotKnown => f.write_str(CONTENT_NOT_KNOWN),
@@ -185,62 +185,62 @@ impl fmt::Display for Notice {
                 write!(f, "segment {} could not be removed: {why}", segment.0)
             }
             Self::SpareRoomKept { segment, why } => {
-                write!(f, "segment {} keeps its spare room: {why}", segment.0)
+                write!(f, "segment {} could not be shortened: {why}", segment.0)
             }
             Self::PointsLost(points) => {
                 let points: Vec<_> = points.iter().map(ToString::to_string).collect();
-                write!(f, "the segments do not lead back to {} any more", points.join(", "))
+                write!(f, "the segments no longer lead back to {}", points.join(", "))
             }
             Self::LeftUnmerged { point, why } => {
-                write!(f, "what leads back to {point} is left unmerged: {why}")
+                write!(f, "the history since {point} is left unmerged: {why}")
             }
             Self::GivenUpForRoom { point } => {
-                write!(f, "the retention volume is full: {point} had to go")
+                write!(f, "the retention volume is full: {point} was given up")
             }
             Self::WindowDoesNotFit { held, wanted } => write!(
                 f,
-                "at the rate at which the disks change, the retention volume holds {}, and the \
+                "at the rate at which the disks change, the retention volume holds {}, but the \
                  retention window is {}: enlarge the volume, or shorten the window",
                 in_hours(*held),
                 in_hours(*wanted)
             ),
             Self::ClockSetBack { point, by } => write!(
                 f,
-                "{point} is dated {} before the one before it: a clock was set; points keep their \
-                 order, and none gets older by that",
+                "{point} is dated {} earlier than the point before it: a clock was set; points \
+                 keep their order, and none becomes older",
                 in_hours(*by)
             ),
             Self::LongGap { point, by, counts } => write!(
                 f,
-                "{point} is dated {} after the one before it, far more than usual: for how long \
-                 points are kept it counts as {}",
+                "{point} is dated {} later than the point before it, far more than usual: for \
+                 expiry it counts as {}",
                 in_hours(*by),
                 in_hours(*counts)
             ),
             Self::NotAllVolumesAtMark => f.write_str(
-                "no recovery point is made here: not all volumes of the group are at it",
+                "no recovery point is made here: not all volumes of the group have reached it",
             ),
-            Self::InNoStream { target } => write!(f, "{target}: no stream had this volume"),
+            Self::InNoStream { target } => write!(f, "{target}: no stream contained this volume"),
             Self::TargetHasAnotherName { target, before, same } => {
-                write!(f, "{target}: the group knows it as {before}; {same} is the same")
+                write!(f, "{target}: the group knows it as {before}; its {same} is the same")
             }
             Self::DifferentTargetTaken { target, difference } => {
-                write!(f, "{target}: {difference}; it is taken all the same")
+                write!(f, "{target}: {difference}; using it anyway")
             }
             Self::StreamTaken { why } => f.write_str(why),
         }
     }
 }
 
-const CONTENT_NOT_KNOWN: &str = "what the disks held is not known, so that another disk at the \
-                                 same place would not be noticed: see that they are the right ones";
+const CONTENT_NOT_KNOWN: &str = "what the disks held is unknown, so a wrong disk would go \
+                                 unnoticed: make sure that they are the right ones";
 
 fn history_not_there(f: &mut fmt::Formatter<'_>, segment: SegmentNumber, why: &str) -> fmt::Result {
     write!(
         f,
-        "the history that the state is of is not there (segment {}: {why}), and no point can be \
-         reached: the group was committed since, the state is another group's, or the volume is \
-         not mounted",
+        "the history that the state describes is missing (segment {}: {why}), and no point can be \
+         reached: the group was committed since, the state belongs to another group, or the volume \
+         is not mounted",
         segment.0
     )
 }

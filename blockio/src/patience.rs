@@ -67,11 +67,11 @@ impl Patience {
         }
         let is_over = |since: Instant| since.elapsed() >= self.limits.at_the_end;
         if waited >= self.limits.longest || self.ending_since.is_some_and(is_over) {
-            let text = format!("nothing came for {} s: {}", waited.as_secs(), waited_for());
+            let text = format!("nothing arrived for {} s: {}", waited.as_secs(), waited_for());
             return Err(io::Error::new(io::ErrorKind::TimedOut, text));
         }
         if waited >= TOLD_AFTER && !std::mem::replace(&mut self.is_told, true) {
-            tracing::warn!("nothing came for {} s: {}", waited.as_secs(), waited_for());
+            tracing::warn!("nothing arrived for {} s: {}", waited.as_secs(), waited_for());
         }
         Ok(())
     }

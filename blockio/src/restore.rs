@@ -105,7 +105,7 @@ pub fn verify(copied: &Copied, target: &View, watch: &mut Watch<'_>) -> Result<(
     let findings = digest::verify(target, &copied.digest, watch)?;
     let Some(first) = findings.extents.first() else { return Ok(()) };
     let context = format!(
-        "{}: {} bytes do not read back as they were written, the first in {first}",
+        "{}: {} bytes read back differently from what was written, the first in {first}",
         target.shown(),
         findings.differing
     );

@@ -20,7 +20,7 @@ use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
 /// Proof that a disk holds what the target of a volume holds.
-#[must_use = "a group takes another disk for it"]
+#[must_use = "the group may use another disk now"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SameContent {
     pub(crate) volume: VolumeName,
@@ -46,7 +46,7 @@ pub fn require_at_rest(group: &GroupView) -> Result<()> {
         Whereabouts::InBetween(_) => {
             let name = group.name();
             Err(Error::refused(format!(
-                "group {name} is in-between: what its disks hold is not known"
+                "group {name} is in-between: what its disks hold is unknown"
             ))
             .remedied(GroupRemedy::ApplyAgainOrRecover { group: name.to_owned() }))
         }
@@ -69,17 +69,17 @@ pub fn require_room(known: &VolumeState, new: &Disk) -> Result<()> {
     let (bytes, before) = (geometry.capacity.get(), known.target_bytes);
     if bytes < before {
         return Err(Error::refused(format!(
-            "{shown}: it has {bytes} bytes, and the disk of the volume {before}"
+            "{shown} has {bytes} bytes, but the volume's disk has {before}"
         ))
-        .with_hint("name a disk that is as large"));
+        .with_hint("name a disk of the same size"));
     }
     let sectors = geometry.sector_size.bytes().get();
     let before = known.identity.as_ref().map_or(0, |known| known.sector_bytes);
     if before > 0 && sectors > before {
         return Err(Error::refused(format!(
-            "{shown}: it has sectors of {sectors} bytes, and the disk of the volume {before}"
+            "{shown} has sectors of {sectors} bytes, but the volume's disk has {before}"
         ))
-        .with_hint("name a disk with sectors as short: what leads back is of such"));
+        .with_hint("name a disk with sectors as small: the history consists of such sectors"));
     }
     Ok(())
 }
@@ -141,8 +141,8 @@ pub fn by_digest(
     let is_of_it = document.of.ends_with(&format!(" {at}"));
     if !is_of_it || document.digest.length().get() != known.target_bytes {
         let context = format!(
-            "the digest is of {}, and the disk was {at}, with {} bytes: it does not tell what that \
-             held last",
+            "the digest is of {}, but the disk was {at}, with {} bytes: the digest does not say \
+             what the disk held last",
             Plain(&document.of),
             known.target_bytes
         );

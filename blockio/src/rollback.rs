@@ -234,8 +234,8 @@ fn check_sectors(disk: &Disk, images: Option<&ImageIndex>) -> Result<()> {
     let odd = images.find(|one| !is_whole(one.start().get()) || !is_whole(one.end().get()));
     let Some(odd) = odd else { return Ok(()) };
     let context = format!(
-        "rolling back {}: it has sectors of {sector} bytes, and {odd} of it were kept of a disk \
-         with shorter ones",
+        "rolling back {}: it has sectors of {sector} bytes, but {odd} of its history come from a \
+         disk with smaller ones",
         disk.shown()
     );
     Err(Error::refused(context).with_hint(
@@ -258,7 +258,7 @@ fn check_lengths(known: &Catalogue, images: &Images, assignments: &[Assignment])
         let then = volume.capacity_bytes.max(if last > end { last } else { 0 });
         if capacity.get() < then {
             let shown = assignment.target.shown();
-            let context = format!("rolling back {shown}: it has {capacity} bytes, and had {then}");
+            let context = format!("rolling back {shown}: it has {capacity} bytes, but had {then}");
             return Err(Error::refused(context).with_hint("attach the disk that was written"));
         }
     }

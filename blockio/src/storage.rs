@@ -10,7 +10,7 @@
 //! - a segment that was created is there once `create_segment` has returned, with its length and
 //!   any content; before that it is there or not;
 //! - a segment that was removed is gone once the next `replace_state` of the second copy has
-//!   returned; before that it is there or not;
+//!   returned (`append_state` does not count); before that it is there or not;
 //! - data written to a segment is durable after a flush of the segment, as with every disk.
 
 use std::io;
@@ -31,7 +31,7 @@ pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
     }
     if matches!(error.raw_os_error(), Some(libc::EISDIR | libc::ENXIO | libc::ELOOP | libc::EEXIST))
     {
-        return Some("move away what is in its place, which is no file of ours");
+        return Some("move away what is in its place: it is not one of our files");
     }
     // EUCLEAN is also EFSCORRUPTED.
     let is_of_file_system =
@@ -39,8 +39,8 @@ pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
     // By its type: fsck(8) would probe what the disk looks like, and a before-image could decide
     // that.
     is_of_file_system.then_some(
-        "see dmesg; unmount the retention volume, run `fsck.ext4 -y` on its device (an XFS heals \
-         when it is mounted), mount it",
+        "see dmesg; unmount the retention volume, run `fsck.ext4 -y` on its device (XFS repairs \
+         itself when mounted), and mount it again",
     )
 }
 

@@ -87,7 +87,7 @@ fn check_no_other_volume(group: &GroupView, assignment: &Assignment) -> Result<(
         }
         let (shown, of) = (assignment.target.shown(), group.name());
         return Err(Error::refused(format!(
-            "{shown}: group {of} has this disk as {}, and a disk is one volume",
+            "{shown}: group {of} has this disk as {}, and a disk can be only one volume",
             name.in_words()
         ))
         .remedied(DiskRemedy::NameAsBefore {
@@ -154,7 +154,7 @@ fn difference_of_name(known: &VolumeState, now: &KnownAs) -> Option<String> {
     let before = known.target.as_ref().filter(|before| **before != now.name)?;
     let is_the_same = is_the_same_by_more_than_its_name(known, now);
     (!is_the_same).then(|| {
-        format!("the group knows this volume's target as {before}, and this is {}", now.name)
+        format!("the group knows this volume's target as {before}, but this is {}", now.name)
     })
 }
 
@@ -180,20 +180,20 @@ fn what_is_the_same(known: &VolumeState, now: &KnownAs) -> Option<String> {
 fn difference_of_kind(known: &VolumeState, seen: &Seen<'_>) -> Option<String> {
     let Seen { identity: now, bytes, sector_bytes } = *seen;
     if bytes < known.target_bytes {
-        return Some(format!("it has {bytes} bytes, and the group knows {}", known.target_bytes));
+        return Some(format!("it has {bytes} bytes, but the group knows {}", known.target_bytes));
     }
     let recorded = known.identity.as_ref()?;
     let differ = |what: &str, before: &Option<String>, now: &Option<String>| {
         let before = before.as_ref().filter(|before| now.as_ref() != Some(before))?;
         let now = now.as_deref().unwrap_or("none");
-        Some(format!("its {what} is {now}, and of the one that the group knows it is {before}"))
+        Some(format!("its {what} is {now}, but that of the disk the group knows is {before}"))
     };
     differ("backing file", &recorded.backing_file, &now.backing_file)
         .or_else(|| differ("serial number", &recorded.serial, &now.serial))
         .or_else(|| {
             let (before, sectors) = (recorded.sector_bytes, sector_bytes?);
             (sectors > before && before > 0)
-                .then(|| format!("it has sectors of {sectors} bytes, and the group knows {before}"))
+                .then(|| format!("it has sectors of {sectors} bytes, but the group knows {before}"))
         })
 }
 

@@ -190,7 +190,7 @@ impl Content {
             if before != now {
                 let (before, now) = (shown(before), shown(now));
                 return Some(format!(
-                    "it does not hold what the group left there: its {what} is {now}, and was \
+                    "it does not hold what the group left there: its {what} is {now}, but was \
                      {before}"
                 ));
             }
@@ -200,7 +200,7 @@ impl Content {
         let place = pairs.find(|(_, (before, now))| before != now).map_or(0, |(at, _)| at);
         Some(format!(
             "it does not hold what the group left there: something else wrote to it, or it is \
-             another disk; the first sample that differs is at byte {place}"
+             another disk; the first difference found is at byte {place}"
         ))
     }
 }

@@ -18,7 +18,7 @@ pub enum SectorSize {
 
 /// A logical block size that is not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("sectors of {0} bytes are not supported: 512 or 4096 are")]
+#[error("sectors of {0} bytes are not supported, only 512 and 4096")]
 pub struct UnsupportedSectorSize(pub u64);
 
 /// Defines a place and its length type: places differ by lengths, lengths add up.

@@ -44,7 +44,7 @@ impl VerifiedBatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unverified {
     /// The payload does not match its checksum.
-    #[error("the payload's checksum is {found:08x}, and the stream says {expected:08x}")]
+    #[error("the payload's checksum is {found:08x}, but the stream says {expected:08x}")]
     Checksum {
         /// The checksum of the payload.
         found: u32,
@@ -52,7 +52,7 @@ pub enum Unverified {
         expected: u32,
     },
     /// A piece of an unannounced volume.
-    #[error("a piece of volume {index}, and the stream has {volumes}")]
+    #[error("a piece of volume {index}, but the stream has {volumes}")]
     NoVolume {
         /// The volume's index.
         index: u16,
@@ -70,7 +70,7 @@ pub enum Unverified {
         size: u64,
     },
     /// A piece whose payload is not in the arena, or not aligned for O_DIRECT.
-    #[error("a piece's payload does not lie where it must in the batch")]
+    #[error("a piece's payload is not at its place in the batch")]
     Payload,
 }
 

@@ -134,7 +134,7 @@ impl View {
         let then = history.history.capacity(name);
         let now = device.geometry().capacity;
         if let Some(then) = then.filter(|then| now < *then) {
-            let context = format!("{shown}: it has {now} bytes, and had {then}");
+            let context = format!("{shown}: it has {now} bytes, but had {then}");
             return Err(Error::refused(context).with_hint("attach the disk that was written"));
         }
         let past = Past { name: name.to_owned(), history: Arc::clone(&history.history) };

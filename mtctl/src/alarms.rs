@@ -21,7 +21,7 @@ pub(crate) fn of(group: &GroupView) -> Vec<String> {
     let name = group.name();
     match group.whereabouts() {
         Whereabouts::RollingBack(to) => alarms.push(format!(
-            "a rollback to {} is not finished: mtctl recover --group {name}",
+            "a rollback to {} is unfinished: mtctl recover --group {name}",
             group.called(to)
         )),
         Whereabouts::InBetween(_) => alarms.push(format!(

@@ -101,7 +101,7 @@ impl OtherGroups {
         let Some(claim) = self.owner(target) else { return Ok(None) };
         let what = is_shared(claim, target);
         if accept {
-            return Ok(Some(format!("{what}; it is taken all the same")));
+            return Ok(Some(format!("{what}; using it anyway")));
         }
         Err(Error::refused(what).with_hint(format!(
             "first go back with the group that wrote last, where that is the other one: mtctl \

@@ -129,7 +129,7 @@ pub(crate) fn make(
         let served = served.join().unwrap_or(Ok(()));
         match made {
             Err(_) if was_stopped => {
-                Err(Error::new(ErrorKind::Failed, "stopped before the end, as asked"))
+                Err(Error::new(ErrorKind::Failed, "stopped before the end, as requested"))
             }
             made => made.and(served),
         }

@@ -16,7 +16,7 @@ use system::{Error, ErrorKind, Result};
 
 use crate::location::made_of;
 
-const LIST: &str = "mtctl disks --all lists what there is";
+const LIST: &str = "mtctl disks --all lists all disks";
 
 /// A target as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -444,7 +444,7 @@ fn streams_of_several_volumes_become_one_with_one_common_mark() {
     for (inputs, why) in [
         (&[&*two, &*odd][..], "ends at \\\"monday"),
         (&[&diff, &copy], "it does not name its volume"),
-        (&[&odd, &odd], "odd.o2-o3.rbddiff: the one before ends at"),
+        (&[&odd, &odd], "odd.o2-o3.rbddiff: the previous one ends at"),
     ] {
         let refused = merge(inputs, &[]);
         assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
@@ -480,7 +480,7 @@ fn a_disk_that_becomes_smaller_is_not_joined_into_one_stream() {
     };
     let refused = join(&[&one, &smaller]);
     assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
-    assert!(said(&refused).contains("write them into a file each"), "{}", said(&refused));
+    assert!(said(&refused).contains("write each to a file of its own"), "{}", said(&refused));
     assert!(!Path::new(&output).exists());
     let joined = join(&[&one, &larger]);
     assert_eq!(joined.status.code(), Some(0), "{}", said(&joined));

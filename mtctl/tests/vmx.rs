@@ -162,7 +162,7 @@ fn several_machines_with_a_disk_that_is_not_there_are_fixed_only_when_told() {
     let refused = mtctl(&[flag("--fix"), &first, &second]);
     assert_eq!(refused.status.code(), Some(4));
     let said = stderr(&refused);
-    assert!(said.contains("not known of scsi0:0 (gone.vmdk)"), "{said}");
+    assert!(said.contains("unknown for scsi0:0 (gone.vmdk)"), "{said}");
     assert!(said.contains("--allow-unknown-uuids"), "{said}");
     assert_eq!(fs::read_to_string(&first).unwrap(), OFF);
     let told = mtctl(&[flag("--fix"), flag("--allow-unknown-uuids"), &first, &second]);

@@ -89,7 +89,7 @@ fn half_way(error: Error) -> Error {
         return error;
     }
     let hint = error.hint().unwrap_or("run mtctl prepare again").to_owned();
-    Error::failed("stopping after some of the changes", error).with_hint(hint)
+    Error::failed("stopping after some changes were made", error).with_hint(hint)
 }
 
 fn replan(
@@ -128,7 +128,7 @@ fn plan_again(
             _ => !before.actions.is_empty(),
         };
         if let Some(other) = after.actions.iter().find(|action| !is_agreed(action)) {
-            let context = format!("the packages changed what is to be done: {other}");
+            let context = format!("the packages changed what has to be done: {other}");
             return Err((after.id, Error::refused(context).with_hint("run mtctl prepare again")));
         }
     }
@@ -138,7 +138,7 @@ fn plan_again(
 fn not_tried(step: &PlannedStep, failed: StepId) -> StepReport {
     let mut report = step.report_undone();
     if !step.actions.is_empty() {
-        report.detail = format!("not tried, because {failed} failed");
+        report.detail = format!("not attempted, because {failed} failed");
     }
     report
 }
@@ -232,8 +232,8 @@ fn install(host: &Host, command: &crate::host::Invocation, watch: Watch<'_>) -> 
         let _ = watch(&Event::Line(line));
     });
     installed.map(|_| ()).map_err(|cause| {
-        let hint = "make the package repositories reachable and run it again, or go on without: \
-                    mtctl prepare --skip packages";
+        let hint = "make the package repositories reachable and run it again, or continue without \
+                    them: mtctl prepare --skip packages";
         Error::failed("installing packages", cause).with_hint(hint)
     })
 }
@@ -246,7 +246,7 @@ fn run_once(host: &Host, path: &std::path::Path, sha256: &str, watch: Watch<'_>)
         let _ = watch(&Event::Line(line));
     });
     ran.map_err(|error| {
-        error.with_hint("mend the script and run mtctl prepare again: it is not marked as run")
+        error.with_hint("fix the script and run mtctl prepare again: it is not recorded as run")
     })?;
     let flow = watch(&Event::Reached("the change ran, not recorded"));
     let mut record = record::load(host)?;

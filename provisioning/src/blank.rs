@@ -98,7 +98,7 @@ impl fmt::Display for Content {
             Self::Found(found) => {
                 write!(f, "not zero at byte {} ({})", found.offset, found.place)
             }
-            Self::Untold => f.write_str("what lies on it was not recorded"),
+            Self::Untold => f.write_str("its content was not recorded"),
         }
     }
 }
@@ -126,7 +126,11 @@ impl fmt::Display for Proof {
                     return Ok(());
                 }
                 let percent = 100.0 * chance_to_miss(0.001, *samples);
-                write!(f, "; content in one block of a thousand is missed with {percent:.2} %")
+                write!(
+                    f,
+                    "; if one block in a thousand has content, it is missed with a \
+                           probability of {percent:.2} %"
+                )
             }
         }
     }

@@ -73,7 +73,7 @@ fn unless_unreadable(finding: Finding, observed: &Observed) -> Finding {
     let Some(file) = files.find(|file| observed.unreadable.contains(Path::new(file))) else {
         return finding;
     };
-    let message = format!("unknown: {file} may not be read by this user");
+    let message = format!("unknown: this user may not read {file}");
     Finding::skip(finding.id, &finding.subject, message).hint("sudo mtctl check")
 }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub use features::Features;
 pub use retention_filesystem::{MARGIN_BYTES, RETENTION_BYTES_MIN, RetentionFilesystem};
 
-use crate::host::{Host, Invocation, Output};
+use crate::host::{CommandOutput, Host, Invocation};
 use crate::platform::Platform;
 use system::error::{Error, Result};
 
@@ -173,7 +173,7 @@ pub fn probe_signature(host: &Host, device: &Path) -> Result<Signature> {
     Ok(Signature { hidden, ..found })
 }
 
-fn answer(probe: &Invocation, output: &Output) -> Result<Signature> {
+fn answer(probe: &Invocation, output: &CommandOutput) -> Result<Signature> {
     parse_blkid(output).ok_or_else(|| {
         let said = output.stderr.trim().to_owned();
         Error::failed(format!("running {probe} (status {})", output.status_text()), said)
@@ -182,7 +182,7 @@ fn answer(probe: &Invocation, output: &Output) -> Result<Signature> {
 
 /// Parses the output of `blkid -p -o export`. Its statuses (blkid(8)): 0 found, 2 nothing found, 8
 /// ambivalent; anything else is a failure and gives `None`.
-fn parse_blkid(output: &Output) -> Option<Signature> {
+fn parse_blkid(output: &CommandOutput) -> Option<Signature> {
     match output.status {
         // Status 2 with a message means that the device could not be opened.
         Some(2) if output.stderr.trim().is_empty() => return Some(Signature::default()),
@@ -282,8 +282,8 @@ mod tests {
     use super::*;
     use crate::host::{MemoryTree, RecordedCommand, RecordedHost};
 
-    fn printed(status: i32, stdout: &str, stderr: &str) -> Output {
-        Output { status: Some(status), stdout: stdout.into(), stderr: stderr.into() }
+    fn printed(status: i32, stdout: &str, stderr: &str) -> CommandOutput {
+        CommandOutput { status: Some(status), stdout: stdout.into(), stderr: stderr.into() }
     }
 
     #[test]

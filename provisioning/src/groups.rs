@@ -111,7 +111,7 @@ impl Reader {
     /// called `state` is taken for the state of a group.
     fn read_groups_in(&mut self, tree: &Tree, directory: &Path, is_ours: bool) {
         if is_ours && is_no_directory(tree, directory) {
-            return self.not_understood(directory, "it is no directory".to_owned());
+            return self.not_understood(directory, "it is not a directory".to_owned());
         }
         let names = match tree.entries(directory) {
             Ok(names) => names.unwrap_or_default(),
@@ -152,7 +152,7 @@ impl Reader {
         }
         let has = |name: &str| stands(tree, &directory.join(name));
         if is_ours && !STATES.iter().any(|name| has(name)) && has_segments(tree, directory) {
-            let reason = "the history of a group is in it, and its state is lost";
+            let reason = "it holds the history of a group whose state is lost";
             self.not_understood(directory, reason.to_owned());
         }
     }

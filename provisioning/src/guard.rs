@@ -56,7 +56,7 @@ pub fn may_format(
     check_unambiguous(disk, all)?;
     if let Some(problem) = &disk.problem {
         let reason = format!("{} could not be examined: {problem}", disk.path.display());
-        return Err(Refusal::new(reason, "run as root; look at: dmesg | tail"));
+        return Err(Refusal::new(reason, "run as root; see: dmesg | tail"));
     }
     let is_unfinished = begun.is_some_and(|begun| begun.is_left_on(disk));
     match () {
@@ -79,14 +79,17 @@ fn check_formattable(disk: &Disk) -> Result<(), Refusal> {
     }
     if disk.size_bytes < RETENTION_BYTES_MIN {
         let (has, needs) = (size::binary(disk.size_bytes), size::binary(RETENTION_BYTES_MIN));
-        let reason = format!("{path} is too small for retention: {has}, at least {needs} needed");
+        let reason = format!(
+            "{path} is too small for retention: it has {has}, but {needs} are \
+                              needed"
+        );
         return Err(Refusal::new(reason, another));
     }
     if disk.read_only {
         return Err(Refusal::new(format!("{path} is read-only"), another));
     }
     if disk.known_by.is_none() {
-        let reason = format!("{path} has no identity by which it could be recognised again");
+        let reason = format!("{path} has no identity by which it can be recognised again");
         let hint = match disk.is_vmware_virtual() {
             true => "set disk.EnableUUID = \"TRUE\": mtctl vmx --fix FILE",
             false => "give it a serial number or WWN of its own in the hypervisor, or name another",
@@ -107,7 +110,10 @@ pub fn check_large_enough(disk: &Disk, filesystem: RetentionFilesystem) -> Resul
     }
     let (has, needs) = (size::binary(disk.size_bytes), size::binary(needed));
     let path = disk.path.display();
-    let reason = format!("{path} is too small for {filesystem}: {has}, at least {needs} needed");
+    let reason = format!(
+        "{path} is too small for {filesystem}: it has {has}, but {needs} are \
+                          needed"
+    );
     Err(Refusal::new(reason, "name a larger disk, or another --filesystem"))
 }
 
@@ -143,7 +149,7 @@ fn check_unused(disk: &Disk) -> Result<(), Refusal> {
         return Ok(());
     }
     let reason = format!("{path} is in use ({})", listed(&users));
-    Err(Refusal::new(reason, format!("find its user with: lsblk {path}; fuser -vm {path}")))
+    Err(Refusal::new(reason, format!("find what uses it with: lsblk {path}; fuser -vm {path}")))
 }
 
 /// A disk that a group writes to is replicated: zeros on it prove nothing, and no option overrides
@@ -157,7 +163,8 @@ fn check_no_group(disk: &Disk) -> Result<(), Refusal> {
     let path = disk.path.display();
     let reason = format!("{path} is a target of the protection group {name} ({})", state.display());
     let hint = format!(
-        "name another disk; if the group is to give it up: mtctl group release --group {name} {}",
+        "name another disk; to make the group release this one: mtctl group release --group {name} \
+         {}",
         options_for(name, state)
     );
     Err(Refusal::new(reason, hint))
@@ -179,10 +186,10 @@ fn options_for(name: &str, state: &Path) -> String {
 pub fn check_understood(groups: &Groups) -> Result<(), Refusal> {
     let Some(unreadable) = groups.unreadable.first() else { return Ok(()) };
     let (path, why) = (unreadable.path.display(), &unreadable.reason);
-    let reason = format!("it is not known which disks a protection group writes to: {path}: {why}");
+    let reason = format!("it is unknown which disks a protection group writes to: {path}: {why}");
     let hint = format!(
-        "nothing is formatted until it is known: mend it, or, if the group is given up, move it \
-         away: mv {path} /root/"
+        "nothing is formatted until that is known: repair it, or, if the group is no longer \
+         needed, move it away: mv {path} /root/"
     );
     Err(Refusal::new(reason, hint))
 }

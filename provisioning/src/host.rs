@@ -21,7 +21,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-pub use command::{CommandRunner, Invocation, Output, RealRunner};
+pub use command::{CommandOutput, CommandRunner, Invocation, RealRunner};
 pub use device::DeviceReader;
 pub use file::{FileKind, FileStatus, FileWriteMode};
 pub(crate) use file::{io_failed, is_forbidden};
@@ -142,7 +142,7 @@ impl Host {
     ///
     /// # Errors
     /// Returns an error if the program cannot be found or started.
-    pub fn ask(&self, invocation: &Invocation) -> Result<Output> {
+    pub fn ask(&self, invocation: &Invocation) -> Result<CommandOutput> {
         let output = self.runner.run(invocation, &mut |_| {})?;
         tracing::debug!(command = %invocation, status = %output.status_text(), "asked");
         Ok(output)
@@ -175,7 +175,7 @@ impl Host {
         &self,
         invocation: &Invocation,
         watch: &mut dyn FnMut(&str),
-    ) -> Result<Output> {
+    ) -> Result<CommandOutput> {
         let output = self.runner.run(invocation, watch)?;
         tracing::info!(command = %invocation, status = %output.status_text(), "ran");
         Ok(output)

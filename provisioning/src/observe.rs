@@ -179,7 +179,7 @@ impl Observed {
     /// # Errors
     /// Returns a refusal if it refers to no disk, a part of one, or more than one.
     pub fn find_disk(&self, name: &DiskName) -> std::result::Result<&Disk, Refusal> {
-        let list = "mtctl disks --all lists what there is";
+        let list = "mtctl disks --all lists all disks";
         let found: Vec<&Disk> = match name {
             DiskName::Path(path) => {
                 let number = self.named.get(path);
@@ -196,7 +196,8 @@ impl Observed {
         match (found.as_slice(), name) {
             ([disk], _) => Ok(disk),
             ([], DiskName::Path(path)) => {
-                let reason = format!("{} is a part of a disk, or no disk at all", path.display());
+                let reason =
+                    format!("{} is a part of a disk, or not a disk at all", path.display());
                 Err(Refusal::new(reason, format!("name a whole disk: {list}")))
             }
             ([], DiskName::Wwid(wwid)) => {
@@ -301,7 +302,7 @@ pub fn mount_table(host: &Host) -> Result<MountTable> {
 fn table(host: &Host, path: &str) -> Result<String> {
     match host.machine().text_if_exists(path)? {
         None if host.is_live() => {
-            let context = format!("reading {path}: there is none");
+            let context = format!("reading {path}: it does not exist");
             Err(Error::new(ErrorKind::Failed, context).with_hint("mount -t proc proc /proc"))
         }
         text => Ok(text.unwrap_or_default()),

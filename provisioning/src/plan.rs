@@ -52,7 +52,7 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Plan {
     }
     let needs_reboot = observed.reboot_requested || steps.iter().any(|step| step.needs_reboot);
     if let Some(step) = steps.iter_mut().find(|step| step.id == StepId::Reboot && needs_reboot) {
-        step.standing = Standing::AsWanted("needed before all of it is in effect: reboot".into());
+        step.standing = Standing::AsWanted("needed before everything takes effect: reboot".into());
         step.needs_reboot = true;
     }
     Plan { steps }
@@ -101,12 +101,12 @@ fn plan_custom_changes(observed: &Observed) -> PlannedStep {
         .map(|change| Action::RunOnce { path: change.path.clone(), sha256: change.sha256.clone() })
         .collect();
     if observed.platform.is_image && !actions.is_empty() {
-        let detail = format!("{} to run at the image's first boot", actions.len());
+        let detail = format!("{} will run at the image's first boot", actions.len());
         return PlannedStep::as_wanted(id, detail);
     }
     let detail = match observed.custom_changes.len() {
         0 => "none".to_owned(),
-        count => format!("{count} ran once already"),
+        count => format!("{count} ran already"),
     };
     PlannedStep::doing(id, actions, detail)
 }

@@ -101,7 +101,7 @@ impl<'h> Preparation<'h> {
         }) else {
             return Ok(());
         };
-        let context = format!("verifying: {} is not as planned afterwards", step.id);
+        let context = format!("verifying: {} is not as planned", step.id);
         let still = step.report_undone().detail;
         Err(Error::new(ErrorKind::Failed, context)
             .caused_by(still)

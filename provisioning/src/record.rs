@@ -102,7 +102,7 @@ pub fn load(host: &Host) -> Result<Record> {
     let not_understood = |cause: Box<dyn std::error::Error + Send + Sync>| {
         Error::new(ErrorKind::Integrity, format!("reading {RECORD_PATH}"))
             .caused_by(cause)
-            .with_hint(format!("move it away to go on without it: mv {RECORD_PATH} /root/"))
+            .with_hint(format!("move it away to continue without it: mv {RECORD_PATH} /root/"))
     };
     let record: Record =
         serde_json::from_slice(&bytes).map_err(|cause| not_understood(cause.into()))?;

@@ -67,7 +67,7 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Result<Vec<Action>, Refus
         let at = desired.retention_mount.display().to_string();
         actions.push(Action::Run {
             invocation: Invocation::new("mount").arguments(["-o", &option, &at]),
-            purpose: "on an error it stops, and loses nothing".to_owned(),
+            purpose: "it stops at an error, and loses nothing".to_owned(),
         });
     }
     Ok(actions)
@@ -98,7 +98,7 @@ fn link(observed: &Observed, volume: &Volume, carrier: Option<&Disk>) -> Vec<Act
         let name = format!("--sysname-match={}", disk.name);
         let only = ["trigger", "--action=change", "--subsystem-match=block", &name];
         run(&only, "udev links the volume");
-        run(&["settle", "--timeout=30"], "the link is there");
+        run(&["settle", "--timeout=30"], "the link exists");
     }
     actions
 }
@@ -158,11 +158,11 @@ fn adoption(
     if let (Some(made), None) = (moved, &desired.retention_disk) {
         let path = disk.path.display();
         let reason = format!(
-            "the retention volume UUID={} was made on the disk with {}, and is on {path} now, \
-             which has {known_by}: a copy?",
+            "the retention volume UUID={} was made on the disk with {}, but is on {path} now, \
+             which has {known_by}: is this a copy?",
             volume.uuid, made.disk
         );
-        return Err(Refusal::new(reason, format!("if it is the one: --retention-disk {path}")));
+        return Err(Refusal::new(reason, format!("if it is that one: --retention-disk {path}")));
     }
     if moved.is_none() && observed.record.formatting.is_none() {
         return Ok(None);
@@ -197,7 +197,7 @@ fn check_mount_point_free(observed: &Observed, desired: &Desired) -> Result<(), 
         return Ok(());
     }
     let at = desired.retention_mount.display();
-    let reason = format!("{at} holds {entries} entries on another filesystem: mounting hides them");
+    let reason = format!("{at} holds {entries} entries on another filesystem: a mount hides them");
     Err(Refusal::new(reason, format!("move them away: mv {at} {at}.old")))
 }
 
@@ -236,15 +236,18 @@ fn mounted_volume(observed: &Observed, desired: &Desired) -> Result<Option<Volum
     let Some(filesystem) = RetentionFilesystem::of_name(&mount.filesystem) else {
         let reason = match mount.filesystem.as_str() {
             name @ ("vfat" | "msdos" | "exfat") => {
-                format!("{at} is a FAT filesystem ({name}, {}): no retention volume", mount.source)
+                format!(
+                    "{at} is a FAT filesystem ({name}, {}), not a retention volume",
+                    mount.source
+                )
             }
-            name => format!("{at} is a {name} mount of {}: no retention volume", mount.source),
+            name => format!("{at} is a {name} mount of {}, not a retention volume", mount.source),
         };
         return Err(Refusal::new(reason, unmount));
     };
     let Some(disk) = observed.retention_disk(desired) else {
         let reason =
-            format!("{at} is mounted from {}, which is no disk of this host", mount.source);
+            format!("{at} is mounted from {}, which is not a disk of this host", mount.source);
         return Err(Refusal::new(reason, unmount));
     };
     if disk.is_system() {
@@ -316,16 +319,16 @@ fn check_mounted_nowhere(
     let Some(at) = mounted.filter(|_| !observed.platform.is_image) else { return Ok(()) };
     let wanted = desired.retention_mount.display();
     let reason = format!("the retention volume UUID={uuid} is mounted on {at}, not on {wanted}");
-    Err(Refusal::new(reason, format!("end what works with it, and unmount it: umount {at}")))
+    Err(Refusal::new(reason, format!("stop whatever uses it, and unmount it: umount {at}")))
 }
 
 /// An operator who names another disk, or names this one to be destroyed, has to give up its
 /// history first.
 fn is_known(disk: &Disk, uuid: &str) -> Refusal {
     Refusal::new(
-        format!("{} is the retention volume already (UUID={uuid})", disk.path.display()),
+        format!("{} is already the retention volume (UUID={uuid})", disk.path.display()),
         format!(
-            "to give it up with all that it keeps: remove its x-mtctl row from {FSTAB_PATH} and \
+            "to give it up with everything on it: remove its x-mtctl row from {FSTAB_PATH} and \
              move {RECORD_PATH} away"
         ),
     )
@@ -361,8 +364,10 @@ fn new_volume(observed: &Observed, desired: &Desired) -> Result<Format, Refusal>
         return Err(is_known(disk, &uuid));
     }
     if desired.multipath == MultipathPolicy::Require && disk.multipath.is_none() {
-        let reason =
-            format!("{} is no multipath map, and --multipath require", disk.path.display());
+        let reason = format!(
+            "{} is not a multipath map, which --multipath require needs",
+            disk.path.display()
+        );
         let hint =
             "make the maps first: mtctl prepare --only packages multipath --multipath require";
         return Err(Refusal::new(reason, hint));
@@ -431,7 +436,7 @@ fn the_only_blank_disk(observed: &Observed) -> Result<&Disk, Refusal> {
         [disk] => Ok(disk),
         [] => {
             let hint =
-                format!("attach a blank disk, or {name}; or go on without: --skip retention");
+                format!("attach a blank disk, or {name}; or continue without: --skip retention");
             Err(Refusal::new("there is no blank disk for the retention volume", hint))
         }
         several => {
@@ -462,7 +467,8 @@ fn features(
         Some(most) if disk.size_bytes > most => {
             let (has, most) = (size::binary(disk.size_bytes), size::binary(most));
             let path = disk.path.display();
-            let reason = format!("{path} has {has}, and an {filesystem} for this image {most}");
+            let reason =
+                format!("{path} has {has}, but {filesystem} for this image at most {most}");
             Err(Refusal::new(reason, "name a smaller disk, or --filesystem xfs"))
         }
         _ => Ok(features),
@@ -471,20 +477,20 @@ fn features(
 
 fn not_for_image(observed: &Observed, filesystem: RetentionFilesystem, why: &Unknown) -> Refusal {
     let image = &observed.platform.distribution.pretty_name;
-    let ext4 = "leave --filesystem out: ext4 is made with what every kernel knows";
+    let ext4 = "leave --filesystem out: ext4 is made with features that every kernel knows";
     let package = filesystem.package();
     let (reason, hint) = match why {
         Unknown::Kernel => ("no kernel was found in /lib/modules".to_owned(), ext4.to_owned()),
         Unknown::Tools => {
             let hint = format!("install {package} in it, or {ext4}");
-            (format!("it has no {package} that tells its version"), hint)
+            (format!("it has no {package} that reports its version"), hint)
         }
         Unknown::Makers => {
             let hint = format!("install {package} on this host, or {ext4}");
-            (format!("{} of this host tells no version", filesystem.mkfs_program()), hint)
+            (format!("{} of this host reports no version", filesystem.mkfs_program()), hint)
         }
         Unknown::TooOld(what) => {
-            (format!("{what} does not know what is made today"), ext4.to_owned())
+            (format!("{what} does not know the features that are made today"), ext4.to_owned())
         }
     };
     Refusal::new(

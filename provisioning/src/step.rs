@@ -216,7 +216,7 @@ impl fmt::Display for Action {
             }
             Self::Install { packages, .. } => write!(f, "install {}", packages.join(" ")),
             Self::Run { invocation, purpose } => write!(f, "run {invocation} ({purpose})"),
-            Self::NoteInitramfsDue => f.write_str("note that the initramfs has to be rebuilt"),
+            Self::NoteInitramfsDue => f.write_str("record that the initramfs must be rebuilt"),
             Self::RebuildInitramfs(invocation) => {
                 write!(f, "run {invocation} (the initramfs has copies of these files)")
             }
@@ -231,7 +231,7 @@ impl fmt::Display for Action {
             Self::MakeDirectory(path) => write!(f, "make directory {}", path.display()),
             Self::Mount { mount_point, filesystem, uuid, .. } => write!(
                 f,
-                "{1}mount UUID={uuid} on {0}; prove it by umount {0} and mount -a",
+                "{1}mount UUID={uuid} on {0}; verify with umount {0} and mount -a",
                 mount_point.display(),
                 if filesystem.is_checked_by_fsck() { "check and " } else { "" }
             ),
@@ -246,7 +246,7 @@ fn write_format(f: &mut fmt::Formatter<'_>, format: &Format) -> fmt::Result {
     match format.consent {
         Consent::Blank => write!(f, "format the blank disk ")?,
         Consent::Destroy => write!(f, "DESTROY THE CONTENT ({}) and format ", format.signature)?,
-        Consent::Unfinished => write!(f, "format again, as an earlier run was cut off, ")?,
+        Consent::Unfinished => write!(f, "format again, because an earlier run was interrupted, ")?,
     }
     write!(f, "{} ({size}, {disk}) as {filesystem} with UUID {uuid}", path.display())?;
     format.proof.as_ref().map_or(Ok(()), |proof| write!(f, "; looked at: {proof}"))

@@ -235,7 +235,7 @@ fn what_is_written_to_meanwhile_is_refused_although_nobody_claimed_it() {
         let image = file(machine, "image", &vec![0; 64 * MIB]);
         for path in [disk.path(), &image] {
             let refused = while_written_to(path, || digest(machine, path));
-            refused.exits(4).says("it was written to meanwhile");
+            refused.exits(4).says("something wrote to it meanwhile");
             assert_eq!(refused.stdout, "");
             digest(machine, path).exits(0);
         }

@@ -222,8 +222,8 @@ fn an_ext4_that_goes_on_after_errors_or_has_met_some_is_found_and_explained() {
         failed,
         [
             "retention: not in place; missing: run mount -o remount,errors=remount-ro \
-             /mnt/retention (on an error it stops, and loses nothing)",
-            "retention-sound: 2 errors since its file system was checked",
+             /mnt/retention (it stops at an error, and loses nothing)",
+            "retention-sound: 2 errors since its filesystem was last checked",
         ]
     );
     let sound = checked.findings.iter().find(|one| one.id == "retention-sound").unwrap();
@@ -324,7 +324,7 @@ fn a_foreign_volume_group_that_is_active_fails_and_is_given_back_by_the_hint() {
     assert!(!checked.ready);
     let told = missed(&machine.host(), &desired(), "lvm");
     assert_eq!(told[0][0], "customer");
-    assert!(told[0][2].starts_with("give back: vgchange -an customer --config "), "{told:?}");
+    assert!(told[0][2].starts_with("to release it: vgchange -an customer --config "), "{told:?}");
 }
 
 #[test]
@@ -382,12 +382,12 @@ fn only_attached_disks_count() {
     let checked = check_host(&recorded_host("block-device-zoo"), Profile::Generic);
     let count = checked.findings.iter().find(|one| one.id == "disk-count").unwrap();
     // xvdb, mmcblk0, dasda, fioa and skd0.
-    assert_eq!(count.message, "5 attached, at most 60");
+    assert_eq!(count.message, "5 attached; at most 60 are supported");
     let checked = check_host(&recorded_host("nvme-multipath"), Profile::Generic);
     let found = statuses(&checked.findings);
     assert_eq!(found["duplicate-ids"], Status::Pass);
     let count = checked.findings.iter().find(|one| one.id == "disk-count").unwrap();
-    assert_eq!(count.message, "1 attached, at most 60");
+    assert_eq!(count.message, "1 attached; at most 60 are supported");
 }
 
 /// As after growing a disk without its file system.
@@ -398,7 +398,7 @@ fn capacity_is_that_of_the_file_system_not_of_its_disk() {
     let blocks = |gib: u64| Some(Capacity { block_bytes: 4096, blocks: gib << 18 });
     for (capacity, status, message, hint) in [
         (blocks(1000), Status::Pass, "1000 GiB", ""),
-        (blocks(500), Status::Warn, "has 500 GiB, and its disk 1 TiB: grow it", "resize2fs"),
+        (blocks(500), Status::Warn, "has 500 GiB, but its disk 1 TiB: grow it", "resize2fs"),
         (None, Status::Pass, "1 TiB", ""),
     ] {
         observed.retention_capacity = capacity;

@@ -258,12 +258,12 @@ fn what_is_no_attached_disk_is_refused_for_retention_by_name_with_the_reason() {
         may_format(disk, &all, &Groups::default(), true, None).map_err(|refusal| refusal.reason)
     };
     for (name, reason) in [
-        ("drbd0", "/dev/drbd0 is made out of other disks"),
-        ("zd0", "/dev/zd0 is made out of other disks"),
-        ("dm-9", "/dev/mapper/customer-luks is made out of other disks"),
-        ("rbd0", "/dev/rbd0 is a disk of another host"),
-        ("pmem0", "/dev/pmem0 is memory, and no disk"),
-        ("mmcblk0boot0", "/dev/mmcblk0boot0 is an area for the machine's firmware"),
+        ("drbd0", "/dev/drbd0 is made of other disks"),
+        ("zd0", "/dev/zd0 is made of other disks"),
+        ("dm-9", "/dev/mapper/customer-luks is made of other disks"),
+        ("rbd0", "/dev/rbd0 is another host's disk"),
+        ("pmem0", "/dev/pmem0 is memory, not a disk"),
+        ("mmcblk0boot0", "/dev/mmcblk0boot0 is an area of the machine's firmware"),
     ] {
         assert_eq!(refusal(name), Err(reason.to_owned()));
     }

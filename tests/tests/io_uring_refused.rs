@@ -11,7 +11,7 @@ use mt_tests::skip::skipped;
 use nix::fcntl::{Flock, FlockArg};
 
 const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
-const WARNING: &str = "io_uring is refused: using blocking I/O";
+const WARNING: &str = "io_uring is not permitted: using blocking I/O";
 
 /// Both tests open devices, which must not happen while the host's setting is changed.
 fn take_turn() -> Flock<File> {

@@ -374,7 +374,7 @@ fn a_map_is_formatted_and_its_paths_are_refused() {
         "is a path of the multipath map mpatha",
         "",
     );
-    assert_verdict(&verdict(&machine, &with("/dev/sdb")), "is no multipath map", "");
+    assert_verdict(&verdict(&machine, &with("/dev/sdb")), "is not a multipath map", "");
     let wwid = DiskName::parse(&format!("naa.{:032x}", naa(0))).unwrap();
     let by_wwid = Desired { retention_disk: Some(wwid), ..with("/dev/sda") };
     assert_verdict(&verdict(&machine, &by_wwid), "format blank /dev/mapper/mpatha", "by WWID");
@@ -440,7 +440,7 @@ fn while_a_groups_state_is_not_understood_no_disk_is_formatted() {
     machine.tree().put_text("/var/lib/mtctl/groups/web/state", "{}\n");
     for wanted in [named(false), named(true), desired()] {
         let said = verdict(&machine, &wanted);
-        assert_verdict(&said, "it is not known which disks a protection group writes to", "");
+        assert_verdict(&said, "it is unknown which disks a protection group writes to", "");
         assert!(said.contains("/var/lib/mtctl/groups/web/state"), "{said}");
     }
 }

@@ -360,7 +360,7 @@ fn an_initramfs_that_could_not_be_rebuilt_is_rebuilt_by_the_next_run_and_then_no
 fn lvmlocal_conf_alone_makes_the_initramfs_due_unless_its_tool_is_not_there() {
     let step = lvm_step(|machine| machine.uninstall(&["mdadm"]));
     let said: Vec<String> = step.actions.iter().map(ToString::to_string).collect();
-    assert!(said[0].starts_with("note that the initramfs"), "{said:?}");
+    assert!(said[0].starts_with("record that the initramfs"), "{said:?}");
     assert!(said[1].ends_with("lvmlocal.conf") && said[2].contains("dracut"), "{said:?}");
     assert!(step.warning.unwrap().contains("customer"));
     let without = lvm_step(|machine| {
@@ -402,7 +402,7 @@ fn require_names_every_disk_of_the_system_or_is_refused() {
     assert!(said.contains("^eui[.]81ab6c4d00000001000c2969b1b2c3d4$"), "{said}");
     let step = multipath_step(&recorded::without_ids(), require());
     let Standing::Refused(refusal) = &step.standing else { panic!("{step:?}") };
-    assert!(refusal.reason.starts_with("/dev/sda carries the system"), "{refusal:?}");
+    assert!(refusal.reason.starts_with("/dev/sda holds the system"), "{refusal:?}");
     let step = multipath_step(&recorded::without_ids(), desired());
     assert!(!matches!(step.standing, Standing::Refused(_)), "{step:?}");
 }

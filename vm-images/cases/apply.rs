@@ -158,7 +158,7 @@ fn forbidden(lab: &mut Lab) -> Result<()> {
     let mut machine = three_disks(lab)?;
     machine.must(&guest("use_retention"))?;
     let apply = |stream| guest(&format!("go apply /host/stream-{stream} {TO_DISKS}"));
-    let said = "io_uring is refused";
+    let said = "io_uring is not permitted";
     machine.run(&apply(0))?.exits(0).does_not_say(said);
     machine.must("sysctl -qw kernel.io_uring_disabled=2")?;
     machine.run(&apply(1))?.exits(0).says(said);

@@ -206,6 +206,6 @@ fn sixty(lab: &mut Lab) -> Result<()> {
     assert_eq!((found.len(), ids.len()), (60, 60));
     let table = machine.run("mtctl disks")?;
     assert_eq!(table.stdout.lines().filter(|line| line.starts_with("/dev/sd")).count(), 60);
-    machine.run("mtctl check")?.says("60 attached, at most 60");
+    machine.run("mtctl check")?.says("60 attached; at most 60");
     machine.shut_down()
 }

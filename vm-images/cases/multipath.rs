@@ -91,7 +91,7 @@ fn policies(lab: &mut Lab) -> Result<()> {
     machine.must(TAKE_UP)?;
     machine.wait_until(&format!("[ -b {} ]", map("db")))?;
     let check = machine.run("mtctl check --multipath require")?;
-    check.says("pass duplicate-ids").says("policy require").says("1 attached, at most 60");
+    check.says("pass duplicate-ids").says("policy require").says("1 attached; at most 60");
     one_disk_is_fit(&mut machine)?;
 
     machine.run(&prepare("auto"))?.exits(0).says("1 changed");
@@ -205,8 +205,8 @@ fn prepare_on_maps(machine: &mut Machine) -> Result<()> {
     assert_eq!(mounted.trim(), map("retention"));
     machine.run(prepare)?.exits(0).says("0 changed");
     let check = machine.run("mtctl check --multipath require")?;
-    check.says("policy require").says("/mnt/retention: used for nothing else");
-    check.says("2 attached, at most 60");
+    check.says("policy require").says("/mnt/retention: used only for retention");
+    check.says("2 attached; at most 60");
     Ok(())
 }
 
@@ -239,7 +239,10 @@ fn greedy(lab: &mut Lab) -> Result<()> {
     apply_zeros(&mut machine, "/dev/sdb")?.exits(4).says("path of the multipath map");
 
     let check = machine.run("mtctl check")?;
-    check.exits(3).says("multipath holds 2 single-path disks: its configuration claims every disk");
+    check.exits(3).says(
+        "multipath holds 2 single-path disks: its configuration makes it claim \
+                         every disk",
+    );
     let names = [&db, &log].map(|map| &map["/dev/mapper/".len()..]);
     let hint = format!(
         "for map in {} {}; do multipath -f $map && multipath -w $map; done",
@@ -251,7 +254,7 @@ fn greedy(lab: &mut Lab) -> Result<()> {
     machine.must(TAKE_UP)?;
     let check = machine.run("mtctl check")?;
     check.says("multipath holds 2 single-path disks: they are in /etc/multipath/wwids");
-    check.says("pass multipath").says(&hint).does_not_say("claims every disk");
+    check.says("pass multipath").says(&hint).does_not_say("makes it claim every disk");
     machine.must(&hint)?;
     machine.must(TAKE_UP)?;
     assert_eq!(machine.must("multipath -ll")?, "");

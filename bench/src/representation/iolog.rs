@@ -31,11 +31,12 @@ fn encode(workload: &Workload, output: &mut impl Write) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::Range;
+    use crate::workload::ByteRange;
 
     #[test]
     fn a_log_has_every_write_in_order_between_open_and_close() {
-        let data = vec![Range { offset: 8192, length: 4096 }, Range { offset: 0, length: 65_536 }];
+        let data =
+            vec![ByteRange { offset: 8192, length: 4096 }, ByteRange { offset: 0, length: 65_536 }];
         let mut text = Vec::new();
         encode(&Workload { name: "", data, zeros: Vec::new() }, &mut text).unwrap();
         let wanted = "fio version 2 iolog\n/dev/null add\n/dev/null open\n\

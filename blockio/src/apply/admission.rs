@@ -145,7 +145,8 @@ fn leave_unfinished(
     warnings: &mut Vec<Notice>,
 ) -> Result<Start> {
     let begun = format!(
-        "{}: stream {} was begun on it and not finished (applied up to byte {}), and this is {}",
+        "{}: stream {} was begun on it and never finished (applied up to byte {}); this stream is \
+         {}",
         question.shown, between.input, between.position, question.named.input
     );
     let files = question.begun_files.to_vec();
@@ -156,7 +157,7 @@ fn leave_unfinished(
     if !question.options.accept_unfinished {
         return Err(Error::refused(begun).remedied(StreamRemedy::FinishOrGiveUp { files }));
     }
-    warnings.push(taken(format!("{begun}: that one is given up")));
+    warnings.push(taken(format!("{begun}: it is abandoned")));
     Ok(Start::Beginning)
 }
 
@@ -182,8 +183,8 @@ fn at_rest(
         }
         (Format::RbdDiff, None) if is_last || known.applied.last() == Some(named.before) => {
             warnings.push(taken(format!(
-                "{}: the last stream had the same names, and what it held was not recorded: this \
-                 is taken for the same, and left out",
+                "{}: the last stream had the same names, but its contents were not recorded: this \
+                 one is assumed to be the same, and skipped",
                 question.shown
             )));
             Ok(Start::Nowhere)
@@ -213,8 +214,8 @@ fn check_later(
         return Ok(());
     }
     let what = format!(
-        "{}: the source began this stream (write {}) before the last one that was applied (write \
-         {}): what is on the disk is newer",
+        "{}: the source began this stream (write {}) before the last applied one (write {}): the \
+         disk has newer data",
         question.shown, now.sequence, latest.sequence
     );
     accept_older(question, what, warnings)
@@ -237,8 +238,8 @@ fn check_not_forgotten(
         return Ok(());
     }
     let what = format!(
-        "{}: this stream was not made later than the last one that was applied, and no more than \
-         {APPLIED_COUNT_MAX} streams are remembered: it may have been applied long ago",
+        "{}: this stream is no newer than the last applied one, and only {APPLIED_COUNT_MAX} \
+         streams are remembered: it may have been applied long ago",
         question.shown
     );
     accept_older(question, what, warnings)
@@ -246,7 +247,7 @@ fn check_not_forgotten(
 
 fn accept_older(question: &Question<'_>, what: String, warnings: &mut Vec<Notice>) -> Result<()> {
     if question.options.accept_older {
-        warnings.push(taken(format!("{what}; it is applied all the same")));
+        warnings.push(taken(format!("{what}; applying it anyway")));
         return Ok(());
     }
     Err(Error::refused(what).remedied(StreamRemedy::AcceptOlder))
@@ -275,13 +276,13 @@ fn check_follows(question: &Question<'_>, admission: &mut Admission) -> Result<(
             return check_follows_unnamed(question, from.as_deref(), admission);
         }
         (Some(from), None) if question.in_group => admission.warnings.push(taken(format!(
-            "{}: the stream begins at \"{from}\", and nothing is known of what is on the target: \
-             it is taken to be there",
+            "{}: the stream begins at \"{from}\", and what the target holds is unknown: assuming \
+             that it is there",
             question.shown
         ))),
         (None, None) if is_link => admission.warnings.push(taken(format!(
-            "{}: the stream begins at an empty disk: what it does not mention stays as it is, so \
-             the target must read as zeros",
+            "{}: the stream begins at an empty disk: ranges that it does not mention stay as they \
+             are, so the target must read as zeros",
             question.shown
         ))),
         (_, None) => {}
@@ -289,8 +290,8 @@ fn check_follows(question: &Question<'_>, admission: &mut Admission) -> Result<(
         (from, at) if is_link => {
             let (from, at) = (told(from.as_deref()), told(at.as_deref()));
             return Err(Error::refused(format!(
-                "{}: the stream begins at {from}, and the volume is at {at}: what lies between is \
-                 missing",
+                "{}: the stream begins at {from}, but the volume is at {at}: the changes in \
+                 between are missing",
                 question.shown
             ))
             .with_hint(format!("apply the stream that begins at {at} first")));
@@ -318,26 +319,26 @@ fn check_follows_unnamed(
         }
         Some(Head { since }) => {
             let since = told(since.as_deref());
-            let what = format!("the last stream led from {since} to a state without a name");
+            let what = format!("the last stream led from {since} to an unnamed state");
             (what, Some(since))
         }
         // A whole image may be of any snapshot.
         None if known.applied.last().is_some_and(|last| last.to_string().starts_with("raw")) => {
             admission.warnings.push(taken(format!(
-                "{shown}: the stream begins at {}, and the image that was applied has no name: it \
-                 is taken to be there",
+                "{shown}: the stream begins at {}, and the applied image has no name: assuming \
+                 that it is there",
                 told(from)
             )));
             return Ok(());
         }
-        None => ("the last stream led to a state without a name".to_owned(), None),
+        None => ("the last stream led to an unnamed state".to_owned(), None),
     };
-    let what = format!("{shown}: {what}, and this one begins at {}", told(from));
+    let what = format!("{shown}: {what}, but this one begins at {}", told(from));
     if question.options.accept_base {
-        admission.warnings.push(taken(format!("{what}: the volume is taken to be there")));
+        admission.warnings.push(taken(format!("{what}: assuming that the volume is there")));
         return Ok(());
     }
-    Err(Error::refused(format!("{what}: whether the volume is there cannot be known"))
+    Err(Error::refused(format!("{what}: there is no way to tell whether the volume is there"))
         .remedied(StreamRemedy::AcceptBase { since }))
 }
 
@@ -359,7 +360,7 @@ fn check_same_size(question: &Question<'_>) -> Result<()> {
     match (question.source_before, question.header.size) {
         (Some(before), Some(now)) if before != now && !question.options.accept_resize => {
             Err(Error::refused(format!(
-                "{}: the source has {now} bytes, and had {before} in the stream before",
+                "{}: the source has {now} bytes, but had {before} in the previous stream",
                 question.shown
             ))
             .remedied(StreamRemedy::AcceptResize))
@@ -382,7 +383,7 @@ fn check_fits(question: &Question<'_>, admission: &mut Admission) -> Result<()> 
     admission.grown = grown(question);
     if source > question.capacity {
         let too_small = Error::refused(format!(
-            "{}: the source has {source} bytes, and the target only {}",
+            "{}: the source has {source} bytes, the target only {}",
             question.shown, question.capacity
         ));
         match (question.is_image_file, question.options.accept_resize) {
@@ -394,7 +395,7 @@ fn check_fits(question: &Question<'_>, admission: &mut Admission) -> Result<()> 
         }
     } else if source < question.capacity {
         admission.warnings.push(taken(format!(
-            "{}: the target has {} bytes, and the source only {source}: what is past that stays \
+            "{}: the target has {} bytes, the source only {source}: the rest of the target stays \
              as it is",
             question.shown, question.capacity
         )));

@@ -258,9 +258,9 @@ impl<'a> Session<'a> {
         if at.byte > 0 || !self.input.as_ref().is_some_and(is_image) {
             return Ok(());
         }
-        let context = "the raw image is empty: it has not one byte";
+        let context = "the raw image is empty";
         Err(Error::new(ErrorKind::Integrity, context)
-            .with_hint("nothing was applied; see why it came to nothing where it is made"))
+            .with_hint("nothing was applied; find out at the source why the image is empty"))
     }
 
     fn advance(&mut self, at: Position, change: impl FnOnce(&mut Input)) {
@@ -451,8 +451,8 @@ impl<'a> Session<'a> {
 fn check_no_stream_is_a_target(source: &dyn Source, assignments: &[Assignment]) -> Result<()> {
     let mut files = assignments.iter().filter_map(|assignment| assignment.target.file());
     let Some(name) = files.find_map(|file| source.is_also(file)) else { return Ok(()) };
-    let context = format!("{name} is a stream and a target at once");
-    Err(Error::refused(context).with_hint("name the disk that it is to go to"))
+    let context = format!("{name} is both a stream and a target");
+    Err(Error::refused(context).with_hint("name the disk that it is meant for"))
 }
 
 /// Totals that a stream claims saturate at the largest number.

@@ -220,7 +220,7 @@ impl Volumes {
                 let shown = name.unwrap_or_default();
                 let context = format!("the stream has two volumes \"{shown}\"");
                 return Err(Error::new(ErrorKind::Usage, context)
-                    .with_hint("one disk cannot hold both: give them names where it is made"));
+                    .with_hint("one disk cannot hold both: name them differently at the source"));
             }
             route.push(index);
         }
@@ -340,7 +340,8 @@ impl Volumes {
         self.record_what_is_read(true, group)?;
         while self.wait_for_history(group)? {}
         if self.has_lost_history {
-            let context = "what was not preserved is not written, and nothing after it";
+            let context = "data whose before-image is not preserved is not written, nor is \
+                           anything after it";
             return Err(Error::new(ErrorKind::Failed, context));
         }
         Ok(self.flush_what_is_written())

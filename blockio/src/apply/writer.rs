@@ -154,13 +154,14 @@ impl Writer {
         let size = self.geometry().sector_size;
         let place = error.attempt.sectors(size).map_or_else(String::new, |s| format!(" ({s})"));
         Error::failed(format!("{}: {}{place}", self.shown, error.attempt), error.cause).with_hint(
-            "the volume is left as it is and nothing more is written to it; look at the kernel's \
+            "the volume is left as it is, and nothing more is written to it; read the kernel's \
              log, repair the disk, and run the same command again",
         )
     }
 
     fn differs(&self, extent: Extent) -> Error {
-        let context = format!("{}: {extent} do not read back as they were written", self.shown);
+        let context =
+            format!("{}: {extent} read back differently from what was written", self.shown);
         Error::new(crate::ErrorKind::Integrity, context)
             .with_hint("do not trust this disk: replace it, and apply from the beginning")
     }

@@ -338,7 +338,7 @@ mod tests {
         let pool = pool(2);
         let _held = [pool.take().unwrap(), pool.take().unwrap()];
         let error = pool.take_within(SHORT).unwrap_err();
-        let told = "waiting for memory for I/O: nothing came for 0 s: memory, of which 2 parts";
+        let told = "waiting for memory for I/O: nothing arrived for 0 s: memory, of which 2 parts";
         assert!(error.chain().contains(told), "{}", error.chain());
     }
 }

@@ -64,6 +64,6 @@ fn open_blocking(file: File, geometry: Geometry) -> Result<Box<dyn BlockDevice>>
 fn warn_once(cause: &io::Error) {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
-        tracing::warn!(%cause, "io_uring is refused: using blocking I/O, which is slower");
+        tracing::warn!(%cause, "io_uring is not permitted: using blocking I/O, which is slower");
     });
 }

@@ -160,7 +160,7 @@ impl UringDevice {
     /// end.
     fn wait(&mut self, completions: usize) -> io::Result<()> {
         if !self.ring.is_of_this_thread() {
-            let message = "the disk was given to another thread with transfers under way";
+            let message = "the disk was handed to another thread while transfers were under way";
             return Err(io::Error::other(message));
         }
         let queued = self.ring.queued();

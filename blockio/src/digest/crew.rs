@@ -115,7 +115,7 @@ fn piece(index: u64, piece_bytes: u64, length: ByteCount) -> Extent {
 }
 
 fn stopped() -> Error {
-    Error::new(ErrorKind::Failed, "stopped before the end, as asked")
+    Error::new(ErrorKind::Failed, "stopped before the end, as requested")
 }
 
 /// Calls `each` with the bytes of `extent` in order, through `memory`; holes are not read.

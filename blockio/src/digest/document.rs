@@ -68,9 +68,9 @@ impl Document {
         let Version { mtctl_digest } = serde_json::from_slice(text)
             .map_err(|cause| Error::integrity("reading a digest", cause))?;
         if mtctl_digest != VERSION {
-            let context = format!("reading a digest: it is of version {mtctl_digest}");
+            let context = format!("reading a digest: its version is {mtctl_digest}");
             return Err(Error::refused(context)
-                .with_hint("this program reads version 1: use the one that made it"));
+                .with_hint("this program reads version 1 only: use the program that made it"));
         }
         let fields: DocumentText = serde_json::from_slice(text)
             .map_err(|cause| Error::integrity("reading a digest", cause))?;
@@ -106,10 +106,10 @@ impl DocumentText {
         let digest = TreeDigest::of_leaves(ByteCount::new(self.length_bytes), leaf_size, leaves)
             .map_err(|error| wrong(error.chain()))?;
         if digest.root() != self.root.0 {
-            return Err(wrong("its root does not follow from its leaves".to_owned()));
+            return Err(wrong("its root does not match its leaves".to_owned()));
         }
         if check(&digest) != self.check.0 {
-            return Err(wrong("its check is not that of its length and root".to_owned()));
+            return Err(wrong("its check value does not match its length and root".to_owned()));
         }
         Ok(Document { of: self.of, digest })
     }
@@ -126,7 +126,7 @@ fn check(digest: &TreeDigest) -> Hash {
 
 fn wrong(what: String) -> Error {
     Error::new(ErrorKind::Integrity, format!("reading a digest: {what}"))
-        .with_hint("the file was damaged or edited: get it again, or make it anew")
+        .with_hint("the file was damaged or edited: fetch it again, or make a new one")
 }
 
 /// A hash as 64 hexadecimal digits.

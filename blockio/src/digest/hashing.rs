@@ -26,7 +26,7 @@ pub fn digest(
     if length.is_zero() || length > capacity {
         let context = format!("hashing {length} of the {capacity} bytes of {}", view.shown());
         return Err(Error::new(ErrorKind::Usage, context)
-            .with_hint("what is empty has no digest: name another disk"));
+            .with_hint("an empty disk has no digest: name another disk"));
     }
     let crew = Crew::new()?;
     let is_single = length.get() <= leaf_size.bytes();

@@ -251,7 +251,7 @@ fn a_document_that_was_changed_is_refused() {
 fn a_document_of_another_version_is_refused_before_it_is_looked_at() {
     let error = Document::read(b"{\"mtctl_digest\": 2, \"new\": []}").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
-    assert!(error.to_string().contains("version 2"), "{error:?}");
+    assert!(error.to_string().contains("its version is 2"), "{error:?}");
 }
 
 proptest! {

@@ -112,7 +112,9 @@ impl Group {
     ///
     /// Before the save, the segment of the new epoch is durable: a crash between the two leaves
     /// points that only the journal has, and that are taken in (`beyond`). After the save, segments
-    /// of forgotten points are removed; a crash before that leaves them to the next open.
+    /// of forgotten points are removed; a crash before that leaves them to the next open. If they
+    /// were removed first, a crash would leave a state with points whose images are gone, and no
+    /// rollback could reach them (I5).
     ///
     /// # Errors
     ///

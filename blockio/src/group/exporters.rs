@@ -68,7 +68,7 @@ impl Exporting {
             let name = path.file_name().unwrap_or_default().to_owned();
             return Ok(Self { directory: opened, name, _locked });
         }
-        Err(io::Error::other("it was taken for one that was left behind, again and again"))
+        Err(io::Error::other("another process kept taking it for a leftover"))
     }
 
     /// The current path of the directory with the announcement: it has another name if the group
@@ -91,7 +91,7 @@ impl Drop for Exporting {
         match fs::remove_file(self.inside().join(&self.name)) {
             // It was removed when the group was forgotten.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::debug!(%error, "the file that tells of an export stays behind");
+                tracing::debug!(%error, "leaving behind the file that records an export");
             }
             Ok(()) | Err(_) => {}
         }

@@ -35,8 +35,8 @@ impl GroupView {
             return Err(match point.pinned {
                 true => refused.remedied(PointRemedy::Unpin { group, point: point_named }),
                 false => refused.with_hint(
-                    "name others; once there is a newer point, and the disks are past it, it can \
-                     go",
+                    "name others; it can be forgotten once there is a newer point and the disks \
+                     have moved on",
                 ),
             });
         }

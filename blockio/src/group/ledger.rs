@@ -112,7 +112,7 @@ impl Ledger {
         written.map(drop).map_err(|(copy, error)| {
             self.mode = Mode::Failed;
             let doing = self.about("writing", copy);
-            let what_to_do = remedy(&error).unwrap_or("make room or repair");
+            let what_to_do = remedy(&error).unwrap_or("free space, or repair");
             let hint = format!(
                 "what was applied is durable; {what_to_do}, and run the same command again"
             );
@@ -154,7 +154,7 @@ impl Ledger {
 
     fn failed_before(&self) -> Error {
         let doing = about_state("writing", &self.view.name, None);
-        Error::new(ErrorKind::Failed, format!("{doing}: it failed before"))
-            .with_hint("make room or repair, and run the same command again")
+        Error::new(ErrorKind::Failed, format!("{doing}: an earlier attempt failed"))
+            .with_hint("free space, or repair, and run the same command again")
     }
 }

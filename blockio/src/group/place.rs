@@ -113,9 +113,9 @@ pub fn check_name(name: &str) -> Result<()> {
     if good {
         return Ok(());
     }
-    let context = format!("\"{}\" is no name for a group", name.escape_default());
+    let context = format!("\"{}\" is not a valid group name", name.escape_default());
     Err(Error::new(ErrorKind::Usage, context)
-        .with_hint("letters, digits, and in between - _ . are allowed, 200 at most"))
+        .with_hint("use at most 200 letters and digits, with - _ . between them"))
 }
 
 /// The lock of a group, until it is dropped. Directories of a group that saved nothing are not left
@@ -187,7 +187,7 @@ pub(super) fn lock(place: &GroupPlace, name: &str) -> Result<GroupLock> {
 }
 
 fn is_gone(name: &str) -> Error {
-    let context = format!("taking hold of group {name}: it was moved or removed meanwhile");
+    let context = format!("locking group {name}: it was moved or removed meanwhile");
     Error::refused(context).remedied(GroupRemedy::List)
 }
 
@@ -274,7 +274,7 @@ fn try_to_read_state(storage: &Arc<dyn Storage>, name: &str) -> Result<(GroupSta
                 return Ok((GroupState::default(), Vec::new()));
             }
             let context = format!(
-                "{}: it is not there, and {} segments of a history are",
+                "{} is missing, although {} segments of a history are there",
                 doing(),
                 there.len()
             );
@@ -306,8 +306,8 @@ fn with_remedy(doing: String, error: io::Error) -> Error {
 
 fn is_locked(name: &str, path: &Path, errno: nix::Error) -> Error {
     if errno == nix::Error::EWOULDBLOCK {
-        return Error::refused(format!("group {name} is being worked on by another process"))
-            .with_hint(format!("wait for it to end; `fuser {}` names it", path.display()));
+        return Error::refused(format!("another process is working on group {name}"))
+            .with_hint(format!("wait until it ends; `fuser {}` names it", path.display()));
     }
     failed("locking", path, errno.into())
 }

@@ -10,6 +10,7 @@ use crate::extent::Extent;
 use crate::group::keeper::{Preserve, Room};
 use crate::journal::Ticket;
 use crate::journal::draft::Outline;
+use crate::journal::log::ImagesDurable;
 use crate::plan::WritePlan;
 
 /// A plan whose before-images are all recorded, and will be durable soon.
@@ -21,12 +22,14 @@ pub(crate) struct RecordedPlan {
 }
 
 /// A plan whose before-images are all durable, or not wanted. It may be written now, and this is
-/// the only type that can be.
+/// the only type that can be. Only [`Group::wait_for`] makes one.
 #[must_use = "it may be written now"]
 #[derive(Debug)]
 pub(crate) struct PreservedPlan {
     plan: WritePlan,
     arena: Arc<Arena>,
+    /// `None` in a group that keeps no history.
+    _proof: Option<ImagesDurable>,
 }
 
 impl PreservedPlan {
@@ -111,10 +114,8 @@ impl Group {
     ///
     /// `Failed`: the journal failed.
     pub(crate) fn wait_for(&mut self, plan: RecordedPlan) -> Result<PreservedPlan> {
-        if let Some(keeper) = &mut self.keeper {
-            let _durable = keeper.wait(plan.ticket)?;
-        }
-        let RecordedPlan { plan, arena, .. } = plan;
-        Ok(PreservedPlan { plan, arena })
+        let RecordedPlan { plan, arena, ticket } = plan;
+        let proof = self.keeper.as_mut().map(|keeper| keeper.wait(ticket)).transpose()?;
+        Ok(PreservedPlan { plan, arena, _proof: proof })
     }
 }

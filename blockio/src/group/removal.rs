@@ -32,7 +32,7 @@ impl Group {
         let mut directories: Vec<&Path> = vec![&place.state];
         directories.extend(place.history.as_deref().filter(|history| *history != place.state));
         for directory in &directories {
-            let removing = |error| place::failed("removing what is in", directory, error);
+            let removing = |error| place::failed("removing the contents of", directory, error);
             for file in [MAKING, STATE_COPY, STATE, RUNS, RUNS_EARLIER] {
                 remove(&directory.join(file)).map_err(removing)?;
             }

@@ -51,7 +51,7 @@ impl Renaming {
     pub fn of(from: (&str, &GroupPlace), to: (&str, &GroupPlace)) -> Result<Self> {
         check_name(to.0)?;
         if from.0 == to.0 {
-            let context = format!("renaming group {}: it is called so already", from.0);
+            let context = format!("renaming group {}: that is its name already", from.0);
             return Err(Error::new(ErrorKind::Usage, context).with_hint("choose another name"));
         }
         let pairs = pairs(from.1, to.1);
@@ -200,8 +200,8 @@ fn is_there(name: &str, at: &Path) -> Error {
 }
 
 fn not_a_groups(at: &Path) -> Error {
-    Error::refused(format!("{} is there already, and is no group's", at.display()))
-        .with_hint("take another name; or remove it, if it is nobody's")
+    Error::refused(format!("{} exists, and belongs to no group", at.display()))
+        .with_hint("choose another name, or remove it if nobody needs it")
 }
 
 /// Removes `directory`, which contains at most a lock, if nobody holds that.

@@ -189,7 +189,7 @@ impl RunLog {
     fn append(&self, line: &Line) -> io::Result<()> {
         let mut text = serde_json::to_string(line).map_err(io::Error::other)?;
         if text.len() > LINE_BYTES_MAX {
-            return Err(io::Error::other("there is too much to be said of it"));
+            return Err(io::Error::other("the entry would be too long"));
         }
         text.push('\n');
         let length = self.file.metadata()?.len();

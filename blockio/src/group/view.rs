@@ -140,8 +140,8 @@ impl GroupView {
         let Some(pinned) = later.find(|point| point.pinned) else { return Ok(()) };
         let shown = selector::shown(pinned);
         let context = format!(
-            "rolling back without keeping what is overwritten gives up the points after the one \
-             that it goes to, and {shown} is pinned"
+            "rolling back without preserving what is overwritten gives up all later points, and \
+             {shown} is pinned"
         );
         Err(Error::refused(context).remedied(PointRemedy::UnpinOrKeepOverwritten {
             group: self.name.clone(),
@@ -164,7 +164,7 @@ impl GroupView {
     pub fn require_no_rollback(&self) -> Result<()> {
         let Some(to) = self.rolling_back_to() else { return Ok(()) };
         let (name, called) = (&self.name, self.called(to));
-        Err(Error::refused(format!("a rollback of group {name} to {called} is not finished"))
+        Err(Error::refused(format!("a rollback of group {name} to {called} is unfinished"))
             .remedied(PointRemedy::FinishRollback { group: name.clone(), to }))
     }
 }

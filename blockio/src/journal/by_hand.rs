@@ -181,14 +181,14 @@ pub(crate) fn state(open: &[&Written]) -> GroupState {
 }
 
 /// A copy of the state: a text, or the errno of reading it.
-type Copy = Result<Option<String>, i32>;
+type CopyByHand = Result<Option<String>, i32>;
 
 /// Storage with hand-written content.
 pub(crate) struct ByHand {
     segments: Mutex<BTreeMap<u64, MemoryDevice>>,
     /// How many opens of a segment succeed, and the errno after that.
     opens: Mutex<(usize, Option<i32>)>,
-    copies: [Copy; 2],
+    copies: [CopyByHand; 2],
     /// The segments that were shortened, and to how many bytes.
     pub(crate) shortened: Mutex<Vec<(u64, u64)>>,
 }
@@ -221,7 +221,7 @@ impl ByHand {
     }
 
     /// The same storage with these copies of the state.
-    pub(crate) fn with_copies(self, copies: [Copy; 2]) -> Self {
+    pub(crate) fn with_copies(self, copies: [CopyByHand; 2]) -> Self {
         Self { copies, ..self }
     }
 

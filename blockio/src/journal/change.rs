@@ -64,7 +64,7 @@ struct CatalogueChange {
 
 /// A change that does not belong where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("what was appended to it does not follow what is before it")]
+#[error("what was appended does not continue what is before it")]
 pub(crate) struct DoesNotFollow;
 
 impl Change {

@@ -97,7 +97,7 @@ pub fn check(
         }
         Ok(None) if listed.is_empty() => GroupState::default(),
         Ok(None) => {
-            let detail = format!("it is not there, and {} segments are", listed.len());
+            let detail = format!("it is missing, although {} segments are there", listed.len());
             report.damage.push(of_the_state(Class::StateNotReadable, detail));
             return Ok(report);
         }
@@ -155,7 +155,7 @@ impl Check<'_> {
                 let may_be_lost = nth == 0 && span.first_record > FIRST_RECORD;
                 let lost = if may_be_lost { epoch.lost_before(&without) } else { None };
                 if let Some(lost) = lost {
-                    let detail = "the state has no segment that leads back to it".to_owned();
+                    let detail = "the state lists no segment that leads back to it".to_owned();
                     self.records_missing(lost, None, detail);
                 }
             }
@@ -169,7 +169,7 @@ impl Check<'_> {
         self.check_complete(known, &epoch)?;
         if let Some(to) = known.rolling_back_to {
             let called = crate::journal::selector::called(known, to);
-            let detail = format!("a rollback to {called} was begun and not finished");
+            let detail = format!("a rollback to {called} was begun and never finished");
             self.remark(Class::RollbackUnfinished, Some(to), None, detail);
         }
         let blocked = self.blocked;
@@ -213,8 +213,8 @@ impl Check<'_> {
         }
         for (point, from, until) in lost {
             let detail = match from < until {
-                true => format!("no segment of any point has the records {from} to {}", until - 1),
-                false => "the state has no segment of the epoch that is open".to_owned(),
+                true => format!("records {from} to {} are in no segment of any point", until - 1),
+                false => "the state lists no segment of the open epoch".to_owned(),
             };
             self.records_missing(point, Some(from), detail);
         }
@@ -328,7 +328,7 @@ impl Check<'_> {
             return Ok(());
         }
         let until = known.next_record - 1;
-        let detail = format!("records {next} to {until} were durable and are in no segment");
+        let detail = format!("records {next} to {until} were durable, but no segment has them");
         self.records_missing(point, Some(next), detail);
         Ok(())
     }
@@ -363,7 +363,7 @@ impl Check<'_> {
 
     fn stray(&mut self, state: &GroupState, number: SegmentNumber, stray: Stray) {
         let Some(why) = strays::in_words(state, stray) else {
-            let detail = "no point needs it: the next apply removes it".to_owned();
+            let detail = "no point needs it; the next apply removes it".to_owned();
             return self.remark(Class::SegmentOfNoPoint, None, Some(number.0), detail);
         };
         let class = match stray {

@@ -134,10 +134,13 @@ impl Draft {
         let room = arena.as_slice().len().min(RECORD_BYTES_MAX) - begin;
         // Only whole blocks are written.
         if padded(text.len()) > room {
-            let (length, context) = (text.len(), "writing down where the volumes of the group are");
-            let context = format!("{context}: it takes {length} bytes, and a record has {room}");
+            let (length, context) = (text.len(), "recording where the group's volumes are");
+            let context = format!(
+                "{context}: it takes {length} bytes, but a record has room for \
+                                   {room}"
+            );
             return Err(Error::new(ErrorKind::Failed, context)
-                .with_hint("divide the group: fewer volumes, or shorter names of volumes"));
+                .with_hint("use several groups with fewer volumes each, or shorter volume names"));
         }
         arena.as_mut_slice()[begin..begin + text.len()].copy_from_slice(text.as_bytes());
         Ok(Self::new(arena, stamp, kind, Vec::new(), text.len()))
@@ -298,7 +301,9 @@ mod tests {
         };
         assert_eq!(of(2 * 4096).unwrap().record_bytes(), 3 * 4096);
         let refused = of(2 * 4096 + 1).unwrap_err();
-        assert!(refused.to_string().ends_with("it takes 8193 bytes, and a record has 8192"));
+        assert!(
+            refused.to_string().ends_with("it takes 8193 bytes, but a record has room for 8192")
+        );
         assert!(of(2 * 4096 - 1).is_ok());
     }
 }

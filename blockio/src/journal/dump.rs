@@ -108,7 +108,7 @@ impl Dump<'_> {
             let volume = match name {
                 Some("") => "the volume".to_owned(),
                 Some(name) => format!("\"{}\"", name.escape_default()),
-                None => format!("volume {}, which is not known", entry.volume),
+                None => format!("unknown volume {}", entry.volume),
             };
             let (start, end) = (entry.extent.start().get(), entry.extent.end().get());
             print(&format!("    {volume} {start}..{end} {held}"))?;

@@ -137,7 +137,7 @@ impl Images {
             RecordKind::EpochBegins if self.memo.is_none() => {
                 let text = reader.text(record).map_err(|e| unreadable(number, e))?;
                 let memo = text.and_then(|text| EpochMemo::parse(&text));
-                let wrong = || damaged(number, &format!("record {} is not whole", header.number));
+                let wrong = || damaged(number, &format!("record {} is incomplete", header.number));
                 self.memo = Some(memo.ok_or_else(wrong)?);
                 return Ok(None);
             }
@@ -261,7 +261,8 @@ impl Images {
                 match thread.spawn_scoped(scope, move || work(outbox)) {
                     Ok(_) => started += 1,
                     // The other threads do its work.
-                    Err(error) => tracing::warn!(%error, "no thread to check the history with"),
+                    Err(error) => tracing::warn!(%error, "starting the threads that check the \
+                                                          history"),
                 }
             }
             drop(outbox);
@@ -442,9 +443,9 @@ pub(crate) fn unreadable(number: SegmentNumber, error: SegmentError) -> Error {
     };
     match cause.kind() {
         std::io::ErrorKind::NotFound => damaged(number, "it is missing"),
-        std::io::ErrorKind::UnexpectedEof => damaged(number, "it is cut short"),
+        std::io::ErrorKind::UnexpectedEof => damaged(number, "it is truncated"),
         _ => {
-            let hint = crate::storage::remedy(&cause).unwrap_or("see to the retention volume");
+            let hint = crate::storage::remedy(&cause).unwrap_or("check the retention volume");
             let context = format!("reading segment {} of the history", number.0);
             Error::failed(context, cause).with_hint(hint)
         }

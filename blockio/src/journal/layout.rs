@@ -149,11 +149,11 @@ pub enum NoHeader {
 impl fmt::Display for NoHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Magic => write!(f, "it does not begin as a header"),
+            Self::Magic => write!(f, "it does not begin with a header"),
             Self::Version(version) => write!(f, "its version is {version}, not 1 to {VERSION}"),
             Self::Checksum => write!(f, "its checksum is wrong"),
-            Self::Field(name) => write!(f, "its {name} cannot be"),
-            Self::Short => write!(f, "it is cut short"),
+            Self::Field(name) => write!(f, "its {name} is impossible"),
+            Self::Short => write!(f, "it is truncated"),
         }
     }
 }

@@ -5,7 +5,8 @@
 //! Order, and what a crash in between leaves:
 //!
 //! 1. a segment is made and its header is durable before a record goes into it: a crash leaves a
-//!    segment without records, or none;
+//!    segment without records, or none. Whoever opens the journal next relies on this: a segment
+//!    without a valid header never held anything, and may be removed (`strays`);
 //! 2. records are written, then flushed: a crash in between leaves any of their sectors. Such a
 //!    record either fails its checksums, or is complete; none of the data it preserves was
 //!    overwritten yet, so either is right;
@@ -97,7 +98,7 @@ impl DurableEnd {
 }
 
 /// Proof that every record up to a ticket is durable (BARRIER 1). Only [`Log`] makes one.
-#[must_use = "what the records are about may be overwritten now, and only now"]
+#[must_use = "the blocks that the records preserve may be overwritten now, and not before"]
 #[derive(Debug)]
 pub(crate) struct ImagesDurable(());
 
@@ -296,7 +297,7 @@ impl Log {
     /// A failure is reported once by the writer: waiting again would never end.
     fn require_not_failed(&self) -> Result<()> {
         match self.has_failed {
-            true => Err(not_done(&*self.storage, "it failed before", SEE_TO_IT)),
+            true => Err(not_done(&*self.storage, "an earlier attempt failed", SEE_TO_IT)),
             false => Ok(()),
         }
     }
@@ -313,13 +314,13 @@ impl Log {
             }
             Done::Gone => {
                 self.has_failed = true;
-                Err(not_done(&*self.storage, "the thread that writes it ended", SEE_TO_IT))
+                Err(not_done(&*self.storage, "the thread that writes it has ended", SEE_TO_IT))
             }
         }
     }
 }
 
-const SEE_TO_IT: &str = "see to the retention volume";
+const SEE_TO_IT: &str = "check the retention volume";
 
 /// The error for an operation that the retention volume did not do: where, and what to do now.
 fn not_done(storage: &dyn Storage, doing: &str, remedy: &str) -> Error {
@@ -327,7 +328,7 @@ fn not_done(storage: &dyn Storage, doing: &str, remedy: &str) -> Error {
     let place = file.as_deref().and_then(Path::parent);
     let place = place.map_or_else(String::new, |place| format!(" at {}", place.display()));
     let hint = format!(
-        "nothing was overwritten without its history; {remedy}, and run the same command again"
+        "nothing was overwritten without being preserved; {remedy}, and run the same command again"
     );
     Error::new(ErrorKind::Failed, format!("the retention journal{place}: {doing}")).with_hint(hint)
 }
@@ -446,7 +447,7 @@ impl Drop for Worker {
             drop(jobs.take());
             // A thread that does not end is left alone: it hangs in the kernel, or in a disk.
             let has_ended = loop {
-                match receive(done, Limits::USUAL, "the thread that writes history to end") {
+                match receive(done, Limits::USUAL, "the thread that writes history, to end") {
                     Ok(Some(_)) => {}
                     Ok(None) => break true,
                     Err(_) => break false,
@@ -594,7 +595,10 @@ mod tests {
             again[0].as_ref().unwrap_err(),
             "the retention journal: flushing: Input/output error (os error 5)"
         );
-        assert_eq!(again[1].as_ref().unwrap_err(), "the retention journal: it failed before");
+        assert_eq!(
+            again[1].as_ref().unwrap_err(),
+            "the retention journal: an earlier attempt failed"
+        );
     }
 
     #[test]

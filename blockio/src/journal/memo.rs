@@ -232,7 +232,7 @@ impl GroupState {
 /// `Failed`: it cannot be serialised; this does not happen for the contents of a memo.
 pub(crate) fn text<T: Serialize>(memo: &T) -> Result<String> {
     serde_json::to_string(memo)
-        .map_err(|error| Error::failed("writing down where the volumes are", error))
+        .map_err(|error| Error::failed("recording where the volumes are", error))
 }
 
 #[cfg(test)]

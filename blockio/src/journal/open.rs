@@ -261,7 +261,7 @@ impl<'a> Opening<'a> {
 
 fn of_no_volume(number: SegmentNumber, record: u64) -> Error {
     let context = format!(
-        "reading segment {} of the retention journal: record {record} has what a volume held that \
+        "reading segment {} of the retention journal: record {record} has data of a volume that \
          neither the state nor the journal knows",
         number.0
     );
@@ -270,8 +270,8 @@ fn of_no_volume(number: SegmentNumber, record: u64) -> Error {
 
 fn missing(record: u64, last: u64) -> Error {
     let context = format!(
-        "reading the retention journal: record {record} is missing or damaged, and records up to \
-         {last} were durable"
+        "reading the retention journal: record {record} is missing or damaged, although records up \
+         to {last} were durable"
     );
     Error::new(ErrorKind::Integrity, context).remedied(GroupRemedy::CheckJournal)
 }

@@ -343,9 +343,9 @@ fn newest_history(headers: &[SegmentHeader]) -> Option<Identity> {
 fn of_other_histories(others: &[SegmentHeader]) -> Error {
     let numbers: Vec<_> = others.iter().map(|header| header.number.0.to_string()).collect();
     let numbers = numbers.join(", ");
-    let context = format!("making the state anew: segments {numbers} are of another history");
+    let context = format!("rebuilding the state: segments {numbers} belong to another history");
     Error::new(ErrorKind::Integrity, context)
-        .with_hint("see whose they are, and move these files into another directory")
+        .with_hint("find out whose they are, and move these files to another directory")
 }
 
 /// The items that count, oldest first; adds a notice of the points that are lost with the others.
@@ -381,10 +381,10 @@ fn counting(mut items: Vec<Item>, notes: &mut Vec<Notice>) -> Vec<Item> {
 /// The points of `items`, with what leads to each.
 fn points(items: &[Item]) -> Result<Vec<Point>> {
     if items.iter().all(|item| item.memo.points.is_empty()) {
-        let context = "making the state anew: the segments are of an earlier version of mtctl, and \
-                       do not say which volumes and points they are of";
+        let context = "rebuilding the state: the segments were written by an earlier version of \
+                       mtctl, and do not say which volumes and points they belong to";
         return Err(Error::new(ErrorKind::Integrity, context)
-            .with_hint("put the file `state` of the group back from a copy"));
+            .with_hint("restore the group's file `state` from a copy"));
     }
     let mut points: Vec<Point> = Vec::new();
     for item in items {
@@ -445,13 +445,13 @@ fn numbered(
     if is_numbered {
         return Ok(volumes.into_values().map(|volume| volume.is).collect());
     }
-    let context = "making the state anew: the segments do not say what all their volumes are";
+    let context = "rebuilding the state: the segments do not describe all of their volumes";
     Err(Error::new(ErrorKind::Integrity, context)
-        .with_hint("put the file `state` of the group back from a copy"))
+        .with_hint("restore the group's file `state` from a copy"))
 }
 
 fn nothing() -> Error {
-    let context = "making the state anew: no segment says of which point it is";
+    let context = "rebuilding the state: no segment says which point it belongs to";
     Error::new(ErrorKind::Usage, context).remedied(GroupRemedy::NameHistory)
 }
 

@@ -238,7 +238,7 @@ pub fn why_it_stays(catalogue: &Catalogue, point: &Point) -> Option<&'static str
     match () {
         () if point.pinned => Some("is pinned"),
         () if point.id == catalogue.open_epoch() => Some("is the newest one"),
-        () if of_rollback.contains(&Some(point.id)) => Some("is where a rollback led to"),
+        () if of_rollback.contains(&Some(point.id)) => Some("is where a rollback went"),
         () => None,
     }
 }
@@ -476,10 +476,16 @@ mod tests {
         assert_eq!(jump(&dated(&[0, 5, 10, 15]), &policy), None);
         let ahead = jump(&dated(&[0, 5, 10, 15, 15 + 48 * 60]), &policy).unwrap();
         assert!(matches!(ahead, Notice::LongGap { by, .. } if by.as_secs() == 48 * 3600));
-        assert!(ahead.to_string().contains("is dated 48 h after the one before it"), "{ahead}");
+        assert!(
+            ahead.to_string().contains("is dated 48 h later than the point before it"),
+            "{ahead}"
+        );
         let back = jump(&dated(&[5000, 5005, 5010, 2010]), &policy).unwrap();
         assert!(matches!(back, Notice::ClockSetBack { .. }));
-        assert!(back.to_string().contains("is dated 50 h before the one before it"), "{back}");
+        assert!(
+            back.to_string().contains("is dated 50 h earlier than the point before it"),
+            "{back}"
+        );
     }
 
     proptest! {

@@ -49,15 +49,15 @@ pub enum NotReadable {
     Damaged(String),
     /// Both copies are torn. Each is durable before the other is appended to, so no crash causes
     /// that: the last save may have been acted on, and is not known.
-    #[error("what was saved last is damaged in both copies, {0} and {1}")]
+    #[error("the last save is damaged in both copies, {0} and {1}")]
     BothTorn(String, String),
     /// The copies belong to two histories.
-    #[error("{0} and {1} are of different histories: one of them was put there by hand")]
+    #[error("{0} and {1} belong to different histories: one of them was put there by hand")]
     OfTwoHistories(String, String),
 }
 
 /// One copy, as read.
-enum Copy {
+enum CopyRead {
     Missing,
     Damaged(String),
     Whole(Box<Parsed>),
@@ -100,15 +100,15 @@ fn copy_of(
     storage: &dyn Storage,
     copy: StateCopy,
     read: io::Result<Option<String>>,
-) -> Result<Copy, NotReadable> {
+) -> Result<CopyRead, NotReadable> {
     match read {
-        Ok(None) => Ok(Copy::Missing),
+        Ok(None) => Ok(CopyRead::Missing),
         Ok(Some(text)) => Ok(match state_text::parse_copy(&text) {
-            Ok(parsed) => Copy::Whole(Box::new(parsed)),
-            Err(problem) => Copy::Damaged(problem.to_string()),
+            Ok(parsed) => CopyRead::Whole(Box::new(parsed)),
+            Err(problem) => CopyRead::Damaged(problem.to_string()),
         }),
         // A sector that cannot be read is damage to this copy; so is a path that is not a file.
-        Err(error) if is_damage(&error) => Ok(Copy::Damaged(error.to_string())),
+        Err(error) if is_damage(&error) => Ok(CopyRead::Damaged(error.to_string())),
         Err(cause) => Err(NotReadable::Failed { file: shown(storage, copy), cause }),
     }
 }
@@ -130,19 +130,23 @@ fn both(storage: &dyn Storage) -> (String, String) {
 }
 
 /// The state if both copies have the same text.
-fn choose_the_one(storage: &dyn Storage, copy: Copy) -> Result<Option<Saved>, NotReadable> {
+fn choose_the_one(storage: &dyn Storage, copy: CopyRead) -> Result<Option<Saved>, NotReadable> {
     let (first, second) = both(storage);
     match copy {
-        Copy::Whole(parsed) if parsed.is_torn && !planted!(TornInBothBelieved) => {
+        CopyRead::Whole(parsed) if parsed.is_torn && !planted!(TornInBothBelieved) => {
             Err(NotReadable::BothTorn(first, second))
         }
-        Copy::Whole(parsed) => Ok(Some(Saved { state: parsed.state, notes: Vec::new() })),
-        Copy::Damaged(why) => Err(NotReadable::Damaged(format!("{first} and {second}: {why}"))),
-        Copy::Missing => Ok(None),
+        CopyRead::Whole(parsed) => Ok(Some(Saved { state: parsed.state, notes: Vec::new() })),
+        CopyRead::Damaged(why) => Err(NotReadable::Damaged(format!("{first} and {second}: {why}"))),
+        CopyRead::Missing => Ok(None),
     }
 }
 
-fn choose(storage: &dyn Storage, first: Copy, second: Copy) -> Result<Option<Saved>, NotReadable> {
+fn choose(
+    storage: &dyn Storage,
+    first: CopyRead,
+    second: CopyRead,
+) -> Result<Option<Saved>, NotReadable> {
     use StateCopy::{First, Second};
     let note = |bad, why: String, good| {
         let (bad, good) = (shown(storage, bad), shown(storage, good));
@@ -151,8 +155,8 @@ fn choose(storage: &dyn Storage, first: Copy, second: Copy) -> Result<Option<Sav
     let damaged = |copy, why: &str| format!("{}: {why}", shown(storage, copy));
     let missing = || "it is not there".to_owned();
     let (Parsed { state, .. }, notes) = match (first, second) {
-        (Copy::Missing, Copy::Missing) => return Ok(None),
-        (Copy::Whole(one), Copy::Whole(other)) => {
+        (CopyRead::Missing, CopyRead::Missing) => return Ok(None),
+        (CopyRead::Whole(one), CopyRead::Whole(other)) => {
             let (first, second) = both(storage);
             if of_two_histories(&one.state, &other.state) {
                 return Err(NotReadable::OfTwoHistories(first, second));
@@ -168,7 +172,7 @@ fn choose(storage: &dyn Storage, first: Copy, second: Copy) -> Result<Option<Sav
                 false => (*one, note(Second, older(theirs, ours), First)),
             }
         }
-        (Copy::Whole(one), Copy::Missing) => {
+        (CopyRead::Whole(one), CopyRead::Missing) => {
             // A state of version 1 had no second copy; and the very first save makes the first copy
             // before the second.
             let notes = match one.version >= COPIED_FROM && one.state.generation() > BEHIND_MAX {
@@ -177,17 +181,17 @@ fn choose(storage: &dyn Storage, first: Copy, second: Copy) -> Result<Option<Sav
             };
             (*one, notes)
         }
-        (Copy::Whole(one), Copy::Damaged(why)) => (*one, note(Second, why, First)),
-        (Copy::Missing, Copy::Whole(other)) => (*other, note(First, missing(), Second)),
-        (Copy::Damaged(why), Copy::Whole(other)) => (*other, note(First, why, Second)),
-        (Copy::Damaged(one), Copy::Damaged(other)) => {
+        (CopyRead::Whole(one), CopyRead::Damaged(why)) => (*one, note(Second, why, First)),
+        (CopyRead::Missing, CopyRead::Whole(other)) => (*other, note(First, missing(), Second)),
+        (CopyRead::Damaged(why), CopyRead::Whole(other)) => (*other, note(First, why, Second)),
+        (CopyRead::Damaged(one), CopyRead::Damaged(other)) => {
             let (first, second) = (damaged(First, &one), damaged(Second, &other));
             return Err(NotReadable::Damaged(format!("{first}; {second}")));
         }
-        (Copy::Damaged(why), Copy::Missing) => {
+        (CopyRead::Damaged(why), CopyRead::Missing) => {
             return Err(NotReadable::Damaged(damaged(First, &why)));
         }
-        (Copy::Missing, Copy::Damaged(why)) => {
+        (CopyRead::Missing, CopyRead::Damaged(why)) => {
             return Err(NotReadable::Damaged(damaged(Second, &why)));
         }
     };
@@ -304,7 +308,7 @@ mod tests {
         let told = saved.notes[0].to_string();
         let file = |name| place.path().join(name).display().to_string();
         assert!(told.starts_with(&file(STATE)), "{told}");
-        assert!(told.contains(&format!("{} is used", file(STATE_COPY))), "{told}");
+        assert!(told.contains(&format!("using {}", file(STATE_COPY))), "{told}");
     }
 
     #[test]
@@ -317,7 +321,7 @@ mod tests {
         let directory = Directory::open(place.path(), place.path()).unwrap();
         let told = read(&directory).unwrap_err().to_string();
         let [first, second] = [STATE, STATE_COPY].map(|name| place.path().join(name));
-        let both = format!("{} and {} are of different", first.display(), second.display());
+        let both = format!("{} and {} belong to different", first.display(), second.display());
         assert!(told.starts_with(&both), "{told}");
     }
 }

@@ -46,9 +46,9 @@ pub(crate) enum NoRecord {
     SegmentEnds,
     #[error("no header: {0}")]
     Header(NoHeader),
-    #[error("it is of another session or journal")]
+    #[error("it belongs to another session or journal")]
     Foreign,
-    #[error("its number is {0}, which is not the next")]
+    #[error("its number is {0}, which does not come next")]
     Number(u64),
     #[error("it goes on past the end of the segment")]
     Long,
@@ -69,7 +69,7 @@ pub(crate) struct SegmentReader {
 pub(crate) enum SegmentError {
     #[error("reading it")]
     Io(#[source] io::Error),
-    #[error("its header is none: {0}")]
+    #[error("its header is invalid: {0}")]
     Header(NoHeader),
     #[error("it belongs to another journal")]
     Foreign,

@@ -38,13 +38,13 @@ impl FromStr for Selector {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         match text {
-            "" => Err("a point has a number, a name, or a time".to_owned()),
+            "" => Err("name a point by its number, its name or a time".to_owned()),
             "latest" => Ok(Self::Latest),
             "latest-app" => Ok(Self::LatestApp),
             "start" => Ok(Self::Start),
             other => match other.strip_prefix("id:") {
                 Some(number) if of_id(number).is_none() => {
-                    Err("id: is followed by the number of a point, as in id:7".to_owned())
+                    Err("id: must be followed by a point's number, as in id:7".to_owned())
                 }
                 Some(_) | None => Ok(Self::Text(other.to_owned())),
             },
@@ -74,22 +74,22 @@ pub fn check_name(name: &str) -> std::result::Result<(), String> {
         "latest" | "latest-app" | "start" => format!("{name} means another point"),
         _ if name.trim().is_empty() => "a name is not empty".to_owned(),
         _ if of_id(name).is_some() || name.bytes().all(|byte| byte.is_ascii_digit()) => {
-            "a number is the number of a point, and no name".to_owned()
+            "a number means a point's number, and cannot be a name".to_owned()
         }
         _ if name.starts_with("id:") || name.starts_with("name:") => {
-            "what begins with id: or name: says how a point is meant".to_owned()
+            "names cannot begin with id: or name:".to_owned()
         }
         _ if name.len() > NAME_BYTES_MAX => {
-            format!("it has {} bytes, and a name has at most {NAME_BYTES_MAX}", name.len())
+            format!("it has {} bytes, but a name has at most {NAME_BYTES_MAX}", name.len())
         }
         _ if !name.chars().all(|one| plain::is_plain(one) && !looks_empty(one)) => {
-            "it has characters that cannot be seen, or that a terminal would obey".to_owned()
+            "it has invisible characters, or characters that a terminal would obey".to_owned()
         }
-        _ if name.trim() != name => "it begins or ends with a blank".to_owned(),
+        _ if name.trim() != name => "it begins or ends with a space".to_owned(),
         _ if name.starts_with('-') => "it would be taken for an option".to_owned(),
         _ if name.chars().all(char::is_numeric) => "it reads as a number".to_owned(),
         _ if moment::is_one(name) => {
-            "it is a time, and means the newest point before it".to_owned()
+            "it reads as a time, which means the newest point before it".to_owned()
         }
         _ => return Ok(()),
     };
@@ -123,7 +123,7 @@ fn find_at<'a>(catalogue: &'a Catalogue, selector: &Selector, now: &Zoned) -> Re
             .all()
             .next()
             .filter(|point| point.kind == PointKind::Start)
-            .ok_or_else(|| none("start any more: what it was kept in was given up")),
+            .ok_or_else(|| none("start any more: its history was given up")),
         Selector::Text(text) => find_text(catalogue, text, now),
     }
 }
@@ -154,7 +154,7 @@ fn find_text<'a>(catalogue: &'a Catalogue, text: &str, now: &Zoned) -> Result<&'
     match moment::parse(text, now)? {
         Some(wanted) => at_time(catalogue, text, wanted),
         None if moment::looks_like_one(text) => {
-            let context = format!("\"{shown}\" is no time, and no recovery point has that name");
+            let context = format!("\"{shown}\" is neither a time nor the name of a recovery point");
             Err(Error::new(ErrorKind::Usage, context).with_hint(moment::FORMS))
         }
         None => Err(refuse(catalogue, format!("there is no recovery point \"{shown}\""))),
@@ -180,10 +180,9 @@ fn gone(
 /// The error for a number that no point has any more, but that is the name of another point: names
 /// come from streams.
 fn is_a_name(text: &str, point: &Point) -> Error {
-    let context =
-        format!("no point that is kept has the number {text}; {} is called so", { shown(point) });
+    let context = format!("no point has the number {text}; {} has that name", { shown(point) });
     Error::new(ErrorKind::Usage, context)
-        .with_hint(format!("if that is meant: name:{text}, or {}", typed(point)))
+        .with_hint(format!("if you mean that one: name:{text}, or {}", typed(point)))
 }
 
 fn of_id(text: &str) -> Option<PointId> {
@@ -213,8 +212,8 @@ fn at_time<'a>(catalogue: &'a Catalogue, text: &str, wanted: u64) -> Result<&'a 
     before.sort_by_key(|point| (point.time, point.id));
     let Some(newest) = before.last() else {
         let context = format!(
-            "there is no recovery point at or before {wanted_shown}: it expired, if ever there \
-             was one"
+            "there is no recovery point at or before {wanted_shown}; if there was one, it has \
+             expired"
         );
         return Err(refuse(catalogue, context));
     };
@@ -235,10 +234,8 @@ fn refuse(catalogue: &Catalogue, context: String) -> Error {
     let mut kept = catalogue.recovery_points();
     let error = Error::new(ErrorKind::Usage, context);
     match (kept.next(), kept.next_back()) {
-        (None, _) => error.with_hint("no recovery point is kept"),
-        (Some(only), None) => {
-            error.with_hint(format!("{} is the only one that is kept", shown(only)))
-        }
+        (None, _) => error.with_hint("there are no recovery points"),
+        (Some(only), None) => error.with_hint(format!("{} is the only one", shown(only))),
         (Some(first), Some(last)) => {
             error.remedied(PointRemedy::ListBetween { first: shown(first), last: shown(last) })
         }
@@ -355,7 +352,7 @@ mod tests {
             ("1970-01-01T00:03:20Z", "there is no recovery point at or before"),
             ("99", "there is no recovery point \"99\""),
             ("20261122", "there is no recovery point \"20261122\""),
-            ("2026-13-45", "\"2026-13-45\" is no time, and no recovery point has that name"),
+            ("2026-13-45", "\"2026-13-45\" is neither a time nor the name of a recovery point"),
             ("up\u{1b}grade", "there is no recovery point \"up\\u{1b}grade\""),
             ("0", "point 0 has expired, or was given up"),
             ("start", "there is no start any more"),
@@ -395,7 +392,7 @@ mod tests {
         let mut catalogue = catalogue();
         let _ = catalogue.forget(&[PointId(1)]);
         let error = find(&catalogue, &"1".parse().unwrap()).unwrap_err();
-        assert!(error.to_string().contains("no point that is kept has the number 1"), "{error}");
+        assert!(error.to_string().contains("no point has the number 1"), "{error}");
         assert!(error.hint().unwrap().contains("name:1"), "{error:?}");
         let named = find(&catalogue, &"name:1".parse().unwrap()).unwrap();
         assert_eq!(named.id, PointId(3));

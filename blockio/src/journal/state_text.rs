@@ -11,10 +11,10 @@ use crate::journal::state::{GroupState, VERSION};
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// There is no second line, or it is not a checksum.
-    #[error("where its checksum belongs is none: it is not whole")]
+    #[error("its checksum is missing: it is incomplete")]
     NoChecksum,
     /// The first line does not match its checksum.
-    #[error("its checksum is {found:08x}, and what is written there says {expected:08x}")]
+    #[error("its checksum is {found:08x}, but the file says {expected:08x}")]
     Checksum {
         /// The checksum of the first line.
         found: u32,
@@ -22,10 +22,10 @@ pub enum StateError {
         expected: u32,
     },
     /// Not JSON of this shape.
-    #[error("it is not what this version writes")]
+    #[error("it is not in the form that this version writes")]
     Json(#[from] serde_json::Error),
     /// The version is not one that this program knows.
-    #[error("its version is {0}, and this program knows 1 to {VERSION}")]
+    #[error("its version is {0}, but this program knows only 1 to {VERSION}")]
     Version(u32),
     /// An appended piece is damaged, and not only where a crash would have left it.
     #[error("what was appended to it is damaged")]

@@ -157,16 +157,15 @@ pub(crate) fn in_words(state: &GroupState, stray: Stray) -> Option<String> {
     match stray {
         Stray::MayGo => None,
         Stray::Newer(generation) => Some(format!(
-            "is newer than the state: it was made at generation {generation}, and the state is of \
-             {}",
+            "is newer than the state: it was made at generation {generation}, the state is of {}",
             state.generation()
         )),
         Stray::OfALaterPoint(point) => Some(format!(
-            "is newer than the state: it has what was overwritten after point {point}, of which \
-             the state knows nothing"
+            "is newer than the state: it holds images for point {point}, which the state does not \
+             know"
         )),
         Stray::OfAnotherJournal => {
-            Some("is of another history, of which the state knows nothing".to_owned())
+            Some("belongs to another history, which the state does not know".to_owned())
         }
     }
 }

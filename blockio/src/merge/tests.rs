@@ -47,7 +47,7 @@ fn what_has_no_name_or_does_not_follow_or_is_shared_is_refused() {
     let remedy = StreamRemedy::NameVolumeOf { input: "file".to_owned() };
     assert_eq!(Remedy::of(&refused), Some(&remedy.into()));
     let gap = [input(vec![volume("db", "", "s1")]), input(vec![volume("db", "s2", "s3")])];
-    assert!(Merged::of(&gap).unwrap_err().chain().contains("the one before ends at \"s1\""));
+    assert!(Merged::of(&gap).unwrap_err().chain().contains("the previous one ends at \"s1\""));
     let shared = [
         input(vec![volume("db", "", "s1")]),
         input(vec![volume("db", "s1", "s2"), volume("log", "", "s2")]),

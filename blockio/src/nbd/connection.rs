@@ -152,7 +152,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
 
     fn torn(&self) -> Result<(), Ended> {
         let export = &self.agreed.export.name;
-        tracing::warn!(export, "an NBD client is cut off: the rest of its reply cannot be read");
+        tracing::warn!(export, "disconnecting an NBD client: the rest of its reply cannot be read");
         Err(Ended::Torn)
     }
 

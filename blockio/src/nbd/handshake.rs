@@ -69,7 +69,7 @@ impl<'exports> Handshake<'_, '_, 'exports> {
             Code::List => self.list(header, &data)?,
             Code::StructuredReply => self.structured_reply(header, &data)?,
             Code::ListMetaContext | Code::SetMetaContext => self.meta_context(header, &data)?,
-            Code::Unknown => self.say(header, Reply::Unsupported, "this option is not known")?,
+            Code::Unknown => self.say(header, Reply::Unsupported, "unknown option")?,
         }
         Ok(None)
     }
@@ -85,7 +85,7 @@ impl<'exports> Handshake<'_, '_, 'exports> {
         if header.code() == Code::ExportName {
             return Err(Breach::NoSuchExport.into());
         }
-        self.say(header, Reply::TooBig, "the data of this option is too long")?;
+        self.say(header, Reply::TooBig, "this option has too much data")?;
         Ok(None)
     }
 
@@ -104,7 +104,7 @@ impl<'exports> Handshake<'_, '_, 'exports> {
     /// Describes an export; returns what would be agreed on if it were chosen now.
     fn info(&mut self, header: Header, data: &[u8]) -> Result<Option<Agreed<'exports>>, Ended> {
         let Some(request) = InfoRequest::parse(data) else {
-            self.say(header, Reply::Invalid, "the data of this option cannot be understood")?;
+            self.say(header, Reply::Invalid, "the data of this option is invalid")?;
             return Ok(None);
         };
         let Some(export) = export::find(self.exports, request.name) else {
@@ -124,7 +124,7 @@ impl<'exports> Handshake<'_, '_, 'exports> {
 
     fn list(&mut self, header: Header, data: &[u8]) -> Result<(), Ended> {
         if !data.is_empty() {
-            return self.say(header, Reply::Invalid, "this option has no data");
+            return self.say(header, Reply::Invalid, "this option takes no data");
         }
         for export in self.exports {
             self.wire.send(&option::server_reply(header, &export.name))?;
@@ -134,7 +134,7 @@ impl<'exports> Handshake<'_, '_, 'exports> {
 
     fn structured_reply(&mut self, header: Header, data: &[u8]) -> Result<(), Ended> {
         if !data.is_empty() {
-            return self.say(header, Reply::Invalid, "this option has no data");
+            return self.say(header, Reply::Invalid, "this option takes no data");
         }
         self.is_structured = true;
         self.say(header, Reply::Acknowledged, "")
@@ -147,18 +147,10 @@ impl<'exports> Handshake<'_, '_, 'exports> {
             self.allocation_of = None;
         }
         if !self.is_structured {
-            return self.say(
-                header,
-                Reply::Invalid,
-                "structured replies have to be agreed on first",
-            );
+            return self.say(header, Reply::Invalid, "negotiate structured replies first");
         }
         let Some(request) = ContextRequest::parse(data) else {
-            return self.say(
-                header,
-                Reply::Invalid,
-                "the data of this option cannot be understood",
-            );
+            return self.say(header, Reply::Invalid, "the data of this option is invalid");
         };
         if export::find(self.exports, request.name).is_none() {
             return self.say(header, Reply::UnknownExport, "no export has this name");

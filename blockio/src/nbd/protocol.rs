@@ -110,7 +110,7 @@ pub enum Breach {
     #[error("a write of {0} bytes")]
     WriteTooLong(u32),
     /// The old way to choose an export, with the name of no export.
-    #[error("an export of that name is not served")]
+    #[error("there is no export of that name")]
     NoSuchExport,
 }
 

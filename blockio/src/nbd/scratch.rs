@@ -145,9 +145,8 @@ impl Scratch {
 
     fn end_inside(&self, at: ByteOffset, length: u64) -> Result<u64> {
         let end = at.checked_add(ByteCount::new(length)).map(ByteOffset::get);
-        end.filter(|end| *end <= self.capacity).ok_or_else(|| {
-            Error::new(ErrorKind::Usage, "reaching into the layer of writes: past its end")
-        })
+        end.filter(|end| *end <= self.capacity)
+            .ok_or_else(|| Error::new(ErrorKind::Usage, "accessing the scratch layer past its end"))
     }
 
     fn read_merged(
@@ -163,9 +162,10 @@ impl Scratch {
             match run.source {
                 Source::Below => below.read(ByteOffset::new(run.start), piece)?,
                 Source::Zeros => piece.fill(0),
-                Source::File => self.file.read_exact_at(piece, run.start).map_err(|error| {
-                    Error::failed("reading back what was written above the disk", error)
-                })?,
+                Source::File => self
+                    .file
+                    .read_exact_at(piece, run.start)
+                    .map_err(|error| Error::failed("reading the scratch layer", error))?,
             }
         }
         Ok(())
@@ -216,7 +216,7 @@ impl Scratch {
     fn write_file(&self, at: u64, data: &[u8]) -> Result<()> {
         self.file
             .write_all_at(data, at)
-            .map_err(|error| Error::failed("keeping what is written above the disk", error))
+            .map_err(|error| Error::failed("writing to the scratch layer", error))
     }
 
     /// Writes zeros from `start` to `end`, which may be equal, with no whole blocks between them.
@@ -247,7 +247,7 @@ impl Scratch {
         let (Ok(start), Ok(length)) = place else { return };
         if let Err(error) = fallocate(&self.file, flags, start, length) {
             let error = io::Error::from(error);
-            tracing::debug!(%error, "zeros above the disk keep their room");
+            tracing::debug!(%error, "freeing space in the scratch layer failed");
         }
     }
 }

@@ -137,10 +137,12 @@ impl Server {
     /// set then. An error with one client ends only its own connection.
     pub fn serve(&self, stop: &AtomicBool) -> Result<()> {
         let seats = Seats::new(CONNECTIONS_MAX);
-        let result = thread::scope(|scope| {
-            let result = self.accept_until(stop, |socket, peer| {
+        let result =
+            thread::scope(|scope| {
+                let result = self.accept_until(stop, |socket, peer| {
                 let Some(seat) = seats.take(Instant::now(), peer, self.patience.keeps) else {
-                    tracing::debug!("an NBD client is sent away: {CONNECTIONS_MAX} are served");
+                    tracing::debug!("turning away an NBD client: {CONNECTIONS_MAX} are being \
+                                     served");
                     return;
                 };
                 let work = move || {
@@ -150,17 +152,19 @@ impl Server {
                 };
                 let thread = thread::Builder::new().name("nbd".to_owned());
                 if let Err(error) = thread.spawn_scoped(scope, work) {
-                    tracing::debug!(%error, "an NBD client is sent away: no thread for it");
+                    tracing::debug!(%error, "turning away an NBD client: cannot start a thread for \
+                                             it");
                 }
             });
-            // Before the last connections end: nobody should find a server that accepts no more.
-            self.listener.retire();
-            if result.is_err() {
-                stop.store(true, Ordering::Relaxed);
-            }
-            result
-        });
-        tracing::debug!(bytes = self.budget.held().most, "what requests held together at most");
+                // Before the last connections end: nobody should find a server that accepts no
+                // more.
+                self.listener.retire();
+                if result.is_err() {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                result
+            });
+        tracing::debug!(bytes = self.budget.held().most, "the most that requests held together");
         result
     }
 
@@ -197,7 +201,7 @@ impl Server {
                 Ok((socket, peer)) => serve(socket, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    tracing::debug!(%error, "an NBD client could not be accepted");
+                    tracing::debug!(%error, "accepting an NBD client failed");
                     // The cause may be a lack of descriptors: the client still waits, so do not
                     // spin.
                     let _ = poll(&mut [], PollTimeout::from(STOP_POLL_MS));
@@ -256,7 +260,7 @@ impl SocketFile {
             return;
         }
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(%error, "the socket file stays behind");
+            tracing::debug!(%error, "leaving the socket file behind");
         }
     }
 }
@@ -264,13 +268,13 @@ impl SocketFile {
 fn check_names(exports: &[Export]) -> Result<()> {
     let usage = |message: String| Err(Error::new(ErrorKind::Usage, message));
     if exports.is_empty() {
-        return usage("serving disks over NBD: there is none to serve".to_owned());
+        return usage("serving disks over NBD: there is nothing to serve".to_owned());
     }
     for (index, export) in exports.iter().enumerate() {
         let name = &export.name;
         if name.is_empty() || name.len() > STRING_BYTES_MAX {
             return usage(format!(
-                "serving {}: a name of {} bytes",
+                "serving {}: its name has {} bytes",
                 export.view.shown(),
                 name.len()
             ));
@@ -286,7 +290,7 @@ fn listen_unix(path: &Path) -> Result<(UnixListener, SocketFile)> {
     let bytes = path.as_os_str().len();
     if bytes > SOCKET_PATH_BYTES_MAX {
         let context = format!(
-            "listening at {}: it has {bytes} bytes, and the path of a socket has at most \
+            "listening at {}: it has {bytes} bytes, but the path of a socket has at most \
              {SOCKET_PATH_BYTES_MAX}",
             path.display()
         );
@@ -313,13 +317,13 @@ fn failed_to_listen(place: impl fmt::Display, error: io::Error) -> Error {
 fn remove_stale(path: &Path) -> Result<()> {
     let refused = |what: &str| {
         Err(Error::refused(format!("listening at {}: {what}", path.display()))
-            .with_hint("choose another path, or end what uses this one"))
+            .with_hint("choose another path, or stop whatever uses this one"))
     };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed_to_listen(path.display(), error)),
         Ok(metadata) if !metadata.file_type().is_socket() => {
-            return refused("a file is there that is not a socket");
+            return refused("it exists, and is not a socket");
         }
         Ok(_) => {}
     }
@@ -329,7 +333,7 @@ fn remove_stale(path: &Path) -> Result<()> {
         }
         // Another error, such as a full queue or missing permissions, does not show that nobody
         // listens.
-        Ok(_) | Err(_) => refused("somebody listens there already"),
+        Ok(_) | Err(_) => refused("another process listens there"),
     }
 }
 

@@ -32,19 +32,19 @@ pub(crate) enum Ended {
     #[error("the server stops")]
     Stopped,
     /// The client disconnected without a word.
-    #[error("the client went away in the middle")]
+    #[error("the client disconnected in the middle of a request")]
     Vanished,
     /// The client is too slow.
-    #[error("the client neither sends nor takes what is due")]
+    #[error("the client neither sends nor receives what is due")]
     Stalled,
     /// The client was idle or stalled, and another one has its seat.
-    #[error("the client was idle or stalled and made room for another one")]
+    #[error("the client was idle or stalled, and was disconnected to make room for another one")]
     Replaced,
     /// The rest of a reply that has begun cannot be read, and there is no other way to report it.
     #[error("a reply could not be finished")]
     Torn,
     /// The client does not speak the protocol.
-    #[error("the client breaks the protocol: {0}")]
+    #[error("the client violates the protocol: {0}")]
     Breach(#[from] Breach),
     /// The socket failed.
     #[error("the socket failed: {0}")]

@@ -104,7 +104,7 @@ impl Reader<'_> {
 
     fn read(&self, index: u64, extent: Extent, mut arena: Arena) -> Result<Piece> {
         if self.stop.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Failed, "stopped before the end, as asked"));
+            return Err(Error::new(ErrorKind::Failed, "stopped before the end, as requested"));
         }
         let memory = arena.as_mut_slice();
         // The bytes after the piece are from the last user of the memory.

@@ -123,7 +123,7 @@ impl<'a> Ahead<'a> {
             // It only waits for memory.
             Self::Inline { .. } => Ok(()),
             Self::Thread { filled, waited_for, .. } => {
-                let came = receive(filled, Limits::USUAL, "images out of the history");
+                let came = receive(filled, Limits::USUAL, "images from the history");
                 *waited_for = came.map_err(|error| Error::failed("reading the history", error))?;
                 Ok(())
             }

@@ -58,18 +58,18 @@ pub(super) fn require(
         return Ok(oldest.take(needed.points_to_go.unwrap_or(usize::MAX)).collect());
     }
     let go = match needed.points_to_go {
-        Some(1) => "the oldest point would have to go for it".to_owned(),
-        Some(count) => format!("the {count} oldest points would have to go for it"),
+        Some(1) => "the oldest point would have to be given up".to_owned(),
+        Some(count) => format!("the {count} oldest points would have to be given up"),
         None => match pinned {
             Some(point) => {
-                format!("{} is pinned, and no more may go for it", group.called(point))
+                format!("{} is pinned, so no more may be given up", group.called(point))
             }
-            None => "all points before the one that it leads to might not be enough".to_owned(),
+            None => "giving up all earlier points might not be enough".to_owned(),
         },
     };
     let context = format!(
-        "rolling back: what it overwrites is kept, and may take {} MiB on the retention volume, \
-         where {} MiB are free: {go}; nothing was written",
+        "rolling back: what it overwrites is preserved, which may take {} MiB on the retention \
+         volume, where {} MiB are free: {go}; nothing was written",
         needed.bytes.div_ceil(MIB),
         needed.free_bytes / MIB,
     );

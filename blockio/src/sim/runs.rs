@@ -86,7 +86,7 @@ pub(super) fn run(
 /// Whether it succeeded; if there is no room for the history, everything stops, and that is
 /// correct. For a rollback this may be known beforehand.
 fn is_full_at_worst(done: Verdict) -> Result<bool, String> {
-    let told = ["the retention volume is full", "is pinned, and no more may go for it"];
+    let told = ["the retention volume is full", "is pinned, so no more may be given up"];
     match done {
         Ok(()) => Ok(true),
         Err(why) if told.iter().any(|told| why.contains(told)) => Ok(false),

@@ -128,7 +128,7 @@ fn a_point_is_not_viewed_on_a_disk_that_is_shorter_than_it_was() {
     };
     let refused = view(bytes - 512).map(drop).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
-    assert!(refused.to_string().contains(&format!("and had {bytes}")), "{refused}");
+    assert!(refused.to_string().contains(&format!("but had {bytes}")), "{refused}");
     assert_eq!(view(bytes).unwrap().geometry().capacity.get(), bytes);
     assert_eq!(view(bytes + 512).unwrap().geometry().capacity.get(), bytes + 512);
 }

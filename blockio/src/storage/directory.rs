@@ -185,7 +185,7 @@ fn directly(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 
 /// The error for something else in the place of a segment: as good as a missing one.
 fn no_segment() -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, "what is in its place is no file")
+    io::Error::new(io::ErrorKind::NotFound, "what is in its place is not a file")
 }
 
 /// The error for something else in the place of a copy of the state.
@@ -227,7 +227,7 @@ impl Storage for Directory {
             // and if the other copy is, no new state begins.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return match path.symlink_metadata() {
-                    Ok(_) => Err(no_state("it is a link that leads nowhere")),
+                    Ok(_) => Err(no_state("it is a dangling link")),
                     Err(_) => Ok(None),
                 };
             }
@@ -238,7 +238,7 @@ impl Storage for Directory {
             return Err(no_state("it is no file"));
         }
         if found.len() > STATE_BYTES_MAX {
-            return Err(no_state("it is larger than any state"));
+            return Err(no_state("it is too large for a state"));
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;

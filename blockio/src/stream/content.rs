@@ -94,8 +94,8 @@ impl Running {
 
 fn differs(name: &str, bytes: u64) -> Error {
     Error::refused(format!(
-        "{name}: it calls itself as what was applied before, and up to byte {bytes} it holds \
-         something else: it was made again under the same name"
+        "{name}: it has the name of a stream that was applied before, but differs from it before \
+         byte {bytes}: it was made again under the same name"
     ))
     .remedied(StreamRemedy::FinishOrGoBack)
 }

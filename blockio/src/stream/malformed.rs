@@ -29,7 +29,7 @@ pub enum Problem {
     #[error("the input ends before the stream's end record")]
     Truncated,
     /// A raw image ends before the size that was given for it.
-    #[error("the input ends here, and the image was said to have {size} bytes")]
+    #[error("the input ends here, but the image should have {size} bytes")]
     TooShort {
         /// The size that was given, in bytes.
         size: u64,
@@ -38,10 +38,10 @@ pub enum Problem {
     #[error("bytes follow the end of the stream")]
     TrailingBytes,
     /// The first bytes are not those of the format.
-    #[error("this is no {0} stream")]
+    #[error("this is not a stream of the format {0}")]
     WrongFormat(&'static str),
     /// An unknown version.
-    #[error("version {0} of the format is not known")]
+    #[error("version {0} of the format is unknown")]
     UnknownVersion(u32),
     /// An invalid range: empty, or past the 64-bit range.
     #[error(transparent)]
@@ -58,7 +58,7 @@ pub enum Problem {
     #[error("a record of unknown kind {0}")]
     UnknownRecord(String),
     /// A record where it is not allowed: too late, or too early.
-    #[error("a record {0} where none may be")]
+    #[error("a record {0} where none is allowed")]
     Misplaced(&'static str),
     /// A second record of a kind that is allowed only once.
     #[error("a second record {0}")]
@@ -70,7 +70,7 @@ pub enum Problem {
     #[error("an empty {0}")]
     Empty(&'static str),
     /// Changes that do not begin where the previous ones ended.
-    #[error("changes from {}, and those before end at {}", or_none(.found), or_none(.expected))]
+    #[error("changes from {}, but those before end at {}", or_none(.found), or_none(.expected))]
     Chain {
         /// The snapshot that they begin at.
         found: Option<Name>,
@@ -78,7 +78,7 @@ pub enum Problem {
         expected: Option<Name>,
     },
     /// A number larger than accepted.
-    #[error("{what} of {found}, more than the {limit} that are accepted")]
+    #[error("{what} of {found}, but at most {limit} are accepted")]
     TooLarge {
         /// What it counts.
         what: &'static str,
@@ -88,7 +88,7 @@ pub enum Problem {
         limit: u64,
     },
     /// A number with a wrong value.
-    #[error("{what} is {found}, and must be {expected}")]
+    #[error("{what} is {found}, but must be {expected}")]
     Unexpected {
         /// The field.
         what: &'static str,
@@ -108,7 +108,7 @@ pub enum Problem {
         before: u64,
     },
     /// A checksum does not match its bytes.
-    #[error("the checksum of {what} is {found:08x}, and the stream says {expected:08x}")]
+    #[error("the checksum of {what} is {found:08x}, but the stream says {expected:08x}")]
     Checksum {
         /// What it covers.
         what: &'static str,
@@ -118,7 +118,7 @@ pub enum Problem {
         expected: u32,
     },
     /// Compressed bytes do not unpack as stated.
-    #[error("the compressed payload does not unpack: {0}")]
+    #[error("the payload cannot be decompressed: {0}")]
     Compression(String),
 }
 

@@ -13,21 +13,21 @@ pub fn called(mut header: StreamHeader, volume: &Name) -> Result<StreamHeader> {
     let count = header.volumes.len();
     let [only] = header.volumes.as_mut_slice() else {
         let context = format!(
-            "calling the volume of a stream \"{}\": the stream has {count} volumes",
+            "naming the volume of a stream \"{}\": the stream has {count} volumes",
             Plain(volume)
         );
         return Err(Error::new(ErrorKind::Usage, context)
-            .with_hint("it names them itself: leave the name out"));
+            .with_hint("the stream names them itself: leave the name out"));
     };
     match &only.name {
         Some(own) if !own.as_bytes().is_empty() && own != volume => {
             let context = format!(
-                "calling the volume of a stream \"{}\": the stream calls it \"{}\"",
+                "naming the volume of a stream \"{}\": the stream calls it \"{}\"",
                 Plain(volume),
                 Plain(own)
             );
             Err(Error::new(ErrorKind::Usage, context)
-                .with_hint("leave the name out, or see which stream was meant"))
+                .with_hint("leave the name out, or check which stream was meant"))
         }
         Some(_) | None => {
             only.name = Some(volume.clone());

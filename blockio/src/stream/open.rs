@@ -224,10 +224,10 @@ fn recognised(name: &str, input: &mut Input) -> Result<Format> {
     if detect(&head).is_none() && may_go_on(&head) {
         let ends = Malformed::new(head.len() as u64, Problem::Truncated);
         return Err(Error::integrity(format!("reading {name}"), ends)
-            .with_hint("it ends before it says what it is; see why where it is made"));
+            .with_hint("it ends before it says what it is; find out why at its source"));
     }
     detect(&head).ok_or_else(|| {
-        let context = format!("reading {name}: it is no change stream that we know");
+        let context = format!("reading {name}: it is not a change stream in a known format");
         Error::new(ErrorKind::Integrity, context).remedied(StreamRemedy::NameFormat)
     })
 }

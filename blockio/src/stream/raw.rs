@@ -273,7 +273,7 @@ impl RawReader {
             return Ok(());
         }
         let context = format!(
-            "reading {}: it was {size} bytes long at first, and is now {}",
+            "reading {}: it had {size} bytes at first, and has {} now",
             self.name,
             length.saturating_sub(*start),
         );
@@ -294,8 +294,8 @@ impl RawReader {
             }
         };
         let malformed = Malformed::new(self.position, problem);
-        let hint = "no recovery point is made of it; see how large the image is at its source, and \
-                    send all of it again";
+        let hint = "no recovery point is made of it; check the size of the image at its source, \
+                    and send all of it again";
         Err(Error::integrity(format!("reading {}", self.name), malformed).with_hint(hint))
     }
 

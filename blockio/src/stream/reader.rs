@@ -136,7 +136,7 @@ impl Read for WaitingFile {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         loop {
             if self.stop.load(Ordering::Relaxed) {
-                return Err(io::Error::other("stopped while it was waited for"));
+                return Err(io::Error::other("stopped while waiting for it"));
             }
             let mut waited_for = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
             match poll(&mut waited_for, STOPS_AFTER_MS) {
@@ -358,9 +358,8 @@ impl<D: Decoder> Reader<D> {
     fn malformed(&mut self, malformed: Malformed) -> Error {
         // The batch begun is dropped with its arena: nothing of it is written (I7).
         self.arena = None;
-        Error::integrity(format!("reading {}", self.name), malformed).with_hint(
-            "nothing of the batch in question is used; get the stream again from where it was made",
-        )
+        Error::integrity(format!("reading {}", self.name), malformed)
+            .with_hint("nothing of that batch is used; fetch the stream from its source again")
     }
 
     fn unreadable(&self, error: io::Error) -> Error {

@@ -195,7 +195,7 @@ impl History {
                 self.load(tail)?;
             }
         }
-        let context = format!("looking at point {}: the group changes all the time", self.point);
+        let context = format!("looking at point {}: the group keeps changing", self.point);
         Err(Error::new(ErrorKind::Failed, context))
     }
 
@@ -206,7 +206,7 @@ impl History {
             true => Ok(()),
             false => {
                 let number = tail.reader.header().number;
-                Err(damaged(number, "it has images of a volume that the state does not know"))
+                Err(damaged(number, "it has images of a volume that is unknown to the state"))
             }
         }
     }
@@ -346,7 +346,7 @@ impl History {
         match as_of(self.identity, known) {
             Err(why) => Some(self.is_gone(why)),
             Ok(known) if known.point(self.point).is_none() => {
-                Some(self.is_gone("it expired, or was given up").remedied(PointRemedy::List))
+                Some(self.is_gone("it has expired, or was given up").remedied(PointRemedy::List))
             }
             Ok(_) => {
                 self.kept_at.store(stamp, Ordering::Relaxed);
@@ -438,7 +438,7 @@ fn tail(
     pool: &ArenaPool,
 ) -> Result<(Images, SegmentReader, u32)> {
     let last = catalogue.points.last().and_then(|point| point.spans.last());
-    let last = last.ok_or_else(|| Error::new(ErrorKind::Usage, "nothing is kept there yet"))?;
+    let last = last.ok_or_else(|| Error::new(ErrorKind::Usage, "there is nothing yet"))?;
     let number = last.segment;
     let mut reader = open(storage, &catalogue.identity, number, pool)
         .map_err(|error| unreadable(number, error))?;
@@ -459,9 +459,10 @@ fn as_of(identity: Identity, state: Option<GroupState>) -> Result<Catalogue, &'s
     let Some(state) = state else { return Err("the group was forgotten") };
     match state.journal {
         Some(known) if known.identity == identity => Ok(known),
-        None if state.volumes.is_empty() => Err("the group gave up its disks"),
+        None if state.volumes.is_empty() => Err("the group released its disks"),
         None => Err("the group was committed"),
-        Some(_) => Err("the group was committed or gave up its disks, and has another history"),
+        Some(_) => Err("the group was committed or released its disks, and has another history \
+                        now"),
     }
 }
 

@@ -53,9 +53,9 @@ impl Stillness {
         if now == self.before {
             return Ok(());
         }
-        let context = format!("reading {}: it was written to meanwhile", self.shown);
+        let context = format!("reading {}: something wrote to it meanwhile", self.shown);
         Err(Error::refused(context).with_hint(format!(
-            "what was read is no one state of it; see who writes with: fuser -v {}",
+            "what was read is not one state of it; find the writer with: fuser -v {}",
             self.shown
         )))
     }
@@ -76,5 +76,5 @@ pub(super) fn mark(file: &File, kind: TargetKind) -> io::Result<Mark> {
 }
 
 fn not_told(shown: &str, cause: io::Error) -> Error {
-    Error::failed(format!("finding out whether {shown} is written to"), cause)
+    Error::failed(format!("finding out whether anything writes to {shown}"), cause)
 }

@@ -228,7 +228,7 @@ fn an_image_file_that_is_written_without_asking_is_told_afterwards() {
     std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"x").unwrap();
     let error = stillness.end().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
-    assert!(error.to_string().contains("written to meanwhile"), "{error:?}");
+    assert!(error.to_string().contains("wrote to it meanwhile"), "{error:?}");
 }
 
 #[test]

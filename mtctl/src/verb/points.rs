@@ -208,7 +208,7 @@ fn remarks(out: &mut impl Write, known: &Catalogue) -> anyhow::Result<()> {
     }
     if let Some(to) = known.rolling_back_to {
         let shown = selector::called(known, to);
-        say(&format!("a rollback to {shown} is not finished: mtctl recover finishes it"))?;
+        say(&format!("a rollback to {shown} is unfinished: mtctl recover finishes it"))?;
     }
     if let Some(to) = known.rolled_back_to {
         say(&format!("the disks were rolled back to {}", selector::called(known, to)))?;

@@ -51,7 +51,7 @@ pub(super) fn format(
     if planned.consent == Consent::Blank {
         let content = host.content_of(&exclusive)?;
         if !content.is_blank() {
-            return Err(changed(planned, &format!("it is not blank any more: {content}")));
+            return Err(changed(planned, &format!("it is no longer blank: {content}")));
         }
     }
     drop(exclusive);
@@ -170,18 +170,18 @@ fn observe_again(host: &Host) -> Result<(Vec<Disk>, Groups)> {
 fn check_same_disk(planned: &Format, disk: &Disk) -> Result<()> {
     if disk.known_by.as_ref() != Some(&planned.disk) {
         let now = disk.known_by.as_ref().map_or("none".to_owned(), ToString::to_string);
-        return Err(changed(planned, &format!("it was {}, and is {now}", planned.disk)));
+        return Err(changed(planned, &format!("it was {}, but is {now}", planned.disk)));
     }
     if disk.size_bytes != planned.size_bytes {
         let (was, is) = (planned.size_bytes, disk.size_bytes);
-        return Err(changed(planned, &format!("it had {was} bytes, and has {is}")));
+        return Err(changed(planned, &format!("it had {was} bytes, but has {is}")));
     }
     if disk.diskseq != planned.diskseq || disk.device_number != planned.device_number {
         return Err(changed(planned, "it was detached and attached again"));
     }
     if disk.signature != planned.signature {
         let (was, is) = (&planned.signature, &disk.signature);
-        return Err(changed(planned, &format!("it had {was}, and has {is}")));
+        return Err(changed(planned, &format!("it had {was}, but has {is}")));
     }
     Ok(())
 }
@@ -199,7 +199,7 @@ fn check_still_allowed(
     if consent == planned.consent {
         return Ok(());
     }
-    Err(changed(planned, "its content is not what it was"))
+    Err(changed(planned, "its content has changed"))
 }
 
 /// The interrupted format, as the disk stands now; only if the plan rests on it.
@@ -224,8 +224,7 @@ fn check_made(host: &Host, planned: &Format) -> Result<()> {
         return Ok(());
     }
     let context = format!("formatting {}: it shows {found} afterwards", shown(&planned.path));
-    Err(Error::failed(context, "the new filesystem is not there")
-        .with_hint("look at: dmesg | tail"))
+    Err(Error::failed(context, "the new filesystem is missing").with_hint("see: dmesg | tail"))
 }
 
 fn changed(planned: &Format, what: &str) -> Error {

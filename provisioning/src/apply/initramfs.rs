@@ -15,7 +15,7 @@ pub(super) fn note_due(host: &Host) -> Result<()> {
 /// second one does no harm.
 pub(super) fn rebuild(host: &Host, invocation: &Invocation) -> Result<()> {
     host.change(invocation, &mut |_| {}).map_err(|error| {
-        error.with_hint("mend what it says and run mtctl prepare again: the rebuild stays due")
+        error.with_hint("fix what it reports and run mtctl prepare again: the rebuild is still due")
     })?;
     set_due(host, false)
 }

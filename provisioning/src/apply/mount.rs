@@ -27,7 +27,7 @@ pub(super) fn mount(host: &Host, volume: &Volume<'_>, watch: Watch<'_>) -> Resul
     let at = volume.mount_point.display().to_string();
     if is_out_of_reach(host, volume, &found) {
         host.change(&by_device(host, volume)?, &mut |_| {})?;
-        let told = "not proven by mount -a: no udev here links the volume by its UUID";
+        let told = "not proven by mount -a: there is no udev to link the volume by its UUID";
         let _ = watch(&Event::Line(told));
         return check_mounted(host, volume);
     }
@@ -67,10 +67,10 @@ fn check(host: &Host, volume: &Volume<'_>) -> Result<()> {
     let why = why.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>();
     let at = volume.mount_point.display();
     let context =
-        format!("checking what is to be mounted on {at}: {fsck}: {}", output.status_text());
+        format!("checking the filesystem to be mounted on {at}: {fsck}: {}", output.status_text());
     let program = &fsck.program;
     Err(Error::failed(context, why.join("; ")).with_hint(format!(
-        "{program} -y {}; then run the same command again. Mounted before that, it can lose data",
+        "{program} -y {}; then run the same command again. Mounting it before that can lose data",
         volume.device.display()
     )))
 }
@@ -104,7 +104,7 @@ fn check_mounted(host: &Host, volume: &Volume<'_>) -> Result<()> {
     let mounts = observe::mount_table(host)?;
     let failed = |why: String| {
         Error::failed(format!("mounting {}", mount_point.display()), why)
-            .with_hint(format!("look at: grep {} {FSTAB_PATH}; dmesg | tail", mark(host).option()))
+            .with_hint(format!("see: grep {} {FSTAB_PATH}; dmesg | tail", mark(host).option()))
     };
     let at = mount_point.to_str().unwrap_or_default();
     let Some(mount) = mounts.topmost(at) else {
@@ -114,7 +114,7 @@ fn check_mounted(host: &Host, volume: &Volume<'_>) -> Result<()> {
     if found.carries(uuid).is_some() {
         return Ok(());
     }
-    Err(failed(format!("{} is mounted there, and is not UUID={uuid}", mount.source)))
+    Err(failed(format!("{} is mounted there instead of UUID={uuid}", mount.source)))
 }
 
 #[cfg(test)]

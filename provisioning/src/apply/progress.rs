@@ -31,6 +31,6 @@ pub(super) fn go_on(flow: ControlFlow<()>) -> Result<()> {
     match flow {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Error::new(ErrorKind::Failed, "interrupted")
-            .with_hint("nothing is half done: run the same command again to go on")),
+            .with_hint("nothing is half done: run the same command again to continue")),
     }
 }

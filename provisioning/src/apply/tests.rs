@@ -6,16 +6,16 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::*;
-use crate::host::{CommandRunner, Invocation, MemoryTree, Node, Output};
+use crate::host::{CommandOutput, CommandRunner, Invocation, MemoryTree, Node};
 use crate::plan::Standing;
 
 /// Every program succeeds and is recorded.
 struct Succeeds(Rc<RefCell<Vec<String>>>);
 
 impl CommandRunner for Succeeds {
-    fn run(&self, invocation: &Invocation, _: &mut dyn FnMut(&str)) -> Result<Output> {
+    fn run(&self, invocation: &Invocation, _: &mut dyn FnMut(&str)) -> Result<CommandOutput> {
         self.0.borrow_mut().push(invocation.to_string());
-        Ok(Output::success(""))
+        Ok(CommandOutput::success(""))
     }
 }
 

@@ -23,7 +23,7 @@ fn scsi_ids(observed: &Observed) -> Vec<Finding> {
     let disks = &observed.disks;
     let nameless: Vec<Finding> = without_id(disks)
         .map(|disk| {
-            let message = disk.problem.clone().unwrap_or_else(|| "tells no SCSI id".to_owned());
+            let message = disk.problem.clone().unwrap_or_else(|| "reports no SCSI id".to_owned());
             let path = disk.path.display().to_string();
             Finding::fail(id, &path, message).hint(id_hint(disk, &observed.platform))
         })
@@ -51,9 +51,9 @@ fn duplicate_ids(observed: &Observed, desired: &Desired) -> Finding {
 fn enable_uuid(observed: &Observed) -> Finding {
     let (id, subject) = ("enable-uuid", "disk.EnableUUID");
     match enable_uuid::in_effect(observed) {
-        Some(true) => Finding::pass(id, subject, "in effect: every virtual disk tells its id"),
+        Some(true) => Finding::pass(id, subject, "in effect: every virtual disk reports its id"),
         Some(false) => {
-            Finding::fail(id, subject, "off, or not for every disk").hint(ENABLE_UUID_HINT)
+            Finding::fail(id, subject, "off, at least for some disks").hint(ENABLE_UUID_HINT)
         }
         None => Finding::skip(id, subject, "no VMware SCSI disks"),
     }
@@ -68,7 +68,7 @@ fn disk_count(observed: &Observed, desired: &Desired) -> Finding {
         disk.is_attached_disk() && is_one(disk) && Some(disk.name.as_str()) != retention
     };
     let count = observed.disks.iter().filter(is_counted).count();
-    let message = format!("{count} attached, at most {DISKS_MAX}");
+    let message = format!("{count} attached; at most {DISKS_MAX} are supported");
     if count <= DISKS_MAX {
         return Finding::pass(id, "attached disks", message);
     }

@@ -26,7 +26,7 @@ pub(super) fn platform(observed: &Observed, desired: &Desired) -> Vec<Finding> {
     let platform = &observed.platform;
     let name = platform.distribution.pretty_name.as_str();
     let distribution = match platform.distribution.family {
-        Family::Unknown => Finding::fail("platform", name, "not a distribution that is known")
+        Family::Unknown => Finding::fail("platform", name, "an unknown distribution")
             .hint("use Debian, Ubuntu or a release of the RHEL family"),
         Family::Debian | Family::RedHat => {
             Finding::pass("platform", name, format!("Linux {}", platform.kernel_release))
@@ -38,14 +38,14 @@ pub(super) fn platform(observed: &Observed, desired: &Desired) -> Vec<Finding> {
     findings.push(if platform.is_root {
         Finding::pass("root", "this process", "runs as root")
     } else {
-        Finding::warn("root", "this process", "not root: disks' contents cannot be looked at")
+        Finding::warn("root", "this process", "not root: the contents of disks cannot be read")
             .hint("sudo mtctl check")
     });
     let memory = size::binary(platform.memory_bytes);
     findings.push(if platform.memory_bytes >= MEMORY_BYTES_MIN {
         Finding::pass("memory", "this machine", memory)
     } else {
-        let message = format!("{memory}, 6 GiB are asked for");
+        let message = format!("{memory}; the procedure asks for 6 GiB");
         Finding::new("memory", shortage(desired), "this machine", message)
             .hint("power the VM off and give it 6 GiB of memory")
     });
@@ -53,7 +53,7 @@ pub(super) fn platform(observed: &Observed, desired: &Desired) -> Vec<Finding> {
     findings.push(if cores >= CORES_MIN {
         Finding::pass("cores", "this machine", format!("{cores} cores"))
     } else {
-        let message = format!("{cores} cores, {CORES_MIN} are asked for");
+        let message = format!("{cores} cores; the procedure asks for {CORES_MIN}");
         Finding::new("cores", shortage(desired), "this machine", message)
             .hint("power the VM off and give it 4 cores")
     });
@@ -66,7 +66,14 @@ fn hypervisor(observed: &Observed, desired: &Desired) -> Option<Finding> {
         return None;
     }
     let vendor = &platform.system_vendor;
-    let finding = Finding::fail("platform", "this machine", format!("no VMware VM but '{vendor}'"));
+    let finding = Finding::fail(
+        "platform",
+        "this machine",
+        format!(
+            "not a VMware VM, but \
+                                                                     '{vendor}'"
+        ),
+    );
     Some(finding.hint("use a VMware VM, or check with --profile generic"))
 }
 
@@ -77,7 +84,10 @@ fn system_disk(observed: &Observed, desired: &Desired) -> Vec<Finding> {
     let path = disk.path.display().to_string();
     let mut findings = Vec::new();
     if disk.size_bytes < SYSTEM_DISK_BYTES_MIN {
-        let message = format!("system disk of {}, 100 GB asked for", size::binary(disk.size_bytes));
+        let message = format!(
+            "a system disk of {}; the procedure asks for 100 GB",
+            size::binary(disk.size_bytes)
+        );
         let finding = Finding::new("platform", shortage(desired), &path, message);
         findings.push(finding.hint("power the VM off and enlarge its first disk"));
     }
@@ -97,7 +107,7 @@ fn hosts_file(observed: &Observed) -> Finding {
     let id = "hosts-file";
     let name = observed.network.hostname.as_str();
     let Some(addresses) = &observed.network.addresses else {
-        return Finding::skip(id, "/etc/hosts", "this host's addresses are not known");
+        return Finding::skip(id, "/etc/hosts", "this host's addresses are unknown");
     };
     let addresses: Vec<IpAddr> = addresses.iter().map(|one| one.address).collect();
     let hosts = Hosts::parse(observed.file("/etc/hosts").unwrap_or_default());
@@ -119,7 +129,7 @@ fn static_address(observed: &Observed) -> Finding {
     let id = "static-address";
     let subject = "network";
     let Some(addresses) = &observed.network.addresses else {
-        return Finding::skip(id, subject, "this host's addresses are not known");
+        return Finding::skip(id, subject, "this host's addresses are unknown");
     };
     let dynamic: Vec<String> = addresses
         .iter()
@@ -128,7 +138,7 @@ fn static_address(observed: &Observed) -> Finding {
         .collect();
     match (addresses.is_empty(), dynamic.is_empty()) {
         (true, _) => Finding::skip(id, subject, "this host has no global address"),
-        (false, true) => Finding::pass(id, subject, "no address is leased"),
+        (false, true) => Finding::pass(id, subject, "none of its addresses is leased"),
         (false, false) => Finding::warn(id, subject, format!("leased: {}", dynamic.join(", ")))
             .hint("give it a static address: nmtui, or your distribution's own way"),
     }
@@ -136,7 +146,7 @@ fn static_address(observed: &Observed) -> Finding {
 
 pub(super) fn guest_tools(observed: &Observed, desired: &Desired) -> Vec<Finding> {
     let tools = match (observed.platform.is_vmware(), desired.profile) {
-        (false, _) => Finding::skip("vm-tools", "open-vm-tools", "no VMware machine"),
+        (false, _) => Finding::skip("vm-tools", "open-vm-tools", "not a VMware machine"),
         (true, _) if observed.packages.installed.contains("open-vm-tools") => {
             Finding::pass("vm-tools", "open-vm-tools", "installed")
         }

@@ -45,7 +45,7 @@ fn claimed(observed: &Observed) -> Option<Finding> {
     let (why, hint) = if configuration.claims_single_paths(generation(observed)) {
         // In the other order they would be claimed again.
         let hint = format!("mtctl prepare --only multipath && {give_back}");
-        ("its configuration claims every disk", hint)
+        ("its configuration makes it claim every disk", hint)
     } else {
         ("they are in /etc/multipath/wwids", give_back)
     };
@@ -88,7 +88,7 @@ fn lost_paths(observed: &Observed) -> Vec<Finding> {
             faults.push(format!("has {has} {noun}, where another map has {others_have}"));
         }
         let message = (!faults.is_empty()).then(|| faults.join("; "))?;
-        let hint = format!("multipath -ll {map}; dmesg | tail; mend the path, then check again");
+        let hint = format!("multipath -ll {map}; dmesg | tail; repair the path, then check again");
         Some(Finding::warn("multipath", map, message).hint(hint))
     };
     maps(observed).filter_map(finding).collect()

@@ -90,7 +90,7 @@ fn exclusive(observed: &Observed, mount: &Mount, disk: Option<&Disk>, at: &str) 
     uses.sort();
     uses.dedup();
     if uses.is_empty() {
-        return Finding::pass(id, at, "used for nothing else");
+        return Finding::pass(id, at, "used only for retention");
     }
     Finding::fail(id, at, format!("also used: {}", uses.join(", ")))
         .hint(format!("findmnt {}; lsblk {}", mount.source, mount.source))
@@ -121,14 +121,14 @@ fn check_first(mount: &Mount, at: &str) -> String {
 fn sound(observed: &Observed, mount: &Mount, at: &str) -> Finding {
     let id = "retention-sound";
     match observed.retention_ext4.as_ref().map(|ext4| ext4.errors) {
-        Some(Some(0)) => Finding::pass(id, at, "no errors since its file system was checked"),
+        Some(Some(0)) => Finding::pass(id, at, "no errors since its filesystem was last checked"),
         Some(Some(count)) => {
             let errors =
                 if count == 1 { "one error".to_owned() } else { format!("{count} errors") };
-            Finding::fail(id, at, format!("{errors} since its file system was checked"))
+            Finding::fail(id, at, format!("{errors} since its filesystem was last checked"))
                 .hint(check_first(mount, at))
         }
-        Some(None) => Finding::skip(id, at, "this kernel does not say"),
+        Some(None) => Finding::skip(id, at, "this kernel does not report them"),
         None => Finding::skip(id, at, format!("{} does not count errors", mount.filesystem)),
     }
 }
@@ -143,7 +143,7 @@ fn not_system(disk: Option<&Disk>, mount: &Mount, at: &str) -> Finding {
         Some(disk) => {
             Finding::pass(id, at, format!("on {}, a disk of its own", disk.path.display()))
         }
-        None => Finding::fail(id, at, format!("{} is no disk of this host", mount.source))
+        None => Finding::fail(id, at, format!("{} is not a disk of this host", mount.source))
             .hint(format!("umount {at}; attach a disk of its own")),
     }
 }
@@ -168,7 +168,7 @@ fn capacity(observed: &Observed, desired: &Desired, disk: Option<&Disk>, at: &st
     let bytes = capacity.map_or(disk_bytes, Capacity::bytes);
     if let (Some(capacity), Some(disk)) = (capacity, disk.filter(|_| is_grown(bytes, disk_bytes))) {
         let (has, could) = (size::binary(bytes), size::binary(disk_bytes));
-        return Finding::warn(id, at, format!("has {has}, and its disk {could}: grow it"))
+        return Finding::warn(id, at, format!("has {has}, but its disk {could}: grow it"))
             .hint(grow(capacity, disk, at));
     }
     match retention::warning(observed, desired, &[]) {

@@ -39,17 +39,28 @@ fn filesystems(observed: &Observed) -> Vec<Finding> {
         let is_needed = name == RetentionFilesystem::Ext4.name();
         match (support.kernel, support.tools) {
             (true, true) => Finding::pass(id, name, "in kernel and tools"),
-            (true, false) => Finding::warn(id, name, "in the kernel, but its tools are missing")
-                .hint("mtctl prepare --only packages"),
+            (true, false) => Finding::warn(
+                id,
+                name,
+                "in the kernel, but its tools are not \
+                                                      installed",
+            )
+            .hint("mtctl prepare --only packages"),
             (false, _) if is_needed => {
                 Finding::fail(id, name, "not in this kernel").hint("boot the distribution's kernel")
             }
-            (false, _) if name == "reiserfs" => {
-                Finding::skip(id, name, "gone from this kernel: volumes are replicated unread")
-            }
-            (false, _) => {
-                Finding::skip(id, name, "not in this kernel: volumes are replicated unread")
-            }
+            (false, _) if name == "reiserfs" => Finding::skip(
+                id,
+                name,
+                "removed from this kernel: such volumes are replicated \
+                                         without being read",
+            ),
+            (false, _) => Finding::skip(
+                id,
+                name,
+                "not in this kernel: such volumes are replicated without \
+                                         being read",
+            ),
         }
     };
     observed.filesystems.iter().map(finding).collect()
@@ -79,10 +90,10 @@ fn foreign_volume_groups(observed: &Observed) -> Option<Finding> {
         Some(_) => "devices { use_devicesfile = 0 global_filter = [ \"a|.*|\" ] }",
         None => "devices { global_filter = [ \"a|.*|\" ] }",
     };
-    let message = "active on this host, and not the system's own";
+    let message = "active on this host, although not the system's own";
     let hint = format!(
-        "give back: vgchange -an {names} --config '{sees_all}'; or, to keep it: name a volume of \
-         it in {FSTAB_PATH}"
+        "to release it: vgchange -an {names} --config '{sees_all}'; or, to keep it: name one of \
+         its volumes in {FSTAB_PATH}"
     );
     Some(Finding::fail("lvm", &names, message).hint(hint))
 }
@@ -107,7 +118,12 @@ fn io_uring(observed: &Observed) -> Finding {
                 "Linux 5.6 or newer is needed; in a container, allow it in the seccomp profile",
             )
         }
-        (RingProbe::Unknown, _) => Finding::skip(id, subject, "not tried on an image or a record"),
+        (RingProbe::Unknown, _) => Finding::skip(
+            id,
+            subject,
+            "not tried: this is an image or a \
+                                                               record",
+        ),
     }
 }
 
@@ -118,7 +134,7 @@ pub(super) fn kernel_updates(observed: &Observed, desired: &Desired) -> Finding 
     let is_wanted = desired.hold_kernel_updates || desired.profile == Profile::Asr;
     match (held, is_wanted) {
         (true, _) => Finding::pass(id, subject, "updates are held back"),
-        (false, false) => Finding::skip(id, subject, "updates are not held back, as not asked for"),
+        (false, false) => Finding::skip(id, subject, "updates are not held back, and need not be"),
         (false, true) => Finding::fail(id, subject, "updates are not held back")
             .hint("mtctl prepare --only tuning --profile asr"),
     }

@@ -86,10 +86,10 @@ impl DiskKind {
             Self::Scsi | Self::Nvme | Self::Virtio | Self::Multipath | Self::Loop | Self::Other => {
                 None
             }
-            Self::Mapped | Self::Raid | Self::Stacked => Some("is made out of other disks"),
-            Self::Network => Some("is a disk of another host"),
-            Self::Memory => Some("is memory, and no disk"),
-            Self::BootArea => Some("is an area for the machine's firmware"),
+            Self::Mapped | Self::Raid | Self::Stacked => Some("is made of other disks"),
+            Self::Network => Some("is another host's disk"),
+            Self::Memory => Some("is memory, not a disk"),
+            Self::BootArea => Some("is an area of the machine's firmware"),
         }
     }
 

@@ -38,9 +38,12 @@ pub fn load(tree: &Tree) -> Result<Vec<(String, PathBuf)>> {
     rows.filter(|_| is_whole).ok_or_else(|| {
         Error::new(
             ErrorKind::Integrity,
-            format!("reading {REGISTRY_PATH}: a row is no name and path, or is cut off"),
+            format!("reading {REGISTRY_PATH}: a row is not a name and a path, or is truncated"),
         )
-        .with_hint("a row is: NAME /PATH; mend it, or move it away if no such group is left")
+        .with_hint(
+            "a row is: NAME /PATH; correct the file, or move it away if no such group is \
+                    left",
+        )
     })
 }
 
@@ -57,7 +60,7 @@ pub fn remember(tree: &Tree, group: &str, directory: &Path) -> Result<()> {
         return Ok(());
     }
     if !directory.is_absolute() || directory.as_os_str().as_bytes().contains(&b'\n') {
-        let context = format!("{} is no path for a group's state", directory.display());
+        let context = format!("{} cannot be the path of a group's state", directory.display());
         return Err(Error::new(ErrorKind::Usage, context)
             .with_hint("name a directory by a path without line breaks: --state-dir /PATH"));
     }

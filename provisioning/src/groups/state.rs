@@ -13,13 +13,13 @@ const VERSIONS: std::ops::RangeInclusive<u64> = 1..=3;
 /// Why the targets are not known. Completes "PATH: ".
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum StateError {
-    #[error("where its checksum belongs is none: it is not whole")]
+    #[error("its checksum is missing: it is incomplete")]
     NoChecksum,
-    #[error("its checksum does not fit: it was damaged or changed by hand")]
+    #[error("its checksum is wrong: it was damaged or edited")]
     Checksum,
     #[error("it is not the JSON of a group's state")]
     Json,
-    #[error("its version is {0}, and this program knows 1 to 3")]
+    #[error("its version is {0}, but this program knows only 1 to 3")]
     Version(u64),
     #[error("it does not say what the target of volume {0:?} is")]
     NoTarget(String),

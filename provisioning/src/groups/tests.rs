@@ -83,7 +83,7 @@ fn what_stands_where_a_state_belongs_and_is_none_is_told() {
     assert_eq!(read(), 0, "a directory without a state");
     let state = at(group).join("state");
     nowhere(&state);
-    assert_eq!(read(), 1, "a link that leads nowhere");
+    assert_eq!(read(), 1, "a dangling link");
     std::fs::remove_file(&state).unwrap();
     std::fs::create_dir(&state).unwrap();
     assert_eq!(read(), 1, "a directory");

@@ -83,7 +83,7 @@ fn quoted(word: &str) -> String {
 
 /// The result of a program that ran to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
+pub struct CommandOutput {
     /// The exit status; `None` if a signal ended it.
     pub status: Option<i32>,
     /// What it printed on stdout ([`lossless_text`]).
@@ -92,7 +92,7 @@ pub struct Output {
     pub stderr: String,
 }
 
-impl Output {
+impl CommandOutput {
     /// A successful run that printed `stdout`.
     pub fn success(stdout: impl Into<String>) -> Self {
         Self { status: Some(0), stdout: stdout.into(), stderr: String::new() }
@@ -130,7 +130,7 @@ pub trait CommandRunner {
     ///
     /// # Errors
     /// Returns an error if the program cannot be found or started.
-    fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> Result<Output>;
+    fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> Result<CommandOutput>;
 }
 
 /// Runs programs of this machine: no shell, stdin closed, English messages, fixed PATH.
@@ -138,7 +138,7 @@ pub trait CommandRunner {
 pub struct RealRunner;
 
 impl CommandRunner for RealRunner {
-    fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> Result<Output> {
+    fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> Result<CommandOutput> {
         let starting = |cause| {
             Error::failed(format!("starting {}", invocation.program), cause)
                 .with_hint(format!("is {} installed?", invocation.program))
@@ -161,7 +161,11 @@ impl CommandRunner for RealRunner {
         std::thread::spawn(move || sender.send(FromProgram::Ended(child.wait())));
         let (status, stdout, stderr) = follow(&events, watch);
         let status = status.map_err(starting)?;
-        Ok(Output { status: status.code(), stdout: stdout.into_text(), stderr: stderr.into_text() })
+        Ok(CommandOutput {
+            status: status.code(),
+            stdout: stdout.into_text(),
+            stderr: stderr.into_text(),
+        })
     }
 }
 
@@ -235,7 +239,7 @@ fn follow(
     if !line.is_empty() {
         watch(String::from_utf8_lossy(&line).trim_end());
     }
-    let unknown = || Err(std::io::Error::other("its end was not seen"));
+    let unknown = || Err(std::io::Error::other("it did not end in time"));
     (ended.unwrap_or_else(unknown), stdout, stderr)
 }
 

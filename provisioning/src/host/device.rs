@@ -136,7 +136,7 @@ fn open_failed(path: &Path, cause: std::io::Error) -> Error {
     let missing = cause.kind() == std::io::ErrorKind::NotFound;
     let context = format!("opening {}", path.display());
     if busy {
-        let hint = format!("find its user with: lsblk {0}; fuser -v {0}", path.display());
+        let hint = format!("find what uses it with: lsblk {0}; fuser -v {0}", path.display());
         return Error::refused(context).caused_by(cause).with_hint(hint);
     }
     let kind = if missing { ErrorKind::Usage } else { ErrorKind::Failed };

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::{CommandRunner, Invocation, Output, RealRunner};
+use super::command::{CommandOutput, CommandRunner, Invocation, RealRunner};
 use super::file::io_failed;
 use super::memory::{MemoryTree, Node};
 use super::ring::RingProbe;
@@ -143,14 +143,14 @@ pub(super) struct RecordedRunner {
 }
 
 impl CommandRunner for RecordedRunner {
-    fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> Result<Output> {
+    fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> Result<CommandOutput> {
         let typed = invocation.to_string();
         let Some(found) = self.commands.iter().find(|recorded| recorded.command == typed) else {
             let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
             return Err(io_failed("starting (not in the record)", Path::new(&typed), cause));
         };
         found.stdout.lines().for_each(watch);
-        Ok(Output {
+        Ok(CommandOutput {
             status: found.status,
             stdout: found.stdout.clone(),
             stderr: found.stderr.clone(),
@@ -162,7 +162,7 @@ impl CommandRunner for RecordedRunner {
 pub(super) struct RecordingRunner(pub(super) Rc<RefCell<Vec<RecordedCommand>>>);
 
 impl CommandRunner for RecordingRunner {
-    fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> Result<Output> {
+    fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> Result<CommandOutput> {
         let output = RealRunner.run(invocation, watch)?;
         self.0.borrow_mut().push(RecordedCommand {
             command: invocation.to_string(),

@@ -41,16 +41,14 @@ fn check_hash(text: &str, release: Release) -> std::result::Result<(), String> {
         }
         ["", "y", rest @ ..] => is_yescrypt(rest),
         ["", scheme @ ("1" | "2a" | "2b" | "2y" | "7" | "gy"), ..] => {
-            return Err(format!(
-                "a ${scheme}$ hash is too weak, or not known to release {release}"
-            ));
+            return Err(format!("a ${scheme}$ hash is too weak, or unknown to release {release}"));
         }
-        _ => return Err("this is no password hash, and a plain-text password is refused".into()),
+        _ => return Err("this is not a password hash, and plain-text passwords are refused".into()),
     };
     if well_formed {
         return Ok(());
     }
-    Err("the hash is damaged: a part is missing, too long, or has other characters".into())
+    Err("the hash is damaged: a part is missing, too long, or has invalid characters".into())
 }
 
 /// `[rounds=N$]salt$digest`.

@@ -78,7 +78,7 @@ fn is_udev_byte(byte: u8) -> bool {
 
 fn check_kernel_name(name: &str) -> std::result::Result<(), &'static str> {
     if name.starts_with("disk/by-path/") || name.starts_with("disk/by-diskseq/") {
-        return Err("it says where a disk hangs, not which disk it is");
+        return Err("it says where a disk is attached, not which disk it is");
     }
     let lettered =
         ["sd", "vd", "xvd"].iter().filter_map(|kind| name.strip_prefix(kind)).any(is_letters);

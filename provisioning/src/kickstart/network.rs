@@ -242,7 +242,7 @@ fn parse_name_server(text: &str, address: IpAddr) -> Result<IpAddr> {
         return Err(refuse("this is not an address a host can be reached at"));
     }
     if server.is_ipv4() != address.is_ipv4() {
-        return Err(refuse("only the family of --address is configured, and this is of the other"));
+        return Err(refuse("only the family of --address is configured, but this is of the other"));
     }
     Ok(server)
 }
@@ -266,7 +266,7 @@ impl Interface {
         };
         match text {
             // The second stage of its installer looks for a device of that name.
-            "link" if release == Release::El6 => refuse("release 6 does not know link here"),
+            "link" if release == Release::El6 => refuse("release 6 does not support link here"),
             "link" => Ok(Self::FirstWithLink),
             "bootif" => Ok(Self::BootedFrom),
             "ibft" | "lo" => refuse("this one cannot hold the host's address"),

@@ -62,7 +62,7 @@ impl Url {
                 .with_hint("as in https://mirror.example.org/9/BaseOS/x86_64/os/"))
         };
         let Some(rest) = schemes.iter().find_map(|scheme| text.strip_prefix(scheme)) else {
-            return refuse("it starts with none of the schemes that can be fetched");
+            return refuse("it does not start with a scheme that can be fetched");
         };
         if rest.is_empty() || rest.starts_with('/') {
             return refuse("it names no server");

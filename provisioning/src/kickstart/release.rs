@@ -31,7 +31,7 @@ impl Release {
     /// Returns a usage error for anything else.
     pub fn parse(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|release| release.to_string() == text).ok_or_else(|| {
-            refusal::of("--release", text, "it is none of 6, 7, 8, 9 and 10").with_hint(
+            refusal::of("--release", text, "it is not one of 6, 7, 8, 9 and 10").with_hint(
                 "give the major release alone: --release 9 for every 9.x of CentOS, RHEL, \
                      AlmaLinux, Rocky or Oracle Linux",
             )

@@ -37,7 +37,7 @@ fn unknown(text: &str) -> Error {
     let error = refusal::of("--timezone", text, "there is no such time zone");
     match alike {
         Some(known) => error.with_hint(format!("is it {known}?")),
-        None => error.with_hint("see which there are with: timedatectl list-timezones"),
+        None => error.with_hint("list them with: timedatectl list-timezones"),
     }
 }
 

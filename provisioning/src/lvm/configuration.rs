@@ -143,7 +143,7 @@ impl Tokens<'_> {
         let Some(first) = rest.chars().next() else { return Ok(None) };
         let is_value = matches!(self.last, Some('=' | '[' | ','));
         let (token, length) = match first {
-            '\0' => return Err(error(self.line, "a NUL byte, after which LVM reads nothing")),
+            '\0' => return Err(error(self.line, "a NUL byte, after which LVM reads no further")),
             '"' | '\'' => quoted(rest, first).ok_or(error(self.line, "a string is not closed"))?,
             '{' | '}' | '[' | ']' | '=' | ',' => (Token::Sign(first), 1),
             '0'..='9' | '+' | '-' | '.' if is_value => number(rest),

@@ -77,7 +77,7 @@ fn text_that_is_no_configuration_is_refused() {
         ("a = [ b c ]\n", 1, "an element expected"),
         ("a += 1\n", 1, "'=' or '{' expected"),
         ("'' = 1\n", 1, "a name expected"),
-        ("a = 1\n\0b = 1\n", 2, "a NUL byte, after which LVM reads nothing"),
+        ("a = 1\n\0b = 1\n", 2, "a NUL byte, after which LVM reads no further"),
     ] {
         let wanted = GuardError::Syntax(SyntaxError { line, problem });
         let error = with_guard(text, DeviceSelection::Filter, &own()).unwrap_err();

@@ -10,7 +10,7 @@ use super::configuration::{Configuration, Setting};
 
 /// One file of the configuration.
 #[derive(Clone, Copy, Debug)]
-pub struct File<'a> {
+pub struct BlacklistFile<'a> {
     /// Its path.
     pub path: &'a str,
     /// Its text.
@@ -108,7 +108,7 @@ impl Pattern {
 
 impl Blacklist {
     /// Reads the files, in the order that multipath-tools read them.
-    pub fn parse<'a>(files: impl IntoIterator<Item = File<'a>>) -> Self {
+    pub fn parse<'a>(files: impl IntoIterator<Item = BlacklistFile<'a>>) -> Self {
         let mut whole = Self::default();
         for file in files {
             let read = Configuration::parse([file.text]);
@@ -288,7 +288,7 @@ mod tests {
     /// The row that hides the disk, given a main file and a drop-in.
     fn hidden_by(main: &str, drop_in: &str) -> Option<(String, usize)> {
         let files = [("main", main), ("drop-in", drop_in)];
-        let files = files.map(|(path, text)| File { path, text });
+        let files = files.map(|(path, text)| BlacklistFile { path, text });
         Blacklist::parse(files).hides(&disk()).map(|found| (found.file, found.line))
     }
 
@@ -353,7 +353,8 @@ mod tests {
     fn the_row_is_told_with_file_and_line_and_what_lifts_it() {
         let text = "defaults {\n}\nblacklist {\n\tdevice {\n\t\tvendor \"VMware\"\n\
                     \t\tproduct \"Virtual disk\"\n\t}\n}\n";
-        let found = Blacklist::parse([File { path: "/etc/multipath.conf", text }]).hides(&disk());
+        let found =
+            Blacklist::parse([BlacklistFile { path: "/etc/multipath.conf", text }]).hides(&disk());
         let found = found.unwrap();
         assert_eq!(
             found.to_string(),

@@ -128,7 +128,7 @@ fn multipath_drop_ins(host: &Host) -> Vec<(String, String)> {
 fn udev_properties(host: &Host, drop_ins: &[(String, String)]) -> BTreeMap<String, Vec<String>> {
     let main = host.system().text_if_exists(multipath::MAIN_FILE).ok().flatten();
     let texts = main.iter().chain(drop_ins.iter().map(|(_, text)| text));
-    let files = texts.map(|text| blacklist::File { path: "", text });
+    let files = texts.map(|text| blacklist::BlacklistFile { path: "", text });
     if !Blacklist::parse(files).asks_for_properties() {
         return BTreeMap::new();
     }

@@ -27,7 +27,7 @@ pub(super) fn plan(observed: &Observed) -> PlannedStep {
         return PlannedStep::doing(id, vec![Action::FixVmx(change)], "").with_reboot();
     }
     match in_effect(observed) {
-        Some(true) => PlannedStep::as_wanted(id, "in effect: every virtual disk tells its id"),
+        Some(true) => PlannedStep::as_wanted(id, "in effect: every virtual disk reports its id"),
         Some(false) => PlannedStep::not_ready(id, "disk.EnableUUID is off", ENABLE_UUID_HINT),
         None => PlannedStep::as_wanted(id, "does not apply: no VMware SCSI disks"),
     }

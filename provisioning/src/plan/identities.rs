@@ -17,8 +17,8 @@ pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {
             one.path.display(),
             other.path.display()
         );
-        let hint = "clones: detach one, or give its VMDK a new ddb.uuid; \
-                    paths: --multipath require; or, knowing better: --skip scsi-ids";
+        let hint = "clones: detach one, or give its VMDK a new ddb.uuid; paths: --multipath \
+                    require; or, if you know better: --skip scsi-ids";
         return PlannedStep::refused(id, Refusal::new(reason, hint));
     }
     let nameless: Vec<&Disk> = without_id(&observed.disks).collect();
@@ -55,10 +55,10 @@ pub(crate) fn id_hint(disk: &Disk, platform: &Platform) -> &'static str {
              <serial> of libvirt, wwn= or serial= of QEMU"
         }
         Hypervisor::HyperV => {
-            "power the VM off and attach the disk to a SCSI controller, as a VHDX: that tells an id"
+            "power the VM off and attach the disk to a SCSI controller, as a VHDX, which has an id"
         }
         Hypervisor::VmWare | Hypervisor::NoneKnown => {
-            "see what the disk tells: sg_inq --page=0x83 DISK; attach it without the bridge or \
+            "see what the disk reports: sg_inq --page=0x83 DISK; attach it without the bridge or \
              controller that hides its id"
         }
     }

@@ -23,7 +23,7 @@ pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {
         return match policy {
             MultipathPolicy::Require => PlannedStep::not_ready(
                 id,
-                "multipath-tools are not installed, and --multipath require",
+                "multipath-tools are not installed, but --multipath require needs them",
                 "mtctl prepare --only packages",
             ),
             MultipathPolicy::Off | MultipathPolicy::Auto => {
@@ -102,7 +102,7 @@ fn check_system_named(observed: &Observed) -> Result<(), Refusal> {
     };
     let Some(disk) = observed.disks.iter().find(is_nameless) else { return Ok(()) };
     let reason = format!(
-        "{} carries the system and tells no WWID: --multipath require could not keep off it",
+        "{} holds the system and reports no WWID: --multipath require could not leave it alone",
         disk.path.display()
     );
     Err(Refusal::new(reason, id_hint(disk, &observed.platform)))
@@ -122,7 +122,7 @@ fn take_effect(policy: MultipathPolicy) -> Invocation {
 }
 
 fn purpose(policy: MultipathPolicy) -> String {
-    format!("multipathd takes up policy {policy}")
+    format!("multipathd adopts policy {policy}")
 }
 
 fn has_foreign_map(observed: &Observed) -> bool {

@@ -14,13 +14,13 @@ pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {
     let missing = missing(observed, desired);
     if missing.is_empty() {
         let detail = match observed.platform.distribution.family {
-            Family::Unknown => "not known for this distribution",
+            Family::Unknown => "unknown for this distribution",
             Family::Debian | Family::RedHat => "all installed",
         };
         return PlannedStep::as_wanted(id, detail);
     }
     let Some(manager) = observed.packages.manager else {
-        let reason = format!("no package tool was found; missing: {}", missing.join(" "));
+        let reason = format!("found no package tool; missing: {}", missing.join(" "));
         return PlannedStep::not_ready(id, reason, "install them by hand, or --skip packages");
     };
     let root = observed.packages.root.clone();
@@ -59,7 +59,7 @@ pub(super) fn plan_filesystems(observed: &Observed, desired: &Desired) -> Planne
     let detail = match lacking.as_slice() {
         [] => "all supported by the kernel".to_owned(),
         names => {
-            format!("not in this kernel, volumes of it cannot be looked into: {}", names.join(" "))
+            format!("not in this kernel, so their contents cannot be read: {}", names.join(" "))
         }
     };
     PlannedStep::as_wanted(id, detail)

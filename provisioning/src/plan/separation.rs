@@ -22,7 +22,7 @@ pub(super) fn plan(observed: &Observed, desired: &Desired) -> PlannedStep {
             let writes: Vec<Action> = found.into_iter().flatten().collect();
             let warning = warning(observed).filter(|_| !writes.is_empty());
             let actions = with_initramfs(observed, writes);
-            let detail = "LVM and RAID keep off the attached disks";
+            let detail = "LVM and RAID leave the attached disks alone";
             PlannedStep { warning, ..PlannedStep::doing(id, actions, detail).with_reboot() }
         }
         Err(refusal) => PlannedStep::refused(id, refusal),
@@ -59,8 +59,8 @@ fn raid_change(observed: &Observed, desired: &Desired) -> Result<Option<Action>,
     }
     let path = mdadm_file(observed.platform.distribution.family);
     let Some(own) = &observed.storage.own_arrays else {
-        let reason = "an array of this host's own did not tell its UUID";
-        return Err(Refusal::new(reason, "look at: mdadm --detail --scan; or --skip lvm"));
+        let reason = "one of this host's own arrays did not report its UUID";
+        return Err(Refusal::new(reason, "see: mdadm --detail --scan; or --skip lvm"));
     };
     let text = observed.file(path).unwrap_or_default();
     let after = md::with_auto_off(text, own)
@@ -100,8 +100,8 @@ fn warning(observed: &Observed) -> Option<String> {
         observed.storage.foreign_volume_groups.iter().map(String::as_str).collect();
     (!groups.is_empty()).then(|| {
         format!(
-            "volume groups active now, and not the system's own, will be shut out: {}; to keep \
-             one, name a volume of it in {FSTAB_PATH}",
+            "volume groups that are active but not the system's own will be excluded: {}; to keep \
+             one, name one of its volumes in {FSTAB_PATH}",
             groups.join(" ")
         )
     })

@@ -92,7 +92,7 @@ fn page_len(page: u8, bytes: &[u8]) -> io::Result<usize> {
         }
         Some(&[_, found, ..]) => Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("asked for VPD page {page:#04x}, got {found:#04x}"),
+            format!("requested VPD page {page:#04x}, got {found:#04x}"),
         )),
         None => Err(short(HEADER_LEN, bytes.len())),
     }

@@ -21,7 +21,7 @@ const HEADER_LEN: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VpdError {
     /// Fewer bytes than the header of a page.
-    #[error("a VPD page has a header of 4 bytes, these are {available}")]
+    #[error("a VPD page has a header of 4 bytes, but there are {available}")]
     ShortHeader {
         /// How many bytes were given.
         available: usize,
@@ -49,7 +49,10 @@ pub enum VpdError {
         offset: usize,
     },
     /// A designator extends past the end of the page.
-    #[error("the designator at byte {offset} has {declared} bytes, the page {available} more")]
+    #[error(
+        "the designator at byte {offset} has {declared} bytes, but the page has only \
+             {available} more"
+    )]
     DesignatorOverrun {
         /// Where the header of the designator starts.
         offset: usize,

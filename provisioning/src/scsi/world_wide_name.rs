@@ -15,7 +15,7 @@ pub enum DesignatorFault {
         allowed: &'static str,
     },
     /// The first four bits of an NAA designator are not a known format.
-    #[error("NAA designator with the unknown value {0:#x}")]
+    #[error("NAA designator of the unknown type {0:#x}")]
     UnknownNaa(u8),
     /// The first four bits of a UUID designator are not a known format.
     #[error("UUID designator of the unknown type {0:#x}")]

@@ -35,7 +35,7 @@ pub enum SyntaxError {
     #[error("line {0}: it is longer than {ROW_BYTES_MAX} bytes")]
     RowTooLong(usize),
     /// A zero byte: UTF-16 text or binary data.
-    #[error("line {0}: there is a NUL byte: this is no text, or it was saved as UTF-16")]
+    #[error("line {0}: there is a NUL byte: this is not text, or it was saved as UTF-16")]
     NulByte(usize),
     /// Neither blank, nor comment, nor `key = value`.
     #[error("line {0}: it is neither a comment nor key = \"value\"")]

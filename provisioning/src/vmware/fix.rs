@@ -67,7 +67,7 @@ fn edit(tree: &Tree, machine: &Machine) -> Result<()> {
     match machine::read(tree, path)? {
         after if after.enable_uuid == EnableUuid::On && after.edited.is_none() => Ok(()),
         _ => {
-            let context = format!("reading {} again: disk.EnableUUID is still off", path.display());
+            let context = format!("reading {} back: disk.EnableUUID is still off", path.display());
             Err(Error::new(ErrorKind::Failed, context))
         }
     }
@@ -78,7 +78,7 @@ fn guard(machine: &Machine) -> Result<()> {
     if let Some(lock) = machine.locks.first() {
         let error =
             Error::refused(context(format!("the VM is running: {} is there", lock.display())));
-        let hint = "shut the VM down; a lock of a VM that is certainly off may be deleted";
+        let hint = "shut the VM down; if it is certainly off, the lock may be deleted";
         return Err(error.with_hint(hint));
     }
     if let Some(file) = &machine.suspended_to {

@@ -146,10 +146,13 @@ fn cause_of(error: &crate::Error) -> String {
 fn unusual_bus(attachment: &Attachment) -> Option<Finding> {
     let seen = match attachment.bus {
         Bus::Scsi => return None,
-        Bus::Sata | Bus::Ide => "a disk there has no VPD page 0x83 with its ddb.uuid",
-        Bus::Nvme => "a disk there is known by its namespace's identity, not by its ddb.uuid",
+        Bus::Sata | Bus::Ide => "a disk on that controller has no VPD page 0x83 with its ddb.uuid",
+        Bus::Nvme => {
+            "a disk on that controller is known by its namespace's identity, not by its \
+                      ddb.uuid"
+        }
     };
-    let hint = "attach it to a SCSI controller if it is to be replicated".to_owned();
+    let hint = "to replicate it, attach it to a SCSI controller".to_owned();
     Some(Finding::warn("disk", &attachment.slot, seen.to_owned()).hint(hint))
 }
 
@@ -162,19 +165,19 @@ impl Trouble {
                 Finding::warn("disk", slot, message).hint(hint)
             }
             Self::Missing(path) => {
-                let message = format!("{} is not there: its UUID is unknown", path.display());
+                let message = format!("{} does not exist: its UUID is unknown", path.display());
                 let hint = "run this where the VM's files are".to_owned();
                 Finding::warn("disk", slot, message).hint(hint)
             }
             Self::Ambiguous(one, other) => {
                 let (one, other) = (one.display(), other.display());
-                let message = format!("{one} and {other} are both there: its UUID is unknown");
-                let hint = "the two are its name in different encodings: move the wrong one away";
+                let message = format!("{one} and {other} both exist: its UUID is unknown");
+                let hint = "both are its name in different encodings: move the wrong one away";
                 Finding::warn("disk", slot, message).hint(hint)
             }
             Self::Unreadable(path, cause) => {
                 let message = format!("reading {}: {cause}", path.display());
-                let hint = format!("look at it: head -c 512 {}", path.display());
+                let hint = format!("see: head -c 512 {}", path.display());
                 Finding::fail("disk", slot, message).hint(hint)
             }
             Self::TooManyParents => {

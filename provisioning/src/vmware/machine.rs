@@ -88,7 +88,7 @@ fn snapshots(tree: &Tree, real: &Path, disks: &[Disk]) -> (Snapshots, Option<Fin
         Ok(listed) => (listed, None),
         Err(cause) => {
             let message = format!("reading {}: {cause}", path.display());
-            let hint = "look at the VM in VMware's snapshot manager".to_owned();
+            let hint = "open the VM in VMware's snapshot manager".to_owned();
             (Snapshots::default(), Some(Finding::warn("snapshot", "vmsd", message).hint(hint)))
         }
     };

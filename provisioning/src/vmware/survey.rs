@@ -12,10 +12,10 @@ use crate::host::Tree;
 use system::error::{Error, ErrorKind, Result};
 
 const CLASH_HINT: &str = "with its VM off, give one of them a new ddb.uuid (VMware KB 2006865), or \
-                          detach it: multipath would take the two for one disk";
+                          detach it: multipath would take them for one disk";
 
-const UNKNOWN_HINT: &str = "run this where the VMs' disks can be read; or, knowing that none of \
-                            them is a clone of another: --allow-unknown-uuids";
+const UNKNOWN_HINT: &str = "run this where the VMs' disks can be read; or, if you know that none \
+                            of them is a clone: --allow-unknown-uuids";
 
 /// A disk of a machine, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl Survey {
             return None;
         }
         let each: Vec<String> = self.unknown.iter().map(Holder::to_string).collect();
-        let context = format!("comparing disk UUIDs: not known of {}", each.join("; "));
+        let context = format!("comparing disk UUIDs: unknown for {}", each.join("; "));
         Some(Error::refused(context).with_hint(UNKNOWN_HINT))
     }
 }

@@ -30,7 +30,7 @@ const BEFORE_DESCRIPTOR_OFFSET: usize = 4 + 4 + 8 + 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DescriptorError {
     /// The bytes are data, or text of another kind.
-    #[error("it is no VMDK descriptor: the first row is not version=")]
+    #[error("it is not a VMDK descriptor: the first row is not version=")]
     NotADescriptor,
     /// An extent of a disk whose descriptor is another file.
     #[error("it is an extent without a descriptor of its own")]

@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 use nix::sys::signal::{Signal, raise};
 use provisioning::apply::Event;
 use provisioning::filesystem::RetentionFilesystem;
-use provisioning::host::{CommandRunner, Host, Invocation, Output, RealRunner};
+use provisioning::host::{CommandOutput, CommandRunner, Host, Invocation, RealRunner};
 use provisioning::prepare::{Preparation, Purpose};
 use provisioning::spec::{Desired, DiskName};
 use provisioning::step::StepId;
@@ -129,7 +129,11 @@ struct CuttingRunner {
 }
 
 impl CommandRunner for CuttingRunner {
-    fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> system::Result<Output> {
+    fn run(
+        &self,
+        invocation: &Invocation,
+        watch: &mut dyn FnMut(&str),
+    ) -> system::Result<CommandOutput> {
         if !invocation.program.starts_with("mkfs.") {
             return RealRunner.run(invocation, watch);
         }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use provisioning::filesystem::{RetentionFilesystem, Signature};
 use provisioning::fstab::Fstab;
 use provisioning::host::{
-    CommandRunner, Invocation, MemoryTree, Node, Output, RecordedCommand, Tree,
+    CommandOutput, CommandRunner, Invocation, MemoryTree, Node, RecordedCommand, Tree,
 };
 use system::Error;
 use system::mount::MountTable;
@@ -35,14 +35,14 @@ impl Programs {
         self.state.borrow().faults.contains(&fault)
     }
 
-    fn answer(&self, program: &str, arguments: &[&str]) -> Option<Output> {
+    fn answer(&self, program: &str, arguments: &[&str]) -> Option<CommandOutput> {
         Some(match (program, arguments) {
-            ("udevadm", ["info", "--export-db"]) => Output::success(self.export()),
+            ("udevadm", ["info", "--export-db"]) => CommandOutput::success(self.export()),
             ("udevadm", ["settle", ..]) => self.settle(),
             ("update-initramfs" | "dracut", _) if self.has(Fault::InitramfsFails) => {
                 failed(1, "cannot write /boot: No space left on device\n")
             }
-            ("udevadm" | "update-initramfs" | "dracut", _) => Output::success(""),
+            ("udevadm" | "update-initramfs" | "dracut", _) => CommandOutput::success(""),
             ("systemctl", _) => self.systemctl(arguments),
             ("blkid", ["-p", "-o", "export", path]) => self.blkid(path),
             ("blkid", ["-p", "-n", "ext4,xfs", "-o", "export", path]) => self.superblock(path)?,
@@ -53,11 +53,11 @@ impl Programs {
             ("dnf" | "yum", ["-y", "install", names @ ..]) => self.install(names)?,
             ("ip", _) => self.ip(),
             ("pvs", _) => self.pvs(),
-            ("mdadm", ["--detail", "--export", _]) => {
-                Output::success("MD_LEVEL=raid1\nMD_UUID=0d1e2f30:41526374:8596a7b8:c9daebfc\n")
-            }
+            ("mdadm", ["--detail", "--export", _]) => CommandOutput::success(
+                "MD_LEVEL=raid1\nMD_UUID=0d1e2f30:41526374:8596a7b8:c9daebfc\n",
+            ),
             ("wipefs", ["--all", "--quiet", path]) => self.format(path, &Signature::default()),
-            ("mkfs.ext4" | "mkfs.xfs", ["-V"]) => Output::success("1.47.0\n"),
+            ("mkfs.ext4" | "mkfs.xfs", ["-V"]) => CommandOutput::success("1.47.0\n"),
             ("mkfs.ext4", [.., "-L", label, "-U", uuid, path, _size]) => {
                 self.mkfs("ext4", label, uuid, path)
             }
@@ -71,8 +71,10 @@ impl Programs {
             ("fsck.ext4", ["-p", _]) if self.has(Fault::FsckRefuses) => {
                 failed(4, "/dev/sdb: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.\n")
             }
-            ("fsck.ext4", ["-p", _]) => Output::success(""),
-            (script, []) if script.starts_with("/etc/mtctl/") => Output::success("changed\n"),
+            ("fsck.ext4", ["-p", _]) => CommandOutput::success(""),
+            (script, []) if script.starts_with("/etc/mtctl/") => {
+                CommandOutput::success("changed\n")
+            }
             _ => return None,
         })
     }
@@ -100,21 +102,21 @@ impl Programs {
         state.devices.iter().map(stanza).collect()
     }
 
-    fn settle(&self) -> Output {
+    fn settle(&self) -> CommandOutput {
         for device in self.state.borrow_mut().devices.values_mut() {
             device.in_udev = device.signature.clone();
         }
-        Output::success("")
+        CommandOutput::success("")
     }
 
-    fn systemctl(&self, arguments: &[&str]) -> Output {
+    fn systemctl(&self, arguments: &[&str]) -> CommandOutput {
         if self.has(Fault::PolicyVanishes) && arguments.contains(&"multipathd.service") {
             self.tree.remove(DROP_IN);
         }
-        Output::success("")
+        CommandOutput::success("")
     }
 
-    fn blkid(&self, path: &str) -> Output {
+    fn blkid(&self, path: &str) -> CommandOutput {
         let state = self.state.borrow();
         let Some(device) = state.devices.values().find(|device| device.path == path) else {
             return failed(2, &format!("blkid: error: {path}: No such file or directory\n"));
@@ -131,25 +133,25 @@ impl Programs {
             [("LABEL", label), ("UUID", uuid), ("TYPE", filesystem), ("PTTYPE", partition_table)];
         let rows = known.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
         let rows: String = rows.map(|(key, value)| format!("{key}={value}\n")).collect();
-        Output::success(format!("DEVNAME={path}\n{rows}"))
+        CommandOutput::success(format!("DEVNAME={path}\n{rows}"))
     }
 
     /// The result of blkid when it is asked for an ext4 or XFS only.
-    fn superblock(&self, path: &str) -> Option<Output> {
+    fn superblock(&self, path: &str) -> Option<CommandOutput> {
         let state = self.state.borrow();
         let device = state.devices.values().find(|device| device.path == path)?;
         let row = |(filesystem, uuid): (RetentionFilesystem, &str)| {
-            Output::success(format!("DEVNAME={path}\nUUID={uuid}\nTYPE={filesystem}\n"))
+            CommandOutput::success(format!("DEVNAME={path}\nUUID={uuid}\nTYPE={filesystem}\n"))
         };
         Some(device.signature.own().map_or_else(|| failed(2, ""), row))
     }
 
-    fn dpkg_query(&self, names: &[&str]) -> Output {
+    fn dpkg_query(&self, names: &[&str]) -> CommandOutput {
         let state = self.state.borrow();
         let is_installed = |name: &&&str| state.installed.contains(**name);
         let (known, unknown): (Vec<&str>, Vec<&str>) =
             names.iter().partition(|name| is_installed(name));
-        Output {
+        CommandOutput {
             status: Some(i32::from(!unknown.is_empty())),
             stdout: known.iter().map(|name| format!("{name}\tinstall ok installed\n")).collect(),
             stderr: unknown
@@ -159,7 +161,7 @@ impl Programs {
         }
     }
 
-    fn rpm(&self, names: &[&str]) -> Output {
+    fn rpm(&self, names: &[&str]) -> CommandOutput {
         let state = self.state.borrow();
         let row = |name: &&str| match state.installed.contains(*name) {
             true => format!("{name}\n"),
@@ -167,13 +169,13 @@ impl Programs {
         };
         let missing = names.iter().filter(|name| !state.installed.contains(**name)).count();
         let stdout = names.iter().map(row).collect();
-        Output { status: i32::try_from(missing).ok(), stdout, stderr: String::new() }
+        CommandOutput { status: i32::try_from(missing).ok(), stdout, stderr: String::new() }
     }
 
     /// The messages of the package tools when no repository answers, each in its own words.
-    fn fetch(&self, printed: &str) -> Option<Output> {
+    fn fetch(&self, printed: &str) -> Option<CommandOutput> {
         if !self.has(Fault::RepositoriesUnreachable) {
-            return Some(Output::success(printed));
+            return Some(CommandOutput::success(printed));
         }
         Some(match self.state.borrow().distribution {
             Distribution::Debian12 => failed(
@@ -200,7 +202,7 @@ impl Programs {
         })
     }
 
-    fn install(&self, names: &[&str]) -> Option<Output> {
+    fn install(&self, names: &[&str]) -> Option<CommandOutput> {
         let answer = self.fetch("Complete!\n")?;
         if answer.is_success() {
             let mut state = self.state.borrow_mut();
@@ -209,14 +211,14 @@ impl Programs {
         Some(answer)
     }
 
-    fn ip(&self) -> Output {
+    fn ip(&self) -> CommandOutput {
         match self.state.borrow().distribution.addresses() {
-            Some(text) => Output::success(text),
+            Some(text) => CommandOutput::success(text),
             None => failed(255, "Option \"-json\" is unknown, try \"ip -help\".\n"),
         }
     }
 
-    fn pvs(&self) -> Output {
+    fn pvs(&self) -> CommandOutput {
         let state = self.state.borrow();
         let rows: Vec<String> = state
             .physical_volumes
@@ -227,18 +229,18 @@ impl Programs {
                 )
             })
             .collect();
-        Output::success(format!("{{\"report\": [{{\"pv\": [{}]}}]}}\n", rows.join(",")))
+        CommandOutput::success(format!("{{\"report\": [{{\"pv\": [{}]}}]}}\n", rows.join(",")))
     }
 
-    fn mkfs(&self, name: &str, label: &str, uuid: &str, path: &str) -> Output {
+    fn mkfs(&self, name: &str, label: &str, uuid: &str, path: &str) -> CommandOutput {
         if self.has(Fault::MkfsLies) {
-            return Output::success("");
+            return CommandOutput::success("");
         }
         if self.has(Fault::MkfsDies) {
             self.format(path, &Signature::default());
             set_node(&self.tree, path, Some(false), None);
             // Killed halfway, as by a crash: no status.
-            return Output { status: None, ..Output::success("") };
+            return CommandOutput { status: None, ..CommandOutput::success("") };
         }
         let signature = Signature {
             filesystem: Some(name.to_owned()),
@@ -251,7 +253,7 @@ impl Programs {
         answer
     }
 
-    fn format(&self, path: &str, signature: &Signature) -> Output {
+    fn format(&self, path: &str, signature: &Signature) -> CommandOutput {
         let is_late = self.has(Fault::UdevIsLate);
         let mut state = self.state.borrow_mut();
         let Some(device) = state.devices.values_mut().find(|device| device.path == path) else {
@@ -261,22 +263,22 @@ impl Programs {
         if !is_late {
             device.in_udev = signature.clone();
         }
-        Output::success("")
+        CommandOutput::success("")
     }
 
-    fn mount_all(&self) -> Output {
+    fn mount_all(&self) -> CommandOutput {
         let fstab = Fstab::parse(&text(&self.tree, "/etc/fstab"));
         let mounts = mounts(&self.tree);
         let due = fstab
             .entries()
             .filter(|(_, entry)| entry.is_ours() && mounts.topmost(&entry.mount_point).is_none());
         let failures = due.map(|(_, entry)| self.mount(&entry.mount_point));
-        failures.into_iter().find(|one| !one.is_success()).unwrap_or(Output::success(""))
+        failures.into_iter().find(|one| !one.is_success()).unwrap_or(CommandOutput::success(""))
     }
 
-    fn mount(&self, mount_point: &str) -> Output {
+    fn mount(&self, mount_point: &str) -> CommandOutput {
         if self.has(Fault::MountLies) {
-            return Output::success("");
+            return CommandOutput::success("");
         }
         let fstab = Fstab::parse(&text(&self.tree, "/etc/fstab"));
         let Some((_, entry)) = fstab.by_mount_point(mount_point).next() else {
@@ -301,19 +303,19 @@ impl Programs {
             set_ext4_options(&self.tree, name, errors);
             self.tree.put_text(format!("/sys/fs/ext4/{name}/errors_count"), "0\n");
         }
-        Output::success("")
+        CommandOutput::success("")
     }
 
     /// The kernel's reaction to `remount,errors=…`; any other option is unknown here.
-    fn remount(&self, options: &str, mount_point: &str) -> Option<Output> {
+    fn remount(&self, options: &str, mount_point: &str) -> Option<CommandOutput> {
         let errors = options.strip_prefix("remount,").filter(|rest| rest.starts_with("errors="))?;
         let mounts = mounts(&self.tree);
         let name = mounts.topmost(mount_point)?.source.strip_prefix("/dev/")?;
         set_ext4_options(&self.tree, name, errors);
-        Some(Output::success(""))
+        Some(CommandOutput::success(""))
     }
 
-    fn unmount(&self, mount_point: &str) -> Output {
+    fn unmount(&self, mount_point: &str) -> CommandOutput {
         let before = text(&self.tree, MOUNTS);
         let is_it = |row: &&str| row.split(' ').nth(4) == Some(mount_point);
         let Some(row) = before.lines().rfind(is_it) else {
@@ -328,12 +330,16 @@ impl Programs {
         }
         let kept = before.lines().filter(|other| *other != row);
         self.tree.put_text(MOUNTS, kept.map(|row| format!("{row}\n")).collect::<String>());
-        Output::success("")
+        CommandOutput::success("")
     }
 }
 
 impl CommandRunner for Programs {
-    fn run(&self, invocation: &Invocation, watch: &mut dyn FnMut(&str)) -> system::Result<Output> {
+    fn run(
+        &self,
+        invocation: &Invocation,
+        watch: &mut dyn FnMut(&str),
+    ) -> system::Result<CommandOutput> {
         let arguments: Vec<&str> = invocation.arguments.iter().map(String::as_str).collect();
         let Some(output) = self.answer(&invocation.program, &arguments) else {
             let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
@@ -350,8 +356,8 @@ impl CommandRunner for Programs {
     }
 }
 
-fn failed(status: i32, stderr: &str) -> Output {
-    Output { status: Some(status), stdout: String::new(), stderr: stderr.to_owned() }
+fn failed(status: i32, stderr: &str) -> CommandOutput {
+    CommandOutput { status: Some(status), stdout: String::new(), stderr: stderr.to_owned() }
 }
 
 /// The programs by which an installed package is recognised.

@@ -11,7 +11,7 @@ use mt_tests::skip::skipped;
 use crate::{MIB, after, apply, disk, file, holds};
 
 const SIZE: u64 = 3 * MIB;
-const WARNING: &str = "io_uring is refused: using blocking I/O";
+const WARNING: &str = "io_uring is not permitted: using blocking I/O";
 
 /// Applies to two disks with `run`, which is passed the words after `apply`, and checks the result.
 #[track_caller]

@@ -79,7 +79,7 @@ fn a_damaged_byte_of_a_native_stream_keeps_its_batch_from_the_disk() {
         let payload = |end| format!("in the batch that ends at byte {end} of the stream");
         let record = |index: usize| RECORDS[index];
         let cases = [
-            ("the first magic", 3, "it is no change stream that we know".to_owned(), first),
+            ("the first magic", 3, "it is not a change stream in a known format".to_owned(), first),
             ("the stream's header", 70, at(record(0)), first),
             ("the first batch's header", record(1) + 70, at(record(1)), first),
             ("the first payload", record(1) + 4096, payload(record(2)), first),

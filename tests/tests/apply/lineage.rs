@@ -111,8 +111,8 @@ fn after_a_diff_to_the_head_only_what_is_known_to_fit_is_taken_unasked() {
             disk.apply(&diff(machine, ("s1", ""), MIB, fill), &[]).exits(0);
         }
         let gap = diff(machine, ("s22", "s3"), MIB, 4);
-        disk.refuses(&gap, &["from \"s1\" to a state without a name", "--accept-base"]);
-        disk.apply(&gap, &["--accept-base"]).exits(0).says("is taken to be there");
+        disk.refuses(&gap, &["from \"s1\" to an unnamed state", "--accept-base"]);
+        disk.apply(&gap, &["--accept-base"]).exits(0).says("assuming that it is there");
         assert_eq!(state("g")["volumes"][""]["ends_at"], "s3");
     });
 }
@@ -129,7 +129,7 @@ fn an_svd_stream_that_is_older_than_the_last_is_refused_or_left_out() {
         disk.apply(&of(30), &[]).exits(0);
         disk.leaves_out(&of(10));
         disk.leaves_out(&of(30));
-        disk.refuses(&of(20), &["what is on the disk is newer", "--accept-older"]);
+        disk.refuses(&of(20), &["the disk has newer data", "--accept-older"]);
         assert_eq!(fs::read(&disk.path).unwrap()[0], 30);
         disk.apply(&of(20), &["--accept-older"]).exits(0);
         disk.apply(&of(40), &[]).exits(0);

@@ -111,7 +111,7 @@ fn a_target_larger_than_its_source_gives_a_warning_and_keeps_the_rest() {
         let target = disk(machine, "disk", &vec![7; 2 * MIB as usize], "512");
         let stream = stream_of(machine, MIB);
         let run = apply(machine, &[&stream, "--target", target.path()]);
-        run.exits(0).says("warning:").says("what is past that stays");
+        run.exits(0).says("warning:").says("the rest of the target stays");
         target.sha256();
         assert!(fs::read(target.file()).unwrap()[1007..].iter().all(|byte| *byte == 7));
     });
@@ -204,12 +204,12 @@ fn a_stream_is_not_its_own_target() {
         fs::hard_link(&stream, &link).unwrap();
         for target in [stream.as_str(), link.to_str().unwrap()] {
             let run = apply(machine, &[&stream, "--target", target, "--accept-resize"]);
-            run.exits(4).says("a stream and a target at once");
+            run.exits(4).says("both a stream and a target");
             holds(&stream, &before);
         }
         let disk = machine.disk("disk", 1);
         let raw = [disk.path(), "--format", "raw", "--target", disk.path()];
-        apply(machine, &raw).exits(4).says("a stream and a target at once");
+        apply(machine, &raw).exits(4).says("both a stream and a target");
     });
 }
 
@@ -251,7 +251,7 @@ fn a_map_for_a_volume_that_no_stream_has_is_told() {
         let maps = [format!("db={one}"), format!("log={two}"), format!("lgo={three}")];
         let run =
             apply(machine, &[&stream, "--map", &maps[0], "--map", &maps[1], "--map", &maps[2]]);
-        run.exits(0).says("warning: lgo on").says("no stream had this volume");
+        run.exits(0).says("warning: lgo on").says("no stream contained this volume");
         holds(&three, &vec![0; MIB as usize]);
     });
 }
@@ -266,7 +266,7 @@ fn streams_targets_and_groups_that_are_not_there_are_usage_errors() {
         let bad = ["--target", &target, "--group", "../up"];
         apply(machine, &[&[stream.as_str()], &bad[..]].concat())
             .exits(2)
-            .says("no name for a group");
+            .says("not a valid group name");
         apply(machine, &[&stream, "--target", &target, "--resume"]).exits(2).says("--group");
         apply(machine, &[&stream, "--target", "/dev/null"]).exits(2).says("/dev/null");
         holds(&target, &vec![0; MIB as usize]);

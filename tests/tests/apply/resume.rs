@@ -334,7 +334,7 @@ fn a_volume_in_between_takes_no_other_stream() {
         let diff = file(machine, "diff", &diff);
         for other in [second.as_str(), &diff] {
             let run = onto(other);
-            run.exits(4).says("was begun on it and not finished").says("hint");
+            run.exits(4).says("was begun on it and never finished").says("hint");
             holds(&target, &before);
         }
         let whole = file(machine, "whole", &first);

@@ -171,7 +171,7 @@ fn a_state_that_cannot_be_understood_refuses_every_disk_and_is_named() {
             let refused = machine.prepare(other.path(), more);
             refused
                 .exits(4)
-                .says("it is not known which disks a protection group writes to")
+                .says("it is unknown which disks a protection group writes to")
                 .says(state);
             untouched(machine, &other, &before);
         }

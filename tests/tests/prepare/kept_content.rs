@@ -217,7 +217,7 @@ fn an_old_volume_is_found_by_its_own_superblock_whatever_it_keeps() {
                     link_by_udev(&disk);
                     is_in_use(machine, &disk);
                     run("umount", &[AT]);
-                    machine.prepare(disk.path(), &["--yes"]).exits(0).says("prove it");
+                    machine.prepare(disk.path(), &["--yes"]).exits(0).says("verify with");
                     is_ready(machine, &disk);
                 });
             });

@@ -170,7 +170,7 @@ fn a_disk_without_capacity_is_refused() {
         }
         let compressed = std::path::Path::new("/sys/block/zram0/size");
         if std::fs::read_to_string(compressed).is_ok_and(|size| size.trim() == "0") {
-            machine.prepare("/dev/zram0", &["--dry-run"]).exits(4).says("is memory, and no disk");
+            machine.prepare("/dev/zram0", &["--dry-run"]).exits(4).says("is memory, not a disk");
         }
     });
 }
@@ -258,7 +258,7 @@ fn a_second_disk_does_not_take_the_place_of_the_retention_volume_that_is_there()
         let before = second.sha256();
         machine.prepare(second.path(), &["--yes"]).exits(4).says("is mounted from");
         run("umount", &["/mnt/retention"]);
-        machine.prepare(second.path(), &["--yes"]).exits(4).says("is the retention volume already");
+        machine.prepare(second.path(), &["--yes"]).exits(4).says("is already the retention volume");
         assert_eq!(second.sha256(), before);
     });
 }

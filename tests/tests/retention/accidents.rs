@@ -85,7 +85,7 @@ fn a_full_journal_gives_up_its_oldest_points_with_a_warning_and_an_alarm() {
         let epochs = epochs(machine, &mut Random::new(61), SIZE, 20);
         let target = blank(machine, "target.img", SIZE);
         let run = apply(machine, &epochs.stream, &target);
-        run.exits(0).says("the retention volume is full").says("had to go");
+        run.exits(0).says("the retention volume is full").says("was given up");
         holds(&target, &epochs.held[20]);
         let kept = names_of(machine);
         assert!(kept.len() >= 4 && kept.len() < 20, "{kept:?}");
@@ -504,7 +504,7 @@ fn many_small_applies_do_not_fill_the_journal_with_room_that_nobody_uses() {
         for _ in 0..40 {
             let stream = native(volume("", SIZE, "", ""), &random_changes(&mut random, SIZE, 2));
             let stream = image(machine, "s.mts", &stream);
-            apply(machine, &stream, &target).exits(0).does_not_say("had to go");
+            apply(machine, &stream, &target).exits(0).does_not_say("was given up");
         }
         assert_eq!(points(machine).len(), 40);
     });

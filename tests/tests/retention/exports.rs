@@ -126,7 +126,7 @@ fn what_takes_points_away_names_the_exports_of_those_and_no_killed_one() {
         back("1", &[]).exits(0).does_not_say("is served");
         back("2", &[]).exits(0);
         back("1", &["--without-undo"]).exits(0).says("point 2 is served by process");
-        export.ends().exits(1).says("point 2 is gone: it expired, or was given up");
+        export.ends().exits(1).says("point 2 is gone: it has expired, or was given up");
         let mut killed = Running::of("1", &[]);
         killed.0.kill().unwrap();
         killed.0.wait().unwrap();
@@ -188,7 +188,7 @@ fn who_forgets_a_group_is_told_of_its_exports_and_they_say_what_became_of_it() {
         two_points(machine);
         let export = Running::of("2", &[]);
         verb("release", &["--yes"]).exits(0).says("point 2 is served by process");
-        export.ends().exits(1).says("point 2 is gone: the group gave up its disks");
+        export.ends().exits(1).says("point 2 is gone: the group released its disks");
         // Files that are not ours stay, and are named.
         fs::write("/mnt/retention/g/notes", "mine").unwrap();
         verb("forget", &["--yes"]).exits(0).says("/mnt/retention/g stays").says("notes");

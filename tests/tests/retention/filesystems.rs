@@ -59,7 +59,7 @@ fn follows(machine: &ScratchMachine, mkfs: &str, mib: u64, epochs: usize, check:
         machine
             .mtctl(&["apply", &stream, "--group", "g", "--target", target.path()])
             .exits(0)
-            .does_not_say("had to go");
+            .does_not_say("was given up");
         copies.push(copy);
     }
     assert_eq!(points(machine).len(), epochs);

@@ -94,7 +94,7 @@ fn a_group_is_not_renamed_onto_what_is_there_whatever_it_is() {
             rename(machine, "g", "dangling", dry).exits(2).says("/mnt/retention/dangling");
             for name in ["empty", "theirs"] {
                 let refused = rename(machine, "g", name, dry);
-                let told = format!("/mnt/retention/{name} is there already, and is no group's");
+                let told = format!("/mnt/retention/{name} exists, and belongs to no group");
                 refused.exits(4).says(&told).does_not_say("group show");
             }
         }

@@ -148,8 +148,8 @@ fn a_group_that_is_renamed_has_its_points_its_disks_and_its_place_in_the_registr
             machine.mtctl(&[&words[..], more].concat())
         };
         rename("g", "other", &[]).exits(4).says("there is a group other already");
-        rename("g", "../h", &[]).exits(2).says("is no name for a group");
-        rename("g", "g", &[]).exits(2).says("it is called so already");
+        rename("g", "../h", &[]).exits(2).says("is not a valid group name");
+        rename("g", "g", &[]).exits(2).says("that is its name already");
         rename("x", "y", &[]).exits(2).says("there are g, other;");
         rename("g", "h", &["--dry-run"]).exits(3).says("/mnt/retention/g -> /mnt/retention/h");
         let renamed = rename("g", "h", &["--json"]).exits(0).json();

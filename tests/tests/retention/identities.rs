@@ -76,7 +76,7 @@ fn another_image_under_the_same_name_is_refused_until_it_is_accepted() {
         machine.mtctl(&["commit", "--group", "g", "--yes"]).exits(4).says("--accept-target");
         holds(&target, &other);
         let accepting = ["apply", &second, "--group", "g", "--target", &target, "--accept-target"];
-        machine.mtctl(&accepting).exits(0).says("it is taken all the same");
+        machine.mtctl(&accepting).exits(0).says("using it anyway");
         rollback(machine, "one").exits(0);
         let there = other[MIB as usize..MIB as usize + 8192].to_vec();
         holds(&target, &after(&other, &[Change::data(MIB, there)]));
@@ -176,7 +176,7 @@ fn where_two_groups_wrote_one_disk_neither_goes_back_unasked_and_both_can_be_put
         }
         holds(&target, &both);
         let back = ["rollback", "--group", "typo", "--to", "start", "--yes", "--accept-target"];
-        machine.mtctl(&back).exits(0).says("it is taken all the same");
+        machine.mtctl(&back).exits(0).says("using it anyway");
         machine.mtctl(&["group", "release", "--group", "typo", "--yes"]).exits(0);
         holds(&target, &held);
         rollback(machine, "start").exits(0);
@@ -247,7 +247,7 @@ fn after_a_commit_in_the_middle_of_a_stream_another_one_is_taken_when_that_is_sa
         machine.mtctl(&["recover", "--group", "g"]).exits(0);
         let arguments = ["apply", &other, "--group", "g", "--target", &target];
         let accepting = [&arguments[..], &["--accept-unfinished"]].concat();
-        machine.mtctl(&accepting).exits(0).says("that one is given up");
+        machine.mtctl(&accepting).exits(0).says("it is abandoned");
         let now = [changes[0].clone(), Change::data(8192, vec![3; 4096])];
         holds(&target, &after(&vec![0; SIZE as usize], &now));
         assert_eq!(points(machine).len(), 1);

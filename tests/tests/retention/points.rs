@@ -159,7 +159,7 @@ fn a_point_is_found_by_a_time_as_people_type_it_and_listed_by_the_local_clock() 
         in_europe(&["points", "show", "2023-11-14"]).exits(2).says("at or before 2023-11-14 (");
         for typed in ["2023-13-45", "yesterday noon", "2x ago"] {
             let rollback = ["rollback", "--to", typed, "--yes"];
-            in_europe(&rollback).exits(2).says("is no time").says("2h ago");
+            in_europe(&rollback).exits(2).says("is neither a time").says("2h ago");
         }
         in_europe(&["points", "list", "--local"]).exits(0).says("2023-11-15T01:13:21+01:00");
         in_europe(&["points", "show", "2", "--local"]).exits(0).says("2023-11-15T01:13:21+01:00");
@@ -262,7 +262,7 @@ fn within_a_stream_that_is_not_in_the_order_of_the_writes_no_point_is_made() {
             mtctl().display()
         );
         shell(&piped);
-        machine.mtctl(&["points", "create", "--group", "g"]).exits(4).says("not finished");
+        machine.mtctl(&["points", "create", "--group", "g"]).exits(4).says("never finished");
         apply(machine, &whole, &target, &[]);
         machine.mtctl(&["points", "create", "--group", "g"]).exits(0);
         holds(&target, &after(&vec![0; LARGE as usize], &changes));
@@ -355,7 +355,7 @@ fn a_commit_is_refused_between_points_and_leaves_nothing_when_it_is_done() {
         let commit = || machine.mtctl(&["commit", "--group", "g", "--yes"]);
         let listed = points(machine);
         if listed.len() == 1 {
-            commit().exits(4).says("at no recovery point");
+            commit().exits(4).says("not at a recovery point");
         }
         apply(machine, &image(machine, "whole.mts", &whole), &target, &[]);
         commit().exits(0);

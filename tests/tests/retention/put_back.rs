@@ -141,7 +141,7 @@ fn a_state_whose_history_is_not_there_is_told_by_whoever_looks() {
         let _retention = retention(machine, 128);
         let (target, epochs) = group(machine, 95);
         let of_g = COPIES.map(|path| fs::read(path).unwrap());
-        let told = "the history that the state is of is not there";
+        let told = "the history that the state describes is missing";
         let is_told = |group: &str| {
             machine.mtctl(&["points", "list", "--group", group]).exits(0).says(told);
             machine.mtctl(&["group", "list"]).says("ALARM").says(told);

@@ -228,7 +228,7 @@ fn a_rollback_that_finds_no_room_is_refused_before_it_begins_and_costs_no_point(
         assert_eq!(points(machine).len(), 3);
         // Points that are removed for the last records are reported as well.
         let given_up = ["rollback", "--group", "g", "--to", "e2", "--yes", "--give-up-points"];
-        machine.mtctl(&given_up).exits(0).says("had to go");
+        machine.mtctl(&given_up).exits(0).says("was given up");
         holds(&target, &epochs.held[2]);
         // Its history exists, including the overwritten data.
         rollback(machine, "e3").exits(0);
@@ -304,7 +304,7 @@ fn points_that_go_for_the_end_of_a_short_rollback_are_told_as_well() {
         assert!(gone > 0, "there was room: {}", run.stderr);
         // And the start, which is not in the list of points.
         run.exits(0);
-        assert_eq!(run.stderr.matches("had to go").count(), gone + 1, "{}", run.stderr);
+        assert_eq!(run.stderr.matches("was given up").count(), gone + 1, "{}", run.stderr);
     });
 }
 

@@ -50,7 +50,7 @@ fn a_state_that_was_made_anew_knows_what_the_disks_hold_or_says_that_it_does_not
     on_a_scratch_machine(|machine| {
         let _retention = retention(machine, 128);
         let (target, epochs) = group(machine, 96);
-        let unknown = "what the disks held is not known";
+        let unknown = "what the disks held is unknown";
         let rebuild = || {
             COPIES.iter().for_each(|path| fs::remove_file(path).unwrap());
             let run = machine.mtctl(&["journal", "rebuild", "--group", "g", "--yes"]);
@@ -104,13 +104,13 @@ fn one_copy_of_the_state_is_enough_and_the_other_is_told() {
         type Spoil<'a> = &'a dyn Fn(&str);
         let spoilt: [(&str, Spoil<'_>); 6] = [
             ("checksum", &|path| fs::write(path, "half a st").unwrap()),
-            ("it is not there", &|path| fs::remove_file(path).unwrap()),
+            ("is missing", &|path| fs::remove_file(path).unwrap()),
             ("it is older", &|path| fs::write(path, &long_ago).unwrap()),
-            ("it is a link that leads nowhere", &|path| {
+            ("it is a dangling link", &|path| {
                 fs::remove_file(path).unwrap();
                 std::os::unix::fs::symlink("/nowhere/at/all", path).unwrap();
             }),
-            ("it is larger than any state", &|path| {
+            ("it is too large for a state", &|path| {
                 fs::File::create(path).unwrap().set_len(40 << 30).unwrap();
             }),
             ("it is no file", &|path| {

@@ -137,7 +137,7 @@ fn points_whose_room_somebody_holds_are_not_given_up_one_after_the_other() {
         let held: Vec<_> =
             segments.map(|entry| std::fs::File::open(entry.unwrap().path()).unwrap()).collect();
         let run = whole(5, 6);
-        run.exits(1).says("somebody has its segments open");
+        run.exits(1).says("another process has its segments open");
         let left = points(machine);
         let kept = left.iter().filter(|point| point["id"].as_u64().unwrap() <= 5).count();
         assert!(kept + 1 >= before, "{before} before: {left:#?}");

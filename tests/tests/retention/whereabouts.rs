@@ -86,7 +86,7 @@ fn another_disk_in_the_place_of_one_and_a_file_that_was_cut_are_alarms() {
         machine.mtctl(&["apply", &stream, "--group", "g", "--target", &image]).exits(0);
         let length = |bytes| File::options().write(true).open(&image).unwrap().set_len(bytes);
         length(MIB - 512).unwrap();
-        is_alarm(machine, "it has 1048064 bytes, and the group knows 1048576");
+        is_alarm(machine, "it has 1048064 bytes, but the group knows 1048576");
         // A file may be longer.
         length(MIB + 512).unwrap();
         is_no_alarm(machine);

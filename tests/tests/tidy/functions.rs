@@ -35,7 +35,7 @@ pub(crate) fn is_test_file(path: &str) -> bool {
     file == "tests.rs" || parts.any(|folder| ["tests", "benches", "cases"].contains(&folder))
 }
 
-fn is_test(attributes: &[Attribute]) -> bool {
+pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let path = attribute.path();
         let condition = || attribute.parse_args::<syn::Path>();

@@ -3,6 +3,7 @@
 
 mod circles;
 mod functions;
+mod glossary;
 mod licences;
 mod lines;
 mod map;
@@ -86,6 +87,19 @@ fn the_modules_of_each_crate_build_on_each_other_in_one_direction() -> Result<()
         offences.extend(circles::offences(name, &sources)?);
     }
     expect_none(&offences)
+}
+
+#[test]
+fn names_are_the_terms_of_the_glossary() -> Result<()> {
+    let files = files(".rs")?;
+    let given_up = glossary::given_up(&tree::read("CONTRIBUTING.md")?);
+    ensure!(given_up.len() > 9, "the glossary gives up {} words", given_up.len());
+    let sources: Vec<(&str, &str)> = files
+        .iter()
+        .filter(|file| !functions::is_test_file(&file.path))
+        .map(|file| (file.path.as_str(), file.text.as_str()))
+        .collect();
+    expect_none(&glossary::offences(&sources, &given_up))
 }
 
 #[test]

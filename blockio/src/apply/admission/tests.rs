@@ -152,7 +152,7 @@ fn a_target_that_is_larger_is_a_warning() {
 #[test]
 fn what_cannot_be_known_of_a_new_volume_is_a_warning() {
     let delta = ask(&header("s1", "s2", 1000), None).unwrap().warnings;
-    assert!(delta[0].to_string().contains("taken to be there"), "{delta:?}");
+    assert!(delta[0].to_string().contains("assuming that it is there"), "{delta:?}");
     let full = ask(&header("", "s1", 1000), None).unwrap().warnings;
     assert!(full[0].to_string().contains("must read as zeros"), "{full:?}");
 }
@@ -261,7 +261,7 @@ fn after_a_diff_to_the_head_only_another_from_the_same_beginning_is_known_to_fit
         for (from, to) in [("s2", "s3"), ("", "s3"), ("s2", "")] {
             let link = header(from, to, 1000);
             let refused = refusal(ask(&link, Some(known)));
-            assert!(refused.contains("from \"s1\" to a state without a name"), "{refused}");
+            assert!(refused.contains("from \"s1\" to an unnamed state"), "{refused}");
             let accepted = ask_with(&link, Some(known), |question| question.options = &BASE);
             assert_eq!(accepted.unwrap().warnings.len(), 1);
         }
@@ -280,7 +280,10 @@ fn after_an_image_without_a_name_a_diff_is_taken_with_a_warning() {
     };
     known.complete(Fingerprint::of(&raw, 0));
     let admission = ask(&header("s1", "s2", 1000), Some(&known)).unwrap();
-    assert!(admission.warnings[0].to_string().contains("taken to be there"), "{admission:?}");
+    assert!(
+        admission.warnings[0].to_string().contains("assuming that it is there"),
+        "{admission:?}"
+    );
 }
 
 #[test]
@@ -296,7 +299,7 @@ fn an_svd_stream_that_is_older_than_the_last_is_left_out_or_refused() {
     assert_eq!(ask(30, &NOTHING).unwrap().start, Start::Again(5));
     assert_eq!(ask(31, &NOTHING).unwrap().start, Start::Beginning);
     let refused = refusal(ask(20, &NOTHING));
-    assert!(refused.contains("what is on the disk is newer"), "{refused}");
+    assert!(refused.contains("the disk has newer data"), "{refused}");
     assert_eq!(ask(20, &OLDER).unwrap().start, Start::Beginning);
 }
 

@@ -129,7 +129,7 @@ fn refuse(name: &str, consumed: u64, unverified: crate::verify::Unverified) -> E
         format!("verifying {name}, in the batch that ends at byte {consumed} of the stream"),
         unverified,
     )
-    .with_hint("nothing of this batch was written; get the stream again from where it was made")
+    .with_hint("nothing of this batch was written; fetch the stream from its source again")
 }
 
 fn is_truncation(error: &Error) -> bool {

@@ -83,6 +83,6 @@ impl Drop for FeedThread {
 
 /// The thread reports why it ends; if it did not, that must not look like a regular end.
 fn is_gone() -> Fed {
-    let error = Error::new(ErrorKind::Failed, "reading the streams: the reading thread ended");
+    let error = Error::new(ErrorKind::Failed, "reading the streams: the reading thread has ended");
     Fed::Failed { error, is_cut_pipe: false }
 }

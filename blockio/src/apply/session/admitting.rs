@@ -117,9 +117,9 @@ impl Session<'_> {
         if !is_timed || header.is_in_write_order {
             return Ok(());
         }
-        let context = "points are to be made by the clock, and this stream is not in the order of \
-                       the source's writes: only at its marks, and at its end, is there a state \
-                       of the source";
+        let context = "points are to be made by the clock, but this stream is not in the order of \
+                       the source's writes: it matches a state of the source only at its marks and \
+                       its end";
         Err(Error::refused(context).remedied(StreamRemedy::MakePointsAtMarks {
             group: self.group.view().name().to_owned(),
         }))

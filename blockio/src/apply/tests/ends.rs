@@ -120,7 +120,7 @@ fn a_stream_that_is_its_own_target_is_refused_by_name() {
     let input = StreamArgument::Path(place.path("stream"));
     let refused = place.apply(vec![input], of(Format::Raw)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
-    assert!(refused.to_string().contains("/stream is a stream and a target"), "{refused}");
+    assert!(refused.to_string().contains("/stream is both a stream and a target"), "{refused}");
 }
 
 #[test]

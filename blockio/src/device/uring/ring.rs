@@ -223,7 +223,7 @@ fn probe(ring: &IoUring) -> io::Result<()> {
     if needed.iter().all(|&code| probe.is_supported(code)) {
         return Ok(());
     }
-    Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring of this kernel cannot read and write"))
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this kernel's io_uring cannot read and write"))
 }
 
 /// Whether all of `regions` are registered; otherwise everything works without.

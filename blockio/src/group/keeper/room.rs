@@ -104,7 +104,7 @@ impl Room<'_> {
     /// The room for segments, in bytes, beyond the `used_bytes` that they take already.
     fn free_bytes(&self, used_bytes: u64) -> Result<u64> {
         let space = self.storage.space();
-        let space = space.map_err(failed(self.storage, "asking its volume for room"))?;
+        let space = space.map_err(failed(self.storage, "querying the free space of its volume"))?;
         let reserve = (space.total_bytes / RESERVE_PART).min(RESERVE_BYTES_MAX);
         let limit = self.policy.journal_bytes_max.unwrap_or(u64::MAX);
         Ok(space.free_bytes.saturating_sub(reserve).min(limit.saturating_sub(used_bytes)))
@@ -155,8 +155,8 @@ impl Keeper {
         }
         let mib = |bytes: u64| format!("{} MiB", bytes.div_ceil(1 << 20));
         let context = format!(
-            "the history of group {} may take {}, and what has to stay, {}, \
-             and its next segment, {}, do not fit into that; no point was given up",
+            "the history of group {} is limited to {}; what must stay, {}, and the next segment, \
+             {}, do not fit; no point was given up",
             ledger.view().name(),
             mib(limit),
             mib(stays),
@@ -170,16 +170,16 @@ impl Keeper {
     /// holds them open, and giving up more points would free as little.
     fn require_given_back(&self, bytes: u64, before: Space) -> Result<()> {
         let after = self.storage.space_after_removal();
-        let after = after.map_err(failed(&*self.storage, "asking its volume for room"))?;
+        let after =
+            after.map_err(failed(&*self.storage, "querying the free space of its volume"))?;
         if bytes == 0 || after.free_bytes > before.free_bytes {
             return Ok(());
         }
-        let context = "the retention volume is full, and the room of a point that was given up \
-                       did not come free: somebody has its segments open, or takes the room \
-                       meanwhile";
+        let context = "the retention volume is full, and giving up a point freed no space: another \
+                       process has its segments open, or is using up the space";
         Err(Error::new(ErrorKind::Failed, context).with_hint(
-            "end what exports or hashes points of this group, or what else writes to the volume, \
-             or enlarge it; then run the same command again",
+            "stop whatever exports or hashes points of this group or writes to the volume, or \
+             enlarge it; then run the same command again",
         ))
     }
 
@@ -210,7 +210,8 @@ impl Keeper {
             }
         })?;
         let space = self.storage.space();
-        let before = space.map_err(failed(&*self.storage, "asking its volume for room"))?;
+        let before =
+            space.map_err(failed(&*self.storage, "querying the free space of its volume"))?;
         self.remove(&forgotten.unneeded);
         self.notes.push(Notice::GivenUpForRoom { point });
         // The policy's limit is computed from the catalogue, not from the volume.
@@ -248,16 +249,19 @@ fn is_full(error: &std::io::Error) -> bool {
 fn full(catalogue: &Catalogue) -> Error {
     let oldest = catalogue.points.first();
     let pinned = oldest.filter(|point| point.pinned);
-    let context = "the retention volume is full, and nothing is overwritten without its history";
+    let context = "the retention volume is full, and nothing is overwritten unless it can be \
+                   preserved";
     Error::new(ErrorKind::Failed, context).with_hint(match pinned {
         Some(point) => format!(
-            "{} is pinned and keeps everything since: unpin it, or enlarge the volume; then run \
+            "{} is pinned, which keeps everything since: unpin it or enlarge the volume, then run \
              the same command again",
             crate::journal::selector::shown(point)
         ),
-        None => "what changed since the last recovery point alone does not fit: enlarge the \
-                 retention volume, then run the same command again"
-            .to_owned(),
+        None => {
+            "the changes since the last recovery point alone do not fit: enlarge the retention \
+                 volume, then run the same command again"
+                .to_owned()
+        }
     })
 }
 

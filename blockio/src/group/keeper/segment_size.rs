@@ -20,7 +20,7 @@ const SEGMENTS_ON_A_VOLUME: u64 = 64;
 ///
 /// `Failed`: the size of the volume cannot be determined.
 pub(crate) fn segment_bytes(storage: &dyn Storage, policy: &Policy) -> Result<u64> {
-    let space = storage.space().map_err(failed(storage, "asking its volume for its size"))?;
+    let space = storage.space().map_err(failed(storage, "querying the size of its volume"))?;
     let all = policy.journal_bytes_max.unwrap_or(u64::MAX).min(space.total_bytes);
     let usual = (all / SEGMENTS_ON_A_VOLUME) >> 20 << 20;
     Ok(usual.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX))

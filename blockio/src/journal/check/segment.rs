@@ -131,7 +131,11 @@ impl SegmentCheck<'_> {
     fn header(&self, header: &SegmentHeader, epoch: &Epoch, found: &mut Found) {
         let of = PointId(header.epoch);
         if of < self.point || self.until.is_some_and(|until| of >= until) {
-            let detail = format!("it preserves for point {of}, and point {} has it", self.point);
+            let detail = format!(
+                "it holds images for point {of}, but the state lists it under \
+                                  point {}",
+                self.point
+            );
             self.add(Class::SegmentEpochWrong, Some(0), None, detail, found);
         }
         let expected = match epoch.is_unsure {
@@ -140,7 +144,7 @@ impl SegmentCheck<'_> {
         };
         let first = header.first_record;
         if first != self.span.first_record || first != expected {
-            let detail = format!("it begins with record {first}, and {expected} comes next");
+            let detail = format!("it begins with record {first}, but {expected} is next");
             self.add(Class::RecordMissing, Some(0), Some(expected.min(first)), detail, found);
         }
     }
@@ -152,7 +156,7 @@ impl SegmentCheck<'_> {
         let Ok(Next::Record(record)) = reader.next() else { return };
         let says = match record.header.kind {
             RecordKind::Images | RecordKind::VolumeBegins | RecordKind::CopyEnds => {
-                Some("the first record of the epoch is not its beginning")
+                Some("the first record of the epoch is not the one that begins it")
             }
             RecordKind::EpochBegins => match reader.text(&record) {
                 Ok(Some(text)) => match EpochMemo::parse(&text) {
@@ -160,7 +164,7 @@ impl SegmentCheck<'_> {
                         epoch.leads_to = memo.points.iter().map(|point| point.id).collect();
                         None
                     }
-                    None => Some("the beginning of the epoch does not say where it begins"),
+                    None => Some("the record that begins the epoch does not say where it begins"),
                 },
                 Ok(None) | Err(_) => None,
             },
@@ -211,13 +215,13 @@ impl SegmentCheck<'_> {
                 Ok(true) => self.images(&record, is_due, epoch, found),
                 Ok(false) if is_due => {
                     let number = record.header.number;
-                    let detail = "what it preserved is damaged".to_owned();
+                    let detail = "its images are damaged".to_owned();
                     self.add(Class::PayloadDamaged, Some(at), Some(number), detail, found);
                 }
                 Ok(false) => {
                     reader.put_back(&record);
                     let (at, number) = (Some(at), Some(record.header.number));
-                    let detail = "the last record is not whole: it is left out".to_owned();
+                    let detail = "the last record is incomplete: it is ignored".to_owned();
                     self.add(Class::TornTail, at, number, detail, found);
                     return Ok(Ok(()));
                 }
@@ -272,7 +276,7 @@ impl SegmentCheck<'_> {
         };
         if is_torn {
             let (at, number) = (Some(reader.at()), Some(reader.next_record()));
-            self.add(Class::TornTail, at, number, format!("{why}: it is left out"), found);
+            self.add(Class::TornTail, at, number, format!("{why}: it is ignored"), found);
         }
     }
 
@@ -285,17 +289,17 @@ impl SegmentCheck<'_> {
     ) -> Result<(), SegmentError> {
         let (at, number) = (reader.at(), reader.next_record());
         if self.ends_copy && last != Some(RecordKind::CopyEnds) {
-            let detail = "the copy does not end here, and the state has no more of it".to_owned();
+            let detail = "the copy does not end here, but the state lists no more of it".to_owned();
             self.add(Class::RecordMissing, Some(at), Some(number), detail, found);
         }
         if at != self.span.bytes {
             let said = self.span.bytes;
-            let detail = format!("its records end at byte {at}, and the state says {said}");
+            let detail = format!("its records end at byte {at}, but the state says {said}");
             self.add(Class::SpanLengthWrong, Some(at), None, detail, found);
         }
         if let Next::Record(record) = reader.next()? {
             if reader.is_payload_whole(&record)? {
-                let detail = "whole records follow that the state does not know of".to_owned();
+                let detail = "complete records follow that the state does not list".to_owned();
                 self.add(Class::SpanTooShort, Some(at), Some(number), detail, found);
             }
             reader.put_back(&record);
@@ -312,7 +316,7 @@ impl SegmentCheck<'_> {
             let Some(known) = self.known.volumes.get(volume) else {
                 // It got its number after the state was saved.
                 if is_due {
-                    let detail = format!("volume {volume} is not known");
+                    let detail = format!("volume {volume} is unknown");
                     self.add(Class::VolumeUnknown, at, number, detail, found);
                 }
                 continue;

@@ -114,7 +114,7 @@ fn a_record_that_is_not_there_is_damage_and_the_end_of_what_was_written_is_none(
     let printed = lines(&[&short, second, third, fourth], &catalogue, DumpOptions::default());
     assert_eq!(
         damage(printed),
-        ["  record 2 at 12288: DAMAGED: no header: it does not begin as a header"]
+        ["  record 2 at 12288: DAMAGED: no header: it does not begin with a header"]
     );
 }
 

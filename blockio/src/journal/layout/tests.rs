@@ -160,11 +160,11 @@ fn a_record_has_at_most_so_many_entries_and_bytes() {
 #[test]
 fn why_bytes_are_no_header_is_told() {
     for (why, told) in [
-        (NoHeader::Magic, "it does not begin as a header"),
+        (NoHeader::Magic, "it does not begin with a header"),
         (NoHeader::Version(9), "its version is 9, not 1 to 2"),
         (NoHeader::Checksum, "its checksum is wrong"),
-        (NoHeader::Field("kind"), "its kind cannot be"),
-        (NoHeader::Short, "it is cut short"),
+        (NoHeader::Field("kind"), "its kind is impossible"),
+        (NoHeader::Short, "it is truncated"),
     ] {
         assert_eq!(why.to_string(), told);
     }

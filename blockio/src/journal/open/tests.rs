@@ -45,7 +45,10 @@ fn what_was_durable_and_is_missing_is_told_from_the_first_to_the_last() {
     let error = opened(&state, &[&saved]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Integrity);
     let told = error.to_string();
-    assert!(told.contains("record 2 is missing or damaged, and records up to 4 were"), "{told}");
+    assert!(
+        told.contains("record 2 is missing or damaged, although records up to 4 were"),
+        "{told}"
+    );
 }
 
 #[test]

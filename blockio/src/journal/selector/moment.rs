@@ -8,8 +8,9 @@ use jiff::{Span, Timestamp, Zoned};
 use crate::{Error, ErrorKind, Result};
 
 /// How to type a moment, as a hint.
-pub(super) const FORMS: &str = "a time is typed as 2026-11-22T03:00:00Z, 2026-11-22 03:00 (by this \
-host's zone), 2026-11-22 (the beginning of that day), 14:10, yesterday 18:00, or 2h ago";
+pub(super) const FORMS: &str = "write a time as 2026-11-22T03:00:00Z, 2026-11-22 03:00 (in this \
+                                host's time zone), 2026-11-22 (the beginning of that day), 14:10, \
+                                yesterday 18:00, or 2h ago";
 
 /// Parses `text` as a moment, in nanoseconds since 1970; `None` if it is not one. A plain number is
 /// not one: it would be taken for a date.
@@ -94,18 +95,18 @@ fn by_the_clock(text: &str, civil: DateTime, zone: TimeZone) -> Result<Option<Ti
     };
     let (one, other) = (named(possible.clone().earlier()), named(possible.later()));
     let what = match offset {
-        AmbiguousOffset::Fold { .. } => format!("came twice, as {one} and as {other}"),
+        AmbiguousOffset::Fold { .. } => format!("occurred twice, as {one} and as {other}"),
         AmbiguousOffset::Gap { .. } | AmbiguousOffset::Unambiguous { .. } => {
-            format!("never was: clocks went from {one} on to {other}")
+            format!("did not exist: clocks went from {one} to {other}")
         }
     };
-    let context = format!("{text} of this host's zone {what}");
-    Err(Error::new(ErrorKind::Usage, context).with_hint("name it with its offset, or in UTC"))
+    let context = format!("{text} in this host's time zone {what}");
+    Err(Error::new(ErrorKind::Usage, context).with_hint("give its offset, or the time in UTC"))
 }
 
 /// At night, a time of day may be meant for yesterday: that is not guessed.
 fn still_to_come(text: &str, time: Timestamp) -> Error {
-    let context = format!("{text} is still to come: it would be {time}");
+    let context = format!("{text} is in the future: it would be {time}");
     Error::new(ErrorKind::Usage, context)
         .with_hint("name the day: yesterday 18:00, or 2026-11-22 18:00")
 }
@@ -202,7 +203,7 @@ mod tests {
     #[test]
     fn a_time_of_today_that_is_still_to_come_is_refused_and_one_with_its_day_is_not() {
         for text in ["18:00", "today 18:00"] {
-            assert!(typed(text).unwrap_err().contains("is still to come"), "{text}");
+            assert!(typed(text).unwrap_err().contains("is in the future"), "{text}");
         }
         // A source's clock may be ahead.
         assert_eq!(typed("2026-11-22 18:00"), Ok(Some("2026-11-22T17:00:00Z".to_owned())));
@@ -213,7 +214,7 @@ mod tests {
         let twice = typed("2023-10-29T02:30:00").unwrap_err();
         let both = "as 2023-10-29T02:30:00+02:00 and as 2023-10-29T02:30:00+01:00";
         assert!(twice.contains(both), "{twice}");
-        assert!(typed("2023-03-26T02:30:00").unwrap_err().contains("never was"));
+        assert!(typed("2023-03-26T02:30:00").unwrap_err().contains("did not exist"));
         let now = Timestamp::from_second(2_000_000_000).unwrap().to_zoned(zone());
         let at = |text: &str| parse(text, &now).unwrap().unwrap();
         let winter = at("2023-10-29T02:30:00+01:00");

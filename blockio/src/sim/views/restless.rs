@@ -107,5 +107,5 @@ fn a_state_that_changes_all_the_time_is_told_and_one_that_rests_is_followed() {
     assert_eq!(history.overwritten_bytes("v0").unwrap(), before);
     storage.left.store(usize::MAX, Ordering::Relaxed);
     let error = history.overwritten_bytes("v0").unwrap_err();
-    assert!(error.to_string().contains("the group changes all the time"), "{error}");
+    assert!(error.to_string().contains("the group keeps changing"), "{error}");
 }

@@ -175,7 +175,7 @@ impl<W: Write> Encoder<W> {
 
     fn check(&self, volume: VolumeIndex, extent: Extent) -> Result<()> {
         let Some(size) = self.sizes.get(usize::from(volume.0)) else {
-            let context = format!("encoding a piece of volume {}, which is not there", volume.0);
+            let context = format!("encoding a piece of volume {}, which does not exist", volume.0);
             return Err(Error::new(ErrorKind::Usage, context));
         };
         match size.map(ByteCount::get).filter(|size| extent.end().get() > *size) {
@@ -274,14 +274,17 @@ fn joined(first: &Piece, second: &Piece) -> Option<Piece> {
 fn check(header: &StreamHeader, options: &EncoderOptions) -> Result<()> {
     let volumes = header.volumes.len();
     if !(1..=VOLUMES_MAX).contains(&volumes) {
-        let context = format!("beginning a stream of {volumes} volumes: 1 to {VOLUMES_MAX} may be");
+        let context = format!(
+            "beginning a stream of {volumes} volumes: 1 to {VOLUMES_MAX} are \
+                               allowed"
+        );
         return Err(Error::new(ErrorKind::Usage, context));
     }
     let bytes = options.batch_bytes;
     if !(PAGE_BYTES..=BATCH_BYTES_MAX).contains(&bytes) || bytes % PAGE_BYTES != 0 {
         let context = format!(
-            "beginning a stream of batches of {bytes} bytes: \
-             a multiple of {PAGE_BYTES} up to {BATCH_BYTES_MAX} may be"
+            "beginning a stream of batches of {bytes} bytes: a multiple of {PAGE_BYTES} up to \
+             {BATCH_BYTES_MAX} is allowed"
         );
         return Err(Error::new(ErrorKind::Usage, context));
     }

@@ -40,7 +40,7 @@ fn what_is_no_stream_is_refused_with_the_hint_how_to_name_an_image() {
     for bytes in [&[0; 4096][..], b"rbx", b"QFI\xFB\0\0\0\x03"] {
         let error = open("disk.img", pipe(bytes), None, pool()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity);
-        assert_eq!(error.chain(), "reading disk.img: it is no change stream that we know");
+        assert_eq!(error.chain(), "reading disk.img: it is not a change stream in a known format");
         assert_eq!(Remedy::of(&error), Some(&StreamRemedy::NameFormat.into()));
     }
 }

@@ -35,7 +35,7 @@ impl<W: Write> Encoder<W> {
         let Some(size) = volume.size else {
             return Err(Error::new(ErrorKind::Usage, CONTEXT)
                 .caused_by(Problem::Missing("s"))
-                .with_hint("an rbd diff says how large its image is, and the source does not"));
+                .with_hint("an rbd diff states the size of its image, but the source does not"));
         };
         let mut encoder = Self { output, version, size };
         encoder.put(version.banner())?;

@@ -33,7 +33,7 @@ pub fn ordered(directory: &Path) -> Result<Vec<PathBuf>> {
         files.push((sequence, path, time));
     }
     if files.is_empty() {
-        let context = format!("reading {}: no stream is in it", directory.display());
+        let context = format!("reading {}: it contains no stream", directory.display());
         return Err(Error::new(ErrorKind::Usage, context));
     }
     files.sort_unstable();
@@ -49,8 +49,8 @@ pub fn ordered(directory: &Path) -> Result<Vec<PathBuf>> {
 fn two_orders(directory: &Path, one: &Path, next: &Path) -> Error {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let context = format!(
-        "reading {}: {} comes after {} by its sequence number, and before it by its time: the \
-         source began to count anew, or its clock was set",
+        "reading {}: {} comes after {} by its sequence number, but before it by its time: the \
+         source restarted its count, or its clock was set",
         directory.display(),
         Plain(&name(next)),
         Plain(&name(one))
@@ -64,7 +64,7 @@ fn first_write_of(path: &Path) -> Result<(u64, u64)> {
     let head = head_of(path).map_err(|error| Error::failed(context.clone(), error))?;
     first_write(&head).map_err(|malformed| {
         Error::integrity(context, malformed)
-            .with_hint("in a directory of svd streams every file must be one: move this one away")
+            .with_hint("every file in a directory of svd streams must be one: move this one away")
     })
 }
 

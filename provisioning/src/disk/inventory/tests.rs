@@ -1,6 +1,6 @@
 //! Holders that only the kernel knows, and compressed memory; complete hosts are tested in `tests`.
 
-use crate::host::{CommandRunner, Invocation, MemoryTree, Node, Output};
+use crate::host::{CommandOutput, CommandRunner, Invocation, MemoryTree, Node};
 use system::mount;
 
 use super::*;
@@ -9,8 +9,8 @@ use super::*;
 struct Blkid;
 
 impl CommandRunner for Blkid {
-    fn run(&self, _: &Invocation, _: &mut dyn FnMut(&str)) -> system::error::Result<Output> {
-        Ok(Output { status: Some(2), stdout: String::new(), stderr: String::new() })
+    fn run(&self, _: &Invocation, _: &mut dyn FnMut(&str)) -> system::error::Result<CommandOutput> {
+        Ok(CommandOutput { status: Some(2), stdout: String::new(), stderr: String::new() })
     }
 }
 

@@ -27,10 +27,10 @@ pub(super) fn not_read(path: &Path, cause: std::io::Error) -> Error {
     let hint = match cause.kind() {
         std::io::ErrorKind::FileTooLarge => {
             let most = FILE_BYTES_MAX >> 20;
-            format!("no more than {most} MiB of it are read: look at it: ls -l {}", path.display())
+            format!("at most {most} MiB of it are read; see: ls -l {}", path.display())
         }
         std::io::ErrorKind::IsADirectory => {
-            format!("there must be a file or nothing: look at it: ls -ld {}", path.display())
+            format!("there must be a file or nothing; see: ls -ld {}", path.display())
         }
         _ => return io_failed("reading", path, cause),
     };

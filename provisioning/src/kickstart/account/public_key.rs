@@ -52,15 +52,17 @@ fn check_line(line: &str, release: Release) -> std::result::Result<(), String> {
     let body = words.next().unwrap_or_default();
     let comment = words.next().unwrap_or_default();
     if !comment.bytes().all(is_comment_byte) {
-        return Err("its comment has other characters than letters, digits, spaces and \
-                    @ . _ - + : , / ( ); leave the comment out"
-            .into());
+        return Err(
+            "its comment has characters other than letters, digits, spaces and @ . _ - + : \
+                    , / ( ); leave the comment out"
+                .into(),
+        );
     }
     let fields_wanted = check_kind(kind, release)?;
     let blob = decode_base64(body).ok_or("its second word is not base64")?;
-    let fields = split_fields(&blob).ok_or("its key is cut off or damaged")?;
+    let fields = split_fields(&blob).ok_or("its key is truncated or damaged")?;
     if fields.len() != fields_wanted || fields.first() != Some(&kind.as_bytes()) {
-        return Err("its key is not of the kind its first word says".into());
+        return Err("its key is not of the kind that its first word states".into());
     }
     check_strength(kind, &fields)
 }

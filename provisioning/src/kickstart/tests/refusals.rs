@@ -91,7 +91,7 @@ fn what_is_not_one_whole_disk_is_refused() {
         ("sr0", "whole disk"),
         ("loop0", "whole disk"),
         ("LABEL=root", "whole disk"),
-        ("/dev/disk/by-path/pci-0000:00:10.0-scsi-0:0:0:0", "where a disk hangs"),
+        ("/dev/disk/by-path/pci-0000:00:10.0-scsi-0:0:0:0", "where a disk is attached"),
         ("/dev/disk/by-id/", "does not name one whole disk"),
         ("/dev/disk/by-id/wwn-", "does not name one whole disk"),
         ("/dev/disk/by-id/lvm-pv-uuid-abc", "does not name one whole disk"),

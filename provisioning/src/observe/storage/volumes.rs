@@ -43,8 +43,8 @@ pub(super) fn observe(host: &Host, own_disks: &[&Disk], has_lvm: bool) -> Result
 }
 
 fn unknown() -> Refusal {
-    let reason = "which LVM volumes are the system's own could not be told";
-    Refusal::new(reason, "look at: pvs; lvs; or go on without: --skip lvm")
+    let reason = "the system's own LVM volumes could not be determined";
+    Refusal::new(reason, "see: pvs; lvs; or continue without: --skip lvm")
 }
 
 fn is_volume(one: &Use) -> bool {
@@ -65,7 +65,7 @@ fn groups_named(host: &Host) -> Result<BTreeSet<String>, Refusal> {
     let text = |path: &str| {
         let text = host.system().text_if_exists(path).map_err(|error| {
             let reason = format!("which LVM volumes {path} names is unknown: {}", error.chain());
-            Refusal::new(reason, "mend that file, or go on without: --skip lvm")
+            Refusal::new(reason, "repair that file, or continue without: --skip lvm")
         });
         Ok(text?.unwrap_or_default())
     };
@@ -80,8 +80,8 @@ fn described(host: &Host, volumes: &[&PhysicalVolume]) -> Result<OwnLvm, Refusal
     for volume in volumes {
         let path = lasting_path(host, &volume.path).ok_or_else(|| {
             let reason = format!(
-                "{} is the system's own LVM volume, and only the kernel's name names it: that can \
-                 be another disk's after the next boot",
+                "{} is the system's own LVM volume, but is known only by its kernel name, which \
+                 may be another disk's after the next boot",
                 volume.path
             );
             Refusal::new(reason, lasting_hint(host))

@@ -3,7 +3,7 @@
 
 use crate::disk::{Disk, DiskKind};
 use crate::guard::Refusal;
-use crate::multipath::blacklist::{Blacklist, Candidate, File, Hiding};
+use crate::multipath::blacklist::{Blacklist, BlacklistFile, Candidate, Hiding};
 use crate::multipath::configuration::{Configuration, Setting};
 use crate::multipath::{self, DROP_IN, MAIN_FILE, MultipathGeneration, MultipathPolicy, OwnDisks};
 use crate::observe::Observed;
@@ -28,17 +28,17 @@ pub(super) fn of(
 }
 
 /// The files written by others, in the order in which they are read.
-fn files_of_others(observed: &Observed, generation: MultipathGeneration) -> Vec<File<'_>> {
-    let main = observed.file(MAIN_FILE).map(|text| File { path: MAIN_FILE, text });
+fn files_of_others(observed: &Observed, generation: MultipathGeneration) -> Vec<BlacklistFile<'_>> {
+    let main = observed.file(MAIN_FILE).map(|text| BlacklistFile { path: MAIN_FILE, text });
     let drop_ins = observed.storage.multipath_drop_ins.iter();
     let drop_ins = drop_ins.filter(|_| generation != MultipathGeneration::MainFileOnly);
-    let all = main.into_iter().chain(drop_ins.map(|(path, text)| File { path, text }));
+    let all = main.into_iter().chain(drop_ins.map(|(path, text)| BlacklistFile { path, text }));
     all.filter(|file| file.path != generation.file()).collect()
 }
 
 /// A file that is read after ours takes precedence.
 fn overruled(
-    files: &[File<'_>],
+    files: &[BlacklistFile<'_>],
     policy: MultipathPolicy,
     generation: MultipathGeneration,
 ) -> Option<Refusal> {
@@ -56,13 +56,13 @@ fn overruled(
         return None;
     }
     let reason = format!(
-        "line {line} of {path} says find_multipaths {value}, after {DROP_IN}, and --multipath \
-         {policy}"
+        "line {line} of {path} says find_multipaths {value}, after {DROP_IN}, which contradicts \
+         --multipath {policy}"
     );
     Some(Refusal::new(reason, format!("take that line out: sed -i '{line}d' {path}")))
 }
 
-fn hidden(observed: &Observed, files: &[File<'_>], own: &OwnDisks) -> Option<Refusal> {
+fn hidden(observed: &Observed, files: &[BlacklistFile<'_>], own: &OwnDisks) -> Option<Refusal> {
     let blacklist = Blacklist::parse(files.iter().copied());
     let demanded = observed.disks.iter().filter(|disk| is_demanded(observed, disk, own));
     let found: Vec<(&Disk, Hiding)> = demanded
@@ -72,8 +72,10 @@ fn hidden(observed: &Observed, files: &[File<'_>], own: &OwnDisks) -> Option<Ref
     let by_it =
         found.iter().filter(|(_, other)| (&other.file, other.line) == (&row.file, row.line));
     let disks: Vec<String> = by_it.map(|(disk, _)| disk.path.display().to_string()).collect();
-    let reason =
-        format!("{row} hides {} from multipathd, and --multipath require", disks.join(" "));
+    let reason = format!(
+        "{row} hides {} from multipathd, which --multipath require contradicts",
+        disks.join(" ")
+    );
     let hint = format!(
         "take that out of {}, or add to its blacklist_exceptions: {}; then run it again",
         row.file, row.exception

@@ -18,8 +18,8 @@ pub(super) const BAD_NAME: Reason = "a SCSI name begins with naa., eui. or iqn."
 pub(super) const PARTITION: Reason = "it names a partition, not a disk";
 pub(super) const SHARED: Reason = "it is a vendor specific designator, which two disks may share";
 pub(super) const FOREIGN_GROUPS: Reason =
-    "digits in groups are taken for VMware's, and those begin with 6000c29";
-const UNKNOWN: Reason = "it has none of the known forms";
+    "digits in groups are read as VMware's, which begin with 6000c29";
+const UNKNOWN: Reason = "it is in no known form";
 
 /// Directories whose entries are named after an identity.
 const DIRECTORIES: [&str; 2] = ["/dev/disk/by-id/", "/dev/mapper/"];

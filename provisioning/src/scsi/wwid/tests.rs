@@ -75,13 +75,13 @@ fn garbage_is_refused_with_what_is_wrong_with_it() {
         ("", "it is empty"),
         ("  \"\" ", "it is empty"),
         (long.as_str(), "it is longer than any identity"),
-        ("/dev/sdb", "it has none of the known forms"),
-        ("sdb", "it has none of the known forms"),
-        ("0:0:1:0", "it has none of the known forms"),
-        ("VMware_Virtual_disk", "it has none of the known forms"),
-        ("scsi-9abc", "it has none of the known forms"),
-        ("scsi-", "it has none of the known forms"),
-        ("wwn-6000c293", "it has none of the known forms"),
+        ("/dev/sdb", "it is in no known form"),
+        ("sdb", "it is in no known form"),
+        ("0:0:1:0", "it is in no known form"),
+        ("VMware_Virtual_disk", "it is in no known form"),
+        ("scsi-9abc", "it is in no known form"),
+        ("scsi-", "it is in no known form"),
+        ("wwn-6000c293", "it is in no known form"),
         ("naa.", operator::BAD_NAA),
         ("/dev/mapper/", operator::BAD_NAA),
         ("naa.6000c293e4b5a1b2", operator::BAD_NAA),
@@ -108,10 +108,7 @@ fn garbage_is_refused_with_what_is_wrong_with_it() {
 
 #[test]
 fn a_refusal_quotes_the_text_but_not_all_of_a_long_one() {
-    assert_eq!(
-        refusal("sdb"),
-        "reading \"sdb\" as a disk identity: it has none of the known forms"
-    );
+    assert_eq!(refusal("sdb"), "reading \"sdb\" as a disk identity: it is in no known form");
     assert!(refusal(&"a".repeat(100_000)).len() < 200);
 }
 

@@ -74,7 +74,7 @@ fn one_machine_that_may_not_be_touched_keeps_all_from_being_touched() {
     let clone = "version=1\nddb.uuid = \"60 00 C2 9a 00 00 00 00-00 00 00 00 00 00 00 0a\"\n";
     let attached = "scsi0:0.present = \"TRUE\"\nscsi0:0.fileName = \"gone.vmdk\"\n";
     let cases: [(&str, &[(&str, &str)]); 5] = [
-        ("not known of scsi0:0 (gone.vmdk) of /vm/b.vmx", &[("/vm/b.vmx", attached)]),
+        ("unknown for scsi0:0 (gone.vmdk) of /vm/b.vmx", &[("/vm/b.vmx", attached)]),
         ("is running", &[("/vm/b.vmx", "a = 1\n"), ("/vm/b.vmx.lck/M1.lck", "")]),
         ("is suspended", &[("/vm/b.vmx", "checkpoint.vmState = \"b.vmss\"\n")]),
         ("are encrypted", &[("/vm/b.vmx", "encryption.data = \"x\"\n")]),
@@ -234,5 +234,5 @@ fn two_files_that_could_be_the_disk_are_neither() {
     folder.put("/vm/数据服务器.vmdk", "version=1\n");
     let machine = machine::read(&folder.tree, Path::new("/vm/mt.vmx")).unwrap();
     assert!(machine.disks[0].is_unknown && machine.disks[0].uuid.is_none());
-    assert!(machine.findings.iter().any(|one| one.message.contains("are both there")));
+    assert!(machine.findings.iter().any(|one| one.message.contains("both exist")));
 }

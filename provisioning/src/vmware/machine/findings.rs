@@ -13,7 +13,7 @@ pub(super) fn of(machine: &Machine) -> Vec<Finding> {
     for duplicate in &machine.duplicate_keys {
         let lines: Vec<String> = duplicate.lines.iter().map(usize::to_string).collect();
         let lines = lines.join(", ");
-        let message = format!("set on lines {lines}: VMware refuses to start such a machine");
+        let message = format!("set on lines {lines}: VMware refuses to start the machine");
         let hint = match duplicate.key.eq_ignore_ascii_case(ENABLE_UUID) {
             true => fix_command(&machine.path),
             false => {
@@ -36,7 +36,7 @@ pub(super) fn of(machine: &Machine) -> Vec<Finding> {
         let name = machine.path.file_stem().unwrap_or_default();
         let subject = system::lossless_text::of_path(name.as_ref());
         let message =
-            "VMware could not merge what deleted snapshots left: writes go to differences";
+            "VMware could not merge deleted snapshots: writes still go to difference disks";
         let hint = "consolidate the disks in VMware's snapshot manager".to_owned();
         findings.push(Finding::warn("consolidate", &subject, message).hint(hint));
     }
@@ -47,10 +47,10 @@ fn enable_uuid(machine: &Machine) -> Option<Finding> {
     let (message, id) = match &machine.enable_uuid {
         EnableUuid::On => return None,
         EnableUuid::Absent if machine.is_encrypted => {
-            let message = "the settings are encrypted: whether it is on cannot be seen here";
+            let message = "the settings are encrypted, so its value cannot be read here";
             (message.to_owned(), "encrypted")
         }
-        EnableUuid::Absent => ("it is not set, which is off".to_owned(), "enable-uuid"),
+        EnableUuid::Absent => ("it is not set, which means off".to_owned(), "enable-uuid"),
         EnableUuid::Off(value) => (format!("it is off: its value is \"{value}\""), "enable-uuid"),
     };
     let hint = match (machine.is_encrypted, machine.is_running()) {

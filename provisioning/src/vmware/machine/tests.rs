@@ -129,8 +129,8 @@ fn trouble_with_the_files_of_a_disk_is_a_finding_about_its_slot() {
     let path = "/vmfs/volumes/ds/mt01/mt01.vmdk";
     let circle = "version=1\nparentFileNameHint=\"mt01.vmdk\"\n";
     let cases = [
-        (None, Status::Warn, "is not there"),
-        (Some(Node::File(b"\x00\x01".to_vec())), Status::Fail, "no VMDK descriptor"),
+        (None, Status::Warn, "does not exist"),
+        (Some(Node::File(b"\x00\x01".to_vec())), Status::Fail, "not a VMDK descriptor"),
         (Some(Node::File(b"COWD\x01".to_vec())), Status::Fail, "an extent"),
         (Some(Node::Directory), Status::Fail, "not a regular file"),
         (Some(Node::File(circle.into())), Status::Fail, "parents"),

@@ -71,7 +71,7 @@ fn verify_notices_a_byte_that_is_other_than_written() {
 fn nothing_is_read_back_that_nobody_asked_for() {
     let (mut writer, look) = writer(false, Some(4096));
     writer.write(whole(4096, 5)).unwrap();
-    assert_eq!(look.contents()[4096], 0, "it was waited for");
+    assert_eq!(look.contents()[4096], 0, "waiting for it");
     assert!(writer.has_something_under_way());
     writer.reap().unwrap();
     assert!(!writer.has_something_under_way());

@@ -197,7 +197,7 @@ fn where_asking_fails_a_batch_counts_as_read_and_taking_it_says_why() {
     });
     if let Some((is_read, taken)) = asked {
         assert!(is_read);
-        assert!(taken.unwrap_err().cause.to_string().contains("given to another thread"));
+        assert!(taken.unwrap_err().cause.to_string().contains("handed to another thread"));
     }
     drop(writer);
 }

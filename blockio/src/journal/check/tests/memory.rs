@@ -95,14 +95,14 @@ fn a_thousand_remarks_are_listed_and_those_beyond_are_counted() {
 #[test]
 fn an_open_epoch_without_a_segment_is_damage_as_soon_as_there_is_a_record() {
     assert_eq!(said(&catalogue(1, &[&[]])), []);
-    let lost = "the state has no segment of the epoch that is open".to_owned();
+    let lost = "the state lists no segment of the open epoch".to_owned();
     assert_eq!(said(&catalogue(2, &[&[]])), [(PointId(0), lost)]);
 }
 
 #[test]
 fn records_between_two_segments_that_no_segment_has_are_named() {
     assert_eq!(said(&catalogue(9, &[&[(1, 1, 5)], &[(2, 5, 7), (3, 7, 9)]])), []);
-    let lost = "no segment of any point has the records 5 to 5".to_owned();
+    let lost = "records 5 to 5 are in no segment of any point".to_owned();
     assert_eq!(said(&catalogue(9, &[&[(1, 1, 5)], &[(2, 6, 9)]])), [(PointId(0), lost)]);
 }
 
@@ -205,7 +205,7 @@ fn records_that_were_durable_and_are_in_no_segment_are_named() {
     change(&bench, |known| known.next_record += 5);
     let report = checked(&bench, &mut |_| {});
     let [found] = report.damage.as_slice() else { panic!("{report:?}") };
-    let detail = format!("records {next} to {} were durable and are in no segment", next + 4);
+    let detail = format!("records {next} to {} were durable, but no segment has them", next + 4);
     assert_eq!((found.class, found.record), (Class::RecordMissing, Some(next)));
     assert_eq!(found.detail, detail);
 }

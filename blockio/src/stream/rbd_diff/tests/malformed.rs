@@ -249,7 +249,7 @@ fn a_broken_chain_is_told_with_both_names() {
         Problem::Chain { found, expected }.to_string()
     };
     let told = chain(Some(b"b"), Some(b"a"));
-    assert_eq!(told, r#"changes from "b", and those before end at "a""#);
+    assert_eq!(told, r#"changes from "b", but those before end at "a""#);
     let told = chain(None, Some(b"a"));
-    assert_eq!(told, r#"changes from no snapshot, and those before end at "a""#);
+    assert_eq!(told, r#"changes from no snapshot, but those before end at "a""#);
 }

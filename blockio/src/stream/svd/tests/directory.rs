@@ -53,7 +53,10 @@ fn a_directory_whose_times_tell_another_order_than_its_numbers_is_refused() {
 #[test]
 fn what_is_no_stream_is_refused_by_name() {
     for (bytes, why) in [
-        (&b"not a stream at all"[..], "at byte 0 of the stream: this is no svd stream"),
+        (
+            &b"not a stream at all"[..],
+            "at byte 0 of the stream: this is not a stream of the format svd",
+        ),
         (b"", "at byte 0 of the stream: the input ends"),
         (&numbered(1)[..170], "at byte 170 of the stream: the input ends"),
     ] {

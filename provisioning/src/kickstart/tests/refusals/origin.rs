@@ -7,10 +7,10 @@ use super::{assert_refused, assert_taken};
 #[test]
 fn urls_that_are_not_plain_are_refused() {
     let table = [
-        ("", "schemes"),
-        ("/srv/tree", "schemes"),
-        ("nfs:server:/tree", "schemes"),
-        ("file:///etc", "schemes"),
+        ("", "scheme"),
+        ("/srv/tree", "scheme"),
+        ("nfs:server:/tree", "scheme"),
+        ("file:///etc", "scheme"),
         ("https://", "no server"),
         ("https:///tree", "no server"),
         ("https://user:password@server/", "not safe"),
@@ -38,7 +38,7 @@ fn a_program_without_its_checksum_is_refused() {
     assert_refused(&with(None, Some(SHA256)), "--mtctl-url", "come together");
     assert_refused(&with(url, Some("abc")), "--mtctl-sha256", "64 hex digits");
     let ftp = Some("ftp://mirror.example.org/mtctl");
-    assert_refused(&with(ftp, Some(SHA256)), "--mtctl-url", "schemes");
+    assert_refused(&with(ftp, Some(SHA256)), "--mtctl-url", "scheme");
     assert_taken(&with(url, Some(&SHA256.to_uppercase())), "upper case");
 }
 
