@@ -25,14 +25,14 @@ impl Machine {
             cpus,
             model: value(&processors, "model name").unwrap_or("unknown").to_owned(),
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-            memory_mib: memory_kib("MemTotal")? / 1024,
+            memory_mib: memory_mib("MemTotal")?,
         })
     }
 }
 
 /// Memory that can be used without swapping, in MiB.
 pub(crate) fn available_mib() -> Result<u64> {
-    Ok(memory_kib("MemAvailable")? / 1024)
+    memory_mib("MemAvailable")
 }
 
 /// The current time, as ISO 8601 in UTC.
@@ -40,9 +40,9 @@ pub(crate) fn date() -> Result<String> {
     Ok(quietly("date", &["--utc", "+%Y-%m-%dT%H:%M:%SZ"])?.trim().to_owned())
 }
 
-fn memory_kib(key: &str) -> Result<u64> {
-    let text = read("/proc/meminfo")?;
-    kib(&text, key).with_context(|| format!("looking for {key} in /proc/meminfo"))
+fn memory_mib(key: &str) -> Result<u64> {
+    let bytes = system::memory::bytes(&read("/proc/meminfo")?, key);
+    Ok(bytes.with_context(|| format!("looking for {key} in /proc/meminfo"))? >> 20)
 }
 
 fn read(path: &str) -> Result<String> {
@@ -55,20 +55,14 @@ fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     pairs.find(|(found, _)| found.trim() == key).map(|(_, value)| value.trim())
 }
 
-fn kib(text: &str, key: &str) -> Option<u64> {
-    value(text, key)?.strip_suffix("kB")?.trim().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn values_are_found_by_their_whole_key() {
-        let text = "MemTotal:       24608200 kB\nMemTotalOther: 1 kB\nmodel name\t: Model: 7\n";
-        assert_eq!(kib(text, "MemTotal"), Some(24_608_200));
-        assert_eq!(kib(text, "Mem"), None);
+        let text = "model\t\t: 85\nmodel name\t: Model: 7\n";
         assert_eq!(value(text, "model name"), Some("Model: 7"));
-        assert_eq!(kib(text, "model name"), None);
+        assert_eq!(value(text, "name"), None);
     }
 }

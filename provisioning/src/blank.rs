@@ -14,12 +14,12 @@ pub use piece::{END_BYTES, Piece, SAMPLE_BYTES};
 use system::size;
 
 /// A disk of at most this many bytes is read as a whole.
-pub const WHOLE_BYTES_MAX: u64 = 256 << 20;
+pub(crate) const WHOLE_BYTES_MAX: u64 = 256 << 20;
 /// How many samples are taken between the two ends.
-pub const SAMPLE_COUNT: u32 = 8192;
+pub(crate) const SAMPLE_COUNT: u32 = 8192;
 /// The ranges that the device reports as mapped are read completely up to this many bytes; if there
 /// is more, samples of them are read.
-pub const MAPPED_BYTES_MAX: u64 = 1 << 30;
+pub(crate) const MAPPED_BYTES_MAX: u64 = 1 << 30;
 /// Size of one read, in bytes.
 const READ_BYTES: u64 = 1 << 20;
 
@@ -138,7 +138,7 @@ impl fmt::Display for Proof {
 
 impl Proof {
     /// Whether every byte was read, or has no block allocated by the device.
-    pub fn is_certain(&self) -> bool {
+    pub(crate) fn is_certain(&self) -> bool {
         match self {
             Self::Whole { .. } => true,
             Self::Sampled { mapped, .. } => mapped.is_some_and(|mapped| mapped.samples.is_none()),
@@ -150,7 +150,7 @@ impl Proof {
 /// The probability that `samples` samples all miss content that fills the fraction `filled` of the
 /// blocks, scattered at random. Content that is not scattered is missed less often, because samples
 /// leave no large gap.
-pub fn chance_to_miss(filled: f64, samples: u32) -> f64 {
+pub(crate) fn chance_to_miss(filled: f64, samples: u32) -> f64 {
     (1.0 - filled).powf(f64::from(samples))
 }
 

@@ -63,7 +63,7 @@ pub enum DiskIdentity {
 
 impl DiskIdentity {
     /// Whether both outlast an attachment and prove that these are two different disks.
-    pub fn is_other_disk(&self, other: &Self) -> bool {
+    pub(crate) fn is_other_disk(&self, other: &Self) -> bool {
         let lasts = |one: &Self| !matches!(one, Self::Attachment { .. });
         lasts(self) && lasts(other) && self != other
     }
@@ -121,7 +121,7 @@ pub enum Use {
 impl Use {
     /// Whether the kernel or a process is using the disk now, as opposed to content that lies on
     /// it.
-    pub fn is_active(&self) -> bool {
+    pub(crate) fn is_active(&self) -> bool {
         match self {
             Self::System
             | Self::Mounted(_)
@@ -262,19 +262,19 @@ impl Disk {
 
     /// Whether its content is looked at: for devices that LVM, crypt and RAID make out of disks,
     /// only their users count.
-    pub fn is_whole_disk(&self) -> bool {
+    pub(crate) fn is_whole_disk(&self) -> bool {
         !matches!(self.kind, DiskKind::Mapped | DiskKind::Raid)
     }
 
     /// Whether it is compressed memory (zram), mostly used as swap, which is never replicated.
-    pub fn is_memory(&self) -> bool {
+    pub(crate) fn is_memory(&self) -> bool {
         self.name
             .strip_prefix("zram")
             .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
     }
 
     /// Whether it is a VMware virtual disk, which reports its id if disk.EnableUUID is on.
-    pub fn is_vmware_virtual(&self) -> bool {
+    pub(crate) fn is_vmware_virtual(&self) -> bool {
         let texts = [&self.vendor, &self.model];
         texts.into_iter().flatten().any(|text| text.starts_with("VMware"))
     }
@@ -285,13 +285,13 @@ impl Disk {
     }
 
     /// Whether it carries the running system.
-    pub fn is_system(&self) -> bool {
+    pub(crate) fn is_system(&self) -> bool {
         self.used_by.contains(&Use::System)
     }
 
     /// Whether it is one of the disks that machines are replicated to: not the system's, and not
     /// made out of another disk.
-    pub fn is_attached_disk(&self) -> bool {
+    pub(crate) fn is_attached_disk(&self) -> bool {
         self.kind.is_attached() && self.is_listed_by_default() && !self.is_system()
     }
 }

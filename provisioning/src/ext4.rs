@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::host::Host;
 
 /// The mount option that makes an ext4 refuse writes after its first error.
-pub const ERRORS_REMOUNT_RO: &str = "errors=remount-ro";
+pub(crate) const ERRORS_REMOUNT_RO: &str = "errors=remount-ro";
 
 /// A mounted ext4, as the kernel reports it; anything this kernel does not report is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

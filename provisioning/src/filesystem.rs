@@ -12,14 +12,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use features::Features;
-pub use retention_filesystem::{MARGIN_BYTES, RETENTION_BYTES_MIN, RetentionFilesystem};
+pub(crate) use retention_filesystem::RETENTION_BYTES_MIN;
+pub use retention_filesystem::{MARGIN_BYTES, RetentionFilesystem};
 
 use crate::host::{CommandOutput, Host, Invocation};
 use crate::platform::Platform;
 use system::error::{Error, Result};
 
 /// The label of every retention filesystem; 12 characters, the longest that XFS takes.
-pub const RETENTION_LABEL: &str = "mt-retention";
+pub(crate) const RETENTION_LABEL: &str = "mt-retention";
 
 impl RetentionFilesystem {
     /// The command that makes one with this UUID on `device`, a disk of `disk_bytes`.
@@ -116,7 +117,7 @@ impl Signature {
     }
 
     /// Taken from the properties that udev keeps, which use blkid's terms.
-    pub fn from_udev(properties: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn from_udev(properties: &BTreeMap<String, String>) -> Self {
         let value = |key: &str| properties.get(key).cloned();
         Self {
             filesystem: value("ID_FS_TYPE"),
@@ -208,7 +209,7 @@ fn parse_blkid(output: &CommandOutput) -> Option<Signature> {
 /// Whether the filesystem on `device` was completed and may have been used: the superblock of ext4
 /// records the last mount, and XFS is marked as in progress until its mkfs ends. A filesystem that
 /// cannot be read that far was never completed.
-pub fn was_used(host: &Host, filesystem: RetentionFilesystem, device: &Path) -> bool {
+pub(crate) fn was_used(host: &Host, filesystem: RetentionFilesystem, device: &Path) -> bool {
     let device = device.display().to_string();
     let ask = match filesystem {
         RetentionFilesystem::Ext4 => Invocation::new("dumpe2fs").arguments(["-h", &device]),
@@ -237,7 +238,7 @@ pub struct Support {
 
 /// The filesystems a replicated volume may hold, each with the program whose presence shows that
 /// its tools are installed.
-pub const REPLICATED_FILESYSTEMS: [(&str, &str); 5] = [
+pub(crate) const REPLICATED_FILESYSTEMS: [(&str, &str); 5] = [
     ("ext4", "mkfs.ext4"),
     ("xfs", "mkfs.xfs"),
     ("btrfs", "mkfs.btrfs"),
@@ -246,7 +247,7 @@ pub const REPLICATED_FILESYSTEMS: [(&str, &str); 5] = [
 ];
 
 /// Support for [`REPLICATED_FILESYSTEMS`] by the kernel and in the system being prepared.
-pub fn observe_support(host: &Host, platform: &Platform) -> BTreeMap<String, Support> {
+pub(crate) fn observe_support(host: &Host, platform: &Platform) -> BTreeMap<String, Support> {
     let loaded = host.machine().attribute("/proc/filesystems").unwrap_or_default();
     let modules = available_modules(host, &platform.kernel_release);
     let supported = |(name, program): &(&str, &str)| {

@@ -216,11 +216,6 @@ impl Fstab {
         self.entries().filter(move |(_, entry)| entry.is_mounted_at(path))
     }
 
-    /// The entries with this source, as [`Entry::source`] spells it.
-    pub fn by_source<'a>(&'a self, source: &'a str) -> impl Iterator<Item = (usize, &'a Entry)> {
-        self.entries().filter(move |(_, entry)| entry.source == source)
-    }
-
     /// Our row, if there is one.
     pub fn ours(&self) -> Option<(usize, &Entry)> {
         self.entries().find(|(_, entry)| entry.is_ours())

@@ -103,7 +103,10 @@ fn check_formattable(disk: &Disk) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// Returns a refusal that names the size it needs.
-pub fn check_large_enough(disk: &Disk, filesystem: RetentionFilesystem) -> Result<(), Refusal> {
+pub(crate) fn check_large_enough(
+    disk: &Disk,
+    filesystem: RetentionFilesystem,
+) -> Result<(), Refusal> {
     let needed = filesystem.disk_bytes_min();
     if disk.size_bytes >= needed {
         return Ok(());
@@ -243,7 +246,7 @@ impl Begun {
     /// shows either no signature or our new filesystem, which nobody can have used. If the
     /// destruction of content was agreed to but not begun, it must be agreed to again, because the
     /// content may have changed since.
-    pub fn is_left_on(&self, disk: &Disk) -> bool {
+    pub(crate) fn is_left_on(&self, disk: &Disk) -> bool {
         let is_the_disk = disk.known_by.as_ref() == Some(&self.intent.disk)
             && disk.size_bytes == self.intent.size_bytes;
         let no_signature = disk.signature == Signature::default();

@@ -22,14 +22,15 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 pub use command::{CommandOutput, CommandRunner, Invocation, RealRunner};
-pub use device::DeviceReader;
+pub(crate) use device::DeviceReader;
 pub use file::{FileKind, FileStatus, FileWriteMode};
 pub(crate) use file::{io_failed, is_forbidden};
 pub use memory::{MemoryTree, Node};
 pub use recorded::{RecordedCommand, RecordedHost};
 pub use ring::RingProbe;
-pub use tree::{Tree, lock_file};
-pub use udev::{UdevDatabase, UdevProperties};
+pub use tree::Tree;
+pub(crate) use tree::lock_file;
+pub(crate) use udev::{UdevDatabase, UdevProperties};
 
 use crate::blank::Content;
 use system::error::Result;
@@ -134,7 +135,7 @@ impl Host {
     }
 
     /// Whether answers come from the running kernel (not from a recording).
-    pub fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         !self.machine.is_memory()
     }
 
@@ -153,7 +154,7 @@ impl Host {
     /// # Errors
     /// Returns an error if the program cannot be started or its status is not zero; the error
     /// contains the last lines of stderr.
-    pub fn ask_checked(&self, invocation: &Invocation) -> Result<String> {
+    pub(crate) fn ask_checked(&self, invocation: &Invocation) -> Result<String> {
         self.ask(invocation)?.into_stdout(invocation)
     }
 
@@ -171,7 +172,7 @@ impl Host {
     ///
     /// # Errors
     /// Returns an error if the program cannot be started.
-    pub fn change_output(
+    pub(crate) fn change_output(
         &self,
         invocation: &Invocation,
         watch: &mut dyn FnMut(&str),
@@ -195,7 +196,7 @@ impl Host {
     /// # Errors
     /// Returns [`crate::ErrorKind::Refused`] if the device is busy; otherwise like
     /// [`Host::open_device`].
-    pub fn open_device_exclusively(&self, path: &Path) -> Result<DeviceReader> {
+    pub(crate) fn open_device_exclusively(&self, path: &Path) -> Result<DeviceReader> {
         DeviceReader::open_exclusively(&self.machine, path)
     }
 
@@ -232,12 +233,12 @@ impl Host {
 
     /// Asks a SCSI device for a VPD page by SG_IO; `None` if it has no such page, is not a SCSI
     /// device, may not be asked, or the host is recorded.
-    pub fn inquire_vpd(&self, path: &Path, page: u8) -> Option<Vec<u8>> {
+    pub(crate) fn inquire_vpd(&self, path: &Path, page: u8) -> Option<Vec<u8>> {
         self.open_device(path).ok()?.inquire_vpd(page)
     }
 
     /// Sets up a small io_uring and takes it down again.
-    pub fn probe_io_uring(&self) -> RingProbe {
+    pub(crate) fn probe_io_uring(&self) -> RingProbe {
         if let Some(recorded) = &self.ring {
             return recorded.clone();
         }

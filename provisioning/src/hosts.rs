@@ -4,9 +4,7 @@ use std::net::IpAddr;
 
 /// One row: an address and its names, the canonical one first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostRow {
-    /// Line number, from 1.
-    pub line: usize,
+pub(crate) struct HostRow {
     /// The address; the zone of a link-local IPv6 address is dropped.
     pub address: IpAddr,
     /// The names, as written; at least one.
@@ -15,45 +13,30 @@ pub struct HostRow {
 
 /// The contents of /etc/hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hosts {
+pub(crate) struct Hosts {
     rows: Vec<HostRow>,
-    unreadable: Vec<usize>,
 }
 
 impl Hosts {
-    /// Parses the text; lines that resolvers ignore (no name, no address) are listed as
-    /// [`unreadable`](Self::unreadable).
-    pub fn parse(text: &str) -> Self {
+    /// Parses the text; lines that resolvers ignore (no name, no address) are left out.
+    pub(crate) fn parse(text: &str) -> Self {
         let mut hosts = Self::default();
-        for (index, line) in text.lines().enumerate() {
+        for line in text.lines() {
             let said = line.split('#').next().unwrap_or_default();
             let mut words = said.split_ascii_whitespace();
             let Some(address) = words.next() else {
                 continue;
             };
             let names: Vec<String> = words.map(str::to_owned).collect();
-            match parse_address(address) {
-                Some(address) if !names.is_empty() => {
-                    hosts.rows.push(HostRow { line: index + 1, address, names })
-                }
-                _ => hosts.unreadable.push(index + 1),
+            if let (Some(address), false) = (parse_address(address), names.is_empty()) {
+                hosts.rows.push(HostRow { address, names });
             }
         }
         hosts
     }
 
-    /// The rows, in the order of the file.
-    pub fn rows(&self) -> &[HostRow] {
-        &self.rows
-    }
-
-    /// The numbers (from 1) of lines that are neither blank nor valid rows.
-    pub fn unreadable(&self) -> &[usize] {
-        &self.unreadable
-    }
-
     /// Every address of a name, in the order of the file; case is ignored.
-    pub fn addresses_of(&self, name: &str) -> Vec<IpAddr> {
+    pub(crate) fn addresses_of(&self, name: &str) -> Vec<IpAddr> {
         let mut found = Vec::new();
         for row in &self.rows {
             let named = row.names.iter().any(|known| known.eq_ignore_ascii_case(name));
@@ -65,7 +48,7 @@ impl Hosts {
     }
 
     /// Those of `addresses` that the name does not map to.
-    pub fn missing(&self, name: &str, addresses: &[IpAddr]) -> Vec<IpAddr> {
+    pub(crate) fn missing(&self, name: &str, addresses: &[IpAddr]) -> Vec<IpAddr> {
         let known = self.addresses_of(name);
         let missing = addresses.iter().filter(|address| !known.contains(address));
         missing.copied().collect()
@@ -106,9 +89,9 @@ mod tests {
     }
 
     #[test]
-    fn rows_without_a_name_or_an_address_are_told() {
-        assert_eq!(Hosts::parse(TEXT).unreadable(), [8, 9]);
-        assert_eq!(Hosts::parse(TEXT).rows()[1].line, 3);
+    fn rows_without_a_name_or_an_address_are_left_out() {
+        assert_eq!(Hosts::parse(TEXT).rows.len(), 6);
+        assert!(Hosts::parse(TEXT).addresses_of("broken").is_empty());
     }
 
     #[test]
@@ -122,7 +105,7 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic(text in "[0-9a-f.:%# \t\r\nx]*") {
             let hosts = Hosts::parse(&text);
-            prop_assert!(hosts.rows().iter().all(|row| !row.names.is_empty()));
+            prop_assert!(hosts.rows.iter().all(|row| !row.names.is_empty()));
         }
     }
 }

@@ -9,7 +9,7 @@ pub mod apply;
 pub mod blank;
 pub mod check;
 pub mod disk;
-pub mod ext4;
+mod ext4;
 pub mod filesystem;
 pub mod finding;
 pub mod fstab;
@@ -17,7 +17,7 @@ pub mod groups;
 pub mod guard;
 #[allow(clippy::disallowed_methods, reason = "this module is the one door")]
 pub mod host;
-pub mod hosts;
+mod hosts;
 pub mod kickstart;
 mod lines;
 pub mod lvm;

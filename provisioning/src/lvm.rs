@@ -12,7 +12,7 @@ pub mod own;
 mod tests;
 
 /// The file that holds our block; it is read after lvm.conf and overrides it.
-pub const LOCAL_FILE: &str = "/etc/lvm/lvmlocal.conf";
+pub(crate) const LOCAL_FILE: &str = "/etc/lvm/lvmlocal.conf";
 /// The main file.
 pub const MAIN_FILE: &str = "/etc/lvm/lvm.conf";
 /// The default devices file (lvmdevices(8)).

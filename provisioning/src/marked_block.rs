@@ -4,26 +4,26 @@
 use crate::lines::{Line, appended, ending_of, lines, spliced};
 
 /// The first line of our block.
-pub const BEGIN: &str = "# BEGIN mtctl";
+pub(crate) const BEGIN: &str = "# BEGIN mtctl";
 /// The last line of our block.
-pub const END: &str = "# END mtctl";
+pub(crate) const END: &str = "# END mtctl";
 
 /// Why our block cannot be located reliably; line numbers start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
-    /// [`BEGIN`] without [`END`].
+    /// `BEGIN` without `END`.
     #[error("line {line}: the block that begins here has no '{END}'")]
     Unterminated {
         /// Where it begins.
         line: usize,
     },
-    /// [`END`] without [`BEGIN`].
+    /// `END` without `BEGIN`.
     #[error("line {line}: a block ends here that has no '{BEGIN}'")]
     Stray {
         /// Where it ends.
         line: usize,
     },
-    /// A second [`BEGIN`].
+    /// A second `BEGIN`.
     #[error("line {line}: a second block begins here")]
     Repeated {
         /// Where it begins.
@@ -36,7 +36,7 @@ pub enum BlockError {
 pub(crate) struct Region<'a> {
     pub(crate) start: usize,
     pub(crate) end: usize,
-    /// The line ending after [`END`].
+    /// The line ending after `END`.
     ending: &'a str,
 }
 

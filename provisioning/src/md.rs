@@ -30,19 +30,6 @@ pub enum AutoError {
     Uuid(String),
 }
 
-/// One ARRAY row.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ArrayRow {
-    /// Line number, from 1.
-    pub line: usize,
-    /// The device it names; it need not name one.
-    pub device: Option<String>,
-    /// Its UUID as 32 lower-case hexadecimal digits.
-    pub uuid: Option<String>,
-    /// Its name.
-    pub name: Option<String>,
-}
-
 /// One row of the file: a line and its continuations (lines that start with white space).
 struct Row {
     line: usize,
@@ -70,15 +57,14 @@ impl Row {
 /// Returns an [`AutoError`]; the file must not be edited then.
 pub fn with_auto_off(text: &str, own_arrays: &[String]) -> Result<String, AutoError> {
     let rows = rows(marked_block::foreign_lines(text)?);
-    let named: Vec<_> = rows.iter().filter_map(array_row).collect();
+    let named: Vec<_> = rows.iter().filter_map(named_uuid).collect();
     let mut body = String::new();
     if !is_off_already(&rows)? {
         body.push_str("AUTO -all\n");
     }
     for own in own_arrays {
         let uuid = normalised(own).ok_or_else(|| AutoError::Uuid(own.clone()))?;
-        let known = |row: &ArrayRow| row.uuid.as_ref() == Some(&uuid);
-        if !named.iter().any(known) {
+        if !named.contains(&uuid) {
             body.push_str(&format!("ARRAY UUID={}\n", with_colons(&uuid)));
         }
     }
@@ -86,13 +72,6 @@ pub fn with_auto_off(text: &str, own_arrays: &[String]) -> Result<String, AutoEr
         true => Ok(marked_block::remove(text)?),
         false => Ok(marked_block::put(text, &body)?),
     }
-}
-
-/// The ARRAY rows, including ours; rows that forbid an array (`<ignore>`) are left out.
-pub fn arrays(text: &str) -> Vec<ArrayRow> {
-    let numbered = crate::lines::lines(text).enumerate();
-    let rows = rows(numbered.map(|(index, line)| (index + 1, line)));
-    rows.iter().filter_map(array_row).collect()
 }
 
 fn is_off_already(rows: &[Row]) -> Result<bool, AutoError> {
@@ -121,24 +100,21 @@ fn rows<'a>(lines: impl Iterator<Item = (usize, Line<'a>)>) -> Vec<Row> {
     rows
 }
 
-fn array_row(row: &Row) -> Option<ArrayRow> {
+/// The UUID, as 32 lower-case hexadecimal digits, by which an ARRAY row names an array; `None` also
+/// if the row forbids it (`<ignore>`).
+fn named_uuid(row: &Row) -> Option<String> {
     if !row.is("array") {
         return None;
     }
-    let mut array = ArrayRow { line: row.line, ..ArrayRow::default() };
+    let (mut device, mut uuid) = (None, None);
     for word in &row.words[1..] {
         match word.split_once('=') {
-            Some((tag, value)) if tag.eq_ignore_ascii_case("uuid") => {
-                array.uuid = normalised(value);
-            }
-            Some((tag, value)) if tag.eq_ignore_ascii_case("name") => {
-                array.name = Some(value.to_owned());
-            }
+            Some((tag, value)) if tag.eq_ignore_ascii_case("uuid") => uuid = normalised(value),
             Some(_) => {}
-            None => array.device = Some(word.clone()),
+            None => device = Some(word.as_str()),
         }
     }
-    Some(array).filter(|array| array.device.as_deref() != Some("<ignore>"))
+    uuid.filter(|_| device != Some("<ignore>"))
 }
 
 /// The 32 digits; mdadm allows punctuation anywhere between them.
@@ -160,24 +136,6 @@ pub struct Array {
     pub name: String,
     /// Whether it is running.
     pub active: bool,
-    /// Whether it is read-only, until the first write or permanently.
-    pub read_only: bool,
-    /// `raid1`, `linear`, …; `None` for inactive arrays.
-    pub level: Option<String>,
-    /// Its members.
-    pub members: Vec<Member>,
-}
-
-/// One member of an array.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// The kernel's name of the device, such as `sda1`.
-    pub device: String,
-    /// Its number in the array.
-    pub number: u32,
-    /// Letters in parentheses: `S` spare, `F` failed, `W` write-mostly, `J` journal,
-    /// `R` replacement.
-    pub flags: String,
 }
 
 /// Parses /proc/mdstat; lines that do not begin an array are details and are ignored.
@@ -190,30 +148,10 @@ fn parse_array(line: &str) -> Option<Array> {
     if !name.starts_with("md") || name.contains(char::is_whitespace) {
         return None;
     }
-    let mut words = rest.split_ascii_whitespace().peekable();
-    let active = match words.next()? {
+    let active = match rest.split_ascii_whitespace().next()? {
         "active" => true,
         "inactive" => false,
         _ => return None,
     };
-    let read_only = words.next_if(|word| word.starts_with('(')).is_some();
-    let level = words.next_if(|word| !word.contains('['));
-    let level = level.map(str::to_owned);
-    Some(Array {
-        name: name.to_owned(),
-        active,
-        read_only,
-        level,
-        members: words.filter_map(parse_member).collect(),
-    })
-}
-
-fn parse_member(word: &str) -> Option<Member> {
-    let (device, rest) = word.split_once('[')?;
-    let (number, flags) = rest.split_once(']')?;
-    Some(Member {
-        device: device.to_owned(),
-        number: number.parse().ok()?,
-        flags: flags.chars().filter(char::is_ascii_uppercase).collect(),
-    })
+    Some(Array { name: name.to_owned(), active })
 }

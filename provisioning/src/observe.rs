@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use custom_changes::{CUSTOM_CHANGES_DIRECTORY, CustomChange};
+pub(crate) use custom_changes::CustomChange;
 pub use network::{Address, Network};
-pub use storage::StorageStacks;
-pub use tuned::TunedAttribute;
+pub(crate) use storage::StorageStacks;
+pub(crate) use tuned::TunedAttribute;
 
 use crate::disk::inventory::Signatures;
 use crate::disk::{self, Disk};
@@ -148,7 +148,7 @@ impl Observed {
 
     /// The path by which a shell on the running machine reaches `path` of the system: below the
     /// image, if an image is observed.
-    pub fn outside_path(&self, path: &Path) -> PathBuf {
+    pub(crate) fn outside_path(&self, path: &Path) -> PathBuf {
         let inside = path.strip_prefix("/").unwrap_or(path);
         self.image.as_ref().map_or_else(|| path.to_owned(), |image| image.join(inside))
     }
@@ -178,7 +178,7 @@ impl Observed {
     ///
     /// # Errors
     /// Returns a refusal if it refers to no disk, a part of one, or more than one.
-    pub fn find_disk(&self, name: &DiskName) -> std::result::Result<&Disk, Refusal> {
+    pub(crate) fn find_disk(&self, name: &DiskName) -> std::result::Result<&Disk, Refusal> {
         let list = "mtctl disks --all lists all disks";
         let found: Vec<&Disk> = match name {
             DiskName::Path(path) => {

@@ -106,7 +106,7 @@ pub fn known_names(distribution: &Distribution) -> Vec<&'static str> {
 }
 
 /// The packages wanted on this platform under `policy`.
-pub fn wanted_names(platform: &Platform, policy: MultipathPolicy) -> Vec<&'static str> {
+pub(crate) fn wanted_names(platform: &Platform, policy: MultipathPolicy) -> Vec<&'static str> {
     names(&platform.distribution, |need| match need {
         Need::Always => true,
         Need::VmWare => platform.is_vmware(),
@@ -207,7 +207,7 @@ fn installed_rpms(host: &Host, root: &PackageRoot, names: &[&str]) -> BTreeSet<S
 }
 
 /// The commands that install `packages` in `root`.
-pub fn install_commands(
+pub(crate) fn install_commands(
     manager: PackageManager,
     packages: &[String],
     root: &PackageRoot,

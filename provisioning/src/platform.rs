@@ -26,7 +26,7 @@ pub struct Distribution {
     /// `debian`, `centos`, `rhel`, …
     pub id: String,
     /// The first number of the version, which may be a year; `None` if there is none (testing,
-    /// rolling). Its meaning depends on the distribution: use [`Distribution::red_hat_release`].
+    /// rolling). Its meaning depends on the distribution: use `red_hat_release`.
     pub major_version: Option<u32>,
     /// The name shown to people.
     pub pretty_name: String,
@@ -34,7 +34,7 @@ pub struct Distribution {
 
 /// A release of Enterprise Linux, or the one that a distribution of its family corresponds to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RedHatRelease {
+pub(crate) enum RedHatRelease {
     /// 6 and older: upstart, util-linux-ng, Linux 2.6.32.
     Six,
     /// 7.
@@ -86,7 +86,7 @@ impl Distribution {
     /// The release of Enterprise Linux that it is or corresponds to; `None` outside the family, and
     /// for a version that determines none, which is then taken for one newer than any that is
     /// known.
-    pub fn red_hat_release(&self) -> Option<RedHatRelease> {
+    pub(crate) fn red_hat_release(&self) -> Option<RedHatRelease> {
         let version = self.major_version.filter(|_| self.family == Family::RedHat)?;
         match self.id.as_str() {
             "amzn" => RedHatRelease::of_amazon(version),
@@ -96,7 +96,7 @@ impl Distribution {
     }
 
     /// Whether it is release 9 or newer of the family, or one whose release is not known.
-    pub fn is_red_hat_nine_or_newer(&self) -> bool {
+    pub(crate) fn is_red_hat_nine_or_newer(&self) -> bool {
         self.family == Family::RedHat
             && self.red_hat_release().is_none_or(|release| release >= RedHatRelease::Nine)
     }
@@ -130,7 +130,7 @@ pub struct Platform {
 
 /// The hypervisor, as far as hints depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hypervisor {
+pub(crate) enum Hypervisor {
     /// VMware.
     VmWare,
     /// KVM and everything built on QEMU.
@@ -148,7 +148,7 @@ impl Platform {
     }
 
     /// The hypervisor according to DMI.
-    pub fn hypervisor(&self) -> Hypervisor {
+    pub(crate) fn hypervisor(&self) -> Hypervisor {
         hypervisor(&self.system_vendor, &self.product_name)
     }
 }
@@ -191,7 +191,7 @@ pub fn observe(host: &Host) -> Result<Platform> {
         kernel_release: kernel.attribute("/proc/sys/kernel/osrelease").unwrap_or_default(),
         system_vendor: dmi("sys_vendor").unwrap_or_default(),
         product_name: dmi("product_name").unwrap_or_default(),
-        memory_bytes: memory_bytes(&memory),
+        memory_bytes: system::memory::bytes(&memory, "MemTotal").unwrap_or(0),
         cores: processors.lines().filter(|line| line.starts_with("processor")).count(),
         is_root: effective_user(&status) == Some(0),
         has_systemd: kernel.exists("/run/systemd/system"),
@@ -272,13 +272,6 @@ fn parse_redhat_release(text: &str) -> Distribution {
 fn leading_number(text: &str) -> Option<u32> {
     let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok().filter(|number| *number != 0)
-}
-
-/// `MemTotal:` of /proc/meminfo, which counts KiB and calls them kB.
-fn memory_bytes(meminfo: &str) -> u64 {
-    let row = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = row.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0).saturating_mul(1024)
 }
 
 /// The effective uid, the second number of `Uid:` in /proc/self/status (proc(5)).
@@ -371,11 +364,5 @@ mod tests {
     fn the_effective_user_counts_not_the_real_one() {
         assert_eq!(effective_user("Name:\tx\nUid:\t1000\t0\t0\t0\n"), Some(0));
         assert_eq!(effective_user("Name:\tx\n"), None);
-    }
-
-    #[test]
-    fn memory_is_in_bytes() {
-        assert_eq!(memory_bytes("MemTotal:        6291456 kB\n"), 6 << 30);
-        assert_eq!(memory_bytes("nothing"), 0);
     }
 }

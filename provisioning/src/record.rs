@@ -11,7 +11,7 @@ use crate::host::{FileWriteMode, Host};
 use system::error::{Error, ErrorKind, Result};
 
 /// Path of the record.
-pub const RECORD_PATH: &str = "/var/lib/mtctl/provisioning.json";
+pub(crate) const RECORD_PATH: &str = "/var/lib/mtctl/provisioning.json";
 
 /// A format that is about to begin. Written before the first byte of the disk changes, so that a
 /// half-made filesystem is known to be ours. Only a crash leaves one behind: a format that fails or

@@ -182,7 +182,7 @@ fn copies(one: &Disk, other: &Disk, uuid: &str) -> Refusal {
 
 /// The disk that is the retention volume, or that this plan turns into it; `None` if that is
 /// refused.
-pub fn planned_disk<'a>(observed: &'a Observed, desired: &Desired) -> Option<&'a Disk> {
+pub(crate) fn planned_disk<'a>(observed: &'a Observed, desired: &Desired) -> Option<&'a Disk> {
     let (volume, format) = volume(observed, desired).ok()?;
     match format {
         Some(format) => observed.disks.iter().find(|disk| disk.path == format.path),

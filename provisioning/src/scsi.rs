@@ -9,8 +9,6 @@ pub mod vpd;
 pub mod world_wide_name;
 pub mod wwid;
 
-pub use designator::{Association, CodeSet, Designator, Identifier};
-pub use sg_io::{get_lba_status, inquire_vpd};
-pub use vpd::{VpdError, VpdPage80, VpdPage83};
-pub use world_wide_name::{DesignatorFault, Eui64, Naa};
+pub(crate) use sg_io::{get_lba_status, inquire_vpd};
+pub use vpd::{VpdPage80, VpdPage83};
 pub use wwid::Wwid;

@@ -114,7 +114,7 @@ impl Desired {
     }
 
     /// Every path that names a disk, so that links can be resolved when the host is observed.
-    pub fn named_paths(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn named_paths(&self) -> impl Iterator<Item = &Path> {
         [&self.retention_disk, &self.destroy].into_iter().flatten().filter_map(|name| match name {
             DiskName::Path(path) => Some(path.as_path()),
             DiskName::Wwid(_) => None,

@@ -8,7 +8,7 @@ mod exclude;
 mod tests;
 
 /// Path of the file with [`UDEV_RULES`].
-pub const UDEV_RULES_FILE: &str = "/etc/udev/rules.d/61-mtctl.rules";
+pub(crate) const UDEV_RULES_FILE: &str = "/etc/udev/rules.d/61-mtctl.rules";
 
 /// The udev rules; `udevadm control --reload` and `udevadm trigger` bring them into effect.
 ///
@@ -37,15 +37,15 @@ ACTION!="remove", SUBSYSTEM=="block", ENV{DM_UUID}=="*mpath-*", \
 "#;
 
 /// How long a SCSI disk may take for one command, in seconds, as set by [`UDEV_RULES`].
-pub const DISK_TIMEOUT_SECONDS: u32 = 180;
+pub(crate) const DISK_TIMEOUT_SECONDS: u32 = 180;
 
 /// Path of the file with [`IO_URING_SYSCTL`].
-pub const IO_URING_SYSCTL_FILE: &str = "/etc/sysctl.d/90-mtctl.conf";
+pub(crate) const IO_URING_SYSCTL_FILE: &str = "/etc/sysctl.d/90-mtctl.conf";
 
 /// Allows io_uring to privileged processes. To be written only where the value is 2 (nobody),
 /// because elsewhere it would allow less than before. The `-` makes sysctl(8) and systemd-sysctl
 /// ignore the setting on kernels that do not have it.
-pub const IO_URING_SYSCTL: &str = "# Written by mtctl: changes here are lost.\n\
+pub(crate) const IO_URING_SYSCTL: &str = "# Written by mtctl: changes here are lost.\n\
     -kernel.io_uring_disabled = 1\n";
 
 /// How kernel updates are held, by package manager.

@@ -7,6 +7,7 @@ pub mod block_device;
 pub mod error;
 pub mod loop_device;
 pub mod lossless_text;
+pub mod memory;
 pub mod mount;
 pub mod octal_escape;
 pub mod replacement;

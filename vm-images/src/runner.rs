@@ -154,9 +154,8 @@ fn run_all(cases: &[&Case], jobs: Option<usize>) -> Result<Vec<Outcome>> {
 fn jobs_here() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-    let machines = kib.unwrap_or(0_u64) / 1024 / MACHINE_MIB;
+    let available = system::memory::bytes(&text, "MemAvailable").unwrap_or(0);
+    let machines = (available >> 20) / MACHINE_MIB;
     processors.min(usize::try_from(machines).unwrap_or(1))
 }
 

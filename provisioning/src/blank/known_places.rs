@@ -105,7 +105,7 @@ const BEGINNING_BYTES: u64 = 128 * KIB;
 
 /// The places to read between the two ends of a disk of `size_bytes` with sectors of
 /// `sector_bytes`; ascending, and without duplicates.
-pub fn known_places(size_bytes: u64, sector_bytes: u32) -> Vec<Piece> {
+pub(crate) fn known_places(size_bytes: u64, sector_bytes: u32) -> Vec<Piece> {
     let sector = u64::from(sector_bytes).max(512);
     let block = SAMPLE_BYTES.max(sector);
     let middle = END_BYTES..size_bytes.saturating_sub(END_BYTES);

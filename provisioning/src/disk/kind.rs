@@ -81,7 +81,7 @@ impl DiskKind {
     }
 
     /// Why a retention volume is not made on a device of this kind, or `None` if it may be.
-    pub fn no_retention(self) -> Option<&'static str> {
+    pub(crate) fn no_retention(self) -> Option<&'static str> {
         match self {
             Self::Scsi | Self::Nvme | Self::Virtio | Self::Multipath | Self::Loop | Self::Other => {
                 None

@@ -162,7 +162,7 @@ impl Features {
 
     /// The most that a filesystem with these features can hold, in bytes: without 64bit, block
     /// numbers have 32 bits.
-    pub fn bytes_max(self) -> Option<u64> {
+    pub(crate) fn bytes_max(self) -> Option<u64> {
         match self {
             Self::Ext4 { is_64bit: false, .. } => Some((1 << 32) * 4096),
             Self::Ext4 { is_64bit: true, .. } | Self::Xfs { .. } | Self::Current => None,
@@ -238,7 +238,7 @@ fn xfs_options(kernel: Version, tools: Version, maker: Version) -> Vec<String> {
 }
 
 /// The features of an ext4 in a mke2fs.conf(5): those of `[defaults]` and those of `ext4` itself.
-pub fn ext4_by_default(mke2fs_conf: &str) -> Vec<String> {
+pub(crate) fn ext4_by_default(mke2fs_conf: &str) -> Vec<String> {
     let (mut place, mut section) = (String::new(), String::new());
     let mut found = Vec::new();
     for row in mke2fs_conf.lines().map(|row| row.split(['#', ';']).next().unwrap_or_default()) {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::Invocation;
 
 /// The smallest retention volume, in bytes: below this, a filesystem is not worth having.
-pub const RETENTION_BYTES_MIN: u64 = 64 << 20;
+pub(crate) const RETENTION_BYTES_MIN: u64 = 64 << 20;
 /// How much of a retention disk lies behind its filesystem, in bytes: no retained data can land
 /// where RAID, ZFS or GPT have their labels at the end of a disk. Of the labels libblkid looks for,
 /// the one of Promise RAID is the farthest from the end, at 1.5 MiB (docs/adr/0011).
@@ -47,7 +47,7 @@ impl RetentionFilesystem {
     }
 
     /// The program that makes one.
-    pub fn mkfs_program(self) -> &'static str {
+    pub(crate) fn mkfs_program(self) -> &'static str {
         match self {
             Self::Ext4 => "mkfs.ext4",
             Self::Xfs => "mkfs.xfs",
@@ -55,7 +55,7 @@ impl RetentionFilesystem {
     }
 
     /// Whether fsck(8) does anything for it; XFS repairs itself when it is mounted.
-    pub fn is_checked_by_fsck(self) -> bool {
+    pub(crate) fn is_checked_by_fsck(self) -> bool {
         self == Self::Ext4
     }
 

@@ -53,7 +53,7 @@ fn the_row_is_the_documented_one_for_every_mark_and_filesystem() {
 }
 
 #[test]
-fn entries_are_found_by_mount_point_and_by_source() {
+fn entries_are_found_by_mount_point() {
     let table = Fstab::parse(TEXT);
     let at = |path: &str| {
         let found = table.by_mount_point(path).map(|(line, _)| line);
@@ -63,8 +63,6 @@ fn entries_are_found_by_mount_point_and_by_source() {
     assert_eq!(at("//mnt/odd"), [10]);
     assert_eq!(at("/"), [3]);
     assert_eq!(at("none"), Vec::<usize>::new());
-    let found: Vec<_> = table.by_source("UUID=eeee").map(|(line, _)| line).collect();
-    assert_eq!(found, [6]);
     let odd = table.entries().last().unwrap().1;
     assert_eq!((odd.filesystem.as_str(), odd.pass), ("auto", 0));
 }

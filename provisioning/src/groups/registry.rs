@@ -15,7 +15,7 @@ use system::error::{Error, ErrorKind, Result};
 /// Where groups without a retention volume live.
 pub const GROUPS_PATH: &str = "/var/lib/mtctl/groups";
 /// Path of the registry.
-pub const REGISTRY_PATH: &str = "/var/lib/mtctl/state-directories";
+pub(crate) const REGISTRY_PATH: &str = "/var/lib/mtctl/state-directories";
 /// Locked while the registry is replaced.
 const LOCK_PATH: &str = "/var/lib/mtctl/state-directories.lock";
 

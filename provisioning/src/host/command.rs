@@ -104,7 +104,7 @@ impl CommandOutput {
     }
 
     /// `0`, `17` or `signal`.
-    pub fn status_text(&self) -> String {
+    pub(crate) fn status_text(&self) -> String {
         self.status.map_or_else(|| "signal".to_owned(), |status| status.to_string())
     }
 
@@ -112,7 +112,7 @@ impl CommandOutput {
     ///
     /// # Errors
     /// Returns an error if the status is not zero.
-    pub fn into_stdout(self, invocation: &Invocation) -> Result<String> {
+    pub(crate) fn into_stdout(self, invocation: &Invocation) -> Result<String> {
         if self.is_success() {
             return Ok(self.stdout);
         }

@@ -45,7 +45,7 @@ enum Storage {
 /// # Errors
 /// Returns the kernel's error, for example because another process holds the lock.
 #[expect(deprecated, reason = "the lock is to live as long as the file, wherever that goes")]
-pub fn lock_file(file: &fs::File, how: nix::fcntl::FlockArg) -> nix::Result<()> {
+pub(crate) fn lock_file(file: &fs::File, how: nix::fcntl::FlockArg) -> nix::Result<()> {
     use std::os::fd::AsRawFd;
     nix::fcntl::flock(file.as_raw_fd(), how)
 }
@@ -113,7 +113,7 @@ impl Tree {
     ///
     /// # Errors
     /// Returns an error if there are too many links, as in a cycle.
-    pub fn outside_path(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
+    pub(crate) fn outside_path(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
         let inside = self.resolve(path.as_ref())?;
         match &self.0 {
             Storage::Directory { root, .. } => Ok(below(root, &inside)),
@@ -136,7 +136,7 @@ impl Tree {
     ///
     /// # Errors
     /// Like [`Tree::read`], except that absence is not an error.
-    pub fn read_if_exists(&self, path: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn read_if_exists(&self, path: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
         let path = path.as_ref();
         let inside = self.locate(path)?;
         match &self.0 {
@@ -161,7 +161,7 @@ impl Tree {
     ///
     /// # Errors
     /// Returns an error if it cannot be read.
-    pub fn head_if_exists(
+    pub(crate) fn head_if_exists(
         &self,
         path: impl AsRef<Path>,
         bytes_max: usize,
@@ -191,7 +191,7 @@ impl Tree {
     /// The file as text ([`lossless_text`]), or `None` if there is none.
     ///
     /// # Errors
-    /// As for [`Tree::read_if_exists`].
+    /// As for `read_if_exists`.
     pub fn text_if_exists(&self, path: impl AsRef<Path>) -> Result<Option<String>> {
         Ok(self.read_if_exists(path)?.map(lossless_text::from_bytes))
     }
@@ -214,7 +214,7 @@ impl Tree {
     ///
     /// # Errors
     /// Returns an error if it exists and cannot be read.
-    pub fn list_if_exists(&self, path: impl AsRef<Path>) -> Result<Vec<String>> {
+    pub(crate) fn list_if_exists(&self, path: impl AsRef<Path>) -> Result<Vec<String>> {
         let path = path.as_ref();
         let inside = self.locate(path)?;
         let mut names = match &self.0 {
@@ -323,7 +323,7 @@ impl Tree {
     ///
     /// # Errors
     /// Returns an error if the directory cannot be read or one cannot be removed.
-    pub fn remove_unfinished(&self, path: impl AsRef<Path>) -> Result<()> {
+    pub(crate) fn remove_unfinished(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let Storage::Directory { root, .. } = &self.0 else { return Ok(()) };
         let outside = below(root, &self.resolve(path)?);
@@ -334,7 +334,7 @@ impl Tree {
     ///
     /// # Errors
     /// As for [`Tree::replace`].
-    pub fn replace_text(
+    pub(crate) fn replace_text(
         &self,
         path: impl AsRef<Path>,
         text: &str,
@@ -347,7 +347,7 @@ impl Tree {
     ///
     /// # Errors
     /// Returns an error if there is no such attribute or the kernel refuses the value.
-    pub fn write_attribute(&self, path: impl AsRef<Path>, value: &str) -> Result<()> {
+    pub(crate) fn write_attribute(&self, path: impl AsRef<Path>, value: &str) -> Result<()> {
         let path = path.as_ref();
         let inside = self.resolve(path)?;
         match &self.0 {
@@ -367,7 +367,7 @@ impl Tree {
     ///
     /// # Errors
     /// Returns an error if one cannot be created.
-    pub fn create_directories(&self, path: impl AsRef<Path>) -> Result<()> {
+    pub(crate) fn create_directories(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let inside = self.resolve(path)?;
         match &self.0 {
@@ -404,7 +404,11 @@ impl Tree {
     ///
     /// # Errors
     /// Returns an error if it cannot be opened.
-    pub fn open_lock_file(&self, path: impl AsRef<Path>, create: bool) -> Result<Option<fs::File>> {
+    pub(crate) fn open_lock_file(
+        &self,
+        path: impl AsRef<Path>,
+        create: bool,
+    ) -> Result<Option<fs::File>> {
         let path = path.as_ref();
         let Storage::Directory { root, .. } = &self.0 else {
             return Ok(None);

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use system::lossless_text;
 
 /// Properties by kernel name.
-pub type UdevDatabase = BTreeMap<String, UdevProperties>;
+pub(crate) type UdevDatabase = BTreeMap<String, UdevProperties>;
 /// One device's udev properties.
-pub type UdevProperties = BTreeMap<String, String>;
+pub(crate) type UdevProperties = BTreeMap<String, String>;
 
 #[cfg(feature = "udev")]
 /// The properties of every block device, or `None` if libudev cannot be asked.

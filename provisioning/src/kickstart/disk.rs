@@ -38,13 +38,13 @@ impl Disk {
     }
 
     /// Whether it identifies the disk itself rather than a place in the order of discovery.
-    pub fn is_identity(&self) -> bool {
+    pub(crate) fn is_identity(&self) -> bool {
         self.0.starts_with(BY_ID)
     }
 
     /// The spelling for kickstart commands: `sda` or the whole by-id path. Every release from 6 on
     /// resolves both.
-    pub fn in_kickstart(&self) -> &str {
+    pub(crate) fn in_kickstart(&self) -> &str {
         &self.0
     }
 }

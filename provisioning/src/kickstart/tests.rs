@@ -36,18 +36,7 @@ pub(super) fn field(bytes: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    bytes
-        .chunks(3)
-        .flat_map(|chunk| {
-            let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
-                << (8 * (3 - chunk.len()));
-            (0..4).map(move |index| match index <= chunk.len() {
-                true => char::from(ALPHABET[(word >> (18 - 6 * index)) as usize & 63]),
-                false => '=',
-            })
-        })
-        .collect()
+    base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes)
 }
 
 /// The answers of a careful operator.

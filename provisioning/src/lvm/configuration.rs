@@ -83,7 +83,7 @@ pub fn settings(text: &str) -> Result<Vec<Setting>, SyntaxError> {
 ///
 /// # Errors
 /// As for [`settings`].
-pub fn last_value(text: &str, path: &str) -> Result<Option<String>, SyntaxError> {
+pub(crate) fn last_value(text: &str, path: &str) -> Result<Option<String>, SyntaxError> {
     let found = settings(text)?.into_iter().rev().find(|setting| setting.path == path);
     Ok(found.and_then(|setting| setting.values.into_iter().next()))
 }

@@ -12,7 +12,7 @@ const NO_GROUPS: [&str; 8] = ["block", "cciss", "disk", "ida", "loop", "mapper",
 /// contain names only, so they cannot list one group without the other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("two volume groups are called {name}: one on {one}, one on {other} (UUID {other_uuid})")]
-pub struct SameName {
+pub(crate) struct SameName {
     /// The name.
     pub name: String,
     /// A physical volume of the host's own group.
@@ -28,7 +28,7 @@ pub struct SameName {
 ///
 /// # Errors
 /// Returns an error if such a group shares its name with another.
-pub fn own_volumes<'a>(
+pub(crate) fn own_volumes<'a>(
     volumes: &'a [PhysicalVolume],
     is_on_own_disk: impl Fn(&str) -> bool,
     named: &BTreeSet<String>,
@@ -58,7 +58,7 @@ pub fn own_volumes<'a>(
 /// The volume group of a logical volume named by `path`: `/dev/mapper/GROUP-VOLUME` or
 /// `/dev/GROUP/VOLUME`. Other paths can have the same form; only LVM knows whether the group
 /// exists.
-pub fn group_of_path(path: &str) -> Option<String> {
+pub(crate) fn group_of_path(path: &str) -> Option<String> {
     let rest = path.strip_prefix("/dev/")?;
     if let Some(name) = rest.strip_prefix("mapper/") {
         return group_of_map(name);
@@ -71,7 +71,7 @@ pub fn group_of_path(path: &str) -> Option<String> {
 /// The volume group of a logical volume, from its device-mapper name: LVM joins group and volume
 /// with a hyphen and doubles the hyphens inside them. A name with no such hyphen, or with several,
 /// is not a logical volume's.
-pub fn group_of_map(name: &str) -> Option<String> {
+pub(crate) fn group_of_map(name: &str) -> Option<String> {
     let unescaped = name.replace("--", "\0");
     let (group, volume) = unescaped.split_once('-')?;
     let is_volume = !group.is_empty() && !volume.is_empty() && !volume.contains('-');
@@ -79,12 +79,12 @@ pub fn group_of_map(name: &str) -> Option<String> {
 }
 
 /// The volume groups that fstab(5) or crypttab(5) appear to name: `sources` are paths.
-pub fn groups_named<'a>(sources: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+pub(crate) fn groups_named<'a>(sources: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
     sources.into_iter().filter_map(group_of_path).collect()
 }
 
 /// The devices named in a crypttab(5).
-pub fn crypttab_sources(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn crypttab_sources(text: &str) -> impl Iterator<Item = &str> {
     let rows = text.lines().map(str::trim).filter(|row| !row.starts_with('#'));
     rows.filter_map(|row| row.split_ascii_whitespace().nth(1))
 }

@@ -49,15 +49,12 @@ fn what_is_no_uuid_is_refused() {
 }
 
 #[test]
-fn array_rows_are_found_with_their_continuations() {
-    let found = arrays(TEXT);
-    let array = ArrayRow {
-        line: 4,
-        device: Some("/dev/md/0".to_owned()),
-        uuid: Some("aaaaaaaa000000010000000200000003".to_owned()),
-        name: Some("mt:0".to_owned()),
-    };
-    assert_eq!(found, [array]);
+fn an_array_that_a_row_names_with_its_continuations_is_not_named_again() {
+    let known = "aaaaaaaa:00000001:00000002:00000003".to_owned();
+    let forbidden = "bbbbbbbb:00000001:00000002:00000003".to_owned();
+    let after = with_auto_off(TEXT, &[known.clone(), forbidden.clone()]).unwrap();
+    assert!(!after.contains(&format!("ARRAY UUID={known}")), "{after}");
+    assert!(after.contains(&format!("ARRAY UUID={forbidden}")), "{after}");
 }
 
 #[test]
@@ -70,23 +67,15 @@ fn mdstat_is_read() {
         md1 : active (auto-read-only) raid0 vdb[0]\n\
         unused devices: <none>\n";
     let found = parse_mdstat(text);
-    let names: Vec<_> = found.iter().map(|array| array.name.as_str()).collect();
-    assert_eq!(names, ["md0", "md127", "md1"]);
-    assert_eq!(found[0].level.as_deref(), Some("raid1"));
-    assert!(found[0].active && !found[0].read_only);
-    let flags: Vec<_> = found[0].members.iter().map(|member| &*member.flags).collect();
-    assert_eq!(flags, ["", "W"]);
-    assert!(!found[1].active && found[1].level.is_none());
-    assert_eq!((&*found[1].members[1].device, found[1].members[1].number), ("nvme0n1p1", 2));
-    assert!(found[2].read_only);
-    assert_eq!(found[2].members.len(), 1);
+    let found: Vec<_> = found.iter().map(|array| (array.name.as_str(), array.active)).collect();
+    assert_eq!(found, [("md0", true), ("md127", false), ("md1", true)]);
 }
 
 proptest! {
     #[test]
     fn no_text_makes_the_readers_panic(text in "(AUTO|arr|md0 : active|[-a #=:\\[\\]()\t\r\né])*") {
         let _ = with_auto_off(&text, &[]);
-        let _ = (arrays(&text), parse_mdstat(&text));
+        let _ = parse_mdstat(&text);
     }
 
     #[test]

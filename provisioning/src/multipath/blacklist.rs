@@ -36,7 +36,7 @@ pub struct Candidate {
 
 /// A row that hides disks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hiding {
+pub(crate) struct Hiding {
     /// The file it is in.
     pub file: String,
     /// Its line number, from 1.
@@ -55,7 +55,7 @@ impl fmt::Display for Hiding {
 
 /// The blacklist sections of all files, with the conditions they apply to a disk.
 #[derive(Debug, Default)]
-pub struct Blacklist {
+pub(crate) struct Blacklist {
     rules: Vec<Rule>,
     exceptions: Vec<Rule>,
 }
@@ -108,7 +108,7 @@ impl Pattern {
 
 impl Blacklist {
     /// Reads the files, in the order that multipath-tools read them.
-    pub fn parse<'a>(files: impl IntoIterator<Item = BlacklistFile<'a>>) -> Self {
+    pub(crate) fn parse<'a>(files: impl IntoIterator<Item = BlacklistFile<'a>>) -> Self {
         let mut whole = Self::default();
         for file in files {
             let read = Configuration::parse([file.text]);
@@ -139,13 +139,13 @@ impl Blacklist {
     }
 
     /// Whether any rule matches properties of disks: these require udev's database.
-    pub fn asks_for_properties(&self) -> bool {
+    pub(crate) fn asks_for_properties(&self) -> bool {
         let mut all = self.rules.iter().chain(&self.exceptions);
         all.any(|rule| matches!(rule.kind, Kind::Property(_)))
     }
 
     /// The row that hides `disk`, if one does. An exception lifts only rows of its own kind.
-    pub fn hides(&self, disk: &Candidate) -> Option<Hiding> {
+    pub(crate) fn hides(&self, disk: &Candidate) -> Option<Hiding> {
         let by_property = self.property(disk);
         let others = self.rules.iter().find(|rule| {
             !matches!(rule.kind, Kind::Property(_))

@@ -111,7 +111,7 @@ impl Configuration {
 
     /// Whether a disk with a single path that was never seen before may get a map, which users call
     /// greedy.
-    pub fn claims_single_paths(&self, generation: MultipathGeneration) -> bool {
+    pub(crate) fn claims_single_paths(&self, generation: MultipathGeneration) -> bool {
         match self.find_multipaths() {
             Some(FindMultipaths::Greedy | FindMultipaths::No) => true,
             // It is claimed first and given back after a timeout.

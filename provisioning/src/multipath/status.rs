@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 /// Device numbers of the paths that the kernel has failed: each path of a map is printed as
 /// `MAJOR:MINOR` followed by `A` or `F`.
-pub fn failed_paths(status: &str) -> BTreeSet<(u32, u32)> {
+pub(crate) fn failed_paths(status: &str) -> BTreeSet<(u32, u32)> {
     status.lines().flat_map(of_map).collect()
 }
 

@@ -11,7 +11,7 @@ use crate::host::{FileKind, Host};
 use system::error::Result;
 
 /// The directory for a site's changes; names with a leading dot or a trailing `~` are not run.
-pub const CUSTOM_CHANGES_DIRECTORY: &str = "/etc/mtctl/custom-changes.d";
+pub(crate) const CUSTOM_CHANGES_DIRECTORY: &str = "/etc/mtctl/custom-changes.d";
 
 /// One of the site's changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

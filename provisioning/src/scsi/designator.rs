@@ -94,7 +94,7 @@ pub struct Designator {
 /// reports both: the identity shown should be the one in the host's links. multipath-tools rank
 /// these two the other way round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Preference {
+pub(crate) enum Preference {
     /// T10 vendor identification.
     T10Vendor,
     /// NAA 3.
@@ -141,7 +141,7 @@ impl Designator {
 
     /// How well this names a logical unit; `None` if it identifies a port or an array, or its type
     /// is not a name.
-    pub fn preference(&self) -> Option<Preference> {
+    pub(crate) fn preference(&self) -> Option<Preference> {
         match self.association {
             Association::LogicalUnit => self.identifier.preference(),
             Association::TargetPort | Association::TargetDevice | Association::Reserved => None,

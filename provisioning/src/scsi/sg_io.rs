@@ -74,7 +74,7 @@ struct Outcome {
 /// [`io::ErrorKind::Other`] with the statuses if the command failed, which is how a device reports
 /// that it has no such page; [`io::ErrorKind::InvalidData`] if it sent another page, or less than
 /// it announced.
-pub fn inquire_vpd(device: BorrowedFd<'_>, page: u8) -> io::Result<Vec<u8>> {
+pub(crate) fn inquire_vpd(device: BorrowedFd<'_>, page: u8) -> io::Result<Vec<u8>> {
     let bytes = inquire(device, page, FIRST_LEN)?;
     let page_len = page_len(page, &bytes)?;
     if page_len <= usize::from(FIRST_LEN) {
@@ -119,7 +119,7 @@ fn short(expected: usize, found: usize) -> io::Error {
 /// # Errors
 ///
 /// As for [`inquire_vpd`]; a device that does not support the command fails it.
-pub fn get_lba_status(device: BorrowedFd<'_>, first: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn get_lba_status(device: BorrowedFd<'_>, first: u64) -> io::Result<Vec<u8>> {
     let mut command = [0; 16];
     command[..2].copy_from_slice(&GET_LBA_STATUS);
     command[2..10].copy_from_slice(&first.to_be_bytes());

@@ -11,9 +11,9 @@ use super::world_wide_name::DesignatorFault;
 use super::wwid::Wwid;
 
 /// Page code of the unit serial number page.
-pub const UNIT_SERIAL_NUMBER: u8 = 0x80;
+pub(crate) const UNIT_SERIAL_NUMBER: u8 = 0x80;
 /// Page code of the device identification page.
-pub const DEVICE_IDENTIFICATION: u8 = 0x83;
+pub(crate) const DEVICE_IDENTIFICATION: u8 = 0x83;
 /// Bytes before the content of a page, and before each designator.
 const HEADER_LEN: usize = 4;
 
@@ -82,7 +82,7 @@ pub enum VpdError {
 impl VpdError {
     /// Whether it hides the rest of the page: it is not known where the next designator begins, or
     /// the bytes are not the page at all.
-    pub fn hides_the_rest(&self) -> bool {
+    pub(crate) fn hides_the_rest(&self) -> bool {
         match self {
             Self::Designator { .. } | Self::SerialByte { .. } => false,
             Self::ShortHeader { .. }
@@ -146,14 +146,14 @@ impl VpdPage83 {
     }
 
     /// Every valid designator of the page, in page order.
-    pub fn designators(&self) -> &[Designator] {
+    pub(crate) fn designators(&self) -> &[Designator] {
         &self.designators
     }
 
     /// The designator that names the logical unit best, and its text form.
     ///
     /// Only designators associated with the logical unit count, in the order of
-    /// [`Preference`](super::designator::Preference); of equal ones the first. `None` if no
+    /// `Preference`; of equal ones the first. `None` if no
     /// designator of the page distinguishes this logical unit from every other.
     pub fn identity(&self) -> Option<(&Designator, Wwid)> {
         self.designators

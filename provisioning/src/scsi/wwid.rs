@@ -37,24 +37,24 @@ pub struct Wwid(String);
 
 impl Wwid {
     /// `naa.` and the designator in hex.
-    pub fn from_naa(naa: &Naa) -> Self {
+    pub(crate) fn from_naa(naa: &Naa) -> Self {
         Self(format!("naa.{}", hex::encode(naa.as_bytes())))
     }
 
     /// `eui.` and the designator in hex.
-    pub fn from_eui64(eui: &Eui64) -> Self {
+    pub(crate) fn from_eui64(eui: &Eui64) -> Self {
         Self(format!("eui.{}", hex::encode(eui.as_bytes())))
     }
 
     /// `uuid.` and the UUID, given in network byte order.
-    pub fn from_uuid(bytes: &[u8; 16]) -> Self {
+    pub(crate) fn from_uuid(bytes: &[u8; 16]) -> Self {
         let uuid = uuid::Uuid::from_bytes(*bytes);
         Self(format!("uuid.{}", uuid.hyphenated()))
     }
 
     /// The identity in a T10 vendor designator; `None` if it is not printable ASCII, or has nothing
     /// after the eight bytes of the vendor, which every disk of that vendor shares.
-    pub fn from_t10(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_t10(bytes: &[u8]) -> Option<Self> {
         const VENDOR_LEN: usize = 8;
         let unique = bytes.get(VENDOR_LEN..)?;
         let is_blank = unique.iter().all(|byte| matches!(byte, 0 | b' '));
@@ -63,7 +63,7 @@ impl Wwid {
 
     /// The identity in a SCSI name string; `None` unless it begins with `naa.`, `eui.` or `iqn.`,
     /// as the standard requires, and the rest is valid for that prefix.
-    pub fn from_scsi_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_scsi_name(name: &str) -> Option<Self> {
         match name.split_once('.')? {
             ("naa", digits) => Self::from_naa_digits(digits),
             ("eui", digits) => Self::from_eui64_digits(digits),

@@ -14,24 +14,24 @@ use nom::sequence::delimited;
 use nom::{IResult, Parser};
 
 /// Larger files are refused, in bytes; a real .vmx has about 10 KiB.
-pub const FILE_BYTES_MAX: usize = 8 << 20;
+pub(crate) const FILE_BYTES_MAX: usize = 8 << 20;
 /// Longer rows are refused, in bytes; guest variables with whole cloud-init documents fit.
-pub const ROW_BYTES_MAX: usize = 1 << 20;
+pub(crate) const ROW_BYTES_MAX: usize = 1 << 20;
 /// More rows are refused; a machine with every possible device has a few thousand.
-pub const ROWS_MAX: usize = 1 << 16;
+pub(crate) const ROWS_MAX: usize = 1 << 16;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Why a file is not a dictionary. Lines count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SyntaxError {
-    /// More than [`FILE_BYTES_MAX`].
+    /// More than `FILE_BYTES_MAX`.
     #[error("it is larger than {FILE_BYTES_MAX} bytes")]
     FileTooLarge,
-    /// More than [`ROWS_MAX`].
+    /// More than `ROWS_MAX`.
     #[error("it has more than {ROWS_MAX} rows")]
     TooManyRows,
-    /// More than [`ROW_BYTES_MAX`] in one row.
+    /// More than `ROW_BYTES_MAX` in one row.
     #[error("line {0}: it is longer than {ROW_BYTES_MAX} bytes")]
     RowTooLong(usize),
     /// A zero byte: UTF-16 text or binary data.
@@ -204,7 +204,7 @@ fn syntax_error(number: usize, line: &[u8]) -> SyntaxError {
 }
 
 /// Whether a line, or the rest of one, is blank or a comment.
-pub fn is_blank_or_comment(line: &[u8]) -> bool {
+pub(crate) fn is_blank_or_comment(line: &[u8]) -> bool {
     let first = line.iter().find(|byte| !is_blank(**byte));
     first.is_none_or(|byte| *byte == b'#')
 }

@@ -59,7 +59,7 @@ impl FileName {
     }
 
     /// Whether it is a path on a Windows drive or share, or not a valid path at all.
-    pub fn is_elsewhere(&self) -> bool {
+    pub(crate) fn is_elsewhere(&self) -> bool {
         let has_drive = self.text.as_bytes().get(1) == Some(&b':');
         has_drive || self.text.starts_with("\\\\") || self.text.contains('\0')
     }
@@ -71,7 +71,7 @@ impl FileName {
 
     /// The same file name in another folder: the last part of the path.
     #[must_use]
-    pub fn last_part(&self) -> Self {
+    pub(crate) fn last_part(&self) -> Self {
         let text = self.text.rsplit(['/', '\\']).next().unwrap_or_default();
         Self { text: text.to_owned(), bytes: self.in_encoding(text), encoding: self.encoding }
     }

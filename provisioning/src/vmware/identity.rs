@@ -18,7 +18,7 @@ impl DiskUuid {
     /// Parses any of the spellings: `60 00 C2 9a …-…`, `0x6000c29…`, `naa.6000c29…`,
     /// `wwn-0x6000c29…`, `36000c29…` (with udev's leading type digit). `None` if it is not 16
     /// bytes.
-    pub fn normalise(text: &str) -> Option<Self> {
+    pub(crate) fn normalise(text: &str) -> Option<Self> {
         let mut rest = text.trim();
         for prefix in ["scsi-", "wwn-", "naa.", "0x", "0X"] {
             rest = rest.strip_prefix(prefix).unwrap_or(rest);

@@ -57,7 +57,7 @@ fn names(rows: &Dictionary<'_>) -> Result<Vec<String>, SnapshotError> {
 
 /// Whether the file of a disk has the name that VMware gives the difference of a snapshot, such as
 /// `disk-000001.vmdk`.
-pub fn is_difference(file: &str) -> bool {
+pub(crate) fn is_difference(file: &str) -> bool {
     let stem = file.strip_suffix(".vmdk").or_else(|| file.strip_suffix(".VMDK"));
     let number = stem.and_then(|stem| stem.rsplit_once('-')).map(|(_, number)| number);
     number

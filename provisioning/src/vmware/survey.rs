@@ -121,7 +121,7 @@ impl Survey {
 
     /// The refusal to edit several machines if some of their disks may be clones of others: disks
     /// that cannot be compared are not known to differ.
-    pub fn unknown_error(&self) -> Option<Error> {
+    pub(crate) fn unknown_error(&self) -> Option<Error> {
         if self.unknown.is_empty() || self.machines.len() < 2 {
             return None;
         }

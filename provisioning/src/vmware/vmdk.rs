@@ -18,7 +18,7 @@ use super::identity::DiskUuid;
 
 /// How much of a file has to be read to find its descriptor, in bytes; that of a 62 TiB disk in
 /// pieces of 2 GB still fits.
-pub const HEAD_BYTES_MAX: usize = 4 << 20;
+pub(crate) const HEAD_BYTES_MAX: usize = 4 << 20;
 const SECTOR_BYTES: u64 = 512;
 const SPARSE_MAGIC: &[u8] = b"KDMV";
 const ESX_SPARSE_MAGIC: &[u8] = b"COWD";
@@ -38,7 +38,7 @@ pub enum DescriptorError {
     /// The header of a sparse extent, or the descriptor it points to, is incomplete.
     #[error("its header names a descriptor that is not within its first {HEAD_BYTES_MAX} bytes")]
     Misplaced,
-    /// Text longer than [`HEAD_BYTES_MAX`].
+    /// Text longer than `HEAD_BYTES_MAX`.
     #[error("it is larger than {HEAD_BYTES_MAX} bytes")]
     TooLarge,
     /// A row that is neither a comment nor an extent nor an assignment. Lines count from 1.
@@ -73,13 +73,13 @@ pub struct Descriptor {
 
 impl Descriptor {
     /// Whether this disk is a difference to `parent`, judged by their content IDs.
-    pub fn is_child_of(&self, parent: &Self) -> bool {
+    pub(crate) fn is_child_of(&self, parent: &Self) -> bool {
         self.parent_content_id.is_some() && self.parent_content_id == parent.content_id
     }
 }
 
 /// Parses the beginning of a file: all of a text descriptor, or at least as much of a sparse extent
-/// as its descriptor needs ([`HEAD_BYTES_MAX`]).
+/// as its descriptor needs (`HEAD_BYTES_MAX`).
 ///
 /// # Errors
 /// Returns a [`DescriptorError`].

@@ -64,7 +64,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vmx<'_>, VmxError> {
 
 impl<'a> Vmx<'a> {
     /// The rows.
-    pub fn dictionary(&self) -> &Dictionary<'a> {
+    pub(crate) fn dictionary(&self) -> &Dictionary<'a> {
         &self.dictionary
     }
 

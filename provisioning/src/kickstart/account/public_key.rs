@@ -1,6 +1,9 @@
 //! One line of an OpenSSH public key file, decoded as far as needed to know that the key will work.
 //! The encoding is RFC 4253 6.6 and RFC 4648 4. No options and no certificates: keys only.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as STANDARD;
+
 use super::super::refusal;
 use super::super::release::Release;
 use system::error::Result;
@@ -124,35 +127,7 @@ fn split_fields(blob: &[u8]) -> Option<Vec<&[u8]>> {
     Some(fields)
 }
 
-/// Decodes standard base64 with padding; anything else is invalid.
+/// Decodes base64 with padding; anything else, also nothing, is invalid.
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let symbols = text.trim_end_matches('=');
-    let padding = text.len() - symbols.len();
-    if text.is_empty() || text.len() % 4 != 0 || padding > 2 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let (mut bits, mut held) = (0_u32, 0_u32);
-    for symbol in symbols.bytes() {
-        held = (held << 6 | sextet(symbol)?) & 0xffff;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(((held >> bits) & 0xff) as u8);
-        }
-    }
-    // The remaining bits are padding and must be zero.
-    (held & ((1 << bits) - 1) == 0).then_some(bytes)
-}
-
-fn sextet(symbol: u8) -> Option<u32> {
-    let value = match symbol {
-        b'A'..=b'Z' => symbol - b'A',
-        b'a'..=b'z' => symbol - b'a' + 26,
-        b'0'..=b'9' => symbol - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => return None,
-    };
-    Some(u32::from(value))
+    STANDARD.decode(text).ok().filter(|bytes| !bytes.is_empty())
 }
