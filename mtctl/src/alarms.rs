@@ -37,14 +37,14 @@ pub(crate) fn of(group: &GroupView) -> Vec<String> {
     alarms.extend(group_targets::alarms(group));
     if !group.keeps_history() && !group.settings().without_history {
         alarms.push(format!(
-            "no history is kept: there is no way back; if none is wanted: mtctl group set --group \
-             {name} --retention none"
+            "no history is kept, so nothing can be rolled back; if that is intended: mtctl group \
+             set --group {name} --retention none"
         ));
     }
     let cut = group.state().journal.as_ref().and_then(|known| known.window_cut_to);
     if let Some(left) = cut {
         alarms.push(format!(
-            "for want of room points had to go that were younger than the window; {} were left",
+            "points younger than the window were dropped for lack of room; {} of history are left",
             in_hours(std::time::Duration::from_nanos(left))
         ));
     }

@@ -47,7 +47,7 @@ pub(crate) fn kept(text: impl std::fmt::Display) -> String {
     let told = output::wrapped(&format!("warning: {text}"), 2);
     let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
     match warnings.len() {
-        WARNINGS_MAX => warnings.push("and more, which are not kept".to_owned()),
+        WARNINGS_MAX => warnings.push("more warnings followed; they were not recorded".to_owned()),
         0..WARNINGS_MAX => warnings.push(text),
         _ => {}
     }

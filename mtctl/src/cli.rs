@@ -33,49 +33,49 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List disks: SCSI id, WWID, controller, size, who uses it, what it could be used for
+    /// List disks: SCSI id, WWID, controller, size, users, and possible uses
     Disks(DisksArguments),
-    /// Tell whether this host is a master target, and what to do if not; changes nothing
+    /// Check whether this host is a master target, and what is missing; changes nothing
     Check(CheckArguments),
     /// Make this host a master target
     Prepare(PrepareArguments),
     /// Apply change streams to disks
     Apply(ApplyArguments),
-    /// List protection groups, where their disks are, and how they are kept; create and set them
+    /// List, create and configure protection groups
     #[command(subcommand)]
     Group(GroupCommand),
-    /// List, make, pin and forget the recovery points of a group
+    /// List, create, pin and forget the recovery points of a group
     #[command(subcommand)]
     Points(PointsCommand),
-    /// Serve a recovery point over NBD, to look inside before rolling back
+    /// Serve a recovery point over NBD, to inspect it before rolling back
     Export(ExportArguments),
-    /// Bring the disks of a group back to a recovery point
+    /// Roll the disks of a group back to a recovery point
     Rollback(RollbackArguments),
     /// Copy a recovery point onto other disks, or into new image files
     Restore(RestoreArguments),
-    /// Bring disks that are in-between, after a crash, back to where their group knows them
+    /// Bring disks that a crash left in between back to a known state
     Recover(RecoverArguments),
     /// Accept the disks of a group as they are, and drop its history
     Commit(CommitArguments),
-    /// List what was done to groups: who ran what, when, and what came of it
+    /// List what was done to groups: who ran what, when, and with what result
     History(HistoryArguments),
-    /// Tell whether the history of a group is whole, and look into it
+    /// Check the history of a group, print it, or rebuild its state
     #[command(subcommand)]
     Journal(JournalCommand),
-    /// Hash a disk: the BLAKE3 of all of it, and of its parts
+    /// Hash a disk: the BLAKE3 of the whole disk and of its parts
     Digest(DigestArguments),
-    /// Tell whether a disk is what a digest or another disk says, and where it differs
+    /// Compare a disk with a digest or another disk, and show where they differ
     Verify(VerifyArguments),
-    /// Look into change streams, and convert them
+    /// Inspect, convert and merge change streams
     #[command(subcommand)]
     Stream(StreamCommand),
     /// Print an unattended installation for a master target
     Kickstart(KickstartArguments),
-    /// Check or fix disk.EnableUUID of VMs; map their disks to this host's
+    /// Check or fix disk.EnableUUID of VMs, and match their disks with this host's
     Vmx(VmxArguments),
 }
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done or nothing to do; 1 failed; 2 usage or configuration, nothing touched;
-3 drift or not ready; 4 refused by a guard, nothing touched; 5 integrity; 6 alarm, where asked for
-(--check).";
+3 drift or not ready; 4 refused by a guard, nothing touched; 5 integrity; 6 alarm (with
+--check).";

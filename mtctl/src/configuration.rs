@@ -67,7 +67,7 @@ pub(crate) fn load(system: &Tree) -> system::Result<Configuration> {
 fn parse(path: &str, text: &str) -> system::Result<Configuration> {
     toml::from_str(text).map_err(|cause| {
         Error::new(ErrorKind::Usage, format!("reading {path}")).caused_by(cause).with_hint(format!(
-            "mend or move away {path}; its keys are in docs/operating/prepare.md"
+            "correct {path} or move it away; its keys are described in docs/operating/prepare.md"
         ))
     })
 }

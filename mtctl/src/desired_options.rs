@@ -17,11 +17,11 @@ pub(crate) struct DesiredOptions {
     #[command(flatten)]
     retention: RetentionMountOption,
 
-    /// What multipathing is wanted [default: auto]
+    /// How multipathing is set up [default: auto]
     #[arg(long, value_name = "POLICY", env = "MTCTL_MULTIPATH", hide_env = true)]
     multipath: Option<Multipath>,
 
-    /// Which rules: what replication needs, or also what the vendor's procedure demands
+    /// Which requirements apply: those of replication, or also those of the vendor's procedure
     /// [default: generic]
     #[arg(long, value_name = "PROFILE", env = "MTCTL_PROFILE", hide_env = true)]
     profile: Option<ProfileName>,
@@ -30,20 +30,20 @@ pub(crate) struct DesiredOptions {
 /// --multipath
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Multipath {
-    /// No disk is claimed but those the host itself runs on
+    /// Claim no disks except those that the host itself runs on
     Off,
-    /// What is a map stays one; nothing new is claimed
+    /// Keep existing maps; claim nothing new
     Auto,
-    /// Every attached disk is used through a map
+    /// Use every attached disk through a map
     Require,
 }
 
 /// --profile
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ProfileName {
-    /// What replication needs
+    /// The requirements of replication
     Generic,
-    /// Also a VMware machine, 6 GiB, 4 cores, kernel updates held
+    /// Also a VMware machine, 6 GiB of memory, 4 cores, and kernel updates held
     Asr,
 }
 
@@ -110,8 +110,10 @@ fn lasting_name(written: &str) -> system::Result<DiskName> {
         return DiskName::parse(written);
     }
     let context = format!("reading retention_disk = \"{written}\" of the configuration");
-    Err(Error::new(ErrorKind::Usage, context)
-        .with_hint("a file names a disk by its WWID or by /dev/disk/by-id/…: mtctl disks tells it"))
+    Err(Error::new(ErrorKind::Usage, context).with_hint(
+        "in the file, name the disk by its WWID or by /dev/disk/by-id/…: see mtctl \
+            disks",
+    ))
 }
 
 #[cfg(test)]

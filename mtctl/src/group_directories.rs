@@ -37,10 +37,10 @@ fn require_no_link(directory: &Path) -> Result<()> {
     let name = real.file_name().filter(|_| real.parent() == beside.as_deref());
     let name = name.and_then(|name| name.to_str()).filter(|name| check_name(name).is_ok());
     let hint = match name {
-        Some(name) => format!("it is group {name}: say --group {name}, or remove the link"),
-        None => format!("put {named} itself in its place; or remove the link"),
+        Some(name) => format!("it is group {name}: use --group {name}, or remove the link"),
+        None => format!("move {named} itself to its place, or remove the link"),
     };
-    Err(Error::refused(format!("{shown} is a link to {named}: nothing is removed through it"))
+    Err(Error::refused(format!("{shown} is a link to {named}: nothing is removed through a link"))
         .with_hint(hint))
 }
 
@@ -65,10 +65,10 @@ fn require_one_state(place: &GroupPlace, history: &Path, name: &str) -> Result<(
     let with = if is_here { "as well as" } else { "and not" };
     if let Some((_, directory)) = elsewhere.next() {
         let directory = directory.display();
-        let context = format!("group {name} has its state in {directory}, {with} in {shown}");
-        let mut hint = format!("say where it is: --state-dir {directory}");
+        let context = format!("group {name} has a state in {directory}, {with} in {shown}");
+        let mut hint = format!("name the directory: --state-dir {directory}");
         if is_here {
-            hint += &format!("; or, where it was left there long ago: rm {directory}/{STATE}");
+            hint += &format!("; or, if it is only a leftover there: rm {directory}/{STATE}");
         }
         return Err(Error::refused(context).with_hint(hint));
     }
@@ -76,9 +76,12 @@ fn require_one_state(place: &GroupPlace, history: &Path, name: &str) -> Result<(
         return Ok(());
     }
     let copy = history.join(STATE_COPY);
-    let context = format!("the state of group {name} is not in {shown}: there is a copy of it");
+    let context = format!(
+        "the state of group {name} is missing from {shown}: only its copy is \
+        there"
+    );
     Err(Error::refused(context).with_hint(format!(
-        "say where it is: --state-dir DIR; or, where it was lost, put the copy in its place: cp \
+        "name its directory: --state-dir DIR; or, if it was lost, put the copy in its place: cp \
          {} {shown}/{STATE}",
         copy.display()
     )))

@@ -142,7 +142,7 @@ pub(crate) fn remember<'a>(
     let failed = |error| Error::failed(format!("finding {}", place.state.display()), error);
     let directory = registered(place).map_err(failed)?;
     registry::remember(&Tree::directory("/"), name, &directory).map_err(|error| {
-        of_registry(error, format!("putting down where the state of group {name} is"))
+        of_registry(error, format!("registering where the state of group {name} is"))
     })
 }
 
@@ -154,8 +154,15 @@ pub(crate) fn remember<'a>(
 pub(crate) fn forget_state(place: &GroupPlace, name: &str) -> Result<()> {
     let failed = |error| Error::failed(format!("finding {}", place.state.display()), error);
     let directory = registered(place).map_err(failed)?;
-    registry::forget(&Tree::directory("/"), name, &directory)
-        .map_err(|error| of_registry(error, format!("forgetting where the state of {name} was")))
+    registry::forget(&Tree::directory("/"), name, &directory).map_err(|error| {
+        of_registry(
+            error,
+            format!(
+                "removing the state of {name} from the \
+            registry"
+            ),
+        )
+    })
 }
 
 /// The directory of the state in the form used by the registry; it need not exist yet.

@@ -99,7 +99,7 @@ pub(crate) fn alarms(group: &GroupView) -> Vec<String> {
             Some(format!("the disk of {volume} is missing: {why}; attach it, {}", or_another(name)))
         }
         Standing::Another(why) => Some(format!(
-            "what is there is not the disk of {volume}: {why}; attach the right one, {}",
+            "another disk is in the place of the disk of {volume}: {why}; attach the right one, {}",
             or_another(name)
         )),
     };
@@ -122,7 +122,10 @@ pub(crate) fn require_there(group: &GroupView) -> system::Result<()> {
 }
 
 fn or_another(group: &str) -> String {
-    format!("or go on with another that holds the same: mtctl group retarget --group {group}")
+    format!(
+        "or continue with another disk of the same content: mtctl group retarget --group \
+        {group}"
+    )
 }
 
 /// Whether a disk that a group knows is in its place.
@@ -196,13 +199,13 @@ fn where_it_is(target: &str, volume: &VolumeState) -> String {
 fn is_two_volumes(group: &GroupView, target: &str, one: &VolumeName, other: &VolumeName) -> Error {
     let name = group.name();
     Error::refused(format!(
-        "group {name} has {target} as {} and as {}: what leads back is of two halves",
+        "group {name} has {target} as {} and as {}: its history is divided between the two",
         one.in_words(),
         other.in_words()
     ))
     .with_hint(format!(
-        "accept the disk as it is and begin anew: mtctl group release --group {name}; then name \
-         it in one way only, --target or --map"
+        "accept the disk as it is and start again: mtctl group release --group {name}; then name \
+         the disk once, with --target or --map"
     ))
 }
 
@@ -278,7 +281,7 @@ pub(crate) fn require_as_left(group: &GroupView, accept: bool) -> anyhow::Result
 /// from it may contain data of another disk, or data that somebody else wrote.
 pub(crate) fn warn_unless_as_left(group: &GroupView, volumes: Volumes<'_>) {
     if let Some(error) = not_as_left(group, volumes) {
-        attention::warn(format!("{error}; what is read may be of something else"));
+        attention::warn(format!("{error}; what is read may be the data of another disk"));
     }
 }
 

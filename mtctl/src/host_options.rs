@@ -12,11 +12,11 @@ use crate::whole_file;
 /// Which host.
 #[derive(Debug, Default, Args)]
 pub(crate) struct HostOptions {
-    /// Look at a host recorded in FILE instead of this one
+    /// Use the host recorded in FILE instead of this one
     #[arg(long, value_name = "FILE")]
     recorded: Option<PathBuf>,
 
-    /// Also write what was read of this host into FILE, for support to look at
+    /// Also record what was read from this host in FILE, for support
     #[arg(long, value_name = "FILE", conflicts_with = "recorded")]
     record: Option<PathBuf>,
 
@@ -24,7 +24,7 @@ pub(crate) struct HostOptions {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Say on stderr what is run
+    /// Log on stderr what is run
     #[arg(long, short)]
     pub(crate) verbose: bool,
 }
@@ -69,8 +69,8 @@ fn check_record(file: &Path) -> anyhow::Result<()> {
     if whole_file::head(file)?.starts_with(b"{") && read_record(file).is_ok() {
         return Ok(());
     }
-    let context = format!("writing {}: it is there and is no record", file.display());
-    Err(system::Error::refused(context).with_hint("name a new file, or remove this one"))?
+    let context = format!("writing {}: it exists and is not a record", file.display());
+    Err(system::Error::refused(context).with_hint("name a new file, or remove the existing one"))?
 }
 
 fn read_record(file: &Path) -> anyhow::Result<RecordedHost> {

@@ -84,8 +84,8 @@ pub(crate) fn check(path: &Path) -> Result<()> {
     let directory = directory_of(path);
     let making = format!("making {}", path.display());
     if !directory.is_dir() {
-        let context = format!("{making}: {} is no directory", directory.display());
-        return Err(Error::new(ErrorKind::Usage, context).with_hint("make the directory first"));
+        let context = format!("{making}: {} is not a directory", directory.display());
+        return Err(Error::new(ErrorKind::Usage, context).with_hint("create the directory first"));
     }
     if let Some(why) = holds_no_files(directory) {
         let context = format!("{making}: {} {why}", directory.display());
@@ -93,18 +93,20 @@ pub(crate) fn check(path: &Path) -> Result<()> {
             .with_hint("name a file on a filesystem with room for it"));
     }
     if let Ok(target) = path.read_link() {
-        let context = format!("{making}: it is a link, to {}", target.display());
+        let context = format!("{making}: it is a link to {}", target.display());
         return Err(Error::refused(context)
             .with_hint("name the file itself, or remove the link: nothing is made through one"));
     }
     if path.symlink_metadata().is_ok() {
-        return Err(Error::refused(format!("{making}: it is there")).with_hint("name a new file"));
+        return Err(
+            Error::refused(format!("{making}: it already exists")).with_hint("name a new file")
+        );
     }
     let device = |path: &Path| path.metadata().map(|found| found.dev()).ok();
     let devices = Path::new("/dev");
     if is_mount_point(devices) && device(directory) == device(devices) {
-        return Err(Error::refused(format!("{making}: it would be a file among the devices"))
-            .with_hint("mtctl disks lists the disks; an image file lies on a filesystem"));
+        return Err(Error::refused(format!("{making}: it would be a file in /dev"))
+            .with_hint("mtctl disks lists the disks; put an image file on a filesystem"));
     }
     Ok(())
 }
@@ -116,7 +118,7 @@ fn holds_no_files(directory: &Path) -> Option<&'static str> {
         return Some("is on a filesystem that is mounted read-only");
     }
     let is_of_the_kernel = OF_THE_KERNEL.contains(&found.filesystem_type());
-    is_of_the_kernel.then_some("shows what the kernel knows, and holds no files")
+    is_of_the_kernel.then_some("is a filesystem of the kernel and cannot hold files")
 }
 
 #[cfg(test)]

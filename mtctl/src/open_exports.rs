@@ -12,8 +12,7 @@ pub(crate) fn tell_of_those(place: &GroupPlace, whose_point_goes: impl Fn(PointI
     let open = group::exporters(place).unwrap_or_default();
     for one in open.iter().filter(|one| whose_point_goes(one.point)) {
         attention::warn(format!(
-            "point {} is served by process {} at {}: that export ends when the point is \
-             gone",
+            "point {} is served by process {} at {}: that export will end with the point",
             one.point, one.process, one.address
         ));
     }

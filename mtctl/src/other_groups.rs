@@ -73,15 +73,15 @@ impl OtherGroups {
         let Claim { group, state, .. } = claim;
         let shown = target.request.path.display();
         Err(Error::refused(format!(
-            "{shown} belongs to group {group} ({}): a disk has one group, and what another \
-             overwrites cannot be gone back from",
+            "{shown} belongs to group {group} ({}): a disk can have only one group, because a \
+             rollback cannot undo what another group wrote",
             state.display()
         ))
         .with_hint(format!(
-            "{}; or give its disks up first: {}",
+            "{}; or release its disks first: {}",
             match *group == self.name {
-                true => "a group of this name is in two places: go on with that one".to_owned(),
-                false => format!("name that group: {}", named(claim)),
+                true => "a group of this name exists in two places: use that one".to_owned(),
+                false => format!("use that group: {}", named(claim)),
             },
             release(claim)
         )))
@@ -104,8 +104,8 @@ impl OtherGroups {
             return Ok(Some(format!("{what}; using it anyway")));
         }
         Err(Error::refused(what).with_hint(format!(
-            "first go back with the group that wrote last, where that is the other one: mtctl \
-             rollback {} --accept-target --to latest; and give the disk up there: {}",
+            "if the other group wrote last, roll that one back first: mtctl rollback {} \
+             --accept-target --to latest; then release the disk there: {}",
             named(claim),
             release(claim)
         )))
@@ -114,7 +114,7 @@ impl OtherGroups {
     /// The warning for a `target` that is only read.
     pub(crate) fn warning(&self, target: &NamedTarget) -> Option<String> {
         let claim = self.owner(target)?;
-        Some(format!("{}; what is read may be of that one", is_shared(claim, target)))
+        Some(format!("{}; what is read may be that group's data", is_shared(claim, target)))
     }
 
     /// Number of states that exist but cannot be understood: their groups may have any disk.
@@ -125,8 +125,7 @@ impl OtherGroups {
 
 fn is_shared(Claim { group, state, .. }: &Claim, target: &NamedTarget) -> String {
     format!(
-        "{} is a disk of group {group} as well ({}): what that one overwrote is not in this \
-         history",
+        "{} is also a disk of group {group} ({}): what that group overwrote is not in this history",
         target.request.path.display(),
         state.display()
     )
@@ -137,7 +136,7 @@ fn release(claim: &Claim) -> String {
     let verb = format!("mtctl group release {}", named(claim));
     match &place(claim) {
         ClaimPlace::StateAlone(directory) => format!(
-            "mtctl group release --group NAME --state-dir {}, by the name of its group; or, where \
+            "mtctl group release --group NAME --state-dir {}, with the name of its group; or, if \
              that group has another state now, remove this one: rm {}",
             directory.display(),
             claim.state.display()

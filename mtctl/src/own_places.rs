@@ -103,12 +103,12 @@ impl OwnPlaces {
             let (shown, place) = (target.display(), place.display());
             let what = match file == target {
                 true => format!("{shown} lies"),
-                false => format!("{shown} is made of {}, which lies", file.display()),
+                false => format!("{shown} is made of {}, which is", file.display()),
             };
             return Err(Error::refused(format!(
-                "{what} on {place}, where mtctl keeps states and history"
+                "{what} in {place}, where mtctl keeps states and history"
             ))
-            .with_hint("a target lies elsewhere: move the image, or name another disk"));
+            .with_hint("move the image elsewhere, or name another disk"));
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ impl OwnPlaces {
     pub(crate) fn refuse_in(&self, target: &Path, directory: &Path) -> Result<()> {
         let Some(place) = self.place_above(directory) else { return Ok(()) };
         let (shown, place) = (target.display(), place.display());
-        let context = format!("{shown} would lie on {place}, where mtctl keeps states and history");
+        let context = format!("{shown} would be in {place}, where mtctl keeps states and history");
         Err(Error::refused(context).with_hint("name a file elsewhere"))
     }
 

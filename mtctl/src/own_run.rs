@@ -119,7 +119,7 @@ pub(crate) fn ended(exit: Exit) {
 }
 
 fn warn(error: &std::io::Error) {
-    attention::warn(format!("what was done could not be recorded with the group: {error}"));
+    attention::warn(format!("this run could not be recorded in the history of the group: {error}"));
 }
 
 fn now() -> String {

@@ -69,7 +69,7 @@ fn none_of(group: &GroupView, wanted: &str) -> Error {
     if group.state().volumes.contains_key(wanted) {
         let context = format!("group {} does not know the disk of {shown}", group.name());
         return Error::new(ErrorKind::Usage, context)
-            .with_hint("its state was made anew: name the disk again with the next stream");
+            .with_hint("its state was rebuilt: name the disk again with the next stream");
     }
     let context = format!("group {} does not have {shown}", group.name());
     let names = VolumeName::listed(group.state().volumes.keys());

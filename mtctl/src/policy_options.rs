@@ -15,16 +15,15 @@ use crate::size_argument::size;
 /// How long recovery points are kept, and when one is made by the clock.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct PolicyOptions {
-    /// How far back recovery points are kept [default of a new group: 24h]
+    /// How long to keep recovery points [default of a new group: 24h]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     retention_window: Option<Duration>,
 
-    /// Up to this age all of them are kept; of older ones, one an hour [default of a new group: 2h]
+    /// How long to keep every point; after that, one for each hour [default of a new group: 2h]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     keep_all: Option<Duration>,
 
-    /// The most that the history of the group may take [default of a new group: what the volume
-    /// has]
+    /// The most space that the history may use [default of a new group: the whole volume]
     #[arg(long, value_name = "SIZE|none", value_parser = or_none(size))]
     retention_bytes: Option<OrNone<u64>>,
 
@@ -32,21 +31,21 @@ pub(crate) struct PolicyOptions {
     #[arg(long, value_name = "N|none", value_parser = or_none(count))]
     keep_last: Option<OrNone<u32>>,
 
-    /// Of each of the last N hours that have points, keep the newest, however old it is [default of
-    /// a new group: none]
+    /// Keep the newest point of each of the last N hours that have points, however old it is
+    /// [default of a new group: none]
     #[arg(long, value_name = "N|none", value_parser = or_none(count))]
     keep_hourly: Option<OrNone<u32>>,
 
-    /// Likewise of the last N days, in UTC
+    /// The same for the last N days, in UTC
     #[arg(long, value_name = "N|none", value_parser = or_none(count))]
     keep_daily: Option<OrNone<u32>>,
 
-    /// Likewise of the last N weeks, from Monday on, in UTC
+    /// The same for the last N weeks, which begin on Monday, in UTC
     #[arg(long, value_name = "N|none", value_parser = or_none(count))]
     keep_weekly: Option<OrNone<u32>>,
 
-    /// Make a crash-consistent point so often, in native streams whose batches come in the order of
-    /// the writes
+    /// Create a crash-consistent point at this interval; only for native streams whose batches are
+    /// in the order of the writes
     #[arg(long, value_name = "DURATION|none", value_parser = or_none(interval))]
     point_every: Option<OrNone<Duration>>,
 }
@@ -77,11 +76,11 @@ fn over<T>(typed: Option<OrNone<T>>, kept: Option<T>) -> Option<T> {
 /// How disks are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EngineName {
-    /// io_uring, or blocking where it is refused
+    /// io_uring, or blocking if io_uring is not available
     Auto,
-    /// io_uring or nothing
+    /// io_uring only
     Uring,
-    /// one write after the other
+    /// one write at a time
     Blocking,
 }
 
@@ -121,14 +120,14 @@ impl PolicyOptions {
         if policy.keep_all > policy.window {
             let context = "--keep-all is longer than the retention window";
             return Err(Error::new(ErrorKind::Usage, context)
-                .with_hint("points older than the window go in any case"));
+                .with_hint("points older than the window are dropped in any case"));
         }
         // A smaller limit set by an earlier version is accepted until somebody types one.
         let typed = self.retention_bytes.and_then(|OrNone(typed)| typed);
         if typed.is_some_and(|limit| limit < JOURNAL_BYTES_MIN) {
-            let context = "--retention-bytes is less than a history needs, 64 MiB";
+            let context = "--retention-bytes is less than the 64 MiB that a history needs";
             return Err(Error::new(ErrorKind::Usage, context)
-                .with_hint("say more, or none: then it has what the volume has"));
+                .with_hint("use a larger size, or none for the whole volume"));
         }
         let point_every = over(self.point_every, point_every);
         let engine = engine.map_or(kept_engine, Engine::from);
@@ -177,7 +176,7 @@ fn require_no_change(group: &GroupView, asked: GroupSettings) -> Result<()> {
     );
     let set: Vec<_> = changes.iter().map(|one| format!("{} {}", one.option, one.to)).collect();
     Err(Error::new(ErrorKind::Usage, context).with_hint(format!(
-        "leave it out, or change it for good: mtctl group set --group {} {}",
+        "omit it, or change the setting: mtctl group set --group {} {}",
         group.name(),
         set.join(" ")
     )))
@@ -240,20 +239,20 @@ fn shown(duration: Duration) -> String {
 fn duration(text: &str) -> std::result::Result<Duration, String> {
     let parsed: SignedDuration = text
         .parse()
-        .map_err(|_| "it takes a number with a unit, as in 90s, 15m, 24h or 7d".to_owned())?;
+        .map_err(|_| "a number with a unit is expected, such as 90s, 15m, 24h or 7d".to_owned())?;
     Duration::try_from(parsed).map_err(|_| "it is negative".to_owned())
 }
 
 fn interval(text: &str) -> std::result::Result<Duration, String> {
     match duration(text) {
-        Ok(Duration::ZERO) => Err("it is longer than nothing; none takes it back".to_owned()),
+        Ok(Duration::ZERO) => Err("it must be longer than 0; none removes it".to_owned()),
         parsed => parsed,
     }
 }
 
 fn count(text: &str) -> std::result::Result<u32, String> {
     match text.parse() {
-        Ok(0) => Err("it is at least 1; none takes the rule back".to_owned()),
+        Ok(0) => Err("it must be at least 1; none removes the rule".to_owned()),
         Ok(count) => Ok(count),
         Err(error) => Err(format!("{error}")),
     }

@@ -76,7 +76,7 @@ fn remove_left(root: &Path) {
             continue;
         }
         if let Err(error) = fs::remove_dir_all(entry.path()) {
-            tracing::debug!(%error, "the directory of a socket stays behind");
+            tracing::debug!(%error, "the directory of a socket could not be removed");
         }
     }
 }

@@ -28,11 +28,11 @@ const ROOM_BYTES_MIN: u64 = 1 << 20;
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ImageFormat {
-    /// the bytes of the disk, sparse
+    /// The bytes of the disk, as a sparse file
     Raw,
-    /// as QEMU has its disks
+    /// A QEMU disk
     Qcow2,
-    /// as OVF packages have their disks (streamOptimized)
+    /// A disk of an OVF package (streamOptimized)
     Vmdk,
 }
 
@@ -93,7 +93,7 @@ fn not_started(cause: std::io::Error) -> Error {
     if !is_absent {
         return error;
     }
-    let context = format!("there is no {PROGRAM} here, which makes images of this format");
+    let context = format!("{PROGRAM}, which makes images of this format, is not installed");
     Error::new(ErrorKind::Usage, context).with_hint(
         "install it (Debian, Ubuntu: qemu-utils; RHEL family: qemu-img), or restore a raw image",
     )

@@ -15,9 +15,13 @@ pub(crate) fn require_yes(question: &str, yes: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-        return Err(Error::new(ErrorKind::Usage, "nobody can be asked, and nothing was touched")
-            .with_hint("run it on a terminal, or answer beforehand: --yes")
-            .into());
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "there is no terminal to ask on; nothing was \
+            touched",
+        )
+        .with_hint("run it on a terminal, or answer in advance: --yes")
+        .into());
     }
     let mut stderr = std::io::stderr();
     write!(stderr, "\n{question} Type yes: ")?;
@@ -27,7 +31,7 @@ pub(crate) fn require_yes(question: &str, yes: bool) -> anyhow::Result<()> {
     if answer.trim().eq_ignore_ascii_case("yes") {
         return Ok(());
     }
-    Err(Error::refused("the answer was not yes, and nothing was touched")
-        .with_hint("run it again and type yes, or answer beforehand: --yes")
+    Err(Error::refused("the answer was not yes; nothing was touched")
+        .with_hint("run it again and type yes, or answer in advance: --yes")
         .into())
 }

@@ -33,55 +33,54 @@ fn of_stream(remedy: &StreamRemedy) -> String {
     let text = match remedy {
         StreamRemedy::FinishOrReplace { files } => {
             return format!(
-                "{}; if it cannot be had: back to a point with `mtctl recover`, or replace all \
-                 with a raw image: --format raw --accept-unfinished",
+                "{}; if that stream is lost: go back to a point with `mtctl recover`, or replace \
+                 everything with a raw image: --format raw --accept-unfinished",
                 again(files)
             );
         }
         StreamRemedy::FinishOrGiveUp { files } => {
             return format!(
-                "{}; if it is not to be finished, and this one goes on from there, say so: \
+                "{}; if it will never be finished and this one continues from there: \
                  --accept-unfinished",
                 again(files)
             );
         }
         StreamRemedy::FinishOrGoBack => {
-            "apply the one that was begun; or go back to where it begins (mtctl points list, mtctl \
-             rollback), and apply this one there; a raw image replaces all"
+            "apply the unfinished stream to its end; or roll back to where it begins (mtctl \
+             points list, mtctl rollback) and apply this one there; a raw image replaces \
+             everything"
         }
-        StreamRemedy::AcceptOlder => "if that is what is wanted, say so: --accept-older",
-        StreamRemedy::AcceptBase { since: None } => "if it is there, say so: --accept-base",
+        StreamRemedy::AcceptOlder => "if that is intended: --accept-older",
+        StreamRemedy::AcceptBase { since: None } => "if the volume is there: --accept-base",
         StreamRemedy::AcceptBase { since: Some(since) } => {
             return format!(
-                "apply an rbd diff that begins at {since}; or if it is there, say so: --accept-base"
+                "apply an rbd diff that begins at {since}; or if the volume is there: --accept-base"
             );
         }
-        StreamRemedy::AcceptResize => "if it was resized on purpose, say so: --accept-resize",
+        StreamRemedy::AcceptResize => "if the source was resized on purpose: --accept-resize",
         StreamRemedy::MakePointsAtMarks { group } => {
             return format!(
-                "let marks alone make points: mtctl group set --group {group} --point-every none"
+                "create points at marks only: mtctl group set --group {group} --point-every none"
             );
         }
         StreamRemedy::NameVolume { volumes } => {
-            return format!("say which one it is of: --volume NAME, of {volumes}");
+            return format!("name its volume: --volume NAME, one of {volumes}");
         }
         StreamRemedy::NameVolumeOf { input } => {
-            return format!("say what it is called: VOLUME={input}");
+            return format!("name its volume: VOLUME={input}");
         }
         StreamRemedy::NameDisk { volume } => {
             return format!("name its disk: --map {volume}=DEVICE");
         }
         StreamRemedy::NameDisks => {
-            "name the disk of each volume: --map SOURCE=DEVICE, once for each"
+            "name the disk of each volume: --map SOURCE=DEVICE, once for each volume"
         }
-        StreamRemedy::NameSize => "say it: --size SIZE",
+        StreamRemedy::NameSize => "give the size: --size SIZE",
         StreamRemedy::NameMark => {
-            "merge streams that end at one moment; if these do, say what that is called: --mark \
-             NAME"
+            "merge only streams that end at the same moment; if these do, name that moment: \
+             --mark NAME"
         }
-        StreamRemedy::NameFormat => {
-            "a raw image is taken for one only when it is named: add --format raw"
-        }
+        StreamRemedy::NameFormat => "for a raw image, add --format raw",
     };
     text.to_owned()
 }
@@ -91,30 +90,33 @@ fn again(files: &[String]) -> String {
         [] => String::new(),
         files => format!(" ({})", files.join(", ")),
     };
-    format!("apply that stream again{files}: it goes on where it stopped")
+    format!("apply that stream again{files}: it continues where it stopped")
 }
 
 fn of_disk(remedy: &DiskRemedy) -> String {
     let text = match remedy {
         DiskRemedy::Choose => "name another disk: mtctl disks lists them",
         DiskRemedy::ChooseOrMakeImage => {
-            "mtctl disks lists the disks; an image file has to be there: truncate --size SIZE FILE"
+            "mtctl disks lists the disks; create an image file first: truncate --size SIZE FILE"
         }
-        DiskRemedy::LookAgain => "see what it is now with: mtctl disks --all; then start again",
+        DiskRemedy::LookAgain => "see what it is now: mtctl disks --all; then start again",
         DiskRemedy::SeeUsers { path, is_read } => {
             let otherwise = match is_read {
-                true => "read a recovery point of it: --group GROUP --to POINT",
+                true => "read one of its recovery points instead: --group GROUP --to POINT",
                 false => "name another disk",
             };
-            return format!("see who uses it with: lsblk {path}; fuser -v {path}; or {otherwise}");
+            return format!("see who uses it: lsblk {path}; fuser -v {path}; or {otherwise}");
         }
-        DiskRemedy::OpenAsRoot => "run it as root: sudo mtctl …; or see who may: lsattr, ls -l",
+        DiskRemedy::OpenAsRoot => {
+            "run it as root: sudo mtctl …; or check its permissions: \
+            lsattr, ls -l"
+        }
         DiskRemedy::NameMap { map } => {
             return format!("name the map instead: /dev/mapper/{map}; {SECOND_PATH}");
         }
         DiskRemedy::RemovePartitions { path } => {
             return format!(
-                "take the mappings of its partitions away: kpartx -d {path}; {SECOND_PATH}"
+                "remove the mappings of its partitions: kpartx -d {path}; {SECOND_PATH}"
             );
         }
         DiskRemedy::GrowImage => "--accept-resize grows the image file",
@@ -127,30 +129,29 @@ fn of_disk(remedy: &DiskRemedy) -> String {
              profile, or by a kernel before 5.6: allow it, or use --engine blocking"
         }
         DiskRemedy::CopyAgain => {
-            "copy it anew, while nothing writes to either; `mtctl verify` says what differs"
+            "copy it again while nothing writes to either disk; `mtctl verify` shows what differs"
         }
-        DiskRemedy::HashAlike => "make them anew with leaves of one size: mtctl digest --leaf",
+        DiskRemedy::HashAlike => "make both digests with the same leaf size: mtctl digest --leaf",
         DiskRemedy::HashPoint { group, point } => {
             return format!(
-                "take one that was made of this point and volume: mtctl digest --group {group} \
-                 --to id:{point} --output FILE; or attach the disk"
+                "use a digest of this point and volume: mtctl digest --group {group} --to \
+                 id:{point} --output FILE; or attach the disk"
             );
         }
         DiskRemedy::RollBackAgain => {
-            "something else wrote to it; roll back again (--accept-target), and keep others from \
-             the disk"
+            "something else wrote to it: keep others from the disk, and roll back again \
+             (--accept-target)"
         }
     };
     text.to_owned()
 }
 
-const SECOND_PATH: &str =
-    "where no second path leads to the disk, mtctl check says how to get it back";
+const SECOND_PATH: &str = "if the disk has only one path, mtctl check says how to get it back";
 
 fn accept(group: &str) -> String {
     format!(
-        "name the disk that has been written so far, or begin another group; if it is the one \
-         (`mtctl group show --group {group}` has what is known), say so: --accept-target"
+        "name the disk that was written so far, or start another group; if it is the right disk \
+         (compare with `mtctl group show --group {group}`): --accept-target"
     )
 }
 
@@ -161,23 +162,23 @@ fn name_as_before(group: &str, volume: Option<&str>, is_named_by_stream: bool) -
         Some(volume) => format!("--volume {volume} --target DEVICE"),
     };
     format!(
-        "name it as it was named before: {typed}; to begin anew, first give it up: mtctl group \
-         release --group {group}"
+        "name it as before: {typed}; to start again, first release it: mtctl group release \
+         --group {group}"
     )
 }
 
 fn of_point(remedy: &PointRemedy) -> String {
     let text = match remedy {
-        PointRemedy::List => "see which are kept with: mtctl points list",
+        PointRemedy::List => "see which points are kept: mtctl points list",
         PointRemedy::ListBetween { first, last } => {
-            return format!("kept are {first} to {last}; `mtctl points list` shows them all");
+            return format!("points {first} to {last} are kept; `mtctl points list` shows them");
         }
         PointRemedy::ListLost => {
-            "points before it cannot be reached; see which with: mtctl journal check"
+            "points before it cannot be reached; see which: mtctl journal check"
         }
         PointRemedy::Unpin { group, point } => return unpin(group, point),
         PointRemedy::UnpinOrKeepOverwritten { group, point } => {
-            return format!("{}; or keep what is overwritten", unpin(group, point));
+            return format!("{}; or keep what gets overwritten", unpin(group, point));
         }
         PointRemedy::UnpinForRoom { group, point } => {
             return format!(
@@ -187,14 +188,14 @@ fn of_point(remedy: &PointRemedy) -> String {
         }
         PointRemedy::GiveUpForRoom => {
             return format!(
-                "enlarge the volume, let them go (--give-up-points), or {KEEP_NOTHING}"
+                "enlarge the volume, give up those points (--give-up-points), or {KEEP_NOTHING}"
             );
         }
         PointRemedy::MakeRoom => {
             "enlarge the volume, end what exports points of the group, or raise its limit (mtctl \
-             group set --retention-bytes); --without-undo keeps nothing of what is overwritten, \
-             and cannot be taken back; --give-up-points tries all the same, and where it stops for \
-             want of room the same command goes on"
+             group set --retention-bytes); --without-undo keeps nothing of what gets overwritten \
+             and cannot be undone; --give-up-points tries anyway, and if it runs out of room, \
+             the same command continues"
         }
         PointRemedy::RaiseLimit { group } => {
             return format!(
@@ -204,8 +205,8 @@ fn of_point(remedy: &PointRemedy) -> String {
         }
         PointRemedy::GoToLatest { group } => {
             return format!(
-                "go to one: mtctl rollback --group {group} --to latest; or apply the stream to its \
-                 end"
+                "roll back to a point: mtctl rollback --group {group} --to latest; or apply the \
+                 stream to its end"
             );
         }
         PointRemedy::FinishRollback { group, to } => {
@@ -218,7 +219,7 @@ fn of_point(remedy: &PointRemedy) -> String {
 }
 
 const KEEP_NOTHING: &str =
-    "keep nothing of what is overwritten (--without-undo: it cannot be taken back)";
+    "keep nothing of what gets overwritten (--without-undo: this cannot be undone)";
 
 fn unpin(group: &str, point: &str) -> String {
     format!("unpin it: mtctl points unpin {point} --group {group}")
@@ -228,24 +229,21 @@ fn of_group(remedy: &GroupRemedy) -> String {
     let text = match remedy {
         GroupRemedy::List => "see what is there: mtctl group list",
         GroupRemedy::SeeOrChooseName { group } => {
-            return format!("see it with `mtctl group show --group {group}`, or take another name");
+            return format!("see `mtctl group show --group {group}`, or choose another name");
         }
         GroupRemedy::ApplyAgainOrRecover { group } => {
             return format!(
                 "apply the same stream to its end, or go back: mtctl recover --group {group}"
             );
         }
-        GroupRemedy::KeepHistory => {
-            "apply a stream with --retention, and there is one from then on"
-        }
-        GroupRemedy::NameHistory => "name the directory that the history is in: --retention DIR",
+        GroupRemedy::KeepHistory => "apply a stream with --retention; history is kept from then on",
+        GroupRemedy::NameHistory => "name the directory of the history: --retention DIR",
         GroupRemedy::CheckJournal => {
-            "see how much is damaged with `mtctl journal check`; the disks are as they were left, \
-             and nothing was written"
+            "`mtctl journal check` shows the damage; the disks are unchanged, and nothing was \
+             written"
         }
         GroupRemedy::CheckOrRelease => {
-            "see with `mtctl journal check`; `mtctl group release` lets go of what is not there \
-             any more"
+            "see `mtctl journal check`; `mtctl group release` gives up what no longer exists"
         }
         GroupRemedy::RebuildState { group, is_untouched } => {
             return rebuild(group.as_deref(), *is_untouched);
@@ -260,7 +258,7 @@ fn rebuild(group: Option<&str>, is_untouched: bool) -> String {
     let first = if is_untouched { "nothing was written or removed; " } else { "" };
     let group = group.map_or_else(String::new, |group| format!(" --group {group}"));
     format!(
-        "{first}put back the newest state there was, or make it anew from the journal: mtctl \
-         journal rebuild{group}"
+        "{first}put back the newest state, or rebuild it from the journal: mtctl journal \
+         rebuild{group}"
     )
 }

@@ -75,7 +75,7 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
         let message = text.split("\n\nUsage:").next().unwrap_or_default();
         let message = message.trim_start_matches("error: ").split_whitespace();
         let message = message.collect::<Vec<_>>().join(" ");
-        return tell(&message, Some("mtctl VERB --help says what may be given"), Exit::Usage);
+        return tell(&message, Some("see mtctl VERB --help"), Exit::Usage);
     }
     let printed = error.print().and_then(|()| std::io::stdout().flush());
     match printed {

@@ -62,7 +62,7 @@ pub(crate) fn assigned<'a>(
         if assigned.iter().any(|(earlier, _)| *earlier == volume) {
             let context = format!("{} is named twice", volume.in_words());
             return Err(Error::new(ErrorKind::Usage, context)
-                .with_hint("a volume goes to one target: --onto VOLUME=TARGET, once for each"));
+                .with_hint("each volume has one target: --onto VOLUME=TARGET"));
         }
         assigned.push((volume, target));
     }
@@ -70,8 +70,8 @@ pub(crate) fn assigned<'a>(
 }
 
 fn no_volume(volumes: &[VolumeName], text: &str) -> Error {
-    let context = format!("--onto {}: it names no volume of the group", output::plain(text));
-    let mut hint = format!("--onto VOLUME=TARGET, of these: {}", VolumeName::listed(volumes));
+    let context = format!("--onto {}: the group has no such volume", output::plain(text));
+    let mut hint = format!("use --onto VOLUME=TARGET with one of: {}", VolumeName::listed(volumes));
     if volumes.iter().any(VolumeName::is_unnamed) {
         hint += " (--onto =TARGET)";
     }
@@ -94,7 +94,7 @@ pub(crate) fn look_up(
     if let Some(path) = arguments.iter().filter(|_| !create).find_map(absent) {
         let context = format!("restoring onto {}: there is no such disk or file", path.display());
         return Err(Error::new(ErrorKind::Usage, context)
-            .with_hint("mtctl disks lists the disks; --create makes an image file of that name")
+            .with_hint("mtctl disks lists the disks; --create creates an image file of that name")
             .into());
     }
     let (new, there): (Vec<_>, Vec<_>) =
@@ -147,7 +147,7 @@ fn check_free(
             );
             return Err(Error::refused(context)
                 .with_hint(format!(
-                    "to bring the disk itself back: mtctl rollback --group {}; or name another",
+                    "to roll back the disk itself: mtctl rollback --group {}; or name another disk",
                     of.group
                 ))
                 .into());
@@ -167,7 +167,7 @@ fn check_no_missing_disk(path: &Path, group: &GroupView) -> Result<()> {
     let Some((volume, _)) = missing.next() else { return Ok(()) };
     let (path, volume) = (path.display(), volume.in_words());
     Err(Error::refused(format!(
-        "making {path}: it is where the group knows the disk of {volume}, which is missing"
+        "making {path}: the group expects the disk of {volume} there, which is missing"
     ))
     .with_hint("name a file elsewhere"))
 }
@@ -190,7 +190,7 @@ pub(crate) fn check_possible<'a>(
         let directory = directory_of(path).canonicalize().unwrap_or_default();
         let real = directory.join(path.file_name().unwrap_or_default());
         if earlier.contains(&real) {
-            let context = format!("{} is named for two files that are to be made", path.display());
+            let context = format!("{} is named for two new files", path.display());
             return Err(Error::new(ErrorKind::Usage, context)
                 .with_hint("each volume, OVF and manifest (.mf) needs a file of its own"));
         }

@@ -106,10 +106,10 @@ pub(crate) fn check_is_the_known_one(mount: &RetentionMount) -> system::Result<(
             return Ok(());
         }
     }
-    let context = format!("{at} has {source} mounted, not the retention volume UUID={uuid}");
+    let context = format!("{source} is mounted on {at}, not the retention volume UUID={uuid}");
     Err(Error::refused(context).with_hint(format!(
-        "umount {at}, then `mtctl prepare` mounts the volume; or name another for this run: \
-         --retention DIR"
+        "umount {at}, then run `mtctl prepare`, which mounts the volume; or name another volume \
+         for this run: --retention DIR"
     )))
 }
 
@@ -139,8 +139,8 @@ fn mount_point(path: &Path) -> system::Result<PathBuf> {
     }
     let context = format!("mounting the retention volume on '{}'", path.display());
     Err(Error::new(ErrorKind::Usage, context).with_hint(
-        "--retention-mount and MTCTL_RETENTION_MOUNT take an absolute directory, not the root, \
-             without '..'",
+        "--retention-mount and MTCTL_RETENTION_MOUNT need an absolute path other than /, without \
+         '..'",
     ))
 }
 

@@ -17,19 +17,19 @@ const GROUPS: &str = "/var/lib/mtctl/groups";
 /// Where history is kept.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct RetentionOptions {
-    /// The retention volume for this run, or none [default with --group: what is mounted where
-    /// --retention-mount says]
+    /// The retention volume for this run, or none [default with --group: the one mounted at
+    /// --retention-mount]
     #[arg(long, value_name = "DIR|none")]
     pub(crate) retention: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) mount: RetentionMountOption,
 
-    /// Take --retention though nothing is mounted there: for tests, on a disk that is no other's
+    /// Accept a --retention directory where nothing is mounted: for tests, on a disk of your own
     #[arg(long, requires = "retention")]
     pub(crate) retention_unmounted: bool,
 
-    /// Where the group's state is kept, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP
+    /// Where to keep the group's state, instead of RETENTION/GROUP or /var/lib/mtctl/groups/GROUP
     #[arg(long, value_name = "DIR", requires = "group")]
     pub(crate) state_dir: Option<PathBuf>,
 }
@@ -56,11 +56,11 @@ impl RetentionOptions {
         for directory in place.history.iter().chain(std::iter::once(&place.state)) {
             if directory.symlink_metadata().is_ok() && !directory.is_dir() {
                 let context = format!(
-                    "{} is no directory: group {name} is not there, and cannot be",
+                    "{} is not a directory: group {name} cannot be there",
                     directory.display()
                 );
                 return Err(Error::new(ErrorKind::Usage, context)
-                    .with_hint("name another group, or move away what is there"));
+                    .with_hint("name another group, or move the file away"));
             }
         }
         Ok(place)
@@ -99,7 +99,7 @@ impl RetentionOptions {
             Some(directory) if directory.as_os_str() != "none" => {
                 let context = format!("--retention {} without --group", directory.display());
                 Err(Error::new(ErrorKind::Usage, context)
-                    .with_hint("name the group whose history is to be kept there: --group NAME"))
+                    .with_hint("name the group whose history is kept there: --group NAME"))
             }
             _ => Ok(()),
         }
@@ -117,17 +117,17 @@ pub(crate) struct Roots {
 
 fn named(directory: &Path, is_unmounted_taken: bool) -> Result<PathBuf> {
     if !directory.is_dir() {
-        let context = format!("{} is no directory", directory.display());
+        let context = format!("{} is not a directory", directory.display());
         return Err(Error::new(ErrorKind::Usage, context)
-            .with_hint("mount the retention volume first, or say --retention none"));
+            .with_hint("mount the retention volume first, or use --retention none"));
     }
     if is_unmounted_taken || is_mount_point(directory) {
         return Ok(directory.to_owned());
     }
     let context = format!("nothing is mounted on {}", directory.display());
     Err(Error::refused(context).with_hint(
-        "what is kept there would fill another filesystem: mount the retention volume, \
-         or say --retention-unmounted",
+        "history would fill another filesystem: mount the retention volume, or use \
+         --retention-unmounted",
     ))
 }
 
@@ -144,7 +144,7 @@ fn mounted(mount: &RetentionMount) -> Result<Option<PathBuf>> {
     let at = path.display();
     let context = format!("the retention volume that {said_by} is not mounted on {at}");
     Err(Error::refused(context).with_hint(
-        "`mtctl check` says why, `mtctl prepare` checks and mounts it; or name another place: \
+        "`mtctl check` says why, and `mtctl prepare` mounts it; or name another directory: \
          --retention DIR, or --retention none to keep no history",
     ))
 }

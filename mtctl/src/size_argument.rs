@@ -10,7 +10,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let number: u64 = digits
         .parse()
-        .map_err(|_| "it takes whole bytes, or a unit, as in 4096, 64K, 10G or 1MiB".to_owned())?;
+        .map_err(|_| "a size is expected, such as 4096, 64K, 10G or 1MiB".to_owned())?;
     let unit = &text[digits.len()..];
     let shift = match unit.to_ascii_lowercase().as_str() {
         "" => 0,
@@ -19,7 +19,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         "g" | "gib" => 30,
         "t" | "tib" => 40,
         "p" | "pib" => 50,
-        _ => return Err(format!("\"{unit}\" is no unit: K, M, G, T or P, or KiB, MiB, …")),
+        _ => return Err(format!("\"{unit}\" is not a unit: K, M, G, T or P, or KiB, MiB, …")),
     };
     number.checked_mul(1 << shift).ok_or_else(|| "it is too large".to_owned())
 }

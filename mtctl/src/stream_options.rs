@@ -19,15 +19,15 @@ use crate::attention;
 /// A format by its name.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum FormatName {
-    /// told by the first bytes
+    /// Detect the format by the first bytes
     Auto,
-    /// our own
+    /// Native change stream
     Native,
-    /// rbd diff v1 or v2, or an rbd export of format 2
+    /// An rbd diff v1 or v2, or an rbd export of format 2
     RbdDiff,
-    /// the disk filter driver's
+    /// Change stream of the disk filter driver
     Svd,
-    /// a raw image; its holes become zeros
+    /// A raw image; its holes are zeros
     Raw,
 }
 
@@ -86,8 +86,8 @@ pub(crate) fn of_size(
     let Some(size_bytes) = size else {
         for input in inputs.iter().filter(|input| needs_size(input)) {
             let text = format!(
-                "{}: the size of the image is not known, and one that is cut looks \
-                 complete: no recovery point is made of it; say how large it is: --size SIZE",
+                "{}: the size of the image is not known, so a truncated image would look \
+                 complete: no recovery point is created; give the size: --size SIZE",
                 input.name()
             );
             attention::warn(text);
@@ -95,19 +95,27 @@ pub(crate) fn of_size(
         return Ok(inputs);
     };
     if size_bytes == 0 {
-        return Err(usage("--size 0: an image has a length".to_owned(), "say how large it is"));
+        return Err(usage(
+            "--size 0: an image cannot be empty".to_owned(),
+            "give the size of the \
+            image",
+        ));
     }
     let files = inputs.iter().filter(|input| is_raw && !needs_size(input));
     for (name, length) in files.filter_map(|file| Some((file.name(), file.length_bytes()?))) {
         if length != size_bytes {
             let context = format!("--size {size_bytes}: {name} has {length} bytes");
-            return Err(usage(context, "a file has the length that it has: leave the option out"));
+            return Err(usage(context, "the length of a file is known: omit the option"));
         }
     }
     let is_known = |input: &StreamArgument| is_raw && input.length_bytes().is_some();
     if !inputs.iter().any(|input| needs_size(input) || is_known(input)) {
-        let context = "--size is given, and no input is a raw image from a pipe".to_owned();
-        return Err(usage(context, "a file has a length, and other streams an end; leave it out"));
+        let context = "--size is given, but no input is a raw image from a pipe".to_owned();
+        return Err(usage(
+            context,
+            "files have a length and other streams have an end: omit the \
+            option",
+        ));
     }
     let sized = |input| match needs_size(&input) {
         true => StreamArgument::Sized { image: Box::new(input), size_bytes },
@@ -119,7 +127,7 @@ pub(crate) fn of_size(
 /// Parses the name of a volume.
 pub(crate) fn volume_name(text: &str) -> Result<Name, String> {
     let named = Name::new(text.as_bytes()).filter(|name| !name.as_bytes().is_empty());
-    named.ok_or_else(|| "a name has 1 to 1024 bytes".to_owned())
+    named.ok_or_else(|| "a name must have 1 to 1024 bytes".to_owned())
 }
 
 /// The same inputs, each assigned to the one volume `volume`; unchanged if there is none.
@@ -180,11 +188,11 @@ const PACKERS: [(&[u8], &str); 4] = [
 /// Standard input, if it is named for the first time.
 fn standard_input(number: usize) -> anyhow::Result<StreamArgument> {
     if number > 1 {
-        let context = "- is named twice, and there is one standard input".to_owned();
-        Err(usage(context, "one stream after the other: cat FIRST SECOND | mtctl … -"))?;
+        let context = "- is named twice, but there is only one standard input".to_owned();
+        Err(usage(context, "join the streams: cat FIRST SECOND | mtctl … -"))?;
     }
     if std::io::stdin().is_terminal() {
-        let context = "standard input is a terminal: no stream comes from there".to_owned();
+        let context = "standard input is a terminal: it cannot supply a stream".to_owned();
         Err(usage(context, "COMMAND | mtctl … -, or mtctl … - < FILE"))?;
     }
     let opening = || "opening standard input";

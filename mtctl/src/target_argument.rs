@@ -170,7 +170,7 @@ fn disk_of_wwid<'a>(disks: &'a [IdentifiedDisk], wwid: &Wwid) -> Result<&'a Iden
     with_wwid(disks, wwid).first().copied().ok_or_else(|| {
         let context = format!("looking for the target wwid:{wwid}: no disk has this WWID");
         Error::new(ErrorKind::Usage, context)
-            .with_hint(format!("{LIST}; a file of this name is ./{wwid}"))
+            .with_hint(format!("{LIST}; for a file of this name: ./{wwid}"))
     })
 }
 

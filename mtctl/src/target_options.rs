@@ -16,11 +16,11 @@ use crate::target_argument::{self, NamedTarget, TargetArgument};
 /// Which disk each volume goes to.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TargetOptions {
-    /// The disk or image file of streams with one volume: a path, or wwid:ID
+    /// The disk or image file, for streams with one volume: a path, or wwid:ID
     #[arg(long, value_name = "DEVICE", conflicts_with = "map")]
     target: Option<TargetArgument>,
 
-    /// The disk of the stream's volume SOURCE; once for each volume
+    /// The disk of volume SOURCE of the stream; once for each volume
     #[arg(long, value_name = "SOURCE=DEVICE", value_parser = mapping)]
     map: Vec<(String, TargetArgument)>,
 }
@@ -98,7 +98,7 @@ fn check_mapped_once(map: &[(String, TargetArgument)]) -> system::Result<()> {
             let volume = VolumeName::from(source.as_str()).in_words();
             let context = format!("{volume} is mapped twice");
             return Err(system::Error::new(system::ErrorKind::Usage, context)
-                .with_hint("a volume has one target"));
+                .with_hint("map each volume once"));
         }
     }
     Ok(())

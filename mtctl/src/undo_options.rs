@@ -8,12 +8,12 @@ use crate::output;
 /// Where the room for it comes from, or that none is taken.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct UndoOptions {
-    /// Let the oldest points go, if there is no room else to keep what is overwritten
+    /// Give up the oldest points if that makes room to keep what gets overwritten
     #[arg(long)]
     pub(crate) give_up_points: bool,
 
-    /// Keep nothing of what is overwritten: faster, and takes no room; it cannot be taken back, and
-    /// the points after the one gone to are given up
+    /// Keep nothing of what gets overwritten: faster, and needs no room, but cannot be undone;
+    /// points after the destination are given up
     #[arg(long, conflicts_with = "give_up_points")]
     pub(crate) without_undo: bool,
 }
@@ -22,7 +22,7 @@ impl UndoOptions {
     /// What else going back to `to` costs, in words that continue a question; usually empty.
     pub(crate) fn cost(self, known: &Catalogue, to: PointId) -> String {
         match self.given_up(known, to) {
-            0 if self.without_undo => " without a way to take it back".to_owned(),
+            0 if self.without_undo => " without a way to undo it".to_owned(),
             0 => String::new(),
             count => format!(" and give up {} after it", output::counted(count, "point")),
         }

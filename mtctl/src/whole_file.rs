@@ -32,11 +32,11 @@ pub(crate) fn check(path: &Path, hint: &str) -> system::Result<()> {
     let directory = directory_of(path);
     if !directory.is_dir() {
         let context =
-            format!("writing {}: {} is no directory", path.display(), directory.display());
+            format!("writing {}: {} is not a directory", path.display(), directory.display());
         return Err(system::Error::new(system::ErrorKind::Usage, context));
     }
     if path.exists() && !path.is_file() {
-        let context = format!("{} is there and is no regular file", path.display());
+        let context = format!("{} exists and is not a regular file", path.display());
         return Err(system::Error::new(system::ErrorKind::Usage, context).with_hint(hint));
     }
     OwnPlaces::refuse_output(path)?;
@@ -71,12 +71,12 @@ pub(crate) fn check_replaces_nothing(
         return Ok(());
     }
     if let Some(input) = inputs.iter().find(|input| is_one(input, path)) {
-        let context = format!("{writing}: it is what is read, {}", input.display());
+        let context = format!("{writing}: it is also read, as {}", input.display());
         return Err(system::Error::refused(context).with_hint("name a new file"));
     }
     if force.is_none() {
-        let hint = format!("name a new file, or say that it may go: --force {}", path.display());
-        let context = format!("{writing}: a file is there, and it is not empty");
+        let hint = format!("name a new file, or allow replacing it: --force {}", path.display());
+        let context = format!("{writing}: the file exists and is not empty");
         return Err(system::Error::refused(context).with_hint(hint));
     }
     OwnPlaces::of_this_host(&RetentionOptions::default(), None).refuse(path)?;
@@ -121,8 +121,8 @@ pub(crate) fn write<T>(
     // Flushed here already, so that replacing it follows the comparison at once.
     part.file().sync_all().with_context(writing)?;
     let appeared = || {
-        system::Error::refused(format!("{}: another file was put there meanwhile", writing()))
-            .with_hint("it stays as it is: look at it, and name a new file")
+        system::Error::refused(format!("{}: another file has appeared there meanwhile", writing()))
+            .with_hint("it is left as it is: inspect it, and name a new file")
     };
     match before {
         None => match part.take_free_name(path) {

@@ -171,7 +171,11 @@ fn blockio_names_no_verb_and_no_option() {
             assert!(!names_the_command(&root, &text), "{shown}: {text:?}: make it a `Remedy`");
         }
     }
-    for text in ["go back: mtctl recover", "say so: --accept-base", "--size 1: the input has 2"] {
+    for text in [
+        "go back: mtctl recover",
+        "if the volume is there: --accept-base",
+        "--size 1: the input has 2",
+    ] {
         assert!(names_the_command(&root, text), "{text}");
     }
     assert!(!names_the_command(&root, "name it: losetup --find --show FILE"));

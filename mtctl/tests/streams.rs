@@ -165,11 +165,11 @@ fn convert_replaces_no_file_but_the_one_that_force_names() {
         (ran.status.code(), said(&ran))
     };
     for (output, force, code, told) in [
-        (&image, &[][..], 4, "it is not empty"),
+        (&image, &[][..], 4, "is not empty"),
         (&image, &["--force", &other], 2, "--force names another file"),
-        (&input, &[], 4, "it is what is read"),
-        (&input, &["--force", &input], 4, "it is what is read"),
-        (&link, &["--force", &link], 4, "it is what is read"),
+        (&input, &[], 4, "it is also read"),
+        (&input, &["--force", &input], 4, "it is also read"),
+        (&link, &["--force", &link], 4, "it is also read"),
     ] {
         let (found, said) = convert(output, force);
         assert_eq!(found, Some(code), "{output} {force:?}: {said}");
@@ -282,10 +282,10 @@ fn a_size_has_a_unit_and_is_not_another_than_the_input_says() {
     for (typed, size, code, told) in [
         (&inspect[..], "1M", 0, ""),
         (&inspect, "2MiB", 2, "has 1048576 bytes"),
-        (&inspect, "1MB", 2, "no unit"),
+        (&inspect, "1MB", 2, "not a unit"),
         (&apply, "1024k", 0, ""),
         (&apply, "1G", 2, "has 1048576 bytes"),
-        (&["apply", &native, "--target", &target, "--size"], "1G", 2, "leave it out"),
+        (&["apply", &native, "--target", &target, "--size"], "1G", 2, "omit the option"),
         (&convert, "1G", 2, "the input says that its disk has 104858149 bytes"),
         (&convert, "104858149", 0, ""),
     ] {
@@ -409,7 +409,7 @@ fn a_volume_without_a_name_is_named_where_it_is_converted() {
     for (input, to, why) in [
         (&two, "native", "the stream has 2 volumes"),
         (&output, "native", "the stream calls it \"db\""),
-        (&diff, "rbd-diff-v1", "does not say what its volume is called"),
+        (&diff, "rbd-diff-v1", "does not name its volume"),
     ] {
         let refused = convert(input, "log", to, &other);
         assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));

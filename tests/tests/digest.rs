@@ -104,7 +104,7 @@ fn a_kept_digest_tells_the_part_of_a_disk_that_changed() {
         let kept = machine.file("kept.digest");
         let kept = kept.to_str().unwrap();
         machine.mtctl(&["digest", disk.path(), "--output", kept]).exits(0);
-        verify(machine, disk.path(), kept).exits(0).says("is the same as");
+        verify(machine, disk.path(), kept).exits(0).says("equals");
         disk.write(3 * MIB as u64 + 77, b"x");
         let run = verify(machine, disk.path(), kept);
         run.exits(5).says("3145728..4194304 6144..8192 1 MiB").says("1 range");
@@ -155,11 +155,11 @@ fn a_larger_disk_is_not_the_same_and_no_byte_is_blamed() {
         machine.mtctl(&["digest", &small, "--output", kept]).exits(0);
         for against in [&small, kept] {
             let run = verify(machine, large.path(), against);
-            run.exits(5).says("the first 2097664 bytes").says("no byte of these differs");
+            run.exits(5).says("the first 2097664 bytes").says("no byte differs");
             assert_eq!(ranges(machine, large.path(), against), []);
         }
         large.write(2 * MIB as u64 + 600, b"beyond the shorter one");
-        verify(machine, large.path(), kept).exits(5).says("no byte of these differs");
+        verify(machine, large.path(), kept).exits(5).says("no byte differs");
     });
 }
 

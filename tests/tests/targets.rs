@@ -421,7 +421,7 @@ fn no_stream_takes_the_place_of_the_file_behind_a_loop_device() {
         let stream = Path::new(env!("CARGO_MANIFEST_DIR")).join(stream);
         let typed = ["stream", "convert", stream.to_str().unwrap(), "--to", "native"];
         let convert = |more: &[&str]| machine.mtctl(&[&typed[..], more].concat());
-        convert(&["--output", file]).exits(4).says("it is not empty");
+        convert(&["--output", file]).exits(4).says("is not empty");
         let asked = convert(&["--output", file, "--force", file]);
         asked.exits(4).says(&format!("behind the loop device {}", disk.path()));
         asked.says("hint: name a new file");

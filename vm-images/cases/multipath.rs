@@ -99,7 +99,7 @@ fn policies(lab: &mut Lab) -> Result<()> {
     machine.run("mtctl check")?.says("pass duplicate-ids").says("policy auto");
     one_disk_is_fit(&mut machine)?;
 
-    machine.run(&prepare("off"))?.exits(0).says("1 changed").says("A restart is needed");
+    machine.run(&prepare("off"))?.exits(0).says("1 changed").says("A restart is required");
     machine.must(TAKE_UP)?;
     machine.wait_until(&format!("[ ! -e {} ]", map("db")))?;
     paths_are_refused(&mut machine)?;

@@ -34,48 +34,50 @@ const EXAMPLES: &str = "\
 Examples:
   mtctl apply delta.rbd --target /dev/sdb
   mtctl apply full.mts day1.mts --group web --target wwid:6000c29f3a2b4c5d6e7f8091a2b3c4d5
-                                              remembers where it is: the same command goes on
-  mtctl apply day2.mts --group web            onto the disks that the group has
+                                              remembers its position: the same command resumes
+  mtctl apply day2.mts --group web            onto the disks of the group
   nc -l 9443 | mtctl apply - --group web --resume --map db=/dev/sdb --map log=/dev/sdc
   mtctl apply disk.img --format raw --target /srv/images/disk.raw --verify
-  mtctl apply db.rbd --group shop --volume db           of the volumes of the group, this one
+  mtctl apply db.rbd --group shop --volume db           one volume of the group
   mtctl apply delta.rbd --target /dev/sdb --dry-run     read, verify, plan; write nothing
 
-A stream whose checksum, order or bounds are wrong ends it with exit code 5, and nothing of the
-batch in question is written. What was applied before is durable, and remembered with --group.
+A stream with a wrong checksum, order or bounds ends the run with exit code 5, and nothing of the
+batch in question is written. What was applied before is durable, and with --group remembered.
 
-Without --group nothing is remembered: no resuming, no check that a stream follows the last one.";
+Without --group nothing is remembered: a run cannot be resumed, and nobody checks that a stream
+follows the last one.";
 
 /// What was typed after `mtctl apply`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Streams in the order in which they are applied; - is standard input, a directory is the svd
-    /// streams in it by sequence number
+    /// Streams in the order in which to apply them; - is standard input; a directory stands for the
+    /// svd streams in it, by sequence number
     #[arg(value_name = "STREAM", required = true)]
     streams: Vec<PathBuf>,
 
     #[command(flatten)]
     targets: TargetOptions,
 
-    /// The protection group: remembers what was applied, so that it is resumed, and checked
+    /// The protection group: it remembers what was applied, so that a run can be resumed and the
+    /// next stream checked
     #[arg(long, value_name = "NAME", add = completion::groups())]
     group: Option<String>,
 
-    /// What the volume is called: of streams that have one and do not name it
+    /// Name of the volume, for streams with one volume that do not name it
     #[arg(long, value_name = "NAME", value_parser = stream_options::volume_name)]
     #[arg(conflicts_with = "map")]
     volume: Option<Name>,
 
-    /// The format; a raw image has to be named
+    /// Format of the stream; a raw image is not detected
     #[arg(long, value_enum, default_value_t = FormatName::Auto)]
     format: FormatName,
 
-    /// The size of a raw image that comes through a pipe: one that ends before it was cut
+    /// Size of a raw image from a pipe: if it ends earlier, it was truncated
     #[arg(long, value_name = "SIZE", value_parser = size_argument::size)]
     size: Option<u64>,
 
-    /// How disks are written [default of a new group: auto]
+    /// How to write to disks [default of a new group: auto]
     #[arg(long, value_enum)]
     engine: Option<EngineName>,
 
@@ -85,7 +87,7 @@ pub struct Arguments {
     #[command(flatten)]
     policy: PolicyOptions,
 
-    /// A pipe that ends before its stream does is no failure: the rest comes another time
+    /// Do not fail if a pipe ends before its stream does: the rest follows later
     #[arg(long, requires = "group")]
     resume: bool,
 
@@ -93,28 +95,28 @@ pub struct Arguments {
     #[arg(long)]
     verify: bool,
 
-    /// Take it that the source has another size than before; grow an image file that is too small
+    /// Accept that the size of the source changed, and grow an image file that is too small
     #[arg(long)]
     accept_resize: bool,
 
-    /// Take the target though it is not known to be the one, or not as the group left it
+    /// Accept a target that may not be the group's disk, or is not as the group left it
     #[arg(long)]
     accept_target: bool,
 
-    /// Apply an svd stream that the source made before the last one, or a native stream that may
-    /// have been applied long ago
+    /// Accept an svd stream older than the last one, or a native stream that may have been applied
+    /// long ago
     #[arg(long)]
     accept_older: bool,
 
-    /// Take it that the volume is where the stream begins, where that cannot be known
+    /// Accept that the volume is where the stream begins if this is not known
     #[arg(long)]
     accept_base: bool,
 
-    /// Give up the stream that was begun and not finished, and apply this one
+    /// Give up the unfinished stream, and apply this one
     #[arg(long)]
     accept_unfinished: bool,
 
-    /// Read, verify and plan; write nothing: exit 3 if something is to be applied
+    /// Read, verify and plan, but write nothing; exit 3 if there is something to apply
     #[arg(long)]
     dry_run: bool,
 
@@ -122,7 +124,7 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// Say on stderr what is done
+    /// Log on stderr what is done
     #[arg(long, short)]
     verbose: bool,
 }
@@ -211,9 +213,9 @@ fn open_group(arguments: &Arguments) -> anyhow::Result<Group> {
         GroupOptions { group: name.clone(), at: arguments.at.clone() }.place()?;
     }
     if place.history.is_none() && arguments.at.retention.is_none() {
-        let text = "nothing is mounted on /mnt/retention: no history is kept, and there \
-                    is no way back to a recovery point; --retention DIR keeps one, --retention \
-                    none says that none is wanted";
+        let text = "nothing is mounted on /mnt/retention: no history is kept, so there will be \
+            no recovery points; use --retention DIR to keep history, or --retention none to go \
+            without";
         attention::warn(text);
     }
     let mut group = match arguments.dry_run {
@@ -245,10 +247,10 @@ fn require_some(targets: &TargetOptions) -> system::Result<()> {
     if !targets.is_empty() {
         return Ok(());
     }
-    let context = "no disk is named that the streams are to go to";
+    let context = "no disk is named for the streams";
     Err(system::Error::new(system::ErrorKind::Usage, context).with_hint(
-        "--target DEVICE, or for each volume --map SOURCE=DEVICE, or the group that has its disks: \
-             --group NAME",
+        "use --target DEVICE, or --map SOURCE=DEVICE for each volume, or name the group that has \
+         the disks: --group NAME",
     ))
 }
 

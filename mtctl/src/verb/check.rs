@@ -18,10 +18,10 @@ use crate::output;
 
 const EXAMPLES: &str = "\
 Examples:
-  mtctl check                       every requirement, and what to do about those not met
-  mtctl check --profile asr         by the rules of the vendor's procedure
+  mtctl check                       every requirement, and what to do about unmet ones
+  mtctl check --profile asr         the requirements of the vendor's procedure
   mtctl check --json | jq -r '.findings[] | select(.status == \"fail\") | .hint'
-  mtctl check --record host.json    also write down what was read, for support
+  mtctl check --record host.json    also record what was read, for support
 
 Exit codes: 0 ready; 3 not ready. Nothing is changed.";
 
@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         document::print(&mut out, &check)?;
     } else {
         print(&mut out, &check.findings)?;
-        let verdict = if check.ready { "ready" } else { "NOT ready: mend what failed above" };
+        let verdict = if check.ready { "ready" } else { "NOT ready: fix what failed above" };
         writeln!(out, "\nThis host is {verdict}.")?;
     }
     out.flush()?;

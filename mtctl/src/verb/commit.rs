@@ -30,8 +30,8 @@ Examples:
   mtctl commit --group web --yes
 
 The disks must be at a recovery point: the last one, with nothing written since, or the one that
-they were rolled back to; then they are compared with the history before it is dropped. After it
-there is no way back.";
+they were rolled back to. They are compared with the history before it is dropped. A commit cannot
+be undone.";
 
 /// What was typed after `mtctl commit`.
 #[derive(Debug, Args)]
@@ -43,8 +43,8 @@ pub struct Arguments {
     #[command(flatten)]
     policy: PolicyOptions,
 
-    /// Take the disks though one is not known to be the one, not as the group left it, or another
-    /// group's as well
+    /// Accept disks that may not be the group's, are not as it left them, or also belong to another
+    /// group
     #[arg(long)]
     accept_target: bool,
 
@@ -57,7 +57,7 @@ pub struct Arguments {
     json: bool,
 }
 
-const QUESTION: &str = "Accept the disks as they are? There is no way back.";
+const QUESTION: &str = "Accept the disks as they are? This cannot be undone.";
 
 /// Commits the group.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let shown = shown(group.view(), id);
     if !arguments.json {
         let text = format!(
-            "the disks are at {shown}; {} of history go, and with them {}",
+            "the disks are at {shown}; the commit drops {} of history and {}",
             size::binary(bytes),
             output::counted(points as u64, "recovery point")
         );
@@ -96,7 +96,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         });
         document::print(&mut out, &done)?;
     } else {
-        writeln!(out, "committed: the history of group {} is dropped", group.view().name())?;
+        writeln!(out, "committed: the history of group {} was dropped", group.view().name())?;
         for text in &proven.not_known {
             writeln!(out, "{}", output::wrapped(&format!("not known: {text}"), 2))?;
         }
@@ -114,7 +114,7 @@ fn nothing_to_do(group: &Group, arguments: &Arguments) -> anyhow::Result<Exit> {
         document::print(&mut out, &nothing)?;
     } else {
         let name = group.view().name();
-        let text = format!("nothing to do: group {name} was committed, and has no history since");
+        let text = format!("nothing to do: group {name} was already committed");
         writeln!(out, "{}", output::wrapped(&text, 2))?;
     }
     out.flush()?;
@@ -141,7 +141,7 @@ fn prove(group: &GroupView, proof: Proof, arguments: &Arguments) -> anyhow::Resu
         // Nothing has to be compared with the history, and the machines may have their disks back
         // by now.
         (Err(error), Proof::NothingWritten(_)) if accept => {
-            let not_known = vec![format!("the disks could not be looked at: {error:#}")];
+            let not_known = vec![format!("the disks could not be inspected: {error:#}")];
             return Ok(Proven { compared_bytes: 0, not_known });
         }
         (opened, _) => opened?,
@@ -159,19 +159,19 @@ fn prove(group: &GroupView, proof: Proof, arguments: &Arguments) -> anyhow::Resu
         Proof::RolledBack(point) => {
             compared_bytes = compare(group, point, assignments, &stop)?;
             not_known.push(
-                "what was not overwritten since the point was not compared: nothing else is taken \
-                 to have written there"
+                "blocks not overwritten since the point were not compared: nothing else should \
+                 have written to them"
                     .to_owned(),
             );
         }
         Proof::NothingWritten(_) if !group.state().knows_content() => not_known.push(
-            "this group wrote nothing since the point; what the disks held then is not known, and \
-             was not compared: that is done only with `mtctl verify`"
+            "this group wrote nothing since the point; the content of the disks at that time is \
+             not known and was not compared (only `mtctl verify` can)"
                 .to_owned(),
         ),
         Proof::NothingWritten(_) => not_known.push(
-            "this group wrote nothing since the point, and samples of the disks are as it left \
-             them; all of them are compared only with `mtctl verify`"
+            "this group wrote nothing since the point, and samples of the disks match; only \
+             `mtctl verify` compares everything"
                 .to_owned(),
         ),
     }
@@ -179,7 +179,7 @@ fn prove(group: &GroupView, proof: Proof, arguments: &Arguments) -> anyhow::Resu
     let unreadable = others.unreadable();
     if unreadable > 0 {
         not_known.push(format!(
-            "{} of other groups cannot be read, and they may have these disks as well",
+            "{} of other groups cannot be read; those groups may also have these disks",
             output::counted(unreadable as u64, "state")
         ));
     }

@@ -20,12 +20,12 @@ use subject::{Looking, Subject, SubjectArguments};
 const EXAMPLES: &str = "\
 Examples:
   mtctl digest /dev/sdb                            prints what b3sum /dev/sdb prints
-  mtctl digest /dev/sdb --output sdb.digest        for mtctl verify, which tells what differs
+  mtctl digest /dev/sdb --output sdb.digest        for mtctl verify, which shows what differs
   mtctl digest --group web --to latest --volume db  a disk as it was at a recovery point
   mtctl digest disk.img --leaf 64K --json | jq -r .root
 
-The disk is held exclusively while it is read, and nothing is written to it. One that is in use, or
-is written to meanwhile, is refused: what would be hashed is no one state of it.";
+The disk is opened exclusively and only read. A disk that is in use, or is written to meanwhile, is
+refused: its hash would not belong to any one state.";
 
 /// What was typed after `mtctl digest`.
 #[derive(Debug, Args)]
@@ -34,11 +34,11 @@ pub struct Arguments {
     #[command(flatten)]
     subject: SubjectArguments,
 
-    /// How much one hash of the document stands for: a power of two from 64K to 64M
+    /// How much data each hash in the document covers: a power of two from 64K to 64M
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = leaf_size)]
     leaf: LeafSize,
 
-    /// Write the document with all hashes to FILE; a digest that is there is replaced
+    /// Write the document with all hashes to FILE; an existing digest is replaced
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -88,8 +88,8 @@ fn check_output(path: &Path) -> anyhow::Result<()> {
     if !path.exists() || whole_file::head(path)?.is_empty() || is_digest(path)? {
         return Ok(());
     }
-    let context = format!("writing {}: it is there and is no digest", path.display());
-    Err(system::Error::refused(context).with_hint("name a new file, or remove this one"))?
+    let context = format!("writing {}: it exists and is not a digest", path.display());
+    Err(system::Error::refused(context).with_hint("name a new file, or remove the existing one"))?
 }
 
 /// Whether the file at `path` is meant to be a digest.

@@ -20,10 +20,10 @@ use crate::output;
 const EXAMPLES: &str = "\
 Examples:
   mtctl disks                       every SCSI, SATA, NVMe and virtio disk, and multipath maps
-  mtctl disks --all                 loop devices, logical volumes and arrays, too
+  mtctl disks --all                 also loop devices, logical volumes and arrays
   mtctl disks --json | jq -r '.disks[] | select(.eligible_for | index(\"retention\")) | .path'
 
-Run it as root: otherwise contents cannot be looked at, and no disk is called blank.";
+Run it as root: otherwise it cannot look at the content of disks, and calls none blank.";
 
 /// What was typed after `mtctl disks`.
 #[derive(Debug, Args)]
@@ -62,10 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         let json = Json { disks: &disks, unreadable_groups: &groups.unreadable };
         document::print(&mut out, &json)?;
     } else if disks.is_empty() {
-        writeln!(
-            out,
-            "no disks; mtctl disks --all also lists loop devices and what is made of disks"
-        )?;
+        writeln!(out, "no disks; mtctl disks --all also lists loop devices, volumes and arrays")?;
     } else {
         print(&mut out, &disks)?;
     }

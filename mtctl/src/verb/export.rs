@@ -32,16 +32,16 @@ const EXAMPLES: &str = "\
 Examples:
   mtctl export --group web --to before-upgrade --socket /run/web.sock &
   nbdinfo 'nbd+unix:///?socket=/run/web.sock'
-  nbdcopy 'nbd+unix:///db?socket=/run/web.sock' db.img      one volume of several, by its name
+  nbdcopy 'nbd+unix:///db?socket=/run/web.sock' db.img      one of several volumes, by name
   mtctl export --group web --to latest --scratch --socket /run/web.sock
-                                              a test VM can boot from it: its writes are thrown away
+                                              a test VM can boot from it: its writes are discarded
   mtctl export --group web --to latest --listen 127.0.0.1:10809
   mtctl export --group web --to latest --run 'nbdcopy \"$uri\" db.img'
-                                              ends with the command, and with its exit code
+                                              ends with the command, with its exit code
 
-Nothing is moved, the disks are only read, and replication may go on meanwhile. It serves until
-SIGTERM or Ctrl-C, until the command of --run ends, or until the point is gone (exit code 1). Over
-TCP everybody who reaches the address can read: beyond this host it needs --insecure.";
+Nothing is copied, the disks are only read, and replication may continue. It serves until SIGTERM or
+Ctrl-C, until the command of --run ends, or until the point is gone (exit code 1). Over TCP anybody
+who can reach the address can read: beyond this host it needs --insecure.";
 
 /// Shorter than the one that clap makes.
 const USAGE: &str = "mtctl export [OPTIONS] --group <NAME> --to <POINT> <--socket|--listen|--run>";
@@ -70,28 +70,28 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 
-    /// Serve beyond this host: there is no TLS, so everybody who reaches the address can read all
+    /// Serve beyond this host: without TLS, anybody who can reach the address can read everything
     #[arg(long, requires = "listen")]
     insecure: bool,
 
-    /// Let clients write, into a layer that is thrown away at the end
+    /// Let clients write to a layer that is discarded at the end
     #[arg(long)]
     scratch: bool,
 
-    /// Where the throw-away layer is kept meanwhile
+    /// Where to keep the discardable layer
     #[arg(long, value_name = "DIR", default_value = "/var/tmp", requires = "scratch")]
     scratch_dir: PathBuf,
 
-    /// Serve while the shell runs CMD, which has $uri (where the volume is; of several, $uris
-    /// has a line for each) and $unixsocket; without --socket and --listen, nobody else knows where
+    /// Serve while a shell runs CMD, with $uri (the volume; $uris has a line for each of several)
+    /// and $unixsocket set; without --socket and --listen, nobody else knows the address
     #[arg(long, value_name = "CMD", value_parser = command::typed)]
     run: Option<String>,
 
-    /// Write the number of this process into FILE, when clients can connect
+    /// Write the process id to FILE as soon as clients can connect
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
 
-    /// Print JSON: one line, when clients can connect
+    /// Print one line of JSON as soon as clients can connect
     #[arg(long)]
     json: bool,
 }
@@ -169,7 +169,10 @@ fn tell_others(
     let (process, address) = (std::process::id(), server.address().to_string());
     let told = Exporting::begin(&arguments.of.place()?, &Exporter { process, point, address });
     if let Err(error) = &told {
-        attention::warn(format!("who drops the point will not be told of this export: {error}"));
+        attention::warn(format!(
+            "nobody who drops the point will be warned of this export: \
+            {error}"
+        ));
     }
     Ok(told.ok())
 }
@@ -179,10 +182,10 @@ fn not_in_the_open(address: SocketAddr, insecure: bool) -> system::Result<Socket
     if insecure || address.ip().to_canonical().is_loopback() {
         return Ok(address);
     }
-    let context = format!("serving on {address}: it can be reached from other hosts");
+    let context = format!("serving on {address}: other hosts can reach it");
     Err(Error::new(ErrorKind::Usage, context).with_hint(
-        "without TLS everybody who reaches it can read the disks: use --socket or 127.0.0.1 and a \
-         tunnel (ssh -L), or say --insecure",
+        "without TLS anybody who can reach it can read the disks: use --socket or 127.0.0.1 with \
+         a tunnel (ssh -L), or --insecure",
     ))
 }
 

@@ -23,28 +23,28 @@ Examples:
   mtctl group release --group web
   mtctl group forget --group web
 
-How a group is kept is saved with it, and holds for every verb. The first apply creates a group by
-itself, with what is typed there; from then on only `group set` changes it.";
+The settings of a group are saved with it, and apply to every verb. The first apply creates a group
+with the settings that are given there; from then on only `group set` changes them.";
 
 /// What can be done with groups.
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub enum Command {
-    /// List the groups of this host: where their disks are, points, window, alarms
+    /// List the groups of this host: state of the disks, points, window, alarms
     List(list::Arguments),
-    /// Show one group: its volumes, where they are, and how it is kept
+    /// Show one group: its volumes, their state, and its settings
     Show(show::Arguments),
     /// Create a group before anything is applied to it
     Create(settings::Create),
-    /// Change how a group is kept
+    /// Change the settings of a group
     Set(settings::Set),
-    /// Give a group another name
+    /// Rename a group
     Rename(rename::Arguments),
-    /// Go on with other disks that hold the same
+    /// Move a group to other disks with the same content
     Retarget(retarget::Arguments),
-    /// Give the disks of a group up, and its history
+    /// Release the disks of a group, and drop its history; its settings stay
     Release(release::Arguments),
-    /// Give the disks of a group up, and remove all else of it
+    /// Release the disks of a group, and remove everything else of it
     Forget(forget::Arguments),
 }
 

@@ -21,9 +21,9 @@ Examples:
   mtctl history --last 20
   mtctl history --group web --json | jq '.runs[] | select(.exit_code != 0)'
 
-Verbs that change a group are in it from where they begin to, and so are restore and export. One
-that was killed, or whose host lost its power, did not end; one that is at it now has not ended yet.
-Of each group, about the last thousand runs are kept, through commit and release.";
+It lists verbs that changed a group, from the moment they began to, and also restore and export. A
+run that was killed, or whose host lost power, did not end; a run in progress has not ended yet.
+About the last thousand runs of each group are kept, also after commit and release.";
 
 /// What was typed after `mtctl history`.
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", add = completion::groups())]
     group: Option<String>,
 
-    /// Only so many runs, the last ones
+    /// Only the last N runs
     #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     last: Option<usize>,
 
@@ -78,7 +78,7 @@ struct JsonRun<'a> {
 
 fn at_least_one(text: &str) -> Result<usize, String> {
     let count = text.parse().map_err(|error| format!("{error}"))?;
-    if count == 0 { Err("it is at least 1".to_owned()) } else { Ok(count) }
+    if count == 0 { Err("it must be at least 1".to_owned()) } else { Ok(count) }
 }
 
 /// A run, its group, and whether it may still be running.

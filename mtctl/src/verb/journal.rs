@@ -11,11 +11,11 @@ pub(crate) mod rebuild;
 /// What can be done with a history.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Tell whether all that the recovery points need is there and whole; changes nothing
+    /// Check that everything the recovery points need is present and intact; changes nothing
     Check(check::Arguments),
-    /// Print the history, a line a record
+    /// Print the history, one line for each record
     Dump(dump::Arguments),
-    /// Make the state of the group anew from its segments, when it is lost or older than they are
+    /// Rebuild the state of the group from its segments when it is lost or outdated
     Rebuild(rebuild::Arguments),
 }
 

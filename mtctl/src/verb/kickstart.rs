@@ -21,7 +21,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     hostname: String,
 
-    /// Disk to install on; its content is lost: /dev/disk/by-id/wwn-… (best), or sda
+    /// Disk to install on, whose content is lost: /dev/disk/by-id/wwn-… (best), or sda
     #[arg(long)]
     disk: String,
 
@@ -59,11 +59,11 @@ pub struct Arguments {
     #[arg(long, value_name = "cdrom|URL")]
     install_from: Option<String>,
 
-    /// Retention disk that the first boot names to mtctl prepare; the installer does not touch it
+    /// Retention disk for mtctl prepare at the first boot; the installer does not touch it
     #[arg(long, value_name = "DISK")]
     retention_disk: Option<String>,
 
-    /// Where the installation fetches the mtctl program
+    /// URL of the mtctl program
     #[arg(long, value_name = "URL", requires = "mtctl_sha256")]
     mtctl_url: Option<String>,
 

@@ -24,19 +24,18 @@ const EXAMPLES: &str = "\
 Examples:
   mtctl points list --group web
   mtctl points create --group web --kind app --name before-upgrade
-  mtctl points pin before-upgrade --group web     it does not expire
+  mtctl points pin before-upgrade --group web     it will not expire
   mtctl points unpin before-upgrade --group web
   mtctl points show latest --group web --json
-  mtctl points show 'yesterday 18:00' --group web --local     the newest that is not after it
+  mtctl points show 'yesterday 18:00' --group web --local     the newest point up to then
 
-A point is named by its number, its name, a time (the newest point that is not after it), latest,
-latest-app, or start (what was there before the first stream). What is ambiguous or expired is
-refused, and nothing else taken instead. Where something else is meant by a name, id:NUMBER is the
-number, and name:NAME the name.
+Select a point by its number, its name, a time (the newest point up to then), latest, latest-app, or
+start (what was there before the first stream). An ambiguous or expired selection is refused; no
+other point is used instead. If a name looks like something else, write id:NUMBER or name:NAME.
 
-A time is RFC 3339 (2026-11-22T03:00:00Z); or by the clock and zone of this host 2026-11-22 03:00,
-2026-11-22 (the beginning of that day), 14:10 (of today), yesterday 18:00, or 2h ago. Points have
-the time of their source's clock.";
+A time is RFC 3339 (2026-11-22T03:00:00Z) or, in the time zone of this host, 2026-11-22 03:00,
+2026-11-22 (the beginning of that day), 14:10 (today), yesterday 18:00, or 2h ago. Points have the
+time of their source's clock.";
 
 /// What can be done with recovery points.
 #[derive(Debug, Subcommand)]
@@ -46,13 +45,13 @@ pub enum Command {
     List(List),
     /// Show one point
     Show(Show),
-    /// Make a point of what the disks hold now
+    /// Create a point of what the disks hold now
     Create(Create),
-    /// Keep a point: it does not expire
+    /// Keep a point: it will not expire
     Pin(One),
-    /// Let a point expire like all others
+    /// Let a pinned point expire like any other
     Unpin(One),
-    /// Let points go now: by how the group is kept, or by name
+    /// Drop points now: by the settings of the group, or by name
     Forget(forget::Forget),
 }
 
@@ -63,7 +62,7 @@ pub struct List {
     #[command(flatten)]
     of: GroupOptions,
 
-    /// Show times by the clock of this host's zone; JSON is in UTC always
+    /// Show times in the time zone of this host; JSON is always in UTC
     #[arg(long)]
     local: bool,
 
@@ -79,7 +78,7 @@ pub struct Show {
     #[command(flatten)]
     one: One,
 
-    /// Show times by the clock of this host's zone; JSON is in UTC always
+    /// Show times in the time zone of this host; JSON is always in UTC
     #[arg(long)]
     local: bool,
 }
@@ -111,11 +110,11 @@ pub struct Create {
     #[arg(long, value_enum, default_value_t = KindName::Crash)]
     kind: KindName,
 
-    /// A name for it: no number, nor latest, latest-app or start; at most 200 bytes
+    /// A name for the point, of at most 200 bytes; not a number, latest, latest-app or start
     #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<String>,
 
-    /// Take the disks though one does not hold what the group left there
+    /// Accept disks that are not as the group left them
     #[arg(long)]
     accept_target: bool,
 
@@ -130,9 +129,9 @@ fn name(text: &str) -> Result<String, String> {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum KindName {
-    /// As after a power cut of the source
+    /// As after a power failure of the source
     Crash,
-    /// As the application made it consistent
+    /// Made consistent by the application
     App,
 }
 
@@ -197,13 +196,13 @@ fn remarks(out: &mut impl Write, known: &Catalogue) -> anyhow::Result<()> {
     let mut say = |text: &str| writeln!(out, "{}", output::wrapped(text, 2));
     if let Some(start) = known.points.first().filter(|point| point.kind == PointKind::Start) {
         let kept = size::binary(start.journal_bytes());
-        say(&format!("what was there before the first stream is kept too ({kept}): start"))?;
+        say(&format!("what was there before the first stream is also kept ({kept}): start"))?;
     }
     if let Some(cut) = known.window_cut_to {
         let held = in_hours(std::time::Duration::from_nanos(cut));
         say(&format!(
-            "ALARM: for want of room, points had to go that were younger than the retention \
-             window; {held} were left"
+            "ALARM: points younger than the retention window were dropped for lack of room; \
+             {held} of history are left"
         ))?;
     }
     if let Some(to) = known.rolling_back_to {

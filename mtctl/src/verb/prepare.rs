@@ -31,16 +31,16 @@ use show::WhyDry;
 const EXAMPLES: &str = "\
 Examples:
   mtctl prepare                                   show the plan, ask, carry it out
-  mtctl prepare --dry-run                         only show the plan; exit 0: nothing is to do
+  mtctl prepare --dry-run                         only show the plan; exit 0: nothing to do
   mtctl prepare --retention-disk /dev/sdb --yes   without asking, on the disk named
   mtctl prepare --retention-disk naa.6000c29… --destroy naa.6000c29…
-                                                  on a disk with content, which is lost
-  mtctl prepare --skip packages                   when the repositories cannot be reached
+                                                  on a disk with content, which is destroyed
+  mtctl prepare --skip packages                   if the repositories are unreachable
   mtctl prepare --only multipath lvm              these steps only
   mtctl prepare --root /mnt/image --yes           a mounted system; nothing else is mounted
 
 Steps: platform scsi-ids enable-uuid packages filesystems multipath lvm retention tuning
-custom-changes reboot. Without a terminal and without --yes it is a dry run.
+custom-changes reboot. Without a terminal, it is a dry run unless --yes is given.
 Exit codes: 0 done or nothing to do; 1 failed; 2 usage; 3 drift, or not ready; 4 refused by a
 guard, nothing touched.";
 
@@ -48,7 +48,7 @@ guard, nothing touched.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The disk that becomes the retention volume; without it, the one blank disk is proposed
+    /// The disk to become the retention volume [default: the one blank disk, if there is just one]
     #[arg(long, value_name = "PATH|WWID")]
     retention_disk: Option<String>,
 
@@ -56,26 +56,26 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", env = "MTCTL_FILESYSTEM", hide_env = true)]
     filesystem: Option<FilesystemName>,
 
-    /// Destroy the content of this disk, which must be the retention disk, named again
+    /// Destroy the content of this disk; it must be the retention disk, named again
     #[arg(long, value_name = "PATH|WWID", requires = "retention_disk")]
     destroy: Option<String>,
 
     #[command(flatten)]
     desired: DesiredOptions,
 
-    /// Prepare the system mounted at DIR: files are edited there, and nothing is mounted
+    /// Prepare the system mounted at DIR: its files are edited, and nothing is mounted
     #[arg(long, value_name = "DIR", conflicts_with_all = ["recorded", "record"])]
     root: Option<PathBuf>,
 
-    /// Only these steps
+    /// Take only these steps
     #[arg(long, value_name = "STEP", num_args = 1.., value_delimiter = ',', value_parser = steps())]
     only: Vec<String>,
 
-    /// Not these steps
+    /// Skip these steps
     #[arg(long, value_name = "STEP", num_args = 1.., value_delimiter = ',', value_parser = steps())]
     skip: Vec<String>,
 
-    /// The .vmx of this machine, where it can be reached: disk.EnableUUID is set in it
+    /// The .vmx of this machine, if it is reachable: disk.EnableUUID is set there
     #[arg(long, value_name = "FILE")]
     vmx: Option<PathBuf>,
 

@@ -23,14 +23,14 @@ Examples:
   mtctl recover --group web
   mtctl recover --group web --yes
 
-After a crash, applying the same stream again goes on where it stopped, and needs no recover. This
-is the other way: back to the last recovery point, or to the end of a rollback that was cut short.";
+After a crash, applying the same stream again continues where it stopped, without recover. This verb
+does the opposite: it goes back to the last recovery point, or finishes an interrupted rollback.";
 
-const WITHIN_A_STREAM: &str = "apply it again, and it goes on; \
-to apply another one instead: mtctl apply --accept-unfinished";
+const WITHIN_A_STREAM: &str = "apply it again to continue; to apply another one instead: mtctl \
+    apply --accept-unfinished";
 
-const APPLY_AGAIN: &str = "it goes on where it stopped; if it cannot \
-be had, replace all with a raw image: mtctl apply --format raw --accept-unfinished";
+const APPLY_AGAIN: &str = "it continues where it stopped; if it is lost, replace everything with \
+    a raw image: mtctl apply --format raw --accept-unfinished";
 
 /// What was typed after `mtctl recover`.
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ pub struct Arguments {
     #[command(flatten)]
     policy: PolicyOptions,
 
-    /// Take the disks though one is not known to be the one, or another group's as well
+    /// Accept disks that may not be the group's, or also belong to another group
     #[arg(long)]
     accept_target: bool,
 
@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
                 });
                 document::print(&mut out, &nothing)?;
             } else {
-                writeln!(out, "nothing to do: the disks are where the group knows them")?;
+                writeln!(out, "nothing to do: the disks are in a known state")?;
                 if let Whereabouts::WithinStream(_) = group.view().whereabouts() {
                     writeln!(out, "{}", output::wrapped(&within_a_stream(group.view()), 2))?;
                 }
@@ -86,7 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Recovery::FinishRollback(id) => (id, "a rollback was cut short"),
         Recovery::BackTo(id) => (id, "a run was cut short"),
         Recovery::ApplyAgain => {
-            let context = format!("group {} has no history to go back with", group.view().name());
+            let context = format!("group {} has no history to roll back with", group.view().name());
             let files = alarms::begun_files(group.view());
             let hint = format!("apply the same stream again{files}: {APPLY_AGAIN}");
             return Err(system::Error::refused(context).with_hint(hint).into());

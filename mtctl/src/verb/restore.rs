@@ -38,14 +38,14 @@ Examples:
   mtctl restore --group web --to latest-app --onto db=/dev/sdx --onto log=/dev/sdy
   mtctl restore --group web --to latest --onto db=/srv/db.img --create     a new file, sparse
   mtctl restore --group mail --to before-upgrade --onto wwid:6000c29f3a2b4c5d6e7f8091a2b3c4d5
-                                              of a group with one volume
+                                              a group with one volume
   mtctl restore --group web --to latest --onto db=/dev/sdx --dry-run       what would be written
   mtctl restore --group web --to latest --onto db=web-db.vmdk --onto log=web-log.vmdk --create \\
-      --output-format vmdk --ovf web.ovf     what an ESXi imports
+      --output-format vmdk --ovf web.ovf     for import into ESXi
 
-The disks of the group are only read, and replication may go on meanwhile. What was written is
-flushed, read back and compared: an image file gets its name only then. Stopped or failed, a disk
-holds a part of the point, and no whole one.";
+The disks of the group are only read, and replication may continue. What was written is flushed,
+read back and compared; only then does an image file get its name. If the restore stops or fails, a
+target disk holds only a part of the point.";
 
 /// What was typed after `mtctl restore`.
 #[derive(Debug, Args)]
@@ -58,32 +58,31 @@ pub struct Arguments {
     #[arg(long, value_name = "POINT", add = completion::points())]
     to: Selector,
 
-    /// Where a volume goes: a disk (a path, or wwid:ID) or an image file, as large or larger; once
-    /// for each volume that is wanted. A group with one volume needs no name
+    /// Target of a volume: a disk (a path, or wwid:ID) or an image file, at least as large; once
+    /// for each volume to restore. The name can be omitted if the group has one volume
     #[arg(long, value_name = "VOLUME=TARGET", required = true)]
     onto: Vec<String>,
 
-    /// Make image files that are not there
+    /// Create image files that do not exist
     #[arg(long)]
     create: bool,
 
-    /// The format of image files that are made; qcow2 and vmdk need qemu-img
+    /// Format of new image files; qcow2 and vmdk need qemu-img
     #[arg(long, value_enum, default_value_t = ImageFormat::Raw)]
     output_format: ImageFormat,
 
     #[command(flatten)]
     package: PackageOptions,
 
-    /// Read the disks of the group though one is not known to be the one, or not as the group left
-    /// it
+    /// Accept disks that may not be the group's, or are not as it left them
     #[arg(long)]
     accept_target: bool,
 
-    /// Do not ask before something that is there is overwritten
+    /// Do not ask before overwriting something
     #[arg(long)]
     yes: bool,
 
-    /// Show what would be written where, and write nothing; the exit code is 3
+    /// Show what would be written where, and write nothing; exit 3
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
 
@@ -158,15 +157,15 @@ fn check_format(arguments: &Arguments, pairs: &[Pair]) -> system::Result<()> {
     let usage =
         |context: String, hint: &str| Err(Error::new(ErrorKind::Usage, context).with_hint(hint));
     if arguments.package.descriptor().is_some() && arguments.output_format != ImageFormat::Vmdk {
-        let context = "--ovf: an OVF has VMDKs".to_owned();
-        return usage(context, "say --output-format vmdk as well");
+        let context = "--ovf: an OVF needs VMDKs".to_owned();
+        return usage(context, "add --output-format vmdk");
     }
     if arguments.output_format == ImageFormat::Raw {
         return Ok(());
     }
     if let Some(there) = pairs.iter().find(|pair| pair.held.is_some()) {
-        let context = format!("--output-format: {} is there already", there.path().display());
-        return usage(context, "an image of that format is a new file: name one, and --create");
+        let context = format!("--output-format: {} already exists", there.path().display());
+        return usage(context, "images of that format are new files: name one, and add --create");
     }
     qemu_image::check()
 }
@@ -174,7 +173,7 @@ fn check_format(arguments: &Arguments, pairs: &[Pair]) -> system::Result<()> {
 /// Adds a package around `restored`, if one is wanted.
 fn packed(arguments: &Arguments, restored: Vec<Restored>) -> Result<Vec<Restored>, Stopped> {
     let written = arguments.package.write(&arguments.of.group, &restored);
-    let left = || "the images are there and whole; the OVF, or its manifest, is not".to_owned();
+    let left = || "the images are complete; the OVF or its manifest is not".to_owned();
     written.map_err(|error| Stopped { left: left(), error })?;
     Ok(restored)
 }
@@ -196,7 +195,7 @@ fn pairs(arguments: &Arguments, group: &GroupView) -> anyhow::Result<(String, Ve
             let context =
                 format!("group {} does not know the disk of {}", group.name(), name.in_words());
             return Err(Error::new(ErrorKind::Usage, context)
-                .with_hint("its state was made anew: name the disk again with the next stream")
+                .with_hint("its state was rebuilt: name the disk again with the next stream")
                 .into());
         };
         let PointView { name, view } = views.swap_remove(at);
@@ -218,10 +217,10 @@ fn hold(request: &TargetRequest, view: &View) -> system::Result<Target> {
     }
     let hint = match target.kind() {
         TargetKind::BlockDevice => "name a larger disk",
-        TargetKind::ImageFile => "name a file that is not there, and --create",
+        TargetKind::ImageFile => "name a new file, and add --create",
     };
     let path = request.path.display();
-    Err(Error::refused(format!("{path}: it has {room} bytes, and the volume has {length}"))
+    Err(Error::refused(format!("{path}: it has {room} bytes, but the volume has {length}"))
         .with_hint(hint))
 }
 
@@ -232,7 +231,7 @@ fn require_agreement(pairs: &[Pair], yes: bool) -> anyhow::Result<()> {
     if there.is_empty() {
         return Ok(());
     }
-    question::require_yes(&format!("Overwrite all that is on {}?", there.join(", ")), yes)
+    question::require_yes(&format!("Overwrite everything on {}?", there.join(", ")), yes)
 }
 
 /// The error that ended the restore, and what it leaves behind.
@@ -263,7 +262,7 @@ fn restore_all(pairs: Vec<Pair>, how: How<'_>) -> Result<Vec<Restored>, Stopped>
         before += passes * length;
     }
     for image in images {
-        let left = "not every file has its name".to_owned();
+        let left = "not every file got its name".to_owned();
         image.finish().map_err(|error| Stopped { left, error })?;
     }
     Ok(restored)
@@ -274,7 +273,7 @@ fn what_is_left(pair: &Pair) -> String {
     let there = pair.held.as_ref().map(|_| output::plain(pair.path().display()));
     there.map_or_else(
         || "no file was made".to_owned(),
-        |there| format!("{there} holds a part of the point, and is no whole one"),
+        |there| format!("{there} holds only a part of the point"),
     )
 }
 

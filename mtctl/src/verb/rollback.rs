@@ -31,8 +31,8 @@ Examples:
   mtctl rollback --group web --to before-upgrade --yes
   mtctl rollback --group web --to 2026-11-22T03:00:00Z --dry-run     what would be written
 
-What is overwritten is kept: until the commit, rollback --to another point, earlier or later, works;
-but for --without-undo, which keeps nothing. Interrupted, the same command goes on.";
+What gets overwritten is kept, so that until the commit you can roll back to any other point,
+earlier or later, except with --without-undo. If it is interrupted, the same command continues.";
 
 /// What was typed after `mtctl rollback`.
 #[derive(Debug, Args)]
@@ -41,15 +41,15 @@ pub struct Arguments {
     #[command(flatten)]
     of: GroupOptions,
 
-    /// Where to: a number, a name, a time, latest, latest-app, or start
+    /// The destination: a number, a name, a time, latest, latest-app, or start
     #[arg(long, value_name = "POINT", add = completion::points())]
     to: Selector,
 
     #[command(flatten)]
     policy: PolicyOptions,
 
-    /// Take the disks though one is not known to be the one, not as the group left it, or another
-    /// group's as well
+    /// Accept disks that may not be the group's, are not as it left them, or also belong to another
+    /// group
     #[arg(long)]
     accept_target: bool,
 
@@ -60,7 +60,7 @@ pub struct Arguments {
     #[arg(long)]
     yes: bool,
 
-    /// Show what would be written, and write nothing: exit 3 if something would be
+    /// Show what would be written, and write nothing; exit 3 if something would be
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
 
@@ -210,7 +210,7 @@ fn show_preview(
     };
     let count = output::counted(preview.given_up.len() as u64, "point");
     say(&format!("given up: {count} after it"), &preview.given_up)?;
-    say("may have to go for want of room", &preview.for_room)?;
+    say("may be dropped for lack of room", &preview.for_room)?;
     Ok(out.flush()?)
 }
 
@@ -282,7 +282,7 @@ pub(crate) fn carry_out(
                 format!("nothing to do: the disks are at {shown}; no point was given up")
             }
             Ending::NothingToDo => format!("nothing to do: the disks are at {shown}"),
-            Ending::Stopped => "stopped; the same command goes on from here".to_owned(),
+            Ending::Stopped => "stopped; the same command continues from here".to_owned(),
         };
         writeln!(out, "{}", output::wrapped(&text, 2))?;
         out.flush()?;

@@ -12,11 +12,11 @@ mod written;
 /// What can be done with a stream.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Tell what is in a stream, and the first thing that is wrong with it
+    /// Show what is in a stream, and the first thing wrong with it
     Inspect(inspect::Arguments),
-    /// Write streams as one of another format
+    /// Convert streams to one stream of another format
     Convert(convert::Arguments),
-    /// Write streams of several volumes as one, with one mark at its end
+    /// Merge streams of several volumes into one, with one mark at its end
     Merge(merge::Arguments),
 }
 

@@ -19,14 +19,14 @@ use show::Comparison;
 
 const EXAMPLES: &str = "\
 Examples:
-  mtctl verify /dev/sdb --against sdb.digest        a file that mtctl digest --output wrote
+  mtctl verify /dev/sdb --against sdb.digest        a file from mtctl digest --output
   mtctl verify /dev/sdb --against /dev/sdc          byte by byte; ranges are exact to the sector
   mtctl verify --group web --to 7 --against before.raw    a disk as it was at a recovery point
   mtctl verify disk.raw --against other.raw --json | jq '.ranges[]'
 
-The exit code is 0 when every byte and the length are the same, and 5 when not. A digest names
-ranges by its own parts (1 MiB each, unless mtctl digest --leaf said otherwise). Nothing is
-written; a disk that is in use, or is written to meanwhile, is refused.";
+The exit code is 0 if every byte and the length are the same, else 5. Compared with a digest, ranges
+consist of its leaves (1 MiB each, unless mtctl digest --leaf chose otherwise). Nothing is written;
+a disk that is in use, or is written to meanwhile, is refused.";
 
 /// The longest digest of a disk that is read; a longer one would have a thousand million parts.
 const DOCUMENT_BYTES_MAX: u64 = 64 << 30;

@@ -31,23 +31,23 @@ Examples:
   mtctl vmx mt01/mt01.vmx web01/web01.vmx            also look for disks with the same UUID
   mtctl vmx --json mt01.vmx | jq '.machines[].disks[] | {slot, uuid, wwid_matches}'
 
-Exit codes: 0 every VM is as it has to be; 1 a file cannot be read or written; 2 usage;
+Exit codes: 0 every VM is as it should be; 1 a file cannot be read or written; 2 usage;
 3 disk.EnableUUID is off, or something else is wrong; 4 --fix was refused, nothing touched.";
 
 /// What was typed after `mtctl vmx`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Configuration file of a virtual machine, with its other files beside it
+    /// Configuration file of a virtual machine, next to its other files
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// Write disk.EnableUUID = "TRUE" where it is off; every other byte, mode and owner stay
+    /// Set disk.EnableUUID = "TRUE" if it is off; nothing else of the file changes
     #[arg(long)]
     fix: bool,
 
-    /// With --fix on several VMs: go on where the UUID of a disk cannot be read, so that it is not
-    /// known whether another one is its clone
+    /// With --fix on several VMs: continue if the UUID of a disk cannot be read, although it may be
+    /// a clone of another
     #[arg(long, requires = "fix")]
     allow_unknown_uuids: bool,
 

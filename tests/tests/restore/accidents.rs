@@ -137,7 +137,7 @@ fn the_disk_of_a_volume_that_is_not_restored_need_not_be_there() {
         // The one that is gone may come back: nothing else takes its place.
         let in_its_place = format!("db={}", group.log);
         let refused = machine.mtctl(&restore(&["--onto", &in_its_place, "--create"]));
-        refused.exits(4).says("where the group knows the disk of volume \"log\"");
+        refused.exits(4).says("the group expects the disk of volume \"log\" there");
         let log = format!("log={}", group.path("log-home.img"));
         machine.mtctl(&restore(&["--onto", &log, "--create"])).exits(2).says("log.img");
         // The one that is read is held against the group as ever.

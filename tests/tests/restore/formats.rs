@@ -92,7 +92,7 @@ fn files_of_a_package_that_would_be_one_are_refused_before_any_is_made() {
         {
             let (onto, ovf) = (format!("db={}", group.path(name)), group.path(ovf));
             let words = restore(&[&["--onto", &onto][..], &form, &[&ovf]].concat());
-            machine.mtctl(&words).exits(2).says("is named for two files").says("hint:");
+            machine.mtctl(&words).exits(2).says("is named for two new files").says("hint:");
         }
         let (onto, ovf) = (format!("db={}", group.path("d.vmdk")), group.path("web.ovf"));
         let words = [&["--onto", &onto][..], &form, &[&ovf, "--dry-run"]].concat();
@@ -145,8 +145,8 @@ fn a_format_is_a_new_files_and_an_ovf_lies_beside_its_disks() {
         let (ovf, elsewhere) = (group.path("d.ovf"), "/mnt/d.ovf");
         let vmdk = ["--output-format", "vmdk", "--create"];
         for (more, text) in [
-            (["--onto", &onto, "--output-format", "qcow2"].to_vec(), "is there already"),
-            (["--onto", &file, "--create", "--ovf", &ovf].to_vec(), "an OVF has VMDKs"),
+            (["--onto", &onto, "--output-format", "qcow2"].to_vec(), "already exists"),
+            (["--onto", &file, "--create", "--ovf", &ovf].to_vec(), "an OVF needs VMDKs"),
             ([&["--onto", &file, "--ovf", elsewhere][..], &vmdk].concat(), "it cannot name"),
         ] {
             let words = restore(&[&more[..], &["--yes"]].concat());

@@ -51,7 +51,7 @@ fn a_disk_that_is_not_as_the_group_left_it_is_not_restored_from_unless_that_is_s
         fs::write(group.db.path(), all).unwrap();
         is_refused(machine, &onto, &[], 4, "it does not hold what the group left there");
         let said = ["--onto", &format!("db={onto}"), "--yes", "--accept-target"];
-        machine.mtctl(&restore(&said)).exits(0).says("may be of something else");
+        machine.mtctl(&restore(&said)).exits(0).says("may be the data of another disk");
     });
 }
 
@@ -87,15 +87,15 @@ fn what_is_not_there_is_no_target_unless_a_file_may_be_made_for_it() {
         let group = Group::new(machine);
         let file = group.path("new.img");
         is_refused(machine, &file, &[], 2, "there is no such disk or file");
-        is_refused(machine, &group.path("no/new.img"), &["--create"], 2, "is no directory");
-        is_refused(machine, "/dev/no-such-disk", &["--create"], 4, "among the devices");
+        is_refused(machine, &group.path("no/new.img"), &["--create"], 2, "is not a directory");
+        is_refused(machine, "/dev/no-such-disk", &["--create"], 4, "a file in /dev");
         let link = group.path("link.img");
         std::os::unix::fs::symlink(&file, &link).unwrap();
         is_refused(machine, &link, &[], 2, "there is no such disk or file");
-        is_refused(machine, &link, &["--create"], 4, "it is a link, to");
+        is_refused(machine, &link, &["--create"], 4, "it is a link to");
         let (db, log) = (format!("db={file}"), format!("log={file}"));
         let twice = restore(&["--onto", &db, "--onto", &log, "--create"]);
-        machine.mtctl(&twice).exits(2).says("is named for two files");
+        machine.mtctl(&twice).exits(2).says("is named for two new files");
         let nobodys = restore(&["--onto", &file, "--create"]);
         machine.mtctl(&nobodys).exits(2).says("of these: db, log");
         assert!(!machine.file("new.img").exists());
@@ -116,7 +116,7 @@ fn a_dry_run_says_what_would_be_written_and_a_disk_is_asked_for() {
         assert_eq!(told["dry_run"], true, "{told}");
         assert_eq!(told["volumes"][0]["is_new"], false, "{told}");
         assert_eq!(told["volumes"][1]["is_new"], true, "{told}");
-        machine.mtctl(&restore(&onto)).exits(2).says("nobody can be asked");
+        machine.mtctl(&restore(&onto)).exits(2).says("there is no terminal to ask on");
         assert!(fs::read(disk.file()).unwrap().iter().all(|byte| *byte == 0));
         assert!(!machine.file("new.img").exists() && unfinished(machine.directory()).is_empty());
     });

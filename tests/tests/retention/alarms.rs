@@ -58,7 +58,7 @@ fn that_no_history_is_kept_is_an_alarm_unless_it_was_said() {
         };
         let none = ["--retention", "none"];
         apply("said", &target, &none);
-        checks(machine, &["--group", "said"], 0).says("no history is kept, as it was said");
+        checks(machine, &["--group", "said"], 0).says("no history is kept, as requested");
         let create = ["group", "create", "--group", "made", "--target", &third];
         machine.mtctl(&[&create[..], &none].concat()).exits(0);
         checks(machine, &["--group", "made"], 0);

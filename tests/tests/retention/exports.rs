@@ -153,7 +153,7 @@ fn an_export_of_a_group_that_is_renamed_ends_without_a_trace_and_names_the_group
         two_points(machine);
         let rename = |from, to| {
             let words = ["group", "rename", "--group", from, "--to", to];
-            machine.mtctl(&words).exits(0).does_not_say("ends when");
+            machine.mtctl(&words).exits(0).does_not_say("export will end");
         };
         let export = Running::of("2", &[]);
         rename("g", "h");
@@ -203,7 +203,7 @@ fn a_file_that_is_no_process_number_is_not_replaced_by_one() {
         let words = ["export", "--group", "g", "--to", "2", "--run", "true", "--pid-file"];
         let disk = machine.file("db");
         let refused = finish(program::command(program::mtctl(), &words).arg(&disk));
-        refused.exits(4).says("holds no process number");
+        refused.exits(4).says("does not hold a process id");
         assert_eq!(fs::metadata(disk).unwrap().len(), MIB);
     });
 }

@@ -206,7 +206,7 @@ fn a_group_that_is_forgotten_leaves_nothing_that_a_rebuild_kept() {
         fs::write("/mnt/retention/g/state.before-rebuild-mine", "").unwrap();
         fs::create_dir("/mnt/retention/g/state.before-rebuild-7").unwrap();
         let told = of(machine, "forget", "g", &["--yes"]);
-        told.exits(0).says("in it there is state.before-rebuild-7, state.before-rebuild-mine");
+        told.exits(0).says("it also contains state.before-rebuild-7, state.before-rebuild-mine");
         group(machine, "h", &[]);
         machine.mtctl(&["journal", "rebuild", "--group", "h", "--yes"]).exits(0);
         of(machine, "forget", "h", &["--yes"]).exits(0).does_not_say("stays:");
@@ -238,7 +238,7 @@ fn what_is_told_to_give_a_disk_up_can_be_typed() {
             let named = [&["--group", name][..], at].concat().join(" ");
             let release = format!("mtctl group release {named}");
             let refused = machine.mtctl(&[&apply[..], own].concat());
-            refused.exits(4).says(&format!("name that group: {named};")).says(&release);
+            refused.exits(4).says(&format!("use that group: {named};")).says(&release);
             let words: Vec<_> = release.split(' ').skip(1).chain(["--yes"]).collect();
             machine.mtctl(&words).exits(0);
             machine.mtctl(&[&apply[..], own].concat()).exits(0);

@@ -52,7 +52,7 @@ fn a_group_is_created_with_its_disks_and_streams_go_onto_them() {
         let volumes = vec![volume("db", MIB, "", "v1"), volume("log", MIB, "", "v1")];
         let stream = stream(machine, "one.mts", volumes, &parts);
         let applied = || machine.mtctl(&["apply", &stream, "--group", "g"]);
-        applied().exits(2).says("there is no group g").says("there is none yet");
+        applied().exits(2).says("there is no group g").says("there are no groups yet");
         machine.mtctl(&["apply", &stream]).exits(2).says("no disk is named");
         let maps = [format!("db={db}"), format!("log={log}")];
         let create = ["group", "create", "--group", "g", "--map", &maps[0], "--map", &maps[1]];
@@ -111,7 +111,7 @@ fn a_group_that_is_not_there_is_told_with_those_that_are() {
         let _retention = retention(machine, 64);
         let target = blank(machine, "target.img", MIB);
         let shown = |name| machine.mtctl(&["group", "show", "--group", name]);
-        shown("wbe").exits(2).says("there is no group wbe").says("there is none yet");
+        shown("wbe").exits(2).says("there is no group wbe").says("there are no groups yet");
         machine.mtctl(&["group", "create", "--group", "web"]).exits(0);
         shown("wbe").exits(2).says("there is web;");
         machine.mtctl(&["group", "create", "--group", "db", "--target", &target]).exits(0);

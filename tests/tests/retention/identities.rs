@@ -172,7 +172,9 @@ fn where_two_groups_wrote_one_disk_neither_goes_back_unasked_and_both_can_be_put
             let run = machine.mtctl(&["commit", "--group", group, "--yes"]);
             run.exits(4).says("is not in this history");
             let run = machine.mtctl(&["digest", "--group", group, "--to", "start"]);
-            run.exits(0).says("is not in this history").says("what is read may be of that one");
+            run.exits(0)
+                .says("is not in this history")
+                .says("what is read may be that group's data");
         }
         holds(&target, &both);
         let back = ["rollback", "--group", "typo", "--to", "start", "--yes", "--accept-target"];

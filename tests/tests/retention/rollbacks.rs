@@ -141,7 +141,7 @@ fn a_stream_goes_on_from_the_point_that_was_rolled_back_to() {
         rollback(machine, "latest-app").exits(0).says("point 1 \"half\"");
         holds(&target, &half);
         rollback(machine, "half").exits(0).says("nothing to do");
-        apply().exits(0).says("went on after byte");
+        apply().exits(0).says("resumed after byte");
         holds(&target, &whole);
         rollback(machine, "start").exits(0);
         holds(&target, &vec![0; SIZE as usize]);

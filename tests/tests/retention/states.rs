@@ -64,7 +64,7 @@ fn a_state_that_was_made_anew_knows_what_the_disks_hold_or_says_that_it_does_not
         machine.mtctl(&["recover", "--group", "g", "--yes"]).exits(4).says("does not hold");
         let create = ["points", "create", "--group", "g", "--name", "wrong"];
         machine.mtctl(&create).exits(4).says("--accept-target");
-        machine.mtctl(&["digest", "--group", "g", "--to", "e2"]).exits(0).says("something else");
+        machine.mtctl(&["digest", "--group", "g", "--to", "e2"]).exits(0).says("another disk");
         fs::write(&target, &epochs.held[4]).unwrap();
         rollback(machine, "e2").exits(0);
         // Data was overwritten since the newest point.

@@ -95,7 +95,7 @@ fn what_is_said_of_an_image_without_a_name_can_be_typed_as_it_is() {
             let words = ["apply", &raw, "--format", "raw", "--group", "g"];
             machine.mtctl(&[&words[..], more].concat())
         };
-        apply(&[]).exits(2).says("hint: say which one it is of: --volume NAME, of log");
+        apply(&[]).exits(2).says("hint: name its volume: --volume NAME, one of log");
         let typed = ["--target", &target];
         apply(&typed).exits(4).says("as volume \"log\"").says("--volume log --target DEVICE");
         apply(&[&["--volume", "log"][..], &typed].concat()).exits(0);

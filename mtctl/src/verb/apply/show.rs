@@ -45,7 +45,7 @@ pub(super) fn outcome(outcome: &Outcome, elapsed: Duration, shown: Shown) -> any
     let summary = &outcome.summary;
     let done = if shown.is_dry { "would apply" } else { "applied" };
     if nothing_to_do(outcome) {
-        writeln!(out, "nothing to do: every stream was applied before")?;
+        writeln!(out, "nothing to do: every stream was already applied")?;
     } else {
         let text = format!("{done} {}", in_words(summary, elapsed));
         writeln!(out, "{}", output::wrapped(&text, 2))?;
@@ -53,8 +53,7 @@ pub(super) fn outcome(outcome: &Outcome, elapsed: Duration, shown: Shown) -> any
     let more = match &outcome.ending {
         Ending::Stopped => format!("stopped; {}", how_to_go_on(shown.is_in_group)),
         Ending::Incomplete => {
-            "the stream is not complete: send it again with --resume, and it goes on where it ended"
-                .to_owned()
+            "the stream is incomplete: send it again with --resume to continue".to_owned()
         }
         Ending::Complete | Ending::Failed(_) => String::new(),
     };
@@ -66,8 +65,8 @@ pub(super) fn outcome(outcome: &Outcome, elapsed: Duration, shown: Shown) -> any
 
 fn how_to_go_on(is_in_group: bool) -> &'static str {
     match is_in_group {
-        true => "the same command goes on from here",
-        false => "without --group nothing is remembered: begin at the first stream",
+        true => "the same command continues from here",
+        false => "without --group nothing is remembered: start again with the first stream",
     }
 }
 
@@ -95,12 +94,12 @@ fn in_words(summary: &Summary, elapsed: Duration) -> String {
         text += &format!("; {}", output::counted(summary.recovery_points, "recovery point"));
     }
     if let Some(position) = summary.resumed_from {
-        text += &format!("; went on after byte {position} of the stream");
+        text += &format!("; resumed after byte {position} of the stream");
     }
     match summary.inputs_left_out {
         0 => {}
-        1 => text += "; 1 stream had been applied before",
-        more => text += &format!("; {more} streams had been applied before"),
+        1 => text += "; 1 stream was already applied",
+        more => text += &format!("; {more} streams were already applied"),
     }
     text
 }

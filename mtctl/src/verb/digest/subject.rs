@@ -27,7 +27,7 @@ pub(crate) struct SubjectArguments {
     #[arg(value_name = "DEVICE", required_unless_present = "to", conflicts_with = "to")]
     pub(crate) device: Option<TargetArgument>,
 
-    /// A recovery point of a group, instead of a disk; replication may go on meanwhile
+    /// A recovery point of a group, instead of a disk; replication may continue
     #[arg(long, value_name = "POINT", requires = "group", add = completion::points())]
     to: Option<Selector>,
 

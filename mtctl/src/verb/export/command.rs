@@ -25,7 +25,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// Says what is wrong, in words that follow "invalid value".
 pub(super) fn typed(text: &str) -> Result<String, String> {
     match text.trim() {
-        "" => Err("there is nothing in it to run".to_owned()),
+        "" => Err("it is empty".to_owned()),
         _ => Ok(text.to_owned()),
     }
 }

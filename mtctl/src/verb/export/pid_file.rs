@@ -27,15 +27,18 @@ pub(super) fn check(path: &Path) -> system::Result<()> {
     let text = text.and_then(|_| fs::read_to_string(path).ok()).unwrap_or_default();
     let Ok(process) = text.trim().parse::<u32>() else {
         let context =
-            format!("writing {}: a file is there that holds no process number", path.display());
+            format!("writing {}: the file exists and does not hold a process id", path.display());
         return Err(Error::refused(context).with_hint("choose another place for --pid-file"));
     };
     if process == std::process::id() || !Path::new("/proc").join(process.to_string()).exists() {
         return Ok(());
     }
-    let context = format!("writing {}: it is of process {process}, which lives", path.display());
-    Err(Error::refused(context)
-        .with_hint("choose another place; if the number is another program's by now, remove it"))
+    let context =
+        format!("writing {}: it belongs to process {process}, which is running", path.display());
+    Err(Error::refused(context).with_hint(
+        "choose another place; if the id now belongs to another program, remove the \
+            file",
+    ))
 }
 
 impl PidFile {

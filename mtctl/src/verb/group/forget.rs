@@ -18,12 +18,12 @@ use crate::{group_directories, open_exports, output, question};
 
 const EXAMPLES: &str = "\
 Examples:
-  mtctl group forget --group web --dry-run          what would go: exit 3
+  mtctl group forget --group web --dry-run          what would be removed; exit 3
   mtctl group forget --group web
 
-The disks stay as they are, whatever they hold, and may be another group's. All else of the group
-goes: its recovery points, also pinned ones, its history, and how it is kept. To keep that and give
-up the disks only: mtctl group release.";
+The disks stay as they are and can join another group. Everything else of the group is removed: its
+recovery points, also pinned ones, its history, and its settings. To keep the settings and give up
+only disks and history: mtctl group release.";
 
 /// What was typed after `mtctl group forget`.
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ pub struct Arguments {
     #[arg(long)]
     yes: bool,
 
-    /// Show what would go, and remove nothing: exit 3
+    /// Show what would be removed, and remove nothing; exit 3
     #[arg(long)]
     dry_run: bool,
 
@@ -79,17 +79,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         out.flush()?;
         return Ok(Exit::NotReady);
     }
-    let question = format!("All of this goes, and group {name} with it. The disks stay.");
+    let question = format!("Remove all of this, and group {name} with it? The disks stay.");
     question::require_yes(&question, arguments.yes)?;
     let left = Group::open(&place, name)?.remove(&place)?;
     group_place::forget_state(&place, name)?;
     for directory in left {
         let shown = directory.display();
-        attention::warn(format!("{shown} stays: in it there is {}", what_is_in(&directory)));
+        attention::warn(format!("{shown} stays: it also contains {}", what_is_in(&directory)));
     }
     match arguments.json {
         true => document::print(&mut out, &goes)?,
-        false => writeln!(out, "group {name} is forgotten")?,
+        false => writeln!(out, "group {name} was forgotten")?,
     }
     out.flush()?;
     Ok(Exit::Done)
@@ -126,7 +126,7 @@ fn goes(group: &GroupView, forgotten: bool) -> Goes {
 }
 
 fn show(out: &mut impl Write, goes: &Goes) -> anyhow::Result<()> {
-    writeln!(out, "group {}: what goes", goes.group)?;
+    writeln!(out, "group {}: to be removed", goes.group)?;
     for disk in &goes.disks {
         writeln!(out, "  its hold on {}", output::plain(disk))?;
     }

@@ -23,21 +23,21 @@ use crate::{output, report};
 const EXAMPLES: &str = "\
 Examples:
   mtctl group list
-  mtctl group list --check || page-somebody          exit 6: a group has an alarm
+  mtctl group list --check || page-somebody          exit 6 if a group has an alarm
   mtctl group list --json | jq -r '.groups[] | select(.alarms != []) | .group'";
 
 /// What was typed after `mtctl group list`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The retention volume, or none [default: what is mounted where --retention-mount says]
+    /// The retention volume, or none [default: the one mounted at --retention-mount]
     #[arg(long, value_name = "DIR|none")]
     retention: Option<PathBuf>,
 
     #[command(flatten)]
     mount: RetentionMountOption,
 
-    /// Take --retention though nothing is mounted there
+    /// Accept a --retention directory where nothing is mounted
     #[arg(long, requires = "retention")]
     retention_unmounted: bool,
 
@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         let alarms = Some(all.collect());
         document::print_with(&mut out, &serde_json::json!({ "groups": summaries }), alarms)?;
     } else if summaries.is_empty() {
-        writeln!(out, "there is no group yet: the first `mtctl apply --group NAME` makes one")?;
+        writeln!(out, "there is no group yet: the first `mtctl apply --group NAME` creates one")?;
     } else {
         print(&mut out, &summaries)?;
     }

@@ -14,8 +14,8 @@ Examples:
   mtctl group release --group web
   mtctl group release --group web --retention none --yes     a group in /var/lib/mtctl/groups
 
-The disks stay as they are, whatever they hold, and may be another group's. There is no way back to
-a recovery point of this one; how it is kept stays. The next apply begins anew.";
+The disks stay as they are and can join another group. The recovery points are dropped, which cannot
+be undone; the settings of the group stay. The next apply starts again.";
 
 /// What was typed after `mtctl group release`.
 #[derive(Debug, Args)]
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         output::counted(points as u64, "recovery point"),
     );
     let question = format!(
-        "Group {name} gives up {disks_shown} and {points_shown}. There is no way back to one."
+        "Release {disks_shown} of group {name} and drop {points_shown}? This cannot be undone."
     );
     open_exports::tell_of_those(&place, |_| true);
     question::require_yes(&question, arguments.yes)?;
@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         let done = serde_json::json!({ "disks": disks, "dropped_points": points });
         document::print(&mut out, &done)?;
     } else {
-        writeln!(out, "group {name} has no disks any more; {points_shown} went")?;
+        writeln!(out, "group {name} no longer has disks; {points_shown} dropped")?;
         out.flush()?;
     }
     Ok(Exit::Done)

@@ -13,10 +13,10 @@ use crate::{group_directories, output, own_run};
 const EXAMPLES: &str = "\
 Examples:
   mtctl group rename --group web --to shop
-  mtctl group rename --group web --to shop --dry-run         exit 3, as it would be renamed
+  mtctl group rename --group web --to shop --dry-run         exit 3: it would be renamed
 
-Points, history and disks stay as they are. What is exported of it meanwhile goes on. A run that was
-cut short is finished by the same command.";
+Points, history and disks stay as they are, and exports continue. If a rename is cut short, the same
+command finishes it.";
 
 /// What was typed after `mtctl group rename`.
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     to: String,
 
-    /// Show what would be moved, and move nothing: exit 3
+    /// Show what would be moved, and move nothing; exit 3
     #[arg(long)]
     dry_run: bool,
 
@@ -80,7 +80,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         }
         match arguments.dry_run {
             true => writeln!(out, "dry run: nothing was changed")?,
-            false => writeln!(out, "group {name} is called {new} now")?,
+            false => writeln!(out, "group {name} is now called {new}")?,
         }
         if arguments.of.at.state_dir.is_some() {
             let state = to.state.display();

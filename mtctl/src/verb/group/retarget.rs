@@ -32,8 +32,8 @@ Examples:
   mtctl digest --group web --to latest --output web.digest      while the old disk is there; later:
   mtctl group retarget --group web --target /dev/sdc --digest web.digest
 
-Both disks are read and compared, and nothing is written to either. From then on the new one is the
-group's: streams go there, rollbacks go back there, and the old one is refused.";
+Both disks are read and compared, and nothing is written to either. From then on the group uses the
+new disk for streams and rollbacks, and refuses the old one.";
 
 /// What was typed after `mtctl group retarget`.
 #[derive(Debug, Args)]
@@ -45,8 +45,7 @@ pub struct Arguments {
     #[command(flatten)]
     targets: TargetOptions,
 
-    /// Where the old disk is gone: the digest that was made of it at the recovery point that the
-    /// group is at
+    /// If the old disk is gone: a digest of it at the recovery point where the group is
     #[arg(long, value_name = "FILE")]
     digest: Option<PathBuf>,
 
@@ -54,7 +53,7 @@ pub struct Arguments {
     #[arg(long)]
     yes: bool,
 
-    /// Compare, and change nothing: exit 3 if it would be changed
+    /// Compare, and change nothing; exit 3 if something would change
     #[arg(long)]
     dry_run: bool,
 
@@ -83,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut group = arguments.of.open_unless_dry(arguments.dry_run)?;
     retarget::require_at_rest(group.view())?;
     if arguments.targets.is_empty() {
-        let context = format!("no disk is named that group {name} is to have");
+        let context = format!("no new disk is named for group {name}");
         return Err(Error::new(ErrorKind::Usage, context)
             .with_hint("--target DEVICE, or for each volume --map SOURCE=DEVICE")
             .into());
@@ -100,7 +99,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         return show(arguments, &changes, false);
     }
     let question = format!(
-        "Group {name} goes on with {}. Those that it has now are refused from then on.",
+        "Move group {name} to {}? From then on, its present disks are refused.",
         output::counted(changes.len() as u64, "other disk")
     );
     question::require_yes(&question, arguments.yes)?;
@@ -164,8 +163,8 @@ fn old_disk(group: &GroupView, volume: &VolumeName) -> anyhow::Result<Subject> {
 fn is_gone(group: &GroupView, cause: &anyhow::Error) -> Error {
     let name = group.name();
     Error::refused(format!("comparing with the disk that group {name} has: {cause:#}")).with_hint(
-        "attach it, and end what uses it; where it is gone, a digest that was made of it at the \
-         point that the group is at proves the same: --digest FILE",
+        "attach it, and stop what uses it; if it is gone, a digest of it at the point where the \
+         group is proves the same: --digest FILE",
     )
 }
 
@@ -173,8 +172,8 @@ fn is_gone(group: &GroupView, cause: &anyhow::Error) -> Error {
 fn is_not_as_left(group: &GroupView, cause: &anyhow::Error) -> Error {
     let name = group.name();
     Error::refused(format!("comparing with the disk that group {name} has: {cause:#}")).with_hint(
-        "it cannot prove what the other one should hold; a digest that was made of it before, at \
-         the point that the group is at, does: --digest FILE",
+        "it cannot prove what the new disk should hold; an earlier digest of it, at the point \
+         where the group is, can: --digest FILE",
     )
 }
 
@@ -199,7 +198,7 @@ fn show(arguments: &Arguments, changes: &[Change], retargeted: bool) -> anyhow::
         let document = serde_json::json!({ "changes": changes, "retargeted": retargeted });
         document::print(&mut out, &document)?;
     } else if changes.is_empty() {
-        writeln!(out, "nothing to do: the group has these disks already")?;
+        writeln!(out, "nothing to do: the group already has these disks")?;
     } else {
         let mut table = output::table(&["VOLUME", "WAS", "IS", "COMPARED"]);
         for change in changes {
@@ -213,7 +212,7 @@ fn show(arguments: &Arguments, changes: &[Change], retargeted: bool) -> anyhow::
         output::print_table(&mut out, &table)?;
         let name = &arguments.of.group;
         match retargeted {
-            true => writeln!(out, "group {name} has these disks now")?,
+            true => writeln!(out, "group {name} now has these disks")?,
             false => writeln!(out, "dry run: nothing was changed")?,
         }
     }

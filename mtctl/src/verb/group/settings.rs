@@ -57,11 +57,11 @@ struct Kept {
     #[command(flatten)]
     policy: PolicyOptions,
 
-    /// How its disks are written
+    /// How to write to its disks
     #[arg(long, value_enum)]
     engine: Option<EngineName>,
 
-    /// Show what would change, and change nothing: exit 3 if something would
+    /// Show what would change, and change nothing; exit 3 if something would
     #[arg(long)]
     dry_run: bool,
 
@@ -76,9 +76,9 @@ pub(super) fn create(arguments: &Create) -> anyhow::Result<Exit> {
     group::check_name(name)?;
     let place = arguments.of.at.place_of(name)?;
     if place.has_something()? {
-        let context = format!("there is a group {name} already, in {}", place.state.display());
+        let context = format!("group {name} already exists, in {}", place.state.display());
         return Err(Error::new(ErrorKind::Usage, context)
-            .with_hint(format!("see it with `mtctl group show --group {name}`"))
+            .with_hint(format!("see `mtctl group show --group {name}`"))
             .into());
     }
     let without_history = arguments.of.at.is_without_history();
@@ -103,7 +103,7 @@ pub(super) fn create(arguments: &Create) -> anyhow::Result<Exit> {
         own_run::begins(group.begin_run(&RunBegin { detail: own_run::told(&changes), ..run }));
         group.create(settings, &assignments)?;
     }
-    let done = format!("group {name} is created in {}", place.state.display());
+    let done = format!("group {name} was created in {}", place.state.display());
     show(&changes, &arguments.kept, &done)
 }
 
@@ -142,7 +142,7 @@ fn show(changes: &[Change], kept: &Kept, done: &str) -> anyhow::Result<Exit> {
         let document = serde_json::json!({ "changes": changes, "changed": !kept.dry_run });
         document::print(&mut out, &document)?;
     } else if changes.is_empty() {
-        writeln!(out, "nothing to do: it is kept like this already")?;
+        writeln!(out, "nothing to do: these are already its settings")?;
     } else {
         let mut table = output::table(&["SETTING", "WAS", "IS"]);
         for change in changes {

@@ -19,7 +19,7 @@ use crate::{output, policy_options};
 const EXAMPLES: &str = "\
 Examples:
   mtctl group show --group web
-  mtctl group show --group web --check               exit 6: it has an alarm
+  mtctl group show --group web --check               exit 6 if it has an alarm
   mtctl group show --group web --json";
 
 /// What was typed after `mtctl group show`.
@@ -106,7 +106,7 @@ fn print(out: &mut impl Write, group: &GroupView) -> anyhow::Result<()> {
         writeln!(out, "{option:<19} {value}")?;
     }
     if !group.keeps_history() && group.settings().without_history {
-        writeln!(out, "no history is kept, as it was said (--retention none)")?;
+        writeln!(out, "no history is kept, as requested (--retention none)")?;
     }
     for alarm in &told.alarms {
         writeln!(out, "{}", output::wrapped(&format!("ALARM: {alarm}"), 2))?;

@@ -22,9 +22,9 @@ Examples:
   mtctl journal check --group web
   mtctl journal check --group web --json | jq '.unreachable'
 
-Reads the whole history and compares it with its checksums; changes nothing, and can run while
-streams are applied. The exit code is 0 when it is whole, and 5 when something is damaged: then the
-points that cannot be reached any more are named, and all others still can.";
+It reads the whole history and verifies its checksums; it changes nothing, and can run while streams
+are applied. The exit code is 0 if the history is intact, and 5 if something is damaged: it then
+lists the points that can no longer be reached; all others still can.";
 
 /// What was typed after `mtctl journal check`.
 #[derive(Debug, Args)]
@@ -82,7 +82,7 @@ fn print(
     }
     if report.removed_meanwhile > 0 {
         let count = output::counted(report.removed_meanwhile, "segment");
-        say(&format!("{count} expired while this was looked at, and left out"))?;
+        say(&format!("{count} expired during this check and were left out"))?;
     }
     say(&format!(
         "{}, {}, {}, {} of history",
@@ -131,7 +131,7 @@ fn verdict(
         say(&format!("hint: finish the rollback: mtctl recover --group {group}"))?;
     }
     if report.is_clean() {
-        say(&format!("the history of group {group} is whole"))?;
+        say(&format!("the history of group {group} is intact"))?;
         return Ok(());
     }
     say(&format!("the history of group {group} is DAMAGED"))?;
@@ -147,16 +147,16 @@ fn verdict(
 fn advice(report: &Report) -> &'static str {
     let is_of_state = |class| matches!(class, Class::StateNotReadable | Class::StateOlder);
     if report.damage.iter().any(|finding| is_of_state(finding.class)) {
-        "the disks are untouched, and their history cannot be used with this state: put back the \
-         one that belongs to it, or make it anew: mtctl journal rebuild"
+        "the disks are untouched, but their history cannot be used with this state: put back the \
+         one that belongs to it, or rebuild it: mtctl journal rebuild"
     } else if report.damage.iter().all(|finding| finding.class == Class::StateCopyWrong) {
-        "every point can still be reached: the other copy of the state says all there is to know, \
-         and the next command that writes makes this one anew; find out who changed it"
+        "every point can still be reached: the other copy of the state is complete, and the next \
+         command that writes replaces this one; find out who changed it"
     } else if report.unreachable.is_empty() {
-        "every point can still be reached; keep this output for who looks into it"
+        "every point can still be reached; keep this output for whoever investigates"
     } else {
-        "all other points can be reached; if a lost one is needed, copy the retention volume \
-         before anything else, and see what its disk says: journalctl -k"
+        "all other points can be reached; if you need a lost one, first copy the retention \
+         volume, then check its disk: journalctl -k"
     }
 }
 

@@ -16,10 +16,10 @@ const EXAMPLES: &str = "\
 Examples:
   mtctl journal dump --group web
   mtctl journal dump --group web --point latest --extents
-  mtctl journal dump --group web --extents | grep '\"db\"'    what was overwritten of a volume
+  mtctl journal dump --group web --extents | grep '\"db\"'    what was overwritten on a volume
 
-Below a point stands what leads from the next one back to it. Reading goes on past damage, in the
-next segment; what is damaged, and what that means, tells mtctl journal check.";
+Below each point are the records that lead from the next point back to it. After damage, reading
+continues with the next segment; mtctl journal check shows what is damaged and what that means.";
 
 /// What was typed after `mtctl journal dump`.
 #[derive(Debug, Args)]
@@ -28,11 +28,12 @@ pub struct Arguments {
     #[command(flatten)]
     of: GroupOptions,
 
-    /// Only what leads back to this point: a number, a name, a time, latest, latest-app, or start
+    /// Only what is needed to go back to this point: a number, a name, a time, latest, latest-app,
+    /// or start
     #[arg(long, value_name = "POINT", add = completion::points())]
     point: Option<Selector>,
 
-    /// Print a line for each range too
+    /// Also print a line for each range
     #[arg(long)]
     extents: bool,
 }

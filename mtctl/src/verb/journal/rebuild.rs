@@ -20,14 +20,14 @@ use crate::{output, own_run, question, remedy};
 
 const EXAMPLES: &str = "\
 Examples:
-  mtctl journal rebuild --group web --dry-run     what would be had back
+  mtctl journal rebuild --group web --dry-run     what would be recovered
   mtctl journal rebuild --group web
-  mtctl rollback --group web --to latest          then: to where the disks are known again
+  mtctl rollback --group web --to latest          then: to a known state of the disks
 
-For when both copies of the state are lost or damaged, or one that is older than the history was put
-in its place; mtctl journal check says so. What was there is kept beside it, as FILE.before-rebuild.
-Pins are lost, settings that were changed since the last point, and what was applied since then: if
-the disks were written, a rollback comes first.";
+Use it if both copies of the state are lost or damaged, or were replaced by ones older than the
+history; mtctl journal check says so. The old files are kept beside the new ones, as
+FILE.before-rebuild. Lost are pins, settings changed since the last point, and the record of what
+was applied since then: if the disks were written, a rollback must come first.";
 
 /// What was typed after `mtctl journal rebuild`.
 #[derive(Debug, Args)]
@@ -40,7 +40,7 @@ pub struct Arguments {
     #[arg(long)]
     yes: bool,
 
-    /// Show what would be had back, and change nothing
+    /// Show what would be recovered, and change nothing
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
 
@@ -90,13 +90,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     say(&format!("the segments lead back to {count}{}", newest.unwrap_or_default()))?;
     if let Some(first) = first {
         say(&format!(
-            "the disks were written since {}: next, mtctl rollback --group {name} --to {first}, or \
-             to another one",
+            "the disks were written after {}: next, run mtctl rollback --group {name} --to \
+             {first}, or to another point",
             known.map_or_else(|| format!("point {first}"), |known| selector::called(known, first))
         ))?;
     }
     if !arguments.dry_run {
-        let question = format!("make the state of group {name} anew from its segments?");
+        let question = format!("Rebuild the state of group {name} from its segments?");
         question::require_yes(&question, arguments.yes)?;
         own_run::begins(rebuilding.begin_run(&own_run::of("journal rebuild")));
         keep(&place.state, STATE)?;
@@ -104,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         let group = rebuilding.save()?;
         crate::group_place::remember_targets(&place, name, group.view())?;
         json.saved = true;
-        say(&format!("the state of group {name} was made anew"))?;
+        say(&format!("the state of group {name} was rebuilt"))?;
     }
     if arguments.json {
         document::print(&mut out, &json)?;

@@ -19,18 +19,18 @@ use crate::{open_exports, output, own_run, question};
 
 const EXAMPLES: &str = "\
 Examples:
-  mtctl points forget --group web --dry-run     what goes by how the group is kept
-  mtctl points forget --group web --yes         now, and not with the next point
+  mtctl points forget --group web --dry-run     what the settings no longer keep
+  mtctl points forget --group web --yes         drop it now, and not with the next point
   mtctl points forget 3 before-upgrade --group web
 
-How a group is kept is set by mtctl group set. A point that is pinned, the newest one, and one that
-the disks were rolled back to do not go. What leads back to the points before them is kept.";
+The settings of a group are changed with mtctl group set. Pinned points, the newest one, and the one
+that the disks were rolled back to stay. Earlier points that are kept can still be reached.";
 
 /// What was typed after `mtctl points forget`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Forget {
-    /// Which points; none: those that go by how the group is kept
+    /// Which points [default: those that the settings of the group no longer keep]
     #[arg(value_name = "POINT", add = completion::points())]
     points: Vec<Selector>,
 
@@ -41,7 +41,7 @@ pub struct Forget {
     #[arg(long)]
     yes: bool,
 
-    /// Show what would go, and change nothing: exit 3 if something would
+    /// Show what would be dropped, and change nothing; exit 3 if something would
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
 
@@ -78,7 +78,7 @@ pub(super) fn run(arguments: &Forget) -> anyhow::Result<Exit> {
     }
     let count = output::counted(ids.len() as u64, "point");
     open_exports::tell_of_those(&arguments.of.place()?, |point| ids.contains(&point));
-    question::require_yes(&format!("Forget {count}? There is no way back."), arguments.yes)?;
+    question::require_yes(&format!("Forget {count}? This cannot be undone."), arguments.yes)?;
     group.open_history(blockio::apply::HistorySettings::default())?;
     let points: Vec<_> = ids.iter().map(ToString::to_string).collect();
     let run = own_run::at(group.view(), "points forget", &points.join(" "));
@@ -117,7 +117,7 @@ fn print(group: &GroupView, ids: &[PointId], arguments: &Forget) -> anyhow::Resu
         let points = points.into_iter().map(show::json).collect();
         document::print(&mut out, &Json { points, dry_run: arguments.dry_run })?;
     } else if points.is_empty() {
-        writeln!(out, "nothing to do: no point is to go")?;
+        writeln!(out, "nothing to do: there is no point to drop")?;
     } else {
         show::table(&mut out, &points, &None)?;
     }

@@ -111,7 +111,7 @@ pub(super) fn summary(
     }
     writeln!(out)?;
     if plan.is_empty() && plan.is_not_ready() {
-        return writeln!(out, "Not ready, and nothing that mtctl can change: 0 changed.");
+        return writeln!(out, "Not ready, but there is nothing that mtctl can change: 0 changed.");
     }
     if plan.is_empty() {
         return writeln!(out, "Nothing to do: 0 changed.");
@@ -140,6 +140,6 @@ pub(super) fn report(out: &mut impl Write, report: &Report) -> std::io::Result<(
         let detail = if step.outcome == Outcome::Changed { "as planned" } else { &step.detail };
         row(out, word, style, step.id.name(), detail)?;
     }
-    let reboot = if report.reboot_required { " A restart is needed: reboot" } else { "" };
+    let reboot = if report.reboot_required { " A restart is required: reboot" } else { "" };
     writeln!(out, "\n{} changed.{reboot}", report.changed)
 }

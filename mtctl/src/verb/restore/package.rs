@@ -24,7 +24,7 @@ pub(super) struct PackageOptions {
     #[arg(long, value_name = "FILE.ovf")]
     ovf: Option<PathBuf>,
 
-    /// What controls the disks of the machine in the OVF: what its system has a driver for
+    /// Disk controller of the machine in the OVF; its system needs a driver for it
     #[arg(long, value_enum, default_value_t = ControllerName::Lsilogic, requires = "ovf")]
     controller: ControllerName,
 }
@@ -83,13 +83,13 @@ impl PackageOptions {
         }
         if pairs.len() > DISKS_MAX {
             let what = format!("a machine has at most {DISKS_MAX} disks");
-            return usage(what, "restore some of the volumes at a time");
+            return usage(what, "restore fewer volumes at a time");
         }
         let place = |path: &Path| directory_of(path).canonicalize().ok();
         for path in pairs.iter().map(Pair::path) {
             if place(path) != place(ovf) || name(path).is_none() {
                 let what = format!("it cannot name {}", path.display());
-                return usage(what, "an OVF and its VMDKs lie in one directory, by plain names");
+                return usage(what, "put the OVF and its VMDKs in one directory, with plain names");
             }
         }
         let images = pairs.iter().map(Pair::path);

@@ -25,30 +25,30 @@ Examples:
   mtctl stream convert /var/spool/svd --size 100G --to native --output svd.mts
   mtctl stream convert day1.mts --to rbd-diff-v1 --output - | rbd import-diff - pool/image
 
-Several inputs become one stream, in the order given. FILE gets its name only when it is whole. One
-that is there is not replaced, unless --force names it, too.";
+Several inputs become one stream, in the order given. FILE gets its name only when it is complete.
+An existing file is not replaced, unless --force names it again.";
 
 /// What was typed after `mtctl stream convert`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Streams in their order; a directory is the svd streams in it by sequence number
+    /// Streams in order; a directory stands for the svd streams in it, by sequence number
     #[arg(value_name = "INPUT", required = true)]
     inputs: Vec<PathBuf>,
 
-    /// The format to write
+    /// Format to write
     #[arg(long, value_enum)]
     to: To,
 
-    /// The format of the inputs; a raw image has to be named
+    /// Format of the inputs; a raw image is not detected
     #[arg(long, value_enum, default_value_t = FormatName::Auto)]
     format: FormatName,
 
-    /// What the volume is called: of inputs that have one and do not name it
+    /// Name of the volume, for inputs with one volume that do not name it
     #[arg(long, value_name = "NAME", value_parser = stream_options::volume_name)]
     volume: Option<Name>,
 
-    /// The size of the disk, where the inputs do not say it
+    /// Size of the disk, if the inputs do not have it
     #[arg(long, value_name = "SIZE", value_parser = size_argument::size)]
     size: Option<u64>,
 
@@ -58,11 +58,11 @@ pub struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum To {
-    /// our own
+    /// Native change stream
     Native,
-    /// rbd diff v1, as `rbd import-diff` reads it
+    /// An rbd diff v1, as `rbd import-diff` reads it
     RbdDiffV1,
-    /// rbd diff v2
+    /// An rbd diff v2
     RbdDiffV2,
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let header = joined_header(&headers(arguments, &inputs)?, arguments.size.map(ByteCount::new))?;
     let write = |out: &mut dyn Write| write(arguments, inputs, &header, out);
     let done = arguments.written.write(write)?;
-    arguments.written.tell(&done, "an rbd diff cannot hold any")?;
+    arguments.written.tell(&done, "an rbd diff cannot hold that")?;
     Ok(Exit::Done)
 }
 
@@ -82,12 +82,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 fn check(arguments: &Arguments) -> system::Result<()> {
     let usage = |context: &str| system::Error::new(system::ErrorKind::Usage, context);
     if arguments.written.is_compressed() && arguments.to != To::Native {
-        return Err(usage("--compression: an rbd diff has none")
+        return Err(usage("--compression: an rbd diff cannot be compressed")
             .with_hint("compress the file: mtctl stream convert … --output - | zstd > FILE"));
     }
     if arguments.volume.is_some() && arguments.to != To::Native {
-        return Err(usage("--volume: an rbd diff does not say what its volume is called")
-            .with_hint("leave it out; it is named where the diff is applied"));
+        return Err(usage("--volume: an rbd diff does not name its volume")
+            .with_hint("omit it; name the volume when you apply the diff"));
     }
     arguments.written.check(&arguments.inputs, "convert")
 }

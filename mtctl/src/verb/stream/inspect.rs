@@ -25,8 +25,8 @@ Examples:
   rbd export-diff --from-snap s1 pool/image@s2 - | mtctl stream inspect -
   mtctl stream inspect day1.mts --json | jq '.streams[].marks[].name'
 
-All of it is read and verified, as for applying. If something is wrong the exit code is 5, and what
-was found up to there is printed all the same.";
+The whole stream is read and verified, as by apply. If something is wrong, the exit code is 5, and
+what was found up to there is still printed.";
 
 /// What was typed after `mtctl stream inspect`.
 #[derive(Debug, Args)]
@@ -36,11 +36,11 @@ pub struct Arguments {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// The format; a raw image has to be named
+    /// Format of the stream; a raw image is not detected
     #[arg(long, value_enum, default_value_t = FormatName::Auto)]
     format: FormatName,
 
-    /// The size of a raw image that comes through a pipe: one that ends before it was cut
+    /// Size of a raw image from a pipe: if it ends earlier, it was truncated
     #[arg(long, value_name = "SIZE", value_parser = size_argument::size)]
     size: Option<u64>,
 
@@ -111,17 +111,17 @@ fn print_stream(out: &mut impl Write, name: &str, stream: &StreamInspection) -> 
         writeln!(out, "and {more} more marks")?;
     }
     if stream.header.format == Format::Native && !stream.header.is_in_write_order {
-        writeln!(out, "not in the order of the source's writes: between marks it has no state")?;
+        writeln!(out, "not in the order of the source's writes: consistent only at its marks")?;
     }
     let no_point = stream.end.as_ref().is_some_and(|end| !end.consistent);
     if no_point {
         let why = match stream.header.format {
-            Format::Raw => "its size is not known, and it may have been cut",
+            Format::Raw => "its size is not known, so it may be truncated",
             Format::Native | Format::RbdDiff | Format::Svd => {
                 "the order of its writes was not kept"
             }
         };
-        writeln!(out, "its end is no recovery point: {why}")?;
+        writeln!(out, "its end is not a recovery point: {why}")?;
     }
     Ok(())
 }

@@ -22,28 +22,28 @@ Examples:
   mtctl stream merge db=db.img log=log.img --format raw --mark monday --output monday.mts
   mtctl apply s2.mts --group shop
 
-All changes of the inputs, then one mark: applied, it is a recovery point of all volumes. Its name
-is the snapshot that all inputs end at, or --mark. FILE gets its name only when it is whole;
-one that is there is not replaced, unless --force names it, too.";
+The stream has all changes of the inputs, then one mark, which becomes a recovery point of all
+volumes. The mark is named after the snapshot at which all inputs end, or by --mark. FILE gets its
+name only when it is complete; an existing file is not replaced, unless --force names it again.";
 
 /// What was typed after `mtctl stream merge`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Streams, each with what its volume is called if it does not say so; those of one volume in
-    /// their order; a directory is the svd streams in it
+    /// Streams, each with the name of its volume unless the stream has it; those of one volume in
+    /// order; a directory stands for the svd streams in it
     #[arg(value_name = "[VOLUME=]FILE", required = true, value_parser = input)]
     inputs: Vec<(Option<Name>, PathBuf)>,
 
-    /// The format of the inputs; a raw image has to be named
+    /// Format of the inputs; a raw image is not detected
     #[arg(long, value_enum, default_value_t = FormatName::Auto)]
     format: FormatName,
 
-    /// The name of the mark [default: what all inputs end at]
+    /// Name of the mark [default: the snapshot at which all inputs end]
     #[arg(long, value_name = "NAME", value_parser = stream_options::volume_name)]
     mark: Option<Name>,
 
-    /// What the mark is [default: app if all inputs end so, else crash]
+    /// Kind of the mark [default: app if all inputs end that way, else crash]
     #[arg(long, value_enum)]
     kind: Option<Kind>,
 
@@ -92,7 +92,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mark = CommonMark { name, kind: arguments.kind.map(MarkKind::from) };
     let write = |out: &mut dyn Write| write(arguments, inputs, &merged, &mark, out);
     let done = arguments.written.write(write)?;
-    arguments.written.tell(&done, "they are not of all volumes")?;
+    arguments.written.tell(&done, "not all volumes have them")?;
     Ok(Exit::Done)
 }
 

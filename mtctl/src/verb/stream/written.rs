@@ -20,7 +20,7 @@ pub(super) struct WrittenOptions {
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 
-    /// The file that may be replaced, where --output is there already: the same name again
+    /// Replace an existing --output file: its name again
     #[arg(long, value_name = "FILE")]
     force: Option<PathBuf>,
 
@@ -28,7 +28,7 @@ pub(super) struct WrittenOptions {
     #[arg(long, value_enum, default_value_t = Compression::None)]
     compression: Compression,
 
-    /// Print JSON, on stderr if the stream goes to stdout
+    /// Print JSON; on stderr if the stream goes to stdout
     #[arg(long)]
     json: bool,
 }
@@ -63,15 +63,15 @@ impl WrittenOptions {
     /// name.
     pub(super) fn check(&self, inputs: &[PathBuf], verb: &str) -> system::Result<()> {
         if !self.is_stdout() {
-            let hint = "to write to a disk, apply the stream to it: mtctl apply";
+            let hint = "to write to a disk, apply the stream: mtctl apply";
             whole_file::check(&self.output, hint)?;
             let force = self.force.as_deref();
             return whole_file::check_replaces_nothing(&self.output, force, inputs);
         }
         let why_not = match () {
-            () if self.force.is_some() => "--force names a file, and nothing is written to one",
+            () if self.force.is_some() => "--force names a file, but the output is not a file",
             () if std::io::stdout().is_terminal() => {
-                "standard output is a terminal: a stream is not for reading"
+                "standard output is a terminal: a stream is not text"
             }
             () if output::is_stdout_closed() => "standard output is closed",
             () => return Ok(()),

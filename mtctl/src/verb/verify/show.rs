@@ -106,7 +106,7 @@ fn print(out: &mut impl Write, comparison: &Comparison) -> anyhow::Result<()> {
     let (length, other) = (findings.lengths.0.get(), findings.lengths.1.get());
     let compared = findings.compared.get();
     if findings.is_equal() {
-        writeln!(out, "{subject} is the same as {against}: {length} bytes ({})", shown(length))?;
+        writeln!(out, "{subject} equals {against}: {length} bytes ({})", shown(length))?;
         return Ok(());
     }
     if length != other {
@@ -115,17 +115,17 @@ fn print(out: &mut impl Write, comparison: &Comparison) -> anyhow::Result<()> {
         writeln!(out, "compared: the first {compared} bytes ({})", shown(compared))?;
     }
     if compared < length.min(other) {
-        writeln!(out, "of what follows, the digest of a longer disk does not tell")?;
+        writeln!(out, "the digest of a longer disk says nothing about the rest")?;
     }
     if findings.extent_count == 0 {
         if compared > 0 {
-            writeln!(out, "no byte of these differs")?;
+            writeln!(out, "no byte differs")?;
         }
         return Ok(());
     }
     let ranges = output::counted(findings.extent_count, "range");
     let (differing, unit) = (shown(findings.differing.get()), shown(*unit_bytes));
-    writeln!(out, "{ranges} with differences, {differing} in parts of {unit}:")?;
+    writeln!(out, "differing: {ranges}, {differing} in units of {unit}:")?;
     let mut table = output::table(&["BYTES", "LBA", "LENGTH"]);
     for &extent in findings.extents.iter().take(RANGES_MAX) {
         let (first, end) = sectors(extent, *sector_bytes);
@@ -138,7 +138,7 @@ fn print(out: &mut impl Write, comparison: &Comparison) -> anyhow::Result<()> {
     output::print_table(out, &table)?;
     let more = findings.extent_count.saturating_sub(RANGES_MAX as u64);
     if more > 0 {
-        writeln!(out, "and {more} more: --json names them")?;
+        writeln!(out, "and {more} more: --json lists them")?;
     }
     Ok(())
 }
