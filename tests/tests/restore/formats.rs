@@ -76,7 +76,7 @@ fn vmdks_have_every_byte_and_the_ovf_and_its_manifest_name_them_in_their_order()
         for name in ["web-db.vmdk", "web-log.vmdk"] {
             fs::remove_file(machine.file(name)).unwrap();
         }
-        machine.mtctl(&words).exits(4).says("web.ovf: it is there");
+        machine.mtctl(&words).exits(4).says("web.ovf: it already exists");
     });
 }
 
@@ -154,7 +154,7 @@ fn a_format_is_a_new_files_and_an_ovf_lies_beside_its_disks() {
         }
         let words = restore(&[&["--onto", &file][..], &vmdk].concat());
         let mut without = command(mtctl(), &words);
-        finish(without.env("PATH", "/nowhere")).exits(2).says("there is no qemu-img here");
+        finish(without.env("PATH", "/nowhere")).exits(2).says("is not installed");
         assert!(!machine.file("d.vmdk").exists());
         assert!(fs::read(disk.file()).unwrap().iter().all(|byte| *byte == 0));
     });

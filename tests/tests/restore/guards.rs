@@ -67,10 +67,10 @@ fn what_is_in_use_or_too_small_or_ours_is_refused() {
         is_refused(machine, mounted.path(), &[], 4, "it is mounted at /mnt/used");
         run("umount", &["/mnt/used"]);
         let small = machine.disk("small", 23);
-        is_refused(machine, small.path(), &[], 4, "and the volume has 25165824");
+        is_refused(machine, small.path(), &[], 4, "but the volume has 25165824");
         let short = group.path("short.img");
         fs::write(&short, vec![1; 512]).unwrap();
-        is_refused(machine, &short, &["--create"], 4, "and the volume has 25165824");
+        is_refused(machine, &short, &["--create"], 4, "but the volume has 25165824");
         let inside = "/mnt/retention/home.img";
         is_refused(machine, inside, &["--create"], 4, "where mtctl keeps states and history");
         fs::write(inside, vec![1; 512]).unwrap();
@@ -97,7 +97,7 @@ fn what_is_not_there_is_no_target_unless_a_file_may_be_made_for_it() {
         let twice = restore(&["--onto", &db, "--onto", &log, "--create"]);
         machine.mtctl(&twice).exits(2).says("is named for two new files");
         let nobodys = restore(&["--onto", &file, "--create"]);
-        machine.mtctl(&nobodys).exits(2).says("of these: db, log");
+        machine.mtctl(&nobodys).exits(2).says("with one of: db, log");
         assert!(!machine.file("new.img").exists());
     });
 }

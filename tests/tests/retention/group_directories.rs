@@ -90,7 +90,9 @@ fn a_group_is_not_renamed_onto_what_is_there_whatever_it_is() {
         fs::create_dir(at("theirs")).unwrap();
         fs::write(at("theirs/notes"), "mine").unwrap();
         for dry in [&["--dry-run"][..], &[]] {
-            rename(machine, "g", "file", dry).exits(2).says("/mnt/retention/file is no directory");
+            rename(machine, "g", "file", dry)
+                .exits(2)
+                .says("/mnt/retention/file is not a directory");
             rename(machine, "g", "dangling", dry).exits(2).says("/mnt/retention/dangling");
             for name in ["empty", "theirs"] {
                 let refused = rename(machine, "g", name, dry);
@@ -100,7 +102,7 @@ fn a_group_is_not_renamed_onto_what_is_there_whatever_it_is() {
         }
         assert!(fs::exists(at("theirs/notes")).unwrap() && fs::exists(at("empty")).unwrap());
         for verb in ["create", "show"] {
-            of(machine, verb, "file", &[]).exits(2).says("/mnt/retention/file is no directory");
+            of(machine, verb, "file", &[]).exits(2).says("/mnt/retention/file is not a directory");
         }
         // What a crash leaves before a group of that name has saved anything.
         fs::write(at("empty/lock"), "").unwrap();
@@ -149,7 +151,7 @@ fn a_link_to_a_group_is_no_second_group_and_nothing_is_removed_through_it() {
         fs::remove_file("/mnt/retention/alias").unwrap();
         symlink(moved, "/mnt/retention/g").unwrap();
         machine.mtctl(&["group", "list"]).exits(0).says("g ");
-        of(machine, "forget", "g", &["--yes"]).exits(4).says("put /mnt/retention/.moved");
+        of(machine, "forget", "g", &["--yes"]).exits(4).says("move /mnt/retention/.moved");
         assert!(fs::exists(moved.join("state")).unwrap());
     });
 }

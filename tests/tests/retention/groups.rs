@@ -16,7 +16,7 @@ fn an_option_that_differs_from_what_is_set_changes_nothing_and_names_group_set()
             machine.mtctl(&[verb, &group[..], rest].concat())
         };
         of_group(&["group", "create"], &["--retention-window", "48h"]).exits(0).says("48h");
-        of_group(&["group", "create"], &[]).exits(2).says("there is a group g already");
+        of_group(&["group", "create"], &[]).exits(2).says("group g already exists");
         let parts = [Part::Mark(MarkKind::CrashConsistent, "one")];
         let stream = stream(machine, "one.mts", vec![volume("", MIB, "", "")], &parts);
         // A setting applies if the option is not typed, and may be repeated.
@@ -59,7 +59,7 @@ fn a_group_is_created_with_its_disks_and_streams_go_onto_them() {
         let dry = machine.mtctl(&[&create[..], &["--dry-run"]].concat());
         dry.exits(3).says("--map db").says("db.img");
         applied().exits(2);
-        machine.mtctl(&create).exits(0).says("group g is created");
+        machine.mtctl(&create).exits(0).says("group g was created");
         let shown = machine.mtctl(&["group", "show", "--group", "g"]);
         shown.exits(0).says("db.img").says("nothing applied yet");
         // From now on, the disk belongs to this group.
@@ -113,16 +113,16 @@ fn a_group_that_is_not_there_is_told_with_those_that_are() {
         let shown = |name| machine.mtctl(&["group", "show", "--group", name]);
         shown("wbe").exits(2).says("there is no group wbe").says("there are no groups yet");
         machine.mtctl(&["group", "create", "--group", "web"]).exits(0);
-        shown("wbe").exits(2).says("there is web;");
+        shown("wbe").exits(2).says("the only group here is web;");
         machine.mtctl(&["group", "create", "--group", "db", "--target", &target]).exits(0);
         for verb in ["rollback", "recover", "commit"] {
             let to = if verb == "rollback" { &["--to", "latest"][..] } else { &[] };
             let run = machine.mtctl(&[&[verb, "--group", "wbe"], to].concat());
-            run.exits(2).says("there is no group wbe").says("there are db, web;");
+            run.exits(2).says("there is no group wbe").says("the groups here are db, web;");
         }
         let stream = marked_stream(machine);
         let run = machine.mtctl(&["apply", &stream, "--group", "wbe"]);
-        run.exits(2).says("there is no group wbe").says("there are db, web;");
+        run.exits(2).says("there is no group wbe").says("the groups here are db, web;");
         let listed = machine.mtctl(&["group", "list", "--json"]).exits(0).json();
         assert_eq!(listed["groups"].as_array().unwrap().len(), 2, "none was begun: {listed}");
     });
@@ -150,11 +150,14 @@ fn a_group_that_is_renamed_has_its_points_its_disks_and_its_place_in_the_registr
         rename("g", "other", &[]).exits(4).says("there is a group other already");
         rename("g", "../h", &[]).exits(2).says("is not a valid group name");
         rename("g", "g", &[]).exits(2).says("that is its name already");
-        rename("x", "y", &[]).exits(2).says("there are g, other;");
+        rename("x", "y", &[]).exits(2).says("the groups here are g, other;");
         rename("g", "h", &["--dry-run"]).exits(3).says("/mnt/retention/g -> /mnt/retention/h");
         let renamed = rename("g", "h", &["--json"]).exits(0).json();
         assert_eq!(renamed["renamed"], true, "{renamed}");
-        machine.mtctl(&["group", "show", "--group", "g"]).exits(2).says("there are h, other;");
+        machine
+            .mtctl(&["group", "show", "--group", "g"])
+            .exits(2)
+            .says("the groups here are h, other;");
         let registry = std::fs::read_to_string("/var/lib/mtctl/state-directories").unwrap();
         assert_eq!(registry, "h /mnt/retention/h\n");
         // The same stream is recognised, the disk belongs to that group, and a rollback is still

@@ -102,7 +102,7 @@ fn a_run_that_was_killed_did_not_end_and_one_that_failed_says_why() {
             .says("apply standard input")
             .says("DID NOT END")
             .says("exit 5");
-        machine.mtctl(&["history", "--group", "gg"]).exits(2).says("there is g");
+        machine.mtctl(&["history", "--group", "gg"]).exits(2).says("the only group here is g");
     });
 }
 
