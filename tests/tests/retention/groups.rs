@@ -162,7 +162,7 @@ fn a_group_that_is_renamed_has_its_points_its_disks_and_its_place_in_the_registr
         assert_eq!(registry, "h /mnt/retention/h\n");
         // The same stream is recognised, the disk belongs to that group, and a rollback is still
         // possible.
-        machine.mtctl(&["apply", &stream, "--group", "h"]).exits(0).says("before");
+        machine.mtctl(&["apply", &stream, "--group", "h"]).exits(0).says("already");
         let other = ["apply", &stream, "--group", "other", "--target", disk.path()];
         machine.mtctl(&other).exits(4).says("belongs to group h");
         machine.mtctl(&["rollback", "--group", "h", "--to", "start", "--yes"]).exits(0);
