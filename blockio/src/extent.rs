@@ -223,21 +223,21 @@ impl Extent {
     /// 64-bit range.
     #[must_use]
     #[inline]
-    pub fn align_outward(self, size: SectorSize) -> Option<Self> {
+    pub(crate) fn align_outward(self, size: SectorSize) -> Option<Self> {
         Some(Self { start: size.align_down(self.start), end: size.align_up(self.end)? })
     }
 
     /// The largest extent of whole sectors inside this one; `None` if it contains no whole sector.
     #[must_use]
     #[inline]
-    pub fn align_inward(self, size: SectorSize) -> Option<Self> {
+    pub(crate) fn align_inward(self, size: SectorSize) -> Option<Self> {
         Self::between(size.align_up(self.start)?, size.align_down(self.end)).ok()
     }
 
     /// The same range in sectors; `None` unless both ends are sector boundaries.
     #[must_use]
     #[inline]
-    pub fn to_sectors(self, size: SectorSize) -> Option<LbaExtent> {
+    pub(crate) fn to_sectors(self, size: SectorSize) -> Option<LbaExtent> {
         let (start, end) = (size.lba_at(self.start)?, size.lba_at(self.end)?);
         Some(LbaExtent { start, end })
     }

@@ -32,7 +32,6 @@ use crate::journal::strays;
 use crate::notice::Notice;
 use crate::plain::Plain;
 use crate::remedy::{GroupRemedy, Remedied};
-use crate::storage::Storage;
 use crate::target_identity::TargetIdentity;
 use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
@@ -56,8 +55,7 @@ mod whereabouts;
 pub use exporters::{Exporter, Exporting, exporters};
 use keeper::{Forecast, HistorySettings, Keeper};
 use ledger::Ledger;
-use place::Keeps;
-pub use place::{GROUP_NAME_BYTES_MAX, GroupPlace, check_name, storage};
+pub use place::{GroupPlace, check_name, storage};
 pub use rebuilding::Rebuilding;
 pub use renaming::{Move, Renaming};
 pub use runs::{Run, RunBegin, RunEnd, RunLog, RunStream, runs};
@@ -123,8 +121,12 @@ impl Group {
     /// # Errors
     ///
     /// `Integrity` and `Failed` as [`open`](Self::open).
-    pub fn in_storage(storage: Arc<dyn Storage>, name: &str) -> Result<Self> {
-        let view = GroupView::of(storage, name, Keeps::History)?;
+    #[cfg(test)]
+    pub(crate) fn in_storage(
+        storage: Arc<dyn crate::storage::Storage>,
+        name: &str,
+    ) -> Result<Self> {
+        let view = GroupView::of(storage, name, place::Keeps::History)?;
         Ok(Self { ledger: Ledger::saving(view), keeper: None, lock: None })
     }
 
@@ -189,7 +191,7 @@ impl Group {
 
     /// Whether overwritten data is preserved from now on.
     #[must_use]
-    pub fn has_history_open(&self) -> bool {
+    pub(crate) fn has_history_open(&self) -> bool {
         self.keeper.is_some()
     }
 

@@ -7,9 +7,9 @@ use crate::verify::{Bounds, verify};
 use crate::{Error, Result};
 
 /// How many marks of an input are listed; any others are only counted.
-pub const MARKS_LISTED_MAX: usize = 10_000;
+pub(crate) const MARKS_LISTED_MAX: usize = 10_000;
 /// How many streams of one input are listed; any others are only counted.
-pub const STREAMS_LISTED_MAX: usize = 10_000;
+pub(crate) const STREAMS_LISTED_MAX: usize = 10_000;
 
 /// What an input contains.
 #[derive(Debug, Default)]

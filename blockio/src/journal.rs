@@ -45,7 +45,7 @@ pub(crate) mod index;
 pub mod keep;
 pub mod layout;
 pub(crate) mod log;
-pub mod memo;
+pub(crate) mod memo;
 pub(crate) mod open;
 pub mod rebuild;
 pub mod retention;

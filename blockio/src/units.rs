@@ -160,14 +160,14 @@ impl SectorSize {
     /// The sector that begins at `offset`; `None` if `offset` is not a sector boundary.
     #[must_use]
     #[inline]
-    pub fn lba_at(self, offset: ByteOffset) -> Option<Lba> {
+    pub(crate) fn lba_at(self, offset: ByteOffset) -> Option<Lba> {
         (offset.0 & self.mask() == 0).then(|| self.lba_containing(offset))
     }
 
     /// The sector that the byte at `offset` belongs to.
     #[must_use]
     #[inline]
-    pub const fn lba_containing(self, offset: ByteOffset) -> Lba {
+    pub(crate) const fn lba_containing(self, offset: ByteOffset) -> Lba {
         Lba(offset.0 >> self.shift())
     }
 
@@ -181,14 +181,14 @@ impl SectorSize {
     /// The last sector boundary at or before `offset`.
     #[must_use]
     #[inline]
-    pub const fn align_down(self, offset: ByteOffset) -> ByteOffset {
+    pub(crate) const fn align_down(self, offset: ByteOffset) -> ByteOffset {
         ByteOffset(offset.0 & !self.mask())
     }
 
     /// The first sector boundary at or after `offset`; `None` past 2⁶⁴ - 1.
     #[must_use]
     #[inline]
-    pub fn align_up(self, offset: ByteOffset) -> Option<ByteOffset> {
+    pub(crate) fn align_up(self, offset: ByteOffset) -> Option<ByteOffset> {
         let boundary = self.align_down(offset);
         if boundary == offset {
             return Some(offset);

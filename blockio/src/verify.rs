@@ -35,7 +35,7 @@ impl VerifiedBatch {
 
     /// The batch, for callers that reuse the allocation.
     #[must_use]
-    pub fn into_batch(self) -> Batch {
+    pub(crate) fn into_batch(self) -> Batch {
         self.0
     }
 }

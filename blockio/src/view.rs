@@ -74,7 +74,8 @@ impl PointHistory {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn overwritten_bytes(&self, name: &str) -> Result<u64> {
+    #[cfg(test)]
+    pub(crate) fn overwritten_bytes(&self, name: &str) -> Result<u64> {
         self.history.follow()?;
         Ok(self.history.of(name, ImageIndex::bytes).unwrap_or_default())
     }
@@ -124,7 +125,7 @@ impl View {
     /// # Errors
     ///
     /// As [`of_point`](Self::of_point).
-    pub fn of_point_with(
+    pub(crate) fn of_point_with(
         shown: String,
         device: Box<dyn BlockDevice>,
         history: &PointHistory,

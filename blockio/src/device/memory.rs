@@ -56,21 +56,21 @@ impl MemoryDevice {
     }
 
     /// The same disk, on which `good` reads succeed, and all later ones fail with `errno`.
-    #[must_use]
-    pub fn failing_reads(self, good: usize, errno: i32) -> Self {
+    #[cfg(test)]
+    pub(crate) fn failing_reads(self, good: usize, errno: i32) -> Self {
         Self { reads: Countdown(Some((good, errno))), ..self }
     }
 
     /// The same disk, on which `good` writes or clears succeed, and all later ones fail with
     /// `errno`.
-    #[must_use]
-    pub fn failing_writes(self, good: usize, errno: i32) -> Self {
+    #[cfg(test)]
+    pub(crate) fn failing_writes(self, good: usize, errno: i32) -> Self {
         Self { writes: Countdown(Some((good, errno))), ..self }
     }
 
     /// The same disk, on which `good` flushes succeed, and all later ones fail with `errno`.
-    #[must_use]
-    pub fn failing_flushes(self, good: usize, errno: i32) -> Self {
+    #[cfg(test)]
+    pub(crate) fn failing_flushes(self, good: usize, errno: i32) -> Self {
         Self { flushes: Countdown(Some((good, errno))), ..self }
     }
 

@@ -10,7 +10,7 @@ pub struct LeafSize(u64);
 
 impl LeafSize {
     /// 64 KiB.
-    pub const MIN: Self = Self(64 << 10);
+    pub(crate) const MIN: Self = Self(64 << 10);
     /// 64 MiB.
     pub const MAX: Self = Self(64 << 20);
     /// 1 MiB.
@@ -37,7 +37,7 @@ impl LeafSize {
 
     /// The number of leaves of a disk of `length` bytes.
     #[must_use]
-    pub const fn leaves_of(self, length: ByteCount) -> u64 {
+    pub(crate) const fn leaves_of(self, length: ByteCount) -> u64 {
         length.get().div_ceil(self.0)
     }
 

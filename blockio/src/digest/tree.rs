@@ -23,7 +23,11 @@ impl TreeDigest {
     /// # Errors
     ///
     /// `Integrity`: the number of leaves does not match `length`, or `length` is zero.
-    pub fn of_leaves(length: ByteCount, leaf_size: LeafSize, leaves: Vec<Hash>) -> Result<Self> {
+    pub(crate) fn of_leaves(
+        length: ByteCount,
+        leaf_size: LeafSize,
+        leaves: Vec<Hash>,
+    ) -> Result<Self> {
         let expected = leaf_size.leaves_of(length);
         let count = leaves.len() as u64;
         match root(&leaves) {

@@ -22,7 +22,7 @@ use crate::volume::lock_as_a_whole;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest name of a group, in bytes: it is a directory's name.
-pub const GROUP_NAME_BYTES_MAX: usize = 200;
+pub(crate) const GROUP_NAME_BYTES_MAX: usize = 200;
 
 /// The file of the runs since it was started, next to the state.
 pub(super) const RUNS: &str = "runs";

@@ -161,7 +161,7 @@ impl GroupView {
     /// # Errors
     ///
     /// `Refused`.
-    pub fn require_no_rollback(&self) -> Result<()> {
+    pub(crate) fn require_no_rollback(&self) -> Result<()> {
         let Some(to) = self.rolling_back_to() else { return Ok(()) };
         let (name, called) = (&self.name, self.called(to));
         Err(Error::refused(format!("a rollback of group {name} to {called} is unfinished"))

@@ -15,7 +15,7 @@ use crate::volume_name::VolumeName;
 pub(crate) const FIRST_RECORD: u64 = 1;
 
 /// How many expired points are remembered, to be refused by name.
-pub const EXPIRED_COUNT_MAX: usize = 256;
+pub(crate) const EXPIRED_COUNT_MAX: usize = 256;
 
 /// The number of a recovery point. Numbers of a group only rise and are never reused, also after a
 /// commit; the start of a history has a number as well, 0 in the first history.
@@ -49,7 +49,7 @@ pub enum PointKind {
 impl PointKind {
     /// Whether it is a state of the source.
     #[must_use]
-    pub fn is_of_the_source(self) -> bool {
+    pub(crate) fn is_of_the_source(self) -> bool {
         match self {
             Self::Crash | Self::App => true,
             Self::Start | Self::Break => false,
@@ -117,7 +117,7 @@ impl Point {
     /// The date that its age is counted from: the source's clock is believed unless it is in the
     /// future.
     #[must_use]
-    pub fn dated(&self) -> u64 {
+    pub(crate) fn dated(&self) -> u64 {
         self.time.min(self.taken)
     }
 }
@@ -212,7 +212,7 @@ impl Catalogue {
     /// A history beginning at `now` (nanoseconds since 1970) with the point `start`: every lower
     /// number may have been used by an earlier history.
     #[must_use]
-    pub fn beginning_with(start: PointId, identity: Identity, now: u64) -> Self {
+    pub(crate) fn beginning_with(start: PointId, identity: Identity, now: u64) -> Self {
         let next_point = start.0 + 1;
         let start = Point {
             id: start,
@@ -250,12 +250,12 @@ impl Catalogue {
     }
 
     /// The points that the volumes can be rolled back to: the points of the source, and the start.
-    pub fn ways_back(&self) -> impl DoubleEndedIterator<Item = &Point> {
+    pub(crate) fn ways_back(&self) -> impl DoubleEndedIterator<Item = &Point> {
         self.all().filter(|point| point.kind != PointKind::Break)
     }
 
     /// The points after `to`: a rollback to it without undo gives them up.
-    pub fn points_after(&self, to: PointId) -> impl Iterator<Item = &Point> {
+    pub(crate) fn points_after(&self, to: PointId) -> impl Iterator<Item = &Point> {
         self.all().filter(move |point| point.id > to)
     }
 
@@ -268,13 +268,13 @@ impl Catalogue {
 
     /// The point that the images of the open epoch lead back to.
     #[must_use]
-    pub fn open_epoch(&self) -> PointId {
+    pub(crate) fn open_epoch(&self) -> PointId {
         self.points.last().map_or(PointId(0), |point| point.id)
     }
 
     /// The point that the volumes were at before the first write of the open epoch.
     #[must_use]
-    pub fn came_from(&self) -> PointId {
+    pub(crate) fn came_from(&self) -> PointId {
         self.rolled_back_to.or(self.went_on_from).unwrap_or_else(|| self.open_epoch())
     }
 
@@ -296,7 +296,7 @@ impl Catalogue {
     }
 
     /// The number of the volume `name`; assigns one if it has none.
-    pub fn number_volume(
+    pub(crate) fn number_volume(
         &mut self,
         name: &VolumeName,
         volume: impl FnOnce() -> JournalVolume,
@@ -328,7 +328,7 @@ impl Catalogue {
 
     /// The break in the history for a rollback to `to`, with the same time as that point.
     #[must_use]
-    pub fn break_after(&self, to: PointId) -> NewPoint {
+    pub(crate) fn break_after(&self, to: PointId) -> NewPoint {
         let time = self.point(to).map_or(0, |point| point.time);
         NewPoint { time, kind: PointKind::Break, name: None }
     }
@@ -338,7 +338,7 @@ impl Catalogue {
     /// ends, now lead to `to`.
     ///
     /// This has to be saved before the first of them is overwritten.
-    pub fn break_off(&mut self, to: PointId, spans: Vec<Span>, now: u64) {
+    pub(crate) fn break_off(&mut self, to: PointId, spans: Vec<Span>, now: u64) {
         let later: Vec<_> = self.points_after(to).map(|point| point.id).collect();
         let given_up = if planted!(BreakNotInTheState) { Vec::new() } else { later };
         self.seal(spans, self.break_after(to), now);

@@ -30,7 +30,8 @@ mod finding;
 mod reading;
 mod segment;
 
-pub use finding::{Class, FINDINGS_COUNT_MAX, Finding};
+use finding::FINDINGS_COUNT_MAX;
+pub use finding::{Class, Finding};
 pub use reading::Progress;
 
 /// The result of a check.

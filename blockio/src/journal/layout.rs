@@ -18,11 +18,11 @@ pub const ENTRIES_MAX: usize = 2048;
 /// Records of the log are numbered below this, and records of copies (the result of compacting
 /// merged epochs) from here on: a reader that follows the log never takes a copy for the next
 /// record.
-pub const COPIES_FROM: u64 = 1 << 62;
+pub(crate) const COPIES_FROM: u64 = 1 << 62;
 /// The longest record, in bytes, including its header.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// The longest header of a record, in bytes.
-pub const HEADER_BYTES_MAX: usize = padded(FIXED_BYTES + ENTRIES_MAX * ENTRY_BYTES);
+pub(crate) const HEADER_BYTES_MAX: usize = padded(FIXED_BYTES + ENTRIES_MAX * ENTRY_BYTES);
 
 const SEGMENT_MAGIC: [u8; 8] = *b"MTJSEGM\x01";
 const RECORD_MAGIC: [u8; 8] = *b"MTJRECO\x01";

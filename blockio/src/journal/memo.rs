@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// The beginning of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EpochMemo {
+pub(crate) struct EpochMemo {
     /// 2; a text without it is of version 1, and contains only the progress.
     format: u32,
     /// The points that the epoch leads back to: several if nothing was written between them, with
@@ -45,7 +45,7 @@ pub struct EpochMemo {
 /// A point in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PointMemo {
+pub(crate) struct PointMemo {
     /// Its number.
     pub id: PointId,
     /// When the source was in this state: nanoseconds since 1970.
@@ -62,7 +62,7 @@ pub struct PointMemo {
 /// A volume in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct VolumeMemo {
+pub(crate) struct VolumeMemo {
     /// Its number in the records.
     pub number: u32,
     /// Its description.
@@ -76,7 +76,7 @@ pub struct VolumeMemo {
 /// A target in the journal, including that of a volume of which nothing was overwritten.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TargetMemo {
+pub(crate) struct TargetMemo {
     /// As in the state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
@@ -88,12 +88,12 @@ pub struct TargetMemo {
 }
 
 /// The targets of a group, by its volumes.
-pub type Targets = BTreeMap<VolumeName, TargetMemo>;
+pub(crate) type Targets = BTreeMap<VolumeName, TargetMemo>;
 
 /// The end of a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CopyMemo {
+pub(crate) struct CopyMemo {
     /// The point that the copy leads from, which was the next one when the copy was made.
     pub until: PointId,
 }

@@ -40,7 +40,7 @@ impl Default for Policy {
 
 /// How many of the last points are kept at any age: they remain after a long pause, or with a wrong
 /// clock.
-pub const LAST_POINTS: usize = 3;
+pub(crate) const LAST_POINTS: usize = 3;
 /// How many points a clock that was ahead is remembered for.
 const LAST_FEW: usize = 16;
 /// How many steps it takes to determine what is usual.
@@ -167,7 +167,7 @@ fn steps(catalogue: &Catalogue, thin_to: Duration) -> Vec<Option<Duration>> {
 /// How much of the time between two points counts at most: a few times the usual time between
 /// points (the median), but never less than the thinning period.
 #[must_use]
-pub fn jump_limit(catalogue: &Catalogue, thin_to: Duration) -> Duration {
+pub(crate) fn jump_limit(catalogue: &Catalogue, thin_to: Duration) -> Duration {
     limit_of(&steps(catalogue, thin_to), thin_to)
 }
 
@@ -185,7 +185,7 @@ fn limit_of(steps: &[Option<Duration>], thin_to: Duration) -> Duration {
 /// The notice for the operator about the time between the last two points: that not all of it
 /// counts, or that it runs backwards.
 #[must_use]
-pub fn jump(catalogue: &Catalogue, policy: &Policy) -> Option<Notice> {
+pub(crate) fn jump(catalogue: &Catalogue, policy: &Policy) -> Option<Notice> {
     let [.., before, last] = catalogue.points.as_slice() else { return None };
     if before.kind == PointKind::Start {
         return None;
@@ -218,12 +218,12 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// The point to give up first when there is no room: the oldest, if it may go. Forgetting any other
 /// point frees nothing.
 #[must_use]
-pub fn first_to_go(catalogue: &Catalogue) -> Option<PointId> {
+pub(crate) fn first_to_go(catalogue: &Catalogue) -> Option<PointId> {
     in_the_order_to_go(catalogue).next().map(|point| point.id)
 }
 
 /// The points to give up in this order when there is no room, up to the first that may not go.
-pub fn in_the_order_to_go(catalogue: &Catalogue) -> impl Iterator<Item = &Point> {
+pub(crate) fn in_the_order_to_go(catalogue: &Catalogue) -> impl Iterator<Item = &Point> {
     catalogue.all().take_while(|point| may_go(catalogue, point))
 }
 
@@ -233,7 +233,7 @@ fn may_go(catalogue: &Catalogue, point: &Point) -> bool {
 
 /// Why a point may not go, whoever asks; the text follows its name. `None` if it may go.
 #[must_use]
-pub fn why_it_stays(catalogue: &Catalogue, point: &Point) -> Option<&'static str> {
+pub(crate) fn why_it_stays(catalogue: &Catalogue, point: &Point) -> Option<&'static str> {
     let of_rollback = [catalogue.rolling_back_to, catalogue.rolled_back_to, catalogue.went_on_from];
     match () {
         () if point.pinned => Some("is pinned"),
@@ -252,7 +252,11 @@ pub fn reach(catalogue: &Catalogue, policy: &Policy) -> Duration {
 /// How long a window `capacity_bytes` can hold, if the disks continue to change as they did between
 /// the kept points; `None` while that is not known.
 #[must_use]
-pub fn forecast(catalogue: &Catalogue, policy: &Policy, capacity_bytes: u64) -> Option<Duration> {
+pub(crate) fn forecast(
+    catalogue: &Catalogue,
+    policy: &Policy,
+    capacity_bytes: u64,
+) -> Option<Duration> {
     let first = catalogue.recovery_points().next()?;
     let at = catalogue.points.iter().position(|point| point.id == first.id)?;
     let nanoseconds = nanoseconds(*ages(catalogue, policy.thin_to).get(at)?);

@@ -89,7 +89,7 @@ pub struct VolumeState {
 }
 
 /// How many streams applied to their end are remembered for a volume.
-pub const APPLIED_COUNT_MAX: usize = 256;
+pub(crate) const APPLIED_COUNT_MAX: usize = 256;
 
 impl VolumeState {
     /// Records that the input `input` was applied to its end.
@@ -324,7 +324,7 @@ impl GroupState {
 
     /// Takes its volumes back to `progress`. A volume that was not known then is forgotten, except
     /// for its target.
-    pub fn go_back(&mut self, progress: &Progress) {
+    pub(crate) fn go_back(&mut self, progress: &Progress) {
         for (name, volume) in &mut self.volumes {
             let then = progress.0.get(name).cloned().unwrap_or_default();
             volume.applied = then.applied;
@@ -378,7 +378,7 @@ impl Fingerprint {
     /// The fingerprint as spelled by versions in which names could run together. Fingerprints that
     /// they recorded have to be recognised.
     #[must_use]
-    pub fn of_before(header: &StreamHeader, header_bytes: u64) -> Self {
+    pub(crate) fn of_before(header: &StreamHeader, header_bytes: u64) -> Self {
         let plain = |name: &Option<Name>| name.as_ref().map(exact).unwrap_or_default();
         Self::spelled(header, header_bytes, plain)
     }
@@ -409,7 +409,7 @@ impl Fingerprint {
     /// The head that an rbd diff led to, as far as it was recorded by versions that did not know
     /// heads.
     #[must_use]
-    pub fn head_before(&self) -> Option<Head> {
+    pub(crate) fn head_before(&self) -> Option<Head> {
         let names = self.0.strip_prefix("rbd-diff:")?;
         let names = names.rsplit_once('@').map_or(names, |(names, _)| names);
         let names = names.rsplit_once('/').map_or(names, |(names, _)| names);

@@ -13,17 +13,17 @@ pub mod option;
 pub use flags::{AllocationFlags, CommandFlags, TransmissionFlags};
 
 /// The longest read or write that a client may request, in bytes.
-pub const PAYLOAD_BYTES_MAX: u32 = 32 << 20;
+pub(crate) const PAYLOAD_BYTES_MAX: u32 = 32 << 20;
 /// The longest name of an export, and the longest message, in bytes.
-pub const STRING_BYTES_MAX: usize = 4096;
+pub(crate) const STRING_BYTES_MAX: usize = 4096;
 /// The length of a request without its payload, in bytes.
-pub const REQUEST_BYTES: usize = 28;
+pub(crate) const REQUEST_BYTES: usize = 28;
 /// The length of a simple reply without its payload, in bytes.
-pub const SIMPLE_REPLY_BYTES: usize = 16;
+pub(crate) const SIMPLE_REPLY_BYTES: usize = 16;
 /// The length of a structured reply's header, in bytes.
-pub const CHUNK_HEADER_BYTES: usize = 20;
+pub(crate) const CHUNK_HEADER_BYTES: usize = 20;
 /// The context ID of `base:allocation` here.
-pub const ALLOCATION_CONTEXT: u32 = 1;
+pub(crate) const ALLOCATION_CONTEXT: u32 = 1;
 
 const REQUEST_MAGIC: u32 = 0x2560_9513;
 const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
@@ -66,7 +66,7 @@ impl CommandType {
 
     /// The flags that are allowed with it.
     #[must_use]
-    pub fn flags_allowed(self) -> CommandFlags {
+    pub(crate) fn flags_allowed(self) -> CommandFlags {
         let own = match self {
             Self::Read => CommandFlags::DF,
             Self::WriteZeroes => CommandFlags::NO_HOLE | CommandFlags::FAST_ZERO,
@@ -199,7 +199,7 @@ impl Chunk {
 
 /// A simple reply without its payload.
 #[must_use]
-pub fn simple_reply(cookie: u64, fault: Option<Fault>) -> [u8; SIMPLE_REPLY_BYTES] {
+pub(crate) fn simple_reply(cookie: u64, fault: Option<Fault>) -> [u8; SIMPLE_REPLY_BYTES] {
     let mut reply = [0; SIMPLE_REPLY_BYTES];
     reply[..4].copy_from_slice(&SIMPLE_REPLY_MAGIC.to_be_bytes());
     reply[4..8].copy_from_slice(&fault.map_or(0, Fault::number).to_be_bytes());
@@ -209,7 +209,7 @@ pub fn simple_reply(cookie: u64, fault: Option<Fault>) -> [u8; SIMPLE_REPLY_BYTE
 
 /// The header of a chunk that `length` bytes follow; `is_last` ends the reply.
 #[must_use]
-pub fn chunk_header(
+pub(crate) fn chunk_header(
     cookie: u64,
     chunk: Chunk,
     is_last: bool,
@@ -224,15 +224,9 @@ pub fn chunk_header(
     header
 }
 
-/// A whole chunk without content, which ends a reply.
-#[must_use]
-pub fn nothing_chunk(cookie: u64) -> Vec<u8> {
-    chunk_header(cookie, Chunk::Nothing, true, 0).to_vec()
-}
-
 /// A whole chunk for a hole.
 #[must_use]
-pub fn hole_chunk(cookie: u64, is_last: bool, offset: u64, length: u32) -> Vec<u8> {
+pub(crate) fn hole_chunk(cookie: u64, is_last: bool, offset: u64, length: u32) -> Vec<u8> {
     let mut chunk = chunk_header(cookie, Chunk::Hole, is_last, 12).to_vec();
     chunk.extend(offset.to_be_bytes());
     chunk.extend(length.to_be_bytes());
@@ -241,7 +235,7 @@ pub fn hole_chunk(cookie: u64, is_last: bool, offset: u64, length: u32) -> Vec<u
 
 /// A whole chunk that ends a reply with an error, without a message.
 #[must_use]
-pub fn error_chunk(cookie: u64, fault: Fault) -> Vec<u8> {
+pub(crate) fn error_chunk(cookie: u64, fault: Fault) -> Vec<u8> {
     let mut chunk = chunk_header(cookie, Chunk::Error, true, 6).to_vec();
     chunk.extend(fault.number().to_be_bytes());
     chunk.extend(0_u16.to_be_bytes());
@@ -251,7 +245,7 @@ pub fn error_chunk(cookie: u64, fault: Fault) -> Vec<u8> {
 /// A whole chunk that ends a reply with the block status: lengths, each with its
 /// flags.
 #[must_use]
-pub fn block_status_chunk(cookie: u64, descriptors: &[(u32, AllocationFlags)]) -> Vec<u8> {
+pub(crate) fn block_status_chunk(cookie: u64, descriptors: &[(u32, AllocationFlags)]) -> Vec<u8> {
     let length = (4 + 8 * descriptors.len()) as u32;
     let mut chunk = chunk_header(cookie, Chunk::BlockStatus, true, length).to_vec();
     chunk.extend(ALLOCATION_CONTEXT.to_be_bytes());

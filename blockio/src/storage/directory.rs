@@ -115,7 +115,7 @@ impl Directory {
     /// # Errors
     ///
     /// The kernel's error.
-    pub fn remove_leftovers(&self) -> io::Result<()> {
+    pub(crate) fn remove_leftovers(&self) -> io::Result<()> {
         for held in [&self.state, &self.segments] {
             replacement::remove_parts(&held.inside(), STATE_MAKING)?;
         }

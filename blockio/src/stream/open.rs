@@ -55,7 +55,7 @@ impl Stream {
     ///
     /// Of kind `Integrity` if the stream is malformed, with the position; of kind `Failed` if the
     /// input cannot be read.
-    pub fn next_frame(&mut self) -> Result<Option<Frame>> {
+    pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>> {
         let frame = match &mut self.reader {
             AnyReader::Native(reader) => reader.next_frame(),
             AnyReader::RbdDiff(reader) => reader.next_frame(),
@@ -72,7 +72,7 @@ impl Stream {
 
     /// Names its only volume, which it does not name, `volume`. Call this before anything is read;
     /// a stream that contradicts it is refused when it begins.
-    pub fn call_volume(&mut self, volume: Name) {
+    pub(crate) fn call_volume(&mut self, volume: Name) {
         self.volume = Some(volume);
     }
 
@@ -88,7 +88,7 @@ impl Stream {
 
     /// Makes a digest of what is read from now on. Call this before anything is read. A raw image
     /// is identified by its file instead.
-    pub fn follow_content(&mut self) {
+    pub(crate) fn follow_content(&mut self) {
         match &mut self.reader {
             AnyReader::Native(reader) => reader.follow_content(false),
             AnyReader::RbdDiff(reader) => reader.follow_content(true),
@@ -136,7 +136,7 @@ impl Stream {
 
     /// Skips the batches and marks that end at or before byte `position` of the stream. Call this
     /// before the first batch.
-    pub fn resume_after(&mut self, position: u64) {
+    pub(crate) fn resume_after(&mut self, position: u64) {
         match &mut self.reader {
             AnyReader::Native(reader) => reader.resume_after(position),
             AnyReader::RbdDiff(reader) => reader.resume_after(position),
@@ -172,7 +172,7 @@ pub fn open(name: &str, input: Input, format: Option<Format>, pool: ArenaPool) -
 /// # Errors
 ///
 /// As [`open`].
-pub fn open_of_size(
+pub(crate) fn open_of_size(
     name: &str,
     mut input: Input,
     format: Option<Format>,

@@ -114,7 +114,7 @@ impl RawReader {
 
     /// Skips the first `position` bytes of the image, which were applied before. Call this before
     /// the first batch. The totals at the end are then those of the rest.
-    pub fn resume_after(&mut self, position: u64) {
+    pub(crate) fn resume_after(&mut self, position: u64) {
         self.resume_after = position;
     }
 
@@ -129,7 +129,7 @@ impl RawReader {
     ///
     /// Of kind `Integrity` if the length of the file has changed, or a pipe ends before the
     /// position to resume after, or not at its given length; of kind `Failed` if it cannot be read.
-    pub fn next_frame(&mut self) -> Result<Option<Frame>> {
+    pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>> {
         match self.stage {
             Stage::Begin => {
                 self.stage = Stage::Content;

@@ -53,7 +53,7 @@ impl Input {
     }
 
     /// Reads from anything.
-    pub fn from_pipe(pipe: impl PipeRead + 'static) -> Self {
+    pub(crate) fn from_pipe(pipe: impl PipeRead + 'static) -> Self {
         Self::Other(BufReader::with_capacity(BUFFER_BYTES, Box::new(pipe)))
     }
 
@@ -195,13 +195,13 @@ impl<D: Decoder> Reader<D> {
     /// Skips the batches and marks that end at or before byte `position` of the stream, which were
     /// applied before. Their records are still decoded, so that the order is checked; their payload
     /// is skipped.
-    pub fn resume_after(&mut self, position: u64) {
+    pub(crate) fn resume_after(&mut self, position: u64) {
         self.resume_after = position;
     }
 
     /// Makes a digest of what is read from now on: of everything (`with_payload`), or of everything
     /// but payload. Call this before anything is read.
-    pub fn follow_content(&mut self, with_payload: bool) {
+    pub(crate) fn follow_content(&mut self, with_payload: bool) {
         self.running = Some(Running::new(with_payload));
     }
 
@@ -234,7 +234,7 @@ impl<D: Decoder> Reader<D> {
     ///
     /// Of kind `Integrity` if the stream is malformed, with the position; of kind `Failed` if the
     /// input cannot be read.
-    pub fn next_frame(&mut self) -> Result<Option<Frame>> {
+    pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>> {
         while !self.ended {
             if let Some(event) = self.decoder.event() {
                 match self.frame(event)? {

@@ -13,9 +13,9 @@ pub use decoder::Decoder;
 pub(in crate::stream) use decoder::stamp;
 
 /// The first bytes of a stream written on a little-endian machine.
-pub const WORD_LITTLE: [u8; 4] = *b"DRTL";
+pub(crate) const WORD_LITTLE: [u8; 4] = *b"DRTL";
 /// The first bytes of a stream written on a big-endian machine.
-pub const WORD_BIG: [u8; 4] = *b"BTRD";
+pub(crate) const WORD_BIG: [u8; 4] = *b"BTRD";
 
 /// The longest mark, in bytes.
 pub const MARK_BYTES_MAX: u64 = 256;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::journal::catalogue::PointId;
 
 /// How many findings are listed; any others are only counted.
-pub const FINDINGS_COUNT_MAX: usize = 1000;
+pub(crate) const FINDINGS_COUNT_MAX: usize = 1000;
 
 /// The kinds of findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

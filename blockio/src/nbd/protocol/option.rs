@@ -11,11 +11,11 @@ use crate::nbd::protocol::{
 };
 
 /// The length of an option without its data, in bytes.
-pub const OPTION_HEADER_BYTES: usize = 16;
+pub(crate) const OPTION_HEADER_BYTES: usize = 16;
 /// The longest data of an option that is parsed, in bytes; longer data is skipped and refused.
-pub const OPTION_DATA_BYTES_MAX: u32 = 64 << 10;
+pub(crate) const OPTION_DATA_BYTES_MAX: u32 = 64 << 10;
 /// The name of the only metadata context.
-pub const ALLOCATION: &str = "base:allocation";
+pub(crate) const ALLOCATION: &str = "base:allocation";
 
 const GREETING_MAGIC: &[u8; 8] = b"NBDMAGIC";
 const OPTION_MAGIC: u64 = 0x4948_4156_454F_5054;
@@ -29,7 +29,7 @@ const TRAILING_ZEROES: usize = 124;
 
 /// The first message of the server.
 #[must_use]
-pub fn greeting() -> [u8; 18] {
+pub(crate) fn greeting() -> [u8; 18] {
     let mut greeting = [0; 18];
     greeting[..8].copy_from_slice(GREETING_MAGIC);
     greeting[8..16].copy_from_slice(&OPTION_MAGIC.to_be_bytes());
@@ -168,14 +168,14 @@ impl<'a> ContextRequest<'a> {
 
     /// Whether `base:allocation` is to be listed: by an empty query, by `base:`, or by its name.
     #[must_use]
-    pub fn lists_allocation(&self) -> bool {
+    pub(crate) fn lists_allocation(&self) -> bool {
         let matches = |query: &&str| *query == "base:" || *query == ALLOCATION;
         self.queries.is_empty() || self.queries.iter().any(matches)
     }
 
     /// Whether `base:allocation` is selected: only by its name.
     #[must_use]
-    pub fn chooses_allocation(&self) -> bool {
+    pub(crate) fn chooses_allocation(&self) -> bool {
         self.queries.contains(&ALLOCATION)
     }
 }
@@ -219,7 +219,7 @@ impl Reply {
 
 /// A reply to `option` with `data`; for an error, the data is a message for people.
 #[must_use]
-pub fn reply(option: Header, reply: Reply, data: &[u8]) -> Vec<u8> {
+pub(crate) fn reply(option: Header, reply: Reply, data: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(20 + data.len());
     bytes.extend(REPLY_MAGIC.to_be_bytes());
     bytes.extend(option.number.to_be_bytes());
@@ -231,7 +231,7 @@ pub fn reply(option: Header, reply: Reply, data: &[u8]) -> Vec<u8> {
 
 /// One export in the list.
 #[must_use]
-pub fn server_reply(option: Header, name: &str) -> Vec<u8> {
+pub(crate) fn server_reply(option: Header, name: &str) -> Vec<u8> {
     let mut data = (name.len() as u32).to_be_bytes().to_vec();
     data.extend(name.as_bytes());
     reply(option, Reply::Server, &data)
@@ -239,7 +239,7 @@ pub fn server_reply(option: Header, name: &str) -> Vec<u8> {
 
 /// The reply for `base:allocation`; a list has no ID.
 #[must_use]
-pub fn allocation_reply(option: Header) -> Vec<u8> {
+pub(crate) fn allocation_reply(option: Header) -> Vec<u8> {
     let id = if option.code() == Code::SetMetaContext { ALLOCATION_CONTEXT } else { 0 };
     let mut data = id.to_be_bytes().to_vec();
     data.extend(ALLOCATION.as_bytes());
@@ -248,7 +248,7 @@ pub fn allocation_reply(option: Header) -> Vec<u8> {
 
 /// Describes an export: all replies to [`Code::Info`] and [`Code::Go`], including the last.
 #[must_use]
-pub fn info_replies(
+pub(crate) fn info_replies(
     option: Header,
     name: Option<&str>,
     bytes: u64,
@@ -271,7 +271,7 @@ pub fn info_replies(
 
 /// The reply to [`Code::ExportName`].
 #[must_use]
-pub fn export_name_reply(
+pub(crate) fn export_name_reply(
     client: ClientFlags,
     bytes: u64,
     transmission_flags: TransmissionFlags,

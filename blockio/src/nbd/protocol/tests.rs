@@ -50,7 +50,7 @@ fn replies_are_put_together_as_the_document_says() {
         let magic = [0x66, 0x8e, 0x33, 0xef, 0, flags];
         [&magic[..], &kind, &said, &[0, 0, 0, length]].concat()
     };
-    assert_eq!(nothing_chunk(cookie), front(1, [0, 0], 0));
+    assert_eq!(chunk_header(cookie, Chunk::Nothing, true, 0).to_vec(), front(1, [0, 0], 0));
     assert_eq!(chunk_header(cookie, Chunk::Data, false, 9).to_vec(), front(0, [0, 1], 9));
     let hole = [front(0, [0, 2], 12), vec![0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0]].concat();
     assert_eq!(hole_chunk(cookie, false, 512, 256), hole);

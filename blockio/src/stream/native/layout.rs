@@ -9,9 +9,9 @@ use crate::stream::{BATCH_BYTES_MAX, Malformed, Problem, WANT_BYTES_MAX};
 
 /// The first bytes of a stream. They are not text, and are changed by any text conversion: the high
 /// bit, a DOS line end, a DOS end of file.
-pub const STREAM_MAGIC: [u8; 8] = *b"\x89MTS\r\n\x1a\n";
+pub(crate) const STREAM_MAGIC: [u8; 8] = *b"\x89MTS\r\n\x1a\n";
 /// The first bytes of every other record.
-pub const RECORD_MAGIC: [u8; 8] = *b"MTrecord";
+pub(crate) const RECORD_MAGIC: [u8; 8] = *b"MTrecord";
 /// The version that is written, and the only one accepted.
 pub const VERSION: u32 = 1;
 
@@ -20,16 +20,16 @@ pub const PAGE_BYTES: usize = ALIGNMENT;
 /// The length of the part that all records share; the body follows.
 pub const SHARED_BYTES: usize = 64;
 /// The longest header: shared part, body and padding.
-pub const HEADER_BYTES_MAX: usize = WANT_BYTES_MAX;
+pub(crate) const HEADER_BYTES_MAX: usize = WANT_BYTES_MAX;
 /// The longest body.
-pub const BODY_BYTES_MAX: usize = HEADER_BYTES_MAX - SHARED_BYTES;
+pub(crate) const BODY_BYTES_MAX: usize = HEADER_BYTES_MAX - SHARED_BYTES;
 
 /// Offset of the kind, u16.
 pub const KIND_AT: usize = 8;
 /// Offset of the flags, u16.
-pub const FLAGS_AT: usize = 10;
+pub(crate) const FLAGS_AT: usize = 10;
 /// Offset of the CRC32C of the header, u32.
-pub const HEADER_CHECKSUM_AT: usize = 12;
+pub(crate) const HEADER_CHECKSUM_AT: usize = 12;
 /// Offset of the sequence number, u64.
 pub const SEQUENCE_AT: usize = 16;
 /// Offset of the stream's tag: the first 8 bytes of its identity.
@@ -45,30 +45,30 @@ pub const PAYLOAD_CHECKSUM_AT: usize = 44;
 /// Offset of the compression method, u16.
 pub const COMPRESSION_AT: usize = 48;
 /// Offset of the reserved bytes, which must be zero, up to the body.
-pub const RESERVED_AT: usize = 50;
+pub(crate) const RESERVED_AT: usize = 50;
 
 /// Flag: a reader that does not know the kind of this record must stop.
-pub const FLAG_CRITICAL: u16 = 1;
+pub(crate) const FLAG_CRITICAL: u16 = 1;
 
 /// Flag of the stream's header: its batches are not in the order of the source's writes. A reader
 /// that does not know the flag must not take what is between two marks for a state of the source,
 /// and refuses it.
-pub const FLAG_UNORDERED: u16 = 2;
+pub(crate) const FLAG_UNORDERED: u16 = 2;
 
 /// Kind: the stream's header.
-pub const KIND_STREAM: u16 = 1;
+pub(crate) const KIND_STREAM: u16 = 1;
 /// Kind: a batch.
-pub const KIND_BATCH: u16 = 2;
+pub(crate) const KIND_BATCH: u16 = 2;
 /// Kind: a mark.
-pub const KIND_MARK: u16 = 3;
+pub(crate) const KIND_MARK: u16 = 3;
 /// Kind: the end.
-pub const KIND_END: u16 = 4;
+pub(crate) const KIND_END: u16 = 4;
 
 /// For comparison with padding.
 const ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
 
 /// The first 8 bytes of a stream's identity, which all its records carry.
-pub type Tag = [u8; 8];
+pub(crate) type Tag = [u8; 8];
 
 /// The part that all records share, except for the checksum of the header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,7 +159,7 @@ pub fn padded(length: usize) -> usize {
 ///
 /// If `header` is shorter than [`SHARED_BYTES`].
 #[must_use]
-pub fn header_checksum(header: &[u8]) -> u32 {
+pub(crate) fn header_checksum(header: &[u8]) -> u32 {
     let before = crc32c::crc32c(&header[..HEADER_CHECKSUM_AT]);
     let without = crc32c::crc32c_append(before, &[0; 4]);
     crc32c::crc32c_append(without, &header[HEADER_CHECKSUM_AT + 4..])
