@@ -112,7 +112,7 @@ fn after_a_diff_to_the_head_only_what_is_known_to_fit_is_taken_unasked() {
         }
         let gap = diff(machine, ("s22", "s3"), MIB, 4);
         disk.refuses(&gap, &["from \"s1\" to an unnamed state", "--accept-base"]);
-        disk.apply(&gap, &["--accept-base"]).exits(0).says("assuming that it is there");
+        disk.apply(&gap, &["--accept-base"]).exits(0).says("assuming that the volume is there");
         assert_eq!(state("g")["volumes"][""]["ends_at"], "s3");
     });
 }
