@@ -118,7 +118,7 @@ impl Contender {
 /// The time that mtctl reports.
 fn mtctl_seconds(output: &str) -> Result<f64> {
     let said: Value = serde_json::from_str(output).context("parsing what mtctl printed")?;
-    said["seconds"].as_f64().context("mtctl does not say how long it took")
+    said["seconds"].as_f64().context("mtctl did not report how long it took")
 }
 
 /// The time that fio reports. fio stops its clock when it has read its log: it neither waits for
@@ -128,8 +128,8 @@ fn fio_seconds(output: &str, bytes: u64) -> Result<f64> {
     let json = output.find('{').map_or("", |start| &output[start..]);
     let said: Value = serde_json::from_str(json).context("parsing what fio printed")?;
     let write = &said["jobs"][0]["write"];
-    let written = write["io_bytes"].as_f64().context("fio does not say what it wrote")?;
-    let milliseconds = write["runtime"].as_f64().context("fio does not say how long it took")?;
+    let written = write["io_bytes"].as_f64().context("fio did not report what it wrote")?;
+    let milliseconds = write["runtime"].as_f64().context("fio did not report how long it took")?;
     ensure!(written >= 0.9 * bytes as f64, "fio wrote {written} of {bytes} bytes");
     Ok(milliseconds / 1000.0 * bytes as f64 / written)
 }
@@ -178,7 +178,7 @@ pub(crate) fn others(
     } else {
         skipped.push(Skipped {
             name: "mtctl apply".to_owned(),
-            reason: format!("{} has no verb apply", tools.mtctl.display()),
+            reason: format!("{} has no verb `apply`", tools.mtctl.display()),
         });
         found.push(reference.again());
     }

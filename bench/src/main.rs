@@ -109,7 +109,7 @@ fn affordable(wanted: u64, notes: &mut Vec<String>) -> Result<u64> {
     if most >= wanted {
         return Ok(wanted);
     }
-    ensure!(most > 0, "{} MiB of free memory are too few to measure anything", available >> 20);
+    ensure!(most > 0, "{} MiB of free memory are not enough to measure anything", available >> 20);
     let note = format!(
         "the target has {} MiB instead of {}: {} MiB of memory were available",
         most >> 20,

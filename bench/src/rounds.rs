@@ -112,7 +112,7 @@ impl Bench<'_> {
             let fastest = medians.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
             candidates.swap(0, fastest.map_or(0, |(index, _)| index));
         }
-        candidates.into_iter().next().context("choosing a reference among none")
+        candidates.into_iter().next().context("choosing a reference: there is none")
     }
 
     /// Lets every contender that writes the payload write it over other contents, and compares the
@@ -132,7 +132,7 @@ impl Bench<'_> {
             self.target.apply(workload, Filling::Noise)?;
             let name = contender.name.clone();
             let Some(reason) = self.trial(workload, contender, wanted)? else {
-                say(&format!("{}: {name}: all bytes are right", workload.name));
+                say(&format!("{}: {name}: all bytes are correct", workload.name));
                 continue;
             };
             say(&format!("{}: {name}: {reason}", workload.name));
@@ -155,7 +155,7 @@ impl Bench<'_> {
             return Ok(Some(format!("{error:#}")));
         }
         let difference = self.target.checksums()?.first_difference(wanted);
-        Ok(difference.map(|place| format!("wrote the wrong bytes, first in MiB {place}")))
+        Ok(difference.map(|place| format!("wrote wrong bytes, the first in MiB {place}")))
     }
 
     /// The timed rounds.

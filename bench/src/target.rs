@@ -128,7 +128,7 @@ impl LoopDevice {
         let direct = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         if direct.trim() != "1" {
             bail!(
-                "{} does no direct I/O to a file in {MEMORY}\nhint: it takes Linux 6.6",
+                "{} cannot do direct I/O to a file in {MEMORY}\nhint: that needs Linux 6.6",
                 self.node
             );
         }

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 /// Returns an error if `holds` is false.
 pub(crate) fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
     if !holds {
-        bail!("something is not as it should be: {}", otherwise().trim_end());
+        bail!("something is not as expected: {}", otherwise().trim_end());
     }
     Ok(())
 }
@@ -16,5 +16,5 @@ pub(crate) fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Result<
 /// Checks that `text` contains `words`, possibly broken into lines.
 pub(crate) fn says(text: &str, words: &str) -> Result<()> {
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    expect(joined.contains(words), || format!("'{words}' was expected in:\n{text}"))
+    expect(joined.contains(words), || format!("expected '{words}' in:\n{text}"))
 }

@@ -43,10 +43,10 @@ pub(crate) fn all_of_it(story: &mut Story, stage: &mut Stage) -> Result<()> {
     let pair = pair(stage)?;
     let Pair { source, target } = &pair;
     story.say(&format!(
-        "What a master target is for. {source} stands for the disk of a machine that runs in a \
-         cloud, with ext4 and files on it; {target} for its disk at home, which is blank. The \
-         cloud side is not part of mtctl: this demo reads {source}, and writes the change streams. \
-         The first one holds the whole disk."
+        "What a master target is for. {source} stands in for the disk of a machine in a cloud, \
+         with ext4 and files on it; {target} for its disk at home, still blank. The cloud side is \
+         not part of mtctl: this demo reads {source}, and writes the change streams. The first one \
+         holds the whole disk."
     ));
     fill(story, &pair)?;
     delta::capture(None, Path::new(source), REPLICA_BYTES, Path::new(FULL), "friday")?;
@@ -72,7 +72,10 @@ fn fill(story: &mut Story, Pair { source, .. }: &Pair) -> Result<()> {
 
 pub(crate) fn what_changed(story: &mut Story, stage: &mut Stage) -> Result<()> {
     let pair = pair(stage)?;
-    story.say("In the cloud, work goes on. A file is written anew, one is made, one is deleted:");
+    story.say(
+        "In the cloud, work continues. One file is rewritten, one is created, one is \
+               deleted:",
+    );
     change(story, &pair)?;
     delta::capture(
         Some(Path::new(BEFORE)),
@@ -81,10 +84,10 @@ pub(crate) fn what_changed(story: &mut Story, stage: &mut Stage) -> Result<()> {
         Path::new(DELTA),
         "monday",
     )?;
-    story.say("Only what differs from Friday is in the next stream:");
+    story.say("The next stream contains only what differs from Friday:");
     story.run_saying(&format!("mtctl stream inspect {DELTA}"), 0, "monday complete:")?;
     damaged(story, &pair)?;
-    story.say("The stream as it was sent, and then once more by mistake:");
+    story.say("The stream is applied as it was sent, and then a second time by mistake:");
     story.run(&format!("{} --verify", apply(DELTA, &pair)), 0)?;
     story.run_saying(&apply(DELTA, &pair), 0, "nothing to do")
 }
@@ -100,8 +103,8 @@ fn change(story: &mut Story, Pair { source, .. }: &Pair) -> Result<()> {
 
 fn damaged(story: &mut Story, pair: &Pair) -> Result<()> {
     story.say(
-        "A copy of it was damaged on its way: in one byte, a balance of 250 has become one of 950. \
-         The batch that holds it is not written, not one byte of it:",
+        "A copy of it was damaged on the way: one byte turns a balance of 250 into 950. Not a \
+         single byte of the batch that contains it is written:",
     );
     forge()?;
     let hash = format!("sha256sum {}", pair.target);
@@ -124,18 +127,21 @@ fn forge() -> Result<()> {
 pub(crate) fn proof(story: &mut Story, stage: &mut Stage) -> Result<()> {
     let pair = pair(stage)?;
     let Pair { source, target } = &pair;
-    story.say("Is the disk at home the disk in the cloud? A whole filesystem, and the same bytes:");
+    story.say(
+        "Is the disk at home the same as the disk in the cloud? The filesystem is intact, \
+               and the bytes are equal:",
+    );
     story.run(&format!("e2fsck -fn {target}"), 0)?;
     let sums = story.run(&format!("sha256sum {source} {target}"), 0)?;
     let mut hashes = sums.lines().filter_map(|line| line.split_whitespace().next());
     let [cloud, home] = [hashes.next(), hashes.next()];
     expect(cloud.is_some() && cloud == home, || format!("{source} and {target} differ"))?;
-    story.say("And what the people in accounting look at:");
+    story.say("And this is what accounting sees:");
     story.run(&format!("mount -o ro {target} {TARGET_MOUNT}"), 0)?;
     story.run(&format!("ls -m {TARGET_MOUNT}"), 0)?;
     let ledger = story.run(&format!("cat {TARGET_MOUNT}/ledger.txt"), 0)?;
-    expect(ledger == LEDGER, || format!("Monday's ledger was expected, and not:\n{ledger}"))?;
+    expect(ledger == LEDGER, || format!("expected Monday's ledger, but found:\n{ledger}"))?;
     story.run(&format!("umount {TARGET_MOUNT}"), 0)?;
-    story.say("Both hashes agree: the machine is home, with all of Monday's work.");
+    story.say("Both hashes are equal: the machine is home, with all of Monday's work.");
     Ok(())
 }

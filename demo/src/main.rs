@@ -21,23 +21,31 @@ use chapters::CHAPTERS;
 use stage::Stage;
 use story::Story;
 
-const USAGE: &str = "\
-usage: sudo mtctl-demo
+const USAGE: &str = "usage: sudo mtctl-demo
 
-It needs root, and touches only loop devices that it makes, in a mount namespace of its own.
-When it ends, also by Ctrl-C or kill -9, the kernel takes all of it away.
-Exit codes: 0 all as expected; 1 something was not; 4 refused: no root, or no loop devices.";
+It needs root, and touches only loop devices that it \
+                     makes, in a mount namespace of its own.
+When it ends, even by Ctrl-C or kill \
+                     -9, the kernel removes everything.
+Exit codes: 0 everything was as expected; \
+                     1 something was not; 4 refused: no root, or no loop devices.";
 
-const ON_A_REAL_MACHINE: &str = "\
-mtctl disks               which disks there are, and whose they are
-mtctl check               what is missing; changes nothing
-mtctl prepare --dry-run   everything that would be done
-mtctl prepare             shows it, asks, does it
-mtctl check               says ready
-mtctl apply FILE.mts      what changed in the cloud, onto its disk at home
+const ON_A_REAL_MACHINE: &str = "mtctl disks               lists the disks, and who uses \
+                                 them
+mtctl check               what is missing; changes \
+                                 nothing
+mtctl prepare --dry-run   shows everything that would be \
+                                 done
+mtctl prepare             shows it, asks, and does it
+mtctl \
+                                 check               says ready
+mtctl apply FILE.mts      applies \
+                                 what changed in the cloud to the disk at home
 
-Before you attach disks on VMware: mtctl vmx FILE.vmx (disk.EnableUUID).
-No VM yet? mtctl kickstart --help. Every verb has --help with examples.
+Before you attach \
+                                 disks on VMware: mtctl vmx FILE.vmx (disk.EnableUUID).
+No VM yet? \
+                                 mtctl kickstart --help. Every verb has --help with examples.
 ";
 
 fn main() -> ExitCode {
@@ -49,7 +57,7 @@ fn main() -> ExitCode {
     complain(&format!("mtctl-demo: {error:#}"));
     let ours = error.downcast_ref::<system::Error>();
     let hint = ours.and_then(system::Error::hint);
-    complain(&format!("hint: {}", hint.unwrap_or("please report this with all of the output")));
+    complain(&format!("hint: {}", hint.unwrap_or("please report this with the complete output")));
     let is_refused = ours.is_some_and(|error| error.kind() == ErrorKind::Refused);
     ExitCode::from(if is_refused { 4 } else { 1 })
 }
@@ -74,15 +82,15 @@ fn tell() -> Result<()> {
 }
 
 fn tell_chapters(story: &mut Story, stage: &mut Stage) -> Result<()> {
-    story.heading("mtctl: a freshly installed Linux VM becomes a master target");
+    story.heading("mtctl turns a freshly installed Linux VM into a master target");
     story.say(
-        "Everything below really happens, on disks made for the occasion, in a mount namespace \
-         that only this process and its children see: there /etc, /var/lib and /mnt are scratch \
+        "Everything below really happens, on disks made for this demo, in a mount namespace that \
+         only this process and its children see: there, /etc, /var/lib and /mnt are scratch \
          copies, and the disks of this machine are hidden. After a $ comes what you would type.",
     );
     for (number, (title, tell)) in (1..).zip(CHAPTERS) {
         story.heading(&format!("{number}. {title}"));
-        tell(story, stage).with_context(|| format!("telling '{title}'"))?;
+        tell(story, stage).with_context(|| format!("in chapter '{title}'"))?;
     }
     Ok(())
 }

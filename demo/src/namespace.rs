@@ -19,8 +19,7 @@ pub(crate) const SCRATCH: &str = "/tmp";
 const SCRATCH_OPTIONS: &str = "size=1g,mode=755";
 /// The directory in which people mount disks.
 const MOUNTS: &str = "/mnt";
-const FSTAB: &str = "\
-# The demo's own fstab: the one of this machine is hidden.
+const FSTAB: &str = "# The demo's own fstab: that of this machine is hidden.
 ";
 
 /// Enters a namespace of our own, in which /etc, /var/lib and /mnt are scratch copies.
@@ -30,7 +29,7 @@ const FSTAB: &str = "\
 pub(crate) fn enter() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Error::refused("the demo makes and mounts loop devices, which needs root")
-            .with_hint("as root: make demo")
+            .with_hint("run it as root: make demo")
             .into());
     }
     unshare(CloneFlags::CLONE_NEWNS).map_err(|cause| {

@@ -17,27 +17,28 @@ pub(crate) fn three_disks(story: &mut Story, stage: &mut Stage) -> Result<()> {
     let (blank, filesystem, table) =
         (path(&stage.blank), path(&stage.filesystem), path(&stage.table));
     story.say(&format!(
-        "{blank} is blank. {filesystem} and {table} stand for disks that belong to somebody: an \
-         ext4 filesystem with {ATTACHED_FILES} files in it, and a partition table. Who uses a disk \
-         is looked up before anything is done to it."
+        "{blank} is blank. {filesystem} and {table} stand in for disks that belong to somebody: an \
+         ext4 filesystem with {ATTACHED_FILES} files in it, and a partition table. mtctl finds out \
+         who uses a disk before it does anything to it."
     ));
     let text = story.run("mtctl disks --all", 0)?;
     let shows = |words: &[&str]| words.iter().all(|word| text.contains(word));
     let is_listed = shows(&[&blank, &filesystem, &table, "filesystem:ext4", "partition-table:dos"]);
     expect(is_listed && text.matches("fit for: retention").count() == 1, || {
-        format!("three disks, one of them fit for retention, were expected in:\n{text}")
+        format!("expected three disks, one of them fit for retention, in:\n{text}")
     })
 }
 
 pub(crate) fn not_ready(story: &mut Story, _: &mut Stage) -> Result<()> {
     story.say(
-        "mtctl check tells, and changes nothing. Here is what it says of the retention volume: the \
-         disk that keeps what replication overwrites, so that machines can go back in time.",
+        "mtctl check reports, and changes nothing. This is what it says about the retention \
+         volume, the disk that keeps what replication overwrites so that machines can go back in \
+         time.",
     );
     let text = story.run_showing("mtctl check", &[3], is_about_retention)?;
     let is_missing = |line: &str| line == "FAIL  retention" || line.starts_with("FAIL  retention ");
     expect(text.lines().any(is_missing), || {
-        format!("a retention volume that is missing was expected in:\n{text}")
+        format!("expected a missing retention volume in:\n{text}")
     })
 }
 
@@ -46,9 +47,9 @@ fn is_about_retention(line: &str) -> bool {
 }
 
 pub(crate) fn wrong_disk(story: &mut Story, stage: &mut Stage) -> Result<()> {
-    story.say("What the two disks hold now, byte for byte:");
+    story.say("The content of the two disks now:");
     stage.attached_hashes = hash_attached(story, stage)?;
-    story.say("A slip of the finger, three times. Nobody is asked (--yes), and yet:");
+    story.say("Three slips of the finger. --yes asks no questions, and yet:");
     let (filesystem, table) = (path(&stage.filesystem), path(&stage.table));
     let prepare = |disk: &str| format!("mtctl prepare --only retention --retention-disk {disk}");
     story.run_saying(
@@ -62,7 +63,7 @@ pub(crate) fn wrong_disk(story: &mut Story, stage: &mut Stage) -> Result<()> {
         "is not blank (partition-table:dos)",
     )?;
     story.say(
-        "--destroy says that the content of a disk may go. A disk that is in use is refused even \
+        "--destroy allows the content of a disk to be destroyed. A disk in use is refused even \
          then:",
     );
     story.run(&format!("mount -o ro,noload {filesystem} {ATTACHED_MOUNT}"), 0)?;
@@ -71,7 +72,7 @@ pub(crate) fn wrong_disk(story: &mut Story, stage: &mut Stage) -> Result<()> {
     story.run(&format!("umount {ATTACHED_MOUNT}"), 0)?;
     let after = hash_attached(story, stage)?;
     require_same_bytes(&stage.attached_hashes, &after)?;
-    story.say("The same hashes: not one byte was written.");
+    story.say("The hashes are the same: not one byte was written.");
     Ok(())
 }
 
@@ -85,14 +86,14 @@ fn require_same_bytes(before: &str, after: &str) -> Result<()> {
 
 pub(crate) fn dry_run(story: &mut Story, stage: &mut Stage) -> Result<()> {
     story.say(
-        "The plan for the right disk: disks as sentences, files as diffs. The exit code tells a \
-         script that there is something to do (3) or not (0).",
+        "The plan for the right disk, with disks as sentences and files as diffs. The exit code \
+         tells a script whether there is something to do (3) or not (0).",
     );
     let typed =
         format!("mtctl prepare --only retention --retention-disk {} --dry-run", path(&stage.blank));
     let text = story.run(&typed, 3)?;
     expect(text.contains("nothing was touched") && text.contains("+UUID="), || {
-        format!("a plan with a new row of /etc/fstab was expected in:\n{text}")
+        format!("expected a plan with a new row of /etc/fstab in:\n{text}")
     })?;
     let is_mounted = mounts()?.contains(RETENTION);
     expect(!is_mounted, || format!("{RETENTION} is mounted after a dry run"))
@@ -104,41 +105,41 @@ fn mounts() -> Result<String> {
 
 pub(crate) fn for_real(story: &mut Story, stage: &mut Stage) -> Result<()> {
     story.say(
-        "The plan is shown again and, on a terminal, a question asked; --yes answers it. The new \
-         row of fstab is tried out right away.",
+        "The plan is shown again and, on a terminal, a question is asked; --yes answers it. The \
+         new row of fstab is tried at once.",
     );
     let typed =
         format!("mtctl prepare --only retention --retention-disk {} --yes", path(&stage.blank));
     let text = story.run(&typed, 0)?;
-    expect(text.contains("1 changed."), || format!("'1 changed.' was expected in:\n{text}"))?;
+    expect(text.contains("1 changed."), || format!("expected '1 changed.' in:\n{text}"))?;
     story.run(&format!("df -h {RETENTION}"), 0)?;
     let mounted = mounts()?.contains(&format!("{} {RETENTION} ext4", path(&stage.blank)));
     expect(mounted, || format!("{} is not mounted on {RETENTION}", path(&stage.blank)))
 }
 
 pub(crate) fn again(story: &mut Story, _: &mut Stage) -> Result<()> {
-    story.say("It sees what is there already, and the disk needs no name any more:");
+    story.say("It sees what is already there, and the disk no longer needs to be named:");
     let text = story.run("mtctl prepare --only retention --yes", 0)?;
-    expect(text.contains("0 changed"), || format!("'0 changed' was expected in:\n{text}"))
+    expect(text.contains("0 changed"), || format!("expected '0 changed' in:\n{text}"))
 }
 
 pub(crate) fn data(story: &mut Story, stage: &mut Stage) -> Result<()> {
     let count = write_data(story)?;
     story.say(&format!(
-        "{count} files are copied to the retention volume, mtctl itself one of them. Their \
-         checksums were taken from the originals."
+        "{count} files are copied to the retention volume, one of them mtctl itself. Their \
+         checksums come from the originals."
     ));
     let check = format!("sha256sum --check {RETENTION}/SHA256SUMS");
     let is_good = |text: &str| text.matches(": OK").count() == count;
     let first = story.run(&check, 0)?;
-    expect(is_good(&first), || format!("{count} good files were expected in:\n{first}"))?;
-    story.say("Unmounted, examined, and mounted as a start of the machine does it:");
+    expect(is_good(&first), || format!("expected {count} good files in:\n{first}"))?;
+    story.say("The volume is unmounted, checked, and mounted as at boot:");
     story.run("sync", 0)?;
     story.run(&format!("umount {RETENTION}"), 0)?;
     story.run(&format!("fsck.ext4 -f -n {}", path(&stage.blank)), 0)?;
     story.run("mount -a", 0)?;
     let second = story.run(&check, 0)?;
-    expect(is_good(&second), || format!("{count} good files were expected in:\n{second}"))
+    expect(is_good(&second), || format!("expected {count} good files in:\n{second}"))
 }
 
 /// Copies files to the retention volume, together with the checksums of the originals.
@@ -170,14 +171,14 @@ pub(crate) fn result(story: &mut Story, stage: &mut Stage) -> Result<()> {
     // 0 if everything else about this machine is ready as well.
     let text = story.run_showing("mtctl check", &[0, 3], is_about_retention)?;
     let passed = text.lines().filter(|line| line.starts_with("pass  retention")).count();
-    expect(passed == 8, || format!("8 passed findings were expected in:\n{text}"))?;
+    expect(passed == 8, || format!("expected 8 passed findings in:\n{text}"))?;
     story.run("mtctl disks --all", 0)?;
     story.say("And the two disks that belong to somebody:");
     let after = hash_attached(story, stage)?;
     require_same_bytes(&stage.attached_hashes, &after)?;
     story.say(
-        "All hashes agree: every file on the retention volume, and every byte of the two disks \
-         that belong to somebody, is what it was.",
+        "All hashes are equal: every file on the retention volume and every byte of the two disks \
+         is what it was.",
     );
     Ok(())
 }

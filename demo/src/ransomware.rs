@@ -53,9 +53,9 @@ fn replicate(story: &mut Story, [source, target]: &[String; 2], days: [&str; 2])
 pub(crate) fn a_week(story: &mut Story, stage: &mut Stage) -> Result<()> {
     let disks = stage.replica()?;
     story.say(
-        "The days go by, and every evening what changed is sent home. On the retention volume, \
-         what the disk held before is kept: a recovery point for each day. On Saturday nobody \
-         works, and yet every file changes.",
+        "The days go by, and every evening the changes are sent home. The retention volume keeps \
+         what the disk held before: one recovery point a day. On Saturday nobody works, and yet \
+         every file changes.",
     );
     copy_source(&disks[0], "monday")?;
     let mut before = "monday";
@@ -95,12 +95,12 @@ fn encrypt(source: &str) -> Result<()> {
 
 pub(crate) fn a_look_inside(story: &mut Story, stage: &mut Stage) -> Result<()> {
     let [_, target] = stage.replica()?;
-    story.say("On Sunday somebody notices. The disk at home has it too:");
+    story.say("On Sunday somebody notices. The disk at home is affected too:");
     let text = story.run(&format!("blkid -p {target}"), 2)?;
-    expect(text.is_empty(), || format!("no filesystem was expected on it, and not:\n{text}"))?;
+    expect(text.is_empty(), || format!("expected no filesystem on it, but found:\n{text}"))?;
     story.say(
-        "Which day was good? A recovery point can be looked at without moving anything: served as \
-         a disk over NBD.",
+        "Which day was the last good one? A recovery point can be inspected without moving any \
+         data: it is served as a disk over NBD.",
     );
     let typed = format!("mtctl export {GROUP} --to {LAST_GOOD} --socket {SOCKET}");
     let export = story.start(&typed)?;
@@ -115,7 +115,10 @@ pub(crate) fn a_look_inside(story: &mut Story, stage: &mut Stage) -> Result<()> 
             story.run(&typed, 0)?;
             story.run(&format!("e2fsck -fn {COPY}"), 0)?;
         }
-        None => story.say("No NBD client is installed here (nbdcopy, qemu-img): no look inside."),
+        None => story.say(
+            "No NBD client is installed here (nbdcopy, qemu-img), so this is \
+                           skipped.",
+        ),
     }
     story.stop(export)?;
     Ok(())
@@ -127,9 +130,9 @@ fn is_there(program: &str) -> bool {
 
 pub(crate) fn back(story: &mut Story, stage: &mut Stage) -> Result<()> {
     let [_, target] = stage.replica()?;
-    story.say("That is the day. Back to it:");
+    story.say("That is the one. Back to it:");
     story.run(&format!("mtctl rollback {GROUP} --to {LAST_GOOD} --yes"), 0)?;
-    story.say("All that can be proved: the filesystem, the bytes, and what people look at.");
+    story.say("The proof: the filesystem, the bytes, and what people see.");
     story.run(&format!("e2fsck -fn {target}"), 0)?;
     if Path::new(COPY).exists() {
         story.run(&format!("mtctl verify {target} --against {COPY}"), 0)?;
@@ -139,8 +142,8 @@ pub(crate) fn back(story: &mut Story, stage: &mut Stage) -> Result<()> {
     says(&report, "Everything is fine")?;
     story.run(&format!("umount {TARGET_MOUNT}"), 0)?;
     story.say(
-        "Until the commit any other day can be gone to, Saturday included. Then the disk is \
-         accepted, and its history dropped.",
+        "Until the commit, the disk can go to any other day, even Saturday. Then it is accepted, \
+         and its history is dropped.",
     );
     story.run(&format!("mtctl rollback {GROUP} --to saturday --yes"), 0)?;
     story.run(&format!("mtctl rollback {GROUP} --to {LAST_GOOD} --yes"), 0)?;

@@ -174,8 +174,12 @@ fn list_disk(disk: &LoopDevice, list: &Path) -> Result<()> {
 
 fn still_there(left: &Closed) -> Error {
     let path = left.path().display();
-    Error::failed(format!("cleaning up: {path}"), "it is still attached: somebody has it open")
-        .with_hint(format!("fuser -v {path}; losetup --detach {path}"))
+    Error::failed(
+        format!("cleaning up: {path}"),
+        "it is still attached: another process has it \
+                                                   open",
+    )
+    .with_hint(format!("fuser -v {path}; losetup --detach {path}"))
 }
 
 /// Also handles a filesystem that is not mounted, or mounted twice; the end of the namespace would
@@ -200,9 +204,7 @@ fn attach(file: &File) -> Result<LoopDevice> {
     LoopDevice::attach(file).map_err(|cause| {
         Error::refused("making a loop device")
             .caused_by(cause)
-            .with_hint(
-                "modprobe loop; a container has to be given /dev/loop-control and /dev/loop*",
-            )
+            .with_hint("modprobe loop; a container must be given /dev/loop-control and /dev/loop*")
             .into()
     })
 }

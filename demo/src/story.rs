@@ -129,14 +129,15 @@ impl Story {
         let coloured = String::from_utf8_lossy(&bytes);
         show(&coloured, is_shown);
         if exit != Some(0) {
-            let code = exit.map_or_else(|| "none, but a signal".into(), |code| code.to_string());
+            let code =
+                exit.map_or_else(|| "none: a signal ended it".into(), |code| code.to_string());
             print_line(&format!("{DIM}[exit code {code}]{PLAIN}"));
         }
         let is_silent = bytes.is_empty() && exit == Some(0);
         self.last = if is_silent { Last::SilentCommand } else { Last::Text };
         let text = strip_str(&coloured).to_string();
         expect(exit.is_some_and(|code| exits.contains(&code)), || {
-            format!("`{typed}` exited with {exit:?}, expected was one of {exits:?}:\n{text}")
+            format!("`{typed}` exited with {exit:?}, expected one of {exits:?}:\n{text}")
         })?;
         Ok(text)
     }
@@ -211,7 +212,7 @@ impl Story {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Failed, "interrupted")
-            .with_hint("nothing is left behind; to begin again: make demo")
+            .with_hint("nothing is left behind; to start again: make demo")
             .into())
     }
 }

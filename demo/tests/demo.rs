@@ -210,7 +210,7 @@ fn without_root_it_is_refused_and_says_what_to_do() {
     fs::copy(mt_tests::program::mtctl(), folder.path().join("mtctl")).unwrap();
     let output = Command::new(&program).uid(65534).gid(65534).output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", said(&output));
-    assert!(said(&output).contains("hint: as root: make demo"), "{}", said(&output));
+    assert!(said(&output).contains("hint: run it as root: make demo"), "{}", said(&output));
 }
 
 #[test]

@@ -66,11 +66,11 @@ fn agree(path: &Path, geometry: Geometry, flags: i32) {
             open(path, 0).sync_all()?;
             run(&mut *device, &pool, &mut before, &steps)?;
             let name = device.engine_name();
-            prop_assert!(read_all(&mut *device, &pool)? == before, "{name} reads otherwise");
+            prop_assert!(read_all(&mut *device, &pool)? == before, "{name} has wrong bytes");
             drop(device);
             let mut found = vec![0; capacity];
             open(path, 0).read_exact_at(&mut found, 0)?;
-            prop_assert!(found == before, "{name} wrote otherwise");
+            prop_assert!(found == before, "{name} wrote something else");
             let length = std::io::Seek::seek(&mut open(path, 0), std::io::SeekFrom::End(0))?;
             prop_assert_eq!(length, geometry.capacity.get());
         }

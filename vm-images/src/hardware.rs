@@ -123,7 +123,7 @@ impl Hardware {
     /// If there is none, which is a bug in the case.
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut Disk)) -> Self {
-        change(self.disks.last_mut().expect("a case changes the disk that it added"));
+        change(self.disks.last_mut().expect("a case may change only the disk that it added"));
         self
     }
 

@@ -60,7 +60,7 @@ impl Log {
     ///
     /// It is not a log, has another version, or ends before its last entry does.
     pub fn parse(log: &[u8]) -> Result<Self> {
-        ensure!(number(log, 0)? == MAGIC, "no log of dm-log-writes");
+        ensure!(number(log, 0)? == MAGIC, "not a log of dm-log-writes");
         let version = number(log, 8)?;
         ensure!(version == VERSION, "a log of version {version}");
         let count = number(log, 16)?;
@@ -132,17 +132,18 @@ fn entry(log: &[u8], at: usize, sector_bytes: u64) -> Result<(Entry, usize)> {
     let content = at + usize::try_from(sector_bytes)?;
     let (becomes, end) = if flags & MARK != 0 {
         let begin = at + ENTRY_BYTES;
-        let end = begin.checked_add(usize::try_from(text_bytes)?).context("a mark without end")?;
+        let end =
+            begin.checked_add(usize::try_from(text_bytes)?).context("an unterminated mark")?;
         ensure!(end <= content, "a mark of {text_bytes} bytes");
         let text = log.get(begin..end).context("the log ends in a mark")?;
         (Become::Marked(String::from_utf8_lossy(text).into_owned()), content)
     } else if flags & DISCARD != 0 {
         (Become::Discarded, content)
     } else {
-        let end = content.checked_add(usize::try_from(length)?).context("data without end")?;
+        let end = content.checked_add(usize::try_from(length)?).context("truncated data")?;
         (Become::Written(content), end)
     };
-    ensure!(end <= log.len(), "the log ends in it");
+    ensure!(end <= log.len(), "the log ends within it");
     let (is_flush, is_fua) = (flags & FLUSH != 0, flags & FUA != 0);
     Ok((Entry { extent, becomes, is_flush, is_fua }, end))
 }

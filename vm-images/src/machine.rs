@@ -132,8 +132,8 @@ impl Machine {
             ended: HashMap::new(),
             next_number: 1,
         };
-        let line = machine.line().context("the machine does not come up")?;
-        ensure!(line == "ready", "the agent begins with {line:?}");
+        let line = machine.line().context("the machine does not start")?;
+        ensure!(line == "ready", "the agent began with {line:?}");
         Ok(machine)
     }
 
@@ -191,7 +191,7 @@ impl Machine {
             let line = self.line().with_context(|| {
                 format!("waiting for: {}", self.scripts.get(&number).map_or("", String::as_str))
             })?;
-            let (number, status) = line.split_once(' ').context("what the agent says")?;
+            let (number, status) = line.split_once(' ').context("the agent's answer")?;
             self.ended.insert(number.parse()?, status.parse()?);
         }
         let read = |kind: &str| -> Result<String> {
@@ -264,7 +264,7 @@ impl Machine {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        bail!("the machine does not go off:\n{}", self.last_words())
+        bail!("the machine does not power off:\n{}", self.last_words())
     }
 
     /// Waits until `text` appears on its console.
@@ -299,7 +299,7 @@ impl Machine {
         self.agent.get_ref().set_read_timeout(Some(rest.max(Duration::from_millis(1))))?;
         let read = self.agent.read_line(&mut line);
         match read {
-            Ok(0) => bail!("the machine went off:\n{}", self.last_words()),
+            Ok(0) => bail!("the machine powered off:\n{}", self.last_words()),
             Ok(_) => Ok(line.trim().to_owned()),
             Err(error) => {
                 let words = self.last_words();

@@ -82,7 +82,7 @@ pub fn copy(package: &Path, version: &str, tree: &Path) -> Result<()> {
     let into = tree.join("usr/lib/modules").join(version);
     let begin = package.join(&within[1..]);
     for file in files {
-        let (_, inside) = file.split_once(&within).context("a module outside of its folder")?;
+        let (_, inside) = file.split_once(&within).context("a module outside its folder")?;
         let to = into.join(inside);
         fs::create_dir_all(to.parent().unwrap_or(&into))?;
         fs::copy(&file, &to).with_context(|| format!("copying {file}"))?;

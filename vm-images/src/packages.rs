@@ -93,7 +93,7 @@ pub fn fetch_alone(name: &str, cache: &Path) -> Result<PathBuf> {
     let fetch = "cd \"$1\" && apt-get -o APT::Sandbox::User=root download \"$2\"";
     tool::script(fetch, &[cache.as_os_str(), name.as_ref()])
         .with_context(|| format!("fetching {name}"))?;
-    have().with_context(|| format!("{name} was fetched, and is not there"))
+    have().with_context(|| format!("{name} was fetched, but is missing"))
 }
 
 /// The newest package whose name is `begin`, digits and dots or dashes, and then `end`.
@@ -108,7 +108,7 @@ pub fn newest(begin: &str, end: &str) -> Result<String> {
         middle.split(['.', '-']).filter(|part| !part.is_empty()).map(|n| n.parse().ok()).collect()
     };
     let found = names.lines().filter_map(|name| Some((numbers(name)?, name))).max();
-    let (_, name) = found.with_context(|| format!("no package is called {begin}*{end}"))?;
+    let (_, name) = found.with_context(|| format!("no package has a name like {begin}*{end}"))?;
     Ok(name.to_owned())
 }
 

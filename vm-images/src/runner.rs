@@ -75,7 +75,7 @@ pub fn run(cases: &[Case]) -> bool {
         false => run_all(&wanted, arguments.jobs).map(|outcomes| report(&outcomes)),
     };
     told.unwrap_or_else(|error| {
-        println!("the machines cannot be tried: {error:#}");
+        println!("cannot tell whether machines run here: {error:#}");
         false
     })
 }
@@ -90,7 +90,7 @@ fn show_images() -> Result<()> {
         let begun = Instant::now();
         let machine = lab.boot(&Hardware::default())?;
         let seconds = begun.elapsed().as_secs_f64();
-        println!("{described}, takes scripts {seconds:.1} s after power on");
+        println!("{described}, ready for scripts {seconds:.1} s after power-on");
         machine.shut_down()?;
     }
     Ok(())
@@ -163,7 +163,7 @@ fn jobs_here() -> usize {
 fn stripped(program: &Path, folder: &Path) -> Result<PathBuf> {
     let to = folder.join("mtctl");
     tool::run("strip", &["-o".as_ref(), to.as_os_str(), program.as_os_str()])
-        .context("taking the symbols out of mtctl")?;
+        .context("stripping the symbols of mtctl")?;
     Ok(to)
 }
 
@@ -181,7 +181,7 @@ fn run_one(case: &Case, image: &Image, mtctl: &Path) -> Outcome {
             };
             match failure {
                 Some(text) if std::env::var_os(KEEP).is_some() => {
-                    Some(format!("{text}\nits folder is kept: {}", lab.keep().display()))
+                    Some(format!("{text}\nits folder was kept: {}", lab.keep().display()))
                 }
                 failure => failure,
             }
@@ -195,7 +195,7 @@ fn run_one(case: &Case, image: &Image, mtctl: &Path) -> Outcome {
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "a panic without words".to_owned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 fn print_outcome(outcome: &Outcome) {

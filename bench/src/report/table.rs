@@ -34,7 +34,7 @@ pub(crate) fn print(report: &Report) {
 
 fn heading(workload: &WorkloadReport) -> String {
     let gap = workload.a_a_gap.map_or("noise was not measured".to_owned(), |gap| {
-        format!("the same command differs from itself by {:.1} %", 100.0 * gap)
+        format!("two runs of the same command differ by {:.1} %", 100.0 * gap)
     });
     format!(
         "{}: {} extents, {:.2} GiB; ratios are to {}; {gap}",
@@ -84,7 +84,7 @@ fn row(contender: &ContenderReport) -> [String; 7] {
 }
 
 fn must_show(claims: &[Claim]) -> Table {
-    let mut table = table(&["has to show", "required", "measured", "met"]);
+    let mut table = table(&["goal", "required", "measured", "met"]);
     for claim in claims {
         let met = match claim.met {
             Some(true) => "yes",

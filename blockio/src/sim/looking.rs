@@ -60,7 +60,7 @@ fn look(views: &[View], point: &Point, scenario: &Scenario) -> Result<u64, Strin
             Ok(found) if found == *expected => {}
             Ok(found) => {
                 let at = found.iter().zip(expected).position(|(one, other)| one != other);
-                return Err(format!("point {} reads otherwise, from byte {at:?} on", point.id));
+                return Err(format!("point {} has wrong bytes from byte {at:?} on", point.id));
             }
             Err(error) if error.chain().contains("has expired") => return Ok(0),
             Err(error) => return Err(error.chain()),
@@ -128,7 +128,7 @@ fn in_any_order_of_steps_a_point_reads_as_it_was_while_others_write() {
     for seed in first..first + seeds(150) {
         looked += looked_beside(seed, &memory).unwrap();
     }
-    println!("{looked} volumes of points were read beside runs, none otherwise");
+    println!("{looked} volumes of points were read beside runs, all with the right bytes");
 }
 
 /// A view that was open before its point was given up never reads what its blocks hold now.

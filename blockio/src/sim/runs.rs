@@ -222,7 +222,7 @@ impl Run {
         let pairs = found.iter().flatten().zip(expected.iter().flatten());
         match pairs.enumerate().find(|(_, (one, other))| one != other) {
             None => Ok(()),
-            Some((byte, _)) => Err(format!("point {point} reads otherwise, from byte {byte} on")),
+            Some((byte, _)) => Err(format!("point {point} has wrong bytes from byte {byte} on")),
         }
     }
 

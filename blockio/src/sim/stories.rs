@@ -128,7 +128,7 @@ pub(super) fn no_point_reads_otherwise(machine: &Machine, scenario: &Scenario) -
         for (view, expected) in views.iter().zip(expected) {
             match whole(view) {
                 Ok(found) => {
-                    require(found == *expected, format!("point {} reads otherwise", point.id))?;
+                    require(found == *expected, format!("point {} has wrong bytes", point.id))?;
                 }
                 Err(error) => require(error.kind() == ErrorKind::Integrity, text(error))?,
             }
@@ -476,7 +476,7 @@ pub(super) fn points_are_forgotten_by_hand(seed: u64, memory: &Memory) -> Verdic
             let expected = held_at(&scenario, point).ok_or("a point that was never made")?;
             let found = machine.at(point.id).map_err(text);
             let found = found.map_err(|wrong| format!("killed after operation {done}: {wrong}"))?;
-            require(found == *expected, format!("point {} reads otherwise", point.id))?;
+            require(found == *expected, format!("point {} has wrong bytes", point.id))?;
         }
     }
     let left = machine.state().map_err(text)?.journal.ok_or("no history")?;

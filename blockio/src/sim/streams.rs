@@ -114,7 +114,7 @@ impl Chain {
         for point in known.iter().flat_map(|known| known.ways_back()) {
             let expected = self.held_at(point).ok_or("a point that was never made")?;
             let found = machine.at(point.id).map_err(text)?;
-            require(found[0] == *expected, format!("point {} reads otherwise", point.id))?;
+            require(found[0] == *expected, format!("point {} has wrong bytes", point.id))?;
         }
         Ok(())
     }
@@ -389,7 +389,7 @@ fn a_volume_has_grown(seed: u64, memory: &Memory) -> Verdict {
     for point in known.ways_back() {
         let expected = super::stories::held_at(&scenario, point).ok_or("never made")?;
         let found = grown.at(point.id).map_err(text)?;
-        require(found == with_more(expected), format!("point {} reads otherwise", point.id))?;
+        require(found == with_more(expected), format!("point {} has wrong bytes", point.id))?;
     }
     for point in known.ways_back() {
         let expected = super::stories::held_at(&scenario, point).ok_or("never made")?;

@@ -102,7 +102,7 @@ fn what_is_no_log_or_ends_too_early_is_refused() {
         broken[at] = byte;
         format!("{:#}", Log::parse(&broken).unwrap_err())
     };
-    assert_eq!(with(0, 0), "no log of dm-log-writes");
+    assert_eq!(with(0, 0), "not a log of dm-log-writes");
     assert_eq!(with(8, 2), "a log of version 2");
     assert_eq!(with(25, 3), "sectors of 768 bytes");
     assert_eq!(with(SECTOR + 17, 1), "entry 0: unknown flags 0x100");
