@@ -63,13 +63,6 @@ macro_rules! place_and_length {
             pub fn checked_sub(self, length: $length) -> Option<Self> {
                 self.0.checked_sub(length.0).map(Self)
             }
-
-            /// The distance from `earlier` to this place; `None` if this place lies before it.
-            #[must_use]
-            #[inline]
-            pub fn distance_from(self, earlier: Self) -> Option<$length> {
-                self.0.checked_sub(earlier.0).map($length)
-            }
         }
 
         impl $length {
@@ -150,13 +143,6 @@ impl SectorSize {
         lba.0.checked_mul(self.bytes().0).map(ByteOffset)
     }
 
-    /// How many bytes `sectors` are; `None` past 2⁶⁴ - 1.
-    #[must_use]
-    #[inline]
-    pub fn bytes_in(self, sectors: SectorCount) -> Option<ByteCount> {
-        sectors.0.checked_mul(self.bytes().0).map(ByteCount)
-    }
-
     /// The sector that begins at `offset`; `None` if `offset` is not a sector boundary.
     #[must_use]
     #[inline]
@@ -169,13 +155,6 @@ impl SectorSize {
     #[inline]
     pub(crate) const fn lba_containing(self, offset: ByteOffset) -> Lba {
         Lba(offset.0 >> self.shift())
-    }
-
-    /// How many whole sectors `bytes` are; `None` if there is a remainder.
-    #[must_use]
-    #[inline]
-    pub fn sectors_in(self, bytes: ByteCount) -> Option<SectorCount> {
-        (bytes.0 & self.mask() == 0).then(|| SectorCount(bytes.0 >> self.shift()))
     }
 
     /// The last sector boundary at or before `offset`.
@@ -256,7 +235,6 @@ mod tests {
         assert_eq!(top.checked_add(ByteCount::new(1)), None);
         assert_eq!(top.checked_add(ByteCount::ZERO), Some(top));
         assert_eq!(ByteOffset::ZERO.checked_sub(ByteCount::new(1)), None);
-        assert_eq!(ByteOffset::ZERO.distance_from(top), None);
         let most = SectorCount::new(u64::MAX);
         assert_eq!(most.checked_add(SectorCount::new(1)), None);
         assert_eq!(SectorCount::ZERO.checked_sub(SectorCount::new(1)), None);
@@ -268,7 +246,6 @@ mod tests {
             let first_outside = u64::MAX / size.bytes().get() + 1;
             assert_eq!(size.offset_of(Lba::new(first_outside)), None);
             assert!(size.offset_of(Lba::new(first_outside - 1)).is_some());
-            assert_eq!(size.bytes_in(SectorCount::new(first_outside)), None);
             assert_eq!(size.align_up(ByteOffset::new(u64::MAX)), None);
         }
     }
@@ -291,8 +268,6 @@ mod tests {
             prop_assert_eq!(size.align_up(offset), up);
             prop_assert_eq!(size.lba_containing(offset).get(), number / bytes);
             prop_assert_eq!(size.lba_at(offset).is_some(), number % bytes == 0);
-            let rest = size.sectors_in(ByteCount::new(number)).is_none();
-            prop_assert_eq!(rest, number % bytes != 0);
         }
 
         #[test]
@@ -302,10 +277,6 @@ mod tests {
                 prop_assert_eq!(size.lba_at(offset), Some(lba));
                 prop_assert_eq!(size.lba_containing(offset), lba);
             }
-            let sectors = SectorCount::new(number);
-            if let Some(bytes) = size.bytes_in(sectors) {
-                prop_assert_eq!(size.sectors_in(bytes), Some(sectors));
-            }
         }
 
         #[test]
@@ -313,7 +284,6 @@ mod tests {
             let (start, length) = (Lba::new(place), SectorCount::new(length));
             if let Some(end) = start.checked_add(length) {
                 prop_assert_eq!(end.checked_sub(length), Some(start));
-                prop_assert_eq!(end.distance_from(start), Some(length));
             }
         }
     }
