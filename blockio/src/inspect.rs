@@ -14,7 +14,7 @@ pub(crate) const STREAMS_LISTED_MAX: usize = 10_000;
 /// What an input contains.
 #[derive(Debug, Default)]
 pub struct Inspection {
-    /// The streams in it, up to [`STREAMS_LISTED_MAX`].
+    /// The streams in it, up to `STREAMS_LISTED_MAX`.
     pub streams: Vec<StreamInspection>,
     /// How many there are.
     pub stream_count: u64,
@@ -33,7 +33,7 @@ pub struct StreamInspection {
     pub volumes: Vec<VolumeInspection>,
     /// The number of its batches.
     pub batches: u64,
-    /// Its marks, up to [`MARKS_LISTED_MAX`] of all streams of the input together.
+    /// Its marks, up to `MARKS_LISTED_MAX` of all streams of the input together.
     pub marks: Vec<Mark>,
     /// How many marks there are.
     pub mark_count: u64,

@@ -20,7 +20,7 @@ impl LeafSize {
     ///
     /// # Errors
     ///
-    /// `Usage`: not a power of two, or not between [`MIN`](Self::MIN) and [`MAX`](Self::MAX).
+    /// `Usage`: not a power of two, or not between `MIN` and [`MAX`](Self::MAX).
     pub fn new(bytes: u64) -> Result<Self> {
         if bytes.is_power_of_two() && (Self::MIN.0..=Self::MAX.0).contains(&bytes) {
             return Ok(Self(bytes));

@@ -193,7 +193,7 @@ pub struct Catalogue {
     /// A rollback to this point was begun and not finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolling_back_to: Option<PointId>,
-    /// Points that expired, oldest first; at most [`EXPIRED_COUNT_MAX`].
+    /// Points that expired, oldest first; at most `EXPIRED_COUNT_MAX`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expired: Vec<Expired>,
     /// If points younger than the retention window were given up for lack of room: the remaining

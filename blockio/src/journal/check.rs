@@ -37,7 +37,7 @@ pub use reading::Progress;
 /// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Damage, in the order of the history; at most [`FINDINGS_COUNT_MAX`].
+    /// Damage, in the order of the history; at most `FINDINGS_COUNT_MAX`.
     pub damage: Vec<Finding>,
     /// Remarks, which are not damage; at most the same number.
     pub remarks: Vec<Finding>,

@@ -61,9 +61,7 @@ pub struct SegmentHeader {
 pub enum RecordKind {
     /// Before-images.
     Images,
-    /// An epoch begins; the payload is JSON, as for the two kinds that follow ([`memo`]).
-    ///
-    /// [`memo`]: crate::journal::memo
+    /// An epoch begins; the payload is JSON, as for the two kinds that follow (`journal::memo`).
     EpochBegins,
     /// A volume is new to the history.
     VolumeBegins,
@@ -278,7 +276,7 @@ impl RecordHeader {
     }
 
     /// The length of the header that begins with `place`, if it is one: at most
-    /// [`HEADER_BYTES_MAX`]. Its checksum is not verified.
+    /// `HEADER_BYTES_MAX`. Its checksum is not verified.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 //!
 //! Ages are counted along the points, in the order in which they were made, from the newest back,
 //! and not by any clock: while nothing is replicated, nothing expires. The time between two points
-//! counts only up to what is usual between them ([`jump_limit`]), and not at all where it runs
+//! counts only up to what is usual between them (`jump_limit`), and not at all where it runs
 //! backwards: a clock that was wrong for an hour makes points older by a step or two, and destroys
 //! no history. A pause of a week destroys none either. A clock that is wrong again and again would
 //! make its jumps usual: the dates that it gave to a few points among others are ignored (`dates`).
@@ -52,7 +52,7 @@ const SPREADS: u64 = 4;
 /// How many times the usual time between two points counts in full.
 const USUAL_STEPS: u64 = 4;
 
-/// The points that `policy` expires now. Never one of the last [`LAST_POINTS`], a pinned one, one
+/// The points that `policy` expires now. Never one of the last `LAST_POINTS`, a pinned one, one
 /// that a rollback is under way to or was made to, or one that a rule of [`Keep`] keeps. Nor the
 /// newest point older than the window: without it, nothing leads back to where the window begins.
 #[must_use]

@@ -82,7 +82,7 @@ pub struct VolumeState {
     /// What is known of the applied streams beyond names.
     #[serde(default, skip_serializing_if = "Lineage::is_empty")]
     pub lineage: Lineage,
-    /// The last streams that were applied to their end, latest last; at most [`APPLIED_COUNT_MAX`].
+    /// The last streams that were applied to their end, latest last; at most `APPLIED_COUNT_MAX`.
     pub applied: Arc<Vec<Fingerprint>>,
     /// The stream that is being applied: the volume is in-between (I4).
     pub in_between: Option<InBetween>,

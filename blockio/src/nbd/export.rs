@@ -12,8 +12,7 @@ use crate::view::{Allocation, View};
 
 /// A disk under a name.
 pub struct Export {
-    /// Its name for clients: not empty, at most
-    /// [`STRING_BYTES_MAX`](crate::nbd::protocol::STRING_BYTES_MAX).
+    /// Its name for clients: not empty, at most `STRING_BYTES_MAX`.
     pub name: String,
     /// The view that is read.
     pub view: Arc<View>,

@@ -106,7 +106,7 @@ pub enum Breach {
     /// Flags that this server did not offer.
     #[error("client flags {0:#x}")]
     ClientFlags(u32),
-    /// A write of more than [`PAYLOAD_BYTES_MAX`].
+    /// A write of more than `PAYLOAD_BYTES_MAX`.
     #[error("a write of {0} bytes")]
     WriteTooLong(u32),
     /// The old way to choose an export, with the name of no export.
