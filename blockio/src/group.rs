@@ -5,10 +5,11 @@
 //! ```text
 //! place       directories, lock, the state as it is read
 //! view        what anybody may know of a group; whereabouts: where its volumes are
-//! ledger      replaces the state; memory is never ahead of the disk
+//! ledger      saves the state; memory is never ahead of the disk
 //! keeper      opens the journal, makes records, begins epochs
 //! preserve    a plan becomes one that may be written    BARRIER 1
 //! checkpoint  progress and points become durable        BARRIER 3
+//! undo        what a rollback and a commit change
 //! forgetting  removes points on request
 //! rebuilding  rebuilds the state from the segments
 //! renaming    renames its directories; removal: removes all of it

@@ -1,4 +1,4 @@
-//! What brings the volumes of a group out of in-between: decided here, and done by `rollback` or by
+//! What brings the volumes of a group out of the in-between state: decided here, and done by `rollback` or by
 //! applying the stream again.
 
 use crate::group::GroupView;
@@ -47,7 +47,7 @@ mod tests {
     use crate::journal::state::{GroupState, InBetween, VolumeState};
 
     #[test]
-    fn a_run_that_was_cut_short_is_gone_back_from_and_one_that_ended_in_order_is_not() {
+    fn an_interrupted_run_is_rolled_back_and_one_that_ended_in_order_is_not() {
         let mut group = Group::in_storage(crate::sim::storage(8), "g").unwrap();
         let mut of = |exact, change: fn(&mut GroupState)| {
             let input = serde_json::from_str("\"native, one\"").unwrap();

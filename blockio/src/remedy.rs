@@ -68,7 +68,7 @@ pub enum StreamRemedy {
     NameDisks,
     /// Say how large the disk of the stream is.
     NameSize,
-    /// Say what the moment is called at which the streams end.
+    /// Name the moment at which the streams end.
     NameMark,
     /// Say that it is a raw image.
     NameFormat,
@@ -260,7 +260,7 @@ impl From<GroupRemedy> for Remedy {
 
 /// Gives an error a [`Remedy`].
 pub(crate) trait Remedied {
-    /// Replaces what was said to do by `remedy`.
+    /// Replaces any earlier hint with `remedy`.
     fn remedied(self, remedy: impl Into<Remedy>) -> Self;
 }
 

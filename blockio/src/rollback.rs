@@ -224,7 +224,7 @@ fn check(
     })
 }
 
-/// Before-images of a disk with shorter sectors cannot be written to a disk with longer ones. This
+/// Before-images of a disk with smaller sectors cannot be written to a disk with larger ones. This
 /// must be known before the first write, because the rollback could never end.
 fn check_sectors(disk: &Disk, images: Option<&ImageIndex>) -> Result<()> {
     let sector = disk.geometry().sector_size.bytes().get();

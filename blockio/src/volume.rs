@@ -164,7 +164,7 @@ pub fn open(request: &TargetRequest) -> Result<Target> {
 }
 
 /// As [`open`], for a target that was written with `sectors` before: an image file that was moved
-/// to a disk with longer sectors is opened without direct I/O, which needs no such alignment.
+/// to a disk with larger sectors is opened without direct I/O, which needs no such alignment.
 ///
 /// # Errors
 ///

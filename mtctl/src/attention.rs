@@ -60,13 +60,13 @@ pub(crate) fn warnings() -> Vec<String> {
 }
 
 /// Declares that this run is about the group `name` at `place`.
-pub(crate) fn is_about(place: &GroupPlace, name: &str) {
+pub(crate) fn set_group(place: &GroupPlace, name: &str) {
     let mut group = GROUP.lock().unwrap_or_else(PoisonError::into_inner);
     *group = Some((place.clone(), name.to_owned()));
 }
 
 /// Declares that the group of this run is now called `name`, because somebody has renamed it.
-pub(crate) fn is_called(name: &str) {
+pub(crate) fn rename_group(name: &str) {
     let mut group = GROUP.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, known)) = group.as_mut() {
         name.clone_into(known);

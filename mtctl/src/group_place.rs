@@ -53,7 +53,7 @@ impl GroupOptions {
     }
 
     fn hold(&self, place: &GroupPlace) -> Result<Group> {
-        attention::is_about(place, &self.group);
+        attention::set_group(place, &self.group);
         let mut group = Group::open(place, &self.group)?;
         attention::warn_of(&group.take_notes());
         Ok(group)
@@ -66,7 +66,7 @@ impl GroupOptions {
     /// As [`open`](Self::open).
     pub(crate) fn look(&self) -> Result<GroupView> {
         let place = self.place()?;
-        attention::is_about(&place, &self.group);
+        attention::set_group(&place, &self.group);
         let view = GroupView::look(&place, &self.group)?;
         attention::warn_of(view.notes());
         Ok(view)

@@ -66,7 +66,7 @@ impl NewImage {
     /// support it.
     pub(crate) fn finish(self) -> Result<()> {
         let Self { part, path } = self;
-        let failed = || format!("giving {} its name", path.display());
+        let failed = || format!("renaming {} into place", path.display());
         // Opened again, because others may have replaced the file behind the original handle.
         let filled = File::open(part.path()).and_then(|file| file.sync_all());
         filled.map_err(|cause| Error::failed(failed(), cause))?;

@@ -192,7 +192,7 @@ fn of_point(remedy: &PointRemedy) -> String {
             );
         }
         PointRemedy::MakeRoom => {
-            "enlarge the volume, end what exports points of the group, or raise its limit (mtctl \
+            "enlarge the volume, stop any exports of the group's points, or raise its limit (mtctl \
              group set --retention-bytes); --without-undo keeps nothing of what gets overwritten \
              and cannot be undone; --give-up-points tries anyway, and if it runs out of room, \
              the same command continues"

@@ -28,7 +28,11 @@ use system::size;
 use udev_rule::{UDEV_RULE_FILE, udev_rule};
 use volume::{Volume, carriers, is_path_of_a_map};
 
-/// What has to be done for the retention volume; empty if it is as wanted.
+/// What has to be done for the retention volume, in this order; empty if it is as wanted.
+///
+/// The fstab row comes before the mount: the mount uses the row, and so proves that the next boot
+/// will mount the volume. What a crash between two of these leaves is said in `apply::mount` and
+/// `apply::format`.
 ///
 /// # Errors
 /// Returns the reason why nothing may be done.

@@ -140,13 +140,13 @@ impl Keeper {
             })?;
         }
         let catalogue = ledger.view().catalogue()?;
-        let Opened { spans, next_segment, next_record, touched, is_empty, orphans, mut notes } =
+        let Opened { spans, next_segment, next_record, touched, is_empty, strays, mut notes } =
             opened;
-        for orphan in orphans {
+        for stray in strays {
             storage
-                .remove_segment(orphan)
+                .remove_segment(stray)
                 .map_err(failed(&*storage, "removing a segment of no point"))?;
-            notes.push(Notice::StrayRemoved(orphan));
+            notes.push(Notice::StrayRemoved(stray));
         }
         // The previous process reserved room that it did not use. Records of this process go into
         // another segment, so that room would be held for nothing.
@@ -471,9 +471,9 @@ impl Keeper {
         Ok(())
     }
 
-    /// The log continues after numbers that half a copy took. The state says so before the log does
-    /// it: anybody who looks for the next segment, now or after a crash, expects numbers without a
-    /// gap.
+    /// The log continues after numbers that half a copy took. The state says so before the log
+    /// makes a segment: anybody who looks for the next segment, now or after a crash, expects
+    /// numbers without a gap.
     fn skip_segments(&mut self, ledger: &mut Ledger, next: u64) -> Result<()> {
         if next == self.log.next_numbers().0 || planted!(NumbersOfHalfACopyNotSaved) {
             self.log.skip_segments(next);

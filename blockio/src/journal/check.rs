@@ -115,7 +115,7 @@ pub fn check(
     if let Some(known) = &catalogue {
         check.history(&state, known)?;
     }
-    check.orphans(catalogue.as_ref(), &listed)?;
+    check.strays(catalogue.as_ref(), &listed)?;
     if is_cut_off {
         let points = catalogue.iter().flat_map(|known| &known.points);
         check.report.unreachable = points.map(|point| point.id).collect();
@@ -335,7 +335,7 @@ impl Check<'_> {
     }
 
     /// Reports segments that no point has: neither at the beginning of the check, nor now.
-    fn orphans(&mut self, known: Option<&Catalogue>, listed: &[SegmentNumber]) -> Result<()> {
+    fn strays(&mut self, known: Option<&Catalogue>, listed: &[SegmentNumber]) -> Result<()> {
         // Segments after those that the state knows may belong to a newer state.
         let next = known.map_or(0, |known| known.next_segment);
         let is_sure = |one: &SegmentNumber| self.seen.contains(one) && one.0 < next;

@@ -35,7 +35,7 @@ pub(crate) struct Opened {
     /// Whether nothing was overwritten in the epoch.
     pub(crate) is_empty: bool,
     /// Segments that no point has, and that may be removed.
-    pub(crate) orphans: Vec<SegmentNumber>,
+    pub(crate) strays: Vec<SegmentNumber>,
     /// Notices for the operator.
     pub(crate) notes: Vec<Notice>,
 }
@@ -65,8 +65,8 @@ pub(crate) fn open_epoch(
     let Some(catalogue) = &state.journal else { return Ok(Opened::default()) };
     let mut opening = Opening::new(storage, state, catalogue, pool);
     opening.run()?;
-    opening.found.orphans = opening.strays()?;
-    strays::require_all_may_go(storage, state, &opening.found.orphans, pool)?;
+    opening.found.strays = opening.strays()?;
+    strays::require_all_may_go(storage, state, &opening.found.strays, pool)?;
     Ok(opening.found)
 }
 

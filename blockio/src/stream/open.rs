@@ -14,8 +14,15 @@ use crate::stream::{
 };
 use crate::{Error, ErrorKind, Result};
 
-/// The possible beginnings of an rbd diff, and of an export of format 2.
-const RBD_BANNERS: [&[u8]; 3] = [b"rbd diff v1\n", b"rbd diff v2\n", b"rbd image v2\n"];
+/// What a stream of each format begins with; a raw image can begin with anything.
+const FIRST_BYTES: [(&[u8], Format); 6] = [
+    (&native::MAGIC, Format::Native),
+    (b"rbd diff v1\n", Format::RbdDiff),
+    (b"rbd diff v2\n", Format::RbdDiff),
+    (b"rbd image v2\n", Format::RbdDiff),
+    (&svd::WORD_LITTLE, Format::Svd),
+    (&svd::WORD_BIG, Format::Svd),
+];
 /// How many of an input's first bytes are needed to detect its format.
 const HEAD_BYTES: usize = 16;
 
@@ -199,23 +206,13 @@ pub(crate) fn open_of_size(
 /// The format of a stream that begins with `head`; never [`Format::Raw`].
 #[must_use]
 pub fn detect(head: &[u8]) -> Option<Format> {
-    let begins = |word: &[u8]| head.starts_with(word);
-    if begins(&native::MAGIC) {
-        Some(Format::Native)
-    } else if RBD_BANNERS.into_iter().any(begins) {
-        Some(Format::RbdDiff)
-    } else if begins(&svd::WORD_LITTLE) || begins(&svd::WORD_BIG) {
-        Some(Format::Svd)
-    } else {
-        None
-    }
+    let found = FIRST_BYTES.iter().find(|(bytes, _)| head.starts_with(bytes));
+    found.map(|(_, format)| *format)
 }
 
 /// Whether an input that ends with `head` may be the beginning of a known stream.
 fn may_go_on(head: &[u8]) -> bool {
-    let others = [&native::MAGIC[..], &svd::WORD_LITTLE, &svd::WORD_BIG];
-    let mut all = others.into_iter().chain(RBD_BANNERS);
-    all.any(|word| word.starts_with(head))
+    FIRST_BYTES.iter().any(|(bytes, _)| bytes.starts_with(head))
 }
 
 fn recognised(name: &str, input: &mut Input) -> Result<Format> {

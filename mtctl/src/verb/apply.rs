@@ -222,7 +222,7 @@ fn open_group(arguments: &Arguments) -> anyhow::Result<Group> {
         true => Group::rehearse(GroupView::look(&place, name)?),
         false => Group::open(&place, name)?,
     };
-    attention::is_about(&place, name);
+    attention::set_group(&place, name);
     attention::warn_of(&group.take_notes());
     Ok(group)
 }

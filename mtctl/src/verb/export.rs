@@ -155,7 +155,7 @@ fn is_called_so_now(told: &Option<Exporting>) {
     let Some(directory) = told.as_ref().and_then(Exporting::directory) else { return };
     let name = directory.file_name().and_then(|name| name.to_str());
     if let Some(name) = name.filter(|name| group::check_name(name).is_ok()) {
-        attention::is_called(name);
+        attention::rename_group(name);
     }
 }
 

@@ -262,7 +262,7 @@ fn restore_all(pairs: Vec<Pair>, how: How<'_>) -> Result<Vec<Restored>, Stopped>
         before += passes * length;
     }
     for image in images {
-        let left = "not every file got its name".to_owned();
+        let left = "not every file was renamed into place".to_owned();
         image.finish().map_err(|error| Stopped { left, error })?;
     }
     Ok(restored)

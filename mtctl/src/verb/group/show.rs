@@ -63,7 +63,6 @@ struct JsonSetting {
 
 /// Shows the group.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    // Warnings are shown together with the alarms.
     let group = GroupView::look(&arguments.of.place()?, &arguments.of.group)?;
     let mut out = output::stdout();
     if arguments.json {
