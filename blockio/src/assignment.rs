@@ -3,8 +3,9 @@
 
 use std::fs::File;
 
+use crate::device::Engine;
 use crate::device::buffer::Region;
-use crate::device::open::{Engine, open};
+use crate::device::open::open;
 use crate::device::{BlockDevice, Geometry};
 use crate::target_identity::{Held, KnownAs, TargetIdentity};
 use crate::units::ByteCount;

@@ -28,6 +28,7 @@ pub mod uring;
 mod tests;
 
 use buffer::Arena;
+pub use engine::Engine;
 
 /// The longest single write or read, in bytes: anything the kernel would split is split here.
 pub const TRANSFER_BYTES_MAX: usize = 1 << 20;

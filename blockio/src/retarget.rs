@@ -7,7 +7,7 @@
 //! nothing: it would match a disk that does not have the writes since.
 
 use crate::assignment::Disk;
-use crate::device::open::Engine;
+use crate::device::Engine;
 use crate::digest::{Document, Findings, Watch, differences, verify};
 use crate::group::{GroupView, Whereabouts};
 use crate::journal::catalogue::PointId;

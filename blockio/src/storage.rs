@@ -17,7 +17,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::device::BlockDevice;
-use crate::device::open::Engine;
+use crate::device::Engine;
 use system::error::more_open_files;
 
 pub mod directory;

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use blockio::device::buffer::ArenaPool;
 use blockio::device::memory::MemoryDevice;
-use blockio::device::open::Engine;
+use blockio::device::Engine;
 use blockio::device::{BlockDevice, Geometry, Transfer, WriteBatch};
 use blockio::extent::Extent;
 use blockio::journal::state::GroupState;

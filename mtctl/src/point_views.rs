@@ -1,7 +1,8 @@
 //! The volumes of a group as they were at a recovery point, for the verbs that only read. Another
 //! process may continue to write to the disks meanwhile.
 
-use blockio::device::open::{Engine, open};
+use blockio::device::Engine;
+use blockio::device::open::open;
 use blockio::group::GroupView;
 use blockio::journal::catalogue::Point;
 use blockio::journal::selector::{self, Selector};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blockio::device::open::Engine;
+use blockio::device::Engine;
 use blockio::group::{Group, GroupView};
 use blockio::journal::keep::Keep;
 use blockio::journal::settings::GroupSettings;

@@ -8,8 +8,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use blockio::device::Engine;
 use blockio::device::buffer::ArenaPool;
-use blockio::device::open::{Engine, open};
+use blockio::device::open::open;
 use blockio::device::{Attempt, BlockDevice, DeviceError, Geometry, Transfer, WriteBatch};
 use blockio::extent::Extent;
 use blockio::units::{ByteCount, ByteOffset, SectorSize};

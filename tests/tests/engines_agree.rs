@@ -8,9 +8,10 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use blockio::device::Engine;
 use blockio::device::Geometry;
 use blockio::device::memory::MemoryDevice;
-use blockio::device::open::{Engine, open as open_device};
+use blockio::device::open::open as open_device;
 use blockio::units::{ByteCount, SectorSize};
 use mt_tests::disk_plan::{Change, Step, pool, read_all, run};
 use mt_tests::loop_device::LoopDevice;

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use blockio::device::Engine;
 use blockio::device::Geometry;
-use blockio::device::open::{Engine, open as open_device};
+use blockio::device::open::open as open_device;
 use blockio::nbd::{Export, Listen, Scratch, Server};
 use blockio::units::{ByteCount, SectorSize};
 use blockio::view::View;

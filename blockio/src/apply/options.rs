@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::device::open::Engine;
+use crate::device::Engine;
 use crate::stream::Format;
 
 /// How to apply.

@@ -8,11 +8,9 @@ use std::sync::Once;
 use crate::device::blocking::BlockingDevice;
 use crate::device::buffer::Region;
 use crate::device::uring::UringDevice;
-use crate::device::{BlockDevice, Geometry};
+use crate::device::{BlockDevice, Engine, Geometry};
 use crate::remedy::{DiskRemedy, Remedied};
 use crate::{Error, Result};
-
-pub use crate::device::engine::Engine;
 
 /// Makes a device of `file`, which is open for reading and writing, with O_DIRECT if possible.
 /// `regions` are the arenas that writes will come from, to be registered.

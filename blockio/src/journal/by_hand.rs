@@ -7,9 +7,9 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
+use crate::device::Engine;
 use crate::device::buffer::ArenaPool;
 use crate::device::memory::MemoryDevice;
-use crate::device::open::Engine;
 use crate::device::{BlockDevice, Geometry, Transfer, WriteBatch};
 use crate::extent::Extent;
 use crate::journal::catalogue::{Catalogue, NewPoint, PointId, PointKind, Span};

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use crate::Result;
+use crate::device::Engine;
 use crate::device::buffer::ArenaPool;
-use crate::device::open::Engine;
 use crate::extent::Extent;
 use crate::journal::catalogue::{Catalogue, Point, PointId, Span};
 use crate::journal::draft::{Draft, Outline};

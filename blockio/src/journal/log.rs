@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 
+use crate::device::Engine;
 use crate::device::buffer::{Arena, ArenaPool};
-use crate::device::open::Engine;
 use crate::device::{BlockDevice, DeviceError, TRANSFER_BYTES_MAX, Transfer, WriteBatch};
 use crate::journal::catalogue::{Catalogue, PointId, Span};
 use crate::journal::draft::{Draft, Stamp};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::open::Engine;
+use crate::device::Engine;
 use crate::journal::keep::Keep;
 use crate::journal::retention::Policy;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::disk::{SimulatedDisk, lock, step};
 use super::world::{BLOCK_BYTES, DiskId, Operation, World, zeros};
 use crate::device::BlockDevice;
-use crate::device::open::Engine;
+use crate::device::Engine;
 use crate::storage::{SegmentNumber, Space, StateCopy, Storage};
 
 /// The directory.

@@ -17,7 +17,8 @@ use nix::fcntl::{
 use nix::sys::statvfs::fstatvfs;
 use system::replacement::{self, Replacement};
 
-use crate::device::open::{Engine, open};
+use crate::device::Engine;
+use crate::device::open::open;
 use crate::device::{BlockDevice, Geometry};
 use crate::storage::{SegmentNumber, Space, StateCopy, Storage};
 use crate::units::{ByteCount, SectorSize};

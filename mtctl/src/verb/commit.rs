@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use blockio::apply::HistorySettings;
 use blockio::assignment::Assignment;
 use blockio::commit::{self, Proof, Volume};
-use blockio::device::open::Engine;
+use blockio::device::Engine;
 use blockio::group::{Group, GroupView};
 use blockio::journal::catalogue::{Catalogue, PointId};
 use blockio::journal::selector;

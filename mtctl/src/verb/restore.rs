@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use blockio::device::open::{Engine, open};
+use blockio::device::Engine;
+use blockio::device::open::open;
 use blockio::digest::{LeafSize, Watch, digest};
 use blockio::group::{GroupView, RunBegin};
 use blockio::journal::selector::{self, Selector};

@@ -8,8 +8,9 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use blockio::device::Engine;
 use blockio::device::buffer::ArenaPool;
-use blockio::device::open::{Engine, open};
+use blockio::device::open::open;
 use blockio::device::{Geometry, ReadBatch, Transfer, WriteBatch};
 use blockio::remedy::Remedy;
 use blockio::units::{ByteCount, ByteOffset, SectorSize};

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::apply::{self, ApplyJob, ApplyOptions, StreamArgument};
 use crate::assignment::Assignment;
-use crate::device::open::Engine;
+use crate::device::Engine;
 use crate::extent::Extent;
 use crate::group::keeper::HistorySettings;
 use crate::group::{Group, GroupPlace, GroupView, Rebuilding};

@@ -1,7 +1,7 @@
 //! What is rebuilt from the segments of a history in memory, and from items that no history has.
 
 use super::*;
-use crate::device::open::Engine;
+use crate::device::Engine;
 use crate::group::Group;
 use crate::journal::catalogue::NewPoint;
 use crate::journal::layout::BLOCK_BYTES;

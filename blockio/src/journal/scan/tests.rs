@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::device::Engine;
 use crate::device::memory::MemoryDevice;
-use crate::device::open::Engine;
 use crate::device::{Geometry, WriteBatch};
 use crate::extent::Extent;
 use crate::journal::layout::{Entry, Held, RecordKind};

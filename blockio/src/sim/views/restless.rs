@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::{SIZE, begun, start};
 use crate::ErrorKind;
 use crate::device::BlockDevice;
-use crate::device::open::Engine;
+use crate::device::Engine;
 use crate::journal::catalogue::PointId;
 use crate::storage::{SegmentNumber, Space, StateCopy, Storage};
 use crate::view::PointHistory;

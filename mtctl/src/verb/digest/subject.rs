@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use blockio::device::open::{self, Engine};
+use blockio::device::{Engine, open};
 use blockio::digest::Watch;
 use blockio::journal::selector::Selector;
 use blockio::view::View;

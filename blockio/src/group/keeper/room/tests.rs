@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::device::open::Engine;
+use crate::device::Engine;
 use crate::device::{BlockDevice, Geometry};
 use crate::group::Group;
 use crate::group::keeper::{Forecast, HistorySettings, now};
