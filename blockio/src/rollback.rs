@@ -234,8 +234,8 @@ fn check_sectors(disk: &Disk, images: Option<&ImageIndex>) -> Result<()> {
     let odd = images.find(|one| !is_whole(one.start().get()) || !is_whole(one.end().get()));
     let Some(odd) = odd else { return Ok(()) };
     let context = format!(
-        "rolling back {}: it has sectors of {sector} bytes, but {odd} of its history come from a \
-         disk with smaller ones",
+        "rolling back {}: it has sectors of {sector} bytes, but the before-image of {odd} \
+         comes from a disk with smaller ones",
         disk.shown()
     );
     Err(Error::refused(context).with_hint(
