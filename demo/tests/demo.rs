@@ -193,7 +193,7 @@ fn it_fails_when_something_is_not_as_expected() {
     command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
     let output = command.args([PROGRAM]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("telling"), "{}", said(&output));
+    assert!(said(&output).contains("in chapter"), "{}", said(&output));
 }
 
 #[test]
