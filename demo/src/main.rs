@@ -23,29 +23,19 @@ use story::Story;
 
 const USAGE: &str = "usage: sudo mtctl-demo
 
-It needs root, and touches only loop devices that it \
-                     makes, in a mount namespace of its own.
-When it ends, even by Ctrl-C or kill \
-                     -9, the kernel removes everything.
-Exit codes: 0 everything was as expected; \
-                     1 something was not; 4 refused: no root, or no loop devices.";
+It needs root, and touches only loop devices that it makes, in a mount namespace of its own.
+When it ends, even by Ctrl-C or kill -9, the kernel removes everything.
+Exit codes: 0 all was as expected; 1 something was not; 4 refused: no root, or no loop devices.";
 
-const ON_A_REAL_MACHINE: &str = "mtctl disks               lists the disks, and who uses \
-                                 them
-mtctl check               what is missing; changes \
-                                 nothing
-mtctl prepare --dry-run   shows everything that would be \
-                                 done
+const ON_A_REAL_MACHINE: &str = "mtctl disks               lists the disks, and who uses them
+mtctl check               what is missing; changes nothing
+mtctl prepare --dry-run   shows everything that would be done
 mtctl prepare             shows it, asks, and does it
-mtctl \
-                                 check               says ready
-mtctl apply FILE.mts      applies \
-                                 what changed in the cloud to the disk at home
+mtctl check               says ready
+mtctl apply FILE.mts      applies changes from the cloud to the disk at home
 
-Before you attach \
-                                 disks on VMware: mtctl vmx FILE.vmx (disk.EnableUUID).
-No VM yet? \
-                                 mtctl kickstart --help. Every verb has --help with examples.
+Before you attach disks on VMware: mtctl vmx FILE.vmx (disk.EnableUUID).
+No VM yet? mtctl kickstart --help. Every verb has --help with examples.
 ";
 
 fn main() -> ExitCode {

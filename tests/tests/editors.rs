@@ -211,6 +211,7 @@ fn lvm_reads_every_form_of_its_syntax_as_we_do() {
     }
 }
 
+// No `scan`: one that is a number makes LVM give up before it prints anything.
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 100, failure_persistence: None, ..ProptestConfig::default()
@@ -220,7 +221,7 @@ proptest! {
         tokens in proptest::collection::vec(
             proptest::sample::select(vec![
                 "devices {", "dir", " ", "\n", "}", "=", " = ", "[", "]", ",", "1", "23", "'y'",
-                "'", "\"", "\"{#\\\"\"", "# c\n", "devices { scan = ", "devices/dir = ", "\\", "z",
+                "'", "\"", "\"{#\\\"\"", "# c\n", "devices { filter = ", "devices/dir = ", "\\", "z",
             ]),
             0..14,
         ),
