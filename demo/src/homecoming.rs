@@ -73,8 +73,7 @@ fn fill(story: &mut Story, Pair { source, .. }: &Pair) -> Result<()> {
 pub(crate) fn what_changed(story: &mut Story, stage: &mut Stage) -> Result<()> {
     let pair = pair(stage)?;
     story.say(
-        "In the cloud, work continues. One file is rewritten, one is created, one is \
-               deleted:",
+        "In the cloud, work continues. One file is rewritten, one is created, one is deleted:",
     );
     change(story, &pair)?;
     delta::capture(
@@ -128,8 +127,8 @@ pub(crate) fn proof(story: &mut Story, stage: &mut Stage) -> Result<()> {
     let pair = pair(stage)?;
     let Pair { source, target } = &pair;
     story.say(
-        "Is the disk at home the same as the disk in the cloud? The filesystem is intact, \
-               and the bytes are equal:",
+        "Is the disk at home the same as the disk in the cloud? The filesystem is intact, and the \
+         bytes are equal:",
     );
     story.run(&format!("e2fsck -fn {target}"), 0)?;
     let sums = story.run(&format!("sha256sum {source} {target}"), 0)?;

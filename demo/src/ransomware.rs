@@ -115,10 +115,9 @@ pub(crate) fn a_look_inside(story: &mut Story, stage: &mut Stage) -> Result<()> 
             story.run(&typed, 0)?;
             story.run(&format!("e2fsck -fn {COPY}"), 0)?;
         }
-        None => story.say(
-            "No NBD client is installed here (nbdcopy, qemu-img), so this is \
-                           skipped.",
-        ),
+        None => {
+            story.say("No NBD client is installed here (nbdcopy, qemu-img), so this is skipped.")
+        }
     }
     story.stop(export)?;
     Ok(())

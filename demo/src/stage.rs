@@ -176,8 +176,7 @@ fn still_there(left: &Closed) -> Error {
     let path = left.path().display();
     Error::failed(
         format!("cleaning up: {path}"),
-        "it is still attached: another process has it \
-                                                   open",
+        "it is still attached: another process has it open",
     )
     .with_hint(format!("fuser -v {path}; losetup --detach {path}"))
 }

@@ -111,8 +111,7 @@ fn lasting_name(written: &str) -> system::Result<DiskName> {
     }
     let context = format!("reading retention_disk = \"{written}\" of the configuration");
     Err(Error::new(ErrorKind::Usage, context).with_hint(
-        "in the file, name the disk by its WWID or by /dev/disk/by-id/…: see mtctl \
-            disks",
+        "in the file, name the disk by its WWID or by /dev/disk/by-id/…: see mtctl disks",
     ))
 }
 

@@ -76,10 +76,8 @@ fn require_one_state(place: &GroupPlace, history: &Path, name: &str) -> Result<(
         return Ok(());
     }
     let copy = history.join(STATE_COPY);
-    let context = format!(
-        "the state of group {name} is missing from {shown}: only its copy is \
-        there"
-    );
+    let context =
+        format!("the state of group {name} is missing from {shown}: only its copy is there");
     Err(Error::refused(context).with_hint(format!(
         "name its directory: --state-dir DIR; or, if it was lost, put the copy in its place: cp \
          {} {shown}/{STATE}",

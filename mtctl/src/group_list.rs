@@ -43,10 +43,9 @@ pub(crate) fn hint_of_names(at: &RetentionOptions) -> String {
     let elsewhere = "mount the retention volume, or name it: --retention DIR";
     match names(at).as_deref() {
         Ok([]) | Err(_) => format!("there are no groups yet; if there should be: {elsewhere}"),
-        Ok([only]) => format!(
-            "the only group here is {only}; if it is on another volume: \
-            {elsewhere}"
-        ),
+        Ok([only]) => {
+            format!("the only group here is {only}; if it is on another volume: {elsewhere}")
+        }
         Ok(several) => {
             let shown = several.iter().take(NAMES_SHOWN_MAX).cloned().collect::<Vec<_>>();
             let more = match several.len().checked_sub(shown.len()) {

@@ -155,13 +155,7 @@ pub(crate) fn forget_state(place: &GroupPlace, name: &str) -> Result<()> {
     let failed = |error| Error::failed(format!("finding {}", place.state.display()), error);
     let directory = registered(place).map_err(failed)?;
     registry::forget(&Tree::directory("/"), name, &directory).map_err(|error| {
-        of_registry(
-            error,
-            format!(
-                "removing the state of {name} from the \
-            registry"
-            ),
-        )
+        of_registry(error, format!("removing the state of {name} from the registry"))
     })
 }
 

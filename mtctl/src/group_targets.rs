@@ -123,8 +123,7 @@ pub(crate) fn require_there(group: &GroupView) -> system::Result<()> {
 
 fn or_another(group: &str) -> String {
     format!(
-        "or continue with another disk of the same content: mtctl group retarget --group \
-        {group}"
+        "or continue with another disk of the same content: mtctl group retarget --group {group}"
     )
 }
 

@@ -17,8 +17,7 @@ pub(crate) fn require_yes(question: &str, yes: bool) -> anyhow::Result<()> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return Err(Error::new(
             ErrorKind::Usage,
-            "there is no terminal to ask on; nothing was \
-            touched",
+            "there is no terminal to ask on; nothing was touched",
         )
         .with_hint("run it on a terminal, or answer in advance: --yes")
         .into());

@@ -108,8 +108,7 @@ fn of_disk(remedy: &DiskRemedy) -> String {
             return format!("see who uses it: lsblk {path}; fuser -v {path}; or {otherwise}");
         }
         DiskRemedy::OpenAsRoot => {
-            "run it as root: sudo mtctl …; or check its permissions: \
-            lsattr, ls -l"
+            "run it as root: sudo mtctl …; or check its permissions: lsattr, ls -l"
         }
         DiskRemedy::NameMap { map } => {
             return format!("name the map instead: /dev/mapper/{map}; {SECOND_PATH}");

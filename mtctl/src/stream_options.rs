@@ -97,8 +97,7 @@ pub(crate) fn of_size(
     if size_bytes == 0 {
         return Err(usage(
             "--size 0: an image cannot be empty".to_owned(),
-            "give the size of the \
-            image",
+            "give the size of the image",
         ));
     }
     let files = inputs.iter().filter(|input| is_raw && !needs_size(input));
@@ -113,8 +112,7 @@ pub(crate) fn of_size(
         let context = "--size is given, but no input is a raw image from a pipe".to_owned();
         return Err(usage(
             context,
-            "files have a length and other streams have an end: omit the \
-            option",
+            "files have a length and other streams have an end: omit the option",
         ));
     }
     let sized = |input| match needs_size(&input) {

@@ -128,8 +128,8 @@ impl fmt::Display for Proof {
                 let percent = 100.0 * chance_to_miss(0.001, *samples);
                 write!(
                     f,
-                    "; if one block in a thousand has content, it is missed with a \
-                           probability of {percent:.2} %"
+                    "; if one block in a thousand has content, it is missed with a probability of \
+                     {percent:.2} %"
                 )
             }
         }

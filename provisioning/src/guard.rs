@@ -79,10 +79,8 @@ fn check_formattable(disk: &Disk) -> Result<(), Refusal> {
     }
     if disk.size_bytes < RETENTION_BYTES_MIN {
         let (has, needs) = (size::binary(disk.size_bytes), size::binary(RETENTION_BYTES_MIN));
-        let reason = format!(
-            "{path} is too small for retention: it has {has}, but {needs} are \
-                              needed"
-        );
+        let reason =
+            format!("{path} is too small for retention: it has {has}, but {needs} are needed");
         return Err(Refusal::new(reason, another));
     }
     if disk.read_only {
@@ -113,10 +111,8 @@ pub(crate) fn check_large_enough(
     }
     let (has, needs) = (size::binary(disk.size_bytes), size::binary(needed));
     let path = disk.path.display();
-    let reason = format!(
-        "{path} is too small for {filesystem}: it has {has}, but {needs} are \
-                          needed"
-    );
+    let reason =
+        format!("{path} is too small for {filesystem}: it has {has}, but {needs} are needed");
     Err(Refusal::new(reason, "name a larger disk, or another --filesystem"))
 }
 

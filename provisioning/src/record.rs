@@ -152,8 +152,7 @@ mod tests {
             "",
             "{",
             "{\"version\":1}",
-            "{\"version\":2,\"formatting\":null,\
-            \"retention\":null,\"ran_once\":[]}",
+            "{\"version\":2,\"formatting\":null,\"retention\":null,\"ran_once\":[]}",
         ] {
             let error = load(&host_with(Some(text))).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Integrity, "{text:?}");

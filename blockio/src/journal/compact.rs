@@ -73,11 +73,10 @@ impl Compaction<'_> {
             .map(|image| image.extent.length().get())
             .sum();
         let has = point.journal_bytes();
-        let space = self.storage.space().map_err(failed(
-            &**self.storage,
-            "querying the free space of its \
-                                                                  volume",
-        ))?;
+        let space = self
+            .storage
+            .space()
+            .map_err(failed(&**self.storage, "querying the free space of its volume"))?;
         let is_worth = counts.saturating_mul(100) <= has.saturating_mul(WORTH_PERCENT);
         let needs = counts.saturating_add(counts / 8).saturating_add(2 * self.segment_bytes);
         if !is_worth || space.free_bytes < needs {

@@ -135,10 +135,8 @@ impl Draft {
         // Only whole blocks are written.
         if padded(text.len()) > room {
             let (length, context) = (text.len(), "recording where the group's volumes are");
-            let context = format!(
-                "{context}: it takes {length} bytes, but a record has room for \
-                                   {room}"
-            );
+            let context =
+                format!("{context}: it takes {length} bytes, but a record has room for {room}");
             return Err(Error::new(ErrorKind::Failed, context)
                 .with_hint("use several groups with fewer volumes each, or shorter volume names"));
         }

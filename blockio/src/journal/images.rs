@@ -261,8 +261,9 @@ impl Images {
                 match thread.spawn_scoped(scope, move || work(outbox)) {
                     Ok(_) => started += 1,
                     // The other threads do its work.
-                    Err(error) => tracing::warn!(%error, "starting the threads that check the \
-                                                          history"),
+                    Err(error) => {
+                        tracing::warn!(%error, "starting the threads that check the history")
+                    }
                 }
             }
             drop(outbox);

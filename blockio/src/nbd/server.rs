@@ -137,12 +137,10 @@ impl Server {
     /// set then. An error with one client ends only its own connection.
     pub fn serve(&self, stop: &AtomicBool) -> Result<()> {
         let seats = Seats::new(CONNECTIONS_MAX);
-        let result =
-            thread::scope(|scope| {
-                let result = self.accept_until(stop, |socket, peer| {
+        let result = thread::scope(|scope| {
+            let result = self.accept_until(stop, |socket, peer| {
                 let Some(seat) = seats.take(Instant::now(), peer, self.patience.keeps) else {
-                    tracing::debug!("turning away an NBD client: {CONNECTIONS_MAX} are being \
-                                     served");
+                    tracing::debug!("turning away an NBD client: {CONNECTIONS_MAX} are served");
                     return;
                 };
                 let work = move || {
@@ -152,18 +150,17 @@ impl Server {
                 };
                 let thread = thread::Builder::new().name("nbd".to_owned());
                 if let Err(error) = thread.spawn_scoped(scope, work) {
-                    tracing::debug!(%error, "turning away an NBD client: cannot start a thread for \
-                                             it");
+                    tracing::debug!(%error, "turning away an NBD client: no thread for it");
                 }
             });
-                // Before the last connections end: nobody should find a server that accepts no
-                // more.
-                self.listener.retire();
-                if result.is_err() {
-                    stop.store(true, Ordering::Relaxed);
-                }
-                result
-            });
+            // Before the last connections end: nobody should find a server that accepts no
+            // more.
+            self.listener.retire();
+            if result.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            result
+        });
         tracing::debug!(bytes = self.budget.held().most, "the most that requests held together");
         result
     }

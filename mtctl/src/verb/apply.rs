@@ -213,9 +213,9 @@ fn open_group(arguments: &Arguments) -> anyhow::Result<Group> {
         GroupOptions { group: name.clone(), at: arguments.at.clone() }.place()?;
     }
     if place.history.is_none() && arguments.at.retention.is_none() {
-        let text = "nothing is mounted on /mnt/retention: no history is kept, so there will be \
-            no recovery points; use --retention DIR to keep history, or --retention none to go \
-            without";
+        let text = "nothing is mounted on /mnt/retention: no history is kept, so there will be no \
+                    recovery points; use --retention DIR to keep history, or --retention none to \
+                    go without";
         attention::warn(text);
     }
     let mut group = match arguments.dry_run {

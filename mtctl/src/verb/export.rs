@@ -170,8 +170,7 @@ fn tell_others(
     let told = Exporting::begin(&arguments.of.place()?, &Exporter { process, point, address });
     if let Err(error) = &told {
         attention::warn(format!(
-            "nobody who drops the point will be warned of this export: \
-            {error}"
+            "nobody who drops the point will be warned of this export: {error}"
         ));
     }
     Ok(told.ok())

@@ -27,10 +27,10 @@ After a crash, applying the same stream again continues where it stopped, withou
 does the opposite: it goes back to the last recovery point, or finishes an interrupted rollback.";
 
 const WITHIN_A_STREAM: &str = "apply it again to continue; to apply another one instead: mtctl \
-    apply --accept-unfinished";
+                               apply --accept-unfinished";
 
-const APPLY_AGAIN: &str = "it continues where it stopped; if it is lost, replace everything with \
-    a raw image: mtctl apply --format raw --accept-unfinished";
+const APPLY_AGAIN: &str = "it continues where it stopped; if it is lost, replace everything with a \
+                           raw image: mtctl apply --format raw --accept-unfinished";
 
 /// What was typed after `mtctl recover`.
 #[derive(Debug, Args)]

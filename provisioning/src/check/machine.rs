@@ -66,14 +66,8 @@ fn hypervisor(observed: &Observed, desired: &Desired) -> Option<Finding> {
         return None;
     }
     let vendor = &platform.system_vendor;
-    let finding = Finding::fail(
-        "platform",
-        "this machine",
-        format!(
-            "not a VMware VM, but \
-                                                                     '{vendor}'"
-        ),
-    );
+    let finding =
+        Finding::fail("platform", "this machine", format!("not a VMware VM, but '{vendor}'"));
     Some(finding.hint("use a VMware VM, or check with --profile generic"))
 }
 

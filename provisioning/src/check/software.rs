@@ -39,27 +39,22 @@ fn filesystems(observed: &Observed) -> Vec<Finding> {
         let is_needed = name == RetentionFilesystem::Ext4.name();
         match (support.kernel, support.tools) {
             (true, true) => Finding::pass(id, name, "in kernel and tools"),
-            (true, false) => Finding::warn(
-                id,
-                name,
-                "in the kernel, but its tools are not \
-                                                      installed",
-            )
-            .hint("mtctl prepare --only packages"),
+            (true, false) => {
+                Finding::warn(id, name, "in the kernel, but its tools are not installed")
+                    .hint("mtctl prepare --only packages")
+            }
             (false, _) if is_needed => {
                 Finding::fail(id, name, "not in this kernel").hint("boot the distribution's kernel")
             }
             (false, _) if name == "reiserfs" => Finding::skip(
                 id,
                 name,
-                "removed from this kernel: such volumes are replicated \
-                                         without being read",
+                "removed from this kernel: such volumes are replicated without being read",
             ),
             (false, _) => Finding::skip(
                 id,
                 name,
-                "not in this kernel: such volumes are replicated without \
-                                         being read",
+                "not in this kernel: such volumes are replicated without being read",
             ),
         }
     };
@@ -118,12 +113,9 @@ fn io_uring(observed: &Observed) -> Finding {
                 "Linux 5.6 or newer is needed; in a container, allow it in the seccomp profile",
             )
         }
-        (RingProbe::Unknown, _) => Finding::skip(
-            id,
-            subject,
-            "not tried: this is an image or a \
-                                                               record",
-        ),
+        (RingProbe::Unknown, _) => {
+            Finding::skip(id, subject, "not tried: this is an image or a record")
+        }
     }
 }
 

@@ -41,8 +41,7 @@ pub fn load(tree: &Tree) -> Result<Vec<(String, PathBuf)>> {
             format!("reading {REGISTRY_PATH}: a row is not a name and a path, or is truncated"),
         )
         .with_hint(
-            "a row is: NAME /PATH; correct the file, or move it away if no such group is \
-                    left",
+            "a row is: NAME /PATH; correct the file, or move it away if no such group is left",
         )
     })
 }

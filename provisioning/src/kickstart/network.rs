@@ -46,8 +46,8 @@ fn check_hostname(text: &str) -> std::result::Result<(), &'static str> {
         return Err("Linux keeps at most 64 characters of a host name");
     }
     if !text.split('.').all(is_label) {
-        return Err("every part between dots has 1 to 63 letters, digits and hyphens, \
-             with no hyphen first or last (RFC 1123)");
+        return Err("every part between dots has 1 to 63 letters, digits and hyphens, with no \
+                    hyphen first or last (RFC 1123)");
     }
     let last = text.rsplit('.').next().unwrap_or_default();
     if last.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -33,7 +33,7 @@ impl Release {
         Self::ALL.into_iter().find(|release| release.to_string() == text).ok_or_else(|| {
             refusal::of("--release", text, "it is not one of 6, 7, 8, 9 and 10").with_hint(
                 "give the major release alone: --release 9 for every 9.x of CentOS, RHEL, \
-                     AlmaLinux, Rocky or Oracle Linux",
+                 AlmaLinux, Rocky or Oracle Linux",
             )
         })
     }

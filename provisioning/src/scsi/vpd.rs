@@ -50,8 +50,8 @@ pub enum VpdError {
     },
     /// A designator extends past the end of the page.
     #[error(
-        "the designator at byte {offset} has {declared} bytes, but the page has only \
-             {available} more"
+        "the designator at byte {offset} has {declared} bytes, but the page has only {available} \
+         more"
     )]
     DesignatorOverrun {
         /// Where the header of the designator starts.

@@ -148,8 +148,7 @@ fn unusual_bus(attachment: &Attachment) -> Option<Finding> {
         Bus::Scsi => return None,
         Bus::Sata | Bus::Ide => "a disk on that controller has no VPD page 0x83 with its ddb.uuid",
         Bus::Nvme => {
-            "a disk on that controller is known by its namespace's identity, not by its \
-                      ddb.uuid"
+            "a disk on that controller is known by its namespace's identity, not by its ddb.uuid"
         }
     };
     let hint = "to replicate it, attach it to a SCSI controller".to_owned();

@@ -259,7 +259,7 @@ fn full(catalogue: &Catalogue) -> Error {
         ),
         None => {
             "the changes since the last recovery point alone do not fit: enlarge the retention \
-                 volume, then run the same command again"
+             volume, then run the same command again"
                 .to_owned()
         }
     })

@@ -132,8 +132,7 @@ impl SegmentCheck<'_> {
         let of = PointId(header.epoch);
         if of < self.point || self.until.is_some_and(|until| of >= until) {
             let detail = format!(
-                "it holds images for point {of}, but the state lists it under \
-                                  point {}",
+                "it holds images for point {of}, but the state lists it under point {}",
                 self.point
             );
             self.add(Class::SegmentEpochWrong, Some(0), None, detail, found);

@@ -274,10 +274,8 @@ fn joined(first: &Piece, second: &Piece) -> Option<Piece> {
 fn check(header: &StreamHeader, options: &EncoderOptions) -> Result<()> {
     let volumes = header.volumes.len();
     if !(1..=VOLUMES_MAX).contains(&volumes) {
-        let context = format!(
-            "beginning a stream of {volumes} volumes: 1 to {VOLUMES_MAX} are \
-                               allowed"
-        );
+        let context =
+            format!("beginning a stream of {volumes} volumes: 1 to {VOLUMES_MAX} are allowed");
         return Err(Error::new(ErrorKind::Usage, context));
     }
     let bytes = options.batch_bytes;

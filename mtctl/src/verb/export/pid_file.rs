@@ -36,8 +36,7 @@ pub(super) fn check(path: &Path) -> system::Result<()> {
     let context =
         format!("writing {}: it belongs to process {process}, which is running", path.display());
     Err(Error::refused(context).with_hint(
-        "choose another place; if the id now belongs to another program, remove the \
-            file",
+        "choose another place; if the id now belongs to another program, remove the file",
     ))
 }
 

@@ -56,8 +56,8 @@ fn check_line(line: &str, release: Release) -> std::result::Result<(), String> {
     let comment = words.next().unwrap_or_default();
     if !comment.bytes().all(is_comment_byte) {
         return Err(
-            "its comment has characters other than letters, digits, spaces and @ . _ - + : \
-                    , / ( ); leave the comment out"
+            "its comment has characters other than letters, digits, spaces and @ . _ - + : , / ( \
+             ); leave the comment out"
                 .into(),
         );
     }

@@ -40,8 +40,8 @@ impl Wwid {
             let shown: String = text.chars().take(80).collect();
             Error::new(ErrorKind::Usage, format!("reading {shown:?} as a disk identity: {reason}"))
                 .with_hint(
-                    "give the WWID as `mtctl disks` shows it, a link from /dev/disk/by-id, \
-                 or ddb.uuid from the VMDK descriptor",
+                    "give the WWID as `mtctl disks` shows it, a link from /dev/disk/by-id, or \
+                     ddb.uuid from the VMDK descriptor",
                 )
         })
     }
