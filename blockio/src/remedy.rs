@@ -216,10 +216,13 @@ pub enum GroupRemedy {
     CheckJournal,
     /// Check the journal, or let go of a history that is gone.
     CheckOrRelease,
-    /// Put a newer copy of the state back, or rebuild it from the journal.
+    /// If the state was put back from a copy, put the newer one back, or rebuild it; nothing was
+    /// written or removed.
+    PutNewerStateBack,
+    /// Put the newest state back, or rebuild it from the journal.
     RebuildState {
-        /// The group, if it is known where the state is found wanting.
-        group: Option<String>,
+        /// The group.
+        group: String,
         /// Whether to say that nothing was written or removed: segments are there that may look as
         /// if they could go.
         is_untouched: bool,

@@ -54,7 +54,7 @@ impl Story {
             Error::failed(format!("opening {}", path.display()), cause)
                 .with_hint("cargo build -p mtctl -p mt-demo")
         })?;
-        Ok(Self { mtctl, interrupted: system::signals::stop_flag()?, last: Last::Blank })
+        Ok(Self { mtctl, interrupted: system::signals::stop_flag_then_exit()?, last: Last::Blank })
     }
 
     /// The path at which the program can be read and run.

@@ -35,7 +35,7 @@ pub(crate) const PREFIX: &str = ".mtctl-part.";
 /// somebody's disk. Dropping this removes the file; if the process is killed, it remains under a
 /// name that begins with `.mtctl-part.`.
 pub(crate) struct NewImage {
-    part: Replacement,
+    part: Replacement<'static>,
     path: PathBuf,
 }
 

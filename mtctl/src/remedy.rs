@@ -244,20 +244,21 @@ fn of_group(remedy: &GroupRemedy) -> String {
         GroupRemedy::CheckOrRelease => {
             "see `mtctl journal check`; `mtctl group release` gives up what no longer exists"
         }
+        GroupRemedy::PutNewerStateBack => {
+            "nothing was written or removed; if the state file was put back from a copy, put the \
+             newer one back, or rebuild it from the journal: mtctl journal rebuild"
+        }
         GroupRemedy::RebuildState { group, is_untouched } => {
-            return rebuild(group.as_deref(), *is_untouched);
+            return rebuild(group, *is_untouched);
         }
     };
     text.to_owned()
 }
 
-/// A group that `blockio` does not know at that place is added as to every text
-/// ([`crate::attention::with_group`]).
-fn rebuild(group: Option<&str>, is_untouched: bool) -> String {
+fn rebuild(group: &str, is_untouched: bool) -> String {
     let first = if is_untouched { "nothing was written or removed; " } else { "" };
-    let group = group.map_or_else(String::new, |group| format!(" --group {group}"));
     format!(
         "{first}put back the newest state, or rebuild it from the journal: mtctl journal \
-         rebuild{group}"
+         rebuild --group {group}"
     )
 }

@@ -12,6 +12,8 @@ use system::{Result, signals};
 ///
 /// As [`signals::stop_flag`].
 pub(crate) fn flag() -> Result<Arc<AtomicBool>> {
+    // The flag first: a request between the two stops the verb, and only waits longer.
+    let stop = signals::stop_flag()?;
     signals::set_on_stop(&blockio::patience::ending())?;
-    signals::stop_flag()
+    Ok(stop)
 }

@@ -21,12 +21,28 @@ const RANDOM_LETTERS: usize = 6;
 
 /// A file that is being made and gets its name when it is complete. Dropping it removes the part.
 #[derive(Debug)]
-pub struct Replacement {
+pub struct Replacement<'a> {
     part: NamedTempFile,
-    directory: File,
+    directory: Directory<'a>,
 }
 
-impl Replacement {
+/// The directory of the file, to be flushed.
+#[derive(Debug)]
+enum Directory<'a> {
+    Opened(File),
+    Held(&'a File),
+}
+
+impl Directory<'_> {
+    fn sync_all(&self) -> io::Result<()> {
+        match self {
+            Self::Opened(directory) => directory.sync_all(),
+            Self::Held(directory) => directory.sync_all(),
+        }
+    }
+}
+
+impl Replacement<'static> {
     /// Begins an empty part in `directory`, under a name that begins with `prefix`. Its permission
     /// bits are those of `mode` that the umask lets through.
     ///
@@ -34,16 +50,26 @@ impl Replacement {
     ///
     /// The kernel's error.
     pub fn begin(directory: &Path, prefix: impl AsRef<OsStr>, mode: u32) -> io::Result<Self> {
-        // Opened here: tempfile would wrap the kernel's error and so hide its number.
-        let open = |path: &Path| {
-            OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)
-        };
-        let handle = File::open(directory)?;
-        let part = tempfile::Builder::new()
-            .prefix(prefix.as_ref())
-            .rand_bytes(RANDOM_LETTERS)
-            .make_in(directory, open)?;
-        Ok(Self { part, directory: handle })
+        let handle = Directory::Opened(File::open(directory)?);
+        Ok(Self { part: begin_part(directory, prefix.as_ref(), mode)?, directory: handle })
+    }
+}
+
+impl<'a> Replacement<'a> {
+    /// Like [`Replacement::begin`] in a directory that is held open as `held`: needs one file
+    /// descriptor less.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error.
+    pub fn begin_in(
+        held: &'a File,
+        directory: &Path,
+        prefix: impl AsRef<OsStr>,
+        mode: u32,
+    ) -> io::Result<Self> {
+        let part = begin_part(directory, prefix.as_ref(), mode)?;
+        Ok(Self { part, directory: Directory::Held(held) })
     }
 
     /// The part, to be filled.
@@ -80,6 +106,14 @@ impl Replacement {
     }
 }
 
+fn begin_part(directory: &Path, prefix: &OsStr, mode: u32) -> io::Result<NamedTempFile> {
+    // Opened here: tempfile would wrap the kernel's error and so hide its number.
+    let open = |path: &Path| {
+        OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)
+    };
+    tempfile::Builder::new().prefix(prefix).rand_bytes(RANDOM_LETTERS).make_in(directory, open)
+}
+
 /// Removes the parts in `directory` whose names begin with `prefix`, which killed processes left.
 /// Only for a caller who keeps others from making such parts: theirs may be in use.
 ///
@@ -107,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    fn part(directory: &Path, text: &str) -> Replacement {
+    fn part(directory: &Path, text: &str) -> Replacement<'static> {
         let mut part = Replacement::begin(directory, "file.", 0o600).unwrap();
         part.file().write_all(text.as_bytes()).unwrap();
         part

@@ -33,6 +33,23 @@ pub fn set_on_stop(flag: &Arc<AtomicBool>) -> Result<()> {
     Ok(())
 }
 
+/// Like [`stop_flag`], for a process whose work may hang: a second request ends it at once, with
+/// exit code 1.
+///
+/// # Errors
+///
+/// [`crate::ErrorKind::Failed`] if the signals cannot be handled.
+pub fn stop_flag_then_exit() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::default();
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // Registered first, and so asked first: the flag is not yet set by this request.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag))
+            .map_err(|cause| Error::failed("handling signals", cause))?;
+    }
+    set_on_stop(&flag)?;
+    Ok(flag)
+}
+
 /// Makes a write beyond the permitted length of a file fail (`EFBIG`) instead of ending the
 /// process. If that is not possible, the limit works as usual.
 pub fn survive_file_length_limit() {

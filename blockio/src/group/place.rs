@@ -251,8 +251,7 @@ fn try_to_read_state(storage: &Arc<dyn Storage>, name: &str) -> Result<(GroupSta
     // Listed before the state is read: the state is then at least of the generation of every
     // segment listed.
     let there = storage.segments().map_err(|error| with_remedy(doing(), error))?;
-    let remedy =
-        |is_untouched| GroupRemedy::RebuildState { group: Some(name.to_owned()), is_untouched };
+    let remedy = |is_untouched| GroupRemedy::RebuildState { group: name.to_owned(), is_untouched };
     match saved::read(storage.as_ref()) {
         Ok(Some(Saved { state, mut notes })) => {
             if state.journal.is_none() && there.is_empty() {

@@ -130,7 +130,7 @@ fn a_history_whose_state_is_lost_is_refused_and_not_begun_anew() {
     fs::remove_file(history.join("state.copy")).unwrap();
     let refused = Group::open(&forgotten, "g").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Integrity);
-    let remedy = GroupRemedy::RebuildState { group: Some("g".to_owned()), is_untouched: false };
+    let remedy = GroupRemedy::RebuildState { group: "g".to_owned(), is_untouched: false };
     assert_eq!(Remedy::of(&refused), Some(&remedy.into()));
     assert!(fs::read_dir(&history).unwrap().count() > 1);
 }

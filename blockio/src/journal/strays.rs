@@ -148,8 +148,7 @@ fn refuse(state: &GroupState, number: SegmentNumber, stray: Stray) -> Result<()>
     let told = in_words(state, stray).filter(|_| !planted!(OlderStateBelieved));
     let Some(told) = told else { return Ok(()) };
     let context = format!("segment {} of the retention journal {told}", number.0);
-    Err(Error::new(ErrorKind::Integrity, context)
-        .remedied(GroupRemedy::RebuildState { group: None, is_untouched: true }))
+    Err(Error::new(ErrorKind::Integrity, context).remedied(GroupRemedy::PutNewerStateBack))
 }
 
 /// Why it must not be removed, as text that follows "segment 7"; `None` if it may be.

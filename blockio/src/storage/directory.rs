@@ -254,7 +254,7 @@ impl Storage for Directory {
     fn replace_state(&self, copy: StateCopy, text: &str) -> io::Result<()> {
         let (held, name) = self.copy(copy);
         let directory = held.inside();
-        let mut part = Replacement::begin(&directory, STATE_MAKING, 0o600)?;
+        let mut part = Replacement::begin_in(&held.file, &directory, STATE_MAKING, 0o600)?;
         part.file().write_all(text.as_bytes())?;
         // The flush of the directory also covers the segments: a removed segment is durably removed
         // once both copies were replaced.

@@ -109,7 +109,7 @@ fn nothing_goes_if_one_of_all_must_not() {
     assert_eq!(error.kind(), ErrorKind::Integrity);
     let told = error.to_string();
     assert!(told.starts_with("segment 2 of the retention journal is newer than"), "{told}");
-    let remedy = GroupRemedy::RebuildState { group: None, is_untouched: true };
+    let remedy = GroupRemedy::PutNewerStateBack;
     assert_eq!(Remedy::of(&error), Some(&remedy.into()));
 }
 

@@ -161,9 +161,15 @@ impl<'a> ContextRequest<'a> {
     /// Parses the data of the option; `None` if it is malformed.
     #[must_use]
     pub fn parse(data: &'a [u8]) -> Option<Self> {
-        let fields = (string, length_count(be_u32, string));
-        let (_, (name, queries)) = all_consuming(fields).parse(data).ok()?;
-        Some(Self { name, queries })
+        let (mut data, (name, count)) = (string, be_u32).parse(data).ok()?;
+        // Grows with the actual data, not with the count that the client states.
+        let mut queries = Vec::new();
+        for _ in 0..count {
+            let (rest, query) = string(data).ok()?;
+            queries.push(query);
+            data = rest;
+        }
+        data.is_empty().then_some(Self { name, queries })
     }
 
     /// Whether `base:allocation` is to be listed: by an empty query, by `base:`, or by its name.

@@ -228,7 +228,7 @@ fn an_older_state_is_told_of_each_segment_that_is_newer_and_no_point_counts_as_r
     assert_eq!(report.unreachable, [PointId(0), MARKED, LAST]);
     let refused = Group::in_storage(Arc::clone(&bench.storage), "g").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Integrity);
-    let remedy = GroupRemedy::RebuildState { group: Some("g".to_owned()), is_untouched: true };
+    let remedy = GroupRemedy::RebuildState { group: "g".to_owned(), is_untouched: true };
     assert_eq!(Remedy::of(&refused), Some(&remedy.into()));
 }
 
