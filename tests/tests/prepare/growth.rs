@@ -27,7 +27,7 @@ fn capacity_is_that_of_the_filesystem_and_it_is_grown_as_the_hint_says() {
             run("losetup", &["--set-capacity", disk.path()]);
             let grown = capacity(machine);
             let said = grown["message"].as_str().unwrap();
-            assert!(said.contains("MiB, and its disk 2 GiB: grow it"), "{said}");
+            assert!(said.contains("MiB, but its disk 2 GiB: grow it"), "{said}");
             let hint = grown["hint"].as_str().unwrap();
             assert!(hint.starts_with(program), "{hint}");
             match filesystem {
