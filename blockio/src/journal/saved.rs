@@ -153,7 +153,7 @@ fn choose(
         vec![Notice::StateCopyPassedOver { bad, why, good }]
     };
     let damaged = |copy, why: &str| format!("{}: {why}", shown(storage, copy));
-    let missing = || "it is not there".to_owned();
+    let missing = || "it is missing".to_owned();
     let (Parsed { state, .. }, notes) = match (first, second) {
         (CopyRead::Missing, CopyRead::Missing) => return Ok(None),
         (CopyRead::Whole(one), CopyRead::Whole(other)) => {

@@ -41,7 +41,7 @@ fn a_group_goes_on_and_back_on_a_copy_of_its_disk_and_refuses_the_old_one() {
         let new = disk(machine, "new", &held, "512");
         retarget(machine, old.path(), &["--yes"]).exits(0).says("nothing to do");
         retarget(machine, wrong.path(), &["--yes"]).exits(5).says("does not hold what");
-        retarget(machine, small.path(), &["--yes"]).exits(4).says("it has 524288 bytes");
+        retarget(machine, small.path(), &["--yes"]).exits(4).says("has 524288 bytes");
         retarget(machine, long.path(), &["--yes"]).exits(4).says("sectors of 4096 bytes");
         retarget(machine, new.path(), &[]).exits(2).says("--yes");
         retarget(machine, new.path(), &["--dry-run"]).exits(3).says("nothing was changed");

@@ -219,7 +219,7 @@ fn a_rollback_that_finds_no_room_is_refused_before_it_begins_and_costs_no_point(
                /mnt/retention/other",
         );
         let refused = rollback(machine, "e2");
-        refused.exits(4).says("2 oldest points would have to go").says("--give-up-points");
+        refused.exits(4).says("2 oldest points would have to be given up").says("--give-up-points");
         holds(&target, &epochs.held[3]);
         assert_eq!(points(machine).len(), 3);
         // Nothing before it frees as much as is missing.
@@ -323,7 +323,7 @@ fn a_disk_that_is_shorter_than_it_was_is_not_said_to_be_at_a_point() {
             for more in [&["--dry-run"][..], &["--yes"], &["--without-undo", "--yes"]] {
                 let words = ["rollback", "--group", "g", "--to", to, "--accept-target"];
                 let run = machine.mtctl(&[&words[..], more].concat());
-                run.exits(4).says("it has 2097152 bytes, and had 4194304");
+                run.exits(4).says("it has 2097152 bytes, but had 4194304");
             }
         }
         assert_eq!(fs::metadata(&target).unwrap().len(), 2 * MIB);

@@ -349,7 +349,7 @@ impl SegmentCheck<'_> {
                 return Err(Error::failed(context, cause));
             }
             SegmentError::Io(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
-                (Class::SegmentMissing, "it is not there".to_owned())
+                (Class::SegmentMissing, "it is missing".to_owned())
             }
             SegmentError::Io(cause) => (Class::SegmentNotReadable, cause.to_string()),
             SegmentError::Header(_) => (Class::SegmentHeaderDamaged, error.to_string()),
