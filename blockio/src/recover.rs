@@ -1,5 +1,5 @@
-//! What brings the volumes of a group out of the in-between state: decided here, and done by `rollback` or by
-//! applying the stream again.
+//! What brings the volumes of a group out of the in-between state: decided here, and done by
+//! `rollback` or by applying the stream again.
 
 use crate::group::GroupView;
 use crate::journal::catalogue::PointId;

@@ -221,7 +221,8 @@ proptest! {
         tokens in proptest::collection::vec(
             proptest::sample::select(vec![
                 "devices {", "dir", " ", "\n", "}", "=", " = ", "[", "]", ",", "1", "23", "'y'",
-                "'", "\"", "\"{#\\\"\"", "# c\n", "devices { filter = ", "devices/dir = ", "\\", "z",
+                "'", "\"", "\"{#\\\"\"", "# c\n", "devices { filter = ", "devices/dir = ", "\\",
+                "z",
             ]),
             0..14,
         ),
