@@ -62,6 +62,28 @@ mod tests {
 
     use super::*;
 
+    /// Set for the process in which the test below asks itself to stop.
+    const IS_ASKED: &str = "MTCTL_TEST_IS_ASKED_TO_STOP";
+
+    #[test]
+    fn a_second_request_ends_a_process_whose_work_may_hang_and_the_first_does_not() {
+        use nix::sys::signal::{Signal, raise};
+        if std::env::var_os(IS_ASKED).is_some() {
+            let flag = stop_flag_then_exit().unwrap();
+            raise(Signal::SIGTERM).unwrap();
+            assert!(flag.load(Ordering::Relaxed));
+            println!("the first request came");
+            raise(Signal::SIGINT).unwrap();
+            std::process::exit(0);
+        }
+        let name = "a_second_request_ends_a_process_whose_work_may_hang_and_the_first_does_not";
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = again.args(["--nocapture", name]).env(IS_ASKED, "1").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(told.contains("the first request came"), "{told}");
+        assert_eq!(output.status.code(), Some(1), "{told}");
+    }
+
     #[test]
     fn a_request_to_stop_sets_every_flag_and_ends_nothing() {
         let (one, other) = (stop_flag().unwrap(), Arc::default());
