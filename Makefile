@@ -22,11 +22,8 @@ demo: build ## see it work on loop devices: disks, check, prepare, apply, and re
 test: setup ## everything: style, lints, documentation, licences, all tests
 	@tests/run
 
-test-vm: setup ## the cases in machines alone; CASE=part of a name for some
+test-vm: setup ## the cases in machines alone; CASE=part of a name, or --images for boot times
 	cargo test --locked -p vm-images --test vm -- $(CASE)
-
-vm-images: setup ## build the images of the machines, and print sizes and boot times
-	cargo test --locked -p vm-images --test vm -- --images
 
 lint: ## clippy, with every warning an error
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -46,6 +43,9 @@ audit: ## licences of all dependencies, and the style rules
 bench: ## measure whole commands against their peers; writes bench/results.json (needs root)
 	@packaging/setup bench && cargo build --release --locked -p mtctl -p mt-bench && $(ROOT) target/release/mt-bench
 
+profile: ## where the time goes, by thread and stage; writes bench/profile.json (needs root)
+	@packaging/setup bench && RUSTFLAGS=-Cforce-frame-pointers=yes cargo build --release --locked --target-dir target/profile -p mtctl -p mt-bench && $(ROOT) target/profile/release/mt-bench profile
+
 fuzz: ## one minute for each decoder (needs cargo-fuzz)
 	@fuzz/run
 
@@ -55,4 +55,4 @@ install: build ## install program, man pages and completions below PREFIX (/usr/
 clean: ## remove everything that was built
 	cargo clean
 
-.PHONY: help setup build demo test test-vm vm-images lint doc fmt man audit bench fuzz install clean
+.PHONY: help setup build demo test test-vm lint doc fmt man audit bench profile fuzz install clean

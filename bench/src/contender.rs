@@ -1,15 +1,15 @@
 //! The contenders that are measured, with the command line of each, in one place.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::measure::{Input, Measured};
+use crate::measure::{Input, Measured, quietly, run};
 use crate::representation::Representations;
 use crate::tools::Tools;
-use crate::workload::Workload;
+use crate::workload::{Kind, Workload};
 
 /// Possible settings for fio's replay; which one is fastest depends on the workload and the
 /// machine, so all are tried. Registered files are not included: fio 3.33 refuses them for a log.
@@ -20,6 +20,11 @@ const FIO_SETTINGS: [&str; 3] = [
     "--iodepth_batch_submit=32 --iodepth_batch_complete_min=16 --iodepth_batch_complete_max=64 \
      --scramble_buffers=0 --gtod_reduce=1 --thread",
 ];
+
+/// The names of contenders that claims refer to.
+pub(crate) const BARE_READER: &str = "bare reader, socket";
+/// The same stream without a sender.
+pub(crate) const FROM_FILE: &str = "mtctl apply, file";
 
 /// The role of a contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,6 +46,7 @@ pub(crate) enum Clock {
     /// Ours, from the start of the process to its end.
     Ours,
     /// mtctl's own, from its first look at the stream to the last flush; this is compared with fio.
+    /// Another program of ours reports its time in the same way.
     Mtctl,
     /// fio's own: it excludes the time that fio takes to read its log, which is more than half a
     /// second.
@@ -57,6 +63,8 @@ pub(crate) struct Contender {
     pub(crate) clock: Clock,
     /// Shell scripts that run before and after it and are not measured; empty for none.
     pub(crate) around: [String; 2],
+    /// A file with the process id of the server of which it is a client, if there is one.
+    pub(crate) server: Option<PathBuf>,
     pub(crate) leaves: Leaves,
 }
 
@@ -67,8 +75,22 @@ pub(crate) enum Leaves {
     Payload,
     /// The contents from before the workload, because it rolls back.
     Before,
+    /// The bytes of the workload, in slices of the target instead of the target itself.
+    Slices,
     /// As many bytes as the workload has, with different contents.
     Anything,
+    /// The contents as they are, because it only reads: with its last word, which is where the
+    /// bytes go, replaced by the name of a file, it leaves them there.
+    Copy(Copied),
+}
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copied {
+    /// The target as it is.
+    Now,
+    /// The target as it was before the workload.
+    Before,
 }
 
 /// A contender that could not be measured.
@@ -88,17 +110,35 @@ impl Contender {
             input: Input::None,
             clock: Clock::Ours,
             around: Default::default(),
+            server: None,
             leaves: Leaves::Payload,
         }
     }
 
-    fn reading(self, input: Input) -> Self {
+    pub(crate) fn reading(self, input: Input) -> Self {
         Self { input, ..self }
     }
 
     /// The same command under another name.
     pub(crate) fn again(&self) -> Self {
         Self { name: format!("{} again", self.name), role: Role::Control, ..self.clone() }
+    }
+
+    /// Runs `command`, which is its own or that with something around it; files of the run go to
+    /// `directory`.
+    ///
+    /// # Errors
+    ///
+    /// It failed, or what has to run before or after it.
+    pub(crate) fn run(&self, command: &[String], directory: &Path) -> Result<Measured> {
+        let [before, after] = &self.around;
+        quietly("sh", &["-ec", before])?;
+        let measured = run(command, &self.input, self.server.as_deref(), directory);
+        // Even if the run failed, so that nothing of it disturbs the next one.
+        let put_away = quietly("sh", &["-ec", after]);
+        let measured = measured?;
+        put_away?;
+        Ok(measured)
     }
 
     /// The relevant time in seconds of a run that was to write `bytes`.
@@ -115,7 +155,7 @@ impl Contender {
     }
 }
 
-/// The time that mtctl reports.
+/// The time that mtctl, or another program of ours, reports.
 fn mtctl_seconds(output: &str) -> Result<f64> {
     let said: Value = serde_json::from_str(output).context("parsing what mtctl printed")?;
     said["seconds"].as_f64().context("mtctl did not report how long it took")
@@ -196,7 +236,7 @@ pub(crate) fn others(
         }
     }
     if let Some(image) = &files.image {
-        if workload.is_delta() {
+        if workload.kind != Kind::Image {
             found.push(convert(Role::Peer, image, device));
         }
         let command = format!(
@@ -217,7 +257,7 @@ fn convert(role: Role, image: &Path, device: &str) -> Contender {
     Contender::new("qemu-img convert", role, &command)
 }
 
-/// `mtctl apply`, twice; for the mixed delta also with its other engine, and from a socket.
+/// `mtctl apply`, twice; for the mixed delta also with its other engine.
 fn mtctl(
     workload: &Workload,
     files: &Representations,
@@ -227,35 +267,67 @@ fn mtctl(
     let streams = [(&files.native, "native"), (&files.image, "raw")];
     let first = streams.into_iter().find_map(|(file, format)| Some((file.as_ref()?, format)));
     let Some((stream, format)) = first else { return Vec::new() };
-    let apply = |name: &str, role, source: &str, engine: &str| {
-        let command = format!(
-            "{} apply {source} --format {format} --target {device} --engine {engine} --json",
-            program.display()
-        );
-        // fio is timed by its own clock; convert, the reference for images, is not.
-        let clock = if format == "native" { Clock::Mtctl } else { Clock::Ours };
-        Contender { clock, ..Contender::new(name, role, &command) }
-    };
     let source = stream.to_string_lossy();
-    let subject = apply("mtctl apply", Role::Subject, &source, "uring");
+    let subject = apply("mtctl apply", &source, format, device, program);
     let mut found = vec![subject.clone(), subject.again()];
     if workload.name == "mixed-delta" {
-        found.push(apply("mtctl apply, blocking", Role::Peer, &source, "blocking"));
-        let socket = Input::Socket(stream.clone());
-        found.push(apply("mtctl apply, socket", Role::Peer, "-", "uring").reading(socket));
+        let mut blocking = apply("mtctl apply, blocking", &source, format, device, program);
+        blocking.role = Role::Peer;
+        // The last word is the engine.
+        blocking.command.pop();
+        blocking.command.push("blocking".to_owned());
+        found.push(blocking);
     }
     found
 }
 
+/// `mtctl apply` of the stream `source` of `format`, without a group.
+fn apply(name: &str, source: &str, format: &str, device: &str, program: &Path) -> Contender {
+    let command = format!(
+        "{} apply {source} --format {format} --target {device} --json --engine uring",
+        program.display()
+    );
+    // fio is timed by its own clock; convert, the reference for images, is not.
+    let clock = if format == "native" { Clock::Mtctl } else { Clock::Ours };
+    Contender { clock, ..Contender::new(name, Role::Subject, &command) }
+}
+
+/// The contenders that are fed by another process: a program that only reads, which is the
+/// reference, and `mtctl apply`; it also applies the same stream from the file.
+///
+/// # Errors
+///
+/// There is no stream.
+pub(crate) fn streamed(
+    files: &Representations,
+    device: &str,
+    tools: &Tools,
+) -> Result<Vec<Contender>> {
+    let stream = files.native.clone().context("there is no stream")?;
+    let reader = format!("{} read-stream", tools.ourselves.display());
+    let bare = Contender {
+        clock: Clock::Mtctl,
+        leaves: Leaves::Anything,
+        ..Contender::new(BARE_READER, Role::Reference, &reader)
+    }
+    .reading(Input::Socket(stream.clone()));
+    let applying = |name, source: &str| apply(name, source, "native", device, &tools.mtctl);
+    let socket = applying("mtctl apply, socket", "-").reading(Input::Socket(stream.clone()));
+    let as_peer = |contender| Contender { role: Role::Peer, ..contender };
+    let pipe = as_peer(applying("mtctl apply, pipe", "-").reading(Input::Pipe(stream.clone())));
+    let file = as_peer(applying(FROM_FILE, &stream.to_string_lossy()));
+    let again = socket.again();
+    Ok(vec![bare, socket, again, pipe, file])
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     fn tools(programs: &[&str]) -> Tools {
         let versions = programs.iter().map(|name| ((*name).to_owned(), String::new())).collect();
-        Tools { mtctl: PathBuf::from("/bin/mtctl"), versions }
+        let [mtctl, ourselves] = ["/bin/mtctl", "/bin/mt-bench"].map(PathBuf::from);
+        Tools { mtctl, ourselves, versions }
     }
 
     fn delta() -> (Workload, Representations) {
@@ -278,18 +350,28 @@ mod tests {
         let reference = references(&workload, &files, "/dev/loop9").remove(0);
         let tools = tools(&["mtctl"]);
         let (found, skipped) = others(&reference, &workload, &files, "/dev/loop9", &tools);
-        let wanted = [
-            "mtctl apply",
-            "mtctl apply again",
-            "mtctl apply, blocking",
-            "mtctl apply, socket",
-            "qemu-img commit",
-        ];
+        let wanted =
+            ["mtctl apply", "mtctl apply again", "mtctl apply, blocking", "qemu-img commit"];
         assert_eq!(names(&found), wanted);
         assert_eq!(found[0].command, found[1].command);
-        assert_eq!(found[3].input, Input::Socket(PathBuf::from("/m/stream")));
-        assert!(found[3].command.contains(&"-".to_owned()), "{:?}", found[3]);
+        assert!(found[2].command.ends_with(&["--engine", "blocking"].map(str::to_owned)));
         assert_eq!(skipped[0].name, "bdsync");
+    }
+
+    #[test]
+    fn a_sender_feeds_the_bare_reader_and_apply_alike() {
+        let (_, files) = delta();
+        let found = streamed(&files, "/dev/loop9", &tools(&["mtctl"])).unwrap();
+        assert_eq!(found[0].name, BARE_READER);
+        assert_eq!((found[0].role, found[1].role), (Role::Reference, Role::Subject));
+        assert_eq!(found[0].input, Input::Socket(PathBuf::from("/m/stream")));
+        assert_eq!(found[0].input, found[1].input);
+        assert_eq!(
+            (found[1].command.clone(), found[1].clock),
+            (found[2].command.clone(), found[0].clock)
+        );
+        assert!(found[1].command.contains(&"-".to_owned()), "{:?}", found[1]);
+        assert_eq!((found[4].name.as_str(), &found[4].input), (FROM_FILE, &Input::None));
     }
 
     #[test]

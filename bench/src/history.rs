@@ -17,7 +17,7 @@ pub(crate) const QEMU_PLAIN: &str = "qemu NBD";
 /// The same with before-images kept.
 pub(crate) const QEMU_KEEPING: &str = "qemu NBD, copy-before-write";
 /// The group of all applies.
-const GROUP: &str = "bench";
+pub(crate) const GROUP: &str = "bench";
 
 /// An ext4 in memory for the history. It is made like the target, so that neither a disk nor the
 /// first touch of memory is measured, and its memory is not freed while it exists.
@@ -46,7 +46,7 @@ impl<'a> RetentionVolume<'a> {
     }
 
     /// `apply` of the workload for a group, with or without history.
-    fn apply(
+    pub(crate) fn apply(
         &self,
         name: &str,
         role: Role,
@@ -54,15 +54,34 @@ impl<'a> RetentionVolume<'a> {
         keeping: bool,
         mtctl: &Path,
     ) -> Contender {
-        let place = if keeping { self.place() } else { self.place_without() };
-        let command = format!(
-            "{} apply {} --target {} --group {GROUP} {place} --engine uring --json",
-            mtctl.display(),
-            stream.display(),
-            self.target.device()
-        );
-        let around = [String::new(), self.forget(keeping, mtctl)];
+        let target = format!("--target {}", self.target.device());
+        if keeping {
+            return self.apply_to(name, role, stream, &target, mtctl);
+        }
+        let state = self.target.path("state");
+        let place = format!("--retention none --state-dir {}", state.display());
+        let command = command(stream, &target, &place, mtctl);
+        let around = [String::new(), format!("rm -rf {}", state.display())];
         Contender { around, ..Contender::new(name, role, &command) }
+    }
+
+    /// `apply` with history of a stream whose targets are named by `options`.
+    pub(crate) fn apply_to(
+        &self,
+        name: &str,
+        role: Role,
+        stream: &Path,
+        options: &str,
+        mtctl: &Path,
+    ) -> Contender {
+        let command = command(stream, options, &self.place(), mtctl);
+        let around = [String::new(), self.forget(mtctl)];
+        Contender { around, ..Contender::new(name, role, &command) }
+    }
+
+    /// The target whose history it keeps.
+    pub(crate) fn target(&self) -> &Target {
+        self.target
     }
 
     /// The options that name the volume to mtctl.
@@ -70,15 +89,8 @@ impl<'a> RetentionVolume<'a> {
         format!("--retention {}", self.mount_point.display())
     }
 
-    fn place_without(&self) -> String {
-        format!("--retention none --state-dir {}", self.target.path("state").display())
-    }
-
     /// Drops the history, and the group's record of the stream.
-    fn forget(&self, keeping: bool, mtctl: &Path) -> String {
-        if !keeping {
-            return format!("rm -rf {}", self.target.path("state").display());
-        }
+    fn forget(&self, mtctl: &Path) -> String {
         let (mtctl, place) = (mtctl.display(), self.place());
         let group = self.mount_point.join(GROUP);
         format!(
@@ -137,6 +149,7 @@ impl<'a> RetentionVolume<'a> {
             clock: Clock::Fio,
             leaves: Leaves::Anything,
             around: [before, after],
+            server: Some(identity),
             ..Contender::new(name, Role::Peer, &command)
         }
     }
@@ -154,6 +167,14 @@ impl Drop for RetentionVolume<'_> {
         let _ = fs::remove_dir(&self.mount_point);
         let _ = fs::remove_file(&self.backing);
     }
+}
+
+fn command(stream: &Path, options: &str, place: &str, mtctl: &Path) -> String {
+    format!(
+        "{} apply {} {options} --group {GROUP} {place} --engine uring --json",
+        mtctl.display(),
+        stream.display()
+    )
 }
 
 /// Applying without history, which is the reference, and with it.
@@ -246,7 +267,8 @@ mod tests {
 
     #[test]
     fn without_qemu_both_of_its_rows_are_skipped_with_the_reason() {
-        let tools = Tools { mtctl: PathBuf::from("/bin/mtctl"), versions: BTreeMap::new() };
+        let [mtctl, ourselves] = ["/bin/mtctl", "/bin/mt-bench"].map(PathBuf::from);
+        let tools = Tools { mtctl, ourselves, versions: BTreeMap::new() };
         assert!(no_qemu(&tools).is_some_and(|reason| reason.contains("qemu-storage-daemon")));
     }
 }

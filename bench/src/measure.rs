@@ -1,19 +1,18 @@
 //! Runs one command and measures it: wall clock, processor time, memory. Nothing is judged here.
 
 use std::fs::{self, File};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::measure::kernel_threads::Snapshot;
+use crate::measure::sender::{Sender, open};
 use crate::measure::wait::wait;
 
 mod kernel_threads;
+mod sender;
 mod wait;
 
 /// The source of a command's standard input.
@@ -25,6 +24,8 @@ pub(crate) enum Input {
     File(PathBuf),
     /// A Unix socket into which one of our threads sends this file, as fast as it is read.
     Socket(PathBuf),
+    /// The same with a pipe.
+    Pipe(PathBuf),
 }
 
 /// The measurements of one run.
@@ -36,21 +37,31 @@ pub(crate) struct Measured {
     pub(crate) own_seconds: f64,
     /// Processor time of kernel threads during the run, in seconds.
     pub(crate) kernel_seconds: f64,
+    /// Processor time of the server of which the command is a client, in seconds.
+    pub(crate) server_seconds: f64,
+    /// Processor time of the thread that fed the command, in seconds. It belongs to neither.
+    pub(crate) sender_seconds: f64,
     /// Processor time of everything on this machine during the run, in seconds: other work shows
     /// here.
     pub(crate) machine_seconds: f64,
-    /// The peak memory of the process, in MiB.
+    /// The peak memory of the process, or of the server of which it is a client, in MiB.
     pub(crate) peak_mib: f64,
     /// Its standard output.
     pub(crate) output: String,
 }
 
-/// Runs `command` to its end; its output is stored in `directory`.
+/// Runs `command` to its end; its output is stored in `directory`. If it is the client of a server,
+/// `server` is a file with the process id of that.
 ///
 /// # Errors
 ///
 /// It cannot be started, or fails; the error contains the end of its output.
-pub(crate) fn run(command: &[String], input: &Input, directory: &Path) -> Result<Measured> {
+pub(crate) fn run(
+    command: &[String],
+    input: &Input,
+    server: Option<&Path>,
+    directory: &Path,
+) -> Result<Measured> {
     let (program, arguments) = command.split_first().context("running an empty command")?;
     let (output, errors) = (directory.join("output"), directory.join("errors"));
     let mut process = Command::new(program);
@@ -59,59 +70,51 @@ pub(crate) fn run(command: &[String], input: &Input, directory: &Path) -> Result
         .stdout(File::create(&output).context("creating a file for output")?)
         .stderr(File::create(&errors).context("creating a file for errors")?);
     let sender = connect(&mut process, input)?;
+    let served = server.map(kernel_threads::server).transpose()?;
 
     let before = Snapshot::take()?;
     let start = Instant::now();
     let child = process.spawn().with_context(|| format!("starting {program}"))?;
     // Closes our copy of its end of the socket, without which the sender would wait forever.
     drop(process);
-    let sending = sender.map(|(file, socket)| thread::spawn(move || send(file, socket)));
+    let sending = sender.map(Sender::start).transpose()?;
     let ended = wait(&child).with_context(|| format!("waiting for {program}"))?;
     let wall_seconds = start.elapsed().as_secs_f64();
     let after = Snapshot::take()?;
 
-    if let Some(sending) = sending {
-        // It fails if the command stops reading, and then the command has failed as well.
-        let _ = sending.join();
-    }
+    let sender_seconds = sending.and_then(|sending| sending.join().ok()).unwrap_or(0.0);
     if !ended.success {
         bail!("running \"{}\" failed: {}", command.join(" "), last_words(&errors, &output));
     }
+    let now = server.map(kernel_threads::server).transpose()?;
     Ok(Measured {
         wall_seconds,
         own_seconds: ended.processor_seconds,
         kernel_seconds: after.kernel_seconds_since(&before),
+        server_seconds: now.zip(served).map_or(0.0, |(now, before)| now.0 - before.0),
+        sender_seconds,
         machine_seconds: after.machine_seconds_since(&before),
-        peak_mib: ended.peak_kib as f64 / 1024.0,
+        peak_mib: now.map_or(ended.peak_kib as f64 / 1024.0, |(_, peak)| peak),
         output: fs::read_to_string(&output).unwrap_or_default(),
     })
 }
 
-/// Sets the standard input of `process`; returns the file that has to be sent into it, and the
-/// socket.
-fn connect(process: &mut Command, input: &Input) -> Result<Option<(File, UnixStream)>> {
-    let open =
-        |path: &PathBuf| File::open(path).with_context(|| format!("opening {}", path.display()));
-    match input {
-        Input::None => {
-            process.stdin(Stdio::null());
-            Ok(None)
-        }
-        Input::File(path) => {
-            process.stdin(open(path)?);
-            Ok(None)
-        }
+/// Sets the standard input of `process`; returns who feeds it, if somebody has to.
+fn connect(process: &mut Command, input: &Input) -> Result<Option<Sender>> {
+    let (sender, stdin) = match input {
+        Input::None => (None, Stdio::null()),
+        Input::File(path) => (None, Stdio::from(open(path)?)),
         Input::Socket(path) => {
-            let (ours, theirs) = UnixStream::pair().context("making a pair of sockets")?;
-            process.stdin(OwnedFd::from(theirs));
-            Ok(Some((open(path)?, ours)))
+            let (sender, stdin) = Sender::by_socket(path)?;
+            (Some(sender), stdin)
         }
-    }
-}
-
-/// Sends `file`; the kernel copies (sendfile), so this thread adds little processor time.
-fn send(mut file: File, mut socket: UnixStream) -> std::io::Result<u64> {
-    std::io::copy(&mut file, &mut socket)
+        Input::Pipe(path) => {
+            let (sender, stdin) = Sender::by_pipe(path)?;
+            (Some(sender), stdin)
+        }
+    };
+    process.stdin(stdin);
+    Ok(sender)
 }
 
 /// The last lines of a command's output.
@@ -143,7 +146,7 @@ mod tests {
 
     fn shell(script: &str, input: &Input) -> Result<Measured> {
         let directory = tempfile::tempdir().unwrap();
-        run(&["sh", "-c", script].map(str::to_owned), input, directory.path())
+        run(&["sh", "-c", script].map(str::to_owned), input, None, directory.path())
     }
 
     #[test]
@@ -163,11 +166,29 @@ mod tests {
     }
 
     #[test]
-    fn a_file_comes_through_a_socket_whole() {
+    fn a_file_comes_through_a_socket_and_a_pipe_whole_and_the_sender_has_spent_some_time() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), vec![7; 1 << 20]).unwrap();
-        let measured = shell("wc -c", &Input::Socket(file.path().to_owned())).unwrap();
-        assert_eq!(measured.output.trim(), "1048576");
+        let path = file.path().to_owned();
+        for input in [Input::Socket(path.clone()), Input::Pipe(path)] {
+            let measured = shell("wc -c", &input).unwrap();
+            assert_eq!(measured.output.trim(), "1048576", "{input:?}");
+            assert!(measured.sender_seconds > 0.0, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_charged_for_what_it_did_while_its_client_ran() {
+        let directory = tempfile::tempdir().unwrap();
+        let identity = directory.path().join("pid");
+        fs::write(&identity, format!("{}\n", std::process::id())).unwrap();
+        let command = ["true"].map(str::to_owned);
+        let measured = run(&command, &Input::None, Some(&identity), directory.path()).unwrap();
+        assert!((0.0..1.0).contains(&measured.server_seconds), "{measured:?}");
+        assert!(measured.peak_mib > 1.0, "{measured:?}");
+        let nowhere = directory.path().join("none");
+        let error = run(&command, &Input::None, Some(&nowhere), directory.path()).unwrap_err();
+        assert!(format!("{error:#}").contains("server"), "{error:#}");
     }
 
     #[test]

@@ -9,9 +9,11 @@ use crate::machine::Machine;
 use crate::report::claims::Claim;
 
 mod claims;
+mod markdown;
 mod table;
 mod workload;
 
+pub(crate) use markdown::markdown;
 pub(crate) use table::print;
 pub(crate) use workload::{ContenderReport, WorkloadReport};
 
@@ -24,6 +26,8 @@ pub(crate) struct Report {
     /// Size of the target, in bytes.
     pub(crate) target_bytes: u64,
     pub(crate) rounds: usize,
+    /// How long all of it took.
+    pub(crate) seconds: f64,
     /// Other facts that a reader of this run has to know.
     pub(crate) notes: Vec<String>,
     pub(crate) workloads: Vec<WorkloadReport>,

@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use crate::measure::quietly;
 use crate::target::{Target, write_all};
 use crate::tools::Tools;
-use crate::workload::{Filling, Workload};
+use crate::workload::{Filling, Kind, Workload};
 
 mod iolog;
-mod native;
+pub(crate) mod native;
 
 /// The files of a workload. A format that it does not need, or that no tool can make, is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Representations {
     /// Makes the files of `workload`. Afterwards, the target has its original contents.
     pub(crate) fn make(workload: &Workload, target: &Target, tools: &Tools) -> Result<Self> {
         let mut made = Self::default();
-        if !workload.is_delta() {
+        if workload.kind == Kind::Image {
             made.image = Some(image(workload, target)?);
             return Ok(made);
         }
@@ -48,7 +48,8 @@ impl Representations {
             "sequential-1m" => made.image = Some(image_after(workload, target)?),
             _ => {}
         }
-        made.native = Some(native::write(workload, target.bytes(), &target.path("stream.mtcs"))?);
+        let path = target.path("stream.mtcs");
+        made.native = Some(native::write(workload, target.bytes(), &path)?);
         Ok(made)
     }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::measure::quietly;
-use crate::workload::{ByteRange, Filling, Workload};
+use crate::workload::{ByteRange, Filling, SLICES, Workload, slice_bytes};
 
 /// The directory for files in memory.
 const MEMORY: &str = "/dev/shm";
@@ -81,6 +81,46 @@ impl Target {
         }
     }
 
+    /// Image files with the contents of the first [`SLICES`] parts of the target.
+    pub(crate) fn slices(&self) -> Vec<PathBuf> {
+        (0..SLICES).map(|number| self.path(&format!("slice{number}"))).collect()
+    }
+
+    /// Writes the slices: what the target has there now.
+    pub(crate) fn fill_slices(&self) -> Result<()> {
+        let length = slice_bytes(self.bytes);
+        let mut chunk = vec![0; CHUNK];
+        for (number, path) in (0..).zip(self.slices()) {
+            // Not truncated: its memory is kept.
+            let slice = File::options().write(true).create(true).truncate(false).open(&path);
+            let slice = slice.with_context(|| format!("opening {}", path.display()))?;
+            for part in (0..length).step_by(CHUNK) {
+                let offset = number * length + part;
+                self.backing.read_exact_at(&mut chunk, offset).context("reading the target")?;
+                slice.write_all_at(&chunk, part).context("writing a slice")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the slices, as if they were parts of one target.
+    pub(crate) fn checksums_of_slices(&self) -> Result<Checksums> {
+        let mut all = Vec::new();
+        for path in self.slices() {
+            let slice = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+            all.extend(checksums(&slice, slice_bytes(self.bytes))?.0);
+        }
+        Ok(Checksums(all))
+    }
+
+    /// Deletes the slices.
+    pub(crate) fn delete_slices(&self) -> Result<()> {
+        for path in self.slices() {
+            fs::remove_file(&path).with_context(|| format!("deleting {}", path.display()))?;
+        }
+        Ok(())
+    }
+
     /// Restores the original contents of the target, with noise where `workload` writes.
     pub(crate) fn restore(&self, workload: &Workload) -> Result<()> {
         write_all(&self.backing, &[ByteRange { offset: 0, length: self.bytes }], Filling::Before)?;
@@ -94,16 +134,13 @@ impl Target {
 
     /// Reads the whole target.
     pub(crate) fn checksums(&self) -> Result<Checksums> {
-        let mut chunk = vec![0; CHUNK];
-        let mut checksums = Vec::new();
-        for offset in (0..self.bytes).step_by(CHUNK) {
-            let length = CHUNK.min(usize::try_from(self.bytes - offset)?);
-            self.backing
-                .read_exact_at(&mut chunk[..length], offset)
-                .context("reading the target")?;
-            checksums.push(crc32c::crc32c(&chunk[..length]));
-        }
-        Ok(Checksums(checksums))
+        checksums(&self.backing, self.bytes)
+    }
+
+    /// Reads a file that should be a copy of the target.
+    pub(crate) fn checksums_of_copy(&self, path: &Path) -> Result<Checksums> {
+        let copy = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        checksums(&copy, self.bytes)
     }
 }
 
@@ -116,6 +153,15 @@ impl Drop for LoopDevice {
 }
 
 impl LoopDevice {
+    /// A new device, of what `arguments` of losetup say, with direct I/O.
+    fn attach(arguments: &[&str]) -> Result<Self> {
+        let options = ["--find", "--show", "--direct-io=on"];
+        let node = quietly("losetup", &[&options, arguments].concat())?;
+        let device = Self { node: node.trim().to_owned() };
+        device.check_direct()?;
+        Ok(device)
+    }
+
     /// The device node.
     pub(crate) fn node(&self) -> &str {
         &self.node
@@ -146,14 +192,28 @@ pub(crate) fn filled_device(path: &Path, bytes: u64) -> Result<(File, LoopDevice
         .open(path)
         .with_context(|| format!("creating {}", path.display()))?;
     write_all(&backing, &[ByteRange { offset: 0, length: bytes }], Filling::Before)?;
-    let name = path.to_string_lossy();
-    let node = quietly("losetup", &["--find", "--show", "--direct-io=on", &name])?;
-    let device = LoopDevice { node: node.trim().to_owned() };
-    device.check_direct()?;
+    let device = LoopDevice::attach(&[&path.to_string_lossy()])?;
     Ok((backing, device))
 }
 
+/// The checksums of the first `bytes` of `file`.
+fn checksums(file: &File, bytes: u64) -> Result<Checksums> {
+    let mut chunk = vec![0; CHUNK];
+    let mut checksums = Vec::new();
+    for offset in (0..bytes).step_by(CHUNK) {
+        let length = CHUNK.min(usize::try_from(bytes - offset)?);
+        file.read_exact_at(&mut chunk[..length], offset).context("reading content to compare")?;
+        checksums.push(crc32c::crc32c(&chunk[..length]));
+    }
+    Ok(Checksums(checksums))
+}
+
 impl Checksums {
+    /// Those of the beginning of a target, as long as `other`.
+    pub(crate) fn beginning(&self, other: &Self) -> Self {
+        Self(self.0.iter().take(other.0.len()).copied().collect())
+    }
+
     /// The first MiB in which they differ; `None` if they are equal.
     pub(crate) fn first_difference(&self, other: &Self) -> Option<usize> {
         (0..self.0.len().max(other.0.len())).find(|index| self.0.get(*index) != other.0.get(*index))
@@ -195,6 +255,8 @@ mod tests {
         assert_eq!(of(&[1, 2, 3]).first_difference(&of(&[1, 2, 3])), None);
         assert_eq!(of(&[1, 2, 3]).first_difference(&of(&[1, 9, 9])), Some(1));
         assert_eq!(of(&[1, 2]).first_difference(&of(&[1])), Some(1));
+        let parts = of(&[1, 2]);
+        assert_eq!(parts.first_difference(&of(&[1, 2, 3]).beginning(&parts)), None);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::measure::quietly;
 #[derive(Clone, Debug)]
 pub(crate) struct Tools {
     pub(crate) mtctl: PathBuf,
+    /// This program, which is a contender, too.
+    pub(crate) ourselves: PathBuf,
     /// The first line in which each program describes itself.
     pub(crate) versions: BTreeMap<String, String>,
 }
@@ -22,7 +24,9 @@ impl Tools {
         let ourselves = env::current_exe().context("finding this program")?;
         let mtctl = ourselves.with_file_name("mtctl");
         let mut versions = BTreeMap::new();
-        for program in ["fio", "qemu-img", "qemu-storage-daemon", "dd"] {
+        for program in
+            ["fio", "qemu-img", "qemu-nbd", "qemu-storage-daemon", "nbdcopy", "perf", "dd"]
+        {
             versions.extend(version(program).map(|said| (program.to_owned(), said)));
         }
         if quietly("sh", &["-c", "command -v bdsync"]).is_ok() {
@@ -38,7 +42,7 @@ impl Tools {
                 "there is no {needed}\nhint: packaging/setup bench"
             );
         }
-        Ok(Self { mtctl, versions })
+        Ok(Self { mtctl, ourselves, versions })
     }
 
     /// Whether bdsync is installed.

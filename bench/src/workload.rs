@@ -9,16 +9,26 @@ const GIB: u64 = 1 << 30;
 const PAGE: u64 = 4 * KIB;
 
 /// The workloads by name, in the order in which they run.
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 10] = [
     "sequential-1m",
-    "random-64k",
     "random-4k",
     "mixed-delta",
+    "streamed-mixed",
     "half-zero-image",
     "history-mixed",
     "history-hot",
     "rollback-dense",
+    "view-read",
+    "thinning",
 ];
+/// Those that are measured on slow devices, too.
+pub(crate) const SLOWED: [&str; 3] = ["history-mixed", "history-hot", "rollback-dense"];
+/// Number of volumes of the workload about thinning, each an equal slice of the target.
+pub(crate) const SLICES: u64 = 60;
+/// Number of its recovery points: a day of one for every five minutes.
+pub(crate) const POINTS: u64 = 288;
+/// Number of changes of each volume between two points.
+const CHANGES: u64 = 4;
 
 /// A range of the target, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +45,28 @@ pub(crate) struct Workload {
     pub(crate) data: Vec<ByteRange>,
     /// Ranges that become zeros: the holes of an image. They do not overlap anything.
     pub(crate) zeros: Vec<ByteRange>,
+    pub(crate) kind: Kind,
+    /// The bytes that a contender moves, on which its speed is based.
+    bytes: u64,
+}
+
+/// What is measured of a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Writing a whole image.
+    Image,
+    /// Applying changes to existing contents.
+    Delta,
+    /// The same, with the changes sent by another process.
+    Streamed,
+    /// Applying changes and keeping the history.
+    History,
+    /// Going back to the contents before the changes.
+    Rollback,
+    /// Reading the contents, as they are and as they were.
+    View,
+    /// Applying changes while older points are thinned.
+    Thinning,
 }
 
 impl Workload {
@@ -44,38 +76,36 @@ impl Workload {
         let mut zeros = Vec::new();
         let data = match name {
             "sequential-1m" => blocks(target_bytes, MIB).collect(),
-            "random-64k" => random_blocks(target_bytes, 64 * KIB, 2, &mut numbers),
-            "random-4k" => random_blocks(target_bytes, PAGE, 4, &mut numbers),
-            "mixed-delta" | "history-mixed" => mixed(target_bytes, &mut numbers),
+            "random-4k" => random_pages(target_bytes, &mut numbers),
+            "mixed-delta" | "streamed-mixed" | "history-mixed" | "view-read" => {
+                mixed(target_bytes, &mut numbers)
+            }
             "history-hot" => hot(target_bytes, &mut numbers),
             "rollback-dense" => blocks(target_bytes / 2, MIB).collect(),
+            "thinning" => day(target_bytes, &mut numbers),
             _ => {
                 let (data, holes) = half_zero(target_bytes, &mut numbers);
                 zeros = holes;
                 data
             }
         };
-        Self { name, data, zeros }
+        let kind = match name {
+            "half-zero-image" => Kind::Image,
+            "streamed-mixed" => Kind::Streamed,
+            "history-mixed" | "history-hot" => Kind::History,
+            "rollback-dense" => Kind::Rollback,
+            "view-read" => Kind::View,
+            "thinning" => Kind::Thinning,
+            _ => Kind::Delta,
+        };
+        let written = || data.iter().chain(&zeros).map(|range| range.length).sum();
+        let bytes = if kind == Kind::View { target_bytes } else { written() };
+        Self { name, data, zeros, kind, bytes }
     }
 
-    /// Whether changes are applied to existing contents, as opposed to writing a whole image.
-    pub(crate) fn is_delta(&self) -> bool {
-        self.zeros.is_empty()
-    }
-
-    /// Whether it is about keeping history, for which it needs a retention volume.
-    pub(crate) fn keeps_history(&self) -> bool {
-        self.name.starts_with("history-") || self.is_rollback()
-    }
-
-    /// Whether the rollback is measured.
-    pub(crate) fn is_rollback(&self) -> bool {
-        self.name == "rollback-dense"
-    }
-
-    /// The bytes that a contender is to write, including zeros.
+    /// The bytes that a contender moves: those that it is to write, including zeros, or to read.
     pub(crate) fn bytes(&self) -> u64 {
-        self.data.iter().chain(&self.zeros).map(|range| range.length).sum()
+        self.bytes
     }
 
     /// [`bytes`](Self::bytes) in GiB.
@@ -84,20 +114,20 @@ impl Workload {
     }
 }
 
+/// The size of each of the [`SLICES`] of a target, in bytes.
+pub(crate) fn slice_bytes(target_bytes: u64) -> u64 {
+    target_bytes / SLICES / MIB * MIB
+}
+
 /// Every block of the target once, in order.
 fn blocks(target_bytes: u64, length: u64) -> impl Iterator<Item = ByteRange> {
     (0..target_bytes / length).map(move |block| ByteRange { offset: block * length, length })
 }
 
-/// One in `share` blocks, each at most once, in random order.
-fn random_blocks(
-    target_bytes: u64,
-    length: u64,
-    share: usize,
-    numbers: &mut Numbers,
-) -> Vec<ByteRange> {
-    let mut all: Vec<ByteRange> = blocks(target_bytes, length).collect();
-    let wanted = all.len() / share;
+/// A quarter of the pages, each at most once, in random order.
+fn random_pages(target_bytes: u64, numbers: &mut Numbers) -> Vec<ByteRange> {
+    let mut all: Vec<ByteRange> = blocks(target_bytes, PAGE).collect();
+    let wanted = all.len() / 4;
     for place in 0..wanted {
         let other = place as u64 + numbers.below((all.len() - place) as u64);
         all.swap(place, other as usize);
@@ -134,6 +164,21 @@ fn hot(target_bytes: u64, numbers: &mut Numbers) -> Vec<ByteRange> {
         let page = numbers.between(0, pages_there - pages);
         data.push(ByteRange { offset: start + page * PAGE, length: pages * PAGE });
         rest -= pages;
+    }
+    data
+}
+
+/// Between every two of [`POINTS`], [`CHANGES`] of 4 to 32 KiB in each slice, nine of ten in the
+/// same fiftieth of it, as those of a server.
+fn day(target_bytes: u64, numbers: &mut Numbers) -> Vec<ByteRange> {
+    let slice = slice_bytes(target_bytes);
+    let mut data = Vec::new();
+    for change in 0..POINTS * SLICES * CHANGES {
+        let pages = numbers.between(1, 8);
+        let there = if numbers.below(10) == 0 { slice / PAGE } else { slice / 50 / PAGE };
+        let page = numbers.between(0, there - pages);
+        let start = change / CHANGES % SLICES * slice;
+        data.push(ByteRange { offset: start + page * PAGE, length: pages * PAGE });
     }
     data
 }
@@ -216,7 +261,7 @@ mod tests {
             assert_eq!(workload, Workload::new(name, GIB));
             assert!(!workload.data.is_empty(), "{name}");
             for range in workload.data.iter().chain(&workload.zeros) {
-                assert!(range.length > 0 || !workload.is_delta(), "{name}: {range:?}");
+                assert!(range.length > 0 || workload.kind == Kind::Image, "{name}: {range:?}");
                 assert!(range.offset + range.length <= GIB, "{name}: {range:?}");
                 assert_eq!((range.offset % PAGE, range.length % PAGE), (0, 0), "{name}");
             }
@@ -235,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn random_blocks_are_never_written_twice() {
+    fn random_pages_are_never_written_twice() {
         let mut offsets: Vec<u64> =
             Workload::new("random-4k", GIB).data.iter().map(|range| range.offset).collect();
         assert_eq!(offsets.len(), 65_536);
@@ -252,6 +297,26 @@ mod tests {
         let last = workload.data.iter().map(|range| range.offset + range.length).max().unwrap();
         assert_eq!(workload.bytes(), GIB);
         assert!(last - first <= GIB / 10, "{first} to {last}");
+    }
+
+    #[test]
+    fn between_two_points_of_a_day_every_slice_changes() {
+        let workload = Workload::new("thinning", GIB);
+        let slice = slice_bytes(GIB);
+        let between = workload.data.len() / POINTS as usize;
+        for changes in workload.data.chunks(between) {
+            let mut slices: Vec<u64> = changes.iter().map(|range| range.offset / slice).collect();
+            slices.dedup();
+            assert_eq!(slices, (0..SLICES).collect::<Vec<_>>());
+            let inside = |range: &ByteRange| range.offset % slice + range.length <= slice;
+            assert!(changes.iter().all(inside));
+        }
+    }
+
+    #[test]
+    fn a_view_is_read_whole_whatever_was_changed() {
+        assert_eq!(Workload::new("view-read", GIB).bytes(), GIB);
+        assert!(Workload::new("mixed-delta", GIB).bytes() < GIB);
     }
 
     #[test]

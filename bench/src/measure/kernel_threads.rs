@@ -1,8 +1,9 @@
-//! Processor time that is not charged to any process: that of kernel threads, and that of the whole
-//! machine for comparison.
+//! Processor time that is not charged to the command: that of kernel threads, of a server, and of
+//! the whole machine for comparison.
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -52,17 +53,42 @@ impl Snapshot {
     }
 }
 
+/// The processor time so far of the process whose id is in the file `identity`, in seconds, and its
+/// peak memory, in MiB.
+///
+/// # Errors
+///
+/// There is no such process.
+pub(crate) fn server(identity: &Path) -> Result<(f64, f64)> {
+    let id = fs::read_to_string(identity).context("reading the process id of a server")?;
+    let read = |name: &str| {
+        fs::read_to_string(format!("/proc/{}/{name}", id.trim()))
+            .context("looking for a server: has it ended?")
+    };
+    let ticks = ticks(&read("stat")?).context("parsing the stat of a server")?;
+    let peak = system::memory::bytes(&read("status")?, "VmHWM");
+    let peak = peak.context("parsing the status of a server")?;
+    Ok((ticks as f64 / TICKS_PER_SECOND, peak as f64 / f64::from(1 << 20)))
+}
+
 /// Identity and ticks in a /proc/PID/stat, if it describes a kernel thread.
 fn kernel_thread(stat: &str) -> Option<((u64, u64), u64)> {
-    // The name is in parentheses and can itself contain spaces and parentheses: the last one ends
-    // it.
     let (process, _) = stat.split_once(' ')?;
+    let identity = (process.parse().ok()?, field(stat, 22)?);
+    (field(stat, 9)? & KERNEL_THREAD != 0).then_some((identity, ticks(stat)?))
+}
+
+/// User and system time in a /proc/PID/stat.
+fn ticks(stat: &str) -> Option<u64> {
+    Some(field(stat, 14)? + field(stat, 15)?)
+}
+
+/// A field of a /proc/PID/stat, numbered as in proc_pid_stat(5), after the name.
+fn field(stat: &str, number: usize) -> Option<u64> {
+    // The name is in parentheses and can itself contain spaces and parentheses: the last one ends
+    // it. The state, which follows, is the third field.
     let (_, rest) = stat.rsplit_once(')')?;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    // Numbered as in proc_pid_stat(5), where the state is the third field.
-    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    let ticks = field(14)? + field(15)?;
-    (field(9)? & KERNEL_THREAD != 0).then_some(((process.parse().ok()?, field(22)?), ticks))
+    rest.split_whitespace().nth(number - 3)?.parse().ok()
 }
 
 /// The first line of /proc/stat without idle time (4th) and time waiting for I/O (5th).

@@ -36,8 +36,9 @@ fn heading(workload: &WorkloadReport) -> String {
     let gap = workload.a_a_gap.map_or("noise was not measured".to_owned(), |gap| {
         format!("two runs of the same command differ by {:.1} %", 100.0 * gap)
     });
+    let rate = workload.rate.map_or(String::new(), |rate| format!(" at {rate} MB/s"));
     format!(
-        "{}: {} extents, {:.2} GiB; ratios are to {}; {gap}",
+        "{}{rate}: {} extents, {:.2} GiB; ratios are to {}; {gap}",
         workload.name,
         workload.extents,
         workload.bytes as f64 / f64::from(1 << 30),
@@ -84,17 +85,19 @@ fn row(contender: &ContenderReport) -> [String; 7] {
 }
 
 fn must_show(claims: &[Claim]) -> Table {
-    let mut table = table(&["goal", "required", "measured", "met"]);
+    let mut table = table(&["goal", "required", "measured", "A/A", "met"]);
     for claim in claims {
-        let met = match claim.met {
-            Some(true) => "yes",
-            Some(false) => "NO",
-            None => "not measured",
+        let met = match (claim.measured, claim.met) {
+            (None, _) => "not measured",
+            (_, Some(true)) => "yes",
+            (_, Some(false)) => "NO",
+            (_, None) => "",
         };
         table.add_row([
-            claim.name.to_owned(),
-            claim.required.clone(),
+            claim.name.clone(),
+            claim.required.clone().unwrap_or_else(|| "(beside)".to_owned()),
             claim.measured.map_or("-".to_owned(), |value| format!("{value:.2}")),
+            claim.a_a_gap.map_or(String::new(), |gap| format!("{:.0} %", 100.0 * gap)),
             met.to_owned(),
         ]);
     }

@@ -10,6 +10,8 @@ use crate::statistics::{Spread, gap, speed_ratios};
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct WorkloadReport {
     pub(crate) name: &'static str,
+    /// To what the target was held, in MB/s; null if it was not.
+    pub(crate) rate: Option<u64>,
     /// Number of ranges written, including those that become zeros.
     pub(crate) extents: usize,
     /// Their bytes.
@@ -36,10 +38,12 @@ pub(crate) struct ContenderReport {
     /// From the start of the process to its end.
     pub(crate) process_wall_s: Vec<f64>,
     pub(crate) gib_per_s: Option<Spread>,
-    /// Of the process and of kernel threads.
+    /// Of the process, of the server of which it is a client, and of kernel threads.
     pub(crate) cpu_s_per_gib: Vec<f64>,
     /// The part of that in kernel threads.
     pub(crate) kernel_cpu_s_per_gib: Vec<f64>,
+    /// Who feeds the process: in no other number, except that of the machine.
+    pub(crate) sender_cpu_s_per_gib: Vec<f64>,
     /// Everything that ran on the machine: a much larger value indicates other work.
     pub(crate) machine_cpu_s_per_gib: Vec<f64>,
     pub(crate) peak_mib: f64,
@@ -63,6 +67,7 @@ impl WorkloadReport {
             .collect();
         Self {
             name: workload.name,
+            rate: results.rate,
             extents: workload.data.len() + workload.zeros.len(),
             bytes: workload.bytes(),
             limit: contenders.first().map_or_else(String::new, |first| first.name.clone()),
@@ -71,6 +76,11 @@ impl WorkloadReport {
             skipped: results.skipped,
             wrong: results.wrong,
         }
+    }
+
+    /// The contender with this name.
+    pub(crate) fn named(&self, name: &str) -> Option<&ContenderReport> {
+        self.contenders.iter().find(|contender| contender.name == name)
     }
 
     /// The contender with this role.
@@ -82,11 +92,9 @@ impl WorkloadReport {
 /// The gap between the control and the command that it repeats.
 fn self_difference(runs: &[Runs]) -> Option<f64> {
     let control = runs.iter().find(|runs| runs.contender.role == Role::Control)?;
-    let same = |runs: &&Runs| {
-        runs.contender.command == control.contender.command
-            && runs.contender.name != control.contender.name
-    };
-    let original = runs.iter().find(same)?;
+    // By name: what precedes a command and what feeds it can differ where the command does not.
+    let repeated = |runs: &&Runs| runs.contender.again().name == control.contender.name;
+    let original = runs.iter().find(repeated)?;
     gap(&original.seconds, &control.seconds)
 }
 
@@ -106,8 +114,11 @@ impl ContenderReport {
             wall_s: runs.seconds.clone(),
             process_wall_s: runs.measured.iter().map(|measured| measured.wall_seconds).collect(),
             gib_per_s: Spread::of(&rates),
-            cpu_s_per_gib: per_gib(|measured| measured.own_seconds + measured.kernel_seconds),
+            cpu_s_per_gib: per_gib(|measured| {
+                measured.own_seconds + measured.server_seconds + measured.kernel_seconds
+            }),
             kernel_cpu_s_per_gib: per_gib(|measured| measured.kernel_seconds),
+            sender_cpu_s_per_gib: per_gib(|measured| measured.sender_seconds),
             machine_cpu_s_per_gib: per_gib(|measured| measured.machine_seconds),
             peak_mib: runs.measured.iter().map(|measured| measured.peak_mib).fold(0.0, f64::max),
             ratio_to_limit: ratio,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::workload::Workload;
+use crate::workload::{ByteRange, Workload};
 
 /// Any name will do, because fio is told to write to the target instead.
 const NAME: &str = "/dev/null";
@@ -15,13 +15,13 @@ const NAME: &str = "/dev/null";
 pub(super) fn write(workload: &Workload, path: &Path) -> Result<PathBuf> {
     let file = File::create(path).context("creating an I/O log")?;
     let mut output = BufWriter::new(file);
-    encode(workload, &mut output).context("writing an I/O log")?;
+    encode(&workload.data, &mut output).context("writing an I/O log")?;
     Ok(path.to_owned())
 }
 
-fn encode(workload: &Workload, output: &mut impl Write) -> std::io::Result<()> {
+fn encode(data: &[ByteRange], output: &mut impl Write) -> std::io::Result<()> {
     write!(output, "fio version 2 iolog\n{NAME} add\n{NAME} open\n")?;
-    for range in &workload.data {
+    for range in data {
         writeln!(output, "{NAME} write {} {}", range.offset, range.length)?;
     }
     writeln!(output, "{NAME} close")?;
@@ -31,14 +31,13 @@ fn encode(workload: &Workload, output: &mut impl Write) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::ByteRange;
 
     #[test]
     fn a_log_has_every_write_in_order_between_open_and_close() {
         let data =
             vec![ByteRange { offset: 8192, length: 4096 }, ByteRange { offset: 0, length: 65_536 }];
         let mut text = Vec::new();
-        encode(&Workload { name: "", data, zeros: Vec::new() }, &mut text).unwrap();
+        encode(&data, &mut text).unwrap();
         let wanted = "fio version 2 iolog\n/dev/null add\n/dev/null open\n\
                       /dev/null write 8192 4096\n/dev/null write 0 65536\n/dev/null close\n";
         assert_eq!(String::from_utf8(text).unwrap(), wanted);
