@@ -22,6 +22,11 @@ impl Tools {
     /// Finds the programs: `mtctl` beside this program, the others in the usual places.
     pub(crate) fn find() -> Result<Self> {
         let ourselves = env::current_exe().context("finding this program")?;
+        // Relative if possible: command lines are published, and somebody's folders are not. But
+        // without a folder it would be searched for.
+        let here = env::current_dir().context("finding the current directory")?;
+        let relative = ourselves.strip_prefix(here).ok().filter(|path| path.iter().count() > 1);
+        let ourselves = relative.unwrap_or(&ourselves).to_owned();
         let mtctl = ourselves.with_file_name("mtctl");
         let mut versions = BTreeMap::new();
         for program in
