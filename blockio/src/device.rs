@@ -240,6 +240,15 @@ pub trait BlockDevice: Send {
     /// As [`settle`](Self::settle).
     fn reap(&mut self) -> Result<bool, DeviceError>;
 
+    /// As [`reap`](Self::reap), but does not wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`settle`](Self::settle).
+    fn collect(&mut self) -> Result<bool, DeviceError> {
+        self.reap()
+    }
+
     /// Waits until nothing is under way, and gives back the arenas.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ use crate::units::ByteCount;
 mod collected;
 pub mod content;
 pub mod drive;
+pub mod input;
 pub mod malformed;
 mod name;
 pub mod naming;

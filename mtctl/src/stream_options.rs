@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use blockio::apply::StreamArgument;
-use blockio::stream::reader::Input;
+use blockio::stream::input::Input;
 use blockio::stream::svd::directory;
 use blockio::stream::{Format, Name};
 use clap::ValueEnum;

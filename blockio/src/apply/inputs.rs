@@ -1,20 +1,18 @@
-//! The inputs that an operator named, as a source: files are read in this thread; with a pipe among
-//! them, all of them in a separate thread.
+//! The inputs that an operator named, as a source. The thread that applies them also reads them, as
+//! far as they have come: a pipe that is silent keeps nobody waiting longer than they want.
 
 use std::fs::File;
 use std::time::Duration;
 
 use crate::Result;
 use crate::apply::StreamArgument;
-use crate::apply::source::{Answer, Beginning, Fed, Source};
-use crate::device::buffer::ArenaPool;
+use crate::apply::source::{Answer, Arrival, Beginning, Fed, Source};
+use crate::stream::reader::Unready;
 
 use feeder::Feeder;
-use thread::FeedThread;
 
 mod before;
 mod feeder;
-mod thread;
 
 /// Inputs in order; each is opened when its turn comes, so that a directory of thousands does not
 /// need thousands of open files.
@@ -24,10 +22,7 @@ pub struct Inputs(Reading);
 #[derive(Debug)]
 enum Reading {
     NotBegun(Vec<StreamArgument>),
-    /// A file keeps nobody waiting, and writes continue meanwhile by themselves.
-    Here(Box<Feeder>, ArenaPool),
-    /// A pipe can be silent for hours, while signals and checkpoints need attention.
-    InThread(FeedThread),
+    Begun(Box<Feeder>),
 }
 
 impl Inputs {
@@ -61,30 +56,31 @@ impl Source for Inputs {
         let mut inputs = std::mem::take(inputs);
         let left_out = before::begun_before(run, &inputs).unwrap_or(0);
         inputs.drain(..left_out);
-        let has_pipe = inputs.iter().any(StreamArgument::is_pipe);
-        let feeder = Feeder::new(inputs, run);
-        self.0 = match has_pipe {
-            true => Reading::InThread(FeedThread::start(feeder)?),
-            false => Reading::Here(Box::new(feeder), run.pool.clone()),
-        };
+        self.0 = Reading::Begun(Box::new(Feeder::new(inputs, run)));
         Ok(left_out as u64)
     }
 
-    fn next(&mut self, patience: Duration) -> Option<Fed> {
-        match &mut self.0 {
-            Reading::NotBegun(_) => Some(Fed::Done),
-            // A caller with patience has nothing under way that could give memory back.
-            Reading::Here(_, pool) if patience.is_zero() && pool.try_take().is_none() => None,
-            Reading::Here(feeder, _) => Some(feeder.next()),
-            Reading::InThread(thread) => thread.next(patience),
+    fn next(&mut self, patience: Duration) -> Arrival {
+        let feeder = match &mut self.0 {
+            Reading::NotBegun(_) => return Arrival::Item(Fed::Done),
+            Reading::Begun(feeder) => feeder,
+        };
+        let mut polled = feeder.poll();
+        if matches!(polled, Err(Unready::Input)) && !patience.is_zero() {
+            polled = feeder.wait(patience).map_err(Unready::from).and_then(|()| feeder.poll());
+        }
+        match polled {
+            Ok(fed) => Arrival::Item(fed),
+            Err(Unready::Input | Unready::Passing) => Arrival::Nothing,
+            Err(Unready::Memory) => Arrival::NoMemory,
+            Err(Unready::Failed(error)) => Arrival::Item(Fed::Failed { error, is_cut_pipe: false }),
         }
     }
 
     fn answer(&mut self, answer: Answer) {
         match &mut self.0 {
             Reading::NotBegun(_) => {}
-            Reading::Here(feeder, _) => feeder.answer(answer),
-            Reading::InThread(thread) => thread.answer(answer),
+            Reading::Begun(feeder) => feeder.answer(answer),
         }
     }
 

@@ -112,7 +112,7 @@ enum Next {
 }
 
 impl<'a> Session<'a> {
-    /// Prepares a run: memory, and the reading thread.
+    /// Prepares a run.
     pub(crate) fn begin(
         job: ApplyJob,
         stop: &'a AtomicBool,

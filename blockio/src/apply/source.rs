@@ -27,12 +27,12 @@ pub trait Source: Debug + Send {
     /// `Failed`: nothing can be read.
     fn begin(&mut self, run: &Beginning<'_>) -> Result<u64>;
 
-    /// The next item. `None` if it does not arrive within `patience`, or if there is no memory for
-    /// it yet because writes under way hold it.
+    /// The next item, if it arrives within `patience`. May return earlier with
+    /// [`Arrival::Nothing`], so that the caller can attend to other things.
     ///
     /// After [`Fed::Begin`] the caller must call [`answer`](Self::answer); after [`Fed::Failed`]
     /// and [`Fed::Done`] there is nothing more.
-    fn next(&mut self, patience: Duration) -> Option<Fed>;
+    fn next(&mut self, patience: Duration) -> Arrival;
 
     /// The answer to a stream that begins.
     fn answer(&mut self, answer: Answer);
@@ -63,6 +63,17 @@ pub struct Position {
     pub byte: u64,
     /// Their content, if it is tracked.
     pub content: Option<Consumed>,
+}
+
+/// What came of asking a source.
+#[derive(Debug)]
+pub enum Arrival {
+    /// The next item.
+    Item(Fed),
+    /// Nothing has arrived.
+    Nothing,
+    /// There is no memory for what arrives: writes under way hold all of it.
+    NoMemory,
 }
 
 /// What a source passes on, in the order of its inputs.

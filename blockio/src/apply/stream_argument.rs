@@ -4,14 +4,12 @@ use std::fs::{File, Metadata};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use crate::device::buffer::ArenaPool;
 use crate::journal::scan::{READER_ARENAS, WINDOW_BYTES};
 use crate::journal::state::Fingerprint;
-use crate::stream::open::{Stream, open_of_size};
-use crate::stream::reader::Input;
+use crate::stream::input::Input;
+use crate::stream::open::{Opening, Stream};
 use crate::stream::{Format, Frame, Name, StreamHeader, naming};
 use crate::{Error, ErrorKind, Result};
 
@@ -84,7 +82,7 @@ impl StreamArgument {
             Self::Open { input: Input::File(file), .. } => {
                 file.get_ref().metadata().ok().map(|metadata| metadata.len())
             }
-            Self::Open { input: Input::Pipe(_) | Input::Other(_), .. } => None,
+            Self::Open { input: Input::Pipe(_), .. } => None,
             Self::Sized { size_bytes, .. } => Some(*size_bytes),
             Self::OfVolume { stream, .. } => stream.length_bytes(),
         }
@@ -106,7 +104,7 @@ impl StreamArgument {
         let own = match self {
             Self::Path(path) => path.metadata(),
             Self::Open { input: Input::File(file), .. } => file.get_ref().metadata(),
-            Self::Open { input: Input::Pipe(_) | Input::Other(_), .. } => return false,
+            Self::Open { input: Input::Pipe(_), .. } => return false,
             Self::Sized { image, .. } => return image.is_also(target),
             Self::OfVolume { stream, .. } => return stream.is_also(target),
         };
@@ -169,35 +167,33 @@ impl StreamArgument {
         Ok(headers)
     }
 
-    /// Opens it.
+    /// Opens it. Waits for the first bytes of a pipe.
     ///
     /// # Errors
     ///
     /// `Failed`: it cannot be opened. `Integrity`: its first bytes are not of a known format.
     pub fn open(self, format: Option<Format>, pool: ArenaPool) -> Result<Stream> {
-        self.open_until(&Arc::default(), format, pool)
+        self.begin_opening(format, pool)?.finish()
     }
 
-    /// As [`open`](Self::open), but once `stop` is set, a silent pipe ends with an error.
-    pub(crate) fn open_until(
-        self,
-        stop: &Arc<AtomicBool>,
-        format: Option<Format>,
-        pool: ArenaPool,
-    ) -> Result<Stream> {
-        self.open_of_size(stop, format, None, pool)
+    /// Opens it, but does not wait for its first bytes.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: it cannot be opened.
+    pub(crate) fn begin_opening(self, format: Option<Format>, pool: ArenaPool) -> Result<Opening> {
+        self.begin_of_size(format, None, pool)
     }
 
-    fn open_of_size(
+    fn begin_of_size(
         self,
-        stop: &Arc<AtomicBool>,
         format: Option<Format>,
         size: Option<u64>,
         pool: ArenaPool,
-    ) -> Result<Stream> {
+    ) -> Result<Opening> {
         let name = self.name();
         let opening = |error| Error::failed(format!("opening {name}"), error);
-        let (mut input, size) = match self {
+        let (input, size) = match self {
             Self::Path(path) => {
                 let mut file = open_file(&path).map_err(opening)?;
                 let size = size.or(size_of_disk(&mut file).map_err(opening)?);
@@ -205,16 +201,15 @@ impl StreamArgument {
             }
             Self::Open { input, .. } => (input, size),
             Self::Sized { image, size_bytes } => {
-                return image.open_of_size(stop, format, Some(size_bytes), pool);
+                return image.begin_of_size(format, Some(size_bytes), pool);
             }
             Self::OfVolume { stream, volume } => {
-                let mut stream = stream.open_of_size(stop, format, size, pool)?;
-                stream.call_volume(volume);
-                return Ok(stream);
+                let mut opening = stream.begin_of_size(format, size, pool)?;
+                opening.call_volume(volume);
+                return Ok(opening);
             }
         };
-        input.stop_at(stop);
-        open_of_size(&name, input, format, size, pool)
+        Ok(Opening::new(&name, input, format, size, pool))
     }
 }
 

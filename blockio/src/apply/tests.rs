@@ -12,13 +12,13 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::ErrorKind;
-use crate::apply::source::{Answer, Beginning, Fed};
+use crate::apply::source::{Answer, Arrival, Beginning};
 use crate::assignment::Assignment;
 use crate::device::Engine;
 use crate::device::buffer::ArenaPool;
 use crate::group::{Group, GroupView};
 use crate::journal::state::InBetween;
-use crate::stream::reader::Input;
+use crate::stream::input::Input;
 use crate::stream::{Format, Name, StreamHeader, VolumeHeader, VolumeIndex, native, rbd_diff};
 use crate::units::{ByteCount, ByteOffset};
 use crate::volume::{self, TargetRequest};
@@ -364,7 +364,7 @@ impl Source for Listening {
         self.inputs.begin(run)
     }
 
-    fn next(&mut self, patience: Duration) -> Option<Fed> {
+    fn next(&mut self, patience: Duration) -> Arrival {
         self.inputs.next(patience)
     }
 
@@ -423,32 +423,6 @@ fn a_source_is_told_what_is_durable_once_the_group_has_saved_it() {
 }
 
 #[test]
-fn a_run_that_ends_leaves_no_thread_behind_though_its_pipe_is_silent() {
-    let place = Place::new();
-    let (reader, _writer) = std::io::pipe().unwrap();
-    let input = Input::from_file(File::from(std::os::fd::OwnedFd::from(reader))).unwrap();
-    let name = "a silent pipe".to_owned();
-    let stop = AtomicBool::new(true);
-    let job = ApplyJob {
-        source: vec![StreamArgument::Open { name, input }].into(),
-        assignments: vec![place.target("disk", None)],
-        options: of(Format::Native),
-        ..ApplyJob::default()
-    };
-    let outcome = run(job, &stop, &mut |_| {}).unwrap();
-    assert!(matches!(outcome.ending, Ending::Stopped), "{outcome:?}");
-    // Other tests of this process may have such a thread.
-    let is_feeding = |task: &fs::DirEntry| {
-        fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "feed")
-    };
-    let begun = std::time::Instant::now();
-    while fs::read_dir("/proc/self/task").unwrap().flatten().any(|task| is_feeding(&task)) {
-        assert!(begun.elapsed() < Duration::from_secs(60), "a thread still waits for the pipe");
-        std::thread::yield_now();
-    }
-}
-
-#[test]
 fn an_image_without_a_byte_is_no_image() {
     let place = Place::new();
     let refused = place.apply(vec![pipe(Vec::new())], of(Format::Raw)).unwrap_err();
@@ -458,3 +432,4 @@ fn an_image_without_a_byte_is_no_image() {
 }
 
 mod ends;
+mod silent;

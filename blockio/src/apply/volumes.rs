@@ -331,6 +331,25 @@ impl Volumes {
         Ok(true)
     }
 
+    /// Advances what is under way, without waiting for it; returns whether something still is.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub(crate) fn advance(&mut self, group: &mut Group) -> Result<bool> {
+        self.write_what_is_preserved(group)?;
+        let mut is_busy = !self.pending.is_empty();
+        for index in 0..self.volumes.len() {
+            let Some(writer) = self.volumes[index].writer() else { continue };
+            if writer.has_something_under_way() {
+                let collected = writer.collect();
+                is_busy |= matches!(collected, Ok(true));
+                self.note(index, collected.map(drop));
+            }
+        }
+        Ok(is_busy)
+    }
+
     /// Makes everything written durable; a volume that cannot be flushed fails.
     ///
     /// # Errors

@@ -118,12 +118,23 @@ impl Writer {
 
     /// Waits for something under way to finish, so that its arena comes back.
     pub(crate) fn reap(&mut self) -> Result<()> {
-        let busy = self.device.reap().map_err(|error| self.failed(error))?;
-        if !busy {
+        let is_busy = self.device.reap();
+        self.note_end(is_busy).map(drop)
+    }
+
+    /// Takes back the arenas of what has finished; returns whether something is still under way.
+    pub(crate) fn collect(&mut self) -> Result<bool> {
+        let is_busy = self.device.collect();
+        self.note_end(is_busy)
+    }
+
+    fn note_end(&mut self, is_busy: std::result::Result<bool, DeviceError>) -> Result<bool> {
+        let is_busy = is_busy.map_err(|error| self.failed(error))?;
+        if !is_busy {
             // An arena that is still referenced belongs to another volume of the same batch.
             self.under_way.clear();
         }
-        Ok(())
+        Ok(is_busy)
     }
 
     /// Makes everything written durable (BARRIER 2).

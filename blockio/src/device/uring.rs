@@ -421,6 +421,11 @@ impl BlockDevice for UringDevice {
         self.check_failure().map(|()| self.under_way() > 0)
     }
 
+    fn collect(&mut self) -> Result<bool, DeviceError> {
+        self.wait(0).map_err(|cause| self.waiting_failed(cause))?;
+        self.check_failure().map(|()| self.under_way() > 0)
+    }
+
     fn settle(&mut self) -> Result<Settled, DeviceError> {
         if let Err(cause) = self.wait_for_all() {
             return Err(self.waiting_failed(cause));

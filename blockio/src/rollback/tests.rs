@@ -15,7 +15,7 @@ use crate::journal::retention::Policy;
 use crate::journal::settings::GroupSettings;
 use crate::journal::state::{Fingerprint, InBetween};
 use crate::storage::{SegmentNumber, Storage};
-use crate::stream::reader::Input;
+use crate::stream::input::Input;
 use crate::stream::{
     Format, Mark, MarkKind, Name, StreamHeader, Timestamp, VolumeHeader, VolumeIndex, native,
 };

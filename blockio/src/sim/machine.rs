@@ -28,7 +28,7 @@ use crate::journal::state::GroupState;
 use crate::journal::state_text;
 use crate::storage::{StateCopy, Storage};
 use crate::stream::BATCH_BYTES_MAX;
-use crate::stream::reader::Input;
+use crate::stream::input::Input;
 use crate::units::ByteOffset;
 use crate::view::{PointHistory, View};
 use crate::{Error, ErrorKind, Result, commit, rollback};

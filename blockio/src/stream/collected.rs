@@ -72,6 +72,11 @@ impl Collected {
         self.wanting() == 0 || self.pieces.len() >= BATCH_PIECES_MAX
     }
 
+    /// Whether nothing was collected.
+    pub(in crate::stream) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
     /// Returns the batch, and starts an empty one; `None` if it is empty.
     pub(in crate::stream) fn close(&mut self) -> Option<BatchHeader> {
         let Self { pieces, filled: payload_bytes } = std::mem::take(self);

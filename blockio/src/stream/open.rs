@@ -2,12 +2,14 @@
 //! bytes. A raw image has no characteristic first bytes: it is never guessed.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use crate::device::buffer::ArenaPool;
 use crate::remedy::{Remedied, StreamRemedy};
 use crate::stream::content::{Consumed, SourceOrder};
+use crate::stream::input::Input;
 use crate::stream::raw::RawReader;
-use crate::stream::reader::{Input, Reader};
+use crate::stream::reader::{self, Reader, Unready};
 use crate::stream::{
     BATCH_BYTES_MAX, Format, Frame, Malformed, Name, Problem, StreamHeader, naming, native,
     rbd_diff, svd,
@@ -56,7 +58,7 @@ impl Stream {
         }
     }
 
-    /// The next frame; `None` after the end of the input.
+    /// The next frame; `None` after the end of the input. Waits for it.
     ///
     /// # Errors
     ///
@@ -69,18 +71,42 @@ impl Stream {
             AnyReader::Svd(reader) => reader.next_frame(),
             AnyReader::Raw(reader) => reader.next_frame(),
         }?;
+        self.called(frame)
+    }
+
+    /// The next frame, if it is there; `None` after the end of the input.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none now, or the error of [`next_frame`](Self::next_frame).
+    pub(crate) fn poll_frame(&mut self) -> std::result::Result<Option<Frame>, Unready> {
+        let frame = match &mut self.reader {
+            AnyReader::Native(reader) => reader.poll_frame(),
+            AnyReader::RbdDiff(reader) => reader.poll_frame(),
+            AnyReader::Svd(reader) => reader.poll_frame(),
+            AnyReader::Raw(reader) => reader.poll_frame(),
+        }?;
+        Ok(self.called(frame)?)
+    }
+
+    /// Waits until something arrives, but at most for `patience`.
+    pub(crate) fn wait(&self, patience: Duration) -> Result<()> {
+        match &self.reader {
+            AnyReader::Native(reader) => reader.wait(patience),
+            AnyReader::RbdDiff(reader) => reader.wait(patience),
+            AnyReader::Svd(reader) => reader.wait(patience),
+            AnyReader::Raw(reader) => reader.wait(patience),
+        }
+    }
+
+    /// `frame`, with the name of the volume if the stream has none.
+    fn called(&self, frame: Option<Frame>) -> Result<Option<Frame>> {
         match (frame, &self.volume) {
             (Some(Frame::Begin(header)), Some(volume)) => {
                 Ok(Some(Frame::Begin(naming::called(header, volume)?)))
             }
             (frame, _) => Ok(frame),
         }
-    }
-
-    /// Names its only volume, which it does not name, `volume`. Call this before anything is read;
-    /// a stream that contradicts it is refused when it begins.
-    pub(crate) fn call_volume(&mut self, volume: Name) {
-        self.volume = Some(volume);
     }
 
     /// How many bytes of the stream were taken: after a frame, where it ends.
@@ -171,36 +197,86 @@ pub fn arenas_for_reading() -> Result<ArenaPool> {
 /// Of kind `Integrity` if no format is named and the first bytes are not of a known format; of kind
 /// `Failed` if the input cannot be read.
 pub fn open(name: &str, input: Input, format: Option<Format>, pool: ArenaPool) -> Result<Stream> {
-    open_of_size(name, input, format, None, pool)
+    Opening::new(name, input, format, None, pool).finish()
 }
 
-/// As [`open`], where a raw image is `size` bytes long: [`RawReader::of_size`].
-///
-/// # Errors
-///
-/// As [`open`].
-pub(crate) fn open_of_size(
-    name: &str,
-    mut input: Input,
+/// An input of which it is not known yet what it is: a pipe may be silent from the beginning.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    name: String,
+    // `None` once it is opened.
+    input: Option<Input>,
     format: Option<Format>,
+    // The size of a raw image, if it is given: [`RawReader::of_size`].
     size: Option<u64>,
+    volume: Option<Name>,
     pool: ArenaPool,
-) -> Result<Stream> {
-    let format = match format {
-        Some(format) => format,
-        None => recognised(name, &mut input)?,
-    };
-    let reader = match format {
-        Format::Native => {
-            AnyReader::Native(Box::new(Reader::new(name, input, native::Decoder::new(), pool)))
+}
+
+impl Opening {
+    /// Begins to open `input`, as for [`open`].
+    pub(crate) fn new(
+        name: &str,
+        input: Input,
+        format: Option<Format>,
+        size: Option<u64>,
+        pool: ArenaPool,
+    ) -> Self {
+        Self { name: name.to_owned(), input: Some(input), format, size, volume: None, pool }
+    }
+
+    /// Names its only volume, which it does not name, `volume`. A stream that contradicts it is
+    /// refused when it begins.
+    pub(crate) fn call_volume(&mut self, volume: Name) {
+        self.volume = Some(volume);
+    }
+
+    /// The stream, if its first bytes are there. After that there is nothing more.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not open now, or as [`open`].
+    pub(crate) fn poll(&mut self) -> std::result::Result<Stream, Unready> {
+        let Some(input) = &mut self.input else { return Err(Unready::Input) };
+        let format = match self.format {
+            Some(format) => format,
+            None => recognised(&self.name, input)?,
+        };
+        let Some(input) = self.input.take() else { return Err(Unready::Input) };
+        let (name, pool) = (self.name.as_str(), self.pool.clone());
+        let reader = match format {
+            Format::Native => {
+                AnyReader::Native(Box::new(Reader::new(name, input, native::Decoder::new(), pool)))
+            }
+            Format::RbdDiff => {
+                AnyReader::RbdDiff(Reader::new(name, input, rbd_diff::Decoder::new(), pool))
+            }
+            Format::Svd => AnyReader::Svd(Reader::new(name, input, svd::Decoder::new(), pool)),
+            Format::Raw => AnyReader::Raw(RawReader::of_size(name, input, self.size, pool)?),
+        };
+        Ok(Stream { reader, volume: self.volume.take() })
+    }
+
+    /// Waits until something arrives, but at most for `patience`, if there is one.
+    pub(crate) fn wait(&self, patience: Option<Duration>) -> Result<()> {
+        let input = self.input.as_ref();
+        input.map_or(Ok(()), |input| reader::wait(input, &self.name, patience))
+    }
+
+    /// Waits for the stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`].
+    pub(crate) fn finish(mut self) -> Result<Stream> {
+        loop {
+            match self.poll() {
+                Ok(stream) => return Ok(stream),
+                Err(Unready::Failed(error)) => return Err(error),
+                Err(_) => self.wait(None)?,
+            }
         }
-        Format::RbdDiff => {
-            AnyReader::RbdDiff(Reader::new(name, input, rbd_diff::Decoder::new(), pool))
-        }
-        Format::Svd => AnyReader::Svd(Reader::new(name, input, svd::Decoder::new(), pool)),
-        Format::Raw => AnyReader::Raw(RawReader::of_size(name, input, size, pool)?),
-    };
-    Ok(Stream { reader, volume: None })
+    }
 }
 
 /// The format of a stream that begins with `head`; never [`Format::Raw`].
@@ -215,18 +291,18 @@ fn may_go_on(head: &[u8]) -> bool {
     FIRST_BYTES.iter().any(|(bytes, _)| bytes.starts_with(head))
 }
 
-fn recognised(name: &str, input: &mut Input) -> Result<Format> {
-    let head =
-        input.peek(HEAD_BYTES).map_err(|error| Error::failed(format!("reading {name}"), error))?;
+fn recognised(name: &str, input: &mut Input) -> std::result::Result<Format, Unready> {
+    let head = input.peek(HEAD_BYTES).map_err(|error| Unready::of(error, name))?;
     if detect(&head).is_none() && may_go_on(&head) {
         let ends = Malformed::new(head.len() as u64, Problem::Truncated);
-        return Err(Error::integrity(format!("reading {name}"), ends)
-            .with_hint("it ends before it says what it is; find out why at its source"));
+        Err(Error::integrity(format!("reading {name}"), ends)
+            .with_hint("it ends before it says what it is; find out why at its source"))?;
     }
-    detect(&head).ok_or_else(|| {
+    let unknown = || {
         let context = format!("reading {name}: it is not a change stream in a known format");
         Error::new(ErrorKind::Integrity, context).remedied(StreamRemedy::NameFormat)
-    })
+    };
+    Ok(detect(&head).ok_or_else(unknown)?)
 }
 
 #[cfg(test)]

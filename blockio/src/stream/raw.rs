@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Seek};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek64};
@@ -16,7 +17,8 @@ use nix::unistd::{Whence, lseek64};
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::extent::Extent;
 use crate::stream::collected::{Collected, PayloadSlot};
-use crate::stream::reader::{Input, arena_of};
+use crate::stream::input::Input;
+use crate::stream::reader::{self, Unready, arena_of};
 use crate::stream::{
     Batch, BatchHeader, Content, End, Format, Frame, Malformed, Problem, StreamHeader, Totals,
     VolumeHeader,
@@ -44,6 +46,17 @@ pub struct RawReader {
     resume_after: u64,
     stage: Stage,
     totals: Totals,
+    gathered: Gathered,
+}
+
+/// The batch being read.
+#[derive(Debug, Default)]
+struct Gathered {
+    collected: Collected,
+    arena: Option<Arena>,
+    // How many bytes were read for it, and how many of the next ones.
+    read: u64,
+    filled: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +121,8 @@ impl RawReader {
         let name = name.into();
         let image = Image::new(input, size)
             .map_err(|error| Error::failed(format!("reading {name}"), error))?;
-        let (stage, totals) = (Stage::Begin, Totals::default());
-        Ok(Self { name, image, pool, position: 0, resume_after: 0, stage, totals })
+        let (stage, totals, gathered) = (Stage::Begin, Totals::default(), Gathered::default());
+        Ok(Self { name, image, pool, position: 0, resume_after: 0, stage, totals, gathered })
     }
 
     /// Skips the first `position` bytes of the image, which were applied before. Call this before
@@ -123,13 +136,33 @@ impl RawReader {
         self.position
     }
 
-    /// The next frame; `None` after the end of the image.
+    /// The next frame; `None` after the end of the image. Waits for it.
     ///
     /// # Errors
     ///
     /// Of kind `Integrity` if the length of the file has changed, or a pipe ends before the
     /// position to resume after, or not at its given length; of kind `Failed` if it cannot be read.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>> {
+        loop {
+            match self.poll_frame() {
+                Ok(frame) => return Ok(frame),
+                Err(unready) => unready.wait(&self.name, self.image.pipe(), &self.pool)?,
+            }
+        }
+    }
+
+    /// Waits until something arrives.
+    pub(crate) fn wait(&self, patience: Duration) -> Result<()> {
+        let pipe = self.image.pipe();
+        pipe.map_or(Ok(()), |pipe| reader::wait(pipe, &self.name, Some(patience)))
+    }
+
+    /// The next frame, if it is there; `None` after the end of the image.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none now, or the error of [`next_frame`](Self::next_frame).
+    pub(crate) fn poll_frame(&mut self) -> std::result::Result<Option<Frame>, Unready> {
         match self.stage {
             Stage::Begin => {
                 self.stage = Stage::Content;
@@ -169,7 +202,7 @@ impl RawReader {
         Ok(StreamHeader { format: Format::Raw, is_in_write_order: false, identity, volumes })
     }
 
-    fn leave_out(&mut self) -> Result<()> {
+    fn leave_out(&mut self) -> std::result::Result<(), Unready> {
         let wanted = self.resume_after;
         if self.position >= wanted {
             return Ok(());
@@ -183,24 +216,24 @@ impl RawReader {
             }
             Image::Pipe { input, .. } => input,
         };
-        let passed = pipe.pass_over(wanted - self.position);
-        self.position += passed.map_err(|error| self.unreadable(error))?;
-        if self.position < wanted {
+        let now = (wanted - self.position).min(READ_BYTES_MAX);
+        let mut passed = 0;
+        let outcome = pipe.pass_over(now, &mut passed);
+        self.position += passed;
+        outcome.map_err(|error| Unready::of(error, &self.name))?;
+        if passed < now {
             let truncated = Malformed::new(self.position, Problem::Truncated);
-            return Err(Error::integrity(format!("reading {}", self.name), truncated));
+            Err(Error::integrity(format!("reading {}", self.name), truncated))?;
         }
-        Ok(())
+        if self.position < wanted { Err(Unready::Passing) } else { Ok(()) }
     }
 
-    fn next_batch(&mut self) -> Result<Option<Batch>> {
-        let mut collected = Collected::default();
-        let mut arena = None;
-        let mut read = 0;
-        while !collected.is_full() && read < READ_BYTES_MAX {
+    fn next_batch(&mut self) -> std::result::Result<Option<Batch>, Unready> {
+        while !self.gathered.collected.is_full() && self.gathered.read < READ_BYTES_MAX {
             let segment = self.image.segment(self.position);
             let end = match segment.map_err(|error| self.unreadable(error))? {
                 Segment::Hole(end) => {
-                    let passed = self.take_hole(end, &mut collected);
+                    let passed = self.take_hole(end);
                     self.position += passed;
                     match passed {
                         0 => break,
@@ -210,17 +243,22 @@ impl RawReader {
                 Segment::Data(end) => end,
                 Segment::Unknown => self.image.end(),
             };
-            let taken = self.take_data(end, &mut collected, &mut arena)?;
+            let taken = self.take_data(end)?;
             if taken == 0 {
                 break;
             }
             self.position += taken;
-            read += taken;
+            self.gathered.read += taken;
         }
-        collected.close().map(|header| self.batch(header, arena)).transpose()
+        if self.gathered.arena.is_none() && !self.gathered.collected.is_empty() {
+            // It has no data; but every batch has one.
+            arena_of(&mut self.gathered.arena, &self.pool)?;
+        }
+        let Gathered { mut collected, arena, .. } = std::mem::take(&mut self.gathered);
+        Ok(collected.close().zip(arena).map(|(header, arena)| self.batch(header, arena)))
     }
 
-    fn batch(&mut self, header: BatchHeader, arena: Option<Arena>) -> Result<Batch> {
+    fn batch(&mut self, header: BatchHeader, arena: Arena) -> Batch {
         for piece in &header.pieces {
             let length = piece.extent.length().get();
             self.totals.extents += 1;
@@ -230,15 +268,14 @@ impl RawReader {
                 Content::Discard => self.totals.discard_bytes += length,
             }
         }
-        let arena = arena.map_or_else(|| self.pool.take(), Ok)?;
-        Ok(Batch { header, arena })
+        Batch { header, arena }
     }
 
     /// Takes zeros up to `end`, and returns how many.
-    fn take_hole(&self, end: u64, collected: &mut Collected) -> u64 {
+    fn take_hole(&mut self, end: u64) -> u64 {
         match extent(self.position, end) {
             Some(hole) => {
-                collected.add_zero(hole);
+                self.gathered.collected.add_zero(hole);
                 hole.length().get()
             }
             None => 0,
@@ -246,22 +283,20 @@ impl RawReader {
     }
 
     /// Takes as much of the data up to `end` as the batch still wants, and returns how much.
-    fn take_data(
-        &mut self,
-        end: u64,
-        collected: &mut Collected,
-        arena: &mut Option<Arena>,
-    ) -> Result<u64> {
+    fn take_data(&mut self, end: u64) -> std::result::Result<u64, Unready> {
+        let Gathered { collected, arena, filled, .. } = &mut self.gathered;
         let limit = end.min(self.position.saturating_add(collected.wanting() as u64));
         let Some(wanted) = extent(self.position, limit) else { return Ok(0) };
         let place = collected.place(wanted);
         let arena = arena_of(arena, &self.pool)?;
         let room = &mut arena.as_mut_slice()[place.position..place.position + place.length];
-        let read = self.image.read(self.position, room).map_err(|error| self.unreadable(error))?;
+        let outcome = self.image.fill(self.position, room, filled);
+        outcome.map_err(|error| Unready::of(error, &self.name))?;
+        let read = std::mem::take(filled);
+        collect(self.position, place.position, &room[..read], collected);
         if read < place.length {
             self.check_size()?;
         }
-        collect(self.position, place.position, &room[..read], collected);
         Ok(read as u64)
     }
 
@@ -283,12 +318,15 @@ impl RawReader {
     }
 
     /// Refuses a pipe that does not end at its given length.
-    fn check_end(&mut self) -> Result<()> {
+    fn check_end(&mut self) -> std::result::Result<(), Unready> {
         let Image::Pipe { input, size: Some(size) } = &mut self.image else { return Ok(()) };
         let problem = if self.position < *size {
             Problem::TooShort { size: *size }
         } else {
-            match input.read_up_to(&mut [0]).map_err(|error| self.unreadable(error))? {
+            let mut more = 0;
+            let outcome = input.fill(&mut [0], &mut more);
+            outcome.map_err(|error| Unready::of(error, &self.name))?;
+            match more {
                 0 => return Ok(()),
                 _ => Problem::TrailingBytes,
             }
@@ -296,7 +334,7 @@ impl RawReader {
         let malformed = Malformed::new(self.position, problem);
         let hint = "no recovery point is made of it; check the size of the image at its source, \
                     and send all of it again";
-        Err(Error::integrity(format!("reading {}", self.name), malformed).with_hint(hint))
+        Err(Error::integrity(format!("reading {}", self.name), malformed).with_hint(hint))?
     }
 
     fn unreadable(&self, error: io::Error) -> Error {
@@ -308,7 +346,7 @@ impl Image {
     fn new(input: Input, size: Option<u64>) -> io::Result<Self> {
         let mut file = match input {
             Input::File(file) => file,
-            input @ (Input::Pipe(_) | Input::Other(_)) => return Ok(Self::Pipe { input, size }),
+            input @ Input::Pipe(_) => return Ok(Self::Pipe { input, size }),
         };
         let start = file.stream_position()?;
         let file = file.into_inner();
@@ -345,23 +383,30 @@ impl Image {
         Ok(*segment)
     }
 
-    /// Fills `room` with the content at `position` of the image, or at the current position of a
-    /// pipe; less only at the end.
-    fn read(&mut self, position: u64, room: &mut [u8]) -> io::Result<usize> {
+    /// The input, if it is a pipe.
+    fn pipe(&self) -> Option<&Input> {
+        match self {
+            Self::Pipe { input, .. } => Some(input),
+            Self::File { .. } => None,
+        }
+    }
+
+    /// Fills the part of `room` after `filled` with the content at `position` of the image and what
+    /// follows, or with what comes next from a pipe; all of it, except at the end.
+    fn fill(&mut self, position: u64, room: &mut [u8], filled: &mut usize) -> io::Result<()> {
         let (file, start) = match self {
-            Self::Pipe { input, .. } => return input.read_up_to(room),
+            Self::Pipe { input, .. } => return input.fill(room, filled),
             Self::File { file, start, .. } => (file, *start),
         };
-        let mut filled = 0;
-        while filled < room.len() {
-            match file.read_at(&mut room[filled..], start + position + filled as u64) {
+        while *filled < room.len() {
+            match file.read_at(&mut room[*filled..], start + position + *filled as u64) {
                 Ok(0) => break,
-                Ok(read) => filled += read,
+                Ok(read) => *filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(filled)
+        Ok(())
     }
 }
 

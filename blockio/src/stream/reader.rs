@@ -1,169 +1,65 @@
-//! Reads an input, drives a [`Decoder`], and returns frames with their payload in arenas.
+//! Reads an input, drives a [`Decoder`], and returns frames with their payload in arenas. Where the
+//! input has nothing now, it says so, and goes on from there when it is asked again.
 //!
 //! Neither formats nor verification are here: a frame is what the stream says. Payload is read from
 //! the input straight to its final place; the only copies are the kernel's and those of a small
 //! buffer for the bytes between payloads.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use nix::poll::{PollFd, PollFlags, poll};
+use std::io;
+use std::time::Duration;
 
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::stream::content::{Consumed, Running};
+use crate::stream::input::Input;
 use crate::stream::native::compression;
 use crate::stream::{
     BATCH_BYTES_MAX, Batch, Decoded, Decoder, Frame, Malformed, Problem, WANT_BYTES_MAX, Want,
 };
 use crate::{Error, Result};
 
-/// The size of the buffer for the bytes between payloads.
-const BUFFER_BYTES: usize = 32 << 10;
-
-/// The source of the bytes.
+/// Why there is no frame now.
 #[derive(Debug)]
-pub enum Input {
-    /// A regular file: unwanted bytes are skipped by seeking.
-    File(BufReader<File>),
-    /// Any other open file: a pipe, a socket, a disk. Unwanted bytes are read and dropped.
-    Pipe(BufReader<WaitingFile>),
-    /// Not a file. Unwanted bytes are read and dropped.
-    Other(BufReader<Box<dyn PipeRead>>),
+pub(crate) enum Unready {
+    /// The input has nothing more at the moment.
+    Input,
+    /// No arena of the pool is free.
+    Memory,
+    /// Something was skipped that was applied before. A stream can be skipped for hours, and the
+    /// caller has other things to attend to.
+    Passing,
+    /// It cannot be read any further.
+    Failed(Error),
 }
 
-/// A reader for [`Input::Other`].
-pub trait PipeRead: Read + Send + std::fmt::Debug {}
-impl<T: Read + Send + std::fmt::Debug> PipeRead for T {}
-
-impl Input {
-    /// Reads from `file`, starting at its current position; as a file if it is a regular one.
-    ///
-    /// # Errors
-    ///
-    /// The error of fstat(2).
-    pub fn from_file(file: File) -> io::Result<Self> {
-        if file.metadata()?.is_file() {
-            return Ok(Self::File(BufReader::with_capacity(BUFFER_BYTES, file)));
-        }
-        let file = WaitingFile { file, stop: Arc::default() };
-        Ok(Self::Pipe(BufReader::with_capacity(BUFFER_BYTES, file)))
+impl From<Error> for Unready {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
     }
+}
 
-    /// Reads from anything.
-    pub(crate) fn from_pipe(pipe: impl PipeRead + 'static) -> Self {
-        Self::Other(BufReader::with_capacity(BUFFER_BYTES, Box::new(pipe)))
-    }
-
-    /// Ends waiting for a pipe with an error once `stop` is set.
-    pub(crate) fn stop_at(&mut self, stop: &Arc<AtomicBool>) {
-        match self {
-            Self::Pipe(pipe) => pipe.get_mut().stop = Arc::clone(stop),
-            Self::File(_) | Self::Other(_) => {}
+impl Unready {
+    /// What reading the input `name` returned instead of bytes.
+    pub(super) fn of(error: io::Error, name: &str) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Self::Input,
+            _ => Self::Failed(Error::failed(format!("reading {name}"), error)),
         }
     }
 
-    /// The first `length` bytes, or all there are, without taking them.
-    ///
-    /// # Errors
-    ///
-    /// The error of read(2).
-    pub fn peek(&mut self, length: usize) -> io::Result<Vec<u8>> {
-        let mut head = vec![0; length];
-        match self {
-            Self::File(file) => {
-                let start = file.stream_position()?;
-                let read = read_up_to(file, &mut head)?;
-                file.seek(SeekFrom::Start(start))?;
-                head.truncate(read);
-            }
-            Self::Pipe(pipe) => {
-                let read = read_up_to(pipe, &mut head)?;
-                head.truncate(read);
-            }
-            Self::Other(pipe) => {
-                let read = read_up_to(pipe, &mut head)?;
-                head.truncate(read);
-            }
-        }
-        let again = io::Cursor::new(head.clone());
-        let nothing = Self::from_pipe(io::empty());
-        *self = match std::mem::replace(self, nothing) {
-            Self::Pipe(rest) => Self::from_pipe(again.chain(rest)),
-            Self::Other(rest) => Self::from_pipe(again.chain(rest)),
-            file @ Self::File(_) => file,
-        };
-        Ok(head)
-    }
-
-    pub(in crate::stream) fn read_up_to(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::File(file) => read_up_to(file, bytes),
-            Self::Pipe(pipe) => read_up_to(pipe, bytes),
-            Self::Other(pipe) => read_up_to(pipe, bytes),
-        }
-    }
-
-    /// Skips `length` bytes, and returns how many there were.
-    pub(in crate::stream) fn pass_over(&mut self, length: u64) -> io::Result<u64> {
-        match self {
-            Self::File(file) => {
-                let size = file.get_ref().metadata()?.len();
-                let left = size.saturating_sub(file.stream_position()?);
-                let passed = length.min(left);
-                file.seek_relative(i64::try_from(passed).map_err(io::Error::other)?)?;
-                Ok(passed)
-            }
-            Self::Pipe(pipe) => io::copy(&mut pipe.take(length), &mut io::sink()),
-            Self::Other(pipe) => io::copy(&mut pipe.take(length), &mut io::sink()),
+    /// Waits until it makes sense to ask again.
+    pub(super) fn wait(self, name: &str, input: Option<&Input>, pool: &ArenaPool) -> Result<()> {
+        match (self, input) {
+            (Self::Failed(error), _) => Err(error),
+            (Self::Memory, _) => pool.take().map(drop),
+            (Self::Input, Some(input)) => wait(input, name, None),
+            (Self::Input | Self::Passing, _) => Ok(()),
         }
     }
 }
 
-/// A file that may have nothing to read for hours: waits for it until stopped.
-#[derive(Debug)]
-pub struct WaitingFile {
-    file: File,
-    stop: Arc<AtomicBool>,
-}
-
-/// How long a wait goes on before it checks the stop flag.
-const STOPS_AFTER_MS: u8 = 100;
-
-impl Read for WaitingFile {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(io::Error::other("stopped while waiting for it"));
-            }
-            let mut waited_for = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut waited_for, STOPS_AFTER_MS) {
-                Ok(0) | Err(nix::Error::EINTR) => continue,
-                Ok(_) => {}
-                Err(error) => return Err(error.into()),
-            }
-            match self.file.read(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return read,
-            }
-        }
-    }
-}
-
-/// Reads until `bytes` is full or the input ends, and returns the number of bytes.
-fn read_up_to(input: &mut impl BufRead, bytes: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match input.read(&mut bytes[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
+/// Waits until something arrives on `input`, called `name` in messages.
+pub(super) fn wait(input: &Input, name: &str, patience: Option<Duration>) -> Result<()> {
+    input.wait(patience).map_err(|error| Error::failed(format!("waiting for {name}"), error))
 }
 
 /// Returns the frames of one input.
@@ -177,6 +73,10 @@ pub struct Reader<D> {
     arena: Option<Arena>,
     // For bytes that are not payload, and for compressed payload.
     bytes: Vec<u8>,
+    // Taken from the decoder, but there was no memory for it.
+    event: Option<Decoded>,
+    // How much of what the decoder wants is there, or was skipped.
+    filled: usize,
     resume_after: u64,
     running: Option<Running>,
     ended: bool,
@@ -186,10 +86,19 @@ impl<D: Decoder> Reader<D> {
     /// Reads `input`, called `name` in messages, with arenas of at least [`BATCH_BYTES_MAX`] from
     /// `pool`.
     pub fn new(name: impl Into<String>, input: Input, decoder: D, pool: ArenaPool) -> Self {
-        let name = name.into();
-        let (arena, bytes, running) = (None, Vec::new(), None);
-        let (resume_after, ended) = (0, false);
-        Self { name, input, decoder, pool, arena, bytes, resume_after, running, ended }
+        Self {
+            name: name.into(),
+            input,
+            decoder,
+            pool,
+            arena: None,
+            bytes: Vec::new(),
+            event: None,
+            filled: 0,
+            resume_after: 0,
+            running: None,
+            ended: false,
+        }
     }
 
     /// Skips the batches and marks that end at or before byte `position` of the stream, which were
@@ -228,42 +137,66 @@ impl<D: Decoder> Reader<D> {
         self.decoder.consumed()
     }
 
-    /// The next frame; `None` after the end of the input.
+    /// The next frame; `None` after the end of the input. Waits for it.
     ///
     /// # Errors
     ///
     /// Of kind `Integrity` if the stream is malformed, with the position; of kind `Failed` if the
     /// input cannot be read.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>> {
+        loop {
+            match self.poll_frame() {
+                Ok(frame) => return Ok(frame),
+                Err(unready) => unready.wait(&self.name, Some(&self.input), &self.pool)?,
+            }
+        }
+    }
+
+    /// The next frame, if it is there; `None` after the end of the input.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none now, or the error of [`next_frame`](Self::next_frame).
+    pub(crate) fn poll_frame(&mut self) -> std::result::Result<Option<Frame>, Unready> {
         while !self.ended {
-            if let Some(event) = self.decoder.event() {
-                match self.frame(event)? {
-                    Some(frame) => return Ok(Some(frame)),
-                    None => continue,
-                }
+            if let Some(event) = self.event() {
+                return self.frame(event).map(Some);
             }
             self.step()?;
             self.compare()?;
         }
-        self.decoder.event().map_or(Ok(None), |event| self.frame(event))
+        self.event().map(|event| self.frame(event)).transpose()
     }
 
-    fn frame(&mut self, event: Decoded) -> Result<Option<Frame>> {
+    fn event(&mut self) -> Option<Decoded> {
+        self.event.take().or_else(|| self.decoder.event())
+    }
+
+    /// Waits until something arrives.
+    pub(crate) fn wait(&self, patience: Duration) -> Result<()> {
+        wait(&self.input, &self.name, Some(patience))
+    }
+
+    fn frame(&mut self, event: Decoded) -> std::result::Result<Frame, Unready> {
         let applied_before = self.decoder.consumed() <= self.resume_after;
-        Ok(Some(match event {
+        Ok(match event {
             Decoded::Begin(header) => Frame::Begin(header),
-            Decoded::Mark(_) if applied_before => return Ok(None),
+            Decoded::Mark(_) if applied_before => return Err(Unready::Passing),
             Decoded::Mark(mark) => Frame::Mark(mark),
             Decoded::End(end) => Frame::End(end),
-            Decoded::Batch(header) => {
-                let arena = self.arena.take();
-                if applied_before {
-                    return Ok(None);
-                }
-                let arena = arena.map_or_else(|| self.pool.take(), Ok)?;
-                Frame::Batch(Batch { header, arena })
+            Decoded::Batch(_) if applied_before => {
+                self.arena = None;
+                return Err(Unready::Passing);
             }
-        }))
+            // A batch without payload has no arena yet.
+            Decoded::Batch(header) => match self.arena.take().or_else(|| self.pool.try_take()) {
+                Some(arena) => Frame::Batch(Batch { header, arena }),
+                None => {
+                    self.event = Some(Decoded::Batch(header));
+                    return Err(Unready::Memory);
+                }
+            },
+        })
     }
 
     fn compare(&mut self) -> Result<()> {
@@ -273,7 +206,7 @@ impl<D: Decoder> Reader<D> {
         if self.ended { running.end(&self.name, bytes) } else { Ok(()) }
     }
 
-    fn step(&mut self) -> Result<()> {
+    fn step(&mut self) -> std::result::Result<(), Unready> {
         match self.decoder.want() {
             Want::Bytes(length) => self.take(length, false),
             Want::BytesOrEnd(length) => self.take(length, true),
@@ -285,11 +218,18 @@ impl<D: Decoder> Reader<D> {
         }
     }
 
-    fn take(&mut self, length: usize, end_allowed: bool) -> Result<()> {
-        debug_assert!((1..=WANT_BYTES_MAX).contains(&length));
+    /// Reads what is missing of `length` bytes into `bytes`; returns how many there are, which is
+    /// less only at the end of the input.
+    fn fill_bytes(&mut self, length: usize) -> std::result::Result<usize, Unready> {
         self.bytes.resize(length, 0);
-        let read =
-            self.input.read_up_to(&mut self.bytes).map_err(|error| self.unreadable(error))?;
+        let filled = self.input.fill(&mut self.bytes, &mut self.filled);
+        filled.map_err(|error| Unready::of(error, &self.name))?;
+        Ok(std::mem::take(&mut self.filled))
+    }
+
+    fn take(&mut self, length: usize, end_allowed: bool) -> std::result::Result<(), Unready> {
+        debug_assert!((1..=WANT_BYTES_MAX).contains(&length));
+        let read = self.fill_bytes(length)?;
         if let Some(running) = &mut self.running {
             running.take(&self.bytes[..read]);
         }
@@ -302,32 +242,37 @@ impl<D: Decoder> Reader<D> {
             _ if end_allowed && self.decoder.want() == Want::End => self.decoder.take(&self.bytes),
             _ => Err(self.truncated(read)),
         };
-        outcome.map_err(|malformed| self.malformed(malformed))
+        Ok(outcome.map_err(|malformed| self.malformed(malformed))?)
     }
 
     /// Payload that was applied before is skipped if it is not hashed, except for the last batches
     /// before the position: another version of this program may divide batches differently.
-    fn take_payload(&mut self, position: usize, length: usize) -> Result<()> {
+    fn take_payload(&mut self, position: usize, length: usize) -> std::result::Result<(), Unready> {
         let end = self.decoder.consumed().saturating_add(length as u64);
         let hashes = self.running.as_ref().is_some_and(|running| running.with_payload);
         let is_passed = end.saturating_add(2 * BATCH_BYTES_MAX as u64) <= self.resume_after;
-        let read = if is_passed && !hashes {
-            let passed = self.input.pass_over(length as u64);
-            passed.map(|passed| usize::try_from(passed).unwrap_or(usize::MAX))
+        let filled = if is_passed && !hashes {
+            let mut passed = self.filled as u64;
+            let outcome = self.input.pass_over(length as u64, &mut passed);
+            // No more than `length`.
+            self.filled = passed as usize;
+            outcome
         } else {
             let arena = arena_of(&mut self.arena, &self.pool)?;
             let payload = &mut arena.as_mut_slice()[position..position + length];
-            let read = self.input.read_up_to(payload);
-            if let Some(running) = self.running.as_mut().filter(|running| running.with_payload) {
+            let outcome = self.input.fill(payload, &mut self.filled);
+            let running = self.running.as_mut().filter(|running| running.with_payload);
+            if let (Ok(()), Some(running)) = (&outcome, running) {
                 running.take(payload);
             }
-            read
+            outcome
         };
-        let outcome = match read.map_err(|error| self.unreadable(error))? {
+        filled.map_err(|error| Unready::of(error, &self.name))?;
+        let outcome = match std::mem::take(&mut self.filled) {
             read if read == length => self.decoder.payload_taken(),
             read => Err(self.truncated(read)),
         };
-        outcome.map_err(|malformed| self.malformed(malformed))
+        Ok(outcome.map_err(|malformed| self.malformed(malformed))?)
     }
 
     fn take_compressed(
@@ -335,10 +280,9 @@ impl<D: Decoder> Reader<D> {
         method: compression::Method,
         stored: usize,
         unpacked: usize,
-    ) -> Result<()> {
-        self.bytes.resize(stored, 0);
-        let read =
-            self.input.read_up_to(&mut self.bytes).map_err(|error| self.unreadable(error))?;
+    ) -> std::result::Result<(), Unready> {
+        arena_of(&mut self.arena, &self.pool)?;
+        let read = self.fill_bytes(stored)?;
         let at = self.decoder.consumed();
         let arena = arena_of(&mut self.arena, &self.pool)?;
         let outcome = if read < stored {
@@ -348,7 +292,7 @@ impl<D: Decoder> Reader<D> {
                 .map_err(|problem| Malformed::new(at, problem))
                 .and_then(|()| self.decoder.payload_taken())
         };
-        outcome.map_err(|malformed| self.malformed(malformed))
+        Ok(outcome.map_err(|malformed| self.malformed(malformed))?)
     }
 
     fn truncated(&self, read: usize) -> Malformed {
@@ -361,20 +305,16 @@ impl<D: Decoder> Reader<D> {
         Error::integrity(format!("reading {}", self.name), malformed)
             .with_hint("nothing of that batch is used; fetch the stream from its source again")
     }
-
-    fn unreadable(&self, error: io::Error) -> Error {
-        Error::failed(format!("reading {}", self.name), error)
-    }
 }
 
 /// The arena being filled, or a new one.
 pub(super) fn arena_of<'a>(
     arena: &'a mut Option<Arena>,
     pool: &ArenaPool,
-) -> Result<&'a mut Arena> {
+) -> std::result::Result<&'a mut Arena, Unready> {
     match arena {
         Some(arena) => Ok(arena),
-        None => Ok(arena.insert(pool.take()?)),
+        None => Ok(arena.insert(pool.try_take().ok_or(Unready::Memory)?)),
     }
 }
 

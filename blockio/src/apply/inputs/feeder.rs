@@ -1,13 +1,13 @@
 //! The first half of the path: reads and decodes the inputs one after another, verifies each batch,
 //! and passes on what may be written. No device is touched here.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use crate::apply::StreamArgument;
 use crate::apply::source::{Answer, Beginning, Fed, Position};
 use crate::device::buffer::ArenaPool;
-use crate::stream::open::Stream;
+use crate::stream::open::{Opening, Stream};
+use crate::stream::reader::Unready;
 use crate::stream::{Format, Frame, Malformed, Problem};
 use crate::verify::{Bounds, verify};
 use crate::{Error, Result};
@@ -20,7 +20,6 @@ pub(super) struct Feeder {
     follows_content: bool,
     pool: ArenaPool,
     current: Option<Current>,
-    stop: Arc<AtomicBool>,
 }
 
 /// The input being read.
@@ -28,9 +27,16 @@ pub(super) struct Feeder {
 struct Current {
     name: String,
     is_pipe: bool,
-    stream: Stream,
+    reading: Reading,
     bounds: Vec<Bounds>,
     begun: bool,
+}
+
+#[derive(Debug)]
+enum Reading {
+    /// Its first bytes have not come.
+    Opening(Opening),
+    Stream(Box<Stream>),
 }
 
 impl Feeder {
@@ -42,41 +48,49 @@ impl Feeder {
             follows_content: run.group.remembers(),
             pool: run.pool.clone(),
             current: None,
-            stop: Arc::default(),
         }
     }
 
-    /// The flag that ends waiting for a pipe.
-    pub(super) fn stop_flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.stop)
-    }
-
-    /// The next item, as for a [`Source`](crate::apply::Source).
+    /// The next item, as for a [`Source`](crate::apply::Source), if it has come.
     ///
-    /// Waits for an arena if none of the pool is free.
-    pub(super) fn next(&mut self) -> Fed {
+    /// # Errors
+    ///
+    /// Why there is none now; what is wrong with an input is an item.
+    pub(super) fn poll(&mut self) -> std::result::Result<Fed, Unready> {
         if self.current.is_none() {
-            let Some(input) = self.inputs.next() else { return Fed::Done };
+            let Some(input) = self.inputs.next() else { return Ok(Fed::Done) };
             let (name, is_pipe) = (input.name(), input.is_pipe());
-            match input.open_until(&self.stop, self.format, self.pool.clone()) {
-                Ok(mut stream) => {
-                    if self.follows_content {
-                        stream.follow_content();
-                    }
+            match input.begin_opening(self.format, self.pool.clone()) {
+                Ok(opening) => {
+                    let reading = Reading::Opening(opening);
                     let (bounds, begun) = (Vec::new(), false);
-                    self.current = Some(Current { name, is_pipe, stream, bounds, begun });
+                    self.current = Some(Current { name, is_pipe, reading, bounds, begun });
                 }
-                Err(error) => return failed(error, is_pipe),
+                Err(error) => return Ok(failed(error, is_pipe)),
             }
         }
-        let Some(current) = &mut self.current else { return Fed::Done };
-        match current.next() {
-            Ok(Some(fed)) => fed,
+        let Some(current) = &mut self.current else { return Ok(Fed::Done) };
+        match current.poll(self.follows_content) {
+            Ok(Some(fed)) => Ok(fed),
             Ok(None) => {
                 self.current = None;
-                Fed::InputEnd { is_last: self.inputs.len() == 0 }
+                Ok(Fed::InputEnd { is_last: self.inputs.len() == 0 })
             }
-            Err(error) => failed(error, current.is_pipe),
+            Err(Unready::Failed(error)) => Ok(failed(error, current.is_pipe)),
+            Err(unready) => Err(unready),
+        }
+    }
+
+    /// Waits until something comes, but at most for `patience`.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: the input cannot be waited for.
+    pub(super) fn wait(&self, patience: Duration) -> Result<()> {
+        match self.current.as_ref().map(|current| &current.reading) {
+            Some(Reading::Opening(opening)) => opening.wait(Some(patience)),
+            Some(Reading::Stream(stream)) => stream.wait(patience),
+            None => Ok(()),
         }
     }
 
@@ -85,11 +99,13 @@ impl Feeder {
         match answer {
             Answer::SkipInput => self.current = None,
             Answer::Apply { bounds, resume_after, expected } => {
-                if let Some(current) = &mut self.current {
-                    current.bounds = bounds;
-                    current.stream.resume_after(resume_after);
+                let Some(current) = &mut self.current else { return };
+                current.bounds = bounds;
+                // Only a stream can have begun.
+                if let Reading::Stream(stream) = &mut current.reading {
+                    stream.resume_after(resume_after);
                     if !expected.is_empty() {
-                        current.stream.expect(expected);
+                        stream.expect(expected);
                     }
                 }
             }
@@ -98,14 +114,25 @@ impl Feeder {
 }
 
 impl Current {
-    fn next(&mut self) -> Result<Option<Fed>> {
-        let Some(frame) = self.stream.next_frame()? else { return Ok(None) };
-        let consumed = self.stream.consumed();
-        let at = Position { byte: consumed, content: self.stream.content() };
+    fn poll(&mut self, follows_content: bool) -> std::result::Result<Option<Fed>, Unready> {
+        let stream = match &mut self.reading {
+            Reading::Stream(stream) => stream,
+            Reading::Opening(opening) => {
+                let mut stream = Box::new(opening.poll()?);
+                if follows_content {
+                    stream.follow_content();
+                }
+                self.reading = Reading::Stream(stream);
+                return self.poll(follows_content);
+            }
+        };
+        let Some(frame) = stream.poll_frame()? else { return Ok(None) };
+        let consumed = stream.consumed();
+        let at = Position { byte: consumed, content: stream.content() };
         Ok(Some(match frame {
             Frame::Begin(header) => {
                 let is_first = !std::mem::replace(&mut self.begun, true);
-                let order = self.stream.order(&header);
+                let order = stream.order(&header);
                 Fed::Begin { header, is_first, order, consumed }
             }
             Frame::Batch(batch) => {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Mutex;
 
 use super::*;
-use crate::apply::source::Answer;
+use crate::apply::source::{Answer, Arrival};
 use crate::assignment::OpenDevice;
 use crate::device::Geometry;
 use crate::device::memory::MemoryDevice;
@@ -37,8 +37,8 @@ impl Source for Silent {
         Ok(0)
     }
 
-    fn next(&mut self, _: Duration) -> Option<Fed> {
-        None
+    fn next(&mut self, _: Duration) -> Arrival {
+        Arrival::Nothing
     }
 
     fn answer(&mut self, _: Answer) {}

@@ -6,36 +6,54 @@ use std::time::Duration;
 
 use super::{CHECKPOINT_AFTER, Session};
 use crate::Result;
-use crate::apply::source::Fed;
+use crate::apply::source::{Arrival, Fed};
 use crate::group::checkpoint::When;
 use crate::group::keeper::now;
 use crate::journal::catalogue::{NewPoint, PointKind};
 
 /// How often the stop flag is checked while nothing comes in.
 const IDLE: Duration = Duration::from_millis(100);
+/// How soon writes and before-images under way are looked after while nothing comes in; twice as
+/// long each time.
+const BRIEF: Duration = Duration::from_millis(1);
 
 impl Session<'_> {
-    /// The next item; `None` when the run is to stop. While nothing comes, or all arenas are on
-    /// their way to a device, waits for writes under way.
+    /// The next item; `None` when the run is to stop. While all memory is on its way to a device,
+    /// waits for the device; while nothing comes, for whatever comes, and advances what is under
+    /// way every now and then.
     pub(super) fn next_fed(&mut self) -> Option<Fed> {
+        let mut brief = BRIEF;
         loop {
             if self.stop.load(Ordering::Relaxed) {
                 return None;
             }
-            if let Some(fed) = self.source.next(Duration::ZERO) {
-                return Some(fed);
-            }
-            match self.volumes.reap(&mut self.group) {
-                Ok(true) => continue,
-                Ok(false) => {}
-                Err(error) => return Some(Fed::Failed { error, is_cut_pipe: false }),
-            }
-            if let Some(fed) = self.source.next(IDLE) {
-                return Some(fed);
-            }
-            if let Err(error) = self.idle() {
+            let outcome = match self.source.next(Duration::ZERO) {
+                Arrival::Item(fed) => return Some(fed),
+                Arrival::NoMemory => self.wait_for_memory(),
+                Arrival::Nothing => match self.volumes.advance(&mut self.group) {
+                    Ok(is_busy) => {
+                        let patience = if is_busy { brief.min(IDLE) } else { IDLE };
+                        brief = patience.saturating_mul(2);
+                        match self.source.next(patience) {
+                            Arrival::Item(fed) => return Some(fed),
+                            Arrival::Nothing | Arrival::NoMemory => self.idle(),
+                        }
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            if let Err(error) = outcome {
                 return Some(Fed::Failed { error, is_cut_pipe: false });
             }
+        }
+    }
+
+    /// Waits until a batch is written, and its memory comes back.
+    fn wait_for_memory(&mut self) -> Result<()> {
+        match self.volumes.reap(&mut self.group)? {
+            true => Ok(()),
+            // Somebody else has it.
+            false => self.pool.take().map(drop),
         }
     }
 

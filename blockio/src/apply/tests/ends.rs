@@ -1,6 +1,7 @@
 //! How runs end, and how they treat what exists when they begin.
 
 use super::*;
+use crate::apply::source::Fed;
 use crate::assignment::{Disk, OpenDevice};
 use crate::device::Geometry;
 use crate::device::memory::MemoryDevice;
@@ -157,9 +158,15 @@ fn a_file_is_read_at_once_while_there_is_memory_for_it() {
     let run = Beginning { group: group.view(), volumes: &[], options, pool: &pool };
     assert_eq!(inputs.begin(&run).unwrap(), 0);
     let all_of_it = pool.take().unwrap();
-    assert!(inputs.next(Duration::ZERO).is_none(), "whoever writes has the memory");
+    let begins = inputs.next(Duration::ZERO);
+    assert!(matches!(begins, Arrival::Item(Fed::Begin { is_first: true, .. })), "{begins:?}");
+    let bounds = vec![crate::verify::Bounds { source: None, target: None }];
+    inputs.answer(Answer::Apply { bounds, resume_after: 0, expected: Vec::new() });
+    let nothing = inputs.next(Duration::ZERO);
+    assert!(matches!(nothing, Arrival::NoMemory), "whoever writes has the memory: {nothing:?}");
     drop(all_of_it);
-    assert!(matches!(inputs.next(Duration::ZERO), Some(Fed::Begin { is_first: true, .. })));
+    let batch = inputs.next(Duration::ZERO);
+    assert!(matches!(batch, Arrival::Item(Fed::Batch(..))), "{batch:?}");
 }
 
 #[test]
@@ -176,7 +183,8 @@ fn the_last_input_is_known_as_the_last() {
     let _ = inputs.begin(&run).unwrap();
     let mut lasts = Vec::new();
     loop {
-        match inputs.next(Duration::from_secs(1)).unwrap() {
+        let Arrival::Item(fed) = inputs.next(Duration::from_secs(1)) else { panic!("no item") };
+        match fed {
             Fed::Begin { .. } => {
                 let bounds = vec![crate::verify::Bounds { source: None, target: None }];
                 inputs.answer(Answer::Apply { bounds, resume_after: 0, expected: Vec::new() });

@@ -22,7 +22,7 @@ use crate::journal::layout::{
 use crate::journal::retention::Policy;
 use crate::journal::settings::GroupSettings;
 use crate::rollback;
-use crate::stream::reader::Input;
+use crate::stream::input::Input;
 use crate::stream::{
     Format, Mark, MarkKind, StreamHeader, Timestamp, VolumeHeader, VolumeIndex, native,
 };

@@ -8,7 +8,7 @@ use super::{detect, open};
 use crate::ErrorKind;
 use crate::device::buffer::ArenaPool;
 use crate::remedy::{Remedy, StreamRemedy};
-use crate::stream::reader::Input;
+use crate::stream::input::Input;
 use crate::stream::{BATCH_BYTES_MAX, Format, Frame, native};
 
 fn pool() -> ArenaPool {

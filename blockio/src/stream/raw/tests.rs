@@ -8,7 +8,8 @@ use std::os::unix::fs::FileExt;
 use super::{Image, RawReader};
 use crate::ErrorKind;
 use crate::device::buffer::ArenaPool;
-use crate::stream::reader::Input;
+use crate::stream::input::Input;
+use crate::stream::input::portions::portions;
 use crate::stream::{BATCH_BYTES_MAX, Batch, Content, End, Frame, Totals};
 
 const BLOCK: usize = 64 << 10;
@@ -193,6 +194,27 @@ fn a_pipe_comes_out_as_it_is_and_says_no_size() {
     assert_eq!(totals.zero_bytes, 2 * BLOCK as u64);
     let places: Vec<u64> = batches.iter().map(|(end, _)| *end).collect();
     assert_eq!(places, [2 << 20, 4 << 20, bytes.len() as u64]);
+}
+
+#[test]
+fn an_image_that_comes_in_portions_gives_the_same_batches() {
+    let mut bytes = noise((5 << 20) + 17);
+    bytes[BLOCK..3 * BLOCK].fill(0);
+    let expected = read(&mut pipe(&bytes));
+    let of = |cuts: Vec<usize>| {
+        let (input, ..) = portions(&bytes, cuts);
+        RawReader::of_size("portions", input, Some(bytes.len() as u64), pool()).unwrap()
+    };
+    for step in [BLOCK - 1, 100_003, 1 << 20, 6 << 20] {
+        let cuts: Vec<usize> = (0..bytes.len()).step_by(step).collect();
+        assert!(read(&mut of(cuts.clone())) == expected, "every {step} bytes");
+        for (end, _) in &expected.0 {
+            let mut reader = of(cuts.clone());
+            reader.resume_after(*end);
+            let left: Vec<_> = expected.0.iter().filter(|(at, _)| at > end).cloned().collect();
+            assert_eq!(read(&mut reader).0, left, "every {step} bytes, after {end}");
+        }
+    }
 }
 
 #[test]

@@ -4,12 +4,16 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Input, Reader};
+use super::{Input, Reader, Unready};
 use crate::ErrorKind;
 use crate::device::buffer::ArenaPool;
+use crate::stream::input::portions::portions;
 use crate::stream::svd::tests::{marks, stream};
 use crate::stream::{BATCH_BYTES_MAX, BatchHeader, Content, End, Frame, Mark, StreamHeader, svd};
 
@@ -190,16 +194,116 @@ proptest! {
     #[test]
     fn what_is_peeked_at_is_read_again(
         bytes in prop::collection::vec(any::<u8>(), 0..100_000),
-        first in 0_usize..70_000, second in 0_usize..70_000, chunk in 1_usize..50_000,
+        first in 0_usize..32_000, second in 0_usize..32_000, chunk in 1_usize..50_000,
     ) {
         for mut input in [trickle(&bytes, chunk), file(&bytes)] {
             for length in [first, second] {
                 let head = &bytes[..length.min(bytes.len())];
                 prop_assert_eq!(input.peek(length).unwrap(), head);
             }
-            let mut read = vec![0; bytes.len() + 1];
-            prop_assert_eq!(input.read_up_to(&mut read).unwrap(), bytes.len());
+            let (mut read, mut filled) = (vec![0; bytes.len() + 1], 0);
+            input.fill(&mut read, &mut filled).unwrap();
+            prop_assert_eq!(filled, bytes.len());
             prop_assert!(read[..bytes.len()] == bytes);
         }
     }
+
+    #[test]
+    fn however_the_bytes_arrive_the_frames_are_the_same_and_nobody_asks_in_vain(
+        cuts in prop::collection::vec(0_usize..1_000_000, 0..60), resumed in 0_u64..40_000,
+    ) {
+        let bytes = streams(7);
+        let cuts = cuts.into_iter().map(|cut| cut % bytes.len()).collect();
+        let (input, count, reads) = portions(&bytes, cuts);
+        let expected = frames(resuming(file(&bytes), resumed));
+        let mut resumed_reader = resuming(input, resumed);
+        let (mut seen, mut silent, mut passed) = (Vec::new(), 0, 0);
+        loop {
+            match resumed_reader.poll_frame() {
+                Ok(Some(frame)) => seen.push((resumed_reader.consumed(), see(frame))),
+                Ok(None) => break,
+                Err(Unready::Input) => silent += 1,
+                Err(Unready::Passing) => passed += 1,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        prop_assert!(seen == expected);
+        prop_assert_eq!(silent, count, "it says so once for each time that nothing is there");
+        let is_passed = |(end, seen): &(u64, Seen)| {
+            *end <= resumed && matches!(seen, Seen::Batch(..) | Seen::Mark(_))
+        };
+        let all = frames(reader(file(&bytes)));
+        prop_assert_eq!(passed, all.iter().filter(|frame| is_passed(frame)).count());
+        // Each portion, the silence before it, the end, and where the buffer is full.
+        let reads = reads.load(Ordering::Relaxed);
+        prop_assert!(reads <= 2 * count + 6, "{} reads of {} portions", reads, count);
+    }
+}
+
+fn resuming(input: Input, after: u64) -> Reader<svd::Decoder> {
+    let mut reader = reader(input);
+    reader.resume_after(after);
+    reader
+}
+
+/// The two ends of a pipe, of a pair of sockets, and of a named pipe without a writer so far.
+fn silent_inputs() -> Vec<(Input, Box<dyn FnOnce() -> File>)> {
+    let file = |end: OwnedFd| File::from(end);
+    let (pipe, to_pipe) = io::pipe().unwrap();
+    let (socket, to_socket) = std::os::unix::net::UnixStream::pair().unwrap();
+    let here = tempfile::tempdir().unwrap();
+    let path = here.path().join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let named = {
+        use std::os::unix::fs::OpenOptionsExt;
+        File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap()
+    };
+    let of = |end: OwnedFd| Input::from_file(File::from(end)).unwrap();
+    vec![
+        (of(pipe.into()), Box::new(move || file(to_pipe.into()))),
+        (of(socket.into()), Box::new(move || file(to_socket.into()))),
+        (
+            Input::from_file(named).unwrap(),
+            Box::new(move || {
+                let _here = here;
+                File::options().write(true).open(path).unwrap()
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn an_input_that_is_silent_keeps_nobody_and_one_that_is_open_has_not_ended() {
+    let bytes = streams(7);
+    for (input, writer) in silent_inputs() {
+        let mut reader = reader(input);
+        assert!(matches!(reader.poll_frame(), Err(Unready::Input)));
+        reader.wait(Duration::from_millis(1)).unwrap();
+        assert!(matches!(reader.poll_frame(), Err(Unready::Input)));
+        let mut writer = writer();
+        let (first, rest) = bytes.split_at(196 + 32 + 100);
+        writer.write_all(first).unwrap();
+        // An hour is over at once, because something is there.
+        reader.wait(Duration::from_secs(3600)).unwrap();
+        assert!(matches!(reader.poll_frame(), Ok(Some(Frame::Begin(_)))));
+        assert!(matches!(reader.poll_frame(), Err(Unready::Input)));
+        writer.write_all(rest).unwrap();
+        drop(writer);
+        assert_eq!(frames(reader), frames(self::reader(file(&bytes)))[1..]);
+    }
+}
+
+#[test]
+fn a_batch_that_finds_no_memory_is_not_lost() {
+    let bytes = streams(3);
+    let pool = ArenaPool::new(1, NonZeroUsize::new(BATCH_BYTES_MAX).unwrap()).unwrap();
+    let decoder = svd::Decoder::new();
+    let mut reader = Reader::new("changes.svd", file(&bytes), decoder, pool.clone());
+    let held = pool.take().unwrap();
+    assert!(matches!(reader.poll_frame(), Ok(Some(Frame::Begin(_)))));
+    for _ in 0..2 {
+        assert!(matches!(reader.poll_frame(), Err(Unready::Memory)));
+    }
+    drop(held);
+    assert_eq!(frames(reader), frames(self::reader(file(&bytes)))[1..]);
 }

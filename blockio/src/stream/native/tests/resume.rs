@@ -7,7 +7,9 @@ use super::super::compression::Method;
 use super::super::{Decoder, Encoder};
 use super::{header, mark, options};
 use crate::device::buffer::ArenaPool;
-use crate::stream::reader::{Input, Reader};
+use crate::stream::input::Input;
+use crate::stream::input::portions::portions;
+use crate::stream::reader::Reader;
 use crate::stream::{BATCH_BYTES_MAX, Content, Frame, VolumeIndex};
 use crate::units::ByteOffset;
 
@@ -69,6 +71,9 @@ fn a_resumed_stream_gives_what_comes_after_the_place_from_a_file_and_from_a_pipe
             assert!(from_file(place) == expected, "file, {kept}");
             let pipe = Input::from_pipe(std::io::Cursor::new(bytes.clone()));
             assert!(frames(pipe, place) == expected, "pipe, {kept}");
+            let cuts = (0..bytes.len()).step_by(777_777).collect();
+            let (portions, ..) = portions(&bytes, cuts);
+            assert!(frames(portions, place) == expected, "portions, {kept}");
         }
     }
 }

@@ -7,9 +7,10 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::device::buffer::ArenaPool;
+use crate::stream::input::Input;
 use crate::stream::rbd_diff::tests::{Seen, apply, decode, decode_sound, see};
 use crate::stream::rbd_diff::{Decoder, Encoder, Version};
-use crate::stream::reader::{Input, Reader};
+use crate::stream::reader::Reader;
 use crate::stream::{BATCH_BYTES_MAX, Content, Decoded, Frame, Malformed, Name, Problem};
 
 const FS_AT_S1: &str = "d0827fea3e8b16eedcda1d6c2186f7f1c40e02fb210cfc310fae0e74ddce655a";
