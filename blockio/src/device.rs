@@ -22,6 +22,7 @@ mod disk_file;
 mod engine;
 pub mod memory;
 pub mod open;
+pub(crate) mod shared;
 pub mod uring;
 
 #[cfg(test)]
@@ -185,6 +186,12 @@ pub trait BlockDevice: Send {
 
     /// The name of its I/O engine, for people: `io_uring`, `blocking` or `memory`.
     fn engine_name(&self) -> &'static str;
+
+    /// Another device for the same disk, with `engine`, to read from at the same time; `None` if
+    /// there is no such thing. What is written through one is not ordered with the other.
+    fn another(&self, _: Engine) -> Option<Box<dyn BlockDevice>> {
+        None
+    }
 
     /// Reads all of `batch` and returns its arena when the last byte has arrived. Writes under way
     /// continue.

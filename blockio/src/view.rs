@@ -3,9 +3,10 @@
 //! over it happen elsewhere.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::device::buffer::{Arena, ArenaPool};
+use crate::device::shared::Shared;
 use crate::device::{BlockDevice, DeviceError, Geometry, ReadBatch, TRANSFER_BYTES_MAX, Transfer};
 use crate::extent::Extent;
 use crate::journal::catalogue::PointId;
@@ -27,8 +28,7 @@ const PIECES: usize = 4;
 /// A disk that can be read from many threads simultaneously.
 pub struct View {
     shown: String,
-    geometry: Geometry,
-    device: Mutex<Box<dyn BlockDevice>>,
+    disk: Shared,
     past: Option<Past>,
     pool: ArenaPool,
 }
@@ -148,7 +148,7 @@ impl View {
         past: Option<Past>,
         pool: ArenaPool,
     ) -> Self {
-        Self { shown, geometry: device.geometry(), device: Mutex::new(device), past, pool }
+        Self { shown, disk: Shared::new(device), past, pool }
     }
 
     /// Its name in messages.
@@ -160,7 +160,7 @@ impl View {
     /// Its length, and the sector size of the disk behind it.
     #[must_use]
     pub fn geometry(&self) -> Geometry {
-        self.geometry
+        self.disk.geometry()
     }
 
     /// Fills `buffer` with the view's content from `at` on; neither need be aligned to sectors.
@@ -176,7 +176,7 @@ impl View {
         let mut rest = buffer;
         let mut from = wanted.start();
         while !rest.is_empty() {
-            let sector = self.geometry.sector_size.align_down(from);
+            let sector = self.geometry().sector_size.align_down(from);
             let skipped = (from.get() - sector.get()) as usize;
             let length = rest.len().min(PIECE_BYTES.get() - skipped);
             let (piece, after) = rest.split_at_mut(length);
@@ -194,7 +194,7 @@ impl View {
     ///
     /// `Usage`: part of it is outside the view.
     pub fn allocation(&self, extent: Extent) -> Result<Vec<Allocation>> {
-        if extent.end().get() > self.geometry.capacity.get() {
+        if extent.end().get() > self.geometry().capacity.get() {
             return Err(self.outside());
         }
         let Some(past) = &self.past else { return Ok(vec![Allocation { extent, is_hole: false }]) };
@@ -224,7 +224,7 @@ impl View {
 
     fn inside(&self, at: ByteOffset, length: usize) -> Result<Extent> {
         let wanted = Extent::new(at, ByteCount::new(length as u64)).ok();
-        let is_inside = |extent: &Extent| extent.end().get() <= self.geometry.capacity.get();
+        let is_inside = |extent: &Extent| extent.end().get() <= self.geometry().capacity.get();
         wanted.filter(is_inside).ok_or_else(|| self.outside())
     }
 
@@ -236,19 +236,51 @@ impl View {
     /// Reads the sectors from `sector` on that hold `piece`, which begins `skipped` bytes into
     /// them.
     fn read_piece(&self, sector: ByteOffset, skipped: usize, piece: &mut [u8]) -> Result<()> {
-        let Some(past) = &self.past else {
-            return self.read_disk(sector, skipped, piece);
-        };
         let start = ByteOffset::new(sector.get() + skipped as u64);
-        let wanted =
-            Extent::new(start, ByteCount::new(piece.len() as u64)).map_err(|_| self.outside())?;
-        let is_kept_whole = past.history.of(&past.name, |index| is_covered(index, wanted));
-        if !is_kept_whole.unwrap_or(false) {
-            // Read the disk first and look up images afterwards: an image added in between is
-            // found.
-            self.read_disk(sector, skipped, piece)?;
-            past.history.follow()?;
+        let wanted = self.inside(start, piece.len())?;
+        if !self.is_kept_whole(wanted) {
+            // The arena is given back before images are read, which takes some of the same memory.
+            let arena = self.read_disk(sector, skipped + piece.len(), self.pool.take()?)?;
+            piece.copy_from_slice(&arena.as_slice()[skipped..skipped + piece.len()]);
+            drop(arena);
+            self.follow()?;
         }
+        self.lay_over(wanted, piece)
+    }
+
+    /// Reads `wanted` into `arena`, which is not of this view's memory and has room for all the
+    /// sectors that hold it; returns the arena, and where in it the bytes begin.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(crate) fn read_into(&self, wanted: Extent, mut arena: Arena) -> Result<(Arena, usize)> {
+        let length = wanted.length().get() as usize;
+        let wanted = self.inside(wanted.start(), length)?;
+        let sector = self.geometry().sector_size.align_down(wanted.start());
+        let skipped = (wanted.start().get() - sector.get()) as usize;
+        if !self.is_kept_whole(wanted) {
+            arena = self.read_disk(sector, skipped + length, arena)?;
+            self.follow()?;
+        }
+        self.lay_over(wanted, &mut arena.as_mut_slice()[skipped..skipped + length])?;
+        Ok((arena, skipped))
+    }
+
+    /// Whether all of `wanted` has images, so that the disk need not be read.
+    fn is_kept_whole(&self, wanted: Extent) -> bool {
+        let Some(past) = &self.past else { return false };
+        past.history.of(&past.name, |index| is_covered(index, wanted)).unwrap_or(false)
+    }
+
+    /// Looks for images once the disk was read: one that was added in between is found.
+    fn follow(&self) -> Result<()> {
+        self.past.as_ref().map_or(Ok(()), |past| past.history.follow())
+    }
+
+    /// Reads the images of `wanted` over `piece`, the content of the disk.
+    fn lay_over(&self, wanted: Extent, piece: &mut [u8]) -> Result<()> {
+        let Some(past) = &self.past else { return Ok(()) };
         for found in past.history.found(&past.name, wanted) {
             let from = (found.extent().start().get() - wanted.start().get()) as usize;
             let until = (found.extent().end().get() - wanted.start().get()) as usize;
@@ -257,15 +289,17 @@ impl View {
         Ok(())
     }
 
-    fn read_disk(&self, sector: ByteOffset, skipped: usize, piece: &mut [u8]) -> Result<()> {
-        let size = self.geometry.sector_size.bytes().get() as usize;
-        let length = (skipped + piece.len()).next_multiple_of(size);
-        let reads = vec![Transfer { at: sector, position: 0, length }];
-        let batch = ReadBatch { arena: self.pool.take()?, reads };
-        let arena: Arena =
-            lock(&self.device).read_batch(batch).map_err(|error| self.failed(error))?;
-        piece.copy_from_slice(&arena.as_slice()[skipped..skipped + piece.len()]);
-        Ok(())
+    /// Reads the sectors from `sector` on that hold `length` bytes into `arena`.
+    fn read_disk(&self, sector: ByteOffset, length: usize, arena: Arena) -> Result<Arena> {
+        let size = self.geometry().sector_size.bytes().get() as usize;
+        let total = length.next_multiple_of(size);
+        let reads = (0..total).step_by(TRANSFER_BYTES_MAX).map(|position| Transfer {
+            at: ByteOffset::new(sector.get() + position as u64),
+            position,
+            length: (total - position).min(TRANSFER_BYTES_MAX),
+        });
+        let batch = ReadBatch { arena, reads: reads.collect() };
+        self.disk.read_batch(batch).map_err(|error| self.failed(error))
     }
 
     fn failed(&self, error: DeviceError) -> Error {
@@ -288,11 +322,6 @@ fn push(parts: &mut Vec<Allocation>, from: ByteOffset, until: ByteOffset, is_hol
         }
         _ => parts.push(Allocation { extent, is_hole }),
     }
-}
-
-/// A thread that panicked was only reading: nothing is half done.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

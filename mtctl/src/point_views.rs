@@ -50,7 +50,8 @@ pub(crate) fn at<'a>(
         let target = volume::open_to_look(&named.request)?;
         let path = target.path().display().to_string();
         let geometry = target.geometry();
-        // A view requests one read at a time: a ring would not be faster.
+        // A view requests one read at a time for each client, which has a device of its own: a ring
+        // would not be faster.
         let device = open(target.into_file(), geometry, Engine::Blocking, &[])?;
         let called = format!("{path} {}", retarget::at_point(group, &name, &shown));
         let view = View::of_point(called, device, &history, name.as_str())?;

@@ -7,8 +7,10 @@ use std::os::unix::fs::FileExt;
 
 use crate::device::buffer::Arena;
 use crate::device::disk_file::{DiskFile, Parts, extent_of};
+use crate::device::uring::UringDevice;
 use crate::device::{
-    Attempt, BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Settled, Transfer, WriteBatch,
+    Attempt, BlockDevice, DeviceError, Engine, Flushed, Geometry, ReadBatch, Settled, Transfer,
+    WriteBatch,
 };
 
 /// A disk or an image file.
@@ -76,6 +78,14 @@ impl BlockDevice for BlockingDevice {
 
     fn engine_name(&self) -> &'static str {
         "blocking"
+    }
+
+    fn another(&self, engine: Engine) -> Option<Box<dyn BlockDevice>> {
+        let (file, geometry) = (self.disk.file().try_clone().ok()?, self.disk.geometry());
+        Some(match engine {
+            Engine::Blocking => Box::new(Self::new(file, geometry).ok()?),
+            Engine::Auto | Engine::Uring => Box::new(UringDevice::new(file, geometry, &[]).ok()?),
+        })
     }
 
     fn read_batch(&mut self, batch: ReadBatch) -> Result<Arena, DeviceError> {

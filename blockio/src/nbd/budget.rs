@@ -1,5 +1,5 @@
 //! How much memory the requests of all clients of a server hold together: a request takes its share
-//! before it needs it, and gives it back when it is done.
+//! before it needs it, and gives it back when it is done. Only counted here.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -32,12 +32,10 @@ pub(crate) struct Held {
     pub most: usize,
 }
 
-/// The memory of one request; given back when it is dropped.
+/// The share of one request; given back when it is dropped.
 pub(crate) struct Share<'a> {
     budget: &'a Budget,
     bytes: usize,
-    /// The buffer for a piece, of the requested length.
-    pub buffer: Vec<u8>,
 }
 
 impl Budget {
@@ -45,8 +43,8 @@ impl Budget {
         Self { bytes, held: Mutex::default(), given_back: Condvar::new() }
     }
 
-    /// A buffer of `length` bytes, plus [`REST_BYTES`], as soon as that is free; `None` if `stop`
-    /// is set first.
+    /// A share of `length` bytes, plus [`REST_BYTES`], as soon as that is free; `None` if `stop` is
+    /// set first.
     pub(crate) fn share(&self, length: usize, stop: &AtomicBool) -> Option<Share<'_>> {
         // A request for more than there is would wait for ever.
         let bytes = length.saturating_add(REST_BYTES).min(self.bytes);
@@ -62,7 +60,7 @@ impl Budget {
         held.now += bytes;
         held.most = held.most.max(held.now);
         drop(held);
-        Some(Share { budget: self, bytes, buffer: vec![0; length] })
+        Some(Share { budget: self, bytes })
     }
 
     /// The memory in use, now and at most.
@@ -78,7 +76,6 @@ impl Budget {
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        self.buffer = Vec::new();
         self.budget.lock().now -= self.bytes;
         self.budget.given_back.notify_all();
     }
@@ -95,7 +92,7 @@ mod tests {
         let budget = Budget::new(2 * REST_BYTES + 100);
         let (stop, stopped) = (AtomicBool::new(false), AtomicBool::new(true));
         let first = budget.share(60, &stop).unwrap();
-        assert_eq!(first.buffer.len(), 60);
+        assert_eq!(first.bytes, REST_BYTES + 60);
         // A request that may not wait proves that there is a wait.
         assert!(budget.share(50, &stopped).is_none());
         thread::scope(|scope| {

@@ -3,9 +3,12 @@
 
 use std::error::Error as _;
 use std::io;
+use std::num::NonZeroUsize;
+use std::ops::Range;
 
 use nix::errno::Errno;
 
+use crate::device::buffer::{Arena, ArenaPool};
 use crate::extent::Extent;
 use crate::nbd::budget::{BUDGET_BYTES, Budget, REST_BYTES, Share};
 use crate::nbd::export::Export;
@@ -30,12 +33,15 @@ const STATUS_BYTES_MAX: u32 = 256 << 20;
 /// The most extents in one answer about zeros.
 const DESCRIPTORS_MAX: usize = 8192;
 
+/// The memory of a connection, in bytes: a piece, and the rest of its first and last sectors.
+const MEMORY_BYTES: NonZeroUsize =
+    NonZeroUsize::new(PIECE_BYTES + 2 * 4096).expect("invariant: not zero");
 /// The length of what precedes the bytes of a data chunk: the header and the offset.
 const DATA_FRONT_BYTES: usize = CHUNK_HEADER_BYTES + 8;
 
-/// A client that holds a share keeps nobody else waiting.
-const _: () =
-    assert!(CONNECTIONS_MAX * (DATA_FRONT_BYTES + PIECE_BYTES + REST_BYTES) <= BUDGET_BYTES);
+/// A client that holds a share keeps nobody else waiting; and what connections keep between
+/// requests is within the same bound.
+const _: () = assert!(CONNECTIONS_MAX * (MEMORY_BYTES.get() + REST_BYTES) <= BUDGET_BYTES);
 
 /// Serves a client until it ends; memory for its requests is taken from `budget`.
 pub(crate) fn run(wire: &mut Wire<'_>, exports: &[Export], budget: &Budget) -> Ended {
@@ -43,7 +49,13 @@ pub(crate) fn run(wire: &mut Wire<'_>, exports: &[Export], budget: &Budget) -> E
         Ok(agreed) => agreed,
         Err(ended) => return ended,
     };
-    let mut connection = Connection { wire, agreed, budget };
+    // Mapped now, and taken by the requests as far as they need it. It is kept from one request to
+    // the next: fresh memory would have to be cleared for each.
+    let memory = match ArenaPool::new(1, MEMORY_BYTES) {
+        Ok(memory) => memory,
+        Err(error) => return Ended::Memory(error),
+    };
+    let mut connection = Connection { wire, agreed, budget, memory };
     loop {
         if let Err(ended) = connection.next() {
             return ended;
@@ -55,6 +67,8 @@ struct Connection<'wire, 'socket, 'exports> {
     wire: &'wire mut Wire<'socket>,
     agreed: Agreed<'exports>,
     budget: &'exports Budget,
+    /// For one piece of the request under way.
+    memory: ArenaPool,
 }
 
 impl<'exports> Connection<'_, '_, 'exports> {
@@ -122,7 +136,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
         }
     }
 
-    /// The memory for a request for `extent`, with `front_bytes` before its piece; it is given back
+    /// The share of a request for `extent`, with `front_bytes` before its piece; it is given back
     /// before waiting for the next request.
     fn share(&self, front_bytes: usize, extent: Extent) -> Result<Share<'exports>, Ended> {
         let piece_bytes = extent.length().get().min(PIECE_BYTES as u64) as usize;
@@ -130,22 +144,28 @@ impl<'exports> Connection<'_, '_, 'exports> {
         share.ok_or(Ended::Stopped)
     }
 
+    /// Reads `piece`; returns the memory it is in, and where in it its bytes are.
+    fn read_piece(&self, piece: Extent) -> crate::Result<(Arena, Range<usize>)> {
+        let (arena, from) = self.agreed.export.read(piece, self.memory.take()?)?;
+        Ok((arena, from..from + piece.length().get() as usize))
+    }
+
     /// A simple reply states its success first: a failure after its first piece can only be
     /// reported by ending the connection.
     fn read_simply(&mut self, request: Request, whole: Extent) -> Result<(), Ended> {
-        let mut share = self.share(SIMPLE_REPLY_BYTES, whole)?;
+        let _share = self.share(SIMPLE_REPLY_BYTES, whole)?;
         let header = protocol::simple_reply(request.cookie, None);
-        share.buffer[..SIMPLE_REPLY_BYTES].copy_from_slice(&header);
         for piece in pieces(whole) {
             let is_first = piece.start() == whole.start();
-            let end = SIMPLE_REPLY_BYTES + piece.length().get() as usize;
-            let data = &mut share.buffer[SIMPLE_REPLY_BYTES..end];
-            if let Err(error) = self.agreed.export.read(piece.start(), data) {
-                let fault = self.fault(&error);
-                return if is_first { self.answer(request, Err(fault)) } else { self.torn() };
-            }
-            let front = if is_first { 0 } else { SIMPLE_REPLY_BYTES };
-            self.wire.send(&share.buffer[front..end])?;
+            let (arena, bytes) = match self.read_piece(piece) {
+                Ok(read) => read,
+                Err(error) => {
+                    let fault = self.fault(&error);
+                    return if is_first { self.answer(request, Err(fault)) } else { self.torn() };
+                }
+            };
+            let front = if is_first { &header[..] } else { &[] };
+            self.wire.send_after(front, &arena.as_slice()[bytes])?;
         }
         Ok(())
     }
@@ -162,7 +182,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
         if in_one && request.length as usize > PIECE_BYTES {
             return self.refuse_read(request, Fault::TooLong);
         }
-        let mut share = self.share(DATA_FRONT_BYTES, whole)?;
+        let _share = self.share(DATA_FRONT_BYTES, whole)?;
         for piece in pieces(whole) {
             let parts = if in_one {
                 Ok(vec![Allocation { extent: piece, is_hole: false }])
@@ -170,7 +190,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
                 self.agreed.export.allocation(piece).map_err(|error| self.fault(&error))
             };
             let sent = match parts {
-                Ok(parts) => self.send_parts(request, whole, &parts, &mut share.buffer)?,
+                Ok(parts) => self.send_parts(request, whole, &parts)?,
                 Err(fault) => Err(fault),
             };
             if let Err(fault) = sent {
@@ -187,7 +207,6 @@ impl<'exports> Connection<'_, '_, 'exports> {
         request: Request,
         whole: Extent,
         parts: &[Allocation],
-        buffer: &mut [u8],
     ) -> Result<Result<(), Fault>, Ended> {
         for part in parts {
             let (at, length) = (part.extent.start().get(), part.extent.length().get() as u32);
@@ -196,15 +215,15 @@ impl<'exports> Connection<'_, '_, 'exports> {
                 self.wire.send(&protocol::hole_chunk(request.cookie, is_last, at, length))?;
                 continue;
             }
-            let chunk = &mut buffer[..DATA_FRONT_BYTES + length as usize];
+            let (arena, bytes) = match self.read_piece(part.extent) {
+                Ok(read) => read,
+                Err(error) => return Ok(Err(self.fault(&error))),
+            };
             let header = protocol::chunk_header(request.cookie, Chunk::Data, is_last, 8 + length);
-            chunk[..CHUNK_HEADER_BYTES].copy_from_slice(&header);
-            chunk[CHUNK_HEADER_BYTES..DATA_FRONT_BYTES].copy_from_slice(&at.to_be_bytes());
-            let data = &mut chunk[DATA_FRONT_BYTES..];
-            if let Err(error) = self.agreed.export.read(part.extent.start(), data) {
-                return Ok(Err(self.fault(&error)));
-            }
-            self.wire.send(chunk)?;
+            let mut front = [0; DATA_FRONT_BYTES];
+            front[..CHUNK_HEADER_BYTES].copy_from_slice(&header);
+            front[CHUNK_HEADER_BYTES..].copy_from_slice(&at.to_be_bytes());
+            self.wire.send_after(&front, &arena.as_slice()[bytes])?;
         }
         Ok(Ok(()))
     }
@@ -218,7 +237,8 @@ impl<'exports> Connection<'_, '_, 'exports> {
                 return self.answer(request, Err(fault));
             }
         };
-        let mut share = self.share(0, extent)?;
+        let _share = self.share(0, extent)?;
+        let mut memory = self.memory.take().map_err(|e| Ended::Memory(io::Error::other(e)))?;
         let mut result = Ok(());
         for piece in pieces(extent) {
             let length = piece.length().get();
@@ -226,7 +246,7 @@ impl<'exports> Connection<'_, '_, 'exports> {
                 self.wire.skip(length as u32)?;
                 continue;
             }
-            let data = &mut share.buffer[..length as usize];
+            let data = &mut memory.as_mut_slice()[..length as usize];
             self.wire.receive(data)?;
             result = scratch.write(&self.agreed.export.view, piece.start(), data);
         }

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use crate::Result;
+use crate::device::buffer::Arena;
 use crate::extent::Extent;
 use crate::nbd::protocol::TransmissionFlags;
 use crate::nbd::scratch::Scratch;
-use crate::units::ByteOffset;
 use crate::view::{Allocation, View};
 
 /// A disk under a name.
@@ -47,12 +47,13 @@ impl Export {
         flags
     }
 
-    /// Fills `buffer` with the content from `at` on.
-    pub(crate) fn read(&self, at: ByteOffset, buffer: &mut [u8]) -> Result<()> {
-        match &self.scratch {
-            None => self.view.read(at, buffer),
-            Some(scratch) => scratch.read(&self.view, at, buffer),
-        }
+    /// Reads `extent` into `arena`, which has room for all the sectors that hold it; returns the
+    /// arena, and where in it the bytes begin.
+    pub(crate) fn read(&self, extent: Extent, mut arena: Arena) -> Result<(Arena, usize)> {
+        let Some(scratch) = &self.scratch else { return self.view.read_into(extent, arena) };
+        let length = extent.length().get() as usize;
+        scratch.read(&self.view, extent.start(), &mut arena.as_mut_slice()[..length])?;
+        Ok((arena, 0))
     }
 
     /// The parts of `extent`, each with whether it is known to be zeros: adjacent parts that cover

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{setsockopt, sockopt};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use crate::nbd::budget::{BUDGET_BYTES, Budget};
@@ -28,6 +29,9 @@ use crate::{Error, ErrorKind, Result};
 /// The longest path of a socket that the kernel accepts (`sun_path`, with a terminating zero).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
+/// How much of a reply a Unix socket takes at once, in bytes: with a reply of the usual 256 KiB in
+/// it, the server reads the next one while the client takes this one.
+const SENDING_BYTES: usize = 512 << 10;
 /// How often to check that the served points are still kept.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -229,6 +233,8 @@ impl Listener {
             Self::Unix(listener, _) => {
                 let (socket, _) = listener.accept()?;
                 socket.set_nonblocking(true)?;
+                // It only costs time if that is refused, as it is to all but root.
+                let _ = setsockopt(&socket, sockopt::SndBufForce, &SENDING_BYTES);
                 Ok((Box::new(socket), None))
             }
             Self::Tcp(listener) => {

@@ -1,7 +1,7 @@
 //! A connection's socket: sends and receives whole messages, and never waits for ever. It knows
 //! when the server is to stop and when a client stalls; the meaning of the bytes is not here.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +46,9 @@ pub(crate) enum Ended {
     /// The client does not speak the protocol.
     #[error("the client violates the protocol: {0}")]
     Breach(#[from] Breach),
+    /// There is no memory for its requests.
+    #[error("there is no memory for its requests: {0}")]
+    Memory(io::Error),
     /// The socket failed.
     #[error("the socket failed: {0}")]
     Socket(#[from] io::Error),
@@ -178,14 +181,21 @@ impl<'a> Wire<'a> {
 
     /// Sends all of `bytes`.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        self.send_after(&[], bytes)
+    }
+
+    /// Sends all of `front` and then of `bytes`, together as far as the socket takes them.
+    pub(crate) fn send_after(&mut self, front: &[u8], bytes: &[u8]) -> Result<(), Ended> {
         let wait = Wait::Room(Instant::now() + self.patience.message);
-        let mut sent = 0;
-        while sent < bytes.len() {
-            match self.socket.write(&bytes[sent..]) {
+        let (mut front, mut bytes) = (front, bytes);
+        while !front.is_empty() || !bytes.is_empty() {
+            match self.socket.write_vectored(&[IoSlice::new(front), IoSlice::new(bytes)]) {
                 Ok(0) => return Err(Ended::Vanished),
                 Ok(more) => {
-                    sent += more;
                     self.pace.moves(more);
+                    let of_front = more.min(front.len());
+                    front = &front[of_front..];
+                    bytes = &bytes[more - of_front..];
                 }
                 Err(error) => self.after(error, wait)?,
             }
