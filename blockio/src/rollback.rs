@@ -24,7 +24,7 @@ use crate::device::buffer::{Arena, ArenaPool};
 use crate::group::Undo;
 use crate::group::{Group, GroupView};
 use crate::journal::catalogue::{Catalogue, PointId};
-use crate::journal::images::Images;
+use crate::journal::images::{ImageReader, Images};
 use crate::journal::index::ImageIndex;
 use crate::journal::state::{Progress, VolumeState};
 use crate::notice::Notice;
@@ -47,7 +47,9 @@ use steps::{STEP_BYTES, Steps};
 
 /// How many steps are read ahead, wait for their overwritten data to be preserved, or are being
 /// written.
-const ARENAS: usize = 8;
+const ARENAS: usize = 16;
+/// How many threads read images ahead: a disk has several of their steps under way.
+const READERS: usize = 2;
 const ARENA_BYTES: NonZeroUsize = NonZeroUsize::new(STEP_BYTES).expect("invariant: not zero");
 
 /// What to roll back, and to where.
@@ -139,7 +141,7 @@ pub fn run(
     if may_be_there && proof::hold_all(&images, &names, &mut assignments, stop)? {
         return Ok(Ending::NothingToDo);
     }
-    check(&images, &records, in_thread, stop, observe)?;
+    check(&images, &records, (in_thread, engine), stop, observe)?;
     let made = || ArenaPool::new(ARENAS, ARENA_BYTES);
     let pool = pool
         .map_or_else(made, Ok)
@@ -165,8 +167,18 @@ pub fn run(
     let indexes = order.iter().filter_map(|(_, number)| images.of(*number));
     let total = indexes.map(ImageIndex::bytes).fold(0, u64::saturating_add);
     let images = Arc::new(images);
-    let mut rollback =
-        Rollback { group, volumes, written, images, pool, records, in_thread, done: 0, total };
+    let mut rollback = Rollback {
+        group,
+        volumes,
+        written,
+        images,
+        pool,
+        records,
+        in_thread,
+        engine,
+        done: 0,
+        total,
+    };
     for (index, number) in order {
         if !rollback.volume(index, number, stop, observe)? {
             return Ok(Ending::Stopped);
@@ -208,13 +220,13 @@ fn is_known_to_be_at(group: &GroupView, then: &Progress) -> bool {
 fn check(
     images: &Images,
     pool: &ArenaPool,
-    in_threads: bool,
+    how: (bool, Engine),
     stop: &AtomicBool,
     observe: &mut dyn FnMut(RollbackEvent<'_>),
 ) -> Result<()> {
     planted!(RollbackDoesNotCheckFirst => { return Ok(()) });
     let (of, mut done) = (images.record_bytes(), 0);
-    images.check(pool, in_threads, &mut |bytes| {
+    images.check(pool, how, &mut |bytes| {
         done += bytes;
         observe(RollbackEvent::Checked { done, of });
         match stop.load(Ordering::Relaxed) {
@@ -296,6 +308,7 @@ struct Rollback {
     pool: ArenaPool,
     records: ArenaPool,
     in_thread: bool,
+    engine: Engine,
     done: u64,
     total: u64,
 }
@@ -309,15 +322,15 @@ impl Rollback {
         stop: &AtomicBool,
         observe: &mut dyn FnMut(RollbackEvent<'_>),
     ) -> Result<bool> {
-        let images = Arc::clone(&self.images);
+        let (images, records) = (Arc::clone(&self.images), self.records.clone());
         let steps = Steps::new(images.of(number).into_iter().flat_map(ImageIndex::iter));
-        let records = self.records.clone();
+        let engine = self.engine;
+        let reader = || ImageReader::new(&images, engine, &records);
         let goes_on = match self.in_thread {
-            false => {
-                self.write_all(index, &mut Ahead::inline(steps, &images, &records), stop, observe)
-            }
+            false => self.write_all(index, &mut Ahead::inline(steps, reader()), stop, observe),
             true => std::thread::scope(|scope| {
-                let mut ahead = Ahead::in_thread(scope, steps, &images, &records)?;
+                let readers = [(); READERS].map(|()| reader());
+                let mut ahead = Ahead::in_threads(scope, steps, readers)?;
                 self.write_all(index, &mut ahead, stop, observe)
             }),
         }?;

