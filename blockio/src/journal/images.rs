@@ -226,8 +226,8 @@ impl Images {
     }
 
     /// Compares every record with its checksum, several segments simultaneously if `in_threads`,
-    /// through queues if `engine` has some; `observe` receives the bytes of each, and ends the check
-    /// by returning an error.
+    /// through queues if `engine` has some; `observe` receives the bytes of each, and ends the
+    /// check by returning an error.
     ///
     /// # Errors
     ///
