@@ -4,7 +4,6 @@
 use std::fs::File;
 
 use crate::device::Engine;
-use crate::device::buffer::Region;
 use crate::device::open::open;
 use crate::device::{BlockDevice, Geometry};
 use crate::target_identity::{Held, KnownAs, TargetIdentity};
@@ -123,19 +122,19 @@ impl Disk {
         }
     }
 
-    /// Opens it for writing from `regions`.
+    /// Opens it for writing.
     ///
     /// # Errors
     ///
     /// `Failed`: it could not be opened, or is already being written.
-    pub fn open(&mut self, engine: Engine, regions: &[Region]) -> Result<Box<dyn BlockDevice>> {
+    pub fn open(&mut self, engine: Engine) -> Result<Box<dyn BlockDevice>> {
         let opening = |shown: &str| format!("opening {shown}");
         match self {
             Self::Target(target) => {
                 let shown = target.path().display().to_string();
                 let file = target.file().try_clone();
                 let file = file.map_err(|error| Error::failed(opening(&shown), error))?;
-                open(file, target.geometry(), engine, regions)
+                open(file, target.geometry(), engine)
             }
             Self::Device(device) => device.device.take().ok_or_else(|| {
                 let context =

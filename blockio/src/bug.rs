@@ -51,6 +51,12 @@ pub(crate) enum Bug {
     PointBeforeFlush,
     /// Data that an earlier process left in a cache is relied on as durable.
     SegmentsNotFlushedAtOpen,
+    /// A checkpoint beside which writing continues records where the input is now.
+    CheckpointPastItsPlace,
+    /// A flush beside which writing continues begins before what it includes was written.
+    FlushBeforeWhatItIncludes,
+    /// Progress is recorded while the flush beside which writing continues is under way.
+    FlushBehindNotAwaited,
     /// Segments are removed before the state that needs them is replaced.
     UnlinkBeforeState,
     /// When two epochs are merged, the later image wins.
@@ -102,7 +108,7 @@ pub(crate) enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All bugs.
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 38] = [
         Self::NoBarrier1,
         Self::NoBarrier2,
         Self::NoBarrier3,
@@ -115,6 +121,9 @@ impl Bug {
         Self::RollbackNotLogged,
         Self::PointBeforeFlush,
         Self::SegmentsNotFlushedAtOpen,
+        Self::CheckpointPastItsPlace,
+        Self::FlushBeforeWhatItIncludes,
+        Self::FlushBehindNotAwaited,
         Self::UnlinkBeforeState,
         Self::MergeKeepsTheLaterImage,
         Self::ViewDoesNotLookAgain,

@@ -92,6 +92,15 @@ pub enum Reading {
     UnderWay,
 }
 
+/// The state of a flush after [`begin_flush`](BlockDevice::begin_flush).
+#[derive(Debug)]
+pub enum Flushing {
+    /// It is done.
+    Done(Flushed),
+    /// It is still under way in the device.
+    UnderWay,
+}
+
 /// Proof that nothing is under way on a device: every write so far was reaped, none failed, and
 /// short writes were finished. Only a device makes one; a flush needs it.
 #[must_use = "a settled device is to be flushed, or the writes are not known to be durable"]
@@ -270,6 +279,33 @@ pub trait BlockDevice: Send {
     /// The kernel's error. Everything written before is then in an unknown state: the kernel may
     /// have dropped it, and a second flush would not report that. The device stays failed.
     fn flush(&mut self, settled: Settled) -> Result<Flushed, DeviceError>;
+
+    /// Begins to make durable what was written before this call, and may return before it is done.
+    /// What is written from now on may or may not be durable then. There is one flush at a time,
+    /// and [`flush`](Self::flush) includes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    fn begin_flush(&mut self) -> Result<Flushing, DeviceError> {
+        let settled = self.settle()?;
+        self.flush(settled).map(Flushing::Done)
+    }
+
+    /// Whether the flush under way has been done.
+    fn is_flushed(&mut self) -> bool {
+        true
+    }
+
+    /// Waits for the flush under way.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush). Also an error if no flush is under way.
+    fn finish_flush(&mut self) -> Result<Flushed, DeviceError> {
+        let (attempt, cause) = (Attempt::Flush, io::ErrorKind::InvalidInput.into());
+        Err(DeviceError { attempt, cause })
+    }
 
     /// Announces that another thread will use the device from now on. Without this call, the file
     /// stays in use for some milliseconds after everything was closed. Nothing may be under way.

@@ -91,7 +91,7 @@ pub fn require_room(known: &VolumeState, new: &Disk) -> Result<()> {
 /// `Failed`: it cannot be opened.
 pub fn view(disk: &mut Disk) -> Result<View> {
     // A view reads one piece at a time: a ring would be no faster.
-    View::of_disk(disk.shown(), disk.open(Engine::Blocking, &[])?)
+    View::of_disk(disk.shown(), disk.open(Engine::Blocking)?)
 }
 
 /// Compares the old disk of `volume`, whose state is `known`, with the new one.

@@ -159,7 +159,7 @@ pub fn run(
     }
     let mut volumes = Volumes::new(assignments);
     for (index, _) in &order {
-        volumes.get(*index).open_to_write(engine, false, pool.regions())?;
+        volumes.get(*index).open_to_write(engine, false)?;
     }
     let written: Vec<usize> = order.iter().map(|(index, _)| *index).collect();
     let named = written.iter().map(|index| volumes.get(*index).name().to_owned());

@@ -52,7 +52,7 @@ pub(crate) fn at<'a>(
         let geometry = target.geometry();
         // A view requests one read at a time for each client, which has a device of its own: a ring
         // would not be faster.
-        let device = open(target.into_file(), geometry, Engine::Blocking, &[])?;
+        let device = open(target.into_file(), geometry, Engine::Blocking)?;
         let called = format!("{path} {}", retarget::at_point(group, &name, &shown));
         let view = View::of_point(called, device, &history, name.as_str())?;
         views.push(PointView { name, view });

@@ -23,12 +23,12 @@ use mt_tests::skip::skipped;
 const MIB: u64 = 1 << 20;
 const ENGINES: [Engine; 2] = [Engine::Blocking, Engine::Uring];
 
-fn device(path: &Path, capacity: u64, engine: Engine, pool: &ArenaPool) -> Box<dyn BlockDevice> {
+fn device(path: &Path, capacity: u64, engine: Engine) -> Box<dyn BlockDevice> {
     let flags = libc::O_DIRECT;
     let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).unwrap();
     let geometry =
         Geometry { capacity: ByteCount::new(capacity), sector_size: SectorSize::Bytes512 };
-    open(file, geometry, engine, pool.regions()).unwrap()
+    open(file, geometry, engine).unwrap()
 }
 
 /// One MiB of data for each of these MiBs.
@@ -89,7 +89,7 @@ fn a_full_file_system_is_named_with_the_extent_that_did_not_fit() {
         let path = mountpoint.join("image");
         File::create(&path).unwrap().set_len(8 * MIB).unwrap();
         let pool = pool();
-        let mut device = device(&path, 8 * MIB, engine, &pool);
+        let mut device = device(&path, 8 * MIB, engine);
         let failure = first_failure(&mut *device, &pool, 8);
         assert_eq!(failure.cause.raw_os_error(), Some(libc::ENOSPC), "{failure:?}");
         let third = Extent::new(ByteOffset::new(3 * MIB), ByteCount::new(MIB)).unwrap();
@@ -115,7 +115,7 @@ fn a_disk_that_lost_its_medium_fails_with_the_place_and_what_the_kernel_said() {
         File::create(&file).unwrap().set_len(8 * MIB).unwrap();
         let disk = LoopDevice::attach(&["--direct-io=on"], &file);
         let pool = pool();
-        let mut device = device(Path::new(disk.path()), 8 * MIB, engine, &pool);
+        let mut device = device(Path::new(disk.path()), 8 * MIB, engine);
         let failure = first_failure(&mut *device, &pool, 8);
         let errno = failure.cause.raw_os_error();
         assert!([Some(libc::EIO), Some(libc::ENOSPC)].contains(&errno), "{failure:?}");
@@ -136,7 +136,7 @@ fn a_failure_among_many_transfers_under_way_loses_no_arena_and_hides_nothing() {
     for engine in ENGINES {
         let pool = pool();
         // Opened as longer than it is: the write past its end fails, the others succeed.
-        let mut device = device(Path::new(disk.path()), 16 * MIB, engine, &pool);
+        let mut device = device(Path::new(disk.path()), 16 * MIB, engine);
         let begun = device.write_batch(batch(&pool, &[0, 1, 12, 2, 3]));
         let failure = begun.and_then(|()| device.settle().map(drop)).unwrap_err();
         let beyond = Extent::new(ByteOffset::new(12 * MIB), ByteCount::new(MIB)).unwrap();

@@ -57,7 +57,7 @@ impl Image {
         let capacity = ByteCount::new(self.content.len() as u64);
         let geometry = Geometry { capacity, sector_size: SectorSize::Bytes512 };
         let file = File::open(self.path("disk")).unwrap();
-        let device = open_device(file, geometry, Engine::Blocking, &[]).unwrap();
+        let device = open_device(file, geometry, Engine::Blocking).unwrap();
         Arc::new(View::of_disk("disk".to_owned(), device).unwrap())
     }
 

@@ -32,4 +32,7 @@ pub struct ApplyOptions {
     /// How often to make a crash-consistent point, where the batches of a stream come in write
     /// order and the stream has not made a point itself.
     pub point_every: Option<Duration>,
+    /// A checkpoint is due when this many bytes were written since the last one; `None` for
+    /// 256 MiB.
+    pub checkpoint_bytes: Option<u64>,
 }

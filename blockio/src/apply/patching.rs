@@ -26,7 +26,7 @@ pub(crate) fn write(
     let mut written = Vec::new();
     let size = device.geometry().sector_size;
     let sector_bytes = bytes(size);
-    let room = scratch.regions().first().map_or(1, |region| region.length / sector_bytes).max(1);
+    let room = (scratch.arena_bytes().get() / sector_bytes).max(1);
     for some in patches.chunks(room) {
         let transfers = transfers(some, size);
         // A sector that is replaced whole need not be read, and may be unreadable.

@@ -77,8 +77,7 @@ pub(crate) fn compare(
 
 /// An extent divided into reads: a write is one, and zeros may be many.
 fn parts(extent: Extent, scratch: &ArenaPool) -> impl Iterator<Item = Transfer> {
-    let room = scratch.regions().first().map_or(0, |region| region.length);
-    let step = room.clamp(1, TRANSFER_BYTES_MAX) as u64;
+    let step = scratch.arena_bytes().get().min(TRANSFER_BYTES_MAX) as u64;
     let (start, end) = (extent.start().get(), extent.end().get());
     (start..end).step_by(usize::try_from(step).unwrap_or(usize::MAX)).map(move |at| {
         let length = step.min(end - at) as usize;

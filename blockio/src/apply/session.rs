@@ -3,6 +3,7 @@
 //! ```text
 //! waiting     the next item, memory, the timer
 //! admitting   streams that begin: may they, and from where
+//! checkpoint  when progress becomes durable: at once, or beside what follows
 //! record      reports progress and points to the group   BARRIER 3
 //! ```
 
@@ -31,9 +32,15 @@ use crate::verify::VerifiedBatch;
 use crate::{Error, ErrorKind, Result};
 
 mod admitting;
+mod checkpoint;
+mod place;
 mod point;
 mod record;
 mod waiting;
+
+#[cfg(test)]
+use checkpoint::{CHECKPOINT_AFTER, CHECKPOINT_BYTES};
+use place::CheckpointBehind;
 
 /// How many batches can be read ahead, or be under way to the devices.
 const ARENAS: usize = 4;
@@ -41,13 +48,9 @@ const ARENAS: usize = 4;
 const ARENAS_WITH_HISTORY: usize = 8;
 pub(super) const ARENA_BYTES: NonZeroUsize =
     NonZeroUsize::new(BATCH_BYTES_MAX).expect("invariant: not zero");
-/// A checkpoint is due when this many bytes were written since the last one.
-const CHECKPOINT_BYTES: u64 = 256 << 20;
 /// A checkpoint is due when this many marks came with nothing between them: their names stay in
 /// memory until then.
 const POINTS_WAITING_MAX: usize = 256;
-/// A checkpoint is due this long after the last one.
-const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
 
 /// A run.
 pub(crate) struct Session<'a> {
@@ -69,6 +72,8 @@ pub(crate) struct Session<'a> {
     consumed_before: u64,
     written_since: u64,
     checkpointed: Instant,
+    // The checkpoint beside which the run continues.
+    behind: Option<CheckpointBehind>,
     has_written: bool,
     // Some volumes may have a batch that others do not have.
     is_in_a_batch: bool,
@@ -156,6 +161,7 @@ impl<'a> Session<'a> {
             consumed_before: 0,
             written_since: 0,
             checkpointed: Instant::now(),
+            behind: None,
             has_written: false,
             is_in_a_batch: false,
             points: Vec::new(),
@@ -221,7 +227,7 @@ impl<'a> Session<'a> {
                 }
                 self.advance(at, |_| {});
                 self.points.push(point::of_mark(mark));
-                self.written_since = CHECKPOINT_BYTES;
+                self.written_since = u64::MAX;
             }
             Fed::End(end, at) => {
                 self.require_content(&at)?;
@@ -291,11 +297,10 @@ impl<'a> Session<'a> {
         self.tell_failures();
         self.advance(at, |_| {});
         self.is_in_a_batch = false;
-        let due = self.written_since >= CHECKPOINT_BYTES
-            || self.checkpointed.elapsed() >= CHECKPOINT_AFTER;
-        if due && self.group.view().remembers() {
-            self.checkpoint(When::OnTheWay)?;
+        if self.is_checkpoint_due() {
+            self.begin_checkpoint()?;
         }
+        self.finish_checkpoint(false)?;
         Ok(Next::Go)
     }
 
@@ -390,26 +395,6 @@ impl<'a> Session<'a> {
             }
             add(&mut self.written_since, length);
         }
-    }
-
-    fn flush(&mut self) -> Result<AllFlushed> {
-        let flushed = self.volumes.flush(&mut self.group)?;
-        self.tell_failures();
-        Ok(flushed)
-    }
-
-    /// Makes everything so far durable, then records that it is.
-    fn checkpoint(&mut self, when: When) -> Result<()> {
-        planted!(PointBeforeFlush => {
-            if !self.points.is_empty() {
-                self.record(AllFlushed::of_nothing(), when)?;
-            }
-        });
-        let flushed = self.flush()?;
-        (self.written_since, self.checkpointed) = (0, Instant::now());
-        self.record(flushed, when)?;
-        self.durable = self.summary;
-        Ok(())
     }
 
     fn input_end(&mut self) -> Result<()> {

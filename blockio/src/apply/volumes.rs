@@ -10,7 +10,7 @@ use crate::apply::writer::Writer;
 use crate::assignment::Assignment;
 use crate::barrier::AllFlushed;
 use crate::device::Engine;
-use crate::device::buffer::{Arena, Region};
+use crate::device::buffer::Arena;
 use crate::group::Group;
 use crate::group::keeper::Preserve;
 use crate::journal::memo::TargetMemo;
@@ -24,9 +24,10 @@ use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
 mod advancing;
+mod behind;
 mod pending;
 
-use pending::{Pending, Reads, Stage};
+use pending::{FlushBehind, Pending, Reads, Stage};
 
 /// How much of an input a volume has; more compares as greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,20 +141,15 @@ impl Volume {
         self.assignment.target.geometry().sector_size
     }
 
-    /// Opens its device, unless it is open or has failed. Writes will come from `regions`.
-    pub(crate) fn open(&mut self, options: &ApplyOptions, regions: &[Region]) -> Result<()> {
-        self.open_to_write(options.engine, options.verify, regions)
+    /// Opens its device, unless it is open or has failed.
+    pub(crate) fn open(&mut self, options: &ApplyOptions) -> Result<()> {
+        self.open_to_write(options.engine, options.verify)
     }
 
     /// As [`open`](Self::open), with the options that matter.
-    pub(crate) fn open_to_write(
-        &mut self,
-        engine: Engine,
-        reads_back: bool,
-        regions: &[Region],
-    ) -> Result<()> {
+    pub(crate) fn open_to_write(&mut self, engine: Engine, reads_back: bool) -> Result<()> {
         if matches!(self.state, State::Closed) {
-            let device = self.assignment.target.open(engine, regions)?;
+            let device = self.assignment.target.open(engine)?;
             self.state = State::Open(Writer::new(self.shown(), device, reads_back));
         }
         Ok(())
@@ -173,6 +169,10 @@ pub(crate) struct Volumes {
     planner: Planner,
     /// Planned, but not written before its history is durable; oldest first.
     pending: VecDeque<Pending>,
+    /// How many plans were written, or given up, so far.
+    plans_done: u64,
+    /// The flush beside which writing continues.
+    behind: Option<FlushBehind>,
     /// Something could not be recorded, and so was not written.
     has_lost_history: bool,
     failures: Vec<Error>,
@@ -195,6 +195,8 @@ impl Volumes {
             volumes: volumes.collect(),
             planner: Planner::default(),
             pending: VecDeque::new(),
+            plans_done: 0,
+            behind: None,
             has_lost_history: false,
             failures: Vec::new(),
             told: 0,
@@ -308,7 +310,7 @@ impl Volumes {
         let stage = Stage::Reads(Reads { plan, arena, under_way, is_complete });
         self.pending.push_back(Pending { index, stage });
         self.begin_reads(outlines, group)?;
-        self.write_what_is_preserved(group)
+        self.advance_plans(group)
     }
 
     /// Waits for something under way, or for history; returns false if there is neither.
@@ -317,17 +319,23 @@ impl Volumes {
     ///
     /// As [`write`](Self::write).
     pub(crate) fn reap(&mut self, group: &mut Group) -> Result<bool> {
-        if self.wait_for_history(group)? {
-            self.write_what_is_preserved(group)?;
+        let before = self.plans_done;
+        self.advance_plans(group)?;
+        if self.plans_done > before {
             return Ok(true);
         }
         let busy = self
             .volumes
             .iter_mut()
             .position(|volume| volume.writer().is_some_and(Writer::has_something_under_way));
-        let Some(index) = busy else { return Ok(false) };
-        let reaped = self.volumes[index].writer().map_or(Ok(()), Writer::reap);
-        self.note(index, reaped);
+        match busy {
+            Some(index) => {
+                let reaped = self.volumes[index].writer().map_or(Ok(()), Writer::reap);
+                self.note(index, reaped);
+            }
+            None if self.pending.is_empty() => return Ok(false),
+            None => self.wait_for_one(group)?,
+        }
         Ok(true)
     }
 
@@ -337,7 +345,7 @@ impl Volumes {
     ///
     /// As [`write`](Self::write).
     pub(crate) fn advance(&mut self, group: &mut Group) -> Result<bool> {
-        self.write_what_is_preserved(group)?;
+        self.advance_plans(group)?;
         let mut is_busy = !self.pending.is_empty();
         for index in 0..self.volumes.len() {
             let Some(writer) = self.volumes[index].writer() else { continue };
@@ -356,14 +364,20 @@ impl Volumes {
     ///
     /// As [`write`](Self::write): anything not written yet stays unwritten.
     pub(crate) fn flush(&mut self, group: &mut Group) -> Result<AllFlushed> {
-        self.record_what_is_read(true, group)?;
         while self.wait_for_history(group)? {}
-        if self.has_lost_history {
-            let context = "data whose before-image is not preserved is not written, nor is \
-                           anything after it";
-            return Err(Error::new(ErrorKind::Failed, context));
-        }
+        self.require_history()?;
+        // It includes everything that the flush behind does.
+        self.behind = None;
         Ok(self.flush_what_is_written())
+    }
+
+    fn require_history(&self) -> Result<()> {
+        if !self.has_lost_history {
+            return Ok(());
+        }
+        let context =
+            "data whose before-image is not preserved is not written, nor is anything after it";
+        Err(Error::new(ErrorKind::Failed, context))
     }
 
     /// Makes the writes so far durable, but not the plans that wait for their history.

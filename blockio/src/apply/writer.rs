@@ -8,7 +8,8 @@ use crate::apply::read_back::{self, ReadBackError};
 use crate::apply::under_way::UnderWay;
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::device::{
-    BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Reading, TRANSFER_BYTES_MAX, WriteBatch,
+    BlockDevice, DeviceError, Flushed, Flushing, Geometry, ReadBatch, Reading, TRANSFER_BYTES_MAX,
+    WriteBatch,
 };
 use crate::extent::Extent;
 use crate::group::preserve::PreservedPlan;
@@ -142,6 +143,21 @@ impl Writer {
         let flushed = self.device.settle().and_then(|settled| self.device.flush(settled));
         self.under_way.clear();
         flushed.map_err(|error| self.failed(error))
+    }
+
+    /// Begins to make durable what was written so far, beside what is written from now on.
+    pub(crate) fn begin_flush(&mut self) -> Result<Flushing> {
+        self.device.begin_flush().map_err(|error| self.failed(error))
+    }
+
+    /// Whether the flush under way has been done.
+    pub(crate) fn is_flushed(&mut self) -> bool {
+        self.device.is_flushed()
+    }
+
+    /// Waits for the flush under way (BARRIER 2).
+    pub(crate) fn finish_flush(&mut self) -> Result<Flushed> {
+        self.device.finish_flush().map_err(|error| self.failed(error))
     }
 
     /// Waits for writes under way to `touched`: a device may do operations in any order, so a

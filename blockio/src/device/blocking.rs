@@ -84,7 +84,7 @@ impl BlockDevice for BlockingDevice {
         let (file, geometry) = (self.disk.file().try_clone().ok()?, self.disk.geometry());
         Some(match engine {
             Engine::Blocking => Box::new(Self::new(file, geometry).ok()?),
-            Engine::Auto | Engine::Uring => Box::new(UringDevice::new(file, geometry, &[]).ok()?),
+            Engine::Auto | Engine::Uring => Box::new(UringDevice::new(file, geometry).ok()?),
         })
     }
 

@@ -1,17 +1,17 @@
 //! Memory for I/O: arenas, aligned for O_DIRECT, in huge pages if available, from a pool of a fixed
-//! number. An empty pool makes its caller wait: that is what bounds our memory.
+//! number. An empty pool makes its caller wait: that is what bounds our memory. The arena that came
+//! back last is the next to be used: it is in the processor's cache, and what is never needed is
+//! never touched.
 #![expect(unsafe_code, reason = "memory that is mapped, aligned, and shared with the kernel")]
 
 use std::io;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
-use crate::patience::{Limits, receive};
+use crate::patience::{Limits, Patience, STEP};
 use crate::{Error, Result};
 
 /// The size of huge pages, in bytes, on every machine that we run on.
@@ -24,11 +24,7 @@ struct Mapping {
     mapped_bytes: usize,
     start: NonNull<u8>,
     length: usize,
-    serial: u64,
 }
-
-/// The next mapping's serial number.
-static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 // SAFETY: the mapping is private anonymous memory that only its owner reaches; nothing about it
 // belongs to a thread.
@@ -76,13 +72,7 @@ impl Mapping {
         start: NonNull<u8>,
         length: NonZeroUsize,
     ) -> Self {
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        Self { mapped, mapped_bytes: mapped_bytes.get(), start, length: length.get(), serial }
-    }
-
-    fn region(&self) -> Region {
-        let address = self.start.as_ptr().addr();
-        Region { address, length: self.length, serial: self.serial }
+        Self { mapped, mapped_bytes: mapped_bytes.get(), start, length: length.get() }
     }
 }
 
@@ -108,7 +98,7 @@ impl Drop for Mapping {
 pub struct Arena {
     // Taken out only by `drop`.
     mapping: Option<Mapping>,
-    home: Sender<Mapping>,
+    home: Arc<Free>,
 }
 
 impl Arena {
@@ -129,10 +119,9 @@ impl Arena {
         unsafe { std::slice::from_raw_parts_mut(mapping.start.as_ptr(), mapping.length) }
     }
 
-    /// Where it is mapped.
-    #[must_use]
-    pub fn region(&self) -> Region {
-        self.mapping().region()
+    /// The address of its first byte, for the kernel.
+    pub(crate) fn address(&self) -> usize {
+        self.mapping().start.as_ptr().addr()
     }
 
     fn mapping(&self) -> &Mapping {
@@ -143,30 +132,32 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         if let Some(mapping) = self.mapping.take() {
-            // If the pool is gone, the mapping comes back in the error, and is unmapped there.
-            let _ = self.home.send(mapping);
+            self.home.lock().push(mapping);
+            self.home.came_back.notify_one();
         }
     }
 }
 
-/// The location of an arena of a pool, for registration with a ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Region {
-    /// The address of its first byte.
-    pub address: usize,
-    /// Its length in bytes.
-    pub length: usize,
-    // A later mapping at the same address is another region: a ring has registered pages, and the
-    // pages of a dropped pool must never be taken for those of a new one.
-    serial: u64,
+/// The arenas that nobody uses, of a pool, or of one that is gone.
+#[derive(Debug)]
+struct Free {
+    mappings: Mutex<Vec<Mapping>>,
+    came_back: Condvar,
+}
+
+impl Free {
+    fn lock(&self) -> MutexGuard<'_, Vec<Mapping>> {
+        // Nothing can panic while it is locked: a poisoned lock guards a sound list.
+        self.mappings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A fixed number of arenas of one size; a clone is the same pool.
 #[derive(Clone, Debug)]
 pub struct ArenaPool {
-    free: Arc<Mutex<Receiver<Mapping>>>,
-    home: Sender<Mapping>,
-    regions: Arc<[Region]>,
+    free: Arc<Free>,
+    count: usize,
+    arena_bytes: NonZeroUsize,
 }
 
 impl ArenaPool {
@@ -176,14 +167,9 @@ impl ArenaPool {
     ///
     /// The error of mmap(2); ENOMEM.
     pub fn new(count: usize, length: NonZeroUsize) -> io::Result<Self> {
-        let (home, free) = channel();
-        let mut regions = Vec::with_capacity(count);
-        for _ in 0..count {
-            let mapping = Mapping::new(length)?;
-            regions.push(mapping.region());
-            home.send(mapping).map_err(io::Error::other)?;
-        }
-        Ok(Self { free: Arc::new(Mutex::new(free)), home, regions: regions.into() })
+        let mappings: io::Result<_> = (0..count).map(|_| Mapping::new(length)).collect();
+        let free = Free { mappings: Mutex::new(mappings?), came_back: Condvar::new() };
+        Ok(Self { free: Arc::new(free), count, arena_bytes: length })
     }
 
     /// An arena; waits until one is free. It still holds the data of its last user.
@@ -197,27 +183,40 @@ impl ArenaPool {
 
     /// As [`take`](Self::take), with `limits` on the wait.
     pub(crate) fn take_within(&self, limits: Limits) -> Result<Arena> {
-        let waited_for = format!("memory, of which {} parts are in use", self.regions.len());
-        // Nothing can panic while it is locked: a poisoned lock guards a sound receiver.
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mapping = receive(&free, limits, &waited_for)
-            .map_err(|error| Error::failed("waiting for memory for I/O", error))?;
-        let mapping = mapping.expect("invariant: the pool holds a sender of its own");
-        Ok(Arena { mapping: Some(mapping), home: self.home.clone() })
+        let count = self.count;
+        let waited_for = || format!("memory, of which {count} parts are in use");
+        let mut patience = Patience::new(limits);
+        let mut free = self.free.lock();
+        loop {
+            if let Some(mapping) = free.pop() {
+                return Ok(self.arena(mapping));
+            }
+            let step = STEP.min(limits.longest);
+            let waited = self.free.came_back.wait_timeout(free, step);
+            let (again, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+            free = again;
+            if outcome.timed_out() {
+                patience
+                    .go_on(waited_for)
+                    .map_err(|error| Error::failed("waiting for memory for I/O", error))?;
+            }
+        }
     }
 
     /// An arena, if one is free now.
     #[must_use]
     pub fn try_take(&self) -> Option<Arena> {
-        let free = self.free.try_lock().ok()?;
-        let mapping = free.try_recv().ok()?;
-        Some(Arena { mapping: Some(mapping), home: self.home.clone() })
+        self.free.lock().pop().map(|mapping| self.arena(mapping))
     }
 
-    /// The locations of its arenas.
+    fn arena(&self, mapping: Mapping) -> Arena {
+        Arena { mapping: Some(mapping), home: Arc::clone(&self.free) }
+    }
+
+    /// The length of each arena, in bytes.
     #[must_use]
-    pub fn regions(&self) -> &[Region] {
-        &self.regions
+    pub fn arena_bytes(&self) -> NonZeroUsize {
+        self.arena_bytes
     }
 }
 
@@ -231,15 +230,15 @@ mod tests {
     }
 
     #[test]
-    fn an_arena_is_aligned_and_where_its_region_says() {
+    fn an_arena_is_aligned_and_as_long_as_its_pool_says() {
         let pool = pool(2);
         let (mut first, second) = (pool.take().unwrap(), pool.take().unwrap());
         first.as_mut_slice()[8191] = 7;
         assert_eq!(first.as_slice()[8191], 7);
         for arena in [first, second] {
-            assert!(pool.regions().contains(&arena.region()));
-            assert_eq!(arena.as_slice().as_ptr().addr(), arena.region().address);
-            assert_eq!((arena.region().address % 4096, arena.region().length), (0, 8192));
+            assert_eq!(arena.as_slice().as_ptr().addr(), arena.address());
+            assert_eq!((arena.address() % 4096, arena.as_slice().len()), (0, 8192));
+            assert_eq!(pool.arena_bytes().get(), 8192);
         }
     }
 
@@ -254,13 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_at_the_address_of_one_that_is_gone_is_another_region() {
-        let mut earlier = Vec::new();
-        for _ in 0..100 {
-            let region = pool(1).take().unwrap().region();
-            assert!(!earlier.contains(&region), "{region:?}");
-            earlier.push(region);
-        }
+    fn the_arena_that_came_back_last_is_the_next() {
+        let pool = pool(3);
+        let [first, second] = [pool.take().unwrap(), pool.take().unwrap()];
+        let (last, before) = (first.address(), second.address());
+        drop(second);
+        drop(first);
+        let again = [pool.take().unwrap(), pool.take().unwrap()];
+        assert_eq!(again.map(|arena| arena.address()), [last, before]);
     }
 
     #[test]
@@ -271,9 +271,10 @@ mod tests {
             return;
         }
         let pool = ArenaPool::new(1, NonZeroUsize::new(8 << 20).unwrap()).unwrap();
-        pool.take().unwrap().as_mut_slice().fill(1);
+        let mut arena = pool.take().unwrap();
+        arena.as_mut_slice().fill(1);
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-        let kib = huge_kib_at(&maps, pool.regions()[0].address);
+        let kib = huge_kib_at(&maps, arena.address());
         assert!(kib >= 8 << 10, "{kib} KiB in huge pages");
     }
 
@@ -327,8 +328,8 @@ mod tests {
     fn an_empty_pool_makes_its_caller_wait_for_an_arena() {
         let pool = pool(1);
         let arena = pool.take().unwrap();
-        let only = arena.region();
-        let waiter = std::thread::spawn(move || pool.take().unwrap().region());
+        let only = arena.address();
+        let waiter = std::thread::spawn(move || pool.take().unwrap().address());
         drop(arena);
         assert_eq!(waiter.join().unwrap(), only);
     }

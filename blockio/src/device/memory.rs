@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::device::buffer::Arena;
 use crate::device::disk_file::{check, clip, extent_of};
 use crate::device::{
-    Attempt, BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Settled, Transfer, WriteBatch,
+    Attempt, BlockDevice, DeviceError, Flushed, Flushing, Geometry, ReadBatch, Settled, Transfer,
+    WriteBatch,
 };
 use crate::extent::Extent;
 
@@ -20,6 +21,8 @@ pub struct MemoryDevice {
     reads: Countdown,
     writes: Countdown,
     flushes: Countdown,
+    /// How often a flush is asked for before it is done, and how often that is to come yet.
+    flush_beside: Option<(usize, usize)>,
     first_failure: Option<Arc<DeviceError>>,
 }
 
@@ -51,6 +54,7 @@ impl MemoryDevice {
             reads: Countdown::default(),
             writes: Countdown::default(),
             flushes: Countdown::default(),
+            flush_beside: None,
             first_failure: None,
         }
     }
@@ -72,6 +76,12 @@ impl MemoryDevice {
     #[cfg(test)]
     pub(crate) fn failing_flushes(self, good: usize, errno: i32) -> Self {
         Self { flushes: Countdown(Some((good, errno))), ..self }
+    }
+
+    /// The same disk, of which a flush that was begun is done once it was asked for `times` times.
+    #[cfg(test)]
+    pub(crate) fn flushing_beside(self, times: usize) -> Self {
+        Self { flush_beside: Some((times, 0)), ..self }
     }
 
     /// A copy of all bytes.
@@ -176,6 +186,26 @@ impl BlockDevice for MemoryDevice {
             self.first_failure.insert(Arc::new(failure)).again()
         })?;
         Ok(Flushed(()))
+    }
+
+    fn begin_flush(&mut self) -> Result<Flushing, DeviceError> {
+        if let Some((times, left)) = &mut self.flush_beside {
+            *left = *times;
+            return Ok(Flushing::UnderWay);
+        }
+        let settled = self.settle()?;
+        self.flush(settled).map(Flushing::Done)
+    }
+
+    fn is_flushed(&mut self) -> bool {
+        let Some((_, left)) = &mut self.flush_beside else { return true };
+        *left = left.saturating_sub(1);
+        *left == 0
+    }
+
+    fn finish_flush(&mut self) -> Result<Flushed, DeviceError> {
+        let settled = self.settle()?;
+        self.flush(settled)
     }
 }
 

@@ -6,35 +6,28 @@ use std::io;
 use std::sync::Once;
 
 use crate::device::blocking::BlockingDevice;
-use crate::device::buffer::Region;
 use crate::device::uring::UringDevice;
 use crate::device::{BlockDevice, Engine, Geometry};
 use crate::remedy::{DiskRemedy, Remedied};
 use crate::{Error, Result};
 
 /// Makes a device of `file`, which is open for reading and writing, with O_DIRECT if possible.
-/// `regions` are the arenas that writes will come from, to be registered.
 /// [`BlockDevice::engine_name`] returns the engine that was chosen.
 ///
 /// # Errors
 ///
 /// Of kind `Failed` if [`Engine::Uring`] is wanted and not available, or if an image that is not
 /// whole sectors cannot be opened a second time without O_DIRECT.
-pub fn open(
-    file: File,
-    geometry: Geometry,
-    engine: Engine,
-    regions: &[Region],
-) -> Result<Box<dyn BlockDevice>> {
+pub fn open(file: File, geometry: Geometry, engine: Engine) -> Result<Box<dyn BlockDevice>> {
     match engine {
         Engine::Blocking => open_blocking(file, geometry),
-        Engine::Uring => match open_uring(&file, geometry, regions) {
+        Engine::Uring => match open_uring(&file, geometry) {
             Ok(device) => Ok(device),
             Err(cause) => {
                 Err(Error::failed("setting up io_uring", cause).remedied(DiskRemedy::AllowRing))
             }
         },
-        Engine::Auto => match open_uring(&file, geometry, regions) {
+        Engine::Auto => match open_uring(&file, geometry) {
             Ok(device) => Ok(device),
             Err(cause) => {
                 warn_once(&cause);
@@ -44,12 +37,8 @@ pub fn open(
     }
 }
 
-fn open_uring(
-    file: &File,
-    geometry: Geometry,
-    regions: &[Region],
-) -> io::Result<Box<dyn BlockDevice>> {
-    Ok(Box::new(UringDevice::new(file.try_clone()?, geometry, regions)?))
+fn open_uring(file: &File, geometry: Geometry) -> io::Result<Box<dyn BlockDevice>> {
+    Ok(Box::new(UringDevice::new(file.try_clone()?, geometry)?))
 }
 
 fn open_blocking(file: File, geometry: Geometry) -> Result<Box<dyn BlockDevice>> {

@@ -32,8 +32,8 @@ fn image(directory: &Path, name: &str) -> File {
 }
 
 /// One device of each engine, on images of zeros in `directory`.
-fn engines(directory: &Path, pool: &ArenaPool) -> [(&'static str, Box<dyn BlockDevice>); 3] {
-    let uring = UringDevice::new(image(directory, "uring"), geometry(), pool.regions()).unwrap();
+fn engines(directory: &Path) -> [(&'static str, Box<dyn BlockDevice>); 3] {
+    let uring = UringDevice::new(image(directory, "uring"), geometry()).unwrap();
     let blocking = BlockingDevice::new(image(directory, "blocking"), geometry()).unwrap();
     [
         ("io_uring", Box::new(uring)),
@@ -82,8 +82,8 @@ fn filled(bytes: [u8; 6]) -> Vec<u8> {
 
 #[test]
 fn every_engine_says_which_it_is() {
-    let (directory, pool) = (tempfile::tempdir().unwrap(), pool());
-    for (name, device) in engines(directory.path(), &pool) {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, device) in engines(directory.path()) {
         assert_eq!(device.engine_name(), name);
         assert_eq!(device.geometry(), geometry());
     }
@@ -98,7 +98,7 @@ fn the_last_sector_is_written_and_read_as_far_as_it_is_inside() {
         (sectors(3, 2), [1, 1, 1, 2, 2, 1]),
     ] {
         let (directory, pool) = (tempfile::tempdir().unwrap(), pool());
-        for (name, mut device) in engines(directory.path(), &pool) {
+        for (name, mut device) in engines(directory.path()) {
             write(device.as_mut(), &pool, sectors(0, 6), 1);
             write(device.as_mut(), &pool, at, 2);
             assert!(content(device.as_mut(), &pool) == filled(expected), "{name}: {at:?}");
@@ -124,7 +124,7 @@ fn a_clear_makes_zeros_of_what_it_names_and_of_nothing_else() {
         (extent(5, 1), [1, 1, 1, 1, 1, 0]),
     ] {
         let (directory, pool) = (tempfile::tempdir().unwrap(), pool());
-        for (name, mut device) in engines(directory.path(), &pool) {
+        for (name, mut device) in engines(directory.path()) {
             write(device.as_mut(), &pool, sectors(0, 6), 1);
             device.write_batch(clears(&pool, cleared)).unwrap();
             assert!(content(device.as_mut(), &pool) == filled(expected), "{name}: {cleared}");
@@ -142,7 +142,7 @@ fn a_clear_of_no_whole_sectors_or_past_the_end_is_refused_and_touches_nothing() 
     let end = BYTES as u64;
     for refused in [bytes(0, 100), bytes(100, 512), bytes(2560, end), extent(5, 2), extent(6, 1)] {
         let (directory, pool) = (tempfile::tempdir().unwrap(), pool());
-        for (name, mut device) in engines(directory.path(), &pool) {
+        for (name, mut device) in engines(directory.path()) {
             write(device.as_mut(), &pool, sectors(0, 6), 1);
             assert!(content(device.as_mut(), &pool) == filled([1; 6]), "{name}");
             let failure = device.write_batch(clears(&pool, refused)).unwrap_err();
@@ -159,7 +159,7 @@ fn a_clear_of_no_whole_sectors_or_past_the_end_is_refused_and_touches_nothing() 
 #[test]
 fn a_device_that_failed_says_so_whatever_it_is_asked_and_writes_nothing_more() {
     let (directory, pool) = (tempfile::tempdir().unwrap(), pool());
-    for (name, mut device) in engines(directory.path(), &pool) {
+    for (name, mut device) in engines(directory.path()) {
         let settled = device.settle().unwrap();
         let beyond = extent(6, 1);
         let first = device.write_batch(clears(&pool, beyond)).unwrap_err().attempt;
@@ -178,7 +178,7 @@ fn a_device_that_failed_says_so_whatever_it_is_asked_and_writes_nothing_more() {
 #[test]
 fn where_nothing_is_under_way_nothing_is_waited_for() {
     let (directory, pool) = (tempfile::tempdir().unwrap(), pool());
-    for (name, mut device) in engines(directory.path(), &pool) {
+    for (name, mut device) in engines(directory.path()) {
         write(device.as_mut(), &pool, sectors(0, 6), 1);
         let settled = device.settle().unwrap();
         let begun = std::time::Instant::now();

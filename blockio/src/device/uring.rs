@@ -13,21 +13,26 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::device::buffer::{Arena, Region};
+use crate::device::buffer::Arena;
 use crate::device::disk_file::{DiskFile, Parts, extent_of};
 use crate::device::{
-    Attempt, BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Reading, Settled, Transfer,
-    WriteBatch,
+    Attempt, BlockDevice, DeviceError, Flushed, Flushing, Geometry, ReadBatch, Reading, Settled,
+    Transfer, WriteBatch,
 };
 use crate::patience::{Limits, Patience, STEP};
 
+mod flushing;
 mod ring;
 
+use flushing::FlushUnderWay;
 use ring::{DEPTH, Direction, Entered, Request, Ring};
 
 /// How many completions to wait for when the queue is full, so that as many entries can be
 /// submitted in one call.
 const REAP: usize = 4;
+/// The most completions to wait for when only memory is wanted: being woken up for each one costs
+/// more than it gains, and half of the queue keeps a disk busy meanwhile.
+const REAP_MAX: usize = 16;
 /// How many entries are queued before the kernel is entered: each call costs, and a disk that waits
 /// for the whole queue to fill costs more.
 const SUBMIT: usize = 16;
@@ -44,6 +49,9 @@ pub struct UringDevice {
     // Batches being read, oldest first.
     reading: VecDeque<BatchUnderWay>,
     next_batch: u64,
+    // Writes are numbered in the order in which they begin, so that a flush knows its own.
+    next_write: u64,
+    flushing: Option<FlushUnderWay>,
     first_failure: Option<DeviceError>,
     limits: Limits,
     // Set while there is no progress.
@@ -66,14 +74,13 @@ struct Operation {
     transfer: Transfer,
     done: usize,
     address: usize,
-    buffer: Option<u16>,
 }
 
 /// Whose memory is used, and so the direction.
 #[derive(Debug)]
 enum Owner {
-    /// Memory of a write, which holds the arena of its batch.
-    Write(#[expect(dead_code, reason = "held, not read")] Arc<Arena>),
+    /// Memory of the write with this number; it holds the arena of its batch.
+    Write(#[expect(dead_code, reason = "held, not read")] Arc<Arena>, u64),
     /// Memory of a read of the batch with this number: the device holds the arena.
     Read(u64),
 }
@@ -81,7 +88,7 @@ enum Owner {
 impl Operation {
     fn request(&self) -> Request {
         let direction = match self.owner {
-            Owner::Write(_) => Direction::Write,
+            Owner::Write(..) => Direction::Write,
             Owner::Read(_) => Direction::Read,
         };
         Request {
@@ -89,27 +96,27 @@ impl Operation {
             offset: self.transfer.at.get() + self.done as u64,
             address: self.address + self.done,
             length: self.transfer.length - self.done,
-            buffer: self.buffer,
         }
     }
 }
 
 impl UringDevice {
-    /// A device of `file`, which is open for reading and writing and has `geometry`. `regions` are
-    /// the arenas to register; others work as well.
+    /// A device of `file`, which is open for reading and writing and has `geometry`.
     ///
     /// # Errors
     ///
     /// The kernel's error when setting up a ring (EPERM and ENOSYS: it is refused to us), or when
     /// opening `file` a second time, which an image that is not whole sectors needs.
-    pub fn new(file: File, geometry: Geometry, regions: &[Region]) -> io::Result<Self> {
+    pub fn new(file: File, geometry: Geometry) -> io::Result<Self> {
         Ok(Self {
-            ring: Ring::new(&file, regions)?,
+            ring: Ring::new(&file)?,
             disk: DiskFile::new(file, geometry)?,
             slots: (0..DEPTH).map(|_| None).collect(),
             free: (0..DEPTH).collect(),
             reading: VecDeque::new(),
             next_batch: 0,
+            next_write: 0,
+            flushing: None,
             first_failure: None,
             limits: Limits::USUAL,
             patience: None,
@@ -132,7 +139,7 @@ impl UringDevice {
             self.wait(REAP)?;
         };
         match &operation.owner {
-            Owner::Write(_) => {}
+            Owner::Write(..) => {}
             Owner::Read(number) => {
                 let number = *number;
                 self.reading_of(number).left += 1;
@@ -226,7 +233,7 @@ impl UringDevice {
     fn end(&mut self, operation: Operation, failure: Option<io::Error>) {
         let extent = extent_of(operation.transfer);
         let (attempt, first_failed) = match operation.owner {
-            Owner::Write(_) => (Attempt::Write(extent), &mut self.first_failure),
+            Owner::Write(..) => (Attempt::Write(extent), &mut self.first_failure),
             Owner::Read(number) => {
                 let batch = self.reading_of(number);
                 batch.left -= 1;
@@ -258,13 +265,13 @@ impl UringDevice {
             self.disk.write_tail(&arena.as_slice()[tail.position..][..tail.length])?;
         }
         let Some(transfer) = whole else { return Ok(()) };
-        let region = arena.region();
+        let (start, number) = (arena.address(), self.next_write);
+        self.next_write += 1;
         self.begin(Operation {
-            owner: Owner::Write(Arc::clone(arena)),
+            owner: Owner::Write(Arc::clone(arena), number),
             transfer,
             done: 0,
-            address: region.address + transfer.position,
-            buffer: self.ring.buffer_index(region, transfer.position + transfer.length),
+            address: start + transfer.position,
         })
     }
 
@@ -290,15 +297,13 @@ impl UringDevice {
         for &transfer in &reads {
             of_whole_sectors.extend(self.read_tail(transfer, arena.as_mut_slice())?);
         }
-        let (region, number) = (arena.region(), self.next_batch);
+        let (start, number) = (arena.address(), self.next_batch);
         self.next_batch += 1;
         self.reading.push_back(BatchUnderWay { number, arena, left: 0, first_failed: None });
         for transfer in of_whole_sectors {
-            let buffer = self.ring.buffer_index(region, transfer.position + transfer.length);
-            let address = region.address + transfer.position;
+            let address = start + transfer.position;
             let owner = Owner::Read(number);
-            if let Err(cause) = self.begin(Operation { owner, transfer, done: 0, address, buffer })
-            {
+            if let Err(cause) = self.begin(Operation { owner, transfer, done: 0, address }) {
                 let attempt = Attempt::Read(extent_of(transfer));
                 let batch = self.reading_of(number);
                 batch.first_failed.get_or_insert(DeviceError { attempt, cause });
@@ -351,6 +356,28 @@ impl UringDevice {
         self.first_failure.get_or_insert(failure).again()
     }
 
+    /// Whether a write that the flush under way has to include is not done.
+    fn has_writes_to_flush(&self) -> bool {
+        let Some(first_other) = self.flushing.as_ref().and_then(FlushUnderWay::waits_for) else {
+            return false;
+        };
+        let is_included = |operation: &Operation| match operation.owner {
+            Owner::Write(_, number) => number < first_other,
+            Owner::Read(_) => false,
+        };
+        self.slots.iter().flatten().any(is_included)
+    }
+
+    /// Begins the flush under way once every write that it includes is done.
+    fn advance_flush(&mut self) {
+        if self.has_writes_to_flush() {
+            return;
+        }
+        if let Some(flushing) = &mut self.flushing {
+            flushing.begin(self.disk.file());
+        }
+    }
+
     fn check_failure(&self) -> Result<(), DeviceError> {
         self.first_failure.as_ref().map_or(Ok(()), |failure| Err(failure.again()))
     }
@@ -360,7 +387,7 @@ impl UringDevice {
 fn outcome(operation: &Operation, result: i32) -> io::Result<usize> {
     match usize::try_from(result) {
         Ok(0) => Err(match operation.owner {
-            Owner::Write(_) => io::ErrorKind::WriteZero.into(),
+            Owner::Write(..) => io::ErrorKind::WriteZero.into(),
             Owner::Read(_) => io::ErrorKind::UnexpectedEof.into(),
         }),
         Ok(bytes) => Ok(bytes),
@@ -415,7 +442,7 @@ impl BlockDevice for UringDevice {
         let before = self.under_way();
         let mut waited = self.wait(0);
         if waited.is_ok() && before > 0 && self.under_way() == before {
-            waited = self.wait(1);
+            waited = self.wait((before / 2).clamp(1, REAP_MAX));
         }
         waited.map_err(|cause| self.waiting_failed(cause))?;
         self.check_failure().map(|()| self.under_way() > 0)
@@ -437,6 +464,9 @@ impl BlockDevice for UringDevice {
     fn flush(&mut self, Settled(()): Settled) -> Result<Flushed, DeviceError> {
         // Costs nothing, and makes a proof from before the last batch harmless.
         let Settled(()) = self.settle()?;
+        if self.flushing.is_some() {
+            let Flushed(()) = self.finish_flush()?;
+        }
         // After a failed flush it is unknown what is durable, and a second flush would not report
         // it.
         self.disk.flush().map_err(|cause| {
@@ -444,6 +474,38 @@ impl BlockDevice for UringDevice {
             self.first_failure.insert(failure).again()
         })?;
         Ok(Flushed(()))
+    }
+
+    fn begin_flush(&mut self) -> Result<Flushing, DeviceError> {
+        self.check_failure()?;
+        self.flushing = Some(FlushUnderWay::of_writes_before(self.next_write));
+        self.advance_flush();
+        Ok(Flushing::UnderWay)
+    }
+
+    fn is_flushed(&mut self) -> bool {
+        // If this fails, waiting will report the error.
+        if self.wait(0).is_err() {
+            return true;
+        }
+        self.advance_flush();
+        self.flushing.as_ref().is_none_or(FlushUnderWay::is_done)
+    }
+
+    fn finish_flush(&mut self) -> Result<Flushed, DeviceError> {
+        let failed = |cause| DeviceError { attempt: Attempt::Flush, cause };
+        while self.has_writes_to_flush() {
+            self.wait(1).map_err(|cause| self.waiting_failed(cause))?;
+        }
+        self.check_failure()?;
+        self.advance_flush();
+        let Some(flushing) = self.flushing.take() else {
+            return Err(failed(io::ErrorKind::InvalidInput.into()));
+        };
+        match flushing.wait() {
+            Ok(()) => Ok(Flushed(())),
+            Err(cause) => Err(self.first_failure.insert(failed(cause)).again()),
+        }
     }
 
     fn hand_over(&mut self) {
@@ -455,6 +517,10 @@ impl BlockDevice for UringDevice {
 
 impl Drop for UringDevice {
     fn drop(&mut self) {
+        // Its thread has the disk open, which must be free again once we return.
+        if let Some(flushing) = self.flushing.take() {
+            let _ = flushing.wait();
+        }
         if self.wait_for_all().is_err() {
             // The kernel may still use these arenas: they are leaked.
             std::mem::forget(std::mem::take(&mut self.slots));

@@ -130,7 +130,7 @@ impl Group {
         let note = |state: &mut GroupState| reached.iter().for_each(|one| one.note(state, when));
         match &mut self.keeper {
             None => self.ledger.save(note)?,
-            Some(keeper) => save(&mut self.ledger, keeper, points, note)?,
+            Some(keeper) => save(&mut self.ledger, keeper, points, when, note)?,
         }
         Ok(Durable(()))
     }
@@ -141,6 +141,7 @@ pub(super) fn save(
     ledger: &mut Ledger,
     keeper: &mut Keeper,
     points: &[NewPoint],
+    when: When,
     change: impl Fn(&mut GroupState),
 ) -> Result<()> {
     let (mut ended, mut epoch) = (None, ledger.view().catalogue()?.open_epoch());
@@ -155,7 +156,11 @@ pub(super) fn save(
         ended = Some(keeper.begin_epoch(ledger, last, &EpochMemo::new(&next, memos))?);
         epoch = last;
     }
-    let end = keeper.durable_end(epoch)?;
+    let end = match when {
+        // Records of what comes after this position may be under way.
+        When::OnTheWay => keeper.durable_end_so_far(epoch)?,
+        When::InputComplete | When::AtTheEnd => keeper.durable_end(epoch)?,
+    };
     planted!(UnlinkBeforeState => {
         let mut early = ledger.view().catalogue()?.clone();
         seal(&mut early, keeper, points, ended.clone());

@@ -417,6 +417,15 @@ impl Keeper {
         self.log.durable_end(epoch)
     }
 
+    /// As [`durable_end`](Self::durable_end), for what is durable by now.
+    ///
+    /// # Errors
+    ///
+    /// As [`durable_end`](Self::durable_end).
+    pub(super) fn durable_end_so_far(&mut self, epoch: PointId) -> Result<DurableEnd> {
+        self.log.durable_end_so_far(epoch)
+    }
+
     /// Cleans up after points were forgotten and the state was saved without them.
     ///
     /// # Errors

@@ -108,6 +108,18 @@ impl Group {
         }
     }
 
+    /// Waits until the before-images of `plan` are durable, and leaves it where it is.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: the journal failed.
+    pub(crate) fn wait_for_records(&mut self, plan: &RecordedPlan) -> Result<()> {
+        match &mut self.keeper {
+            None => Ok(()),
+            Some(keeper) => keeper.wait(plan.ticket).map(drop),
+        }
+    }
+
     /// Waits until the before-images of `plan` are durable.
     ///
     /// # Errors

@@ -12,28 +12,27 @@
 //!    overwritten yet, so either is right;
 //! 3. only then are their tickets durable (BARRIER 1).
 
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::thread::JoinHandle;
 
 use crate::device::Engine;
-use crate::device::buffer::{Arena, ArenaPool};
-use crate::device::{BlockDevice, DeviceError, TRANSFER_BYTES_MAX, Transfer, WriteBatch};
+use crate::device::buffer::ArenaPool;
+use crate::device::{BlockDevice, Transfer, WriteBatch};
 use crate::journal::catalogue::{Catalogue, PointId, Span};
 use crate::journal::draft::{Draft, Stamp};
 use crate::journal::layout::{BLOCK_BYTES, Identity, SegmentHeader};
-use crate::patience::{Limits, receive};
 use crate::storage::{SegmentNumber, StateCopy, Storage, remedy};
 use crate::units::ByteOffset;
 use crate::{Error, ErrorKind, Result};
 
-const BLOCK: NonZeroUsize = NonZeroUsize::new(BLOCK_BYTES).expect("invariant: not zero");
+mod writer;
 
-/// A position in the order of records: everything submitted up to there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(u64);
+pub(crate) use writer::Ticket;
+use writer::{Done, Worker, WriterCommand};
+
+const BLOCK: NonZeroUsize = NonZeroUsize::new(BLOCK_BYTES).expect("invariant: not zero");
 
 /// Where the next record goes.
 #[derive(Debug)]
@@ -42,6 +41,12 @@ struct LogPosition {
     at: u64,
     length: u64,
     first_record: u64,
+    /// Everything submitted before the segment was made.
+    begun: Ticket,
+    /// The end of the durable records in it, in bytes.
+    durable_at: u64,
+    /// The ends of the records after that, in order.
+    ends: VecDeque<(Ticket, u64)>,
 }
 
 /// The end of a journal.
@@ -116,7 +121,7 @@ impl Log {
             storage,
             identity,
             salt,
-            worker: if in_thread { Worker::thread()? } else { Worker::Inline(Writing::default()) },
+            worker: if in_thread { Worker::thread()? } else { Worker::inline() },
             place: None,
             epoch,
             next_segment,
@@ -197,7 +202,15 @@ impl Log {
         }
         self.next_segment += 1;
         let (at, first_record) = (BLOCK_BYTES as u64, self.next_record);
-        self.place = Some(LogPosition { segment: number, at, length: bytes, first_record });
+        self.place = Some(LogPosition {
+            segment: number,
+            at,
+            length: bytes,
+            first_record,
+            begun: self.submitted,
+            durable_at: at,
+            ends: VecDeque::new(),
+        });
         device.hand_over();
         self.worker.take(WriterCommand::Segment(device));
         Ok(())
@@ -228,6 +241,7 @@ impl Log {
         place.at += bytes;
         self.next_record += 1;
         self.submitted.0 += 1;
+        place.ends.push_back((self.submitted, place.at));
         let (ticket, durable_before) = (self.submitted, self.first_record + self.durable.0);
         self.worker.take(WriterCommand::Record { draft, number, durable_before, at, ticket });
         Ok(self.submitted)
@@ -289,6 +303,31 @@ impl Log {
         }
     }
 
+    /// As [`durable_end`](Self::durable_end), for the records that are durable by now: those after
+    /// them are found in the journal.
+    ///
+    /// # Errors
+    ///
+    /// As [`durable_end`](Self::durable_end).
+    pub(crate) fn durable_end_so_far(&mut self, epoch: PointId) -> Result<DurableEnd> {
+        let begun = self.place.as_ref().map(|place| place.begun);
+        // The segments before the last have no end of their own here.
+        if let Some(begun) = begun {
+            let _ = self.wait(begun)?;
+        }
+        let _ = self.poll(self.submitted)?;
+        if epoch != self.epoch || self.durable == self.submitted {
+            return self.durable_end(epoch);
+        }
+        let next_record = self.first_record + self.durable.0;
+        let mut end = self.end();
+        if let (Some(place), Some(last)) = (&self.place, end.spans.last_mut()) {
+            (last.bytes, last.next_record, end.next_record) =
+                (place.durable_at, next_record, next_record);
+        }
+        Ok(end)
+    }
+
     fn end(&self) -> DurableEnd {
         let (next_segment, next_record) = self.next_numbers();
         DurableEnd { next_segment, next_record, spans: self.spans() }
@@ -306,6 +345,12 @@ impl Log {
         match done {
             Done::Durable(ticket) => {
                 self.durable = self.durable.max(ticket);
+                if let Some(place) = &mut self.place {
+                    let durable = place.ends.partition_point(|(ticket, _)| *ticket <= self.durable);
+                    for (_, at) in place.ends.drain(..durable) {
+                        place.durable_at = at;
+                    }
+                }
                 Ok(())
             }
             Done::Failed(error) => {
@@ -362,197 +407,14 @@ fn write_header(device: &mut dyn BlockDevice, header: &SegmentHeader) -> std::io
     written.and_then(|settled| device.flush(settled)).map(drop).map_err(|error| error.cause)
 }
 
-/// A job for the writer.
-enum WriterCommand {
-    /// Write into this segment from now on.
-    Segment(Box<dyn BlockDevice>),
-    /// Write a record.
-    Record { draft: Draft, number: u64, durable_before: u64, at: ByteOffset, ticket: Ticket },
-}
-
-/// The result of jobs.
-enum Done {
-    /// Everything up to here is durable.
-    Durable(Ticket),
-    /// Nothing more will be durable.
-    Failed(DeviceError),
-    /// The writer is gone.
-    Gone,
-}
-
-/// The writer.
-enum Worker {
-    /// The caller: each record is written, and its memory free, when `submit` returns.
-    Inline(Writing),
-    /// A thread: records that arrive while it waits for a flush go with the next flush.
-    Thread {
-        jobs: Option<Sender<WriterCommand>>,
-        done: Receiver<Done>,
-        thread: Option<JoinHandle<()>>,
-    },
-}
-
-impl Worker {
-    fn thread() -> Result<Self> {
-        let (jobs, inbox) = channel();
-        let (outbox, done) = channel();
-        let thread = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || Writing::default().run(&inbox, &outbox))
-            .map_err(|error| Error::failed("starting the thread that writes history", error))?;
-        Ok(Self::Thread { jobs: Some(jobs), done, thread: Some(thread) })
-    }
-
-    fn take(&mut self, job: WriterCommand) {
-        match self {
-            Self::Inline(writing) => {
-                writing.take(job);
-                writing.give_back();
-            }
-            // A thread that is gone is noticed when somebody waits for it.
-            Self::Thread { jobs, .. } => {
-                if let Some(jobs) = jobs {
-                    drop(jobs.send(job));
-                }
-            }
-        }
-    }
-
-    fn done(&mut self) -> Option<Done> {
-        match self {
-            Self::Inline(writing) => Some(writing.commit()),
-            Self::Thread { done, .. } => match done.try_recv() {
-                Ok(done) => Some(done),
-                Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => Some(Done::Gone),
-            },
-        }
-    }
-
-    fn wait(&mut self) -> std::io::Result<Done> {
-        match self {
-            Self::Inline(writing) => Ok(writing.commit()),
-            Self::Thread { done, .. } => {
-                let came = receive(done, Limits::USUAL, "the thread that writes history")?;
-                Ok(came.unwrap_or(Done::Gone))
-            }
-        }
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        if let Self::Thread { jobs, done, thread } = self {
-            // Without jobs the thread ends, having finished its writes.
-            drop(jobs.take());
-            // A thread that does not end is left alone: it hangs in the kernel, or in a disk.
-            let has_ended = loop {
-                match receive(done, Limits::USUAL, "the thread that writes history, to end") {
-                    Ok(Some(_)) => {}
-                    Ok(None) => break true,
-                    Err(_) => break false,
-                }
-            };
-            if let Some(thread) = thread.take().filter(|_| has_ended) {
-                let _ = thread.join();
-            }
-        }
-    }
-}
-
-/// The segment that is being written.
-#[derive(Default)]
-struct Writing {
-    device: Option<Box<dyn BlockDevice>>,
-    written: Ticket,
-    failed: Option<DeviceError>,
-}
-
-impl Writing {
-    fn run(mut self, jobs: &Receiver<WriterCommand>, done: &Sender<Done>) {
-        while let Ok(job) = jobs.recv() {
-            let before = self.written;
-            self.take(job);
-            while let Ok(job) = jobs.try_recv() {
-                self.take(job);
-            }
-            let has_news = self.written > before || self.failed.is_some();
-            if has_news && done.send(self.commit()).is_err() {
-                return;
-            }
-        }
-    }
-
-    fn take(&mut self, job: WriterCommand) {
-        if self.failed.is_some() {
-            return;
-        }
-        let taken = match job {
-            WriterCommand::Segment(device) => {
-                let flushed = self.flush();
-                self.device = Some(device);
-                flushed
-            }
-            WriterCommand::Record { draft, number, durable_before, at, ticket } => {
-                let bytes = draft.record_bytes();
-                let written = self.write(draft.seal(number, durable_before), at, bytes);
-                self.written = ticket;
-                written
-            }
-        };
-        self.failed = taken.err();
-        if self.failed.is_some() {
-            // Writes under way end here, and their memory comes back: nobody else would reap it.
-            self.device = None;
-        }
-    }
-
-    /// Waits for writes under way, so that their memory comes back: the caller, who waits for
-    /// memory, is the only one who could reap it.
-    fn give_back(&mut self) {
-        let Some(device) = self.device.as_mut().filter(|_| self.failed.is_none()) else { return };
-        self.failed = device.settle().err();
-    }
-
-    fn write(&mut self, arena: Arena, at: ByteOffset, bytes: usize) -> Result<(), DeviceError> {
-        let Some(device) = &mut self.device else { return Ok(()) };
-        let mut writes = Vec::with_capacity(bytes.div_ceil(TRANSFER_BYTES_MAX));
-        for position in (0..bytes).step_by(TRANSFER_BYTES_MAX) {
-            let at = ByteOffset::new(at.get() + position as u64);
-            let length = (bytes - position).min(TRANSFER_BYTES_MAX);
-            writes.push(Transfer { at, position, length });
-        }
-        device.write_batch(WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() })
-    }
-
-    fn flush(&mut self) -> Result<(), DeviceError> {
-        let Some(device) = &mut self.device else { return Ok(()) };
-        let settled = device.settle()?;
-        device.flush(settled).map(drop)
-    }
-
-    /// Makes all written records durable.
-    fn commit(&mut self) -> Done {
-        if self.failed.is_none() && !planted!(NoBarrier1) {
-            self.failed = self.flush().err();
-        }
-        match self.failed.take() {
-            None => Done::Durable(self.written),
-            Some(error) => {
-                let told = error.again();
-                self.failed = Some(error);
-                Done::Failed(told)
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
     use std::time::Duration;
 
     use super::*;
     use crate::device::Geometry;
+    use crate::device::buffer::Arena;
     use crate::device::memory::MemoryDevice;
     use crate::journal::layout::RecordKind;
     use crate::storage::Nothing;
@@ -582,7 +444,9 @@ mod tests {
         let device = MemoryDevice::new(Geometry { capacity: ByteCount::new(length), sector_size });
         log.worker.take(WriterCommand::Segment(Box::new(device.failing_flushes(0, libc::EIO))));
         let (segment, at) = (SegmentNumber(1), BLOCK_BYTES as u64);
-        log.place = Some(LogPosition { segment, at, length, first_record: 1 });
+        let (begun, durable_at, ends) = (Ticket(0), at, VecDeque::new());
+        log.place =
+            Some(LogPosition { segment, at, length, first_record: 1, begun, durable_at, ends });
         let arena = ArenaPool::new(1, BLOCK.saturating_mul(BLOCK)).unwrap().take().unwrap();
         let ticket = log.submit(text(arena, log.stamp())).unwrap();
         let (told, heard) = channel();

@@ -20,8 +20,9 @@ const SAMPLES: usize = 12;
 /// The content of the caches.
 #[derive(Default)]
 struct Caches {
-    /// For each block, the writes to it since the last flush, latest last.
-    writes: BTreeMap<(DiskId, usize), Vec<Block>>,
+    /// For each block, the writes to it that no flush included, latest last, each with the index of
+    /// its operation.
+    writes: BTreeMap<(DiskId, usize), Vec<(usize, Block)>>,
     /// Segments that were removed since the second copy of the state was last replaced.
     removed: Vec<(DiskId, Vec<Block>)>,
 }
@@ -47,7 +48,7 @@ pub(super) fn visit(
                 return false;
             }
         }
-        let last = take(&mut durable, &mut caches, operation);
+        let last = take(&mut durable, &mut caches, number, operation);
         if number < from {
             continue;
         }
@@ -76,23 +77,18 @@ fn torn_text(text: &str, chance: &mut Chance) -> String {
 fn take(
     durable: &mut Snapshot,
     caches: &mut Caches,
+    number: usize,
     operation: &Operation,
 ) -> Option<(DiskId, usize)> {
     match operation {
         Operation::Write { disk, block, content } => {
             let place = (*disk, *block);
-            caches.writes.entry(place).or_default().push(Arc::clone(content));
+            caches.writes.entry(place).or_default().push((number, Arc::clone(content)));
             return Some(place);
         }
-        Operation::Flush(disk) => {
-            let range = (*disk, 0)..=(*disk, usize::MAX);
-            let flushed: Vec<_> = caches.writes.range(range).map(|(place, _)| *place).collect();
-            for place in flushed {
-                let versions = caches.writes.remove(&place).unwrap();
-                if let Some(blocks) = durable.disks.get_mut(disk) {
-                    blocks[place.1] = Arc::clone(versions.last().unwrap());
-                }
-            }
+        Operation::Flush { disk, before } => {
+            let before = before.unwrap_or(usize::MAX);
+            flush(durable, caches, *disk, before);
         }
         Operation::Create { disk, content } => {
             caches.removed.retain(|(removed, _)| removed != disk);
@@ -117,6 +113,19 @@ fn take(
         }
     }
     None
+}
+
+/// The writes to `disk` before operation `before` reach it.
+fn flush(durable: &mut Snapshot, caches: &mut Caches, disk: DiskId, before: usize) {
+    let range = (disk, 0)..=(disk, usize::MAX);
+    let mut flushed = Vec::new();
+    for (place, versions) in caches.writes.range_mut(range) {
+        let included = versions.partition_point(|(number, _)| *number < before);
+        flushed.extend(versions.drain(..included).next_back().map(|(_, last)| (place.1, last)));
+    }
+    caches.writes.retain(|_, versions| !versions.is_empty());
+    let Some(blocks) = durable.disks.get_mut(&disk) else { return };
+    flushed.into_iter().for_each(|(block, content)| blocks[block] = content);
 }
 
 /// Nothing in the caches reached the disks; removed segments are there again.
@@ -193,11 +202,11 @@ fn materialise(
         match choice.checked_sub(1) {
             None => {}
             Some(version) if version < versions.len() => {
-                blocks[place.1] = Arc::clone(&versions[version]);
+                blocks[place.1] = Arc::clone(&versions[version].1);
             }
             Some(_) => {
                 let cut = (1 + chance.below(BLOCK_BYTES / 512 - 1)) * 512;
-                let new = versions.last().unwrap();
+                let (_, new) = versions.last().unwrap();
                 Arc::make_mut(&mut blocks[place.1])[..cut].copy_from_slice(&new[..cut]);
             }
         }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::world::{BLOCK_BYTES, DiskId, Operation, World, zeros};
 use crate::device::buffer::Arena;
 use crate::device::{
-    Attempt, BlockDevice, DeviceError, Flushed, Geometry, ReadBatch, Reading, Settled, Transfer,
-    WriteBatch,
+    Attempt, BlockDevice, DeviceError, Flushed, Flushing, Geometry, ReadBatch, Reading, Settled,
+    Transfer, WriteBatch,
 };
 use crate::extent::Extent;
 use crate::units::{ByteCount, SectorSize};
@@ -20,10 +20,15 @@ pub(super) struct SimulatedDisk {
     id: DiskId,
     geometry: Geometry,
     failed: Option<DeviceError>,
-    /// Reads that were begun; they are done as late as possible: when they are requested.
+    /// Reads that were begun; they are done as late as possible: when somebody waits.
     reading: VecDeque<ReadBatch>,
+    /// How many of them somebody has waited for.
+    read: usize,
     /// The memory of writes: it comes back when somebody reaps, and not before.
     writing: Vec<Arc<Arena>>,
+    /// A flush that was begun includes the operations before this index; it is done as late as
+    /// possible: when it is waited for, or asked for a second time.
+    flushing: Option<(usize, bool)>,
 }
 
 pub(super) fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
@@ -59,7 +64,9 @@ impl SimulatedDisk {
             geometry,
             failed: None,
             reading: VecDeque::new(),
+            read: 0,
             writing: Vec::new(),
+            flushing: None,
         })
     }
 
@@ -125,6 +132,15 @@ impl SimulatedDisk {
         Ok(())
     }
 
+    fn flush_before(&mut self, before: Option<usize>) -> Result<Flushed, DeviceError> {
+        step(&self.world);
+        let mut world = lock(&self.world);
+        world.count().map_err(|cause| DeviceError { attempt: Attempt::Flush, cause })?;
+        let disk = self.id;
+        world.note(|| Operation::Flush { disk, before });
+        Ok(Flushed::simulated())
+    }
+
     fn check(&self) -> Result<(), DeviceError> {
         self.failed.as_ref().map_or(Ok(()), |failed| Err(failed.again()))
     }
@@ -165,10 +181,11 @@ impl BlockDevice for SimulatedDisk {
     }
 
     fn is_read(&mut self) -> bool {
-        self.reading.is_empty()
+        self.reading.is_empty() || self.read > 0
     }
 
     fn finish_read(&mut self) -> Result<Arena, DeviceError> {
+        self.read = self.read.saturating_sub(1);
         self.reading.pop_front().map_or_else(
             || {
                 Err(DeviceError {
@@ -192,6 +209,7 @@ impl BlockDevice for SimulatedDisk {
 
     fn reap(&mut self) -> Result<bool, DeviceError> {
         self.writing.clear();
+        self.read = (self.read + 1).min(self.reading.len());
         self.check().map(|()| false)
     }
 
@@ -202,11 +220,26 @@ impl BlockDevice for SimulatedDisk {
     }
 
     fn flush(&mut self, _: Settled) -> Result<Flushed, DeviceError> {
-        step(&self.world);
-        let mut world = lock(&self.world);
-        world.count().map_err(|cause| DeviceError { attempt: Attempt::Flush, cause })?;
-        let id = self.id;
-        world.note(|| Operation::Flush(id));
-        Ok(Flushed::simulated())
+        self.flushing = None;
+        self.flush_before(None)
+    }
+
+    fn begin_flush(&mut self) -> Result<Flushing, DeviceError> {
+        self.check()?;
+        self.flushing = Some((lock(&self.world).operations.len(), false));
+        Ok(Flushing::UnderWay)
+    }
+
+    fn is_flushed(&mut self) -> bool {
+        self.flushing.as_mut().is_none_or(|(_, was_asked)| std::mem::replace(was_asked, true))
+    }
+
+    fn finish_flush(&mut self) -> Result<Flushed, DeviceError> {
+        self.check()?;
+        let Some((before, _)) = self.flushing.take() else {
+            let (attempt, cause) = (Attempt::Flush, io::ErrorKind::InvalidInput.into());
+            return Err(DeviceError { attempt, cause });
+        };
+        self.flush_before(Some(before))
     }
 }

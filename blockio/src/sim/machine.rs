@@ -201,6 +201,10 @@ impl Machine {
 
     fn job(&self, inputs: Vec<StreamArgument>, options: ApplyOptions) -> Result<ApplyJob> {
         IS_NEW.set(lock(&self.world).now.has_no_state());
+        // After each batch, after some, or only where everything waits for it.
+        let done = lock(&self.world).done;
+        let checkpoint_bytes = [Some(1), Some(5 * BLOCK_BYTES as u64), None][done % 3];
+        let options = ApplyOptions { checkpoint_bytes, ..options };
         Ok(ApplyJob {
             source: inputs.into(),
             assignments: self.assignments(),
@@ -238,20 +242,25 @@ impl Machine {
     }
 
     pub(super) fn rollback(&self, to: PointId) -> Result<()> {
-        self.roll_back(to, false)
+        self.roll_back(to, false, false)
+    }
+
+    /// Rolls back volumes that do not hold what the group left there.
+    pub(super) fn rollback_accepting(&self, to: PointId) -> Result<()> {
+        self.roll_back(to, false, true)
     }
 
     /// Rolls back, and keeps nothing of what is overwritten.
     pub(super) fn rollback_without_undo(&self, to: PointId) -> Result<()> {
-        self.roll_back(to, true)
+        self.roll_back(to, true, false)
     }
 
-    fn roll_back(&self, to: PointId, without_undo: bool) -> Result<()> {
+    fn roll_back(&self, to: PointId, without_undo: bool, accept_target: bool) -> Result<()> {
         let job = rollback::RollbackJob {
             group: self.group()?,
             assignments: self.assignments(),
             to,
-            accept_target: false,
+            accept_target,
             may_give_up_points: true,
             without_undo,
             engine: Engine::Blocking,

@@ -457,7 +457,7 @@ pub(super) fn killed(world: &World, done: usize) -> World {
                     blocks[*block] = content.clone();
                 }
             }
-            Operation::Flush(_) => {}
+            Operation::Flush { .. } => {}
             Operation::Create { disk, content } => drop(now.disks.insert(*disk, content.clone())),
             Operation::Remove(disk) => now.garbage.extend(now.disks.remove(disk)),
             Operation::State(copy, text) => now.replace_state(*copy, text),

@@ -81,7 +81,10 @@ impl std::fmt::Debug for Operation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Write { disk, block, .. } => write!(f, "write {disk:?} block {block}"),
-            Self::Flush(disk) => write!(f, "flush {disk:?}"),
+            Self::Flush { disk, before: None } => write!(f, "flush {disk:?}"),
+            Self::Flush { disk, before: Some(place) } => {
+                write!(f, "end the flush of {disk:?} begun before operation {place}")
+            }
             Self::Create { disk, .. } => write!(f, "create {disk:?}"),
             Self::Remove(disk) => write!(f, "remove {disk:?}"),
             Self::State(copy, text) => write!(f, "{copy:?} copy of the state {text}"),
@@ -95,8 +98,8 @@ impl std::fmt::Debug for Operation {
 pub(super) enum Operation {
     /// A block was written, into a cache.
     Write { disk: DiskId, block: usize, content: Block },
-    /// The writes to a disk are durable.
-    Flush(DiskId),
+    /// The writes to a disk are durable: all, or those before the operation with this index.
+    Flush { disk: DiskId, before: Option<usize> },
     /// A segment was made.
     Create { disk: DiskId, content: Vec<Block> },
     /// A segment was removed.

@@ -130,7 +130,7 @@ impl Directory {
     fn device(&self, file: File, bytes: u64, engine: Engine) -> io::Result<Box<dyn BlockDevice>> {
         let sector_size = SectorSize::Bytes4096;
         let geometry = Geometry { capacity: ByteCount::new(bytes), sector_size };
-        open(file, geometry, engine, &[]).map_err(io::Error::other)
+        open(file, geometry, engine).map_err(io::Error::other)
     }
 
     /// Makes a segment under another name first: under its own name it exists with its full length,

@@ -198,6 +198,7 @@ fn options(arguments: &Arguments, settings: &GroupSettings) -> ApplyOptions {
         accept_base: arguments.accept_base,
         accept_unfinished: arguments.accept_unfinished,
         point_every: settings.point_every,
+        checkpoint_bytes: None,
     }
 }
 

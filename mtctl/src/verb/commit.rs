@@ -195,7 +195,7 @@ fn compare(
 ) -> anyhow::Result<u64> {
     let mut volumes = Vec::new();
     for mut assignment in assignments {
-        let device = assignment.target.open(Engine::Auto, &[])?;
+        let device = assignment.target.open(Engine::Auto)?;
         let name = assignment.volume;
         volumes.push(Volume { name, device });
     }

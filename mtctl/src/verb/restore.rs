@@ -338,7 +338,7 @@ fn write(
 ) -> system::Result<Copied> {
     let file = target.file().try_clone();
     let file = file.map_err(|cause| Error::failed(format!("opening {shown}"), cause))?;
-    let device = open(file, target.geometry(), engine, &[])?;
+    let device = open(file, target.geometry(), engine)?;
     copy(view, Onto { shown, device, before }, &mut Watch { stop, progress: told })
 }
 
@@ -346,5 +346,5 @@ fn write(
 fn read_back(shown: String, target: Target) -> system::Result<View> {
     let geometry = target.geometry();
     // A view requests one read at a time: a ring would not be faster.
-    View::of_disk(shown, open(target.into_file(), geometry, Engine::Blocking, &[])?)
+    View::of_disk(shown, open(target.into_file(), geometry, Engine::Blocking)?)
 }

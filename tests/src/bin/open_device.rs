@@ -44,7 +44,7 @@ fn write_and_read(path: &str, engine: Engine) -> system::Result<&'static str> {
     let geometry = Geometry { capacity, sector_size: SectorSize::Bytes512 };
     let length = NonZeroUsize::new(4096).expect("not zero");
     let pool = ArenaPool::new(1, length).map_err(failed)?;
-    let mut device = open(file, geometry, engine, pool.regions())?;
+    let mut device = open(file, geometry, engine)?;
 
     let device_failed = |error| system::Error::failed("using the device", error);
     let transfer = Transfer { at: ByteOffset::ZERO, position: 0, length: 512 };

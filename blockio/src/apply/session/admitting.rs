@@ -190,7 +190,7 @@ impl Session<'_> {
         if let Some(size) = admission.grow_to {
             self.volumes.get(index).grow_to(size)?;
         }
-        self.volumes.get(index).open(&self.options, self.pool.regions())
+        self.volumes.get(index).open(&self.options)
     }
 
     pub(super) fn bounds(&mut self, header: &StreamHeader, route: &[usize]) -> Result<Vec<Bounds>> {

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::place::CheckpointPlace;
 use super::{Input, Session};
 use crate::Result;
 use crate::apply::ApplyEvent;
@@ -17,6 +18,31 @@ use crate::notice::Notice;
 use crate::stream::{Format, VolumeHeader};
 
 impl Session<'_> {
+    /// Records that the input was applied up to `place`, beside which more was begun (BARRIER 3).
+    /// Points are made where everything waits, and not here.
+    pub(super) fn record_behind(
+        &mut self,
+        flushed: AllFlushed,
+        place: &CheckpointPlace,
+    ) -> Result<()> {
+        let Some(input) = self.input.as_mut().filter(|_| self.group.view().remembers()) else {
+            return Ok(());
+        };
+        planted!(CheckpointPastItsPlace => {
+            let now = place_of(input);
+            let reached = reached(input, &now, &mut self.volumes, When::OnTheWay, false);
+            let _ = self.group.checkpoint(flushed, &reached, When::OnTheWay, &[])?;
+            return Ok(());
+        });
+        let mut reached = reached(input, place, &mut self.volumes, When::OnTheWay, false);
+        let accepts_older = self.options.accept_older;
+        reached.iter_mut().for_each(|one| one.accepts_older = accepts_older);
+        let durable = self.group.checkpoint(flushed, &reached, When::OnTheWay, &[])?;
+        self.tell_source(&durable, place.consumed);
+        self.tell_notes();
+        Ok(())
+    }
+
     /// Records how far the input was applied (BARRIER 3), and makes the points at this position.
     pub(super) fn record(&mut self, flushed: AllFlushed, when: When) -> Result<()> {
         let is_whole = self.make_points_only_if_whole(when);
@@ -49,13 +75,14 @@ impl Session<'_> {
             When::InputComplete => self.is_last_input,
             When::AtTheEnd => true,
         };
-        let mut reached = reached(input, &mut self.volumes, when, is_last);
+        let place = place_of(input);
+        let mut reached = reached(input, &place, &mut self.volumes, when, is_last);
         let accepts_older = self.options.accept_older;
         reached.iter_mut().for_each(|one| one.accepts_older = accepts_older);
         // The points stay in the list until they are saved: what is recorded at the end of the run
         // must not be past a mark without its point.
         let durable = self.group.checkpoint(flushed, &reached, when, &self.points)?;
-        self.tell_source(&durable);
+        self.tell_source(&durable, place.consumed);
         if made > 0 && has_history {
             self.point_made = Instant::now();
         }
@@ -76,12 +103,12 @@ impl Session<'_> {
 
     /// Tells the source up to where it may forget: everything durable on all volumes, including one
     /// that failed and needs the rest another time.
-    fn tell_source(&mut self, _proof: &Durable) {
+    fn tell_source(&mut self, _proof: &Durable, consumed: u64) {
         let Some(input) = &self.input else { return };
         let volumes = &mut self.volumes;
         let applied = input.route.iter().map(|index| volumes.get(*index).applied).min();
-        let reached = applied.and_then(Applied::position).unwrap_or(input.consumed);
-        self.source.durable(reached.min(input.consumed));
+        let reached = applied.and_then(Applied::position).unwrap_or(consumed);
+        self.source.durable(reached.min(consumed));
     }
 
     /// A point covers all volumes: none is made while one has failed, or is ahead of the others, or
@@ -136,13 +163,24 @@ impl Session<'_> {
     }
 }
 
+/// The current position.
+pub(super) fn place_of(input: &Input) -> CheckpointPlace {
+    CheckpointPlace { consumed: input.consumed, content: input.content.clone() }
+}
+
 /// Whether it is worth reporting that the volume holds `held`, after `told` was reported.
 fn is_news(told: Option<Duration>, held: Duration) -> bool {
     told.is_none_or(|told| held <= told / 2 || held >= told + told / 2)
 }
 
-/// The progress of the volumes of `input`.
-fn reached(input: &mut Input, volumes: &mut Volumes, when: When, is_last: bool) -> Vec<Reached> {
+/// The progress of the volumes of `input` at `place`.
+fn reached(
+    input: &mut Input,
+    place: &CheckpointPlace,
+    volumes: &mut Volumes,
+    when: When,
+    is_last: bool,
+) -> Vec<Reached> {
     let ended = input.ended.take().is_some();
     let mut all = Vec::new();
     for (index, header) in input.route.iter().zip(&input.header.volumes) {
@@ -150,9 +188,9 @@ fn reached(input: &mut Input, volumes: &mut Volumes, when: When, is_last: bool) 
         if volume.has_failed() {
             continue;
         }
-        volume.applied = volume.applied.max(Applied::UpTo(input.consumed));
+        volume.applied = volume.applied.max(Applied::UpTo(place.consumed));
         let Some(position) = volume.applied.position() else { continue };
-        let content = [&input.content, &volume.applied_content].into_iter().flatten();
+        let content = [&place.content, &volume.applied_content].into_iter().flatten();
         let content = content.into_iter().find(|content| content.bytes == position);
         volume.applied_content = content.cloned();
         let source_bytes = header.size.filter(|_| !is_to_be_cleared(input, *index));

@@ -4,7 +4,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{CHECKPOINT_AFTER, Session};
+use super::Session;
+use super::checkpoint::CHECKPOINT_AFTER;
 use crate::Result;
 use crate::apply::source::{Arrival, Fed};
 use crate::group::checkpoint::When;
@@ -59,6 +60,7 @@ impl Session<'_> {
 
     /// A pipe is silent: makes everything it sent so far durable, and records that.
     pub(super) fn idle(&mut self) -> Result<()> {
+        self.finish_checkpoint(false)?;
         self.point_by_timer();
         let has_news = self.written_since > 0 || !self.points.is_empty();
         if has_news && self.checkpointed.elapsed() >= CHECKPOINT_AFTER {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Volumes;
 use super::pending::{Pending, Reads, Stage};
 use crate::Result;
+use crate::apply::writer::Writer;
 use crate::device::buffer::Arena;
 use crate::device::{ReadBatch, Reading};
 use crate::group::Group;
@@ -45,29 +46,18 @@ impl Volumes {
         }
     }
 
-    /// Memory for a record. While all of it is in use for reads, the oldest is recorded, and the
-    /// journal gives its memory back.
+    /// Memory for a record. While all of it is in use, older plans advance: they give it back.
     fn record_arena(&mut self, group: &mut Group) -> Result<Option<Arena>> {
         loop {
             if let Some(arena) = group.try_arena() {
                 return Ok(Some(arena));
             }
-            if !self.record_oldest(group)? {
+            self.advance_plans(group)?;
+            if self.first_that_reads().is_none() {
                 return group.arena();
             }
+            self.wait_for_one(group)?;
         }
-    }
-
-    /// Waits for the oldest read, and records it; returns false if nothing is being read.
-    fn record_oldest(&mut self, group: &mut Group) -> Result<bool> {
-        for place in 0..self.pending.len() {
-            let Stage::Reads(reads) = &mut self.pending[place].stage else { continue };
-            if let Some((outline, reading)) = reads.under_way.pop_front() {
-                self.record_one(place, outline, reading, group)?;
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn record_one(
@@ -99,8 +89,8 @@ impl Volumes {
         }
     }
 
-    /// Records everything that has been read by now, in order; or everything, if `waiting`.
-    pub(super) fn record_what_is_read(&mut self, waiting: bool, group: &mut Group) -> Result<()> {
+    /// Records everything that has been read by now, in order.
+    fn record_what_is_read(&mut self, group: &mut Group) -> Result<()> {
         let mut place = 0;
         while let Some(Pending { index, stage }) = self.pending.get_mut(place) {
             let Stage::Reads(reads) = stage else {
@@ -108,13 +98,13 @@ impl Volumes {
                 continue;
             };
             match reads.under_way.front() {
-                Some((_, Reading::UnderWay)) if !waiting => {
+                Some((_, Reading::UnderWay)) => {
                     let writer = self.volumes[*index].writer();
                     if writer.is_some_and(|writer| !writer.is_read()) {
                         return Ok(());
                     }
                 }
-                Some(_) => {}
+                Some((_, Reading::Done(_))) => {}
                 None if reads.is_complete => {
                     let plan = std::mem::take(&mut reads.plan);
                     *stage = Stage::Recorded(group.recorded(plan, Arc::clone(&reads.arena)));
@@ -129,9 +119,10 @@ impl Volumes {
         Ok(())
     }
 
-    /// Writes everything that may be written by now, in order.
-    pub(super) fn write_what_is_preserved(&mut self, group: &mut Group) -> Result<()> {
-        self.record_what_is_read(false, group)?;
+    /// Does everything that can be done without waiting: records what was read, and writes what is
+    /// preserved, in order.
+    pub(super) fn advance_plans(&mut self, group: &mut Group) -> Result<()> {
+        self.record_what_is_read(group)?;
         while let Some(Pending { stage: Stage::Recorded(plan), .. }) = self.pending.front() {
             if !group.is_preserved(plan)? {
                 return Ok(());
@@ -141,24 +132,43 @@ impl Volumes {
         Ok(())
     }
 
-    /// Waits until the oldest pending plan may be written, and writes it; returns false if nothing
-    /// is pending.
+    /// Waits until the oldest pending plan is written; returns false if nothing is pending.
     pub(super) fn wait_for_history(&mut self, group: &mut Group) -> Result<bool> {
         if self.pending.is_empty() {
             return Ok(false);
         }
-        while self.is_first_read() {
-            self.record_oldest(group)?;
+        let before = self.plans_done;
+        self.advance_plans(group)?;
+        while self.plans_done == before && !self.pending.is_empty() {
+            self.wait_for_one(group)?;
+            self.advance_plans(group)?;
         }
-        self.record_what_is_read(false, group)?;
-        self.write_next(group)?;
         Ok(true)
     }
 
-    /// Whether data that the oldest plan overwrites is still being read.
-    fn is_first_read(&self) -> bool {
-        let first = self.pending.front().map(|first| &first.stage);
-        matches!(first, Some(Stage::Reads(reads)) if !reads.under_way.is_empty())
+    /// Waits for one thing that lets a pending plan advance. A device is waited for first: what it
+    /// completes feeds the journal, which goes on meanwhile.
+    pub(super) fn wait_for_one(&mut self, group: &mut Group) -> Result<()> {
+        if let Some(index) = self.first_that_reads() {
+            let reaped = self.volumes[index].writer().map_or(Ok(()), Writer::reap);
+            self.note(index, reaped);
+            return Ok(());
+        }
+        match self.pending.front().map(|first| &first.stage) {
+            Some(Stage::Recorded(plan)) => group.wait_for_records(plan),
+            Some(Stage::Reads(_)) | None => Ok(()),
+        }
+    }
+
+    /// The volume that the oldest read under way is of.
+    fn first_that_reads(&mut self) -> Option<usize> {
+        let is_reading = |pending: &&Pending| match &pending.stage {
+            Stage::Reads(reads) => matches!(reads.under_way.front(), Some((_, Reading::UnderWay))),
+            Stage::Recorded(_) => false,
+        };
+        let index = self.pending.iter().find(is_reading)?.index;
+        // The plans of a volume that has failed advance without it.
+        self.volumes[index].writer().map(|_| index)
     }
 
     /// Writes the oldest plan, if all of it is recorded, as soon as its records are durable.
@@ -171,6 +181,7 @@ impl Volumes {
             }
             None => return Ok(()),
         };
+        self.plans_done += 1;
         // The plan is dropped if its history is not durable. It must not be taken for written.
         let preserved = group.wait_for(plan).inspect_err(|_| self.has_lost_history = true)?;
         let Some(writer) = self.volumes[index].writer() else { return Ok(()) };

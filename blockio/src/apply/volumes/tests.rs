@@ -27,7 +27,7 @@ fn volumes(named: Vec<(&str, MemoryDevice)>) -> Volumes {
     });
     let mut volumes = Volumes::new(assignments.collect());
     for volume in &mut volumes.volumes {
-        volume.open(&ApplyOptions::default(), &[]).unwrap();
+        volume.open(&ApplyOptions::default()).unwrap();
     }
     volumes
 }

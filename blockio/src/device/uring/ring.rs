@@ -1,6 +1,6 @@
-//! The ring itself: set up, probed, with its file and arenas registered, and entered. The meaning
+//! The ring itself: set up, probed, with its file registered, and entered. The meaning
 //! of entries and the ownership of their memory belong to the device.
-#![expect(unsafe_code, reason = "entries and registered buffers are addresses for the kernel")]
+#![expect(unsafe_code, reason = "entries are addresses for the kernel")]
 
 use std::fs::File;
 use std::io;
@@ -12,13 +12,6 @@ use std::time::Duration;
 use io_uring::{IoUring, Probe, opcode, squeue, types};
 use nix::errno::Errno;
 
-use crate::device::buffer::Region;
-
-/// How many bytes of each arena are registered: as many as batches of the usual size use.
-/// Registering makes the kernel look up every page immediately, and looking up pages that nobody
-/// uses takes longer than they would ever save.
-const REGISTERED_BYTES: usize = 2 << 20;
-
 /// The most entries under way: more gains nothing on any disk measured, and 32 cost 9 %.
 pub(super) const DEPTH: usize = 64;
 
@@ -28,8 +21,6 @@ pub(super) struct Ring {
     file: types::Fd,
     // FIXED_FILE if the file is registered: `file` is then its index.
     flags: squeue::Flags,
-    // The registered regions; the position in the list is the kernel's index.
-    regions: Vec<Region>,
     // The only thread that the kernel lets enter it; `None` if any may.
     thread: Option<ThreadId>,
 }
@@ -70,13 +61,12 @@ pub(super) struct Request {
     pub(super) offset: u64,
     pub(super) address: usize,
     pub(super) length: usize,
-    /// The index of the arena, if it is registered.
-    pub(super) buffer: Option<u16>,
 }
 
 impl Ring {
-    /// A ring for `file` with `regions` registered, if the kernel registers them.
-    pub(super) fn new(file: &File, regions: &[Region]) -> io::Result<Self> {
+    /// A ring for `file`. Memory is not registered: the kernel would look up every page of it
+    /// immediately, and what that saves later could not be measured.
+    pub(super) fn new(file: &File) -> io::Result<Self> {
         let (ring, thread) = set_up()?;
         probe(&ring)?;
         let descriptor = file.as_raw_fd();
@@ -84,9 +74,7 @@ impl Ring {
             Ok(()) => (types::Fd(0), squeue::Flags::FIXED_FILE),
             Err(_) => (types::Fd(descriptor), squeue::Flags::empty()),
         };
-        let registered = register(&ring, regions);
-        let regions = if registered { regions.to_vec() } else { Vec::new() };
-        Ok(Self { ring, file, flags, regions, thread })
+        Ok(Self { ring, file, flags, thread })
     }
 
     /// Whether the calling thread may enter it.
@@ -97,7 +85,7 @@ impl Ring {
     /// Hands it to the calling thread. Nothing may be under way, and nothing queued.
     pub(super) fn take_over(&mut self, file: &File) -> io::Result<()> {
         if !self.is_of_this_thread() {
-            *self = Self::new(file, &self.regions)?;
+            *self = Self::new(file)?;
         }
         Ok(())
     }
@@ -108,15 +96,6 @@ impl Ring {
         if self.ring.submitter().unregister_files().is_ok() {
             (self.file, self.flags) = (types::Fd(file.as_raw_fd()), squeue::Flags::empty());
         }
-    }
-
-    /// The index of `region` if it is registered at least up to byte `end`.
-    pub(super) fn buffer_index(&self, region: Region, end: usize) -> Option<u16> {
-        if end > REGISTERED_BYTES {
-            return None;
-        }
-        let index = self.regions.iter().position(|registered| *registered == region)?;
-        index.try_into().ok()
     }
 
     /// Queues `request`; its completion will name `slot`.
@@ -134,23 +113,15 @@ impl Ring {
     }
 
     fn entry(&self, request: Request) -> squeue::Entry {
-        let Request { direction, offset, address, length, buffer } = request;
+        let Request { direction, offset, address, length } = request;
         // Only the kernel follows this address.
         let memory = ptr::without_provenance_mut::<u8>(address);
         // At most TRANSFER_BYTES_MAX, which fits.
         let length = length as u32;
-        match (direction, buffer) {
-            (Direction::Read, None) => {
-                opcode::Read::new(self.file, memory, length).offset(offset).build()
-            }
-            (Direction::Read, Some(index)) => {
-                opcode::ReadFixed::new(self.file, memory, length, index).offset(offset).build()
-            }
-            (Direction::Write, None) => {
+        match direction {
+            Direction::Read => opcode::Read::new(self.file, memory, length).offset(offset).build(),
+            Direction::Write => {
                 opcode::Write::new(self.file, memory, length).offset(offset).build()
-            }
-            (Direction::Write, Some(index)) => {
-                opcode::WriteFixed::new(self.file, memory, length, index).offset(offset).build()
             }
         }
     }
@@ -214,31 +185,11 @@ fn set_up() -> io::Result<(IoUring, Option<ThreadId>)> {
 fn probe(ring: &IoUring) -> io::Result<()> {
     let mut probe = Probe::new();
     ring.submitter().register_probe(&mut probe)?;
-    let needed = [
-        opcode::Read::CODE,
-        opcode::Write::CODE,
-        opcode::ReadFixed::CODE,
-        opcode::WriteFixed::CODE,
-    ];
+    let needed = [opcode::Read::CODE, opcode::Write::CODE];
     if needed.iter().all(|&code| probe.is_supported(code)) {
         return Ok(());
     }
     Err(io::Error::new(io::ErrorKind::Unsupported, "this kernel's io_uring cannot read and write"))
-}
-
-/// Whether all of `regions` are registered; otherwise everything works without.
-fn register(ring: &IoUring, regions: &[Region]) -> bool {
-    let buffers: Vec<libc::iovec> = regions
-        .iter()
-        .map(|region| libc::iovec {
-            iov_base: ptr::without_provenance_mut(region.address),
-            iov_len: region.length.min(REGISTERED_BYTES),
-        })
-        .collect();
-    // SAFETY: the kernel takes hold of the pages themselves. An arena that is unmapped meanwhile
-    // leaves them to the ring alone; anything mapped there later is another region.
-    let registered = unsafe { ring.submitter().register_buffers(&buffers) };
-    !regions.is_empty() && registered.is_ok()
 }
 
 #[cfg(test)]

@@ -15,12 +15,12 @@ fn pool(count: usize) -> ArenaPool {
     ArenaPool::new(count, NonZeroUsize::new(BYTES).unwrap()).unwrap()
 }
 
-fn device(pool: &ArenaPool) -> (File, UringDevice) {
+fn device() -> (File, UringDevice) {
     let file = tempfile::tempfile().unwrap();
     file.set_len(BYTES as u64).unwrap();
     let capacity = ByteCount::new(BYTES as u64);
     let geometry = Geometry { capacity, sector_size: SectorSize::Bytes512 };
-    let device = UringDevice::new(file.try_clone().unwrap(), geometry, pool.regions()).unwrap();
+    let device = UringDevice::new(file.try_clone().unwrap(), geometry).unwrap();
     (file, device)
 }
 
@@ -48,7 +48,7 @@ fn holds(file: &File, byte: u8) -> bool {
 #[test]
 fn a_dropped_device_has_written_everything_and_given_back_its_arenas() {
     let pool = pool(1);
-    let (file, mut device) = device(&pool);
+    let (file, mut device) = device();
     device.write_batch(batch(pool.take().unwrap(), 7)).unwrap();
     drop(device);
     assert!(holds(&file, 7));
@@ -58,7 +58,7 @@ fn a_dropped_device_has_written_everything_and_given_back_its_arenas() {
 #[test]
 fn a_settled_device_works_on_in_another_thread() {
     let pool = pool(1);
-    let (file, mut device) = device(&pool);
+    let (file, mut device) = device();
     device.write_batch(batch(pool.take().unwrap(), 1)).unwrap();
     let _ = device.settle().unwrap();
     let second = batch(pool.take().unwrap(), 2);
@@ -73,7 +73,7 @@ fn a_settled_device_works_on_in_another_thread() {
 #[test]
 fn reaping_gives_arenas_back_to_who_waits_for_one() {
     let pool = pool(1);
-    let (file, mut device) = device(&pool);
+    let (file, mut device) = device();
     for number in 0..BYTES / 4096 {
         let arena = loop {
             match pool.try_take() {
@@ -92,7 +92,7 @@ fn reaping_gives_arenas_back_to_who_waits_for_one() {
 #[test]
 fn a_read_past_where_the_file_was_cut_says_so_and_the_device_lives_on() {
     let pool = pool(2);
-    let (file, mut device) = device(&pool);
+    let (file, mut device) = device();
     file.set_len(4096).unwrap();
     let reads = transfers(4, 4096);
     let failure = device.read_batch(ReadBatch { arena: pool.take().unwrap(), reads }).unwrap_err();
@@ -113,7 +113,7 @@ fn a_transfer_outside_of_the_disk_or_its_arena_touches_nothing_and_fails_from_th
         (u64::MAX - 511, 0, 512),
     ] {
         let pool = pool(1);
-        let (file, mut device) = device(&pool);
+        let (file, mut device) = device();
         let transfer = Transfer { at: ByteOffset::new(at), position, length };
         let mut batch = batch(pool.take().unwrap(), 3);
         batch.writes = vec![transfer];
@@ -127,8 +127,7 @@ fn a_transfer_outside_of_the_disk_or_its_arena_touches_nothing_and_fails_from_th
 #[test]
 fn a_write_that_was_done_in_part_goes_on_where_it_stopped() {
     let transfer = Transfer { at: ByteOffset::new(8192), position: 4096, length: 4096 };
-    let mut operation =
-        Operation { owner: Owner::Read(0), transfer, done: 0, address: 1 << 20, buffer: None };
+    let mut operation = Operation { owner: Owner::Read(0), transfer, done: 0, address: 1 << 20 };
     operation.done += outcome(&operation, 512).unwrap();
     let request = operation.request();
     assert_eq!((request.offset, request.address, request.length), (8704, (1 << 20) + 512, 3584));
@@ -142,7 +141,7 @@ fn a_write_that_was_done_in_part_goes_on_where_it_stopped() {
 #[test]
 fn batches_that_are_read_come_back_in_the_order_in_which_they_were_begun() {
     let pool = pool(4);
-    let (file, mut device) = device(&pool);
+    let (file, mut device) = device();
     for block in 0..3 {
         file.write_all_at(&[block as u8 + 1; 4096], block * 4096).unwrap();
     }
@@ -162,7 +161,7 @@ fn batches_that_are_read_come_back_in_the_order_in_which_they_were_begun() {
 #[test]
 fn a_batch_that_cannot_be_read_fails_when_it_is_asked_for_and_the_one_behind_it_does_not() {
     let pool = pool(2);
-    let (file, mut device) = device(&pool);
+    let (file, mut device) = device();
     file.set_len(8192).unwrap();
     for reads in [transfers(4, 4096), transfers(2, 4096)] {
         device.begin_read(ReadBatch { arena: pool.take().unwrap(), reads }).unwrap();
@@ -176,7 +175,7 @@ fn a_batch_that_cannot_be_read_fails_when_it_is_asked_for_and_the_one_behind_it_
 #[test]
 fn who_only_looks_finds_that_a_batch_is_read() {
     let pool = pool(1);
-    let (_, mut device) = device(&pool);
+    let (_, mut device) = device();
     let reads = transfers(16, 4096);
     device.begin_read(ReadBatch { arena: pool.take().unwrap(), reads }).unwrap();
     let begun = std::time::Instant::now();
@@ -190,7 +189,7 @@ fn who_only_looks_finds_that_a_batch_is_read() {
 #[test]
 fn sixteen_entries_are_told_to_the_kernel_at_once_and_fewer_when_a_batch_ends() {
     let pool = pool(2);
-    let (_, mut device) = device(&pool);
+    let (_, mut device) = device();
     let reads = transfers(SUBMIT - 1, 4096);
     device.begin_reads(ReadBatch { arena: pool.take().unwrap(), reads }).unwrap();
     assert_eq!((device.ring.queued(), device.under_way()), (SUBMIT - 1, SUBMIT - 1));
@@ -204,38 +203,9 @@ fn sixteen_entries_are_told_to_the_kernel_at_once_and_fewer_when_a_batch_ends() 
 }
 
 #[test]
-fn what_is_under_way_uses_registered_memory_as_far_as_that_reaches() {
-    // Two arenas, registered except for the last sector.
-    let bytes = NonZeroUsize::new((2 << 20) + 512).unwrap();
-    let pool = ArenaPool::new(2, bytes).unwrap();
-    let (_, mut device) = device(&pool);
-    let (at, length) = (ByteOffset::ZERO, 512);
-    for (position, is_registered) in
-        [(0, true), (512, true), ((2 << 20) - 512, true), (2 << 20, false)]
-    {
-        let transfer = Transfer { at, position, length };
-        let arena = Arc::new(pool.take().unwrap());
-        let region = arena.region();
-        let expected = device.ring.buffer_index(region, 512).filter(|_| is_registered);
-        let used = |device: &UringDevice| {
-            let operation = device.slots.iter().flatten().next().unwrap();
-            assert_eq!(operation.address, region.address + position);
-            operation.buffer
-        };
-        device.write(&arena, transfer).unwrap();
-        assert_eq!(used(&device), expected, "writing from {position}");
-        let _ = device.settle().unwrap();
-        let arena = Arc::into_inner(arena).unwrap();
-        device.begin_reads(ReadBatch { arena, reads: vec![transfer] }).unwrap();
-        assert_eq!(used(&device), expected, "reading to {position}");
-        device.finish_read().unwrap();
-    }
-}
-
-#[test]
 fn a_device_that_is_handed_over_holds_its_file_no_longer() {
     let pool = pool(1);
-    let (file, mut device) = device(&pool);
+    let (file, mut device) = device();
     device.write_batch(batch(pool.take().unwrap(), 1)).unwrap();
     let _ = device.settle().unwrap();
     let held = device.ring.holds_its_file();
@@ -252,9 +222,43 @@ fn a_device_that_is_handed_over_holds_its_file_no_longer() {
 
 #[test]
 fn a_kernel_without_memory_is_left_alone_for_a_moment() {
-    let pool = pool(1);
-    let (_, mut device) = device(&pool);
+    let (_, mut device) = device();
     let begun = std::time::Instant::now();
     device.have_patience(Entered::Busy).unwrap();
     assert!(begun.elapsed() >= BUSY_PAUSE);
+}
+
+#[test]
+fn a_flush_beside_writes_includes_those_before_it_and_no_others() {
+    let pool = pool(2);
+    let (_, mut device) = device();
+    device.write_batch(batch(pool.take().unwrap(), 1)).unwrap();
+    let before = device.next_write;
+    assert!(matches!(device.begin_flush().unwrap(), Flushing::UnderWay));
+    device.write_batch(batch(pool.take().unwrap(), 2)).unwrap();
+    let is_early = |operation: &Operation| match operation.owner {
+        Owner::Write(_, number) => number < before,
+        Owner::Read(_) => false,
+    };
+    let has_early = device.slots.iter().flatten().any(is_early);
+    let waits = device.flushing.as_ref().is_some_and(|flush| flush.waits_for().is_some());
+    assert!(waits || !has_early, "it began before what it includes was written");
+    let Flushed(()) = device.finish_flush().unwrap();
+    assert!(!device.slots.iter().flatten().any(is_early));
+    assert!(device.finish_flush().is_err(), "none is under way any more");
+    let _ = device.settle().unwrap();
+}
+
+#[test]
+fn a_flush_that_was_begun_is_done_some_time_and_another_one_includes_it() {
+    let pool = pool(1);
+    let (_, mut device) = device();
+    device.write_batch(batch(pool.take().unwrap(), 1)).unwrap();
+    device.begin_flush().unwrap();
+    while !device.is_flushed() {
+        std::thread::yield_now();
+    }
+    let settled = device.settle().unwrap();
+    let Flushed(()) = device.flush(settled).unwrap();
+    assert!(device.flushing.is_none() && device.finish_flush().is_err());
 }

@@ -91,7 +91,7 @@ impl Subject {
         }
         let stillness = Some(Stillness::begin(&target)?);
         // A view requests one read at a time: a ring would not be faster.
-        let device = open::open(target.into_file(), geometry, Engine::Blocking, &[])?;
+        let device = open::open(target.into_file(), geometry, Engine::Blocking)?;
         Ok(Self { view: View::of_disk(shown, device)?, stillness })
     }
 

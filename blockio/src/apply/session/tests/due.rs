@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::apply::session::point::{of_end, of_mark};
+use crate::volume_name::VolumeName;
 
 #[test]
 fn a_checkpoint_is_due_after_256_mib() {
@@ -28,6 +29,75 @@ fn a_checkpoint_is_due_after_a_second() {
         let _ = told.durable();
         feed(session, batch(200, 2));
         assert_eq!(told.durable(), [200]);
+    });
+}
+
+/// A session with a disk whose flushes take until they were asked for three times.
+fn session_beside(steps: impl FnOnce(&mut Session<'_>, &Told)) {
+    let directory = tempfile::tempdir().unwrap();
+    let volumes = vec![on("db", disk().flushing_beside(3))];
+    session(volumes, without_history(&directory), ApplyOptions::default(), |session, told| {
+        feed(session, begin(header(&["db"])));
+        feed(session, batch(100, 1));
+        session.checkpointed = a_second_ago();
+        let _ = told.durable();
+        steps(session, told);
+    });
+}
+
+#[test]
+fn a_checkpoint_is_of_where_it_was_begun_and_the_run_continues_beside_it() {
+    session_beside(|session, told| {
+        feed(session, batch(200, 2));
+        feed(session, batch(300, 3));
+        assert!(told.durable().is_empty(), "the disk is at it");
+        feed(session, batch(400, 4));
+        assert_eq!(told.durable(), [200], "and not what was written since");
+        assert_eq!(session.durable.extents, 2);
+        feed(session, batch(500, 5));
+        assert!(told.durable().is_empty(), "none is due");
+    });
+}
+
+#[test]
+fn a_checkpoint_that_is_due_before_the_last_one_is_done_waits_for_it() {
+    session_beside(|session, told| {
+        feed(session, batch(200, 2));
+        session.checkpointed = a_second_ago();
+        feed(session, batch(300, 3));
+        assert_eq!(told.durable(), [200]);
+        session.idle().unwrap();
+        session.idle().unwrap();
+        assert_eq!(told.durable(), [300], "also while nothing comes");
+    });
+}
+
+#[test]
+fn what_everything_waits_for_includes_the_checkpoint_beside_it() {
+    session_beside(|session, told| {
+        feed(session, batch(200, 2));
+        feed(session, batch(300, 3));
+        session.checkpoint(When::AtTheEnd).unwrap();
+        assert_eq!(told.durable(), [300]);
+        session.idle().unwrap();
+        assert!(told.durable().is_empty(), "it is not recorded a second time");
+    });
+}
+
+#[test]
+fn of_a_disk_whose_flush_beside_the_run_fails_nothing_is_recorded() {
+    let directory = tempfile::tempdir().unwrap();
+    let failing = disk().flushing_beside(1).failing_flushes(1, libc::EIO);
+    let volumes = vec![on("db", failing)];
+    session(volumes, without_history(&directory), ApplyOptions::default(), |session, told| {
+        feed(session, begin(header(&["db"])));
+        feed(session, batch(100, 1));
+        assert_eq!(told.durable(), [0]);
+        session.checkpointed = a_second_ago();
+        feed(session, batch(200, 2));
+        assert!(session.volumes.have_all_failed());
+        let recorded = &session.group.view().state().volumes[&VolumeName::from("db")];
+        assert_eq!(recorded.in_between.as_ref().map(|between| between.position), Some(0));
     });
 }
 

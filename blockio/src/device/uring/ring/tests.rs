@@ -1,13 +1,11 @@
 //! What a ring holds of its file and its memory, and which refusals of the kernel are tolerated.
 
 use std::io::Read;
-use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::*;
-use crate::device::buffer::ArenaPool;
 
 impl Ring {
     /// Whether it has its file registered.
@@ -16,29 +14,11 @@ impl Ring {
     }
 }
 
-fn pool() -> ArenaPool {
-    ArenaPool::new(2, NonZeroUsize::new(REGISTERED_BYTES + 4096).unwrap()).unwrap()
-}
-
-/// Whether this process may register memory: a limit can prevent it.
-fn is_memory_registered(regions: &[Region]) -> bool {
-    let ring = IoUring::new(1).unwrap();
-    let buffers: Vec<libc::iovec> = regions
-        .iter()
-        .map(|region| libc::iovec {
-            iov_base: ptr::without_provenance_mut(region.address),
-            iov_len: REGISTERED_BYTES,
-        })
-        .collect();
-    // SAFETY: the pool of these regions lives as long as the ring.
-    unsafe { ring.submitter().register_buffers(&buffers) }.is_ok()
-}
-
 /// Reads one sector of `file` through `ring` into `arena`.
 fn read(ring: &mut Ring, arena: &mut [u8]) -> i32 {
     let address = arena.as_mut_ptr().addr();
     let direction = Direction::Read;
-    let request = Request { direction, offset: 0, address, length: arena.len(), buffer: None };
+    let request = Request { direction, offset: 0, address, length: arena.len() };
     // SAFETY: the arena is borrowed until the completion, for which we wait.
     unsafe { ring.push(3, request) };
     assert_eq!(ring.queued(), 1);
@@ -52,36 +32,12 @@ fn read(ring: &mut Ring, arena: &mut [u8]) -> i32 {
 }
 
 #[test]
-fn memory_is_registered_up_to_a_bound_and_no_further() {
-    let pool = pool();
-    if !is_memory_registered(pool.regions()) {
-        return;
-    }
-    let ring = Ring::new(&tempfile::tempfile().unwrap(), pool.regions()).unwrap();
-    for (index, region) in pool.regions().iter().enumerate() {
-        assert_eq!(ring.buffer_index(*region, REGISTERED_BYTES), Some(index as u16));
-        assert_eq!(ring.buffer_index(*region, REGISTERED_BYTES + 1), None);
-    }
-    let another = ArenaPool::new(1, NonZeroUsize::new(4096).unwrap()).unwrap();
-    assert_eq!(ring.buffer_index(another.regions()[0], 4096), None);
-}
-
-#[test]
-fn memory_that_the_kernel_does_not_register_is_used_without() {
-    let pool = pool();
-    // More than any kernel takes.
-    let regions = vec![pool.regions()[0]; 1 << 17];
-    let ring = Ring::new(&tempfile::tempfile().unwrap(), &regions).unwrap();
-    assert_eq!(ring.buffer_index(regions[0], 4096), None);
-}
-
-#[test]
 fn a_ring_that_let_its_file_go_works_on_without_holding_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
     std::fs::write(&path, [7; 512]).unwrap();
     let file = File::open(&path).unwrap();
-    let mut ring = Ring::new(&file, &[]).unwrap();
+    let mut ring = Ring::new(&file).unwrap();
     assert!(ring.holds_its_file());
     ring.let_go(&file);
     assert!(!ring.holds_its_file());
@@ -94,7 +50,7 @@ fn a_ring_that_let_its_file_go_works_on_without_holding_it() {
 fn a_dropped_ring_holds_its_file_no_longer() {
     let (mut reader, writer) = std::io::pipe().unwrap();
     let file = File::from(OwnedFd::from(writer));
-    let ring = Ring::new(&file, &[]).unwrap();
+    let ring = Ring::new(&file).unwrap();
     drop((ring, file));
     // The read would fail with EAGAIN if anything still held the other end.
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();

@@ -10,23 +10,23 @@ use super::*;
 use crate::extent::Extent;
 use crate::patience::tests::SHORT;
 
-fn on(pipe: OwnedFd, pool: &ArenaPool) -> UringDevice {
+fn on(pipe: OwnedFd) -> UringDevice {
     let capacity = ByteCount::new(BYTES as u64);
     let geometry = Geometry { capacity, sector_size: SectorSize::Bytes512 };
-    let mut device = UringDevice::new(File::from(pipe), geometry, pool.regions()).unwrap();
+    let mut device = UringDevice::new(File::from(pipe), geometry).unwrap();
     device.limits = SHORT;
     device
 }
 
 /// A device whose reads complete as data is written to the pipe.
-fn reading(pool: &ArenaPool) -> (PipeWriter, UringDevice) {
+fn reading() -> (PipeWriter, UringDevice) {
     let (reader, writer) = std::io::pipe().unwrap();
-    (writer, on(reader.into(), pool))
+    (writer, on(reader.into()))
 }
 
 /// A device whose writes complete as there is room in the pipe: at first for `room` bytes. Reads
 /// from the pipe do not block. Also returns how many bytes are in it already.
-fn writing(pool: &ArenaPool, room: usize) -> (PipeReader, UringDevice, usize) {
+fn writing(room: usize) -> (PipeReader, UringDevice, usize) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     for end in [OwnedFd::from(reader.try_clone().unwrap()), writer.try_clone().unwrap().into()] {
         fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
@@ -38,7 +38,7 @@ fn writing(pool: &ArenaPool, room: usize) -> (PipeReader, UringDevice, usize) {
     (&reader).read_exact(&mut vec![0; room]).unwrap();
     // A ring does not wait for a file opened with O_NONBLOCK.
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
-    (reader, on(writer.into(), pool), filled - room)
+    (reader, on(writer.into()), filled - room)
 }
 
 fn reads(pool: &ArenaPool, count: usize, length: usize) -> ReadBatch {
@@ -65,7 +65,7 @@ fn drained(reader: &mut PipeReader) -> Vec<u8> {
 #[test]
 fn a_transfer_that_never_ends_is_an_error_with_what_it_is_and_the_device_can_be_dropped() {
     let pool = pool(1);
-    let (writer, mut device) = reading(&pool);
+    let (writer, mut device) = reading();
     let reads = transfers(2, 4096);
     let failure = device.read_batch(ReadBatch { arena: pool.take().unwrap(), reads }).unwrap_err();
     assert_eq!(failure.cause.kind(), io::ErrorKind::TimedOut);
@@ -80,7 +80,7 @@ fn a_transfer_that_never_ends_is_an_error_with_what_it_is_and_the_device_can_be_
 #[test]
 fn a_short_write_is_not_taken_for_done_and_goes_on_where_it_stopped() {
     let pool = pool(1);
-    let (mut reader, mut device, before) = writing(&pool, 4096);
+    let (mut reader, mut device, before) = writing(4096);
     let mut batch = writes(&pool, 8192);
     Arc::get_mut(&mut batch.arena).unwrap().as_mut_slice()[4096..8192].fill(8);
     device.write_batch(batch).unwrap();
@@ -97,7 +97,7 @@ fn a_short_write_is_not_taken_for_done_and_goes_on_where_it_stopped() {
 #[test]
 fn a_short_read_goes_on_where_it_stopped() {
     let pool = pool(1);
-    let (mut writer, mut device) = reading(&pool);
+    let (mut writer, mut device) = reading();
     writer.write_all(&[7; 4096]).unwrap();
     device.begin_read(reads(&pool, 1, 8192)).unwrap();
     assert!(!device.is_read());
@@ -110,7 +110,7 @@ fn a_short_read_goes_on_where_it_stopped() {
 #[test]
 fn a_write_that_fails_after_it_was_begun_is_told_by_all_that_is_asked_from_then_on() {
     let pool = pool(2);
-    let (reader, mut device, _) = writing(&pool, 0);
+    let (reader, mut device, _) = writing(0);
     let settled = device.settle().unwrap();
     device.write_batch(writes(&pool, 4096)).unwrap();
     // Data written to it now has nowhere to go.
@@ -129,7 +129,7 @@ fn a_write_that_fails_after_it_was_begun_is_told_by_all_that_is_asked_from_then_
 #[test]
 fn what_is_under_way_is_waited_for_before_a_clear() {
     let pool = pool(2);
-    let (_reader, mut device, _) = writing(&pool, 0);
+    let (_reader, mut device, _) = writing(0);
     device.write_batch(writes(&pool, 4096)).unwrap();
     let (arena, cleared) = (Arc::new(pool.take().unwrap()), extent(512));
     let batch = WriteBatch { arena, writes: Vec::new(), clears: vec![cleared] };
@@ -142,7 +142,7 @@ fn what_is_under_way_is_waited_for_before_a_clear() {
 #[test]
 fn what_is_under_way_is_waited_for_before_a_flush() {
     let pool = pool(1);
-    let (_reader, mut device, _) = writing(&pool, 0);
+    let (_reader, mut device, _) = writing(0);
     let settled = device.settle().unwrap();
     device.write_batch(writes(&pool, 4096)).unwrap();
     let failure = device.flush(settled).unwrap_err();
@@ -152,7 +152,7 @@ fn what_is_under_way_is_waited_for_before_a_flush() {
 #[test]
 fn reaping_waits_for_something_and_says_that_more_is_under_way() {
     let pool = pool(1);
-    let (_reader, mut device, _) = writing(&pool, 0);
+    let (_reader, mut device, _) = writing(0);
     device.write_batch(writes(&pool, 4096)).unwrap();
     assert!(device.patience.is_none());
     assert!(device.reap().unwrap());
@@ -162,7 +162,7 @@ fn reaping_waits_for_something_and_says_that_more_is_under_way() {
 #[test]
 fn who_looks_once_finds_what_came_and_nothing_before_it_came() {
     let pool = pool(1);
-    let (mut writer, mut device) = reading(&pool);
+    let (mut writer, mut device) = reading();
     device.begin_read(reads(&pool, 1, 4096)).unwrap();
     assert!(!device.is_read());
     writer.write_all(&[7; 4096]).unwrap();
@@ -184,7 +184,7 @@ fn who_looks_once_finds_what_came_and_nothing_before_it_came() {
 #[test]
 fn where_asking_fails_a_batch_counts_as_read_and_taking_it_says_why() {
     let pool = pool(1);
-    let (writer, mut device) = reading(&pool);
+    let (writer, mut device) = reading();
     device.begin_read(reads(&pool, 1, 4096)).unwrap();
     let asked = std::thread::scope(|scope| {
         let device = &mut device;
@@ -205,7 +205,7 @@ fn where_asking_fails_a_batch_counts_as_read_and_taking_it_says_why() {
 #[test]
 fn patience_begins_when_nothing_comes_of_a_wait_and_ends_when_something_does() {
     let pool = pool(1);
-    let (mut writer, mut device) = reading(&pool);
+    let (mut writer, mut device) = reading();
     device.begin_reads(reads(&pool, 2, 4096)).unwrap();
     // The kernel takes the queued entries: that is progress.
     device.wait(1).unwrap();
@@ -225,7 +225,7 @@ fn patience_begins_when_nothing_comes_of_a_wait_and_ends_when_something_does() {
 #[test]
 fn a_part_that_came_is_progress_and_what_has_to_be_tried_again_is_none() {
     let pool = pool(1);
-    let (_writer, mut device) = reading(&pool);
+    let (_writer, mut device) = reading();
     device.begin_reads(reads(&pool, 1, 4096)).unwrap();
     let slot = device.slots.iter().position(Option::is_some).unwrap();
     // Completed by hand, so nothing is submitted: the queue is dropped with the ring.
@@ -233,4 +233,17 @@ fn a_part_that_came_is_progress_and_what_has_to_be_tried_again_is_none() {
     assert!(device.complete(slot, 512));
     assert!(device.complete(slot, 4096 - 512));
     assert_eq!((device.under_way(), device.reading[0].left), (0, 0));
+}
+
+#[test]
+fn a_device_whose_flush_beside_it_failed_stays_failed() {
+    // A pipe cannot be flushed.
+    let (_writer, mut device) = reading();
+    device.begin_flush().unwrap();
+    let failure = device.finish_flush().unwrap_err();
+    assert_eq!(
+        (failure.attempt, failure.cause.raw_os_error()),
+        (Attempt::Flush, Some(libc::EINVAL))
+    );
+    assert!(device.settle().is_err() && device.begin_flush().is_err());
 }

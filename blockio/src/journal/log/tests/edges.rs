@@ -1,10 +1,13 @@
 //! What is durable when it is reported as such, what fits, and what remains when a log ends.
 
+use std::sync::mpsc::{Receiver, Sender};
+
 use super::*;
 use crate::device::memory::MemoryDevice;
-use crate::device::{Flushed, Geometry, ReadBatch, Settled};
+use crate::device::{DeviceError, Flushed, Geometry, ReadBatch, Settled, TRANSFER_BYTES_MAX};
 use crate::journal::by_hand::ByHand;
 use crate::journal::layout::RECORD_BYTES_MAX;
+use crate::journal::log::writer::Writing;
 
 const LENGTH: u64 = 8 << 20;
 
@@ -30,7 +33,8 @@ fn log_on(device: Box<dyn BlockDevice>, length: u64, in_thread: bool) -> Log {
     let mut log = log(Arc::new(Nothing), in_thread);
     log.worker.take(WriterCommand::Segment(device));
     let (segment, at) = (SegmentNumber(1), BLOCK_BYTES as u64);
-    log.place = Some(LogPosition { segment, at, length, first_record: 1 });
+    let (begun, durable_at, ends) = (Ticket(0), at, VecDeque::new());
+    log.place = Some(LogPosition { segment, at, length, first_record: 1, begun, durable_at, ends });
     log
 }
 
@@ -176,4 +180,32 @@ fn a_log_that_ends_waits_for_what_its_thread_writes() {
     ends.recv_timeout(Duration::from_secs(30)).unwrap();
     dropping.join().unwrap();
     assert_eq!(disk.contents()[2 * BLOCK_BYTES], b'x');
+}
+
+#[test]
+fn the_end_so_far_is_that_of_the_records_that_are_durable() {
+    let ((begins, began), (let_go, may)) = (channel(), channel());
+    let held = Held { begins, may, disk: device() };
+    let mut log = log_on(Box::new(held), LENGTH, true);
+    let first = log.submit(record(&log, 2 * BLOCK_BYTES)).unwrap();
+    began.recv().unwrap();
+    let_go.send(()).unwrap();
+    let _ = log.wait(first).unwrap();
+    let _ = log.submit(record(&log, 2 * BLOCK_BYTES)).unwrap();
+    began.recv().unwrap();
+    let end = log.durable_end_so_far(PointId(1)).unwrap();
+    let [last] = end.spans.as_slice() else { panic!("{:?}", end.spans) };
+    assert_eq!((last.bytes, last.next_record), (3 * BLOCK_BYTES as u64, 2));
+    assert_eq!((end.next_record, end.next_segment), (2, 2));
+    let_go.send(()).unwrap();
+    let end = log.durable_end(PointId(1)).unwrap();
+    assert_eq!((end.spans[0].bytes, end.next_record), (5 * BLOCK_BYTES as u64, 3));
+}
+
+#[test]
+fn there_is_no_end_so_far_of_another_epoch_or_of_a_log_that_failed() {
+    let mut log = log_on(Box::new(device().failing_flushes(0, libc::EIO)), LENGTH, false);
+    assert!(log.durable_end_so_far(PointId(2)).is_err());
+    let _ = log.submit(record(&log, 2 * BLOCK_BYTES)).unwrap();
+    assert!(log.durable_end_so_far(PointId(1)).is_err());
 }
