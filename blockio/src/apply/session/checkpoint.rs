@@ -48,7 +48,7 @@ impl Session<'_> {
         self.tell_failures();
         let Some(flushed) = flushed else { return Ok(()) };
         let Some(CheckpointBehind { place, summary }) = self.behind.take() else { return Ok(()) };
-        self.record_behind(flushed, &place)?;
+        self.record_behind(flushed, place)?;
         self.durable = summary;
         Ok(())
     }

@@ -13,33 +13,49 @@ use crate::barrier::AllFlushed;
 use crate::group::Durable;
 use crate::group::checkpoint::{Ends, Reached, When};
 use crate::group::keeper::Forecast;
+use crate::journal::catalogue::NewPoint;
 use crate::journal::state::{Head, exact};
 use crate::notice::Notice;
 use crate::stream::{Format, VolumeHeader};
 
 impl Session<'_> {
-    /// Records that the input was applied up to `place`, beside which more was begun (BARRIER 3).
-    /// Points are made where everything waits, and not here.
+    /// Records that the input was applied up to `place`, beside which more was begun. Points are
+    /// made where everything waits, and not here.
     pub(super) fn record_behind(
         &mut self,
         flushed: AllFlushed,
-        place: &CheckpointPlace,
+        place: CheckpointPlace,
     ) -> Result<()> {
-        let Some(input) = self.input.as_mut().filter(|_| self.group.view().remembers()) else {
-            return Ok(());
+        let place = match &self.input {
+            Some(input) if planted!(CheckpointPastItsPlace) => place_of(input),
+            _ => place,
         };
-        planted!(CheckpointPastItsPlace => {
-            let now = place_of(input);
-            let reached = reached(input, &now, &mut self.volumes, When::OnTheWay, false);
-            let _ = self.group.checkpoint(flushed, &reached, When::OnTheWay, &[])?;
-            return Ok(());
-        });
-        let mut reached = reached(input, place, &mut self.volumes, When::OnTheWay, false);
+        self.save(flushed, &place, When::OnTheWay, &[])?;
+        self.tell_notes();
+        Ok(())
+    }
+
+    /// Saves that the input was applied up to `place`, with `points` there (BARRIER 3), and tells
+    /// the source.
+    fn save(
+        &mut self,
+        flushed: AllFlushed,
+        place: &CheckpointPlace,
+        when: When,
+        points: &[NewPoint],
+    ) -> Result<()> {
+        let Some(input) = &mut self.input else { return Ok(()) };
+        // Nothing is written after the last checkpoint of the run.
+        let is_last = match when {
+            When::OnTheWay => false,
+            When::InputComplete => self.is_last_input,
+            When::AtTheEnd => true,
+        };
+        let mut reached = reached(input, place, &mut self.volumes, when, is_last);
         let accepts_older = self.options.accept_older;
         reached.iter_mut().for_each(|one| one.accepts_older = accepts_older);
-        let durable = self.group.checkpoint(flushed, &reached, When::OnTheWay, &[])?;
+        let durable = self.group.checkpoint(flushed, &reached, when, points)?;
         self.tell_source(&durable, place.consumed);
-        self.tell_notes();
         Ok(())
     }
 
@@ -69,20 +85,11 @@ impl Session<'_> {
             self.points.clear();
         }
         let made = self.points.len() as u64;
-        // Nothing is written after the last checkpoint of the run.
-        let is_last = match when {
-            When::OnTheWay => false,
-            When::InputComplete => self.is_last_input,
-            When::AtTheEnd => true,
-        };
         let place = place_of(input);
-        let mut reached = reached(input, &place, &mut self.volumes, when, is_last);
-        let accepts_older = self.options.accept_older;
-        reached.iter_mut().for_each(|one| one.accepts_older = accepts_older);
-        // The points stay in the list until they are saved: what is recorded at the end of the run
-        // must not be past a mark without its point.
-        let durable = self.group.checkpoint(flushed, &reached, when, &self.points)?;
-        self.tell_source(&durable, place.consumed);
+        // They stay in the list until they are saved: what is recorded at the end of the run must
+        // not be past a mark without its point.
+        let points = self.points.clone();
+        self.save(flushed, &place, when, &points)?;
         if made > 0 && has_history {
             self.point_made = Instant::now();
         }

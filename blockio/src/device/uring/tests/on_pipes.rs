@@ -247,3 +247,16 @@ fn a_device_whose_flush_beside_it_failed_stays_failed() {
     );
     assert!(device.settle().is_err() && device.begin_flush().is_err());
 }
+
+#[test]
+fn a_flush_does_not_begin_while_a_write_that_it_includes_is_under_way() {
+    let pool = pool(1);
+    let (mut reader, mut device, _) = writing(0);
+    device.write_batch(writes(&pool, 4096)).unwrap();
+    device.begin_flush().unwrap();
+    assert!(!device.is_flushed());
+    assert!(device.flushing.as_ref().is_some_and(|flush| flush.waits_for().is_some()));
+    drop(drained(&mut reader));
+    // What comes of it: a pipe cannot be flushed.
+    assert_eq!(device.finish_flush().unwrap_err().cause.raw_os_error(), Some(libc::EINVAL));
+}
