@@ -55,6 +55,10 @@ pub(crate) enum Bug {
     CheckpointPastItsPlace,
     /// A flush beside which writing continues begins before what it includes was written.
     FlushBeforeWhatItIncludes,
+    /// A flush beside which writing continues begins before the clears it includes are done.
+    FlushBeforeClear,
+    /// Sectors are written again while a clear of them is under way.
+    ClearNotAwaited,
     /// Progress is recorded while the flush beside which writing continues is under way.
     FlushBehindNotAwaited,
     /// Segments are removed before the state that needs them is replaced.
@@ -108,7 +112,7 @@ pub(crate) enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All bugs.
-    pub(crate) const ALL: [Self; 38] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::NoBarrier1,
         Self::NoBarrier2,
         Self::NoBarrier3,
@@ -123,6 +127,8 @@ impl Bug {
         Self::SegmentsNotFlushedAtOpen,
         Self::CheckpointPastItsPlace,
         Self::FlushBeforeWhatItIncludes,
+        Self::FlushBeforeClear,
+        Self::ClearNotAwaited,
         Self::FlushBehindNotAwaited,
         Self::UnlinkBeforeState,
         Self::MergeKeepsTheLaterImage,

@@ -178,7 +178,7 @@ impl Writing {
         let runs: Vec<Extent> = match self.onto.before {
             Before::Zeros => data,
             Before::Unknown if data.is_empty() => return self.add_zeros(extent),
-            // Each clearing waits until nothing is under way: short runs are written.
+            // Each clearing is a call, which costs more than writing a short run.
             Before::Unknown => vec![extent],
         };
         let written: u64 = runs.iter().map(|run| run.length().get()).sum();

@@ -6,17 +6,20 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::device::buffer::Arena;
-use crate::device::disk_file::{DiskFile, Parts, extent_of};
+use crate::device::clear::Clearing;
+use crate::device::disk_file::{DiskFile, Parts, PartsToClear, extent_of};
 use crate::device::uring::UringDevice;
 use crate::device::{
     Attempt, BlockDevice, DeviceError, Engine, Flushed, Geometry, ReadBatch, Settled, Transfer,
     WriteBatch,
 };
+use crate::extent::Extent;
 
 /// A disk or an image file.
 #[derive(Debug)]
 pub struct BlockingDevice {
     disk: DiskFile,
+    clearing: Clearing,
     first_failure: Option<DeviceError>,
 }
 
@@ -28,7 +31,8 @@ impl BlockingDevice {
     /// The kernel's error when opening `file` a second time, which an image that is not whole
     /// sectors needs.
     pub fn new(file: File, geometry: Geometry) -> io::Result<Self> {
-        Ok(Self { disk: DiskFile::new(file, geometry)?, first_failure: None })
+        let (disk, clearing) = (DiskFile::new(file, geometry)?, Clearing::default());
+        Ok(Self { disk, clearing, first_failure: None })
     }
 
     fn write(&self, transfer: Transfer, arena: &[u8]) -> io::Result<()> {
@@ -53,10 +57,20 @@ impl BlockingDevice {
         Ok(())
     }
 
+    fn clear(&mut self, extent: Extent) -> io::Result<()> {
+        let PartsToClear { whole, as_data, has_tail } = self.disk.parts_to_clear(extent)?;
+        match whole {
+            Some(whole) if as_data => self.clearing.write_zeros(self.disk.file(), whole)?,
+            Some(whole) => self.clearing.clear(self.disk.file(), whole)?,
+            None => {}
+        }
+        if has_tail { self.disk.clear_tail() } else { Ok(()) }
+    }
+
     fn write_all(&mut self, batch: &WriteBatch) -> Result<(), DeviceError> {
         for &extent in &batch.clears {
             let failed = |cause| DeviceError { attempt: Attempt::Clear(extent), cause };
-            self.disk.clear(extent).map_err(failed)?;
+            self.clear(extent).map_err(failed)?;
         }
         for &transfer in &batch.writes {
             let attempt = Attempt::Write(extent_of(transfer));

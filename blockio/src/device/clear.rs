@@ -1,5 +1,6 @@
 //! Makes ranges of a file or disk read as zeros, in the cheapest way that it supports:
-//! deallocation, zeroing by the file system or disk, or writing zeros. The engines decide when.
+//! deallocation, zeroing by the file system or disk, or writing zeros. The engines decide when; the
+//! one with a queue has its own way of asking (`uring/clearing`).
 
 use std::fs::File;
 use std::io;
@@ -18,12 +19,14 @@ use crate::units::ByteOffset;
 const PIECE_BYTES_MAX: u64 = 1 << 30;
 
 /// How many bytes are written at a time if zeros have to be written.
-const ZEROS_BYTES: NonZeroUsize = NonZeroUsize::new(1 << 20).expect("invariant: not zero");
+pub(super) const ZEROS_BYTES: NonZeroUsize =
+    NonZeroUsize::new(1 << 20).expect("invariant: not zero");
 
 /// The ways, best first. A way that was refused once is not tried again on the same disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
     /// fallocate(2) with deallocation. It promises zeros on block devices as well (Linux 4.9).
+    #[default]
     PunchHole,
     /// fallocate(2) that zeroes and keeps the space.
     ZeroRange,
@@ -33,29 +36,55 @@ enum Way {
     Written,
 }
 
+impl Way {
+    /// The next best; `None` after the last.
+    pub(super) fn next(self) -> Option<Self> {
+        match self {
+            Self::PunchHole => Some(Self::ZeroRange),
+            Self::ZeroRange => Some(Self::BlkZeroOut),
+            Self::BlkZeroOut => Some(Self::Written),
+            Self::Written => None,
+        }
+    }
+
+    /// What fallocate(2) is asked for; `None` if it is not used.
+    pub(super) fn mode(self) -> Option<FallocateFlags> {
+        let keep_size = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        match self {
+            Self::PunchHole => Some(FallocateFlags::FALLOC_FL_PUNCH_HOLE | keep_size),
+            Self::ZeroRange => Some(FallocateFlags::FALLOC_FL_ZERO_RANGE | keep_size),
+            Self::BlkZeroOut | Self::Written => None,
+        }
+    }
+}
+
+/// The pieces of `extent` that the kernel is asked to clear in one call each.
+pub(super) fn pieces(extent: Extent) -> impl Iterator<Item = Extent> {
+    let mut rest = Some(extent);
+    std::iter::from_fn(move || {
+        let now = rest?;
+        let piece = first(now, PIECE_BYTES_MAX);
+        rest = Extent::between(piece.end(), now.end()).ok();
+        Some(piece)
+    })
+}
+
+/// Memory of zeros: its content is zeros from the beginning, and nobody writes to it.
+pub(super) fn zeros() -> io::Result<Arena> {
+    ArenaPool::new(1, ZEROS_BYTES)?.take().map_err(io::Error::other)
+}
+
 /// How one disk is cleared.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Clearing {
     way: Way,
     zeros: Option<Arena>,
 }
 
-impl Default for Clearing {
-    fn default() -> Self {
-        Self { way: Way::PunchHole, zeros: None }
-    }
-}
-
 impl Clearing {
     /// Makes `extent`, whole sectors of `file`, read as zeros.
     pub(super) fn clear(&mut self, file: &File, extent: Extent) -> io::Result<()> {
-        let mut rest = Some(extent);
-        while let Some(now) = rest {
-            let piece = first(now, PIECE_BYTES_MAX);
-            self.clear_piece(file, piece)?;
-            rest = Extent::between(piece.end(), now.end()).ok();
-        }
-        Ok(())
+        pieces(extent).try_for_each(|piece| self.clear_piece(file, piece))
     }
 
     fn clear_piece(&mut self, file: &File, piece: Extent) -> io::Result<()> {
@@ -64,34 +93,23 @@ impl Clearing {
                 Err(error) if is_refusal(&error) => error,
                 done => return done,
             };
-            self.way = match self.way {
-                Way::PunchHole => Way::ZeroRange,
-                Way::ZeroRange => Way::BlkZeroOut,
-                Way::BlkZeroOut => Way::Written,
-                Way::Written => return Err(refused),
-            };
+            self.way = self.way.next().ok_or(refused)?;
         }
     }
 
     fn attempt(&mut self, file: &File, piece: Extent) -> io::Result<()> {
-        let keep_size = FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        match self.way {
-            Way::PunchHole => {
-                allocate(file, FallocateFlags::FALLOC_FL_PUNCH_HOLE | keep_size, piece)
-            }
-            Way::ZeroRange => {
-                allocate(file, FallocateFlags::FALLOC_FL_ZERO_RANGE | keep_size, piece)
-            }
-            Way::BlkZeroOut => zero_out(file, piece),
-            Way::Written => self.write_zeros(file, piece),
+        match self.way.mode() {
+            Some(mode) => allocate(file, mode, piece),
+            None if self.way == Way::BlkZeroOut => zero_out(file, piece),
+            None => self.write_zeros(file, piece),
         }
     }
 
-    fn write_zeros(&mut self, file: &File, piece: Extent) -> io::Result<()> {
+    /// Writes zeros to `piece`, whatever else would be possible.
+    pub(super) fn write_zeros(&mut self, file: &File, piece: Extent) -> io::Result<()> {
         let zeros = match self.zeros.take() {
             Some(zeros) => zeros,
-            // Its content is zeros from the beginning, and nobody writes to it.
-            None => ArenaPool::new(1, ZEROS_BYTES)?.take().map_err(io::Error::other)?,
+            None => zeros()?,
         };
         let mut rest = Some(piece);
         while let Some(now) = rest {
@@ -112,7 +130,7 @@ fn first(extent: Extent, most: u64) -> Extent {
 }
 
 /// Whether the kernel refused this way, rather than failed.
-fn is_refusal(error: &io::Error) -> bool {
+pub(super) fn is_refusal(error: &io::Error) -> bool {
     let refusals = [Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EINVAL, Errno::ENODEV, Errno::ENOTTY];
     error.raw_os_error().is_some_and(|errno| refusals.contains(&Errno::from_raw(errno)))
 }
@@ -203,5 +221,9 @@ mod tests {
         assert_eq!((piece.start(), piece.length().get()), (whole.start(), PIECE_BYTES_MAX));
         let last = Extent::new(ByteOffset::new(5), ByteCount::new(3)).unwrap();
         assert_eq!(first(last, PIECE_BYTES_MAX), last);
+        let all: Vec<_> = pieces(whole).collect();
+        assert_eq!(all.len(), 3);
+        assert!(all.windows(2).all(|two| two[0].end() == two[1].start()));
+        assert_eq!((all[0].start(), all[2].end()), (whole.start(), whole.end()));
     }
 }

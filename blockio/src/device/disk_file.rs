@@ -5,14 +5,18 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::device::clear::Clearing;
 use crate::device::{Geometry, TRANSFER_BYTES_MAX, Transfer};
 use crate::extent::Extent;
 use crate::units::ByteOffset;
+
+/// Shorter ranges of a disk, in bytes, are written as data: a call for each costs a disk four times
+/// as much (docs/performance.md). What that allocates is less than the unit in which most thin
+/// disks allocate. An image file is always cleared: its holes are what somebody sees of it.
+const CLEAR_BYTES_MIN: u64 = 64 << 10;
 
 /// A disk or an image file, open.
 #[derive(Debug)]
@@ -22,7 +26,7 @@ pub(super) struct DiskFile {
     // The same file through the page cache; only if the last sector is incomplete, and only for
     // that sector: O_DIRECT could only write all of it, and the file would grow.
     tail: Option<File>,
-    clearing: Clearing,
+    is_disk: bool,
 }
 
 /// The parts of a transfer, which are done in different ways.
@@ -34,12 +38,24 @@ pub(super) struct Parts {
     pub(super) tail: Option<Transfer>,
 }
 
+/// The parts of an extent that is to read as zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PartsToClear {
+    /// Whole sectors inside the file.
+    pub(super) whole: Option<Extent>,
+    /// Whether to write zeros as if they were data.
+    pub(super) as_data: bool,
+    /// Whether it includes the last sector, of which only a part is inside the file.
+    pub(super) has_tail: bool,
+}
+
 impl DiskFile {
     pub(super) fn new(file: File, geometry: Geometry) -> io::Result<Self> {
         let end = ByteOffset::new(geometry.capacity.get());
         let is_whole = geometry.sector_size.lba_at(end).is_some();
         let tail = if is_whole { None } else { Some(reopen(&file)?) };
-        Ok(Self { file, geometry, tail, clearing: Clearing::default() })
+        let is_disk = file.metadata()?.file_type().is_block_device();
+        Ok(Self { file, geometry, tail, is_disk })
     }
 
     pub(super) fn file(&self) -> &File {
@@ -95,23 +111,29 @@ impl DiskFile {
         file.read_exact_at(inside, self.whole_end())
     }
 
-    /// Makes `extent` read as zeros. Nothing may be under way: io_uring of Linux 6.6 would wait in
-    /// this call for writes under way, and so for us, for ever.
-    pub(super) fn clear(&mut self, extent: Extent) -> io::Result<()> {
+    /// Divides `extent`, which is to read as zeros.
+    pub(super) fn parts_to_clear(&self, extent: Extent) -> io::Result<PartsToClear> {
         let inside = clip(self.geometry, extent)?;
         let whole_end = ByteOffset::new(self.whole_end());
-        if inside.end() <= whole_end {
-            return self.clearing.clear(&self.file, inside);
-        }
-        if let Ok(whole) = Extent::between(inside.start(), whole_end) {
-            self.clearing.clear(&self.file, whole)?;
-        }
+        let whole = Extent::between(inside.start(), inside.end().min(whole_end)).ok();
+        let as_data = self.is_disk && whole.is_some_and(is_short);
+        Ok(PartsToClear { whole, as_data, has_tail: inside.end() > whole_end })
+    }
+
+    /// Makes the part of the last sector that is inside the file zeros, as
+    /// [`write_tail`](Self::write_tail).
+    pub(super) fn clear_tail(&self) -> io::Result<()> {
         self.write_tail(&vec![0; self.geometry.sector_size.bytes().get() as usize])
     }
 
     pub(super) fn flush(&self) -> io::Result<()> {
         self.file.sync_data()
     }
+}
+
+/// Whether a disk writes zeros to `extent` sooner than it clears it.
+fn is_short(extent: Extent) -> bool {
+    extent.length().get() < CLEAR_BYTES_MIN
 }
 
 /// Refuses a transfer that is not valid for this disk and arena: nothing outside of either is

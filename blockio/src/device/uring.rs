@@ -1,5 +1,5 @@
-//! The engine with a queue: io_uring, with up to 64 transfers under way. Order is the caller's: the
-//! ring's own means of ordering entries (links, drains, its fsync) are not used.
+//! The engine with a queue: io_uring, with up to 64 operations under way. Order is the caller's:
+//! the ring's own means of ordering entries (links, drains, its fsync) are not used.
 //!
 //! A transfer under way owns its memory, and only its completion gives that back: not an error, not
 //! a drop.
@@ -11,21 +11,25 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::errno::Errno;
-
 use crate::device::buffer::Arena;
-use crate::device::disk_file::{DiskFile, Parts, extent_of};
+use crate::device::clear::{self, Way};
+use crate::device::disk_file::{DiskFile, Parts, PartsToClear, extent_of};
 use crate::device::{
     Attempt, BlockDevice, DeviceError, Flushed, Flushing, Geometry, ReadBatch, Reading, Settled,
     Transfer, WriteBatch,
 };
+use crate::extent::Extent;
 use crate::patience::{Limits, Patience, STEP};
 
+mod clearing;
 mod flushing;
+mod operation;
 mod ring;
 
+use clearing::{Clears, WAITING_MAX};
 use flushing::FlushUnderWay;
-use ring::{DEPTH, Direction, Entered, Request, Ring};
+use operation::{Operation, Owner, outcome};
+use ring::{DEPTH, Entered, Ring};
 
 /// How many completions to wait for when the queue is full, so that as many entries can be
 /// submitted in one call.
@@ -49,8 +53,10 @@ pub struct UringDevice {
     // Batches being read, oldest first.
     reading: VecDeque<BatchUnderWay>,
     next_batch: u64,
-    // Writes are numbered in the order in which they begin, so that a flush knows its own.
+    // Writes and clears are numbered in the order in which they begin, so that a flush knows its
+    // own.
     next_write: u64,
+    clears: Clears,
     flushing: Option<FlushUnderWay>,
     first_failure: Option<DeviceError>,
     limits: Limits,
@@ -65,39 +71,6 @@ struct BatchUnderWay {
     arena: Arena,
     left: usize,
     first_failed: Option<DeviceError>,
-}
-
-/// A transfer under way.
-#[derive(Debug)]
-struct Operation {
-    owner: Owner,
-    transfer: Transfer,
-    done: usize,
-    address: usize,
-}
-
-/// Whose memory is used, and so the direction.
-#[derive(Debug)]
-enum Owner {
-    /// Memory of the write with this number; it holds the arena of its batch.
-    Write(#[expect(dead_code, reason = "held, not read")] Arc<Arena>, u64),
-    /// Memory of a read of the batch with this number: the device holds the arena.
-    Read(u64),
-}
-
-impl Operation {
-    fn request(&self) -> Request {
-        let direction = match self.owner {
-            Owner::Write(..) => Direction::Write,
-            Owner::Read(_) => Direction::Read,
-        };
-        Request {
-            direction,
-            offset: self.transfer.at.get() + self.done as u64,
-            address: self.address + self.done,
-            length: self.transfer.length - self.done,
-        }
-    }
 }
 
 impl UringDevice {
@@ -116,6 +89,7 @@ impl UringDevice {
             reading: VecDeque::new(),
             next_batch: 0,
             next_write: 0,
+            clears: Clears::default(),
             flushing: None,
             first_failure: None,
             limits: Limits::USUAL,
@@ -128,7 +102,7 @@ impl UringDevice {
     }
 
     /// Begins an operation; waits for a slot if none is free.
-    fn begin(&mut self, operation: Operation) -> io::Result<()> {
+    fn begin(&mut self, mut operation: Operation) -> io::Result<()> {
         if self.under_way() == 0 {
             self.ring.take_over(self.disk.file())?;
         }
@@ -138,20 +112,26 @@ impl UringDevice {
             }
             self.wait(REAP)?;
         };
-        match &operation.owner {
+        match &mut operation.owner {
             Owner::Write(..) => {}
             Owner::Read(number) => {
                 let number = *number;
                 self.reading_of(number).left += 1;
             }
+            Owner::Clear { .. } => self.clears.begin(&mut operation),
         }
-        let request = operation.request();
-        self.slots[slot] = Some(operation);
-        // SAFETY: the operation is in its slot, and with it (or in `reading`) the arena that its
-        // address and length were checked against, until `complete` takes it out.
-        unsafe { self.ring.push(slot, request) };
+        self.put(slot, operation);
         // The disk works on these while the next ones are pushed.
         if self.ring.queued() >= SUBMIT { self.wait(0) } else { Ok(()) }
+    }
+
+    /// Puts `operation` into its slot, and asks the kernel for it, or for what is left of it.
+    fn put(&mut self, slot: usize, operation: Operation) {
+        let request = operation.request();
+        self.slots[slot] = Some(operation);
+        // SAFETY: the operation is in its slot, and with it (or in `reading`, or `clears`) the
+        // arena that its address and length were checked against, until `complete` takes it out.
+        unsafe { self.ring.push(slot, request) };
     }
 
     /// Submits everything queued.
@@ -215,33 +195,43 @@ impl UringDevice {
             Ok(bytes) => {
                 operation.done += bytes;
                 if operation.done < operation.transfer.length {
-                    let request = operation.request();
-                    self.slots[slot] = Some(operation);
-                    // SAFETY: as in `begin`: the operation is back in its slot.
-                    unsafe { self.ring.push(slot, request) };
+                    self.put(slot, operation);
                     return bytes > 0;
                 }
                 None
             }
-            Err(cause) => Some(cause),
+            Err(cause) => match self.clears.ask_again(&mut operation, cause) {
+                Ok(()) => {
+                    self.put(slot, operation);
+                    return true;
+                }
+                Err(cause) => Some(cause),
+            },
         };
-        self.free.push(slot);
-        self.end(operation, failure);
+        match self.end(&operation, failure) {
+            Some(next) => self.put(slot, next),
+            None => self.free.push(slot),
+        }
         true
     }
 
-    fn end(&mut self, operation: Operation, failure: Option<io::Error>) {
-        let extent = extent_of(operation.transfer);
-        let (attempt, first_failed) = match operation.owner {
-            Owner::Write(..) => (Attempt::Write(extent), &mut self.first_failure),
-            Owner::Read(number) => {
-                let batch = self.reading_of(number);
-                batch.left -= 1;
-                (Attempt::Read(extent), &mut batch.first_failed)
-            }
-        };
-        if let Some(cause) = failure {
-            first_failed.get_or_insert(DeviceError { attempt, cause });
+    /// Notes that `operation` ended; returns one that is to have its slot.
+    fn end(&mut self, operation: &Operation, failure: Option<io::Error>) -> Option<Operation> {
+        let failure = failure.map(|cause| DeviceError { attempt: operation.attempt(), cause });
+        if let Owner::Read(number) = operation.owner {
+            let batch = self.reading_of(number);
+            batch.left -= 1;
+            batch.first_failed = batch.first_failed.take().or(failure);
+            return None;
+        }
+        if let Some(failure) = failure {
+            // Nothing more is asked of a disk that failed.
+            self.clears.give_up();
+            self.first_failure.get_or_insert(failure);
+        }
+        match operation.owner {
+            Owner::Clear { .. } => self.clears.end(),
+            Owner::Write(..) | Owner::Read(_) => None,
         }
     }
 
@@ -250,10 +240,34 @@ impl UringDevice {
         found.expect("invariant: a batch is there until its reads are done")
     }
 
-    fn clear_all(&mut self, batch: &WriteBatch) -> Result<(), DeviceError> {
-        for &extent in &batch.clears {
-            let failed = |cause| DeviceError { attempt: Attempt::Clear(extent), cause };
-            self.wait_for_all().and_then(|()| self.disk.clear(extent)).map_err(failed)?;
+    fn clear(&mut self, arena: &Arc<Arena>, extent: Extent) -> io::Result<()> {
+        let PartsToClear { whole, as_data, has_tail } = self.disk.parts_to_clear(extent)?;
+        if has_tail {
+            // A call that waits, in Linux 6.6, for writes under way, and so for us, for ever.
+            self.wait_for_all()?;
+            self.disk.clear_tail()?;
+        }
+        for piece in whole.into_iter().flat_map(clear::pieces) {
+            let (number, arena) = (self.next_write, Arc::clone(arena));
+            self.next_write += 1;
+            let length = piece.length().get() as usize;
+            let transfer = Transfer { at: piece.start(), position: 0, length };
+            if as_data {
+                // What the batch touches is under way as long as its arena is held.
+                let (owner, address) = (Owner::Write(arena, number), self.clears.zeros()?);
+                self.begin(Operation { owner, transfer, done: 0, address })?;
+                continue;
+            }
+            let owner = Owner::Clear { arena, number, way: Way::default() };
+            let operation = Operation { owner, transfer, done: 0, address: 0 };
+            if self.clears.has_room() {
+                self.begin(operation)?;
+                continue;
+            }
+            while self.clears.waiting().len() >= WAITING_MAX {
+                self.wait(1)?;
+            }
+            self.clears.wait_with(operation);
         }
         Ok(())
     }
@@ -276,15 +290,18 @@ impl UringDevice {
     }
 
     fn write_all(&mut self, batch: &WriteBatch) -> Result<(), DeviceError> {
-        self.clear_all(batch)?;
+        for &extent in &batch.clears {
+            let failed = |cause| DeviceError { attempt: Attempt::Clear(extent), cause };
+            self.clear(&batch.arena, extent).map_err(failed)?;
+        }
         for &transfer in &batch.writes {
             let attempt = Attempt::Write(extent_of(transfer));
             let failed = |cause| DeviceError { attempt, cause };
             self.write(&batch.arena, transfer).map_err(failed)?;
         }
-        let Some(&last) = batch.writes.last() else { return Ok(()) };
-        let attempt = Attempt::Write(extent_of(last));
-        let failed = |cause| DeviceError { attempt, cause };
+        let last = batch.writes.last().map(|last| Attempt::Write(extent_of(*last)));
+        let last = last.or(batch.clears.last().map(|last| Attempt::Clear(*last)));
+        let failed = |cause| DeviceError { attempt: last.unwrap_or(Attempt::Flush), cause };
         self.submit().map_err(failed)
     }
 
@@ -350,22 +367,18 @@ impl UringDevice {
     /// The error if the ring itself failed: operations under way are lost track of.
     fn waiting_failed(&mut self, cause: io::Error) -> DeviceError {
         let under_way = self.slots.iter().flatten().next();
-        let attempt = under_way
-            .map_or(Attempt::Flush, |operation| Attempt::Write(extent_of(operation.transfer)));
+        let attempt = under_way.map_or(Attempt::Flush, Operation::attempt);
         let failure = DeviceError { attempt, cause };
         self.first_failure.get_or_insert(failure).again()
     }
 
-    /// Whether a write that the flush under way has to include is not done.
+    /// Whether a write or a clear that the flush under way has to include is not done.
     fn has_writes_to_flush(&self) -> bool {
         let Some(first_other) = self.flushing.as_ref().and_then(FlushUnderWay::waits_for) else {
             return false;
         };
-        let is_included = |operation: &Operation| match operation.owner {
-            Owner::Write(_, number) => number < first_other,
-            Owner::Read(_) => false,
-        };
-        self.slots.iter().flatten().any(is_included)
+        let begun = self.slots.iter().flatten().chain(self.clears.waiting());
+        begun.filter_map(|operation| operation.owner.number()).any(|number| number < first_other)
     }
 
     /// Begins the flush under way once every write that it includes is done.
@@ -374,27 +387,24 @@ impl UringDevice {
             return;
         }
         if let Some(flushing) = &mut self.flushing {
-            flushing.begin(self.disk.file());
+            flushing.begin(self.disk.file(), self.clears.begun() == 0);
         }
+    }
+
+    /// Waits until the flush under way may be waited for, and begins it at the latest then. Some
+    /// file systems flush with the lock that a clear holds, and the clear waits for writes that
+    /// only end when the ring is entered.
+    fn wait_for_what_holds_up_a_flush(&mut self) -> io::Result<()> {
+        while self.clears.begun() > 0 && !self.flushing.as_ref().is_some_and(FlushUnderWay::is_done)
+        {
+            self.wait(1)?;
+        }
+        self.advance_flush();
+        Ok(())
     }
 
     fn check_failure(&self) -> Result<(), DeviceError> {
         self.first_failure.as_ref().map_or(Ok(()), |failure| Err(failure.again()))
-    }
-}
-
-/// The number of bytes done; 0 if it is to be retried.
-fn outcome(operation: &Operation, result: i32) -> io::Result<usize> {
-    match usize::try_from(result) {
-        Ok(0) => Err(match operation.owner {
-            Owner::Write(..) => io::ErrorKind::WriteZero.into(),
-            Owner::Read(_) => io::ErrorKind::UnexpectedEof.into(),
-        }),
-        Ok(bytes) => Ok(bytes),
-        Err(_) => match Errno::from_raw(result.wrapping_neg()) {
-            Errno::EINTR | Errno::EAGAIN => Ok(0),
-            _ => Err(io::Error::from_raw_os_error(result.wrapping_neg())),
-        },
     }
 }
 
@@ -499,6 +509,7 @@ impl BlockDevice for UringDevice {
         }
         self.check_failure()?;
         self.advance_flush();
+        self.wait_for_what_holds_up_a_flush().map_err(|cause| self.waiting_failed(cause))?;
         let Some(flushing) = self.flushing.take() else {
             return Err(failed(io::ErrorKind::InvalidInput.into()));
         };
@@ -517,14 +528,15 @@ impl BlockDevice for UringDevice {
 
 impl Drop for UringDevice {
     fn drop(&mut self) {
-        // Its thread has the disk open, which must be free again once we return.
-        if let Some(flushing) = self.flushing.take() {
-            let _ = flushing.wait();
-        }
         if self.wait_for_all().is_err() {
             // The kernel may still use these arenas: they are leaked.
             std::mem::forget(std::mem::take(&mut self.slots));
             std::mem::forget(std::mem::take(&mut self.reading));
+            std::mem::forget(std::mem::take(&mut self.clears));
+        }
+        // Its thread has the disk open, which must be free again once we return.
+        if let Some(flushing) = self.flushing.take() {
+            let _ = flushing.wait();
         }
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct SimulatedDisk {
     read: usize,
     /// The memory of writes: it comes back when somebody reaps, and not before.
     writing: Vec<Arc<Arena>>,
+    /// Clears that were begun; they are done as late as possible: when somebody reaps, or flushes.
+    clearing: Vec<Extent>,
     /// A flush that was begun includes the operations before this index; it is done as late as
     /// possible: when it is waited for, or asked for a second time.
     flushing: Option<(usize, bool)>,
@@ -66,6 +68,7 @@ impl SimulatedDisk {
             reading: VecDeque::new(),
             read: 0,
             writing: Vec::new(),
+            clearing: Vec::new(),
             flushing: None,
         })
     }
@@ -118,11 +121,6 @@ impl SimulatedDisk {
     }
 
     fn write_all(&self, batch: &WriteBatch) -> Result<(), DeviceError> {
-        for extent in &batch.clears {
-            let (at, length) = (extent.start().get() as usize, extent.length().get() as usize);
-            let failed = |cause| DeviceError { attempt: Attempt::Clear(*extent), cause };
-            self.write(at, length, None).map_err(failed)?;
-        }
         for transfer in &batch.writes {
             let failed =
                 |cause| DeviceError { attempt: Attempt::Write(extent_of(transfer)), cause };
@@ -130,6 +128,19 @@ impl SimulatedDisk {
             self.write(transfer.at.get() as usize, transfer.length, Some(bytes)).map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// Does the clears that were begun.
+    fn clear_all(&mut self) {
+        for extent in std::mem::take(&mut self.clearing) {
+            if self.failed.is_some() {
+                return;
+            }
+            let (at, length) = (extent.start().get() as usize, extent.length().get() as usize);
+            if let Err(cause) = self.write(at, length, None) {
+                self.failed = Some(DeviceError { attempt: Attempt::Clear(extent), cause });
+            }
+        }
     }
 
     fn flush_before(&mut self, before: Option<usize>) -> Result<Flushed, DeviceError> {
@@ -148,6 +159,7 @@ impl SimulatedDisk {
 
 impl Drop for SimulatedDisk {
     fn drop(&mut self) {
+        self.clear_all();
         lock(&self.world).closed(self.id);
     }
 }
@@ -199,6 +211,7 @@ impl BlockDevice for SimulatedDisk {
 
     fn write_batch(&mut self, batch: WriteBatch) -> Result<(), DeviceError> {
         self.check()?;
+        self.clearing.extend(&batch.clears);
         let written = self.write_all(&batch);
         self.writing.push(batch.arena);
         if let Err(failed) = &written {
@@ -208,12 +221,14 @@ impl BlockDevice for SimulatedDisk {
     }
 
     fn reap(&mut self) -> Result<bool, DeviceError> {
+        self.clear_all();
         self.writing.clear();
         self.read = (self.read + 1).min(self.reading.len());
         self.check().map(|()| false)
     }
 
     fn settle(&mut self) -> Result<Settled, DeviceError> {
+        self.clear_all();
         self.writing.clear();
         self.check()?;
         Ok(Settled::simulated())
@@ -225,6 +240,9 @@ impl BlockDevice for SimulatedDisk {
     }
 
     fn begin_flush(&mut self) -> Result<Flushing, DeviceError> {
+        if !planted!(FlushBeforeClear) {
+            self.clear_all();
+        }
         self.check()?;
         self.flushing = Some((lock(&self.world).operations.len(), false));
         Ok(Flushing::UnderWay)

@@ -11,6 +11,13 @@ fn geometry(bytes: u64) -> Geometry {
     Geometry { capacity: ByteCount::new(bytes), sector_size: SectorSize::Bytes512 }
 }
 
+impl DiskFile {
+    /// The same, taken for a disk.
+    pub(in crate::device) fn taken_for_disk(self) -> Self {
+        Self { is_disk: true, ..self }
+    }
+}
+
 /// A file of two sectors and a part of a third.
 fn uneven() -> DiskFile {
     let file = tempfile::tempfile().unwrap();
@@ -69,4 +76,34 @@ fn a_transfer_is_named_by_its_bytes_also_where_there_can_be_none() {
     assert_eq!(named(far, 1 << 20), (far, far + (1 << 20)));
     assert_eq!(named(512, 0), (512, 513));
     assert_eq!(named(u64::MAX, SECTOR), (u64::MAX - 512, u64::MAX));
+}
+
+#[test]
+fn a_disk_is_written_where_it_is_short_and_an_image_file_is_cleared() {
+    let file = || {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(CLEAR_BYTES_MIN * 2 + 100).unwrap();
+        DiskFile::new(file, geometry(CLEAR_BYTES_MIN * 2 + 100)).unwrap()
+    };
+    let extent = |start, length| {
+        Extent::between(ByteOffset::new(start), ByteOffset::new(start + length)).unwrap()
+    };
+    let (short, long) = (CLEAR_BYTES_MIN - 512, CLEAR_BYTES_MIN);
+    for (disk, length, as_data) in [
+        (file().taken_for_disk(), short, true),
+        (file().taken_for_disk(), long, false),
+        (file(), short, false),
+    ] {
+        let whole = Some(extent(512, length));
+        let expected = PartsToClear { whole, as_data, has_tail: false };
+        assert_eq!(disk.parts_to_clear(extent(512, length)).unwrap(), expected);
+    }
+    let end = CLEAR_BYTES_MIN * 2;
+    let parts = |start, length| file().parts_to_clear(extent(start, length)).unwrap();
+    let tail = PartsToClear { whole: None, as_data: false, has_tail: true };
+    assert_eq!(parts(end, 512), tail);
+    assert_eq!(
+        parts(end - 512, 1024),
+        PartsToClear { whole: Some(extent(end - 512, 512)), ..tail }
+    );
 }

@@ -30,8 +30,9 @@ impl FlushUnderWay {
         }
     }
 
-    /// Begins it, unless it was begun. Every write that it includes is done.
-    pub(super) fn begin(&mut self, file: &File) {
+    /// Begins it, unless it was begun. Every write that it includes is done. Unless `may_wait`, it
+    /// is begun by a later call if there is no thread for it.
+    pub(super) fn begin(&mut self, file: &File, may_wait: bool) {
         if self.waits_for().is_none() {
             return;
         }
@@ -40,6 +41,7 @@ impl FlushUnderWay {
         });
         *self = match begun {
             Ok(thread) => Self::InThread(thread),
+            Err(_) if !may_wait => return,
             // Without a thread everything waits for it, which is only slower.
             Err(_) => Self::Done(file.sync_data()),
         };

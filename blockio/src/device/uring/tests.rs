@@ -3,10 +3,13 @@
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
 
+use nix::errno::Errno;
+
 use super::*;
 use crate::device::buffer::ArenaPool;
 use crate::units::{ByteCount, ByteOffset, SectorSize};
 
+mod clears;
 mod on_pipes;
 
 const BYTES: usize = 1 << 20;
@@ -236,10 +239,8 @@ fn a_flush_beside_writes_includes_those_before_it_and_no_others() {
     let before = device.next_write;
     assert!(matches!(device.begin_flush().unwrap(), Flushing::UnderWay));
     device.write_batch(batch(pool.take().unwrap(), 2)).unwrap();
-    let is_early = |operation: &Operation| match operation.owner {
-        Owner::Write(_, number) => number < before,
-        Owner::Read(_) => false,
-    };
+    let is_early =
+        |operation: &Operation| operation.owner.number().is_some_and(|number| number < before);
     let has_early = device.slots.iter().flatten().any(is_early);
     let waits = device.flushing.as_ref().is_some_and(|flush| flush.waits_for().is_some());
     assert!(waits || !has_early, "it began before what it includes was written");

@@ -17,8 +17,8 @@ impl Ring {
 /// Reads one sector of `file` through `ring` into `arena`.
 fn read(ring: &mut Ring, arena: &mut [u8]) -> i32 {
     let address = arena.as_mut_ptr().addr();
-    let direction = Direction::Read;
-    let request = Request { direction, offset: 0, address, length: arena.len() };
+    let action = Action::Read;
+    let request = Request { action, offset: 0, address, length: arena.len() };
     // SAFETY: the arena is borrowed until the completion, for which we wait.
     unsafe { ring.push(3, request) };
     assert_eq!(ring.queued(), 1);

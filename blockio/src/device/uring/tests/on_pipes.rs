@@ -127,16 +127,27 @@ fn a_write_that_fails_after_it_was_begun_is_told_by_all_that_is_asked_from_then_
 }
 
 #[test]
-fn what_is_under_way_is_waited_for_before_a_clear() {
+fn a_clear_does_not_wait_for_a_write_and_one_of_a_part_of_a_sector_does() {
     let pool = pool(2);
-    let (_reader, mut device, _) = writing(0);
-    device.write_batch(writes(&pool, 4096)).unwrap();
-    let (arena, cleared) = (Arc::new(pool.take().unwrap()), extent(512));
-    let batch = WriteBatch { arena, writes: Vec::new(), clears: vec![cleared] };
-    // The write does not end, so the clear, which a pipe refuses, is never attempted.
-    let failure = device.write_batch(batch).unwrap_err();
-    assert_eq!(failure.attempt, Attempt::Clear(cleared));
-    assert_eq!(failure.cause.kind(), io::ErrorKind::TimedOut);
+    for (cut, expected) in [(0, Errno::ESPIPE as i32), (100, 0)] {
+        let (reader, mut device, _) = writing(0);
+        let capacity = ByteCount::new((BYTES - cut) as u64);
+        let geometry = Geometry { capacity, ..device.geometry() };
+        device.disk = DiskFile::new(device.disk.file().try_clone().unwrap(), geometry).unwrap();
+        device.write_batch(writes(&pool, 4096)).unwrap();
+        let last = Transfer { at: ByteOffset::new((BYTES - 512) as u64), position: 0, length: 512 };
+        let (arena, clears) = (Arc::new(pool.take().unwrap()), vec![extent_of(last)]);
+        // The write does not end. A pipe fails the clear, or it is never attempted.
+        let began = device.write_batch(WriteBatch { arena, writes: Vec::new(), clears });
+        let failure = began.and_then(|()| device.settle().map(drop)).unwrap_err();
+        assert_eq!(failure.attempt, Attempt::Clear(extent_of(last)));
+        match cut {
+            0 => assert_eq!(failure.cause.raw_os_error(), Some(expected)),
+            _ => assert_eq!(failure.cause.kind(), io::ErrorKind::TimedOut),
+        }
+        // Which ends the write.
+        drop(reader);
+    }
 }
 
 #[test]
