@@ -103,6 +103,10 @@ pub(crate) enum Bug {
     RollbackDoesNotCheckFirst,
     /// A commit does not compare the accepted volumes with the history.
     CommitComparesNothing,
+    /// What a rollback did not write, because the disk held it, counts as preserved.
+    LeftOutCountsAsPreserved,
+    /// A rollback does not write the last of several blocks that differ.
+    LastThatDiffersLeftOut,
     /// A volume whose write or flush failed counts as flushed.
     FailedWriteIgnored,
     /// A last save that is torn in both copies is taken for a crash.
@@ -112,7 +116,7 @@ pub(crate) enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All bugs.
-    pub(crate) const ALL: [Self; 40] = [
+    pub(crate) const ALL: [Self; 42] = [
         Self::NoBarrier1,
         Self::NoBarrier2,
         Self::NoBarrier3,
@@ -151,6 +155,8 @@ impl Bug {
         Self::ImageNotChecked,
         Self::RollbackDoesNotCheckFirst,
         Self::CommitComparesNothing,
+        Self::LeftOutCountsAsPreserved,
+        Self::LastThatDiffersLeftOut,
         Self::FailedWriteIgnored,
         Self::TornInBothBelieved,
     ];

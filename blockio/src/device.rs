@@ -33,6 +33,10 @@ pub use engine::Engine;
 
 /// The longest single write or read, in bytes: anything the kernel would split is split here.
 pub const TRANSFER_BYTES_MAX: usize = 1 << 20;
+/// How much a disk takes undivided, in bytes. Most take 128 segments of memory, and a segment is a
+/// page unless pages happen to be neighbours; the kernel divides what is longer. Whoever is held to
+/// a rate by a control group is charged for the second part twice.
+pub(crate) const UNDIVIDED_BYTES_MAX: usize = 512 << 10;
 
 /// Measured properties of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

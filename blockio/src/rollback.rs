@@ -16,14 +16,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::apply::HistorySettings;
-use crate::apply::volumes::Volumes;
+use crate::apply::volumes::{Alike, Volumes};
 use crate::assignment::{Assignment, Disk};
 use crate::device::Engine;
 use crate::device::Geometry;
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::group::Undo;
 use crate::group::{Group, GroupView};
-use crate::journal::catalogue::{Catalogue, PointId};
+use crate::journal::catalogue::{Catalogue, PointId, PointKind};
 use crate::journal::images::{ImageReader, Images};
 use crate::journal::index::ImageIndex;
 use crate::journal::state::{Progress, VolumeState};
@@ -105,6 +105,8 @@ pub enum Ending {
     Complete {
         /// How many bytes were written.
         bytes: u64,
+        /// How many bytes were not written, because the volumes held them already.
+        right: u64,
     },
     /// The volumes already were at the point.
     NothingToDo,
@@ -157,6 +159,7 @@ pub fn run(
     for note in group.take_notes() {
         observe(RollbackEvent::Notice(&note));
     }
+    let alike = alike(&known, undo);
     let mut volumes = Volumes::new(assignments);
     for (index, _) in &order {
         volumes.get(*index).open_to_write(engine, false)?;
@@ -176,6 +179,7 @@ pub fn run(
         records,
         in_thread,
         engine,
+        alike,
         done: 0,
         total,
     };
@@ -214,6 +218,17 @@ fn is_known_to_be_at(group: &GroupView, then: &Progress) -> bool {
     let now = group.state().progress();
     let then = |name: &VolumeName| then.0.get(name).cloned().unwrap_or_default();
     !is_half && now.0.iter().all(|(name, progress)| *progress == then(name))
+}
+
+/// What becomes of what the volumes hold already. It is written if it is not read, and if a
+/// rollback that kept nothing was cut short: what that wrote may be right in a cache only, and
+/// nothing tells what it was.
+fn alike(known: &Catalogue, undo: Undo) -> Alike {
+    let breaks_off = known.points.last().is_some_and(|newest| newest.kind == PointKind::Break);
+    match undo {
+        Undo::Kept if !breaks_off || known.rolling_back_to.is_none() => Alike::LeftOut,
+        Undo::Kept | Undo::NotKept => Alike::Written,
+    }
 }
 
 /// Verifies that everything needed is intact, before anything is touched.
@@ -309,6 +324,8 @@ struct Rollback {
     records: ArenaPool,
     in_thread: bool,
     engine: Engine,
+    /// What becomes of what the volumes hold already.
+    alike: Alike,
     done: u64,
     total: u64,
 }
@@ -376,7 +393,7 @@ impl Rollback {
 
     fn write(&mut self, index: usize, plan: WritePlan, arena: Arena) -> Result<()> {
         self.done += plan.touched.iter().map(|extent| extent.length().get()).sum::<u64>();
-        self.volumes.write_plan(index, plan, Arc::new(arena), &mut self.group)?;
+        self.volumes.write_plan(index, plan, Arc::new(arena), self.alike, &mut self.group)?;
         self.volumes.take_failure().map_or(Ok(()), Err)
     }
 
@@ -405,7 +422,8 @@ impl Rollback {
         let then = self.images.progress();
         let _durable = self.group.end_rollback(flushed, to, &then, identities)?;
         self.tell_notes(observe);
-        Ok(Ending::Complete { bytes: self.done })
+        let right = self.volumes.left_out_bytes();
+        Ok(Ending::Complete { bytes: self.done - right, right })
     }
 
     fn tell_notes(&mut self, observe: &mut dyn FnMut(RollbackEvent<'_>)) {

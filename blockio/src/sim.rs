@@ -52,6 +52,7 @@
 mod chance;
 mod cuts;
 mod disk;
+mod left_out;
 mod looking;
 mod machine;
 mod promises;

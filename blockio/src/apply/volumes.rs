@@ -24,9 +24,11 @@ use crate::volume_name::VolumeName;
 use crate::{Error, ErrorKind, Result};
 
 mod advancing;
+mod alike;
 mod behind;
 mod pending;
 
+pub(crate) use pending::Alike;
 use pending::{FlushBehind, Pending, Reads, Stage};
 
 /// How much of an input a volume has; more compares as greater.
@@ -171,6 +173,8 @@ pub(crate) struct Volumes {
     pending: VecDeque<Pending>,
     /// How many plans were written, or given up, so far.
     plans_done: u64,
+    /// How many bytes of plans were left out so far: the disks hold them already.
+    left_out_bytes: u64,
     /// The flush beside which writing continues.
     behind: Option<FlushBehind>,
     /// Something could not be recorded, and so was not written.
@@ -196,6 +200,7 @@ impl Volumes {
             planner: Planner::default(),
             pending: VecDeque::new(),
             plans_done: 0,
+            left_out_bytes: 0,
             behind: None,
             has_lost_history: false,
             failures: Vec::new(),
@@ -274,19 +279,20 @@ impl Volumes {
         let mut plan = WritePlan::default();
         self.planner.plan_into(pieces, size, &mut plan);
         let long = plan.take_long_clears();
-        self.write_plan(index, plan, Arc::clone(arena), group)?;
+        self.write_plan(index, plan, Arc::clone(arena), Alike::Written, group)?;
         for step in long.into_iter().flat_map(clear_steps) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
             let (clears, touched) = (vec![step], vec![step]);
             let plan = WritePlan { clears, touched, ..WritePlan::default() };
-            self.write_plan(index, plan, Arc::clone(arena), group)?;
+            self.write_plan(index, plan, Arc::clone(arena), Alike::Written, group)?;
         }
         Ok(true)
     }
 
-    /// Begins to write `plan`: first its before-images are preserved.
+    /// Begins to write `plan`: first its before-images are preserved. With `alike`, parts of it may
+    /// be left out; then no other plan that is under way may touch its sectors.
     ///
     /// # Errors
     ///
@@ -296,6 +302,7 @@ impl Volumes {
         index: usize,
         plan: WritePlan,
         arena: Arc<Arena>,
+        alike: Alike,
         group: &mut Group,
     ) -> Result<()> {
         let volume = &mut self.volumes[index];
@@ -306,8 +313,8 @@ impl Volumes {
             return Ok(());
         }
         let outlines = group.outline(&preserve, &plan.touched)?;
-        let (under_way, is_complete) = (VecDeque::new(), false);
-        let stage = Stage::Reads(Reads { plan, arena, under_way, is_complete });
+        let (left_out, under_way, is_complete) = (Vec::new(), VecDeque::new(), false);
+        let stage = Stage::Reads(Reads { plan, arena, alike, left_out, under_way, is_complete });
         self.pending.push_back(Pending { index, stage });
         self.begin_reads(outlines, group)?;
         self.advance_plans(group)
@@ -393,6 +400,11 @@ impl Volumes {
                 }
             }
         })
+    }
+
+    /// How many bytes of plans were left out so far, because the disks held them.
+    pub(crate) fn left_out_bytes(&self) -> u64 {
+        self.left_out_bytes
     }
 
     /// The failures since the last call.

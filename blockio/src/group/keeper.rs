@@ -203,8 +203,8 @@ impl Keeper {
 
     /// The parts of `touched` (whole sectors, ascending, coalesced) of a volume that were not
     /// preserved in this epoch, as outlines of the records that they will take. They count as
-    /// preserved from now on, so each outline has to be [`record`](Self::record)ed, or nothing more
-    /// may be written to the volume.
+    /// preserved from now on, so each outline has to be [`record`](Self::record)ed, or left out
+    /// ([`leave_out`](Self::leave_out)), or nothing more may be written to the volume.
     pub(super) fn outline(
         &mut self,
         ledger: &mut Ledger,
@@ -222,6 +222,16 @@ impl Keeper {
         self.is_epoch_empty = false;
         self.touched[number as usize].insert(&first);
         Ok(Outline::of(number, &first, self.segment_bytes / 2))
+    }
+
+    /// Counts `extents` of volume `number` as not preserved after all: they are not overwritten,
+    /// and are in no record.
+    pub(super) fn leave_out(&mut self, number: u32, extents: &[Extent]) {
+        planted!(LeftOutCountsAsPreserved => { return });
+        if let Some(touched) = self.touched.get_mut(number as usize) {
+            touched.remove(extents);
+        }
+        self.is_epoch_empty = self.touched.iter().all(Touched::is_empty);
     }
 
     /// Begins to record the images that were read into `arena` as in `outline`.

@@ -78,6 +78,14 @@ impl Group {
         self.keeper.as_ref().map(|keeper| keeper.pool().take()).transpose()
     }
 
+    /// Counts `extents` (whole blocks of an outline of volume `volume`, ascending) as not
+    /// preserved: they will not be overwritten.
+    pub(crate) fn leave_out(&mut self, volume: u32, extents: &[Extent]) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.leave_out(volume, extents);
+        }
+    }
+
     /// Begins to record the images that were read into `arena` as in `outline`.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //! for the header. Reading them, and placing the record, is done elsewhere.
 
 use crate::device::buffer::Arena;
-use crate::device::{TRANSFER_BYTES_MAX, Transfer};
+use crate::device::{Transfer, UNDIVIDED_BYTES_MAX};
 use crate::extent::Extent;
 use crate::journal::layout::{
     BLOCK_BYTES, ENTRIES_MAX, Entry, HEADER_BYTES_MAX, Held, RECORD_BYTES_MAX, RecordHeader,
@@ -83,6 +83,58 @@ impl Outline {
         Some(rest)
     }
 
+    /// The number of the volume.
+    pub(crate) fn volume(&self) -> u32 {
+        self.entries.first().map_or(u32::MAX, |entry| entry.volume)
+    }
+
+    /// Whether nothing of it is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Keeps of each entry, which was read into `arena`, the part that `keep` returns, given the
+    /// entry and its bytes: whole blocks, or nothing. Returns the rest, ascending and coalesced.
+    pub(crate) fn trim(
+        &mut self,
+        arena: &mut Arena,
+        mut keep: impl FnMut(Extent, &[u8]) -> Option<Extent>,
+    ) -> Vec<Extent> {
+        let mut from = header_bytes(self.entries.len());
+        let (mut kept, mut left_out) = (Vec::with_capacity(self.entries.len()), Vec::new());
+        for entry in &self.entries {
+            // Below RECORD_BYTES_MAX.
+            let length = entry.extent.length().get() as usize;
+            let part = keep(entry.extent, &arena.as_slice()[from..from + length]);
+            match part {
+                None => left_out.push(entry.extent),
+                Some(part) => {
+                    let rest = entry.extent.subtract(part);
+                    left_out.extend(rest.before.into_iter().chain(rest.after));
+                    let skipped = part.start().get() - entry.extent.start().get();
+                    kept.push((Entry { extent: part, ..*entry }, from + skipped as usize));
+                }
+            }
+            from += entry.payload_bytes() as usize;
+        }
+        if left_out.is_empty() {
+            return left_out;
+        }
+        // There are no more entries than before, so everything moves towards the beginning.
+        let mut to = header_bytes(kept.len());
+        for (entry, from) in &kept {
+            let length = entry.payload_bytes() as usize;
+            arena.as_mut_slice().copy_within(*from..*from + length, to);
+            to += length;
+        }
+        self.entries = kept.into_iter().map(|(entry, _)| entry).collect();
+        self.extents = self.entries.iter().map(|entry| entry.extent).collect();
+        Extent::coalesce(&mut self.extents);
+        self.bytes = self.entries.iter().map(Entry::payload_bytes).sum();
+        Extent::coalesce(&mut left_out);
+        left_out
+    }
+
     /// The reads that fetch the images into an arena of [`RECORD_BYTES_MAX`].
     pub(crate) fn reads(&self) -> Vec<Transfer> {
         let mut position = header_bytes(self.entries.len());
@@ -90,8 +142,8 @@ impl Outline {
         for extent in &self.extents {
             let mut at = extent.start().get();
             while at < extent.end().get() {
-                // At most TRANSFER_BYTES_MAX.
-                let length = (extent.end().get() - at).min(TRANSFER_BYTES_MAX as u64) as usize;
+                // At most UNDIVIDED_BYTES_MAX.
+                let length = (extent.end().get() - at).min(UNDIVIDED_BYTES_MAX as u64) as usize;
                 reads.push(Transfer { at: ByteOffset::new(at), position, length });
                 // Only the end of a volume is not a multiple of the block size.
                 position += padded(length);
@@ -241,7 +293,7 @@ mod tests {
             let reads = outline.reads();
             let last = reads.last().unwrap();
             assert!(last.position + last.length <= RECORD_BYTES_MAX);
-            assert!(reads.iter().all(|read| read.length <= TRANSFER_BYTES_MAX));
+            assert!(reads.iter().all(|read| read.length <= UNDIVIDED_BYTES_MAX));
         }
     }
 

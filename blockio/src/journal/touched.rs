@@ -55,6 +55,29 @@ impl Touched {
         }
     }
 
+    /// Whether nothing was preserved.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.maps.iter().all(RoaringBitmap::is_empty)
+    }
+
+    /// Marks `extents` (whole blocks) as not preserved after all: they will not be overwritten.
+    pub(crate) fn remove(&mut self, extents: &[Extent]) {
+        for extent in extents {
+            let blocks = blocks_of(*extent);
+            let mut start = blocks.start;
+            while start < blocks.end {
+                let map = start / BLOCKS_IN_ONE;
+                let until = blocks.end.min((map + 1) * BLOCKS_IN_ONE);
+                if let Some(bitmap) = self.maps.get_mut(map as usize) {
+                    // Both are below 2³².
+                    let (low, last) = (start % BLOCKS_IN_ONE, (until - 1) % BLOCKS_IN_ONE);
+                    bitmap.remove_range(low as u32..=last as u32);
+                }
+                start = until;
+            }
+        }
+    }
+
     fn look_for_runs(&mut self) {
         if self.added >= OPTIMIZED_EVERY {
             self.added = 0;
@@ -215,6 +238,21 @@ mod tests {
         assert_eq!(touched.first_touches(&[at(3, 7)], END), [at(4, 6)]);
         let whole = [between(edge - BLOCK, edge + BLOCK)];
         assert_eq!(touched.first_touches(&whole, END), whole);
+    }
+
+    #[test]
+    fn what_is_not_overwritten_after_all_is_touched_first_again() {
+        let mut touched = Touched::default();
+        let edge = BLOCKS_IN_ONE * BLOCK;
+        let at = |from: u64, until: u64| {
+            between(edge - 4 * BLOCK + from * BLOCK, edge - 4 * BLOCK + until * BLOCK)
+        };
+        touched.insert(&[at(0, 8)]);
+        touched.remove(&[at(1, 2), at(3, 6)]);
+        assert_eq!(touched.first_touches(&[at(0, 8)], END), [at(1, 2), at(3, 6)]);
+        // Nothing was ever inserted there.
+        touched.remove(&[between(4 * edge, 4 * edge + BLOCK)]);
+        assert_eq!(touched.first_touches(&[at(0, 1)], END), []);
     }
 
     #[test]

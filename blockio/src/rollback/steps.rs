@@ -1,7 +1,7 @@
 //! Divides images into steps: what is written at a time, in disk order, and where it is read from.
 //! Nothing is read here.
 
-use crate::device::{TRANSFER_BYTES_MAX, Transfer};
+use crate::device::{TRANSFER_BYTES_MAX, Transfer, UNDIVIDED_BYTES_MAX};
 use crate::extent::Extent;
 use crate::journal::index::{Image, ImageLocation};
 use crate::journal::layout::padded;
@@ -85,17 +85,32 @@ impl Step {
         // At most STEP_BYTES.
         let (length, position) = (length as usize, self.used);
         self.places.push((place, position, padded(length)));
-        let at: ByteOffset = taken.start();
-        match self.plan.writes.last_mut().filter(|last| {
-            last.at.get() + last.length as u64 == at.get()
-                && last.position + last.length == position
-        }) {
-            Some(last) => last.length += length,
-            None => self.plan.writes.push(Transfer { at, position, length }),
-        }
+        self.write(Transfer { at: taken.start(), position, length });
         self.plan.touched.push(taken);
         self.used += padded(length);
         rest
+    }
+
+    /// Adds a write: to the last one, if it continues that, and in pieces that a disk takes
+    /// undivided.
+    fn write(&mut self, write: Transfer) {
+        let Transfer { mut at, mut position, length } = write;
+        let mut left = length;
+        while left > 0 {
+            let last = self.plan.writes.last_mut().filter(|last| {
+                last.at.get() + last.length as u64 == at.get()
+                    && last.position + last.length == position
+                    && last.length < UNDIVIDED_BYTES_MAX
+            });
+            let room = last.as_ref().map_or(0, |last| last.length);
+            let length = left.min(UNDIVIDED_BYTES_MAX - room);
+            match last {
+                Some(last) => last.length += length,
+                None => self.plan.writes.push(Transfer { at, position, length }),
+            }
+            at = ByteOffset::new(at.get() + length as u64);
+            (position, left) = (position + length, left - length);
+        }
     }
 }
 
@@ -133,7 +148,9 @@ mod tests {
         let (second, third) = (BLOCK + MIB, BLOCK + 2 * MIB);
         let parts = [(BLOCK, second), (second, third), (third, 3 * MIB)];
         assert_eq!(touched, parts.map(|(from, to)| [between(from, to)]));
-        assert_eq!(writes(&all[1]), [(second, 0, MIB as usize)]);
+        let half = MIB / 2;
+        let halves = [(second, 0, half as usize), (second + half, half as usize, half as usize)];
+        assert_eq!(writes(&all[1]), halves);
         let at = ImageLocation::Segment { segment: 0, at: BLOCK + MIB };
         assert_eq!(all[1].places, [(at, 0, MIB as usize)]);
     }
@@ -143,7 +160,8 @@ mod tests {
         let all = steps(vec![zeros(0, MIB - BLOCK), zeros(2 * MIB, 3 * MIB)]);
         let [step] = all.as_slice() else { panic!("{} steps", all.len()) };
         assert_eq!(step.plan.clears, [between(2 * MIB, 3 * MIB)]);
-        assert_eq!(writes(step), [(0, 0, (MIB - BLOCK) as usize)]);
+        let (half, rest) = (MIB as usize / 2, MIB as usize / 2 - BLOCK as usize);
+        assert_eq!(writes(step), [(0, 0, half), (MIB / 2, half, rest)]);
         assert_eq!(step.places, [(ImageLocation::Zeros, 0, (MIB - BLOCK) as usize)]);
         // A mebibyte that is not zeros is not cleared.
         assert!(steps(vec![data(0, MIB, BLOCK)])[0].plan.clears.is_empty());
@@ -163,12 +181,14 @@ mod tests {
 
     #[test]
     fn neighbours_on_the_disk_and_in_memory_are_one_write() {
-        let half = MIB / 2;
-        let mut images = vec![data(0, half, 9 * MIB), data(half, MIB, BLOCK)];
-        let one = steps(images.clone());
-        assert_eq!(writes(&one[0]), [(0, 0, MIB as usize)]);
+        let (half, block) = (MIB / 2, BLOCK as usize);
+        let images = vec![data(0, BLOCK, 9 * MIB), data(BLOCK, half, BLOCK)];
+        assert_eq!(writes(&steps(images)[0]), [(0, 0, half as usize)]);
+        // What a disk would divide is two.
+        let mut images = vec![data(0, BLOCK, 9 * MIB), data(BLOCK, MIB, BLOCK)];
+        let halves = [(0, 0, half as usize), (half, half as usize, half as usize)];
+        assert_eq!(writes(&steps(images.clone())[0]), halves);
         images.push(data(MIB, MIB + BLOCK, 5 * MIB));
-        let block = BLOCK as usize;
         assert_eq!(writes(&steps(images)[1]), [(MIB, 0, block)]);
         // Apart on the disk.
         let apart = steps(vec![data(BLOCK, 2 * BLOCK, MIB), data(3 * BLOCK, 4 * BLOCK, 5 * MIB)]);

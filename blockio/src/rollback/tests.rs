@@ -232,7 +232,7 @@ fn what_is_checked_and_written_is_told_up_to_the_whole_and_then_there_is_nothing
     let bench = Bench::new();
     let all = CHANGED.end - CHANGED.start;
     let (ending, checked, written, _) = bench.told(MARKED, |_| {});
-    assert_eq!(ending.unwrap(), Ending::Complete { bytes: all });
+    assert_eq!(ending.unwrap(), Ending::Complete { bytes: all, right: 0 });
     assert_eq!(checked.last(), Some(&(all, all)));
     assert!(checked.is_sorted() && checked[0].0 > 0, "{checked:?}");
     assert_eq!(written.last(), Some(&(all, all)));
@@ -265,7 +265,8 @@ fn a_preview_says_what_is_written_also_after_a_rollback_that_was_cut_short() {
     });
     assert_eq!(cut.unwrap(), Ending::Stopped);
     assert_eq!(bench.previewed(MARKED, |_| {}).unwrap(), expected);
-    assert_eq!(bench.roll_back(MARKED), Ending::Complete { bytes: all });
+    // What was written before the cut may not be durable.
+    assert_eq!(bench.roll_back(MARKED), Ending::Complete { bytes: all, right: 0 });
     let there = bench.previewed(MARKED, |asked| asked.without_undo = true).unwrap();
     assert!(there.nothing_to_do && there.given_up.is_empty(), "{there:?}");
     assert!(there.volumes.iter().all(|(_, bytes)| *bytes == 0), "{there:?}");
@@ -298,6 +299,72 @@ fn what_somebody_wrote_after_a_rollback_is_written_over_by_the_same_one() {
     let accept = |job: &mut RollbackJob| job.accept_target = true;
     let ending = bench.told(MARKED, accept).0.unwrap();
     assert!(matches!(ending, Ending::Complete { .. }), "{ending:?}");
+    assert!(bench.a.contents() == bench.marked);
+}
+
+#[test]
+fn what_a_volume_holds_already_is_neither_written_nor_preserved() {
+    let journal_bytes = |bench: &Bench| bench.known().points.last().unwrap().journal_bytes();
+    let (bench, other) = (Bench::new(), Bench::new());
+    other.roll_back(MARKED);
+    let half = (CHANGED.start + CHANGED.end) / 2;
+    for at in (CHANGED.start..half).step_by(512) {
+        bench.write(at, 1);
+    }
+    let accept = |job: &mut RollbackJob| job.accept_target = true;
+    let (ending, _, written, _) = bench.told(MARKED, accept);
+    let (bytes, right) = (CHANGED.end - half, half - CHANGED.start);
+    assert_eq!(ending.unwrap(), Ending::Complete { bytes, right });
+    assert_eq!(written.last(), Some(&(bytes + right, bytes + right)));
+    assert!(bench.a.contents() == bench.marked);
+    assert!(journal_bytes(&bench) + right <= journal_bytes(&other));
+    // What it did overwrite can be undone.
+    assert_eq!(bench.roll_back(LAST), Ending::Complete { bytes, right: 0 });
+    assert_eq!(bench.a.contents()[half as usize..CHANGED.end as usize], [2; 16 * BLOCK as usize]);
+}
+
+/// A job for volume `a`, which cannot be read.
+fn unreadable(bench: &Bench, job: &mut RollbackJob) {
+    let broken = bench.a.clone().failing_reads(0, libc::EIO);
+    job.assignments = vec![assignment("a", &broken)];
+    job.accept_target = true;
+}
+
+fn cut_short(bench: &Bench, change: impl FnOnce(&mut RollbackJob)) {
+    let stop = AtomicBool::new(false);
+    let mut job = bench.job(MARKED);
+    change(&mut job);
+    let cut = run(job, &stop, &mut |event| {
+        stop.fetch_or(matches!(event, RollbackEvent::Written { .. }), Ordering::Relaxed);
+    });
+    assert_eq!(cut.unwrap(), Ending::Stopped);
+}
+
+#[test]
+fn a_rollback_without_undo_reads_nothing_of_what_it_overwrites() {
+    let bench = Bench::new();
+    let all = CHANGED.end - CHANGED.start;
+    let ended = Ending::Complete { bytes: all, right: 0 };
+    // One that keeps what it overwrites cannot go without.
+    assert!(bench.told(MARKED, |job| unreadable(&bench, job)).0.is_err());
+    let plainly = |bench: &Bench, job: &mut RollbackJob| {
+        job.without_undo = true;
+        unreadable(bench, job);
+    };
+    let bench = Bench::new();
+    assert_eq!(bench.told(MARKED, |job| plainly(&bench, job)).0.unwrap(), ended);
+    let bench = Bench::new();
+    cut_short(&bench, |_| {});
+    assert_eq!(bench.told(MARKED, |job| plainly(&bench, job)).0.unwrap(), ended);
+    assert!(bench.a.contents() == bench.marked);
+}
+
+#[test]
+fn what_a_rollback_that_kept_nothing_wrote_before_it_was_cut_short_is_written_again() {
+    let bench = Bench::new();
+    cut_short(&bench, |job| job.without_undo = true);
+    let all = CHANGED.end - CHANGED.start;
+    assert_eq!(bench.roll_back(MARKED), Ending::Complete { bytes: all, right: 0 });
     assert!(bench.a.contents() == bench.marked);
 }
 
@@ -347,7 +414,7 @@ fn a_rollback_for_which_points_have_to_go_is_refused_unless_they_may_or_nothing_
     assert_eq!(may.for_room, [PointId(0)]);
     let keeps_nothing = |job: &mut RollbackJob| job.without_undo = true;
     let ending = bench.told(MARKED, keeps_nothing).0.unwrap();
-    assert_eq!(ending, Ending::Complete { bytes: CHANGED.end - CHANGED.start });
+    assert_eq!(ending, Ending::Complete { bytes: CHANGED.end - CHANGED.start, right: 0 });
     assert!(bench.a.contents() == bench.marked);
 }
 
@@ -356,7 +423,7 @@ fn a_rollback_that_keeps_nothing_adds_no_images() {
     let bench = Bench::new();
     let ending = bench.told(MARKED, |job| job.without_undo = true).0.unwrap();
     let all = CHANGED.end - CHANGED.start;
-    assert_eq!(ending, Ending::Complete { bytes: all });
+    assert_eq!(ending, Ending::Complete { bytes: all, right: 0 });
     let known = bench.known();
     let open = known.points.last().unwrap().journal_bytes();
     assert!(open < all, "{open} bytes");

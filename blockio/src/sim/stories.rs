@@ -10,8 +10,8 @@ use super::machine::{Machine, Memory, SEGMENT_BLOCKS, keep_all, thinning, whole}
 use super::runs::{LARGE, SMALL, killed};
 use super::scenario::{Contents, Scenario, Size, mark_of};
 
-use super::streams;
 use super::world::{BLOCK_BYTES, Block, DiskId, Operation, Snapshot, World};
+use super::{left_out, streams};
 use crate::ErrorKind;
 use crate::journal::catalogue::{Point, PointId, PointKind};
 use crate::journal::state::GroupState;
@@ -74,7 +74,7 @@ pub(super) fn tell(story: Story) {
 
 /// Tells all of them for one seed.
 pub(super) fn told(seed: u64, memory: &Memory) -> Verdict {
-    STORIES.iter().chain(streams::STORIES).try_for_each(|(name, story)| {
+    STORIES.iter().chain(streams::STORIES).chain(left_out::STORIES).try_for_each(|(name, story)| {
         story(seed, memory).map_err(|wrong| format!("seed {seed}, {name}: {wrong}"))
     })
 }

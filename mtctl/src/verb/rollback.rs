@@ -69,10 +69,14 @@ pub struct Arguments {
     json: bool,
 }
 
+/// What was done. Stable: fields are added, never changed.
 #[derive(Serialize)]
 struct Json {
     point: u64,
+    /// How many were written.
     bytes: u64,
+    /// How many were not written, because the disks held them.
+    bytes_already_right: u64,
     seconds: f64,
     complete: bool,
     given_up_points: u64,
@@ -261,22 +265,26 @@ pub(crate) fn carry_out(
     drop(progress);
     let ending = ending?;
     let seconds = started.elapsed().as_secs_f64();
-    let (bytes, complete, given_up_points) = match ending {
-        Ending::Complete { bytes } => (bytes, true, would_go),
-        Ending::NothingToDo => (0, true, 0),
-        Ending::Stopped => (0, false, would_go),
+    let (bytes, bytes_already_right, complete, given_up_points) = match ending {
+        Ending::Complete { bytes, right } => (bytes, right, true, would_go),
+        Ending::NothingToDo => (0, 0, true, 0),
+        Ending::Stopped => (0, 0, false, would_go),
     };
     own_run::wrote(bytes);
     let mut out = output::stdout();
     if json {
-        document::print(
-            &mut out,
-            &Json { point: id.0, bytes, seconds, complete, given_up_points },
-        )?;
+        let point = id.0;
+        let json = Json { point, bytes, bytes_already_right, seconds, complete, given_up_points };
+        document::print(&mut out, &json)?;
     } else {
         let text = match ending {
-            Ending::Complete { bytes } => {
-                format!("the disks are at {shown}: {} in {seconds:.1} s", size::binary(bytes))
+            Ending::Complete { bytes, right } => {
+                let right = match right {
+                    0 => String::new(),
+                    right => format!("; {} were right already", size::binary(right)),
+                };
+                let bytes = size::binary(bytes);
+                format!("the disks are at {shown}: {bytes} in {seconds:.1} s{right}")
             }
             Ending::NothingToDo if would_go > 0 => {
                 format!("nothing to do: the disks are at {shown}; no point was given up")

@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use super::Volumes;
-use super::pending::{Pending, Reads, Stage};
+use super::pending::{Alike, Pending, Reads, Stage};
+use super::{Volumes, alike};
 use crate::Result;
 use crate::apply::writer::Writer;
 use crate::device::buffer::Arena;
 use crate::device::{ReadBatch, Reading};
+use crate::extent::Extent;
 use crate::group::Group;
 use crate::journal::draft::Outline;
 
@@ -75,7 +76,7 @@ impl Volumes {
             Reading::UnderWay => writer.finish_read(),
         };
         match read {
-            Ok(arena) => group.record(outline, arena).inspect_err(|_| {
+            Ok(arena) => self.take_content(place, outline, arena, group).inspect_err(|_| {
                 // It is not recorded, and later plans may overlap it. Neither may be taken for
                 // written: no flush succeeds from here on.
                 self.pending.truncate(place);
@@ -86,6 +87,32 @@ impl Volumes {
                 self.note(index, Err(error));
                 Ok(())
             }
+        }
+    }
+
+    /// Takes what was read into `arena` for the plan at `place`: it is recorded, unless it is
+    /// what the plan writes.
+    ///
+    /// What is left out of the plan counts as not preserved: if something else is written there
+    /// later, it has to be. A crash in between leaves it as it is, and recorded nowhere.
+    fn take_content(
+        &mut self,
+        place: usize,
+        mut outline: Outline,
+        mut arena: Arena,
+        group: &mut Group,
+    ) -> Result<()> {
+        let Stage::Reads(reads) = &mut self.pending[place].stage else { return Ok(()) };
+        if reads.alike == Alike::LeftOut {
+            let (plan, data, volume) = (&reads.plan, &reads.arena, outline.volume());
+            let differing = |extent, held: &[u8]| alike::differing(plan, data, extent, held);
+            let left_out = outline.trim(&mut arena, differing);
+            group.leave_out(volume, &left_out);
+            reads.left_out.extend(left_out);
+        }
+        match outline.is_empty() {
+            true => Ok(()),
+            false => group.record(outline, arena),
         }
     }
 
@@ -106,7 +133,11 @@ impl Volumes {
                 }
                 Some((_, Reading::Done(_))) => {}
                 None if reads.is_complete => {
-                    let plan = std::mem::take(&mut reads.plan);
+                    let mut plan = std::mem::take(&mut reads.plan);
+                    Extent::coalesce(&mut reads.left_out);
+                    alike::leave_out(&mut plan, &reads.left_out);
+                    let left_out = reads.left_out.iter().map(|one| one.length().get());
+                    self.left_out_bytes += left_out.sum::<u64>();
                     *stage = Stage::Recorded(group.recorded(plan, Arc::clone(&reads.arena)));
                     continue;
                 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::device::buffer::Arena;
 use crate::device::{Flushed, Reading};
+use crate::extent::Extent;
 use crate::group::preserve::RecordedPlan;
 use crate::journal::draft::Outline;
 use crate::plan::WritePlan;
@@ -28,10 +29,25 @@ pub(super) enum Stage {
 pub(super) struct Reads {
     pub(super) plan: WritePlan,
     pub(super) arena: Arc<Arena>,
+    /// What becomes of the parts of the plan that the disk holds already.
+    pub(super) alike: Alike,
+    /// Those that were found, ascending.
+    pub(super) left_out: Vec<Extent>,
     /// The reads that are not recorded yet.
     pub(super) under_way: VecDeque<(Outline, Reading)>,
     /// No more will be added.
     pub(super) is_complete: bool,
+}
+
+/// What becomes of the parts of a plan that its disk holds already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alike {
+    /// They are preserved and written like the others.
+    Written,
+    /// If they are read to be preserved, they are neither preserved nor written. What is preserved
+    /// already was perhaps written by a run whose flush failed: it may be right in a cache only,
+    /// and is written again.
+    LeftOut,
 }
 
 /// A flush beside which writing continues.
