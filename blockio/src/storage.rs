@@ -7,8 +7,8 @@
 //!   that it is the old one or the new one, never half of each;
 //! - text appended to a copy of the state is there once `append_state` has returned; before that
 //!   any leading part of it may be there, or only its length;
-//! - a segment that was created is there once `create_segment` has returned, with its length and
-//!   any content; before that it is there or not;
+//! - a segment that was created is there once `create_segment` has returned, with any content, and
+//!   with its length once it was flushed; before that it is there or not;
 //! - a segment that was removed is gone once the next `replace_state` of the second copy has
 //!   returned (`append_state` does not count); before that it is there or not;
 //! - data written to a segment is durable after a flush of the segment, as with every disk.

@@ -82,6 +82,7 @@ pub(crate) struct Session<'a> {
     point_made: Instant,
     // The forecast of the retention volume that was reported last.
     told_forecast: Option<Duration>,
+    forecast_made: Option<Instant>,
     // Reported once, until points are made again.
     has_told_not_whole: bool,
 }
@@ -167,6 +168,7 @@ impl<'a> Session<'a> {
             points: Vec::new(),
             point_made: Instant::now(),
             told_forecast: None,
+            forecast_made: None,
             has_told_not_whole: false,
         })
     }

@@ -146,7 +146,7 @@ pub(super) fn save(
 ) -> Result<()> {
     let (mut ended, mut epoch) = (None, ledger.view().catalogue()?.open_epoch());
     if !points.is_empty() {
-        let mut next = ledger.view().state().clone();
+        let mut next = ledger.view().state().without_points();
         change(&mut next);
         let first = ledger.view().catalogue()?.next_point;
         let now = keeper.now();

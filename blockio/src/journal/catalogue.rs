@@ -239,6 +239,12 @@ impl Catalogue {
         }
     }
 
+    /// A copy without points, and without those that expired.
+    pub(crate) fn without_points(&self) -> Self {
+        let volumes = self.volumes.clone();
+        Self { volumes, points: Vec::new(), expired: Vec::new(), ..*self }
+    }
+
     /// All points that are kept, oldest first.
     pub fn all(&self) -> impl DoubleEndedIterator<Item = &Point> {
         self.points.iter().map(Arc::as_ref)

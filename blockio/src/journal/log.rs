@@ -4,13 +4,14 @@
 //!
 //! Order, and what a crash in between leaves:
 //!
-//! 1. a segment is made and its header is durable before a record goes into it: a crash leaves a
-//!    segment without records, or none. Whoever opens the journal next relies on this: a segment
-//!    without a valid header never held anything, and may be removed (`strays`);
-//! 2. records are written, then flushed: a crash in between leaves any of their sectors. Such a
-//!    record either fails its checksums, or is complete; none of the data it preserves was
-//!    overwritten yet, so either is right;
-//! 3. only then are their tickets durable (BARRIER 1).
+//! 1. a segment is made, and its header is written;
+//! 2. records are written, then flushed, the header with the first of them: a crash in between
+//!    leaves any of their sectors. Such a record either fails its checksums, or is complete; none
+//!    of the data it preserves was overwritten yet, so either is right. Whoever opens the journal
+//!    next relies on this: nothing in a segment without a valid header was ever relied on, and it
+//!    may be removed (`strays`);
+//! 3. only then are their tickets durable (BARRIER 1), and only then may a state be saved that has
+//!    the segment.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -47,6 +48,19 @@ struct LogPosition {
     durable_at: u64,
     /// The ends of the records after that, in order.
     ends: VecDeque<(Ticket, u64)>,
+}
+
+impl LogPosition {
+    /// Whether no record went into the segment.
+    fn is_empty(&self) -> bool {
+        self.at == BLOCK_BYTES as u64
+    }
+
+    /// A ticket for everything before the segment, and for its first record.
+    fn begun_at(&self) -> Ticket {
+        let has_durable = self.durable_at > BLOCK_BYTES as u64;
+        self.ends.front().filter(|_| !has_durable).map_or(self.begun, |(first, _)| *first)
+    }
 }
 
 /// The end of a journal.
@@ -149,7 +163,8 @@ impl Log {
 
     /// The segments of the open epoch, up to their used length.
     pub(crate) fn spans(&self) -> Vec<Span> {
-        let open = self.place.as_ref().map(|place| Span {
+        let begun = self.place.as_ref().filter(|place| !place.is_empty());
+        let open = begun.map(|place| Span {
             segment: place.segment,
             bytes: place.at,
             first_record: place.first_record,
@@ -310,8 +325,9 @@ impl Log {
     ///
     /// As [`durable_end`](Self::durable_end).
     pub(crate) fn durable_end_so_far(&mut self, epoch: PointId) -> Result<DurableEnd> {
-        let begun = self.place.as_ref().map(|place| place.begun);
-        // The segments before the last have no end of their own here.
+        // The segments before the last have no end of their own here; and the last is in no state
+        // before its header is durable, which its first record is flushed with.
+        let begun = self.place.as_ref().map(LogPosition::begun_at);
         if let Some(begun) = begun {
             let _ = self.wait(begun)?;
         }
@@ -329,7 +345,11 @@ impl Log {
     }
 
     fn end(&self) -> DurableEnd {
-        let (next_segment, next_record) = self.next_numbers();
+        let (mut next_segment, next_record) = self.next_numbers();
+        // Whoever opens the journal looks for a segment without records, too.
+        if let Some(place) = self.place.as_ref().filter(|place| place.is_empty()) {
+            next_segment = place.segment.0;
+        }
         DurableEnd { next_segment, next_record, spans: self.spans() }
     }
 
@@ -403,8 +423,10 @@ fn write_header(device: &mut dyn BlockDevice, header: &SegmentHeader) -> std::io
     header.write(arena.as_mut_slice());
     let writes = vec![Transfer { at: ByteOffset::ZERO, position: 0, length: BLOCK_BYTES }];
     let batch = WriteBatch { arena: Arc::new(arena), writes, clears: Vec::new() };
-    let written = device.write_batch(batch).and_then(|()| device.settle());
-    written.and_then(|settled| device.flush(settled)).map(drop).map_err(|error| error.cause)
+    // A failure is noticed here, and the room is free again: later, the run would have to end.
+    device.write_batch(batch).map_err(|error| error.cause)?;
+    let _ = device.settle().map_err(|error| error.cause)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -113,11 +113,12 @@ fn ages(catalogue: &Catalogue, thin_to: Duration) -> Vec<Duration> {
 fn dates(catalogue: &Catalogue, thin_to: Duration) -> Vec<u64> {
     let dates: Vec<_> = catalogue.all().map(Point::dated).collect();
     let told = nanoseconds(TOLD_BACKWARDS);
-    if dates.windows(2).all(|pair| pair[1].saturating_add(told) >= pair[0]) {
+    // The start is not considered: it is dated by this host, and points may be from before it.
+    let first = catalogue.all().take_while(|point| point.kind == PointKind::Start).count();
+    let mut pairs = dates[first..].windows(2);
+    if pairs.all(|pair| pair[1].saturating_add(told) >= pair[0]) {
         return dates;
     }
-    // The start is not considered.
-    let first = catalogue.all().take_while(|point| point.kind == PointKind::Start).count();
     let likely = |place: usize| {
         let around =
             &dates[place.saturating_sub(AROUND).max(first)..dates.len().min(place + AROUND + 1)];

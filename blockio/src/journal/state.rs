@@ -212,6 +212,14 @@ impl GroupState {
             == (&other.version, &other.dropped, &other.next_point, &other.settings)
     }
 
+    /// A copy that lacks the points: there can be very many.
+    pub(crate) fn without_points(&self) -> Self {
+        let journal = self.journal.as_ref().map(Catalogue::without_points);
+        let (dropped, volumes) = (self.dropped.clone(), self.volumes.clone());
+        let Self { version, generation, next_point, settings, .. } = *self;
+        Self { version, generation, dropped, next_point, volumes, settings, journal }
+    }
+
     /// How often it was saved; 0 if never, or by an earlier version.
     #[must_use]
     pub fn generation(&self) -> u64 {

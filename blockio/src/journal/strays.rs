@@ -47,8 +47,8 @@ pub(crate) fn look(
             }
             stray => Ok(stray),
         },
-        // A header is durable before a record is in the segment: nothing was ever kept there. The
-        // same holds if the header is that of another segment, which had the same blocks of the
+        // A header is durable before a record of its segment is relied on: nothing was kept there.
+        // The same holds if the header is that of another segment, which had the same blocks of the
         // volume before.
         Err(SegmentError::Header(_) | SegmentError::Foreign | SegmentError::Number(_)) => {
             Ok(Stray::MayGo)

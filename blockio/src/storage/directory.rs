@@ -135,7 +135,8 @@ impl Directory {
 
     /// Makes a segment under another name first: under its own name it exists with its full length,
     /// or not at all, for anybody who looks for it meanwhile. A crash leaves the other name, which
-    /// nothing reads and the next segment replaces.
+    /// nothing reads and the next segment replaces; or it leaves the name without the length, which
+    /// becomes durable with the first record.
     fn create(&self, path: &Path, bytes: u64) -> io::Result<File> {
         if path.symlink_metadata().is_ok() {
             return Err(io::Error::from_raw_os_error(libc::EEXIST));
@@ -163,7 +164,6 @@ impl Directory {
             Err(nix::Error::EOPNOTSUPP) => file.set_len(bytes)?,
             done => done?,
         }
-        file.sync_all()?;
         Ok(file)
     }
 }

@@ -18,6 +18,9 @@ use crate::journal::state::{Head, exact};
 use crate::notice::Notice;
 use crate::stream::{Format, VolumeHeader};
 
+/// How often the forecast of the retention volume is made while a run goes on.
+const FORECAST_EVERY: Duration = Duration::from_secs(1);
+
 impl Session<'_> {
     /// Records that the input was applied up to `place`, beside which more was begun. Points are
     /// made where everything waits, and not here.
@@ -31,7 +34,7 @@ impl Session<'_> {
             _ => place,
         };
         self.save(flushed, &place, When::OnTheWay, &[])?;
-        self.tell_notes();
+        self.tell_notes(When::OnTheWay);
         Ok(())
     }
 
@@ -95,7 +98,7 @@ impl Session<'_> {
         }
         self.points.clear();
         self.summary.recovery_points += made;
-        self.tell_notes();
+        self.tell_notes(when);
         Ok(())
     }
 
@@ -154,19 +157,28 @@ impl Session<'_> {
         is_whole
     }
 
-    /// Reports the notices of the history, and a window that does not fit: again when the forecast
-    /// has changed by half.
-    pub(super) fn tell_notes(&mut self) {
+    /// Reports the notices of the history, and a window that does not fit.
+    pub(super) fn tell_notes(&mut self, when: When) {
         let mut notes = self.group.take_notes();
-        if let Some(Forecast { held, wanted }) = self.group.forecast() {
-            if is_news(self.told_forecast, held) {
-                self.told_forecast = Some(held);
-                notes.push(Notice::WindowDoesNotFit { held, wanted });
-            }
-        }
+        notes.extend(self.news_of_the_window(when));
         for note in notes {
             (self.observe)(ApplyEvent::Notice(&note));
         }
+    }
+
+    /// The notice that the window does not fit: again when the forecast has changed by half. It
+    /// takes all points to make one, so one a second is enough while the run goes on.
+    fn news_of_the_window(&mut self, when: When) -> Option<Notice> {
+        let is_recent = self.forecast_made.is_some_and(|made| made.elapsed() < FORECAST_EVERY);
+        if when == When::OnTheWay && is_recent {
+            return None;
+        }
+        self.forecast_made = Some(Instant::now());
+        let Forecast { held, wanted } = self.group.forecast()?;
+        is_news(self.told_forecast, held).then(|| {
+            self.told_forecast = Some(held);
+            Notice::WindowDoesNotFit { held, wanted }
+        })
     }
 }
 

@@ -91,7 +91,7 @@ impl Room<'_> {
             }
         }
         let bytes = packing.segments.saturating_mul(segment_bytes);
-        let free_bytes = self.free_bytes(known.journal_bytes())?;
+        let free_bytes = self.free_bytes(known)?;
         let stays = first_that_stays(known);
         Ok(RoomNeeded {
             bytes,
@@ -101,13 +101,15 @@ impl Room<'_> {
         })
     }
 
-    /// The room for segments, in bytes, beyond the `used_bytes` that they take already.
-    fn free_bytes(&self, used_bytes: u64) -> Result<u64> {
+    /// The room for segments, in bytes, beyond what those of `known` take already.
+    fn free_bytes(&self, known: &Catalogue) -> Result<u64> {
         let space = self.storage.space();
         let space = space.map_err(failed(self.storage, "querying the free space of its volume"))?;
         let reserve = (space.total_bytes / RESERVE_PART).min(RESERVE_BYTES_MAX);
-        let limit = self.policy.journal_bytes_max.unwrap_or(u64::MAX);
-        Ok(space.free_bytes.saturating_sub(reserve).min(limit.saturating_sub(used_bytes)))
+        let free = space.free_bytes.saturating_sub(reserve);
+        // Only a limit makes it necessary to know how long all of them are.
+        let limit = self.policy.journal_bytes_max;
+        Ok(limit.map_or(free, |limit| free.min(limit.saturating_sub(known.journal_bytes()))))
     }
 }
 
@@ -125,14 +127,15 @@ impl Keeper {
     /// Makes a segment; while there is no room for it, gives up the oldest points.
     pub(super) fn begin_segment(&mut self, ledger: &mut Ledger, epoch: PointId) -> Result<()> {
         loop {
-            let used = ledger.view().catalogue()?.journal_bytes();
-            if self.is_there_room(used)? {
+            if self.is_there_room(ledger.view().catalogue()?)? {
                 let generation = ledger.view().state().generation();
                 match self.log.begin_segment(epoch, self.segment_bytes, generation) {
                     Ok(()) => return Ok(()),
                     // Another process took the room meanwhile; otherwise the cause is not a lack of
                     // room, and giving up points would not help.
-                    Err(error) if is_full(&error) && !self.is_there_room(used)? => {}
+                    Err(error)
+                        if is_full(&error)
+                            && !self.is_there_room(ledger.view().catalogue()?)? => {}
                     Err(error) => {
                         return Err(failed(&*self.storage, "making a segment")(error));
                     }
@@ -183,8 +186,8 @@ impl Keeper {
         ))
     }
 
-    fn is_there_room(&self, used_bytes: u64) -> Result<bool> {
-        Ok(self.room().free_bytes(used_bytes)? >= self.segment_bytes)
+    fn is_there_room(&self, known: &Catalogue) -> Result<bool> {
+        Ok(self.room().free_bytes(known)? >= self.segment_bytes)
     }
 
     /// Gives up the oldest point for lack of room, with a warning: first the state is saved without

@@ -131,6 +131,8 @@ impl Drop for Worker {
 #[derive(Default)]
 pub(super) struct Writing {
     device: Option<Box<dyn BlockDevice>>,
+    /// Whether something was written since the last flush: the header at least.
+    is_dirty: bool,
     written: Ticket,
     failed: Option<DeviceError>,
 }
@@ -157,7 +159,7 @@ impl Writing {
         let taken = match job {
             WriterCommand::Segment(device) => {
                 let flushed = self.flush();
-                self.device = Some(device);
+                (self.device, self.is_dirty) = (Some(device), true);
                 flushed
             }
             WriterCommand::Record { draft, number, durable_before, at, ticket } => {
@@ -183,6 +185,7 @@ impl Writing {
 
     fn write(&mut self, arena: Arena, at: ByteOffset, bytes: usize) -> Result<(), DeviceError> {
         let Some(device) = &mut self.device else { return Ok(()) };
+        self.is_dirty = true;
         let mut writes = Vec::with_capacity(bytes.div_ceil(TRANSFER_BYTES_MAX));
         for position in (0..bytes).step_by(TRANSFER_BYTES_MAX) {
             let at = ByteOffset::new(at.get() + position as u64);
@@ -193,9 +196,11 @@ impl Writing {
     }
 
     fn flush(&mut self) -> Result<(), DeviceError> {
-        let Some(device) = &mut self.device else { return Ok(()) };
+        let Some(device) = self.device.as_mut().filter(|_| self.is_dirty) else { return Ok(()) };
         let settled = device.settle()?;
-        device.flush(settled).map(drop)
+        let _ = device.flush(settled)?;
+        self.is_dirty = false;
+        Ok(())
     }
 
     /// Makes all written records durable.

@@ -133,9 +133,9 @@ fn what_the_copies_of_the_state_are_like_is_told_once() {
     std::fs::write(directory.path().join("state.copy"), "rotten").unwrap();
     let group = without_history(&directory);
     session(vec![on("db", disk())], group, ApplyOptions::default(), |session, told| {
-        session.tell_notes();
+        session.tell_notes(When::InputComplete);
         assert_eq!(told.heard().len(), 1);
-        session.tell_notes();
+        session.tell_notes(When::InputComplete);
         assert_eq!(told.heard().len(), 0);
     });
 }
@@ -143,7 +143,7 @@ fn what_the_copies_of_the_state_are_like_is_told_once() {
 #[test]
 fn that_the_window_does_not_fit_is_told_once() {
     session(vec![on("db", disk())], with_history(), ApplyOptions::default(), |session, told| {
-        session.tell_notes();
+        session.tell_notes(When::InputComplete);
         assert_eq!(told.heard().len(), 0, "nothing is known yet");
         let change = |state: &mut GroupState| {
             let known = state.journal.as_mut().unwrap();
@@ -156,10 +156,10 @@ fn that_the_window_does_not_fit_is_told_once() {
             }
         };
         session.group.overwrite(change).unwrap();
-        session.tell_notes();
+        session.tell_notes(When::InputComplete);
         let heard = told.heard();
         assert!(heard.len() == 1 && heard[0].contains("window"), "{heard:?}");
-        session.tell_notes();
+        session.tell_notes(When::InputComplete);
         assert_eq!(told.heard().len(), 0);
     });
 }

@@ -184,7 +184,12 @@ fn a_part_of_the_volume_is_left_free_and_a_limit_is_kept_to() {
         (20_000, 5000, limited, 4000, 0),
     ] {
         let group = Volume::new(total, free).group(policy, None);
-        let found = group.keeper.unwrap().room().free_bytes(used).unwrap();
+        let mut known = Catalogue::new([7; 16], 1);
+        let (segment, bytes) = (SegmentNumber(1), used);
+        let span = Span { segment, bytes, first_record: 1, next_record: 2 };
+        let new = NewPoint { time: 1, kind: PointKind::Crash, name: None };
+        known.seal(vec![span], new, 1);
+        let found = group.keeper.unwrap().room().free_bytes(&known).unwrap();
         assert_eq!(found, expected, "{total} {free} {used}");
     }
 }

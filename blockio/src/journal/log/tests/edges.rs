@@ -203,6 +203,38 @@ fn the_end_so_far_is_that_of_the_records_that_are_durable() {
 }
 
 #[test]
+fn there_is_an_end_so_far_in_a_segment_only_once_its_header_is_durable() {
+    let ((begins, began), (let_go, may)) = (channel(), channel());
+    let held = Held { begins, may, disk: device() };
+    let mut log = log_on(Box::new(held), LENGTH, true);
+    let _ = log.submit(record(&log, 2 * BLOCK_BYTES)).unwrap();
+    began.recv().unwrap();
+    let (told, heard) = channel();
+    let asking = std::thread::spawn(move || {
+        let end = log.durable_end_so_far(PointId(1)).unwrap();
+        told.send((end.spans, end.next_record, end.next_segment)).unwrap();
+    });
+    assert!(heard.recv_timeout(Duration::from_millis(20)).is_err(), "it did not wait");
+    let_go.send(()).unwrap();
+    let (spans, next_record, next_segment) = heard.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!((spans.len(), next_record, next_segment), (1, 2, 2));
+    asking.join().unwrap();
+}
+
+#[test]
+fn a_segment_without_a_record_is_in_no_state() {
+    let storage = Arc::new(ByHand::default());
+    let mut log = log(Arc::clone(&storage) as Arc<dyn Storage>, false);
+    log.begin_segment(PointId(1), 32 * BLOCK_BYTES as u64, 1).unwrap();
+    let end = log.durable_end(PointId(1)).unwrap();
+    assert_eq!((end.spans.len(), end.next_segment), (0, 2));
+    let ticket = log.submit(record(&log, 2 * BLOCK_BYTES)).unwrap();
+    let _ = log.wait(ticket).unwrap();
+    let end = log.durable_end(PointId(1)).unwrap();
+    assert_eq!((end.spans.len(), end.next_segment), (1, 3));
+}
+
+#[test]
 fn there_is_no_end_so_far_of_another_epoch_or_of_a_log_that_failed() {
     let mut log = log_on(Box::new(device().failing_flushes(0, libc::EIO)), LENGTH, false);
     assert!(log.durable_end_so_far(PointId(2)).is_err());
