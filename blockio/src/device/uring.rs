@@ -1,4 +1,4 @@
-//! The engine with a queue: io_uring, with up to 64 operations under way. Order is the caller's:
+//! The engine with a queue: io_uring, with up to 96 operations under way. Order is the caller's:
 //! the ring's own means of ordering entries (links, drains, its fsync) are not used.
 //!
 //! A transfer under way owns its memory, and only its completion gives that back: not an error, not
