@@ -443,7 +443,14 @@ impl Keeper {
     /// `Failed`: the state cannot be saved. What cannot be merged is left, and reported.
     pub(super) fn clean_up(&mut self, ledger: &mut Ledger, forgotten: &Forgotten) -> Result<()> {
         self.remove(&forgotten.unneeded);
-        forgotten.merged.iter().try_for_each(|point| self.compact(ledger, *point))
+        let mut merged = forgotten.merged.iter();
+        merged.try_for_each(|point| {
+            // Otherwise the first images of an hour would be copied with each of its points.
+            match retention::takes_more(ledger.view().catalogue()?, &self.policy, *point) {
+                true => Ok(()),
+                false => self.compact(ledger, *point),
+            }
+        })
     }
 
     /// Keeps only the images that count in what `point` took over from others.

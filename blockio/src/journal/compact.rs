@@ -10,11 +10,10 @@ use std::sync::Arc;
 use crate::Result;
 use crate::device::Engine;
 use crate::device::buffer::ArenaPool;
-use crate::extent::Extent;
 use crate::journal::catalogue::{Catalogue, Point, PointId, Span};
 use crate::journal::draft::{Draft, Outline};
 use crate::journal::images::Images;
-use crate::journal::index::ImageLocation;
+use crate::journal::index::{Image, ImageIndex, ImageLocation};
 use crate::journal::layout::{COPIES_FROM, RecordKind, header_bytes, padded};
 use crate::journal::log::{End, Log, failed};
 use crate::journal::memo::{self, CopyMemo};
@@ -98,24 +97,25 @@ impl Compaction<'_> {
 
     fn copy(&self, images: &Images, point: &Point, log: &mut Log) -> Result<()> {
         self.submit_text(log, point, RecordKind::EpochBegins, &memo::text(&images.memo())?)?;
-        for number in 0..self.catalogue.volumes.len() as u32 {
-            let Some(index) = images.of(number) else { continue };
-            let extents: Vec<Extent> = index.iter().map(|image| image.extent).collect();
-            for outline in Outline::of(number, &extents, self.segment_bytes / 2) {
-                let mut position = header_bytes(outline.entries().len());
-                let mut places = Vec::new();
-                for entry in outline.entries() {
-                    let start = entry.extent.start().get();
-                    for image in index.images_of(entry.extent) {
-                        let within = (image.extent.start().get() - start) as usize;
-                        let length = padded(image.extent.length().get() as usize);
-                        places.push((image.place, position + within, length));
-                    }
-                    position += padded(entry.extent.length().get() as usize);
-                }
-                let arena = images.read(&places, self.pool.take()?, self.pool)?;
-                self.submit(log, point, Draft::of_images(outline, arena, log.stamp()))?;
+        let in_order = in_the_order_of_segments(images);
+        let extents = in_order.iter().map(|(volume, image)| (*volume, image.extent));
+        let outlines = Outline::of_all(extents, self.segment_bytes / 2);
+        let mut places = Places::new(in_order.iter().map(|(_, image)| *image));
+        let mut through = self.pool.take()?;
+        for outline in outlines {
+            let mut position = header_bytes(outline.entries().len());
+            let mut wanted = Vec::with_capacity(outline.entries().len());
+            for entry in outline.entries() {
+                let bytes = entry.extent.length().get();
+                // At most ENTRY_BYTES_MAX.
+                let length = padded(bytes as usize);
+                wanted.extend(places.next(bytes).map(|place| (place, position, length)));
+                position += length;
             }
+            let arena;
+            (arena, through) =
+                images.read_through(&wanted, self.pool.take()?, through, self.pool)?;
+            self.submit(log, point, Draft::of_images(outline, arena, log.stamp()))?;
         }
         let until = self.until(point).map(|until| CopyMemo { until }).unwrap_or_default();
         self.submit_text(log, point, RecordKind::CopyEnds, &memo::text(&until)?)?;
@@ -146,6 +146,42 @@ impl Compaction<'_> {
                 .map_err(failed(&**self.storage, "making a segment"))?;
         }
         log.submit(draft).map(drop)
+    }
+}
+
+/// All images with their volumes, in the order in which segments have them, so that each segment is
+/// read from its beginning to its end.
+fn in_the_order_of_segments(images: &Images) -> Vec<(u32, Image)> {
+    let volumes = 0..images.volume_count() as u32;
+    let of_volume = |number| images.of(number).into_iter().flat_map(ImageIndex::iter);
+    let mut all: Vec<_> = volumes.flat_map(|v| of_volume(v).map(move |image| (v, image))).collect();
+    all.sort_by_key(|(_, image)| image.place.order());
+    all
+}
+
+/// The places of entries that take all of some images, one after the other.
+struct Places<I> {
+    images: I,
+    // Of the image that the last entry took a part of.
+    place: ImageLocation,
+    left: u64,
+}
+
+impl<I: Iterator<Item = Image>> Places<I> {
+    fn new(images: I) -> Self {
+        Self { images, place: ImageLocation::Zeros, left: 0 }
+    }
+
+    /// The place of the next entry, which takes `bytes`.
+    fn next(&mut self, bytes: u64) -> Option<ImageLocation> {
+        if self.left == 0 {
+            let image = self.images.next()?;
+            (self.place, self.left) = (image.place, image.extent.length().get());
+        }
+        let place = self.place;
+        self.left = self.left.checked_sub(bytes)?;
+        self.place = place.after(bytes);
+        Some(place)
     }
 }
 

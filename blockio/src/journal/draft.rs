@@ -45,10 +45,15 @@ impl Outline {
 
     /// Divides `extents` of `volume` (whole sectors) into records.
     pub(crate) fn of(volume: u32, extents: &[Extent], limit: u64) -> Vec<Self> {
+        Self::of_all(extents.iter().map(|extent| (volume, *extent)), limit)
+    }
+
+    /// Divides extents of volumes (whole sectors) into records, in their order.
+    pub(crate) fn of_all(extents: impl Iterator<Item = (u32, Extent)>, limit: u64) -> Vec<Self> {
         let limit = limit.min(PAYLOAD_BYTES_MAX) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
         let mut outlines = vec![Self::default()];
-        for extent in extents {
-            let mut rest = Some(*extent);
+        for (volume, extent) in extents {
+            let mut rest = Some(extent);
             while let Some(extent) = rest {
                 let last = outlines.last_mut().expect("invariant: there is one from the start");
                 match last.take(volume, extent, limit) {
@@ -74,10 +79,13 @@ impl Outline {
             None => (extent, None),
         };
         let entry = Entry { volume, extent: taken, held: Held::Data };
+        let is_same_volume = self.entries.last().is_some_and(|last| last.volume == volume);
         self.bytes += entry.payload_bytes();
         self.entries.push(entry);
         match self.extents.last_mut() {
-            Some(last) if last.end() == taken.start() => *last = last.join(taken)?,
+            Some(last) if is_same_volume && last.end() == taken.start() => {
+                *last = last.join(taken)?;
+            }
             _ => self.extents.push(taken),
         }
         Some(rest)

@@ -202,16 +202,36 @@ impl Images {
         })
     }
 
+    /// As [`read`](Self::read), in long reads of whole records into `through`, which is returned as
+    /// well: for who wants most of what segments have.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(crate) fn read_through(
+        &self,
+        places: &[PlacedRead],
+        arena: Arena,
+        through: Arena,
+        pool: &ArenaPool,
+    ) -> Result<(Arena, Arena)> {
+        let mut through = Some(through);
+        let arena = self.read_with(places, arena, |segment, of_one, mut arena| {
+            let taken = through.take().map_or_else(|| pool.take(), Ok)?;
+            let segment = &self.segments[segment as usize];
+            through = Some(segment.read_through(of_one, &mut arena, taken)?);
+            Ok(arena)
+        })?;
+        Ok((arena, through.map_or_else(|| pool.take(), Ok)?))
+    }
+
     /// Reads `places`: `read` receives those of one segment after the other.
     fn read_with<R>(&self, places: &[PlacedRead], mut arena: Arena, mut read: R) -> Result<Arena>
     where
         R: FnMut(u32, &[PlacedRead], Arena) -> Result<Arena>,
     {
         let mut sorted: Vec<_> = places.to_vec();
-        sorted.sort_by_key(|(place, ..)| match place {
-            ImageLocation::Zeros => (u32::MAX, 0),
-            ImageLocation::Segment { segment, at } => (*segment, *at),
-        });
+        sorted.sort_by_key(|(place, ..)| place.order());
         for of_one in sorted.chunk_by(|one, other| segment_of(one.0) == segment_of(other.0)) {
             match segment_of(of_one[0].0) {
                 Some(segment) => arena = read(segment, of_one, arena)?,

@@ -16,6 +16,14 @@ pub(crate) enum ImageLocation {
 }
 
 impl ImageLocation {
+    /// Sorts places in the order in which segments are read; zeros, which are not, are last.
+    pub(crate) fn order(self) -> (u32, u64) {
+        match self {
+            Self::Zeros => (u32::MAX, 0),
+            Self::Segment { segment, at } => (segment, at),
+        }
+    }
+
     /// The place `bytes` further on.
     pub(crate) fn after(self, bytes: u64) -> Self {
         match self {

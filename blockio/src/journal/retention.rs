@@ -81,6 +81,16 @@ pub fn due(catalogue: &Catalogue, policy: &Policy) -> Vec<PointId> {
     due.into_iter().filter(goes).map(|point| point.id).collect()
 }
 
+/// Whether thinning will leave more of the history to point `id` soon: the next point is of the
+/// same period, and may go.
+#[must_use]
+pub(crate) fn takes_more(catalogue: &Catalogue, policy: &Policy, id: PointId) -> bool {
+    let mut from = catalogue.all().skip_while(|point| point.id < id);
+    let (Some(point), Some(next)) = (from.next(), from.next()) else { return false };
+    let thin_to = nanoseconds(policy.thin_to).max(1);
+    point.dated() / thin_to == next.dated() / thin_to && may_go(catalogue, next)
+}
+
 fn stay_by_count(catalogue: &Catalogue, policy: &Policy) -> BTreeSet<PointId> {
     // This runs for each point that is made.
     if policy.keep == Keep::default() {
@@ -337,6 +347,19 @@ mod tests {
             });
             prop_assert_eq!(steps(&catalogue, Duration::ZERO), expected.collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn a_point_takes_more_until_the_next_one_is_of_another_period_or_stays() {
+        // The second and the third of an hour, and the first of the next.
+        let mut catalogue = dated(&[1, 20, 40, 61, 80]);
+        let policy = Policy::default();
+        let takes_more = |catalogue: &Catalogue, id| takes_more(catalogue, &policy, PointId(id));
+        let told: Vec<_> = (1..=5).map(|id| takes_more(&catalogue, id)).collect();
+        // 1,000,000 minutes are 40 minutes past the hour: periods end 20 minutes later.
+        assert_eq!(told, [false, true, true, false, false]);
+        Arc::make_mut(&mut catalogue.points[3]).pinned = true;
+        assert!(!takes_more(&catalogue, 2));
     }
 
     #[test]

@@ -13,9 +13,9 @@ use io_uring::{IoUring, Probe, opcode, squeue, types};
 use nix::errno::Errno;
 use nix::fcntl::FallocateFlags;
 
-/// The most entries under way. Writes of 4 KiB take a seventh longer with 64, because a disk runs dry
-/// while the next batch is read; many disks of the kernel have 128 places for all who use them, and
-/// a ring that fills them makes it do entries in threads.
+/// The most entries under way. With 64, writes of 4 KiB take a seventh longer, because a disk runs
+/// dry while the next batch is read. Many disks have 128 places for all who use them, and a ring
+/// that fills them makes the kernel do entries in threads.
 pub(super) const DEPTH: usize = 96;
 
 /// A ring for one file.

@@ -3,6 +3,7 @@
 //! known here.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::device::buffer::{Arena, ArenaPool};
@@ -20,6 +21,10 @@ use crate::{Error, ErrorKind, Result};
 /// How much of a record is read at a time to be compared with its checksum, in bytes: what is under
 /// way stays in the cache of a core until the checksum has been computed.
 const PIECE_BYTES: usize = 1 << 20;
+/// What nobody wants is read along with what is wanted before and after it up to this length, in
+/// bytes: that is faster than another read.
+const GAP_BYTES_MAX: u64 = 128 << 10;
+const NO_RECORD: &str = "an image is in no record";
 /// How many pieces of a segment are read ahead, or being compared.
 const PIECES: usize = 2;
 
@@ -40,6 +45,21 @@ pub(super) struct Checked {
     pub(super) payload_bytes: u32,
     pub(super) checksum: u32,
     pub(super) is_whole: bool,
+}
+
+impl Checked {
+    /// Where its payload ends, in whole blocks.
+    fn end(&self) -> u64 {
+        self.payload_at + padded(self.payload_bytes as usize) as u64
+    }
+}
+
+/// Records that are read together: from the payload of the first to the end of the last.
+struct Run {
+    from: u64,
+    until: u64,
+    /// Their indexes.
+    records: Range<usize>,
 }
 
 /// A part of the payload of a record.
@@ -109,6 +129,84 @@ impl Segment {
             None => self.device.read_batch(batch),
         };
         read.map_err(|error| self.unreadable(error))
+    }
+
+    /// Copies `places` of this segment, ascending, to `arena`: the records that hold them are read
+    /// into `through` one after the other, as many at a time as fit, and are compared with their
+    /// checksums there. Returns `through`, which holds at least one record.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(super) fn read_through(
+        &self,
+        places: &[PlacedRead],
+        arena: &mut Arena,
+        mut through: Arena,
+    ) -> Result<Arena> {
+        let wanted = places.iter().filter_map(|(place, position, length)| match place {
+            ImageLocation::Segment { at, .. } => Some((*at, *position, *length)),
+            ImageLocation::Zeros => None,
+        });
+        let wanted: Vec<_> = wanted.collect();
+        let mut rest = wanted.as_slice();
+        while !rest.is_empty() {
+            let room = through.as_slice().len() as u64;
+            let Run { from, until, records } = self.run(rest.iter().map(|(at, ..)| *at), room)?;
+            through = self.read_whole(from, until, through)?;
+            for number in records {
+                let record = lock(&self.records)[number];
+                if !record.is_whole && !planted!(ImageNotChecked) {
+                    let begin = (record.payload_at - from) as usize;
+                    let payload = &through.as_slice()[begin..][..record.payload_bytes as usize];
+                    self.compared(number, crc32c::crc32c(payload))?;
+                }
+            }
+            let (here, later) = rest.split_at(rest.partition_point(|(at, ..)| *at < until));
+            for (at, position, length) in here {
+                let begin = (at - from) as usize;
+                let found = through.as_slice().get(begin..begin + length);
+                let found = found.ok_or_else(|| damaged(self.number, NO_RECORD))?;
+                arena.as_mut_slice()[*position..position + length].copy_from_slice(found);
+            }
+            rest = later;
+        }
+        Ok(through)
+    }
+
+    /// The records that hold the first of the bytes `at`, ascending, and as many more of them as
+    /// can be read into `room` without much that nobody wants.
+    fn run(&self, at: impl Iterator<Item = u64>, room: u64) -> Result<Run> {
+        let records = lock(&self.records);
+        let mut run: Option<Run> = None;
+        for at in at {
+            let number = records.partition_point(|one| one.payload_at <= at).checked_sub(1);
+            let holds = number.and_then(|number| Some((number, records.get(number)?)));
+            let holds = holds.filter(|(_, record)| at < record.end());
+            let (number, record) = holds.ok_or_else(|| damaged(self.number, NO_RECORD))?;
+            let from = run.as_ref().map_or(record.payload_at, |run| run.from);
+            let first = run.as_ref().map_or(number, |run| run.records.start);
+            let before = run.as_ref().map_or(from, |run| run.until);
+            let is_near = record.payload_at <= before + GAP_BYTES_MAX;
+            if run.is_some() && (!is_near || record.end() - from > room) {
+                break;
+            }
+            run = Some(Run { from, until: record.end(), records: first..number + 1 });
+        }
+        run.ok_or_else(|| damaged(self.number, NO_RECORD))
+    }
+
+    /// Reads the bytes `from..until`, in whole blocks, to the beginning of `arena`.
+    fn read_whole(&self, from: u64, until: u64, arena: Arena) -> Result<Arena> {
+        // No longer than the arena.
+        let total = (until - from) as usize;
+        let reads = (0..total).step_by(TRANSFER_BYTES_MAX).map(|position| Transfer {
+            at: ByteOffset::new(from + position as u64),
+            position,
+            length: (total - position).min(TRANSFER_BYTES_MAX),
+        });
+        let batch = ReadBatch { arena, reads: reads.collect() };
+        self.device.read_batch(batch).map_err(|error| self.unreadable(error))
     }
 
     /// Checks that the records that hold `length` bytes from `at` on match their checksums.
