@@ -83,8 +83,10 @@ pub(crate) enum Bug {
     RecoverGoesForward,
     /// After a rollback, the record that volumes continue from it is lost with the first write.
     MarkOfRollbackLost,
-    /// The log continues after the segments of a failed copy, and the state does not say so.
-    NumbersOfHalfACopyNotSaved,
+    /// The log continues after the segments of a copy, and the state does not say so.
+    NumbersOfACopyNotSaved,
+    /// The originals of a copy are removed before the state has the copy.
+    OriginalsRemovedBeforeState,
     /// What the journal records beyond the state is ignored.
     BeyondTheStateIgnored,
     /// A state that is older than its history is believed.
@@ -116,7 +118,7 @@ pub(crate) enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All bugs.
-    pub(crate) const ALL: [Self; 42] = [
+    pub(crate) const ALL: [Self; 43] = [
         Self::NoBarrier1,
         Self::NoBarrier2,
         Self::NoBarrier3,
@@ -145,7 +147,8 @@ impl Bug {
         Self::GrowthRecordedBeforeCleared,
         Self::RecoverGoesForward,
         Self::MarkOfRollbackLost,
-        Self::NumbersOfHalfACopyNotSaved,
+        Self::NumbersOfACopyNotSaved,
+        Self::OriginalsRemovedBeforeState,
         Self::BeyondTheStateIgnored,
         Self::OlderStateBelieved,
         Self::SecondCopyNotWritten,

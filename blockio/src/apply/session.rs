@@ -190,7 +190,7 @@ impl<'a> Session<'a> {
         };
         // A run that stopped in the middle of a batch may have written some of it.
         let when = if self.is_in_a_batch { When::OnTheWay } else { When::AtTheEnd };
-        let checkpointed = self.checkpoint(when);
+        let checkpointed = self.checkpoint(when).and_then(|()| self.group.merge_all(self.stop));
         self.tell_failures();
         // The summary has only what was done, which is unknown for everything that waited for a
         // checkpoint that failed.

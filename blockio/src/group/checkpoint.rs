@@ -156,6 +156,11 @@ pub(super) fn save(
         ended = Some(keeper.begin_epoch(ledger, last, &EpochMemo::new(&next, memos))?);
         epoch = last;
     }
+    // Only where everything waits: what is merged here was forgotten for a point before.
+    let known = ledger.view().catalogue()?;
+    let next_of_log = planted!(NumbersOfACopyNotSaved).then(|| keeper.next_segment());
+    let reserved = ended.is_some().then(|| keeper.reserve_merge(known)).flatten();
+    let merged = keeper.merged();
     let end = match when {
         // Records of what comes after this position may be under way.
         When::OnTheWay => keeper.durable_end_so_far(epoch)?,
@@ -174,10 +179,16 @@ pub(super) fn save(
         let Some(catalogue) = &mut state.journal else { return };
         seal(catalogue, keeper, points, ended);
         end.describe(catalogue);
+        next_of_log.into_iter().for_each(|next| catalogue.next_segment = next);
+        merged.iter().for_each(|merged| merged.put_into(catalogue));
         forgotten = catalogue.forget(&keeper.due(catalogue));
         keeper.note_window(catalogue);
     })?;
-    keeper.clean_up(ledger, &forgotten)
+    let known = ledger.view().catalogue()?;
+    keeper.clean_up(known, &forgotten);
+    merged.iter().for_each(|merged| keeper.remove_merged(known, merged));
+    reserved.into_iter().for_each(|reserved| keeper.begin_merge(ledger, reserved));
+    Ok(())
 }
 
 fn seal(catalogue: &mut Catalogue, keeper: &Keeper, points: &[NewPoint], ended: Option<Vec<Span>>) {

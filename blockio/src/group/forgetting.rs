@@ -1,6 +1,8 @@
 //! Points are forgotten on request: those that expire by the group's settings, now and not only
 //! with the next checkpoint, or those given by name.
 
+use std::sync::atomic::AtomicBool;
+
 use super::{Group, GroupView, not_open};
 use crate::journal::catalogue::{Forgotten, PointId};
 use crate::journal::{retention, selector};
@@ -66,6 +68,21 @@ impl Group {
             let Some(catalogue) = &mut state.journal else { return };
             forgotten = catalogue.forget(ids);
         })?;
-        keeper.clean_up(&mut self.ledger, &forgotten)
+        keeper.clean_up(self.ledger.view().catalogue()?, &forgotten);
+        // Whoever forgets points by hand wants their room now.
+        self.merge_all(&AtomicBool::new(false))
+    }
+
+    /// Merges what points took over from forgotten ones, as far as that is not done; `stop` ends
+    /// it, and loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Failed`: the state cannot be saved.
+    pub(crate) fn merge_all(&mut self, stop: &AtomicBool) -> Result<()> {
+        match &mut self.keeper {
+            None => Ok(()),
+            Some(keeper) => keeper.merge_all(&mut self.ledger, stop),
+        }
     }
 }

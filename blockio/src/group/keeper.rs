@@ -16,7 +16,6 @@ use crate::device::Geometry;
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::extent::Extent;
 use crate::journal::catalogue::{Catalogue, Forgotten, JournalVolume, PointId, Span};
-use crate::journal::compact::{Attempt, Compaction};
 use crate::journal::draft::{Draft, Outline};
 use crate::journal::layout::{BLOCK_BYTES, Identity, RECORD_BYTES_MAX, RecordKind};
 use crate::journal::log::{DurableEnd, End, ImagesDurable, Log, Ticket, failed};
@@ -33,16 +32,18 @@ use crate::{Error, Result};
 use super::ledger::Ledger;
 use super::undo::Undo;
 
+mod merging;
 mod room;
 mod segment_size;
 
+use merging::Merging;
 pub(crate) use room::Room;
 pub(crate) use segment_size::segment_bytes;
 
 const RECORD_BYTES: NonZeroUsize =
     NonZeroUsize::new(RECORD_BYTES_MAX).expect("invariant: not zero");
 /// How many records can be filled, or be on their way to the journal.
-const RECORDS: usize = 8;
+const RECORDS: usize = 6;
 /// Memory for a record that describes a volume, in bytes: names are shorter.
 const VOLUME_MEMO_BYTES: NonZeroUsize = NonZeroUsize::new(256 << 10).expect("invariant: not zero");
 /// The room in a record for the text that begins an epoch, in bytes.
@@ -101,6 +102,8 @@ pub(super) struct Keeper {
     is_epoch_empty: bool,
     /// A rollback without undo is under way: the data it overwrites leads to no point.
     keeps_nothing: bool,
+    /// What is merged after points were forgotten.
+    merging: Merging,
     /// Whether the history begins with this process.
     is_new: bool,
     notes: Vec<Notice>,
@@ -175,6 +178,7 @@ impl Keeper {
             touched,
             is_epoch_empty: is_empty,
             keeps_nothing: false,
+            merging: Merging::default(),
             is_new: !has_history,
             notes,
             noted: Some(epoch),
@@ -436,79 +440,11 @@ impl Keeper {
         self.log.durable_end_so_far(epoch)
     }
 
-    /// Cleans up after points were forgotten and the state was saved without them.
-    ///
-    /// # Errors
-    ///
-    /// `Failed`: the state cannot be saved. What cannot be merged is left, and reported.
-    pub(super) fn clean_up(&mut self, ledger: &mut Ledger, forgotten: &Forgotten) -> Result<()> {
+    /// Cleans up after points were forgotten and the state was saved without them. What led back to
+    /// them is merged later.
+    pub(super) fn clean_up(&mut self, known: &Catalogue, forgotten: &Forgotten) {
         self.remove(&forgotten.unneeded);
-        let mut merged = forgotten.merged.iter();
-        merged.try_for_each(|point| {
-            // Otherwise the first images of an hour would be copied with each of its points.
-            match retention::takes_more(ledger.view().catalogue()?, &self.policy, *point) {
-                true => Ok(()),
-                false => self.compact(ledger, *point),
-            }
-        })
-    }
-
-    /// Keeps only the images that count in what `point` took over from others.
-    fn compact(&mut self, ledger: &mut Ledger, point: PointId) -> Result<()> {
-        let known = ledger.view().catalogue()?;
-        // The open epoch is still being written.
-        let found = known.point(point).filter(|found| found.id != known.open_epoch());
-        let Some(found) = found else { return Ok(()) };
-        let compaction = Compaction {
-            storage: &self.storage,
-            catalogue: known,
-            pool: &self.pool,
-            // Deliberately truncated: a salt has 64 bits.
-            salt: (self.settings.random)() as u64,
-            next_segment: self.log.next_numbers().0,
-            segment_bytes: self.segment_bytes,
-            generation: ledger.view().state().generation(),
-            engine: ledger.view().settings().engine,
-        };
-        let Attempt { copy, next_segment } = compaction.run(found);
-        // The numbers of half a copy are not reused either: a reader may have skipped them.
-        let shown = crate::journal::selector::shown(found);
-        let copy = match copy {
-            Ok(copy) => copy,
-            // What led back to the point stays as it was: that is no reason to refuse new data.
-            Err(error) => {
-                let (point, why) = (shown, error.chain());
-                self.notes.push(Notice::LeftUnmerged { point, why });
-                return self.skip_segments(ledger, next_segment);
-            }
-        };
-        let Some(spans) = copy else { return Ok(()) };
-        let originals: Vec<_> = found.spans.iter().map(|span| span.segment).collect();
-        self.log.skip_segments(next_segment);
-        ledger.save(|state| {
-            let Some(catalogue) = &mut state.journal else { return };
-            catalogue.next_segment = next_segment;
-            let points = &mut catalogue.points;
-            points.iter_mut().filter(|one| one.id == point).for_each(|one| {
-                Arc::make_mut(one).spans.clone_from(&spans);
-            });
-        })?;
-        self.remove(&originals);
-        Ok(())
-    }
-
-    /// The log continues after numbers that half a copy took. The state says so before the log
-    /// makes a segment: anybody who looks for the next segment, now or after a crash, expects
-    /// numbers without a gap.
-    fn skip_segments(&mut self, ledger: &mut Ledger, next: u64) -> Result<()> {
-        if next == self.log.next_numbers().0 || planted!(NumbersOfHalfACopyNotSaved) {
-            self.log.skip_segments(next);
-            return Ok(());
-        }
-        self.log.skip_segments(next);
-        ledger.save(|state| {
-            state.journal.iter_mut().for_each(|known| known.next_segment = next);
-        })
+        self.merge_later(known, &forgotten.merged);
     }
 
     /// Removes segments that the saved state no longer has. One that cannot be removed now is
@@ -530,6 +466,12 @@ impl Keeper {
     /// This host's clock.
     pub(super) fn now(&self) -> u64 {
         (self.settings.clock)()
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.abandon_merge();
     }
 }
 

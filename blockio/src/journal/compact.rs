@@ -1,13 +1,12 @@
 //! Compacts two epochs that were merged: of a block that both preserved, only the earlier image
 //! counts. Superseded images are dropped by copying the others into new segments.
 //!
-//! Order, and what a crash in between leaves: the copy becomes durable, then the state is saved
-//! with the copy in place of its originals, then the originals are removed. A crash leaves a copy
-//! that no point has, or originals that no point has; either is removed at the next open.
+//! When that is done, and what a crash leaves: `group/keeper/merging`.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::Result;
 use crate::device::Engine;
 use crate::device::buffer::ArenaPool;
 use crate::journal::catalogue::{Catalogue, Point, PointId, Span};
@@ -18,53 +17,66 @@ use crate::journal::layout::{COPIES_FROM, RecordKind, header_bytes, padded};
 use crate::journal::log::{End, Log, failed};
 use crate::journal::memo::{self, CopyMemo};
 use crate::storage::{SegmentNumber, Storage};
+use crate::{Error, ErrorKind, Result};
 
 /// A copy is worth writing if its size is at most this percentage of the originals.
 const WORTH_PERCENT: u64 = 75;
 
+/// How many arenas, of the length of a record, a copy needs.
+pub(crate) const COPY_ARENAS: usize = 2;
+
 /// The context of a copy.
-pub(crate) struct Compaction<'a> {
-    pub(crate) storage: &'a Arc<dyn Storage>,
-    pub(crate) catalogue: &'a Catalogue,
-    pub(crate) pool: &'a ArenaPool,
+pub(crate) struct Compaction {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) catalogue: Catalogue,
+    /// At least [`COPY_ARENAS`] of the length of a record.
+    pub(crate) pool: ArenaPool,
     /// Different from the salt of the log: the remains of an earlier copy must not be taken for
     /// this one.
     pub(crate) salt: u64,
-    /// The first segment number available to the copy.
-    pub(crate) next_segment: u64,
+    /// The segment numbers available to the copy: the saved state has a later next one.
+    pub(crate) numbers: Range<u64>,
     pub(crate) segment_bytes: u64,
     /// The generation of the last saved state.
     pub(crate) generation: u64,
     /// The I/O engine.
     pub(crate) engine: Engine,
+    /// Ends the copy.
+    pub(crate) stop: Arc<AtomicBool>,
 }
 
-/// The result of an attempt to make a copy.
-#[derive(Debug)]
-pub(crate) struct Attempt {
-    /// Its segments; `None` if it is not worth it, or there is no room.
-    pub(crate) copy: Result<Option<Vec<Span>>>,
-    /// The first segment number that it did not use.
-    pub(crate) next_segment: u64,
+/// What came of a copy.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Copied {
+    /// Its segments, which are durable.
+    Spans(Vec<Span>),
+    /// It would not be much shorter, or there is no room for it.
+    NotWorthIt,
+    /// It was stopped.
+    Stopped,
 }
 
-impl Compaction<'_> {
+impl Compaction {
     /// Copies the images that count in the epoch that `point` begins.
-    pub(crate) fn run(&self, point: &Point) -> Attempt {
-        let mut next_segment = self.next_segment;
-        let copy = self.try_run(point, &mut next_segment);
-        if copy.is_err() {
+    ///
+    /// # Errors
+    ///
+    /// `Integrity`: an image is damaged. `Failed`: something cannot be read or written. Nothing is
+    /// left of the copy then, nor if it was stopped.
+    pub(crate) fn run(&self, point: &Point) -> Result<Copied> {
+        let copied = self.try_run(point);
+        if !matches!(copied, Ok(Copied::Spans(_) | Copied::NotWorthIt)) {
             // Half a copy is useless, and its room is needed.
-            for number in self.next_segment..next_segment {
+            for number in self.numbers.clone() {
                 let _ = self.storage.remove_segment(SegmentNumber(number));
             }
         }
-        Attempt { copy, next_segment }
+        copied
     }
 
-    fn try_run(&self, point: &Point, next_segment: &mut u64) -> Result<Option<Vec<Span>>> {
+    fn try_run(&self, point: &Point) -> Result<Copied> {
         let only = Catalogue { points: vec![Arc::new(point.clone())], ..self.catalogue.clone() };
-        let images = Images::since(self.storage, &only, point.id, self.pool)?;
+        let images = Images::since(&self.storage, &only, point.id, &self.pool)?;
         let counts: u64 = (0..only.volumes.len())
             .filter_map(|number| images.of(number as u32))
             .flat_map(|index| index.iter())
@@ -75,27 +87,29 @@ impl Compaction<'_> {
         let space = self
             .storage
             .space()
-            .map_err(failed(&**self.storage, "querying the free space of its volume"))?;
+            .map_err(failed(&*self.storage, "querying the free space of its volume"))?;
         let is_worth = counts.saturating_mul(100) <= has.saturating_mul(WORTH_PERCENT);
         let needs = counts.saturating_add(counts / 8).saturating_add(2 * self.segment_bytes);
         if !is_worth || space.free_bytes < needs {
-            return Ok(None);
+            return Ok(Copied::NotWorthIt);
         }
         let end = End {
             identity: self.catalogue.identity,
             epoch: point.id,
-            next_segment: self.next_segment,
+            next_segment: self.numbers.start,
             next_record: COPIES_FROM,
             spans: Vec::new(),
             engine: self.engine,
         };
-        let mut log = Log::new(Arc::clone(self.storage), end, self.salt, false)?;
-        let copied = self.copy(&images, point, &mut log);
-        (*next_segment, _) = log.next_numbers();
-        copied.map(|()| Some(log.spans()))
+        let mut log = Log::new(Arc::clone(&self.storage), end, self.salt, false)?;
+        Ok(match self.copy(&images, point, &mut log)? {
+            true => Copied::Spans(log.spans()),
+            false => Copied::Stopped,
+        })
     }
 
-    fn copy(&self, images: &Images, point: &Point, log: &mut Log) -> Result<()> {
+    /// Returns false if it was stopped.
+    fn copy(&self, images: &Images, point: &Point, log: &mut Log) -> Result<bool> {
         self.submit_text(log, point, RecordKind::EpochBegins, &memo::text(&images.memo())?)?;
         let in_order = in_the_order_of_segments(images);
         let extents = in_order.iter().map(|(volume, image)| (*volume, image.extent));
@@ -103,6 +117,9 @@ impl Compaction<'_> {
         let mut places = Places::new(in_order.iter().map(|(_, image)| *image));
         let mut through = self.pool.take()?;
         for outline in outlines {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
             let mut position = header_bytes(outline.entries().len());
             let mut wanted = Vec::with_capacity(outline.entries().len());
             for entry in outline.entries() {
@@ -114,14 +131,16 @@ impl Compaction<'_> {
             }
             let arena;
             (arena, through) =
-                images.read_through(&wanted, self.pool.take()?, through, self.pool)?;
+                images.read_through(&wanted, self.pool.take()?, through, &self.pool)?;
             self.submit(log, point, Draft::of_images(outline, arena, log.stamp()))?;
         }
+        drop(through);
         let until = self.until(point).map(|until| CopyMemo { until }).unwrap_or_default();
         self.submit_text(log, point, RecordKind::CopyEnds, &memo::text(&until)?)?;
         let all = log.submitted();
         let _ = log.wait(all)?;
-        log.end_segment().map_err(failed(&**self.storage, "ending a segment"))
+        log.end_segment().map_err(failed(&*self.storage, "ending a segment"))?;
+        Ok(true)
     }
 
     /// The point after `point`: the copy leads from it.
@@ -142,8 +161,12 @@ impl Compaction<'_> {
 
     fn submit(&self, log: &mut Log, point: &Point, draft: Draft) -> Result<()> {
         if !log.has_room(draft.record_bytes()) {
+            if log.next_numbers().0 >= self.numbers.end {
+                let context = "merging takes more segments than were reserved for it";
+                return Err(Error::new(ErrorKind::Failed, context));
+            }
             log.begin_segment(point.id, self.segment_bytes, self.generation)
-                .map_err(failed(&**self.storage, "making a segment"))?;
+                .map_err(failed(&*self.storage, "making a segment"))?;
         }
         log.submit(draft).map(drop)
     }
@@ -190,11 +213,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::extent::Extent;
     use crate::group::keeper::record_pool;
     use crate::journal::catalogue::{NewPoint, PointId, PointKind};
     use crate::units::{ByteCount, ByteOffset};
 
     const MIB: u64 = 1 << 20;
+    const RECORD: std::num::NonZeroUsize =
+        std::num::NonZeroUsize::new(crate::journal::layout::RECORD_BYTES_MAX).unwrap();
 
     /// An epoch in which `volumes` volumes were overwritten, `each_bytes` of each, once for each of
     /// the given contents.
@@ -253,16 +279,17 @@ mod tests {
             };
             catalogue.volumes = (0..volumes).map(volume).collect();
             let compaction = Compaction {
-                storage: &storage,
-                catalogue: &catalogue,
-                pool: &pool,
+                storage: Arc::clone(&storage),
+                catalogue: catalogue.clone(),
+                pool: pool.clone(),
                 salt: 9,
-                next_segment: 2,
+                numbers: 2..20,
                 segment_bytes: 64 * MIB,
                 generation: 1,
                 engine: Engine::default(),
+                stop: Arc::default(),
             };
-            let spans = compaction.run(&point).copy.unwrap().unwrap();
+            let Copied::Spans(spans) = compaction.run(&point).unwrap() else { panic!("no copy") };
             let copied = Point { spans, ..point };
             catalogue.points = vec![Arc::new(copied.clone())];
             let images = Images::since(&storage, &catalogue, PointId(0), &pool).unwrap();
@@ -294,8 +321,8 @@ mod tests {
         assert!(((9 * 64) << 10..2 * MIB).contains(&bytes), "{bytes}");
     }
 
-    /// Whether 64 KiB of a volume are copied with `free_blocks` blocks free.
-    fn is_copied(free_blocks: usize, held: &[u8]) -> bool {
+    /// A copy of 64 KiB of a volume with `free_blocks` blocks free, in segments before `most`.
+    fn of_64_kib(free_blocks: usize, held: &[u8], most: u64) -> (Compaction, Point) {
         let each_bytes = 64 << 10;
         // The segment of the epoch has 256 MiB.
         let storage = crate::sim::storage((256 << 20 >> 12) + free_blocks);
@@ -308,16 +335,27 @@ mod tests {
             capacity_bytes: each_bytes,
         });
         let compaction = Compaction {
-            storage: &storage,
-            catalogue: &catalogue,
-            pool: &pool,
+            storage,
+            catalogue,
+            pool: ArenaPool::new(COPY_ARENAS, RECORD).unwrap(),
             salt: 9,
-            next_segment: 2,
+            numbers: 2..most,
             segment_bytes: 64 << 10,
             generation: 1,
             engine: Engine::default(),
+            stop: Arc::default(),
         };
-        compaction.run(&point).copy.unwrap().is_some()
+        (compaction, point)
+    }
+
+    /// Whether 64 KiB of a volume are copied with `free_blocks` blocks free.
+    fn is_copied(free_blocks: usize, held: &[u8]) -> bool {
+        let (compaction, point) = of_64_kib(free_blocks, held, 10);
+        match compaction.run(&point).unwrap() {
+            Copied::Spans(_) => true,
+            Copied::NotWorthIt => false,
+            Copied::Stopped => panic!("nobody stopped it"),
+        }
     }
 
     #[test]
@@ -330,5 +368,16 @@ mod tests {
     #[test]
     fn an_epoch_of_which_all_counts_is_not_worth_a_copy() {
         assert!(!is_copied(1000, &[1]));
+    }
+
+    #[test]
+    fn of_a_copy_that_fails_or_is_stopped_nothing_is_left() {
+        let (compaction, point) = of_64_kib(1000, &[1, 2, 3], 2);
+        let failed = compaction.run(&point).unwrap_err();
+        assert!(failed.to_string().contains("more segments than were reserved"), "{failed}");
+        let (compaction, point) = of_64_kib(1000, &[1, 2, 3], 10);
+        compaction.stop.store(true, Ordering::Relaxed);
+        assert_eq!(compaction.run(&point).unwrap(), Copied::Stopped);
+        assert_eq!(compaction.storage.segments().unwrap(), [SegmentNumber(1)]);
     }
 }
