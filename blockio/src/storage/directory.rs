@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use nix::fcntl::{
     FallocateFlags, FcntlArg, OFlag, PosixFadviseAdvice, fallocate, fcntl, posix_fadvise,
@@ -44,6 +45,8 @@ pub(crate) const MAKING: &str = "segment.making";
 pub struct Directory {
     state: Held,
     segments: Held,
+    /// Held while a segment is made: two threads would take each other's file, which has one name.
+    making: Mutex<()>,
 }
 
 /// A directory that is open.
@@ -99,7 +102,8 @@ impl Directory {
     ///
     /// The kernel's error.
     pub fn open(state: &Path, segments: &Path) -> io::Result<Self> {
-        Ok(Self { state: Held::open(state)?, segments: Held::open(segments)? })
+        let (state, segments) = (Held::open(state)?, Held::open(segments)?);
+        Ok(Self { state, segments, making: Mutex::default() })
     }
 
     /// The directory and the file name of a copy of the state.
@@ -138,6 +142,8 @@ impl Directory {
     /// nothing reads and the next segment replaces; or it leaves the name without the length, which
     /// becomes durable with the first record.
     fn create(&self, path: &Path, bytes: u64) -> io::Result<File> {
+        // A thread that panicked left at most the file, which is replaced.
+        let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         if path.symlink_metadata().is_ok() {
             return Err(io::Error::from_raw_os_error(libc::EEXIST));
         }
@@ -485,6 +491,27 @@ mod tests {
         }
         assert_eq!(fs::read_dir(&ours).unwrap().count(), 0);
         assert!(moved.join("state").exists() && moved.join("state.copy").exists());
+    }
+
+    #[test]
+    fn segments_that_two_threads_make_are_each_the_file_that_its_maker_writes() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = directory(&place);
+        std::thread::scope(|scope| {
+            for first in [1, 101] {
+                let directory = &directory;
+                scope.spawn(move || {
+                    for number in first..first + 100 {
+                        let path = directory.path(SegmentNumber(number));
+                        let file = directory.create(&path, 4096 * number).unwrap();
+                        assert_eq!(file.metadata().unwrap().nlink(), 1, "{number}");
+                        let (named, open) = (fs::metadata(&path).unwrap().ino(), file);
+                        assert_eq!(named, open.metadata().unwrap().ino(), "{number}");
+                    }
+                });
+            }
+        });
+        assert_eq!(directory.segments().unwrap().len(), 200);
     }
 
     #[test]
