@@ -10,7 +10,8 @@ use crate::device::shared::Shared;
 use crate::device::{BlockDevice, DeviceError, Geometry, ReadBatch, TRANSFER_BYTES_MAX, Transfer};
 use crate::extent::Extent;
 use crate::journal::catalogue::PointId;
-use crate::journal::index::{ImageIndex, ImageLocation};
+use crate::journal::images::Found;
+use crate::journal::index::ImageLocation;
 use crate::storage::Storage;
 use crate::units::{ByteCount, ByteOffset};
 use crate::{Error, ErrorKind, Result};
@@ -77,7 +78,7 @@ impl PointHistory {
     #[cfg(test)]
     pub(crate) fn overwritten_bytes(&self, name: &str) -> Result<u64> {
         self.history.follow()?;
-        Ok(self.history.of(name, ImageIndex::bytes).unwrap_or_default())
+        Ok(self.history.of(name, |index| index.bytes()).unwrap_or_default())
     }
 }
 
@@ -238,14 +239,15 @@ impl View {
     fn read_piece(&self, sector: ByteOffset, skipped: usize, piece: &mut [u8]) -> Result<()> {
         let start = ByteOffset::new(sector.get() + skipped as u64);
         let wanted = self.inside(start, piece.len())?;
-        if !self.is_kept_whole(wanted) {
+        let mut images = self.images_of(wanted);
+        if !are_all_of(images.iter().map(Found::extent), wanted) {
             // The arena is given back before images are read, which takes some of the same memory.
             let arena = self.read_disk(sector, skipped + piece.len(), self.pool.take()?)?;
             piece.copy_from_slice(&arena.as_slice()[skipped..skipped + piece.len()]);
             drop(arena);
-            self.follow()?;
+            images = self.images_by_now(wanted)?;
         }
-        self.lay_over(wanted, piece)
+        self.lay_over(&images, wanted, piece)
     }
 
     /// Reads `wanted` into `arena`, which is not of this view's memory and has room for all the
@@ -259,29 +261,30 @@ impl View {
         let wanted = self.inside(wanted.start(), length)?;
         let sector = self.geometry().sector_size.align_down(wanted.start());
         let skipped = (wanted.start().get() - sector.get()) as usize;
-        if !self.is_kept_whole(wanted) {
+        let mut images = self.images_of(wanted);
+        if !are_all_of(images.iter().map(Found::extent), wanted) {
             arena = self.read_disk(sector, skipped + length, arena)?;
-            self.follow()?;
+            images = self.images_by_now(wanted)?;
         }
-        self.lay_over(wanted, &mut arena.as_mut_slice()[skipped..skipped + length])?;
+        self.lay_over(&images, wanted, &mut arena.as_mut_slice()[skipped..skipped + length])?;
         Ok((arena, skipped))
     }
 
-    /// Whether all of `wanted` has images, so that the disk need not be read.
-    fn is_kept_whole(&self, wanted: Extent) -> bool {
-        let Some(past) = &self.past else { return false };
-        past.history.of(&past.name, |index| is_covered(index, wanted)).unwrap_or(false)
+    /// The images of `wanted`.
+    fn images_of(&self, wanted: Extent) -> Vec<Found> {
+        let past = self.past.as_ref();
+        past.map_or_else(Vec::new, |past| past.history.found(&past.name, wanted))
     }
 
-    /// Looks for images once the disk was read: one that was added in between is found.
-    fn follow(&self) -> Result<()> {
-        self.past.as_ref().map_or(Ok(()), |past| past.history.follow())
+    /// The images of `wanted` once the disk was read: one that was added in between is found.
+    fn images_by_now(&self, wanted: Extent) -> Result<Vec<Found>> {
+        self.past.as_ref().map_or(Ok(()), |past| past.history.follow())?;
+        Ok(self.images_of(wanted))
     }
 
-    /// Reads the images of `wanted` over `piece`, the content of the disk.
-    fn lay_over(&self, wanted: Extent, piece: &mut [u8]) -> Result<()> {
-        let Some(past) = &self.past else { return Ok(()) };
-        for found in past.history.found(&past.name, wanted) {
+    /// Reads `images` of `wanted` over `piece`, the content of the disk.
+    fn lay_over(&self, images: &[Found], wanted: Extent, piece: &mut [u8]) -> Result<()> {
+        for found in images {
             let from = (found.extent().start().get() - wanted.start().get()) as usize;
             let until = (found.extent().end().get() - wanted.start().get()) as usize;
             found.read(&mut piece[from..until], &self.pool)?;
@@ -307,11 +310,9 @@ impl View {
     }
 }
 
-/// Whether all of `extent` has images.
-fn is_covered(index: &ImageIndex, extent: Extent) -> bool {
-    let images = index.images_of(extent);
-    let bytes: u64 = images.iter().map(|image| image.extent.length().get()).sum();
-    bytes == extent.length().get()
+/// Whether `parts` of `extent`, which are disjoint, are all of it.
+fn are_all_of(parts: impl Iterator<Item = Extent>, extent: Extent) -> bool {
+    parts.map(|part| part.length().get()).sum::<u64>() == extent.length().get()
 }
 
 fn push(parts: &mut Vec<Allocation>, from: ByteOffset, until: ByteOffset, is_hole: bool) {

@@ -6,6 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::device::buffer::Arena;
 use crate::device::{BlockDevice, DeviceError, Engine, Geometry, ReadBatch};
 
+/// How many devices of a disk are kept for the next reads: each has the disk open.
+const IDLE_MAX: usize = 4;
+
 /// A disk. There are never more devices of it than there were simultaneous reads.
 pub(crate) struct Shared {
     geometry: Geometry,
@@ -40,7 +43,10 @@ impl Shared {
             return work(lock(&self.first).as_mut());
         };
         let result = work(device.as_mut());
-        lock(&self.idle).push(device);
+        let mut idle = lock(&self.idle);
+        if idle.len() < IDLE_MAX {
+            idle.push(device);
+        }
         result
     }
 

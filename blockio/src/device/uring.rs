@@ -395,7 +395,7 @@ impl UringDevice {
     /// file systems flush with the lock that a clear holds, and the clear waits for writes that
     /// only end when the ring is entered.
     fn wait_for_what_holds_up_a_flush(&mut self) -> io::Result<()> {
-        while self.clears.begun() > 0 && !self.flushing.as_ref().is_some_and(FlushUnderWay::is_done)
+        while self.clears.begun() > 0 && !self.flushing.as_mut().is_some_and(FlushUnderWay::is_done)
         {
             self.wait(1)?;
         }
@@ -488,6 +488,10 @@ impl BlockDevice for UringDevice {
 
     fn begin_flush(&mut self) -> Result<Flushing, DeviceError> {
         self.check_failure()?;
+        if self.flushing.is_some() {
+            // Its error would be lost: the kernel reports one only once.
+            let Flushed(()) = self.finish_flush()?;
+        }
         self.flushing = Some(FlushUnderWay::of_writes_before(self.next_write));
         self.advance_flush();
         Ok(Flushing::UnderWay)
@@ -499,7 +503,7 @@ impl BlockDevice for UringDevice {
             return true;
         }
         self.advance_flush();
-        self.flushing.as_ref().is_none_or(FlushUnderWay::is_done)
+        self.flushing.as_mut().is_none_or(FlushUnderWay::is_done)
     }
 
     fn finish_flush(&mut self) -> Result<Flushed, DeviceError> {
@@ -513,7 +517,7 @@ impl BlockDevice for UringDevice {
         let Some(flushing) = self.flushing.take() else {
             return Err(failed(io::ErrorKind::InvalidInput.into()));
         };
-        match flushing.wait() {
+        match flushing.wait(self.limits) {
             Ok(()) => Ok(Flushed(())),
             Err(cause) => Err(self.first_failure.insert(failed(cause)).again()),
         }
@@ -536,7 +540,7 @@ impl Drop for UringDevice {
         }
         // Its thread has the disk open, which must be free again once we return.
         if let Some(flushing) = self.flushing.take() {
-            let _ = flushing.wait();
+            let _ = flushing.wait(self.limits);
         }
     }
 }

@@ -32,11 +32,12 @@ use crate::{Error, Result};
 use super::ledger::Ledger;
 use super::undo::Undo;
 
+mod copying;
 mod merging;
 mod room;
 mod segment_size;
 
-use merging::Merging;
+use copying::Merging;
 pub(crate) use room::Room;
 pub(crate) use segment_size::segment_bytes;
 

@@ -24,7 +24,9 @@ impl Session<'_> {
     pub(super) fn is_checkpoint_due(&self) -> bool {
         let bytes = self.options.checkpoint_bytes.unwrap_or(CHECKPOINT_BYTES);
         let is_due = self.written_since >= bytes || self.checkpointed.elapsed() >= CHECKPOINT_AFTER;
-        is_due && self.group.view().remembers()
+        // Before that, nothing was written.
+        let is_marked = self.input.as_ref().is_some_and(|input| input.is_marked);
+        is_due && is_marked && self.group.view().remembers()
     }
 
     /// Begins a checkpoint at the current position. One at a time: if the one before is not done,

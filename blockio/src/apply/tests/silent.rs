@@ -1,6 +1,7 @@
 //! A pipe that is silent: who waits for it, how long, and what is done meanwhile.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::*;
 use crate::assignment::{Disk, OpenDevice};
@@ -18,6 +19,9 @@ struct StopsAfter {
     asked: Arc<Mutex<Vec<Duration>>>,
 }
 
+/// How long a source waits here at most: long compared to everything else that a run does.
+const WAIT: Duration = Duration::from_millis(20);
+
 impl Source for StopsAfter {
     fn is_also(&self, target: &File) -> Option<String> {
         self.inputs.is_also(target)
@@ -33,7 +37,7 @@ impl Source for StopsAfter {
             self.waits -= 1;
             self.stop.store(self.waits == 0, Ordering::Relaxed);
         }
-        self.inputs.next(patience.min(Duration::from_millis(1)))
+        self.inputs.next(patience.min(WAIT))
     }
 
     fn answer(&mut self, answer: Answer) {
@@ -65,8 +69,10 @@ fn a_run_stops_while_its_pipe_is_silent_and_until_then_it_mostly_waits() {
             options: ApplyOptions { format, engine: Engine::Blocking, ..ApplyOptions::default() },
             ..ApplyJob::default()
         };
+        let begun = Instant::now();
         let outcome = run(job, &stop, &mut |_| {}).unwrap();
         assert!(matches!(outcome.ending, Ending::Stopped), "{outcome:?}");
+        assert!(begun.elapsed() >= 3 * WAIT, "{sent} bytes sent: it did not wait");
         let asked = asked.lock().unwrap();
         let silent = &asked[asked.len() - 6..];
         let (now, a_while) = (Duration::ZERO, Duration::from_millis(100));

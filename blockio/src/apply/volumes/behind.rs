@@ -39,8 +39,12 @@ impl Volumes {
             }
         }
         self.require_history()?;
-        for index in 0..behind.volumes.len() {
-            self.advance_flush(index, waiting, &mut behind.volumes[index]);
+        // All are begun before one is waited for.
+        let rounds = if waiting { &[false, true][..] } else { &[false] };
+        for waiting in rounds {
+            for index in 0..behind.volumes.len() {
+                self.advance_flush(index, *waiting, &mut behind.volumes[index]);
+            }
         }
         let is_done = behind.volumes.iter().all(|one| matches!(one, OfVolume::Done(_)));
         if !is_done && !planted!(FlushBehindNotAwaited) {

@@ -1,4 +1,4 @@
-//! The ring on a file: what is dropped, moved between threads, cut short, or not registered.
+//! The ring on a file: what is dropped, moved between threads, or cut short.
 
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;

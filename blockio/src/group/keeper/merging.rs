@@ -2,8 +2,8 @@
 //!
 //! Order, and what a crash in between leaves:
 //!
-//! 1. the state is saved with the numbers of the copy's segments reserved, and the log goes on after
-//!    them: a crash leaves numbers that nobody uses;
+//! 1. the state is saved with the numbers of the copy's segments reserved, and the log goes on
+//!    after them: a crash leaves numbers that nobody uses;
 //! 2. the copy is written and flushed: a crash leaves segments that no point has;
 //! 3. the state is saved with the copy in place of its originals: a crash leaves those, which no
 //!    point has any more;
@@ -11,93 +11,26 @@
 //!
 //! What no point has is removed by the next open.
 
-use std::collections::VecDeque;
 use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::mpsc::channel;
 
 use crate::device::buffer::ArenaPool;
 use crate::group::keeper::Keeper;
+use crate::group::keeper::copying::{CopyUnderWay, Copying, Merged, Reserved};
 use crate::group::ledger::Ledger;
-use crate::journal::catalogue::{Catalogue, PointId, Span};
+use crate::journal::catalogue::{Catalogue, PointId};
 use crate::journal::compact::{COPY_ARENAS, Compaction, Copied};
 use crate::journal::layout::RECORD_BYTES_MAX;
 use crate::journal::retention;
 use crate::journal::selector::shown;
 use crate::notice::Notice;
 use crate::storage::SegmentNumber;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 const RECORD_BYTES: NonZeroUsize =
     NonZeroUsize::new(RECORD_BYTES_MAX).expect("invariant: not zero");
-/// How often the stop flag is checked while a copy is waited for.
-const STEP: Duration = Duration::from_millis(100);
-
-/// The points to merge, and the copy that is being written.
-#[derive(Default)]
-pub(super) struct Merging {
-    waiting: VecDeque<PointId>,
-    copy: Option<CopyUnderWay>,
-}
-
-/// A copy that is being written.
-struct CopyUnderWay {
-    point: PointId,
-    shown: String,
-    originals: Vec<Span>,
-    numbers: Range<u64>,
-    copying: Copying,
-    stop: Arc<AtomicBool>,
-}
-
-enum Copying {
-    /// It is written, in the caller's thread.
-    Done(Option<Result<Copied>>),
-    /// A thread writes it.
-    InThread { result: Receiver<Result<Copied>>, thread: Option<JoinHandle<()>> },
-}
-
-/// The numbers of the segments of a copy: to be in the saved state before the copy begins.
-#[must_use = "the state is to be saved, then the merge begins"]
-pub(in crate::group) struct Reserved {
-    point: PointId,
-    numbers: Range<u64>,
-}
-
-/// A copy that is durable.
-pub(in crate::group) struct Merged {
-    point: PointId,
-    originals: Vec<Span>,
-    copy: Vec<Span>,
-}
-
-impl Merged {
-    /// Puts the copy in the place of its originals, if the point still has just those.
-    pub(in crate::group) fn put_into(&self, catalogue: &mut Catalogue) {
-        let mut points = catalogue.points.iter_mut();
-        let found = points.find(|one| one.id == self.point && one.spans == self.originals);
-        if let Some(point) = found {
-            Arc::make_mut(point).spans.clone_from(&self.copy);
-        }
-    }
-
-    /// The segments that no point of the saved `catalogue` has: the originals, or the copy.
-    fn unneeded(&self, catalogue: &Catalogue) -> Vec<SegmentNumber> {
-        let has =
-            |spans: &[Span]| catalogue.point(self.point).is_some_and(|one| one.spans == spans);
-        // If the point does not have the copy, it was given up, or took over more meanwhile.
-        segments(if has(&self.copy) { &self.originals } else { &self.copy })
-    }
-}
-
-fn segments(of: &[Span]) -> Vec<SegmentNumber> {
-    of.iter().map(|span| span.segment).collect()
-}
-
 impl Keeper {
     /// Notes that the points `merged` took over from others.
     pub(super) fn merge_later(&mut self, known: &Catalogue, merged: &[PointId]) {
@@ -195,7 +128,7 @@ impl Keeper {
         match result {
             Ok(Copied::Spans(copy)) => {
                 planted!(OriginalsRemovedBeforeState => {
-                    self.remove(&segments(&originals));
+                    self.remove(&super::copying::segments(&originals));
                 });
                 Some(Merged { point, originals, copy })
             }
@@ -252,47 +185,5 @@ impl Keeper {
         copy.copying.end();
         let numbers: Vec<_> = copy.numbers.map(SegmentNumber).collect();
         self.remove(&numbers);
-    }
-}
-
-impl Copying {
-    /// The result, if there is one by now.
-    fn poll(&mut self) -> Option<Result<Copied>> {
-        match self {
-            Self::Done(result) => result.take(),
-            Self::InThread { result, .. } => match result.try_recv() {
-                Ok(result) => Some(result),
-                Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => {
-                    Some(Err(Error::new(ErrorKind::Failed, "the thread that merges has ended")))
-                }
-            },
-        }
-    }
-
-    /// Waits until there is a result. If `wanted` is set meanwhile, the copy is to stop.
-    fn wait(&mut self, stop: &AtomicBool, wanted: &AtomicBool) {
-        let Self::InThread { result, .. } = self else { return };
-        loop {
-            if wanted.load(Ordering::Relaxed) {
-                stop.store(true, Ordering::Relaxed);
-            }
-            match result.recv_timeout(STEP) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-                Ok(found) => {
-                    self.end();
-                    *self = Self::Done(Some(found));
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Waits for the thread.
-    fn end(&mut self) {
-        if let Self::InThread { thread, .. } = self {
-            let _ = thread.take().map(JoinHandle::join);
-        }
     }
 }

@@ -118,7 +118,8 @@ impl Pipe {
     /// Waits until something has arrived, or the end has; for at most `patience`, if there is one.
     pub(super) fn wait(&self, patience: Option<Duration>) -> io::Result<()> {
         match &self.end {
-            PipeEnd::Descriptor(file) if self.start == self.filled => {
+            // Whoever waits has looked at what is held, and needs more.
+            PipeEnd::Descriptor(file) => {
                 // Longer than that is waited for as long as that: the caller asks again.
                 let patience = patience.map_or(PollTimeout::NONE, |patience| {
                     PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX)
@@ -131,7 +132,6 @@ impl Pipe {
                 }
                 has_news(file, patience).map(drop)
             }
-            PipeEnd::Descriptor(_) => Ok(()),
             #[cfg(test)]
             PipeEnd::Reader(_) => Ok(()),
         }

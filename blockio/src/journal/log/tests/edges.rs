@@ -222,6 +222,43 @@ fn there_is_an_end_so_far_in_a_segment_only_once_its_header_is_durable() {
 }
 
 #[test]
+fn an_end_so_far_waits_for_the_segments_before_the_last() {
+    let ((begins, began), (let_go, may)) = (channel(), channel());
+    let held = Held { begins, may, disk: device() };
+    let mut log = log_on(Box::new(held), LENGTH, true);
+    let _ = log.submit(record(&log, 2 * BLOCK_BYTES)).unwrap();
+    began.recv().unwrap();
+    // Another segment, as `begin_segment` makes it.
+    let first = log.place.take().unwrap();
+    log.spans.push(Span {
+        segment: first.segment,
+        bytes: first.at,
+        first_record: first.first_record,
+        next_record: 2,
+    });
+    log.worker.take(WriterCommand::Segment(Box::new(device())));
+    let (at, begun) = (BLOCK_BYTES as u64, log.submitted);
+    log.place = Some(LogPosition {
+        segment: SegmentNumber(2),
+        at,
+        length: LENGTH,
+        first_record: 2,
+        begun,
+        durable_at: at,
+        ends: VecDeque::new(),
+    });
+    let (told, heard) = channel();
+    let asking = std::thread::spawn(move || {
+        let end = log.durable_end_so_far(PointId(1)).unwrap();
+        told.send((end.spans.len(), end.next_record)).unwrap();
+    });
+    assert!(heard.recv_timeout(Duration::from_millis(20)).is_err(), "it did not wait");
+    let_go.send(()).unwrap();
+    assert_eq!(heard.recv_timeout(Duration::from_secs(30)).unwrap(), (1, 2));
+    asking.join().unwrap();
+}
+
+#[test]
 fn a_segment_without_a_record_is_in_no_state() {
     let storage = Arc::new(ByHand::default());
     let mut log = log(Arc::clone(&storage) as Arc<dyn Storage>, false);
