@@ -160,7 +160,7 @@ pub(super) fn save(
     let known = ledger.view().catalogue()?;
     let next_of_log = planted!(NumbersOfACopyNotSaved).then(|| keeper.next_segment());
     let reserved = ended.is_some().then(|| keeper.reserve_merge(known)).flatten();
-    let merged = keeper.merged();
+    let merged = keeper.merged(known);
     let end = match when {
         // Records of what comes after this position may be under way.
         When::OnTheWay => keeper.durable_end_so_far(epoch)?,
@@ -173,20 +173,20 @@ pub(super) fn save(
         let due = keeper.due(&early);
         keeper.remove(&early.forget(&due).unneeded);
     });
-    let mut forgotten = Forgotten::default();
+    let (mut forgotten, mut unneeded) = (Forgotten::default(), Vec::new());
     ledger.save(|state| {
         change(state);
         let Some(catalogue) = &mut state.journal else { return };
         seal(catalogue, keeper, points, ended);
         end.describe(catalogue);
         next_of_log.into_iter().for_each(|next| catalogue.next_segment = next);
-        merged.iter().for_each(|merged| merged.put_into(catalogue));
+        unneeded.extend(merged.iter().flat_map(|merged| merged.put_into(catalogue)));
         forgotten = catalogue.forget(&keeper.due(catalogue));
         keeper.note_window(catalogue);
     })?;
     let known = ledger.view().catalogue()?;
     keeper.clean_up(known, &forgotten);
-    merged.iter().for_each(|merged| keeper.remove_merged(known, merged));
+    keeper.remove(&unneeded);
     reserved.into_iter().for_each(|reserved| keeper.begin_merge(ledger, reserved));
     Ok(())
 }

@@ -56,21 +56,19 @@ pub(in crate::group) struct Merged {
 }
 
 impl Merged {
-    /// Puts the copy in the place of its originals, if the point still has just those.
-    pub(in crate::group) fn put_into(&self, catalogue: &mut Catalogue) {
+    /// Puts the copy in the place of its originals, if the point still has just those; returns the
+    /// segments that no point needs any more once that is saved: the originals, or the copy. In the
+    /// same save, the point may take over more, or be taken over itself.
+    pub(in crate::group) fn put_into(&self, catalogue: &mut Catalogue) -> Vec<SegmentNumber> {
         let mut points = catalogue.points.iter_mut();
         let found = points.find(|one| one.id == self.point && one.spans == self.originals);
-        if let Some(point) = found {
-            Arc::make_mut(point).spans.clone_from(&self.copy);
+        match found {
+            Some(point) => {
+                Arc::make_mut(point).spans.clone_from(&self.copy);
+                segments(&self.originals)
+            }
+            None => segments(&self.copy),
         }
-    }
-
-    /// The segments that no point of the saved `catalogue` has: the originals, or the copy.
-    pub(super) fn unneeded(&self, catalogue: &Catalogue) -> Vec<SegmentNumber> {
-        let has =
-            |spans: &[Span]| catalogue.point(self.point).is_some_and(|one| one.spans == spans);
-        // If the point does not have the copy, it was given up, or took over more meanwhile.
-        segments(if has(&self.copy) { &self.originals } else { &self.copy })
     }
 }
 
@@ -117,5 +115,48 @@ impl Copying {
         if let Self::InThread { thread, .. } = self {
             let _ = thread.take().map(JoinHandle::join);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::catalogue::{NewPoint, PointKind};
+
+    fn span(segment: u64) -> Span {
+        Span { segment: SegmentNumber(segment), bytes: 10, first_record: 1, next_record: 2 }
+    }
+
+    /// The points 0 to 3, with the segments 1 to 3, of which the first three points have one each.
+    fn catalogue() -> Catalogue {
+        let mut catalogue = Catalogue::new([7; 16], 1);
+        for number in 1..=3 {
+            let new = NewPoint { time: number, kind: PointKind::Crash, name: None };
+            catalogue.seal(vec![span(number)], new, 100);
+        }
+        catalogue
+    }
+
+    fn copy_of(originals: &[u64]) -> Merged {
+        let originals = originals.iter().copied().map(span).collect();
+        Merged { point: PointId(1), originals, copy: vec![span(9)] }
+    }
+
+    #[test]
+    fn a_copy_takes_the_place_of_its_originals_whatever_the_point_takes_over_then() {
+        let mut catalogue = catalogue();
+        let unneeded = copy_of(&[2]).put_into(&mut catalogue);
+        let forgotten = catalogue.forget(&[PointId(2)]);
+        assert_eq!((unneeded, forgotten.unneeded), (vec![SegmentNumber(2)], vec![]));
+        assert_eq!(catalogue.point(PointId(1)).unwrap().spans, [span(9), span(3)]);
+    }
+
+    #[test]
+    fn a_copy_of_what_a_point_has_no_more_is_unneeded_itself() {
+        let mut catalogue = catalogue();
+        let _ = catalogue.forget(&[PointId(2)]);
+        let before = catalogue.clone();
+        assert_eq!(copy_of(&[2]).put_into(&mut catalogue), [SegmentNumber(9)]);
+        assert_eq!(catalogue, before);
     }
 }

@@ -122,7 +122,7 @@ impl Keeper {
     }
 
     /// The copy, once it is durable: to be put into the state by the next save.
-    pub(in crate::group) fn merged(&mut self) -> Option<Merged> {
+    pub(in crate::group) fn merged(&mut self, known: &Catalogue) -> Option<Merged> {
         let result = self.merging.copy.as_mut()?.copying.poll()?;
         let CopyUnderWay { point, shown, originals, .. } = self.merging.copy.take()?;
         match result {
@@ -133,17 +133,13 @@ impl Keeper {
                 Some(Merged { point, originals, copy })
             }
             Ok(Copied::NotWorthIt | Copied::Stopped) => None,
+            // Of a point that was given up meanwhile, segments are gone.
+            Err(_) if known.point(point).is_none_or(|one| one.spans != originals) => None,
             Err(error) => {
                 self.leave_unmerged((shown, error));
                 None
             }
         }
-    }
-
-    /// Removes what no point has any more, now that the state is saved.
-    pub(in crate::group) fn remove_merged(&mut self, known: &Catalogue, merged: &Merged) {
-        let unneeded = merged.unneeded(known);
-        self.remove(&unneeded);
     }
 
     /// Merges all points that wait for it; `stop` ends that, and loses nothing.
@@ -166,11 +162,12 @@ impl Keeper {
             }
             let Some(copy) = &mut self.merging.copy else { return Ok(()) };
             copy.copying.wait(&copy.stop, stop);
-            if let Some(merged) = self.merged() {
+            if let Some(merged) = self.merged(ledger.view().catalogue()?) {
+                let mut unneeded = Vec::new();
                 ledger.save(|state| {
-                    state.journal.iter_mut().for_each(|known| merged.put_into(known));
+                    unneeded.extend(state.journal.as_mut().map(|known| merged.put_into(known)));
                 })?;
-                self.remove_merged(ledger.view().catalogue()?, &merged);
+                self.remove(&unneeded.concat());
             }
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
