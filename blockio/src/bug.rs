@@ -85,6 +85,8 @@ pub(crate) enum Bug {
     MarkOfRollbackLost,
     /// The log continues after the segments of a copy, and the state does not say so.
     NumbersOfACopyNotSaved,
+    /// A copy takes the place of its originals before it is durable.
+    CopyNotFlushed,
     /// The originals of a copy are removed before the state has the copy.
     OriginalsRemovedBeforeState,
     /// What the journal records beyond the state is ignored.
@@ -118,7 +120,7 @@ pub(crate) enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All bugs.
-    pub(crate) const ALL: [Self; 43] = [
+    pub(crate) const ALL: [Self; 44] = [
         Self::NoBarrier1,
         Self::NoBarrier2,
         Self::NoBarrier3,
@@ -148,6 +150,7 @@ impl Bug {
         Self::RecoverGoesForward,
         Self::MarkOfRollbackLost,
         Self::NumbersOfACopyNotSaved,
+        Self::CopyNotFlushed,
         Self::OriginalsRemovedBeforeState,
         Self::BeyondTheStateIgnored,
         Self::OlderStateBelieved,

@@ -6,11 +6,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::journal::catalogue::{Catalogue, PointId, Span};
-use crate::journal::compact::Copied;
+use crate::journal::compact::{Control, Copied};
+use crate::patience::{Limits, Patience};
 use crate::storage::SegmentNumber;
 use crate::{Error, ErrorKind, Result};
 
@@ -22,6 +22,8 @@ const STEP: Duration = Duration::from_millis(100);
 pub(super) struct Merging {
     pub(super) waiting: VecDeque<PointId>,
     pub(super) copy: Option<CopyUnderWay>,
+    /// Whether all points were looked at for lack of room.
+    pub(super) has_looked_at_all: bool,
 }
 
 /// A copy that is being written.
@@ -31,14 +33,15 @@ pub(super) struct CopyUnderWay {
     pub(super) originals: Vec<Span>,
     pub(super) numbers: Range<u64>,
     pub(super) copying: Copying,
-    pub(super) stop: Arc<AtomicBool>,
+    pub(super) control: Arc<Control>,
 }
 
+/// Who writes a copy.
 pub(super) enum Copying {
-    /// It is written, in the caller's thread.
+    /// It is written; the result, until it is taken.
     Done(Option<Result<Copied>>),
-    /// A thread writes it.
-    InThread { result: Receiver<Result<Copied>>, thread: Option<JoinHandle<()>> },
+    /// A thread.
+    InThread(Receiver<Result<Copied>>),
 }
 
 /// The numbers of the segments of a copy: to be in the saved state before the copy begins.
@@ -81,45 +84,50 @@ impl Copying {
     pub(super) fn poll(&mut self) -> Option<Result<Copied>> {
         match self {
             Self::Done(result) => result.take(),
-            Self::InThread { result, .. } => match result.try_recv() {
+            Self::InThread(result) => match result.try_recv() {
                 Ok(result) => Some(result),
                 Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => {
-                    Some(Err(Error::new(ErrorKind::Failed, "the thread that merges has ended")))
-                }
+                Err(TryRecvError::Disconnected) => Some(Err(thread_ended())),
             },
         }
     }
 
-    /// Waits until there is a result. If `wanted` is set meanwhile, the copy is to stop.
-    pub(super) fn wait(&mut self, stop: &AtomicBool, wanted: &AtomicBool) {
-        let Self::InThread { result, .. } = self else { return };
-        loop {
-            if wanted.load(Ordering::Relaxed) {
-                stop.store(true, Ordering::Relaxed);
+    /// Waits until there is a result: at the latest when nothing was copied within `limits`. If
+    /// `stop` is set meanwhile, the copy is to stop.
+    pub(super) fn wait(&mut self, control: &Control, stop: &AtomicBool, limits: Limits) {
+        let Self::InThread(result) = self else { return };
+        let (mut patience, mut copied) = (Patience::new(limits), control.records());
+        let ended = loop {
+            if stop.load(Ordering::Relaxed) {
+                control.stop();
+            }
+            if control.records() != copied {
+                (patience, copied) = (Patience::new(limits), control.records());
             }
             match result.recv_timeout(STEP) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-                Ok(found) => {
-                    self.end();
-                    *self = Self::Done(Some(found));
-                    return;
+                Ok(ended) => break ended,
+                Err(RecvTimeoutError::Disconnected) => break Err(thread_ended()),
+                Err(RecvTimeoutError::Timeout) => {
+                    // Its thread is left alone: it hangs in the kernel, or in a disk.
+                    let text = || "the copy of merged history".to_owned();
+                    if let Err(error) = patience.go_on(text) {
+                        break Err(Error::failed("merging history", error));
+                    }
                 }
             }
-        }
+        };
+        *self = Self::Done(Some(ended));
     }
+}
 
-    /// Waits for the thread.
-    pub(super) fn end(&mut self) {
-        if let Self::InThread { thread, .. } = self {
-            let _ = thread.take().map(JoinHandle::join);
-        }
-    }
+fn thread_ended() -> Error {
+    Error::new(ErrorKind::Failed, "the thread that merges history has ended")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
     use super::*;
     use crate::journal::catalogue::{NewPoint, PointKind};
 
@@ -158,5 +166,28 @@ mod tests {
         let before = catalogue.clone();
         assert_eq!(copy_of(&[2]).put_into(&mut catalogue), [SegmentNumber(9)]);
         assert_eq!(catalogue, before);
+    }
+
+    #[test]
+    fn a_copy_that_no_longer_gets_on_is_not_waited_for_for_ever() {
+        let limits =
+            Limits { longest: Duration::from_millis(1), at_the_end: Duration::from_millis(1) };
+        let (held, result) = channel();
+        let mut copying = Copying::InThread(result);
+        assert!(copying.poll().is_none());
+        copying.wait(&Control::default(), &AtomicBool::new(false), limits);
+        assert!(matches!(copying.poll(), Some(Err(_))));
+        drop(held);
+    }
+
+    #[test]
+    fn a_copy_whose_run_is_to_stop_is_told_so() {
+        let (outbox, result) = channel();
+        let (control, mut copying) = (Control::default(), Copying::InThread(result));
+        outbox.send(Ok(Copied::Stopped)).unwrap();
+        copying.wait(&control, &AtomicBool::new(true), Limits::USUAL);
+        assert!(control.is_stopped());
+        assert!(matches!(copying.poll(), Some(Ok(Copied::Stopped))));
+        assert!(copying.poll().is_none());
     }
 }

@@ -11,26 +11,24 @@
 //!
 //! What no point has is removed by the next open.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
 use crate::device::buffer::ArenaPool;
-use crate::group::keeper::Keeper;
 use crate::group::keeper::copying::{CopyUnderWay, Copying, Merged, Reserved};
+use crate::group::keeper::{Keeper, RECORD_BYTES};
 use crate::group::ledger::Ledger;
-use crate::journal::catalogue::{Catalogue, PointId};
-use crate::journal::compact::{COPY_ARENAS, Compaction, Copied};
-use crate::journal::layout::RECORD_BYTES_MAX;
+use crate::journal::catalogue::{Catalogue, PointId, Span};
+use crate::journal::compact::{COPY_ARENAS, Compaction, Control, Copied};
+use crate::journal::layout::COPIES_FROM;
 use crate::journal::retention;
 use crate::journal::selector::shown;
 use crate::notice::Notice;
+use crate::patience::Limits;
 use crate::storage::SegmentNumber;
 use crate::{Error, Result};
 
-const RECORD_BYTES: NonZeroUsize =
-    NonZeroUsize::new(RECORD_BYTES_MAX).expect("invariant: not zero");
 impl Keeper {
     /// Notes that the points `merged` took over from others.
     pub(super) fn merge_later(&mut self, known: &Catalogue, merged: &[PointId]) {
@@ -85,7 +83,7 @@ impl Keeper {
         let Some(found) = known.point(point).cloned() else { return Ok(()) };
         let shown = shown(&found);
         let failed = |error| (shown.clone(), Error::failed("allocating memory for a copy", error));
-        let stop = Arc::new(AtomicBool::new(false));
+        let control = Arc::new(Control::default());
         let originals = found.spans.clone();
         let compaction = Compaction {
             storage: Arc::clone(&self.storage),
@@ -98,21 +96,28 @@ impl Keeper {
             segment_bytes: self.segment_bytes,
             generation: ledger.view().state().generation(),
             engine: ledger.view().settings().engine,
-            stop: Arc::clone(&stop),
+            control: Arc::clone(&control),
         };
         let copying = match self.settings.in_thread {
             false => Copying::Done(Some(compaction.run(&found))),
             true => {
                 let (outbox, result) = channel();
-                let copy = move || drop(outbox.send(compaction.run(&found)));
+                let copy = move || {
+                    let copied = compaction.run(&found);
+                    // Whoever waits may remove what it has open.
+                    drop(compaction);
+                    drop(outbox.send(copied));
+                };
                 let thread = std::thread::Builder::new().name("merge".to_owned()).spawn(copy);
                 let failed = |error| {
                     (shown.clone(), Error::failed("starting the thread that merges", error))
                 };
-                Copying::InThread { result, thread: Some(thread.map_err(failed)?) }
+                thread.map_err(failed)?;
+                Copying::InThread(result)
             }
         };
-        self.merging.copy = Some(CopyUnderWay { point, shown, originals, numbers, copying, stop });
+        self.merging.copy =
+            Some(CopyUnderWay { point, shown, originals, numbers, copying, control });
         Ok(())
     }
 
@@ -142,6 +147,30 @@ impl Keeper {
         }
     }
 
+    /// Merges for lack of room: what waits for it, and once in a process also what earlier ones
+    /// that were cut short have left. Returns false if there is nothing to merge.
+    ///
+    /// # Errors
+    ///
+    /// As [`merge_all`](Self::merge_all).
+    pub(super) fn merge_for_room(&mut self, ledger: &mut Ledger) -> Result<bool> {
+        if !std::mem::replace(&mut self.merging.has_looked_at_all, true) {
+            let all = ledger.view().catalogue()?.all();
+            // A copy is all that its point has.
+            let took_over = all.filter(|point| {
+                let is_copy = |span: &Span| span.first_record >= COPIES_FROM;
+                point.spans.len() > 1 && !point.spans.iter().all(is_copy)
+            });
+            let found: Vec<_> = took_over.map(|point| point.id).collect();
+            let waiting = &mut self.merging.waiting;
+            waiting.extend(found.iter().filter(|id| !waiting.contains(id)).collect::<Vec<_>>());
+        }
+        if self.merging.waiting.is_empty() && self.merging.copy.is_none() {
+            return Ok(false);
+        }
+        self.merge_all(ledger, &AtomicBool::new(false)).map(|()| true)
+    }
+
     /// Merges all points that wait for it; `stop` ends that, and loses nothing.
     ///
     /// # Errors
@@ -154,14 +183,15 @@ impl Keeper {
     ) -> Result<()> {
         loop {
             if let Some(reserved) = self.reserve_merge(ledger.view().catalogue()?) {
-                let next = reserved.numbers.end;
+                // With all that the log has before those numbers: nobody looks for it there later.
+                let end = self.durable_end(ledger.view().catalogue()?.open_epoch())?;
                 ledger.save(|state| {
-                    state.journal.iter_mut().for_each(|known| known.next_segment = next);
+                    state.journal.iter_mut().for_each(|known| end.describe(known));
                 })?;
                 self.begin_merge(ledger, reserved);
             }
             let Some(copy) = &mut self.merging.copy else { return Ok(()) };
-            copy.copying.wait(&copy.stop, stop);
+            copy.copying.wait(&copy.control, stop, Limits::USUAL);
             if let Some(merged) = self.merged(ledger.view().catalogue()?) {
                 let mut unneeded = Vec::new();
                 ledger.save(|state| {
@@ -178,8 +208,7 @@ impl Keeper {
     /// Ends a copy that is being written, and removes it.
     pub(super) fn abandon_merge(&mut self) {
         let Some(mut copy) = self.merging.copy.take() else { return };
-        copy.stop.store(true, Ordering::Relaxed);
-        copy.copying.end();
+        copy.copying.wait(&copy.control, &AtomicBool::new(true), Limits::USUAL);
         let numbers: Vec<_> = copy.numbers.map(SegmentNumber).collect();
         self.remove(&numbers);
     }

@@ -124,7 +124,8 @@ impl Keeper {
         }
     }
 
-    /// Makes a segment; while there is no room for it, gives up the oldest points.
+    /// Makes a segment; while there is no room for it, merges what can be merged, then gives up the
+    /// oldest points.
     pub(super) fn begin_segment(&mut self, ledger: &mut Ledger, epoch: PointId) -> Result<()> {
         loop {
             if self.is_there_room(ledger.view().catalogue()?)? {
@@ -140,6 +141,9 @@ impl Keeper {
                         return Err(failed(&*self.storage, "making a segment")(error));
                     }
                 }
+            }
+            if self.merge_for_room(ledger)? {
+                continue;
             }
             self.require_limit_allows(ledger)?;
             self.give_up_the_oldest(ledger)?;

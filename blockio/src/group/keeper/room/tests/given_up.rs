@@ -146,3 +146,40 @@ fn the_clock_is_that_of_this_host() {
         assert!(now.abs_diff(since) < 600 * SECOND);
     }
 }
+
+/// A group of which an earlier process gave up two points, and merged nothing.
+fn left_unmerged() -> Group {
+    let mut group = Volume::new(1 << 30, 1 << 30).group(Policy::default(), None);
+    set_catalogue(&mut group, [10, 20, 30]);
+    let forget = |state: &mut crate::journal::state::GroupState| {
+        state.journal.iter_mut().for_each(|known| drop(known.forget(&[PointId(1), PointId(2)])));
+    };
+    group.overwrite(forget).unwrap();
+    group.begin_history(&crate::journal::memo::Targets::new()).unwrap();
+    group
+}
+
+#[test]
+fn before_points_are_given_up_what_earlier_runs_left_is_merged_once() {
+    let Group { mut ledger, keeper, .. } = left_unmerged();
+    let mut keeper = keeper.unwrap();
+    assert!(keeper.merge_for_room(&mut ledger).unwrap());
+    // Its segments do not exist here, which is told of the point that would have been merged.
+    let notes = keeper.take_notes();
+    let told = |note: &Notice| matches!(note, Notice::LeftUnmerged { point, .. } if point.contains("start"));
+    assert_eq!(notes.iter().filter(|note| told(note)).count(), 1, "{notes:?}");
+    assert!(!keeper.merge_for_room(&mut ledger).unwrap(), "it would never end");
+}
+
+#[test]
+fn numbers_are_reserved_together_with_the_end_of_the_log_before_them() {
+    let Group { mut ledger, keeper, .. } = left_unmerged();
+    let mut keeper = keeper.unwrap();
+    let (next, _) = keeper.log.next_numbers();
+    assert!(ledger.view().catalogue().unwrap().next_segment < next, "the log is further");
+    assert!(keeper.merge_for_room(&mut ledger).unwrap());
+    let known = ledger.view().catalogue().unwrap();
+    assert!(known.next_segment > next);
+    let has = known.spans().any(|span| span.segment.0 == next - 1);
+    assert!(has, "a segment that nobody would look for: {known:?}");
+}
