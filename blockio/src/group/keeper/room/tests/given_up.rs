@@ -166,7 +166,9 @@ fn before_points_are_given_up_what_earlier_runs_left_is_merged_once() {
     assert!(keeper.merge_for_room(&mut ledger).unwrap());
     // Its segments do not exist here, which is told of the point that would have been merged.
     let notes = keeper.take_notes();
-    let told = |note: &Notice| matches!(note, Notice::LeftUnmerged { point, .. } if point.contains("start"));
+    let is_start = |point: &str| point.contains("start");
+    let told =
+        |note: &Notice| matches!(note, Notice::LeftUnmerged { point, .. } if is_start(point));
     assert_eq!(notes.iter().filter(|note| told(note)).count(), 1, "{notes:?}");
     assert!(!keeper.merge_for_room(&mut ledger).unwrap(), "it would never end");
 }
