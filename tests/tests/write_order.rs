@@ -94,7 +94,12 @@ fn wrong(events: &[Event]) -> Option<String> {
                 pending.remove(file);
             }
             Event::Renamed(from, to) => {
-                if pending.contains(from) {
+                // A segment gets its name early: it is durable with its first record, before
+                // anything relies on either.
+                let is_pending = pending.remove(from);
+                if is_pending && from == "segment.making" {
+                    pending.insert(to.clone());
+                } else if is_pending {
                     return Some(format!("{at}: {from} becomes {to} before it is durable"));
                 }
                 if events.get(at + 1) != Some(&Event::Durable("g".to_owned())) {
@@ -188,5 +193,19 @@ fn an_order_that_is_wrong_is_told() {
         let mut bad = good.to_vec();
         bad.remove(without);
         assert!(wrong(&bad).is_some(), "without {:?}", good[without]);
+    }
+    let named = [
+        written("segment.making"),
+        renamed("segment.making", "segment-1"),
+        durable("g"),
+        durable("segment-1"),
+        written(TARGET),
+        durable(TARGET),
+    ];
+    assert_eq!(wrong(&named), None);
+    for without in [2, 3, 5] {
+        let mut bad = named.to_vec();
+        bad.remove(without);
+        assert!(wrong(&bad).is_some(), "without {:?}", named[without]);
     }
 }
