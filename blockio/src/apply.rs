@@ -19,9 +19,11 @@
 use std::sync::atomic::AtomicBool;
 
 use crate::Result;
+use crate::group::Group;
 pub use crate::group::keeper::HistorySettings;
 
 mod admission;
+mod feed;
 mod inputs;
 mod job;
 mod options;
@@ -38,6 +40,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use feed::Feed;
 pub use inputs::Inputs;
 pub use job::ApplyJob;
 pub use options::ApplyOptions;
@@ -45,15 +48,19 @@ pub use outcome::{ApplyEvent, Ending, Outcome, Summary};
 pub use source::Source;
 pub use stream_argument::StreamArgument;
 
-/// Runs `job`. `stop` ends it at the next batch; `observe` receives its events.
+/// Runs `job` for `group`; for [`Group::default`], nothing is remembered. `stop` ends it at the
+/// next batch; `observe` receives its events.
 ///
 /// # Errors
 ///
 /// Nothing was written if this returns an error. Later failures are in the [`Outcome`].
 pub fn run(
+    group: &mut Group,
     job: ApplyJob,
     stop: &AtomicBool,
     observe: &mut dyn FnMut(ApplyEvent<'_>),
 ) -> Result<Outcome> {
-    session::Session::begin(job, stop, observe)?.run()
+    let mut rehearsal = job.options.dry_run.then(|| Group::rehearse(group.view().clone()));
+    let group = rehearsal.as_mut().unwrap_or(group);
+    session::Session::begin(group, job, stop, observe)?.run()
 }

@@ -193,7 +193,7 @@ pub(crate) fn end_mark(header: &StreamHeader) -> Option<Mark> {
 }
 
 enum Encoder<W: Write> {
-    Native(native::Encoder<W>),
+    Native(Box<native::Encoder<W>>),
     RbdDiff(rbd_diff::Encoder<W>),
 }
 
@@ -211,7 +211,7 @@ impl<W: Write> StreamSink<W> {
     pub(crate) fn new(header: &StreamHeader, to: OutputFormat, output: W) -> Result<Self> {
         let encoder = match (to, header.volumes.as_slice()) {
             (OutputFormat::Native(options), _) => {
-                Encoder::Native(native::Encoder::new(output, header, options)?)
+                Encoder::Native(Box::new(native::Encoder::new(output, header, options)?))
             }
             (OutputFormat::RbdDiff(version), [volume]) => {
                 Encoder::RbdDiff(rbd_diff::Encoder::new(output, version, volume)?)

@@ -111,12 +111,6 @@ impl Group {
         Self { ledger: Ledger::rehearsing(view), keeper: None, lock: None }
     }
 
-    /// The same group, still held, that saves and preserves nothing any more.
-    pub(crate) fn into_rehearsal(self) -> Self {
-        let ledger = Ledger::rehearsing(self.ledger.view().clone());
-        Self { ledger, keeper: None, ..self }
-    }
-
     /// The group `name` in `storage`, which nobody else uses.
     ///
     /// # Errors

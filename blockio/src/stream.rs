@@ -17,6 +17,7 @@ use std::fmt;
 
 use crate::device::buffer::Arena;
 use crate::extent::Extent;
+use crate::stream::content::Chain;
 use crate::units::ByteCount;
 
 mod collected;
@@ -293,4 +294,9 @@ pub trait Decoder: Send {
 
     /// How many bytes of the input were taken so far, including payload.
     fn consumed(&self) -> u64;
+
+    /// The chain of the records whose headers were taken so far, in a format that has one.
+    fn chain(&self) -> Option<Chain> {
+        None
+    }
 }

@@ -17,6 +17,8 @@ pub use crate::verb::prepare::Arguments as PrepareArguments;
 pub use crate::verb::recover::Arguments as RecoverArguments;
 pub use crate::verb::restore::Arguments as RestoreArguments;
 pub use crate::verb::rollback::Arguments as RollbackArguments;
+pub use crate::verb::send::Arguments as SendArguments;
+pub use crate::verb::serve::Arguments as ServeArguments;
 pub use crate::verb::stream::Command as StreamCommand;
 pub use crate::verb::verify::Arguments as VerifyArguments;
 pub use crate::verb::vmx::Arguments as VmxArguments;
@@ -69,6 +71,10 @@ pub enum Command {
     /// Inspect, convert and merge change streams
     #[command(subcommand)]
     Stream(StreamCommand),
+    /// Hold groups, and receive their changes over a network
+    Serve(ServeArguments),
+    /// Bring change streams to a master target over a network
+    Send(SendArguments),
     /// Print an unattended installation for a master target
     Kickstart(KickstartArguments),
     /// Check or fix disk.EnableUUID of VMs, and match their disks with this host's

@@ -34,11 +34,13 @@ mod report;
 mod restore_targets;
 mod retention_mount;
 mod retention_options;
+mod served_groups;
 mod size_argument;
 mod stop;
 mod stream_options;
 mod target_argument;
 mod target_options;
+mod tls_options;
 mod undo_options;
 mod verb;
 mod whole_file;
@@ -89,6 +91,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Digest(arguments) => verb::digest::run(&arguments),
         Command::Verify(arguments) => verb::verify::run(&arguments),
         Command::Stream(command) => verb::stream::run(&command),
+        Command::Serve(arguments) => verb::serve::run(&arguments),
+        Command::Send(arguments) => verb::send::run(&arguments),
         Command::Kickstart(arguments) => verb::kickstart::run(&arguments),
         Command::Vmx(arguments) => verb::vmx::run(&arguments),
     };

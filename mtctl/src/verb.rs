@@ -15,6 +15,8 @@ pub(crate) mod prepare;
 pub(crate) mod recover;
 pub(crate) mod restore;
 pub(crate) mod rollback;
+pub(crate) mod send;
+pub(crate) mod serve;
 pub(crate) mod stream;
 pub(crate) mod verify;
 pub(crate) mod vmx;

@@ -5,7 +5,6 @@ use crate::apply::options::ApplyOptions;
 use crate::apply::source::Source;
 use crate::assignment::Assignment;
 use crate::device::buffer::ArenaPool;
-use crate::group::Group;
 use crate::group::keeper::HistorySettings;
 
 /// What to apply, and to where.
@@ -15,8 +14,6 @@ pub struct ApplyJob {
     pub source: Box<dyn Source>,
     /// The targets to write to.
     pub assignments: Vec<Assignment>,
-    /// The protection group; the default is no group, and nothing is remembered.
-    pub group: Group,
     /// How to apply.
     pub options: ApplyOptions,
     /// How the history of the group is kept, if it has one.
@@ -31,7 +28,6 @@ impl Default for ApplyJob {
         Self {
             source: Box::new(Inputs::default()),
             assignments: Vec::new(),
-            group: Group::default(),
             options: ApplyOptions::default(),
             history: HistorySettings::default(),
             pool: None,

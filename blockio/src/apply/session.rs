@@ -55,7 +55,7 @@ const POINTS_WAITING_MAX: usize = 256;
 /// A run.
 pub(crate) struct Session<'a> {
     volumes: Volumes,
-    group: Group,
+    group: &'a mut Group,
     options: ApplyOptions,
     pool: ArenaPool,
     source: Box<dyn Source>,
@@ -120,11 +120,12 @@ enum Next {
 impl<'a> Session<'a> {
     /// Prepares a run.
     pub(crate) fn begin(
+        group: &'a mut Group,
         job: ApplyJob,
         stop: &'a AtomicBool,
         observe: &'a mut dyn FnMut(ApplyEvent<'_>),
     ) -> Result<Self> {
-        let ApplyJob { mut source, mut assignments, mut group, options, history, pool } = job;
+        let ApplyJob { mut source, mut assignments, options, history, pool } = job;
         check_no_stream_is_a_target(source.as_ref(), &assignments)?;
         group.view().require_no_rollback()?;
         if group.view().remembers() {
@@ -132,9 +133,6 @@ impl<'a> Session<'a> {
             {
                 observe(ApplyEvent::Notice(&note));
             }
-        }
-        if options.dry_run {
-            group = group.into_rehearsal();
         }
         group.open_history(history)?;
         let arenas = if group.has_history_open() { ARENAS_WITH_HISTORY } else { ARENAS };
@@ -318,7 +316,7 @@ impl<'a> Session<'a> {
         for (index, pieces) in by_volume(batch.header.pieces, route.len()) {
             let volume = route[index];
             if self.volumes.get(volume).applied < Applied::UpTo(at.byte) {
-                let (volumes, group) = (&mut self.volumes, &mut self.group);
+                let (volumes, group) = (&mut self.volumes, &mut *self.group);
                 if !volumes.write(volume, &pieces, &arena, group, self.stop)? {
                     return Ok(false);
                 }
@@ -351,7 +349,7 @@ impl<'a> Session<'a> {
             let arena = Arc::new(empty.take()?);
             self.is_in_a_batch = true;
             for ((index, _), piece) in grown.iter().zip(&pieces) {
-                let (volumes, group) = (&mut self.volumes, &mut self.group);
+                let (volumes, group) = (&mut self.volumes, &mut *self.group);
                 let piece = std::slice::from_ref(piece);
                 if !volumes.write(*index, piece, &arena, group, self.stop)? {
                     return Ok(false);

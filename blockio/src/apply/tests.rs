@@ -68,9 +68,9 @@ impl Place {
 
     fn apply(&self, inputs: Vec<StreamArgument>, options: ApplyOptions) -> Result<Outcome> {
         let assignments = vec![self.target("disk", None)];
-        let group = self.group();
         run(
-            ApplyJob { source: inputs.into(), assignments, group, options, ..ApplyJob::default() },
+            &mut self.group(),
+            ApplyJob { source: inputs.into(), assignments, options, ..ApplyJob::default() },
             &AtomicBool::new(false),
             &mut |_| {},
         )
@@ -143,10 +143,10 @@ fn sessions_that_share_the_memory_of_one_all_come_to_their_end() {
                 let image = (0..32).flat_map(|number| vec![fill + number % 2; SIZE as usize]);
                 let source = vec![pipe(image.collect())].into();
                 let assignments = vec![place.target("disk", None)];
-                let (group, options) = (place.group(), of(Format::Raw));
-                let job =
-                    ApplyJob { source, assignments, group, options, pool, ..ApplyJob::default() };
-                let outcome = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
+                let options = of(Format::Raw);
+                let job = ApplyJob { source, assignments, options, pool, ..ApplyJob::default() };
+                let outcome =
+                    run(&mut place.group(), job, &AtomicBool::new(false), &mut |_| {}).unwrap();
                 assert!(is_complete(&outcome), "{outcome:?}");
                 assert_eq!((place.content(0), place.content((32 << 20) - 1)), (fill, fill + 1));
             });
@@ -273,11 +273,9 @@ fn an_image_file_is_not_grown_when_another_volume_is_refused() {
             known.target = Some("another disk".to_owned());
         })
         .unwrap();
-    let group = place.group();
     let inputs = vec![native(&[("a", 2 * SIZE), ("b", SIZE)], 1)];
-    let job =
-        ApplyJob { source: inputs.into(), assignments, group, options, ..ApplyJob::default() };
-    let refused = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
+    let job = ApplyJob { source: inputs.into(), assignments, options, ..ApplyJob::default() };
+    let refused = run(&mut place.group(), job, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert_eq!(fs::metadata(place.path("a")).unwrap().len(), SIZE);
 }
@@ -290,15 +288,13 @@ fn a_volume_that_failed_in_one_stream_does_not_keep_the_others_from_the_next() {
     File::options().write(true).open(place.path("b")).unwrap().set_len(0).unwrap();
     let volumes = [("a", SIZE), ("b", SIZE)];
     let inputs = vec![native(&volumes, 1), native(&volumes, 2)];
-    let group = place.group();
     let job = ApplyJob {
         source: inputs.into(),
         assignments,
-        group,
         options: of(Format::Native),
         ..ApplyJob::default()
     };
-    let outcome = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    let outcome = run(&mut place.group(), job, &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert!(matches!(outcome.ending, Ending::Complete), "{outcome:?}");
     assert_eq!(outcome.failed_volumes.len(), 1);
     assert_eq!(fs::read(place.path("a")).unwrap()[0], 2);
@@ -331,7 +327,8 @@ fn two_volumes_of_one_name_are_refused() {
         options: of(Format::Native),
         ..ApplyJob::default()
     };
-    let refused = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
+    let refused =
+        run(&mut Group::default(), job, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Usage);
 }
 
@@ -409,11 +406,10 @@ fn a_source_is_told_what_is_durable_once_the_group_has_saved_it() {
     let job = ApplyJob {
         source: Box::new(source),
         assignments: vec![place.target("disk", None)],
-        group: place.group(),
         options: of(Format::Native),
         ..ApplyJob::default()
     };
-    let outcome = run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    let outcome = run(&mut place.group(), job, &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert!(is_complete(&outcome), "{outcome:?}");
     let told = told.lock().unwrap().clone();
     // Each mark is recorded before the data after it is written.

@@ -73,12 +73,11 @@ impl Bench {
         let job = apply::ApplyJob {
             source: inputs.into(),
             assignments: bench.assignments(),
-            group: bench.group(),
             options: ApplyOptions { format: Some(Format::Native), ..ApplyOptions::default() },
             history: settings(),
             ..apply::ApplyJob::default()
         };
-        apply::run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        apply::run(&mut bench.group(), job, &AtomicBool::new(false), &mut |_| {}).unwrap();
         let ids: Vec<_> = bench.known().points.iter().map(|point| point.id).collect();
         assert_eq!(ids, [PointId(0), MARKED, LAST]);
         let mut marked = bench.a.contents();

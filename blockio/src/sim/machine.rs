@@ -187,7 +187,7 @@ impl Machine {
         options: ApplyOptions,
         observe: &mut dyn FnMut(),
     ) -> Result<()> {
-        let job = self.job(paths(streams), options)?;
+        let job = self.job(paths(streams), options);
         self.run(job, usize::MAX, observe)
     }
 
@@ -196,35 +196,35 @@ impl Machine {
         let input = Input::from_pipe(std::io::Cursor::new(bytes));
         let job =
             self.job(vec![StreamArgument::Open { name: "a pipe".to_owned(), input }], options);
-        self.run(job?, usize::MAX, &mut || {})
+        self.run(job, usize::MAX, &mut || {})
     }
 
-    fn job(&self, inputs: Vec<StreamArgument>, options: ApplyOptions) -> Result<ApplyJob> {
+    fn job(&self, inputs: Vec<StreamArgument>, options: ApplyOptions) -> ApplyJob {
         IS_NEW.set(lock(&self.world).now.has_no_state());
         // After each batch, after some, or only where everything waits for it.
         let done = lock(&self.world).done;
         let checkpoint_bytes = [Some(1), Some(5 * BLOCK_BYTES as u64), None][done % 3];
         let options = ApplyOptions { checkpoint_bytes, ..options };
-        Ok(ApplyJob {
+        ApplyJob {
             source: inputs.into(),
             assignments: self.assignments(),
-            group: self.group()?,
             options,
             history: self.settings(),
             pool: Some(self.memory.batches.clone()),
-        })
+        }
     }
 
     /// Applies streams, and is told to stop after `after` events.
     pub(super) fn apply_stopping(&self, streams: &[&Path], after: usize) -> Result<()> {
-        let job = self.job(paths(streams), ApplyOptions::default())?;
+        let job = self.job(paths(streams), ApplyOptions::default());
         self.run(job, after, &mut || {})
     }
 
     fn run(&self, job: ApplyJob, stops_after: usize, observe: &mut dyn FnMut()) -> Result<()> {
         let (stop, mut events) = (AtomicBool::new(stops_after == 0), 0);
         let resumes = job.options.resume;
-        let outcome = crate::apply::run(job, &stop, &mut |_| {
+        let mut group = self.group()?;
+        let outcome = crate::apply::run(&mut group, job, &stop, &mut |_| {
             events += 1;
             stop.store(events >= stops_after, Ordering::Relaxed);
             observe();

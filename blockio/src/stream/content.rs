@@ -15,9 +15,46 @@ const MANY_THREADS_BYTES: usize = 256 << 10;
 pub struct Consumed {
     /// The number of bytes.
     pub bytes: u64,
-    /// The first 16 bytes of their BLAKE3, in hexadecimal; of a native stream, whose payload has
-    /// its own checksums, the payload is excluded.
+    /// The first 16 bytes of their BLAKE3, in hexadecimal; of a native stream, its chain there
+    /// (docs/format/change-stream-v1.md).
     pub digest: String,
+    /// Whether it is a chain. In states of earlier versions, a native stream has the digest of its
+    /// headers instead, which nothing is compared with any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chained: bool,
+}
+
+impl Consumed {
+    /// The first `bytes` of a native stream, which has this chain there.
+    #[must_use]
+    pub fn of_chain(bytes: u64, chain: Chain) -> Self {
+        Self { bytes, digest: hex::encode(chain.0), chained: true }
+    }
+
+    /// The chain, if it is one.
+    #[must_use]
+    pub fn chain(&self) -> Option<Chain> {
+        let mut chain = [0; 16];
+        let is_one = self.chained && hex::decode_to_slice(&self.digest, &mut chain).is_ok();
+        is_one.then_some(Chain(chain))
+    }
+}
+
+/// A digest of the records of a native stream up to one of them, which goes on from itself: to
+/// check what follows, nothing of what came before is needed but this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Chain(pub [u8; 16]);
+
+impl Chain {
+    /// The chain after one more record with `header`, padding included.
+    #[must_use]
+    pub fn and(self, header: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.0).update(header);
+        let mut next = [0; 16];
+        next.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        Self(next)
+    }
 }
 
 /// The position of a stream in the order of its source: earlier ones compare as less.
@@ -33,36 +70,58 @@ pub struct SourceOrder {
 /// The digest so far, and the expected digests on the way.
 #[derive(Debug)]
 pub(in crate::stream) struct Running {
-    hasher: blake3::Hasher,
-    /// Whether payload is included: the format has no checksums.
-    pub(in crate::stream) with_payload: bool,
+    // `None` for a format that keeps a chain.
+    hasher: Option<blake3::Hasher>,
+    chain: Chain,
     expected: Vec<Consumed>,
 }
 
 impl Running {
-    pub(in crate::stream) fn new(with_payload: bool) -> Self {
-        Self { hasher: blake3::Hasher::new(), with_payload, expected: Vec::new() }
+    /// Of all bytes.
+    pub(in crate::stream) fn of_bytes() -> Self {
+        let hasher = Some(blake3::Hasher::new());
+        Self { hasher, chain: Chain::default(), expected: Vec::new() }
+    }
+
+    /// Of the chain that the decoder keeps.
+    pub(in crate::stream) fn of_chain() -> Self {
+        Self { hasher: None, chain: Chain::default(), expected: Vec::new() }
+    }
+
+    /// Whether it is made of every byte.
+    pub(in crate::stream) fn is_of_bytes(&self) -> bool {
+        self.hasher.is_some()
     }
 
     /// Up to each of these positions, the input must equal what was read before.
     pub(in crate::stream) fn expect(&mut self, mut expected: Vec<Consumed>) {
+        expected.retain(|one| one.chained != self.is_of_bytes());
         expected.sort_by_key(|one| one.bytes);
         self.expected = expected;
     }
 
     pub(in crate::stream) fn take(&mut self, bytes: &[u8]) {
-        if bytes.len() < MANY_THREADS_BYTES {
-            self.hasher.update(bytes);
-        } else {
-            self.hasher.update_rayon(bytes);
+        match &mut self.hasher {
+            None => {}
+            Some(hasher) if bytes.len() < MANY_THREADS_BYTES => {
+                hasher.update(bytes);
+            }
+            Some(hasher) => {
+                hasher.update_rayon(bytes);
+            }
         }
+    }
+
+    /// The chain that the decoder has now.
+    pub(in crate::stream) fn follow(&mut self, chain: Chain) {
+        self.chain = chain;
     }
 
     /// The digest of what was read so far, which is `bytes` long.
     pub(in crate::stream) fn consumed(&self, bytes: u64) -> Consumed {
-        let hash = self.hasher.finalize();
-        let digest = hex::encode(&hash.as_bytes()[..16]);
-        Consumed { bytes, digest }
+        let Some(hasher) = &self.hasher else { return Consumed::of_chain(bytes, self.chain) };
+        let digest = hex::encode(&hasher.finalize().as_bytes()[..16]);
+        Consumed { bytes, digest, chained: false }
     }
 
     /// Compares once `bytes` of the input `name` have been read.
@@ -107,7 +166,7 @@ mod tests {
     #[test]
     fn what_was_read_before_must_be_there_again() {
         let read = |parts: &[&[u8]], expected: Vec<Consumed>| {
-            let mut running = Running::new(true);
+            let mut running = Running::of_bytes();
             running.expect(expected);
             let mut bytes = 0;
             for part in parts {
@@ -126,5 +185,21 @@ mod tests {
             let refused = result(parts, vec![ab.clone()]).unwrap_err();
             assert_eq!(refused.kind(), crate::ErrorKind::Refused, "{parts:?}");
         }
+    }
+
+    #[test]
+    fn a_chain_is_compared_with_chains_only() {
+        let chain = Chain::default().and(b"a record");
+        let right = Consumed::of_chain(9, chain);
+        let compared = |chain, expected: &Consumed| {
+            let mut running = Running::of_chain();
+            running.expect(vec![expected.clone()]);
+            running.follow(chain);
+            running.compare("in", 9)
+        };
+        compared(chain, &right).unwrap();
+        assert!(compared(chain.and(b"another"), &right).is_err());
+        let of_an_earlier_version = Consumed { chained: false, ..right };
+        compared(chain.and(b"another"), &of_an_earlier_version).unwrap();
     }
 }

@@ -10,9 +10,7 @@ mod pipe;
 pub(in crate::stream) mod portions;
 
 use pipe::BUFFER_BYTES;
-pub use pipe::Pipe;
-#[cfg(test)]
-pub(crate) use pipe::PipeRead;
+pub use pipe::{Arrivals, Pipe};
 
 /// The source of the bytes.
 #[derive(Debug)]
@@ -36,10 +34,16 @@ impl Input {
         Ok(Self::Pipe(Pipe::of_descriptor(file)))
     }
 
-    /// Reads from anything that says `WouldBlock` when nothing has arrived.
+    /// Reads what arrives on `arrivals`.
+    pub fn from_arrivals(arrivals: Box<dyn Arrivals>) -> Self {
+        Self::Pipe(Pipe::of_arrivals(arrivals))
+    }
+
+    /// Reads from anything that says `WouldBlock` when nothing has arrived, and has more when it is
+    /// asked again.
     #[cfg(test)]
-    pub(crate) fn from_pipe(pipe: impl PipeRead + 'static) -> Self {
-        Self::Pipe(Pipe::of_reader(pipe))
+    pub(crate) fn from_pipe(pipe: impl Read + Send + std::fmt::Debug + 'static) -> Self {
+        Self::from_arrivals(Box::new(pipe::Ready(pipe)))
     }
 
     /// The first `length` bytes, at most [`BUFFER_BYTES`], or all there are, without taking them.

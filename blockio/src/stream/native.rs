@@ -1,17 +1,19 @@
 //! The native change stream, version 1; docs/format/change-stream-v1.md is its authority.
 //!
 //! [`layout`] has the byte tables, `body` the contents of each kind of record, [`Decoder`] the
-//! order of records, and [`Encoder`] writes. The payload's checksum is passed on, not checked: that
-//! is up to `verify`.
+//! order of records, and [`Encoder`] writes; a [`Cursor`] is a place between two
+//! records. The payload's checksum is passed on, not checked: that is up to `verify`.
 
 mod body;
 pub mod compression;
+mod cursor;
 mod decoder;
 mod encoder;
 pub mod layout;
 #[cfg(test)]
 mod tests;
 
+pub use cursor::Cursor;
 pub use decoder::Decoder;
 pub use encoder::{Encoder, EncoderOptions};
 

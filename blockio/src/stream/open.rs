@@ -123,9 +123,9 @@ impl Stream {
     /// is identified by its file instead.
     pub(crate) fn follow_content(&mut self) {
         match &mut self.reader {
-            AnyReader::Native(reader) => reader.follow_content(false),
-            AnyReader::RbdDiff(reader) => reader.follow_content(true),
-            AnyReader::Svd(reader) => reader.follow_content(true),
+            AnyReader::Native(reader) => reader.follow_content(),
+            AnyReader::RbdDiff(reader) => reader.follow_content(),
+            AnyReader::Svd(reader) => reader.follow_content(),
             AnyReader::Raw(_) => {}
         }
     }
@@ -148,6 +148,22 @@ impl Stream {
             AnyReader::RbdDiff(reader) => reader.expect(expected),
             AnyReader::Svd(reader) => reader.expect(expected),
             AnyReader::Raw(_) => {}
+        }
+    }
+
+    /// Goes on at `cursor`, right after the stream header.
+    ///
+    /// # Errors
+    ///
+    /// `Integrity`: that is not possible there. `Refused`: it is not the stream that was read
+    /// before up to there.
+    pub(crate) fn go_on_at(&mut self, cursor: native::Cursor) -> Result<()> {
+        match &mut self.reader {
+            AnyReader::Native(reader) => reader.go_on_at(cursor),
+            AnyReader::RbdDiff(_) | AnyReader::Svd(_) | AnyReader::Raw(_) => {
+                let misplaced = Malformed::new(self.consumed(), Problem::Misplaced("cursor"));
+                Err(Error::integrity("reading a stream of another format", misplaced))
+            }
         }
     }
 
@@ -223,6 +239,11 @@ impl Opening {
         pool: ArenaPool,
     ) -> Self {
         Self { name: name.to_owned(), input: Some(input), format, size, volume: None, pool }
+    }
+
+    /// The name of the input in messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Names its only volume, which it does not name, `volume`. A stream that contradicts it is

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::device::buffer::{Arena, ArenaPool};
 use crate::stream::content::{Consumed, Running};
 use crate::stream::input::Input;
-use crate::stream::native::compression;
+use crate::stream::native::{self, compression};
 use crate::stream::{
     BATCH_BYTES_MAX, Batch, Decoded, Decoder, Frame, Malformed, Problem, WANT_BYTES_MAX, Want,
 };
@@ -82,6 +82,20 @@ pub struct Reader<D> {
     ended: bool,
 }
 
+impl Reader<native::Decoder> {
+    /// Goes on at `cursor`, right after the stream header: the input has nothing of what is before.
+    ///
+    /// # Errors
+    ///
+    /// `Integrity`: that is not possible there. `Refused`: it is not the stream that was read
+    /// before up to there.
+    pub(crate) fn go_on_at(&mut self, cursor: native::Cursor) -> Result<()> {
+        let gone_on = self.decoder.go_on_at(cursor);
+        gone_on.map_err(|malformed| self.malformed(malformed))?;
+        self.compare()
+    }
+}
+
 impl<D: Decoder> Reader<D> {
     /// Reads `input`, called `name` in messages, with arenas of at least [`BATCH_BYTES_MAX`] from
     /// `pool`.
@@ -108,10 +122,11 @@ impl<D: Decoder> Reader<D> {
         self.resume_after = position;
     }
 
-    /// Makes a digest of what is read from now on: of everything (`with_payload`), or of everything
-    /// but payload. Call this before anything is read.
-    pub(crate) fn follow_content(&mut self, with_payload: bool) {
-        self.running = Some(Running::new(with_payload));
+    /// Makes a digest of what is read from now on: the chain, in a format that has one. Call this
+    /// before anything is read.
+    pub(crate) fn follow_content(&mut self) {
+        let has_chain = self.decoder.chain().is_some();
+        self.running = Some(if has_chain { Running::of_chain() } else { Running::of_bytes() });
     }
 
     /// Up to each of these positions, the input must equal what was read before, or it is refused
@@ -202,6 +217,7 @@ impl<D: Decoder> Reader<D> {
     fn compare(&mut self) -> Result<()> {
         let Some(running) = &mut self.running else { return Ok(()) };
         let bytes = self.decoder.consumed();
+        self.decoder.chain().into_iter().for_each(|chain| running.follow(chain));
         running.compare(&self.name, bytes)?;
         if self.ended { running.end(&self.name, bytes) } else { Ok(()) }
     }
@@ -249,7 +265,7 @@ impl<D: Decoder> Reader<D> {
     /// before the position: another version of this program may divide batches differently.
     fn take_payload(&mut self, position: usize, length: usize) -> std::result::Result<(), Unready> {
         let end = self.decoder.consumed().saturating_add(length as u64);
-        let hashes = self.running.as_ref().is_some_and(|running| running.with_payload);
+        let hashes = self.running.as_ref().is_some_and(Running::is_of_bytes);
         let is_passed = end.saturating_add(2 * BATCH_BYTES_MAX as u64) <= self.resume_after;
         let filled = if is_passed && !hashes {
             let mut passed = self.filled as u64;
@@ -261,8 +277,7 @@ impl<D: Decoder> Reader<D> {
             let arena = arena_of(&mut self.arena, &self.pool)?;
             let payload = &mut arena.as_mut_slice()[position..position + length];
             let outcome = self.input.fill(payload, &mut self.filled);
-            let running = self.running.as_mut().filter(|running| running.with_payload);
-            if let (Ok(()), Some(running)) = (&outcome, running) {
+            if let (Ok(()), Some(running)) = (&outcome, &mut self.running) {
                 running.take(payload);
             }
             outcome

@@ -150,9 +150,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
     record(arguments, &group, &inputs, &assignments);
     let history = HistorySettings::default();
-    let job = ApplyJob { source: inputs.into(), assignments, group, options, history, pool: None };
+    let job = ApplyJob { source: inputs.into(), assignments, options, history, pool: None };
     let started = Instant::now();
-    let outcome = blockio::apply::run(job, &stop, &mut |event| show_event(&progress, &event));
+    let outcome =
+        blockio::apply::run(&mut group, job, &stop, &mut |event| show_event(&progress, &event));
     drop(progress);
     finish(arguments, &outcome?, started.elapsed())
 }

@@ -7,8 +7,9 @@ use spdx::{Expression, ParseMode};
 use crate::Offence;
 
 /// The licences under which we accept dependencies, and why each is compatible with Apache-2.0.
-const ACCEPTED: [(&str, &str); 5] = [
+const ACCEPTED: [(&str, &str); 6] = [
     ("Apache-2.0", "our own"),
+    ("ISC", "permissive: MIT in fewer words"),
     ("BSD-2-Clause", "permissive: asks for its notice only"),
     ("BSD-3-Clause", "permissive: its notice, and no use of names"),
     ("MIT", "permissive: asks for its notice only"),

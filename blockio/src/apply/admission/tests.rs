@@ -158,7 +158,7 @@ fn what_cannot_be_known_of_a_new_volume_is_a_warning() {
 }
 
 fn consumed(bytes: u64) -> Consumed {
-    Consumed { bytes, digest: "00".repeat(16) }
+    Consumed { bytes, digest: "00".repeat(16), chained: true }
 }
 
 fn svd(time: u64) -> (Fingerprint, SourceOrder) {

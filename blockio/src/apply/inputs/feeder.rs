@@ -1,16 +1,14 @@
-//! The first half of the path: reads and decodes the inputs one after another, verifies each batch,
-//! and passes on what may be written. No device is touched here.
+//! The first half of the path: the inputs one after another, each as a [`Feed`].
 
 use std::time::Duration;
 
+use crate::Result;
 use crate::apply::StreamArgument;
-use crate::apply::source::{Answer, Beginning, Fed, Position};
+use crate::apply::feed::{Feed, is_truncation};
+use crate::apply::source::{Answer, Beginning, Fed};
 use crate::device::buffer::ArenaPool;
-use crate::stream::open::{Opening, Stream};
+use crate::stream::Format;
 use crate::stream::reader::Unready;
-use crate::stream::{Format, Frame, Malformed, Problem};
-use crate::verify::{Bounds, verify};
-use crate::{Error, Result};
 
 /// Reads, decodes and verifies the inputs one after another.
 #[derive(Debug)]
@@ -19,24 +17,7 @@ pub(super) struct Feeder {
     format: Option<Format>,
     follows_content: bool,
     pool: ArenaPool,
-    current: Option<Current>,
-}
-
-/// The input being read.
-#[derive(Debug)]
-struct Current {
-    name: String,
-    is_pipe: bool,
-    reading: Reading,
-    bounds: Vec<Bounds>,
-    begun: bool,
-}
-
-#[derive(Debug)]
-enum Reading {
-    /// Its first bytes have not come.
-    Opening(Opening),
-    Stream(Box<Stream>),
+    current: Option<Feed>,
 }
 
 impl Feeder {
@@ -59,24 +40,25 @@ impl Feeder {
     pub(super) fn poll(&mut self) -> std::result::Result<Fed, Unready> {
         if self.current.is_none() {
             let Some(input) = self.inputs.next() else { return Ok(Fed::Done) };
-            let (name, is_pipe) = (input.name(), input.is_pipe());
+            let is_pipe = input.is_pipe();
             match input.begin_opening(self.format, self.pool.clone()) {
                 Ok(opening) => {
-                    let reading = Reading::Opening(opening);
-                    let (bounds, begun) = (Vec::new(), false);
-                    self.current = Some(Current { name, is_pipe, reading, bounds, begun });
+                    self.current = Some(Feed::new(opening, is_pipe, self.follows_content));
                 }
-                Err(error) => return Ok(failed(error, is_pipe)),
+                Err(error) => {
+                    let is_cut_pipe = is_pipe && is_truncation(&error);
+                    return Ok(Fed::Failed { error, is_cut_pipe });
+                }
             }
         }
         let Some(current) = &mut self.current else { return Ok(Fed::Done) };
-        match current.poll(self.follows_content) {
+        match current.poll() {
             Ok(Some(fed)) => Ok(fed),
             Ok(None) => {
                 self.current = None;
                 Ok(Fed::InputEnd { is_last: self.inputs.len() == 0 })
             }
-            Err(Unready::Failed(error)) => Ok(failed(error, current.is_pipe)),
+            Err(Unready::Failed(error)) => Ok(current.failed(error)),
             Err(unready) => Err(unready),
         }
     }
@@ -87,81 +69,15 @@ impl Feeder {
     ///
     /// `Failed`: the input cannot be waited for.
     pub(super) fn wait(&self, patience: Duration) -> Result<()> {
-        match self.current.as_ref().map(|current| &current.reading) {
-            Some(Reading::Opening(opening)) => opening.wait(Some(patience)),
-            Some(Reading::Stream(stream)) => stream.wait(patience),
-            None => Ok(()),
-        }
+        self.current.as_ref().map_or(Ok(()), |current| current.wait(patience))
     }
 
     /// The answer to a stream that begins.
     pub(super) fn answer(&mut self, answer: Answer) {
-        match answer {
-            Answer::SkipInput => self.current = None,
-            Answer::Apply { bounds, resume_after, expected } => {
-                let Some(current) = &mut self.current else { return };
-                current.bounds = bounds;
-                // Only a stream can have begun.
-                if let Reading::Stream(stream) = &mut current.reading {
-                    stream.resume_after(resume_after);
-                    if !expected.is_empty() {
-                        stream.expect(expected);
-                    }
-                }
-            }
+        match (answer, &mut self.current) {
+            (Answer::SkipInput, current) => *current = None,
+            (answer, Some(current)) => current.answer(answer),
+            (_, None) => {}
         }
     }
-}
-
-impl Current {
-    fn poll(&mut self, follows_content: bool) -> std::result::Result<Option<Fed>, Unready> {
-        let stream = match &mut self.reading {
-            Reading::Stream(stream) => stream,
-            Reading::Opening(opening) => {
-                let mut stream = Box::new(opening.poll()?);
-                if follows_content {
-                    stream.follow_content();
-                }
-                self.reading = Reading::Stream(stream);
-                return self.poll(follows_content);
-            }
-        };
-        let Some(frame) = stream.poll_frame()? else { return Ok(None) };
-        let consumed = stream.consumed();
-        let at = Position { byte: consumed, content: stream.content() };
-        Ok(Some(match frame {
-            Frame::Begin(header) => {
-                let is_first = !std::mem::replace(&mut self.begun, true);
-                let order = stream.order(&header);
-                Fed::Begin { header, is_first, order, consumed }
-            }
-            Frame::Batch(batch) => {
-                let verified = verify(batch, &self.bounds);
-                let refuse = |unverified| refuse(&self.name, consumed, unverified);
-                Fed::Batch(verified.map_err(refuse)?, at)
-            }
-            Frame::Mark(mark) => Fed::Mark(mark, at),
-            Frame::End(end) => Fed::End(end, at),
-        }))
-    }
-}
-
-fn failed(error: Error, is_pipe: bool) -> Fed {
-    let is_cut_pipe = is_pipe && is_truncation(&error);
-    Fed::Failed { error, is_cut_pipe }
-}
-
-fn refuse(name: &str, consumed: u64, unverified: crate::verify::Unverified) -> Error {
-    Error::integrity(
-        format!("verifying {name}, in the batch that ends at byte {consumed} of the stream"),
-        unverified,
-    )
-    .with_hint("nothing of this batch was written; fetch the stream from its source again")
-}
-
-fn is_truncation(error: &Error) -> bool {
-    let cause = std::error::Error::source(error);
-    cause.and_then(|cause| cause.downcast_ref::<Malformed>()).is_some_and(|malformed| {
-        matches!(malformed.problem, Problem::Truncated | Problem::TooShort { .. })
-    })
 }

@@ -46,7 +46,7 @@ impl Session<'_> {
         if self.behind.is_none() {
             return Ok(());
         }
-        let flushed = self.volumes.finish_flush(waiting, &mut self.group)?;
+        let flushed = self.volumes.finish_flush(waiting, self.group)?;
         self.tell_failures();
         let Some(flushed) = flushed else { return Ok(()) };
         let Some(CheckpointBehind { place, summary }) = self.behind.take() else { return Ok(()) };
@@ -57,7 +57,7 @@ impl Session<'_> {
 
     /// Makes everything so far durable; this includes what a checkpoint that was begun waits for.
     pub(super) fn flush(&mut self) -> Result<AllFlushed> {
-        let flushed = self.volumes.flush(&mut self.group)?;
+        let flushed = self.volumes.flush(self.group)?;
         self.behind = None;
         self.tell_failures();
         Ok(flushed)

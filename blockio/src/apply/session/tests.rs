@@ -94,14 +94,14 @@ fn without_history(directory: &tempfile::TempDir) -> Group {
 /// Begins a session and runs `steps` on it.
 fn session(
     assignments: Vec<Assignment>,
-    group: Group,
+    mut group: Group,
     options: ApplyOptions,
     steps: impl FnOnce(&mut Session<'_>, &Told),
 ) {
     let told = Told::default();
     let source = Box::new(Silent(Arc::clone(&told.durable)));
     let history = crate::apply::HistorySettings { in_thread: false, ..Default::default() };
-    let job = ApplyJob { source, assignments, group, options, history, pool: None };
+    let job = ApplyJob { source, assignments, options, history, pool: None };
     let heard = Rc::clone(&told.heard);
     let mut observe = move |event: ApplyEvent<'_>| match event {
         ApplyEvent::Notice(notice) => heard.borrow_mut().push(notice.to_string()),
@@ -109,7 +109,7 @@ fn session(
         ApplyEvent::Progress { .. } => {}
     };
     let stop = AtomicBool::new(false);
-    steps(&mut Session::begin(job, &stop, &mut observe).unwrap(), &told);
+    steps(&mut Session::begin(&mut group, job, &stop, &mut observe).unwrap(), &told);
 }
 
 /// The same, with one volume, "db", of a group without a history.

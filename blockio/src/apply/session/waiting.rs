@@ -31,7 +31,7 @@ impl Session<'_> {
             let outcome = match self.source.next(Duration::ZERO) {
                 Arrival::Item(fed) => return Some(fed),
                 Arrival::NoMemory => self.wait_for_memory(),
-                Arrival::Nothing => match self.volumes.advance(&mut self.group) {
+                Arrival::Nothing => match self.volumes.advance(self.group) {
                     Ok(is_busy) => {
                         let patience = if is_busy { brief.min(IDLE) } else { IDLE };
                         brief = patience.saturating_mul(2);
@@ -51,7 +51,7 @@ impl Session<'_> {
 
     /// Waits until a batch is written, and its memory comes back.
     fn wait_for_memory(&mut self) -> Result<()> {
-        match self.volumes.reap(&mut self.group)? {
+        match self.volumes.reap(self.group)? {
             true => Ok(()),
             // Somebody else has it.
             false => self.pool.take().map(drop),

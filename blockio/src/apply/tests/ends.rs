@@ -88,12 +88,11 @@ fn a_run_whose_volumes_have_all_failed_ends_and_reads_no_further() {
     let job = ApplyJob {
         source: vec![StreamArgument::Path(place.path("stream"))].into(),
         assignments: vec![assignment],
-        group: place.group(),
         options: of(Format::Native),
         ..ApplyJob::default()
     };
     let mut told = 0;
-    let outcome = run(job, &AtomicBool::new(false), &mut |event| {
+    let outcome = run(&mut place.group(), job, &AtomicBool::new(false), &mut |event| {
         told += usize::from(matches!(event, ApplyEvent::VolumeFailed(_)));
     });
     let outcome = outcome.unwrap();
@@ -107,9 +106,9 @@ fn an_image_file_is_grown_when_that_is_accepted() {
     let options = ApplyOptions { accept_resize: true, ..of(Format::Native) };
     let assignments = vec![place.target("a", Some("a"))];
     let source = vec![native(&[("a", 2 * SIZE)], 1)].into();
-    let job =
-        ApplyJob { source, assignments, group: place.group(), options, ..ApplyJob::default() };
-    assert!(is_complete(&run(job, &AtomicBool::new(false), &mut |_| {}).unwrap()));
+    let job = ApplyJob { source, assignments, options, ..ApplyJob::default() };
+    let outcome = run(&mut place.group(), job, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    assert!(is_complete(&outcome));
     assert_eq!(fs::metadata(place.path("a")).unwrap().len(), 2 * SIZE);
 }
 
@@ -214,11 +213,10 @@ fn volumes_that_have_the_stream_that_was_begun_need_not_be_in_the_middle_of_it()
         let job = ApplyJob {
             source: inputs().into(),
             assignments: volumes.map(|(name, _)| place.target(name, Some(name))).into(),
-            group: place.group(),
             options: of(Format::Native),
             ..ApplyJob::default()
         };
-        run(job, &AtomicBool::new(false), &mut |_| {}).unwrap()
+        run(&mut place.group(), job, &AtomicBool::new(false), &mut |_| {}).unwrap()
     };
     assert!(is_complete(&apply()));
     // "b" has both inputs to their end, and "a" is in the middle of the second.

@@ -70,7 +70,7 @@ fn a_run_stops_while_its_pipe_is_silent_and_until_then_it_mostly_waits() {
             ..ApplyJob::default()
         };
         let begun = Instant::now();
-        let outcome = run(job, &stop, &mut |_| {}).unwrap();
+        let outcome = run(&mut Group::default(), job, &stop, &mut |_| {}).unwrap();
         assert!(matches!(outcome.ending, Ending::Stopped), "{outcome:?}");
         assert!(begun.elapsed() >= 3 * WAIT, "{sent} bytes sent: it did not wait");
         let asked = asked.lock().unwrap();
@@ -148,7 +148,7 @@ fn while_a_pipe_is_silent_writes_under_way_are_looked_after_less_and_less_often(
         options: of(Format::Native),
         ..ApplyJob::default()
     };
-    let outcome = run(job, &stop, &mut |_| {}).unwrap();
+    let outcome = run(&mut Group::default(), job, &stop, &mut |_| {}).unwrap();
     assert!(matches!(outcome.ending, Ending::Stopped), "{outcome:?}");
     let asked = asked.lock().unwrap();
     let waits: Vec<_> = asked.iter().map(Duration::as_millis).filter(|wait| *wait > 0).collect();

@@ -107,12 +107,12 @@ impl History {
             engine: Engine::Blocking,
             ..ApplyOptions::default()
         };
-        let (assignments, group) = (self.assignments(), self.group());
+        let assignments = self.assignments();
         let segment_bytes = history.segment_bytes.or(Some(128 << 10));
         let history = HistorySettings { segment_bytes, ..history };
         let source = inputs.into();
-        let job = ApplyJob { source, assignments, group, options, history, pool: None };
-        apply::run(job, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        let job = ApplyJob { source, assignments, options, history, pool: None };
+        apply::run(&mut self.group(), job, &AtomicBool::new(false), &mut |_| {}).unwrap();
     }
 
     fn roll_back(&self, to: u64) {

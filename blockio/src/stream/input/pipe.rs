@@ -35,15 +35,43 @@ enum PipeEnd {
     /// Whether something has arrived is asked before each read. O_NONBLOCK would be quicker, but
     /// belongs to everybody who has the file open, a terminal's shell among them.
     Descriptor(File),
-    #[cfg(test)]
-    Reader(Box<dyn PipeRead>),
+    Arrivals(Box<dyn Arrivals>),
 }
 
-/// A reader for [`Pipe`] that is not a file.
+/// Bytes that arrive and are not those of a descriptor: out of a session, out of a test. A read
+/// says `WouldBlock` when nothing has arrived.
+pub trait Arrivals: Read + Send + std::fmt::Debug {
+    /// Waits until a read would return something else than `WouldBlock`, but at most for
+    /// `patience`, if there is one. May return earlier.
+    ///
+    /// # Errors
+    ///
+    /// That of poll(2).
+    fn wait(&self, patience: Option<Duration>) -> io::Result<()>;
+}
+
+/// What never has to be waited for.
 #[cfg(test)]
-pub(crate) trait PipeRead: Read + Send + std::fmt::Debug {}
+#[derive(Debug)]
+pub(super) struct Ready<T>(pub(super) T);
+
 #[cfg(test)]
-impl<T: Read + Send + std::fmt::Debug> PipeRead for T {}
+impl<T: Read> Read for Ready<T> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.0.read(room)
+    }
+
+    fn read_vectored(&mut self, rooms: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.0.read_vectored(rooms)
+    }
+}
+
+#[cfg(test)]
+impl<T: Read + Send + std::fmt::Debug> Arrivals for Ready<T> {
+    fn wait(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 impl Pipe {
     /// Reads from `file`, and makes it hold more if it is a pipe.
@@ -54,10 +82,9 @@ impl Pipe {
         Self::of(PipeEnd::Descriptor(file))
     }
 
-    /// Reads from `reader`.
-    #[cfg(test)]
-    pub(super) fn of_reader(reader: impl PipeRead + 'static) -> Self {
-        Self::of(PipeEnd::Reader(Box::new(reader)))
+    /// Reads from `arrivals`.
+    pub(super) fn of_arrivals(arrivals: Box<dyn Arrivals>) -> Self {
+        Self::of(PipeEnd::Arrivals(arrivals))
     }
 
     fn of(end: PipeEnd) -> Self {
@@ -132,8 +159,7 @@ impl Pipe {
                 }
                 has_news(file, patience).map(drop)
             }
-            #[cfg(test)]
-            PipeEnd::Reader(_) => Ok(()),
+            PipeEnd::Arrivals(arrivals) => arrivals.wait(patience),
         }
     }
 }
@@ -145,8 +171,7 @@ impl PipeEnd {
                 file.read_vectored(rooms)
             }
             Self::Descriptor(_) => Err(io::ErrorKind::WouldBlock.into()),
-            #[cfg(test)]
-            Self::Reader(reader) => reader.read_vectored(rooms),
+            Self::Arrivals(arrivals) => arrivals.read_vectored(rooms),
         }
     }
 }

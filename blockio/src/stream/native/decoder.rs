@@ -1,8 +1,10 @@
 //! Reads the records of a stream in order; their contents are read by `body`.
 
 use crate::little_endian::{array, u32_at};
+use crate::stream::content::Chain;
 use crate::stream::native::body::{self, Stream};
 use crate::stream::native::compression::Method;
+use crate::stream::native::cursor::Cursor;
 use crate::stream::native::layout::{
     COMPRESSION_AT, FLAG_CRITICAL, FLAG_UNORDERED, FLAGS_AT, HEADER_CHECKSUM_AT, KIND_AT,
     KIND_BATCH, KIND_END, KIND_MARK, KIND_STREAM, PAGE_BYTES, PAYLOAD_BYTES_AT,
@@ -25,6 +27,7 @@ pub struct Decoder {
     // Where the current record begins.
     record_at: u64,
     sequence: u64,
+    chain: Chain,
     stream: Option<Known>,
     totals: Totals,
     event: Option<Decoded>,
@@ -70,10 +73,42 @@ impl Decoder {
             consumed: 0,
             record_at: 0,
             sequence: 0,
+            chain: Chain::default(),
             stream: None,
             totals: Totals::default(),
             event: None,
         }
+    }
+
+    /// Goes on at `cursor`, where a record of this stream ends: the records before it are neither
+    /// there nor needed. Call this after the stream header, before anything else is taken.
+    ///
+    /// # Errors
+    ///
+    /// It is not between the header and the next record, or the cursor is not after the header.
+    pub fn go_on_at(&mut self, cursor: Cursor) -> Result<(), Malformed> {
+        let is_after_header = self.sequence == 1 && matches!(self.state, State::Page);
+        let is_whole = cursor.position % PAGE_BYTES as u64 == 0;
+        if !is_after_header || !is_whole || cursor.position < self.consumed || cursor.sequence == 0
+        {
+            return Err(Malformed::new(self.consumed, Problem::Misplaced("cursor")));
+        }
+        let Cursor { position, sequence, totals, chain } = cursor;
+        (self.consumed, self.sequence, self.totals, self.chain) =
+            (position, sequence, totals, chain);
+        Ok(())
+    }
+
+    /// The place between two records where it is; `None` within one.
+    #[must_use]
+    pub fn cursor(&self) -> Option<Cursor> {
+        let is_between = matches!(self.state, State::Page | State::End);
+        is_between.then_some(Cursor {
+            position: self.consumed,
+            sequence: self.sequence,
+            totals: self.totals,
+            chain: self.chain,
+        })
     }
 
     /// When the stream was begun; known once its header was taken.
@@ -121,6 +156,7 @@ impl Decoder {
         expect(at + SEQUENCE_AT as u64, "a sequence number", shared.sequence, self.sequence)?;
         self.check_fields(shared)?;
         self.sequence += 1;
+        self.chain = self.chain.and(&self.header);
         // Bodies are read from a borrow of the header while the rest of `self` changes.
         let header = std::mem::take(&mut self.header);
         let outcome = self.take_body(shared, &header);
@@ -346,5 +382,9 @@ impl crate::stream::Decoder for Decoder {
 
     fn consumed(&self) -> u64 {
         self.consumed
+    }
+
+    fn chain(&self) -> Option<Chain> {
+        Some(self.chain)
     }
 }

@@ -9,6 +9,7 @@ use crate::extent::Extent;
 use crate::little_endian::array;
 use crate::stream::native::body::{self, Stream};
 use crate::stream::native::compression::{Method, pack};
+use crate::stream::native::cursor::Cursor;
 use crate::stream::native::layout::{
     FLAG_CRITICAL, FLAG_UNORDERED, KIND_BATCH, KIND_END, KIND_MARK, KIND_STREAM, PAGE_BYTES,
     RECORD_MAGIC, STREAM_MAGIC, Shared, Tag, padded,
@@ -47,8 +48,7 @@ pub struct Encoder<W> {
     options: EncoderOptions,
     tag: Tag,
     sizes: Vec<Option<ByteCount>>,
-    sequence: u64,
-    totals: Totals,
+    cursor: Cursor,
     // The batch being filled: its pieces and its payload.
     pieces: Vec<Piece>,
     payload: Vec<u8>,
@@ -73,8 +73,7 @@ impl<W: Write> Encoder<W> {
             options,
             tag: array(&identity, 0),
             sizes: header.volumes.iter().map(|volume| volume.size).collect(),
-            sequence: 0,
-            totals: Totals::default(),
+            cursor: Cursor::default(),
             pieces: Vec::new(),
             payload: Vec::with_capacity(options.batch_bytes),
             body: Vec::new(),
@@ -155,9 +154,18 @@ impl<W: Write> Encoder<W> {
     /// `Failed` if the output cannot be written.
     pub fn mark(&mut self, mark: &Mark) -> Result<()> {
         self.flush()?;
-        self.totals.marks += 1;
+        self.cursor.totals.marks += 1;
         body::write_mark(mark, &mut self.body);
         self.record(Shared { kind: KIND_MARK, ..Shared::default() })
+    }
+
+    /// Writes the batch being filled, so that everything so far is in whole records.
+    ///
+    /// # Errors
+    ///
+    /// `Failed` if the output cannot be written.
+    pub fn end_batch(&mut self) -> Result<()> {
+        self.flush()
     }
 
     /// Ends the stream, and flushes the output. `consistent` as in [`End`](crate::stream::End).
@@ -167,10 +175,16 @@ impl<W: Write> Encoder<W> {
     /// `Failed` if the output cannot be written.
     pub fn finish(mut self, consistent: bool) -> Result<Totals> {
         self.flush()?;
-        body::write_end(&self.totals, consistent, &mut self.body);
+        body::write_end(&self.cursor.totals, consistent, &mut self.body);
         self.record(Shared { kind: KIND_END, ..Shared::default() })?;
         self.output.flush().map_err(unwritable)?;
-        Ok(self.totals)
+        Ok(self.cursor.totals)
+    }
+
+    /// Where the last record that was written ends. A batch being filled is not part of it.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
     }
 
     fn check(&self, volume: VolumeIndex, extent: Extent) -> Result<()> {
@@ -208,7 +222,7 @@ impl<W: Write> Encoder<W> {
             return Ok(());
         }
         for piece in self.pieces.drain(..) {
-            body::count(&mut self.totals, &piece);
+            body::count(&mut self.cursor.totals, &piece);
             body::write_entry(&piece, &mut self.body);
         }
         let mut payload = std::mem::take(&mut self.payload);
@@ -246,13 +260,17 @@ impl<W: Write> Encoder<W> {
 
     /// Writes a header with the content of `body`.
     fn record(&mut self, shared: Shared) -> Result<()> {
-        let magic = if self.sequence == 0 { STREAM_MAGIC } else { RECORD_MAGIC };
-        let (sequence, tag) = (self.sequence, self.tag);
+        let sequence = self.cursor.sequence;
+        let magic = if sequence == 0 { STREAM_MAGIC } else { RECORD_MAGIC };
+        let tag = self.tag;
         let flags = shared.flags | FLAG_CRITICAL;
         let shared = Shared { magic, flags, sequence, tag, ..shared };
         shared.write(&self.body, &mut self.header);
         self.body.clear();
-        self.sequence += 1;
+        self.cursor.sequence += 1;
+        self.cursor.chain = self.cursor.chain.and(&self.header);
+        let stored = padded(shared.stored_bytes as usize);
+        self.cursor.position += (self.header.len() + stored) as u64;
         self.output.write_all(&self.header).map_err(unwritable)
     }
 }

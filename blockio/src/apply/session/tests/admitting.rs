@@ -26,7 +26,7 @@ fn know(session: &mut Session<'_>, header: &StreamHeader, position: u64, exact: 
 }
 
 fn consumed(bytes: u64) -> Consumed {
-    Consumed { bytes, digest: "00".repeat(16) }
+    Consumed { bytes, digest: "00".repeat(16), chained: true }
 }
 
 /// The byte from which the stream is applied, and the content it is compared with up to there.

@@ -1,0 +1,127 @@
+//! `mtctl send`: brings change streams to a master target, over a network that may break. `serving`
+//! does the work; this verb names things, prints, and chooses the exit code.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use serving::send::supply::{StreamFile, Supply};
+use serving::send::{Address, Sender, SenderEvent};
+use system::size;
+
+use crate::byte_progress::ByteProgress;
+use crate::exit::Exit;
+use crate::tls_options::TlsOptions;
+use crate::{document, output};
+
+const EXAMPLES: &str = "\
+Examples:
+  mtctl send day1.mts day2.mts --to unix:/run/mtctl/serve.sock --group web
+  mtctl send day1.mts --to tls://home.example --group web --certificate db.pem --key db.key \\
+      --authorities ca.pem
+
+It returns when everything is durable at the receiver. A connection that is lost is taken up again,
+and goes on after what is durable there; so does the same command when it is started again. If the
+receiver refuses the stream, nothing helps but what the message says (exit code 4).";
+
+/// What was typed after `mtctl send`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Native change streams, in the order in which to apply them
+    #[arg(value_name = "STREAM", required = true)]
+    streams: Vec<PathBuf>,
+
+    /// The receiver: tls://HOST[:PORT], unix:PATH, or tcp://ADDRESS:PORT on this host
+    #[arg(long, value_name = "RECEIVER")]
+    to: Address,
+
+    /// The protection group there
+    #[arg(long, value_name = "NAME")]
+    group: String,
+
+    /// The name of this sender: a newer session with the same name ends the one before
+    #[arg(long, value_name = "NAME", default_value = "mtctl")]
+    sender: String,
+
+    #[command(flatten)]
+    tls: TlsOptions,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Log on stderr what is done
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// What was sent; stable: fields are added, never changed.
+#[derive(Default, Serialize)]
+struct Sent {
+    streams: u64,
+    recovery_points: u64,
+    transferred_bytes: u64,
+    connections: u64,
+}
+
+/// Sends the streams.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    crate::logging::start(arguments.verbose);
+    let stop = crate::stop::flag()?;
+    let mut streams = Vec::new();
+    for path in &arguments.streams {
+        streams.push(StreamFile::open(path)?);
+    }
+    let (to, tls) = (arguments.to.clone(), arguments.tls.client()?);
+    let (name, group) = (arguments.sender.clone(), arguments.group.clone());
+    let mut sender = Sender::new(to, tls, name, group);
+    let mut sent = Sent::default();
+    for stream in &mut streams {
+        let progress = ByteProgress::new(stream.length());
+        let delivered = sender.deliver(stream, &stop, &mut |event| show(&progress, &event))?;
+        drop(progress);
+        let Some(delivered) = delivered else {
+            output::complain("mtctl: stopped; the same command goes on after what is durable");
+            return Ok(Exit::Failed);
+        };
+        sent.streams += 1;
+        sent.recovery_points += delivered.points;
+        sent.transferred_bytes += delivered.transferred;
+        sent.connections += delivered.connections;
+    }
+    if let Err(error) = sender.end() {
+        tracing::info!(error = error.chain(), "the session did not end in order");
+    }
+    print(arguments, &sent)?;
+    Ok(Exit::Done)
+}
+
+fn show(progress: &ByteProgress, event: &SenderEvent<'_>) {
+    match event {
+        SenderEvent::Progress(at) => progress.at(at.sent),
+        SenderEvent::Lost { error, again_after } => progress.say(&format!(
+            "warning: {}; trying again in {:.1} s",
+            output::plain(error.chain()),
+            again_after.as_secs_f64()
+        )),
+    }
+}
+
+fn print(arguments: &Arguments, sent: &Sent) -> anyhow::Result<()> {
+    let mut out = output::stdout();
+    if arguments.json {
+        document::print(&mut out, sent)?;
+    } else {
+        let bytes = size::binary(sent.transferred_bytes);
+        writeln!(
+            out,
+            "{} sent: {bytes} over {}; {} made",
+            output::counted(sent.streams, "stream"),
+            output::counted(sent.connections, "connection"),
+            output::counted(sent.recovery_points, "recovery point"),
+        )?;
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,144 @@
+//! `mtctl serve` and `mtctl send` as their users run them: connections that are cut, processes that
+//! are killed, senders that nobody knows. The book of what was promised is kept by a wire between
+//! the two that knows only the document.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
+
+mod rig;
+mod wire;
+
+use std::fs;
+use std::process::Stdio;
+
+use mt_tests::program::finish;
+use mt_tests::random::Random;
+
+use rig::Rig;
+use wire::Wire;
+
+fn unix(path: &std::path::Path) -> String {
+    format!("unix:{}", path.display())
+}
+
+#[test]
+fn a_connection_that_is_cut_again_and_again_brings_everything_and_nothing_durable_twice() {
+    let rig = Rig::new(400, 40);
+    let receiver = rig.serve(&[]);
+    let mut random = Random::new(1);
+    let wire = Wire::new(rig.path("wire"), &rig.path("serve"), move || {
+        // Enough for the header and one record, so that there is progress.
+        (90 << 10) + random.below(200 << 10)
+    });
+    let sent = finish(&mut rig.send("stream", &unix(&wire.path), &[]));
+    let told = sent.exits(0).json();
+    let book = wire.book.lock().unwrap();
+    assert_eq!(book.wrong, [""; 0]);
+    assert!(book.connections > 20, "{book:?}");
+    assert_eq!(book.durable_again, 0, "{book:?}");
+    assert_eq!(told["connections"], book.connections, "{told}");
+    let length = fs::metadata(rig.path("stream")).unwrap().len();
+    assert_eq!(book.durable(), length, "{book:?}");
+    // What was on its way when a connection was cut: a piece of records, and a batch of them.
+    let on_the_way = book.connections * ((256 + 80) << 10);
+    let transferred = told["transferred_bytes"].as_u64().unwrap();
+    assert!(transferred <= length + on_the_way, "{transferred} of {length}: {book:?}");
+    println!("{} connections, {transferred} bytes for {length}", book.connections);
+    drop(book);
+    assert_eq!(receiver.stop(), Some(0));
+    rig.holds_everything();
+}
+
+#[test]
+fn a_receiver_that_is_killed_again_and_again_keeps_what_it_said_is_durable() {
+    let rig = Rig::new(500, 20);
+    let mut random = Random::new(2);
+    let wire = Wire::new(rig.path("wire"), &rig.path("serve"), || u64::MAX);
+    let mut receiver = rig.serve(&[]);
+    let mut send = rig.send("stream", &unix(&wire.path), &[]);
+    let mut sender = send.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut kills = 0;
+    while sender.try_wait().unwrap().is_none() {
+        // At moments that depend on how far it is, not on time.
+        let until = wire.book.lock().unwrap().records + (512 << 10) + random.below(2 << 20);
+        while wire.book.lock().unwrap().records < until && sender.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        receiver.kill();
+        kills += 1;
+        receiver = rig.serve(&[]);
+    }
+    assert!(sender.wait().unwrap().success());
+    let book = wire.book.lock().unwrap();
+    assert_eq!((&book.wrong[..], book.durable_again), (&[][..], 0), "{book:?}");
+    println!("{kills} times killed");
+    assert!(kills > 5, "{kills}");
+    drop(book);
+    assert_eq!(receiver.stop(), Some(0));
+    rig.holds_everything();
+}
+
+#[test]
+fn a_sender_that_is_killed_and_started_anew_goes_on_after_what_is_durable() {
+    let rig = Rig::new(300, 30);
+    let receiver = rig.serve(&[]);
+    let mut random = Random::new(3);
+    let wire = Wire::new(rig.path("wire"), &rig.path("serve"), || u64::MAX);
+    let mut kills = 0;
+    loop {
+        let mut send = rig.send("stream", &unix(&wire.path), &[]);
+        let mut sender = send.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let until = wire.book.lock().unwrap().records + (64 << 10) + random.below(1 << 20);
+        while wire.book.lock().unwrap().records < until && sender.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        if let Some(ended) = sender.try_wait().unwrap() {
+            assert!(ended.success());
+            break;
+        }
+        sender.kill().unwrap();
+        sender.wait().unwrap();
+        kills += 1;
+    }
+    let book = wire.book.lock().unwrap();
+    assert_eq!((&book.wrong[..], book.durable_again), (&[][..], 0), "{book:?}");
+    println!("{kills} times killed");
+    assert!(kills > 2, "{kills}");
+    drop(book);
+    assert_eq!(receiver.stop(), Some(0));
+    rig.holds_everything();
+}
+
+#[test]
+fn who_is_not_named_may_not_write_and_is_told_what_would_allow_it() {
+    let rig = Rig::new(10, 5);
+    rig.allow("[\"spiffe://example.org/db\", \"user:4711\"]");
+    let receiver = rig.serve(&["--listen-plain", "127.0.0.1:0"]);
+    let loopback = format!("tcp://{}", receiver.listening[1]);
+    for (to, identity) in [(unix(&rig.path("serve")), "user:0"), (loopback, "loopback")] {
+        let refused = finish(&mut rig.send("stream", &to, &[]));
+        refused.exits(4).says(&format!("{identity} may not write to group web"));
+        refused.says(&format!("add \\\"{identity}\\\" to allow in /etc/mtctl/groups.d/web.toml"));
+    }
+    assert_eq!(receiver.stop(), Some(0));
+    assert_ne!(fs::read(rig.path("disk")).unwrap(), rig.end);
+}
+
+#[test]
+fn a_damaged_stream_is_refused_with_what_is_wrong_and_a_good_one_follows() {
+    let rig = Rig::new(20, 5);
+    let mut bytes = fs::read(rig.path("stream")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(rig.path("damaged"), &bytes).unwrap();
+    fs::write(rig.path("no-stream"), "no stream").unwrap();
+    fs::write(rig.path("cut"), &bytes[..4096 * 3]).unwrap();
+    let receiver = rig.serve(&[]);
+    let to = unix(&rig.path("serve"));
+    finish(&mut rig.send("damaged", &to, &[])).exits(5).says("checksum");
+    finish(&mut rig.send("no-stream", &to, &[])).exits(5).says("is not a native change stream");
+    finish(&mut rig.send("stream", &to, &[])).exits(0);
+    let again = finish(&mut rig.send("stream", &to, &[])).exits(0).json();
+    assert_eq!(again["recovery_points"], 0);
+    assert_eq!(receiver.stop(), Some(0));
+    rig.holds_everything();
+}
