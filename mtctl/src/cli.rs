@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 pub use crate::verb::apply::Arguments as ApplyArguments;
+pub use crate::verb::certificate::Command as CertificateCommand;
 pub use crate::verb::check::Arguments as CheckArguments;
 pub use crate::verb::commit::Arguments as CommitArguments;
 pub use crate::verb::digest::Arguments as DigestArguments;
@@ -75,6 +76,9 @@ pub enum Command {
     Serve(ServeArguments),
     /// Bring change streams to a master target over a network
     Send(SendArguments),
+    /// Make certificates for receivers and senders, and show until when they are valid
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
     /// Print an unattended installation for a master target
     Kickstart(KickstartArguments),
     /// Check or fix disk.EnableUUID of VMs, and match their disks with this host's

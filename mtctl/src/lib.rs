@@ -93,6 +93,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Stream(command) => verb::stream::run(&command),
         Command::Serve(arguments) => verb::serve::run(&arguments),
         Command::Send(arguments) => verb::send::run(&arguments),
+        Command::Certificate(command) => verb::certificate::run(&command),
         Command::Kickstart(arguments) => verb::kickstart::run(&arguments),
         Command::Vmx(arguments) => verb::vmx::run(&arguments),
     };

@@ -1,6 +1,7 @@
 //! The verbs, one file each: arguments (what was typed) and `run` (calls the library and prints).
 
 pub(crate) mod apply;
+pub(crate) mod certificate;
 pub(crate) mod check;
 pub(crate) mod commit;
 pub(crate) mod digest;

@@ -9,6 +9,7 @@
 //! The bytes of a session: docs/format/session-v1.md. What becomes durable, and when it may be
 //! told, is decided in `blockio`; nothing here writes to a disk.
 
+pub mod certificates;
 pub mod identity;
 pub mod receive;
 pub mod send;

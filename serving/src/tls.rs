@@ -115,7 +115,11 @@ impl TlsClient {
         let connection = ClientConnection::new(Arc::clone(&self.0), server)
             .map_err(|cause| failed(io::Error::other(cause)))?;
         let mut stream = TlsStream::new(connection.into(), socket).map_err(failed)?;
-        stream.agree(patience).map_err(failed)?;
+        let agreed = stream.agree(patience);
+        agreed.map_err(|cause| match cause.kind() {
+            io::ErrorKind::PermissionDenied => Error::refused(format!("{name}: {cause}")),
+            _ => failed(cause),
+        })?;
         Ok(Transport::tls(stream))
     }
 }

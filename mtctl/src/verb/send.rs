@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use serving::send::supply::{StreamFile, Supply};
 use serving::send::{Address, Sender, SenderEvent};
-use system::size;
+use system::{Error, ErrorKind, size};
 
 use crate::byte_progress::ByteProgress;
 use crate::exit::Exit;
@@ -75,6 +75,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         streams.push(StreamFile::open(path)?);
     }
     let (to, tls) = (arguments.to.clone(), arguments.tls.client()?);
+    if matches!(to, Address::Tls { .. }) && tls.is_none() {
+        return Err(Error::new(ErrorKind::Usage, format!("{to} asks who we are"))
+            .with_hint("show a certificate: --certificate, --key and --authorities")
+            .into());
+    }
     let (name, group) = (arguments.sender.clone(), arguments.group.clone());
     let mut sender = Sender::new(to, tls, name, group);
     let mut sent = Sent::default();

@@ -354,6 +354,7 @@ impl Link {
         let context = format!("the connection with {}", self.peer);
         match error.kind() {
             io::ErrorKind::InvalidData => Error::integrity(context, error),
+            io::ErrorKind::PermissionDenied => Error::refused(format!("{}: {error}", self.peer)),
             io::ErrorKind::UnexpectedEof => Error::failed(context, "it was closed"),
             io::ErrorKind::TimedOut if error.get_ref().is_none() => {
                 Error::failed(context, "no answer came in time")

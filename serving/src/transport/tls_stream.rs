@@ -3,8 +3,8 @@
 use std::io::{self, IoSliceMut, Read, Write};
 use std::time::{Duration, Instant};
 
-use rustls::Connection;
 use rustls::pki_types::CertificateDer;
+use rustls::{CertificateError, Connection};
 
 use super::socket::Socket;
 
@@ -65,7 +65,7 @@ impl TlsStream {
         if let Err(cause) = self.connection.process_new_packets() {
             // An alert tells the other side why; whether it arrives is its business.
             let _ = self.connection.write_tls(&mut self.socket);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, cause));
+            return Err(in_words(cause));
         }
         Ok(read)
     }
@@ -112,4 +112,40 @@ impl TlsStream {
         self.connection.send_close_notify();
         let _ = self.flush();
     }
+}
+
+/// `cause` as an error of reading: `PermissionDenied`, in words, if a certificate is not accepted.
+fn in_words(cause: rustls::Error) -> io::Error {
+    use rustls::AlertDescription as Alert;
+    let text = match &cause {
+        rustls::Error::InvalidCertificate(why) => match why {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has expired".to_owned()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet: compare the clocks".to_owned()
+            }
+            // Two authorities may have one name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "its certificate is not of an authority that we believe".to_owned()
+            }
+            other => format!("its certificate is not accepted: {other}"),
+        },
+        rustls::Error::NoCertificatesPresented => "it has no certificate".to_owned(),
+        rustls::Error::AlertReceived(alert) => match alert {
+            Alert::CertificateExpired => "our certificate has expired".to_owned(),
+            Alert::UnknownCA => {
+                "our certificate is not of an authority that it believes".to_owned()
+            }
+            Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::CertificateRequired
+            | Alert::AccessDenied => format!("it does not accept our certificate: {alert:?}"),
+            _ => return io::Error::new(io::ErrorKind::InvalidData, cause),
+        },
+        _ => return io::Error::new(io::ErrorKind::InvalidData, cause),
+    };
+    io::Error::new(io::ErrorKind::PermissionDenied, text)
 }

@@ -10,7 +10,7 @@ mod wire;
 use std::fs;
 use std::process::Stdio;
 
-use mt_tests::program::finish;
+use mt_tests::program::{command, finish, mtctl};
 use mt_tests::random::Random;
 
 use rig::Rig;
@@ -139,6 +139,51 @@ fn a_damaged_stream_is_refused_with_what_is_wrong_and_a_good_one_follows() {
     finish(&mut rig.send("stream", &to, &[])).exits(0);
     let again = finish(&mut rig.send("stream", &to, &[])).exits(0).json();
     assert_eq!(again["recovery_points"], 0);
+    assert_eq!(receiver.stop(), Some(0));
+    rig.holds_everything();
+}
+
+/// Makes certificates in the directory of `rig`, and starts a receiver that shows one.
+fn with_tls(rig: &Rig) -> (rig::Receiver, String) {
+    let directory = rig.at("certificates");
+    let make = |words: &[&str]| {
+        let words = [&["certificate"], words, &["--directory", &directory]].concat();
+        finish(&mut command(mtctl(), &words)).exits(0);
+    };
+    make(&["authority"]);
+    make(&["issue", "home", "--receiver", "localhost"]);
+    make(&["issue", "db", "--sender", "spiffe://example.org/db"]);
+    let of = |name: &str| rig.at(&format!("certificates/{name}"));
+    let (certificate, key, authorities) = (of("home.pem"), of("home.key"), of("ca.pem"));
+    let tls = ["--certificate", &certificate, "--key", &key, "--authorities", &authorities];
+    let receiver = rig.serve(&[&["--listen", "127.0.0.1:0"], &tls[..]].concat());
+    let port = receiver.listening[1].rsplit(':').next().unwrap().to_owned();
+    (receiver, port)
+}
+
+#[test]
+fn over_tls_a_certificate_says_who_it_is_and_each_refusal_says_why() {
+    let rig = Rig::new(40, 10);
+    rig.allow("[\"spiffe://example.org/db\"]");
+    let (receiver, port) = with_tls(&rig);
+    let of = |name: &str| rig.at(&format!("certificates/{name}"));
+    let send = |to: &str, name: &str, authorities: &str| {
+        let (certificate, key) = (of(&format!("{name}.pem")), of(&format!("{name}.key")));
+        let tls = ["--certificate", &certificate, "--key", &key, "--authorities", authorities];
+        finish(&mut rig.send("stream", to, &tls))
+    };
+    let (to, ca) = (format!("tls://localhost:{port}"), of("ca.pem"));
+    let foreign = rig.at("foreign");
+    let words = ["certificate", "authority", "--directory", &foreign];
+    finish(&mut command(mtctl(), &words)).exits(0);
+    let foreign = format!("{foreign}/ca.pem");
+    send(&format!("tls://127.0.0.1:{port}"), "db", &ca).exits(4).says("127.0.0.1");
+    send(&to, "db", &foreign).exits(4).says("not of an authority that we believe");
+    // Of the receiver: it may not be a sender.
+    send(&to, "home", &ca).exits(4).says("does not accept our certificate");
+    finish(&mut rig.send("stream", &to, &[])).exits(2).says("--certificate");
+    assert_ne!(fs::read(rig.path("disk")).unwrap(), rig.end);
+    send(&to, "db", &ca).exits(0);
     assert_eq!(receiver.stop(), Some(0));
     rig.holds_everything();
 }
