@@ -2,7 +2,7 @@
 //! program's code: a second opinion on the contents of each point. Volumes are held in memory as a
 //! whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
@@ -69,7 +69,8 @@ struct Filled {
     /// Its index in the catalogue, once it has one.
     number: Option<u32>,
     bytes: Vec<u8>,
-    known: BTreeSet<u64>,
+    /// How much of each block has an image.
+    known: BTreeMap<u64, usize>,
 }
 
 impl History {
@@ -223,7 +224,7 @@ impl History {
         let number = self.volumes().iter().position(|(name, ..)| name == volume);
         let number = number.map(u32::try_from).transpose().map_err(|error| error.to_string())?;
         let name = volume.to_owned();
-        let mut filled = Filled { name, number, bytes: disk, known: BTreeSet::new() };
+        let mut filled = Filled { name, number, bytes: disk, known: BTreeMap::new() };
         let points = self.list("points");
         let open = points.last().ok_or("there is no point")?;
         let mut next = self.number("next_record")?;
@@ -406,21 +407,26 @@ impl Filled {
         Ok(())
     }
 
-    /// The first image of a block counts.
+    /// The first image of a block counts. Where a later one is longer, the volume has grown, and what
+    /// the first one does not have was zeros.
     fn image(&mut self, offset: u64, length: u64, data: Option<&[u8]>) -> Result<(), String> {
-        if offset % BLOCK != 0 || offset + length > self.bytes.len() as u64 {
+        // The last sector of an image file may reach past its end.
+        let end = self.bytes.len() as u64;
+        if offset % BLOCK != 0 || offset + length > end.next_multiple_of(512) {
             return Err(format!("an image of {length} bytes at {offset}"));
         }
+        let length = length.min(end.saturating_sub(offset));
         for block in 0..length.div_ceil(BLOCK) {
             let from = (block * BLOCK) as usize;
             let count = (length as usize - from).min(BLOCK as usize);
-            if self.known.insert(offset / BLOCK + block) {
-                let to = &mut self.bytes[offset as usize + from..][..count];
-                match data {
-                    Some(data) => to.copy_from_slice(&data[from..from + count]),
-                    None => to.fill(0),
-                }
+            let to = &mut self.bytes[offset as usize + from..][..count];
+            let known = self.known.entry(offset / BLOCK + block).or_default();
+            match data {
+                Some(data) if *known == 0 => to.copy_from_slice(&data[from..from + count]),
+                _ if *known < count => to[*known..].fill(0),
+                _ => {}
             }
+            *known = count.max(*known);
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::extent::Extent;
+use crate::journal::layout::BLOCK_BYTES;
 use crate::units::ByteOffset;
 
 /// Where the bytes of a part are.
@@ -58,22 +59,25 @@ impl ImageIndex {
         self.images.len()
     }
 
-    /// Adds the parts of `image` that have no image yet: the image that was added first counts.
+    /// Adds the parts of `image`, which begins with a block, that have no image yet: the image that
+    /// was added first counts, and for whole blocks. Where it ends within a block, its volume ended
+    /// there, and has grown since: what follows in that block was nothing then, and its padding in
+    /// the segment, zeros, stands for it.
     pub(crate) fn add(&mut self, image: Image) {
         let (start, end) = (image.extent.start().get(), image.extent.end().get());
-        let mut from = start;
+        let mut from = (start, image.place);
         let mut gaps = Vec::new();
-        for known in self.overlapping(start, end) {
-            if from < known.0 {
-                gaps.push((from, known.0));
+        for (known, until, place) in self.overlapping(start, end) {
+            gaps.push((from, known));
+            if until > from.0 {
+                from = (until, place.after(until - known));
             }
-            from = from.max(known.1);
         }
-        if from < end {
-            gaps.push((from, end));
-        }
-        for (from, until) in gaps {
-            self.insert(from, until, image.place.after(from - start));
+        gaps.push((from, end));
+        for ((from, padding), until) in gaps {
+            let whole = from.next_multiple_of(BLOCK_BYTES as u64);
+            self.insert(from, whole.min(until), padding);
+            self.insert(whole, until, image.place.after(whole.saturating_sub(start)));
         }
     }
 
@@ -109,9 +113,12 @@ impl ImageIndex {
         found
     }
 
-    /// Inserts `from..until`, which has no image yet. Images that are adjacent both on the disk and
+    /// Inserts `from..until`, if that is not empty; it has no image yet. Images that are adjacent both on the disk and
     /// in the segment are joined.
     fn insert(&mut self, mut from: u64, mut until: u64, mut place: ImageLocation) {
+        if from >= until {
+            return;
+        }
         self.bytes += until - from;
         if let Some((&before, &(end, earlier))) = self.images.range(..from).next_back() {
             if end == from && earlier.after(from - before) == place {
@@ -140,55 +147,90 @@ mod tests {
         Image { extent, place: ImageLocation::Segment { segment: 0, at } }
     }
 
+    const BLOCK: u64 = BLOCK_BYTES as u64;
+
+    /// The same in blocks.
+    fn blocks(start: u64, end: u64, at: u64) -> Image {
+        image(start * BLOCK, end * BLOCK, at * BLOCK)
+    }
+
     #[test]
     fn the_image_that_came_first_counts() {
         let mut index = ImageIndex::default();
-        index.add(image(10, 20, 1000));
-        index.add(image(0, 30, 2000));
+        index.add(blocks(10, 20, 1000));
+        index.add(blocks(0, 30, 2000));
         let all: Vec<_> = index.iter().collect();
-        assert_eq!(all, [image(0, 10, 2000), image(10, 20, 1000), image(20, 30, 2020)]);
-        assert_eq!(index.bytes(), 30);
+        assert_eq!(all, [blocks(0, 10, 2000), blocks(10, 20, 1000), blocks(20, 30, 2020)]);
+        assert_eq!(index.bytes(), 30 * BLOCK);
+    }
+
+    #[test]
+    fn an_image_of_the_end_of_a_volume_that_has_grown_since_counts_for_its_whole_block() {
+        let mut index = ImageIndex::default();
+        let at = 1 << 20;
+        index.add(image(0, 1536, at));
+        // It grows within the block, then past it; each time the block is overwritten again.
+        index.add(image(0, 2560, at + BLOCK));
+        assert_eq!(index.iter().collect::<Vec<_>>(), [image(0, 2560, at)]);
+        index.add(image(0, 3 * BLOCK, at + 2 * BLOCK));
+        let all: Vec<_> = index.iter().collect();
+        assert_eq!(all, [image(0, BLOCK, at), image(BLOCK, 3 * BLOCK, at + 3 * BLOCK)]);
+        assert_eq!(index.bytes(), 3 * BLOCK);
     }
 
     #[test]
     fn neighbours_are_one() {
         let mut index = ImageIndex::default();
-        index.add(image(10, 20, 110));
-        index.add(image(0, 10, 100));
-        index.add(image(20, 30, 120));
-        assert_eq!(index.iter().collect::<Vec<_>>(), [image(0, 30, 100)]);
+        index.add(blocks(10, 20, 110));
+        index.add(blocks(0, 10, 100));
+        index.add(blocks(20, 30, 120));
+        assert_eq!(index.iter().collect::<Vec<_>>(), [blocks(0, 30, 100)]);
     }
 
+    const SECTOR: u64 = 512;
+    const PER_BLOCK: u64 = BLOCK / SECTOR;
+
     proptest! {
+        /// Images are of whole blocks but for the end of their volume, here in sectors.
         #[test]
-        fn it_agrees_with_a_list_of_bytes(
-            images in prop::collection::vec((0_u64..64, 1_u64..16, 0_u64..1000), 0..24),
-            asked in (0_u64..64, 1_u64..32),
+        fn it_agrees_with_a_list_of_sectors(
+            images in prop::collection::vec(
+                (0_u64..12, 1_u64..5, 0..PER_BLOCK, 0_u64..1000), 0..24),
+            asked in (0_u64..90, 1_u64..32),
         ) {
             let mut index = ImageIndex::default();
-            let mut model = vec![None; 128];
-            for (number, (start, length, at)) in images.iter().enumerate() {
-                let place = ImageLocation::Segment { segment: number as u32, at: *at };
-                let extent = Extent::between(
-                    ByteOffset::new(*start), ByteOffset::new(start + length)).unwrap();
+            let mut model = vec![None; 160];
+            let mut owners = [None; 20];
+            for (number, (start, length, cut, at)) in images.iter().enumerate() {
+                let segment = number as u32;
+                let place = ImageLocation::Segment { segment, at: at * BLOCK };
+                let (from, until) = (start * BLOCK, (start + length) * BLOCK - cut * SECTOR);
+                let extent =
+                    Extent::between(ByteOffset::new(from), ByteOffset::new(until)).unwrap();
                 index.add(Image { extent, place });
-                for byte in *start..start + length {
-                    model[byte as usize].get_or_insert(place.after(byte - start));
+                for sector in from / SECTOR..until / SECTOR {
+                    // Whoever had the beginning of the block first has all of it.
+                    let (owner, begins) =
+                        *owners[(sector / PER_BLOCK) as usize].get_or_insert((place, from));
+                    model[sector as usize].get_or_insert(owner.after(sector * SECTOR - begins));
                 }
             }
-            let (start, length) = asked;
-            let extent =
-                Extent::between(ByteOffset::new(start), ByteOffset::new(start + length)).unwrap();
-            let mut found = vec![None; 128];
+            let (low, high) = (asked.0, asked.0 + asked.1);
+            let extent = Extent::between(
+                ByteOffset::new(low * SECTOR), ByteOffset::new(high * SECTOR)).unwrap();
+            let mut found = vec![None; 160];
             for image in index.images_of(extent) {
-                for byte in image.extent.start().get()..image.extent.end().get() {
-                    let place = image.place.after(byte - image.extent.start().get());
-                    found[byte as usize] = Some(place);
+                let begins = image.extent.start().get();
+                for sector in begins / SECTOR..image.extent.end().get() / SECTOR {
+                    found[sector as usize] = Some(image.place.after(sector * SECTOR - begins));
                 }
             }
-            let (low, high) = (start as usize, (start + length) as usize);
+            let (low, high) = (low as usize, high as usize);
             prop_assert_eq!(&found[low..high], &model[low..high]);
-            prop_assert_eq!(index.bytes(), model.iter().flatten().count() as u64);
+            let sectors = model.iter().flatten().count() as u64;
+            prop_assert_eq!(index.bytes(), sectors * SECTOR);
+            prop_assert!(index.iter().all(|image| image.extent.start().get() % BLOCK == 0
+                || image.extent.start().get() == 0));
         }
     }
 

@@ -6,8 +6,10 @@ use blockio::stream::native::Cursor;
 use crate::Result;
 use crate::session::message::Known;
 
+mod full_copy;
 mod stream_file;
 
+pub use full_copy::FullCopy;
 pub use stream_file::StreamFile;
 
 /// A stream to be sent.

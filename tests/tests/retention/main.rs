@@ -10,6 +10,7 @@ mod exports;
 mod filesystems;
 mod group_directories;
 mod groups;
+mod growth;
 mod history;
 mod identities;
 mod kills;

@@ -8,6 +8,7 @@ mod rig;
 mod wire;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use mt_tests::program::{command, finish, mtctl};
@@ -141,6 +142,65 @@ fn a_damaged_stream_is_refused_with_what_is_wrong_and_a_good_one_follows() {
     assert_eq!(again["recovery_points"], 0);
     assert_eq!(receiver.stop(), Some(0));
     rig.holds_everything();
+}
+
+/// An image of which half is zeros.
+fn image(rig: &Rig, seed: u64) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    let mut bytes = random.bytes(rig::SIZE as usize);
+    for piece in bytes.chunks_mut(300_000).step_by(2) {
+        piece.fill(0);
+    }
+    fs::write(rig.path("image"), &bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_full_copy_goes_on_after_every_cut_and_its_zeros_do_not_travel() {
+    let rig = Rig::new(1, 2);
+    let bytes = image(&rig, 5);
+    let receiver = rig.serve(&[]);
+    let mut random = Random::new(6);
+    let wire = Wire::new(rig.path("wire"), &rig.path("serve"), move || {
+        (1200 << 10) + random.below(1 << 20)
+    });
+    let sent = finish(&mut rig.send("image", &unix(&wire.path), &["--format", "raw"]));
+    sent.exits(0);
+    let book = wire.book.lock().unwrap();
+    assert_eq!((&book.wrong[..], book.durable_again), (&[][..], 0), "{book:?}");
+    assert!(book.connections > 2, "{book:?}");
+    assert!(book.durable() < rig::SIZE * 2 / 3, "{book:?}");
+    drop(book);
+    assert_eq!(receiver.stop(), Some(0));
+    assert!(fs::read(rig.path("disk")).unwrap() == bytes, "the disk differs");
+}
+
+#[test]
+fn a_full_copy_that_was_killed_goes_on_where_it_was() {
+    let rig = Rig::new(1, 2);
+    let bytes = image(&rig, 7);
+    let receiver = rig.serve(&[]);
+    // The second connection is the sender's, started anew.
+    let mut connections = 0;
+    let wire = Wire::new(rig.path("wire"), &rig.path("serve"), move || {
+        connections += 1;
+        if connections == 1 { 2_500_000 } else { u64::MAX }
+    });
+    let raw = ["--format", "raw"];
+    let mut sender = rig.send("image", &unix(&wire.path), &raw);
+    let mut sender = sender.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // It says that the connection is lost.
+    let mut said = String::new();
+    BufReader::new(sender.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    sender.kill().unwrap();
+    sender.wait().unwrap();
+    assert!(said.contains("trying again"), "{said}");
+    finish(&mut rig.send("image", &unix(&wire.path), &raw)).exits(0);
+    let book = wire.book.lock().unwrap();
+    assert_eq!((&book.wrong[..], book.durable_again), (&[][..], 0), "{book:?}");
+    drop(book);
+    assert_eq!(receiver.stop(), Some(0));
+    assert!(fs::read(rig.path("disk")).unwrap() == bytes, "the disk differs");
 }
 
 /// Makes certificates in the directory of `rig`, and starts a receiver that shows one.

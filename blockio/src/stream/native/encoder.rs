@@ -174,11 +174,34 @@ impl<W: Write> Encoder<W> {
     ///
     /// `Failed` if the output cannot be written.
     pub fn finish(mut self, consistent: bool) -> Result<Totals> {
+        self.end(consistent)?;
+        Ok(self.cursor.totals)
+    }
+
+    /// The same, for a caller who may go back to an earlier place
+    /// ([`go_on_at`](Self::go_on_at)).
+    ///
+    /// # Errors
+    ///
+    /// `Failed` if the output cannot be written.
+    pub fn end(&mut self, consistent: bool) -> Result<()> {
         self.flush()?;
         body::write_end(&self.cursor.totals, consistent, &mut self.body);
         self.record(Shared { kind: KIND_END, ..Shared::default() })?;
-        self.output.flush().map_err(unwritable)?;
-        Ok(self.cursor.totals)
+        self.output.flush().map_err(unwritable)
+    }
+
+    /// Where it writes to.
+    pub fn output(&mut self) -> &mut W {
+        &mut self.output
+    }
+
+    /// Goes on as if nothing had been written after `cursor`, a place of this stream; the batch
+    /// being filled is dropped. The output is the caller's business.
+    pub fn go_on_at(&mut self, cursor: Cursor) {
+        self.pieces.clear();
+        self.payload.clear();
+        self.cursor = cursor;
     }
 
     /// Where the last record that was written ends. A batch being filled is not part of it.
