@@ -407,8 +407,8 @@ impl Filled {
         Ok(())
     }
 
-    /// The first image of a block counts. Where a later one is longer, the volume has grown, and what
-    /// the first one does not have was zeros.
+    /// The first image of a block counts. Where a later one is longer, the volume has grown, and
+    /// what the first one does not have was zeros.
     fn image(&mut self, offset: u64, length: u64, data: Option<&[u8]>) -> Result<(), String> {
         // The last sector of an image file may reach past its end.
         let end = self.bytes.len() as u64;

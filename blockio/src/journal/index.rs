@@ -113,8 +113,8 @@ impl ImageIndex {
         found
     }
 
-    /// Inserts `from..until`, if that is not empty; it has no image yet. Images that are adjacent both on the disk and
-    /// in the segment are joined.
+    /// Inserts `from..until`, if that is not empty; it has no image yet. Images that are adjacent
+    /// both on the disk and in the segment are joined.
     fn insert(&mut self, mut from: u64, mut until: u64, mut place: ImageLocation) {
         if from >= until {
             return;

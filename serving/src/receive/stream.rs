@@ -139,7 +139,7 @@ impl SessionStream {
         let gone_on = match incoming {
             Ok(Incoming::Nothing) => return Arrival::Nothing,
             Ok(Incoming::Records) if known.is_none() => Ok(()),
-            Ok(Incoming::Message(Kind::Resume, body)) => self.resume(&body),
+            Ok(Incoming::Message(Kind::Resume, body)) => self.resume(&body, known),
             Ok(Incoming::Message(kind, _)) => Err(self.not_expected(kind)),
             Ok(Incoming::Records) => Err(self.not_expected(Kind::Records)),
             Ok(Incoming::Closed) => {
@@ -157,15 +157,16 @@ impl SessionStream {
         }
     }
 
-    fn resume(&mut self, body: &[u8]) -> Result<()> {
+    /// At any place but the beginning only if one is known: the chain there is then compared.
+    fn resume(&mut self, body: &[u8], known: Option<Known>) -> Result<()> {
         let resume: Resume =
             message::read(body).map_err(|bad| lock(&self.link).error(invalid(bad)))?;
         if resume.position == 0 {
             return Ok(());
         }
-        match &mut self.feed {
-            Some(feed) => feed.go_on_at(resume.into()),
-            None => Err(self.not_expected(Kind::Resume)),
+        match (&mut self.feed, known) {
+            (Some(feed), Some(_)) => feed.go_on_at(resume.into()),
+            (_, None) | (None, _) => Err(self.not_expected(Kind::Resume)),
         }
     }
 

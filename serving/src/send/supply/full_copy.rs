@@ -1,5 +1,5 @@
-//! Everything that a disk or an image holds, as a stream that is made while it is sent. Zeros travel
-//! as their length.
+//! Everything that a disk or an image holds, as a stream that is made while it is sent. Zeros
+//! travel as their length.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
